@@ -5,7 +5,7 @@
 
 mod constants;
 
-use ark_ff::Field;
+use ark_ff::{AdditiveGroup, Field};
 
 pub use self::constants::{EXTERNAL_RC, INTERNAL_DIAG, INTERNAL_RC};
 use crate::Fr;
@@ -83,7 +83,7 @@ fn internal_linear(state: &mut [Fr; 4]) {
 
 #[cfg(test)]
 mod tests {
-    use acir::{AcirField, FieldElement};
+    use acir::FieldElement;
     use ark_ff::{MontFp, UniformRand};
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;

@@ -1,0 +1,94 @@
+//! Small helpers over Fr that need no device.
+
+use ark_ff::{AdditiveGroup, FftField, Field};
+
+use crate::Fr;
+
+/// Largest `log_n` for which Fr has a root of unity of order `2^log_n`.
+pub const TWO_ADICITY: u32 = 28;
+
+/// The generator of the subgroup of order `2^log_n`: a power of the one fixed root of order 2^28, so
+/// that `omega(k) = omega(k + 1)²`.
+///
+/// # Panics
+/// When `log_n` is above [`TWO_ADICITY`].
+pub fn omega(log_n: u32) -> Fr {
+    assert!(log_n <= TWO_ADICITY, "Fr has no root of unity of order 2^{log_n}");
+    let mut root = Fr::TWO_ADIC_ROOT_OF_UNITY;
+    for _ in log_n..TWO_ADICITY {
+        root.square_in_place();
+    }
+    root
+}
+
+/// Replaces each element by its inverse with one field inversion in all; zero stays zero.
+///
+/// Source: Montgomery's trick, "Speeding the Pollard and elliptic curve methods", 1987, section
+/// 10.3.1.
+pub fn batch_invert<F: Field>(values: &mut [F]) {
+    let mut products = Vec::with_capacity(values.len());
+    let mut product = F::ONE;
+    for value in values.iter() {
+        products.push(product);
+        if !value.is_zero() {
+            product *= value;
+        }
+    }
+    // A product of non-zero elements is not zero.
+    let mut inverse = product.inverse().unwrap_or(F::ONE);
+    for (value, before) in values.iter_mut().zip(products).rev() {
+        if !value.is_zero() {
+            let next = inverse * *value;
+            *value = inverse * before;
+            inverse = next;
+        }
+    }
+}
+
+/// `1, base, base², …`, in all `n` elements.
+pub fn powers(base: Fr, n: usize) -> Vec<Fr> {
+    std::iter::successors(Some(Fr::ONE), |power| Some(*power * base)).take(n).collect()
+}
+
+/// The value at `point` of the polynomial with these coefficients, constant term first.
+pub fn horner(coefficients: &[Fr], point: Fr) -> Fr {
+    coefficients.iter().rev().fold(Fr::ZERO, |sum, coefficient| sum * point + coefficient)
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::UniformRand;
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    #[test]
+    fn omega_has_exactly_the_order_asked_for() {
+        for log_n in 1..=TWO_ADICITY {
+            assert_eq!(omega(log_n).pow([1u64 << (log_n - 1)]), -Fr::ONE, "log_n {log_n}");
+        }
+        assert_eq!(omega(0), Fr::ONE);
+    }
+
+    #[test]
+    fn batch_inversion_inverts_and_leaves_zeros() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        for n in [0, 1, 2, 9] {
+            let mut values: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+            values.extend([Fr::ZERO, Fr::ONE]);
+            let before = values.clone();
+            batch_invert(&mut values);
+            for (value, before) in values.iter().zip(before) {
+                assert_eq!(*value, before.inverse().unwrap_or(Fr::ZERO), "n {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn horner_sums_powers() {
+        let c = [3u64, 5, 7].map(Fr::from);
+        assert_eq!(horner(&c, Fr::from(10u64)), Fr::from(753u64));
+        assert_eq!(powers(Fr::from(10u64), 3), [1u64, 10, 100].map(Fr::from));
+    }
+}
