@@ -1,0 +1,125 @@
+//! The admin address: `/metrics`, `/status`, `/health`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use axum::Router;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{Encoder, Registry, TextEncoder};
+use serde_json::{Value, json};
+
+const STARTING: u8 = 0;
+const READY: u8 = 1;
+const ENDING: u8 = 2;
+
+type Reader = Arc<dyn Fn() -> Value + Send + Sync>;
+
+/// Readiness of a process and the facts it shows under `/status`. Clones share one state.
+#[derive(Clone)]
+pub struct Board {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: &'static str,
+    started: Instant,
+    phase: AtomicU8,
+    facts: Mutex<BTreeMap<&'static str, Reader>>,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").field("name", &self.inner.name).finish_non_exhaustive()
+    }
+}
+
+impl Board {
+    pub(crate) fn new(name: &'static str) -> Self {
+        let inner = Inner {
+            name,
+            started: Instant::now(),
+            phase: AtomicU8::new(STARTING),
+            facts: Mutex::new(BTreeMap::new()),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Shows `read()` under `key`. It is called at each request and must not wait.
+    pub fn show(&self, key: &'static str, read: impl Fn() -> Value + Send + Sync + 'static) {
+        // A reader that panicked left the map whole, so a poisoned lock is still good.
+        let mut facts = self.inner.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        facts.insert(key, Arc::new(read));
+    }
+
+    /// The JSON of `/status`: name, phase, uptime in seconds and the facts shown.
+    pub fn status(&self) -> Value {
+        let facts: Vec<(&'static str, Reader)> = {
+            let facts = self.inner.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            facts.iter().map(|(key, read)| (*key, read.clone())).collect()
+        };
+        let mut status = json!({
+            "name": self.inner.name,
+            "version": env!("CARGO_PKG_VERSION"),
+            "phase": self.phase(),
+            "uptime_seconds": self.inner.started.elapsed().as_secs(),
+        });
+        for (key, read) in facts {
+            status[key] = read();
+        }
+        status
+    }
+
+    pub(crate) fn ready(&self) {
+        let _ = self.inner.phase.compare_exchange(
+            STARTING,
+            READY,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
+    }
+
+    pub(crate) fn ending(&self) {
+        self.inner.phase.store(ENDING, Ordering::Relaxed);
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.inner.phase.load(Ordering::Relaxed) {
+            READY => "ready",
+            ENDING => "ending",
+            _ => "starting",
+        }
+    }
+}
+
+pub(crate) fn router(board: Board, metrics: Registry) -> Router {
+    let health = board.clone();
+    Router::new()
+        .route("/metrics", get(move || async move { render(&metrics) }))
+        .route("/status", get(move || async move { axum::Json(board.status()) }))
+        .route(
+            "/health",
+            get(move || async move {
+                let phase = health.phase();
+                let code = match phase {
+                    "ready" => StatusCode::OK,
+                    _ => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                (code, axum::Json(json!({ "phase": phase })))
+            }),
+        )
+}
+
+fn render(metrics: &Registry) -> axum::response::Response {
+    let encoder = TextEncoder::new();
+    let mut text = Vec::new();
+    match encoder.encode(&metrics.gather(), &mut text) {
+        Ok(()) => {
+            ([(header::CONTENT_TYPE, encoder.format_type().to_owned())], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,403 @@
+//! Settings from four layers: defaults, file, environment, flags.
+//!
+//! The layers are merged as a JSON tree whose shape is that of the defaults. The tree's leaves are
+//! the keys: they give the names of variables and flags, so that no setting can exist in one layer
+//! and be missing in another.
+
+use std::collections::BTreeSet;
+use std::ffi::OsString;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::error::Error;
+
+/// The settings of a process. Nested structs become tables of the file.
+pub trait Settings: Default + Serialize + DeserializeOwned + Send + 'static {
+    /// One line of help a key, as (`table.key`, text).
+    const HELP: &'static [(&'static str, &'static str)] = &[];
+
+    /// Refuses settings that cannot work together.
+    fn check(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line an event.
+    #[default]
+    Human,
+    /// One JSON object an event.
+    Json,
+}
+
+/// Settings that every process has, in the file's table `[service]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Common {
+    /// `human` or `json`.
+    pub log_format: LogFormat,
+    /// A level, or a filter such as `info,rollmill_broker=debug`.
+    pub log_level: String,
+    /// Address of `/metrics`, `/status` and `/health`; not served when unset.
+    pub admin_listen: Option<String>,
+    /// How long a process may take to end after the first signal.
+    pub grace_seconds: u64,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        Self {
+            log_format: LogFormat::Human,
+            log_level: "info".into(),
+            admin_listen: None,
+            grace_seconds: 30,
+        }
+    }
+}
+
+const COMMON: &str = "service";
+const COMMON_HELP: &[(&str, &str)] = &[
+    ("service.log_format", "human or json"),
+    ("service.log_level", "error, warn, info, debug, trace, or a filter"),
+    ("service.admin_listen", "address of /metrics, /status and /health"),
+    ("service.grace_seconds", "time to end in after the first signal"),
+];
+
+#[derive(Debug)]
+pub(crate) struct Loaded<C> {
+    pub(crate) config: C,
+    pub(crate) common: Common,
+    pub(crate) command: Option<(String, ArgMatches)>,
+    pub(crate) unknown_variables: Vec<String>,
+}
+
+pub(crate) enum Parsed<C> {
+    Run(Loaded<C>),
+    /// Help, version, a parse error or printed settings: show and leave.
+    Answer {
+        text: String,
+        code: u8,
+    },
+}
+
+pub(crate) fn from_command_line<C: Settings>(
+    name: &'static str,
+    command: Command,
+) -> Result<Parsed<C>, Error> {
+    parse(name, command, std::env::args_os(), std::env::vars_os().collect())
+}
+
+/// Reads settings from the given layers alone: what a test or an embedding program needs.
+///
+/// `arguments` are flags without the program's name; `variables` are (name, value).
+pub fn load<C: Settings>(
+    name: &'static str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<(C, Common), Error> {
+    let arguments = std::iter::once(name).chain(arguments.iter().copied()).map(OsString::from);
+    let variables = variables.iter().map(|(k, v)| (k.into(), v.into())).collect();
+    match parse::<C>(name, Command::new(name), arguments, variables)? {
+        Parsed::Run(loaded) => Ok((loaded.config, loaded.common)),
+        Parsed::Answer { text } => Err(Error::Usage { message: text }),
+    }
+}
+
+fn parse<C: Settings>(
+    name: &'static str,
+    command: Command,
+    arguments: impl Iterator<Item = OsString>,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<Parsed<C>, Error> {
+    let defaults = defaults::<C>();
+    let keys = keys(&defaults);
+    let command = with_flags::<C>(command, &keys, &defaults);
+    let matches = match command.try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(answer) => {
+            let text = answer.to_string();
+            if !answer.use_stderr() {
+                return Ok(Parsed::Answer { text });
+            }
+            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            return Err(Error::Usage { message: format!("{first}; see {name} --help") });
+        }
+    };
+
+    let prefix = format!("ROLLMILL_{}_", name.to_uppercase().replace('-', "_"));
+    let mut tree = Tree::<C>::new(defaults);
+    let variable = |wanted: &str| {
+        variables.iter().find(|(name, _)| name.to_str() == Some(wanted)).map(|(_, value)| value)
+    };
+    let file = flag(&matches, "config")
+        .map(OsString::from)
+        .or_else(|| variable(&format!("{prefix}CONFIG")).cloned());
+    if let Some(path) = file {
+        tree.merge_file(&path)?;
+    }
+
+    let mut known = BTreeSet::from([format!("{prefix}CONFIG")]);
+    for key in &keys {
+        let name = format!("{prefix}{}", key.variable());
+        if let Some(value) = variable(&name) {
+            let value = value.to_str().ok_or_else(|| Error::Setting {
+                origin: name.clone(),
+                message: "the value is not UTF-8".into(),
+            })?;
+            tree.set(key, value, &name)?;
+        }
+        known.insert(name);
+    }
+    for key in &keys {
+        if let Some(value) = flag(&matches, key.flag()) {
+            tree.set(key, &value, &format!("--{}", key.flag()))?;
+        }
+    }
+
+    let (config, common) = tree.typed("settings")?;
+    config.check().map_err(|message| Error::Setting { origin: "settings".into(), message })?;
+    let command = matches.subcommand().map(|(name, m)| (name.to_owned(), m.clone()));
+    if command.as_ref().is_some_and(|(name, _)| name == "config") {
+        return Ok(Parsed::Answer { text: tree.print()? });
+    }
+    let unknown_variables = variables
+        .iter()
+        .filter_map(|(name, _)| name.to_str())
+        .filter(|name| name.starts_with(&prefix) && !known.contains(*name))
+        .map(str::to_owned)
+        .collect();
+    Ok(Parsed::Run(Loaded { config, common, command, unknown_variables }))
+}
+
+/// A leaf of the tree. `flag` is leaked once a process, since clap wants names that live as long.
+struct Key {
+    path: Vec<String>,
+    flag: &'static str,
+}
+
+impl Key {
+    fn new(path: Vec<String>) -> Self {
+        let words = if path[0] == COMMON { &path[1..] } else { &path[..] };
+        let flag = words.join("-").replace('_', "-");
+        Self { path, flag: Box::leak(flag.into_boxed_str()) }
+    }
+
+    fn flag(&self) -> &'static str {
+        self.flag
+    }
+
+    fn variable(&self) -> String {
+        self.flag.to_uppercase().replace('-', "_")
+    }
+
+    fn dotted(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+fn defaults<C: Settings>() -> Value {
+    // Settings are plain data; a default that cannot be written as JSON shows as having no keys,
+    // and every test of the process fails.
+    let mut tree = serde_json::to_value(C::default()).unwrap_or(Value::Null);
+    if !tree.is_object() {
+        tree = Value::Object(Map::new());
+    }
+    tree[COMMON] = serde_json::to_value(Common::default()).unwrap_or(Value::Null);
+    tree
+}
+
+fn keys(defaults: &Value) -> Vec<Key> {
+    fn walk(path: &mut Vec<String>, value: &Value, out: &mut Vec<Key>) {
+        match value {
+            Value::Object(table) if !table.is_empty() || path.is_empty() => {
+                for (key, value) in table {
+                    path.push(key.clone());
+                    walk(path, value, out);
+                    path.pop();
+                }
+            }
+            _ => out.push(Key::new(path.clone())),
+        }
+    }
+    let mut out = Vec::new();
+    walk(&mut Vec::new(), defaults, &mut out);
+    out
+}
+
+fn with_flags<C: Settings>(mut command: Command, keys: &[Key], defaults: &Value) -> Command {
+    let file = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .global(true)
+        .help("TOML file of settings; flags and environment override it");
+    command = command.arg(file).subcommand(
+        Command::new("config").about("Print the effective settings as TOML, secrets hidden").arg(
+            Arg::new("print").long("print").action(ArgAction::SetTrue).help("the only action"),
+        ),
+    );
+    for key in keys {
+        let dotted = key.dotted();
+        let help = C::HELP.iter().chain(COMMON_HELP).find(|(name, _)| *name == dotted);
+        let default = at(defaults, &key.path);
+        let mut text = help.map_or_else(|| dotted.clone(), |(_, text)| (*text).to_owned());
+        match default {
+            Some(Value::Null | Value::Object(_)) | None => {}
+            Some(Value::String(value)) => text.push_str(&format!(" [default: {value}]")),
+            Some(value) => text.push_str(&format!(" [default: {value}]")),
+        }
+        let mut arg =
+            Arg::new(key.flag()).long(key.flag()).value_name("VALUE").global(true).help(text);
+        if matches!(default, Some(Value::Bool(_))) {
+            arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
+        }
+        command = command.arg(arg);
+    }
+    command
+}
+
+fn flag(matches: &ArgMatches, name: &str) -> Option<String> {
+    // A global flag is copied down to the subcommand it was given to, so the deepest has it.
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    for level in [deepest, matches] {
+        if matches!(level.try_contains_id(name), Ok(true))
+            && level.value_source(name) == Some(ValueSource::CommandLine)
+        {
+            return level.get_one::<String>(name).cloned();
+        }
+    }
+    None
+}
+
+fn at<'a>(tree: &'a Value, path: &[String]) -> Option<&'a Value> {
+    path.iter().try_fold(tree, |node, key| node.get(key))
+}
+
+struct Tree<C> {
+    defaults: Value,
+    values: Value,
+    shape: std::marker::PhantomData<C>,
+}
+
+impl<C: Settings> Tree<C> {
+    fn new(defaults: Value) -> Self {
+        Self { values: defaults.clone(), defaults, shape: std::marker::PhantomData }
+    }
+
+    fn typed(&self, origin: &str) -> Result<(C, Common), Error> {
+        let refuse = |error: serde_json::Error| Error::Setting {
+            origin: origin.into(),
+            message: error.to_string(),
+        };
+        let mut own = self.values.clone();
+        let common = own.as_object_mut().and_then(|table| table.remove(COMMON));
+        let common = serde_json::from_value(common.unwrap_or(Value::Null)).map_err(refuse)?;
+        Ok((serde_json::from_value(own).map_err(refuse)?, common))
+    }
+
+    fn merge_file(&mut self, path: &OsString) -> Result<(), Error> {
+        let shown = path.to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::SettingsFile { path: shown.clone(), source })?;
+        let refuse = |message: String| Error::Setting { origin: shown.clone(), message };
+        let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(0, |s| text[..s.start.min(text.len())].lines().count());
+            refuse(format!("line {}: {}", line.max(1), error.message()))
+        })?;
+        let file = serde_json::to_value(table).map_err(|error| refuse(error.to_string()))?;
+        merge(&mut self.values, &self.defaults, file, "").map_err(refuse)?;
+        self.typed(&shown).map(drop)
+    }
+
+    /// Sets one leaf from text. The default's type says how to read it; an unset default says
+    /// nothing, so text is tried first and JSON second.
+    fn set(&mut self, key: &Key, text: &str, origin: &str) -> Result<(), Error> {
+        let json = || serde_json::from_str::<Value>(text).ok();
+        let string = || Value::String(text.to_owned());
+        let items = || text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let readings = match at(&self.defaults, &key.path) {
+            Some(Value::String(_)) => vec![Some(string())],
+            Some(Value::Array(_)) => vec![
+                Some(items().map(|item| Value::String(item.into())).collect()),
+                items()
+                    .map(|item| serde_json::from_str::<Value>(item).ok())
+                    .collect::<Option<Vec<_>>>()
+                    .map(Value::Array),
+                json(),
+            ],
+            Some(Value::Null) | None => vec![Some(string()), json()],
+            Some(_) => vec![json(), Some(string())],
+        };
+        let before = self.values.clone();
+        let mut first_refusal = None;
+        for reading in readings.into_iter().flatten() {
+            let mut node = &mut self.values;
+            for step in &key.path {
+                node = &mut node[step.as_str()];
+            }
+            *node = reading;
+            match self.typed(origin) {
+                Ok(_) => return Ok(()),
+                Err(error) => {
+                    self.values = before.clone();
+                    first_refusal.get_or_insert(error);
+                }
+            }
+        }
+        Err(first_refusal.unwrap_or_else(|| Error::Setting {
+            origin: origin.into(),
+            message: "the value cannot be read".into(),
+        }))
+    }
+
+    fn print(&self) -> Result<String, Error> {
+        fn without_nulls(value: &Value) -> Option<Value> {
+            match value {
+                Value::Null => None,
+                Value::Object(table) => Some(Value::Object(
+                    table
+                        .iter()
+                        .filter_map(|(k, v)| Some((k.clone(), without_nulls(v)?)))
+                        .collect(),
+                )),
+                other => Some(other.clone()),
+            }
+        }
+        let tree = without_nulls(&self.values).unwrap_or(Value::Null);
+        toml::to_string(&tree).map_err(|error| Error::Setting {
+            origin: "config --print".into(),
+            message: error.to_string(),
+        })
+    }
+}
+
+/// Lays `file` over `values`. A key that the defaults do not have is refused; a table that is empty
+/// in the defaults is a free map.
+fn merge(values: &mut Value, defaults: &Value, file: Value, path: &str) -> Result<(), String> {
+    match (defaults, file) {
+        (Value::Object(known), Value::Object(given)) if !known.is_empty() => {
+            for (key, value) in given {
+                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                let Some(default) = known.get(&key) else {
+                    let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+                    names.sort_unstable();
+                    return Err(format!("unknown key `{here}`; known: {}", names.join(", ")));
+                };
+                merge(&mut values[key.as_str()], default, value, &here)?;
+            }
+            Ok(())
+        }
+        (_, given) => {
+            *values = given;
+            Ok(())
+        }
+    }
+}

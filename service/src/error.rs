@@ -1,0 +1,104 @@
+//! Errors of the frame, and how any error becomes one line.
+
+/// Any error a process body may end with. Its `Display` is expected to begin with a stable code.
+pub type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What a process body returns.
+pub type Outcome = Result<(), Failure>;
+
+/// Why a process did not start or did not end well.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is unknown, of the wrong type or out of range. `origin` names the file, the
+    /// variable or the flag.
+    #[error("{}: {origin}: {message}", self.code())]
+    Setting { origin: String, message: String },
+
+    /// The file of `--config` cannot be read.
+    #[error("{}: cannot read the settings file {path}", self.code())]
+    SettingsFile {
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The command line makes no sense, found by the body and not by the parser.
+    #[error("{}: {message}", self.code())]
+    Usage { message: String },
+
+    /// The threads or the signal handlers could not be set up.
+    #[error("{}: cannot set up the process", self.code())]
+    Runtime {
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The port is in use by another process.
+    #[error("{}: {address} is taken: stop the process that listens there, or choose another address with {setting}", self.code())]
+    PortTaken { address: String, setting: String },
+
+    /// The address cannot be listened on for another reason.
+    #[error("{}: cannot listen on {address}; check {setting}", self.code())]
+    Listen {
+        address: String,
+        setting: String,
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The HTTP server ended by itself.
+    #[error("{}: the HTTP server ended", self.code())]
+    Serve {
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The process did not end within its grace period and was cut off.
+    #[error("{}: not ended after {seconds} s of grace; what was open is abandoned", self.code())]
+    Grace { seconds: u64 },
+
+    /// A second signal asked for an end at once.
+    #[error("{}: ended at once by a second signal", self.code())]
+    Aborted,
+}
+
+impl Error {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Setting { .. } => "SVC-001",
+            Self::SettingsFile { .. } => "SVC-002",
+            Self::Usage { .. } => "SVC-003",
+            Self::Runtime { .. } => "SVC-004",
+            Self::PortTaken { .. } => "SVC-005",
+            Self::Listen { .. } => "SVC-006",
+            Self::Serve { .. } => "SVC-007",
+            Self::Grace { .. } => "SVC-008",
+            Self::Aborted => "SVC-009",
+        }
+    }
+
+    /// 2 when the person who started the process must change something they wrote, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Setting { .. } | Self::SettingsFile { .. } | Self::Usage { .. } => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// The error and its causes on one line, without repeating a cause its effect already quotes.
+pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut line = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let text = cause.to_string();
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        next = cause.source();
+    }
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}

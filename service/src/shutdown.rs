@@ -1,0 +1,101 @@
+//! The signal to end, as a value.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::Error;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    Running,
+    /// Finish what is open, take nothing new.
+    Draining,
+    /// Leave at once.
+    Aborted,
+}
+
+/// Asks the parts of a process to end. Clones share one state; it only moves forward.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    phase: Arc<watch::Sender<Phase>>,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Shutdown {
+    /// A handle nothing has pulled yet.
+    pub fn new() -> Self {
+        Self { phase: Arc::new(watch::Sender::new(Phase::Running)) }
+    }
+
+    /// Asks for an ordered end. Asking again changes nothing.
+    pub fn start(&self) {
+        self.advance(Phase::Draining);
+    }
+
+    /// Asks for an end at once.
+    pub fn abort(&self) {
+        self.advance(Phase::Aborted);
+    }
+
+    /// Whether an end, ordered or not, was asked for.
+    pub fn is_started(&self) -> bool {
+        *self.phase.borrow() >= Phase::Draining
+    }
+
+    /// Waits until an end was asked for. Cancel safe.
+    pub async fn started(&self) {
+        self.reached(Phase::Draining).await;
+    }
+
+    /// Waits until an end at once was asked for. Cancel safe.
+    pub async fn aborted(&self) {
+        self.reached(Phase::Aborted).await;
+    }
+
+    fn advance(&self, to: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let forward = to > *phase;
+            if forward {
+                *phase = to;
+            }
+            forward
+        });
+    }
+
+    async fn reached(&self, wanted: Phase) {
+        let mut receiver = self.phase.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = receiver.wait_for(|phase| *phase >= wanted).await;
+    }
+}
+
+/// First SIGINT or SIGTERM drains, the second ends at once.
+pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let open = |kind| signal(kind).map_err(|source| Error::Runtime { source });
+    let mut interrupt = open(SignalKind::interrupt())?;
+    let mut terminate = open(SignalKind::terminate())?;
+    let shutdown = shutdown.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if shutdown.is_started() {
+                tracing::warn!("second signal: ending at once");
+                shutdown.abort();
+            } else {
+                tracing::info!("ending; a second signal ends at once");
+                shutdown.start();
+            }
+        }
+    });
+    Ok(())
+}

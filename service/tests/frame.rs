@@ -1,0 +1,191 @@
+//! The promises of the frame: one precedence, no leaked secret, an end that is ordered.
+
+use std::time::Duration;
+
+use rollmill_service::{Error, LogFormat, Process, Secret, Settings, Shutdown, load, one_line};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    listen: String,
+    workers: u16,
+    fast: bool,
+    limit: Option<u64>,
+    label: Option<String>,
+    token: Option<Secret>,
+    kinds: Vec<String>,
+    store: Store,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Store {
+    data_dir: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:1".into(),
+            workers: 1,
+            fast: false,
+            limit: None,
+            label: None,
+            token: None,
+            kinds: vec![],
+            store: Store { data_dir: "d".into() },
+        }
+    }
+}
+
+impl Settings for Config {
+    fn check(&self) -> Result<(), String> {
+        if self.workers == 0 { Err("workers must be at least 1".into()) } else { Ok(()) }
+    }
+}
+
+fn file(text: &str) -> tempfile::NamedTempFile {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    file
+}
+
+fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, Error> {
+    load::<Config>("test-unit", arguments, variables).map(|(config, _)| config)
+}
+
+#[test]
+fn flags_override_environment_overrides_file_overrides_defaults() {
+    let toml = file("listen = 'file'\nworkers = 2\n[store]\ndata_dir = 'file'\n");
+    let path = toml.path().to_str().unwrap();
+    let variables =
+        [("ROLLMILL_TEST_UNIT_WORKERS", "3"), ("ROLLMILL_TEST_UNIT_STORE_DATA_DIR", "e")];
+    let config = read(&["--config", path, "--store-data-dir", "flag"], &variables).unwrap();
+    assert_eq!(config.listen, "file");
+    assert_eq!(config.workers, 3);
+    assert_eq!(config.store.data_dir, "flag");
+    assert!(!config.fast);
+}
+
+#[test]
+fn text_is_read_as_the_type_of_its_key() {
+    let arguments = ["--limit", "7", "--label", "7", "--kinds", "a, b", "--fast", "--workers=9"];
+    let config = read(&arguments, &[]).unwrap();
+    assert_eq!(config.limit, Some(7));
+    assert_eq!(config.label.as_deref(), Some("7"));
+    assert_eq!(config.kinds, ["a", "b"]);
+    assert!(config.fast);
+    assert_eq!(config.workers, 9);
+}
+
+#[test]
+fn an_unknown_key_in_the_file_is_refused_by_name() {
+    for text in ["lisen = 'x'\n", "[store]\ndata = 'x'\n", "[service]\nlog = 'x'\n"] {
+        let toml = file(text);
+        let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
+        assert!(error.to_string().contains("unknown key"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}
+
+#[test]
+fn a_broken_file_is_one_line_with_a_code() {
+    for text in ["listen = ", "workers = 'many'", "workers = 99999", "listen = 3", "\u{0}"] {
+        let toml = file(text);
+        let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
+        let line = one_line(&error);
+        assert!(line.starts_with("SVC-001: "), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+    }
+    let error = read(&["--config", "/nonexistent/x.toml"], &[]).unwrap_err();
+    assert!(one_line(&error).starts_with("SVC-002: "));
+}
+
+#[test]
+fn a_wrong_variable_or_flag_is_named_in_the_error() {
+    let error = read(&[], &[("ROLLMILL_TEST_UNIT_WORKERS", "x")]).unwrap_err();
+    assert!(error.to_string().contains("ROLLMILL_TEST_UNIT_WORKERS"), "{error}");
+    let error = read(&["--workers", "x"], &[]).unwrap_err();
+    assert!(error.to_string().contains("workers"), "{error}");
+    let error = read(&["--workers", "0"], &[]).unwrap_err();
+    assert!(error.to_string().contains("at least 1"), "{error}");
+}
+
+#[test]
+fn common_settings_need_no_table_name_in_flags() {
+    let (_, common) =
+        load::<Config>("test-unit", &["--log-format", "json", "--grace-seconds", "3"], &[])
+            .unwrap();
+    assert_eq!(common.log_format, LogFormat::Json);
+    assert_eq!(common.grace_seconds, 3);
+}
+
+#[test]
+fn a_secret_comes_from_a_file_and_is_never_shown() {
+    let secret = file("hunter2\n");
+    let reference = format!("file:{}", secret.path().display());
+    let config = read(&["--token", &reference], &[]).unwrap();
+    assert_eq!(config.token.as_ref().unwrap().reveal(), "hunter2");
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!serde_json::to_string(&config).unwrap().contains("hunter2"));
+
+    let Err(Error::Usage { message: printed }) =
+        load::<Config>("test-unit", &["--token", &reference, "config", "--print"], &[])
+    else {
+        panic!("printed settings are an answer")
+    };
+    assert!(printed.contains("file:") && !printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn a_literal_secret_is_refused_without_being_repeated() {
+    let error = read(&["--token", "hunter2"], &[]).unwrap_err();
+    assert!(!one_line(&error).contains("hunter2"));
+    assert!(read(&["--token", "file:/nonexistent/x"], &[]).is_err());
+}
+
+#[tokio::test]
+async fn shutdown_moves_forward_only_and_reaches_every_clone() {
+    let shutdown = Shutdown::new();
+    let clone = shutdown.clone();
+    let waiter = tokio::spawn(async move { clone.started().await });
+    shutdown.start();
+    waiter.await.unwrap();
+    shutdown.abort();
+    shutdown.start();
+    shutdown.aborted().await;
+    assert!(shutdown.is_started());
+}
+
+#[tokio::test]
+async fn a_taken_port_says_what_to_change() {
+    let first = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
+    let address = first.local_addr().unwrap().to_string();
+    let error = rollmill_service::listen(&address, "--listen").await.unwrap_err();
+    assert!(matches!(error, Error::PortTaken { .. }));
+    assert!(error.to_string().contains("--listen"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_ends_when_shutdown_is_pulled() {
+    let process = Process::new("test-unit", Config::default());
+    let listener = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
+    let server = tokio::spawn(rollmill_service::serve(
+        listener,
+        axum::Router::new(),
+        process.shutdown.clone(),
+    ));
+    process.shutdown.start();
+    tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap().unwrap();
+}
+
+#[test]
+fn status_shows_the_facts_given() {
+    let process = Process::new("test-unit", ());
+    process.board.show("jobs", || serde_json::json!(3));
+    process.ready();
+    let status = process.board.status();
+    assert_eq!(status["phase"], "ready");
+    assert_eq!(status["jobs"], 3);
+}
