@@ -79,10 +79,9 @@ pub(crate) struct Loaded<C> {
 
 pub(crate) enum Parsed<C> {
     Run(Loaded<C>),
-    /// Help, version, a parse error or printed settings: show and leave.
+    /// Help, version or printed settings: show and leave.
     Answer {
         text: String,
-        code: u8,
     },
 }
 
