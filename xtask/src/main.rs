@@ -1,1 +1,103 @@
-fn main() {}
+//! Developer commands, run as `cargo xtask COMMAND`.
+//!
+//! Each command holds one promise of the repository against the files themselves, so that the
+//! promise cannot rot unnoticed: the arrows between rooms (`deps`), the house rules (`tidy`), the
+//! generated files (`gen`), the sizes of the circuits (`circuits`). `test` runs them all, then every
+//! test, and counts.
+//!
+//! Exit codes: 0 all is well; 1 a rule is broken or a test failed, each finding on a line of its
+//! own; 2 wrong usage; 3 the command could not do its work (a file or a program is missing).
+
+mod circuits;
+mod deps;
+mod errors;
+mod generate;
+mod scan;
+mod suite;
+mod tidy;
+mod tree;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// What a check found: one line each, in the form `path:line: what is wrong; what to do`.
+type Findings = Vec<String>;
+
+/// Rollmill's developer commands.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Check the arrows between rooms, the heavy crates and the versions, from `cargo metadata`.
+    Deps,
+    /// Check the house rules: file length, unsafe, leftovers, error codes, ADRs, README.
+    Tidy,
+    /// Write every generated file of the repository again.
+    Gen {
+        /// Compare only; name each file that differs and exit with 1.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Print the size of every circuit against its budget.
+    Circuits {
+        /// Write the same table as JSON to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+        /// Also make one proof of each circuit, for its seconds and its peak memory.
+        #[arg(long)]
+        prove: bool,
+    },
+    /// Run every check and every test (Rust and Solidity); end with 'N passed, N failed'.
+    Test {
+        /// Use `cargo test` even where cargo-nextest is installed.
+        #[arg(long)]
+        no_nextest: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(findings) if findings.is_empty() => ExitCode::SUCCESS,
+        Ok(findings) => {
+            for finding in &findings {
+                eprintln!("{finding}");
+            }
+            eprintln!("xtask: {} finding(s)", findings.len());
+            ExitCode::from(1)
+        }
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::from(3)
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Findings> {
+    let root = tree::root()?;
+    match command {
+        Command::Deps => deps::check_workspace(&root),
+        Command::Tidy => Ok(tidy::check(&tree::Tree::load(&root)?)),
+        Command::Gen { check: true } => generate::check(&root),
+        Command::Gen { check: false } => generate::write(&root).map(|()| Findings::new()),
+        Command::Circuits { json, prove } => circuits::run(json.as_deref(), prove),
+        Command::Test { no_nextest } => suite::run(&root, no_nextest),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask circuits`: the size of every circuit against its budget.
+//!
+//! The figures come from the circuits themselves through [`measure`]; this module only checks and
+//! prints them.
+
+use std::path::Path;
+
+use anyhow::Context;
+use serde::Serialize;
+
+use crate::Findings;
+
+/// Budget of rows, as a power of two, by circuit name. A circuit that is not here is refused, so
+/// that nobody adds one without saying what it may cost.
+const LOG_ROWS_MAX: &[(&str, u32)] = &[
+    ("client", 15),
+    ("tx_base", 17),
+    ("tx_merge", 18),
+    ("block_root_0", 18),
+    ("block_root_1", 18),
+    ("block_root_2", 18),
+    ("block_merge", 18),
+    ("epoch_root_1", 18),
+    ("epoch_root_2", 18),
+];
+
+/// What one circuit costs. Sizes in rows, columns or bytes; absent figures were not measured.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CircuitSize {
+    pub(crate) circuit: String,
+    /// Rows in use, without padding and blinding rows.
+    pub(crate) rows: u64,
+    /// Base-2 logarithm of the padded number of rows.
+    pub(crate) log_n: u32,
+    pub(crate) wires: u32,
+    pub(crate) fixed_columns: u32,
+    pub(crate) public_inputs: u32,
+    pub(crate) proof_bytes: u64,
+    pub(crate) witness_seconds: Option<f64>,
+    pub(crate) proving_seconds: Option<f64>,
+    pub(crate) memory_bytes_peak: Option<u64>,
+}
+
+/// Sizes of every circuit, measured on the circuits' own code.
+///
+/// `prove` asks for one proof of each as well. The list is empty as long as `rollmill-circuits`
+/// offers none.
+fn measure(_prove: bool) -> anyhow::Result<Vec<CircuitSize>> {
+    Ok(Vec::new())
+}
+
+/// Prints the table, writes the JSON file if asked, and returns budgets that are broken.
+pub(crate) fn run(json: Option<&Path>, prove: bool) -> anyhow::Result<Findings> {
+    let sizes = measure(prove)?;
+    if sizes.is_empty() {
+        println!("circuits: none is built yet");
+    } else {
+        print!("{}", table(&sizes));
+    }
+    if let Some(path) = json {
+        let mut text = serde_json::to_string_pretty(&sizes)?;
+        text.push('\n');
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(check(&sizes))
+}
+
+fn budget(circuit: &str) -> Option<u32> {
+    LOG_ROWS_MAX.iter().find(|(name, _)| *name == circuit).map(|(_, log_rows)| *log_rows)
+}
+
+fn check(sizes: &[CircuitSize]) -> Findings {
+    sizes
+        .iter()
+        .filter_map(|size| match budget(&size.circuit) {
+            None => Some(format!(
+                "circuit {}: has no budget; add it to xtask/src/circuits.rs",
+                size.circuit
+            )),
+            Some(log_max) if size.log_n > log_max => Some(format!(
+                "circuit {}: {} rows are padded to 2^{}, the budget is 2^{log_max}",
+                size.circuit, size.rows, size.log_n
+            )),
+            Some(_) => None,
+        })
+        .collect()
+}
+
+fn table(sizes: &[CircuitSize]) -> String {
+    let seconds = |value: Option<f64>| value.map_or("-".into(), |value| format!("{value:.2}"));
+    let mut text = format!(
+        "{:<14} {:>8} {:>6} {:>7} {:>6} {:>6} {:>7} {:>7} {:>10} {:>10} {:>9}\n",
+        "circuit",
+        "rows",
+        "padded",
+        "budget",
+        "wires",
+        "fixed",
+        "inputs",
+        "proof B",
+        "witness s",
+        "proving s",
+        "peak MiB",
+    );
+    for size in sizes {
+        let memory = size.memory_bytes_peak.map_or("-".into(), |bytes| format!("{}", bytes >> 20));
+        let budget = budget(&size.circuit).map_or("none".into(), |log| format!("2^{log}"));
+        text.push_str(&format!(
+            "{:<14} {:>8} {:>6} {:>7} {:>6} {:>6} {:>7} {:>7} {:>10} {:>10} {:>9}\n",
+            size.circuit,
+            size.rows,
+            format!("2^{}", size.log_n),
+            budget,
+            size.wires,
+            size.fixed_columns,
+            size.public_inputs,
+            size.proof_bytes,
+            seconds(size.witness_seconds),
+            seconds(size.proving_seconds),
+            memory,
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(circuit: &str, log_n: u32) -> CircuitSize {
+        CircuitSize {
+            circuit: circuit.into(),
+            rows: (1 << log_n) - 10,
+            log_n,
+            wires: 8,
+            fixed_columns: 12,
+            public_inputs: 33,
+            proof_bytes: 3000,
+            witness_seconds: None,
+            proving_seconds: Some(1.5),
+            memory_bytes_peak: Some(5 << 20),
+        }
+    }
+
+    #[test]
+    fn a_circuit_within_its_budget_passes() {
+        assert!(check(&[size("tx_merge", 18), size("client", 14)]).is_empty());
+    }
+
+    #[test]
+    fn a_circuit_over_its_budget_or_without_one_is_refused() {
+        let findings = check(&[size("tx_merge", 19), size("parity", 5)]);
+        assert!(findings[0].contains("padded to 2^19, the budget is 2^18"), "{findings:?}");
+        assert!(findings[1].contains("has no budget"), "{findings:?}");
+    }
+
+    #[test]
+    fn the_table_shows_a_dash_for_what_was_not_measured() {
+        let table = table(&[size("tx_base", 17)]);
+        let row = table.lines().nth(1).unwrap();
+        let cells: Vec<&str> = row.split_whitespace().collect();
+        assert_eq!(
+            cells,
+            ["tx_base", "131062", "2^17", "2^17", "8", "12", "33", "3000", "-", "1.50", "5"]
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! Generated files: one registry of generators, written by `cargo xtask gen` and compared by
+//! `cargo xtask gen --check`.
+//!
+//! To add a generated file, write a function `fn(&Tree) -> anyhow::Result<Vec<Output>>` and put it
+//! into [`GENERATORS`]. A generator is a pure function of the tree and of the crates it calls: no
+//! clock, no randomness, no environment, or the comparison would fail on another machine.
+
+use std::path::Path;
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+
+use crate::Findings;
+use crate::errors;
+use crate::tree::Tree;
+
+/// A generated file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Output {
+    /// Path from the repository root.
+    pub(crate) path: String,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Output {
+    pub(crate) fn text(path: &str, text: String) -> Self {
+        Self { path: path.into(), bytes: text.into_bytes() }
+    }
+}
+
+type Generator = fn(&Tree) -> anyhow::Result<Vec<Output>>;
+
+/// Every generator, with the name used in messages.
+const GENERATORS: &[(&str, Generator)] = &[("error codes", error_codes)];
+
+fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {
+    Ok(vec![Output::text(errors::PAGE, errors::page(&errors::collect(tree)))])
+}
+
+/// Runs every generator. Two generators that claim one path are a bug and refused.
+fn outputs(tree: &Tree) -> anyhow::Result<Vec<Output>> {
+    let mut all: Vec<Output> = Vec::new();
+    for (name, generator) in GENERATORS {
+        let outputs = generator(tree).with_context(|| format!("generator of {name} failed"))?;
+        for output in outputs {
+            anyhow::ensure!(
+                all.iter().all(|other| other.path != output.path),
+                "two generators write {}",
+                output.path
+            );
+            all.push(output);
+        }
+    }
+    Ok(all)
+}
+
+/// Writes every generated file that differs, and names it.
+pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
+    for output in outputs(&Tree::load(root)?)? {
+        let path = root.join(&output.path);
+        if std::fs::read(&path).is_ok_and(|bytes| bytes == output.bytes) {
+            continue;
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        std::fs::write(&path, &output.bytes)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        println!("gen: wrote {} ({} bytes)", output.path, output.bytes.len());
+    }
+    Ok(())
+}
+
+/// Compares every generated file with what is in the work tree.
+pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
+    let outputs = outputs(&Tree::load(root)?)?;
+    Ok(compare(&outputs, |path| std::fs::read(root.join(path)).ok()))
+}
+
+fn compare(outputs: &[Output], read: impl Fn(&str) -> Option<Vec<u8>>) -> Findings {
+    let short = |bytes: &[u8]| hex::encode(&Sha256::digest(bytes)[..4]);
+    outputs
+        .iter()
+        .filter_map(|output| match read(&output.path) {
+            None => Some(format!("{}: missing; run `cargo xtask gen`", output.path)),
+            Some(bytes) if bytes != output.bytes => Some(format!(
+                "{}: differs from what is generated (have {} B {}, want {} B {}); \
+                 run `cargo xtask gen` and commit",
+                output.path,
+                bytes.len(),
+                short(&bytes),
+                output.bytes.len(),
+                short(&output.bytes),
+            )),
+            Some(_) => None,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_and_an_edited_file_are_named_and_an_equal_one_is_not() {
+        let outputs = [
+            Output::text("a", "same".into()),
+            Output::text("b", "new".into()),
+            Output::text("c", "gone".into()),
+        ];
+        let findings = compare(&outputs, |path| match path {
+            "a" => Some(b"same".to_vec()),
+            "b" => Some(b"old".to_vec()),
+            _ => None,
+        });
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].starts_with("b: differs"));
+        assert!(findings[1].starts_with("c: missing"));
+    }
+
+    #[test]
+    fn generators_give_the_same_bytes_twice() {
+        let tree = Tree::of(&[("r/src/a.rs", "/// A.\npub const A: &str = \"QQ-001\";\n")]);
+        assert_eq!(outputs(&tree).unwrap(), outputs(&tree).unwrap());
+    }
+}

@@ -1,0 +1,237 @@
+//! `cargo xtask test`: every check and every test, one after the other, and the count at the end.
+//!
+//! A step that fails does not stop the others, so that one run shows everything that is wrong. The
+//! last line is `N passed, N failed`. A check counts as one test; a test program's own summary is
+//! read from its output; a program that fails without reporting a failed test counts as one failure.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::Context;
+
+use crate::Findings;
+use crate::{circuits, deps, generate, tidy, tree};
+
+/// Tests counted so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+}
+
+impl Count {
+    fn add(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+    }
+}
+
+/// Runs everything. `Ok` with no findings means that nothing failed.
+pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
+    let mut total = Count::default();
+    let mut failures = Findings::new();
+
+    for (name, result) in [
+        ("tidy", Ok(tidy::check(&tree::Tree::load(root)?))),
+        ("deps", deps::check_workspace(root)),
+        ("gen --check", generate::check(root)),
+        ("circuits", circuits::run(None, false)),
+    ] {
+        step(name);
+        let findings = result.unwrap_or_else(|error| vec![format!("{error:#}")]);
+        for finding in &findings {
+            println!("{finding}");
+        }
+        record(name, findings.is_empty(), &mut total, &mut failures);
+    }
+
+    let mut programs = vec![program("formatting", "cargo", &["fmt", "--all", "--check"], root)];
+    if !no_nextest && works("cargo", &["nextest", "--version"]) {
+        let nextest = ["nextest", "run", "--workspace", "--no-fail-fast", "--locked"];
+        programs.push(program("tests", "cargo", &nextest, root));
+        // nextest does not run the examples in the documentation.
+        let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
+        programs.push(program("documentation tests", "cargo", &doc, root));
+    } else {
+        let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
+        programs.push(program("tests", "cargo", &test, root));
+    }
+    let contracts = root.join("contracts");
+    match forge(&contracts) {
+        Some(forge) => {
+            let mut tests = Command::new(forge);
+            tests.arg("test").current_dir(&contracts);
+            programs.push(("contract tests", tests));
+        }
+        None => {
+            step("contract tests");
+            println!("no forge under {}: run `make setup`", contracts.display());
+            record("contract tests", false, &mut total, &mut failures);
+        }
+    }
+
+    for (name, mut command) in programs {
+        step(name);
+        let started = Instant::now();
+        let (count, success) = stream(&mut command)?;
+        println!("{name}: {:.0} s", started.elapsed().as_secs_f64());
+        let is_check = count == Count::default();
+        total.add(count);
+        if is_check {
+            record(name, success, &mut total, &mut failures);
+        } else if !success || count.failed > 0 {
+            failures.push(format!("{name}: failed"));
+            total.failed += u64::from(count.failed == 0);
+        }
+    }
+
+    println!();
+    for failure in &failures {
+        println!("{failure}");
+    }
+    println!("{} passed, {} failed", total.passed, total.failed);
+    Ok(failures)
+}
+
+fn step(name: &str) {
+    println!("\n== {name}");
+}
+
+fn record(name: &str, success: bool, total: &mut Count, failures: &mut Findings) {
+    if success {
+        println!("{name}: ok");
+        total.passed += 1;
+    } else {
+        failures.push(format!("{name}: failed"));
+        total.failed += 1;
+    }
+}
+
+fn program(
+    name: &'static str,
+    program: &str,
+    args: &[&str],
+    root: &Path,
+) -> (&'static str, Command) {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root).env("CARGO_TERM_COLOR", "never");
+    (name, command)
+}
+
+fn works(program: &str, args: &[&str]) -> bool {
+    Command::new(program)
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// The forge binary that npm installed for this machine. The package's own wrapper starts node
+/// first, which costs a process and swallows signals.
+fn forge(contracts: &Path) -> Option<PathBuf> {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    let os = match std::env::consts::OS {
+        "macos" => "darwin",
+        other => other,
+    };
+    let path = contracts.join(format!("node_modules/@foundry-rs/forge-{os}-{arch}/bin/forge"));
+    path.is_file().then_some(path)
+}
+
+/// Runs a program, passes its output on line by line, and counts the tests it reports.
+fn stream(command: &mut Command) -> anyhow::Result<(Count, bool)> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let (reader, writer) = std::io::pipe().context("cannot make a pipe")?;
+    let error_writer = writer.try_clone().context("cannot share a pipe")?;
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(error_writer)
+        .spawn()
+        .with_context(|| format!("cannot run {name}"))?;
+    // The command holds copies of the pipe's writing end; while they live, reading never ends.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+
+    let mut count = Count::default();
+    for line in BufReader::new(reader).split(b'\n') {
+        let line = line.context("cannot read the output of a test program")?;
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        count.add(summary(&line));
+    }
+    let status = child.wait().with_context(|| format!("cannot wait for {name}"))?;
+    Ok((count, status.success()))
+}
+
+/// The counts in one line of output, zero when it is not a summary of cargo test, nextest or forge.
+fn summary(line: &str) -> Count {
+    let line = line.trim();
+    let is_summary = line.starts_with("test result:")
+        || line.starts_with("Summary [")
+        || line.starts_with("Ran ") && line.contains("tests passed");
+    if !is_summary {
+        return Count::default();
+    }
+    let words: Vec<&str> =
+        line.split([' ', ',', ';', '(', ')']).filter(|w| !w.is_empty()).collect();
+    let number_before = |word: &str| {
+        words
+            .iter()
+            .position(|other| other == &word)
+            .and_then(|at| words[..at].iter().rev().find_map(|word| word.parse::<u64>().ok()))
+            .unwrap_or(0)
+    };
+    let timed_out = if line.contains("timed out") { number_before("timed") } else { 0 };
+    Count { passed: number_before("passed"), failed: number_before("failed") + timed_out }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summaries_of_the_three_runners_are_read() {
+        let cases = [
+            (
+                "test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; 2 filtered out; \
+                 finished in 0.01s",
+                (7, 0),
+            ),
+            ("test result: FAILED. 1 passed; 3 failed; 0 ignored; finished in 0.01s", (1, 3)),
+            (
+                "     Summary [   0.051s] 12 tests run: 11 passed (1 slow), 1 failed, 0 skipped",
+                (11, 1),
+            ),
+            (
+                "     Summary [  0.1s] 3 tests run: 1 passed, 1 failed, 1 timed out, 0 skipped",
+                (1, 2),
+            ),
+            (
+                "Ran 4 test suites in 1.01s (2.02s CPU time): 31 tests passed, 2 failed, 0 skipped \
+                 (33 total tests)",
+                (31, 2),
+            ),
+            ("Suite result: ok. 5 passed; 0 failed; 0 skipped; finished in 2ms", (0, 0)),
+            ("running 3 tests", (0, 0)),
+        ];
+        for (line, (passed, failed)) in cases {
+            assert_eq!(summary(line), Count { passed, failed }, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_failing_program_is_seen_and_its_tests_are_counted() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'test result: ok. 2 passed; 0 failed;'; echo x >&2; exit 4"]);
+        let (count, success) = stream(&mut command).unwrap();
+        assert_eq!(count, Count { passed: 2, failed: 0 });
+        assert!(!success);
+    }
+}

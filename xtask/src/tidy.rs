@@ -1,0 +1,269 @@
+//! `cargo xtask tidy`: the house rules that a text search can hold.
+//!
+//! Every exception is listed here with its reason, and an exception that is no longer needed is
+//! refused too, so that the lists stay true.
+
+use std::collections::BTreeMap;
+
+use crate::Findings;
+use crate::errors;
+use crate::scan;
+use crate::tree::{File, Tree};
+
+/// Longest source file, in lines.
+const LINES_MAX: usize = 600;
+
+/// Source files that may be longer, with the reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+/// Files that may hold `unsafe`, with the reason.
+const UNSAFE_FILES: &[(&str, &str)] = &[];
+
+/// What must not be left behind in code.
+const LEFTOVERS: &[&str] = &["todo!", "unimplemented!", "dbg!"];
+
+/// Files whose bytes are made by a program and judged by `gen --check` instead.
+const GENERATED: &[&str] = &[];
+
+/// Endings of files that people write.
+const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh"];
+const TEXTS: &[&str] = &[".md", ".toml", ".yml", ".yaml"];
+
+/// Runs every rule.
+pub(crate) fn check(tree: &Tree) -> Findings {
+    let mut findings = Findings::new();
+    file_length(tree, LONG_FILES, &mut findings);
+    unsafe_code(tree, UNSAFE_FILES, &mut findings);
+    leftovers(tree, &mut findings);
+    white_space(tree, &mut findings);
+    decision_records(tree, &mut findings);
+    rooms_exist(tree, "README.md", "## What works today", &mut findings);
+    rooms_exist(tree, "docs/architecture.md", "## Rooms", &mut findings);
+    findings.extend(errors::check(tree));
+    findings
+}
+
+fn written_by_people<'a>(tree: &'a Tree, endings: &'a [&str]) -> impl Iterator<Item = &'a File> {
+    tree.files.iter().filter(move |file| {
+        endings.iter().any(|ending| file.path.ends_with(ending))
+            && !GENERATED.contains(&file.path.as_str())
+    })
+}
+
+fn file_length(tree: &Tree, long: &[(&str, &str)], findings: &mut Findings) {
+    for file in written_by_people(tree, SOURCES) {
+        let lines = file.text.lines().count();
+        let excused = long.iter().any(|(path, _)| *path == file.path);
+        if lines > LINES_MAX && !excused {
+            findings.push(format!(
+                "{}: {lines} lines, at most {LINES_MAX}; split it along its ideas",
+                file.path
+            ));
+        }
+        if lines <= LINES_MAX && excused {
+            findings.push(format!("{}: no longer long; take it off LONG_FILES", file.path));
+        }
+    }
+    for (path, _) in long.iter().filter(|(path, _)| tree.text(path).is_none()) {
+        findings.push(format!("{path}: is on LONG_FILES but not in the tree"));
+    }
+}
+
+fn unsafe_code(tree: &Tree, allowed: &[(&str, &str)], findings: &mut Findings) {
+    for file in tree.rust() {
+        let code = scan::scan(&file.text).code;
+        let lines = scan::lines_with_word(&code, "unsafe");
+        let excused = allowed.iter().any(|(path, _)| *path == file.path);
+        if !excused {
+            for line in &lines {
+                findings.push(format!(
+                    "{}:{line}: unsafe outside the files listed in xtask/src/tidy.rs",
+                    file.path
+                ));
+            }
+        } else if lines.is_empty() {
+            findings.push(format!("{}: has no unsafe; take it off UNSAFE_FILES", file.path));
+        }
+    }
+}
+
+fn leftovers(tree: &Tree, findings: &mut Findings) {
+    for file in tree.rust() {
+        let code = scan::scan(&file.text).code;
+        for word in LEFTOVERS {
+            for line in scan::lines_with_word(&code, word) {
+                findings.push(format!("{}:{line}: {word} left behind; finish it", file.path));
+            }
+        }
+        for (index, line) in code.lines().enumerate() {
+            let line = line.trim_start();
+            if line.starts_with("#[ignore") {
+                findings.push(format!(
+                    "{}:{}: an ignored test is no test; run it or delete it",
+                    file.path,
+                    index + 1
+                ));
+            }
+        }
+    }
+}
+
+fn white_space(tree: &Tree, findings: &mut Findings) {
+    for file in written_by_people(tree, SOURCES).chain(written_by_people(tree, TEXTS)) {
+        for (index, line) in file.text.split('\n').enumerate() {
+            if line.ends_with([' ', '\t', '\r']) {
+                findings.push(format!("{}:{}: trailing white space", file.path, index + 1));
+            }
+        }
+        if !file.text.is_empty() && !file.text.ends_with('\n') {
+            findings.push(format!("{}: does not end with a newline", file.path));
+        }
+    }
+}
+
+/// Decision records: `docs/adr/NNNN-name.md`, each number once, a title, a date and a status.
+fn decision_records(tree: &Tree, findings: &mut Findings) {
+    const FOLDER: &str = "docs/adr/";
+    let mut numbers: BTreeMap<&str, &str> = BTreeMap::new();
+    for file in tree.files.iter().filter(|file| file.path.starts_with(FOLDER)) {
+        let name = &file.path[FOLDER.len()..];
+        let Some(number) = adr_number(name) else {
+            findings.push(format!("{}: name it NNNN-name.md", file.path));
+            continue;
+        };
+        if let Some(other) = numbers.insert(number, &file.path) {
+            findings.push(format!("{}: number {number} is taken by {other}", file.path));
+        }
+        let head: Vec<&str> = file.text.lines().take(8).collect();
+        if !head.first().is_some_and(|line| line.starts_with("# ")) {
+            findings.push(format!("{}: the first line must be a title, `# …`", file.path));
+        }
+        if !head.iter().any(|line| line.contains("Date") && has_date(line)) {
+            findings.push(format!("{}: no `Date: YYYY-MM-DD` near the top", file.path));
+        }
+    }
+}
+
+fn adr_number(name: &str) -> Option<&str> {
+    let (number, rest) = name.split_once('-')?;
+    let digits = number.len() == 4 && number.chars().all(|c| c.is_ascii_digit());
+    let slug = rest.strip_suffix(".md")?;
+    let plain = slug.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    (digits && plain && !slug.is_empty()).then_some(number)
+}
+
+fn has_date(line: &str) -> bool {
+    line.split(|c: char| !c.is_ascii_digit() && c != '-').any(|word| {
+        let parts: Vec<&str> = word.split('-').collect();
+        let [year, month, day] = parts[..] else { return false };
+        let number = |text: &str| text.parse::<u32>().unwrap_or(0);
+        year.len() == 4
+            && month.len() == 2
+            && day.len() == 2
+            && (2026..2100).contains(&number(year))
+            && (1..=12).contains(&number(month))
+            && (1..=31).contains(&number(day))
+    })
+}
+
+/// Every room named as `` `folder/` `` in the first column of the table under `heading` exists.
+fn rooms_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) {
+    let Some(text) = tree.text(path) else {
+        findings.push(format!("{path}: missing"));
+        return;
+    };
+    let mut lines = text.lines().enumerate().skip_while(|(_, line)| *line != heading).skip(1);
+    let mut rows = 0;
+    for (index, line) in lines.by_ref().take_while(|(_, line)| !line.starts_with("## ")) {
+        let Some(cell) = line.strip_prefix("| ").and_then(|rest| rest.split(" |").next()) else {
+            continue;
+        };
+        for name in cell.split('`').skip(1).step_by(2) {
+            rows += 1;
+            let folder = format!("{}/", name.trim_end_matches('/'));
+            let exists = tree.paths.iter().any(|path| path.starts_with(&folder) || path == name);
+            if !exists {
+                findings.push(format!("{path}:{}: there is no room `{name}`", index + 1));
+            }
+        }
+    }
+    if rows == 0 {
+        findings.push(format!("{path}: no table of rooms under `{heading}`"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const README: &str =
+        "# R\n\n## What works today\n\n| room | today |\n| --- | --- |\n| `a/` | yes |\n";
+    const MAP: &str = "# A\n\n## Rooms\n\n| room | holds |\n| --- | --- |\n| `a/` | code |\n";
+    const ERRORS: &str = "# Error codes\n";
+
+    /// A tree that breaks no rule, with `extra` files added or put in the place of its own.
+    fn findings_with(extra: &[(&str, &str)]) -> Findings {
+        let mut files = vec![
+            ("README.md", README),
+            ("docs/architecture.md", MAP),
+            ("docs/errors.md", ERRORS),
+            ("docs/adr/0001-why.md", "# 1. Why\n\nDate: 2026-11-21\n"),
+            ("a/src/lib.rs", "//! Nothing.\n"),
+        ];
+        files.retain(|(path, _)| extra.iter().all(|(other, _)| other != path));
+        files.extend_from_slice(extra);
+        check(&Tree::of(&files))
+    }
+
+    #[test]
+    fn a_tidy_tree_passes() {
+        assert_eq!(findings_with(&[]), Findings::new());
+    }
+
+    #[test]
+    fn each_broken_rule_is_refused() {
+        let long = "//\n".repeat(LINES_MAX + 1);
+        let cases: &[(&str, &str, &str)] = &[
+            ("a/src/long.rs", &long, "601 lines"),
+            ("a/src/x.rs", "fn f() { unsafe { g() } }\n", "unsafe outside"),
+            ("a/src/x.rs", "fn f() {\n    todo!()\n}\n", "a/src/x.rs:2: todo! left behind"),
+            ("a/src/x.rs", "fn f() { dbg!(1); }\n", "dbg! left behind"),
+            ("a/tests/x.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}\n", "ignored test"),
+            ("a/src/x.rs", "fn f() {} \n", "a/src/x.rs:1: trailing white space"),
+            ("a/x.md", "text", "does not end with a newline"),
+            ("docs/adr/0001-again.md", "# T\n\nDate: 2026-11-21\n", "is taken by"),
+            ("docs/adr/2-short.md", "# T\n\nDate: 2026-11-21\n", "name it NNNN-name.md"),
+            ("docs/adr/0002-undated.md", "# T\n\nDate: soon\n", "no `Date:"),
+            ("docs/adr/0002-bare.md", "Date: 2026-11-21\n", "must be a title"),
+            (
+                "README.md",
+                "## What works today\n\n| `ghost/` | yes |\n",
+                "there is no room `ghost/`",
+            ),
+            ("README.md", "# R\n", "no table of rooms"),
+            ("a/src/x.rs", "/// Bad.\npub const X: &str = \"XY-001\";\n", "XY-001 is not in"),
+            ("docs/errors.md", "| XY-001 | Bad. |\n", "XY-001 is in no source"),
+        ];
+        for (path, text, expected) in cases {
+            let findings = findings_with(&[(path, text)]);
+            assert_eq!(findings.len(), 1, "{path} {expected}: {findings:?}");
+            assert!(findings[0].contains(expected), "{path}: {findings:?}");
+        }
+    }
+
+    #[test]
+    fn an_exception_that_is_not_needed_is_refused() {
+        let tree = Tree::of(&[("a/src/x.rs", "fn f() {}\n")]);
+        let mut findings = Findings::new();
+        file_length(&tree, &[("a/src/x.rs", "no"), ("gone.rs", "no")], &mut findings);
+        unsafe_code(&tree, &[("a/src/x.rs", "no")], &mut findings);
+        assert_eq!(findings.len(), 3, "{findings:?}");
+    }
+
+    #[test]
+    fn dates_are_real() {
+        assert!(has_date("Date: 2026-11-21"));
+        assert!(!has_date("Date: 2026-13-01"));
+        assert!(!has_date("Date: 26-11-21"));
+    }
+}
