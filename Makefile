@@ -1,0 +1,35 @@
+# Rollmill. `make help` lists the targets.
+#
+# The demo and the tests use the same profile and the same features, so that nothing is built twice.
+
+SHELL := /bin/sh
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+ROLLMILL_CACHE ?= $(HOME)/.cache/rollmill
+export ROLLMILL_CACHE
+
+# Options of the demo, for example: make demo ARGS="--epochs 2 --agents 4". See `make demo ARGS=--help`.
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test lint gen
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## Install what is missing: Debian packages and npm tools (said first; safe to run again)
+	@xtask/setup.sh
+
+build: setup ## Build every program
+	cargo build --locked --workspace --bins
+
+demo: build ## Prove epochs on a local L1 with the whole network on this machine; options in ARGS="…"
+	@$(TARGET)/debug/devnet $(ARGS)
+
+test: build ## Run every check and every test; ends with 'N passed, N failed'
+	@$(TARGET)/debug/rollmill-xtask test
+
+lint: setup ## Run clippy on everything, warnings refused
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+gen: build ## Write every generated file again
+	@$(TARGET)/debug/rollmill-xtask gen
