@@ -1,1 +1,9 @@
-//! Placeholder while the room is furnished.
+//! PLONK with KZG over BN254: arithmetization, keys, prover, verifiers.
+//!
+//! No I/O, no clock, no runtime: a proof is a function of its inputs.
+
+pub mod builder;
+pub mod check;
+pub mod gates;
+pub mod layout;
+pub mod shape;

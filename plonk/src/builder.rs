@@ -1,0 +1,603 @@
+//! Lays out a circuit row by row, together with its witness.
+//!
+//! The same code runs for setup and for proving: it must make the same rows whatever the values are,
+//! so a circuit never branches on a value. A value that cannot satisfy the circuit is still laid out;
+//! [`crate::check`] then names the gate and the row, and no proof of it verifies.
+//!
+//! Every routed cell holds a [`Var`]. Cells that hold one variable are tied together by the
+//! permutation; a cell that is not used holds [`Builder::ZERO`], so no routed cell is free.
+
+use std::collections::HashMap;
+
+use ark_ff::{Field, PrimeField};
+use rollmill_algebra::{Fr, poseidon2};
+
+use crate::gates::external_matrix;
+use crate::layout::{FixedRow, Layout, Witness};
+use crate::shape::{LIMBS, ROUTED, kind};
+
+/// A value of the circuit, by its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Var(pub(crate) u32);
+
+/// Limb cells of one row: range-checked small values, or S-box values on a Poseidon2 row.
+#[derive(Debug, Clone, Copy)]
+pub enum LimbRow {
+    /// Range-checked cells.
+    Small([u16; LIMBS]),
+    /// Index into the list of full-width rows.
+    Full(u32),
+}
+
+/// Where a ROM entry was written and how often it was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RomEntry {
+    pub(crate) row: u32,
+    pub(crate) reads: u32,
+}
+
+/// A circuit under construction, with its witness.
+#[derive(Debug)]
+pub struct Builder {
+    pub(crate) cell_bits: u32,
+    pub(crate) values: Vec<Fr>,
+    pub(crate) routed: Vec<[Var; ROUTED]>,
+    pub(crate) limbs: Vec<LimbRow>,
+    pub(crate) full_limbs: Vec<[Fr; LIMBS]>,
+    pub(crate) fixed: Vec<u32>,
+    pub(crate) palette: Vec<FixedRow>,
+    palette_index: HashMap<FixedRow, u32>,
+    pub(crate) rom: HashMap<(Fr, Fr), RomEntry>,
+    /// Reads of entries that no row has written; such a circuit has no proof.
+    pub(crate) unmatched_reads: Vec<u32>,
+    constants: HashMap<Fr, Var>,
+    pub(crate) n_public: u32,
+    pending_next: Option<Var>,
+    pack_queue: Vec<Var>,
+    sections: Vec<(String, usize)>,
+}
+
+/// Coefficients of one arithmetic row; see [`crate::gates`].
+pub type Coefficients = [Fr; 8];
+
+impl Builder {
+    /// The variable that is always zero.
+    pub const ZERO: Var = Var(0);
+
+    /// Starts a circuit with `n_public` public inputs and limb cells of `cell_bits` bits (at most 16).
+    pub fn new(n_public: usize, cell_bits: u32) -> Self {
+        assert!((1..=16).contains(&cell_bits), "limb cells have 1 to 16 bits");
+        let mut this = Self {
+            cell_bits,
+            values: vec![Fr::from(0u64)],
+            routed: Vec::new(),
+            limbs: Vec::new(),
+            full_limbs: Vec::new(),
+            fixed: Vec::new(),
+            palette: Vec::new(),
+            palette_index: HashMap::new(),
+            rom: HashMap::new(),
+            unmatched_reads: Vec::new(),
+            constants: HashMap::new(),
+            n_public: n_public as u32,
+            pending_next: None,
+            pack_queue: Vec::new(),
+            sections: Vec::new(),
+        };
+        // Public inputs stand in the first rows; `set_public` names their variables later.
+        let mut public = FixedRow::blank();
+        public.c[0] = Fr::from(1u64);
+        public.arith = true;
+        for _ in 0..n_public {
+            this.push([Self::ZERO; 4], &public, LimbRow::Small([0; LIMBS]));
+        }
+        // 0 = ZERO
+        this.push([Self::ZERO; 4], &public, LimbRow::Small([0; LIMBS]));
+        this.constants.insert(Fr::from(0u64), Self::ZERO);
+        this
+    }
+
+    /// Rows laid out so far.
+    pub fn rows(&self) -> usize {
+        self.routed.len()
+    }
+
+    /// Marks the start of a named part of the circuit, for reports of where rows go.
+    pub fn section(&mut self, name: &str) {
+        self.sections.push((name.to_owned(), self.rows()));
+    }
+
+    /// The named parts and the number of rows of each, in order.
+    pub fn section_rows(&self) -> Vec<(String, usize)> {
+        let ends = self.sections.iter().skip(1).map(|s| s.1).chain([self.rows()]);
+        self.sections
+            .iter()
+            .zip(ends)
+            .map(|((name, start), end)| (name.clone(), end - start))
+            .collect()
+    }
+
+    /// Bits of a limb cell.
+    pub fn cell_bits(&self) -> u32 {
+        self.cell_bits
+    }
+
+    /// The value a variable has in this witness.
+    pub fn value(&self, var: Var) -> Fr {
+        self.values[var.0 as usize]
+    }
+
+    /// A new variable that nothing constrains yet.
+    pub fn witness(&mut self, value: Fr) -> Var {
+        self.values.push(value);
+        Var(self.values.len() as u32 - 1)
+    }
+
+    /// Makes `var` public input number `index`.
+    pub fn set_public(&mut self, index: usize, var: Var) {
+        assert!(index < self.n_public as usize, "public input {index} of {}", self.n_public);
+        self.routed[index][0] = var;
+    }
+
+    fn template(&mut self, row: &FixedRow) -> u32 {
+        if let Some(&id) = self.palette_index.get(row) {
+            return id;
+        }
+        let id = self.palette.len() as u32;
+        self.palette.push(row.clone());
+        self.palette_index.insert(row.clone(), id);
+        id
+    }
+
+    fn push(&mut self, w: [Var; ROUTED], fixed: &FixedRow, limbs: LimbRow) -> usize {
+        let id = self.template(fixed);
+        self.routed.push(w);
+        self.limbs.push(limbs);
+        self.fixed.push(id);
+        self.routed.len() - 1
+    }
+
+    /// Gives the row after the last one its `w_3` if an arithmetic row promised one.
+    pub fn flush_next(&mut self) {
+        if let Some(var) = self.pending_next.take() {
+            let w = [Self::ZERO, Self::ZERO, Self::ZERO, var];
+            self.push(w, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        }
+    }
+
+    /// Appends a row as it is: the base of every wide gadget. Returns its number. A sequence of such
+    /// rows stays adjacent as long as no other method is called in between.
+    pub fn raw_row(&mut self, w: [Var; ROUTED], fixed: &FixedRow, limbs: [u16; LIMBS]) -> usize {
+        self.flush_next();
+        self.push(w, fixed, LimbRow::Small(limbs))
+    }
+
+    /// Appends an arithmetic row. A cell that is `None` does not matter to the row's equation (its
+    /// coefficients are zero) and holds zero, or takes in a promised `w_3`.
+    pub fn arith_row(&mut self, w: [Option<Var>; ROUTED], c: Coefficients, next: Option<Var>) {
+        let mut w = w;
+        if let Some(promised) = self.pending_next {
+            if w[3].is_none() || w[3] == Some(promised) {
+                w[3] = Some(promised);
+                self.pending_next = None;
+            } else {
+                self.flush_next();
+            }
+        }
+        let mut row = FixedRow::blank();
+        row.c = c;
+        row.arith = true;
+        self.push(w.map(|v| v.unwrap_or(Self::ZERO)), &row, LimbRow::Small([0; LIMBS]));
+        self.pending_next = next;
+    }
+
+    /// A constant; each constant takes one row a circuit.
+    pub fn constant(&mut self, value: Fr) -> Var {
+        if let Some(&var) = self.constants.get(&value) {
+            return var;
+        }
+        let var = self.witness(value);
+        let mut c = [Fr::from(0u64); 8];
+        c[0] = Fr::from(1u64);
+        c[7] = -value;
+        self.arith_row([Some(var), None, None, None], c, None);
+        self.constants.insert(value, var);
+        var
+    }
+
+    /// A constant given as a small integer.
+    pub fn constant_u64(&mut self, value: u64) -> Var {
+        self.constant(Fr::from(value))
+    }
+
+    /// `Σ coefficient · var + constant`, in about one row for every three terms.
+    pub fn linear(&mut self, terms: &[(Fr, Var)], constant: Fr) -> Var {
+        let value = terms.iter().fold(constant, |acc, (c, v)| acc + *c * self.value(*v));
+        let out = self.witness(value);
+        self.linear_into(terms, constant, out);
+        out
+    }
+
+    /// Constrains `out = Σ coefficient · var + constant`.
+    pub fn linear_into(&mut self, terms: &[(Fr, Var)], constant: Fr, out: Var) {
+        let zero = Fr::from(0u64);
+        let minus_one = -Fr::from(1u64);
+        let mut rest = terms;
+        let mut constant = constant;
+        let mut acc: Option<Var> = None;
+        loop {
+            let carried = usize::from(acc.is_some());
+            // The last row holds the remaining terms, what was carried, and the result.
+            if rest.len() + carried < ROUTED {
+                let mut w = [None; ROUTED];
+                let mut c = [zero; 8];
+                for (i, (k, v)) in rest.iter().enumerate() {
+                    (w[i], c[i]) = (Some(*v), *k);
+                }
+                if let Some(acc) = acc {
+                    (w[3], c[3]) = (Some(acc), Fr::from(1u64));
+                }
+                let slot = rest.len();
+                (w[slot], c[slot]) = (Some(out), minus_one);
+                c[7] = constant;
+                self.arith_row(w, c, None);
+                return;
+            }
+            let take = ROUTED - carried;
+            let mut w = [None; ROUTED];
+            let mut c = [zero; 8];
+            let mut value = constant;
+            for (i, (k, v)) in rest.iter().take(take).enumerate() {
+                (w[i], c[i]) = (Some(*v), *k);
+                value += *k * self.value(*v);
+            }
+            if let Some(acc) = acc {
+                (w[3], c[3]) = (Some(acc), Fr::from(1u64));
+                value += self.value(acc);
+            }
+            c[7] = constant;
+            c[6] = minus_one;
+            constant = zero;
+            let next = self.witness(value);
+            self.arith_row(w, c, Some(next));
+            acc = Some(next);
+            rest = &rest[take..];
+        }
+    }
+
+    /// `a + b`.
+    pub fn add(&mut self, a: Var, b: Var) -> Var {
+        self.linear(&[(Fr::from(1u64), a), (Fr::from(1u64), b)], Fr::from(0u64))
+    }
+
+    /// `a − b`.
+    pub fn sub(&mut self, a: Var, b: Var) -> Var {
+        self.linear(&[(Fr::from(1u64), a), (-Fr::from(1u64), b)], Fr::from(0u64))
+    }
+
+    /// `k · a + c`.
+    pub fn scale(&mut self, a: Var, k: Fr, c: Fr) -> Var {
+        self.linear(&[(k, a)], c)
+    }
+
+    /// `a · b`.
+    pub fn mul(&mut self, a: Var, b: Var) -> Var {
+        self.mul_add(a, b, Fr::from(1u64), None, Fr::from(0u64))
+    }
+
+    /// `k · a · b + d + constant`.
+    pub fn mul_add(&mut self, a: Var, b: Var, k: Fr, d: Option<Var>, constant: Fr) -> Var {
+        let addend = d.map(|d| self.value(d)).unwrap_or_default();
+        let out = self.witness(k * self.value(a) * self.value(b) + addend + constant);
+        let mut c = [Fr::from(0u64); 8];
+        c[2] = -Fr::from(1u64);
+        c[4] = k;
+        c[7] = constant;
+        if d.is_some() {
+            c[3] = Fr::from(1u64);
+        }
+        self.arith_row([Some(a), Some(b), Some(out), d], c, None);
+        out
+    }
+
+    /// Constrains `a · b = c`.
+    pub fn assert_product(&mut self, a: Var, b: Var, c: Var) {
+        let mut k = [Fr::from(0u64); 8];
+        k[4] = Fr::from(1u64);
+        k[2] = -Fr::from(1u64);
+        self.arith_row([Some(a), Some(b), Some(c), None], k, None);
+    }
+
+    /// Constrains `a = b`.
+    pub fn assert_equal(&mut self, a: Var, b: Var) {
+        if a == b {
+            return;
+        }
+        let mut c = [Fr::from(0u64); 8];
+        c[0] = Fr::from(1u64);
+        c[1] = -Fr::from(1u64);
+        self.arith_row([Some(a), Some(b), None, None], c, None);
+    }
+
+    /// Constrains `a = value`.
+    pub fn assert_constant(&mut self, a: Var, value: Fr) {
+        let mut c = [Fr::from(0u64); 8];
+        c[0] = Fr::from(1u64);
+        c[7] = -value;
+        self.arith_row([Some(a), None, None, None], c, None);
+    }
+
+    /// Constrains `a` to 0 or 1.
+    pub fn assert_bool(&mut self, a: Var) {
+        let mut c = [Fr::from(0u64); 8];
+        c[0] = -Fr::from(1u64);
+        c[4] = Fr::from(1u64);
+        self.arith_row([Some(a), Some(a), None, None], c, None);
+    }
+
+    /// A new variable constrained to 0 or 1.
+    pub fn bit(&mut self, value: bool) -> Var {
+        let var = self.witness(Fr::from(u64::from(value)));
+        self.assert_bool(var);
+        var
+    }
+
+    /// `bit · a + (1 − bit) · b`. `bit` must already be constrained to 0 or 1.
+    pub fn select(&mut self, bit: Var, a: Var, b: Var) -> Var {
+        let (vb, va, vc) = (self.value(bit), self.value(a), self.value(b));
+        let out = self.witness(vb * (va - vc) + vc);
+        let mut c = [Fr::from(0u64); 8];
+        c[3] = Fr::from(1u64);
+        c[4] = Fr::from(1u64);
+        c[5] = -Fr::from(1u64);
+        c[6] = -Fr::from(1u64);
+        self.arith_row([Some(bit), Some(a), Some(bit), Some(b)], c, Some(out));
+        out
+    }
+
+    /// Constrains `a ≠ 0` and returns its inverse.
+    pub fn inverse(&mut self, a: Var) -> Var {
+        let out = self.witness(self.value(a).inverse().unwrap_or_default());
+        let mut c = [Fr::from(0u64); 8];
+        c[4] = Fr::from(1u64);
+        c[7] = -Fr::from(1u64);
+        self.arith_row([Some(a), Some(out), None, None], c, None);
+        out
+    }
+
+    /// 1 when `a` is zero, else 0.
+    pub fn is_zero(&mut self, a: Var) -> Var {
+        let value = self.value(a);
+        let inverse = self.witness(value.inverse().unwrap_or_default());
+        let out = self.witness(Fr::from(u64::from(value == Fr::from(0u64))));
+        // a · inverse + out − 1 = 0 and a · out = 0
+        let mut c = [Fr::from(0u64); 8];
+        c[2] = Fr::from(1u64);
+        c[4] = Fr::from(1u64);
+        c[7] = -Fr::from(1u64);
+        self.arith_row([Some(a), Some(inverse), Some(out), None], c, None);
+        let mut c = [Fr::from(0u64); 8];
+        c[4] = Fr::from(1u64);
+        self.arith_row([Some(a), Some(out), None, None], c, None);
+        out
+    }
+
+    /// Constrains `0 ≤ a < 2^bits`, for `bits` up to four limb cells. The check is laid out later,
+    /// four at a time.
+    pub fn range(&mut self, a: Var, bits: u32) {
+        let slot = 4 * self.cell_bits;
+        assert!(bits <= slot, "a range check covers at most {slot} bits, got {bits}");
+        self.pack_queue.push(a);
+        if bits < slot {
+            // a < 2^slot and a · 2^(slot − bits) < 2^slot; neither product wraps modulo r.
+            let scaled = self.scale(a, crate::gates::power_of_two(slot - bits), Fr::from(0u64));
+            self.pack_queue.push(scaled);
+        }
+        while self.pack_queue.len() >= 4 {
+            let rest = self.pack_queue.split_off(4);
+            let four = std::mem::replace(&mut self.pack_queue, rest);
+            self.pack_rows([four[0], four[1], four[2], four[3]]);
+        }
+    }
+
+    /// Two rows that constrain four variables to four limb cells each.
+    fn pack_rows(&mut self, vars: [Var; 4]) {
+        let cells = vars.map(|v| self.cells_of(self.value(v)));
+        let first = std::array::from_fn(|i| cells[i / 4][i % 4]);
+        let second = std::array::from_fn(|i| cells[2 + i / 4][i % 4]);
+        self.raw_row(vars, &FixedRow::pack(), first);
+        self.raw_row([Self::ZERO; 4], &FixedRow::blank(), second);
+    }
+
+    /// The lowest four limb cells of a value.
+    pub fn cells_of(&self, value: Fr) -> [u16; 4] {
+        let bits = value.into_bigint().0;
+        let mask = (1u64 << self.cell_bits) - 1;
+        std::array::from_fn(|i| {
+            let shift = self.cell_bits * i as u32;
+            ((bits[0] >> shift) & mask) as u16
+        })
+    }
+
+    /// Writes ROM entry (table, address): eight values, given as the two rows that follow the address.
+    /// `table` and `address` must be constants or constrained elsewhere. Three rows.
+    pub fn rom_write(&mut self, table: Var, address: Var, first: [Var; 4], second: [Var; 4]) {
+        let row =
+            self.raw_row([address, Self::ZERO, Self::ZERO, table], &FixedRow::write(), [0; 8]);
+        self.raw_row(first, &FixedRow::blank(), [0; 8]);
+        self.raw_row(second, &FixedRow::blank(), [0; 8]);
+        let key = (self.value(table), self.value(address));
+        self.rom.insert(key, RomEntry { row: row as u32, reads: 0 });
+    }
+
+    /// Counts a read of (table, address) by the row `row`, which has the read selector on.
+    pub fn note_read(&mut self, row: usize, table: Var, address: Var) {
+        let key = (self.value(table), self.value(address));
+        match self.rom.get_mut(&key) {
+            Some(entry) => entry.reads += 1,
+            None => self.unmatched_reads.push(row as u32),
+        }
+    }
+
+    /// Appends a Poseidon2 permutation of `state + input`: 12 rows and, for the result, the row that
+    /// follows, which is made here too and serves a following permutation of the same state.
+    fn permute_rows(&mut self, state: [Var; 4], input: [Var; 4], first: bool) -> [Var; 4] {
+        if first {
+            self.flush_next();
+            self.push(state, &FixedRow::poseidon_entry(), LimbRow::Small([0; LIMBS]));
+        } else {
+            // The previous permutation's last row already holds the state.
+            let last = self.fixed.len() - 1;
+            self.fixed[last] = self.template(&FixedRow::poseidon_entry());
+        }
+        self.push(input, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        let sum: [Fr; 4] = std::array::from_fn(|i| self.value(state[i]) + self.value(input[i]));
+        let mut values = external_matrix(&sum);
+        let mut vars = values.map(|v| self.witness(v));
+        for half in 0..2 {
+            for pair in 0..2 {
+                let round = 4 * half + 2 * pair;
+                let rc: [Fr; 8] =
+                    std::array::from_fn(|i| poseidon2::EXTERNAL_RC[round + i / 4][i % 4]);
+                let mut cells = [Fr::from(0u64); 8];
+                for step in 0..2 {
+                    let boxed: [Fr; 4] =
+                        std::array::from_fn(|i| fifth_power(values[i] + rc[4 * step + i]));
+                    cells[4 * step..4 * step + 4].copy_from_slice(&boxed);
+                    values = external_matrix(&boxed);
+                }
+                self.push_full(vars, &FixedRow::external(rc), cells);
+                vars = values.map(|v| self.witness(v));
+            }
+            if half == 0 {
+                for block in 0..7 {
+                    let rc: [Fr; 8] =
+                        std::array::from_fn(|j| poseidon2::INTERNAL_RC[8 * block + j]);
+                    let mut cells = [Fr::from(0u64); 8];
+                    for j in 0..8 {
+                        values[0] = fifth_power(values[0] + rc[j]);
+                        cells[j] = values[0];
+                        let sum = values.iter().fold(Fr::from(0u64), |acc, v| acc + v);
+                        for i in 0..4 {
+                            values[i] = values[i] * poseidon2::INTERNAL_DIAG[i] + sum;
+                        }
+                    }
+                    self.push_full(vars, &FixedRow::internal(rc), cells);
+                    vars = values.map(|v| self.witness(v));
+                }
+            }
+        }
+        self.push(vars, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        vars
+    }
+
+    fn push_full(&mut self, w: [Var; 4], fixed: &FixedRow, cells: [Fr; LIMBS]) {
+        self.full_limbs.push(cells);
+        let index = self.full_limbs.len() as u32 - 1;
+        self.push(w, fixed, LimbRow::Full(index));
+    }
+
+    /// The permutation of `state + input`. 13 rows and a result row.
+    pub fn permute(&mut self, state: [Var; 4], input: [Var; 4]) -> [Var; 4] {
+        self.permute_rows(state, input, true)
+    }
+
+    /// `poseidon2::hash(domain, inputs)`: 12 rows for each three inputs, and two.
+    pub fn hash(&mut self, domain: u64, inputs: &[Var]) -> Var {
+        let tag = u128::from(domain) | (inputs.len() as u128) << 64;
+        let iv = self.constant(Fr::from(tag));
+        self.absorb([Self::ZERO, Self::ZERO, Self::ZERO, iv], inputs)[0]
+    }
+
+    /// Absorbs `inputs` three at a time, permuting after each; without inputs it permutes once.
+    pub fn absorb(&mut self, state: [Var; 4], inputs: &[Var]) -> [Var; 4] {
+        let mut state = state;
+        let empty: &[Var] = &[];
+        let chunks: Vec<&[Var]> =
+            if inputs.is_empty() { vec![empty] } else { inputs.chunks(3).collect() };
+        for (i, chunk) in chunks.into_iter().enumerate() {
+            let mut input = [Self::ZERO; 4];
+            input[..chunk.len()].copy_from_slice(chunk);
+            state = self.permute_rows(state, input, i == 0);
+        }
+        state
+    }
+
+    /// Ends the circuit: the rows, padded to `2^log_n` (or to the least size that holds them).
+    pub fn finish(
+        mut self,
+        log_n: Option<u32>,
+    ) -> Result<(Layout, Witness), crate::layout::LayoutError> {
+        while !self.pack_queue.is_empty() {
+            let mut four = [Self::ZERO; 4];
+            let take = self.pack_queue.len().min(4);
+            for (slot, var) in four.iter_mut().zip(self.pack_queue.drain(..take)) {
+                *slot = var;
+            }
+            self.pack_rows(four);
+        }
+        self.flush_next();
+        crate::layout::finish(self, log_n)
+    }
+}
+
+fn fifth_power(x: Fr) -> Fr {
+    let square = x.square();
+    square.square() * x
+}
+
+impl FixedRow {
+    /// A row with no gate.
+    pub fn blank() -> Self {
+        Self::default()
+    }
+    /// A row whose four cells are packs of its own and the next row's limb cells.
+    pub fn pack() -> Self {
+        Self::vector([-1, 0, 0, 1])
+    }
+    /// A linear relation `c_0 w(0) + c_1 w(1) + c_2 w(2) + c_3 p = 0`, column by column.
+    pub fn vector(c: [i64; 4]) -> Self {
+        let mut row = Self { kind: kind::VEC, ..Self::default() };
+        for (slot, value) in row.c.iter_mut().zip(c) {
+            *slot = signed(value);
+        }
+        row
+    }
+    /// First half of a non-native product.
+    pub fn product() -> Self {
+        Self { kind: kind::MUL, ..Self::default() }
+    }
+    /// First half of a non-native square.
+    pub fn square() -> Self {
+        Self { kind: kind::SQR, ..Self::default() }
+    }
+    /// Second half: `first` and `second` scale the two element rows that follow, given as limbs.
+    pub fn carry(first: i64, second: i64) -> Self {
+        let two64 = crate::gates::power_of_two(64);
+        let (a, b) = (signed(first), signed(second));
+        let c = [a, a * two64, a, a * two64, b, b * two64, b, b * two64];
+        Self { kind: kind::CARRY, c, ..Self::default() }
+    }
+    /// A row that writes the ROM.
+    pub fn write() -> Self {
+        Self { write: true, ..Self::default() }
+    }
+    /// A row that reads the ROM and has arithmetic coefficients `c`.
+    pub fn read(c: Coefficients) -> Self {
+        Self { read: true, arith: true, c, ..Self::default() }
+    }
+    fn poseidon_entry() -> Self {
+        Self { read: true, write: true, ..Self::default() }
+    }
+    fn external(c: Coefficients) -> Self {
+        Self { external: true, c, ..Self::default() }
+    }
+    fn internal(c: Coefficients) -> Self {
+        Self { internal: true, c, ..Self::default() }
+    }
+}
+
+fn signed(value: i64) -> Fr {
+    let abs = Fr::from(value.unsigned_abs());
+    if value < 0 { -abs } else { abs }
+}

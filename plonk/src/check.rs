@@ -1,0 +1,159 @@
+//! Tells whether a witness satisfies a circuit, and if not, where it fails first.
+//!
+//! This is the slow, plain reading of the arithmetization: every gate on every row, every tie of the
+//! permutation, every lookup. The prover does not need it; people who write circuits do.
+
+use std::collections::HashSet;
+
+use rollmill_algebra::Fr;
+
+use crate::builder::Builder;
+use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
+use crate::layout::{Layout, Witness};
+use crate::shape::{LIMBS, ROUTED, fixed};
+
+/// The first thing that is wrong with a witness.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// A gate's equation does not hold.
+    #[error(
+        "PLK-010: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}"
+    )]
+    Gate { gate: Gate, equation: usize, row: usize, cells: [Fr; ROUTED] },
+    /// Two cells that must be equal are not.
+    #[error("PLK-011: cell (row {row}, column {column}) differs from a cell it is tied to")]
+    Tie { row: usize, column: usize },
+    /// A limb cell is not in the range table.
+    #[error("PLK-012: limb cell (row {row}, column {column}) is not below 2^{bits}")]
+    Range { row: usize, column: usize, bits: u32 },
+    /// A ROM read finds no such entry.
+    #[error("PLK-013: the ROM read at row {row} matches no written entry")]
+    Rom { row: usize },
+}
+
+#[derive(Default)]
+struct FirstNonZero {
+    found: Option<(Gate, usize)>,
+}
+
+impl Sink<Fr> for FirstNonZero {
+    fn group(&mut self, gate: Gate, selector: &Fr, terms: &[Fr]) {
+        if self.found.is_some() || *selector == Fr::from(0u64) || is_argument(gate) {
+            return;
+        }
+        if let Some(equation) = terms.iter().position(|t| *t != Fr::from(0u64)) {
+            self.found = Some((gate, equation));
+        }
+    }
+    fn single(&mut self, gate: Gate, term: Fr) {
+        if self.found.is_none() && term != Fr::from(0u64) && !is_argument(gate) {
+            self.found = Some((gate, 0));
+        }
+    }
+}
+
+/// Gates whose columns only a prover makes; ties and lookups are checked directly instead.
+fn is_argument(gate: Gate) -> bool {
+    use Gate::*;
+    matches!(
+        gate,
+        RangeHelper | Bus | BusStart | BusEnd | Permutation | PermutationStart | PermutationEnd
+    )
+}
+
+/// Checks a witness against a circuit.
+///
+/// # Errors
+/// The first violation, by row for gates, then ties, ranges and ROM reads.
+pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
+    let zero = Fr::from(0u64);
+    let challenges = Challenges { eta: zero, beta: zero, gamma: zero };
+    let constants = Constants::new(challenges, layout.shape.cell_bits);
+    let usable = layout.shape.usable_rows();
+    let wire = |column: usize, row: usize| witness.wires[column][row];
+    for row in 0..usable {
+        let f = layout.fixed_row(row);
+        let mut columns = [zero; fixed::COUNT];
+        columns[..8].copy_from_slice(&f.c);
+        let bit = |on: bool| Fr::from(u64::from(on));
+        columns[fixed::ARITH] = bit(f.arith);
+        columns[fixed::KIND] = Fr::from(f.kind);
+        columns[fixed::EXTERNAL] = bit(f.external);
+        columns[fixed::INTERNAL] = bit(f.internal);
+        columns[fixed::READ] = bit(f.read);
+        columns[fixed::WRITE] = bit(f.write);
+        let at = |r: usize| (row + r).min(layout.shape.n() - 1);
+        let cells = Cells {
+            w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, at(r)))),
+            l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, at(r)))),
+            fixed: columns,
+            m: zero,
+            h: [zero; 2],
+            z: [zero; 2],
+            s: [zero; 2],
+            x: zero,
+            active: Fr::from(1u64),
+            first: zero,
+            last: zero,
+            public: witness.public.get(row).copied().unwrap_or(zero),
+        };
+        let mut sink = FirstNonZero::default();
+        constraints(&constants, &cells, &mut sink);
+        if let Some((gate, equation)) = sink.found {
+            return Err(Violation::Gate { gate, equation, row, cells: cells.w[0] });
+        }
+        if !f.external && !f.internal {
+            for column in 0..LIMBS {
+                let cell = ark_ff::PrimeField::into_bigint(cells.l[0][column]);
+                if cell.0[0] >> layout.shape.cell_bits != 0 || cell.0[1..] != [0, 0, 0] {
+                    return Err(Violation::Range { row, column, bits: layout.shape.cell_bits });
+                }
+            }
+        }
+    }
+    check_ties(layout, witness)?;
+    check_rom(layout, witness)
+}
+
+fn check_ties(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
+    let mut seen = std::collections::HashMap::new();
+    let blank = [Builder::ZERO; ROUTED];
+    for row in 0..layout.shape.usable_rows() {
+        let vars = layout.routed.get(row).unwrap_or(&blank);
+        for (column, var) in vars.iter().enumerate() {
+            let value = witness.wires[column][row];
+            if *seen.entry(*var).or_insert(value) != value {
+                return Err(Violation::Tie { row, column });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_rom(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
+    let tuple = |row: usize| -> [Fr; 10] {
+        let w = |k: usize, r: usize| witness.wires[k][row + r];
+        std::array::from_fn(|i| match i {
+            0 => w(3, 0),
+            1 => w(0, 0),
+            i if i < 6 => w(i - 2, 1),
+            i => w(i - 6, 2),
+        })
+    };
+    let mut written = HashSet::new();
+    let mut reads = Vec::new();
+    for row in 0..layout.rows_used {
+        let f = layout.fixed_row(row);
+        match (f.read, f.write) {
+            (false, true) => {
+                written.insert(tuple(row));
+            }
+            (true, false) => reads.push(row),
+            _ => {}
+        }
+    }
+    match reads.into_iter().find(|&row| !written.contains(&tuple(row))) {
+        Some(row) => Err(Violation::Rom { row }),
+        None => Ok(()),
+    }
+}
