@@ -1,1 +1,16 @@
-//! Placeholder while the room is furnished.
+//! The broker's wire types and its typed client.
+//!
+//! Producers enqueue jobs and check their results; agents claim, prove and report. Both speak HTTP
+//! to any replica and never see the database. Every request may be repeated: ids are
+//! content-addressed and lease epochs fence what is out of date, so [`Client`] repeats by itself
+//! while a broker is away or overloaded.
+
+mod client;
+mod error;
+mod ids;
+mod types;
+
+pub use client::{Client, Options};
+pub use error::ClientError;
+pub use ids::{AgentId, Digest, IdError, JobId, KindName, LeaseEpoch};
+pub use types::*;

@@ -1,0 +1,244 @@
+//! Identifiers, each its own type, each checked where it enters.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use sha2::{Digest as _, Sha256};
+
+/// Why a text is not an identifier.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IdError {
+    /// Not 64 lower-case hexadecimal digits.
+    #[error("BRC-001: a digest is 64 lower-case hexadecimal digits")]
+    Digest,
+    /// Not `EPOCH:TYPE:DIGEST`.
+    #[error("BRC-002: a job id is EPOCH:TYPE:DIGEST")]
+    Job,
+    /// Empty, too long, or with a character outside `[A-Za-z0-9._-]`.
+    #[error("BRC-003: a {what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")]
+    Name { what: &'static str, max: usize },
+}
+
+/// SHA-256 of an artifact, which is also its address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        // One spelling a digest: an id that contains it must compare equal as text.
+        if text.bytes().any(|b| b.is_ascii_uppercase()) {
+            return Err(IdError::Digest);
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| IdError::Digest)?;
+        Ok(Self(bytes))
+    }
+}
+
+/// A job's name for ever: `EPOCH:TYPE:DIGEST`, the digest being that of its input. The same work
+/// has the same id, whoever asks for it and however often.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId {
+    text: String,
+    epoch: u64,
+    kind_end: usize,
+    input: Digest,
+}
+
+impl JobId {
+    /// The id of the job of `kind` with this input in this epoch.
+    pub fn new(epoch: u64, kind: &KindName, input: Digest) -> Self {
+        let head = format!("{epoch}:{kind}");
+        let kind_end = head.len();
+        Self { text: format!("{head}:{input}"), epoch, kind_end, input }
+    }
+
+    /// Epoch the job belongs to.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Job type.
+    pub fn kind(&self) -> &str {
+        let head = &self.text[..self.kind_end];
+        head.split_once(':').map_or("", |(_, kind)| kind)
+    }
+
+    /// Digest of the input.
+    pub fn input(&self) -> Digest {
+        self.input
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for JobId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        let mut parts = text.split(':');
+        let (Some(epoch), Some(kind), Some(input), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(IdError::Job);
+        };
+        let number: u64 = epoch.parse().map_err(|_| IdError::Job)?;
+        let kind = KindName::from_str(kind).map_err(|_| IdError::Job)?;
+        let input = Digest::from_str(input).map_err(|_| IdError::Job)?;
+        let id = Self::new(number, &kind, input);
+        // Leading zeros or a sign would give one job two names. Postgres counts to 2^63 - 1.
+        if id.text != text || i64::try_from(number).is_err() {
+            return Err(IdError::Job);
+        }
+        Ok(id)
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobId({})", self.text)
+    }
+}
+
+macro_rules! name {
+    ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $type(String);
+
+        impl $type {
+            /// The name as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+                if text.is_empty() || text.len() > $max || !text.bytes().all(allowed) {
+                    return Err(IdError::Name { what: $what, max: $max });
+                }
+                Ok(Self(text.to_owned()))
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!(stringify!($type), "({})"), self.0)
+            }
+        }
+    };
+}
+
+name!(
+    /// Name of an agent, stable across its restarts so that a quarantine holds.
+    AgentId, "agent id", 100
+);
+name!(
+    /// A job type, such as `tx_base`. The broker gives it no meaning.
+    KindName, "job type", 60
+);
+
+/// Number of the grant of a job's lease. It only grows, by one a grant, and fences every transition
+/// but completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LeaseEpoch(pub u64);
+
+impl fmt::Display for LeaseEpoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
+}
+
+as_text!(Digest, JobId, AgentId, KindName);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_id_reads_back_as_it_was_written() {
+        let kind: KindName = "tx_base".parse().unwrap();
+        let id = JobId::new(7, &kind, Digest::of(b"input"));
+        let read: JobId = id.as_str().parse().unwrap();
+        assert_eq!(read, id);
+        assert_eq!((read.epoch(), read.kind(), read.input()), (7, "tx_base", Digest::of(b"input")));
+    }
+
+    #[test]
+    fn an_id_has_one_spelling() {
+        let digest = Digest::of(b"x").to_string();
+        for text in [
+            format!("07:t:{digest}"),
+            format!("+7:t:{digest}"),
+            format!("7:t:{}", digest.to_uppercase()),
+            format!("7::{digest}"),
+            format!("7:t:{digest}:"),
+            format!("7:t u:{digest}"),
+            format!("18446744073709551615:t:{digest}"),
+            "7:t:abc".to_owned(),
+            String::new(),
+        ] {
+            assert_eq!(text.parse::<JobId>(), Err(IdError::Job), "{text}");
+        }
+    }
+}

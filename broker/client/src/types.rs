@@ -1,0 +1,492 @@
+//! What crosses the wire, as JSON. Times are milliseconds or seconds as the name says; every
+//! request refuses fields it does not know.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{AgentId, Digest, JobId, KindName, LeaseEpoch};
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for an agent.
+    Ready,
+    /// Waits for its backoff to pass.
+    Delayed,
+    /// An agent works on it.
+    Leased,
+    /// Has a result. The producer may still reject it, which reopens the job.
+    Done,
+    /// Given up: a dead letter, until an operator or the producer replays it.
+    Dead,
+    /// No longer wanted. Enqueueing it again reopens it.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more happens to the job by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Dead | Self::Cancelled)
+    }
+
+    /// The name used on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Delayed => "delayed",
+            Self::Leased => "leased",
+            Self::Done => "done",
+            Self::Dead => "dead",
+            Self::Cancelled => "cancelled",
+        }
+    }
+
+    /// The state of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Ready, Self::Delayed, Self::Leased, Self::Done, Self::Dead, Self::Cancelled]
+            .into_iter()
+            .find(|state| state.as_str() == name)
+    }
+}
+
+/// Why an attempt ended without a result. Each class has a retry policy of its own
+/// (`rollmill_broker::policy`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// Something that passes: network, disk, a restart.
+    Transient,
+    /// The input could not be fetched or its digest was not the one named.
+    InputMissing,
+    /// The job does not fit on the agent's device. It goes to a larger class.
+    OutOfMemory,
+    /// The agent's own check refused its proof, or the producer did. Never the same agent again.
+    InvalidProof,
+    /// The agent does not have that version of the circuit after all.
+    VersionMismatch,
+    /// The input breaks a constraint or cannot be decoded. No retry can help.
+    BadInput,
+    /// The lease ran out without a heartbeat. Set by the broker only.
+    AgentDied,
+    /// The job held its lease longer than its hard limit. Set by the broker only.
+    HardLimit,
+}
+
+impl FailureClass {
+    /// Every class, for tables and metrics.
+    pub const ALL: [Self; 8] = [
+        Self::Transient,
+        Self::InputMissing,
+        Self::OutOfMemory,
+        Self::InvalidProof,
+        Self::VersionMismatch,
+        Self::BadInput,
+        Self::AgentDied,
+        Self::HardLimit,
+    ];
+
+    /// The name used on the wire and in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Transient => "transient",
+            Self::InputMissing => "input_missing",
+            Self::OutOfMemory => "out_of_memory",
+            Self::InvalidProof => "invalid_proof",
+            Self::VersionMismatch => "version_mismatch",
+            Self::BadInput => "bad_input",
+            Self::AgentDied => "agent_died",
+            Self::HardLimit => "hard_limit",
+        }
+    }
+
+    /// The class of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|class| class.as_str() == name)
+    }
+}
+
+/// A job to enqueue. Its input must have been put before.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewJob {
+    /// Names epoch, type and input.
+    pub id: JobId,
+    /// Circuit-set id; only agents that have it get the job.
+    pub version: KindName,
+    /// Estimated seconds of path still to do after this job. Higher goes first within an epoch.
+    #[serde(default)]
+    pub rank: u32,
+    /// Smallest class of agent that can hold the job, 0 to [`CLASS_MAX`].
+    #[serde(default)]
+    pub class: u8,
+    /// When the epoch can no longer be proven, seconds since 1970. Until then time-outs never make
+    /// the job a dead letter; without it they never do.
+    #[serde(default)]
+    pub deadline_unix_seconds: Option<u64>,
+    /// Longest time one agent may hold the job; the broker's default when absent.
+    #[serde(default)]
+    pub hard_limit_seconds: Option<u32>,
+    /// Shown to people, never read. At most 16 entries of 200 bytes.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NewJob {
+    /// A job of rank and class 0 without deadline or labels.
+    pub fn new(epoch: u64, kind: &KindName, version: KindName, input: Digest) -> Self {
+        Self {
+            id: JobId::new(epoch, kind, input),
+            version,
+            rank: 0,
+            class: 0,
+            deadline_unix_seconds: None,
+            hard_limit_seconds: None,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// Largest class of agent or job.
+pub const CLASS_MAX: u8 = 3;
+/// Most jobs or ids in one request.
+pub const BATCH_MAX: usize = 1000;
+/// Longest that the broker holds a long-polling request, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 30_000;
+
+/// A job as the broker knows it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    pub id: JobId,
+    pub version: KindName,
+    pub rank: u32,
+    pub class: u8,
+    pub state: JobState,
+    /// Times it was granted to an agent.
+    pub attempts: u32,
+    /// Holder and age of the present lease.
+    pub lease: Option<LeaseView>,
+    /// Where the result lies, once done.
+    pub result: Option<Digest>,
+    /// Who made the result.
+    pub agent: Option<AgentId>,
+    /// What that agent reported about its work; see [`WorkStats`].
+    pub stats: Option<serde_json::Value>,
+    /// The last failure, if any attempt failed.
+    pub failure: Option<FailureView>,
+    pub labels: BTreeMap<String, String>,
+    pub created_unix_ms: u64,
+    pub finished_unix_ms: Option<u64>,
+}
+
+/// A lease as shown to people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LeaseView {
+    pub agent: AgentId,
+    pub lease_epoch: LeaseEpoch,
+    /// Milliseconds until it runs out, by the database's clock; negative when overdue.
+    pub expires_in_ms: i64,
+    /// Last progress reported, 0 to 1.
+    pub progress: Option<f32>,
+}
+
+/// Why the last attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureView {
+    pub class: FailureClass,
+    pub message: String,
+}
+
+/// What Rollmill's agents report with a result. The broker stores it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct WorkStats {
+    /// Rows of the circuit, before padding.
+    pub rows: u64,
+    pub witness_seconds: f64,
+    pub proving_seconds: f64,
+    pub proof_bytes: u64,
+    pub peak_memory_bytes: u64,
+}
+
+/// `POST /v1/jobs`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnqueueRequest {
+    pub jobs: Vec<NewJob>,
+}
+
+/// `POST /v1/jobs/query`, `POST /v1/jobs/cancel`, `POST /v1/dead-letters/{replay,drop}`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdsRequest {
+    pub ids: Vec<JobId>,
+}
+
+/// `POST /v1/jobs/wait`: answers as soon as one of the jobs is final, with all that are.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WaitRequest {
+    pub ids: Vec<JobId>,
+    pub wait_ms: u64,
+}
+
+/// Jobs, in the order asked for; unknown ids are left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct JobsResponse {
+    pub jobs: Vec<JobView>,
+}
+
+/// How many rows a request changed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CountResponse {
+    pub count: u64,
+}
+
+/// `POST /v1/jobs/reject`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RejectRequest {
+    pub id: JobId,
+    /// The result that is wrong, so that a newer one is not rejected by accident.
+    pub result: Digest,
+    pub reason: String,
+}
+
+/// What a rejection did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RejectOutcome {
+    /// The job waits for another agent.
+    Reopened,
+    /// The job is a dead letter: too many agents gave wrong proofs.
+    GivenUp,
+    /// That result was not, or is no longer, the job's. Nothing changed.
+    Stale,
+}
+
+/// Answer to [`RejectRequest`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct RejectResponse {
+    pub outcome: RejectOutcome,
+    /// The agent may claim no more, until an operator pardons it.
+    pub agent_quarantined: bool,
+}
+
+/// A type and version of job an agent can do.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capability {
+    pub kind: KindName,
+    pub version: KindName,
+}
+
+/// `POST /v1/claim`: waits until there is a job for this agent or the time is over.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    pub agent: AgentId,
+    pub capabilities: Vec<Capability>,
+    /// The agent's class, 0 to [`CLASS_MAX`].
+    pub class: u8,
+    pub wait_ms: u64,
+    /// Shown to people: software, device, memory. At most 4 kB of JSON.
+    #[serde(default)]
+    pub info: serde_json::Value,
+}
+
+/// Answer to [`ClaimRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClaimResponse {
+    pub grant: Option<Grant>,
+}
+
+/// A job leased to an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub job: JobId,
+    pub version: KindName,
+    pub lease_epoch: LeaseEpoch,
+    /// The lease runs out after this long without a heartbeat.
+    pub lease_ms: u64,
+    /// The job is taken back after this long whatever the heartbeats say.
+    pub hard_limit_ms: u64,
+}
+
+/// A lease as its holder names it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRef {
+    pub job: JobId,
+    pub lease_epoch: LeaseEpoch,
+}
+
+/// `POST /v1/heartbeat`: all leases the agent holds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeartbeatRequest {
+    pub agent: AgentId,
+    pub leases: Vec<LeaseRef>,
+}
+
+/// Answer to [`HeartbeatRequest`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeartbeatResponse {
+    /// Leases the agent no longer has: stop that work and say nothing more about it.
+    pub cancel: Vec<LeaseRef>,
+    /// Heartbeats are wanted at least this often.
+    pub every_ms: u64,
+}
+
+/// `POST /v1/progress`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProgressRequest {
+    pub agent: AgentId,
+    pub lease: LeaseRef,
+    /// Share of the work done, 0 to 1.
+    pub progress: f32,
+}
+
+/// `POST /v1/complete`: accepted from any agent while the job has no result, even after its lease.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CompleteRequest {
+    pub agent: AgentId,
+    pub lease: LeaseRef,
+    /// The result, put before.
+    pub result: Digest,
+    /// At most 4 kB of JSON.
+    #[serde(default)]
+    pub stats: serde_json::Value,
+}
+
+/// What a completion did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompleteOutcome {
+    /// This is the job's result now.
+    Accepted,
+    /// The job had a result already, this one or another; the first one stays.
+    AlreadyDone,
+}
+
+/// Answer to [`CompleteRequest`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct CompleteResponse {
+    pub outcome: CompleteOutcome,
+}
+
+/// `POST /v1/fail`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FailRequest {
+    pub agent: AgentId,
+    pub lease: LeaseRef,
+    pub class: FailureClass,
+    pub message: String,
+}
+
+/// `POST /v1/release`: hands the job back unharmed, for instance at shutdown.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRequest {
+    pub agent: AgentId,
+    pub lease: LeaseRef,
+}
+
+/// One attempt at a job, newest first in a history.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AttemptView {
+    pub agent: AgentId,
+    pub lease_epoch: Option<LeaseEpoch>,
+    /// `running`, `completed`, `completed_late`, `failed`, `expired`, `released`, `rejected`,
+    /// `superseded` or `cancelled`.
+    pub outcome: String,
+    pub failure: Option<FailureView>,
+    pub result: Option<Digest>,
+    pub started_unix_ms: u64,
+    pub ended_unix_ms: Option<u64>,
+}
+
+/// `GET /v1/jobs/{id}/history`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HistoryResponse {
+    pub attempts: Vec<AttemptView>,
+}
+
+/// `GET /v1/jobs`: the newest jobs that match.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListQuery {
+    pub state: Option<JobState>,
+    pub epoch: Option<u64>,
+    /// At most [`BATCH_MAX`]; 100 when absent.
+    pub limit: Option<u32>,
+}
+
+/// `POST /v1/named-leases/{acquire,renew,release}`: one holder at a time for a name such as
+/// `submitter/<prover id>`, so that of two standing by only one acts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedLeaseRequest {
+    pub name: String,
+    pub holder: AgentId,
+    /// The fence got when it was acquired; required to renew and release.
+    #[serde(default)]
+    pub fence: Option<u64>,
+    /// How long it lasts from now; ignored by release.
+    #[serde(default)]
+    pub ttl_ms: u64,
+}
+
+/// Answer to [`NamedLeaseRequest`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedLeaseResponse {
+    /// Whether the caller holds the name now.
+    pub held: bool,
+    /// Grows with each acquisition. Whoever acts under the name passes it on, so that an older
+    /// holder's late act is recognised.
+    pub fence: u64,
+    /// The present holder.
+    pub holder: Option<AgentId>,
+    pub expires_in_ms: i64,
+}
+
+/// `GET /v1/status`
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusResponse {
+    pub queue: Vec<QueueView>,
+    pub agents: Vec<AgentView>,
+    pub dead_letters: u64,
+}
+
+/// Jobs of a type in a state.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueueView {
+    pub kind: String,
+    pub version: String,
+    pub state: JobState,
+    pub count: u64,
+    /// Age of the oldest.
+    pub oldest_seconds: f64,
+}
+
+/// An agent that spoke to the broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AgentView {
+    pub agent: AgentId,
+    pub info: serde_json::Value,
+    pub last_seen_seconds: f64,
+    pub leases: u32,
+    pub rejected: u32,
+    pub quarantined: bool,
+}
+
+/// The body of every refusal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// Stable code, `BRK-…`.
+    pub code: String,
+    pub message: String,
+}
