@@ -1,1 +1,42 @@
-//! Placeholder while the room is furnished.
+//! The rollup's rules, without circuits, clocks or I/O: notes, transactions, trees, blocks, epochs,
+//! fees, the state transition and every canonical encoding.
+//!
+//! Everything a circuit proves has its plain twin here, so that a witness, a public input and an
+//! expected value all come from one definition.
+//!
+//! # Conventions
+//! - A field element is [`Fr`], 32 bytes big-endian and canonical wherever it is bytes.
+//! - Hashes are `poseidon2::hash(domain, inputs)`; the domains are listed in [`domain`].
+//! - Decoders are strict: a value has one encoding, and nothing may follow it.
+//! - Errors carry stable codes `PRO-…`; a code is never reused.
+
+pub mod block;
+pub mod builder;
+pub mod codec;
+pub mod domain;
+pub mod field;
+pub mod gas;
+pub mod genesis;
+pub mod header;
+pub mod join;
+pub mod layout;
+pub mod note;
+pub mod plan;
+pub mod public_inputs;
+pub mod state;
+pub mod tree;
+pub mod tx;
+pub mod version;
+
+pub use block::{BlockBody, BlockData, ChainLink};
+pub use builder::{Block, BlockBuilder, BlockEnv, BlockError};
+pub use codec::DecodeError;
+pub use field::EthAddress;
+pub use genesis::{Genesis, GenesisState};
+pub use header::{Header, StateRefs, TxState};
+pub use note::Note;
+pub use plan::{ChargedRows, Circuit, EpochPlan};
+pub use public_inputs::{BlockRange, ClientInputs, Constants, EpochRoot, Pair, TxRange};
+pub use rollmill_algebra::Fr;
+pub use state::{ApplyError, TxGlobals, TxRejection, TxTransition, WorldState};
+pub use tx::{Tx, TxEffects};

@@ -1,0 +1,168 @@
+//! What of a block goes to L1, and the chain that L1 keeps of it.
+
+use ark_ff::Zero;
+use rollmill_algebra::{Fr, poseidon2};
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::domain;
+use crate::field;
+use crate::field::EthAddress;
+use crate::gas::MAX_TXS_PER_BLOCK;
+use crate::header::Header;
+use crate::layout::layout;
+use crate::tx::{TxEffects, read_logs};
+use crate::version::ENCODING_VERSION;
+
+/// Appends a transaction to a block's running hash: `hash(TXS_CHAIN, [prev, tx_hash])`. A block's
+/// hash starts at zero.
+pub fn txs_chain_next(prev: &Fr, tx_hash: &Fr) -> Fr {
+    poseidon2::hash(domain::TXS_CHAIN, &[*prev, *tx_hash])
+}
+
+/// The running hash over these transactions.
+pub fn txs_chain<'a>(tx_hashes: impl IntoIterator<Item = &'a Fr>) -> Fr {
+    tx_hashes.into_iter().fold(Fr::zero(), |prev, hash| txs_chain_next(&prev, hash))
+}
+
+layout! {
+    /// What one link of the chain hashes, in order.
+    pub struct ChainLinkLayout<T> {
+        pub chain_prev: T,
+        pub header_hash: T,
+        pub data_hash: T,
+        pub archive_root: T,
+        pub slot: T,
+        pub coinbase: T,
+        pub total_fees: T,
+    }
+}
+
+/// One link of the chain of blocks: L1 computes it on `propose`, BlockRoot opens it. Zero stands
+/// before the first block after genesis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChainLink {
+    /// The chain before the block.
+    pub chain_prev: Fr,
+    /// Hash of the block's header.
+    pub header_hash: Fr,
+    /// [`BlockData::data_hash`].
+    pub data_hash: Fr,
+    /// Root of the archive with the header appended.
+    pub archive_root: Fr,
+    /// The header's slot.
+    pub slot: u64,
+    /// The header's coinbase.
+    pub coinbase: EthAddress,
+    /// The header's sum of fees.
+    pub total_fees: u128,
+}
+
+impl ChainLink {
+    /// The link of a block with this header.
+    pub fn new(header: &Header, chain_prev: Fr, data_hash: Fr, archive_root: Fr) -> Self {
+        Self {
+            chain_prev,
+            header_hash: header.hash(),
+            data_hash,
+            archive_root,
+            slot: header.slot,
+            coinbase: header.coinbase,
+            total_fees: header.total_fees,
+        }
+    }
+
+    /// The values by name.
+    pub fn layout(&self) -> ChainLinkLayout<Fr> {
+        ChainLinkLayout {
+            chain_prev: self.chain_prev,
+            header_hash: self.header_hash,
+            data_hash: self.data_hash,
+            archive_root: self.archive_root,
+            slot: self.slot.into(),
+            coinbase: self.coinbase.to_field(),
+            total_fees: self.total_fees.into(),
+        }
+    }
+
+    /// The chain after the block: `hash(CHAIN, fields)`.
+    pub fn chain(&self) -> Fr {
+        poseidon2::hash(domain::CHAIN, &self.layout().into_vec())
+    }
+}
+
+/// The public part of one transaction in a block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockBody {
+    /// Its effects.
+    pub effects: TxEffects,
+    /// Its encrypted logs.
+    pub logs: Vec<Vec<u8>>,
+}
+
+/// A block as it is published: enough to follow the chain, not enough to prove it, since client
+/// proofs stay with the nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockData {
+    /// The header.
+    pub header: Header,
+    /// One entry a transaction, in order.
+    pub txs: Vec<BlockBody>,
+}
+
+impl BlockData {
+    /// Canonical bytes: version byte, header, then effects and logs of each transaction. The number
+    /// of transactions is the header's.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(ENCODING_VERSION);
+        self.header.write(&mut out);
+        for tx in &self.txs {
+            tx.effects.write(&mut out);
+            for log in &tx.logs {
+                out.raw(log);
+            }
+        }
+        out.finish()
+    }
+
+    /// Reads canonical bytes. The header's number of transactions and running hash must be those
+    /// of the transactions that follow.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new("block data", bytes);
+        from.version(ENCODING_VERSION)?;
+        let header = Header::read(&mut from)?;
+        if header.tx_count > MAX_TXS_PER_BLOCK as u64 {
+            return Err(DecodeError::OutOfRange {
+                what: "transactions of a block",
+                max: MAX_TXS_PER_BLOCK.to_string(),
+                got: header.tx_count.to_string(),
+            });
+        }
+        let txs = (0..header.tx_count)
+            .map(|_| {
+                let effects = TxEffects::read(&mut from)?;
+                let logs = read_logs(&mut from, &effects)?;
+                Ok(BlockBody { effects, logs })
+            })
+            .collect::<Result<Vec<_>, DecodeError>>()?;
+        from.finish()?;
+        let hashes: Vec<Fr> = txs.iter().map(|tx| tx.effects.tx_hash()).collect();
+        if txs_chain(&hashes) != header.txs_chain {
+            return Err(DecodeError::Shape {
+                what: "block data",
+                reason: "the header names other transactions than the ones that follow".to_owned(),
+            });
+        }
+        Ok(Self { header, txs })
+    }
+
+    /// SHA-256 of the canonical bytes with the first byte zeroed.
+    pub fn data_hash(&self) -> Fr {
+        data_hash(&self.to_bytes())
+    }
+}
+
+/// SHA-256 of a block's canonical bytes with the first byte zeroed.
+pub fn data_hash(bytes: &[u8]) -> Fr {
+    field::sha256_field(bytes)
+}

@@ -1,0 +1,182 @@
+//! The first state of a deployment: notes and fee balances out of a file, in place of the bridge.
+
+use ark_ff::Zero;
+use rollmill_algebra::Fr;
+use serde::{Deserialize, Serialize};
+
+use crate::field::{EthAddress, serde_fr};
+use crate::header::Header;
+use crate::note::{Note, NoteOrigin, fee_balance_slot, genesis_nullifier};
+use crate::state::WorldState;
+use crate::tree::{IndexedTree, StateWrite, StorageError, Tree, indexed};
+use crate::tx::SLOTS;
+
+/// Version of the file format.
+pub const GENESIS_FORMAT: u64 = 1;
+/// Most notes, and most balances, in a file; bounds the work of a start.
+pub const GENESIS_ITEMS_MAX: usize = 4096;
+
+/// Why a genesis file is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GenesisError {
+    /// The text is not JSON of this format.
+    #[error("PRO-080: genesis file: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The format's version is another one.
+    #[error("PRO-081: genesis format {GENESIS_FORMAT} expected, got {got}")]
+    Format { got: u64 },
+    /// An address has two balances, or a balance's slot is zero.
+    #[error("PRO-082: genesis balance {index} repeats an address")]
+    BalanceRepeated { index: usize },
+    /// Too many entries.
+    #[error("PRO-083: genesis holds {got} {what}, at most {GENESIS_ITEMS_MAX} are allowed")]
+    TooMany { what: &'static str, got: usize },
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// A note in a genesis file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisNote {
+    #[serde(with = "serde_fr")]
+    pub owner: Fr,
+    pub value: u64,
+    #[serde(with = "serde_fr")]
+    pub randomness: Fr,
+}
+
+/// A fee balance in a genesis file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GenesisBalance {
+    #[serde(with = "serde_fr")]
+    pub address: Fr,
+    pub amount: u64,
+}
+
+/// A genesis file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// [`GENESIS_FORMAT`].
+    pub format: u64,
+    /// Chain id of the L1.
+    pub chain_id: u64,
+    /// Number of the rollup deployment.
+    pub rollup_version: u64,
+    /// Seconds since 1970 at block 0.
+    pub timestamp: u64,
+    /// Prices before the first block.
+    pub fee_per_l2_gas: u64,
+    pub fee_per_da_gas: u64,
+    pub notes: Vec<GenesisNote>,
+    pub fee_balances: Vec<GenesisBalance>,
+}
+
+/// The state at block 0.
+#[derive(Debug)]
+pub struct GenesisState<S> {
+    /// Block 0's header, the archive's leaf 0.
+    pub header: Header,
+    /// The state after it.
+    pub state: WorldState<S>,
+}
+
+impl GenesisNote {
+    /// The note.
+    pub fn note(&self) -> Note {
+        Note { owner: self.owner, value: self.value, randomness: self.randomness }
+    }
+}
+
+impl Genesis {
+    /// Reads a file's text.
+    pub fn from_json(text: &str) -> Result<Self, GenesisError> {
+        let genesis: Self = serde_json::from_str(text)?;
+        genesis.check()?;
+        Ok(genesis)
+    }
+
+    /// The text of a file.
+    pub fn to_json(&self) -> String {
+        // Strings and integers only: serialization cannot fail.
+        serde_json::to_string_pretty(self).expect("a genesis file is plain data")
+    }
+
+    fn check(&self) -> Result<(), GenesisError> {
+        if self.format != GENESIS_FORMAT {
+            return Err(GenesisError::Format { got: self.format });
+        }
+        for (what, got) in [("notes", self.notes.len()), ("fee balances", self.fee_balances.len())]
+        {
+            if got > GENESIS_ITEMS_MAX {
+                return Err(GenesisError::TooMany { what, got });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the note of this index comes from; it makes the note's leaf unique.
+    pub fn origin(&self, index: usize) -> NoteOrigin {
+        NoteOrigin {
+            first_nullifier: genesis_nullifier(self.chain_id, self.rollup_version),
+            index: index as u64,
+        }
+    }
+
+    /// Leaves of the note-hash tree at genesis, note `i` at index `i`.
+    pub fn leaves(&self) -> Vec<Fr> {
+        let notes = self.notes.iter().enumerate();
+        notes.map(|(i, note)| note.note().unique(&self.origin(i))).collect()
+    }
+
+    /// Builds the state at block 0 in an empty store.
+    pub fn build<S: StateWrite>(&self, store: S) -> Result<GenesisState<S>, GenesisError> {
+        self.check()?;
+        let mut state = WorldState::empty(store)?;
+        for chunk in self.leaves().chunks(SLOTS) {
+            let mut leaves = [Fr::zero(); SLOTS];
+            leaves[..chunk.len()].copy_from_slice(chunk);
+            state.append_notes(&leaves)?;
+        }
+        for (index, balance) in self.fee_balances.iter().enumerate() {
+            let slot = fee_balance_slot(&balance.address);
+            if indexed::contains(&state.store, IndexedTree::PublicData, &slot)? {
+                return Err(GenesisError::BalanceRepeated { index });
+            }
+            let refs = &mut state.refs.tx_state;
+            let inserted = indexed::insert(
+                &mut state.store,
+                IndexedTree::PublicData,
+                refs.public_data_root,
+                refs.public_data_count,
+                slot,
+                balance.amount.into(),
+            )?;
+            refs.public_data_root = inserted.root_after;
+            refs.public_data_count += 1;
+        }
+        let header = Header {
+            chain_id: self.chain_id,
+            version: self.rollup_version,
+            block_number: 0,
+            slot: 0,
+            timestamp: self.timestamp,
+            coinbase: EthAddress::default(),
+            fee_per_l2_gas: self.fee_per_l2_gas,
+            fee_per_da_gas: self.fee_per_da_gas,
+            total_fees: 0,
+            tx_count: 0,
+            last_archive_root: crate::tree::empty_root(Tree::Archive.height()),
+            state: state.refs,
+            txs_chain: Fr::zero(),
+            in_hash: Fr::zero(),
+            out_hash: Fr::zero(),
+        };
+        state.append_header(header.hash())?;
+        Ok(GenesisState { header, state })
+    }
+}

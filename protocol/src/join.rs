@@ -1,0 +1,260 @@
+//! How ranges become larger ranges: the plain twins of TxBase, TxMerge, BlockRoot, BlockMerge and
+//! EpochRoot, without the proofs. The pair of the result comes from folding the children's proofs,
+//! so the caller hands it in.
+
+use ark_ff::Zero;
+use rollmill_algebra::Fr;
+
+use crate::block::ChainLink;
+use crate::builder::Block;
+use crate::field::{self, EthAddress};
+use crate::gas::FeePerGas;
+use crate::plan::ChargedRows;
+use crate::public_inputs::{BlockRange, Constants, EpochRoot, Pair, TxRange};
+use crate::state::TxTransition;
+
+/// Why ranges do not join.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The children were made under different constants.
+    #[error("PRO-070: {what} differs between children")]
+    Constants { what: &'static str },
+    /// The right child does not start where the left one ends.
+    #[error("PRO-071: {what}: the right child does not start where the left one ends")]
+    Gap { what: &'static str },
+    /// A child covers nothing.
+    #[error("PRO-072: an empty range cannot be joined")]
+    Empty,
+    /// A sum does not fit.
+    #[error("PRO-073: {what} overflows")]
+    Overflow { what: &'static str },
+    /// A child is not what the block's header says.
+    #[error("PRO-074: {what} is not what the header says")]
+    Header { what: &'static str },
+    /// The circuit does not exist for this number of children.
+    #[error("PRO-075: {circuit} has no variant for {got} children")]
+    Children { circuit: &'static str, got: usize },
+    /// The range leaves the epoch, or an epoch has no slots.
+    #[error("PRO-076: slots {first} to {last} are not in one epoch of {slots_per_epoch} slots")]
+    Epoch { first: u64, last: u64, slots_per_epoch: u64 },
+    /// Something that must be zero until the bridge is there is not.
+    #[error("PRO-077: {what} must be zero, got {}", field::to_hex(.got))]
+    Bridge { what: &'static str, got: Fr },
+}
+
+fn same<T: PartialEq>(what: &'static str, left: &T, right: &T) -> Result<(), JoinError> {
+    if left == right { Ok(()) } else { Err(JoinError::Constants { what }) }
+}
+
+fn adjacent<T: PartialEq>(what: &'static str, end: &T, start: &T) -> Result<(), JoinError> {
+    if end == start { Ok(()) } else { Err(JoinError::Gap { what }) }
+}
+
+fn named<T: PartialEq>(what: &'static str, range: &T, header: &T) -> Result<(), JoinError> {
+    if range == header { Ok(()) } else { Err(JoinError::Header { what }) }
+}
+
+impl TxRange {
+    /// What TxBase states of a transaction.
+    pub fn of_tx(
+        transition: &TxTransition,
+        constants: Constants,
+        price: FeePerGas,
+        pair: Pair,
+    ) -> Self {
+        let effects = &transition.effects;
+        Self {
+            constants,
+            anchor_archive_root: transition.anchor.archive_root,
+            fee_per_l2_gas: price.l2,
+            fee_per_da_gas: price.da,
+            start: effects.start,
+            end: effects.end,
+            txs_chain_start: effects.txs_chain_start,
+            txs_chain_end: effects.txs_chain_end,
+            fees_sum: effects.fee.into(),
+            tx_count: 1,
+            pair,
+        }
+    }
+
+    /// What TxMerge states of this range followed by `right`.
+    pub fn join(&self, right: &Self, pair: Pair) -> Result<Self, JoinError> {
+        same("constants", &self.constants, &right.constants)?;
+        same("anchor_archive_root", &self.anchor_archive_root, &right.anchor_archive_root)?;
+        same("fee_per_l2_gas", &self.fee_per_l2_gas, &right.fee_per_l2_gas)?;
+        same("fee_per_da_gas", &self.fee_per_da_gas, &right.fee_per_da_gas)?;
+        if self.tx_count == 0 || right.tx_count == 0 {
+            return Err(JoinError::Empty);
+        }
+        adjacent("state", &self.end, &right.start)?;
+        adjacent("txs_chain", &self.txs_chain_end, &right.txs_chain_start)?;
+        let fees_sum = self.fees_sum.checked_add(right.fees_sum);
+        let tx_count = self.tx_count.checked_add(right.tx_count);
+        Ok(Self {
+            end: right.end,
+            txs_chain_end: right.txs_chain_end,
+            fees_sum: fees_sum.ok_or(JoinError::Overflow { what: "fees_sum" })?,
+            tx_count: tx_count.ok_or(JoinError::Overflow { what: "tx_count" })?,
+            pair,
+            ..*self
+        })
+    }
+}
+
+impl BlockRange {
+    /// What BlockRoot states of a block whose transactions `ranges` (0, 1 or 2) cover. `link` is
+    /// the block's link in L1's chain.
+    pub fn of_block(
+        ranges: &[TxRange],
+        block: &Block,
+        link: &ChainLink,
+        constants: Constants,
+        prover_id: EthAddress,
+        rows: &ChargedRows,
+        pair: Pair,
+    ) -> Result<Self, JoinError> {
+        let header = &block.header;
+        match ranges {
+            [] => {
+                named("state", &block.start.tx_state, &block.end.tx_state)?;
+                named("tx_count", &0, &header.tx_count)?;
+                named("total_fees", &0, &header.total_fees)?;
+                named("txs_chain", &Fr::zero(), &header.txs_chain)?;
+            }
+            [range] => covers(range, block, &constants)?,
+            [left, right] => covers(&left.join(right, pair)?, block, &constants)?,
+            _ => {
+                return Err(JoinError::Children { circuit: "block_root", got: ranges.len() });
+            }
+        }
+        named("message_root", &block.start.message_root, &block.end.message_root)?;
+        named("message_count", &block.start.message_count, &block.end.message_count)?;
+        named("header_hash", &link.header_hash, &block.header_hash)?;
+        named("archive_root", &link.archive_root, &block.archive.append.root_after)?;
+        for (what, got) in [("in_hash", header.in_hash), ("out_hash", header.out_hash)] {
+            if !got.is_zero() {
+                return Err(JoinError::Bridge { what, got });
+            }
+        }
+        let num_constraints =
+            rows.block(header.tx_count).ok_or(JoinError::Overflow { what: "num_constraints" })?;
+        Ok(Self {
+            constants,
+            prover_id,
+            prev_archive_root: block.archive.append.root_before,
+            end_archive_root: block.archive.append.root_after,
+            first_block: header.block_number,
+            last_block: header.block_number,
+            first_slot: header.slot,
+            last_slot: header.slot,
+            chain_start: link.chain_prev,
+            chain_end: link.chain(),
+            out_hash: header.out_hash,
+            num_constraints,
+            pair,
+        })
+    }
+
+    /// What BlockMerge states of this range followed by `right`.
+    pub fn join(&self, right: &Self, rows: &ChargedRows, pair: Pair) -> Result<Self, JoinError> {
+        self.join_charging(right, rows.block_merge, pair)
+    }
+
+    fn join_charging(&self, right: &Self, rows: u64, pair: Pair) -> Result<Self, JoinError> {
+        same("constants", &self.constants, &right.constants)?;
+        same("prover_id", &self.prover_id, &right.prover_id)?;
+        if self.last_block < self.first_block || right.last_block < right.first_block {
+            return Err(JoinError::Empty);
+        }
+        adjacent("archive", &self.end_archive_root, &right.prev_archive_root)?;
+        adjacent("block number", &self.last_block.checked_add(1), &Some(right.first_block))?;
+        adjacent("chain", &self.chain_end, &right.chain_start)?;
+        if right.first_slot <= self.last_slot {
+            return Err(JoinError::Gap { what: "slot" });
+        }
+        for got in [self.out_hash, right.out_hash] {
+            if !got.is_zero() {
+                return Err(JoinError::Bridge { what: "out_hash", got });
+            }
+        }
+        let num_constraints = self
+            .num_constraints
+            .checked_add(right.num_constraints)
+            .and_then(|sum| sum.checked_add(rows))
+            .ok_or(JoinError::Overflow { what: "num_constraints" })?;
+        Ok(Self {
+            end_archive_root: right.end_archive_root,
+            last_block: right.last_block,
+            last_slot: right.last_slot,
+            chain_end: right.chain_end,
+            num_constraints,
+            pair,
+            ..*self
+        })
+    }
+}
+
+/// Checks that `range` is the whole of `block`.
+fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), JoinError> {
+    let header = &block.header;
+    if range.tx_count == 0 {
+        return Err(JoinError::Empty);
+    }
+    same("constants", &range.constants, constants)?;
+    named("anchor_archive_root", &range.anchor_archive_root, &block.archive.append.root_before)?;
+    named("fee_per_l2_gas", &range.fee_per_l2_gas, &header.fee_per_l2_gas)?;
+    named("fee_per_da_gas", &range.fee_per_da_gas, &header.fee_per_da_gas)?;
+    named("start state", &range.start, &block.start.tx_state)?;
+    named("end state", &range.end, &block.end.tx_state)?;
+    named("txs_chain start", &range.txs_chain_start, &Fr::zero())?;
+    named("txs_chain", &range.txs_chain_end, &header.txs_chain)?;
+    named("total_fees", &range.fees_sum, &header.total_fees)?;
+    named("tx_count", &range.tx_count, &header.tx_count)
+}
+
+impl EpochRoot {
+    /// What EpochRoot states of these ranges (1 or 2).
+    pub fn of_ranges(
+        ranges: &[BlockRange],
+        slots_per_epoch: u64,
+        rows: &ChargedRows,
+        pair: Pair,
+    ) -> Result<Self, JoinError> {
+        let whole = match ranges {
+            [range] => {
+                if range.last_block < range.first_block {
+                    return Err(JoinError::Empty);
+                }
+                let sum = range.num_constraints.checked_add(rows.epoch_root[0]);
+                let num_constraints = sum.ok_or(JoinError::Overflow { what: "num_constraints" })?;
+                BlockRange { num_constraints, ..*range }
+            }
+            [left, right] => left.join_charging(right, rows.epoch_root[1], pair)?,
+            _ => {
+                return Err(JoinError::Children { circuit: "epoch_root", got: ranges.len() });
+            }
+        };
+        let (first, last) = (whole.first_slot, whole.last_slot);
+        let epoch = first
+            .checked_div(slots_per_epoch)
+            .filter(|epoch| last.checked_div(slots_per_epoch) == Some(*epoch))
+            .ok_or(JoinError::Epoch { first, last, slots_per_epoch })?;
+        Ok(Self {
+            constants: whole.constants,
+            prover_id: whole.prover_id,
+            prev_archive_root: whole.prev_archive_root,
+            end_archive_root: whole.end_archive_root,
+            first_block: whole.first_block,
+            last_block: whole.last_block,
+            epoch,
+            slots_per_epoch,
+            chain_start: whole.chain_start,
+            chain_end: whole.chain_end,
+            out_hash: whole.out_hash,
+            num_constraints: whole.num_constraints,
+            pair,
+        })
+    }
+}

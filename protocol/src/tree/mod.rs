@@ -1,0 +1,171 @@
+//! The state's Merkle trees over any storage.
+//!
+//! A tree is its nodes in a store plus a root and a count that live in headers. Nodes that were
+//! never written are those of the empty tree, so a store holds only what was touched.
+
+pub mod append;
+pub mod indexed;
+pub mod store;
+pub mod verify;
+
+use std::sync::OnceLock;
+
+use ark_ff::Zero;
+use rollmill_algebra::{Fr, poseidon2};
+
+use crate::domain;
+
+pub use append::{SubtreeAppend, root_from_path};
+pub use indexed::{IndexedInsertion, IndexedLeaf, IndexedTree, IndexedUpdate};
+pub use store::{MemoryStore, Overlay, StateChanges};
+pub use verify::WitnessError;
+
+/// Height of the note-hash, nullifier, public data and message trees.
+pub const STATE_HEIGHT: usize = 32;
+/// Height of the archive.
+pub const ARCHIVE_HEIGHT: usize = 24;
+
+/// One of the state's trees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Tree {
+    Notes,
+    Nullifiers,
+    PublicData,
+    Messages,
+    Archive,
+}
+
+impl Tree {
+    /// Every tree.
+    pub const ALL: [Self; 5] =
+        [Self::Notes, Self::Nullifiers, Self::PublicData, Self::Messages, Self::Archive];
+
+    /// Levels between a leaf and the root.
+    pub const fn height(self) -> usize {
+        match self {
+            Self::Archive => ARCHIVE_HEIGHT,
+            _ => STATE_HEIGHT,
+        }
+    }
+
+    /// Number of leaves the tree can hold.
+    pub const fn capacity(self) -> u64 {
+        1 << self.height()
+    }
+
+    /// Stable number for storage keys.
+    pub const fn id(self) -> u8 {
+        match self {
+            Self::Notes => 0,
+            Self::Nullifiers => 1,
+            Self::PublicData => 2,
+            Self::Messages => 3,
+            Self::Archive => 4,
+        }
+    }
+}
+
+/// The store did not answer, or answered with something that cannot be.
+#[derive(Debug, thiserror::Error)]
+#[error("PRO-090: state storage: {reason}")]
+pub struct StorageError {
+    /// What happened, for the log.
+    pub reason: String,
+    /// What the store said.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl StorageError {
+    /// An error of the store itself.
+    pub fn of(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self { reason: source.to_string(), source: Some(Box::new(source)) }
+    }
+
+    /// Contents that contradict each other.
+    pub fn corrupt(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), source: None }
+    }
+}
+
+/// Read access to a state at one point of its history.
+pub trait StateRead {
+    /// The node at `level` (0 is the leaves) and `index`; `None` when it was never written.
+    fn node(&self, tree: Tree, level: usize, index: u64) -> Result<Option<Fr>, StorageError>;
+
+    /// The contents of an indexed tree's leaf.
+    fn indexed_leaf(
+        &self,
+        tree: IndexedTree,
+        index: u64,
+    ) -> Result<Option<IndexedLeaf>, StorageError>;
+
+    /// Index of the leaf with the greatest key at or below `key`.
+    fn low_leaf(&self, tree: IndexedTree, key: &Fr) -> Result<Option<u64>, StorageError>;
+
+    /// The number of the block whose header has this hash.
+    fn block_of_header(&self, header_hash: &Fr) -> Result<Option<u64>, StorageError>;
+}
+
+/// Write access to the newest state.
+pub trait StateWrite: StateRead {
+    /// Sets a node.
+    fn set_node(
+        &mut self,
+        tree: Tree,
+        level: usize,
+        index: u64,
+        value: Fr,
+    ) -> Result<(), StorageError>;
+
+    /// Sets a leaf of an indexed tree and lists its key for [`StateRead::low_leaf`].
+    fn set_indexed_leaf(
+        &mut self,
+        tree: IndexedTree,
+        index: u64,
+        leaf: IndexedLeaf,
+    ) -> Result<(), StorageError>;
+
+    /// Remembers which block a header belongs to.
+    fn set_block_of_header(&mut self, header_hash: Fr, block: u64) -> Result<(), StorageError>;
+}
+
+impl<S: StateRead + ?Sized> StateRead for &S {
+    fn node(&self, tree: Tree, level: usize, index: u64) -> Result<Option<Fr>, StorageError> {
+        (**self).node(tree, level, index)
+    }
+    fn indexed_leaf(
+        &self,
+        tree: IndexedTree,
+        index: u64,
+    ) -> Result<Option<IndexedLeaf>, StorageError> {
+        (**self).indexed_leaf(tree, index)
+    }
+    fn low_leaf(&self, tree: IndexedTree, key: &Fr) -> Result<Option<u64>, StorageError> {
+        (**self).low_leaf(tree, key)
+    }
+    fn block_of_header(&self, header_hash: &Fr) -> Result<Option<u64>, StorageError> {
+        (**self).block_of_header(header_hash)
+    }
+}
+
+/// `hash(NODE, [left, right])`.
+pub fn node_hash(left: &Fr, right: &Fr) -> Fr {
+    poseidon2::hash(domain::NODE, &[*left, *right])
+}
+
+/// Root of an empty subtree with `2^level` leaves; an empty leaf is zero.
+///
+/// # Panics
+/// When `level` is above [`STATE_HEIGHT`].
+pub fn empty_root(level: usize) -> Fr {
+    static ROOTS: OnceLock<Vec<Fr>> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        std::iter::successors(Some(Fr::zero()), |below| Some(node_hash(below, below)))
+            .take(STATE_HEIGHT + 1)
+            .collect()
+    })[level]
+}
+
+#[cfg(test)]
+mod tests;

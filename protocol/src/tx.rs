@@ -1,0 +1,277 @@
+//! A transaction and the public effects it has.
+
+use ark_ff::Zero;
+use rollmill_algebra::{Fr, poseidon2};
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::domain;
+use crate::field;
+use crate::gas::GasSettings;
+use crate::layout::layout;
+use crate::version::ENCODING_VERSION;
+
+/// Most nullifiers, and as many note hashes, tags and logs, in a transaction.
+pub const SLOTS: usize = 8;
+/// Most messages to L1 in a transaction.
+pub const MESSAGES: usize = 2;
+/// Bytes of every encrypted log.
+pub const LOG_BYTES: usize = 128;
+/// Largest client proof a transaction may carry.
+pub const CLIENT_PROOF_BYTES_MAX: usize = 64 * 1024;
+
+layout! {
+    /// The 41 fields a transaction's hash covers, in order.
+    pub struct TxEffectsLayout<T> {
+        pub nullifiers: [T; SLOTS],
+        pub note_hashes: [T; SLOTS],
+        pub tags: [T; SLOTS],
+        pub log_hashes: [T; SLOTS],
+        pub messages: [T; MESSAGES],
+        pub fee_payer: T,
+        pub max_fee_per_l2_gas: T,
+        pub max_fee_per_da_gas: T,
+        pub l2_gas_limit: T,
+        pub da_gas_limit: T,
+        pub l2_teardown_gas_limit: T,
+        pub da_teardown_gas_limit: T,
+    }
+}
+
+/// Everything a transaction does to public state. Absent entries are zero and follow the present
+/// ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TxEffects {
+    /// Nullifiers; the first is always present and makes the transaction unique.
+    pub nullifiers: [Fr; SLOTS],
+    /// Leaves for the note-hash tree, already unique.
+    pub note_hashes: [Fr; SLOTS],
+    /// A discovery tag for each log.
+    pub tags: [Fr; SLOTS],
+    /// [`log_hash`] of each log.
+    pub log_hashes: [Fr; SLOTS],
+    /// Messages to L1. The bridge is not there yet, so that these must be zero.
+    pub messages: [Fr; MESSAGES],
+    /// Address whose public balance pays the fee.
+    pub fee_payer: Fr,
+    /// Prices and limits the sender allows.
+    pub gas: GasSettings,
+}
+
+/// The hash of a log's bytes: SHA-256 with the first byte zeroed.
+pub fn log_hash(log: &[u8]) -> Fr {
+    field::sha256_field(log)
+}
+
+/// Number of leading non-zero entries; an error when a non-zero entry follows a zero.
+fn present(what: &'static str, values: &[Fr]) -> Result<usize, DecodeError> {
+    let n = values.iter().take_while(|value| !value.is_zero()).count();
+    match values[n..].iter().position(|value| !value.is_zero()) {
+        None => Ok(n),
+        Some(i) => Err(DecodeError::Shape {
+            what,
+            reason: format!("entry {} is present after entry {n}, which is absent", n + i),
+        }),
+    }
+}
+
+impl TxEffects {
+    /// Number of field elements.
+    pub const FIELDS: usize = TxEffectsLayout::<Fr>::CELLS;
+    /// Number of bytes: each field as one word.
+    pub const BYTES: usize = Self::FIELDS * 32;
+
+    /// The fields by name.
+    pub fn layout(&self) -> TxEffectsLayout<Fr> {
+        TxEffectsLayout {
+            nullifiers: self.nullifiers,
+            note_hashes: self.note_hashes,
+            tags: self.tags,
+            log_hashes: self.log_hashes,
+            messages: self.messages,
+            fee_payer: self.fee_payer,
+            max_fee_per_l2_gas: self.gas.max_fee_per_l2_gas.into(),
+            max_fee_per_da_gas: self.gas.max_fee_per_da_gas.into(),
+            l2_gas_limit: self.gas.l2_gas_limit.into(),
+            da_gas_limit: self.gas.da_gas_limit.into(),
+            l2_teardown_gas_limit: self.gas.l2_teardown_gas_limit.into(),
+            da_teardown_gas_limit: self.gas.da_teardown_gas_limit.into(),
+        }
+    }
+
+    /// The fields in the order of the layout.
+    pub fn to_fields(&self) -> Vec<Fr> {
+        self.layout().into_vec()
+    }
+
+    /// The effects of exactly these fields, if they have the right shape ([`Self::check`]).
+    pub fn from_fields(fields: &[Fr]) -> Result<Self, DecodeError> {
+        const WHAT: &str = "transaction effects";
+        let cells = TxEffectsLayout::from_slice(fields).ok_or(DecodeError::Length {
+            what: WHAT,
+            expected: Self::FIELDS,
+            got: fields.len(),
+        })?;
+        let effects = Self {
+            nullifiers: cells.nullifiers,
+            note_hashes: cells.note_hashes,
+            tags: cells.tags,
+            log_hashes: cells.log_hashes,
+            messages: cells.messages,
+            fee_payer: cells.fee_payer,
+            gas: GasSettings {
+                max_fee_per_l2_gas: field::to_u64(WHAT, &cells.max_fee_per_l2_gas)?,
+                max_fee_per_da_gas: field::to_u64(WHAT, &cells.max_fee_per_da_gas)?,
+                l2_gas_limit: field::to_u64(WHAT, &cells.l2_gas_limit)?,
+                da_gas_limit: field::to_u64(WHAT, &cells.da_gas_limit)?,
+                l2_teardown_gas_limit: field::to_u64(WHAT, &cells.l2_teardown_gas_limit)?,
+                da_teardown_gas_limit: field::to_u64(WHAT, &cells.da_teardown_gas_limit)?,
+            },
+        };
+        effects.check()?;
+        Ok(effects)
+    }
+
+    /// Checks the shape: a first nullifier, absent entries last, a tag for each log, no messages.
+    pub fn check(&self) -> Result<(), DecodeError> {
+        if present("nullifiers", &self.nullifiers)? == 0 {
+            return Err(DecodeError::Shape {
+                what: "nullifiers",
+                reason: "the first nullifier is absent".to_owned(),
+            });
+        }
+        present("note hashes", &self.note_hashes)?;
+        let tags = present("tags", &self.tags)?;
+        let logs = present("log hashes", &self.log_hashes)?;
+        if tags != logs {
+            return Err(DecodeError::Shape {
+                what: "tags",
+                reason: format!("{logs} logs need as many tags, got {tags}"),
+            });
+        }
+        if self.messages.iter().any(|message| !message.is_zero()) {
+            return Err(DecodeError::Shape {
+                what: "messages",
+                reason: "messages to L1 are not supported by this version".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// `hash(TX, fields)`.
+    pub fn tx_hash(&self) -> Fr {
+        poseidon2::hash(domain::TX, &self.to_fields())
+    }
+
+    /// Number of logs that belong to these effects.
+    pub fn log_count(&self) -> usize {
+        self.log_hashes.iter().take_while(|hash| !hash.is_zero()).count()
+    }
+
+    /// The nullifiers that are present.
+    pub fn present_nullifiers(&self) -> impl Iterator<Item = &Fr> {
+        self.nullifiers.iter().take_while(|nullifier| !nullifier.is_zero())
+    }
+
+    /// Checks that `logs` are the ones hashed here.
+    pub fn check_logs(&self, logs: &[Vec<u8>]) -> Result<(), DecodeError> {
+        const WHAT: &str = "logs";
+        if logs.len() != self.log_count() {
+            return Err(DecodeError::Length {
+                what: WHAT,
+                expected: self.log_count(),
+                got: logs.len(),
+            });
+        }
+        for (i, (log, hash)) in logs.iter().zip(&self.log_hashes).enumerate() {
+            if log.len() != LOG_BYTES {
+                return Err(DecodeError::Length {
+                    what: "bytes of a log",
+                    expected: LOG_BYTES,
+                    got: log.len(),
+                });
+            }
+            if log_hash(log) != *hash {
+                return Err(DecodeError::Shape {
+                    what: WHAT,
+                    reason: format!("log {i} does not have the hash the effects name"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn write(&self, out: &mut Writer) {
+        out.frs(&self.to_fields());
+    }
+
+    pub(crate) fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Self::from_fields(&from.frs(Self::FIELDS)?)
+    }
+}
+
+/// Reads the logs that belong to `effects`.
+pub(crate) fn read_logs(
+    from: &mut Reader<'_>,
+    effects: &TxEffects,
+) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let logs: Vec<Vec<u8>> = (0..effects.log_count())
+        .map(|_| from.raw(LOG_BYTES).map(<[u8]>::to_vec))
+        .collect::<Result<_, _>>()?;
+    effects.check_logs(&logs)?;
+    Ok(logs)
+}
+
+/// A transaction as a user sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tx {
+    /// Chain id of the L1.
+    pub chain_id: u64,
+    /// Number of the rollup deployment.
+    pub version: u64,
+    /// Hash of the header whose state the client proved against.
+    pub anchor_header_hash: Fr,
+    /// What it does.
+    pub effects: TxEffects,
+    /// The encrypted logs, each [`LOG_BYTES`] long.
+    pub logs: Vec<Vec<u8>>,
+    /// The client proof. Its public inputs are [`crate::ClientInputs`] of this transaction.
+    pub client_proof: Vec<u8>,
+}
+
+impl Tx {
+    /// `hash(TX, effects)`: the transaction's name. Chain, version, anchor and proof are bound to
+    /// it by the client proof's public inputs.
+    pub fn hash(&self) -> Fr {
+        self.effects.tx_hash()
+    }
+
+    /// Canonical bytes: version byte, chain id, rollup version, anchor, effects, logs, and the
+    /// counted client proof.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(ENCODING_VERSION);
+        out.u64(self.chain_id);
+        out.u64(self.version);
+        out.fr(&self.anchor_header_hash);
+        self.effects.write(&mut out);
+        for log in &self.logs {
+            out.raw(log);
+        }
+        out.counted(&self.client_proof);
+        out.finish()
+    }
+
+    /// Reads canonical bytes: shapes and log hashes are checked, the proof is not.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new("transaction", bytes);
+        from.version(ENCODING_VERSION)?;
+        let chain_id = from.u64()?;
+        let version = from.u64()?;
+        let anchor_header_hash = from.fr()?;
+        let effects = TxEffects::read(&mut from)?;
+        let logs = read_logs(&mut from, &effects)?;
+        let client_proof = from.counted(CLIENT_PROOF_BYTES_MAX)?.to_vec();
+        from.finish()?;
+        Ok(Self { chain_id, version, anchor_header_hash, effects, logs, client_proof })
+    }
+}
