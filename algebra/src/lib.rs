@@ -1,10 +1,14 @@
 //! Field, curve and polynomial work behind the device traits.
 
 pub mod bytes;
+pub mod conformance;
+pub mod cpu;
 pub mod device;
 pub mod field;
+pub mod plain;
 pub mod poseidon2;
 
 pub use ark_bn254::{Bn254, Fq, Fr, G1Affine, G1Projective, G2Affine, G2Projective};
 
+pub use crate::cpu::CpuDevice;
 pub use crate::field::{batch_invert, omega};

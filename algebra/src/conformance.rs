@@ -1,0 +1,118 @@
+//! The laws that every device obeys, as a library: a device is done when [`run_all`] returns.
+//!
+//! Each law compares a device with its [plain twin](crate::plain) or with itself, and panics with
+//! the law's name, the size and the seed. New edge cases are added here, never beside one device.
+
+mod msm;
+mod ntt;
+mod vector;
+
+use ark_ec::CurveGroup;
+use ark_ff::{BigInt, Field, PrimeField};
+use sha2::{Digest, Sha256};
+
+use crate::device::Device;
+use crate::{Fr, G1Affine, G1Projective};
+
+/// Runs every law. `seed` chooses the random inputs, and a failure names it.
+///
+/// # Panics
+/// When `device` breaks a law.
+pub fn run_all<D: Device>(device: &D, seed: u64) {
+    let laws = Laws { device, seed };
+    laws.memory();
+    msm::run(&laws);
+    ntt::run(&laws);
+    vector::run(&laws);
+}
+
+/// A device under test, and the seed of its inputs.
+struct Laws<'a, D> {
+    device: &'a D,
+    seed: u64,
+}
+
+impl<D: Device> Laws<'_, D> {
+    fn check(&self, holds: bool, law: &str, case: impl std::fmt::Display) {
+        let (name, seed) = (self.device.name(), self.seed);
+        assert!(holds, "device {name} breaks the law `{law}`: {case}, seed {seed}");
+    }
+
+    fn frs(&self, label: &str, n: usize) -> Vec<Fr> {
+        let mut stream = Stream::new(self.seed, label);
+        (0..n).map(|_| stream.fr()).collect()
+    }
+
+    fn fr(&self, label: &str) -> Fr {
+        Stream::new(self.seed, label).fr()
+    }
+
+    fn upload(&self, values: &[Fr]) -> D::Buffer {
+        self.device.upload(values).expect("upload")
+    }
+
+    fn download(&self, buffer: &D::Buffer) -> Vec<Fr> {
+        self.device.download(buffer).expect("download")
+    }
+
+    fn memory(&self) {
+        for n in [0, 1, 2, 1000] {
+            let values = self.frs("memory", n);
+            let held = self.download(&self.upload(&values));
+            self.check(held == values, "download gives back what was uploaded", n);
+        }
+        let small: Vec<u16> = (0..1000u32).map(|i| (i * 65_535 / 999) as u16).collect();
+        let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
+        let held = self.download(&self.device.upload_u16(&small).expect("upload_u16"));
+        self.check(held == full, "small values download as field elements", 1000);
+    }
+}
+
+/// Random numbers that are the same everywhere: SHA-256 of seed, label and counter.
+struct Stream {
+    prefix: Vec<u8>,
+    counter: u64,
+}
+
+impl Stream {
+    fn new(seed: u64, label: &str) -> Self {
+        Self { prefix: [&seed.to_le_bytes(), label.as_bytes()].concat(), counter: 0 }
+    }
+
+    fn bytes(&mut self) -> [u8; 32] {
+        self.counter += 1;
+        Sha256::new()
+            .chain_update(&self.prefix)
+            .chain_update(self.counter.to_le_bytes())
+            .finalize()
+            .into()
+    }
+
+    fn fr(&mut self) -> Fr {
+        Fr::from_le_bytes_mod_order(&self.bytes())
+    }
+
+    fn u16(&mut self) -> u16 {
+        let bytes = self.bytes();
+        u16::from_le_bytes([bytes[0], bytes[1]])
+    }
+}
+
+/// `n` points without a known pattern: multiples of the generator by consecutive random steps.
+fn points(seed: u64, n: usize) -> Vec<G1Affine> {
+    let mut stream = Stream::new(seed, "points");
+    let generator: G1Affine = ark_ec::AffineRepr::generator();
+    let start: G1Affine = (generator * stream.fr()).into_affine();
+    let step: G1Affine = (generator * stream.fr()).into_affine();
+    let sums = std::iter::successors(Some(G1Projective::from(start)), |point| Some(*point + step));
+    G1Projective::normalize_batch(&sums.take(n).collect::<Vec<_>>())
+}
+
+fn power_of_two(k: u32) -> Fr {
+    Fr::from(2u64).pow([u64::from(k)])
+}
+
+/// `limbs`, a number below r, as a field element.
+fn number(limbs: [u64; 4]) -> Fr {
+    Fr::from_bigint(BigInt::new(limbs)).expect("a number below r")
+}

@@ -1,0 +1,191 @@
+//! Laws of element-wise and scanning work.
+
+use ark_ff::{AdditiveGroup, Field};
+
+use super::Laws;
+use crate::device::{Coeff, Column, Device, DeviceError, Expr, Row, RowKernel};
+use crate::field::horner;
+use crate::{Fr, plain};
+
+pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
+    // Around the lengths where devices cut vectors into lanes and pieces.
+    for n in [1, 2, 7, 8, 9, 63, 100, 1023, 1025, 5000] {
+        laws.rows_match(n);
+        laws.scans_match(n.min(1500));
+        laws.inverses_match(n);
+        laws.polynomials_match(n);
+    }
+    laws.long_scans_match();
+    laws.linear_combinations_match();
+    laws.vector_shapes();
+}
+
+/// Every operation of [`Expr`] on cells with and without rotation. Three outputs of four columns.
+#[derive(Debug)]
+struct Sample {
+    factor: Fr,
+}
+
+impl RowKernel for Sample {
+    type Constants<E: Expr> = (E, E);
+
+    fn constants<E: Expr>(&self) -> (E, E) {
+        (E::constant(self.factor), E::constant(-Fr::ONE))
+    }
+
+    fn outputs(&self) -> usize {
+        3
+    }
+
+    fn eval<E: Expr, R: Row<E>>(&self, (factor, minus_one): &(E, E), row: &R, out: &mut [E]) {
+        let (a, b, c, d) = (row.cell(0, 0), row.cell(1, 0), row.cell(2, 0), row.cell(3, 0));
+        let next = row.cell(0, 1);
+        // A chain without products, so that devices which reduce lazily meet their bounds.
+        let mut sum = a.clone();
+        for _ in 0..20 {
+            sum = sum.clone() + sum.clone() - b.clone() + next.clone();
+        }
+        let mut difference = b.clone();
+        for _ in 0..20 {
+            difference = difference.clone() - c.clone() - next.clone() - difference.clone();
+        }
+        out[0] = a.clone() * b.clone() + c.square() * factor.clone() - next.clone() * d.clone();
+        out[1] = sum * minus_one.clone() + difference.square();
+        out[2] = (a - b).scale(self.factor) + row.cell(3, 2) + d.square().square() * c;
+    }
+}
+
+impl<D: Device> Laws<'_, D> {
+    fn rows_match(&self, n: usize) {
+        let kernel = Sample { factor: self.fr("rows factor") };
+        let mut columns: Vec<Vec<Fr>> = (0..4).map(|i| self.frs(&format!("rows {i}"), n)).collect();
+        // Rows of extreme values among the random ones.
+        for (i, column) in columns.iter_mut().enumerate() {
+            for (row, value) in column.iter_mut().enumerate().step_by(3) {
+                *value = [Fr::ZERO, Fr::ONE, -Fr::ONE][(row / 3 + i) % 3];
+            }
+        }
+        let held: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
+        let refs: Vec<&D::Buffer> = held.iter().collect();
+        let out = self.device.rows(&kernel, &refs).expect("rows");
+        let expected = plain::rows(&kernel, &columns);
+        self.check(out.len() == 3, "rows gives a column for each output", n);
+        for (i, (out, expected)) in out.iter().zip(expected).enumerate() {
+            let holds = self.download(out) == expected;
+            self.check(holds, "rows runs the kernel on every row", format!("n {n}, output {i}"));
+        }
+    }
+
+    fn scans_match(&self, n: usize) {
+        let values = self.frs("scan", n);
+        let held = self.upload(&values);
+        let products = self.download(&self.device.prefix_product(&held).expect("prefix_product"));
+        self.check(products == plain::prefix_product(&values), "prefix_product", n);
+        let sums = self.download(&self.device.prefix_sum(&held).expect("prefix_sum"));
+        self.check(sums == plain::prefix_sum(&values), "prefix_sum", n);
+    }
+
+    /// The recurrences that define the scans, at a length the plain twins are too slow for.
+    fn long_scans_match(&self) {
+        let n = 20_000;
+        let values = self.frs("long scan", n);
+        let held = self.upload(&values);
+        let products = self.download(&self.device.prefix_product(&held).expect("prefix_product"));
+        let sums = self.download(&self.device.prefix_sum(&held).expect("prefix_sum"));
+        let starts = products[0] == Fr::ONE && sums[0] == Fr::ZERO;
+        self.check(starts, "scans start at their neutral element", n);
+        for i in 1..n {
+            let holds = products[i] == products[i - 1] * values[i - 1]
+                && sums[i] == sums[i - 1] + values[i - 1];
+            self.check(holds, "scans take one step at a time", i);
+        }
+    }
+
+    fn inverses_match(&self, n: usize) {
+        let mut values = self.frs("invert", n);
+        for i in (0..n).step_by(5) {
+            values[i] = if i % 2 == 0 { Fr::ZERO } else { Fr::ONE };
+        }
+        let mut held = self.upload(&values);
+        let shared = held.clone();
+        self.device.invert(&mut held).expect("invert");
+        self.check(self.download(&held) == plain::invert(&values), "invert", n);
+        self.check(self.download(&shared) == values, "invert leaves clones alone", n);
+        let mut zeros = self.upload(&vec![Fr::ZERO; n]);
+        self.device.invert(&mut zeros).expect("invert");
+        self.check(self.download(&zeros) == vec![Fr::ZERO; n], "zeros stay zero", n);
+        let mut small = self.device.upload_u16(&[0, 1, 2]).expect("upload_u16");
+        self.device.invert(&mut small).expect("invert");
+        let expected = plain::invert(&[0u64, 1, 2].map(Fr::from));
+        self.check(self.download(&small) == expected, "small values invert", 3);
+    }
+
+    fn polynomials_match(&self, n: usize) {
+        let values = self.frs("polynomial", n);
+        let column = Column::<_, Coeff>::new(self.upload(&values));
+        let shorter = Column::<_, Coeff>::new(self.upload(&values[..n / 2]));
+        for point in [self.fr("point"), Fr::ZERO, Fr::ONE, -Fr::ONE] {
+            let got = self.device.evaluate(&[&column, &shorter], point).expect("evaluate");
+            let expected = vec![horner(&values, point), horner(&values[..n / 2], point)];
+            self.check(got == expected, "evaluate", n);
+
+            let quotient = self.device.divide_by_linear(&column, point).expect("divide_by_linear");
+            let quotient = self.download(&quotient.buffer);
+            self.check(quotient.len() == n, "a quotient keeps the length", n);
+            self.check(quotient[n - 1] == Fr::ZERO, "a quotient's top is zero", n);
+            // quotient · (X − point) + value = polynomial, coefficient by coefficient.
+            let value = horner(&values, point);
+            let holds = (0..n).all(|i| {
+                let low = if i == 0 { value } else { quotient[i - 1] };
+                low - quotient[i] * point == values[i]
+            });
+            self.check(holds, "divide_by_linear", n);
+        }
+        let none = self.device.evaluate(&[], Fr::ONE).expect("evaluate");
+        self.check(none.is_empty(), "no polynomials have no values", 0);
+    }
+
+    fn linear_combinations_match(&self) {
+        for n in [1, 9, 3000] {
+            let (a, b) = (self.frs("combine a", n), self.frs("combine b", n / 2));
+            let small = vec![u16::MAX; n];
+            let [x, y, z] = ["x", "y", "z"].map(|name| self.fr(name));
+            let terms = [
+                (&self.upload(&b), y),
+                (&self.upload(&a), x),
+                (&self.device.upload_u16(&small).expect("upload_u16"), z),
+            ];
+            let got = self.download(&self.device.linear_combination(&terms).expect("combine"));
+            let expected: Vec<Fr> = (0..n)
+                .map(|i| {
+                    let second = b.get(i).copied().unwrap_or(Fr::ZERO);
+                    a[i] * x + second * y + Fr::from(u16::MAX) * z
+                })
+                .collect();
+            self.check(got == expected, "linear_combination pads with zeros", n);
+        }
+    }
+
+    fn vector_shapes(&self) {
+        let (a, b) = (self.upload(&self.frs("shape", 4)), self.upload(&self.frs("shape", 5)));
+        let kernel = Sample { factor: Fr::ONE };
+        let outcome = self.device.rows(&kernel, &[&a, &a, &b, &a]);
+        let refused = matches!(outcome, Err(DeviceError::Shape { .. }));
+        self.check(refused, "rows refuses columns of two lengths", "");
+        let refused = matches!(self.device.linear_combination(&[]), Err(DeviceError::Shape { .. }));
+        self.check(refused, "linear_combination refuses no terms", "");
+        for empty in [
+            self.device.prefix_product(&self.upload(&[])),
+            self.device.prefix_sum(&self.upload(&[])),
+        ] {
+            self.check(
+                self.download(&empty.expect("scan")).is_empty(),
+                "an empty scan is empty",
+                0,
+            );
+        }
+        let empty = Column::<_, Coeff>::new(self.upload(&[]));
+        let value = self.device.evaluate(&[&empty], Fr::ONE).expect("evaluate");
+        self.check(value == [Fr::ZERO], "the empty polynomial is zero", 0);
+    }
+}

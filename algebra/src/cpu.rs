@@ -1,0 +1,150 @@
+//! The device that runs on host threads. Its scalar path is the reference the others are held to.
+
+mod msm;
+mod ntt;
+mod vector;
+
+use std::sync::{Arc, OnceLock};
+
+pub use self::msm::CpuBases;
+use crate::Fr;
+use crate::device::{DeviceBuffer, DeviceError, Memory};
+
+/// Field and curve work on host threads, in a pool of its own.
+#[derive(Debug)]
+pub struct CpuDevice {
+    pool: rayon::ThreadPool,
+    roots: ntt::Roots,
+}
+
+impl CpuDevice {
+    /// Starts `threads` worker threads; 0 means one for each core the process may use.
+    ///
+    /// # Panics
+    /// When the system refuses to start threads.
+    pub fn new(threads: usize) -> Self {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("cpu-device-{i}"))
+            .build()
+            .expect("the system starts threads");
+        Self { pool, roots: ntt::Roots::new() }
+    }
+
+    /// Number of worker threads.
+    pub fn threads(&self) -> usize {
+        self.pool.current_num_threads()
+    }
+
+    /// Length of the pieces that `n` elements are cut into: a few for each thread, but not so small
+    /// that handing them out costs more than the work.
+    fn piece(&self, n: usize) -> usize {
+        n.div_ceil(4 * self.threads()).max(1 << 10)
+    }
+}
+
+impl Default for CpuDevice {
+    fn default() -> Self {
+        Self::new(0)
+    }
+}
+
+/// Field elements in host memory. Copies share the storage until one of them is written to.
+#[derive(Debug, Clone)]
+pub struct CpuBuffer {
+    storage: Arc<Storage>,
+}
+
+#[derive(Debug, Clone)]
+enum Storage {
+    Full(Vec<Fr>),
+    /// Small values, and their full form once something asked for it.
+    Small(Vec<u16>, OnceLock<Vec<Fr>>),
+}
+
+impl CpuBuffer {
+    fn full(values: Vec<Fr>) -> Self {
+        Self { storage: Arc::new(Storage::Full(values)) }
+    }
+
+    /// The elements. The first call on a buffer of small values converts them.
+    pub fn as_slice(&self) -> &[Fr] {
+        match &*self.storage {
+            Storage::Full(values) => values,
+            Storage::Small(small, full) => {
+                // One thread: work handed to the pool from inside the lock could come back to it.
+                full.get_or_init(|| small.iter().map(|value| Fr::from(*value)).collect())
+            }
+        }
+    }
+
+    /// The elements as small numbers, where they were uploaded as such.
+    fn as_small(&self) -> Option<&[u16]> {
+        match &*self.storage {
+            Storage::Full(_) => None,
+            Storage::Small(small, _) => Some(small),
+        }
+    }
+
+    /// The elements for writing; copies them first if another buffer shares them.
+    fn make_mut(&mut self) -> &mut [Fr] {
+        if self.as_small().is_some() {
+            *self = Self::full(self.as_slice().to_vec());
+        }
+        match Arc::make_mut(&mut self.storage) {
+            Storage::Full(values) => values,
+            Storage::Small(..) => unreachable!("made full above"),
+        }
+    }
+}
+
+impl DeviceBuffer for CpuBuffer {
+    fn len(&self) -> usize {
+        match &*self.storage {
+            Storage::Full(values) => values.len(),
+            Storage::Small(values, _) => values.len(),
+        }
+    }
+}
+
+impl Memory for CpuDevice {
+    type Buffer = CpuBuffer;
+
+    fn name(&self) -> String {
+        format!("cpu-scalar({} threads)", self.threads())
+    }
+
+    fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
+        Ok(CpuBuffer::full(values.to_vec()))
+    }
+
+    fn upload_u16(&self, values: &[u16]) -> Result<CpuBuffer, DeviceError> {
+        let storage = Storage::Small(values.to_vec(), OnceLock::new());
+        Ok(CpuBuffer { storage: Arc::new(storage) })
+    }
+
+    fn download(&self, buffer: &CpuBuffer) -> Result<Vec<Fr>, DeviceError> {
+        Ok(self.pool.install(|| buffer.as_slice().to_vec()))
+    }
+}
+
+fn shape<T>(
+    operation: &'static str,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> Result<T, DeviceError> {
+    Err(DeviceError::Shape { operation, expected: expected.into(), got: got.into() })
+}
+
+/// The one length of all `buffers`; zero when there are none.
+fn common_len<'a>(
+    operation: &'static str,
+    buffers: impl IntoIterator<Item = &'a CpuBuffer>,
+) -> Result<usize, DeviceError> {
+    let mut lengths = buffers.into_iter().map(CpuBuffer::len);
+    let Some(first) = lengths.next() else { return Ok(0) };
+    match lengths.find(|len| *len != first) {
+        None => Ok(first),
+        Some(other) => shape(operation, format!("columns of length {first}"), format!("{other}")),
+    }
+}

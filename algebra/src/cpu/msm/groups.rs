@@ -1,0 +1,175 @@
+//! Sums of many groups of points, by rounds of pairwise additions.
+
+use super::affine::{Flat, add_pairs};
+use crate::Fq;
+
+/// Entries summed together. Large enough to share an inversion among thousands of additions, small
+/// enough that the points in between stay in the second-level cache (64 bytes each).
+const BLOCK: usize = 1 << 13;
+
+/// Memory of the rounds, kept between calls.
+#[derive(Debug, Default)]
+pub(super) struct Summer {
+    arena: Vec<Flat>,
+    pairs: Vec<[u32; 2]>,
+    current: Vec<u32>,
+    ends: Vec<usize>,
+    next: Vec<u32>,
+    products: Vec<Fq>,
+}
+
+impl Summer {
+    pub(super) fn new() -> Self {
+        Self::default()
+    }
+
+    /// `out[g] = Σ points[order[i]]` over `ends[g − 1] <= i < ends[g]` (from 0 for the first group).
+    /// Entries may carry [`super::SIGN`] and never name the identity; an empty group gives it.
+    pub(super) fn sum_groups(
+        &mut self,
+        points: &[Flat],
+        order: &[u32],
+        ends: &[u32],
+        out: &mut [Flat],
+    ) {
+        // (group, sum) of every piece of a group that was too long for one block.
+        let mut pieces: Vec<(usize, Flat)> = Vec::new();
+        let mut group = 0;
+        let mut start = 0;
+        while group < ends.len() {
+            // As many whole groups as fit.
+            let first = group;
+            while group < ends.len() && ends[group] as usize - start <= BLOCK {
+                group += 1;
+            }
+            if group > first {
+                let end = ends[group - 1] as usize;
+                self.ends.clear();
+                self.ends.extend(ends[first..group].iter().map(|e| *e as usize - start));
+                self.sum_block(points, &order[start..end], &mut out[first..group]);
+                start = end;
+            } else {
+                let end = ends[group] as usize;
+                for piece in order[start..end].chunks(BLOCK) {
+                    let mut sum = [Flat::IDENTITY];
+                    self.ends.clear();
+                    self.ends.push(piece.len());
+                    self.sum_block(points, piece, &mut sum);
+                    if !sum[0].is_identity() {
+                        pieces.push((group, sum[0]));
+                    }
+                }
+                start = end;
+                group += 1;
+            }
+        }
+        if !pieces.is_empty() {
+            self.sum_pieces(&pieces, out);
+        }
+    }
+
+    /// Adds up the pieces of long groups. There are fewer by the block's length, so this ends.
+    fn sum_pieces(&mut self, pieces: &[(usize, Flat)], out: &mut [Flat]) {
+        let points: Vec<Flat> = pieces.iter().map(|(_, sum)| *sum).collect();
+        let order: Vec<u32> = (0..points.len() as u32).collect();
+        let runs: Vec<&[(usize, Flat)]> = pieces.chunk_by(|a, b| a.0 == b.0).collect();
+        let ends: Vec<u32> = runs
+            .iter()
+            .scan(0, |end, run| {
+                *end += run.len() as u32;
+                Some(*end)
+            })
+            .collect();
+        let mut sums = vec![Flat::IDENTITY; runs.len()];
+        self.sum_groups(&points, &order, &ends, &mut sums);
+        for (run, sum) in runs.iter().zip(sums) {
+            out[run[0].0] = sum;
+        }
+    }
+
+    /// Sums the groups that end at `self.ends` in `order`.
+    fn sum_block(&mut self, points: &[Flat], order: &[u32], out: &mut [Flat]) {
+        // Round one reads the points wherever they are and leaves everything in the arena.
+        self.arena.clear();
+        let singles = self.pair_up(order, 0);
+        let sums = self.pairs.len();
+        self.arena.resize(sums, Flat::IDENTITY);
+        let mut some_identity = add_pairs(points, &self.pairs, &mut self.arena, &mut self.products);
+        for (place, entry) in singles {
+            self.next[place] = self.arena.len() as u32;
+            self.arena.push(Flat::signed(points, entry));
+        }
+        loop {
+            std::mem::swap(&mut self.current, &mut self.next);
+            if some_identity {
+                self.drop_identities();
+            }
+            if self.current.len() <= self.ends.len() && self.groups().all(|(s, e)| e - s <= 1) {
+                break;
+            }
+            let done = self.arena.len();
+            let order = std::mem::take(&mut self.current);
+            let singles = self.pair_up(&order, done);
+            for (place, entry) in singles {
+                self.next[place] = entry;
+            }
+            self.current = order;
+            self.arena.resize(done + self.pairs.len(), Flat::IDENTITY);
+            let (from, to) = self.arena.split_at_mut(done);
+            some_identity = add_pairs(from, &self.pairs, to, &mut self.products);
+        }
+        for (slot, (start, end)) in out.iter_mut().zip(self.groups()) {
+            *slot = if start == end {
+                Flat::IDENTITY
+            } else {
+                self.arena[self.current[start] as usize]
+            };
+        }
+    }
+
+    fn groups(&self) -> impl Iterator<Item = (usize, usize)> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(self.ends.iter().copied())
+    }
+
+    /// Splits every group of `order` into pairs, whose sums will be at `base`, `base + 1`, … of the
+    /// arena, and writes the groups of the next round to `next` and `ends`. Gives the entries left
+    /// without a partner, with the places in `next` that wait for them.
+    fn pair_up(&mut self, order: &[u32], base: usize) -> Vec<(usize, u32)> {
+        self.pairs.clear();
+        self.next.clear();
+        let mut singles = Vec::new();
+        let mut start = 0;
+        for end in &mut self.ends {
+            let (pairs, rest) = order[start..*end].as_chunks();
+            for pair in pairs {
+                self.next.push((base + self.pairs.len()) as u32);
+                self.pairs.push(*pair);
+            }
+            if let [entry] = rest {
+                singles.push((self.next.len(), *entry));
+                self.next.push(0);
+            }
+            start = *end;
+            *end = self.next.len();
+        }
+        singles
+    }
+
+    /// Takes sums that came out as the identity out of `current`.
+    fn drop_identities(&mut self) {
+        let mut kept = 0;
+        let mut start = 0;
+        for end in &mut self.ends {
+            for i in start..*end {
+                if !self.arena[self.current[i] as usize].is_identity() {
+                    self.current[kept] = self.current[i];
+                    kept += 1;
+                }
+            }
+            start = *end;
+            *end = kept;
+        }
+        self.current.truncate(kept);
+    }
+}

@@ -1,0 +1,251 @@
+//! What a column's scalars are like, and how to cut them into digits.
+
+use std::ops::Range;
+
+use ark_ff::PrimeField;
+use rayon::prelude::*;
+
+use super::SIGN;
+use crate::Fr;
+use crate::cpu::CpuBuffer;
+use crate::device::DeviceBuffer;
+
+/// Bits of the largest scalar once those above r / 2 are negated.
+const BITS_MAX: u32 = 253;
+/// Widest window tried: 2^16 buckets of 64 bytes a thread.
+const WINDOW_MAX: u32 = 17;
+/// Largest magnitude kept in one word, with room for the digit offset and the sign.
+const NARROW_BITS_MAX: u32 = 60;
+
+/// How scalars of up to `bits` bits are cut into windows of `c` bits. All windows but the top one
+/// have signed digits in `−2^(c − 1) .. 2^(c − 1)`; the top one is unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shape {
+    bits: u32,
+    c: u32,
+}
+
+impl Shape {
+    pub(super) fn windows(&self) -> u32 {
+        self.bits.div_ceil(self.c)
+    }
+
+    /// The bit that the lowest bit of a window stands for.
+    pub(super) fn low_bit(&self, window: u32) -> u32 {
+        self.c * window
+    }
+
+    /// Bits of the top window. Its digit is at most `2^top_bits`, since a carry may come in.
+    fn top_bits(&self) -> u32 {
+        self.bits - self.c * (self.windows() - 1)
+    }
+
+    /// Number of buckets of a window, for digits of magnitude 1, 2, ….
+    pub(super) fn buckets(&self, window: u32) -> usize {
+        if window + 1 == self.windows() { 1 << self.top_bits() } else { 1 << (self.c - 1) }
+    }
+
+    /// Additions that `n` scalars take: one an entry and window, two a bucket less the one that each
+    /// bucket's first point saves, and what a window costs at least.
+    fn cost(&self, n: usize) -> usize {
+        const WINDOW_COST: usize = 100;
+        (0..self.windows()).map(|w| n + self.buckets(w) + WINDOW_COST).sum()
+    }
+
+    /// The cheapest shape for `n` scalars of up to `bits` bits; `bits` is not zero.
+    fn best(n: usize, bits: u32) -> Self {
+        (2..=WINDOW_MAX)
+            .map(|c| Self { bits, c })
+            .filter(|shape| shape.top_bits() < WINDOW_MAX)
+            .min_by_key(|shape| shape.cost(n))
+            .unwrap_or(Self { bits, c: 2 })
+    }
+}
+
+/// Magnitudes with the digit offset added; the highest bit is the scalar's sign.
+#[derive(Debug)]
+enum Scalars {
+    Narrow(Vec<u64>),
+    Wide(Vec<[u64; 4]>),
+}
+
+/// Scalars of a column that share a shape.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) shape: Shape,
+    scalars: Scalars,
+    /// Which base each scalar belongs to; none means the one at its own place.
+    bases: Option<Vec<u32>>,
+}
+
+/// A scalar as a sign and a magnitude of at most [`BITS_MAX`] bits.
+#[derive(Debug, Clone, Copy)]
+struct Folded {
+    magnitude: [u64; 4],
+    negative: bool,
+}
+
+impl Folded {
+    fn new(scalar: &Fr) -> Self {
+        const HALF: [u64; 4] = Fr::MODULUS_MINUS_ONE_DIV_TWO.0;
+        let limbs = scalar.into_bigint().0;
+        if limbs.iter().rev().le(HALF.iter().rev()) {
+            return Self { magnitude: limbs, negative: false };
+        }
+        let mut magnitude = [0; 4];
+        let mut borrow = false;
+        for (i, slot) in magnitude.iter_mut().enumerate() {
+            let (low, under) = Fr::MODULUS.0[i].overflowing_sub(limbs[i]);
+            let (low, under_again) = low.overflowing_sub(u64::from(borrow));
+            *slot = low;
+            borrow = under || under_again;
+        }
+        Self { magnitude, negative: true }
+    }
+
+    fn bits(&self) -> u32 {
+        let top = self.magnitude.iter().rposition(|limb| *limb != 0);
+        top.map_or(0, |i| 64 * i as u32 + 64 - self.magnitude[i].leading_zeros())
+    }
+}
+
+/// `Σ 2^(c − 1) · 2^(c · w)` over all windows but the top one. Added to a magnitude it turns unsigned
+/// digits into signed ones without carries: each digit is its window's bits less `2^(c − 1)`.
+fn offset(shape: Shape) -> [u64; 4] {
+    let mut limbs = [0; 4];
+    for window in 1..shape.windows() {
+        let bit = shape.low_bit(window) - 1;
+        limbs[bit as usize / 64] |= 1 << (bit % 64);
+    }
+    limbs
+}
+
+impl Part {
+    fn narrow(shape: Shape, scalars: impl Iterator<Item = (u64, bool)>) -> Self {
+        let offset = offset(shape)[0];
+        let with_sign = |(value, negative)| value + offset | u64::from(negative) << 63;
+        Self { shape, scalars: Scalars::Narrow(scalars.map(with_sign).collect()), bases: None }
+    }
+
+    fn wide(shape: Shape, scalars: impl Iterator<Item = Folded>) -> Self {
+        let offset = offset(shape);
+        let with_sign = |scalar: Folded| {
+            let mut out = [0; 4];
+            let mut carry = 0;
+            for (i, slot) in out.iter_mut().enumerate() {
+                let sum = u128::from(scalar.magnitude[i]) + u128::from(offset[i]) + carry;
+                *slot = sum as u64;
+                carry = sum >> 64;
+            }
+            out[3] |= u64::from(scalar.negative) << 63;
+            out
+        };
+        Self { shape, scalars: Scalars::Wide(scalars.map(with_sign).collect()), bases: None }
+    }
+
+    fn from_folded(shape: Shape, scalars: impl Iterator<Item = Folded>) -> Self {
+        if shape.bits <= NARROW_BITS_MAX {
+            Self::narrow(shape, scalars.map(|s| (s.magnitude[0], s.negative)))
+        } else {
+            Self::wide(shape, scalars)
+        }
+    }
+
+    /// Number of scalars, zeros included.
+    pub(super) fn len(&self) -> usize {
+        match &self.scalars {
+            Scalars::Narrow(scalars) => scalars.len(),
+            Scalars::Wide(scalars) => scalars.len(),
+        }
+    }
+
+    /// The index of the base that belongs to `entry`.
+    pub(super) fn base(&self, entry: usize) -> u32 {
+        self.bases.as_ref().map_or(entry as u32, |bases| bases[entry])
+    }
+
+    /// The digits of a range of entries in one window: the magnitude, and [`SIGN`] where negative.
+    pub(super) fn digits(&self, window: u32, entries: Range<usize>, out: &mut Vec<u32>) {
+        let low = self.shape.low_bit(window);
+        let top = window + 1 == self.shape.windows();
+        let (mask, half) = if top {
+            ((2u64 << self.shape.top_bits()) - 1, 0)
+        } else {
+            ((1u64 << self.shape.c) - 1, 1i64 << (self.shape.c - 1))
+        };
+        let digit = |bits: u64, negative: u64| {
+            let digit = (bits & mask) as i64 - half;
+            let sign = if (digit < 0) != (negative != 0) { SIGN } else { 0 };
+            if digit == 0 { 0 } else { digit.unsigned_abs() as u32 | sign }
+        };
+        match &self.scalars {
+            Scalars::Narrow(scalars) => {
+                out.extend(
+                    scalars[entries].iter().map(|s| digit((s & !(1 << 63)) >> low, s >> 63)),
+                );
+            }
+            Scalars::Wide(scalars) => {
+                let (limb, shift) = (low as usize / 64, low % 64);
+                out.extend(scalars[entries].iter().map(|s| {
+                    let high = s.get(limb + 1).copied().unwrap_or(0);
+                    let bits = (u128::from(high) << 64 | u128::from(s[limb])) >> shift;
+                    digit(bits as u64, s[3] >> 63)
+                }));
+            }
+        }
+    }
+}
+
+/// Cuts a column into parts of similar size of scalar: usually one, two where a few large scalars
+/// stand among many small ones, none where all are zero.
+pub(super) fn plan_column(column: &CpuBuffer) -> Vec<Part> {
+    assert!(column.len() < SIGN as usize, "an index and its sign fit a word");
+    if let Some(small) = column.as_small() {
+        let nonzero = small.iter().filter(|value| **value != 0).count();
+        let bits = 16 - small.iter().fold(0, |all, value| all | value).leading_zeros();
+        if nonzero == 0 {
+            return Vec::new();
+        }
+        let shape = Shape::best(nonzero, bits);
+        return vec![Part::narrow(shape, small.iter().map(|value| (u64::from(*value), false)))];
+    }
+
+    let folded: Vec<Folded> = column.as_slice().par_iter().map(Folded::new).collect();
+    let mut of_bits = [0usize; BITS_MAX as usize + 1];
+    for scalar in &folded {
+        of_bits[scalar.bits() as usize] += 1;
+    }
+    let Some(bits) = of_bits.iter().rposition(|count| *count != 0).filter(|bits| *bits > 0) else {
+        return Vec::new();
+    };
+    let nonzero: usize = of_bits[1..].iter().sum();
+    let whole = Shape::best(nonzero, bits as u32);
+
+    // The best place to split, if any beats not splitting.
+    let mut best = (whole.cost(nonzero), None);
+    let mut small = 0;
+    for threshold in 1..bits {
+        small += of_bits[threshold];
+        if of_bits[threshold] == 0 {
+            continue;
+        }
+        let low = Shape::best(small, threshold as u32);
+        let high = Shape::best(nonzero - small, bits as u32);
+        let cost = low.cost(small) + high.cost(nonzero - small);
+        if cost < best.0 {
+            best = (cost, Some((low, high)));
+        }
+    }
+    let Some((low, high)) = best.1 else {
+        return vec![Part::from_folded(whole, folded.into_iter())];
+    };
+    let is_small = |scalar: &Folded| scalar.bits() <= low.bits;
+    let zero = Folded { magnitude: [0; 4], negative: false };
+    let smalls = folded.iter().map(|scalar| if is_small(scalar) { *scalar } else { zero });
+    let low_part = Part::from_folded(low, smalls);
+    let mut high_part =
+        Part::from_folded(high, folded.iter().filter(|scalar| !is_small(scalar)).copied());
+    let indices = (0u32..).zip(&folded).filter(|(_, scalar)| !is_small(scalar));
+    high_part.bases = Some(indices.map(|(i, _)| i).collect());
+    vec![low_part, high_part]
+}

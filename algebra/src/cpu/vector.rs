@@ -1,0 +1,198 @@
+//! Element-wise and scanning work on host threads.
+
+use ark_ff::{AdditiveGroup, Field};
+use rayon::prelude::*;
+
+use super::{CpuBuffer, CpuDevice, common_len, shape};
+use crate::Fr;
+use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
+use crate::field::{batch_invert, horner};
+
+/// One row of host columns, all of length `n`.
+#[derive(Debug)]
+struct HostRow<'a> {
+    columns: &'a [&'a [Fr]],
+    row: usize,
+    n: usize,
+}
+
+impl Row<Fr> for HostRow<'_> {
+    #[inline(always)]
+    fn cell(&self, column: usize, rotation: usize) -> Fr {
+        let mut index = self.row + rotation;
+        if index >= self.n {
+            index %= self.n;
+        }
+        self.columns[column][index]
+    }
+}
+
+/// Cuts several equally long columns into the same pieces, so that threads write to them in parallel.
+fn pieces_of(columns: &mut [Vec<Fr>], n: usize, piece: usize) -> Vec<Vec<&mut [Fr]>> {
+    let mut pieces: Vec<Vec<&mut [Fr]>> = (0..n.div_ceil(piece)).map(|_| Vec::new()).collect();
+    for column in columns {
+        for (slot, part) in pieces.iter_mut().zip(column.chunks_mut(piece)) {
+            slot.push(part);
+        }
+    }
+    pieces
+}
+
+impl CpuDevice {
+    /// `out[i] = start ∘ in[0] ∘ … ∘ in[i − 1]`, in two passes: the pieces' totals, then the scan of
+    /// each piece from the total before it.
+    fn exclusive_scan(
+        &self,
+        values: &[Fr],
+        start: Fr,
+        combine: impl Fn(Fr, &Fr) -> Fr + Sync,
+    ) -> Vec<Fr> {
+        let piece = self.piece(values.len());
+        self.pool.install(|| {
+            let mut starts: Vec<Fr> =
+                values.par_chunks(piece).map(|part| part.iter().fold(start, &combine)).collect();
+            let mut total = start;
+            for slot in &mut starts {
+                let next = combine(total, slot);
+                *slot = total;
+                total = next;
+            }
+            let mut out = vec![Fr::ZERO; values.len()];
+            out.par_chunks_mut(piece).zip(values.par_chunks(piece)).zip(starts).for_each(
+                |((out, part), start)| {
+                    let mut running = start;
+                    for (slot, value) in out.iter_mut().zip(part) {
+                        *slot = running;
+                        running = combine(running, value);
+                    }
+                },
+            );
+            out
+        })
+    }
+
+    /// Values of each piece of `coefficients`, taken as a polynomial of its own.
+    fn piece_values(&self, coefficients: &[Fr], piece: usize, point: Fr) -> Vec<Fr> {
+        coefficients.par_chunks(piece).map(|part| horner(part, point)).collect()
+    }
+}
+
+impl Vector for CpuDevice {
+    fn rows<K: RowKernel>(
+        &self,
+        kernel: &K,
+        columns: &[&CpuBuffer],
+    ) -> Result<Vec<CpuBuffer>, DeviceError> {
+        let n = common_len("rows", columns.iter().copied())?;
+        let piece = self.piece(n);
+        let constants = kernel.constants::<Fr>();
+        let mut outputs = vec![vec![Fr::ZERO; n]; kernel.outputs()];
+        self.pool.install(|| {
+            let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
+            pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
+                |(i, mut parts)| {
+                    let mut out = vec![Fr::ZERO; parts.len()];
+                    let len = parts.first().map_or(0, |part| part.len());
+                    for offset in 0..len {
+                        let row = HostRow { columns: &columns, row: i * piece + offset, n };
+                        kernel.eval(&constants, &row, &mut out);
+                        for (part, value) in parts.iter_mut().zip(&out) {
+                            part[offset] = *value;
+                        }
+                    }
+                },
+            );
+        });
+        Ok(outputs.into_iter().map(CpuBuffer::full).collect())
+    }
+
+    fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
+        let piece = self.piece(buffer.len());
+        self.pool.install(|| buffer.make_mut().par_chunks_mut(piece).for_each(batch_invert));
+        Ok(())
+    }
+
+    fn prefix_product(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
+        Ok(CpuBuffer::full(self.exclusive_scan(buffer.as_slice(), Fr::ONE, |a, b| a * b)))
+    }
+
+    fn prefix_sum(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
+        Ok(CpuBuffer::full(self.exclusive_scan(buffer.as_slice(), Fr::ZERO, |a, b| a + b)))
+    }
+
+    fn evaluate(
+        &self,
+        columns: &[&Column<CpuBuffer, Coeff>],
+        point: Fr,
+    ) -> Result<Vec<Fr>, DeviceError> {
+        Ok(self.pool.install(|| {
+            columns
+                .par_iter()
+                .map(|column| {
+                    let coefficients = column.buffer.as_slice();
+                    let piece = self.piece(coefficients.len());
+                    let values = self.piece_values(coefficients, piece, point);
+                    horner(&values, point.pow([piece as u64]))
+                })
+                .collect()
+        }))
+    }
+
+    /// Synthetic division from the top: `q[i − 1] = c[i] + point · q[i]`. Each piece starts from the
+    /// carry of those above it, which their values at `point` give.
+    fn divide_by_linear(
+        &self,
+        column: &Column<CpuBuffer, Coeff>,
+        point: Fr,
+    ) -> Result<Column<CpuBuffer, Coeff>, DeviceError> {
+        let coefficients = column.buffer.as_slice();
+        let n = coefficients.len();
+        // On one or two threads a second pass over the data costs what the second thread saves.
+        let piece = if self.threads() > 2 { self.piece(n) } else { n.max(1) };
+        let mut quotient = vec![Fr::ZERO; n];
+        self.pool.install(|| {
+            let mut carries = vec![Fr::ZERO; n.div_ceil(piece)];
+            if carries.len() > 1 {
+                let power = point.pow([piece as u64]);
+                let mut carry = Fr::ZERO;
+                let values = self.piece_values(coefficients, piece, point);
+                for (slot, value) in carries.iter_mut().zip(values).rev() {
+                    *slot = carry;
+                    carry = carry * power + value;
+                }
+            }
+            quotient
+                .par_chunks_mut(piece)
+                .zip(coefficients.par_chunks(piece))
+                .zip(carries)
+                .for_each(|((quotient, part), mut carry)| {
+                    for (slot, coefficient) in quotient.iter_mut().zip(part).rev() {
+                        *slot = carry;
+                        carry = carry * point + coefficient;
+                    }
+                });
+        });
+        Ok(Column::new(CpuBuffer::full(quotient)))
+    }
+
+    fn linear_combination(&self, terms: &[(&CpuBuffer, Fr)]) -> Result<CpuBuffer, DeviceError> {
+        let Some(n) = terms.iter().map(|(buffer, _)| buffer.len()).max() else {
+            return shape("linear_combination", "at least one term", "none");
+        };
+        let piece = self.piece(n);
+        let mut sum = vec![Fr::ZERO; n];
+        self.pool.install(|| {
+            let terms: Vec<(&[Fr], Fr)> =
+                terms.iter().map(|(buffer, factor)| (buffer.as_slice(), *factor)).collect();
+            sum.par_chunks_mut(piece).enumerate().for_each(|(i, part)| {
+                for (values, factor) in &terms {
+                    let rest = values.get(i * piece..).unwrap_or(&[]);
+                    for (slot, value) in part.iter_mut().zip(rest) {
+                        *slot += *value * factor;
+                    }
+                }
+            });
+        });
+        Ok(CpuBuffer::full(sum))
+    }
+}
