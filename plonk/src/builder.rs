@@ -537,6 +537,13 @@ impl Builder {
             self.pack_rows(four);
         }
         self.flush_next();
+        // A key must not commit to a zero column: see `Layout::fixed_columns`.
+        if !self.palette.iter().any(|row| row.external) {
+            self.permute([Self::ZERO; 4], [Self::ZERO; 4]);
+        }
+        if !self.palette.iter().any(|row| row.kind != 0) {
+            self.pack_rows([Self::ZERO; 4]);
+        }
         crate::layout::finish(self, log_n)
     }
 }

@@ -426,29 +426,44 @@ fn cleared_sum<E: Expr>(t: [E; 4]) -> (E, E) {
     (ab * cd, sum)
 }
 
-/// The lookup bus (logUp, eprint 2022/1530): range cells and ROM reads on one side, the range table
-/// and ROM writes with their multiplicities on the other.
-fn bus<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S) {
+/// A sum of fractions with one denominator.
+#[derive(Debug, Clone)]
+pub struct Fraction<E> {
+    pub numerator: E,
+    pub denominator: E,
+}
+
+/// What a row adds to the lookup bus: the two helpers' range cells, and the ROM and table side.
+pub fn bus_fractions<E: Expr>(k: &Constants<E>, x: &Cells<E>) -> [Fraction<E>; HELPERS + 1] {
     let beta = &k.challenges.beta;
     let ranged =
         x.active.clone() - x.fixed[fixed::EXTERNAL].clone() - x.fixed[fixed::INTERNAL].clone();
-    let helper = |j: usize| -> E {
+    let helper = |j: usize| {
         let t: [E; 4] = std::array::from_fn(|i| x.l[0][4 * j + i].clone() + beta.clone());
-        let (product, sum) = cleared_sum(t);
-        x.h[j].clone() * product - ranged.clone() * sum
+        let (denominator, sum) = cleared_sum(t);
+        Fraction { numerator: ranged.clone() * sum, denominator }
     };
-    sink.group(Gate::RangeHelper, &x.active, &[helper(0), helper(1)]);
-
     let (read, write) = (x.fixed[fixed::READ].clone(), x.fixed[fixed::WRITE].clone());
     let reads = read.clone() * (k.one.clone() - write.clone());
-    let writes = write.clone() * (k.one.clone() - read);
+    let writes = write * (k.one.clone() - read);
     let rom = fingerprint(k, &x.w) + beta.clone();
     let table = x.fixed[fixed::TABLE].clone() + beta.clone();
+    let rest = Fraction {
+        numerator: (reads - writes.clone() * x.m.clone()) * table.clone()
+            - (k.one.clone() - writes) * x.m.clone() * rom.clone(),
+        denominator: rom * table,
+    };
+    [helper(0), helper(1), rest]
+}
+
+/// The lookup bus (logUp, eprint 2022/1530): range cells and ROM reads on one side, the range table
+/// and ROM writes with their multiplicities on the other.
+fn bus<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S) {
+    let [first, second, rest] = bus_fractions(k, x);
+    let helper = |j: usize, f: Fraction<E>| x.h[j].clone() * f.denominator - f.numerator;
+    sink.group(Gate::RangeHelper, &x.active, &[helper(0, first), helper(1, second)]);
     let step = x.s[1].clone() - x.s[0].clone() - x.h[0].clone() - x.h[1].clone();
-    let term = step * (rom.clone() * table.clone())
-        - (reads - writes.clone() * x.m.clone()) * table
-        + (k.one.clone() - writes) * x.m.clone() * rom;
-    sink.group(Gate::Bus, &x.active, &[term]);
+    sink.group(Gate::Bus, &x.active, &[step * rest.denominator - rest.numerator]);
     sink.group(Gate::BusStart, &x.first, &[x.s[0].clone()]);
     sink.group(Gate::BusEnd, &x.last, &[x.s[0].clone()]);
 }

@@ -145,11 +145,9 @@ impl Layout {
 
     /// The fixed columns of `n` values each, in the order of [`fixed`].
     ///
-    /// On the blinding rows every selector is zero and the coefficient and table columns are too; a
-    /// column that a circuit does not use at all holds a one on its last row, so that no commitment in
-    /// a key is the identity. All gates there see only blinding cells: the arithmetic, kind and
-    /// Poseidon2 columns must stay zero, so their one stands on a guard row instead, where every other
-    /// cell of the gate is zero and the gate holds.
+    /// On the blinding rows every fixed cell but the permutation's is zero. No column is zero on all
+    /// rows, since every circuit holds at least one Poseidon2 permutation and one pack (see
+    /// [`Builder::finish`]); so no commitment in a key is the identity.
     pub fn fixed_columns(&self) -> Vec<Vec<Fr>> {
         let n = self.shape.n();
         let usable = self.shape.usable_rows();
@@ -186,13 +184,6 @@ impl Layout {
         }
         for (i, sigma) in self.sigma().into_iter().enumerate() {
             columns[fixed::SIGMA + i] = sigma;
-        }
-        // Dummy values. On the last blinding row no constraint that reads these columns is on: the
-        // coefficients are gated by ARITH and KIND there, and READ and WRITE by `active`.
-        for index in (fixed::C..fixed::C + COEFFICIENTS).chain([fixed::READ, fixed::WRITE]) {
-            if columns[index].iter().all(|v| *v == Fr::from(0u64)) {
-                columns[index][n - 1] = one;
-            }
         }
         columns
     }

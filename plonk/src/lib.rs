@@ -5,5 +5,11 @@
 pub mod builder;
 pub mod check;
 pub mod gates;
+pub mod key;
 pub mod layout;
+pub mod proof;
+pub mod prover;
 pub mod shape;
+pub mod srs;
+pub mod transcript;
+pub mod verifier;

@@ -1,0 +1,231 @@
+//! Keys: what a verifier and a prover hold about one circuit.
+
+use ark_ec::AffineRepr;
+use rollmill_algebra::bytes::{
+    DecodeError, FIELD_BYTES, G1_BYTES, fr_from_slice, fr_to_bytes, g1_from_slice, g1_to_bytes,
+};
+use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Lagrange};
+use rollmill_algebra::field::{omega, powers};
+use rollmill_algebra::{Fr, G1Affine, poseidon2};
+use sha2::{Digest, Sha256};
+
+use crate::shape::{BLINDING_ROWS, Shape, fixed};
+use crate::srs::{Srs, SrsError};
+use crate::transcript::fq_mod_r;
+
+/// Domain tag of key digests.
+pub const VK_DIGEST_DOMAIN: u64 = 18;
+
+/// Why a key could not be made or read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    #[error("PLK-050: a verifying key has {expected} bytes, got {got}")]
+    Length { expected: usize, got: usize },
+    #[error("PLK-051: part {part} of the verifying key is malformed: {source}")]
+    Part { part: usize, source: DecodeError },
+    #[error("PLK-052: fixed column {column} commits to the identity, which a key must not hold")]
+    Identity { column: usize },
+    #[error("PLK-053: field `{field}` of the verifying key is out of range: {got}")]
+    Field { field: &'static str, got: u64 },
+    #[error(transparent)]
+    Srs(#[from] SrsError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// What a verifier needs to know about a circuit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyingKey {
+    /// Size, public inputs, width of limb cells.
+    pub shape: Shape,
+    /// Names the SRS, see [`crate::srs::Srs::id`].
+    pub srs_id: Fr,
+    /// Commitments to the fixed columns.
+    pub fixed: [G1Affine; fixed::COUNT],
+}
+
+const VK_BYTES: usize = 12 + FIELD_BYTES + fixed::COUNT * G1_BYTES;
+
+impl VerifyingKey {
+    /// The digest that proofs and the key tree bind.
+    pub fn digest(&self) -> Fr {
+        poseidon2::hash(VK_DIGEST_DOMAIN, &self.digest_inputs())
+    }
+
+    /// What [`Self::digest`] hashes, in order.
+    pub fn digest_inputs(&self) -> Vec<Fr> {
+        let mut inputs = vec![
+            Fr::from(self.shape.log_n),
+            Fr::from(self.shape.n_public),
+            Fr::from(self.shape.cell_bits),
+            self.srs_id,
+        ];
+        for point in &self.fixed {
+            inputs.extend([fq_mod_r(&point.x), fq_mod_r(&point.y)]);
+        }
+        inputs
+    }
+
+    /// Encodes the key: three 32-bit numbers, the SRS name, the commitments.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(VK_BYTES);
+        for number in [self.shape.log_n, self.shape.n_public, self.shape.cell_bits] {
+            out.extend_from_slice(&number.to_be_bytes());
+        }
+        out.extend_from_slice(&fr_to_bytes(&self.srs_id));
+        for point in &self.fixed {
+            out.extend_from_slice(&g1_to_bytes(point));
+        }
+        out
+    }
+
+    /// Reads a key.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        if bytes.len() != VK_BYTES {
+            return Err(KeyError::Length { expected: VK_BYTES, got: bytes.len() });
+        }
+        let number =
+            |i: usize| bytes[4 * i..4 * i + 4].iter().fold(0u32, |acc, b| acc << 8 | u32::from(*b));
+        let shape = Shape { log_n: number(0), n_public: number(1), cell_bits: number(2) };
+        let range = |field, got: u32, ok: bool| {
+            if ok { Ok(()) } else { Err(KeyError::Field { field, got: got.into() }) }
+        };
+        range("log_n", shape.log_n, (4..=25).contains(&shape.log_n))?;
+        range("cell_bits", shape.cell_bits, (1..=16).contains(&shape.cell_bits))?;
+        range("n_public", shape.n_public, (shape.n_public as usize) < shape.usable_rows())?;
+        let srs_id = fr_from_slice(&bytes[12..12 + FIELD_BYTES])
+            .map_err(|source| KeyError::Part { part: 0, source })?;
+        let mut fixed = [G1Affine::default(); fixed::COUNT];
+        for (i, (slot, chunk)) in
+            fixed.iter_mut().zip(bytes[12 + FIELD_BYTES..].chunks(G1_BYTES)).enumerate()
+        {
+            *slot =
+                g1_from_slice(chunk).map_err(|source| KeyError::Part { part: 1 + i, source })?;
+            if slot.is_zero() {
+                return Err(KeyError::Identity { column: i });
+            }
+        }
+        Ok(Self { shape, srs_id, fixed })
+    }
+}
+
+/// Registered bases for one domain size.
+#[derive(Debug)]
+pub struct Bases<D: Device> {
+    /// Lagrange basis of the domain.
+    pub lagrange: D::Bases,
+    /// Powers of τ, a few more than the domain has rows.
+    pub monomial: D::Bases,
+}
+
+impl<D: Device> Bases<D> {
+    /// Registers both bases of the domain of `2^log_n` rows; `lagrange` comes from [`Srs::lagrange`].
+    pub fn new(device: &D, srs: &Srs, lagrange: &[G1Affine]) -> Result<Self, KeyError> {
+        srs.require(lagrange.len())?;
+        let powers = &srs.powers[..lagrange.len() + crate::srs::EXTRA_POWERS];
+        Ok(Self {
+            lagrange: device.register_bases(lagrange)?,
+            monomial: device.register_bases(powers)?,
+        })
+    }
+}
+
+/// What a prover holds about a circuit, on a device.
+#[derive(Debug)]
+pub struct ProvingKey<D: Device> {
+    /// The verifier's part.
+    pub vk: VerifyingKey,
+    /// Its digest, computed once.
+    pub vk_digest: Fr,
+    /// Fixed columns by coefficients.
+    pub fixed: Vec<Column<D::Buffer, Coeff>>,
+    /// Fixed columns by values.
+    pub fixed_values: Vec<Column<D::Buffer, Lagrange>>,
+    /// Powers of ω: the identity polynomial by values.
+    pub identity: Column<D::Buffer, Lagrange>,
+    /// One on rows that are not blinding rows, by values and by coefficients.
+    pub active: (Column<D::Buffer, Lagrange>, Column<D::Buffer, Coeff>),
+    /// Lagrange polynomials of row 0 and of the first blinding row, by coefficients.
+    pub ends: [Column<D::Buffer, Coeff>; 2],
+}
+
+/// Names a layout: SHA-256 over its shape and fixed columns. A key made for one layout serves exactly
+/// the layouts of the same digest.
+pub fn layout_digest(shape: &Shape, columns: &[Vec<Fr>]) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for number in [shape.log_n, shape.n_public, shape.cell_bits] {
+        hasher.update(number.to_be_bytes());
+    }
+    for column in columns {
+        let mut bytes = Vec::with_capacity(column.len() * FIELD_BYTES);
+        for value in column {
+            // Montgomery limbs: as good a name of the value as any, and free.
+            value.0.0.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
+        }
+        hasher.update(&bytes);
+    }
+    hasher.finalize().into()
+}
+
+/// Makes the verifying key: commits to every fixed column.
+pub fn setup<D: Device>(
+    device: &D,
+    bases: &Bases<D>,
+    srs_id: Fr,
+    shape: Shape,
+    columns: &[Vec<Fr>],
+) -> Result<VerifyingKey, KeyError> {
+    let buffers = columns.iter().map(|c| device.upload(c)).collect::<Result<Vec<_>, _>>()?;
+    let commitments = device.commit(&bases.lagrange, &buffers.iter().collect::<Vec<_>>())?;
+    let mut fixed = [G1Affine::default(); fixed::COUNT];
+    for (i, (slot, commitment)) in fixed.iter_mut().zip(&commitments).enumerate() {
+        if commitment.is_zero() {
+            return Err(KeyError::Identity { column: i });
+        }
+        *slot = *commitment;
+    }
+    Ok(VerifyingKey { shape, srs_id, fixed })
+}
+
+impl<D: Device> ProvingKey<D> {
+    /// Brings a circuit's fixed columns to the device. `vk` must be the key of this very layout.
+    pub fn new(device: &D, vk: VerifyingKey, columns: &[Vec<Fr>]) -> Result<Self, KeyError> {
+        let n = vk.shape.n();
+        let upload = |values: &[Fr]| -> Result<Column<D::Buffer, Lagrange>, DeviceError> {
+            Ok(Column::new(device.upload(values)?))
+        };
+        let fixed_values = columns.iter().map(|c| upload(c)).collect::<Result<Vec<_>, _>>()?;
+        let fixed = device.to_coeff(&fixed_values.iter().collect::<Vec<_>>())?;
+        let identity = upload(&powers(omega(vk.shape.log_n), n))?;
+        let one = Fr::from(1u64);
+        let mut active = vec![one; n];
+        active[n - BLINDING_ROWS..].fill(Fr::from(0u64));
+        let unit = |row: usize| {
+            let mut values = vec![Fr::from(0u64); n];
+            values[row] = one;
+            upload(&values)
+        };
+        let active = upload(&active)?;
+        let (first, last) = (unit(0)?, unit(vk.shape.usable_rows())?);
+        let mut made = device.to_coeff(&[&active, &first, &last])?;
+        let (Some(last), Some(first), Some(active_coeff)) = (made.pop(), made.pop(), made.pop())
+        else {
+            return Err(DeviceError::Shape {
+                operation: "to_coeff",
+                expected: "3 columns".into(),
+                got: "fewer".into(),
+            }
+            .into());
+        };
+        Ok(Self {
+            vk_digest: vk.digest(),
+            vk,
+            fixed,
+            fixed_values,
+            identity,
+            active: (active, active_coeff),
+            ends: [first, last],
+        })
+    }
+}

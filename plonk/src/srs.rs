@@ -1,0 +1,300 @@
+//! The structured reference string: powers of τ in G1, and τ in G2.
+//!
+//! A **development** string is made here from a τ that everyone knows; it is marked in its encoding
+//! and whoever serves a chain that is not a development chain must refuse it
+//! ([`Srs::require_ceremony`]). A ceremony's string is imported and checked.
+
+use ark_bn254::Bn254;
+use ark_ec::pairing::Pairing;
+use ark_ec::scalar_mul::BatchMulPreprocessing;
+use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
+use ark_ff::{Field, PrimeField};
+use rayon::prelude::*;
+use rollmill_algebra::bytes::{
+    DecodeError, G1_BYTES, G2_BYTES, g1_from_slice, g1_to_bytes, g2_from_bytes, g2_to_bytes,
+};
+use rollmill_algebra::field::omega;
+use rollmill_algebra::{Fr, G1Affine, G1Projective, G2Affine};
+use sha2::{Digest, Sha256};
+
+const MAGIC: &[u8; 8] = b"RMSRS\0\0\x01";
+const HEADER_BYTES: usize = 8 + 1 + 8 + G2_BYTES;
+/// Powers beyond the domain size that blinded quotient chunks need.
+pub const EXTRA_POWERS: usize = 8;
+/// What the known τ of development strings is made from.
+const DEVELOPMENT_LABEL: &[u8] = b"rollmill development srs: tau is public, never use with value";
+
+/// Where a string comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// τ is publicly known.
+    Development,
+    /// Imported from a ceremony.
+    Ceremony,
+}
+
+/// Why a string was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SrsError {
+    #[error("PLK-040: not an SRS file of this version: expected the magic bytes {MAGIC:?}")]
+    Magic,
+    #[error("PLK-041: the SRS file has {got} bytes, its header announces {expected}")]
+    Length { expected: usize, got: usize },
+    #[error("PLK-042: point {index} of the SRS is malformed: {source}")]
+    Point { index: usize, source: DecodeError },
+    #[error("PLK-043: the SRS file's digest does not match its contents; fetch or make it again")]
+    Digest,
+    #[error("PLK-044: the first point is not the generator")]
+    Generator,
+    #[error("PLK-045: the points are not successive powers of one τ")]
+    Powers,
+    #[error(
+        "PLK-046: the SRS has {have} powers, the circuit needs {need}; make or import a longer one"
+    )]
+    TooShort { need: usize, have: usize },
+    #[error(
+        "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"
+    )]
+    Development { chain_id: u64 },
+    #[error("PLK-048: the SRS is not the pinned one: expected digest {expected}, got {got}")]
+    Pinned { expected: String, got: String },
+}
+
+/// Powers of τ.
+#[derive(Debug, Clone)]
+pub struct Srs {
+    /// `[τ^i]` for `i` below the length.
+    pub powers: Vec<G1Affine>,
+    /// `[τ]` in G2.
+    pub tau_g2: G2Affine,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// τ of every development string.
+pub fn development_tau() -> Fr {
+    Fr::from_be_bytes_mod_order(&Sha256::digest(DEVELOPMENT_LABEL))
+}
+
+impl Srs {
+    /// Makes a development string for domains of up to `2^log_n` rows.
+    pub fn development(log_n: u32) -> Self {
+        let tau = development_tau();
+        let count = (1usize << log_n) + EXTRA_POWERS;
+        let scalars = rollmill_algebra::field::powers(tau, count);
+        Self {
+            powers: fixed_base(&scalars),
+            tau_g2: (G2Affine::generator() * tau).into_affine(),
+            origin: Origin::Development,
+        }
+    }
+
+    /// The Lagrange basis of the domain of `2^log_n` rows: `[L_i(τ)]`.
+    ///
+    /// For a development string by the known τ; for an imported one by an inverse transform over
+    /// points, which takes minutes for large domains and is meant to be kept.
+    pub fn lagrange(&self, log_n: u32) -> Result<Vec<G1Affine>, SrsError> {
+        let n = 1usize << log_n;
+        self.require(n)?;
+        match self.origin {
+            Origin::Development => Ok(fixed_base(&lagrange_at(development_tau(), log_n))),
+            Origin::Ceremony => Ok(point_intt(&self.powers[..n], log_n)),
+        }
+    }
+
+    /// Refuses when there are fewer than `n` powers and the extra ones.
+    pub fn require(&self, n: usize) -> Result<(), SrsError> {
+        let need = n + EXTRA_POWERS;
+        let have = self.powers.len();
+        if have < need { Err(SrsError::TooShort { need, have }) } else { Ok(()) }
+    }
+
+    /// Refuses a development string on a chain where it must not be used.
+    pub fn require_ceremony(&self, chain_id: u64) -> Result<(), SrsError> {
+        const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
+        if self.origin == Origin::Development && !DEVELOPMENT_CHAINS.contains(&chain_id) {
+            return Err(SrsError::Development { chain_id });
+        }
+        Ok(())
+    }
+
+    /// Names the string by its τ in G2: SHA-256 of the encoding with the top byte zero. Keys carry it.
+    pub fn id(&self) -> Fr {
+        srs_id(&self.tau_g2)
+    }
+
+    /// Encodes: magic, origin, number of powers, `[τ]_2`, powers, SHA-256 of all before.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES + self.powers.len() * G1_BYTES + 32);
+        out.extend_from_slice(MAGIC);
+        out.push(u8::from(self.origin == Origin::Development));
+        out.extend_from_slice(&(self.powers.len() as u64).to_be_bytes());
+        out.extend_from_slice(&g2_to_bytes(&self.tau_g2));
+        for power in &self.powers {
+            out.extend_from_slice(&g1_to_bytes(power));
+        }
+        let digest = Sha256::digest(&out);
+        out.extend_from_slice(&digest);
+        out
+    }
+
+    /// Reads an encoded string. The digest guards against damage; the pairing check of
+    /// [`Self::check`] against a wrong string, and is made on import.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, SrsError> {
+        if bytes.len() < HEADER_BYTES + 32 || &bytes[..8] != MAGIC {
+            return Err(SrsError::Magic);
+        }
+        let (body, digest) = bytes.split_at(bytes.len() - 32);
+        let mut count = [0u8; 8];
+        count.copy_from_slice(&body[9..17]);
+        let count = u64::from_be_bytes(count);
+        let expected = usize::try_from(count)
+            .ok()
+            .and_then(|c| c.checked_mul(G1_BYTES))
+            .and_then(|b| b.checked_add(HEADER_BYTES + 32))
+            .unwrap_or(usize::MAX);
+        if expected != bytes.len() {
+            return Err(SrsError::Length { expected, got: bytes.len() });
+        }
+        if Sha256::digest(body).as_slice() != digest {
+            return Err(SrsError::Digest);
+        }
+        let origin = match body[8] {
+            0 => Origin::Ceremony,
+            1 => Origin::Development,
+            _ => return Err(SrsError::Magic),
+        };
+        let mut g2 = [0u8; G2_BYTES];
+        g2.copy_from_slice(&body[17..HEADER_BYTES]);
+        let tau_g2 = g2_from_bytes(&g2).map_err(|source| SrsError::Point { index: 0, source })?;
+        let powers = decode_points(&body[HEADER_BYTES..])?;
+        let srs = Self { powers, tau_g2, origin };
+        if srs.powers.first() != Some(&G1Affine::generator()) {
+            return Err(SrsError::Generator);
+        }
+        Ok(srs)
+    }
+
+    /// Imports the flat files `bn254_g1.dat` (64 bytes a point, x‖y big-endian) and `bn254_g2.dat`
+    /// (128 bytes, x.c0‖x.c1‖y.c0‖y.c1), checks all of it, and compares with a pinned SHA-256 of the
+    /// G1 file if one is given (hex).
+    pub fn import_flat(
+        g1: &[u8],
+        g2: &[u8],
+        pinned: Option<&str>,
+        seed: u64,
+    ) -> Result<Self, SrsError> {
+        if let Some(expected) = pinned {
+            let got = hex::encode(Sha256::digest(g1));
+            if got != expected {
+                return Err(SrsError::Pinned { expected: expected.to_owned(), got });
+            }
+        }
+        let g2: &[u8; G2_BYTES] =
+            g2.try_into().map_err(|_| SrsError::Length { expected: G2_BYTES, got: g2.len() })?;
+        // Our own order of coordinates is c1‖c0, as in EIP-197.
+        let mut ours = [0u8; G2_BYTES];
+        for (to, from) in [(0, 32), (32, 0), (64, 96), (96, 64)] {
+            ours[to..to + 32].copy_from_slice(&g2[from..from + 32]);
+        }
+        let tau_g2 = g2_from_bytes(&ours).map_err(|source| SrsError::Point { index: 0, source })?;
+        let srs = Self { powers: decode_points(g1)?, tau_g2, origin: Origin::Ceremony };
+        srs.check(seed)?;
+        Ok(srs)
+    }
+
+    /// Checks the whole string: the first point is the generator and, by one random linear
+    /// combination, every next point is τ times the one before.
+    pub fn check(&self, seed: u64) -> Result<(), SrsError> {
+        if self.powers.first() != Some(&G1Affine::generator()) || self.tau_g2.is_zero() {
+            return Err(SrsError::Generator);
+        }
+        let pairs = self.powers.len() - 1;
+        let mut hasher = Sha256::new();
+        hasher.update(seed.to_be_bytes());
+        for power in &self.powers {
+            hasher.update(g1_to_bytes(power));
+        }
+        let rho = Fr::from_be_bytes_mod_order(&hasher.finalize());
+        let scalars = rollmill_algebra::field::powers(rho, pairs);
+        let low = G1Projective::msm_unchecked(&self.powers[..pairs], &scalars).into_affine();
+        let high = G1Projective::msm_unchecked(&self.powers[1..], &scalars).into_affine();
+        let left = Bn254::pairing(high, G2Affine::generator());
+        if left != Bn254::pairing(low, self.tau_g2) {
+            return Err(SrsError::Powers);
+        }
+        Ok(())
+    }
+}
+
+/// See [`Srs::id`].
+pub fn srs_id(tau_g2: &G2Affine) -> Fr {
+    let mut digest: [u8; 32] = Sha256::digest(g2_to_bytes(tau_g2)).into();
+    digest[0] = 0;
+    Fr::from_be_bytes_mod_order(&digest)
+}
+
+fn decode_points(bytes: &[u8]) -> Result<Vec<G1Affine>, SrsError> {
+    if !bytes.len().is_multiple_of(G1_BYTES) {
+        let expected = bytes.len().next_multiple_of(G1_BYTES);
+        return Err(SrsError::Length { expected, got: bytes.len() });
+    }
+    bytes
+        .par_chunks(G1_BYTES)
+        .enumerate()
+        .map(|(index, chunk)| {
+            g1_from_slice(chunk).map_err(|source| SrsError::Point { index, source })
+        })
+        .collect()
+}
+
+/// `[s]` for every scalar.
+fn fixed_base(scalars: &[Fr]) -> Vec<G1Affine> {
+    let generator = G1Projective::from(G1Affine::generator());
+    let table = BatchMulPreprocessing::new(generator, scalars.len());
+    let chunk = scalars.len().div_ceil(rayon::current_num_threads()).max(1);
+    scalars.par_chunks(chunk).flat_map_iter(|part| table.batch_mul(part)).collect()
+}
+
+/// `L_i(τ) = ω^i (τ^n − 1) / (n (τ − ω^i))`.
+fn lagrange_at(tau: Fr, log_n: u32) -> Vec<Fr> {
+    let n = 1usize << log_n;
+    let domain = rollmill_algebra::field::powers(omega(log_n), n);
+    let mut out: Vec<Fr> = domain.iter().map(|w| tau - w).collect();
+    rollmill_algebra::field::batch_invert(&mut out);
+    let n_inverse = Fr::from(n as u64).inverse().unwrap_or_default();
+    let factor = (tau.pow([n as u64]) - Fr::ONE) * n_inverse;
+    out.iter_mut().zip(&domain).for_each(|(v, w)| *v *= factor * w);
+    out
+}
+
+/// Inverse transform over points: Lagrange bases out of powers.
+fn point_intt(powers: &[G1Affine], log_n: u32) -> Vec<G1Affine> {
+    let n = powers.len();
+    let mut a: Vec<G1Projective> = powers.iter().map(|p| p.into_group()).collect();
+    for i in 0..n {
+        let j = i.reverse_bits() >> (usize::BITS - log_n);
+        if log_n > 0 && i < j {
+            a.swap(i, j);
+        }
+    }
+    let inverse = omega(log_n).inverse().unwrap_or_default();
+    let mut half = 1;
+    while half < n {
+        let step = inverse.pow([(n / (2 * half)) as u64]);
+        let twiddles = rollmill_algebra::field::powers(step, half);
+        a.par_chunks_mut(2 * half).for_each(|block| {
+            let (low, high) = block.split_at_mut(half);
+            low.par_iter_mut().zip(high).zip(&twiddles).for_each(|((x, y), t)| {
+                let product = *y * t;
+                *y = *x - product;
+                *x += product;
+            });
+        });
+        half *= 2;
+    }
+    let n_inverse = Fr::from(n as u64).inverse().unwrap_or_default();
+    a.par_iter_mut().for_each(|p| *p *= n_inverse);
+    G1Projective::normalize_batch(&a)
+}

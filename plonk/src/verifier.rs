@@ -1,0 +1,280 @@
+//! The native verifier: from key, public inputs and proof to one pairing equation.
+//!
+//! Protocol and soundness: `docs/book/protocol.md`. Never panics; every refusal says why.
+
+use ark_bn254::Bn254;
+use ark_ec::pairing::Pairing;
+use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
+use ark_ff::{AdditiveGroup, Field, Zero};
+use rollmill_algebra::field::omega;
+use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective, G2Affine};
+
+use crate::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
+use crate::key::VerifyingKey;
+use crate::proof::{
+    CLAIMS, COMMITMENTS, Computed, EVALUATIONS, Proof, SET1, SET2, SET3, cells_from_evaluations,
+};
+use crate::shape::{BLINDING_ROWS, Shape};
+use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
+
+/// Why a proof was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum VerifyError {
+    /// Not as many public inputs as the circuit has.
+    #[error("PLK-030: the circuit has {expected} public inputs, got {got}")]
+    PublicInputs { expected: usize, got: usize },
+    /// A challenge fell where the protocol is not defined; an honest proof meets this with
+    /// probability below 2^-220.
+    #[error("PLK-031: challenge {challenge} is degenerate")]
+    Degenerate { challenge: &'static str },
+    /// The gates do not add up at ζ.
+    #[error("PLK-032: the constraints do not hold at the random point")]
+    Quotient,
+    /// The openings are wrong.
+    #[error("PLK-033: the pairing check of the openings failed")]
+    Pairing,
+    /// The pair carried in the public inputs is malformed.
+    #[error("PLK-034: the carried pair is malformed: {0}")]
+    Pair(&'static str),
+}
+
+/// Two points and two multiples of the generator `G` that must satisfy
+/// `e(L − s_L·G, [τ]) = e(R − s_R·G, [1])`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pair {
+    pub l: G1Affine,
+    pub s_l: Fr,
+    pub r: G1Affine,
+    pub s_r: Fr,
+}
+
+/// Public inputs that a pair takes: both coordinates of both points as 128-bit halves, low first, each
+/// point followed by its multiple.
+pub const PAIR_INPUTS: usize = 10;
+
+impl Pair {
+    /// Encodes the pair for public inputs.
+    pub fn to_fields(&self) -> [Fr; PAIR_INPUTS] {
+        let half = |x: &Fq| {
+            let limbs = ark_ff::PrimeField::into_bigint(*x).0;
+            let join = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
+            [join(limbs[0], limbs[1]), join(limbs[2], limbs[3])]
+        };
+        let ([lx0, lx1], [ly0, ly1]) = (half(&self.l.x), half(&self.l.y));
+        let ([rx0, rx1], [ry0, ry1]) = (half(&self.r.x), half(&self.r.y));
+        [lx0, lx1, ly0, ly1, self.s_l, rx0, rx1, ry0, ry1, self.s_r]
+    }
+
+    /// Reads a pair out of public inputs. Halves below 2^128, coordinates below q, points on the curve
+    /// and not the identity.
+    pub fn from_fields(fields: &[Fr; PAIR_INPUTS]) -> Result<Self, VerifyError> {
+        let coordinate = |low: &Fr, high: &Fr| -> Result<Fq, VerifyError> {
+            let (low, low_rest) = crate::transcript::halves(low);
+            let (high, high_rest) = crate::transcript::halves(high);
+            if low_rest != 0 || high_rest != 0 {
+                return Err(VerifyError::Pair("a half has more than 128 bits"));
+            }
+            let limbs = [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64];
+            <Fq as ark_ff::PrimeField>::from_bigint(ark_ff::BigInt::new(limbs))
+                .ok_or(VerifyError::Pair("a coordinate is not below the modulus"))
+        };
+        let point = |f: &[Fr]| -> Result<G1Affine, VerifyError> {
+            let point =
+                G1Affine::new_unchecked(coordinate(&f[0], &f[1])?, coordinate(&f[2], &f[3])?);
+            if !point.is_on_curve() || (point.x.is_zero() && point.y.is_zero()) {
+                return Err(VerifyError::Pair("a point is not on the curve"));
+            }
+            Ok(point)
+        };
+        Ok(Self {
+            l: point(&fields[..4])?,
+            s_l: fields[4],
+            r: point(&fields[5..9])?,
+            s_r: fields[9],
+        })
+    }
+
+    /// Decides the pairing equation.
+    pub fn holds(&self, tau_g2: &G2Affine) -> bool {
+        let g = G1Affine::generator();
+        let left = (self.l.into_group() - g * self.s_l).into_affine();
+        let right = (g * self.s_r - self.r).into_affine();
+        Bn254::multi_pairing([left, right], [*tau_g2, G2Affine::generator()]).is_zero()
+    }
+
+    /// `self + u · other`: both hold, or the sum fails except with the chance of guessing `u`.
+    pub fn fold(&self, other: &Self, u: Fr) -> Self {
+        Self {
+            l: (self.l.into_group() + other.l * u).into_affine(),
+            s_l: self.s_l + u * other.s_l,
+            r: (self.r.into_group() + other.r * u).into_affine(),
+            s_r: self.s_r + u * other.s_r,
+        }
+    }
+}
+
+/// The challenges of a proof, in the order in which they are drawn.
+#[derive(Debug, Clone)]
+pub struct ProofChallenges {
+    pub gates: Challenges<Fr>,
+    pub alpha: Fr,
+    pub zeta: Fr,
+    pub rho: Vec<Fr>,
+    pub z_prime: Fr,
+    /// Squeezed after the last message; folding coefficients are drawn from it.
+    pub fold: Fr,
+}
+
+/// Replays the transcript of a proof.
+pub fn challenges(
+    kind: TranscriptKind,
+    vk_digest: &Fr,
+    public: &[Fr],
+    proof: &Proof,
+) -> ProofChallenges {
+    let mut t = Transcript::new(kind, public.len());
+    t.absorb(vk_digest);
+    public.iter().for_each(|p| t.absorb(p));
+    let points = proof.points();
+    points[..13].iter().for_each(|p| t.absorb_point(p));
+    let first = t.squeeze(3);
+    points[13..17].iter().for_each(|p| t.absorb_point(p));
+    let alpha = t.squeeze(1)[0];
+    points[17..COMMITMENTS].iter().for_each(|p| t.absorb_point(p));
+    let zeta = t.squeeze(1)[0];
+    proof.evaluations.iter().for_each(|e| t.absorb(e));
+    let rho = t.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
+    t.absorb_point(&proof.w);
+    let z_prime = t.squeeze(1)[0];
+    t.absorb_point(&proof.w_prime);
+    let fold = t.squeeze(1)[0];
+    let gates = Challenges { eta: first[0], beta: first[1], gamma: first[2] };
+    ProofChallenges { gates, alpha, zeta, rho, z_prime, fold }
+}
+
+/// What a verifier computes by itself at ζ; `None` when ζ lies on the domain.
+pub fn computed_at(shape: &Shape, public: &[Fr], zeta: Fr) -> Option<Computed<Fr>> {
+    let n = Fr::from(shape.n() as u64);
+    let w = omega(shape.log_n);
+    let vanishing = zeta.pow([shape.n() as u64]) - Fr::ONE;
+    if vanishing.is_zero() {
+        return None;
+    }
+    let lagrange = |power: Fr| -> Fr {
+        // ζ is not on the domain, so the difference has an inverse.
+        power * vanishing * (n * (zeta - power)).inverse().unwrap_or_default()
+    };
+    let mut power = Fr::ONE;
+    let mut sum = Fr::ZERO;
+    for value in public {
+        sum += lagrange(power) * value;
+        power *= w;
+    }
+    let mut power = w.pow([shape.usable_rows() as u64]);
+    let last = lagrange(power);
+    let mut blind = Fr::ZERO;
+    for _ in 0..BLINDING_ROWS {
+        blind += lagrange(power);
+        power *= w;
+    }
+    Some(Computed { x: zeta, active: Fr::ONE - blind, first: lagrange(Fr::ONE), last, public: sum })
+}
+
+/// Everything but the pairing: the pair that must hold, and the folding seed.
+pub fn reduce(
+    kind: TranscriptKind,
+    vk: &VerifyingKey,
+    public: &[Fr],
+    proof: &Proof,
+) -> Result<(Pair, Fr), VerifyError> {
+    let expected = vk.shape.n_public as usize;
+    if public.len() != expected {
+        return Err(VerifyError::PublicInputs { expected, got: public.len() });
+    }
+    let c = challenges(kind, &vk.digest(), public, proof);
+    let computed = computed_at(&vk.shape, public, c.zeta)
+        .ok_or(VerifyError::Degenerate { challenge: "zeta" })?;
+    let (cells, t) = cells_from_evaluations(&proof.evaluations, computed);
+    let constants = Constants::new(c.gates, vk.shape.cell_bits);
+    let powers = rollmill_algebra::field::powers(c.alpha, CONSTRAINTS);
+    let mut fold = Fold::new(&powers);
+    constraints(&constants, &cells, &mut fold);
+    let zeta_n = c.zeta.pow([vk.shape.n() as u64]);
+    let quotient = t.iter().rev().fold(Fr::ZERO, |acc, t| acc * zeta_n + t);
+    if fold.finish() != (zeta_n - Fr::ONE) * quotient {
+        return Err(VerifyError::Quotient);
+    }
+    let (scalars, s_r) = opening(&vk.shape, &proof.evaluations, &c)?;
+    let mut bases = proof.claims(&vk.fixed).to_vec();
+    bases.extend([proof.w, proof.w_prime]);
+    let r = G1Projective::msm_unchecked(&bases, &scalars).into_affine();
+    Ok((Pair { l: proof.w_prime, s_l: Fr::ZERO, r, s_r }, c.fold))
+}
+
+/// Coefficients of the claims, W and W′ in R, and the multiple of the generator (SHPLONK,
+/// eprint 2020/081, section 4).
+fn opening(
+    shape: &Shape,
+    e: &[Fr; EVALUATIONS],
+    c: &ProofChallenges,
+) -> Result<(Vec<Fr>, Fr), VerifyError> {
+    let w = omega(shape.log_n);
+    let points = [c.zeta, c.zeta * w, c.zeta * w * w];
+    let d = points.map(|p| c.z_prime - p);
+    if d.iter().any(|d| d.is_zero()) || c.zeta.is_zero() {
+        return Err(VerifyError::Degenerate { challenge: "z'" });
+    }
+    let factors = [d[1] * d[2], d[2], Fr::ONE];
+    let mut scalars = Vec::with_capacity(CLAIMS + 2);
+    let mut s_r = Fr::ZERO;
+    let mut rho = c.rho.iter();
+    let mut at = 0;
+    for (set, count) in [SET1, SET2, SET3].into_iter().enumerate() {
+        for _ in 0..count {
+            let rho = *rho.next().unwrap_or(&Fr::ZERO) * factors[set];
+            let value = interpolate(&points[..=set], &e[at..at + set + 1], c.z_prime);
+            at += set + 1;
+            s_r += rho * value;
+            scalars.push(rho);
+        }
+    }
+    scalars.extend([-(d[0] * d[1] * d[2]), c.z_prime]);
+    Ok((scalars, s_r))
+}
+
+/// Value at `x` of the polynomial through at most three points.
+fn interpolate(points: &[Fr], values: &[Fr], x: Fr) -> Fr {
+    let mut sum = Fr::ZERO;
+    for (i, (p, v)) in points.iter().zip(values).enumerate() {
+        let mut term = *v;
+        for (j, q) in points.iter().enumerate() {
+            if i != j {
+                // The points ζ, ζω, ζω² differ, as ζ is not zero.
+                term *= (x - q) * (*p - q).inverse().unwrap_or_default();
+            }
+        }
+        sum += term;
+    }
+    sum
+}
+
+/// Verifies a proof. `pair_at` is where in the public inputs a carried pair starts, if there is one;
+/// it must hold too.
+pub fn verify(
+    kind: TranscriptKind,
+    vk: &VerifyingKey,
+    tau_g2: &G2Affine,
+    public: &[Fr],
+    proof: &Proof,
+    pair_at: Option<usize>,
+) -> Result<(), VerifyError> {
+    let (mut pair, u) = reduce(kind, vk, public, proof)?;
+    if let Some(at) = pair_at {
+        let fields: &[Fr; PAIR_INPUTS] = public
+            .get(at..at + PAIR_INPUTS)
+            .and_then(|f| f.try_into().ok())
+            .ok_or(VerifyError::Pair("the public inputs end before the pair does"))?;
+        pair = pair.fold(&Pair::from_fields(fields)?, u);
+    }
+    if pair.holds(tau_g2) { Ok(()) } else { Err(VerifyError::Pairing) }
+}
