@@ -1,1 +1,26 @@
-//! Placeholder while the room is furnished.
+//! The whole network on one machine, as processes supervised by one: for the demo and for tests.
+//!
+//! The binary `devnet` brings up L1 (anvil), the contracts, the broker with its PostgreSQL, agents,
+//! sequencer and prover node, lets accounts send private transfers to each other, and ends when the
+//! asked number of epochs is proven on L1. This library holds its parts.
+
+mod error;
+pub mod guard;
+mod network;
+mod options;
+mod ports;
+mod process;
+mod programs;
+mod progress;
+mod report;
+mod rundir;
+
+pub use error::Error;
+pub use network::{ANVIL_CHAIN_ID, Network};
+pub use options::{Options, Tamper};
+pub use ports::Ports;
+pub use process::{Child, Launcher, Program, last_line};
+pub use programs::{ANVIL_VARIABLE, Programs};
+pub use progress::Progress;
+pub use report::{EpochReport, JobReport, Recovery, Report, TamperReport};
+pub use rundir::RunDir;

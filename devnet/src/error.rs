@@ -1,0 +1,117 @@
+//! Why a network on this machine could not be brought up, or did not do what it was asked.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Each message says what to do next, on one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A program of this build is not next to devnet.
+    #[error("{}: no program {name} in {}; build it: cargo build --workspace --bins", self.code(), folder.display())]
+    ProgramMissing { name: String, folder: PathBuf },
+
+    /// The npm packages with anvil are not installed.
+    #[error("{}: no anvil at {}; run: make setup", self.code(), path.display())]
+    AnvilMissing { path: PathBuf },
+
+    /// A program was found but the system did not start it.
+    #[error("{}: cannot start {name}: {source}", self.code())]
+    Spawn {
+        name: String,
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A process ended while it was still needed. Its last words follow.
+    #[error("{}: {name} ended with {status}: {last_line}", self.code())]
+    Ended { name: String, status: String, last_line: String },
+
+    /// A process was started but did not become ready in time.
+    #[error(
+        "{}: {name} was not ready after {} s: {last_line}; see its log with --dir",
+        self.code(), limit.as_secs()
+    )]
+    NotReady { name: String, limit: Duration, last_line: String },
+
+    /// No port of the range could be bound.
+    #[error("{}: no free port between {first} and {last} on 127.0.0.1; end what holds them", self.code())]
+    NoPort { first: u16, last: u16 },
+
+    /// A file or folder could not be made, written or read.
+    #[error("{}: cannot {action} {}: {source}{}", self.code(), path.display(), advice(source))]
+    File {
+        action: &'static str,
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// The folder given with `--dir` holds something else already.
+    #[error("{}: {} is not empty; give a new folder to --dir", self.code(), path.display())]
+    DirInUse { path: PathBuf },
+
+    /// Ended by a signal, as asked.
+    #[error("{}: interrupted by {signal}", self.code())]
+    Interrupted { signal: &'static str },
+
+    /// The network stands but the asked-for epochs were not proven in time.
+    #[error("{}: {proven} of {wanted} epochs proven after {} s; raise --timeout-minutes or look at the logs with --dir", self.code(), elapsed.as_secs())]
+    Unproven { proven: u64, wanted: u64, elapsed: Duration },
+
+    /// A wrong value was accepted somewhere. The system is not sound.
+    #[error("{}: {count} of {total} tampered values were accepted", self.code())]
+    TamperAccepted { count: usize, total: usize },
+
+    /// The broker could not be asked.
+    #[error("{}: {source}", self.code())]
+    Broker {
+        #[from]
+        source: rollmill_broker_client::ClientError,
+    },
+}
+
+fn advice(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => "; free some disk space, or set TMPDIR",
+        std::io::ErrorKind::PermissionDenied => "; give a folder that you may write to",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::ProgramMissing { .. } => "NET-001",
+            Self::AnvilMissing { .. } => "NET-002",
+            Self::Spawn { .. } => "NET-003",
+            Self::Ended { .. } => "NET-004",
+            Self::NotReady { .. } => "NET-005",
+            Self::NoPort { .. } => "NET-006",
+            Self::File { .. } => "NET-007",
+            Self::DirInUse { .. } => "NET-008",
+            Self::Interrupted { .. } => "NET-009",
+            Self::Unproven { .. } => "NET-010",
+            Self::TamperAccepted { .. } => "NET-011",
+            Self::Broker { .. } => "NET-012",
+        }
+    }
+
+    /// Exit code of the process: 130 after a signal, as shells do, else 1.
+    pub const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Interrupted { .. } => 130,
+            _ => 1,
+        }
+    }
+
+    /// Makes a [`Self::File`] of an I/O error.
+    pub fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { action, path, source }
+    }
+}

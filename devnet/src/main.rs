@@ -1,0 +1,101 @@
+//! `devnet`: see the library and `--help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use rollmill_devnet::{Error, Network, Options, Programs, Progress, RunDir, guard};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    if let Some(code) = guard::dispatch() {
+        return code;
+    }
+    let options = Options::parse();
+    // One thread: the kernel ties each child to the thread that started it, and the main thread is
+    // the one that lasts.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(source) => return report(&Error::Spawn { name: "the runtime".into(), source }),
+    };
+    let result = runtime.block_on(run(options));
+    // A client proof that is still being made must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+fn report(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    ExitCode::from(error.exit_code())
+}
+
+async fn run(options: Options) -> Result<(), Error> {
+    let mut progress = Progress::standard();
+    let devnet = std::env::current_exe().map_err(Error::file("find", "the running program"))?;
+    let programs = Programs::beside_this_one()?;
+    let dir = RunDir::create(options.dir.as_deref(), rand::random())?;
+    let mut network = Network::new(programs, &devnet, dir)?;
+
+    let result = tokio::select! {
+        result = scenario(&options, &mut network, &mut progress) => result,
+        signal = interrupted() => Err(Error::Interrupted { signal }),
+    };
+    progress.status(String::new());
+    if result.is_err() {
+        progress.line("stopping every process");
+    }
+    // A second signal ends this at once; the guard does the rest.
+    let stopped = tokio::select! {
+        stopped = network.stop() => stopped,
+        signal = interrupted() => Err(Error::Interrupted { signal }),
+    };
+    result?;
+    stopped.map(drop)
+}
+
+async fn scenario(
+    _options: &Options,
+    network: &mut Network,
+    progress: &mut Progress,
+) -> Result<(), Error> {
+    let l1 = network.start_anvil().await?;
+    progress.line(&format!("L1: anvil at http://{l1}"));
+    let broker = network.start_broker().await?;
+    progress.line(&format!("broker at http://{broker}"));
+    Ok(())
+}
+
+/// Waits for a signal that asks the network to end, and names it.
+async fn interrupted() -> &'static str {
+    let kinds = [
+        (SignalKind::interrupt(), "Ctrl-C"),
+        (SignalKind::terminate(), "SIGTERM"),
+        (SignalKind::hangup(), "SIGHUP"),
+    ];
+    let mut waiting = Vec::new();
+    for (kind, name) in kinds {
+        // A signal that cannot be listened for keeps its usual effect; the guard cleans up then.
+        if let Ok(mut stream) = signal(kind) {
+            waiting.push(Box::pin(async move {
+                stream.recv().await;
+                name
+            }));
+        }
+    }
+    first(waiting).await
+}
+
+/// The result of whichever future ends first; never, without any.
+async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
+    std::future::poll_fn(|context| {
+        for future in &mut futures {
+            if let std::task::Poll::Ready(output) = std::pin::Pin::new(future).poll(context) {
+                return std::task::Poll::Ready(output);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}

@@ -1,0 +1,164 @@
+//! The processes of one network: brought up in order, watched, taken down in reverse.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::guard::{self, Guard};
+use crate::process::{Child, Launcher, Program};
+use crate::{Error, Ports, Programs, RunDir};
+
+/// Chain id of the development L1. The development SRS is accepted on this one only.
+pub const ANVIL_CHAIN_ID: u64 = 31_337;
+
+/// How long anvil may take to listen. It takes a twentieth of a second on an idle machine.
+const ANVIL_LIMIT: Duration = Duration::from_secs(30);
+/// How long the broker may take, the making of its database included.
+const BROKER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a process may take to end by itself.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// A network that is being brought up or stands.
+#[derive(Debug)]
+pub struct Network {
+    pub dir: RunDir,
+    pub programs: Programs,
+    pub ports: Ports,
+    pub http: reqwest::Client,
+    launcher: Launcher,
+    mark: String,
+    guard: Option<Guard>,
+    children: Vec<Child>,
+}
+
+impl Network {
+    /// A network without processes, its folder and its guard.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::DirInUse`], [`Error::Spawn`].
+    pub fn new(programs: Programs, devnet: &std::path::Path, dir: RunDir) -> Result<Self, Error> {
+        let unique: u32 = rand::random();
+        let mark = format!("{}-{unique:08x}", std::process::id());
+        let removed = (!dir.is_kept()).then(|| dir.path());
+        let guard = Guard::start(devnet, &mark, removed).inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = dir.remove();
+        })?;
+        Ok(Self {
+            programs,
+            ports: Ports::new(unique),
+            http: reqwest::Client::new(),
+            launcher: Launcher::new(devnet, &mark),
+            guard: Some(guard),
+            children: Vec::new(),
+            mark,
+            dir,
+        })
+    }
+
+    /// Mark that every process of this network carries in its environment.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    /// Starts a program and waits until it is ready.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with the last words of the process, [`Error::NotReady`].
+    pub async fn start(&mut self, program: Program, limit: Duration) -> Result<(), Error> {
+        let child = self.launcher.spawn(&program, &self.dir)?;
+        self.children.push(child);
+        // Owned by the network from the first moment, so that an interruption stops it too.
+        let child = self.child_mut(&program.name)?;
+        let http = reqwest::Client::new();
+        child.ready(&http, limit).await
+    }
+
+    fn child_mut(&mut self, name: &str) -> Result<&mut Child, Error> {
+        self.children.iter_mut().find(|child| child.name() == name).ok_or_else(|| Error::Ended {
+            name: name.into(),
+            status: "not running".into(),
+            last_line: String::new(),
+        })
+    }
+
+    /// Starts anvil: a block a second and one at once for each transaction, the gas limit of a
+    /// transaction as on the real L1. Returns its RPC address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_anvil(&mut self) -> Result<SocketAddr, Error> {
+        let address = self.ports.free()?;
+        let program = Program::new("anvil", self.programs.anvil()?)
+            .flag("--host", address.ip().to_string())
+            .flag("--port", address.port().to_string())
+            .flag("--chain-id", ANVIL_CHAIN_ID.to_string())
+            .flag("--hardfork", "osaka")
+            .flag("--block-time", "1")
+            .arg("--mixed-mining")
+            .flag("--slots-in-an-epoch", "2")
+            .arg("--enable-tx-gas-limit");
+        self.start(program, ANVIL_LIMIT).await?;
+        self.child_mut("anvil")?.says("Listening on", ANVIL_LIMIT).await?;
+        Ok(address)
+    }
+
+    /// Starts the broker with a private PostgreSQL. Returns its HTTP address.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_broker(&mut self) -> Result<SocketAddr, Error> {
+        let address = self.ports.free()?;
+        let admin = self.ports.free()?;
+        let program = Program::new("broker", self.programs.own("broker")?)
+            .flag("--listen", address.to_string())
+            .flag("--data-dir", self.dir.data("broker"))
+            .framed(admin);
+        self.start(program, BROKER_LIMIT).await?;
+        Ok(address)
+    }
+
+    /// Refuses if any process has ended.
+    ///
+    /// # Errors
+    /// [`Error::Ended`].
+    pub fn check(&mut self) -> Result<(), Error> {
+        self.children.iter_mut().try_for_each(Child::check)
+    }
+
+    /// Kills a process as a crash would, and returns what it was, to start it again.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when it is not running.
+    pub async fn kill(&mut self, name: &str) -> Result<Program, Error> {
+        self.child_mut(name)?.check()?;
+        let Some(at) = self.children.iter().position(|child| child.name() == name) else {
+            return Err(Error::Ended {
+                name: name.into(),
+                status: "not running".into(),
+                last_line: String::new(),
+            });
+        };
+        let child = self.children.remove(at);
+        let program = child.program().clone();
+        child.kill().await;
+        Ok(program)
+    }
+
+    /// Takes everything down, last started first, and removes the folder.
+    ///
+    /// Returns how many processes had to be ended that nobody owned any more: 0 when all is well.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the folder cannot be removed.
+    pub async fn stop(mut self) -> Result<usize, Error> {
+        while let Some(child) = self.children.pop() {
+            child.stop(STOP_GRACE).await;
+        }
+        let left = guard::sweep(&self.mark, Duration::from_secs(2));
+        let removed = self.dir.remove();
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
+        removed.map(|()| left)
+    }
+}

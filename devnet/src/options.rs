@@ -1,0 +1,127 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+/// Brings up the whole network on this machine, sends private transfers through it, and ends when
+/// the epochs are proven on L1.
+///
+/// Everything runs as processes of its own: anvil as L1, the broker with a private PostgreSQL,
+/// agents, sequencer, prover node. Nothing stays behind, however devnet ends.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "devnet", version)]
+pub struct Options {
+    /// Epochs to prove before ending.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub epochs: u32,
+
+    /// Blocks in each epoch.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    pub blocks: u32,
+
+    /// Private transfers in each block.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub txs: u32,
+
+    /// Proving agents.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub agents: u32,
+
+    /// Stay up after the epochs are proven, until Ctrl-C.
+    #[arg(long)]
+    pub keep_running: bool,
+
+    /// Offer wrong values to the system and require that each is refused.
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub tamper: Option<Tamper>,
+
+    /// Kill an agent in mid-proof, then kill and restart the broker; print the seconds until the
+    /// work went on.
+    #[arg(long)]
+    pub kill: bool,
+
+    /// Write the report as JSON to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+
+    /// Seed of the accounts' keys and amounts. The same seed makes the same transfers.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+
+    /// Keep data and logs in this new or empty folder instead of a temporary one.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+
+    /// Give up when the epochs are not proven after this long.
+    #[arg(long, default_value_t = 120, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout_minutes: u64,
+}
+
+impl Options {
+    /// Transfers in all.
+    pub fn transfers(&self) -> u64 {
+        u64::from(self.epochs) * u64::from(self.blocks) * u64::from(self.txs)
+    }
+
+    /// When to give up.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_secs(self.timeout_minutes.saturating_mul(60))
+    }
+}
+
+/// What `--tamper` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tamper {
+    /// Each of the kinds below.
+    All,
+    /// Every public input of the root proof, one at a time, sent to L1.
+    PublicInputs,
+    /// Every element of the root proof, one at a time, sent to L1.
+    Proof,
+    /// A client proof made under another key.
+    ClientKey,
+    /// The children of a job swapped.
+    SwappedChildren,
+    /// A transaction that spends a spent note.
+    SpentNote,
+    /// A transaction whose nullifier is in the tree already.
+    ReplayedNullifier,
+    /// A transaction that states another fee than its proof.
+    ForgedFee,
+}
+
+impl Tamper {
+    /// Whether `kind` is asked for by this value.
+    pub fn includes(self, kind: Self) -> bool {
+        self == Self::All || self == kind
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Options::command().debug_assert();
+    }
+
+    #[test]
+    fn without_flags_one_epoch_of_two_blocks_with_two_transfers_is_proven() {
+        let options = Options::try_parse_from(["devnet"]).unwrap();
+        assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
+        assert_eq!(options.transfers(), 4);
+    }
+
+    #[test]
+    fn counts_that_make_no_network_are_refused() {
+        for flags in [["--epochs", "0"], ["--blocks", "33"], ["--agents", "0"], ["--tamper", "x"]] {
+            let refused = Options::try_parse_from(["devnet"].into_iter().chain(flags));
+            assert!(refused.is_err(), "{flags:?}");
+        }
+    }
+}

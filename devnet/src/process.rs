@@ -1,0 +1,227 @@
+//! Child processes: started with the guard's ties, watched, stopped in order.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::guard::{EXEC, MARK};
+use crate::rundir::RunDir;
+
+/// How often a process that comes up is asked whether it is ready.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What to start.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Name in messages and of the log file.
+    pub name: String,
+    pub path: PathBuf,
+    pub arguments: Vec<OsString>,
+    pub environment: Vec<(String, OsString)>,
+    /// Where `/health` is served, for processes framed by `rollmill-service`.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Program {
+    /// A program without arguments.
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self {
+            name: name.into(),
+            path: path.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            admin: None,
+        }
+    }
+
+    /// Adds one argument.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Adds a flag and its value.
+    pub fn flag(self, flag: &str, value: impl Into<OsString>) -> Self {
+        self.arg(flag).arg(value)
+    }
+
+    /// Sets a variable of its environment.
+    pub fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Adds the frame's flags: admin address and log form.
+    pub fn framed(mut self, admin: SocketAddr) -> Self {
+        self.admin = Some(admin);
+        self.flag("--admin-listen", admin.to_string())
+    }
+}
+
+/// Starts programs so that they die with the supervisor.
+#[derive(Debug, Clone)]
+pub struct Launcher {
+    devnet: PathBuf,
+    mark: String,
+}
+
+impl Launcher {
+    /// `devnet` is the program that acts as the go-between ([`crate::guard::dispatch`]).
+    pub fn new(devnet: impl Into<PathBuf>, mark: impl Into<String>) -> Self {
+        Self { devnet: devnet.into(), mark: mark.into() }
+    }
+
+    /// Starts `program` in a process group of its own, output appended to its log.
+    ///
+    /// The kernel sends the ordered signal when the *thread* that called this ends, so call it on a
+    /// thread that lives as long as the network: with a current-thread runtime, the main one.
+    ///
+    /// # Errors
+    /// [`Error::File`] for the log, [`Error::Spawn`] for the process.
+    pub fn spawn(&self, program: &Program, dir: &RunDir) -> Result<Child, Error> {
+        let log = dir.log(&program.name);
+        let file = File::options().create(true).append(true).open(&log);
+        let file = file.map_err(Error::file("open", &log))?;
+        let errors = file.try_clone().map_err(Error::file("open", &log))?;
+        let mut command = tokio::process::Command::new(&self.devnet);
+        command.arg(EXEC).arg(std::process::id().to_string()).arg(&program.path);
+        command.args(&program.arguments);
+        command.envs(program.environment.iter().map(|(name, value)| (name, value)));
+        command.env(MARK, &self.mark);
+        command.stdin(Stdio::null()).stdout(file).stderr(errors);
+        command.process_group(0).kill_on_drop(true).current_dir(dir.path());
+        let child = command
+            .spawn()
+            .map_err(|source| Error::Spawn { name: program.name.clone(), source })?;
+        Ok(Child { program: program.clone(), child, log })
+    }
+}
+
+/// A running process. Dropping it kills it.
+#[derive(Debug)]
+pub struct Child {
+    program: Program,
+    child: tokio::process::Child,
+    log: PathBuf,
+}
+
+impl Child {
+    /// Name in messages.
+    pub fn name(&self) -> &str {
+        &self.program.name
+    }
+
+    /// What was started, to start it again.
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Where its output goes.
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
+    fn pid(&self) -> Option<Pid> {
+        // Linux process ids are below 2^22.
+        self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
+    }
+
+    /// Refuses if the process has ended.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] with its exit status and the last line it wrote.
+    pub fn check(&mut self) -> Result<(), Error> {
+        match self.child.try_wait() {
+            Ok(None) => Ok(()),
+            Ok(Some(status)) => Err(Error::Ended {
+                name: self.name().into(),
+                status: status.to_string(),
+                last_line: last_line(&self.log),
+            }),
+            Err(source) => Err(Error::Spawn { name: self.name().into(), source }),
+        }
+    }
+
+    /// Waits until `/health` answers 200, the process ends, or `limit` has passed.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::NotReady`].
+    pub async fn ready(&mut self, http: &reqwest::Client, limit: Duration) -> Result<(), Error> {
+        let Some(admin) = self.program.admin else { return Ok(()) };
+        let url = format!("http://{admin}/health");
+        let start = Instant::now();
+        loop {
+            self.check()?;
+            let answer = http.get(&url).timeout(Duration::from_secs(2)).send().await;
+            if answer.is_ok_and(|answer| answer.status().is_success()) {
+                return Ok(());
+            }
+            self.not_ready_after(start, limit)?;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until the log holds `text` and returns what follows it on that line.
+    ///
+    /// # Errors
+    /// [`Error::Ended`], [`Error::NotReady`].
+    pub async fn says(&mut self, text: &str, limit: Duration) -> Result<String, Error> {
+        let start = Instant::now();
+        loop {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            // A line without its end may still be growing.
+            let complete = log.rsplit_once('\n').map_or("", |(complete, _)| complete);
+            if let Some(rest) = complete.lines().find_map(|line| Some(line.split_once(text)?.1)) {
+                return Ok(rest.trim().to_owned());
+            }
+            self.check()?;
+            self.not_ready_after(start, limit)?;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn not_ready_after(&self, start: Instant, limit: Duration) -> Result<(), Error> {
+        if start.elapsed() < limit {
+            return Ok(());
+        }
+        Err(Error::NotReady { name: self.name().into(), limit, last_line: last_line(&self.log) })
+    }
+
+    /// Sends SIGKILL, as a crash would, and waits for the end.
+    pub async fn kill(mut self) {
+        if let Some(pid) = self.pid() {
+            // The one process, not its group: what it started must cope with its death.
+            let _ = kill(pid, Signal::SIGKILL);
+        }
+        let _ = self.child.wait().await;
+    }
+
+    /// Asks the process to end, and kills its whole group after `grace`.
+    pub async fn stop(mut self, grace: Duration) {
+        let Some(pid) = self.pid() else { return };
+        let _ = kill(pid, Signal::SIGTERM);
+        let ended = tokio::time::timeout(grace, self.child.wait()).await.is_ok();
+        // Members of the group that are left have lost their leader.
+        let _ = killpg(pid, Signal::SIGKILL);
+        if !ended {
+            let _ = self.child.wait().await;
+        }
+    }
+}
+
+/// The last line of a log that says something, cut to a width that fits a message.
+pub fn last_line(log: &Path) -> String {
+    let text = std::fs::read(log).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    // An error line says more than what was logged while ending because of it.
+    let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines().find(|line| line.starts_with("error:")).or_else(|| lines().next());
+    line.unwrap_or("it wrote nothing").chars().take(300).collect()
+}

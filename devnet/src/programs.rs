@@ -1,0 +1,110 @@
+//! Where the programs are: this build's own next to devnet, anvil in the npm folder.
+
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// Overrides the place of anvil, for machines that have one elsewhere.
+pub const ANVIL_VARIABLE: &str = "ROLLMILL_ANVIL";
+
+/// The programs of one build.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    folder: PathBuf,
+    /// Folders that may be the repository's root, in order of preference.
+    roots: Vec<PathBuf>,
+}
+
+impl Programs {
+    /// Programs in the folder of the running program.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the system does not tell its path.
+    pub fn beside_this_one() -> Result<Self, Error> {
+        let own = std::env::current_exe().map_err(Error::file("find", "the running program"))?;
+        Ok(Self::beside(&own))
+    }
+
+    /// Programs in the folder of `program`. Tests run from `deps/` below it.
+    pub fn beside(program: &Path) -> Self {
+        let folder = program.parent().unwrap_or(Path::new("."));
+        let folder = if folder.ends_with("deps") {
+            folder.parent().unwrap_or(folder).to_owned()
+        } else {
+            folder.to_owned()
+        };
+        // The checkout one stands in comes first: several may share one build folder.
+        let here = std::env::current_dir().unwrap_or_default();
+        let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let roots = here
+            .ancestors()
+            .chain(built_from.ancestors().skip(1).take(1))
+            .map(Into::into)
+            .collect();
+        Self { folder, roots }
+    }
+
+    /// Path of a program of this build.
+    ///
+    /// # Errors
+    /// [`Error::ProgramMissing`] when it was not built.
+    pub fn own(&self, name: &str) -> Result<PathBuf, Error> {
+        let path = self.folder.join(name);
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(Error::ProgramMissing { name: name.into(), folder: self.folder.clone() })
+    }
+
+    /// Path of the anvil binary. Not npm's wrapper: that is a node process in between, which
+    /// swallows signals.
+    ///
+    /// # Errors
+    /// [`Error::AnvilMissing`] when the npm packages are not installed.
+    pub fn anvil(&self) -> Result<PathBuf, Error> {
+        if let Some(path) = std::env::var_os(ANVIL_VARIABLE).map(PathBuf::from) {
+            return if path.is_file() { Ok(path) } else { Err(Error::AnvilMissing { path }) };
+        }
+        let arch = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        };
+        let place = format!("contracts/node_modules/@foundry-rs/anvil-linux-{arch}/bin/anvil");
+        self.roots
+            .iter()
+            .map(|root| root.join(&place))
+            .find(|path| path.is_file())
+            .ok_or_else(|| Error::AnvilMissing { path: place.into() })
+    }
+
+    /// The repository's `contracts` folder, whose npm packages bring a PostgreSQL too.
+    pub fn contracts(&self) -> Option<PathBuf> {
+        self.roots
+            .iter()
+            .map(|root| root.join("contracts"))
+            .find(|folder| folder.join("package.json").is_file())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_was_not_built_is_named_with_the_command_that_builds_it() {
+        let programs = Programs::beside(Path::new("/nowhere/devnet"));
+        let error = programs.own("broker").unwrap_err().to_string();
+        assert!(error.starts_with("NET-001: no program broker in /nowhere"), "{error}");
+        assert!(error.contains("cargo build"), "{error}");
+    }
+
+    #[test]
+    fn tests_find_programs_one_folder_up() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("deps")).unwrap();
+        std::fs::write(folder.path().join("broker"), "").unwrap();
+        let programs = Programs::beside(&folder.path().join("deps/test-1234"));
+        assert_eq!(programs.own("broker").unwrap(), folder.path().join("broker"));
+    }
+}

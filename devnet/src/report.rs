@@ -1,0 +1,300 @@
+//! What a run shows at its end: a table for people, the same as JSON for programs.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Error;
+
+/// The result of a run. Figures that were not obtained are absent, never guessed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    pub epochs: Vec<EpochReport>,
+    pub jobs: Vec<JobReport>,
+    /// Longest time from a kill until its victim's work went on; absent when nothing was killed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_seconds: Option<f64>,
+    /// Each kill on its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recoveries: Vec<Recovery>,
+    /// Each tampered value and who refused it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tampers: Vec<TamperReport>,
+}
+
+/// An epoch that L1 accepted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EpochReport {
+    pub epoch: u64,
+    pub blocks: u64,
+    pub txs: u64,
+    /// Hash of the L1 transaction that carried the root proof.
+    pub l1_tx: String,
+    /// `success` or `reverted`.
+    pub l1_status: String,
+    /// Gas that the L1 transaction used.
+    pub gas: u64,
+    /// Address of the verifier contract that said yes.
+    pub verifier: String,
+    /// From the epoch's last block on L1 to its proof on L1.
+    pub seconds: f64,
+}
+
+/// One proof.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobReport {
+    pub circuit: String,
+    pub rows: u64,
+    pub witness_seconds: f64,
+    pub proving_seconds: f64,
+    pub proof_bytes: u64,
+    /// Who made it: an agent's id, or the account for a client proof.
+    pub agent: String,
+}
+
+/// A process that was killed on purpose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// Name of the process.
+    pub killed: String,
+    /// From the kill until its work went on.
+    pub seconds: f64,
+}
+
+/// A wrong value that was offered to the system.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TamperReport {
+    /// What was changed.
+    pub kind: String,
+    /// Where it should be refused, at the earliest place that can see it.
+    pub place: String,
+    /// Whether it was refused there.
+    pub refused: bool,
+    /// The refusal's words, or what was wrong with it.
+    pub answer: String,
+}
+
+impl Report {
+    /// Notes a kill and how long the work stood still.
+    pub fn add_recovery(&mut self, killed: &str, seconds: f64) {
+        self.recoveries.push(Recovery { killed: killed.into(), seconds });
+        let longest = self.recoveries.iter().map(|recovery| recovery.seconds);
+        self.recovery_seconds = longest.reduce(f64::max);
+    }
+
+    /// Tampered values that were not refused where they should be.
+    pub fn tampers_accepted(&self) -> usize {
+        self.tampers.iter().filter(|tamper| !tamper.refused).count()
+    }
+
+    /// The table: circuits, then epochs, then kills and tampered values if there were any.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = self.write_jobs(&mut text);
+        let _ = self.write_epochs(&mut text);
+        let _ = self.write_faults(&mut text);
+        text
+    }
+
+    fn write_jobs(&self, text: &mut String) -> std::fmt::Result {
+        if self.jobs.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "{:<14} {:>6} {:>9} {:>11} {:>11} {:>8}",
+            "circuit", "proofs", "rows", "witness s", "proving s", "proof B"
+        )?;
+        let mut names: Vec<&str> = Vec::new();
+        for job in &self.jobs {
+            if !names.contains(&job.circuit.as_str()) {
+                names.push(&job.circuit);
+            }
+        }
+        for name in names {
+            let jobs: Vec<&JobReport> = self.jobs.iter().filter(|j| j.circuit == name).collect();
+            // A handful of jobs: exact in a double.
+            let n = jobs.len() as f64;
+            let mean =
+                |value: fn(&JobReport) -> f64| jobs.iter().map(|j| value(j)).sum::<f64>() / n;
+            writeln!(
+                text,
+                "{:<14} {:>6} {:>9} {:>11.2} {:>11.2} {:>8}",
+                name,
+                jobs.len(),
+                jobs.iter().map(|j| j.rows).max().unwrap_or(0),
+                mean(|j| j.witness_seconds),
+                mean(|j| j.proving_seconds),
+                jobs.iter().map(|j| j.proof_bytes).max().unwrap_or(0),
+            )?;
+        }
+        writeln!(text, "(rows and bytes: the largest; seconds: the mean of a proof)")
+    }
+
+    fn write_epochs(&self, text: &mut String) -> std::fmt::Result {
+        if self.epochs.is_empty() {
+            return Ok(());
+        }
+        writeln!(
+            text,
+            "\n{:<6} {:>6} {:>5} {:>9} {:>9}  {:<8} L1 transaction",
+            "epoch", "blocks", "txs", "gas", "seconds", "status"
+        )?;
+        for epoch in &self.epochs {
+            writeln!(
+                text,
+                "{:<6} {:>6} {:>5} {:>9} {:>9.1}  {:<8} {}",
+                epoch.epoch,
+                epoch.blocks,
+                epoch.txs,
+                epoch.gas,
+                epoch.seconds,
+                epoch.l1_status,
+                epoch.l1_tx,
+            )?;
+        }
+        let verifiers: std::collections::BTreeSet<&str> =
+            self.epochs.iter().map(|epoch| epoch.verifier.as_str()).collect();
+        for verifier in verifiers {
+            writeln!(text, "verified on L1 by {verifier}")?;
+        }
+        Ok(())
+    }
+
+    fn write_faults(&self, text: &mut String) -> std::fmt::Result {
+        for recovery in &self.recoveries {
+            writeln!(
+                text,
+                "\n{} killed: work went on after {:.1} s",
+                recovery.killed, recovery.seconds
+            )?;
+        }
+        if self.tampers.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\n{:<34} {:<14} {:<8} answer", "tampered", "place", "refused")?;
+        for tamper in &self.tampers {
+            writeln!(
+                text,
+                "{:<34} {:<14} {:<8} {}",
+                tamper.kind,
+                tamper.place,
+                if tamper.refused { "yes" } else { "NO" },
+                tamper.answer,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Writes the report as JSON. The file is there whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn write_json(&self, path: &Path) -> Result<(), Error> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(std::io::Error::other)
+            .map_err(Error::file("encode", path))?;
+        text.push('\n');
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(".part");
+        std::fs::write(&unfinished, text).map_err(Error::file("write", &unfinished))?;
+        std::fs::rename(&unfinished, path).map_err(Error::file("write", path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let job = |circuit: &str, proving_seconds| JobReport {
+            circuit: circuit.into(),
+            rows: 60_000,
+            witness_seconds: 0.5,
+            proving_seconds,
+            proof_bytes: 2_900,
+            agent: "agent-1".into(),
+        };
+        Report {
+            epochs: vec![EpochReport {
+                epoch: 1,
+                blocks: 2,
+                txs: 4,
+                l1_tx: "0xab".into(),
+                l1_status: "success".into(),
+                gas: 612_345,
+                verifier: "0xcd".into(),
+                seconds: 201.5,
+            }],
+            jobs: vec![job("tx_base", 10.0), job("tx_base", 20.0), job("tx_merge", 40.0)],
+            ..Report::default()
+        }
+    }
+
+    /// The names are an interface: other programs read the file.
+    #[test]
+    fn the_json_has_the_promised_fields_and_no_others() {
+        let value = serde_json::to_value(report()).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        assert_eq!(keys(&value), ["epochs", "jobs"]);
+        assert_eq!(
+            keys(&value["epochs"][0]),
+            ["blocks", "epoch", "gas", "l1_status", "l1_tx", "seconds", "txs", "verifier"]
+        );
+        assert_eq!(
+            keys(&value["jobs"][0]),
+            ["agent", "circuit", "proof_bytes", "proving_seconds", "rows", "witness_seconds"]
+        );
+    }
+
+    #[test]
+    fn recovery_seconds_are_those_of_the_slowest_recovery() {
+        let mut report = report();
+        report.add_recovery("agent-1", 3.0);
+        report.add_recovery("broker", 2.0);
+        assert_eq!(serde_json::to_value(&report).unwrap()["recovery_seconds"], 3.0);
+        assert!(report.table().contains("broker killed: work went on after 2.0 s"));
+    }
+
+    #[test]
+    fn the_table_has_one_row_a_circuit_and_one_an_epoch() {
+        let table = report().table();
+        let row = |head: &str| -> Vec<String> {
+            let line = table.lines().find(|line| line.starts_with(head)).unwrap();
+            line.split_whitespace().map(str::to_owned).collect()
+        };
+        assert_eq!(row("tx_base"), ["tx_base", "2", "60000", "0.50", "15.00", "2900"]);
+        assert_eq!(row("1 "), ["1", "2", "4", "612345", "201.5", "success", "0xab"]);
+        assert!(table.contains("verified on L1 by 0xcd"));
+    }
+
+    #[test]
+    fn a_tampered_value_that_passed_stands_out() {
+        let mut report = report();
+        report.tampers.push(TamperReport {
+            kind: "spent note".into(),
+            place: "sequencer".into(),
+            refused: false,
+            answer: "accepted".into(),
+        });
+        assert_eq!(report.tampers_accepted(), 1);
+        assert!(report.table().contains(" NO "), "{}", report.table());
+    }
+
+    #[test]
+    fn the_file_reads_back_and_a_folder_that_is_not_there_is_an_error_with_a_code() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.json");
+        report().write_json(&path).unwrap();
+        let read: Report = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(read, report());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+
+        let error = report().write_json(&folder.path().join("no/run.json")).unwrap_err();
+        assert!(error.to_string().starts_with("NET-007"), "{error}");
+    }
+}

@@ -1,0 +1,104 @@
+//! The folder in which a network keeps its files: data, logs, genesis.
+
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+
+/// A folder that is removed when the network ends, unless the user named it.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl RunDir {
+    /// The folder given by the user, kept afterwards; or a new one below the system's folder for
+    /// temporary files, removed afterwards.
+    ///
+    /// The name is short: PostgreSQL's socket lies below it, and a socket's path may have at most
+    /// 107 bytes.
+    ///
+    /// # Errors
+    /// [`Error::DirInUse`] when the user's folder is not empty, since a network's data belongs to
+    /// one run; [`Error::File`] when it cannot be made.
+    pub fn create(given: Option<&Path>, unique: u32) -> Result<Self, Error> {
+        let (path, keep) = match given {
+            Some(path) => (std::path::absolute(path).map_err(Error::file("find", path))?, true),
+            None => (std::env::temp_dir().join(format!("rollmill-{unique:08x}")), false),
+        };
+        if keep && path.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::DirInUse { path });
+        }
+        let mut builder = std::fs::DirBuilder::new();
+        // Others may pass through: as root, PostgreSQL runs under another user and must reach its
+        // data below this folder. They may not list it.
+        builder.mode(0o711).recursive(keep);
+        builder.create(&path).map_err(Error::file("create", &path))?;
+        let dir = Self { path, keep };
+        for part in ["logs", "data"] {
+            builder.recursive(true);
+            let path = dir.path.join(part);
+            builder.create(&path).map_err(Error::file("create", path))?;
+        }
+        Ok(dir)
+    }
+
+    /// The folder itself, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it stays when the network ends.
+    pub fn is_kept(&self) -> bool {
+        self.keep
+    }
+
+    /// Where a process keeps its data.
+    pub fn data(&self, name: &str) -> PathBuf {
+        self.path.join("data").join(name)
+    }
+
+    /// Where a process's output goes.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.path.join("logs").join(format!("{name}.log"))
+    }
+
+    /// Removes the folder unless it is to be kept.
+    ///
+    /// # Errors
+    /// [`Error::File`] when something in it cannot be removed.
+    pub fn remove(&self) -> Result<(), Error> {
+        if self.keep || !self.path.exists() {
+            return Ok(());
+        }
+        std::fs::remove_dir_all(&self.path).map_err(Error::file("remove", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_of_ones_own_is_removed_and_a_given_one_is_kept() {
+        let own = RunDir::create(None, std::process::id()).unwrap();
+        assert!(own.log("anvil").parent().unwrap().is_dir());
+        own.remove().unwrap();
+        assert!(!own.path().exists());
+
+        let parent = tempfile::tempdir().unwrap();
+        let given = RunDir::create(Some(&parent.path().join("net/1")), 0).unwrap();
+        given.remove().unwrap();
+        assert!(given.path().is_dir());
+    }
+
+    #[test]
+    fn a_folder_with_something_in_it_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        std::fs::write(parent.path().join("thesis.tex"), "x").unwrap();
+        let refused = RunDir::create(Some(parent.path()), 0);
+        assert!(matches!(refused, Err(Error::DirInUse { .. })), "{refused:?}");
+        assert!(parent.path().join("thesis.tex").exists());
+    }
+}
