@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {Rollup} from "../src/Rollup.sol";
+import {RollupFixture} from "./RollupFixture.sol";
+import {VerifierDouble} from "./VerifierDouble.sol";
+
+/// @notice Does to a rollup what its users may do, in any order, and notes what must never happen.
+contract Handler is RollupFixture {
+    bool public tipMovedWithoutYes;
+    bool public tipWentBack;
+    bool public provenAbovePending;
+    uint64 public proofs;
+    uint64 public prunes;
+
+    constructor() {
+        _deploy();
+    }
+
+    /// The fuzzer calls every public function; this one must not start over.
+    function setUp() public override {}
+
+    modifier watched(bool yes) {
+        uint64 before = rollup.provenTip();
+        _;
+        uint64 later = rollup.provenTip();
+        if (later != before && !yes) tipMovedWithoutYes = true;
+        if (later < before) tipWentBack = true;
+        if (later > rollup.pendingTip()) provenAbovePending = true;
+    }
+
+    function propose(uint8 slots) external watched(false) {
+        uint64 tip = rollup.pendingTip();
+        _propose(uint64(rollup.blockRecord(tip).slot) + 1 + slots % 3);
+    }
+
+    function submit(uint8 length, uint8 answer, bool shifted) external watched(answer % 8 == 1) {
+        verifier.set(VerifierDouble.Answer(answer % 8));
+        uint64 first = rollup.provenTip() + (shifted ? 0 : 1);
+        try rollup.submitEpochProof{gas: 3_000_000}(_range(first, first + length % 3), "proof") {
+            proofs++;
+        } catch {}
+    }
+
+    function prune() external watched(false) {
+        try rollup.prune() {
+            prunes++;
+        } catch {}
+    }
+
+    function pass(uint8 l1Blocks, uint8 slots) external watched(false) {
+        VM.roll(block.number + l1Blocks % 8);
+        VM.warp(block.timestamp + (slots % 8) * SLOT_SECONDS);
+    }
+
+    function tips() external view returns (uint64 proven, uint64 pending) {
+        return (rollup.provenTip(), rollup.pendingTip());
+    }
+}
+
+contract RollupInvariantTest {
+    Handler private _handler;
+
+    function setUp() public {
+        _handler = new Handler();
+    }
+
+    /// forge calls only the handler.
+    function targetContracts() external view returns (address[] memory targets) {
+        targets = new address[](1);
+        targets[0] = address(_handler);
+    }
+
+    function invariant_proven_tip_moves_only_on_the_verifiers_yes() external view {
+        require(!_handler.tipMovedWithoutYes(), "the proven tip moved without a yes");
+        require(!_handler.tipWentBack(), "the proven tip went back");
+        require(!_handler.provenAbovePending(), "the proven tip is above the pending tip");
+    }
+
+    /// Goal: the handler reaches what the invariant is about. Method: the shortest such history.
+    function test_handler_can_prove_and_prune() external {
+        _handler.propose(0);
+        _handler.submit(0, 1, false);
+        require(_handler.proofs() == 1, "proven");
+        _handler.propose(0);
+        for (uint256 i; i < 3; i++) {
+            _handler.pass(7, 7);
+        }
+        _handler.prune();
+        require(_handler.prunes() == 1, "pruned");
+        _handler.submit(0, 0, false);
+        require(_handler.proofs() == 1, "a no proves nothing");
+    }
+}
