@@ -280,8 +280,12 @@ impl PointLayout<Fr> {
         let x = coordinate(what, &self.x_lo, &self.x_hi)?;
         let y = coordinate(what, &self.y_lo, &self.y_hi)?;
         let point = G1Affine::new_unchecked(x, y);
-        // (0, 0), which stands for infinity, is not on the curve.
-        if point.is_on_curve() { Ok(point) } else { Err(DecodeError::NotOnCurve { what }) }
+        // The curve library may read (0, 0) as infinity, which satisfies no equation.
+        if !point.is_zero() && point.is_on_curve() {
+            Ok(point)
+        } else {
+            Err(DecodeError::NotOnCurve { what })
+        }
     }
 }
 

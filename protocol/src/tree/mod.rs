@@ -166,6 +166,3 @@ pub fn empty_root(level: usize) -> Fr {
             .collect()
     })[level]
 }
-
-#[cfg(test)]
-mod tests;

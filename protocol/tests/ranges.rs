@@ -1,0 +1,318 @@
+//! Public inputs, joins of ranges and the plan of an epoch.
+
+mod support;
+
+use ark_ec::{AffineRepr, CurveGroup};
+use proptest::prelude::*;
+use rollmill_algebra::{Fr, G1Affine};
+use rollmill_protocol::builder::Block;
+use rollmill_protocol::join::JoinError;
+use rollmill_protocol::plan::{ChargedRows, Circuit, EpochPlan, Subject, VkLeaf, vk_tree};
+use rollmill_protocol::public_inputs::{EpochRootLayout, TxRangeLayout};
+use rollmill_protocol::tree::root_from_path;
+use rollmill_protocol::{
+    BlockRange, ChainLink, ClientInputs, Constants, EpochRoot, EthAddress, Pair, TxRange,
+};
+
+use support::{FEE, PRICE, builder, constants, start, tx, value};
+
+const ROWS: ChargedRows = ChargedRows {
+    tx_base: 1000,
+    tx_merge: 100,
+    block_root: [7, 17, 27],
+    block_merge: 10,
+    epoch_root: [3, 5],
+};
+const PROVER: EthAddress = EthAddress([0xee; 20]);
+
+fn pair(i: u64) -> Pair {
+    let point = |k: u64| (G1Affine::generator() * Fr::from(k)).into_affine();
+    Pair { l: point(2 * i + 1), s_l: value(6, i), r: point(2 * i + 2), s_r: value(7, i) }
+}
+
+/// Ranges of `counts[i]` transactions for block `i`, the blocks and their links.
+struct Run {
+    ranges: Vec<Vec<TxRange>>,
+    blocks: Vec<(Block, ChainLink)>,
+}
+
+fn run(counts: &[u64]) -> Run {
+    let (mut parent, mut store) = start();
+    let (mut run, mut chain, mut i) = (Run { ranges: vec![], blocks: vec![] }, Fr::from(0u64), 0);
+    for n in counts {
+        let mut builder = builder(&parent, store);
+        let mut ranges = Vec::new();
+        for _ in 0..*n {
+            let transition = builder.apply(&tx(i, parent.hash())).unwrap();
+            ranges.push(TxRange::of_tx(&transition, constants(), PRICE, pair(i)));
+            i += 1;
+        }
+        let (block, next) = builder.finish().unwrap();
+        let link = block.chain_link(chain);
+        chain = link.chain();
+        parent = block.header.clone();
+        store = next;
+        run.ranges.push(ranges);
+        run.blocks.push((block, link));
+    }
+    run
+}
+
+fn block_range(run: &Run, i: usize, ranges: &[TxRange]) -> Result<BlockRange, JoinError> {
+    let (block, link) = &run.blocks[i];
+    BlockRange::of_block(ranges, block, link, constants(), PROVER, &ROWS, pair(50 + i as u64))
+}
+
+#[test]
+fn layouts_have_the_sizes_the_circuits_are_built_for() {
+    assert_eq!(ClientInputs::FIELDS, 4);
+    assert_eq!(TxRange::FIELDS, 33);
+    assert_eq!(BlockRange::FIELDS, 25);
+    assert_eq!(EpochRoot::FIELDS, 25);
+    assert_eq!(Pair::FIELDS, 10);
+    let names = TxRangeLayout::<Fr>::cell_names();
+    assert_eq!(names[0], "constants.chain_id");
+    assert_eq!(names[4], "anchor_archive_root");
+    assert_eq!(names[7], "start.note_root");
+    assert_eq!(names[22], "tx_count");
+    assert_eq!(names[23], "pair.l.x_lo");
+    let names = EpochRootLayout::<Fr>::cell_names();
+    assert_eq!(names[9], "epoch");
+    assert_eq!(names[14], "num_constraints");
+    assert_eq!(names[24], "pair.s_r");
+}
+
+#[test]
+fn an_epoch_of_blocks_with_0_1_and_3_transactions_joins_to_what_l1_expects() {
+    let run = run(&[3, 0, 1]);
+    let left = run.ranges[0][0].join(&run.ranges[0][1], pair(20)).unwrap();
+    assert_eq!((left.tx_count, left.fees_sum), (2, 2 * u128::from(FEE)));
+    let first = block_range(&run, 0, &[left, run.ranges[0][2]]).unwrap();
+    let second = block_range(&run, 1, &[]).unwrap();
+    let third = block_range(&run, 2, &run.ranges[2]).unwrap();
+    let merged = first.join(&second, &ROWS, pair(30)).unwrap();
+    let root = EpochRoot::of_ranges(&[merged, third], 8, &ROWS, pair(40)).unwrap();
+
+    assert_eq!(root.prev_archive_root, run.blocks[0].0.archive.append.root_before);
+    assert_eq!(root.end_archive_root, run.blocks[2].0.archive.append.root_after);
+    assert_eq!((root.first_block, root.last_block), (1, 3));
+    assert_eq!((root.epoch, root.slots_per_epoch), (0, 8));
+    assert_eq!(root.chain_start, Fr::from(0u64));
+    assert_eq!(root.chain_end, run.blocks[2].1.chain());
+    assert_eq!(Some(root.num_constraints), ROWS.epoch(&[3, 0, 1]));
+    assert_eq!(EpochRoot::from_fields(&root.to_fields()).unwrap(), root);
+    assert_eq!(BlockRange::from_fields(&merged.to_fields()).unwrap(), merged);
+    assert_eq!(TxRange::from_fields(&left.to_fields()).unwrap(), left);
+
+    // Three slots an epoch would put slots 1, 2 and 3 into two epochs.
+    let refused = EpochRoot::of_ranges(&[merged, third], 3, &ROWS, pair(40)).unwrap_err();
+    assert_eq!(refused, JoinError::Epoch { first: 1, last: 3, slots_per_epoch: 3 });
+    assert!(EpochRoot::of_ranges(&[merged, third], 0, &ROWS, pair(40)).is_err());
+    let refused = EpochRoot::of_ranges(&[], 8, &ROWS, pair(40)).unwrap_err();
+    assert_eq!(refused, JoinError::Children { circuit: "epoch_root", got: 0 });
+    // A single range is enough.
+    let single = EpochRoot::of_ranges(&[third], 8, &ROWS, pair(40)).unwrap();
+    assert_eq!(single.num_constraints, third.num_constraints + 3);
+}
+
+#[test]
+fn gaps_swaps_repeats_and_empty_ranges_do_not_join() {
+    let run = run(&[3]);
+    let [a, b, c] = [run.ranges[0][0], run.ranges[0][1], run.ranges[0][2]];
+    assert!(a.join(&b, pair(1)).is_ok());
+    assert_eq!(a.join(&c, pair(1)), Err(JoinError::Gap { what: "state" }));
+    assert_eq!(b.join(&a, pair(1)), Err(JoinError::Gap { what: "state" }));
+    assert_eq!(a.join(&a, pair(1)), Err(JoinError::Gap { what: "state" }));
+    let empty = TxRange { tx_count: 0, ..b };
+    assert_eq!(a.join(&empty, pair(1)), Err(JoinError::Empty));
+    assert_eq!(empty.join(&c, pair(1)), Err(JoinError::Empty));
+    let unchained = TxRange { txs_chain_start: value(1, 1), ..b };
+    assert_eq!(a.join(&unchained, pair(1)), Err(JoinError::Gap { what: "txs_chain" }));
+    let full = TxRange { fees_sum: u128::MAX, ..b };
+    assert_eq!(a.join(&full, pair(1)), Err(JoinError::Overflow { what: "fees_sum" }));
+}
+
+#[test]
+fn ranges_with_other_constants_do_not_join() {
+    let run = run(&[2, 1]);
+    let [a, b] = [run.ranges[0][0], run.ranges[0][1]];
+    let others = [
+        Constants { chain_id: 1, ..b.constants },
+        Constants { version: 2, ..b.constants },
+        Constants { vk_root: value(1, 1), ..b.constants },
+        Constants { protocol_version: 2, ..b.constants },
+    ];
+    for constants in others {
+        let refused = a.join(&TxRange { constants, ..b }, pair(1));
+        assert_eq!(refused, Err(JoinError::Constants { what: "constants" }));
+    }
+    for other in [
+        TxRange { anchor_archive_root: value(1, 1), ..b },
+        TxRange { fee_per_l2_gas: 9, ..b },
+        TxRange { fee_per_da_gas: 9, ..b },
+    ] {
+        assert!(matches!(a.join(&other, pair(1)), Err(JoinError::Constants { .. })));
+    }
+    let first = block_range(&run, 0, &run.ranges[0]).unwrap();
+    let second = block_range(&run, 1, &run.ranges[1]).unwrap();
+    assert!(first.join(&second, &ROWS, pair(1)).is_ok());
+    let other = BlockRange { prover_id: EthAddress([1; 20]), ..second };
+    let refused = first.join(&other, &ROWS, pair(1));
+    assert_eq!(refused, Err(JoinError::Constants { what: "prover_id" }));
+}
+
+#[test]
+fn block_ranges_join_only_in_order_and_without_gaps() {
+    let run = run(&[1, 1, 1]);
+    let ranges: Vec<BlockRange> =
+        (0..3).map(|i| block_range(&run, i, &run.ranges[i]).unwrap()).collect();
+    for (left, right) in [(0, 2), (1, 0), (0, 0), (2, 1)] {
+        assert!(ranges[left].join(&ranges[right], &ROWS, pair(1)).is_err(), "{left} {right}");
+    }
+    let (a, b) = (ranges[0], ranges[1]);
+    for (what, other) in [
+        ("archive", BlockRange { prev_archive_root: value(1, 1), ..b }),
+        ("block number", BlockRange { first_block: 3, last_block: 3, ..b }),
+        ("chain", BlockRange { chain_start: value(1, 1), ..b }),
+        ("slot", BlockRange { first_slot: a.last_slot, ..b }),
+    ] {
+        assert_eq!(a.join(&other, &ROWS, pair(1)), Err(JoinError::Gap { what }));
+    }
+    let empty = BlockRange { first_block: 2, last_block: 1, ..b };
+    assert_eq!(a.join(&empty, &ROWS, pair(1)), Err(JoinError::Empty));
+    let refused = a.join(&BlockRange { out_hash: value(1, 1), ..b }, &ROWS, pair(1));
+    assert!(matches!(refused, Err(JoinError::Bridge { what: "out_hash", .. })));
+    let refused = a.join(&BlockRange { num_constraints: u64::MAX, ..b }, &ROWS, pair(1));
+    assert_eq!(refused, Err(JoinError::Overflow { what: "num_constraints" }));
+}
+
+#[test]
+fn a_block_root_accepts_only_the_whole_block() {
+    let run = run(&[3]);
+    let [a, b, c] = [run.ranges[0][0], run.ranges[0][1], run.ranges[0][2]];
+    let ab = a.join(&b, pair(1)).unwrap();
+    assert!(block_range(&run, 0, &[ab, c]).is_ok());
+    for ranges in [&[][..], &[a], &[ab], &[a, b], &[b, c], &[c, ab], &[a, b, c]] {
+        assert!(block_range(&run, 0, ranges).is_err());
+    }
+    let forged = TxRange { fees_sum: ab.fees_sum + 1, ..ab };
+    let refused = block_range(&run, 0, &[forged, c]);
+    assert_eq!(refused, Err(JoinError::Header { what: "total_fees" }));
+    let elsewhere = |range: TxRange| TxRange { anchor_archive_root: value(1, 1), ..range };
+    let refused = block_range(&run, 0, &[elsewhere(ab), elsewhere(c)]);
+    assert_eq!(refused, Err(JoinError::Header { what: "anchor_archive_root" }));
+}
+
+#[test]
+fn public_inputs_out_of_range_are_refused() {
+    let run = run(&[1]);
+    let range = run.ranges[0][0];
+    let names = TxRangeLayout::<Fr>::cell_names();
+    let big = -Fr::from(1u64);
+    for (i, name) in names.iter().enumerate() {
+        let mut fields = range.to_fields();
+        fields[i] = big;
+        let roots = ["root", "txs_chain", "pair.s_"];
+        let free = roots.iter().any(|part| name.contains(part));
+        assert_eq!(TxRange::from_fields(&fields).is_ok(), free, "{name}");
+    }
+    assert!(TxRange::from_fields(&range.to_fields()[1..]).is_err());
+    // Infinity, a point off the curve, and a coordinate above the modulus.
+    for change in [[(0, 0), (1, 0), (2, 0), (3, 0)].as_slice(), &[(0, 5)]] {
+        let mut fields = pair(1).to_fields();
+        for (i, x) in change {
+            fields[*i] = Fr::from(*x as u64);
+        }
+        assert!(Pair::from_fields(&fields).is_err());
+    }
+    let mut fields = pair(1).to_fields();
+    fields[1] = Fr::from(u128::MAX);
+    assert!(Pair::from_fields(&fields).unwrap_err().to_string().starts_with("PRO-003"));
+    assert_eq!(Pair::from_fields(&Pair::trivial().to_fields()).unwrap(), Pair::trivial());
+}
+
+#[test]
+fn the_plan_of_five_and_three_transactions_is_the_canonical_one() {
+    let plan = EpochPlan::new(&[5, 0, 3]).unwrap();
+    let subjects: Vec<(Circuit, Subject)> = plan
+        .nodes
+        .iter()
+        .filter(|node| node.circuit != Circuit::TxBase)
+        .map(|node| (node.circuit, node.subject))
+        .collect();
+    let txs = |block, first, last| Subject::Txs { block, first, last };
+    assert_eq!(
+        subjects,
+        [
+            (Circuit::TxMerge, txs(0, 0, 1)),
+            (Circuit::TxMerge, txs(0, 2, 3)),
+            (Circuit::TxMerge, txs(0, 0, 3)),
+            (Circuit::BlockRoot2, Subject::Block { block: 0 }),
+            (Circuit::BlockRoot0, Subject::Block { block: 1 }),
+            (Circuit::TxMerge, txs(2, 0, 1)),
+            (Circuit::BlockRoot2, Subject::Block { block: 2 }),
+            (Circuit::BlockMerge, Subject::Blocks { first: 0, last: 1 }),
+            (Circuit::EpochRoot2, Subject::Epoch),
+        ]
+    );
+    assert_eq!(EpochPlan::new(&[]), None);
+    assert_eq!(EpochPlan::new(&[1]).unwrap().nodes.last().unwrap().circuit, Circuit::EpochRoot1);
+}
+
+#[test]
+fn key_tree_paths_lead_to_its_root() {
+    let leaf = |circuit| VkLeaf {
+        circuit,
+        vk_digest: value(1, circuit as u64),
+        log_n: 17,
+        n_public_inputs: 33,
+        charged_rows: 1000,
+        protocol_version: 1,
+    };
+    let leaves: Vec<VkLeaf> = Circuit::ALL.into_iter().map(leaf).collect();
+    let levels = vk_tree(&leaves);
+    assert_eq!(levels.last().unwrap().len(), 1);
+    for leaf in leaves {
+        let index = leaf.circuit.role();
+        let path: Vec<Fr> =
+            (0..4).map(|level| levels[level][(index as usize >> level) ^ 1]).collect();
+        assert_eq!(root_from_path(&leaf.hash(), index, &path), levels[4][0]);
+        assert_eq!(Circuit::from_name(leaf.circuit.name()), Some(leaf.circuit));
+    }
+    assert_eq!(Circuit::from_name("tx"), None);
+}
+
+proptest! {
+    #[test]
+    fn every_plan_is_a_tree_whose_charge_is_the_formula(
+        counts in proptest::collection::vec(0usize..12, 1..9)
+    ) {
+        let plan = EpochPlan::new(&counts).unwrap();
+        for (i, node) in plan.nodes.iter().enumerate() {
+            prop_assert_eq!(node.parent.is_none(), i == plan.root());
+            for child in &node.children {
+                prop_assert!(*child < i);
+                prop_assert_eq!(plan.nodes[*child].parent, Some(i));
+                prop_assert!(node.circuit.accepts().contains(&plan.nodes[*child].circuit));
+                prop_assert_eq!(plan.nodes[*child].steps_to_root, node.steps_to_root + 1);
+            }
+            if node.circuit != Circuit::TxBase {
+                prop_assert_eq!(node.children.len(), node.circuit.child_count());
+            }
+        }
+        let rows = |circuit| match circuit {
+            Circuit::Client => 0,
+            Circuit::TxBase => ROWS.tx_base,
+            Circuit::TxMerge => ROWS.tx_merge,
+            Circuit::BlockRoot0 => ROWS.block_root[0],
+            Circuit::BlockRoot1 => ROWS.block_root[1],
+            Circuit::BlockRoot2 => ROWS.block_root[2],
+            Circuit::BlockMerge => ROWS.block_merge,
+            Circuit::EpochRoot1 => ROWS.epoch_root[0],
+            Circuit::EpochRoot2 => ROWS.epoch_root[1],
+        };
+        let charged: u64 = plan.nodes.iter().map(|node| rows(node.circuit)).sum();
+        let counts: Vec<u64> = counts.into_iter().map(|n| n as u64).collect();
+        prop_assert_eq!(ROWS.epoch(&counts), Some(charged));
+    }
+}
