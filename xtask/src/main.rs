@@ -11,6 +11,7 @@
 mod circuits;
 mod deps;
 mod errors;
+mod features;
 mod generate;
 mod scan;
 mod suite;
@@ -80,10 +81,17 @@ fn main() -> ExitCode {
     }
 }
 
+/// Everything that `cargo xtask deps` checks.
+fn dependencies(root: &std::path::Path) -> anyhow::Result<Findings> {
+    let mut findings = deps::check_workspace(root)?;
+    findings.extend(features::check(root)?);
+    Ok(findings)
+}
+
 fn run(command: Command) -> anyhow::Result<Findings> {
     let root = tree::root()?;
     match command {
-        Command::Deps => deps::check_workspace(&root),
+        Command::Deps => dependencies(&root),
         Command::Tidy => Ok(tidy::check(&tree::Tree::load(&root)?)),
         Command::Gen { check: true } => generate::check(&root),
         Command::Gen { check: false } => generate::write(&root).map(|()| Findings::new()),

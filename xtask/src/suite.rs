@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::Findings;
-use crate::{circuits, deps, generate, tidy, tree};
+use crate::{circuits, generate, tidy, tree};
 
 /// Tests counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
 
     for (name, result) in [
         ("tidy", Ok(tidy::check(&tree::Tree::load(root)?))),
-        ("deps", deps::check_workspace(root)),
+        ("deps", crate::dependencies(root)),
         ("gen --check", generate::check(root)),
         ("circuits", circuits::run(None, false)),
     ] {

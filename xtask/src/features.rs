@@ -1,0 +1,89 @@
+//! Part of `cargo xtask deps`: the demo's build and the tests' build are the same build.
+//!
+//! Cargo turns on a crate's features for everything that is built together. A test dependency that
+//! asks for one more feature of a crate deep down therefore makes `cargo test` build that crate, and
+//! everything above it, a second time. Naming the feature in a manifest that is always built
+//! prevents that.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::Findings;
+
+/// Compares the features with and without test dependencies.
+pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
+    let demo = tree(root, "normal,build")?;
+    let tests = tree(root, "normal,build,dev")?;
+    Ok(compare(&demo, &tests))
+}
+
+/// Every crate with its features, as `name vVERSION [feature,…]`.
+fn tree(root: &Path, edges: &str) -> anyhow::Result<BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["tree", "--workspace", "--prefix", "none", "--format", "{p} [{f}]", "--edges"])
+        .arg(edges)
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo tree")?;
+    if !output.status.success() {
+        bail!("cargo tree failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    // (*) marks what was listed before.
+    let lines = text.lines().map(|line| line.trim_end_matches(" (*)").to_owned());
+    Ok(lines.filter(|line| line.contains(" v")).collect())
+}
+
+fn compare(demo: &BTreeSet<String>, tests: &BTreeSet<String>) -> Findings {
+    let split = |line: &str| {
+        let (name, features) = line.split_once(" [").unwrap_or((line, ""));
+        (name.to_owned(), features.trim_end_matches(']').to_owned())
+    };
+    let features =
+        |line: &str| split(line).1.split(',').map(str::to_owned).collect::<BTreeSet<_>>();
+    demo.difference(tests)
+        .map(|line| {
+            let (name, _) = split(line);
+            let known: BTreeSet<String> = demo
+                .iter()
+                .filter(|other| split(other).0 == name)
+                .flat_map(|other| features(other))
+                .collect();
+            let more: BTreeSet<String> = tests
+                .iter()
+                .filter(|other| split(other).0 == name)
+                .flat_map(|other| features(other))
+                .filter(|feature| !known.contains(feature))
+                .collect();
+            let more: Vec<String> = more.into_iter().collect();
+            format!(
+                "{name}: only test dependencies turn on [{}], so the tests build it again; name \
+                 the features in xtask/Cargo.toml",
+                more.join(",")
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(lines: &[&str]) -> BTreeSet<String> {
+        lines.iter().map(|line| (*line).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_feature_that_only_tests_turn_on_is_refused() {
+        let demo = set(&["ark-ff v0.6.0 [std]", "hex v0.4.3 [alloc]"]);
+        let tests = set(&["ark-ff v0.6.0 [asm,std]", "hex v0.4.3 [alloc]", "proptest v1.0.0 []"]);
+        let findings = compare(&demo, &tests);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("ark-ff v0.6.0: only test dependencies turn on [asm]"));
+        assert!(compare(&tests, &tests).is_empty());
+    }
+}
