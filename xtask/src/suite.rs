@@ -61,6 +61,8 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     let contracts = root.join("contracts");
     match forge(&contracts) {
         Some(forge) => {
+            let build = ["build.js", "--check"];
+            programs.push(program("contract artifacts", "node", &build, &contracts));
             let mut tests = Command::new(forge);
             tests.arg("test").current_dir(&contracts);
             programs.push(("contract tests", tests));
