@@ -63,8 +63,8 @@ contract Rollup {
     struct EpochArgs {
         uint64 firstBlock;
         uint64 lastBlock;
-        /// The prover who is credited, a field element.
-        bytes32 proverId;
+        /// The prover who is credited. The proof binds it.
+        address prover;
         /// Commitment to the messages from L2 to L1.
         bytes32 outHash;
         /// Work done, as the circuits count it.
@@ -76,7 +76,7 @@ contract Rollup {
 
     /// @notice Who proved a range, and how much work that was.
     struct ProofRecord {
-        bytes32 proverId;
+        address prover;
         uint64 firstBlock;
         uint64 epoch;
         uint64 numConstraints;
@@ -122,7 +122,7 @@ contract Rollup {
     event EpochProven(
         uint64 indexed epoch,
         uint64 indexed lastBlock,
-        bytes32 indexed proverId,
+        address indexed prover,
         uint64 firstBlock,
         bytes32 archiveRoot,
         uint64 numConstraints
@@ -221,8 +221,7 @@ contract Rollup {
     }
 
     /// @notice Moves the proven tip to `args.lastBlock`, given a proof of the blocks since the tip.
-    /// @dev Anyone may call: the proof binds the prover id, so a copied transaction credits the same
-    ///      prover. The range may be a prefix of its epoch. The verifier is called with STATICCALL
+    /// @dev Anyone may call: the proof binds the prover, so a copied transaction credits the same one. The range may be a prefix of its epoch. The verifier is called with STATICCALL
     ///      before any state changes.
     /// @param args  What the proof claims beyond what this contract stores.
     /// @param proof Proof bytes; the verifier knows their length.
@@ -235,11 +234,11 @@ contract Rollup {
 
         provenTip = args.lastBlock;
         _proofs[args.lastBlock] =
-            ProofRecord(args.proverId, args.firstBlock, epoch, args.numConstraints);
+            ProofRecord(args.prover, args.firstBlock, epoch, args.numConstraints);
         emit EpochProven(
             epoch,
             args.lastBlock,
-            args.proverId,
+            args.prover,
             args.firstBlock,
             _blocks[args.lastBlock].archiveRoot,
             args.numConstraints
@@ -259,7 +258,7 @@ contract Rollup {
     }
 
     /// @notice The public inputs that a proof of this range must have, in the circuit's order:
-    ///         chain id, rollup version, vk root, protocol version, prover id, archive roots before
+    ///         chain id, rollup version, vk root, protocol version, prover, archive roots before
     ///         and after, first and last block, epoch, slots per epoch, chain before and after, out
     ///         hash, number of constraints, and the pair's ten words.
     /// @dev Reverts unless the range starts after the proven tip and lies in one epoch, and every
@@ -280,7 +279,6 @@ contract Rollup {
         uint64 epoch = epochOf(_blocks[args.firstBlock].slot);
         uint64 lastEpoch = epochOf(end.slot);
         if (epoch != lastEpoch) revert RangeAcrossEpochs(epoch, lastEpoch);
-        _requireCanonical("proverId", uint256(args.proverId));
         _requireCanonical("outHash", uint256(args.outHash));
 
         inputs = new bytes32[](PUBLIC_INPUTS);
@@ -288,7 +286,7 @@ contract Rollup {
         inputs[1] = bytes32(uint256(ROLLUP_VERSION));
         inputs[2] = VK_ROOT;
         inputs[3] = bytes32(uint256(PROTOCOL_VERSION));
-        inputs[4] = args.proverId;
+        inputs[4] = bytes32(uint256(uint160(args.prover)));
         inputs[5] = _blocks[proven].archiveRoot;
         inputs[6] = end.archiveRoot;
         inputs[7] = bytes32(uint256(args.firstBlock));

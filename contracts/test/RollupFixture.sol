@@ -73,7 +73,7 @@ abstract contract RollupFixture is Test {
     {
         args.firstBlock = first;
         args.lastBlock = last;
-        args.proverId = bytes32(uint256(0x1d));
+        args.prover = address(0x1d);
         args.outHash = bytes32(uint256(0x0f));
         args.numConstraints = 123_456;
         for (uint256 i; i < 10; i++) {
