@@ -1,0 +1,193 @@
+//! The keystore file: an account's keys under a password.
+//!
+//! JSON `{version, address, scrypt {log_n, r, p}, salt, nonce, ciphertext}`; the key is
+//! scrypt(password, salt) (RFC 7914), the cipher ChaCha20-Poly1305 with the address as associated data,
+//! so that a swapped address is refused. The wallet's state file is sealed under a key made of the
+//! account's own secret.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use chacha20poly1305::aead::{Aead, Payload};
+use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::error::PxeError;
+use crate::keys::Keys;
+
+const VERSION: u32 = 1;
+/// Base-2 logarithm of scrypt's cost: about 50 ms and 16 MiB.
+const LOG_N: u8 = 14;
+/// A file that asks for more than this (1 GiB of memory) is refused.
+const LOG_N_MAX: u8 = 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    address: String,
+    scrypt: ScryptParams,
+    salt: String,
+    nonce: String,
+    ciphertext: String,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScryptParams {
+    log_n: u8,
+    r: u32,
+    p: u32,
+}
+
+fn stretch(password: &str, salt: &[u8], params: ScryptParams) -> Option<[u8; 32]> {
+    if params.log_n > LOG_N_MAX || params.r > 16 || params.p > 16 {
+        return None;
+    }
+    let params = scrypt::Params::new(params.log_n, params.r, params.p, 32).ok()?;
+    let mut key = [0u8; 32];
+    scrypt::scrypt(password.as_bytes(), salt, &params, &mut key).ok()?;
+    Some(key)
+}
+
+/// Encrypts keys into the text of a keystore file.
+pub fn seal(
+    keys: &Keys,
+    password: &str,
+    rng: &mut (impl rand::RngCore + rand::CryptoRng),
+) -> Result<String, PxeError> {
+    let params = ScryptParams { log_n: LOG_N, r: 8, p: 1 };
+    let (mut salt, mut nonce) = ([0u8; 16], [0u8; 12]);
+    rng.fill_bytes(&mut salt);
+    rng.fill_bytes(&mut nonce);
+    let key =
+        stretch(password, &salt, params).ok_or(PxeError::Keystore { why: "scrypt failed" })?;
+    let address = keys.address().to_string();
+    let secret = keys.to_secret_bytes();
+    let payload = Payload { msg: &secret, aad: address.as_bytes() };
+    let ciphertext = ChaCha20Poly1305::new(&key.into())
+        .encrypt(Nonce::from_slice(&nonce), payload)
+        .map_err(|_| PxeError::Keystore { why: "encryption failed" })?;
+    let file = File {
+        version: VERSION,
+        address,
+        scrypt: params,
+        salt: hex::encode(salt),
+        nonce: hex::encode(nonce),
+        ciphertext: hex::encode(ciphertext),
+    };
+    serde_json::to_string_pretty(&file).map_err(|_| PxeError::Keystore { why: "encoding failed" })
+}
+
+/// Decrypts the text of a keystore file.
+pub fn open(text: &str, password: &str) -> Result<Keys, PxeError> {
+    let bad = |why| PxeError::Keystore { why };
+    let file: File = serde_json::from_str(text).map_err(|_| bad("it is not a keystore file"))?;
+    if file.version != VERSION {
+        return Err(bad("its version is not known to this program"));
+    }
+    let salt = hex::decode(&file.salt).map_err(|_| bad("its salt is not hexadecimal"))?;
+    let nonce = hex::decode(&file.nonce).map_err(|_| bad("its nonce is not hexadecimal"))?;
+    let sealed =
+        hex::decode(&file.ciphertext).map_err(|_| bad("its ciphertext is not hexadecimal"))?;
+    if nonce.len() != 12 {
+        return Err(bad("its nonce has the wrong length"));
+    }
+    let key =
+        stretch(password, &salt, file.scrypt).ok_or(bad("its scrypt parameters are refused"))?;
+    let payload = Payload { msg: &sealed, aad: file.address.as_bytes() };
+    let secret = ChaCha20Poly1305::new(&key.into())
+        .decrypt(Nonce::from_slice(&nonce), payload)
+        .map_err(|_| bad("the password is wrong, or the file was changed"))?;
+    let keys = Keys::from_secret_bytes(&secret).ok_or(bad("its contents are malformed"))?;
+    if keys.address().to_string() != file.address {
+        return Err(bad("its address does not belong to its keys"));
+    }
+    Ok(keys)
+}
+
+/// Seals wallet state under the account's own secret.
+pub fn seal_state(
+    keys: &Keys,
+    state: &[u8],
+    rng: &mut (impl rand::RngCore + rand::CryptoRng),
+) -> Result<Vec<u8>, PxeError> {
+    let mut nonce = [0u8; 12];
+    rng.fill_bytes(&mut nonce);
+    let sealed = state_cipher(keys)
+        .encrypt(Nonce::from_slice(&nonce), state)
+        .map_err(|_| PxeError::State { why: "encryption failed" })?;
+    Ok([&nonce[..], &sealed].concat())
+}
+
+/// Opens sealed wallet state.
+pub fn open_state(keys: &Keys, bytes: &[u8]) -> Result<Vec<u8>, PxeError> {
+    let (nonce, sealed) =
+        bytes.split_at_checked(12).ok_or(PxeError::State { why: "it is too short" })?;
+    state_cipher(keys)
+        .decrypt(Nonce::from_slice(nonce), sealed)
+        .map_err(|_| PxeError::State { why: "it was changed, or belongs to another account" })
+}
+
+fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {
+    let mut hasher = Sha256::new();
+    hasher.update(b"rollmill wallet state v1");
+    hasher.update(keys.to_secret_bytes());
+    ChaCha20Poly1305::new(&hasher.finalize())
+}
+
+/// Writes a file so that a crash leaves the old or the new contents, readable by the owner only.
+pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("tmp");
+    let mut file = fs::OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    #[test]
+    fn a_keystore_opens_with_its_password_only() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(1);
+        let keys = Keys::generate(&mut rng);
+        let text = seal(&keys, "correct horse", &mut rng).expect("sealed");
+        assert_eq!(open(&text, "correct horse").expect("opens").address(), keys.address());
+        assert!(open(&text, "wrong").is_err());
+        assert!(!text.contains(&hex::encode(keys.to_secret_bytes())));
+    }
+
+    #[test]
+    fn a_changed_keystore_is_refused() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(2);
+        let keys = Keys::generate(&mut rng);
+        let text = seal(&keys, "p", &mut rng).expect("sealed");
+        let other = Keys::generate(&mut rng).address().to_string();
+        let swapped = text.replace(&keys.address().to_string(), &other);
+        assert!(open(&swapped, "p").is_err());
+        assert!(open(&text.replace("\"log_n\": 14", "\"log_n\": 63"), "p").is_err());
+        assert!(open(&text[..text.len() / 2], "p").is_err());
+    }
+
+    #[test]
+    fn state_of_another_account_is_refused() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
+        let (a, b) = (Keys::generate(&mut rng), Keys::generate(&mut rng));
+        let sealed = seal_state(&a, b"state", &mut rng).expect("sealed");
+        assert_eq!(open_state(&a, &sealed).expect("own"), b"state");
+        assert!(open_state(&b, &sealed).is_err());
+        assert!(open_state(&a, &sealed[..sealed.len() - 1]).is_err());
+    }
+}
