@@ -99,6 +99,36 @@ pub struct BlockBody {
     pub logs: Vec<Vec<u8>>,
 }
 
+impl BlockBody {
+    /// Canonical bytes: effects, then logs.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        self.write(&mut out);
+        out.finish()
+    }
+
+    /// Reads canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut from = Reader::new("transaction effects", bytes);
+        let body = Self::read(&mut from)?;
+        from.finish()?;
+        Ok(body)
+    }
+
+    fn write(&self, out: &mut Writer) {
+        self.effects.write(out);
+        for log in &self.logs {
+            out.raw(log);
+        }
+    }
+
+    fn read(from: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let effects = TxEffects::read(from)?;
+        let logs = read_logs(from, &effects)?;
+        Ok(Self { effects, logs })
+    }
+}
+
 /// A block as it is published: enough to follow the chain, not enough to prove it, since client
 /// proofs stay with the nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,10 +147,7 @@ impl BlockData {
         out.u8(ENCODING_VERSION);
         self.header.write(&mut out);
         for tx in &self.txs {
-            tx.effects.write(&mut out);
-            for log in &tx.logs {
-                out.raw(log);
-            }
+            tx.write(&mut out);
         }
         out.finish()
     }
@@ -139,11 +166,7 @@ impl BlockData {
             });
         }
         let txs = (0..header.tx_count)
-            .map(|_| {
-                let effects = TxEffects::read(&mut from)?;
-                let logs = read_logs(&mut from, &effects)?;
-                Ok(BlockBody { effects, logs })
-            })
+            .map(|_| BlockBody::read(&mut from))
             .collect::<Result<Vec<_>, DecodeError>>()?;
         from.finish()?;
         let hashes: Vec<Fr> = txs.iter().map(|tx| tx.effects.tx_hash()).collect();

@@ -1,1 +1,212 @@
-//! Placeholder while the room is furnished.
+//! The typed client of a node, and the wire types it shares with the server.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), rollmill_node_client::ClientError> {
+//! let node = rollmill_node_client::NodeClient::new("http://127.0.0.1:8080")?;
+//! let tips = node.tips().await?;
+//! println!("block {} is proven", tips.proven.block_number);
+//! # Ok(()) }
+//! ```
+
+pub mod wire;
+
+use std::time::Duration;
+
+use rollmill_protocol::field::to_hex;
+use rollmill_protocol::{DecodeError, Fr, Genesis, Tx};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use wire::{
+    BlockEffects, BlockRef, HeaderInfo, HexBytes, NotePath, NullifierStatus, PublicData, Request,
+    Response, RpcError, Sent, TaggedLog, Tips, TxStatus, Versions, method,
+};
+
+/// Time to connect before a node counts as away.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for a whole request. Admission verifies a proof, which takes well below a second.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The node was not reached, or the connection broke. Worth another try.
+    #[error("NDC-001: node {url} cannot be reached; check that it runs and listens there")]
+    Transport {
+        url: String,
+        #[source]
+        source: reqwest::Error,
+    },
+    /// The node answered with something that is not the protocol.
+    #[error("NDC-002: node {url} does not answer as a node: {reason}")]
+    NotANode { url: String, reason: String },
+    /// The node refused the request; the message begins with the node's code.
+    #[error("NDC-003: refused by the node: {}", .0.message)]
+    Refused(RpcError),
+    /// A value in the answer is not what it claims to be.
+    #[error("NDC-004: the node's answer is wrong: {0}")]
+    Answer(#[from] DecodeError),
+}
+
+impl ClientError {
+    /// The stable code of a refusal by the node.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Refused(error) => Some(&error.data.code),
+            _ => None,
+        }
+    }
+
+    /// True when the same call may succeed later without any change.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Transport { .. })
+    }
+}
+
+/// A node, spoken to over HTTP. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct NodeClient {
+    http: reqwest::Client,
+    url: String,
+}
+
+impl NodeClient {
+    /// A client of the node at `url`. Nothing is sent yet.
+    pub fn new(url: &str) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
+            .build()
+            .map_err(|source| ClientError::Transport { url: url.to_owned(), source })?;
+        Ok(Self { http, url: url.to_owned() })
+    }
+
+    /// Where the node is.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Pending and proven tips.
+    pub async fn tips(&self) -> Result<Tips, ClientError> {
+        self.call(method::GET_TIPS, json!([])).await
+    }
+
+    /// A header; `None` when the node has no such block.
+    pub async fn header(&self, block: BlockRef) -> Result<Option<HeaderInfo>, ClientError> {
+        self.call(method::GET_HEADER, json!([block])).await
+    }
+
+    /// The genesis file of the node's deployment.
+    pub async fn genesis(&self) -> Result<Genesis, ClientError> {
+        self.call(method::GET_GENESIS, json!([])).await
+    }
+
+    /// Versions and deployment of the node.
+    pub async fn versions(&self) -> Result<Versions, ClientError> {
+        self.call(method::GET_VERSIONS, json!([])).await
+    }
+
+    /// Hands a transaction to the node's pool. Sending again what is there succeeds.
+    pub async fn send_transaction(&self, tx: &Tx) -> Result<Fr, ClientError> {
+        let bytes = HexBytes(tx.to_bytes());
+        let sent: Sent = self.call(method::SEND_TRANSACTION, json!([bytes])).await?;
+        if sent.tx_hash == tx.hash() {
+            Ok(sent.tx_hash)
+        } else {
+            Err(self.not_a_node("it names another transaction than the one sent"))
+        }
+    }
+
+    /// What became of a transaction.
+    pub async fn transaction_status(&self, tx_hash: &Fr) -> Result<TxStatus, ClientError> {
+        self.call(method::GET_TRANSACTION_STATUS, json!([to_hex(tx_hash)])).await
+    }
+
+    /// A transaction with its client proof, which nodes keep until it is proven; `None` when this
+    /// node does not have it.
+    pub async fn transaction(&self, tx_hash: &Fr) -> Result<Option<Tx>, ClientError> {
+        let bytes: Option<HexBytes> =
+            self.call(method::GET_TRANSACTION, json!([to_hex(tx_hash)])).await?;
+        let Some(HexBytes(bytes)) = bytes else { return Ok(None) };
+        let tx = Tx::from_bytes(&bytes)?;
+        if tx.hash() == *tx_hash {
+            Ok(Some(tx))
+        } else {
+            Err(self.not_a_node("it gave another transaction than the one asked for"))
+        }
+    }
+
+    /// For each tag, in order, the logs that carry it: oldest first, at most
+    /// [`wire::LOGS_PER_TAG_MAX`]. At most [`wire::TAGS_MAX`] tags.
+    pub async fn logs_by_tags(&self, tags: &[Fr]) -> Result<Vec<Vec<TaggedLog>>, ClientError> {
+        let texts: Vec<String> = tags.iter().map(to_hex).collect();
+        let logs: Vec<Vec<TaggedLog>> = self.call(method::GET_LOGS_BY_TAGS, json!([texts])).await?;
+        if logs.len() == tags.len() {
+            Ok(logs)
+        } else {
+            Err(self.not_a_node("it answered for another number of tags"))
+        }
+    }
+
+    /// Effects of up to `limit` blocks from number `from`, at most [`wire::BLOCKS_MAX`].
+    pub async fn block_effects(
+        &self,
+        from: u64,
+        limit: u64,
+    ) -> Result<Vec<BlockEffects>, ClientError> {
+        self.call(method::GET_BLOCK_EFFECTS, json!([from, limit])).await
+    }
+
+    /// Siblings of a note hash under the note root of the header with this hash.
+    pub async fn note_path(
+        &self,
+        leaf_index: u64,
+        header_hash: &Fr,
+    ) -> Result<NotePath, ClientError> {
+        self.call(method::GET_NOTE_PATH, json!([leaf_index, to_hex(header_hash)])).await
+    }
+
+    /// The value of a public data slot at the pending tip; `None` when the slot was never written.
+    pub async fn public_data(&self, slot: &Fr) -> Result<Option<PublicData>, ClientError> {
+        self.call(method::GET_PUBLIC_DATA, json!([to_hex(slot)])).await
+    }
+
+    /// Whether a nullifier was published.
+    pub async fn nullifier_status(&self, nullifier: &Fr) -> Result<NullifierStatus, ClientError> {
+        self.call(method::GET_NULLIFIER_STATUS, json!([to_hex(nullifier)])).await
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: Value,
+    ) -> Result<T, ClientError> {
+        let Value::Array(params) = params else {
+            return Err(self.not_a_node("parameters must be a list"));
+        };
+        let request = Request {
+            jsonrpc: "2.0".to_owned(),
+            id: Value::from(1),
+            method: method.to_owned(),
+            params,
+        };
+        let transport = |source| ClientError::Transport { url: self.url.clone(), source };
+        let sent = self.http.post(&self.url).json(&request).send().await;
+        let response = sent.map_err(transport)?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(transport)?;
+        let response: Response = serde_json::from_slice(&body)
+            .map_err(|error| self.not_a_node(&format!("HTTP {status}: {error}")))?;
+        if let Some(error) = response.error {
+            return Err(ClientError::Refused(error));
+        }
+        let result = response.result.ok_or_else(|| self.not_a_node("no result and no error"))?;
+        serde_json::from_value(result)
+            .map_err(|error| self.not_a_node(&format!("{method}: {error}")))
+    }
+
+    fn not_a_node(&self, reason: &str) -> ClientError {
+        ClientError::NotANode { url: self.url.clone(), reason: reason.to_owned() }
+    }
+}

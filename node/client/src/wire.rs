@@ -1,0 +1,324 @@
+//! What goes over the wire: JSON-RPC 2.0 with positional parameters.
+//!
+//! Field elements are `0x` and 64 digits, byte strings `0x` and two digits a byte. What is hashed
+//! or proven (headers, effects, transactions) travels as its canonical bytes, so that nobody hashes
+//! a re-serialized copy.
+
+use rollmill_protocol::field::{serde_fr, serde_frs, serde_hex};
+use rollmill_protocol::version::VersionIds;
+use rollmill_protocol::{DecodeError, Fr, Header, TxEffects};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Names of the methods.
+pub mod method {
+    pub const GET_TIPS: &str = "node_getTips";
+    pub const GET_HEADER: &str = "node_getHeader";
+    pub const GET_GENESIS: &str = "node_getGenesis";
+    pub const SEND_TRANSACTION: &str = "node_sendTransaction";
+    pub const GET_TRANSACTION_STATUS: &str = "node_getTransactionStatus";
+    pub const GET_TRANSACTION: &str = "node_getTransaction";
+    pub const GET_LOGS_BY_TAGS: &str = "node_getLogsByTags";
+    pub const GET_BLOCK_EFFECTS: &str = "node_getBlockEffects";
+    pub const GET_NOTE_PATH: &str = "node_getNotePath";
+    pub const GET_PUBLIC_DATA: &str = "node_getPublicData";
+    pub const GET_NULLIFIER_STATUS: &str = "node_getNullifierStatus";
+    pub const GET_VERSIONS: &str = "node_getVersions";
+}
+
+/// Most bytes of a request's body that a node reads.
+pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Most tags in one request for logs.
+pub const TAGS_MAX: usize = 128;
+/// Most logs given for one tag. A tag is used once; only a forger repeats it.
+pub const LOGS_PER_TAG_MAX: usize = 16;
+/// Most blocks in one answer with effects.
+pub const BLOCKS_MAX: u64 = 16;
+
+/// A request.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Request {
+    /// Always `2.0`.
+    pub jsonrpc: String,
+    /// Given back with the answer.
+    #[serde(default)]
+    pub id: Value,
+    pub method: String,
+    /// In order; a method without parameters takes an empty list or none.
+    #[serde(default)]
+    pub params: Vec<Value>,
+}
+
+/// An answer: a result or an error.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Response {
+    pub jsonrpc: String,
+    pub id: Value,
+    /// Present in a success, where `null` is a value.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub result: Option<Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<RpcError>,
+}
+
+/// A `null` that is there is a result; only an absent field is none.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Why a request failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RpcError {
+    /// JSON-RPC's number: -32700 no JSON, -32600 no request, -32601 no such method, -32602 wrong
+    /// parameters, -32603 the node's fault, -32000 refused.
+    pub code: i64,
+    /// For people; begins with the stable code.
+    pub message: String,
+    /// For programs.
+    pub data: ErrorData,
+}
+
+/// The part of an error that programs read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorData {
+    /// Stable code, such as `NODE-010`.
+    pub code: String,
+}
+
+/// A block's place in the chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tip {
+    pub block_number: u64,
+    #[serde(with = "serde_fr")]
+    pub header_hash: Fr,
+    pub slot: u64,
+}
+
+/// Where the node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tips {
+    /// Last block that was proposed and executed here.
+    pub pending: Tip,
+    /// Last block that is proven on L1.
+    pub proven: Tip,
+    /// Number of the last L1 block that was followed.
+    pub l1_block: u64,
+    /// Set when L1 holds a block that this node refuses; nothing after it is followed until L1
+    /// prunes it.
+    pub refused: Option<RefusedBlock>,
+}
+
+/// A block on L1 that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedBlock {
+    pub block_number: u64,
+    /// L1 block that holds it.
+    pub l1_block: u64,
+    /// Why, beginning with a stable code.
+    pub reason: String,
+}
+
+/// Which block is meant, as a parameter: a number, a header hash, `"pending"` or `"proven"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockRef {
+    Number(u64),
+    Hash(Fr),
+    Pending,
+    Proven,
+}
+
+impl Serialize for BlockRef {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Number(number) => serializer.serialize_u64(*number),
+            Self::Hash(hash) => serde_fr::serialize(hash, serializer),
+            Self::Pending => serializer.serialize_str("pending"),
+            Self::Proven => serializer.serialize_str("proven"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for BlockRef {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::Number(number) => number.as_u64().map(Self::Number),
+            Value::String(text) if text == "pending" => Some(Self::Pending),
+            Value::String(text) if text == "proven" => Some(Self::Proven),
+            Value::String(text) => rollmill_protocol::field::from_hex(&text).ok().map(Self::Hash),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            serde::de::Error::custom(
+                "block number, header hash, \"pending\" or \"proven\" expected",
+            )
+        })
+    }
+}
+
+/// A header and what L1 holds of its block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeaderInfo {
+    /// Canonical bytes of the header.
+    #[serde(with = "serde_hex")]
+    pub header: Vec<u8>,
+    #[serde(with = "serde_fr")]
+    pub header_hash: Fr,
+    /// Archive root with the header appended.
+    #[serde(with = "serde_fr")]
+    pub archive_root: Fr,
+    /// Chain after the block; zero at genesis.
+    #[serde(with = "serde_fr")]
+    pub chain: Fr,
+    /// Hash of the published data; zero at genesis.
+    #[serde(with = "serde_fr")]
+    pub data_hash: Fr,
+    /// L1 block that holds the block.
+    pub l1_block: u64,
+    pub proven: bool,
+}
+
+impl HeaderInfo {
+    /// The header, after a check that it has the hash named here.
+    pub fn decode(&self) -> Result<Header, DecodeError> {
+        let header = Header::from_bytes(&self.header)?;
+        if header.hash() == self.header_hash {
+            Ok(header)
+        } else {
+            Err(DecodeError::Shape {
+                what: "header",
+                reason: "it does not have the hash it came with".to_owned(),
+            })
+        }
+    }
+}
+
+/// The answer to a transaction that was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sent {
+    #[serde(with = "serde_fr")]
+    pub tx_hash: Fr,
+}
+
+/// What became of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum TxStatus {
+    /// This node has not seen it, or has forgotten it.
+    Unknown,
+    /// It waits in the pool.
+    Pending,
+    /// It is in a block that is not proven.
+    Included { block_number: u64, index: u32 },
+    /// It is in a proven block.
+    Proven { block_number: u64, index: u32 },
+    /// It left the pool without a block.
+    Dropped { reason: String },
+}
+
+/// A log that carries one of the tags asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaggedLog {
+    pub block_number: u64,
+    #[serde(with = "serde_fr")]
+    pub tx_hash: Fr,
+    /// First nullifier of the transaction: the origin of its notes.
+    #[serde(with = "serde_fr")]
+    pub first_nullifier: Fr,
+    /// Index of the log in the transaction.
+    pub log_index: u32,
+    /// The encrypted log.
+    #[serde(with = "serde_hex")]
+    pub log: Vec<u8>,
+    /// The transaction's note hashes, in order, absent ones left out.
+    #[serde(with = "serde_frs")]
+    pub note_hashes: Vec<Fr>,
+    /// Index in the note-hash tree of the transaction's first note hash.
+    pub note_start_index: u64,
+}
+
+/// The public effects of a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockEffects {
+    pub block_number: u64,
+    #[serde(with = "serde_fr")]
+    pub header_hash: Fr,
+    pub txs: Vec<TxEffectsInfo>,
+}
+
+/// The public effects of a transaction in a block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TxEffectsInfo {
+    #[serde(with = "serde_fr")]
+    pub tx_hash: Fr,
+    /// Canonical words of the effects, without the logs.
+    #[serde(with = "serde_frs")]
+    pub effects: Vec<Fr>,
+    pub logs: Vec<HexBytes>,
+    /// Index in the note-hash tree of the first note hash.
+    pub note_start_index: u64,
+}
+
+impl TxEffectsInfo {
+    /// The effects, after a check that they have the hash named here.
+    pub fn decode(&self) -> Result<TxEffects, DecodeError> {
+        let effects = TxEffects::from_fields(&self.effects)?;
+        if effects.tx_hash() == self.tx_hash {
+            Ok(effects)
+        } else {
+            Err(DecodeError::Shape {
+                what: "transaction effects",
+                reason: "they do not have the hash they came with".to_owned(),
+            })
+        }
+    }
+}
+
+/// Bytes as `0x` text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct HexBytes(#[serde(with = "serde_hex")] pub Vec<u8>);
+
+/// A note hash and its place under a header's note root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotePath {
+    pub leaf_index: u64,
+    #[serde(with = "serde_fr")]
+    pub leaf: Fr,
+    /// 32 siblings, lowest first.
+    #[serde(with = "serde_frs")]
+    pub path: Vec<Fr>,
+    /// The root they lead to: the header's.
+    #[serde(with = "serde_fr")]
+    pub note_root: Fr,
+}
+
+/// The value of a public data slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicData {
+    #[serde(with = "serde_fr")]
+    pub value: Fr,
+    /// Block after which the slot has this value.
+    pub block_number: u64,
+}
+
+/// Whether a nullifier was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NullifierStatus {
+    /// The block that published it.
+    pub block_number: Option<u64>,
+    /// A transaction in the pool publishes it.
+    pub in_pool: bool,
+}
+
+/// What a client must know before it trusts a node's answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Versions {
+    #[serde(flatten)]
+    pub ids: VersionIds,
+    /// Version of the node's software.
+    pub software: String,
+    pub slots_per_epoch: u64,
+    /// Hash of the header of block 0.
+    #[serde(with = "serde_fr")]
+    pub genesis_header_hash: Fr,
+}
