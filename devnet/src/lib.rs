@@ -5,7 +5,9 @@
 //! asked number of epochs is proven on L1. This library holds its parts.
 
 mod error;
+pub mod faults;
 pub mod guard;
+pub mod jobs;
 mod network;
 mod options;
 mod ports;

@@ -28,6 +28,9 @@ pub struct Network {
     mark: String,
     guard: Option<Guard>,
     children: Vec<Child>,
+    /// Names in the order in which they first came up. A process that was killed and started again
+    /// keeps its place.
+    order: Vec<String>,
 }
 
 impl Network {
@@ -50,6 +53,7 @@ impl Network {
             launcher: Launcher::new(devnet, &mark),
             guard: Some(guard),
             children: Vec::new(),
+            order: Vec::new(),
             mark,
             dir,
         })
@@ -65,12 +69,21 @@ impl Network {
     /// # Errors
     /// [`Error::Ended`] with the last words of the process, [`Error::NotReady`].
     pub async fn start(&mut self, program: Program, limit: Duration) -> Result<(), Error> {
+        let http = self.http.clone();
+        self.launch(program)?.ready(&http, limit).await
+    }
+
+    /// Starts a program without waiting. It belongs to the network from the first moment, so that
+    /// an interruption stops it too.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Spawn`].
+    pub fn launch(&mut self, program: Program) -> Result<&mut Child, Error> {
         let child = self.launcher.spawn(&program, &self.dir)?;
-        self.children.push(child);
-        // Owned by the network from the first moment, so that an interruption stops it too.
-        let child = self.child_mut(&program.name)?;
-        let http = reqwest::Client::new();
-        child.ready(&http, limit).await
+        if !self.order.contains(&program.name) {
+            self.order.push(program.name);
+        }
+        Ok(self.children.push_mut(child))
     }
 
     fn child_mut(&mut self, name: &str) -> Result<&mut Child, Error> {
@@ -151,6 +164,9 @@ impl Network {
     /// # Errors
     /// [`Error::File`] when the folder cannot be removed.
     pub async fn stop(mut self) -> Result<usize, Error> {
+        // Whoever came up last stands on the others, so it goes first.
+        let place = |child: &Child| self.order.iter().position(|name| name == child.name());
+        self.children.sort_by_key(place);
         while let Some(child) = self.children.pop() {
             child.stop(STOP_GRACE).await;
         }

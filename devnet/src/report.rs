@@ -77,8 +77,8 @@ pub struct TamperReport {
 
 impl Report {
     /// Notes a kill and how long the work stood still.
-    pub fn add_recovery(&mut self, killed: &str, seconds: f64) {
-        self.recoveries.push(Recovery { killed: killed.into(), seconds });
+    pub fn add_recovery(&mut self, recovery: Recovery) {
+        self.recoveries.push(recovery);
         let longest = self.recoveries.iter().map(|recovery| recovery.seconds);
         self.recovery_seconds = longest.reduce(f64::max);
     }
@@ -254,8 +254,8 @@ mod tests {
     #[test]
     fn recovery_seconds_are_those_of_the_slowest_recovery() {
         let mut report = report();
-        report.add_recovery("agent-1", 3.0);
-        report.add_recovery("broker", 2.0);
+        report.add_recovery(Recovery { killed: "agent-1".into(), seconds: 3.0 });
+        report.add_recovery(Recovery { killed: "broker".into(), seconds: 2.0 });
         assert_eq!(serde_json::to_value(&report).unwrap()["recovery_seconds"], 3.0);
         assert!(report.table().contains("broker killed: work went on after 2.0 s"));
     }

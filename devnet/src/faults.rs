@@ -1,0 +1,74 @@
+//! `--kill`: an agent dies in mid-proof, then the broker; the epoch must land all the same.
+
+use std::time::{Duration, Instant};
+
+use crate::jobs::{self, Jobs};
+use crate::{Error, Network, Progress, Recovery};
+
+/// How often the broker is asked.
+const POLL: Duration = Duration::from_millis(200);
+/// How long a killed process may take to be ready again.
+const RESTART_LIMIT: Duration = Duration::from_secs(600);
+
+/// Waits until one of `agents` is at work, kills it, starts it again, and measures until its job is
+/// in other hands or done.
+///
+/// # Errors
+/// [`Error::Broker`], [`Error::Ended`].
+pub async fn kill_agent(
+    network: &mut Network,
+    jobs: &mut Jobs,
+    agents: &[String],
+    progress: &mut Progress,
+) -> Result<Recovery, Error> {
+    let held = loop {
+        network.check()?;
+        if let Some(held) = jobs::victim(&jobs.poll(progress).await?, agents) {
+            break held;
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    let program = network.kill(&held.agent).await?;
+    let start = Instant::now();
+    progress.line(&format!("killed {} in the middle of {}", held.agent, held.job.kind()));
+    // The lease is what brings the job back, not the restart: the agent remembers nothing.
+    network.launch(program)?;
+    loop {
+        network.check()?;
+        if jobs::goes_on(&jobs.poll(progress).await?, &held) {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    progress.line(&format!("{}'s work went on after {seconds:.1} s", held.agent));
+    Ok(Recovery { killed: held.agent, seconds })
+}
+
+/// Kills the broker with its database under it, starts it again on the same data, and measures
+/// until it hands out or takes in work.
+///
+/// # Errors
+/// [`Error::Broker`], [`Error::Ended`], [`Error::NotReady`].
+pub async fn kill_broker(
+    network: &mut Network,
+    jobs: &mut Jobs,
+    progress: &mut Progress,
+) -> Result<Recovery, Error> {
+    let before = jobs::activity(&jobs.poll(progress).await?);
+    let program = network.kill("broker").await?;
+    let start = Instant::now();
+    progress.line("killed the broker");
+    network.start(program, RESTART_LIMIT).await?;
+    progress.line(&format!("broker ready again after {:.1} s", start.elapsed().as_secs_f64()));
+    loop {
+        network.check()?;
+        if jobs::activity(&jobs.poll(progress).await?) > before {
+            break;
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    progress.line(&format!("the broker's work went on after {seconds:.1} s"));
+    Ok(Recovery { killed: "broker".into(), seconds })
+}
