@@ -1,0 +1,96 @@
+//! The contracts as Rust types, made from the committed artifacts, and the conversions between
+//! those types and the protocol's.
+
+use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::sol_types::{SolCall, SolInterface, SolValue};
+use rollmill_protocol::{EpochRoot, EthAddress, Fr, field};
+
+/// Types generated from `contracts/artifacts/Rollup.json`.
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
+pub mod rollup {
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug, PartialEq, Eq)]
+        Rollup,
+        "../contracts/artifacts/Rollup.json"
+    );
+}
+
+/// Types generated from `contracts/artifacts/IVerifier.json`.
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
+pub mod verifier {
+    alloy::sol!(
+        #[sol(rpc)]
+        #[derive(Debug, PartialEq, Eq)]
+        IVerifier,
+        "../contracts/artifacts/IVerifier.json"
+    );
+}
+
+pub use rollup::Rollup;
+pub use rollup::Rollup::{BlockRecord, EpochArgs, Parameters, ProofRecord, ProposeArgs};
+pub use verifier::IVerifier;
+
+/// A field element as the word a contract takes.
+pub fn word(value: &Fr) -> B256 {
+    B256::from(field::to_bytes(value))
+}
+
+/// The field element of a contract's word; `None` when the word is not canonical.
+pub fn element(word: &B256) -> Option<Fr> {
+    field::from_bytes(&word.0)
+}
+
+/// The protocol's address as alloy's.
+pub fn address(value: EthAddress) -> Address {
+    Address::from(value.0)
+}
+
+/// What the contract must be told about an epoch proof; it knows the other public inputs itself.
+pub fn epoch_args(root: &EpochRoot) -> EpochArgs {
+    let words = root.pair.to_fields();
+    let pair = std::array::from_fn(|i| {
+        words.get(i).map_or(U256::ZERO, |w| U256::from_be_bytes(word(w).0))
+    });
+    EpochArgs {
+        firstBlock: root.first_block,
+        lastBlock: root.last_block,
+        prover: address(root.prover_id),
+        outHash: word(&root.out_hash),
+        numConstraints: root.num_constraints,
+        pair,
+    }
+}
+
+/// Calldata of `propose`.
+pub fn propose_calldata(args: ProposeArgs, data: Vec<u8>) -> Bytes {
+    Rollup::proposeCall { args, data: data.into() }.abi_encode().into()
+}
+
+/// Calldata of `submitEpochProof`.
+pub fn submit_calldata(args: EpochArgs, proof: Vec<u8>) -> Bytes {
+    Rollup::submitEpochProofCall { args, proof: proof.into() }.abi_encode().into()
+}
+
+/// Calldata of `prune`.
+pub fn prune_calldata() -> Bytes {
+    Rollup::pruneCall {}.abi_encode().into()
+}
+
+/// Creation code of a rollup with these parameters.
+pub fn rollup_creation(parameters: &Parameters) -> Bytes {
+    creation(&Rollup::BYTECODE, &parameters.abi_encode())
+}
+
+/// Creation code followed by its encoded constructor arguments.
+pub fn creation(bytecode: &[u8], arguments: &[u8]) -> Bytes {
+    [bytecode, arguments].concat().into()
+}
+
+/// A revert's data in words: the contract's own errors by name, text reverts as they are.
+pub fn describe_revert(data: &[u8]) -> Option<String> {
+    if let Ok(error) = Rollup::RollupErrors::abi_decode(data) {
+        return Some(format!("{error:?}"));
+    }
+    alloy::sol_types::decode_revert_reason(data)
+}

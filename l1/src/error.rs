@@ -1,0 +1,153 @@
+//! What can go wrong between this program and L1, with stable codes.
+
+use std::path::PathBuf;
+
+use alloy::contract::Error as ContractError;
+use alloy::primitives::{Address, B256};
+use alloy::transports::{RpcError, TransportError};
+
+/// Why something on L1 could not be read or done. The message says what was expected, what came,
+/// and what to do; [`Self::code`] is for programs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum L1Error {
+    /// No RPC endpoint answered. Transient as far as this side can tell: try again.
+    #[error("{}: {what}: no L1 endpoint answered ({reason}); check that one of the RPC URLs is up", self.code())]
+    Unreachable { what: &'static str, reason: String },
+
+    /// An endpoint serves another chain. Nothing is read from it and nothing sent to it.
+    #[error("{}: {url} serves chain {got}, expected chain {expected}; correct the URL or the chain id", self.code())]
+    ChainIdWrong { url: String, expected: u64, got: u64 },
+
+    /// An RPC URL cannot be used.
+    #[error("{}: RPC URL `{url}`: {reason}; give a URL such as http://127.0.0.1:8545", self.code())]
+    Url { url: String, reason: String },
+
+    /// The node answered with an error.
+    #[error("{}: {what}: the L1 node answered {code_number}: {message}", self.code())]
+    Answer { what: &'static str, code_number: i64, message: String },
+
+    /// There is no contract at the address.
+    #[error("{}: no contract at {address} on chain {chain_id}; check the address or deploy first", self.code())]
+    NoContract { address: Address, chain_id: u64 },
+
+    /// The L1 chain was replaced below every block this follower remembers, finality included.
+    #[error("{}: L1 no longer has any remembered block down to number {oldest}, which was final; this is another chain: check the RPC URL, or sync from an empty store", self.code())]
+    ReorgBelowFinality { oldest: u64 },
+
+    /// A proposal's data cannot be taken from its transaction, or is not what the contract hashed.
+    #[error("{}: data of block {block_number} in transaction {tx_hash}: {reason}", self.code())]
+    BlockData { block_number: u64, tx_hash: B256, reason: String },
+
+    /// The transaction would revert now. Nothing was sent and no nonce was used.
+    #[error("{}: transaction `{id}` would revert: {reason}; nothing was sent", self.code())]
+    WouldRevert { id: String, reason: String },
+
+    /// Another program used the nonce of a transaction, which therefore never lands.
+    #[error("{}: transaction `{id}` is lost: nonce {nonce} of {account} was used by another program; give this account to one program only, then send under a new id", self.code())]
+    NonceTaken { id: String, nonce: u64, account: Address },
+
+    /// The fee that L1 asks for is above the configured limit. The transaction stays pending.
+    #[error("{}: transaction `{id}` needs {needed_wei} wei a gas, the limit is {limit_wei}; raise the limit or wait", self.code())]
+    FeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
+
+    /// The file of intended transactions cannot be read or written.
+    #[error("{}: {}: {reason}", self.code(), path.display())]
+    IntentFile { path: PathBuf, reason: String },
+
+    /// The file of intended transactions belongs to another chain or account.
+    #[error("{}: {} was written for {got}, expected {expected}; move the file away if that chain is gone", self.code(), path.display())]
+    IntentForeign { path: PathBuf, expected: String, got: String },
+
+    /// Another process works with the same file of intended transactions.
+    #[error("{}: {} is in use by another process; stop that process or give this one its own file", self.code(), path.display())]
+    IntentLocked { path: PathBuf },
+
+    /// One id was used for two different transactions.
+    #[error("{}: id `{id}` already stands for another transaction; use a new id", self.code())]
+    IntentConflict { id: String },
+
+    /// A signing key cannot be loaded.
+    #[error("{}: signing key from {from}: {reason}", self.code())]
+    Key { from: String, reason: String },
+
+    /// What L1 returned does not have the form of what was asked for.
+    #[error("{}: {what}: not understood: {reason}; are contract and program of the same version?", self.code())]
+    Decode { what: &'static str, reason: String },
+
+    /// The account cannot pay for the transaction.
+    #[error("{}: account {account} cannot pay for transaction `{id}`: {reason}; fund the account", self.code())]
+    Funds { id: String, account: Address, reason: String },
+
+    /// The transaction was included and reverted.
+    #[error("{}: transaction `{id}` ({tx_hash}) reverted", self.code())]
+    Reverted { id: String, tx_hash: B256 },
+}
+
+impl L1Error {
+    /// Stable identifier for logs and `docs/errors.md`. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "L1-001",
+            Self::ChainIdWrong { .. } => "L1-002",
+            Self::Url { .. } => "L1-003",
+            Self::Answer { .. } => "L1-004",
+            Self::NoContract { .. } => "L1-005",
+            Self::ReorgBelowFinality { .. } => "L1-006",
+            Self::BlockData { .. } => "L1-007",
+            Self::WouldRevert { .. } => "L1-008",
+            Self::NonceTaken { .. } => "L1-009",
+            Self::FeeLimit { .. } => "L1-010",
+            Self::IntentFile { .. } => "L1-011",
+            Self::IntentForeign { .. } => "L1-012",
+            Self::IntentLocked { .. } => "L1-013",
+            Self::IntentConflict { .. } => "L1-014",
+            Self::Key { .. } => "L1-015",
+            Self::Decode { .. } => "L1-016",
+            Self::Funds { .. } => "L1-017",
+            Self::Reverted { .. } => "L1-018",
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unreachable { .. } | Self::FeeLimit { .. })
+    }
+
+    pub(crate) fn rpc(what: &'static str) -> impl FnOnce(TransportError) -> Self {
+        move |error| match error {
+            RpcError::ErrorResp(payload) => {
+                Self::Answer { what, code_number: payload.code, message: payload.to_string() }
+            }
+            RpcError::DeserError { err, text } => {
+                Self::Decode { what, reason: format!("{err} in {}", clip(&text)) }
+            }
+            other => Self::Unreachable { what, reason: other.to_string() },
+        }
+    }
+
+    pub(crate) fn contract(what: &'static str) -> impl FnOnce(ContractError) -> Self {
+        move |error| match error {
+            ContractError::TransportError(error) => match revert_reason(&error) {
+                Some(message) => Self::Answer { what, code_number: 3, message },
+                None => Self::rpc(what)(error),
+            },
+            other => Self::Decode { what, reason: other.to_string() },
+        }
+    }
+}
+
+/// The contract's own error behind a failed call, if that is what failed.
+pub(crate) fn revert_reason(error: &TransportError) -> Option<String> {
+    let payload = error.as_error_resp()?;
+    let data = payload.as_revert_data()?;
+    Some(match crate::abi::describe_revert(&data) {
+        Some(text) => text,
+        None => payload.message.to_string(),
+    })
+}
+
+fn clip(text: &str) -> &str {
+    let end = text.char_indices().nth(200).map_or(text.len(), |(at, _)| at);
+    &text[..end]
+}
