@@ -1,0 +1,64 @@
+//! BlockMerge: two adjacent runs of blocks become one.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::public_inputs::{BlockRangeLayout, Constants, ConstantsLayout, PairLayout};
+
+use crate::gadgets::charge::{OpenedLeaf, charged_rows};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero};
+use crate::gadgets::uint::{assert_at_most, assert_below, range_u64};
+
+/// Everything BlockMerge knows besides its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockMergeWitness {
+    pub constants: Constants,
+    /// This circuit's own leaf.
+    pub charge: OpenedLeaf,
+}
+
+/// Constrains a run of blocks not to be empty. Block numbers are below 2^24 by BlockRoot.
+pub fn assert_not_empty(b: &mut Builder, range: &BlockRangeLayout<Var>) {
+    assert_at_most(b, range.first_block, range.last_block, 64);
+}
+
+/// Joins `left` and `right`, which the proof of `circuit` verifies; the twin of `BlockRange::join`.
+///
+/// Constants and prover must be the same, archive, block number and chain of the right run must start
+/// where the left one ends, and its slots must come after. Rows charged are those of both runs and of
+/// this proof, kept below 2^64.
+pub fn join(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    circuit: Circuit,
+    charge: &OpenedLeaf,
+    [left, right]: [&BlockRangeLayout<Var>; 2],
+    pair: PairLayout<Var>,
+) -> BlockRangeLayout<Var> {
+    b.section("join");
+    for child in [left, right] {
+        assert_all_equal(b, &child.constants.to_vec(), &constants.to_vec());
+        assert_all_zero(b, &[child.out_hash]);
+        assert_not_empty(b, child);
+    }
+    b.assert_equal(left.prover_id, right.prover_id);
+    b.assert_equal(left.end_archive_root, right.prev_archive_root);
+    b.linear_into(&[(Fr::from(1u64), left.last_block)], Fr::from(1u64), right.first_block);
+    b.assert_equal(left.chain_end, right.chain_start);
+    assert_below(b, left.last_slot, right.first_slot, 64);
+    let own = charged_rows(b, &constants, circuit, charge);
+    let one = Fr::from(1u64);
+    let terms = [(one, left.num_constraints), (one, right.num_constraints), (one, own)];
+    let num_constraints = b.linear(&terms, Fr::from(0u64));
+    range_u64(b, num_constraints);
+    BlockRangeLayout {
+        constants,
+        end_archive_root: right.end_archive_root,
+        last_block: right.last_block,
+        last_slot: right.last_slot,
+        chain_end: right.chain_end,
+        num_constraints,
+        pair,
+        ..left.clone()
+    }
+}

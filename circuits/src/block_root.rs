@@ -1,0 +1,214 @@
+//! BlockRoot: a run of transactions is a whole block. Three circuits, for 0, 1 and 2 runs.
+//!
+//! The parent header is opened from the archive, so the block starts in its state; the new header is
+//! appended to the archive, and the block's link to L1's chain is computed, the one place where the
+//! data that L1 stored meets the proof. What the data contains is not opened here: its hash is bound.
+//!
+//! The number of runs follows from the number of transactions (0; 1, a TxBase; 2 or more), so the rows
+//! charged are a function of the block and not of how it was proven.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
+use rollmill_protocol::header::HeaderLayout;
+use rollmill_protocol::public_inputs::{
+    BlockRangeLayout, Constants, ConstantsLayout, PairLayout, TxRangeLayout,
+};
+use rollmill_protocol::tree::ARCHIVE_HEIGHT;
+use rollmill_protocol::{Circuit, EthAddress, Header, block::ChainLinkLayout, domain};
+
+use crate::gadgets::charge::{OpenedLeaf, charged_rows};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero, header, header_hash};
+use crate::gadgets::merkle::{TreeVars, append, assert_member};
+use crate::gadgets::uint::{assert_at_most, assert_below, range_bits, range_u64, range_u128};
+use crate::tx_merge::join;
+
+/// Everything BlockRoot knows besides its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRootWitness {
+    pub constants: Constants,
+    pub prover_id: EthAddress,
+    pub parent: Header,
+    pub header: Header,
+    /// Siblings of the parent's header in the archive before the block, lowest first.
+    pub parent_path: Vec<Fr>,
+    /// Siblings of the place of the new header in that archive.
+    pub append_path: Vec<Fr>,
+    pub archive_root_before: Fr,
+    /// L1's chain before the block.
+    pub chain_prev: Fr,
+    /// Hash of the block's data, as L1 stored it.
+    pub data_hash: Fr,
+    /// Leaves of TxBase, TxMerge and of this circuit.
+    pub charges: [OpenedLeaf; 3],
+}
+
+/// The variant for a number of runs.
+pub const fn variant(ranges: usize) -> Circuit {
+    match ranges {
+        0 => Circuit::BlockRoot0,
+        1 => Circuit::BlockRoot1,
+        _ => Circuit::BlockRoot2,
+    }
+}
+
+/// Constrains the ranges of a header's numbers.
+fn range_header(b: &mut Builder, h: &HeaderLayout<Var>) {
+    for var in [h.slot, h.timestamp, h.fee_per_l2_gas, h.fee_per_da_gas] {
+        range_u64(b, var);
+    }
+    range_u128(b, h.total_fees);
+    range_bits(b, h.coinbase, 160);
+}
+
+/// Constrains what a header takes over from its parent.
+fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>) {
+    let one = Fr::from(1u64);
+    b.linear_into(&[(one, parent.block_number)], one, new.block_number);
+    range_u64(b, parent.slot);
+    range_u64(b, parent.timestamp);
+    assert_below(b, parent.slot, new.slot, 64);
+    assert_below(b, parent.timestamp, new.timestamp, 64);
+    // Messages and their hashes wait for the bridge.
+    b.assert_equal(parent.state.message_root, new.state.message_root);
+    b.assert_equal(parent.state.message_count, new.state.message_count);
+    assert_all_zero(b, &[new.in_hash, new.out_hash]);
+}
+
+/// Constrains the run (or its absence) to be all of the block.
+fn covers(
+    b: &mut Builder,
+    range: Option<&TxRangeLayout<Var>>,
+    parent: &HeaderLayout<Var>,
+    new: &HeaderLayout<Var>,
+) {
+    let (start, end) = (parent.state.tx_state.to_vec(), new.state.tx_state.to_vec());
+    let Some(range) = range else {
+        assert_all_equal(b, &start, &end);
+        assert_all_zero(b, &[new.txs_chain, new.total_fees, new.tx_count]);
+        return;
+    };
+    assert_all_equal(b, &range.start.to_vec(), &start);
+    assert_all_equal(b, &range.end.to_vec(), &end);
+    b.assert_constant(range.txs_chain_start, Fr::from(0u64));
+    assert_all_equal(
+        b,
+        &[
+            range.anchor_archive_root,
+            range.fee_per_l2_gas,
+            range.fee_per_da_gas,
+            range.txs_chain_end,
+            range.fees_sum,
+            range.tx_count,
+        ],
+        &[
+            new.last_archive_root,
+            new.fee_per_l2_gas,
+            new.fee_per_da_gas,
+            new.txs_chain,
+            new.total_fees,
+            new.tx_count,
+        ],
+    );
+}
+
+/// Everything but the verification of the children, whose public inputs are `ranges` (0 to 2).
+pub fn constrain(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    ranges: &[TxRangeLayout<Var>],
+    pair: PairLayout<Var>,
+    w: &BlockRootWitness,
+) -> BlockRangeLayout<Var> {
+    let range = match ranges {
+        [] => None,
+        [range] => {
+            assert_all_equal(b, &range.constants.to_vec(), &constants.to_vec());
+            b.assert_constant(range.tx_count, Fr::from(1u64));
+            Some(range.clone())
+        }
+        [left, right, ..] => Some(join(b, constants.clone(), left, right, pair.clone())),
+    };
+
+    b.section("header");
+    let parent = header(b, &w.parent);
+    let new = header(b, &w.header);
+    for h in [&parent, &new] {
+        b.assert_equal(h.chain_id, constants.chain_id);
+        b.assert_equal(h.version, constants.version);
+    }
+    range_header(b, &new);
+    follows(b, &parent, &new);
+    covers(b, range.as_ref(), &parent, &new);
+    // The header's fee sum is in 128 bits, and so is the number of transactions in few.
+    let most = b.constant_u64(MAX_TXS_PER_BLOCK as u64);
+    assert_at_most(b, new.tx_count, most, 8);
+
+    b.section("archive");
+    let parent_hash = header_hash(b, &parent);
+    let new_hash = header_hash(b, &new);
+    let before = b.witness(w.archive_root_before);
+    b.assert_equal(new.last_archive_root, before);
+    let (number, path) = (parent.block_number, &w.parent_path);
+    assert_member(b, before, parent_hash, number, path, ARCHIVE_HEIGHT);
+    let archive = TreeVars { root: before, count: new.block_number };
+    let after = append(b, archive, &[new_hash], &w.append_path, ARCHIVE_HEIGHT).root;
+
+    b.section("chain");
+    let chain_start = b.witness(w.chain_prev);
+    let link = ChainLinkLayout {
+        chain_prev: chain_start,
+        header_hash: new_hash,
+        data_hash: b.witness(w.data_hash),
+        archive_root: after,
+        slot: new.slot,
+        coinbase: new.coinbase,
+        total_fees: new.total_fees,
+    };
+    let chain_end = b.hash(domain::CHAIN, &link.into_vec());
+    let num_constraints = charge(b, &constants, ranges.len(), new.tx_count, &w.charges);
+    let prover_id = b.witness(w.prover_id.to_field());
+    range_bits(b, prover_id, 160);
+    BlockRangeLayout {
+        constants,
+        prover_id,
+        prev_archive_root: before,
+        end_archive_root: after,
+        first_block: new.block_number,
+        last_block: new.block_number,
+        first_slot: new.slot,
+        last_slot: new.slot,
+        chain_start,
+        chain_end,
+        out_hash: new.out_hash,
+        num_constraints,
+        pair,
+    }
+}
+
+/// Rows charged for the block: a TxBase a transaction, the merges that leave two runs, this proof.
+/// The twin of `ChargedRows::block`.
+fn charge(
+    b: &mut Builder,
+    constants: &ConstantsLayout<Var>,
+    ranges: usize,
+    tx_count: Var,
+    charges: &[OpenedLeaf; 3],
+) -> Var {
+    let [base, merge, own] = charges;
+    let one = Fr::from(1u64);
+    let own = charged_rows(b, constants, variant(ranges), own);
+    let mut sum = own;
+    if ranges > 0 {
+        let base = charged_rows(b, constants, Circuit::TxBase, base);
+        sum = b.mul_add(tx_count, base, one, Some(sum), Fr::from(0u64));
+    }
+    if ranges == 2 {
+        let merge = charged_rows(b, constants, Circuit::TxMerge, merge);
+        // Two runs that are not empty hold at least two transactions, so this is not negative.
+        let merges = b.scale(tx_count, one, -Fr::from(2u64));
+        sum = b.mul_add(merges, merge, one, Some(sum), Fr::from(0u64));
+    }
+    range_u64(b, sum);
+    sum
+}

@@ -1,0 +1,87 @@
+//! EpochRoot: a run of blocks lies inside one epoch. Two circuits, for 1 and 2 runs; their proofs use
+//! the Keccak transcript and go to L1.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::public_inputs::{
+    BlockRangeLayout, Constants, ConstantsLayout, EpochRootLayout, PairLayout,
+};
+
+use crate::block_merge::{assert_not_empty, join};
+use crate::gadgets::charge::{OpenedLeaf, charged_rows};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero};
+use crate::gadgets::uint::{divide, range_u64};
+
+/// Everything EpochRoot knows besides its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EpochRootWitness {
+    pub constants: Constants,
+    pub slots_per_epoch: u64,
+    /// This circuit's own leaf.
+    pub charge: OpenedLeaf,
+}
+
+/// The variant for a number of runs.
+pub const fn variant(ranges: usize) -> Circuit {
+    match ranges {
+        1 => Circuit::EpochRoot1,
+        _ => Circuit::EpochRoot2,
+    }
+}
+
+/// A single run as the whole: constants and count of this proof's rows.
+fn alone(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    charge: &OpenedLeaf,
+    range: &BlockRangeLayout<Var>,
+    pair: PairLayout<Var>,
+) -> BlockRangeLayout<Var> {
+    assert_all_equal(b, &range.constants.to_vec(), &constants.to_vec());
+    assert_all_zero(b, &[range.out_hash]);
+    // One run is one block: two or more blocks are proven with two runs, so that the rows charged
+    // do not depend on the choice.
+    b.assert_equal(range.first_block, range.last_block);
+    assert_not_empty(b, range);
+    let own = charged_rows(b, &constants, Circuit::EpochRoot1, charge);
+    let num_constraints = b.add(range.num_constraints, own);
+    range_u64(b, num_constraints);
+    BlockRangeLayout { constants, num_constraints, pair, ..range.clone() }
+}
+
+/// Everything but the verification of the children, whose public inputs are `ranges` (1 or 2); the
+/// twin of `EpochRoot::of_ranges`.
+pub fn constrain(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    ranges: &[BlockRangeLayout<Var>],
+    pair: PairLayout<Var>,
+    w: &EpochRootWitness,
+) -> EpochRootLayout<Var> {
+    let whole = match ranges {
+        [left, right] => join(b, constants, Circuit::EpochRoot2, &w.charge, [left, right], pair),
+        [range] => alone(b, constants, &w.charge, range, pair),
+        _ => panic!("an epoch root has one or two children by its layout, not {}", ranges.len()),
+    };
+    b.section("epoch");
+    let slots_per_epoch = b.witness(Fr::from(w.slots_per_epoch));
+    let (epoch, _) = divide(b, whole.first_slot, slots_per_epoch);
+    let (last_epoch, _) = divide(b, whole.last_slot, slots_per_epoch);
+    b.assert_equal(epoch, last_epoch);
+    EpochRootLayout {
+        constants: whole.constants,
+        prover_id: whole.prover_id,
+        prev_archive_root: whole.prev_archive_root,
+        end_archive_root: whole.end_archive_root,
+        first_block: whole.first_block,
+        last_block: whole.last_block,
+        epoch,
+        slots_per_epoch,
+        chain_start: whole.chain_start,
+        chain_end: whole.chain_end,
+        out_hash: whole.out_hash,
+        num_constraints: whole.num_constraints,
+        pair: whole.pair,
+    }
+}

@@ -1,0 +1,70 @@
+//! A transaction's effects and a block's header as rows of variables, and their hashes.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::domain;
+use rollmill_protocol::header::{Header, HeaderLayout};
+use rollmill_protocol::tx::{TxEffects, TxEffectsLayout};
+
+use crate::gadgets::uint::range_u64;
+
+/// The 41 fields of effects as new variables.
+pub fn effects(b: &mut Builder, effects: &TxEffects) -> TxEffectsLayout<Var> {
+    effects.layout().map(|value| b.witness(value))
+}
+
+/// `hash(TX, fields)`.
+pub fn tx_hash(b: &mut Builder, effects: &TxEffectsLayout<Var>) -> Var {
+    b.hash(domain::TX, &effects.to_vec())
+}
+
+/// Constrains the six gas fields to 64 bits.
+pub fn range_gas(b: &mut Builder, effects: &TxEffectsLayout<Var>) {
+    for var in [
+        effects.max_fee_per_l2_gas,
+        effects.max_fee_per_da_gas,
+        effects.l2_gas_limit,
+        effects.da_gas_limit,
+        effects.l2_teardown_gas_limit,
+        effects.da_teardown_gas_limit,
+    ] {
+        range_u64(b, var);
+    }
+}
+
+/// `hash(TXS_CHAIN, [prev, tx_hash])`.
+pub fn txs_chain_next(b: &mut Builder, prev: Var, tx_hash: Var) -> Var {
+    b.hash(domain::TXS_CHAIN, &[prev, tx_hash])
+}
+
+/// The fields of a header as new variables.
+pub fn header(b: &mut Builder, header: &Header) -> HeaderLayout<Var> {
+    header.layout().map(|value| b.witness(value))
+}
+
+/// `hash(HEADER, fields)`.
+pub fn header_hash(b: &mut Builder, header: &HeaderLayout<Var>) -> Var {
+    b.hash(domain::HEADER, &header.to_vec())
+}
+
+/// Constrains each pair of variables to be equal.
+pub fn assert_all_equal(b: &mut Builder, left: &[Var], right: &[Var]) {
+    debug_assert_eq!(left.len(), right.len());
+    for (l, r) in left.iter().zip(right) {
+        b.assert_equal(*l, *r);
+    }
+}
+
+/// Constrains variables to be zero.
+pub fn assert_all_zero(b: &mut Builder, vars: &[Var]) {
+    for var in vars {
+        b.assert_constant(*var, Fr::from(0u64));
+    }
+}
+
+/// Makes these variables the public inputs, in order.
+pub fn publish(b: &mut Builder, inputs: &[Var]) {
+    for (i, var) in inputs.iter().enumerate() {
+        b.set_public(i, *var);
+    }
+}

@@ -1,0 +1,195 @@
+//! Integers in a circuit: ranges of any width, bits, and the order of canonical field elements.
+//!
+//! A range check covers four limb cells, so its width depends on the circuit's cells; the functions
+//! here cut wider values into such limbs. An integer relation is stated over Fr, so each function
+//! says why no sum in it reaches r, which lies between 2^253 and 2^254.
+
+use ark_ff::{BigInteger, PrimeField};
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::gates::power_of_two;
+
+/// Widest range that [`range_bits`] takes; the recomposed sum stays below r.
+pub const RANGE_BITS_MAX: u32 = 248;
+
+/// The bits `from .. from + width` of a value, `width` at most 64.
+fn bits_of(value: &Fr, from: u32, width: u32) -> u64 {
+    let limbs = value.into_bigint().0;
+    let (limb, shift) = ((from / 64) as usize, from % 64);
+    let low = limbs.get(limb).copied().unwrap_or(0) >> shift;
+    let high = match shift {
+        0 => 0,
+        _ => limbs.get(limb + 1).copied().unwrap_or(0) << (64 - shift),
+    };
+    let both = low | high;
+    if width == 64 { both } else { both & ((1 << width) - 1) }
+}
+
+/// Constrains `value < 2^bits`.
+pub fn range_bits(b: &mut Builder, value: Var, bits: u32) {
+    assert!((1..=RANGE_BITS_MAX).contains(&bits), "a range of {bits} bits");
+    let slot = 4 * b.cell_bits();
+    if bits <= slot {
+        b.range(value, bits);
+        return;
+    }
+    let whole = b.value(value);
+    let mut terms = Vec::new();
+    let mut from = 0;
+    while from < bits {
+        let width = slot.min(bits - from);
+        let limb = b.witness(Fr::from(bits_of(&whole, from, width)));
+        b.range(limb, width);
+        terms.push((power_of_two(from), limb));
+        from += width;
+    }
+    b.linear_into(&terms, Fr::from(0u64), value);
+}
+
+/// Constrains `value < 2^64`.
+pub fn range_u64(b: &mut Builder, value: Var) {
+    range_bits(b, value, 64);
+}
+
+/// Constrains `value < 2^128`.
+pub fn range_u128(b: &mut Builder, value: Var) {
+    range_bits(b, value, 128);
+}
+
+/// A new variable constrained to `0 .. 2^64`.
+pub fn witness_u64(b: &mut Builder, value: u64) -> Var {
+    let var = b.witness(Fr::from(value));
+    range_u64(b, var);
+    var
+}
+
+/// Constrains `small ≤ large` and returns the difference.
+///
+/// Both must already be below `2^width` with `width ≤ 128`: a negative difference is then
+/// above `r − 2^128` and no number of `width` bits.
+pub fn assert_at_most(b: &mut Builder, small: Var, large: Var, width: u32) -> Var {
+    let difference = b.sub(large, small);
+    range_bits(b, difference, width);
+    difference
+}
+
+/// Constrains `small < large`; both must already be below `2^width`, `width ≤ 128`.
+pub fn assert_below(b: &mut Builder, small: Var, large: Var, width: u32) {
+    let one = Fr::from(1u64);
+    let difference = b.linear(&[(one, large), (-one, small)], -one);
+    range_bits(b, difference, width);
+}
+
+/// `a + c`, constrained to stay below `2^width`, `width ≤ 128`; the terms must be so already, so that
+/// their sum is the sum of the integers.
+pub fn checked_add(b: &mut Builder, a: Var, c: Var, width: u32) -> Var {
+    let sum = b.add(a, c);
+    range_bits(b, sum, width);
+    sum
+}
+
+/// The `n` lowest bits of a value, lowest first, each constrained to 0 or 1; the value is
+/// constrained to be below `2^n`, `n ≤ 248`.
+pub fn to_bits(b: &mut Builder, value: Var, n: usize) -> Vec<Var> {
+    assert!((1..=RANGE_BITS_MAX as usize).contains(&n), "{n} bits");
+    let whole = b.value(value);
+    let bits: Vec<Var> = (0..n).map(|i| b.bit(bits_of(&whole, i as u32, 1) == 1)).collect();
+    let terms: Vec<(Fr, Var)> =
+        bits.iter().enumerate().map(|(i, bit)| (power_of_two(i as u32), *bit)).collect();
+    b.linear_into(&terms, Fr::from(0u64), value);
+    bits
+}
+
+/// `1 − bit`.
+pub fn not(b: &mut Builder, bit: Var) -> Var {
+    b.scale(bit, -Fr::from(1u64), Fr::from(1u64))
+}
+
+/// Constrains `a = c` where `gate` is 1, and nothing where it is 0.
+pub fn assert_equal_if(b: &mut Builder, gate: Var, a: Var, c: Var) {
+    let mut k = [Fr::from(0u64); 8];
+    k[4] = Fr::from(1u64);
+    k[5] = -Fr::from(1u64);
+    b.arith_row([Some(gate), Some(a), Some(gate), Some(c)], k, None);
+}
+
+/// Constrains `a · c = 0`.
+pub fn assert_either_zero(b: &mut Builder, a: Var, c: Var) {
+    let mut k = [Fr::from(0u64); 8];
+    k[4] = Fr::from(1u64);
+    b.arith_row([Some(a), Some(c), None, None], k, None);
+}
+
+/// A number as two halves of 128 bits each.
+#[derive(Debug, Clone, Copy)]
+pub struct Halves {
+    /// Low 128 bits.
+    pub lo: Var,
+    /// The rest.
+    pub hi: Var,
+}
+
+fn half_of(value: &Fr, half: u32) -> Fr {
+    Fr::from(bits_of(value, 128 * half, 64))
+        + Fr::from(bits_of(value, 128 * half + 64, 64)) * power_of_two(64)
+}
+
+/// The halves of the canonical integer of a field element: the one below r, so that each element
+/// has one pair of halves.
+pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
+    let whole = b.value(value);
+    let lo = b.witness(half_of(&whole, 0));
+    let hi = b.witness(half_of(&whole, 1));
+    range_u128(b, lo);
+    range_u128(b, hi);
+    let one = Fr::from(1u64);
+    b.linear_into(&[(one, lo), (power_of_two(128), hi)], Fr::from(0u64), value);
+    let modulus = Fr::MODULUS.0;
+    let part = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
+    let limit = Halves {
+        lo: b.constant(part(modulus[0], modulus[1])),
+        hi: b.constant(part(modulus[2], modulus[3])),
+    };
+    let halves = Halves { lo, hi };
+    assert_halves_below(b, halves, limit);
+    halves
+}
+
+/// Constrains `small < large` as integers of 256 bits; every half must be below 2^128.
+///
+/// With a borrow bit, `large − small − 1` is written in halves that are range-checked. Each half's
+/// equation is one of integers below 2^130 in size, so it cannot hold modulo r alone.
+pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
+    let one = Fr::from(1u64);
+    let borrows = b.value(large.lo).into_bigint() <= b.value(small.lo).into_bigint();
+    let borrow = b.bit(borrows);
+    let lo = b.linear(&[(one, large.lo), (-one, small.lo), (power_of_two(128), borrow)], -one);
+    let hi = b.linear(&[(one, large.hi), (-one, small.hi), (-one, borrow)], Fr::from(0u64));
+    range_u128(b, lo);
+    range_u128(b, hi);
+}
+
+/// Quotient and remainder of numbers below 2^64: `value = quotient · divisor + remainder` with
+/// `remainder < divisor`, so the divisor is not zero. All four are constrained to 64 bits.
+///
+/// The product stays below 2^128, so the equation is one of integers.
+pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
+    let (v, d) = (low_u64(b, value), low_u64(b, divisor));
+    let quotient = witness_u64(b, v.checked_div(d).unwrap_or(0));
+    let remainder = witness_u64(b, v.checked_rem(d).unwrap_or(0));
+    range_u64(b, value);
+    range_u64(b, divisor);
+    let product = b.mul_add(quotient, divisor, Fr::from(1u64), Some(remainder), Fr::from(0u64));
+    b.assert_equal(product, value);
+    assert_below(b, remainder, divisor, 64);
+    (quotient, remainder)
+}
+
+fn low_u64(b: &Builder, var: Var) -> u64 {
+    b.value(var).into_bigint().as_ref()[0]
+}
+
+/// Number of bits a value has, for assertions in tests and reports.
+pub fn bit_length(value: &Fr) -> u32 {
+    value.into_bigint().num_bits()
+}

@@ -1,0 +1,41 @@
+//! TxMerge: two adjacent runs of transactions become one.
+
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout, TxRangeLayout};
+
+use crate::gadgets::effects::assert_all_equal;
+use crate::gadgets::uint::checked_add;
+
+/// Joins `left` and `right`; the twin of `TxRange::join`. The answer's pair is `pair`.
+///
+/// Constants, anchor archive and prices must be those of `constants` and of each other, the right run
+/// must start in the state and running hash where the left one ends, and neither may be empty. The
+/// sums are kept below 2^128 and 2^64: those of the children are so by their own proofs, so no sum
+/// wraps.
+pub fn join(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    left: &TxRangeLayout<Var>,
+    right: &TxRangeLayout<Var>,
+    pair: PairLayout<Var>,
+) -> TxRangeLayout<Var> {
+    b.section("join");
+    for child in [left, right] {
+        assert_all_equal(b, &child.constants.to_vec(), &constants.to_vec());
+        b.inverse(child.tx_count);
+    }
+    b.assert_equal(left.anchor_archive_root, right.anchor_archive_root);
+    b.assert_equal(left.fee_per_l2_gas, right.fee_per_l2_gas);
+    b.assert_equal(left.fee_per_da_gas, right.fee_per_da_gas);
+    assert_all_equal(b, &left.end.to_vec(), &right.start.to_vec());
+    b.assert_equal(left.txs_chain_end, right.txs_chain_start);
+    TxRangeLayout {
+        constants,
+        end: right.end.clone(),
+        txs_chain_end: right.txs_chain_end,
+        fees_sum: checked_add(b, left.fees_sum, right.fees_sum, 128),
+        tx_count: checked_add(b, left.tx_count, right.tx_count, 64),
+        pair,
+        ..left.clone()
+    }
+}

@@ -1,0 +1,352 @@
+//! BlockRoot, BlockMerge and EpochRoot: they equal their plain twins, and each rule refuses what
+//! breaks it.
+
+mod common;
+
+use rollmill_algebra::Fr;
+use rollmill_circuits::block_merge;
+use rollmill_circuits::block_root::{self, BlockRootWitness};
+use rollmill_circuits::epoch_root::{self, EpochRootWitness};
+use rollmill_circuits::gadgets::effects::publish;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::check::check;
+use rollmill_plonk::gates::power_of_two;
+use rollmill_protocol::public_inputs::{BlockRangeLayout, EpochRootLayout, TxRangeLayout};
+use rollmill_protocol::{BlockRange, Circuit, EpochRoot, Pair, TxRange};
+
+use common::mutate::{Free, Mutator};
+use common::{
+    BlockCase, block_root_witness, chain, constants, constants_vars, opened, outcome, pair_vars,
+    prover, rows, small, tx_range, value,
+};
+
+/// The runs that BlockRoot gets for this block, made as the plan makes them.
+fn ranges(case: &BlockCase) -> Vec<TxRange> {
+    let mut row: Vec<TxRange> = case.txs.iter().map(|(_, t)| tx_range(t)).collect();
+    while row.len() > 2 {
+        row = row
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => left.join(right, Pair::trivial()).unwrap(),
+                _ => pair[0],
+            })
+            .collect();
+    }
+    row
+}
+
+fn root(ranges: &[TxRangeLayout<Fr>], w: &BlockRootWitness) -> Builder {
+    let mut b = small(BlockRangeLayout::<Var>::CELLS);
+    let constants = w.constants.layout().map(|v| b.witness(v));
+    let pair = pair_vars(&mut b);
+    let ranges: Vec<_> = ranges.iter().map(|range| range.clone().map(|v| b.witness(v))).collect();
+    let out = block_root::constrain(&mut b, constants, &ranges, pair, w);
+    publish(&mut b, &out.into_vec());
+    b
+}
+
+fn native(case: &BlockCase, chain_prev: Fr) -> BlockRange {
+    let link = case.block.chain_link(chain_prev);
+    let ranges = ranges(case);
+    BlockRange::of_block(
+        &ranges,
+        &case.block,
+        &link,
+        constants(),
+        prover(),
+        &rows(),
+        Pair::trivial(),
+    )
+    .unwrap()
+}
+
+/// Block ranges of consecutive blocks.
+fn block_ranges(tx_counts: &[u64]) -> Vec<BlockRange> {
+    let mut chain_prev = Fr::from(0u64);
+    chain(tx_counts)
+        .iter()
+        .map(|case| {
+            let range = native(case, chain_prev);
+            chain_prev = range.chain_end;
+            range
+        })
+        .collect()
+}
+
+#[test]
+fn block_root_states_what_its_twin_states() {
+    for tx_count in 0..=4u64 {
+        let case = chain(&[tx_count]).remove(0);
+        let ranges = ranges(&case);
+        let w = block_root_witness(&case.block, ranges.len(), value(9, 1));
+        let layouts: Vec<_> = ranges.iter().map(TxRange::layout).collect();
+        let (layout, witness) = root(&layouts, &w).finish(None).unwrap();
+        assert_eq!(check(&layout, &witness), Ok(()), "{tx_count} transactions");
+        assert_eq!(witness.public, native(&case, value(9, 1)).to_fields());
+    }
+}
+
+fn refused(
+    tx_count: u64,
+    change: impl Fn(&mut Vec<TxRangeLayout<Fr>>, &mut BlockRootWitness),
+) -> bool {
+    // The block under test is the second, so that its parent is no genesis.
+    let case = chain(&[1, tx_count]).remove(1);
+    let mut layouts: Vec<_> = ranges(&case).iter().map(TxRange::layout).collect();
+    let mut w = block_root_witness(&case.block, layouts.len(), value(9, 1));
+    change(&mut layouts, &mut w);
+    outcome(root(&layouts, &w)).is_err()
+}
+
+/// Duty 12: the running hash starts at zero, and the header names where it ends.
+#[test]
+fn a_run_that_is_not_the_whole_block_is_refused() {
+    let one = Fr::from(1u64);
+    for tx_count in 1..=3 {
+        assert!(!refused(tx_count, |_, _| ()));
+        assert!(refused(tx_count, |r, _| r[0].txs_chain_start += one));
+        assert!(refused(tx_count, |r, _| r.last_mut().unwrap().txs_chain_end += one));
+        assert!(refused(tx_count, |r, _| r[0].fees_sum += one));
+        assert!(refused(tx_count, |r, _| r[0].tx_count += one));
+        assert!(refused(tx_count, |r, _| r[0].start.note_count += one));
+        assert!(refused(tx_count, |r, _| r.last_mut().unwrap().end.nullifier_root += one));
+        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.fee_per_l2_gas += one)));
+        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.anchor_archive_root += one)));
+        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.constants.version += one)));
+    }
+    assert!(refused(2, |r, _| r.swap(0, 1)));
+    assert!(refused(2, |r, _| r[1] = r[0].clone()));
+}
+
+/// Duty 10, and that a block has one shape of proof.
+#[test]
+fn an_empty_run_or_a_run_of_two_in_the_circuit_for_one_is_refused() {
+    assert!(refused(2, |r, _| r[0].tx_count = Fr::from(0u64)));
+    assert!(refused(1, |r, w| {
+        r[0].tx_count = Fr::from(2u64);
+        w.header.tx_count = 2;
+    }));
+    assert!(refused(2, |r, w| {
+        r[0].tx_count = Fr::from(32u64);
+        w.header.tx_count = 33;
+    }));
+}
+
+/// As [`refused`], for a header that is changed together with everything that hashes it: only a
+/// rule about the header can refuse it.
+#[test]
+fn headers_that_do_not_follow_are_refused() {
+    assert!(!refused(0, |_, w| w.header.slot += 1));
+    assert!(!refused(0, |_, w| w.header.timestamp += 1));
+    assert!(refused(0, |_, w| w.header.slot = w.parent.slot));
+    assert!(refused(0, |_, w| w.header.timestamp = w.parent.timestamp));
+    assert!(refused(0, |_, w| w.header.block_number += 1));
+    assert!(refused(0, |_, w| w.header.chain_id += 1));
+    assert!(refused(0, |_, w| w.header.version += 1));
+    assert!(refused(0, |_, w| w.header.last_archive_root = value(9, 2)));
+    assert!(refused(0, |_, w| w.header.in_hash = Fr::from(1u64)));
+    assert!(refused(0, |_, w| w.header.out_hash = Fr::from(1u64)));
+    assert!(refused(0, |_, w| w.header.state.message_root = value(9, 2)));
+    assert!(refused(0, |_, w| w.header.state.message_count = 1));
+}
+
+#[test]
+fn a_block_without_transactions_keeps_the_state_and_takes_no_fee() {
+    assert!(refused(0, |_, w| w.header.state.tx_state.note_root = value(9, 2)));
+    assert!(refused(0, |_, w| w.header.state.tx_state.public_data_count += 1));
+    assert!(refused(0, |_, w| w.header.total_fees = 1));
+    assert!(refused(0, |_, w| w.header.tx_count = 1));
+    assert!(refused(0, |_, w| w.header.txs_chain = value(9, 2)));
+}
+
+/// Duty 9: the parent is the archive's last leaf, and the header is appended right after it.
+#[test]
+fn a_parent_that_is_not_the_last_header_is_refused() {
+    let cases = chain(&[0, 0]);
+    let w = block_root_witness(&cases[1].block, 0, value(9, 1));
+    assert_eq!(outcome(root(&[], &w)), Ok(()));
+    // Genesis as the parent of block 2's header, renumbered: the place of block 1 is taken.
+    let mut skipped = w.clone();
+    skipped.parent = cases[0].block.parent.clone();
+    skipped.parent_path = {
+        let mut path = w.parent_path.clone();
+        path[0] = cases[0].block.header_hash;
+        path
+    };
+    skipped.header.block_number = 1;
+    skipped.append_path = w.parent_path.clone();
+    assert!(outcome(root(&[], &skipped)).is_err());
+    for change in [0, 1, 2, 3] {
+        let mut w = w.clone();
+        match change {
+            0 => w.parent_path[0] += Fr::from(1u64),
+            1 => w.append_path[2] += Fr::from(1u64),
+            2 => w.archive_root_before = value(9, 3),
+            _ => w.parent.slot -= 1,
+        }
+        assert!(outcome(root(&[], &w)).is_err(), "{change}");
+    }
+}
+
+/// Duty 7: the rows of a proof are those in the key tree, at the place of its role.
+#[test]
+fn charged_rows_that_are_not_in_the_key_tree_are_refused() {
+    for leaf in 0..3 {
+        assert!(refused(2, |_, w| w.charges[leaf].leaf.charged_rows += 1));
+        assert!(refused(2, |_, w| w.charges[leaf] = opened(Circuit::BlockMerge)));
+    }
+    assert!(refused(2, |_, w| w.constants.vk_root = value(9, 3)));
+    assert!(refused(2, |_, w| w.constants.protocol_version = 2));
+}
+
+#[test]
+fn a_sample_of_changed_cells_of_every_block_root_is_refused() {
+    for tx_count in 0..=2u64 {
+        let case = chain(&[tx_count]).remove(0);
+        let ranges = ranges(&case);
+        let w = block_root_witness(&case.block, ranges.len(), value(9, 1));
+        let layouts: Vec<_> = ranges.iter().map(TxRange::layout).collect();
+        let (layout, witness) = root(&layouts, &w).finish(None).unwrap();
+        println!("BlockRoot{tx_count} without the verifier: {} rows", layout.rows_used);
+        let free = Mutator::new(layout, witness).run(3);
+        assert_eq!(free.get(&Free::InverseOfZero), None);
+    }
+}
+
+fn merged(children: [&BlockRangeLayout<Fr>; 2]) -> Builder {
+    let mut b = small(BlockRangeLayout::<Var>::CELLS);
+    let constants = constants_vars(&mut b);
+    let pair = pair_vars(&mut b);
+    let [left, right] = children.map(|child| child.clone().map(|v| b.witness(v)));
+    let (circuit, charge) = (Circuit::BlockMerge, opened(Circuit::BlockMerge));
+    let out = block_merge::join(&mut b, constants, circuit, &charge, [&left, &right], pair);
+    publish(&mut b, &out.into_vec());
+    b
+}
+
+fn epoch(children: &[BlockRangeLayout<Fr>], slots_per_epoch: u64) -> Builder {
+    let mut b = small(EpochRootLayout::<Var>::CELLS);
+    let constants_vars = constants_vars(&mut b);
+    let pair = pair_vars(&mut b);
+    let children: Vec<_> =
+        children.iter().map(|child| child.clone().map(|v| b.witness(v))).collect();
+    let w = EpochRootWitness {
+        constants: constants(),
+        slots_per_epoch,
+        charge: opened(epoch_root::variant(children.len())),
+    };
+    let out = epoch_root::constrain(&mut b, constants_vars, &children, pair, &w);
+    publish(&mut b, &out.into_vec());
+    b
+}
+
+#[test]
+fn block_merge_and_epoch_root_state_what_their_twins_state() {
+    let blocks = block_ranges(&[1, 0, 2]);
+    let layouts: Vec<_> = blocks.iter().map(BlockRange::layout).collect();
+    let (layout, witness) = merged([&layouts[0], &layouts[1]]).finish(None).unwrap();
+    assert_eq!(check(&layout, &witness), Ok(()));
+    let joined = blocks[0].join(&blocks[1], &rows(), Pair::trivial()).unwrap();
+    assert_eq!(witness.public, joined.to_fields());
+
+    for ranges in [vec![joined, blocks[2]], vec![blocks[1]]] {
+        let layouts: Vec<_> = ranges.iter().map(BlockRange::layout).collect();
+        let (layout, witness) = epoch(&layouts, 32).finish(None).unwrap();
+        assert_eq!(check(&layout, &witness), Ok(()));
+        let native = EpochRoot::of_ranges(&ranges, 32, &rows(), Pair::trivial()).unwrap();
+        assert_eq!(witness.public, native.to_fields());
+    }
+    assert_eq!(
+        EpochRoot::of_ranges(&[joined, blocks[2]], 32, &rows(), Pair::trivial())
+            .unwrap()
+            .num_constraints,
+        rows().epoch(&[1, 0, 2]).unwrap()
+    );
+}
+
+fn join_refused(change: impl Fn(&mut BlockRangeLayout<Fr>, &mut BlockRangeLayout<Fr>)) -> bool {
+    let blocks = block_ranges(&[0, 1]);
+    let (mut left, mut right) = (blocks[0].layout(), blocks[1].layout());
+    change(&mut left, &mut right);
+    let in_merge = outcome(merged([&left, &right])).is_err();
+    let in_root = outcome(epoch(&[left, right], 32)).is_err();
+    assert_eq!(in_merge, in_root, "BlockMerge and EpochRoot join by one rule");
+    in_merge
+}
+
+/// Duty 8: gaps, overlaps, swapped and repeated children, another chain, version or prover.
+#[test]
+fn runs_of_blocks_that_do_not_join_are_refused() {
+    let one = Fr::from(1u64);
+    assert!(!join_refused(|_, _| ()));
+    assert!(join_refused(|l, r| std::mem::swap(l, r)), "swapped");
+    assert!(join_refused(|l, r| *r = l.clone()), "repeated");
+    assert!(join_refused(|_, r| r.first_block += one), "gap");
+    assert!(join_refused(|l, _| l.last_block += one), "overlap");
+    assert!(join_refused(|_, r| r.prev_archive_root += one));
+    assert!(join_refused(|l, _| l.end_archive_root += one));
+    assert!(join_refused(|_, r| r.chain_start += one));
+    assert!(join_refused(|l, _| l.chain_end += one));
+    assert!(join_refused(|_, r| r.prover_id += one), "another prover");
+    assert!(join_refused(|_, r| r.constants.chain_id += one), "another chain");
+    assert!(join_refused(|_, r| r.constants.version += one), "another version");
+    assert!(join_refused(|_, r| r.constants.vk_root += one), "another key tree");
+    assert!(join_refused(|_, r| r.constants.protocol_version += one));
+    assert!(join_refused(|l, r| {
+        l.constants.version += one;
+        r.constants.version += one;
+    }));
+    assert!(join_refused(|l, r| r.first_slot = l.last_slot), "no later slot");
+    assert!(join_refused(|l, _| l.out_hash = one));
+    assert!(join_refused(|_, r| r.out_hash = one));
+}
+
+/// Duty 10.
+#[test]
+fn empty_runs_and_counts_that_wrap_are_refused() {
+    let one = Fr::from(1u64);
+    assert!(join_refused(|l, _| l.first_block = l.last_block + one));
+    assert!(join_refused(|_, r| r.last_block = r.first_block - one));
+    assert!(join_refused(|l, _| l.num_constraints = Fr::from(u64::MAX)));
+    assert!(join_refused(|l, _| l.num_constraints = -Fr::from(1_000_000u64)));
+    assert!(join_refused(|l, r| {
+        l.num_constraints = power_of_two(64) - one;
+        r.num_constraints = one;
+    }));
+}
+
+/// Duty 8: another epoch. Blocks 1 and 2 have slots 2 and 4.
+#[test]
+fn a_run_that_leaves_its_epoch_is_refused() {
+    let blocks = block_ranges(&[0, 0]);
+    let both: Vec<_> = blocks.iter().map(BlockRange::layout).collect();
+    for (slots, good) in
+        [(5, true), (4, false), (3, false), (1, false), (0, false), (u64::MAX, true)]
+    {
+        assert_eq!(outcome(epoch(&both, slots)).is_ok(), good, "{slots} slots an epoch");
+    }
+    assert_eq!(outcome(epoch(&both[1..], 4)), Ok(()));
+    assert!(outcome(epoch(&both[1..], 0)).is_err());
+    let mut wide = both[1].clone();
+    wide.first_slot = -Fr::from(1u64);
+    assert!(outcome(epoch(&[wide], 4)).is_err());
+}
+
+/// Two blocks under the root for one run would be paid differently from two runs.
+#[test]
+fn two_blocks_in_the_epoch_root_for_one_are_refused() {
+    let blocks = block_ranges(&[0, 0]);
+    let joined = blocks[0].join(&blocks[1], &rows(), Pair::trivial()).unwrap();
+    assert!(outcome(epoch(&[joined.layout()], 32)).is_err());
+}
+
+#[test]
+fn every_changed_cell_of_block_merge_and_epoch_root_is_refused() {
+    let blocks = block_ranges(&[0, 1]);
+    let layouts: Vec<_> = blocks.iter().map(BlockRange::layout).collect();
+    for b in [merged([&layouts[0], &layouts[1]]), epoch(&layouts, 32), epoch(&layouts[..1], 32)] {
+        let (layout, witness) = b.finish(None).unwrap();
+        let free = Mutator::new(layout, witness).run(1);
+        assert_eq!(free.get(&Free::InverseOfZero), None);
+    }
+}

@@ -1,0 +1,145 @@
+//! The client circuit: honest transfers are accepted, and each rule refuses what breaks it.
+
+mod common;
+
+use rollmill_algebra::Fr;
+use rollmill_circuits::client::{CELL_BITS, ClientWitness, InputNote, build, constrain};
+use rollmill_circuits::gadgets::effects::publish;
+use rollmill_plonk::builder::Builder;
+use rollmill_plonk::check::check;
+use rollmill_protocol::ClientInputs;
+use rollmill_protocol::note::NoteOrigin;
+use rollmill_protocol::tree::{Tree, append};
+
+use common::mutate::{Free, Mutator};
+use common::{account, genesis, genesis_chain, nsk, outcome, transfer, tx_of, value};
+
+fn honest() -> ClientWitness {
+    let (header, store) = genesis_chain();
+    transfer(&header, &store, 1)
+}
+
+fn accepted(w: &ClientWitness) -> bool {
+    let mut b = Builder::new(4, 10);
+    let inputs = constrain(&mut b, w);
+    publish(&mut b, &inputs.into_vec());
+    outcome(b).is_ok()
+}
+
+#[test]
+fn an_honest_transfer_states_the_inputs_of_its_transaction() {
+    let w = honest();
+    let (layout, witness) = build(&w).finish(None).unwrap();
+    assert_eq!(check(&layout, &witness), Ok(()));
+    assert_eq!(witness.public, ClientInputs::of(&tx_of(&w, 1)).layout().into_vec());
+    assert_eq!(layout.shape.cell_bits, CELL_BITS);
+    assert_eq!(layout.shape.log_n, rollmill_circuits::client::LOG_N);
+}
+
+#[test]
+fn one_input_or_two_may_be_real() {
+    let (header, store) = genesis_chain();
+    let mut w = transfer(&header, &store, 1);
+    w.inputs.swap(0, 1);
+    assert!(accepted(&w), "the dummy first");
+    w.inputs[0] = w.inputs[1].clone();
+    w.outputs[0].value = 100 + 501;
+    assert!(accepted(&w), "the same note twice: its nullifier cannot be inserted twice");
+    let none = [InputNote::dummy(value(9, 1)), InputNote::dummy(value(9, 2))];
+    w.inputs = none;
+    assert!(!accepted(&w), "value out of nothing");
+    w.outputs[0].value = 0;
+    w.outputs[1].value = 0;
+    assert!(accepted(&w), "nothing out of nothing");
+}
+
+#[test]
+fn a_dummy_carries_neither_value_nor_origin() {
+    let mut w = honest();
+    w.inputs[1].value = 5;
+    w.outputs[0].value += 5;
+    assert!(!accepted(&w), "value");
+    let mut w = honest();
+    w.inputs[1].origin = NoteOrigin { first_nullifier: value(9, 3), index: 0 };
+    assert!(!accepted(&w), "first nullifier");
+    let mut w = honest();
+    w.inputs[1].origin = NoteOrigin { first_nullifier: Fr::from(0u64), index: 1 };
+    assert!(!accepted(&w), "index");
+}
+
+#[test]
+fn values_must_balance_without_wrapping() {
+    let mut w = honest();
+    w.outputs[1].value += 1;
+    assert!(!accepted(&w));
+    w.outputs[0].value -= 1;
+    assert!(accepted(&w));
+    // 401 = 2^64 − 1 + 402 − 2^64: true of integers modulo 2^64, not of these.
+    w.outputs[0].value = u64::MAX;
+    w.outputs[1].value = 502;
+    assert!(!accepted(&w));
+}
+
+/// Duty 9: the note must be in the anchor's tree, at its own index, owned by the sender.
+#[test]
+fn a_note_that_is_not_there_is_refused() {
+    let mut w = honest();
+    w.inputs[0].leaf_index = Some(2);
+    assert!(!accepted(&w), "wrong index");
+    let mut w = honest();
+    w.inputs[0].value += 1;
+    w.outputs[0].value += 1;
+    assert!(!accepted(&w), "another value");
+    let mut w = honest();
+    w.inputs[0].path[7] += Fr::from(1u64);
+    assert!(!accepted(&w), "another path");
+    let (header, store) = genesis_chain();
+    let mut w = transfer(&header, &store, 1);
+    let note = genesis().notes[2].note();
+    w.inputs[0] = InputNote {
+        value: note.value,
+        randomness: note.randomness,
+        origin: genesis().origin(2),
+        leaf_index: Some(2),
+        path: append::path(&store, Tree::Notes, 0, 2).unwrap(),
+    };
+    w.outputs[1].value += 1;
+    assert!(!accepted(&w), "somebody else's note");
+    w.nsk = nsk(2);
+    w.viewing = common::viewing(2);
+    assert!(accepted(&w));
+    assert_eq!(w.effects().fee_payer, account(2));
+}
+
+#[test]
+fn a_note_of_another_state_is_refused() {
+    let mut w = honest();
+    w.anchor.state.tx_state.note_root = value(9, 4);
+    assert!(!accepted(&w));
+}
+
+#[test]
+fn tags_and_logs_come_together_and_without_gaps() {
+    for (tag, log, good) in [(2, 2, true), (2, 3, false), (3, 3, false), (2, 7, false)] {
+        let mut w = honest();
+        w.tags[tag] = value(9, 5);
+        w.log_hashes[log] = value(9, 6);
+        assert_eq!(accepted(&w), good, "tag {tag} log {log}");
+    }
+    let mut w = honest();
+    w.tags[0] = Fr::from(0u64);
+    w.log_hashes[0] = Fr::from(0u64);
+    assert!(!accepted(&w));
+}
+
+#[test]
+fn every_changed_variable_is_refused() {
+    let mut b = Builder::new(4, 10);
+    let inputs = constrain(&mut b, &honest());
+    publish(&mut b, &inputs.into_vec());
+    let (layout, witness) = b.finish(None).unwrap();
+    assert_eq!(check(&layout, &witness), Ok(()));
+    let free = Mutator::new(layout, witness).run(1);
+    // Six absent tags and six absent logs.
+    assert_eq!(free.get(&Free::InverseOfZero), Some(&12));
+}

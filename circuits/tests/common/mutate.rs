@@ -1,0 +1,232 @@
+//! Changes one cell, or all cells of one variable, and looks only at the rows that see it. What
+//! `plonk::check` does for a whole witness, this does in microseconds for one change.
+
+use std::collections::HashMap;
+
+use ark_ff::PrimeField;
+use rollmill_algebra::{Fr, omega};
+use rollmill_plonk::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
+use rollmill_plonk::layout::{FixedRow, Layout, Witness};
+use rollmill_plonk::shape::{LIMBS, ROUTED, column_cosets, fixed, kind};
+
+struct AnyNonZero(bool);
+
+impl Sink<Fr> for AnyNonZero {
+    fn group(&mut self, gate: Gate, selector: &Fr, terms: &[Fr]) {
+        if *selector != Fr::from(0u64) && !is_argument(gate) {
+            self.0 |= terms.iter().any(|t| *t != Fr::from(0u64));
+        }
+    }
+    fn single(&mut self, gate: Gate, term: Fr) {
+        if !is_argument(gate) {
+            self.0 |= term != Fr::from(0u64);
+        }
+    }
+}
+
+fn is_argument(gate: Gate) -> bool {
+    use Gate::*;
+    matches!(
+        gate,
+        RangeHelper | Bus | BusStart | BusEnd | Permutation | PermutationStart | PermutationEnd
+    )
+}
+
+/// A cell that may change alone, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Free {
+    /// The inverse that `is_zero` asks of zero: any value serves.
+    InverseOfZero,
+    /// A limb cell that no pack reads: it may hold any number of its range.
+    UnreadLimb,
+}
+
+pub struct Mutator {
+    layout: Layout,
+    witness: Witness,
+    rows: Vec<FixedRow>,
+    constants: Constants<Fr>,
+    /// Class of each routed cell (row, column), and the members of each class.
+    class_of: Vec<u32>,
+    classes: Vec<Vec<u32>>,
+}
+
+impl Mutator {
+    pub fn new(layout: Layout, witness: Witness) -> Self {
+        let n = layout.shape.n();
+        let generator = omega(layout.shape.log_n);
+        let cosets = column_cosets();
+        let mut names = HashMap::with_capacity(4 * n);
+        let mut power = Fr::from(1u64);
+        for row in 0..n {
+            for (column, coset) in cosets.iter().enumerate() {
+                names.insert(*coset * power, (ROUTED * row + column) as u32);
+            }
+            power *= generator;
+        }
+        let sigma = layout.sigma();
+        let mut class_of = vec![u32::MAX; ROUTED * n];
+        let mut classes = Vec::new();
+        for cell in 0..ROUTED * layout.rows_used {
+            if class_of[cell] != u32::MAX {
+                continue;
+            }
+            let mut members = Vec::new();
+            let mut at = cell;
+            while class_of[at] == u32::MAX {
+                class_of[at] = classes.len() as u32;
+                members.push(at as u32);
+                at = names[&sigma[at % ROUTED][at / ROUTED]] as usize;
+            }
+            classes.push(members);
+        }
+        let zero = Fr::from(0u64);
+        let challenges = Challenges { eta: zero, beta: zero, gamma: zero };
+        Self {
+            rows: (0..layout.rows_used + 3).map(|row| layout.fixed_row(row)).collect(),
+            constants: Constants::new(challenges, layout.shape.cell_bits),
+            layout,
+            witness,
+            class_of,
+            classes,
+        }
+    }
+
+    pub fn variables(&self) -> usize {
+        self.classes.len()
+    }
+
+    pub fn rows(&self) -> usize {
+        self.layout.rows_used
+    }
+
+    fn violated(&self, row: usize) -> bool {
+        if row >= self.rows.len() {
+            return false;
+        }
+        let f = &self.rows[row];
+        let zero = Fr::from(0u64);
+        let bit = |on: bool| Fr::from(u64::from(on));
+        let mut columns = [zero; fixed::COUNT];
+        columns[..8].copy_from_slice(&f.c);
+        columns[fixed::ARITH] = bit(f.arith);
+        columns[fixed::KIND] = Fr::from(f.kind);
+        columns[fixed::EXTERNAL] = bit(f.external);
+        columns[fixed::INTERNAL] = bit(f.internal);
+        columns[fixed::READ] = bit(f.read);
+        columns[fixed::WRITE] = bit(f.write);
+        let wire = |column: usize, r: usize| self.witness.wires[column][row + r];
+        let cells = Cells {
+            w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),
+            l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, r))),
+            fixed: columns,
+            m: zero,
+            h: [zero; 2],
+            z: [zero; 2],
+            s: [zero; 2],
+            x: zero,
+            active: Fr::from(1u64),
+            first: zero,
+            last: zero,
+            public: self.witness.public.get(row).copied().unwrap_or(zero),
+        };
+        let mut sink = AnyNonZero(false);
+        constraints(&self.constants, &cells, &mut sink);
+        sink.0
+    }
+
+    fn violated_near(&self, row: usize, reach: usize) -> bool {
+        (0..=reach.min(row)).any(|back| self.violated(row - back))
+    }
+
+    /// Adds `delta` to every cell of variable `i`; true when some gate then fails.
+    pub fn variable_is_bound(&mut self, i: usize, delta: Fr) -> bool {
+        let members = self.classes[i].clone();
+        let shift = |this: &mut Self, by: Fr| {
+            for cell in &members {
+                let (row, column) = (*cell as usize / ROUTED, *cell as usize % ROUTED);
+                this.witness.wires[column][row] += by;
+            }
+        };
+        shift(self, delta);
+        let bound = members.iter().any(|cell| self.violated_near(*cell as usize / ROUTED, 2));
+        shift(self, -delta);
+        bound
+    }
+
+    /// The reason why variable `i` may change, if it is one of the known ones.
+    fn variable_reason(&self, i: usize) -> Option<Free> {
+        let [cell] = self.classes[i][..] else { return None };
+        let (row, column) = (cell as usize / ROUTED, cell as usize % ROUTED);
+        let one = Fr::from(1u64);
+        let c = self.rows[row].c;
+        let is_zero_row = c[2] == one && c[4] == one && c[7] == -one && self.rows[row].arith;
+        let argument_is_zero = self.witness.wires[0][row] == Fr::from(0u64);
+        (is_zero_row && column == 1 && argument_is_zero).then_some(Free::InverseOfZero)
+    }
+
+    /// Adds `delta` to one routed cell alone; true when a tie or a gate then fails.
+    pub fn routed_cell_is_bound(&mut self, row: usize, column: usize, delta: Fr) -> bool {
+        let class = &self.classes[self.class_of[ROUTED * row + column] as usize];
+        if class.len() > 1 {
+            return true;
+        }
+        self.witness.wires[column][row] += delta;
+        let bound = self.violated_near(row, 2);
+        self.witness.wires[column][row] -= delta;
+        bound
+    }
+
+    /// Changes one limb cell within its range; true when a gate then fails.
+    pub fn limb_cell_is_bound(&mut self, row: usize, column: usize) -> bool {
+        let cell = self.witness.wires[ROUTED + column][row];
+        let changed = match self.rows[row].external || self.rows[row].internal {
+            true => cell + Fr::from(1u64),
+            false => Fr::from(cell.into_bigint().0[0] ^ 1),
+        };
+        self.witness.wires[ROUTED + column][row] = changed;
+        let bound = self.violated_near(row, 1);
+        self.witness.wires[ROUTED + column][row] = cell;
+        bound
+    }
+
+    fn limb_is_read(&self, row: usize) -> bool {
+        let reads = |row: usize| self.rows[row].kind == kind::VEC;
+        self.rows[row].external
+            || self.rows[row].internal
+            || reads(row)
+            || row.checked_sub(1).is_some_and(reads)
+    }
+
+    /// Tries every `step`-th variable, routed cell and limb cell. Panics on a free one without a known
+    /// reason; answers how many free ones each reason explains.
+    pub fn run(&mut self, step: usize) -> HashMap<Free, usize> {
+        let mut free = HashMap::new();
+        let delta = Fr::from(3u64);
+        for i in (0..self.variables()).step_by(step) {
+            if !self.variable_is_bound(i, delta) {
+                let cell = self.classes[i][0] as usize;
+                let (row, column) = (cell / ROUTED, cell % ROUTED);
+                let reason = self.variable_reason(i).unwrap_or_else(|| {
+                    panic!("variable at row {row}, column {column} is free: {:?}", self.rows[row])
+                });
+                *free.entry(reason).or_insert(0) += 1;
+            }
+        }
+        for cell in (0..ROUTED * self.rows()).step_by(step) {
+            let (row, column) = (cell / ROUTED, cell % ROUTED);
+            if !self.routed_cell_is_bound(row, column, delta) {
+                let class = self.class_of[cell] as usize;
+                assert!(self.variable_reason(class).is_some(), "routed ({row}, {column}) is free");
+            }
+        }
+        for cell in (0..LIMBS * self.rows()).step_by(step) {
+            let (row, column) = (cell / LIMBS, cell % LIMBS);
+            if !self.limb_cell_is_bound(row, column) {
+                assert!(!self.limb_is_read(row), "limb ({row}, {column}) is free");
+                *free.entry(Free::UnreadLimb).or_insert(0) += 1;
+            }
+        }
+        free
+    }
+}

@@ -1,0 +1,385 @@
+//! Gadgets: what they accept, what they refuse, and that they equal their plain twins.
+
+mod common;
+
+use ark_ff::PrimeField;
+use rollmill_algebra::Fr;
+use rollmill_circuits::gadgets::indexed::{insert_nullifier, open_value, replace_value};
+use rollmill_circuits::gadgets::merkle::{TreeVars, append, assert_member};
+use rollmill_circuits::gadgets::uint::{
+    Halves, assert_at_most, assert_below, assert_halves_below, canonical_halves, divide,
+    range_bits, to_bits,
+};
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::check::{Violation, check};
+use rollmill_plonk::gates::power_of_two;
+use rollmill_protocol::tree::{
+    IndexedInsertion, IndexedLeaf, IndexedTree, MemoryStore, STATE_HEIGHT, StateRead, Tree,
+    append as native, empty_root, indexed, node_hash,
+};
+
+use common::{outcome, small, value};
+
+fn accepts(cell_bits: u32, lay_out: impl Fn(&mut Builder)) -> bool {
+    let mut b = Builder::new(0, cell_bits);
+    lay_out(&mut b);
+    outcome(b).is_ok()
+}
+
+fn u(value: u64) -> Fr {
+    Fr::from(value)
+}
+
+#[test]
+fn ranges_hold_for_every_width_of_limb_cells() {
+    for cell_bits in [6, 10, 12] {
+        let ok = |v: Fr, bits: u32| {
+            accepts(cell_bits, |b| {
+                let var = b.witness(v);
+                range_bits(b, var, bits);
+            })
+        };
+        for bits in [1, 7, 24, 40, 48, 63, 64, 65, 128, 160, 248] {
+            let limit = power_of_two(bits);
+            assert!(ok(limit - u(1), bits), "{cell_bits} {bits}");
+            assert!(ok(u(0), bits));
+            assert!(!ok(limit, bits), "{cell_bits} {bits}");
+            assert!(!ok(-u(1), bits), "{cell_bits} {bits}");
+        }
+    }
+}
+
+#[test]
+fn order_of_integers_is_strict_where_it_says_so() {
+    let below = |a: u64, c: u64| {
+        accepts(10, |b| {
+            let (a, c) = (b.witness(u(a)), b.witness(u(c)));
+            assert_below(b, a, c, 64);
+        })
+    };
+    let at_most = |a: u64, c: u64| {
+        accepts(10, |b| {
+            let (a, c) = (b.witness(u(a)), b.witness(u(c)));
+            assert_at_most(b, a, c, 64);
+        })
+    };
+    assert!(below(3, 4) && !below(4, 4) && !below(5, 4) && below(0, u64::MAX));
+    assert!(at_most(3, 4) && at_most(4, 4) && !at_most(5, 4) && !at_most(u64::MAX, 0));
+}
+
+/// Goal: field elements are ordered by their canonical integers, also across the halves.
+#[test]
+fn order_of_field_elements_is_that_of_canonical_integers() {
+    let top = -u(1);
+    let split = power_of_two(128);
+    let samples =
+        [u(0), u(1), split - u(1), split, split + u(1), top - split, top - u(1), top, value(1, 1)];
+    for a in samples {
+        for c in samples {
+            let ok = accepts(10, |b| {
+                let (a, c) = (b.witness(a), b.witness(c));
+                let (a, c) = (canonical_halves(b, a), canonical_halves(b, c));
+                assert_halves_below(b, a, c);
+            });
+            assert_eq!(ok, a.into_bigint() < c.into_bigint(), "{a} {c}");
+        }
+    }
+}
+
+/// Goal: an element has no second pair of halves. Method: those of `5 + r`, which fit 256 bits and do
+/// recompose to 5, through the comparison that `canonical_halves` ends with.
+#[test]
+fn halves_of_a_number_above_the_modulus_are_refused() {
+    let modulus = Fr::MODULUS.0;
+    let part = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
+    let limits = (part(modulus[0], modulus[1]), part(modulus[2], modulus[3]));
+    for (lo, hi, good) in [(u(5), u(0), true), (limits.0 + u(5), limits.1, false)] {
+        let mut b = small(0);
+        let halves = Halves { lo: b.witness(lo), hi: b.witness(hi) };
+        let five = b.witness(u(5));
+        b.linear_into(&[(u(1), halves.lo), (power_of_two(128), halves.hi)], u(0), five);
+        range_bits(&mut b, halves.lo, 128);
+        range_bits(&mut b, halves.hi, 128);
+        let limit = Halves { lo: b.constant(limits.0), hi: b.constant(limits.1) };
+        let before = b.rows();
+        assert_halves_below(&mut b, halves, limit);
+        match outcome(b) {
+            Ok(()) => assert!(good),
+            Err(Violation::Gate { row, .. }) => assert!(!good && row >= before),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn bits_and_division_equal_those_of_integers() {
+    let mut b = small(0);
+    let var = b.witness(u(0b1011));
+    let bits = to_bits(&mut b, var, 5);
+    assert_eq!(bits.iter().map(|v| b.value(*v)).collect::<Vec<_>>(), [1, 1, 0, 1, 0].map(u));
+    let (v, d) = (b.witness(u(1000)), b.witness(u(32)));
+    let (q, r) = divide(&mut b, v, d);
+    assert_eq!((b.value(q), b.value(r)), (u(31), u(8)));
+    assert_eq!(outcome(b), Ok(()));
+    assert!(!accepts(10, |b| {
+        let var = b.witness(u(32));
+        to_bits(b, var, 5);
+    }));
+    assert!(!accepts(10, |b| {
+        let (v, d) = (b.witness(u(1000)), b.witness(u(0)));
+        divide(b, v, d);
+    }));
+    assert!(!accepts(10, |b| {
+        let (v, d) = (b.witness(power_of_two(64)), b.witness(u(10)));
+        divide(b, v, d);
+    }));
+}
+
+fn nullifier_tree(keys: &[Fr]) -> (MemoryStore, Fr, u64) {
+    let mut store = MemoryStore::new();
+    let mut root = indexed::initialize(&mut store, IndexedTree::Nullifiers).unwrap();
+    for (i, key) in keys.iter().enumerate() {
+        let count = 1 + i as u64;
+        let inserted =
+            indexed::insert(&mut store, IndexedTree::Nullifiers, root, count, *key, u(0)).unwrap();
+        root = inserted.root_after;
+    }
+    (store, root, 1 + keys.len() as u64)
+}
+
+/// Lays an insertion out; answers the builder and the tree after it.
+fn inserting(
+    root: Fr,
+    count: Fr,
+    key: Fr,
+    witness: Option<&IndexedInsertion>,
+) -> (Builder, TreeVars) {
+    let mut b = small(0);
+    let tree = TreeVars { root: b.witness(root), count: b.witness(count) };
+    let key = b.witness(key);
+    let after = insert_nullifier(&mut b, tree, key, witness);
+    (b, after)
+}
+
+#[test]
+fn an_insertion_gives_the_root_of_its_twin() {
+    let keys = [value(1, 1), value(1, 2), u(7), -u(1)];
+    for (i, key) in keys.iter().enumerate() {
+        let (mut store, root, count) = nullifier_tree(&keys[..i]);
+        let inserted =
+            indexed::insert(&mut store, IndexedTree::Nullifiers, root, count, *key, u(0)).unwrap();
+        assert_eq!(inserted.verify(IndexedTree::Nullifiers, count), Ok(()));
+        let (b, after) = inserting(root, u(count), *key, Some(&inserted));
+        assert_eq!(b.value(after.root), inserted.root_after);
+        assert_eq!(b.value(after.count), u(count + 1));
+        assert_eq!(outcome(b), Ok(()), "key {i}");
+    }
+}
+
+#[test]
+fn an_absent_key_leaves_the_tree_as_it_was_even_when_it_is_full() {
+    let (_, root, count) = nullifier_tree(&[value(1, 1)]);
+    for count in [u(count), power_of_two(32)] {
+        let (b, after) = inserting(root, count, u(0), None);
+        assert_eq!((b.value(after.root), b.value(after.count)), (root, count));
+        assert_eq!(outcome(b), Ok(()));
+    }
+}
+
+/// Goal: a key cannot be passed off as absent. Method: lay out a present key without a witness.
+#[test]
+fn a_key_that_is_not_zero_cannot_be_skipped() {
+    let (_, root, count) = nullifier_tree(&[]);
+    let (b, _) = inserting(root, u(count), value(1, 1), None);
+    assert!(outcome(b).is_err());
+}
+
+/// A forged insertion through `low`, consistent in everything but what the caller made wrong.
+fn forged(
+    store: &MemoryStore,
+    root: Fr,
+    (low_index, low): (u64, IndexedLeaf),
+    new_index: u64,
+    key: Fr,
+) -> IndexedInsertion {
+    let tree = Tree::Nullifiers;
+    let mut store = store.clone();
+    let mut out = IndexedInsertion {
+        key,
+        value: u(0),
+        low_leaf: low,
+        low_index,
+        low_path: native::path(&store, tree, 0, low_index).unwrap(),
+        new_index,
+        new_path: Vec::new(),
+        root_before: root,
+        root_between: root,
+        root_after: root,
+    };
+    let low_hash = out.low_leaf_after().hash(IndexedTree::Nullifiers);
+    out.root_between = native::write_up(&mut store, tree, 0, low_index, low_hash).unwrap();
+    out.new_path = native::path(&store, tree, 0, new_index).unwrap();
+    let new_hash = out.new_leaf().hash(IndexedTree::Nullifiers);
+    out.root_after = native::write_up(&mut store, tree, 0, new_index, new_hash).unwrap();
+    out
+}
+
+fn leaf(store: &MemoryStore, index: u64) -> (u64, IndexedLeaf) {
+    (index, store.indexed_leaf(IndexedTree::Nullifiers, index).unwrap().unwrap())
+}
+
+/// Duty 9. Each low leaf is really in the tree, and each forged insertion is consistent with its
+/// paths: only the brackets refuse it.
+#[test]
+fn a_low_leaf_that_does_not_bracket_is_refused() {
+    let (store, root, count) = nullifier_tree(&[u(10), u(20), u(30)]);
+    for (index, key, good) in [
+        (1u64, 15u64, true),
+        (0, 15, false),
+        (2, 15, false),
+        (3, 15, false),
+        (3, 31, true),
+        (2, 31, false),
+    ] {
+        let witness = forged(&store, root, leaf(&store, index), count, u(key));
+        let (b, _) = inserting(root, u(count), u(key), Some(&witness));
+        assert_eq!(outcome(b).is_ok(), good, "low leaf {index}, key {key}");
+    }
+}
+
+/// Duty 9: a spent nullifier has no low leaf, whichever is tried.
+#[test]
+fn a_spent_nullifier_is_refused_under_every_low_leaf() {
+    let (store, root, count) = nullifier_tree(&[u(10), u(20), u(30)]);
+    for index in 0..count {
+        let witness = forged(&store, root, leaf(&store, index), count, u(20));
+        let (b, _) = inserting(root, u(count), u(20), Some(&witness));
+        assert!(outcome(b).is_err(), "low leaf {index}");
+    }
+}
+
+/// Duty 9: the new leaf goes to the next free index and nowhere else.
+#[test]
+fn an_insertion_at_another_index_is_refused() {
+    let (store, root, count) = nullifier_tree(&[u(10), u(20)]);
+    for wrong in [1, count - 1, count + 1, 77] {
+        let witness = forged(&store, root, leaf(&store, 1), wrong, u(15));
+        let (b, _) = inserting(root, u(count), u(15), Some(&witness));
+        assert!(outcome(b).is_err(), "index {wrong}");
+    }
+    // A count that names a taken place: the place is not empty.
+    let witness = forged(&store, root, leaf(&store, 1), 2, u(15));
+    let (b, _) = inserting(root, u(2), u(15), Some(&witness));
+    assert!(outcome(b).is_err());
+}
+
+/// Duty 9: index 2^32 does not exist, although its low 32 bits name index 0.
+#[test]
+fn a_full_tree_takes_no_key() {
+    let (store, root, _) = nullifier_tree(&[u(10)]);
+    for low in [0u64, 5] {
+        let witness = forged(&store, root, leaf(&store, 1), low, u(15));
+        let (b, _) = inserting(root, power_of_two(32) + u(low), u(15), Some(&witness));
+        assert!(matches!(outcome(b), Err(Violation::Gate { .. })), "{low}");
+    }
+}
+
+#[test]
+fn a_subtree_is_appended_only_where_it_belongs() {
+    let height = 6;
+    let leaves: Vec<Fr> = (0..4).map(|i| value(2, i)).collect();
+    let lay_out = |count: Fr, at: usize, taken: bool| {
+        let mut b = small(0);
+        // A tree that is filled up to `at`, whose place may be taken, too.
+        let filled = |i: usize| if i < at { value(2, 50 + i as u64) } else { empty_root(2) };
+        let mut row: Vec<Fr> = (0..1 << (height - 2)).map(filled).collect();
+        if taken {
+            row[at] = value(2, 99);
+        }
+        let mut path = Vec::new();
+        let mut index = at;
+        while row.len() > 1 {
+            path.push(row[index ^ 1]);
+            row = row.chunks(2).map(|p| node_hash(&p[0], &p[1])).collect();
+            index >>= 1;
+        }
+        let tree = TreeVars { root: b.witness(row[0]), count: b.witness(count) };
+        let vars: Vec<Var> = leaves.iter().map(|v| b.witness(*v)).collect();
+        let after = append(&mut b, tree, &vars, &path, height);
+        (b.value(after.count), outcome(b).is_ok())
+    };
+    assert_eq!(lay_out(u(20), 5, false), (u(24), true));
+    assert!(!lay_out(u(20), 5, true).1, "the place is taken");
+    assert!(!lay_out(u(24), 5, false).1, "another index");
+    assert!(!lay_out(u(21), 5, false).1, "not aligned");
+    assert!(!lay_out(u(64 + 20), 5, false).1, "beyond a full tree");
+}
+
+#[test]
+fn membership_at_another_index_is_refused() {
+    let mut store = MemoryStore::new();
+    let root = native::write_up(&mut store, Tree::Notes, 0, 5, value(3, 1)).unwrap();
+    let path = native::path(&store, Tree::Notes, 0, 5).unwrap();
+    for (index, leaf, good) in [
+        (u(5), value(3, 1), true),
+        (u(4), value(3, 1), false),
+        (u(5) + power_of_two(32), value(3, 1), false),
+        (u(5), value(3, 2), false),
+    ] {
+        let mut b = small(0);
+        let (root, leaf, index) = (b.witness(root), b.witness(leaf), b.witness(index));
+        assert_member(&mut b, root, leaf, index, &path, STATE_HEIGHT);
+        assert_eq!(outcome(b).is_ok(), good);
+    }
+}
+
+#[test]
+fn a_value_is_replaced_only_in_the_leaf_of_its_key() {
+    let mut store = MemoryStore::new();
+    let tree = IndexedTree::PublicData;
+    let root = indexed::initialize(&mut store, tree).unwrap();
+    let inserted = indexed::insert(&mut store, tree, root, 1, u(50), u(900)).unwrap();
+    let root = inserted.root_after;
+    let update = indexed::update(&mut store, tree, root, &u(50), u(800)).unwrap().unwrap();
+    let mut b = small(0);
+    let (root_var, key) = (b.witness(root), b.witness(u(50)));
+    let open = open_value(&mut b, root_var, key, &update);
+    assert_eq!(b.value(open.value), u(900));
+    let new = b.witness(u(800));
+    let after = replace_value(&mut b, &open, new);
+    assert_eq!(b.value(after), update.root_after);
+    assert_eq!(outcome(b), Ok(()));
+
+    let mut b = small(0);
+    let (root_var, key) = (b.witness(root), b.witness(u(51)));
+    open_value(&mut b, root_var, key, &update);
+    assert!(outcome(b).is_err(), "another key");
+    let mut lie = update.clone();
+    lie.leaf.value = u(901);
+    let mut b = small(0);
+    let (root_var, key) = (b.witness(root), b.witness(u(50)));
+    open_value(&mut b, root_var, key, &lie);
+    assert!(outcome(b).is_err(), "another value");
+}
+
+#[test]
+fn a_changed_cell_of_an_insertion_is_refused() {
+    let (mut store, root, count) = nullifier_tree(&[u(10), u(20)]);
+    let inserted =
+        indexed::insert(&mut store, IndexedTree::Nullifiers, root, count, u(15), u(0)).unwrap();
+    for witness in [Some(&inserted), None] {
+        let key = witness.map(|w| w.key).unwrap_or_default();
+        // The answers must be used, as they are in a circuit: publish them.
+        let mut b = small(2);
+        let tree = TreeVars { root: b.witness(root), count: b.witness(u(count)) };
+        let key = b.witness(key);
+        let after = insert_nullifier(&mut b, tree, key, witness);
+        b.set_public(0, after.root);
+        b.set_public(1, after.count);
+        let (layout, witness) = b.finish(None).unwrap();
+        assert_eq!(check(&layout, &witness), Ok(()));
+        let free = common::mutate::Mutator::new(layout, witness).run(1);
+        // is_zero(key) of an absent key, is_zero(next_key) of the last leaf.
+        assert!(free.get(&common::mutate::Free::InverseOfZero).is_none_or(|n| *n <= 2), "{free:?}");
+    }
+}
