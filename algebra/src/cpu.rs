@@ -1,5 +1,7 @@
 //! The device that runs on host threads. Its scalar path is the reference the others are held to.
 
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod msm;
 mod ntt;
 mod vector;
@@ -15,20 +17,61 @@ use crate::device::{DeviceBuffer, DeviceError, Memory};
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
     roots: ntt::Roots,
+    /// The way to work on eight elements at once, where the processor has it.
+    #[cfg(target_arch = "x86_64")]
+    ifma: Option<ifma::Ifma>,
+    #[cfg(target_arch = "x86_64")]
+    pass_roots: ifma::ntt::PassRoots,
+    /// Memory of transforms that ended, for those to come.
+    #[cfg(target_arch = "x86_64")]
+    between: std::sync::Mutex<Vec<Vec<Fr>>>,
 }
 
 impl CpuDevice {
-    /// Starts `threads` worker threads; 0 means one for each core the process may use.
+    /// Starts `threads` worker threads; 0 means one for each core the process may use. Works on eight
+    /// elements at once where the processor has AVX-512 IFMA.
     ///
     /// # Panics
     /// When the system refuses to start threads.
     pub fn new(threads: usize) -> Self {
+        #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
+        let mut device = Self::scalar(threads);
+        #[cfg(target_arch = "x86_64")]
+        {
+            device.ifma = ifma::Ifma::detect();
+        }
+        device
+    }
+
+    /// As [`Self::new`], with the scalar code on any processor.
+    ///
+    /// # Panics
+    /// When the system refuses to start threads.
+    pub fn scalar(threads: usize) -> Self {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("cpu-device-{i}"))
             .build()
             .expect("the system starts threads");
-        Self { pool, roots: ntt::Roots::new() }
+        Self {
+            pool,
+            roots: ntt::Roots::new(),
+            #[cfg(target_arch = "x86_64")]
+            ifma: None,
+            #[cfg(target_arch = "x86_64")]
+            pass_roots: ifma::ntt::PassRoots::default(),
+            #[cfg(target_arch = "x86_64")]
+            between: std::sync::Mutex::default(),
+        }
+    }
+
+    /// Which code runs: `ifma` or `scalar`.
+    fn kind(&self) -> &'static str {
+        #[cfg(target_arch = "x86_64")]
+        if self.ifma.is_some() {
+            return "ifma";
+        }
+        "scalar"
     }
 
     /// Number of worker threads.
@@ -111,7 +154,7 @@ impl Memory for CpuDevice {
     type Buffer = CpuBuffer;
 
     fn name(&self) -> String {
-        format!("cpu-scalar({} threads)", self.threads())
+        format!("cpu-{}({} threads)", self.kind(), self.threads())
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {

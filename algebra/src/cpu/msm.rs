@@ -8,7 +8,7 @@
 //! batch never touch the same sum, since each batch adds the points of a bucket in disjoint pairs;
 //! that needs no queue of conflicts, and a bucket that holds everything costs no more than others.
 
-mod affine;
+pub(super) mod affine;
 mod groups;
 mod plan;
 
@@ -17,7 +17,7 @@ use std::ops::Range;
 use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
 use rayon::prelude::*;
 
-use self::affine::{Flat, SIGN};
+use self::affine::{Adder, Flat, SIGN};
 use self::groups::Summer;
 use self::plan::{Part, plan_column};
 use super::{CpuBuffer, CpuDevice, shape};
@@ -27,6 +27,8 @@ use crate::{G1Affine, G1Projective};
 /// Bases in the form the additions read.
 #[derive(Debug)]
 pub struct CpuBases {
+    /// Knows the form of the points, so that bases stay good on any CPU device.
+    adder: Adder,
     points: Vec<Flat>,
     /// Whether some point is the identity, which buckets leave out.
     has_identity: bool,
@@ -46,8 +48,10 @@ impl Msm for CpuDevice {
     type Bases = CpuBases;
 
     fn register_bases(&self, bases: &[G1Affine]) -> Result<CpuBases, DeviceError> {
+        let adder = self.adder();
         Ok(self.pool.install(|| CpuBases {
-            points: bases.par_iter().map(Flat::from_affine).collect(),
+            adder,
+            points: bases.par_iter().map(|base| adder.import(base)).collect(),
             has_identity: bases.iter().any(|base| base.is_zero()),
         }))
     }
@@ -66,6 +70,14 @@ impl Msm for CpuDevice {
 }
 
 impl CpuDevice {
+    fn adder(&self) -> Adder {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return Adder::Ifma(ifma);
+        }
+        Adder::Scalar
+    }
+
     fn commit_in_pool(&self, bases: &CpuBases, columns: &[&CpuBuffer]) -> Vec<G1Affine> {
         let planned: Vec<Vec<Part>> =
             columns.par_iter().map(|column| plan_column(column)).collect();
@@ -83,7 +95,7 @@ impl CpuDevice {
             .map(|task| fill_buckets(bases, &parts[task.part], task))
             .collect();
 
-        let weighted = self.reduce(&parts, &tasks, &buckets);
+        let weighted = self.reduce(bases.adder, &parts, &tasks, &buckets);
         let sums: Vec<G1Projective> = (0..columns.len())
             .into_par_iter()
             .map(|column| {
@@ -118,6 +130,7 @@ impl CpuDevice {
     /// allow, since their additions share inversions.
     fn reduce(
         &self,
+        adder: Adder,
         parts: &[Part],
         tasks: &[Task],
         buckets: &[Vec<Flat>],
@@ -139,7 +152,7 @@ impl CpuDevice {
             .par_chunks(together)
             .flat_map_iter(|windows| {
                 let pieces: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
-                let sums = reduce_windows(&pieces);
+                let sums = reduce_windows(adder, &pieces);
                 windows.iter().zip(sums).map(|((part, window, _), sums)| {
                     let low = parts[*part].shape.low_bit(*window);
                     (*part, (low..).zip(sums).collect())
@@ -181,7 +194,7 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
         }
     }
     let mut out = vec![Flat::IDENTITY; count];
-    Summer::new().sum_groups(&bases.points, &order, &ends[1..], &mut out);
+    Summer::new(bases.adder).sum_groups(&bases.points, &order, &ends[1..], &mut out);
     out
 }
 
@@ -190,8 +203,8 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
 ///
 /// `Σ_j j·C[j] = Σ_odd C[j] + 2 · Σ_j j · (C[2j] + C[2j + 1])`, so each level halves the buckets and
 /// sums the odd ones: about two affine additions a bucket in all, in few large batches.
-fn reduce_windows(windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
-    let mut summer = Summer::new();
+fn reduce_windows(adder: Adder, windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
+    let mut summer = Summer::new(adder);
     let mut points: Vec<Flat> =
         windows.iter().flat_map(|w| w.iter().copied().flatten().copied()).collect();
 
@@ -232,7 +245,9 @@ fn reduce_windows(windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
     let n_levels = levels.len();
     let sums = append_sums(&mut summer, &mut points, odd, (0..windows.len()).map(|_| n_levels));
     sums.into_iter()
-        .map(|(start, count)| points[start..start + count].iter().map(Flat::to_affine).collect())
+        .map(|(start, count)| {
+            points[start..start + count].iter().map(|point| adder.export(point)).collect()
+        })
         .collect()
 }
 

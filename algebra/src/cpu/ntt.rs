@@ -3,11 +3,13 @@
 //! Source: Cooley and Tukey 1965, in the usual iterative form. The inverse is the forward transform
 //! with the outputs 1..n reversed, so that one set of roots serves both.
 
-use std::sync::OnceLock;
+use std::sync::{OnceLock, PoisonError};
 
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::ifma::ntt::LOG_N_MIN;
 use super::{CpuBuffer, CpuDevice, common_len, shape};
 use crate::Fr;
 use crate::device::{Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt};
@@ -82,10 +84,12 @@ fn transform(values: &mut [Fr], log_n: u32, roots: &Roots) {
     }
 }
 
-/// Which way, and with which factor `shift^i` on the coefficients.
-#[derive(Clone, Copy)]
-enum Direction {
+/// What a transform does besides the plain sum.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Direction {
+    /// Coefficients to values on `shift · H`.
     Forward { shift: Fr },
+    /// Values on `shift · H` to coefficients.
     Inverse { shift_inverse: Fr },
 }
 
@@ -140,6 +144,20 @@ fn run(values: &[Fr], direction: Direction, roots: &Roots) -> Vec<Fr> {
 }
 
 impl CpuDevice {
+    fn transform(&self, values: &[Fr], direction: Direction) -> Vec<Fr> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma
+            && values.len() >= 1 << LOG_N_MIN
+        {
+            let taken = self.between.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let mut between = taken.unwrap_or_default();
+            let out = ifma.transform(values, direction, &self.pass_roots, &mut between);
+            self.between.lock().unwrap_or_else(PoisonError::into_inner).push(between);
+            return out;
+        }
+        run(values, direction, &self.roots)
+    }
+
     fn transform_all<S: Basis, T: Basis>(
         &self,
         operation: &'static str,
@@ -156,7 +174,7 @@ impl CpuDevice {
         Ok(self.pool.install(|| {
             columns
                 .par_iter()
-                .map(|column| run(column.buffer.as_slice(), direction, &self.roots))
+                .map(|column| self.transform(column.buffer.as_slice(), direction))
                 .map(|values| Column::new(CpuBuffer::full(values)))
                 .collect()
         }))

@@ -3,6 +3,8 @@
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
+#[cfg(target_arch = "x86_64")]
+use super::ifma::rows::ROWS;
 use super::{CpuBuffer, CpuDevice, common_len, shape};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
@@ -85,10 +87,19 @@ impl Vector for CpuDevice {
     ) -> Result<Vec<CpuBuffer>, DeviceError> {
         let n = common_len("rows", columns.iter().copied())?;
         let piece = self.piece(n);
-        let constants = kernel.constants::<Fr>();
         let mut outputs = vec![vec![Fr::ZERO; n]; kernel.outputs()];
         self.pool.install(|| {
             let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
+            #[cfg(target_arch = "x86_64")]
+            if let Some(ifma) = self.ifma {
+                let constants = kernel.constants();
+                let piece = piece.next_multiple_of(ROWS);
+                pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
+                    |(i, mut parts)| ifma.rows(kernel, &constants, &columns, i * piece, &mut parts),
+                );
+                return;
+            }
+            let constants = kernel.constants::<Fr>();
             pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
                 |(i, mut parts)| {
                     let mut out = vec![Fr::ZERO; parts.len()];

@@ -3,19 +3,21 @@
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, BigInt, Field};
 
+#[cfg(target_arch = "x86_64")]
+use crate::cpu::ifma::{Ifma, curve::Products};
 use crate::{Fq, G1Affine};
 
 /// Set in an index to mean the point's negative.
-pub(super) const SIGN: u32 = 1 << 31;
+pub(in crate::cpu) const SIGN: u32 = 1 << 31;
 
 /// An affine point in one cache line: x then y, four limbs each, Montgomery form. The identity is all
 /// zero, which no point of the curve is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(align(64))]
-pub(super) struct Flat(pub(super) [u64; 8]);
+pub(in crate::cpu) struct Flat(pub(in crate::cpu) [u64; 8]);
 
 impl Flat {
-    pub(super) const IDENTITY: Self = Self([0; 8]);
+    pub(in crate::cpu) const IDENTITY: Self = Self([0; 8]);
 
     pub(super) fn is_identity(&self) -> bool {
         *self == Self::IDENTITY
@@ -60,6 +62,79 @@ impl Flat {
     }
 }
 
+/// How points are added, and with it in which form they are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Adder {
+    /// One at a time, in arkworks' form.
+    Scalar,
+    /// Eight at a time, in the form of [`crate::cpu::ifma`].
+    #[cfg(target_arch = "x86_64")]
+    Ifma(Ifma),
+}
+
+/// Memory that additions need, kept between calls.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    scalar: Vec<Fq>,
+    #[cfg(target_arch = "x86_64")]
+    ifma: Products,
+}
+
+impl Adder {
+    pub(super) fn import(self, point: &G1Affine) -> Flat {
+        let point = Flat::from_affine(point);
+        match self {
+            Self::Scalar => point,
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => ifma.import(&point),
+        }
+    }
+
+    pub(super) fn export(self, point: &Flat) -> G1Affine {
+        match self {
+            Self::Scalar => point.to_affine(),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => ifma.export(point).to_affine(),
+        }
+    }
+
+    /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]`, with one inversion in all. No point named
+    /// may be the identity. Says whether some sum is.
+    pub(super) fn add_pairs(
+        self,
+        points: &[Flat],
+        pairs: &[[u32; 2]],
+        out: &mut [Flat],
+        scratch: &mut Scratch,
+    ) -> bool {
+        match self {
+            Self::Scalar => add_pairs(points, pairs, out, &mut scratch.scalar),
+            #[cfg(target_arch = "x86_64")]
+            Self::Ifma(ifma) => {
+                if ifma.add_pairs(points, pairs, out, &mut scratch.ifma) {
+                    return false;
+                }
+                // Equal or opposite points are among them, which honest bases never give.
+                let plain: Vec<Flat> = pairs
+                    .as_flattened()
+                    .iter()
+                    .map(|index| {
+                        let point = ifma.export(&points[(index & !SIGN) as usize]);
+                        Flat::signed(&[point], index & SIGN)
+                    })
+                    .collect();
+                let pairs: Vec<[u32; 2]> =
+                    (0..pairs.len() as u32).map(|k| [2 * k, 2 * k + 1]).collect();
+                let some_identity = add_pairs(&plain, &pairs, out, &mut scratch.scalar);
+                for sum in out {
+                    *sum = ifma.import(sum);
+                }
+                some_identity
+            }
+        }
+    }
+}
+
 /// What the slope of the line through two points is divided by, and which of the cases it is.
 enum Slope {
     Chord(Fq),
@@ -83,7 +158,7 @@ fn slope(p: &Flat, q: &Flat) -> Slope {
 /// be the identity. Says whether some sum is.
 ///
 /// Cost: five products and a square for each pair. Source: the affine chord and tangent formulas.
-pub(super) fn add_pairs(
+fn add_pairs(
     points: &[Flat],
     pairs: &[[u32; 2]],
     out: &mut [Flat],

@@ -1,26 +1,34 @@
 //! Sums of many groups of points, by rounds of pairwise additions.
 
-use super::affine::{Flat, add_pairs};
-use crate::Fq;
+use super::affine::{Adder, Flat, Scratch};
 
 /// Entries summed together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
 const BLOCK: usize = 1 << 13;
 
 /// Memory of the rounds, kept between calls.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Summer {
+    adder: Adder,
     arena: Vec<Flat>,
     pairs: Vec<[u32; 2]>,
     current: Vec<u32>,
     ends: Vec<usize>,
     next: Vec<u32>,
-    products: Vec<Fq>,
+    scratch: Scratch,
 }
 
 impl Summer {
-    pub(super) fn new() -> Self {
-        Self::default()
+    pub(super) fn new(adder: Adder) -> Self {
+        Self {
+            adder,
+            arena: Vec::new(),
+            pairs: Vec::new(),
+            current: Vec::new(),
+            ends: Vec::new(),
+            next: Vec::new(),
+            scratch: Scratch::default(),
+        }
     }
 
     /// `out[g] = Σ points[order[i]]` over `ends[g − 1] <= i < ends[g]` (from 0 for the first group).
@@ -94,7 +102,8 @@ impl Summer {
         let singles = self.pair_up(order, 0);
         let sums = self.pairs.len();
         self.arena.resize(sums, Flat::IDENTITY);
-        let mut some_identity = add_pairs(points, &self.pairs, &mut self.arena, &mut self.products);
+        let mut some_identity =
+            self.adder.add_pairs(points, &self.pairs, &mut self.arena, &mut self.scratch);
         for (place, entry) in singles {
             self.next[place] = self.arena.len() as u32;
             self.arena.push(Flat::signed(points, entry));
@@ -116,7 +125,7 @@ impl Summer {
             self.current = order;
             self.arena.resize(done + self.pairs.len(), Flat::IDENTITY);
             let (from, to) = self.arena.split_at_mut(done);
-            some_identity = add_pairs(from, &self.pairs, to, &mut self.products);
+            some_identity = self.adder.add_pairs(from, &self.pairs, to, &mut self.scratch);
         }
         for (slot, (start, end)) in out.iter_mut().zip(self.groups()) {
             *slot = if start == end {

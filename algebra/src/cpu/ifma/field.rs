@@ -1,0 +1,429 @@
+//! Eight field elements in five vectors.
+#![allow(unsafe_code)]
+
+use std::arch::x86_64::{
+    __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi64, _mm512_and_si512,
+    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cmplt_epi64_mask,
+    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_load_si512, _mm512_madd52hi_epu64,
+    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_or_si512, _mm512_permutex2var_epi64,
+    _mm512_set_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64,
+    _mm512_srai_epi64, _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
+};
+
+use ark_ff::{BigInt, PrimeField};
+
+use crate::{Fq, Fr};
+
+/// Lanes of a vector.
+pub(super) const LANES: usize = 8;
+const LIMB_BITS: u32 = 52;
+const LIMB: u64 = (1 << LIMB_BITS) - 1;
+
+/// A prime just below 2^254, in limbs of 52 bits, with what its arithmetic needs.
+pub(super) trait Modulus: 'static {
+    /// The field as arkworks has it.
+    type Field: PrimeField<BigInt = BigInt<4>>;
+    /// The modulus p.
+    const P: [u64; 5];
+    /// `−1 / p` modulo 2^52.
+    const P_NEG_INVERSE: u64 = neg_inverse(Self::P[0]);
+    /// `2^260 − p`.
+    const P_COMPLEMENT: [u64; 5] = complement(Self::P);
+    /// `⌊2^97 / (⌊p / 2^208⌋ + 1)⌋`, below 2^52: estimates quotients by p.
+    const QUOTIENT: u64 = ((1u128 << 97) / (Self::P[4] as u128 + 1)) as u64;
+}
+
+/// The base field of the curve.
+#[derive(Debug)]
+pub(super) struct Q;
+/// The scalar field.
+#[derive(Debug)]
+pub(super) struct R;
+
+impl Modulus for Q {
+    type Field = Fq;
+    const P: [u64; 5] = split(Fq::MODULUS.0);
+}
+
+impl Modulus for R {
+    type Field = Fr;
+    const P: [u64; 5] = split(Fr::MODULUS.0);
+}
+
+/// Limbs of 64 bits to limbs of 52.
+pub(super) const fn split(x: [u64; 4]) -> [u64; 5] {
+    [
+        x[0] & LIMB,
+        (x[0] >> 52 | x[1] << 12) & LIMB,
+        (x[1] >> 40 | x[2] << 24) & LIMB,
+        (x[2] >> 28 | x[3] << 36) & LIMB,
+        x[3] >> 16,
+    ]
+}
+
+/// Newton's iteration doubles the correct bits: 1, 2, 4, … 64.
+const fn neg_inverse(p: u64) -> u64 {
+    let mut inverse = 1u64;
+    let mut i = 0;
+    while i < 6 {
+        inverse = inverse.wrapping_mul(2u64.wrapping_sub(p.wrapping_mul(inverse)));
+        i += 1;
+    }
+    inverse.wrapping_neg() & LIMB
+}
+
+const fn complement(p: [u64; 5]) -> [u64; 5] {
+    let mut out = [0; 5];
+    let mut carry = 1;
+    let mut i = 0;
+    while i < 5 {
+        let sum = (p[i] ^ LIMB) + carry;
+        out[i] = sum & LIMB;
+        carry = sum >> LIMB_BITS;
+        i += 1;
+    }
+    out
+}
+
+/// `k · p` in limbs.
+const fn multiple(p: [u64; 5], k: u64) -> [u64; 5] {
+    let mut out = [0; 5];
+    let mut carry = 0;
+    let mut i = 0;
+    while i < 5 {
+        let sum = p[i] as u128 * k as u128 + carry;
+        out[i] = sum as u64 & LIMB;
+        carry = sum >> LIMB_BITS;
+        i += 1;
+    }
+    out
+}
+
+/// A factor in this module's Montgomery form, below p, the same for all lanes.
+pub(super) type Factor = [u64; 5];
+
+/// `value · 2^260`, reduced: arkworks' `value · 2^256` times 16.
+pub(super) fn factor<F: PrimeField<BigInt = BigInt<4>>>(
+    value: F,
+    raw: fn(F) -> [u64; 4],
+) -> Factor {
+    split(raw(value * F::from(16u64)))
+}
+
+/// arkworks' limbs, in its Montgomery form.
+pub(super) fn raw_fr(value: Fr) -> [u64; 4] {
+    value.0.0
+}
+
+/// Eight numbers below 2^260, limb by limb, each limb below 2^52.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Eight(pub(super) [__m512i; 5]);
+
+/// The same in memory.
+#[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct EightMemory(pub(super) [[u64; LANES]; 5]);
+
+impl EightMemory {
+    pub(super) const ZERO: Self = Self([[0; LANES]; 5]);
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn load(&self) -> Eight {
+        // SAFETY: each row is 64 bytes and, with the type's alignment, starts at a multiple of 64.
+        Eight(self.0.each_ref().map(|row| unsafe { _mm512_load_si512(row.as_ptr().cast()) }))
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn from_eight(value: Eight) -> Self {
+        // SAFETY: both are five rows of eight words, and any bits are words.
+        Self(unsafe { std::mem::transmute::<[__m512i; 5], [[u64; LANES]; 5]>(value.0) })
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    pub(super) fn store(&mut self, value: Eight) {
+        for (row, limb) in self.0.iter_mut().zip(value.0) {
+            // SAFETY: as in `load`.
+            unsafe { _mm512_store_si512(row.as_mut_ptr().cast(), limb) };
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn word(value: u64) -> __m512i {
+    _mm512_set1_epi64(value as i64)
+}
+
+/// The same number in all lanes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn splat(value: &Factor) -> Eight {
+    Eight([word(value[0]), word(value[1]), word(value[2]), word(value[3]), word(value[4])])
+}
+
+/// Moves what a limb has above 52 bits, taken as signed, to the next limb. The number must be at
+/// least zero and below 2^260; limbs may be anything of 63 bits and a sign.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn carry(mut t: [__m512i; 5]) -> Eight {
+    let mask = word(LIMB);
+    for i in 0..4 {
+        t[i + 1] = _mm512_add_epi64(t[i + 1], _mm512_srai_epi64::<LIMB_BITS>(t[i]));
+        t[i] = _mm512_and_si512(t[i], mask);
+    }
+    Eight(t)
+}
+
+/// `a + b`. The sum must stay below 2^260, which is above 84p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn add(a: Eight, b: Eight) -> Eight {
+    let mut t = a.0;
+    for i in 0..5 {
+        t[i] = _mm512_add_epi64(t[i], b.0[i]);
+    }
+    carry(t)
+}
+
+/// `a − b + K·p`. Requires `b <= K·p`. The result is below `a + K·p`, which must fit.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn sub<M: Modulus, const K: u64>(a: Eight, b: Eight) -> Eight {
+    let kp = const { multiple(M::P, K) };
+    let mut t = a.0;
+    for i in 0..5 {
+        t[i] = _mm512_add_epi64(_mm512_sub_epi64(t[i], b.0[i]), word(kp[i]));
+    }
+    carry(t)
+}
+
+/// `a − b − c + K·p`. Requires `b + c <= K·p`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn sub_two<M: Modulus, const K: u64>(a: Eight, b: Eight, c: Eight) -> Eight {
+    let kp = const { multiple(M::P, K) };
+    let mut t = a.0;
+    for i in 0..5 {
+        let sum = _mm512_add_epi64(b.0[i], c.0[i]);
+        t[i] = _mm512_add_epi64(_mm512_sub_epi64(t[i], sum), word(kp[i]));
+    }
+    carry(t)
+}
+
+/// Montgomery's product `a · b / 2^260` modulo p, in 105 multiply-adds. For `a < A·p` and `b < B·p`
+/// the result is below `(1 + A·B / 84)·p`.
+///
+/// Why it fits: in each of five rounds an accumulator takes at most four halves of products, each
+/// below 2^52, and a carry; the sums stay below 2^58. The result is `(a·b + m·p) / 2^260` with
+/// `m < 2^260`, hence the bound.
+///
+/// Source: Montgomery 1985; the arrangement for multiply-adds of 52 bits follows Gueron and Krasnov,
+/// "Accelerating Big Integer Arithmetic Using Intel IFMA Extensions", ARITH 2016.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn mul<M: Modulus>(a: Eight, b: Eight) -> Eight {
+    let zero = _mm512_setzero_si512();
+    let p = splat(&M::P).0;
+    let inverse = word(M::P_NEG_INVERSE);
+    let a = a.0;
+    let mut t = [zero; 5];
+    for digit in b.0 {
+        for j in 0..5 {
+            t[j] = _mm512_madd52lo_epu64(t[j], a[j], digit);
+        }
+        // Makes the lowest 52 bits of t zero.
+        let m = _mm512_madd52lo_epu64(zero, t[0], inverse);
+        for j in 0..5 {
+            t[j] = _mm512_madd52lo_epu64(t[j], m, p[j]);
+        }
+        let low = _mm512_srli_epi64::<LIMB_BITS>(t[0]);
+        t = [_mm512_add_epi64(t[1], low), t[2], t[3], t[4], zero];
+        for j in 0..5 {
+            t[j] = _mm512_madd52hi_epu64(t[j], a[j], digit);
+            t[j] = _mm512_madd52hi_epu64(t[j], m, p[j]);
+        }
+    }
+    let mask = word(LIMB);
+    for i in 0..4 {
+        t[i + 1] = _mm512_add_epi64(t[i + 1], _mm512_srli_epi64::<LIMB_BITS>(t[i]));
+        t[i] = _mm512_and_si512(t[i], mask);
+    }
+    Eight(t)
+}
+
+/// Any number below 2^260 to one below `(1 + 2^−39)·p` of the same residue.
+///
+/// The quotient is estimated from the top limbs: `q = ⌊⌊a / 2^208⌋ · QUOTIENT / 2^97⌋`, which is the
+/// true one or one less, as the parts left out weigh below 2^−39. Then `q · (2^260 − p)` is added and
+/// `q · 2^260` falls off the top.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn reduce<M: Modulus>(a: Eight) -> Eight {
+    let zero = _mm512_setzero_si512();
+    let c = splat(&M::P_COMPLEMENT).0;
+    let mut t = a.0;
+    let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, t[4], word(M::QUOTIENT)));
+    for i in 0..5 {
+        t[i] = _mm512_madd52lo_epu64(t[i], q, c[i]);
+    }
+    for i in 0..4 {
+        t[i + 1] = _mm512_madd52hi_epu64(t[i + 1], q, c[i]);
+    }
+    let mut out = carry(t);
+    out.0[4] = _mm512_and_si512(out.0[4], word(LIMB));
+    out
+}
+
+/// Any number below 2^260 to the one below p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn canonical<M: Modulus>(a: Eight) -> Eight {
+    let a = reduce::<M>(a);
+    let mut t = a.0;
+    let mask = word(LIMB);
+    for i in 0..5 {
+        t[i] = _mm512_sub_epi64(t[i], word(M::P[i]));
+    }
+    for i in 0..4 {
+        t[i + 1] = _mm512_add_epi64(t[i + 1], _mm512_srai_epi64::<LIMB_BITS>(t[i]));
+        t[i] = _mm512_and_si512(t[i], mask);
+    }
+    let below = _mm512_cmplt_epi64_mask(t[4], _mm512_setzero_si512());
+    select(below, Eight(t), a)
+}
+
+/// Lane by lane: `yes` where the mask's bit is set, else `no`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn select(mask: u8, no: Eight, yes: Eight) -> Eight {
+    let mut t = no.0;
+    for i in 0..5 {
+        t[i] = _mm512_mask_blend_epi64(mask, t[i], yes.0[i]);
+    }
+    Eight(t)
+}
+
+/// Four vectors of 64-bit limbs to five of 52 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn split_limbs(x: [__m512i; 4]) -> Eight {
+    let mask = word(LIMB);
+    let [x0, x1, x2, x3] = x;
+    Eight([
+        _mm512_and_si512(x0, mask),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<52>(x0), _mm512_slli_epi64::<12>(x1)),
+            mask,
+        ),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<40>(x1), _mm512_slli_epi64::<24>(x2)),
+            mask,
+        ),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<28>(x2), _mm512_slli_epi64::<36>(x3)),
+            mask,
+        ),
+        _mm512_srli_epi64::<16>(x3),
+    ])
+}
+
+/// `16 · x`, for x below 2^256: turns arkworks' form into this module's, below 16p.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn split_limbs_times_16(x: [__m512i; 4]) -> Eight {
+    let mask = word(LIMB);
+    let [x0, x1, x2, x3] = x;
+    Eight([
+        _mm512_and_si512(_mm512_slli_epi64::<4>(x0), mask),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<48>(x0), _mm512_slli_epi64::<16>(x1)),
+            mask,
+        ),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<36>(x1), _mm512_slli_epi64::<28>(x2)),
+            mask,
+        ),
+        _mm512_and_si512(
+            _mm512_or_si512(_mm512_srli_epi64::<24>(x2), _mm512_slli_epi64::<40>(x3)),
+            mask,
+        ),
+        _mm512_srli_epi64::<12>(x3),
+    ])
+}
+
+/// Five vectors of 52-bit limbs, numbers below 2^256, to four of 64 bits.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn join_limbs(x: Eight) -> [__m512i; 4] {
+    let [l0, l1, l2, l3, l4] = x.0;
+    [
+        _mm512_or_si512(l0, _mm512_slli_epi64::<52>(l1)),
+        _mm512_or_si512(_mm512_srli_epi64::<12>(l1), _mm512_slli_epi64::<40>(l2)),
+        _mm512_or_si512(_mm512_srli_epi64::<24>(l2), _mm512_slli_epi64::<28>(l3)),
+        _mm512_or_si512(_mm512_srli_epi64::<36>(l3), _mm512_slli_epi64::<16>(l4)),
+    ]
+}
+
+/// Picks 128-bit halves: from each 256-bit half the low (or high) one of `a`, then that of `b`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn interleave_low(a: __m512i, b: __m512i) -> __m512i {
+    _mm512_permutex2var_epi64(a, _mm512_set_epi64(13, 12, 5, 4, 9, 8, 1, 0), b)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn interleave_high(a: __m512i, b: __m512i) -> __m512i {
+    _mm512_permutex2var_epi64(a, _mm512_set_epi64(15, 14, 7, 6, 11, 10, 3, 2), b)
+}
+
+/// Transposes 4 × 4 words in each 256-bit half. It is its own inverse.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn transpose(r: [__m512i; 4]) -> [__m512i; 4] {
+    let (low01, high01) = (_mm512_unpacklo_epi64(r[0], r[1]), _mm512_unpackhi_epi64(r[0], r[1]));
+    let (low23, high23) = (_mm512_unpacklo_epi64(r[2], r[3]), _mm512_unpackhi_epi64(r[2], r[3]));
+    [
+        interleave_low(low01, low23),
+        interleave_low(high01, high23),
+        interleave_high(low01, low23),
+        interleave_high(high01, high23),
+    ]
+}
+
+/// Loads 32 bytes from each of eight places and gives limb j of lane i in word i of vector j.
+///
+/// # Safety
+/// Each pointer is good for reading 32 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) unsafe fn load_words(places: [*const u64; LANES]) -> [__m512i; 4] {
+    // SAFETY: as the caller promises.
+    let row = |i: usize| unsafe {
+        let low = _mm256_loadu_si256(places[i].cast());
+        let high = _mm256_loadu_si256(places[i + 4].cast());
+        _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high)
+    };
+    transpose([row(0), row(1), row(2), row(3)])
+}
+
+/// The reverse of [`load_words`].
+///
+/// # Safety
+/// Each pointer is good for writing 32 bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) unsafe fn store_words(words: [__m512i; 4], places: [*mut u64; LANES]) {
+    let rows = transpose(words);
+    for (i, row) in rows.into_iter().enumerate() {
+        // SAFETY: as the caller promises.
+        unsafe {
+            _mm256_storeu_si256(places[i].cast(), _mm512_castsi512_si256(row));
+            _mm256_storeu_si256(places[i + 4].cast(), _mm512_extracti64x4_epi64::<1>(row));
+        }
+    }
+}
