@@ -10,6 +10,7 @@ pub mod layout;
 pub mod proof;
 pub mod prover;
 pub mod shape;
+pub mod solidity;
 pub mod srs;
 pub mod transcript;
 pub mod verifier;

@@ -13,12 +13,12 @@ use super::expr::{Graph, Id, Op};
 
 /// Multiples of r that fit a word.
 const BOUND: u64 = 5;
-/// Operations of one expression, past which its value is put into memory instead. It keeps the stack
-/// that an expression needs far below the sixteen words that the EVM can reach.
-const EXPRESSION_OPS: usize = 10;
+/// Stack words that one expression may need; from there on its value is put into memory. The EVM can
+/// reach sixteen, and others are in use around the expression.
+const EXPRESSION_STACK: usize = 5;
 /// Statements of one block. The compiler may keep on the stack what a block has stored or loaded, so a
 /// block must be small; it forgets it all at the block's end.
-const BLOCK_STATEMENTS: usize = 8;
+const BLOCK_STATEMENTS: usize = 4;
 
 /// Emitted code and where its result stands.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ struct Emitter<'a> {
     stored: Vec<bool>,
     /// Value of each operation is at most this many times r.
     bounds: Vec<u64>,
-    /// Operations in the expression of each operation.
-    weights: Vec<usize>,
+    /// Stack words that the expression of each operation needs while it is evaluated.
+    needs: Vec<usize>,
     emitted: Vec<bool>,
     statements: Vec<Statement>,
 }
@@ -56,14 +56,15 @@ pub fn emit(graph: &Graph, root: Id, start: usize, indent: &str) -> Code {
     let n = root + 1;
     let mut uses = vec![0usize; n];
     uses[root] = 2;
-    for op in (0..n).rev().filter(|id| uses[*id] > 0).map(|id| graph.ops()[id]).collect::<Vec<_>>() {
+    for op in (0..n).rev().filter(|id| uses[*id] > 0).map(|id| graph.ops()[id]).collect::<Vec<_>>()
+    {
         op.operands().for_each(|operand| uses[operand] += 1);
     }
     let mut emitter = Emitter {
         graph,
         stored: vec![false; n],
         bounds: vec![1; n],
-        weights: vec![0; n],
+        needs: vec![1; n],
         emitted: vec![false; n],
         statements: Vec::new(),
     };
@@ -79,7 +80,8 @@ pub fn emit(graph: &Graph, root: Id, start: usize, indent: &str) -> Code {
         for statement in block {
             let mut text = statement.text.clone();
             for read in &statement.reads {
-                text = text.replace(&placeholder(*read), &format!("mload({:#x})", addresses[*read]));
+                text =
+                    text.replace(&placeholder(*read), &format!("mload({:#x})", addresses[*read]));
             }
             let _ = writeln!(yul, "{indent}    mstore({:#x}, {text})", addresses[statement.id]);
         }
@@ -107,19 +109,26 @@ pub fn literal(value: &Fr) -> String {
 
 impl Emitter<'_> {
     fn analyse(&mut self, id: Id, uses: usize) {
-        let op = self.graph.ops()[id];
-        let part = |this: &Self, x: Id| if this.stored[x] { 0 } else { this.weights[x] };
-        let weight = op.operands().map(|x| part(self, x)).sum::<usize>();
-        match op {
+        let (a, b, product) = match self.graph.ops()[id] {
             Op::Constant(_) | Op::Input(_) => return,
-            Op::Add(a, b) | Op::Sub(a, b) => {
-                let sum = self.bounds[a] + self.bounds[b];
-                self.bounds[id] = if sum <= BOUND { sum } else { 1 };
-            }
-            Op::Mul(..) => {}
-        }
-        self.weights[id] = weight + 1;
-        self.stored[id] = uses > 1 || self.weights[id] >= EXPRESSION_OPS;
+            Op::Add(a, b) | Op::Sub(a, b) => (a, b, false),
+            Op::Mul(a, b) => (a, b, true),
+        };
+        let sum = self.bounds[a] + self.bounds[b];
+        let reduced = product || sum > BOUND;
+        self.bounds[id] = if reduced { 1 } else { sum };
+        // The modulus of a reduction lies below both operands, the heavier operand below the other. A
+        // difference has the multiple it is taken from on top.
+        let taken = matches!(self.graph.ops()[id], Op::Sub(..));
+        let heavy = self.need(a).max(self.need(b));
+        let light = self.need(a).min(self.need(b)) + 1;
+        self.needs[id] = heavy.max(light) + usize::from(reduced) + usize::from(taken);
+        self.stored[id] = uses > 1 || self.needs[id] >= EXPRESSION_STACK;
+    }
+
+    /// Stack words that it takes to have the value of `id`.
+    fn need(&self, id: Id) -> usize {
+        if self.stored[id] { 1 } else { self.needs[id] }
     }
 
     /// Emits the statement that stores `id`, after those it reads from.
@@ -162,7 +171,7 @@ impl Emitter<'_> {
                     k => format!("mul({k}, r)"),
                 };
                 // Operands are evaluated from the right, so the heavier one goes there.
-                let first_is_heavy = self.weights[a] > self.weights[b] && !self.stored[a];
+                let first_is_heavy = self.need(a) > self.need(b);
                 let a = self.operand(a, reads);
                 let b = format!("sub({multiple}, {})", self.operand(b, reads));
                 let (light, heavy) = if first_is_heavy { (b, a) } else { (a, b) };
@@ -180,8 +189,7 @@ impl Emitter<'_> {
     }
 
     fn ordered(&mut self, a: Id, b: Id, reads: &mut Vec<Id>) -> (String, String) {
-        let weight = |this: &Self, x: Id| if this.stored[x] { 0 } else { this.weights[x] };
-        let first_is_heavy = weight(self, a) > weight(self, b);
+        let first_is_heavy = self.need(a) > self.need(b);
         let (a, b) = (self.operand(a, reads), self.operand(b, reads));
         if first_is_heavy { (b, a) } else { (a, b) }
     }
