@@ -1,1 +1,3 @@
-//! Placeholder while the room is furnished.
+//! Watches L1 for unproven epochs, cuts each into proof jobs, checks every result, submits the root.
+
+pub mod pipeline;

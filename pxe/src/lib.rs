@@ -7,3 +7,4 @@ pub mod error;
 pub mod keys;
 pub mod keystore;
 pub mod logs;
+pub mod wallet;

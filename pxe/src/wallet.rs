@@ -1,0 +1,398 @@
+//! What an account owns, found by following the chain's public effects.
+//!
+//! The wallet reads every block's effects, so that a node learns nothing of what it looks for. A log
+//! whose tag is one of those that known senders use next is its own; any other is tried with the
+//! viewing key. A note counts only when it opens the leaf that the transaction published.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::{CryptoRng, RngCore};
+use rollmill_circuits::client::{ClientWitness, InputNote};
+use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::{BlockEffects, BlockRef, TxEffectsInfo, Versions};
+use rollmill_protocol::field::{serde_fr, to_hex};
+use rollmill_protocol::gas::{DA_GAS_PER_TX, GasSettings, L2_GAS_PER_TX};
+use rollmill_protocol::note::{NoteOrigin, fee_balance_slot, nullifier};
+use rollmill_protocol::tx::{SLOTS, log_hash};
+use rollmill_protocol::{Fr, Genesis, Note, Tx};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PxeError;
+use crate::keys::{Address, Keys, point_from_bytes, point_to_bytes};
+use crate::logs::{self, LogNote};
+
+/// Tags of a sender that are looked for beyond the last one seen.
+const TAG_WINDOW: u64 = 16;
+/// Blocks asked for at once.
+const BLOCKS: u64 = 16;
+/// Recent blocks whose hashes are kept to notice a reorg.
+const RECENT: usize = 64;
+/// A transaction allows prices this many times the present ones.
+const PRICE_MARGIN: u64 = 4;
+
+/// A note of this account.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnedNote {
+    pub value: u64,
+    #[serde(with = "serde_fr")]
+    pub randomness: Fr,
+    #[serde(with = "serde_fr")]
+    pub first_nullifier: Fr,
+    pub index_in_tx: u64,
+    pub leaf_index: u64,
+    #[serde(with = "serde_fr")]
+    pub nullifier: Fr,
+    /// Block that spent it.
+    pub spent_in: Option<u64>,
+    /// A transaction of ours that spends it was sent and is not in a block yet.
+    pub pending: bool,
+}
+
+/// Someone whose tags are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Contact {
+    /// Next counter of logs to them.
+    sent: u64,
+    /// Highest counter seen of logs from them, plus one.
+    seen: u64,
+}
+
+/// State that is kept between runs; all of it can be found again on the chain.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Hash of the genesis header: which network this is. Empty before the first sync.
+    network: String,
+    /// Next block to read.
+    next_block: u64,
+    /// (number, header hash) of the last blocks read.
+    recent: Vec<(u64, String)>,
+    notes: Vec<OwnedNote>,
+    /// By the hex of a compressed viewing key.
+    contacts: BTreeMap<String, Contact>,
+}
+
+/// An account with what it owns.
+#[derive(Debug)]
+pub struct Wallet {
+    keys: Keys,
+    owner: Fr,
+    state: State,
+}
+
+/// Makes client proofs; see [`crate::prover`].
+pub trait ClientProver: Send + Sync {
+    /// Proves a transfer with blinding drawn from `seed`.
+    fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError>;
+}
+
+impl Wallet {
+    /// A wallet that has seen nothing.
+    pub fn new(keys: Keys) -> Self {
+        Self::with_state(keys, State::default())
+    }
+
+    /// A wallet that goes on from kept state.
+    pub fn with_state(keys: Keys, state: State) -> Self {
+        let owner = keys.address().to_field();
+        Self { keys, owner, state }
+    }
+
+    /// The state to keep.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The account's keys.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The account's address.
+    pub fn address(&self) -> Address {
+        self.keys.address()
+    }
+
+    /// Notes that are neither spent nor about to be.
+    pub fn spendable(&self) -> impl Iterator<Item = &OwnedNote> {
+        self.state.notes.iter().filter(|n| n.spent_in.is_none() && !n.pending)
+    }
+
+    /// All notes ever found.
+    pub fn notes(&self) -> &[OwnedNote] {
+        &self.state.notes
+    }
+
+    /// Sum of the spendable notes. Sums past 2^64 do not occur while the asset's supply is below it.
+    pub fn balance(&self) -> u64 {
+        self.spendable().fold(0, |sum, n| sum.saturating_add(n.value))
+    }
+
+    /// What the account can pay fees with.
+    pub async fn fee_balance(&self, node: &NodeClient) -> Result<u64, PxeError> {
+        let data = node.public_data(&fee_balance_slot(&self.owner)).await.map_err(node_error)?;
+        let value = data.map(|d| d.value).unwrap_or_default();
+        rollmill_protocol::field::to_u64("fee balance", &value)
+            .map_err(|error| PxeError::Node(error.to_string()))
+    }
+
+    /// Reads the chain up to the node's pending tip. Starts over after a reorg deeper than what was
+    /// kept, or on another network's state.
+    pub async fn sync(&mut self, node: &NodeClient) -> Result<(), PxeError> {
+        let versions = node.versions().await.map_err(node_error)?;
+        let network = to_hex(&versions.genesis_header_hash);
+        if self.state.network.is_empty() {
+            self.start(node, &versions).await?;
+        } else if self.state.network != network {
+            let expected = self.state.network.clone();
+            return Err(PxeError::Network { expected, got: network });
+        }
+        if self.reorged(node).await? {
+            tracing::warn!("the chain was reorganised; reading it again from the start");
+            self.state = State::default();
+            self.start(node, &versions).await?;
+        }
+        loop {
+            let blocks =
+                node.block_effects(self.state.next_block, BLOCKS).await.map_err(node_error)?;
+            if blocks.is_empty() {
+                return Ok(());
+            }
+            for block in &blocks {
+                self.read_block(block)?;
+            }
+        }
+    }
+
+    async fn start(&mut self, node: &NodeClient, versions: &Versions) -> Result<(), PxeError> {
+        self.state.network = to_hex(&versions.genesis_header_hash);
+        self.state.next_block = 1;
+        let genesis = node.genesis().await.map_err(node_error)?;
+        self.read_genesis(&genesis);
+        Ok(())
+    }
+
+    /// Takes in the genesis notes of this account.
+    pub fn read_genesis(&mut self, genesis: &Genesis) {
+        for (i, item) in genesis.notes.iter().enumerate() {
+            if item.owner == self.owner {
+                let note = item.note();
+                self.add_note(note.value, note.randomness, genesis.origin(i), i as u64);
+            }
+        }
+    }
+
+    async fn reorged(&self, node: &NodeClient) -> Result<bool, PxeError> {
+        let Some((number, hash)) = self.state.recent.last() else { return Ok(false) };
+        let header = node.header(BlockRef::Number(*number)).await.map_err(node_error)?;
+        Ok(header.is_none_or(|h| to_hex(&h.header_hash) != *hash))
+    }
+
+    /// Takes in one block; blocks come in order.
+    pub fn read_block(&mut self, block: &BlockEffects) -> Result<(), PxeError> {
+        if block.block_number != self.state.next_block {
+            let (expected, got) = (self.state.next_block, block.block_number);
+            return Err(PxeError::Node(format!("gave block {got} for block {expected}")));
+        }
+        for tx in &block.txs {
+            self.read_tx(block.block_number, tx)?;
+        }
+        self.state.next_block += 1;
+        self.state.recent.push((block.block_number, to_hex(&block.header_hash)));
+        if self.state.recent.len() > RECENT {
+            self.state.recent.remove(0);
+        }
+        Ok(())
+    }
+
+    fn read_tx(&mut self, block: u64, tx: &TxEffectsInfo) -> Result<(), PxeError> {
+        let effects = tx.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+        let spent: BTreeSet<Fr> = effects.present_nullifiers().copied().collect();
+        for note in &mut self.state.notes {
+            if note.spent_in.is_none() && spent.contains(&note.nullifier) {
+                note.spent_in = Some(block);
+                note.pending = false;
+            }
+        }
+        let expected = self.expected_tags();
+        for (i, log) in tx.logs.iter().enumerate().take(SLOTS) {
+            let tagged = expected.get(&effects.tags[i]);
+            let Some(found) = logs::decrypt(&self.keys, &log.0) else { continue };
+            let note = Note { owner: self.owner, value: found.value, randomness: found.randomness };
+            let origin = NoteOrigin { first_nullifier: effects.nullifiers[0], index: i as u64 };
+            if note.unique(&origin) != effects.note_hashes[i] {
+                tracing::warn!(block, "a log names a note that the transaction does not make");
+                continue;
+            }
+            self.add_note(note.value, note.randomness, origin, tx.note_start_index + i as u64);
+            let contact = hex::encode(point_to_bytes(&found.sender));
+            let entry = self.state.contacts.entry(contact).or_default();
+            if let Some((_, counter)) = tagged {
+                entry.seen = entry.seen.max(counter + 1);
+            }
+        }
+        Ok(())
+    }
+
+    /// Tags that known senders use next, with the sender and the counter.
+    fn expected_tags(&self) -> BTreeMap<Fr, (String, u64)> {
+        let mut out = BTreeMap::new();
+        for (key, contact) in &self.state.contacts {
+            let Some(vpk) = hex::decode(key).ok().and_then(|b| point_from_bytes(&b)) else {
+                continue;
+            };
+            let secret = logs::pair_secret(&self.keys.vsk, &vpk, &self.owner);
+            for counter in contact.seen..contact.seen + TAG_WINDOW {
+                out.insert(logs::tag(&secret, counter), (key.clone(), counter));
+            }
+        }
+        out
+    }
+
+    fn add_note(&mut self, value: u64, randomness: Fr, origin: NoteOrigin, leaf_index: u64) {
+        let note = Note { owner: self.owner, value, randomness };
+        let unique = note.unique(&origin);
+        let nullifier = nullifier(&unique, &self.keys.nsk);
+        if self.state.notes.iter().any(|n| n.nullifier == nullifier) {
+            return;
+        }
+        self.state.notes.push(OwnedNote {
+            value,
+            randomness,
+            first_nullifier: origin.first_nullifier,
+            index_in_tx: origin.index,
+            leaf_index,
+            nullifier,
+            spent_in: None,
+            pending: false,
+        });
+    }
+
+    /// Builds, proves and sends a transfer of `amount` to `to`; gives the transaction.
+    pub async fn transfer(
+        &mut self,
+        node: &NodeClient,
+        prover: &dyn ClientProver,
+        to: &Address,
+        amount: u64,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<Tx, PxeError> {
+        let tx = self.prepare(node, prover, to, amount, rng).await?;
+        node.send_transaction(&tx).await.map_err(node_error)?;
+        for note in &mut self.state.notes {
+            if tx.effects.nullifiers.contains(&note.nullifier) {
+                note.pending = true;
+            }
+        }
+        Ok(tx)
+    }
+
+    /// Builds and proves a transfer without sending it.
+    pub async fn prepare(
+        &mut self,
+        node: &NodeClient,
+        prover: &dyn ClientProver,
+        to: &Address,
+        amount: u64,
+        rng: &mut (impl RngCore + CryptoRng),
+    ) -> Result<Tx, PxeError> {
+        use ark_ff::UniformRand;
+        let chosen = self.choose(amount)?;
+        let info = node
+            .header(BlockRef::Pending)
+            .await
+            .map_err(node_error)?
+            .ok_or_else(|| PxeError::Node("it has no pending tip".to_owned()))?;
+        let anchor = info.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+        let mut inputs = Vec::with_capacity(2);
+        for note in &chosen {
+            let path =
+                node.note_path(note.leaf_index, &info.header_hash).await.map_err(node_error)?;
+            inputs.push(InputNote {
+                value: note.value,
+                randomness: note.randomness,
+                origin: NoteOrigin {
+                    first_nullifier: note.first_nullifier,
+                    index: note.index_in_tx,
+                },
+                leaf_index: Some(note.leaf_index),
+                path: path.path,
+            });
+        }
+        while inputs.len() < 2 {
+            inputs.push(InputNote::dummy(Fr::rand(rng)));
+        }
+        let total: u64 = chosen.iter().map(|n| n.value).sum();
+        let own = self.address();
+        let outputs = [
+            Note { owner: to.to_field(), value: amount, randomness: Fr::rand(rng) },
+            Note { owner: self.owner, value: total - amount, randomness: Fr::rand(rng) },
+        ];
+        let zero = Fr::from(0u64);
+        let (mut tags, mut log_hashes, mut logs) = ([zero; SLOTS], [zero; SLOTS], Vec::new());
+        for (i, (recipient, note)) in [*to, own].iter().zip(&outputs).enumerate() {
+            let plain = LogNote { value: note.value, randomness: note.randomness, sender: own.vpk };
+            let log = logs::encrypt(recipient, &plain, rng);
+            let key = hex::encode(point_to_bytes(&recipient.vpk));
+            let contact = self.state.contacts.entry(key).or_default();
+            let secret = logs::pair_secret(&self.keys.vsk, &recipient.vpk, &recipient.to_field());
+            tags[i] = logs::tag(&secret, contact.sent);
+            contact.sent += 1;
+            log_hashes[i] = log_hash(&log);
+            logs.push(log);
+        }
+        let gas = GasSettings {
+            max_fee_per_l2_gas: anchor.fee_per_l2_gas.saturating_mul(PRICE_MARGIN),
+            max_fee_per_da_gas: anchor.fee_per_da_gas.saturating_mul(PRICE_MARGIN),
+            l2_gas_limit: L2_GAS_PER_TX,
+            da_gas_limit: DA_GAS_PER_TX,
+            l2_teardown_gas_limit: 0,
+            da_teardown_gas_limit: 0,
+        };
+        let inputs: [InputNote; 2] = inputs
+            .try_into()
+            .map_err(|_| PxeError::Prove("a transfer spends two notes".to_owned()))?;
+        let witness = ClientWitness {
+            nsk: self.keys.nsk,
+            viewing: own.viewing(),
+            anchor,
+            inputs,
+            outputs,
+            tags,
+            log_hashes,
+            gas,
+        };
+        let mut seed = [0u8; 32];
+        rng.fill_bytes(&mut seed);
+        let client_proof = prover.prove(&witness, seed)?;
+        Ok(Tx {
+            chain_id: witness.anchor.chain_id,
+            version: witness.anchor.version,
+            anchor_header_hash: info.header_hash,
+            effects: witness.effects(),
+            logs,
+            client_proof,
+        })
+    }
+
+    /// One or two notes that hold at least `amount`: the smallest single one that does, else the two
+    /// largest.
+    fn choose(&self, amount: u64) -> Result<Vec<OwnedNote>, PxeError> {
+        let mut notes: Vec<&OwnedNote> = self.spendable().collect();
+        notes.sort_by_key(|n| n.value);
+        if let Some(note) = notes.iter().find(|n| n.value >= amount) {
+            return Ok(vec![(*note).clone()]);
+        }
+        let two: Vec<OwnedNote> = notes.iter().rev().take(2).map(|n| (*n).clone()).collect();
+        let spendable = two.iter().fold(0u64, |sum, n| sum.saturating_add(n.value));
+        let total = two.iter().try_fold(0u64, |sum, n| sum.checked_add(n.value));
+        match total {
+            Some(total) if total >= amount => Ok(two),
+            _ => Err(PxeError::Funds { wanted: amount, spendable, balance: self.balance() }),
+        }
+    }
+}
+
+fn node_error(error: rollmill_node_client::ClientError) -> PxeError {
+    PxeError::Node(error.to_string())
+}
