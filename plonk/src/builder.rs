@@ -54,6 +54,10 @@ pub struct Builder {
     pub(crate) n_public: u32,
     pending_next: Option<Var>,
     pack_queue: Vec<Var>,
+    /// Arithmetic rows that may stand anywhere, kept to fill rows that a wide gadget leaves free.
+    loose: Vec<([Var; ROUTED], u32)>,
+    /// ROM tables handed out so far.
+    tables: u64,
     sections: Vec<(String, usize)>,
 }
 
@@ -82,6 +86,8 @@ impl Builder {
             n_public: n_public as u32,
             pending_next: None,
             pack_queue: Vec::new(),
+            loose: Vec::new(),
+            tables: 0,
             sections: Vec::new(),
         };
         // Public inputs stand in the first rows; `set_public` names their variables later.
@@ -172,10 +178,12 @@ impl Builder {
         self.push(w, fixed, LimbRow::Small(limbs))
     }
 
-    /// Appends an arithmetic row. A cell that is `None` does not matter to the row's equation (its
+    /// Appends an arithmetic row; one that is tied to no neighbour may be laid out later, where a wide
+    /// gadget leaves a row free. A cell that is `None` does not matter to the row's equation (its
     /// coefficients are zero) and holds zero, or takes in a promised `w_3`.
     pub fn arith_row(&mut self, w: [Option<Var>; ROUTED], c: Coefficients, next: Option<Var>) {
         let mut w = w;
+        let promised = self.pending_next.is_some();
         if let Some(promised) = self.pending_next {
             if w[3].is_none() || w[3] == Some(promised) {
                 w[3] = Some(promised);
@@ -187,8 +195,35 @@ impl Builder {
         let mut row = FixedRow::blank();
         row.c = c;
         row.arith = true;
-        self.push(w.map(|v| v.unwrap_or(Self::ZERO)), &row, LimbRow::Small([0; LIMBS]));
+        let vars = w.map(|v| v.unwrap_or(Self::ZERO));
+        if next.is_none() && !promised {
+            let id = self.template(&row);
+            self.loose.push((vars, id));
+            return;
+        }
+        self.push(vars, &row, LimbRow::Small([0; LIMBS]));
         self.pending_next = next;
+    }
+
+    /// Appends a row whose routed cells and gate do not matter to the gadget around it: an arithmetic
+    /// row that waited for such a place, or an empty row.
+    pub fn filler_row(&mut self, limbs: [u16; LIMBS]) -> usize {
+        self.flush_next();
+        match self.loose.pop() {
+            Some((w, id)) => {
+                self.routed.push(w);
+                self.limbs.push(LimbRow::Small(limbs));
+                self.fixed.push(id);
+                self.routed.len() - 1
+            }
+            None => self.push([Self::ZERO; ROUTED], &FixedRow::blank(), LimbRow::Small(limbs)),
+        }
+    }
+
+    /// A ROM table that no other part of the circuit uses: its name as a constant.
+    pub fn new_table(&mut self) -> Var {
+        self.tables += 1;
+        self.constant_u64(self.tables)
     }
 
     /// A constant; each constant takes one row a circuit.
@@ -406,7 +441,7 @@ impl Builder {
         let first = std::array::from_fn(|i| cells[i / 4][i % 4]);
         let second = std::array::from_fn(|i| cells[2 + i / 4][i % 4]);
         self.raw_row(vars, &FixedRow::pack(), first);
-        self.raw_row([Self::ZERO; 4], &FixedRow::blank(), second);
+        self.filler_row(second);
     }
 
     /// The lowest four limb cells of a value.
@@ -426,6 +461,11 @@ impl Builder {
             self.raw_row([address, Self::ZERO, Self::ZERO, table], &FixedRow::write(), [0; 8]);
         self.raw_row(first, &FixedRow::blank(), [0; 8]);
         self.raw_row(second, &FixedRow::blank(), [0; 8]);
+        self.note_write(row, table, address);
+    }
+
+    /// Declares that the row `row`, which has the write selector on, writes (table, address).
+    pub fn note_write(&mut self, row: usize, table: Var, address: Var) {
         let key = (self.value(table), self.value(address));
         self.rom.insert(key, RomEntry { row: row as u32, reads: 0 });
     }
@@ -537,6 +577,11 @@ impl Builder {
             self.pack_rows(four);
         }
         self.flush_next();
+        for (w, id) in std::mem::take(&mut self.loose) {
+            self.routed.push(w);
+            self.limbs.push(LimbRow::Small([0; LIMBS]));
+            self.fixed.push(id);
+        }
         // A key must not commit to a zero column: see `Layout::fixed_columns`.
         if !self.palette.iter().any(|row| row.external) {
             self.permute([Self::ZERO; 4], [Self::ZERO; 4]);

@@ -195,7 +195,8 @@ mod tests {
     #[test]
     fn limbs_of_either_sign_add_up() {
         let value = Wide::from_limbs(&[-1, 0, 1, 0]);
-        let expected = Wide::from_words([1, 0, 0, 0]).negated().plus(Wide::from_words([0, 0, 1, 0]));
+        let expected =
+            Wide::from_words([1, 0, 0, 0]).negated().plus(Wide::from_words([0, 0, 1, 0]));
         assert_eq!(value, expected);
         assert_eq!(value.negated().down(2), Wide::from_words([1, 0, 0, 0]).negated());
         assert_eq!(Wide::limb_product(-3, 5).to_fr(), -Fr::from(15u64));

@@ -1,0 +1,318 @@
+//! BN254's G1 inside a circuit: affine addition and doubling, points from outside, tables of multiples.
+//!
+//! Every operation here is *incomplete*: an addition of two points with equal x coordinates leaves the
+//! slope free. Each use says why that cannot happen (see [`super::straus`] and [`Table`]).
+//!
+//! Operations pass on two range checks. An operation constrains the limbs of its first operand's x, of
+//! its slope and of its result's y; so the x of a last result is still to be checked
+//! ([`settle_point`]). Rows: addition 20, doubling 22, of which 1 and 3 take in loose arithmetic rows.
+
+use ark_ec::AffineRepr;
+use ark_ff::{AdditiveGroup, Field};
+use rollmill_algebra::{Fq, Fr, G1Affine};
+use rollmill_plonk::builder::{Builder, Var};
+
+use super::nonnative::{Element, Groups, Quotient, ROWS, Tape};
+
+/// An affine point, not the identity.
+#[derive(Debug, Clone, Copy)]
+pub struct Point {
+    pub x: Element,
+    pub y: Element,
+    at: (Fq, Fq),
+}
+
+/// A row that reads a table: it takes the digit into a running number and looks up the second operand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Read {
+    pub(crate) table: Var,
+    pub(crate) digit: Var,
+    pub(crate) before: Var,
+    pub(crate) after: Var,
+}
+
+impl Point {
+    fn unchecked(b: &mut Builder, x: Fq, y: Fq) -> Self {
+        Self { x: Element::unchecked(b, x), y: Element::unchecked(b, y), at: (x, y) }
+    }
+
+    /// A point from outside: limbs in range, coordinates below q, on the curve, so not the identity
+    /// (which has no affine coordinates on the curve) and of order r (the cofactor is one).
+    pub fn fresh(b: &mut Builder, point: &G1Affine) -> Self {
+        let (x, y) = point.xy().unwrap_or_default();
+        let this = Self::unchecked(b, x, y);
+        this.constrain(b);
+        this
+    }
+
+    /// A point whose coordinates are given by limbs, with everything [`Self::fresh`] constrains.
+    pub(crate) fn from_limbs(b: &mut Builder, x: [Var; 4], y: [Var; 4]) -> Self {
+        let (x, y) = (Element::from_limbs(b, x), Element::from_limbs(b, y));
+        let at = (fq_of(&x), fq_of(&y));
+        let this = Self { x, y, at };
+        this.constrain(b);
+        this
+    }
+
+    /// A constant point.
+    pub fn constant(b: &mut Builder, point: &G1Affine) -> Self {
+        let (x, y) = point.xy().unwrap_or_default();
+        Self { x: Element::constant(b, x), y: Element::constant(b, y), at: (x, y) }
+    }
+
+    /// The point's value in this witness.
+    pub fn value(&self) -> G1Affine {
+        G1Affine::new_unchecked(self.at.0, self.at.1)
+    }
+
+    /// The coordinates modulo r, as a transcript takes them. They must be constrained below q.
+    pub fn absorbed(&self, b: &mut Builder) -> [Var; 2] {
+        [self.x.mod_r(b), self.y.mod_r(b)]
+    }
+
+    fn constrain(&self, b: &mut Builder) {
+        let mut tape = Tape::new(b);
+        tape.range(&self.x);
+        tape.range(&self.y);
+        self.on_curve(&mut tape);
+        tape.end();
+        self.x.assert_canonical(b);
+        self.y.assert_canonical(b);
+    }
+
+    /// `x² = t` and `y² − 3 = t · x`, 14 rows. Limbs must be in range.
+    fn on_curve(&self, tape: &mut Tape<'_>) {
+        let t = Element::unchecked(tape.b, self.at.0.square());
+        let three = Element::constant(tape.b, Fq::from(3u64));
+        let q = Quotient::of(self.x.integer().times(self.x.integer()).minus(t.integer()));
+        let v = Groups::product(tape.b, &self.x, &self.x, &t, &q);
+        let carries = v.carries(&[]);
+        tape.settle();
+        tape.row_with(self.x.limbs, &ROWS.square, q.cells[0]);
+        tape.row_with(t.limbs, &ROWS.blank, q.cells[1]);
+        tape.row_with(v.vars, &ROWS.carry, carries[0]);
+        tape.row_with(self.x.limbs, &ROWS.blank, carries[1]);
+        tape.range(&t);
+
+        // y² − 3 − t·x = (y² − 3 − Q·q) − (t·x − 0·q).
+        let square = self.y.integer().times(self.y.integer()).minus(three.integer());
+        let q1 = Quotient::of(square.minus(t.integer().times(self.x.integer())));
+        let q2 = Quotient::new(super::wide::Wide::ZERO);
+        let v1 = Groups::product(tape.b, &self.y, &self.y, &three, &q1);
+        let v2 = Groups::product(tape.b, &t, &self.x, &Element::ZERO, &q2);
+        let v = v1.combine(tape.b, 1, &v2, -1);
+        let carries = v.carries(&[]);
+        tape.filler();
+        tape.row_with(self.y.limbs, &ROWS.square, q1.cells[0]);
+        tape.row_with(three.limbs, &ROWS.blank, q1.cells[1]);
+        tape.row(v1.vars, &ROWS.difference);
+        tape.row_with(v.vars, &ROWS.carry, carries[0]);
+        tape.row_with(v2.vars, &ROWS.blank, carries[1]);
+        tape.row_with(t.limbs, &ROWS.product, q2.cells[0]);
+        tape.row_with(self.x.limbs, &ROWS.blank, q2.cells[1]);
+        tape.row(v2.vars, &ROWS.blank);
+    }
+}
+
+fn fq_of(e: &Element) -> Fq {
+    let words = e.integer().words();
+    words.iter().rev().fold(Fq::from(0u64), |acc, w| acc * Fq::from(1u128 << 64) + Fq::from(*w))
+}
+
+/// Reads a table's entry. Three rows.
+pub(crate) fn read_only(tape: &mut Tape<'_>, entry: &Point, read: Read) {
+    let Read { table, digit, before, after } = read;
+    let row = tape.row([digit, before, after, table], &ROWS.read_digit);
+    tape.b.note_read(row, table, digit);
+    tape.row(entry.y.limbs, &ROWS.blank);
+    tape.row(entry.x.limbs, &ROWS.blank);
+}
+
+/// `p + q`, with q out of a table when there is a `read`. The x coordinates must differ.
+///
+/// With slope λ: `λ(x_q − x_p) = y_q − y_p`, `λ² = x_p + x_q + x`, `λ(x_q − x) = y_q + y`.
+pub(crate) fn add(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>) -> Point {
+    let ((px, py), (qx, qy)) = (p.at, q.at);
+    let slope = (qy - py) * (qx - px).inverse().unwrap_or_default();
+    let x = slope.square() - px - qx;
+    let sum = Point::unchecked(tape.b, x, slope * (qx - x) - qy);
+    let lambda = Element::unchecked(tape.b, slope);
+    let dx = q.x.less(tape.b, &p.x);
+    let dx3 = q.x.less(tape.b, &sum.x);
+    let l = lambda.integer();
+
+    let q1 = Quotient::of(l.times(dx.integer()).minus(q.y.integer()).plus(p.y.integer()));
+    let v1 = Groups::product(tape.b, &dx, &lambda, &Element::ZERO, &q1);
+    let c1 = v1.carries(&[(-1, &q.y), (1, &p.y)]);
+    let sum_x = p.x.integer().plus(q.x.integer()).plus(sum.x.integer());
+    let q2 = Quotient::of(l.times(l).minus(sum_x));
+    let v2 = Groups::product(tape.b, &lambda, &lambda, &p.x, &q2);
+    let c2 = v2.carries(&[(-1, &q.x), (-1, &sum.x)]);
+    let q3 = Quotient::of(l.times(dx3.integer()).minus(q.y.integer()).minus(sum.y.integer()));
+    let v3 = Groups::product(tape.b, &dx3, &lambda, &Element::ZERO, &q3);
+    let c3 = v3.carries(&[(-1, &q.y), (-1, &sum.y)]);
+
+    match read {
+        Some(Read { table, digit, before, after }) => {
+            let row = tape.row([digit, before, after, table], &ROWS.read_digit);
+            tape.b.note_read(row, table, digit);
+        }
+        None => tape.settle(),
+    }
+    tape.row_packing(q.y.limbs, &ROWS.pack_ahead, &p.x);
+    tape.row(q.x.limbs, &ROWS.difference);
+    tape.row(p.x.limbs, &ROWS.blank);
+    tape.row_with(dx.limbs, &ROWS.product, q1.cells[0]);
+    tape.row_with(lambda.limbs, &ROWS.blank, q1.cells[1]);
+    tape.row_with(v1.vars, &ROWS.carry_less_plus, c1[0]);
+    tape.row_with(q.y.limbs, &ROWS.blank, c1[1]);
+    tape.row_packing(p.y.limbs, &ROWS.pack_ahead, &lambda);
+    tape.filler();
+    tape.row_with(lambda.limbs, &ROWS.square, q2.cells[0]);
+    tape.row_with(p.x.limbs, &ROWS.blank, q2.cells[1]);
+    tape.row_with(v2.vars, &ROWS.carry_less_both, c2[0]);
+    tape.row_with(q.x.limbs, &ROWS.difference, c2[1]);
+    tape.row(sum.x.limbs, &ROWS.blank);
+    tape.row_with(dx3.limbs, &ROWS.product, q3.cells[0]);
+    tape.row_with(lambda.limbs, &ROWS.blank, q3.cells[1]);
+    tape.row_with(v3.vars, &ROWS.carry_less_both, c3[0]);
+    tape.row_with(q.y.limbs, &ROWS.blank, c3[1]);
+    tape.row_packing(sum.y.limbs, &ROWS.pack, &sum.y);
+    sum
+}
+
+/// `2p`. Always defined: no point of the curve has y = 0, as the group's order is odd.
+///
+/// With slope λ: `2λy = 3x²`, `λ² = 2x + x'`, `λ(x − x') = y + y'`.
+pub(crate) fn double(tape: &mut Tape<'_>, p: &Point) -> Point {
+    let (px, py) = p.at;
+    let slope = px.square() * Fq::from(3u64) * py.double().inverse().unwrap_or_default();
+    let x = slope.square() - px.double();
+    let sum = Point::unchecked(tape.b, x, slope * (px - x) - py);
+    let lambda = Element::unchecked(tape.b, slope);
+    let dx3 = p.x.less(tape.b, &sum.x);
+    let l = lambda.integer();
+
+    // 3(x² − a·q) − 2(λy − c·q) with 3a − 2c = Q and a = Q mod 2, so that c is whole.
+    let (square, chord) = (p.x.integer().times(p.x.integer()), l.times(p.y.integer()));
+    let quotient = square.scaled(3).minus(chord.scaled(2)).divided_by_modulus();
+    let odd = super::wide::Wide::from_words([u64::from(quotient.is_odd()), 0, 0, 0]);
+    let qa = Quotient::new(odd);
+    let qc = Quotient::new(odd.scaled(3).minus(quotient).half());
+    let va = Groups::product(tape.b, &p.x, &p.x, &Element::ZERO, &qa);
+    let vc = Groups::product(tape.b, &lambda, &p.y, &Element::ZERO, &qc);
+    let v1 = va.combine(tape.b, 3, &vc, -2);
+    let c1 = v1.carries(&[]);
+    let q2 = Quotient::of(l.times(l).minus(p.x.integer().scaled(2)).minus(sum.x.integer()));
+    let v2 = Groups::product(tape.b, &lambda, &lambda, &p.x, &q2);
+    let c2 = v2.carries(&[(-1, &p.x), (-1, &sum.x)]);
+    let q3 = Quotient::of(l.times(dx3.integer()).minus(p.y.integer()).minus(sum.y.integer()));
+    let v3 = Groups::product(tape.b, &dx3, &lambda, &Element::ZERO, &q3);
+    let c3 = v3.carries(&[(-1, &p.y), (-1, &sum.y)]);
+
+    tape.settle();
+    tape.row_packing([Builder::ZERO; 4], &ROWS.pack_ahead, &lambda);
+    tape.filler();
+    tape.row_with(lambda.limbs, &ROWS.product, qc.cells[0]);
+    tape.row_with(p.y.limbs, &ROWS.blank, qc.cells[1]);
+    tape.row_packing(vc.vars, &ROWS.pack_ahead, &p.x);
+    tape.filler();
+    tape.row_with(p.x.limbs, &ROWS.square, qa.cells[0]);
+    tape.row_with([Builder::ZERO; 4], &ROWS.blank, qa.cells[1]);
+    tape.row(va.vars, &ROWS.tangent);
+    tape.row_with(v1.vars, &ROWS.carry, c1[0]);
+    tape.row_with(vc.vars, &ROWS.blank, c1[1]);
+    tape.row_with(lambda.limbs, &ROWS.square, q2.cells[0]);
+    tape.row_with(p.x.limbs, &ROWS.blank, q2.cells[1]);
+    tape.row_with(v2.vars, &ROWS.carry_less_both, c2[0]);
+    tape.row_with(p.x.limbs, &ROWS.difference, c2[1]);
+    tape.row(sum.x.limbs, &ROWS.blank);
+    tape.row_with(dx3.limbs, &ROWS.product, q3.cells[0]);
+    tape.row_with(lambda.limbs, &ROWS.blank, q3.cells[1]);
+    tape.row_with(v3.vars, &ROWS.carry_less_both, c3[0]);
+    tape.row_with(p.y.limbs, &ROWS.blank, c3[1]);
+    tape.row_packing(sum.y.limbs, &ROWS.pack, &sum.y);
+    sum
+}
+
+/// Ends a sequence of operations: constrains the x of its last result.
+pub(crate) fn settle_point(tape: &mut Tape<'_>, p: &Point) {
+    tape.range(&p.x);
+    tape.settle();
+}
+
+/// Digits of a table: entry `d` holds `(2d − 15)·P`.
+pub(crate) const ENTRIES: usize = 16;
+
+/// The odd multiples `±P, ±3P, …, ±15P` of a point, written into the ROM.
+///
+/// They are made of P alone, by `kP + 2P` with k odd below 15: the operands' x would be equal only if
+/// `(k ± 2)P` were the identity, and P has order r.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) id: Var,
+    pub(crate) entries: [Point; ENTRIES],
+    /// The point itself.
+    pub point: Point,
+}
+
+impl Table {
+    /// The table of a point that [`Point::fresh`] or arithmetic has constrained.
+    pub fn new(b: &mut Builder, point: &Point) -> Self {
+        let id = b.new_table();
+        let addresses: [Var; ENTRIES] = std::array::from_fn(|d| b.constant_u64(d as u64));
+        let mut tape = Tape::new(b);
+        let mut entries = [*point; ENTRIES];
+        let twice = double(&mut tape, point);
+        let mut odd = *point;
+        for k in 0..ENTRIES / 2 {
+            if k == 1 {
+                // The first operand's x gets its range check here.
+                odd = add(&mut tape, &twice, &odd, None);
+            } else if k > 1 {
+                odd = add(&mut tape, &odd, &twice, None);
+            }
+            let (high, low) = (ENTRIES / 2 + k, ENTRIES / 2 - 1 - k);
+            entries[high] = odd;
+            entries[low] = write_both(&mut tape, id, &odd, addresses[high], addresses[low]);
+        }
+        settle_point(&mut tape, &odd);
+        Self { id, entries, point: *point }
+    }
+
+    /// The table of a constant point.
+    pub fn constant(b: &mut Builder, point: &G1Affine) -> Self {
+        let id = b.new_table();
+        let at = Point::constant(b, point);
+        let mut entries = [at; ENTRIES];
+        for (d, entry) in entries.iter_mut().enumerate() {
+            let k = Fr::from(2 * d as u64) - Fr::from(15u64);
+            let multiple = ark_ec::CurveGroup::into_affine(*point * k);
+            let (x, y) = multiple.xy().unwrap_or_default();
+            let element = Element::constant(b, x);
+            // Half of the limbs serve two entries.
+            let y = if d < ENTRIES / 2 {
+                Element::constant_negative(b, -y)
+            } else {
+                Element::constant(b, y)
+            };
+            *entry = Point { x: element, y, at: (x, multiple.y) };
+            let address = b.constant_u64(d as u64);
+            b.rom_write(id, address, entry.y.limbs, entry.x.limbs);
+        }
+        Self { id, entries, point: at }
+    }
+}
+
+/// Writes P at `positive` and −P at `negative`; gives −P. Seven rows.
+fn write_both(tape: &mut Tape<'_>, id: Var, p: &Point, positive: Var, negative: Var) -> Point {
+    let opposite = Point { x: p.x, y: p.y.negative(tape.b), at: (p.at.0, -p.at.1) };
+    tape.row(p.y.limbs, &ROWS.opposite);
+    for (address, point) in [(negative, &opposite), (positive, p)] {
+        let row = tape.row([address, Builder::ZERO, Builder::ZERO, id], &ROWS.write);
+        tape.b.note_write(row, id, address);
+        tape.row(point.y.limbs, &ROWS.blank);
+        tape.row(point.x.limbs, &ROWS.blank);
+    }
+    opposite
+}
