@@ -1,1 +1,26 @@
-//! Placeholder while the room is furnished.
+//! The broker: a flat queue of jobs on Postgres that never loses work.
+//!
+//! N replicas over one database. Producers enqueue jobs whose inputs they have put; agents claim,
+//! work and complete; a producer that finds a result wrong rejects it. The dependency graph is the
+//! producer's: the broker knows a job's rank and nothing of what it proves.
+//!
+//! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
+//! - [`policy`] what follows each class of failure.
+//! - [`embedded`] the private Postgres used when no database is named.
+//! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
+
+mod api;
+mod broker;
+pub mod config;
+mod dispatch;
+pub mod embedded;
+pub mod error;
+mod hub;
+pub mod metrics;
+pub mod policy;
+pub mod store;
+pub mod testing;
+
+pub use broker::{serve, url_of};
+pub use config::Config;
+pub use error::BrokerError;

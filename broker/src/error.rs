@@ -1,0 +1,161 @@
+//! Why the broker refuses or cannot serve.
+
+use rollmill_broker_client::{AgentId, Digest, JobId, LeaseEpoch};
+
+/// Each variant knows its code and the HTTP status it is answered with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// The database refused or is away. Requests are answered 503 while it is.
+    #[error("{}: the database does not do as asked", self.code())]
+    Database {
+        #[from]
+        source: sqlx::Error,
+    },
+
+    /// The schema cannot be brought up to date.
+    #[error("{}: the schema cannot be migrated", self.code())]
+    Migrate {
+        #[from]
+        source: sqlx::migrate::MigrateError,
+    },
+
+    /// An index that the claim depends on is gone; serving without it would overload the database.
+    #[error("{}: index `{index}` is missing or invalid; run `broker migrate` or create it again as in migrations/0001_jobs.sql", self.code())]
+    IndexMissing { index: &'static str },
+
+    /// The server is older than the oldest supported.
+    #[error("{}: PostgreSQL {version} is too old; 14 is the oldest that works", self.code())]
+    ServerTooOld { version: String },
+
+    /// The request makes no sense.
+    #[error("{}: {message}", self.code())]
+    BadRequest { message: String },
+
+    /// No job has this id.
+    #[error("{}: no job {id}", self.code())]
+    UnknownJob { id: JobId },
+
+    /// The id is taken by a job of another version.
+    #[error("{}: job {id} exists with another version", self.code())]
+    VersionConflict { id: JobId },
+
+    /// The input or result named was never put.
+    #[error("{}: artifact {digest} was not put; put it first", self.code())]
+    NotPut { digest: Digest },
+
+    /// No artifact has this digest.
+    #[error("{}: no artifact {digest}", self.code())]
+    UnknownArtifact { digest: Digest },
+
+    /// The bytes sent do not have the digest in the address.
+    #[error("{}: the body has digest {got}, not {wanted}", self.code())]
+    DigestMismatch { wanted: Digest, got: Digest },
+
+    /// What is stored no longer has its digest. Putting it again heals it.
+    #[error("{}: stored artifact {digest} is corrupt; put it again", self.code())]
+    Corrupt { digest: Digest },
+
+    /// A body or batch is larger than allowed.
+    #[error("{}: {what} is larger than {max}", self.code())]
+    TooLarge { what: &'static str, max: usize },
+
+    /// Another grant superseded this lease, or the job is no longer leased.
+    #[error("{}: lease epoch {held} of {job} does not stand (now {current})", self.code())]
+    LeaseLost { job: JobId, held: LeaseEpoch, current: LeaseEpoch },
+
+    /// The agent gave too many wrong proofs.
+    #[error("{}: agent {agent} is quarantined; an operator can pardon it", self.code())]
+    Quarantined { agent: AgentId },
+
+    /// The job is no longer wanted.
+    #[error("{}: job {id} was cancelled", self.code())]
+    Cancelled { id: JobId },
+
+    /// That result, or that agent's result, was found wrong before.
+    #[error("{}: a result of this digest or agent was rejected for {id}", self.code())]
+    AlreadyRejected { id: JobId },
+
+    /// Too much at once.
+    #[error("{}: too many requests at once", self.code())]
+    Overloaded,
+
+    /// No token, or one that is unknown or revoked.
+    #[error("{}: a valid bearer token is required", self.code())]
+    Unauthorized,
+
+    /// The token's role may not do this.
+    #[error("{}: the token's role may not do this", self.code())]
+    Forbidden,
+
+    /// The object store refused.
+    #[error("{}: the artifact store does not do as asked", self.code())]
+    Objects {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+
+    /// The address is reachable from other machines and nobody needs a token.
+    #[error("{}: refusing to listen on {address} without a token; make one with `broker tokens add` or listen on 127.0.0.1", self.code())]
+    OpenToAll { address: String },
+
+    /// The private Postgres ended by itself.
+    #[error("{}: the private Postgres ended; see {log}", self.code())]
+    PostgresEnded { log: String },
+}
+
+impl BrokerError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Database { .. } => "BRK-001",
+            Self::IndexMissing { .. } => "BRK-002",
+            Self::Migrate { .. } => "BRK-003",
+            Self::ServerTooOld { .. } => "BRK-004",
+            Self::OpenToAll { .. } => "BRK-005",
+            Self::PostgresEnded { .. } => "BRK-006",
+            Self::BadRequest { .. } => "BRK-010",
+            Self::UnknownJob { .. } => "BRK-011",
+            Self::VersionConflict { .. } => "BRK-012",
+            Self::NotPut { .. } => "BRK-013",
+            Self::UnknownArtifact { .. } => "BRK-014",
+            Self::DigestMismatch { .. } => "BRK-015",
+            Self::Corrupt { .. } => "BRK-016",
+            Self::TooLarge { .. } => "BRK-017",
+            Self::LeaseLost { .. } => "BRK-018",
+            Self::Quarantined { .. } => "BRK-019",
+            Self::Cancelled { .. } => "BRK-020",
+            Self::AlreadyRejected { .. } => "BRK-021",
+            Self::Overloaded => "BRK-022",
+            Self::Unauthorized => "BRK-023",
+            Self::Forbidden => "BRK-024",
+            Self::Objects { .. } => "BRK-025",
+        }
+    }
+
+    /// HTTP status of the answer. 503 says: the same request may succeed later.
+    pub const fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest { .. } => 400,
+            Self::Unauthorized => 401,
+            Self::Quarantined { .. } | Self::Forbidden => 403,
+            Self::UnknownJob { .. } | Self::UnknownArtifact { .. } => 404,
+            Self::VersionConflict { .. }
+            | Self::LeaseLost { .. }
+            | Self::Cancelled { .. }
+            | Self::AlreadyRejected { .. } => 409,
+            Self::TooLarge { .. } => 413,
+            Self::NotPut { .. } | Self::DigestMismatch { .. } => 422,
+            Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
+            _ => 500,
+        }
+    }
+
+    pub(crate) fn bad(message: impl Into<String>) -> Self {
+        Self::BadRequest { message: message.into() }
+    }
+
+    pub(crate) fn objects(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Objects { source: source.into() }
+    }
+}

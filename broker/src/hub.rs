@@ -1,0 +1,121 @@
+//! Who must wake when the queue changes: waiting agents and producers of this replica, and the
+//! other replicas by NOTIFY.
+//!
+//! NOTIFY takes a database-wide lock at commit, so it is sent apart from every transaction and at
+//! most once in [`FLUSH`]. A replica that misses one still polls.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use rollmill_service::Shutdown;
+use sqlx::postgres::PgListener;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::error::BrokerError;
+use crate::store::Store;
+
+const FLUSH: Duration = Duration::from_millis(5);
+const RECONNECT: Duration = Duration::from_secs(1);
+
+/// Wakes and is woken. One a broker.
+#[derive(Debug)]
+pub(crate) struct Hub {
+    id: String,
+    /// Jobs may be ready: the dispatcher looks.
+    pub(crate) ready: Notify,
+    finished: watch::Sender<u64>,
+    tell_ready: AtomicBool,
+    tell_finished: AtomicBool,
+    tell: Notify,
+}
+
+impl Hub {
+    pub(crate) fn new() -> Self {
+        Self {
+            id: Uuid::new_v4().simple().to_string(),
+            ready: Notify::new(),
+            finished: watch::Sender::new(0),
+            tell_ready: AtomicBool::new(false),
+            tell_finished: AtomicBool::new(false),
+            tell: Notify::new(),
+        }
+    }
+
+    /// Jobs became ready.
+    pub(crate) fn became_ready(&self) {
+        self.ready.notify_one();
+        self.tell_ready.store(true, Ordering::Relaxed);
+        self.tell.notify_one();
+    }
+
+    /// Jobs became final.
+    pub(crate) fn became_final(&self) {
+        self.finished.send_modify(|n| *n += 1);
+        self.tell_finished.store(true, Ordering::Relaxed);
+        self.tell.notify_one();
+    }
+
+    /// A receiver that changes when a job may have become final.
+    pub(crate) fn finals(&self) -> watch::Receiver<u64> {
+        self.finished.subscribe()
+    }
+
+    /// Tells the other replicas, until shutdown.
+    pub(crate) async fn tell_others(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
+        while !shutdown.is_started() {
+            tokio::select! {
+                () = self.tell.notified() => {}
+                () = shutdown.started() => return,
+            }
+            let ready = self.tell_ready.swap(false, Ordering::Relaxed);
+            let finished = self.tell_finished.swap(false, Ordering::Relaxed);
+            let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
+            if let Err(error) = store.notify(channel, &payload).await {
+                tracing::debug!(%error, "notification not sent; the others poll");
+            }
+            tokio::time::sleep(FLUSH).await;
+        }
+    }
+
+    /// Hears the other replicas, until shutdown.
+    pub(crate) async fn hear_others(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
+        let hear = async {
+            loop {
+                if let Err(error) = self.hear(store, channel).await {
+                    tracing::warn!(%error, "not listening for notifications; polling meanwhile");
+                }
+                tokio::time::sleep(RECONNECT).await;
+            }
+        };
+        tokio::select! {
+            () = hear => {}
+            () = shutdown.started() => {}
+        }
+    }
+
+    async fn hear(&self, store: &Store, channel: &str) -> Result<(), BrokerError> {
+        let mut listener = PgListener::connect_with(store.pool()).await?;
+        listener.listen(channel).await?;
+        // What was sent before is lost, so look once.
+        self.ready.notify_one();
+        self.finished.send_modify(|n| *n += 1);
+        loop {
+            let Some(notification) = listener.try_recv().await? else {
+                self.ready.notify_one();
+                self.finished.send_modify(|n| *n += 1);
+                continue;
+            };
+            let Some((from, flags)) = notification.payload().split_once(' ') else { continue };
+            if from == self.id {
+                continue;
+            }
+            if flags.starts_with('1') {
+                self.ready.notify_one();
+            }
+            if flags.ends_with('1') {
+                self.finished.send_modify(|n| *n += 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! The broker's process: serve, and look after what is served.
+
+mod cli;
+
+use std::process::ExitCode;
+use std::str::FromStr;
+
+use rollmill_broker::embedded::{Options, PrivatePostgres};
+use rollmill_broker::store::Store;
+use rollmill_broker::{BrokerError, Config};
+use rollmill_service::{Failure, Outcome, Process, Service};
+use sqlx::postgres::PgConnectOptions;
+
+fn main() -> ExitCode {
+    cli::subcommands(
+        Service::new("broker").about("Queues proof jobs on Postgres and hands them to agents"),
+    )
+    .run(|process: Process<Config>| async move {
+        let command = process.command().map(|(name, matches)| (name.to_owned(), matches.clone()));
+        match command.as_ref().map(|(name, matches)| (name.as_str(), matches)) {
+            None | Some(("serve", _)) => serve(process).await,
+            Some(("migrate", _)) => {
+                let (store, postgres) = open(&process.config).await?;
+                store.migrate().await?;
+                store.check().await?;
+                println!("the schema is up to date");
+                close(store, postgres).await;
+                Ok(())
+            }
+            Some(("tokens", matches)) => {
+                let (store, postgres) = open(&process.config).await?;
+                let done = cli::tokens(&store, matches).await;
+                close(store, postgres).await;
+                done
+            }
+            Some(("doctor", _)) => cli::doctor(&process.config).await,
+            Some((name, matches)) => cli::ask(&process.config, name, matches).await,
+        }
+    })
+}
+
+async fn serve(process: Process<Config>) -> Outcome {
+    // The port first: a second broker must say so before it touches the data.
+    let listener = rollmill_service::listen(&process.config.listen, "--listen").await?;
+    let (store, postgres) = open(&process.config).await?;
+    store.migrate().await?;
+    let served = match &postgres {
+        None => rollmill_broker::serve(&process, store.clone(), listener).await,
+        Some(postgres) => {
+            tracing::info!(version = postgres.version(), "private Postgres");
+            tokio::select! {
+                served = rollmill_broker::serve(&process, store.clone(), listener) => served,
+                () = postgres.exited() => {
+                    let log = process.config.data_dir.join("postgres.log");
+                    Err(BrokerError::PostgresEnded { log: log.display().to_string() }.into())
+                }
+            }
+        }
+    };
+    close(store, postgres).await;
+    served
+}
+
+/// Connects to the database named, or starts the private one.
+pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
+    let (options, postgres) = match &config.database_url {
+        Some(url) => (PgConnectOptions::from_str(url.reveal())?, None),
+        None => {
+            let postgres = PrivatePostgres::start(&Options {
+                data_dir: config.data_dir.clone(),
+                bin_dir: config.postgres_bin.clone(),
+                throwaway: false,
+            })
+            .await?;
+            (postgres.connect_options(), Some(postgres))
+        }
+    };
+    let objects = config.data_dir.join("artifacts");
+    Ok((Store::connect(options, &objects, config.rules()).await?, postgres))
+}
+
+/// Connections first, so that Postgres has none to wait for.
+pub(crate) async fn close(store: Store, postgres: Option<PrivatePostgres>) {
+    store.pool().close().await;
+    if let Some(postgres) = postgres {
+        postgres.stop().await;
+    }
+}

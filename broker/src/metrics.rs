@@ -1,0 +1,120 @@
+//! What the broker counts. Names begin with `rollmill_broker_`, end in their unit, and carry no
+//! label that grows with the work.
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use rollmill_broker_client::QueueView;
+
+/// Counters and gauges of one broker.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Jobs by type and state, refreshed every few seconds.
+    pub queue_jobs: IntGaugeVec,
+    /// Age of the oldest job by type and state.
+    pub queue_oldest_seconds: IntGaugeVec,
+    /// From the moment both a job and an agent for it were there until the grant was sent.
+    pub dispatch_seconds: Histogram,
+    /// From ready to granted.
+    pub queue_wait_seconds: HistogramVec,
+    /// Duration of the claim's statements.
+    pub claim_seconds: Histogram,
+    /// Agents that wait for a job.
+    pub waiting_agents: IntGauge,
+    /// Grants by type: attempts begun.
+    pub claims_total: IntCounterVec,
+    /// Attempts ended, by outcome.
+    pub attempts_ended_total: IntCounterVec,
+    /// Requests refused because the lease named no longer stood, by operation.
+    pub fence_refusals_total: IntCounterVec,
+    /// Artifact bytes moved, by direction and place.
+    pub artifact_bytes_total: IntCounterVec,
+    /// Requests answered with an error, by code.
+    pub refusals_total: IntCounterVec,
+    /// Dead letters made.
+    pub dead_letters_total: prometheus::IntCounter,
+}
+
+const SECONDS: &[f64] =
+    &[0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0, 600.0, 3600.0];
+
+impl Metrics {
+    /// Makes the metrics and registers them; a name that is taken is a second broker in one
+    /// process, which keeps its own numbers unshown.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let name = |name: &str| format!("rollmill_broker_{name}");
+        let gauges = |n: &str, help, labels| IntGaugeVec::new(Opts::new(name(n), help), labels);
+        let counters = |n: &str, help, labels| IntCounterVec::new(Opts::new(name(n), help), labels);
+        let times =
+            |n: &str, help: &str| HistogramOpts::new(name(n), help).buckets(SECONDS.to_vec());
+        let metrics = Self {
+            queue_jobs: gauges("queue_jobs", "Unfinished jobs", &["kind", "state"])?,
+            queue_oldest_seconds: gauges(
+                "queue_oldest_seconds",
+                "Age of the oldest unfinished job",
+                &["kind", "state"],
+            )?,
+            dispatch_seconds: Histogram::with_opts(times(
+                "dispatch_seconds",
+                "From job and agent both there to the grant",
+            ))?,
+            queue_wait_seconds: HistogramVec::new(
+                times("queue_wait_seconds", "From ready to granted"),
+                &["kind"],
+            )?,
+            claim_seconds: Histogram::with_opts(times("claim_seconds", "Claim statements"))?,
+            waiting_agents: IntGauge::new(name("waiting_agents"), "Agents waiting for a job")?,
+            claims_total: counters("claims_total", "Attempts begun", &["kind"])?,
+            attempts_ended_total: counters("attempts_ended_total", "Attempts ended", &["outcome"])?,
+            fence_refusals_total: counters(
+                "fence_refusals_total",
+                "Requests under a lease that no longer stood",
+                &["operation"],
+            )?,
+            artifact_bytes_total: counters(
+                "artifact_bytes_total",
+                "Artifact bytes moved",
+                &["direction", "place"],
+            )?,
+            refusals_total: counters("refusals_total", "Requests refused", &["code"])?,
+            dead_letters_total: prometheus::IntCounter::new(
+                name("dead_letters_total"),
+                "Jobs given up",
+            )?,
+        };
+        for collector in metrics.collectors() {
+            registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    fn collectors(&self) -> Vec<Box<dyn prometheus::core::Collector>> {
+        vec![
+            Box::new(self.queue_jobs.clone()),
+            Box::new(self.queue_oldest_seconds.clone()),
+            Box::new(self.dispatch_seconds.clone()),
+            Box::new(self.queue_wait_seconds.clone()),
+            Box::new(self.claim_seconds.clone()),
+            Box::new(self.waiting_agents.clone()),
+            Box::new(self.claims_total.clone()),
+            Box::new(self.attempts_ended_total.clone()),
+            Box::new(self.fence_refusals_total.clone()),
+            Box::new(self.artifact_bytes_total.clone()),
+            Box::new(self.refusals_total.clone()),
+            Box::new(self.dead_letters_total.clone()),
+        ]
+    }
+
+    pub(crate) fn show_queue(&self, queue: &[QueueView]) {
+        // A type that is done would keep its last number for ever.
+        self.queue_jobs.reset();
+        self.queue_oldest_seconds.reset();
+        for entry in queue {
+            let labels = [entry.kind.as_str(), entry.state.as_str()];
+            let count = i64::try_from(entry.count).unwrap_or(i64::MAX);
+            self.queue_jobs.with_label_values(&labels).add(count);
+            let oldest = self.queue_oldest_seconds.with_label_values(&labels);
+            oldest.set(oldest.get().max(entry.oldest_seconds as i64));
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! What follows a failed attempt. A pure function, so that every case is a line in a test.
+
+use std::time::Duration;
+
+use rollmill_broker_client::{CLASS_MAX, FailureClass};
+
+/// A failed attempt, as far as the decision needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Failure {
+    pub class: FailureClass,
+    /// Failures of this class so far, this one included, since the budget was last renewed.
+    pub count: u32,
+    /// Agent class the job needs at present.
+    pub needs: u8,
+    /// The epoch can no longer be proven.
+    pub past_deadline: bool,
+}
+
+/// What happens to the job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Back into the queue.
+    Retry {
+        pause: Duration,
+        /// Agent class needed from now on.
+        needs: u8,
+        /// Never again to the agent that failed.
+        exclude: bool,
+    },
+    /// A dead letter.
+    GiveUp,
+}
+
+/// Decides. `spread` in `[0, 1)` moves the pause by a quarter either way, so that jobs which failed
+/// together do not come back together.
+///
+/// | class | budget | pause | besides |
+/// |---|---|---|---|
+/// | transient | 20 | 0.5 s doubling to 60 s | |
+/// | input missing | 5 | 1 s doubling to 60 s | |
+/// | out of memory | 5 in the largest class | none while a larger class is left | goes one class up |
+/// | invalid proof | 3 | none | never the same agent |
+/// | version mismatch | 10 | none | never the same agent |
+/// | bad input | none | | no retry can help |
+/// | agent died, hard limit | none until the deadline | none, then 1 s doubling to 60 s | |
+pub fn after(failure: Failure, spread: f64) -> Next {
+    let Failure { class, count, needs, past_deadline } = failure;
+    let retry = |pause| Next::Retry { pause: spread_by(pause, spread), needs, exclude: false };
+    let elsewhere = Next::Retry { pause: Duration::ZERO, needs, exclude: true };
+    match class {
+        FailureClass::Transient if count <= 20 => retry(doubling(500, count)),
+        FailureClass::InputMissing if count <= 5 => retry(doubling(1_000, count)),
+        FailureClass::OutOfMemory if needs < CLASS_MAX => {
+            Next::Retry { pause: Duration::ZERO, needs: needs + 1, exclude: false }
+        }
+        FailureClass::OutOfMemory if count <= 5 => retry(doubling(1_000, count)),
+        FailureClass::InvalidProof if count < 3 => elsewhere,
+        FailureClass::VersionMismatch if count < 10 => elsewhere,
+        // A time-out says little about the job: a machine died or was slow. The pause still grows,
+        // since a job that kills its agents must not have them all.
+        FailureClass::AgentDied | FailureClass::HardLimit if !past_deadline => {
+            retry(if count <= 1 { Duration::ZERO } else { doubling(1_000, count - 1) })
+        }
+        _ => Next::GiveUp,
+    }
+}
+
+fn doubling(first_ms: u64, count: u32) -> Duration {
+    let ms = first_ms.saturating_mul(1 << count.saturating_sub(1).min(16));
+    Duration::from_millis(ms.min(60_000))
+}
+
+fn spread_by(pause: Duration, spread: f64) -> Duration {
+    pause.mul_f64(0.75 + 0.5 * spread.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(class: FailureClass, count: u32) -> Failure {
+        Failure { class, count, needs: 0, past_deadline: false }
+    }
+
+    #[test]
+    fn an_invalid_proof_never_returns_to_its_agent_and_is_given_up_at_the_third() {
+        for count in 1..3 {
+            let next = after(failure(FailureClass::InvalidProof, count), 0.5);
+            assert!(matches!(next, Next::Retry { exclude: true, .. }));
+        }
+        assert_eq!(after(failure(FailureClass::InvalidProof, 3), 0.5), Next::GiveUp);
+    }
+
+    #[test]
+    fn time_outs_never_give_a_job_up_before_its_deadline() {
+        for class in [FailureClass::AgentDied, FailureClass::HardLimit] {
+            for count in [1, 2, 10, 1_000, u32::MAX] {
+                let next = after(failure(class, count), 0.99);
+                let Next::Retry { pause, .. } = next else { panic!("{class:?} {count}") };
+                assert!(pause <= Duration::from_secs(75));
+            }
+            let late = Failure { past_deadline: true, ..failure(class, 1) };
+            assert_eq!(after(late, 0.5), Next::GiveUp);
+        }
+    }
+
+    #[test]
+    fn the_first_death_of_an_agent_costs_no_pause() {
+        let next = after(failure(FailureClass::AgentDied, 1), 0.9);
+        assert!(matches!(next, Next::Retry { pause: Duration::ZERO, .. }));
+    }
+
+    #[test]
+    fn out_of_memory_climbs_the_classes_before_it_spends_its_budget() {
+        let mut needs = 0;
+        while needs < CLASS_MAX {
+            let next = after(Failure { needs, ..failure(FailureClass::OutOfMemory, 9) }, 0.5);
+            assert_eq!(
+                next,
+                Next::Retry { pause: Duration::ZERO, needs: needs + 1, exclude: false }
+            );
+            needs += 1;
+        }
+        let top = Failure { needs, ..failure(FailureClass::OutOfMemory, 9) };
+        assert_eq!(after(top, 0.5), Next::GiveUp);
+    }
+
+    #[test]
+    fn bad_input_is_given_up_at_once() {
+        assert_eq!(after(failure(FailureClass::BadInput, 1), 0.5), Next::GiveUp);
+    }
+
+    #[test]
+    fn transient_pauses_grow_and_stay_below_their_cap() {
+        let pause = |count| match after(failure(FailureClass::Transient, count), 0.5) {
+            Next::Retry { pause, .. } => pause,
+            Next::GiveUp => Duration::MAX,
+        };
+        assert_eq!(pause(1), Duration::from_millis(500));
+        assert_eq!(pause(2), Duration::from_millis(1_000));
+        assert_eq!(pause(20), Duration::from_secs(60));
+        assert_eq!(pause(21), Duration::MAX);
+    }
+}

@@ -1,0 +1,28 @@
+-- claim.sql: leases chosen jobs to chosen agents. A job that another broker took meanwhile is
+-- passed over. The array sub-select keeps the plan a lookup by key whatever the statistics say.
+--   $1 job seqs   $2 agents, one a job   $3 lease ms   $4 default hard limit, seconds
+WITH granted AS (
+    UPDATE job
+    SET state = 'leased',
+        lease_epoch = lease_epoch + 1,
+        attempts = attempts + 1,
+        lease_holder = ($2::text[])[array_position($1::bigint[], seq)],
+        hard_limit_at = now() + make_interval(secs => coalesce(hard_limit_seconds, $4)),
+        lease_expires_at = now() + least(
+            make_interval(secs => $3::bigint / 1000.0),
+            make_interval(secs => coalesce(hard_limit_seconds, $4))),
+        progress = NULL
+    WHERE seq = ANY (ARRAY(
+        SELECT seq FROM job
+        WHERE seq = ANY ($1::bigint[]) AND state = 'ready'
+        ORDER BY seq
+        FOR UPDATE SKIP LOCKED
+    ))
+    RETURNING seq, id, version, lease_epoch, lease_holder,
+              coalesce(hard_limit_seconds, $4) AS hard_limit_seconds,
+              extract(epoch FROM now() - ready_at)::float8 AS waited_seconds
+), recorded AS (
+    INSERT INTO attempt (job, lease_epoch, agent)
+    SELECT seq, lease_epoch, lease_holder FROM granted
+)
+SELECT * FROM granted

@@ -1,0 +1,11 @@
+-- view.sql: jobs as shown to producers and people, in the order asked for.
+--   $1 tenant   $2 ids
+SELECT j.id, j.version, j.rank, j.class, j.state, j.attempts, j.lease_epoch, j.lease_holder,
+       (extract(epoch FROM j.lease_expires_at - now()) * 1000)::bigint AS expires_in_ms,
+       j.progress, j.result, j.result_agent, j.stats::text AS stats, j.labels::text AS labels,
+       j.failure_class, j.failure_message,
+       (extract(epoch FROM j.created_at) * 1000)::bigint AS created_ms,
+       (extract(epoch FROM j.finished_at) * 1000)::bigint AS finished_ms
+FROM unnest($2::text[]) WITH ORDINALITY AS asked (id, place)
+JOIN job j ON j.tenant = $1 AND j.id = asked.id
+ORDER BY asked.place

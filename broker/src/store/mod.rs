@@ -1,0 +1,184 @@
+//! The database: every statement the broker sends, and nothing of HTTP.
+//!
+//! Statements lie in `src/sql` and are sent as they are; see docs/adr/0007-sql-access.md.
+
+mod agents;
+mod artifacts;
+mod jobs;
+mod leases;
+mod names;
+mod outcomes;
+pub(crate) mod tokens;
+mod view;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::local::LocalFileSystem;
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Row};
+
+use crate::error::BrokerError;
+
+pub use leases::{Candidate, Granted, Match};
+pub use outcomes::Completed;
+pub use tokens::{Role, TokenView};
+pub use view::Listed;
+
+/// Artifacts up to this size lie in the database, larger ones in the object store.
+pub const ROW_ARTIFACT_BYTES_MAX: usize = 256 * 1024;
+
+/// Oldest server supported, as `server_version_num`.
+const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// Whose jobs. Comes from the caller's token, never from a request.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tenant(pub String);
+
+impl Default for Tenant {
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
+/// Limits that the statements need.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// A lease runs out after this long without a heartbeat.
+    pub lease: Duration,
+    /// Hard limit of jobs that name none.
+    pub hard_limit: Duration,
+    /// Wrong proofs after which an agent may claim no more.
+    pub rejections_max: u32,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(30),
+            hard_limit: Duration::from_secs(3600),
+            rejections_max: 3,
+        }
+    }
+}
+
+/// Jobs, leases and artifacts. Clones share one pool.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: PgPool,
+    objects: Arc<LocalFileSystem>,
+    rules: Rules,
+}
+
+impl Store {
+    /// Connects, without touching the schema. `objects` is a directory for large artifacts and is
+    /// created when missing.
+    pub async fn connect(
+        options: PgConnectOptions,
+        objects: &Path,
+        rules: Rules,
+    ) -> Result<Self, BrokerError> {
+        std::fs::create_dir_all(objects).map_err(BrokerError::objects)?;
+        let objects = LocalFileSystem::new_with_prefix(objects).map_err(BrokerError::objects)?;
+        let options = options.application_name("rollmill-broker").options([
+            // A statement that takes this long is a fault, and holds a connection others need.
+            ("statement_timeout", "30s"),
+            ("idle_in_transaction_session_timeout", "60s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(16)
+            .acquire_timeout(Duration::from_secs(5))
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool, objects: Arc::new(objects), rules })
+    }
+
+    /// Brings the schema up to date. Brokers that start together take turns.
+    pub async fn migrate(&self) -> Result<(), BrokerError> {
+        sqlx::migrate!().run(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Refuses a server or a schema that would not serve: too old, or without the indexes that
+    /// claims and expiry depend on.
+    pub async fn check(&self) -> Result<(), BrokerError> {
+        let row = sqlx::query(
+            "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
+        )
+        .fetch_one(&self.pool)
+        .await?;
+        if row.try_get::<i32, _>(0)? < SERVER_VERSION_MIN {
+            return Err(BrokerError::ServerTooOld { version: row.try_get(1)? });
+        }
+        for index in ["job_claim", "job_lease", "job_delayed"] {
+            let valid: Option<bool> = sqlx::query_scalar(
+                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)",
+            )
+            .bind(index)
+            .fetch_optional(&self.pool)
+            .await?;
+            if valid != Some(true) {
+                return Err(BrokerError::IndexMissing { index });
+            }
+        }
+        Ok(())
+    }
+
+    /// The pool, for listening and for tests.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// The limits in force.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
+    /// Name of the notification channel: one a schema, so that instances do not wake each other.
+    pub async fn channel(&self) -> Result<String, BrokerError> {
+        let schema: String =
+            sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&self.pool).await?;
+        Ok(format!("rollmill_{schema}"))
+    }
+
+    /// Wakes the other replicas.
+    pub async fn notify(&self, channel: &str, payload: &str) -> Result<(), BrokerError> {
+        sqlx::query("SELECT pg_notify($1, $2)")
+            .bind(channel)
+            .bind(payload)
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The plan of the peek statement as text, for the test that guards it. `generic` asks for the
+    /// plan made without knowing the parameters.
+    pub async fn explain_peek(&self, generic: bool) -> Result<String, BrokerError> {
+        let mut tx = self.pool.begin().await?;
+        let mode = if generic { "force_generic_plan" } else { "force_custom_plan" };
+        let peek = include_str!("../sql/peek.sql");
+        for statement in [
+            format!("SET LOCAL plan_cache_mode = {mode}"),
+            format!("PREPARE peek (text, text[], text[], smallint[], bigint) AS {peek}"),
+        ] {
+            sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut *tx).await?;
+        }
+        let rows = sqlx::raw_sql(
+            "EXPLAIN EXECUTE peek('default', '{v1,v1}', '{prove-0,prove-1}', '{0,0}', 20)",
+        )
+        .fetch_all(&mut *tx)
+        .await?;
+        sqlx::raw_sql("DEALLOCATE peek").execute(&mut *tx).await?;
+        let lines: Result<Vec<String>, _> = rows.iter().map(|row| row.try_get(0)).collect();
+        Ok(lines?.join("\n"))
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn corrupt_row(what: &str) -> BrokerError {
+    BrokerError::Database { source: sqlx::Error::Decode(format!("{what} is not readable").into()) }
+}

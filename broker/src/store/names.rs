@@ -1,0 +1,118 @@
+//! Named leases with a fence, for producers that stand by for each other.
+
+use std::time::Duration;
+
+use rollmill_broker_client::{NamedLeaseRequest, NamedLeaseResponse};
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+
+use super::jobs::signed;
+use super::view::agent_id;
+use super::{Store, Tenant, millis};
+use crate::error::BrokerError;
+
+impl Store {
+    /// Takes a name that is free, has run out, or is the caller's own. The fence grows each time.
+    pub async fn acquire_name(
+        &self,
+        tenant: &Tenant,
+        request: &NamedLeaseRequest,
+    ) -> Result<NamedLeaseResponse, BrokerError> {
+        let row = sqlx::query(
+            "INSERT INTO named_lease AS l (tenant, name, holder, fence, expires_at)
+             VALUES ($1, $2, $3, 1, now() + make_interval(secs => $4::bigint / 1000.0))
+             ON CONFLICT (tenant, name) DO UPDATE
+             SET holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at
+             WHERE l.holder IS NULL OR l.expires_at <= now() OR l.holder = excluded.holder
+             RETURNING holder, fence,
+                       (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms",
+        )
+        .bind(&tenant.0)
+        .bind(&request.name)
+        .bind(request.holder.as_str())
+        .bind(millis(Duration::from_millis(request.ttl_ms)))
+        .fetch_optional(&self.pool)
+        .await?;
+        self.answer(tenant, request, row).await
+    }
+
+    /// Extends a name held under this fence. One that ran out but that nobody took is still held.
+    pub async fn renew_name(
+        &self,
+        tenant: &Tenant,
+        request: &NamedLeaseRequest,
+    ) -> Result<NamedLeaseResponse, BrokerError> {
+        let row = sqlx::query(
+            "UPDATE named_lease
+             SET expires_at = now() + make_interval(secs => $5::bigint / 1000.0)
+             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4
+             RETURNING holder, fence,
+                       (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms",
+        )
+        .bind(&tenant.0)
+        .bind(&request.name)
+        .bind(request.holder.as_str())
+        .bind(signed(request.fence.unwrap_or(0)))
+        .bind(millis(Duration::from_millis(request.ttl_ms)))
+        .fetch_optional(&self.pool)
+        .await?;
+        self.answer(tenant, request, row).await
+    }
+
+    /// Gives a name up. The row stays, so that its fence goes on growing.
+    pub async fn release_name(
+        &self,
+        tenant: &Tenant,
+        request: &NamedLeaseRequest,
+    ) -> Result<NamedLeaseResponse, BrokerError> {
+        sqlx::query(
+            "UPDATE named_lease SET holder = NULL, expires_at = now()
+             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4",
+        )
+        .bind(&tenant.0)
+        .bind(&request.name)
+        .bind(request.holder.as_str())
+        .bind(signed(request.fence.unwrap_or(0)))
+        .execute(&self.pool)
+        .await?;
+        self.answer(tenant, request, None).await
+    }
+
+    async fn answer(
+        &self,
+        tenant: &Tenant,
+        request: &NamedLeaseRequest,
+        changed: Option<PgRow>,
+    ) -> Result<NamedLeaseResponse, BrokerError> {
+        let held = changed.is_some();
+        let row = match changed {
+            Some(row) => Some(row),
+            None => {
+                sqlx::query(
+                    "SELECT holder, fence,
+                            (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms
+                     FROM named_lease WHERE tenant = $1 AND name = $2",
+                )
+                .bind(&tenant.0)
+                .bind(&request.name)
+                .fetch_optional(&self.pool)
+                .await?
+            }
+        };
+        let Some(row) = row else {
+            return Ok(NamedLeaseResponse {
+                held: false,
+                fence: 0,
+                holder: None,
+                expires_in_ms: 0,
+            });
+        };
+        let holder: Option<String> = row.try_get("holder")?;
+        Ok(NamedLeaseResponse {
+            held,
+            fence: row.try_get::<i64, _>("fence")?.max(0).unsigned_abs(),
+            holder: holder.as_deref().map(agent_id).transpose()?,
+            expires_in_ms: row.try_get("expires_in_ms")?,
+        })
+    }
+}

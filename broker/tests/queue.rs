@@ -1,0 +1,344 @@
+//! What the queue promises, on a real Postgres, a schema a test. Time is moved in the database; no
+//! test waits for it.
+
+mod support;
+
+use rollmill_broker::error::BrokerError;
+use rollmill_broker::policy::Next;
+use rollmill_broker_client::{CompleteOutcome, FailureClass, JobState, RejectOutcome};
+use support::{Bench, agent, digest};
+
+#[tokio::test]
+async fn claims_take_the_oldest_epoch_first_and_then_the_highest_rank() {
+    let bench = Bench::new().await;
+    bench.ready_job(8, "leaf", 90).await;
+    bench.ready_job(7, "leaf", 1).await;
+    bench.ready_job(7, "root", 50).await;
+    let order: Vec<String> =
+        [bench.lease("a").await, bench.lease("a").await, bench.lease("a").await]
+            .iter()
+            .map(|lease| format!("{}:{}", lease.job.epoch(), lease.job.kind()))
+            .collect();
+    assert_eq!(order, ["7:root", "7:leaf", "8:leaf"]);
+}
+
+#[tokio::test]
+async fn enqueueing_again_changes_nothing_and_a_finished_id_answers_with_its_result() {
+    let bench = Bench::new().await;
+    let job = bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, b"proof").await;
+    bench.complete("a", &lease, result).await.unwrap();
+    let again = bench.store.enqueue(&bench.tenant, &[job.clone(), job.clone()]).await.unwrap();
+    assert_eq!(again.len(), 2);
+    assert_eq!(again[0].state, JobState::Done);
+    assert_eq!(again[0].result, Some(result));
+    assert_eq!(again[0].agent, Some(agent("a")));
+    assert_eq!(again[0].attempts, 1);
+}
+
+#[tokio::test]
+async fn a_job_whose_input_was_never_put_is_refused() {
+    let bench = Bench::new().await;
+    let job = support::job(7, "leaf", digest(b"never put"));
+    let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
+    assert!(matches!(error, BrokerError::NotPut { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn an_id_of_another_version_is_refused() {
+    let bench = Bench::new().await;
+    let mut job = bench.ready_job(7, "leaf", 1).await;
+    job.version = "v2".parse().unwrap();
+    let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
+    assert!(matches!(error, BrokerError::VersionConflict { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_lease_that_ran_out_is_granted_again_under_the_next_epoch() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let first = bench.lease("a").await;
+    bench.run_out(&first).await;
+    let expired = bench.store.expire(0.5).await.unwrap();
+    assert!(matches!(expired[..], [(FailureClass::AgentDied, Next::Retry { .. })]));
+    let second = bench.lease("b").await;
+    assert_eq!(second.lease_epoch.0, first.lease_epoch.0 + 1);
+    assert_eq!(bench.view(&second).await.attempts, 2);
+}
+
+#[tokio::test]
+async fn a_superseded_lease_is_refused_everything_but_completion() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let first = bench.lease("a").await;
+    bench.run_out(&first).await;
+    bench.store.expire(0.5).await.unwrap();
+    let second = bench.lease("b").await;
+
+    assert_eq!(bench.heartbeat("a", &first).await, [first.clone()]);
+    assert!(bench.heartbeat("b", &second).await.is_empty());
+    for refused in [
+        bench.fail("a", &first, FailureClass::Transient).await.map(drop),
+        bench.release("a", &first).await,
+        bench.progress("a", &first).await,
+    ] {
+        assert!(matches!(refused, Err(BrokerError::LeaseLost { .. })), "{refused:?}");
+    }
+    assert_eq!(bench.view(&second).await.lease.unwrap().agent, agent("b"));
+}
+
+/// Goal: valid work is never thrown away. Method: the first agent's lease runs out, a second agent
+/// holds the job, and the first one completes after all.
+#[tokio::test]
+async fn a_late_completion_is_accepted_while_the_job_is_unfinished() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let first = bench.lease("a").await;
+    bench.run_out(&first).await;
+    bench.store.expire(0.5).await.unwrap();
+    let second = bench.lease("b").await;
+
+    let result = bench.put(7, b"late proof").await;
+    let done = bench.complete("a", &first, result).await.unwrap();
+    assert!(done.late);
+    assert_eq!(done.outcome, CompleteOutcome::Accepted);
+    assert_eq!(bench.heartbeat("b", &second).await, [second.clone()]);
+
+    let other = bench.put(7, b"second proof").await;
+    let after = bench.complete("b", &second, other).await.unwrap();
+    assert_eq!(after.outcome, CompleteOutcome::AlreadyDone);
+    assert_eq!(bench.view(&second).await.result, Some(result));
+    assert_eq!(bench.outcomes(&first).await, ["superseded", "completed_late"]);
+}
+
+#[tokio::test]
+async fn an_agent_without_any_lease_may_complete_an_unfinished_job() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, b"proof").await;
+    let done = bench.complete("stranger", &lease, result).await.unwrap();
+    assert_eq!(done.outcome, CompleteOutcome::Accepted);
+    assert_eq!(bench.view(&lease).await.agent, Some(agent("stranger")));
+}
+
+#[tokio::test]
+async fn completion_needs_a_result_that_was_put() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let refused = bench.complete("a", &lease, digest(b"nowhere")).await;
+    assert!(matches!(refused, Err(BrokerError::NotPut { .. })));
+    assert_eq!(bench.view(&lease).await.state, JobState::Leased);
+}
+
+#[tokio::test]
+async fn completing_twice_is_the_same_as_once() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let result = bench.put(7, b"proof").await;
+    bench.complete("a", &lease, result).await.unwrap();
+    let again = bench.complete("a", &lease, result).await.unwrap();
+    assert_eq!(again.outcome, CompleteOutcome::AlreadyDone);
+    assert_eq!(bench.outcomes(&lease).await, ["completed"]);
+}
+
+#[tokio::test]
+async fn a_rejected_result_reopens_the_job_for_another_agent_only() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    let wrong = bench.put(7, b"wrong").await;
+    bench.complete("a", &lease, wrong).await.unwrap();
+
+    assert_eq!(bench.reject(&lease, digest(b"other")).await.outcome, RejectOutcome::Stale);
+    let rejected = bench.reject(&lease, wrong).await;
+    assert_eq!(rejected.outcome, RejectOutcome::Reopened);
+    assert!(!rejected.agent_quarantined);
+    assert_eq!(bench.reject(&lease, wrong).await.outcome, RejectOutcome::Stale);
+
+    for (who, what) in [("a", &b"another"[..]), ("b", b"wrong")] {
+        let result = bench.put(7, what).await;
+        let refused = bench.complete(who, &lease, result).await;
+        assert!(matches!(refused, Err(BrokerError::AlreadyRejected { .. })), "{who}");
+    }
+    let candidates = bench.peek().await;
+    assert_eq!(candidates[0].excluded, ["a"]);
+    let good = bench.put(7, b"good").await;
+    let second = bench.lease("b").await;
+    bench.complete("b", &second, good).await.unwrap();
+    assert_eq!(bench.view(&second).await.result, Some(good));
+    assert_eq!(bench.outcomes(&second).await, ["completed", "rejected"]);
+}
+
+#[tokio::test]
+async fn an_agent_is_quarantined_after_its_third_wrong_proof_and_can_be_pardoned() {
+    let bench = Bench::new().await;
+    for n in 0..3_u8 {
+        bench.ready_job_with(7, "leaf", 1, &[n]).await;
+        let lease = bench.lease("a").await;
+        let wrong = bench.put(7, &[n, 1]).await;
+        bench.complete("a", &lease, wrong).await.unwrap();
+        let rejected = bench.reject(&lease, wrong).await;
+        assert_eq!(rejected.agent_quarantined, n == 2);
+        bench.store.cancel(&bench.tenant, &[lease.job]).await.unwrap();
+    }
+    let a = agent("a");
+    let admit = || bench.store.admit(&bench.tenant, &a, &serde_json::Value::Null);
+    assert!(matches!(admit().await, Err(BrokerError::Quarantined { .. })));
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("b").await;
+    let result = bench.put(7, b"proof").await;
+    let refused = bench.complete("a", &lease, result).await;
+    assert!(matches!(refused, Err(BrokerError::Quarantined { .. })));
+    assert_eq!(bench.store.pardon(&bench.tenant, &a).await.unwrap(), 1);
+    admit().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_failure_class_has_its_own_consequence() {
+    let bench = Bench::new().await;
+    let cases = [
+        (FailureClass::Transient, JobState::Delayed, 0, false),
+        (FailureClass::InputMissing, JobState::Delayed, 0, false),
+        (FailureClass::OutOfMemory, JobState::Ready, 1, false),
+        (FailureClass::InvalidProof, JobState::Ready, 0, true),
+        (FailureClass::VersionMismatch, JobState::Ready, 0, true),
+        (FailureClass::BadInput, JobState::Dead, 0, false),
+    ];
+    for (n, (class, state, needs, excluded)) in (0_u8..).zip(cases) {
+        bench.ready_job_with(7, "leaf", 1, &[n]).await;
+        let lease = bench.lease("a").await;
+        bench.fail("a", &lease, class).await.unwrap();
+        let view = bench.view(&lease).await;
+        assert_eq!((view.state, view.class), (state, needs), "{class:?}");
+        assert_eq!(view.failure.unwrap().class, class);
+        let found = bench.peek_class(needs).await.iter().any(|c| c.excluded == ["a"]);
+        assert_eq!(found, excluded, "{class:?}");
+        bench.store.cancel(&bench.tenant, &[lease.job]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_delayed_job_is_ready_again_once_its_pause_is_over() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    bench.fail("a", &lease, FailureClass::Transient).await.unwrap();
+    assert_eq!(bench.store.promote().await.unwrap(), 0);
+    bench.sql("UPDATE job SET ready_at = now() - interval '1 s'").await;
+    assert_eq!(bench.store.promote().await.unwrap(), 1);
+    assert_eq!(bench.view(&lease).await.state, JobState::Ready);
+}
+
+#[tokio::test]
+async fn a_job_that_spends_its_budget_is_a_dead_letter_until_replayed() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    for name in ["a", "b", "c"] {
+        let lease = bench.lease(name).await;
+        bench.fail(name, &lease, FailureClass::InvalidProof).await.unwrap();
+    }
+    assert_eq!(bench.store.dead_letters(&bench.tenant).await.unwrap(), 1);
+    assert!(bench.peek().await.is_empty());
+    let id = bench.only_job().await.id;
+    assert_eq!(bench.store.replay(&bench.tenant, &[id.clone()]).await.unwrap(), 1);
+    assert_eq!(bench.store.replay(&bench.tenant, &[id.clone()]).await.unwrap(), 0);
+    let lease = bench.lease("a").await;
+    assert!(matches!(
+        bench.fail("a", &lease, FailureClass::InvalidProof).await.unwrap(),
+        Next::Retry { .. }
+    ));
+
+    let lease = bench.lease("b").await;
+    bench.fail("b", &lease, FailureClass::BadInput).await.unwrap();
+    assert_eq!(bench.store.drop_dead(&bench.tenant, &[id]).await.unwrap(), 1);
+    assert_eq!(bench.only_job().await.state, JobState::Cancelled);
+}
+
+#[tokio::test]
+async fn a_dead_letter_still_takes_a_valid_late_completion() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    bench.fail("a", &lease, FailureClass::BadInput).await.unwrap();
+    let result = bench.put(7, b"proof").await;
+    bench.complete("b", &lease, result).await.unwrap();
+    assert_eq!(bench.only_job().await.state, JobState::Done);
+}
+
+#[tokio::test]
+async fn heartbeats_cannot_carry_a_lease_past_its_hard_limit() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    bench.run_out(&lease).await;
+    assert!(bench.heartbeat("a", &lease).await.is_empty(), "not taken yet, so still its own");
+    bench
+        .sql("UPDATE job SET hard_limit_at = now() - interval '1 s', lease_expires_at = now() - interval '1 s'")
+        .await;
+    assert_eq!(bench.heartbeat("a", &lease).await, [lease.clone()]);
+    let expired = bench.store.expire(0.5).await.unwrap();
+    assert_eq!(expired[0].0, FailureClass::HardLimit);
+}
+
+#[tokio::test]
+async fn a_time_out_past_the_deadline_gives_the_job_up() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    bench.run_out(&lease).await;
+    bench.sql("UPDATE job SET deadline_at = now() - interval '1 s'").await;
+    assert_eq!(bench.store.expire(0.5).await.unwrap()[0].1, Next::GiveUp);
+    assert_eq!(bench.only_job().await.state, JobState::Dead);
+}
+
+#[tokio::test]
+async fn a_released_job_is_ready_at_once_and_its_attempt_stays_counted() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    bench.release("a", &lease).await.unwrap();
+    let view = bench.view(&lease).await;
+    assert_eq!((view.state, view.attempts), (JobState::Ready, 1));
+}
+
+#[tokio::test]
+async fn a_cancelled_job_takes_no_result_and_comes_back_when_enqueued_again() {
+    let bench = Bench::new().await;
+    let job = bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("a").await;
+    assert_eq!(bench.store.cancel(&bench.tenant, &[job.id.clone()]).await.unwrap(), 1);
+    assert_eq!(bench.heartbeat("a", &lease).await, [lease.clone()]);
+    let result = bench.put(7, b"proof").await;
+    let refused = bench.complete("a", &lease, result).await;
+    assert!(matches!(refused, Err(BrokerError::Cancelled { .. })));
+    let again = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap();
+    assert_eq!(again[0].state, JobState::Ready);
+}
+
+#[tokio::test]
+async fn dropping_an_epoch_leaves_the_others_alone() {
+    let bench = Bench::new().await;
+    bench.ready_job(7, "leaf", 1).await;
+    let kept = bench.ready_job(8, "leaf", 1).await;
+    let shared = bench.put(7, b"shared").await;
+    bench.put(8, b"shared").await;
+    assert_eq!(bench.store.drop_epoch(&bench.tenant, 7).await.unwrap(), 1);
+    assert_eq!(bench.store.get_artifact(&bench.tenant, shared).await.unwrap(), b"shared");
+    assert_eq!(bench.only_job().await.id, kept.id);
+    bench.put(7, b"epoch 7 can come back").await;
+}
+
+#[tokio::test]
+async fn one_tenant_sees_nothing_of_another() {
+    let bench = Bench::new().await;
+    let job = bench.ready_job(7, "leaf", 1).await;
+    let other = rollmill_broker::store::Tenant("other".into());
+    assert!(bench.store.jobs(&other, &[job.id.clone()]).await.unwrap().is_empty());
+    let missing = bench.store.get_artifact(&other, job.id.input()).await;
+    assert!(matches!(missing, Err(BrokerError::UnknownArtifact { .. })));
+    assert_eq!(bench.store.cancel(&other, &[job.id]).await.unwrap(), 0);
+}
