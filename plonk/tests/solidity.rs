@@ -16,9 +16,9 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rollmill_algebra::bytes::{fr_from_slice, fr_to_bytes, g2_from_bytes, g2_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_algebra::{Fr, G1Affine, G2Affine};
+use rollmill_algebra::{Fq, Fr, G1Affine, G2Affine};
 use rollmill_plonk::builder::{Builder, Var};
-use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
+use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
 use rollmill_plonk::proof::{Computed, EVALUATIONS, PROOF_BYTES, Proof, cells_from_evaluations};
@@ -26,7 +26,7 @@ use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::shape::QUOTIENT_CHUNKS;
 use rollmill_plonk::solidity::{Memory, emit, generate, quotient_identity};
 use rollmill_plonk::srs::{Srs, development_tau};
-use rollmill_plonk::transcript::TranscriptKind;
+use rollmill_plonk::transcript::{TranscriptKind, halves};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, verify};
 
 const CELL_BITS: u32 = 8;
@@ -35,7 +35,7 @@ const PLAIN_INPUTS: usize = 2;
 
 /// A circuit that uses arithmetic, range checks, Poseidon2 and the ROM; it carries a pair it does not
 /// look at, when one is given.
-fn circuit(x: u64, pair: Option<&Pair>) -> (Layout, Witness) {
+fn circuit(x: u64, pair: Option<&PairFields>) -> (Layout, Witness) {
     let n_public = PLAIN_INPUTS + pair.map_or(0, |_| PAIR_INPUTS);
     let mut b = Builder::new(n_public, CELL_BITS);
     let x = b.witness(Fr::from(x));
@@ -44,7 +44,7 @@ fn circuit(x: u64, pair: Option<&Pair>) -> (Layout, Witness) {
     let product = b.mul(x, y);
     b.range(product, 32);
     let carried: Vec<Var> =
-        pair.map_or(Vec::new(), |p| p.to_fields().map(|field| b.witness(field)).to_vec());
+        pair.map_or(Vec::new(), |fields| fields.map(|field| b.witness(field)).to_vec());
     carried.iter().enumerate().for_each(|(i, var)| b.set_public(PLAIN_INPUTS + i, *var));
     let digest = b.hash(9, &[x, y, product]);
     b.set_public(1, digest);
@@ -59,12 +59,67 @@ fn circuit(x: u64, pair: Option<&Pair>) -> (Layout, Witness) {
     b.finish(None).expect("the circuit fits")
 }
 
+/// A carried pair as public inputs.
+type PairFields = [Fr; PAIR_INPUTS];
+
 /// A pair that holds, out of three numbers.
 fn good_pair(l: u64, s_l: u64, s_r: u64) -> Pair {
     let g = G1Affine::generator();
     let [l, s_l, s_r] = [l, s_l, s_r].map(Fr::from);
     let r = (l - s_l) * development_tau() + s_r;
     Pair { l: (g * l).into_affine(), s_l, r: (g * r).into_affine(), s_r }
+}
+
+/// Pairs that must be refused although the proof that carries them is good.
+fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
+    let fields = good.to_fields();
+    let one = Fr::from(1u64);
+    let zero = Fr::from(0u64);
+    let swapped = Pair { l: good.r, r: good.l, s_l: good.s_r, s_r: good.s_l };
+    let opposite = Pair { l: -good.l, ..*good };
+    let mut out = vec![
+        ("its sides are swapped".to_owned(), swapped.to_fields()),
+        ("its left point is the opposite".to_owned(), opposite.to_fields()),
+        // Taken for the identity, both would satisfy the equation.
+        ("its points are (0, 0)".to_owned(), [zero; PAIR_INPUTS]),
+    ];
+    let mut change = |what: String, changes: &[(usize, Fr)]| {
+        let mut changed = fields;
+        changes.iter().for_each(|(i, value)| changed[*i] = *value);
+        out.push((what, changed));
+    };
+    for i in [4, 9] {
+        change(format!("scalar {i} is another"), &[(i, fields[i] + one)]);
+    }
+    for start in [0, 5] {
+        change(
+            format!("point {start} is the identity"),
+            &[(start, zero), (start + 1, zero), (start + 2, zero), (start + 3, zero)],
+        );
+    }
+    for low in [0, 2, 5, 7] {
+        let (low_half, high_half) = (fields[low], fields[low + 1]);
+        change(format!("coordinate {low} is off the curve"), &[(low, low_half + one)]);
+        // The same sum of halves, with a bit carried down.
+        change(
+            format!("coordinate {low} has a low half of 129 bits"),
+            &[(low, low_half + power_of_two(128)), (low + 1, high_half - one)],
+        );
+        change(
+            format!("coordinate {low} has a high half of 129 bits"),
+            &[(low + 1, high_half + power_of_two(128))],
+        );
+        // q more: the same coordinate, and still less than 2^256.
+        let [q_low, q_high] = [Fq::MODULUS.0[..2].to_vec(), Fq::MODULUS.0[2..].to_vec()]
+            .map(|limbs| u128::from(limbs[0]) | u128::from(limbs[1]) << 64);
+        let (sum, carry) = halves(&low_half).0.overflowing_add(q_low);
+        let high = halves(&high_half).0 + q_high + u128::from(carry);
+        change(
+            format!("coordinate {low} is not below the modulus"),
+            &[(low, Fr::from(sum)), (low + 1, Fr::from(high))],
+        );
+    }
+    out
 }
 
 struct Prover {
@@ -82,7 +137,7 @@ impl Prover {
         Self { device, srs, bases }
     }
 
-    fn prove(&self, x: u64, pair: Option<&Pair>, seed: u8) -> (VerifyingKey, Case) {
+    fn prove(&self, x: u64, pair: Option<&PairFields>, seed: u8) -> (VerifyingKey, Case) {
         let (layout, witness) = circuit(x, pair);
         let columns = layout.fixed_columns();
         let vk =
@@ -319,9 +374,10 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
     let log_n = circuit(3, None).0.shape.log_n;
     assert_eq!(log_n, 9, "the smallest size that holds the table of 8 bits");
     let prover = Prover::new(log_n);
-    let pairs = [good_pair(11, 2, 3), good_pair(7, 0, 1 << 40)];
+    let pair = good_pair(11, 2, 3);
+    let fields = pair.to_fields();
     let mut live = Vec::new();
-    for (name, pair) in [("plain", None), ("carrying", Some(&pairs[0]))] {
+    for (name, pair) in [("plain", None), ("carrying", Some(&fields))] {
         let (vk, case) = prover.prove(3, pair, 1);
         if std::env::var_os("ROLLMILL_BLESS").is_some() {
             Fixture::write(name, &vk, &prover.srs.tau_g2, &case);
@@ -337,12 +393,7 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
 
     let mut rng = ChaCha20Rng::seed_from_u64(20_240_817);
     let (_, other) = prover.prove(4, None, 2);
-    let (_, other_carrying) = prover.prove(3, Some(&pairs[1]), 9);
-    // A proof that is good but for the pair that it carries.
-    let bad = Pair { s_r: Fr::from(4u64), ..pairs[0] };
-    let (_, bad_pair) = prover.prove(3, Some(&bad), 1);
-    let swapped = Pair { l: pairs[0].r, r: pairs[0].l, s_l: pairs[0].s_r, s_r: pairs[0].s_l };
-    let (_, swapped_pair) = prover.prove(3, Some(&swapped), 1);
+    let (_, other_carrying) = prover.prove(3, Some(&good_pair(7, 0, 1 << 40).to_fields()), 9);
     let mut cases = Vec::new();
     let mut add = |fixture: &Fixture, case: &Case| {
         let verdict = fixture.accepts(case);
@@ -352,7 +403,9 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
     };
     assert!(add(&plain, &live[0].1) && add(&plain, &other));
     assert!(add(&carrying, &live[1].1) && add(&carrying, &other_carrying));
-    assert!(!add(&carrying, &bad_pair) && !add(&carrying, &swapped_pair));
+    for (what, fields) in bad_pairs(&pair) {
+        assert!(!add(&carrying, &prover.prove(3, Some(&fields), 1).1), "{what}");
+    }
     for case in mutations(&[&plain.case, &other], &mut rng) {
         add(&plain, &case);
     }
