@@ -1,11 +1,11 @@
 //! Times the CPU device beside arkworks in one run and prints medians in milliseconds.
 //!
-//! `cargo run -p rollmill-algebra --example bench [threads] [runs] [filter]`. Results are checked
+//! `cargo run -p rollmill-algebra --example bench [threads] [runs] [filter] [scalar]`. Results are checked
 //! against arkworks before they are timed.
 
 use std::time::Instant;
 
-use ark_ec::{CurveGroup, VariableBaseMSM};
+use ark_ec::{CurveGroup, PrimeGroup, ScalarMul, VariableBaseMSM};
 use ark_ff::{FftField, Field, UniformRand};
 use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
 use rand::{Rng, SeedableRng};
@@ -16,41 +16,63 @@ use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
 struct Bench {
     runs: usize,
     filter: String,
+    peer: rayon::ThreadPool,
 }
 
 impl Bench {
-    fn wants(&self, name: &str) -> bool {
-        name.contains(&self.filter)
-    }
-
-    fn median_ms<T>(&self, mut work: impl FnMut() -> T) -> f64 {
-        let mut times: Vec<f64> = (0..self.runs)
+    /// Median of the wall clock, and of the processor time of all threads, which other programs
+    /// disturb less.
+    fn median_ms<T>(&self, mut work: impl FnMut() -> T) -> [f64; 2] {
+        let mut times: Vec<[f64; 2]> = (0..self.runs)
             .map(|_| {
-                let start = Instant::now();
+                let (start, cpu) = (Instant::now(), cpu_ms());
                 std::hint::black_box(work());
-                start.elapsed().as_secs_f64() * 1e3
+                [start.elapsed().as_secs_f64() * 1e3, cpu_ms() - cpu]
             })
             .collect();
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
+        let mut median = |i: usize| {
+            times.sort_by(|a, b| a[i].total_cmp(&b[i]));
+            times[times.len() / 2][i]
+        };
+        [median(0), median(1)]
     }
 
-    fn line(&self, name: &str, ours: f64, theirs: Option<f64>) {
-        match theirs {
-            Some(theirs) => println!(
-                "{name:<34} {ours:>9.2} ms   arkworks {theirs:>9.2} ms   {:>5.2}x",
-                theirs / ours
-            ),
-            None => println!("{name:<34} {ours:>9.2} ms"),
+    /// Times `ours`, if the filter names it.
+    fn time<T>(&self, name: &str, ours: impl FnMut() -> T) {
+        if name.contains(&self.filter) {
+            let [wall, cpu] = self.median_ms(ours);
+            println!("{name:<32} {wall:>8.2} ms ({cpu:>8.2} cpu)");
+        }
+    }
+
+    /// Times `ours` and, on the same threads, `theirs`.
+    fn race<T, U: Send>(&self, name: &str, ours: impl FnMut() -> T, theirs: impl Fn() -> U + Sync) {
+        if name.contains(&self.filter) {
+            let [wall, cpu] = self.median_ms(ours);
+            let [peer, _] = self.median_ms(|| self.peer.install(&theirs));
+            let ratio = peer / wall;
+            println!(
+                "{name:<32} {wall:>8.2} ms ({cpu:>8.2} cpu)   arkworks {peer:>8.2} ms {ratio:>6.2}x"
+            );
         }
     }
 }
 
+/// Processor time of all threads of this process, from the kernel's accounts; 0 where there are none.
+fn cpu_ms() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let nanoseconds = |path: std::path::PathBuf| -> Option<u64> {
+        let stat = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok()
+    };
+    threads.flatten().filter_map(|thread| nanoseconds(thread.path())).sum::<u64>() as f64 / 1e6
+}
+
+/// Random points. Ones with a pattern would have equal sums, which a real SRS has not.
 fn points(n: usize) -> Vec<G1Affine> {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let step = G1Projective::rand(&mut rng).into_affine();
-    let sums = std::iter::successors(Some(G1Projective::rand(&mut rng)), |p| Some(*p + step));
-    G1Projective::normalize_batch(&sums.take(n).collect::<Vec<_>>())
+    let scalars: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+    G1Projective::generator().batch_mul(&scalars)
 }
 
 /// A gate of the size that a quotient has: about 60 products a row.
@@ -80,76 +102,75 @@ fn main() {
     let mut args = std::env::args().skip(1);
     let threads: usize = args.next().and_then(|x| x.parse().ok()).unwrap_or(0);
     let runs: usize = args.next().and_then(|x| x.parse().ok()).unwrap_or(5);
-    let bench = Bench { runs, filter: args.next().unwrap_or_default() };
-
-    let device = CpuDevice::new(threads);
+    let filter = args.next().unwrap_or_default();
+    let device =
+        if args.next().is_some() { CpuDevice::scalar(threads) } else { CpuDevice::new(threads) };
     let peer = rayon::ThreadPoolBuilder::new().num_threads(device.threads()).build().unwrap();
+    let bench = Bench { runs, filter, peer };
+
     println!("{}, median of {runs}", device.name());
     let mut rng = ChaCha8Rng::seed_from_u64(7);
-    if bench.wants("msm") {
-        msm(&bench, &device, &peer, &mut rng);
-    }
-    if bench.wants("ntt") {
-        ntt(&bench, &device, &peer, &mut rng);
-    }
-    if bench.wants("vector") {
-        vector(&bench, &device, &mut rng);
-    }
+    msm(&bench, &device, &mut rng);
+    ntt(&bench, &device, &mut rng);
+    vector(&bench, &device, &mut rng);
 }
 
-fn msm(bench: &Bench, device: &CpuDevice, peer: &rayon::ThreadPool, rng: &mut ChaCha8Rng) {
+fn msm(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     let bases = points(1 << 18);
     let held = device.register_bases(&bases).unwrap();
     for log_n in [14, 16, 17, 18] {
         let n = 1 << log_n;
+        let bases = &bases[..n];
         let scalars: Vec<Fr> = (0..n).map(|_| Fr::rand(rng)).collect();
-        let column = device.upload(&scalars).unwrap();
-        let expected = G1Projective::msm(&bases[..n], &scalars).unwrap().into_affine();
-        assert_eq!(device.commit(&held, &[&column]).unwrap()[0], expected);
-        let ours = bench.median_ms(|| device.commit(&held, &[&column]));
-        let theirs =
-            bench.median_ms(|| peer.install(|| G1Projective::msm(&bases[..n], &scalars).unwrap()));
-        bench.line(&format!("msm 2^{log_n} uniform"), ours, Some(theirs));
+        let full = device.upload(&scalars).unwrap();
+        let values: Vec<u16> = (0..n).map(|_| rng.r#gen()).collect();
+        let small = device.upload_u16(&values).unwrap();
+        let equal = device.upload(&vec![scalars[0]; n]).unwrap();
+        let expected = [
+            G1Projective::msm(bases, &scalars).unwrap().into_affine(),
+            G1Projective::msm_u16(bases, &values).into_affine(),
+        ];
+        assert_eq!(device.commit(&held, &[&full, &small]).unwrap(), expected);
 
-        let small: Vec<u16> = (0..n).map(|_| rng.r#gen()).collect();
-        let column = device.upload_u16(&small).unwrap();
-        let ours = bench.median_ms(|| device.commit(&held, &[&column]));
-        let theirs =
-            bench.median_ms(|| peer.install(|| G1Projective::msm_u16(&bases[..n], &small)));
-        bench.line(&format!("msm 2^{log_n} u16"), ours, Some(theirs));
-
-        if log_n == 17 {
-            let equal = device.upload(&vec![scalars[0]; n]).unwrap();
-            bench.line("msm 2^17 equal", bench.median_ms(|| device.commit(&held, &[&equal])), None);
-            let full = device.upload(&scalars).unwrap();
-            let mut columns = vec![&column; 8];
-            columns.extend([&full; 4]);
-            let ours = bench.median_ms(|| device.commit(&held, &columns));
-            bench.line("msm 2^17, 8 u16 and 4 uniform", ours, None);
-        }
+        bench.race(
+            &format!("msm 2^{log_n} uniform"),
+            || device.commit(&held, &[&full]),
+            || G1Projective::msm(bases, &scalars).unwrap(),
+        );
+        bench.race(
+            &format!("msm 2^{log_n} u16"),
+            || device.commit(&held, &[&small]),
+            || G1Projective::msm_u16(bases, &values),
+        );
+        bench.time(&format!("msm 2^{log_n} equal"), || device.commit(&held, &[&equal]));
+        let mut columns = vec![&small; 8];
+        columns.extend([&full; 4]);
+        let name = format!("msm 2^{log_n}, 8 of u16, 4 uniform");
+        bench.time(&name, || device.commit(&held, &columns));
     }
 }
 
-fn ntt(bench: &Bench, device: &CpuDevice, peer: &rayon::ThreadPool, rng: &mut ChaCha8Rng) {
+fn ntt(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     for log_n in [14, 16, 17, 18, 20] {
         let n = 1 << log_n;
         let values: Vec<Fr> = (0..n).map(|_| Fr::rand(rng)).collect();
         let column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
         let domain = Radix2EvaluationDomain::<Fr>::new(n).unwrap();
+        let coset = domain.get_coset(Fr::GENERATOR).unwrap();
         let out = device.to_lagrange(&[&column]).unwrap();
         assert_eq!(device.download(&out[0].buffer).unwrap(), domain.fft(&values));
-        let ours = bench.median_ms(|| device.to_lagrange(&[&column]).unwrap());
-        let theirs = bench.median_ms(|| peer.install(|| domain.fft(&values)));
-        bench.line(&format!("ntt 2^{log_n}"), ours, Some(theirs));
-        let ours = bench.median_ms(|| device.to_coset(&[&column], Fr::GENERATOR).unwrap());
-        let coset = domain.get_coset(Fr::GENERATOR).unwrap();
-        let theirs = bench.median_ms(|| peer.install(|| coset.fft(&values)));
-        bench.line(&format!("ntt 2^{log_n} coset"), ours, Some(theirs));
-        if log_n == 17 {
-            let columns = vec![&column; 12];
-            let ours = bench.median_ms(|| device.to_lagrange(&columns).unwrap());
-            bench.line("ntt 2^17, 12 columns", ours, None);
-        }
+        bench.race(
+            &format!("ntt 2^{log_n}"),
+            || device.to_lagrange(&[&column]).unwrap(),
+            || domain.fft(&values),
+        );
+        bench.race(
+            &format!("ntt 2^{log_n} coset"),
+            || device.to_coset(&[&column], Fr::GENERATOR).unwrap(),
+            || coset.fft(&values),
+        );
+        let columns = vec![&column; 12];
+        bench.time(&format!("ntt 2^{log_n}, 12 columns"), || device.to_lagrange(&columns).unwrap());
     }
 }
 
@@ -161,12 +182,11 @@ fn vector(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     let refs: Vec<_> = columns.iter().collect();
     let point = Fr::GENERATOR.pow([99]);
     let poly = Column::<_, Coeff>::new(columns[0].clone());
-    let line = |name: &str, ms| bench.line(&format!("vector 2^17 {name}"), ms, None);
-    line("rows, 120 products", bench.median_ms(|| device.rows(&Gate, &refs).unwrap()));
-    line("invert", bench.median_ms(|| device.invert(&mut columns[0].clone()).unwrap()));
-    line("prefix product", bench.median_ms(|| device.prefix_product(refs[0]).unwrap()));
-    line("evaluate", bench.median_ms(|| device.evaluate(&[&poly], point).unwrap()));
-    line("divide", bench.median_ms(|| device.divide_by_linear(&poly, point).unwrap()));
     let terms: Vec<_> = refs.iter().map(|column| (*column, point)).collect();
-    line("combine 4", bench.median_ms(|| device.linear_combination(&terms).unwrap()));
+    bench.time("vector 2^17 rows, 120 products", || device.rows(&Gate, &refs).unwrap());
+    bench.time("vector 2^17 invert", || device.invert(&mut columns[0].clone()).unwrap());
+    bench.time("vector 2^17 prefix product", || device.prefix_product(refs[0]).unwrap());
+    bench.time("vector 2^17 evaluate", || device.evaluate(&[&poly], point).unwrap());
+    bench.time("vector 2^17 divide", || device.divide_by_linear(&poly, point).unwrap());
+    bench.time("vector 2^17 combine 4", || device.linear_combination(&terms).unwrap());
 }

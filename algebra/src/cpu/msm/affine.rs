@@ -114,7 +114,14 @@ impl Adder {
                 if ifma.add_pairs(points, pairs, out, &mut scratch.ifma) {
                     return false;
                 }
-                // Equal or opposite points are among them, which honest bases never give.
+                // Equal or opposite points are among them, which honest bases never give. Halving
+                // leaves the slow way to few pairs around them.
+                if pairs.len() > 32 {
+                    let (pairs, more_pairs) = pairs.split_at(pairs.len() / 2);
+                    let (out, more_out) = out.split_at_mut(pairs.len());
+                    let some_identity = self.add_pairs(points, pairs, out, scratch);
+                    return self.add_pairs(points, more_pairs, more_out, scratch) | some_identity;
+                }
                 let plain: Vec<Flat> = pairs
                     .as_flattened()
                     .iter()

@@ -49,7 +49,7 @@ impl Shape {
     /// bucket's first point saves, and what a window costs at least.
     fn cost(&self, n: usize) -> usize {
         const WINDOW_COST: usize = 100;
-        (0..self.windows()).map(|w| n + self.buckets(w) + WINDOW_COST).sum()
+        (0..self.windows()).map(|w| n + 3 * self.buckets(w) + WINDOW_COST).sum()
     }
 
     /// The cheapest shape for `n` scalars of up to `bits` bits; `bits` is not zero.
