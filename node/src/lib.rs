@@ -1,1 +1,37 @@
-//! Placeholder while the room is furnished.
+//! The common node of prover-node and sequencer.
+//!
+//! It follows L1, executes every published block itself, keeps the world state and the transactions
+//! with their client proofs, and answers questions over JSON-RPC.
+//!
+//! ```text
+//! L1Events ──► archiver ──► store (redb: blocks, versioned state, L1 position, pool)
+//!                              ▲                │
+//!           sendTransaction ──►pool             └──► Node ──► JSON-RPC, sequencer, prover-node
+//! ```
+//!
+//! # Use
+//! [`Node::open`] gives the handle. [`follow`] drives it from an [`L1Events`] source until shutdown.
+//! [`rpc::router`] serves it. A sequencer takes [`Node::pending_txs`] and builds over
+//! [`Node::state_at`] the pending tip; a prover node replays [`Node::block`] with the transactions of
+//! [`Node::transaction`] over the parent's state. [`Node::watch_tips`] wakes both.
+//!
+//! # Crash safety
+//! Each update from L1 is one database commit that holds the blocks, the state they lead to and the
+//! L1 position reached. A process killed at any instant resumes from the last commit.
+//!
+//! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
+
+mod archiver;
+mod error;
+mod l1_events;
+mod node;
+mod pool;
+pub mod rpc;
+mod store;
+
+pub use archiver::follow;
+pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
+pub use l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock};
+pub use node::{Node, NodeSettings};
+pub use pool::{ClientProofVerifier, PoolLimits, ProofRefused};
+pub use store::{BlockRecord, StateAt, StoredBlock};

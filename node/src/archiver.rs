@@ -1,0 +1,361 @@
+//! From L1's events to the chain in the database.
+//!
+//! A block is believed only after it was executed: its bytes have the hash L1 recorded, its header
+//! is the one its transactions lead to, and L1's chain is the one that follows. A block that fails
+//! is remembered as refused and nothing after it is followed, until L1 prunes it or is reorganised.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use redb::ReadableTable;
+use rollmill_node_client::wire::RefusedBlock;
+use rollmill_protocol::block::data_hash;
+use rollmill_protocol::builder::{self, BlockError};
+use rollmill_protocol::tree::{Overlay, StateChanges};
+use rollmill_protocol::{BlockBody, BlockData, ChainLink};
+use rollmill_service::Shutdown;
+
+use crate::error::{BlockRefusal, NodeError};
+use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
+use crate::node::Node;
+use crate::store::{BlockRecord, BlockWrite, Bytes, L1Record, StateView, Tables, Writer};
+
+/// L1 blocks after which a proof is taken as final, so that client proofs may be forgotten.
+pub(crate) const FINALITY_L1_BLOCKS: u64 = 64;
+/// L1 positions kept, so that a reorganisation up to this depth costs no new start.
+const L1_RECORDS_MAX: u64 = 8192;
+/// L1 positions shown to the source in full; older ones at growing distances.
+const L1_KNOWN_DENSE: usize = 64;
+/// Longest wait after an error of the source.
+const RETRY_MAX: Duration = Duration::from_secs(30);
+
+/// How much of the past is kept.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// States kept behind the pending tip, at least; those of unproven blocks always are.
+    pub(crate) state_blocks: u64,
+}
+
+/// What an update did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// The chain only grew, or nothing changed.
+    Forward,
+    /// Blocks were taken back.
+    Backward,
+    /// L1 went back further than the past that is kept: the chain starts anew from genesis.
+    Restart,
+}
+
+impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
+    /// The block on L1 that this node refuses.
+    pub(crate) fn refused(&self) -> Result<Option<RefusedBlock>, NodeError> {
+        let bytes = self.meta("refused")?;
+        bytes
+            .map(|bytes| {
+                serde_json::from_slice(&bytes)
+                    .map_err(|error| NodeError::corrupt(error.to_string()))
+            })
+            .transpose()
+    }
+
+    /// The proven tip that L1 will not take back.
+    pub(crate) fn final_proven(&self) -> Result<u64, NodeError> {
+        let head = self.l1_head()?.position.number;
+        let final_l1 = head.saturating_sub(FINALITY_L1_BLOCKS);
+        Ok(self.l1_record(final_l1)?.map_or(0, |record| record.tips.proven))
+    }
+
+    /// Known L1 positions, newest first, the deployment's last.
+    pub(crate) fn known_positions(&self) -> Result<Vec<L1Position>, NodeError> {
+        let records = self.l1_records()?;
+        let (mut known, mut at) = (Vec::new(), 0);
+        while at < records.len() {
+            known.push(records[at].position);
+            at += if known.len() < L1_KNOWN_DENSE { 1 } else { (at / 8).max(1) };
+        }
+        match (records.last(), known.last()) {
+            (Some(first), Some(last)) if first.position != *last => known.push(first.position),
+            _ => (),
+        }
+        Ok(known)
+    }
+}
+
+/// Applies one update inside a transaction.
+pub(crate) fn apply(
+    tables: &mut Writer<'_>,
+    update: &L1Update,
+    retention: Retention,
+) -> Result<Applied, NodeError> {
+    match update {
+        L1Update::Extend { to, events } => extend(tables, to, events, retention),
+        L1Update::Rewind { to } => rewind(tables, to),
+    }
+}
+
+fn extend(
+    tables: &mut Writer<'_>,
+    to: &L1Position,
+    events: &[(u64, L1Event)],
+    retention: Retention,
+) -> Result<Applied, NodeError> {
+    let head = tables.l1_head()?;
+    if to.number <= head.position.number {
+        return Err(NodeError::Inconsistent {
+            what: format!("it goes on to L1 block {} after {}", to.number, head.position.number),
+        });
+    }
+    let mut tips = tables.tips()?;
+    let mut low = tips.pending;
+    for (l1_block, event) in events {
+        match event {
+            L1Event::BlockProposed(proposed) => {
+                if propose(tables, tips.pending, *l1_block, proposed)? {
+                    tips.pending += 1;
+                }
+            }
+            L1Event::EpochProven { last_block } => {
+                let reached = prove(tables, tips.pending, *last_block)?;
+                tips.proven = tips.proven.max(reached);
+            }
+            L1Event::Pruned { proven_tip } => {
+                prune(tables, tips.pending, *proven_tip)?;
+                tips.pending = tips.pending.min(*proven_tip);
+                low = low.min(tips.pending);
+            }
+        }
+    }
+    tables.set_tips(tips)?;
+    tables.put_l1(&L1Record { position: *to, tips, low })?;
+    let deployed = tables.l1_records_start()?;
+    if let Some(old) = to.number.checked_sub(L1_RECORDS_MAX).filter(|old| *old > deployed) {
+        tables.forget_l1(deployed + 1..=old)?;
+    }
+    let keep_from = tips.pending.saturating_sub(retention.state_blocks);
+    tables.forget_states(keep_from.min(tables.final_proven()?))?;
+    Ok(if low < head.tips.pending { Applied::Backward } else { Applied::Forward })
+}
+
+/// Executes and keeps a proposed block; `false` when it is refused.
+fn propose(
+    tables: &mut Writer<'_>,
+    pending: u64,
+    l1_block: u64,
+    proposed: &ProposedBlock,
+) -> Result<bool, NodeError> {
+    let number = proposed.block_number;
+    if tables.refused()?.is_some() {
+        tracing::warn!(block = number, reason = %BlockRefusal::AfterRefused, "block not followed");
+        return Ok(false);
+    }
+    match execute(tables, pending, l1_block, proposed)? {
+        Ok((record, txs, changes)) => {
+            tracing::info!(block = number, txs = txs.len(), l1_block, "block executed");
+            tables.put_block(&BlockWrite { record: &record, txs: &txs, changes: &changes })?;
+            Ok(true)
+        }
+        Err(refusal) => {
+            let reason = refusal.to_string();
+            tracing::error!(block = number, l1_block, %reason, "block on L1 refused");
+            let refused = RefusedBlock { block_number: number, l1_block, reason };
+            // Numbers and text only: it cannot fail.
+            let bytes = serde_json::to_vec(&refused)
+                .map_err(|error| NodeError::corrupt(error.to_string()))?;
+            tables.set_meta("refused", &bytes)?;
+            Ok(false)
+        }
+    }
+}
+
+type Executed = (BlockRecord, Vec<BlockBody>, StateChanges);
+
+/// Checks a proposed block against its parent and L1. The outer error is the node's, the inner one
+/// the block's.
+fn execute(
+    tables: &Writer<'_>,
+    pending: u64,
+    l1_block: u64,
+    proposed: &ProposedBlock,
+) -> Result<Result<Executed, BlockRefusal>, NodeError> {
+    let parent = tables.expect_block(pending)?;
+    let checked = || -> Result<BlockData, BlockRefusal> {
+        let (expected, got) = (pending + 1, proposed.block_number);
+        if expected != got {
+            return Err(BlockRefusal::OutOfOrder { expected, got });
+        }
+        let (expected, got) = (proposed.data_hash, data_hash(&proposed.data));
+        if expected != got {
+            return Err(BlockRefusal::DataHash { expected, got });
+        }
+        let data = BlockData::from_bytes(&proposed.data)?;
+        let header = &data.header;
+        for (what, same) in [
+            ("the header hash", header.hash() == proposed.header_hash),
+            ("the slot", header.slot == proposed.slot),
+            ("the coinbase", header.coinbase == proposed.coinbase),
+            ("the sum of fees", header.total_fees == proposed.total_fees),
+        ] {
+            if !same {
+                return Err(BlockRefusal::Mismatch { what });
+            }
+        }
+        Ok(data)
+    };
+    let data = match checked() {
+        Ok(data) => data,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    let overlay = Overlay::new(StateView::new(tables, pending));
+    let (block, overlay) = match builder::execute(&parent.header, overlay, &data) {
+        Ok(done) => done,
+        Err(BlockError::Storage(error)) => return Err(error.into()),
+        Err(error) => return Ok(Err(BlockRefusal::Rule(error))),
+    };
+    let archive_root = block.archive.append.root_after;
+    let link = ChainLink::new(&block.header, parent.chain, proposed.data_hash, archive_root);
+    let record = BlockRecord {
+        header_hash: block.header_hash,
+        header: block.header,
+        archive_root,
+        chain: link.chain(),
+        data_hash: proposed.data_hash,
+        l1_block,
+    };
+    if record.archive_root != proposed.archive_root {
+        return Ok(Err(BlockRefusal::Mismatch { what: "the archive root" }));
+    }
+    if record.chain != proposed.chain {
+        return Ok(Err(BlockRefusal::Mismatch { what: "the chain" }));
+    }
+    Ok(Ok((record, data.txs, overlay.into_parts().1)))
+}
+
+/// How far a proof of blocks up to `last_block` moves the proven tip.
+fn prove(tables: &mut Writer<'_>, pending: u64, last_block: u64) -> Result<u64, NodeError> {
+    if last_block <= pending {
+        return Ok(last_block);
+    }
+    match tables.refused()? {
+        // L1 accepted a proof of what this node refuses: one of the two is wrong, and a person must
+        // look. What this node executed is not put in doubt by it.
+        Some(refused) => {
+            tracing::error!(last_block, block = refused.block_number, reason = %refused.reason,
+                "L1 proved a block that this node refuses");
+            Ok(pending)
+        }
+        None => Err(NodeError::Inconsistent {
+            what: format!("block {last_block} is proven, but {pending} is the last proposed"),
+        }),
+    }
+}
+
+fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), NodeError> {
+    if proven_tip < pending {
+        tracing::warn!(from = pending, to = proven_tip, "L1 pruned the pending chain");
+        tables.undo_blocks(pending, proven_tip)?;
+    }
+    if tables.refused()?.is_some_and(|refused| refused.block_number > proven_tip) {
+        tables.clear_meta("refused")?;
+    }
+    Ok(())
+}
+
+/// Goes back to the newest L1 record up to `to` whose blocks are all still here: those that a prune
+/// took back after it are read again from L1.
+fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError> {
+    let tips = tables.tips()?;
+    let mut low = tips.pending;
+    let mut target = None;
+    for record in tables.l1_records()? {
+        let position = record.position;
+        if position.number == to.number && position.hash != to.hash {
+            return Err(NodeError::Inconsistent {
+                what: format!("L1 block {} to go back to is not a known one", to.number),
+            });
+        }
+        if position.number <= to.number && record.tips.pending <= low {
+            target = Some(record);
+            break;
+        }
+        low = low.min(record.low);
+    }
+    let oldest = tables.history_start()?;
+    let Some(target) = target.filter(|record| record.tips.pending >= oldest) else {
+        tracing::warn!(l1_block = to.number, "L1 went back beyond the kept past; starting anew");
+        return Ok(Applied::Restart);
+    };
+    tracing::warn!(
+        from = tips.pending,
+        to = target.tips.pending,
+        l1_block = target.position.number,
+        "L1 was reorganised"
+    );
+    tables.undo_blocks(tips.pending, target.tips.pending)?;
+    tables.set_tips(target.tips)?;
+    if target.position.number < u64::MAX {
+        tables.forget_l1(target.position.number + 1..=u64::MAX)?;
+    }
+    if tables.refused()?.is_some_and(|refused| refused.l1_block > target.position.number) {
+        tables.clear_meta("refused")?;
+    }
+    Ok(Applied::Backward)
+}
+
+/// Follows L1 until `shutdown` starts: takes every update as it comes, and asks again after `poll`
+/// when there is none. Errors of the source are logged and tried again, with growing pauses.
+///
+/// # Errors
+/// [`NodeError`] when the database fails: the process should end, and may be started again.
+pub async fn follow<E: L1Events>(
+    node: Arc<Node>,
+    mut source: E,
+    poll: Duration,
+    shutdown: Shutdown,
+) -> Result<(), NodeError> {
+    let mut pause = poll;
+    while !shutdown.is_started() {
+        let known = on_blocking(&node, |node| node.known_positions()).await?;
+        let update = tokio::select! {
+            () = shutdown.started() => break,
+            update = source.next(&known) => update,
+        };
+        let step = match update {
+            Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
+            Ok(None) => {
+                pause = poll;
+                wait(pause, &shutdown).await;
+                continue;
+            }
+            Err(error) => Err(NodeError::Source(error)),
+        };
+        match step {
+            Ok(()) => pause = poll,
+            Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {
+                tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "L1 step failed");
+                wait(pause, &shutdown).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+async fn wait(pause: Duration, shutdown: &Shutdown) {
+    tokio::select! {
+        () = shutdown.started() => (),
+        () = tokio::time::sleep(pause) => (),
+    }
+}
+
+async fn on_blocking<R: Send + 'static>(
+    node: &Arc<Node>,
+    work: impl FnOnce(&Node) -> Result<R, NodeError> + Send + 'static,
+) -> Result<R, NodeError> {
+    let node = Arc::clone(node);
+    match tokio::task::spawn_blocking(move || work(&node)).await {
+        Ok(result) => result,
+        Err(error) => Err(NodeError::corrupt(format!("a step did not end: {error}"))),
+    }
+}

@@ -1,0 +1,69 @@
+//! What the node needs from L1, as a trait, so that it can be fed from a chain or from a test.
+
+use std::error::Error;
+use std::future::Future;
+
+use rollmill_protocol::{EthAddress, Fr};
+
+/// A block of L1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct L1Position {
+    pub number: u64,
+    pub hash: [u8; 32],
+}
+
+/// A block that was proposed, as L1 recorded it, with its calldata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProposedBlock {
+    pub block_number: u64,
+    pub archive_root: Fr,
+    pub header_hash: Fr,
+    pub data_hash: Fr,
+    /// L1's chain with this block.
+    pub chain: Fr,
+    pub slot: u64,
+    pub coinbase: EthAddress,
+    pub total_fees: u128,
+    /// The published bytes.
+    pub data: Vec<u8>,
+}
+
+/// Something that happened on the rollup contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum L1Event {
+    /// The pending chain grew by a block.
+    BlockProposed(ProposedBlock),
+    /// The proven tip moved to `last_block`.
+    EpochProven { last_block: u64 },
+    /// The pending chain was cut back to the proven tip.
+    Pruned { proven_tip: u64 },
+}
+
+/// The next step of L1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum L1Update {
+    /// L1 went on from the newest known position to `to`; these are the events on the way, in
+    /// order, each with the number of its L1 block.
+    Extend { to: L1Position, events: Vec<(u64, L1Event)> },
+    /// L1 was reorganised: of the known positions, `to` is the newest that is still part of it.
+    Rewind { to: L1Position },
+}
+
+/// Why L1 could not be read. The node tries again.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct L1SourceError(pub Box<dyn Error + Send + Sync>);
+
+/// A source of ordered L1 events.
+pub trait L1Events: Send {
+    /// The step after `known[0]`, the newest position the node has followed; `None` when L1 has
+    /// nothing newer. `known` is never empty; its last entry is the position of the deployment.
+    ///
+    /// The source keeps nothing that must survive a restart. It must check that `known[0]` is still
+    /// part of L1, by its hash, in the same breath as it reads further, and answer
+    /// [`L1Update::Rewind`] if it is not.
+    fn next(
+        &mut self,
+        known: &[L1Position],
+    ) -> impl Future<Output = Result<Option<L1Update>, L1SourceError>> + Send;
+}
