@@ -112,7 +112,6 @@ impl PrivatePostgres {
         let data = root.join("pg");
         let identity = Identity::choose(&data);
         let log_path = root.join("postgres.log");
-        let socket_dir = socket_dir(&identity)?;
 
         if !data.join("PG_VERSION").exists() {
             initialise(&binaries, &root, &data, &identity, options.throwaway)?;
@@ -120,17 +119,16 @@ impl PrivatePostgres {
 
         let start = Instant::now();
         loop {
+            let socket_dir = socket_dir(&root, &identity)?;
             let log = File::create(&log_path).map_err(prepare(&log_path))?;
             let command = server(&binaries, &data, &socket_dir, &identity, options, log);
             let (pid, exited) = spawn(command, &binaries.postgres)?;
-            let mut instance = Self {
-                pid,
-                socket_dir: socket_dir.clone(),
-                exited,
-                version: binaries.version.clone(),
-            };
+            let mut instance = Self { pid, socket_dir, exited, version: binaries.version.clone() };
             match instance.answer(start).await {
-                Ok(()) => return Ok(instance),
+                Ok(()) => {
+                    forget_predecessor(&root, &instance.socket_dir);
+                    return Ok(instance);
+                }
                 Err(last) => {
                     let text = fs::read_to_string(&log_path).unwrap_or_default();
                     // A predecessor that was killed a moment ago still shuts down.
@@ -319,14 +317,33 @@ fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
     path.canonicalize().map_err(prepare(path))
 }
 
-/// A socket path has at most 107 bytes, so it lies in a short directory and not with the data.
-fn socket_dir(identity: &Identity) -> Result<PathBuf, EmbeddedError> {
-    let path = PathBuf::from(format!("/tmp/rollmill-{}", uuid::Uuid::new_v4().simple()));
+/// A directory for the socket: beside the data, or in /tmp where that would be too long for a
+/// socket's path, which has at most 107 bytes.
+fn socket_dir(root: &Path, identity: &Identity) -> Result<PathBuf, EmbeddedError> {
+    let name = uuid::Uuid::new_v4().simple().to_string();
+    let beside = root.join(format!("run-{}", &name[..8]));
+    let path = if beside.as_os_str().len() <= 80 {
+        beside
+    } else {
+        PathBuf::from(format!("/tmp/rollmill-{name}"))
+    };
     fs::create_dir(&path).map_err(prepare(&path))?;
     // Nobody else on the machine reaches the socket, which is all the authentication there is.
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(prepare(&path))?;
     identity.own(&path)?;
     Ok(path)
+}
+
+/// A process that was killed leaves its socket directory; the next one to hold the data removes it.
+fn forget_predecessor(root: &Path, socket_dir: &Path) {
+    let note = root.join("socket-dir");
+    if let Ok(previous) = fs::read_to_string(&note)
+        && (previous.starts_with("/tmp/rollmill-") || Path::new(&previous).parent() == Some(root))
+        && Path::new(&previous) != socket_dir
+    {
+        let _ = fs::remove_dir_all(&previous);
+    }
+    let _ = fs::write(&note, socket_dir.display().to_string());
 }
 
 fn initialise(

@@ -1,0 +1,348 @@
+//! Replicas over HTTP: waiting, waking, refusing.
+
+mod support;
+
+use std::time::Duration;
+
+use rollmill_broker::Config;
+use rollmill_broker::store::{Role, Tenant};
+use rollmill_broker::testing::{TestBroker, TestSchema};
+use rollmill_broker_client::{
+    AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
+    JobId, JobState, LeaseRef, NewJob,
+};
+use support::{agent, capability, job};
+
+const WAIT: Duration = Duration::from_secs(20);
+
+async fn enqueue(client: &Client, epoch: u64, kind: &str, input: &[u8]) -> NewJob {
+    let digest = client.put_artifact(epoch, input.to_vec()).await.unwrap();
+    let job = job(epoch, kind, digest);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    job
+}
+
+fn request(name: &str, wait: Duration) -> ClaimRequest {
+    ClaimRequest {
+        agent: agent(name),
+        capabilities: support::KINDS.map(capability).to_vec(),
+        class: 0,
+        wait_ms: u64::try_from(wait.as_millis()).unwrap(),
+        info: serde_json::json!({ "software": "test" }),
+    }
+}
+
+async fn claim(client: &Client, name: &str) -> Grant {
+    client.claim(&request(name, WAIT)).await.unwrap().expect("a job is ready")
+}
+
+async fn complete(client: &Client, name: &str, grant: &Grant, body: &[u8]) -> CompleteOutcome {
+    let result = client.put_artifact(grant.job.epoch(), body.to_vec()).await.unwrap();
+    let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
+    let stats = serde_json::json!({ "rows": 5 });
+    let agent: AgentId = agent(name);
+    client.complete(&CompleteRequest { agent, lease, result, stats }).await.unwrap()
+}
+
+fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> String {
+    result.unwrap_err().broker_code().expect("the broker refused").to_owned()
+}
+
+#[tokio::test]
+async fn a_job_goes_from_producer_to_agent_and_back() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let waiting = {
+        let client = client.clone();
+        tokio::spawn(async move { claim(&client, "a").await })
+    };
+    let job = enqueue(&client, 7, "leaf", b"input").await;
+    let grant = waiting.await.unwrap();
+    assert_eq!(grant.job, job.id);
+    assert_eq!(client.get_artifact(&grant.job.input()).await.unwrap(), b"input");
+
+    let producer = {
+        let (client, id) = (client.clone(), job.id.clone());
+        tokio::spawn(async move { client.wait(&[id], WAIT).await.unwrap() })
+    };
+    assert_eq!(complete(&client, "a", &grant, b"proof").await, CompleteOutcome::Accepted);
+    let done = producer.await.unwrap().remove(0);
+    assert_eq!(done.state, JobState::Done);
+    assert_eq!(done.stats.unwrap()["rows"], 5);
+    assert_eq!(client.get_artifact(&done.result.unwrap()).await.unwrap(), b"proof");
+    let status = client.status().await.unwrap();
+    assert_eq!(status.agents[0].agent, agent("a"));
+    broker.stop().await;
+}
+
+#[tokio::test]
+async fn a_replica_wakes_for_what_another_one_was_told() {
+    let schema = TestSchema::new().await;
+    let (first, second) = (schema.broker().await, schema.broker().await);
+    let waiting = {
+        let client = second.client();
+        tokio::spawn(async move { claim(&client, "a").await })
+    };
+    let job = enqueue(&first.client(), 7, "leaf", b"input").await;
+    let grant = waiting.await.unwrap();
+    assert_eq!(grant.job, job.id);
+    let producer = {
+        let client = first.client();
+        tokio::spawn(async move { client.wait(&[job.id], WAIT).await.unwrap() })
+    };
+    complete(&second.client(), "a", &grant, b"proof").await;
+    assert_eq!(producer.await.unwrap()[0].state, JobState::Done);
+}
+
+/// Goal: one grant a job, whoever asks where. Method: 60 jobs, 8 agents at two replicas of one
+/// database, each claiming until all are done.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_replicas_never_grant_one_job_twice() {
+    const JOBS: usize = 60;
+    let schema = TestSchema::new().await;
+    let brokers = [schema.broker().await, schema.broker().await];
+    let mut agents = tokio::task::JoinSet::new();
+    for n in 0..8 {
+        let client = brokers[n % 2].client();
+        agents.spawn(async move {
+            let name = format!("agent-{n}");
+            let mut done = Vec::new();
+            while let Some(grant) =
+                client.claim(&request(&name, Duration::from_secs(3))).await.unwrap()
+            {
+                complete(&client, &name, &grant, grant.job.as_str().as_bytes()).await;
+                done.push((grant.job, grant.lease_epoch.0));
+            }
+            done
+        });
+    }
+    let client = brokers[0].client();
+    for n in 0..JOBS {
+        enqueue(&client, 7, "leaf", &n.to_be_bytes()).await;
+    }
+    let mut granted: Vec<(JobId, u64)> = agents.join_all().await.into_iter().flatten().collect();
+    granted.sort();
+    granted.dedup_by(|a, b| a.0 == b.0);
+    assert_eq!(granted.len(), JOBS);
+    assert!(granted.iter().all(|(_, epoch)| *epoch == 1), "each was granted once");
+}
+
+#[tokio::test]
+async fn an_agent_that_hangs_up_leaves_no_job_behind() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    for _ in 0..3 {
+        // The future is dropped, and with it the connection, while the broker holds the request.
+        let request = request("gone", WAIT);
+        let mut hangs = Box::pin(client.claim(&request));
+        let polled = tokio::time::timeout(Duration::from_millis(50), &mut hangs).await;
+        assert!(polled.is_err());
+    }
+    let job = enqueue(&client, 7, "leaf", b"input").await;
+    let grant = claim(&client, "a").await;
+    assert_eq!(grant.job, job.id);
+}
+
+#[tokio::test]
+async fn a_claim_ends_empty_when_its_time_is_over() {
+    let broker = TestSchema::new().await.broker().await;
+    let claimed = broker.client().claim(&request("a", Duration::from_millis(20))).await.unwrap();
+    assert!(claimed.is_none());
+    let none = broker.client().wait(&[job(7, "leaf", Digest::of(b"x")).id], Duration::ZERO).await;
+    assert!(none.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn shutdown_answers_those_who_wait() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let waiting = tokio::spawn(async move { client.claim(&request("a", WAIT)).await });
+    while metric(&broker, "rollmill_broker_waiting_agents") < 1.0 {
+        tokio::task::yield_now().await;
+    }
+    broker.stop().await;
+    assert!(waiting.await.unwrap().unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_artifact_that_is_not_its_digest_is_refused_on_the_way_in() {
+    let broker = TestSchema::new().await.broker().await;
+    let http = reqwest::Client::new();
+    let address = rollmill_broker::url_of(broker.address);
+    let put = |digest: String, body: Vec<u8>| {
+        let url = format!("{address}/v1/artifacts/{digest}?epoch=1");
+        http.put(url).body(body).send()
+    };
+    let digest = Digest::of(b"good").to_string();
+    assert_eq!(put(digest.clone(), b"bad".to_vec()).await.unwrap().status(), 422);
+    assert_eq!(put("zz".into(), b"good".to_vec()).await.unwrap().status(), 400);
+    let missing = http.get(format!("{address}/v1/artifacts/{digest}")).send().await.unwrap();
+    assert_eq!(missing.status(), 404);
+    assert_eq!(put(digest, b"good".to_vec()).await.unwrap().status(), 204);
+}
+
+/// Goal: damage at rest is found on reading, whichever place the bytes lie in, and putting the
+/// bytes again heals it.
+#[tokio::test]
+async fn an_artifact_damaged_at_rest_is_never_served() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let client = broker.client();
+    let small = client.put_artifact(7, b"small".to_vec()).await.unwrap();
+    let large_body = vec![7; rollmill_broker::store::ROW_ARTIFACT_BYTES_MAX + 1];
+    let large = client.put_artifact(7, large_body.clone()).await.unwrap();
+    assert_eq!(client.get_artifact(&large).await.unwrap(), large_body);
+
+    let store = schema.store().await;
+    sqlx::query("UPDATE artifact_body SET body = 'smell'").execute(store.pool()).await.unwrap();
+    let object = schema.objects().join(format!("default/7/{large}"));
+    let mut bytes = std::fs::read(&object).unwrap();
+    bytes[1000] ^= 1;
+    std::fs::write(&object, bytes).unwrap();
+    for digest in [small, large] {
+        assert_eq!(code(client.get_artifact(&digest).await), "BRK-016");
+    }
+    std::fs::remove_file(&object).unwrap();
+    assert_eq!(code(client.get_artifact(&large).await), "BRK-016");
+
+    client.put_artifact(7, b"small".to_vec()).await.unwrap();
+    client.put_artifact(7, large_body.clone()).await.unwrap();
+    assert_eq!(client.get_artifact(&small).await.unwrap(), b"small");
+    assert_eq!(client.get_artifact(&large).await.unwrap(), large_body);
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_unknown_is_refused_with_a_code() {
+    let config = Config { artifact_bytes_max: 1000, ..Config::default() };
+    let broker = TestSchema::new().await.broker_with(config).await;
+    let client = broker.client();
+    assert_eq!(code(client.put_artifact(1, vec![0; 1001]).await), "BRK-017");
+    assert_eq!(code(client.get_artifact(&Digest::of(b"none")).await), "BRK-014");
+    assert_eq!(code(client.enqueue(vec![job(1, "leaf", Digest::of(b"none"))]).await), "BRK-013");
+
+    let http = reqwest::Client::new();
+    let address = rollmill_broker::url_of(broker.address);
+    for (path, body) in [
+        ("/v1/claim", r#"{"agent":"a","capabilities":[],"class":0,"wait_ms":0,"more":1}"#),
+        ("/v1/claim", r#"{"agent":"a b","capabilities":[],"class":0,"wait_ms":0}"#),
+        ("/v1/claim", r#"{"agent":"a","capabilities":[],"class":9,"wait_ms":0}"#),
+        ("/v1/jobs", r#"{"jobs":[{"id":"07:leaf:00"}]}"#),
+        ("/v1/jobs", "{"),
+        ("/v1/fail", "null"),
+        ("/v1/nothing", "{}"),
+        ("/v1/dead-letters/burn", r#"{"ids":[]}"#),
+    ] {
+        let answer = http.post(format!("{address}{path}")).body(body).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{path} {body}");
+        let answer: rollmill_broker_client::ErrorBody = answer.json().await.unwrap();
+        assert_eq!(answer.code, "BRK-010", "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn overload_is_answered_503_and_the_client_comes_back() {
+    let config = Config { requests_max: 1, ..Config::default() };
+    let broker = TestSchema::new().await.broker_with(config).await;
+    let address = broker.address;
+    // One request whose body never ends holds the only permit.
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST /v1/jobs/query HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
+    let http = reqwest::Client::new();
+    let url = format!("http://{address}/v1/status");
+    let refused = loop {
+        let answer = http.get(&url).send().await.unwrap();
+        if answer.status() == 503 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let client = broker.client();
+    let patient = tokio::spawn(async move { client.status().await });
+    drop(slow);
+    patient.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_token_opens_what_its_role_may_do_and_nothing_else() {
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    let tenant = Tenant::default();
+    let agent_token = store.add_token("agents", Role::Agent, &tenant).await.unwrap();
+    let producer_token = store.add_token("prover", Role::Producer, &tenant).await.unwrap();
+    let other_token =
+        store.add_token("other", Role::Producer, &Tenant("other".into())).await.unwrap();
+    let broker = schema.broker().await;
+
+    assert_eq!(code(broker.client().status().await), "BRK-023");
+    assert_eq!(code(broker.client_with(Some("rm_wrong")).status().await), "BRK-023");
+    let agents = broker.client_with(Some(&agent_token));
+    let producer = broker.client_with(Some(&producer_token));
+    let job = enqueue(&producer, 7, "leaf", b"input").await;
+    assert_eq!(code(agents.enqueue(vec![job.clone()]).await), "BRK-024");
+    assert_eq!(code(producer.claim(&request("a", Duration::ZERO)).await), "BRK-024");
+    assert_eq!(code(producer.pardon(&agent("a")).await), "BRK-024");
+    let other = broker.client_with(Some(&other_token));
+    assert!(other.jobs(&[job.id.clone()]).await.unwrap().is_empty());
+    assert_eq!(claim(&agents, "a").await.job, job.id);
+
+    let stored: Vec<u8> = sqlx::query_scalar("SELECT hash FROM token WHERE label = 'agents'")
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+    assert_ne!(stored, agent_token.as_bytes());
+}
+
+#[tokio::test]
+async fn a_broker_open_to_all_is_refused_without_a_token() {
+    let schema = TestSchema::new().await;
+    let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
+    let process = rollmill_service::Process::new("broker", Config::default());
+    let store = schema.store().await;
+    let error = rollmill_broker::serve(&process, store, listener).await.unwrap_err();
+    assert!(error.to_string().starts_with("BRK-005"), "{error}");
+}
+
+#[tokio::test]
+async fn of_two_submitters_one_holds_the_name_and_the_fence_grows() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let name = "submitter/0x01";
+    let (one, two) = (agent("one"), agent("two"));
+    let first = client.acquire_name(name, &one, WAIT).await.unwrap();
+    assert!(first.held);
+    let refused = client.acquire_name(name, &two, WAIT).await.unwrap();
+    assert!(!refused.held);
+    assert_eq!(refused.holder, Some(one.clone()));
+
+    assert!(client.renew_name(name, &one, first.fence, Duration::ZERO).await.unwrap().held);
+    let second = client.acquire_name(name, &two, WAIT).await.unwrap();
+    assert!(second.held, "the first one's time was over");
+    assert!(second.fence > first.fence);
+    assert!(!client.renew_name(name, &one, first.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &one, first.fence).await.unwrap();
+    assert!(client.renew_name(name, &two, second.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &two, second.fence).await.unwrap();
+    let third = client.acquire_name(name, &one, WAIT).await.unwrap();
+    assert!(third.held && third.fence > second.fence);
+}
+
+#[tokio::test]
+async fn metrics_show_what_happened() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    enqueue(&client, 7, "leaf", b"input").await;
+    let grant = claim(&client, "a").await;
+    complete(&client, "a", &grant, b"proof").await;
+    assert!(metric(&broker, "rollmill_broker_claims_total") >= 1.0);
+    assert!(metric(&broker, "rollmill_broker_attempts_ended_total") >= 1.0);
+    assert!(metric(&broker, "rollmill_broker_artifact_bytes_total") >= 10.0);
+}
+
+fn metric(broker: &TestBroker, name: &str) -> f64 {
+    let families = broker.metrics.gather();
+    let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
+    let value =
+        |m: &prometheus::proto::Metric| m.get_counter().get_value() + m.get_gauge().get_value();
+    family.get_metric().iter().map(value).sum()
+}
