@@ -4,7 +4,7 @@
 //! A code is a string literal that is exactly `ABC-123` (two to four capitals or digits, three
 //! digits), or begins with it and a colon. The meaning is the doc comment of the enum variant whose
 //! match arm gives the code, of the constant it is assigned to, or of the variant that carries it in
-//! `#[error("…")]`. So the page cannot say anything that the code does not.
+//! `#[error("…")]`; failing that, the message that follows the code. So the page cannot say anything that the code does not.
 
 use std::collections::BTreeMap;
 
@@ -82,7 +82,11 @@ fn collect_file(file: &File) -> Vec<Code> {
     let mut previous_line = 0;
     for literal in scanned.literals.iter().filter(|literal| literal.line < end) {
         let Some(code) = code_of(&literal.text) else { continue };
-        let meaning = meaning(&lines, &code_lines, literal.line, previous_line, code);
+        let mut meaning = meaning(&lines, &code_lines, literal.line, previous_line, code);
+        if meaning.is_empty() {
+            // The message says it too, if less well.
+            meaning = literal.text[code.len()..].trim_start_matches(':').trim().to_owned();
+        }
         previous_line = literal.line;
         codes.push(Code {
             code: code.into(),
@@ -224,7 +228,7 @@ pub(crate) fn check(tree: &Tree) -> Findings {
         let documented = |other: &Code| other.code == code.code && !other.meaning.is_empty();
         if !codes.iter().any(documented) {
             findings.push(format!(
-                "{}:{}: {} has no doc comment on its variant or constant; write what it means",
+                "{}:{}: {} has neither a doc comment nor a message; write what it means",
                 code.path, code.line, code.code
             ));
         }
@@ -353,7 +357,7 @@ mod tests {
         ]);
         let findings = check(&tree);
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].contains("no doc comment"));
+        assert!(findings[0].contains("neither a doc comment"));
     }
 
     #[test]
