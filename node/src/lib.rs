@@ -22,16 +22,21 @@
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
 
 mod archiver;
+mod client_key;
 mod error;
 mod l1_events;
+mod l1_source;
 mod node;
 mod pool;
 pub mod rpc;
+pub mod setup;
 mod store;
 
 pub use archiver::follow;
+pub use client_key::{ClientKey, ClientKeyError};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
 pub use l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock};
+pub use l1_source::{RollupEvents, position};
 pub use node::{Node, NodeSettings};
 pub use pool::{ClientProofVerifier, PoolLimits, ProofRefused};
 pub use store::{BlockRecord, StateAt, StoredBlock};

@@ -14,3 +14,6 @@ pub mod solidity;
 pub mod srs;
 pub mod transcript;
 pub mod verifier;
+
+pub use rollmill_algebra::G2Affine;
+pub use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};

@@ -77,6 +77,11 @@ pub fn development_tau() -> Fr {
     Fr::from_be_bytes_mod_order(&Sha256::digest(DEVELOPMENT_LABEL))
 }
 
+/// `[τ]` in G2 of every development string.
+pub fn development_tau_g2() -> G2Affine {
+    (G2Affine::generator() * development_tau()).into_affine()
+}
+
 impl Srs {
     /// Makes a development string for domains of up to `2^log_n` rows.
     pub fn development(log_n: u32) -> Self {
@@ -85,7 +90,7 @@ impl Srs {
         let scalars = rollmill_algebra::field::powers(tau, count);
         Self {
             powers: fixed_base(&scalars),
-            tau_g2: (G2Affine::generator() * tau).into_affine(),
+            tau_g2: development_tau_g2(),
             origin: Origin::Development,
         }
     }
@@ -168,6 +173,8 @@ impl Srs {
         let mut g2 = [0u8; G2_BYTES];
         g2.copy_from_slice(&body[17..HEADER_BYTES]);
         let tau_g2 = g2_from_bytes(&g2).map_err(|source| SrsError::Point { index: 0, source })?;
+        // The mark cannot be taken off: the known point is a development string's whatever a file says.
+        let origin = if tau_g2 == development_tau_g2() { Origin::Development } else { origin };
         let powers = decode_points(&body[HEADER_BYTES..])?;
         let srs = Self { powers, tau_g2, origin };
         if srs.powers.first() != Some(&G1Affine::generator()) {

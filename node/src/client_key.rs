@@ -1,0 +1,127 @@
+//! The key of the client circuit, with its place under the root that L1 pins.
+
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::Proof;
+use rollmill_plonk::srs::{Origin, Srs, SrsError, development_tau_g2, srs_id};
+use rollmill_plonk::transcript::TranscriptKind;
+use rollmill_plonk::verifier::verify;
+use rollmill_plonk::{G2_BYTES, G2Affine, g2_from_bytes, g2_to_bytes};
+use rollmill_protocol::codec::{DecodeError, Reader, Writer};
+use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
+use rollmill_protocol::tree::node_hash;
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::{Circuit, ClientInputs, Fr, field};
+
+use crate::pool::{ClientProofVerifier, ProofRefused};
+
+const FORMAT: u8 = 1;
+const KEY_BYTES_MAX: usize = 4096;
+
+/// Why a client key is refused.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientKeyError {
+    #[error("NODE-050: client key: {0}; export it again")]
+    Decode(#[from] DecodeError),
+    #[error("NODE-051: client key: {0}")]
+    Key(#[from] rollmill_plonk::key::KeyError),
+    #[error("NODE-052: client key: the point of the SRS is malformed or not the key's")]
+    Srs,
+    #[error("NODE-053: the client key belongs to key tree {got}, the contract pins {expected}")]
+    Root { expected: String, got: String },
+    #[error(transparent)]
+    Development(#[from] SrsError),
+}
+
+/// Verifies client proofs.
+#[derive(Debug, Clone)]
+pub struct ClientKey {
+    tau_g2: G2Affine,
+    vk: VerifyingKey,
+    charged_rows: u64,
+    path: [Fr; VK_TREE_HEIGHT],
+}
+
+impl ClientKey {
+    /// Puts a key and its place in the key tree together.
+    pub fn new(
+        tau_g2: G2Affine,
+        vk: VerifyingKey,
+        charged_rows: u64,
+        path: [Fr; VK_TREE_HEIGHT],
+    ) -> Self {
+        Self { tau_g2, vk, charged_rows, path }
+    }
+
+    /// Root of the key tree that this key leads to.
+    pub fn root(&self) -> Fr {
+        let leaf = VkLeaf {
+            circuit: Circuit::Client,
+            vk_digest: self.vk.digest(),
+            log_n: self.vk.shape.log_n.into(),
+            n_public_inputs: self.vk.shape.n_public.into(),
+            charged_rows: self.charged_rows,
+            protocol_version: PROTOCOL_VERSION,
+        };
+        let mut index = Circuit::Client.role();
+        let mut at = leaf.hash();
+        for sibling in &self.path {
+            at = if index & 1 == 0 { node_hash(&at, sibling) } else { node_hash(sibling, &at) };
+            index >>= 1;
+        }
+        at
+    }
+
+    /// Requires the key to be the one the contract pins, and its SRS to be fit for the chain.
+    pub fn require(&self, vk_root: &Fr, chain_id: u64) -> Result<(), ClientKeyError> {
+        let got = self.root();
+        if got != *vk_root {
+            let (expected, got) = (field::to_hex(vk_root), field::to_hex(&got));
+            return Err(ClientKeyError::Root { expected, got });
+        }
+        let origin = match self.tau_g2 == development_tau_g2() {
+            true => Origin::Development,
+            false => Origin::Ceremony,
+        };
+        Ok(Srs { powers: Vec::new(), tau_g2: self.tau_g2, origin }.require_ceremony(chain_id)?)
+    }
+
+    /// Canonical bytes: format, `[τ]_2`, charged rows, path, key.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(FORMAT);
+        out.raw(&g2_to_bytes(&self.tau_g2));
+        out.u64(self.charged_rows);
+        out.frs(&self.path);
+        out.counted(&self.vk.to_bytes());
+        out.finish()
+    }
+
+    /// Reads canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, ClientKeyError> {
+        let mut from = Reader::new("client key", bytes);
+        from.version(FORMAT)?;
+        let tau_g2 = g2_from_bytes(&from.array::<G2_BYTES>()?).map_err(|_| ClientKeyError::Srs)?;
+        let charged_rows = from.u64()?;
+        let mut path = [Fr::from(0u64); VK_TREE_HEIGHT];
+        for sibling in &mut path {
+            *sibling = from.fr()?;
+        }
+        let vk = VerifyingKey::from_bytes(from.counted(KEY_BYTES_MAX)?)?;
+        from.finish()?;
+        if vk.srs_id != srs_id(&tau_g2) {
+            return Err(ClientKeyError::Srs);
+        }
+        Ok(Self { tau_g2, vk, charged_rows, path })
+    }
+}
+
+impl ClientProofVerifier for ClientKey {
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+        let refused = |reason: String| ProofRefused { reason };
+        let proof = Proof::from_bytes(proof).map_err(|error| refused(error.to_string()))?;
+        let kind = TranscriptKind::Poseidon2;
+        verify(kind, &self.vk, &self.tau_g2, &inputs.to_fields(), &proof, None)
+            .map_err(|error| refused(error.to_string()))
+    }
+}

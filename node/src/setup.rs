@@ -1,0 +1,189 @@
+//! From settings to a node that follows L1 and serves clients: what sequencer and prover node share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_l1::{L1Client, RollupContract};
+use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
+use rollmill_protocol::{EthAddress, Fr, Genesis, field};
+use rollmill_service::{Failure, Shutdown, listen, serve};
+use serde::{Deserialize, Serialize};
+
+use crate::l1_events::L1Position;
+use crate::{ClientKey, Node, NodeSettings, PoolLimits, RollupEvents, follow, rpc};
+
+/// Settings of the node part of a process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeConfig {
+    pub data_dir: PathBuf,
+    pub l1_urls: Vec<String>,
+    pub chain_id: u64,
+    pub rollup: String,
+    pub l1_start: u64,
+    pub genesis: PathBuf,
+    pub client_key: PathBuf,
+    pub listen: String,
+    pub poll_ms: u64,
+    pub state_blocks: u64,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: "node-data".into(),
+            l1_urls: vec!["http://127.0.0.1:8545".into()],
+            chain_id: 31337,
+            rollup: String::new(),
+            l1_start: 0,
+            genesis: "genesis.json".into(),
+            client_key: "client.key".into(),
+            listen: "127.0.0.1:8560".into(),
+            poll_ms: 250,
+            state_blocks: 256,
+        }
+    }
+}
+
+/// Help of [`NodeConfig`] under the table `node`.
+pub const NODE_HELP: &[(&str, &str)] = &[
+    ("node.data_dir", "folder of the node's database"),
+    ("node.l1_urls", "RPC addresses of L1, tried in order"),
+    ("node.chain_id", "L1's chain id; an endpoint with another one is refused"),
+    ("node.rollup", "address of the rollup contract"),
+    ("node.l1_start", "L1 block before the contract's deployment"),
+    ("node.genesis", "genesis file of the deployment"),
+    ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
+    ("node.listen", "address of the node's JSON-RPC"),
+    ("node.poll_ms", "milliseconds between looks at L1"),
+    ("node.state_blocks", "states kept behind the tip, for anchors and paths"),
+];
+
+/// A node in service.
+#[derive(Debug)]
+pub struct RunningNode {
+    pub node: Arc<Node>,
+    pub l1: L1Client,
+    pub contract: RollupContract,
+    pub rollup: EthAddress,
+    pub constants: Constants,
+}
+
+/// What the contract was deployed with, as far as nodes need it.
+#[derive(Debug, Clone, Copy)]
+pub struct Constants {
+    pub vk_root: Fr,
+    pub rollup_version: u64,
+    pub genesis_time: u64,
+    pub slot_seconds: u64,
+    pub slots_per_epoch: u64,
+}
+
+impl Constants {
+    /// Unix second at which a slot begins.
+    pub fn slot_start(&self, slot: u64) -> u64 {
+        self.genesis_time.saturating_add(slot.saturating_mul(self.slot_seconds))
+    }
+}
+
+/// What does not fit together.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SetupError {
+    #[error("NODE-060: cannot read {path}: {source}")]
+    File { path: PathBuf, source: std::io::Error },
+    #[error("NODE-061: setting {key}: {why}")]
+    Setting { key: &'static str, why: String },
+    #[error("NODE-062: {what}: this node has {ours}, the contract at {rollup} has {theirs}")]
+    Mismatch { what: &'static str, ours: String, theirs: String, rollup: String },
+    #[error("NODE-063: L1 has no block {number}; check --node-l1-start")]
+    NoStart { number: u64 },
+}
+
+/// Opens the node, checks it against the contract, and starts following and serving. The tasks end
+/// with `shutdown`; a database failure starts it.
+pub async fn start(config: &NodeConfig, shutdown: &Shutdown) -> Result<RunningNode, Failure> {
+    let file = |path: &PathBuf| {
+        std::fs::read(path).map_err(|source| SetupError::File { path: path.clone(), source })
+    };
+    let address = parse_address(&config.rollup)?;
+    let genesis_text = String::from_utf8_lossy(&file(&config.genesis)?).into_owned();
+    let genesis = Genesis::from_json(&genesis_text)?;
+    let key = ClientKey::from_bytes(&file(&config.client_key)?)?;
+
+    let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await?;
+    let contract = l1.rollup(address.0.into()).await?;
+    let p = contract.parameters().await?;
+    let mismatch = |what, ours: String, theirs: String| SetupError::Mismatch {
+        what,
+        ours,
+        theirs,
+        rollup: config.rollup.clone(),
+    };
+    let check = |what, ours: u64, theirs: u64| match ours == theirs {
+        true => Ok(()),
+        false => Err(mismatch(what, ours.to_string(), theirs.to_string())),
+    };
+    check("chain id", genesis.chain_id, config.chain_id)?;
+    check("rollup version", genesis.rollup_version, p.rollupVersion)?;
+    check("protocol version", PROTOCOL_VERSION, p.protocolVersion)?;
+    let vk_root = field::from_bytes(&p.vkRoot.0)
+        .ok_or_else(|| mismatch("key root", "a field element".into(), p.vkRoot.to_string()))?;
+    key.require(&vk_root, config.chain_id)?;
+
+    let start = l1
+        .block(config.l1_start.into())
+        .await?
+        .ok_or(SetupError::NoStart { number: config.l1_start })?;
+    let settings = NodeSettings {
+        data_dir: config.data_dir.clone(),
+        versions: VersionIds {
+            chain_id: config.chain_id,
+            rollup_version: genesis.rollup_version,
+            protocol_version: PROTOCOL_VERSION,
+            vk_root,
+        },
+        genesis,
+        slots_per_epoch: p.slotsPerEpoch.into(),
+        l1_start: L1Position { number: config.l1_start, hash: start.header.hash.0 },
+        pool: PoolLimits::default(),
+        state_blocks: config.state_blocks,
+    };
+    let constants = Constants {
+        vk_root,
+        rollup_version: p.rollupVersion,
+        genesis_time: p.genesisTime,
+        slot_seconds: p.slotSeconds.into(),
+        slots_per_epoch: p.slotsPerEpoch.into(),
+    };
+    let node = tokio::task::spawn_blocking(move || Node::open(settings, Arc::new(key))).await??;
+    let (ours, theirs) = (field::to_bytes(&node.genesis_archive_root()), p.genesisArchiveRoot.0);
+    if ours != theirs {
+        let hex = |b: [u8; 32]| format!("0x{}", hex::encode(b));
+        return Err(mismatch("genesis archive root", hex(ours), hex(theirs)).into());
+    }
+    let listener = listen(&config.listen, "--node-listen").await?;
+    tracing::info!(address = %listener.local_addr()?, "node JSON-RPC");
+    let router = rpc::router(Arc::clone(&node));
+    tokio::spawn(serve(listener, router, shutdown.clone()));
+    let source = RollupEvents::new(l1.clone(), address);
+    let following =
+        follow(Arc::clone(&node), source, Duration::from_millis(config.poll_ms), shutdown.clone());
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        if let Err(error) = following.await {
+            tracing::error!(%error, "the node's database failed; ending");
+            stop.start();
+        }
+    });
+    Ok(RunningNode { node, l1, contract, rollup: address, constants })
+}
+
+/// Reads `0x…` of 20 bytes.
+pub fn parse_address(text: &str) -> Result<EthAddress, SetupError> {
+    EthAddress::from_hex(text).map_err(|error| SetupError::Setting {
+        key: "node.rollup",
+        why: format!("an address such as 0x00… of 20 bytes is expected: {error}"),
+    })
+}
