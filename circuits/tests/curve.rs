@@ -1,5 +1,7 @@
 //! Curve arithmetic in a circuit, against arkworks, and against every single changed cell.
 
+use std::collections::HashMap;
+
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::UniformRand;
 use rand::SeedableRng;
@@ -12,6 +14,7 @@ use rollmill_circuits::gadgets::straus::{
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::layout::{Layout, Witness};
+use rollmill_plonk::shape::kind;
 use rollmill_plonk::transcript::short_coefficient;
 
 const CELL_BITS: u32 = 16;
@@ -73,5 +76,98 @@ fn a_point_off_the_curve_or_the_identity_is_refused() {
         Point::fresh(&mut b, &point);
         let (layout, witness) = b.finish(None).expect("fits");
         assert!(check(&layout, &witness).is_err());
+    }
+}
+
+/// The circuit with only as many rows as it uses: `check` does not look at the range table.
+fn shrunk(b: Builder) -> (Layout, Witness) {
+    let (mut layout, mut witness) = b.finish(None).expect("fits");
+    layout.shape.log_n = (layout.rows_used + 8).next_power_of_two().trailing_zeros();
+    for column in witness.wires.iter_mut().chain([&mut witness.m]) {
+        column.truncate(layout.shape.n());
+    }
+    assert_eq!(check(&layout, &witness), Ok(()));
+    (layout, witness)
+}
+
+/// The cells that hold one variable each, as (row, column), by following the permutation.
+fn variables(layout: &Layout) -> Vec<Vec<(usize, usize)>> {
+    let sigma = layout.sigma();
+    let generator = rollmill_algebra::omega(layout.shape.log_n);
+    let powers = rollmill_algebra::field::powers(generator, layout.shape.n());
+    let cosets = rollmill_plonk::shape::column_cosets();
+    let cells: HashMap<Fr, (usize, usize)> = (0..layout.shape.n())
+        .flat_map(|row| (0..4).map(move |column| (row, column)))
+        .map(|(row, column)| (cosets[column] * powers[row], (row, column)))
+        .collect();
+    let mut seen = std::collections::HashSet::new();
+    let mut out = Vec::new();
+    for row in 0..layout.rows_used {
+        for column in 0..4 {
+            let mut cycle = Vec::new();
+            let mut at = (row, column);
+            while seen.insert(at) {
+                cycle.push(at);
+                at = cells[&sigma[at.1][at.0]];
+            }
+            if !cycle.is_empty() {
+                out.push(cycle);
+            }
+        }
+    }
+    out
+}
+
+/// Goal: nothing in an addition, a doubling or a table is free but what is listed. Method: change one
+/// variable (in all its cells) or one limb cell at a time.
+///
+/// Free limb cells are those that no gate reads: whole rows beside which there is no pack, quotient or
+/// carry, and the sixteenth cell of each group of carries.
+#[test]
+fn every_changed_variable_or_limb_is_refused() {
+    let mut b = Builder::new(0, CELL_BITS);
+    let point = Point::fresh(&mut b, &random_point(&mut rng()));
+    let c = b.witness(Fr::from(u64::MAX));
+    let start = b.rows();
+    let table = Table::new(&mut b, &point);
+    let table_rows = b.rows() - start;
+    let sum = multi_scalar(&mut b, &point, &[(&table, Scalar::Short(c))], &[]);
+    assert_eq!(
+        sum.value(),
+        (point.value() * (short_coefficient(u64::MAX.into()) + offset_factor(32))).into_affine()
+    );
+    let (layout, witness) = shrunk(b);
+    // The table and the first window: an addition that reads it, and a doubling.
+    let rows = start..start + table_rows + 42;
+    for cycle in variables(&layout) {
+        if !cycle.iter().any(|(row, _)| rows.contains(row)) {
+            continue;
+        }
+        let mut changed = witness.clone();
+        for (row, column) in &cycle {
+            changed.wires[*column][*row] += Fr::from(1u64);
+        }
+        assert!(check(&layout, &changed).is_err(), "variable at {cycle:?}");
+    }
+    let one = Fr::from(1u64);
+    for row in rows {
+        let reads = |at: usize| -> usize {
+            let f = layout.fixed_row(at);
+            // Cells of this row and of the next one that the row's gate reads.
+            match f.kind {
+                kind::VEC if f.c[3] != Fr::from(0u64) => 16,
+                kind::MUL | kind::SQR => 16,
+                kind::CARRY => 15,
+                _ => 0,
+            }
+        };
+        let used = reads(row).min(8).max(reads(row - 1).saturating_sub(8));
+        for column in 0..8 {
+            let mut changed = witness.clone();
+            let cell = &mut changed.wires[4 + column][row];
+            *cell = if *cell == Fr::from(0u64) { one } else { *cell - one };
+            let refused = check(&layout, &changed).is_err();
+            assert_eq!(refused, column < used, "row {row} limb {column}");
+        }
     }
 }

@@ -3,9 +3,14 @@
 pub mod charge;
 pub mod curve;
 pub mod effects;
+pub mod fold;
 pub mod indexed;
 pub mod merkle;
 pub mod nonnative;
 pub mod straus;
+pub mod symbolic;
+pub mod transcript;
 pub mod uint;
+pub mod verifier;
+pub mod vk_tree;
 pub mod wide;

@@ -1,0 +1,245 @@
+//! Verifies the proofs of children and folds what is left to check into one pair.
+//!
+//! A verification leaves a pair (L, s_L; R, s_R) that must satisfy `e(L − s_L·G, [τ]) = e(R − s_R·G, [1])`.
+//! The pairs of all children, and the pairs they carry in their public inputs, are added up with
+//! independent short coefficients u, drawn from the final transcript states of all children: if one
+//! pair were bad, the sum would be good for one u in 2^128 only. The first pair's coefficient is one.
+//!
+//! Multiples of the generator stay native: the sums of points start from b·G (see [`super::straus`]),
+//! and that known multiple goes into s_L and s_R.
+//!
+//! # The offset, and terms made from it
+//! The sums over sets 1 and 2 come out as `S + 16^31·b·G`, and are terms of the sum for R, which starts from
+//! the same b·G. Before an addition its accumulator is then `(16^j + m)·b·G + C` with
+//! `m = 16^31·Σ p` over the digits p consumed of those terms, and the entry is `(e·16^31)·b·G + E`. C, E and all
+//! digits are fixed before b but for the few ways to write a long scalar (at most six each, for
+//! fewer than 2^5 of them of which two are consumed first); the factor of b in the difference or sum is
+//! a fixed number that is not zero modulo r, so again at most two values of b are bad.
+
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::Expr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::gates::power_of_two;
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::Proof;
+use rollmill_plonk::verifier::PAIR_INPUTS;
+use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
+
+use super::curve::{Point, Table};
+use super::straus::{
+    LONG_WINDOWS, SHORT_WINDOWS, Scalar, multi_scalar, offset_factor, short_multiple_of_generator,
+};
+use super::symbolic::{Sym, lower, sum};
+use super::transcript::Transcript;
+use super::verifier::{Opening, ProofVars, reduce, short_coefficient};
+use super::vk_tree::{Choice, KeyVars, LeafVars, assert_leaf};
+
+/// Domain tag of the sponge that folding coefficients come from.
+pub const FOLD_DOMAIN: u64 = 20;
+
+/// Siblings of a leaf of the verification-key tree, lowest first.
+pub type VkPath = [Fr; VK_TREE_HEIGHT];
+
+/// A child's proof and everything needed to verify it.
+#[derive(Debug, Clone)]
+pub struct ChildWitness {
+    pub proof: Proof,
+    pub public: Vec<Fr>,
+    pub vk: VerifyingKey,
+    pub leaf: VkLeaf,
+    pub path: VkPath,
+}
+
+/// What a circuit demands of a child, all of it literal.
+#[derive(Debug, Clone, Copy)]
+pub struct ChildSpec<'a> {
+    /// Roles that are accepted.
+    pub roles: &'a [u32],
+    /// Number of public inputs.
+    pub n_public: usize,
+    /// Sizes that are accepted.
+    pub log_ns: &'a [u32],
+    /// Width of limb cells.
+    pub cell_bits: u32,
+    /// Where in the public inputs a carried pair starts, if there is one.
+    pub pair_at: Option<usize>,
+}
+
+/// A child whose proof was verified, but for the folded pair.
+#[derive(Debug, Clone)]
+pub struct VerifiedChild {
+    pub public: Vec<Var>,
+    /// One bit for each accepted role, one of them set.
+    pub role_bits: Vec<Var>,
+    /// Charged rows of the child's own circuit, from its leaf.
+    pub charged_rows: Var,
+}
+
+/// A pair in the order of public inputs, see `rollmill_plonk::verifier::Pair::to_fields`.
+pub type PairVars = [Var; PAIR_INPUTS];
+
+/// One pair to be folded: a child's own, or one it carries.
+enum Part {
+    Own(Box<Opening>),
+    Carried { l: Point, s_l: Var, r: Point, s_r: Var },
+}
+
+/// Verifies every child under `vk_root` and folds the pairs into one. At least one child.
+pub fn verify_children(
+    b: &mut Builder,
+    vk_root: Var,
+    protocol_version: Var,
+    children: &[(ChildSpec<'_>, &ChildWitness)],
+) -> (Vec<VerifiedChild>, PairVars) {
+    let mut parts = Vec::new();
+    let mut verified = Vec::new();
+    let mut seeds = Vec::new();
+    for (i, (spec, witness)) in children.iter().enumerate() {
+        b.section(&format!("child {i}: key and points"));
+        let key = KeyVars::new(b, &witness.vk, spec.log_ns, spec.n_public, spec.cell_bits);
+        let role = Choice::new(b, spec.roles, witness.leaf.circuit.role());
+        let charged_rows = b.witness(witness.leaf.charged_rows.into());
+        let leaf = LeafVars { n_public: spec.n_public, charged_rows, protocol_version };
+        assert_leaf(b, vk_root, &role, &key, leaf, &witness.path);
+        let proof = ProofVars::new(b, &witness.proof);
+        let given = |k: usize| witness.public.get(k).copied().unwrap_or_default();
+        let public: Vec<Var> = (0..spec.n_public).map(|k| b.witness(given(k))).collect();
+        b.section(&format!("child {i}: transcript and gates"));
+        let opening = reduce(b, &key, spec.cell_bits, &public, &proof);
+        seeds.push(opening.fold);
+        parts.push(Part::Own(Box::new(opening)));
+        if let Some(at) = spec.pair_at {
+            parts.push(carried(b, &public[at..at + PAIR_INPUTS]));
+        }
+        verified.push(VerifiedChild { public, role_bits: role.bits, charged_rows });
+    }
+    b.section("folding coefficients");
+    let mut sponge = Transcript::with_tag(b, FOLD_DOMAIN.into());
+    sponge.absorb(&seeds);
+    let mut coefficients = sponge.squeeze_short(b, parts.len());
+    // One for each pair after the first, then the offset.
+    let offset = coefficients.pop().unwrap_or(Builder::ZERO);
+    (verified, fold(b, &parts, &coefficients, offset))
+}
+
+/// Reads a carried pair out of public inputs, with all that makes its points points.
+fn carried(b: &mut Builder, fields: &[Var]) -> Part {
+    let mut point = |at: usize| {
+        let mut limbs = [Builder::ZERO; 8];
+        for (i, half) in fields[at..at + 4].iter().enumerate() {
+            let words = ark_ff::PrimeField::into_bigint(b.value(*half)).0;
+            let low = b.witness(Fr::from(words[0]));
+            let high = b.witness(Fr::from(words[1]));
+            // The limbs are constrained to 64 bits with the point's.
+            let terms = [(Fr::from(1u64), low), (power_of_two(64), high)];
+            b.linear_into(&terms, Fr::from(0u64), *half);
+            (limbs[2 * i], limbs[2 * i + 1]) = (low, high);
+        }
+        let [x0, x1, x2, x3, y0, y1, y2, y3] = limbs;
+        Point::from_limbs(b, [x0, x1, x2, x3], [y0, y1, y2, y3])
+    };
+    let (l, r) = (point(0), point(5));
+    Part::Carried { l, s_l: fields[4], r, s_r: fields[9] }
+}
+
+/// A term of a sum of multiples, with a table of its own.
+struct Term {
+    table: Table,
+    scalar: Scalar,
+}
+
+fn sum_of(b: &mut Builder, start: &Point, terms: &[Term], once: &[&Point]) -> Point {
+    let terms: Vec<(&Table, Scalar)> = terms.iter().map(|t| (&t.table, t.scalar)).collect();
+    multi_scalar(b, start, &terms, once)
+}
+
+/// Adds up the pairs: the first as it is, each further one by its short coefficient.
+fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> PairVars {
+    b.section("offset");
+    let start = short_multiple_of_generator(b, offset);
+    let mut l_terms: Vec<Term> = Vec::new();
+    let mut l_once: Vec<&Point> = Vec::new();
+    let mut r_terms: Vec<Term> = Vec::new();
+    let (mut s_l, mut s_r, mut made_of_offset) = (Vec::new(), Vec::new(), Vec::new());
+    for (i, part) in parts.iter().enumerate() {
+        let short = i.checked_sub(1).map(|k| coefficients[k]);
+        let u = short.map_or(Sym::constant(Fr::from(1u64)), short_coefficient);
+        match part {
+            Part::Carried { l, s_l: own_l, r, s_r: own_r } => {
+                b.section("carried pair: tables");
+                // The first pair is always a child's own, so a carried one has a coefficient.
+                let c = short.unwrap_or(Builder::ZERO);
+                l_terms.push(Term { table: Table::new(b, l), scalar: Scalar::Short(c) });
+                r_terms.push(Term { table: Table::new(b, r), scalar: Scalar::Short(c) });
+                s_l.push(u.clone() * Sym::var(*own_l));
+                s_r.push(u * Sym::var(*own_r));
+            }
+            Part::Own(opening) => {
+                let scalars = [
+                    u.clone() * Sym::var(opening.factors[0]),
+                    u.clone() * Sym::var(opening.factors[1]),
+                    u.clone() * Sym::var(opening.w_factor),
+                    u.clone() * Sym::var(opening.z_prime),
+                ];
+                let [f1, f2, w, w_prime] = lower(b, scalars.each_ref());
+                made_of_offset.extend([Sym::var(f1), Sym::var(f2)]);
+                s_r.push(u.clone() * Sym::var(opening.s_r));
+                for (set, factor) in opening.sets[..2].iter().zip([f1, f2]) {
+                    b.section("own pair: tables");
+                    let terms: Vec<Term> = set
+                        .iter()
+                        .map(|(p, c)| Term { table: Table::new(b, p), scalar: Scalar::Short(*c) })
+                        .collect();
+                    b.section("own pair: sums over sets");
+                    let point = sum_of(b, &start, &terms, &[]);
+                    let table = Table::new(b, &point);
+                    r_terms.push(Term { table, scalar: Scalar::Long(factor) });
+                }
+                b.section("own pair: tables");
+                for (point, c) in &opening.sets[2] {
+                    let scalar = match short {
+                        None => Scalar::Short(*c),
+                        Some(_) => {
+                            let [long] = lower(b, [&(u.clone() * short_coefficient(*c))]);
+                            Scalar::Long(long)
+                        }
+                    };
+                    r_terms.push(Term { table: Table::new(b, point), scalar });
+                }
+                let table = Table::new(b, &opening.w);
+                r_terms.push(Term { table, scalar: Scalar::Long(w) });
+                let table = Table::new(b, &opening.w_prime);
+                match short {
+                    None => l_once.push(&opening.w_prime),
+                    Some(c) => {
+                        l_terms.push(Term { table: table.clone(), scalar: Scalar::Short(c) });
+                    }
+                }
+                r_terms.push(Term { table, scalar: Scalar::Long(w_prime) });
+            }
+        }
+    }
+    b.section("sum for L");
+    let b_coefficient = short_coefficient(offset);
+    let one = [offset_factor(SHORT_WINDOWS), offset_factor(LONG_WINDOWS)].map(Sym::constant);
+    let [short_factor, long_factor] = one;
+    let l = match (&l_terms[..], &l_once[..]) {
+        ([], [only]) => **only,
+        (terms, once) => {
+            s_l.push(b_coefficient.clone() * short_factor.clone());
+            sum_of(b, &start, terms, once)
+        }
+    };
+    b.section("sum for R");
+    s_r.push(b_coefficient * (long_factor + short_factor * sum(made_of_offset)));
+    let r = sum_of(b, &start, &r_terms, &[]);
+    b.section("folded pair");
+    let [s_l, s_r] = lower(b, [&sum(s_l), &sum(s_r)]);
+    let mut halves = Vec::with_capacity(8);
+    for element in [&l.x, &l.y, &r.x, &r.y] {
+        element.assert_canonical(b);
+        halves.extend(element.halves(b));
+    }
+    let h = |i: usize| halves[i];
+    [h(0), h(1), h(2), h(3), s_l, h(4), h(5), h(6), h(7), s_r]
+}

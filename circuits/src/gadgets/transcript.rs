@@ -1,0 +1,81 @@
+//! The Poseidon2 transcript inside a circuit; the twin of `rollmill_plonk::transcript`.
+
+use ark_ff::PrimeField;
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::gates::power_of_two;
+use rollmill_plonk::transcript::TRANSCRIPT_DOMAIN;
+
+use super::curve::Point;
+use super::nonnative::{Element, assert_at_most};
+
+/// A duplex sponge of rate 3.
+#[derive(Debug, Clone)]
+pub struct Transcript {
+    state: [Var; 4],
+    queue: Vec<Var>,
+}
+
+impl Transcript {
+    /// A transcript of a proof with `n_public` public inputs.
+    pub fn new(b: &mut Builder, n_public: usize) -> Self {
+        let tag = u128::from(TRANSCRIPT_DOMAIN) | (n_public as u128) << 64;
+        Self::with_tag(b, tag)
+    }
+
+    /// A sponge whose capacity starts at `tag`.
+    pub fn with_tag(b: &mut Builder, tag: u128) -> Self {
+        let iv = b.constant(Fr::from(tag));
+        Self { state: [Builder::ZERO, Builder::ZERO, Builder::ZERO, iv], queue: Vec::new() }
+    }
+
+    /// Takes field elements.
+    pub fn absorb(&mut self, values: &[Var]) {
+        self.queue.extend_from_slice(values);
+    }
+
+    /// Takes points, whose coordinates are constrained below q.
+    pub fn absorb_points(&mut self, b: &mut Builder, points: &[Point]) {
+        for point in points {
+            let coordinates = point.absorbed(b);
+            self.absorb(&coordinates);
+        }
+    }
+
+    /// Gives `count` challenges.
+    pub fn squeeze(&mut self, b: &mut Builder, count: usize) -> Vec<Var> {
+        let queue = std::mem::take(&mut self.queue);
+        self.state = b.absorb(self.state, &queue);
+        let mut out = Vec::with_capacity(count);
+        while out.len() < count {
+            if !out.is_empty() {
+                self.state = b.absorb(self.state, &[]);
+            }
+            out.extend_from_slice(&self.state[..3.min(count - out.len())]);
+        }
+        out
+    }
+
+    /// Gives `count` short values, each below 2^128; two are the halves of one squeezed element.
+    pub fn squeeze_short(&mut self, b: &mut Builder, count: usize) -> Vec<Var> {
+        let elements = self.squeeze(b, count.div_ceil(2));
+        let mut out: Vec<Var> = elements.into_iter().flat_map(|e| split(b, e)).collect();
+        out.truncate(count);
+        out
+    }
+}
+
+/// The low 128 bits of a variable and the rest. The halves are those of the canonical integer below r:
+/// without that check each challenge would have a second, chosen reading. About 11 rows.
+pub fn split(b: &mut Builder, value: Var) -> [Var; 2] {
+    let limbs = b.value(value).into_bigint().0.map(|w| b.witness(Fr::from(w)));
+    let limbs = Element::from_limbs(b, limbs);
+    limbs.range(b);
+    let mut max = Fr::MODULUS.0;
+    max[0] -= 1;
+    assert_at_most(b, &limbs.limbs, max);
+    let halves = limbs.halves(b);
+    let terms = [(Fr::from(1u64), halves[0]), (power_of_two(128), halves[1])];
+    b.linear_into(&terms, Fr::from(0u64), value);
+    halves
+}

@@ -1,0 +1,250 @@
+//! The verifier of one proof inside a circuit, up to the sums of points; the twin of
+//! `rollmill_plonk::verifier::reduce`.
+
+use ark_ff::Field;
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::Expr;
+use rollmill_algebra::omega;
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
+use rollmill_plonk::proof::{
+    CLAIMS, COMMITMENTS, Computed, EVALUATIONS, Proof, SET1, SET2, SET3, cells_from_evaluations,
+};
+use rollmill_plonk::shape::{BLINDING_ROWS, ROUTED, WIRES};
+
+use super::curve::Point;
+use super::symbolic::{Sym, assert_zero, lower, sum};
+use super::transcript::Transcript;
+use super::vk_tree::KeyVars;
+
+/// A proof as variables.
+#[derive(Debug, Clone)]
+pub struct ProofVars {
+    /// Points in the order in which they are sent, W and W′ last.
+    pub points: Vec<Point>,
+    /// Evaluations in the order in which they are sent.
+    pub evaluations: [Var; EVALUATIONS],
+}
+
+impl ProofVars {
+    /// Points on the curve with coordinates below q; evaluations are any field elements.
+    pub fn new(b: &mut Builder, proof: &Proof) -> Self {
+        let points = proof.points().iter().map(|p| Point::fresh(b, p)).collect();
+        Self { points, evaluations: proof.evaluations.map(|e| b.witness(e)) }
+    }
+
+    /// The opened commitments in the order of the claims.
+    fn claims(&self, fixed: &[Point]) -> Vec<Point> {
+        let p = &self.points;
+        // After the wires: m, z, two helpers, s, five quotient chunks.
+        let (m, z, h, s, t) = (p[12], p[13], &p[14..16], p[16], &p[17..COMMITMENTS]);
+        let set1 = [m].into_iter().chain(h.iter().copied()).chain(t.iter().copied());
+        let set2 = p[ROUTED..WIRES].iter().copied().chain([z, s]);
+        set1.chain(fixed.iter().copied()).chain(set2).chain(p[..ROUTED].iter().copied()).collect()
+    }
+}
+
+/// What a proof's openings come to: the pair (W′, 0; R, s_R) with
+/// `R = f_1·S_1 + f_2·S_2 + S_3 + w_factor·W + z'·W′`, where `S_i = Σ (2c_k + 1 − 2^128)·C_k` over set `i`.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// Commitments of each set with their short values.
+    pub sets: [Vec<(Point, Var)>; 3],
+    /// Factors of the first two sets.
+    pub factors: [Var; 2],
+    pub w: Point,
+    pub w_factor: Var,
+    pub w_prime: Point,
+    pub z_prime: Var,
+    pub s_r: Var,
+    /// The transcript's final squeeze, from which folding coefficients are made.
+    pub fold: Var,
+}
+
+/// The signed odd coefficient of a short value.
+pub fn short_coefficient(c: Var) -> Sym {
+    let offset = Fr::from(1u64) - power_of_two(128);
+    Sym::var(c).scale(Fr::from(2u64)) + Sym::constant(offset)
+}
+
+/// Verifies a proof for `public` under `key`, but for the sums of points and the pairing.
+pub fn reduce(
+    b: &mut Builder,
+    key: &KeyVars,
+    cell_bits: u32,
+    public: &[Var],
+    proof: &ProofVars,
+) -> Opening {
+    let mut t = Transcript::new(b, public.len());
+    t.absorb(&[key.digest]);
+    t.absorb(public);
+    t.absorb_points(b, &proof.points[..WIRES + 1]);
+    let first = t.squeeze(b, 3);
+    t.absorb_points(b, &proof.points[WIRES + 1..17]);
+    let alpha = t.squeeze(b, 1)[0];
+    t.absorb_points(b, &proof.points[17..COMMITMENTS]);
+    let zeta = t.squeeze(b, 1)[0];
+    t.absorb(&proof.evaluations);
+    let short = t.squeeze_short(b, CLAIMS);
+    let (w, w_prime) = (proof.points[COMMITMENTS], proof.points[COMMITMENTS + 1]);
+    t.absorb_points(b, &[w]);
+    let z_prime = t.squeeze(b, 1)[0];
+    t.absorb_points(b, &[w_prime]);
+    let fold = t.squeeze(b, 1)[0];
+
+    let zeta_n = power_n(b, key, zeta);
+    let computed = computed_at(b, key, public, zeta, zeta_n);
+    let challenges =
+        Challenges { eta: Sym::var(first[0]), beta: Sym::var(first[1]), gamma: Sym::var(first[2]) };
+    let evaluations = proof.evaluations.map(Sym::var);
+    let (cells, chunks) = cells_from_evaluations(&evaluations, computed);
+    let constants = Constants::new(challenges, cell_bits);
+    let one = Sym::constant(Fr::from(1u64));
+    let powers: Vec<Sym> =
+        std::iter::successors(Some(one.clone()), |p| Some(p.clone() * Sym::var(alpha)))
+            .take(CONSTRAINTS)
+            .collect();
+    let mut folded = Fold::new(&powers);
+    constraints(&constants, &cells, &mut folded);
+    let zeta_n = Sym::var(zeta_n);
+    let zero = Sym::constant(Fr::from(0u64));
+    let quotient = chunks.iter().rev().fold(zero, |acc, t| acc * zeta_n.clone() + t.clone());
+    assert_zero(b, &(folded.finish() - (zeta_n - one) * quotient));
+
+    let (factors, w_factor, s_r) = opening(b, key, &evaluations, zeta, z_prime, &short);
+    let mut claims = proof.claims(&key.fixed).into_iter().zip(short);
+    let sets = [SET1, SET2, SET3].map(|count| claims.by_ref().take(count).collect());
+    Opening { sets, factors, w, w_factor, w_prime, z_prime, s_r, fold }
+}
+
+/// ζ^n, where n is one of the sizes the key may have.
+fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
+    let largest = key.log_n.values().iter().copied().max().unwrap_or(0);
+    let mut powers = vec![zeta];
+    for k in 0..largest as usize {
+        let square = b.mul(powers[k], powers[k]);
+        powers.push(square);
+    }
+    if let Some(log_n) = key.log_n.single() {
+        return powers[log_n as usize];
+    }
+    let terms = key
+        .log_n
+        .bits
+        .iter()
+        .zip(key.log_n.values())
+        .map(|(bit, log_n)| Sym::var(*bit) * Sym::var(powers[*log_n as usize]));
+    let [power] = lower(b, [&sum(terms)]);
+    power
+}
+
+/// A number that depends on the key's size alone.
+fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(u32) -> Fr) -> Sym {
+    match key.log_n.single() {
+        Some(log_n) => Sym::constant(f(log_n)),
+        None => Sym::var(key.log_n.map(b, f)),
+    }
+}
+
+/// ω^k for a small k of either sign.
+fn root(log_n: u32, k: i64) -> Fr {
+    let power = omega(log_n).pow([k.unsigned_abs()]);
+    if k < 0 { power.inverse().unwrap_or_default() } else { power }
+}
+
+/// What a verifier computes by itself at ζ. ζ is constrained to lie off the domain.
+fn computed_at(
+    b: &mut Builder,
+    key: &KeyVars,
+    public: &[Var],
+    zeta: Var,
+    zeta_n: Var,
+) -> Computed<Sym> {
+    let one = Fr::from(1u64);
+    let vanishing = b.scale(zeta_n, one, -one);
+    b.inverse(vanishing);
+    let n_inverse = of_size(b, key, |log_n| power_of_two(log_n).inverse().unwrap_or_default());
+    // L_k(ζ)·(ζ − ω^k) = ω^k·(ζ^n − 1)/n, and ζ − ω^k is not zero.
+    let [over_n] = lower(b, [&(Sym::var(vanishing) * n_inverse)]);
+    let blinding = BLINDING_ROWS as i64;
+    let mut values = Vec::new();
+    for k in (-blinding..0).chain(0..public.len().max(1) as i64) {
+        let power = of_size(b, key, |log_n| root(log_n, k));
+        let [point] = lower(b, [&power]);
+        let difference = b.value(zeta) - b.value(point);
+        let value = b.value(point) * b.value(over_n) * difference.inverse().unwrap_or_default();
+        let value = Sym::var(b.witness(value));
+        let left = value.clone() * (Sym::var(zeta) - power.clone());
+        assert_zero(b, &(left - power * Sym::var(over_n)));
+        values.push(value);
+    }
+    let (blind, domain) = values.split_at(BLINDING_ROWS);
+    let terms = public.iter().zip(domain).map(|(p, l)| Sym::var(*p) * l.clone());
+    let active = Sym::constant(one) - sum(blind.iter().cloned());
+    let [active, public] = lower(b, [&active, &sum(terms)]);
+    Computed {
+        x: Sym::var(zeta),
+        active: Sym::var(active),
+        first: domain[0].clone(),
+        last: blind[0].clone(),
+        public: Sym::var(public),
+    }
+}
+
+/// The factors of sets 1 and 2 and of W, and the multiple s_R of the generator.
+fn opening(
+    b: &mut Builder,
+    key: &KeyVars,
+    e: &[Sym; EVALUATIONS],
+    zeta: Var,
+    z_prime: Var,
+    short: &[Var],
+) -> ([Var; 2], Var, Var) {
+    // 1 / Π_{j ≠ i} (ω^i − ω^j) over the points of a set.
+    let weight = |points: i64, i: i64| {
+        move |log_n: u32| {
+            let product = (0..points)
+                .filter(|j| *j != i)
+                .fold(Fr::from(1u64), |acc, j| acc * (root(log_n, i) - root(log_n, j)));
+            product.inverse().unwrap_or_default()
+        }
+    };
+    let z = Sym::var(zeta);
+    let w = of_size(b, key, |log_n| root(log_n, 1));
+    let w2 = of_size(b, key, |log_n| root(log_n, 2));
+    let z_prime = Sym::var(z_prime);
+    let differences =
+        [z_prime.clone() - z.clone(), z_prime.clone() - z.clone() * w, z_prime - z * w2];
+    let d = lower(b, differences.each_ref()).map(Sym::var);
+    let both = |i: usize, j: usize| d[i].clone() * d[j].clone();
+    let minus = Sym::constant(-Fr::from(1u64));
+    let [f1, f2, w_factor] = lower(b, [&both(1, 2), &d[2], &(minus * (both(1, 2) * d[0].clone()))]);
+    // z' is none of the three points, and ζ is not zero, so that the three differ.
+    b.inverse(w_factor);
+    let zeta_inverse = Sym::var(b.inverse(zeta));
+
+    let rho: Vec<Sym> = short.iter().map(|c| short_coefficient(*c)).collect();
+    let weighted = |set: std::ops::Range<usize>, start: usize, points: usize, at: usize| {
+        sum(set.clone().map(|k| rho[k].clone() * e[start + points * (k - set.start) + at].clone()))
+    };
+    let (end1, end2) = (SET1, SET1 + SET2);
+    let (start2, start3) = (SET1, SET1 + 2 * SET2);
+    let set1 = weighted(0..end1, 0, 1, 0);
+    let mut set2 = Vec::new();
+    for i in 0..2 {
+        let other = d[1 - i].clone();
+        let k = of_size(b, key, weight(2, i as i64));
+        set2.push(weighted(end1..end2, start2, 2, i) * other * k);
+    }
+    let mut set3 = Vec::new();
+    for i in 0..3 {
+        let others = both((i + 1) % 3, (i + 2) % 3);
+        let k = of_size(b, key, weight(3, i as i64));
+        set3.push(weighted(end2..CLAIMS, start3, 3, i) * others * k);
+    }
+    let s_r = Sym::var(f1) * set1
+        + Sym::var(f2) * zeta_inverse.clone() * sum(set2)
+        + zeta_inverse.square() * sum(set3);
+    let [s_r] = lower(b, [&s_r]);
+    ([f1, f2], w_factor, s_r)
+}

@@ -1,0 +1,142 @@
+//! Verification keys inside a circuit: their digest, and their leaf under the key tree's root.
+//!
+//! A parent accepts a literal set of roles. A role is the leaf's index, so a key stands for one role
+//! only, and a proof of another role opens another leaf.
+
+use rollmill_algebra::{Fr, G1Affine};
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::key::{VK_DIGEST_DOMAIN, VerifyingKey};
+use rollmill_protocol::domain;
+use rollmill_protocol::plan::VK_TREE_HEIGHT;
+
+use super::curve::Point;
+
+/// One number out of a literal list, as one bit for each.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// `bits[i]` is one when the number is `values[i]`; exactly one is.
+    pub bits: Vec<Var>,
+    values: Vec<u32>,
+}
+
+impl Choice {
+    /// Chooses `value`; when the list does not hold it, no witness satisfies the circuit.
+    pub fn new(b: &mut Builder, values: &[u32], value: u64) -> Self {
+        let one = Fr::from(1u64);
+        let bits: Vec<Var> = if values.len() == 1 {
+            vec![b.constant(one)]
+        } else {
+            let bits: Vec<Var> = values.iter().map(|v| b.bit(u64::from(*v) == value)).collect();
+            let terms: Vec<(Fr, Var)> = bits.iter().map(|bit| (one, *bit)).collect();
+            let total = b.constant(one);
+            b.linear_into(&terms, Fr::from(0u64), total);
+            bits
+        };
+        Self { bits, values: values.to_vec() }
+    }
+
+    /// `f` of the chosen number.
+    pub fn map(&self, b: &mut Builder, f: impl Fn(u32) -> Fr) -> Var {
+        if let [value] = self.values[..] {
+            return b.constant(f(value));
+        }
+        let terms: Vec<(Fr, Var)> =
+            self.bits.iter().zip(&self.values).map(|(bit, v)| (f(*v), *bit)).collect();
+        b.linear(&terms, Fr::from(0u64))
+    }
+
+    /// The only number there is to choose.
+    pub fn single(&self) -> Option<u32> {
+        match self.values[..] {
+            [value] => Some(value),
+            _ => None,
+        }
+    }
+
+    /// The numbers.
+    pub fn values(&self) -> &[u32] {
+        &self.values
+    }
+}
+
+/// A verification key as variables.
+#[derive(Debug, Clone)]
+pub struct KeyVars {
+    /// Commitments to the fixed columns.
+    pub fixed: Vec<Point>,
+    /// Base-2 logarithm of the number of rows.
+    pub log_n: Choice,
+    /// The key's digest, made here of its parts.
+    pub digest: Var,
+}
+
+impl KeyVars {
+    /// A key with one of these sizes, and just this number of public inputs and width of limb cells.
+    pub fn new(
+        b: &mut Builder,
+        vk: &VerifyingKey,
+        log_ns: &[u32],
+        n_public: usize,
+        cell_bits: u32,
+    ) -> Self {
+        let log_n = Choice::new(b, log_ns, vk.shape.log_n.into());
+        let fixed: Vec<Point> = vk.fixed.iter().map(|p: &G1Affine| Point::fresh(b, p)).collect();
+        let mut inputs = vec![
+            log_n.map(b, Fr::from),
+            b.constant_u64(n_public as u64),
+            b.constant_u64(cell_bits.into()),
+            b.witness(vk.srs_id),
+        ];
+        for point in &fixed {
+            inputs.extend(point.absorbed(b));
+        }
+        let digest = b.hash(VK_DIGEST_DOMAIN, &inputs);
+        Self { fixed, log_n, digest }
+    }
+}
+
+/// What a leaf says besides the key.
+#[derive(Debug, Clone, Copy)]
+pub struct LeafVars {
+    pub n_public: usize,
+    pub charged_rows: Var,
+    pub protocol_version: Var,
+}
+
+/// Constrains the key to be the leaf of the chosen role under `vk_root`.
+pub fn assert_leaf(
+    b: &mut Builder,
+    vk_root: Var,
+    role: &Choice,
+    key: &KeyVars,
+    leaf: LeafVars,
+    path: &[Fr; VK_TREE_HEIGHT],
+) {
+    let fields = [
+        role.map(b, Fr::from),
+        key.digest,
+        key.log_n.map(b, Fr::from),
+        b.constant_u64(leaf.n_public as u64),
+        leaf.charged_rows,
+        leaf.protocol_version,
+    ];
+    let mut node = b.hash(domain::VK_LEAF, &fields);
+    for (level, sibling) in path.iter().enumerate() {
+        let sibling = b.witness(*sibling);
+        let bit = |role: u32| role >> level & 1;
+        let (left, right) = match role.single() {
+            Some(role) if bit(role) == 0 => (node, sibling),
+            Some(_) => (sibling, node),
+            None => {
+                // A sum of bits of which one is set: zero or one.
+                let on_right = role.map(b, |role| Fr::from(bit(role)));
+                let left = b.select(on_right, sibling, node);
+                let one = Fr::from(1u64);
+                let right = b.linear(&[(one, node), (one, sibling), (-one, left)], Fr::from(0u64));
+                (left, right)
+            }
+        };
+        node = b.hash(domain::NODE, &[left, right]);
+    }
+    b.assert_equal(node, vk_root);
+}

@@ -1,0 +1,199 @@
+//! The in-circuit verifier and the folding of pairs, against the native verifier.
+//!
+//! Method: children are *made-up* proofs. Their points are random and one quotient evaluation is solved
+//! for, so that everything but the pairing holds; that is all a parent circuit can see. Real proofs are
+//! in `counter.rs`.
+
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::{Field, UniformRand};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::{Fr, G1Affine, G1Projective, field::powers, poseidon2};
+use rollmill_circuits::gadgets::fold::{
+    ChildSpec, ChildWitness, FOLD_DOMAIN, PairVars, VerifiedChild, verify_children,
+};
+use rollmill_plonk::builder::Builder;
+use rollmill_plonk::check::check;
+use rollmill_plonk::gates::{CONSTRAINTS, Constants, Fold, constraints};
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::{EVALUATIONS, Proof, cells_from_evaluations};
+use rollmill_plonk::shape::Shape;
+use rollmill_plonk::transcript::{TranscriptKind, halves, short_coefficient};
+use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, challenges, computed_at, reduce};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::plan::{VkLeaf, vk_tree};
+
+const KIND: TranscriptKind = TranscriptKind::Poseidon2;
+const ROLES: [u32; 2] = [1, 2];
+const N_PUBLIC: usize = 12;
+const PAIR_AT: usize = 2;
+const VERSION: u64 = 3;
+
+fn spec(pair_at: Option<usize>) -> ChildSpec<'static> {
+    ChildSpec { roles: &ROLES, n_public: N_PUBLIC, log_ns: &[17], cell_bits: 16, pair_at }
+}
+
+fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
+    let all: Vec<G1Projective> = (0..N).map(|_| G1Affine::generator() * Fr::rand(rng)).collect();
+    G1Projective::normalize_batch(&all).try_into().expect("N points")
+}
+
+fn made_up_key(rng: &mut ChaCha8Rng) -> VerifyingKey {
+    let shape = Shape { log_n: 17, n_public: N_PUBLIC as u32, cell_bits: 16 };
+    VerifyingKey { shape, srs_id: Fr::rand(rng), fixed: points(rng) }
+}
+
+/// Sets one quotient evaluation so that the quotient identity holds.
+fn solve(vk: &VerifyingKey, public: &[Fr], proof: &mut Proof) {
+    let c = challenges(KIND, &vk.digest(), public, proof);
+    let computed = computed_at(&vk.shape, public, c.zeta).expect("off the domain");
+    let (cells, t) = cells_from_evaluations(&proof.evaluations, computed);
+    let alphas = powers(c.alpha, CONSTRAINTS);
+    let mut fold = Fold::new(&alphas);
+    constraints(&Constants::new(c.gates, vk.shape.cell_bits), &cells, &mut fold);
+    let zeta_n = c.zeta.pow([vk.shape.n() as u64]);
+    let rest = t[1..].iter().rev().fold(Fr::from(0u64), |acc, t| (acc + t) * zeta_n);
+    let vanishing = zeta_n - Fr::from(1u64);
+    proof.evaluations[3] = fold.finish() * vanishing.inverse().expect("not one") - rest;
+}
+
+fn made_up_proof(rng: &mut ChaCha8Rng, vk: &VerifyingKey, public: &[Fr]) -> Proof {
+    let evaluations: [Fr; EVALUATIONS] = std::array::from_fn(|_| Fr::rand(rng));
+    let mut proof = Proof::from_parts(&points(rng), evaluations);
+    solve(vk, public, &mut proof);
+    proof
+}
+
+/// A root and children of the first two roles under it, each with a carried pair.
+fn children(count: usize) -> (Fr, Vec<ChildWitness>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(5);
+    let keys = [made_up_key(&mut rng), made_up_key(&mut rng)];
+    let circuits = [Circuit::TxBase, Circuit::TxMerge];
+    let leaves: Vec<VkLeaf> = circuits
+        .iter()
+        .zip(&keys)
+        .map(|(circuit, vk)| VkLeaf {
+            circuit: *circuit,
+            vk_digest: vk.digest(),
+            log_n: 17,
+            n_public_inputs: N_PUBLIC as u64,
+            charged_rows: 1000 + circuit.role(),
+            protocol_version: VERSION,
+        })
+        .collect();
+    let tree = vk_tree(&leaves);
+    let children = (0..count)
+        .map(|i| {
+            let leaf = leaves[i % 2];
+            let mut public: Vec<Fr> = (0..N_PUBLIC).map(|_| Fr::rand(&mut rng)).collect();
+            let [l, r] = points(&mut rng);
+            let pair = Pair { l, s_l: Fr::rand(&mut rng), r, s_r: Fr::rand(&mut rng) };
+            public[PAIR_AT..PAIR_AT + PAIR_INPUTS].copy_from_slice(&pair.to_fields());
+            let vk = keys[i % 2].clone();
+            let proof = made_up_proof(&mut rng, &vk, &public);
+            let index = leaf.circuit.role() as usize;
+            let path = std::array::from_fn(|level| tree[level][(index >> level) ^ 1]);
+            ChildWitness { proof, public, vk, leaf, path }
+        })
+        .collect();
+    (tree[4][0], children)
+}
+
+struct Laid {
+    b: Builder,
+    verified: Vec<VerifiedChild>,
+    pair: PairVars,
+}
+
+fn lay(root: Fr, children: &[ChildWitness], pair_at: Option<usize>) -> Laid {
+    let mut b = Builder::new(PAIR_INPUTS, 16);
+    let root = b.witness(root);
+    let version = b.constant_u64(VERSION);
+    let specs: Vec<_> = children.iter().map(|c| (spec(pair_at), c)).collect();
+    let (verified, pair) = verify_children(&mut b, root, version, &specs);
+    for (i, var) in pair.iter().enumerate() {
+        b.set_public(i, *var);
+    }
+    Laid { b, verified, pair }
+}
+
+/// The sum of all pairs, as the points whose pairing is compared.
+fn expected(children: &[ChildWitness], pair_at: Option<usize>) -> [G1Projective; 2] {
+    let sides = |p: &Pair| {
+        [
+            G1Projective::from(p.l) - G1Affine::generator() * p.s_l,
+            G1Projective::from(p.r) - G1Affine::generator() * p.s_r,
+        ]
+    };
+    let mut pairs = Vec::new();
+    let mut seeds = Vec::new();
+    for child in children {
+        let (own, seed) = reduce(KIND, &child.vk, &child.public, &child.proof).expect("holds");
+        seeds.push(seed);
+        pairs.push(own);
+        if let Some(at) = pair_at {
+            let fields = child.public[at..at + PAIR_INPUTS].try_into().expect("ten");
+            pairs.push(Pair::from_fields(fields).expect("a pair"));
+        }
+    }
+    let mut state = [0, 0, 0, FOLD_DOMAIN].map(Fr::from);
+    let mut us = vec![Fr::from(1u64)];
+    for chunk in seeds.chunks(3) {
+        for (slot, value) in state.iter_mut().zip(chunk) {
+            *slot += value;
+        }
+        poseidon2::permute(&mut state);
+    }
+    for element in &state[..3] {
+        let (low, high) = halves(element);
+        us.extend([short_coefficient(low), short_coefficient(high)]);
+    }
+    let mut out = [G1Projective::default(); 2];
+    for (pair, u) in pairs.iter().zip(us) {
+        for (sum, side) in out.iter_mut().zip(sides(pair)) {
+            *sum += side * u;
+        }
+    }
+    out
+}
+
+fn folds_as_expected(count: usize, pair_at: Option<usize>) {
+    let (root, children) = children(count);
+    let started = std::time::Instant::now();
+    let laid = lay(root, &children, pair_at);
+    let elapsed = started.elapsed();
+    let fields = laid.pair.map(|v| laid.b.value(v));
+    let pair = Pair::from_fields(&fields).expect("canonical and on the curve");
+    let generator = G1Affine::generator();
+    let got = [pair.l - generator * pair.s_l, pair.r - generator * pair.s_r];
+    assert_eq!(got, expected(&children, pair_at));
+    for (child, witness) in laid.verified.iter().zip(&children) {
+        assert_eq!(laid.b.value(child.charged_rows), Fr::from(witness.leaf.charged_rows));
+    }
+    let mut sections: Vec<(String, usize)> = Vec::new();
+    for (name, rows) in laid.b.section_rows() {
+        match sections.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, sum)) => *sum += rows,
+            None => sections.push((name, rows)),
+        }
+    }
+    for (name, rows) in sections {
+        println!("  {rows:>7} {name}");
+    }
+    let (layout, witness) = laid.b.finish(None).expect("fits");
+    println!(
+        "{count} children: {} rows, log_n {}, witness {elapsed:?}",
+        layout.rows_used, layout.shape.log_n
+    );
+    assert_eq!(check(&layout, &witness), Ok(()));
+}
+
+#[test]
+fn one_child_without_a_pair_folds_to_its_own_pair() {
+    folds_as_expected(1, None);
+}
+
+#[test]
+fn two_children_and_their_pairs_fold_to_the_sum_and_fit_in_two_to_the_17() {
+    folds_as_expected(2, Some(PAIR_AT));
+}
