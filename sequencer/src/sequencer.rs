@@ -1,0 +1,216 @@
+//! The loop: waits for transactions and a slot, builds a block, puts it on L1, waits until the node
+//! has followed it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rollmill_l1::abi::{self, ProposeArgs, word};
+use rollmill_l1::{L1Error, TxRequest, TxSender};
+use rollmill_node::setup::RunningNode;
+use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::EthAddress;
+use rollmill_protocol::builder::BlockEnv;
+use rollmill_protocol::gas::{FeePerGas, next_fee_per_gas};
+use rollmill_service::{Failure, Shutdown, prometheus};
+
+use crate::build::{BuildError, Built, build};
+use crate::config::Config;
+
+/// Pause between looks at the pool and the slot.
+const PACE: Duration = Duration::from_millis(200);
+/// Pause after a proposal that L1 would not take.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long the node may take to follow a block that L1 has.
+const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
+
+/// Counters of the sequencer.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    blocks: prometheus::IntCounter,
+    txs: prometheus::IntCounter,
+    left_out: prometheus::IntCounter,
+    refused: prometheus::IntCounter,
+    pool: prometheus::IntGauge,
+}
+
+impl Metrics {
+    /// Registers the counters.
+    pub fn new(registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
+        let counter = |name: &str, help: &str| {
+            let counter = prometheus::IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        let pool = prometheus::IntGauge::new(
+            "rollmill_sequencer_pool_transactions",
+            "Transactions that wait for a block",
+        )?;
+        registry.register(Box::new(pool.clone()))?;
+        Ok(Self {
+            blocks: counter("rollmill_sequencer_blocks_total", "Blocks put on L1")?,
+            txs: counter("rollmill_sequencer_transactions_total", "Transactions put into blocks")?,
+            left_out: counter(
+                "rollmill_sequencer_left_out_total",
+                "Transactions that could not follow the ones before them",
+            )?,
+            refused: counter(
+                "rollmill_sequencer_refused_total",
+                "Proposals that L1 would not take",
+            )?,
+            pool,
+        })
+    }
+}
+
+/// A sequencer in service.
+#[derive(Debug)]
+pub struct Sequencer {
+    pub running: RunningNode,
+    pub sender: TxSender,
+    pub config: Config,
+    pub coinbase: EthAddress,
+    pub metrics: Metrics,
+}
+
+impl Sequencer {
+    /// Builds blocks until `shutdown` starts.
+    pub async fn run(&self, shutdown: &Shutdown) -> Result<(), Failure> {
+        let mut waiting_since: Option<Instant> = None;
+        while !shutdown.is_started() {
+            let pause = match self.turn(&mut waiting_since, shutdown).await {
+                Ok(pause) => pause,
+                Err(error) => {
+                    self.metrics.refused.inc();
+                    tracing::warn!(%error, "no block this time");
+                    RETRY
+                }
+            };
+            tokio::select! {
+                () = shutdown.started() => break,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn turn(
+        &self,
+        waiting_since: &mut Option<Instant>,
+        shutdown: &Shutdown,
+    ) -> Result<Duration, Failure> {
+        let node = &self.running.node;
+        let count = node.pending_count();
+        self.metrics.pool.set(i64::try_from(count).unwrap_or(i64::MAX));
+        if count == 0 {
+            *waiting_since = None;
+            return Ok(PACE);
+        }
+        let since = *waiting_since.get_or_insert_with(Instant::now);
+        let patience = Duration::from_secs(self.config.max_wait_seconds);
+        if count < self.config.min_txs && since.elapsed() < patience {
+            return Ok(PACE);
+        }
+        let slot = self.running.contract.current_slot().await?;
+        if !self.slot_is_free(slot)? {
+            return Ok(PACE);
+        }
+        let Some(built) = self.build(slot).await? else { return Ok(PACE) };
+        *waiting_since = None;
+        self.propose(built, shutdown).await?;
+        Ok(Duration::ZERO)
+    }
+
+    /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.
+    fn slot_is_free(&self, slot: u64) -> Result<bool, Failure> {
+        let node = &self.running.node;
+        let Some(parent) = node.block_record(BlockRef::Pending)? else { return Ok(false) };
+        if slot <= parent.header.slot {
+            return Ok(false);
+        }
+        let limit = self.config.blocks_per_epoch;
+        let tip = parent.header.block_number;
+        if limit == 0 || tip < limit {
+            return Ok(true);
+        }
+        let slots = self.running.constants.slots_per_epoch;
+        let earlier = node.block_record(BlockRef::Number(tip + 1 - limit))?;
+        Ok(earlier
+            .is_none_or(|b| b.header.block_number == 0 || b.header.slot / slots != slot / slots))
+    }
+
+    async fn build(&self, slot: u64) -> Result<Option<Built>, Failure> {
+        let node = Arc::clone(&self.running.node);
+        let (max_txs, coinbase) = (self.config.max_txs, self.coinbase);
+        let timestamp = self.running.constants.slot_start(slot);
+        let work = move || -> Result<Option<Built>, BuildError> {
+            let parent = node.block_record(BlockRef::Pending)?.ok_or(BuildError::NoParent)?.header;
+            let (price, txs) = (parent.fee_per_gas(), parent.tx_count);
+            let txs = usize::try_from(txs).unwrap_or(usize::MAX);
+            let price = FeePerGas {
+                l2: next_fee_per_gas(price.l2, txs),
+                da: next_fee_per_gas(price.da, txs),
+            };
+            let env = BlockEnv { slot, timestamp, coinbase, price };
+            build(&node, &node.pending_txs(2 * max_txs), max_txs, env)
+        };
+        let built = tokio::task::spawn_blocking(work).await??;
+        if let Some(built) = &built {
+            for (tx_hash, reason) in &built.left_out {
+                self.metrics.left_out.inc();
+                let tx_hash = rollmill_protocol::field::to_hex(tx_hash);
+                tracing::info!(tx_hash, reason, "transaction left out");
+            }
+        }
+        Ok(built)
+    }
+
+    async fn propose(&self, built: Built, shutdown: &Shutdown) -> Result<(), Failure> {
+        let Built { block, previous_archive_root, .. } = built;
+        let header = &block.header;
+        let number = header.block_number;
+        let args = ProposeArgs {
+            blockNumber: number,
+            slot: header.slot,
+            previousArchiveRoot: word(&previous_archive_root),
+            archiveRoot: word(&block.archive.append.root_after),
+            headerHash: word(&block.header_hash),
+            coinbase: abi::address(header.coinbase),
+            totalFees: header.total_fees,
+        };
+        let data = block.data().to_bytes();
+        let hash = rollmill_protocol::field::to_hex(&block.header_hash);
+        let txs = block.txs.len();
+        tracing::info!(number, slot = header.slot, txs, bytes = data.len(), "block built");
+        let id = format!("propose-{number}-{hash}");
+        let input = abi::propose_calldata(args, data);
+        let request = TxRequest::call(id, abi::address(self.running.rollup), input);
+        let receipt = tokio::select! {
+            receipt = self.sender.send(request) => receipt?,
+            () = shutdown.started() => return Ok(()),
+        };
+        if !receipt.succeeded {
+            return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
+        }
+        self.metrics.blocks.inc();
+        self.metrics.txs.inc_by(txs as u64);
+        let gas = receipt.gas_used;
+        tracing::info!(number, l1_tx = %receipt.tx_hash, gas, "block is on L1");
+        self.wait_for(number, shutdown).await
+    }
+
+    /// Waits until the node has followed block `number`, so that the next one builds on it.
+    async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<(), Failure> {
+        let mut tips = self.running.node.watch_tips();
+        let reached = tips.wait_for(|tips| tips.pending.block_number >= number);
+        tokio::select! {
+            reached = tokio::time::timeout(FOLLOW_LIMIT, reached) => match reached {
+                Ok(_) => Ok(()),
+                Err(_) => Err(format!(
+                    "SEQ-003: block {number} is on L1, but the node has not followed it in {} s",
+                    FOLLOW_LIMIT.as_secs()
+                ).into()),
+            },
+            () = shutdown.started() => Ok(()),
+        }
+    }
+}
