@@ -3,8 +3,12 @@
 //! A forge project is written to a temporary folder: the generated contracts, the test contract of
 //! `tests/solidity/`, proofs and mutations with the native verdict on each.
 //!
-//! The stored proofs of `tests/fixtures/solidity/` must keep verifying. After a deliberate change of
-//! the protocol, `ROLLMILL_BLESS=1` writes them again.
+//! The stored proofs of `tests/fixtures/solidity/` must keep verifying, at the gas and code size stored
+//! there. After a deliberate change, `ROLLMILL_BLESS=1` writes all of it again.
+//! `ROLLMILL_KEEP_FORGE_PROJECT=/some/folder` leaves the project there, to run forge by hand.
+
+#[path = "solidity/forger.rs"]
+mod forger;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +16,7 @@ use std::process::Command;
 
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::PrimeField;
+use forger::Flaw;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rollmill_algebra::bytes::{fr_from_slice, fr_to_bytes, g2_from_bytes, g2_to_bytes};
@@ -21,7 +26,9 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
-use rollmill_plonk::proof::{Computed, EVALUATIONS, PROOF_BYTES, Proof, cells_from_evaluations};
+use rollmill_plonk::proof::{
+    COMMITMENTS, Computed, EVALUATIONS, PROOF_BYTES, Proof, cells_from_evaluations,
+};
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::shape::QUOTIENT_CHUNKS;
 use rollmill_plonk::solidity::{Memory, emit, generate, quotient_identity};
@@ -30,13 +37,15 @@ use rollmill_plonk::transcript::{TranscriptKind, halves};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, verify};
 
 const CELL_BITS: u32 = 8;
-/// Public inputs before the carried pair.
+/// Public inputs of the circuit that carries no pair.
 const PLAIN_INPUTS: usize = 2;
+/// Public inputs before the carried pair of the other one, as many as the epoch's root has.
+const PAIR_AT: usize = 15;
 
 /// A circuit that uses arithmetic, range checks, Poseidon2 and the ROM; it carries a pair it does not
 /// look at, when one is given.
 fn circuit(x: u64, pair: Option<&PairFields>) -> (Layout, Witness) {
-    let n_public = PLAIN_INPUTS + pair.map_or(0, |_| PAIR_INPUTS);
+    let n_public = pair.map_or(PLAIN_INPUTS, |_| PAIR_AT + PAIR_INPUTS);
     let mut b = Builder::new(n_public, CELL_BITS);
     let x = b.witness(Fr::from(x));
     let y = b.witness(Fr::from(5u64));
@@ -45,9 +54,12 @@ fn circuit(x: u64, pair: Option<&PairFields>) -> (Layout, Witness) {
     b.range(product, 32);
     let carried: Vec<Var> =
         pair.map_or(Vec::new(), |fields| fields.map(|field| b.witness(field)).to_vec());
-    carried.iter().enumerate().for_each(|(i, var)| b.set_public(PLAIN_INPUTS + i, *var));
+    carried.iter().enumerate().for_each(|(i, var)| b.set_public(PAIR_AT + i, *var));
     let digest = b.hash(9, &[x, y, product]);
     b.set_public(1, digest);
+    if pair.is_some() {
+        (2..PAIR_AT).for_each(|i| b.set_public(i, digest));
+    }
     let id = b.constant_u64(1);
     let address = b.constant_u64(4);
     b.rom_write(id, address, [x, y, product, x], [y, digest, product, x]);
@@ -122,6 +134,20 @@ fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
     out
 }
 
+/// Proofs that only their encoding betrays.
+fn forgeries(fixture: &Fixture) -> Vec<(Flaw, Vec<u8>)> {
+    let model = Proof::from_bytes(&fixture.case.proof).expect("a proof");
+    let inputs = (0..PLAIN_INPUTS).map(Flaw::PublicInput);
+    let evaluations = (0..EVALUATIONS).map(Flaw::Evaluation);
+    [Flaw::None, Flaw::Quotient]
+        .into_iter()
+        .chain(inputs)
+        .chain(evaluations)
+        .chain((0..COMMITMENTS).map(Flaw::Commitment))
+        .map(|flaw| (flaw, forger::forge(&fixture.vk, &fixture.case.public, &model, flaw)))
+        .collect()
+}
+
 struct Prover {
     device: CpuDevice,
     srs: Srs,
@@ -139,6 +165,10 @@ impl Prover {
 
     fn prove(&self, x: u64, pair: Option<&PairFields>, seed: u8) -> (VerifyingKey, Case) {
         let (layout, witness) = circuit(x, pair);
+        self.prove_witness(&layout, witness, seed)
+    }
+
+    fn prove_witness(&self, layout: &Layout, witness: Witness, seed: u8) -> (VerifyingKey, Case) {
         let columns = layout.fixed_columns();
         let vk =
             setup(&self.device, &self.bases, self.srs.id(), layout.shape, &columns).expect("a key");
@@ -179,11 +209,13 @@ struct Fixture {
 }
 
 impl Fixture {
-    fn accepts(&self, case: &Case) -> bool {
-        Proof::from_bytes(&case.proof).is_ok_and(|proof| {
-            let kind = TranscriptKind::Keccak;
-            verify(kind, &self.vk, &self.tau_g2, &case.public, &proof, self.pair_at).is_ok()
-        })
+    /// The native verdict on encoded public inputs and proof.
+    fn accepts(&self, bytes: &[u8]) -> bool {
+        let (words, proof) = bytes.split_at(bytes.len() - PROOF_BYTES);
+        let public: Result<Vec<Fr>, _> = words.chunks(32).map(fr_from_slice).collect();
+        let (Ok(public), Ok(proof)) = (public, Proof::from_bytes(proof)) else { return false };
+        let kind = TranscriptKind::Keccak;
+        verify(kind, &self.vk, &self.tau_g2, &public, &proof, self.pair_at).is_ok()
     }
 
     fn read(name: &str, pair_at: Option<usize>) -> Self {
@@ -385,32 +417,40 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
         live.push((vk, case));
     }
     let plain = Fixture::read("plain", None);
-    let carrying = Fixture::read("carrying", Some(PLAIN_INPUTS));
+    let carrying = Fixture::read("carrying", Some(PAIR_AT));
     for (fixture, (vk, _)) in [&plain, &carrying].into_iter().zip(&live) {
         assert_eq!(fixture.vk, *vk, "the stored key is not this circuit's: see ROLLMILL_BLESS");
-        assert!(fixture.accepts(&fixture.case), "a stored proof must keep verifying");
+        assert!(fixture.accepts(&fixture.case.to_bytes()), "a stored proof must keep verifying");
     }
 
     let mut rng = ChaCha20Rng::seed_from_u64(20_240_817);
     let (_, other) = prover.prove(4, None, 2);
     let (_, other_carrying) = prover.prove(3, Some(&good_pair(7, 0, 1 << 40).to_fields()), 9);
     let mut cases = Vec::new();
-    let mut add = |fixture: &Fixture, case: &Case| {
-        let verdict = fixture.accepts(case);
+    let mut add = |fixture: &Fixture, case: Vec<u8>| {
+        let verdict = fixture.accepts(&case);
         cases.extend([u8::from(fixture.pair_at.is_some()), u8::from(verdict)]);
-        cases.extend(case.to_bytes());
+        cases.extend(case);
         verdict
     };
-    assert!(add(&plain, &live[0].1) && add(&plain, &other));
-    assert!(add(&carrying, &live[1].1) && add(&carrying, &other_carrying));
+    assert!(add(&plain, live[0].1.to_bytes()) && add(&plain, other.to_bytes()));
+    assert!(add(&carrying, live[1].1.to_bytes()) && add(&carrying, other_carrying.to_bytes()));
     for (what, fields) in bad_pairs(&pair) {
-        assert!(!add(&carrying, &prover.prove(3, Some(&fields), 1).1), "{what}");
+        let case = prover.prove(3, Some(&fields), 1).1;
+        assert!(!add(&carrying, case.to_bytes()), "{what}");
+    }
+    // The openings of a false statement are true: only the gates refuse it.
+    let (layout, mut witness) = circuit(3, None);
+    witness.public[1] += Fr::from(1u64);
+    assert!(!add(&plain, prover.prove_witness(&layout, witness, 1).1.to_bytes()));
+    for (flaw, case) in forgeries(&plain) {
+        assert_eq!(add(&plain, case), flaw == Flaw::None, "{flaw:?}");
     }
     for case in mutations(&[&plain.case, &other], &mut rng) {
-        add(&plain, &case);
+        add(&plain, case.to_bytes());
     }
     for case in mutations(&[&carrying.case], &mut rng) {
-        add(&carrying, &case);
+        add(&carrying, case.to_bytes());
     }
 
     // The largest values put every lazy sum at its bound.
@@ -445,4 +485,10 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
         assert!(number(1) <= 560_000, "a verification takes more than 560,000 gas: {line}");
         assert!(number(3) <= 24_576, "the code is larger than EIP-170 allows: {line}");
     }
+    let snapshot = fixtures().join("measured");
+    if std::env::var_os("ROLLMILL_BLESS").is_some() {
+        fs::write(&snapshot, &measured).expect("written");
+    }
+    let expected = fs::read_to_string(snapshot).expect("the stored figures");
+    assert_eq!(measured, expected, "gas or code size has changed: see ROLLMILL_BLESS");
 }

@@ -14,10 +14,10 @@ use super::expr::{Graph, Id, Op};
 /// Multiples of r that fit a word.
 const BOUND: u64 = 5;
 /// Stack words that one expression may need; from there on its value is put into memory. The EVM can
-/// reach sixteen, and others are in use around the expression.
-const EXPRESSION_STACK: usize = 5;
+/// reach sixteen, and others are in use around the expression. Five still compile, six do not.
+const EXPRESSION_STACK: usize = 4;
 /// Statements of one block. The compiler may keep on the stack what a block has stored or loaded, so a
-/// block must be small; it forgets it all at the block's end.
+/// block must be small; it forgets it all at the block's end. Six still compile.
 const BLOCK_STATEMENTS: usize = 4;
 
 /// Emitted code and where its result stands.

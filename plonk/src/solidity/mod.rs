@@ -3,7 +3,7 @@
 //! The frame is `verifier.sol.template`, read as Solidity; the code of the gates comes out of
 //! [`crate::gates::constraints`] by way of symbolic terms, so that no gate is written twice. Cost of one
 //! verification: 44 to 47 scalar multiplications of 6,000 gas, one pairing of 113,000, and some tens of
-//! thousands for the rest; measured figures are in `contracts/snapshots`.
+//! thousands for the rest. `tests/solidity.rs` keeps the measured figures.
 
 pub mod emit;
 pub mod expr;

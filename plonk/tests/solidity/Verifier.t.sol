@@ -17,7 +17,7 @@ contract VerifierTest {
     Vm private constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
     uint256 private constant PROOF_BYTES = 3424;
     uint256 private constant PLAIN_INPUTS = 2;
-    uint256 private constant CARRYING_INPUTS = 12;
+    uint256 private constant CARRYING_INPUTS = 25;
     uint256 private constant R =
         21888242871839275222246405745257275088548364400416034343698204186575808495617;
     uint256 private constant Q =

@@ -1,0 +1,141 @@
+//! Makes proofs of anything, with the known τ of a development string.
+//!
+//! Whoever knows τ can open commitments to any values. Here it serves to make proofs that a verifier
+//! refuses for one reason alone: an encoding that is not canonical, or a point at infinity. All that
+//! they say of the openings and of the gates holds. It is also a second reading of the transcript and
+//! of the opening equation, apart from prover and verifier.
+
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::{BigInteger, Field, PrimeField};
+use rollmill_algebra::bytes::{fr_to_bytes, g1_from_slice, g1_to_bytes};
+use rollmill_algebra::field::{omega, powers};
+use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::{
+    CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2, cells_from_evaluations,
+};
+use rollmill_plonk::shape::QUOTIENT_CHUNKS;
+use rollmill_plonk::srs::development_tau;
+use rollmill_plonk::transcript::{Transcript, TranscriptKind, short_coefficient};
+use rollmill_plonk::verifier::computed_at;
+
+/// Evaluation of the first quotient chunk: the one the forger solves for.
+const FIRST_CHUNK: usize = 3;
+const OPENING: usize = COMMITMENTS * 64 + EVALUATIONS * 32;
+
+/// What is wrong with a forgery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Nothing: every verifier accepts it, and so shows that the forger can forge.
+    None,
+    /// This public input is encoded as itself plus r.
+    PublicInput(usize),
+    /// This evaluation is encoded as itself plus r.
+    Evaluation(usize),
+    /// This commitment is (0, 0).
+    Commitment(usize),
+    /// The opening quotient is (0, 0).
+    Quotient,
+}
+
+/// The canonical encoding plus r, which still fits 32 bytes.
+fn plus_modulus(value: &Fr) -> [u8; 32] {
+    let mut number = value.into_bigint();
+    assert!(!number.add_with_carry(&Fr::MODULUS), "2r is below 2^256");
+    let mut out = [0; 32];
+    out.copy_from_slice(&number.to_bytes_be());
+    out
+}
+
+fn absorb(transcript: &mut Transcript, bytes: &[u8]) {
+    let Transcript::Keccak { buffer, .. } = transcript else { panic!("a Keccak transcript") };
+    buffer.extend_from_slice(bytes);
+}
+
+/// Public inputs and a proof, encoded, for a key of a development string. `model` is any good proof.
+pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw) -> Vec<u8> {
+    let mut words: Vec<[u8; 32]> = public.iter().map(fr_to_bytes).collect();
+    let mut points: Vec<[u8; 64]> = model.points().iter().map(g1_to_bytes).collect();
+    match flaw {
+        Flaw::PublicInput(i) => words[i] = plus_modulus(&public[i]),
+        Flaw::Commitment(i) => points[i] = [0; 64],
+        Flaw::Quotient => points[COMMITMENTS] = [0; 64],
+        Flaw::Evaluation(_) | Flaw::None => {}
+    }
+    let mut t = Transcript::new(TranscriptKind::Keccak, public.len());
+    t.absorb(&vk.digest());
+    absorb(&mut t, words.as_flattened());
+    absorb(&mut t, points[..13].as_flattened());
+    let [eta, beta, gamma] = t.squeeze(3).try_into().expect("three");
+    absorb(&mut t, points[13..17].as_flattened());
+    let alpha = t.squeeze(1)[0];
+    absorb(&mut t, points[17..COMMITMENTS].as_flattened());
+    let zeta = t.squeeze(1)[0];
+
+    // Any evaluations will do but one, which makes the gates come out.
+    let mut e = model.evaluations;
+    let computed = computed_at(&vk.shape, public, zeta).expect("not on the domain");
+    let (cells, chunks) = cells_from_evaluations(&e, computed);
+    let alphas = powers(alpha, CONSTRAINTS);
+    let mut fold = Fold::new(&alphas);
+    let challenges = Challenges { eta, beta, gamma };
+    constraints(&Constants::new(challenges, vk.shape.cell_bits), &cells, &mut fold);
+    let zeta_n = zeta.pow([vk.shape.n() as u64]);
+    let shifts = powers(zeta_n, QUOTIENT_CHUNKS);
+    let rest: Fr = (1..QUOTIENT_CHUNKS).map(|i| shifts[i] * chunks[i]).sum();
+    e[FIRST_CHUNK] = fold.finish() * (zeta_n - Fr::ONE).inverse().expect("not zero") - rest;
+    let mut values: Vec<[u8; 32]> = e.iter().map(fr_to_bytes).collect();
+    if let Flaw::Evaluation(i) = flaw {
+        values[i] = plus_modulus(&e[i]);
+    }
+    absorb(&mut t, values.as_flattened());
+    let rho: Vec<Fr> = t.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
+    absorb(&mut t, &points[COMMITMENTS]);
+    let z = t.squeeze(1)[0];
+
+    // (τ − z′)·W′ = Σ f ρ C − Z_T·W − s_R·G.
+    let w = omega(vk.shape.log_n);
+    let d = [z - zeta, z - zeta * w, z - zeta * w * w];
+    let decode = |i: usize| g1_from_slice(&points[i]).expect("a point");
+    let order: Vec<usize> = [12, 14, 15].into_iter().chain(17..22).collect();
+    let after: Vec<usize> = (4..12).chain([13, 16]).chain(0..4).collect();
+    let claims = order
+        .into_iter()
+        .map(decode)
+        .chain(vk.fixed)
+        .chain(after.into_iter().map(decode))
+        .collect::<Vec<G1Affine>>();
+    let mut sum = G1Projective::default();
+    let mut at = e.iter();
+    let mut value = || *at.next().expect("as many as the claims need");
+    for (k, (claim, rho)) in claims.iter().zip(&rho).enumerate() {
+        // The claim's share of s_R, with f multiplied in: f cancels most of the denominators.
+        let (factor, opened) = if k < SET1 {
+            (d[1] * d[2], d[1] * d[2] * value())
+        } else if k < SET1 + SET2 {
+            let (v0, v1) = (value(), value());
+            let slope = (v1 - v0) * (zeta * w - zeta).inverse().expect("two points");
+            (d[2], d[2] * (v0 + slope * d[0]))
+        } else {
+            // Newton's form through three points.
+            let (v0, v1, v2) = (value(), value(), value());
+            let step = zeta * w - zeta;
+            let first = (v1 - v0) * step.inverse().expect("two points");
+            let second = (v2 - v1) * (step * w).inverse().expect("two points");
+            let span = (zeta * w * w - zeta).inverse().expect("two points");
+            (Fr::ONE, v0 + d[0] * (first + d[1] * (second - first) * span))
+        };
+        sum += *claim * (*rho * factor) - G1Affine::generator() * (*rho * opened);
+    }
+    sum -= decode(COMMITMENTS) * (d[0] * d[1] * d[2]);
+    let w_prime = sum * (development_tau() - z).inverse().expect("not τ");
+    points[COMMITMENTS + 1] = g1_to_bytes(&w_prime.into_affine());
+
+    let mut out = words.as_flattened().to_vec();
+    out.extend_from_slice(points[..COMMITMENTS].as_flattened());
+    out.extend_from_slice(values.as_flattened());
+    out.extend_from_slice(points[COMMITMENTS..].as_flattened());
+    assert_eq!(out.len(), 32 * public.len() + OPENING + 128);
+    out
+}
