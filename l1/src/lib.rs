@@ -10,8 +10,25 @@
 
 pub mod abi;
 mod client;
+mod deploy;
 mod error;
+mod event;
 mod failover;
+mod fees;
+mod follower;
+mod intent;
+mod keys;
+mod sender;
+mod wire;
 
 pub use client::{L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
+pub use deploy::{Deployment, creation_code, deploy, deploy_rollup};
 pub use error::L1Error;
+pub use event::{BlockProposed, EpochProven, L1Event, Place, Pruned, data_hash};
+pub use fees::Fees;
+pub use follower::Follower;
+pub use keys::{KeySource, read_keystore, write_keystore};
+pub use sender::{GAS_LIMIT_MAX, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus, TxUpdate};
+
+/// The Ethereum library beneath, so that its types have one version in the workspace.
+pub use alloy;

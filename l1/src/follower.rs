@@ -1,0 +1,268 @@
+//! Follows a rollup's events block by block, by number and parent hash.
+//!
+//! `removed` logs are not relied on: some nodes send none. A block belongs to the chain exactly if its
+//! parent is the block before it, so the follower keeps the hashes of the blocks that L1 may still
+//! replace and walks back over them when the chain no longer fits.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use alloy::eips::BlockNumberOrTag;
+use alloy::primitives::{Address, B256};
+use alloy::providers::Provider;
+use alloy::rpc::types::{Filter, Log};
+
+use crate::client::{L1BlockRef, L1Client};
+use crate::error::L1Error;
+use crate::event::{self, L1Event, Read};
+
+/// Final L1 blocks that one request for logs may span.
+const FINAL_SPAN: u64 = 2_000;
+/// L1 blocks that one poll follows at most, so that a caller gets to store what it was told.
+const BLOCKS_A_POLL: u64 = 128;
+/// How often one poll starts over because L1 changed under it, before it leaves the rest to the
+/// next poll.
+const RESTARTS_A_POLL: u32 = 4;
+
+/// A position on L1 and the rollup's events from there on.
+#[derive(Debug)]
+pub struct Follower {
+    client: L1Client,
+    rollup: Address,
+    /// Followed blocks that L1 may replace, oldest first; the first one is at or below finality
+    /// once anything is final. Never empty.
+    trail: VecDeque<L1BlockRef>,
+    finalized: Option<L1BlockRef>,
+}
+
+/// What one step of a poll came to.
+enum Step {
+    Done,
+    /// More blocks are known to exist.
+    More,
+    /// L1 changed while it was read. Nothing of the step counts.
+    Changed,
+}
+
+impl Follower {
+    /// Starts after L1 block `number`, whose own events are not reported: the block before the
+    /// rollup's deployment, for a rollup that is to be followed from its beginning.
+    ///
+    /// Fetches the blocks from the final one to `number`, so that a reorg may reach below the start.
+    pub async fn start(client: L1Client, rollup: Address, number: u64) -> Result<Self, L1Error> {
+        let finalized = client.finalized().await?.map_or(0, |block| block.number);
+        let mut trail = Vec::new();
+        for n in finalized.min(number)..=number {
+            let block = client.block(BlockNumberOrTag::Number(n)).await?;
+            let block = block.ok_or_else(|| L1Error::Decode {
+                what: "starting block",
+                reason: format!("L1 has no block {n}"),
+            })?;
+            trail.push(L1BlockRef::from(&block));
+        }
+        let Some(tip) = trail.last().copied() else {
+            let reason = "an empty range".to_owned();
+            return Err(L1Error::Decode { what: "starting block", reason });
+        };
+        Ok(Self::resume(client, rollup, tip, &trail))
+    }
+
+    /// Goes on after `tip`, the last block whose events were taken. `trail` is what
+    /// [`Self::trail`] gave then, so that a reorg meanwhile is noticed and undone.
+    pub fn resume(
+        client: L1Client,
+        rollup: Address,
+        tip: L1BlockRef,
+        trail: &[L1BlockRef],
+    ) -> Self {
+        let mut blocks: VecDeque<L1BlockRef> =
+            trail.iter().filter(|block| block.number < tip.number).copied().collect();
+        blocks.make_contiguous().sort_by_key(|block| block.number);
+        blocks.push_back(tip);
+        Self { client, rollup, trail: blocks, finalized: None }
+    }
+
+    /// The last L1 block whose events were reported.
+    pub fn tip(&self) -> L1BlockRef {
+        // The trail is never empty: it starts with one block, and a rewind leaves one.
+        self.trail.back().copied().unwrap_or(L1BlockRef {
+            number: 0,
+            hash: B256::ZERO,
+            timestamp: 0,
+        })
+    }
+
+    /// The followed blocks that L1 may still replace, oldest first. Store it with the tip.
+    pub fn trail(&self) -> Vec<L1BlockRef> {
+        self.trail.iter().copied().collect()
+    }
+
+    /// The newest final L1 block, as of the last poll.
+    pub fn finalized(&self) -> Option<L1BlockRef> {
+        self.finalized
+    }
+
+    /// The events since the last poll, in order; empty if there is nothing new.
+    ///
+    /// A caller that stores events and position together may be killed at any moment: after a
+    /// restart the same events come again from the stored position. On an error the position has
+    /// not moved past anything that was not reported.
+    ///
+    /// # Errors
+    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more.
+    pub async fn poll(&mut self) -> Result<Vec<L1Event>, L1Error> {
+        // Work on a copy: an error must leave the position where the caller believes it to be.
+        let mut next = Self {
+            client: self.client.clone(),
+            rollup: self.rollup,
+            trail: self.trail.clone(),
+            finalized: self.finalized,
+        };
+        let mut events = Vec::new();
+        let mut restarts = 0;
+        let mut blocks = 0;
+        next.finalized = next.client.finalized().await?;
+        next.rewind(&mut events).await?;
+        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL {
+            match next.step(&mut events).await? {
+                Step::Done => break,
+                Step::More => blocks += 1,
+                Step::Changed => {
+                    restarts += 1;
+                    next.rewind(&mut events).await?;
+                }
+            }
+        }
+        next.forget();
+        *self = next;
+        Ok(events)
+    }
+
+    /// Polls until there is something to report.
+    pub async fn next(&mut self, interval: Duration) -> Result<Vec<L1Event>, L1Error> {
+        loop {
+            let events = self.poll().await?;
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            tokio::time::sleep(interval).await;
+        }
+    }
+
+    /// Drops from the trail what L1 replaced, and says so if it was anything.
+    async fn rewind(&mut self, events: &mut Vec<L1Event>) -> Result<(), L1Error> {
+        let tip = self.tip();
+        while let Some(block) = self.trail.back().copied() {
+            if self.is_canonical(block).await? {
+                if block != tip {
+                    tracing::warn!(from = tip.number, to = block.number, "L1 was reorganised");
+                    // Events of this very poll that the rewind takes back need not be told.
+                    events.retain(|event| match event {
+                        L1Event::Rewind { .. } => true,
+                        other => other.place().is_none_or(|at| at.block.number <= block.number),
+                    });
+                    events.push(L1Event::Rewind { to: block });
+                }
+                return Ok(());
+            }
+            if self.trail.len() == 1 {
+                return Err(L1Error::ReorgBelowFinality { oldest: block.number });
+            }
+            self.trail.pop_back();
+        }
+        Ok(())
+    }
+
+    async fn is_canonical(&self, block: L1BlockRef) -> Result<bool, L1Error> {
+        let now = self.client.block(BlockNumberOrTag::Number(block.number)).await?;
+        Ok(now.is_some_and(|now| now.header.hash == block.hash))
+    }
+
+    /// Takes in the next block, or the next span of final blocks.
+    async fn step(&mut self, events: &mut Vec<L1Event>) -> Result<Step, L1Error> {
+        let tip = self.tip();
+        if let Some(finalized) = self.finalized
+            && finalized.number > tip.number + 1
+        {
+            return self.step_final(tip.number, finalized.number, events).await;
+        }
+        let number = BlockNumberOrTag::Number(tip.number + 1);
+        let Some(block) = self.client.block(number).await? else { return Ok(Step::Done) };
+        if block.header.parent_hash != tip.hash {
+            return Ok(Step::Changed);
+        }
+        let at = L1BlockRef::from(&block);
+        let filter = Filter::new().address(self.rollup).at_block_hash(at.hash);
+        let logs = match self.client.provider().get_logs(&filter).await {
+            Ok(logs) => logs,
+            // A node refuses a block hash that it no longer has.
+            Err(_) if !self.is_canonical(at).await? => return Ok(Step::Changed),
+            Err(error) => return Err(L1Error::rpc("logs")(error)),
+        };
+        let Some(found) = self.read_all(&logs, |_| Some(at)).await? else {
+            return Ok(Step::Changed);
+        };
+        events.extend(found);
+        self.trail.push_back(at);
+        Ok(Step::More)
+    }
+
+    /// Takes in final blocks many at a time; they need no trail but the last.
+    async fn step_final(
+        &mut self,
+        tip: u64,
+        finalized: u64,
+        events: &mut Vec<L1Event>,
+    ) -> Result<Step, L1Error> {
+        let end = finalized.min(tip + FINAL_SPAN);
+        let Some(last) = self.client.block(BlockNumberOrTag::Number(end)).await? else {
+            return Ok(Step::Changed);
+        };
+        let filter = Filter::new().address(self.rollup).from_block(tip + 1).to_block(end);
+        let logs = self.client.provider().get_logs(&filter).await.map_err(L1Error::rpc("logs"))?;
+        // Few blocks hold a log of the rollup; their times are fetched for those only.
+        let mut blocks: Vec<L1BlockRef> = Vec::new();
+        for log in &logs {
+            let (Some(number), Some(hash)) = (log.block_number, log.block_hash) else { continue };
+            if blocks.iter().all(|block| block.number != number) {
+                let block = self.client.block(BlockNumberOrTag::Number(number)).await?;
+                match block.map(|block| L1BlockRef::from(&block)) {
+                    Some(block) if block.hash == hash => blocks.push(block),
+                    _ => return Ok(Step::Changed),
+                }
+            }
+        }
+        let find =
+            |log: &Log| blocks.iter().find(|block| Some(block.hash) == log.block_hash).copied();
+        let Some(found) = self.read_all(&logs, find).await? else { return Ok(Step::Changed) };
+        events.extend(found);
+        self.trail.push_back(L1BlockRef::from(&last));
+        Ok(Step::More)
+    }
+
+    /// Reads logs in order; none if L1 changed meanwhile.
+    async fn read_all(
+        &self,
+        logs: &[Log],
+        block_of: impl Fn(&Log) -> Option<L1BlockRef>,
+    ) -> Result<Option<Vec<L1Event>>, L1Error> {
+        let mut events = Vec::new();
+        for log in logs.iter().filter(|log| !log.removed) {
+            let Some(block) = block_of(log) else { return Ok(None) };
+            match event::read(&self.client, block, log).await? {
+                Read::Event(event) => events.push(*event),
+                Read::Other => {}
+                Read::Gone => return Ok(None),
+            }
+        }
+        Ok(Some(events))
+    }
+
+    /// Drops blocks below finality from the trail, all but the newest of them.
+    fn forget(&mut self) {
+        let Some(finalized) = self.finalized else { return };
+        while self.trail.get(1).is_some_and(|second| second.number <= finalized.number) {
+            self.trail.pop_front();
+        }
+    }
+}

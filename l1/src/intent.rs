@@ -1,0 +1,208 @@
+//! The durable record of what one account means to send.
+//!
+//! A transaction is written here before its first byte goes on the wire, so that a program that is
+//! killed at any moment finds out after its restart what it may have sent, and never sends it again
+//! under another nonce.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use serde::{Deserialize, Serialize};
+
+use crate::error::L1Error;
+use crate::fees::Fees;
+use crate::sender::TxRequest;
+
+const VERSION: u32 = 1;
+/// Settled intents that are remembered, so that a late repetition of an id is still recognised.
+const SETTLED_MAX: usize = 1024;
+
+/// One transaction: decided, perhaps sent, perhaps included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Intent {
+    pub(crate) id: String,
+    pub(crate) nonce: u64,
+    pub(crate) to: Option<Address>,
+    pub(crate) value: U256,
+    /// Empty once the intent is settled; `digest` still tells what it was.
+    pub(crate) input: Bytes,
+    pub(crate) gas_limit: u64,
+    /// [`digest_of`] the request.
+    pub(crate) digest: B256,
+    /// Signed forms, each a replacement of the one before. Any of them may be included.
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) state: State,
+}
+
+/// One signed form of a transaction.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) tx_hash: B256,
+    pub(crate) fees: Fees,
+    /// L1's head when it was first sent.
+    pub(crate) sent_at_block: u64,
+}
+
+/// How far an intent has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    /// Not in any block that is known to be on the chain.
+    Pending,
+    /// In a block that L1 may still replace.
+    Included(Inclusion),
+    /// In a final block.
+    Final(Inclusion),
+    /// Its nonce went to a transaction that is not in this file, in block `at_block` or before.
+    Lost { at_block: u64 },
+    /// Lost for good.
+    LostFinal,
+}
+
+/// What a receipt says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Inclusion {
+    pub(crate) tx_hash: B256,
+    pub(crate) block_number: u64,
+    pub(crate) block_hash: B256,
+    pub(crate) succeeded: bool,
+    pub(crate) gas_used: u64,
+    pub(crate) effective_gas_price_wei: u128,
+    pub(crate) contract_address: Option<Address>,
+}
+
+impl State {
+    pub(crate) fn is_settled(&self) -> bool {
+        matches!(self, Self::Final(_) | Self::LostFinal)
+    }
+}
+
+/// Identifies what a request does, apart from nonce and price.
+pub(crate) fn digest_of(request: &TxRequest) -> B256 {
+    let to = request.to.map_or_else(Vec::new, |to| to.to_vec());
+    keccak256(
+        [&[to.len() as u8], &to[..], &request.value.to_be_bytes::<32>(), &request.input].concat(),
+    )
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    version: u32,
+    chain_id: u64,
+    /// Tells a development chain from its successor with the same chain id.
+    genesis_hash: B256,
+    account: Address,
+    intents: Vec<Intent>,
+}
+
+/// The file, and the lock that keeps a second process away from it.
+#[derive(Debug)]
+pub(crate) struct IntentFile {
+    path: PathBuf,
+    contents: Contents,
+    /// Held, never read: the operating system drops the lock with the process.
+    _lock: File,
+}
+
+impl IntentFile {
+    /// Opens or creates the file of one account on one chain.
+    pub(crate) fn open(
+        path: &Path,
+        chain_id: u64,
+        genesis_hash: B256,
+        account: Address,
+    ) -> Result<Self, L1Error> {
+        let failed = |reason: String| L1Error::IntentFile { path: path.to_owned(), reason };
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+        }
+        let lock_path = path.with_extension("lock");
+        let lock = File::options()
+            .create(true)
+            .append(true)
+            .open(&lock_path)
+            .map_err(|error| failed(format!("{}: {error}", lock_path.display())))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(L1Error::IntentLocked { path: path.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
+        }
+        let contents = match fs::read(path) {
+            Ok(bytes) => serde_json::from_slice::<Contents>(&bytes).map_err(|error| {
+                failed(format!(
+                    "is damaged ({error}); restore it, or move it away once its account has no \
+                     pending transaction"
+                ))
+            })?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Contents { version: VERSION, chain_id, genesis_hash, account, intents: Vec::new() }
+            }
+            Err(error) => return Err(failed(error.to_string())),
+        };
+        if contents.version != VERSION {
+            let got = contents.version;
+            return Err(failed(format!("has version {got}, this program reads {VERSION}")));
+        }
+        let name = |chain: u64, genesis: B256, account: Address| {
+            format!("account {account} on chain {chain} with genesis {genesis}")
+        };
+        let expected = name(chain_id, genesis_hash, account);
+        let got = name(contents.chain_id, contents.genesis_hash, contents.account);
+        if expected != got {
+            return Err(L1Error::IntentForeign { path: path.to_owned(), expected, got });
+        }
+        Ok(Self { path: path.to_owned(), contents, _lock: lock })
+    }
+
+    pub(crate) fn intents(&self) -> &[Intent] {
+        &self.contents.intents
+    }
+
+    pub(crate) fn get(&self, id: &str) -> Option<&Intent> {
+        self.contents.intents.iter().find(|intent| intent.id == id)
+    }
+
+    /// Adds an intent, or replaces the one with its id, on disk first.
+    pub(crate) fn put(&mut self, mut intent: Intent) -> Result<(), L1Error> {
+        if intent.state.is_settled() {
+            intent.input = Bytes::new();
+        }
+        let mut intents = self.contents.intents.clone();
+        match intents.iter_mut().find(|known| known.id == intent.id) {
+            Some(known) => *known = intent,
+            None => intents.push(intent),
+        }
+        let settled = intents.iter().filter(|intent| intent.state.is_settled()).count();
+        let mut excess = settled.saturating_sub(SETTLED_MAX);
+        intents.retain(|intent| {
+            let drop = excess > 0 && intent.state.is_settled();
+            excess -= usize::from(drop);
+            !drop
+        });
+        let before = std::mem::replace(&mut self.contents.intents, intents);
+        self.save().inspect_err(|_| self.contents.intents = before)
+    }
+
+    /// Writes a new file, forces it to disk and moves it into place: a crash leaves the old file or
+    /// the new one.
+    fn save(&self) -> Result<(), L1Error> {
+        let failed = |reason: String| L1Error::IntentFile { path: self.path.clone(), reason };
+        let bytes =
+            serde_json::to_vec_pretty(&self.contents).map_err(|error| failed(error.to_string()))?;
+        let fresh = self.path.with_extension("new");
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&fresh)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&fresh, &self.path)?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        write().map_err(|error| failed(format!("cannot be written: {error}")))
+    }
+}

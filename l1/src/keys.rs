@@ -1,0 +1,127 @@
+//! Where signing keys come from: an encrypted keystore file, or an environment variable in
+//! development.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use alloy::signers::local::PrivateKeySigner;
+
+use crate::error::L1Error;
+
+/// A place that holds a signing key.
+#[derive(Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeySource {
+    /// An environment variable with 64 hexadecimal digits. For development: other programs of the
+    /// same user can read it.
+    Environment { variable: String },
+    /// A keystore file (scrypt) and the file that holds its password, whose last line end is not
+    /// part of the password.
+    Keystore { path: PathBuf, password_file: PathBuf },
+}
+
+// Names places only, and never what lies there.
+impl fmt::Debug for KeySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment { variable } => write!(f, "environment variable {variable}"),
+            Self::Keystore { path, .. } => write!(f, "keystore {}", path.display()),
+        }
+    }
+}
+
+impl KeySource {
+    /// Loads the key. Decrypting a keystore takes about a second of one core.
+    pub fn load(&self) -> Result<PrivateKeySigner, L1Error> {
+        let failed = |reason: String| L1Error::Key { from: format!("{self:?}"), reason };
+        match self {
+            Self::Environment { variable } => {
+                let text = std::env::var(variable)
+                    .map_err(|_| failed("it is not set, or not text".to_owned()))?;
+                from_hex(&text).map_err(failed)
+            }
+            Self::Keystore { path, password_file } => {
+                let password = std::fs::read_to_string(password_file).map_err(|error| {
+                    failed(format!("password file {}: {error}", password_file.display()))
+                })?;
+                read_keystore(path, password.trim_end_matches(['\r', '\n']))
+            }
+        }
+    }
+}
+
+/// The key of 64 hexadecimal digits, with or without `0x`. The error never repeats the text.
+fn from_hex(text: &str) -> Result<PrivateKeySigner, String> {
+    let digits = text.trim().strip_prefix("0x").unwrap_or(text.trim());
+    let expected = "64 hexadecimal digits of a number from 1 below the curve order are expected";
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| expected.to_owned())?;
+    PrivateKeySigner::from_slice(&bytes).map_err(|_| expected.to_owned())
+}
+
+/// Decrypts a keystore file.
+pub fn read_keystore(path: &Path, password: &str) -> Result<PrivateKeySigner, L1Error> {
+    PrivateKeySigner::decrypt_keystore(path, password).map_err(|error| L1Error::Key {
+        from: format!("keystore {}", path.display()),
+        reason: format!("{error}; check the path and the password"),
+    })
+}
+
+/// Writes a key to a new keystore file, encrypted under the password.
+///
+/// # Errors
+/// [`L1Error::Key`] if the file exists: a key is never overwritten.
+pub fn write_keystore(
+    path: &Path,
+    signer: &PrivateKeySigner,
+    password: &str,
+) -> Result<(), L1Error> {
+    let failed =
+        |reason: String| L1Error::Key { from: format!("keystore {}", path.display()), reason };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str()))
+    else {
+        return Err(failed("a file name is expected".to_owned()));
+    };
+    if path.exists() {
+        return Err(failed("exists already and is not overwritten".to_owned()));
+    }
+    std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    let mut rng = rand::thread_rng();
+    PrivateKeySigner::encrypt_keystore(folder, &mut rng, signer.to_bytes(), password, Some(name))
+        .map_err(|error| failed(error.to_string()))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
+
+    #[test]
+    fn a_keystore_gives_back_its_key_to_the_right_password_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        let signer = from_hex(KEY).unwrap();
+        write_keystore(&path, &signer, "correct horse").unwrap();
+
+        let password_file = folder.path().join("password");
+        std::fs::write(&password_file, "correct horse\n").unwrap();
+        let source = KeySource::Keystore { path: path.clone(), password_file };
+        assert_eq!(source.load().unwrap().address(), signer.address());
+
+        let refused = read_keystore(&path, "wrong").unwrap_err();
+        assert_eq!(refused.code(), "L1-015");
+        let again = write_keystore(&path, &signer, "other").unwrap_err();
+        assert!(again.to_string().contains("not overwritten"), "{again}");
+    }
+
+    #[test]
+    fn a_bad_key_is_refused_without_being_repeated() {
+        for text in ["", "0x12", &format!("{KEY}00"), &"z".repeat(64), &"0".repeat(64)] {
+            let message = from_hex(text).unwrap_err();
+            assert!(text.is_empty() || !message.contains(text), "{message}");
+        }
+        assert!(from_hex(&format!("0x{KEY}\n")).is_ok());
+    }
+}

@@ -1,0 +1,88 @@
+//! Several endpoints, and the chain they must serve.
+
+mod support;
+
+use rollmill_l1::L1Client;
+use support::proxy::{Fault, Proxy};
+use support::{Anvil, CHAIN_ID};
+
+#[tokio::test]
+async fn an_endpoint_of_another_chain_is_refused_even_beside_a_right_one() {
+    let (right, wrong) = (Anvil::start(), Anvil::with(&["--chain-id", "5"]));
+    let urls = [right.url.clone(), wrong.url.clone()];
+    let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
+    assert_eq!(refused.code(), "L1-002");
+    let text = refused.to_string();
+    assert!(text.contains(&wrong.url) && text.contains("chain 5"), "{text}");
+}
+
+#[tokio::test]
+async fn the_next_endpoint_answers_when_one_is_down_or_busy() {
+    let anvil = Anvil::start();
+    let (first, second) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
+    let client =
+        L1Client::connect(&[first.url.clone(), second.url.clone()], CHAIN_ID).await.unwrap();
+    client.latest().await.unwrap();
+    let asked = second.requests();
+
+    first.set(Fault::Down);
+    client.latest().await.unwrap();
+    assert_eq!(second.requests(), asked + 1);
+    // It stays with the endpoint that works, until that one fails.
+    first.set(Fault::None);
+    client.latest().await.unwrap();
+    assert_eq!(second.requests(), asked + 2);
+    second.set(Fault::Busy);
+    client.latest().await.unwrap();
+    assert_eq!(second.requests(), asked + 2);
+
+    first.set(Fault::Down);
+    let error = client.latest().await.unwrap_err();
+    assert_eq!(error.code(), "L1-001");
+    assert!(error.is_transient());
+    let text = error.to_string();
+    assert!(text.contains(&first.url) && text.contains(&second.url), "{text}");
+}
+
+/// Goal: an endpoint that was down at the start is not trusted blindly later.
+/// Method: it comes up as another chain while the good endpoint fails.
+#[tokio::test]
+async fn an_endpoint_that_comes_up_late_is_asked_for_its_chain_first() {
+    let (right, wrong) = (Anvil::start(), Anvil::with(&["--chain-id", "5"]));
+    let (good, late) = (Proxy::before(&right.url).await, Proxy::before(&wrong.url).await);
+    late.set(Fault::Down);
+    let client = L1Client::connect(&[late.url.clone(), good.url.clone()], CHAIN_ID).await.unwrap();
+    client.latest().await.unwrap();
+
+    late.set(Fault::None);
+    good.set(Fault::Down);
+    let error = client.latest().await.unwrap_err();
+    assert!(error.to_string().contains("chain 5, expected 31337"), "{error}");
+
+    // Once it serves the right chain it is used.
+    late.redirect(&right.url);
+    client.latest().await.unwrap();
+}
+
+#[tokio::test]
+async fn unusable_urls_and_silent_endpoints_are_named() {
+    for url in ["", "not a url", "ws://127.0.0.1:1"] {
+        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
+        assert_eq!(refused.code(), "L1-003", "{refused}");
+    }
+    assert_eq!(L1Client::connect(&[], CHAIN_ID).await.unwrap_err().code(), "L1-003");
+    let anvil = Anvil::start();
+    let proxy = Proxy::before(&anvil.url).await;
+    proxy.set(Fault::Down);
+    let refused = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap_err();
+    assert_eq!(refused.code(), "L1-001");
+    assert!(refused.to_string().contains(&proxy.url), "{refused}");
+}
+
+#[tokio::test]
+async fn an_address_without_code_is_no_rollup() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let refused = client.rollup(support::signer(0).address()).await.unwrap_err();
+    assert_eq!(refused.code(), "L1-005");
+}

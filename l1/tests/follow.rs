@@ -1,0 +1,234 @@
+//! Following a rollup through events and reorgs.
+
+mod support;
+
+use alloy::primitives::{Address, B256};
+
+use rollmill_l1::{Follower, L1Event, Pruned, TxRequest, abi, data_hash};
+use rollmill_protocol::{ChainLink, EthAddress, Fr};
+use support::{Anvil, Network, mine, range, reorg};
+
+async fn follower(network: &Network) -> Follower {
+    let client = network.client.clone();
+    Follower::start(client, network.rollup.address(), network.start).await.unwrap()
+}
+
+/// Numbers of the blocks that the events propose, and of those that they prove up to.
+fn summary(events: &[L1Event]) -> Vec<String> {
+    events
+        .iter()
+        .map(|event| match event {
+            L1Event::BlockProposed(e) => {
+                format!("proposed {} {}", e.block_number, String::from_utf8_lossy(&e.data))
+            }
+            L1Event::EpochProven(e) => format!("proven {}", e.last_block),
+            L1Event::Pruned(e) => format!("pruned {} to {}", e.pruned_tip, e.proven_tip),
+            L1Event::Rewind { to } => format!("rewind {}", to.number),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn events_come_in_order_with_the_data_of_their_transaction() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 1000).await;
+    let mut follower = follower(&network).await;
+    network.propose(1, b"one").await;
+    network.propose(3, b"two").await;
+    let proven = network.prove(1, 2).await;
+    network.propose(4, b"three").await;
+
+    let events = follower.poll().await.unwrap();
+    assert_eq!(
+        summary(&events),
+        ["proposed 1 one", "proposed 2 two", "proven 2", "proposed 3 three"]
+    );
+    let L1Event::EpochProven(event) = &events[2] else { unreachable!() };
+    assert_eq!(event.place.tx_hash, proven.tx_hash);
+    assert_eq!(event.place.block.number, proven.block_number);
+    assert_eq!((event.epoch, event.first_block, event.num_constraints), (0, 1, 4242));
+    assert_eq!(event.prover, Address::with_last_byte(0x1d));
+    let L1Event::BlockProposed(event) = &events[0] else { unreachable!() };
+    assert_eq!(event.data_hash, data_hash(b"one"));
+    assert_eq!((event.slot, event.total_fees), (1, 77));
+
+    assert!(follower.poll().await.unwrap().is_empty());
+    let tips = network.rollup.tips().await.unwrap();
+    assert_eq!((tips.pending, tips.proven), (3, 2));
+    let record = network.rollup.proof_record(2).await.unwrap();
+    assert_eq!(record.prover, Address::with_last_byte(0x1d));
+}
+
+/// Goal: the contract's Poseidon2 chain is the one that the node and the circuits compute.
+#[tokio::test]
+async fn contract_and_protocol_compute_the_same_chain() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 1000).await;
+    let mut chain = Fr::from(0u64);
+    for slot in [1, 2, 9] {
+        let args = network.next(slot).await;
+        let call = abi::propose_calldata(args.clone(), vec![slot as u8; 500]);
+        network.call(&format!("propose-{slot}"), call).await;
+        let record = network.rollup.block_record(args.blockNumber).await.unwrap();
+        let element = |word: &B256| abi::element(word).unwrap();
+        chain = ChainLink {
+            chain_prev: chain,
+            header_hash: element(&args.headerHash),
+            data_hash: rollmill_protocol::block::data_hash(&vec![slot as u8; 500]),
+            archive_root: element(&args.archiveRoot),
+            slot,
+            coinbase: EthAddress(args.coinbase.into_array()),
+            total_fees: args.totalFees,
+        }
+        .chain();
+        assert_eq!(record.chain, abi::word(&chain));
+    }
+}
+
+/// Goal: a reorg is told before what happened instead, and a dropped proposal comes back through
+/// the sender. Method: replace the blocks of two proposals with empty ones.
+#[tokio::test]
+async fn a_reorg_rewinds_and_the_sender_brings_the_blocks_back() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 1000).await;
+    let mut follower = follower(&network).await;
+    let first = network.propose(1, b"one").await;
+    network.propose(2, b"two").await;
+    network.propose(3, b"three").await;
+    assert_eq!(follower.poll().await.unwrap().len(), 3);
+
+    reorg(&network.client, 2).await;
+    let events = follower.poll().await.unwrap();
+    assert_eq!(summary(&events), [format!("rewind {}", first.block_number)]);
+    assert_eq!(network.rollup.tips().await.unwrap().pending, 1);
+
+    network.sender.tick().await.unwrap();
+    let events = follower.poll().await.unwrap();
+    assert_eq!(summary(&events), ["proposed 2 two", "proposed 3 three"]);
+    assert_eq!(network.rollup.tips().await.unwrap().pending, 3);
+}
+
+#[tokio::test]
+async fn a_reorg_below_the_start_and_a_shortened_chain_rewind_too() {
+    use alloy::providers::ext::AnvilApi;
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    mine(&client, 5).await;
+    let network = Network::on(client, true, 1000).await;
+    let mut follower = follower(&network).await;
+    network.propose(1, b"one").await;
+    assert_eq!(follower.poll().await.unwrap().len(), 1);
+
+    let head = network.client.latest().await.unwrap().number;
+    network.client.provider().anvil_rollback(Some(1)).await.unwrap();
+    assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 1)]);
+    reorg(&network.client, 5).await;
+    assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 6)]);
+    // The deployments were dropped as well. All of it comes back, in order.
+    network.sender.tick().await.unwrap();
+    assert_eq!(summary(&follower.poll().await.unwrap()), ["proposed 1 one"]);
+}
+
+#[tokio::test]
+async fn a_follower_that_was_stopped_notices_a_reorg_when_it_goes_on() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 1000).await;
+    let mut before = follower(&network).await;
+    let first = network.propose(1, b"one").await;
+    network.propose(2, b"two").await;
+    before.poll().await.unwrap();
+    let (tip, trail) = (before.tip(), before.trail());
+    drop(before);
+
+    reorg(&network.client, 1).await;
+    mine(&network.client, 3).await;
+    let address = network.rollup.address();
+    let mut after = Follower::resume(network.client.clone(), address, tip, &trail);
+    assert_eq!(summary(&after.poll().await.unwrap()), [format!("rewind {}", first.block_number)]);
+    assert_eq!(after.tip().number, network.client.latest().await.unwrap().number);
+}
+
+/// Goal: history is caught up in spans, and only blocks that L1 may replace are remembered.
+#[tokio::test]
+async fn final_blocks_are_followed_in_spans_and_forgotten() {
+    let anvil = Anvil::with(&["--slots-in-an-epoch", "1"]);
+    let network = Network::on(anvil.client().await, true, 10_000).await;
+    network.propose(1, b"one").await;
+    mine(&network.client, 2500).await;
+    network.propose(2, b"two").await;
+    mine(&network.client, 40).await;
+    network.propose(3, b"three").await;
+
+    let mut follower = Follower::start(network.client.clone(), network.rollup.address(), 0);
+    let mut follower = follower.await.unwrap();
+    let mut seen = Vec::new();
+    while follower.tip().number < network.client.latest().await.unwrap().number {
+        seen.extend(summary(&follower.poll().await.unwrap()));
+    }
+    assert_eq!(seen, ["proposed 1 one", "proposed 2 two", "proposed 3 three"]);
+    let finalized = follower.finalized().unwrap().number;
+    let trail = follower.trail();
+    assert!(trail.len() <= 4, "{trail:?}");
+    assert!(trail[0].number <= finalized && trail[1].number > finalized, "{trail:?}");
+}
+
+#[tokio::test]
+async fn another_chain_under_a_stored_position_is_refused() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let mut tip = client.latest().await.unwrap();
+    tip.hash = B256::repeat_byte(0xee);
+    let mut follower = Follower::resume(client, Address::ZERO, tip, &[]);
+    assert_eq!(follower.poll().await.unwrap_err().code(), "L1-006");
+}
+
+#[tokio::test]
+async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, false, 3).await;
+    let mut follower = follower(&network).await;
+    network.propose(1, b"one").await;
+    network.propose(2, b"two").await;
+
+    let call = abi::submit_calldata(range(1, 2), vec![1]);
+    let request = TxRequest::call("prove", network.rollup.address(), call);
+    let refused = network.sender.send(request.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), "L1-008");
+    assert!(refused.to_string().contains("ProofRejected"), "{refused}");
+    // Sent without a simulation, it is included and reverts.
+    let unchecked = TxRequest { id: "prove-unchecked".into(), gas_limit: Some(500_000), ..request };
+    let receipt = network.sender.send(unchecked).await.unwrap();
+    assert!(!receipt.succeeded);
+    assert_eq!(network.rollup.tips().await.unwrap().proven, 0);
+
+    let deadline = network.rollup.proof_deadline().await.unwrap().unwrap();
+    let head = network.client.latest().await.unwrap().number;
+    assert!(!network.rollup.prune_due().await.unwrap());
+    mine(&network.client, deadline.last_l1_block + 1 - head).await;
+    assert!(network.rollup.prune_due().await.unwrap());
+    network.call("prune", abi::prune_calldata()).await;
+    let events = follower.poll().await.unwrap();
+    assert_eq!(summary(&events), ["proposed 1 one", "proposed 2 two", "pruned 2 to 0"]);
+    let Some(L1Event::Pruned(Pruned { epoch, .. })) = events.last() else { unreachable!() };
+    assert_eq!(*epoch, 0);
+}
+
+/// Goal: the caller of the contract and the contract agree on all 25 public inputs.
+#[tokio::test]
+async fn public_inputs_of_an_epoch_are_read_from_the_contract() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 1000).await;
+    network.propose(5, b"one").await;
+    let record = network.rollup.block_record(1).await.unwrap();
+    let inputs = network.rollup.epoch_public_inputs(range(1, 1)).await.unwrap();
+    assert_eq!(inputs.len(), 25);
+    let number = |n: u64| B256::from(alloy::primitives::U256::from(n));
+    assert_eq!(inputs[..4], [number(31337), number(3), number(0x77), number(2)]);
+    assert_eq!(inputs[5..7], [number(0x9e), record.archiveRoot]);
+    assert_eq!(
+        inputs[7..13],
+        [number(1), number(1), number(1), number(4), number(0), record.chain]
+    );
+    let refused = network.rollup.epoch_public_inputs(range(2, 2)).await.unwrap_err();
+    assert!(refused.to_string().contains("RangeStartWrong"), "{refused}");
+}

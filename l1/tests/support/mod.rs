@@ -1,0 +1,186 @@
+//! A development L1 for the tests of this crate, with a rollup on it.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its part of one module")]
+
+pub mod proxy;
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use alloy::primitives::{Address, B256, Bytes, U256, hex};
+use alloy::signers::local::PrivateKeySigner;
+use rollmill_l1::abi::{EpochArgs, Parameters, ProposeArgs};
+use rollmill_l1::{
+    L1Client, RollupContract, SenderConfig, TxReceipt, TxRequest, TxSender, abi, deploy,
+    deploy_rollup,
+};
+
+/// Chain id of every anvil that is not told otherwise.
+pub const CHAIN_ID: u64 = 31337;
+
+/// The first keys of anvil's well-known development mnemonic.
+pub const KEYS: [&str; 3] = [
+    "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
+    "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d",
+    "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+];
+
+pub fn signer(index: usize) -> PrivateKeySigner {
+    KEYS[index].parse().unwrap()
+}
+
+/// An anvil process that ends with the value, or with the test process if that is killed.
+pub struct Anvil {
+    child: Child,
+    pub url: String,
+}
+
+impl Anvil {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(args: &[&str]) -> Self {
+        // setpriv asks the kernel to kill anvil when its parent dies, which needs no unsafe code.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]).arg(binary());
+        command.args(["--port", "0", "--hardfork", "osaka", "--enable-tx-gas-limit"]).args(args);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("setpriv of util-linux cannot be started");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
+            .expect("anvil ended before it listened");
+        // anvil stops when its output is not read.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        Self { child, url: format!("http://{address}") }
+    }
+
+    pub async fn client(&self) -> L1Client {
+        L1Client::connect(std::slice::from_ref(&self.url), CHAIN_ID).await.unwrap()
+    }
+}
+
+impl Drop for Anvil {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> PathBuf {
+    let os = if cfg!(target_os = "macos") { "darwin" } else { "linux" };
+    let arch = if cfg!(target_arch = "aarch64") { "arm64" } else { "amd64" };
+    let contracts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../contracts");
+    let path = contracts.join(format!("node_modules/@foundry-rs/anvil-{os}-{arch}/bin/anvil"));
+    assert!(path.exists(), "no anvil at {}: run `make setup`", path.display());
+    path
+}
+
+/// Mines empty blocks.
+pub async fn mine(client: &L1Client, blocks: u64) {
+    use alloy::providers::ext::AnvilApi;
+    client.provider().anvil_mine(Some(blocks), None).await.unwrap();
+}
+
+/// Replaces the last `depth` blocks with empty ones. Their transactions are gone.
+pub async fn reorg(client: &L1Client, depth: u64) {
+    use alloy::providers::ext::AnvilApi;
+    use alloy::rpc::types::anvil::ReorgOptions;
+    client.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: vec![] }).await.unwrap();
+}
+
+/// A sender that looks often, with its file in `folder`.
+pub async fn sender(client: &L1Client, folder: &Path, index: usize) -> TxSender {
+    let config = SenderConfig { poll_interval: Duration::from_millis(10), ..Default::default() };
+    let path = folder.join(format!("account-{index}.json"));
+    TxSender::open(client.clone(), signer(index), &path, config).await.unwrap()
+}
+
+/// Creation code of a contract that answers every call with one word.
+pub fn constant_contract(word: u8) -> Bytes {
+    let runtime = [0x60, word, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3];
+    [&hex!("6008600a5f3960085ff30000")[..10], &runtime[..]].concat().into()
+}
+
+/// A rollup of account 0 with a verifier that always says `answer`, slots of one second of which
+/// thousands have passed, and four slots an epoch.
+pub struct Network {
+    pub client: L1Client,
+    pub sender: TxSender,
+    pub rollup: RollupContract,
+    pub folder: tempfile::TempDir,
+    /// The L1 block before the rollup's.
+    pub start: u64,
+}
+
+impl Network {
+    pub async fn on(client: L1Client, answer: bool, window: u64) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let sender = sender(&client, folder.path(), 0).await;
+        let verifier = deploy(&sender, "verifier", constant_contract(answer.into())).await.unwrap();
+        let now = client.latest().await.unwrap();
+        let parameters = Parameters {
+            genesisArchiveRoot: B256::with_last_byte(0x9e),
+            vkRoot: B256::with_last_byte(0x77),
+            verifier: verifier.address,
+            proposer: sender.account(),
+            rollupVersion: 3,
+            protocolVersion: 2,
+            genesisTime: now.timestamp - 10_000,
+            slotSeconds: 1,
+            slotsPerEpoch: 4,
+            proofWindowL1Blocks: window,
+        };
+        let deployed = deploy_rollup(&sender, "rollup", &parameters).await.unwrap();
+        let rollup = client.rollup(deployed.address).await.unwrap();
+        assert_eq!(rollup.parameters().await.unwrap(), parameters);
+        Self { client, sender, rollup, folder, start: deployed.receipt.block_number - 1 }
+    }
+
+    /// The next block in `slot`, with made-up roots.
+    pub async fn next(&self, slot: u64) -> ProposeArgs {
+        let tips = self.rollup.tips().await.unwrap();
+        let previous = self.rollup.block_record(tips.pending).await.unwrap();
+        ProposeArgs {
+            blockNumber: tips.pending + 1,
+            slot,
+            previousArchiveRoot: previous.archiveRoot,
+            archiveRoot: B256::from(U256::from(1_000 + slot)),
+            headerHash: B256::from(U256::from(2_000 + slot)),
+            coinbase: Address::with_last_byte(0xcb),
+            totalFees: 77,
+        }
+    }
+
+    pub async fn propose(&self, slot: u64, data: &[u8]) -> TxReceipt {
+        let args = self.next(slot).await;
+        self.call(&format!("propose-{slot}"), abi::propose_calldata(args, data.to_vec())).await
+    }
+
+    pub async fn prove(&self, first: u64, last: u64) -> TxReceipt {
+        let call = abi::submit_calldata(range(first, last), vec![7; 64]);
+        self.call(&format!("prove-{last}"), call).await
+    }
+
+    pub async fn call(&self, id: &str, input: Bytes) -> TxReceipt {
+        let receipt =
+            self.sender.send(TxRequest::call(id, self.rollup.address(), input)).await.unwrap();
+        assert!(receipt.succeeded, "{id} reverted");
+        receipt
+    }
+}
+
+pub fn range(first: u64, last: u64) -> EpochArgs {
+    EpochArgs {
+        firstBlock: first,
+        lastBlock: last,
+        prover: Address::with_last_byte(0x1d),
+        outHash: B256::ZERO,
+        numConstraints: 4242,
+        pair: std::array::from_fn(|i| U256::from(i)),
+    }
+}

@@ -1,0 +1,125 @@
+//! An RPC endpoint that passes requests on to a real node, or fails in the way it is told to.
+
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use alloy::transports::http::reqwest;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Fault {
+    None,
+    /// Every connection is closed without an answer.
+    Down,
+    /// Every request is answered with HTTP 503.
+    Busy,
+    /// Raw transactions are lost on the way: the connection closes and the node sees nothing.
+    LoseTransactions,
+    /// Raw transactions reach the node, but the connection closes before its answer.
+    LoseAnswers,
+}
+
+const FAULTS: [Fault; 5] =
+    [Fault::None, Fault::Down, Fault::Busy, Fault::LoseTransactions, Fault::LoseAnswers];
+
+pub struct Proxy {
+    pub url: String,
+    state: Arc<State>,
+}
+
+struct State {
+    target: Mutex<String>,
+    fault: AtomicU8,
+    requests: AtomicU64,
+    client: reqwest::Client,
+}
+
+impl Proxy {
+    pub async fn before(target: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let state = Arc::new(State {
+            target: Mutex::new(target.to_owned()),
+            fault: AtomicU8::new(0),
+            requests: AtomicU64::new(0),
+            client: reqwest::Client::new(),
+        });
+        let shared = Arc::clone(&state);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(serve(stream, Arc::clone(&shared)));
+            }
+        });
+        Self { url, state }
+    }
+
+    pub fn set(&self, fault: Fault) {
+        self.state.fault.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// From now on requests go to another node.
+    pub fn redirect(&self, target: &str) {
+        target.clone_into(&mut self.state.target.lock().unwrap());
+    }
+
+    /// Requests that were passed on so far.
+    pub fn requests(&self) -> u64 {
+        self.state.requests.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(mut stream: TcpStream, state: Arc<State>) {
+    while let Some(body) = request(&mut stream).await {
+        let fault = FAULTS[usize::from(state.fault.load(Ordering::SeqCst))];
+        let is_send = body.windows(22).any(|part| part == b"eth_sendRawTransaction");
+        match fault {
+            Fault::Down => return,
+            Fault::LoseTransactions if is_send => return,
+            Fault::Busy => {
+                answer(&mut stream, "503 Service Unavailable", b"busy").await;
+                continue;
+            }
+            _ => {}
+        }
+        let target = state.target.lock().unwrap().clone();
+        let sent = state.client.post(target).header("content-type", "application/json").body(body);
+        let Ok(response) = sent.send().await else { return };
+        let Ok(bytes) = response.bytes().await else { return };
+        state.requests.fetch_add(1, Ordering::SeqCst);
+        if fault == Fault::LoseAnswers && is_send {
+            return;
+        }
+        answer(&mut stream, "200 OK", &bytes).await;
+    }
+}
+
+/// The body of the next HTTP request; none when the peer is done.
+async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 8192];
+    loop {
+        let n = stream.read(&mut chunk).await.ok()?;
+        if n == 0 {
+            return None;
+        }
+        bytes.extend_from_slice(&chunk[..n]);
+        let Some(end) = bytes.windows(4).position(|part| part == b"\r\n\r\n") else { continue };
+        let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:"))?;
+        let length: usize = length.trim().parse().ok()?;
+        if bytes.len() >= end + 4 + length {
+            return Some(bytes[end + 4..end + 4 + length].to_vec());
+        }
+    }
+}
+
+async fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    let _ = stream.write_all(head.as_bytes()).await;
+    let _ = stream.write_all(body).await;
+}
