@@ -31,6 +31,8 @@ mod pool;
 pub mod rpc;
 pub mod setup;
 mod store;
+#[cfg(test)]
+mod tests;
 
 pub use archiver::follow;
 pub use client_key::{ClientKey, ClientKeyError};

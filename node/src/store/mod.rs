@@ -229,6 +229,26 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Tables<T> {
+    /// Every table but the pool, by name.
+    pub(crate) fn chain_tables(&self) -> [(&'static str, &T); 11] {
+        [
+            ("nodes", &self.nodes),
+            ("leaves", &self.leaves),
+            ("keys", &self.keys),
+            ("headers", &self.headers),
+            ("blocks", &self.blocks),
+            ("txs", &self.txs),
+            ("tx_index", &self.tx_index),
+            ("tags", &self.tags),
+            ("undo", &self.undo),
+            ("l1", &self.l1),
+            ("meta", &self.meta),
+        ]
+    }
+}
+
 impl Writer<'_> {
     /// Sets a named value.
     pub(crate) fn set_meta(&mut self, name: &str, value: &[u8]) -> Result<(), NodeError> {

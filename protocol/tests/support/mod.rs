@@ -1,10 +1,11 @@
 //! A small deployment and transactions for it. The proofs are not proofs: nothing here verifies them.
 #![allow(dead_code, unreachable_pub)]
 
-use rollmill_algebra::{Fr, poseidon2};
+use rollmill_protocol::Fr;
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::gas::{DA_GAS_PER_TX, FeePerGas, GasSettings, L2_GAS_PER_TX};
 use rollmill_protocol::genesis::{Genesis, GenesisBalance, GenesisNote};
+use rollmill_protocol::note::discovery_tag;
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::tx::{LOG_BYTES, log_hash};
 use rollmill_protocol::{Constants, EthAddress, Header, Tx, TxEffects};
@@ -18,7 +19,7 @@ pub const USERS: u64 = 4;
 
 /// A value that depends on nothing but these two numbers.
 pub fn value(kind: u64, i: u64) -> Fr {
-    poseidon2::hash(1000 + kind, &[i.into()])
+    discovery_tag(&Fr::from(1000 + kind), i)
 }
 
 pub fn user(i: u64) -> Fr {

@@ -1,0 +1,340 @@
+//! Following L1: execution, restarts, reorganisations, prunes, bad blocks and forgetting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::tree::{IndexedTree, Overlay, StateRead, Tree, append, indexed};
+use rollmill_protocol::{BlockBuilder, EthAddress, Fr, WorldState};
+use rollmill_service::Shutdown;
+
+use super::support::{self, value};
+use super::{MemoryL1, Proposer, TestNode, dump, open, settings, sync};
+use crate::{L1Event, L1Position, L1Update, NodeError, ProposedBlock, QueryError, follow};
+
+/// Four blocks on L1, the first two proven.
+fn four_blocks() -> (MemoryL1, Proposer) {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    for ids in [&[0, 1][..], &[2], &[], &[3, 4, 5]] {
+        l1.mine(vec![proposer.event(ids)]);
+        l1.mine_empty(1);
+    }
+    l1.mine(vec![L1Event::EpochProven { last_block: 2 }]);
+    (l1, proposer)
+}
+
+#[test]
+fn published_blocks_are_executed_and_both_tips_follow() {
+    let (l1, proposer) = four_blocks();
+    let test = TestNode::synced(&l1);
+    assert_eq!((test.pending(), test.proven()), (4, 2));
+    assert_eq!(test.node.tips().pending.header_hash, proposer.header.hash());
+    assert_eq!(test.node.tips().l1_block, l1.head().number);
+
+    let block = test.node.block(4).unwrap().unwrap();
+    assert_eq!(block.record.header, proposer.header);
+    assert_eq!(block.data().data_hash(), block.record.data_hash);
+    assert_eq!(block.note_start_index(1), proposer.header.state.tx_state.note_count - 16);
+    assert_eq!(test.node.block(5).unwrap(), None);
+    let by_hash = test.node.block_record(BlockRef::Hash(block.record.header_hash)).unwrap();
+    assert_eq!(by_hash.unwrap().header.block_number, 4);
+    assert_eq!(test.node.genesis_header(), &support::start().0);
+}
+
+/// Goal: the state after every kept block can be read and built on, as a prover node does.
+/// Method: replay block 4 with full transactions over the state after block 3.
+#[test]
+fn any_recent_block_can_be_replayed_over_its_parents_state() {
+    let (l1, _) = four_blocks();
+    let test = TestNode::synced(&l1);
+    for number in 1..=4u64 {
+        let block = test.node.block(number).unwrap().unwrap();
+        let parent = test.node.block(number - 1).unwrap().unwrap().record.header;
+        let state = test.node.state_at(number - 1).unwrap();
+        let env = support::env(&parent);
+        let mut builder = BlockBuilder::new(&parent, Overlay::new(&state), env).unwrap();
+        let first = [0, 2, 0, 3][number as usize - 1];
+        for i in 0..block.txs.len() as u64 {
+            builder.apply(&support::tx(first + i, parent.hash())).unwrap();
+        }
+        assert_eq!(builder.finish().unwrap().0.header, block.record.header);
+        let header = block.record.header;
+        let after = test.node.state_at(number).unwrap();
+        let root = append::node(&after, Tree::Notes, Tree::Notes.height(), 0).unwrap();
+        assert_eq!(root, header.state.tx_state.note_root);
+        WorldState::at(after, &header).unwrap();
+    }
+    // A key of a later block does not show in an earlier state.
+    let spent = value(2, 6);
+    let has = |block| {
+        let state = test.node.state_at(block).unwrap();
+        indexed::contains(&state, IndexedTree::Nullifiers, &spent).unwrap()
+    };
+    assert_eq!([has(3), has(4)], [false, true]);
+    let hash = test.node.tips().pending.header_hash;
+    assert_eq!(test.node.state_at(3).unwrap().block_of_header(&hash).unwrap(), None);
+}
+
+#[test]
+fn a_restart_at_any_point_resumes_and_ends_in_the_same_database() {
+    let (l1, _) = four_blocks();
+    let whole = TestNode::synced(&l1);
+    let mut test = TestNode::new();
+    while let Some(update) = l1.step(&test.node.known_positions().unwrap()) {
+        test.node.apply(&update).unwrap();
+        let tips = test.node.tips();
+        test = test.restart();
+        assert_eq!(test.node.tips(), tips);
+    }
+    assert_eq!(dump(&test.node), dump(&whole.node));
+}
+
+#[test]
+fn an_update_that_fails_leaves_nothing_behind() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    l1.mine(vec![proposer.event(&[0]), L1Event::EpochProven { last_block: 2 }]);
+    let test = TestNode::new();
+    let before = dump(&test.node);
+    let update = l1.step(&test.node.known_positions().unwrap()).unwrap();
+    let error = test.node.apply(&update).unwrap_err();
+    assert!(matches!(error, NodeError::Inconsistent { .. }), "{error}");
+    assert_eq!(dump(&test.node), before);
+    let back = L1Update::Extend { to: test.node.settings().l1_start, events: vec![] };
+    assert!(matches!(test.node.apply(&back), Err(NodeError::Inconsistent { .. })));
+    let stranger = L1Position { number: 0, hash: [9; 32] };
+    let stranger = L1Update::Rewind { to: stranger };
+    assert!(matches!(test.node.apply(&stranger), Err(NodeError::Inconsistent { .. })));
+}
+
+/// Goal: after a reorganisation of any depth nothing tells the node from one that never saw the
+/// other branch.
+#[test]
+fn a_rewound_database_is_the_one_of_a_fresh_sync() {
+    let (l1, _) = four_blocks();
+    for depth in 0..=l1.head().number {
+        let mut other = l1.fork(depth);
+        // What the proposer had built by then, rebuilt.
+        let mut fork = Proposer::new();
+        let built = depth.div_ceil(2);
+        for ids in [&[0, 1][..], &[2], &[], &[3, 4, 5]].iter().take(built as usize) {
+            fork.event(ids);
+        }
+        // A transaction of both branches where there is room for it, and one of this branch alone.
+        other.mine(vec![fork.event(if built < 4 { &[4, 9] } else { &[9] })]);
+        other.mine(vec![fork.event(&[]), fork.event(&[11])]);
+        let test = TestNode::synced(&l1);
+        sync(&test.node, &other);
+        let fresh = TestNode::synced(&other);
+        assert_eq!(test.node.tips(), fresh.node.tips(), "depth {depth}");
+        assert_eq!(dump(&test.node), dump(&fresh.node), "depth {depth}");
+        // And back again to the first branch, which is shorter or longer.
+        sync(&test.node, &l1);
+        let fresh = TestNode::synced(&l1);
+        assert_eq!(dump(&test.node), dump(&fresh.node), "back from depth {depth}");
+    }
+}
+
+/// Goal: blocks that a prune removed come back when L1 takes the prune back.
+#[test]
+fn a_prune_is_followed_and_so_is_its_undoing() {
+    let (l1, _) = four_blocks();
+    let mut pruned = l1.clone();
+    let mut proposer = Proposer::new();
+    proposer.event(&[0, 1]);
+    proposer.event(&[2]);
+    // Pruned and built anew inside one L1 block: the low tip shows in no record's pending tip.
+    pruned.mine(vec![L1Event::Pruned { proven_tip: 2 }, proposer.event(&[7])]);
+    pruned.mine(vec![proposer.event(&[8])]);
+    let test = TestNode::synced(&l1);
+    sync(&test.node, &pruned);
+    assert_eq!((test.pending(), test.proven()), (4, 2));
+    assert_eq!(test.node.tips().pending.header_hash, proposer.header.hash());
+    let fresh = TestNode::synced(&pruned);
+    assert_eq!(dump(&test.node), dump(&fresh.node));
+
+    for (depth, blocks) in [(l1.head().number + 1, 3), (l1.head().number, 4)] {
+        let mut undone = pruned.fork(depth);
+        undone.mine_empty(3);
+        let test = TestNode::synced(&pruned);
+        sync(&test.node, &undone);
+        assert_eq!(test.pending(), blocks);
+        assert_eq!(dump(&test.node), dump(&TestNode::synced(&undone).node));
+    }
+}
+
+#[test]
+fn a_reorganisation_beyond_the_kept_past_starts_anew() {
+    let (mut l1, mut proposer) = four_blocks();
+    l1.mine(vec![L1Event::EpochProven { last_block: 4 }]);
+    l1.mine_empty(70);
+    l1.mine(vec![proposer.event(&[6])]);
+    let test = TestNode::with(|settings| settings.state_blocks = 1);
+    sync(&test.node, &l1);
+    assert!(test.node.state_at(1).is_err());
+    let mut other = l1.fork(1);
+    other.mine_empty(2);
+    sync(&test.node, &other);
+    assert_eq!((test.pending(), test.proven()), (1, 0));
+    assert_eq!(dump(&test.node), dump(&TestNode::synced(&other).node));
+}
+
+#[test]
+fn old_states_are_forgotten_only_when_proven_for_good() {
+    let (mut l1, mut proposer) = four_blocks();
+    let test = TestNode::with(|settings| settings.state_blocks = 2);
+    l1.mine_empty(1);
+    sync(&test.node, &l1);
+    let size = dump(&test.node).len();
+    // The proof of block 2 is not final: every state is there.
+    test.node.state_at(0).unwrap();
+    l1.mine_empty(65);
+    sync(&test.node, &l1);
+    let gone = test.node.state_at(1).unwrap_err();
+    assert!(matches!(gone, QueryError::StateGone { block: 1, oldest: 2 }), "{gone}");
+    assert!(dump(&test.node).len() < size + 66);
+    // Blocks 3 and 4 are unproven, so that 2 stays however far the chain goes.
+    l1.mine(vec![proposer.event(&[]), proposer.event(&[]), proposer.event(&[12])]);
+    sync(&test.node, &l1);
+    assert!(test.node.state_at(1).is_err());
+    for number in 2..=7 {
+        let header = test.node.block(number).unwrap().unwrap().record.header;
+        let state = test.node.state_at(number).unwrap();
+        let refs = header.state.tx_state;
+        for (tree, expected) in [
+            (Tree::Notes, refs.note_root),
+            (Tree::Nullifiers, refs.nullifier_root),
+            (Tree::PublicData, refs.public_data_root),
+        ] {
+            let leaf = append::node(&state, tree, 0, 1).unwrap();
+            let path = append::path(&state, tree, 0, 1).unwrap();
+            let root = rollmill_protocol::tree::root_from_path(&leaf, 1, &path);
+            assert_eq!(root, expected, "{tree:?} after {number}");
+        }
+    }
+    assert!(matches!(test.node.state_at(8), Err(QueryError::UnknownBlock { .. })));
+}
+
+/// Every way in which a block on L1 can be wrong, with the code of its refusal.
+fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
+    let one = Fr::from(1u64);
+    let rehashed = |data: Vec<u8>| ProposedBlock {
+        data_hash: rollmill_protocol::block::data_hash(&data),
+        data,
+        ..good.clone()
+    };
+    let mut cut = good.data.clone();
+    cut.pop();
+    let mut flipped = good.data.clone();
+    flipped[700] ^= 1;
+    let mut spent = Proposer::new();
+    let spent = {
+        // Built on genesis, where transaction 0 is not there yet.
+        let L1Event::BlockProposed(block) = spent.event(&[0]) else { unreachable!() };
+        ProposedBlock { block_number: 2, ..block }
+    };
+    vec![
+        (ProposedBlock { block_number: 3, ..good.clone() }, "NODE-030"),
+        (ProposedBlock { data: flipped.clone(), ..good.clone() }, "NODE-031"),
+        (ProposedBlock { data_hash: one, ..good.clone() }, "NODE-031"),
+        (rehashed(cut), "NODE-032: the data is no block: PRO-001"),
+        (rehashed(flipped), "NODE-03"),
+        (rehashed(vec![]), "NODE-032"),
+        (ProposedBlock { header_hash: one, ..good.clone() }, "NODE-033: the header hash"),
+        (ProposedBlock { slot: 77, ..good.clone() }, "NODE-033: the slot"),
+        (ProposedBlock { coinbase: EthAddress([1; 20]), ..good.clone() }, "NODE-033: the coinbase"),
+        (ProposedBlock { total_fees: 1, ..good.clone() }, "NODE-033: the sum of fees"),
+        (spent, "NODE-034"),
+        (ProposedBlock { archive_root: one, ..good.clone() }, "NODE-033: the archive root"),
+        (ProposedBlock { chain: one, ..good.clone() }, "NODE-033: the chain"),
+    ]
+}
+
+#[test]
+fn a_bad_block_is_refused_reported_and_left_behind_once_pruned() {
+    let mut proposer = Proposer::new();
+    let first = proposer.event(&[0]);
+    let L1Event::BlockProposed(good) = proposer.event(&[1]) else { unreachable!() };
+    for (bad, code) in bad_blocks(&good) {
+        let mut l1 = MemoryL1::new();
+        l1.mine(vec![first.clone()]);
+        l1.mine(vec![L1Event::BlockProposed(bad)]);
+        let before_bad = l1.clone();
+        l1.mine(vec![L1Event::BlockProposed(good.clone())]);
+        let test = TestNode::synced(&l1);
+        let tips = test.node.tips();
+        assert_eq!(tips.pending.block_number, 1, "{code}");
+        let refused = tips.refused.unwrap();
+        assert_eq!(refused.l1_block, 2);
+        assert!(refused.reason.starts_with(code), "{} is not {code}", refused.reason);
+
+        // It is still reported after a restart, and gone once L1 pruned it.
+        let test = test.restart();
+        assert_eq!(test.node.tips().refused, Some(refused));
+        l1.mine(vec![L1Event::Pruned { proven_tip: 1 }, L1Event::BlockProposed(good.clone())]);
+        sync(&test.node, &l1);
+        assert_eq!((test.pending(), test.node.tips().refused), (2, None));
+
+        // A reorganisation that takes it away does the same.
+        let test = TestNode::synced(&before_bad);
+        assert!(test.node.tips().refused.is_some());
+        let mut other = before_bad.fork(1);
+        other.mine(vec![L1Event::BlockProposed(good.clone())]);
+        sync(&test.node, &other);
+        assert_eq!((test.pending(), test.node.tips().refused), (2, None));
+    }
+}
+
+/// Goal: what this node executed is not put in doubt, and it does not follow what it refuses.
+#[test]
+fn a_proof_of_a_refused_block_moves_no_tip_beyond_what_was_executed() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    l1.mine(vec![proposer.event(&[0])]);
+    let L1Event::BlockProposed(good) = proposer.event(&[1]) else { unreachable!() };
+    l1.mine(vec![L1Event::BlockProposed(ProposedBlock { slot: 9, ..good })]);
+    l1.mine(vec![L1Event::EpochProven { last_block: 2 }]);
+    let test = TestNode::synced(&l1);
+    assert_eq!((test.pending(), test.proven()), (1, 1));
+    assert!(test.node.tips().refused.is_some());
+}
+
+#[test]
+fn a_data_directory_of_another_deployment_is_refused() {
+    let (l1, _) = four_blocks();
+    let test = TestNode::synced(&l1);
+    let mut other = test.node.settings().clone();
+    let TestNode { node, dir } = test;
+    // Held by this process: nobody else may open it.
+    let refused = open(settings(dir.path())).unwrap_err();
+    assert!(matches!(refused, NodeError::Open { .. }), "{refused}");
+    drop(node);
+    other.genesis.timestamp += 1;
+    let refused = open(other).unwrap_err();
+    assert!(matches!(refused, NodeError::OtherDeployment { .. }), "{refused}");
+    let mut other = settings(dir.path());
+    other.l1_start.hash = [1; 32];
+    let refused = open(other).unwrap_err();
+    assert!(matches!(refused, NodeError::OtherDeployment { .. }), "{refused}");
+    assert_eq!(open(settings(dir.path())).unwrap().tips().pending.block_number, 4);
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("node.redb"), vec![7; 9000]).unwrap();
+    let refused = open(settings(dir.path())).unwrap_err();
+    assert!(refused.to_string().starts_with("NODE-001"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_loop_follows_until_shutdown() {
+    let (l1, _) = four_blocks();
+    let test = TestNode::new();
+    let shutdown = Shutdown::new();
+    let mut tips = test.node.watch_tips();
+    let node = Arc::clone(&test.node);
+    let task = tokio::spawn(follow(node, l1, Duration::from_millis(1), shutdown.clone()));
+    tips.wait_for(|tips| tips.proven.block_number == 2).await.unwrap();
+    shutdown.start();
+    task.await.unwrap().unwrap();
+    assert_eq!(test.pending(), 4);
+}

@@ -1,0 +1,251 @@
+//! The server and the client against each other, and the server against nonsense.
+
+use std::sync::Arc;
+
+use rollmill_node_client::wire::{BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
+use rollmill_node_client::{ClientError, NodeClient};
+use rollmill_protocol::note::fee_balance_slot;
+use rollmill_protocol::tree::{Tree, verify};
+use rollmill_protocol::{Fr, Genesis, Header};
+use rollmill_service::Shutdown;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::support::{self, FEE, tx, value};
+use super::{MemoryL1, Proposer, TestNode, sync};
+use crate::L1Event;
+
+struct Server {
+    test: TestNode,
+    client: NodeClient,
+    address: String,
+    shutdown: Shutdown,
+}
+
+impl Server {
+    async fn start(test: TestNode) -> Self {
+        let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shutdown = Shutdown::new();
+        let router = crate::rpc::router(Arc::clone(&test.node));
+        tokio::spawn(rollmill_service::serve(listener, router, shutdown.clone()));
+        let client = NodeClient::new(&format!("http://{address}")).unwrap();
+        Self { test, client, address, shutdown }
+    }
+
+    /// Sends a body as it is; answers status line and body.
+    async fn raw(&self, body: &[u8]) -> (String, String) {
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        // The server may answer and close before it has read a body that is too large.
+        let _ = stream.write_all(body).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        (head.lines().next().unwrap_or_default().to_owned(), body.to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.start();
+    }
+}
+
+/// Two blocks with two and one transactions, the first proven.
+fn two_blocks() -> TestNode {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    l1.mine(vec![proposer.event(&[0, 1])]);
+    l1.mine(vec![proposer.event(&[2]), L1Event::EpochProven { last_block: 1 }]);
+    let test = TestNode::new();
+    sync(&test.node, &l1);
+    test
+}
+
+#[tokio::test]
+async fn headers_tips_versions_and_genesis_come_through() {
+    let server = Server::start(two_blocks()).await;
+    let (client, node) = (&server.client, &server.test.node);
+    let tips = client.tips().await.unwrap();
+    assert_eq!(tips, node.tips());
+    assert_eq!((tips.pending.block_number, tips.proven.block_number), (2, 1));
+    let mut headers: Vec<Header> = Vec::new();
+    for (block, proven) in [
+        (BlockRef::Number(0), true),
+        (BlockRef::Proven, true),
+        (BlockRef::Pending, false),
+        (BlockRef::Hash(tips.pending.header_hash), false),
+    ] {
+        let info = client.header(block).await.unwrap().unwrap();
+        assert_eq!(info.proven, proven);
+        headers.push(info.decode().unwrap());
+    }
+    assert_eq!(headers[0], *node.genesis_header());
+    assert_eq!(headers[2], headers[3]);
+    assert_eq!(client.header(BlockRef::Number(3)).await.unwrap(), None);
+    assert_eq!(client.header(BlockRef::Hash(value(1, 1))).await.unwrap(), None);
+    assert_eq!(client.genesis().await.unwrap(), support::genesis());
+    let versions = client.versions().await.unwrap();
+    assert_eq!(versions.ids, node.settings().versions);
+    assert_eq!(versions.genesis_header_hash, headers[0].hash());
+}
+
+#[tokio::test]
+async fn a_transaction_is_sent_once_and_found_again() {
+    let server = Server::start(two_blocks()).await;
+    let client = &server.client;
+    let anchor = server.test.node.tips().pending.header_hash;
+    let sent = tx(7, anchor);
+    let hash = client.send_transaction(&sent).await.unwrap();
+    assert_eq!(client.send_transaction(&sent).await.unwrap(), hash);
+    assert_eq!(client.transaction_status(&hash).await.unwrap(), TxStatus::Pending);
+    assert_eq!(client.transaction(&hash).await.unwrap(), Some(sent.clone()));
+    assert_eq!(client.transaction(&value(1, 1)).await.unwrap(), None);
+    let status = client.nullifier_status(&sent.effects.nullifiers[0]).await.unwrap();
+    assert_eq!((status.block_number, status.in_pool), (None, true));
+    let status = client.nullifier_status(&value(2, 0)).await.unwrap();
+    assert_eq!((status.block_number, status.in_pool), (Some(1), false));
+
+    let spent = client.send_transaction(&tx(0, anchor)).await.unwrap_err();
+    assert_eq!(spent.refusal(), Some("NODE-021"));
+    assert!(spent.to_string().contains("PRO-027"), "{spent}");
+    let mut forged = tx(8, anchor);
+    forged.client_proof = vec![0; 10];
+    let refused = client.send_transaction(&forged).await.unwrap_err();
+    assert_eq!(refused.refusal(), Some("NODE-022"));
+    assert!(!refused.is_transient());
+}
+
+#[tokio::test]
+async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
+    let server = Server::start(two_blocks()).await;
+    let (client, node) = (&server.client, &server.test.node);
+    let tags = [value(4, 2), value(4, 999), value(4, 5)];
+    let logs = client.logs_by_tags(&tags).await.unwrap();
+    assert_eq!(logs.iter().map(Vec::len).collect::<Vec<_>>(), [1, 0, 1]);
+    let found = &logs[2][0];
+    let anchor = node.block(1).unwrap().unwrap().record.header_hash;
+    let origin = tx(2, anchor);
+    assert_eq!((found.block_number, found.log_index), (2, 1));
+    assert_eq!(found.log, origin.logs[1]);
+    assert_eq!(found.tx_hash, origin.hash());
+    assert_eq!(found.first_nullifier, origin.effects.nullifiers[0]);
+    assert_eq!(found.note_hashes, origin.effects.note_hashes[..2]);
+
+    let path = client
+        .note_path(found.note_start_index + 1, &node.tips().pending.header_hash)
+        .await
+        .unwrap();
+    assert_eq!(path.leaf, origin.effects.note_hashes[1]);
+    verify::membership(Tree::Notes, &path.note_root, &path.leaf, path.leaf_index, &path.path)
+        .unwrap();
+    // The same leaf is not there under the header before.
+    let refused = client.note_path(found.note_start_index + 1, &anchor).await.unwrap_err();
+    assert_eq!(refused.refusal(), Some("NODE-013"));
+    let refused = client.note_path(0, &value(1, 1)).await.unwrap_err();
+    assert_eq!(refused.refusal(), Some("NODE-010"));
+
+    let blocks = client.block_effects(1, 10).await.unwrap();
+    assert_eq!(blocks.iter().map(|block| block.txs.len()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(blocks[1].txs[0].decode().unwrap(), origin.effects);
+    assert_eq!(blocks[1].txs[0].note_start_index, found.note_start_index);
+    assert_eq!(client.block_effects(1, 1).await.unwrap().len(), 1);
+    assert_eq!(client.block_effects(9, 1).await.unwrap().len(), 0);
+    assert_eq!(client.block_effects(0, 0).await.unwrap().len(), 0);
+
+    let slot = fee_balance_slot(&support::user(2));
+    let balance = client.public_data(&slot).await.unwrap().unwrap();
+    assert_eq!((balance.value, balance.block_number), (Fr::from(99 * FEE), 2));
+    assert_eq!(client.public_data(&value(1, 1)).await.unwrap(), None);
+}
+
+/// Goal: whatever comes in, the answer is an error with a code, and the next request is served.
+#[tokio::test]
+async fn nonsense_is_answered_with_a_code() {
+    let server = Server::start(two_blocks()).await;
+    let request = |method: &str, params: &str| {
+        format!(r#"{{"jsonrpc":"2.0","id":4,"method":"{method}","params":{params}}}"#)
+    };
+    let hash = "0x00";
+    let cases = [
+        (String::new(), "NODE-041"),
+        ("{".to_owned(), "NODE-041"),
+        ("[1,2]".to_owned(), "NODE-042"),
+        ("[]".to_owned(), "NODE-042"),
+        (r#"{"jsonrpc":"1.0","id":1,"method":"node_getTips"}"#.to_owned(), "NODE-042"),
+        (r#"{"jsonrpc":"2.0","id":1}"#.to_owned(), "NODE-042"),
+        (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":1}}"#.to_owned(), "NODE-042"),
+        (request("node_getEverything", "[]"), "NODE-043"),
+        (request("node_getTips", "[1]"), "NODE-012"),
+        (request("node_getHeader", "[]"), "NODE-012"),
+        (request("node_getHeader", "[-1]"), "NODE-012"),
+        (request("node_getHeader", r#"["latest"]"#), "NODE-012"),
+        (request("node_getHeader", "[null]"), "NODE-012"),
+        (request("node_sendTransaction", "[7]"), "NODE-012"),
+        (request("node_sendTransaction", r#"["0xzz"]"#), "NODE-012"),
+        (request("node_sendTransaction", r#"["0x0102"]"#), "NODE-020"),
+        (request("node_getTransaction", &format!(r#"["{hash}"]"#)), "NODE-012"),
+        (request("node_getTransactionStatus", "[[]]"), "NODE-012"),
+        (request("node_getLogsByTags", r#"[["0x00"]]"#), "NODE-012"),
+        (request("node_getLogsByTags", r#""a""#), "NODE-042"),
+        (request("node_getBlockEffects", "[0]"), "NODE-012"),
+        (request("node_getBlockEffects", "[0, 1.5]"), "NODE-012"),
+        (request("node_getNotePath", r#"[18446744073709551615, "0x1"]"#), "NODE-012"),
+        (request("node_getPublicData", "[{}]"), "NODE-012"),
+        (request("node_getNullifierStatus", "[]"), "NODE-012"),
+    ];
+    for (body, code) in cases {
+        let (status, answer) = server.raw(body.as_bytes()).await;
+        assert_eq!(status, "HTTP/1.1 200 OK", "{body}");
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["error"]["data"]["code"], code, "{body}: {answer}");
+    }
+    let (_, answer) = server.raw(&[0xff; 300]).await;
+    assert!(answer.contains("NODE-041"), "{answer}");
+    let (_, answer) = server.raw(&vec![b' '; REQUEST_BYTES_MAX + 1]).await;
+    assert!(answer.contains("NODE-040"), "{answer}");
+    let deep = "[".repeat(100_000);
+    let (_, answer) = server.raw(deep.as_bytes()).await;
+    assert!(answer.contains("NODE-041"), "{answer}");
+
+    let many = vec![value(1, 1); TAGS_MAX + 1];
+    let refused = server.client.logs_by_tags(&many).await.unwrap_err();
+    assert_eq!(refused.refusal(), Some("NODE-012"));
+    assert_eq!(server.client.block_effects(0, u64::MAX).await.unwrap().len(), 3);
+    let (_, answer) = server.raw(request("node_getTips", "[]").as_bytes()).await;
+    assert!(answer.contains("\"id\":4") && answer.contains("\"result\""), "{answer}");
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_is_worth_another_try_and_a_stranger_is_not() {
+    let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let shutdown = Shutdown::new();
+    let stranger = axum::Router::new();
+    tokio::spawn(rollmill_service::serve(listener, stranger, shutdown.clone()));
+    let error = NodeClient::new(&url).unwrap().tips().await.unwrap_err();
+    assert!(matches!(error, ClientError::NotANode { .. }), "{error}");
+
+    let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let error = NodeClient::new(&url).unwrap().tips().await.unwrap_err();
+    assert!(error.is_transient(), "{error}");
+    shutdown.start();
+}
+
+/// The genesis file that a client gets gives the header that the node names.
+#[tokio::test]
+async fn a_client_can_rebuild_genesis_itself() {
+    let server = Server::start(TestNode::new()).await;
+    let genesis: Genesis = server.client.genesis().await.unwrap();
+    let built = genesis.build(rollmill_protocol::tree::MemoryStore::new()).unwrap();
+    let versions = server.client.versions().await.unwrap();
+    assert_eq!(built.header.hash(), versions.genesis_header_hash);
+    assert_eq!(server.test.dir.path(), server.test.node.settings().data_dir);
+}
