@@ -85,6 +85,7 @@ impl Store {
             // A statement that takes this long is a fault, and holds a connection others need.
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "60s"),
+            ("client_min_messages", "warning"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(16)

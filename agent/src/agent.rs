@@ -1,0 +1,326 @@
+//! The loop: claim, fetch, work, verify, upload, report, forget.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rollmill_broker_client::{
+    AgentId, Capability, ClaimRequest, Client, ClientError, CompleteRequest, FailRequest,
+    FailureClass, Grant, LeaseRef, Options, ReleaseRequest,
+};
+use rollmill_service::{Process, Secret, Shutdown, one_line};
+
+use crate::config::Config;
+use crate::failpoint;
+use crate::heart::{Cancel, Heart};
+use crate::metrics::Metrics;
+use crate::worker::{WorkError, WorkOutput, Worker};
+
+const CLAIM_WAIT: Duration = Duration::from_secs(20);
+const BROKER_AWAY: Duration = Duration::from_secs(1);
+
+/// Why an agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AgentError {
+    /// The broker does not want this agent: no token, quarantined, or another version.
+    #[error("{}: the broker refuses this agent", self.code())]
+    Refused {
+        #[source]
+        source: ClientError,
+    },
+
+    /// The worker names a type or version that cannot be one.
+    #[error("{}: `{name}` cannot name a circuit or version", self.code())]
+    CircuitName { name: String },
+
+    /// The heartbeat's thread cannot be started.
+    #[error("{}: cannot start the heartbeat", self.code())]
+    Heart {
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl AgentError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Refused { .. } => "AGT-020",
+            Self::CircuitName { .. } => "AGT-021",
+            Self::Heart { .. } => "AGT-022",
+        }
+    }
+}
+
+/// One agent with its worker.
+#[derive(Debug)]
+pub struct Agent<W: ?Sized> {
+    worker: Arc<W>,
+    client: Client,
+    heart: Heart,
+    id: AgentId,
+    capabilities: Vec<Capability>,
+    class: u8,
+    drain: Duration,
+    metrics: Metrics,
+    present: Arc<Mutex<Option<String>>>,
+}
+
+/// How a job ended, for the count.
+enum End {
+    Completed,
+    Failed(FailureClass),
+    Released,
+    /// Somebody else's now, or nobody's.
+    Lost,
+}
+
+impl<W: Worker + ?Sized> Agent<W> {
+    /// An agent of `process`'s settings. Nothing is contacted yet.
+    pub fn new(
+        process: &Process<Config>,
+        worker: Arc<W>,
+    ) -> Result<Self, rollmill_service::Failure> {
+        let config = &process.config;
+        let token = config.token.as_ref().map(Secret::reveal);
+        let client = Client::new(&config.broker, token, Options::default())?;
+        // A client of its own: connections belong to the runtime that made them.
+        let beats = Client::new(&config.broker, token, Options::default())?;
+        let metrics = Metrics::new(&process.metrics)?;
+        let id = config.agent_id();
+        let heart = Heart::start(&beats, id.clone(), metrics.heartbeat_failures_total.clone())
+            .map_err(|source| AgentError::Heart { source })?;
+        let mut capabilities = Vec::new();
+        for (kind, version) in worker.circuits() {
+            let bad = |name: &str| AgentError::CircuitName { name: name.to_owned() };
+            capabilities.push(Capability {
+                kind: kind.parse().map_err(|_| bad(&kind))?,
+                version: version.parse().map_err(|_| bad(&version))?,
+            });
+        }
+        let present: Arc<Mutex<Option<String>>> = Arc::default();
+        let shown = present.clone();
+        process.board.show("job", move || {
+            shown.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
+        });
+        Ok(Self {
+            worker,
+            client,
+            heart,
+            id,
+            capabilities,
+            class: config.class,
+            drain: Duration::from_secs(config.drain_seconds),
+            metrics,
+            present,
+        })
+    }
+
+    /// Works until `shutdown`. The present job may finish within the drain limit; then it is handed
+    /// back.
+    ///
+    /// # Errors
+    /// [`AgentError::Refused`] when the broker does not want this agent. A broker that is away is no
+    /// error: the agent waits for it.
+    pub async fn serve(&self, shutdown: &Shutdown) -> Result<(), AgentError> {
+        tracing::info!(agent = %self.id, circuits = self.capabilities.len(), "ready for jobs");
+        while !shutdown.is_started() {
+            failpoint::pass("agent.before_claim").await;
+            let request = self.claim_request();
+            let claimed = tokio::select! {
+                claimed = self.client.claim(&request) => claimed,
+                () = shutdown.started() => break,
+            };
+            match claimed {
+                Ok(None) => {}
+                Ok(Some(grant)) => self.run(grant, shutdown).await,
+                Err(source @ ClientError::Refused { .. }) => {
+                    return Err(AgentError::Refused { source });
+                }
+                Err(error) => {
+                    tracing::warn!(error = one_line(&error), "no broker; waiting for it");
+                    tokio::select! {
+                        () = tokio::time::sleep(BROKER_AWAY) => {}
+                        () = shutdown.started() => break,
+                    }
+                }
+            }
+        }
+        tracing::info!("no further jobs");
+        Ok(())
+    }
+
+    fn claim_request(&self) -> ClaimRequest {
+        ClaimRequest {
+            agent: self.id.clone(),
+            capabilities: self.capabilities.clone(),
+            class: self.class,
+            wait_ms: u64::try_from(CLAIM_WAIT.as_millis()).unwrap_or(u64::MAX),
+            info: serde_json::json!({
+                "software": concat!("rollmill-agent ", env!("CARGO_PKG_VERSION")),
+                "threads": std::thread::available_parallelism().map_or(1, usize::from),
+            }),
+        }
+    }
+
+    async fn run(&self, grant: Grant, shutdown: &Shutdown) {
+        let kind = grant.job.kind().to_owned();
+        let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
+        self.show(Some(grant.job.to_string()));
+        self.metrics.busy.set(1);
+        let end = {
+            let hold = self.heart.hold(lease.clone());
+            failpoint::pass("agent.after_claim").await;
+            self.attempt(&grant, &lease, hold.cancel(), shutdown).await
+        };
+        self.metrics.busy.set(0);
+        self.show(None);
+        let outcome = match end {
+            End::Completed => "completed",
+            End::Failed(class) => class.as_str(),
+            End::Released => "released",
+            End::Lost => "lost",
+        };
+        self.metrics.jobs_total.with_label_values(&[&kind, outcome]).inc();
+        tracing::info!(job = %grant.job, outcome, "job ended");
+    }
+
+    async fn attempt(
+        &self,
+        grant: &Grant,
+        lease: &LeaseRef,
+        cancel: &Cancel,
+        shutdown: &Shutdown,
+    ) -> End {
+        let input = match self.client.get_artifact(&grant.job.input()).await {
+            Ok(input) => input,
+            Err(error) => {
+                let class = match error.is_transient() {
+                    true => FailureClass::Transient,
+                    false => FailureClass::InputMissing,
+                };
+                return self.fail(lease, class, &one_line(&error)).await;
+            }
+        };
+        failpoint::pass("agent.after_fetch").await;
+
+        let output = tokio::select! {
+            output = self.work(grant.job.kind().to_owned(), input, cancel.clone()) => output,
+            () = self.drained(shutdown) => {
+                // The work goes on in its thread until the process ends, which is now.
+                cancel.cancel();
+                return self.release(lease).await;
+            }
+        };
+        let output = match output {
+            Ok(output) => output,
+            Err(error) => {
+                return match error.class() {
+                    Some(class) => self.fail(lease, class, &one_line(&error)).await,
+                    None => End::Lost,
+                };
+            }
+        };
+        self.measure(grant.job.kind(), &output);
+        self.report(grant, lease, output).await
+    }
+
+    /// Works and checks the work, in a thread that may block.
+    async fn work(
+        &self,
+        kind: String,
+        input: Vec<u8>,
+        cancel: Cancel,
+    ) -> Result<WorkOutput, WorkError> {
+        let worker = self.worker.clone();
+        let task = tokio::task::spawn_blocking(move || {
+            let output = worker.work(&kind, &input, &cancel)?;
+            worker.verify(&kind, &input, &output.result)?;
+            Ok(output)
+        });
+        match task.await {
+            Ok(result) => result,
+            // A bug in the worker must not end the agent: the job goes elsewhere.
+            Err(error) => {
+                Err(WorkError::Transient { message: format!("the worker died: {error}") })
+            }
+        }
+    }
+
+    /// Uploads and reports. Also after the lease was lost: a valid result is taken while the job
+    /// has none.
+    async fn report(&self, grant: &Grant, lease: &LeaseRef, output: WorkOutput) -> End {
+        failpoint::pass("agent.before_upload").await;
+        let result = match self.client.put_artifact(grant.job.epoch(), output.result).await {
+            Ok(result) => result,
+            Err(error) => {
+                return self.fail(lease, FailureClass::Transient, &one_line(&error)).await;
+            }
+        };
+        failpoint::pass("agent.after_upload").await;
+        let stats = serde_json::to_value(&output.stats).unwrap_or_default();
+        let request =
+            CompleteRequest { agent: self.id.clone(), lease: lease.clone(), result, stats };
+        let end = match self.client.complete(&request).await {
+            Ok(_) => End::Completed,
+            // The same bytes were found wrong before: a second opinion would be the same.
+            Err(error) if error.broker_code() == Some("BRK-021") => {
+                self.fail(lease, FailureClass::InvalidProof, &one_line(&error)).await
+            }
+            Err(error) => {
+                tracing::warn!(job = %lease.job, error = one_line(&error), "result not taken");
+                End::Lost
+            }
+        };
+        failpoint::pass("agent.after_report").await;
+        end
+    }
+
+    async fn fail(&self, lease: &LeaseRef, class: FailureClass, message: &str) -> End {
+        tracing::warn!(job = %lease.job, class = class.as_str(), message, "job failed");
+        let request = FailRequest {
+            agent: self.id.clone(),
+            lease: lease.clone(),
+            class,
+            message: message.to_owned(),
+        };
+        // What cannot be reported is found by the lease running out.
+        match self.client.fail(&request).await {
+            Ok(()) => End::Failed(class),
+            Err(error) => {
+                tracing::debug!(error = one_line(&error), "failure not reported");
+                End::Lost
+            }
+        }
+    }
+
+    async fn release(&self, lease: &LeaseRef) -> End {
+        let request = ReleaseRequest { agent: self.id.clone(), lease: lease.clone() };
+        match self.client.release(&request).await {
+            Ok(()) => End::Released,
+            Err(error) => {
+                tracing::warn!(error = one_line(&error), "job not handed back; its lease runs out");
+                End::Lost
+            }
+        }
+    }
+
+    /// Ready when the present job must be handed back.
+    async fn drained(&self, shutdown: &Shutdown) {
+        shutdown.started().await;
+        tokio::select! {
+            () = tokio::time::sleep(self.drain) => {}
+            () = shutdown.aborted() => {}
+        }
+    }
+
+    fn measure(&self, kind: &str, output: &WorkOutput) {
+        let stats = &output.stats;
+        self.metrics.proving_seconds.with_label_values(&[kind]).observe(stats.proving_seconds);
+        self.metrics.witness_seconds.with_label_values(&[kind]).observe(stats.witness_seconds);
+    }
+
+    fn show(&self, job: Option<String>) {
+        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    }
+}

@@ -1,0 +1,69 @@
+//! The agent's settings.
+
+use std::path::PathBuf;
+
+use rollmill_broker_client::{AgentId, CLASS_MAX};
+use rollmill_service::{Secret, Settings};
+use serde::{Deserialize, Serialize};
+
+/// See `HELP` below for each key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub broker: String,
+    pub token: Option<Secret>,
+    pub name: Option<AgentId>,
+    pub class: u8,
+    pub drain_seconds: u64,
+    pub keys_dir: PathBuf,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            broker: "http://127.0.0.1:8551".into(),
+            token: None,
+            name: None,
+            class: 0,
+            drain_seconds: 20,
+            keys_dir: "var/keys".into(),
+        }
+    }
+}
+
+impl Settings for Config {
+    const HELP: &'static [(&'static str, &'static str)] = &[
+        ("broker", "address of the broker"),
+        ("token", "bearer token for the broker, as file:PATH or env:NAME"),
+        ("name", "this agent's name, stable over restarts; host and process id when unset"),
+        ("class", "class of the device, 0 to 3: the largest jobs it can hold"),
+        (
+            "drain_seconds",
+            "time to finish the present job in after a signal; then it is handed back",
+        ),
+        ("keys_dir", "directory of circuit keys"),
+    ];
+
+    fn check(&self) -> Result<(), String> {
+        if self.class > CLASS_MAX {
+            return Err(format!("class is at most {CLASS_MAX}"));
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// The name given, or one made of host and process id.
+    pub fn agent_id(&self) -> AgentId {
+        if let Some(name) = &self.name {
+            return name.clone();
+        }
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let allowed = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
+        let host: String = host.chars().filter(allowed).take(60).collect();
+        let name =
+            format!("{}-{}", if host.is_empty() { "agent" } else { &host }, std::process::id());
+        // Filtered to what a name may hold, so this parses; the process id alone does in any case.
+        name.parse().unwrap_or_else(|_| Config::default().agent_id())
+    }
+}

@@ -1,0 +1,183 @@
+//! Heartbeats, from an OS thread with its own runtime and connection.
+//!
+//! A prover takes every core and blocks for minutes. Beats sent from the same runtime would be late
+//! exactly when the work is hardest, and a live agent would be declared dead.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rollmill_broker_client::{AgentId, Client, HeartbeatRequest, LeaseRef, Options};
+use tokio::sync::Notify;
+
+/// Says to a worker that nobody waits for its result any more. Clones share one state.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    inner: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Cancel {
+    /// Whether the work may stop.
+    pub fn is_cancelled(&self) -> bool {
+        *self.lock()
+    }
+
+    /// Asks the work to stop.
+    pub fn cancel(&self) {
+        *self.lock() = true;
+        self.inner.1.notify_all();
+    }
+
+    /// Blocks until the work may stop. For doubles that stand for a long proof.
+    pub fn wait(&self) {
+        let mut cancelled = self.lock();
+        while !*cancelled {
+            cancelled = self.inner.1.wait(cancelled).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        // A flag is whole whoever panicked while holding it.
+        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[derive(Debug)]
+struct Shared {
+    agent: AgentId,
+    held: Mutex<HashMap<LeaseRef, Cancel>>,
+    changed: Notify,
+    ended: AtomicBool,
+    failures: prometheus::IntCounter,
+}
+
+impl Shared {
+    fn held(&self) -> MutexGuard<'_, HashMap<LeaseRef, Cancel>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The thread that beats. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Heart {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Heart {
+    /// Starts the thread. It beats only while a lease is held. `client` must not be used elsewhere:
+    /// its connections belong to the thread's runtime.
+    pub fn start(
+        client: &Client,
+        agent: AgentId,
+        failures: prometheus::IntCounter,
+    ) -> std::io::Result<Self> {
+        // A beat that is late is worthless: fail fast and send the next.
+        let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(5) };
+        let client = client.with_options(options);
+        let shared = Arc::new(Shared {
+            agent,
+            held: Mutex::default(),
+            changed: Notify::new(),
+            ended: AtomicBool::new(false),
+            failures,
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = {
+            let shared = shared.clone();
+            std::thread::Builder::new()
+                .name("heartbeat".into())
+                .spawn(move || runtime.block_on(beat(&shared, &client)))?
+        };
+        Ok(Self { shared, thread: Some(thread) })
+    }
+
+    /// Keeps a lease alive until the hold is dropped.
+    pub fn hold(&self, lease: LeaseRef) -> Hold<'_> {
+        let cancel = Cancel::default();
+        self.shared.held().insert(lease.clone(), cancel.clone());
+        self.shared.changed.notify_one();
+        Hold { heart: self, lease, cancel }
+    }
+}
+
+impl Drop for Heart {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A lease that is kept alive.
+#[derive(Debug)]
+pub struct Hold<'a> {
+    heart: &'a Heart,
+    lease: LeaseRef,
+    cancel: Cancel,
+}
+
+impl Hold<'_> {
+    /// Pulled when the broker says that the lease is lost.
+    pub fn cancel(&self) -> &Cancel {
+        &self.cancel
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        self.heart.shared.held().remove(&self.lease);
+    }
+}
+
+async fn beat(shared: &Shared, client: &Client) {
+    const RETRY: Duration = Duration::from_millis(500);
+    let mut every = RETRY;
+    while !shared.ended.load(Ordering::Relaxed) {
+        let leases: Vec<LeaseRef> = shared.held().keys().cloned().collect();
+        if leases.is_empty() {
+            shared.changed.notified().await;
+            continue;
+        }
+        let request = HeartbeatRequest { agent: shared.agent.clone(), leases };
+        let answer = tokio::select! {
+            answer = client.heartbeat(&request) => answer,
+            () = ended(shared) => return,
+        };
+        let pause = match answer {
+            Ok(answer) => {
+                for lost in &answer.cancel {
+                    if let Some(cancel) = shared.held().remove(lost) {
+                        tracing::warn!(job = %lost.job, "lease lost");
+                        cancel.cancel();
+                    }
+                }
+                every = Duration::from_millis(answer.every_ms.clamp(50, 60_000));
+                every
+            }
+            Err(error) => {
+                shared.failures.inc();
+                tracing::warn!(%error, "heartbeat not delivered");
+                every.min(RETRY)
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // A new lease wants its first beat; the end wants none.
+            () = shared.changed.notified() => {}
+        }
+    }
+}
+
+async fn ended(shared: &Shared) {
+    loop {
+        shared.changed.notified().await;
+        if shared.ended.load(Ordering::Relaxed) {
+            return;
+        }
+    }
+}

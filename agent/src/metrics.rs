@@ -1,0 +1,46 @@
+//! What the agent counts. Names begin with `rollmill_agent_`.
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    pub(crate) jobs_total: IntCounterVec,
+    pub(crate) proving_seconds: HistogramVec,
+    pub(crate) witness_seconds: HistogramVec,
+    pub(crate) busy: IntGauge,
+    pub(crate) heartbeat_failures_total: IntCounter,
+}
+
+impl Metrics {
+    pub(crate) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        const SECONDS: [f64; 10] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0];
+        let seconds = |name: &str, help: &str| {
+            let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            HistogramVec::new(options, &["kind"])
+        };
+        let metrics = Self {
+            jobs_total: IntCounterVec::new(
+                Opts::new("rollmill_agent_jobs_total", "Jobs by type and how they ended"),
+                &["kind", "outcome"],
+            )?,
+            proving_seconds: seconds("rollmill_agent_proving_seconds", "Proving, a job")?,
+            witness_seconds: seconds(
+                "rollmill_agent_witness_seconds",
+                "Witness generation, a job",
+            )?,
+            busy: IntGauge::new("rollmill_agent_busy", "1 while a job is worked on")?,
+            heartbeat_failures_total: IntCounter::new(
+                "rollmill_agent_heartbeat_failures_total",
+                "Heartbeats not delivered",
+            )?,
+        };
+        registry.register(Box::new(metrics.jobs_total.clone()))?;
+        registry.register(Box::new(metrics.proving_seconds.clone()))?;
+        registry.register(Box::new(metrics.witness_seconds.clone()))?;
+        registry.register(Box::new(metrics.busy.clone()))?;
+        registry.register(Box::new(metrics.heartbeat_failures_total.clone()))?;
+        Ok(metrics)
+    }
+}

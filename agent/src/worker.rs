@@ -1,0 +1,86 @@
+//! What does the jobs.
+
+use rollmill_broker_client::{FailureClass, WorkStats};
+
+use crate::heart::Cancel;
+
+/// Something that can do jobs: a prover on a device, or a double in a test.
+///
+/// It is called from a thread that may be busy for minutes, one job at a time.
+pub trait Worker: Send + Sync + 'static {
+    /// Types and versions of job it can do, as (type, version). Asked once, at start.
+    fn circuits(&self) -> Vec<(String, String)>;
+
+    /// Does a job of `kind` with this input.
+    ///
+    /// `cancel` says that nobody waits for the result any more; look at it between stages and
+    /// return [`WorkError::Cancelled`]. Ignoring it costs time and nothing else.
+    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError>;
+
+    /// Checks a result as its producer will, before it leaves the machine.
+    fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError>;
+}
+
+/// A finished job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkOutput {
+    /// The result as it will be stored: canonical bytes.
+    pub result: Vec<u8>,
+    /// Reported with it.
+    pub stats: WorkStats,
+}
+
+/// Why a job could not be done. The broker reads the class, not the message.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkError {
+    /// Something that passes. Another try may succeed, here or elsewhere.
+    #[error("{}: {message}", self.code())]
+    Transient { message: String },
+
+    /// The job does not fit on this device. A larger one may hold it.
+    #[error("{}: does not fit in memory: {message}", self.code())]
+    OutOfMemory { message: String },
+
+    /// The proof does not verify: this device or its driver is not to be trusted with the job.
+    #[error("{}: the proof made here does not verify: {message}", self.code())]
+    InvalidProof { message: String },
+
+    /// The type or version is not one this worker has.
+    #[error("{}: no circuit `{kind}` of the version asked for", self.code())]
+    VersionMismatch { kind: String },
+
+    /// The input cannot be decoded or breaks a constraint. No retry can help.
+    #[error("{}: the input is wrong: {message}", self.code())]
+    BadInput { message: String },
+
+    /// Stopped because nobody waits for the result.
+    #[error("{}: stopped, as the lease was lost", self.code())]
+    Cancelled,
+}
+
+impl WorkError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Transient { .. } => "AGT-001",
+            Self::OutOfMemory { .. } => "AGT-002",
+            Self::InvalidProof { .. } => "AGT-003",
+            Self::VersionMismatch { .. } => "AGT-004",
+            Self::BadInput { .. } => "AGT-005",
+            Self::Cancelled => "AGT-006",
+        }
+    }
+
+    /// What the broker is told; nothing when nobody waits to be told.
+    pub const fn class(&self) -> Option<FailureClass> {
+        match self {
+            Self::Transient { .. } => Some(FailureClass::Transient),
+            Self::OutOfMemory { .. } => Some(FailureClass::OutOfMemory),
+            Self::InvalidProof { .. } => Some(FailureClass::InvalidProof),
+            Self::VersionMismatch { .. } => Some(FailureClass::VersionMismatch),
+            Self::BadInput { .. } => Some(FailureClass::BadInput),
+            Self::Cancelled => None,
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The agent's loop against a real broker on a real Postgres, with a double for the prover.
+//!
+//! Goal of all: whatever ends an agent or its work, each job is completed once and none is lost.
+
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rollmill_agent::heart::Cancel;
+use rollmill_agent::{Agent, AgentError, Config, WorkError, WorkOutput, Worker, failpoint};
+use rollmill_broker::store::Rules;
+use rollmill_broker::testing::{TestBroker, TestSchema};
+use rollmill_broker_client::{
+    Client, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome, WorkStats,
+};
+use rollmill_service::{Process, Shutdown};
+
+const WAIT: Duration = Duration::from_secs(30);
+const URL: &str = "ROLLMILL_TEST_BROKER";
+
+/// Answers with its input reversed. The first byte of the input says how it goes wrong.
+#[derive(Debug)]
+struct Double {
+    /// Told when work on a job begins.
+    begun: Mutex<Sender<()>>,
+}
+
+impl Double {
+    fn new() -> (Arc<Self>, Receiver<()>) {
+        let (begun, heard) = channel();
+        (Arc::new(Self { begun: Mutex::new(begun) }), heard)
+    }
+}
+
+fn reversed(input: &[u8]) -> Vec<u8> {
+    input.iter().rev().copied().collect()
+}
+
+impl Worker for Double {
+    fn circuits(&self) -> Vec<(String, String)> {
+        vec![("leaf".into(), "v1".into())]
+    }
+
+    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError> {
+        let _ = self.begun.lock().unwrap_or_else(PoisonError::into_inner).send(());
+        let message = || "as the test says".to_owned();
+        let mut result = reversed(input);
+        match input.first() {
+            Some(b'b') => return Err(WorkError::BadInput { message: message() }),
+            Some(b'm') => return Err(WorkError::OutOfMemory { message: message() }),
+            Some(b't') => return Err(WorkError::Transient { message: message() }),
+            Some(b'v') => return Err(WorkError::VersionMismatch { kind: kind.into() }),
+            Some(b'p') => panic!("as the test says"),
+            Some(b'w') => result.push(0),
+            Some(b'l') => {
+                cancel.wait();
+                return Err(WorkError::Cancelled);
+            }
+            _ => {}
+        }
+        let stats = WorkStats { rows: 7, proof_bytes: result.len() as u64, ..Default::default() };
+        Ok(WorkOutput { result, stats })
+    }
+
+    fn verify(&self, _kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
+        if result == reversed(input) {
+            return Ok(());
+        }
+        Err(WorkError::InvalidProof { message: "not reversed".into() })
+    }
+}
+
+struct Running {
+    shutdown: Shutdown,
+    begun: Receiver<()>,
+    task: tokio::task::JoinHandle<Result<(), AgentError>>,
+}
+
+impl Running {
+    fn start(url: &str, name: &str, drain_seconds: u64) -> Self {
+        let config = Config {
+            broker: url.to_owned(),
+            name: Some(name.parse().unwrap()),
+            drain_seconds,
+            ..Config::default()
+        };
+        let process = Process::new("agent", config);
+        let (worker, begun) = Double::new();
+        let agent = Agent::new(&process, worker).unwrap();
+        let shutdown = process.shutdown.clone();
+        let task = tokio::spawn(async move { agent.serve(&process.shutdown).await });
+        Self { shutdown, begun, task }
+    }
+
+    async fn stop(self) {
+        self.shutdown.start();
+        self.task.await.unwrap().unwrap();
+    }
+
+    async fn begun(&mut self) {
+        tokio::task::block_in_place(|| self.begun.recv().unwrap());
+    }
+}
+
+/// A broker whose leases are short, since a dead agent is found by its lease running out.
+async fn broker() -> (TestSchema, TestBroker, Client) {
+    let rules = Rules { lease: Duration::from_secs(1), ..Rules::default() };
+    let schema = TestSchema::with(rules).await;
+    let broker = schema.broker().await;
+    let client = broker.client();
+    (schema, broker, client)
+}
+
+fn url(broker: &TestBroker) -> String {
+    rollmill_broker::url_of(broker.address)
+}
+
+async fn enqueue(client: &Client, input: &[u8]) -> JobId {
+    let digest = client.put_artifact(7, input.to_vec()).await.unwrap();
+    let job = NewJob::new(7, &"leaf".parse().unwrap(), "v1".parse().unwrap(), digest);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    job.id
+}
+
+async fn finished(client: &Client, id: &JobId) -> JobView {
+    let mut jobs = client.wait(std::slice::from_ref(id), WAIT).await.unwrap();
+    assert_eq!(jobs.len(), 1, "{id} is not final in time");
+    jobs.remove(0)
+}
+
+/// Waits, without a clock of its own, until a job's history holds an attempt with this outcome.
+async fn ended(client: &Client, id: &JobId, outcome: &str) -> Option<FailureClass> {
+    loop {
+        let attempts = client.history(id).await.unwrap().attempts;
+        if let Some(attempt) = attempts.into_iter().find(|attempt| attempt.outcome == outcome) {
+            return attempt.failure.map(|failure| failure.class);
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_comes_back_as_its_result_with_what_it_took() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Running::start(&url(&broker), "a", 5);
+    let id = enqueue(&client, b"good").await;
+    let job = finished(&client, &id).await;
+    assert_eq!(job.state, JobState::Done);
+    assert_eq!(client.get_artifact(&job.result.unwrap()).await.unwrap(), b"doog");
+    let stats: WorkStats = serde_json::from_value(job.stats.unwrap()).unwrap();
+    assert_eq!((stats.rows, stats.proof_bytes), (7, 4));
+    assert_eq!(job.agent.unwrap().as_str(), "a");
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_failure_is_reported_as_its_class() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Running::start(&url(&broker), "a", 5);
+    for (input, class) in [
+        (b"bad", FailureClass::BadInput),
+        (b"mem", FailureClass::OutOfMemory),
+        (b"try", FailureClass::Transient),
+        (b"ver", FailureClass::VersionMismatch),
+        (b"pan", FailureClass::Transient),
+        (b"wro", FailureClass::InvalidProof),
+    ] {
+        let id = enqueue(&client, input).await;
+        assert_eq!(ended(&client, &id, "failed").await, Some(class), "{id}");
+        client.cancel(&[id]).await.unwrap();
+    }
+    let id = enqueue(&client, b"good").await;
+    assert_eq!(finished(&client, &id).await.state, JobState::Done);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_input_is_reported_as_missing_and_never_worked_on() {
+    let (schema, broker, client) = broker().await;
+    let id = enqueue(&client, b"good").await;
+    let store = schema.store().await;
+    sqlx::query("UPDATE artifact_body SET body = 'evil'").execute(store.pool()).await.unwrap();
+    let agent = Running::start(&url(&broker), "a", 5);
+    assert_eq!(ended(&client, &id, "failed").await, Some(FailureClass::InputMissing));
+    assert!(agent.begun.try_recv().is_err());
+    client.put_artifact(7, b"good".to_vec()).await.unwrap();
+    assert_eq!(finished(&client, &id).await.state, JobState::Done);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_job_is_stopped_by_the_heartbeat_and_the_agent_takes_the_next() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::start(&url(&broker), "a", 5);
+    let long = enqueue(&client, b"long").await;
+    agent.begun().await;
+    client.cancel(&[long]).await.unwrap();
+    let next = enqueue(&client, b"good").await;
+    assert_eq!(finished(&client, &next).await.state, JobState::Done);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heartbeats_keep_a_lease_for_longer_than_it_lasts() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::start(&url(&broker), "a", 0);
+    let long = enqueue(&client, b"long").await;
+    agent.begun().await;
+    // Three leases long; the other agent would have got the job.
+    let other = Running::start(&url(&broker), "b", 0);
+    let none = client.wait(std::slice::from_ref(&long), Duration::from_secs(3)).await.unwrap();
+    assert!(none.is_empty());
+    let job = client.jobs(&[long]).await.unwrap().remove(0);
+    assert_eq!((job.state, job.attempts), (JobState::Leased, 1));
+    agent.stop().await;
+    other.shutdown.abort();
+    other.task.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_lets_the_present_job_finish() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Running::start(&url(&broker), "a", 60);
+    let id = enqueue(&client, b"good").await;
+    agent.begun.recv().unwrap();
+    agent.stop().await;
+    assert_eq!(finished(&client, &id).await.attempts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_outlasts_the_drain_is_handed_back_at_once() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::start(&url(&broker), "a", 0);
+    let id = enqueue(&client, b"long").await;
+    agent.begun().await;
+    agent.stop().await;
+    let job = client.jobs(std::slice::from_ref(&id)).await.unwrap().remove(0);
+    assert_eq!(job.state, JobState::Ready);
+    assert_eq!(client.history(&id).await.unwrap().attempts[0].outcome, "released");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_result_is_made_again_by_another_agent() {
+    let (_schema, broker, client) = broker().await;
+    let first = Running::start(&url(&broker), "a", 5);
+    let id = enqueue(&client, b"good").await;
+    let job = finished(&client, &id).await;
+    let rejected = client.reject(&id, job.result.unwrap(), "the producer says no").await.unwrap();
+    assert_eq!(rejected.outcome, RejectOutcome::Reopened);
+    let second = Running::start(&url(&broker), "b", 5);
+    // The double is deterministic, so the second result is the one rejected: it is refused, and the
+    // second agent reports that as its failure instead of keeping the job.
+    assert_eq!(ended(&client, &id, "failed").await, Some(FailureClass::InvalidProof));
+    let attempts = client.history(&id).await.unwrap().attempts;
+    assert_eq!(attempts.iter().filter(|attempt| attempt.agent.as_str() == "a").count(), 1);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_refuses_the_agent_ends_it_with_its_reason() {
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    let (role, tenant) = (rollmill_broker::store::Role::Agent, Default::default());
+    store.add_token("agents", role, &tenant).await.unwrap();
+    let broker = schema.broker().await;
+    let agent = Running::start(&url(&broker), "a", 5);
+    let error = agent.task.await.unwrap().unwrap_err();
+    let line = rollmill_service::one_line(&error);
+    assert!(line.starts_with("AGT-020: ") && line.contains("BRK-023"), "{line}");
+}
+
+/// Fault: the process is killed at each step it passes. Every job is done afterwards, by the
+/// second agent or by what the first one left, and completed once.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_killed_at_any_step_costs_time_and_nothing_else() {
+    let (_schema, broker, client) = broker().await;
+    for point in failpoint::ALL {
+        let id = enqueue(&client, format!("good {point}").as_bytes()).await;
+        let killed = child(&broker, point).status().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9), "{point}");
+        let agent = Running::start(&url(&broker), "rescuer", 5);
+        let job = finished(&client, &id).await;
+        assert_eq!(job.state, JobState::Done, "{point}");
+        let attempts = client.history(&id).await.unwrap().attempts;
+        let completed = attempts.iter().filter(|a| a.outcome.starts_with("completed")).count();
+        assert_eq!(completed, 1, "{point}: {attempts:?}");
+        let maker = job.agent.unwrap();
+        let expected = if *point == "agent.after_report" { "doomed" } else { "rescuer" };
+        assert_eq!(maker.as_str(), expected, "{point}");
+        agent.stop().await;
+    }
+}
+
+fn child(broker: &TestBroker, point: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "child_agent", "--ignored", "--nocapture"])
+        .env(URL, url(broker))
+        .env(failpoint::VARIABLE, point)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "not a test: the process that the fault tests start and kill"]
+async fn child_agent() {
+    let url = std::env::var(URL).expect("started by a fault test");
+    let agent = Running::start(&url, "doomed", 5);
+    agent.task.await.unwrap().unwrap();
+}
