@@ -5,8 +5,10 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::Circuit;
 use rollmill_protocol::public_inputs::{BlockRangeLayout, Constants, ConstantsLayout, PairLayout};
 
+use crate::children::{Child, verified};
+use crate::circuit::{cell_bits, n_public};
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{assert_all_equal, assert_all_zero};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_u64};
 
 /// Everything BlockMerge knows besides its children.
@@ -61,4 +63,16 @@ pub fn join(
         pair,
         ..left.clone()
     }
+}
+
+/// The circuit.
+pub fn build(w: &BlockMergeWitness, children: &[Child; 2]) -> Builder {
+    let circuit = Circuit::BlockMerge;
+    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let constants = w.constants.layout().map(|v| b.witness(v));
+    let (public, pair) = verified(&mut b, circuit, &constants, children);
+    let (left, right) = (inputs_of(&public[0]), inputs_of(&public[1]));
+    let range = join(&mut b, constants, circuit, &w.charge, [&left, &right], pair);
+    publish(&mut b, &range.into_vec());
+    b
 }

@@ -17,8 +17,12 @@ use rollmill_protocol::public_inputs::{
 use rollmill_protocol::tree::ARCHIVE_HEIGHT;
 use rollmill_protocol::{Circuit, EthAddress, Header, block::ChainLinkLayout, domain};
 
+use crate::children::{Child, verified};
+use crate::circuit::{cell_bits, n_public};
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{assert_all_equal, assert_all_zero, header, header_hash};
+use crate::gadgets::effects::{
+    assert_all_equal, assert_all_zero, header, header_hash, inputs_of, publish,
+};
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_bits, range_u64, range_u128};
 use crate::tx_merge::join;
@@ -211,4 +215,16 @@ fn charge(
     }
     range_u64(b, sum);
     sum
+}
+
+/// The circuit for as many runs as there are children, 0 to 2.
+pub fn build(w: &BlockRootWitness, children: &[Child]) -> Builder {
+    let circuit = variant(children.len());
+    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let constants = w.constants.layout().map(|v| b.witness(v));
+    let (public, pair) = verified(&mut b, circuit, &constants, children);
+    let ranges: Vec<_> = public.iter().map(|public| inputs_of(public)).collect();
+    let range = constrain(&mut b, constants, &ranges, pair, w);
+    publish(&mut b, &range.into_vec());
+    b
 }

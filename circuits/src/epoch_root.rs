@@ -9,8 +9,10 @@ use rollmill_protocol::public_inputs::{
 };
 
 use crate::block_merge::{assert_not_empty, join};
+use crate::children::{Child, verified};
+use crate::circuit::{cell_bits, n_public};
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{assert_all_equal, assert_all_zero};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
 use crate::gadgets::uint::{divide, range_u64};
 
 /// Everything EpochRoot knows besides its children.
@@ -84,4 +86,16 @@ pub fn constrain(
         num_constraints: whole.num_constraints,
         pair: whole.pair,
     }
+}
+
+/// The circuit for as many runs as there are children, 1 or 2.
+pub fn build(w: &EpochRootWitness, children: &[Child]) -> Builder {
+    let circuit = variant(children.len());
+    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let constants = w.constants.layout().map(|v| b.witness(v));
+    let (public, pair) = verified(&mut b, circuit, &constants, children);
+    let ranges: Vec<_> = public.iter().map(|public| inputs_of(public)).collect();
+    let root = constrain(&mut b, constants, &ranges, pair, w);
+    publish(&mut b, &root.into_vec());
+    b
 }

@@ -6,8 +6,22 @@
 
 pub mod block_merge;
 pub mod block_root;
+pub mod children;
+pub mod circuit;
 pub mod client;
+pub mod dummy;
 pub mod epoch_root;
 pub mod gadgets;
+pub mod jobs;
+pub mod keyset;
+pub mod registry;
+pub mod store;
 pub mod tx_base;
 pub mod tx_merge;
+
+/// The version that jobs of these keys carry: what an agent can prove and another cannot. The head of
+/// the key tree's root, so that it changes with any circuit.
+pub fn version_name(keys: &keyset::KeySet) -> String {
+    let root = rollmill_protocol::field::to_bytes(&keys.root());
+    format!("v{}-{}", rollmill_protocol::version::PROTOCOL_VERSION, hex::encode(&root[..8]))
+}

@@ -14,9 +14,13 @@ use rollmill_protocol::public_inputs::{
 };
 use rollmill_protocol::tree::{ARCHIVE_HEIGHT, STATE_HEIGHT};
 use rollmill_protocol::tx::TxEffectsLayout;
-use rollmill_protocol::{TxEffects, TxTransition, domain};
+use rollmill_protocol::{Circuit, TxEffects, TxTransition, domain};
 
-use crate::gadgets::effects::{assert_all_zero, effects, range_gas, tx_hash, txs_chain_next};
+use crate::children::{Child, verified};
+use crate::circuit::{cell_bits, n_public};
+use crate::gadgets::effects::{
+    assert_all_zero, effects, inputs_of, publish, range_gas, tx_hash, txs_chain_next,
+};
 use crate::gadgets::indexed::{insert_nullifier, open_value, replace_value};
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
 use crate::gadgets::uint::{assert_at_most, range_u64};
@@ -127,4 +131,16 @@ pub fn constrain(
         tx_count: b.constant_u64(1),
         pair,
     }
+}
+
+/// The circuit, over the client proof `child`.
+pub fn build(w: &TxBaseWitness, child: &Child) -> Builder {
+    let circuit = Circuit::TxBase;
+    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let constants = w.constants.layout().map(|v| b.witness(v));
+    let (public, pair) = verified(&mut b, circuit, &constants, std::slice::from_ref(child));
+    let client = inputs_of(&public[0]);
+    let range = constrain(&mut b, constants, &client, pair, w);
+    publish(&mut b, &range.into_vec());
+    b
 }

@@ -1,9 +1,12 @@
 //! TxMerge: two adjacent runs of transactions become one.
 
 use rollmill_plonk::builder::{Builder, Var};
-use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout, TxRangeLayout};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::public_inputs::{Constants, ConstantsLayout, PairLayout, TxRangeLayout};
 
-use crate::gadgets::effects::assert_all_equal;
+use crate::children::{Child, verified};
+use crate::circuit::{cell_bits, n_public};
+use crate::gadgets::effects::{assert_all_equal, inputs_of, publish};
 use crate::gadgets::uint::checked_add;
 
 /// Joins `left` and `right`; the twin of `TxRange::join`. The answer's pair is `pair`.
@@ -38,4 +41,16 @@ pub fn join(
         pair,
         ..left.clone()
     }
+}
+
+/// The circuit.
+pub fn build(constants: &Constants, children: &[Child; 2]) -> Builder {
+    let circuit = Circuit::TxMerge;
+    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let constants = constants.layout().map(|v| b.witness(v));
+    let (public, pair) = verified(&mut b, circuit, &constants, children);
+    let (left, right) = (inputs_of(&public[0]), inputs_of(&public[1]));
+    let range = join(&mut b, constants, &left, &right, pair);
+    publish(&mut b, &range.into_vec());
+    b
 }

@@ -4,6 +4,7 @@ use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::domain;
 use rollmill_protocol::header::{Header, HeaderLayout};
+use rollmill_protocol::layout::Cells;
 use rollmill_protocol::tx::{TxEffects, TxEffectsLayout};
 
 use crate::gadgets::uint::range_u64;
@@ -67,4 +68,10 @@ pub fn publish(b: &mut Builder, inputs: &[Var]) {
     for (i, var) in inputs.iter().enumerate() {
         b.set_public(i, *var);
     }
+}
+
+/// A child's public inputs by name. The verifier has laid out exactly as many as the layout has.
+pub fn inputs_of<L: Cells<Var>>(public: &[Var]) -> L {
+    assert_eq!(public.len(), L::LEN, "public inputs of a child");
+    L::take(&mut public.iter().copied()).expect("as many cells as the layout has")
 }

@@ -1,0 +1,101 @@
+//! Proves a small epoch from its transactions to the root and prints what each proof took.
+//!
+//! `cargo run -p rollmill-circuits --example epoch -- FOLDER [TXS_OF_BLOCK ...]` keeps keys in FOLDER.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rollmill_algebra::Fr;
+use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::registry::{Keys, make_keys, open_srs};
+use rollmill_circuits::store::{DirStore, Store};
+use rollmill_circuits::{jobs, keyset::KeySet};
+use rollmill_protocol::plan::{EpochPlan, Subject};
+
+fn main() {
+    let mut args = std::env::args().skip(1);
+    let folder = args.next().expect("a folder for keys");
+    let mut tx_counts: Vec<u64> = args.map(|a| a.parse().expect("a number")).collect();
+    if tx_counts.is_empty() {
+        tx_counts = vec![1, 0];
+    }
+    let start = Instant::now();
+    let now = || start.elapsed();
+    let store: Arc<dyn Store> = Arc::new(DirStore::new(folder));
+    let device = Arc::new(CpuDevice::default());
+    let srs = open_srs(store.as_ref(), common::CHAIN_ID).expect("srs");
+    println!("{:8.2} s  srs", now().as_secs_f64());
+    let set: KeySet = make_keys(device.as_ref(), &srs, store.as_ref(), &|circuit, kept| {
+        println!("{:8.2} s  key of {circuit}, kept: {kept}", now().as_secs_f64());
+    })
+    .expect("keys");
+    println!("{:8.2} s  keys", now().as_secs_f64());
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    let keys = Keys::new(device, set.clone(), srs, store, 3).expect("keys");
+
+    let plan = EpochPlan::new(&tx_counts.iter().map(|n| *n as usize).collect::<Vec<_>>()).unwrap();
+    let (genesis_header, genesis_store) = common::genesis_chain();
+    let mut sender = 0;
+    let cases = common::chain(&tx_counts);
+    let mut chain_prev = vec![Fr::from(0u64)];
+    for case in &cases {
+        let prev = chain_prev[chain_prev.len() - 1];
+        chain_prev.push(case.block.chain_link(prev).chain());
+    }
+    let mut client_proofs = Vec::new();
+    for case in &cases {
+        for _ in &case.txs {
+            let before = now();
+            let w = common::transfer(&genesis_header, &genesis_store, sender);
+            client_proofs.push(jobs::prove_client(&keys, &w, [7; 32]).expect("client"));
+            println!(
+                "{:8.2} s  client {:.2} s",
+                now().as_secs_f64(),
+                (now() - before).as_secs_f64()
+            );
+            sender += 1;
+        }
+    }
+    let mut client_proofs = client_proofs.into_iter();
+    let mut outputs: Vec<Vec<u8>> = Vec::new();
+    for node in &plan.nodes {
+        let children: Vec<Vec<u8>> = node.children.iter().map(|i| outputs[*i].clone()).collect();
+        let input = match node.subject {
+            Subject::Tx { block, tx } => {
+                let (tx, transition) = &cases[block].txs[tx];
+                let mut tx = tx.clone();
+                tx.client_proof = client_proofs.next().unwrap();
+                jobs::tx_base_input(&constants, common::PRICE, &tx, transition)
+            }
+            Subject::Txs { .. } => jobs::tx_merge_input(&children[0], &children[1]).unwrap(),
+            Subject::Block { block } => jobs::block_root_input(
+                &constants,
+                common::prover(),
+                &cases[block].block,
+                chain_prev[block],
+                &children,
+            )
+            .unwrap(),
+            Subject::Blocks { .. } => jobs::block_merge_input(&children[0], &children[1]).unwrap(),
+            Subject::Epoch => jobs::epoch_root_input(32, &children).unwrap(),
+        };
+        let kind = node.circuit.name();
+        let before = now();
+        keys.proving_key(node.circuit).expect("key");
+        let loaded = (now() - before).as_secs_f64();
+        let done = jobs::prove(&keys, kind, &input, &now).unwrap_or_else(|e| panic!("{kind}: {e}"));
+        jobs::verify(&set, kind, &input, &done.bytes).expect("verifies");
+        println!(
+            "{:8.2} s  {kind}: key {loaded:.2} s, witness {:.2} s, proof {:.2} s, {} rows, input {} B",
+            now().as_secs_f64(),
+            done.witness_seconds,
+            done.proving_seconds,
+            done.rows,
+            input.len(),
+        );
+        outputs.push(done.bytes);
+    }
+}

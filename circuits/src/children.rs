@@ -1,0 +1,91 @@
+//! Children's proofs inside a circuit: the bridge between a circuit's own part and the verifier.
+
+use ark_ec::AffineRepr;
+use rollmill_algebra::{Fr, G1Affine};
+use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
+use rollmill_plonk::shape::{Shape, fixed};
+use rollmill_protocol::plan::VkLeaf;
+use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
+use rollmill_protocol::{Circuit, Pair};
+
+use crate::circuit::{accepts, cell_bits, log_n, n_public, pair_at};
+use crate::gadgets::charge::OpenedLeaf;
+use crate::gadgets::effects::inputs_of;
+use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
+
+/// A proof that a circuit verifies, with its key and the key's place in the tree.
+pub type Child = ChildWitness;
+
+impl ChildWitness {
+    /// A child of no meaning, for laying a circuit out. No proof of it is valid.
+    pub fn dummy(parent: Circuit) -> Self {
+        let circuit = accepts(parent).first().copied().unwrap_or(Circuit::Client);
+        let g = G1Affine::generator();
+        let zero = Fr::from(0u64);
+        let mut public = vec![zero; n_public(circuit)];
+        if let Some(at) = pair_at(circuit) {
+            public.splice(at.., Pair::trivial().to_fields());
+        }
+        let shape = Shape {
+            log_n: log_n(circuit),
+            n_public: n_public(circuit) as u32,
+            cell_bits: cell_bits(circuit),
+        };
+        let OpenedLeaf { leaf, path } = OpenedLeaf::dummy(circuit);
+        Self {
+            public,
+            proof: Proof::from_parts(&[g; COMMITMENTS + 2], [zero; EVALUATIONS]),
+            vk: VerifyingKey { shape, srs_id: zero, fixed: [g; fixed::COUNT] },
+            leaf,
+            path,
+        }
+    }
+}
+
+impl OpenedLeaf {
+    /// A leaf of no meaning, for laying a circuit out.
+    pub fn dummy(circuit: Circuit) -> Self {
+        let zero = Fr::from(0u64);
+        let leaf = VkLeaf {
+            circuit,
+            vk_digest: zero,
+            log_n: log_n(circuit).into(),
+            n_public_inputs: n_public(circuit) as u64,
+            charged_rows: 0,
+            protocol_version: 0,
+        };
+        Self { leaf, path: [zero; 4] }
+    }
+}
+
+/// Verifies the children of `parent`; answers their public inputs and the pair that all of them, and
+/// the pairs they carry, fold into. Without children the pair is the trivial one.
+pub fn verified(
+    b: &mut Builder,
+    parent: Circuit,
+    constants: &ConstantsLayout<Var>,
+    children: &[Child],
+) -> (Vec<Vec<Var>>, PairLayout<Var>) {
+    let Some(first) = accepts(parent).first().copied() else {
+        return (Vec::new(), Pair::trivial().layout().map(|v| b.constant(v)));
+    };
+    let roles: Vec<u32> = accepts(parent).iter().map(|circuit| *circuit as u32).collect();
+    let mut log_ns: Vec<u32> = accepts(parent).iter().map(|circuit| log_n(*circuit)).collect();
+    log_ns.sort_unstable();
+    log_ns.dedup();
+    // Circuits that one parent accepts differ in size only.
+    let spec = ChildSpec {
+        roles: &roles,
+        n_public: n_public(first),
+        log_ns: &log_ns,
+        cell_bits: cell_bits(first),
+        pair_at: pair_at(first),
+    };
+    let specs: Vec<_> = children.iter().map(|child| (spec, child)).collect();
+    let (root, version) = (constants.vk_root, constants.protocol_version);
+    let (verified, pair) = verify_children(b, root, version, &specs);
+    let public = verified.into_iter().map(|child| child.public).collect();
+    (public, inputs_of(&pair))
+}

@@ -1,0 +1,162 @@
+//! Circuits laid out over witnesses of no meaning: the rows are the same for every witness, so these
+//! serve setup and measurements. No proof of them verifies.
+
+use rollmill_algebra::Fr;
+use rollmill_plonk::builder::Builder;
+use rollmill_protocol::gas::{FeePerGas, GasSettings};
+use rollmill_protocol::note::ViewingKey;
+use rollmill_protocol::state::{AnchorWitness, EffectsTransition};
+use rollmill_protocol::tree::{IndexedLeaf, IndexedUpdate, SubtreeAppend};
+use rollmill_protocol::tx::SLOTS;
+use rollmill_protocol::{
+    Circuit, Constants, EthAddress, Header, Note, StateRefs, TxEffects, TxState, TxTransition,
+};
+
+use crate::block_merge::BlockMergeWitness;
+use crate::block_root::BlockRootWitness;
+use crate::children::Child;
+use crate::client::{ClientWitness, InputNote};
+use crate::epoch_root::EpochRootWitness;
+use crate::gadgets::charge::OpenedLeaf;
+use crate::tx_base::TxBaseWitness;
+use crate::{block_merge, block_root, client, epoch_root, tx_base, tx_merge};
+
+fn zero() -> Fr {
+    Fr::from(0u64)
+}
+
+fn constants() -> Constants {
+    Constants { chain_id: 0, version: 0, vk_root: zero(), protocol_version: 0 }
+}
+
+fn tx_state() -> TxState {
+    TxState {
+        note_root: zero(),
+        note_count: 0,
+        nullifier_root: zero(),
+        nullifier_count: 0,
+        public_data_root: zero(),
+        public_data_count: 0,
+    }
+}
+
+fn header() -> Header {
+    Header {
+        chain_id: 0,
+        version: 0,
+        block_number: 0,
+        slot: 0,
+        timestamp: 0,
+        coinbase: EthAddress::default(),
+        fee_per_l2_gas: 0,
+        fee_per_da_gas: 0,
+        total_fees: 0,
+        tx_count: 0,
+        last_archive_root: zero(),
+        state: StateRefs { tx_state: tx_state(), message_root: zero(), message_count: 0 },
+        txs_chain: zero(),
+        in_hash: zero(),
+        out_hash: zero(),
+    }
+}
+
+fn client_witness() -> ClientWitness {
+    let note = Note { owner: zero(), value: 0, randomness: zero() };
+    ClientWitness {
+        nsk: zero(),
+        viewing: ViewingKey { x: zero(), y: zero() },
+        anchor: header(),
+        inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
+        outputs: [note; 2],
+        tags: [zero(); SLOTS],
+        log_hashes: [zero(); SLOTS],
+        gas: GasSettings::default(),
+    }
+}
+
+fn tx_base_witness() -> TxBaseWitness {
+    let notes = SubtreeAppend {
+        start_index: 0,
+        leaves: Vec::new(),
+        subtree_root: zero(),
+        path: Vec::new(),
+        root_before: zero(),
+        root_after: zero(),
+    };
+    let fee_payment = IndexedUpdate {
+        leaf: IndexedLeaf::default(),
+        index: 0,
+        path: Vec::new(),
+        value_after: zero(),
+        root_before: zero(),
+        root_after: zero(),
+    };
+    TxBaseWitness {
+        constants: constants(),
+        price: FeePerGas { l2: 0, da: 0 },
+        effects: TxEffects {
+            nullifiers: [zero(); SLOTS],
+            note_hashes: [zero(); SLOTS],
+            tags: [zero(); SLOTS],
+            log_hashes: [zero(); SLOTS],
+            messages: [zero(); 2],
+            fee_payer: zero(),
+            gas: GasSettings::default(),
+        },
+        transition: TxTransition {
+            anchor: AnchorWitness { index: 0, path: Vec::new(), archive_root: zero() },
+            effects: EffectsTransition {
+                tx_hash: zero(),
+                start: tx_state(),
+                end: tx_state(),
+                notes,
+                nullifiers: [const { None }; SLOTS],
+                fee_payment,
+                fee: 0,
+                txs_chain_start: zero(),
+                txs_chain_end: zero(),
+            },
+        },
+    }
+}
+
+fn block_root_witness() -> BlockRootWitness {
+    let leaf = OpenedLeaf::dummy;
+    BlockRootWitness {
+        constants: constants(),
+        prover_id: EthAddress::default(),
+        parent: header(),
+        header: header(),
+        parent_path: Vec::new(),
+        append_path: Vec::new(),
+        archive_root_before: zero(),
+        chain_prev: zero(),
+        data_hash: zero(),
+        charges: [Circuit::TxBase, Circuit::TxMerge, Circuit::BlockRoot0].map(leaf),
+    }
+}
+
+/// The circuit over a witness of no meaning.
+pub fn build(circuit: Circuit) -> Builder {
+    let child = || Child::dummy(circuit);
+    let pair = || [child(), child()];
+    let epoch = || EpochRootWitness {
+        constants: constants(),
+        slots_per_epoch: 0,
+        charge: OpenedLeaf::dummy(circuit),
+    };
+    match circuit {
+        Circuit::Client => client::build(&client_witness()),
+        Circuit::TxBase => tx_base::build(&tx_base_witness(), &child()),
+        Circuit::TxMerge => tx_merge::build(&constants(), &pair()),
+        Circuit::BlockRoot0 => block_root::build(&block_root_witness(), &[]),
+        Circuit::BlockRoot1 => block_root::build(&block_root_witness(), &[child()]),
+        Circuit::BlockRoot2 => block_root::build(&block_root_witness(), &pair()),
+        Circuit::BlockMerge => {
+            let charge = OpenedLeaf::dummy(circuit);
+            block_merge::build(&BlockMergeWitness { constants: constants(), charge }, &pair())
+        }
+        Circuit::EpochRoot1 => epoch_root::build(&epoch(), &[child()]),
+        Circuit::EpochRoot2 => epoch_root::build(&epoch(), &pair()),
+    }
+}

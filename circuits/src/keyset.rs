@@ -1,0 +1,221 @@
+//! The verification keys of all circuits and the tree over them: what a node, a verifier and L1 pin.
+
+use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};
+use rollmill_algebra::{Fr, G2Affine};
+use rollmill_plonk::key::{KeyError, VerifyingKey};
+use rollmill_plonk::proof::{Proof, ProofError};
+use rollmill_plonk::srs::srs_id;
+use rollmill_plonk::verifier::{VerifyError, verify};
+use rollmill_protocol::codec::{DecodeError, Reader, Writer};
+use rollmill_protocol::plan::{ChargedRows, VK_TREE_HEIGHT, VkLeaf, vk_tree};
+use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
+use rollmill_protocol::{Circuit, ClientInputs, Constants, Tx};
+use sha2::{Digest, Sha256};
+
+use crate::circuit::{cell_bits, log_n, n_public, pair_at, transcript};
+use crate::gadgets::charge::OpenedLeaf;
+
+const FORMAT: u8 = 1;
+const KEY_BYTES_MAX: usize = 4096;
+
+/// Why a file is no set of keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeySetError {
+    #[error("CIR-010: key set: {0}")]
+    Decode(#[from] DecodeError),
+    #[error("CIR-011: key set: digest does not match the contents; make the keys again")]
+    Digest,
+    #[error("CIR-012: key set: key of {circuit}: {source}")]
+    Key { circuit: Circuit, source: KeyError },
+    #[error("CIR-013: key set: {circuit} has another shape than this build lays out")]
+    Shape { circuit: Circuit },
+    #[error("CIR-014: key set: the point of the SRS is malformed or not the one of the keys")]
+    Srs,
+    #[error("CIR-015: the keys have root {got}, this deployment pins {expected}")]
+    Root { expected: String, got: String },
+}
+
+/// Why a proof was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RefusedProof {
+    #[error(transparent)]
+    Encoding(#[from] ProofError),
+    #[error(transparent)]
+    Proof(#[from] VerifyError),
+}
+
+/// One circuit's key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CircuitKey {
+    pub circuit: Circuit,
+    pub vk: VerifyingKey,
+    /// Rows that the circuit itself takes; padding is not paid.
+    pub rows_used: u64,
+    /// Digest of the layout the key was made for.
+    pub layout_digest: [u8; 32],
+}
+
+/// The keys of all circuits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySet {
+    keys: Vec<CircuitKey>,
+    tau_g2: G2Affine,
+    levels: Vec<Vec<Fr>>,
+}
+
+impl KeySet {
+    /// The set of these keys: one of each circuit, in their order, under one SRS.
+    pub fn new(keys: Vec<CircuitKey>, tau_g2: G2Affine) -> Result<Self, KeySetError> {
+        let id = srs_id(&tau_g2);
+        if keys.len() != Circuit::ALL.len() {
+            let (expected, got) = (Circuit::ALL.len(), keys.len());
+            return Err(DecodeError::Length { what: "key set", expected, got }.into());
+        }
+        for (key, circuit) in keys.iter().zip(Circuit::ALL) {
+            let shape = key.vk.shape;
+            let right = key.circuit == circuit
+                && shape.log_n == log_n(circuit)
+                && shape.cell_bits == cell_bits(circuit)
+                && shape.n_public as usize == n_public(circuit)
+                && key.rows_used <= shape.n() as u64;
+            if !right {
+                return Err(KeySetError::Shape { circuit });
+            }
+            if key.vk.srs_id != id {
+                return Err(KeySetError::Srs);
+            }
+        }
+        let mut set = Self { keys, tau_g2, levels: Vec::new() };
+        let leaves: Vec<VkLeaf> = Circuit::ALL.iter().map(|circuit| set.leaf(*circuit)).collect();
+        set.levels = vk_tree(&leaves);
+        Ok(set)
+    }
+
+    /// One circuit's key.
+    pub fn key(&self, circuit: Circuit) -> &CircuitKey {
+        &self.keys[circuit as usize]
+    }
+
+    /// `[τ]` in G2.
+    pub fn tau_g2(&self) -> &G2Affine {
+        &self.tau_g2
+    }
+
+    /// The leaf of a circuit in the key tree.
+    pub fn leaf(&self, circuit: Circuit) -> VkLeaf {
+        let key = self.key(circuit);
+        VkLeaf {
+            circuit,
+            vk_digest: key.vk.digest(),
+            log_n: key.vk.shape.log_n.into(),
+            n_public_inputs: key.vk.shape.n_public.into(),
+            charged_rows: key.rows_used,
+            protocol_version: PROTOCOL_VERSION,
+        }
+    }
+
+    /// The leaf of a circuit with its siblings.
+    pub fn opened(&self, circuit: Circuit) -> OpenedLeaf {
+        let index = circuit as usize;
+        let path = std::array::from_fn(|level| self.levels[level][(index >> level) ^ 1]);
+        OpenedLeaf { leaf: self.leaf(circuit), path }
+    }
+
+    /// Root of the key tree.
+    pub fn root(&self) -> Fr {
+        self.levels[VK_TREE_HEIGHT][0]
+    }
+
+    /// Requires the root to be the one a deployment pins.
+    pub fn require_root(&self, expected: &Fr) -> Result<(), KeySetError> {
+        let text = rollmill_protocol::field::to_hex;
+        match self.root() == *expected {
+            true => Ok(()),
+            false => Err(KeySetError::Root { expected: text(expected), got: text(&self.root()) }),
+        }
+    }
+
+    /// Rows charged for a proof of each circuit.
+    pub fn charged_rows(&self) -> ChargedRows {
+        let rows = |circuit| self.key(circuit).rows_used;
+        ChargedRows {
+            tx_base: rows(Circuit::TxBase),
+            tx_merge: rows(Circuit::TxMerge),
+            block_root: [Circuit::BlockRoot0, Circuit::BlockRoot1, Circuit::BlockRoot2].map(rows),
+            block_merge: rows(Circuit::BlockMerge),
+            epoch_root: [Circuit::EpochRoot1, Circuit::EpochRoot2].map(rows),
+        }
+    }
+
+    /// What names a deployment that uses these keys.
+    pub fn version_ids(&self, chain_id: u64, rollup_version: u64) -> VersionIds {
+        let (protocol_version, vk_root) = (PROTOCOL_VERSION, self.root());
+        VersionIds { chain_id, rollup_version, protocol_version, vk_root }
+    }
+
+    /// Constants of every range of a deployment that uses these keys.
+    pub fn constants(&self, chain_id: u64, version: u64) -> Constants {
+        Constants { chain_id, version, vk_root: self.root(), protocol_version: PROTOCOL_VERSION }
+    }
+
+    /// Verifies a proof of `circuit`, with the pair its public inputs carry.
+    pub fn verify(
+        &self,
+        circuit: Circuit,
+        public: &[Fr],
+        proof: &[u8],
+    ) -> Result<(), RefusedProof> {
+        let proof = Proof::from_bytes(proof)?;
+        let vk = &self.key(circuit).vk;
+        verify(transcript(circuit), vk, &self.tau_g2, public, &proof, pair_at(circuit))?;
+        Ok(())
+    }
+
+    /// Verifies the client proof of a transaction.
+    pub fn verify_tx(&self, tx: &Tx) -> Result<(), RefusedProof> {
+        let public = ClientInputs::of(tx).to_fields();
+        self.verify(Circuit::Client, &public, &tx.client_proof)
+    }
+
+    /// Canonical bytes: format, `[τ]_2`, for each circuit rows, layout digest and key, and the SHA-256
+    /// of all before.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Writer::new();
+        out.u8(FORMAT);
+        out.raw(&g2_to_bytes(&self.tau_g2));
+        for key in &self.keys {
+            out.u64(key.rows_used);
+            out.raw(&key.layout_digest);
+            out.counted(&key.vk.to_bytes());
+        }
+        let mut bytes = out.finish();
+        let digest = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&digest);
+        bytes
+    }
+
+    /// Reads canonical bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeySetError> {
+        let Some((contents, digest)) = bytes.split_last_chunk::<32>() else {
+            return Err(KeySetError::Digest);
+        };
+        if Sha256::digest(contents)[..] != digest[..] {
+            return Err(KeySetError::Digest);
+        }
+        let mut from = Reader::new("key set", contents);
+        from.version(FORMAT)?;
+        let tau_g2 = g2_from_bytes(&from.array::<G2_BYTES>()?).map_err(|_| KeySetError::Srs)?;
+        let mut keys = Vec::with_capacity(Circuit::ALL.len());
+        for circuit in Circuit::ALL {
+            let rows_used = from.u64()?;
+            let layout_digest = from.array()?;
+            let vk = VerifyingKey::from_bytes(from.counted(KEY_BYTES_MAX)?)
+                .map_err(|source| KeySetError::Key { circuit, source })?;
+            keys.push(CircuitKey { circuit, vk, rows_used, layout_digest });
+        }
+        from.finish()?;
+        Self::new(keys, tau_g2)
+    }
+}

@@ -1,0 +1,278 @@
+//! Keys of every circuit: made once, kept in a store under digests, loaded when first needed.
+//!
+//! What is slow to make is kept: the Lagrange form of the SRS and the commitments of verification
+//! keys. Fixed columns are laid out again from the circuit, and their digest is compared with the one
+//! the key was made for, so a key never serves another build's circuit.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
+use rollmill_algebra::device::{Device, DeviceError};
+use rollmill_algebra::{Fr, G1Affine};
+use rollmill_plonk::key::{Bases, KeyError, ProvingKey, VerifyingKey, layout_digest, setup};
+use rollmill_plonk::layout::{Layout, LayoutError};
+use rollmill_plonk::srs::{Srs, SrsError};
+use rollmill_protocol::Circuit;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public};
+use crate::keyset::{CircuitKey, KeySet, KeySetError};
+use crate::store::{Store, StoreError};
+
+/// Name of the SRS in a store.
+pub const SRS_NAME: &str = "srs.bin";
+/// Name of the set of keys in a store.
+pub const KEY_SET_NAME: &str = "keys.set";
+
+/// Why keys are not there.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RegistryError {
+    #[error("CIR-030: the circuit {circuit} does not fit its size: {source}")]
+    Layout { circuit: Circuit, source: LayoutError },
+    #[error(
+        "CIR-031: the key of {circuit} was made for another layout (another build); make the keys again"
+    )]
+    Stale { circuit: Circuit },
+    #[error("CIR-032: there is no {name}; make the keys first")]
+    Missing { name: &'static str },
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error(transparent)]
+    Set(#[from] KeySetError),
+    #[error(transparent)]
+    Srs(#[from] SrsError),
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The layout of a circuit.
+pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
+    let finished = crate::dummy::build(circuit).finish(Some(log_n(circuit)));
+    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
+    Ok(layout)
+}
+
+/// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
+/// it must have been imported. A development one is refused on any other chain.
+pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> {
+    let most = Circuit::ALL.into_iter().map(log_n).max().unwrap_or(0);
+    let srs = match store.get(SRS_NAME) {
+        Some(bytes) => Srs::from_bytes(&bytes)?,
+        None => {
+            // Asked before minutes are spent on it.
+            let empty = Srs::development(0);
+            empty.require_ceremony(chain_id)?;
+            let srs = Srs::development(most);
+            store.put(SRS_NAME, &srs.to_bytes())?;
+            srs
+        }
+    };
+    srs.require_ceremony(chain_id)?;
+    srs.require(1 << most)?;
+    Ok(srs)
+}
+
+/// The SRS in Lagrange form, from the store or made and kept.
+fn lagrange(store: &dyn Store, srs: &Srs, log_n: u32) -> Result<Vec<G1Affine>, RegistryError> {
+    let name = format!("lagrange-{log_n}-{}.bin", short_hex(&srs.id()));
+    if let Some(points) = store.get(&name).and_then(|bytes| read_points(&bytes, 1 << log_n)) {
+        return Ok(points);
+    }
+    let points = srs.lagrange(log_n)?;
+    let mut bytes = Vec::with_capacity(points.len() * G1_BYTES + 32);
+    points.iter().for_each(|point| bytes.extend_from_slice(&g1_to_bytes(point)));
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    store.put(&name, &bytes)?;
+    Ok(points)
+}
+
+/// Points as kept; `None` when they are not what was written.
+fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
+    let (contents, digest) = bytes.split_last_chunk::<32>()?;
+    if contents.len() != n * G1_BYTES || Sha256::digest(contents)[..] != digest[..] {
+        return None;
+    }
+    contents.chunks_exact(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
+}
+
+fn short_hex(value: &Fr) -> String {
+    hex::encode(&rollmill_protocol::field::to_bytes(value)[16..])
+}
+
+/// Makes the keys of all circuits, or takes from the store those that were made for the same layouts;
+/// keeps the set as [`KEY_SET_NAME`]. `progress` hears of each circuit, and whether its key was there.
+///
+/// # Cost
+/// Laying out everything and committing to 19 columns a circuit: about a minute on two cores, or some
+/// seconds when all keys are in the store.
+pub fn make_keys<D: Device>(
+    device: &D,
+    srs: &Srs,
+    store: &dyn Store,
+    progress: &dyn Fn(Circuit, bool),
+) -> Result<KeySet, RegistryError> {
+    let mut bases: HashMap<u32, Bases<D>> = HashMap::new();
+    let mut keys = Vec::with_capacity(Circuit::ALL.len());
+    for circuit in Circuit::ALL {
+        let layout = layout(circuit)?;
+        let columns = layout.fixed_columns();
+        let digest = layout_digest(&layout.shape, &columns);
+        let name = format!("vk-{}-{}.bin", hex::encode(&digest[..16]), short_hex(&srs.id()));
+        let kept = store.get(&name).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+        let kept = kept.filter(|vk| vk.shape == layout.shape && vk.srs_id == srs.id());
+        progress(circuit, kept.is_some());
+        let vk = match kept {
+            Some(vk) => vk,
+            None => {
+                let size = layout.shape.log_n;
+                if !bases.contains_key(&size) {
+                    let points = lagrange(store, srs, size)?;
+                    bases.insert(size, Bases::new(device, srs, &points)?);
+                }
+                let vk = setup(device, &bases[&size], srs.id(), layout.shape, &columns)?;
+                store.put(&name, &vk.to_bytes())?;
+                vk
+            }
+        };
+        let rows_used = layout.rows_used as u64;
+        keys.push(CircuitKey { circuit, vk, rows_used, layout_digest: digest });
+    }
+    let set = KeySet::new(keys, srs.tau_g2)?;
+    store.put(KEY_SET_NAME, &set.to_bytes())?;
+    Ok(set)
+}
+
+/// The set of keys that [`make_keys`] kept.
+pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
+    let bytes = store.get(KEY_SET_NAME).ok_or(RegistryError::Missing { name: KEY_SET_NAME })?;
+    Ok(KeySet::from_bytes(&bytes)?)
+}
+
+/// A proving key with the bases of its size.
+#[derive(Debug)]
+pub struct Loaded<D: Device> {
+    pub key: ProvingKey<D>,
+    pub bases: Arc<Bases<D>>,
+}
+
+#[derive(Debug)]
+struct Resident<D: Device> {
+    /// Least recently used first.
+    keys: Vec<(Circuit, Arc<Loaded<D>>)>,
+    bases: HashMap<u32, Arc<Bases<D>>>,
+}
+
+/// All that is needed to prove: verification keys, SRS, and proving keys that are loaded when first
+/// used and stay as long as they are among the last `resident_max` used.
+#[derive(Debug)]
+pub struct Keys<D: Device> {
+    device: Arc<D>,
+    set: KeySet,
+    srs: Srs,
+    store: Arc<dyn Store>,
+    resident_max: usize,
+    resident: Mutex<Resident<D>>,
+}
+
+impl<D: Device> Keys<D> {
+    /// Keys of this set, under the SRS they were made with.
+    pub fn new(
+        device: Arc<D>,
+        set: KeySet,
+        srs: Srs,
+        store: Arc<dyn Store>,
+        resident_max: usize,
+    ) -> Result<Self, RegistryError> {
+        if srs.tau_g2 != *set.tau_g2() {
+            return Err(KeySetError::Srs.into());
+        }
+        let resident = Mutex::new(Resident { keys: Vec::new(), bases: HashMap::new() });
+        Ok(Self { device, set, srs, store, resident_max: resident_max.max(1), resident })
+    }
+
+    /// The verification keys.
+    pub fn set(&self) -> &KeySet {
+        &self.set
+    }
+
+    /// Where proving runs.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    fn resident(&self) -> MutexGuard<'_, Resident<D>> {
+        // What it guards is a cache: whatever a panicking thread left is still valid.
+        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The proving key of a circuit, loaded if it is not.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stale`] when this build lays the circuit out differently.
+    pub fn proving_key(&self, circuit: Circuit) -> Result<Arc<Loaded<D>>, RegistryError> {
+        let mut resident = self.resident();
+        if let Some(at) = resident.keys.iter().position(|(c, _)| *c == circuit) {
+            let entry = resident.keys.remove(at);
+            resident.keys.push(entry);
+            return Ok(Arc::clone(&resident.keys[resident.keys.len() - 1].1));
+        }
+        while resident.keys.len() >= self.resident_max {
+            resident.keys.remove(0);
+        }
+        let known = self.set.key(circuit);
+        let columns = layout(circuit)?.fixed_columns();
+        if layout_digest(&known.vk.shape, &columns) != known.layout_digest {
+            return Err(RegistryError::Stale { circuit });
+        }
+        let size = known.vk.shape.log_n;
+        if !resident.bases.contains_key(&size) {
+            let points = lagrange(self.store.as_ref(), &self.srs, size)?;
+            let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
+            resident.bases.insert(size, Arc::new(bases));
+        }
+        let bases = Arc::clone(&resident.bases[&size]);
+        let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
+        let loaded = Arc::new(Loaded { key, bases });
+        resident.keys.push((circuit, Arc::clone(&loaded)));
+        Ok(loaded)
+    }
+}
+
+/// Size of one circuit.
+#[derive(Debug, Clone, Serialize)]
+pub struct CircuitReport {
+    pub circuit: &'static str,
+    /// Rows that the circuit itself takes.
+    pub rows: u64,
+    pub log_n: u32,
+    pub wires: u32,
+    pub fixed_columns: u32,
+    pub public_inputs: u32,
+    pub proof_bytes: u64,
+    /// Rows by part, in order.
+    pub sections: Vec<(String, usize)>,
+}
+
+/// Sizes of a circuit, measured on its own layout.
+pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
+    let builder = crate::dummy::build(circuit);
+    let sections = builder.section_rows();
+    let finished = builder.finish(Some(log_n(circuit)));
+    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
+    Ok(CircuitReport {
+        circuit: circuit.name(),
+        rows: layout.rows_used as u64,
+        log_n: layout.shape.log_n,
+        wires: WIRE_COLUMNS as u32,
+        fixed_columns: FIXED_COLUMNS as u32,
+        public_inputs: n_public(circuit) as u32,
+        proof_bytes: PROOF_LEN as u64,
+        sections,
+    })
+}
