@@ -86,7 +86,7 @@ pub type OnFinished<'a> = &'a (dyn Fn(&Finished) + Send + Sync);
 pub async fn run(
     broker: &Client,
     plan: &EpochPlan,
-    wanted: &dyn Fn(usize) -> bool,
+    wanted: &(dyn Fn(usize) -> bool + Send + Sync),
     labels: &Labels,
     work: Arc<dyn Work>,
     shutdown: &Shutdown,
@@ -136,7 +136,7 @@ impl Run<'_> {
     /// Enqueues what can be enqueued, waits for a change, takes in what is finished.
     async fn step(
         &mut self,
-        wanted: &dyn Fn(usize) -> bool,
+        wanted: &(dyn Fn(usize) -> bool + Send + Sync),
         finished: OnFinished<'_>,
     ) -> Result<(), PipelineError> {
         for index in 0..self.plan.nodes.len() {

@@ -1,0 +1,93 @@
+//! Settings of the prover node.
+
+use std::path::PathBuf;
+
+use rollmill_l1::KeySource;
+use rollmill_node::setup::NodeConfig;
+use rollmill_service::{Secret, Settings};
+use serde::{Deserialize, Serialize};
+
+/// Settings of the prover node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub node: NodeConfig,
+    pub l1_key_env: String,
+    pub l1_keystore: Option<PathBuf>,
+    pub l1_password_file: Option<PathBuf>,
+    pub intents: PathBuf,
+    pub prover_id: Option<String>,
+    pub broker_url: String,
+    pub broker_token: Option<Secret>,
+    pub peers: Vec<String>,
+    pub cache_dir: Option<PathBuf>,
+    pub prefix_blocks: u64,
+    pub submit: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            node: NodeConfig { listen: "127.0.0.1:8561".into(), ..NodeConfig::default() },
+            l1_key_env: "ROLLMILL_L1_KEY".into(),
+            l1_keystore: None,
+            l1_password_file: None,
+            intents: "prover-intents.json".into(),
+            prover_id: None,
+            broker_url: "http://127.0.0.1:8551".into(),
+            broker_token: None,
+            peers: vec!["http://127.0.0.1:8560".into()],
+            cache_dir: None,
+            prefix_blocks: 0,
+            submit: true,
+        }
+    }
+}
+
+impl Settings for Config {
+    const HELP: &'static [(&'static str, &'static str)] = &[
+        ("node.data_dir", "folder of the node's database"),
+        ("node.l1_urls", "RPC addresses of L1, tried in order"),
+        ("node.chain_id", "L1's chain id; an endpoint with another one is refused"),
+        ("node.rollup", "address of the rollup contract"),
+        ("node.l1_start", "L1 block before the contract's deployment"),
+        ("node.genesis", "genesis file of the deployment"),
+        ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
+        ("node.listen", "address of the node's JSON-RPC"),
+        ("node.poll_ms", "milliseconds between looks at L1"),
+        ("node.state_blocks", "states kept behind the tip, for anchors and paths"),
+        ("l1_key_env", "environment variable with the account's key, for development"),
+        ("l1_keystore", "keystore file with the account's key"),
+        ("l1_password_file", "file with the keystore's password"),
+        ("intents", "file of transactions to L1 that were begun"),
+        ("prover_id", "L1 address that proofs are bound to; the account's own when unset"),
+        ("broker_url", "address of the broker"),
+        ("broker_token", "the broker's token, as file:PATH or env:NAME"),
+        ("peers", "nodes to fetch transactions with their client proofs from"),
+        ("cache_dir", "folder of keys and SRS that are made once; $ROLLMILL_CACHE when unset"),
+        (
+            "prefix_blocks",
+            "prove this many blocks of an epoch without waiting for its end; 0 waits",
+        ),
+        ("submit", "false proves but sends nothing to L1 (dry run)"),
+    ];
+
+    fn check(&self) -> Result<(), String> {
+        if self.l1_keystore.is_some() != self.l1_password_file.is_some() {
+            return Err("l1_keystore and l1_password_file go together".into());
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Where the account's key lies.
+    pub fn key(&self) -> KeySource {
+        match (&self.l1_keystore, &self.l1_password_file) {
+            (Some(path), Some(password_file)) => {
+                KeySource::Keystore { path: path.clone(), password_file: password_file.clone() }
+            }
+            _ => KeySource::Environment { variable: self.l1_key_env.clone() },
+        }
+    }
+}

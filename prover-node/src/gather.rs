@@ -1,0 +1,124 @@
+//! Gathers what an epoch's proofs are about: re-executes its blocks with the transactions as they were
+//! sent, client proofs and all.
+
+use std::sync::Arc;
+
+use rollmill_node::{BlockRecord, Node};
+use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv};
+use rollmill_protocol::field::to_hex;
+use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::tree::Overlay;
+use rollmill_protocol::{Fr, Tx, TxTransition};
+
+/// One block, executed, with what the circuits need to know of it.
+#[derive(Debug, Clone)]
+pub struct BlockWork {
+    pub block: Block,
+    /// L1's chain before the block.
+    pub chain_prev: Fr,
+    pub price: FeePerGas,
+    pub txs: Vec<(Arc<Tx>, TxTransition)>,
+}
+
+/// Why a block cannot be proven yet, or at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum GatherError {
+    /// No node has the transaction with its client proof. Ask other nodes.
+    #[error(
+        "PRN-010: no node has transaction {tx_hash} of block {block} with its client proof; name more --peers"
+    )]
+    Missing { block: u64, tx_hash: String },
+    /// The chain changed while it was read. Try again.
+    #[error("PRN-011: block {block} is not on this node's chain any more")]
+    Gone { block: u64 },
+    /// Re-execution gave another block: the node's state or this program is wrong.
+    #[error("PRN-012: executing block {block} gave header {got}, the chain has {expected}")]
+    Differs { block: u64, expected: String, got: String },
+    /// Reading or executing failed.
+    #[error("PRN-013: block {block}: {why}")]
+    Failed { block: u64, why: String },
+}
+
+/// Fetches the transactions of block `number`: from the own pool, else from peers, whose answers the
+/// own node verifies and keeps.
+pub async fn fetch(
+    node: &Arc<Node>,
+    peers: &[NodeClient],
+    number: u64,
+) -> Result<Vec<Arc<Tx>>, GatherError> {
+    let failed = |why: String| GatherError::Failed { block: number, why };
+    let stored = node
+        .block(number)
+        .map_err(|error| failed(error.to_string()))?
+        .ok_or(GatherError::Gone { block: number })?;
+    let mut txs = Vec::with_capacity(stored.tx_hashes.len());
+    for tx_hash in &stored.tx_hashes {
+        let tx = match node.transaction(tx_hash) {
+            Some(tx) => tx,
+            None => from_peers(node, peers, number, tx_hash).await?,
+        };
+        txs.push(tx);
+    }
+    Ok(txs)
+}
+
+async fn from_peers(
+    node: &Arc<Node>,
+    peers: &[NodeClient],
+    block: u64,
+    tx_hash: &Fr,
+) -> Result<Arc<Tx>, GatherError> {
+    for peer in peers {
+        match peer.transaction(tx_hash).await {
+            Ok(Some(tx)) => {
+                let (keeper, copy) = (Arc::clone(node), tx.clone());
+                let kept = tokio::task::spawn_blocking(move || keeper.keep_included(copy)).await;
+                match kept {
+                    Ok(Ok(())) => return Ok(Arc::new(tx)),
+                    Ok(Err(error)) => {
+                        tracing::warn!(peer = peer.url(), %error, "a peer's transaction is refused");
+                    }
+                    Err(error) => tracing::error!(%error, "keeping a transaction failed"),
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!(peer = peer.url(), %error, "a peer does not answer"),
+        }
+    }
+    Err(GatherError::Missing { block, tx_hash: to_hex(tx_hash) })
+}
+
+/// Executes block `number` over its parent's state. Blocks on the disk and on hashing.
+pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork, GatherError> {
+    let failed = |why: String| GatherError::Failed { block: number, why };
+    let record = |number: u64| -> Result<BlockRecord, GatherError> {
+        node.block_record(BlockRef::Number(number))
+            .map_err(|error| failed(error.to_string()))?
+            .ok_or(GatherError::Gone { block: number })
+    };
+    let (parent, this) = (record(number.saturating_sub(1))?, record(number)?);
+    let state = node.state_at(parent.header.block_number).map_err(|e| failed(e.to_string()))?;
+    let price = this.header.fee_per_gas();
+    let env = BlockEnv {
+        slot: this.header.slot,
+        timestamp: this.header.timestamp,
+        coinbase: this.header.coinbase,
+        price,
+    };
+    let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), env)
+        .map_err(|error| failed(error.to_string()))?;
+    let mut done = Vec::with_capacity(txs.len());
+    for tx in txs {
+        let transition = builder.apply(&tx).map_err(|error| failed(error.to_string()))?;
+        done.push((tx, transition));
+    }
+    let (block, _) = builder.finish().map_err(|error| failed(error.to_string()))?;
+    if block.header_hash != this.header_hash {
+        let (expected, got) = (to_hex(&this.header_hash), to_hex(&block.header_hash));
+        return Err(GatherError::Differs { block: number, expected, got });
+    }
+    Ok(BlockWork { block, chain_prev: parent.chain, price, txs: done })
+}
