@@ -77,9 +77,8 @@ contract Rollup {
     /// @notice Who proved a range, and how much work that was.
     struct ProofRecord {
         address prover;
-        uint64 firstBlock;
-        uint64 epoch;
-        uint64 numConstraints;
+        uint48 firstBlock;
+        uint48 numConstraints;
     }
 
     /// @notice Domain tag of the block chain's hash.
@@ -233,8 +232,11 @@ contract Rollup {
         if (!VERIFIER.verify(proof, inputs)) revert ProofRejected(args.firstBlock, args.lastBlock);
 
         provenTip = args.lastBlock;
-        _proofs[args.lastBlock] =
-            ProofRecord(args.prover, args.firstBlock, epoch, args.numConstraints);
+        _proofs[args.lastBlock] = ProofRecord({
+            prover: args.prover,
+            firstBlock: SafeCast.toUint48(args.firstBlock),
+            numConstraints: SafeCast.toUint48(args.numConstraints)
+        });
         emit EpochProven(
             epoch,
             args.lastBlock,

@@ -246,7 +246,6 @@ contract SubmitTest is RollupFixture {
         Rollup.ProofRecord memory record = rollup.proofRecord(4);
         require(record.prover == address(0x1d), "prover");
         assertEq(record.numConstraints, 123_456, "constraints");
-        assertEq(record.epoch, 1, "epoch");
         assertEq(record.firstBlock, 4, "first block");
     }
 

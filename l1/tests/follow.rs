@@ -159,7 +159,7 @@ async fn final_blocks_are_followed_in_spans_and_forgotten() {
     mine(&network.client, 40).await;
     network.propose(3, b"three").await;
 
-    let mut follower = Follower::start(network.client.clone(), network.rollup.address(), 0);
+    let follower = Follower::start(network.client.clone(), network.rollup.address(), 0);
     let mut follower = follower.await.unwrap();
     let mut seen = Vec::new();
     while follower.tip().number < network.client.latest().await.unwrap().number {

@@ -43,11 +43,16 @@ impl Anvil {
 
     pub fn with(args: &[&str]) -> Self {
         // setpriv asks the kernel to kill anvil when its parent dies, which needs no unsafe code.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(binary());
+        let mut command = if cfg!(target_os = "linux") {
+            let mut command = Command::new("setpriv");
+            command.args(["--pdeathsig", "KILL"]).arg(binary());
+            command
+        } else {
+            Command::new(binary())
+        };
         command.args(["--port", "0", "--hardfork", "osaka", "--enable-tx-gas-limit"]).args(args);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("setpriv of util-linux cannot be started");
+        let mut child = command.spawn().expect("setpriv of util-linux or anvil cannot be started");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines
             .by_ref()
