@@ -65,6 +65,12 @@ impl Point {
         G1Affine::new_unchecked(self.at.0, self.at.1)
     }
 
+    /// New variables for what a row reads out of a table. They are not those of the entry: which entry is
+    /// read depends on the witness, and the wiring must not.
+    pub(crate) fn read_again(&self, b: &mut Builder) -> Self {
+        Self { x: self.x.read_again(b), y: self.y.read_again(b), at: self.at }
+    }
+
     /// The coordinates modulo r, as a transcript takes them. They must be constrained below q.
     pub fn absorbed(&self, b: &mut Builder) -> [Var; 2] {
         [self.x.mod_r(b), self.y.mod_r(b)]

@@ -154,6 +154,11 @@ impl Element {
         Self { limbs: ints.map(|v| b.witness(small(v))), ints }
     }
 
+    /// New variables of the same value; the caller ties them to something.
+    pub(crate) fn read_again(&self, b: &mut Builder) -> Self {
+        Self { limbs: self.ints.map(|v| b.witness(small(v))), ints: self.ints }
+    }
+
     /// The integer the limbs stand for.
     pub(crate) fn integer(&self) -> Wide {
         Wide::from_limbs(&self.ints)

@@ -60,26 +60,26 @@ impl<'a> Running<'a> {
     }
 
     /// The entry of the window that has `left` windows below it, and the row that reads it.
-    fn next(&mut self, b: &mut Builder, left: usize) -> (&'a Point, Read) {
+    fn next(&mut self, b: &mut Builder, left: usize) -> (Point, Read) {
         let digit = self.digits[self.digits.len() - 1 - left];
         self.value = self.value * Fr::from(16u64) + Fr::from(digit);
         let after = if left == 0 { self.end } else { b.witness(self.value) };
         let digit_var = b.witness(Fr::from(digit));
         let read = Read { table: self.table.id, digit: digit_var, before: self.at, after };
         self.at = after;
-        (&self.table.entries[usize::from(digit)], read)
+        (self.table.entries[usize::from(digit)].read_again(b), read)
     }
 
     fn step(&mut self, tape: &mut Tape<'_>, sum: &Point, left: usize) -> Point {
         let (entry, read) = self.next(tape.b, left);
-        add(tape, sum, entry, Some(read))
+        add(tape, sum, &entry, Some(read))
     }
 
     /// Starts a sum with the entry itself. Three rows.
     fn read_first(&mut self, tape: &mut Tape<'_>, left: usize) -> Point {
         let (entry, read) = self.next(tape.b, left);
-        read_only(tape, entry, read);
-        *entry
+        read_only(tape, &entry, read);
+        entry
     }
 }
 
