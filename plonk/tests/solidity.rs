@@ -190,7 +190,7 @@ struct Case {
 
 impl Case {
     fn to_bytes(&self) -> Vec<u8> {
-        let public = self.public.iter().flat_map(|p| fr_to_bytes(p));
+        let public = self.public.iter().flat_map(fr_to_bytes);
         public.chain(self.proof.iter().copied()).collect()
     }
     fn from_bytes(bytes: &[u8]) -> Self {
@@ -319,7 +319,7 @@ fn gate_case(values: &[Fr]) -> Vec<u8> {
     let chunk = |i: usize| t[i] * rollmill_algebra::field::powers(zeta_n, QUOTIENT_CHUNKS)[i];
     let quotient: Fr = (0..QUOTIENT_CHUNKS).map(chunk).sum();
     let expected = fold.finish() - (zeta_n - Fr::from(1u64)) * quotient;
-    values.iter().chain([&expected]).flat_map(|v| fr_to_bytes(v)).collect()
+    values.iter().chain([&expected]).flat_map(fr_to_bytes).collect()
 }
 
 fn gates_contract() -> String {
@@ -363,7 +363,12 @@ fn write_project(root: &Path, plain: &Fixture, carrying: &Fixture, cases: &[u8],
         );
     let interface = fs::read_to_string(contracts.join("src/IVerifier.sol")).expect("IVerifier");
     let source = |f: &Fixture, name: &str| generate(&f.vk, &f.tau_g2, name, f.pair_at).into_bytes();
-    let files: [(&str, Vec<u8>); 10] = [
+    // Not run, but it must compile: the key has the size of an epoch's root.
+    let mut large = carrying.vk.clone();
+    (large.shape.log_n, large.shape.cell_bits) = (18, 16);
+    let large = generate(&large, &carrying.tau_g2, "Large", carrying.pair_at).into_bytes();
+    let files: [(&str, Vec<u8>); 11] = [
+        ("src/Large.sol", large),
         ("foundry.toml", config.into_bytes()),
         ("src/IVerifier.sol", interface.into_bytes()),
         ("src/Plain.sol", source(plain, "Plain")),
@@ -382,8 +387,9 @@ fn write_project(root: &Path, plain: &Fixture, carrying: &Fixture, cases: &[u8],
 
 fn forge(root: &Path) {
     let script = contracts().join("forge.js");
+    let installed = |package: &str| contracts().join("node_modules").join(package).is_dir();
     assert!(
-        contracts().join("node_modules/solc").is_dir(),
+        installed("solc") && installed("@foundry-rs"),
         "forge and solc are not installed in contracts/node_modules: run `make setup`"
     );
     let run = Command::new("node")

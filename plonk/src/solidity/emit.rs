@@ -14,10 +14,12 @@ use super::expr::{Graph, Id, Op};
 /// Multiples of r that fit a word.
 const BOUND: u64 = 5;
 /// Stack words that one expression may need; from there on its value is put into memory. The EVM can
-/// reach sixteen, and others are in use around the expression. Five still compile, six do not.
+/// reach sixteen, and others are in use around the expression. Five still compile,
+/// with blocks as small as these.
 const EXPRESSION_STACK: usize = 4;
 /// Statements of one block. The compiler may keep on the stack what a block has stored or loaded, so a
-/// block must be small; it forgets it all at the block's end. Six still compile.
+/// block must be small; it forgets it all at the block's end. Six still compile,
+/// with expressions as small as these.
 const BLOCK_STATEMENTS: usize = 4;
 
 /// Emitted code and where its result stands.
@@ -56,9 +58,10 @@ pub fn emit(graph: &Graph, root: Id, start: usize, indent: &str) -> Code {
     let n = root + 1;
     let mut uses = vec![0usize; n];
     uses[root] = 2;
-    for op in (0..n).rev().filter(|id| uses[*id] > 0).map(|id| graph.ops()[id]).collect::<Vec<_>>()
-    {
-        op.operands().for_each(|operand| uses[operand] += 1);
+    for (id, op) in graph.ops().iter().enumerate().take(n).rev() {
+        if uses[id] > 0 {
+            op.operands().for_each(|operand| uses[operand] += 1);
+        }
     }
     let mut emitter = Emitter {
         graph,
@@ -68,9 +71,7 @@ pub fn emit(graph: &Graph, root: Id, start: usize, indent: &str) -> Code {
         emitted: vec![false; n],
         statements: Vec::new(),
     };
-    for id in 0..n {
-        emitter.analyse(id, uses[id]);
-    }
+    uses.iter().enumerate().for_each(|(id, uses)| emitter.analyse(id, *uses));
     emitter.statement(root);
     let (addresses, end) = emitter.addresses(start, root);
     let mut yul = String::new();
@@ -242,6 +243,15 @@ mod tests {
         };
         assert!(!sum(5).contains("addmod"));
         assert!(sum(6).contains("addmod"));
+    }
+
+    #[test]
+    fn a_value_that_is_used_twice_is_computed_once() {
+        let product = Term::input(0) * Term::input(0x20);
+        let mut graph = Graph::default();
+        let root = graph.insert(&((product.clone() + Term::input(0)) * product));
+        let yul = emit(&graph, root, 0x1000, "").yul;
+        assert_eq!(yul.matches("mulmod").count(), 2, "{yul}");
     }
 
     #[test]
