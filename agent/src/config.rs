@@ -15,7 +15,10 @@ pub struct Config {
     pub name: Option<AgentId>,
     pub class: u8,
     pub drain_seconds: u64,
-    pub keys_dir: PathBuf,
+    pub keys_dir: Option<PathBuf>,
+    pub chain_id: u64,
+    pub threads: usize,
+    pub resident_keys: usize,
 }
 
 impl Default for Config {
@@ -26,7 +29,10 @@ impl Default for Config {
             name: None,
             class: 0,
             drain_seconds: 20,
-            keys_dir: "var/keys".into(),
+            keys_dir: None,
+            chain_id: 31337,
+            threads: 0,
+            resident_keys: 9,
         }
     }
 }
@@ -41,7 +47,13 @@ impl Settings for Config {
             "drain_seconds",
             "time to finish the present job in after a signal; then it is handed back",
         ),
-        ("keys_dir", "directory of circuit keys"),
+        (
+            "keys_dir",
+            "folder of keys and SRS; $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys when unset",
+        ),
+        ("chain_id", "L1's chain id; a development SRS is refused on any other chain"),
+        ("threads", "threads to prove with; 0 for one a core"),
+        ("resident_keys", "proving keys kept in memory"),
     ];
 
     fn check(&self) -> Result<(), String> {

@@ -1,29 +1,165 @@
-//! The worker that makes proofs.
+//! The worker that makes proofs of the rollup's circuits.
 
 use std::sync::Arc;
+use std::time::Instant;
+
+use rollmill_algebra::Fr;
+use rollmill_algebra::cpu::CpuDevice;
+use rollmill_algebra::device::{Memory, Msm};
+use rollmill_broker_client::WorkStats;
+use rollmill_circuits::jobs::{self, JobError};
+use rollmill_circuits::keyset::KeySet;
+use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, open_srs};
+use rollmill_circuits::store::{DirStore, Store, cache_dir};
+use rollmill_circuits::version_name;
+use rollmill_plonk::srs::Srs;
+use rollmill_protocol::Circuit;
 
 use crate::config::Config;
-use crate::worker::Worker;
+use crate::heart::Cancel;
+use crate::worker::{WorkError, WorkOutput, Worker};
+
+/// Points of the known-answer test.
+const PROBE: usize = 600;
 
 /// Why there is no prover.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProverError {
-    /// The circuits are not part of this build.
-    #[error("{}: this build has no circuits to prove", self.code())]
-    NoCircuits,
+    /// Keys or SRS cannot be had.
+    #[error("{}: {source}", self.code())]
+    Keys {
+        #[source]
+        source: RegistryError,
+    },
+    /// The device computes wrong values.
+    #[error("{}: device {device} failed its known-answer test: {what}", self.code())]
+    Device { device: String, what: String },
 }
 
 impl ProverError {
     /// Stable identifier. Never reused.
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NoCircuits => "AGT-030",
+            Self::Keys { .. } => "AGT-030",
+            Self::Device { .. } => "AGT-031",
         }
     }
 }
 
+impl From<RegistryError> for ProverError {
+    fn from(source: RegistryError) -> Self {
+        Self::Keys { source }
+    }
+}
+
+/// Opens the device and the SRS, and checks the device.
+fn base(config: &Config) -> Result<(Arc<CpuDevice>, Arc<dyn Store>, Srs), ProverError> {
+    let device = Arc::new(match config.threads {
+        0 => CpuDevice::default(),
+        threads => CpuDevice::new(threads),
+    });
+    let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(config.keys_dir.as_deref())));
+    let srs = open_srs(store.as_ref(), config.chain_id)?;
+    known_answer(&device, &srs)?;
+    tracing::info!(device = device.name(), "device passed its known-answer test");
+    Ok((device, store, srs))
+}
+
+/// Makes the keys of all circuits, or finds them made; says so circuit by circuit.
+pub fn make(config: &Config) -> Result<KeySet, ProverError> {
+    let (device, store, srs) = base(config)?;
+    let progress = |circuit: Circuit, kept: bool| {
+        let state = if kept { "found" } else { "making" };
+        tracing::info!(circuit = circuit.name(), state, "key");
+    };
+    Ok(make_keys(device.as_ref(), &srs, store.as_ref(), &progress)?)
+}
+
 /// Opens the prover: keys from `config.keys_dir`, the device checked by a known answer.
-pub fn open(_config: &Config) -> Result<Arc<dyn Worker>, ProverError> {
-    Err(ProverError::NoCircuits)
+pub fn open(config: &Config) -> Result<Arc<dyn Worker>, ProverError> {
+    let (device, store, srs) = base(config)?;
+    let set = load_key_set(store.as_ref())?;
+    let version = version_name(&set);
+    let keys = Keys::new(device, set, srs, store, config.resident_keys)?;
+    Ok(Arc::new(Prover { keys, version, started: Instant::now() }))
+}
+
+/// A sum of multiples of `[τ^i]` that is also known by its scalars: `Σ c_i τ^i` with the bases computed
+/// one by one.
+fn known_answer(device: &CpuDevice, srs: &Srs) -> Result<(), ProverError> {
+    let failed = |what: String| ProverError::Device { device: device.name(), what };
+    let points = &srs.powers[..PROBE.min(srs.powers.len())];
+    let mut value = Fr::from(7u64);
+    let scalars: Vec<Fr> = points
+        .iter()
+        .map(|_| {
+            value = value * value + Fr::from(1u64);
+            value
+        })
+        .collect();
+    let bases = device.register_bases(points).map_err(|error| failed(error.to_string()))?;
+    let column = device.upload(&scalars).map_err(|error| failed(error.to_string()))?;
+    let got = device.commit(&bases, &[&column]).map_err(|error| failed(error.to_string()))?;
+    let expected = rollmill_algebra::plain::msm(points, &scalars);
+    if got.first() != Some(&expected) {
+        return Err(failed(format!("a sum of {} multiples is wrong", points.len())));
+    }
+    Ok(())
+}
+
+struct Prover {
+    keys: Keys<CpuDevice>,
+    version: String,
+    started: Instant,
+}
+
+impl Worker for Prover {
+    fn circuits(&self) -> Vec<(String, String)> {
+        let jobs = Circuit::ALL.into_iter().filter(|c| *c != Circuit::Client);
+        jobs.map(|circuit| (circuit.name().to_owned(), self.version.clone())).collect()
+    }
+
+    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError> {
+        if cancel.is_cancelled() {
+            return Err(WorkError::Cancelled);
+        }
+        let clock = || self.started.elapsed();
+        let made = jobs::prove(&self.keys, kind, input, &clock).map_err(classify)?;
+        let stats = WorkStats {
+            rows: made.rows,
+            witness_seconds: made.witness_seconds,
+            proving_seconds: made.proving_seconds,
+            proof_bytes: rollmill_plonk::proof::PROOF_BYTES as u64,
+            peak_memory_bytes: peak_memory_bytes(),
+        };
+        Ok(WorkOutput { result: made.bytes, stats })
+    }
+
+    fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
+        jobs::verify(self.keys.set(), kind, input, result)
+            .map(drop)
+            .map_err(|error| WorkError::InvalidProof { message: error.to_string() })
+    }
+}
+
+fn classify(error: JobError) -> WorkError {
+    let message = error.to_string();
+    match error {
+        JobError::Kind { got } => WorkError::VersionMismatch { kind: got },
+        // The children were verified and the plain rules hold, so a proof that does not verify was
+        // made wrong here.
+        JobError::Unsatisfied { .. } => WorkError::InvalidProof { message },
+        error if error.is_permanent() => WorkError::BadInput { message },
+        _ => WorkError::Transient { message },
+    }
+}
+
+/// The most memory this process ever held, from the kernel; 0 where it does not say.
+fn peak_memory_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes =
+        line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
 }

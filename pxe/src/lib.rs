@@ -7,4 +7,5 @@ pub mod error;
 pub mod keys;
 pub mod keystore;
 pub mod logs;
+pub mod prover;
 pub mod wallet;
