@@ -13,9 +13,9 @@ const path = require("path");
 const { spawnSync } = require("child_process");
 
 // Contracts that something outside this folder deploys or calls.
-const WANTED = ["Rollup", "IVerifier"];
+const WANTED = ["Rollup", "IVerifier", "EpochVerifier"];
 // Optional ones: generated into src/ by the proving system.
-const GENERATED = ["EpochVerifier"];
+const GENERATED = ["EpochRoot1Verifier", "EpochRoot2Verifier"];
 // EIP-170: code longer than this cannot be deployed.
 const CODE_BYTES_MAX = 24576;
 

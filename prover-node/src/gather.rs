@@ -28,7 +28,7 @@ pub struct BlockWork {
 pub enum GatherError {
     /// No node has the transaction with its client proof. Ask other nodes.
     #[error(
-        "PRN-010: no node has transaction {tx_hash} of block {block} with its client proof; name more --peers"
+        "PRN-010: no node has transaction {tx_hash} of block {block} with its client proof; name more --tx-sources"
     )]
     Missing { block: u64, tx_hash: String },
     /// The chain changed while it was read. Try again.

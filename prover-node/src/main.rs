@@ -46,10 +46,10 @@ async fn run(process: Process<Config>) -> Outcome {
         None => EthAddress(sender.account().into_array()),
     };
     tracing::info!(account = %sender.account(), "prover account");
-    let token = config.broker_token.as_ref().map(|t| t.reveal());
-    let broker = Broker::new(&config.broker_url, token, Options::default())?;
+    let token = config.token.as_ref().map(|t| t.reveal());
+    let broker = Broker::new(&config.broker, token, Options::default())?;
     let peers =
-        config.peers.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
+        config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let node = Arc::new(ProverNode {
         running,
         broker,
@@ -68,7 +68,7 @@ async fn run(process: Process<Config>) -> Outcome {
 }
 
 fn keys(config: &Config) -> Result<KeySet, Failure> {
-    let store = DirStore::new(cache_dir(config.cache_dir.as_deref()));
+    let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
     Ok(load_key_set(&store)?)
 }
 

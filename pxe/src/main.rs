@@ -23,7 +23,7 @@ struct Config {
     state: Option<PathBuf>,
     password: Option<Secret>,
     node_url: String,
-    cache_dir: Option<PathBuf>,
+    keys_dir: Option<PathBuf>,
 }
 
 impl Default for Config {
@@ -33,7 +33,7 @@ impl Default for Config {
             state: None,
             password: None,
             node_url: "http://127.0.0.1:8560".into(),
-            cache_dir: None,
+            keys_dir: None,
         }
     }
 }
@@ -44,7 +44,10 @@ impl Settings for Config {
         ("state", "file of the wallet's sealed state; beside the keystore when unset"),
         ("password", "the keystore's password, as file:PATH or env:NAME"),
         ("node_url", "JSON-RPC address of a node"),
-        ("cache_dir", "folder of keys and SRS that are made once; $ROLLMILL_CACHE when unset"),
+        (
+            "keys_dir",
+            "folder of keys and SRS; $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys when unset",
+        ),
     ];
 }
 
@@ -117,7 +120,7 @@ async fn command(
             let to: Address = text.parse()?;
             let amount = arguments.get_one::<u64>("amount").copied().unwrap_or(0);
             let chain_id = node.versions().await?.ids.chain_id;
-            let prover = LocalProver::open(config.cache_dir.as_deref(), chain_id)?;
+            let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
             let tx = wallet.transfer(node, &prover, &to, amount, &mut OsRng).await?;
             println!("{}", rollmill_protocol::field::to_hex(&tx.hash()));
         }

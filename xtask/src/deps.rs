@@ -58,8 +58,10 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Arrows that only tests need, each with its reason.
-const TEST_ARROWS: &[(&str, &str, &str)] =
-    &[("agent", "protocol", "tests build the smallest real job from protocol values")];
+const TEST_ARROWS: &[(&str, &str, &str)] = &[
+    ("agent", "protocol", "tests build the smallest real job from protocol values"),
+    ("l1", "algebra", "tests make field elements"),
+];
 
 /// Crates that may be named in one room only, so that a change elsewhere builds in seconds.
 const HEAVY: &[(&str, &str)] =

@@ -31,7 +31,8 @@ impl Output {
 type Generator = fn(&Tree) -> anyhow::Result<Vec<Output>>;
 
 /// Every generator, with the name used in messages.
-const GENERATORS: &[(&str, Generator)] = &[("error codes", error_codes)];
+const GENERATORS: &[(&str, Generator)] =
+    &[("error codes", error_codes), ("Solidity verifiers", crate::verifiers::contracts)];
 
 fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {
     Ok(vec![Output::text(errors::PAGE, errors::page(&errors::collect(tree)))])

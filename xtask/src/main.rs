@@ -17,6 +17,7 @@ mod scan;
 mod suite;
 mod tidy;
 mod tree;
+mod verifiers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

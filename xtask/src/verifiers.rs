@@ -1,0 +1,35 @@
+//! The Solidity verifiers of the root circuits, generated from their keys under the development SRS.
+//!
+//! A deployment on another chain generates its own, from the keys made with its ceremony's SRS.
+
+use anyhow::Context;
+use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::circuit::pair_at;
+use rollmill_circuits::registry::{make_keys, open_srs};
+use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_plonk::solidity;
+use rollmill_protocol::Circuit;
+
+use crate::generate::Output;
+use crate::tree::Tree;
+
+/// Chain id of the development L1.
+const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
+
+/// The root circuits and the contracts that verify them.
+const ROOTS: [(Circuit, &str); 2] =
+    [(Circuit::EpochRoot1, "EpochRoot1Verifier"), (Circuit::EpochRoot2, "EpochRoot2Verifier")];
+
+/// Generates both contracts. Keys come from the cache, where each lies under the digest of the layout
+/// it was made for, or are made.
+pub(crate) fn contracts(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
+    let store = DirStore::new(cache_dir(None));
+    let srs = open_srs(&store, DEVELOPMENT_CHAIN_ID).context("the development SRS")?;
+    let keys = make_keys(&CpuDevice::default(), &srs, &store, &|_, _| {}).context("keys")?;
+    let contract = |(circuit, name): (Circuit, &str)| {
+        let key = keys.key(circuit);
+        let source = solidity::generate(&key.vk, keys.tau_g2(), name, pair_at(circuit));
+        Output::text(&format!("contracts/src/{name}.sol"), source)
+    };
+    Ok(ROOTS.into_iter().map(contract).collect())
+}
