@@ -69,6 +69,57 @@ pub enum Error {
         #[from]
         source: rollmill_broker_client::ClientError,
     },
+
+    /// The circuits' keys could not be loaded or made.
+    #[error("{}: {source}", self.code())]
+    Keys {
+        #[from]
+        source: rollmill_circuits::registry::RegistryError,
+    },
+
+    /// L1 did not do what it was asked.
+    #[error("{}: {source}", self.code())]
+    L1 {
+        #[from]
+        source: rollmill_l1::L1Error,
+    },
+
+    /// A signing key of the development L1 is malformed.
+    #[error("{}: a development key is not 64 hexadecimal digits", self.code())]
+    L1Key,
+
+    /// A node did not answer, or refused what it should take.
+    #[error("{}: {source}", self.code())]
+    Node {
+        #[from]
+        source: rollmill_node_client::ClientError,
+    },
+
+    /// A wallet could not do its part.
+    #[error("{}: {source}", self.code())]
+    Wallet {
+        #[from]
+        source: rollmill_pxe::error::PxeError,
+    },
+
+    /// The genesis file breaks its own rules.
+    #[error("{}: {source}", self.code())]
+    Genesis {
+        #[from]
+        source: rollmill_protocol::genesis::GenesisError,
+    },
+
+    /// A transaction that was taken did not come into a block.
+    #[error("{}: transaction {tx_hash} was dropped: {reason}", self.code())]
+    Dropped { tx_hash: String, reason: String },
+
+    /// The generated verifier in the contracts folder is not that of this build's keys.
+    #[error("{}: {} was generated from other keys; run: make gen", self.code(), path.display())]
+    VerifierStale { path: PathBuf },
+
+    /// L1's transaction with the proof did not do what its event says.
+    #[error("{}: L1 transaction {tx_hash} has no receipt", self.code())]
+    NoReceipt { tx_hash: String },
 }
 
 fn advice(source: &std::io::Error) -> &'static str {
@@ -95,6 +146,15 @@ impl Error {
             Self::Unproven { .. } => "NET-010",
             Self::TamperAccepted { .. } => "NET-011",
             Self::Broker { .. } => "NET-012",
+            Self::Keys { .. } => "NET-013",
+            Self::L1 { .. } => "NET-014",
+            Self::L1Key => "NET-015",
+            Self::Node { .. } => "NET-016",
+            Self::Wallet { .. } => "NET-017",
+            Self::Genesis { .. } => "NET-018",
+            Self::Dropped { .. } => "NET-019",
+            Self::NoReceipt { .. } => "NET-020",
+            Self::VerifierStale { .. } => "NET-021",
         }
     }
 

@@ -4,10 +4,13 @@
 //! sequencer and prover node, lets accounts send private transfers to each other, and ends when the
 //! asked number of epochs is proven on L1. This library holds its parts.
 
+pub mod accounts;
+pub mod deployment;
 mod error;
 pub mod faults;
 pub mod guard;
 pub mod jobs;
+pub mod keys;
 mod network;
 mod options;
 mod ports;
@@ -16,6 +19,8 @@ mod programs;
 mod progress;
 mod report;
 mod rundir;
+pub mod scenario;
+pub mod services;
 
 pub use error::Error;
 pub use network::{ANVIL_CHAIN_ID, Network};

@@ -1,9 +1,12 @@
 //! `devnet`: see the library and `--help`.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
-use rollmill_devnet::{Error, Network, Options, Programs, Progress, RunDir, guard};
+use rollmill_devnet::{
+    Error, Network, Options, Programs, Progress, Report, RunDir, guard, scenario,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
@@ -43,9 +46,7 @@ async fn run(options: Options) -> Result<(), Error> {
         signal = interrupted() => Err(Error::Interrupted { signal }),
     };
     progress.status(String::new());
-    if result.is_err() {
-        progress.line("stopping every process");
-    }
+    progress.line("stopping every process");
     // A second signal ends this at once; the guard does the rest.
     let stopped = tokio::select! {
         stopped = network.stop() => stopped,
@@ -56,14 +57,24 @@ async fn run(options: Options) -> Result<(), Error> {
 }
 
 async fn scenario(
-    _options: &Options,
+    options: &Options,
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<(), Error> {
-    let l1 = network.start_anvil().await?;
-    progress.line(&format!("L1: anvil at http://{l1}"));
-    let broker = network.start_broker().await?;
-    progress.line(&format!("broker at http://{broker}"));
+    let mut report = Report::default();
+    let mut standing = job::bring_up(options, network, progress).await?;
+    job::prove_epochs(options, network, &mut standing, progress, &mut report).await?;
+    progress.line(&report.to_string());
+    if let Some(path) = &options.json {
+        report.write(path)?;
+    }
+    if options.keep_running {
+        progress.line("the network stays up; end it with Ctrl-C");
+        loop {
+            network.check()?;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        }
+    }
     Ok(())
 }
 

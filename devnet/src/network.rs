@@ -125,6 +125,8 @@ impl Network {
         let program = Program::new("broker", self.programs.own("broker")?)
             .flag("--listen", address.to_string())
             .flag("--data-dir", self.dir.data("broker"))
+            // Short, so that a killed agent's job is soon in other hands.
+            .flag("--lease-seconds", "15")
             .framed(admin);
         self.start(program, BROKER_LIMIT).await?;
         Ok(address)

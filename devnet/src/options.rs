@@ -22,7 +22,7 @@ pub struct Options {
     pub blocks: u32,
 
     /// Private transfers in each block.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(0..=64))]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub txs: u32,
 
     /// Proving agents.

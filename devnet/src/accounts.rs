@@ -1,0 +1,180 @@
+//! Accounts that send private transfers to each other.
+
+use std::sync::Arc;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha20Rng;
+use rollmill_node_client::NodeClient;
+use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
+use rollmill_protocol::tree::MemoryStore;
+use rollmill_protocol::{Fr, Genesis, Tx};
+use rollmill_pxe::error::PxeError;
+use rollmill_pxe::keys::{Address, Keys};
+use rollmill_pxe::wallet::Wallet;
+
+use crate::deployment::ROLLUP_VERSION;
+use crate::keys::CircuitKeys;
+use crate::{ANVIL_CHAIN_ID, Error, Progress};
+
+/// Notes of each account at genesis, and what each holds. Two, so that the first transfer can join
+/// them: an account sends a little more than one note holds.
+const NOTES: u64 = 2;
+const NOTE_VALUE: u64 = 1_000_000;
+/// What each account can pay fees with: some hundred thousand transactions at the first price.
+const FEE_BALANCE: u64 = 1 << 50;
+/// First prices of gas.
+const FEE_PER_GAS: u64 = 10;
+
+/// The accounts, in a ring: each sends to the next.
+#[derive(Debug)]
+pub struct Accounts {
+    wallets: Vec<Wallet>,
+    keys: Arc<CircuitKeys>,
+    rng: ChaCha20Rng,
+    rounds: u64,
+}
+
+/// Keys of `n` accounts out of one seed.
+pub fn account_keys(seed: u64, n: usize) -> Vec<Keys> {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    (0..n).map(|_| Keys::generate(&mut rng)).collect()
+}
+
+/// A genesis in which each account has notes and a fee balance. `timestamp` is in seconds since 1970.
+pub fn genesis(accounts: &[Keys], timestamp: u64) -> Genesis {
+    let owners: Vec<Fr> = accounts.iter().map(|keys| keys.address().to_field()).collect();
+    let notes = owners.iter().enumerate().flat_map(|(i, owner)| {
+        (0..NOTES).map(move |j| GenesisNote {
+            owner: *owner,
+            value: NOTE_VALUE,
+            // Public in any case, as the whole file is; different, so that no two notes are equal.
+            randomness: Fr::from(i as u64 * NOTES + j + 1),
+        })
+    });
+    Genesis {
+        format: GENESIS_FORMAT,
+        chain_id: ANVIL_CHAIN_ID,
+        rollup_version: ROLLUP_VERSION,
+        timestamp,
+        fee_per_l2_gas: FEE_PER_GAS,
+        fee_per_da_gas: FEE_PER_GAS,
+        notes: notes.collect(),
+        fee_balances: owners
+            .iter()
+            .map(|address| GenesisBalance { address: *address, amount: FEE_BALANCE })
+            .collect(),
+    }
+}
+
+/// Archive root after the genesis block.
+///
+/// # Errors
+/// [`Error::Genesis`] if the file breaks its own rules.
+pub fn genesis_archive_root(genesis: &Genesis) -> Result<Fr, Error> {
+    Ok(genesis.build(MemoryStore::default())?.state.archive_root)
+}
+
+impl Accounts {
+    /// Wallets that have seen nothing yet.
+    pub fn new(seed: u64, accounts: Vec<Keys>, keys: Arc<CircuitKeys>) -> Self {
+        let wallets = accounts.into_iter().map(Wallet::new).collect();
+        // Apart from the stream that made the keys.
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        rng.set_stream(1);
+        Self { wallets, keys, rng, rounds: 0 }
+    }
+
+    /// One transfer from each of the first `count` accounts to the next, proven and not sent.
+    ///
+    /// Every transfer of a round spends notes of another account, so they can be sent in any order.
+    /// Proving blocks a thread for seconds, so it runs on one of its own.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn prepare_round(
+        &mut self,
+        count: usize,
+        node: &NodeClient,
+        progress: &mut Progress,
+    ) -> Result<Vec<Tx>, Error> {
+        self.rounds += 1;
+        let mut txs = Vec::with_capacity(count);
+        for i in 0..count.min(self.wallets.len()) {
+            let to = self.wallets[(i + 1) % self.wallets.len()].address();
+            // The first round joins both genesis notes of an account.
+            let amount = if self.rounds == 1 { NOTE_VALUE + 1 } else { 1_000 + self.rounds };
+            progress.status(format!("account {i} proves a transfer"));
+            let start = std::time::Instant::now();
+            txs.push(self.prepare(i, to, amount, node).await?);
+            progress.line(&format!(
+                "account {i} proved a private transfer of {amount} to account {}: {:.2} s",
+                (i + 1) % self.wallets.len(),
+                start.elapsed().as_secs_f64()
+            ));
+        }
+        Ok(txs)
+    }
+
+    async fn prepare(
+        &mut self,
+        index: usize,
+        to: Address,
+        amount: u64,
+        node: &NodeClient,
+    ) -> Result<Tx, Error> {
+        let keys = self.wallets[index].keys().clone();
+        let mut wallet = std::mem::replace(&mut self.wallets[index], Wallet::new(keys));
+        let (node, prover) = (node.clone(), Arc::clone(&self.keys));
+        let mut rng = ChaCha20Rng::from_rng(&mut self.rng).map_err(|error| Error::Spawn {
+            name: "the transfer's randomness".into(),
+            source: std::io::Error::other(error),
+        })?;
+        let handle = tokio::runtime::Handle::current();
+        let work = tokio::task::spawn_blocking(move || {
+            let result = handle.block_on(async {
+                wallet.sync(&node).await?;
+                wallet.prepare(&node, prover.as_ref(), &to, amount, &mut rng).await
+            });
+            (wallet, result)
+        });
+        let (wallet, result) =
+            work.await.map_err(|error| PxeError::Prove(format!("the prover died: {error}")))?;
+        self.wallets[index] = wallet;
+        Ok(result?)
+    }
+
+    /// Number of accounts.
+    pub fn len(&self) -> usize {
+        self.wallets.len()
+    }
+
+    /// True when there are none.
+    pub fn is_empty(&self) -> bool {
+        self.wallets.is_empty()
+    }
+
+    /// Spendable balances after reading the chain, to be shown at the end.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn balances(&mut self, node: &NodeClient) -> Result<Vec<u64>, Error> {
+        let mut balances = Vec::new();
+        for wallet in &mut self.wallets {
+            wallet.sync(node).await?;
+            balances.push(wallet.balance());
+        }
+        Ok(balances)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_always_gives_the_same_accounts_and_the_same_genesis() {
+        let root = |seed| genesis_archive_root(&genesis(&account_keys(seed, 3), 1_000)).unwrap();
+        assert_eq!(root(5), root(5));
+        assert_ne!(root(5), root(6));
+    }
+}

@@ -1,0 +1,267 @@
+//! The main job: bring everything up, send transfers, wait for the proofs, report.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rollmill_l1::alloy::providers::Provider;
+use rollmill_l1::{EpochProven, Follower, L1Client, L1Event};
+use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::field::to_hex;
+
+use crate::accounts::{self, Accounts};
+use crate::deployment::{Deployment, SLOT_SECONDS, deploy_contracts};
+use crate::jobs::Jobs;
+use crate::keys::{self, CircuitKeys};
+use crate::{
+    ANVIL_CHAIN_ID, EpochReport, Error, Network, Options, Progress, Report, faults, services,
+};
+
+/// How often L1, the broker and the nodes are asked.
+const POLL: Duration = Duration::from_millis(250);
+
+/// A network that stands.
+#[derive(Debug)]
+pub struct Standing {
+    pub deployment: Deployment,
+    pub keys: std::sync::Arc<CircuitKeys>,
+    pub l1: L1Client,
+    pub node: NodeClient,
+    pub broker: SocketAddr,
+    pub jobs: Jobs,
+    pub accounts: Accounts,
+    follower: Follower,
+    /// Gas, transaction and time of each block on L1, by number.
+    blocks: BTreeMap<u64, Instant>,
+}
+
+/// Brings everything up, in the order in which things need each other.
+///
+/// # Errors
+/// Whatever did not come up, with what to do about it.
+pub async fn bring_up(
+    options: &Options,
+    network: &mut Network,
+    progress: &mut Progress,
+) -> Result<Standing, Error> {
+    // Everything that may be missing is asked for before minutes are spent on keys.
+    for program in ["broker", "agent", "sequencer", "prover-node"] {
+        network.programs.own(program)?;
+    }
+    let contracts = network
+        .programs
+        .contracts()
+        .ok_or_else(|| Error::AnvilMissing { path: "contracts/node_modules".into() })?;
+    let l1_address = network.start_anvil().await?;
+    progress.line(&format!("L1: anvil at http://{l1_address}"));
+    let broker = network.start_broker().await?;
+    progress.line(&format!("broker at http://{broker}, with a PostgreSQL of its own"));
+
+    let keys = keys::open(progress).await?;
+    progress.line(&format!("keys: root of the key tree {}", to_hex(&keys.set().root())));
+
+    let senders = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
+    let account_keys = accounts::account_keys(options.seed, senders.max(2));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let genesis = accounts::genesis(&account_keys, now.as_secs());
+    let archive_root = accounts::genesis_archive_root(&genesis)?;
+    let data = network.dir.path().join("data");
+    let deployment = deploy_contracts(
+        l1_address,
+        &contracts,
+        &data,
+        &keys,
+        &genesis,
+        archive_root,
+        options.blocks,
+    )
+    .await?;
+    progress.line(&format!(
+        "contracts: rollup {}, verifier {}",
+        deployment.rollup, deployment.verifier
+    ));
+
+    let sequencer = services::start_sequencer(network, &deployment, options).await?;
+    progress.line(&format!("sequencer: node at http://{sequencer}"));
+    services::start_prover_node(network, &deployment, &keys, broker, sequencer, options).await?;
+    progress.line("prover node: ready");
+    for i in 1..=options.agents {
+        services::start_agent(network, &keys, broker, i, options).await?;
+        progress.line(&format!("{}: ready", services::agent_name(i)));
+    }
+
+    let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
+    let follower = Follower::start(l1.clone(), deployment.rollup, deployment.l1_start).await?;
+    Ok(Standing {
+        accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
+        node: NodeClient::new(&format!("http://{sequencer}"))?,
+        jobs: Jobs::watch(broker)?,
+        follower,
+        blocks: BTreeMap::new(),
+        deployment,
+        keys,
+        l1,
+        broker,
+    })
+}
+
+/// Sends the transfers of every epoch and waits until L1 has accepted the proof of each.
+///
+/// # Errors
+/// [`Error::Unproven`] when it takes longer than asked for; whatever failed before.
+pub async fn prove_epochs(
+    options: &Options,
+    network: &mut Network,
+    standing: &mut Standing,
+    progress: &mut Progress,
+    report: &mut Report,
+) -> Result<(), Error> {
+    let start = Instant::now();
+    for epoch in 0..options.epochs {
+        let last_block = u64::from(epoch + 1) * u64::from(options.blocks);
+        standing.send_round(options, network, progress).await?;
+        if options.kill && epoch == 0 {
+            let agents: Vec<String> = (1..=options.agents).map(services::agent_name).collect();
+            let jobs = &mut standing.jobs;
+            report.add_recovery(faults::kill_agent(network, jobs, &agents, progress).await?);
+            report.add_recovery(faults::kill_broker(network, jobs, progress).await?);
+        }
+        let mut proven = 0;
+        while proven < last_block {
+            network.check()?;
+            if start.elapsed() > options.timeout() {
+                return Err(Error::Unproven {
+                    proven: u64::from(epoch),
+                    wanted: options.epochs.into(),
+                    elapsed: start.elapsed(),
+                });
+            }
+            standing.jobs.poll(progress).await?;
+            for event in standing.follow(progress).await? {
+                proven = proven.max(event.last_block);
+                let accepted = standing.accepted(&event, options).await?;
+                progress.line(&format!(
+                    "epoch {} proven on L1: blocks {} to {}, {} gas, transaction {}",
+                    accepted.epoch,
+                    event.first_block,
+                    event.last_block,
+                    accepted.gas,
+                    accepted.l1_tx
+                ));
+                report.epochs.push(accepted);
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        // The last job's line may still be missing: the proof can be on L1 before the next look.
+        standing.jobs.poll(progress).await?;
+    }
+    report.jobs = standing.keys.reports();
+    report.jobs.extend_from_slice(standing.jobs.reports());
+    Ok(())
+}
+
+impl Standing {
+    /// Proves the transfers of one epoch, waits for its first half, sends them and waits until they
+    /// are in blocks.
+    async fn send_round(
+        &mut self,
+        options: &Options,
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
+        let count = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
+        let txs = self.accounts.prepare_round(count, &self.node, progress).await?;
+        self.wait_for_room(options, network).await?;
+        for tx in &txs {
+            self.node.send_transaction(tx).await?;
+        }
+        progress.line(&format!("sent {} transactions", txs.len()));
+        for tx in &txs {
+            loop {
+                network.check()?;
+                self.follow(progress).await?;
+                match self.node.transaction_status(&tx.hash()).await? {
+                    TxStatus::Included { .. } | TxStatus::Proven { .. } => break,
+                    TxStatus::Dropped { reason } => {
+                        return Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason });
+                    }
+                    TxStatus::Unknown | TxStatus::Pending => {}
+                }
+                tokio::time::sleep(POLL).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until an epoch without blocks has enough slots left for all blocks of a round.
+    async fn wait_for_room(
+        &mut self,
+        options: &Options,
+        network: &mut Network,
+    ) -> Result<(), Error> {
+        let rollup = self.l1.rollup(self.deployment.rollup).await?;
+        let slots = u64::from(self.deployment.slots_per_epoch);
+        let used = match self.blocks.last_key_value() {
+            Some((number, _)) => Some(rollup.block_record(*number).await?.slot.to::<u64>() / slots),
+            None => None,
+        };
+        loop {
+            network.check()?;
+            let slot = rollup.current_slot().await?;
+            // Slot 0 is the genesis block's, and a block takes a slot, sometimes two.
+            let is_early = slot % slots <= slots.saturating_sub(2 * u64::from(options.blocks) + 1);
+            if slot > 0 && is_early && used != Some(slot / slots) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_secs(u64::from(SLOT_SECONDS)) / 4).await;
+        }
+    }
+
+    /// Looks at L1: shows new blocks, returns proofs that were accepted.
+    async fn follow(&mut self, progress: &mut Progress) -> Result<Vec<EpochProven>, Error> {
+        let mut proven = Vec::new();
+        for event in self.follower.poll().await? {
+            match event {
+                L1Event::BlockProposed(block) => {
+                    self.blocks.insert(block.block_number, Instant::now());
+                    progress.line(&format!(
+                        "block {} on L1: slot {}, {} B of data",
+                        block.block_number,
+                        block.slot,
+                        block.data.len()
+                    ));
+                }
+                L1Event::EpochProven(event) => proven.push(event),
+                L1Event::Pruned(pruned) => {
+                    progress.line(&format!("blocks after {} were pruned", pruned.proven_tip));
+                }
+                L1Event::Rewind { to } => {
+                    progress.line(&format!("L1 was reorganised after its block {}", to.number));
+                }
+            }
+        }
+        Ok(proven)
+    }
+
+    /// What L1 says about an accepted proof.
+    async fn accepted(&self, event: &EpochProven, options: &Options) -> Result<EpochReport, Error> {
+        let hash = event.place.tx_hash;
+        let receipt = self.l1.provider().get_transaction_receipt(hash).await;
+        let receipt =
+            receipt.ok().flatten().ok_or_else(|| Error::NoReceipt { tx_hash: hash.to_string() })?;
+        let blocks = event.last_block + 1 - event.first_block;
+        let seconds =
+            self.blocks.get(&event.last_block).map_or(0.0, |at| at.elapsed().as_secs_f64());
+        Ok(EpochReport {
+            epoch: event.epoch,
+            blocks,
+            txs: blocks * u64::from(options.txs),
+            l1_tx: hash.to_string(),
+            l1_status: if receipt.status() { "success" } else { "reverted" }.into(),
+            gas: receipt.gas_used,
+            verifier: self.deployment.verifier.to_string(),
+            seconds,
+        })
+    }
+}

@@ -1,0 +1,122 @@
+//! The command lines of the network's own processes.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::deployment::{Deployment, PROPOSER_KEY, PROVER_KEY, signer};
+use crate::keys::CircuitKeys;
+use crate::process::Program;
+use crate::{ANVIL_CHAIN_ID, Error, Network, Options};
+
+/// How long a process with a node may take to open its database and follow L1.
+const NODE_LIMIT: Duration = Duration::from_secs(120);
+/// How long an agent may take to load what it proves with.
+const AGENT_LIMIT: Duration = Duration::from_secs(600);
+/// Variable in which sequencer and prover node find their development key.
+const KEY_VARIABLE: &str = "ROLLMILL_L1_KEY";
+/// The sequencer waits for full blocks for as long as devnet itself is willing to.
+const MAX_WAIT_SECONDS: u64 = 86_400;
+
+/// Name of agent `i`, counted from 1.
+pub fn agent_name(i: u32) -> String {
+    format!("agent-{i}")
+}
+
+/// Flags of the node inside sequencer and prover node. Its JSON-RPC is on `listen`.
+fn with_node(
+    program: Program,
+    network: &Network,
+    deployment: &Deployment,
+    listen: SocketAddr,
+) -> Program {
+    let data = network.dir.data(&program.name);
+    program
+        .flag("--node-data-dir", data)
+        .flag("--node-l1-urls", &deployment.l1_url)
+        .flag("--node-chain-id", ANVIL_CHAIN_ID.to_string())
+        .flag("--node-rollup", deployment.rollup.to_string())
+        .flag("--node-l1-start", deployment.l1_start.to_string())
+        .flag("--node-genesis", &deployment.genesis)
+        .flag("--node-client-key", &deployment.client_key)
+        .flag("--node-listen", listen.to_string())
+}
+
+/// Starts the sequencer. Returns its node's JSON-RPC address.
+///
+/// # Errors
+/// As [`Network::start`].
+pub async fn start_sequencer(
+    network: &mut Network,
+    deployment: &Deployment,
+    options: &Options,
+) -> Result<SocketAddr, Error> {
+    let (listen, admin) = (network.ports.free()?, network.ports.free()?);
+    let program = Program::new("sequencer", network.programs.own("sequencer")?);
+    let program = with_node(program, network, deployment, listen)
+        .env(KEY_VARIABLE, PROPOSER_KEY)
+        .flag("--intents", network.dir.data("sequencer-intents.json"))
+        .flag("--coinbase", signer(PROPOSER_KEY)?.address().to_string())
+        .flag("--min-txs", options.txs.to_string())
+        .flag("--max-txs", options.txs.to_string())
+        .flag("--max-wait-seconds", MAX_WAIT_SECONDS.to_string())
+        .flag("--blocks-per-epoch", options.blocks.to_string())
+        .framed(admin);
+    network.start(program, NODE_LIMIT).await?;
+    Ok(listen)
+}
+
+/// Starts the prover node. Returns its node's JSON-RPC address.
+///
+/// # Errors
+/// As [`Network::start`].
+pub async fn start_prover_node(
+    network: &mut Network,
+    deployment: &Deployment,
+    keys: &CircuitKeys,
+    broker: SocketAddr,
+    sequencer: SocketAddr,
+    options: &Options,
+) -> Result<SocketAddr, Error> {
+    let (listen, admin) = (network.ports.free()?, network.ports.free()?);
+    let program = Program::new("prover-node", network.programs.own("prover-node")?);
+    let program = with_node(program, network, deployment, listen)
+        .env(KEY_VARIABLE, PROVER_KEY)
+        .flag("--intents", network.dir.data("prover-node-intents.json"))
+        .flag("--prover-id", signer(PROVER_KEY)?.address().to_string())
+        .flag("--broker-url", format!("http://{broker}"))
+        .flag("--peers", format!("http://{sequencer}"))
+        .flag("--cache-dir", keys.folder())
+        // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
+        .flag("--prefix-blocks", options.blocks.to_string())
+        .framed(admin);
+    network.start(program, NODE_LIMIT).await?;
+    Ok(listen)
+}
+
+/// Starts agent `i`.
+///
+/// # Errors
+/// As [`Network::start`].
+pub async fn start_agent(
+    network: &mut Network,
+    keys: &CircuitKeys,
+    broker: SocketAddr,
+    i: u32,
+    options: &Options,
+) -> Result<(), Error> {
+    let admin = network.ports.free()?;
+    let name = agent_name(i);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let agents = usize::try_from(options.agents).unwrap_or(1).max(1);
+    let program = Program::new(&name, network.programs.own("agent")?)
+        .flag("--broker", format!("http://{broker}"))
+        .flag("--name", &name)
+        .flag("--keys-dir", keys.folder())
+        .flag("--chain-id", ANVIL_CHAIN_ID.to_string())
+        // The agents share the machine.
+        .flag("--threads", cores.div_ceil(agents).to_string())
+        // A network that is taken down wants the job back, not its end.
+        .flag("--drain-seconds", "0")
+        .framed(admin);
+    network.start(program, AGENT_LIMIT).await
+}
