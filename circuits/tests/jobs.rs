@@ -1,0 +1,295 @@
+//! Job inputs: one encoding each, strict, and refused by the plain rules before anything is proven.
+
+mod common;
+
+use ark_ff::UniformRand;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_circuits::circuit::{PROOF_LEN, cell_bits, log_n, n_public, pair_at};
+use rollmill_circuits::jobs::{self, Input, JobError, Output};
+use rollmill_circuits::keyset::{CircuitKey, KeySet, KeySetError};
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
+use rollmill_plonk::shape::{Shape, fixed};
+use rollmill_plonk::srs::Srs;
+use rollmill_protocol::join::JoinError;
+use rollmill_protocol::tree::WitnessError;
+use rollmill_protocol::{BlockRange, Circuit, Pair, Tx, TxRange, TxTransition};
+
+use common::{BlockCase, PRICE, chain, prover};
+
+fn point(rng: &mut ChaCha8Rng) -> G1Affine {
+    G1Projective::rand(rng).into()
+}
+
+/// Keys that no circuit has: enough for everything that comes before a proof.
+fn keys() -> KeySet {
+    let mut rng = ChaCha8Rng::seed_from_u64(1);
+    let srs = Srs::development(1);
+    let keys = Circuit::ALL
+        .iter()
+        .map(|circuit| CircuitKey {
+            circuit: *circuit,
+            vk: VerifyingKey {
+                shape: Shape {
+                    log_n: log_n(*circuit),
+                    n_public: n_public(*circuit) as u32,
+                    cell_bits: cell_bits(*circuit),
+                },
+                srs_id: srs.id(),
+                fixed: std::array::from_fn::<_, { fixed::COUNT }, _>(|_| point(&mut rng)),
+            },
+            rows_used: 1000 + circuit.role(),
+            layout_digest: [circuit.role() as u8; 32],
+        })
+        .collect();
+    KeySet::new(keys, srs.tau_g2).unwrap()
+}
+
+/// Bytes of a proof of nothing.
+fn proof_bytes() -> Vec<u8> {
+    let mut rng = ChaCha8Rng::seed_from_u64(2);
+    let points: [G1Affine; COMMITMENTS + 2] = std::array::from_fn(|_| point(&mut rng));
+    let evaluations: [Fr; EVALUATIONS] = std::array::from_fn(|_| Fr::rand(&mut rng));
+    Proof::from_parts(&points, evaluations).to_bytes()
+}
+
+fn output(circuit: Circuit, public: Vec<Fr>) -> Output {
+    Output { circuit, public, proof: proof_bytes() }
+}
+
+fn two_txs() -> BlockCase {
+    chain(&[2]).remove(0)
+}
+
+fn base_input(set: &KeySet, tx: &Tx, transition: &TxTransition) -> Vec<u8> {
+    let mut tx = tx.clone();
+    tx.client_proof = proof_bytes();
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    jobs::tx_base_input(&constants, PRICE, &tx, transition)
+}
+
+/// Results of the block's transactions, with proofs of nothing.
+fn tx_outputs(set: &KeySet, case: &BlockCase) -> Vec<Output> {
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    let ranges = case.txs.iter();
+    ranges
+        .map(|(_, transition)| {
+            let range = TxRange::of_tx(transition, constants, PRICE, Pair::trivial());
+            output(Circuit::TxBase, range.to_fields())
+        })
+        .collect()
+}
+
+fn block_input(set: &KeySet, case: &BlockCase, children: &[Vec<u8>]) -> Vec<u8> {
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    let zero = Fr::from(0u64);
+    jobs::block_root_input(&constants, prover(), &case.block, zero, children).unwrap()
+}
+
+fn bytes(outputs: &[Output]) -> Vec<Vec<u8>> {
+    outputs.iter().map(Output::to_bytes).collect()
+}
+
+/// One input of every kind, honest but for the proofs.
+fn inputs(set: &KeySet) -> Vec<(Circuit, Vec<u8>)> {
+    let cases = chain(&[2, 1, 0]);
+    let txs = bytes(&tx_outputs(set, &cases[0]));
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    let mut chain_prev = Fr::from(0u64);
+    let mut blocks = Vec::new();
+    for case in &cases {
+        let ranges: Vec<_> = tx_outputs(set, case)
+            .iter()
+            .map(|o| TxRange::from_fields(&o.public).unwrap())
+            .collect();
+        let link = case.block.chain_link(chain_prev);
+        let rows = set.charged_rows();
+        let pair = Pair::trivial();
+        let range =
+            BlockRange::of_block(&ranges, &case.block, &link, constants, prover(), &rows, pair)
+                .unwrap();
+        chain_prev = range.chain_end;
+        let circuit = rollmill_circuits::block_root::variant(ranges.len());
+        blocks.push(output(circuit, range.to_fields()).to_bytes());
+    }
+    let (tx, transition) = &cases[0].txs[1];
+    vec![
+        (Circuit::TxBase, base_input(set, tx, transition)),
+        (Circuit::TxMerge, jobs::tx_merge_input(&txs[0], &txs[1]).unwrap()),
+        (Circuit::BlockRoot0, block_input(set, &cases[2], &[])),
+        (Circuit::BlockRoot1, block_input(set, &cases[1], &bytes(&tx_outputs(set, &cases[1])))),
+        (Circuit::BlockRoot2, block_input(set, &cases[0], &txs)),
+        (Circuit::BlockMerge, jobs::block_merge_input(&blocks[0], &blocks[1]).unwrap()),
+        (Circuit::EpochRoot1, jobs::epoch_root_input(32, &blocks[..1]).unwrap()),
+        (Circuit::EpochRoot2, jobs::epoch_root_input(32, &blocks[..2]).unwrap()),
+    ]
+}
+
+#[test]
+fn an_input_has_one_encoding() {
+    let set = keys();
+    for (circuit, bytes) in inputs(&set) {
+        let input = Input::from_bytes(circuit, &bytes).unwrap();
+        assert_eq!(input.circuit(), circuit);
+        assert_eq!(input.to_bytes(), bytes);
+        assert!(Input::from_bytes(circuit, &[bytes.as_slice(), &[0]].concat()).is_err());
+        for n in (0..bytes.len()).step_by(211) {
+            assert!(Input::from_bytes(circuit, &bytes[..n]).is_err(), "{circuit} cut at {n}");
+        }
+        for i in (0..bytes.len()).step_by(131).chain(0..2) {
+            let mut flipped = bytes.clone();
+            flipped[i] ^= 1;
+            if let Ok(other) = Input::from_bytes(circuit, &flipped) {
+                assert!(other != input && other.to_bytes() == flipped, "{circuit} byte {i}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_input_for_another_circuit_is_refused() {
+    let set = keys();
+    for (circuit, bytes) in inputs(&set) {
+        for other in Circuit::ALL.into_iter().filter(|other| *other != circuit) {
+            assert!(Input::from_bytes(other, &bytes).is_err(), "{circuit} as {other}");
+        }
+    }
+    let refused = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
+    assert_eq!(refused.to_string(), "CIR-001: there is no job of kind `nonsense`");
+    let bytes = [1, 0];
+    assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
+}
+
+#[test]
+fn children_of_circuits_that_are_not_accepted_are_refused() {
+    let set = keys();
+    let case = two_txs();
+    let txs = bytes(&tx_outputs(&set, &case));
+    let blocks = jobs::block_merge_input(&txs[0], &txs[1]).unwrap();
+    let refused = Input::from_bytes(Circuit::BlockMerge, &blocks).unwrap_err();
+    assert!(matches!(refused, JobError::Child { .. }), "{refused}");
+    let mut merged = Output::from_bytes(&txs[0]).unwrap();
+    merged.circuit = Circuit::TxMerge;
+    let input = block_input(&set, &chain(&[1]).remove(0), &[merged.to_bytes()]);
+    assert!(matches!(Input::from_bytes(Circuit::BlockRoot1, &input), Err(JobError::Child { .. })));
+    assert!(jobs::epoch_root_input(32, &[]).is_err());
+}
+
+#[test]
+fn what_an_input_leads_to_is_compared_with_the_result() {
+    let set = keys();
+    for (circuit, input) in inputs(&set) {
+        let mut public = vec![Fr::from(0u64); n_public(circuit)];
+        let at = pair_at(circuit).unwrap();
+        public.splice(at.., Pair::trivial().to_fields());
+        let wrong = output(circuit, public);
+        let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
+        assert!(matches!(refused, JobError::PublicInput { .. }), "{circuit}: {refused}");
+        let other = if circuit == Circuit::TxMerge { Circuit::TxBase } else { Circuit::TxMerge };
+        let wrong = output(other, vec![Fr::from(0u64); n_public(other)]);
+        let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
+        assert!(matches!(refused, JobError::Role { .. }), "{circuit}: {refused}");
+    }
+}
+
+/// Goal: each kind of tampering is named before anything is proven.
+#[test]
+fn tampered_transactions_are_refused_by_name() {
+    let set = keys();
+    let case = two_txs();
+    let (tx, good) = &case.txs[1];
+    let decode = |tx: &Tx, t: &TxTransition| {
+        Input::from_bytes(Circuit::TxBase, &base_input(&set, tx, t)).map(|_| ()).unwrap_err()
+    };
+
+    let mut t = good.clone();
+    t.anchor.index += 1;
+    assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::RootBefore)));
+    // The first transaction's nullifier, through the low leaf of this one.
+    let mut spent = tx.clone();
+    spent.effects.nullifiers[0] = case.txs[0].0.effects.nullifiers[0];
+    assert!(matches!(decode(&spent, good), JobError::Witness(WitnessError::NotBracketed)));
+    let mut t = good.clone();
+    t.effects.start.nullifier_count += 1;
+    assert!(matches!(decode(tx, &t), JobError::Witness(_)));
+    let mut t = good.clone();
+    t.effects.start.note_count -= 8;
+    assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::NotEmpty)));
+    let mut t = good.clone();
+    t.effects.fee_payment.leaf.value = Fr::from(5u64);
+    assert!(matches!(decode(tx, &t), JobError::Fee { .. }));
+    t.effects.fee_payment.leaf.value = Fr::from(5_000_000u64);
+    assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::RootBefore)));
+    let mut cheap = tx.clone();
+    cheap.effects.gas.max_fee_per_l2_gas = 1;
+    assert!(matches!(decode(&cheap, good), JobError::Fee { .. }));
+}
+
+#[test]
+fn ranges_and_headers_that_do_not_join_are_refused_by_name() {
+    let set = keys();
+    let case = two_txs();
+    let txs = bytes(&tx_outputs(&set, &case));
+    let verify = |circuit: Circuit, input: &[u8]| {
+        let public = vec![Fr::from(0u64); n_public(circuit)];
+        jobs::verify(&set, circuit.name(), input, &output(circuit, public).to_bytes()).unwrap_err()
+    };
+    let swapped = jobs::tx_merge_input(&txs[1], &txs[0]).unwrap();
+    assert!(matches!(
+        verify(Circuit::TxMerge, &swapped),
+        JobError::Join(JoinError::Gap { what: "state" })
+    ));
+    let repeated = jobs::tx_merge_input(&txs[0], &txs[0]).unwrap();
+    assert!(matches!(verify(Circuit::TxMerge, &repeated), JobError::Join(JoinError::Gap { .. })));
+
+    let mut late = case.clone();
+    late.block.header.slot = 0;
+    let input = block_input(&set, &late, &txs);
+    assert!(matches!(verify(Circuit::BlockRoot2, &input), JobError::Header { what: "slot" }));
+    let mut paid = case.clone();
+    paid.block.header.total_fees += 1;
+    let input = block_input(&set, &paid, &txs);
+    assert!(matches!(
+        verify(Circuit::BlockRoot2, &input),
+        JobError::Join(JoinError::Header { what: "total_fees" })
+    ));
+    let mut foreign = set.constants(common::CHAIN_ID, common::VERSION);
+    foreign.vk_root += Fr::from(1u64);
+    let zero = Fr::from(0u64);
+    let empty = chain(&[0]).remove(0).block;
+    let input = jobs::block_root_input(&foreign, prover(), &empty, zero, &[]).unwrap();
+    assert!(matches!(verify(Circuit::BlockRoot0, &input), JobError::Keys { .. }));
+}
+
+#[test]
+fn a_result_has_one_encoding() {
+    let good = output(Circuit::TxMerge, vec![Fr::from(7u64); n_public(Circuit::TxMerge)]);
+    let bytes = good.to_bytes();
+    assert_eq!(bytes.len(), 2 + 32 * 33 + PROOF_LEN);
+    assert_eq!(Output::from_bytes(&bytes).unwrap(), good);
+    assert!(Output::from_bytes(&bytes[..bytes.len() - 1]).is_err());
+    assert!(Output::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());
+    for i in 0..34 {
+        let mut flipped = bytes.clone();
+        flipped[i] ^= 0x80;
+        assert!(Output::from_bytes(&flipped).is_err_and(|_| true) || i > 2, "byte {i}");
+    }
+}
+
+#[test]
+fn a_set_of_keys_is_read_strictly() {
+    let set = keys();
+    let bytes = set.to_bytes();
+    assert_eq!(KeySet::from_bytes(&bytes).unwrap(), set);
+    for i in (0..bytes.len()).step_by(29) {
+        let mut flipped = bytes.clone();
+        flipped[i] ^= 1;
+        assert!(KeySet::from_bytes(&flipped).is_err(), "byte {i}");
+        assert!(KeySet::from_bytes(&bytes[..i]).is_err(), "cut at {i}");
+    }
+    assert!(set.require_root(&set.root()).is_ok());
+    let other = set.root() + Fr::from(1u64);
+    assert!(matches!(set.require_root(&other), Err(KeySetError::Root { .. })));
+}

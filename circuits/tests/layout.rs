@@ -1,0 +1,105 @@
+//! A circuit's rows are the same whatever its witness: else its key would serve one witness only.
+
+mod common;
+
+use ark_ff::UniformRand;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_circuits::block_merge::{self, BlockMergeWitness};
+use rollmill_circuits::children::Child;
+use rollmill_circuits::circuit::{accepts, cell_bits, log_n, n_public, pair_at, transcript};
+use rollmill_circuits::epoch_root::{self, EpochRootWitness};
+use rollmill_circuits::registry::{layout, report};
+use rollmill_circuits::{block_root, client, tx_base, tx_merge};
+use rollmill_plonk::builder::Builder;
+use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
+use rollmill_plonk::transcript::TranscriptKind;
+use rollmill_protocol::{Circuit, Pair};
+
+use common::{block_root_witness, chain, constants, genesis_chain, opened, transfer, value};
+
+/// A child of random values: no proof, but points on the curve.
+fn random_child(parent: Circuit, seed: u64) -> Child {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut child = Child::dummy(parent);
+    let point = |rng: &mut ChaCha8Rng| G1Affine::from(G1Projective::rand(rng));
+    let points: [G1Affine; COMMITMENTS + 2] = std::array::from_fn(|_| point(&mut rng));
+    let evaluations: [Fr; EVALUATIONS] = std::array::from_fn(|_| Fr::rand(&mut rng));
+    child.proof = Proof::from_parts(&points, evaluations);
+    child.vk.fixed = std::array::from_fn(|_| point(&mut rng));
+    child.public.iter_mut().for_each(|v| *v = Fr::rand(&mut rng));
+    let circuit = *accepts(parent).last().unwrap();
+    child.leaf.circuit = circuit;
+    if let Some(at) = pair_at(circuit) {
+        let pair = Pair {
+            l: point(&mut rng),
+            s_l: Fr::rand(&mut rng),
+            r: point(&mut rng),
+            s_r: Fr::rand(&mut rng),
+        };
+        child.public.splice(at.., pair.to_fields());
+    }
+    child
+}
+
+fn real(circuit: Circuit) -> Builder {
+    let child = |seed| random_child(circuit, seed);
+    let cases = chain(&[2, 0]);
+    let block = |ranges| block_root_witness(&cases[1].block, ranges, value(9, 1));
+    let (constants, charge) = (constants(), opened(circuit));
+    match circuit {
+        Circuit::Client => {
+            let (header, store) = genesis_chain();
+            client::build(&transfer(&header, &store, 1))
+        }
+        Circuit::TxBase => {
+            let (tx, transition) = &cases[0].txs[1];
+            tx_base::build(&common::tx_base_witness(tx, transition), &child(1))
+        }
+        Circuit::TxMerge => tx_merge::build(&constants, &[child(1), child(2)]),
+        Circuit::BlockRoot0 => block_root::build(&block(0), &[]),
+        Circuit::BlockRoot1 => block_root::build(&block(1), &[child(1)]),
+        Circuit::BlockRoot2 => block_root::build(&block(2), &[child(1), child(2)]),
+        Circuit::BlockMerge => {
+            let witness = BlockMergeWitness { constants, charge };
+            block_merge::build(&witness, &[child(1), child(2)])
+        }
+        Circuit::EpochRoot1 | Circuit::EpochRoot2 => {
+            let witness = EpochRootWitness { constants, slots_per_epoch: 9, charge };
+            let children: Vec<_> = (0..circuit.child_count() as u64).map(child).collect();
+            epoch_root::build(&witness, &children)
+        }
+    }
+}
+
+#[test]
+fn every_witness_of_a_circuit_has_one_layout() {
+    for circuit in Circuit::ALL {
+        let of_dummy = layout(circuit).unwrap();
+        let (of_real, _) = real(circuit).finish(Some(log_n(circuit))).unwrap();
+        assert_eq!(of_dummy.rows_used, of_real.rows_used, "{circuit}");
+        for row in 0..of_dummy.rows_used {
+            assert_eq!(of_dummy.fixed_row(row), of_real.fixed_row(row), "{circuit} row {row}");
+        }
+        let (dummy, real) = (of_dummy.sigma(), of_real.sigma());
+        for column in 0..4 {
+            let differs = (0..dummy[0].len()).find(|row| dummy[column][*row] != real[column][*row]);
+            assert_eq!(differs, None, "{circuit}: ties of column {column}");
+        }
+    }
+}
+
+#[test]
+fn every_circuit_fits_its_size_and_states_its_numbers() {
+    for circuit in Circuit::ALL {
+        let report = report(circuit).unwrap();
+        assert_eq!(report.log_n, log_n(circuit), "{circuit}");
+        assert_eq!(report.public_inputs as usize, n_public(circuit));
+        assert!(cell_bits(circuit) == 16 || circuit == Circuit::Client);
+        let on_l1 = matches!(circuit, Circuit::EpochRoot1 | Circuit::EpochRoot2);
+        assert_eq!(transcript(circuit) == TranscriptKind::Keccak, on_l1);
+        let subset = accepts(circuit).iter().all(|child| circuit.accepts().contains(child));
+        assert!(subset, "{circuit} takes only what the protocol lists");
+    }
+}
