@@ -26,6 +26,7 @@ mod client_key;
 mod error;
 mod l1_events;
 mod l1_source;
+mod metrics;
 mod node;
 mod pool;
 pub mod rpc;

@@ -9,11 +9,13 @@ use rollmill_protocol::tree::{MemoryStore, Overlay};
 use rollmill_protocol::tx::{CLIENT_PROOF_BYTES_MAX, LOG_BYTES, SLOTS};
 use rollmill_protocol::version::VersionIds;
 use rollmill_protocol::{ClientInputs, Fr, Genesis, Header, Tx, TxEffects, TxGlobals, WorldState};
+use rollmill_service::prometheus::{self, Registry};
 use tokio::sync::watch;
 
 use crate::archiver::{self, Applied, Retention};
 use crate::error::{NodeError, PoolError, QueryError};
 use crate::l1_events::{L1Position, L1Update};
+use crate::metrics::Gauges;
 use crate::pool::{ClientProofVerifier, Pool, PoolLimits};
 use crate::store::{
     BlockRecord, BlockWrite, L1Record, Snapshot, StateAt, Store, StoredBlock, Tips, Writer,
@@ -60,6 +62,7 @@ pub struct Node {
     pool: Mutex<Pool>,
     verifier: Arc<dyn ClientProofVerifier>,
     tips: watch::Sender<wire::Tips>,
+    gauges: Gauges,
     /// Held while an update is applied, so that pool and tips follow in the order of commits.
     applying: Mutex<()>,
 }
@@ -100,7 +103,11 @@ impl Node {
         let snapshot = Arc::new(store.read()?);
         let mut pool = Pool::load(&snapshot, settings.pool)?;
         pool.refresh(&store, &snapshot, snapshot.tips()?, snapshot.final_proven()?)?;
-        let tips = watch::Sender::new(wire_tips(&snapshot)?);
+        let gauges = Gauges::new();
+        let tips = wire_tips(&snapshot)?;
+        gauges.set_tips(&tips);
+        gauges.set_waiting(pool.waiting_count());
+        let tips = watch::Sender::new(tips);
         Ok(Arc::new(Self {
             settings,
             genesis,
@@ -108,8 +115,14 @@ impl Node {
             pool: Mutex::new(pool),
             verifier,
             tips,
+            gauges,
             applying: Mutex::new(()),
         }))
+    }
+
+    /// Shows the node's figures under `rollmill_node_…`.
+    pub fn register_metrics(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        self.gauges.register(registry)
     }
 
     /// What the node was opened with.
@@ -146,8 +159,13 @@ impl Node {
         })?;
         let snapshot = self.snapshot()?;
         let (tips, final_proven) = (snapshot.tips()?, snapshot.final_proven()?);
-        lock(&self.pool).refresh(&self.store, &snapshot, tips, final_proven)?;
-        self.tips.send_replace(wire_tips(&snapshot)?);
+        let mut pool = lock(&self.pool);
+        pool.refresh(&self.store, &snapshot, tips, final_proven)?;
+        self.gauges.set_waiting(pool.waiting_count());
+        drop(pool);
+        let tips = wire_tips(&snapshot)?;
+        self.gauges.set_tips(&tips);
+        self.tips.send_replace(tips);
         Ok(())
     }
 
@@ -238,6 +256,7 @@ impl Node {
         }
         pool.check(&tx, balance, price)?;
         pool.insert(&self.store, tx_hash, tx, tip.block_number)?;
+        self.gauges.set_waiting(pool.waiting_count());
         Ok(tx_hash)
     }
 

@@ -5,6 +5,8 @@
 //! a re-serialized copy.
 
 use rollmill_protocol::field::{serde_fr, serde_frs, serde_hex};
+use rollmill_protocol::tree::verify::membership;
+use rollmill_protocol::tree::{Tree, WitnessError};
 use rollmill_protocol::version::VersionIds;
 use rollmill_protocol::{DecodeError, Fr, Header, TxEffects};
 use serde::{Deserialize, Serialize};
@@ -290,6 +292,14 @@ pub struct NotePath {
     /// The root they lead to: the header's.
     #[serde(with = "serde_fr")]
     pub note_root: Fr,
+}
+
+impl NotePath {
+    /// Checks that the path leads from the leaf to `note_root`, which the asker takes from a header
+    /// it trusts and not from this answer.
+    pub fn verify(&self, note_root: &Fr) -> Result<(), WitnessError> {
+        membership(Tree::Notes, note_root, &self.leaf, self.leaf_index, &self.path)
+    }
 }
 
 /// The value of a public data slot.

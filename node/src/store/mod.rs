@@ -28,6 +28,8 @@ pub(crate) use state::StateView;
 const SCHEMA: u64 = 1;
 
 pub(crate) type Bytes = &'static [u8];
+/// A key and its value, copied out.
+pub(crate) type Entry = (Vec<u8>, Vec<u8>);
 type Definition = TableDefinition<'static, Bytes, Bytes>;
 
 /// One handle for each table; `T` reads or reads and writes.
@@ -166,7 +168,7 @@ pub(crate) fn last<T: ReadableTable<Bytes, Bytes>>(
     table: &T,
     from: &[u8],
     to: &[u8],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, NodeError> {
+) -> Result<Option<Entry>, NodeError> {
     let entry = table.range::<&[u8]>(from..=to)?.next_back().transpose()?;
     Ok(entry.map(|(key, value)| (key.value().to_vec(), value.value().to_vec())))
 }
@@ -218,7 +220,7 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     }
 
     /// Every transaction of the pool: hash and record.
-    pub(crate) fn pool_entries(&self) -> Result<Vec<(Vec<u8>, Vec<u8>)>, NodeError> {
+    pub(crate) fn pool_entries(&self) -> Result<Vec<Entry>, NodeError> {
         let entries = self.pool.iter()?;
         entries
             .map(|entry| {

@@ -53,7 +53,8 @@ fn good_transactions_wait_in_the_order_of_arrival_and_survive_a_restart() {
 fn transactions_that_break_a_rule_are_refused_with_its_code() {
     let test = TestNode::new();
     let good = || tx(0, genesis_hash());
-    let changes: [(&str, fn(&mut Tx)); 8] = [
+    type Case = (&'static str, fn(&mut Tx));
+    let changes: [Case; 8] = [
         ("NODE-021: PRO-021", |tx| tx.chain_id = 1),
         ("NODE-021: PRO-022", |tx| tx.version = 7),
         ("NODE-021: PRO-023", |tx| tx.anchor_header_hash = Fr::from(5u64)),

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rollmill_node_client::wire::{BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::note::fee_balance_slot;
-use rollmill_protocol::tree::{Tree, verify};
 use rollmill_protocol::{Fr, Genesis, Header};
 use rollmill_service::Shutdown;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -111,6 +110,17 @@ async fn a_transaction_is_sent_once_and_found_again() {
     let status = client.nullifier_status(&value(2, 0)).await.unwrap();
     assert_eq!((status.block_number, status.in_pool), (Some(1), false));
 
+    let registry = rollmill_service::prometheus::Registry::new();
+    server.test.node.register_metrics(&registry).unwrap();
+    let shown = |name: &str| {
+        let families = registry.gather();
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        family.get_metric()[0].get_gauge().get_value() as u64
+    };
+    assert_eq!(shown("rollmill_node_pending_block"), 2);
+    assert_eq!(shown("rollmill_node_proven_block"), 1);
+    assert_eq!(shown("rollmill_node_pool_waiting"), 1);
+
     let spent = client.send_transaction(&tx(0, anchor)).await.unwrap_err();
     assert_eq!(spent.refusal(), Some("NODE-021"));
     assert!(spent.to_string().contains("PRO-027"), "{spent}");
@@ -142,8 +152,10 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
         .await
         .unwrap();
     assert_eq!(path.leaf, origin.effects.note_hashes[1]);
-    verify::membership(Tree::Notes, &path.note_root, &path.leaf, path.leaf_index, &path.path)
-        .unwrap();
+    let note_root = node.block(2).unwrap().unwrap().record.header.state.tx_state.note_root;
+    assert_eq!(path.note_root, note_root);
+    path.verify(&note_root).unwrap();
+    assert!(path.verify(&anchor).is_err());
     // The same leaf is not there under the header before.
     let refused = client.note_path(found.note_start_index + 1, &anchor).await.unwrap_err();
     assert_eq!(refused.refusal(), Some("NODE-013"));

@@ -28,8 +28,9 @@ pub fn path<S: StateRead>(
 /// The root that `node`, the `index`th of its level, has with these siblings.
 pub fn root_from_path(node: &Fr, index: u64, path: &[Fr]) -> Fr {
     path.iter().enumerate().fold(*node, |below, (i, sibling)| {
-        // A path is at most 32 long, so the shift is in range.
-        if index >> i & 1 == 0 { node_hash(&below, sibling) } else { node_hash(sibling, &below) }
+        // A path from outside may be longer than an index has bits.
+        let side = u32::try_from(i).ok().and_then(|i| index.checked_shr(i)).unwrap_or(0) & 1;
+        if side == 0 { node_hash(&below, sibling) } else { node_hash(sibling, &below) }
     })
 }
 
@@ -82,7 +83,7 @@ pub fn append_subtree<S: StateWrite>(
 ) -> Result<SubtreeAppend, StorageError> {
     let n = leaves.len() as u64;
     let fits = start_index.checked_add(n).is_some_and(|end| end <= tree.capacity());
-    if !n.is_power_of_two() || start_index % n != 0 || !fits {
+    if !n.is_power_of_two() || !start_index.is_multiple_of(n) || !fits {
         return Err(StorageError::corrupt(format!(
             "{n} leaves cannot be appended at {start_index} of {tree:?}"
         )));

@@ -59,7 +59,7 @@ impl SubtreeAppend {
     /// Checks the append into a tree whose next free index is `count`.
     pub fn verify(&self, tree: Tree, count: u64) -> Result<(), WitnessError> {
         let n = self.leaves.len() as u64;
-        if !n.is_power_of_two() || self.start_index != count || count % n != 0 {
+        if !n.is_power_of_two() || self.start_index != count || !count.is_multiple_of(n) {
             return Err(WitnessError::Index { index: self.start_index });
         }
         let top = n.trailing_zeros() as usize;
