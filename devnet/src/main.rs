@@ -1,7 +1,6 @@
 //! `devnet`: see the library and `--help`.
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use rollmill_devnet::{
@@ -42,7 +41,7 @@ async fn run(options: Options) -> Result<(), Error> {
     let mut network = Network::new(programs, &devnet, dir)?;
 
     let result = tokio::select! {
-        result = scenario(&options, &mut network, &mut progress) => result,
+        result = main_job(&options, &mut network, &mut progress) => result,
         signal = interrupted() => Err(Error::Interrupted { signal }),
     };
     progress.status(String::new());
@@ -56,23 +55,30 @@ async fn run(options: Options) -> Result<(), Error> {
     stopped.map(drop)
 }
 
-async fn scenario(
+async fn main_job(
     options: &Options,
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<(), Error> {
     let mut report = Report::default();
-    let mut standing = job::bring_up(options, network, progress).await?;
-    job::prove_epochs(options, network, &mut standing, progress, &mut report).await?;
-    progress.line(&report.to_string());
     if let Some(path) = &options.json {
-        report.write(path)?;
+        // Tried now, so that a wrong path does not cost the result of a long run.
+        report.write_json(path)?;
     }
+    let mut standing = scenario::bring_up(options, network, progress).await?;
+    let proven =
+        scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await;
+    progress.block(&format!("\n{}\n", report.table()));
+    if let Some(path) = &options.json {
+        report.write_json(path)?;
+    }
+    proven?;
     if options.keep_running {
-        progress.line("the network stays up; end it with Ctrl-C");
+        progress.line(&format!("running until Ctrl-C; node at {}", standing.node.url()));
         loop {
             network.check()?;
-            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+            standing.jobs.poll(progress).await?;
+            tokio::time::sleep(Duration::from_secs(1)).await;
         }
     }
     Ok(())

@@ -83,9 +83,9 @@ pub async fn start_prover_node(
         .env(KEY_VARIABLE, PROVER_KEY)
         .flag("--intents", network.dir.data("prover-node-intents.json"))
         .flag("--prover-id", signer(PROVER_KEY)?.address().to_string())
-        .flag("--broker-url", format!("http://{broker}"))
-        .flag("--peers", format!("http://{sequencer}"))
-        .flag("--cache-dir", keys.folder())
+        .flag("--broker", format!("http://{broker}"))
+        .flag("--tx-sources", format!("http://{sequencer}"))
+        .flag("--keys-dir", keys.folder())
         // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
