@@ -78,7 +78,7 @@ async fn main_job(
         loop {
             network.check()?;
             standing.jobs.poll(progress).await?;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     }
     Ok(())
