@@ -118,49 +118,34 @@ fn variables(layout: &Layout) -> Vec<Vec<(usize, usize)>> {
     out
 }
 
-/// Goal: nothing in an addition, a doubling or a table is free but what is listed. Method: change one
-/// variable (in all its cells) or one limb cell at a time.
+/// Changes one variable (in all its cells) or one limb cell of `rows` at a time.
 ///
 /// Free limb cells are those that no gate reads: whole rows beside which there is no pack, quotient or
 /// carry, and the sixteenth cell of each group of carries.
-#[test]
-fn every_changed_variable_or_limb_is_refused() {
-    let mut b = Builder::new(0, CELL_BITS);
-    let point = Point::fresh(&mut b, &random_point(&mut rng()));
-    let c = b.witness(Fr::from(u64::MAX));
-    let start = b.rows();
-    let table = Table::new(&mut b, &point);
-    let table_rows = b.rows() - start;
-    let sum = multi_scalar(&mut b, &point, &[(&table, Scalar::Short(c))], &[]);
-    assert_eq!(
-        sum.value(),
-        (point.value() * (short_coefficient(u64::MAX.into()) + offset_factor(32))).into_affine()
-    );
+fn assert_only_unread_limbs_are_free(b: Builder, rows: std::ops::Range<usize>) {
     let (layout, witness) = shrunk(b);
-    // The table and the first window: an addition that reads it, and a doubling.
-    let rows = start..start + table_rows + 42;
+    let one = Fr::from(1u64);
     for cycle in variables(&layout) {
         if !cycle.iter().any(|(row, _)| rows.contains(row)) {
             continue;
         }
         let mut changed = witness.clone();
         for (row, column) in &cycle {
-            changed.wires[*column][*row] += Fr::from(1u64);
+            changed.wires[*column][*row] += one;
         }
         assert!(check(&layout, &changed).is_err(), "variable at {cycle:?}");
     }
-    let one = Fr::from(1u64);
+    // Limb cells of a row and of the next one that the row's gate reads.
+    let reads = |row: usize| -> usize {
+        let f = layout.fixed_row(row);
+        match f.kind {
+            kind::VEC if f.c[3] != Fr::from(0u64) => 16,
+            kind::MUL | kind::SQR => 16,
+            kind::CARRY => 15,
+            _ => 0,
+        }
+    };
     for row in rows {
-        let reads = |at: usize| -> usize {
-            let f = layout.fixed_row(at);
-            // Cells of this row and of the next one that the row's gate reads.
-            match f.kind {
-                kind::VEC if f.c[3] != Fr::from(0u64) => 16,
-                kind::MUL | kind::SQR => 16,
-                kind::CARRY => 15,
-                _ => 0,
-            }
-        };
         let used = reads(row).min(8).max(reads(row - 1).saturating_sub(8));
         for column in 0..8 {
             let mut changed = witness.clone();
@@ -170,4 +155,25 @@ fn every_changed_variable_or_limb_is_refused() {
             assert_eq!(refused, column < used, "row {row} limb {column}");
         }
     }
+}
+
+#[test]
+fn every_change_in_a_point_or_its_table_is_refused() {
+    let mut b = Builder::new(0, CELL_BITS);
+    let start = b.rows();
+    let point = Point::fresh(&mut b, &random_point(&mut rng()));
+    Table::new(&mut b, &point);
+    let rows = start..b.rows();
+    assert_only_unread_limbs_are_free(b, rows);
+}
+
+/// Method: the first two reads of the generator's tables, one taken as it is and one added.
+#[test]
+fn every_change_in_a_read_and_its_addition_is_refused() {
+    let mut b = Builder::new(0, CELL_BITS);
+    let c = b.witness(Fr::from(u128::MAX - 5));
+    short_multiple_of_generator(&mut b, c);
+    // Four tables of sixteen entries stand before the first read.
+    let first = 1 + 4 * 16 * 3;
+    assert_only_unread_limbs_are_free(b, first..first + 23);
 }

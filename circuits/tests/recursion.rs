@@ -117,6 +117,23 @@ fn lay(root: Fr, children: &[ChildWitness], pair_at: Option<usize>) -> Laid {
     Laid { b, verified, pair }
 }
 
+/// The folding coefficients that final squeezes lead to, the first pair's first.
+fn coefficients(seeds: &[Fr]) -> Vec<Fr> {
+    let mut state = [0, 0, 0, FOLD_DOMAIN].map(Fr::from);
+    let mut us = vec![Fr::from(1u64)];
+    for chunk in seeds.chunks(3) {
+        for (slot, value) in state.iter_mut().zip(chunk) {
+            *slot += value;
+        }
+        poseidon2::permute(&mut state);
+    }
+    for element in &state[..3] {
+        let (low, high) = halves(element);
+        us.extend([short_coefficient(low), short_coefficient(high)]);
+    }
+    us
+}
+
 /// The sum of all pairs, as the points whose pairing is compared.
 fn expected(children: &[ChildWitness], pair_at: Option<usize>) -> [G1Projective; 2] {
     let sides = |p: &Pair| {
@@ -136,18 +153,7 @@ fn expected(children: &[ChildWitness], pair_at: Option<usize>) -> [G1Projective;
             pairs.push(Pair::from_fields(fields).expect("a pair"));
         }
     }
-    let mut state = [0, 0, 0, FOLD_DOMAIN].map(Fr::from);
-    let mut us = vec![Fr::from(1u64)];
-    for chunk in seeds.chunks(3) {
-        for (slot, value) in state.iter_mut().zip(chunk) {
-            *slot += value;
-        }
-        poseidon2::permute(&mut state);
-    }
-    for element in &state[..3] {
-        let (low, high) = halves(element);
-        us.extend([short_coefficient(low), short_coefficient(high)]);
-    }
+    let us = coefficients(&seeds);
     let mut out = [G1Projective::default(); 2];
     for (pair, u) in pairs.iter().zip(us) {
         for (sum, side) in out.iter_mut().zip(sides(pair)) {
@@ -196,4 +202,80 @@ fn one_child_without_a_pair_folds_to_its_own_pair() {
 #[test]
 fn two_children_and_their_pairs_fold_to_the_sum_and_fit_in_two_to_the_17() {
     folds_as_expected(2, Some(PAIR_AT));
+}
+
+fn accepted(root: Fr, children: &[ChildWitness]) -> bool {
+    let (layout, witness) = lay(root, children, Some(PAIR_AT)).b.finish(None).expect("fits");
+    check(&layout, &witness).is_ok()
+}
+
+/// Each attack changes one honest child; all but the control must be refused.
+#[test]
+fn named_attacks_on_a_child_are_refused() {
+    let (root, honest) = children(1);
+    type Attack = (&'static str, fn(&mut ChildWitness));
+    let attacks: [Attack; 9] = [
+        ("a role that is not accepted", |c| c.leaf.circuit = Circuit::BlockMerge),
+        ("another accepted role, not the key's own", |c| c.leaf.circuit = Circuit::TxMerge),
+        ("other charged rows than in the leaf", |c| c.leaf.charged_rows += 1),
+        ("another key, for which the proof would hold", |c| {
+            c.vk = made_up_key(&mut ChaCha8Rng::seed_from_u64(9));
+            solve(&c.vk, &c.public, &mut c.proof);
+        }),
+        ("two commitments swapped", |c| c.proof.wires.swap(0, 1)),
+        ("a commitment doubled in another's place", |c| c.proof.wires[1] = c.proof.wires[0]),
+        ("another public input", |c| c.public[0] += Fr::from(1u64)),
+        ("the carried pair replaced", |c| {
+            let g = G1Affine::generator();
+            let one = Fr::from(1u64);
+            let pair = Pair { l: g, s_l: one, r: g, s_r: one };
+            c.public[PAIR_AT..].copy_from_slice(&pair.to_fields());
+        }),
+        ("the carried pair dropped", |c| {
+            c.public[PAIR_AT..].fill(Fr::from(0u64));
+            solve(&c.vk, &c.public, &mut c.proof);
+        }),
+    ];
+    assert!(accepted(root, &honest));
+    assert!(!accepted(root + Fr::from(1u64), &honest), "another key tree");
+    for (name, attack) in attacks {
+        let mut changed = honest.clone();
+        attack(&mut changed[0]);
+        assert!(!accepted(root, &changed), "{name}");
+    }
+}
+
+/// Goal: no coefficient is known before the last message of the last child. Method: change only that
+/// message, which no other challenge depends on. `folds_as_expected` shows that the circuit uses just
+/// these coefficients.
+#[test]
+fn folding_coefficients_depend_on_the_last_message_of_the_last_child() {
+    let (_, mut children) = children(2);
+    let drawn = |children: &[ChildWitness]| {
+        let seed = |c: &ChildWitness| reduce(KIND, &c.vk, &c.public, &c.proof).expect("holds").1;
+        coefficients(&children.iter().map(seed).collect::<Vec<_>>())
+    };
+    let before = drawn(&children);
+    children[1].proof.w_prime = children[0].proof.w_prime;
+    let after = drawn(&children);
+    assert_eq!(before[0], after[0], "the first pair is taken as it is");
+    assert!(before.iter().zip(&after).skip(1).all(|(x, y)| x != y));
+}
+
+/// A commitment that is sent twice, with a proof that is otherwise made to fit, is added up twice: equal
+/// points do not upset the additions, and the pairing decides.
+#[test]
+fn equal_commitments_fold_to_the_right_sum() {
+    let (root, mut children) = children(1);
+    let child = &mut children[0];
+    child.proof.wires = [child.proof.wires[0]; 12];
+    child.proof.w_prime = child.proof.w;
+    solve(&child.vk, &child.public, &mut child.proof);
+    let laid = lay(root, &children, Some(PAIR_AT));
+    let pair = Pair::from_fields(&laid.pair.map(|v| laid.b.value(v))).expect("a pair");
+    let generator = G1Affine::generator();
+    let got = [pair.l - generator * pair.s_l, pair.r - generator * pair.s_r];
+    assert_eq!(got, expected(&children, Some(PAIR_AT)));
+    let (layout, witness) = laid.b.finish(None).expect("fits");
+    assert_eq!(check(&layout, &witness), Ok(()));
 }

@@ -518,8 +518,8 @@ impl Builder {
                         values[0] = fifth_power(values[0] + rc[j]);
                         cells[j] = values[0];
                         let sum = values.iter().fold(Fr::from(0u64), |acc, v| acc + v);
-                        for i in 0..4 {
-                            values[i] = values[i] * poseidon2::INTERNAL_DIAG[i] + sum;
+                        for (value, diagonal) in values.iter_mut().zip(poseidon2::INTERNAL_DIAG) {
+                            *value = *value * diagonal + sum;
                         }
                     }
                     self.push_full(vars, &FixedRow::internal(rc), cells);

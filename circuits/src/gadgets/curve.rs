@@ -322,3 +322,29 @@ fn write_both(tape: &mut Tape<'_>, id: Var, p: &Point, positive: Var, negative: 
     }
     opposite
 }
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::PrimeField;
+    use rollmill_plonk::check::check;
+
+    use super::super::wide::{MODULUS, Wide};
+    use super::*;
+
+    /// Attack: a coordinate given as itself plus q, which the transcript would absorb as another number.
+    #[test]
+    fn a_coordinate_above_the_modulus_is_refused() {
+        let (x, y) = G1Affine::generator().xy().expect("not the identity");
+        for (shift_x, shift_y) in [(0, 0), (1, 0), (0, 1)] {
+            let mut b = Builder::new(0, 16);
+            let mut limbs = |v: Fq, shift: i64| {
+                let words = Wide::from_words(v.into_bigint().0).plus(MODULUS.scaled(shift)).words();
+                [0, 1, 2, 3].map(|i| b.witness(Fr::from(words[i])))
+            };
+            let (x, y) = (limbs(x, shift_x), limbs(y, shift_y));
+            Point::from_limbs(&mut b, x, y);
+            let (layout, witness) = b.finish(None).expect("fits");
+            assert_eq!(check(&layout, &witness).is_ok(), shift_x + shift_y == 0);
+        }
+    }
+}

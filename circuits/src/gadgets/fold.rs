@@ -10,11 +10,10 @@
 //!
 //! # The offset, and terms made from it
 //! The sums over sets 1 and 2 come out as `S + 16^31·b·G`, and are terms of the sum for R, which starts from
-//! the same b·G. Before an addition its accumulator is then `(16^j + m)·b·G + C` with
-//! `m = 16^31·Σ p` over the digits p consumed of those terms, and the entry is `(e·16^31)·b·G + E`. C, E and all
-//! digits are fixed before b but for the few ways to write a long scalar (at most six each, for
-//! fewer than 2^5 of them of which two are consumed first); the factor of b in the difference or sum is
-//! a fixed number that is not zero modulo r, so again at most two values of b are bad.
+//! the same b·G. Before an addition its accumulator is then `(16^j + m)·b·G + C`, where `m = 16^31·Σ p` over the
+//! leading digits p consumed of those terms, and the entry is `e·16^31·b·G + E`. Digits, C and E are fixed
+//! before b. The factor of b in the difference or sum of the two is a number that challenges before b
+//! fix, zero with negligible chance; so again at most two values of b are bad.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
@@ -81,7 +80,14 @@ pub type PairVars = [Var; PAIR_INPUTS];
 /// One pair to be folded: a child's own, or one it carries.
 enum Part {
     Own(Box<Opening>),
-    Carried { l: Point, s_l: Var, r: Point, s_r: Var },
+    Carried(Box<CarriedPair>),
+}
+
+struct CarriedPair {
+    l: Point,
+    s_l: Var,
+    r: Point,
+    s_r: Var,
 }
 
 /// Verifies every child under `vk_root` and folds the pairs into one. At least one child.
@@ -139,7 +145,7 @@ fn carried(b: &mut Builder, fields: &[Var]) -> Part {
         Point::from_limbs(b, [x0, x1, x2, x3], [y0, y1, y2, y3])
     };
     let (l, r) = (point(0), point(5));
-    Part::Carried { l, s_l: fields[4], r, s_r: fields[9] }
+    Part::Carried(Box::new(CarriedPair { l, s_l: fields[4], r, s_r: fields[9] }))
 }
 
 /// A term of a sum of multiples, with a table of its own.
@@ -165,14 +171,14 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
         let short = i.checked_sub(1).map(|k| coefficients[k]);
         let u = short.map_or(Sym::constant(Fr::from(1u64)), short_coefficient);
         match part {
-            Part::Carried { l, s_l: own_l, r, s_r: own_r } => {
+            Part::Carried(pair) => {
                 b.section("carried pair: tables");
                 // The first pair is always a child's own, so a carried one has a coefficient.
                 let c = short.unwrap_or(Builder::ZERO);
-                l_terms.push(Term { table: Table::new(b, l), scalar: Scalar::Short(c) });
-                r_terms.push(Term { table: Table::new(b, r), scalar: Scalar::Short(c) });
-                s_l.push(u.clone() * Sym::var(*own_l));
-                s_r.push(u * Sym::var(*own_r));
+                l_terms.push(Term { table: Table::new(b, &pair.l), scalar: Scalar::Short(c) });
+                r_terms.push(Term { table: Table::new(b, &pair.r), scalar: Scalar::Short(c) });
+                s_l.push(u.clone() * Sym::var(pair.s_l));
+                s_r.push(u * Sym::var(pair.s_r));
             }
             Part::Own(opening) => {
                 let scalars = [

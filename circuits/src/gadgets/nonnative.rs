@@ -265,14 +265,10 @@ impl Groups {
         quotient: &Quotient,
     ) -> Self {
         let mut s = [Wide::ZERO; 5];
-        for i in 0..4 {
-            for j in 0..4 {
-                if let Some(slot) = s.get_mut(i + j) {
-                    let product = Wide::limb_product(x.ints[i], y.ints[j]);
-                    let modulus =
-                        Wide::limb_product(quotient.ints[i], i128::from(MODULUS_LIMBS[j]));
-                    *slot = slot.plus(product).minus(modulus);
-                }
+        for (i, (xi, qi)) in x.ints.iter().zip(&quotient.ints).enumerate() {
+            for (slot, (yj, mj)) in s[i..].iter_mut().zip(y.ints.iter().zip(MODULUS_LIMBS)) {
+                let modulus = Wide::limb_product(*qi, mj.into());
+                *slot = slot.plus(Wide::limb_product(*xi, *yj)).minus(modulus);
             }
         }
         let low = Wide::from_limbs(&[minus.ints[0], minus.ints[1], 0, 0]);
@@ -324,6 +320,7 @@ pub(crate) struct Tape<'a> {
 
 impl<'a> Tape<'a> {
     pub(crate) fn new(b: &'a mut Builder) -> Self {
+        assert_eq!(b.cell_bits(), 16, "four limb cells must make a limb of 64 bits");
         Self { b, spill: None }
     }
 

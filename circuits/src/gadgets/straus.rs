@@ -6,11 +6,11 @@
 //!
 //! # Why no addition meets equal x coordinates
 //! An accumulator starts at the point B = b·G, where b is squeezed after everything else in the sum is
-//! fixed. At any addition it is `(16^j + m)·b·G + C`, with C and the table's entry `E + e·b·G` known before b
-//! is drawn (m and e are zero unless a term's own point was made from B, see [`super::fold`]). It equals
-//! `±E` for at most two values of b modulo r, of 2^128. Over the fewer than 2^14 additions of a circuit
-//! the chance is below 2^−113 for each try at the transcript, and a failing honest prover takes another
-//! witness.
+//! fixed, digits included. At any addition it is `(16^j + m)·b·G + C` and the table's entry `E + e·b·G`, with C,
+//! E, m and e known before b is drawn (m and e are zero unless a term's own point was made from B, see
+//! [`super::fold`]). They have equal x coordinates for at most two values of b modulo r, of 2^128. Over the
+//! fewer than 2^13 additions of a circuit the chance is below 2^-114 for each try at the transcript. An
+//! honest prover that meets it has no proof for this witness, with the same chance.
 
 use ark_ff::{Field, PrimeField};
 use rollmill_algebra::{Fr, G1Affine};
@@ -30,7 +30,9 @@ pub const LONG_WINDOWS: usize = 64;
 pub enum Scalar {
     /// `c`, which stands for the multiple `2c + 1 − 2^128`; shown to be below 2^128 on the way.
     Short(Var),
-    /// A multiple modulo r. Any digits that stand for it modulo r will do, as points have order r.
+    /// A multiple modulo r. Its digits are those of the one number below `⌊r / 2^128⌋·2^128` that stands for
+    /// it modulo r; but for a chance of 2^-125 there is one. Any other digits would give the same point, but
+    /// they would leave the prover a choice after the offset is known.
     Long(Var),
 }
 
@@ -40,6 +42,8 @@ struct Running<'a> {
     value: Fr,
     at: Var,
     end: Var,
+    /// The number that the first half of a long scalar's digits make.
+    high: Option<Var>,
 }
 
 impl<'a> Running<'a> {
@@ -56,7 +60,7 @@ impl<'a> Running<'a> {
         let words = b.value(end).into_bigint().0;
         let digits =
             (0..windows).rev().map(|i| (words[i / 16] >> (4 * (i % 16)) & 15) as u8).collect();
-        Self { table, digits, value: Fr::from(0u64), at: Builder::ZERO, end }
+        Self { table, digits, value: Fr::from(0u64), at: Builder::ZERO, end, high: None }
     }
 
     /// The entry of the window that has `left` windows below it, and the row that reads it.
@@ -67,6 +71,9 @@ impl<'a> Running<'a> {
         let digit_var = b.witness(Fr::from(digit));
         let read = Read { table: self.table.id, digit: digit_var, before: self.at, after };
         self.at = after;
+        if left == SHORT_WINDOWS {
+            self.high = Some(after);
+        }
         (self.table.entries[usize::from(digit)].read_again(b), read)
     }
 
@@ -110,7 +117,26 @@ pub fn multi_scalar(
         sum = add(&mut tape, &sum, point, None);
     }
     settle_point(&mut tape, &sum);
+    for high in running.into_iter().filter_map(|r| r.high) {
+        assert_high_half_below_modulus(b, high);
+    }
     sum
+}
+
+/// Constrains `high`, which 32 digits make, to be below `⌊r / 2^128⌋`. About four rows.
+fn assert_high_half_below_modulus(b: &mut Builder, high: Var) {
+    let join = |w: &[u64]| u128::from(w[0]) | u128::from(w[1]) << 64;
+    let max = join(&Fr::MODULUS.0[2..]) - 1;
+    let rest = max.wrapping_sub(join(&b.value(high).into_bigint().0));
+    let words = [rest as u64, (rest >> 64) as u64].map(|w| b.witness(Fr::from(w)));
+    for word in words {
+        b.range(word, 64);
+    }
+    // All three are below 2^128, so this is an equation of integers.
+    let one = Fr::from(1u64);
+    let terms = [(one, words[0]), (power_of_two(64), words[1]), (one, high)];
+    let max = b.constant(Fr::from(max));
+    b.linear_into(&terms, Fr::from(0u64), max);
 }
 
 /// The factor of `start` in [`multi_scalar`] when its longest scalar has `windows` windows.
@@ -173,4 +199,24 @@ pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
     let sum = sum.unwrap_or(tables[0].point);
     settle_point(&mut tape, &sum);
     sum
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+
+    use super::*;
+
+    /// Attack: a long scalar written as the number r higher, to choose among accumulators.
+    #[test]
+    fn digits_of_a_number_above_the_modulus_are_refused() {
+        let top = u128::from(Fr::MODULUS.0[2]) | u128::from(Fr::MODULUS.0[3]) << 64;
+        for (high, fits) in [(0, true), (top - 1, true), (top, false), (u128::MAX, false)] {
+            let mut b = Builder::new(0, 16);
+            let var = b.witness(Fr::from(high));
+            assert_high_half_below_modulus(&mut b, var);
+            let (layout, witness) = b.finish(None).expect("fits");
+            assert_eq!(check(&layout, &witness).is_ok(), fits, "{high:#x}");
+        }
+    }
 }

@@ -177,11 +177,12 @@ impl Form {
                 value += b.value(carried);
             }
             for (slot, at) in [(4, 0), (5, 2)] {
-                if w[at].is_none() && w[at + 1].is_none() {
-                    if let Some((k, x, y)) = self.products.pop() {
-                        (w[at], w[at + 1], c[slot]) = (Some(x), Some(y), k);
-                        value += k * b.value(x) * b.value(y);
-                    }
+                if w[at].is_none()
+                    && w[at + 1].is_none()
+                    && let Some((k, x, y)) = self.products.pop()
+                {
+                    (w[at], w[at + 1], c[slot]) = (Some(x), Some(y), k);
+                    value += k * b.value(x) * b.value(y);
                 }
             }
             // Multiples of variables that stand in the row already are free.
@@ -194,11 +195,11 @@ impl Form {
                 None => true,
             });
             for at in 0..4 {
-                if w[at].is_none() {
-                    if let Some((k, v)) = self.linear.pop() {
-                        (w[at], c[at]) = (Some(v), k);
-                        value += k * b.value(v);
-                    }
+                if w[at].is_none()
+                    && let Some((k, v)) = self.linear.pop()
+                {
+                    (w[at], c[at]) = (Some(v), k);
+                    value += k * b.value(v);
                 }
             }
             if self.products.is_empty() && self.linear.is_empty() {
@@ -315,10 +316,11 @@ impl Lowering {
     fn var(&mut self, b: &mut Builder, id: usize) -> Var {
         let form = &self.forms[id];
         let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
-        if let Some((k, v, c)) = form.affine() {
-            if k == one && c == zero {
-                return v;
-            }
+        if let Some((k, v, c)) = form.affine()
+            && k == one
+            && c == zero
+        {
+            return v;
         }
         let out = if form.linear.is_empty() && form.products.is_empty() {
             b.constant(form.constant)

@@ -68,7 +68,13 @@ impl Transcript {
 /// The low 128 bits of a variable and the rest. The halves are those of the canonical integer below r:
 /// without that check each challenge would have a second, chosen reading. About 11 rows.
 pub fn split(b: &mut Builder, value: Var) -> [Var; 2] {
-    let limbs = b.value(value).into_bigint().0.map(|w| b.witness(Fr::from(w)));
+    let words = b.value(value).into_bigint().0;
+    split_as(b, value, words)
+}
+
+/// Splits with the integer that the prover claims.
+fn split_as(b: &mut Builder, value: Var, words: [u64; 4]) -> [Var; 2] {
+    let limbs = words.map(|w| b.witness(Fr::from(w)));
     let limbs = Element::from_limbs(b, limbs);
     limbs.range(b);
     let mut max = Fr::MODULUS.0;
@@ -78,4 +84,38 @@ pub fn split(b: &mut Builder, value: Var) -> [Var; 2] {
     let terms = [(Fr::from(1u64), halves[0]), (power_of_two(128), halves[1])];
     b.linear_into(&terms, Fr::from(0u64), value);
     halves
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+    use rollmill_plonk::transcript::halves;
+
+    use super::super::wide::Wide;
+    use super::*;
+
+    fn accepted(value: Fr, words: [u64; 4]) -> bool {
+        let mut b = Builder::new(0, 16);
+        let var = b.witness(value);
+        let got = split_as(&mut b, var, words).map(|h| b.value(h));
+        let (low, high) = halves(&value);
+        let honest = got == [Fr::from(low), Fr::from(high)];
+        let (layout, witness) = b.finish(None).expect("fits");
+        let accepted = check(&layout, &witness).is_ok();
+        assert!(honest || !accepted);
+        accepted
+    }
+
+    /// Attack: the same element, read as the integer r higher, which still has four limbs of 64 bits.
+    #[test]
+    fn a_challenge_split_above_the_modulus_is_refused() {
+        for value in [Fr::from(0u64), Fr::from(7u64), Fr::from(u128::MAX)] {
+            let words = value.into_bigint().0;
+            assert!(accepted(value, words));
+            let higher = Wide::from_words(words).plus(Wide::from_words(Fr::MODULUS.0)).words();
+            assert_eq!(higher[4], 0);
+            assert!(!accepted(value, [higher[0], higher[1], higher[2], higher[3]]));
+        }
+        assert!(accepted(-Fr::from(1u64), (-Fr::from(1u64)).into_bigint().0));
+    }
 }
