@@ -6,7 +6,7 @@ import {IVerifier} from "./IVerifier.sol";
 
 /// @title Verifier of the proofs of one circuit: 2^17 rows, 25 public inputs.
 /// @dev PLONK with KZG over BN254 and a Keccak-256 transcript. The verification key's digest is
-///      0x103463c97fe34d37598bb1afac711a8f9af4b5cb99f8a2ec0cf727f89eba1b4b.
+///      0x10a143cd0e70e966ac069f2520020b73164aa34e50a74a7e222188f9a81c5dff.
 ///
 ///      Every word of memory that is used has a fixed address, named below or written into the code
 ///      of the gates. Solidity's own memory is never needed: `verify` ends inside its assembly.
@@ -33,7 +33,7 @@ contract EpochRoot1Verifier is IVerifier {
     uint256 private constant CURVE_0 = 0x19bad872f9ebac9a67be4a3311c7a391357da0ba5b55bf0b0223fc937a50033a;
     uint256 private constant CURVE_1 = 0x4b0adae2f43661a90b9e304f050bb26c30a512084eeb4035536dc1a37f88f54;
     uint256 private constant CURVE_2 = 0x11f8c851b8028d74bfd8187e7f68f9a52fabf66d9974fd82ec871ce63db76d73;
-    uint256 private constant VK_DIGEST = 0x103463c97fe34d37598bb1afac711a8f9af4b5cb99f8a2ec0cf727f89eba1b4b;
+    uint256 private constant VK_DIGEST = 0x10a143cd0e70e966ac069f2520020b73164aa34e50a74a7e222188f9a81c5dff;
     // State of the transcript before the first message.
     uint256 private constant TRANSCRIPT = 0xdfdc432374a31f5c93d89de0de3b8475cb97c5c1dfe1761246099cb957419fa9;
 
@@ -918,42 +918,42 @@ contract EpochRoot1Verifier is IVerifier {
             calldatacopy(POINTS, add(at, 0x300), 0x40)
             calldatacopy(add(POINTS, 0x40), add(at, 0x380), 0x80)
             calldatacopy(add(POINTS, 0xc0), add(at, 0x440), 0x140)
-            mstore(0x1520, 0x29b2e1331065059607d1698ba56fe5d141caa2b9843691052ebd275319db356c)
-            mstore(0x1540, 0x0cd08734b410ad41e69383d5e4afc9c5a9523e64e7a68610e6909c8a294b2ec6)
-            mstore(0x1560, 0x2b148db6ae4ca937c1a4f7ef5e1b03dd8c8a32a0a1b72b82f87f0e737630204d)
-            mstore(0x1580, 0x1bd1b373dcce0bb4d5041cbfe898dfaee66a7b94b04f02167c23a22b3b7db987)
-            mstore(0x15a0, 0x13e6ad4c9f4ac6d92248462019a4b441a5dcdaed8cee5b1dac3cdbc16efb0c76)
-            mstore(0x15c0, 0x2797bc99a0be1141162ed889e7c7b9ed8d59bdf1896ea95bf2e3b75047f74cc0)
-            mstore(0x15e0, 0x161103a8f8a0baeea7b76f3546640569bd22eeadf905a424012049211cf3a4da)
-            mstore(0x1600, 0x26f60e8b29471979c67901013c0382fbdd29dec167017f2e383caed52c8cc164)
-            mstore(0x1620, 0x2f4354a858e32d2213695415dd815cdaf07ebe9752a5c8eb9ca27cd710a7dd92)
-            mstore(0x1640, 0x019c07c4cb46fe1292e2a8a6b9fd0d7d0ecbf83407b57aa4841e68d97fdc8d1c)
-            mstore(0x1660, 0x2ce8be0fbe08cca7f47b86066b02da7a7df2e8956595fadadbce74d65c27ec36)
-            mstore(0x1680, 0x0af140e0a06f19a5e724f988e3161dbe3897ae7487c3e429be61453a8c2988e3)
-            mstore(0x16a0, 0x0fa69dc717b99809d83f4054a2cce60fb226ec9ed99bbbf8aff18ea77d2bc9d0)
-            mstore(0x16c0, 0x115272351c2ab15ac6dd42a8d29d9f91c43761ac19ce6598e7e2350cc98b2766)
-            mstore(0x16e0, 0x16521bd5b0b4da70a953e468e8b9c4588eb4f617b31ed72afa1fe287d5d65aa1)
-            mstore(0x1700, 0x100fcc1406e98b88e80a7da55473117042b090a950950217132335efb4c2ce57)
-            mstore(0x1720, 0x1bf6018bbd2fdf35eabd8fb3bb2a0a5b374c6b651f790a64364cb9124322ad16)
-            mstore(0x1740, 0x16169a14c079cd4a7e9951bad53f00e777ca2ff933748a22fcaaef028c6050c5)
-            mstore(0x1760, 0x2ef833c84ad8434bf5d2f43fd15addd085d2395b6e9d7bb84da06f5cd175bf18)
-            mstore(0x1780, 0x16d834629a0d2f106ce141d8ec28c8b241acfbf6a7d764c3ac80fcc973765384)
-            mstore(0x17a0, 0x0c009b62de99bdcb54b4779349584b636455605bbaeb748558331f2fd30c2450)
-            mstore(0x17c0, 0x1109a127a2dad0fa1b2c271b4ee1e77befd7896f974fd53d84592a939a182628)
-            mstore(0x17e0, 0x296e3e1f9584e7b287d5e1b6fae8f5d537bbf2a8ef2176e6f0195e8332a6ff97)
-            mstore(0x1800, 0x02a7774a6ce2ff344193d1f2bc72aad177974099858e2db60e8860781a45e2e8)
-            mstore(0x1820, 0x1d41c9a8aeaf55210528b44320423965c64d835ffe68f6b12cbc75a32ef2b8ed)
-            mstore(0x1840, 0x03d0cfbe84b192de2abe3ae2be779e9bb73e227654298b5253ef6aa66de1f9f2)
-            mstore(0x1860, 0x06a4dc471dad8007b6a8f679eff1c23d5a8113decc25ff1f84af3dc875f07754)
-            mstore(0x1880, 0x26851903f1b23e59bb6633ff51c0d362a1693597f38690404f51dd21cf58aff1)
-            mstore(0x18a0, 0x13afc8a3bbd359ebac69d26fcf3f9ff92db463d0b754ba612437ad2ce939a69c)
-            mstore(0x18c0, 0x213ab36bcbc2e2111063603fedb8feb726abeeda0a441517c6518ee1f5a93bbf)
-            mstore(0x18e0, 0x27a3dbd699c97bc86aa3b86b588b2b79de1a324af3c0030c31c5c1c1a8220c40)
-            mstore(0x1900, 0x043e87203a922ece2dc9bbbd188b61c61160ef00f65fa96937084961c4a05ea1)
-            mstore(0x1920, 0x2114c464b57046d9480f59a820870a331df89114ad896c5cc79e687d6934ac1e)
-            mstore(0x1940, 0x183560319ac949133b0d56b54b19b0351c2b4fd739faf5f4db266df74a99e3a9)
-            mstore(0x1960, 0x1a8e80d8bfb9aa38e9ac4fb3650122b926c04d1df85f5b7690d35bec846fa681)
-            mstore(0x1980, 0x026d533d0639f84b41d6230459b59a17f0d28d0a9e7b58fe032443d3c720ac2b)
+            mstore(0x1520, 0x0e8335fa06569cfa1ac0d82bf1f3693185705e71810f9c6aaceeb5c21e66ab3e)
+            mstore(0x1540, 0x0553f252aaaa53b2e940b462bb0b47f138a511f9ea5522f18e8b0089b5fa073d)
+            mstore(0x1560, 0x303f42305aa839a527c2ae01cbf616272cd2b7cfc599407d6289f63b4409ded2)
+            mstore(0x1580, 0x1fc4cb690050c82eb02d19248f173bfceec82eee49c77a8a8d37e5e880e6b163)
+            mstore(0x15a0, 0x198b8e1bcf017eb254d054732eea8ca2fb791ddf03021744d28baea764346e38)
+            mstore(0x15c0, 0x256f48546dd1470f7a3491f6defd50dbd183a93dfbedb6fa21709ae9676a56f5)
+            mstore(0x15e0, 0x113551ab14cdbff2da8e872482fdad8ef6c0e443be0bbfc927c595b0028b3dc9)
+            mstore(0x1600, 0x245a1f2713083d11bf36cb991fcf44858b3435778b16d40e5d430e0acc9cb8e9)
+            mstore(0x1620, 0x1709932ee808bcb5b393d70a9f4a4f6a3205d04bd8199065932b4658274d3871)
+            mstore(0x1640, 0x134f40e72928196b609085b9132c99bee764d20cbb7d146ae3f5bea20ebbe131)
+            mstore(0x1660, 0x1d74cfc81ea599e542797eef04f166bca47f59f5e336ad582850c6961d298f13)
+            mstore(0x1680, 0x1af7de81d5c209695b885ad69c833ae07fad273563965b58d85d510e37840567)
+            mstore(0x16a0, 0x138f741dcc63996169532b4bfaf03b99eb5c4e046fd59d22b842720dedffead4)
+            mstore(0x16c0, 0x165b7356e9bff1f54eee38d2b46fc6581255438b28da5920065d0a73c3b6cec9)
+            mstore(0x16e0, 0x162a6686506a9bf72044f4e5ecaae8db51e1c6beec3c19228c2698bc6d9198cc)
+            mstore(0x1700, 0x11007993da602fc7067d2d0320992cde47d2d9783d53d620d97f1e6ebdc7fe8e)
+            mstore(0x1720, 0x2f84d2666f5258e3d55e457b529b3e8a4c40565ac12999191e27d407a52f666d)
+            mstore(0x1740, 0x12908b94489344edfcce8b3fb48c0b654ad60bf59f08c4978e174f3d9500ab65)
+            mstore(0x1760, 0x1fb4e05ba4dbc26d31b034bdd8ce259053446417202fb7d9b6f262ae97d6c0d6)
+            mstore(0x1780, 0x28b5a93669292fef1c9fb2269e56fa101fb9809e5c1d55081143e37ebd45e590)
+            mstore(0x17a0, 0x0cb096af33adbd2b3665ded724628913bcd155655cb20596e5eebfd2717808fe)
+            mstore(0x17c0, 0x0d20dcd8eaca86a5accb27e482573d0c07865ed1eb29a67bbc292654371122fb)
+            mstore(0x17e0, 0x2a4f980151585634a38d826f8cb954d9490c0ac34f57684169b1de0765cd0094)
+            mstore(0x1800, 0x2076bb902848e0ff220ecca95ae3d2f5d706e32d6da698ad21dffdc04fcc99de)
+            mstore(0x1820, 0x0289a1ebdeb49be6d05a4a02c12d3ee8dd6adb5def3163a368fea9d5bcf8b208)
+            mstore(0x1840, 0x04f63db955f02dc7ca343a6250c9ae15185b0faea776464805a82265f04ed55c)
+            mstore(0x1860, 0x2caf49dee0aa7c4d1b4c53f4442db2e1774991ad1bc9cba0418b655b9b387e8d)
+            mstore(0x1880, 0x2aaa004eedfa1bf617fb6b58e8510479350c1908fad5446ff86d7bca6c4bc797)
+            mstore(0x18a0, 0x28789ef51e9e74586621ac50fc1d081b4a3dd16eda3724d02ae0ffde1c0b3589)
+            mstore(0x18c0, 0x1c712a673899ae786f6e101ed7053491d6a084c45a2fea099a8ea2b768904346)
+            mstore(0x18e0, 0x1af4a360e2ad730a94bd58b7ce1f128e271bf40c3dc85f8d59af4b8fd461258b)
+            mstore(0x1900, 0x12ed79dfb0e08e5d0c3f94be77162121a2598d4775b9c311c75fd3cf55dfd18b)
+            mstore(0x1920, 0x03248a0d1dad61a3b58b71dae03065d728c8255cb5c374722702768cad7b1a70)
+            mstore(0x1940, 0x1ac9418ed6837b66fdbf991a3a91e688b97e6cb7068f5a433ea206478c3889a2)
+            mstore(0x1960, 0x1b890fdbebfc0174ab9e166fb30c39527150422cb0c8a45ed1162ef4697dac50)
+            mstore(0x1980, 0x0d19f7265d2c28386453cc19802728d4268d333b308550dc69d78fd65b999f0e)
             mstore(0x19a0, 0x25ba48892f421305fb6e1ada95ea6121e9d3d93df69acf4f3b2a7a097d443b57)
             mstore(0x19c0, 0x04db42a045e0933327f2cb4af2ab425e38db75fbbe21023922e8d14b20114ff8)
             calldatacopy(POINTS_2, add(at, 0x100), 0x200)

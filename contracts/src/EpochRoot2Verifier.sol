@@ -6,7 +6,7 @@ import {IVerifier} from "./IVerifier.sol";
 
 /// @title Verifier of the proofs of one circuit: 2^17 rows, 25 public inputs.
 /// @dev PLONK with KZG over BN254 and a Keccak-256 transcript. The verification key's digest is
-///      0x129817415243f0bcda298456e0ea2803f887a7b339cad2b9b0ac99f30e7c3a3f.
+///      0x268af5554c2a0fdbbca80f4fb09a5a169d39b9b19ec41ef8f89cf8acce8a176e.
 ///
 ///      Every word of memory that is used has a fixed address, named below or written into the code
 ///      of the gates. Solidity's own memory is never needed: `verify` ends inside its assembly.
@@ -33,7 +33,7 @@ contract EpochRoot2Verifier is IVerifier {
     uint256 private constant CURVE_0 = 0x19bad872f9ebac9a67be4a3311c7a391357da0ba5b55bf0b0223fc937a50033a;
     uint256 private constant CURVE_1 = 0x4b0adae2f43661a90b9e304f050bb26c30a512084eeb4035536dc1a37f88f54;
     uint256 private constant CURVE_2 = 0x11f8c851b8028d74bfd8187e7f68f9a52fabf66d9974fd82ec871ce63db76d73;
-    uint256 private constant VK_DIGEST = 0x129817415243f0bcda298456e0ea2803f887a7b339cad2b9b0ac99f30e7c3a3f;
+    uint256 private constant VK_DIGEST = 0x268af5554c2a0fdbbca80f4fb09a5a169d39b9b19ec41ef8f89cf8acce8a176e;
     // State of the transcript before the first message.
     uint256 private constant TRANSCRIPT = 0xdfdc432374a31f5c93d89de0de3b8475cb97c5c1dfe1761246099cb957419fa9;
 
@@ -918,42 +918,42 @@ contract EpochRoot2Verifier is IVerifier {
             calldatacopy(POINTS, add(at, 0x300), 0x40)
             calldatacopy(add(POINTS, 0x40), add(at, 0x380), 0x80)
             calldatacopy(add(POINTS, 0xc0), add(at, 0x440), 0x140)
-            mstore(0x1520, 0x06eb526137d2d390ec89ca7cbd6b8176158b10eab806445dd6cd5435909b4bac)
-            mstore(0x1540, 0x2269ac144d30139506d24ec64166105ae4ec15c4eee452b71919f9f19174e1c1)
-            mstore(0x1560, 0x242993e5752d04f70adee46525bb7f660c859f5ccbb66b741f5e6f74a0a48263)
-            mstore(0x1580, 0x27897f8bd83ca146f4ef9c7f09f214ae6cb06cb5080b91295bbaa4249dc182cf)
-            mstore(0x15a0, 0x1a8dea76ce450172d3db086e56062ab924c3c095bab6d8df151c3fe80c6ee905)
-            mstore(0x15c0, 0x28c68f041c63e60e9c3b528d4f5e6bc4ae6ff0d843f54452ba7b733be1fbd23e)
-            mstore(0x15e0, 0x10b1353acc699051b5da0fdd3125f2c221213e527e8bd56b69db2ffae6913bcd)
-            mstore(0x1600, 0x12e3b9e54dcd082719620a202675da1b0fa3ffab3bb979207d8958d14d9abb09)
-            mstore(0x1620, 0x1ffba886376206715c5b797b9bd83f670e2c00f75744393d55c1ea51081c713b)
-            mstore(0x1640, 0x2f484eb98669929c6fcd9fb7b1144c9f14145967c6e1eff0c90e9e2e63b6fecd)
-            mstore(0x1660, 0x01b97594e6f8602f3ea99f61e6d438b5439f044da5f4b6e26f1e310efee260e1)
-            mstore(0x1680, 0x079525e9d6e4c9a95c3b19ad68b1afb4e6a85e04db6d178460c60a2ac73d345a)
-            mstore(0x16a0, 0x0cdf324d5bf88b75ee9e8e74ecacbadce5e04ab27b42233cd04238b46a259d73)
-            mstore(0x16c0, 0x0d4a91172ee98f7f5b5e00ff0bc6c2d3f551d8cd6a17f2f25086787ce4d80414)
-            mstore(0x16e0, 0x2cfbdc1c60bbf797dacb017a234f101c63517436a4a37a96830a08eda57f40f8)
-            mstore(0x1700, 0x06dea072e2b708fe7923056319c4be4715d6198a6080f11da8ba19f611c4c5c3)
-            mstore(0x1720, 0x05291323c1e75239efb2ebc91a2d26c57037ea4cc9de31ff06e12af9a71fca2f)
-            mstore(0x1740, 0x082d85d987527f9d0907f7b5f04fcd3d84574f69c410601516926f46527dada2)
-            mstore(0x1760, 0x127986b303ca38a85c2fd37b3bffaec0e49f2102bb99587319626a7fc1289c31)
-            mstore(0x1780, 0x0d3a25373c7947f01de9e5155d032fa4816f65779a34a2bde0d76383c1b8884b)
-            mstore(0x17a0, 0x0fcce904a812b7b3b686e445359558d396bf9bc16391686e5fd4645b5e2aca34)
-            mstore(0x17c0, 0x2f2bdc2c5d0e999e10434c16530a3eb1d483f275ecd306b0b907435cd99e4e81)
-            mstore(0x17e0, 0x2c1678610320f2011c147a7b8770d0e393578066e4588e7885805bde76e704be)
-            mstore(0x1800, 0x11d773f5d23dd2ce0c01b118a8ce8755e2e6f3ede6ede7d6980f7b0502ac5a6c)
-            mstore(0x1820, 0x2a561a592fcab084499ab488049a1d1e9b235eb09e2933a3e4396b29c124f6ce)
-            mstore(0x1840, 0x177b56a5028bd474b38f342b5c0d60538dac118de8c9e5cf98a1f83c69b19f61)
-            mstore(0x1860, 0x071998d4f528c2b21de240165ba5501e66d9e7de041598abe56c0ca9b879071c)
-            mstore(0x1880, 0x2aaac1b2d15190ddc022c15d68beb9957d010527e19501114ddfd5a3e563fb42)
-            mstore(0x18a0, 0x24a2ae6c218122783e914da9d4d3cd5653b2f64240bbe61d099cd17482efd75b)
-            mstore(0x18c0, 0x0aaeb635123c1bc1628043236797e168e77eb02b9b4f64eb365a99c6df76c350)
-            mstore(0x18e0, 0x03647c1903dc39e7e3c269755ff31117555440ad5121aa23d7a67b2281ff9994)
-            mstore(0x1900, 0x1dfd02fa5767b48d23c6a96c9af2d3ce9178264c0826e7e3fb7037c0800266c9)
-            mstore(0x1920, 0x273803970ca418f19aa769b7d9c788644719133bc0b2fdcca05ee0fdd7aed738)
-            mstore(0x1940, 0x1ba0b59074dac30aa1d4fa7703ee03b729e672a6137f750ba404a94f83bb0db6)
-            mstore(0x1960, 0x109cd1e6e34a1bf814418f8850354b64570dabd796c6e3bdec007de997000862)
-            mstore(0x1980, 0x24c371050cf286257656318329d9c591511ae104c2d58c2c0a30b7cc5151d37a)
+            mstore(0x1520, 0x2ee941f3349eefadf725906d78253f37beb820e746baeea56df47420e13cfe84)
+            mstore(0x1540, 0x26f0aa544bd7f976a2cb28256d1939824da7d62af16b2468a97756a287917d15)
+            mstore(0x1560, 0x09d5eab097aaf0d3f5760272afc6c3ca196d639073f640877d00bac9f2f14943)
+            mstore(0x1580, 0x1d51573c461395faea9c7ab5fe0074804c5835fdef7c1b9ee55f452bb0310f27)
+            mstore(0x15a0, 0x0ef1fce4e9e288f090f4bc536667aff8cab9f57a9083dd8f6763f96cd029f45b)
+            mstore(0x15c0, 0x2e0caa90e67fdd9ef09901e4bc783bd00b654204dc273fc27d1fb0681bd72f4f)
+            mstore(0x15e0, 0x15be20fe06f1600248b911dc95dac89b49a50e686c0774fbe61ca920aeaed755)
+            mstore(0x1600, 0x09e6b9a61dcfdbbb993d4e3b8bd61fda92e4d71ce5fdf04313d6715ee40a1bcc)
+            mstore(0x1620, 0x2074facfd6b27ca2988cdbd2d605576ece9b5b7a4ed550fcbeb277be5f3032cc)
+            mstore(0x1640, 0x0df16190bff92ef8c2e76d3f99035973bba3777a30c49cfd1ab7ca77f6e986ce)
+            mstore(0x1660, 0x05e964aab271bda92ee92c2145b96998d5c38c8bac4b46ec00b860e4bdc2aa05)
+            mstore(0x1680, 0x23571346317224f618b126efc86dedfab395c5357cbc82f5f5606c367f2f27e7)
+            mstore(0x16a0, 0x16914225dd5aa3507654a7638f034a92f98458261130b71d12400d7f1616e936)
+            mstore(0x16c0, 0x1e1606853a4a57c36c377aa9dd992a198cdcc08397c0d39b59f864b34919c44b)
+            mstore(0x16e0, 0x0cb2c7868b0abfd3b164abcd4f04391cd3b7ec8ce82c6162656d0b51ed670932)
+            mstore(0x1700, 0x1728d2bae5dc73b089d556e742ba1997115b5644517fb860ad6fae4bb2bb7908)
+            mstore(0x1720, 0x28a9f58820fc91d303d81b191d78660867e7f1913bdb6164b53986402bd8dd8c)
+            mstore(0x1740, 0x1321a5c8b5b158ba2c1d745dd9a0507326e4122c8ebde284b02137b593b97a17)
+            mstore(0x1760, 0x09d0c1b75f938414884367d5562e7dd4366f7f612cd163f9d80722d20a127d19)
+            mstore(0x1780, 0x14ff28bda6147e6ba796db5cfde4034fdc91c23c8f373bfcde9dce7d23c8d996)
+            mstore(0x17a0, 0x1a36e9e2537a3187d5468f82cac7639da898d39edfe94259cc829d23343672e6)
+            mstore(0x17c0, 0x101a3d3b06c30ed28c409eaf29781cb12fe1c17c6dff63f9e3488e32abc64d84)
+            mstore(0x17e0, 0x16eb740031af84d74b1267d0beb8c81c24d7361258ae2bedc0e7edb8ff62f39d)
+            mstore(0x1800, 0x2c3d0ab099fd0814296dd7f15f3482c6ac60a1eaa0dfed37de1959a75cdb3308)
+            mstore(0x1820, 0x25daec63b3f81893188fce92f55c7e5356fbc33af6afba971d8177be0ec8bd75)
+            mstore(0x1840, 0x1128196ee727da94b831379cff2be80f2ada5f9704378c4b826f77fa513c9509)
+            mstore(0x1860, 0x27397f5600abb57d34adef54d4b92f03c8a009a783027e101d4e34ba37ae7592)
+            mstore(0x1880, 0x249ee7ddb43f413bd8573c627ebf9eb1d4d9278e36121d47a84b4e3ab86a7835)
+            mstore(0x18a0, 0x14ad51add131b791fa52ff3b0424fe4d919b17836b49bc91763251f30de559df)
+            mstore(0x18c0, 0x19bd16d895231ebd40216e3f39089826e27f2c646757b07834f41654e43cd5ba)
+            mstore(0x18e0, 0x0b9ecce5f0808591ff6ded4d06c02ea614b9232f795fba0b2a9ab35713bc978a)
+            mstore(0x1900, 0x30216d437450336d353421eb06b38ec3b72ed157e39755949509a623133a4830)
+            mstore(0x1920, 0x06decb31fb1dabc18f68858bbe113abded841147cde752097d959c2a6fe27db2)
+            mstore(0x1940, 0x04a49df91175f80612c0fa289d1d7f6841bec879125dede2f48c32ef113cc348)
+            mstore(0x1960, 0x2bcdc04cdf52e8038f6e65c88811a5f63fb6fb2570dd320d35bfdc0bc25c675f)
+            mstore(0x1980, 0x0472e2c274ff3beba56b5794defe458395e3059789fdf256c39375a81fdf3ef6)
             mstore(0x19a0, 0x06dfefb2cee005bc4fbfb5335bfc38f33df801d0ff6ec45fd2dae16d88a91b30)
             mstore(0x19c0, 0x0dc4983187f78f3664a91a5b93537b4143520002f59ecc755da0c3967814f23b)
             calldatacopy(POINTS_2, add(at, 0x100), 0x200)
