@@ -1,6 +1,8 @@
 //! Proves a small epoch from its transactions to the root and prints what each proof took.
 //!
-//! `cargo run -p rollmill-circuits --example epoch -- FOLDER [TXS_OF_BLOCK ...]` keeps keys in FOLDER.
+//! `cargo run -p rollmill-circuits --example epoch -- KEYS [--write OUT] [TXS_OF_BLOCK ...]` keeps keys in
+//! the folder KEYS. With `--write circuits/tests/golden 3 0 1` it makes the golden epoch anew, which must
+//! be done whenever a circuit's layout changes; then it also times every circuit.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -10,14 +12,17 @@ use std::time::Instant;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_circuits::registry::{Keys, make_keys, open_srs};
+use rollmill_circuits::registry::{Keys, make_keys, measure, open_srs};
 use rollmill_circuits::store::{DirStore, Store};
 use rollmill_circuits::{jobs, keyset::KeySet};
+use rollmill_protocol::Circuit;
 use rollmill_protocol::plan::{EpochPlan, Subject};
 
 fn main() {
     let mut args = std::env::args().skip(1);
     let folder = args.next().expect("a folder for keys");
+    let mut args = args.peekable();
+    let golden = args.next_if(|a| a == "--write").map(|_| args.next().expect("a folder to write"));
     let mut tx_counts: Vec<u64> = args.map(|a| a.parse().expect("a number")).collect();
     if tx_counts.is_empty() {
         tx_counts = vec![1, 0];
@@ -96,6 +101,18 @@ fn main() {
             done.rows,
             input.len(),
         );
+        if let Some(folder) = &golden {
+            let name = format!("{folder}/{:02}-{kind}", outputs.len());
+            std::fs::write(format!("{name}.input"), &input).expect("written");
+            std::fs::write(format!("{name}.output"), &done.bytes).expect("written");
+        }
         outputs.push(done.bytes);
+    }
+    if let Some(folder) = &golden {
+        std::fs::write(format!("{folder}/keys.set"), set.to_bytes()).expect("written");
+        for circuit in Circuit::ALL {
+            let took = measure(&keys, circuit, &now).expect("measured");
+            println!("{circuit}: {took:?}");
+        }
     }
 }

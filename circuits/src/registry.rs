@@ -6,18 +6,20 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_plonk::key::{Bases, KeyError, ProvingKey, VerifyingKey, layout_digest, setup};
 use rollmill_plonk::layout::{Layout, LayoutError};
+use rollmill_plonk::prover::{Blinding, ProveError, prove};
 use rollmill_plonk::srs::{Srs, SrsError};
 use rollmill_protocol::Circuit;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public};
+use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public, transcript};
 use crate::keyset::{CircuitKey, KeySet, KeySetError};
 use crate::store::{Store, StoreError};
 
@@ -46,6 +48,8 @@ pub enum RegistryError {
     Srs(#[from] SrsError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+    #[error(transparent)]
+    Prove(#[from] ProveError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -274,5 +278,34 @@ pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
         public_inputs: n_public(circuit) as u32,
         proof_bytes: PROOF_LEN as u64,
         sections,
+    })
+}
+
+/// Seconds that one proof of a circuit takes.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct CircuitSeconds {
+    pub witness_seconds: f64,
+    pub proving_seconds: f64,
+}
+
+/// Times one proof of a circuit over a witness of no meaning, which takes as long as one that holds.
+/// `now` is a clock that only goes forward; loading the key is not counted.
+pub fn measure<D: Device>(
+    keys: &Keys<D>,
+    circuit: Circuit,
+    now: &dyn Fn() -> Duration,
+) -> Result<CircuitSeconds, RegistryError> {
+    let loaded = keys.proving_key(circuit)?;
+    let started = now();
+    let finished = crate::dummy::build(circuit).finish(Some(log_n(circuit)));
+    let (_, witness) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
+    let witnessed = now();
+    let kind = transcript(circuit);
+    // Blinded with a fixed seed: the commitments of an all-zero witness must not be the identity.
+    let blinding = Blinding::On { seed: [1; 32] };
+    prove(keys.device(), &loaded.key, &loaded.bases, kind, &witness, blinding)?;
+    Ok(CircuitSeconds {
+        witness_seconds: (witnessed - started).as_secs_f64(),
+        proving_seconds: (now() - witnessed).as_secs_f64(),
     })
 }

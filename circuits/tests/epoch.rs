@@ -1,0 +1,212 @@
+//! The golden epoch: blocks of 3, 0 and 1 transactions, proven from client proofs to the root.
+//!
+//! `golden/` holds the keys and every job's input and output, children before parents. Made by
+//! `cargo run -p rollmill-circuits --example epoch -- KEYS --write circuits/tests/golden 3 0 1`.
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_algebra::Fr;
+use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::circuit::{log_n, pair_at};
+use rollmill_circuits::gadgets::fold::ChildWitness;
+use rollmill_circuits::jobs::{self, Input, JobError, Output};
+use rollmill_circuits::keyset::KeySet;
+use rollmill_circuits::registry::{Keys, layout, open_srs};
+use rollmill_circuits::store::MemoryStore;
+use rollmill_circuits::{block_root, tx_merge};
+use rollmill_plonk::builder::Builder;
+use rollmill_plonk::check::check;
+use rollmill_plonk::key::layout_digest;
+use rollmill_plonk::proof::Proof;
+use rollmill_protocol::{Circuit, ClientInputs, EpochRoot};
+
+struct Job {
+    kind: String,
+    input: Vec<u8>,
+    output: Vec<u8>,
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn keys() -> KeySet {
+    KeySet::from_bytes(&std::fs::read(folder().join("keys.set")).unwrap()).unwrap()
+}
+
+fn jobs() -> Vec<Job> {
+    let mut names: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".input").map(str::to_owned))
+        .collect();
+    names.sort();
+    let read =
+        |name: &str, end: &str| std::fs::read(folder().join(format!("{name}.{end}"))).unwrap();
+    names
+        .iter()
+        .map(|name| Job {
+            kind: name[3..].to_owned(),
+            input: read(name, "input"),
+            output: read(name, "output"),
+        })
+        .collect()
+}
+
+fn job(kind: &str) -> Job {
+    jobs().into_iter().find(|job| job.kind == kind).unwrap()
+}
+
+#[test]
+fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
+    let set = keys();
+    let jobs = jobs();
+    let mut made: Vec<Output> = Vec::new();
+    for job in &jobs {
+        let input = Input::from_bytes(Circuit::from_name(&job.kind).unwrap(), &job.input).unwrap();
+        for child in input.children() {
+            assert!(made.contains(child), "a child of {} is not a result of the epoch", job.kind);
+        }
+        if let Input::TxBase { witness, anchor_header_hash, proof } = &input {
+            let public = ClientInputs {
+                chain_id: common::CHAIN_ID,
+                version: common::VERSION,
+                anchor_header_hash: *anchor_header_hash,
+                tx_hash: witness.effects.tx_hash(),
+            };
+            set.verify(Circuit::Client, &public.to_fields(), proof).unwrap();
+        }
+        made.push(jobs::verify(&set, &job.kind, &job.input, &job.output).unwrap());
+    }
+    let root = EpochRoot::from_fields(&made.last().unwrap().public).unwrap();
+    assert_eq!((root.first_block, root.last_block, root.epoch), (1, 3, 0));
+    assert_eq!(root.num_constraints, set.charged_rows().epoch(&[3, 0, 1]).unwrap());
+    let kinds = |kind: &str| jobs.iter().filter(|job| job.kind == kind).count();
+    assert_eq!([kinds("tx_base"), kinds("tx_merge"), kinds("block_merge")], [4, 1, 1]);
+}
+
+/// Fails when a circuit changed and the golden epoch was not made anew.
+#[test]
+fn the_golden_keys_are_those_of_this_build() {
+    let set = keys();
+    for circuit in Circuit::ALL {
+        let layout = layout(circuit).unwrap();
+        let digest = layout_digest(&layout.shape, &layout.fixed_columns());
+        assert_eq!(digest, set.key(circuit).layout_digest, "{circuit}: make the golden epoch anew");
+    }
+}
+
+/// Goal: a proof is a function of its input. Method: prove one job of the golden epoch again.
+#[test]
+fn a_job_done_again_gives_the_same_bytes() {
+    let store = Arc::new(MemoryStore::default());
+    let srs = open_srs(store.as_ref(), common::CHAIN_ID).unwrap();
+    let keys = Keys::new(Arc::new(CpuDevice::default()), keys(), srs, store, 1).unwrap();
+    let job = job("tx_merge");
+    let still = || Duration::ZERO;
+    let done = jobs::prove(&keys, &job.kind, &job.input, &still).unwrap();
+    assert_eq!(done.bytes, job.output);
+}
+
+/// Every public input and a sample of the proof's bytes.
+#[test]
+fn a_changed_result_is_refused() {
+    let set = keys();
+    for kind in ["tx_base", "block_root_1", "epoch_root_2"] {
+        let job = job(kind);
+        let good = Output::from_bytes(&job.output).unwrap();
+        for i in 0..good.public.len() {
+            let mut changed = good.clone();
+            changed.public[i] += Fr::from(1u64);
+            let refused = jobs::verify(&set, kind, &job.input, &changed.to_bytes()).unwrap_err();
+            let in_pair = i >= pair_at(good.circuit).unwrap();
+            assert_eq!(matches!(refused, JobError::Refused(_)), in_pair, "{kind} input {i}");
+        }
+        for i in (0..good.proof.len()).step_by(61) {
+            let mut changed = good.clone();
+            changed.proof[i] ^= 1 << (i % 8);
+            assert!(
+                jobs::verify(&set, kind, &job.input, &changed.to_bytes()).is_err(),
+                "{kind} {i}"
+            );
+        }
+    }
+}
+
+/// A result of the epoch as a child in a circuit.
+fn child(set: &KeySet, output: &Output) -> ChildWitness {
+    let opened = set.opened(output.circuit);
+    ChildWitness {
+        proof: Proof::from_bytes(&output.proof).unwrap(),
+        public: output.public.clone(),
+        vk: set.key(output.circuit).vk.clone(),
+        leaf: opened.leaf,
+        path: opened.path,
+    }
+}
+
+fn holds(b: Builder, circuit: Circuit) -> bool {
+    let (layout, witness) = b.finish(Some(log_n(circuit))).unwrap();
+    check(&layout, &witness).is_ok()
+}
+
+fn merge_holds(change: impl Fn(&KeySet, &mut [ChildWitness; 2])) -> bool {
+    let set = keys();
+    let job = job("tx_merge");
+    let input = Input::from_bytes(Circuit::TxMerge, &job.input).unwrap();
+    let [left, right] = input.children() else { panic!("two children") };
+    let mut children = [child(&set, left), child(&set, right)];
+    change(&set, &mut children);
+    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    holds(tx_merge::build(&constants, &children), Circuit::TxMerge)
+}
+
+/// Duty 7, in the circuit: a child under another key or of another role has no place in the tree.
+#[test]
+fn a_child_under_another_key_or_of_another_role_is_refused() {
+    assert!(merge_holds(|_, _| ()));
+    // BlockRoot0's key at BlockRoot0's place: a good leaf, but of a role TxMerge does not take.
+    assert!(!merge_holds(|set, children| {
+        let opened = set.opened(Circuit::BlockRoot0);
+        children[0].vk = set.key(Circuit::BlockRoot0).vk.clone();
+        (children[0].leaf, children[0].path) = (opened.leaf, opened.path);
+    }));
+    // TxMerge's place for a TxBase proof: a role it takes, but another key.
+    assert!(!merge_holds(|set, children| {
+        let opened = set.opened(Circuit::TxMerge);
+        (children[0].leaf, children[0].path) = (opened.leaf, opened.path);
+    }));
+    assert!(!merge_holds(|_, children| children[1].leaf.charged_rows += 1));
+}
+
+/// Duty 8, in the circuit: what a child states is what its proof was made for.
+#[test]
+fn a_child_with_a_changed_public_input_does_not_give_a_good_pair() {
+    let set = keys();
+    let job = job("block_root_1");
+    let input = Input::from_bytes(Circuit::BlockRoot1, &job.input).unwrap();
+    let Input::BlockRoot { block, children } = &input else { panic!("a block root") };
+    let witness = block_root::BlockRootWitness {
+        constants: block.constants,
+        prover_id: block.prover_id,
+        parent: block.parent.clone(),
+        header: block.header.clone(),
+        parent_path: block.parent_path.clone(),
+        append_path: block.append_path.clone(),
+        archive_root_before: block.header.last_archive_root,
+        chain_prev: block.chain_prev,
+        data_hash: block.data_hash,
+        charges: [Circuit::TxBase, Circuit::TxMerge, Circuit::BlockRoot1].map(|c| set.opened(c)),
+    };
+    let good = child(&set, &children[0]);
+    assert!(holds(block_root::build(&witness, std::slice::from_ref(&good)), Circuit::BlockRoot1));
+    // The carried pair enters nothing but the transcript and the folded pair.
+    let mut bad = good;
+    let at = pair_at(Circuit::TxBase).unwrap();
+    bad.public[at + 4] += Fr::from(1u64);
+    assert!(!holds(block_root::build(&witness, &[bad]), Circuit::BlockRoot1));
+}
