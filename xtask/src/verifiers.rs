@@ -14,7 +14,7 @@ use crate::generate::Output;
 use crate::tree::Tree;
 
 /// Chain id of the development L1.
-const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
+pub(crate) const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
 
 /// The root circuits and the contracts that verify them.
 const ROOTS: [(Circuit, &str); 2] =
