@@ -264,7 +264,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let end = match self.client.complete(&request).await {
             Ok(_) => End::Completed,
             // The same bytes were found wrong before: a second opinion would be the same.
-            Err(error) if error.broker_code() == Some("BRK-021") => {
+            Err(error) if error.broker_code().is_some_and(is_rejected_before) => {
                 self.fail(lease, FailureClass::InvalidProof, &one_line(&error)).await
             }
             Err(error) => {
@@ -323,4 +323,9 @@ impl<W: Worker + ?Sized> Agent<W> {
     fn show(&self, job: Option<String>) {
         *self.present.lock().unwrap_or_else(PoisonError::into_inner) = job;
     }
+}
+
+/// Whether a code of the broker says that the same result was rejected before.
+fn is_rejected_before(code: &str) -> bool {
+    code.strip_prefix("BRK-") == Some("021")
 }

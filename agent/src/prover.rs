@@ -11,9 +11,8 @@ use rollmill_circuits::jobs::{self, JobError};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
-use rollmill_circuits::version_name;
+use rollmill_circuits::{Circuit, version_name};
 use rollmill_plonk::srs::Srs;
-use rollmill_protocol::Circuit;
 
 use crate::config::Config;
 use crate::heart::Cancel;

@@ -19,6 +19,8 @@ pub mod store;
 pub mod tx_base;
 pub mod tx_merge;
 
+pub use rollmill_protocol::Circuit;
+
 /// The version that jobs of these keys carry: what an agent can prove and another cannot. The head of
 /// the key tree's root, so that it changes with any circuit.
 pub fn version_name(keys: &keyset::KeySet) -> String {

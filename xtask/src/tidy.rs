@@ -28,7 +28,8 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 const LEFTOVERS: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
 /// Files whose bytes are made by a program and judged by `gen --check` instead.
-const GENERATED: &[&str] = &[];
+const GENERATED: &[&str] =
+    &["contracts/src/EpochRoot1Verifier.sol", "contracts/src/EpochRoot2Verifier.sol"];
 
 /// Endings of files that people write.
 const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh"];
@@ -112,7 +113,9 @@ fn leftovers(tree: &Tree, findings: &mut Findings) {
         }
         for (index, line) in code.lines().enumerate() {
             let line = line.trim_start();
-            if line.starts_with("#[ignore") {
+            // The entry point of a child process that a test starts is no test by itself.
+            let original = file.text.lines().nth(index).unwrap_or_default();
+            if line.starts_with("#[ignore") && !original.contains("\"not a test:") {
                 findings.push(format!(
                     "{}:{}: an ignored test is no test; run it or delete it",
                     file.path,
