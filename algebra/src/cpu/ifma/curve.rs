@@ -8,8 +8,8 @@ use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, mul, reduce, select,
-    splat, split_limbs, store_words, sub, sub_two,
+    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, products, reduce,
+    select, splat, split_limbs, store_run, store_words, sub, sub_two,
 };
 use crate::Fq;
 use crate::cpu::msm::affine::{Flat, SIGN};
@@ -74,54 +74,114 @@ impl Ifma {
 #[derive(Debug, Default)]
 pub(in crate::cpu) struct Products(Vec<EightMemory>);
 
-/// The points of one vector of pairs; the last pair repeats where there are no more.
-struct Vector<'a> {
-    left: [&'a Flat; LANES],
-    right: [&'a Flat; LANES],
+/// Where the points of one vector of pairs are; the last pair repeats where there are no more.
+#[derive(Clone, Copy)]
+struct Vector {
+    left: [*const u64; LANES],
+    right: [*const u64; LANES],
     left_negative: u8,
     right_negative: u8,
 }
 
-impl<'a> Vector<'a> {
-    #[inline(always)]
-    fn new(points: &'a [Flat], pairs: &[[u32; 2]], start: usize) -> Self {
-        let last = pairs.len() - 1;
-        let (mut left_negative, mut right_negative) = (0, 0);
-        let lanes: [[u32; 2]; LANES] = std::array::from_fn(|lane| {
-            let pair = pairs[(start + lane).min(last)];
-            left_negative |= ((pair[0] >> 31) << lane) as u8;
-            right_negative |= ((pair[1] >> 31) << lane) as u8;
-            pair
-        });
-        Self {
-            left: lanes.map(|pair| &points[(pair[0] & !SIGN) as usize]),
-            right: lanes.map(|pair| &points[(pair[1] & !SIGN) as usize]),
-            left_negative,
-            right_negative,
+impl Vector {
+    /// # Safety
+    /// There is a pair, and `points` outlives the vector and has all points that pairs name.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn new(points: &[Flat], pairs: &[[u32; 2]], start: usize) -> Self {
+        let origin: *const Flat = points.as_ptr();
+        let mut vector = Self {
+            left: [origin.cast(); LANES],
+            right: [origin.cast(); LANES],
+            left_negative: 0,
+            right_negative: 0,
+        };
+        let mut repeated = [[0; 2]; LANES];
+        let run: &[[u32; 2]; LANES] = match pairs.get(start..).and_then(<[_]>::first_chunk) {
+            Some(run) => run,
+            None => {
+                for lane in 0..LANES {
+                    repeated[lane] = pairs[(start + lane).min(pairs.len() - 1)];
+                }
+                &repeated
+            }
+        };
+        for lane in 0..LANES {
+            let [left, right] = run[lane];
+            vector.left[lane] = origin.wrapping_add((left & !SIGN) as usize).cast();
+            vector.right[lane] = origin.wrapping_add((right & !SIGN) as usize).cast();
+            vector.left_negative |= ((left >> 31) << lane) as u8;
+            vector.right_negative |= ((right >> 31) << lane) as u8;
         }
+        vector
     }
 
     /// `x2 − x1`, below 4q.
+    ///
+    /// # Safety
+    /// The points live.
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
-    fn run(&self) -> Eight {
-        sub::<Q, 2>(x(self.right), x(self.left))
+    unsafe fn run(&self) -> Eight {
+        // SAFETY: as the caller promises.
+        unsafe { sub::<Q, 2>(x(self.right), x(self.left)) }
+    }
+
+    /// `y2 − y1`, below 4q.
+    ///
+    /// # Safety
+    /// The points live.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn rise(&self) -> Eight {
+        // SAFETY: as the caller promises.
+        unsafe { sub::<Q, 2>(y(self.right, self.right_negative), y(self.left, self.left_negative)) }
+    }
+
+    /// The sum's x, `slope² − x1 − x2`, below 2q.
+    ///
+    /// # Safety
+    /// The points live.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn sum_x(&self, square: Eight) -> Eight {
+        // SAFETY: as the caller promises.
+        reduce::<Q>(unsafe { sub_two::<Q, 4>(square, x(self.left), x(self.right)) })
+    }
+
+    /// The sum's y, `slope · (x1 − x3) − y1`, below 2q.
+    ///
+    /// # Safety
+    /// The points live.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    unsafe fn sum_y(&self, drop: Eight) -> Eight {
+        // SAFETY: as the caller promises.
+        reduce::<Q>(unsafe { sub::<Q, 2>(drop, y(self.left, self.left_negative)) })
     }
 }
 
+/// # Safety
+/// The places are points.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn x(points: [&Flat; LANES]) -> Eight {
-    // SAFETY: x is the first 32 bytes of each point.
-    split_limbs(unsafe { load_words(points.map(|point| point.0.as_ptr())) })
+unsafe fn x(points: [*const u64; LANES]) -> Eight {
+    // SAFETY: x is the first 32 bytes of a point.
+    split_limbs(unsafe { load_words(points) })
 }
 
 /// y or, where the mask says so, −y. Below 2q.
+///
+/// # Safety
+/// The places are points.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn y(points: [&Flat; LANES], negative: u8) -> Eight {
-    // SAFETY: y is the last 32 bytes of each point.
-    let y = split_limbs(unsafe { load_words(points.map(|point| point.0[4..].as_ptr())) });
+unsafe fn y(mut points: [*const u64; LANES], negative: u8) -> Eight {
+    for place in &mut points {
+        *place = place.wrapping_add(4);
+    }
+    // SAFETY: y is the last 32 bytes of a point.
+    let y = split_limbs(unsafe { load_words(points) });
     if negative == 0 {
         return y;
     }
@@ -158,49 +218,56 @@ fn invert(values: [Eight; 2]) -> Option<[Eight; 2]> {
 /// Bounds: stored coordinates are below 2q, runs below 4q, and running products, being products of
 /// numbers below 2q and 4q, below (1 + 8 / 84)q.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn add_pairs(
-    points: &[Flat],
-    pairs: &[[u32; 2]],
-    out: &mut [Flat],
-    products: &mut Products,
-) -> bool {
+fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut Products) -> bool {
+    let mut highest = 0;
+    for index in pairs.as_flattened() {
+        highest = highest.max(index & !SIGN);
+    }
+    assert!(!pairs.is_empty() && (highest as usize) < points.len());
+
     let one = splat(&factor(Fq::ONE, raw));
     let mut product = [one, one];
-    let products = &mut products.0;
-    products.clear();
-    products.resize(pairs.len().div_ceil(STEP) * 2, EightMemory::ZERO);
-    for (step, before) in products.chunks_exact_mut(2).enumerate() {
+    let befores = &mut memory.0;
+    befores.clear();
+    befores.resize(pairs.len().div_ceil(STEP) * 2, EightMemory::ZERO);
+    for (step, before) in befores.chunks_exact_mut(2).enumerate() {
         let start = step * STEP;
         prefetch(points, pairs, start + AHEAD * STEP);
-        for half in 0..2 {
-            let run = Vector::new(points, pairs, start + half * LANES).run();
-            before[half].store(product[half]);
-            product[half] = mul::<Q>(product[half], run);
-        }
+        // SAFETY: all indices were compared with the number of points above.
+        let runs = unsafe {
+            [
+                Vector::new(points, pairs, start).run(),
+                Vector::new(points, pairs, start + LANES).run(),
+            ]
+        };
+        before[0].store(product[0]);
+        before[1].store(product[1]);
+        product = products::<Q, 2>(product, runs);
     }
     let Some(mut inverse) = invert(product) else { return false };
-    for (step, before) in products.chunks_exact(2).enumerate().rev() {
+    for (step, before) in befores.chunks_exact(2).enumerate().rev() {
         let start = step * STEP;
         prefetch(points, pairs, start.wrapping_sub(AHEAD * STEP));
-        for half in 0..2 {
-            let start = start + half * LANES;
-            let vector = Vector::new(points, pairs, start);
-            let (x1, x2) = (x(vector.left), x(vector.right));
-            let y1 = y(vector.left, vector.left_negative);
-            let y2 = y(vector.right, vector.right_negative);
-            let run_inverse = mul::<Q>(inverse[half], before[half].load());
-            inverse[half] = mul::<Q>(inverse[half], sub::<Q, 2>(x2, x1));
-            let slope = mul::<Q>(sub::<Q, 2>(y2, y1), run_inverse);
-            let x3 = reduce::<Q>(sub_two::<Q, 4>(mul::<Q>(slope, slope), x1, x2));
-            let y3 = reduce::<Q>(sub::<Q, 2>(mul::<Q>(slope, sub::<Q, 2>(x1, x3)), y1));
-            let rest = out.get_mut(start..).unwrap_or(&mut []);
-            if let Some(rest) = rest.first_chunk_mut::<LANES>() {
-                write(x3, y3, rest);
-            } else {
-                let mut full = [Flat::IDENTITY; LANES];
-                write(x3, y3, &mut full);
-                rest.copy_from_slice(&full[..rest.len()]);
-            }
+        let run_inverses = products::<Q, 2>(inverse, [before[0].load(), before[1].load()]);
+        // SAFETY: as above.
+        let (x3, y3) = unsafe {
+            let a = Vector::new(points, pairs, start);
+            let b = Vector::new(points, pairs, start + LANES);
+            inverse = products::<Q, 2>(inverse, [a.run(), b.run()]);
+            let slopes = products::<Q, 2>([a.rise(), b.rise()], run_inverses);
+            let squares = products::<Q, 2>(slopes, slopes);
+            let x3 = [a.sum_x(squares[0]), b.sum_x(squares[1])];
+            let legs = [sub::<Q, 2>(x(a.left), x3[0]), sub::<Q, 2>(x(b.left), x3[1])];
+            let drops = products::<Q, 2>(slopes, legs);
+            (x3, [a.sum_y(drops[0]), b.sum_y(drops[1])])
+        };
+        if let Some(out) = out[start..].first_chunk_mut::<STEP>() {
+            write(x3, y3, out);
+        } else {
+            let mut full = [Flat::IDENTITY; STEP];
+            write(x3, y3, &mut full);
+            let rest = &mut out[start..];
+            rest.copy_from_slice(&full[..rest.len()]);
         }
     }
     true
@@ -209,11 +276,16 @@ fn add_pairs(
 /// Numbers below 2^256 to points.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn write(x: Eight, y: Eight, out: &mut [Flat; LANES]) {
-    // SAFETY: x and y are the two halves of each point.
-    unsafe {
-        store_words(join_limbs(x), out.each_mut().map(|point| point.0.as_mut_ptr()));
-        store_words(join_limbs(y), out.each_mut().map(|point| point.0[4..].as_mut_ptr()));
+fn write(x: [Eight; 2], y: [Eight; 2], out: &mut [Flat; STEP]) {
+    const WORDS: usize = size_of::<Flat>() / 8;
+    let place: *mut u64 = out.as_mut_ptr().cast();
+    for half in 0..2 {
+        let place = place.wrapping_add(half * LANES * WORDS);
+        // SAFETY: the two halves of eight neighbouring points.
+        unsafe {
+            store_run(join_limbs(x[half]), place, WORDS);
+            store_run(join_limbs(y[half]), place.wrapping_add(4), WORDS);
+        }
     }
 }
 

@@ -17,8 +17,8 @@ use rayon::prelude::*;
 
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, Factor, LANES, R, add, canonical, factor, join_limbs, load_words, mul,
-    raw_fr, splat, split_limbs, store_words, sub,
+    Eight, EightMemory, Factor, LANES, R, add, canonical, factor, join_limbs, load_run, mul,
+    products, raw_fr, splat, split_limbs, store_run, sub,
 };
 use crate::Fr;
 use crate::cpu::ntt::Direction;
@@ -200,9 +200,8 @@ unsafe fn pass_1(
     let shift = usize::BITS - plan.n1.trailing_zeros();
     for i1 in 0..plan.n1 {
         let row = &values[i1 * plan.n2 + i2..][..LANES];
-        let places = std::array::from_fn(|lane| (&raw const row[lane]).cast());
-        // SAFETY: each place is one of the eight elements of `row`.
-        let mut value = split_limbs(unsafe { load_words(places) });
+        // SAFETY: the eight elements of `row`, four words each.
+        let mut value = split_limbs(unsafe { load_run(row.as_ptr().cast(), 4) });
         if let Some(scale) = &plan.scale_in {
             value = mul::<R>(value, splat(&scale[i1]));
         }
@@ -212,11 +211,11 @@ unsafe fn pass_1(
     let [start, step] = plan.between(i2);
     let (mut between, step) = (start.load(), step.load());
     for (k1, value) in buffer.iter().enumerate() {
-        let value = mul::<R>(value.load(), between);
-        between = mul::<R>(between, step);
+        let [value, next] = products::<R, 2>([value.load(), between], [between, step]);
+        between = next;
         let start = k1 * plan.n2 + i2;
         // SAFETY: as the caller promises. The number is below 2p, so below 2^256.
-        unsafe { store_words(join_limbs(value), std::array::from_fn(|l| out.limbs(start + l))) };
+        unsafe { store_run(join_limbs(value), out.limbs(start), 4) };
     }
 }
 
@@ -232,10 +231,9 @@ unsafe fn pass_2(
 ) {
     let shift = usize::BITS - plan.n2.trailing_zeros();
     for i2 in 0..plan.n2 {
-        let places =
-            std::array::from_fn(|lane| values.limbs((k1 + lane) * plan.n2 + i2).cast_const());
-        // SAFETY: k1 + 7 is below n1.
-        let value = split_limbs(unsafe { load_words(places) });
+        let place = values.limbs(k1 * plan.n2 + i2).cast_const();
+        // SAFETY: eight rows of n2 elements from k1 on, and k1 + 7 is below n1.
+        let value = split_limbs(unsafe { load_run(place, 4 * plan.n2) });
         buffer[i2.reverse_bits() >> shift].store(value);
     }
     transform(buffer, &plan.layers2);
@@ -247,7 +245,7 @@ unsafe fn pass_2(
         let start = plan.n1 * k2 + k1;
         let words = join_limbs(canonical::<R>(value));
         // SAFETY: as the caller promises.
-        unsafe { store_words(words, std::array::from_fn(|lane| out.limbs(start + lane))) };
+        unsafe { store_run(words, out.limbs(start), 4) };
     }
 }
 
@@ -307,12 +305,11 @@ fn two_layers(values: &mut [EightMemory], first: &[Factor], second: &[Factor]) {
         let (q2, q3) = high.split_at_mut(half);
         for j in 0..half {
             let root = splat(&first[j]);
-            let b = mul::<R>(q1[j].load(), root);
-            let d = mul::<R>(q3[j].load(), root);
+            let [b, d] = products::<R, 2>([q1[j].load(), q3[j].load()], [root, root]);
             let (a, b) = butterfly(q0[j].load(), b);
             let (c, d) = butterfly(q2[j].load(), d);
-            let c = mul::<R>(c, splat(&second_low[j]));
-            let d = mul::<R>(d, splat(&second_high[j]));
+            let roots = [splat(&second_low[j]), splat(&second_high[j])];
+            let [c, d] = products::<R, 2>([c, d], roots);
             let (a, c) = butterfly(a, c);
             let (b, d) = butterfly(b, d);
             q0[j].store(a);
