@@ -492,3 +492,6 @@ pub(super) unsafe fn store_words(words: [__m512i; 4], places: [*mut u64; LANES])
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,21 +1,21 @@
-//! Row kernels on eight rows at a time.
+//! Row kernels on sixteen rows at a time.
 #![allow(unsafe_code)]
 
 use std::ops::{Add, Mul, Sub};
 
 use super::Ifma;
 use super::field::{
-    EightMemory, LANES, R, add, canonical, factor, join_limbs, load_words, mul, raw_fr, reduce,
-    splat, split, split_limbs_times_16, store_words, sub,
+    EightMemory, LANES, R, add, canonical, factor, join_limbs, load_run, products, raw_fr, reduce,
+    splat, split, split_limbs_times_16, store_run, sub,
 };
 use crate::Fr;
 use crate::device::{Expr, Row, RowKernel};
 use ark_ff::{AdditiveGroup, Field};
 
-/// Rows that one step takes.
-pub(in crate::cpu) const ROWS: usize = LANES;
+/// Rows that one step takes: two vectors, whose products hide each other's latency.
+pub(in crate::cpu) const ROWS: usize = 2 * LANES;
 
-/// Eight field elements in this module's form, below 2r.
+/// Sixteen field elements in this module's form, below 2r.
 ///
 /// The operations are calls, not inlined: a gate of a hundred products would not fit the instruction
 /// cache otherwise, and the kernels that use them are compiled without the instructions.
@@ -23,70 +23,83 @@ pub(in crate::cpu) const ROWS: usize = LANES;
 /// Invariant: a value exists only where the processor has the instructions, since it comes from
 /// [`Ifma::rows`] or out of a constant made inside it.
 #[derive(Debug)]
-#[repr(transparent)]
-pub(in crate::cpu) struct Lanes(EightMemory);
+pub(in crate::cpu) struct Lanes([EightMemory; 2]);
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn copy_lanes(a: &EightMemory) -> EightMemory {
-    EightMemory::from_eight(a.load())
+fn copy_lanes(a: &Lanes) -> Lanes {
+    Lanes([EightMemory::from_eight(a.0[0].load()), EightMemory::from_eight(a.0[1].load())])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn add_lanes(a: &EightMemory, b: &EightMemory) -> EightMemory {
-    EightMemory::from_eight(reduce::<R>(add(a.load(), b.load())))
+fn add_lanes(a: &Lanes, b: &Lanes) -> Lanes {
+    let low = reduce::<R>(add(a.0[0].load(), b.0[0].load()));
+    let high = reduce::<R>(add(a.0[1].load(), b.0[1].load()));
+    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn sub_lanes(a: &EightMemory, b: &EightMemory) -> EightMemory {
-    EightMemory::from_eight(reduce::<R>(sub::<R, 2>(a.load(), b.load())))
+fn sub_lanes(a: &Lanes, b: &Lanes) -> Lanes {
+    let low = reduce::<R>(sub::<R, 2>(a.0[0].load(), b.0[0].load()));
+    let high = reduce::<R>(sub::<R, 2>(a.0[1].load(), b.0[1].load()));
+    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn mul_lanes(a: &EightMemory, b: &EightMemory) -> EightMemory {
-    EightMemory::from_eight(mul::<R>(a.load(), b.load()))
+fn mul_lanes(a: &Lanes, b: &Lanes) -> Lanes {
+    let (a, b) = ([a.0[0].load(), a.0[1].load()], [b.0[0].load(), b.0[1].load()]);
+    let [low, high] = products::<R, 2>(a, b);
+    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn square_lanes(a: &EightMemory) -> EightMemory {
-    let a = a.load();
-    EightMemory::from_eight(mul::<R>(a, a))
+fn square_lanes(a: &Lanes) -> Lanes {
+    let a = [a.0[0].load(), a.0[1].load()];
+    let [low, high] = products::<R, 2>(a, a);
+    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn splat_lanes(value: Fr) -> EightMemory {
-    EightMemory::from_eight(splat(&factor(value, raw_fr)))
+fn splat_lanes(value: Fr) -> Lanes {
+    let value = splat(&factor(value, raw_fr));
+    Lanes([EightMemory::from_eight(value), EightMemory::from_eight(value)])
 }
 
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn load_lanes(places: [&Fr; LANES]) -> EightMemory {
-    let places = places.map(|place| std::ptr::from_ref(place).cast());
-    // SAFETY: each place is one field element, which is 32 bytes.
-    let words = unsafe { load_words(places) };
-    EightMemory::from_eight(reduce::<R>(split_limbs_times_16(words)))
+fn load_lanes(values: &[Fr; ROWS]) -> Lanes {
+    let place: *const u64 = values.as_ptr().cast();
+    // SAFETY: each half of `values` is eight elements of four words.
+    let (low, high) = unsafe { (load_run(place, 4), load_run(place.wrapping_add(4 * LANES), 4)) };
+    Lanes([
+        EightMemory::from_eight(reduce::<R>(split_limbs_times_16(low))),
+        EightMemory::from_eight(reduce::<R>(split_limbs_times_16(high))),
+    ])
 }
 
 /// The number 2^256 modulo r: multiplying by it brings arkworks' form back.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn store_lanes(value: &EightMemory, out: &mut [Fr; LANES]) {
+fn store_lanes(value: &Lanes, out: &mut [Fr; ROWS]) {
     let back = splat(&split(raw_fr(Fr::ONE)));
-    let words = join_limbs(canonical::<R>(mul::<R>(value.load(), back)));
-    let places = out.each_mut().map(|place| std::ptr::from_mut(place).cast());
-    // SAFETY: each place is one field element, which is 32 bytes.
-    unsafe { store_words(words, places) };
+    let values = products::<R, 2>([value.0[0].load(), value.0[1].load()], [back, back]);
+    let place: *mut u64 = out.as_mut_ptr().cast();
+    // SAFETY: each half of `out` is eight elements of four words.
+    unsafe {
+        store_run(join_limbs(canonical::<R>(values[0])), place, 4);
+        store_run(join_limbs(canonical::<R>(values[1])), place.wrapping_add(4 * LANES), 4);
+    }
 }
 
 impl Clone for Lanes {
     #[inline(always)]
     fn clone(&self) -> Self {
         // SAFETY: the processor has the instructions, or `self` would not exist.
-        Self(unsafe { copy_lanes(&self.0) })
+        unsafe { copy_lanes(self) }
     }
 }
 
@@ -95,7 +108,7 @@ impl Add for Lanes {
     #[inline(always)]
     fn add(self, other: Self) -> Self {
         // SAFETY: as in `clone`.
-        Self(unsafe { add_lanes(&self.0, &other.0) })
+        unsafe { add_lanes(&self, &other) }
     }
 }
 
@@ -104,7 +117,7 @@ impl Sub for Lanes {
     #[inline(always)]
     fn sub(self, other: Self) -> Self {
         // SAFETY: as in `clone`.
-        Self(unsafe { sub_lanes(&self.0, &other.0) })
+        unsafe { sub_lanes(&self, &other) }
     }
 }
 
@@ -113,41 +126,47 @@ impl Mul for Lanes {
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
         // SAFETY: as in `clone`.
-        Self(unsafe { mul_lanes(&self.0, &other.0) })
+        unsafe { mul_lanes(&self, &other) }
     }
 }
 
 impl Expr for Lanes {
     fn constant(value: Fr) -> Self {
         // SAFETY: only `Ifma::rows` names this type to a kernel, and it has an `Ifma`.
-        Self(unsafe { splat_lanes(value) })
+        unsafe { splat_lanes(value) }
     }
 
     #[inline(always)]
     fn square(&self) -> Self {
         // SAFETY: as in `clone`.
-        Self(unsafe { square_lanes(&self.0) })
+        unsafe { square_lanes(self) }
     }
 }
 
-/// Eight rows of columns in host memory, from `row` on, wrapping around.
+/// Sixteen rows of columns in host memory, from `row` on, wrapping around.
 #[derive(Debug)]
-struct EightRows<'a> {
+struct ManyRows<'a> {
     columns: &'a [&'a [Fr]],
     row: usize,
 }
 
-impl Row<Lanes> for EightRows<'_> {
+impl Row<Lanes> for ManyRows<'_> {
     #[inline]
     fn cell(&self, column: usize, rotation: usize) -> Lanes {
         let column = self.columns[column];
         let start = self.row + rotation;
-        let places = match column.get(start..start + LANES) {
-            Some(run) => std::array::from_fn(|lane| &run[lane]),
-            None => std::array::from_fn(|lane| &column[(start + lane) % column.len()]),
+        let mut wrapped = [Fr::ZERO; ROWS];
+        let run = match column.get(start..).and_then(<[_]>::first_chunk) {
+            Some(run) => run,
+            None => {
+                for (lane, value) in wrapped.iter_mut().enumerate() {
+                    *value = column[(start + lane) % column.len()];
+                }
+                &wrapped
+            }
         };
         // SAFETY: rows exist only inside `Ifma::rows`.
-        Lanes(unsafe { load_lanes(places) })
+        unsafe { load_lanes(run) }
     }
 }
 
@@ -163,16 +182,16 @@ impl Ifma {
         outputs: &mut [&mut [Fr]],
     ) {
         let len = outputs.first().map_or(0, |part| part.len());
-        let mut out: Vec<Lanes> = outputs.iter().map(|_| Lanes(EightMemory::ZERO)).collect();
+        let mut out: Vec<Lanes> = outputs.iter().map(|_| Lanes([EightMemory::ZERO; 2])).collect();
         for offset in (0..len).step_by(ROWS) {
-            kernel.eval(constants, &EightRows { columns, row: start + offset }, &mut out);
+            kernel.eval(constants, &ManyRows { columns, row: start + offset }, &mut out);
             for (part, value) in outputs.iter_mut().zip(&out) {
                 let part = &mut part[offset..];
                 let mut last = [Fr::ZERO; ROWS];
                 let whole = part.first_chunk_mut();
                 let is_whole = whole.is_some();
                 // SAFETY: the processor has the instructions, as `self` proves.
-                unsafe { store_lanes(&value.0, whole.unwrap_or(&mut last)) };
+                unsafe { store_lanes(value, whole.unwrap_or(&mut last)) };
                 if !is_whole {
                     // The lanes past the end took rows from the start again.
                     part.copy_from_slice(&last[..part.len()]);
