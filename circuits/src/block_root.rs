@@ -171,8 +171,7 @@ pub fn constrain(
     };
     let chain_end = b.hash(domain::CHAIN, &link.into_vec());
     let num_constraints = charge(b, &constants, ranges.len(), new.tx_count, &w.charges);
-    let prover_id = b.witness(w.prover_id.to_field());
-    range_bits(b, prover_id, 160);
+    let prover_id = prover(b, w.prover_id.to_field());
     BlockRangeLayout {
         constants,
         prover_id,
@@ -188,6 +187,13 @@ pub fn constrain(
         num_constraints,
         pair,
     }
+}
+
+/// The prover's L1 address, of 160 bits.
+fn prover(b: &mut Builder, address: Fr) -> Var {
+    let prover_id = b.witness(address);
+    range_bits(b, prover_id, 160);
+    prover_id
 }
 
 /// Rows charged for the block: a TxBase a transaction, the merges that leave two runs, this proof.
@@ -227,4 +233,75 @@ pub fn build(w: &BlockRootWitness, children: &[Child]) -> Builder {
     let range = constrain(&mut b, constants, &ranges, pair, w);
     publish(&mut b, &range.into_vec());
     b
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+    use rollmill_plonk::gates::power_of_two;
+
+    use super::*;
+
+    fn holds(lay_out: impl Fn(&mut Builder)) -> bool {
+        let mut b = Builder::new(0, 10);
+        lay_out(&mut b);
+        let (layout, witness) = b.finish(None).unwrap();
+        check(&layout, &witness).is_ok()
+    }
+
+    fn row() -> HeaderLayout<Fr> {
+        HeaderLayout::from_slice(&[Fr::from(0u64); Header::FIELDS]).unwrap()
+    }
+
+    /// Duty 10: numbers of a header are in their ranges, whatever the header's type allows outside.
+    #[test]
+    fn numbers_of_a_header_beyond_their_ranges_are_refused() {
+        type Field = fn(&mut HeaderLayout<Fr>) -> &mut Fr;
+        let fields: [(Field, u32); 6] = [
+            (|h| &mut h.slot, 64),
+            (|h| &mut h.timestamp, 64),
+            (|h| &mut h.fee_per_l2_gas, 64),
+            (|h| &mut h.fee_per_da_gas, 64),
+            (|h| &mut h.total_fees, 128),
+            (|h| &mut h.coinbase, 160),
+        ];
+        for (i, (field, bits)) in fields.into_iter().enumerate() {
+            let limit = power_of_two(bits);
+            for (value, good) in [(limit - Fr::from(1u64), true), (limit, false)] {
+                let mut header = row();
+                *field(&mut header) = value;
+                let ok = holds(|b| {
+                    let header = header.clone().map(|v| b.witness(v));
+                    range_header(b, &header);
+                });
+                assert_eq!(ok, good, "field {i}: {value}");
+            }
+        }
+        assert!(holds(|b| {
+            prover(b, power_of_two(160) - Fr::from(1u64));
+        }));
+        assert!(!holds(|b| {
+            prover(b, power_of_two(160));
+        }));
+    }
+
+    /// A parent's slot or time just below zero would let any number follow.
+    #[test]
+    fn a_parent_with_numbers_beyond_64_bits_is_refused() {
+        let follows_parent = |change: fn(&mut HeaderLayout<Fr>)| {
+            let mut parent = row();
+            change(&mut parent);
+            let mut new = row();
+            new.block_number = Fr::from(1u64);
+            (new.slot, new.timestamp) = (Fr::from(3u64), Fr::from(3u64));
+            holds(|b| {
+                let parent = parent.clone().map(|v| b.witness(v));
+                let new = new.clone().map(|v| b.witness(v));
+                follows(b, &parent, &new);
+            })
+        };
+        assert!(follows_parent(|_| ()));
+        assert!(!follows_parent(|parent| parent.slot = -Fr::from(1u64)));
+        assert!(!follows_parent(|parent| parent.timestamp = -Fr::from(1u64)));
+    }
 }

@@ -115,10 +115,16 @@ struct Sender {
     address: Var,
 }
 
-/// Lays out one input; answers its value and nullifier.
-fn spend(b: &mut Builder, sender: &Sender, note_root: Var, input: &InputNote) -> (Var, Var) {
+/// Lays out one input, whose value is given apart; answers its value and nullifier.
+fn spend(
+    b: &mut Builder,
+    sender: &Sender,
+    note_root: Var,
+    input: &InputNote,
+    value: Fr,
+) -> (Var, Var) {
     let is_dummy = b.bit(input.leaf_index.is_none());
-    let value = b.witness(Fr::from(input.value));
+    let value = b.witness(value);
     let randomness = b.witness(input.randomness);
     let first_nullifier = b.witness(input.origin.first_nullifier);
     let origin_index = b.witness(Fr::from(input.origin.index));
@@ -137,11 +143,9 @@ fn spend(b: &mut Builder, sender: &Sender, note_root: Var, input: &InputNote) ->
     (value, b.hash(domain::NULLIFIER, &[unique, sender.nsk]))
 }
 
-/// Lays out one output; answers its value and its leaf.
-fn make(b: &mut Builder, first_nullifier: Var, index: usize, note: &Note) -> (Var, Var) {
-    let owner = b.witness(note.owner);
-    let value = b.witness(Fr::from(note.value));
-    let randomness = b.witness(note.randomness);
+/// Lays out one output, a note of `[owner, value, randomness]`; answers its value and its leaf.
+fn make(b: &mut Builder, first_nullifier: Var, index: usize, note: [Fr; 3]) -> (Var, Var) {
+    let [owner, value, randomness] = note.map(|field| b.witness(field));
     range_u64(b, value);
     let note_hash = b.hash(domain::NOTE, &[owner, value, randomness]);
     let index = b.constant_u64(index as u64);
@@ -176,11 +180,13 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
 
     b.section("inputs");
     let note_root = anchor.state.tx_state.note_root;
-    let spent = w.inputs.each_ref().map(|input| spend(b, &sender, note_root, input));
+    let spent =
+        w.inputs.each_ref().map(|input| spend(b, &sender, note_root, input, Fr::from(input.value)));
     b.section("outputs");
     let first_nullifier = spent[0].1;
     let mut made = Vec::with_capacity(OUTPUTS);
     for (i, note) in w.outputs.iter().enumerate() {
+        let note = [note.owner, Fr::from(note.value), note.randomness];
         made.push(make(b, first_nullifier, i, note));
     }
     // Sums of two values below 2^64 do not wrap.
@@ -227,4 +233,44 @@ pub fn build(w: &ClientWitness) -> Builder {
     let inputs = constrain(&mut b, w);
     crate::gadgets::effects::publish(&mut b, &inputs.into_vec());
     b
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+    use rollmill_plonk::gates::power_of_two;
+    use rollmill_protocol::tree::root_from_path;
+    use rollmill_protocol::{domain, note};
+
+    use super::*;
+
+    fn holds(lay_out: impl Fn(&mut Builder)) -> bool {
+        let mut b = Builder::new(0, 10);
+        lay_out(&mut b);
+        let (layout, witness) = b.finish(None).unwrap();
+        check(&layout, &witness).is_ok()
+    }
+
+    /// Duty 10: values that would balance modulo r only.
+    #[test]
+    fn notes_of_values_beyond_64_bits_are_neither_made_nor_spent() {
+        let (top, one) = (power_of_two(64), Fr::from(1u64));
+        let (nsk, owner) = (Fr::from(5u64), Fr::from(6u64));
+        for (value, good) in [(top - one, true), (top, false), (-one, false)] {
+            let makes = holds(|b| {
+                make(b, Builder::ZERO, 1, [owner, value, one]);
+            });
+            assert_eq!(makes, good, "making {value}");
+            let input = InputNote { leaf_index: Some(3), ..InputNote::dummy(one) };
+            let hash = |tag, inputs: &[Fr]| rollmill_algebra::poseidon2::hash(tag, inputs);
+            let note_hash = hash(domain::NOTE, &[owner, value, one]);
+            let leaf = note::unique(&input.origin, &note_hash);
+            let spends = holds(|b| {
+                let sender = Sender { nsk: b.witness(nsk), address: b.witness(owner) };
+                let note_root = b.witness(root_from_path(&leaf, 3, &input.path));
+                spend(b, &sender, note_root, &input, value);
+            });
+            assert_eq!(spends, good, "spending {value}");
+        }
+    }
 }

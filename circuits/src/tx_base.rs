@@ -144,3 +144,66 @@ pub fn build(w: &TxBaseWitness, child: &Child) -> Builder {
     publish(&mut b, &range.into_vec());
     b
 }
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+
+    use super::*;
+
+    /// Whether the charge passes for these prices and gas fields (in the order of the layout).
+    fn passes(prices: [Fr; 2], gas: [Fr; 6]) -> bool {
+        let mut b = Builder::new(0, 10);
+        let mut fields = vec![Fr::from(0u64); TxEffects::FIELDS - 6];
+        fields.extend(gas);
+        let effects = TxEffectsLayout::from_slice(&fields).unwrap().map(|v| b.witness(v));
+        let [l2, da] = prices.map(|v| b.witness(v));
+        charge(&mut b, &effects, l2, da);
+        let (layout, witness) = b.finish(None).unwrap();
+        check(&layout, &witness).is_ok()
+    }
+
+    fn gas() -> [Fr; 6] {
+        [10, 10, L2_GAS_PER_TX, DA_GAS_PER_TX, 0, 0].map(Fr::from)
+    }
+
+    fn prices(l2: i64, da: i64) -> [Fr; 2] {
+        [l2, da].map(Fr::from)
+    }
+
+    /// Duty 10: prices below zero would make a fee of nothing out of two that are not.
+    #[test]
+    fn prices_that_cancel_out_are_refused() {
+        assert!(passes(prices(2, 3), gas()));
+        // 100,000 · (−1) + 2,000 · 50 = 0, and the other way around.
+        let mut wide = gas();
+        wide[1] = Fr::from(50u64);
+        assert!(!passes(prices(-1, 50), wide));
+        assert!(!passes(prices(1, -50), gas()));
+    }
+
+    /// Duty 10: a limit that holds only because a teardown limit is below zero.
+    #[test]
+    fn gas_fields_beyond_64_bits_are_refused() {
+        for field in 0..6 {
+            for value in [Fr::from(1u128 << 64), -Fr::from(1u64)] {
+                let mut changed = gas();
+                changed[field] = value;
+                assert!(!passes(prices(2, 3), changed), "field {field}");
+            }
+        }
+        let mut changed = gas();
+        changed[2] = Fr::from(5u64);
+        changed[4] = Fr::from(5u64) - Fr::from(L2_GAS_PER_TX);
+        assert!(!passes(prices(2, 3), changed));
+    }
+
+    #[test]
+    fn a_fee_beyond_64_bits_is_refused_whatever_the_balance() {
+        let most = u64::MAX / L2_GAS_PER_TX;
+        let mut wide = gas();
+        wide[0] = Fr::from(u64::MAX);
+        assert!(passes([Fr::from(most), Fr::from(0u64)], wide));
+        assert!(!passes([Fr::from(most + 1), Fr::from(0u64)], wide));
+    }
+}

@@ -332,6 +332,45 @@ fn a_run_that_leaves_its_epoch_is_refused() {
     assert!(outcome(epoch(&[wide], 4)).is_err());
 }
 
+/// As for two runs: constants, the bridge's hash and the count of rows.
+#[test]
+fn a_single_run_that_breaks_a_rule_is_refused() {
+    let one = Fr::from(1u64);
+    let refused = |change: &dyn Fn(&mut BlockRangeLayout<Fr>)| {
+        let mut range = block_ranges(&[1])[0].layout();
+        change(&mut range);
+        outcome(epoch(&[range], 32)).is_err()
+    };
+    assert!(!refused(&|_| ()));
+    assert!(refused(&|r| r.constants.chain_id += one));
+    assert!(refused(&|r| r.constants.version += one));
+    assert!(refused(&|r| r.constants.vk_root += one));
+    assert!(refused(&|r| r.constants.protocol_version += one));
+    assert!(refused(&|r| r.out_hash = one));
+    assert!(refused(&|r| r.num_constraints = Fr::from(u64::MAX)));
+    assert!(refused(&|r| r.first_block = r.last_block + one));
+}
+
+/// Duty 10: rows charged that do not fit 64 bits, out of a key tree that says so.
+#[test]
+fn rows_of_a_block_that_do_not_fit_64_bits_are_refused() {
+    for (charged, good) in [(u64::MAX / 4, true), (u64::MAX, false)] {
+        let is_refused = refused(2, |r, w| {
+            let mut leaves = common::leaves();
+            leaves[Circuit::TxBase as usize].charged_rows = charged;
+            let tree = rollmill_protocol::plan::vk_tree(&leaves);
+            w.constants.vk_root = tree[4][0];
+            r.iter_mut().for_each(|r| r.constants.vk_root = tree[4][0]);
+            for opened in &mut w.charges {
+                let index = opened.leaf.circuit as usize;
+                opened.leaf = leaves[index];
+                opened.path = std::array::from_fn(|level| tree[level][(index >> level) ^ 1]);
+            }
+        });
+        assert_eq!(is_refused, !good, "{charged}");
+    }
+}
+
 /// Two blocks under the root for one run would be paid differently from two runs.
 #[test]
 fn two_blocks_in_the_epoch_root_for_one_are_refused() {

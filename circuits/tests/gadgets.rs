@@ -273,6 +273,17 @@ fn an_insertion_at_another_index_is_refused() {
     assert!(outcome(b).is_err());
 }
 
+/// Duty 9: the low leaf and its path lead to the root that the tree has.
+#[test]
+fn an_insertion_into_another_tree_is_refused() {
+    let (store, root, count) = nullifier_tree(&[u(10), u(20)]);
+    let witness = forged(&store, root, leaf(&store, 1), count, u(15));
+    let (b, _) = inserting(root, u(count), u(15), Some(&witness));
+    assert_eq!(outcome(b), Ok(()));
+    let (b, _) = inserting(root + u(1), u(count), u(15), Some(&witness));
+    assert!(outcome(b).is_err());
+}
+
 /// Duty 9: index 2^32 does not exist, although its low 32 bits name index 0.
 #[test]
 fn a_full_tree_takes_no_key() {

@@ -132,6 +132,22 @@ fn a_fee_that_is_not_allowed_or_not_covered_is_refused() {
     }
 }
 
+/// Duty 10: a balance above 64 bits would pay any fee.
+#[test]
+fn a_balance_beyond_64_bits_is_refused() {
+    let top = power_of_two(64);
+    for (balance, good) in [(top - Fr::from(1u64), true), (top + Fr::from(100u64), false)] {
+        let is_refused = refused(|w, _| {
+            let payment = &mut w.transition.effects.fee_payment;
+            payment.leaf.value = balance;
+            let leaf = payment.leaf.hash(rollmill_protocol::tree::IndexedTree::PublicData);
+            let root = rollmill_protocol::tree::root_from_path(&leaf, payment.index, &payment.path);
+            w.transition.effects.start.public_data_root = root;
+        });
+        assert_eq!(is_refused, !good, "{balance}");
+    }
+}
+
 /// Duty 10: a price so high that the fee does not fit 64 bits, although every cap allows it.
 #[test]
 fn a_fee_beyond_64_bits_is_refused() {

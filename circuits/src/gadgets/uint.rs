@@ -4,7 +4,7 @@
 //! here cut wider values into such limbs. An integer relation is stated over Fr, so each function
 //! says why no sum in it reaches r, which lies between 2^253 and 2^254.
 
-use ark_ff::{BigInteger, PrimeField};
+use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::power_of_two;
@@ -34,14 +34,20 @@ pub fn range_bits(b: &mut Builder, value: Var, bits: u32) {
         return;
     }
     let whole = b.value(value);
-    let mut terms = Vec::new();
-    let mut from = 0;
-    while from < bits {
-        let width = slot.min(bits - from);
-        let limb = b.witness(Fr::from(bits_of(&whole, from, width)));
-        b.range(limb, width);
+    let limb = |i: u32| Fr::from(bits_of(&whole, i * slot, slot.min(bits - i * slot)));
+    let limbs: Vec<Fr> = (0..bits.div_ceil(slot)).map(limb).collect();
+    range_by_limbs(b, value, bits, &limbs);
+}
+
+/// [`range_bits`] with the limbs as the prover gives them, lowest first.
+fn range_by_limbs(b: &mut Builder, value: Var, bits: u32, limbs: &[Fr]) {
+    let slot = 4 * b.cell_bits();
+    let mut terms = Vec::with_capacity(limbs.len());
+    for (i, limb) in limbs.iter().enumerate() {
+        let from = i as u32 * slot;
+        let limb = b.witness(*limb);
+        b.range(limb, slot.min(bits - from));
         terms.push((power_of_two(from), limb));
-        from += width;
     }
     b.linear_into(&terms, Fr::from(0u64), value);
 }
@@ -54,13 +60,6 @@ pub fn range_u64(b: &mut Builder, value: Var) {
 /// Constrains `value < 2^128`.
 pub fn range_u128(b: &mut Builder, value: Var) {
     range_bits(b, value, 128);
-}
-
-/// A new variable constrained to `0 .. 2^64`.
-pub fn witness_u64(b: &mut Builder, value: u64) -> Var {
-    let var = b.witness(Fr::from(value));
-    range_u64(b, var);
-    var
 }
 
 /// Constrains `small ≤ large` and returns the difference.
@@ -138,8 +137,13 @@ fn half_of(value: &Fr, half: u32) -> Fr {
 /// has one pair of halves.
 pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
     let whole = b.value(value);
-    let lo = b.witness(half_of(&whole, 0));
-    let hi = b.witness(half_of(&whole, 1));
+    halves_given(b, value, [half_of(&whole, 0), half_of(&whole, 1)])
+}
+
+/// [`canonical_halves`] with the halves as the prover gives them.
+fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
+    let lo = b.witness(lo);
+    let hi = b.witness(hi);
     range_u128(b, lo);
     range_u128(b, hi);
     let one = Fr::from(1u64);
@@ -160,8 +164,13 @@ pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
 /// With a borrow bit, `large − small − 1` is written in halves that are range-checked. Each half's
 /// equation is one of integers below 2^130 in size, so it cannot hold modulo r alone.
 pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
-    let one = Fr::from(1u64);
     let borrows = b.value(large.lo).into_bigint() <= b.value(small.lo).into_bigint();
+    halves_below_borrowing(b, small, large, borrows);
+}
+
+/// [`assert_halves_below`] with the borrow as the prover gives it.
+fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows: bool) {
+    let one = Fr::from(1u64);
     let borrow = b.bit(borrows);
     let lo = b.linear(&[(one, large.lo), (-one, small.lo), (power_of_two(128), borrow)], -one);
     let hi = b.linear(&[(one, large.hi), (-one, small.hi), (-one, borrow)], Fr::from(0u64));
@@ -175,8 +184,22 @@ pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
 /// The product stays below 2^128, so the equation is one of integers.
 pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
     let (v, d) = (low_u64(b, value), low_u64(b, divisor));
-    let quotient = witness_u64(b, v.checked_div(d).unwrap_or(0));
-    let remainder = witness_u64(b, v.checked_rem(d).unwrap_or(0));
+    let parts = [v.checked_div(d), v.checked_rem(d)].map(|part| Fr::from(part.unwrap_or(0)));
+    divide_into(b, value, divisor, parts)
+}
+
+/// [`divide`] with quotient and remainder as the prover gives them. The ranges of value and divisor
+/// follow from the others; they are stated so that no caller has to see that.
+fn divide_into(
+    b: &mut Builder,
+    value: Var,
+    divisor: Var,
+    [quotient, remainder]: [Fr; 2],
+) -> (Var, Var) {
+    let quotient = b.witness(quotient);
+    range_u64(b, quotient);
+    let remainder = b.witness(remainder);
+    range_u64(b, remainder);
     range_u64(b, value);
     range_u64(b, divisor);
     let product = b.mul_add(quotient, divisor, Fr::from(1u64), Some(remainder), Fr::from(0u64));
@@ -189,7 +212,5 @@ fn low_u64(b: &Builder, var: Var) -> u64 {
     b.value(var).into_bigint().as_ref()[0]
 }
 
-/// Number of bits a value has, for assertions in tests and reports.
-pub fn bit_length(value: &Fr) -> u32 {
-    value.into_bigint().num_bits()
-}
+#[cfg(test)]
+mod tests;
