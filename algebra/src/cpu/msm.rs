@@ -113,8 +113,9 @@ impl CpuDevice {
             if self.threads() == 1 { 1 } else { (4 * self.threads()).div_ceil(windows.max(1)) };
         let mut tasks = Vec::new();
         for (i, part) in parts.iter().enumerate() {
-            // A piece shorter than the buckets are many would only add work.
-            let len = part.len().div_ceil(cuts).max(part.shape.buckets(0)).max(1);
+            // In a piece not much longer than the buckets are many, the buckets would be most of
+            // the work.
+            let len = part.len().div_ceil(cuts).max(4 * part.shape.buckets(0));
             for window in 0..part.shape.windows() {
                 for start in (0..part.len()).step_by(len) {
                     let entries = start..part.len().min(start + len);

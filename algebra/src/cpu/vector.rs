@@ -73,9 +73,17 @@ impl CpuDevice {
         })
     }
 
+    fn horner(&self, coefficients: &[Fr], point: Fr) -> Fr {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return ifma.horner(coefficients, point);
+        }
+        horner(coefficients, point)
+    }
+
     /// Values of each piece of `coefficients`, taken as a polynomial of its own.
     fn piece_values(&self, coefficients: &[Fr], piece: usize, point: Fr) -> Vec<Fr> {
-        coefficients.par_chunks(piece).map(|part| horner(part, point)).collect()
+        coefficients.par_chunks(piece).map(|part| self.horner(part, point)).collect()
     }
 }
 
@@ -158,8 +166,8 @@ impl Vector for CpuDevice {
     ) -> Result<Column<CpuBuffer, Coeff>, DeviceError> {
         let coefficients = column.buffer.as_slice();
         let n = coefficients.len();
-        // On one or two threads a second pass over the data costs what the second thread saves.
-        let piece = if self.threads() > 2 { self.piece(n) } else { n.max(1) };
+        // On one thread, the pass that finds the carries would be for nothing.
+        let piece = if self.threads() > 1 { self.piece(n) } else { n.max(1) };
         let mut quotient = vec![Fr::ZERO; n];
         self.pool.install(|| {
             let mut carries = vec![Fr::ZERO; n.div_ceil(piece)];
@@ -196,6 +204,10 @@ impl Vector for CpuDevice {
             let terms: Vec<(&[Fr], Fr)> =
                 terms.iter().map(|(buffer, factor)| (buffer.as_slice(), *factor)).collect();
             sum.par_chunks_mut(piece).enumerate().for_each(|(i, part)| {
+                #[cfg(target_arch = "x86_64")]
+                if let Some(ifma) = self.ifma {
+                    return ifma.combine(&terms, i * piece, part);
+                }
                 for (values, factor) in &terms {
                     let rest = values.get(i * piece..).unwrap_or(&[]);
                     for (slot, value) in part.iter_mut().zip(rest) {

@@ -45,11 +45,12 @@ impl Shape {
         if window + 1 == self.windows() { 1 << self.top_bits() } else { 1 << (self.c - 1) }
     }
 
-    /// Additions that `n` scalars take: one an entry and window, two a bucket less the one that each
-    /// bucket's first point saves, and what a window costs at least.
+    /// Time that `n` scalars take, in additions: one an entry and window; for each bucket two, and as
+    /// much again for keeping account of it, as measured; and what a window costs at least.
     fn cost(&self, n: usize) -> usize {
+        const BUCKET_COST: usize = 6;
         const WINDOW_COST: usize = 100;
-        (0..self.windows()).map(|w| n + 3 * self.buckets(w) + WINDOW_COST).sum()
+        (0..self.windows()).map(|w| n + BUCKET_COST * self.buckets(w) + WINDOW_COST).sum()
     }
 
     /// The cheapest shape for `n` scalars of up to `bits` bits; `bits` is not zero.
