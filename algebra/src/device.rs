@@ -131,6 +131,10 @@ pub trait Ntt: Memory {
         shift: Fr,
     ) -> Result<Vec<Column<Self::Buffer, Coset>>, DeviceError>;
     /// Values on `shift · H` to coefficients; `shift` is not zero.
+    #[expect(
+        clippy::wrong_self_convention,
+        reason = "`from` names a basis, the twin of `to_coset`"
+    )]
     fn from_coset(
         &self,
         columns: &[&Column<Self::Buffer, Coset>],

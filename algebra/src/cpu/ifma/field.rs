@@ -1,5 +1,7 @@
 //! Eight field elements in five vectors.
 #![allow(unsafe_code)]
+// Loops over limbs and lanes walk several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::{
     __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi64, _mm512_and_si512,

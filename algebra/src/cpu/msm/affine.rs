@@ -42,7 +42,7 @@ impl Flat {
         if point.is_zero() { Self::IDENTITY } else { Self::new(point.x, point.y) }
     }
 
-    pub(super) fn to_affine(&self) -> G1Affine {
+    pub(super) fn to_affine(self) -> G1Affine {
         if self.is_identity() {
             G1Affine::identity()
         } else {

@@ -124,7 +124,7 @@ fn offset(shape: Shape) -> [u64; 4] {
 impl Part {
     fn narrow(shape: Shape, scalars: impl Iterator<Item = (u64, bool)>) -> Self {
         let offset = offset(shape)[0];
-        let with_sign = |(value, negative)| value + offset | u64::from(negative) << 63;
+        let with_sign = |(value, negative)| (value + offset) | (u64::from(negative) << 63);
         Self { shape, scalars: Scalars::Narrow(scalars.map(with_sign).collect()), bases: None }
     }
 
@@ -225,9 +225,9 @@ pub(super) fn plan_column(column: &CpuBuffer) -> Vec<Part> {
     // The best place to split, if any beats not splitting.
     let mut best = (whole.cost(nonzero), None);
     let mut small = 0;
-    for threshold in 1..bits {
-        small += of_bits[threshold];
-        if of_bits[threshold] == 0 {
+    for (threshold, count) in of_bits.iter().enumerate().take(bits).skip(1) {
+        small += count;
+        if *count == 0 {
             continue;
         }
         let low = Shape::best(small, threshold as u32);

@@ -131,6 +131,7 @@ fn check<M: Modulus>(operation: Operation, bound: u64) {
 fn check_all<M: Modulus>() {
     if super::super::Ifma::detect().is_none() {
         // Nothing else runs this code on such a processor either.
+        eprintln!("not run: this processor has no AVX-512 IFMA");
         return;
     }
     check::<M>(Operation::Add, 16);
@@ -164,6 +165,7 @@ fn limbs_survive_the_way_into_vectors_and_back() {
         }
     }
     if super::super::Ifma::detect().is_none() {
+        eprintln!("not run: this processor has no AVX-512 IFMA");
         return;
     }
     let mut rng = ChaCha8Rng::seed_from_u64(3);
