@@ -20,9 +20,7 @@ use rollmill_protocol::{Circuit, EthAddress, Header, block::ChainLinkLayout, dom
 use crate::children::{Child, verified};
 use crate::circuit::{cell_bits, n_public};
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{
-    assert_all_equal, assert_all_zero, header, header_hash, inputs_of, publish,
-};
+use crate::gadgets::effects::{assert_all_equal, assert_all_zero, header_hash, inputs_of, publish};
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_bits, range_u64, range_u128};
 use crate::tx_merge::join;
@@ -124,6 +122,19 @@ pub fn constrain(
     pair: PairLayout<Var>,
     w: &BlockRootWitness,
 ) -> BlockRangeLayout<Var> {
+    let headers = [w.parent.layout(), w.header.layout()];
+    constrain_over(b, constants, ranges, pair, w, headers)
+}
+
+/// [`constrain`] with parent and header as rows of any values, as a prover may choose them.
+pub fn constrain_over(
+    b: &mut Builder,
+    constants: ConstantsLayout<Var>,
+    ranges: &[TxRangeLayout<Var>],
+    pair: PairLayout<Var>,
+    w: &BlockRootWitness,
+    [parent, header]: [HeaderLayout<Fr>; 2],
+) -> BlockRangeLayout<Var> {
     let range = match ranges {
         [] => None,
         [range] => {
@@ -135,8 +146,8 @@ pub fn constrain(
     };
 
     b.section("header");
-    let parent = header(b, &w.parent);
-    let new = header(b, &w.header);
+    let parent = parent.map(|v| b.witness(v));
+    let new = header.map(|v| b.witness(v));
     for h in [&parent, &new] {
         b.assert_equal(h.chain_id, constants.chain_id);
         b.assert_equal(h.version, constants.version);

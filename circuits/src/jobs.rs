@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Device;
+use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
+use rollmill_plonk::key::{ProvingKey, setup};
 use rollmill_plonk::layout::LayoutError;
 use rollmill_plonk::proof::{PROOF_BYTES, Proof, ProofError};
 use rollmill_plonk::prover::{Blinding, ProveError};
@@ -473,4 +475,30 @@ pub fn prove_client<D: Device>(
         return Err(JobError::Unsatisfied { reason });
     }
     Ok(proof)
+}
+
+/// A valid proof that states `inputs` without a witness, under a key of the proof's own: for showing
+/// that whoever verifies holds on to the client circuit's key.
+pub fn prove_unconstrained<D: Device>(
+    keys: &Keys<D>,
+    inputs: &ClientInputs,
+) -> Result<Vec<u8>, JobError> {
+    let circuit = Circuit::Client;
+    let fields = inputs.to_fields();
+    let mut b = Builder::new(fields.len(), client::CELL_BITS);
+    for (i, value) in fields.into_iter().enumerate() {
+        let var = b.witness(value);
+        b.set_public(i, var);
+    }
+    let (layout, laid) = b.finish(Some(log_n(circuit)))?;
+    let loaded = keys.proving_key(circuit)?;
+    let columns = layout.fixed_columns();
+    let (device, srs) = (keys.device(), loaded.key.vk.srs_id);
+    let vk =
+        setup(device, &loaded.bases, srs, layout.shape, &columns).map_err(RegistryError::Key)?;
+    let key = ProvingKey::new(device, vk, &columns).map_err(RegistryError::Key)?;
+    let kind = transcript(circuit);
+    let proof =
+        rollmill_plonk::prover::prove(device, &key, &loaded.bases, kind, &laid, Blinding::Off)?;
+    Ok(proof.to_bytes())
 }

@@ -5,6 +5,7 @@
 //! the key was made for, so a key never serves another build's circuit.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -135,11 +136,13 @@ pub fn make_keys<D: Device>(
             Some(vk) => vk,
             None => {
                 let size = layout.shape.log_n;
-                if !bases.contains_key(&size) {
-                    let points = lagrange(store, srs, size)?;
-                    bases.insert(size, Bases::new(device, srs, &points)?);
-                }
-                let vk = setup(device, &bases[&size], srs.id(), layout.shape, &columns)?;
+                let bases = match bases.entry(size) {
+                    Entry::Occupied(made) => made.into_mut(),
+                    Entry::Vacant(place) => {
+                        place.insert(Bases::new(device, srs, &lagrange(store, srs, size)?)?)
+                    }
+                };
+                let vk = setup(device, bases, srs.id(), layout.shape, &columns)?;
                 store.put(&name, &vk.to_bytes())?;
                 vk
             }
@@ -235,12 +238,14 @@ impl<D: Device> Keys<D> {
             return Err(RegistryError::Stale { circuit });
         }
         let size = known.vk.shape.log_n;
-        if !resident.bases.contains_key(&size) {
-            let points = lagrange(self.store.as_ref(), &self.srs, size)?;
-            let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
-            resident.bases.insert(size, Arc::new(bases));
-        }
-        let bases = Arc::clone(&resident.bases[&size]);
+        let bases = match resident.bases.entry(size) {
+            Entry::Occupied(made) => Arc::clone(made.get()),
+            Entry::Vacant(place) => {
+                let points = lagrange(self.store.as_ref(), &self.srs, size)?;
+                let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
+                Arc::clone(place.insert(Arc::new(bases)))
+            }
+        };
         let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
         let loaded = Arc::new(Loaded { key, bases });
         resident.keys.push((circuit, Arc::clone(&loaded)));

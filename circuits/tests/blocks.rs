@@ -98,6 +98,22 @@ fn refused(
     outcome(root(&layouts, &w)).is_err()
 }
 
+/// Duty 10: every hash and path of the block fits the number; only its range refuses it.
+#[test]
+fn a_header_with_a_number_beyond_its_range_is_refused() {
+    let case = chain(&[0]).remove(0);
+    let w = block_root_witness(&case.block, 0, value(9, 1));
+    for (slot, good) in [(Fr::from(u64::MAX), true), (power_of_two(64), false)] {
+        let mut b = small(BlockRangeLayout::<Var>::CELLS);
+        let constants = constants_vars(&mut b);
+        let pair = pair_vars(&mut b);
+        let mut headers = [w.parent.layout(), w.header.layout()];
+        headers[1].slot = slot;
+        block_root::constrain_over(&mut b, constants, &[], pair, &w, headers);
+        assert_eq!(outcome(b).is_ok(), good, "{slot}");
+    }
+}
+
 /// Duty 12: the running hash starts at zero, and the header names where it ends.
 #[test]
 fn a_run_that_is_not_the_whole_block_is_refused() {
@@ -279,7 +295,7 @@ fn join_refused(change: impl Fn(&mut BlockRangeLayout<Fr>, &mut BlockRangeLayout
 fn runs_of_blocks_that_do_not_join_are_refused() {
     let one = Fr::from(1u64);
     assert!(!join_refused(|_, _| ()));
-    assert!(join_refused(|l, r| std::mem::swap(l, r)), "swapped");
+    assert!(join_refused(std::mem::swap), "swapped");
     assert!(join_refused(|l, r| *r = l.clone()), "repeated");
     assert!(join_refused(|_, r| r.first_block += one), "gap");
     assert!(join_refused(|l, _| l.last_block += one), "overlap");

@@ -71,6 +71,7 @@ fn halves_other_than_the_canonical_ones_are_refused() {
     assert!(!given(value, [u(5) + split, u(8)]), "a low half beyond 128 bits");
     assert!(!given(value, [u(5) - split, u(10)]), "a low half below zero");
     assert!(!given(u(5), [u(5) + r_lo, r_hi]), "the integer 5 + r");
+    assert!(!given(u(5) - split, [u(5), -u(1)]), "a high half below zero");
     let inverse = ark_ff::Field::inverse(&split).unwrap();
     assert!(!given(u(5), [u(0), u(5) * inverse]), "a high half beyond 128 bits");
 }
