@@ -63,6 +63,14 @@ pub enum Error {
     #[error("{}: {count} of {total} tampered values were accepted", self.code())]
     TamperAccepted { count: usize, total: usize },
 
+    /// The honest values were refused, so that refusals of changed ones show nothing.
+    #[error("{}: the honest proof was refused: {answer}", self.code())]
+    HonestRefused { answer: String },
+
+    /// A finished job has no result that can be read.
+    #[error("{}: job {job} has no result that can be read", self.code())]
+    NoResult { job: String },
+
     /// The broker could not be asked.
     #[error("{}: {source}", self.code())]
     Broker {
@@ -145,6 +153,8 @@ impl Error {
             Self::Interrupted { .. } => "NET-009",
             Self::Unproven { .. } => "NET-010",
             Self::TamperAccepted { .. } => "NET-011",
+            Self::HonestRefused { .. } => "NET-031",
+            Self::NoResult { .. } => "NET-032",
             Self::Broker { .. } => "NET-012",
             Self::Keys { .. } => "NET-013",
             Self::L1 { .. } => "NET-014",

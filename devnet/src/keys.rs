@@ -12,7 +12,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{self, Keys};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_node::ClientKey;
-use rollmill_protocol::Circuit;
+use rollmill_protocol::{Circuit, ClientInputs};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::wallet::ClientProver;
 
@@ -72,6 +72,16 @@ impl CircuitKeys {
         let opened = self.set().opened(Circuit::Client);
         let key = self.set().key(Circuit::Client);
         ClientKey::new(*self.set().tau_g2(), key.vk.clone(), opened.leaf.charged_rows, opened.path)
+    }
+
+    /// A valid proof with the public inputs of `tx`, of a circuit of the client's shape that constrains
+    /// nothing: what a forger can make who may choose the key.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`] when it cannot be made.
+    pub fn proof_under_another_key(&self, tx: &rollmill_protocol::Tx) -> Result<Vec<u8>, Error> {
+        jobs::prove_unconstrained(&self.keys, &ClientInputs::of(tx))
+            .map_err(|error| PxeError::Prove(error.to_string()).into())
     }
 
     /// Figures of the client proofs made so far.

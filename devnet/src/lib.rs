@@ -21,6 +21,7 @@ mod report;
 mod rundir;
 pub mod scenario;
 pub mod services;
+pub mod tampering;
 
 pub use error::Error;
 pub use network::{ANVIL_CHAIN_ID, Network};

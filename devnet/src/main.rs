@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rollmill_devnet::{
-    Error, Network, Options, Programs, Progress, Report, RunDir, guard, scenario,
+    Error, Network, Options, Programs, Progress, Report, RunDir, guard, scenario, tampering,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -66,8 +66,14 @@ async fn main_job(
         report.write_json(path)?;
     }
     let mut standing = scenario::bring_up(options, network, progress).await?;
-    let proven =
-        scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await;
+    let proven = match options.tamper {
+        Some(kind) => {
+            tampering::run(kind, options, network, &mut standing, progress, &mut report).await
+        }
+        None => {
+            scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await
+        }
+    };
     progress.block(&format!("\n{}\n", report.table()));
     if let Some(path) = &options.json {
         report.write_json(path)?;

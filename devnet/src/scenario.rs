@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// How often L1, the broker and the nodes are asked.
-const POLL: Duration = Duration::from_millis(250);
+pub(crate) const POLL: Duration = Duration::from_millis(250);
 
 /// A network that stands.
 #[derive(Debug)]
@@ -172,12 +172,23 @@ impl Standing {
     ) -> Result<(), Error> {
         let count = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
         let txs = self.accounts.prepare_round(count, &self.node, progress).await?;
+        self.send_and_wait(&txs, options, network, progress).await
+    }
+
+    /// Waits for room in an epoch, sends transactions and waits until they are in blocks.
+    pub(crate) async fn send_and_wait(
+        &mut self,
+        txs: &[rollmill_protocol::Tx],
+        options: &Options,
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
         self.wait_for_room(options, network).await?;
-        for tx in &txs {
+        for tx in txs {
             self.node.send_transaction(tx).await?;
         }
         progress.line(&format!("sent {} transactions", txs.len()));
-        for tx in &txs {
+        for tx in txs {
             loop {
                 network.check()?;
                 self.follow(progress).await?;
@@ -219,7 +230,10 @@ impl Standing {
     }
 
     /// Looks at L1: shows new blocks, returns proofs that were accepted.
-    async fn follow(&mut self, progress: &mut Progress) -> Result<Vec<EpochProven>, Error> {
+    pub(crate) async fn follow(
+        &mut self,
+        progress: &mut Progress,
+    ) -> Result<Vec<EpochProven>, Error> {
         let mut proven = Vec::new();
         for event in self.follower.poll().await? {
             match event {
@@ -245,7 +259,11 @@ impl Standing {
     }
 
     /// What L1 says about an accepted proof.
-    async fn accepted(&self, event: &EpochProven, options: &Options) -> Result<EpochReport, Error> {
+    pub(crate) async fn accepted(
+        &self,
+        event: &EpochProven,
+        options: &Options,
+    ) -> Result<EpochReport, Error> {
         let hash = event.place.tx_hash;
         let receipt = self.l1.provider().get_transaction_receipt(hash).await;
         let receipt =

@@ -89,6 +89,8 @@ pub async fn start_prover_node(
         // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
+    // Tampering needs the root proof while L1 has not taken it.
+    let program = if options.tamper.is_some() { program.arg("--dry-run") } else { program };
     network.start(program, NODE_LIMIT).await?;
     Ok(listen)
 }

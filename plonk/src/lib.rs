@@ -18,3 +18,8 @@ pub mod verifier;
 
 pub use rollmill_algebra::G2Affine;
 pub use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};
+
+/// The generator G of the curve, which multiples in a pair are of.
+pub fn generator() -> rollmill_algebra::G1Affine {
+    <rollmill_algebra::G1Affine as ark_ec::AffineRepr>::generator()
+}

@@ -22,7 +22,7 @@ pub struct Config {
     pub tx_sources: Vec<String>,
     pub keys_dir: Option<PathBuf>,
     pub prefix_blocks: u64,
-    pub submit: bool,
+    pub dry_run: bool,
 }
 
 impl Default for Config {
@@ -39,7 +39,7 @@ impl Default for Config {
             tx_sources: vec!["http://127.0.0.1:8560".into()],
             keys_dir: None,
             prefix_blocks: 0,
-            submit: true,
+            dry_run: false,
         }
     }
 }
@@ -72,7 +72,7 @@ impl Settings for Config {
             "prefix_blocks",
             "prove this many blocks of an epoch without waiting for its end; 0 waits",
         ),
-        ("submit", "false proves but sends nothing to L1 (dry run)"),
+        ("dry_run", "prove, and send nothing to L1"),
     ];
 
     fn check(&self) -> Result<(), String> {

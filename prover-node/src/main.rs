@@ -60,7 +60,7 @@ async fn run(process: Process<Config>) -> Outcome {
         sender,
         holder: format!("prover-node-{}", std::process::id()).parse()?,
         prefix_blocks: config.prefix_blocks,
-        submit: config.submit,
+        submit: !config.dry_run,
         metrics: Metrics::new(&process.metrics)?,
     });
     process.ready();
