@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -36,27 +37,29 @@ pub(crate) struct Shared {
     pub(crate) artifact_bytes_max: usize,
     pub(crate) requests: Semaphore,
     bearers: RwLock<HashMap<[u8; 32], Bearer>>,
+    /// A token is required.
+    closed: AtomicBool,
 }
 
 impl Shared {
     pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Bearer, BrokerError> {
         let bearers = self.bearers.read().unwrap_or_else(PoisonError::into_inner);
-        if bearers.is_empty() {
+        if !self.closed.load(Ordering::Relaxed) {
             // Loopback only, or `serve` would have refused to start.
             return Ok(Bearer::loopback());
         }
         token.and_then(|token| bearers.get(&hash(token))).cloned().ok_or(BrokerError::Unauthorized)
     }
 
-    /// Reads the valid tokens; returns whether there are any.
+    /// Reads the valid tokens; returns whether one is required. Revoking the last one does not
+    /// open what was closed while this replica runs.
     async fn read_tokens(&self) -> Result<bool, BrokerError> {
         let read: HashMap<_, _> = self.store.bearers().await?.into_iter().collect();
-        let mut bearers = self.bearers.write().unwrap_or_else(PoisonError::into_inner);
-        // Losing the last token must not open what was closed while it ran.
-        if !(read.is_empty() && !bearers.is_empty()) {
-            *bearers = read;
+        if !read.is_empty() {
+            self.closed.store(true, Ordering::Relaxed);
         }
-        Ok(!bearers.is_empty())
+        *self.bearers.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(self.closed.load(Ordering::Relaxed))
     }
 
     pub(crate) fn count_next(&self, next: Next) {
@@ -98,6 +101,7 @@ pub async fn serve(
         artifact_bytes_max: process.config.artifact_bytes_max,
         requests: Semaphore::new(process.config.requests_max),
         bearers: RwLock::default(),
+        closed: AtomicBool::new(false),
     });
     let address = listener.local_addr()?;
     if !shared.read_tokens().await? && !address.ip().is_loopback() {

@@ -76,7 +76,7 @@ async fn a_superseded_lease_is_refused_everything_but_completion() {
     bench.store.expire(0.5).await.unwrap();
     let second = bench.lease("b").await;
 
-    assert_eq!(bench.heartbeat("a", &first).await, [first.clone()]);
+    assert_eq!(bench.heartbeat("a", &first).await, std::slice::from_ref(&first));
     assert!(bench.heartbeat("b", &second).await.is_empty());
     for refused in [
         bench.fail("a", &first, FailureClass::Transient).await.map(drop),
@@ -103,7 +103,7 @@ async fn a_late_completion_is_accepted_while_the_job_is_unfinished() {
     let done = bench.complete("a", &first, result).await.unwrap();
     assert!(done.late);
     assert_eq!(done.outcome, CompleteOutcome::Accepted);
-    assert_eq!(bench.heartbeat("b", &second).await, [second.clone()]);
+    assert_eq!(bench.heartbeat("b", &second).await, std::slice::from_ref(&second));
 
     let other = bench.put(7, b"second proof").await;
     let after = bench.complete("b", &second, other).await.unwrap();
@@ -244,8 +244,8 @@ async fn a_job_that_spends_its_budget_is_a_dead_letter_until_replayed() {
     assert_eq!(bench.store.dead_letters(&bench.tenant).await.unwrap(), 1);
     assert!(bench.peek().await.is_empty());
     let id = bench.only_job().await.id;
-    assert_eq!(bench.store.replay(&bench.tenant, &[id.clone()]).await.unwrap(), 1);
-    assert_eq!(bench.store.replay(&bench.tenant, &[id.clone()]).await.unwrap(), 0);
+    assert_eq!(bench.store.replay(&bench.tenant, std::slice::from_ref(&id)).await.unwrap(), 1);
+    assert_eq!(bench.store.replay(&bench.tenant, std::slice::from_ref(&id)).await.unwrap(), 0);
     let lease = bench.lease("a").await;
     assert!(matches!(
         bench.fail("a", &lease, FailureClass::InvalidProof).await.unwrap(),
@@ -279,7 +279,7 @@ async fn heartbeats_cannot_carry_a_lease_past_its_hard_limit() {
     bench
         .sql("UPDATE job SET hard_limit_at = now() - interval '1 s', lease_expires_at = now() - interval '1 s'")
         .await;
-    assert_eq!(bench.heartbeat("a", &lease).await, [lease.clone()]);
+    assert_eq!(bench.heartbeat("a", &lease).await, std::slice::from_ref(&lease));
     let expired = bench.store.expire(0.5).await.unwrap();
     assert_eq!(expired[0].0, FailureClass::HardLimit);
 }
@@ -310,8 +310,8 @@ async fn a_cancelled_job_takes_no_result_and_comes_back_when_enqueued_again() {
     let bench = Bench::new().await;
     let job = bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("a").await;
-    assert_eq!(bench.store.cancel(&bench.tenant, &[job.id.clone()]).await.unwrap(), 1);
-    assert_eq!(bench.heartbeat("a", &lease).await, [lease.clone()]);
+    assert_eq!(bench.store.cancel(&bench.tenant, std::slice::from_ref(&job.id)).await.unwrap(), 1);
+    assert_eq!(bench.heartbeat("a", &lease).await, std::slice::from_ref(&lease));
     let result = bench.put(7, b"proof").await;
     let refused = bench.complete("a", &lease, result).await;
     assert!(matches!(refused, Err(BrokerError::Cancelled { .. })));
@@ -337,7 +337,7 @@ async fn one_tenant_sees_nothing_of_another() {
     let bench = Bench::new().await;
     let job = bench.ready_job(7, "leaf", 1).await;
     let other = rollmill_broker::store::Tenant("other".into());
-    assert!(bench.store.jobs(&other, &[job.id.clone()]).await.unwrap().is_empty());
+    assert!(bench.store.jobs(&other, std::slice::from_ref(&job.id)).await.unwrap().is_empty());
     let missing = bench.store.get_artifact(&other, job.id.input()).await;
     assert!(matches!(missing, Err(BrokerError::UnknownArtifact { .. })));
     assert_eq!(bench.store.cancel(&other, &[job.id]).await.unwrap(), 0);

@@ -283,7 +283,7 @@ async fn a_token_opens_what_its_role_may_do_and_nothing_else() {
     assert_eq!(code(producer.claim(&request("a", Duration::ZERO)).await), "BRK-024");
     assert_eq!(code(producer.pardon(&agent("a")).await), "BRK-024");
     let other = broker.client_with(Some(&other_token));
-    assert!(other.jobs(&[job.id.clone()]).await.unwrap().is_empty());
+    assert!(other.jobs(std::slice::from_ref(&job.id)).await.unwrap().is_empty());
     assert_eq!(claim(&agents, "a").await.job, job.id);
 
     let stored: Vec<u8> = sqlx::query_scalar("SELECT hash FROM token WHERE label = 'agents'")

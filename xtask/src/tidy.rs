@@ -20,8 +20,10 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/field/tests.rs", "tests of AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/ntt.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
 ];
 
 /// What must not be left behind in code.

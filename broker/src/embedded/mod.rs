@@ -448,5 +448,5 @@ fn spawn(
 fn telling_line(text: &str) -> Option<String> {
     let severe = |line: &&str| ["FATAL", "PANIC", "error:"].iter().any(|word| line.contains(word));
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines().find(severe).or_else(|| lines().last()).map(str::to_owned)
+    lines().find(severe).or_else(|| lines().next_back()).map(str::to_owned)
 }
