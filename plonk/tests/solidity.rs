@@ -259,6 +259,12 @@ fn random(rng: &mut ChaCha20Rng) -> Fr {
     Fr::from_be_bytes_mod_order(&bytes)
 }
 
+/// How many random changes to make; `ROLLMILL_MUTATIONS` asks for more than the usual.
+fn random_changes() -> usize {
+    let asked = std::env::var("ROLLMILL_MUTATIONS").ok();
+    asked.map_or(64, |text| text.parse().expect("ROLLMILL_MUTATIONS is a number"))
+}
+
 /// Named and random changes to good proofs; what the native verifier says of each is asked later.
 fn mutations(good: &[&Case], rng: &mut ChaCha20Rng) -> Vec<Case> {
     let point_at = |i: usize| if i < 22 { 64 * i } else { PROOF_BYTES - 128 + 64 * (i - 22) };
@@ -280,10 +286,23 @@ fn mutations(good: &[&Case], rng: &mut ChaCha20Rng) -> Vec<Case> {
             changed.proof[at..at + 64].copy_from_slice(&opposite);
             out.push(changed);
         }
-        for _ in 0..16 {
+        for _ in 0..random_changes() / good.len() {
             let mut changed = (*case).clone();
-            let at = 22 * 64 + 32 * rng.gen_range(0..EVALUATIONS);
-            changed.proof[at..at + 32].copy_from_slice(&fr_to_bytes(&random(rng)));
+            match rng.gen_range(0..4) {
+                0 => {
+                    let i = rng.gen_range(0..case.public.len());
+                    changed.public[i] = random(rng);
+                }
+                1 => {
+                    let (to, from) = (rng.gen_range(0..24), rng.gen_range(0..24));
+                    let point = case.proof[point_at(from)..point_at(from) + 64].to_vec();
+                    changed.proof[point_at(to)..point_at(to) + 64].copy_from_slice(&point);
+                }
+                _ => {
+                    let at = 22 * 64 + 32 * rng.gen_range(0..EVALUATIONS);
+                    changed.proof[at..at + 32].copy_from_slice(&fr_to_bytes(&random(rng)));
+                }
+            }
             out.push(changed);
         }
         for i in 0..case.public.len() {
