@@ -10,6 +10,13 @@ pub struct Fees {
 }
 
 impl Fees {
+    /// Fees that stay good for some blocks after one with this base fee: twice the base fee, which
+    /// rises by at most an eighth a block (EIP-1559), and the priority fee.
+    pub fn after_base_fee(base_fee_wei: u128, max_priority_fee_wei: u128) -> Self {
+        let max_fee_wei = base_fee_wei.saturating_mul(2).saturating_add(max_priority_fee_wei);
+        Self { max_fee_wei, max_priority_fee_wei }
+    }
+
     /// The fees of a replacement: what is asked for now, but at least 10 % above `self` in both
     /// parts, or real nodes refuse it as underpriced. (anvil accepts less, so only a unit test can
     /// hold this rule.)
@@ -50,6 +57,15 @@ mod tests {
     #[test]
     fn a_replacement_follows_a_market_that_rose_more() {
         assert_eq!(fees(100, 10).bumped(fees(500, 11)), fees(500, 11));
+    }
+
+    /// EIP-1559: the base fee of a block is at most 9/8 of its parent's.
+    #[test]
+    fn an_offer_outlasts_five_full_blocks() {
+        let offer = Fees::after_base_fee(1_000_000_000, 7);
+        let base_fee = (0..5).fold(1_000_000_000, |fee, _| fee + fee / 8);
+        assert!(offer.max_fee_wei - 7 >= base_fee);
+        assert_eq!(Fees::after_base_fee(u128::MAX, 7).max_fee_wei, u128::MAX);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
@@ -459,18 +460,26 @@ impl TxSender {
     }
 
     /// What inclusion costs now, refused if it is above the limit.
+    ///
+    /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
+    /// head, and an offer below the head's base fee is one that no block takes.
     async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
         let asked = self.client.provider().estimate_eip1559_fees().await;
         let asked = asked.map_err(L1Error::rpc("fee history"))?;
+        let max_priority_fee_wei = asked.max_priority_fee_per_gas;
+        let head = self.client.block(BlockNumberOrTag::Latest).await?;
+        let base_fee = head.and_then(|block| block.header.base_fee_per_gas).unwrap_or_default();
+        let after_head = Fees::after_base_fee(base_fee.into(), max_priority_fee_wei);
+        let max_fee_wei = asked.max_fee_per_gas.max(after_head.max_fee_wei);
         let limit_wei = self.config.max_fee_limit_wei;
-        if asked.max_fee_per_gas > limit_wei {
-            let needed_wei = asked.max_fee_per_gas;
-            return Err(L1Error::FeeLimit { id: id.to_owned(), needed_wei, limit_wei });
+        if max_fee_wei > limit_wei {
+            return Err(L1Error::FeeLimit {
+                id: id.to_owned(),
+                needed_wei: max_fee_wei,
+                limit_wei,
+            });
         }
-        Ok(Fees {
-            max_fee_wei: asked.max_fee_per_gas,
-            max_priority_fee_wei: asked.max_priority_fee_per_gas,
-        })
+        Ok(Fees { max_fee_wei, max_priority_fee_wei })
     }
 
     /// The account's nonce after block `head`.

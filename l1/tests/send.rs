@@ -147,6 +147,25 @@ async fn fees_rise_until_a_transaction_is_included() {
     assert_eq!(paid(&client).await, 5);
 }
 
+/// Goal: a node whose fee history lags behind its head does not hold up a transaction.
+#[tokio::test]
+async fn an_old_fee_history_underprices_nothing() {
+    let anvil = Anvil::with(&["--no-mining"]);
+    let proxy = Proxy::before(&anvil.url).await;
+    let folder = tempfile::tempdir().unwrap();
+    let client = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap();
+    let sender = sender(&client, folder.path(), 0).await;
+    client.provider().anvil_set_next_block_base_fee_per_gas(50_000_000_000).await.unwrap();
+    mine(&client, 1).await;
+    proxy.set(Fault::OldFees);
+    sender.submit(payment("dear", 5)).await.unwrap();
+    mine(&client, 1).await;
+    let updates = sender.tick().await.unwrap();
+    let [TxUpdate::Included(receipt)] = &updates[..] else { panic!("{updates:?}") };
+    assert_eq!(receipt.attempts, 1);
+    assert_eq!(paid(&client).await, 5);
+}
+
 #[tokio::test]
 async fn fees_above_the_limit_are_refused_at_first_and_waited_out_later() {
     let (_anvil, client, folder) = no_mining().await;

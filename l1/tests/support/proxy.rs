@@ -19,10 +19,18 @@ pub enum Fault {
     LoseTransactions,
     /// Raw transactions reach the node, but the connection closes before its answer.
     LoseAnswers,
+    /// The fee history is of a time when gas cost one wei.
+    OldFees,
 }
 
-const FAULTS: [Fault; 5] =
-    [Fault::None, Fault::Down, Fault::Busy, Fault::LoseTransactions, Fault::LoseAnswers];
+const FAULTS: [Fault; 6] = [
+    Fault::None,
+    Fault::Down,
+    Fault::Busy,
+    Fault::LoseTransactions,
+    Fault::LoseAnswers,
+    Fault::OldFees,
+];
 
 pub struct Proxy {
     pub url: String,
@@ -70,6 +78,17 @@ impl Proxy {
     }
 }
 
+/// The answer to a request for the fee history of one block with a base fee of one wei.
+fn old_fees(request: &[u8]) -> Vec<u8> {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
+    let result = serde_json::json!({
+        "oldestBlock": "0x0", "baseFeePerGas": ["0x1", "0x1"],
+        "gasUsedRatio": [0.0], "reward": [["0x1"]],
+    });
+    let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
+    answer.to_string().into_bytes()
+}
+
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
     while let Some(body) = request(&mut stream).await {
         let fault = FAULTS[usize::from(state.fault.load(Ordering::SeqCst))];
@@ -79,6 +98,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             Fault::LoseTransactions if is_send => return,
             Fault::Busy => {
                 answer(&mut stream, "503 Service Unavailable", b"busy").await;
+                continue;
+            }
+            Fault::OldFees if body.windows(14).any(|part| part == b"eth_feeHistory") => {
+                answer(&mut stream, "200 OK", &old_fees(&body)).await;
                 continue;
             }
             _ => {}
