@@ -52,8 +52,11 @@ impl From<RegistryError> for ProverError {
     }
 }
 
+/// What keys are made from and proofs with.
+type Base = (Arc<CpuDevice>, Arc<dyn Store>, Srs);
+
 /// Opens the device and the SRS, and checks the device.
-fn base(config: &Config) -> Result<(Arc<CpuDevice>, Arc<dyn Store>, Srs), ProverError> {
+fn base(config: &Config) -> Result<Base, ProverError> {
     let device = Arc::new(match config.threads {
         0 => CpuDevice::default(),
         threads => CpuDevice::new(threads),
