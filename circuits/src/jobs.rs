@@ -338,7 +338,7 @@ fn pair_of(set: &KeySet, outputs: &[Output; 2]) -> Result<[Child; 2], JobError> 
 }
 
 /// Lays the circuit of an input out. The children's proofs are verified first.
-fn build(set: &KeySet, input: &Input) -> Result<rollmill_plonk::builder::Builder, JobError> {
+fn build(set: &KeySet, input: &Input) -> Result<Builder, JobError> {
     let circuit = input.circuit();
     Ok(match input {
         Input::TxBase { witness, anchor_header_hash, proof } => {
@@ -377,6 +377,14 @@ fn build(set: &KeySet, input: &Input) -> Result<rollmill_plonk::builder::Builder
             epoch_root::build(&witness, &children(set, outputs)?)
         }
     })
+}
+
+/// The circuit of a job over its witness: what [`prove`] proves, to look at.
+///
+/// # Errors
+/// When the input is none, or a child's proof does not verify.
+pub fn lay_out(set: &KeySet, kind: &str, input: &[u8]) -> Result<Builder, JobError> {
+    build(set, &Input::from_bytes(circuit_of(kind)?, input)?)
 }
 
 /// Requires two lists of public inputs to agree in everything but the pair.
