@@ -117,12 +117,14 @@ pub enum Fallback {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChoiceError {
+    /// The device that was named cannot be used.
     #[error(
         "{}: device {device} cannot be used: {reason}; name another with --device, or let the CPU \
          stand in with --fallback prefer",
         self.code()
     )]
     Unusable { device: String, reason: String },
+    /// An accelerator is required and none can be used.
     #[error(
         "{}: --fallback require, but no accelerator can be used: {reasons}",
         self.code()
