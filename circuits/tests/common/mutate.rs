@@ -65,6 +65,44 @@ struct Rom {
 /// A class with more cells than this is a constant: gates hold it, and it is not looked for in the ROM.
 const CONSTANT_CELLS: usize = 2_000;
 
+/// Constants of the gates where challenges play no part.
+pub fn gate_constants(cell_bits: u32) -> Constants<Fr> {
+    let zero = Fr::from(0u64);
+    Constants::new(Challenges { eta: zero, beta: zero, gamma: zero }, cell_bits)
+}
+
+/// Whether some gate's equation does not hold at `row`, whose fixed cells are `f`.
+pub fn gate_fails(constants: &Constants<Fr>, f: &FixedRow, witness: &Witness, row: usize) -> bool {
+    let zero = Fr::from(0u64);
+    let bit = |on: bool| Fr::from(u64::from(on));
+    let mut columns = [zero; fixed::COUNT];
+    columns[..8].copy_from_slice(&f.c);
+    columns[fixed::ARITH] = bit(f.arith);
+    columns[fixed::KIND] = Fr::from(f.kind);
+    columns[fixed::EXTERNAL] = bit(f.external);
+    columns[fixed::INTERNAL] = bit(f.internal);
+    columns[fixed::READ] = bit(f.read);
+    columns[fixed::WRITE] = bit(f.write);
+    let wire = |column: usize, r: usize| witness.wires[column][row + r];
+    let cells = Cells {
+        w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),
+        l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, r))),
+        fixed: columns,
+        m: zero,
+        h: [zero; 2],
+        z: [zero; 2],
+        s: [zero; 2],
+        x: zero,
+        active: Fr::from(1u64),
+        first: zero,
+        last: zero,
+        public: witness.public.get(row).copied().unwrap_or(zero),
+    };
+    let mut sink = AnyNonZero(false);
+    constraints(constants, &cells, &mut sink);
+    sink.0
+}
+
 impl Mutator {
     pub fn new(layout: Layout, witness: Witness) -> Self {
         let n = layout.shape.n();
@@ -94,11 +132,9 @@ impl Mutator {
             }
             classes.push(members);
         }
-        let zero = Fr::from(0u64);
-        let challenges = Challenges { eta: zero, beta: zero, gamma: zero };
         let mut this = Self {
             rows: (0..layout.rows_used + 3).map(|row| layout.fixed_row(row)).collect(),
-            constants: Constants::new(challenges, layout.shape.cell_bits),
+            constants: gate_constants(layout.shape.cell_bits),
             layout,
             witness,
             class_of,
@@ -162,38 +198,10 @@ impl Mutator {
     }
 
     fn violated(&self, row: usize) -> bool {
-        if row >= self.rows.len() {
-            return false;
+        match self.rows.get(row) {
+            Some(f) => gate_fails(&self.constants, f, &self.witness, row),
+            None => false,
         }
-        let f = &self.rows[row];
-        let zero = Fr::from(0u64);
-        let bit = |on: bool| Fr::from(u64::from(on));
-        let mut columns = [zero; fixed::COUNT];
-        columns[..8].copy_from_slice(&f.c);
-        columns[fixed::ARITH] = bit(f.arith);
-        columns[fixed::KIND] = Fr::from(f.kind);
-        columns[fixed::EXTERNAL] = bit(f.external);
-        columns[fixed::INTERNAL] = bit(f.internal);
-        columns[fixed::READ] = bit(f.read);
-        columns[fixed::WRITE] = bit(f.write);
-        let wire = |column: usize, r: usize| self.witness.wires[column][row + r];
-        let cells = Cells {
-            w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),
-            l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, r))),
-            fixed: columns,
-            m: zero,
-            h: [zero; 2],
-            z: [zero; 2],
-            s: [zero; 2],
-            x: zero,
-            active: Fr::from(1u64),
-            first: zero,
-            last: zero,
-            public: self.witness.public.get(row).copied().unwrap_or(zero),
-        };
-        let mut sink = AnyNonZero(false);
-        constraints(&self.constants, &cells, &mut sink);
-        sink.0
     }
 
     fn violated_near(&self, row: usize, reach: usize) -> bool {
