@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::{L1Error, TxRequest, TxSender};
 use rollmill_node::setup::RunningNode;
-use rollmill_node_client::wire::{BlockRef, RefusedBlock};
+use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
 use rollmill_protocol::gas::{FeePerGas, next_fee_per_gas};
@@ -258,12 +258,15 @@ impl Sequencer {
         self.wait_for(number, shutdown).await
     }
 
-    /// Waits until the node has followed block `number`, so that the next one builds on it.
+    /// Waits until the node has followed block `number`, so that the next one builds on it, or refuses
+    /// what L1 holds.
     async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let mut tips = self.running.node.watch_tips();
-        let reached = tips.wait_for(|tips| tips.pending.block_number >= number);
+        let follows = |tips: &Tips| tips.pending.block_number >= number;
+        let told = tips.wait_for(|tips| follows(tips) || tips.refused.is_some());
         tokio::select! {
-            reached = tokio::time::timeout(FOLLOW_LIMIT, reached) => match reached {
+            told = tokio::time::timeout(FOLLOW_LIMIT, told) => match told {
+                Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Held),
                 Ok(_) => Ok(Turn::Proposed(number)),
                 Err(_) => Err(format!(
                     "SEQ-003: block {number} is on L1, but the node has not followed it in {} s",
