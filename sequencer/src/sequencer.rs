@@ -73,6 +73,16 @@ impl Metrics {
     }
 }
 
+/// L1 has the block that was proposed, and the node has not followed it in time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "SEQ-003: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1"
+)]
+struct NotFollowed {
+    number: u64,
+    seconds: u64,
+}
+
 /// What one look at pool, slot and chain came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -268,10 +278,7 @@ impl Sequencer {
             told = tokio::time::timeout(FOLLOW_LIMIT, told) => match told {
                 Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Held),
                 Ok(_) => Ok(Turn::Proposed(number)),
-                Err(_) => Err(format!(
-                    "SEQ-003: block {number} is on L1, but the node has not followed it in {} s",
-                    FOLLOW_LIMIT.as_secs()
-                ).into()),
+                Err(_) => Err(NotFollowed { number, seconds: FOLLOW_LIMIT.as_secs() }.into()),
             },
             () = shutdown.started() => Ok(Turn::Ending),
         }
