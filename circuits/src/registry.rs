@@ -18,7 +18,6 @@ use rollmill_plonk::prover::{Blinding, ProveError, prove};
 use rollmill_plonk::srs::{Srs, SrsError};
 use rollmill_protocol::Circuit;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public, transcript};
 use crate::keyset::{CircuitKey, KeySet, KeySetError};
@@ -66,7 +65,7 @@ pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
 /// it must have been imported. A development one is refused on any other chain.
 pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> {
     let most = Circuit::ALL.into_iter().map(log_n).max().unwrap_or(0);
-    let srs = match store.get(SRS_NAME) {
+    let srs = match store.get(SRS_NAME)? {
         Some(bytes) => Srs::from_bytes(&bytes)?,
         None => {
             // Asked before minutes are spent on it.
@@ -85,25 +84,22 @@ pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> 
 /// The SRS in Lagrange form, from the store or made and kept.
 fn lagrange(store: &dyn Store, srs: &Srs, log_n: u32) -> Result<Vec<G1Affine>, RegistryError> {
     let name = format!("lagrange-{log_n}-{}.bin", short_hex(&srs.id()));
-    if let Some(points) = store.get(&name).and_then(|bytes| read_points(&bytes, 1 << log_n)) {
+    if let Some(points) = store.get_sealed(&name)?.and_then(|bytes| read_points(&bytes, 1 << log_n))
+    {
         return Ok(points);
     }
     let points = srs.lagrange(log_n)?;
-    let mut bytes = Vec::with_capacity(points.len() * G1_BYTES + 32);
-    points.iter().for_each(|point| bytes.extend_from_slice(&g1_to_bytes(point)));
-    let digest = Sha256::digest(&bytes);
-    bytes.extend_from_slice(&digest);
-    store.put(&name, &bytes)?;
+    let bytes = points.iter().flat_map(g1_to_bytes).collect();
+    store.put_sealed(&name, bytes)?;
     Ok(points)
 }
 
 /// Points as kept; `None` when they are not what was written.
 fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
-    let (contents, digest) = bytes.split_last_chunk::<32>()?;
-    if contents.len() != n * G1_BYTES || Sha256::digest(contents)[..] != digest[..] {
+    if bytes.len() != n * G1_BYTES {
         return None;
     }
-    contents.chunks_exact(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
+    bytes.chunks_exact(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
 }
 
 fn short_hex(value: &Fr) -> String {
@@ -129,7 +125,8 @@ pub fn make_keys<D: Device>(
         let columns = layout.fixed_columns();
         let digest = layout_digest(&layout.shape, &columns);
         let name = format!("vk-{}-{}.bin", hex::encode(&digest[..16]), short_hex(&srs.id()));
-        let kept = store.get(&name).and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
+        let kept = store.get_sealed(&name)?;
+        let kept = kept.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
         let kept = kept.filter(|vk| vk.shape == layout.shape && vk.srs_id == srs.id());
         progress(circuit, kept.is_some());
         let vk = match kept {
@@ -143,7 +140,7 @@ pub fn make_keys<D: Device>(
                     }
                 };
                 let vk = setup(device, bases, srs.id(), layout.shape, &columns)?;
-                store.put(&name, &vk.to_bytes())?;
+                store.put_sealed(&name, vk.to_bytes())?;
                 vk
             }
         };
@@ -157,7 +154,8 @@ pub fn make_keys<D: Device>(
 
 /// The set of keys that [`make_keys`] kept.
 pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
-    let bytes = store.get(KEY_SET_NAME).ok_or(RegistryError::Missing { name: KEY_SET_NAME })?;
+    let bytes = store.get(KEY_SET_NAME)?;
+    let bytes = bytes.ok_or(RegistryError::Missing { name: KEY_SET_NAME })?;
     Ok(KeySet::from_bytes(&bytes)?)
 }
 

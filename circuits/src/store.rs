@@ -5,25 +5,58 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// The store could not write.
+use sha2::{Digest, Sha256};
+
+const SEAL_BYTES: usize = 32;
+
+/// The store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "CIR-020: cannot keep {name} in {place}: {source}; free some space or choose another folder"
-)]
-pub struct StoreError {
-    pub name: String,
-    pub place: String,
-    #[source]
-    pub source: std::io::Error,
+#[non_exhaustive]
+pub enum StoreError {
+    #[error(
+        "CIR-020: cannot keep {name} in {place}: {source}; free some space or choose another folder"
+    )]
+    Write {
+        name: String,
+        place: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// What is there cannot be read. A file that is not there is no error.
+    #[error("CIR-021: cannot read {name} in {place}: {source}; make it readable or remove it")]
+    Read {
+        name: String,
+        place: String,
+        #[source]
+        source: std::io::Error,
+    },
 }
 
 /// Bytes by name. Everything kept can be made again, so that a missing entry is no error, and what
 /// is read is checked by whoever reads it.
 pub trait Store: Send + Sync + std::fmt::Debug {
     /// The bytes of this name, if there are any.
-    fn get(&self, name: &str) -> Option<Vec<u8>>;
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps bytes under a name. Two writers of one name write the same bytes.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// What [`Self::put_sealed`] kept; none if it is not there or is damaged, since it can be made
+    /// again.
+    fn get_sealed(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(mut bytes) = self.get(name)? else { return Ok(None) };
+        let whole = bytes
+            .split_last_chunk::<SEAL_BYTES>()
+            .is_some_and(|(contents, seal)| Sha256::digest(contents)[..] == seal[..]);
+        bytes.truncate(bytes.len().saturating_sub(SEAL_BYTES));
+        Ok(whole.then_some(bytes))
+    }
+
+    /// Keeps bytes with their SHA-256 behind them.
+    fn put_sealed(&self, name: &str, mut bytes: Vec<u8>) -> Result<(), StoreError> {
+        let seal = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&seal);
+        self.put(name, &bytes)
+    }
 }
 
 /// Files in one folder.
@@ -45,8 +78,15 @@ impl DirStore {
 }
 
 impl Store for DirStore {
-    fn get(&self, name: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.join(name)).ok()
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        match std::fs::read(self.folder.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(source) => {
+                let place = self.folder.display().to_string();
+                Err(StoreError::Read { name: name.to_owned(), place, source })
+            }
+        }
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
@@ -58,7 +98,7 @@ impl Store for DirStore {
             .map_err(|source| {
                 std::fs::remove_file(&aside).ok();
                 let place = self.folder.display().to_string();
-                StoreError { name: name.to_owned(), place, source }
+                StoreError::Write { name: name.to_owned(), place, source }
             })
     }
 }
@@ -70,8 +110,8 @@ pub struct MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn get(&self, name: &str) -> Option<Vec<u8>> {
-        self.entries.lock().ok()?.get(name).cloned()
+    fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.entries.lock().ok().and_then(|entries| entries.get(name).cloned()))
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {

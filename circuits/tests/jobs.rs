@@ -16,6 +16,7 @@ use rollmill_plonk::srs::Srs;
 use rollmill_protocol::join::JoinError;
 use rollmill_protocol::tree::WitnessError;
 use rollmill_protocol::{BlockRange, Circuit, Pair, Tx, TxRange, TxTransition};
+use sha2::{Digest, Sha256};
 
 use common::{BlockCase, PRICE, chain, prover};
 
@@ -283,13 +284,70 @@ fn a_set_of_keys_is_read_strictly() {
     let set = keys();
     let bytes = set.to_bytes();
     assert_eq!(KeySet::from_bytes(&bytes).unwrap(), set);
-    for i in (0..bytes.len()).step_by(29) {
+    for i in 0..bytes.len() {
         let mut flipped = bytes.clone();
-        flipped[i] ^= 1;
+        flipped[i] ^= 1 << (i % 8);
         assert!(KeySet::from_bytes(&flipped).is_err(), "byte {i}");
         assert!(KeySet::from_bytes(&bytes[..i]).is_err(), "cut at {i}");
     }
+    assert!(KeySet::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
     assert!(set.require_root(&set.root()).is_ok());
     let other = set.root() + Fr::from(1u64);
     assert!(matches!(set.require_root(&other), Err(KeySetError::Root { .. })));
+}
+
+/// Goal: whoever changes a set of keys and makes its digest anew has a set of another root, which no
+/// deployment pins.
+#[test]
+fn a_set_of_keys_changed_with_its_digest_has_another_root() {
+    let set = keys();
+    let bytes = set.to_bytes();
+    let contents = bytes.len() - 32;
+    let (mut read, mut free) = (0, Vec::new());
+    for i in 0..contents {
+        let mut changed = bytes[..contents].to_vec();
+        changed[i] ^= 1 << (i % 8);
+        let digest = Sha256::digest(&changed);
+        changed.extend_from_slice(&digest);
+        if let Ok(other) = KeySet::from_bytes(&changed) {
+            read += 1;
+            if other.require_root(&set.root()).is_ok() {
+                free.push(i);
+            }
+        }
+    }
+    assert!(read >= 9 * 8, "too few changes were read to show anything: {read}");
+    // The layout digest only tells an agent that its build lays the circuit out otherwise; the key
+    // itself, which the root covers, says what is proven.
+    let layout_digests = Circuit::ALL.len() * 32;
+    assert_eq!(free.len(), layout_digests, "{free:?}");
+}
+
+/// Every byte of a job's input: another encoding is refused, or means another job.
+#[test]
+fn every_flipped_or_missing_byte_of_a_jobs_input_is_refused_or_means_another_job() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    for (name, circuit) in [
+        ("00-tx_base", Circuit::TxBase),
+        ("03-tx_merge", Circuit::TxMerge),
+        ("04-block_root_2", Circuit::BlockRoot2),
+        ("05-block_root_0", Circuit::BlockRoot0),
+        ("07-block_root_1", Circuit::BlockRoot1),
+        ("08-block_merge", Circuit::BlockMerge),
+        ("09-epoch_root_2", Circuit::EpochRoot2),
+    ] {
+        let bytes = std::fs::read(format!("{folder}/{name}.input")).unwrap();
+        assert!(Input::from_bytes(circuit, &bytes).is_ok(), "{name}");
+        for i in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[i] ^= 1 << (i % 8);
+            if let Ok(other) = Input::from_bytes(circuit, &flipped) {
+                assert_eq!(other.to_bytes(), flipped, "{name}: byte {i} has two encodings");
+            }
+            // A prime stride: no field of an encoding is missed for ever.
+            if i % 61 == 0 {
+                assert!(Input::from_bytes(circuit, &bytes[..i]).is_err(), "{name}: cut at {i}");
+            }
+        }
+    }
 }

@@ -87,6 +87,32 @@ pub(crate) fn digest_of(request: &TxRequest) -> B256 {
     )
 }
 
+/// What lies on disk. A changed digit would be a changed nonce, so the contents carry a digest.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<C> {
+    /// Keccak-256 of the contents as compact JSON.
+    digest: B256,
+    contents: C,
+}
+
+impl Contents {
+    fn digest(&self) -> serde_json::Result<B256> {
+        Ok(keccak256(serde_json::to_vec(self)?))
+    }
+
+    /// Reads a sealed file; says in a few words why it cannot.
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let sealed: Sealed<Self> =
+            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        match sealed.contents.digest() {
+            Ok(digest) if digest == sealed.digest => Ok(sealed.contents),
+            Ok(_) => Err("its digest is that of other contents".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Contents {
@@ -133,7 +159,7 @@ impl IntentFile {
             Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
         }
         let contents = match fs::read(path) {
-            Ok(bytes) => serde_json::from_slice::<Contents>(&bytes).map_err(|error| {
+            Ok(bytes) => Contents::read(&bytes).map_err(|error| {
                 failed(format!(
                     "is damaged ({error}); restore it, or move it away once its account has no \
                      pending transaction"
@@ -192,8 +218,10 @@ impl IntentFile {
     /// the new one.
     fn save(&self) -> Result<(), L1Error> {
         let failed = |reason: String| L1Error::IntentFile { path: self.path.clone(), reason };
-        let bytes =
-            serde_json::to_vec_pretty(&self.contents).map_err(|error| failed(error.to_string()))?;
+        let sealed =
+            |digest| serde_json::to_vec_pretty(&Sealed { digest, contents: &self.contents });
+        let bytes = self.contents.digest().and_then(sealed);
+        let bytes = bytes.map_err(|error| failed(error.to_string()))?;
         let fresh = self.path.with_extension("new");
         let write = || -> std::io::Result<()> {
             let mut file = File::create(&fresh)?;
@@ -204,5 +232,70 @@ impl IntentFile {
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(|error| failed(format!("cannot be written: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open(path: &Path) -> Result<IntentFile, L1Error> {
+        IntentFile::open(path, 31337, B256::ZERO, Address::ZERO)
+    }
+
+    fn intent() -> Intent {
+        Intent {
+            id: "propose-17".into(),
+            nonce: 5,
+            to: Some(Address::with_last_byte(9)),
+            value: U256::from(3),
+            input: Bytes::from_static(&[1, 2, 3]),
+            gas_limit: 90_000,
+            digest: B256::repeat_byte(7),
+            attempts: Vec::new(),
+            state: State::Pending,
+        }
+    }
+
+    /// Goal: a damaged file is refused or means the same; no other nonce is ever read from it.
+    #[test]
+    fn every_changed_or_missing_byte_is_refused_or_means_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("intents.json");
+        let mut file = open(&path).unwrap();
+        file.put(intent()).unwrap();
+        drop(file);
+        let bytes = fs::read(&path).unwrap();
+        let expected = Contents::read(&bytes).unwrap().digest().unwrap();
+        let mut same = 0;
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                if let Ok(contents) = Contents::read(&changed) {
+                    assert_eq!(contents.digest().unwrap(), expected, "byte {at}, bit {bit}");
+                    same += 1;
+                }
+            }
+            // Only the end of the last line can be missed.
+            assert!(Contents::read(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        // White space and the case of a hexadecimal digit mean nothing.
+        assert!(same < bytes.len(), "{same} changes of {} bits were read", bytes.len() * 8);
+    }
+
+    #[test]
+    fn a_damaged_file_is_left_as_it_was_and_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("intents.json");
+        open(&path).unwrap().put(intent()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replace("\"nonce\": 5", "\"nonce\": 6");
+        assert_ne!(changed, text);
+        fs::write(&path, &changed).unwrap();
+        let error = open(&path).unwrap_err();
+        assert!(error.to_string().contains("intents.json"), "{error}");
+        assert!(error.to_string().contains("is damaged"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), changed);
     }
 }

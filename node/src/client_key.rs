@@ -125,3 +125,50 @@ impl ClientProofVerifier for ClientKey {
             .map_err(|error| refused(error.to_string()))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollmill_plonk::shape::{Shape, fixed};
+
+    /// A key that no circuit has: enough for everything that comes before a proof.
+    fn key() -> ClientKey {
+        let srs = Srs::development(4);
+        let vk = VerifyingKey {
+            shape: Shape { log_n: 13, n_public: 4, cell_bits: 12 },
+            srs_id: srs.id(),
+            fixed: std::array::from_fn::<_, { fixed::COUNT }, _>(|i| srs.powers[i % 20 + 1]),
+        };
+        ClientKey::new(srs.tau_g2, vk, 1676, std::array::from_fn(|i| Fr::from(i as u64 + 1)))
+    }
+
+    #[test]
+    fn every_flipped_or_missing_byte_is_refused_or_leads_to_another_root() {
+        let key = key();
+        let (root, bytes) = (key.root(), key.to_bytes());
+        assert!(ClientKey::from_bytes(&bytes).unwrap().require(&root, 31337).is_ok());
+        let mut read = 0;
+        for at in 0..bytes.len() {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << (at % 8);
+            if let Ok(other) = ClientKey::from_bytes(&flipped) {
+                read += 1;
+                let refused = other.require(&root, 31337).unwrap_err();
+                assert!(matches!(refused, ClientKeyError::Root { .. }), "byte {at}: {refused}");
+            }
+            assert!(ClientKey::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+        }
+        assert!(ClientKey::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+        assert!(read >= 32 * VK_TREE_HEIGHT / 2, "too few changes were read: {read}");
+    }
+
+    #[test]
+    fn a_development_key_is_refused_on_another_chain_and_another_root_anywhere() {
+        let key = key();
+        let refused = key.require(&key.root(), 1).unwrap_err();
+        assert!(matches!(refused, ClientKeyError::Development(_)), "{refused}");
+        let other = key.root() + Fr::from(1u64);
+        let refused = key.require(&other, 31337).unwrap_err().to_string();
+        assert!(refused.starts_with("NODE-053: "), "{refused}");
+    }
+}

@@ -102,6 +102,36 @@ fn a_broken_file_is_one_line_with_a_code() {
     assert!(one_line(&error).starts_with("SVC-002: "));
 }
 
+/// Goal: no damage to a file makes the process panic, start with settings that break their own
+/// rules, or print more than a line.
+#[test]
+fn every_changed_or_missing_byte_of_a_file_is_refused_or_read_as_what_it_says() {
+    let text = "listen = '127.0.0.1:1'\nworkers = 3\n[service]\nlog_format = 'json'\n";
+    assert!(read(&["--config", file(text).path().to_str().unwrap()], &[]).is_ok());
+    let mut refused = 0;
+    for at in 0..text.len() {
+        let mut cases: Vec<Vec<u8>> = vec![text.as_bytes()[..at].to_vec()];
+        for bit in 0..8 {
+            let mut changed = text.as_bytes().to_vec();
+            changed[at] ^= 1 << bit;
+            cases.push(changed);
+        }
+        for case in cases {
+            let toml = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(toml.path(), &case).unwrap();
+            match read(&["--config", toml.path().to_str().unwrap()], &[]) {
+                Ok(config) => assert!(config.workers >= 1),
+                Err(error) => {
+                    refused += 1;
+                    let line = one_line(&error);
+                    assert!(line.starts_with("SVC-0") && !line.contains('\n'), "{line}");
+                }
+            }
+        }
+    }
+    assert!(refused > text.len() * 4, "{refused}");
+}
+
 #[test]
 fn a_wrong_variable_or_flag_is_named_in_the_error() {
     let error = read(&[], &[("ROLLMILL_TEST_UNIT_WORKERS", "x")]).unwrap_err();

@@ -1,0 +1,90 @@
+//! Keys on disk: damage is found, a full disk is one line, and what can be made again is.
+
+use rollmill_circuits::registry::{RegistryError, load_key_set, open_srs};
+use rollmill_circuits::store::{DirStore, MemoryStore, Store, StoreError};
+use rollmill_plonk::srs::{Srs, SrsError};
+
+/// The device that is always full, under the name that the store writes to first.
+fn full_disk_for(folder: &std::path::Path, name: &str) {
+    let aside = folder.join(format!("{name}.{}.part", std::process::id()));
+    std::os::unix::fs::symlink("/dev/full", aside).unwrap();
+}
+
+#[test]
+fn a_full_disk_is_one_line_that_says_what_to_do_and_costs_nothing_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = DirStore::new(folder.path());
+    store.put("keys.set", b"before").unwrap();
+    full_disk_for(folder.path(), "keys.set");
+    let error = store.put("keys.set", b"after").unwrap_err();
+    assert!(matches!(error, StoreError::Write { .. }));
+    let line = error.to_string();
+    assert!(line.starts_with("CIR-020: ") && line.contains("free some space"), "{line}");
+    assert!(line.contains("No space left") && !line.contains('\n'), "{line}");
+    assert_eq!(store.get("keys.set").unwrap().unwrap(), b"before");
+    // What was written aside is gone, so that the next attempt begins afresh.
+    store.put("keys.set", b"after").unwrap();
+    assert_eq!(store.get("keys.set").unwrap().unwrap(), b"after");
+}
+
+#[test]
+fn what_cannot_be_read_is_not_taken_for_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("keys.set")).unwrap();
+    let store = DirStore::new(folder.path());
+    assert!(store.get("absent").unwrap().is_none());
+    let error = load_key_set(&store).unwrap_err();
+    assert!(error.to_string().starts_with("CIR-021: "), "{error}");
+}
+
+#[test]
+fn missing_keys_are_one_line_that_says_what_to_do() {
+    let error = load_key_set(&MemoryStore::default()).unwrap_err();
+    assert!(matches!(error, RegistryError::Missing { .. }));
+    assert!(error.to_string().contains("make the keys first"), "{error}");
+}
+
+#[test]
+fn every_flipped_or_missing_byte_of_what_is_sealed_is_found() {
+    let store = MemoryStore::default();
+    let contents: Vec<u8> = (0..100).collect();
+    store.put_sealed("x", contents.clone()).unwrap();
+    assert_eq!(store.get_sealed("x").unwrap().unwrap(), contents);
+    let bytes = store.get("x").unwrap().unwrap();
+    for at in 0..bytes.len() {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        store.put("x", &flipped).unwrap();
+        assert!(store.get_sealed("x").unwrap().is_none(), "byte {at}");
+        store.put("x", &bytes[..at]).unwrap();
+        assert!(store.get_sealed("x").unwrap().is_none(), "cut at {at}");
+    }
+}
+
+/// A damaged string is not made again behind the operator's back: it may be a ceremony's.
+#[test]
+fn a_damaged_or_foreign_srs_is_refused_and_left_alone() {
+    let store = MemoryStore::default();
+    let mut bytes = Srs::development(3).to_bytes();
+    bytes[200] ^= 1;
+    store.put("srs.bin", &bytes).unwrap();
+    let error = open_srs(&store, 31337).unwrap_err();
+    assert!(matches!(error, RegistryError::Srs(SrsError::Digest)), "{error}");
+    assert_eq!(store.get("srs.bin").unwrap().unwrap(), bytes);
+}
+
+#[test]
+fn a_development_srs_is_neither_made_nor_taken_on_another_chain() {
+    let store = MemoryStore::default();
+    for chain_id in [1, 11_155_111] {
+        let error = open_srs(&store, chain_id).unwrap_err();
+        assert!(matches!(error, RegistryError::Srs(SrsError::Development { .. })), "{error}");
+        assert!(store.get("srs.bin").unwrap().is_none());
+    }
+    store.put("srs.bin", &Srs::development(3).to_bytes()).unwrap();
+    let error = open_srs(&store, 1).unwrap_err();
+    assert!(matches!(error, RegistryError::Srs(SrsError::Development { chain_id: 1 })), "{error}");
+    // One that is too short for the circuits is named with both lengths.
+    let error = open_srs(&store, 31337).unwrap_err();
+    assert!(matches!(error, RegistryError::Srs(SrsError::TooShort { .. })), "{error}");
+}

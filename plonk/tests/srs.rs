@@ -1,0 +1,113 @@
+//! The structured reference string as a file: one encoding, every damage found, every lie refused.
+
+use rollmill_algebra::{Fr, G2Affine};
+use rollmill_plonk::srs::{Origin, Srs, SrsError};
+use sha2::{Digest, Sha256};
+
+fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.truncate(bytes.len() - 32);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    bytes
+}
+
+#[test]
+fn every_flipped_bit_and_every_missing_or_added_byte_is_refused() {
+    let srs = Srs::development(2);
+    let bytes = srs.to_bytes();
+    assert_eq!(Srs::from_bytes(&bytes).unwrap().powers, srs.powers);
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 1 << bit;
+            assert!(Srs::from_bytes(&flipped).is_err(), "byte {at}, bit {bit}");
+        }
+        assert!(Srs::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
+    }
+    assert!(Srs::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
+}
+
+/// Goal: whoever changes a string and makes its digest anew is found by the encoding of points or by
+/// the pairing check, or made another string, which no key was made under.
+#[test]
+fn a_change_with_a_new_digest_is_found_by_the_check_or_is_another_string() {
+    let srs = Srs::development(1);
+    let bytes = srs.to_bytes();
+    for at in 0..bytes.len() - 32 {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        let Ok(other) = Srs::from_bytes(&resealed(changed)) else { continue };
+        let found = other.check(7).is_err() || other.id() != srs.id();
+        // The mark of a development string cannot be taken off, so changing it changes nothing.
+        let same = other.origin == Origin::Development && other.powers == srs.powers;
+        assert!(found || same, "byte {at}");
+    }
+}
+
+#[test]
+fn powers_of_two_secrets_or_out_of_order_are_refused() {
+    let srs = Srs::development(2);
+    srs.check(1).unwrap();
+    let mut swapped = srs.clone();
+    swapped.powers.swap(1, 2);
+    assert!(matches!(swapped.check(1), Err(SrsError::Powers)));
+    let mut repeated = srs.clone();
+    repeated.powers[5] = repeated.powers[4];
+    assert!(matches!(repeated.check(1), Err(SrsError::Powers)));
+    let mut no_generator = srs.clone();
+    no_generator.powers.rotate_left(1);
+    assert!(matches!(no_generator.check(1), Err(SrsError::Generator)));
+    let mut other_secret = srs.clone();
+    other_secret.tau_g2 = (srs.tau_g2 * Fr::from(2u64)).into();
+    assert!(matches!(other_secret.check(1), Err(SrsError::Powers)));
+    let mut none = srs;
+    none.tau_g2 = G2Affine::identity();
+    assert!(none.check(1).is_err());
+}
+
+#[test]
+fn a_development_string_cannot_pass_for_a_ceremonys() {
+    let mut bytes = Srs::development(1).to_bytes();
+    assert_eq!(bytes[8], 1);
+    bytes[8] = 0;
+    let read = Srs::from_bytes(&resealed(bytes)).unwrap();
+    assert_eq!(read.origin, Origin::Development);
+    assert!(matches!(read.require_ceremony(1), Err(SrsError::Development { chain_id: 1 })));
+    read.require_ceremony(31337).unwrap();
+}
+
+fn flat(srs: &Srs) -> (Vec<u8>, Vec<u8>) {
+    let g1 = srs.powers.iter().flat_map(rollmill_algebra::bytes::g1_to_bytes).collect();
+    // Barretenberg's order of a coordinate in G2 is c0 before c1; EIP-197's, ours, the other way.
+    let ours = rollmill_algebra::bytes::g2_to_bytes(&srs.tau_g2);
+    let g2 = [32..64, 0..32, 96..128, 64..96].map(|range| ours[range].to_vec()).concat();
+    (g1, g2)
+}
+
+#[test]
+fn flat_files_are_imported_with_every_check() {
+    let srs = Srs::development(1);
+    let (g1, g2) = flat(&srs);
+    let imported = Srs::import_flat(&g1, &g2, None, 3).unwrap();
+    assert_eq!((&imported.powers, imported.tau_g2), (&srs.powers, srs.tau_g2));
+    let pinned = hex::encode(Sha256::digest(&g1));
+    assert!(Srs::import_flat(&g1, &g2, Some(&pinned), 3).is_ok());
+    let other = hex::encode(Sha256::digest(b"other"));
+    let refused = Srs::import_flat(&g1, &g2, Some(&other), 3).unwrap_err();
+    assert!(matches!(refused, SrsError::Pinned { .. }));
+    for at in 0..g1.len() {
+        let mut changed = g1.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(Srs::import_flat(&changed, &g2, None, 3).is_err(), "G1 byte {at}");
+        if at % 64 != 0 {
+            assert!(Srs::import_flat(&g1[..at], &g2, None, 3).is_err(), "G1 cut at {at}");
+        }
+    }
+    for at in 0..g2.len() {
+        let mut changed = g2.clone();
+        changed[at] ^= 1 << (at % 8);
+        assert!(Srs::import_flat(&g1, &changed, None, 3).is_err(), "G2 byte {at}");
+        assert!(Srs::import_flat(&g1, &g2[..at], None, 3).is_err(), "G2 cut at {at}");
+    }
+    assert!(Srs::import_flat(&[], &g2, None, 3).is_err());
+}
