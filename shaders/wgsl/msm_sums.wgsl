@@ -16,7 +16,7 @@ const BUCKETS = 1u;
 /// Points in runs of one length.
 const RUNS = 2u;
 
-fn read(i: u32) -> Point {
+fn load(i: u32) -> Point {
     return Point(
         element(points[6u * i], points[6u * i + 1u]),
         element(points[6u * i + 2u], points[6u * i + 3u]),
@@ -90,10 +90,10 @@ fn sum_runs(
             if (layout_of_points == BUCKETS) {
                 b = identity();
                 if (starts[k + 1u] > starts[k]) {
-                    b = read(starts[k]);
+                    b = load(starts[k]);
                 }
             } else {
-                b = read(k);
+                b = load(k);
             }
         }
         let total = add_points(a, b);

@@ -15,12 +15,12 @@ const PRODUCT = 0u;
 const SUM = 1u;
 const HORNER = 2u;
 
-fn write(i: u32, x: Element) {
+fn store(i: u32, x: Element) {
     out[2u * i] = low(x);
     out[2u * i + 1u] = high(x);
 }
 
-fn read(i: u32) -> Element {
+fn load(i: u32) -> Element {
     return element(source[2u * i], source[2u * i + 1u]);
 }
 
@@ -47,7 +47,7 @@ fn widen(
     let packed = source[i >> 3u][(i >> 1u) & 3u];
     var small = zero();
     small.words[0] = (packed >> (16u * (i & 1u))) & 0xffffu;
-    write(i, mul(small, Element(R_SQUARED)));
+    store(i, mul(small, Element(R_SQUARED)));
 }
 
 // out[i] = Σ factor_k · source_k[i], where sources that are too short count as zero.
@@ -73,14 +73,14 @@ fn combine(
         }
         var x: Element;
         switch k {
-            case 0u: { x = read(i); }
+            case 0u: { x = load(i); }
             case 1u: { x = element(second[2u * i], second[2u * i + 1u]); }
             case 2u: { x = element(third[2u * i], third[2u * i + 1u]); }
             default: { x = element(fourth[2u * i], fourth[2u * i + 1u]); }
         }
         sum = add(sum, mul(x, param_element(8u + 8u * k)));
     }
-    write(i, sum);
+    store(i, sum);
 }
 
 /// One step of a scan: `running · x`, `running + x`, or `running · point + x`.
@@ -122,9 +122,9 @@ fn fold(
     }
     for (var k = 0u; k < count; k++) {
         let i = start + select(k, count - 1u - k, mode == HORNER);
-        running = advance(mode, running, read(i), point);
+        running = advance(mode, running, load(i), point);
     }
-    write(param(4u) + t, running);
+    store(param(4u) + t, running);
 }
 
 // Scans of pieces, one thread a piece, from the values in `second`, each before its step: forwards for
@@ -148,8 +148,8 @@ fn spread(
     var running = element(second[2u * at], second[2u * at + 1u]);
     for (var k = 0u; k < count; k++) {
         let i = start + select(k, count - 1u - k, mode == HORNER);
-        write(i, running);
-        running = advance(mode, running, read(i), point);
+        store(i, running);
+        running = advance(mode, running, load(i), point);
     }
 }
 
@@ -186,8 +186,8 @@ fn invert(
     var running = one();
     for (var k = 0u; k < count; k++) {
         let i = t + k * threads;
-        let x = read(i);
-        write(i, running);
+        let x = load(i);
+        store(i, running);
         if (!is_zero(x)) {
             running = mul(running, x);
         }
@@ -195,12 +195,12 @@ fn invert(
     running = inverse(running);
     for (var k = count; k > 0u; k--) {
         let i = t + (k - 1u) * threads;
-        let x = read(i);
+        let x = load(i);
         if (is_zero(x)) {
-            write(i, zero());
+            store(i, zero());
             continue;
         }
-        write(i, mul(running, element(out[2u * i], out[2u * i + 1u])));
+        store(i, mul(running, element(out[2u * i], out[2u * i + 1u])));
         running = mul(running, x);
     }
 }
