@@ -162,8 +162,8 @@ impl Gpu {
     /// Gives the adapter back; every later call is refused as lost.
     pub(crate) fn destroy(&self) {
         self.device.destroy();
-        // Has the callback called.
-        let _ = self.device.poll(wgpu::PollType::Poll);
+        // The callback is called once nothing is queued any more.
+        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
     }
 
     /// Memory of `bytes`, of any content.

@@ -2,6 +2,7 @@
 
 mod common;
 
+
 use rollmill_algebra::conformance;
 use rollmill_shaders::{LimbForm, Options};
 
