@@ -83,6 +83,14 @@ impl WgpuDevice {
         ]
     }
 
+    /// Waits until everything queued is done.
+    ///
+    /// # Errors
+    /// When the device was lost or failed meanwhile.
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.gpu.poll("synchronize", wgpu::PollType::wait_indefinitely())
+    }
+
     /// Gives the adapter back. Every later operation is refused as lost.
     pub fn close(&self) {
         self.gpu.destroy();

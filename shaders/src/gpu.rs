@@ -3,6 +3,7 @@
 //! wgpu reports most errors by callbacks. They are kept here and returned by the next call, so that no
 //! result of a faulty device is handed out.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -163,7 +164,29 @@ impl Gpu {
     pub(crate) fn destroy(&self) {
         self.device.destroy();
         // The callback is called once nothing is queued any more.
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        let _ = self.poll("close", wgpu::PollType::wait_indefinitely());
+    }
+
+    /// Lets wgpu take note of what is done, and waits for it if asked.
+    ///
+    /// A card that goes away during the wait makes wgpu 30 panic, with no lock held; that counts as the
+    /// loss it is.
+    pub(crate) fn poll(
+        &self,
+        operation: &'static str,
+        how: wgpu::PollType,
+    ) -> Result<(), DeviceError> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(how)));
+        if let Err(panic) = &polled {
+            let message = panic.downcast_ref::<String>().map_or("no reason given", String::as_str);
+            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.lost.get_or_insert(one_line(message));
+        }
+        self.check(operation)?;
+        match polled {
+            Ok(Err(error)) => Err(self.failed(error.to_string())),
+            _ => Ok(()),
+        }
     }
 
     /// Memory of `bytes`, of any content.
@@ -267,9 +290,7 @@ impl Gpu {
             });
         }
         drop(sender);
-        let polled = self.device.poll(wgpu::PollType::wait_indefinitely());
-        self.check(operation)?;
-        polled.map_err(|error| self.failed(error.to_string()))?;
+        self.poll(operation, wgpu::PollType::wait_indefinitely())?;
         for outcome in receiver {
             outcome.map_err(|error| self.failed(error.to_string()))?;
         }

@@ -142,8 +142,7 @@ impl<'a> Record<'a> {
         }
         gpu.queue().submit([encoder.finish()]);
         // Frees what work that is done held, and lets a loss be known.
-        let _ = gpu.device().poll(wgpu::PollType::Poll);
-        gpu.check(self.operation)
+        gpu.poll(self.operation, wgpu::PollType::Poll)
     }
 
     fn dispatch(

@@ -2,7 +2,6 @@
 
 mod common;
 
-
 use rollmill_algebra::conformance;
 use rollmill_shaders::{LimbForm, Options};
 

@@ -4,9 +4,7 @@ mod common;
 
 use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
 use rollmill_algebra::{Fr, G1Affine};
-use rollmill_shaders::{
-    AdapterChoice, LimbForm, OpenError, Options, Place, WgpuDevice, adapters,
-};
+use rollmill_shaders::{AdapterChoice, LimbForm, OpenError, Options, Place, WgpuDevice, adapters};
 
 use ark_ec::AffineRepr;
 
