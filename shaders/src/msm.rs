@@ -149,8 +149,8 @@ impl Msm for WgpuDevice {
 
     fn register_bases(&self, bases: &[G1Affine]) -> Result<WgpuBases, DeviceError> {
         const OPERATION: &str = "register_bases";
-        let largest = (self.gpu.binding_bytes_max / AFFINE_BYTES as u64).ilog2();
-        let piece = PIECE_MAX.min(1 << largest).min(self.gpu.chunk());
+        // Points are twice as long as scalars, so a piece is half a buffer at most.
+        let piece = PIECE_MAX.min(self.gpu.chunk() / 2);
         let pieces = bases
             .chunks(piece)
             .map(|bases| {

@@ -2,8 +2,14 @@
 
 mod common;
 
-use rollmill_algebra::conformance;
+use ark_ec::{CurveGroup, PrimeGroup};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::device::{Memory, Msm};
+use rollmill_algebra::{CpuDevice, Fr, G1Projective, conformance};
 use rollmill_shaders::{LimbForm, Options};
+
+use ark_ff::UniformRand;
 
 #[test]
 fn u64_limbs_obey_every_law() {
@@ -17,6 +23,30 @@ fn u32_limbs_obey_every_law() {
 
 #[test]
 fn arrays_in_many_buffers_obey_every_law() {
-    let options = Options { chunk_elements: Some(256), ..common::options(LimbForm::U64) };
+    let options = Options { chunk_elements: Some(1024), ..common::options(LimbForm::U64) };
     conformance::run_all(&common::open(&options), 3);
+}
+
+/// Goal: windows of so many buckets that their running sums take two steps on the adapter, which the
+/// laws' sizes do not reach. Method: compare with the CPU device.
+#[test]
+fn long_sums_are_those_of_the_cpu() {
+    let (n, seed) = (1 << 16, 5);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut point = G1Projective::generator() * Fr::rand(&mut rng);
+    let points: Vec<G1Projective> = (0..n)
+        .map(|_| {
+            point += G1Projective::generator();
+            point
+        })
+        .collect();
+    let bases = G1Projective::normalize_batch(&points);
+    let scalars: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+    let cpu = CpuDevice::new(2);
+    let held = cpu.register_bases(&bases).unwrap();
+    let expected = cpu.commit(&held, &[&cpu.upload(&scalars).unwrap()]).unwrap();
+    let device = common::open(&common::options(LimbForm::U64));
+    let held = device.register_bases(&bases).unwrap();
+    let got = device.commit(&held, &[&device.upload(&scalars).unwrap()]).unwrap();
+    assert_eq!(got, expected, "seed {seed}");
 }

@@ -64,7 +64,7 @@ fn widest(
     }
 }
 
-/// The magnitude with 2^(c − 1) added in every window.
+/// The magnitude with 2^(c − 1) added in every window. Windows end within the nine words.
 fn shifted(magnitude: Element) -> array<u32, 9> {
     var x = magnitude;
     var sum: array<u32, 9>;
@@ -105,7 +105,7 @@ fn digits(
         let at = window * c;
         let word = at >> 5u;
         var digit = bits[word] >> (at & 31u);
-        if ((at & 31u) + c > 32u && word < 8u) {
+        if ((at & 31u) + c > 32u) {
             digit |= bits[word + 1u] << (32u - (at & 31u));
         }
         digit &= (1u << c) - 1u;
