@@ -335,3 +335,58 @@ pub(crate) fn bytes_of<'a>(values: impl IntoIterator<Item = &'a Fr>) -> Vec<u8> 
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::AdapterChoice;
+
+    fn gpu() -> Gpu {
+        let options =
+            Options { limbs: Some(LimbForm::U32), ..Options::new(AdapterChoice::Software) };
+        Gpu::open(&options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Goal: an error that only a callback tells of stops all that follows. Method: a buffer that no
+    /// adapter allows.
+    #[test]
+    fn an_error_by_callback_fails_every_later_call() {
+        let gpu = gpu();
+        drop(gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: u64::MAX & !3,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        }));
+        for _ in 0..2 {
+            let error = gpu.allocate("allocate", 64).unwrap_err();
+            assert!(matches!(error, DeviceError::Failed { .. }), "{error}");
+            let line = error.to_string();
+            assert!(line.starts_with("DEV-004") && !line.contains('\n'), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_allocation_that_fails_inside_the_driver_is_a_memory_error() {
+        let gpu = gpu();
+        // What the callback leaves behind; no adapter at hand can be made to run out.
+        gpu.faults.lock().unwrap().out_of_memory = true;
+        let error = gpu.check("commit").unwrap_err();
+        assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_no_field_element_is_the_devices_fault() {
+        let gpu = gpu();
+        let mut out = Vec::new();
+        let mut bytes = Vec::new();
+        for limb in Fr::MODULUS.0 {
+            bytes.extend(limb.to_le_bytes());
+        }
+        let error = gpu.elements(&bytes, &mut out).unwrap_err();
+        assert!(matches!(error, DeviceError::Failed { .. }), "{error}");
+        bytes[0] -= 1;
+        assert_eq!(gpu.elements(&bytes, &mut out), Ok(()));
+        assert_eq!(out.len(), 1);
+    }
+}

@@ -21,9 +21,11 @@ fn u32_limbs_obey_every_law() {
     conformance::run_all(&common::open(&common::options(LimbForm::U32)), 2);
 }
 
+/// With the checks on, an index past the end hits the last element, so that the laws notice it.
 #[test]
-fn arrays_in_many_buffers_obey_every_law() {
-    let options = Options { chunk_elements: Some(1024), ..common::options(LimbForm::U64) };
+fn arrays_in_many_buffers_obey_every_law_under_checks() {
+    let options =
+        Options { chunk_elements: Some(1024), checks: true, ..common::options(LimbForm::U64) };
     conformance::run_all(&common::open(&options), 3);
 }
 
