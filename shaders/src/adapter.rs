@@ -63,7 +63,8 @@ pub struct Options {
     pub adapter: AdapterChoice,
     /// None takes 64-bit limbs where the adapter has them.
     pub limbs: Option<LimbForm>,
-    /// Whether shaders check every index. They run up to four times slower with it.
+    /// Whether shaders check every index, and garbage lies behind every array so that use of it shows.
+    /// For tests: shaders run up to four times slower with it.
     pub checks: bool,
     /// Bytes that the device may hold at once; more is refused with the number. None leaves it to the
     /// driver.

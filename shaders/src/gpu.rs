@@ -24,6 +24,10 @@ const CHUNK_LOG_MAX: u32 = 26;
 /// Shortest buffer that long arrays may be cut into; pieces of scans must divide it.
 const CHUNK_ELEMENTS_MIN: usize = 256;
 
+/// What lies behind an array under checks, at least so long.
+const GUARD_BYTES: u64 = 64;
+const GARBAGE: u8 = 0xff;
+
 /// What went wrong since the device was opened.
 #[derive(Debug, Default)]
 struct Faults {
@@ -57,6 +61,10 @@ pub(crate) struct Gpu {
 #[derive(Debug)]
 pub(crate) struct Region {
     pub(crate) buffer: wgpu::Buffer,
+    /// Bytes asked for.
+    pub(crate) end: u64,
+    /// Whether there is garbage behind them that nobody may touch.
+    guard: bool,
     bytes: u64,
     used_bytes: Arc<AtomicU64>,
 }
@@ -196,10 +204,13 @@ impl Gpu {
         bytes: u64,
     ) -> Result<Arc<Region>, DeviceError> {
         self.check(operation)?;
-        let bytes = bytes.next_multiple_of(16).max(64);
+        let end = bytes;
+        let guard = self.checks && bytes + GUARD_BYTES <= self.binding_bytes_max;
+        let bytes = bytes.next_multiple_of(16).max(64) + if guard { GUARD_BYTES } else { 0 };
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
         // From here on dropping the region takes the bytes back.
-        let region = |buffer| Region { buffer, bytes, used_bytes: Arc::clone(&self.used_bytes) };
+        let used_bytes = Arc::clone(&self.used_bytes);
+        let region = |buffer| Region { buffer, end, guard, bytes, used_bytes };
         if before.saturating_add(bytes) > self.memory_bytes_max {
             self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(self.out_of_memory(operation, bytes));
@@ -216,6 +227,10 @@ impl Gpu {
         if block_on(scope.pop()).is_some() {
             drop(region);
             return Err(self.out_of_memory(operation, bytes));
+        }
+        if guard {
+            let garbage = vec![GARBAGE; (bytes - end) as usize];
+            self.queue.write_buffer(&region.buffer, end, &garbage);
         }
         self.check(operation)?;
         Ok(Arc::new(region))
@@ -279,10 +294,22 @@ impl Gpu {
             encoder.copy_buffer_to_buffer(&region.buffer, 0, &staging, 0, *bytes);
             staged.push(staging);
         }
+        let mut guards = Vec::new();
+        for (region, _) in wanted.iter().filter(|(region, _)| region.guard) {
+            let bytes = region.bytes - region.end;
+            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("guard"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            encoder.copy_buffer_to_buffer(&region.buffer, region.end, &staging, 0, bytes);
+            guards.push(staging);
+        }
         self.queue.submit([encoder.finish()]);
         self.check(operation)?;
         let (sender, receiver) = channel();
-        for staging in &staged {
+        for staging in staged.iter().chain(&guards) {
             let sender = sender.clone();
             staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
                 // The receiver is gone only when this call has already failed.
@@ -293,6 +320,13 @@ impl Gpu {
         self.poll(operation, wgpu::PollType::wait_indefinitely())?;
         for outcome in receiver {
             outcome.map_err(|error| self.failed(error.to_string()))?;
+        }
+        for guard in &guards {
+            let view = guard.slice(..).get_mapped_range();
+            let view = view.map_err(|error| self.failed(error.to_string()))?;
+            if view.iter().any(|byte| *byte != GARBAGE) {
+                return Err(self.failed(format!("{operation}: a kernel wrote past an array")));
+            }
         }
         staged
             .iter()

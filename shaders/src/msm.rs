@@ -110,7 +110,7 @@ struct Scratch<'a> {
 impl Scratch<'_> {
     fn get(&mut self, name: &str, bytes: u64) -> Result<Arc<Region>, DeviceError> {
         match self.regions.get(name) {
-            Some(region) if region.buffer.size() >= bytes => Ok(Arc::clone(region)),
+            Some(region) if region.end >= bytes => Ok(Arc::clone(region)),
             _ => {
                 self.regions.remove(name);
                 let region = self.gpu.allocate(OPERATION, bytes)?;

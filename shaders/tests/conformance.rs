@@ -21,7 +21,7 @@ fn u32_limbs_obey_every_law() {
     conformance::run_all(&common::open(&common::options(LimbForm::U32)), 2);
 }
 
-/// With the checks on, an index past the end hits the last element, so that the laws notice it.
+/// With the checks on, an index past the end hits garbage or spoils it, so that the laws notice.
 #[test]
 fn arrays_in_many_buffers_obey_every_law_under_checks() {
     let options =
