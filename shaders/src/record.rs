@@ -126,7 +126,7 @@ impl<'a> Record<'a> {
         let mut steps = self.steps.iter().peekable();
         while let Some(step) = steps.next() {
             match step {
-                Step::Clear(region) => encoder.clear_buffer(&region.buffer, 0, None),
+                Step::Clear(region) => encoder.clear_buffer(&region.buffer, 0, Some(region.end)),
                 Step::Copy { from, to, bytes } => {
                     encoder.copy_buffer_to_buffer(&from.buffer, 0, &to.buffer, 0, *bytes);
                 }
