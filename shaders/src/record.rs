@@ -38,7 +38,7 @@ impl Params {
 
 #[derive(Debug)]
 enum Step {
-    Dispatch { kernel: Kernel, regions: Vec<Arc<Region>>, params: Params, groups: u32 },
+    Dispatch { kernel: Kernel, regions: Vec<Arc<Region>>, groups: u32 },
     Clear(Arc<Region>),
     Copy { from: Arc<Region>, to: Arc<Region>, bytes: u64 },
 }
@@ -49,11 +49,13 @@ pub(crate) struct Record<'a> {
     gpu: &'a Gpu,
     operation: &'static str,
     steps: Vec<Step>,
+    /// Params of the dispatches, in their order.
+    params: Vec<u32>,
 }
 
 impl<'a> Record<'a> {
     pub(crate) fn new(gpu: &'a Gpu, operation: &'static str) -> Self {
-        Self { gpu, operation, steps: Vec::new() }
+        Self { gpu, operation, steps: Vec::new(), params: Vec::new() }
     }
 
     /// Runs `kernel` on `threads` threads.
@@ -87,8 +89,9 @@ impl<'a> Record<'a> {
             return;
         }
         params.0[0] = count as u32;
+        self.params.extend(params.0);
         let regions = regions.iter().map(|region| Arc::clone(region)).collect();
-        self.steps.push(Step::Dispatch { kernel, regions, params, groups: groups as u32 });
+        self.steps.push(Step::Dispatch { kernel, regions, groups: groups as u32 });
     }
 
     /// Fills with zeros.
@@ -103,23 +106,14 @@ impl<'a> Record<'a> {
     /// Queues the steps. Returns before they are done.
     pub(crate) fn submit(self) -> Result<(), DeviceError> {
         let gpu = self.gpu;
-        let params: Vec<u32> = self
-            .steps
-            .iter()
-            .filter_map(|step| match step {
-                Step::Dispatch { params, .. } => Some(params.0),
-                Step::Clear(_) | Step::Copy { .. } => None,
-            })
-            .flatten()
-            .collect();
         gpu.check(self.operation)?;
         let uniform = gpu.device().create_buffer(&wgpu::BufferDescriptor {
             label: Some("params"),
-            size: (4 * params.len() as u64).max(PARAMS_BYTES),
+            size: (4 * self.params.len() as u64).max(PARAMS_BYTES),
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        gpu.queue().write_buffer(&uniform, 0, bytemuck::cast_slice(&params));
+        gpu.queue().write_buffer(&uniform, 0, bytemuck::cast_slice(&self.params));
 
         let mut encoder = gpu.device().create_command_encoder(&Default::default());
         let mut dispatches = 0;
@@ -152,7 +146,7 @@ impl<'a> Record<'a> {
         uniform: &wgpu::Buffer,
         dispatches: &mut u64,
     ) -> Result<(), DeviceError> {
-        let Step::Dispatch { kernel, regions, groups, .. } = step else { return Ok(()) };
+        let Step::Dispatch { kernel, regions, groups } = step else { return Ok(()) };
         let made = self.gpu.pipeline(*kernel)?;
         let params = wgpu::BufferBinding {
             buffer: uniform,
