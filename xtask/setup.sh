@@ -46,7 +46,7 @@ postgres_found() {
 lavapipe_found() {
     for manifest in /usr/share/vulkan/icd.d/lvp_icd.*.json /etc/vulkan/icd.d/lvp_icd.*.json; do
         [ -f "$manifest" ] || continue
-        ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' && return 0
+        PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' && return 0
     done
     return 1
 }

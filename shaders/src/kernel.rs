@@ -176,7 +176,11 @@ pub(crate) fn compile(
         layout: Some(&pipeline_layout),
         module: &module,
         entry_point: Some(spec.entry),
-        compilation_options: wgpu::PipelineCompilationOptions::default(),
+        compilation_options: wgpu::PipelineCompilationOptions {
+            // Kernels write workgroup memory before they read it.
+            zero_initialize_workgroup_memory: checks,
+            ..Default::default()
+        },
         cache: None,
     });
     match block_on(scope.pop()) {

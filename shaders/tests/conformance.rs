@@ -5,8 +5,8 @@ mod common;
 use ark_ec::{CurveGroup, PrimeGroup};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rollmill_algebra::device::{Memory, Msm};
-use rollmill_algebra::{CpuDevice, Fr, G1Projective, conformance};
+use rollmill_algebra::device::{Memory, Msm, Vector};
+use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance};
 use rollmill_shaders::{LimbForm, Options};
 
 use ark_ff::UniformRand;
@@ -51,4 +51,28 @@ fn long_sums_are_those_of_the_cpu() {
     let held = device.register_bases(&bases).unwrap();
     let got = device.commit(&held, &[&device.upload(&scalars).unwrap()]).unwrap();
     assert_eq!(got, expected, "seed {seed}");
+}
+
+#[test]
+fn one_device_serves_several_threads() {
+    let device = common::open(&common::options(LimbForm::U64));
+    let generator: G1Affine = G1Projective::generator().into_affine();
+    let held = device.register_bases(&vec![generator; 300]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 1..=4u64 {
+            let (device, held) = (&device, &held);
+            scope.spawn(move || {
+                for round in 1..=5u64 {
+                    let scalar = Fr::from(thread * 1_000_003 + round);
+                    let column = device.upload(&vec![scalar; 300]).unwrap();
+                    let sum = device.commit(held, &[&column]).unwrap()[0];
+                    let expected = generator * (scalar * Fr::from(300u64));
+                    assert_eq!(sum, expected.into_affine(), "thread {thread}, round {round}");
+                    let total = device.prefix_sum(&column).unwrap();
+                    let last = device.download(&total).unwrap()[299];
+                    assert_eq!(last, scalar * Fr::from(299u64), "thread {thread}, round {round}");
+                }
+            });
+        }
+    });
 }
