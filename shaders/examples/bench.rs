@@ -43,18 +43,40 @@ fn arguments() -> Result<Arguments, String> {
     Ok(out)
 }
 
-/// Seconds of the fastest and of the median run, after one that compiles.
-fn time<T>(runs: usize, mut work: impl FnMut() -> T) -> [f64; 2] {
+/// Seconds of a piece of work.
+#[derive(Clone, Copy)]
+struct Seconds {
+    best: f64,
+    median: f64,
+    /// Of all threads of this process together, in the run that took least: with a software adapter
+    /// what other programs disturb least.
+    processor: f64,
+}
+
+/// Times `work`, after one run that compiles.
+fn time<T>(runs: usize, mut work: impl FnMut() -> T) -> Seconds {
     std::hint::black_box(work());
+    let mut processor = f64::INFINITY;
     let mut seconds: Vec<f64> = (0..runs)
         .map(|_| {
-            let start = Instant::now();
+            let (start, before) = (Instant::now(), processor_seconds());
             std::hint::black_box(work());
+            processor = processor.min(processor_seconds() - before);
             start.elapsed().as_secs_f64()
         })
         .collect();
     seconds.sort_by(f64::total_cmp);
-    [seconds[0], seconds[seconds.len() / 2]]
+    Seconds { best: seconds[0], median: seconds[seconds.len() / 2], processor }
+}
+
+/// Processor time of all threads of this process, from the kernel's accounts; 0 where there are none.
+fn processor_seconds() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return 0.0 };
+    let nanoseconds = |path: std::path::PathBuf| -> Option<u64> {
+        let stat = std::fs::read_to_string(path.join("schedstat")).ok()?;
+        stat.split_whitespace().next()?.parse().ok()
+    };
+    threads.flatten().filter_map(|thread| nanoseconds(thread.path())).sum::<u64>() as f64 / 1e9
 }
 
 /// A sequence without a pattern: a linear congruence in the field.
@@ -80,12 +102,17 @@ fn measure(form: LimbForm, arguments: &Arguments) -> Result<Value, Box<dyn std::
     let n = 1usize << LOG_N;
     let values = scalars(n);
     let mut results = Vec::new();
-    let mut put = |what: &str, seconds: [f64; 2], unit: &str, amount: f64| {
-        let [best, median] = seconds.map(|seconds| amount / seconds);
-        println!("  {what:<24} best {best:>10.2} {unit}, median {median:>10.2} {unit}");
+    let mut put = |what: &str, seconds: Seconds, unit: &str, amount: f64| {
+        let [best, median, processor] =
+            [seconds.best, seconds.median, seconds.processor].map(|seconds| amount / seconds);
+        println!(
+            "  {what:<18} {best:>8.2} {unit} at best, {median:>8.2} in the median, {processor:>8.2} a \
+             processor second"
+        );
         results.push(json!({
             "what": what, "limbs": name, "unit": unit, "best": best, "median": median,
-            "best_seconds": seconds[0], "median_seconds": seconds[1],
+            "per_processor_second": processor, "best_seconds": seconds.best,
+            "median_seconds": seconds.median, "processor_seconds": seconds.processor,
         }));
     };
 
@@ -96,7 +123,7 @@ fn measure(form: LimbForm, arguments: &Arguments) -> Result<Value, Box<dyn std::
     let base: Vec<[u64; 4]> = base.iter().map(|value| value.0.0).collect();
     for (field, what, raw) in [(Field::Fr, "product Fr", &raw), (Field::Fq, "product Fq", &base)] {
         let seconds = time(arguments.runs, || device.field_products(field, raw, raw, CHAIN));
-        put(what, seconds, "M/s", f64::from(CHAIN) * n as f64 / 1e6);
+        put(what, seconds, "M a second", f64::from(CHAIN) * n as f64 / 1e6);
     }
 
     let cpu = CpuDevice::new(0);
@@ -130,22 +157,40 @@ fn measure(form: LimbForm, arguments: &Arguments) -> Result<Value, Box<dyn std::
     }))
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let arguments = arguments()?;
-    let runs = [LimbForm::U64, LimbForm::U32]
-        .map(|form| measure(form, &arguments))
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut devices = Vec::new();
+    for form in [LimbForm::U64, LimbForm::U32] {
+        devices.push(measure(form, &arguments)?);
+    }
     if let Some(file) = &arguments.json {
-        let threads = std::thread::available_parallelism().map_or(0, usize::from);
+        let given: Vec<String> = std::env::args().skip(1).collect();
         let out = json!({
-            "bench": "shaders", "runs": arguments.runs, "threads": threads,
-            "commit": commit(), "command": std::env::args().collect::<Vec<_>>().join(" "),
-            "devices": runs,
+            "bench": "shaders", "machine": processor(), "commit": commit(),
+            "command": format!("cargo run -p rollmill-shaders --example bench -- {}", given.join(" ")),
+            "runs": arguments.runs, "devices": devices,
         });
         std::fs::write(file, serde_json::to_string_pretty(&out)? + "\n")?;
     }
     Ok(())
+}
+
+fn main() -> std::process::ExitCode {
+    match run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+/// The processor's name and how many of its threads there are.
+fn processor() -> String {
+    let threads = std::thread::available_parallelism().map_or(0, usize::from);
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    format!("{threads} threads of {}", name.map_or("an unknown processor", |(_, name)| name))
 }
 
 /// The commit that the working tree is on, where git knows.
