@@ -11,7 +11,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint gen
+.PHONY: help setup build demo test lint deny gen
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,6 +30,9 @@ test: build ## Run every check and every test; ends with 'N passed, N failed'
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+deny: ## Hold licences, sources and banned crates to deny.toml (cargo install cargo-deny --locked)
+	cargo deny check bans licenses sources
 
 gen: build ## Write every generated file again
 	@$(TARGET)/debug/rollmill-xtask gen

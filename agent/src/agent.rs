@@ -1,13 +1,18 @@
-//! The loop: claim, fetch, work, verify, upload, report, forget.
+//! The loop: claim, fetch, prepare, prove, verify, upload, report, forget.
+//!
+//! One job is on the device at a time. Further ones, up to the prefetch, are fetched and prepared
+//! meanwhile and reported after it, so that the device waits for neither the network nor a witness.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollmill_broker_client::{
     AgentId, Capability, ClaimRequest, Client, ClientError, CompleteRequest, FailRequest,
-    FailureClass, Grant, LeaseRef, Options, ReleaseRequest,
+    FailureClass, Grant, JobId, LeaseRef, Options, ReleaseRequest,
 };
 use rollmill_service::{Process, Secret, Shutdown, one_line};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::failpoint;
@@ -33,6 +38,10 @@ pub enum AgentError {
     #[error("{}: `{name}` cannot name a circuit or version", self.code())]
     CircuitName { name: String },
 
+    /// The device went away while the agent ran. What supervises the process starts it again.
+    #[error("{}: the device was lost: {reason}; start the agent again", self.code())]
+    DeviceLost { reason: String },
+
     /// The heartbeat's thread cannot be started.
     #[error("{}: cannot start the heartbeat", self.code())]
     Heart {
@@ -48,6 +57,7 @@ impl AgentError {
             Self::Refused { .. } => "AGT-020",
             Self::CircuitName { .. } => "AGT-021",
             Self::Heart { .. } => "AGT-022",
+            Self::DeviceLost { .. } => "AGT-023",
         }
     }
 }
@@ -63,7 +73,16 @@ pub struct Agent<W: ?Sized> {
     class: u8,
     drain: Duration,
     metrics: Metrics,
-    present: Arc<Mutex<Option<String>>>,
+    /// The jobs held, in the order they were claimed.
+    held: Arc<Mutex<Vec<JobId>>>,
+    /// Jobs that may be held besides the one on the device.
+    prefetch: usize,
+    /// One permit: the device's. Closed once the device is lost.
+    device: Semaphore,
+    /// Why the device is gone.
+    lost: Mutex<Option<String>>,
+    /// Told once when the device is gone.
+    device_gone: Notify,
 }
 
 /// How a job ended, for the count.
@@ -98,11 +117,13 @@ impl<W: Worker + ?Sized> Agent<W> {
                 version: version.parse().map_err(|_| bad(&version))?,
             });
         }
-        let present: Arc<Mutex<Option<String>>> = Arc::default();
-        let shown = present.clone();
-        process.board.show("job", move || {
-            shown.lock().unwrap_or_else(PoisonError::into_inner).clone().into()
+        let held: Arc<Mutex<Vec<JobId>>> = Arc::default();
+        let shown = held.clone();
+        process.board.show("jobs", move || {
+            let held = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            held.iter().map(ToString::to_string).collect()
         });
+        let prefetch = config.prefetch.unwrap_or_else(|| worker.prefetch());
         Ok(Self {
             worker,
             client,
@@ -112,42 +133,88 @@ impl<W: Worker + ?Sized> Agent<W> {
             class: config.class,
             drain: Duration::from_secs(config.drain_seconds),
             metrics,
-            present,
+            held,
+            prefetch,
+            device: Semaphore::new(1),
+            lost: Mutex::default(),
+            device_gone: Notify::new(),
         })
     }
 
-    /// Works until `shutdown`. The present job may finish within the drain limit; then it is handed
-    /// back.
+    /// Works until `shutdown`. The job on the device may finish within the drain limit and is then
+    /// handed back; those that have not reached the device are handed back at once.
     ///
     /// # Errors
-    /// [`AgentError::Refused`] when the broker does not want this agent. A broker that is away is no
-    /// error: the agent waits for it.
-    pub async fn serve(&self, shutdown: &Shutdown) -> Result<(), AgentError> {
-        tracing::info!(agent = %self.id, circuits = self.capabilities.len(), "ready for jobs");
-        while !shutdown.is_started() {
-            failpoint::pass("agent.before_claim").await;
-            let request = self.claim_request();
+    /// [`AgentError::Refused`] when the broker does not want this agent, [`AgentError::DeviceLost`]
+    /// when it can prove no more. A broker that is away is no error: the agent waits for it.
+    pub async fn serve(self, shutdown: &Shutdown) -> Result<(), AgentError> {
+        tracing::info!(
+            agent = %self.id,
+            circuits = self.capabilities.len(),
+            prefetch = self.prefetch,
+            "ready for jobs"
+        );
+        let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(1)));
+        let agent = Arc::new(self);
+        let mut jobs = JoinSet::new();
+        let end = loop {
+            let slot = tokio::select! {
+                slot = slots.clone().acquire_owned() => slot,
+                () = shutdown.started() => break Ok(()),
+                () = agent.device_gone.notified() => break Ok(()),
+            };
+            while let Some(ended) = jobs.try_join_next() {
+                note_end(ended);
+            }
             let claimed = tokio::select! {
-                claimed = self.client.claim(&request) => claimed,
-                () = shutdown.started() => break,
+                claimed = agent.claim(shutdown) => claimed,
+                () = agent.device_gone.notified() => break Ok(()),
             };
             match claimed {
+                Ok(Some(grant)) => {
+                    let (agent, shutdown) = (agent.clone(), shutdown.clone());
+                    jobs.spawn(async move {
+                        agent.run(grant, &shutdown).await;
+                        drop(slot);
+                    });
+                }
+                Ok(None) if shutdown.is_started() => break Ok(()),
                 Ok(None) => {}
-                Ok(Some(grant)) => self.run(grant, shutdown).await,
-                Err(source @ ClientError::Refused { .. }) => {
-                    return Err(AgentError::Refused { source });
-                }
-                Err(error) => {
-                    tracing::warn!(error = one_line(&error), "no broker; waiting for it");
-                    tokio::select! {
-                        () = tokio::time::sleep(BROKER_AWAY) => {}
-                        () = shutdown.started() => break,
-                    }
-                }
+                Err(error) => break Err(error),
             }
+        };
+        while let Some(ended) = jobs.join_next().await {
+            note_end(ended);
         }
         tracing::info!("no further jobs");
-        Ok(())
+        let lost = agent.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))
+    }
+
+    /// Asks for a job once. None if there was none in time, the broker is away, or the agent is to
+    /// stop.
+    async fn claim(&self, shutdown: &Shutdown) -> Result<Option<Grant>, AgentError> {
+        if shutdown.is_started() {
+            return Ok(None);
+        }
+        failpoint::pass("agent.before_claim").await;
+        let request = self.claim_request();
+        let claimed = tokio::select! {
+            claimed = self.client.claim(&request) => claimed,
+            () = shutdown.started() => return Ok(None),
+        };
+        match claimed {
+            Ok(grant) => Ok(grant),
+            Err(source @ ClientError::Refused { .. }) => Err(AgentError::Refused { source }),
+            Err(error) => {
+                tracing::warn!(error = one_line(&error), "no broker; waiting for it");
+                tokio::select! {
+                    () = tokio::time::sleep(BROKER_AWAY) => {}
+                    () = shutdown.started() => {}
+                }
+                Ok(None)
+            }
+        }
     }
 
     fn claim_request(&self) -> ClaimRequest {
@@ -166,15 +233,15 @@ impl<W: Worker + ?Sized> Agent<W> {
     async fn run(&self, grant: Grant, shutdown: &Shutdown) {
         let kind = grant.job.kind().to_owned();
         let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
-        self.show(Some(grant.job.to_string()));
-        self.metrics.busy.set(1);
+        self.held().push(grant.job.clone());
+        self.metrics.jobs_held.inc();
         let end = {
             let hold = self.heart.hold(lease.clone());
             failpoint::pass("agent.after_claim").await;
             self.attempt(&grant, &lease, hold.cancel(), shutdown).await
         };
-        self.metrics.busy.set(0);
-        self.show(None);
+        self.metrics.jobs_held.dec();
+        self.held().retain(|job| *job != grant.job);
         let outcome = match end {
             End::Completed => "completed",
             End::Failed(class) => class.as_str(),
@@ -205,7 +272,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         failpoint::pass("agent.after_fetch").await;
 
         let output = tokio::select! {
-            output = self.work(grant.job.kind().to_owned(), input, cancel.clone()) => output,
+            output = self.work(grant.job.kind(), input, cancel, shutdown) => output,
             () = self.drained(shutdown) => {
                 // The work goes on in its thread until the process ends, which is now.
                 cancel.cancel();
@@ -213,7 +280,8 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
         };
         let output = match output {
-            Ok(output) => output,
+            Ok(Some(output)) => output,
+            Ok(None) => return self.release(lease).await,
             Err(error) => {
                 return match error.class() {
                     Some(class) => self.fail(lease, class, &one_line(&error)).await,
@@ -225,26 +293,49 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.report(grant, lease, output).await
     }
 
-    /// Works and checks the work, in a thread that may block.
+    /// Prepares the job, waits for the device, proves, and checks the proof, in threads that may
+    /// block. None if the agent is to stop before the device was reached.
     async fn work(
         &self,
-        kind: String,
+        kind: &str,
         input: Vec<u8>,
-        cancel: Cancel,
-    ) -> Result<WorkOutput, WorkError> {
-        let worker = self.worker.clone();
-        let task = tokio::task::spawn_blocking(move || {
-            let output = worker.work(&kind, &input, &cancel)?;
-            worker.verify(&kind, &input, &output.result)?;
-            Ok(output)
-        });
-        match task.await {
-            Ok(result) => result,
-            // A bug in the worker must not end the agent: the job goes elsewhere.
-            Err(error) => {
-                Err(WorkError::Transient { message: format!("the worker died: {error}") })
-            }
+        cancel: &Cancel,
+        shutdown: &Shutdown,
+    ) -> Result<Option<WorkOutput>, WorkError> {
+        let input = Arc::new(input);
+        let prepared = {
+            let (worker, input) = (self.worker.clone(), input.clone());
+            let (kind, cancel) = (kind.to_owned(), cancel.clone());
+            in_thread(move || worker.prepare(&kind, &input, &cancel)).await?
+        };
+        let permit = tokio::select! {
+            biased;
+            permit = self.device.acquire() => permit,
+            () = shutdown.started() => return Ok(None),
+        };
+        let Ok(permit) = permit else { return Ok(None) };
+        self.metrics.busy.set(1);
+        let output = {
+            let (worker, kind, cancel) = (self.worker.clone(), kind.to_owned(), cancel.clone());
+            in_thread(move || {
+                if cancel.is_cancelled() {
+                    return Err(WorkError::Cancelled);
+                }
+                let output = prepared(&cancel)?;
+                worker.verify(&kind, &input, &output.result)?;
+                Ok(Some(output))
+            })
+            .await
+        };
+        self.metrics.busy.set(0);
+        if let Err(WorkError::DeviceLost { message }) = &output {
+            tracing::error!(message, "the device was lost; ending");
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());
+            self.device.close();
+            self.device_gone.notify_one();
         }
+        drop(permit);
+        output
     }
 
     /// Uploads and reports. Also after the lease was lost: a valid result is taken while the job
@@ -320,8 +411,26 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.metrics.witness_seconds.with_label_values(&[kind]).observe(stats.witness_seconds);
     }
 
-    fn show(&self, job: Option<String>) {
-        *self.present.lock().unwrap_or_else(PoisonError::into_inner) = job;
+    fn held(&self) -> MutexGuard<'_, Vec<JobId>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `work` in a thread that may block.
+async fn in_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, WorkError> + Send + 'static,
+) -> Result<T, WorkError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        // A bug in the worker must not end the agent: the job goes elsewhere.
+        Err(error) => Err(WorkError::Transient { message: format!("the worker died: {error}") }),
+    }
+}
+
+/// Says so if the task of a job ended by a bug. Its lease runs out and the job goes elsewhere.
+fn note_end(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "the task of a job died");
     }
 }
 

@@ -6,6 +6,8 @@ use rollmill_broker_client::{AgentId, CLASS_MAX};
 use rollmill_service::{Secret, Settings};
 use serde::{Deserialize, Serialize};
 
+use crate::devices::{Choice, Fallback};
+
 /// See `HELP` below for each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -17,8 +19,11 @@ pub struct Config {
     pub drain_seconds: u64,
     pub keys_dir: Option<PathBuf>,
     pub chain_id: u64,
+    pub device: Choice,
+    pub fallback: Option<Fallback>,
     pub threads: usize,
     pub resident_keys: usize,
+    pub prefetch: Option<usize>,
 }
 
 impl Default for Config {
@@ -31,8 +36,11 @@ impl Default for Config {
             drain_seconds: 20,
             keys_dir: None,
             chain_id: 31337,
+            device: Choice::Auto,
+            fallback: None,
             threads: 0,
             resident_keys: 9,
+            prefetch: None,
         }
     }
 }
@@ -52,13 +60,30 @@ impl Settings for Config {
             "folder of keys and SRS; $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys when unset",
         ),
         ("chain_id", "L1's chain id; a development SRS is refused on any other chain"),
-        ("threads", "threads to prove with; 0 for one a core"),
+        ("device", "where to prove: auto, cpu, cuda:N, wgpu:N or icicle:N; N counts from 0"),
+        (
+            "fallback",
+            "require the device, prefer it and take the CPU where it cannot be used, or off to use \
+             the CPU alone; require for a device that is named and prefer for auto when unset",
+        ),
+        ("threads", "threads to prove with on the CPU; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),
+        (
+            "prefetch",
+            "jobs claimed and prepared while one is proven, which an idle agent could have had; \
+             0 on the CPU and 1 elsewhere when unset",
+        ),
     ];
 
     fn check(&self) -> Result<(), String> {
         if self.class > CLASS_MAX {
             return Err(format!("class is at most {CLASS_MAX}"));
+        }
+        if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
+            return Err(format!(
+                "device is {}, but fallback = off uses the CPU alone; leave out one of them",
+                self.device
+            ));
         }
         Ok(())
     }

@@ -1,16 +1,18 @@
-//! The proving agent: leases one job at a time, proves it, checks its own proof, and hands it back.
+//! The proving agent: leases jobs, proves one at a time, checks its own proof, and hands it back.
 //!
 //! An agent remembers nothing between jobs. It may be killed at any instant: the broker grants the
 //! job to another agent once the lease runs out, and what was uploaded meanwhile is addressed by
 //! its digest and harms nobody.
 //!
 //! - [`Worker`] what can do jobs: the prover, or a double in tests.
-//! - [`Agent`] the loop: claim, fetch, work, verify, upload, report.
+//! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
+//! - [`devices`] where proofs are made, and what happens where that cannot be.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
 //! - [`failpoint`] places where a fault test may end the process.
 
 mod agent;
 mod config;
+pub mod devices;
 pub mod failpoint;
 pub mod heart;
 mod metrics;
@@ -19,4 +21,4 @@ mod worker;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;
-pub use worker::{WorkError, WorkOutput, Worker};
+pub use worker::{Prepared, WorkError, WorkOutput, Worker};

@@ -18,8 +18,13 @@ fn main() -> ExitCode {
                 return Ok(());
             }
             let config = process.config.clone();
-            let worker = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
-            let agent = Agent::new(&process, worker)?;
+            let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
+            let (device, why, fell_back) = (opened.device, opened.why, opened.fell_back);
+            process.board.show(
+                "device",
+                move || serde_json::json!({ "name": device, "why": why, "fell_back": fell_back }),
+            );
+            let agent = Agent::new(&process, opened.worker)?;
             // Ready only now: a process that cannot prove must not look healthy.
             process.ready();
             agent.serve(&process.shutdown).await?;

@@ -10,6 +10,7 @@ pub(crate) struct Metrics {
     pub(crate) proving_seconds: HistogramVec,
     pub(crate) witness_seconds: HistogramVec,
     pub(crate) busy: IntGauge,
+    pub(crate) jobs_held: IntGauge,
     pub(crate) heartbeat_failures_total: IntCounter,
 }
 
@@ -30,7 +31,11 @@ impl Metrics {
                 "rollmill_agent_witness_seconds",
                 "Witness generation, a job",
             )?,
-            busy: IntGauge::new("rollmill_agent_busy", "1 while a job is worked on")?,
+            busy: IntGauge::new("rollmill_agent_busy", "1 while a job is on the device")?,
+            jobs_held: IntGauge::new(
+                "rollmill_agent_jobs_held",
+                "Jobs claimed and not ended: prepared, proven or reported",
+            )?,
             heartbeat_failures_total: IntCounter::new(
                 "rollmill_agent_heartbeat_failures_total",
                 "Heartbeats not delivered",
@@ -40,6 +45,7 @@ impl Metrics {
         registry.register(Box::new(metrics.proving_seconds.clone()))?;
         registry.register(Box::new(metrics.witness_seconds.clone()))?;
         registry.register(Box::new(metrics.busy.clone()))?;
+        registry.register(Box::new(metrics.jobs_held.clone()))?;
         registry.register(Box::new(metrics.heartbeat_failures_total.clone()))?;
         Ok(metrics)
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_algebra::device::{Memory, Msm};
+use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_broker_client::WorkStats;
 use rollmill_circuits::jobs::{self, JobError};
 use rollmill_circuits::keyset::KeySet;
@@ -15,8 +15,9 @@ use rollmill_circuits::{Circuit, version_name};
 use rollmill_plonk::srs::Srs;
 
 use crate::config::Config;
+use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
-use crate::worker::{WorkError, WorkOutput, Worker};
+use crate::worker::{Prepared, WorkError, WorkOutput, Worker};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -34,6 +35,9 @@ pub enum ProverError {
     /// The device computes wrong values.
     #[error("{}: device {device} failed its known-answer test: {what}", self.code())]
     Device { device: String, what: String },
+    /// There is no device to prove on.
+    #[error(transparent)]
+    Choice(#[from] ChoiceError),
 }
 
 impl ProverError {
@@ -42,6 +46,7 @@ impl ProverError {
         match self {
             Self::Keys { .. } => "AGT-030",
             Self::Device { .. } => "AGT-031",
+            Self::Choice(error) => error.code(),
         }
     }
 }
@@ -52,41 +57,94 @@ impl From<RegistryError> for ProverError {
     }
 }
 
-/// Opens the device and the SRS, and checks the device.
-fn base(config: &Config) -> Result<(Arc<CpuDevice>, Arc<dyn Store>, Srs), ProverError> {
-    let device = Arc::new(match config.threads {
+/// Opens the CPU.
+fn cpu(config: &Config) -> CpuDevice {
+    match config.threads {
         0 => CpuDevice::default(),
         threads => CpuDevice::new(threads),
-    });
-    let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(config.keys_dir.as_deref())));
-    let srs = open_srs(store.as_ref(), config.chain_id)?;
-    known_answer(&device, &srs)?;
-    tracing::info!(device = device.name(), "device passed its known-answer test");
-    Ok((device, store, srs))
+    }
 }
 
-/// Makes the keys of all circuits, or finds them made; says so circuit by circuit.
+/// Makes the keys of all circuits on the CPU, or finds them made; says so circuit by circuit.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
-    let (device, store, srs) = base(config)?;
+    let device = cpu(config);
+    let (store, srs) = base(config, &device)?;
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
         tracing::info!(circuit = circuit.name(), state, "key");
     };
-    Ok(make_keys(device.as_ref(), &srs, store.as_ref(), &progress)?)
+    Ok(make_keys(&device, &srs, store.as_ref(), &progress)?)
 }
 
-/// Opens the prover: keys from `config.keys_dir`, the device checked by a known answer.
-pub fn open(config: &Config) -> Result<Arc<dyn Worker>, ProverError> {
-    let (device, store, srs) = base(config)?;
+/// A prover, and where it proves in a few words.
+pub struct Opened {
+    pub worker: Arc<dyn Worker>,
+    pub device: String,
+    pub why: String,
+    /// The device that was asked for cannot be used.
+    pub fell_back: bool,
+}
+
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opened").field("device", &self.device).finish_non_exhaustive()
+    }
+}
+
+/// Opens the device that the settings choose and the prover on it: keys from `config.keys_dir`, the
+/// device checked by a known answer.
+pub fn open(config: &Config) -> Result<Opened, ProverError> {
+    let chosen = devices::choose(&config.device, config.fallback, open_accelerator, || {
+        Accelerator::Cpu(cpu(config))
+    })?;
+    let (worker, device) = match chosen.device {
+        Accelerator::Cpu(device) => prover(config, device, 0)?,
+    };
+    if chosen.fell_back {
+        tracing::warn!(device, why = chosen.why, "proving on the CPU instead");
+    } else {
+        tracing::info!(device, why = chosen.why, "chose the device");
+    }
+    Ok(Opened { worker, device, why: chosen.why, fell_back: chosen.fell_back })
+}
+
+/// An open device of any kind.
+enum Accelerator {
+    Cpu(CpuDevice),
+}
+
+/// Opens a device other than the CPU, or says in one line why it cannot be used.
+fn open_accelerator(choice: &Choice) -> Result<Accelerator, String> {
+    let kind = choice.to_string();
+    let kind = kind.split(':').next().unwrap_or_default();
+    Err(format!("this build has no {kind} backend"))
+}
+
+fn prover<D: Device + 'static>(
+    config: &Config,
+    device: D,
+    prefetch: usize,
+) -> Result<(Arc<dyn Worker>, String), ProverError> {
+    let (store, srs) = base(config, &device)?;
+    let name = device.name();
     let set = load_key_set(store.as_ref())?;
     let version = version_name(&set);
-    let keys = Keys::new(device, set, srs, store, config.resident_keys)?;
-    Ok(Arc::new(Prover { keys, version, started: Instant::now() }))
+    let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
+    Ok((Arc::new(Prover { keys, version, prefetch, started: Instant::now() }), name))
+}
+
+/// Opens the store and the SRS, and checks the device.
+fn base<D: Device>(config: &Config, device: &D) -> Result<(Arc<dyn Store>, Srs), ProverError> {
+    let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(config.keys_dir.as_deref())));
+    let srs = open_srs(store.as_ref(), config.chain_id)?;
+    known_answer(device, &srs)?;
+    tracing::info!(device = device.name(), "device passed its known-answer test");
+    Ok((store, srs))
 }
 
 /// A sum of multiples of `[τ^i]` that is also known by its scalars: `Σ c_i τ^i` with the bases computed
 /// one by one.
-fn known_answer(device: &CpuDevice, srs: &Srs) -> Result<(), ProverError> {
+fn known_answer<D: Device>(device: &D, srs: &Srs) -> Result<(), ProverError> {
     let failed = |what: String| ProverError::Device { device: device.name(), what };
     let points = &srs.powers[..PROBE.min(srs.powers.len())];
     let mut value = Fr::from(7u64);
@@ -107,32 +165,49 @@ fn known_answer(device: &CpuDevice, srs: &Srs) -> Result<(), ProverError> {
     Ok(())
 }
 
-struct Prover {
-    keys: Keys<CpuDevice>,
+struct Prover<D: Device> {
+    keys: Keys<D>,
     version: String,
+    prefetch: usize,
     started: Instant,
 }
 
-impl Worker for Prover {
+impl<D: Device + 'static> Worker for Prover<D> {
     fn circuits(&self) -> Vec<(String, String)> {
         let jobs = Circuit::ALL.into_iter().filter(|c| *c != Circuit::Client);
         jobs.map(|circuit| (circuit.name().to_owned(), self.version.clone())).collect()
     }
 
-    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError> {
+    fn prefetch(&self) -> usize {
+        self.prefetch
+    }
+
+    fn prepare(
+        self: Arc<Self>,
+        kind: &str,
+        input: &[u8],
+        cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
         if cancel.is_cancelled() {
             return Err(WorkError::Cancelled);
         }
         let clock = || self.started.elapsed();
-        let made = jobs::prove(&self.keys, kind, input, &clock).map_err(classify)?;
-        let stats = WorkStats {
-            rows: made.rows,
-            witness_seconds: made.witness_seconds,
-            proving_seconds: made.proving_seconds,
-            proof_bytes: rollmill_plonk::proof::PROOF_BYTES as u64,
-            peak_memory_bytes: peak_memory_bytes(),
-        };
-        Ok(WorkOutput { result: made.bytes, stats })
+        let prepared = jobs::prepare(&self.keys, kind, input, &clock).map_err(classify)?;
+        Ok(Box::new(move |cancel| {
+            if cancel.is_cancelled() {
+                return Err(WorkError::Cancelled);
+            }
+            let clock = || self.started.elapsed();
+            let made = jobs::finish(&self.keys, prepared, &clock).map_err(classify)?;
+            let stats = WorkStats {
+                rows: made.rows,
+                witness_seconds: made.witness_seconds,
+                proving_seconds: made.proving_seconds,
+                proof_bytes: rollmill_plonk::proof::PROOF_BYTES as u64,
+                peak_memory_bytes: peak_memory_bytes(),
+            };
+            Ok(WorkOutput { result: made.bytes, stats })
+        }))
     }
 
     fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
@@ -144,6 +219,11 @@ impl Worker for Prover {
 
 fn classify(error: JobError) -> WorkError {
     let message = error.to_string();
+    match error.device() {
+        Some(DeviceError::Memory { .. }) => return WorkError::OutOfMemory { message },
+        Some(DeviceError::Lost { .. }) => return WorkError::DeviceLost { message },
+        _ => {}
+    }
     match error {
         JobError::Kind { got } => WorkError::VersionMismatch { kind: got },
         // The children were verified and the plain rules hold, so a proof that does not verify was

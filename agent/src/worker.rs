@@ -1,21 +1,39 @@
 //! What does the jobs.
 
+use std::sync::Arc;
+
 use rollmill_broker_client::{FailureClass, WorkStats};
 
 use crate::heart::Cancel;
 
+/// A job that needs only the device: call it to prove. `cancel` is as for [`Worker::prepare`].
+pub type Prepared = Box<dyn FnOnce(&Cancel) -> Result<WorkOutput, WorkError> + Send>;
+
 /// Something that can do jobs: a prover on a device, or a double in a test.
 ///
-/// It is called from a thread that may be busy for minutes, one job at a time.
+/// It is called from threads that may be busy for minutes: one proves at a time, while others
+/// prepare.
 pub trait Worker: Send + Sync + 'static {
     /// Types and versions of job it can do, as (type, version). Asked once, at start.
     fn circuits(&self) -> Vec<(String, String)>;
 
-    /// Does a job of `kind` with this input.
+    /// Jobs to prepare while one is on the device, where the settings do not say: none for a device
+    /// whose proofs take every core that would prepare them.
+    fn prefetch(&self) -> usize {
+        0
+    }
+
+    /// The part of a job of `kind` with this input that needs no device: reads and checks the input
+    /// and computes the witness.
     ///
     /// `cancel` says that nobody waits for the result any more; look at it between stages and
     /// return [`WorkError::Cancelled`]. Ignoring it costs time and nothing else.
-    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError>;
+    fn prepare(
+        self: Arc<Self>,
+        kind: &str,
+        input: &[u8],
+        cancel: &Cancel,
+    ) -> Result<Prepared, WorkError>;
 
     /// Checks a result as its producer will, before it leaves the machine.
     fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError>;
@@ -41,6 +59,10 @@ pub enum WorkError {
     /// The job does not fit on this device. A larger one may hold it.
     #[error("{}: does not fit in memory: {message}", self.code())]
     OutOfMemory { message: String },
+
+    /// The device is gone, and every proof on it. The agent ends.
+    #[error("{}: the device was lost: {message}", self.code())]
+    DeviceLost { message: String },
 
     /// The proof does not verify: this device or its driver is not to be trusted with the job.
     #[error("{}: the proof made here does not verify: {message}", self.code())]
@@ -69,13 +91,15 @@ impl WorkError {
             Self::VersionMismatch { .. } => "AGT-004",
             Self::BadInput { .. } => "AGT-005",
             Self::Cancelled => "AGT-006",
+            Self::DeviceLost { .. } => "AGT-007",
         }
     }
 
     /// What the broker is told; nothing when nobody waits to be told.
     pub const fn class(&self) -> Option<FailureClass> {
         match self {
-            Self::Transient { .. } => Some(FailureClass::Transient),
+            // The job is as good as before: another agent can do it at once.
+            Self::Transient { .. } | Self::DeviceLost { .. } => Some(FailureClass::Transient),
             Self::OutOfMemory { .. } => Some(FailureClass::OutOfMemory),
             Self::InvalidProof { .. } => Some(FailureClass::InvalidProof),
             Self::VersionMismatch { .. } => Some(FailureClass::VersionMismatch),

@@ -9,7 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rollmill_agent::heart::Cancel;
-use rollmill_agent::{Agent, AgentError, Config, WorkError, WorkOutput, Worker, failpoint};
+use rollmill_agent::{
+    Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker, failpoint,
+};
 use rollmill_broker::store::Rules;
 use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
@@ -23,14 +25,18 @@ const URL: &str = "ROLLMILL_TEST_BROKER";
 /// Answers with its input reversed. The first byte of the input says how it goes wrong.
 #[derive(Debug)]
 struct Double {
-    /// Told when work on a job begins.
+    /// Told when a job is being prepared.
+    prepared: Mutex<Sender<()>>,
+    /// Told when a job is on the device.
     begun: Mutex<Sender<()>>,
 }
 
 impl Double {
-    fn new() -> (Arc<Self>, Receiver<()>) {
-        let (begun, heard) = channel();
-        (Arc::new(Self { begun: Mutex::new(begun) }), heard)
+    fn new() -> (Arc<Self>, Receiver<()>, Receiver<()>) {
+        let (prepared, heard_prepared) = channel();
+        let (begun, heard_begun) = channel();
+        let double = Self { prepared: Mutex::new(prepared), begun: Mutex::new(begun) };
+        (Arc::new(double), heard_prepared, heard_begun)
     }
 }
 
@@ -43,25 +49,43 @@ impl Worker for Double {
         vec![("leaf".into(), "v1".into())]
     }
 
-    fn work(&self, kind: &str, input: &[u8], cancel: &Cancel) -> Result<WorkOutput, WorkError> {
-        let _ = self.begun.lock().unwrap_or_else(PoisonError::into_inner).send(());
+    fn prepare(
+        self: Arc<Self>,
+        kind: &str,
+        input: &[u8],
+        _cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
+        let tell = |told: &Mutex<Sender<()>>| {
+            let _ = told.lock().unwrap_or_else(PoisonError::into_inner).send(());
+        };
+        tell(&self.prepared);
         let message = || "as the test says".to_owned();
-        let mut result = reversed(input);
         match input.first() {
             Some(b'b') => return Err(WorkError::BadInput { message: message() }),
-            Some(b'm') => return Err(WorkError::OutOfMemory { message: message() }),
-            Some(b't') => return Err(WorkError::Transient { message: message() }),
             Some(b'v') => return Err(WorkError::VersionMismatch { kind: kind.into() }),
             Some(b'p') => panic!("as the test says"),
-            Some(b'w') => result.push(0),
-            Some(b'l') => {
-                cancel.wait();
-                return Err(WorkError::Cancelled);
-            }
             _ => {}
         }
-        let stats = WorkStats { rows: 7, proof_bytes: result.len() as u64, ..Default::default() };
-        Ok(WorkOutput { result, stats })
+        let input = input.to_vec();
+        Ok(Box::new(move |cancel| {
+            tell(&self.begun);
+            let mut result = reversed(&input);
+            match input.first() {
+                Some(b'm') => return Err(WorkError::OutOfMemory { message: message() }),
+                Some(b't') => return Err(WorkError::Transient { message: message() }),
+                Some(b'd') => return Err(WorkError::DeviceLost { message: message() }),
+                Some(b'q') => panic!("as the test says"),
+                Some(b'w') => result.push(0),
+                Some(b'l') => {
+                    cancel.wait();
+                    return Err(WorkError::Cancelled);
+                }
+                _ => {}
+            }
+            let proof_bytes = result.len() as u64;
+            let stats = WorkStats { rows: 7, proof_bytes, ..Default::default() };
+            Ok(WorkOutput { result, stats })
+        }))
     }
 
     fn verify(&self, _kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
@@ -74,24 +98,30 @@ impl Worker for Double {
 
 struct Running {
     shutdown: Shutdown,
+    prepared: Receiver<()>,
     begun: Receiver<()>,
     task: tokio::task::JoinHandle<Result<(), AgentError>>,
 }
 
 impl Running {
     fn start(url: &str, name: &str, drain_seconds: u64) -> Self {
+        Self::with_prefetch(url, name, drain_seconds, 0)
+    }
+
+    fn with_prefetch(url: &str, name: &str, drain_seconds: u64, prefetch: usize) -> Self {
         let config = Config {
             broker: url.to_owned(),
             name: Some(name.parse().unwrap()),
             drain_seconds,
+            prefetch: Some(prefetch),
             ..Config::default()
         };
         let process = Process::new("agent", config);
-        let (worker, begun) = Double::new();
+        let (worker, prepared, begun) = Double::new();
         let agent = Agent::new(&process, worker).unwrap();
         let shutdown = process.shutdown.clone();
         let task = tokio::spawn(async move { agent.serve(&process.shutdown).await });
-        Self { shutdown, begun, task }
+        Self { shutdown, prepared, begun, task }
     }
 
     async fn stop(self) {
@@ -101,6 +131,10 @@ impl Running {
 
     async fn begun(&mut self) {
         tokio::task::block_in_place(|| self.begun.recv().unwrap());
+    }
+
+    async fn prepared(&mut self) {
+        tokio::task::block_in_place(|| self.prepared.recv().unwrap());
     }
 }
 
@@ -270,6 +304,57 @@ async fn a_broker_that_refuses_the_agent_ends_it_with_its_reason() {
     let error = agent.task.await.unwrap().unwrap_err();
     let line = rollmill_service::one_line(&error);
     assert!(line.starts_with("AGT-020: ") && line.contains("BRK-023"), "{line}");
+}
+
+/// Goal: while one job is on the device the next is prepared, and no further one is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_job_is_prepared_while_one_is_proven() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::with_prefetch(&url(&broker), "a", 5, 1);
+    let long = enqueue(&client, b"long").await;
+    agent.prepared().await;
+    agent.begun().await;
+    let next = enqueue(&client, b"good").await;
+    agent.prepared().await;
+    let third = enqueue(&client, b"good too").await;
+    let states = |jobs: Vec<JobView>| jobs.into_iter().map(|job| job.state).collect::<Vec<_>>();
+    let jobs = client.jobs(&[long.clone(), next.clone(), third.clone()]).await.unwrap();
+    assert_eq!(states(jobs), [JobState::Leased, JobState::Leased, JobState::Ready]);
+    // The device is busy, so the prepared job waits.
+    assert!(agent.begun.try_recv().is_err());
+    client.cancel(&[long]).await.unwrap();
+    assert_eq!(finished(&client, &next).await.state, JobState::Done);
+    assert_eq!(finished(&client, &third).await.state, JobState::Done);
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_hands_a_prepared_job_back_while_the_proof_goes_on() {
+    let (_schema, broker, client) = broker().await;
+    let mut agent = Running::with_prefetch(&url(&broker), "a", 60, 1);
+    let long = enqueue(&client, b"long").await;
+    agent.begun().await;
+    let next = enqueue(&client, b"good").await;
+    agent.prepared().await;
+    agent.prepared().await;
+    agent.shutdown.start();
+    assert_eq!(ended(&client, &next, "released").await, None);
+    let job = client.jobs(std::slice::from_ref(&long)).await.unwrap().remove(0);
+    assert_eq!(job.state, JobState::Leased);
+    client.cancel(&[long]).await.unwrap();
+    agent.task.await.unwrap().unwrap();
+}
+
+/// Fault: the device is lost in mid-proof. The agent ends with an error; neither the job it was at
+/// nor the one it had prepared waits for a lease to run out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_device_ends_the_agent_and_gives_back_every_job() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Running::with_prefetch(&url(&broker), "a", 60, 1);
+    let job = enqueue(&client, b"dead").await;
+    let error = agent.task.await.unwrap().unwrap_err();
+    assert_eq!(error.code(), "AGT-023");
+    assert_eq!(ended(&client, &job, "failed").await, Some(FailureClass::Transient));
 }
 
 /// Fault: the process is killed at each step it passes. Every job is done afterwards, by the

@@ -5,14 +5,15 @@
 
 mod input;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::Device;
+use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
-use rollmill_plonk::key::{ProvingKey, setup};
-use rollmill_plonk::layout::LayoutError;
+use rollmill_plonk::key::{KeyError, ProvingKey, setup};
+use rollmill_plonk::layout::{Layout, LayoutError, Witness};
 use rollmill_plonk::proof::{PROOF_BYTES, Proof, ProofError};
 use rollmill_plonk::prover::{Blinding, ProveError};
 use rollmill_protocol::builder::{ArchiveWitness, Block};
@@ -33,7 +34,7 @@ use crate::circuit::{log_n, n_public, pair_at, transcript};
 use crate::client::ClientWitness;
 use crate::epoch_root::EpochRootWitness;
 use crate::keyset::{KeySet, RefusedProof};
-use crate::registry::{Keys, RegistryError};
+use crate::registry::{Keys, Loaded, RegistryError};
 use crate::tx_base::TxBaseWitness;
 use crate::{block_merge, block_root, client, epoch_root, tx_base, tx_merge};
 
@@ -85,6 +86,17 @@ impl JobError {
     /// True when no retry can help: the input itself is wrong.
     pub fn is_permanent(&self) -> bool {
         !matches!(self, Self::Registry(_) | Self::Prove(_))
+    }
+
+    /// What the device said, if it is the cause.
+    pub fn device(&self) -> Option<&DeviceError> {
+        match self {
+            Self::Prove(ProveError::Device(error))
+            | Self::Registry(
+                RegistryError::Device(error) | RegistryError::Key(KeyError::Device(error)),
+            ) => Some(error),
+            _ => None,
+        }
     }
 }
 
@@ -338,7 +350,7 @@ fn pair_of(set: &KeySet, outputs: &[Output; 2]) -> Result<[Child; 2], JobError> 
 }
 
 /// Lays the circuit of an input out. The children's proofs are verified first.
-fn build(set: &KeySet, input: &Input) -> Result<rollmill_plonk::builder::Builder, JobError> {
+fn build(set: &KeySet, input: &Input) -> Result<Builder, JobError> {
     let circuit = input.circuit();
     Ok(match input {
         Input::TxBase { witness, anchor_header_hash, proof } => {
@@ -379,6 +391,14 @@ fn build(set: &KeySet, input: &Input) -> Result<rollmill_plonk::builder::Builder
     })
 }
 
+/// The circuit of a job over its witness: what [`prove`] proves, to look at.
+///
+/// # Errors
+/// When the input is none, or a child's proof does not verify.
+pub fn lay_out(set: &KeySet, kind: &str, input: &[u8]) -> Result<Builder, JobError> {
+    build(set, &Input::from_bytes(circuit_of(kind)?, input)?)
+}
+
 /// Requires two lists of public inputs to agree in everything but the pair.
 fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobError> {
     let compared = pair_at(circuit).unwrap_or(n_public(circuit));
@@ -388,17 +408,27 @@ fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobE
     }
 }
 
-/// Does a job: reads the input, checks it by the plain rules, verifies the children, proves, and
-/// verifies what it made. `now` is a clock that only goes forward.
+/// A job that needs only the device: its witness is made.
+#[derive(Debug)]
+pub struct Prepared<D: Device> {
+    circuit: Circuit,
+    loaded: Arc<Loaded<D>>,
+    layout: Layout,
+    witness: Witness,
+    witness_seconds: f64,
+}
+
+/// The first half of a job: reads the input, checks it by the plain rules, verifies the children,
+/// and computes the witness. `now` is a clock that only goes forward.
 ///
 /// # Errors
 /// [`JobError::is_permanent`] tells whether another agent could do better.
-pub fn prove<D: Device>(
+pub fn prepare<D: Device>(
     keys: &Keys<D>,
     kind: &str,
     input: &[u8],
     now: &dyn Fn() -> Duration,
-) -> Result<JobOutput, JobError> {
+) -> Result<Prepared<D>, JobError> {
     let set = keys.set();
     let input = Input::from_bytes(circuit_of(kind)?, input)?;
     let expected = expected(set, &input)?;
@@ -407,8 +437,22 @@ pub fn prove<D: Device>(
 
     let started = now();
     let (layout, witness) = build(set, &input)?.finish(Some(log_n(circuit)))?;
-    let witnessed = now();
+    let witness_seconds = (now() - started).as_secs_f64();
     same_public(circuit, &expected, &witness.public)?;
+    Ok(Prepared { circuit, loaded, layout, witness, witness_seconds })
+}
+
+/// The second half of a job: proves and verifies what it made.
+///
+/// # Errors
+/// As [`prepare`].
+pub fn finish<D: Device>(
+    keys: &Keys<D>,
+    prepared: Prepared<D>,
+    now: &dyn Fn() -> Duration,
+) -> Result<JobOutput, JobError> {
+    let Prepared { circuit, loaded, layout, witness, witness_seconds } = prepared;
+    let started = now();
     let proof = rollmill_plonk::prover::prove(
         keys.device(),
         &loaded.key,
@@ -418,8 +462,8 @@ pub fn prove<D: Device>(
         Blinding::Off,
     )?
     .to_bytes();
-    let proven = now();
-    if let Err(refused) = set.verify(circuit, &witness.public, &proof) {
+    let proving_seconds = (now() - started).as_secs_f64();
+    if let Err(refused) = keys.set().verify(circuit, &witness.public, &proof) {
         // Slow, and only after a failure: names the gate and the row.
         let reason = match check(&layout, &witness) {
             Err(violation) => violation.to_string(),
@@ -430,9 +474,22 @@ pub fn prove<D: Device>(
     Ok(JobOutput {
         bytes: Output { circuit, public: witness.public, proof }.to_bytes(),
         rows: layout.rows_used as u64,
-        witness_seconds: (witnessed - started).as_secs_f64(),
-        proving_seconds: (proven - witnessed).as_secs_f64(),
+        witness_seconds,
+        proving_seconds,
     })
+}
+
+/// Does a whole job: [`prepare`] and [`finish`].
+///
+/// # Errors
+/// As [`prepare`].
+pub fn prove<D: Device>(
+    keys: &Keys<D>,
+    kind: &str,
+    input: &[u8],
+    now: &dyn Fn() -> Duration,
+) -> Result<JobOutput, JobError> {
+    finish(keys, prepare(keys, kind, input, now)?, now)
 }
 
 /// Verifies a job's result: it states what the input leads to, and its proof and the pair it carries

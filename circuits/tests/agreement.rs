@@ -1,11 +1,19 @@
-//! The in-circuit verifier says of a proof what the native one says.
+//! The in-circuit verifier says of a proof what the native one says, and the native one says under the
+//! transcript of L1 what it says under this one.
 //!
 //! Thirty-two random changes by default; `ROLLMILL_MUTATIONS` asks for more, `ROLLMILL_SEED` for others.
+//! The generated Solidity verifier is compared with the native one in `plonk/tests/solidity.rs`.
+
+mod common;
+
+use std::ops::Range;
+use std::sync::OnceLock;
 
 use ark_ff::UniformRand;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use rollmill_algebra::bytes::{FIELD_BYTES, fr_from_slice, fr_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 use rollmill_circuits::gadgets::verifier::{Opening, ProofVars, reduce};
@@ -13,23 +21,56 @@ use rollmill_circuits::gadgets::vk_tree::KeyVars;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
-use rollmill_plonk::proof::Proof;
+use rollmill_plonk::layout::FixedRow;
+use rollmill_plonk::proof::{EVALUATIONS, Proof};
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::{TranscriptKind, short_coefficient};
-use rollmill_plonk::verifier::{Pair, verify};
+use rollmill_plonk::verifier::{Pair, VerifyError, verify};
+
+use common::mutate::{gate_constants, gate_fails};
 
 const CELL_BITS: u32 = 8;
+/// Verifiers that are laid out in one circuit of 2^17 rows.
+const A_CIRCUIT: usize = 32;
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
+
+/// What a verifier says, and where a refusal comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Accepted,
+    /// The gates do not add up at ζ.
+    Gates,
+    /// The pair that is left does not hold.
+    Openings,
+}
 
 struct Good {
     srs: Srs,
     vk: VerifyingKey,
     public: Vec<Fr>,
     proof: Proof,
+    /// A proof of the same witness for L1.
+    l1_proof: Proof,
 }
 
-fn good() -> Good {
+impl Good {
+    fn native(&self, kind: TranscriptKind, public: &[Fr], proof: &Proof) -> Verdict {
+        match verify(kind, &self.vk, &self.srs.tau_g2, public, proof, None) {
+            Ok(()) => Verdict::Accepted,
+            Err(VerifyError::Quotient) => Verdict::Gates,
+            Err(VerifyError::Pairing) => Verdict::Openings,
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+fn good() -> &'static Good {
+    static GOOD: OnceLock<Good> = OnceLock::new();
+    GOOD.get_or_init(make)
+}
+
+fn make() -> Good {
     let mut b = Builder::new(2, CELL_BITS);
     let x = b.witness(Fr::from(3u64));
     b.set_public(0, x);
@@ -45,8 +86,9 @@ fn good() -> Good {
     let vk = setup(&device, &bases, srs.id(), layout.shape, &columns).expect("key");
     let key = ProvingKey::new(&device, vk.clone(), &columns).expect("key");
     let blinding = Blinding::On { seed: [5; 32] };
-    let proof = prove(&device, &key, &bases, KIND, &witness, blinding).expect("proves");
-    Good { srs, vk, public: witness.public, proof }
+    let prove = |kind| prove(&device, &key, &bases, kind, &witness, blinding).expect("a proof");
+    let (proof, l1_proof) = (prove(KIND), prove(TranscriptKind::Keccak));
+    Good { srs, vk, public: witness.public, proof, l1_proof }
 }
 
 /// The sums that `reduce` leaves to the curve gadgets, natively.
@@ -68,22 +110,50 @@ fn pair(b: &Builder, o: &Opening) -> Pair {
     Pair { l: o.w_prime.value(), s_l: Fr::from(0u64), r: r.into(), s_r: b.value(o.s_r) }
 }
 
-fn in_circuit(good: &Good, public: &[Fr], proof: &Proof) -> bool {
-    let mut b = Builder::new(0, 16);
-    let shape = good.vk.shape;
-    let key = KeyVars::new(&mut b, &good.vk, &[shape.log_n], public.len(), CELL_BITS);
-    let public: Vec<Var> = public.iter().map(|p| b.witness(*p)).collect();
-    let proof = ProofVars::new(&mut b, proof);
-    let opening = reduce(&mut b, &key, CELL_BITS, &public, &proof);
-    let pair = pair(&b, &opening);
-    let (layout, witness) = b.finish(None).expect("fits");
-    check(&layout, &witness).is_ok() && pair.holds(&good.srs.tau_g2)
+type Case = (Vec<Fr>, Proof);
+
+fn in_circuit(good: &Good, public: &[Fr], proof: &Proof) -> Verdict {
+    in_one_circuit(good, &[(public.to_vec(), proof.clone())])[0]
 }
 
-/// Another point, another number, another public input, or two points swapped.
-fn change(good: &Good, rng: &mut ChaCha8Rng) -> (Vec<Fr>, Proof) {
-    let (mut public, mut points) = (good.public.clone(), good.proof.points());
-    let mut evaluations = good.proof.evaluations;
+/// The verdict on each case, of verifiers side by side in one circuit: laying out and padding one costs
+/// far more than a verifier's own rows.
+fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
+    let mut b = Builder::new(0, 16);
+    let shape = good.vk.shape;
+    let key = KeyVars::new(&mut b, &good.vk, &[shape.log_n], good.public.len(), CELL_BITS);
+    let mut parts = Vec::new();
+    for (public, proof) in cases {
+        let start = b.rows();
+        let public: Vec<Var> = public.iter().map(|p| b.witness(*p)).collect();
+        let proof = ProofVars::new(&mut b, proof);
+        let opening = reduce(&mut b, &key, CELL_BITS, &public, &proof);
+        parts.push((start..b.rows(), pair(&b, &opening)));
+    }
+    let (layout, witness) = b.finish(None).expect("fits");
+    let constants = gate_constants(layout.shape.cell_bits);
+    let fails = |row: usize| {
+        let f = layout.fixed_row(row);
+        f != FixedRow::default() && gate_fails(&constants, &f, &witness, row)
+    };
+    // The gates at ζ come last, so a refusal is found soonest from the end.
+    let verdict = |(rows, pair): (Range<usize>, Pair)| match rows.into_iter().rev().any(fails) {
+        true => Verdict::Gates,
+        false if pair.holds(&good.srs.tau_g2) => Verdict::Accepted,
+        false => Verdict::Openings,
+    };
+    let verdicts: Vec<Verdict> = parts.into_iter().map(verdict).collect();
+    // The whole check finds no more than the gates' rows: ties and ranges hold by construction.
+    let is_refused = verdicts.contains(&Verdict::Gates);
+    assert_eq!(check(&layout, &witness).is_err(), is_refused);
+    verdicts
+}
+
+/// Another point, another number, another public input, or two points swapped. The same draws make the
+/// same change to any proof.
+fn change(public: &mut [Fr], proof: &mut Proof, rng: &mut ChaCha8Rng) {
+    let mut points = proof.points();
+    let mut evaluations = proof.evaluations;
     match rng.gen_range(0..5) {
         0 => {
             let i = rng.gen_range(0..public.len());
@@ -104,7 +174,7 @@ fn change(good: &Good, rng: &mut ChaCha8Rng) -> (Vec<Fr>, Proof) {
             points[i] = G1Affine::rand(rng);
         }
     }
-    (public, Proof::from_parts(&points, evaluations))
+    *proof = Proof::from_parts(&points, evaluations);
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -112,23 +182,75 @@ fn number(variable: &str, default: u64) -> u64 {
     text.map_or(default, |text| text.parse().expect("a number"))
 }
 
+/// Goal: one verdict, for one reason. Method: the same random changes to two proofs of one witness, one
+/// for each transcript; the in-circuit verifier reads the first, the native one both.
 #[test]
 fn the_in_circuit_verifier_agrees_with_the_native_one() {
     let good = good();
-    let native = |public: &[Fr], proof: &Proof| {
-        verify(KIND, &good.vk, &good.srs.tau_g2, public, proof, None).is_ok()
-    };
-    assert!(native(&good.public, &good.proof), "the honest proof, natively");
-    assert!(in_circuit(&good, &good.public, &good.proof), "the honest proof, in a circuit");
+    for (kind, proof) in [(KIND, &good.proof), (TranscriptKind::Keccak, &good.l1_proof)] {
+        let verdict = good.native(kind, &good.public, proof);
+        assert_eq!(verdict, Verdict::Accepted, "the honest proof, natively, {kind:?}");
+    }
+    let verdict = in_circuit(good, &good.public, &good.proof);
+    assert_eq!(verdict, Verdict::Accepted, "the honest proof, in a circuit");
     let seed = number("ROLLMILL_SEED", 7);
     println!("seed {seed}");
-    (0..number("ROLLMILL_MUTATIONS", 32)).into_par_iter().for_each(|i| {
+    let changed = |proof: &Proof, i: u64| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed.wrapping_add(i << 20));
-        let (public, proof) = change(&good, &mut rng);
-        let expected = native(&public, &proof);
-        assert_eq!(in_circuit(&good, &public, &proof), expected, "seed {seed}, change {i}");
-        // Swapping a point with itself changes nothing; all else is refused.
-        let same = public == good.public && proof == good.proof;
-        assert_eq!(expected, same, "seed {seed}, change {i}");
+        let (mut public, mut proof) = (good.public.clone(), proof.clone());
+        change(&mut public, &mut proof, &mut rng);
+        (public, proof)
+    };
+    let numbers: Vec<u64> = (0..number("ROLLMILL_MUTATIONS", 32)).collect();
+    numbers.par_chunks(A_CIRCUIT).for_each(|chunk| {
+        let cases: Vec<Case> = chunk.iter().map(|i| changed(&good.proof, *i)).collect();
+        let verdicts = in_one_circuit(good, &cases);
+        for ((i, (public, proof)), verdict) in chunk.iter().zip(&cases).zip(verdicts) {
+            let expected = good.native(KIND, public, proof);
+            assert_eq!(verdict, expected, "seed {seed}, change {i}");
+            // Swapping a point with itself changes nothing; all else is refused.
+            let same = *public == good.public && *proof == good.proof;
+            assert_eq!(expected == Verdict::Accepted, same, "seed {seed}, change {i}");
+            let (public, l1_proof) = changed(&good.l1_proof, *i);
+            let verdict = good.native(TranscriptKind::Keccak, &public, &l1_proof);
+            assert_eq!(verdict, expected, "seed {seed}, change {i}, under the transcript of L1");
+        }
+    });
+}
+
+/// Goal: no byte of a public input or of a proof is idle in the in-circuit verifier. Method: flip one
+/// bit of each; most do not decode, the rest must be refused for the reason the native verifier has.
+/// Honest proofs stand between them and must be accepted, so that no refusal is a neighbour's.
+#[test]
+fn every_flipped_byte_is_refused_in_a_circuit() {
+    let good = good();
+    let mut bytes: Vec<u8> = good.public.iter().flat_map(fr_to_bytes).collect();
+    bytes.extend(good.proof.to_bytes());
+    let at = FIELD_BYTES * good.public.len();
+    let mut cases: Vec<(usize, Case)> = Vec::new();
+    for i in 0..bytes.len() {
+        let mut bytes = bytes.clone();
+        bytes[i] ^= 1 << (i % 8);
+        let public: Result<Vec<Fr>, _> =
+            bytes[..at].chunks(FIELD_BYTES).map(fr_from_slice).collect();
+        if let (Ok(public), Ok(proof)) = (public, Proof::from_bytes(&bytes[at..])) {
+            cases.push((i, (public, proof)));
+        }
+    }
+    // Nearly every flip in a number leaves a number.
+    assert!(cases.len() >= 31 * (good.public.len() + EVALUATIONS), "{} decode", cases.len());
+    cases.par_chunks(A_CIRCUIT).for_each(|chunk| {
+        let honest = (good.public.clone(), good.proof.clone());
+        let mut row: Vec<Case> = chunk.iter().map(|(_, case)| case.clone()).collect();
+        row.insert(chunk.len() / 2, honest.clone());
+        row.push(honest);
+        let mut verdicts = in_one_circuit(good, &row);
+        assert_eq!(verdicts.pop(), Some(Verdict::Accepted), "the honest one at the end");
+        let between = verdicts.remove(chunk.len() / 2);
+        assert_eq!(between, Verdict::Accepted, "the honest one between");
+        for ((i, (public, proof)), verdict) in chunk.iter().zip(verdicts) {
+            assert_ne!(verdict, Verdict::Accepted, "byte {i}");
+            assert_eq!(verdict, good.native(KIND, public, proof), "byte {i}");
+        }
     });
 }

@@ -216,7 +216,7 @@ fn charged_rows_that_are_not_in_the_key_tree_are_refused() {
 }
 
 #[test]
-fn a_sample_of_changed_cells_of_every_block_root_is_refused() {
+fn every_changed_cell_of_every_block_root_is_refused() {
     for tx_count in 0..=2u64 {
         let case = chain(&[tx_count]).remove(0);
         let ranges = ranges(&case);
@@ -224,7 +224,7 @@ fn a_sample_of_changed_cells_of_every_block_root_is_refused() {
         let layouts: Vec<_> = ranges.iter().map(TxRange::layout).collect();
         let (layout, witness) = root(&layouts, &w).finish(None).unwrap();
         println!("BlockRoot{tx_count} without the verifier: {} rows", layout.rows_used);
-        let free = Mutator::new(layout, witness).run(3);
+        let free = Mutator::new(layout, witness).run(1);
         assert_eq!(free.get(&Free::InverseOfZero), None);
     }
 }

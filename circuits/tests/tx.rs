@@ -167,14 +167,14 @@ fn a_fee_beyond_64_bits_is_refused() {
 }
 
 #[test]
-fn a_sample_of_changed_cells_of_tx_base_is_refused() {
+fn every_changed_cell_of_tx_base_is_refused() {
     let (tx, transition) = two_txs().remove(0);
     let w = tx_base_witness(&tx, &transition);
     let (layout, witness) = base(&tx, &w, ClientInputs::of(&tx)).finish(None).unwrap();
     println!("TxBase without the verifier: {} rows", layout.rows_used);
-    let free = Mutator::new(layout, witness).run(13);
+    let free = Mutator::new(layout, witness).run(1);
     // Six absent nullifiers with the last-leaf test of each, and of the two present ones.
-    assert!(free.get(&Free::InverseOfZero).is_none_or(|n| *n <= 14), "{free:?}");
+    assert_eq!(free.get(&Free::InverseOfZero), Some(&14));
 }
 
 fn merged(left: &TxRangeLayout<Fr>, right: &TxRangeLayout<Fr>) -> Builder {

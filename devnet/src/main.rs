@@ -74,6 +74,7 @@ async fn main_job(
             scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await
         }
     };
+    report.jobs = standing.job_reports();
     progress.block(&format!("\n{}\n", report.table()));
     if let Some(path) = &options.json {
         report.write_json(path)?;

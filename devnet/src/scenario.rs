@@ -15,7 +15,8 @@ use crate::deployment::{Deployment, SLOT_SECONDS, deploy_contracts};
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
 use crate::{
-    ANVIL_CHAIN_ID, EpochReport, Error, Network, Options, Progress, Report, faults, services,
+    ANVIL_CHAIN_ID, EpochReport, Error, JobReport, Network, Options, Progress, Report, faults,
+    services,
 };
 
 /// How often L1, the broker and the nodes are asked.
@@ -156,12 +157,17 @@ pub async fn prove_epochs(
         // The last job's line may still be missing: the proof can be on L1 before the next look.
         standing.jobs.poll(progress).await?;
     }
-    report.jobs = standing.keys.reports();
-    report.jobs.extend_from_slice(standing.jobs.reports());
     Ok(())
 }
 
 impl Standing {
+    /// Figures of every proof made so far: the accounts' client proofs, then the agents' jobs.
+    pub fn job_reports(&self) -> Vec<JobReport> {
+        let mut reports = self.keys.reports();
+        reports.extend_from_slice(self.jobs.reports());
+        reports
+    }
+
     /// Proves the transfers of one epoch, waits for its first half, sends them and waits until they
     /// are in blocks.
     async fn send_round(

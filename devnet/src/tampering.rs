@@ -10,8 +10,6 @@ use rollmill_broker_client::{JobState, JobView, ListQuery};
 use rollmill_circuits::jobs::{self, Output};
 use rollmill_l1::abi::{self, EpochArgs, verifier::IVerifier};
 use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
-use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::alloy::rpc::types::TransactionRequest;
 use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_l1::{SenderConfig, TxRequest, TxSender};
 use rollmill_plonk::proof::Proof;
@@ -157,56 +155,60 @@ impl Run<'_> {
         }
     }
 
-    /// Asks L1 whether it would take this call, without sending it.
-    async fn call(&self, to: Address, input: Bytes) -> Result<Bytes, String> {
-        let from = signer(PROVER_KEY).map_err(|error| error.to_string())?.address();
-        let request = TransactionRequest::default().from(from).to(to).input(input.into());
-        self.standing
-            .l1
-            .provider()
-            .call(request)
-            .await
-            .map_err(|error| one_line(&error.to_string()))
+    /// Asks L1 whether it would take this call, without sending it. The inner error is a refusal.
+    async fn call(&self, to: Address, input: Bytes) -> Result<Result<Bytes, String>, Error> {
+        let from = signer(PROVER_KEY)?.address();
+        let answer = self.standing.l1.call(from, to, input).await?;
+        Ok(answer.map_err(|reason| one_line(&reason)))
     }
 
-    async fn submit_call(&self, args: EpochArgs, proof: &Proof) -> Result<String, String> {
+    async fn submit_call(
+        &self,
+        args: EpochArgs,
+        proof: &Proof,
+    ) -> Result<Result<String, String>, Error> {
         let input = abi::submit_calldata(args, proof.to_bytes());
-        self.call(self.standing.deployment.rollup, input).await.map(|_| "accepted".to_owned())
+        let answer = self.call(self.standing.deployment.rollup, input).await?;
+        Ok(answer.map(|_| "accepted".to_owned()))
     }
 
-    async fn verifier_call(&self, public: &[Fr], proof: &Proof) -> Result<String, String> {
+    async fn verifier_call(
+        &self,
+        public: &[Fr],
+        proof: &Proof,
+    ) -> Result<Result<String, String>, Error> {
         let call = IVerifier::verifyCall {
             proof: proof.to_bytes().into(),
             publicInputs: public.iter().map(abi::word).collect(),
         };
         let answer = self.call(self.standing.deployment.verifier, call.abi_encode().into()).await?;
-        match IVerifier::verifyCall::abi_decode_returns(&answer) {
+        Ok(answer.and_then(|answer| match IVerifier::verifyCall::abi_decode_returns(&answer) {
             Ok(true) => Ok("accepted".to_owned()),
             Ok(false) => Err("the verifier says no".to_owned()),
             Err(error) => Ok(format!("no answer of a verifier: {error}")),
-        }
+        }))
     }
 
     async fn on_l1(&mut self, root: &Root) -> Result<(), Error> {
         let (args, proof) = parts(root)?;
         // A refusal means something only if the honest values pass.
-        let honest = self.submit_call(args.clone(), &proof).await;
+        let honest = self.submit_call(args.clone(), &proof).await?;
         honest.map_err(|answer| Error::HonestRefused { answer })?;
         if self.kind.includes(Tamper::PublicInputs) {
             for (i, name) in input_names().into_iter().enumerate() {
                 let mut public = root.output.public.clone();
                 public[i] += Fr::from(1u64);
-                let answer = self.verifier_call(&public, &proof).await;
+                let answer = self.verifier_call(&public, &proof).await?;
                 self.note(format!("public input {name}"), "verifier", answer);
             }
             for (name, changed) in changed_args(&args) {
-                let answer = self.submit_call(changed, &proof).await;
+                let answer = self.submit_call(changed, &proof).await?;
                 self.note(format!("argument {name}"), "L1", answer);
             }
         }
         if self.kind.includes(Tamper::Proof) {
             for (name, changed) in changed_proofs(&proof) {
-                let answer = self.submit_call(args.clone(), &changed).await;
+                let answer = self.submit_call(args.clone(), &changed).await?;
                 self.note(format!("proof {name}"), "L1", answer);
             }
         }

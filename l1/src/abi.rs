@@ -27,6 +27,18 @@ pub mod verifier {
     );
 }
 
+/// Types generated from `contracts/artifacts/EpochVerifier.json`, for its errors.
+#[allow(missing_docs, unreachable_pub, missing_debug_implementations, clippy::all)]
+mod epoch_verifier {
+    alloy::sol!(
+        #[derive(Debug, PartialEq, Eq)]
+        EpochVerifier,
+        "../contracts/artifacts/EpochVerifier.json"
+    );
+}
+
+use epoch_verifier::EpochVerifier;
+
 pub use rollup::Rollup;
 pub use rollup::Rollup::{BlockRecord, EpochArgs, Parameters, ProofRecord, ProposeArgs};
 pub use verifier::IVerifier;
@@ -87,10 +99,20 @@ pub fn creation(bytecode: &[u8], arguments: &[u8]) -> Bytes {
     [bytecode, arguments].concat().into()
 }
 
-/// A revert's data in words: the contract's own errors by name, text reverts as they are.
+/// A revert's data in words: the contracts' own errors by name with their values, text reverts as they
+/// are. None for data that is no error of theirs.
 pub fn describe_revert(data: &[u8]) -> Option<String> {
     if let Ok(error) = Rollup::RollupErrors::abi_decode(data) {
-        return Some(format!("{error:?}"));
+        return Some(without_variant(&format!("{error:?}")));
     }
-    alloy::sol_types::decode_revert_reason(data)
+    if let Ok(error) = EpochVerifier::EpochVerifierErrors::abi_decode(data) {
+        return Some(without_variant(&format!("{error:?}")));
+    }
+    alloy::sol_types::decode_revert_reason(data).filter(|text| !text.is_empty())
+}
+
+/// `Name { … }` out of `Name(Name { … })`, as the generated types print themselves.
+fn without_variant(text: &str) -> String {
+    let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(text).to_owned()
 }

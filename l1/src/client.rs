@@ -1,13 +1,13 @@
 //! Reading L1: blocks, code, and a rollup's state.
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, B256};
+use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
-use alloy::rpc::types::Block;
+use alloy::rpc::types::{Block, TransactionRequest};
 
 use crate::abi::{BlockRecord, EpochArgs, Parameters, ProofRecord, Rollup};
-use crate::error::L1Error;
+use crate::error::{L1Error, revert_reason};
 use crate::failover::Failover;
 
 /// An L1 block by number and hash.
@@ -81,6 +81,27 @@ impl L1Client {
     pub async fn genesis_hash(&self) -> Result<B256, L1Error> {
         let block = self.block(BlockNumberOrTag::Number(0)).await?;
         block.map(|block| block.header.hash).ok_or_else(|| missing("block 0"))
+    }
+
+    /// What a call would answer if it were sent now. The inner error is the contract's refusal in
+    /// words: its own error by name, or the text of its revert.
+    ///
+    /// # Errors
+    /// The outer error when L1 does not answer, which says nothing about the call.
+    pub async fn call(
+        &self,
+        from: Address,
+        to: Address,
+        input: Bytes,
+    ) -> Result<Result<Bytes, String>, L1Error> {
+        let request = TransactionRequest::default().from(from).to(to).input(input.into());
+        match self.provider.call(request).await {
+            Ok(answer) => Ok(Ok(answer)),
+            Err(error) => match revert_reason(&error) {
+                Some(reason) => Ok(Err(reason)),
+                None => Err(L1Error::rpc("call")(error)),
+            },
+        }
     }
 
     /// The rollup at `address`.

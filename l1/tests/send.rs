@@ -215,7 +215,9 @@ async fn a_nonce_used_by_another_program_loses_the_transaction() {
         .from(signer(0).address())
         .to(Address::with_last_byte(0x43))
         .value(U256::from(1));
-    let _ = client.provider().send_transaction(foreign).await.unwrap();
+    // In a block before the sender looks: until then its own form may still take the nonce.
+    let foreign = client.provider().send_transaction(foreign).await.unwrap();
+    foreign.get_receipt().await.unwrap();
 
     let error = sender.send(payment("mine", 5)).await.unwrap_err();
     assert!(matches!(error, L1Error::NonceTaken { nonce: 0, .. }), "{error}");

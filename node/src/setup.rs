@@ -7,7 +7,7 @@ use std::time::Duration;
 use rollmill_l1::{L1Client, RollupContract};
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
-use rollmill_service::{Failure, Shutdown, listen, serve};
+use rollmill_service::{Failure, Process, listen, serve};
 use serde::{Deserialize, Serialize};
 
 use crate::l1_events::L1Position;
@@ -101,9 +101,11 @@ pub enum SetupError {
     NoStart { number: u64 },
 }
 
-/// Opens the node, checks it against the contract, and starts following and serving. The tasks end
-/// with `shutdown`; a database failure starts it.
-pub async fn start(config: &NodeConfig, shutdown: &Shutdown) -> Result<RunningNode, Failure> {
+/// Opens the node, checks it against the contract, and starts following and serving as part of
+/// `process`: its figures are under `/metrics`, its tips under `/status`. The tasks end with the
+/// process's shutdown; a database failure starts it.
+pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
+    let shutdown = &process.shutdown;
     let file = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| SetupError::File { path: path.clone(), source })
     };
@@ -163,6 +165,9 @@ pub async fn start(config: &NodeConfig, shutdown: &Shutdown) -> Result<RunningNo
         let hex = |b: [u8; 32]| format!("0x{}", hex::encode(b));
         return Err(mismatch("genesis archive root", hex(ours), hex(theirs)).into());
     }
+    node.register_metrics(&process.metrics)?;
+    let shown = Arc::clone(&node);
+    process.board.show("tips", move || serde_json::json!(shown.tips()));
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC");
     let router = rpc::router(Arc::clone(&node));

@@ -19,7 +19,7 @@ pub enum Violation {
     #[error(
         "PLK-010: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}"
     )]
-    Gate { gate: Gate, equation: usize, row: usize, cells: [Fr; ROUTED] },
+    Gate { gate: Gate, equation: usize, row: usize, cells: Box<[Fr; ROUTED]> },
     /// Two cells that must be equal are not.
     #[error("PLK-011: cell (row {row}, column {column}) differs from a cell it is tied to")]
     Tie { row: usize, column: usize },
@@ -113,7 +113,7 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
         let mut sink = FirstNonZero::default();
         constraints(&constants, &cells, &mut sink);
         if let Some((gate, equation)) = sink.found {
-            return Err(Violation::Gate { gate, equation, row, cells: cells.w[0] });
+            return Err(Violation::Gate { gate, equation, row, cells: Box::new(cells.w[0]) });
         }
     }
     check_ties(layout, witness)?;

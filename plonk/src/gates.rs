@@ -481,6 +481,6 @@ fn permutation<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S
     }
     sink.group(Gate::Permutation, &x.active, &[right - left]);
     let one_off = x.z[0].clone() - k.one.clone();
-    sink.group(Gate::PermutationStart, &x.first, &[one_off.clone()]);
+    sink.group(Gate::PermutationStart, &x.first, std::slice::from_ref(&one_off));
     sink.group(Gate::PermutationEnd, &x.last, &[one_off]);
 }

@@ -110,14 +110,12 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
     }
     let mut m = vec![Fr::from(0u64); n];
     let mut next = 0usize;
-    for row in 0..usable {
+    for (row, reads) in m.iter_mut().enumerate().take(usable) {
         if layout.is_write(row) {
             continue;
         }
-        if next == counts.len() {
-            break;
-        }
-        m[row] = Fr::from(counts[next]);
+        let Some(&count) = counts.get(next) else { break };
+        *reads = Fr::from(count);
         next += 1;
     }
     for entry in b.rom.values() {
@@ -172,15 +170,9 @@ impl Layout {
             }
             columns[fixed::KIND][row] = Fr::from(f.kind);
         }
-        let mut next = 0u64;
-        for row in 0..usable {
-            if next == 1 << self.shape.cell_bits {
-                break;
-            }
-            if !self.is_write(row) {
-                columns[fixed::TABLE][row] = Fr::from(next);
-                next += 1;
-            }
+        let free_rows = (0..usable).filter(|row| !self.is_write(*row));
+        for (value, row) in (0..1u64 << self.shape.cell_bits).zip(free_rows) {
+            columns[fixed::TABLE][row] = Fr::from(value);
         }
         for (i, sigma) in self.sigma().into_iter().enumerate() {
             columns[fixed::SIGMA + i] = sigma;

@@ -3,12 +3,14 @@
 
 use std::sync::OnceLock;
 
+use rayon::prelude::*;
 use rollmill_algebra::Fr;
+use rollmill_algebra::bytes::{FIELD_BYTES, fr_from_slice, fr_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
-use rollmill_plonk::proof::{PROOF_BYTES, Proof};
+use rollmill_plonk::proof::{EVALUATIONS, PROOF_BYTES, Proof, ProofError};
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
@@ -117,19 +119,49 @@ fn another_public_input_is_refused() {
     assert_eq!(refused, Err(VerifyError::PublicInputs { expected: 2, got: 1 }));
 }
 
-/// Goal: no byte of a proof is idle. Method: flip one bit of every third byte (all parts are hit).
+/// Goal: no bit of a public input or of a proof is idle. Method: flip each; what still decodes goes to
+/// the verifier.
 #[test]
 fn every_flipped_byte_is_refused() {
     let witness = &fixture().witness;
-    let proof = make(TranscriptKind::Poseidon2, witness, 1).to_bytes();
-    for i in (0..proof.len()).step_by(3) {
-        let mut bytes = proof.clone();
-        bytes[i] ^= 1 << (i % 8);
-        if let Ok(changed) = Proof::from_bytes(&bytes) {
-            let refused = decide(TranscriptKind::Poseidon2, &witness.public, &changed);
-            assert!(refused.is_err(), "byte {i}");
-        }
+    let words = witness.public.len();
+    for kind in KINDS {
+        let mut good: Vec<u8> = witness.public.iter().flat_map(fr_to_bytes).collect();
+        good.extend(make(kind, witness, 1).to_bytes());
+        let verdict = |bytes: &[u8]| -> Option<Result<(), VerifyError>> {
+            let (public, proof) = bytes.split_at(FIELD_BYTES * words);
+            let public: Result<Vec<Fr>, _> =
+                public.chunks(FIELD_BYTES).map(fr_from_slice).collect();
+            Some(decide(kind, &public.ok()?, &Proof::from_bytes(proof).ok()?))
+        };
+        assert_eq!(verdict(&good), Some(Ok(())));
+        let decoded: usize = (0..8 * good.len())
+            .into_par_iter()
+            .map(|bit| {
+                let mut bytes = good.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let verdict = verdict(&bytes);
+                assert_ne!(verdict, Some(Ok(())), "{kind:?}: byte {}, bit {}", bit / 8, bit % 8);
+                usize::from(verdict.is_some())
+            })
+            .sum();
+        // A number has 254 bits: nearly every flip in one leaves a number, and the verifier must see it.
+        assert!(decoded >= 250 * (words + EVALUATIONS), "{kind:?}: {decoded} were decoded");
     }
+}
+
+#[test]
+fn a_proof_that_misses_a_byte_or_has_one_more_is_refused() {
+    let proof = make(TranscriptKind::Poseidon2, &fixture().witness, 1).to_bytes();
+    for len in [0, 1, PROOF_BYTES / 2, PROOF_BYTES - 1] {
+        assert_eq!(Proof::from_bytes(&proof[..len]), Err(ProofError::Length { got: len }));
+    }
+    for i in 0..PROOF_BYTES {
+        let missing = [&proof[..i], &proof[i + 1..]].concat();
+        assert_eq!(Proof::from_bytes(&missing), Err(ProofError::Length { got: PROOF_BYTES - 1 }));
+    }
+    let more = [&proof[..], &[0]].concat();
+    assert_eq!(Proof::from_bytes(&more), Err(ProofError::Length { got: PROOF_BYTES + 1 }));
 }
 
 /// Goal: the arguments bind every cell. Method: change one cell of the witness after layout; the

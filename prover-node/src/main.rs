@@ -36,7 +36,7 @@ async fn run(process: Process<Config>) -> Outcome {
         return Ok(());
     }
     let signer = config.key().load()?;
-    let running = setup::start(&config.node, &process.shutdown).await?;
+    let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.constants.vk_root)?;
     let sender =
         TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
@@ -45,11 +45,11 @@ async fn run(process: Process<Config>) -> Outcome {
         Some(text) => setup::parse_address(text)?,
         None => EthAddress(sender.account().into_array()),
     };
-    tracing::info!(account = %sender.account(), "prover account");
     let token = config.token.as_ref().map(|t| t.reveal());
     let broker = Broker::new(&config.broker, token, Options::default())?;
     let peers =
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
+    let account = sender.account();
     let node = Arc::new(ProverNode {
         running,
         broker,
@@ -63,6 +63,7 @@ async fn run(process: Process<Config>) -> Outcome {
         submit: !config.dry_run,
         metrics: Metrics::new(&process.metrics)?,
     });
+    tracing::info!(%account, "prover account");
     process.ready();
     node.run(&process.shutdown).await
 }

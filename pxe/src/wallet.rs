@@ -14,7 +14,7 @@ use rollmill_protocol::field::{serde_fr, to_hex};
 use rollmill_protocol::gas::{DA_GAS_PER_TX, GasSettings, L2_GAS_PER_TX};
 use rollmill_protocol::note::{NoteOrigin, fee_balance_slot, nullifier};
 use rollmill_protocol::tx::{SLOTS, log_hash};
-use rollmill_protocol::{Fr, Genesis, Note, Tx};
+use rollmill_protocol::{Fr, Genesis, Note, Tx, TxEffects};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PxeError;
@@ -136,8 +136,12 @@ impl Wallet {
             .map_err(|error| PxeError::Node(error.to_string()))
     }
 
-    /// Reads the chain up to the node's pending tip. Starts over after a reorg deeper than what was
-    /// kept, or on another network's state.
+    /// Reads the chain up to the node's pending tip. Starts over when the last block that was read is
+    /// not on the chain any more.
+    ///
+    /// # Errors
+    /// [`PxeError::Network`] when the state is another network's, [`PxeError::Node`] when the node does
+    /// not answer or answers what cannot be; the state then stands after the last whole block.
     pub async fn sync(&mut self, node: &NodeClient) -> Result<(), PxeError> {
         let versions = node.versions().await.map_err(node_error)?;
         let network = to_hex(&versions.genesis_header_hash);
@@ -149,7 +153,7 @@ impl Wallet {
         }
         if self.reorged(node).await? {
             tracing::warn!("the chain was reorganised; reading it again from the start");
-            self.state = State::default();
+            self.forget_chain();
             self.start(node, &versions).await?;
         }
         loop {
@@ -162,6 +166,15 @@ impl Wallet {
                 self.read_block(block)?;
             }
         }
+    }
+
+    /// Forgets what the chain said. Counters of tags that were sent stay: the chain does not give them
+    /// back, and a tag used twice would show that two logs belong together.
+    fn forget_chain(&mut self) {
+        let contacts = std::mem::take(&mut self.state.contacts).into_iter();
+        let sent = contacts.filter(|(_, contact)| contact.sent > 0);
+        let contacts = sent.map(|(key, c)| (key, Contact { sent: c.sent, seen: 0 })).collect();
+        self.state = State { contacts, ..State::default() };
     }
 
     async fn start(&mut self, node: &NodeClient, versions: &Versions) -> Result<(), PxeError> {
@@ -188,14 +201,19 @@ impl Wallet {
         Ok(header.is_none_or(|h| to_hex(&h.header_hash) != *hash))
     }
 
-    /// Takes in one block; blocks come in order.
+    /// Takes in one block, whole or not at all; blocks come in order.
+    ///
+    /// # Errors
+    /// [`PxeError::Node`] for another block than the next, and for effects that cannot be read.
     pub fn read_block(&mut self, block: &BlockEffects) -> Result<(), PxeError> {
         if block.block_number != self.state.next_block {
             let (expected, got) = (self.state.next_block, block.block_number);
             return Err(PxeError::Node(format!("gave block {got} for block {expected}")));
         }
-        for tx in &block.txs {
-            self.read_tx(block.block_number, tx)?;
+        let effects = block.txs.iter().map(TxEffectsInfo::decode).collect::<Result<Vec<_>, _>>();
+        let effects = effects.map_err(|error| PxeError::Node(error.to_string()))?;
+        for (tx, effects) in block.txs.iter().zip(&effects) {
+            self.read_tx(block.block_number, tx, effects);
         }
         self.state.next_block += 1;
         self.state.recent.push((block.block_number, to_hex(&block.header_hash)));
@@ -205,8 +223,7 @@ impl Wallet {
         Ok(())
     }
 
-    fn read_tx(&mut self, block: u64, tx: &TxEffectsInfo) -> Result<(), PxeError> {
-        let effects = tx.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+    fn read_tx(&mut self, block: u64, tx: &TxEffectsInfo, effects: &TxEffects) {
         let spent: BTreeSet<Fr> = effects.present_nullifiers().copied().collect();
         for note in &mut self.state.notes {
             if note.spent_in.is_none() && spent.contains(&note.nullifier) {
@@ -231,7 +248,6 @@ impl Wallet {
                 entry.seen = entry.seen.max(counter + 1);
             }
         }
-        Ok(())
     }
 
     /// Tags that known senders use next, with the sender and the counter.
@@ -396,3 +412,6 @@ impl Wallet {
 fn node_error(error: rollmill_node_client::ClientError) -> PxeError {
     PxeError::Node(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,14 @@ async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     let coinbase = setup::parse_address(&config.coinbase)?;
     let signer = config.key().load()?;
-    let running = setup::start(&config.node, &process.shutdown).await?;
+    let running = setup::start(&config.node, &process).await?;
     let sender =
         TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
             .await?;
-    tracing::info!(account = %sender.account(), "proposer");
     let metrics = Metrics::new(&process.metrics)?;
-    process.ready();
+    tracing::info!(account = %sender.account(), "proposer");
     let sequencer = Sequencer { running, sender, config, coinbase, metrics };
+    sequencer.show(&process.board);
+    process.ready();
     sequencer.run(&process.shutdown).await
 }

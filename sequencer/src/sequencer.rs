@@ -1,5 +1,8 @@
 //! The loop: waits for transactions and a slot, builds a block, puts it on L1, waits until the node
 //! has followed it.
+//!
+//! While L1 holds a block that the node refuses, nothing is built: a block on top would be refused
+//! with it, and one beside it L1 would not take.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,11 +10,11 @@ use std::time::{Duration, Instant};
 use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::{L1Error, TxRequest, TxSender};
 use rollmill_node::setup::RunningNode;
-use rollmill_node_client::wire::BlockRef;
+use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
 use rollmill_protocol::gas::{FeePerGas, next_fee_per_gas};
-use rollmill_service::{Failure, Shutdown, prometheus};
+use rollmill_service::{Board, Failure, Shutdown, prometheus};
 
 use crate::build::{BuildError, Built, build};
 use crate::config::Config;
@@ -31,6 +34,7 @@ pub struct Metrics {
     left_out: prometheus::IntCounter,
     refused: prometheus::IntCounter,
     pool: prometheus::IntGauge,
+    held: prometheus::IntGauge,
 }
 
 impl Metrics {
@@ -41,11 +45,11 @@ impl Metrics {
             registry.register(Box::new(counter.clone()))?;
             Ok::<_, prometheus::Error>(counter)
         };
-        let pool = prometheus::IntGauge::new(
-            "rollmill_sequencer_pool_transactions",
-            "Transactions that wait for a block",
-        )?;
-        registry.register(Box::new(pool.clone()))?;
+        let gauge = |name: &str, help: &str| {
+            let gauge = prometheus::IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
         Ok(Self {
             blocks: counter("rollmill_sequencer_blocks_total", "Blocks put on L1")?,
             txs: counter("rollmill_sequencer_transactions_total", "Transactions put into blocks")?,
@@ -57,9 +61,48 @@ impl Metrics {
                 "rollmill_sequencer_refused_total",
                 "Proposals that L1 would not take",
             )?,
-            pool,
+            pool: gauge(
+                "rollmill_sequencer_pool_transactions",
+                "Transactions that wait for a block",
+            )?,
+            held: gauge(
+                "rollmill_sequencer_held",
+                "1 while nothing is built because L1 holds a block that the node refuses",
+            )?,
         })
     }
+}
+
+/// L1 has the block that was proposed, and the node has not followed it in time.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "SEQ-003: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1"
+)]
+struct NotFollowed {
+    number: u64,
+    seconds: u64,
+}
+
+/// What one look at pool, slot and chain came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// There is nothing to build, or no slot to build it in.
+    Waiting,
+    /// L1 holds a block that the node refuses.
+    Held,
+    /// A block of this number is on L1 and followed.
+    Proposed(u64),
+    /// The process ends.
+    Ending,
+}
+
+/// What is remembered from one look to the next.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Since when transactions wait.
+    waiting_since: Option<Instant>,
+    /// The refused block that was last reported.
+    held: Option<RefusedBlock>,
 }
 
 /// A sequencer in service.
@@ -73,12 +116,19 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
+    /// Shows under `/status` whether building is held up, and by which block.
+    pub fn show(&self, board: &Board) {
+        let node = Arc::clone(&self.running.node);
+        board.show("held", move || serde_json::json!(node.tips().refused));
+    }
+
     /// Builds blocks until `shutdown` starts.
     pub async fn run(&self, shutdown: &Shutdown) -> Result<(), Failure> {
-        let mut waiting_since: Option<Instant> = None;
+        let mut memory = Memory::default();
         while !shutdown.is_started() {
-            let pause = match self.turn(&mut waiting_since, shutdown).await {
-                Ok(pause) => pause,
+            let pause = match self.turn(&mut memory, shutdown).await {
+                Ok(Turn::Waiting | Turn::Held) => PACE,
+                Ok(Turn::Proposed(_) | Turn::Ending) => Duration::ZERO,
                 Err(error) => {
                     self.metrics.refused.inc();
                     tracing::warn!(%error, "no block this time");
@@ -93,31 +143,51 @@ impl Sequencer {
         Ok(())
     }
 
-    async fn turn(
-        &self,
-        waiting_since: &mut Option<Instant>,
-        shutdown: &Shutdown,
-    ) -> Result<Duration, Failure> {
+    /// Looks once, and builds and posts a block if there is reason to.
+    ///
+    /// # Errors
+    /// When L1 does not take the block, or the node cannot be asked; the next look starts over.
+    pub async fn turn(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let node = &self.running.node;
         let count = node.pending_count();
         self.metrics.pool.set(i64::try_from(count).unwrap_or(i64::MAX));
-        if count == 0 {
-            *waiting_since = None;
-            return Ok(PACE);
+        if self.is_held(node.tips().refused, memory) {
+            return Ok(Turn::Held);
         }
-        let since = *waiting_since.get_or_insert_with(Instant::now);
+        if count == 0 {
+            memory.waiting_since = None;
+            return Ok(Turn::Waiting);
+        }
+        let since = *memory.waiting_since.get_or_insert_with(Instant::now);
         let patience = Duration::from_secs(self.config.max_wait_seconds);
         if count < self.config.min_txs && since.elapsed() < patience {
-            return Ok(PACE);
+            return Ok(Turn::Waiting);
         }
         let slot = self.running.contract.current_slot().await?;
         if !self.slot_is_free(slot)? {
-            return Ok(PACE);
+            return Ok(Turn::Waiting);
         }
-        let Some(built) = self.build(slot).await? else { return Ok(PACE) };
-        *waiting_since = None;
-        self.propose(built, shutdown).await?;
-        Ok(Duration::ZERO)
+        let Some(built) = self.build(slot).await? else { return Ok(Turn::Waiting) };
+        memory.waiting_since = None;
+        self.propose(built, shutdown).await
+    }
+
+    /// Whether a refused block holds building up. Says so when that begins, changes and ends.
+    fn is_held(&self, refused: Option<RefusedBlock>, memory: &mut Memory) -> bool {
+        self.metrics.held.set(i64::from(refused.is_some()));
+        if refused != memory.held {
+            match &refused {
+                Some(block) => tracing::error!(
+                    block = block.block_number,
+                    l1_block = block.l1_block,
+                    reason = block.reason,
+                    "held: no block is built while L1 holds one that this node refuses"
+                ),
+                None => tracing::info!("no longer held: the refused block is gone from L1"),
+            }
+            memory.held = refused;
+        }
+        memory.held.is_some()
     }
 
     /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.
@@ -164,7 +234,7 @@ impl Sequencer {
         Ok(built)
     }
 
-    async fn propose(&self, built: Built, shutdown: &Shutdown) -> Result<(), Failure> {
+    async fn propose(&self, built: Built, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let Built { block, previous_archive_root, .. } = built;
         let header = &block.header;
         let number = header.block_number;
@@ -186,7 +256,7 @@ impl Sequencer {
         let request = TxRequest::call(id, abi::address(self.running.rollup), input);
         let receipt = tokio::select! {
             receipt = self.sender.send(request) => receipt?,
-            () = shutdown.started() => return Ok(()),
+            () = shutdown.started() => return Ok(Turn::Ending),
         };
         if !receipt.succeeded {
             return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
@@ -198,19 +268,19 @@ impl Sequencer {
         self.wait_for(number, shutdown).await
     }
 
-    /// Waits until the node has followed block `number`, so that the next one builds on it.
-    async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<(), Failure> {
+    /// Waits until the node has followed block `number`, so that the next one builds on it, or refuses
+    /// what L1 holds.
+    async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let mut tips = self.running.node.watch_tips();
-        let reached = tips.wait_for(|tips| tips.pending.block_number >= number);
+        let follows = |tips: &Tips| tips.pending.block_number >= number;
+        let told = tips.wait_for(|tips| follows(tips) || tips.refused.is_some());
         tokio::select! {
-            reached = tokio::time::timeout(FOLLOW_LIMIT, reached) => match reached {
-                Ok(_) => Ok(()),
-                Err(_) => Err(format!(
-                    "SEQ-003: block {number} is on L1, but the node has not followed it in {} s",
-                    FOLLOW_LIMIT.as_secs()
-                ).into()),
+            told = tokio::time::timeout(FOLLOW_LIMIT, told) => match told {
+                Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Held),
+                Ok(_) => Ok(Turn::Proposed(number)),
+                Err(_) => Err(NotFollowed { number, seconds: FOLLOW_LIMIT.as_secs() }.into()),
             },
-            () = shutdown.started() => Ok(()),
+            () = shutdown.started() => Ok(Turn::Ending),
         }
     }
 }

@@ -190,7 +190,7 @@ pub(crate) fn lines_with_word(code: &str, word: &str) -> Vec<usize> {
         let found = line.match_indices(word).any(|(at, _)| {
             let before = line[..at].chars().next_back().is_some_and(is_word);
             let after = line[at + word.len()..].chars().next().is_some_and(is_word);
-            !before && !(ends_in_word && after)
+            !(before || ends_in_word && after)
         });
         if found {
             lines.push(index + 1);

@@ -48,6 +48,8 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     }
 
     let mut programs = vec![program("formatting", "cargo", &["fmt", "--all", "--check"], root)];
+    let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    programs.push(program("lint", "cargo", &lint, root));
     if !no_nextest && works("cargo", &["nextest", "--version"]) {
         let nextest = ["nextest", "run", "--workspace", "--no-fail-fast", "--locked"];
         programs.push(program("tests", "cargo", &nextest, root));

@@ -3,7 +3,7 @@
 //! Every exception is listed here with its reason, and an exception that is no longer needed is
 //! refused too, so that the lists stay true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Findings;
 use crate::errors;
@@ -34,6 +34,10 @@ const LEFTOVERS: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 const GENERATED: &[&str] =
     &["contracts/src/EpochRoot1Verifier.sol", "contracts/src/EpochRoot2Verifier.sol"];
 
+/// The page that says which test fails without which constraint, and how many duties it lists.
+const SOUNDNESS: &str = "docs/book/soundness.md";
+const DUTIES: usize = 12;
+
 /// Endings of files that people write.
 const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh", ".wgsl"];
 const TEXTS: &[&str] = &[".md", ".toml", ".yml", ".yaml"];
@@ -55,6 +59,7 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     decision_records(tree, &mut findings);
     rooms_exist(tree, "README.md", "## What works today", &mut findings);
     rooms_exist(tree, "docs/architecture.md", "## Rooms", &mut findings);
+    soundness_duties(tree, &mut findings);
     findings.extend(errors::check(tree));
     findings
 }
@@ -213,6 +218,82 @@ fn rooms_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) 
     }
 }
 
+/// Every duty of the page on soundness names its tests, and every test that the page names exists.
+///
+/// The duties are the rows `| N. … |` of its table, numbered from 1 to [`DUTIES`]; a row's last cell
+/// holds its tests in back quotes, and may hold the files they are in. Elsewhere on the page a word in
+/// back quotes is taken for a test when it has the form of one.
+fn soundness_duties(tree: &Tree, findings: &mut Findings) {
+    let Some(text) = tree.text(SOUNDNESS) else {
+        findings.push(format!("{SOUNDNESS}: missing"));
+        return;
+    };
+    let tests = names_of_tests(tree);
+    let mut duties = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line_number = index + 1;
+        let duty = line.strip_prefix("| ").and_then(|rest| rest.split_once(". "));
+        let duty = duty.and_then(|(number, rest)| Some((number.parse::<usize>().ok()?, rest)));
+        let cell = duty.and_then(|(_, rest)| rest.trim_end_matches([' ', '|']).rsplit('|').next());
+        let quoted = cell.unwrap_or(line).split('`').skip(1).step_by(2);
+        let mut named = 0;
+        for name in quoted {
+            let is_name =
+                name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+                    || name.starts_with("test") && name.chars().all(scan::is_word);
+            if name.contains('/') {
+                let folder = format!("{}/", name.trim_end_matches('/'));
+                if !tree.paths.iter().any(|path| path == name || path.starts_with(&folder)) {
+                    findings.push(format!("{SOUNDNESS}:{line_number}: there is no `{name}`"));
+                }
+            } else if is_name && (duty.is_some() || name.matches('_').count() > 2) {
+                named += 1;
+                if !tests.contains(name) {
+                    findings.push(format!("{SOUNDNESS}:{line_number}: there is no test `{name}`"));
+                }
+            }
+        }
+        if let Some((number, _)) = duty {
+            duties.push(number);
+            if named == 0 {
+                findings.push(format!("{SOUNDNESS}:{line_number}: duty {number} names no test"));
+            }
+        }
+    }
+    if duties != (1..=DUTIES).collect::<Vec<_>>() {
+        findings.push(format!("{SOUNDNESS}: duties {duties:?}, expected 1 to {DUTIES} in order"));
+    }
+}
+
+/// The names of all test functions, in Rust and in Solidity.
+fn names_of_tests(tree: &Tree) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let name = |line: &str, word: &str| -> Option<String> {
+        let (_, rest) = line.split_once(word)?;
+        Some(rest.chars().take_while(|c| scan::is_word(*c)).collect())
+    };
+    for file in tree.rust() {
+        let code = scan::scan(&file.text).code;
+        let mut is_test = false;
+        for line in code.lines().map(str::trim_start).filter(|line| !line.is_empty()) {
+            if line.starts_with("#[") {
+                is_test |= line.starts_with("#[test]") || line.contains("::test");
+            } else {
+                if is_test {
+                    names.extend(name(line, "fn "));
+                }
+                is_test = false;
+            }
+        }
+    }
+    for file in tree.files.iter().filter(|file| file.path.ends_with(".t.sol")) {
+        let found = file.text.lines().filter_map(|line| name(line, "function "));
+        names
+            .extend(found.filter(|name| name.starts_with("test") || name.starts_with("invariant")));
+    }
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,14 +303,30 @@ mod tests {
     const MAP: &str = "# A\n\n## Rooms\n\n| room | holds |\n| --- | --- |\n| `a/` | code |\n";
     const ERRORS: &str = "# Error codes\n";
 
+    const TESTS: &str = "#[test]\nfn it_is_so() {}\n\n#[tokio::test]\nasync fn this_too() {}\n";
+
+    /// A page of duties, the third of which names `tests`.
+    fn duties(tests: &str) -> String {
+        let mut text = "# S\n\n| duty | met by | tests |\n| --- | --- | --- |\n".to_owned();
+        for number in 1..=DUTIES {
+            let tests = if number == 3 { tests } else { "`it_is_so`" };
+            text += &format!("| {number}. A duty | `not_a_test` | {tests} |\n");
+        }
+        text
+    }
+
     /// A tree that breaks no rule, with `extra` files added or put in the place of its own.
     fn findings_with(extra: &[(&str, &str)]) -> Findings {
+        let page = duties("`a/tests/t.rs`: `this_too`; `a/tests`: `testFuzz_it`");
         let mut files = vec![
             ("README.md", README),
             ("docs/architecture.md", MAP),
             ("docs/errors.md", ERRORS),
             ("docs/adr/0001-why.md", "# 1. Why\n\nDate: 2026-11-21\n"),
             ("a/src/lib.rs", "//! Nothing.\n"),
+            ("a/tests/t.rs", TESTS),
+            ("a/tests/T.t.sol", "    function testFuzz_it(uint256 x) public {}\n"),
+            (SOUNDNESS, &page),
         ];
         files.retain(|(path, _)| extra.iter().all(|(other, _)| other != path));
         files.extend_from_slice(extra);
@@ -244,6 +341,7 @@ mod tests {
     #[test]
     fn each_broken_rule_is_refused() {
         let long = "//\n".repeat(LINES_MAX + 1);
+        let all = duties("`it_is_so`");
         let cases: &[(&str, &str, &str)] = &[
             ("a/src/long.rs", &long, "601 lines"),
             ("a/src/x.rs", "fn f() { unsafe { g() } }\n", "unsafe outside"),
@@ -264,10 +362,20 @@ mod tests {
             ("README.md", "# R\n", "no table of rooms"),
             ("a/src/x.rs", "/// Bad.\npub const X: &str = \"XY-001\";\n", "XY-001 is not in"),
             ("docs/errors.md", "| XY-001 | Bad. |\n", "XY-001 is in no source"),
+            (SOUNDNESS, &duties("`gone`"), "soundness.md:7: there is no test `gone`"),
+            (SOUNDNESS, &duties("`a/gone.rs`: `it_is_so`"), "there is no `a/gone.rs`"),
+            (SOUNDNESS, &duties("`a/tests/t.rs`"), "duty 3 names no test"),
+            (SOUNDNESS, &duties("nothing"), "duty 3 names no test"),
+            (SOUNDNESS, &format!("{all}| 12. Again | | `it_is_so` |\n"), "expected 1 to 12"),
+            (SOUNDNESS, &format!("{all}\nSee `a_test_that_is_gone`.\n"), "there is no test"),
+            ("a/tests/t.rs", &TESTS.replace("#[test]", "// #[test]"), "no test `it_is_so`"),
+            ("a/tests/T.t.sol", "contract T {}\n", "no test `testFuzz_it`"),
         ];
         for (path, text, expected) in cases {
             let findings = findings_with(&[(path, text)]);
-            assert_eq!(findings.len(), 1, "{path} {expected}: {findings:?}");
+            // Every duty but the third names the test that is taken away.
+            let count = if *path == "a/tests/t.rs" { DUTIES - 1 } else { 1 };
+            assert_eq!(findings.len(), count, "{path} {expected}: {findings:?}");
             assert!(findings[0].contains(expected), "{path}: {findings:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! Changes one cell, or all cells of one variable, and looks only at the rows that see it. What
 //! `plonk::check` does for a whole witness, this does in microseconds for one change.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, omega};
@@ -49,6 +49,58 @@ pub struct Mutator {
     /// Class of each routed cell (row, column), and the members of each class.
     class_of: Vec<u32>,
     classes: Vec<Vec<u32>>,
+    rom: Rom,
+}
+
+/// Table, address and values of a ROM entry.
+type Entry = [Fr; 10];
+
+/// How often each entry is written and read.
+#[derive(Default)]
+struct Rom {
+    written: HashMap<Entry, i64>,
+    read: HashMap<Entry, i64>,
+}
+
+/// A class with more cells than this is a constant: gates hold it, and it is not looked for in the ROM.
+const CONSTANT_CELLS: usize = 2_000;
+
+/// Constants of the gates where challenges play no part.
+pub fn gate_constants(cell_bits: u32) -> Constants<Fr> {
+    let zero = Fr::from(0u64);
+    Constants::new(Challenges { eta: zero, beta: zero, gamma: zero }, cell_bits)
+}
+
+/// Whether some gate's equation does not hold at `row`, whose fixed cells are `f`.
+pub fn gate_fails(constants: &Constants<Fr>, f: &FixedRow, witness: &Witness, row: usize) -> bool {
+    let zero = Fr::from(0u64);
+    let bit = |on: bool| Fr::from(u64::from(on));
+    let mut columns = [zero; fixed::COUNT];
+    columns[..8].copy_from_slice(&f.c);
+    columns[fixed::ARITH] = bit(f.arith);
+    columns[fixed::KIND] = Fr::from(f.kind);
+    columns[fixed::EXTERNAL] = bit(f.external);
+    columns[fixed::INTERNAL] = bit(f.internal);
+    columns[fixed::READ] = bit(f.read);
+    columns[fixed::WRITE] = bit(f.write);
+    let wire = |column: usize, r: usize| witness.wires[column][row + r];
+    let cells = Cells {
+        w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),
+        l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, r))),
+        fixed: columns,
+        m: zero,
+        h: [zero; 2],
+        z: [zero; 2],
+        s: [zero; 2],
+        x: zero,
+        active: Fr::from(1u64),
+        first: zero,
+        last: zero,
+        public: witness.public.get(row).copied().unwrap_or(zero),
+    };
+    let mut sink = AnyNonZero(false);
+    constraints(constants, &cells, &mut sink);
+    sink.0
 }
 
 impl Mutator {
@@ -80,16 +132,61 @@ impl Mutator {
             }
             classes.push(members);
         }
-        let zero = Fr::from(0u64);
-        let challenges = Challenges { eta: zero, beta: zero, gamma: zero };
-        Self {
+        let mut this = Self {
             rows: (0..layout.rows_used + 3).map(|row| layout.fixed_row(row)).collect(),
-            constants: Constants::new(challenges, layout.shape.cell_bits),
+            constants: gate_constants(layout.shape.cell_bits),
             layout,
             witness,
             class_of,
             classes,
+            rom: Rom::default(),
+        };
+        for row in 0..this.rows.len() {
+            let entry = this.entry(row);
+            let rom = &mut this.rom;
+            for (on, table) in
+                [(this.rows[row].write, &mut rom.written), (this.rows[row].read, &mut rom.read)]
+            {
+                if on {
+                    *table.entry(entry).or_insert(0) += 1;
+                }
+            }
         }
+        this
+    }
+
+    /// The ROM entry that stands at `row`, if one does.
+    fn entry(&self, row: usize) -> Entry {
+        let w = |k: usize, r: usize| self.witness.wires[k][row + r];
+        std::array::from_fn(|i| match i {
+            0 => w(3, 0),
+            1 => w(0, 0),
+            i if i < 6 => w(i - 2, 1),
+            i => w(i - 6, 2),
+        })
+    }
+
+    /// Rows of the ROM that see one of `rows`, with their entries.
+    fn entries_near(&self, rows: impl Iterator<Item = usize>) -> Vec<(usize, Entry)> {
+        let near: BTreeSet<usize> = rows
+            .flat_map(|row| row.saturating_sub(2)..=row)
+            .filter(|row| self.rows.get(*row).is_some_and(|f| f.read || f.write))
+            .collect();
+        near.into_iter().map(|row| (row, self.entry(row))).collect()
+    }
+
+    /// True when, with these rows of the ROM changed from what they were, some read finds no entry.
+    fn rom_is_violated(&self, before: &[(usize, Entry)]) -> bool {
+        let mut change: HashMap<Entry, [i64; 2]> = HashMap::new();
+        for (row, was) in before {
+            let column = usize::from(self.rows[*row].read);
+            change.entry(*was).or_default()[column] -= 1;
+            change.entry(self.entry(*row)).or_default()[column] += 1;
+        }
+        let count = |table: &HashMap<Entry, i64>, entry| table.get(entry).copied().unwrap_or(0);
+        change.iter().any(|(entry, [written, read])| {
+            count(&self.rom.read, entry) + read > 0 && count(&self.rom.written, entry) + written < 1
+        })
     }
 
     pub fn variables(&self) -> usize {
@@ -101,38 +198,10 @@ impl Mutator {
     }
 
     fn violated(&self, row: usize) -> bool {
-        if row >= self.rows.len() {
-            return false;
+        match self.rows.get(row) {
+            Some(f) => gate_fails(&self.constants, f, &self.witness, row),
+            None => false,
         }
-        let f = &self.rows[row];
-        let zero = Fr::from(0u64);
-        let bit = |on: bool| Fr::from(u64::from(on));
-        let mut columns = [zero; fixed::COUNT];
-        columns[..8].copy_from_slice(&f.c);
-        columns[fixed::ARITH] = bit(f.arith);
-        columns[fixed::KIND] = Fr::from(f.kind);
-        columns[fixed::EXTERNAL] = bit(f.external);
-        columns[fixed::INTERNAL] = bit(f.internal);
-        columns[fixed::READ] = bit(f.read);
-        columns[fixed::WRITE] = bit(f.write);
-        let wire = |column: usize, r: usize| self.witness.wires[column][row + r];
-        let cells = Cells {
-            w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),
-            l: std::array::from_fn(|r| std::array::from_fn(|k| wire(ROUTED + k, r))),
-            fixed: columns,
-            m: zero,
-            h: [zero; 2],
-            z: [zero; 2],
-            s: [zero; 2],
-            x: zero,
-            active: Fr::from(1u64),
-            first: zero,
-            last: zero,
-            public: self.witness.public.get(row).copied().unwrap_or(zero),
-        };
-        let mut sink = AnyNonZero(false);
-        constraints(&self.constants, &cells, &mut sink);
-        sink.0
     }
 
     fn violated_near(&self, row: usize, reach: usize) -> bool {
@@ -148,8 +217,14 @@ impl Mutator {
                 this.witness.wires[column][row] += by;
             }
         };
+        let rows = members.iter().map(|cell| *cell as usize / ROUTED);
+        let rom = match members.len() > CONSTANT_CELLS {
+            true => Vec::new(),
+            false => self.entries_near(rows.clone()),
+        };
         shift(self, delta);
-        let bound = members.iter().any(|cell| self.violated_near(*cell as usize / ROUTED, 2));
+        let bound =
+            rows.clone().any(|row| self.violated_near(row, 2)) || self.rom_is_violated(&rom);
         shift(self, -delta);
         bound
     }
@@ -171,8 +246,9 @@ impl Mutator {
         if class.len() > 1 {
             return true;
         }
+        let rom = self.entries_near(std::iter::once(row));
         self.witness.wires[column][row] += delta;
-        let bound = self.violated_near(row, 2);
+        let bound = self.violated_near(row, 2) || self.rom_is_violated(&rom);
         self.witness.wires[column][row] -= delta;
         bound
     }
@@ -190,20 +266,32 @@ impl Mutator {
         bound
     }
 
-    fn limb_is_read(&self, row: usize) -> bool {
-        let reads = |row: usize| self.rows[row].kind == kind::VEC;
+    /// Whether a gate reads this limb cell. A pack, a product or a square reads those of its row and of
+    /// the next; a carry all of them but the last.
+    fn limb_is_read(&self, row: usize, column: usize) -> bool {
+        let reads = |row: usize| match self.rows[row].kind {
+            kind::VEC if self.rows[row].c[3] != Fr::from(0u64) => 2 * LIMBS,
+            kind::MUL | kind::SQR => 2 * LIMBS,
+            kind::CARRY => 2 * LIMBS - 1,
+            _ => 0,
+        };
+        let before = row.checked_sub(1).map_or(0, reads);
         self.rows[row].external
             || self.rows[row].internal
-            || reads(row)
-            || row.checked_sub(1).is_some_and(reads)
+            || column < reads(row).max(before.saturating_sub(LIMBS))
     }
 
     /// Tries every `step`-th variable, routed cell and limb cell. Panics on a free one without a known
     /// reason; answers how many free ones each reason explains.
     pub fn run(&mut self, step: usize) -> HashMap<Free, usize> {
+        self.run_from(0, step)
+    }
+
+    /// [`Self::run`] from variable and cell `start` on.
+    pub fn run_from(&mut self, start: usize, step: usize) -> HashMap<Free, usize> {
         let mut free = HashMap::new();
         let delta = Fr::from(3u64);
-        for i in (0..self.variables()).step_by(step) {
+        for i in (start..self.variables()).step_by(step) {
             if !self.variable_is_bound(i, delta) {
                 let cell = self.classes[i][0] as usize;
                 let (row, column) = (cell / ROUTED, cell % ROUTED);
@@ -213,17 +301,17 @@ impl Mutator {
                 *free.entry(reason).or_insert(0) += 1;
             }
         }
-        for cell in (0..ROUTED * self.rows()).step_by(step) {
+        for cell in (start..ROUTED * self.rows()).step_by(step) {
             let (row, column) = (cell / ROUTED, cell % ROUTED);
             if !self.routed_cell_is_bound(row, column, delta) {
                 let class = self.class_of[cell] as usize;
                 assert!(self.variable_reason(class).is_some(), "routed ({row}, {column}) is free");
             }
         }
-        for cell in (0..LIMBS * self.rows()).step_by(step) {
+        for cell in (start..LIMBS * self.rows()).step_by(step) {
             let (row, column) = (cell / LIMBS, cell % LIMBS);
             if !self.limb_cell_is_bound(row, column) {
-                assert!(!self.limb_is_read(row), "limb ({row}, {column}) is free");
+                assert!(!self.limb_is_read(row, column), "limb ({row}, {column}) is free");
                 *free.entry(Free::UnreadLimb).or_insert(0) += 1;
             }
         }

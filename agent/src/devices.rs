@@ -1,0 +1,253 @@
+//! Which device an agent proves on, and what happens where it cannot be used.
+//!
+//! A device that is named and cannot be used is an error unless the settings prefer it only; what was
+//! chosen and why is logged at start and shown by `/status`. After the start nothing changes it: a
+//! device that is lost ends the agent.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One device among those of a kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// By place in the kind's own list, from 0.
+    Index(u32),
+    /// By UUID (`GPU-…`) or by part of its name.
+    Name(String),
+}
+
+/// What to prove on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Choice {
+    /// The best device there is: the first CUDA device, else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Cuda(Selector),
+    Wgpu(Selector),
+    Icicle(Selector),
+}
+
+impl Choice {
+    /// Whether a device other than the CPU is named.
+    pub const fn is_accelerator(&self) -> bool {
+        !matches!(self, Self::Auto | Self::Cpu)
+    }
+}
+
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(selector) => write!(f, "cuda:{selector}"),
+            Self::Wgpu(selector) => write!(f, "wgpu:{selector}"),
+            Self::Icicle(selector) => write!(f, "icicle:{selector}"),
+        }
+    }
+}
+
+impl From<Choice> for String {
+    fn from(choice: Choice) -> Self {
+        choice.to_string()
+    }
+}
+
+impl FromStr for Choice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse =
+            || format!("expected auto, cpu, cuda:N, wgpu:N or icicle:N as device, got `{text}`");
+        let (kind, selector) = match text.split_once(':') {
+            Some((_, "")) => return Err(refuse()),
+            Some((kind, name)) => (kind, Some(name)),
+            None => (text, None),
+        };
+        let selected = || match selector {
+            None => Selector::Index(0),
+            Some(name) => {
+                name.parse().map_or_else(|_| Selector::Name(name.to_owned()), Selector::Index)
+            }
+        };
+        match kind {
+            "auto" if selector.is_none() => Ok(Self::Auto),
+            "cpu" if selector.is_none() => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(selected())),
+            "wgpu" => Ok(Self::Wgpu(selected())),
+            "icicle" => Ok(Self::Icicle(selected())),
+            _ => Err(refuse()),
+        }
+    }
+}
+
+impl TryFrom<String> for Choice {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// What to do where the device cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// Do not start. With [`Choice::Auto`], do not start without an accelerator.
+    Require,
+    /// Take the CPU and say so.
+    Prefer,
+    /// Look for no accelerator.
+    Off,
+}
+
+/// Why there is no device.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChoiceError {
+    /// The device that was named cannot be used.
+    #[error(
+        "{}: device {device} cannot be used: {reason}; name another with --device, or let the CPU \
+         stand in with --fallback prefer",
+        self.code()
+    )]
+    Unusable { device: String, reason: String },
+    /// An accelerator is required and none can be used.
+    #[error(
+        "{}: --fallback require, but no accelerator can be used: {reasons}",
+        self.code()
+    )]
+    NoAccelerator { reasons: String },
+}
+
+impl ChoiceError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Unusable { .. } => "AGT-032",
+            Self::NoAccelerator { .. } => "AGT-033",
+        }
+    }
+}
+
+/// A device that was chosen, and the reason in a few words.
+#[derive(Debug)]
+pub struct Chosen<T> {
+    pub device: T,
+    pub why: String,
+    /// The device that was asked for could not be used.
+    pub fell_back: bool,
+}
+
+/// Applies the policy. `open` opens a named device or says in one line why it cannot; `cpu` opens the
+/// CPU, which always works.
+///
+/// # Errors
+/// [`ChoiceError`] where the policy leaves nothing to use.
+pub fn choose<T>(
+    choice: &Choice,
+    fallback: Option<Fallback>,
+    open: impl Fn(&Choice) -> Result<T, String>,
+    cpu: impl FnOnce() -> T,
+) -> Result<Chosen<T>, ChoiceError> {
+    if fallback == Some(Fallback::Off) && !choice.is_accelerator() {
+        let why = "fallback = off uses the CPU alone".to_owned();
+        return Ok(Chosen { device: cpu(), why, fell_back: false });
+    }
+    let named = |device: &Choice| format!("{device} was asked for");
+    match choice {
+        Choice::Cpu => Ok(Chosen { device: cpu(), why: named(choice), fell_back: false }),
+        Choice::Auto => {
+            let first = Choice::Cuda(Selector::Index(0));
+            match open(&first) {
+                Ok(device) => {
+                    let why = format!("{first} is the best device found");
+                    Ok(Chosen { device, why, fell_back: false })
+                }
+                Err(reason) => {
+                    let reasons = format!("{first}: {reason}");
+                    if fallback == Some(Fallback::Require) {
+                        return Err(ChoiceError::NoAccelerator { reasons });
+                    }
+                    Ok(Chosen { device: cpu(), why: reasons, fell_back: false })
+                }
+            }
+        }
+        Choice::Cuda(_) | Choice::Wgpu(_) | Choice::Icicle(_) => match open(choice) {
+            Ok(device) => Ok(Chosen { device, why: named(choice), fell_back: false }),
+            Err(reason) if fallback == Some(Fallback::Prefer) => {
+                Ok(Chosen { device: cpu(), why: format!("{choice}: {reason}"), fell_back: true })
+            }
+            Err(reason) => Err(ChoiceError::Unusable { device: choice.to_string(), reason }),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(choice: &str, fallback: Option<Fallback>, present: &[&str]) -> Result<String, String> {
+        let choice: Choice = choice.parse()?;
+        let open = |wanted: &Choice| {
+            let name = wanted.to_string();
+            if present.contains(&name.as_str()) { Ok(name) } else { Err("absent".to_owned()) }
+        };
+        match choose(&choice, fallback, open, || "cpu".to_owned()) {
+            Ok(chosen) if chosen.fell_back => Ok(format!("{} for want of it", chosen.device)),
+            Ok(chosen) => Ok(chosen.device),
+            Err(error) => Err(error.code().to_owned()),
+        }
+    }
+
+    #[test]
+    fn each_policy_leads_where_its_help_says() {
+        use Fallback::{Off, Prefer, Require};
+        let gpu: &[&str] = &["cuda:0", "wgpu:1"];
+        let none: &[&str] = &[];
+        let ok = |text: &str| Ok(text.to_owned());
+        let refused = |code: &str| Err(code.to_owned());
+        for (choice, fallback, present, expected) in [
+            ("auto", None, gpu, ok("cuda:0")),
+            ("auto", None, none, ok("cpu")),
+            ("auto", Some(Require), none, refused("AGT-033")),
+            ("auto", Some(Require), gpu, ok("cuda:0")),
+            ("auto", Some(Off), gpu, ok("cpu")),
+            ("cpu", None, gpu, ok("cpu")),
+            ("cpu", Some(Off), gpu, ok("cpu")),
+            ("cuda:0", None, gpu, ok("cuda:0")),
+            ("cuda:1", None, gpu, refused("AGT-032")),
+            ("cuda:1", Some(Require), gpu, refused("AGT-032")),
+            ("cuda:1", Some(Prefer), gpu, ok("cpu for want of it")),
+            ("wgpu:1", None, gpu, ok("wgpu:1")),
+            ("icicle:0", None, gpu, refused("AGT-032")),
+        ] {
+            assert_eq!(run(choice, fallback, present), expected, "{choice} {fallback:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_reads_as_it_is_written() {
+        for text in ["auto", "cpu", "cuda:0", "cuda:GPU-8f1", "wgpu:3", "wgpu:llvmpipe", "icicle:1"]
+        {
+            assert_eq!(text.parse::<Choice>().unwrap().to_string(), text);
+        }
+        assert_eq!("cuda".parse(), Ok(Choice::Cuda(Selector::Index(0))));
+        for text in ["", "gpu", "cuda:", "cpu:1", "auto:0", "CUDA:0"] {
+            let refused = text.parse::<Choice>().unwrap_err();
+            assert!(refused.contains(&format!("`{text}`")), "{refused}");
+        }
+    }
+}

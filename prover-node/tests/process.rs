@@ -1,0 +1,64 @@
+//! The prover node as a process.
+
+#[path = "../../sequencer/tests/support/mod.rs"]
+mod support;
+
+use std::process::Command;
+
+use rollmill_circuits::circuit::{cell_bits, log_n, n_public};
+use rollmill_circuits::keyset::{CircuitKey, KeySet};
+use rollmill_circuits::registry::KEY_SET_NAME;
+use rollmill_plonk::key::VerifyingKey;
+use rollmill_plonk::shape::fixed;
+use rollmill_plonk::srs::{development_tau_g2, srs_id};
+use rollmill_protocol::{Circuit, Fr, field};
+use support::Deployment;
+
+/// Keys of the right shapes that nobody proves under.
+fn keys() -> KeySet {
+    let tau_g2 = development_tau_g2();
+    let key = |circuit: Circuit| {
+        let shape = [log_n(circuit), n_public(circuit) as u32, cell_bits(circuit)];
+        let mut bytes: Vec<u8> = shape.iter().flat_map(|n| n.to_be_bytes()).collect();
+        bytes.extend(field::to_bytes(&srs_id(&tau_g2)));
+        for _ in 0..fixed::COUNT {
+            // The generator of the curve, (1, 2).
+            for coordinate in [1u64, 2] {
+                bytes.extend(field::to_bytes(&Fr::from(coordinate)));
+            }
+        }
+        let vk = VerifyingKey::from_bytes(&bytes).unwrap();
+        CircuitKey { circuit, vk, rows_used: 1, layout_digest: [0; 32] }
+    };
+    KeySet::new(Circuit::ALL.into_iter().map(key).collect(), tau_g2).unwrap()
+}
+
+/// Goal: an operator sees the node's figures beside the prover's own, and a block that L1 holds and
+/// the node refuses.
+#[tokio::test]
+async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
+    let keys = keys();
+    let deployment = Deployment::new(&keys.root()).await;
+    std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
+    let program = env!("CARGO_BIN_EXE_prover-node");
+    let folder = deployment.folder.path().display().to_string();
+    let exported = Command::new(program)
+        .args(["--keys-dir", &folder, "keys"])
+        .arg(deployment.path("client.key"))
+        .status();
+    assert!(exported.unwrap().success());
+
+    let mut program = deployment.run(program, &["--keys-dir", &folder, "--dry-run"]);
+    program.line_with("prover account");
+    for name in ["rollmill_node_proven_block", "rollmill_node_block_refused"] {
+        assert_eq!(program.metric(name), 0.0, "{name}");
+    }
+    assert_eq!(program.metric("rollmill_prover_node_epochs_proven_total"), 0.0);
+
+    deployment.propose_nonsense().await;
+    program.line_with("block on L1 refused");
+    // The tips follow the commit that the line is part of.
+    let status = program.status(|status| !status["tips"]["refused"].is_null());
+    assert_eq!(status["tips"]["refused"]["block_number"], 1, "{status}");
+    assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
+}
