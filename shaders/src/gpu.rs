@@ -400,10 +400,49 @@ mod tests {
         }
     }
 
+    /// Goal: a driver that is out of memory is one error, and the device goes on. Method: this test
+    /// program again, in a child that may hold 4 GB of address space, where software adapters keep theirs.
+    #[test]
+    fn memory_that_the_driver_refuses_is_a_memory_error_and_no_fault() {
+        const CHILD: &str = "ROLLMILL_TEST_SMALL_MEMORY";
+        const NAME: &str =
+            "gpu::tests::memory_that_the_driver_refuses_is_a_memory_error_and_no_fault";
+        if std::env::var_os(CHILD).is_none() {
+            let output = std::process::Command::new("sh")
+                .args(["-c", "ulimit -v 4000000 && exec \"$0\" --exact \"$1\" --nocapture"])
+                .arg(std::env::current_exe().unwrap())
+                .arg(NAME)
+                .env(CHILD, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let refused = output.status.success() && text.contains("refused as it should be");
+            assert!(refused, "{text}{errors}");
+            return;
+        }
+        let gpu = gpu();
+        let mut held = Vec::new();
+        let error = loop {
+            match gpu.allocate("upload", 1 << 30) {
+                Ok(region) => held.push(region),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 8, "4 GB hold {} GiB", held.len());
+        };
+        let expected =
+            DeviceError::Memory { operation: "upload", needed_bytes: 1 << 30, free_bytes: 0 };
+        assert_eq!(error, expected);
+        assert_eq!(gpu.used_bytes(), (held.len() as u64) << 30);
+        drop(held);
+        assert_eq!(gpu.allocate("upload", 1 << 20).map(|_| ()), Ok(()));
+        println!("refused as it should be");
+    }
+
     #[test]
     fn an_allocation_that_fails_inside_the_driver_is_a_memory_error() {
         let gpu = gpu();
-        // What the callback leaves behind; no adapter at hand can be made to run out.
+        // What the callback leaves behind.
         gpu.faults.lock().unwrap().out_of_memory = true;
         let error = gpu.check("commit").unwrap_err();
         assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
