@@ -42,6 +42,15 @@ postgres_found() {
     return 1
 }
 
+# Mesa's software Vulkan adapter, where the loader looks for it.
+lavapipe_found() {
+    for manifest in /usr/share/vulkan/icd.d/lvp_icd.*.json /etc/vulkan/icd.d/lvp_icd.*.json; do
+        [ -f "$manifest" ] || continue
+        PATH=$PATH:/sbin:/usr/sbin ldconfig -p 2>/dev/null | grep -q 'libvulkan\.so\.1' && return 0
+    done
+    return 1
+}
+
 # 1. Rust. The toolchain's version is pinned in rust-toolchain.toml; rustup fetches it when asked.
 command -v cargo >/dev/null || fail "no cargo; install rustup, then run again (https://rustup.rs)"
 wanted=$(sed -n 's/^channel = "\(.*\)"$/\1/p' rust-toolchain.toml)
@@ -51,12 +60,13 @@ case $have in
 *) fail "rustc is $have, but rust-toolchain.toml asks for $wanted; run: rustup toolchain install $wanted" ;;
 esac
 
-# 2. Debian packages that the build needs.
+# 2. Debian packages that the build and the tests need.
 packages=
 command -v cc >/dev/null || packages="$packages build-essential"
 command -v git >/dev/null || packages="$packages git"
 [ "$(node_major)" -ge 18 ] || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
+lavapipe_found || packages="$packages mesa-vulkan-drivers libvulkan1"
 # shellcheck disable=SC2086 # a list of words
 [ -z "$packages" ] || install_packages $packages
 [ "$(node_major)" -ge 18 ] || fail "node is $(node --version 2>/dev/null || echo missing), 18 or newer is needed"

@@ -5,6 +5,7 @@
 
 mod msm;
 mod ntt;
+mod sharing;
 mod vector;
 
 use ark_ec::CurveGroup;
@@ -24,6 +25,7 @@ pub fn run_all<D: Device>(device: &D, seed: u64) {
     msm::run(&laws);
     ntt::run(&laws);
     vector::run(&laws);
+    sharing::run(&laws);
 }
 
 /// A device under test, and the seed of its inputs.

@@ -20,6 +20,7 @@ const PREFIX: &str = "rollmill-";
 const ARROWS: &[(&str, &[&str])] = &[
     ("algebra", &[]),
     ("plonk", &["algebra"]),
+    ("shaders", &["algebra"]),
     ("protocol", &["algebra"]),
     ("circuits", &["algebra", "plonk", "protocol"]),
     ("l1", &["protocol"]),
@@ -28,7 +29,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("node", &["protocol", "plonk", "l1", "node-client", "service"]),
     ("broker", &["broker-client", "service"]),
-    ("agent", &["algebra", "plonk", "circuits", "broker-client", "service"]),
+    ("agent", &["algebra", "plonk", "shaders", "circuits", "broker-client", "service"]),
     (
         "prover-node",
         &["node", "node-client", "circuits", "plonk", "protocol", "l1", "broker-client", "service"],
@@ -40,6 +41,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "algebra",
             "plonk",
+            "shaders",
             "protocol",
             "circuits",
             "l1",
@@ -63,11 +65,18 @@ const TEST_ARROWS: &[(&str, &str, &str)] = &[
     ("agent", "protocol", "tests build the smallest real job from protocol values"),
     ("l1", "algebra", "tests make field elements"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
+    ("shaders", "plonk", "tests compare whole proofs with the CPU's"),
 ];
 
 /// Crates that may be named in one room only, so that a change elsewhere builds in seconds.
 const HEAVY: &[(&str, &str)] =
-    &[("alloy", "l1"), ("sqlx", "broker"), ("redb", "node"), ("object_store", "broker")];
+    &[
+        ("alloy", "l1"),
+        ("sqlx", "broker"),
+        ("redb", "node"),
+        ("object_store", "broker"),
+        ("wgpu", "shaders"),
+    ];
 
 /// Rooms that do no I/O and start no runtime, and the crates that would let them.
 const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];

@@ -24,6 +24,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/ntt.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
+    ("shaders/src/kernel.rs", "shader modules without run-time checks"),
 ];
 
 /// What must not be left behind in code.
@@ -38,7 +39,7 @@ const SOUNDNESS: &str = "docs/book/soundness.md";
 const DUTIES: usize = 12;
 
 /// Endings of files that people write.
-const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh"];
+const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh", ".wgsl"];
 const TEXTS: &[&str] = &[".md", ".toml", ".yml", ".yaml"];
 
 /// Runs every rule.

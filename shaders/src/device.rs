@@ -1,0 +1,201 @@
+//! The device: which operation runs where.
+
+use rollmill_algebra::device::{DeviceError, Memory};
+use rollmill_algebra::{CpuDevice, Fr};
+
+use crate::adapter::{Adapter, LimbForm, Options};
+use crate::buffer::WgpuBuffer;
+use crate::error::OpenError;
+use crate::gpu::{ELEMENT_BYTES, Gpu, limbs_of};
+use crate::kernel::Kernel;
+use crate::ntt::Tables;
+use crate::record::{Params, Record};
+
+/// Where an operation runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In shaders on the adapter.
+    Adapter,
+    /// On host threads.
+    Host,
+}
+
+/// A field whose product can be measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The scalar field.
+    Fr,
+    /// The base field.
+    Fq,
+}
+
+/// A graphics adapter for most operations and host threads for the rest.
+#[derive(Debug)]
+pub struct WgpuDevice {
+    pub(crate) gpu: Gpu,
+    pub(crate) cpu: CpuDevice,
+    pub(crate) tables: Tables,
+}
+
+impl WgpuDevice {
+    /// Opens an adapter.
+    ///
+    /// # Errors
+    /// When there is none, none that was asked for, or one that will not do; nothing else is tried.
+    ///
+    /// # Panics
+    /// When the system refuses to start host threads.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        let gpu = Gpu::open(options)?;
+        let cpu = CpuDevice::new(options.host_threads);
+        Ok(Self { gpu, cpu, tables: Tables::default() })
+    }
+
+    /// The adapter.
+    pub fn adapter(&self) -> &Adapter {
+        &self.gpu.adapter
+    }
+
+    /// The form of limbs in the shaders.
+    pub fn limbs(&self) -> LimbForm {
+        self.gpu.limbs
+    }
+
+    /// Bytes of the adapter's memory held at this moment.
+    pub fn used_bytes(&self) -> u64 {
+        self.gpu.used_bytes()
+    }
+
+    /// Each operation of the device traits and where it runs. Arrays cross over when an operation
+    /// needs them on the other side.
+    pub fn report(&self) -> [(&'static str, Place); 9] {
+        use Place::{Adapter, Host};
+        [
+            ("commit", Adapter),
+            ("transforms", Adapter),
+            ("invert", Adapter),
+            ("prefix_product", Adapter),
+            ("prefix_sum", Adapter),
+            ("evaluate", Adapter),
+            ("divide_by_linear", Adapter),
+            ("linear_combination", Adapter),
+            ("rows", Host),
+        ]
+    }
+
+    /// Waits until everything queued is done.
+    ///
+    /// # Errors
+    /// When the device was lost or failed meanwhile.
+    pub fn synchronize(&self) -> Result<(), DeviceError> {
+        self.gpu.poll("synchronize", wgpu::PollType::wait_indefinitely())
+    }
+
+    /// Gives the adapter back. Every later operation is refused as lost.
+    pub fn close(&self) {
+        self.gpu.destroy();
+    }
+
+    /// `left[i] · right[i]^rounds` by the shaders' field product, for tests and measurements. Elements
+    /// are Montgomery forms of either field, below its modulus; lengths are equal.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when the lengths differ or exceed one buffer.
+    pub fn field_products(
+        &self,
+        field: Field,
+        left: &[[u64; 4]],
+        right: &[[u64; 4]],
+        rounds: u32,
+    ) -> Result<Vec<[u64; 4]>, DeviceError> {
+        let kernel = match field {
+            Field::Fr => Kernel::ProductFr,
+            Field::Fq => Kernel::ProductFq,
+        };
+        let params = Params::new(&[rounds]);
+        self.field_kernel("field_products", kernel, left, right, params, left.len())
+    }
+
+    /// `left[i] + right[i]` and `left[i] − right[i]`, alternating, as [`Self::field_products`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn field_sums(
+        &self,
+        field: Field,
+        left: &[[u64; 4]],
+        right: &[[u64; 4]],
+    ) -> Result<Vec<[u64; 4]>, DeviceError> {
+        let kernel = match field {
+            Field::Fr => Kernel::SumsFr,
+            Field::Fq => Kernel::SumsFq,
+        };
+        self.field_kernel("field_sums", kernel, left, right, Params::new(&[]), 2 * left.len())
+    }
+
+    fn field_kernel(
+        &self,
+        operation: &'static str,
+        kernel: Kernel,
+        left: &[[u64; 4]],
+        right: &[[u64; 4]],
+        params: Params,
+        outputs: usize,
+    ) -> Result<Vec<[u64; 4]>, DeviceError> {
+        let gpu = &self.gpu;
+        if left.len() != right.len() || outputs > gpu.chunk() {
+            return shape(
+                operation,
+                format!("equal lengths, at most {} results", gpu.chunk()),
+                format!("lengths {} and {}", left.len(), right.len()),
+            );
+        }
+        let bytes = |values: &[[u64; 4]]| -> Vec<u8> {
+            values.iter().flatten().flat_map(|limb| limb.to_le_bytes()).collect()
+        };
+        let sources = [gpu.upload(operation, &bytes(left))?, gpu.upload(operation, &bytes(right))?];
+        let out = gpu.allocate(operation, ELEMENT_BYTES * outputs as u64)?;
+        let mut record = Record::new(gpu, operation);
+        record.run(kernel, left.len(), params, &[&sources[0], &sources[1], &out]);
+        record.submit()?;
+        let mut read = gpu.read(operation, &[(&out, ELEMENT_BYTES * outputs as u64)])?;
+        let bytes = read.pop().unwrap_or_default();
+        Ok(bytes.chunks_exact(32).map(|bytes| limbs_of(bytes).0).collect())
+    }
+}
+
+impl Memory for WgpuDevice {
+    type Buffer = WgpuBuffer;
+
+    fn name(&self) -> String {
+        format!(
+            "hybrid(wgpu({}, {})+{})",
+            self.gpu.adapter.name,
+            self.gpu.limbs.name(),
+            self.cpu.name()
+        )
+    }
+
+    fn upload(&self, values: &[Fr]) -> Result<WgpuBuffer, DeviceError> {
+        self.gpu.check("upload")?;
+        Ok(WgpuBuffer::on_host(self.cpu.upload(values)?))
+    }
+
+    fn upload_u16(&self, values: &[u16]) -> Result<WgpuBuffer, DeviceError> {
+        self.gpu.check("upload_u16")?;
+        Ok(WgpuBuffer::small(values, self.cpu.upload_u16(values)?))
+    }
+
+    fn download(&self, buffer: &WgpuBuffer) -> Result<Vec<Fr>, DeviceError> {
+        self.gpu.check("download")?;
+        self.cpu.download(buffer.host(&self.gpu, &self.cpu)?)
+    }
+}
+
+pub(crate) fn shape<T>(
+    operation: &'static str,
+    expected: impl Into<String>,
+    got: impl Into<String>,
+) -> Result<T, DeviceError> {
+    Err(DeviceError::Shape { operation, expected: expected.into(), got: got.into() })
+}

@@ -1,0 +1,465 @@
+//! An opened adapter: its memory, its kernels and its faults.
+//!
+//! wgpu reports most errors by callbacks. They are kept here and returned by the next call, so that no
+//! result of a faulty device is handed out.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use ark_ff::{BigInt, PrimeField};
+use pollster::block_on;
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::DeviceError;
+
+use crate::adapter::{Adapter, LimbForm, Opened, Options, one_line, open};
+use crate::error::OpenError;
+use crate::kernel::{Kernel, Pipeline, compile};
+
+/// Bytes of a field element.
+pub(crate) const ELEMENT_BYTES: u64 = 32;
+/// Longest buffer even where an adapter allows more: offsets in bytes stay in 32 bits.
+const CHUNK_LOG_MAX: u32 = 26;
+/// Shortest buffer that long arrays may be cut into; pieces of scans must divide it.
+const CHUNK_ELEMENTS_MIN: usize = 256;
+
+/// What lies behind an array under checks, at least so long.
+const GUARD_BYTES: u64 = 64;
+const GARBAGE: u8 = 0xff;
+
+/// What went wrong since the device was opened.
+#[derive(Debug, Default)]
+struct Faults {
+    lost: Option<String>,
+    out_of_memory: bool,
+    failed: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Gpu {
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    pub(crate) adapter: Adapter,
+    pub(crate) limbs: LimbForm,
+    /// Log of the longest buffer in field elements.
+    pub(crate) chunk_log: u32,
+    /// Longest buffer in bytes.
+    pub(crate) binding_bytes_max: u64,
+    /// Most workgroups in one direction of a dispatch.
+    groups_max: u32,
+    checks: bool,
+    memory_bytes_max: u64,
+    used_bytes: Arc<AtomicU64>,
+    faults: Arc<Mutex<Faults>>,
+    pipelines: Vec<OnceLock<Result<Pipeline, String>>>,
+    /// Bound where a kernel does not look.
+    fillers: OnceLock<[Arc<Region>; 2]>,
+}
+
+/// Memory on the adapter. Dropped, it is freed once no queued work uses it: wgpu holds on until then.
+#[derive(Debug)]
+pub(crate) struct Region {
+    pub(crate) buffer: wgpu::Buffer,
+    /// Bytes asked for.
+    pub(crate) end: u64,
+    /// Whether there is garbage behind them that nobody may touch.
+    guard: bool,
+    bytes: u64,
+    used_bytes: Arc<AtomicU64>,
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.used_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+impl Gpu {
+    pub(crate) fn open(options: &Options) -> Result<Self, OpenError> {
+        if let Some(elements) = options.chunk_elements
+            && (!elements.is_power_of_two() || elements < CHUNK_ELEMENTS_MIN)
+        {
+            return Err(OpenError::Option {
+                option: "chunk_elements",
+                expected: "a power of two from 256 up",
+                got: elements.to_string(),
+            });
+        }
+        let Opened { adapter, limbs, limits, device, queue } = open(options)?;
+        let faults = Arc::new(Mutex::new(Faults::default()));
+        let held = Arc::clone(&faults);
+        device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
+            let mut faults = held.lock().unwrap_or_else(PoisonError::into_inner);
+            match error {
+                wgpu::Error::OutOfMemory { .. } => faults.out_of_memory = true,
+                other => {
+                    faults.failed.get_or_insert(one_line(&other.to_string()));
+                }
+            }
+        }));
+        let held = Arc::clone(&faults);
+        device.set_device_lost_callback(move |reason, message| {
+            let mut faults = held.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.lost.get_or_insert(one_line(&format!("{reason:?} {message}")));
+        });
+        let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
+        let allowed = (largest / ELEMENT_BYTES).ilog2().min(CHUNK_LOG_MAX);
+        let chunk_log = options.chunk_elements.map_or(allowed, |n| n.ilog2().min(allowed));
+        Ok(Self {
+            device,
+            queue,
+            adapter,
+            limbs,
+            chunk_log,
+            binding_bytes_max: largest,
+            groups_max: limits.max_compute_workgroups_per_dimension,
+            checks: options.checks,
+            memory_bytes_max: options.memory_bytes_max.unwrap_or(u64::MAX),
+            used_bytes: Arc::default(),
+            faults,
+            pipelines: Kernel::ALL.iter().map(|_| OnceLock::new()).collect(),
+            fillers: OnceLock::new(),
+        })
+    }
+
+    pub(crate) fn device(&self) -> &wgpu::Device {
+        &self.device
+    }
+
+    pub(crate) fn queue(&self) -> &wgpu::Queue {
+        &self.queue
+    }
+
+    /// Bytes held at this moment.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.used_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Longest buffer in field elements.
+    pub(crate) fn chunk(&self) -> usize {
+        1 << self.chunk_log
+    }
+
+    /// Refuses to go on with a device that is lost or failed.
+    pub(crate) fn check(&self, operation: &'static str) -> Result<(), DeviceError> {
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let device = self.adapter.name.clone();
+        if let Some(reason) = &faults.lost {
+            return Err(DeviceError::Lost { device, reason: reason.clone() });
+        }
+        if faults.out_of_memory {
+            return Err(self.out_of_memory(operation, 0));
+        }
+        match &faults.failed {
+            Some(reason) => Err(DeviceError::Failed { device, reason: reason.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn failed(&self, reason: impl Into<String>) -> DeviceError {
+        DeviceError::Failed { device: self.adapter.name.clone(), reason: reason.into() }
+    }
+
+    fn out_of_memory(&self, operation: &'static str, needed_bytes: u64) -> DeviceError {
+        let free_bytes = self.memory_bytes_max.saturating_sub(self.used_bytes());
+        // Without a limit of our own only the driver knows, and it says no more than no.
+        let free_bytes = if self.memory_bytes_max == u64::MAX { 0 } else { free_bytes };
+        DeviceError::Memory { operation, needed_bytes, free_bytes }
+    }
+
+    /// Gives the adapter back; every later call is refused as lost.
+    pub(crate) fn destroy(&self) {
+        self.device.destroy();
+        // The callback is called once nothing is queued any more.
+        let _ = self.poll("close", wgpu::PollType::wait_indefinitely());
+    }
+
+    /// Lets wgpu take note of what is done, and waits for it if asked.
+    ///
+    /// A card that goes away during the wait makes wgpu 30 panic, with no lock held; that counts as the
+    /// loss it is.
+    pub(crate) fn poll(
+        &self,
+        operation: &'static str,
+        how: wgpu::PollType,
+    ) -> Result<(), DeviceError> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(how)));
+        if let Err(panic) = &polled {
+            let message = panic.downcast_ref::<String>().map_or("no reason given", String::as_str);
+            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            faults.lost.get_or_insert(one_line(message));
+        }
+        self.check(operation)?;
+        match polled {
+            Ok(Err(error)) => Err(self.failed(error.to_string())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Memory of `bytes`, of any content.
+    pub(crate) fn allocate(
+        &self,
+        operation: &'static str,
+        bytes: u64,
+    ) -> Result<Arc<Region>, DeviceError> {
+        self.check(operation)?;
+        let end = bytes;
+        let guard = self.checks && bytes + GUARD_BYTES <= self.binding_bytes_max;
+        let bytes = bytes.next_multiple_of(16).max(64) + if guard { GUARD_BYTES } else { 0 };
+        let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
+        // From here on dropping the region takes the bytes back.
+        let used_bytes = Arc::clone(&self.used_bytes);
+        let region = |buffer| Region { buffer, end, guard, bytes, used_bytes };
+        if before.saturating_add(bytes) > self.memory_bytes_max {
+            self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(self.out_of_memory(operation, bytes));
+        }
+        let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let region = region(self.device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some(operation),
+            size: bytes,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        }));
+        if block_on(scope.pop()).is_some() {
+            drop(region);
+            return Err(self.out_of_memory(operation, bytes));
+        }
+        if guard {
+            let garbage = vec![GARBAGE; (bytes - end) as usize];
+            self.queue.write_buffer(&region.buffer, end, &garbage);
+        }
+        self.check(operation)?;
+        Ok(Arc::new(region))
+    }
+
+    /// Memory that holds `data`, whose length is a multiple of four bytes.
+    pub(crate) fn upload(
+        &self,
+        operation: &'static str,
+        data: &[u8],
+    ) -> Result<Arc<Region>, DeviceError> {
+        let region = self.allocate(operation, data.len() as u64)?;
+        self.queue.write_buffer(&region.buffer, 0, data);
+        self.check(operation)?;
+        Ok(region)
+    }
+
+    /// Regions to bind where a kernel does not look: one to read, one to write.
+    pub(crate) fn fillers(&self) -> Result<&[Arc<Region>; 2], DeviceError> {
+        if self.fillers.get().is_none() {
+            let made = [self.allocate("filler", 64)?, self.allocate("filler", 64)?];
+            let _ = self.fillers.set(made);
+        }
+        self.fillers.get().ok_or_else(|| self.failed("no fillers"))
+    }
+
+    pub(crate) fn pipeline(&self, kernel: Kernel) -> Result<&Pipeline, DeviceError> {
+        let made = self.pipelines[kernel as usize]
+            .get_or_init(|| compile(&self.device, kernel, self.limbs, self.checks));
+        made.as_ref().map_err(|reason| self.failed(reason.clone()))
+    }
+
+    /// The dispatch that holds `groups` workgroups, possibly in several rows.
+    pub(crate) fn grid(&self, groups: u32) -> (u32, u32) {
+        if groups <= self.groups_max {
+            return (groups, 1);
+        }
+        (self.groups_max, groups.div_ceil(self.groups_max))
+    }
+
+    /// The first bytes of each region, after all work queued before.
+    pub(crate) fn read(
+        &self,
+        operation: &'static str,
+        wanted: &[(&Region, u64)],
+    ) -> Result<Vec<Vec<u8>>, DeviceError> {
+        self.check(operation)?;
+        let mut encoder = self.device.create_command_encoder(&Default::default());
+        let mut staged = Vec::with_capacity(wanted.len());
+        for (region, bytes) in wanted {
+            let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some(operation),
+                size: (*bytes).max(4),
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            if block_on(scope.pop()).is_some() {
+                return Err(self.out_of_memory(operation, *bytes));
+            }
+            encoder.copy_buffer_to_buffer(&region.buffer, 0, &staging, 0, *bytes);
+            staged.push(staging);
+        }
+        let mut guards = Vec::new();
+        for (region, _) in wanted.iter().filter(|(region, _)| region.guard) {
+            let bytes = region.bytes - region.end;
+            let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("guard"),
+                size: bytes,
+                usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                mapped_at_creation: false,
+            });
+            encoder.copy_buffer_to_buffer(&region.buffer, region.end, &staging, 0, bytes);
+            guards.push(staging);
+        }
+        self.queue.submit([encoder.finish()]);
+        self.check(operation)?;
+        let (sender, receiver) = channel();
+        for staging in staged.iter().chain(&guards) {
+            let sender = sender.clone();
+            staging.slice(..).map_async(wgpu::MapMode::Read, move |outcome| {
+                // The receiver is gone only when this call has already failed.
+                let _ = sender.send(outcome);
+            });
+        }
+        drop(sender);
+        self.poll(operation, wgpu::PollType::wait_indefinitely())?;
+        for outcome in receiver {
+            outcome.map_err(|error| self.failed(error.to_string()))?;
+        }
+        for guard in &guards {
+            let view = guard.slice(..).get_mapped_range();
+            let view = view.map_err(|error| self.failed(error.to_string()))?;
+            if view.iter().any(|byte| *byte != GARBAGE) {
+                return Err(self.failed(format!("{operation}: a kernel wrote past an array")));
+            }
+        }
+        staged
+            .iter()
+            .zip(wanted)
+            .map(|(staging, (_, bytes))| {
+                let view = staging.slice(..).get_mapped_range();
+                let view = view.map_err(|error| self.failed(error.to_string()))?;
+                Ok(view[..*bytes as usize].to_vec())
+            })
+            .collect()
+    }
+
+    /// The field elements that `bytes` hold. A value that is none is the device's fault.
+    pub(crate) fn elements(&self, bytes: &[u8], out: &mut Vec<Fr>) -> Result<(), DeviceError> {
+        for chunk in bytes.chunks_exact(ELEMENT_BYTES as usize) {
+            let limbs = limbs_of(chunk);
+            if limbs >= Fr::MODULUS {
+                return Err(self.failed("a value is not below the field's modulus"));
+            }
+            out.push(Fr::new_unchecked(limbs));
+        }
+        Ok(())
+    }
+}
+
+/// Four limbs out of 32 bytes.
+pub(crate) fn limbs_of(bytes: &[u8]) -> BigInt<4> {
+    let mut limbs = [0; 4];
+    for (limb, bytes) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
+        *limb = bytes.iter().rev().fold(0, |all, byte| all << 8 | u64::from(*byte));
+    }
+    BigInt(limbs)
+}
+
+/// Field elements as they lie in memory: Montgomery form, little-endian.
+pub(crate) fn bytes_of<'a>(values: impl IntoIterator<Item = &'a Fr>) -> Vec<u8> {
+    let mut out = Vec::new();
+    for value in values {
+        out.extend_from_slice(bytemuck::cast_slice(&value.0.0));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapter::AdapterChoice;
+
+    fn gpu() -> Gpu {
+        let options =
+            Options { limbs: Some(LimbForm::U32), ..Options::new(AdapterChoice::Software) };
+        Gpu::open(&options).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Goal: an error that only a callback tells of stops all that follows. Method: a buffer that no
+    /// adapter allows.
+    #[test]
+    fn an_error_by_callback_fails_every_later_call() {
+        let gpu = gpu();
+        drop(gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: 1 << 60,
+            usage: wgpu::BufferUsages::STORAGE,
+            mapped_at_creation: false,
+        }));
+        for _ in 0..2 {
+            let error = gpu.allocate("allocate", 64).unwrap_err();
+            assert!(matches!(error, DeviceError::Failed { .. }), "{error}");
+            let line = error.to_string();
+            assert!(line.starts_with("DEV-004") && !line.contains('\n'), "{line}");
+        }
+    }
+
+    /// Goal: a driver that is out of memory is one error, and the device goes on. Method: this test
+    /// program again, in a child that may hold 4 GB of address space, where software adapters keep theirs.
+    #[test]
+    fn memory_that_the_driver_refuses_is_a_memory_error_and_no_fault() {
+        const CHILD: &str = "ROLLMILL_TEST_SMALL_MEMORY";
+        const NAME: &str =
+            "gpu::tests::memory_that_the_driver_refuses_is_a_memory_error_and_no_fault";
+        if std::env::var_os(CHILD).is_none() {
+            let output = std::process::Command::new("sh")
+                .args(["-c", "ulimit -v 4000000 && exec \"$0\" --exact \"$1\" --nocapture"])
+                .arg(std::env::current_exe().unwrap())
+                .arg(NAME)
+                .env(CHILD, "1")
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&output.stdout);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let refused = output.status.success() && text.contains("refused as it should be");
+            assert!(refused, "{text}{errors}");
+            return;
+        }
+        let gpu = gpu();
+        let mut held = Vec::new();
+        let error = loop {
+            match gpu.allocate("upload", 1 << 30) {
+                Ok(region) => held.push(region),
+                Err(error) => break error,
+            }
+            assert!(held.len() < 8, "4 GB hold {} GiB", held.len());
+        };
+        let expected =
+            DeviceError::Memory { operation: "upload", needed_bytes: 1 << 30, free_bytes: 0 };
+        assert_eq!(error, expected);
+        assert_eq!(gpu.used_bytes(), (held.len() as u64) << 30);
+        drop(held);
+        assert_eq!(gpu.allocate("upload", 1 << 20).map(|_| ()), Ok(()));
+        println!("refused as it should be");
+    }
+
+    #[test]
+    fn an_allocation_that_fails_inside_the_driver_is_a_memory_error() {
+        let gpu = gpu();
+        // What the callback leaves behind.
+        gpu.faults.lock().unwrap().out_of_memory = true;
+        let error = gpu.check("commit").unwrap_err();
+        assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_is_no_field_element_is_the_devices_fault() {
+        let gpu = gpu();
+        let mut out = Vec::new();
+        let mut bytes = Vec::new();
+        for limb in Fr::MODULUS.0 {
+            bytes.extend(limb.to_le_bytes());
+        }
+        let error = gpu.elements(&bytes, &mut out).unwrap_err();
+        assert!(matches!(error, DeviceError::Failed { .. }), "{error}");
+        bytes[0] -= 1;
+        assert_eq!(gpu.elements(&bytes, &mut out), Ok(()));
+        assert_eq!(out.len(), 1);
+    }
+}

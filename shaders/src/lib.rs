@@ -1,0 +1,27 @@
+//! The device traits on a graphics adapter, through wgpu: Vulkan, Metal or DirectX 12.
+//!
+//! [`WgpuDevice`] runs multi-scalar multiplications, transforms and vector operations in WGSL, and row
+//! kernels on host threads; [`WgpuDevice::report`] says which is where. Nothing falls back: what the
+//! adapter cannot do is an error.
+//!
+//! The same sources serve adapters with and without 64-bit integers ([`LimbForm`]): only the product
+//! of two words differs. Values are in arkworks' in-memory form on both sides, so that uploads and
+//! downloads are copies.
+
+mod adapter;
+mod buffer;
+mod device;
+mod error;
+mod gpu;
+mod kernel;
+mod msm;
+mod ntt;
+mod record;
+mod source;
+mod vector;
+
+pub use crate::adapter::{Adapter, AdapterChoice, LimbForm, Options, adapters};
+pub use crate::buffer::WgpuBuffer;
+pub use crate::device::{Field, Place, WgpuDevice};
+pub use crate::error::OpenError;
+pub use crate::msm::WgpuBases;

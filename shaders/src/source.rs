@@ -1,0 +1,155 @@
+//! WGSL sources and how they are joined.
+//!
+//! A line `#import name` stands for the source of that name, which is put in once, before the rest. Of
+//! the names, `words` means the form of limbs at hand, and `fr` and `fq` are written here from
+//! arkworks' constants, so that they cannot differ from the CPU's.
+
+use std::fmt::Write;
+
+use ark_ff::{BigInt, PrimeField};
+use rollmill_algebra::{Fq, Fr};
+
+use crate::adapter::LimbForm;
+
+const SOURCES: &[(&str, &str)] = &[
+    ("curve", include_str!("../wgsl/curve.wgsl")),
+    ("field", include_str!("../wgsl/field.wgsl")),
+    ("msm_buckets", include_str!("../wgsl/msm_buckets.wgsl")),
+    ("msm_digits", include_str!("../wgsl/msm_digits.wgsl")),
+    ("msm_places", include_str!("../wgsl/msm_places.wgsl")),
+    ("msm_sums", include_str!("../wgsl/msm_sums.wgsl")),
+    ("ntt", include_str!("../wgsl/ntt.wgsl")),
+    ("params", include_str!("../wgsl/params.wgsl")),
+    ("product", include_str!("../wgsl/product.wgsl")),
+    ("vector", include_str!("../wgsl/vector.wgsl")),
+    ("words_u32", include_str!("../wgsl/words_u32.wgsl")),
+    ("words_u64", include_str!("../wgsl/words_u64.wgsl")),
+];
+
+/// The whole source of a kernel: `first` are imports put before those of `name` itself.
+pub(crate) fn assemble(
+    first: &[&str],
+    name: &str,
+    form: LimbForm,
+    workgroup: u32,
+) -> Result<String, String> {
+    let mut joined =
+        Joined { text: format!("const WORKGROUP = {workgroup}u;\n"), form, seen: vec![] };
+    for import in first {
+        joined.import(import)?;
+    }
+    joined.import(name)?;
+    Ok(joined.text)
+}
+
+struct Joined {
+    text: String,
+    form: LimbForm,
+    /// Names put in, or being put in.
+    seen: Vec<String>,
+}
+
+impl Joined {
+    fn import(&mut self, name: &str) -> Result<(), String> {
+        if self.seen.iter().any(|seen| seen == name) {
+            return Ok(());
+        }
+        self.seen.push(name.to_owned());
+        let source = match name {
+            "fr" => constants::<Fr>(),
+            "fq" => constants::<Fq>(),
+            "words" => match self.form {
+                LimbForm::U64 => "#import words_u64\n".to_owned(),
+                LimbForm::U32 => "#import words_u32\n".to_owned(),
+            },
+            _ => match SOURCES.iter().find(|(known, _)| *known == name) {
+                Some((_, source)) => (*source).to_owned(),
+                None => return Err(format!("there is no source `{name}` to import")),
+            },
+        };
+        for line in source.lines() {
+            if let Some(import) = line.strip_prefix("#import ") {
+                self.import(import.trim())?;
+            }
+        }
+        for line in source.lines().filter(|line| !line.starts_with("#import ")) {
+            self.text.push_str(line);
+            self.text.push('\n');
+        }
+        Ok(())
+    }
+}
+
+/// The constants of a field that `field.wgsl` asks for.
+fn constants<F: PrimeField<BigInt = BigInt<4>>>() -> String {
+    // Montgomery forms, got by value: 2^256 is the form of one, its square over R that of 2^256.
+    let two_to = |power: u64| F::from(2u64).pow([power]).into_bigint();
+    let mut out = String::new();
+    let mut define = |name: &str, value: BigInt<4>| {
+        let words: Vec<String> = words(value).iter().map(|word| format!("{word}u")).collect();
+        let _ = writeln!(out, "const {name} = array<u32, 8>({});", words.join(", "));
+    };
+    define("P", F::MODULUS);
+    define("HALF", F::MODULUS_MINUS_ONE_DIV_TWO);
+    define("ONE", two_to(256));
+    define("R_SQUARED", two_to(512));
+    let _ = writeln!(out, "const P_INVERSE = {}u;", minus_inverse(words(F::MODULUS)[0]));
+    out
+}
+
+fn words(value: BigInt<4>) -> [u32; 8] {
+    std::array::from_fn(|i| (value.0[i / 2] >> (32 * (i % 2))) as u32)
+}
+
+/// `−1 / x` modulo 2^32 for an odd x, by Newton's iteration, which doubles the right bits each time.
+fn minus_inverse(x: u32) -> u32 {
+    let mut inverse = x;
+    for _ in 0..5 {
+        inverse = inverse.wrapping_mul(2u32.wrapping_sub(x.wrapping_mul(inverse)));
+    }
+    inverse.wrapping_neg()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_is_put_in_once_and_before_the_rest() {
+        for (form, own, other) in
+            [(LimbForm::U64, "u64(a)", "b_high"), (LimbForm::U32, "b_high", "u64(a)")]
+        {
+            let text = assemble(&["fr"], "vector", form, 64).unwrap();
+            assert_eq!(text.matches("fn mul(").count(), 1);
+            assert_eq!(text.matches("fn param(").count(), 1);
+            assert!(text.find("fn mul(").unwrap() < text.find("fn widen(").unwrap());
+            assert!(text.contains(own) && !text.contains(other), "{form:?}");
+            assert!(!text.contains("#import"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_import_is_refused() {
+        assert!(
+            assemble(&[], "no_such_kernel", LimbForm::U32, 64).unwrap_err().contains("no_such")
+        );
+    }
+
+    #[test]
+    fn the_montgomery_constants_are_those_of_arkworks() {
+        assert_eq!(minus_inverse(words(Fr::MODULUS)[0]), Fr::INV as u32);
+        assert_eq!(minus_inverse(words(Fq::MODULUS)[0]), Fq::INV as u32);
+        let text = constants::<Fr>();
+        let one: Vec<String> = words(Fr::R).iter().map(|word| format!("{word}u")).collect();
+        assert!(text.contains(&format!("const ONE = array<u32, 8>({});", one.join(", "))));
+    }
+
+    /// The bounds that `field.wgsl` relies on.
+    #[test]
+    fn both_moduli_leave_two_bits_and_inversion_borrows_within_a_word() {
+        for modulus in [words(Fr::MODULUS), words(Fq::MODULUS)] {
+            assert!(modulus[7] < 1 << 30);
+            assert!(modulus[0] >= 2);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The device obeys every law, with either form of limbs, in one buffer and in many.
+
+mod common;
+
+use ark_ec::{CurveGroup, PrimeGroup};
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use rollmill_algebra::device::{Memory, Msm, Vector};
+use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance};
+use rollmill_shaders::{LimbForm, Options};
+
+use ark_ff::UniformRand;
+
+#[test]
+fn u64_limbs_obey_every_law() {
+    conformance::run_all(&common::open(&common::options(LimbForm::U64)), 1);
+}
+
+#[test]
+fn u32_limbs_obey_every_law() {
+    conformance::run_all(&common::open(&common::options(LimbForm::U32)), 2);
+}
+
+/// With the checks on, an index past the end hits garbage or spoils it, so that the laws notice.
+#[test]
+fn arrays_in_many_buffers_obey_every_law_under_checks() {
+    let options =
+        Options { chunk_elements: Some(1024), checks: true, ..common::options(LimbForm::U64) };
+    conformance::run_all(&common::open(&options), 3);
+}
+
+/// Goal: windows of so many buckets that their running sums take two steps on the adapter, which the
+/// laws' sizes do not reach. Method: compare with the CPU device.
+#[test]
+fn long_sums_are_those_of_the_cpu() {
+    let (n, seed) = (1 << 16, 5);
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut point = G1Projective::generator() * Fr::rand(&mut rng);
+    let points: Vec<G1Projective> = (0..n)
+        .map(|_| {
+            point += G1Projective::generator();
+            point
+        })
+        .collect();
+    let bases = G1Projective::normalize_batch(&points);
+    let scalars: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+    let cpu = CpuDevice::new(2);
+    let held = cpu.register_bases(&bases).unwrap();
+    let expected = cpu.commit(&held, &[&cpu.upload(&scalars).unwrap()]).unwrap();
+    let device = common::open(&common::options(LimbForm::U64));
+    let held = device.register_bases(&bases).unwrap();
+    let got = device.commit(&held, &[&device.upload(&scalars).unwrap()]).unwrap();
+    assert_eq!(got, expected, "seed {seed}");
+}
+
+#[test]
+fn one_device_serves_several_threads() {
+    let device = common::open(&common::options(LimbForm::U64));
+    let generator: G1Affine = G1Projective::generator().into_affine();
+    let held = device.register_bases(&vec![generator; 300]).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 1..=4u64 {
+            let (device, held) = (&device, &held);
+            scope.spawn(move || {
+                for round in 1..=5u64 {
+                    let scalar = Fr::from(thread * 1_000_003 + round);
+                    let column = device.upload(&vec![scalar; 300]).unwrap();
+                    let sum = device.commit(held, &[&column]).unwrap()[0];
+                    let expected = generator * (scalar * Fr::from(300u64));
+                    assert_eq!(sum, expected.into_affine(), "thread {thread}, round {round}");
+                    let total = device.prefix_sum(&column).unwrap();
+                    let last = device.download(&total).unwrap()[299];
+                    assert_eq!(last, scalar * Fr::from(299u64), "thread {thread}, round {round}");
+                }
+            });
+        }
+    });
+}

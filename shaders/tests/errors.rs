@@ -1,0 +1,146 @@
+//! What goes wrong is one error each, with one line, and nothing is computed elsewhere instead.
+
+mod common;
+
+use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
+use rollmill_algebra::{Fr, G1Affine};
+use rollmill_shaders::{AdapterChoice, LimbForm, OpenError, Options, Place, WgpuDevice, adapters};
+
+use ark_ec::AffineRepr;
+
+fn device() -> WgpuDevice {
+    common::open(&common::options(LimbForm::U64))
+}
+
+#[test]
+fn an_unknown_adapter_is_refused_with_those_there_are() {
+    for choice in [AdapterChoice::Index(99), AdapterChoice::Name("no such card".into())] {
+        let error = WgpuDevice::open(&Options::new(choice.clone())).unwrap_err();
+        assert!(matches!(error, OpenError::UnknownAdapter { .. }), "{error}");
+        let line = error.to_string();
+        assert!(line.starts_with("SHD-002") && line.contains(&choice.to_string()), "{line}");
+        assert!(line.contains(&adapters()[0].name) && !line.contains('\n'), "{line}");
+    }
+}
+
+/// The child is this test program again, told to look for drivers where there are none.
+#[test]
+fn a_machine_without_adapters_gets_a_plain_error() {
+    const CHILD: &str = "ROLLMILL_TEST_WITHOUT_ADAPTERS";
+    if std::env::var_os(CHILD).is_some() {
+        let error = WgpuDevice::open(&Options::new(AdapterChoice::Index(0))).unwrap_err();
+        assert_eq!(error, OpenError::NoAdapter);
+        assert!(error.to_string().starts_with("SHD-001: no graphics adapter found; install"));
+        println!("refused as it should be");
+        return;
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "a_machine_without_adapters_gets_a_plain_error", "--nocapture"])
+        .env(CHILD, "1")
+        .env("VK_DRIVER_FILES", "/nonexistent")
+        .env("VK_ICD_FILENAMES", "/nonexistent")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("refused as it should be"), "{text}");
+}
+
+#[test]
+fn a_chunk_that_is_no_power_of_two_is_refused() {
+    for elements in [0, 100, 300, 128] {
+        let options = Options { chunk_elements: Some(elements), ..common::options(LimbForm::U32) };
+        let line = WgpuDevice::open(&options).unwrap_err().to_string();
+        assert!(line.starts_with("SHD-006: option chunk_elements"), "{line}");
+    }
+}
+
+#[test]
+fn more_memory_than_allowed_is_refused_with_the_number_and_the_device_goes_on() {
+    let limit = 1 << 16;
+    let options = Options { memory_bytes_max: Some(limit), ..common::options(LimbForm::U64) };
+    let device = common::open(&options);
+    let large = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); 1 << 12]).unwrap());
+    let error = device.to_lagrange(&[&large]).unwrap_err();
+    let DeviceError::Memory { needed_bytes, free_bytes, .. } = error else { panic!("{error}") };
+    assert_eq!((needed_bytes, free_bytes <= limit), (32 << 12, true));
+    assert!(error.to_string().starts_with("DEV-002"), "{error}");
+    let small = Column::<_, Coeff>::new(device.upload(&[Fr::from(3u64); 4]).unwrap());
+    let out = device.to_lagrange(&[&small]).unwrap();
+    assert_eq!(device.download(&out[0].buffer).unwrap()[0], Fr::from(12u64));
+}
+
+#[test]
+fn memory_is_given_back_when_buffers_go() {
+    let device = device();
+    let column = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); 1 << 10]).unwrap());
+    drop(device.to_lagrange(&[&column]).unwrap());
+    let before = device.used_bytes();
+    for _ in 0..20 {
+        drop(device.to_lagrange(&[&column]).unwrap());
+    }
+    assert_eq!(device.used_bytes(), before);
+}
+
+/// Goal: queued work keeps what it reads. Method: drop every source as soon as its reader is queued.
+#[test]
+fn buffers_may_go_while_queued_work_still_reads_them() {
+    let device = device();
+    let values: Vec<Fr> = (0..4096u64).map(Fr::from).collect();
+    let mut column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
+    for _ in 0..10 {
+        let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
+        drop(column);
+        column = device.to_coeff(&[&on_h]).unwrap().remove(0);
+        drop(on_h);
+    }
+    assert_eq!(device.download(&column.buffer).unwrap(), values);
+}
+
+#[test]
+fn a_lost_device_says_so_in_every_operation() {
+    let device = device();
+    let point = G1Affine::generator();
+    let bases = device.register_bases(&[point; 4]).unwrap();
+    let mut held = device.upload(&[Fr::from(3u64); 4]).unwrap();
+    let column = Column::<_, Coeff>::new(held.clone());
+    let on_adapter = device.to_lagrange(&[&column]).unwrap().remove(0);
+    device.close();
+    let outcomes = [
+        device.upload(&[]).err(),
+        device.upload_u16(&[1]).err(),
+        device.download(&on_adapter.buffer).err(),
+        device.register_bases(&[point]).err(),
+        device.commit(&bases, &[&held]).err(),
+        device.to_lagrange(&[&column]).err(),
+        device.to_coeff(&[&on_adapter]).err(),
+        device.invert(&mut held).err(),
+        device.prefix_product(&held).err(),
+        device.prefix_sum(&held).err(),
+        device.evaluate(&[&column], Fr::from(2u64)).err(),
+        device.divide_by_linear(&column, Fr::from(2u64)).err(),
+        device.linear_combination(&[(&held, Fr::from(2u64))]).err(),
+    ];
+    for (i, outcome) in outcomes.into_iter().enumerate() {
+        let lost = matches!(&outcome, Some(DeviceError::Lost { .. }));
+        assert!(lost, "operation {i}: {outcome:?}");
+        let line = outcome.map(|error| error.to_string()).unwrap_or_default();
+        assert!(line.starts_with("DEV-003") && !line.contains('\n'), "{line}");
+    }
+}
+
+#[test]
+fn the_name_and_the_report_say_what_runs_where() {
+    for (form, limbs) in [(LimbForm::U64, "u64 limbs"), (LimbForm::U32, "u32 limbs")] {
+        let device = common::open(&common::options(form));
+        assert_eq!(device.limbs(), form);
+        let name = device.name();
+        assert!(name.starts_with("hybrid(wgpu(") && name.contains(limbs), "{name}");
+        assert!(name.contains(&device.adapter().name) && name.contains("+cpu"), "{name}");
+        let on_host: Vec<&str> = device
+            .report()
+            .into_iter()
+            .filter_map(|(operation, place)| (place == Place::Host).then_some(operation))
+            .collect();
+        assert_eq!(on_host, ["rows"]);
+    }
+}

@@ -1,0 +1,61 @@
+#import params
+#import curve
+
+// Sums of bases, bucket by bucket. The entries of a bucket are cut into pieces of bounded length, one
+// thread a piece, so that one bucket may hold everything.
+
+@group(0) @binding(1) var<storage, read> bases: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> entries: array<u32>;
+@group(0) @binding(3) var<storage, read> starts: array<u32>;
+@group(0) @binding(4) var<storage, read> pieces: array<u32>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
+
+/// The bucket that piece `t` belongs to: the last one whose pieces begin at or before t.
+fn bucket_of(t: u32, buckets: u32) -> u32 {
+    var first = 0u;
+    var last = buckets - 1u;
+    while (first < last) {
+        let middle = (first + last + 1u) / 2u;
+        if (pieces[middle] <= t) {
+            first = middle;
+        } else {
+            last = middle - 1u;
+        }
+    }
+    return first;
+}
+
+// out[t] = ±bases[…] summed over the entries of piece t. `starts` holds where each bucket's entries
+// begin and `pieces` where its pieces do; both have one number more than there are buckets.
+// Params: 0 threads, at least as many as pieces; 1 buckets, 2 length of a piece.
+@compute @workgroup_size(WORKGROUP)
+fn accumulate(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let t = thread_number(workgroup, workgroups, local);
+    let buckets = param(1u);
+    if (t >= param(0u) || t >= pieces[buckets]) {
+        return;
+    }
+    let bucket = bucket_of(t, buckets);
+    let start = starts[bucket] + (t - pieces[bucket]) * param(2u);
+    let end = min(start + param(2u), starts[bucket + 1u]);
+    var sum = identity();
+    for (var k = start; k < end; k++) {
+        let at = 4u * (entries[k] >> 1u);
+        let x = element(bases[at], bases[at + 1u]);
+        var y = element(bases[at + 2u], bases[at + 3u]);
+        if ((entries[k] & 1u) == 1u) {
+            y = sub(zero(), y);
+        }
+        sum = add_affine(sum, x, y);
+    }
+    out[6u * t] = low(sum.x);
+    out[6u * t + 1u] = high(sum.x);
+    out[6u * t + 2u] = low(sum.y);
+    out[6u * t + 3u] = high(sum.y);
+    out[6u * t + 4u] = low(sum.z);
+    out[6u * t + 5u] = high(sum.z);
+}

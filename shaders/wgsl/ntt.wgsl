@@ -1,0 +1,168 @@
+#import params
+#import fr
+#import field
+
+// Number-theoretic transforms by decimation in time: a reordering, then passes of up to eight layers
+// in workgroup memory, then, for transforms longer than one buffer, single layers between buffers.
+//
+// `tables` holds, for a root w of order n: 128 powers of the root of order 256, then 2^split powers
+// w^i, then n / 2^split powers w^(i · 2^split). A scale s has the same two-level form without the 128.
+
+@group(0) @binding(1) var<storage, read_write> values: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> tables: array<vec4<u32>>;
+@group(0) @binding(3) var<storage, read> source: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read_write> upper: array<vec4<u32>>;
+
+const SMALL_ROOTS = 128u;
+
+var<workgroup> shared_low: array<vec4<u32>, 256>;
+var<workgroup> shared_high: array<vec4<u32>, 256>;
+
+fn table(i: u32) -> Element {
+    return element(tables[2u * i], tables[2u * i + 1u]);
+}
+
+/// The power `exponent` out of a two-level table that begins at `start`.
+fn power(start: u32, split: u32, exponent: u32) -> Element {
+    let fine = table(start + (exponent & ((1u << split) - 1u)));
+    return mul(table(start + (1u << split) + (exponent >> split)), fine);
+}
+
+/// The lowest `bits` bits of x in reverse; 0 of 0 bits.
+fn reversed(x: u32, bits: u32) -> u32 {
+    return select(reverseBits(x) >> (32u - bits), 0u, bits == 0u);
+}
+
+// values[i] = source[rev(i)], times scale^rev(i) if asked, for the i of one output buffer whose place
+// in the source falls into one source buffer.
+// Params: 0 threads, 1 log_n, 2 log of a buffer's length, 3 number of the output buffer,
+// 4 number of the source buffer, 5 whether to scale, 6 split.
+@compute @workgroup_size(WORKGROUP)
+fn reorder(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let t = thread_number(workgroup, workgroups, local);
+    if (t >= param(0u)) {
+        return;
+    }
+    // The lowest bits of the place here are the number of the source buffer in reverse.
+    let outer = param(1u) - param(2u);
+    let i = (t << outer) | reversed(param(4u), outer);
+    let from_all = reversed((param(3u) << param(2u)) | i, param(1u));
+    let from_here = from_all & ((1u << param(2u)) - 1u);
+    var x = element(source[2u * from_here], source[2u * from_here + 1u]);
+    if (param(5u) == 1u) {
+        x = mul(x, power(0u, param(6u), from_all));
+    }
+    values[2u * i] = low(x);
+    values[2u * i + 1u] = high(x);
+}
+
+// values[i] *= scale^(start + i). Params: 0 threads, 1 split, 2 start.
+@compute @workgroup_size(WORKGROUP)
+fn scale(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = thread_number(workgroup, workgroups, local);
+    if (i >= param(0u)) {
+        return;
+    }
+    let x = mul(element(values[2u * i], values[2u * i + 1u]), power(0u, param(1u), param(2u) + i));
+    values[2u * i] = low(x);
+    values[2u * i + 1u] = high(x);
+}
+
+// The layers first .. first + bits of one buffer, bits ≤ 8. A group is the 2^bits elements that lie
+// 2^first apart; a workgroup holds 256 elements, so 2^(8 − bits) groups. The elements of a group get
+// the powers of the root that stand between the layers before and these, and then a plain transform
+// of 2^bits values.
+// Params: 0 elements, 1 log_n, 2 split, 3 first, 4 bits.
+@compute @workgroup_size(128)
+fn pass_layers(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let first = param(3u);
+    let bits = param(4u);
+    let slots = (workgroup.y * workgroups.x + workgroup.x) * 256u;
+    for (var half = 0u; half < 2u; half++) {
+        let slot = local + 128u * half;
+        let i = place(slots + slot, first, bits);
+        if (slots + slot < param(0u)) {
+            var x = element(values[2u * i], values[2u * i + 1u]);
+            if (first > 0u) {
+                let member = slot & ((1u << bits) - 1u);
+                let low_part = i & ((1u << first) - 1u);
+                let exponent = (low_part * reversed(member, bits)) << (param(1u) - first - bits);
+                x = mul(x, power(SMALL_ROOTS, param(2u), exponent));
+            }
+            shared_low[slot] = low(x);
+            shared_high[slot] = high(x);
+        }
+    }
+    for (var layer = 0u; layer < bits; layer++) {
+        workgroupBarrier();
+        let within = local & ((1u << layer) - 1u);
+        let a = ((local >> layer) << (layer + 1u)) | within;
+        let b = a + (1u << layer);
+        if (slots + b < param(0u)) {
+            let x = element(shared_low[a], shared_high[a]);
+            var y = element(shared_low[b], shared_high[b]);
+            y = mul(y, table(within << (7u - layer)));
+            let sum = add(x, y);
+            let difference = sub(x, y);
+            shared_low[a] = low(sum);
+            shared_high[a] = high(sum);
+            shared_low[b] = low(difference);
+            shared_high[b] = high(difference);
+        }
+    }
+    workgroupBarrier();
+    for (var half = 0u; half < 2u; half++) {
+        let slot = local + 128u * half;
+        let i = place(slots + slot, first, bits);
+        if (slots + slot < param(0u)) {
+            values[2u * i] = shared_low[slot];
+            values[2u * i + 1u] = shared_high[slot];
+        }
+    }
+}
+
+/// Where slot `slot` of a pass lies in the buffer.
+fn place(slot: u32, first: u32, bits: u32) -> u32 {
+    let member = slot & ((1u << bits) - 1u);
+    let group = slot >> bits;
+    let low_part = group & ((1u << first) - 1u);
+    return ((group >> first) << (first + bits)) | (member << first) | low_part;
+}
+
+// One layer between two buffers: (values, upper) = (values + w · upper, values − w · upper).
+// Params: 0 threads, 1 log_n, 2 split, 3 layer, 4 place of values[0] in the layer's half block.
+@compute @workgroup_size(WORKGROUP)
+fn across(
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(num_workgroups) workgroups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+) {
+    let i = thread_number(workgroup, workgroups, local);
+    if (i >= param(0u)) {
+        return;
+    }
+    let exponent = (param(4u) + i) << (param(1u) - param(3u) - 1u);
+    let x = element(values[2u * i], values[2u * i + 1u]);
+    let y = mul(
+        element(upper[2u * i], upper[2u * i + 1u]),
+        power(SMALL_ROOTS, param(2u), exponent),
+    );
+    let sum = add(x, y);
+    let difference = sub(x, y);
+    values[2u * i] = low(sum);
+    values[2u * i + 1u] = high(sum);
+    upper[2u * i] = low(difference);
+    upper[2u * i + 1u] = high(difference);
+}
