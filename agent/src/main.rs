@@ -10,14 +10,21 @@ fn main() -> ExitCode {
     Service::new("agent")
         .about("Leases proof jobs from a broker and proves them")
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
+        .subcommand(Command::new("devices").about("List the devices that --device can name"))
         .run(|process: Process<Config>| async move {
+            let config = process.config.clone();
+            if process.command().is_some_and(|(name, _)| name == "devices") {
+                let found = tokio::task::spawn_blocking(move || prover::list(&config)).await?;
+                for (name, what) in found {
+                    println!("{name}\t{what}");
+                }
+                return Ok(());
+            }
             if process.command().is_some() {
-                let config = process.config.clone();
                 let set = tokio::task::spawn_blocking(move || prover::make(&config)).await??;
                 println!("{}", rollmill_circuits::version_name(&set));
                 return Ok(());
             }
-            let config = process.config.clone();
             let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
             let (device, why, fell_back) = (opened.device, opened.why, opened.fell_back);
             process.board.show(

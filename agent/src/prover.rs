@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_algebra::device::{Device, DeviceError};
+use rollmill_algebra::device::{Device, DeviceError, Memory};
 use rollmill_broker_client::WorkStats;
 use rollmill_circuits::jobs::{self, JobError};
 use rollmill_circuits::keyset::KeySet;
@@ -13,6 +13,7 @@ use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, 
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
 use rollmill_plonk::srs::Srs;
+use rollmill_shaders::{Options, WgpuDevice};
 
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
@@ -94,11 +95,12 @@ impl std::fmt::Debug for Opened {
 /// Opens the device that the settings choose and the prover on it: keys from `config.keys_dir`, the
 /// device checked by a known answer.
 pub fn open(config: &Config) -> Result<Opened, ProverError> {
-    let chosen = devices::choose(&config.device, config.fallback, open_accelerator, || {
-        Accelerator::Cpu(cpu(config))
-    })?;
+    let open = |choice: &Choice| open_accelerator(config, choice);
+    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
+    let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
     let (worker, device) = match chosen.device {
-        Accelerator::Cpu(device) => prover(config, device, 0)?,
+        Accelerator::Cpu(device) => prover(config, *device, 0)?,
+        Accelerator::Wgpu(device) => prover(config, *device, 1)?,
     };
     if chosen.fell_back {
         tracing::warn!(device, why = chosen.why, "proving on the CPU instead");
@@ -110,14 +112,33 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
 
 /// An open device of any kind.
 enum Accelerator {
-    Cpu(CpuDevice),
+    Cpu(Box<CpuDevice>),
+    Wgpu(Box<WgpuDevice>),
 }
 
 /// Opens a device other than the CPU, or says in one line why it cannot be used.
-fn open_accelerator(choice: &Choice) -> Result<Accelerator, String> {
-    let kind = choice.to_string();
-    let kind = kind.split(':').next().unwrap_or_default();
-    Err(format!("this build has no {kind} backend"))
+fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
+    match choice {
+        Choice::Wgpu(selector) => {
+            // Cannot fail: whatever is no index and no keyword is a name.
+            let Ok(adapter) = selector.to_string().parse();
+            let options = Options { host_threads: config.threads, ..Options::new(adapter) };
+            let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
+            Ok(Accelerator::Wgpu(Box::new(device)))
+        }
+        Choice::Cuda(_) => Err("this build has no CUDA backend".to_owned()),
+        Choice::Icicle(_) => Err("this build has no ICICLE backend".to_owned()),
+        Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
+    }
+}
+
+/// The devices of this machine as `--device` names them, each with what it is.
+pub fn list(config: &Config) -> Vec<(String, String)> {
+    let mut found = vec![("cpu".to_owned(), cpu(config).name())];
+    for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
+        found.push((format!("wgpu:{index}"), adapter.to_string()));
+    }
+    found
 }
 
 fn prover<D: Device + 'static>(

@@ -1,5 +1,6 @@
 //! Finding an adapter and judging whether it will do.
 
+use std::fmt;
 use std::str::FromStr;
 
 use pollster::block_on;
@@ -114,6 +115,15 @@ impl Adapter {
             software: info.device_type == wgpu::DeviceType::Cpu,
             int64: adapter.features().contains(wgpu::Features::SHADER_INT64),
         }
+    }
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, backend, driver, .. } = self;
+        let limbs = if self.int64 { "u64" } else { "u32" };
+        let software = if self.software { ", software" } else { "" };
+        write!(f, "{name} ({backend}, {driver}, {limbs} limbs{software})")
     }
 }
 
