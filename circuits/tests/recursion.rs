@@ -10,7 +10,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective, field::powers, poseidon2};
 use rollmill_circuits::gadgets::fold::{
-    ChildSpec, ChildWitness, FOLD_DOMAIN, PairVars, VerifiedChild, verify_children,
+    ChildSpec, ChildWitness, PairVars, VerifiedChild, verify_children,
 };
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
@@ -21,6 +21,7 @@ use rollmill_plonk::shape::Shape;
 use rollmill_plonk::transcript::{TranscriptKind, halves, short_coefficient};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, challenges, computed_at, reduce};
 use rollmill_protocol::Circuit;
+use rollmill_protocol::domain;
 use rollmill_protocol::plan::{VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
@@ -119,7 +120,7 @@ fn lay(root: Fr, children: &[ChildWitness], pair_at: Option<usize>) -> Laid {
 
 /// The folding coefficients that final squeezes lead to, the first pair's first.
 fn coefficients(seeds: &[Fr]) -> Vec<Fr> {
-    let mut state = [0, 0, 0, FOLD_DOMAIN].map(Fr::from);
+    let mut state = [0, 0, 0, domain::FOLD].map(Fr::from);
     let mut us = vec![Fr::from(1u64)];
     for chunk in seeds.chunks(3) {
         for (slot, value) in state.iter_mut().zip(chunk) {

@@ -39,3 +39,5 @@ pub const TRANSCRIPT: u64 = 17;
 pub const VK_DIGEST: u64 = 18;
 /// What stands for the first nullifier of genesis notes.
 pub const GENESIS: u64 = 19;
+/// The transcript that folds the children's pairs.
+pub const FOLD: u64 = 20;

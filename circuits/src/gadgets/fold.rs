@@ -22,6 +22,7 @@ use rollmill_plonk::gates::power_of_two;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::verifier::PAIR_INPUTS;
+use rollmill_protocol::domain;
 use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
 
 use super::curve::{Point, Table};
@@ -32,9 +33,6 @@ use super::symbolic::{Sym, lower, sum};
 use super::transcript::Transcript;
 use super::verifier::{Opening, ProofVars, reduce, short_coefficient};
 use super::vk_tree::{Choice, KeyVars, LeafVars, assert_leaf};
-
-/// Domain tag of the sponge that folding coefficients come from.
-pub const FOLD_DOMAIN: u64 = 20;
 
 /// Siblings of a leaf of the verification-key tree, lowest first.
 pub type VkPath = [Fr; VK_TREE_HEIGHT];
@@ -120,7 +118,7 @@ pub fn verify_children(
         verified.push(VerifiedChild { public, role_bits: role.bits, charged_rows });
     }
     b.section("folding coefficients");
-    let mut sponge = Transcript::with_tag(b, FOLD_DOMAIN.into());
+    let mut sponge = Transcript::with_tag(b, domain::FOLD.into());
     sponge.absorb(&seeds);
     let mut coefficients = sponge.squeeze_short(b, parts.len());
     // One for each pair after the first, then the offset.
