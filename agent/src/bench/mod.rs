@@ -29,24 +29,34 @@ use result::{Results, SCHEMA};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
+    /// An argument is not one of those that are known.
     #[error("{}: {what}: expected {expected}, got `{got}`", self.code())]
     Argument { what: &'static str, expected: String, got: String },
+    /// The device or the prover gave an error.
     #[error("{}: {what} failed: {reason}", self.code())]
     Failed { what: String, reason: String },
+    /// A result differs from its peer's, or a proof does not verify.
     #[error("{}: {what} by {implementation} is wrong; no figure of this device can be trusted", self.code())]
     Wrong { what: String, implementation: String },
+    /// A file of results, a table or a drawing cannot be written.
     #[error("{}: cannot write {path}: {reason}", self.code())]
     Write { path: String, reason: String },
+    /// A file of results cannot be read.
     #[error("{}: cannot read {path}: {reason}", self.code())]
     Read { path: String, reason: String },
+    /// A file holds something other than results.
     #[error("{}: {path} holds no results of a bench: {reason}", self.code())]
     Foreign { path: String, reason: String },
+    /// A file holds results of another version.
     #[error("{}: {path} has schema {got}, this program reads {SCHEMA}; run the bench again", self.code())]
     Schema { path: String, got: u64 },
+    /// A peer that was asked for by name cannot be run.
     #[error("{}: peer {name} was asked for, but {reason}", self.code())]
     PeerMissing { name: String, reason: String },
+    /// A size does not fit into memory.
     #[error("{}: {what} needs about {needed_mib} MiB, {free_mib} MiB are free; leave out the largest sizes with --sizes", self.code())]
     Memory { what: String, needed_mib: u64, free_mib: u64 },
+    /// Two files of results measured nothing in common.
     #[error("{}: the figures of {left} and {right} have no operation in common", self.code())]
     NothingShared { left: String, right: String },
 }
