@@ -7,10 +7,12 @@
 //! - [`Worker`] what can do jobs: the prover, or a double in tests.
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
 //! - [`devices`] where proofs are made, and what happens where that cannot be.
+//! - [`bench`] what a machine is worth.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
 //! - [`failpoint`] places where a fault test may end the process.
 
 mod agent;
+pub mod bench;
 mod config;
 pub mod devices;
 pub mod failpoint;

@@ -2,15 +2,16 @@
 
 use std::process::ExitCode;
 
-use clap::Command;
-use rollmill_agent::{Agent, Config, prover};
-use rollmill_service::{Process, Service};
+use clap::{ArgMatches, Command};
+use rollmill_agent::{Agent, Config, bench, prover};
+use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
     Service::new("agent")
         .about("Leases proof jobs from a broker and proves them")
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
+        .subcommand(bench::command())
         .run(|process: Process<Config>| async move {
             let config = process.config.clone();
             if process.command().is_some_and(|(name, _)| name == "devices") {
@@ -19,6 +20,9 @@ fn main() -> ExitCode {
                     println!("{name}\t{what}");
                 }
                 return Ok(());
+            }
+            if let Some(("bench", matches)) = process.command() {
+                return measure(config, matches).await;
             }
             if process.command().is_some() {
                 let set = tokio::task::spawn_blocking(move || prover::make(&config)).await??;
@@ -37,4 +41,27 @@ fn main() -> ExitCode {
             agent.serve(&process.shutdown).await?;
             Ok(())
         })
+}
+
+/// `agent bench` and `agent bench compare`.
+async fn measure(config: Config, matches: &ArgMatches) -> Outcome {
+    if let Some(("compare", matches)) = matches.subcommand() {
+        print!("{}", bench::compare(matches)?);
+        return Ok(());
+    }
+    let plan = bench::Plan::of(matches)?;
+    let files = (plan.json.clone(), plan.markdown.clone());
+    let results = tokio::task::spawn_blocking(move || prover::bench(&config, &plan)).await??;
+    let text = bench::summary(&results);
+    print!("{text}");
+    if let Some(path) = files.0 {
+        results.write(&path)?;
+    }
+    if let Some(path) = files.1 {
+        std::fs::write(&path, text).map_err(|error| bench::BenchError::Write {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(())
 }

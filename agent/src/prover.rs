@@ -15,6 +15,8 @@ use rollmill_circuits::{Circuit, version_name};
 use rollmill_plonk::srs::Srs;
 use rollmill_shaders::{Options, WgpuDevice};
 
+use crate::bench::result::Results;
+use crate::bench::{self, BenchError, Plan};
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
@@ -39,6 +41,9 @@ pub enum ProverError {
     /// There is no device to prove on.
     #[error(transparent)]
     Choice(#[from] ChoiceError),
+    /// A bench gave no figures.
+    #[error(transparent)]
+    Bench(#[from] BenchError),
 }
 
 impl ProverError {
@@ -48,6 +53,7 @@ impl ProverError {
             Self::Keys { .. } => "AGT-030",
             Self::Device { .. } => "AGT-031",
             Self::Choice(error) => error.code(),
+            Self::Bench(error) => error.code(),
         }
     }
 }
@@ -108,6 +114,22 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
         tracing::info!(device, why = chosen.why, "chose the device");
     }
     Ok(Opened { worker, device, why: chosen.why, fell_back: chosen.fell_back })
+}
+
+/// Runs a bench on the device that the settings choose.
+pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
+    let open = |choice: &Choice| open_accelerator(config, choice);
+    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
+    let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
+    let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
+    let srs = match plan.wants("circuit") {
+        true => Some(open_srs(&store, config.chain_id)?),
+        false => None,
+    };
+    Ok(match chosen.device {
+        Accelerator::Cpu(device) => bench::run(*device, config, srs, plan)?,
+        Accelerator::Wgpu(device) => bench::run(*device, config, srs, plan)?,
+    })
 }
 
 /// An open device of any kind.

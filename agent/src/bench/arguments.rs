@@ -1,0 +1,176 @@
+//! What a bench is asked for.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use super::BenchError;
+
+/// Everything that can be measured, in the order it is.
+const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
+/// Ways that scalars can be spread.
+const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
+const PEERS: [&str; 1] = ["arkworks"];
+
+/// What to measure and where to put it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    groups: Vec<String>,
+    pub distributions: Vec<String>,
+    pub peers: Vec<String>,
+    /// Base-2 logarithms of sizes.
+    pub sizes: RangeInclusive<u32>,
+    pub runs: usize,
+    /// Runs of what takes seconds: whole proofs.
+    pub proof_runs: usize,
+    pub json: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
+}
+
+/// The subcommand as clap knows it.
+pub fn command() -> Command {
+    let list = |name: &'static str, help: String| {
+        Arg::new(name).long(name).value_name("LIST").value_delimiter(',').help(help)
+    };
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+    };
+    let compare = Command::new("compare")
+        .about("Print result files side by side, and draw them")
+        .arg(
+            Arg::new("files")
+                .value_name("FILE")
+                .num_args(1..)
+                .required(true)
+                .value_parser(value_parser!(PathBuf))
+                .help("results written by --json"),
+        )
+        .arg(file("svg", "draw speeds into this file"))
+        .arg(
+            Arg::new("price")
+                .long("price")
+                .value_name("FILE=USD")
+                .action(ArgAction::Append)
+                .help("price of an hour of the machine of a result file; gives the cost of proofs"),
+        );
+    Command::new("bench")
+        .about("Measure this machine: MSM, NTT, field, hash, whole proofs and every circuit")
+        .arg(list("only", format!("of {}; all when unset", GROUPS.join(", "))))
+        .arg(
+            Arg::new("sizes")
+                .long("sizes")
+                .value_name("FROM..TO")
+                .default_value("14..18")
+                .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^20"),
+        )
+        .arg(list("distributions", format!("of scalars: {}", DISTRIBUTIONS.join(", "))))
+        .arg(list("peers", format!("measured in the same run: {}, or none", PEERS.join(", "))))
+        .arg(
+            Arg::new("runs")
+                .long("runs")
+                .default_value("11")
+                .value_parser(value_parser!(u16).range(1..=1000))
+                .help("runs of each operation, of which the median counts"),
+        )
+        .arg(
+            Arg::new("proof-runs")
+                .long("proof-runs")
+                .default_value("3")
+                .value_parser(value_parser!(u16).range(1..=1000))
+                .help("the same for whole proofs"),
+        )
+        .arg(file("json", "write the results"))
+        .arg(file("markdown", "write the table that is printed"))
+        .subcommand(compare)
+}
+
+impl Plan {
+    /// Reads the arguments of [`command`].
+    pub fn of(matches: &ArgMatches) -> Result<Self, BenchError> {
+        let list = |name: &'static str, known: &[&str]| -> Result<Vec<String>, BenchError> {
+            let Some(given) = matches.get_many::<String>(name) else {
+                return Ok(known.iter().map(ToString::to_string).collect());
+            };
+            for word in given.clone() {
+                if !known.contains(&word.as_str()) && word != "none" {
+                    let expected = known.join(", ");
+                    return Err(BenchError::Argument { what: name, expected, got: word.clone() });
+                }
+            }
+            Ok(given.filter(|word| *word != "none").cloned().collect())
+        };
+        let count = |name| usize::from(matches.get_one::<u16>(name).copied().unwrap_or(1));
+        Ok(Self {
+            groups: list("only", &GROUPS)?,
+            distributions: list("distributions", &DISTRIBUTIONS)?,
+            peers: list("peers", &PEERS)?,
+            sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
+            runs: count("runs"),
+            proof_runs: count("proof-runs"),
+            json: matches.get_one("json").cloned(),
+            markdown: matches.get_one("markdown").cloned(),
+        })
+    }
+
+    /// Whether a group was asked for.
+    pub fn wants(&self, group: &str) -> bool {
+        self.groups.iter().any(|wanted| wanted == group)
+    }
+
+    /// Whether arkworks is to be measured.
+    pub fn arkworks(&self) -> bool {
+        self.peers.iter().any(|peer| peer == "arkworks")
+    }
+}
+
+fn sizes(text: &str) -> Result<RangeInclusive<u32>, BenchError> {
+    let refused = || BenchError::Argument {
+        what: "sizes",
+        expected: "FROM..TO or one number, from 1 to 26".to_owned(),
+        got: text.to_owned(),
+    };
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let number = |text: &str| text.trim_start_matches('=').parse::<u32>().map_err(|_| refused());
+    let (from, to) = (number(from)?, number(to)?);
+    match 1 <= from && from <= to && to <= 26 {
+        true => Ok(from..=to),
+        false => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(arguments: &[&str]) -> Result<Plan, BenchError> {
+        let words = std::iter::once("bench").chain(arguments.iter().copied());
+        Plan::of(&command().try_get_matches_from(words).unwrap())
+    }
+
+    #[test]
+    fn everything_is_measured_unless_something_is_named() {
+        let all = plan(&[]).unwrap();
+        assert!(GROUPS.iter().all(|group| all.wants(group)) && all.arkworks());
+        assert_eq!((all.sizes, all.runs), (14..=18, 11));
+        let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
+        assert!(some.wants("msm") && !some.wants("proof") && !some.arkworks());
+        assert_eq!(some.sizes, 20..=20);
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_with_those_that_are_known() {
+        for (arguments, part) in [
+            (&["--only", "fft"][..], "msm, ntt"),
+            (&["--distributions", "gauss"], "uniform"),
+            (&["--peers", "gnark"], "arkworks"),
+            (&["--sizes", "18..14"], "FROM..TO"),
+            (&["--sizes", "27"], "to 26"),
+            (&["--sizes", "many"], "FROM..TO"),
+        ] {
+            let error = plan(arguments).unwrap_err();
+            assert_eq!(error.code(), "AGT-040");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}

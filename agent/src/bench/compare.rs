@@ -1,0 +1,223 @@
+//! Result files side by side: how fast, how near to the floor, and at what cost.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::ArgMatches;
+
+use super::result::{Entry, Results};
+use super::{BenchError, svg};
+
+/// A result file under the name it is shown by.
+pub(super) struct Column {
+    pub(super) name: String,
+    pub(super) results: Results,
+    /// Dollars an hour.
+    price: Option<f64>,
+}
+
+/// Reads the files of `agent bench compare`, prints the table and draws.
+pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
+    let files: Vec<&PathBuf> = matches.get_many("files").unwrap_or_default().collect();
+    let prices: Vec<&String> = matches.get_many("price").unwrap_or_default().collect();
+    let mut prices =
+        prices.into_iter().map(|text| price(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
+    let mut columns = Vec::with_capacity(files.len());
+    for path in files {
+        let results = Results::read(path)?;
+        let name = shown(path);
+        let price = prices.remove(&name).or_else(|| prices.remove(&path.display().to_string()));
+        columns.push(Column { name, results, price });
+    }
+    if let Some((unused, _)) = prices.into_iter().next() {
+        let expected = columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        return Err(BenchError::Argument { what: "price", expected, got: unused });
+    }
+    let text = table(&columns)?;
+    if let Some(path) = matches.get_one::<PathBuf>("svg") {
+        let failed = |error: std::io::Error| BenchError::Write {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        std::fs::write(path, svg::draw(&columns)).map_err(failed)?;
+    }
+    Ok(text)
+}
+
+fn shown(path: &Path) -> String {
+    path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+fn price(text: &str) -> Result<(String, f64), BenchError> {
+    let refused = || BenchError::Argument {
+        what: "price",
+        expected: "FILE=USD, dollars an hour above 0".to_owned(),
+        got: text.to_owned(),
+    };
+    let (name, dollars) = text.rsplit_once('=').ok_or_else(refused)?;
+    let dollars: f64 = dollars.parse().map_err(|_| refused())?;
+    match dollars.is_finite() && dollars > 0.0 {
+        true => Ok((name.trim_end_matches(".json").to_owned(), dollars)),
+        false => Err(refused()),
+    }
+}
+
+/// The table in Markdown: an operation a row, a file a column.
+fn table(columns: &[Column]) -> Result<String, BenchError> {
+    let mut names: Vec<&str> = Vec::new();
+    for column in columns {
+        for entry in column.results.own() {
+            if !names.contains(&entry.name.as_str()) {
+                names.push(&entry.name);
+            }
+        }
+    }
+    let find = |column: &'_ Column, name: &str| -> Option<Entry> {
+        column.results.own().find(|entry| entry.name == name).cloned()
+    };
+    if let [first, .., last] = columns {
+        let shared = |name: &&str| columns.iter().all(|column| find(column, name).is_some());
+        if !names.iter().any(shared) {
+            let (left, right) = (first.name.clone(), last.name.clone());
+            return Err(BenchError::NothingShared { left, right });
+        }
+    }
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    for Column { name, results, price } in columns {
+        let price = price.map_or(String::new(), |usd| format!(", {usd} USD an hour"));
+        let _ = writeln!(
+            text,
+            "{name}: {} on {} ({} cores){price}",
+            results.device, results.machine.cpu, results.machine.cores
+        );
+    }
+    let _ = write!(text, "\n| operation |");
+    columns.iter().for_each(|column| {
+        let _ = write!(text, " {} |", column.name);
+    });
+    let _ = write!(text, "\n| --- |{}", " --- |".repeat(columns.len()));
+    for name in names {
+        let _ = write!(text, "\n| {name} |");
+        let first = find(&columns[0], name);
+        for (at, column) in columns.iter().enumerate() {
+            let Some(entry) = find(column, name) else {
+                let _ = write!(text, " – |");
+                continue;
+            };
+            let _ = write!(text, " {:.3} ms", entry.median_seconds * 1e3);
+            if let Some(fraction) = entry.fraction() {
+                let _ = write!(text, ", {:.0} % of floor", fraction * 100.0);
+            }
+            if let (Some(first), true) = (&first, at > 0) {
+                let _ = write!(text, ", {:.2}x", first.median_seconds / entry.median_seconds);
+            }
+            if let (Some(usd), "proof" | "circuit") = (column.price, entry.group.as_str()) {
+                let cost = usd * entry.median_seconds / 3600.0 * 1e6;
+                let _ = write!(text, ", {cost:.2} USD a million");
+            }
+            let _ = write!(text, " |");
+        }
+    }
+    text.push('\n');
+    Ok(text)
+}
+
+/// The table of one run, peers beside.
+pub fn summary(results: &Results) -> String {
+    let mut text = format!(
+        "{} on {} ({} cores, load {:.2} before)\n\n| operation | median | of floor | peers |\n| --- | --- | --- | --- |\n",
+        results.device, results.machine.cpu, results.machine.cores, results.machine.load_before
+    );
+    for entry in results.own() {
+        let fraction = entry.fraction().map_or("–".to_owned(), |f| format!("{:.0} %", f * 100.0));
+        let peers: Vec<String> = results
+            .entries
+            .iter()
+            .filter(|peer| peer.name == entry.name && peer.implementation != "rollmill")
+            .map(|peer| {
+                let times = peer.median_seconds / entry.median_seconds;
+                format!("{} {:.3} ms ({times:.2}x)", peer.implementation, peer.median_seconds * 1e3)
+            })
+            .collect();
+        let _ = writeln!(
+            text,
+            "| {} | {:.3} ms | {fraction} | {} |",
+            entry.name,
+            entry.median_seconds * 1e3,
+            peers.join(", ")
+        );
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::command;
+    use super::super::result::sample;
+    use super::*;
+
+    fn compare(folder: &Path, arguments: &[&str]) -> Result<String, BenchError> {
+        let mut words = vec!["bench".to_owned(), "compare".to_owned()];
+        for word in arguments {
+            let is_file = word.ends_with(".json") && !word.starts_with("--");
+            words.push(match is_file {
+                true => folder.join(word).display().to_string(),
+                false => (*word).to_owned(),
+            });
+        }
+        let matches = command().try_get_matches_from(words).unwrap();
+        run(matches.subcommand().unwrap().1)
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        sample("slow card", 1.0).write(&folder.path().join("slow.json")).unwrap();
+        sample("fast card", 4.0).write(&folder.path().join("fast.json")).unwrap();
+        folder
+    }
+
+    #[test]
+    fn two_machines_are_set_side_by_side_with_their_costs() {
+        let folder = folder();
+        let svg = folder.path().join("out.svg");
+        let text = compare(
+            folder.path(),
+            &["slow.json", "fast.json", "--price", "fast=3.6", "--svg", svg.to_str().unwrap()],
+        )
+        .unwrap();
+        assert!(
+            text.contains(
+                "| msm 2^18 uniform | 100.000 ms, 50 % of floor | 25.000 ms, 50 % of floor, 4.00x |"
+            ),
+            "{text}"
+        );
+        // 0.6 s at 3.6 dollars an hour are 0.0006 dollars.
+        assert!(text.contains("600.000 ms, 50 % of floor, 4.00x, 600.00 USD a million"), "{text}");
+        let drawn = std::fs::read_to_string(svg).unwrap();
+        assert!(drawn.starts_with("<svg") && drawn.contains("slow") && drawn.contains("fast"));
+    }
+
+    #[test]
+    fn files_and_prices_that_make_no_sense_are_one_line() {
+        let folder = folder();
+        std::fs::write(folder.path().join("note.json"), "hello").unwrap();
+        let mut other = sample("x", 1.0);
+        other.entries.truncate(1);
+        other.entries[0].name = "something else".into();
+        other.write(&folder.path().join("other.json")).unwrap();
+        for (arguments, code) in [
+            (&["note.json"][..], "AGT-044"),
+            (&["missing.json"], "AGT-048"),
+            (&["slow.json", "--price", "slow"], "AGT-040"),
+            (&["slow.json", "--price", "slow=-1"], "AGT-040"),
+            (&["slow.json", "--price", "other=1"], "AGT-040"),
+            (&["slow.json", "other.json"], "AGT-049"),
+        ] {
+            let error = compare(folder.path(), arguments).unwrap_err();
+            assert_eq!(error.code(), code, "{arguments:?}: {error}");
+            assert!(!error.to_string().contains('\n'), "{error}");
+        }
+    }
+}

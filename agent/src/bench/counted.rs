@@ -1,0 +1,265 @@
+//! A device that keeps account of the work asked of it: calls, seconds, and what the floor counts.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rollmill_algebra::device::{
+    Coeff, Column, Coset, DeviceBuffer, DeviceError, Expr, Lagrange, Memory, Msm, Ntt, Row,
+    RowKernel, Vector,
+};
+use rollmill_algebra::{Fr, G1Affine};
+
+use super::floor::{self, Bits, Work};
+
+/// What one kind of operation took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Account {
+    pub calls: u64,
+    /// Between call and return. A device that only queues work shows its time where it waits.
+    pub seconds: f64,
+    pub work: Work,
+}
+
+/// A device between the prover and `inner`.
+#[derive(Debug)]
+pub struct Counted<D> {
+    inner: D,
+    accounts: Mutex<BTreeMap<&'static str, Account>>,
+}
+
+impl<D: Memory> Counted<D> {
+    /// Counts what is asked of `inner`.
+    pub fn new(inner: D) -> Self {
+        Self { inner, accounts: Mutex::default() }
+    }
+
+    /// What was counted since the last call, by kind of operation.
+    pub fn take(&self) -> BTreeMap<&'static str, Account> {
+        std::mem::take(&mut self.accounts.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn count<T>(&self, kind: &'static str, work: Work, call: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = call();
+        let seconds = started.elapsed().as_secs_f64();
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let account = accounts.entry(kind).or_default();
+        account.calls += 1;
+        account.seconds += seconds;
+        account.work += work;
+        result
+    }
+
+    fn transforms<S: rollmill_algebra::device::Basis>(columns: &[&Column<D::Buffer, S>]) -> Work {
+        let mut work = Work::default();
+        columns.iter().for_each(|column| work += floor::ntt(column.buffer.len() as u64));
+        work
+    }
+}
+
+/// `products` products for each of `n` elements, which are read and written once.
+fn per_element(n: usize, products: u64) -> Work {
+    floor::rows(n as u64, 1, 1, products)
+}
+
+impl<D: Memory> Memory for Counted<D> {
+    type Buffer = D::Buffer;
+
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+    fn upload(&self, values: &[Fr]) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || self.inner.upload(values))
+    }
+    fn upload_u16(&self, values: &[u16]) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || self.inner.upload_u16(values))
+    }
+    fn download(&self, buffer: &D::Buffer) -> Result<Vec<Fr>, DeviceError> {
+        self.count("download", per_element(buffer.len(), 0), || self.inner.download(buffer))
+    }
+}
+
+impl<D: Msm> Msm for Counted<D> {
+    type Bases = D::Bases;
+
+    fn register_bases(&self, bases: &[G1Affine]) -> Result<D::Bases, DeviceError> {
+        self.inner.register_bases(bases)
+    }
+    fn commit(
+        &self,
+        bases: &D::Bases,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        let mut work = Work::default();
+        for column in columns {
+            work += floor::msm(&Bits::of(&self.inner.download(column)?));
+        }
+        self.count("commit", work, || self.inner.commit(bases, columns))
+    }
+}
+
+type Columns<D, S> = Result<Vec<Column<<D as Memory>::Buffer, S>>, DeviceError>;
+
+impl<D: Ntt> Ntt for Counted<D> {
+    fn to_lagrange(&self, columns: &[&Column<D::Buffer, Coeff>]) -> Columns<D, Lagrange> {
+        let work = Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_lagrange(columns))
+    }
+    fn to_coeff(&self, columns: &[&Column<D::Buffer, Lagrange>]) -> Columns<D, Coeff> {
+        let work = Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_coeff(columns))
+    }
+    fn to_coset(&self, columns: &[&Column<D::Buffer, Coeff>], shift: Fr) -> Columns<D, Coset> {
+        let work = Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_coset(columns, shift))
+    }
+    fn from_coset(&self, columns: &[&Column<D::Buffer, Coset>], shift: Fr) -> Columns<D, Coeff> {
+        let work = Self::transforms(columns);
+        self.count("transform", work, || self.inner.from_coset(columns, shift))
+    }
+}
+
+impl<D: Vector> Vector for Counted<D> {
+    fn rows<K: RowKernel>(
+        &self,
+        kernel: &K,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<D::Buffer>, DeviceError> {
+        let n = columns.first().map_or(0, |column| column.len() as u64);
+        let work = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
+        self.count("rows", work, || self.inner.rows(kernel, columns))
+    }
+    fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
+        // Three products an element share one inversion.
+        self.count("invert", per_element(buffer.len(), 3), || self.inner.invert(buffer))
+    }
+    fn prefix_product(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
+        self.count("prefix", per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
+    }
+    fn prefix_sum(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
+        self.count("prefix", per_element(buffer.len(), 0), || self.inner.prefix_sum(buffer))
+    }
+    fn evaluate(
+        &self,
+        columns: &[&Column<D::Buffer, Coeff>],
+        point: Fr,
+    ) -> Result<Vec<Fr>, DeviceError> {
+        let n = columns.iter().map(|column| column.buffer.len()).sum();
+        self.count("evaluate", per_element(n, 1), || self.inner.evaluate(columns, point))
+    }
+    fn divide_by_linear(
+        &self,
+        column: &Column<D::Buffer, Coeff>,
+        point: Fr,
+    ) -> Result<Column<D::Buffer, Coeff>, DeviceError> {
+        let work = per_element(column.buffer.len(), 1);
+        self.count("divide", work, || self.inner.divide_by_linear(column, point))
+    }
+    fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
+        let n = terms.iter().map(|(buffer, _)| buffer.len()).sum();
+        self.count("combine", per_element(n, 1), || self.inner.linear_combination(terms))
+    }
+}
+
+/// Products that a kernel makes in one row. Products by a constant count like any other.
+pub fn products_of<K: RowKernel>(kernel: &K) -> u64 {
+    let counter = Arc::new(AtomicU64::new(0));
+    let constants = kernel.constants::<Tally>();
+    let mut out = vec![Tally(None); kernel.outputs()];
+    kernel.eval(&constants, &Cells(counter.clone()), &mut out);
+    counter.load(Ordering::Relaxed)
+}
+
+/// A term that only counts the products it goes into. Constants have no counter.
+#[derive(Debug, Clone)]
+struct Tally(Option<Arc<AtomicU64>>);
+
+struct Cells(Arc<AtomicU64>);
+
+impl Row<Tally> for Cells {
+    fn cell(&self, _column: usize, _rotation: usize) -> Tally {
+        Tally(Some(self.0.clone()))
+    }
+}
+
+impl std::ops::Add for Tally {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+}
+
+impl std::ops::Sub for Tally {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Self(self.0.or(other.0))
+    }
+}
+
+impl std::ops::Mul for Tally {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        let term = Self(self.0.or(other.0));
+        if let Some(counter) = &term.0 {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        term
+    }
+}
+
+impl Expr for Tally {
+    fn constant(_value: Fr) -> Self {
+        Self(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollmill_algebra::CpuDevice;
+
+    struct Cube;
+
+    impl RowKernel for Cube {
+        type Constants<E: Expr> = E;
+        fn constants<E: Expr>(&self) -> E {
+            E::constant(Fr::from(5u64)).square()
+        }
+        fn outputs(&self) -> usize {
+            2
+        }
+        fn eval<E: Expr, R: Row<E>>(&self, five: &E, row: &R, out: &mut [E]) {
+            let x = row.cell(0, 0);
+            out[0] = x.square() * x.clone() + five.clone();
+            out[1] = row.cell(1, 1).scale(Fr::from(3u64)) - x;
+        }
+    }
+
+    #[test]
+    fn products_of_a_row_are_counted_and_those_of_constants_are_not() {
+        assert_eq!(products_of(&Cube), 3);
+    }
+
+    #[test]
+    fn counting_changes_no_result_and_misses_no_call() {
+        let plain = CpuDevice::scalar(1);
+        let counted = Counted::new(CpuDevice::scalar(1));
+        let values: Vec<Fr> = (1..=8u64).map(Fr::from).collect();
+        let column = counted.upload(&values).unwrap();
+        let got = counted.rows(&Cube, &[&column, &column]).unwrap();
+        let ours = plain.upload(&values).unwrap();
+        let expected = plain.rows(&Cube, &[&ours, &ours]).unwrap();
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(counted.download(got).unwrap(), plain.download(expected).unwrap());
+        }
+        let coefficients = Column::<_, Coeff>::new(column);
+        counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
+        let accounts = counted.take();
+        assert_eq!(accounts["rows"].work.products, 24.0);
+        assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
+        assert_eq!(accounts["download"].calls, 2);
+        assert!(counted.take().is_empty());
+    }
+}

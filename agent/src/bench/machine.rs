@@ -1,0 +1,63 @@
+//! What is known of the machine, from the kernel's files. What the kernel does not tell is left empty.
+
+use super::result::Machine;
+
+/// Extensions of x86-64 that the CPU device or its peers use.
+const EXTENSIONS: [&str; 5] = ["adx", "bmi2", "avx2", "avx512f", "avx512ifma"];
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default()
+}
+
+/// The value of a line `key : value` or `key: value kB`.
+fn field<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        (name.trim() == key).then(|| value.trim())
+    })
+}
+
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    field(text, key)?.strip_suffix("kB")?.trim().parse::<u64>().ok()
+}
+
+/// The machine at this moment.
+pub(super) fn look() -> Machine {
+    let cpuinfo = read("/proc/cpuinfo");
+    let flags: Vec<&str> = field(&cpuinfo, "flags").unwrap_or_default().split(' ').collect();
+    let extensions = EXTENSIONS.iter().filter(|name| flags.contains(name));
+    Machine {
+        cpu: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
+        cores: std::thread::available_parallelism().map_or(0, usize::from),
+        extensions: extensions.map(ToString::to_string).collect(),
+        memory_bytes: kilobytes(&read("/proc/meminfo"), "MemTotal").unwrap_or(0) * 1024,
+        kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
+        load_before: read("/proc/loadavg")
+            .split(' ')
+            .next()
+            .and_then(|x| x.parse().ok())
+            .unwrap_or(0.0),
+    }
+}
+
+/// Memory that a program may still take, where the kernel tells.
+pub(super) fn free_bytes() -> Option<u64> {
+    kilobytes(&read("/proc/meminfo"), "MemAvailable").map(|kb| kb * 1024)
+}
+
+/// Sets the process's peak of memory to what it holds now, where the kernel allows.
+pub(super) fn reset_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory held since [`reset_peak`].
+pub(super) fn peak_bytes() -> Option<u64> {
+    kilobytes(&read("/proc/self/status"), "VmHWM").map(|kb| kb * 1024)
+}
+
+/// Commit of the checkout that the bench runs in.
+pub(super) fn commit() -> Option<String> {
+    let output = std::process::Command::new("git").args(["rev-parse", "HEAD"]).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    (output.status.success() && !text.trim().is_empty()).then(|| text.trim().to_owned())
+}

@@ -1,0 +1,184 @@
+//! Times operations and keeps what was found.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::{Device, Expr, Row, RowKernel};
+
+use super::floor::Work;
+use super::result::{Ceilings, Entry};
+use super::{BenchError, Plan, machine};
+
+/// A run in progress.
+pub(super) struct Bench<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) ceilings: Ceilings,
+    pub(super) entries: Vec<Entry>,
+}
+
+/// What is being timed.
+pub(super) struct Case {
+    pub(super) group: &'static str,
+    pub(super) name: String,
+    pub(super) n: u64,
+    pub(super) work: Work,
+}
+
+impl<'a> Bench<'a> {
+    /// Measures the ceilings first.
+    pub(super) fn new<D: Device>(device: &D, plan: &'a Plan) -> Result<Self, BenchError> {
+        eprintln!("bench: {}", device.name());
+        let ceilings = ceilings(device)?;
+        eprintln!(
+            "bench: ceilings: {:.0} M products a second, {:.1} GB a second",
+            ceilings.products_per_second / 1e6,
+            ceilings.bytes_per_second / 1e9
+        );
+        Ok(Self { plan, ceilings, entries: Vec::new() })
+    }
+
+    /// Times Rollmill's own way of a case.
+    pub(super) fn own<T>(
+        &mut self,
+        case: &Case,
+        work: impl FnMut() -> Result<T, BenchError>,
+    ) -> Result<(), BenchError> {
+        let runs = self.plan.runs;
+        self.time(case, "rollmill", runs, work)
+    }
+
+    /// Times a peer's way, if peers are wanted.
+    pub(super) fn arkworks<T>(&mut self, case: &Case, mut work: impl FnMut() -> T) {
+        if self.plan.arkworks() {
+            let runs = self.plan.runs;
+            // Cannot fail: the work cannot.
+            let _ = self.time(case, "arkworks", runs, || Ok(work()));
+        }
+    }
+
+    /// Times `work` once to warm up and then `runs` times.
+    pub(super) fn time<T>(
+        &mut self,
+        case: &Case,
+        implementation: &str,
+        runs: usize,
+        mut work: impl FnMut() -> Result<T, BenchError>,
+    ) -> Result<(), BenchError> {
+        black_box(work()?);
+        machine::reset_peak();
+        let mut seconds = Vec::with_capacity(runs);
+        for _ in 0..runs.max(1) {
+            let started = Instant::now();
+            black_box(work()?);
+            // A clock that stands still would make a speed of infinity.
+            seconds.push(started.elapsed().as_secs_f64().max(1e-9));
+        }
+        seconds.sort_by(f64::total_cmp);
+        let floor = case.work.seconds(&self.ceilings);
+        let own = implementation == "rollmill";
+        let entry = Entry {
+            group: case.group.to_owned(),
+            name: case.name.clone(),
+            n: case.n,
+            implementation: implementation.to_owned(),
+            runs: seconds.len() as u32,
+            median_seconds: seconds[seconds.len() / 2],
+            min_seconds: seconds[0],
+            max_seconds: seconds[seconds.len() - 1],
+            floor_seconds: (own && floor > 0.0).then_some(floor),
+            memory_bytes_peak: machine::peak_bytes(),
+        };
+        let fraction = entry
+            .fraction()
+            .map_or(String::new(), |f| format!(", {:.0} % of the floor", f * 100.0));
+        eprintln!(
+            "bench: {:<28} {:<9} {:>10.3} ms{fraction}",
+            entry.name,
+            implementation,
+            entry.median_seconds * 1e3
+        );
+        self.entries.push(entry);
+        Ok(())
+    }
+
+    /// Refuses sizes that do not fit into memory, before time is spent on smaller ones.
+    pub(super) fn require_memory(&self, what: &str, needed_bytes: u64) -> Result<(), BenchError> {
+        match machine::free_bytes() {
+            Some(free) if free < needed_bytes => Err(BenchError::Memory {
+                what: what.to_owned(),
+                needed_mib: needed_bytes >> 20,
+                free_mib: free >> 20,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Products that no memory holds up: eight chains side by side, each 32 squarings long.
+pub(super) struct Squarings;
+
+impl Squarings {
+    pub(super) const PER_ROW: u64 = 8 * 32;
+}
+
+impl RowKernel for Squarings {
+    type Constants<E: Expr> = [E; 8];
+
+    fn constants<E: Expr>(&self) -> [E; 8] {
+        std::array::from_fn(|i| E::constant(Fr::from(i as u64 + 2)))
+    }
+    fn outputs(&self) -> usize {
+        1
+    }
+    fn eval<E: Expr, R: Row<E>>(&self, starts: &[E; 8], row: &R, out: &mut [E]) {
+        let cell = row.cell(0, 0);
+        let mut chains: [E; 8] = std::array::from_fn(|i| cell.clone() + starts[i].clone());
+        for _ in 0..32 {
+            for chain in &mut chains {
+                *chain = chain.clone() * chain.clone();
+            }
+        }
+        let [first, rest @ ..] = chains;
+        out[0] = rest.into_iter().fold(first, |sum, chain| sum + chain);
+    }
+}
+
+/// The best of several runs: a ceiling is what can be reached, not what usually is.
+fn best(runs: usize, mut work: impl FnMut() -> Result<(), BenchError>) -> Result<f64, BenchError> {
+    let mut best = f64::INFINITY;
+    for _ in 0..runs {
+        let started = Instant::now();
+        work()?;
+        best = best.min(started.elapsed().as_secs_f64().max(1e-9));
+    }
+    Ok(best)
+}
+
+fn ceilings<D: Device>(device: &D) -> Result<Ceilings, BenchError> {
+    let failed = || BenchError::failed("measuring the ceilings");
+    let values: Vec<Fr> = (0..1u64 << 14).map(Fr::from).collect();
+    let column = device.upload(&values).map_err(failed())?;
+    // Downloading one element's worth waits for devices that queue.
+    let seconds = best(15, || {
+        let out = device.rows(&Squarings, &[&column]).map_err(failed())?;
+        device.download(&out[0]).map_err(failed())?;
+        Ok(())
+    })?;
+    let products_per_second = values.len() as f64 * Squarings::PER_ROW as f64 / seconds;
+
+    // Larger than any cache, and touched before, so that the kernel's handing out of pages is not
+    // measured.
+    let from = vec![1u64; 1 << 24];
+    let mut to = vec![2u64; 1 << 24];
+    let part = from.len().div_ceil(rayon::current_num_threads());
+    let seconds = best(7, || {
+        let pairs = to.par_chunks_mut(part).zip(from.par_chunks(part));
+        pairs.for_each(|(to, from)| to.copy_from_slice(from));
+        black_box(&to);
+        Ok(())
+    })?;
+    let bytes_per_second = 16.0 * from.len() as f64 / seconds;
+    Ok(Ceilings { products_per_second, bytes_per_second })
+}
