@@ -1,0 +1,5 @@
+// Every kernel, as one translation unit.
+#include "msm.cuh"
+#include "ntt.cuh"
+#include "rows.cuh"
+#include "vector.cuh"
