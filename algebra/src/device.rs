@@ -31,6 +31,9 @@ pub enum DeviceError {
     /// The device is gone, and every buffer on it.
     #[error("DEV-003: device {device} was lost: {reason}")]
     Lost { device: String, reason: String },
+    /// The device or its driver did not do what it was asked. Nothing it holds is to be trusted.
+    #[error("DEV-004: device {device} failed: {reason}; open it again, and report it if it recurs")]
+    Failed { device: String, reason: String },
 }
 
 /// Marks what a column's numbers are.

@@ -32,13 +32,21 @@ struct Fiber {
   State state;
   dim3 thread;
   u32 carry;
+  u32 exchanges;
+};
+
+// What a lane gave in an exchange, and in which.
+struct Given {
+  u64 value;
+  u32 exchange;
 };
 
 Kernel* kernels = nullptr;
 std::vector<Fiber> fibers;
 std::vector<unsigned char> stacks;
 std::vector<unsigned char> shared;
-std::vector<u64> exchanged;
+// Of this exchange and the one before: a lane that runs ahead is one exchange ahead at most.
+std::vector<Given> given[2];
 u32 running;
 Thunk thunk;
 void** arguments;
@@ -109,6 +117,7 @@ void prepare(u32 index, dim3 block) {
   Fiber& fiber = fibers[index];
   fiber.state = State::Ready;
   fiber.carry = 0;
+  fiber.exchanges = 0;
   fiber.thread = {index % block.x, index / block.x % block.y, index / (block.x * block.y)};
   unsigned char* stack = stacks.data() + STACK_BYTES * index;
 #if defined(__x86_64__)
@@ -126,7 +135,7 @@ void prepare(u32 index, dim3 block) {
 #endif
 }
 
-enum Outcome { OK = 0, NO_KERNEL = 1, DIVERGENT_BARRIER = 2, DIVERGENT_WARP = 3 };
+enum Outcome { OK = 0, NO_KERNEL = 1, DIVERGENT_BARRIER = 2, DIVERGENT_WARP = 3, ARGUMENTS = 4 };
 
 // Runs a warp until each of its threads is done or waits at the block's barrier.
 Outcome run_warp(u32 from, u32 to, bool reverse) {
@@ -151,6 +160,7 @@ Outcome run_block(dim3 block, size_t shared_bytes, bool reverse) {
   // What a block finds in shared memory is not what it may rely on.
   shared.assign(shared_bytes + 16, 0xa5);
   for (u32 i = 0; i < threads; i++) prepare(i, block);
+  for (std::vector<Given>& all : given) all.assign(threads, Given{0, 0});
   const u32 warps = (threads + WARP - 1) / WARP;
   for (;;) {
     for (u32 i = 0; i < warps; i++) {
@@ -169,7 +179,8 @@ Outcome run_block(dim3 block, size_t shared_bytes, bool reverse) {
 
 }  // namespace
 
-Kernel::Kernel(const char* name, Thunk thunk) : name(name), thunk(thunk), next(kernels) {
+Kernel::Kernel(const char* name, Thunk thunk, const size_t* sizes, size_t count)
+    : name(name), thunk(thunk), sizes(sizes), count(count), next(kernels) {
   kernels = this;
 }
 
@@ -183,19 +194,17 @@ void block_barrier() { leave(State::AtBlockBarrier); }
 const u64* warp_exchange(u64 mine, u32* present) {
   const u32 index = running;
   const u32 base = index / WARP * WARP;
-  exchanged[index] = mine;
+  const u32 exchange = ++fibers[index].exchanges;
+  std::vector<Given>& all = given[exchange & 1];
+  all[index] = {mine, exchange};
   leave(State::AtWarpExchange);
-  // All have written. They read between this switch and the next, so the values are copied out.
-  static u64 copies[2][WARP];
-  static u32 turn = 0;
-  turn ^= 1;
-  u64* copy = copies[turn];
+  static u64 values[WARP];
   *present = 0;
-  for (u32 lane = 0; lane < WARP && base + lane < fibers.size(); lane++) {
-    copy[lane] = exchanged[base + lane];
-    if (fibers[base + lane].state != State::Done) *present |= 1u << lane;
+  for (u32 lane = 0; lane < WARP && base + lane < all.size(); lane++) {
+    values[lane] = all[base + lane].value;
+    if (all[base + lane].exchange == exchange) *present |= 1u << lane;
   }
-  return copy;
+  return values;
 }
 
 }  // namespace rm_emulator
@@ -209,19 +218,22 @@ extern "C" int rm_has(const char* name) {
   return 0;
 }
 
-// Runs a kernel to its end. `grid` and `block` have three numbers each. 0, or why it did not run.
+// Runs a kernel to its end. `grid` and `block` have three numbers each, `sizes` the bytes of each of
+// `count` arguments. 0, or why it did not run.
 extern "C" int rm_launch(const char* name, const u32* grid, const u32* block, size_t shared_bytes,
-                         void** kernel_arguments, int reverse) {
+                         void** kernel_arguments, const size_t* sizes, size_t count, int reverse) {
   const std::lock_guard<std::mutex> lock(one_launch);
   Kernel* kernel = kernels;
   while (kernel && strcmp(kernel->name, name) != 0) kernel = kernel->next;
   if (!kernel) return NO_KERNEL;
+  if (kernel->count != count) return ARGUMENTS;
+  for (size_t i = 0; i < count; i++)
+    if (kernel->sizes[i] != sizes[i]) return ARGUMENTS;
   thunk = kernel->thunk;
   arguments = kernel_arguments;
   const dim3 block_dim = {block[0], block[1], block[2]};
   const u32 threads = block[0] * block[1] * block[2];
   if (fibers.size() != threads) fibers.resize(threads);
-  exchanged.assign(threads, 0);
   if (stacks.size() < STACK_BYTES * threads) stacks.resize(STACK_BYTES * threads);
   place.block_dim = block_dim;
   place.grid_dim = {grid[0], grid[1], grid[2]};

@@ -42,9 +42,21 @@ typedef void (*Thunk)(void** arguments);
 struct Kernel {
   const char* name;
   Thunk thunk;
+  // Of the parameters, in bytes.
+  const size_t* sizes;
+  size_t count;
   Kernel* next;
-  Kernel(const char* name, Thunk thunk);
+  Kernel(const char* name, Thunk thunk, const size_t* sizes, size_t count);
 };
+template <class... A>
+struct Sizes {
+  static constexpr size_t bytes[] = {sizeof(A)...};
+  static constexpr size_t count = sizeof...(A);
+};
+template <class... A>
+Sizes<A...> sizes_of(void (*)(A...)) {
+  return {};
+}
 
 template <class... A, size_t... I>
 void call(void (*kernel)(A...), void** arguments, std::index_sequence<I...>) {
@@ -60,7 +72,7 @@ void call(void (*kernel)(A...), void** arguments) {
 #define RM_REGISTER(kernel)                                     \
   static rm_emulator::Kernel rm_register_##kernel(#kernel, [](void** arguments) { \
     rm_emulator::call(kernel, arguments);                       \
-  });
+  }, decltype(rm_emulator::sizes_of(kernel))::bytes, decltype(rm_emulator::sizes_of(kernel))::count);
 
 #define threadIdx (rm_emulator::place.thread)
 #define blockIdx (rm_emulator::place.block)
