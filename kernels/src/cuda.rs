@@ -111,11 +111,8 @@ fn uuid_text(device: sys::CUdevice) -> Option<String> {
 }
 
 fn find(asked: &str) -> Result<sys::CUdevice, CudaError> {
-    let failed = |call, error| CudaError::Call {
-        call,
-        device: asked.to_owned(),
-        reason: said(error),
-    };
+    let failed =
+        |call, error| CudaError::Call { call, device: asked.to_owned(), reason: said(error) };
     let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", error))?;
     let mut have = Vec::new();
     for i in 0..count {
@@ -194,9 +191,8 @@ impl RealDriver {
         if let Some(function) = functions.get(kernel) {
             return Ok(function.0);
         }
-        let name = CString::new(kernel).map_err(|error| CudaError::Image {
-            reason: format!("kernel `{kernel}`: {error}"),
-        })?;
+        let name = CString::new(kernel)
+            .map_err(|error| CudaError::Image { reason: format!("kernel `{kernel}`: {error}") })?;
         // SAFETY: the module is loaded for as long as `self` lives.
         let found = unsafe { result::module::get_function(self.module, name) };
         let function = found.map_err(|error| CudaError::Image {
@@ -282,8 +278,7 @@ impl Driver for RealDriver {
     fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
         self.enter()?;
         // SAFETY: both lie in blocks of the arena.
-        let outcome =
-            unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) };
+        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) };
         self.checked("cuMemcpyDtoDAsync", outcome)
     }
 

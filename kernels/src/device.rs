@@ -135,8 +135,7 @@ impl CudaDevice {
         operation: &'static str,
         n: usize,
     ) -> Result<CudaBuffer, DeviceError> {
-        let block =
-            if n == 0 { None } else { Some(Arc::new(self.take(operation, n, ELEMENT)?)) };
+        let block = if n == 0 { None } else { Some(Arc::new(self.take(operation, n, ELEMENT)?)) };
         Ok(CudaBuffer { block, len: n })
     }
 
@@ -205,7 +204,10 @@ impl CudaDevice {
     ) -> Result<Vec<u64>, DeviceError> {
         let mut bytes = vec![0; 8 * words];
         self.done(operation, self.driver.copy_out(from, &mut bytes))?;
-        Ok(bytes.chunks_exact(8).map(|chunk| chunk.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b))).collect())
+        Ok(bytes
+            .chunks_exact(8)
+            .map(|chunk| chunk.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)))
+            .collect())
     }
 
     pub(crate) fn download_elements(

@@ -125,10 +125,26 @@ struct Allocation {
 /// A call that was queued.
 #[derive(Debug)]
 enum Call {
-    CopyIn { to: u64, bytes: Vec<u8> },
-    Copy { to: u64, from: u64, bytes: usize },
-    Clear { at: u64, bytes: usize },
-    Launch { kernel: String, grid: [u32; 3], block: u32, shared_bytes: u32, arguments: Vec<Argument> },
+    CopyIn {
+        to: u64,
+        bytes: Vec<u8>,
+    },
+    Copy {
+        to: u64,
+        from: u64,
+        bytes: usize,
+    },
+    Clear {
+        at: u64,
+        bytes: usize,
+    },
+    Launch {
+        kernel: String,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        arguments: Vec<Argument>,
+    },
 }
 
 #[derive(Debug, Default)]

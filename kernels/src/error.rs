@@ -10,7 +10,9 @@ pub enum CudaError {
     #[error("CUD-001: no NVIDIA driver: {reason}; install the driver, or choose another device")]
     NoDriver { reason: String },
     /// The driver is older than the kernels need.
-    #[error("CUD-002: the NVIDIA driver supports CUDA {found}, {needed} is needed; update the driver")]
+    #[error(
+        "CUD-002: the NVIDIA driver supports CUDA {found}, {needed} is needed; update the driver"
+    )]
     DriverTooOld { found: String, needed: String },
     /// No such device.
     #[error("CUD-003: there is no CUDA device `{asked}`; there are: {have}")]

@@ -15,6 +15,8 @@ mod msm;
 mod ntt;
 mod program;
 mod rows;
+#[cfg(test)]
+mod twins;
 mod vector;
 
 pub use device::{CudaBuffer, CudaDevice, CudaOptions};

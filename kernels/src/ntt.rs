@@ -4,9 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use ark_ff::Field;
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{
-    Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt,
-};
+use rollmill_algebra::device::{Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt};
 use rollmill_algebra::field::{TWO_ADICITY, omega, powers};
 
 use crate::arena::Block;

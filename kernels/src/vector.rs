@@ -22,7 +22,13 @@ enum Scan {
 }
 
 impl CudaDevice {
-    fn fold(&self, op: &'static str, from: u64, n: usize, scan: Scan) -> Result<Block, DeviceError> {
+    fn fold(
+        &self,
+        op: &'static str,
+        from: u64,
+        n: usize,
+        scan: Scan,
+    ) -> Result<Block, DeviceError> {
         let folds = n.div_ceil(CHUNK);
         let out = self.take(op, folds, ELEMENT)?;
         let arguments =

@@ -46,7 +46,7 @@ fn proof_on<D: Device>(device: &D, srs: &Srs) -> Proof {
     let blinding = Blinding::On { seed: [7; 32] };
     let kind = TranscriptKind::Poseidon2;
     let proof = prove(device, &key, &bases, kind, &witness, blinding).expect("proof");
-    verify(&key.vk, &srs.verifier(), kind, &witness.public, &proof).expect("the proof verifies");
+    verify(kind, &key.vk, &srs.tau_g2, &witness.public, &proof, None).expect("it verifies");
     proof
 }
 
@@ -56,5 +56,7 @@ fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
     let expected = proof_on(&CpuDevice::scalar(2), &srs);
     let device = common::device(|_| {});
     assert_eq!(proof_on(&device, &srs).to_bytes(), expected.to_bytes());
-    assert_eq!(device.memory_usage().0, 0, "all memory but the tables is given back");
+    let (used, peak, budget) = device.memory_usage();
+    // What is left are tables of powers: 1 MiB of roots, and a few KiB for each coset.
+    assert!(used < 2 << 20 && used < peak && peak < budget, "{used} of {peak} of {budget} B");
 }

@@ -19,6 +19,7 @@ const PREFIX: &str = "rollmill-";
 /// `plonk` through `node` gives it no right to call `plonk` itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("algebra", &[]),
+    ("kernels", &["algebra"]),
     ("plonk", &["algebra"]),
     ("protocol", &["algebra"]),
     ("circuits", &["algebra", "plonk", "protocol"]),
@@ -60,13 +61,14 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Arrows that only tests need, each with its reason.
 const TEST_ARROWS: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
+    ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("agent", "protocol", "tests build the smallest real job from protocol values"),
     ("l1", "algebra", "tests make field elements"),
 ];
 
 /// Crates that may be named in one room only, so that a change elsewhere builds in seconds.
 const HEAVY: &[(&str, &str)] =
-    &[("alloy", "l1"), ("sqlx", "broker"), ("redb", "node"), ("object_store", "broker")];
+    &[("alloy", "l1"), ("sqlx", "broker"), ("redb", "node"), ("object_store", "broker"), ("cudarc", "kernels")];
 
 /// Rooms that do no I/O and start no runtime, and the crates that would let them.
 const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];
