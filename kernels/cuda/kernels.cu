@@ -1,4 +1,5 @@
 // Every kernel, as one translation unit.
+#include "generated.cuh"
 #include "msm.cuh"
 #include "ntt.cuh"
 #include "rows.cuh"

@@ -1,5 +1,6 @@
 //! The device: buffers, uploads and downloads.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ark_ff::{BigInt, PrimeField};
@@ -24,6 +25,10 @@ const BUDGET_PERCENT: u64 = 92;
 pub struct CudaOptions {
     /// Most bytes of device memory to use; by default nearly all that are free.
     pub budget_bytes: Option<u64>,
+    /// Run row kernels by the interpreter even where there is a generated kernel.
+    pub interpret_rows: bool,
+    /// Keep every row program that runs, for [`CudaDevice::generated_rows`].
+    pub record_rows: bool,
 }
 
 /// Field and curve work on one stream of an NVIDIA card, or on the emulator.
@@ -35,6 +40,9 @@ pub struct CudaDevice {
     pub(crate) driver: Arc<dyn Driver>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) tables: Mutex<Tables>,
+    pub(crate) options: CudaOptions,
+    /// Row programs by name.
+    pub(crate) recorded: Mutex<BTreeMap<String, String>>,
 }
 
 /// Field elements on the device. Copies share memory until one of them is written to.
@@ -81,7 +89,13 @@ impl CudaDevice {
             None => free_bytes / 100 * BUDGET_PERCENT,
         };
         let arena = Arc::new(Arena::new(driver.clone(), budget_bytes));
-        Ok(Self { driver, arena, tables: Mutex::default() })
+        Ok(Self {
+            driver,
+            arena,
+            tables: Mutex::default(),
+            options: options.clone(),
+            recorded: Mutex::default(),
+        })
     }
 
     /// Bytes of device memory in use, the most there were, and the budget.

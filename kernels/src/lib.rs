@@ -11,6 +11,7 @@ mod device;
 mod driver;
 mod emulated;
 mod error;
+mod generated;
 mod msm;
 mod ntt;
 mod program;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Expr, Row, RowKernel};
+use sha2::{Digest, Sha256};
 
 /// Largest column number and rotation that an operand has room for.
 const COLUMNS_MAX: u32 = 1 << 16;
@@ -81,7 +82,9 @@ impl Row<Symbol> for Recorder {
 /// A value of the program, each distinct one once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Value {
-    Constant(Fr),
+    /// Told apart by where they come from, not by their values: so that a program is the same
+    /// program when two challenges or sizes happen to be equal. Only 0 and 1 are known by value.
+    Constant(Fr, usize),
     Cell(u32, u32),
     Binary(Operation, usize, usize),
 }
@@ -131,6 +134,9 @@ struct Values {
     known: HashMap<Value, usize>,
     /// By the address of a node, which lives as long as the outputs that reach it.
     seen: HashMap<*const Node, usize>,
+    /// What operations on constants gave.
+    folded: HashMap<(Operation, usize, usize), usize>,
+    sources: usize,
 }
 
 impl Values {
@@ -141,9 +147,15 @@ impl Values {
         })
     }
 
+    fn new_constant(&mut self, value: Fr) -> usize {
+        let known = value == Fr::ZERO || value == Fr::ONE;
+        self.sources += 1;
+        self.id(Value::Constant(value, if known { 0 } else { self.sources }))
+    }
+
     fn constant(&self, id: usize) -> Option<Fr> {
         match self.list[id] {
-            Value::Constant(value) => Some(value),
+            Value::Constant(value, _) => Some(value),
             _ => None,
         }
     }
@@ -154,7 +166,7 @@ impl Values {
             return *id;
         }
         let id = match &*symbol.0 {
-            Node::Constant(value) => self.id(Value::Constant(*value)),
+            Node::Constant(value) => self.new_constant(*value),
             Node::Cell(column, rotation) => self.id(Value::Cell(*column, *rotation)),
             Node::Binary(operation, a, b) => {
                 let (a, b) = (self.number(a), self.number(b));
@@ -169,12 +181,17 @@ impl Values {
         use Operation as Op;
         let (x, y) = (self.constant(a), self.constant(b));
         if let (Some(x), Some(y)) = (x, y) {
+            if let Some(id) = self.folded.get(&(operation, a, b)) {
+                return *id;
+            }
             let value = match operation {
                 Op::Add => x + y,
                 Op::Sub => x - y,
                 _ => x * y,
             };
-            return self.id(Value::Constant(value));
+            let id = self.new_constant(value);
+            self.folded.insert((operation, a, b), id);
+            return id;
         }
         match (operation, x, y) {
             (Op::Add, Some(zero), _) if zero == Fr::ZERO => return b,
@@ -309,7 +326,7 @@ impl Program {
             return Some(operand);
         }
         let operand = match value {
-            Value::Constant(value) => {
+            Value::Constant(value, _) => {
                 self.constants.push(value);
                 Operand::Constant(self.constants.len() as u32 - 1)
             }
@@ -325,6 +342,63 @@ impl Program {
         };
         *place = Some(operand);
         Some(operand)
+    }
+}
+
+impl Program {
+    /// Names what the program does, whatever its constants are.
+    pub(crate) fn name(&self) -> String {
+        let mut hasher = Sha256::new();
+        for step in &self.instructions {
+            let words = [step.operation as u32, step.target, step.a.encode(), step.b.encode()];
+            words.iter().for_each(|word| hasher.update(word.to_le_bytes()));
+        }
+        let digest = hasher.finalize();
+        let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        format!("rows_{hex}")
+    }
+
+    /// The program as a CUDA kernel with parameters (columns, outputs, constants, n).
+    pub(crate) fn to_cuda(&self) -> String {
+        let mut rotations: Vec<u32> = self
+            .instructions
+            .iter()
+            .flat_map(|step| [step.a, step.b])
+            .filter_map(|operand| match operand {
+                Operand::Cell { rotation, .. } => Some(rotation),
+                _ => None,
+            })
+            .collect();
+        rotations.sort_unstable();
+        rotations.dedup();
+        let mut text = format!(
+            "RM_KERNEL(128) {}(const Fr* const* columns, Fr* const* outputs, const Fr* constants, u64 n) {{\n  \
+             const u64 row = global_index();\n  if (row >= n) return;\n",
+            self.name()
+        );
+        for rotation in rotations {
+            text += &format!("  const u64 at{rotation} = (row + {rotation}) % n;\n");
+        }
+        if self.registers > 0 {
+            let names: Vec<String> = (0..self.registers).map(|i| format!("r{i}")).collect();
+            text += &format!("  Fr {};\n", names.join(", "));
+        }
+        let operand = |operand: Operand| match operand {
+            Operand::Register(index) => format!("r{index}"),
+            Operand::Constant(index) => format!("constants[{index}]"),
+            Operand::Cell { column, rotation } => format!("columns[{column}][at{rotation}]"),
+        };
+        for step in &self.instructions {
+            let (target, a, b) = (step.target, operand(step.a), operand(step.b));
+            text += &match step.operation {
+                Operation::Add => format!("  r{target} = add({a}, {b});\n"),
+                Operation::Sub => format!("  r{target} = sub({a}, {b});\n"),
+                Operation::Mul => format!("  r{target} = row_mul({a}, {b});\n"),
+                Operation::Square => format!("  r{target} = row_mul({a}, {a});\n"),
+                Operation::Output => format!("  outputs[{target}][row] = {a};\n"),
+            };
+        }
+        text + "}\n"
     }
 }
 
@@ -364,6 +438,32 @@ mod tests {
         assert_eq!(program.constants, [Fr::from(7u64)]);
         assert_eq!(program.columns, 2);
         assert_eq!(program.registers, 2);
+    }
+
+    #[test]
+    fn a_program_is_named_by_what_it_does_and_not_by_its_constants() {
+        struct Scaled(u64, bool);
+        impl RowKernel for Scaled {
+            type Constants<E: Expr> = E;
+            fn constants<E: Expr>(&self) -> E {
+                E::constant(Fr::from(self.0))
+            }
+            fn outputs(&self) -> usize {
+                1
+            }
+            fn eval<E: Expr, R: Row<E>>(&self, factor: &E, row: &R, out: &mut [E]) {
+                let cell = row.cell(0, 1);
+                let product = cell.clone() * factor.clone();
+                out[0] = if self.1 { product - cell } else { product + cell };
+            }
+        }
+        let name = |kernel| Program::record(&kernel).unwrap().name();
+        assert_eq!(name(Scaled(3, false)), name(Scaled(5, false)));
+        assert_ne!(name(Scaled(3, false)), name(Scaled(3, true)));
+        assert_ne!(name(Scaled(3, false)), name(Scaled(1, false)), "a factor of 1 is dropped");
+        let text = Program::record(&Scaled(3, true)).unwrap().to_cuda();
+        assert!(text.contains("r0 = row_mul(columns[0][at1], constants[0]);"), "{text}");
+        assert!(text.contains("r0 = sub(r0, columns[0][at1]);"), "{text}");
     }
 
     #[test]

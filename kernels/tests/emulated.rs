@@ -48,7 +48,7 @@ fn buffers_dropped_under_a_running_stream_do_not_change_what_was_queued() {
 #[test]
 fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
     // Room for five blocks: the sizes that come later push out what idles.
-    let options = CudaOptions { budget_bytes: Some(5 * 32 * 1024) };
+    let options = CudaOptions { budget_bytes: Some(5 * 32 * 1024), ..CudaOptions::default() };
     let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
     for n in [1024u64, 700, 1000, 300, 1024, 512] {
         let values = numbers(n);
@@ -59,7 +59,7 @@ fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
 
 #[test]
 fn work_that_does_not_fit_is_refused_with_both_numbers_and_changes_nothing() {
-    let options = CudaOptions { budget_bytes: Some(1 << 20) };
+    let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
     let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
     let held = device.upload(&numbers(100)).unwrap();
     let refused = device.upload(&vec![Fr::from(1u64); 1 << 15]).unwrap_err();

@@ -4,6 +4,7 @@ mod common;
 
 use rollmill_algebra::device::Device;
 use rollmill_algebra::{CpuDevice, Fr};
+use rollmill_kernels::{CudaDevice, CudaOptions, Emulation};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, ProvingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
@@ -14,8 +15,8 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 
 /// A circuit with arithmetic, ranges, hashes and the ROM.
-fn circuit() -> (Layout, Witness) {
-    let mut b = Builder::new(2, 8);
+fn circuit(cell_bits: u32) -> (Layout, Witness) {
+    let mut b = Builder::new(2, cell_bits);
     let x = b.witness(Fr::from(3u64));
     let y = b.witness(Fr::from(5u64));
     b.set_public(0, x);
@@ -36,10 +37,11 @@ fn circuit() -> (Layout, Witness) {
     b.finish(None).expect("fits")
 }
 
-fn proof_on<D: Device>(device: &D, srs: &Srs) -> Proof {
-    let (layout, witness) = circuit();
+fn proof_on<D: Device>(device: &D, cell_bits: u32) -> Proof {
+    let (layout, witness) = circuit(cell_bits);
+    let srs = Srs::development(layout.shape.log_n);
     let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
-    let bases = Bases::new(device, srs, &lagrange).expect("registered");
+    let bases = Bases::new(device, &srs, &lagrange).expect("registered");
     let columns = layout.fixed_columns();
     let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("key");
     let key = ProvingKey::new(device, vk, &columns).expect("key");
@@ -52,11 +54,38 @@ fn proof_on<D: Device>(device: &D, srs: &Srs) -> Proof {
 
 #[test]
 fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
-    let srs = Srs::development(circuit().0.shape.log_n);
-    let expected = proof_on(&CpuDevice::scalar(2), &srs);
+    let expected = proof_on(&CpuDevice::scalar(2), 8);
     let device = common::device(|_| {});
-    assert_eq!(proof_on(&device, &srs).to_bytes(), expected.to_bytes());
+    assert_eq!(proof_on(&device, 8).to_bytes(), expected.to_bytes());
     let (used, peak, budget) = device.memory_usage();
     // What is left are tables of powers: 1 MiB of roots, and a few KiB for each coset.
     assert!(used < 2 << 20 && used < peak && peak < budget, "{used} of {peak} of {budget} B");
+
+    let emulation = Emulation { late: false, reverse: true, ..Emulation::new(common::library()) };
+    let options = CudaOptions { interpret_rows: true, ..CudaOptions::default() };
+    let interpreting = CudaDevice::emulated(&emulation, &options).expect("opens");
+    assert_eq!(proof_on(&interpreting, 8).to_bytes(), expected.to_bytes());
+}
+
+/// A program's constants are no part of it, so that circuits of all widths share its kernel. With `WRITE_GENERATED=1` the files are written instead.
+#[test]
+fn the_generated_kernels_are_those_of_the_provers_programs() {
+    let options = CudaOptions { record_rows: true, ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).expect("opens");
+    for cell_bits in [8, 9] {
+        let expected = proof_on(&CpuDevice::scalar(2), cell_bits);
+        assert_eq!(proof_on(&device, cell_bits).to_bytes(), expected.to_bytes());
+    }
+    let (cuda, rust) = device.generated_rows();
+    assert_eq!(cuda.matches("RM_KERNEL").count(), 3, "fractions, products, quotient");
+    let room = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let write = std::env::var("WRITE_GENERATED").is_ok_and(|value| value == "1");
+    for (file, text) in [("cuda/generated.cuh", cuda), ("src/generated.rs", rust)] {
+        if write {
+            std::fs::write(room.join(file), text).expect("written");
+        } else {
+            let held = std::fs::read_to_string(room.join(file)).expect("read");
+            assert!(held == text, "{file} is stale: run this test with WRITE_GENERATED=1");
+        }
+    }
 }
