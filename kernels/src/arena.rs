@@ -52,7 +52,7 @@ impl Drop for Block {
 }
 
 /// Sizes come in eight steps for each power of two, so that blocks fit again and little is wasted.
-fn rounded(bytes: u64) -> u64 {
+pub(crate) fn rounded(bytes: u64) -> u64 {
     let bytes = bytes.max(256);
     let step = (1u64 << (bytes.ilog2() - 3)).max(256);
     bytes.div_ceil(step) * step

@@ -12,6 +12,7 @@ use crate::cuda::RealDriver;
 use crate::driver::{Argument, Driver, Launch};
 use crate::emulated::{EmulatedDriver, Emulation};
 use crate::error::CudaError;
+use crate::msm::commit_bytes;
 use crate::ntt::Tables;
 
 /// Bytes of a field element.
@@ -19,6 +20,10 @@ pub(crate) const ELEMENT: u64 = 32;
 /// Part of a card's free memory that a device takes when no budget is given, in hundredths: the rest
 /// is for the driver itself and for whoever shows pictures.
 const BUDGET_PERCENT: u64 = 92;
+
+/// Columns that the prover holds at its peak, with those of the circuit's key: in the quotient, where
+/// all polynomials are there by coefficients and by values on a coset.
+pub const PROOF_COLUMNS: usize = 120;
 
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
@@ -101,6 +106,14 @@ impl CudaDevice {
     /// Bytes of device memory in use, the most there were, and the budget.
     pub fn memory_usage(&self) -> (u64, u64, u64) {
         self.arena.usage()
+    }
+
+    /// Bytes that work on `columns` columns of `n` elements takes at its peak, with a commitment to
+    /// one of them going on. For a proof see [`PROOF_COLUMNS`].
+    pub fn peak_bytes(n: usize, columns: usize) -> u64 {
+        // Tables of powers: the roots', and those of the cosets of a proof.
+        let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);
+        columns as u64 * crate::arena::rounded(n as u64 * ELEMENT) + commit_bytes(n) + tables
     }
 
     /// Refuses work that will need `bytes` more than is free, before it begins.

@@ -20,7 +20,7 @@ mod rows;
 mod twins;
 mod vector;
 
-pub use device::{CudaBuffer, CudaDevice, CudaOptions};
+pub use device::{CudaBuffer, CudaDevice, CudaOptions, PROOF_COLUMNS};
 pub use emulated::{Emulation, Fault, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;

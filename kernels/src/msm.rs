@@ -54,6 +54,23 @@ fn plan(bits: u32, sum_bits: u64) -> Plan {
     Plan { c, windows: windows(c), piece }
 }
 
+/// Bytes of device memory that a commitment to `n` scalars of any size takes at most, besides bases
+/// and scalars.
+pub(crate) fn commit_bytes(n: usize) -> u64 {
+    plan_bytes(plan(253, 253 * n as u64), n as u64)
+}
+
+fn plan_bytes(Plan { c, windows, piece }: Plan, n: u64) -> u64 {
+    let keys = u64::from(windows) << (c - 1);
+    let entries = n * u64::from(windows);
+    let pieces = keys.min(entries) + entries / u64::from(piece);
+    // Counters, offsets, pieces, slots and cursors with the levels of their sums; entries; pieces in
+    // order and their sums, and these merged once.
+    let bytes = 5 * 4 * keys * 17 / 16 + 4 * entries + pieces * (12 + XYZZ + XYZZ / 16);
+    // Blocks come in eight steps for each power of two.
+    bytes / 8 * 9 + (1 << 16)
+}
+
 impl CudaDevice {
     fn zeroed(&self, bytes: u64) -> Result<Block, DeviceError> {
         let block = self.take(OP, 1, bytes)?;
@@ -293,6 +310,10 @@ impl Msm for CudaDevice {
             return Ok(Vec::new());
         }
         let classes = self.classify(columns)?;
+        // Before anything is taken: a commitment that does not fit is refused with what it needs.
+        for (column, (bits, sum_bits)) in columns.iter().zip(&classes) {
+            self.require_memory(OP, plan_bytes(plan(*bits, *sum_bits), column.len() as u64))?;
+        }
         let mut sums = Vec::with_capacity(columns.len());
         for (column, (bits, sum_bits)) in columns.iter().zip(classes) {
             let found = match &bases.block {

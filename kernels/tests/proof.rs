@@ -2,9 +2,9 @@
 
 mod common;
 
-use rollmill_algebra::device::Device;
+use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{CpuDevice, Fr};
-use rollmill_kernels::{CudaDevice, CudaOptions, Emulation};
+use rollmill_kernels::{CudaDevice, CudaOptions, Emulation, PROOF_COLUMNS};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::{Bases, ProvingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
@@ -15,7 +15,7 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 
 /// A circuit with arithmetic, ranges, hashes and the ROM.
-fn circuit(cell_bits: u32) -> (Layout, Witness) {
+fn circuit(cell_bits: u32, log_n: Option<u32>) -> (Layout, Witness) {
     let mut b = Builder::new(2, cell_bits);
     let x = b.witness(Fr::from(3u64));
     let y = b.witness(Fr::from(5u64));
@@ -34,11 +34,14 @@ fn circuit(cell_bits: u32) -> (Layout, Witness) {
     b.raw_row([x, y, product, sum], &FixedRow::blank(), [0; 8]);
     b.raw_row([sum, digest, x, x], &FixedRow::blank(), [0; 8]);
     b.note_read(row, id, copy);
-    b.finish(None).expect("fits")
+    b.finish(log_n).expect("fits")
 }
 
 fn proof_on<D: Device>(device: &D, cell_bits: u32) -> Proof {
-    let (layout, witness) = circuit(cell_bits);
+    proof_of(device, circuit(cell_bits, None))
+}
+
+fn proof_of<D: Device>(device: &D, (layout, witness): (Layout, Witness)) -> Proof {
     let srs = Srs::development(layout.shape.log_n);
     let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
     let bases = Bases::new(device, &srs, &lagrange).expect("registered");
@@ -87,5 +90,23 @@ fn the_generated_kernels_are_those_of_the_provers_programs() {
             let held = std::fs::read_to_string(room.join(file)).expect("read");
             assert!(held == text, "{file} is stale: run this test with WRITE_GENERATED=1");
         }
+    }
+}
+
+#[test]
+fn a_proofs_peak_is_known_before_it_starts_and_refused_where_it_does_not_fit() {
+    for log_n in [10, 11] {
+        let device = common::device(|card| card.late = false);
+        proof_of(&device, circuit(8, Some(log_n)));
+        let (_, peak, _) = device.memory_usage();
+        let planned = CudaDevice::peak_bytes(1 << log_n, PROOF_COLUMNS);
+        assert!(peak <= planned && planned <= 2 * peak, "2^{log_n}: {peak} of {planned} B");
+
+        let budget_bytes = Some(planned - 1);
+        let options = CudaOptions { budget_bytes, ..CudaOptions::default() };
+        let small = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+        let refused = small.require_memory("prove", planned).unwrap_err();
+        let (needed_bytes, free_bytes) = (planned, planned - 1);
+        assert_eq!(refused, DeviceError::Memory { operation: "prove", needed_bytes, free_bytes });
     }
 }
