@@ -5,7 +5,7 @@
 #include "vector.cuh"
 
 // One copy for all products: hundreds of them would not fit into an instruction cache.
-RM_NOINLINE Fr row_mul(const Fr& a, const Fr& b) { return mul(a, b); }
+RM_NOINLINE Fr row_mul(Fr a, Fr b) { return mul(a, b); }
 
 RM_KERNEL(128) rows_11992e0456fd3d10(const Fr* const* columns, Fr* const* outputs, const Fr* constants, u64 n) {
   const u64 row = global_index();

@@ -91,12 +91,12 @@ impl CudaDevice {
              // interpreter in rows.cuh is the twin of every kernel here.\n#pragma once\n\n\
              #include \"vector.cuh\"\n\n\
              // One copy for all products: hundreds of them would not fit into an instruction cache.\n\
-             RM_NOINLINE Fr row_mul(const Fr& a, const Fr& b) { return mul(a, b); }\n",
+             RM_NOINLINE Fr row_mul(Fr a, Fr b) { return mul(a, b); }\n",
         );
         recorded.values().for_each(|text| cuda += &format!("\n{text}"));
         let mut rust = String::from(
             "//! Generated: the row programs that `cuda/generated.cuh` has kernels for.\n\n\
-             pub(crate) const KNOWN: &[&str] = &[\n",
+             #[rustfmt::skip]\npub(crate) const KNOWN: &[&str] = &[\n",
         );
         recorded.keys().for_each(|name| rust += &format!("    \"{name}\",\n"));
         cuda += "\n#if !defined(__CUDACC__) && !defined(__CUDACC_RTC__)\n";
