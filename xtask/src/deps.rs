@@ -19,6 +19,7 @@ const PREFIX: &str = "rollmill-";
 /// `plonk` through `node` gives it no right to call `plonk` itself.
 const ARROWS: &[(&str, &[&str])] = &[
     ("algebra", &[]),
+    ("kernels", &["algebra"]),
     ("plonk", &["algebra"]),
     ("shaders", &["algebra"]),
     ("protocol", &["algebra"]),
@@ -62,6 +63,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Arrows that only tests need, each with its reason.
 const TEST_ARROWS: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
+    ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("agent", "protocol", "tests build the smallest real job from protocol values"),
     ("l1", "algebra", "tests make field elements"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
@@ -69,14 +71,14 @@ const TEST_ARROWS: &[(&str, &str, &str)] = &[
 ];
 
 /// Crates that may be named in one room only, so that a change elsewhere builds in seconds.
-const HEAVY: &[(&str, &str)] =
-    &[
-        ("alloy", "l1"),
-        ("sqlx", "broker"),
-        ("redb", "node"),
-        ("object_store", "broker"),
-        ("wgpu", "shaders"),
-    ];
+const HEAVY: &[(&str, &str)] = &[
+    ("alloy", "l1"),
+    ("sqlx", "broker"),
+    ("redb", "node"),
+    ("object_store", "broker"),
+    ("wgpu", "shaders"),
+    ("cudarc", "kernels"),
+];
 
 /// Rooms that do no I/O and start no runtime, and the crates that would let them.
 const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];

@@ -1,0 +1,6 @@
+// Every kernel, as one translation unit.
+#include "generated.cuh"
+#include "msm.cuh"
+#include "ntt.cuh"
+#include "rows.cuh"
+#include "vector.cuh"

@@ -1,0 +1,113 @@
+//! What the device needs of a driver: memory, copies and launches, all in the order of one stream.
+
+use std::fmt::Debug;
+
+use rollmill_algebra::Fr;
+
+use crate::error::CudaError;
+
+/// An argument of a kernel, by value.
+#[derive(Debug, Clone)]
+pub(crate) enum Argument {
+    /// An address on the device; 0 is null.
+    Pointer(u64),
+    U32(u32),
+    U64(u64),
+    Element(Fr),
+    /// A structure of 64-bit words.
+    Words(Vec<u64>),
+}
+
+impl Argument {
+    /// The argument's bytes, aligned as the strictest of them needs.
+    pub(crate) fn aligned(&self) -> Vec<u128> {
+        let pack = |words: &[u64]| {
+            let pair = |pair: &[u64]| {
+                u128::from(pair[0]) | u128::from(pair.get(1).copied().unwrap_or(0)) << 64
+            };
+            words.chunks(2).map(pair).collect()
+        };
+        match self {
+            Self::Pointer(word) | Self::U64(word) => vec![u128::from(*word)],
+            Self::U32(word) => vec![u128::from(*word)],
+            Self::Element(value) => pack(&value.0.0),
+            Self::Words(words) => pack(words),
+        }
+    }
+
+    /// Size in bytes, as the kernel's signature has it.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::U32(_) => 4,
+            Self::Pointer(_) | Self::U64(_) => 8,
+            Self::Element(_) => 32,
+            Self::Words(words) => 8 * words.len(),
+        }
+    }
+}
+
+/// A kernel to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Launch<'a> {
+    pub(crate) kernel: &'a str,
+    pub(crate) grid: [u32; 3],
+    pub(crate) block: u32,
+    pub(crate) shared_bytes: u32,
+    pub(crate) arguments: Vec<Argument>,
+}
+
+/// Shared memory that every card gives a block without being asked.
+const SHARED_BYTES_MAX: u32 = 48 << 10;
+
+impl Launch<'_> {
+    /// Refuses what no card would run.
+    pub(crate) fn check(&self, device: &str) -> Result<(), CudaError> {
+        let fits = self.grid.iter().all(|size| *size > 0)
+            && self.grid[0] <= i32::MAX as u32
+            && self.grid[1] <= 65_535
+            && self.grid[2] <= 65_535
+            && (1..=1024).contains(&self.block)
+            && self.shared_bytes <= SHARED_BYTES_MAX;
+        if fits {
+            return Ok(());
+        }
+        Err(CudaError::Call {
+            call: "launch",
+            device: device.to_owned(),
+            reason: format!(
+                "kernel {} with grid {:?}, {} threads and {} B of shared memory",
+                self.kernel, self.grid, self.block, self.shared_bytes
+            ),
+        })
+    }
+}
+
+/// One stream of one card. Calls take effect in the order in which they are made; only
+/// [`Self::copy_out`] and [`Self::synchronize`] wait. Addresses come from [`Self::allocate`], and
+/// [`crate::arena`] sees to it that no other reaches a driver.
+pub(crate) trait Driver: Debug + Send + Sync {
+    /// Name of the card, for logs and errors.
+    fn device(&self) -> &str;
+    /// True where kernels run on the host.
+    fn is_emulated(&self) -> bool;
+    /// Number of multiprocessors.
+    fn multiprocessors(&self) -> u32;
+    /// Bytes that are free, and all.
+    fn memory(&self) -> Result<(u64, u64), CudaError>;
+    /// Takes memory, whose contents are unspecified.
+    fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
+    /// Gives memory back at once: whatever is queued must not use it.
+    fn release(&self, pointer: u64) -> Result<(), CudaError>;
+    /// Host to device. `bytes` may change as soon as this returns.
+    fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), CudaError>;
+    /// Device to host, after all that is queued.
+    fn copy_out(&self, from: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
+    /// Device to device.
+    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError>;
+    /// Sets bytes to zero.
+    fn clear(&self, at: u64, bytes: u64) -> Result<(), CudaError>;
+    /// Queues a kernel.
+    fn launch(&self, launch: &Launch<'_>) -> Result<(), CudaError>;
+    /// Waits for all that is queued.
+    fn synchronize(&self) -> Result<(), CudaError>;
+}

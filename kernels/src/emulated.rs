@@ -1,0 +1,443 @@
+//! A driver that runs kernels on the host, for tests.
+//!
+//! Its stream may run late: calls are only noted, and take effect when something waits. Memory that
+//! is taken holds 0xcd, memory that was given back holds 0xdd and is watched, and every block has
+//! guards on both sides; so what a card would do now and then is found every time.
+
+#![expect(unsafe_code, reason = "kernels work on raw memory")]
+
+use std::alloc::Layout;
+use std::collections::HashMap;
+use std::ffi::{CString, c_char, c_int, c_void};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use sha2::{Digest, Sha256};
+
+use crate::driver::{Argument, Driver, Launch};
+use crate::error::CudaError;
+
+const GUARD: usize = 256;
+const ALIGNMENT: usize = 256;
+const TAKEN: u8 = 0xcd;
+const GIVEN_BACK: u8 = 0xdd;
+const GUARDED: u8 = 0xab;
+
+/// What the emulated card does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It is lost once it has run this many kernels.
+    LostAfter(u64),
+    /// Downloads come with all bits set.
+    WrongDownloads,
+}
+
+/// An emulated card.
+#[derive(Debug, Clone)]
+pub struct Emulation {
+    /// The kernels, from [`compile_emulator`].
+    pub library: PathBuf,
+    /// Queue everything until something waits, as a busy card does.
+    pub late: bool,
+    /// Run threads and blocks from last to first.
+    pub reverse: bool,
+    /// Memory of the card.
+    pub memory_bytes: u64,
+    pub fault: Option<Fault>,
+}
+
+impl Emulation {
+    /// A card with 1 GiB whose stream runs late.
+    pub fn new(library: PathBuf) -> Self {
+        Self { library, late: true, reverse: false, memory_bytes: 1 << 30, fault: None }
+    }
+}
+
+/// Compiles the kernels of `room` (the folder that holds `cuda/` and `emulator/`) for the emulator,
+/// unless `folder` has them already. Uses `$CXX`, or `c++`.
+///
+/// # Errors
+/// What the compiler said, or why files could not be read or written.
+pub fn compile_emulator(room: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let flags = [
+        "-std=c++17",
+        "-O2",
+        "-fPIC",
+        "-shared",
+        "-fno-strict-aliasing",
+        "-Wall",
+        "-Wno-unknown-pragmas",
+    ];
+    let mut hasher = Sha256::new();
+    hasher.update(&compiler);
+    flags.iter().for_each(|flag| hasher.update(flag));
+    for part in ["cuda", "emulator"] {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(room.join(part))?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        files.sort();
+        for file in files.iter().filter(|file| file.is_file()) {
+            hasher.update(file.to_string_lossy().as_bytes());
+            hasher.update(std::fs::read(file)?);
+        }
+    }
+    let digest: String =
+        hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    std::fs::create_dir_all(folder)?;
+    let library = folder.join(format!("kernels-{digest}.so"));
+    // Tests run in many processes at a time; one compiles, the others wait for it.
+    let lock = std::fs::File::create(folder.join("kernels.lock"))?;
+    lock.lock()?;
+    if library.exists() {
+        return Ok(library);
+    }
+    let unfinished = folder.join(format!("kernels-{digest}.unfinished"));
+    let sources = ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| room.join(file));
+    let output =
+        Command::new(&compiler).args(flags).args(&sources).arg("-o").arg(&unfinished).output()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(std::io::Error::other(format!("{compiler} refused the kernels:\n{said}")));
+    }
+    std::fs::rename(&unfinished, &library)?;
+    Ok(library)
+}
+
+type LaunchFn = unsafe extern "C" fn(
+    *const c_char,
+    *const u32,
+    *const u32,
+    usize,
+    *mut *mut c_void,
+    *const usize,
+    usize,
+    c_int,
+) -> c_int;
+
+#[derive(Debug)]
+struct Allocation {
+    bytes: usize,
+    layout: Layout,
+}
+
+/// A call that was queued.
+#[derive(Debug)]
+enum Call {
+    CopyIn {
+        to: u64,
+        bytes: Vec<u8>,
+    },
+    Copy {
+        to: u64,
+        from: u64,
+        bytes: usize,
+    },
+    Clear {
+        at: u64,
+        bytes: usize,
+    },
+    Launch {
+        kernel: String,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        arguments: Vec<Argument>,
+    },
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the address of the first byte after the guard.
+    live: HashMap<u64, Allocation>,
+    given_back: HashMap<u64, Allocation>,
+    used_bytes: u64,
+    queue: Vec<Call>,
+    launches: u64,
+    /// A card that was lost stays lost.
+    lost: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct EmulatedDriver {
+    launch: LaunchFn,
+    // Keeps `launch` valid.
+    _library: libloading::Library,
+    emulation: Emulation,
+    state: Mutex<State>,
+}
+
+impl EmulatedDriver {
+    pub(crate) fn open(emulation: &Emulation) -> Result<Self, CudaError> {
+        let image = |error: libloading::Error| CudaError::Image {
+            reason: format!("{}: {error}", emulation.library.display()),
+        };
+        // SAFETY: the library is the one that `compile_emulator` made; its initialisers only link
+        // static structures together.
+        let library = unsafe { libloading::Library::new(&emulation.library) }.map_err(image)?;
+        // SAFETY: the type is that of `rm_launch` in emulator/emulator.cpp.
+        let launch = *unsafe { library.get::<LaunchFn>(b"rm_launch\0") }.map_err(image)?;
+        let emulation = emulation.clone();
+        Ok(Self { launch, _library: library, emulation, state: Mutex::default() })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lost(&self, state: &mut State, reason: String) -> CudaError {
+        state.lost = Some(reason.clone());
+        CudaError::Lost { device: self.device().to_owned(), reason }
+    }
+
+    fn alive(&self, state: &State) -> Result<(), CudaError> {
+        match &state.lost {
+            Some(reason) => {
+                let device = self.device().to_owned();
+                Err(CudaError::Lost { device, reason: reason.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn queue(&self, call: Call) -> Result<(), CudaError> {
+        let mut state = self.state();
+        self.alive(&state)?;
+        state.queue.push(call);
+        if self.emulation.late { Ok(()) } else { self.drain(&mut state) }
+    }
+
+    /// Runs what is queued.
+    fn drain(&self, state: &mut State) -> Result<(), CudaError> {
+        self.alive(state)?;
+        for call in std::mem::take(&mut state.queue) {
+            if let Err(reason) = self.run(state, call) {
+                return Err(self.lost(state, reason));
+            }
+        }
+        for (pointer, allocation) in std::mem::take(&mut state.given_back) {
+            let touched = holds_other(pointer, allocation.bytes, GIVEN_BACK);
+            free(pointer, &allocation);
+            if touched {
+                return Err(self.lost(state, "memory was written after it was given back".into()));
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&self, state: &mut State, call: Call) -> Result<(), String> {
+        let holds = |state: &State, at: u64, bytes: usize| {
+            let inside = |(start, allocation): (&u64, &Allocation)| {
+                *start <= at && at + bytes as u64 <= start + allocation.bytes as u64
+            };
+            if state.live.iter().any(inside) {
+                Ok(())
+            } else {
+                Err(format!("a copy or fill of {bytes} B at {at:#x} is outside of any block"))
+            }
+        };
+        match call {
+            Call::CopyIn { to, bytes } => {
+                holds(state, to, bytes.len())?;
+                // SAFETY: the range lies in a live allocation, and `bytes` is not part of it.
+                unsafe {
+                    std::ptr::copy_nonoverlapping(bytes.as_ptr(), to as *mut u8, bytes.len());
+                }
+            }
+            Call::Copy { to, from, bytes } => {
+                holds(state, to, bytes)?;
+                holds(state, from, bytes)?;
+                // SAFETY: both ranges lie in live allocations; they may overlap.
+                unsafe { std::ptr::copy(from as *const u8, to as *mut u8, bytes) };
+            }
+            Call::Clear { at, bytes } => {
+                holds(state, at, bytes)?;
+                // SAFETY: the range lies in a live allocation.
+                unsafe { std::ptr::write_bytes(at as *mut u8, 0, bytes) };
+            }
+            Call::Launch { kernel, grid, block, shared_bytes, arguments } => {
+                if self.emulation.fault == Some(Fault::LostAfter(state.launches)) {
+                    return Err("the emulated card was pulled out".into());
+                }
+                state.launches += 1;
+                self.run_kernel(&kernel, grid, block, shared_bytes, &arguments)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_kernel(
+        &self,
+        kernel: &str,
+        grid: [u32; 3],
+        block: u32,
+        shared_bytes: u32,
+        arguments: &[Argument],
+    ) -> Result<(), String> {
+        let name = CString::new(kernel).map_err(|error| error.to_string())?;
+        let mut held: Vec<Vec<u128>> = arguments.iter().map(Argument::aligned).collect();
+        let mut pointers: Vec<*mut c_void> =
+            held.iter_mut().map(|words| words.as_mut_ptr().cast()).collect();
+        let sizes: Vec<usize> = arguments.iter().map(Argument::size).collect();
+        let block = [block, 1, 1];
+        // SAFETY: the emulator compares the sizes with those of the kernel's parameters; addresses
+        // come from `allocate`, and guards and poison find accesses that do not stay inside.
+        let outcome = unsafe {
+            (self.launch)(
+                name.as_ptr(),
+                grid.as_ptr(),
+                block.as_ptr(),
+                shared_bytes as usize,
+                pointers.as_mut_ptr(),
+                sizes.as_ptr(),
+                sizes.len(),
+                c_int::from(self.emulation.reverse),
+            )
+        };
+        match outcome {
+            0 => Ok(()),
+            1 => Err(format!("there is no kernel `{kernel}`")),
+            2 => Err(format!("kernel `{kernel}`: not all threads of a block reached a barrier")),
+            3 => Err(format!("kernel `{kernel}`: not all threads of a warp reached an exchange")),
+            _ => Err(format!("kernel `{kernel}` does not take arguments of {sizes:?} B")),
+        }
+    }
+}
+
+/// Whether any of `bytes` bytes at `pointer` differs from `value`. The caller owns them.
+fn holds_other(pointer: u64, bytes: usize, value: u8) -> bool {
+    // SAFETY: called only on parts of allocations that were made with all bytes set.
+    let held = unsafe { std::slice::from_raw_parts(pointer as *const u8, bytes) };
+    held.iter().any(|byte| *byte != value)
+}
+
+fn guards_touched(pointer: u64, allocation: &Allocation) -> bool {
+    let after = pointer + allocation.bytes as u64;
+    holds_other(pointer - GUARD as u64, GUARD, GUARDED) || holds_other(after, GUARD, GUARDED)
+}
+
+fn free(pointer: u64, allocation: &Allocation) {
+    // SAFETY: made by `allocate` with this layout, and taken off both lists by the caller.
+    unsafe { std::alloc::dealloc((pointer as usize - GUARD) as *mut u8, allocation.layout) };
+}
+
+impl Driver for EmulatedDriver {
+    fn device(&self) -> &str {
+        "emulator"
+    }
+
+    fn is_emulated(&self) -> bool {
+        true
+    }
+
+    fn multiprocessors(&self) -> u32 {
+        2
+    }
+
+    fn memory(&self) -> Result<(u64, u64), CudaError> {
+        let total = self.emulation.memory_bytes;
+        Ok((total - self.state().used_bytes, total))
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
+        let mut state = self.state();
+        self.alive(&state)?;
+        let free_bytes = self.emulation.memory_bytes - state.used_bytes;
+        let refused = CudaError::Memory { needed_bytes: bytes, free_bytes };
+        if bytes > free_bytes {
+            return Err(refused);
+        }
+        let size = bytes as usize;
+        let Ok(layout) = Layout::from_size_align(size + 2 * GUARD, ALIGNMENT) else {
+            return Err(refused);
+        };
+        // SAFETY: the layout's size is not zero.
+        let start = unsafe { std::alloc::alloc(layout) };
+        if start.is_null() {
+            return Err(refused);
+        }
+        // SAFETY: all of it lies in the new allocation.
+        let pointer = unsafe {
+            std::ptr::write_bytes(start, GUARDED, size + 2 * GUARD);
+            let pointer = start.add(GUARD);
+            std::ptr::write_bytes(pointer, TAKEN, size);
+            pointer as u64
+        };
+        state.used_bytes += bytes;
+        state.live.insert(pointer, Allocation { bytes: size, layout });
+        Ok(pointer)
+    }
+
+    fn release(&self, pointer: u64) -> Result<(), CudaError> {
+        let mut state = self.state();
+        let Some(allocation) = state.live.remove(&pointer) else {
+            let reason = format!("{pointer:#x} was given back but never taken");
+            return Err(self.lost(&mut state, reason));
+        };
+        state.used_bytes -= allocation.bytes as u64;
+        let touched = guards_touched(pointer, &allocation);
+        // SAFETY: the block was live until now.
+        unsafe { std::ptr::write_bytes(pointer as *mut u8, GIVEN_BACK, allocation.bytes) };
+        state.given_back.insert(pointer, allocation);
+        if touched {
+            return Err(self.lost(&mut state, "memory beside a block was written".into()));
+        }
+        Ok(())
+    }
+
+    fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        self.queue(Call::CopyIn { to, bytes: bytes.to_vec() })
+    }
+
+    fn copy_out(&self, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+        let mut state = self.state();
+        self.drain(&mut state)?;
+        let inside = |(start, allocation): (&u64, &Allocation)| {
+            *start <= from && from + bytes.len() as u64 <= start + allocation.bytes as u64
+        };
+        if !state.live.iter().any(inside) {
+            let reason = format!("a download at {from:#x} is outside of any block");
+            return Err(self.lost(&mut state, reason));
+        }
+        // SAFETY: the range lies in a live allocation, which `bytes` is no part of.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from as *const u8, bytes.as_mut_ptr(), bytes.len());
+        }
+        if self.emulation.fault == Some(Fault::WrongDownloads) {
+            bytes.fill(0xff);
+        }
+        Ok(())
+    }
+
+    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+        self.queue(Call::Copy { to, from, bytes: bytes as usize })
+    }
+
+    fn clear(&self, at: u64, bytes: u64) -> Result<(), CudaError> {
+        self.queue(Call::Clear { at, bytes: bytes as usize })
+    }
+
+    fn launch(&self, launch: &Launch<'_>) -> Result<(), CudaError> {
+        self.queue(Call::Launch {
+            kernel: launch.kernel.to_owned(),
+            grid: launch.grid,
+            block: launch.block,
+            shared_bytes: launch.shared_bytes,
+            arguments: launch.arguments.clone(),
+        })
+    }
+
+    fn synchronize(&self) -> Result<(), CudaError> {
+        self.drain(&mut self.state())
+    }
+}
+
+impl Drop for EmulatedDriver {
+    fn drop(&mut self) {
+        let mut state = std::mem::take(&mut *self.state());
+        for (pointer, allocation) in state.live.drain().chain(state.given_back.drain()) {
+            free(pointer, &allocation);
+        }
+    }
+}

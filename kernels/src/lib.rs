@@ -1,0 +1,26 @@
+//! The device that runs on NVIDIA cards, and the emulator that runs the same kernels without one.
+//!
+//! [`CudaDevice`] does all that [`rollmill_algebra::device`] asks for. Its kernels are CUDA C++ in
+//! `cuda/`; it reaches them through a small driver with two implementations: the real one, loaded at
+//! run time so that nothing of CUDA is needed to build or to start, and an emulated one that runs the
+//! kernels, compiled by a host compiler, on fibers.
+
+mod arena;
+mod cuda;
+mod device;
+mod driver;
+mod emulated;
+mod error;
+mod generated;
+mod msm;
+mod ntt;
+mod program;
+mod rows;
+#[cfg(test)]
+mod twins;
+mod vector;
+
+pub use device::{CudaBuffer, CudaDevice, CudaOptions, PROOF_COLUMNS};
+pub use emulated::{Emulation, Fault, compile_emulator};
+pub use error::CudaError;
+pub use msm::CudaBases;

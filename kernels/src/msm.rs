@@ -1,0 +1,368 @@
+//! Multi-scalar multiplication; see `cuda/msm.cuh`.
+
+use ark_ec::AffineRepr;
+use ark_ff::{AdditiveGroup, BigInt, PrimeField};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
+use rollmill_algebra::{Fq, G1Affine, G1Projective, batch_invert};
+
+use crate::arena::Block;
+use crate::device::{CudaBuffer, CudaDevice, shape};
+use crate::driver::Argument::{Pointer, U32, U64};
+use crate::vector::CHUNK;
+
+const OP: &str = "commit";
+/// Bytes of an affine point and of a sum (X, Y, ZZ, ZZZ).
+const AFFINE: u64 = 64;
+const XYZZ: u64 = 128;
+/// Sums that a thread merges, as in the kernels.
+const MERGE: u32 = 16;
+/// Threads that keep a large card busy.
+const THREADS_WANTED: u64 = 1 << 17;
+/// Products of 32 bits in a mixed addition, and in the two full additions of a bucket's reduction.
+const COST_ENTRY: u64 = 1196;
+const COST_BUCKET: u64 = 2 * 1724;
+
+/// Bases in device memory.
+#[derive(Debug)]
+pub struct CudaBases {
+    block: Option<Block>,
+    len: usize,
+}
+
+/// How a column's scalars are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Plan {
+    /// Bits of a window.
+    c: u32,
+    windows: u32,
+    /// Entries of a bucket that one thread adds.
+    piece: u32,
+}
+
+/// The cheapest plan for scalars of at most `bits` bits, `sum_bits` of them together.
+fn plan(bits: u32, sum_bits: u64) -> Plan {
+    let windows = |c: u32| (bits + 1).div_ceil(c);
+    let cost = |c: u32| {
+        let entries = sum_bits / u64::from(c);
+        entries * COST_ENTRY + (u64::from(windows(c)) << (c - 1)) * COST_BUCKET
+    };
+    let c = (2..=20).min_by_key(|c| cost(*c)).unwrap_or(2);
+    let entries = sum_bits / u64::from(c);
+    let mean = entries / (u64::from(windows(c)) << (c - 1));
+    let most = (4 * mean).clamp(16, 1 << 16);
+    let piece = (entries / THREADS_WANTED).clamp(16, most) as u32;
+    Plan { c, windows: windows(c), piece }
+}
+
+/// Bytes of device memory that a commitment to `n` scalars of any size takes at most, besides bases
+/// and scalars.
+pub(crate) fn commit_bytes(n: usize) -> u64 {
+    plan_bytes(plan(253, 253 * n as u64), n as u64)
+}
+
+fn plan_bytes(Plan { c, windows, piece }: Plan, n: u64) -> u64 {
+    let keys = u64::from(windows) << (c - 1);
+    let entries = n * u64::from(windows);
+    let pieces = keys.min(entries) + entries / u64::from(piece);
+    // Counters, offsets, pieces, slots and cursors with the levels of their sums; entries; pieces in
+    // order and their sums, and these merged once.
+    let bytes = 5 * 4 * keys * 17 / 16 + 4 * entries + pieces * (12 + XYZZ + XYZZ / 16);
+    // Blocks come in eight steps for each power of two.
+    bytes / 8 * 9 + (1 << 16)
+}
+
+impl CudaDevice {
+    fn zeroed(&self, bytes: u64) -> Result<Block, DeviceError> {
+        let block = self.take(OP, 1, bytes)?;
+        self.done(OP, self.driver.clear(block.pointer(), bytes))?;
+        Ok(block)
+    }
+
+    /// Exclusive sums of `n` counters.
+    fn scan_counts(&self, counts: u64, n: usize) -> Result<Block, DeviceError> {
+        let chunks = n.div_ceil(CHUNK);
+        let before = if n > CHUNK {
+            let folds = self.take(OP, chunks, 4)?;
+            let arguments = vec![Pointer(folds.pointer()), Pointer(counts), U64(n as u64)];
+            self.launch(OP, "msm_fold_counts", 256, chunks, arguments)?;
+            Some(self.scan_counts(folds.pointer(), chunks)?)
+        } else {
+            None
+        };
+        let out = self.take(OP, n, 4)?;
+        let before = before.as_ref().map_or(0, Block::pointer);
+        let arguments =
+            vec![Pointer(out.pointer()), Pointer(counts), Pointer(before), U64(n as u64)];
+        self.launch(OP, "msm_scan_counts", 256, chunks, arguments)?;
+        Ok(out)
+    }
+
+    /// Cuts buckets of `counts` into pieces: gives the offsets of their pieces, how many pieces there
+    /// are and how many the largest bucket has.
+    fn cut(
+        &self,
+        counts: u64,
+        keys: usize,
+        length: u32,
+    ) -> Result<(Block, Block, u32, u32), DeviceError> {
+        // A last counter of zero, so that the sums end with the total.
+        let pieces = self.zeroed(4 * (keys as u64 + 1))?;
+        let most = self.zeroed(8)?;
+        let arguments = vec![
+            Pointer(counts),
+            U64(keys as u64),
+            U32(length),
+            Pointer(pieces.pointer()),
+            Pointer(most.pointer()),
+        ];
+        self.launch(OP, "msm_pieces", 256, keys, arguments)?;
+        let slots = self.scan_counts(pieces.pointer(), keys + 1)?;
+        // Both numbers in one download.
+        let total_at = slots.pointer() + 4 * keys as u64;
+        self.done(OP, self.driver.copy(most.pointer() + 4, total_at, 4))?;
+        let word = self.download_words(OP, most.pointer(), 1)?[0];
+        Ok((pieces, slots, (word >> 32) as u32, word as u32))
+    }
+
+    /// The sum of each window of one column, lowest first; on the device.
+    fn window_sums(
+        &self,
+        bases: u64,
+        scalars: &CudaBuffer,
+        plan: Plan,
+    ) -> Result<Block, DeviceError> {
+        let n = scalars.len();
+        let Plan { c, windows, piece } = plan;
+        let keys = (windows as usize) << (c - 1);
+        if n as u64 * u64::from(windows) > u64::from(u32::MAX) {
+            return shape(OP, "fewer than 2^32 digits in a column", format!("{n} scalars"));
+        }
+
+        let counts = self.zeroed(4 * (keys as u64 + 1))?;
+        let of_scalars = |to: u64| {
+            vec![Pointer(scalars.pointer()), U64(n as u64), U32(c), U32(windows), Pointer(to)]
+        };
+        self.launch(OP, "msm_count", 256, n, of_scalars(counts.pointer()))?;
+        let offsets = self.scan_counts(counts.pointer(), keys + 1)?;
+        let (mut pieces, mut slots, mut total, mut most) =
+            self.cut(counts.pointer(), keys, piece)?;
+
+        let cursors = self.take(OP, keys + 1, 4)?;
+        let bytes = 4 * (keys as u64 + 1);
+        self.done(OP, self.driver.copy(cursors.pointer(), offsets.pointer(), bytes))?;
+        let entries = self.take(OP, n * windows as usize, 4)?;
+        let mut arguments = of_scalars(cursors.pointer());
+        arguments.push(Pointer(entries.pointer()));
+        self.launch(OP, "msm_scatter", 256, n, arguments)?;
+
+        // Pieces in order of their size, the longest first.
+        let bins = self.zeroed(4 * u64::from(piece))?;
+        let of_slots = |bins: u64| {
+            vec![
+                Pointer(offsets.pointer()),
+                Pointer(slots.pointer()),
+                U64(keys as u64),
+                U32(piece),
+                U32(total),
+                Pointer(bins),
+            ]
+        };
+        self.launch(OP, "msm_sizes", 256, total as usize, of_slots(bins.pointer()))?;
+        let starts = self.scan_counts(bins.pointer(), piece as usize)?;
+        let order = self.take(OP, total as usize, 12)?;
+        let mut arguments = of_slots(starts.pointer());
+        arguments.push(Pointer(order.pointer()));
+        self.launch(OP, "msm_order", 256, total as usize, arguments)?;
+
+        let mut sums = self.take(OP, total as usize, XYZZ)?;
+        let arguments = vec![
+            Pointer(order.pointer()),
+            U32(total),
+            Pointer(entries.pointer()),
+            Pointer(bases),
+            Pointer(sums.pointer()),
+        ];
+        self.launch(OP, "msm_accumulate", 128, total as usize, arguments)?;
+
+        while most > 1 {
+            let (next_pieces, next_slots, next_total, next_most) =
+                self.cut(pieces.pointer(), keys, MERGE)?;
+            let merged = self.take(OP, next_total as usize, XYZZ)?;
+            let arguments = vec![
+                Pointer(sums.pointer()),
+                Pointer(slots.pointer()),
+                Pointer(next_slots.pointer()),
+                U64(keys as u64),
+                U32(next_total),
+                Pointer(merged.pointer()),
+            ];
+            self.launch(OP, "msm_merge", 128, next_total as usize, arguments)?;
+            (pieces, slots, total, most, sums) =
+                (next_pieces, next_slots, next_total, next_most, merged);
+        }
+        debug_assert!(total as usize <= keys);
+        self.reduce(sums.pointer(), slots.pointer(), plan)
+    }
+
+    fn reduce(&self, sums: u64, slots: u64, plan: Plan) -> Result<Block, DeviceError> {
+        let log_buckets = plan.c - 1;
+        let keys = u64::from(plan.windows) << log_buckets;
+        let log_segment = (keys / THREADS_WANTED).max(1).ilog2().clamp(3, 6).min(log_buckets);
+        let mut length = 1u32 << (log_buckets - log_segment);
+        let total = plan.windows as usize * length as usize;
+        let mut rows = self.take(OP, total, XYZZ)?;
+        let arguments = vec![
+            Pointer(sums),
+            Pointer(slots),
+            U32(log_buckets),
+            U32(log_segment),
+            U32(total as u32),
+            Pointer(rows.pointer()),
+        ];
+        self.launch(OP, "msm_reduce", 128, total, arguments)?;
+        while length > 1 {
+            let shorter = length.div_ceil(MERGE);
+            let threads = plan.windows as usize * shorter as usize;
+            let next = self.take(OP, threads, XYZZ)?;
+            let arguments = vec![
+                Pointer(rows.pointer()),
+                U32(length),
+                U32(plan.windows),
+                Pointer(next.pointer()),
+            ];
+            self.launch(OP, "msm_sum", 128, threads, arguments)?;
+            (rows, length) = (next, shorter);
+        }
+        Ok(rows)
+    }
+
+    /// Bits of the largest scalar of each column, and of all its scalars together.
+    fn classify(&self, columns: &[&CudaBuffer]) -> Result<Vec<(u32, u64)>, DeviceError> {
+        let found = self.zeroed(16 * columns.len() as u64)?;
+        for (i, column) in columns.iter().enumerate() {
+            let n = column.len();
+            if n > 0 {
+                let to = found.pointer() + 16 * i as u64;
+                let arguments = vec![Pointer(column.pointer()), U64(n as u64), Pointer(to)];
+                self.launch(OP, "msm_classify", 256, n, arguments)?;
+            }
+        }
+        let words = self.download_words(OP, found.pointer(), 2 * columns.len())?;
+        Ok(words.chunks_exact(2).map(|pair| (pair[0] as u32, pair[1])).collect())
+    }
+
+    /// Reads sums (X, Y, ZZ, ZZZ) and makes them affine.
+    fn affine_sums(&self, words: &[u64]) -> Result<Vec<G1Affine>, DeviceError> {
+        let coordinate = |limbs: &[u64]| {
+            let number = BigInt([limbs[0], limbs[1], limbs[2], limbs[3]]);
+            if number >= Fq::MODULUS {
+                return Err(self.wrong(OP, "a coordinate is not below the modulus"));
+            }
+            Ok(Fq::new_unchecked(number))
+        };
+        let numbers: Vec<Fq> = words.chunks_exact(4).map(coordinate).collect::<Result<_, _>>()?;
+        let mut inverses: Vec<Fq> =
+            numbers.chunks_exact(4).flat_map(|sum| [sum[2], sum[3]]).collect();
+        batch_invert(&mut inverses);
+        let point = |(sum, inverse): (&[Fq], &[Fq])| {
+            if sum[2] == Fq::ZERO {
+                return Ok(G1Affine::identity());
+            }
+            let point = G1Affine::new_unchecked(sum[0] * inverse[0], sum[1] * inverse[1]);
+            if !point.is_on_curve() {
+                return Err(self.wrong(OP, "a sum is not a point of the curve"));
+            }
+            Ok(point)
+        };
+        numbers.chunks_exact(4).zip(inverses.chunks_exact(2)).map(point).collect()
+    }
+}
+
+impl Msm for CudaDevice {
+    type Bases = CudaBases;
+
+    fn register_bases(&self, bases: &[G1Affine]) -> Result<CudaBases, DeviceError> {
+        const OP: &str = "register_bases";
+        if bases.is_empty() {
+            return Ok(CudaBases { block: None, len: 0 });
+        }
+        let mut bytes = Vec::with_capacity(bases.len() * AFFINE as usize);
+        for base in bases {
+            // The identity is held as (0, 0).
+            let (x, y) = base.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
+            let limbs = x.0.0.into_iter().chain(y.0.0);
+            limbs.for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
+        }
+        let block = self.upload_bytes(OP, &bytes)?;
+        Ok(CudaBases { block: Some(block), len: bases.len() })
+    }
+
+    fn commit(
+        &self,
+        bases: &CudaBases,
+        columns: &[&CudaBuffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        if let Some(long) = columns.iter().find(|column| column.len() > bases.len) {
+            let expected = format!("at most {} scalars", bases.len);
+            return shape(OP, expected, long.len().to_string());
+        }
+        if columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let classes = self.classify(columns)?;
+        // Before anything is taken: a commitment that does not fit is refused with what it needs.
+        for (column, (bits, sum_bits)) in columns.iter().zip(&classes) {
+            self.require_memory(OP, plan_bytes(plan(*bits, *sum_bits), column.len() as u64))?;
+        }
+        let mut sums = Vec::with_capacity(columns.len());
+        for (column, (bits, sum_bits)) in columns.iter().zip(classes) {
+            let found = match &bases.block {
+                Some(block) if bits > 0 => {
+                    let plan = plan(bits, sum_bits);
+                    Some((self.window_sums(block.pointer(), column, plan)?, plan))
+                }
+                _ => None,
+            };
+            sums.push(found);
+        }
+        let mut points = Vec::with_capacity(columns.len());
+        for found in sums {
+            let Some((block, plan)) = found else {
+                points.push(G1Projective::ZERO);
+                continue;
+            };
+            let words = self.download_words(OP, block.pointer(), 16 * plan.windows as usize)?;
+            let mut point = G1Projective::ZERO;
+            for window in self.affine_sums(&words)?.iter().rev() {
+                for _ in 0..plan.c {
+                    point.double_in_place();
+                }
+                point += window;
+            }
+            points.push(point);
+        }
+        Ok(ark_ec::CurveGroup::normalize_batch(&points))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plans_have_room_for_every_digit_and_a_carry() {
+        for bits in 1..=253 {
+            for log_n in [0, 4, 10, 16, 20, 24] {
+                let plan = plan(bits, u64::from(bits) << log_n);
+                assert!(plan.c * plan.windows > bits, "{bits} bits: {plan:?}");
+                assert!(plan.piece >= 16, "{plan:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn windows_grow_with_the_column() {
+        assert!(plan(253, 253 << 22).c > plan(253, 253 << 12).c);
+        assert_eq!(plan(1, 1 << 20).windows, 1);
+    }
+}

@@ -1,0 +1,232 @@
+//! Number-theoretic transforms; see `cuda/ntt.cuh`.
+
+use std::sync::{Arc, PoisonError};
+
+use ark_ff::Field;
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::{Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt};
+use rollmill_algebra::field::{TWO_ADICITY, omega, powers};
+
+use crate::arena::Block;
+use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
+use crate::driver::Argument::{Pointer, U32, Words};
+
+/// Columns of one launch, as in the kernel.
+const BATCH: usize = 16;
+/// Elements of temporary memory that a launch may ask for.
+const BATCH_ELEMENTS: usize = 1 << 24;
+/// A table of powers has its low part up to here.
+const LOG_LOW: u32 = 14;
+/// Bits of a transform that a pass does.
+const LOG_RADIX: u32 = 8;
+/// Elements that a block holds in shared memory: 32 KiB.
+const LOG_BLOCK: u32 = 10;
+/// Tables of powers that are kept.
+const SCALES_KEPT: usize = 32;
+
+/// Tables of powers on the device.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    roots: Option<Arc<Block>>,
+    /// By base, factor and size, the one used last at the end.
+    scales: Vec<((Fr, Fr, u32), Arc<Block>)>,
+}
+
+/// What a transform does besides the plain sum.
+#[derive(Debug, Clone, Copy)]
+enum Direction {
+    Forward { shift: Fr },
+    Inverse { shift_inverse: Fr },
+}
+
+/// `base^i` for `i` below `low`, then `factor · base^(i · low)` for `i` below `high`.
+fn two_tables(base: Fr, factor: Fr, low: usize, high: usize) -> Vec<Fr> {
+    let mut table = powers(base, low);
+    let step = base.pow([low as u64]);
+    table.extend(powers(step, high).into_iter().map(|power| power * factor));
+    table
+}
+
+/// Bits of each pass, as even as can be.
+fn passes(log_n: u32) -> Vec<u32> {
+    let count = log_n.div_ceil(LOG_RADIX).max(1);
+    (0..count).map(|i| (log_n + count - 1 - i) / count).collect()
+}
+
+impl CudaDevice {
+    fn roots(&self, op: &'static str) -> Result<Arc<Block>, DeviceError> {
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(roots) = &tables.roots {
+            return Ok(roots.clone());
+        }
+        let low = 1 << LOG_LOW;
+        let table = two_tables(omega(TWO_ADICITY), Fr::ONE, low, low);
+        let roots = Arc::new(self.upload_elements(op, &table)?);
+        tables.roots = Some(roots.clone());
+        Ok(roots)
+    }
+
+    fn scale(
+        &self,
+        op: &'static str,
+        base: Fr,
+        factor: Fr,
+        log_n: u32,
+    ) -> Result<Arc<Block>, DeviceError> {
+        let key = (base, factor, log_n);
+        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(at) = tables.scales.iter().position(|(held, _)| *held == key) {
+            let held = tables.scales.remove(at);
+            let block = held.1.clone();
+            tables.scales.push(held);
+            return Ok(block);
+        }
+        let low = log_n.min(LOG_LOW);
+        let table = two_tables(base, factor, 1 << low, 1 << (log_n - low));
+        let block = Arc::new(self.upload_elements(op, &table)?);
+        if tables.scales.len() >= SCALES_KEPT {
+            tables.scales.remove(0);
+        }
+        tables.scales.push((key, block.clone()));
+        Ok(block)
+    }
+
+    fn transform(
+        &self,
+        op: &'static str,
+        columns: &[&CudaBuffer],
+        log_n: u32,
+        direction: Direction,
+    ) -> Result<Vec<CudaBuffer>, DeviceError> {
+        let n = 1usize << log_n;
+        let roots = self.roots(op)?;
+        let (scale_in, scale_out) = match direction {
+            Direction::Forward { shift } if shift == Fr::ONE => (None, None),
+            Direction::Forward { shift } => (Some(self.scale(op, shift, Fr::ONE, log_n)?), None),
+            Direction::Inverse { shift_inverse } => {
+                let n_inverse = Fr::from(n as u64).inverse().unwrap_or(Fr::ONE);
+                (None, Some(self.scale(op, shift_inverse, n_inverse, log_n)?))
+            }
+        };
+        let outputs: Vec<CudaBuffer> =
+            columns.iter().map(|_| self.new_buffer(op, n)).collect::<Result<_, _>>()?;
+        let passes = passes(log_n);
+        let between: Vec<Block> = if passes.len() > 1 {
+            columns.iter().map(|_| self.take(op, n, ELEMENT)).collect::<Result<_, _>>()?
+        } else {
+            Vec::new()
+        };
+
+        let mut log_done = 0;
+        let mut sources: Vec<u64> = columns.iter().map(|column| column.pointer()).collect();
+        for (i, log_radix) in passes.iter().enumerate() {
+            let last = i + 1 == passes.len();
+            let targets: Vec<u64> = if (passes.len() - 1 - i).is_multiple_of(2) {
+                outputs.iter().map(CudaBuffer::pointer).collect()
+            } else {
+                between.iter().map(Block::pointer).collect()
+            };
+            let log_tile = (LOG_BLOCK - log_radix).min(log_n - log_radix).min(3);
+            let mut pointers = sources.clone();
+            pointers.resize(BATCH, 0);
+            pointers.extend(&targets);
+            pointers.resize(2 * BATCH, 0);
+            let table = |scale: &Option<Arc<Block>>, now: bool| match scale {
+                Some(block) if now => Pointer(block.pointer()),
+                _ => Pointer(0),
+            };
+            let arguments = vec![
+                Words(pointers),
+                U32(log_n),
+                U32(log_done),
+                U32(*log_radix),
+                U32(log_tile),
+                Pointer(roots.pointer()),
+                table(&scale_in, i == 0),
+                table(&scale_out, last),
+                U32(1 << log_n.min(LOG_LOW)),
+            ];
+            let grid = [1 << (log_n - log_radix - log_tile), columns.len() as u32, 1];
+            let shared = (ELEMENT as u32) << (log_radix + log_tile);
+            let threads = (1u32 << (log_radix + log_tile) >> 1).clamp(32, 256);
+            self.launch_grid(op, "ntt_pass", grid, threads, shared, arguments)?;
+            sources = targets;
+            log_done += log_radix;
+        }
+        Ok(outputs)
+    }
+
+    fn transform_all<S: Basis, T: Basis>(
+        &self,
+        op: &'static str,
+        columns: &[&Column<CudaBuffer, S>],
+        direction: Direction,
+    ) -> Result<Vec<Column<CudaBuffer, T>>, DeviceError> {
+        let n = common_len(op, columns.iter().map(|column| &column.buffer))?;
+        if columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !n.is_power_of_two() || n.trailing_zeros() > TWO_ADICITY {
+            return shape(op, "a power of two up to 2^28", n.to_string());
+        }
+        let buffers: Vec<&CudaBuffer> = columns.iter().map(|column| &column.buffer).collect();
+        let mut out = Vec::with_capacity(columns.len());
+        for batch in buffers.chunks((BATCH_ELEMENTS / n).clamp(1, BATCH)) {
+            let values = self.transform(op, batch, n.trailing_zeros(), direction)?;
+            out.extend(values.into_iter().map(Column::new));
+        }
+        Ok(out)
+    }
+}
+
+impl Ntt for CudaDevice {
+    fn to_lagrange(
+        &self,
+        columns: &[&Column<CudaBuffer, Coeff>],
+    ) -> Result<Vec<Column<CudaBuffer, Lagrange>>, DeviceError> {
+        self.transform_all("to_lagrange", columns, Direction::Forward { shift: Fr::ONE })
+    }
+
+    fn to_coeff(
+        &self,
+        columns: &[&Column<CudaBuffer, Lagrange>],
+    ) -> Result<Vec<Column<CudaBuffer, Coeff>>, DeviceError> {
+        self.transform_all("to_coeff", columns, Direction::Inverse { shift_inverse: Fr::ONE })
+    }
+
+    fn to_coset(
+        &self,
+        columns: &[&Column<CudaBuffer, Coeff>],
+        shift: Fr,
+    ) -> Result<Vec<Column<CudaBuffer, Coset>>, DeviceError> {
+        if shift == Fr::from(0u64) {
+            return shape("to_coset", "a shift that is not zero", "0");
+        }
+        self.transform_all("to_coset", columns, Direction::Forward { shift })
+    }
+
+    fn from_coset(
+        &self,
+        columns: &[&Column<CudaBuffer, Coset>],
+        shift: Fr,
+    ) -> Result<Vec<Column<CudaBuffer, Coeff>>, DeviceError> {
+        let Some(shift_inverse) = shift.inverse() else {
+            return shape("from_coset", "a shift that is not zero", "0");
+        };
+        self.transform_all("from_coset", columns, Direction::Inverse { shift_inverse })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passes_cover_every_size_and_fit_a_block() {
+        for log_n in 0..=TWO_ADICITY {
+            let passes = passes(log_n);
+            assert_eq!(passes.iter().sum::<u32>(), log_n);
+            assert!(passes.iter().all(|bits| *bits <= LOG_RADIX), "{log_n}: {passes:?}");
+        }
+    }
+}

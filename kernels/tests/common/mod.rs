@@ -1,0 +1,20 @@
+//! Devices to test.
+
+#![allow(dead_code, reason = "each test program uses some of it")]
+
+use std::path::{Path, PathBuf};
+
+use rollmill_kernels::{CudaDevice, CudaOptions, Emulation, compile_emulator};
+
+/// The kernels, compiled for the emulator once for all tests.
+pub(crate) fn library() -> PathBuf {
+    let room = Path::new(env!("CARGO_MANIFEST_DIR"));
+    compile_emulator(room, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("the kernels compile")
+}
+
+/// An emulated device, with changes to the card.
+pub(crate) fn device(change: impl FnOnce(&mut Emulation)) -> CudaDevice {
+    let mut emulation = Emulation::new(library());
+    change(&mut emulation);
+    CudaDevice::emulated(&emulation, &CudaOptions::default()).expect("the emulator opens")
+}

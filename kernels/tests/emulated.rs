@@ -1,0 +1,176 @@
+//! The CUDA device on the emulator: every law of the devices, and what only an emulated card can show.
+
+mod common;
+
+use rollmill_algebra::conformance;
+use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
+use rollmill_algebra::{Fr, G1Affine, plain};
+use rollmill_kernels::{CudaDevice, CudaError, CudaOptions, Emulation, Fault};
+
+fn numbers(n: u64) -> Vec<Fr> {
+    (0..n).map(|i| Fr::from(i * i + 3)).collect()
+}
+
+#[test]
+fn the_device_obeys_every_law_with_its_stream_running_late() {
+    conformance::run_all(&common::device(|card| card.late = true), 1);
+}
+
+#[test]
+fn the_device_obeys_every_law_with_threads_and_blocks_in_reverse() {
+    let card = |card: &mut Emulation| {
+        card.late = false;
+        card.reverse = true;
+    };
+    conformance::run_all(&common::device(card), 2);
+}
+
+#[test]
+fn buffers_dropped_under_a_running_stream_do_not_change_what_was_queued() {
+    let device = common::device(|card| card.late = true);
+    let values = numbers(1000);
+    let expected = plain::prefix_sum(&values);
+    // Each round drops its input while nothing has run yet, and the next takes the same memory.
+    let sums: Vec<_> = (0..4)
+        .map(|_| {
+            let buffer = device.upload(&values).unwrap();
+            let sum = device.prefix_sum(&buffer).unwrap();
+            drop(buffer);
+            drop(device.upload(&vec![Fr::from(9u64); 1000]).unwrap());
+            sum
+        })
+        .collect();
+    for sum in sums {
+        assert_eq!(device.download(&sum).unwrap(), expected);
+    }
+}
+
+#[test]
+fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
+    let options = CudaOptions { budget_bytes: Some(100 << 10), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+    let values = numbers(1024);
+    let buffer = device.upload(&values).unwrap();
+    let sum = device.prefix_sum(&buffer).unwrap();
+    drop(buffer);
+    // Nothing has run yet. This fits only where the idle 32 KiB go back, and is of another size.
+    let other = device.upload(&numbers(1280)).unwrap();
+    assert_eq!(device.download(&sum).unwrap(), plain::prefix_sum(&values));
+    assert_eq!(device.download(&other).unwrap(), numbers(1280));
+}
+
+#[test]
+fn work_that_does_not_fit_is_refused_with_both_numbers_and_changes_nothing() {
+    let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+    let held = device.upload(&numbers(100)).unwrap();
+    let refused = device.upload(&vec![Fr::from(1u64); 1 << 15]).unwrap_err();
+    let DeviceError::Memory { needed_bytes, free_bytes, .. } = refused else {
+        panic!("another error: {refused}")
+    };
+    assert!(needed_bytes >= 1 << 20 && free_bytes < 1 << 20, "{needed_bytes} {free_bytes}");
+    assert!(device.require_memory("prove", 1 << 21).is_err());
+    assert!(device.require_memory("prove", 1 << 19).is_ok());
+    assert_eq!(device.download(&held).unwrap(), numbers(100));
+    let (used, peak, budget) = device.memory_usage();
+    assert!(used <= peak && peak <= budget && budget == 1 << 20);
+}
+
+#[test]
+fn a_card_that_refuses_memory_within_the_budget_is_out_of_memory_too() {
+    let device = common::device(|card| card.memory_bytes = 1 << 20);
+    let outcome = device.upload(&vec![Fr::from(1u64); 1 << 16]);
+    assert!(matches!(outcome, Err(DeviceError::Memory { .. })), "{outcome:?}");
+}
+
+#[test]
+fn a_lost_card_is_said_to_be_lost_and_stays_so() {
+    let device = common::device(|card| card.fault = Some(Fault::LostAfter(2)));
+    let buffer = device.upload(&numbers(40)).unwrap();
+    let sum = device.prefix_sum(&buffer).unwrap();
+    for _ in 0..2 {
+        let outcome = device.download(&sum);
+        assert!(matches!(outcome, Err(DeviceError::Lost { .. })), "{outcome:?}");
+    }
+    assert!(matches!(device.upload(&numbers(4)), Err(DeviceError::Lost { .. })));
+}
+
+#[test]
+fn results_that_cannot_be_right_are_another_error_than_a_lost_card() {
+    let device = common::device(|card| card.fault = Some(Fault::WrongDownloads));
+    let buffer = device.upload(&numbers(40)).unwrap();
+    let outcome = device.download(&buffer);
+    let Err(DeviceError::Failed { reason, .. }) = &outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("CUD-007"), "{reason}");
+}
+
+#[test]
+fn columns_that_alias_each_other_and_the_input_are_left_alone() {
+    let device = common::device(|_| {});
+    let values = numbers(64);
+    let buffer = device.upload(&values).unwrap();
+    let column: Column<_, Coeff> = Column::new(buffer.clone());
+    let both = device.to_coset(&[&column, &column], Fr::from(1u64)).unwrap();
+    for out in &both {
+        assert_eq!(device.download(&out.buffer).unwrap(), plain::dft(&values, Fr::from(1u64)));
+    }
+    let mut copy = buffer.clone();
+    device.invert(&mut copy).unwrap();
+    assert_eq!(device.download(&buffer).unwrap(), values);
+    assert_eq!(device.download(&copy).unwrap(), plain::invert(&values));
+}
+
+#[test]
+fn a_large_transform_of_three_passes_matches_its_definition_at_single_points() {
+    let device = common::device(|card| card.late = false);
+    let (log_n, n) = (17, 1u64 << 17);
+    let values = numbers(n);
+    let shift = Fr::from(7u64);
+    let column = Column::new(device.upload(&values).unwrap());
+    let coset = device.to_coset(&[&column], shift).unwrap();
+    let out = device.download(&coset[0].buffer).unwrap();
+    let root = rollmill_algebra::omega(log_n);
+    for i in [0u64, 1, 2, 255, 256, 65_535, 65_536, n - 1] {
+        let point = shift * ark_ff::Field::pow(&root, [i]);
+        assert_eq!(out[i as usize], rollmill_algebra::field::horner(&values, point), "{i}");
+    }
+    let back = device.from_coset(&[&coset[0]], shift).unwrap();
+    assert_eq!(device.download(&back[0].buffer).unwrap(), values);
+}
+
+#[test]
+fn one_bucket_that_holds_everything_is_cut_and_merged_over_several_levels() {
+    let device = common::device(|card| card.late = false);
+    let n = 6000;
+    let base: G1Affine = ark_ec::AffineRepr::generator();
+    let bases = device.register_bases(&vec![base; n]).unwrap();
+    let column = device.upload(&vec![Fr::from(1u64); n]).unwrap();
+    let sum = device.commit(&bases, &[&column]).unwrap()[0];
+    assert_eq!(sum, base * Fr::from(n as u64));
+}
+
+#[test]
+fn the_emulator_refuses_a_library_that_is_none() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join("damaged.so");
+    std::fs::write(&file, b"not a library").unwrap();
+    let outcome = CudaDevice::emulated(&Emulation::new(file), &CudaOptions::default());
+    assert!(matches!(outcome, Err(CudaError::Image { .. })), "{outcome:?}");
+}
+
+#[test]
+fn several_devices_and_threads_work_at_a_time() {
+    let device = common::device(|_| {});
+    let other = common::device(|_| {});
+    std::thread::scope(|scope| {
+        for k in 0..4u64 {
+            let device = if k % 2 == 0 { &device } else { &other };
+            scope.spawn(move || {
+                let values = numbers(300 + k);
+                let buffer = device.upload(&values).unwrap();
+                let sum = device.prefix_sum(&buffer).unwrap();
+                assert_eq!(device.download(&sum).unwrap(), plain::prefix_sum(&values));
+            });
+        }
+    });
+}
