@@ -62,7 +62,7 @@ esac
 
 # 2. Debian packages that the build and the tests need.
 packages=
-command -v cc >/dev/null || packages="$packages build-essential"
+{ command -v cc && command -v c++; } >/dev/null || packages="$packages build-essential"
 command -v git >/dev/null || packages="$packages git"
 [ "$(node_major)" -ge 18 ] || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"

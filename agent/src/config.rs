@@ -21,6 +21,7 @@ pub struct Config {
     pub chain_id: u64,
     pub device: Choice,
     pub fallback: Option<Fallback>,
+    pub cuda_image: Option<PathBuf>,
     pub threads: usize,
     pub resident_keys: usize,
     pub prefetch: Option<usize>,
@@ -38,6 +39,7 @@ impl Default for Config {
             chain_id: 31337,
             device: Choice::Auto,
             fallback: None,
+            cuda_image: None,
             threads: 0,
             resident_keys: 9,
             prefetch: None,
@@ -65,6 +67,10 @@ impl Settings for Config {
             "fallback",
             "require the device, prefer it and take the CPU where it cannot be used, or off to use \
              the CPU alone; require for a device that is named and prefer for auto when unset",
+        ),
+        (
+            "cuda_image",
+            "compiled kernels of cuda/kernels.cu, a cubin or fatbin; none are built in yet",
         ),
         ("threads", "threads to prove with on the CPU; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),

@@ -12,6 +12,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
+use rollmill_kernels::{CudaDevice, CudaOptions};
 use rollmill_plonk::srs::Srs;
 use rollmill_shaders::{Options, WgpuDevice};
 
@@ -106,6 +107,7 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
     let (worker, device) = match chosen.device {
         Accelerator::Cpu(device) => prover(config, *device, 0)?,
+        Accelerator::Cuda(device) => prover(config, *device, 1)?,
         Accelerator::Wgpu(device) => prover(config, *device, 1)?,
     };
     if chosen.fell_back {
@@ -128,6 +130,7 @@ pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
     };
     Ok(match chosen.device {
         Accelerator::Cpu(device) => bench::run(*device, config, srs, plan)?,
+        Accelerator::Cuda(device) => bench::run(*device, config, srs, plan)?,
         Accelerator::Wgpu(device) => bench::run(*device, config, srs, plan)?,
     })
 }
@@ -135,6 +138,7 @@ pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
 /// An open device of any kind.
 enum Accelerator {
     Cpu(Box<CpuDevice>),
+    Cuda(Box<CudaDevice>),
     Wgpu(Box<WgpuDevice>),
 }
 
@@ -148,7 +152,17 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
             let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
             Ok(Accelerator::Wgpu(Box::new(device)))
         }
-        Choice::Cuda(_) => Err("this build has no CUDA backend".to_owned()),
+        Choice::Cuda(selector) => {
+            let image = match &config.cuda_image {
+                Some(path) => std::fs::read(path).map_err(|error| {
+                    format!("the compiled kernels in {} cannot be read: {error}", path.display())
+                })?,
+                None => Vec::new(),
+            };
+            let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
+                .map_err(|error| error.to_string())?;
+            Ok(Accelerator::Cuda(Box::new(device)))
+        }
         Choice::Icicle(_) => Err("this build has no ICICLE backend".to_owned()),
         Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
     }

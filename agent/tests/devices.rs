@@ -25,7 +25,8 @@ fn refusal(arguments: &[&str]) -> String {
 #[test]
 fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
     for (arguments, wanted) in [
-        (&["--device", "cuda:0"][..], &["AGT-032", "cuda:0", "--fallback prefer"][..]),
+        (&["--device", "cuda:0"][..], &["AGT-032", "cuda:0", "CUD-00", "--fallback prefer"][..]),
+        (&["--device", "cuda:0", "--cuda-image", "/nonexistent/x"], &["AGT-032", "/nonexistent/x"]),
         (&["--device", "icicle:0"], &["AGT-032", "icicle:0"]),
         (&["--device", "wgpu:77"], &["AGT-032", "SHD-002", "there are"]),
         (&["--device", "wgpu:no such adapter"], &["AGT-032", "SHD-002", "no such adapter"]),

@@ -30,7 +30,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("node", &["protocol", "plonk", "l1", "node-client", "service"]),
     ("broker", &["broker-client", "service"]),
-    ("agent", &["algebra", "plonk", "shaders", "circuits", "broker-client", "service"]),
+    ("agent", &["algebra", "kernels", "plonk", "shaders", "circuits", "broker-client", "service"]),
     (
         "prover-node",
         &["node", "node-client", "circuits", "plonk", "protocol", "l1", "broker-client", "service"],
