@@ -51,17 +51,20 @@ fn toy(x: u64) -> (Layout, Witness) {
 
 fn fixture() -> &'static Fixture {
     static FIXTURE: OnceLock<Fixture> = OnceLock::new();
-    FIXTURE.get_or_init(|| {
+    FIXTURE.get_or_init(|| Fixture::on(CpuDevice::new(2)))
+}
+
+impl Fixture {
+    fn on(device: CpuDevice) -> Self {
         let (layout, witness) = toy(3);
-        let device = CpuDevice::new(2);
         let srs = Srs::development(layout.shape.log_n);
         let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
         let bases = Bases::new(&device, &srs, &lagrange).expect("registered");
         let columns = layout.fixed_columns();
         let vk = setup(&device, &bases, srs.id(), layout.shape, &columns).expect("key");
         let key = ProvingKey::new(&device, vk, &columns).expect("key");
-        Fixture { device, srs, bases, key, witness }
-    })
+        Self { device, srs, bases, key, witness }
+    }
 }
 
 fn make(kind: TranscriptKind, witness: &Witness, seed: u8) -> Proof {
@@ -94,6 +97,22 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     let kind = TranscriptKind::Poseidon2;
     assert_eq!(make(kind, witness, 1), make(kind, witness, 1));
     assert_ne!(make(kind, witness, 1).wires, make(kind, witness, 2).wires);
+}
+
+/// The scalar path is the twin that every vector path is held to; where the processor has no vector
+/// path both devices are scalar, and thread counts still differ.
+#[test]
+fn keys_and_proofs_of_the_scalar_and_of_the_vector_path_are_the_same_bytes() {
+    let (scalar, vector) = (Fixture::on(CpuDevice::scalar(1)), fixture());
+    assert_eq!(scalar.key.vk, vector.key.vk);
+    for kind in KINDS {
+        for blinding in [Blinding::Off, Blinding::On { seed: [9; 32] }] {
+            let of = |f: &Fixture| {
+                prove(&f.device, &f.key, &f.bases, kind, &f.witness, blinding).expect("proves")
+            };
+            assert_eq!(of(&scalar).to_bytes(), of(vector).to_bytes(), "{kind:?}");
+        }
+    }
 }
 
 #[test]
