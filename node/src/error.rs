@@ -13,8 +13,9 @@ use crate::l1_events::L1SourceError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The database file cannot be opened: no permission, held by another process, or damaged.
-    #[error("NODE-001: database {} cannot be opened; check the path and that no other process has it", path.display())]
+    /// The database file cannot be opened: no permission, no space, held by another process, or
+    /// damaged.
+    #[error("NODE-001: database {} cannot be opened; check the path, the disk's space, and that no other process has it", path.display())]
     Open {
         path: PathBuf,
         #[source]

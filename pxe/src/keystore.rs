@@ -58,7 +58,15 @@ pub fn seal(
     password: &str,
     rng: &mut (impl rand::RngCore + rand::CryptoRng),
 ) -> Result<String, PxeError> {
-    let params = ScryptParams { log_n: LOG_N, r: 8, p: 1 };
+    seal_at_cost(keys, password, ScryptParams { log_n: LOG_N, r: 8, p: 1 }, rng)
+}
+
+fn seal_at_cost(
+    keys: &Keys,
+    password: &str,
+    params: ScryptParams,
+    rng: &mut (impl rand::RngCore + rand::CryptoRng),
+) -> Result<String, PxeError> {
     let (mut salt, mut nonce) = ([0u8; 16], [0u8; 12]);
     rng.fill_bytes(&mut salt);
     rng.fill_bytes(&mut nonce);
@@ -138,19 +146,24 @@ fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {
     ChaCha20Poly1305::new(&hasher.finalize())
 }
 
-/// Writes a file so that a crash leaves the old or the new contents, readable by the owner only.
+/// Writes a file so that a crash or a full disk leaves the old or the new contents, readable by the
+/// owner only.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    use std::os::unix::fs::OpenOptionsExt;
     let temporary = path.with_extension("tmp");
-    let mut file = fs::OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&temporary)?;
+    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // What was begun only takes space; the first error is the one to tell.
+        fs::remove_file(&temporary).ok();
+    }
+    written
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut file =
+        fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
+    file.sync_all()
 }
 
 #[cfg(test)]
@@ -179,6 +192,65 @@ mod tests {
         assert!(open(&swapped, "p").is_err());
         assert!(open(&text.replace("\"log_n\": 14", "\"log_n\": 63"), "p").is_err());
         assert!(open(&text[..text.len() / 2], "p").is_err());
+    }
+
+    /// Method: the cheapest scrypt, so that each of the thousands of attempts is fast.
+    #[test]
+    fn every_flipped_or_missing_byte_of_a_keystore_is_refused_or_opens_the_same_keys() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(4);
+        let keys = Keys::generate(&mut rng);
+        let cost = ScryptParams { log_n: 1, r: 1, p: 1 };
+        let text = seal_at_cost(&keys, "p", cost, &mut rng).expect("sealed");
+        let secret = keys.to_secret_bytes();
+        assert!(open(&text, "p").expect("whole").to_secret_bytes() == secret);
+        let mut same = 0;
+        for at in 0..text.len() {
+            assert!(open(&text[..at], "p").is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = text.clone().into_bytes();
+                flipped[at] ^= 1 << bit;
+                // Bytes that are no text end where the file is read.
+                let Ok(flipped) = String::from_utf8(flipped) else { continue };
+                match open(&flipped, "p") {
+                    Err(error) => assert!(error.to_string().starts_with("PXE-"), "{error}"),
+                    Ok(read) => {
+                        // White space, or the case of a hexadecimal digit.
+                        assert!(read.to_secret_bytes() == secret, "byte {at}, bit {bit}");
+                        same += 1;
+                    }
+                }
+            }
+        }
+        assert!(same < text.len(), "{same} changes went unseen");
+    }
+
+    #[test]
+    fn every_flipped_or_missing_byte_of_sealed_state_is_refused() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(5);
+        let keys = Keys::generate(&mut rng);
+        let sealed = seal_state(&keys, b"some state", &mut rng).expect("sealed");
+        for at in 0..sealed.len() {
+            assert!(open_state(&keys, &sealed[..at]).is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = sealed.clone();
+                flipped[at] ^= 1 << bit;
+                assert!(open_state(&keys, &flipped).is_err(), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    /// Method: the device that is always full, under the name that is written to first.
+    #[test]
+    fn a_full_disk_loses_neither_the_old_file_nor_the_next_attempt() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("keys.json");
+        write_private(&path, b"old").expect("written");
+        std::os::unix::fs::symlink("/dev/full", path.with_extension("tmp")).expect("link");
+        let error = write_private(&path, b"new").expect_err("full");
+        assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).expect("old file"), b"old");
+        write_private(&path, b"new").expect("afresh");
+        assert_eq!(fs::read(&path).expect("new file"), b"new");
     }
 
     #[test]

@@ -325,6 +325,58 @@ fn a_file_that_is_no_database_is_refused() {
     assert!(refused.to_string().starts_with("NODE-001"), "{refused}");
 }
 
+/// Goal: a full disk is one line that says what to do, at the start and in the middle of the work,
+/// and what was committed before is there when there is space again.
+///
+/// Method: the test runs itself under a limit on file sizes, as `ulimit -f` sets it, with the signal
+/// ignored that would come with the error.
+#[test]
+fn a_full_disk_is_an_error_with_advice_and_loses_nothing() {
+    const DIR: &str = "ROLLMILL_TEST_FULL_DISK";
+    if let Some(dir) = std::env::var_os(DIR) {
+        return on_a_full_disk(std::path::Path::new(&dir));
+    }
+    let limited = |dir: &std::path::Path, bytes: u64| {
+        let output = std::process::Command::new("sh")
+            .args(["-c", "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"", "sh"])
+            // In units of 512 bytes, as POSIX has it.
+            .arg((bytes / 512).to_string())
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "--nocapture"])
+            .arg("tests::follow::a_full_disk_is_an_error_with_advice_and_loses_nothing")
+            .env(DIR, dir)
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{shown}{}", String::from_utf8_lossy(&output.stderr));
+        let line = shown.lines().find_map(|line| line.split_once("refused: ").map(|(_, l)| l));
+        line.unwrap_or_else(|| panic!("the child was not refused: {shown}")).to_owned()
+    };
+    let empty = tempfile::tempdir().unwrap();
+    let line = limited(empty.path(), 4096);
+    assert!(line.starts_with("NODE-001: ") && line.contains("the disk's space"), "{line}");
+
+    let (l1, _) = four_blocks();
+    let TestNode { node, dir } = TestNode::synced(&l1);
+    drop(node);
+    let size = std::fs::metadata(dir.path().join("node.redb")).unwrap().len();
+    let line = limited(dir.path(), size);
+    assert!(line.starts_with("NODE-004: ") && line.contains("the disk's space"), "{line}");
+    assert_eq!(open(settings(dir.path())).unwrap().tips().pending.block_number, 4);
+}
+
+/// Writes until the limit is met, and says what came of it.
+fn on_a_full_disk(dir: &std::path::Path) {
+    let refused = (|| {
+        drop(open(settings(dir))?);
+        let store = crate::store::Store::open(&dir.join("node.redb"))?;
+        // More than the database's file can hold without growing.
+        (0..64).try_for_each(|_| store.write(|tables| tables.set_meta("ballast", &[7; 1 << 20])))
+    })()
+    .unwrap_err();
+    println!("refused: {}", rollmill_service::one_line(&refused));
+}
+
 #[tokio::test]
 async fn the_loop_follows_until_shutdown() {
     let (l1, _) = four_blocks();
