@@ -64,6 +64,13 @@ fn per_element(n: usize, products: u64) -> Work {
     floor::rows(n as u64, 1, 1, products)
 }
 
+/// One product for each of `n` terms of long sums. Terms may share their reductions, which are about
+/// half of a product.
+fn per_term(n: usize) -> Work {
+    let Work { products, bytes } = floor::rows(n as u64, 1, 0, 1);
+    Work { products: products / 2.0, bytes }
+}
+
 impl<D: Memory> Memory for Counted<D> {
     type Buffer = D::Buffer;
 
@@ -147,7 +154,7 @@ impl<D: Vector> Vector for Counted<D> {
         point: Fr,
     ) -> Result<Vec<Fr>, DeviceError> {
         let n = columns.iter().map(|column| column.buffer.len()).sum();
-        self.count("evaluate", per_element(n, 1), || self.inner.evaluate(columns, point))
+        self.count("evaluate", per_term(n), || self.inner.evaluate(columns, point))
     }
     fn divide_by_linear(
         &self,
@@ -159,7 +166,7 @@ impl<D: Vector> Vector for Counted<D> {
     }
     fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
         let n = terms.iter().map(|(buffer, _)| buffer.len()).sum();
-        self.count("combine", per_element(n, 1), || self.inner.linear_combination(terms))
+        self.count("combine", per_term(n), || self.inner.linear_combination(terms))
     }
 }
 
