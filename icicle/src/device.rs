@@ -6,9 +6,7 @@ use std::sync::OnceLock;
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, FftField};
 use rollmill_algebra::cpu::CpuBuffer;
-use rollmill_algebra::device::{
-    Coeff, Column, DeviceError, Memory, Msm, Ntt, RowKernel, Vector,
-};
+use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, RowKernel, Vector};
 use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
 
 use crate::error::IcicleError;
@@ -129,10 +127,8 @@ impl IcicleDevice {
             }
         };
         let values = progression(PROBE_LENGTH);
-        let points: Vec<G1Projective> = values[..PROBE_POINTS]
-            .iter()
-            .map(|value| G1Projective::generator() * value)
-            .collect();
+        let points: Vec<G1Projective> =
+            values[..PROBE_POINTS].iter().map(|value| G1Projective::generator() * value).collect();
         let points: Vec<G1Affine> = G1Projective::normalize_batch(&points);
         let bases = self.register_bases(&points).map_err(called("the test's register_bases"))?;
         let column = self.upload(&values[..PROBE_POINTS]).map_err(called("the test's upload"))?;

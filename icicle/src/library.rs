@@ -198,7 +198,8 @@ impl Library {
     /// A backend that cannot be loaded is missing among the devices, which is how it shows.
     fn load_backends(&self, folder: Option<&Path>) {
         let beside = folder.map(|folder| folder.join("backend")).filter(|path| path.is_dir());
-        let path = beside.and_then(|path| CString::new(path.into_os_string().into_encoded_bytes()).ok());
+        let path =
+            beside.and_then(|path| CString::new(path.into_os_string().into_encoded_bytes()).ok());
         if let Some(path) = path {
             // SAFETY: the path ends with a zero and is only read during the call.
             let _ = unsafe { (self.functions.load_backend)(path.as_ptr(), true) };
@@ -233,11 +234,17 @@ impl Library {
     fn kinds(&self) -> Result<Vec<String>, IcicleError> {
         let mut text = [0 as c_char; LIST_BYTES];
         // SAFETY: writes at most the given number of characters, the last of them zero.
-        let code = unsafe { (self.functions.get_registered_devices)(text.as_mut_ptr(), LIST_BYTES) };
+        let code =
+            unsafe { (self.functions.get_registered_devices)(text.as_mut_ptr(), LIST_BYTES) };
         done(code, "icicle_get_registered_devices", "any")?;
         let bytes: Vec<u8> = text.iter().take_while(|c| **c != 0).map(|c| *c as u8).collect();
         let text = String::from_utf8_lossy(&bytes);
-        Ok(text.split(',').map(str::trim).filter(|kind| !kind.is_empty()).map(str::to_owned).collect())
+        Ok(text
+            .split(',')
+            .map(str::trim)
+            .filter(|kind| !kind.is_empty())
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Makes `device` the one that this thread's calls go to. The lock must be held.
@@ -275,9 +282,8 @@ impl Library {
         let held = Points { library: self, device: device.clone(), address, len: points.len() };
         if bytes > 0 {
             // SAFETY: the device's memory was allocated for as many bytes as the slice has.
-            let code = unsafe {
-                (self.functions.copy_to_device)(address, points.as_ptr().cast(), bytes)
-            };
+            let code =
+                unsafe { (self.functions.copy_to_device)(address, points.as_ptr().cast(), bytes) };
             if code != 0 {
                 // Giving the memory back takes the lock.
                 drop(lock);
@@ -403,8 +409,7 @@ impl Library {
         let config =
             NttInit { stream: std::ptr::null_mut(), is_async: false, ext: std::ptr::null_mut() };
         // SAFETY: reads one element and the structure during the call.
-        let code =
-            unsafe { (self.functions.ntt_init_domain)(&raw const root, &raw const config) };
+        let code = unsafe { (self.functions.ntt_init_domain)(&raw const root, &raw const config) };
         self.allocated(code, "bn254_ntt_init_domain", device, size_of::<Limbs>() << log_n)?;
         domains.insert(device.clone(), log_n);
         Ok(())
@@ -424,8 +429,7 @@ impl Library {
         let (mut total, mut free) = (0, 0);
         // Not every backend knows; zero then.
         // SAFETY: writes two numbers.
-        let _ =
-            unsafe { (self.functions.get_available_memory)(&raw mut total, &raw mut free) };
+        let _ = unsafe { (self.functions.get_available_memory)(&raw mut total, &raw mut free) };
         Err(IcicleError::Memory {
             device: device.to_string(),
             needed_bytes: bytes as u64,

@@ -11,7 +11,7 @@ use super::BenchError;
 const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
 /// Ways that scalars can be spread.
 const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
-const PEERS: [&str; 1] = ["arkworks"];
+const PEERS: [&str; 2] = ["arkworks", super::icicle::NAME];
 
 /// What to measure and where to put it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Plan {
     groups: Vec<String>,
     pub distributions: Vec<String>,
     pub peers: Vec<String>,
+    /// The peers were asked for by name, so none of them may be missing.
+    pub peers_named: bool,
     /// Base-2 logarithms of sizes.
     pub sizes: RangeInclusive<u32>,
     pub runs: usize,
@@ -105,6 +107,7 @@ impl Plan {
             groups: list("only", &GROUPS)?,
             distributions: list("distributions", &DISTRIBUTIONS)?,
             peers: list("peers", &PEERS)?,
+            peers_named: matches.contains_id("peers"),
             sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
             runs: count("runs"),
             proof_runs: count("proof-runs"),

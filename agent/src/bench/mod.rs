@@ -9,6 +9,7 @@ mod cases;
 mod compare;
 mod counted;
 pub mod floor;
+mod icicle;
 mod machine;
 mod measure;
 mod proofs;
@@ -91,6 +92,8 @@ pub fn run<D: Device>(
     srs: Option<Srs>,
     plan: &Plan,
 ) -> Result<Results, BenchError> {
+    // What is missing is said before time is spent.
+    let icicle = icicle::Peer::open(plan, &device.name(), config)?;
     let machine = machine::look();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut bench = measure::Bench::new(&device, plan)?;
@@ -107,6 +110,9 @@ pub fn run<D: Device>(
         cases::ntt(&mut bench, &device)?;
     }
     let name = device.name();
+    if let Some(icicle) = icicle {
+        icicle.run(&mut bench)?;
+    }
     if plan.wants("proof") || plan.wants("circuit") {
         proofs::run(&mut bench, device, config, srs)?;
     }

@@ -66,7 +66,8 @@ struct State {
     domains: BTreeMap<(String, i32), (Fr, u32)>,
 }
 
-static STATE: Mutex<State> = Mutex::new(State { memory: BTreeMap::new(), domains: BTreeMap::new() });
+static STATE: Mutex<State> =
+    Mutex::new(State { memory: BTreeMap::new(), domains: BTreeMap::new() });
 static BUSY: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -164,7 +165,9 @@ fn used_bytes(state: &State) -> usize {
 
 unsafe fn kind_of(device: *const Device) -> (String, i32) {
     // SAFETY: the caller gives a device whose kind ends with a zero.
-    unsafe { (CStr::from_ptr((*device).kind.as_ptr()).to_string_lossy().into_owned(), (*device).id) }
+    unsafe {
+        (CStr::from_ptr((*device).kind.as_ptr()).to_string_lossy().into_owned(), (*device).id)
+    }
 }
 
 fn is_registered(kind: &str) -> bool {
