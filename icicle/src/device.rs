@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use ark_ec::{CurveGroup, PrimeGroup};
-use ark_ff::{AdditiveGroup, FftField};
+use ark_ff::FftField;
 use rollmill_algebra::cpu::CpuBuffer;
 use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, RowKernel, Vector};
 use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
