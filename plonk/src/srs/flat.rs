@@ -29,8 +29,8 @@ impl Srs {
         g2.take(G2_BYTES as u64 + 1).read_to_end(&mut tau).map_err(unreadable)?;
         let length = SrsError::Length { expected: G2_BYTES, got: tau.len() };
         let tau: &[u8; G2_BYTES] = tau.as_slice().try_into().map_err(|_| length)?;
-        let tau_g2 = g2_from_bytes(&swapped(tau))
-            .map_err(|source| SrsError::Point { index: 0, source })?;
+        let tau_g2 =
+            g2_from_bytes(&swapped(tau)).map_err(|source| SrsError::Point { index: 0, source })?;
         let powers_kept = decode_points(&points)?;
         let (need, have) = (powers.unwrap_or(0), powers_kept.len());
         if have < need {

@@ -55,9 +55,7 @@ pub enum SrsError {
     Generator,
     #[error("PLK-045: the points are not successive powers of one τ")]
     Powers,
-    #[error(
-        "PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one"
-    )]
+    #[error("PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one")]
     TooShort { need: usize, have: usize },
     #[error(
         "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"

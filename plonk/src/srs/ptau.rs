@@ -90,7 +90,10 @@ fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
     let end = from.seek(SeekFrom::End(0)).map_err(unreadable)?;
     from.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let truncated = |at: u64| {
-        refused("complete sections".to_owned(), format!("a file that ends at byte {end}, in the one at byte {at}"))
+        refused(
+            "complete sections".to_owned(),
+            format!("a file that ends at byte {end}, in the one at byte {at}"),
+        )
     };
     if end < 12 {
         return Err(truncated(0));

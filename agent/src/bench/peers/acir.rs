@@ -262,8 +262,7 @@ mod tests {
     fn noirs_own_reader_finds_the_gates_and_the_witness_satisfies_them() {
         let (made, output) = mixed();
         let program = Program::<FieldElement>::deserialize_program(&made.program(output)).unwrap();
-        let mut stack =
-            WitnessStack::<FieldElement>::deserialize(&made.witness_file()).unwrap();
+        let mut stack = WitnessStack::<FieldElement>::deserialize(&made.witness_file()).unwrap();
         let values = stack.pop().unwrap().witness;
         assert!(program.unconstrained_functions.is_empty() && program.functions.len() == 1);
         let main = &program.functions[0];

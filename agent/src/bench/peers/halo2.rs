@@ -6,7 +6,7 @@ use halo2curves::CurveAffine;
 use halo2curves::bn256::{Fq, Fr, G1Affine};
 use halo2curves::group::Curve;
 use rayon::prelude::*;
-use rollmill_algebra::{G1Affine as Ours, Fr as OurFr};
+use rollmill_algebra::{Fr as OurFr, G1Affine as Ours};
 
 /// What its sums take, made before the clock starts.
 pub(in crate::bench) struct Input {
