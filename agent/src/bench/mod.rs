@@ -9,9 +9,10 @@ mod cases;
 mod compare;
 mod counted;
 pub mod floor;
-mod icicle;
 mod machine;
 mod measure;
+mod mix;
+mod peers;
 mod proofs;
 pub mod result;
 mod svg;
@@ -92,11 +93,11 @@ pub fn run<D: Device>(
     srs: Option<Srs>,
     plan: &Plan,
 ) -> Result<Results, BenchError> {
-    // What is missing is said before time is spent.
-    let icicle = icicle::Peer::open(plan, &device.name(), config)?;
     let machine = machine::look();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let mut bench = measure::Bench::new(&device, plan)?;
+    let mut peers = peers::Peers::find(plan, config.threads)?;
+    peers.find_icicle(plan, &device.name(), config)?;
+    let mut bench = measure::Bench::new(&device, plan, peers)?;
     if plan.wants("field") {
         cases::field(&mut bench, &device)?;
     }
@@ -110,7 +111,7 @@ pub fn run<D: Device>(
         cases::ntt(&mut bench, &device)?;
     }
     let name = device.name();
-    if let Some(icicle) = icicle {
+    if let Some(icicle) = bench.peers.icicle.clone() {
         icicle.run(&mut bench)?;
     }
     if plan.wants("proof") || plan.wants("circuit") {
@@ -125,6 +126,7 @@ pub fn run<D: Device>(
         command: std::env::args().collect(),
         unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
         ceilings: bench.ceilings,
+        absent_peers: bench.peers.absent,
         entries: bench.entries,
     })
 }

@@ -1,6 +1,7 @@
 //! ICICLE beside this device: its sums and transforms, through the same adapter that `--device icicle`
 //! proves with, so copies to its device and the change to canonical scalars are part of its time.
 
+use std::hint::black_box;
 use std::time::Instant;
 
 use ark_ec::{PrimeGroup, ScalarMul};
@@ -8,56 +9,42 @@ use ark_ff::{FftField, PrimeField};
 use rollmill_algebra::cpu::CpuBuffer;
 use rollmill_algebra::device::{Basis, Coeff, Column, Memory, Msm, Ntt};
 use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
-use rollmill_icicle::IcicleDevice;
+use rollmill_icicle::{IcicleDevice, IcicleError};
 
-use super::cases::{elements, scalars};
-use super::floor::Work;
-use super::measure::{Bench, Case};
-use super::{BenchError, Plan};
+use super::super::cases::{elements, scalars};
+use super::super::floor::Work;
+use super::super::measure::{Bench, Case};
+use super::super::{BenchError, machine};
 use crate::config::Config;
 use crate::prover::open_icicle;
 
-pub(super) const NAME: &str = "icicle";
+const NAME: &str = "icicle";
 /// What takes longer is run as often as whole proofs are.
 const SLOW_SECONDS: f64 = 2.0;
 
+/// Whether the device of this name is ICICLE's itself.
+pub(super) fn is_own(name: &str) -> bool {
+    name.contains("icicle(")
+}
+
 /// ICICLE, open and tested.
-pub(super) struct Peer {
+#[derive(Debug)]
+pub(in super::super) struct Icicle {
     device: IcicleDevice,
     /// What results are compared with.
     cpu: CpuDevice,
-    name: String,
 }
 
-impl Peer {
+impl Icicle {
     /// Opens ICICLE's CPU code beside the CPU, its best device beside any other; `own` is the name of
-    /// the device that is measured. None where ICICLE is absent or not wanted.
-    ///
-    /// # Errors
-    /// [`BenchError::PeerMissing`] when it was asked for by name.
-    pub(super) fn open(
-        plan: &Plan,
-        own: &str,
-        config: &Config,
-    ) -> Result<Option<Self>, BenchError> {
-        if !plan.peers.iter().any(|peer| peer == NAME) || own.contains("icicle(") {
-            return Ok(None);
-        }
-        let device = match open_icicle(config, if own.starts_with("cpu") { "CPU" } else { "0" }) {
-            Ok(device) => device,
-            Err(error) if plan.peers_named => {
-                let reason = error.to_string();
-                return Err(BenchError::PeerMissing { name: NAME.to_owned(), reason });
-            }
-            Err(_) => return Ok(None),
-        };
-        let name = format!("{NAME} {}", device.id());
-        Ok(Some(Self { cpu: CpuDevice::new(config.threads), name, device }))
+    /// the device that is measured.
+    pub(super) fn find(own: &str, config: &Config) -> Result<Self, IcicleError> {
+        let device = open_icicle(config, if own.starts_with("cpu") { "CPU" } else { "0" })?;
+        Ok(Self { device, cpu: CpuDevice::new(config.threads) })
     }
 
     /// Measures what was asked for and ICICLE does.
-    pub(super) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
-        eprintln!("bench: peer {}", self.device.name());
+    pub(in super::super) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
         if bench.plan.wants("msm") {
             self.msm(bench)?;
         }
@@ -79,12 +66,23 @@ impl Peer {
         let got = work()?;
         let seconds = started.elapsed().as_secs_f64();
         if !is_right(&got) {
-            let (what, implementation) = (case.name.clone(), self.name.clone());
+            let (what, implementation) = (case.name.clone(), NAME.to_owned());
             return Err(BenchError::Wrong { what, implementation });
         }
+        drop(got);
         let slow = seconds > SLOW_SECONDS;
         let runs = if slow { bench.plan.proof_runs } else { bench.plan.runs };
-        bench.time(case, &self.name, runs, work)
+        machine::reset_peak();
+        let mut seconds = Vec::with_capacity(runs);
+        for _ in 0..runs.max(1) {
+            let started = Instant::now();
+            black_box(work()?);
+            // A clock that stands still would make a speed of infinity.
+            seconds.push(started.elapsed().as_secs_f64().max(1e-9));
+        }
+        let note = format!("on {}", self.device.id());
+        bench.record(case, NAME, seconds, machine::peak_bytes(), Some(note));
+        Ok(())
     }
 
     fn msm(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
