@@ -10,12 +10,14 @@ use common::Fake;
 
 #[test]
 fn the_device_obeys_every_law() {
-    conformance::run_all(&Fake::new(&[]).open(), 1);
+    let fake = Fake::new(&[]);
+    conformance::run_all(&fake.open(), 1);
 }
 
 #[test]
 fn keys_and_proofs_are_byte_equal_to_the_cpus() {
-    let device = Fake::new(&["devices=CPU,CUDA"]).open();
+    let fake = Fake::new(&["devices=CPU,CUDA"]);
+    let device = fake.open();
     let expected = common::proof::make(&CpuDevice::new(2));
     assert!(common::proof::make(&device) == expected, "{}", device.name());
 }
@@ -23,7 +25,8 @@ fn keys_and_proofs_are_byte_equal_to_the_cpus() {
 /// The fake refuses two calls at a time, and calls on a thread that set no device.
 #[test]
 fn one_device_serves_several_threads() {
-    let device = Fake::new(&[]).open();
+    let fake = Fake::new(&[]);
+    let device = fake.open();
     let generator: G1Affine = G1Projective::generator().into_affine();
     let held = device.register_bases(&vec![generator; 300]).unwrap();
     std::thread::scope(|scope| {

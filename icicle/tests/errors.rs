@@ -146,7 +146,8 @@ fn a_device_that_computes_wrong_values_is_not_opened() {
 /// The first sum over a set of bases is compared, of whatever length it is.
 #[test]
 fn a_first_sum_that_is_wrong_is_refused_and_so_is_everything_after_it() {
-    let device = Fake::new(&["wrong msm from=300"]).open();
+    let fake = Fake::new(&["wrong msm from=300"]);
+    let device = fake.open();
     assert_eq!(commit(&device, 299), Ok(()));
     let bases = device.register_bases(&points(300)).unwrap();
     // Nothing but zeros is no test.
