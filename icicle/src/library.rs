@@ -295,10 +295,11 @@ impl Library {
 
     /// `Σ scalars[i] · points[i]` over the first points, which are at least as many. All numbers are
     /// canonical: ICICLE's CPU code ignores that points are said to be in Montgomery form, and its
-    /// answer is then wrong without an error.
+    /// answer is then wrong without an error. No scalar has more than `bits` bits, or 0 says nothing.
     pub(crate) fn msm(
         &self,
         scalars: &[Limbs],
+        bits: u32,
         points: &Points,
     ) -> Result<Projective, IcicleError> {
         const CALL: &str = "bn254_msm";
@@ -314,7 +315,7 @@ impl Library {
             stream: std::ptr::null_mut(),
             precompute_factor: 1,
             c: 0,
-            bitsize: 0,
+            bitsize: bits as c_int,
             batch_size: 1,
             are_points_shared_in_batch: true,
             are_scalars_on_device: false,

@@ -10,9 +10,12 @@ use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
 
 use crate::device::{IcicleDevice, convert, shape};
-use crate::library::{Affine, Points, Projective};
+use crate::library::{Affine, Limbs, Points, Projective};
 
 const OPERATION: &str = "commit";
+/// Scalars up to this many bits are said to be short, which saves ICICLE most of the work. It is the
+/// width of the columns that are uploaded as small values.
+const SMALL_BITS: u32 = 16;
 
 /// Bases in the device's memory.
 #[derive(Debug)]
@@ -47,9 +50,11 @@ impl IcicleDevice {
             return Ok(G1Affine::identity());
         }
         let canonical = convert(self.cpu.threads(), scalars, |scalar| scalar.into_bigint().0);
+        let high = |[low, rest @ ..]: &Limbs| low >> SMALL_BITS != 0 || rest != &[0; 3];
+        let bits = if canonical.iter().any(high) { 0 } else { SMALL_BITS };
         let sum = self
             .library
-            .msm(&canonical, &bases.points)
+            .msm(&canonical, bits, &bases.points)
             .map_err(|error| self.failed(OPERATION, error))?;
         let Some(sum) = point_of(&sum) else {
             let n = scalars.len();

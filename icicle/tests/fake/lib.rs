@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ark_ec::{AffineRepr, CurveGroup, PrimeGroup};
-use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
+use ark_ff::{AdditiveGroup, BigInt, BigInteger, Field, PrimeField};
 use rollmill_algebra::device::{Memory, Msm};
 use rollmill_algebra::{CpuDevice, Fq, Fr, G1Affine, G1Projective};
 
@@ -350,6 +350,10 @@ unsafe extern "C" fn bn254_msm(
         true => scalars.iter().map(|limbs| Fr::new_unchecked(BigInt(*limbs))).collect(),
         false => scalars.iter().map(fr).collect(),
     };
+    let bits = scalars.iter().map(|scalar| scalar.into_bigint().num_bits()).max().unwrap_or(0);
+    if config.bitsize != 0 && bits > config.bitsize as u32 {
+        trap("a scalar is longer than was said");
+    }
     // Whatever `are_points_montgomery_form` says: the trap.
     let point = |point: &[Limbs; 2]| match point {
         [[0, 0, 0, 0], [0, 0, 0, 0]] => G1Affine::identity(),
