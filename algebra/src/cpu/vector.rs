@@ -4,11 +4,13 @@ use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::ifma::rows::ROWS;
+use super::ifma::rows::{ROWS, Rows};
 use super::{CpuBuffer, CpuDevice, common_len, shape};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
 use crate::field::{batch_invert, horner};
+#[cfg(target_arch = "x86_64")]
+use crate::terms::Terms;
 
 /// One row of host columns, all of length `n`.
 #[derive(Debug)]
@@ -100,11 +102,12 @@ impl Vector for CpuDevice {
             let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = self.ifma {
-                let constants = kernel.constants();
+                let rows = Rows::new(ifma, &Terms::record(kernel));
                 let piece = piece.next_multiple_of(ROWS);
-                pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
-                    |(i, mut parts)| ifma.rows(kernel, &constants, &columns, i * piece, &mut parts),
-                );
+                pieces_of(&mut outputs, n, piece)
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, mut parts)| rows.run(&columns, i * piece, &mut parts));
                 return;
             }
             let constants = kernel.constants::<Fr>();

@@ -19,7 +19,7 @@ use crate::{Fq, Fr};
 
 /// Lanes of a vector.
 pub(super) const LANES: usize = 8;
-const LIMB_BITS: u32 = 52;
+pub(super) const LIMB_BITS: u32 = 52;
 const LIMB: u64 = (1 << LIMB_BITS) - 1;
 
 /// A prime just below 2^254, in limbs of 52 bits, with what its arithmetic needs.
@@ -89,7 +89,7 @@ const fn complement(p: [u64; 5]) -> [u64; 5] {
 }
 
 /// `k · p` in limbs.
-const fn multiple(p: [u64; 5], k: u64) -> [u64; 5] {
+pub(super) const fn multiple(p: [u64; 5], k: u64) -> [u64; 5] {
     let mut out = [0; 5];
     let mut carry = 0;
     let mut i = 0;
@@ -160,7 +160,7 @@ impl EightMemory {
 
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn word(value: u64) -> __m512i {
+pub(super) fn word(value: u64) -> __m512i {
     _mm512_set1_epi64(value as i64)
 }
 
@@ -175,7 +175,7 @@ pub(super) fn splat(value: &Factor) -> Eight {
 /// least zero and below 2^260; limbs may be anything of 63 bits and a sign.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn carry(mut t: [__m512i; 5]) -> Eight {
+pub(super) fn carry(mut t: [__m512i; 5]) -> Eight {
     let mask = word(LIMB);
     for i in 0..4 {
         t[i + 1] = _mm512_add_epi64(t[i + 1], _mm512_srai_epi64::<LIMB_BITS>(t[i]));
