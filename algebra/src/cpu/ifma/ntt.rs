@@ -12,7 +12,7 @@
 
 use std::sync::OnceLock;
 
-use ark_ff::{AdditiveGroup, Field};
+use ark_ff::Field;
 use rayon::prelude::*;
 
 use super::Ifma;
@@ -150,30 +150,29 @@ impl Shared {
 }
 
 impl Ifma {
-    /// Transforms `values`, whose number is a power of two from `2^LOG_N_MIN` up. `between` is memory
-    /// for the data between the passes; what it holds before and after means nothing.
+    /// Transforms `values`, whose number is a power of two from `2^LOG_N_MIN` up, into `out`. `between`
+    /// is memory for the data between the passes; what it holds before and after means nothing. All
+    /// three are of one length.
     pub(in crate::cpu) fn transform(
         self,
         values: &[Fr],
         direction: Direction,
         roots: &PassRoots,
-        between: &mut Vec<Fr>,
-    ) -> Vec<Fr> {
+        between: &mut [Fr],
+        out: &mut [Fr],
+    ) {
         let n = values.len();
         let log_n = n.trailing_zeros();
         assert!(n.is_power_of_two() && log_n >= LOG_N_MIN && log_n <= 2 * LOG_PASS_MAX as u32);
         let plan = Plan::new(log_n, direction, roots);
-        if between.len() < n {
-            between.resize(n, Fr::ZERO);
-        }
+        assert!(between.len() == n && out.len() == n);
         let middle = Shared(between.as_mut_ptr());
-        let mut out = Vec::with_capacity(n);
         let target = Shared(out.as_mut_ptr());
 
         (0..plan.n2 / LANES).into_par_iter().for_each_init(Vec::new, |buffer, block| {
             buffer.resize(plan.n1, EightMemory::ZERO);
             // SAFETY: the processor has the instructions. The task writes the elements of `middle`
-            // whose index modulo n2 is in `8 · block ..+ 8`, and n of them are allocated.
+            // whose index modulo n2 is in `8 · block ..+ 8`, and there are n of them.
             unsafe { pass_1(&plan, values, block * LANES, buffer, middle) }
         });
         (0..plan.n1 / LANES).into_par_iter().for_each_init(Vec::new, |buffer, block| {
@@ -181,9 +180,6 @@ impl Ifma {
             // SAFETY: as above, with `target` and the index modulo n1. Nobody writes `middle` now.
             unsafe { pass_2(&plan, middle, block * LANES, buffer, target) }
         });
-        // SAFETY: pass 2 wrote every element: its blocks cover all k1, and each all k2.
-        unsafe { out.set_len(n) };
-        out
     }
 }
 

@@ -9,8 +9,8 @@
 mod plan;
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi64, _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_setzero_si512,
-    _mm512_srli_epi64, _mm512_sub_epi64,
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_madd52hi_epu64,
+    _mm512_madd52lo_epu64, _mm512_setzero_si512, _mm512_srli_epi64, _mm512_sub_epi64,
 };
 
 use ark_ff::{AdditiveGroup, Field};
@@ -185,6 +185,19 @@ fn sum(
     [finish(total[0]), finish(total[1])]
 }
 
+/// How many rows ahead cells are fetched into the cache: there are more columns than the processor
+/// follows by itself.
+const AHEAD: usize = 2 * ROWS;
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn prefetch(column: &[Fr], start: usize) {
+    let place: *const i8 = column.as_ptr().wrapping_add(start).cast();
+    for line in 0..size_of::<[Fr; ROWS]>() / 64 {
+        _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(64 * line));
+    }
+}
+
 /// The cells of sixteen rows from `start` on, wrapping around.
 #[inline]
 fn cells<'a>(column: &'a [Fr], start: usize, wrapped: &'a mut [Fr; ROWS]) -> &'a [Fr; ROWS] {
@@ -213,7 +226,11 @@ fn run(
             Step::Load { target, column, rotation } => {
                 let mut wrapped = [Fr::ZERO; ROWS];
                 let start = row + rotation as usize;
-                let run = cells(columns[column as usize], start, &mut wrapped);
+                let column = columns[column as usize];
+                if rotation == 0 {
+                    prefetch(column, start + AHEAD);
+                }
+                let run = cells(column, start, &mut wrapped);
                 registers[target as usize] = load_cells(run);
             }
             Step::Sum { target, products, plus, minus, reduce } => {

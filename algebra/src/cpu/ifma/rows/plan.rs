@@ -112,19 +112,18 @@ struct Planner<'a> {
 
 impl Plan {
     pub(super) fn new(terms: &Terms) -> Self {
-        let mut planner = Planner {
-            terms,
-            uses: uses(terms),
-            plan: Self::default(),
-            known: HashMap::new(),
-        };
+        let mut planner =
+            Planner { terms, uses: uses(terms), plan: Self::default(), known: HashMap::new() };
         for (output, term) in terms.outputs.iter().enumerate() {
             let source = planner.value(*term, false);
             let source = match source.operand.place() {
                 Ok(_) => source,
                 Err(_) => planner.sum(vec![Addend::Plus(source)]),
             };
-            planner.plan.steps.push(Step::Store { output: output as u32, source: source.operand.0 });
+            planner
+                .plan
+                .steps
+                .push(Step::Store { output: output as u32, source: source.operand.0 });
         }
         let mut plan = planner.plan;
         plan.share_registers();
@@ -315,7 +314,8 @@ impl Planner<'_> {
         let mut carried: Option<Bounded> = None;
         loop {
             let mut taken = 0;
-            let mut totals = Totals { summands: carried.map_or(0, |c| c.bound), ..Totals::default() };
+            let mut totals =
+                Totals { summands: carried.map_or(0, |c| c.bound), ..Totals::default() };
             for addend in rest {
                 let next = totals.with(addend);
                 if next.bound() > SUM || next.count > PRODUCTS {
@@ -381,11 +381,9 @@ struct Totals {
 impl Totals {
     fn with(self, addend: &Addend) -> Self {
         match addend {
-            Addend::Product(a, b) => Self {
-                count: self.count + 1,
-                products: self.products + a.bound * b.bound,
-                ..self
-            },
+            Addend::Product(a, b) => {
+                Self { count: self.count + 1, products: self.products + a.bound * b.bound, ..self }
+            }
             Addend::Plus(value) => Self { summands: self.summands + value.bound, ..self },
             Addend::Minus(value) => Self { minus: self.minus + value.bound, ..self },
         }
