@@ -199,8 +199,8 @@ fn invert(chains: &mut [[EightMemory; 2]; CHAINS]) -> bool {
     true
 }
 
-/// Bounds: stored coordinates are below 2q, runs below 4q, and running products, being products of
-/// numbers below 2q and 4q, below (1 + 8 / 84)q.
+/// Bounds: stored coordinates are below 2q, and differences of two below 4q. Running products, being
+/// products of numbers below 3q and 4q, are below 3q, and so are slopes, squares and drops.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut Products) -> bool {
     let mut highest = 0;

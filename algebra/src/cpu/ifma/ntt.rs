@@ -210,7 +210,7 @@ unsafe fn pass_1(
         let [value, next] = products::<R, 2>([value.load(), between], [between, step]);
         between = next;
         let start = k1 * plan.n2 + i2;
-        // SAFETY: as the caller promises. The number is below 2p, so below 2^256.
+        // SAFETY: as the caller promises. The number is below 4p, so below 2^256.
         unsafe { store_run(join_limbs(value), out.limbs(start), 4) };
     }
 }
@@ -245,29 +245,29 @@ unsafe fn pass_2(
     }
 }
 
-/// `(a + t, a − t + 2p)` for t below 2p: each layer of butterflies adds 2p to the bound.
+/// `(a + t, a − t + 3p)` for t below 3p: each layer of butterflies adds 3p to the bound.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn butterfly(a: Eight, t: Eight) -> (Eight, Eight) {
-    (add(a, t), sub::<R, 2>(a, t))
+    (add(a, t), sub::<R, 3>(a, t))
 }
 
 /// Decimation in time on values in bit-reversed order, eight transforms at once; `layers.len()` is
 /// `log_n`, at least 3.
 ///
-/// Bounds: inputs are below 2p. The first two layers, which multiply by 1 but once, leave numbers
-/// below 8p, and each later one adds 2p, so that 14 layers stay below 32p. Times a root, below p,
-/// that is less than (1 + 32 / 84)p.
+/// Bounds: inputs are below 4p. The first two layers, which multiply by 1 but once, leave numbers
+/// below 16p, and each later one adds 3p, so that 14 layers stay below 52p. Times a root, below p,
+/// that is less than (2 + 52 / 84)p; times a factor between the passes, below 3p, less than 4p.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn transform(values: &mut [EightMemory], layers: &[&[Factor]]) {
     let quarter_turn = splat(&layers[1][1]);
     for block in values.chunks_exact_mut(4) {
         let [a, b, c, d] = [block[0].load(), block[1].load(), block[2].load(), block[3].load()];
-        let (a, b) = butterfly(a, b);
-        let (c, d) = butterfly(c, d);
+        let (a, b) = (add(a, b), sub::<R, 4>(a, b));
+        let (c, d) = (add(c, d), sub::<R, 4>(c, d));
         let d = mul::<R>(d, quarter_turn);
         block[0].store(add(a, c));
-        block[2].store(sub::<R, 4>(a, c));
+        block[2].store(sub::<R, 8>(a, c));
         let (b, d) = butterfly(b, d);
         block[1].store(b);
         block[3].store(d);

@@ -9,8 +9,7 @@
 mod plan;
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_setzero_si512, _mm512_srli_epi64, _mm512_sub_epi64,
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64,
 };
 
 use ark_ff::{AdditiveGroup, Field};
@@ -18,8 +17,9 @@ use ark_ff::{AdditiveGroup, Field};
 use self::plan::{Operand, Plan, Range, Step};
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, Factor, LANES, LIMB_BITS, Modulus, R, canonical, carry, join_limbs,
-    load_run, products, raw_fr, reduce, splat, split, split_limbs_times_16, store_run, word,
+    Columns, Eight, EightMemory, Factor, LANES, R, accumulate, canonical, carry, join_limbs,
+    load_run, products, raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16,
+    store_run,
 };
 use crate::Fr;
 use crate::terms::Terms;
@@ -63,65 +63,6 @@ fn store_cells(value: &Sixteen, out: &mut [Fr; ROWS]) {
     }
 }
 
-/// The sums of the columns of a product's scheme, ten for each of two vectors.
-type Columns = [[__m512i; 10]; 2];
-
-/// Adds `a · b` to the columns.
-#[inline(always)]
-fn accumulate(columns: &mut [__m512i; 10], a: [__m512i; 5], b: impl Fn(usize) -> __m512i) {
-    for i in 0..5 {
-        let b = b(i);
-        for j in 0..5 {
-            // SAFETY: inlined into functions that have the instructions, and only there.
-            unsafe {
-                columns[i + j] = _mm512_madd52lo_epu64(columns[i + j], a[j], b);
-                columns[i + j + 1] = _mm512_madd52hi_epu64(columns[i + j + 1], a[j], b);
-            }
-        }
-    }
-}
-
-/// Montgomery's reduction of sums of products: the residue of `Σ a·b / 2^260`, limbs not carried. For
-/// a sum below `S·p²` it is below `(1 + S / 84)·p`.
-///
-/// Columns of 64 products hold less than 640 · 2^52, and a reduction adds ten halves and a carry.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn reduce_columns(mut t: Columns) -> [[__m512i; 5]; 2] {
-    let zero = _mm512_setzero_si512();
-    let p = splat(&R::P).0;
-    let inverse = word(R::P_NEG_INVERSE);
-    for i in 0..5 {
-        let mut m = [zero; 2];
-        for k in 0..2 {
-            m[k] = _mm512_madd52lo_epu64(zero, t[k][i], inverse);
-        }
-        for k in 0..2 {
-            t[k][i] = _mm512_madd52lo_epu64(t[k][i], m[k], p[0]);
-        }
-        for j in 1..5 {
-            for k in 0..2 {
-                t[k][i + j] = _mm512_madd52lo_epu64(t[k][i + j], m[k], p[j]);
-            }
-        }
-        for k in 0..2 {
-            // The lowest 52 bits are zero now.
-            let low = _mm512_srli_epi64::<LIMB_BITS>(t[k][i]);
-            t[k][i + 1] = _mm512_add_epi64(t[k][i + 1], low);
-        }
-        for j in 0..5 {
-            for k in 0..2 {
-                t[k][i + j + 1] = _mm512_madd52hi_epu64(t[k][i + j + 1], m[k], p[j]);
-            }
-        }
-    }
-    let mut out = [[zero; 5]; 2];
-    for k in 0..2 {
-        out[k].copy_from_slice(&t[k][5..]);
-    }
-    out
-}
-
 /// `Σ products + Σ plus − Σ minus`, by the bounds of the plan.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -136,27 +77,25 @@ fn sum(
     let zero = _mm512_setzero_si512();
     let mut total = [[zero; 5]; 2];
     if !pairs.is_empty() {
-        let mut columns = [[zero; 10]; 2];
+        let mut columns: Columns<2> = [[zero; 10]; 2];
         for (a, b) in pairs {
             let (Ok(a) | Err(a)) = a.place();
             let a = &registers[a];
             match b.place() {
                 Ok(b) => {
-                    let b = &registers[b];
                     for k in 0..2 {
-                        let b = b[k].load().0;
-                        accumulate(&mut columns[k], a[k].load().0, |i| b[i]);
+                        accumulate(&mut columns[k], &a[k].load(), &registers[b][k].load());
                     }
                 }
                 Err(b) => {
-                    let b = splat(&constants[b]).0;
+                    let b = splat(&constants[b]);
                     for k in 0..2 {
-                        accumulate(&mut columns[k], a[k].load().0, |i| b[i]);
+                        accumulate(&mut columns[k], &a[k].load(), &b);
                     }
                 }
             }
         }
-        total = reduce_columns(columns);
+        total = reduce_columns::<R, 2>(columns);
     }
     let value = |operand: &Operand| match operand.place() {
         Ok(register) => [registers[register][0].load().0, registers[register][1].load().0],

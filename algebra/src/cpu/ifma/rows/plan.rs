@@ -324,7 +324,7 @@ impl Planner<'_> {
                 totals = next;
                 taken += 1;
             }
-            assert!(taken > 0, "one addend fits: a product of two registers is below 5p");
+            assert!(taken > 0, "one addend fits: a product of two registers is below 6p");
             let (now, later) = rest.split_at(taken);
             let value = self.step(now, carried, totals);
             if later.is_empty() {
@@ -390,7 +390,7 @@ impl Totals {
     }
 
     fn bound(self) -> u32 {
-        let products = if self.count > 0 { 1 + self.products.div_ceil(RADIX) } else { 0 };
+        let products = if self.count > 0 { 2 + self.products.div_ceil(RADIX) } else { 0 };
         products + self.summands + self.minus
     }
 }
