@@ -13,7 +13,7 @@ use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, products, reduce,
+    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, products_here, reduce,
     select, splat, split_limbs, store_run, store_words, sub, sub_two, word,
 };
 use crate::Fq;
@@ -226,7 +226,8 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
         };
         let chain = &mut chains[step % CHAINS];
         before.copy_from_slice(chain);
-        let product = products::<Q, 2>([chain[0].load(), chain[1].load()], runs);
+        // SAFETY: this function has the target feature.
+        let product = unsafe { products_here::<Q, 2>(&[chain[0].load(), chain[1].load()], &runs) };
         *chain = product.map(|half| EightMemory::from_eight(half));
     }
     if !invert(&mut chains) {
@@ -237,7 +238,9 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
         prefetch(points, pairs, start.wrapping_sub(AHEAD * STEP));
         let chain = &mut chains[step % CHAINS];
         let inverse = [chain[0].load(), chain[1].load()];
-        let run_inverses = products::<Q, 2>(inverse, [before[0].load(), before[1].load()]);
+        // SAFETY: this function has the target feature.
+        let run_inverses =
+            unsafe { products_here::<Q, 2>(&inverse, &[before[0].load(), before[1].load()]) };
         // SAFETY: as above.
         let [a, b] = unsafe {
             [Vector::new(points, pairs, start), Vector::new(points, pairs, start + LANES)]
@@ -245,7 +248,8 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
         // SAFETY: as above.
         let (x1, x2) = unsafe { ([x(a.left), x(b.left)], [x(a.right), x(b.right)]) };
         let runs = [sub::<Q, 2>(x2[0], x1[0]), sub::<Q, 2>(x2[1], x1[1])];
-        let inverse = products::<Q, 2>(inverse, runs);
+        // SAFETY: this function has the target feature.
+        let inverse = unsafe { products_here::<Q, 2>(&inverse, &runs) };
         *chain = inverse.map(|half| EightMemory::from_eight(half));
         // SAFETY: as above.
         let (y1, y2) = unsafe {
@@ -255,14 +259,17 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
             )
         };
         let rises = [sub::<Q, 2>(y2[0], y1[0]), sub::<Q, 2>(y2[1], y1[1])];
-        let slopes = products::<Q, 2>(rises, run_inverses);
-        let squares = products::<Q, 2>(slopes, slopes);
+        // SAFETY: this function has the target feature.
+        let slopes = unsafe { products_here::<Q, 2>(&rises, &run_inverses) };
+        // SAFETY: this function has the target feature.
+        let squares = unsafe { products_here::<Q, 2>(&slopes, &slopes) };
         let x3 = [
             reduce::<Q>(sub_two::<Q, 4>(squares[0], x1[0], x2[0])),
             reduce::<Q>(sub_two::<Q, 4>(squares[1], x1[1], x2[1])),
         ];
         let legs = [sub::<Q, 2>(x1[0], x3[0]), sub::<Q, 2>(x1[1], x3[1])];
-        let drops = products::<Q, 2>(slopes, legs);
+        // SAFETY: this function has the target feature.
+        let drops = unsafe { products_here::<Q, 2>(&slopes, &legs) };
         let y3 =
             [reduce::<Q>(sub::<Q, 2>(drops[0], y1[0])), reduce::<Q>(sub::<Q, 2>(drops[1], y1[1]))];
         if let Some(out) = out[start..].first_chunk_mut::<STEP>() {

@@ -241,13 +241,19 @@ pub(super) fn sub_two<M: Modulus, const K: u64>(a: Eight, b: Eight, c: Eight) ->
 pub(super) type Columns<const N: usize> = [[__m512i; 10]; N];
 
 /// Adds `a · b` to the columns.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn accumulate(columns: &mut [__m512i; 10], a: &Eight, b: &Eight) {
+///
+/// # Safety
+/// The processor has AVX-512 IFMA. Meant for functions that have the target feature, into which it is
+/// always inlined; a function that has it itself could not be.
+#[inline(always)]
+pub(super) unsafe fn accumulate(columns: &mut [__m512i; 10], a: &Eight, b: &Eight) {
     for i in 0..5 {
         for j in 0..5 {
-            columns[i + j] = _mm512_madd52lo_epu64(columns[i + j], a.0[j], b.0[i]);
-            columns[i + j + 1] = _mm512_madd52hi_epu64(columns[i + j + 1], a.0[j], b.0[i]);
+            // SAFETY: as the caller promises.
+            unsafe {
+                columns[i + j] = _mm512_madd52lo_epu64(columns[i + j], a.0[j], b.0[i]);
+                columns[i + j + 1] = _mm512_madd52hi_epu64(columns[i + j + 1], a.0[j], b.0[i]);
+            }
         }
     }
 }
@@ -265,43 +271,51 @@ pub(super) fn accumulate(columns: &mut [__m512i; 10], a: &Eight, b: &Eight) {
 ///
 /// Source: Montgomery 1985. That a multiple of the modulus may be chosen to be −1 modulo the radix is
 /// in Walter, "Montgomery Exponentiation Needs No Final Subtractions", 1999, and before.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn reduce_columns<M: Modulus, const N: usize>(mut t: Columns<N>) -> [[__m512i; 5]; N] {
-    let zero = _mm512_setzero_si512();
-    let mask = word(LIMB);
-    let friendly = splat(&M::FRIENDLY).0;
-    for i in 0..4 {
-        let mut m = [zero; N];
-        for k in 0..N {
-            m[k] = _mm512_and_si512(t[k][i], mask);
-            t[k][i + 1] = _mm512_add_epi64(t[k][i + 1], _mm512_srli_epi64::<LIMB_BITS>(t[k][i]));
-        }
-        for j in 0..5 {
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(super) unsafe fn reduce_columns<M: Modulus, const N: usize>(
+    mut t: Columns<N>,
+) -> [[__m512i; 5]; N] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let mask = word(LIMB);
+        let friendly = splat(&M::FRIENDLY).0;
+        for i in 0..4 {
+            let mut m = [zero; N];
             for k in 0..N {
-                t[k][i + j + 1] = _mm512_madd52lo_epu64(t[k][i + j + 1], m[k], friendly[j]);
+                m[k] = _mm512_and_si512(t[k][i], mask);
+                t[k][i + 1] =
+                    _mm512_add_epi64(t[k][i + 1], _mm512_srli_epi64::<LIMB_BITS>(t[k][i]));
             }
-            if i + j + 2 < 10 {
+            for j in 0..5 {
                 for k in 0..N {
-                    t[k][i + j + 2] = _mm512_madd52hi_epu64(t[k][i + j + 2], m[k], friendly[j]);
+                    t[k][i + j + 1] = _mm512_madd52lo_epu64(t[k][i + j + 1], m[k], friendly[j]);
+                }
+                if i + j + 2 < 10 {
+                    for k in 0..N {
+                        t[k][i + j + 2] = _mm512_madd52hi_epu64(t[k][i + j + 2], m[k], friendly[j]);
+                    }
                 }
             }
         }
-    }
-    let p = splat(&M::P).0;
-    let inverse = word(M::P_NEG_INVERSE);
-    let mut out = [[zero; 5]; N];
-    for k in 0..N {
-        let m = _mm512_madd52lo_epu64(zero, t[k][4], inverse);
-        for j in 0..5 {
-            t[k][4 + j] = _mm512_madd52lo_epu64(t[k][4 + j], m, p[j]);
-            t[k][5 + j] = _mm512_madd52hi_epu64(t[k][5 + j], m, p[j]);
+        let p = splat(&M::P).0;
+        let inverse = word(M::P_NEG_INVERSE);
+        let mut out = [[zero; 5]; N];
+        for k in 0..N {
+            let m = _mm512_madd52lo_epu64(zero, t[k][4], inverse);
+            for j in 0..5 {
+                t[k][4 + j] = _mm512_madd52lo_epu64(t[k][4 + j], m, p[j]);
+                t[k][5 + j] = _mm512_madd52hi_epu64(t[k][5 + j], m, p[j]);
+            }
+            // The lowest 52 bits are zero now.
+            t[k][5] = _mm512_add_epi64(t[k][5], _mm512_srli_epi64::<LIMB_BITS>(t[k][4]));
+            out[k].copy_from_slice(&t[k][5..]);
         }
-        // The lowest 52 bits are zero now.
-        t[k][5] = _mm512_add_epi64(t[k][5], _mm512_srli_epi64::<LIMB_BITS>(t[k][4]));
-        out[k].copy_from_slice(&t[k][5..]);
+        out
     }
-    out
 }
 
 /// Montgomery's products `a · b / 2^260` modulo p, each in 101 multiply-adds. For `a < A·p` and
@@ -313,24 +327,42 @@ pub(super) fn reduce_columns<M: Modulus, const N: usize>(mut t: Columns<N>) -> [
 /// Integer Arithmetic Using Intel IFMA Extensions", ARITH 2016.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn products<M: Modulus, const N: usize>(a: [Eight; N], b: [Eight; N]) -> [Eight; N] {
-    let mut columns = [[_mm512_setzero_si512(); 10]; N];
-    for k in 0..N {
-        accumulate(&mut columns[k], &a[k], &b[k]);
+pub(super) fn products<M: Modulus, const N: usize>(a: &[Eight; N], b: &[Eight; N]) -> [Eight; N] {
+    // SAFETY: this function has the target feature.
+    unsafe { products_here::<M, N>(a, b) }
+}
+
+/// [`products`], inlined wherever it is called: operands that travel through memory would cost half as
+/// much again.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(super) unsafe fn products_here<M: Modulus, const N: usize>(
+    a: &[Eight; N],
+    b: &[Eight; N],
+) -> [Eight; N] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let zero = _mm512_setzero_si512();
+        let mut columns = [[zero; 10]; N];
+        for k in 0..N {
+            accumulate(&mut columns[k], &a[k], &b[k]);
+        }
+        let limbs = reduce_columns::<M, N>(columns);
+        let mut out = [Eight([zero; 5]); N];
+        for k in 0..N {
+            out[k] = carry(limbs[k]);
+        }
+        out
     }
-    let limbs = reduce_columns::<M, N>(columns);
-    let mut out = [Eight([_mm512_setzero_si512(); 5]); N];
-    for k in 0..N {
-        out[k] = carry(limbs[k]);
-    }
-    out
 }
 
 /// One product; see [`products`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn mul<M: Modulus>(a: Eight, b: Eight) -> Eight {
-    products::<M, 1>([a], [b])[0]
+    products::<M, 1>(&[a], &[b])[0]
 }
 
 /// Any number below 2^260 to one below `(1 + 2^−39)·p` of the same residue.

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use super::Ifma;
 use super::field::{
     Eight, EightMemory, Factor, LANES, R, add, canonical, factor, join_limbs, load_run, mul,
-    products, raw_fr, splat, split_limbs, store_run, sub,
+    products, products_here, raw_fr, splat, split_limbs, store_run, sub,
 };
 use crate::Fr;
 use crate::cpu::ntt::Direction;
@@ -207,7 +207,7 @@ unsafe fn pass_1(
     let [start, step] = plan.between(i2);
     let (mut between, step) = (start.load(), step.load());
     for (k1, value) in buffer.iter().enumerate() {
-        let [value, next] = products::<R, 2>([value.load(), between], [between, step]);
+        let [value, next] = products::<R, 2>(&[value.load(), between], &[between, step]);
         between = next;
         let start = k1 * plan.n2 + i2;
         // SAFETY: as the caller promises. The number is below 4p, so below 2^256.
@@ -301,11 +301,14 @@ fn two_layers(values: &mut [EightMemory], first: &[Factor], second: &[Factor]) {
         let (q2, q3) = high.split_at_mut(half);
         for j in 0..half {
             let root = splat(&first[j]);
-            let [b, d] = products::<R, 2>([q1[j].load(), q3[j].load()], [root, root]);
+            // SAFETY: this function has the target feature.
+            let [b, d] =
+                unsafe { products_here::<R, 2>(&[q1[j].load(), q3[j].load()], &[root, root]) };
             let (a, b) = butterfly(q0[j].load(), b);
             let (c, d) = butterfly(q2[j].load(), d);
             let roots = [splat(&second_low[j]), splat(&second_high[j])];
-            let [c, d] = products::<R, 2>([c, d], roots);
+            // SAFETY: this function has the target feature.
+            let [c, d] = unsafe { products_here::<R, 2>(&[c, d], &roots) };
             let (a, c) = butterfly(a, c);
             let (b, d) = butterfly(b, d);
             q0[j].store(a);

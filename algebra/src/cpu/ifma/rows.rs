@@ -54,7 +54,7 @@ fn load_cells(values: &[Fr; ROWS]) -> Sixteen {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn store_cells(value: &Sixteen, out: &mut [Fr; ROWS]) {
     let back = splat(&split(raw_fr(Fr::ONE)));
-    let values = products::<R, 2>([value[0].load(), value[1].load()], [back, back]);
+    let values = products::<R, 2>(&[value[0].load(), value[1].load()], &[back, back]);
     let place: *mut u64 = out.as_mut_ptr().cast();
     // SAFETY: each half of `out` is eight elements of four words.
     unsafe {
@@ -84,18 +84,23 @@ fn sum(
             match b.place() {
                 Ok(b) => {
                     for k in 0..2 {
-                        accumulate(&mut columns[k], &a[k].load(), &registers[b][k].load());
+                        // SAFETY: this function has the target feature.
+                        unsafe {
+                            accumulate(&mut columns[k], &a[k].load(), &registers[b][k].load())
+                        };
                     }
                 }
                 Err(b) => {
                     let b = splat(&constants[b]);
                     for k in 0..2 {
-                        accumulate(&mut columns[k], &a[k].load(), &b);
+                        // SAFETY: this function has the target feature.
+                        unsafe { accumulate(&mut columns[k], &a[k].load(), &b) };
                     }
                 }
             }
         }
-        total = reduce_columns::<R, 2>(columns);
+        // SAFETY: as above.
+        total = unsafe { reduce_columns::<R, 2>(columns) };
     }
     let value = |operand: &Operand| match operand.place() {
         Ok(register) => [registers[register][0].load().0, registers[register][1].load().0],

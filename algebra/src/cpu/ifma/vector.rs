@@ -43,7 +43,7 @@ fn interleaved_horner(coefficients: &[[Fr; STEP]], power: Fr) -> [Fr; STEP] {
     let power = splat(&factor(power, raw_fr));
     let mut sum = [splat(&[0; 5]); 2];
     for step in coefficients.iter().rev() {
-        let product = products::<R, 2>(sum, [power, power]);
+        let product = products::<R, 2>(&sum, &[power, power]);
         let step = load(step);
         sum = [add(product[0], step[0]), add(product[1], step[1])];
     }
@@ -67,7 +67,7 @@ fn combine(terms: &[(&[Fr], Factor)], start: usize, out: &mut [Fr; STEP]) {
             }
         };
         let by = splat(by);
-        let product = products::<R, 2>(load(values), [by, by]);
+        let product = products::<R, 2>(&load(values), &[by, by]);
         sum = [add(sum[0], product[0]), add(sum[1], product[1])];
         if i % 32 == 31 {
             sum = [reduce::<R>(sum[0]), reduce::<R>(sum[1])];

@@ -91,7 +91,7 @@ fn apply<M: Modulus>(operation: Operation, a: &EightMemory, b: &EightMemory) -> 
         Operation::Add => add(a, b),
         Operation::Sub => sub::<M, 8>(a, b),
         Operation::Mul => mul::<M>(a, b),
-        Operation::MulPair => products::<M, 2>([b, a], [a, b])[1],
+        Operation::MulPair => products::<M, 2>(&[b, a], &[a, b])[1],
         Operation::Reduce => reduce::<M>(a),
         Operation::Canonical => canonical::<M>(a),
     })
