@@ -22,6 +22,7 @@ use super::BenchError;
 use super::counted::Counted;
 use super::floor::Work;
 use super::measure::{Bench, Case};
+use super::{mix, peers};
 use crate::config::Config;
 
 /// Memory of a proof and its key, a row: twelve wires, five chunks of the quotient, fixed columns.
@@ -68,24 +69,13 @@ fn proof_sizes(asked: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, Bench
     }
 }
 
-/// Hashes, range checks and products in the mix of a recursive verifier, to fill `2^log_n` rows.
+/// The circuit of the bench in our own rows.
 fn fill(log_n: u32) -> Result<(Layout, Witness), BenchError> {
-    let cell_bits = 16.min(log_n - 1);
-    // A range check takes four cells.
-    let bits = 4 * cell_bits;
-    let mut b = Builder::new(2, cell_bits);
-    let mut x = b.witness(Fr::from(3u64));
-    b.set_public(0, x);
-    for i in 0..(1usize << log_n) / 4 {
-        if i % 8 == 0 {
-            x = b.hash(9, &[x, x]);
-        }
-        let (low, _) = rollmill_plonk::transcript::halves(&b.value(x));
-        let low = b.witness(Fr::from(low as u64 & (u64::MAX >> (64 - bits))));
-        b.range(low, bits);
-        x = b.mul(x, low);
-    }
-    b.set_public(1, x);
+    let mut b = Builder::new(2, mix::cell_bits(log_n));
+    let start = b.witness(Fr::from(mix::START));
+    b.set_public(0, start);
+    let end = mix::lay(&mut b, start, log_n);
+    b.set_public(1, end);
     b.finish(Some(log_n)).map_err(other(format!("a circuit of 2^{log_n} rows")))
 }
 
@@ -126,7 +116,13 @@ fn synthetic<D: Device>(
     }
     let case = Case { group: "proof", name, n: 1 << log_n, work };
     let runs = bench.plan.proof_runs;
-    bench.time(&case, "rollmill", runs, once)
+    bench.time(&case, "rollmill", runs, once)?;
+    match (bench.peers.barretenberg.clone(), witness.public[..].try_into()) {
+        (Some(bb), Ok(public)) => {
+            peers::barretenberg::proof(bench, &bb, log_n, layout.rows_used, public)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn circuits<D: Device>(
