@@ -1,6 +1,8 @@
 //! The structured reference string as a file: one encoding, every damage found, every lie refused.
 
-use rollmill_algebra::{Fr, G2Affine};
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::PrimeField;
+use rollmill_algebra::{Fr, G1Affine, G2Affine};
 use rollmill_plonk::srs::{Origin, Srs, SrsError, require_digest};
 use sha2::{Digest, Sha256};
 
@@ -134,4 +136,23 @@ fn a_pinned_digest_is_held_to_the_whole_file() {
     require_digest(&bytes[..], &digest.to_uppercase()).unwrap();
     let refused = require_digest(&bytes[1..], &digest).unwrap_err();
     assert!(matches!(refused, SrsError::Pinned { .. }), "{refused}");
+}
+
+/// Goal: nobody can choose τ in G2 once the combination is known, so that it holds for points that are no
+/// powers.
+#[test]
+fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_refused() {
+    let seed = 5u64;
+    let (one, a, b) = (Fr::from(1u64), Fr::from(7u64), Fr::from(11u64));
+    let powers: Vec<G1Affine> =
+        [one, a, b].iter().map(|x| (G1Affine::generator() * x).into_affine()).collect();
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_be_bytes());
+    powers.iter().for_each(|point| hasher.update(rollmill_algebra::bytes::g1_to_bytes(point)));
+    let rho = Fr::from_be_bytes_mod_order(&hasher.finalize());
+    // Σ ρ^i P_{i+1} is τ Σ ρ^i P_i for this ρ and this τ.
+    let tau = (a + rho * b) / (one + rho * a);
+    let tau_g2 = (G2Affine::generator() * tau).into_affine();
+    let made = Srs { powers, tau_g2, origin: Origin::Ceremony };
+    assert_eq!(made.check(seed), Err(SrsError::Powers));
 }

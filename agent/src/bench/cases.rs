@@ -142,10 +142,8 @@ pub(super) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
         }
     }
     match bench.peers.barretenberg.clone() {
-        Some(bb) if bench.plan.distributions.iter().any(|name| name == "uniform") => {
-            peers::barretenberg::msm(bench, &bb)
-        }
-        _ => Ok(()),
+        Some(bb) => peers::barretenberg::msm(bench, &bb),
+        None => Ok(()),
     }
 }
 

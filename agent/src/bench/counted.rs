@@ -83,6 +83,19 @@ impl<D: Memory> Memory for Counted<D> {
     fn upload_u16(&self, values: &[u16]) -> Result<D::Buffer, DeviceError> {
         self.count("upload", per_element(values.len(), 0), || self.inner.upload_u16(values))
     }
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || self.inner.upload_vec(values))
+    }
+    fn write(
+        &self,
+        buffer: &mut D::Buffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || {
+            self.inner.write(buffer, start, values)
+        })
+    }
     fn download(&self, buffer: &D::Buffer) -> Result<Vec<Fr>, DeviceError> {
         self.count("download", per_element(buffer.len(), 0), || self.inner.download(buffer))
     }

@@ -59,6 +59,9 @@ impl Barretenberg {
                 format!("there is no bb on the path and none in {IN_NPM}; name it with --bb")
             })?,
         };
+        // It runs in a folder of its own, where a relative path leads elsewhere.
+        let program = std::path::absolute(&program)
+            .map_err(|error| format!("{} is no path: {error}", program.display()))?;
         let shown = program.display();
         let output = command(&program)
             .arg("--version")
@@ -195,6 +198,11 @@ impl Proof {
         self.scope("CommitmentKey::commit", "KZG::compute_opening_proof")
     }
 
+    /// The proof, once circuit and witness are laid out.
+    fn whole(&self) -> Result<f64, BenchError> {
+        Ok(self.scope("UltraProver::construct_proof", "CircuitProve")?.0)
+    }
+
     /// Logarithm of its domain: one commitment to a folding each, but for the last.
     fn log_domain(&self) -> Result<u32, BenchError> {
         let (_, folds) = self.scope("CommitmentKey::commit", "GeminiProver::prove")?;
@@ -206,7 +214,10 @@ impl Proof {
 pub(in crate::bench) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<(), BenchError> {
     let (from, to) = (*bench.plan.sizes.start(), *bench.plan.sizes.end());
     let sizes = from.max(LOG_DOMAIN_MIN)..=to.min(LOG_DOMAIN_MAX);
-    if sizes.is_empty() {
+    if sizes.is_empty() || !bench.plan.distributions.iter().any(|name| name == "uniform") {
+        eprintln!(
+            "bench: sums by {NAME}: left out, it has them of uniform scalars and of 2^{LOG_DOMAIN_MIN} to 2^{LOG_DOMAIN_MAX}"
+        );
         return Ok(());
     }
     bench.require_memory(NAME, BYTES_PER_GATE << sizes.end())?;
@@ -231,13 +242,17 @@ pub(in crate::bench) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<
             let reason = format!("its domain for 2^{log_n} has 2^{domain} elements");
             return Err(failed("bb prove", reason));
         }
-        let mut seconds = Vec::new();
+        let (mut seconds, mut proofs) = (Vec::new(), Vec::new());
         for _ in 0..bench.plan.proof_runs.max(1) {
-            seconds.push(bb.prove(true)?.sum()?.0);
+            let proof = bb.prove(true)?;
+            seconds.push(proof.sum()?.0);
+            proofs.push(proof.whole()?);
         }
         let note = format!(
-            "bb {}, {} threads: the commitment in KZG's opening of a proof with {gates} gates; scalars and points of its own",
-            bb.version, bb.threads
+            "bb {}, {} threads: the commitment in KZG's opening of a proof, points and scalars of its own; that proof, of {gates} gates, takes {:.3} s",
+            bb.version,
+            bb.threads,
+            median(proofs)
         );
         bench.record(&case, NAME, seconds, None, Some(note));
     }
@@ -271,16 +286,15 @@ pub(in crate::bench) fn proof(
     let (mut seconds, mut whole) = (Vec::new(), Vec::new());
     for _ in 0..bench.plan.proof_runs.max(1) {
         let proof = bb.prove(true)?;
-        seconds.push(proof.scope("UltraProver::construct_proof", "CircuitProve")?.0);
+        seconds.push(proof.whole()?);
         whole.push(proof.scope("UltraHonkAPI::prove", "_root")?.0);
     }
-    whole.sort_by(f64::total_cmp);
     let note = format!(
         "bb {}, {} threads, {TARGET}: the same work takes {gates} gates there, in a domain of 2^{domain}, and {rows} rows here; \
          its proof alone, {:.3} s with the circuit laid out from its file",
         bb.version,
         bb.threads,
-        whole[whole.len() / 2]
+        median(whole)
     );
     let case = Case { group: "proof", name, n: 1 << log_n, work: Default::default() };
     bench.record(&case, NAME, seconds, None, Some(note));
@@ -300,6 +314,11 @@ fn full(log_n: u32) -> (Acir, u32) {
         x = circuit.square(x);
     }
     (circuit, x)
+}
+
+fn median(mut seconds: Vec<f64>) -> f64 {
+    seconds.sort_by(f64::total_cmp);
+    seconds.get(seconds.len() / 2).copied().unwrap_or_default()
 }
 
 fn failed(what: &str, reason: String) -> BenchError {
@@ -351,12 +370,20 @@ fn in_npm() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// A program that answers `--version`.
+    /// Puts a program into a folder. A child writes it: whoever forks while a file is open for writing
+    /// keeps it from being run.
     fn program(folder: &Path, script: &str) -> PathBuf {
-        use std::os::unix::fs::PermissionsExt;
         let path = folder.join("bb");
-        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let write = Command::new("sh")
+            .args([
+                "-c",
+                r#"rm -f "$2"; printf '#!/bin/sh\n%s\n' "$1" > "$2"; chmod +x "$2""#,
+                "sh",
+            ])
+            .arg(script)
+            .arg(&path)
+            .status();
+        assert!(write.unwrap().success());
         path
     }
 
@@ -408,5 +435,66 @@ mod tests {
             "UltraVerifier: verification failed at reduction step (mem: 7 MiB)"
         ));
         assert!(!only_the_pairing(""));
+    }
+
+    /// Goal: no figure of a program whose answers do not add up.
+    #[test]
+    fn a_program_is_believed_only_if_its_proofs_agree_with_ours_and_with_each_other() {
+        const PAIRING: &str = "verification failed at pairing check";
+        let folder = tempfile::tempdir().unwrap();
+        let at =
+            |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+        let script = format!(
+            r#"kept={}
+            case $1 in
+            --version) echo 5.0.0;;
+            gates) cat $kept/gates;;
+            write_vk) mkdir -p out && echo key > out/vk;;
+            prove) cp $kept/proof$BB_MSM_NEW out/proof && cp $kept/public out/public_inputs &&
+                cp $kept/times times.json;;
+            verify) cat $kept/said; exit $(cat $kept/status);;
+            *) echo unknown; exit 2;;
+            esac"#,
+            folder.path().display()
+        );
+        let path = program(folder.path(), &script);
+        let bb = Barretenberg::find(Some(&path), 1).unwrap();
+        let (circuit, output) = full(LOG_DOMAIN_MIN);
+        let public = [Fr::from(START), circuit.value(output)];
+        let right: Vec<u8> = public.iter().flat_map(fr_to_bytes).collect();
+        let reset = || {
+            at("gates", br#"{"functions": [{"acir_opcodes": 1, "circuit_size": 4032}]}"#);
+            at("proof", b"proof");
+            at("proof1", b"proof");
+            at("public", &right);
+            at("times", b"{}");
+            at("said", PAIRING.as_bytes());
+            at("status", b"1");
+        };
+        let checked = || {
+            let gates = bb.prepare(&circuit, output)?;
+            bb.checked("a proof", public).map(|_| gates)
+        };
+        reset();
+        assert_eq!(checked().unwrap(), 4032);
+        at("said", b"verified");
+        at("status", b"0");
+        checked().unwrap();
+        for (name, bytes, code) in [
+            ("proof1", &b"proog"[..], "AGT-042"),
+            ("public", &right[1..], "AGT-042"),
+            ("said", b"verification failed at reduction step", "AGT-042"),
+            ("times", b"{", "AGT-041"),
+            ("gates", b"{}", "AGT-041"),
+        ] {
+            reset();
+            at(name, bytes);
+            let error = checked().unwrap_err();
+            assert_eq!(error.code(), code, "{name}: {error}");
+        }
+        reset();
+        std::fs::remove_file(folder.path().join("proof1")).unwrap();
+        let error = checked().unwrap_err();
+        assert!(error.to_string().starts_with("AGT-041: bb prove failed: exit status"), "{error}");
     }
 }
