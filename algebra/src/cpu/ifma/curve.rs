@@ -25,7 +25,7 @@ const STEP: usize = 2 * LANES;
 /// Chains of running products: two steps whose products do not wait for each other's.
 const CHAINS: usize = 2;
 /// How many steps ahead points are fetched into the cache.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 static SIXTEENTH: LazyLock<Fq> =
     LazyLock::new(|| Fq::from(16u64).inverse().expect("16 is not zero"));

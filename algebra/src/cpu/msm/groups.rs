@@ -4,7 +4,7 @@ use super::affine::{Adder, Flat, Scratch};
 
 /// Entries summed together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
-const BLOCK: usize = 1 << 15;
+const BLOCK: usize = 1 << 14;
 
 /// Memory of the rounds, kept between calls.
 #[derive(Debug)]
