@@ -1,7 +1,8 @@
 //! The vector code and the scalar code give the same bytes, on sizes and values chosen at random.
 
 use ark_ec::{CurveGroup, PrimeGroup};
-use ark_ff::PrimeField;
+use ark_ff::{PrimeField, UniformRand};
+use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -38,6 +39,21 @@ fn points(seed: u64, n: usize) -> Vec<G1Affine> {
         })
         .collect();
     G1Projective::normalize_batch(&out)
+}
+
+/// A length whose data no cache holds, on several threads, against another implementation.
+#[test]
+fn a_transform_of_a_million_values_is_arkworks() {
+    let mut rng = ChaCha8Rng::seed_from_u64(20);
+    let values: Vec<Fr> = (0..1 << 20).map(|_| Fr::rand(&mut rng)).collect();
+    let domain = Radix2EvaluationDomain::<Fr>::new(values.len()).unwrap();
+    let expected = domain.fft(&values);
+    let device = CpuDevice::new(3);
+    let column = Column::<_, Coeff>::new(device.upload(&values).unwrap());
+    let on_h = device.to_lagrange(&[&column]).unwrap().remove(0);
+    assert!(device.download(&on_h.buffer).unwrap() == expected);
+    let back = device.to_coeff(&[&on_h]).unwrap().remove(0);
+    assert!(device.download(&back.buffer).unwrap() == values);
 }
 
 proptest! {

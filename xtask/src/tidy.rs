@@ -41,6 +41,7 @@ const GENERATED: &[&str] =
 
 /// The page that says which test fails without which constraint, and how many duties it lists.
 const SOUNDNESS: &str = "docs/book/soundness.md";
+const TRAPS: &str = "docs/book/traps.md";
 const DUTIES: usize = 12;
 
 /// Endings of files that people write.
@@ -65,6 +66,7 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     rooms_exist(tree, "README.md", "## What works today", &mut findings);
     rooms_exist(tree, "docs/architecture.md", "## Rooms", &mut findings);
     soundness_duties(tree, &mut findings);
+    functions_of_traps(tree, &mut findings);
     findings.extend(errors::check(tree));
     findings
 }
@@ -270,6 +272,30 @@ fn soundness_duties(tree: &Tree, findings: &mut Findings) {
     }
 }
 
+/// Every function that the table of the page on traps names exists, and every trap names one.
+fn functions_of_traps(tree: &Tree, findings: &mut Findings) {
+    let Some(text) = tree.text(TRAPS) else {
+        findings.push(format!("{TRAPS}: missing"));
+        return;
+    };
+    let rows = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("| ---")).skip(1);
+    for (index, line) in rows.take_while(|(_, line)| line.starts_with("| ")) {
+        let cell = line.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or(line);
+        let mut named = 0;
+        for name in cell.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
+            named += 1;
+            let (plain, generic) = (format!("fn {name}("), format!("fn {name}<"));
+            let is_there = |text: &str| text.contains(&plain) || text.contains(&generic);
+            if !tree.rust().any(|file| is_there(&file.text)) {
+                findings.push(format!("{TRAPS}:{}: there is no function `{name}`", index + 1));
+            }
+        }
+        if named == 0 {
+            findings.push(format!("{TRAPS}:{}: the trap names no function", index + 1));
+        }
+    }
+}
+
 /// The names of all test functions, in Rust and in Solidity.
 fn names_of_tests(tree: &Tree) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -332,6 +358,7 @@ mod tests {
             ("a/tests/t.rs", TESTS),
             ("a/tests/T.t.sol", "    function testFuzz_it(uint256 x) public {}\n"),
             (SOUNDNESS, &page),
+            (TRAPS, "# T\n\n| trap | held by |\n| --- | --- |\n| One | `it_is_so` |\n"),
         ];
         files.retain(|(path, _)| extra.iter().all(|(other, _)| other != path));
         files.extend_from_slice(extra);
@@ -373,6 +400,8 @@ mod tests {
             (SOUNDNESS, &duties("nothing"), "duty 3 names no test"),
             (SOUNDNESS, &format!("{all}| 12. Again | | `it_is_so` |\n"), "expected 1 to 12"),
             (SOUNDNESS, &format!("{all}\nSee `a_test_that_is_gone`.\n"), "there is no test"),
+            (TRAPS, "| trap | by |\n| --- | --- |\n| One | `is_gone` |\n", "no function `is_gone`"),
+            (TRAPS, "| trap | by |\n| --- | --- |\n| One | `equal` |\n", "names no function"),
             ("a/tests/t.rs", &TESTS.replace("#[test]", "// #[test]"), "no test `it_is_so`"),
             ("a/tests/T.t.sol", "contract T {}\n", "no test `testFuzz_it`"),
         ];
