@@ -1,29 +1,14 @@
-//! Row kernels as straight-line programs: recorded through a symbolic [`Expr`], with common terms
-//! found once and values in as few registers as their lives allow.
+//! Row kernels as straight-line programs: their terms in order, in as few registers as their lives
+//! allow.
 
-use std::collections::HashMap;
-use std::ops::{Add, Mul, Sub};
-use std::sync::Arc;
-
-use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{Expr, Row, RowKernel};
+use rollmill_algebra::device::RowKernel;
+use rollmill_algebra::terms::{self, Term, Terms};
 use sha2::{Digest, Sha256};
 
 /// Largest column number and rotation that an operand has room for.
 const COLUMNS_MAX: u32 = 1 << 16;
 const ROTATIONS_MAX: u32 = 1 << 14;
-
-/// A term under construction.
-#[derive(Debug, Clone)]
-pub(crate) struct Symbol(Arc<Node>);
-
-#[derive(Debug)]
-enum Node {
-    Constant(Fr),
-    Cell(u32, u32),
-    Binary(Operation, Symbol, Symbol),
-}
 
 /// What an instruction does, as the kernel numbers it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,58 +20,15 @@ pub(crate) enum Operation {
     Output = 4,
 }
 
-impl Symbol {
-    fn binary(operation: Operation, a: Self, b: Self) -> Self {
-        Self(Arc::new(Node::Binary(operation, a, b)))
+impl Operation {
+    fn of(operation: terms::Operation, is_square: bool) -> Self {
+        match operation {
+            terms::Operation::Add => Self::Add,
+            terms::Operation::Sub => Self::Sub,
+            terms::Operation::Mul if is_square => Self::Square,
+            terms::Operation::Mul => Self::Mul,
+        }
     }
-}
-
-impl Add for Symbol {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self::binary(Operation::Add, self, other)
-    }
-}
-
-impl Sub for Symbol {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        Self::binary(Operation::Sub, self, other)
-    }
-}
-
-impl Mul for Symbol {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        Self::binary(Operation::Mul, self, other)
-    }
-}
-
-impl Expr for Symbol {
-    fn constant(value: Fr) -> Self {
-        Self(Arc::new(Node::Constant(value)))
-    }
-}
-
-#[derive(Debug)]
-struct Recorder;
-
-impl Row<Symbol> for Recorder {
-    fn cell(&self, column: usize, rotation: usize) -> Symbol {
-        // What does not fit is found when the program is checked.
-        let bound = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        Symbol(Arc::new(Node::Cell(bound(column), bound(rotation))))
-    }
-}
-
-/// A value of the program, each distinct one once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Value {
-    /// Told apart by where they come from, not by their values: so that a program is the same
-    /// program when two challenges or sizes happen to be equal. Only 0 and 1 are known by value.
-    Constant(Fr, usize),
-    Cell(u32, u32),
-    Binary(Operation, usize, usize),
 }
 
 /// Where an instruction finds a value.
@@ -128,111 +70,40 @@ pub(crate) struct Program {
     pub(crate) columns: usize,
 }
 
-#[derive(Debug, Default)]
-struct Values {
-    list: Vec<Value>,
-    known: HashMap<Value, usize>,
-    /// By the address of a node, which lives as long as the outputs that reach it.
-    seen: HashMap<*const Node, usize>,
-    /// What operations on constants gave.
-    folded: HashMap<(Operation, usize, usize), usize>,
-    sources: usize,
+/// The order of a program's terms.
+struct Schedule<'a> {
+    terms: &'a [Term],
+    /// Registers that the term takes to compute.
+    needs: Vec<u32>,
+    done: Vec<bool>,
 }
 
-impl Values {
-    fn id(&mut self, value: Value) -> usize {
-        *self.known.entry(value).or_insert_with(|| {
-            self.list.push(value);
-            self.list.len() - 1
-        })
-    }
-
-    fn new_constant(&mut self, value: Fr) -> usize {
-        let known = value == Fr::ZERO || value == Fr::ONE;
-        self.sources += 1;
-        self.id(Value::Constant(value, if known { 0 } else { self.sources }))
-    }
-
-    fn constant(&self, id: usize) -> Option<Fr> {
-        match self.list[id] {
-            Value::Constant(value, _) => Some(value),
-            _ => None,
-        }
-    }
-
-    fn number(&mut self, symbol: &Symbol) -> usize {
-        let address = Arc::as_ptr(&symbol.0);
-        if let Some(id) = self.seen.get(&address) {
-            return *id;
-        }
-        let id = match &*symbol.0 {
-            Node::Constant(value) => self.new_constant(*value),
-            Node::Cell(column, rotation) => self.id(Value::Cell(*column, *rotation)),
-            Node::Binary(operation, a, b) => {
-                let (a, b) = (self.number(a), self.number(b));
-                self.binary(*operation, a, b)
-            }
-        };
-        self.seen.insert(address, id);
-        id
-    }
-
-    fn binary(&mut self, operation: Operation, a: usize, b: usize) -> usize {
-        use Operation as Op;
-        let (x, y) = (self.constant(a), self.constant(b));
-        if let (Some(x), Some(y)) = (x, y) {
-            if let Some(id) = self.folded.get(&(operation, a, b)) {
-                return *id;
-            }
-            let value = match operation {
-                Op::Add => x + y,
-                Op::Sub => x - y,
-                _ => x * y,
-            };
-            let id = self.new_constant(value);
-            self.folded.insert((operation, a, b), id);
-            return id;
-        }
-        match (operation, x, y) {
-            (Op::Add, Some(zero), _) if zero == Fr::ZERO => return b,
-            (Op::Add | Op::Sub, _, Some(zero)) if zero == Fr::ZERO => return a,
-            (Op::Mul, Some(zero), _) if zero == Fr::ZERO => return a,
-            (Op::Mul, _, Some(zero)) if zero == Fr::ZERO => return b,
-            (Op::Mul, Some(one), _) if one == Fr::ONE => return b,
-            (Op::Mul, _, Some(one)) if one == Fr::ONE => return a,
-            _ => {}
-        }
-        // Sums and products do not mind the order.
-        let (a, b) = if operation == Op::Sub { (a, b) } else { (a.min(b), a.max(b)) };
-        let operation = if operation == Op::Mul && a == b { Op::Square } else { operation };
-        self.id(Value::Binary(operation, a, b))
-    }
-
-    /// The order in which values are computed for `root`: operands first, the one that needs more
-    /// registers before the other (Sethi and Ullman 1970).
-    fn schedule(&self, root: usize, needs: &[u32], done: &mut [bool], order: &mut Vec<usize>) {
-        if done[root] {
-            return;
-        }
-        done[root] = true;
-        if let Value::Binary(_, a, b) = self.list[root] {
-            let (first, second) = if needs[a] >= needs[b] { (a, b) } else { (b, a) };
-            self.schedule(first, needs, done, order);
-            self.schedule(second, needs, done, order);
-            order.push(root);
-        }
-    }
-
-    fn register_needs(&self) -> Vec<u32> {
-        let mut needs: Vec<u32> = Vec::with_capacity(self.list.len());
-        for value in &self.list {
-            needs.push(match *value {
-                Value::Binary(_, a, b) if needs[a] == needs[b] => needs[a] + 1,
-                Value::Binary(_, a, b) => needs[a].max(needs[b]),
+impl<'a> Schedule<'a> {
+    fn new(terms: &'a [Term]) -> Self {
+        let mut needs: Vec<u32> = Vec::with_capacity(terms.len());
+        for term in terms {
+            needs.push(match *term {
+                Term::Binary(_, a, b) if needs[a] == needs[b] => needs[a] + 1,
+                Term::Binary(_, a, b) => needs[a].max(needs[b]),
                 _ => 0,
             });
         }
-        needs
+        Self { terms, needs, done: vec![false; terms.len()] }
+    }
+
+    /// What is to be computed for `root`, in order: operands first, the one that needs more registers
+    /// before the other (Sethi and Ullman 1970).
+    fn add(&mut self, root: usize, order: &mut Vec<usize>) {
+        if self.done[root] {
+            return;
+        }
+        self.done[root] = true;
+        if let Term::Binary(_, a, b) = self.terms[root] {
+            let (first, second) = if self.needs[a] >= self.needs[b] { (a, b) } else { (b, a) };
+            self.add(first, order);
+            self.add(second, order);
+            order.push(root);
+        }
     }
 }
 
@@ -255,29 +126,24 @@ impl Registers {
 impl Program {
     /// Records what `kernel` does on a row. `None` when it names a column or a rotation too far away.
     pub(crate) fn record<K: RowKernel>(kernel: &K) -> Option<Self> {
-        let constants = kernel.constants::<Symbol>();
-        let mut out = vec![Symbol::constant(Fr::ZERO); kernel.outputs()];
-        kernel.eval(&constants, &Recorder, &mut out);
-        let mut values = Values::default();
-        let roots: Vec<usize> = out.iter().map(|symbol| values.number(symbol)).collect();
-        Self::compile(&values, &roots)
+        let Terms { list, outputs, .. } = Terms::record(kernel);
+        Self::compile(&list, &outputs)
     }
 
-    fn compile(values: &Values, roots: &[usize]) -> Option<Self> {
-        let needs = values.register_needs();
-        let mut done = vec![false; values.list.len()];
+    fn compile(terms: &[Term], roots: &[usize]) -> Option<Self> {
+        let mut schedule = Schedule::new(terms);
         let mut steps: Vec<(Option<usize>, usize)> = Vec::new();
         for (output, root) in roots.iter().enumerate() {
             let mut order = Vec::new();
-            values.schedule(*root, &needs, &mut done, &mut order);
+            schedule.add(*root, &mut order);
             steps.extend(order.into_iter().map(|id| (None, id)));
             steps.push((Some(output), *root));
         }
-        let operands = |(output, id): (Option<usize>, usize)| match values.list[id] {
-            Value::Binary(_, a, b) if output.is_none() => [a, b],
+        let operands = |(output, id): (Option<usize>, usize)| match terms[id] {
+            Term::Binary(_, a, b) if output.is_none() => [a, b],
             _ => [id, id],
         };
-        let mut last_use = vec![0; values.list.len()];
+        let mut last_use = vec![0; terms.len()];
         for (at, step) in steps.iter().enumerate() {
             operands(*step).into_iter().for_each(|id| last_use[id] = at);
         }
@@ -290,12 +156,12 @@ impl Program {
             columns: 0,
         };
         let mut registers = Registers::default();
-        let mut places: Vec<Option<Operand>> = vec![None; values.list.len()];
+        let mut places: Vec<Option<Operand>> = vec![None; terms.len()];
         for (at, step) in steps.into_iter().enumerate() {
             let ids = operands(step);
             let mut found = [Operand::Constant(0); 2];
             for (slot, id) in found.iter_mut().zip(ids) {
-                *slot = program.place(values.list[id], &mut places[id])?;
+                *slot = program.place(terms[id], &mut places[id])?;
             }
             for (i, id) in ids.into_iter().enumerate() {
                 let again = i == 1 && ids[0] == id;
@@ -305,13 +171,13 @@ impl Program {
                     registers.free.push(register);
                 }
             }
-            let (operation, target) = match (step.0, values.list[step.1]) {
+            let (operation, target) = match (step.0, terms[step.1]) {
                 (Some(output), _) => (Operation::Output, output as u32),
-                (None, Value::Binary(operation, ..)) => {
+                (None, Term::Binary(operation, a, b)) => {
                     // Operands are read before the result is written, so one may give way to it.
                     let register = registers.take();
                     places[step.1] = Some(Operand::Register(register));
-                    (operation, register)
+                    (Operation::of(operation, a == b), register)
                 }
                 (None, _) => continue,
             };
@@ -321,16 +187,18 @@ impl Program {
         Some(program)
     }
 
-    fn place(&mut self, value: Value, place: &mut Option<Operand>) -> Option<Operand> {
+    fn place(&mut self, term: Term, place: &mut Option<Operand>) -> Option<Operand> {
         if let Some(operand) = *place {
             return Some(operand);
         }
-        let operand = match value {
-            Value::Constant(value, _) => {
+        let operand = match term {
+            Term::Constant(value, _) => {
                 self.constants.push(value);
                 Operand::Constant(self.constants.len() as u32 - 1)
             }
-            Value::Cell(column, rotation) => {
+            Term::Cell(column, rotation) => {
+                let [column, rotation] =
+                    [column, rotation].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
                 if column >= COLUMNS_MAX || rotation >= ROTATIONS_MAX {
                     return None;
                 }
@@ -338,7 +206,7 @@ impl Program {
                 Operand::Cell { column, rotation }
             }
             // Computed before it is used, by the order of the schedule.
-            Value::Binary(..) => return None,
+            Term::Binary(..) => return None,
         };
         *place = Some(operand);
         Some(operand)
@@ -404,6 +272,9 @@ impl Program {
 
 #[cfg(test)]
 mod tests {
+    use ark_ff::Field;
+    use rollmill_algebra::device::{Expr, Row};
+
     use super::*;
 
     struct Sample;
@@ -426,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn common_terms_are_computed_once_and_constants_fold() {
+    fn terms_are_computed_once_in_few_registers() {
         let program = Program::record(&Sample).unwrap();
         let count = |operation| {
             program.instructions.iter().filter(|step| step.operation == operation).count()
