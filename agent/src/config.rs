@@ -70,7 +70,7 @@ impl Settings for Config {
         ),
         (
             "cuda_image",
-            "compiled kernels of cuda/kernels.cu, a cubin or fatbin; none are built in yet",
+            "a fatbin of kernels/cuda/kernels.cu to use instead of the one that is built in",
         ),
         ("threads", "threads to prove with on the CPU; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),
