@@ -30,7 +30,7 @@ RM_DEV Xyzz dbl_affine(const Affine& p) {
   const Fq xx = sqr(p.x);
   const Fq m = add(dbl(xx), xx);
   const Fq x = sub(sqr(m), dbl(s));
-  const Fq y = sub(mul(m, sub(s, x)), mul(w, p.y));
+  const Fq y = mul_sub(m, sub(s, x), w, p.y);
   return {x, y, v, w};
 }
 
@@ -44,7 +44,7 @@ RM_DEV Xyzz dbl(const Xyzz& p) {
   const Fq xx = sqr(p.x);
   const Fq m = add(dbl(xx), xx);
   const Fq x = sub(sqr(m), dbl(s));
-  const Fq y = sub(mul(m, sub(s, x)), mul(w, p.y));
+  const Fq y = mul_sub(m, sub(s, x), w, p.y);
   return {x, y, mul(v, p.zz), mul(w, p.zzz)};
 }
 
@@ -69,7 +69,7 @@ RM_DEV void add_mixed(Xyzz& sum, const Affine& p) {
   const Fq ppp = mul(dx, pp);
   const Fq q = mul(sum.x, pp);
   const Fq x = sub(sub(sqr(dy), ppp), dbl(q));
-  sum.y = sub(mul(dy, sub(q, x)), mul(sum.y, ppp));
+  sum.y = mul_sub(dy, sub(q, x), sum.y, ppp);
   sum.x = x;
   sum.zz = mul(sum.zz, pp);
   sum.zzz = mul(sum.zzz, ppp);
@@ -94,7 +94,7 @@ RM_DEV void add_full(Xyzz& sum, const Xyzz& p) {
   const Fq ppp = mul(dx, pp);
   const Fq q = mul(u1, pp);
   const Fq x = sub(sub(sqr(dy), ppp), dbl(q));
-  sum.y = sub(mul(dy, sub(q, x)), mul(s1, ppp));
+  sum.y = mul_sub(dy, sub(q, x), s1, ppp);
   sum.x = x;
   sum.zz = mul(mul(sum.zz, p.zz), pp);
   sum.zzz = mul(mul(sum.zzz, p.zzz), ppp);

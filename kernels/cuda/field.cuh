@@ -276,6 +276,16 @@ RM_DEV Fe<M> sqr_columns(Fe<M> a) {
   return reduce_once(out);
 }
 
+// (a * b - c * d) / R.
+template <class M>
+RM_DEV Fe<M> mul_sub_columns(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  Fe<M> minus;  // p - c, which is p for 0: no matter to a factor
+  sub_limbs_cc(minus.l, Fe<M>::modulus().l, c.l);
+  Fe<M> out;
+  product_sum_columns<M>(out.l, a.l, b.l, minus.l, d.l);
+  return reduce_once(out);
+}
+
 #if defined(__CUDACC__) || defined(__CUDACC_RTC__)
 template <class M>
 RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
@@ -285,6 +295,12 @@ RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
 template <class M>
 RM_DEV Fe<M> sqr(Fe<M> a) {
   return sqr_columns(a);
+}
+
+// a * b - c * d.
+template <class M>
+RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  return mul_sub_columns(a, b, c, d);
 }
 #else
 template <class M>
@@ -298,6 +314,11 @@ RM_NOINLINE Fe<M> sqr_exact(const Fe<M>& a) {
 }
 
 template <class M>
+RM_NOINLINE Fe<M> mul_sub_exact(const Fe<M>& a, const Fe<M>& b, const Fe<M>& c, const Fe<M>& d) {
+  return mul_sub_columns(a, b, c, d);
+}
+
+template <class M>
 RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
   return rm_emulator::exact ? mul_exact(a, b) : mul_wide(a, b);
 }
@@ -305,6 +326,11 @@ RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
 template <class M>
 RM_DEV Fe<M> sqr(Fe<M> a) {
   return rm_emulator::exact ? sqr_exact(a) : mul_wide(a, a);
+}
+
+template <class M>
+RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  return rm_emulator::exact ? mul_sub_exact(a, b, c, d) : sub(mul_wide(a, b), mul_wide(c, d));
 }
 #endif
 

@@ -73,6 +73,8 @@ void test_field(Fe<M>* out, const Fe<M>* a, const Fe<M>* b, u64 n) {
   out[7 * n + i] = from_number(to_number(a[i]));
   out[8 * n + i] = mul_columns(a[i], b[i]);
   out[9 * n + i] = sqr_columns(a[i]);
+  out[10 * n + i] = mul_sub(a[i], b[i], b[i], b[i]);
+  out[11 * n + i] = mul_sub_columns(a[i], a[i], b[i], a[i]);
 }
 RM_KERNEL(128) test_fr(Fr* out, const Fr* a, const Fr* b, u64 n) { test_field(out, a, b, n); }
 RM_KERNEL(128) test_fq(Fq* out, const Fq* a, const Fq* b, u64 n) { test_field(out, a, b, n); }

@@ -157,7 +157,7 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) ->
     let n = a.len();
     let products: Vec<F> = (0..n).map(|i| a[i] * b[i]).collect();
     let squares: Vec<F> = a.iter().map(F::square).collect();
-    let expected: [(&str, Vec<F>); 10] = [
+    let expected: [(&str, Vec<F>); 12] = [
         ("add", (0..n).map(|i| a[i] + b[i]).collect()),
         ("sub", (0..n).map(|i| a[i] - b[i]).collect()),
         ("mul_plain", products.clone()),
@@ -168,6 +168,8 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) ->
         ("to and from a number", a.clone()),
         ("mul_columns", products.clone()),
         ("sqr_columns", squares.clone()),
+        ("mul_sub", (0..n).map(|i| a[i] * b[i] - b[i] * b[i]).collect()),
+        ("mul_sub_columns", (0..n).map(|i| a[i] * a[i] - b[i] * a[i]).collect()),
     ];
     for exact in [false, true] {
         let driver = driver(exact);
