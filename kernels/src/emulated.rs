@@ -52,7 +52,14 @@ pub struct Emulation {
 impl Emulation {
     /// A card with 1 GiB whose stream runs late.
     pub fn new(library: PathBuf) -> Self {
-        Self { library, late: true, reverse: false, exact: false, memory_bytes: 1 << 30, fault: None }
+        Self {
+            library,
+            late: true,
+            reverse: false,
+            exact: false,
+            memory_bytes: 1 << 30,
+            fault: None,
+        }
     }
 }
 

@@ -93,7 +93,11 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         // By the budget, and by the card where another program has taken what was free.
         ("work", "memory=1000000", &["DEV-002", "needs"]),
         ("work", "allocate=2", &["DEV-002", "needs"]),
-        ("work", "launch=719,after=1", &["DEV-003", "emulated card 0", "LAUNCH_FAILED", "again: Err"]),
+        (
+            "work",
+            "launch=719,after=1",
+            &["DEV-003", "emulated card 0", "LAUNCH_FAILED", "again: Err"],
+        ),
         ("work", "launch=46", &["DEV-003", "DEVICE_UNAVAILABLE", "again: Err"]),
         ("work", "launch=1", &["DEV-004", "CUD-008", "cuLaunchKernel", "INVALID_VALUE"]),
     ] {

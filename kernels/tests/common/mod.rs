@@ -6,7 +6,9 @@ pub(crate) mod proof;
 
 use std::path::{Path, PathBuf};
 
-use rollmill_kernels::{CudaDevice, CudaOptions, Emulation, compile_emulated_driver, compile_emulator};
+use rollmill_kernels::{
+    CudaDevice, CudaOptions, Emulation, compile_emulated_driver, compile_emulator,
+};
 
 /// The kernels, compiled for the emulator once for all tests.
 pub(crate) fn library() -> PathBuf {

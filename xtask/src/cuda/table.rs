@@ -145,7 +145,8 @@ impl Table {
         let mut findings = Findings::new();
         let of = |prefix: &'static str| {
             let kernels = self.kernels.iter().filter(move |(name, _)| name.starts_with(prefix));
-            kernels.flat_map(|(name, costs)| costs.iter().map(move |(arch, cost)| (name, arch, cost)))
+            kernels
+                .flat_map(|(name, costs)| costs.iter().map(move |(arch, cost)| (name, arch, cost)))
         };
         for prefix in NO_SPILLS.iter().chain(ARITHMETIC_MAX.iter().map(|(prefix, _)| prefix)) {
             if of(prefix).next().is_none() {
