@@ -12,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 began=$(date +%s)
 
 device=0
-sizes=16..22
+sizes=
 out=$here/results
 quick=no
 command="$0 $*"
@@ -133,10 +133,11 @@ rates=$(sed -n 's/.*rates: //p' "$work/rates.log")
 if [ "$failed" -eq 0 ]; then
     left=$((570 - ($(date +%s) - began)))
     runs=11
-    [ "$quick" = yes ] && { sizes=16; runs=3; }
+    most=22
+    [ "$quick" = yes ] && { most=16; runs=3; }
     step bench "$((left > 60 ? left : 60))" env ROLLMILL_CACHE="$work/cache" "$agent" \
         --device "cuda:$device" --fallback require \
-        bench --only field,msm,ntt,proof --peers none --sizes "$sizes" --runs "$runs" \
+        bench --only field,msm,ntt,proof --peers none --sizes "${sizes:-16..$most}" --runs "$runs" \
         --json "$work/bench.json"
     [ -s "$work/bench.log" ] && cat "$work/bench.log"
 fi
