@@ -42,14 +42,18 @@ say() {
     echo "gpu: $*" >&2
 }
 
-# A driver is a library; whether it works is what the agent finds out.
+# A driver is a library; whether it works is what the agent finds out. In containers it may lie where
+# the loader does not look by itself.
 driver_library() {
     ldconfig -p 2>/dev/null | grep -q 'libcuda\.so' && return
     local folder extra
     IFS=: read -r -a extra <<<"${LD_LIBRARY_PATH:-}"
-    for folder in "${extra[@]}" /usr/lib/x86_64-linux-gnu /usr/lib64 /usr/lib/wsl/lib; do
-        [ -e "$folder/libcuda.so" ] && return
-        [ -e "$folder/libcuda.so.1" ] && return
+    for folder in "${extra[@]}" /usr/lib/x86_64-linux-gnu /usr/lib64 /usr/local/nvidia/lib64 \
+        /usr/lib/wsl/lib; do
+        if [ -e "$folder/libcuda.so" ] || [ -e "$folder/libcuda.so.1" ]; then
+            export LD_LIBRARY_PATH="$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+            return
+        fi
     done
     return 1
 }
