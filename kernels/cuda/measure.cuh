@@ -30,6 +30,14 @@ RM_KERNEL(256) measure_square_fq(Fq* out, const Fq* a, u64 n) {
   if (i < n) out[i] = sqr(a[i]);
 }
 
+// out[i] = a[i] * b[i] - (a[i] + b[i]) * (a[i] - b[i]).
+RM_KERNEL(256) measure_sum_fq(Fq* out, const Fq* a, const Fq* b, u64 n) {
+  const u64 i = global_index();
+  if (i >= n) return;
+  const Fq x = a[i], y = b[i];
+  out[i] = mul_sub(x, y, add(x, y), sub(x, y));
+}
+
 // values[i] = values[i] * factors[i]^rounds.
 RM_KERNEL(256) measure_products(Fr* values, const Fr* factors, u64 n, u32 rounds) {
   const u64 i = global_index();

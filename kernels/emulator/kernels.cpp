@@ -27,6 +27,7 @@ RM_REGISTER(measure_product_fr)
 RM_REGISTER(measure_product_fq)
 RM_REGISTER(measure_square_fr)
 RM_REGISTER(measure_square_fq)
+RM_REGISTER(measure_sum_fq)
 RM_REGISTER(measure_products)
 RM_REGISTER(measure_wide)
 

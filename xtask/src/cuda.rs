@@ -20,6 +20,9 @@ use table::Table;
 /// The compiled kernels and the table, from the repository root.
 pub(crate) const IMAGE: &str = "kernels/kernels.fatbin";
 pub(crate) const TABLE: &str = "kernels/kernels.json";
+/// What the compiler made of a few kernels before it chose registers, for a test that runs it.
+pub(crate) const ARITHMETIC: &str = "kernels/arithmetic.ptx";
+const ARITHMETIC_KERNELS: &[&str] = &["measure_product_fr", "measure_square_fr", "measure_sum_fq"];
 /// Every file in it goes into the kernels.
 const SOURCES: &str = "kernels/cuda/";
 /// The one translation unit.
@@ -83,6 +86,8 @@ fn compile_in(root: &Path, toolkit: &Toolkit, folder: &Path) -> anyhow::Result<V
     let arch = format!("-arch=compute_{PTX}");
     toolkit.compiler(&sources, &[&arch, "-ptx", UNIT, "-o"], &ptx)?;
     images.push(format!("--image3=kind=ptx,sm={PTX},file={}", ptx.display()));
+    let text = std::fs::read_to_string(&ptx).context("cannot read what the compiler wrote")?;
+    let arithmetic = entries(&text, ARITHMETIC_KERNELS)?;
 
     let image = folder.join("kernels.fatbin");
     let mut packer = Command::new(toolkit.program("fatbinary"));
@@ -90,11 +95,29 @@ fn compile_in(root: &Path, toolkit: &Toolkit, folder: &Path) -> anyhow::Result<V
     packer.arg(format!("--create={}", image.display()));
     run(&mut packer)?;
     let bytes = std::fs::read(&image).context("cannot read what fatbinary wrote")?;
-    table.seal(&bytes);
+    table.seal(&bytes, arithmetic.as_bytes());
     Ok(vec![
         Output { path: IMAGE.into(), bytes },
+        Output::text(ARITHMETIC, arithmetic),
         Output::text(TABLE, table.to_json().context("cannot write the table")?),
     ])
+}
+
+/// The text of some kernels of a PTX file, without comments.
+fn entries(ptx: &str, kernels: &[&str]) -> anyhow::Result<String> {
+    let mut out = String::from("// Written by `cargo xtask gen --cuda`.\n");
+    for kernel in kernels {
+        let from = ptx.find(&format!(".visible .entry {kernel}("));
+        let rest = &ptx[from.with_context(|| format!("the compiler wrote no {kernel}"))?..];
+        let end = rest.find("\n}\n").with_context(|| format!("{kernel} does not end"))?;
+        let lines = rest[..end].lines().map(str::trim);
+        for line in lines.filter(|line| !line.is_empty() && !line.starts_with("//")) {
+            out += line;
+            out.push('\n');
+        }
+        out += "}\n";
+    }
+    Ok(out)
 }
 
 /// Holds the committed files to the sources and the table to its limits. Needs no compiler.
@@ -108,7 +131,8 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
         Ok(table) => table,
         Err(error) => return Ok(vec![format!("{TABLE}: {error}; run `cargo xtask gen --cuda`")]),
     };
-    let mut findings = table.stale(&digests, std::fs::read(root.join(IMAGE)).ok().as_deref());
+    let read = |path: &str| std::fs::read(root.join(path)).ok();
+    let mut findings = table.stale(&digests, read(IMAGE).as_deref(), read(ARITHMETIC).as_deref());
     findings.extend(table.over_limits());
     Ok(findings)
 }
@@ -203,4 +227,21 @@ fn run(command: &mut Command) -> anyhow::Result<ProgramOutput> {
         bail!("{} failed ({}):\n{said}", name.display(), output.status);
     }
     Ok(output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernels_are_taken_out_of_a_file_without_comments() {
+        let ptx =
+            "// x\n.visible .entry b(\n)\n{\n\t// y\n\tret;\n\n}\n.visible .entry a(\n)\n{\n}\n";
+        let text = entries(ptx, &["a", "b"]).unwrap();
+        assert!(
+            text.ends_with(".entry a(\n)\n{\n}\n.visible .entry b(\n)\n{\nret;\n}\n"),
+            "{text}"
+        );
+        assert!(entries(ptx, &["c"]).is_err());
+    }
 }

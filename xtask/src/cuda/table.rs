@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use sha2::{Digest, Sha256};
 
 use super::report::{self, Cost};
-use super::{IMAGE, SOURCES, TABLE};
+use super::{ARITHMETIC, IMAGE, SOURCES, TABLE};
 use crate::Findings;
 
 /// Kernels that must not spill: those that a proof spends its time in.
@@ -26,6 +26,7 @@ pub(crate) struct Table {
     sources: BTreeMap<String, String>,
     image_bytes: u64,
     image_sha256: String,
+    arithmetic_sha256: String,
     /// By kernel, then by architecture.
     kernels: BTreeMap<String, BTreeMap<String, Cost>>,
 }
@@ -62,6 +63,7 @@ impl Table {
             sources,
             image_bytes: 0,
             image_sha256: String::new(),
+            arithmetic_sha256: String::new(),
             kernels: BTreeMap::new(),
         }
     }
@@ -78,8 +80,9 @@ impl Table {
         Ok(())
     }
 
-    /// Notes the image that all of it went into.
-    pub(crate) fn seal(&mut self, image: &[u8]) {
+    /// Notes the image that all of it went into, and the kernels that are run by a test.
+    pub(crate) fn seal(&mut self, image: &[u8], arithmetic: &[u8]) {
+        self.arithmetic_sha256 = digest(arithmetic);
         self.image_bytes = image.len() as u64;
         self.image_sha256 = digest(image);
     }
@@ -92,6 +95,7 @@ impl Table {
             ("flags", serde_json::to_string(&self.flags)?),
             ("image_bytes", self.image_bytes.to_string()),
             ("image_sha256", serde_json::to_string(&self.image_sha256)?),
+            ("arithmetic_sha256", serde_json::to_string(&self.arithmetic_sha256)?),
         ];
         for (name, value) in head {
             text += &format!("  \"{name}\": {value},\n");
@@ -117,6 +121,7 @@ impl Table {
         &self,
         sources: &BTreeMap<String, String>,
         image: Option<&[u8]>,
+        arithmetic: Option<&[u8]>,
     ) -> Findings {
         let again = "run `cargo xtask gen --cuda` and commit";
         let mut findings = Findings::new();
@@ -126,16 +131,16 @@ impl Table {
                 findings.push(format!("{path}: not what {IMAGE} was compiled from; {again}"));
             }
         }
-        match image {
-            None => findings.push(format!("{IMAGE}: missing; {again}")),
-            Some(bytes) if digest(bytes) != self.image_sha256 => findings.push(format!(
-                "{IMAGE}: has {} B, SHA-256 {}, but {TABLE} is of {} B, {}; {again}",
-                bytes.len(),
-                digest(bytes),
-                self.image_bytes,
-                self.image_sha256
-            )),
-            Some(_) => {}
+        for (path, bytes, wanted) in
+            [(IMAGE, image, &self.image_sha256), (ARITHMETIC, arithmetic, &self.arithmetic_sha256)]
+        {
+            let found = bytes.map(digest);
+            if found.as_ref() != Some(wanted) {
+                let found = found.unwrap_or_else(|| "missing".to_owned());
+                findings.push(format!(
+                    "{path}: SHA-256 is {found}, that of {TABLE} is {wanted}; {again}"
+                ));
+            }
         }
         findings
     }
@@ -188,7 +193,7 @@ mod tests {
             let held = table.kernels.entry((*kernel).to_owned()).or_default();
             held.insert("sm_90".to_owned(), *cost);
         }
-        table.seal(b"image");
+        table.seal(b"image", b"ptx");
         table
     }
 
@@ -217,15 +222,20 @@ mod tests {
     fn changed_added_and_removed_sources_and_another_image_are_stale() {
         let table = table(&good());
         let same = table.sources.clone();
-        assert_eq!(table.stale(&same, Some(b"image")), Findings::new());
-        assert_eq!(table.stale(&same, Some(b"imagE")).len(), 1);
-        assert_eq!(table.stale(&same, None).len(), 1);
+        let stale = |sources: &BTreeMap<String, String>| {
+            table.stale(sources, Some(b"image"), Some(b"ptx")).len()
+        };
+        assert_eq!(stale(&same), 0);
+        assert_eq!(table.stale(&same, Some(b"imagE"), Some(b"ptx")).len(), 1);
+        assert_eq!(table.stale(&same, None, Some(b"ptx")).len(), 1);
+        assert_eq!(table.stale(&same, Some(b"image"), Some(b"ptX")).len(), 1);
+        assert_eq!(table.stale(&same, Some(b"image"), None).len(), 1);
         let changed = BTreeMap::from([("kernels/cuda/a.cuh".to_owned(), digest(b"b"))]);
-        assert_eq!(table.stale(&changed, Some(b"image")).len(), 1);
+        assert_eq!(stale(&changed), 1);
         let mut added = same;
         added.insert("kernels/cuda/b.cuh".to_owned(), digest(b"b"));
-        assert_eq!(table.stale(&added, Some(b"image")).len(), 1);
-        assert_eq!(table.stale(&BTreeMap::new(), Some(b"image")).len(), 1);
+        assert_eq!(stale(&added), 1);
+        assert_eq!(stale(&BTreeMap::new()), 1);
     }
 
     #[test]
