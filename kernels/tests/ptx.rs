@@ -151,11 +151,11 @@ impl<'a> Thread<'a> {
             }
             "mul.lo.s32" => self.set(o[0], self.word(o[1]) * self.word(o[2]), false),
             "mad.lo.cc.u32" | "madc.lo.cc.u32" => {
-                let low = self.word(o[1]) * self.word(o[2]) & 0xffff_ffff;
+                let low = (self.word(o[1]) * self.word(o[2])) & 0xffff_ffff;
                 self.set(o[0], low + self.word(o[3]) + carry, flagged);
             }
             "madc.hi.cc.u32" | "madc.hi.u32" => {
-                let high = self.word(o[1]) * self.word(o[2]) >> 32;
+                let high = (self.word(o[1]) * self.word(o[2])) >> 32;
                 self.set(o[0], high + self.word(o[3]) + carry, flagged);
             }
             "add.cc.u32" | "addc.cc.u32" | "addc.u32" => {
