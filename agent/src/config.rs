@@ -24,6 +24,7 @@ pub struct Config {
     pub cuda_image: Option<PathBuf>,
     pub threads: usize,
     pub resident_keys: usize,
+    pub key_cache_mib: u64,
     pub prefetch: Option<usize>,
 }
 
@@ -42,6 +43,7 @@ impl Default for Config {
             cuda_image: None,
             threads: 0,
             resident_keys: 9,
+            key_cache_mib: 512,
             prefetch: None,
         }
     }
@@ -74,6 +76,11 @@ impl Settings for Config {
         ),
         ("threads", "threads to prove with on the CPU; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),
+        (
+            "key_cache_mib",
+            "memory that the proving keys together may keep for what each proof would compute again, \
+             in MiB; a key of 2^17 rows can use 400",
+        ),
         (
             "prefetch",
             "jobs claimed and prepared while one is proven, which an idle agent could have had; \

@@ -8,6 +8,7 @@
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
 //! - [`devices`] where proofs are made, and what happens where that cannot be.
 //! - [`bench`] what a machine is worth.
+//! - [`srs`] the structured reference string as files.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
 //! - [`failpoint`] places where a fault test may end the process.
 
@@ -19,6 +20,7 @@ pub mod failpoint;
 pub mod heart;
 mod metrics;
 pub mod prover;
+pub mod srs;
 mod worker;
 
 pub use agent::{Agent, AgentError};

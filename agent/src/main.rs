@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use rollmill_agent::{Agent, Config, bench, prover};
+use rollmill_agent::{Agent, Config, bench, prover, srs};
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
@@ -12,6 +12,7 @@ fn main() -> ExitCode {
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
         .subcommand(bench::command())
+        .subcommand(srs::command())
         .run(|process: Process<Config>| async move {
             let config = process.config.clone();
             if process.command().is_some_and(|(name, _)| name == "devices") {
@@ -23,6 +24,11 @@ fn main() -> ExitCode {
             }
             if let Some(("bench", matches)) = process.command() {
                 return measure(config, matches).await;
+            }
+            if let Some(("srs", matches)) = process.command() {
+                let matches = matches.clone();
+                print!("{}", tokio::task::spawn_blocking(move || srs::run(&matches)).await??);
+                return Ok(());
             }
             if process.command().is_some() {
                 let set = tokio::task::spawn_blocking(move || prover::make(&config)).await??;

@@ -63,6 +63,23 @@ impl<D: Device> Laws<'_, D> {
             let held = self.download(&self.upload(&values));
             self.check(held == values, "download gives back what was uploaded", n);
         }
+        for (n, start, count) in
+            [(0, 0, 2), (5, 0, 5), (9, 3, 2), (1000, 999, 1), (1000, 998, 4), (4, 4, 3)]
+        {
+            let (values, new) = (self.frs("written to", n), self.frs("written", count));
+            let mut held = self.upload(&values);
+            let shared = held.clone();
+            self.device.write(&mut held, start, &new).expect("write");
+            self.check(self.download(&shared) == values, "write leaves clones alone", n);
+            let mut expected = values;
+            expected.resize(n.max(start + count), Fr::default());
+            expected[start..start + count].copy_from_slice(&new);
+            let case = format!("n {n}, {count} at {start}");
+            self.check(self.download(&held) == expected, "write replaces and appends", case);
+        }
+        let mut held = self.upload(&[]);
+        let refused = self.device.write(&mut held, 1, &[Fr::default()]);
+        self.check(refused.is_err(), "write refuses to leave a gap", 1);
         let small: Vec<u16> = (0..1000u32).map(|i| (i * 65_535 / 999) as u16).collect();
         let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
         let held = self.download(&self.device.upload_u16(&small).expect("upload_u16"));

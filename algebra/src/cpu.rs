@@ -4,13 +4,15 @@
 mod ifma;
 mod msm;
 mod ntt;
+mod recycler;
 mod vector;
 
 use std::sync::{Arc, OnceLock};
 
 pub use self::msm::CpuBases;
+use self::recycler::Recycler;
 use crate::Fr;
-use crate::device::{DeviceBuffer, DeviceError, Memory};
+use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 
 /// Field and curve work on host threads, in a pool of its own.
 #[derive(Debug)]
@@ -22,9 +24,7 @@ pub struct CpuDevice {
     ifma: Option<ifma::Ifma>,
     #[cfg(target_arch = "x86_64")]
     pass_roots: ifma::ntt::PassRoots,
-    /// Memory of transforms that ended, for those to come.
-    #[cfg(target_arch = "x86_64")]
-    between: std::sync::Mutex<Vec<Vec<Fr>>>,
+    recycler: Recycler,
 }
 
 impl CpuDevice {
@@ -60,8 +60,7 @@ impl CpuDevice {
             ifma: None,
             #[cfg(target_arch = "x86_64")]
             pass_roots: ifma::ntt::PassRoots::default(),
-            #[cfg(target_arch = "x86_64")]
-            between: std::sync::Mutex::default(),
+            recycler: Recycler::default(),
         }
     }
 
@@ -98,22 +97,31 @@ pub struct CpuBuffer {
     storage: Arc<Storage>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Storage {
-    Full(Vec<Fr>),
+    Full(Full),
     /// Small values, and their full form once something asked for it.
     Small(Vec<u16>, OnceLock<Vec<Fr>>),
 }
 
-impl CpuBuffer {
-    fn full(values: Vec<Fr>) -> Self {
-        Self { storage: Arc::new(Storage::Full(values)) }
-    }
+/// Elements whose memory goes back where it came from.
+#[derive(Debug)]
+struct Full {
+    values: Vec<Fr>,
+    recycler: Recycler,
+}
 
+impl Drop for Full {
+    fn drop(&mut self) {
+        self.recycler.give(std::mem::take(&mut self.values));
+    }
+}
+
+impl CpuBuffer {
     /// The elements. The first call on a buffer of small values converts them.
     pub fn as_slice(&self) -> &[Fr] {
         match &*self.storage {
-            Storage::Full(values) => values,
+            Storage::Full(full) => &full.values,
             Storage::Small(small, full) => {
                 // One thread: work handed to the pool from inside the lock could come back to it.
                 full.get_or_init(|| small.iter().map(|value| Fr::from(*value)).collect())
@@ -128,15 +136,24 @@ impl CpuBuffer {
             Storage::Small(small, _) => Some(small),
         }
     }
+}
 
-    /// The elements for writing; copies them first if another buffer shares them.
-    fn make_mut(&mut self) -> &mut [Fr] {
-        if self.as_small().is_some() {
-            *self = Self::full(self.as_slice().to_vec());
+impl CpuDevice {
+    fn buffer(&self, values: Vec<Fr>) -> CpuBuffer {
+        let full = Full { values, recycler: self.recycler.clone() };
+        CpuBuffer { storage: Arc::new(Storage::Full(full)) }
+    }
+
+    /// The elements of `buffer` for writing; copies them first if another buffer shares them.
+    fn make_mut<'a>(&self, buffer: &'a mut CpuBuffer) -> &'a mut Vec<Fr> {
+        let is_own = Arc::get_mut(&mut buffer.storage)
+            .is_some_and(|storage| matches!(storage, Storage::Full(_)));
+        if !is_own {
+            *buffer = self.buffer(self.recycler.copy(buffer.as_slice()));
         }
-        match Arc::make_mut(&mut self.storage) {
-            Storage::Full(values) => values,
-            Storage::Small(..) => unreachable!("made full above"),
+        match Arc::get_mut(&mut buffer.storage) {
+            Some(Storage::Full(full)) => &mut full.values,
+            _ => unreachable!("made so above"),
         }
     }
 }
@@ -144,7 +161,7 @@ impl CpuBuffer {
 impl DeviceBuffer for CpuBuffer {
     fn len(&self) -> usize {
         match &*self.storage {
-            Storage::Full(values) => values.len(),
+            Storage::Full(full) => full.values.len(),
             Storage::Small(values, _) => values.len(),
         }
     }
@@ -158,7 +175,11 @@ impl Memory for CpuDevice {
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        Ok(CpuBuffer::full(values.to_vec()))
+        Ok(self.buffer(self.recycler.copy(values)))
+    }
+
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {
+        Ok(self.buffer(values))
     }
 
     fn upload_u16(&self, values: &[u16]) -> Result<CpuBuffer, DeviceError> {
@@ -168,6 +189,21 @@ impl Memory for CpuDevice {
 
     fn download(&self, buffer: &CpuBuffer) -> Result<Vec<Fr>, DeviceError> {
         Ok(self.pool.install(|| buffer.as_slice().to_vec()))
+    }
+
+    fn write(
+        &self,
+        buffer: &mut CpuBuffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        check_start(start, buffer.len())?;
+        let all = self.make_mut(buffer);
+        let (inside, past) = values.split_at(values.len().min(all.len() - start));
+        all[start..start + inside.len()].copy_from_slice(inside);
+        all.reserve_exact(past.len());
+        all.extend_from_slice(past);
+        Ok(())
     }
 }
 

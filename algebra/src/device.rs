@@ -87,10 +87,45 @@ pub trait Memory: Debug + Send + Sync {
     fn name(&self) -> String;
     /// Copies field elements to the device.
     fn upload(&self, values: &[Fr]) -> Result<Self::Buffer, DeviceError>;
+    /// As [`Self::upload`], of values that the caller has no more use for.
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<Self::Buffer, DeviceError> {
+        self.upload(&values)
+    }
     /// Copies small values to the device; cheaper to move and to commit to than full elements.
     fn upload_u16(&self, values: &[u16]) -> Result<Self::Buffer, DeviceError>;
     /// Copies a buffer to the host, after all work queued before this call.
     fn download(&self, buffer: &Self::Buffer) -> Result<Vec<Fr>, DeviceError>;
+    /// Replaces the elements from `start` on by `values`; those past the end are appended. Other
+    /// buffers that share the storage keep theirs. Meant for a few values.
+    ///
+    /// # Errors
+    /// [`DeviceError::Shape`] when `start` is past the end.
+    fn write(
+        &self,
+        buffer: &mut Self::Buffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        let mut all = self.download(buffer)?;
+        check_start(start, all.len())?;
+        let kept = all.len().max(start + values.len());
+        all.resize(kept, Fr::default());
+        all[start..start + values.len()].copy_from_slice(values);
+        *buffer = self.upload_vec(all)?;
+        Ok(())
+    }
+}
+
+/// Refuses to write past the end of a buffer of `len` elements.
+pub(crate) fn check_start(start: usize, len: usize) -> Result<(), DeviceError> {
+    if start <= len {
+        return Ok(());
+    }
+    Err(DeviceError::Shape {
+        operation: "write",
+        expected: format!("a start of at most {len}"),
+        got: start.to_string(),
+    })
 }
 
 /// Multi-scalar multiplication over bases that are registered once.

@@ -7,6 +7,7 @@ pub mod device;
 pub mod field;
 pub mod plain;
 pub mod poseidon2;
+pub mod terms;
 
 pub use ark_bn254::{Bn254, Fq, Fr, G1Affine, G1Projective, G2Affine, G2Projective};
 

@@ -12,7 +12,9 @@ use std::time::Duration;
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{Fr, G1Affine};
-use rollmill_plonk::key::{Bases, KeyError, ProvingKey, VerifyingKey, layout_digest, setup};
+use rollmill_plonk::key::{
+    Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest, setup,
+};
 use rollmill_plonk::layout::{Layout, LayoutError};
 use rollmill_plonk::prover::{Blinding, ProveError, prove};
 use rollmill_plonk::srs::{Srs, SrsError};
@@ -183,6 +185,7 @@ pub struct Keys<D: Device> {
     store: Arc<dyn Store>,
     resident_max: usize,
     resident: Mutex<Resident<D>>,
+    budget: Budget,
 }
 
 impl<D: Device> Keys<D> {
@@ -198,7 +201,14 @@ impl<D: Device> Keys<D> {
             return Err(KeySetError::Srs.into());
         }
         let resident = Mutex::new(Resident { keys: Vec::new(), bases: HashMap::new() });
-        Ok(Self { device, set, srs, store, resident_max: resident_max.max(1), resident })
+        let (resident_max, budget) = (resident_max.max(1), Budget::default());
+        Ok(Self { device, set, srs, store, resident_max, resident, budget })
+    }
+
+    /// Lets the keys together keep `bytes` of what they could compute again for each proof.
+    pub fn with_cache(mut self, bytes: u64) -> Self {
+        self.budget = Budget::new(bytes);
+        self
     }
 
     /// The verification keys.
@@ -245,6 +255,7 @@ impl<D: Device> Keys<D> {
             }
         };
         let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
+        let key = key.with_budget(&self.budget);
         let loaded = Arc::new(Loaded { key, bases });
         resident.keys.push((circuit, Arc::clone(&loaded)));
         Ok(loaded)

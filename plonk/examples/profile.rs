@@ -1,23 +1,43 @@
 //! Times one proof of a circuit with the cell mix of a recursive verifier, step by step.
 //!
-//! `cargo run -p rollmill-plonk --example profile -- LOG_N`
+//! `cargo run -p rollmill-plonk --example profile -- LOG_N BUDGET_MIB`
 
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_plonk::builder::Builder;
-use rollmill_plonk::key::{Bases, ProvingKey, setup};
+use rollmill_plonk::key::{Bases, Budget, ProvingKey, setup};
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 
+/// Processor time so far in seconds, which other programs disturb less than the time that passes.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // Clock ticks, by default a hundred a second: fields 14 and 15.
+    let ticks = stat.split_whitespace().skip(13).take(2).filter_map(|f| f.parse::<f64>().ok());
+    ticks.sum::<f64>() / 100.0
+}
+
+/// Memory now and at its peak so far, where the system tells.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let lines =
+        status.lines().filter(|line| line.starts_with("VmRSS") || line.starts_with("VmHWM"));
+    lines.collect::<Vec<_>>().join(" ")
+}
+
 fn main() {
     let log_n: u32 = std::env::args().nth(1).and_then(|a| a.parse().ok()).unwrap_or(17);
     let device = CpuDevice::default();
-    let timed =
-        |name: &str, start: Instant| println!("{name:>12} {:8.3} s", start.elapsed().as_secs_f64());
+    let before = std::cell::Cell::new(cpu());
+    let timed = |name: &str, start: Instant| {
+        let seconds = start.elapsed().as_secs_f64();
+        let spent = cpu() - before.replace(cpu());
+        println!("{name:>12} {seconds:8.3} s, {spent:6.2} s of processors {}", memory());
+    };
 
     let start = Instant::now();
     let mut b = Builder::new(2, 16);
@@ -45,9 +65,12 @@ fn main() {
     let vk = setup(&device, &bases, srs.id(), layout.shape, &columns).expect("key");
     timed("setup", start);
     let start = Instant::now();
+    let mib: u64 = std::env::args().nth(2).and_then(|a| a.parse().ok()).unwrap_or(512);
     let key = ProvingKey::new(&device, vk, &columns).expect("key");
+    let key = key.with_budget(&Budget::new(mib << 20));
+    drop((layout, columns));
     timed("key", start);
-    for _ in 0..2 {
+    for _ in 0..4 {
         let start = Instant::now();
         let kind = TranscriptKind::Poseidon2;
         let proof = prove(&device, &key, &bases, kind, &witness, Blinding::Off).expect("proves");

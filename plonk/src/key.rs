@@ -1,15 +1,20 @@
 //! Keys: what a verifier and a prover hold about one circuit.
 
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
 use ark_ec::AffineRepr;
+use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::bytes::{
     DecodeError, FIELD_BYTES, G1_BYTES, fr_from_slice, fr_to_bytes, g1_from_slice, g1_to_bytes,
 };
-use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Lagrange};
+use rollmill_algebra::device::{Coeff, Column, Coset, Device, DeviceError, Lagrange};
 use rollmill_algebra::field::{omega, powers};
 use rollmill_algebra::{Fr, G1Affine, poseidon2};
 use sha2::{Digest, Sha256};
 
-use crate::shape::{BLINDING_ROWS, Shape, fixed};
+use crate::shape::{GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
 use crate::srs::{Srs, SrsError};
 use crate::transcript::fq_mod_r;
 
@@ -144,10 +149,69 @@ pub struct ProvingKey<D: Device> {
     pub fixed_values: Vec<Column<D::Buffer, Lagrange>>,
     /// Powers of ω: the identity polynomial by values.
     pub identity: Column<D::Buffer, Lagrange>,
-    /// One on rows that are not blinding rows, by values and by coefficients.
-    pub active: (Column<D::Buffer, Lagrange>, Column<D::Buffer, Coeff>),
-    /// Lagrange polynomials of row 0 and of the first blinding row, by coefficients.
-    pub ends: [Column<D::Buffer, Coeff>; 2],
+    /// The Lagrange polynomial of row 0, by values and by coefficients. Those of the last rows are its
+    /// rotations.
+    pub first: (Column<D::Buffer, Lagrange>, Column<D::Buffer, Coeff>),
+    cosets: KeptCosets<D>,
+}
+
+/// Memory that keys may share for what they could compute again, in bytes.
+#[derive(Debug, Clone, Default)]
+pub struct Budget(Arc<AtomicU64>);
+
+impl Budget {
+    /// A budget of `bytes`; clones share it.
+    pub fn new(bytes: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(bytes)))
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let less = |left: u64| left.checked_sub(bytes);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
+    }
+
+    fn give(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Columns that depend on the key alone, on the cosets that the quotient is evaluated on. Nearly half
+/// of a proof's transforms are theirs, so they are kept as far as the budget goes.
+#[derive(Debug)]
+struct KeptCosets<D: Device> {
+    kept: [OnceLock<Vec<Column<D::Buffer, Coset>>>; QUOTIENT_CHUNKS],
+    bytes_each: u64,
+    budget: Budget,
+}
+
+impl<D: Device> Drop for KeptCosets<D> {
+    fn drop(&mut self) {
+        let kept = self.kept.iter().filter(|slot| slot.get().is_some()).count();
+        self.budget.give(kept as u64 * self.bytes_each);
+    }
+}
+
+/// Columns of a key on a coset, kept or made for now.
+#[derive(Debug)]
+pub(crate) enum OnCoset<'a, B> {
+    Kept(&'a [Column<B, Coset>]),
+    Made(Vec<Column<B, Coset>>),
+}
+
+impl<B> Deref for OnCoset<'_, B> {
+    type Target = [Column<B, Coset>];
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::Kept(columns) => columns,
+            Self::Made(columns) => columns,
+        }
+    }
+}
+
+/// Representatives of the cosets that the quotient is evaluated on.
+pub(crate) fn quotient_shifts(log_n: u32) -> [Fr; QUOTIENT_CHUNKS] {
+    let eighth = omega(log_n + 3);
+    std::array::from_fn(|i| Fr::from(GENERATOR) * eighth.pow([i as u64]))
 }
 
 /// Names a layout: SHA-256 over its shape and fixed columns. A key made for one layout serves exactly
@@ -198,23 +262,14 @@ impl<D: Device> ProvingKey<D> {
         let fixed_values = columns.iter().map(|c| upload(c)).collect::<Result<Vec<_>, _>>()?;
         let fixed = device.to_coeff(&fixed_values.iter().collect::<Vec<_>>())?;
         let identity = upload(&powers(omega(vk.shape.log_n), n))?;
-        let one = Fr::from(1u64);
-        let mut active = vec![one; n];
-        active[n - BLINDING_ROWS..].fill(Fr::from(0u64));
-        let unit = |row: usize| {
-            let mut values = vec![Fr::from(0u64); n];
-            values[row] = one;
-            upload(&values)
-        };
-        let active = upload(&active)?;
-        let (first, last) = (unit(0)?, unit(vk.shape.usable_rows())?);
-        let mut made = device.to_coeff(&[&active, &first, &last])?;
-        let (Some(last), Some(first), Some(active_coeff)) = (made.pop(), made.pop(), made.pop())
-        else {
+        let mut first = vec![Fr::ZERO; n];
+        first[0] = Fr::ONE;
+        let first: Column<D::Buffer, Lagrange> = Column::new(device.upload_vec(first)?);
+        let Some(first_coeff) = device.to_coeff(&[&first])?.pop() else {
             return Err(DeviceError::Shape {
                 operation: "to_coeff",
-                expected: "3 columns".into(),
-                got: "fewer".into(),
+                expected: "a column".into(),
+                got: "none".into(),
             }
             .into());
         };
@@ -224,8 +279,42 @@ impl<D: Device> ProvingKey<D> {
             fixed,
             fixed_values,
             identity,
-            active: (active, active_coeff),
-            ends: [first, last],
+            first: (first, first_coeff),
+            cosets: KeptCosets {
+                kept: Default::default(),
+                bytes_each: ((fixed::COUNT + 1) * n * FIELD_BYTES) as u64,
+                budget: Budget::default(),
+            },
         })
+    }
+
+    /// Lets the key keep what it can compute again, as far as `budget` goes.
+    pub fn with_budget(mut self, budget: &Budget) -> Self {
+        self.cosets.budget = budget.clone();
+        self
+    }
+
+    /// The fixed columns, then the Lagrange polynomial of row 0, on the coset that the quotient's part
+    /// `coset` is evaluated on.
+    pub(crate) fn on_coset(
+        &self,
+        device: &D,
+        coset: usize,
+    ) -> Result<OnCoset<'_, D::Buffer>, DeviceError> {
+        let KeptCosets { kept, bytes_each, budget } = &self.cosets;
+        if let Some(columns) = kept[coset].get() {
+            return Ok(OnCoset::Kept(columns));
+        }
+        let polys: Vec<_> = self.fixed.iter().chain([&self.first.1]).collect();
+        let made = device.to_coset(&polys, quotient_shifts(self.vk.shape.log_n)[coset])?;
+        if !budget.take(*bytes_each) {
+            return Ok(OnCoset::Made(made));
+        }
+        match kept[coset].set(made) {
+            Ok(()) => {}
+            // Another proof with this key was first.
+            Err(_) => budget.give(*bytes_each),
+        }
+        Ok(OnCoset::Kept(kept[coset].get().map_or(&[], Vec::as_slice)))
     }
 }

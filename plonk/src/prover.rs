@@ -1,24 +1,25 @@
 //! The prover: from a witness to a proof, on any device.
 //!
 //! Rounds and their order: `docs/book/protocol.md`. Between upload and openings every large array
-//! stays on the device, but for the few blinding cells that are patched in on the host.
+//! stays on the device.
+
+mod arguments;
+mod quotient;
 
 use ark_ec::AffineRepr;
 use ark_ff::{Field, PrimeField, Zero};
-use rollmill_algebra::device::{
-    Coeff, Column, Coset, Device, DeviceError, Expr, Lagrange, Row, RowKernel,
-};
-use rollmill_algebra::field::{omega, powers};
+use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Expr, Lagrange, Row};
+use rollmill_algebra::field::omega;
 use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
-use crate::gates::{CONSTRAINTS, Cells, Challenges, Constants, Fold, bus_fractions, constraints};
+use self::arguments::arguments;
+use self::quotient::quotient;
+use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
 use crate::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2};
-use crate::shape::{
-    GENERATOR, HELPERS, LIMBS, QUOTIENT_CHUNKS, ROUTED, WIRES, column_cosets, fixed,
-};
+use crate::shape::{BLINDING_ROWS, LIMBS, ROUTED, WIRES, fixed};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
 
 /// Why no proof was made.
@@ -76,8 +77,8 @@ impl Blinder {
         Fr::from_le_bytes_mod_order(&bytes)
     }
 
-    fn fill(&mut self, cells: &mut [Fr]) {
-        cells.iter_mut().for_each(|cell| *cell = self.next());
+    fn draw(&mut self, count: usize) -> Vec<Fr> {
+        (0..count).map(|_| self.next()).collect()
     }
 }
 
@@ -114,9 +115,9 @@ pub fn prove<D: Device>(
     // Round 1: wires and multiplicities.
     let mut wires: Vec<Values<D>> = Vec::with_capacity(WIRES + 1);
     for column in witness.wires.iter().chain([&witness.m]) {
-        let mut values = column.clone();
-        blinder.fill(&mut values[usable..]);
-        wires.push(Column::new(device.upload(&values)?));
+        let mut values = device.upload(column)?;
+        device.write(&mut values, usable, &blinder.draw(n - usable))?;
+        wires.push(Column::new(values));
     }
     commit_values(device, bases, &wires, &mut points, &mut transcript)?;
     let drawn = transcript.squeeze(3);
@@ -132,12 +133,13 @@ pub fn prove<D: Device>(
     let polys = device.to_coeff(&all)?;
     drop(wires);
     drop(second);
-    let mut public = vec![Fr::zero(); n];
-    public[..witness.public.len()].copy_from_slice(&witness.public);
-    let public: Values<D> = Column::new(device.upload(&public)?);
+    let mut public = witness.public.clone();
+    public.resize(n, Fr::zero());
+    let public: Values<D> = Column::new(device.upload_vec(public)?);
     let public = device.to_coeff(&[&public])?;
-    let chunks = quotient(device, key, &polys, &public, challenges, alpha)?;
-    let chunks = blind_chunks(device, chunks, n, &mut blinder)?;
+    let all: Vec<&Poly<D>> = polys.iter().chain(&public).collect();
+    let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder)?;
+    drop(public);
     let buffers: Vec<_> = chunks.iter().map(|c| &c.buffer).collect();
     absorb_commitments(device.commit(&bases.monomial, &buffers)?, &mut points, &mut transcript)?;
     let zeta = transcript.squeeze(1)[0];
@@ -224,285 +226,15 @@ mod at {
     pub(super) const H: usize = Z + 1;
     pub(super) const S: usize = H + 2;
     pub(super) const FIXED: usize = S + 1;
-    pub(super) const X: usize = FIXED + fixed::COUNT;
-    pub(super) const ACTIVE: usize = X + 1;
-    pub(super) const FIRST: usize = ACTIVE + 1;
-    pub(super) const LAST: usize = FIRST + 1;
-    pub(super) const PUBLIC: usize = LAST + 1;
+    pub(super) const FIRST: usize = FIXED + fixed::COUNT;
+    pub(super) const X: usize = FIRST + 1;
+    pub(super) const PUBLIC: usize = X + 1;
 }
 
-/// Numerators and denominators of the permutation product and of the bus.
-struct ArgumentKernel {
-    challenges: Challenges<Fr>,
-    cell_bits: u32,
-}
-
-impl RowKernel for ArgumentKernel {
-    type Constants<E: Expr> = (Constants<E>, [E; ROUTED]);
-    fn constants<E: Expr>(&self) -> Self::Constants<E> {
-        let Challenges { eta, beta, gamma } = self.challenges;
-        let challenges = Challenges {
-            eta: E::constant(eta),
-            beta: E::constant(beta),
-            gamma: E::constant(gamma),
-        };
-        let names = column_cosets().map(|k| E::constant(k * beta));
-        (Constants::new(challenges, self.cell_bits), names)
-    }
-    fn outputs(&self) -> usize {
-        2 * (HELPERS + 2)
-    }
-    fn eval<E: Expr, R: Row<E>>(&self, k: &Self::Constants<E>, row: &R, out: &mut [E]) {
-        let (k, names) = k;
-        // The order of columns here: wires, m, fixed, identity, active.
-        const FIXED: usize = WIRES + 1;
-        let zero = E::constant(Fr::zero());
-        let w: [[E; ROUTED]; 3] =
-            std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r)));
-        let Challenges { beta, gamma, .. } = k.challenges.clone();
-        let x = row.cell(FIXED + fixed::COUNT, 0);
-        let mut numerator = E::constant(Fr::from(1u64));
-        let mut denominator = numerator.clone();
-        for i in 0..ROUTED {
-            let shifted = w[0][i].clone() + gamma.clone();
-            numerator = numerator * (shifted.clone() + x.clone() * names[i].clone());
-            let sigma = row.cell(FIXED + fixed::SIGMA + i, 0);
-            denominator = denominator * (shifted + sigma * beta.clone());
-        }
-        let cells = Cells {
-            w,
-            l: [
-                std::array::from_fn(|i| row.cell(at::L + i, 0)),
-                std::array::from_fn(|_| zero.clone()),
-            ],
-            fixed: std::array::from_fn(|i| row.cell(FIXED + i, 0)),
-            m: row.cell(at::M, 0),
-            h: [zero.clone(), zero.clone()],
-            z: [zero.clone(), zero.clone()],
-            s: [zero.clone(), zero.clone()],
-            x: zero.clone(),
-            active: row.cell(FIXED + fixed::COUNT + 1, 0),
-            first: zero.clone(),
-            last: zero.clone(),
-            public: zero,
-        };
-        out[0] = numerator;
-        out[1] = denominator;
-        for (i, fraction) in bus_fractions(k, &cells).into_iter().enumerate() {
-            out[2 + 2 * i] = fraction.numerator;
-            out[3 + 2 * i] = fraction.denominator;
-        }
-    }
-}
-
-/// Multiplies pairs of columns.
-struct ProductKernel;
-
-impl RowKernel for ProductKernel {
-    type Constants<E: Expr> = ();
-    fn constants<E: Expr>(&self) {}
-    fn outputs(&self) -> usize {
-        HELPERS + 2
-    }
-    fn eval<E: Expr, R: Row<E>>(&self, _: &(), row: &R, out: &mut [E]) {
-        let ratio: Vec<E> =
-            (0..HELPERS + 2).map(|i| row.cell(2 * i, 0) * row.cell(2 * i + 1, 0)).collect();
-        let step = ratio[1].clone() + ratio[2].clone() + ratio[3].clone();
-        out[0] = ratio[0].clone();
-        out[1] = ratio[1].clone();
-        out[2] = ratio[2].clone();
-        out[3] = step;
-    }
-}
-
-/// z, the helpers and s, in the order in which they are sent, blinded.
-fn arguments<D: Device>(
-    device: &D,
-    key: &ProvingKey<D>,
-    wires: &[Values<D>],
-    challenges: Challenges<Fr>,
-    blinder: &mut Blinder,
-) -> Result<Vec<Values<D>>, ProveError> {
-    let columns: Vec<&D::Buffer> = wires
-        .iter()
-        .chain(&key.fixed_values)
-        .chain([&key.identity, &key.active.0])
-        .map(|c| &c.buffer)
-        .collect();
-    let kernel = ArgumentKernel { challenges, cell_bits: key.vk.shape.cell_bits };
-    let mut fractions = device.rows(&kernel, &columns)?;
-    for denominator in fractions.iter_mut().skip(1).step_by(2) {
-        device.invert(denominator)?;
-    }
-    let ratios = device.rows(&ProductKernel, &fractions.iter().collect::<Vec<_>>())?;
-    drop(fractions);
-    let z = device.prefix_product(&ratios[0])?;
-    let s = device.prefix_sum(&ratios[3])?;
-    let usable = key.vk.shape.usable_rows();
-    // z and s end on the first blinding row with the values the verifier asks for; the helpers have no
-    // constraint there.
-    let blinded = [(&z, usable + 1), (&ratios[1], usable), (&ratios[2], usable), (&s, usable + 1)];
-    let mut out = Vec::with_capacity(4);
-    for (buffer, from) in blinded {
-        let mut values = device.download(buffer)?;
-        blinder.fill(&mut values[from..]);
-        out.push(Column::new(device.upload(&values)?));
-    }
-    Ok(out)
-}
-
-/// Every constraint, folded by powers of α.
-struct QuotientKernel {
-    challenges: Challenges<Fr>,
-    cell_bits: u32,
-    alpha_powers: Vec<Fr>,
-}
-
-impl RowKernel for QuotientKernel {
-    type Constants<E: Expr> = (Constants<E>, Vec<E>);
-    fn constants<E: Expr>(&self) -> Self::Constants<E> {
-        let Challenges { eta, beta, gamma } = self.challenges;
-        let challenges = Challenges {
-            eta: E::constant(eta),
-            beta: E::constant(beta),
-            gamma: E::constant(gamma),
-        };
-        let powers = self.alpha_powers.iter().map(|p| E::constant(*p)).collect();
-        (Constants::new(challenges, self.cell_bits), powers)
-    }
-    fn outputs(&self) -> usize {
-        1
-    }
-    fn eval<E: Expr, R: Row<E>>(&self, k: &Self::Constants<E>, row: &R, out: &mut [E]) {
-        let cells = Cells {
-            w: std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r))),
-            l: std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::L + i, r))),
-            fixed: std::array::from_fn(|i| row.cell(at::FIXED + i, 0)),
-            m: row.cell(at::M, 0),
-            h: std::array::from_fn(|i| row.cell(at::H + i, 0)),
-            z: std::array::from_fn(|r| row.cell(at::Z, r)),
-            s: std::array::from_fn(|r| row.cell(at::S, r)),
-            x: row.cell(at::X, 0),
-            active: row.cell(at::ACTIVE, 0),
-            first: row.cell(at::FIRST, 0),
-            last: row.cell(at::LAST, 0),
-            public: row.cell(at::PUBLIC, 0),
-        };
-        let mut fold = Fold::new(&k.1);
-        constraints(&k.0, &cells, &mut fold);
-        out[0] = fold.finish();
-    }
-}
-
-/// The quotient by `X^n − 1`, cut into chunks of `n` coefficients.
-///
-/// Evaluated coset by coset: on the coset `g_j·H` the polynomial `X^n` is the constant `g_j^n`, so the
-/// values there give `T_j = Σ_i (g_j^n)^i t_i`, and five cosets give the five chunks.
-fn quotient<D: Device>(
-    device: &D,
-    key: &ProvingKey<D>,
-    polys: &[Poly<D>],
-    public: &[Poly<D>],
-    challenges: Challenges<Fr>,
-    alpha: Fr,
-) -> Result<Vec<Poly<D>>, ProveError> {
-    let shape = key.vk.shape;
-    let kernel = QuotientKernel {
-        challenges,
-        cell_bits: shape.cell_bits,
-        alpha_powers: powers(alpha, CONSTRAINTS),
-    };
-    let n = shape.n();
-    let eighth = omega(shape.log_n + 3);
-    let mut shifts = [Fr::zero(); QUOTIENT_CHUNKS];
-    let mut shift = Fr::from(GENERATOR);
-    for slot in &mut shifts {
-        *slot = shift;
-        shift *= eighth;
-    }
-    let mut parts: Vec<D::Buffer> = Vec::with_capacity(QUOTIENT_CHUNKS);
-    for shift in shifts {
-        let sources: Vec<&Poly<D>> = polys
-            .iter()
-            .chain(&key.fixed)
-            .chain([&key.active.1, &key.ends[0], &key.ends[1]])
-            .chain(public)
-            .collect();
-        let mut columns = device.to_coset(&sources, shift)?;
-        let identity = Column::new(device.linear_combination(&[(&key.identity.buffer, shift)])?);
-        columns.insert(at::X, identity);
-        let buffers: Vec<&D::Buffer> = columns.iter().map(|c| &c.buffer).collect();
-        let mut values = device.rows(&kernel, &buffers)?;
-        let Some(values) = values.pop() else { continue };
-        let values: Column<D::Buffer, Coset> = Column::new(values);
-        let coefficients = device.from_coset(&[&values], shift)?;
-        parts.extend(coefficients.into_iter().map(|c| c.buffer));
-    }
-    let nodes = shifts.map(|s| s.pow([n as u64]));
-    let inverse = inverse_vandermonde(nodes);
-    let mut chunks = Vec::with_capacity(QUOTIENT_CHUNKS);
-    for row in inverse {
-        let terms: Vec<_> = parts
-            .iter()
-            .zip(row.iter().zip(nodes))
-            .map(|(part, (v, node))| {
-                // The vanishing polynomial is the constant node − 1 on a coset.
-                (part, *v * (node - Fr::ONE).inverse().unwrap_or_default())
-            })
-            .collect();
-        chunks.push(Column::new(device.linear_combination(&terms)?));
-    }
-    Ok(chunks)
-}
-
-/// Row `i` holds the weights that take the values `T(node_j)` to coefficient `i` of T.
-fn inverse_vandermonde(nodes: [Fr; QUOTIENT_CHUNKS]) -> [[Fr; QUOTIENT_CHUNKS]; QUOTIENT_CHUNKS] {
-    let mut out = [[Fr::zero(); QUOTIENT_CHUNKS]; QUOTIENT_CHUNKS];
-    for (j, node) in nodes.iter().enumerate() {
-        // Coefficients of Π_{k≠j} (X − node_k) / (node_j − node_k).
-        let mut poly = vec![Fr::ONE];
-        let mut scale = Fr::ONE;
-        for (k, other) in nodes.iter().enumerate() {
-            if k == j {
-                continue;
-            }
-            scale *= *node - other;
-            let mut next = vec![Fr::zero(); poly.len() + 1];
-            for (i, c) in poly.iter().enumerate() {
-                next[i + 1] += c;
-                next[i] -= *c * other;
-            }
-            poly = next;
-        }
-        let scale = scale.inverse().unwrap_or_default();
-        for (i, c) in poly.into_iter().enumerate() {
-            out[i][j] = c * scale;
-        }
-    }
-    out
-}
-
-/// Hides the chunks from each other: `t_i += b_i X^n`, `t_{i+1} −= b_i`.
-fn blind_chunks<D: Device>(
-    device: &D,
-    chunks: Vec<Poly<D>>,
-    n: usize,
-    blinder: &mut Blinder,
-) -> Result<Vec<Poly<D>>, ProveError> {
-    let mut carried = Fr::zero();
-    let mut out = Vec::with_capacity(chunks.len());
-    let last = chunks.len() - 1;
-    for (i, chunk) in chunks.into_iter().enumerate() {
-        let mut values = device.download(&chunk.buffer)?;
-        values[0] -= carried;
-        if i < last {
-            carried = blinder.next();
-            values.resize(n, Fr::zero());
-            values.push(carried);
-        }
-        out.push(Column::new(device.upload(&values)?));
-    }
-    Ok(out)
+/// Zero on the blinding rows, one elsewhere, from the Lagrange polynomial of row 0 in `first`: that of
+/// row `n − k` is its rotation by k.
+fn active<E: Expr, R: Row<E>>(row: &R, first: usize) -> E {
+    (1..=BLINDING_ROWS).fold(E::constant(Fr::ONE), |sum, k| sum - row.cell(first, k))
 }
 
 /// The opened polynomials by set, in the order of [`Proof::claims`].

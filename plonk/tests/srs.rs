@@ -1,7 +1,9 @@
 //! The structured reference string as a file: one encoding, every damage found, every lie refused.
 
-use rollmill_algebra::{Fr, G2Affine};
-use rollmill_plonk::srs::{Origin, Srs, SrsError};
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::PrimeField;
+use rollmill_algebra::{Fr, G1Affine, G2Affine};
+use rollmill_plonk::srs::{Origin, Srs, SrsError, require_digest};
 use sha2::{Digest, Sha256};
 
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -88,26 +90,69 @@ fn flat(srs: &Srs) -> (Vec<u8>, Vec<u8>) {
 fn flat_files_are_imported_with_every_check() {
     let srs = Srs::development(1);
     let (g1, g2) = flat(&srs);
-    let imported = Srs::import_flat(&g1, &g2, None, 3).unwrap();
+    assert_eq!(srs.to_flat(), (g1.clone(), g2.clone().try_into().unwrap()));
+    let import = |g1: &[u8], g2: &[u8]| Srs::import_flat(g1, g2, None, 3);
+    let imported = import(&g1, &g2).unwrap();
     assert_eq!((&imported.powers, imported.tau_g2), (&srs.powers, srs.tau_g2));
-    let pinned = hex::encode(Sha256::digest(&g1));
-    assert!(Srs::import_flat(&g1, &g2, Some(&pinned), 3).is_ok());
-    let other = hex::encode(Sha256::digest(b"other"));
-    let refused = Srs::import_flat(&g1, &g2, Some(&other), 3).unwrap_err();
-    assert!(matches!(refused, SrsError::Pinned { .. }));
+    assert_eq!(imported.origin, Origin::Development);
     for at in 0..g1.len() {
         let mut changed = g1.clone();
         changed[at] ^= 1 << (at % 8);
-        assert!(Srs::import_flat(&changed, &g2, None, 3).is_err(), "G1 byte {at}");
+        assert!(import(&changed, &g2).is_err(), "G1 byte {at}");
         if at % 64 != 0 {
-            assert!(Srs::import_flat(&g1[..at], &g2, None, 3).is_err(), "G1 cut at {at}");
+            assert!(import(&g1[..at], &g2).is_err(), "G1 cut at {at}");
         }
     }
     for at in 0..g2.len() {
         let mut changed = g2.clone();
         changed[at] ^= 1 << (at % 8);
-        assert!(Srs::import_flat(&g1, &changed, None, 3).is_err(), "G2 byte {at}");
-        assert!(Srs::import_flat(&g1, &g2[..at], None, 3).is_err(), "G2 cut at {at}");
+        assert!(import(&g1, &changed).is_err(), "G2 byte {at}");
+        assert!(import(&g1, &g2[..at]).is_err(), "G2 cut at {at}");
     }
-    assert!(Srs::import_flat(&[], &g2, None, 3).is_err());
+    assert!(import(&[], &g2).is_err());
+    assert!(import(&g1, &[&g2[..], &[0]].concat()).is_err());
+}
+
+#[test]
+fn as_many_powers_are_kept_as_are_asked_for() {
+    let srs = Srs::development(1);
+    let (g1, g2) = flat(&srs);
+    let some = Srs::import_flat(&g1[..], &g2[..], Some(3), 3).unwrap();
+    assert_eq!(some.powers, srs.powers[..3]);
+    // What lies behind is not read, so a file of any length will do.
+    let cut = Srs::import_flat(&g1[..3 * 64 + 1], &g2[..], Some(3), 3).unwrap();
+    assert_eq!(cut.powers, some.powers);
+    let refused = Srs::import_flat(&g1[..], &g2[..], Some(srs.powers.len() + 1), 3).unwrap_err();
+    assert_eq!(refused, SrsError::TooShort { need: srs.powers.len() + 1, have: srs.powers.len() });
+    assert_eq!(Srs::development_of(3).powers, srs.powers[..3]);
+    assert_eq!(Srs::development_of(0).powers.len(), 1);
+}
+
+#[test]
+fn a_pinned_digest_is_held_to_the_whole_file() {
+    let bytes = Srs::development(1).to_bytes();
+    let digest = hex::encode(Sha256::digest(&bytes));
+    require_digest(&bytes[..], &digest).unwrap();
+    require_digest(&bytes[..], &digest.to_uppercase()).unwrap();
+    let refused = require_digest(&bytes[1..], &digest).unwrap_err();
+    assert!(matches!(refused, SrsError::Pinned { .. }), "{refused}");
+}
+
+/// Goal: nobody can choose τ in G2 once the combination is known, so that it holds for points that are no
+/// powers.
+#[test]
+fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_refused() {
+    let seed = 5u64;
+    let (one, a, b) = (Fr::from(1u64), Fr::from(7u64), Fr::from(11u64));
+    let powers: Vec<G1Affine> =
+        [one, a, b].iter().map(|x| (G1Affine::generator() * x).into_affine()).collect();
+    let mut hasher = Sha256::new();
+    hasher.update(seed.to_be_bytes());
+    powers.iter().for_each(|point| hasher.update(rollmill_algebra::bytes::g1_to_bytes(point)));
+    let rho = Fr::from_be_bytes_mod_order(&hasher.finalize());
+    // Σ ρ^i P_{i+1} is τ Σ ρ^i P_i for this ρ and this τ.
+    let tau = (a + rho * b) / (one + rho * a);
+    let tau_g2 = (G2Affine::generator() * tau).into_affine();
+    let made = Srs { powers, tau_g2, origin: Origin::Ceremony };
+    assert_eq!(made.check(seed), Err(SrsError::Powers));
 }

@@ -23,6 +23,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/field/tests.rs", "tests of AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/ntt.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/scalars.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),
     ("kernels/src/cuda.rs", "the CUDA driver is a C library"),
     ("kernels/src/emulated.rs", "emulated kernels work on raw memory"),

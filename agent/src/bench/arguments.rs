@@ -6,19 +6,23 @@ use std::path::PathBuf;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::BenchError;
+use super::peers::PEERS;
 
 /// Everything that can be measured, in the order it is.
 const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
 /// Ways that scalars can be spread.
 const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
-const PEERS: [&str; 1] = ["arkworks"];
 
 /// What to measure and where to put it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     groups: Vec<String>,
     pub distributions: Vec<String>,
-    pub peers: Vec<String>,
+    peers: Vec<String>,
+    /// The peers were asked for by name, so each must be there.
+    peers_named: bool,
+    /// Barretenberg's program.
+    pub bb: Option<PathBuf>,
     /// Base-2 logarithms of sizes.
     pub sizes: RangeInclusive<u32>,
     pub runs: usize,
@@ -65,7 +69,17 @@ pub fn command() -> Command {
                 .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^20"),
         )
         .arg(list("distributions", format!("of scalars: {}", DISTRIBUTIONS.join(", "))))
-        .arg(list("peers", format!("measured in the same run: {}, or none", PEERS.join(", "))))
+        .arg(list(
+            "peers",
+            format!(
+                "measured in the same run: {}, or none; those that are there when unset",
+                PEERS.join(", ")
+            ),
+        ))
+        .arg(file(
+            "bb",
+            "Barretenberg's program; looked for on the path and in npm's folder when unset",
+        ))
         .arg(
             Arg::new("runs")
                 .long("runs")
@@ -105,6 +119,8 @@ impl Plan {
             groups: list("only", &GROUPS)?,
             distributions: list("distributions", &DISTRIBUTIONS)?,
             peers: list("peers", &PEERS)?,
+            peers_named: matches.contains_id("peers"),
+            bb: matches.get_one("bb").cloned(),
             sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
             runs: count("runs"),
             proof_runs: count("proof-runs"),
@@ -118,9 +134,15 @@ impl Plan {
         self.groups.iter().any(|wanted| wanted == group)
     }
 
-    /// Whether arkworks is to be measured.
-    pub fn arkworks(&self) -> bool {
-        self.peers.iter().any(|peer| peer == "arkworks")
+    /// Whether a peer is to be measured if it is there.
+    pub fn wants_peer(&self, name: &str) -> bool {
+        self.peers.iter().any(|peer| peer == name)
+    }
+
+    /// Whether a peer was asked for by name, so that it must be there.
+    pub fn names_peer(&self, name: &str) -> bool {
+        let named = self.peers_named || (name == "barretenberg" && self.bb.is_some());
+        named && self.wants_peer(name)
     }
 }
 
@@ -141,6 +163,7 @@ fn sizes(text: &str) -> Result<RangeInclusive<u32>, BenchError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::peers::Peers;
     use super::*;
 
     fn plan(arguments: &[&str]) -> Result<Plan, BenchError> {
@@ -151,11 +174,30 @@ mod tests {
     #[test]
     fn everything_is_measured_unless_something_is_named() {
         let all = plan(&[]).unwrap();
-        assert!(GROUPS.iter().all(|group| all.wants(group)) && all.arkworks());
+        assert!(GROUPS.iter().all(|group| all.wants(group)));
+        assert!(PEERS.iter().all(|peer| all.wants_peer(peer) && !all.names_peer(peer)));
         assert_eq!((all.sizes, all.runs), (14..=18, 11));
         let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
-        assert!(some.wants("msm") && !some.wants("proof") && !some.arkworks());
+        assert!(some.wants("msm") && !some.wants("proof"));
+        assert!(!PEERS.iter().any(|peer| some.wants_peer(peer)));
         assert_eq!(some.sizes, 20..=20);
+    }
+
+    #[test]
+    fn a_peer_must_be_there_once_it_is_named() {
+        let one = plan(&["--peers", "halo2curves"]).unwrap();
+        assert!(one.names_peer("halo2curves") && !one.wants_peer("arkworks"));
+        let by_path = plan(&["--bb", "/nonexistent/bb"]).unwrap();
+        assert!(by_path.names_peer("barretenberg") && !by_path.names_peer("halo2curves"));
+        let error = Peers::find(&by_path, 1).unwrap_err();
+        assert_eq!(error.code(), "AGT-046");
+        assert!(error.to_string().contains("/nonexistent/bb cannot be run"), "{error}");
+        if !cfg!(feature = "peer-halo2curves") {
+            let error = Peers::find(&one, 1).unwrap_err();
+            assert!(error.to_string().contains("--features peer-halo2curves"), "{error}");
+            let both = Peers::find(&plan(&[]).unwrap(), 1).unwrap();
+            assert!(both.arkworks && both.absent.iter().any(|peer| peer.name == "halo2curves"));
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rollmill_algebra::{Fr, G1Affine, G1Projective, poseidon2};
 
 use super::floor::{self, Bits, Work};
 use super::measure::{Bench, Case, Squarings};
-use super::{BenchError, products_of};
+use super::{BenchError, peers, products_of};
 
 /// Products of one permutation of Poseidon2 with four elements: x^5 is three products; four in each
 /// of 8 full rounds, one and four more for the diagonal in each of 56 partial ones.
@@ -138,8 +138,43 @@ pub(super) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
             } else {
                 bench.arkworks(&case, || G1Projective::msm_unchecked(bases, &values));
             }
+            halo2curves(bench, &case, bases, &values, &expected)?;
         }
     }
+    match bench.peers.barretenberg.clone() {
+        Some(bb) => peers::barretenberg::msm(bench, &bb),
+        None => Ok(()),
+    }
+}
+
+/// The sum by halo2curves, if it is wanted, which only a build that has it can.
+#[cfg(feature = "peer-halo2curves")]
+fn halo2curves(
+    bench: &mut Bench<'_>,
+    case: &Case,
+    bases: &[G1Affine],
+    values: &[Fr],
+    expected: &G1Affine,
+) -> Result<(), BenchError> {
+    const NAME: &str = "halo2curves";
+    if !bench.peers.halo2curves {
+        return Ok(());
+    }
+    let input = peers::halo2::Input::of(bases, values);
+    let right = input.as_ref().is_some_and(|input| peers::halo2::equal(&input.sum(), expected));
+    check(case, NAME, right)?;
+    let runs = bench.plan.runs;
+    bench.time(case, NAME, runs, || Ok(input.as_ref().map(peers::halo2::Input::sum)))
+}
+
+#[cfg(not(feature = "peer-halo2curves"))]
+fn halo2curves(
+    _: &mut Bench<'_>,
+    _: &Case,
+    _: &[G1Affine],
+    _: &[Fr],
+    _: &G1Affine,
+) -> Result<(), BenchError> {
     Ok(())
 }
 

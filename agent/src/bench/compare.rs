@@ -149,6 +149,14 @@ pub fn summary(results: &Results) -> String {
             peers.join(", ")
         );
     }
+    let notes = results.entries.iter().filter_map(|entry| Some((entry, entry.note.as_ref()?)));
+    let notes: Vec<String> = notes
+        .map(|(entry, note)| format!("- {} by {}: {note}", entry.name, entry.implementation))
+        .chain(results.absent_peers.iter().map(|p| format!("- {} is absent: {}", p.name, p.reason)))
+        .collect();
+    if !notes.is_empty() {
+        let _ = writeln!(text, "\n{}", notes.join("\n"));
+    }
     text
 }
 
@@ -197,6 +205,14 @@ mod tests {
         assert!(text.contains("600.000 ms, 50 % of floor, 4.00x, 600.00 USD a million"), "{text}");
         let drawn = std::fs::read_to_string(svg).unwrap();
         assert!(drawn.starts_with("<svg") && drawn.contains("slow") && drawn.contains("fast"));
+    }
+
+    #[test]
+    fn the_table_of_a_run_says_what_peers_did_and_which_are_absent() {
+        let text = summary(&sample("cpu", 1.0));
+        assert!(text.contains("arkworks 30.000 ms (1.00x)"), "{text}");
+        assert!(text.contains("\n- msm 2^16 uniform by arkworks: as it does it\n"), "{text}");
+        assert!(text.ends_with("- halo2curves is absent: not built\n"), "{text}");
     }
 
     #[test]

@@ -1,14 +1,13 @@
 //! A device that keeps account of the work asked of it: calls, seconds, and what the floor counts.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use rollmill_algebra::device::{
-    Coeff, Column, Coset, DeviceBuffer, DeviceError, Expr, Lagrange, Memory, Msm, Ntt, Row,
-    RowKernel, Vector,
+    Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
 };
+use rollmill_algebra::terms::{Operation, Term, Terms};
 use rollmill_algebra::{Fr, G1Affine};
 
 use super::floor::{self, Bits, Work};
@@ -83,6 +82,19 @@ impl<D: Memory> Memory for Counted<D> {
     fn upload_u16(&self, values: &[u16]) -> Result<D::Buffer, DeviceError> {
         self.count("upload", per_element(values.len(), 0), || self.inner.upload_u16(values))
     }
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || self.inner.upload_vec(values))
+    }
+    fn write(
+        &self,
+        buffer: &mut D::Buffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.count("upload", per_element(values.len(), 0), || {
+            self.inner.write(buffer, start, values)
+        })
+    }
     fn download(&self, buffer: &D::Buffer) -> Result<Vec<Fr>, DeviceError> {
         self.count("download", per_element(buffer.len(), 0), || self.inner.download(buffer))
     }
@@ -135,7 +147,9 @@ impl<D: Vector> Vector for Counted<D> {
         columns: &[&D::Buffer],
     ) -> Result<Vec<D::Buffer>, DeviceError> {
         let n = columns.first().map_or(0, |column| column.len() as u64);
-        let work = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
+        // Sums share the reductions of their products, which are half of each.
+        let halves = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
+        let work = Work { products: halves.products / 2.0, ..halves };
         self.count("rows", work, || self.inner.rows(kernel, columns))
     }
     fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
@@ -170,62 +184,17 @@ impl<D: Vector> Vector for Counted<D> {
     }
 }
 
-/// Products that a kernel makes in one row. Products by a constant count like any other.
+/// Distinct products that a kernel makes in one row, those by a constant like any other.
 pub fn products_of<K: RowKernel>(kernel: &K) -> u64 {
-    let counter = Arc::new(AtomicU64::new(0));
-    let constants = kernel.constants::<Tally>();
-    let mut out = vec![Tally(None); kernel.outputs()];
-    kernel.eval(&constants, &Cells(counter.clone()), &mut out);
-    counter.load(Ordering::Relaxed)
-}
-
-/// A term that only counts the products it goes into. Constants have no counter.
-#[derive(Debug, Clone)]
-struct Tally(Option<Arc<AtomicU64>>);
-
-struct Cells(Arc<AtomicU64>);
-
-impl Row<Tally> for Cells {
-    fn cell(&self, _column: usize, _rotation: usize) -> Tally {
-        Tally(Some(self.0.clone()))
-    }
-}
-
-impl std::ops::Add for Tally {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self(self.0.or(other.0))
-    }
-}
-
-impl std::ops::Sub for Tally {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        Self(self.0.or(other.0))
-    }
-}
-
-impl std::ops::Mul for Tally {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        let term = Self(self.0.or(other.0));
-        if let Some(counter) = &term.0 {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        term
-    }
-}
-
-impl Expr for Tally {
-    fn constant(_value: Fr) -> Self {
-        Self(None)
-    }
+    let is_product = |term: &&Term| matches!(term, Term::Binary(Operation::Mul, ..));
+    Terms::record(kernel).list.iter().filter(is_product).count() as u64
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use rollmill_algebra::CpuDevice;
+    use rollmill_algebra::device::{Expr, Row};
 
     struct Cube;
 
@@ -264,7 +233,7 @@ mod tests {
         let coefficients = Column::<_, Coeff>::new(column);
         counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
         let accounts = counted.take();
-        assert_eq!(accounts["rows"].work.products, 24.0);
+        assert_eq!(accounts["rows"].work.products, 12.0);
         assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
         assert_eq!(accounts["download"].calls, 2);
         assert!(counted.take().is_empty());

@@ -8,12 +8,14 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, Expr, Row, RowKernel};
 
 use super::floor::Work;
+use super::peers::Peers;
 use super::result::{Ceilings, Entry};
 use super::{BenchError, Plan, machine};
 
 /// A run in progress.
 pub(super) struct Bench<'a> {
     pub(super) plan: &'a Plan,
+    pub(super) peers: Peers,
     pub(super) ceilings: Ceilings,
     pub(super) entries: Vec<Entry>,
 }
@@ -28,15 +30,22 @@ pub(super) struct Case {
 
 impl<'a> Bench<'a> {
     /// Measures the ceilings first.
-    pub(super) fn new<D: Device>(device: &D, plan: &'a Plan) -> Result<Self, BenchError> {
+    pub(super) fn new<D: Device>(
+        device: &D,
+        plan: &'a Plan,
+        peers: Peers,
+    ) -> Result<Self, BenchError> {
         eprintln!("bench: {}", device.name());
+        for absent in &peers.absent {
+            eprintln!("bench: {} is absent: {}", absent.name, absent.reason);
+        }
         let ceilings = ceilings(device)?;
         eprintln!(
             "bench: ceilings: {:.0} M products a second, {:.1} GB a second",
             ceilings.products_per_second / 1e6,
             ceilings.bytes_per_second / 1e9
         );
-        Ok(Self { plan, ceilings, entries: Vec::new() })
+        Ok(Self { plan, peers, ceilings, entries: Vec::new() })
     }
 
     /// Times Rollmill's own way of a case.
@@ -49,9 +58,9 @@ impl<'a> Bench<'a> {
         self.time(case, "rollmill", runs, work)
     }
 
-    /// Times a peer's way, if peers are wanted.
+    /// Times arkworks' way, if it is wanted.
     pub(super) fn arkworks<T>(&mut self, case: &Case, mut work: impl FnMut() -> T) {
-        if self.plan.arkworks() {
+        if self.peers.arkworks {
             let runs = self.plan.runs;
             // Cannot fail: the work cannot.
             let _ = self.time(case, "arkworks", runs, || Ok(work()));
@@ -75,6 +84,20 @@ impl<'a> Bench<'a> {
             // A clock that stands still would make a speed of infinity.
             seconds.push(started.elapsed().as_secs_f64().max(1e-9));
         }
+        let memory = machine::peak_bytes();
+        self.record(case, implementation, seconds, memory, None);
+        Ok(())
+    }
+
+    /// Keeps seconds of runs, at least one, however they were measured.
+    pub(super) fn record(
+        &mut self,
+        case: &Case,
+        implementation: &str,
+        mut seconds: Vec<f64>,
+        memory_bytes_peak: Option<u64>,
+        note: Option<String>,
+    ) {
         seconds.sort_by(f64::total_cmp);
         let floor = case.work.seconds(&self.ceilings);
         let own = implementation == "rollmill";
@@ -88,19 +111,19 @@ impl<'a> Bench<'a> {
             min_seconds: seconds[0],
             max_seconds: seconds[seconds.len() - 1],
             floor_seconds: (own && floor > 0.0).then_some(floor),
-            memory_bytes_peak: machine::peak_bytes(),
+            memory_bytes_peak,
+            note,
         };
         let fraction = entry
             .fraction()
             .map_or(String::new(), |f| format!(", {:.0} % of the floor", f * 100.0));
         eprintln!(
-            "bench: {:<28} {:<9} {:>10.3} ms{fraction}",
+            "bench: {:<28} {:<12} {:>10.3} ms{fraction}",
             entry.name,
             implementation,
             entry.median_seconds * 1e3
         );
         self.entries.push(entry);
-        Ok(())
     }
 
     /// Refuses sizes that do not fit into memory, before time is spent on smaller ones.

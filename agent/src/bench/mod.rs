@@ -11,6 +11,8 @@ mod counted;
 pub mod floor;
 mod machine;
 mod measure;
+mod mix;
+mod peers;
 mod proofs;
 pub mod result;
 mod svg;
@@ -93,7 +95,8 @@ pub fn run<D: Device>(
 ) -> Result<Results, BenchError> {
     let machine = machine::look();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let mut bench = measure::Bench::new(&device, plan)?;
+    let peers = peers::Peers::find(plan, config.threads)?;
+    let mut bench = measure::Bench::new(&device, plan, peers)?;
     if plan.wants("field") {
         cases::field(&mut bench, &device)?;
     }
@@ -119,6 +122,7 @@ pub fn run<D: Device>(
         command: std::env::args().collect(),
         unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
         ceilings: bench.ceilings,
+        absent_peers: bench.peers.absent,
         entries: bench.entries,
     })
 }

@@ -11,7 +11,7 @@ use rollmill_circuits::Circuit;
 use rollmill_circuits::registry::{Keys, load_key_set, measure};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_plonk::builder::Builder;
-use rollmill_plonk::key::{Bases, ProvingKey, setup};
+use rollmill_plonk::key::{Bases, Budget, ProvingKey, setup};
 use rollmill_plonk::layout::{Layout, Witness};
 use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
@@ -22,6 +22,7 @@ use super::BenchError;
 use super::counted::Counted;
 use super::floor::Work;
 use super::measure::{Bench, Case};
+use super::{mix, peers};
 use crate::config::Config;
 
 /// Memory of a proof and its key, a row: twelve wires, five chunks of the quotient, fixed columns.
@@ -46,7 +47,7 @@ pub(super) fn run<D: Device>(
     if bench.plan.wants("proof") {
         let sizes = proof_sizes(&bench.plan.sizes)?;
         for log_n in sizes {
-            synthetic(bench, &device, log_n)?;
+            synthetic(bench, &device, config, log_n)?;
         }
     }
     match srs {
@@ -68,30 +69,20 @@ fn proof_sizes(asked: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, Bench
     }
 }
 
-/// Hashes, range checks and products in the mix of a recursive verifier, to fill `2^log_n` rows.
+/// The circuit of the bench in our own rows.
 fn fill(log_n: u32) -> Result<(Layout, Witness), BenchError> {
-    let cell_bits = 16.min(log_n - 1);
-    // A range check takes four cells.
-    let bits = 4 * cell_bits;
-    let mut b = Builder::new(2, cell_bits);
-    let mut x = b.witness(Fr::from(3u64));
-    b.set_public(0, x);
-    for i in 0..(1usize << log_n) / 4 {
-        if i % 8 == 0 {
-            x = b.hash(9, &[x, x]);
-        }
-        let (low, _) = rollmill_plonk::transcript::halves(&b.value(x));
-        let low = b.witness(Fr::from(low as u64 & (u64::MAX >> (64 - bits))));
-        b.range(low, bits);
-        x = b.mul(x, low);
-    }
-    b.set_public(1, x);
+    let mut b = Builder::new(2, mix::cell_bits(log_n));
+    let start = b.witness(Fr::from(mix::START));
+    b.set_public(0, start);
+    let end = mix::lay(&mut b, start, log_n);
+    b.set_public(1, end);
     b.finish(Some(log_n)).map_err(other(format!("a circuit of 2^{log_n} rows")))
 }
 
 fn synthetic<D: Device>(
     bench: &mut Bench<'_>,
     device: &Counted<D>,
+    config: &Config,
     log_n: u32,
 ) -> Result<(), BenchError> {
     let name = format!("proof 2^{log_n}");
@@ -103,18 +94,23 @@ fn synthetic<D: Device>(
     let columns = layout.fixed_columns();
     let vk = setup(device, &bases, srs.id(), layout.shape, &columns).map_err(other(&name))?;
     let key = ProvingKey::new(device, vk, &columns).map_err(other(&name))?;
+    let key = key.with_budget(&Budget::new(config.key_cache_mib << 20));
+    let rows_used = layout.rows_used;
+    drop((layout, columns));
     let kind = TranscriptKind::Poseidon2;
     let once = || {
         prove(device, &key, &bases, kind, &witness, Blinding::Off)
             .map_err(other(format!("proof 2^{log_n}")))
     };
 
-    device.take();
     let proof = once()?;
     let right = verify(kind, &key.vk, &srs.tau_g2, &witness.public, &proof, None).is_ok();
     if !right {
         return Err(BenchError::Wrong { what: name, implementation: "rollmill".to_owned() });
     }
+    // The first proof filled what the key keeps.
+    device.take();
+    once()?;
     let mut work = Work::default();
     for (operation, account) in device.take() {
         work += account.work;
@@ -126,7 +122,11 @@ fn synthetic<D: Device>(
     }
     let case = Case { group: "proof", name, n: 1 << log_n, work };
     let runs = bench.plan.proof_runs;
-    bench.time(&case, "rollmill", runs, once)
+    bench.time(&case, "rollmill", runs, once)?;
+    match (bench.peers.barretenberg.clone(), witness.public[..].try_into()) {
+        (Some(bb), Ok(public)) => peers::barretenberg::proof(bench, &bb, log_n, rows_used, public),
+        _ => Ok(()),
+    }
 }
 
 fn circuits<D: Device>(
@@ -140,14 +140,16 @@ fn circuits<D: Device>(
     // One resident key at a time, so that the peak of memory is a circuit's own.
     let device = Arc::new(device);
     let keys = Keys::new(device.clone(), set, srs, store, 1).map_err(other("the keys"))?;
+    let keys = keys.with_cache(config.key_cache_mib << 20);
     let clock = Instant::now();
     for circuit in Circuit::ALL {
         let rows = 1u64 << keys.set().key(circuit).vk.shape.log_n;
         bench.require_memory(circuit.name(), BYTES_PER_ROW * rows)?;
         let failed = || other(circuit.name());
         keys.proving_key(circuit).map_err(failed())?;
-        device.take();
         let once = || measure(&keys, circuit, &|| clock.elapsed()).map_err(failed());
+        once()?;
+        device.take();
         once()?;
         let mut work = Work::default();
         device.take().values().for_each(|account| work += account.work);

@@ -26,7 +26,19 @@ pub struct Results {
     /// Start of the run, in seconds since 1970 UTC.
     pub unix_seconds: u64,
     pub ceilings: Ceilings,
+    /// Peers that were not asked for by name and are not there.
+    #[serde(default)]
+    pub absent_peers: Vec<AbsentPeer>,
     pub entries: Vec<Entry>,
+}
+
+/// A peer that was not measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AbsentPeer {
+    pub name: String,
+    /// Why, in one line.
+    pub reason: String,
 }
 
 /// What the figures depend on.
@@ -73,6 +85,9 @@ pub struct Entry {
     pub floor_seconds: Option<f64>,
     /// Most memory that the process held meanwhile, where the kernel tells.
     pub memory_bytes_peak: Option<u64>,
+    /// What the figure is of, where that is not the same as ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 impl Entry {
@@ -169,6 +184,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         max_seconds: 1.2 * seconds / speed,
         floor_seconds: Some(0.5 * seconds / speed),
         memory_bytes_peak: Some(1 << 30),
+        note: None,
     };
     let mut entries = vec![
         entry("msm", "msm 2^16 uniform", 1 << 16, 0.03),
@@ -179,6 +195,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
     entries.push(Entry {
         implementation: "arkworks".into(),
         floor_seconds: None,
+        note: Some("as it does it".into()),
         ..entries[0].clone()
     });
     Results {
@@ -197,6 +214,7 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         command: vec!["agent".into(), "bench".into()],
         unix_seconds: 1_795_000_000,
         ceilings: Ceilings { products_per_second: 4e8, bytes_per_second: 2e10 },
+        absent_peers: vec![AbsentPeer { name: "halo2curves".into(), reason: "not built".into() }],
         entries,
     }
 }
@@ -213,6 +231,17 @@ mod tests {
     fn a_run_reads_as_it_was_written() {
         let results = sample("cpu", 1.0);
         assert_eq!(Results::from_bytes(&bytes(&results), "x").unwrap(), results);
+    }
+
+    #[test]
+    fn a_run_from_before_peers_were_listed_is_still_read() {
+        let mut value = serde_json::to_value(sample("cpu", 1.0)).unwrap();
+        value.as_object_mut().unwrap().remove("absent_peers");
+        for entry in value["entries"].as_array_mut().unwrap() {
+            entry.as_object_mut().unwrap().remove("note");
+        }
+        let read = Results::from_bytes(&serde_json::to_vec(&value).unwrap(), "x").unwrap();
+        assert!(read.absent_peers.is_empty() && read.entries.iter().all(|e| e.note.is_none()));
     }
 
     #[test]

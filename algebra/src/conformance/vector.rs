@@ -2,7 +2,9 @@
 
 use ark_ff::{AdditiveGroup, Field};
 
-use super::Laws;
+use std::fmt::Debug;
+
+use super::{Laws, Stream};
 use crate::device::{Coeff, Column, Device, DeviceError, Expr, Row, RowKernel};
 use crate::field::horner;
 use crate::{Fr, plain};
@@ -10,10 +12,13 @@ use crate::{Fr, plain};
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     // Around the lengths where devices cut vectors into lanes and pieces.
     for n in [1, 2, 7, 8, 9, 63, 100, 1023, 1025, 5000] {
-        laws.rows_match(n);
+        laws.rows_match(n, &Sample { factor: laws.fr("rows factor") });
         laws.scans_match(n.min(1500));
         laws.inverses_match(n);
         laws.polynomials_match(n);
+    }
+    for shape in 0..12 {
+        laws.rows_match(40, &Random { seed: laws.seed, shape });
     }
     laws.long_scans_match();
     laws.linear_combinations_match();
@@ -55,9 +60,59 @@ impl RowKernel for Sample {
     }
 }
 
+/// Terms joined at random, three outputs of four columns: sums of many products, deep differences,
+/// terms used in several places, constants among them. Devices that plan ahead meet shapes here that
+/// nobody thought of.
+#[derive(Debug)]
+struct Random {
+    seed: u64,
+    shape: u32,
+}
+
+impl RowKernel for Random {
+    type Constants<E: Expr> = Vec<E>;
+
+    fn constants<E: Expr>(&self) -> Vec<E> {
+        let mut stream = Stream::new(self.seed, "rows constants");
+        let random = (0..3).map(|_| stream.fr()).collect::<Vec<_>>();
+        [Fr::ZERO, Fr::ONE, -Fr::ONE].into_iter().chain(random).map(E::constant).collect()
+    }
+
+    fn outputs(&self) -> usize {
+        3
+    }
+
+    fn eval<E: Expr, R: Row<E>>(&self, constants: &Vec<E>, row: &R, out: &mut [E]) {
+        let mut stream = Stream::new(self.seed, &format!("rows shape {}", self.shape));
+        let mut pick = |below: usize| usize::from(stream.u16()) % below;
+        let mut terms: Vec<E> = (0..12).map(|i| row.cell(i % 4, i / 4)).collect();
+        terms.extend(constants.iter().cloned());
+        for _ in 0..150 {
+            // Mostly of the latest, so that terms grow deep, but of the first ones too.
+            let recent = terms.len() - pick(6) - 1;
+            let (a, b) = (terms[recent].clone(), terms[pick(terms.len())].clone());
+            // Shapes differ in what they have most of.
+            let kind = if pick(3) == 0 { self.shape as usize % 4 } else { pick(4) };
+            terms.push(match kind {
+                0 => a + b,
+                1 => a - b,
+                2 => a * b,
+                _ => b - a,
+            });
+        }
+        // A sum of more products than one reduction takes.
+        let mut sum = terms[pick(terms.len())].clone();
+        for i in 0..100 {
+            let product = terms[pick(terms.len())].clone() * terms[pick(terms.len())].clone();
+            sum = if i % 3 == 0 { sum - product } else { sum + product };
+        }
+        let n = terms.len();
+        (out[0], out[1], out[2]) = (sum, terms[n - 1].clone(), terms[n - 2].clone());
+    }
+}
+
 impl<D: Device> Laws<'_, D> {
-    fn rows_match(&self, n: usize) {
-        let kernel = Sample { factor: self.fr("rows factor") };
+    fn rows_match<K: RowKernel + Debug>(&self, n: usize, kernel: &K) {
         let mut columns: Vec<Vec<Fr>> = (0..4).map(|i| self.frs(&format!("rows {i}"), n)).collect();
         // Rows of extreme values among the random ones.
         for (i, column) in columns.iter_mut().enumerate() {
@@ -67,12 +122,16 @@ impl<D: Device> Laws<'_, D> {
         }
         let held: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
         let refs: Vec<&D::Buffer> = held.iter().collect();
-        let out = self.device.rows(&kernel, &refs).expect("rows");
-        let expected = plain::rows(&kernel, &columns);
+        let out = self.device.rows(kernel, &refs).expect("rows");
+        let expected = plain::rows(kernel, &columns);
         self.check(out.len() == 3, "rows gives a column for each output", n);
         for (i, (out, expected)) in out.iter().zip(expected).enumerate() {
             let holds = self.download(out) == expected;
-            self.check(holds, "rows runs the kernel on every row", format!("n {n}, output {i}"));
+            self.check(
+                holds,
+                "rows runs the kernel on every row",
+                format!("n {n}, output {i}, {kernel:?}"),
+            );
         }
     }
 

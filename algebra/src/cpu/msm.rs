@@ -10,7 +10,7 @@
 
 pub(super) mod affine;
 mod groups;
-mod plan;
+pub(super) mod plan;
 
 use std::ops::Range;
 
@@ -19,10 +19,10 @@ use rayon::prelude::*;
 
 use self::affine::{Adder, Flat, SIGN};
 use self::groups::Summer;
-use self::plan::{Part, plan_column};
+use self::plan::{Folded, Part, plan_column};
 use super::{CpuBuffer, CpuDevice, shape};
 use crate::device::{DeviceBuffer, DeviceError, Msm};
-use crate::{G1Affine, G1Projective};
+use crate::{Fr, G1Affine, G1Projective};
 
 /// Bases in the form the additions read.
 #[derive(Debug)]
@@ -78,9 +78,17 @@ impl CpuDevice {
         Adder::Scalar
     }
 
+    fn fold(&self, scalars: &[Fr]) -> Vec<Folded> {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return ifma.fold(scalars);
+        }
+        scalars.iter().map(Folded::new).collect()
+    }
+
     fn commit_in_pool(&self, bases: &CpuBases, columns: &[&CpuBuffer]) -> Vec<G1Affine> {
         let planned: Vec<Vec<Part>> =
-            columns.par_iter().map(|column| plan_column(column)).collect();
+            columns.par_iter().map(|column| plan_column(column, |s| self.fold(s))).collect();
         let (owners, parts): (Vec<usize>, Vec<Part>) = planned
             .into_iter()
             .enumerate()

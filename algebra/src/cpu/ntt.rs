@@ -3,7 +3,7 @@
 //! Source: Cooley and Tukey 1965, in the usual iterative form. The inverse is the forward transform
 //! with the outputs 1..n reversed, so that one set of roots serves both.
 
-use std::sync::{OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
@@ -93,14 +93,14 @@ pub(super) enum Direction {
     Inverse { shift_inverse: Fr },
 }
 
-fn run(values: &[Fr], direction: Direction, roots: &Roots) -> Vec<Fr> {
+/// Transforms `values` into `out`, of the same length.
+fn run(values: &[Fr], direction: Direction, roots: &Roots, out: &mut [Fr]) {
     let n = values.len();
     let log_n = n.trailing_zeros();
     let piece = (1 << LOG_BLOCK).min(n);
     let reversed =
         |i: usize| if log_n == 0 { 0 } else { i.reverse_bits() >> (usize::BITS - log_n) };
 
-    let mut out = vec![Fr::ZERO; n];
     match direction {
         Direction::Forward { shift } if shift != Fr::ONE => {
             let scaled: Vec<Fr> = values
@@ -116,15 +116,15 @@ fn run(values: &[Fr], direction: Direction, roots: &Roots) -> Vec<Fr> {
                 })
                 .collect();
             out.par_iter_mut().enumerate().for_each(|(i, slot)| *slot = scaled[reversed(i)]);
-            transform(&mut out, log_n, roots);
+            transform(out, log_n, roots);
         }
         Direction::Forward { .. } => {
             out.par_iter_mut().enumerate().for_each(|(i, slot)| *slot = values[reversed(i)]);
-            transform(&mut out, log_n, roots);
+            transform(out, log_n, roots);
         }
         Direction::Inverse { shift_inverse } => {
             out.par_iter_mut().enumerate().for_each(|(i, slot)| *slot = values[reversed(i)]);
-            transform(&mut out, log_n, roots);
+            transform(out, log_n, roots);
             out[1..].reverse();
             let n_inverse = Fr::from(n as u64).inverse().expect("a power of two is invertible");
             out.par_chunks_mut(piece).enumerate().for_each(|(i, part)| {
@@ -140,22 +140,22 @@ fn run(values: &[Fr], direction: Direction, roots: &Roots) -> Vec<Fr> {
             });
         }
     }
-    out
 }
 
 impl CpuDevice {
     fn transform(&self, values: &[Fr], direction: Direction) -> Vec<Fr> {
+        let mut out = self.recycler.take(values.len());
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma
             && values.len() >= 1 << LOG_N_MIN
         {
-            let taken = self.between.lock().unwrap_or_else(PoisonError::into_inner).pop();
-            let mut between = taken.unwrap_or_default();
-            let out = ifma.transform(values, direction, &self.pass_roots, &mut between);
-            self.between.lock().unwrap_or_else(PoisonError::into_inner).push(between);
+            let mut between = self.recycler.take(values.len());
+            ifma.transform(values, direction, &self.pass_roots, &mut between, &mut out);
+            self.recycler.give(between);
             return out;
         }
-        run(values, direction, &self.roots)
+        run(values, direction, &self.roots, &mut out);
+        out
     }
 
     fn transform_all<S: Basis, T: Basis>(
@@ -175,7 +175,7 @@ impl CpuDevice {
             columns
                 .par_iter()
                 .map(|column| self.transform(column.buffer.as_slice(), direction))
-                .map(|values| Column::new(CpuBuffer::full(values)))
+                .map(|values| Column::new(self.buffer(values)))
                 .collect()
         }))
     }

@@ -4,11 +4,13 @@ use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
-use super::ifma::rows::ROWS;
+use super::ifma::rows::{ROWS, Rows};
 use super::{CpuBuffer, CpuDevice, common_len, shape};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
 use crate::field::{batch_invert, horner};
+#[cfg(target_arch = "x86_64")]
+use crate::terms::Terms;
 
 /// One row of host columns, all of length `n`.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl CpuDevice {
                 *slot = total;
                 total = next;
             }
-            let mut out = vec![Fr::ZERO; values.len()];
+            let mut out = self.recycler.take(values.len());
             out.par_chunks_mut(piece).zip(values.par_chunks(piece)).zip(starts).for_each(
                 |((out, part), start)| {
                     let mut running = start;
@@ -95,16 +97,18 @@ impl Vector for CpuDevice {
     ) -> Result<Vec<CpuBuffer>, DeviceError> {
         let n = common_len("rows", columns.iter().copied())?;
         let piece = self.piece(n);
-        let mut outputs = vec![vec![Fr::ZERO; n]; kernel.outputs()];
+        let mut outputs: Vec<Vec<Fr>> =
+            (0..kernel.outputs()).map(|_| self.recycler.take(n)).collect();
         self.pool.install(|| {
             let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = self.ifma {
-                let constants = kernel.constants();
+                let rows = Rows::new(ifma, &Terms::record(kernel));
                 let piece = piece.next_multiple_of(ROWS);
-                pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
-                    |(i, mut parts)| ifma.rows(kernel, &constants, &columns, i * piece, &mut parts),
-                );
+                pieces_of(&mut outputs, n, piece)
+                    .into_par_iter()
+                    .enumerate()
+                    .for_each(|(i, mut parts)| rows.run(&columns, i * piece, &mut parts));
                 return;
             }
             let constants = kernel.constants::<Fr>();
@@ -122,21 +126,22 @@ impl Vector for CpuDevice {
                 },
             );
         });
-        Ok(outputs.into_iter().map(CpuBuffer::full).collect())
+        Ok(outputs.into_iter().map(|output| self.buffer(output)).collect())
     }
 
     fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
         let piece = self.piece(buffer.len());
-        self.pool.install(|| buffer.make_mut().par_chunks_mut(piece).for_each(batch_invert));
+        let values = self.make_mut(buffer);
+        self.pool.install(|| values.par_chunks_mut(piece).for_each(batch_invert));
         Ok(())
     }
 
     fn prefix_product(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        Ok(CpuBuffer::full(self.exclusive_scan(buffer.as_slice(), Fr::ONE, |a, b| a * b)))
+        Ok(self.buffer(self.exclusive_scan(buffer.as_slice(), Fr::ONE, |a, b| a * b)))
     }
 
     fn prefix_sum(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        Ok(CpuBuffer::full(self.exclusive_scan(buffer.as_slice(), Fr::ZERO, |a, b| a + b)))
+        Ok(self.buffer(self.exclusive_scan(buffer.as_slice(), Fr::ZERO, |a, b| a + b)))
     }
 
     fn evaluate(
@@ -168,7 +173,7 @@ impl Vector for CpuDevice {
         let n = coefficients.len();
         // On one thread, the pass that finds the carries would be for nothing.
         let piece = if self.threads() > 1 { self.piece(n) } else { n.max(1) };
-        let mut quotient = vec![Fr::ZERO; n];
+        let mut quotient = self.recycler.take(n);
         self.pool.install(|| {
             let mut carries = vec![Fr::ZERO; n.div_ceil(piece)];
             if carries.len() > 1 {
@@ -191,7 +196,7 @@ impl Vector for CpuDevice {
                     }
                 });
         });
-        Ok(Column::new(CpuBuffer::full(quotient)))
+        Ok(Column::new(self.buffer(quotient)))
     }
 
     fn linear_combination(&self, terms: &[(&CpuBuffer, Fr)]) -> Result<CpuBuffer, DeviceError> {
@@ -199,7 +204,7 @@ impl Vector for CpuDevice {
             return shape("linear_combination", "at least one term", "none");
         };
         let piece = self.piece(n);
-        let mut sum = vec![Fr::ZERO; n];
+        let mut sum = self.recycler.take(n);
         self.pool.install(|| {
             let terms: Vec<(&[Fr], Fr)> =
                 terms.iter().map(|(buffer, factor)| (buffer.as_slice(), *factor)).collect();
@@ -208,6 +213,7 @@ impl Vector for CpuDevice {
                 if let Some(ifma) = self.ifma {
                     return ifma.combine(&terms, i * piece, part);
                 }
+                part.fill(Fr::ZERO);
                 for (values, factor) in &terms {
                     let rest = values.get(i * piece..).unwrap_or(&[]);
                     for (slot, value) in part.iter_mut().zip(rest) {
@@ -216,6 +222,6 @@ impl Vector for CpuDevice {
                 }
             });
         });
-        Ok(CpuBuffer::full(sum))
+        Ok(self.buffer(sum))
     }
 }

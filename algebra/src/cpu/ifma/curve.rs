@@ -3,15 +3,18 @@
 // Loops over limbs and lanes walk several arrays at once.
 #![allow(clippy::needless_range_loop)]
 
-use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_and_si512, _mm512_loadu_si512,
+    _mm512_slli_epi64, _mm512_srli_epi64, _mm512_storeu_si512, _mm512_test_epi64_mask,
+};
 use std::sync::LazyLock;
 
 use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, products, reduce,
-    select, splat, split_limbs, store_run, store_words, sub, sub_two,
+    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, mul, products_here,
+    reduce, select, splat, split_limbs, store_run, store_words, sub, sub_two, word,
 };
 use crate::Fq;
 use crate::cpu::msm::affine::{Flat, SIGN};
@@ -19,8 +22,10 @@ use crate::field::batch_invert;
 
 /// Pairs that one step takes: two vectors, whose chains of products do not wait for each other.
 const STEP: usize = 2 * LANES;
+/// Chains of running products: two steps whose products do not wait for each other's.
+const CHAINS: usize = 2;
 /// How many steps ahead points are fetched into the cache.
-const AHEAD: usize = 2;
+const AHEAD: usize = 4;
 
 static SIXTEENTH: LazyLock<Fq> =
     LazyLock::new(|| Fq::from(16u64).inverse().expect("16 is not zero"));
@@ -79,11 +84,13 @@ pub(in crate::cpu) struct Products(Vec<EightMemory>);
 /// Where the points of one vector of pairs are; the last pair repeats where there are no more.
 #[derive(Clone, Copy)]
 struct Vector {
-    left: [*const u64; LANES],
-    right: [*const u64; LANES],
+    left: Places,
+    right: Places,
     left_negative: u8,
     right_negative: u8,
 }
+
+type Places = [*const u64; LANES];
 
 impl Vector {
     /// # Safety
@@ -91,13 +98,6 @@ impl Vector {
     #[inline]
     #[target_feature(enable = "avx512f,avx512ifma")]
     unsafe fn new(points: &[Flat], pairs: &[[u32; 2]], start: usize) -> Self {
-        let origin: *const Flat = points.as_ptr();
-        let mut vector = Self {
-            left: [origin.cast(); LANES],
-            right: [origin.cast(); LANES],
-            left_negative: 0,
-            right_negative: 0,
-        };
         let mut repeated = [[0; 2]; LANES];
         let run: &[[u32; 2]; LANES] = match pairs.get(start..).and_then(<[_]>::first_chunk) {
             Some(run) => run,
@@ -108,14 +108,26 @@ impl Vector {
                 &repeated
             }
         };
-        for lane in 0..LANES {
-            let [left, right] = run[lane];
-            vector.left[lane] = origin.wrapping_add((left & !SIGN) as usize).cast();
-            vector.right[lane] = origin.wrapping_add((right & !SIGN) as usize).cast();
-            vector.left_negative |= ((left >> 31) << lane) as u8;
-            vector.right_negative |= ((right >> 31) << lane) as u8;
+        // SAFETY: eight pairs of 32-bit words.
+        let words = unsafe { _mm512_loadu_si512(run.as_ptr().cast()) };
+        const { assert!(size_of::<Flat>() == 64) };
+        // Words of 64 bits: the left index in the low half, the right one in the high half.
+        let places = |indices: __m512i| {
+            let offsets = _mm512_slli_epi64::<6>(_mm512_and_si512(indices, word(!SIGN as u64)));
+            let origin = word(points.as_ptr() as u64);
+            let mut out = [0u64; LANES];
+            // SAFETY: eight words.
+            unsafe {
+                _mm512_storeu_si512(out.as_mut_ptr().cast(), _mm512_add_epi64(origin, offsets))
+            };
+            out.map(|place| points.as_ptr().with_addr(place as usize).cast())
+        };
+        Self {
+            left: places(words),
+            right: places(_mm512_srli_epi64::<32>(words)),
+            left_negative: _mm512_test_epi64_mask(words, word(SIGN as u64)),
+            right_negative: _mm512_test_epi64_mask(words, word((SIGN as u64) << 32)),
         }
-        vector
     }
 
     /// `x2 − x1`, below 4q.
@@ -128,46 +140,13 @@ impl Vector {
         // SAFETY: as the caller promises.
         unsafe { sub::<Q, 2>(x(self.right), x(self.left)) }
     }
-
-    /// `y2 − y1`, below 4q.
-    ///
-    /// # Safety
-    /// The points live.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn rise(&self) -> Eight {
-        // SAFETY: as the caller promises.
-        unsafe { sub::<Q, 2>(y(self.right, self.right_negative), y(self.left, self.left_negative)) }
-    }
-
-    /// The sum's x, `slope² − x1 − x2`, below 2q.
-    ///
-    /// # Safety
-    /// The points live.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn sum_x(&self, square: Eight) -> Eight {
-        // SAFETY: as the caller promises.
-        reduce::<Q>(unsafe { sub_two::<Q, 4>(square, x(self.left), x(self.right)) })
-    }
-
-    /// The sum's y, `slope · (x1 − x3) − y1`, below 2q.
-    ///
-    /// # Safety
-    /// The points live.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    unsafe fn sum_y(&self, drop: Eight) -> Eight {
-        // SAFETY: as the caller promises.
-        reduce::<Q>(unsafe { sub::<Q, 2>(drop, y(self.left, self.left_negative)) })
-    }
 }
 
 /// # Safety
 /// The places are points.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn x(points: [*const u64; LANES]) -> Eight {
+unsafe fn x(points: Places) -> Eight {
     // SAFETY: x is the first 32 bytes of a point.
     split_limbs(unsafe { load_words(points) })
 }
@@ -178,7 +157,7 @@ unsafe fn x(points: [*const u64; LANES]) -> Eight {
 /// The places are points.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-unsafe fn y(mut points: [*const u64; LANES], negative: u8) -> Eight {
+unsafe fn y(mut points: Places, negative: u8) -> Eight {
     for place in &mut points {
         *place = place.wrapping_add(4);
     }
@@ -190,35 +169,43 @@ unsafe fn y(mut points: [*const u64; LANES], negative: u8) -> Eight {
     select(negative, y, sub::<Q, 2>(splat(&[0; 5]), y))
 }
 
-/// The inverses of two vectors, or nothing where one of the sixteen has none.
+/// Replaces the numbers by their inverses. Says no, and changes nothing of use, where one has none.
+///
+/// The four vectors share eight inversions, and those share one.
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn invert(values: [Eight; 2]) -> Option<[Eight; 2]> {
-    let mut lanes = [Fq::ZERO; STEP];
-    for (value, lanes) in values.into_iter().zip(lanes.chunks_exact_mut(LANES)) {
-        let mut words = [[0u64; 4]; LANES];
-        let places = words.each_mut().map(|word| word.as_mut_ptr());
-        // SAFETY: each place is 32 bytes of `words`.
-        unsafe { store_words(join_limbs(canonical::<Q>(value)), places) };
-        for (lane, words) in lanes.iter_mut().zip(&words) {
-            *lane = from_raw(words);
-        }
+fn invert(chains: &mut [[EightMemory; 2]; CHAINS]) -> bool {
+    let vectors = chains.as_flattened_mut();
+    // befores[i] is the product of the vectors before i.
+    let mut product = splat(&factor(Fq::ONE, raw));
+    let mut befores = [EightMemory::ZERO; 2 * CHAINS];
+    for (vector, before) in vectors.iter().zip(&mut befores) {
+        before.store(product);
+        product = mul::<Q>(product, vector.load());
     }
+    let mut words = [[0u64; 4]; LANES];
+    let places = words.each_mut().map(|word| word.as_mut_ptr());
+    // SAFETY: each place is 32 bytes of `words`.
+    unsafe { store_words(join_limbs(canonical::<Q>(product)), places) };
+    let mut lanes = words.map(|words| from_raw(&words));
     if lanes.contains(&Fq::ZERO) {
-        return None;
+        return false;
     }
     batch_invert(&mut lanes);
     // A value v · 2^260 reads as the element 16v; its inverse v^−1 / 16 lacks 2^8 to be ours.
     let correct = Fq::from(256u64);
-    let mut out = [[[0u64; 4]; LANES]; 2];
-    for (lane, words) in lanes.iter().zip(out.as_flattened_mut()) {
-        *words = raw(*lane * correct);
+    let words = lanes.map(|lane| raw(lane * correct));
+    // SAFETY: each place is 32 bytes of `words`.
+    let mut inverse = split_limbs(unsafe { load_words(words.each_ref().map(|w| w.as_ptr())) });
+    for (vector, before) in vectors.iter_mut().zip(&befores).rev() {
+        let value = vector.load();
+        vector.store(mul::<Q>(inverse, before.load()));
+        inverse = mul::<Q>(inverse, value);
     }
-    // SAFETY: each place is 32 bytes of `out`.
-    Some(out.map(|half| split_limbs(unsafe { load_words(half.each_ref().map(|w| w.as_ptr())) })))
+    true
 }
 
-/// Bounds: stored coordinates are below 2q, runs below 4q, and running products, being products of
-/// numbers below 2q and 4q, below (1 + 8 / 84)q.
+/// Bounds: stored coordinates are below 2q, and differences of two below 4q. Running products, being
+/// products of numbers below 3q and 4q, are below 3q, and so are slopes, squares and drops.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut Products) -> bool {
     let mut highest = 0;
@@ -227,11 +214,13 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
     }
     assert!(!pairs.is_empty() && (highest as usize) < points.len());
 
-    let one = splat(&factor(Fq::ONE, raw));
-    let mut product = [one, one];
-    let befores = &mut memory.0;
-    befores.clear();
-    befores.resize(pairs.len().div_ceil(STEP) * 2, EightMemory::ZERO);
+    let one = EightMemory::from_eight(splat(&factor(Fq::ONE, raw)));
+    let mut chains = [[one; 2]; CHAINS];
+    let vectors = pairs.len().div_ceil(STEP) * 2;
+    if memory.0.len() < vectors {
+        memory.0.resize(vectors, EightMemory::ZERO);
+    }
+    let befores = &mut memory.0[..vectors];
     for (step, before) in befores.chunks_exact_mut(2).enumerate() {
         let start = step * STEP;
         prefetch(points, pairs, start + AHEAD * STEP);
@@ -242,27 +231,56 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
                 Vector::new(points, pairs, start + LANES).run(),
             ]
         };
+        let chain = &mut chains[step % CHAINS];
+        let product = [chain[0].load(), chain[1].load()];
         before[0].store(product[0]);
         before[1].store(product[1]);
-        product = products::<Q, 2>(product, runs);
+        // SAFETY: this function has the target feature.
+        let product = unsafe { products_here::<Q, 2>(&product, &runs) };
+        *chain = product.map(|half| EightMemory::from_eight(half));
     }
-    let Some(mut inverse) = invert(product) else { return false };
+    if !invert(&mut chains) {
+        return false;
+    }
     for (step, before) in befores.chunks_exact(2).enumerate().rev() {
         let start = step * STEP;
         prefetch(points, pairs, start.wrapping_sub(AHEAD * STEP));
-        let run_inverses = products::<Q, 2>(inverse, [before[0].load(), before[1].load()]);
+        let chain = &mut chains[step % CHAINS];
+        let inverse = [chain[0].load(), chain[1].load()];
+        // SAFETY: this function has the target feature.
+        let run_inverses =
+            unsafe { products_here::<Q, 2>(&inverse, &[before[0].load(), before[1].load()]) };
         // SAFETY: as above.
-        let (x3, y3) = unsafe {
-            let a = Vector::new(points, pairs, start);
-            let b = Vector::new(points, pairs, start + LANES);
-            inverse = products::<Q, 2>(inverse, [a.run(), b.run()]);
-            let slopes = products::<Q, 2>([a.rise(), b.rise()], run_inverses);
-            let squares = products::<Q, 2>(slopes, slopes);
-            let x3 = [a.sum_x(squares[0]), b.sum_x(squares[1])];
-            let legs = [sub::<Q, 2>(x(a.left), x3[0]), sub::<Q, 2>(x(b.left), x3[1])];
-            let drops = products::<Q, 2>(slopes, legs);
-            (x3, [a.sum_y(drops[0]), b.sum_y(drops[1])])
+        let [a, b] = unsafe {
+            [Vector::new(points, pairs, start), Vector::new(points, pairs, start + LANES)]
         };
+        // SAFETY: as above.
+        let (x1, x2) = unsafe { ([x(a.left), x(b.left)], [x(a.right), x(b.right)]) };
+        let runs = [sub::<Q, 2>(x2[0], x1[0]), sub::<Q, 2>(x2[1], x1[1])];
+        // SAFETY: this function has the target feature.
+        let inverse = unsafe { products_here::<Q, 2>(&inverse, &runs) };
+        *chain = inverse.map(|half| EightMemory::from_eight(half));
+        // SAFETY: as above.
+        let (y1, y2) = unsafe {
+            (
+                [y(a.left, a.left_negative), y(b.left, b.left_negative)],
+                [y(a.right, a.right_negative), y(b.right, b.right_negative)],
+            )
+        };
+        let rises = [sub::<Q, 2>(y2[0], y1[0]), sub::<Q, 2>(y2[1], y1[1])];
+        // SAFETY: this function has the target feature.
+        let slopes = unsafe { products_here::<Q, 2>(&rises, &run_inverses) };
+        // SAFETY: this function has the target feature.
+        let squares = unsafe { products_here::<Q, 2>(&slopes, &slopes) };
+        let x3 = [
+            reduce::<Q>(sub_two::<Q, 4>(squares[0], x1[0], x2[0])),
+            reduce::<Q>(sub_two::<Q, 4>(squares[1], x1[1], x2[1])),
+        ];
+        let legs = [sub::<Q, 2>(x1[0], x3[0]), sub::<Q, 2>(x1[1], x3[1])];
+        // SAFETY: this function has the target feature.
+        let drops = unsafe { products_here::<Q, 2>(&slopes, &legs) };
+        let y3 =
+            [reduce::<Q>(sub::<Q, 2>(drops[0], y1[0])), reduce::<Q>(sub::<Q, 2>(drops[1], y1[1]))];
         if let Some(out) = out[start..].first_chunk_mut::<STEP>() {
             write(x3, y3, out);
         } else {
@@ -297,8 +315,7 @@ fn write(x: [Eight; 2], y: [Eight; 2], out: &mut [Flat; STEP]) {
 fn prefetch(points: &[Flat], pairs: &[[u32; 2]], start: usize) {
     let Some(pairs) = pairs.get(start..start.wrapping_add(STEP)) else { return };
     for index in pairs.as_flattened() {
-        if let Some(point) = points.get((index & !SIGN) as usize) {
-            _mm_prefetch::<_MM_HINT_T0>(point.0.as_ptr().cast());
-        }
+        let place = points.as_ptr().wrapping_add((index & !SIGN) as usize);
+        _mm_prefetch::<_MM_HINT_T0>(place.cast());
     }
 }

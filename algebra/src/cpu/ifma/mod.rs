@@ -16,6 +16,7 @@ pub(in crate::cpu) mod curve;
 mod field;
 pub(in crate::cpu) mod ntt;
 pub(in crate::cpu) mod rows;
+mod scalars;
 mod vector;
 
 /// Proof that the processor has the instructions.

@@ -12,13 +12,13 @@
 
 use std::sync::OnceLock;
 
-use ark_ff::{AdditiveGroup, Field};
+use ark_ff::Field;
 use rayon::prelude::*;
 
 use super::Ifma;
 use super::field::{
     Eight, EightMemory, Factor, LANES, R, add, canonical, factor, join_limbs, load_run, mul,
-    products, raw_fr, splat, split_limbs, store_run, sub,
+    products, products_here, raw_fr, splat, split_limbs, store_run, sub,
 };
 use crate::Fr;
 use crate::cpu::ntt::Direction;
@@ -150,30 +150,29 @@ impl Shared {
 }
 
 impl Ifma {
-    /// Transforms `values`, whose number is a power of two from `2^LOG_N_MIN` up. `between` is memory
-    /// for the data between the passes; what it holds before and after means nothing.
+    /// Transforms `values`, whose number is a power of two from `2^LOG_N_MIN` up, into `out`. `between`
+    /// is memory for the data between the passes; what it holds before and after means nothing. All
+    /// three are of one length.
     pub(in crate::cpu) fn transform(
         self,
         values: &[Fr],
         direction: Direction,
         roots: &PassRoots,
-        between: &mut Vec<Fr>,
-    ) -> Vec<Fr> {
+        between: &mut [Fr],
+        out: &mut [Fr],
+    ) {
         let n = values.len();
         let log_n = n.trailing_zeros();
         assert!(n.is_power_of_two() && log_n >= LOG_N_MIN && log_n <= 2 * LOG_PASS_MAX as u32);
         let plan = Plan::new(log_n, direction, roots);
-        if between.len() < n {
-            between.resize(n, Fr::ZERO);
-        }
+        assert!(between.len() == n && out.len() == n);
         let middle = Shared(between.as_mut_ptr());
-        let mut out = Vec::with_capacity(n);
         let target = Shared(out.as_mut_ptr());
 
         (0..plan.n2 / LANES).into_par_iter().for_each_init(Vec::new, |buffer, block| {
             buffer.resize(plan.n1, EightMemory::ZERO);
             // SAFETY: the processor has the instructions. The task writes the elements of `middle`
-            // whose index modulo n2 is in `8 · block ..+ 8`, and n of them are allocated.
+            // whose index modulo n2 is in `8 · block ..+ 8`, and there are n of them.
             unsafe { pass_1(&plan, values, block * LANES, buffer, middle) }
         });
         (0..plan.n1 / LANES).into_par_iter().for_each_init(Vec::new, |buffer, block| {
@@ -181,9 +180,6 @@ impl Ifma {
             // SAFETY: as above, with `target` and the index modulo n1. Nobody writes `middle` now.
             unsafe { pass_2(&plan, middle, block * LANES, buffer, target) }
         });
-        // SAFETY: pass 2 wrote every element: its blocks cover all k1, and each all k2.
-        unsafe { out.set_len(n) };
-        out
     }
 }
 
@@ -211,10 +207,10 @@ unsafe fn pass_1(
     let [start, step] = plan.between(i2);
     let (mut between, step) = (start.load(), step.load());
     for (k1, value) in buffer.iter().enumerate() {
-        let [value, next] = products::<R, 2>([value.load(), between], [between, step]);
+        let [value, next] = products::<R, 2>(&[value.load(), between], &[between, step]);
         between = next;
         let start = k1 * plan.n2 + i2;
-        // SAFETY: as the caller promises. The number is below 2p, so below 2^256.
+        // SAFETY: as the caller promises. The number is below 4p, so below 2^256.
         unsafe { store_run(join_limbs(value), out.limbs(start), 4) };
     }
 }
@@ -249,29 +245,29 @@ unsafe fn pass_2(
     }
 }
 
-/// `(a + t, a − t + 2p)` for t below 2p: each layer of butterflies adds 2p to the bound.
+/// `(a + t, a − t + 3p)` for t below 3p: each layer of butterflies adds 3p to the bound.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn butterfly(a: Eight, t: Eight) -> (Eight, Eight) {
-    (add(a, t), sub::<R, 2>(a, t))
+    (add(a, t), sub::<R, 3>(a, t))
 }
 
 /// Decimation in time on values in bit-reversed order, eight transforms at once; `layers.len()` is
 /// `log_n`, at least 3.
 ///
-/// Bounds: inputs are below 2p. The first two layers, which multiply by 1 but once, leave numbers
-/// below 8p, and each later one adds 2p, so that 14 layers stay below 32p. Times a root, below p,
-/// that is less than (1 + 32 / 84)p.
+/// Bounds: inputs are below 4p. The first two layers, which multiply by 1 but once, leave numbers
+/// below 16p, and each later one adds 3p, so that 14 layers stay below 52p. Times a root, below p,
+/// that is less than (2 + 52 / 84)p; times a factor between the passes, below 3p, less than 4p.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn transform(values: &mut [EightMemory], layers: &[&[Factor]]) {
     let quarter_turn = splat(&layers[1][1]);
     for block in values.chunks_exact_mut(4) {
         let [a, b, c, d] = [block[0].load(), block[1].load(), block[2].load(), block[3].load()];
-        let (a, b) = butterfly(a, b);
-        let (c, d) = butterfly(c, d);
+        let (a, b) = (add(a, b), sub::<R, 4>(a, b));
+        let (c, d) = (add(c, d), sub::<R, 4>(c, d));
         let d = mul::<R>(d, quarter_turn);
         block[0].store(add(a, c));
-        block[2].store(sub::<R, 4>(a, c));
+        block[2].store(sub::<R, 8>(a, c));
         let (b, d) = butterfly(b, d);
         block[1].store(b);
         block[3].store(d);
@@ -305,11 +301,14 @@ fn two_layers(values: &mut [EightMemory], first: &[Factor], second: &[Factor]) {
         let (q2, q3) = high.split_at_mut(half);
         for j in 0..half {
             let root = splat(&first[j]);
-            let [b, d] = products::<R, 2>([q1[j].load(), q3[j].load()], [root, root]);
+            // SAFETY: this function has the target feature.
+            let [b, d] =
+                unsafe { products_here::<R, 2>(&[q1[j].load(), q3[j].load()], &[root, root]) };
             let (a, b) = butterfly(q0[j].load(), b);
             let (c, d) = butterfly(q2[j].load(), d);
             let roots = [splat(&second_low[j]), splat(&second_high[j])];
-            let [c, d] = products::<R, 2>([c, d], roots);
+            // SAFETY: this function has the target feature.
+            let [c, d] = unsafe { products_here::<R, 2>(&[c, d], &roots) };
             let (a, c) = butterfly(a, c);
             let (b, d) = butterfly(b, d);
             q0[j].store(a);

@@ -1,92 +1,60 @@
 //! Row kernels on sixteen rows at a time.
+//!
+//! A kernel is recorded once and interpreted: what an instruction costs to fetch is little beside
+//! sixteen products, and a recorded kernel loads each cell once and adds products before it reduces.
 #![allow(unsafe_code)]
+// Loops over limbs walk several arrays at once.
+#![allow(clippy::needless_range_loop)]
 
-use std::ops::{Add, Mul, Sub};
+mod plan;
 
-use super::Ifma;
-use super::field::{
-    EightMemory, LANES, R, add, canonical, factor, join_limbs, load_run, products, raw_fr, reduce,
-    splat, split, split_limbs_times_16, store_run, sub,
+use std::arch::x86_64::{
+    __m512i, _MM_HINT_T0, _mm_prefetch, _mm512_add_epi64, _mm512_setzero_si512, _mm512_sub_epi64,
 };
-use crate::Fr;
-use crate::device::{Expr, Row, RowKernel};
+
 use ark_ff::{AdditiveGroup, Field};
 
-/// Rows that one step takes: two vectors, whose products hide each other's latency.
+use self::plan::{Operand, Plan, Range, Step};
+use super::Ifma;
+use super::field::{
+    Columns, Eight, EightMemory, Factor, LANES, R, accumulate, canonical, carry, join_limbs,
+    load_run, products, raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16,
+    store_run,
+};
+use crate::Fr;
+use crate::terms::Terms;
+
+/// Rows that one step takes: two vectors, whose reductions hide each other's latency.
 pub(in crate::cpu) const ROWS: usize = 2 * LANES;
 
-/// Sixteen field elements in this module's form, below 2r.
-///
-/// The operations are calls, not inlined: a gate of a hundred products would not fit the instruction
-/// cache otherwise, and the kernels that use them are compiled without the instructions.
-///
-/// Invariant: a value exists only where the processor has the instructions, since it comes from
-/// [`Ifma::rows`] or out of a constant made inside it.
+/// Sixteen field elements in this module's form.
+type Sixteen = [EightMemory; 2];
+
+/// A row kernel, ready to run.
 #[derive(Debug)]
-pub(in crate::cpu) struct Lanes([EightMemory; 2]);
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn copy_lanes(a: &Lanes) -> Lanes {
-    Lanes([EightMemory::from_eight(a.0[0].load()), EightMemory::from_eight(a.0[1].load())])
+pub(in crate::cpu) struct Rows {
+    plan: Plan,
+    ifma: Ifma,
 }
 
-#[inline(never)]
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn add_lanes(a: &Lanes, b: &Lanes) -> Lanes {
-    let low = reduce::<R>(add(a.0[0].load(), b.0[0].load()));
-    let high = reduce::<R>(add(a.0[1].load(), b.0[1].load()));
-    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn sub_lanes(a: &Lanes, b: &Lanes) -> Lanes {
-    let low = reduce::<R>(sub::<R, 2>(a.0[0].load(), b.0[0].load()));
-    let high = reduce::<R>(sub::<R, 2>(a.0[1].load(), b.0[1].load()));
-    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn mul_lanes(a: &Lanes, b: &Lanes) -> Lanes {
-    let (a, b) = ([a.0[0].load(), a.0[1].load()], [b.0[0].load(), b.0[1].load()]);
-    let [low, high] = products::<R, 2>(a, b);
-    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn square_lanes(a: &Lanes) -> Lanes {
-    let a = [a.0[0].load(), a.0[1].load()];
-    let [low, high] = products::<R, 2>(a, a);
-    Lanes([EightMemory::from_eight(low), EightMemory::from_eight(high)])
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn splat_lanes(value: Fr) -> Lanes {
-    let value = splat(&factor(value, raw_fr));
-    Lanes([EightMemory::from_eight(value), EightMemory::from_eight(value)])
-}
-
-#[inline(never)]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn load_lanes(values: &[Fr; ROWS]) -> Lanes {
+fn load_cells(values: &[Fr; ROWS]) -> Sixteen {
     let place: *const u64 = values.as_ptr().cast();
     // SAFETY: each half of `values` is eight elements of four words.
     let (low, high) = unsafe { (load_run(place, 4), load_run(place.wrapping_add(4 * LANES), 4)) };
-    Lanes([
-        EightMemory::from_eight(reduce::<R>(split_limbs_times_16(low))),
-        EightMemory::from_eight(reduce::<R>(split_limbs_times_16(high))),
-    ])
+    [
+        EightMemory::from_eight(split_limbs_times_16(low)),
+        EightMemory::from_eight(split_limbs_times_16(high)),
+    ]
 }
 
-/// The number 2^256 modulo r: multiplying by it brings arkworks' form back.
+/// Multiplying by 2^256 modulo r brings arkworks' form back.
+#[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn store_lanes(value: &Lanes, out: &mut [Fr; ROWS]) {
+fn store_cells(value: &Sixteen, out: &mut [Fr; ROWS]) {
     let back = splat(&split(raw_fr(Fr::ONE)));
-    let values = products::<R, 2>([value.0[0].load(), value.0[1].load()], [back, back]);
+    let values = products::<R, 2>(&[value[0].load(), value[1].load()], &[back, back]);
     let place: *mut u64 = out.as_mut_ptr().cast();
     // SAFETY: each half of `out` is eight elements of four words.
     unsafe {
@@ -95,108 +63,162 @@ fn store_lanes(value: &Lanes, out: &mut [Fr; ROWS]) {
     }
 }
 
-impl Clone for Lanes {
-    #[inline(always)]
-    fn clone(&self) -> Self {
-        // SAFETY: the processor has the instructions, or `self` would not exist.
-        unsafe { copy_lanes(self) }
+/// `Σ products + Σ plus − Σ minus`, by the bounds of the plan.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn sum(
+    pairs: &[(Operand, Operand)],
+    plus: &[Operand],
+    minus: &[Operand],
+    is_reduced: bool,
+    registers: &[Sixteen],
+    constants: &[Factor],
+) -> Sixteen {
+    let zero = _mm512_setzero_si512();
+    let mut total = [[zero; 5]; 2];
+    if !pairs.is_empty() {
+        let mut columns: Columns<2> = [[zero; 10]; 2];
+        for (a, b) in pairs {
+            let (Ok(a) | Err(a)) = a.place();
+            let a = &registers[a];
+            match b.place() {
+                Ok(b) => {
+                    for k in 0..2 {
+                        // SAFETY: this function has the target feature.
+                        unsafe {
+                            accumulate(&mut columns[k], &a[k].load(), &registers[b][k].load())
+                        };
+                    }
+                }
+                Err(b) => {
+                    let b = splat(&constants[b]);
+                    for k in 0..2 {
+                        // SAFETY: this function has the target feature.
+                        unsafe { accumulate(&mut columns[k], &a[k].load(), &b) };
+                    }
+                }
+            }
+        }
+        // SAFETY: as above.
+        total = unsafe { reduce_columns::<R, 2>(columns) };
+    }
+    let value = |operand: &Operand| match operand.place() {
+        Ok(register) => [registers[register][0].load().0, registers[register][1].load().0],
+        Err(constant) => [splat(&constants[constant]).0; 2],
+    };
+    for operand in plus {
+        let value = value(operand);
+        for k in 0..2 {
+            for i in 0..5 {
+                total[k][i] = _mm512_add_epi64(total[k][i], value[k][i]);
+            }
+        }
+    }
+    for operand in minus {
+        let value = value(operand);
+        for k in 0..2 {
+            for i in 0..5 {
+                total[k][i] = _mm512_sub_epi64(total[k][i], value[k][i]);
+            }
+        }
+    }
+    let finish = |limbs: [__m512i; 5]| -> EightMemory {
+        let value: Eight = carry(limbs);
+        EightMemory::from_eight(if is_reduced { reduce::<R>(value) } else { value })
+    };
+    [finish(total[0]), finish(total[1])]
+}
+
+/// How many rows ahead cells are fetched into the cache: there are more columns than the processor
+/// follows by itself.
+const AHEAD: usize = 2 * ROWS;
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn prefetch(column: &[Fr], start: usize) {
+    let place: *const i8 = column.as_ptr().wrapping_add(start).cast();
+    for line in 0..size_of::<[Fr; ROWS]>() / 64 {
+        _mm_prefetch::<_MM_HINT_T0>(place.wrapping_add(64 * line));
     }
 }
 
-impl Add for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn add(self, other: Self) -> Self {
-        // SAFETY: as in `clone`.
-        unsafe { add_lanes(&self, &other) }
+/// The cells of sixteen rows from `start` on, wrapping around.
+#[inline]
+fn cells<'a>(column: &'a [Fr], start: usize, wrapped: &'a mut [Fr; ROWS]) -> &'a [Fr; ROWS] {
+    match column.get(start..).and_then(<[_]>::first_chunk) {
+        Some(run) => run,
+        None => {
+            for (lane, value) in wrapped.iter_mut().enumerate() {
+                *value = column[(start + lane) % column.len()];
+            }
+            wrapped
+        }
     }
 }
 
-impl Sub for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn sub(self, other: Self) -> Self {
-        // SAFETY: as in `clone`.
-        unsafe { sub_lanes(&self, &other) }
-    }
-}
-
-impl Mul for Lanes {
-    type Output = Self;
-    #[inline(always)]
-    fn mul(self, other: Self) -> Self {
-        // SAFETY: as in `clone`.
-        unsafe { mul_lanes(&self, &other) }
-    }
-}
-
-impl Expr for Lanes {
-    fn constant(value: Fr) -> Self {
-        // SAFETY: only `Ifma::rows` names this type to a kernel, and it has an `Ifma`.
-        unsafe { splat_lanes(value) }
-    }
-
-    #[inline(always)]
-    fn square(&self) -> Self {
-        // SAFETY: as in `clone`.
-        unsafe { square_lanes(self) }
-    }
-}
-
-/// Sixteen rows of columns in host memory, from `row` on, wrapping around.
-#[derive(Debug)]
-struct ManyRows<'a> {
-    columns: &'a [&'a [Fr]],
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn run(
+    plan: &Plan,
+    columns: &[&[Fr]],
     row: usize,
-}
-
-impl Row<Lanes> for ManyRows<'_> {
-    #[inline]
-    fn cell(&self, column: usize, rotation: usize) -> Lanes {
-        let column = self.columns[column];
-        let start = self.row + rotation;
-        let mut wrapped = [Fr::ZERO; ROWS];
-        let run = match column.get(start..).and_then(<[_]>::first_chunk) {
-            Some(run) => run,
-            None => {
-                for (lane, value) in wrapped.iter_mut().enumerate() {
-                    *value = column[(start + lane) % column.len()];
+    offset: usize,
+    registers: &mut [Sixteen],
+    outputs: &mut [&mut [Fr]],
+) {
+    for step in &plan.steps {
+        match *step {
+            Step::Load { target, column, rotation } => {
+                let mut wrapped = [Fr::ZERO; ROWS];
+                let start = row + rotation as usize;
+                let column = columns[column as usize];
+                if rotation == 0 {
+                    prefetch(column, start + AHEAD);
                 }
-                &wrapped
+                let run = cells(column, start, &mut wrapped);
+                registers[target as usize] = load_cells(run);
             }
-        };
-        // SAFETY: rows exist only inside `Ifma::rows`.
-        unsafe { load_lanes(run) }
+            Step::Sum { target, products, plus, minus, reduce } => {
+                let summands = |range: Range| range.of(&plan.summands);
+                registers[target as usize] = sum(
+                    products.of(&plan.products),
+                    summands(plus),
+                    summands(minus),
+                    reduce,
+                    registers,
+                    &plan.constants,
+                );
+            }
+            Step::Store { output, source } => {
+                let part = &mut outputs[output as usize][offset..];
+                let source = &registers[source as usize];
+                match part.first_chunk_mut() {
+                    Some(whole) => store_cells(source, whole),
+                    None => {
+                        // The lanes past the end took rows from the start again.
+                        let mut last = [Fr::ZERO; ROWS];
+                        store_cells(source, &mut last);
+                        part.copy_from_slice(&last[..part.len()]);
+                    }
+                }
+            }
+        }
     }
 }
 
-impl Ifma {
-    /// Runs `kernel` on the rows from `start` on, as many as each of `outputs` is long. The columns
+impl Rows {
+    pub(in crate::cpu) fn new(ifma: Ifma, terms: &Terms) -> Self {
+        Self { plan: Plan::new(terms), ifma }
+    }
+
+    /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns
     /// all have one length, and the rows are among theirs.
-    pub(in crate::cpu) fn rows<K: RowKernel>(
-        self,
-        kernel: &K,
-        constants: &K::Constants<Lanes>,
-        columns: &[&[Fr]],
-        start: usize,
-        outputs: &mut [&mut [Fr]],
-    ) {
+    pub(in crate::cpu) fn run(&self, columns: &[&[Fr]], start: usize, outputs: &mut [&mut [Fr]]) {
+        let Self { plan, ifma: Ifma(()) } = self;
         let len = outputs.first().map_or(0, |part| part.len());
-        let mut out: Vec<Lanes> = outputs.iter().map(|_| Lanes([EightMemory::ZERO; 2])).collect();
+        let mut registers = vec![[EightMemory::ZERO; 2]; plan.registers];
         for offset in (0..len).step_by(ROWS) {
-            kernel.eval(constants, &ManyRows { columns, row: start + offset }, &mut out);
-            for (part, value) in outputs.iter_mut().zip(&out) {
-                let part = &mut part[offset..];
-                let mut last = [Fr::ZERO; ROWS];
-                let whole = part.first_chunk_mut();
-                let is_whole = whole.is_some();
-                // SAFETY: the processor has the instructions, as `self` proves.
-                unsafe { store_lanes(value, whole.unwrap_or(&mut last)) };
-                if !is_whole {
-                    // The lanes past the end took rows from the start again.
-                    part.copy_from_slice(&last[..part.len()]);
-                }
-            }
+            // SAFETY: the processor has the instructions, as the `Ifma` proves.
+            unsafe { run(plan, columns, start + offset, offset, &mut registers, outputs) };
         }
     }
 }

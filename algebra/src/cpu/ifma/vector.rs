@@ -36,14 +36,14 @@ fn store(values: [Eight; 2], out: &mut [Fr; STEP]) {
     }
 }
 
-/// Horner's rule on sixteen interleaved polynomials in `point^16`. A product of a number below 3p
-/// and a factor is below 2p, and a coefficient adds less than p.
+/// Horner's rule on sixteen interleaved polynomials in `point^16`. A product of a number below 4p
+/// and a factor is below (2 + 4 / 84)p, and a coefficient adds less than p.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn interleaved_horner(coefficients: &[[Fr; STEP]], power: Fr) -> [Fr; STEP] {
     let power = splat(&factor(power, raw_fr));
     let mut sum = [splat(&[0; 5]); 2];
     for step in coefficients.iter().rev() {
-        let product = products::<R, 2>(sum, [power, power]);
+        let product = products::<R, 2>(&sum, &[power, power]);
         let step = load(step);
         sum = [add(product[0], step[0]), add(product[1], step[1])];
     }
@@ -52,7 +52,7 @@ fn interleaved_horner(coefficients: &[[Fr; STEP]], power: Fr) -> [Fr; STEP] {
     out
 }
 
-/// Sums of products below 2p each; reduced every 32 terms, so below 2p + 64p.
+/// Sums of products below (2 + 1 / 84)p each; reduced every 32 terms, so below 2p + 65p.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn combine(terms: &[(&[Fr], Factor)], start: usize, out: &mut [Fr; STEP]) {
     let mut sum = [splat(&[0; 5]); 2];
@@ -67,7 +67,7 @@ fn combine(terms: &[(&[Fr], Factor)], start: usize, out: &mut [Fr; STEP]) {
             }
         };
         let by = splat(by);
-        let product = products::<R, 2>(load(values), [by, by]);
+        let product = products::<R, 2>(&load(values), &[by, by]);
         sum = [add(sum[0], product[0]), add(sum[1], product[1])];
         if i % 32 == 31 {
             sum = [reduce::<R>(sum[0]), reduce::<R>(sum[1])];

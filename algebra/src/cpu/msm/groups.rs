@@ -4,7 +4,7 @@ use super::affine::{Adder, Flat, Scratch};
 
 /// Entries summed together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
-const BLOCK: usize = 1 << 15;
+const BLOCK: usize = 1 << 14;
 
 /// Memory of the rounds, kept between calls.
 #[derive(Debug)]
@@ -98,15 +98,15 @@ impl Summer {
     /// Sums the groups that end at `self.ends` in `order`.
     fn sum_block(&mut self, points: &[Flat], order: &[u32], out: &mut [Flat]) {
         // Round one reads the points wherever they are and leaves everything in the arena.
-        self.arena.clear();
         let singles = self.pair_up(order, 0);
         let sums = self.pairs.len();
-        self.arena.resize(sums, Flat::IDENTITY);
-        let mut some_identity =
-            self.adder.add_pairs(points, &self.pairs, &mut self.arena, &mut self.scratch);
-        for (place, entry) in singles {
-            self.next[place] = self.arena.len() as u32;
-            self.arena.push(Flat::signed(points, entry));
+        let mut used = sums + singles.len();
+        self.make_room(used);
+        let to = &mut self.arena[..sums];
+        let mut some_identity = self.adder.add_pairs(points, &self.pairs, to, &mut self.scratch);
+        for (at, (place, entry)) in (sums..).zip(singles) {
+            self.next[place] = at as u32;
+            self.arena[at] = Flat::signed(points, entry);
         }
         loop {
             std::mem::swap(&mut self.current, &mut self.next);
@@ -116,15 +116,16 @@ impl Summer {
             if self.current.len() <= self.ends.len() && self.groups().all(|(s, e)| e - s <= 1) {
                 break;
             }
-            let done = self.arena.len();
+            let done = used;
             let order = std::mem::take(&mut self.current);
             let singles = self.pair_up(&order, done);
             for (place, entry) in singles {
                 self.next[place] = entry;
             }
             self.current = order;
-            self.arena.resize(done + self.pairs.len(), Flat::IDENTITY);
-            let (from, to) = self.arena.split_at_mut(done);
+            used += self.pairs.len();
+            self.make_room(used);
+            let (from, to) = self.arena[..used].split_at_mut(done);
             some_identity = self.adder.add_pairs(from, &self.pairs, to, &mut self.scratch);
         }
         for (slot, (start, end)) in out.iter_mut().zip(self.groups()) {
@@ -133,6 +134,13 @@ impl Summer {
             } else {
                 self.arena[self.current[start] as usize]
             };
+        }
+    }
+
+    /// What the arena holds past what is in use is of earlier blocks.
+    fn make_room(&mut self, points: usize) {
+        if self.arena.len() < points {
+            self.arena.resize(points, Flat::IDENTITY);
         }
     }
 

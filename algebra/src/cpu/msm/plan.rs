@@ -2,13 +2,11 @@
 
 use std::ops::Range;
 
-use ark_ff::PrimeField;
-use rayon::prelude::*;
-
 use super::SIGN;
 use crate::Fr;
 use crate::cpu::CpuBuffer;
 use crate::device::DeviceBuffer;
+use ark_ff::PrimeField;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
 const BITS_MAX: u32 = 253;
@@ -67,7 +65,7 @@ impl Shape {
 #[derive(Debug)]
 enum Scalars {
     Narrow(Vec<u64>),
-    Wide(Vec<[u64; 4]>),
+    Wide(Vec<Folded>),
 }
 
 /// Scalars of a column that share a shape.
@@ -79,19 +77,22 @@ pub(super) struct Part {
     bases: Option<Vec<u32>>,
 }
 
-/// A scalar as a sign and a magnitude of at most [`BITS_MAX`] bits.
-#[derive(Debug, Clone, Copy)]
-struct Folded {
-    magnitude: [u64; 4],
-    negative: bool,
-}
+/// Set in the highest limb of a scalar to mean the negative of its magnitude.
+pub(in crate::cpu) const NEGATIVE: u64 = 1 << 63;
+
+/// A scalar as a magnitude of at most [`BITS_MAX`] bits, with [`NEGATIVE`] for its sign.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(transparent)]
+pub(in crate::cpu) struct Folded(pub(in crate::cpu) [u64; 4]);
 
 impl Folded {
-    fn new(scalar: &Fr) -> Self {
+    pub(in crate::cpu) const ZERO: Self = Self([0; 4]);
+
+    pub(in crate::cpu) fn new(scalar: &Fr) -> Self {
         const HALF: [u64; 4] = Fr::MODULUS_MINUS_ONE_DIV_TWO.0;
         let limbs = scalar.into_bigint().0;
         if limbs.iter().rev().le(HALF.iter().rev()) {
-            return Self { magnitude: limbs, negative: false };
+            return Self(limbs);
         }
         let mut magnitude = [0; 4];
         let mut borrow = false;
@@ -101,12 +102,33 @@ impl Folded {
             *slot = low;
             borrow = under || under_again;
         }
-        Self { magnitude, negative: true }
+        magnitude[3] |= NEGATIVE;
+        Self(magnitude)
     }
 
+    /// Bits of the magnitude.
     fn bits(&self) -> u32 {
-        let top = self.magnitude.iter().rposition(|limb| *limb != 0);
-        top.map_or(0, |i| 64 * i as u32 + 64 - self.magnitude[i].leading_zeros())
+        let [x0, x1, x2, x3] = self.0;
+        match (x0, x1, x2, x3 & !NEGATIVE) {
+            (0, 0, 0, 0) => 0,
+            (x, 0, 0, 0) => 64 - x.leading_zeros(),
+            (_, x, 0, 0) => 128 - x.leading_zeros(),
+            (_, _, x, 0) => 192 - x.leading_zeros(),
+            (_, _, _, x) => 256 - x.leading_zeros(),
+        }
+    }
+
+    /// The magnitude plus `offset`, which does not reach the sign.
+    fn with_offset(self, offset: &[u64; 4]) -> Self {
+        let mut out = [0; 4];
+        let mut carry = false;
+        for (i, slot) in out.iter_mut().enumerate() {
+            let (sum, over) = self.0[i].overflowing_add(offset[i]);
+            let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+            *slot = sum;
+            carry = over || over_again;
+        }
+        Self(out)
     }
 }
 
@@ -128,28 +150,14 @@ impl Part {
         Self { shape, scalars: Scalars::Narrow(scalars.map(with_sign).collect()), bases: None }
     }
 
-    fn wide(shape: Shape, scalars: impl Iterator<Item = Folded>) -> Self {
-        let offset = offset(shape);
-        let with_sign = |scalar: Folded| {
-            let mut out = [0; 4];
-            let mut carry = 0;
-            for (i, slot) in out.iter_mut().enumerate() {
-                let sum = u128::from(scalar.magnitude[i]) + u128::from(offset[i]) + carry;
-                *slot = sum as u64;
-                carry = sum >> 64;
-            }
-            out[3] |= u64::from(scalar.negative) << 63;
-            out
-        };
-        Self { shape, scalars: Scalars::Wide(scalars.map(with_sign).collect()), bases: None }
-    }
-
-    fn from_folded(shape: Shape, scalars: impl Iterator<Item = Folded>) -> Self {
+    fn from_folded(shape: Shape, mut scalars: Vec<Folded>) -> Self {
         if shape.bits <= NARROW_BITS_MAX {
-            Self::narrow(shape, scalars.map(|s| (s.magnitude[0], s.negative)))
-        } else {
-            Self::wide(shape, scalars)
+            let narrow = |s: &Folded| (s.0[0], s.0[3] & NEGATIVE != 0);
+            return Self::narrow(shape, scalars.iter().map(narrow));
         }
+        let offset = offset(shape);
+        scalars.iter_mut().for_each(|scalar| *scalar = scalar.with_offset(&offset));
+        Self { shape, scalars: Scalars::Wide(scalars), bases: None }
     }
 
     /// Number of scalars, zeros included.
@@ -187,7 +195,7 @@ impl Part {
             }
             Scalars::Wide(scalars) => {
                 let (limb, shift) = (low as usize / 64, low % 64);
-                out.extend(scalars[entries].iter().map(|s| {
+                out.extend(scalars[entries].iter().map(|Folded(s)| {
                     let high = s.get(limb + 1).copied().unwrap_or(0);
                     let bits = (u128::from(high) << 64 | u128::from(s[limb])) >> shift;
                     digit(bits as u64, s[3] >> 63)
@@ -198,8 +206,8 @@ impl Part {
 }
 
 /// Cuts a column into parts of similar size of scalar: usually one, two where a few large scalars
-/// stand among many small ones, none where all are zero.
-pub(super) fn plan_column(column: &CpuBuffer) -> Vec<Part> {
+/// stand among many small ones, none where all are zero. `fold` is [`Folded::new`] on each.
+pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded>) -> Vec<Part> {
     assert!(column.len() < SIGN as usize, "an index and its sign fit a word");
     if let Some(small) = column.as_small() {
         let nonzero = small.iter().filter(|value| **value != 0).count();
@@ -211,7 +219,7 @@ pub(super) fn plan_column(column: &CpuBuffer) -> Vec<Part> {
         return vec![Part::narrow(shape, small.iter().map(|value| (u64::from(*value), false)))];
     }
 
-    let folded: Vec<Folded> = column.as_slice().par_iter().map(Folded::new).collect();
+    let mut folded = fold(column.as_slice());
     let mut of_bits = [0usize; BITS_MAX as usize + 1];
     for scalar in &folded {
         of_bits[scalar.bits() as usize] += 1;
@@ -238,15 +246,16 @@ pub(super) fn plan_column(column: &CpuBuffer) -> Vec<Part> {
         }
     }
     let Some((low, high)) = best.1 else {
-        return vec![Part::from_folded(whole, folded.into_iter())];
+        return vec![Part::from_folded(whole, folded)];
     };
-    let is_small = |scalar: &Folded| scalar.bits() <= low.bits;
-    let zero = Folded { magnitude: [0; 4], negative: false };
-    let smalls = folded.iter().map(|scalar| if is_small(scalar) { *scalar } else { zero });
-    let low_part = Part::from_folded(low, smalls);
-    let mut high_part =
-        Part::from_folded(high, folded.iter().filter(|scalar| !is_small(scalar)).copied());
-    let indices = (0u32..).zip(&folded).filter(|(_, scalar)| !is_small(scalar));
-    high_part.bases = Some(indices.map(|(i, _)| i).collect());
+    let (mut bases, mut large) = (Vec::new(), Vec::new());
+    for (i, scalar) in folded.iter_mut().enumerate() {
+        if scalar.bits() > low.bits {
+            bases.push(i as u32);
+            large.push(std::mem::replace(scalar, Folded::ZERO));
+        }
+    }
+    let low_part = Part::from_folded(low, folded);
+    let high_part = Part { bases: Some(bases), ..Part::from_folded(high, large) };
     vec![low_part, high_part]
 }

@@ -91,19 +91,21 @@ fn apply<M: Modulus>(operation: Operation, a: &EightMemory, b: &EightMemory) -> 
         Operation::Add => add(a, b),
         Operation::Sub => sub::<M, 8>(a, b),
         Operation::Mul => mul::<M>(a, b),
-        Operation::MulPair => products::<M, 2>([b, a], [a, b])[1],
+        Operation::MulPair => products::<M, 2>(&[b, a], &[a, b])[1],
         Operation::Reduce => reduce::<M>(a),
         Operation::Canonical => canonical::<M>(a),
     })
 }
 
-/// The result's bound, as a multiple of p, for operands below 8p.
-fn check<M: Modulus>(operation: Operation, bound: u64) {
-    let (left, mut right) = (samples::<M>(8), samples::<M>(8));
+/// `bounds` are those of the operands and `bound` the result's, as multiples
+/// of p.
+fn check<M: Modulus>(operation: Operation, bounds: [u64; 2], bound: u64) {
+    let [left, mut right] = bounds.map(samples::<M>);
     let r_inverse = M::Field::from(2u64).pow([260]).inverse().unwrap();
     for _ in 0..right.len() {
         right.rotate_left(1);
-        for (a, b) in left.chunks_exact(LANES).zip(right.chunks_exact(LANES)) {
+        let right = right.chunks_exact(LANES).cycle();
+        for (a, b) in left.chunks_exact(LANES).zip(right) {
             // SAFETY: the caller found the instructions.
             let out = unsafe { apply::<M>(operation, &pack(a), &pack(b)) };
             for i in 0..LANES {
@@ -134,12 +136,15 @@ fn check_all<M: Modulus>() {
         eprintln!("not run: this processor has no AVX-512 IFMA");
         return;
     }
-    check::<M>(Operation::Add, 16);
-    check::<M>(Operation::Sub, 16);
-    check::<M>(Operation::Mul, 2);
-    check::<M>(Operation::MulPair, 2);
-    check::<M>(Operation::Reduce, 2);
-    check::<M>(Operation::Canonical, 1);
+    check::<M>(Operation::Add, [8, 8], 16);
+    check::<M>(Operation::Sub, [8, 8], 16);
+    check::<M>(Operation::Reduce, [84, 8], 2);
+    check::<M>(Operation::Canonical, [84, 8], 1);
+    for operation in [Operation::Mul, Operation::MulPair] {
+        check::<M>(operation, [8, 8], 3);
+        check::<M>(operation, [84, 1], 3);
+        check::<M>(operation, [84, 80], 82);
+    }
 }
 
 #[test]

@@ -2,7 +2,13 @@
 //!
 //! A **development** string is made here from a τ that everyone knows; it is marked in its encoding
 //! and whoever serves a chain that is not a development chain must refuse it
-//! ([`Srs::require_ceremony`]). A ceremony's string is imported and checked.
+//! ([`Srs::require_ceremony`]). A ceremony's string is imported ([`Srs::import_ptau`],
+//! [`Srs::import_flat`]) and checked.
+
+mod flat;
+mod ptau;
+
+use std::io::Read;
 
 use ark_bn254::Bn254;
 use ark_ec::pairing::Pairing;
@@ -49,9 +55,7 @@ pub enum SrsError {
     Generator,
     #[error("PLK-045: the points are not successive powers of one τ")]
     Powers,
-    #[error(
-        "PLK-046: the SRS has {have} powers, the circuit needs {need}; make or import a longer one"
-    )]
+    #[error("PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one")]
     TooShort { need: usize, have: usize },
     #[error(
         "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"
@@ -59,6 +63,12 @@ pub enum SrsError {
     Development { chain_id: u64 },
     #[error("PLK-048: the SRS is not the pinned one: expected digest {expected}, got {got}")]
     Pinned { expected: String, got: String },
+    #[error("PLK-049: the SRS cannot be read: {reason}")]
+    Read { reason: String },
+    #[error("PLK-070: not a ptau file that can be read: expected {expected}, got {got}")]
+    Ptau { expected: String, got: String },
+    #[error("PLK-071: section {section} of the ptau file is wrong: {what}")]
+    Section { section: u32, what: String },
 }
 
 /// Powers of τ.
@@ -85,9 +95,12 @@ pub fn development_tau_g2() -> G2Affine {
 impl Srs {
     /// Makes a development string for domains of up to `2^log_n` rows.
     pub fn development(log_n: u32) -> Self {
-        let tau = development_tau();
-        let count = (1usize << log_n) + EXTRA_POWERS;
-        let scalars = rollmill_algebra::field::powers(tau, count);
+        Self::development_of((1usize << log_n) + EXTRA_POWERS)
+    }
+
+    /// Makes a development string of `count` powers, at least one.
+    pub fn development_of(count: usize) -> Self {
+        let scalars = rollmill_algebra::field::powers(development_tau(), count.max(1));
         Self {
             powers: fixed_base(&scalars),
             tau_g2: development_tau_g2(),
@@ -173,41 +186,12 @@ impl Srs {
         let mut g2 = [0u8; G2_BYTES];
         g2.copy_from_slice(&body[17..HEADER_BYTES]);
         let tau_g2 = g2_from_bytes(&g2).map_err(|source| SrsError::Point { index: 0, source })?;
-        // The mark cannot be taken off: the known point is a development string's whatever a file says.
-        let origin = if tau_g2 == development_tau_g2() { Origin::Development } else { origin };
+        let origin = origin_of(&tau_g2, origin);
         let powers = decode_points(&body[HEADER_BYTES..])?;
         let srs = Self { powers, tau_g2, origin };
         if srs.powers.first() != Some(&G1Affine::generator()) {
             return Err(SrsError::Generator);
         }
-        Ok(srs)
-    }
-
-    /// Imports the flat files `bn254_g1.dat` (64 bytes a point, x‖y big-endian) and `bn254_g2.dat`
-    /// (128 bytes, x.c0‖x.c1‖y.c0‖y.c1), checks all of it, and compares with a pinned SHA-256 of the
-    /// G1 file if one is given (hex).
-    pub fn import_flat(
-        g1: &[u8],
-        g2: &[u8],
-        pinned: Option<&str>,
-        seed: u64,
-    ) -> Result<Self, SrsError> {
-        if let Some(expected) = pinned {
-            let got = hex::encode(Sha256::digest(g1));
-            if got != expected {
-                return Err(SrsError::Pinned { expected: expected.to_owned(), got });
-            }
-        }
-        let g2: &[u8; G2_BYTES] =
-            g2.try_into().map_err(|_| SrsError::Length { expected: G2_BYTES, got: g2.len() })?;
-        // Our own order of coordinates is c1‖c0, as in EIP-197.
-        let mut ours = [0u8; G2_BYTES];
-        for (to, from) in [(0, 32), (32, 0), (64, 96), (96, 64)] {
-            ours[to..to + 32].copy_from_slice(&g2[from..from + 32]);
-        }
-        let tau_g2 = g2_from_bytes(&ours).map_err(|source| SrsError::Point { index: 0, source })?;
-        let srs = Self { powers: decode_points(g1)?, tau_g2, origin: Origin::Ceremony };
-        srs.check(seed)?;
         Ok(srs)
     }
 
@@ -220,6 +204,8 @@ impl Srs {
         let pairs = self.powers.len() - 1;
         let mut hasher = Sha256::new();
         hasher.update(seed.to_be_bytes());
+        // Before the powers: whoever could choose it after ρ could make any points pass.
+        hasher.update(g2_to_bytes(&self.tau_g2));
         for power in &self.powers {
             hasher.update(g1_to_bytes(power));
         }
@@ -240,6 +226,31 @@ pub fn srs_id(tau_g2: &G2Affine) -> Fr {
     let mut digest: [u8; 32] = Sha256::digest(g2_to_bytes(tau_g2)).into();
     digest[0] = 0;
     Fr::from_be_bytes_mod_order(&digest)
+}
+
+/// Refuses a file whose SHA-256 is not `expected` (hex, of any case).
+pub fn require_digest<R: Read>(mut from: R, expected: &str) -> Result<(), SrsError> {
+    let mut hasher = Sha256::new();
+    let mut part = vec![0u8; 1 << 20];
+    loop {
+        match from.read(&mut part) {
+            Ok(0) => break,
+            Ok(read) => hasher.update(&part[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    let (expected, got) = (expected.to_ascii_lowercase(), hex::encode(hasher.finalize()));
+    if got == expected { Ok(()) } else { Err(SrsError::Pinned { expected, got }) }
+}
+
+fn unreadable(error: std::io::Error) -> SrsError {
+    SrsError::Read { reason: error.to_string() }
+}
+
+/// The mark cannot be taken off: the known point is a development string's whatever a file says.
+fn origin_of(tau_g2: &G2Affine, said: Origin) -> Origin {
+    if *tau_g2 == development_tau_g2() { Origin::Development } else { said }
 }
 
 fn decode_points(bytes: &[u8]) -> Result<Vec<G1Affine>, SrsError> {

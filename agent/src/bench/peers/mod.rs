@@ -1,0 +1,63 @@
+//! Other provers, measured in the same run on the same work.
+//!
+//! None of them is needed: one that is not there is listed as absent, unless it was asked for by name.
+
+mod acir;
+pub(super) mod barretenberg;
+#[cfg(feature = "peer-halo2curves")]
+pub(super) mod halo2;
+
+use std::rc::Rc;
+
+use barretenberg::Barretenberg;
+
+use super::result::AbsentPeer;
+use super::{BenchError, Plan};
+
+/// Every peer that this program knows how to measure.
+pub(super) const PEERS: [&str; 3] = ["arkworks", "halo2curves", "barretenberg"];
+
+/// The peers of a run.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Peers {
+    pub(super) arkworks: bool,
+    /// Only ever set in a build that has it.
+    pub(super) halo2curves: bool,
+    pub(super) barretenberg: Option<Rc<Barretenberg>>,
+    pub(super) absent: Vec<AbsentPeer>,
+}
+
+impl Peers {
+    /// Looks for the peers that the plan wants.
+    ///
+    /// # Errors
+    /// [`BenchError::PeerMissing`] for one that was asked for by name and is not there.
+    pub(super) fn find(plan: &Plan, threads: usize) -> Result<Self, BenchError> {
+        let mut peers = Self { arkworks: plan.wants_peer("arkworks"), ..Self::default() };
+        if plan.wants_peer("halo2curves") {
+            match cfg!(feature = "peer-halo2curves") {
+                true => peers.halo2curves = true,
+                false => {
+                    let reason = "this build is without it: build with --features peer-halo2curves";
+                    peers.missing(plan, "halo2curves", reason.to_owned())?;
+                }
+            }
+        }
+        if plan.wants_peer("barretenberg") {
+            match Barretenberg::find(plan.bb.as_deref(), threads) {
+                Ok(found) => peers.barretenberg = Some(Rc::new(found)),
+                Err(reason) => peers.missing(plan, "barretenberg", reason)?,
+            }
+        }
+        Ok(peers)
+    }
+
+    fn missing(&mut self, plan: &Plan, name: &str, reason: String) -> Result<(), BenchError> {
+        let name = name.to_owned();
+        if plan.names_peer(&name) {
+            return Err(BenchError::PeerMissing { name, reason });
+        }
+        self.absent.push(AbsentPeer { name, reason });
+        Ok(())
+    }
+}

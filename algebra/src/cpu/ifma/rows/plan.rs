@@ -1,0 +1,442 @@
+//! From the terms of a row kernel to steps that each end in at most one reduction.
+//!
+//! A sum of products needs a single Montgomery reduction, which costs half of a full product, so sums
+//! are flattened: a term that only one sum uses is never computed on its own.
+//!
+//! # Bounds
+//! A register holds a number below `REGISTER · p`; a cell, which is loaded as 16 times arkworks' form,
+//! is below 16p. A sum stays below `SUM · p`, under 2^260, and a longer one is cut. The plan
+//! keeps count, so that nothing at run time does.
+
+use std::collections::HashMap;
+
+use crate::Fr;
+use crate::cpu::ifma::field::{Factor, Modulus, R, factor, multiple, raw_fr};
+use crate::terms::{Operation, Term, Terms};
+
+/// What a register may hold, in multiples of p.
+const REGISTER: u32 = 16;
+/// A cell as it is loaded.
+const CELL: u32 = 16;
+/// What a sum may come to before it is reduced; 2^260 is above 84p.
+const SUM: u32 = 80;
+/// A number just reduced is below `(1 + 2^−39)p`.
+const REDUCED: u32 = 2;
+/// The factor that a Montgomery reduction divides by, 2^260, in multiples of p, from below.
+const RADIX: u32 = 84;
+/// Products of one sum: each adds at most ten halves below 2^52 to an accumulator of 63 bits.
+const PRODUCTS: usize = 64;
+
+/// A register, or with the highest bit set a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Operand(u32);
+
+impl Operand {
+    const CONSTANT: u32 = 1 << 31;
+
+    /// The number of the register, or that of the constant.
+    #[inline(always)]
+    pub(super) fn place(self) -> Result<usize, usize> {
+        let index = (self.0 & !Self::CONSTANT) as usize;
+        if self.0 & Self::CONSTANT == 0 { Ok(index) } else { Err(index) }
+    }
+}
+
+/// Ranges of [`Plan::products`] and [`Plan::summands`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Range {
+    pub(super) start: u32,
+    pub(super) end: u32,
+}
+
+impl Range {
+    #[inline(always)]
+    pub(super) fn of<T>(self, all: &[T]) -> &[T] {
+        &all[self.start as usize..self.end as usize]
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Loads a cell.
+    Load { target: u32, column: u32, rotation: u32 },
+    /// `Σ products + Σ plus − Σ minus`; what keeps it from falling below zero is among `plus`.
+    Sum { target: u32, products: Range, plus: Range, minus: Range, reduce: bool },
+    /// Stores an output.
+    Store { output: u32, source: u32 },
+}
+
+/// What to do for each step of rows.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// The first factor is a register.
+    pub(super) products: Vec<(Operand, Operand)>,
+    pub(super) summands: Vec<Operand>,
+    pub(super) constants: Vec<Factor>,
+    pub(super) registers: usize,
+}
+
+/// A term or its negative.
+type Signed = (usize, bool);
+
+/// What a sum is made of, before its operands have places.
+#[derive(Debug, Default)]
+struct Parts {
+    products: Vec<(usize, usize, bool)>,
+    summands: Vec<Signed>,
+}
+
+/// A value with a bound in multiples of p.
+#[derive(Debug, Clone, Copy)]
+struct Bounded {
+    operand: Operand,
+    bound: u32,
+}
+
+/// One addend of a sum, with places for its operands.
+#[derive(Debug, Clone, Copy)]
+enum Addend {
+    Product(Bounded, Bounded),
+    Plus(Bounded),
+    Minus(Bounded),
+}
+
+struct Planner<'a> {
+    terms: &'a Terms,
+    uses: Vec<u32>,
+    /// Registers without end here, one for each value.
+    plan: Plan,
+    known: HashMap<Signed, Bounded>,
+}
+
+impl Plan {
+    pub(super) fn new(terms: &Terms) -> Self {
+        let mut planner =
+            Planner { terms, uses: uses(terms), plan: Self::default(), known: HashMap::new() };
+        for (output, term) in terms.outputs.iter().enumerate() {
+            let source = planner.value(*term, false);
+            let source = match source.operand.place() {
+                Ok(_) => source,
+                Err(_) => planner.sum(vec![Addend::Plus(source)]),
+            };
+            planner
+                .plan
+                .steps
+                .push(Step::Store { output: output as u32, source: source.operand.0 });
+        }
+        let mut plan = planner.plan;
+        plan.share_registers();
+        plan
+    }
+
+    fn for_each_use(&self, step: &Step, mut each: impl FnMut(u32)) {
+        let mut operand = |operand: &Operand| {
+            if operand.place().is_ok() {
+                each(operand.0);
+            }
+        };
+        match step {
+            Step::Load { .. } => {}
+            Step::Store { source, .. } => each(*source),
+            Step::Sum { products, plus, minus, .. } => {
+                for (a, b) in products.of(&self.products) {
+                    operand(a);
+                    operand(b);
+                }
+                plus.of(&self.summands).iter().for_each(&mut operand);
+                minus.of(&self.summands).iter().for_each(&mut operand);
+            }
+        }
+    }
+
+    /// Gives registers that are no longer read to values that come after.
+    fn share_registers(&mut self) {
+        let mut last_use = vec![0; self.registers];
+        for (at, step) in self.steps.iter().enumerate() {
+            self.for_each_use(step, |register| last_use[register as usize] = at);
+        }
+        let mut shared = vec![u32::MAX; self.registers];
+        let mut free: Vec<u32> = Vec::new();
+        let mut count = 0;
+        for at in 0..self.steps.len() {
+            let step = self.steps[at];
+            // A step reads its operands before it writes, so its result may take the place of one.
+            let mut ended = Vec::new();
+            self.for_each_use(&step, |register| {
+                if last_use[register as usize] == at {
+                    ended.push(register);
+                }
+            });
+            ended.sort_unstable();
+            ended.dedup();
+            free.extend(ended.iter().map(|register| shared[*register as usize]));
+            if let Step::Load { target, .. } | Step::Sum { target, .. } = step {
+                shared[target as usize] = free.pop().unwrap_or_else(|| {
+                    count += 1;
+                    count - 1
+                });
+            }
+        }
+        let rename = |register: &mut u32| *register = shared[*register as usize];
+        let rename_operand = |operand: &mut Operand| {
+            if operand.place().is_ok() {
+                operand.0 = shared[operand.0 as usize];
+            }
+        };
+        for step in &mut self.steps {
+            match step {
+                Step::Load { target, .. } | Step::Sum { target, .. } => rename(target),
+                Step::Store { source, .. } => rename(source),
+            }
+        }
+        self.products.iter_mut().for_each(|(a, b)| {
+            rename_operand(a);
+            rename_operand(b);
+        });
+        self.summands.iter_mut().for_each(rename_operand);
+        self.registers = count as usize;
+    }
+}
+
+/// How often the terms that outputs need are used.
+fn uses(terms: &Terms) -> Vec<u32> {
+    let mut uses = vec![0; terms.list.len()];
+    terms.outputs.iter().for_each(|output| uses[*output] += 1);
+    // Operands come before what uses them.
+    for (id, term) in terms.list.iter().enumerate().rev() {
+        if let (Term::Binary(_, a, b), true) = (term, uses[id] > 0) {
+            uses[*a] += 1;
+            uses[*b] += 1;
+        }
+    }
+    uses
+}
+
+impl Planner<'_> {
+    /// A term that is computed only here, so may be part of what uses it.
+    fn is_own(&self, term: usize) -> bool {
+        matches!(self.terms.list[term], Term::Binary(..)) && self.uses[term] == 1
+    }
+
+    fn gather(&self, term: usize, negative: bool, parts: &mut Parts) {
+        let Term::Binary(operation, a, b) = self.terms.list[term] else {
+            return parts.summands.push((term, negative));
+        };
+        if operation == Operation::Mul {
+            return parts.products.push((a, b, negative));
+        }
+        for (part, negative) in [(a, negative), (b, negative ^ (operation == Operation::Sub))] {
+            if self.is_own(part) {
+                self.gather(part, negative, parts);
+            } else {
+                parts.summands.push((part, negative));
+            }
+        }
+    }
+
+    fn new_register(&mut self) -> u32 {
+        self.plan.registers += 1;
+        self.plan.registers as u32 - 1
+    }
+
+    fn new_constant(&mut self, limbs: Factor) -> Operand {
+        self.plan.constants.push(limbs);
+        Operand(Operand::CONSTANT | (self.plan.constants.len() as u32 - 1))
+    }
+
+    /// The place of a term or of its negative, computed if it is not yet.
+    fn value(&mut self, term: usize, negative: bool) -> Bounded {
+        if let Some(known) = self.known.get(&(term, negative)) {
+            return *known;
+        }
+        let value = match self.terms.list[term] {
+            Term::Constant(value, _) => {
+                let value: Fr = if negative { -value } else { value };
+                Bounded { operand: self.new_constant(factor(value, raw_fr)), bound: 1 }
+            }
+            Term::Cell(column, rotation) if !negative => {
+                let target = self.new_register();
+                self.plan.steps.push(Step::Load {
+                    target,
+                    column: column as u32,
+                    rotation: rotation as u32,
+                });
+                Bounded { operand: Operand(target), bound: CELL }
+            }
+            _ if negative && !self.is_own(term) => {
+                let positive = self.value(term, false);
+                self.sum(vec![Addend::Minus(positive)])
+            }
+            _ => {
+                let mut parts = Parts::default();
+                self.gather(term, negative, &mut parts);
+                self.sum_of(parts)
+            }
+        };
+        self.known.insert((term, negative), value);
+        value
+    }
+
+    /// Which factor of a negative product to negate: one where it costs nothing.
+    fn negate_first(&self, a: usize, b: usize) -> bool {
+        let cost = |term: usize| match self.terms.list[term] {
+            Term::Constant(..) => 0,
+            _ if self.known.contains_key(&(term, true)) => 1,
+            _ if self.is_own(term) => 2,
+            _ => 3,
+        };
+        cost(a) <= cost(b)
+    }
+
+    fn sum_of(&mut self, parts: Parts) -> Bounded {
+        let mut addends = Vec::with_capacity(parts.products.len() + parts.summands.len());
+        for (a, b, negative) in parts.products {
+            let first = negative && self.negate_first(a, b);
+            let a = self.value(a, first);
+            let b = self.value(b, negative && !first);
+            // The first factor is a register: a product of two constants is a constant.
+            let (a, b) = if a.operand.place().is_ok() { (a, b) } else { (b, a) };
+            addends.push(Addend::Product(a, b));
+        }
+        for (term, negative) in parts.summands {
+            let is_constant = self.terms.constant(term).is_some();
+            let value = self.value(term, negative && is_constant);
+            let plus = !negative || is_constant;
+            addends.push(if plus { Addend::Plus(value) } else { Addend::Minus(value) });
+        }
+        self.sum(addends)
+    }
+
+    /// Adds up, in several steps where one would grow too large.
+    fn sum(&mut self, addends: Vec<Addend>) -> Bounded {
+        let mut rest = addends.as_slice();
+        let mut carried: Option<Bounded> = None;
+        loop {
+            let mut taken = 0;
+            let mut totals =
+                Totals { summands: carried.map_or(0, |c| c.bound), ..Totals::default() };
+            for addend in rest {
+                let next = totals.with(addend);
+                if next.bound() > SUM || next.count > PRODUCTS {
+                    break;
+                }
+                totals = next;
+                taken += 1;
+            }
+            assert!(taken > 0, "one addend fits: a product of two registers is below 6p");
+            let (now, later) = rest.split_at(taken);
+            let value = self.step(now, carried, totals);
+            if later.is_empty() {
+                return value;
+            }
+            rest = later;
+            carried = Some(value);
+        }
+    }
+
+    fn step(&mut self, addends: &[Addend], carried: Option<Bounded>, totals: Totals) -> Bounded {
+        let products = self.plan.products.len();
+        let mut plus: Vec<Operand> = carried.iter().map(|value| value.operand).collect();
+        let mut minus = Vec::new();
+        for addend in addends {
+            match addend {
+                Addend::Product(a, b) => self.plan.products.push((a.operand, b.operand)),
+                Addend::Plus(value) => plus.push(value.operand),
+                Addend::Minus(value) => minus.push(value.operand),
+            }
+        }
+        if totals.minus > 0 {
+            plus.push(self.new_constant(multiple(R::P, totals.minus.into())));
+        }
+        let start = self.plan.summands.len() as u32;
+        let middle = start + plus.len() as u32;
+        self.plan.summands.extend(plus);
+        self.plan.summands.extend(minus);
+        let target = self.new_register();
+        let reduce = totals.bound() > REGISTER;
+        self.plan.steps.push(Step::Sum {
+            target,
+            products: Range { start: products as u32, end: self.plan.products.len() as u32 },
+            plus: Range { start, end: middle },
+            minus: Range { start: middle, end: self.plan.summands.len() as u32 },
+            reduce,
+        });
+        let bound = if reduce { REDUCED } else { totals.bound() };
+        Bounded { operand: Operand(target), bound }
+    }
+}
+
+/// What addends come to, in multiples of p.
+#[derive(Debug, Clone, Copy, Default)]
+struct Totals {
+    count: usize,
+    /// In multiples of p².
+    products: u32,
+    summands: u32,
+    /// What is subtracted, and as much is added first.
+    minus: u32,
+}
+
+impl Totals {
+    fn with(self, addend: &Addend) -> Self {
+        match addend {
+            Addend::Product(a, b) => {
+                Self { count: self.count + 1, products: self.products + a.bound * b.bound, ..self }
+            }
+            Addend::Plus(value) => Self { summands: self.summands + value.bound, ..self },
+            Addend::Minus(value) => Self { minus: self.minus + value.bound, ..self },
+        }
+    }
+
+    fn bound(self) -> u32 {
+        let products = if self.count > 0 { 2 + self.products.div_ceil(RADIX) } else { 0 };
+        products + self.summands + self.minus
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::{Expr, Row, RowKernel};
+
+    /// `c·(ab − cd) + a·7 − b + (ab − cd)`, with one sum in two places.
+    struct Sample;
+
+    impl RowKernel for Sample {
+        type Constants<E: Expr> = E;
+        fn constants<E: Expr>(&self) -> E {
+            E::constant(Fr::from(7u64))
+        }
+        fn outputs(&self) -> usize {
+            1
+        }
+        fn eval<E: Expr, R: Row<E>>(&self, seven: &E, row: &R, out: &mut [E]) {
+            let [a, b, c, d] = std::array::from_fn(|i| row.cell(i, 0));
+            let shared = a.clone() * b.clone() - c.clone() * d;
+            out[0] = c * shared.clone() + a * seven.clone() - b + shared;
+        }
+    }
+
+    #[test]
+    fn a_sum_of_products_is_one_step() {
+        let plan = Plan::new(&Terms::record(&Sample));
+        let sums: Vec<(usize, usize, usize)> = plan
+            .steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Sum { products, plus, minus, .. } => Some((
+                    products.of(&plan.products).len(),
+                    plus.of(&plan.summands).len(),
+                    minus.of(&plan.summands).len(),
+                )),
+                _ => None,
+            })
+            .collect();
+        // The shared sum negates a factor first; the last sum adds 16p before it subtracts b.
+        assert_eq!(sums, [(0, 1, 1), (2, 0, 0), (2, 2, 1)]);
+        let loads = plan.steps.iter().filter(|step| matches!(step, Step::Load { .. })).count();
+        assert_eq!(loads, 4);
+        assert!(plan.registers <= 5, "{} registers", plan.registers);
+    }
+}
