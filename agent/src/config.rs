@@ -22,6 +22,7 @@ pub struct Config {
     pub device: Choice,
     pub fallback: Option<Fallback>,
     pub cuda_image: Option<PathBuf>,
+    pub icicle_dir: Option<PathBuf>,
     pub threads: usize,
     pub resident_keys: usize,
     pub key_cache_mib: u64,
@@ -41,6 +42,7 @@ impl Default for Config {
             device: Choice::Auto,
             fallback: None,
             cuda_image: None,
+            icicle_dir: None,
             threads: 0,
             resident_keys: 9,
             key_cache_mib: 512,
@@ -73,6 +75,11 @@ impl Settings for Config {
         (
             "cuda_image",
             "a fatbin of kernels/cuda/kernels.cu to use instead of the one that is built in",
+        ),
+        (
+            "icicle_dir",
+            "folder of ICICLE's libraries, with its backends in backend/; $ROLLMILL_ICICLE_DIR or \
+             wherever the system looks when unset",
         ),
         ("threads", "threads to prove with on the CPU; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),

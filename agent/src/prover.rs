@@ -13,6 +13,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
+use rollmill_icicle::{IcicleDevice, IcicleError};
 use rollmill_kernels::{CudaDevice, CudaOptions};
 use rollmill_plonk::srs::Srs;
 use rollmill_shaders::{Options, WgpuDevice};
@@ -110,6 +111,7 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
         Accelerator::Cpu(device) => prover(config, *device, 0)?,
         Accelerator::Cuda(device) => prover(config, *device, 1)?,
         Accelerator::Wgpu(device) => prover(config, *device, 1)?,
+        Accelerator::Icicle(device) => prover(config, *device, 1)?,
     };
     if chosen.fell_back {
         tracing::warn!(device, why = chosen.why, "proving on the CPU instead");
@@ -133,6 +135,7 @@ pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
         Accelerator::Cpu(device) => bench::run(*device, config, srs, plan)?,
         Accelerator::Cuda(device) => bench::run(*device, config, srs, plan)?,
         Accelerator::Wgpu(device) => bench::run(*device, config, srs, plan)?,
+        Accelerator::Icicle(device) => bench::run(*device, config, srs, plan)?,
     })
 }
 
@@ -141,6 +144,7 @@ enum Accelerator {
     Cpu(Box<CpuDevice>),
     Cuda(Box<CudaDevice>),
     Wgpu(Box<WgpuDevice>),
+    Icicle(Box<IcicleDevice>),
 }
 
 /// Opens a device other than the CPU, or says in one line why it cannot be used.
@@ -164,9 +168,21 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
                 .map_err(|error| error.to_string())?;
             Ok(Accelerator::Cuda(Box::new(device)))
         }
-        Choice::Icicle(_) => Err("this build has no ICICLE backend".to_owned()),
+        Choice::Icicle(selector) => {
+            let device = open_icicle(config, &selector.to_string());
+            Ok(Accelerator::Icicle(Box::new(device.map_err(|error| error.to_string())?)))
+        }
         Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
     }
+}
+
+/// Opens one of ICICLE's devices, by place in its list or by name.
+pub(crate) fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, IcicleError> {
+    let options = rollmill_icicle::Options {
+        folder: config.icicle_dir.clone(),
+        host_threads: config.threads,
+    };
+    IcicleDevice::open(asked, &options)
 }
 
 /// The devices of this machine as `--device` names them, each with what it is.
@@ -178,6 +194,16 @@ pub fn list(config: &Config) -> Vec<(String, String)> {
     }
     for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
         found.push((format!("wgpu:{index}"), adapter.to_string()));
+    }
+    match rollmill_icicle::devices(config.icicle_dir.as_deref()) {
+        Ok(devices) => {
+            for (index, device) in devices.iter().enumerate() {
+                found.push((format!("icicle:{index}"), format!("ICICLE {device}")));
+            }
+        }
+        // Few machines have it; whoever says where it is wants to know.
+        Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "no ICICLE"),
+        Err(_) => {}
     }
     found
 }

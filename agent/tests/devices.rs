@@ -7,10 +7,15 @@ fn agent(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
 }
 
+fn agent_with_icicle(arguments: &[&str], folder: &Path) -> Output {
+    program(arguments).env("ROLLMILL_ICICLE_DIR", folder).output().unwrap()
+}
+
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
     command
         .args(arguments)
+        .env("ROLLMILL_ICICLE_DIR", "/nonexistent/icicle")
         .env("ROLLMILL_CACHE", "/nonexistent/cache")
         // The graphics driver complains where it is not set.
         .env("XDG_RUNTIME_DIR", std::env::temp_dir());
@@ -29,12 +34,12 @@ fn with_driver(arguments: &[&str], faults: &str) -> Output {
 
 /// The one line that a failing agent says.
 fn refusal(arguments: &[&str]) -> String {
-    one_line(arguments, agent(arguments))
+    line_of(arguments, &agent(arguments))
 }
 
-fn one_line(arguments: &[&str], output: Output) -> String {
+fn line_of(arguments: &[&str], output: &Output) -> String {
     assert!(!output.status.success(), "{arguments:?} was accepted");
-    let text = String::from_utf8(output.stderr).unwrap();
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
     assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
     lines[0].to_owned()
@@ -45,7 +50,9 @@ fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
     for (arguments, wanted) in [
         (&["--device", "cuda:0"][..], &["AGT-032", "cuda:0", "CUD-00", "--fallback prefer"][..]),
         (&["--device", "cuda:0", "--cuda-image", "/nonexistent/x"], &["AGT-032", "/nonexistent/x"]),
-        (&["--device", "icicle:0"], &["AGT-032", "icicle:0"]),
+        (&["--device", "icicle"], &["AGT-032", "icicle:0", "ICI-001", "/nonexistent/icicle"]),
+        (&["--device", "icicle", "--icicle-dir", "/nonexistent/y"], &["ICI-001", "/nonexistent/y"]),
+        (&["bench", "--only", "ntt", "--peers", "icicle", "--sizes", "4"], &["AGT-046", "ICI-001"]),
         (&["--device", "wgpu:77"], &["AGT-032", "SHD-002", "there are"]),
         (&["--device", "wgpu:no such adapter"], &["AGT-032", "SHD-002", "no such adapter"]),
         (&["--device", "auto", "--fallback", "require"], &["AGT-033", "cuda:0"]),
@@ -77,7 +84,7 @@ fn each_fault_of_a_driver_or_a_card_ends_the_agent_with_a_line_of_its_own() {
         (&["--device", "cuda:0"], "launch=719,after=2", &["AGT-041", "DEV-003", "emulated card 0"]),
     ] {
         let arguments = [arguments, &bench].concat();
-        let line = one_line(&arguments, with_driver(&arguments, faults));
+        let line = line_of(&arguments, &with_driver(&arguments, faults));
         for part in wanted {
             assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
         }
@@ -99,4 +106,63 @@ fn the_devices_of_the_machine_are_listed_as_they_are_named() {
     assert!(text.lines().next().unwrap().starts_with("cpu\tcpu"), "{text}");
     assert!(text.contains("wgpu:0\t"), "{text}");
     assert!(text.contains("software"), "{text}");
+    assert!(!text.contains("icicle"), "{text}");
+}
+
+/// ICICLE's interface without the arithmetic: every sum is the identity.
+const IDLE_ICICLE: &str = r#"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+int icicle_is_device_available(const char *device) { return strcmp(device, "CPU") != 0; }
+int icicle_set_device(const char *device) { if (strcmp(device, "CPU")) abort(); return 0; }
+int icicle_get_registered_devices(char *out, size_t n) { strncpy(out, "CPU", n); return 0; }
+int icicle_get_device_count(int *out) { *out = 1; return 0; }
+int icicle_get_available_memory(size_t *total, size_t *left) { *total = *left = 0; return 10; }
+int icicle_load_backend(const char *path, bool deep) { return 12; }
+int icicle_load_backend_from_env_or_default(void) { return 12; }
+int icicle_malloc(void **out, size_t n) { *out = malloc(n); return 0; }
+int icicle_free(void *p) { free(p); return 0; }
+int icicle_copy_to_device(void *to, const void *from, size_t n) { memcpy(to, from, n); return 0; }
+int bn254_msm(const void *s, const void *p, int n, const void *config, unsigned long long *out)
+{ memset(out, 0, 96); out[4] = 1; return 0; }
+int bn254_ntt(const void *in, int n, int direction, const void *config, void *out)
+{ memcpy(out, in, 32 * (size_t)n); return 0; }
+int bn254_ntt_init_domain(const void *root, const void *config) { return 0; }
+int bn254_ntt_release_domain(void) { return 0; }
+"#;
+
+#[test]
+fn icicle_is_listed_where_it_is_and_not_trusted_before_it_is_tested() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = folder.path().join("idle.c");
+    std::fs::write(&source, IDLE_ICICLE).unwrap();
+    let file = |name: &str| {
+        let name =
+            format!("{}{name}{}", std::env::consts::DLL_PREFIX, std::env::consts::DLL_SUFFIX);
+        folder.path().join(name)
+    };
+    // The linker that Rust itself needs.
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-o"]).arg(file("icicle_device")).arg(&source);
+    let output = compiler.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["icicle_field_bn254", "icicle_curve_bn254"] {
+        std::fs::copy(file("icicle_device"), file(name)).unwrap();
+    }
+    let listed = agent_with_icicle(&["devices"], folder.path());
+    let text = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.status.success() && text.contains("icicle:0\tICICLE CPU:0"), "{text}");
+    for (arguments, wanted) in [
+        (&["--device", "icicle"][..], &["AGT-032", "ICI-005", "a sum of 200"][..]),
+        (&["--device", "icicle:cpu"], &["ICI-005"]),
+        (&["--device", "icicle:1"], &["ICI-003", "CPU:0"]),
+        (&["--device", "icicle:CUDA"], &["ICI-003", "`CUDA`"]),
+    ] {
+        let line = line_of(arguments, &agent_with_icicle(arguments, folder.path()));
+        for part in wanted {
+            assert!(line.contains(part), "{arguments:?}: {line}");
+        }
+    }
 }

@@ -175,11 +175,13 @@ impl Budget {
     }
 }
 
+type OnOneCoset<B> = Vec<Column<B, Coset>>;
+
 /// Columns that depend on the key alone, on the cosets that the quotient is evaluated on. Nearly half
 /// of a proof's transforms are theirs, so they are kept as far as the budget goes.
 #[derive(Debug)]
 struct KeptCosets<D: Device> {
-    kept: [OnceLock<Vec<Column<D::Buffer, Coset>>>; QUOTIENT_CHUNKS],
+    kept: [OnceLock<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS],
     bytes_each: u64,
     budget: Budget,
 }
@@ -195,7 +197,7 @@ impl<D: Device> Drop for KeptCosets<D> {
 #[derive(Debug)]
 pub(crate) enum OnCoset<'a, B> {
     Kept(&'a [Column<B, Coset>]),
-    Made(Vec<Column<B, Coset>>),
+    Made(OnOneCoset<B>),
 }
 
 impl<B> Deref for OnCoset<'_, B> {

@@ -22,6 +22,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernels", &["algebra"]),
     ("plonk", &["algebra"]),
     ("shaders", &["algebra"]),
+    ("icicle", &["algebra"]),
     ("protocol", &["algebra"]),
     ("circuits", &["algebra", "plonk", "protocol"]),
     ("l1", &["protocol"]),
@@ -30,7 +31,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("node", &["protocol", "plonk", "l1", "node-client", "service"]),
     ("broker", &["broker-client", "service"]),
-    ("agent", &["algebra", "kernels", "plonk", "shaders", "circuits", "broker-client", "service"]),
+    (
+        "agent",
+        &[
+            "algebra",
+            "kernels",
+            "plonk",
+            "shaders",
+            "icicle",
+            "circuits",
+            "broker-client",
+            "service",
+        ],
+    ),
     (
         "prover-node",
         &["node", "node-client", "circuits", "plonk", "protocol", "l1", "broker-client", "service"],
@@ -68,6 +81,7 @@ const TEST_ARROWS: &[(&str, &str, &str)] = &[
     ("l1", "algebra", "tests make field elements"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
     ("shaders", "plonk", "tests compare whole proofs with the CPU's"),
+    ("icicle", "plonk", "tests compare whole proofs with the CPU's"),
 ];
 
 /// Crates that may be named in one room only, so that a change elsewhere builds in seconds.

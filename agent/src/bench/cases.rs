@@ -32,7 +32,7 @@ pub(super) fn elements(n: usize, seed: u64) -> Vec<Fr> {
 }
 
 /// Scalars of a distribution by name; see docs/book/bench.md.
-fn scalars(distribution: &str, n: usize) -> Vec<Fr> {
+pub(super) fn scalars(distribution: &str, n: usize) -> Vec<Fr> {
     let uniform = elements(n, 1);
     let low = |x: &Fr| Fr::from(x.into_bigint().0[0] & 0xffff);
     let each = |f: &(dyn Fn(usize, &Fr) -> Fr + Sync)| -> Vec<Fr> {

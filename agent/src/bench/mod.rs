@@ -95,7 +95,8 @@ pub fn run<D: Device>(
 ) -> Result<Results, BenchError> {
     let machine = machine::look();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let peers = peers::Peers::find(plan, config.threads)?;
+    let mut peers = peers::Peers::find(plan, config.threads)?;
+    peers.find_icicle(plan, &device.name(), config)?;
     let mut bench = measure::Bench::new(&device, plan, peers)?;
     if plan.wants("field") {
         cases::field(&mut bench, &device)?;
@@ -110,6 +111,9 @@ pub fn run<D: Device>(
         cases::ntt(&mut bench, &device)?;
     }
     let name = device.name();
+    if let Some(icicle) = bench.peers.icicle.clone() {
+        icicle.run(&mut bench)?;
+    }
     if plan.wants("proof") || plan.wants("circuit") {
         proofs::run(&mut bench, device, config, srs)?;
     }

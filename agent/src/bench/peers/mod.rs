@@ -6,16 +6,19 @@ mod acir;
 pub(super) mod barretenberg;
 #[cfg(feature = "peer-halo2curves")]
 pub(super) mod halo2;
+pub(super) mod icicle;
 
 use std::rc::Rc;
 
 use barretenberg::Barretenberg;
+use icicle::Icicle;
 
 use super::result::AbsentPeer;
 use super::{BenchError, Plan};
+use crate::config::Config;
 
 /// Every peer that this program knows how to measure.
-pub(super) const PEERS: [&str; 3] = ["arkworks", "halo2curves", "barretenberg"];
+pub(super) const PEERS: [&str; 4] = ["arkworks", "halo2curves", "barretenberg", "icicle"];
 
 /// The peers of a run.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +27,7 @@ pub(super) struct Peers {
     /// Only ever set in a build that has it.
     pub(super) halo2curves: bool,
     pub(super) barretenberg: Option<Rc<Barretenberg>>,
+    pub(super) icicle: Option<Rc<Icicle>>,
     pub(super) absent: Vec<AbsentPeer>,
 }
 
@@ -50,6 +54,25 @@ impl Peers {
             }
         }
         Ok(peers)
+    }
+
+    /// Looks for ICICLE if the plan wants it; `own` is the name of the device that is measured.
+    ///
+    /// # Errors
+    /// As [`Self::find`].
+    pub(super) fn find_icicle(
+        &mut self,
+        plan: &Plan,
+        own: &str,
+        config: &Config,
+    ) -> Result<(), BenchError> {
+        if plan.wants_peer("icicle") && !icicle::is_own(own) {
+            match Icicle::find(own, config) {
+                Ok(found) => self.icicle = Some(Rc::new(found)),
+                Err(error) => self.missing(plan, "icicle", error.to_string())?,
+            }
+        }
+        Ok(())
     }
 
     fn missing(&mut self, plan: &Plan, name: &str, reason: String) -> Result<(), BenchError> {

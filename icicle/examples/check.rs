@@ -1,0 +1,23 @@
+//! Holds an installed ICICLE to every law of the devices and to the CPU's proof:
+//! `ROLLMILL_ICICLE_DIR=/opt/icicle/lib cargo run -p rollmill-icicle --example check -- [DEVICE]`.
+
+#[path = "../tests/common/proof.rs"]
+mod proof;
+
+use rollmill_algebra::device::Memory;
+use rollmill_algebra::{CpuDevice, conformance};
+use rollmill_icicle::{IcicleDevice, IcicleError, Options, devices};
+
+fn main() -> Result<(), IcicleError> {
+    for (number, device) in devices(None)?.iter().enumerate() {
+        println!("icicle:{number}\t{device}");
+    }
+    let asked = std::env::args().nth(1).unwrap_or_else(|| "0".to_owned());
+    let device = IcicleDevice::open(&asked, &Options::default())?;
+    println!("{} passed its test when opened", device.name());
+    conformance::run_all(&device, 1);
+    println!("every law holds");
+    assert!(proof::make(&device) == proof::make(&CpuDevice::default()), "another proof");
+    println!("key and proof are byte-equal to the CPU's");
+    Ok(())
+}
