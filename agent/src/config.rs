@@ -74,7 +74,7 @@ impl Settings for Config {
         ),
         (
             "cuda_image",
-            "compiled kernels of cuda/kernels.cu, a cubin or fatbin; none are built in yet",
+            "a fatbin of kernels/cuda/kernels.cu to use instead of the one that is built in",
         ),
         (
             "icicle_dir",

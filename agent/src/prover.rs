@@ -1,5 +1,6 @@
 //! The worker that makes proofs of the rollup's circuits.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -158,10 +159,10 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
         }
         Choice::Cuda(selector) => {
             let image = match &config.cuda_image {
-                Some(path) => std::fs::read(path).map_err(|error| {
+                Some(path) => Cow::Owned(std::fs::read(path).map_err(|error| {
                     format!("the compiled kernels in {} cannot be read: {error}", path.display())
-                })?,
-                None => Vec::new(),
+                })?),
+                None => Cow::Borrowed(rollmill_kernels::COMPILED),
             };
             let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
                 .map_err(|error| error.to_string())?;
@@ -187,6 +188,10 @@ pub(crate) fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, 
 /// The devices of this machine as `--device` names them, each with what it is.
 pub fn list(config: &Config) -> Vec<(String, String)> {
     let mut found = vec![("cpu".to_owned(), cpu(config).name())];
+    // Without a driver there are none, which is no failure of a list.
+    for (index, card) in rollmill_kernels::cards().unwrap_or_default().into_iter().enumerate() {
+        found.push((format!("cuda:{index}"), card));
+    }
     for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
         found.push((format!("wgpu:{index}"), adapter.to_string()));
     }

@@ -4,18 +4,32 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 fn agent(arguments: &[&str]) -> Output {
-    agent_with_icicle(arguments, Path::new("/nonexistent/icicle"))
+    program(arguments).output().unwrap()
 }
 
 fn agent_with_icicle(arguments: &[&str], folder: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_agent"))
+    program(arguments).env("ROLLMILL_ICICLE_DIR", folder).output().unwrap()
+}
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
+    command
         .args(arguments)
-        .env("ROLLMILL_ICICLE_DIR", folder)
+        .env("ROLLMILL_ICICLE_DIR", "/nonexistent/icicle")
         .env("ROLLMILL_CACHE", "/nonexistent/cache")
         // The graphics driver complains where it is not set.
-        .env("XDG_RUNTIME_DIR", std::env::temp_dir())
-        .output()
-        .unwrap()
+        .env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
+}
+
+/// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
+fn with_driver(arguments: &[&str], faults: &str) -> Output {
+    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kernels");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let driver = rollmill_kernels::compile_emulated_driver(&kernels, folder).expect("it compiles");
+    let mut command = program(arguments);
+    command.env("LD_LIBRARY_PATH", driver).env("ROLLMILL_EMULATED_CUDA", faults);
+    command.output().unwrap()
 }
 
 /// The one line that a failing agent says.
@@ -51,6 +65,36 @@ fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
             assert!(line.contains(part), "{arguments:?}: {line}");
         }
     }
+}
+
+#[test]
+fn each_fault_of_a_driver_or_a_card_ends_the_agent_with_a_line_of_its_own() {
+    let damaged = Path::new(env!("CARGO_TARGET_TMPDIR")).join("damaged.fatbin");
+    std::fs::write(&damaged, &rollmill_kernels::COMPILED[..1000]).unwrap();
+    let damaged = damaged.to_str().unwrap();
+    let bench = ["bench", "--only", "ntt", "--sizes", "14", "--peers", "none", "--runs", "1"];
+    for (arguments, faults, wanted) in [
+        (&["--device", "cuda:0"][..], "version=11080", &["AGT-032", "CUD-002", "11.8"][..]),
+        (&["--device", "cuda:0"], "devices=0", &["AGT-032", "CUD-003", "there are: none"]),
+        (&["--device", "cuda:3"], "", &["AGT-032", "CUD-003", "`3`", "0 (GPU-"]),
+        (&["--device", "cuda:0"], "image=209", &["AGT-032", "CUD-004", "NO_BINARY_FOR_GPU"]),
+        (&["--device", "cuda:0", "--cuda-image", damaged], "", &["AGT-032", "CUD-004", "1000"]),
+        (&["--fallback", "require"], "init=100", &["AGT-033", "CUD-003"]),
+        (&["--device", "cuda:0"], "memory=1000000", &["AGT-041", "DEV-002"]),
+        (&["--device", "cuda:0"], "launch=719,after=2", &["AGT-041", "DEV-003", "emulated card 0"]),
+    ] {
+        let arguments = [arguments, &bench].concat();
+        let line = line_of(&arguments, &with_driver(&arguments, faults));
+        for part in wanted {
+            assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
+        }
+    }
+    // The same work on a card without a fault, and the card among the devices.
+    let arguments = [&["--device", "cuda:0"], &bench[..]].concat();
+    let output = with_driver(&arguments, "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(with_driver(&["devices"], "").stdout).unwrap();
+    assert!(text.contains("cuda:0\temulated card 0 GPU-00010203-0405-"), "{text}");
 }
 
 /// Mesa's software adapter is installed with the tools for the tests.

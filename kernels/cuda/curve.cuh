@@ -30,7 +30,7 @@ RM_DEV Xyzz dbl_affine(const Affine& p) {
   const Fq xx = sqr(p.x);
   const Fq m = add(dbl(xx), xx);
   const Fq x = sub(sqr(m), dbl(s));
-  const Fq y = sub(mul(m, sub(s, x)), mul(w, p.y));
+  const Fq y = mul_sub(m, sub(s, x), w, p.y);
   return {x, y, v, w};
 }
 
@@ -44,9 +44,13 @@ RM_DEV Xyzz dbl(const Xyzz& p) {
   const Fq xx = sqr(p.x);
   const Fq m = add(dbl(xx), xx);
   const Fq x = sub(sqr(m), dbl(s));
-  const Fq y = sub(mul(m, sub(s, x)), mul(w, p.y));
+  const Fq y = mul_sub(m, sub(s, x), w, p.y);
   return {x, y, mul(v, p.zz), mul(w, p.zzz)};
 }
+
+// Doubling where a sum was asked for: so rare that one copy, out of the way, does for all sums.
+RM_NOINLINE Xyzz dbl_affine_rare(Affine p) { return dbl_affine(p); }
+RM_NOINLINE Xyzz dbl_rare(Xyzz p) { return dbl(p); }
 
 // sum += p, "madd-2008-s".
 RM_DEV void add_mixed(Xyzz& sum, const Affine& p) {
@@ -58,14 +62,14 @@ RM_DEV void add_mixed(Xyzz& sum, const Affine& p) {
   const Fq dx = sub(mul(p.x, sum.zz), sum.x);
   const Fq dy = sub(mul(p.y, sum.zzz), sum.y);
   if (dx.is_zero()) {
-    sum = dy.is_zero() ? dbl_affine(p) : Xyzz::identity();
+    sum = dy.is_zero() ? dbl_affine_rare(p) : Xyzz::identity();
     return;
   }
   const Fq pp = sqr(dx);
   const Fq ppp = mul(dx, pp);
   const Fq q = mul(sum.x, pp);
   const Fq x = sub(sub(sqr(dy), ppp), dbl(q));
-  sum.y = sub(mul(dy, sub(q, x)), mul(sum.y, ppp));
+  sum.y = mul_sub(dy, sub(q, x), sum.y, ppp);
   sum.x = x;
   sum.zz = mul(sum.zz, pp);
   sum.zzz = mul(sum.zzz, ppp);
@@ -83,15 +87,21 @@ RM_DEV void add_full(Xyzz& sum, const Xyzz& p) {
   const Fq dx = sub(mul(p.x, sum.zz), u1);
   const Fq dy = sub(mul(p.y, sum.zzz), s1);
   if (dx.is_zero()) {
-    sum = dy.is_zero() ? dbl(sum) : Xyzz::identity();
+    sum = dy.is_zero() ? dbl_rare(sum) : Xyzz::identity();
     return;
   }
   const Fq pp = sqr(dx);
   const Fq ppp = mul(dx, pp);
   const Fq q = mul(u1, pp);
   const Fq x = sub(sub(sqr(dy), ppp), dbl(q));
-  sum.y = sub(mul(dy, sub(q, x)), mul(s1, ppp));
+  sum.y = mul_sub(dy, sub(q, x), s1, ppp);
   sum.x = x;
   sum.zz = mul(mul(sum.zz, p.zz), pp);
   sum.zzz = mul(mul(sum.zzz, p.zzz), ppp);
+}
+
+// a + b, one copy of the code for all that need not save the call.
+RM_NOINLINE Xyzz sum_of(Xyzz a, Xyzz b) {
+  add_full(a, b);
+  return a;
 }

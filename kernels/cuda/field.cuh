@@ -4,6 +4,7 @@
 #pragma once
 
 #include "platform.cuh"
+#include "product.cuh"
 
 // The order of the curve's group.
 struct FrModulus {
@@ -89,36 +90,61 @@ typedef Fe<FrModulus> Fr;
 typedef Fe<FqModulus> Fq;
 
 template <class M>
-RM_DEV bool eq(const Fe<M>& a, const Fe<M>& b) {
+RM_DEV bool eq(Fe<M> a, Fe<M> b) {
   u32 diff = 0;
 #pragma unroll
   for (int i = 0; i < 8; i++) diff |= a.l[i] ^ b.l[i];
   return diff == 0;
 }
 
-// a - b as 256-bit numbers into `out`; gives the borrow.
-RM_DEV u32 sub_limbs(u32* out, const u32* a, const u32* b) {
-  u32 borrow = 0;
+// a - b as 256-bit numbers into `out`; all bits set where that is negative.
+RM_DEV u32 sub_limbs_cc(u32* out, const u32* a, const u32* b) {
+  out[0] = sub_cc(a[0], b[0]);
 #pragma unroll
+  for (int i = 1; i < 8; i++) out[i] = subc_cc(a[i], b[i]);
+  return subc(0, 0);
+}
+
+// a + b modulo 2^256 into `out`.
+RM_DEV void add_limbs_cc(u32* out, const u32* a, const u32* b) {
+  out[0] = add_cc(a[0], b[0]);
+#pragma unroll
+  for (int i = 1; i < 7; i++) out[i] = addc_cc(a[i], b[i]);
+  out[7] = addc(a[7], b[7]);
+}
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+RM_DEV u32 sub_limbs(u32* out, const u32* a, const u32* b) { return sub_limbs_cc(out, a, b); }
+RM_DEV void add_limbs(u32* out, const u32* a, const u32* b) { add_limbs_cc(out, a, b); }
+#else
+// On a host the emulated instructions are slow. They run where a launch asks for them; elsewhere what
+// computes the same with the host's own words does.
+RM_NOINLINE u32 sub_limbs_exact(u32* out, const u32* a, const u32* b) { return sub_limbs_cc(out, a, b); }
+RM_NOINLINE void add_limbs_exact(u32* out, const u32* a, const u32* b) { add_limbs_cc(out, a, b); }
+
+RM_DEV u32 sub_limbs(u32* out, const u32* a, const u32* b) {
+  if (rm_emulator::exact) return sub_limbs_exact(out, a, b);
+  u32 borrow = 0;
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) {
     const u64 t = (u64)a[i] - b[i] - borrow;
     out[i] = (u32)t;
     borrow = (u32)(t >> 63);
   }
-  return borrow;
+  return 0u - borrow;
 }
 
-// a + b as 256-bit numbers into `out`; gives the carry.
-RM_DEV u32 add_limbs(u32* out, const u32* a, const u32* b) {
+RM_DEV void add_limbs(u32* out, const u32* a, const u32* b) {
+  if (rm_emulator::exact) return add_limbs_exact(out, a, b);
   u32 carry = 0;
-#pragma unroll
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) {
     const u64 t = (u64)a[i] + b[i] + carry;
     out[i] = (u32)t;
     carry = (u32)(t >> 32);
   }
-  return carry;
 }
+#endif
 
 // a, or a - p where that is not negative. For a below 2p.
 template <class M>
@@ -133,35 +159,35 @@ RM_DEV Fe<M> reduce_once(const Fe<M>& a) {
 }
 
 template <class M>
-RM_DEV Fe<M> add(const Fe<M>& a, const Fe<M>& b) {
+RM_DEV Fe<M> add(Fe<M> a, Fe<M> b) {
   Fe<M> sum;  // below 2p, which is below 2^255
   add_limbs(sum.l, a.l, b.l);
   return reduce_once(sum);
 }
 
 template <class M>
-RM_DEV Fe<M> sub(const Fe<M>& a, const Fe<M>& b) {
+RM_DEV Fe<M> sub(Fe<M> a, Fe<M> b) {
   Fe<M> out;
   const u32 borrow = sub_limbs(out.l, a.l, b.l);
   Fe<M> p;
 #pragma unroll
-  for (int i = 0; i < 8; i++) p.l[i] = borrow ? M::p(i) : 0;
+  for (int i = 0; i < 8; i++) p.l[i] = borrow & M::p(i);
   add_limbs(out.l, out.l, p.l);
   return out;
 }
 
 template <class M>
-RM_DEV Fe<M> neg(const Fe<M>& a) {
+RM_DEV Fe<M> neg(Fe<M> a) {
   return sub(Fe<M>::zero(), a);
 }
 
 template <class M>
-RM_DEV Fe<M> dbl(const Fe<M>& a) {
+RM_DEV Fe<M> dbl(Fe<M> a) {
   return add(a, a);
 }
 
 // a * b / R by rows, after "Analyzing and Comparing Montgomery Multiplication Algorithms" (Koc, Acar,
-// Kaliski 1996), method CIOS: the plain form that the fast one is held to.
+// Kaliski 1996), method CIOS: the plain form that the others are held to.
 template <class M>
 RM_DEV Fe<M> mul_plain(const Fe<M>& a, const Fe<M>& b) {
   u32 t[10] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
@@ -235,23 +261,82 @@ RM_DEV Fe<M> mul_wide(const Fe<M>& a, const Fe<M>& b) {
 }
 #endif
 
+// a * b / R and a * a / R in even and odd columns.
 template <class M>
-RM_DEV Fe<M> mul(const Fe<M>& a, const Fe<M>& b) {
-#if defined(__CUDACC__) || defined(__CUDACC_RTC__) || defined(RM_PLAIN_MUL)
-  return mul_plain(a, b);
-#else
-  return mul_wide(a, b);
-#endif
+RM_DEV Fe<M> mul_columns(Fe<M> a, Fe<M> b) {
+  Fe<M> out;
+  product_columns<M>(out.l, a.l, b.l);
+  return reduce_once(out);
 }
 
 template <class M>
-RM_DEV Fe<M> sqr(const Fe<M>& a) {
-  return mul(a, a);
+RM_DEV Fe<M> sqr_columns(Fe<M> a) {
+  Fe<M> out;
+  square_columns<M>(out.l, a.l);
+  return reduce_once(out);
 }
+
+// (a * b - c * d) / R.
+template <class M>
+RM_DEV Fe<M> mul_sub_columns(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  Fe<M> minus;  // p - c, which is p for 0: no matter to a factor
+  sub_limbs_cc(minus.l, Fe<M>::modulus().l, c.l);
+  Fe<M> out;
+  product_sum_columns<M>(out.l, a.l, b.l, minus.l, d.l);
+  return reduce_once(out);
+}
+
+#if defined(__CUDACC__) || defined(__CUDACC_RTC__)
+template <class M>
+RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
+  return mul_columns(a, b);
+}
+
+template <class M>
+RM_DEV Fe<M> sqr(Fe<M> a) {
+  return sqr_columns(a);
+}
+
+// a * b - c * d.
+template <class M>
+RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  return mul_sub_columns(a, b, c, d);
+}
+#else
+template <class M>
+RM_NOINLINE Fe<M> mul_exact(const Fe<M>& a, const Fe<M>& b) {
+  return mul_columns(a, b);
+}
+
+template <class M>
+RM_NOINLINE Fe<M> sqr_exact(const Fe<M>& a) {
+  return sqr_columns(a);
+}
+
+template <class M>
+RM_NOINLINE Fe<M> mul_sub_exact(const Fe<M>& a, const Fe<M>& b, const Fe<M>& c, const Fe<M>& d) {
+  return mul_sub_columns(a, b, c, d);
+}
+
+template <class M>
+RM_DEV Fe<M> mul(Fe<M> a, Fe<M> b) {
+  return rm_emulator::exact ? mul_exact(a, b) : mul_wide(a, b);
+}
+
+template <class M>
+RM_DEV Fe<M> sqr(Fe<M> a) {
+  return rm_emulator::exact ? sqr_exact(a) : mul_wide(a, a);
+}
+
+template <class M>
+RM_DEV Fe<M> mul_sub(Fe<M> a, Fe<M> b, Fe<M> c, Fe<M> d) {
+  return rm_emulator::exact ? mul_sub_exact(a, b, c, d) : sub(mul_wide(a, b), mul_wide(c, d));
+}
+#endif
 
 // Out of Montgomery form: the number that a stands for.
 template <class M>
-RM_DEV Fe<M> to_number(const Fe<M>& a) {
+RM_DEV Fe<M> to_number(Fe<M> a) {
   Fe<M> one = Fe<M>::zero();
   one.l[0] = 1;
   return mul(a, one);
@@ -259,7 +344,7 @@ RM_DEV Fe<M> to_number(const Fe<M>& a) {
 
 // Into Montgomery form, for a number below p.
 template <class M>
-RM_DEV Fe<M> from_number(const Fe<M>& a) {
+RM_DEV Fe<M> from_number(Fe<M> a) {
   return mul(a, Fe<M>::r_squared());
 }
 

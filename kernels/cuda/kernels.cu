@@ -1,5 +1,6 @@
 // Every kernel, as one translation unit.
 #include "generated.cuh"
+#include "measure.cuh"
 #include "msm.cuh"
 #include "ntt.cuh"
 #include "rows.cuh"

@@ -232,17 +232,16 @@ RM_KERNEL(128) msm_reduce(const Xyzz* sums, const u32* slots, u32 log_buckets, u
   Xyzz running = Xyzz::identity(), weighted = Xyzz::identity();
   for (u32 b = 1u << log_segment; b-- > 0;) {
     const u32 slot = slots[base + b];
-    if (slots[base + b + 1] != slot) add_full(running, sums[slot]);
-    add_full(weighted, running);
+    if (slots[base + b + 1] != slot) running = sum_of(running, sums[slot]);
+    weighted = sum_of(weighted, running);
   }
   // The buckets' indices begin at `first`.
   Xyzz multiple = Xyzz::identity();
   for (u32 bit = 32 - __clz(first); bit-- > 0;) {
     multiple = dbl(multiple);
-    if (first >> bit & 1) add_full(multiple, running);
+    if (first >> bit & 1) multiple = sum_of(multiple, running);
   }
-  add_full(weighted, multiple);
-  out[t] = weighted;
+  out[t] = sum_of(weighted, multiple);
 }
 
 // Sums up to RM_MERGE neighbours of each row of `length`.

@@ -120,7 +120,10 @@ RM_KERNEL(256) vector_combine(Fr* out, const Term* terms, u32 count, u64 n) {
   const u64 i = global_index();
   if (i >= n) return;
   Fr sum = Fr::zero();
-  for (u32 t = 0; t < count; t++)
-    if (i < terms[t].n) sum = add(sum, mul(terms[t].values[i], terms[t].factor));
+#pragma unroll 1
+  for (u32 t = 0; t < count; t++) {
+    const Term term = terms[t];
+    if (i < term.n) sum = add(sum, mul(term.values[i], term.factor));
+  }
   out[i] = sum;
 }

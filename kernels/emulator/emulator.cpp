@@ -15,6 +15,7 @@ namespace rm_emulator {
 
 Place place;
 u32 carry;
+bool exact;
 
 namespace {
 
@@ -218,10 +219,22 @@ extern "C" int rm_has(const char* name) {
   return 0;
 }
 
+// The bytes of each parameter of a kernel. 0 where there is none of that name.
+extern "C" int rm_sizes(const char* name, const size_t** sizes, size_t* count) {
+  for (Kernel* kernel = kernels; kernel; kernel = kernel->next) {
+    if (strcmp(kernel->name, name) != 0) continue;
+    *sizes = kernel->sizes;
+    *count = kernel->count;
+    return 1;
+  }
+  return 0;
+}
+
 // Runs a kernel to its end. `grid` and `block` have three numbers each, `sizes` the bytes of each of
 // `count` arguments. 0, or why it did not run.
 extern "C" int rm_launch(const char* name, const u32* grid, const u32* block, size_t shared_bytes,
-                         void** kernel_arguments, const size_t* sizes, size_t count, int reverse) {
+                         void** kernel_arguments, const size_t* sizes, size_t count, int reverse,
+                         int exact_arithmetic) {
   const std::lock_guard<std::mutex> lock(one_launch);
   Kernel* kernel = kernels;
   while (kernel && strcmp(kernel->name, name) != 0) kernel = kernel->next;
@@ -229,6 +242,7 @@ extern "C" int rm_launch(const char* name, const u32* grid, const u32* block, si
   if (kernel->count != count) return ARGUMENTS;
   for (size_t i = 0; i < count; i++)
     if (kernel->sizes[i] != sizes[i]) return ARGUMENTS;
+  exact = exact_arithmetic != 0;
   thunk = kernel->thunk;
   arguments = kernel_arguments;
   const dim3 block_dim = {block[0], block[1], block[2]};

@@ -23,6 +23,13 @@ RM_REGISTER(msm_accumulate)
 RM_REGISTER(msm_merge)
 RM_REGISTER(msm_reduce)
 RM_REGISTER(msm_sum)
+RM_REGISTER(measure_product_fr)
+RM_REGISTER(measure_product_fq)
+RM_REGISTER(measure_square_fr)
+RM_REGISTER(measure_square_fq)
+RM_REGISTER(measure_sum_fq)
+RM_REGISTER(measure_products)
+RM_REGISTER(measure_wide)
 
 // Sums of blocks in shared memory, with or without the barrier that makes them right.
 RM_KERNEL(64) test_block_sum(u32* out, const u32* in, u32 with_barrier) {
@@ -65,6 +72,10 @@ void test_field(Fe<M>* out, const Fe<M>* a, const Fe<M>* b, u64 n) {
   out[5 * n + i] = neg(a[i]);
   out[6 * n + i] = inv(a[i]);
   out[7 * n + i] = from_number(to_number(a[i]));
+  out[8 * n + i] = mul_columns(a[i], b[i]);
+  out[9 * n + i] = sqr_columns(a[i]);
+  out[10 * n + i] = mul_sub(a[i], b[i], b[i], b[i]);
+  out[11 * n + i] = mul_sub_columns(a[i], a[i], b[i], a[i]);
 }
 RM_KERNEL(128) test_fr(Fr* out, const Fr* a, const Fr* b, u64 n) { test_field(out, a, b, n); }
 RM_KERNEL(128) test_fq(Fq* out, const Fq* a, const Fq* b, u64 n) { test_field(out, a, b, n); }

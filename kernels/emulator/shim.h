@@ -32,6 +32,8 @@ struct Place {
 extern Place place;
 // The carry flag of the PTX instructions add.cc, madc and their kin; each thread has its own.
 extern u32 carry;
+// Whether arithmetic runs by emulated PTX instructions, as on a card, or by what gives the same faster.
+extern bool exact;
 unsigned char* shared_memory();
 void block_barrier();
 // Each live lane of the warp gives `mine`; afterwards all can read all. Lanes that left count as

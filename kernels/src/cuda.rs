@@ -13,8 +13,11 @@ use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 use crate::driver::{Argument, Driver, Launch};
 use crate::error::CudaError;
 
-/// The oldest driver whose CUDA the kernels' image needs: 12.0, as the driver counts.
+/// The oldest CUDA that is tried, 12.0, as the driver counts: older drivers lack functions.
 const DRIVER_NEEDED: i32 = 12_000;
+/// The CUDA that the kernels are compiled with. A driver that supports it takes what the compiler
+/// writes; an older one may not, and then its age is the reason.
+const DRIVER_OF_IMAGE: i32 = 13_000;
 
 /// One stream of one card.
 #[derive(Debug)]
@@ -83,13 +86,19 @@ fn is_image(code: CUresult) -> bool {
     )
 }
 
-fn start() -> Result<(), CudaError> {
+/// Starts the driver; gives the CUDA that it supports.
+fn start(asked: &str) -> Result<i32, CudaError> {
     // SAFETY: only looks for the library.
     if !unsafe { sys::is_culib_present() } {
         let reason = "libcuda was not found".to_owned();
         return Err(CudaError::NoDriver { reason });
     }
-    result::init().map_err(|error| CudaError::NoDriver { reason: said(error) })?;
+    result::init().map_err(|error| match error.0 {
+        CUresult::CUDA_ERROR_NO_DEVICE => {
+            CudaError::UnknownDevice { asked: asked.to_owned(), have: "none".to_owned() }
+        }
+        _ => CudaError::NoDriver { reason: format!("it does not start: {}", said(error)) },
+    })?;
     let mut found = 0;
     // SAFETY: writes one number.
     let outcome = unsafe { sys::cuDriverGetVersion(&raw mut found) }.result();
@@ -98,7 +107,7 @@ fn start() -> Result<(), CudaError> {
         let (found, needed) = (version(found), version(DRIVER_NEEDED));
         return Err(CudaError::DriverTooOld { found, needed });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// `GPU-` and the identifier in the usual groups.
@@ -110,27 +119,50 @@ fn uuid_text(device: sys::CUdevice) -> Option<String> {
     Some(format!("GPU-{}", parts.join("-")))
 }
 
-fn find(asked: &str) -> Result<sys::CUdevice, CudaError> {
+/// Every card with its UUID, in the driver's order.
+fn all_cards(asked: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
     let failed =
         |call, error| CudaError::Call { call, device: asked.to_owned(), reason: said(error) };
     let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", error))?;
-    let mut have = Vec::new();
-    for i in 0..count {
+    let card = |i| {
         let device = result::device::get(i).map_err(|error| failed("cuDeviceGet", error))?;
-        let uuid = uuid_text(device).unwrap_or_default();
-        if asked == i.to_string() || asked.eq_ignore_ascii_case(&uuid) {
-            return Ok(device);
-        }
-        have.push(format!("{i} ({uuid})"));
+        Ok((device, uuid_text(device).unwrap_or_default()))
+    };
+    (0..count).map(card).collect()
+}
+
+fn find(asked: &str) -> Result<sys::CUdevice, CudaError> {
+    let cards = all_cards(asked)?;
+    let named = cards.iter().enumerate().find(|(i, (_, uuid))| {
+        asked == i.to_string() || (!uuid.is_empty() && asked.eq_ignore_ascii_case(uuid))
+    });
+    if let Some((_, (device, _))) = named {
+        return Ok(*device);
     }
+    let have: Vec<String> =
+        cards.iter().enumerate().map(|(i, (_, uuid))| format!("{i} ({uuid})")).collect();
     let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
     Err(CudaError::UnknownDevice { asked: asked.to_owned(), have })
+}
+
+/// The cards of this machine in the order of their indices, each with its name and UUID.
+///
+/// # Errors
+/// [`CudaError::NoDriver`], [`CudaError::DriverTooOld`], or [`CudaError::UnknownDevice`] where the
+/// driver finds no card.
+pub fn cards() -> Result<Vec<String>, CudaError> {
+    start("any")?;
+    let describe = |(device, uuid): (sys::CUdevice, String)| {
+        let name = result::device::get_name(device).unwrap_or_default();
+        format!("{name} {uuid}")
+    };
+    Ok(all_cards("any")?.into_iter().map(describe).collect())
 }
 
 impl RealDriver {
     /// Opens a card by index or UUID.
     pub(crate) fn open(asked: &str, image: &[u8]) -> Result<Self, CudaError> {
-        start()?;
+        let supported = start(asked)?;
         let ordinal = find(asked)?;
         let name = result::device::get_name(ordinal).unwrap_or_else(|_| asked.to_owned());
         let failed = |call| {
@@ -159,6 +191,10 @@ impl RealDriver {
         // SAFETY: `image` lives through the call and is as long as its header says.
         let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
         opened.module = module.map_err(|error| match error.0 {
+            code if is_image(code) && supported < DRIVER_OF_IMAGE => CudaError::DriverTooOld {
+                found: version(supported),
+                needed: version(DRIVER_OF_IMAGE),
+            },
             code if is_image(code) => CudaError::Image { reason: said(error) },
             _ => failed("cuModuleLoadData")(error),
         })?;

@@ -42,6 +42,8 @@ pub struct Emulation {
     pub late: bool,
     /// Run threads and blocks from last to first.
     pub reverse: bool,
+    /// Do arithmetic by the very PTX instructions that a card runs, one by one. Slower, same values.
+    pub exact: bool,
     /// Memory of the card.
     pub memory_bytes: u64,
     pub fault: Option<Fault>,
@@ -50,9 +52,26 @@ pub struct Emulation {
 impl Emulation {
     /// A card with 1 GiB whose stream runs late.
     pub fn new(library: PathBuf) -> Self {
-        Self { library, late: true, reverse: false, memory_bytes: 1 << 30, fault: None }
+        Self {
+            library,
+            late: true,
+            reverse: false,
+            exact: false,
+            memory_bytes: 1 << 30,
+            fault: None,
+        }
     }
 }
+
+const FLAGS: [&str; 7] = [
+    "-std=c++17",
+    "-O2",
+    "-fPIC",
+    "-shared",
+    "-fno-strict-aliasing",
+    "-Wall",
+    "-Wno-unknown-pragmas",
+];
 
 /// Compiles the kernels of `room` (the folder that holds `cuda/` and `emulator/`) for the emulator,
 /// unless `folder` has them already. Uses `$CXX`, or `c++`.
@@ -61,18 +80,9 @@ impl Emulation {
 /// What the compiler said, or why files could not be read or written.
 pub fn compile_emulator(room: &Path, folder: &Path) -> std::io::Result<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let flags = [
-        "-std=c++17",
-        "-O2",
-        "-fPIC",
-        "-shared",
-        "-fno-strict-aliasing",
-        "-Wall",
-        "-Wno-unknown-pragmas",
-    ];
     let mut hasher = Sha256::new();
     hasher.update(&compiler);
-    flags.iter().for_each(|flag| hasher.update(flag));
+    FLAGS.iter().for_each(|flag| hasher.update(flag));
     for part in ["cuda", "emulator"] {
         let mut files: Vec<PathBuf> = std::fs::read_dir(room.join(part))?
             .map(|entry| entry.map(|entry| entry.path()))
@@ -85,24 +95,57 @@ pub fn compile_emulator(room: &Path, folder: &Path) -> std::io::Result<PathBuf> 
     }
     let digest: String =
         hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-    std::fs::create_dir_all(folder)?;
     let library = folder.join(format!("kernels-{digest}.so"));
-    // Tests run in many processes at a time; one compiles, the others wait for it.
-    let lock = std::fs::File::create(folder.join("kernels.lock"))?;
+    let sources = ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| room.join(file));
+    compile_once(&compiler, &sources, &[], &library)?;
+    Ok(library)
+}
+
+/// Makes a driver library of the emulator: a `libcuda.so` for `LD_LIBRARY_PATH`, so that a process
+/// believes to have a card. Gives its folder. What goes wrong on that card is said by a variable; see
+/// `emulator/libcuda.cpp`.
+///
+/// # Errors
+/// As [`compile_emulator`].
+pub fn compile_emulated_driver(room: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+    let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    let kernels = std::path::absolute(compile_emulator(room, folder)?)?;
+    let of_driver = kernels.with_extension("driver");
+    let sources = [room.join("emulator/libcuda.cpp"), kernels.clone()];
+    let found = format!("-Wl,-rpath,{}", folder.display());
+    compile_once(&compiler, &sources, &[&found], &of_driver.join("libcuda.so"))?;
+    Ok(of_driver)
+}
+
+/// Compiles a shared library unless it is there. Tests run in many processes at a time; one compiles,
+/// the others wait for it.
+fn compile_once(
+    compiler: &str,
+    sources: &[PathBuf],
+    more: &[&str],
+    library: &Path,
+) -> std::io::Result<()> {
+    if let Some(folder) = library.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    let lock = std::fs::File::create(library.with_extension("lock"))?;
     lock.lock()?;
     if library.exists() {
-        return Ok(library);
+        return Ok(());
     }
-    let unfinished = folder.join(format!("kernels-{digest}.unfinished"));
-    let sources = ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| room.join(file));
-    let output =
-        Command::new(&compiler).args(flags).args(&sources).arg("-o").arg(&unfinished).output()?;
+    let unfinished = library.with_extension("unfinished");
+    let output = Command::new(compiler)
+        .args(FLAGS)
+        .args(sources)
+        .args(more)
+        .arg("-o")
+        .arg(&unfinished)
+        .output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         return Err(std::io::Error::other(format!("{compiler} refused the kernels:\n{said}")));
     }
-    std::fs::rename(&unfinished, &library)?;
-    Ok(library)
+    std::fs::rename(&unfinished, library)
 }
 
 type LaunchFn = unsafe extern "C" fn(
@@ -113,6 +156,7 @@ type LaunchFn = unsafe extern "C" fn(
     *mut *mut c_void,
     *const usize,
     usize,
+    c_int,
     c_int,
 ) -> c_int;
 
@@ -293,6 +337,7 @@ impl EmulatedDriver {
                 sizes.as_ptr(),
                 sizes.len(),
                 c_int::from(self.emulation.reverse),
+                c_int::from(self.emulation.exact),
             )
         };
         match outcome {

@@ -15,12 +15,19 @@ mod generated;
 mod msm;
 mod ntt;
 mod program;
+mod rates;
 mod rows;
 #[cfg(test)]
 mod twins;
 mod vector;
 
+/// The kernels, compiled for the architectures that `kernels.json` lists and, for later cards, as PTX.
+/// Written by `cargo xtask gen --cuda`.
+pub static COMPILED: &[u8] = include_bytes!("../kernels.fatbin");
+
+pub use cuda::cards;
 pub use device::{CudaBuffer, CudaDevice, CudaOptions, PROOF_COLUMNS};
-pub use emulated::{Emulation, Fault, compile_emulator};
+pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;
+pub use rates::Rates;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{AdditiveGroup, BigInt, PrimeField, UniformRand};
+use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField, UniformRand};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
@@ -20,7 +20,8 @@ fn library() -> PathBuf {
 }
 
 fn driver(reverse: bool) -> EmulatedDriver {
-    let emulation = Emulation { reverse, ..Emulation::new(library()) };
+    // Arithmetic by emulated instructions too, in the order that is the less usual one.
+    let emulation = Emulation { reverse, exact: reverse, ..Emulation::new(library()) };
     EmulatedDriver::open(&emulation).expect("opens")
 }
 
@@ -142,7 +143,7 @@ fn limbs<F: Copy>(values: &[F], of: impl Fn(F) -> [u64; 4]) -> Vec<u8> {
     values.iter().flat_map(|value| of(*value)).flat_map(u64::to_le_bytes).collect()
 }
 
-fn check_field<F: PrimeField<BigInt = BigInt<4>>>(kernel: &str, of: impl Fn(F) -> [u64; 4] + Copy) {
+fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) -> [u64; 4] + Copy) {
     let edge = edge_values::<F>(1);
     // Every edge value with every other of the first few, then random pairs.
     let mut a = Vec::new();
@@ -154,32 +155,97 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(kernel: &str, of: impl Fn(F) -
         }
     }
     let n = a.len();
-    let driver = driver(false);
-    let (left, right) = (put(&driver, &limbs(&a, of)), put(&driver, &limbs(&b, of)));
-    let out = driver.allocate(8 * 32 * n as u64).unwrap();
-    let arguments = vec![Pointer(out), Pointer(left), Pointer(right), U64(n as u64)];
-    run(&driver, kernel, [n.div_ceil(128) as u32, 128], arguments).unwrap();
-    let mut bytes = vec![0; 8 * 32 * n];
-    driver.copy_out(out, &mut bytes).unwrap();
-    let expected: [(&str, Vec<F>); 8] = [
+    let products: Vec<F> = (0..n).map(|i| a[i] * b[i]).collect();
+    let squares: Vec<F> = a.iter().map(F::square).collect();
+    let expected: [(&str, Vec<F>); 12] = [
         ("add", (0..n).map(|i| a[i] + b[i]).collect()),
         ("sub", (0..n).map(|i| a[i] - b[i]).collect()),
-        ("mul_plain", (0..n).map(|i| a[i] * b[i]).collect()),
-        ("mul", (0..n).map(|i| a[i] * b[i]).collect()),
-        ("sqr", a.iter().map(F::square).collect()),
+        ("mul_plain", products.clone()),
+        ("mul", products.clone()),
+        ("sqr", squares.clone()),
         ("neg", a.iter().map(|x| -*x).collect()),
         ("inv", a.iter().map(|x| x.inverse().unwrap_or(F::ZERO)).collect()),
         ("to and from a number", a.clone()),
+        ("mul_columns", products.clone()),
+        ("sqr_columns", squares.clone()),
+        ("mul_sub", (0..n).map(|i| a[i] * b[i] - b[i] * b[i]).collect()),
+        ("mul_sub_columns", (0..n).map(|i| a[i] * a[i] - b[i] * a[i]).collect()),
     ];
-    for ((name, values), got) in expected.iter().zip(bytes.chunks_exact(32 * n)) {
-        assert_eq!(got, limbs(values, of), "{kernel}: {name}");
+    for exact in [false, true] {
+        let driver = driver(exact);
+        let (left, right) = (put(&driver, &limbs(&a, of)), put(&driver, &limbs(&b, of)));
+        let out = driver.allocate((32 * expected.len() * n) as u64).unwrap();
+        let grid = [n.div_ceil(128) as u32, 128];
+        let held = |count: usize| {
+            let mut bytes = vec![0; 32 * count * n];
+            driver.copy_out(out, &mut bytes).unwrap();
+            bytes
+        };
+        let arguments = vec![Pointer(out), Pointer(left), Pointer(right), U64(n as u64)];
+        run(&driver, &format!("test_{field}"), grid, arguments.clone()).unwrap();
+        for ((name, values), got) in expected.iter().zip(held(expected.len()).chunks(32 * n)) {
+            assert_eq!(got, limbs(values, of), "{field}: {name}, exact: {exact}");
+        }
+        // The kernels whose instructions are counted.
+        run(&driver, &format!("measure_product_{field}"), grid, arguments).unwrap();
+        assert_eq!(held(1), limbs(&products, of), "{field}: counted product, exact: {exact}");
+        let arguments = vec![Pointer(out), Pointer(left), U64(n as u64)];
+        run(&driver, &format!("measure_square_{field}"), grid, arguments).unwrap();
+        assert_eq!(held(1), limbs(&squares, of), "{field}: counted square, exact: {exact}");
     }
 }
 
 #[test]
 fn field_operations_agree_with_the_host() {
-    check_field::<Fr>("test_fr", |x| x.0.0);
-    check_field::<Fq>("test_fq", |x| x.0.0);
+    check_field::<Fr>("fr", |x| x.0.0);
+    check_field::<Fq>("fq", |x| x.0.0);
+}
+
+/// The kernels that measure a card compute something, so that nothing of them can be left out.
+#[test]
+fn measuring_kernels_compute_what_they_are_timed_for() {
+    let n = 40;
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    let values: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+    let factors: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
+    for exact in [false, true] {
+        let driver = driver(exact);
+        let out = put(&driver, &limbs(&values, |x| x.0.0));
+        let right = put(&driver, &limbs(&factors, |x| x.0.0));
+        let arguments = vec![Pointer(out), Pointer(right), U64(n), U32(5)];
+        run(&driver, "measure_products", [1, 256], arguments.clone()).unwrap();
+        let expected: Vec<Fr> = (0..n as usize).map(|i| values[i] * factors[i].pow([5])).collect();
+        let mut bytes = vec![0; 32 * n as usize];
+        driver.copy_out(out, &mut bytes).unwrap();
+        assert_eq!(bytes, limbs(&expected, |x| x.0.0));
+
+        run(&driver, "measure_wide", [1, 256], arguments).unwrap();
+        let got = words(&driver, out, n as usize);
+        for (factor, got) in factors.iter().zip(got) {
+            assert_eq!(got, wide_sums(factor, 5));
+        }
+    }
+}
+
+/// Twin of `measure_wide`: four sums modulo 2^256, each of products at the even limbs.
+fn wide_sums(factor: &Fr, rounds: usize) -> u32 {
+    let limb = |i: usize| factor.0.0[i / 2] >> (32 * (i % 2)) & 0xffff_ffff;
+    let mut all = 0u64;
+    for lane in 0..4usize {
+        let mut sum: [u64; 4] =
+            std::array::from_fn(|k| (lane + 2 * k) as u64 | ((lane + 2 * k + 1) as u64) << 32);
+        for step in (0..rounds).flat_map(|_| 0..16) {
+            let mut carry = 0;
+            for (k, sum) in sum.iter_mut().enumerate() {
+                let product = u128::from(limb(2 * k) * limb((step + lane) % 8));
+                let total = u128::from(*sum) + product + carry;
+                *sum = total as u64;
+                carry = total >> 64;
+            }
+        }
+        all ^= sum.iter().fold(0, |all, word| all ^ word);
+    }
+    (all ^ all >> 32) as u32
 }
 
 #[test]

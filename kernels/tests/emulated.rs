@@ -17,10 +17,11 @@ fn the_device_obeys_every_law_with_its_stream_running_late() {
 }
 
 #[test]
-fn the_device_obeys_every_law_with_threads_and_blocks_in_reverse() {
+fn the_device_obeys_every_law_with_threads_in_reverse_and_arithmetic_by_the_cards_instructions() {
     let card = |card: &mut Emulation| {
         card.late = false;
         card.reverse = true;
+        card.exact = true;
     };
     conformance::run_all(&common::device(card), 2);
 }

@@ -1,24 +1,20 @@
 //! The same laws on a real card. Without one the tests say so; with `REQUIRE_GPU=1` they fail.
+//!
+//! This program needs nothing of the checkout when it runs, so that it can be carried to a machine
+//! with a card: see `benches/gpu.sh`.
 
 mod common;
 
-use rollmill_algebra::conformance;
-use rollmill_kernels::{CudaDevice, CudaError, CudaOptions};
+use rollmill_algebra::{CpuDevice, conformance};
+use rollmill_kernels::{COMPILED, CudaDevice, CudaError, CudaOptions};
 
-/// The card to test, if there is one and the kernels were compiled for it.
+use common::proof::{circuit, proof_of};
+
+/// The card to test, if there is one.
 fn card() -> Option<CudaDevice> {
     let required = std::env::var("REQUIRE_GPU").is_ok_and(|value| value == "1");
     let index = std::env::var("GPU").unwrap_or_else(|_| "0".to_owned());
-    let image = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("kernels.fatbin");
-    let image = match std::fs::read(&image) {
-        Ok(image) => image,
-        Err(error) if required => panic!("{}: {error}", image.display()),
-        Err(_) => {
-            println!("no compiled kernels: these laws ran on the emulator only");
-            return None;
-        }
-    };
-    match CudaDevice::open(&index, &image, &CudaOptions::default()) {
+    match CudaDevice::open(&index, COMPILED, &CudaOptions::default()) {
         Ok(device) => Some(device),
         Err(error) if required => panic!("REQUIRE_GPU=1, but: {error}"),
         Err(error) => {
@@ -36,12 +32,39 @@ fn a_card_obeys_every_law() {
 }
 
 #[test]
+fn a_card_gives_the_cpus_proofs_byte_for_byte() {
+    let Some(device) = card() else { return };
+    for (cell_bits, log_n) in [(8, None), (9, Some(11)), (8, Some(14))] {
+        let expected = proof_of(&CpuDevice::scalar(4), circuit(cell_bits, log_n));
+        let got = proof_of(&device, circuit(cell_bits, log_n));
+        assert!(got.to_bytes() == expected.to_bytes(), "{cell_bits} bits, rows 2^{log_n:?}");
+    }
+}
+
+/// Prints the ceilings of the card on one line of JSON.
+#[test]
+fn a_card_says_how_fast_it_is() {
+    let Some(device) = card() else { return };
+    let rates = device.measure_rates().expect("measured");
+    assert!(rates.wide > rates.products && rates.products > 0.0, "{rates:?}");
+    println!(
+        "rates: {{\"wide_multiply_adds_per_second\": {:.4e}, \"products_per_second\": {:.4e}, \
+         \"multiprocessors\": {}}}",
+        rates.wide, rates.products, rates.multiprocessors
+    );
+}
+
+#[test]
 fn without_a_driver_opening_says_so_and_does_not_panic() {
     match CudaDevice::open("0", &[], &CudaOptions::default()) {
         Ok(_) => panic!("an empty image opened"),
         Err(CudaError::NoDriver { reason }) => assert!(!reason.is_empty()),
-        // With a driver: an empty image, or no card.
-        Err(CudaError::Image { .. } | CudaError::UnknownDevice { .. }) => {}
+        // With a driver: an empty image, a driver too old, or no card.
+        Err(
+            CudaError::Image { .. }
+            | CudaError::UnknownDevice { .. }
+            | CudaError::DriverTooOld { .. },
+        ) => {}
         Err(error) => panic!("{error}"),
     }
 }

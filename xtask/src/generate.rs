@@ -11,6 +11,7 @@ use anyhow::Context;
 use sha2::{Digest, Sha256};
 
 use crate::Findings;
+use crate::cuda;
 use crate::errors;
 use crate::tree::Tree;
 
@@ -55,9 +56,13 @@ fn outputs(tree: &Tree) -> anyhow::Result<Vec<Output>> {
     Ok(all)
 }
 
-/// Writes every generated file that differs, and names it.
-pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
-    for output in outputs(&Tree::load(root)?)? {
+/// Writes every generated file that differs, and names it; `compile` makes the CUDA kernels too.
+pub(crate) fn write(root: &Path, compile: bool) -> anyhow::Result<()> {
+    let mut all = outputs(&Tree::load(root)?)?;
+    if compile {
+        all.extend(cuda::compile(root)?);
+    }
+    for output in all {
         let path = root.join(&output.path);
         if std::fs::read(&path).is_ok_and(|bytes| bytes == output.bytes) {
             continue;
@@ -73,10 +78,16 @@ pub(crate) fn write(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares every generated file with what is in the work tree.
-pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
-    let outputs = outputs(&Tree::load(root)?)?;
-    Ok(compare(&outputs, |path| std::fs::read(root.join(path)).ok()))
+/// Compares every generated file with what is in the work tree. The compiled kernels are held to the
+/// digests of their sources, or with `compile` to what is compiled again.
+pub(crate) fn check(root: &Path, compile: bool) -> anyhow::Result<Findings> {
+    let mut all = outputs(&Tree::load(root)?)?;
+    if compile {
+        all.extend(cuda::compile(root)?);
+    }
+    let mut findings = compare(&all, |path| std::fs::read(root.join(path)).ok());
+    findings.extend(cuda::check(root)?);
+    Ok(findings)
 }
 
 fn compare(outputs: &[Output], read: impl Fn(&str) -> Option<Vec<u8>>) -> Findings {

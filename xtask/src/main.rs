@@ -9,6 +9,7 @@
 //! own; 2 wrong usage; 3 the command could not do its work (a file or a program is missing).
 
 mod circuits;
+mod cuda;
 mod deps;
 mod errors;
 mod features;
@@ -46,6 +47,9 @@ enum Command {
         /// Compare only; name each file that differs and exit with 1.
         #[arg(long)]
         check: bool,
+        /// Compile the CUDA kernels too; puts the pinned compiler into the cache folder first.
+        #[arg(long)]
+        cuda: bool,
     },
     /// Print the size of every circuit against its budget.
     Circuits {
@@ -94,8 +98,10 @@ fn run(command: Command) -> anyhow::Result<Findings> {
     match command {
         Command::Deps => dependencies(&root),
         Command::Tidy => Ok(tidy::check(&tree::Tree::load(&root)?)),
-        Command::Gen { check: true } => generate::check(&root),
-        Command::Gen { check: false } => generate::write(&root).map(|()| Findings::new()),
+        Command::Gen { check: true, cuda } => generate::check(&root, cuda),
+        Command::Gen { check: false, cuda } => {
+            generate::write(&root, cuda).map(|()| Findings::new())
+        }
         Command::Circuits { json, prove } => circuits::run(json.as_deref(), prove),
         Command::Test { no_nextest } => suite::run(&root, no_nextest),
     }

@@ -36,7 +36,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     for (name, result) in [
         ("tidy", Ok(tidy::check(&tree::Tree::load(root)?))),
         ("deps", crate::dependencies(root)),
-        ("gen --check", generate::check(root)),
+        ("gen --check", generate::check(root, false)),
         ("circuits", circuits::run(None, false)),
     ] {
         step(name);

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Makes one file for benches/gpu.sh to run from on a machine that has a card but neither cargo nor a
+# network: the agent with the compiled kernels in it, the tests on hardware as a program, the script.
+#
+# usage: benches/gpu-bundle.sh [FILE]       FILE: rollmill-gpu.tar.gz
+#
+# $PROFILE is the cargo profile, `release` unless set. The file must not have more than 64 MiB.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+file=$(realpath -m "${1:-rollmill-gpu.tar.gz}")
+profile=${PROFILE:-release}
+most=$((64 * 1024 * 1024))
+
+fail() {
+    echo "gpu-bundle: $1" >&2
+    exit 1
+}
+
+# The path of a program in cargo's report: the last "executable" that is not null.
+built() {
+    cargo "$@" --locked --profile "$profile" --message-format=json |
+        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+}
+
+agent=$(built build -p rollmill-agent --bin agent)
+hardware=$(built test --no-run -p rollmill-kernels --test hardware)
+for program in "$agent" "$hardware"; do
+    [ -x "$program" ] || fail "cargo named no program; it said why above"
+done
+
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+mkdir "$folder/rollmill-gpu"
+strip -o "$folder/rollmill-gpu/agent" "$agent"
+strip -o "$folder/rollmill-gpu/hardware" "$hardware"
+cp benches/gpu.sh kernels/kernels.json "$folder/rollmill-gpu/"
+{
+    git rev-parse HEAD
+    # Figures of a changed tree are not those of the commit.
+    [ -z "$(git status --porcelain --untracked-files=no)" ] || echo "with changes"
+} >"$folder/rollmill-gpu/commit"
+tar -C "$folder" --sort=name --owner=0 --group=0 -c rollmill-gpu | gzip -9 >"$file"
+
+size=$(stat -c %s "$file")
+[ "$size" -le "$most" ] || fail "$file has $size B, at most $most are allowed"
+echo "$file: $size B"
+echo "there: tar xzf $(basename "$file") && rollmill-gpu/gpu.sh"

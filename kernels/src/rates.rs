@@ -1,0 +1,86 @@
+//! What a card does in a second: the ceiling that other figures are compared with.
+
+use std::time::{Duration, Instant};
+
+use rollmill_algebra::Fr;
+use rollmill_algebra::device::{DeviceError, Memory};
+
+use crate::device::CudaDevice;
+use crate::driver::Argument::{Pointer, U32, U64};
+
+/// Threads of a block of the kernels in `cuda/measure.cuh`.
+const BLOCK: u32 = 256;
+/// Blocks for each multiprocessor: more than any holds at a time.
+const BLOCKS: u32 = 16;
+/// Wide multiply-adds of a thread in a round of `measure_wide`: 4 sums, 16 steps, 4 pairs of limbs.
+pub(crate) const WIDE_A_ROUND: u64 = 4 * 16 * 4;
+/// A run of this length is measured; shorter ones are repeated with more rounds.
+const LONG_ENOUGH: Duration = Duration::from_millis(30);
+
+/// Rates of a card.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rates {
+    /// Multiply-adds of 32 by 32 to 64 bits, with carries, in a second.
+    pub wide: f64,
+    /// Products in the scalar field in a second.
+    pub products: f64,
+    /// Multiprocessors, to tell what one of them does.
+    pub multiprocessors: u32,
+}
+
+impl CudaDevice {
+    /// Measures the card: half a second or so, most of it warming up. On the emulator the figures say
+    /// nothing of any card.
+    ///
+    /// # Errors
+    /// As of any operation of the device.
+    pub fn measure_rates(&self) -> Result<Rates, DeviceError> {
+        let operation = "measure_rates";
+        let multiprocessors = self.driver.multiprocessors();
+        let threads = (multiprocessors * BLOCKS * BLOCK) as usize;
+        let values: Vec<Fr> = (0..threads as u64).map(|i| Fr::from(i * i + 3)).collect();
+        let factors = self.upload(&values)?;
+        let sums = self.new_buffer(operation, threads)?;
+        let out = self.new_buffer(operation, threads)?;
+        let n = U64(threads as u64);
+        let wide = self.rounds_a_second(|rounds| {
+            let arguments =
+                vec![Pointer(out.pointer()), Pointer(factors.pointer()), n.clone(), U32(rounds)];
+            self.launch(operation, "measure_wide", BLOCK, threads, arguments)
+        })?;
+        let products = self.rounds_a_second(|rounds| {
+            let arguments =
+                vec![Pointer(sums.pointer()), Pointer(factors.pointer()), n.clone(), U32(rounds)];
+            self.launch(operation, "measure_products", BLOCK, threads, arguments)
+        })?;
+        Ok(Rates {
+            wide: wide * threads as f64 * WIDE_A_ROUND as f64,
+            products: products * threads as f64,
+            multiprocessors,
+        })
+    }
+
+    /// Doubles the rounds until a run is long enough, and takes the best of three such runs.
+    fn rounds_a_second(
+        &self,
+        run: impl Fn(u32) -> Result<(), DeviceError>,
+    ) -> Result<f64, DeviceError> {
+        let timed = |rounds: u32| {
+            self.synchronize()?;
+            let started = Instant::now();
+            run(rounds)?;
+            self.synchronize()?;
+            Ok::<_, DeviceError>(started.elapsed())
+        };
+        let mut rounds = 1;
+        let mut best = timed(rounds)?;
+        while best < LONG_ENOUGH && rounds < 1 << 24 {
+            rounds *= 2;
+            best = timed(rounds)?;
+        }
+        for _ in 0..2 {
+            best = best.min(timed(rounds)?);
+        }
+        Ok(f64::from(rounds) / best.as_secs_f64())
+    }
+}
