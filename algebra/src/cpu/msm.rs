@@ -19,7 +19,7 @@ use rayon::prelude::*;
 
 use self::affine::{Adder, Flat, SIGN};
 use self::groups::Summer;
-use self::plan::{Folded, Part, plan_column};
+use self::plan::{Folded, PIECE, Part, plan_column};
 use super::{CpuBuffer, CpuDevice, shape};
 use crate::device::{DeviceBuffer, DeviceError, Msm};
 use crate::{Fr, G1Affine, G1Projective};
@@ -79,11 +79,18 @@ impl CpuDevice {
     }
 
     fn fold(&self, scalars: &[Fr]) -> Vec<Folded> {
-        #[cfg(target_arch = "x86_64")]
-        if let Some(ifma) = self.ifma {
-            return ifma.fold(scalars);
-        }
-        scalars.iter().map(Folded::new).collect()
+        let mut out = vec![Folded::ZERO; scalars.len()];
+        let pieces = out.par_chunks_mut(PIECE).zip(scalars.par_chunks(PIECE));
+        pieces.for_each(|(out, scalars)| {
+            #[cfg(target_arch = "x86_64")]
+            if let Some(ifma) = self.ifma {
+                return ifma.fold(scalars, out);
+            }
+            for (out, scalar) in out.iter_mut().zip(scalars) {
+                *out = Folded::new(scalar);
+            }
+        });
+        out
     }
 
     fn commit_in_pool(&self, bases: &CpuBases, columns: &[&CpuBuffer]) -> Vec<G1Affine> {

@@ -13,8 +13,9 @@ use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 
 use super::Ifma;
 use super::field::{
-    Eight, EightMemory, LANES, Q, canonical, factor, join_limbs, load_words, mul, products_here,
-    reduce, select, splat, split_limbs, store_run, store_words, sub, sub_two, word,
+    Eight, EightMemory, LANES, Q, canonical, carry_and_reduce, factor, join_limbs, limbs_less,
+    load_words, mul, product_limbs, products_here, select, splat, split_limbs, store_run,
+    store_words, sub, word,
 };
 use crate::Fq;
 use crate::cpu::msm::affine::{Flat, SIGN};
@@ -271,16 +272,15 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
         // SAFETY: this function has the target feature.
         let slopes = unsafe { products_here::<Q, 2>(&rises, &run_inverses) };
         // SAFETY: this function has the target feature.
-        let squares = unsafe { products_here::<Q, 2>(&slopes, &slopes) };
-        let x3 = [
-            reduce::<Q>(sub_two::<Q, 4>(squares[0], x1[0], x2[0])),
-            reduce::<Q>(sub_two::<Q, 4>(squares[1], x1[1], x2[1])),
-        ];
+        let squares = unsafe { product_limbs::<Q, 2>(&slopes, &slopes) };
+        let x3 = [0, 1].map(|k| {
+            let less_one = limbs_less::<Q, 2>(squares[k], x1[k]);
+            carry_and_reduce::<Q>(limbs_less::<Q, 2>(less_one, x2[k]))
+        });
         let legs = [sub::<Q, 2>(x1[0], x3[0]), sub::<Q, 2>(x1[1], x3[1])];
         // SAFETY: this function has the target feature.
-        let drops = unsafe { products_here::<Q, 2>(&slopes, &legs) };
-        let y3 =
-            [reduce::<Q>(sub::<Q, 2>(drops[0], y1[0])), reduce::<Q>(sub::<Q, 2>(drops[1], y1[1]))];
+        let drops = unsafe { product_limbs::<Q, 2>(&slopes, &legs) };
+        let y3 = [0, 1].map(|k| carry_and_reduce::<Q>(limbs_less::<Q, 2>(drops[k], y1[k])));
         if let Some(out) = out[start..].first_chunk_mut::<STEP>() {
             write(x3, y3, out);
         } else {

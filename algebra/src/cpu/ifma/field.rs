@@ -7,9 +7,9 @@ use std::arch::x86_64::{
     __m512i, _mm256_loadu_si256, _mm256_storeu_si256, _mm512_add_epi64, _mm512_and_si512,
     _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cmplt_epi64_mask,
     _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_load_si512, _mm512_madd52hi_epu64,
-    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_or_si512, _mm512_permutex2var_epi64,
-    _mm512_set_epi64, _mm512_set1_epi64, _mm512_setzero_si512, _mm512_slli_epi64,
-    _mm512_srai_epi64, _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64,
+    _mm512_madd52lo_epu64, _mm512_mask_blend_epi64, _mm512_max_epi64, _mm512_or_si512,
+    _mm512_permutex2var_epi64, _mm512_set_epi64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_slli_epi64, _mm512_srai_epi64, _mm512_srli_epi64, _mm512_store_si512, _mm512_sub_epi64,
     _mm512_unpackhi_epi64, _mm512_unpacklo_epi64,
 };
 
@@ -224,19 +224,6 @@ pub(super) fn sub<M: Modulus, const K: u64>(a: Eight, b: Eight) -> Eight {
     carry(t)
 }
 
-/// `a − b − c + K·p`. Requires `b + c <= K·p`.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn sub_two<M: Modulus, const K: u64>(a: Eight, b: Eight, c: Eight) -> Eight {
-    let kp = const { multiple(M::P, K) };
-    let mut t = a.0;
-    for i in 0..5 {
-        let sum = _mm512_add_epi64(b.0[i], c.0[i]);
-        t[i] = _mm512_add_epi64(_mm512_sub_epi64(t[i], sum), word(kp[i]));
-    }
-    carry(t)
-}
-
 /// Sums of products, column by column of the scheme, for N vectors at once.
 pub(super) type Columns<const N: usize> = [[__m512i; 10]; N];
 
@@ -344,17 +331,31 @@ pub(super) unsafe fn products_here<M: Modulus, const N: usize>(
 ) -> [Eight; N] {
     // SAFETY: as the caller promises.
     unsafe {
-        let zero = _mm512_setzero_si512();
-        let mut columns = [[zero; 10]; N];
-        for k in 0..N {
-            accumulate(&mut columns[k], &a[k], &b[k]);
-        }
-        let limbs = reduce_columns::<M, N>(columns);
-        let mut out = [Eight([zero; 5]); N];
+        let limbs = product_limbs::<M, N>(a, b);
+        let mut out = [Eight([_mm512_setzero_si512(); 5]); N];
         for k in 0..N {
             out[k] = carry(limbs[k]);
         }
         out
+    }
+}
+
+/// [`products_here`], limbs not carried: each is below 2^57.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(super) unsafe fn product_limbs<M: Modulus, const N: usize>(
+    a: &[Eight; N],
+    b: &[Eight; N],
+) -> [[__m512i; 5]; N] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut columns = [[_mm512_setzero_si512(); 10]; N];
+        for k in 0..N {
+            accumulate(&mut columns[k], &a[k], &b[k]);
+        }
+        reduce_columns::<M, N>(columns)
     }
 }
 
@@ -377,6 +378,44 @@ pub(super) fn reduce<M: Modulus>(a: Eight) -> Eight {
     let c = splat(&M::P_COMPLEMENT).0;
     let mut t = a.0;
     let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, t[4], word(M::QUOTIENT)));
+    for i in 0..5 {
+        t[i] = _mm512_madd52lo_epu64(t[i], q, c[i]);
+    }
+    for i in 0..4 {
+        t[i + 1] = _mm512_madd52hi_epu64(t[i + 1], q, c[i]);
+    }
+    let mut out = carry(t);
+    out.0[4] = _mm512_and_si512(out.0[4], word(LIMB));
+    out
+}
+
+/// `limbs − b + K·p`, not carried. Requires `b <= K·p`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn limbs_less<M: Modulus, const K: u64>(
+    mut limbs: [__m512i; 5],
+    b: Eight,
+) -> [__m512i; 5] {
+    let kp = const { multiple(M::P, K) };
+    for i in 0..5 {
+        limbs[i] = _mm512_add_epi64(_mm512_sub_epi64(limbs[i], b.0[i]), word(kp[i]));
+    }
+    limbs
+}
+
+/// As [`reduce`], of limbs that are not carried: each below 2^60 in magnitude, the number at least zero
+/// and below `84·p`. One pass of carries serves both.
+///
+/// The limbs below the third can move the top by one either way, so the quotient is estimated from one
+/// less than the top: never too large, and at most `2^209` more is left than by [`reduce`].
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn carry_and_reduce<M: Modulus>(mut t: [__m512i; 5]) -> Eight {
+    let zero = _mm512_setzero_si512();
+    let c = splat(&M::P_COMPLEMENT).0;
+    let top = _mm512_add_epi64(t[4], _mm512_srai_epi64::<LIMB_BITS>(t[3]));
+    let top = _mm512_max_epi64(_mm512_sub_epi64(top, word(1)), zero);
+    let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, top, word(M::QUOTIENT)));
     for i in 0..5 {
         t[i] = _mm512_madd52lo_epu64(t[i], q, c[i]);
     }

@@ -42,8 +42,8 @@ fn fold(scalars: &[Fr; LANES], out: &mut [Folded; LANES]) {
 
 impl Ifma {
     /// [`Folded::new`] on each scalar.
-    pub(in crate::cpu) fn fold(self, scalars: &[Fr]) -> Vec<Folded> {
-        let mut out = vec![Folded::ZERO; scalars.len()];
+    pub(in crate::cpu) fn fold(self, scalars: &[Fr], out: &mut [Folded]) {
+        assert_eq!(scalars.len(), out.len());
         let (eights, rest) = scalars.as_chunks();
         let (out_eights, out_rest) = out.as_chunks_mut();
         for (scalars, out) in eights.iter().zip(out_eights) {
@@ -53,7 +53,6 @@ impl Ifma {
         for (scalar, out) in rest.iter().zip(out_rest) {
             *out = Folded::new(scalar);
         }
-        out
     }
 }
 
@@ -79,6 +78,8 @@ mod tests {
             .chain(random)
             .collect();
         let expected: Vec<Folded> = scalars.iter().map(Folded::new).collect();
-        assert_eq!(ifma.fold(&scalars), expected);
+        let mut out = vec![Folded::ZERO; scalars.len()];
+        ifma.fold(&scalars, &mut out);
+        assert_eq!(out, expected);
     }
 }

@@ -7,6 +7,7 @@ use crate::Fr;
 use crate::cpu::CpuBuffer;
 use crate::device::DeviceBuffer;
 use ark_ff::PrimeField;
+use rayon::prelude::*;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
 const BITS_MAX: u32 = 253;
@@ -14,6 +15,9 @@ const BITS_MAX: u32 = 253;
 const WINDOW_MAX: u32 = 17;
 /// Largest magnitude kept in one word, with room for the digit offset and the sign.
 const NARROW_BITS_MAX: u32 = 60;
+
+/// Scalars that a thread takes at a time.
+pub(super) const PIECE: usize = 1 << 13;
 
 /// How scalars of up to `bits` bits are cut into windows of `c` bits. All windows but the top one
 /// have signed digits in `−2^(c − 1) .. 2^(c − 1)`; the top one is unsigned.
@@ -156,7 +160,9 @@ impl Part {
             return Self::narrow(shape, scalars.iter().map(narrow));
         }
         let offset = offset(shape);
-        scalars.iter_mut().for_each(|scalar| *scalar = scalar.with_offset(&offset));
+        scalars.par_chunks_mut(PIECE).for_each(|scalars| {
+            scalars.iter_mut().for_each(|scalar| *scalar = scalar.with_offset(&offset));
+        });
         Self { shape, scalars: Scalars::Wide(scalars), bases: None }
     }
 
@@ -205,6 +211,19 @@ impl Part {
     }
 }
 
+type OfBits = [usize; BITS_MAX as usize + 1];
+
+fn no_bits() -> OfBits {
+    [0; BITS_MAX as usize + 1]
+}
+
+/// How many scalars have each number of bits.
+fn count_bits(scalars: &[Folded]) -> OfBits {
+    let mut of_bits = no_bits();
+    scalars.iter().for_each(|scalar| of_bits[scalar.bits() as usize] += 1);
+    of_bits
+}
+
 /// Cuts a column into parts of similar size of scalar: usually one, two where a few large scalars
 /// stand among many small ones, none where all are zero. `fold` is [`Folded::new`] on each.
 pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded>) -> Vec<Part> {
@@ -220,10 +239,10 @@ pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded
     }
 
     let mut folded = fold(column.as_slice());
-    let mut of_bits = [0usize; BITS_MAX as usize + 1];
-    for scalar in &folded {
-        of_bits[scalar.bits() as usize] += 1;
-    }
+    let of_bits = folded.par_chunks(PIECE).map(count_bits).reduce(no_bits, |mut all, piece| {
+        all.iter_mut().zip(piece).for_each(|(all, piece)| *all += piece);
+        all
+    });
     let Some(bits) = of_bits.iter().rposition(|count| *count != 0).filter(|bits| *bits > 0) else {
         return Vec::new();
     };

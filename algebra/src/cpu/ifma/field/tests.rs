@@ -82,6 +82,8 @@ enum Operation {
     MulPair,
     Reduce,
     Canonical,
+    /// A product less a number, carried and reduced at once.
+    MulSub,
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -94,6 +96,11 @@ fn apply<M: Modulus>(operation: Operation, a: &EightMemory, b: &EightMemory) -> 
         Operation::MulPair => products::<M, 2>(&[b, a], &[a, b])[1],
         Operation::Reduce => reduce::<M>(a),
         Operation::Canonical => canonical::<M>(a),
+        Operation::MulSub => {
+            // SAFETY: this function has the target feature.
+            let [product] = unsafe { product_limbs::<M, 1>(&[a], &[b]) };
+            carry_and_reduce::<M>(limbs_less::<M, 8>(product, b))
+        }
     })
 }
 
@@ -116,6 +123,7 @@ fn check<M: Modulus>(operation: Operation, bounds: [u64; 2], bound: u64) {
                     Operation::Sub => x - y,
                     Operation::Mul | Operation::MulPair => x * y * r_inverse,
                     Operation::Reduce | Operation::Canonical => x,
+                    Operation::MulSub => x * y * r_inverse - y,
                 };
                 assert_eq!(
                     number::<M>(out).residue,
@@ -140,6 +148,8 @@ fn check_all<M: Modulus>() {
     check::<M>(Operation::Sub, [8, 8], 16);
     check::<M>(Operation::Reduce, [84, 8], 2);
     check::<M>(Operation::Canonical, [84, 8], 1);
+    check::<M>(Operation::MulSub, [8, 8], 2);
+    check::<M>(Operation::MulSub, [84, 8], 2);
     for operation in [Operation::Mul, Operation::MulPair] {
         check::<M>(operation, [8, 8], 3);
         check::<M>(operation, [84, 1], 3);
