@@ -14,8 +14,8 @@ use ark_ff::{AdditiveGroup, BigInt, Field, PrimeField};
 use super::Ifma;
 use super::field::{
     Eight, EightMemory, LANES, Q, canonical, carry_and_reduce, factor, join_limbs, limbs_less,
-    load_words, mul, product_limbs, products_here, select, splat, split_limbs, store_run,
-    store_words, sub, word,
+    load_words, mul, product_limbs, products_here, select, splat, split_limbs, square_limbs,
+    store_run, store_words, sub, word,
 };
 use crate::Fq;
 use crate::cpu::msm::affine::{Flat, SIGN};
@@ -272,7 +272,7 @@ fn add_pairs(points: &[Flat], pairs: &[[u32; 2]], out: &mut [Flat], memory: &mut
         // SAFETY: this function has the target feature.
         let slopes = unsafe { products_here::<Q, 2>(&rises, &run_inverses) };
         // SAFETY: this function has the target feature.
-        let squares = unsafe { product_limbs::<Q, 2>(&slopes, &slopes) };
+        let squares = unsafe { square_limbs::<Q, 2>(&slopes) };
         let x3 = [0, 1].map(|k| {
             let less_one = limbs_less::<Q, 2>(squares[k], x1[k]);
             carry_and_reduce::<Q>(limbs_less::<Q, 2>(less_one, x2[k]))

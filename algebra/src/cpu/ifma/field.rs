@@ -340,6 +340,35 @@ pub(super) unsafe fn products_here<M: Modulus, const N: usize>(
     }
 }
 
+/// [`product_limbs`] of numbers with themselves: products of two different limbs are made once.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub(super) unsafe fn square_limbs<M: Modulus, const N: usize>(a: &[Eight; N]) -> [[__m512i; 5]; N] {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut columns = [[_mm512_setzero_si512(); 10]; N];
+        for k in 0..N {
+            let (t, a) = (&mut columns[k], &a[k].0);
+            for i in 0..5 {
+                for j in i + 1..5 {
+                    t[i + j] = _mm512_madd52lo_epu64(t[i + j], a[i], a[j]);
+                    t[i + j + 1] = _mm512_madd52hi_epu64(t[i + j + 1], a[i], a[j]);
+                }
+            }
+            for t in &mut *t {
+                *t = _mm512_add_epi64(*t, *t);
+            }
+            for i in 0..5 {
+                t[2 * i] = _mm512_madd52lo_epu64(t[2 * i], a[i], a[i]);
+                t[2 * i + 1] = _mm512_madd52hi_epu64(t[2 * i + 1], a[i], a[i]);
+            }
+        }
+        reduce_columns::<M, N>(columns)
+    }
+}
+
 /// [`products_here`], limbs not carried: each is below 2^57.
 ///
 /// # Safety

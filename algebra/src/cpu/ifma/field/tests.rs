@@ -84,6 +84,7 @@ enum Operation {
     Canonical,
     /// A product less a number, carried and reduced at once.
     MulSub,
+    Square,
 }
 
 #[target_feature(enable = "avx512f,avx512ifma")]
@@ -96,6 +97,8 @@ fn apply<M: Modulus>(operation: Operation, a: &EightMemory, b: &EightMemory) -> 
         Operation::MulPair => products::<M, 2>(&[b, a], &[a, b])[1],
         Operation::Reduce => reduce::<M>(a),
         Operation::Canonical => canonical::<M>(a),
+        // SAFETY: this function has the target feature.
+        Operation::Square => carry(unsafe { square_limbs::<M, 1>(&[a]) }[0]),
         Operation::MulSub => {
             // SAFETY: this function has the target feature.
             let [product] = unsafe { product_limbs::<M, 1>(&[a], &[b]) };
@@ -124,6 +127,7 @@ fn check<M: Modulus>(operation: Operation, bounds: [u64; 2], bound: u64) {
                     Operation::Mul | Operation::MulPair => x * y * r_inverse,
                     Operation::Reduce | Operation::Canonical => x,
                     Operation::MulSub => x * y * r_inverse - y,
+                    Operation::Square => x * x * r_inverse,
                 };
                 assert_eq!(
                     number::<M>(out).residue,
@@ -150,6 +154,8 @@ fn check_all<M: Modulus>() {
     check::<M>(Operation::Canonical, [84, 8], 1);
     check::<M>(Operation::MulSub, [8, 8], 2);
     check::<M>(Operation::MulSub, [84, 8], 2);
+    check::<M>(Operation::Square, [8, 8], 3);
+    check::<M>(Operation::Square, [80, 8], 79);
     for operation in [Operation::Mul, Operation::MulPair] {
         check::<M>(operation, [8, 8], 3);
         check::<M>(operation, [84, 1], 3);
