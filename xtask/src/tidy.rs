@@ -20,6 +20,7 @@ const LONG_FILES: &[(&str, &str)] = &[];
 const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/curve.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/field/products.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field/tests.rs", "tests of AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/ntt.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
