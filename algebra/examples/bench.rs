@@ -113,6 +113,7 @@ fn main() {
     msm(&bench, &device, &mut rng);
     ntt(&bench, &device, &mut rng);
     vector(&bench, &device, &mut rng);
+    inversions(&bench);
 }
 
 fn msm(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
@@ -189,4 +190,15 @@ fn vector(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     bench.time("vector 2^17 evaluate", || device.evaluate(&[&poly], point).unwrap());
     bench.time("vector 2^17 divide", || device.divide_by_linear(&poly, point).unwrap());
     bench.time("vector 2^17 combine 4", || device.linear_combination(&terms).unwrap());
+}
+
+/// Inversions one after the other, each of the one before.
+fn inversions(bench: &Bench) {
+    let start = Fr::from(3u64);
+    let chain = |invert: &dyn Fn(Fr) -> Fr| (0..1_000).fold(start, |x, _| invert(x) + Fr::ONE);
+    bench.race(
+        "field inversions, 1000",
+        || chain(&|x| rollmill_algebra::inverse::inverse(&x).unwrap()),
+        || chain(&|x| x.inverse().unwrap()),
+    );
 }

@@ -1,8 +1,9 @@
 //! Small helpers over Fr that need no device.
 
-use ark_ff::{AdditiveGroup, FftField, Field};
+use ark_ff::{AdditiveGroup, FftField, Field, MontConfig, Zero};
 
 use crate::Fr;
+use crate::inverse::{Element, inverse};
 
 /// Largest `log_n` for which Fr has a root of unity of order `2^log_n`.
 pub const TWO_ADICITY: u32 = 28;
@@ -25,9 +26,9 @@ pub fn omega(log_n: u32) -> Fr {
 ///
 /// Source: Montgomery's trick, "Speeding the Pollard and elliptic curve methods", 1987, section
 /// 10.3.1.
-pub fn batch_invert<F: Field>(values: &mut [F]) {
+pub fn batch_invert<T: MontConfig<4>>(values: &mut [Element<T>]) {
     let mut products = Vec::with_capacity(values.len());
-    let mut product = F::ONE;
+    let mut product = Element::<T>::ONE;
     for value in values.iter() {
         products.push(product);
         if !value.is_zero() {
@@ -35,7 +36,7 @@ pub fn batch_invert<F: Field>(values: &mut [F]) {
         }
     }
     // A product of non-zero elements is not zero.
-    let mut inverse = product.inverse().unwrap_or(F::ONE);
+    let mut inverse = inverse(&product).unwrap_or(Element::<T>::ONE);
     for (value, before) in values.iter_mut().zip(products).rev() {
         if !value.is_zero() {
             let next = inverse * *value;
