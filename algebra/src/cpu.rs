@@ -4,6 +4,7 @@
 mod ifma;
 mod msm;
 mod ntt;
+mod pages;
 mod recycler;
 mod vector;
 

@@ -12,6 +12,7 @@ pub(super) mod affine;
 mod groups;
 pub(super) mod plan;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
@@ -19,8 +20,8 @@ use rayon::prelude::*;
 
 use self::affine::{Adder, Flat, SIGN};
 use self::groups::Summer;
-use self::plan::{Folded, PIECE, Part, plan_column};
-use super::{CpuBuffer, CpuDevice, shape};
+use self::plan::{Cuts, Folded, Part, plan_column};
+use super::{CpuBuffer, CpuDevice, pages, shape};
 use crate::device::{DeviceBuffer, DeviceError, Msm};
 use crate::{Fr, G1Affine, G1Projective};
 
@@ -51,7 +52,12 @@ impl Msm for CpuDevice {
         let adder = self.adder();
         Ok(self.pool.install(|| CpuBases {
             adder,
-            points: bases.par_iter().map(|base| adder.import(base)).collect(),
+            points: {
+                let mut points = pages::zeroed(bases.len());
+                let import = |(point, base): (&mut Flat, &G1Affine)| *point = adder.import(base);
+                points.par_iter_mut().zip(bases).for_each(import);
+                points
+            },
             has_identity: bases.iter().any(|base| base.is_zero()),
         }))
     }
@@ -78,24 +84,36 @@ impl CpuDevice {
         Adder::Scalar
     }
 
-    fn fold(&self, scalars: &[Fr]) -> Vec<Folded> {
-        let mut out = vec![Folded::ZERO; scalars.len()];
-        let pieces = out.par_chunks_mut(PIECE).zip(scalars.par_chunks(PIECE));
-        pieces.for_each(|(out, scalars)| {
-            #[cfg(target_arch = "x86_64")]
-            if let Some(ifma) = self.ifma {
-                return ifma.fold(scalars, out);
-            }
-            for (out, scalar) in out.iter_mut().zip(scalars) {
-                *out = Folded::new(scalar);
-            }
-        });
-        out
+    /// [`Folded::new`] on each scalar.
+    fn fold(&self, scalars: &[Fr], out: &mut [Folded]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return ifma.fold(scalars, out);
+        }
+        for (out, scalar) in out.iter_mut().zip(scalars) {
+            *out = Folded::new(scalar);
+        }
+    }
+
+    fn cut(&self, cuts: &Cuts, scalars: &[Folded], rows: &mut [&mut [u32]]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return ifma.cut(cuts, scalars, rows);
+        }
+        cuts.cut(scalars, rows);
+    }
+
+    fn cut_small(&self, cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]) {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(ifma) = self.ifma {
+            return ifma.cut_small(cuts, scalars, rows);
+        }
+        cuts.cut_small(scalars, rows);
     }
 
     fn commit_in_pool(&self, bases: &CpuBases, columns: &[&CpuBuffer]) -> Vec<G1Affine> {
         let planned: Vec<Vec<Part>> =
-            columns.par_iter().map(|column| plan_column(column, |s| self.fold(s))).collect();
+            columns.par_iter().map(|column| plan_column(self, column)).collect();
         let (owners, parts): (Vec<usize>, Vec<Part>) = planned
             .into_iter()
             .enumerate()
@@ -103,12 +121,16 @@ impl CpuDevice {
             .unzip();
 
         let tasks = self.tasks(&parts);
-        // One task at a time for each thread, the large ones first, so that none is left for the end.
-        let buckets: Vec<Vec<Flat>> = tasks
-            .par_iter()
-            .with_max_len(1)
-            .map(|task| fill_buckets(bases, &parts[task.part], task))
+        // Each thread takes the next task when it is done with one: were the list split in the middle,
+        // the small ones would all be in one half.
+        let mut buckets: Vec<(usize, Vec<Flat>)> = tasks
+            .iter()
+            .enumerate()
+            .par_bridge()
+            .map(|(i, task)| (i, fill_buckets(bases, &parts[task.part], task)))
             .collect();
+        buckets.sort_unstable_by_key(|(i, _)| *i);
+        let buckets: Vec<Vec<Flat>> = buckets.into_iter().map(|(_, buckets)| buckets).collect();
 
         let weighted = self.reduce(bases.adder, &parts, &tasks, &buckets);
         let sums: Vec<G1Projective> = (0..columns.len())
@@ -121,24 +143,29 @@ impl CpuDevice {
         G1Projective::normalize_batch(&sums)
     }
 
-    /// All windows of all parts; windows are cut when there are too few to keep the threads busy.
+    /// All windows of all parts, the large ones first. Windows are cut when there are too few to keep
+    /// the threads busy, and those that would be left for some of the threads at the end.
     fn tasks(&self, parts: &[Part]) -> Vec<Task> {
-        let windows: usize = parts.iter().map(|part| part.shape.windows() as usize).sum();
-        let cuts =
-            if self.threads() == 1 { 1 } else { (4 * self.threads()).div_ceil(windows.max(1)) };
+        let mut windows: Vec<(usize, u32)> = parts
+            .iter()
+            .enumerate()
+            .flat_map(|(i, part)| (0..part.shape.windows()).map(move |window| (i, window)))
+            .collect();
+        windows.sort_by_key(|(part, _)| std::cmp::Reverse(parts[*part].len()));
+        let threads = self.threads();
+        let all = if threads == 1 { 1 } else { (4 * threads).div_ceil(windows.len().max(1)) };
+        let even = windows.len() - windows.len() % threads;
         let mut tasks = Vec::new();
-        for (i, part) in parts.iter().enumerate() {
+        for (i, (part, window)) in windows.into_iter().enumerate() {
+            let cuts = if i < even { all } else { all.max(threads) };
+            let len = parts[part].len();
             // In a piece not much longer than the buckets are many, the buckets would be most of
             // the work.
-            let len = part.len().div_ceil(cuts).max(4 * part.shape.buckets(0));
-            for window in 0..part.shape.windows() {
-                for start in (0..part.len()).step_by(len) {
-                    let entries = start..part.len().min(start + len);
-                    tasks.push(Task { part: i, window, entries });
-                }
+            let piece = len.div_ceil(cuts).max(4 * parts[part].shape.buckets(window));
+            for start in (0..len).step_by(piece) {
+                tasks.push(Task { part, window, entries: start..len.min(start + piece) });
             }
         }
-        tasks.sort_by_key(|task| std::cmp::Reverse(task.entries.len()));
         tasks
     }
 
@@ -181,10 +208,9 @@ impl CpuDevice {
 /// Sorts the entries of one window by bucket and sums each bucket.
 fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
     let count = part.shape.buckets(task.window);
-    let mut digits = Vec::with_capacity(task.entries.len());
-    part.digits(task.window, task.entries.clone(), &mut digits);
+    let mut digits = Cow::Borrowed(part.digits(task.window, task.entries.clone()));
     if bases.has_identity {
-        for (digit, entry) in digits.iter_mut().zip(task.entries.clone()) {
+        for (digit, entry) in digits.to_mut().iter_mut().zip(task.entries.clone()) {
             if bases.points[part.base(entry) as usize].is_identity() {
                 *digit = 0;
             }
@@ -193,7 +219,7 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
 
     // A counting sort. `ends[b]` is where bucket b's next entry goes; afterwards, where b ends.
     let mut ends = vec![0u32; count + 1];
-    for digit in &digits {
+    for digit in digits.iter() {
         ends[(digit & !SIGN) as usize] += 1;
     }
     let mut total = 0;
@@ -209,7 +235,7 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
             ends[bucket] += 1;
         }
     }
-    let mut out = vec![Flat::IDENTITY; count];
+    let mut out = pages::zeroed(count);
     Summer::new(bases.adder).sum_groups(&bases.points, &order, &ends[1..], &mut out);
     out
 }

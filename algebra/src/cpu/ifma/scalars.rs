@@ -1,4 +1,4 @@
-//! Scalars to signs and magnitudes, eight at a time.
+//! Scalars to signs and magnitudes, and to digits, eight at a time.
 #![allow(unsafe_code)]
 
 use std::arch::x86_64::{
@@ -12,7 +12,7 @@ use super::field::{
     splat, split_limbs, store_run, word,
 };
 use crate::Fr;
-use crate::cpu::msm::plan::{Folded, NEGATIVE};
+use crate::cpu::msm::plan::{Cuts, Folded, NEGATIVE};
 
 // A scalar and what it folds to are four limbs and nothing else.
 const _: () = assert!(size_of::<Fr>() == 32 && size_of::<Folded>() == 32);
@@ -54,6 +54,30 @@ impl Ifma {
             *out = Folded::new(scalar);
         }
     }
+
+    /// [`Cuts::cut`], faster.
+    pub(in crate::cpu) fn cut(self, cuts: &Cuts, scalars: &[Folded], rows: &mut [&mut [u32]]) {
+        // SAFETY: the processor has the instructions, as `self` proves.
+        unsafe { cut(cuts, scalars, rows) }
+    }
+
+    /// [`Cuts::cut_small`], faster.
+    pub(in crate::cpu) fn cut_small(self, cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]) {
+        // SAFETY: the processor has the instructions, as `self` proves.
+        unsafe { cut_small(cuts, scalars, rows) }
+    }
+}
+
+/// The portable code, compiled for wider registers.
+#[target_feature(enable = "avx512f")]
+fn cut(cuts: &Cuts, scalars: &[Folded], rows: &mut [&mut [u32]]) {
+    cuts.cut(scalars, rows);
+}
+
+/// Likewise.
+#[target_feature(enable = "avx512f")]
+fn cut_small(cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]) {
+    cuts.cut_small(scalars, rows);
 }
 
 #[cfg(test)]

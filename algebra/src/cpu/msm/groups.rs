@@ -159,10 +159,9 @@ impl Summer {
         let mut start = 0;
         for end in &mut self.ends {
             let (pairs, rest) = order[start..*end].as_chunks();
-            for pair in pairs {
-                self.next.push((base + self.pairs.len()) as u32);
-                self.pairs.push(*pair);
-            }
+            let first = (base + self.pairs.len()) as u32;
+            self.next.extend(first..first + pairs.len() as u32);
+            self.pairs.extend_from_slice(pairs);
             if let [entry] = rest {
                 singles.push((self.next.len(), *entry));
                 self.next.push(0);

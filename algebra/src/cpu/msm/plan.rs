@@ -2,22 +2,23 @@
 
 use std::ops::Range;
 
-use super::SIGN;
-use crate::Fr;
-use crate::cpu::CpuBuffer;
-use crate::device::DeviceBuffer;
 use ark_ff::PrimeField;
 use rayon::prelude::*;
+
+use super::SIGN;
+use crate::Fr;
+use crate::cpu::{CpuBuffer, CpuDevice, pages};
+use crate::device::DeviceBuffer;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
 const BITS_MAX: u32 = 253;
 /// Widest window tried: 2^16 buckets of 64 bytes a thread.
 const WINDOW_MAX: u32 = 17;
-/// Largest magnitude kept in one word, with room for the digit offset and the sign.
-const NARROW_BITS_MAX: u32 = 60;
 
 /// Scalars that a thread takes at a time.
-pub(super) const PIECE: usize = 1 << 13;
+const PIECE: usize = 1 << 13;
+/// Scalars cut at a time, so that a compiler may take a lane for each.
+const EIGHT: usize = 8;
 
 /// How scalars of up to `bits` bits are cut into windows of `c` bits. All windows but the top one
 /// have signed digits in `−2^(c − 1) .. 2^(c − 1)`; the top one is unsigned.
@@ -65,18 +66,15 @@ impl Shape {
     }
 }
 
-/// Magnitudes with the digit offset added; the highest bit is the scalar's sign.
-#[derive(Debug)]
-enum Scalars {
-    Narrow(Vec<u64>),
-    Wide(Vec<Folded>),
-}
-
-/// Scalars of a column that share a shape.
+/// Scalars of a column that share a shape, cut into digits.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) shape: Shape,
-    scalars: Scalars,
+    len: usize,
+    /// Window by window, each [`Part::stride`] long: the digit's magnitude, and [`SIGN`] where it is
+    /// negative. All at once, since a window's bits lie in one or two of a scalar's words, and reading
+    /// all words again for each window would take longer than writing the digits does.
+    digits: Vec<u32>,
     /// Which base each scalar belongs to; none means the one at its own place.
     bases: Option<Vec<u32>>,
 }
@@ -136,42 +134,143 @@ impl Folded {
     }
 }
 
-/// `Σ 2^(c − 1) · 2^(c · w)` over all windows but the top one. Added to a magnitude it turns unsigned
-/// digits into signed ones without carries: each digit is its window's bits less `2^(c − 1)`.
-fn offset(shape: Shape) -> [u64; 4] {
-    let mut limbs = [0; 4];
-    for window in 1..shape.windows() {
-        let bit = shape.low_bit(window) - 1;
-        limbs[bit as usize / 64] |= 1 << (bit % 64);
+/// Where the bits of a window are in a scalar of 64-bit words, and what its digits are less than them.
+#[derive(Debug)]
+struct Window {
+    word: usize,
+    shift: u32,
+    mask: u64,
+    half: u64,
+}
+
+/// How to cut scalars into digits.
+#[derive(Debug)]
+pub(in crate::cpu) struct Cuts {
+    windows: Vec<Window>,
+    /// `Σ 2^(c − 1) · 2^(c · w)` over all windows but the top one. Added to a magnitude it turns
+    /// unsigned digits into signed ones without carries: each digit is its window's bits less
+    /// `2^(c − 1)`.
+    offset: [u64; 4],
+}
+
+impl Cuts {
+    fn new(shape: Shape) -> Self {
+        let mut offset = [0; 4];
+        for window in 1..shape.windows() {
+            let bit = shape.low_bit(window) - 1;
+            offset[bit as usize / 64] |= 1 << (bit % 64);
+        }
+        let window = |window| {
+            let low = shape.low_bit(window);
+            let (mask, half) = if window + 1 == shape.windows() {
+                ((2u64 << shape.top_bits()) - 1, 0)
+            } else {
+                ((1u64 << shape.c) - 1, 1u64 << (shape.c - 1))
+            };
+            Window { word: low as usize / 64, shift: low % 64, mask, half }
+        };
+        Self { windows: (0..shape.windows()).map(window).collect(), offset }
     }
-    limbs
+
+    /// Writes the digits of `scalars` to `rows`, one row a window and each a multiple of eight long.
+    ///
+    /// Inlined, so that a caller with wider registers compiles it for them.
+    #[inline(always)]
+    pub(in crate::cpu) fn cut(&self, scalars: &[Folded], rows: &mut [&mut [u32]]) {
+        let mut cut = |i, eight: &[Folded; EIGHT]| self.cut_eight(i, eight, rows);
+        in_eights(scalars, Folded::ZERO, &mut cut);
+    }
+
+    /// The same for scalars that are as they stand.
+    #[inline(always)]
+    pub(in crate::cpu) fn cut_small(&self, scalars: &[u16], rows: &mut [&mut [u32]]) {
+        let mut cut = |i, eight: &[u16; EIGHT]| {
+            self.cut_eight(i, &eight.map(|x| Folded([u64::from(x), 0, 0, 0])), rows);
+        };
+        in_eights(scalars, 0, &mut cut);
+    }
+
+    #[inline(always)]
+    fn cut_eight(&self, at: usize, scalars: &[Folded; EIGHT], rows: &mut [&mut [u32]]) {
+        // One word more, for the window that ends with the last one.
+        let mut words = [[0u64; EIGHT]; 5];
+        let mut signs = [0u32; EIGHT];
+        for (lane, scalar) in scalars.iter().enumerate() {
+            let Folded(scalar) = scalar.with_offset(&self.offset);
+            for (words, word) in words.iter_mut().zip(scalar) {
+                words[lane] = word;
+            }
+            signs[lane] = (scalar[3] >> 32) as u32 & SIGN;
+            words[3][lane] &= !NEGATIVE;
+        }
+        for (Window { word, shift, mask, half }, row) in self.windows.iter().zip(rows) {
+            let (low, high) = (&words[*word], &words[*word + 1]);
+            let out = &mut row.as_chunks_mut::<EIGHT>().0[at];
+            for lane in 0..EIGHT {
+                let bits = low[lane] >> shift | high[lane] << 1 << (63 - shift);
+                let digit = (bits & mask).wrapping_sub(*half);
+                let negative = (digit >> 63).wrapping_neg();
+                let magnitude = (digit ^ negative).wrapping_sub(negative);
+                out[lane] = magnitude as u32 | (negative as u32 & SIGN) ^ signs[lane];
+            }
+        }
+    }
+}
+
+/// Calls `each` with every eight of `values`, the last filled up with `zero`.
+#[inline(always)]
+fn in_eights<T: Copy>(values: &[T], zero: T, each: &mut impl FnMut(usize, &[T; EIGHT])) {
+    let (eights, rest) = values.as_chunks();
+    for (i, eight) in eights.iter().enumerate() {
+        each(i, eight);
+    }
+    if !rest.is_empty() {
+        let mut last = [zero; EIGHT];
+        last[..rest.len()].copy_from_slice(rest);
+        each(eights.len(), &last);
+    }
 }
 
 impl Part {
-    fn narrow(shape: Shape, scalars: impl Iterator<Item = (u64, bool)>) -> Self {
-        let offset = offset(shape)[0];
-        let with_sign = |(value, negative)| (value + offset) | (u64::from(negative) << 63);
-        Self { shape, scalars: Scalars::Narrow(scalars.map(with_sign).collect()), bases: None }
+    /// `scalars` are those of `bases`, if given.
+    fn new(device: &CpuDevice, shape: Shape, scalars: &[Folded], bases: Option<Vec<u32>>) -> Self {
+        Self::cut(shape, scalars, bases, |cuts, scalars, rows| device.cut(cuts, scalars, rows))
     }
 
-    fn from_folded(shape: Shape, mut scalars: Vec<Folded>) -> Self {
-        if shape.bits <= NARROW_BITS_MAX {
-            let narrow = |s: &Folded| (s.0[0], s.0[3] & NEGATIVE != 0);
-            return Self::narrow(shape, scalars.iter().map(narrow));
-        }
-        let offset = offset(shape);
-        scalars.par_chunks_mut(PIECE).for_each(|scalars| {
-            scalars.iter_mut().for_each(|scalar| *scalar = scalar.with_offset(&offset));
-        });
-        Self { shape, scalars: Scalars::Wide(scalars), bases: None }
+    /// Of scalars that are as they stand.
+    fn small(device: &CpuDevice, shape: Shape, scalars: &[u16]) -> Self {
+        let cut = |cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]| {
+            device.cut_small(cuts, scalars, rows);
+        };
+        Self::cut(shape, scalars, None, cut)
+    }
+
+    fn cut<T: Sync>(
+        shape: Shape,
+        scalars: &[T],
+        bases: Option<Vec<u32>>,
+        cut: impl Fn(&Cuts, &[T], &mut [&mut [u32]]) + Sync,
+    ) -> Self {
+        let len = scalars.len();
+        let stride = Self::stride(len);
+        let mut digits = pages::zeroed(shape.windows() as usize * stride);
+        let mut rows: Vec<_> = digits.chunks_mut(stride).map(|row| row.chunks_mut(PIECE)).collect();
+        let pieces: Vec<(&[T], Vec<&mut [u32]>)> = scalars
+            .chunks(PIECE)
+            .map(|scalars| (scalars, rows.iter_mut().filter_map(Iterator::next).collect()))
+            .collect();
+        let cuts = Cuts::new(shape);
+        pieces.into_par_iter().for_each(|(scalars, mut rows)| cut(&cuts, scalars, &mut rows));
+        Self { shape, len, digits, bases }
+    }
+
+    fn stride(len: usize) -> usize {
+        len.next_multiple_of(EIGHT)
     }
 
     /// Number of scalars, zeros included.
     pub(super) fn len(&self) -> usize {
-        match &self.scalars {
-            Scalars::Narrow(scalars) => scalars.len(),
-            Scalars::Wide(scalars) => scalars.len(),
-        }
+        self.len
     }
 
     /// The index of the base that belongs to `entry`.
@@ -179,35 +278,11 @@ impl Part {
         self.bases.as_ref().map_or(entry as u32, |bases| bases[entry])
     }
 
-    /// The digits of a range of entries in one window: the magnitude, and [`SIGN`] where negative.
-    pub(super) fn digits(&self, window: u32, entries: Range<usize>, out: &mut Vec<u32>) {
-        let low = self.shape.low_bit(window);
-        let top = window + 1 == self.shape.windows();
-        let (mask, half) = if top {
-            ((2u64 << self.shape.top_bits()) - 1, 0)
-        } else {
-            ((1u64 << self.shape.c) - 1, 1i64 << (self.shape.c - 1))
-        };
-        let digit = |bits: u64, negative: u64| {
-            let digit = (bits & mask) as i64 - half;
-            let sign = if (digit < 0) != (negative != 0) { SIGN } else { 0 };
-            if digit == 0 { 0 } else { digit.unsigned_abs() as u32 | sign }
-        };
-        match &self.scalars {
-            Scalars::Narrow(scalars) => {
-                out.extend(
-                    scalars[entries].iter().map(|s| digit((s & !(1 << 63)) >> low, s >> 63)),
-                );
-            }
-            Scalars::Wide(scalars) => {
-                let (limb, shift) = (low as usize / 64, low % 64);
-                out.extend(scalars[entries].iter().map(|Folded(s)| {
-                    let high = s.get(limb + 1).copied().unwrap_or(0);
-                    let bits = (u128::from(high) << 64 | u128::from(s[limb])) >> shift;
-                    digit(bits as u64, s[3] >> 63)
-                }));
-            }
-        }
+    /// The digits of a range of entries in one window: the magnitude, and [`SIGN`] where negative. A
+    /// zero may have a sign too.
+    pub(super) fn digits(&self, window: u32, entries: Range<usize>) -> &[u32] {
+        let row = window as usize * Self::stride(self.len);
+        &self.digits[row + entries.start..row + entries.end]
     }
 }
 
@@ -225,8 +300,8 @@ fn count_bits(scalars: &[Folded]) -> OfBits {
 }
 
 /// Cuts a column into parts of similar size of scalar: usually one, two where a few large scalars
-/// stand among many small ones, none where all are zero. `fold` is [`Folded::new`] on each.
-pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded>) -> Vec<Part> {
+/// stand among many small ones, none where all are zero.
+pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     assert!(column.len() < SIGN as usize, "an index and its sign fit a word");
     if let Some(small) = column.as_small() {
         let nonzero = small.iter().filter(|value| **value != 0).count();
@@ -234,11 +309,10 @@ pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded
         if nonzero == 0 {
             return Vec::new();
         }
-        let shape = Shape::best(nonzero, bits);
-        return vec![Part::narrow(shape, small.iter().map(|value| (u64::from(*value), false)))];
+        return vec![Part::small(device, Shape::best(nonzero, bits), small)];
     }
 
-    let mut folded = fold(column.as_slice());
+    let mut folded = fold(device, column.as_slice());
     let of_bits = folded.par_chunks(PIECE).map(count_bits).reduce(no_bits, |mut all, piece| {
         all.iter_mut().zip(piece).for_each(|(all, piece)| *all += piece);
         all
@@ -264,17 +338,112 @@ pub(super) fn plan_column(column: &CpuBuffer, fold: impl Fn(&[Fr]) -> Vec<Folded
             best = (cost, Some((low, high)));
         }
     }
-    let Some((low, high)) = best.1 else {
-        return vec![Part::from_folded(whole, folded)];
-    };
-    let (mut bases, mut large) = (Vec::new(), Vec::new());
-    for (i, scalar) in folded.iter_mut().enumerate() {
-        if scalar.bits() > low.bits {
-            bases.push(i as u32);
-            large.push(std::mem::replace(scalar, Folded::ZERO));
+    let mut parts = Vec::new();
+    let mut rest = whole;
+    if let Some((low, high)) = best.1 {
+        let (bases, scalars) = take(&mut folded, |scalar| scalar.bits() > low.bits);
+        parts.push(Part::new(device, high, &scalars, Some(bases)));
+        rest = low;
+    }
+    let zeros = folded.len() - nonzero + parts.iter().map(Part::len).sum::<usize>();
+    if zeros > folded.len() / 2 {
+        let (bases, scalars) = take(&mut folded, |scalar| *scalar != Folded::ZERO);
+        parts.push(Part::new(device, rest, &scalars, Some(bases)));
+    } else {
+        parts.push(Part::new(device, rest, &folded, None));
+    }
+    parts
+}
+
+fn fold(device: &CpuDevice, scalars: &[Fr]) -> Vec<Folded> {
+    let mut out = pages::zeroed(scalars.len());
+    let pieces = out.par_chunks_mut(PIECE).zip(scalars.par_chunks(PIECE));
+    pieces.for_each(|(out, scalars)| device.fold(scalars, out));
+    out
+}
+
+/// Takes the scalars that `which` names out, leaving zeros, and says where they were.
+fn take(scalars: &mut [Folded], which: impl Fn(&Folded) -> bool) -> (Vec<u32>, Vec<Folded>) {
+    let taken = scalars.iter_mut().enumerate().filter(|(_, scalar)| which(scalar));
+    taken.map(|(i, scalar)| (i as u32, std::mem::replace(scalar, Folded::ZERO))).unzip()
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::{AdditiveGroup, Field, UniformRand};
+    use rand::SeedableRng;
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::device::Memory;
+
+    /// The scalar that an entry's digits add up to.
+    fn joined(part: &Part, entry: usize) -> Fr {
+        (0..part.shape.windows()).fold(Fr::ZERO, |sum, window| {
+            let digit = part.digits(window, entry..entry + 1)[0];
+            let magnitude = digit & !SIGN;
+            assert!(magnitude as usize <= part.shape.buckets(window), "no bucket {magnitude}");
+            let value =
+                Fr::from(magnitude) * Fr::from(2u64).pow([u64::from(part.shape.low_bit(window))]);
+            if digit & SIGN == 0 { sum + value } else { sum - value }
+        })
+    }
+
+    #[test]
+    fn digits_add_up_to_their_scalar_for_every_width_and_length() {
+        let mut rng = ChaCha8Rng::seed_from_u64(20_261_123);
+        for device in [CpuDevice::scalar(1), CpuDevice::new(1)] {
+            for c in 2..=WINDOW_MAX {
+                let shape = Shape { bits: BITS_MAX, c };
+                if shape.top_bits() >= WINDOW_MAX {
+                    continue;
+                }
+                for len in [1, 7, 8, 9, 100] {
+                    let mut scalars: Vec<Fr> = (0..len).map(|_| Fr::rand(&mut rng)).collect();
+                    let half = Fr::from_bigint(Fr::MODULUS_MINUS_ONE_DIV_TWO).unwrap();
+                    let ends = [Fr::ZERO, Fr::ONE, -Fr::ONE, half, half + Fr::ONE];
+                    scalars.iter_mut().zip(ends).for_each(|(scalar, end)| *scalar = end);
+                    let folded: Vec<Folded> = scalars.iter().map(Folded::new).collect();
+                    let part = Part::new(&device, shape, &folded, None);
+                    for (entry, scalar) in scalars.iter().enumerate() {
+                        assert_eq!(joined(&part, entry), *scalar, "window of {c} bits, {entry}");
+                    }
+                }
+            }
+            for bits in 1..=16 {
+                let small: Vec<u16> =
+                    (0..PIECE as u64 + 3).map(|i| (i * 40_503 % (1 << bits)) as u16).collect();
+                let part = Part::small(&device, Shape::best(small.len(), bits), &small);
+                for (entry, value) in small.iter().enumerate() {
+                    assert_eq!(joined(&part, entry), Fr::from(*value), "{bits} bits, {entry}");
+                }
+            }
         }
     }
-    let low_part = Part::from_folded(low, folded);
-    let high_part = Part { bases: Some(bases), ..Part::from_folded(high, large) };
-    vec![low_part, high_part]
+
+    #[test]
+    fn a_column_is_planned_by_what_is_in_it() {
+        let device = CpuDevice::scalar(1);
+        let planned = |column: &[Fr]| plan_column(&device, &device.upload(column).unwrap());
+        let large = -Fr::from(3u64).inverse().unwrap();
+        assert!(planned(&[Fr::ZERO; 100]).is_empty());
+
+        let mut sparse = vec![Fr::ZERO; 1000];
+        sparse[17] = large;
+        sparse[900] = Fr::from(2u64);
+        let parts = planned(&sparse);
+        let entries: Vec<(u32, Fr)> = parts
+            .iter()
+            .flat_map(|part| (0..part.len()).map(|entry| (part.base(entry), joined(part, entry))))
+            .collect();
+        assert_eq!(entries, [(17, sparse[17]), (900, sparse[900])], "zeros are not carried along");
+
+        let mut mixed = vec![Fr::from(5u64); 1000];
+        mixed[17] = large;
+        let parts = planned(&mixed);
+        let lens: Vec<usize> = parts.iter().map(Part::len).collect();
+        assert_eq!(lens, [1, 1000], "the large scalar by itself, and zero in its place");
+        assert_eq!((parts[0].base(0), joined(&parts[0], 0)), (17, large));
+        assert_eq!(joined(&parts[1], 17), Fr::ZERO);
+    }
 }
