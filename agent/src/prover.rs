@@ -90,6 +90,8 @@ pub fn make(config: &Config) -> Result<KeySet, ProverError> {
 pub struct Opened {
     pub worker: Arc<dyn Worker>,
     pub device: String,
+    /// Of the card, where it is one of NVIDIA's.
+    pub uuid: Option<String>,
     pub why: String,
     /// The device that was asked for cannot be used.
     pub fell_back: bool,
@@ -107,9 +109,13 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     let open = |choice: &Choice| open_accelerator(config, choice);
     let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
     let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
+    let mut uuid = None;
     let (worker, device) = match chosen.device {
         Accelerator::Cpu(device) => prover(config, *device, 0)?,
-        Accelerator::Cuda(device) => prover(config, *device, 1)?,
+        Accelerator::Cuda(device) => {
+            uuid = device.uuid().map(str::to_owned);
+            prover(config, *device, 1)?
+        }
         Accelerator::Wgpu(device) => prover(config, *device, 1)?,
         Accelerator::Icicle(device) => prover(config, *device, 1)?,
     };
@@ -118,7 +124,7 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     } else {
         tracing::info!(device, why = chosen.why, "chose the device");
     }
-    Ok(Opened { worker, device, why: chosen.why, fell_back: chosen.fell_back })
+    Ok(Opened { worker, device, uuid, why: chosen.why, fell_back: chosen.fell_back })
 }
 
 /// Runs a bench on the device that the settings choose.

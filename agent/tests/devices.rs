@@ -1,5 +1,7 @@
 //! The agent's choice of a device, from outside: what cannot be used ends it with one line.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -24,11 +26,8 @@ fn program(arguments: &[&str]) -> Command {
 
 /// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
 fn with_driver(arguments: &[&str], faults: &str) -> Output {
-    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kernels");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let driver = rollmill_kernels::compile_emulated_driver(&kernels, folder).expect("it compiles");
     let mut command = program(arguments);
-    command.env("LD_LIBRARY_PATH", driver).env("ROLLMILL_EMULATED_CUDA", faults);
+    command.env("LD_LIBRARY_PATH", common::driver()).env("ROLLMILL_EMULATED_CUDA", faults);
     command.output().unwrap()
 }
 
