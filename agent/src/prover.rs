@@ -19,7 +19,7 @@ use rollmill_plonk::srs::Srs;
 use rollmill_shaders::{Options, WgpuDevice};
 
 use crate::bench::result::Results;
-use crate::bench::{self, BenchError, Plan};
+use crate::bench::{self, BenchError, Plan, machine};
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
@@ -299,7 +299,7 @@ impl<D: Device + 'static> Worker for Prover<D> {
                 witness_seconds: made.witness_seconds,
                 proving_seconds: made.proving_seconds,
                 proof_bytes: rollmill_plonk::proof::PROOF_BYTES as u64,
-                peak_memory_bytes: peak_memory_bytes(),
+                peak_memory_bytes: machine::peak_bytes().unwrap_or(0),
             };
             Ok(WorkOutput { result: made.bytes, stats })
         }))
@@ -327,13 +327,4 @@ fn classify(error: JobError) -> WorkError {
         error if error.is_permanent() => WorkError::BadInput { message },
         _ => WorkError::Transient { message },
     }
-}
-
-/// The most memory this process ever held, from the kernel; 0 where it does not say.
-fn peak_memory_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes =
-        line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }
