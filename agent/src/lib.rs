@@ -7,6 +7,7 @@
 //! - [`Worker`] what can do jobs: the prover, or a double in tests.
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
 //! - [`devices`] where proofs are made, and what happens where that cannot be.
+//! - [`card`] metrics of an NVIDIA card, and [`nvml`] where they come from.
 //! - [`bench`] what a machine is worth.
 //! - [`srs`] the structured reference string as files.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
@@ -14,11 +15,13 @@
 
 mod agent;
 pub mod bench;
+pub mod card;
 mod config;
 pub mod devices;
 pub mod failpoint;
 pub mod heart;
 mod metrics;
+pub mod nvml;
 pub mod prover;
 pub mod srs;
 mod worker;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use rollmill_agent::{Agent, Config, bench, prover, srs};
+use rollmill_agent::{Agent, Config, bench, card, prover, srs};
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
@@ -41,6 +41,9 @@ fn main() -> ExitCode {
                 "device",
                 move || serde_json::json!({ "name": device, "why": why, "fell_back": fell_back }),
             );
+            if let Some(uuid) = opened.uuid {
+                card::export(&process.metrics, &uuid)?;
+            }
             let agent = Agent::new(&process, opened.worker)?;
             // Ready only now: a process that cannot prove must not look healthy.
             process.ready();

@@ -19,7 +19,7 @@ use rollmill_plonk::srs::Srs;
 use rollmill_shaders::{Options, WgpuDevice};
 
 use crate::bench::result::Results;
-use crate::bench::{self, BenchError, Plan};
+use crate::bench::{self, BenchError, Plan, machine};
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
@@ -90,6 +90,8 @@ pub fn make(config: &Config) -> Result<KeySet, ProverError> {
 pub struct Opened {
     pub worker: Arc<dyn Worker>,
     pub device: String,
+    /// Of the card, where it is one of NVIDIA's.
+    pub uuid: Option<String>,
     pub why: String,
     /// The device that was asked for cannot be used.
     pub fell_back: bool,
@@ -107,9 +109,13 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     let open = |choice: &Choice| open_accelerator(config, choice);
     let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
     let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
+    let mut uuid = None;
     let (worker, device) = match chosen.device {
         Accelerator::Cpu(device) => prover(config, *device, 0)?,
-        Accelerator::Cuda(device) => prover(config, *device, 1)?,
+        Accelerator::Cuda(device) => {
+            uuid = device.uuid().map(str::to_owned);
+            prover(config, *device, 1)?
+        }
         Accelerator::Wgpu(device) => prover(config, *device, 1)?,
         Accelerator::Icicle(device) => prover(config, *device, 1)?,
     };
@@ -118,7 +124,7 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     } else {
         tracing::info!(device, why = chosen.why, "chose the device");
     }
-    Ok(Opened { worker, device, why: chosen.why, fell_back: chosen.fell_back })
+    Ok(Opened { worker, device, uuid, why: chosen.why, fell_back: chosen.fell_back })
 }
 
 /// Runs a bench on the device that the settings choose.
@@ -293,7 +299,7 @@ impl<D: Device + 'static> Worker for Prover<D> {
                 witness_seconds: made.witness_seconds,
                 proving_seconds: made.proving_seconds,
                 proof_bytes: rollmill_plonk::proof::PROOF_BYTES as u64,
-                peak_memory_bytes: peak_memory_bytes(),
+                peak_memory_bytes: machine::peak_bytes().unwrap_or(0),
             };
             Ok(WorkOutput { result: made.bytes, stats })
         }))
@@ -321,13 +327,4 @@ fn classify(error: JobError) -> WorkError {
         error if error.is_permanent() => WorkError::BadInput { message },
         _ => WorkError::Transient { message },
     }
-}
-
-/// The most memory this process ever held, from the kernel; 0 where it does not say.
-fn peak_memory_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes =
-        line.and_then(|rest| rest.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok());
-    kilobytes.unwrap_or(0) * 1024
 }

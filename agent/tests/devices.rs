@@ -1,7 +1,12 @@
 //! The agent's choice of a device, from outside: what cannot be used ends it with one line.
 
+mod common;
+
 use std::path::Path;
 use std::process::{Command, Output};
+
+use rollmill_algebra::CpuDevice;
+use rollmill_algebra::device::Memory;
 
 fn agent(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
@@ -24,11 +29,14 @@ fn program(arguments: &[&str]) -> Command {
 
 /// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
 fn with_driver(arguments: &[&str], faults: &str) -> Output {
-    let kernels = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kernels");
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let driver = rollmill_kernels::compile_emulated_driver(&kernels, folder).expect("it compiles");
+    let management = common::management("libnvidia-ml.so.1", &[]);
     let mut command = program(arguments);
-    command.env("LD_LIBRARY_PATH", driver).env("ROLLMILL_EMULATED_CUDA", faults);
+    command
+        .env(
+            "LD_LIBRARY_PATH",
+            std::env::join_paths([&common::driver(), management.path()]).unwrap(),
+        )
+        .env("ROLLMILL_EMULATED_CUDA", faults);
     command.output().unwrap()
 }
 
@@ -89,12 +97,66 @@ fn each_fault_of_a_driver_or_a_card_ends_the_agent_with_a_line_of_its_own() {
             assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
         }
     }
-    // The same work on a card without a fault, and the card among the devices.
-    let arguments = [&["--device", "cuda:0"], &bench[..]].concat();
+    // The same work on a card without a fault, with what its sensors say; and the card among the devices.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("card.json");
+    let json = ["--json", file.to_str().unwrap()];
+    let arguments = [&["--device", "cuda:0"], &bench[..], &json].concat();
     let output = with_driver(&arguments, "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = rollmill_agent::bench::result::Results::read(&file).unwrap();
+    let card = results.card.unwrap();
+    assert_eq!((card.uuid.as_str(), card.driver.as_deref()), (common::UUID, Some("580.95.05")));
+    assert_eq!(
+        (card.power_limit_watts, card.throttled),
+        (Some(700.0), vec!["power_cap".to_owned()])
+    );
+    assert!(results.entries.iter().all(|entry| entry.sm_clock_hertz == Some(1.98e9)));
+    assert!(results.ceilings.wide_multiply_adds_per_second > Some(0.0));
     let text = String::from_utf8(with_driver(&["devices"], "").stdout).unwrap();
     assert!(text.contains("cuda:0\temulated card 0 GPU-00010203-0405-"), "{text}");
+}
+
+/// The scalar path is measured beside vector instructions, and nowhere else.
+#[test]
+fn the_scalar_path_is_a_peer_where_it_is_not_the_device_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("scalar.json");
+    let bench = ["bench", "--only", "msm,ntt", "--sizes", "8", "--peers", "scalar", "--runs", "1"];
+    let arguments =
+        [&["--device", "cpu"], &bench[..], &["--json", file.to_str().unwrap()]].concat();
+    let output = agent(&arguments);
+    let scalar = CpuDevice::scalar(0).name() == CpuDevice::default().name();
+    if scalar {
+        let line = line_of(&arguments, &output);
+        assert!(line.contains("AGT-046") && line.contains("the device that is measured"), "{line}");
+    } else {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let entries = rollmill_agent::bench::result::Results::read(&file).unwrap().entries;
+        let of = |who: &str| entries.iter().filter(|e| e.implementation == who).count();
+        assert_eq!((of("rollmill"), of("scalar")), (6 + 3, 6 + 2));
+    }
+    let arguments = [&["--device", "cuda:0"], &bench[..]].concat();
+    let line = line_of(&arguments, &with_driver(&arguments, ""));
+    assert!(line.contains("AGT-046") && line.contains("beside the CPU device alone"), "{line}");
+}
+
+/// Goal: a hybrid's floors are of the adapter where the adapter works, for each form of limbs it has.
+#[test]
+fn a_graphics_adapter_is_measured_in_each_form_of_limbs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("adapter.json");
+    let json = file.to_str().unwrap();
+    let arguments =
+        ["--device", "wgpu:software", "bench", "--only", "field", "--peers", "none", "--runs", "1"];
+    let output = agent(&[&arguments[..], &["--json", json]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let results = rollmill_agent::bench::result::Results::read(&file).unwrap();
+    assert!(results.ceilings.adapter_products_per_second > Some(0.0));
+    let names: Vec<&str> = results.entries.iter().map(|entry| entry.name.as_str()).collect();
+    for form in ["u64 limbs", "u32 limbs"] {
+        assert!(names.iter().any(|name| name.contains(form)), "{names:?}");
+    }
 }
 
 /// Mesa's software adapter is installed with the tools for the tests.

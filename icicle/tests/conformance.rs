@@ -4,7 +4,8 @@ mod common;
 
 use ark_ec::{CurveGroup, PrimeGroup};
 use rollmill_algebra::device::{Coeff, Column, Memory, Msm, Ntt};
-use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, conformance};
+use rollmill_algebra::{Fr, G1Affine, G1Projective, conformance};
+use rollmill_plonk::conformance::proof_is_the_cpus;
 
 use common::Fake;
 
@@ -16,10 +17,7 @@ fn the_device_obeys_every_law() {
 
 #[test]
 fn keys_and_proofs_are_byte_equal_to_the_cpus() {
-    let fake = Fake::new(&["devices=CPU,CUDA"]);
-    let device = fake.open();
-    let expected = common::proof::make(&CpuDevice::new(2));
-    assert!(common::proof::make(&device) == expected, "{}", device.name());
+    proof_is_the_cpus(&Fake::new(&["devices=CPU,CUDA"]).open());
 }
 
 /// The fake refuses two calls at a time, and calls on a thread that set no device.

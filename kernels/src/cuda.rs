@@ -23,6 +23,7 @@ const DRIVER_OF_IMAGE: i32 = 13_000;
 #[derive(Debug)]
 pub(crate) struct RealDriver {
     name: String,
+    uuid: Option<String>,
     ordinal: sys::CUdevice,
     context: sys::CUcontext,
     module: sys::CUmodule,
@@ -178,6 +179,7 @@ impl RealDriver {
             .map_err(failed("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Self {
             name: name.clone(),
+            uuid: uuid_text(ordinal),
             ordinal,
             context,
             module: std::ptr::null_mut(),
@@ -261,6 +263,10 @@ fn checked_image(image: &[u8]) -> Result<&[u8], CudaError> {
 impl Driver for RealDriver {
     fn device(&self) -> &str {
         &self.name
+    }
+
+    fn uuid(&self) -> Option<&str> {
+        self.uuid.as_deref()
     }
 
     fn is_emulated(&self) -> bool {

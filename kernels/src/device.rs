@@ -103,6 +103,11 @@ impl CudaDevice {
         })
     }
 
+    /// The card's UUID (`GPU-…`), as the driver's other libraries know it; none on the emulator.
+    pub fn uuid(&self) -> Option<&str> {
+        self.driver.uuid()
+    }
+
     /// Bytes of device memory in use, the most there were, and the budget.
     pub fn memory_usage(&self) -> (u64, u64, u64) {
         self.arena.usage()

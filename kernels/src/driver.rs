@@ -88,6 +88,10 @@ impl Launch<'_> {
 pub(crate) trait Driver: Debug + Send + Sync {
     /// Name of the card, for logs and errors.
     fn device(&self) -> &str;
+    /// `GPU-…`, by which other programs know the card; none for what is no card.
+    fn uuid(&self) -> Option<&str> {
+        None
+    }
     /// True where kernels run on the host.
     fn is_emulated(&self) -> bool;
     /// Number of multiprocessors.

@@ -14,6 +14,9 @@ const BLOCK: u32 = 256;
 const BLOCKS: u32 = 16;
 /// Wide multiply-adds of a thread in a round of `measure_wide`: 4 sums, 16 steps, 4 pairs of limbs.
 pub(crate) const WIDE_A_ROUND: u64 = 4 * 16 * 4;
+/// Bytes that are copied to measure the card's memory: with the copy, twice what the largest cache of a
+/// card holds.
+const COPIED: u64 = 128 << 20;
 /// A run of this length is measured; shorter ones are repeated with more rounds.
 const LONG_ENOUGH: Duration = Duration::from_millis(30);
 
@@ -24,6 +27,8 @@ pub struct Rates {
     pub wide: f64,
     /// Products in the scalar field in a second.
     pub products: f64,
+    /// Bytes in a second, read and written together, when the card's memory is copied.
+    pub bytes: f64,
     /// Multiprocessors, to tell what one of them does.
     pub multiprocessors: u32,
 }
@@ -53,9 +58,20 @@ impl CudaDevice {
                 vec![Pointer(sums.pointer()), Pointer(factors.pointer()), n.clone(), U32(rounds)];
             self.launch(operation, "measure_products", BLOCK, threads, arguments)
         })?;
+        drop((factors, sums, out));
+        let (_, _, budget) = self.memory_usage();
+        let bytes = COPIED.min(budget / 64);
+        let (from, to) = (self.take(operation, 1, bytes)?, self.take(operation, 1, bytes)?);
+        self.done(operation, self.driver.clear(from.pointer(), bytes))?;
+        let copies = self.rounds_a_second(|rounds| {
+            (0..rounds).try_for_each(|_| {
+                self.done(operation, self.driver.copy(to.pointer(), from.pointer(), bytes))
+            })
+        })?;
         Ok(Rates {
             wide: wide * threads as f64 * WIDE_A_ROUND as f64,
             products: products * threads as f64,
+            bytes: copies * 2.0 * bytes as f64,
             multiprocessors,
         })
     }

@@ -49,8 +49,8 @@ fn a_card_says_how_fast_it_is() {
     assert!(rates.wide > rates.products && rates.products > 0.0, "{rates:?}");
     println!(
         "rates: {{\"wide_multiply_adds_per_second\": {:.4e}, \"products_per_second\": {:.4e}, \
-         \"multiprocessors\": {}}}",
-        rates.wide, rates.products, rates.multiprocessors
+         \"copied_bytes_per_second\": {:.4e}, \"multiprocessors\": {}}}",
+        rates.wide, rates.products, rates.bytes, rates.multiprocessors
     );
 }
 

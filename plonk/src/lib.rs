@@ -4,6 +4,7 @@
 
 pub mod builder;
 pub mod check;
+pub mod conformance;
 pub mod gates;
 pub mod key;
 pub mod layout;

@@ -110,6 +110,9 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
             if let Some(fraction) = entry.fraction() {
                 let _ = write!(text, ", {:.0} % of floor", fraction * 100.0);
             }
+            if let Some(watts) = entry.watts {
+                let _ = write!(text, ", {:.3} J", watts * entry.median_seconds);
+            }
             if let (Some(first), true) = (&first, at > 0) {
                 let _ = write!(text, ", {:.2}x", first.median_seconds / entry.median_seconds);
             }
@@ -127,11 +130,16 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
 /// The table of one run, peers beside.
 pub fn summary(results: &Results) -> String {
     let mut text = format!(
-        "{} on {} ({} cores, load {:.2} before)\n\n| operation | median | of floor | peers |\n| --- | --- | --- | --- |\n",
-        results.device, results.machine.cpu, results.machine.cores, results.machine.load_before
+        "{} on {} ({} cores, load {:.2} before)\nceilings: {}\n\n| operation | median | of floor | peers |\n| --- | --- | --- | --- |\n",
+        results.device,
+        results.machine.cpu,
+        results.machine.cores,
+        results.machine.load_before,
+        results.ceilings.words()
     );
     for entry in results.own() {
         let fraction = entry.fraction().map_or("–".to_owned(), |f| format!("{:.0} %", f * 100.0));
+        let power = entry.watts.map_or(String::new(), |watts| format!(", {watts:.0} W"));
         let peers: Vec<String> = results
             .entries
             .iter()
@@ -143,7 +151,7 @@ pub fn summary(results: &Results) -> String {
             .collect();
         let _ = writeln!(
             text,
-            "| {} | {:.3} ms | {fraction} | {} |",
+            "| {} | {:.3} ms{power} | {fraction} | {} |",
             entry.name,
             entry.median_seconds * 1e3,
             peers.join(", ")
@@ -205,6 +213,21 @@ mod tests {
         assert!(text.contains("600.000 ms, 50 % of floor, 4.00x, 600.00 USD a million"), "{text}");
         let drawn = std::fs::read_to_string(svg).unwrap();
         assert!(drawn.starts_with("<svg") && drawn.contains("slow") && drawn.contains("fast"));
+    }
+
+    #[test]
+    fn tables_of_a_card_have_its_power_and_what_an_operation_takes_of_it() {
+        let folder = folder();
+        let mut results = sample("card", 2.0);
+        results.ceilings.wide_multiply_adds_per_second = Some(6e10);
+        results.entries[0].watts = Some(400.0);
+        results.write(&folder.path().join("card.json")).unwrap();
+        // 15 ms at 400 W.
+        let text = compare(folder.path(), &["slow.json", "card.json"]).unwrap();
+        assert!(text.contains("| 15.000 ms, 50 % of floor, 6.000 J, 2.00x |"), "{text}");
+        let text = summary(&results);
+        assert!(text.contains("| 15.000 ms, 400 W | 50 % |"), "{text}");
+        assert!(text.contains("60 G wide multiply-adds a second, 150 a product"), "{text}");
     }
 
     #[test]

@@ -66,8 +66,8 @@ fn per_element(n: usize, products: u64) -> Work {
 /// One product for each of `n` terms of long sums. Terms may share their reductions, which are about
 /// half of a product.
 fn per_term(n: usize) -> Work {
-    let Work { products, bytes } = floor::rows(n as u64, 1, 0, 1);
-    Work { products: products / 2.0, bytes }
+    let work = floor::rows(n as u64, 1, 0, 1);
+    Work { products: work.products / 2.0, ..work }
 }
 
 impl<D: Memory> Memory for Counted<D> {
@@ -149,7 +149,7 @@ impl<D: Vector> Vector for Counted<D> {
         let n = columns.first().map_or(0, |column| column.len() as u64);
         // Sums share the reductions of their products, which are half of each.
         let halves = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
-        let work = Work { products: halves.products / 2.0, ..halves };
+        let work = Work { products: 0.0, row_products: halves.products / 2.0, ..halves };
         self.count("rows", work, || self.inner.rows(kernel, columns))
     }
     fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
@@ -233,7 +233,7 @@ mod tests {
         let coefficients = Column::<_, Coeff>::new(column);
         counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
         let accounts = counted.take();
-        assert_eq!(accounts["rows"].work.products, 12.0);
+        assert_eq!(accounts["rows"].work.row_products, 12.0);
         assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
         assert_eq!(accounts["download"].calls, 2);
         assert!(counted.take().is_empty());

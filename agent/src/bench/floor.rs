@@ -19,15 +19,21 @@ const POINT_BYTES: f64 = 64.0;
 const CACHE_BYTES: f64 = 64e6;
 
 /// Products and bytes.
+///
+/// A hybrid device does row kernels on the host and all else on its adapter, whose memory nobody
+/// measured; so its floors are of products alone.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Work {
     pub products: f64,
+    /// Those of row kernels.
+    pub row_products: f64,
     pub bytes: f64,
 }
 
 impl std::ops::AddAssign for Work {
     fn add_assign(&mut self, other: Self) {
         self.products += other.products;
+        self.row_products += other.row_products;
         self.bytes += other.bytes;
     }
 }
@@ -35,7 +41,14 @@ impl std::ops::AddAssign for Work {
 impl Work {
     /// Seconds at the ceilings.
     pub fn seconds(&self, ceilings: &Ceilings) -> f64 {
-        (self.products / ceilings.products_per_second).max(self.bytes / ceilings.bytes_per_second)
+        let rows = self.row_products / ceilings.products_per_second;
+        match ceilings.adapter_products_per_second {
+            Some(adapter) => rows + self.products / adapter,
+            None => {
+                let products = rows + self.products / ceilings.products_per_second;
+                products.max(self.bytes / ceilings.bytes_per_second)
+            }
+        }
     }
 }
 
@@ -85,6 +98,7 @@ pub fn msm(bits: &Bits) -> Work {
         bits.0.iter().enumerate().map(|(b, count)| (*count * b.div_ceil(8) as u64) as f64).sum();
     Work {
         products: additions * PRODUCTS_PER_ADDITION,
+        row_products: 0.0,
         bytes: beyond_cache(scalar_bytes + nonzero * POINT_BYTES),
     }
 }
@@ -93,7 +107,11 @@ pub fn msm(bits: &Bits) -> Work {
 /// it does not stay in a cache.
 pub fn ntt(n: u64) -> Work {
     let levels = f64::from(n.max(1).ilog2());
-    Work { products: n as f64 / 2.0 * levels, bytes: beyond_cache(n as f64 * 2.0 * ELEMENT_BYTES) }
+    Work {
+        products: n as f64 / 2.0 * levels,
+        row_products: 0.0,
+        bytes: beyond_cache(n as f64 * 2.0 * ELEMENT_BYTES),
+    }
 }
 
 /// Bytes that must go to memory: none where all of it fits into a large cache.
@@ -104,7 +122,7 @@ fn beyond_cache(bytes: f64) -> f64 {
 /// `products` products on each of `n` elements of `columns` columns.
 pub fn rows(n: u64, columns: usize, outputs: usize, products: u64) -> Work {
     let bytes = n as f64 * (columns + outputs) as f64 * ELEMENT_BYTES;
-    Work { products: n as f64 * products as f64, bytes: beyond_cache(bytes) }
+    Work { products: n as f64 * products as f64, row_products: 0.0, bytes: beyond_cache(bytes) }
 }
 
 #[cfg(test)]
@@ -139,8 +157,24 @@ mod tests {
 
     #[test]
     fn the_slower_of_arithmetic_and_memory_is_the_floor() {
-        let ceilings = Ceilings { products_per_second: 10.0, bytes_per_second: 100.0 };
-        assert_eq!(Work { products: 20.0, bytes: 100.0 }.seconds(&ceilings), 2.0);
-        assert_eq!(Work { products: 20.0, bytes: 500.0 }.seconds(&ceilings), 5.0);
+        let ceilings = ceilings(None);
+        let work = |bytes| Work { products: 15.0, row_products: 5.0, bytes };
+        assert_eq!(work(100.0).seconds(&ceilings), 2.0);
+        assert_eq!(work(500.0).seconds(&ceilings), 5.0);
+    }
+
+    #[test]
+    fn a_hybrid_is_held_to_its_adapter_and_its_rows_to_the_host() {
+        let work = Work { products: 15.0, row_products: 5.0, bytes: 1e9 };
+        assert_eq!(work.seconds(&ceilings(Some(30.0))), 1.0);
+    }
+
+    fn ceilings(adapter_products_per_second: Option<f64>) -> Ceilings {
+        Ceilings {
+            products_per_second: 10.0,
+            bytes_per_second: 100.0,
+            adapter_products_per_second,
+            wide_multiply_adds_per_second: None,
+        }
     }
 }

@@ -50,9 +50,14 @@ pub(super) fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory held since [`reset_peak`].
-pub(super) fn peak_bytes() -> Option<u64> {
-    kilobytes(&read("/proc/self/status"), "VmHWM").map(|kb| kb * 1024)
+/// The most memory this process held, since [`reset_peak`] if that was called.
+pub(crate) fn peak_bytes() -> Option<u64> {
+    peak_bytes_of("self")
+}
+
+/// The same of the process of this number.
+pub(super) fn peak_bytes_of(process: &str) -> Option<u64> {
+    kilobytes(&read(&format!("/proc/{process}/status")), "VmHWM").map(|kb| kb * 1024)
 }
 
 /// Commit of the checkout that the bench runs in.

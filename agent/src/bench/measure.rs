@@ -5,12 +5,17 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{Device, Expr, Row, RowKernel};
+use rollmill_algebra::device::{Expr, Row, RowKernel};
 
 use super::floor::Work;
 use super::peers::Peers;
-use super::result::{Ceilings, Entry};
+use super::result::{self, Ceilings, Entry};
+use super::subject::{self, Subject};
 use super::{BenchError, Plan, machine};
+use crate::nvml::{Card, Reading, THROTTLE_REASONS};
+
+/// The card counts its energy some ten times a second, so that shorter runs give no power.
+const SECONDS_FOR_POWER: f64 = 0.5;
 
 /// A run in progress.
 pub(super) struct Bench<'a> {
@@ -18,6 +23,55 @@ pub(super) struct Bench<'a> {
     pub(super) peers: Peers,
     pub(super) ceilings: Ceilings,
     pub(super) entries: Vec<Entry>,
+    /// Of the card that is measured, where there are some.
+    pub(super) sensors: Option<Sensors>,
+}
+
+/// What runs took.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// Of each run, at least one.
+    pub(super) seconds: Vec<f64>,
+    /// The most memory meanwhile.
+    pub(super) memory: Option<u64>,
+    pub(super) watts: Option<f64>,
+    pub(super) sm_clock_hertz: Option<f64>,
+}
+
+/// Sensors of a card during a bench.
+#[derive(Debug)]
+pub(super) struct Sensors {
+    card: Card,
+    before: Reading,
+    /// All reasons to throttle that were seen.
+    throttled: u64,
+}
+
+impl Sensors {
+    /// Those of the card that the device is, if NVML knows it.
+    fn find<D: Subject>(device: &D) -> Option<Self> {
+        match Card::open(device.cuda()?.uuid()?) {
+            Ok(card) => Some(Self { before: card.read(), card, throttled: 0 }),
+            Err(reason) => {
+                eprintln!("bench: no sensors of the card: {reason}");
+                None
+            }
+        }
+    }
+
+    /// What they said of the whole run.
+    pub(super) fn report(self) -> result::Card {
+        let reasons = THROTTLE_REASONS.iter().filter(|(_, bit)| self.throttled & bit != 0);
+        result::Card {
+            uuid: self.card.uuid().to_owned(),
+            driver: self.card.driver(),
+            memory_bytes: self.before.memory_total_bytes,
+            power_limit_watts: self.before.power_limit_watts,
+            celsius_before: self.before.temperature_celsius,
+            celsius_after: self.card.read().temperature_celsius,
+            throttled: reasons.map(|(name, _)| (*name).to_owned()).collect(),
+        }
+    }
 }
 
 /// What is being timed.
@@ -30,7 +84,7 @@ pub(super) struct Case {
 
 impl<'a> Bench<'a> {
     /// Measures the ceilings first.
-    pub(super) fn new<D: Device>(
+    pub(super) fn new<D: Subject>(
         device: &D,
         plan: &'a Plan,
         peers: Peers,
@@ -40,12 +94,9 @@ impl<'a> Bench<'a> {
             eprintln!("bench: {} is absent: {}", absent.name, absent.reason);
         }
         let ceilings = ceilings(device)?;
-        eprintln!(
-            "bench: ceilings: {:.0} M products a second, {:.1} GB a second",
-            ceilings.products_per_second / 1e6,
-            ceilings.bytes_per_second / 1e9
-        );
-        Ok(Self { plan, peers, ceilings, entries: Vec::new() })
+        eprintln!("bench: ceilings: {}", ceilings.words());
+        let sensors = Sensors::find(device);
+        Ok(Self { plan, peers, ceilings, entries: Vec::new(), sensors })
     }
 
     /// Times Rollmill's own way of a case.
@@ -76,7 +127,20 @@ impl<'a> Bench<'a> {
         mut work: impl FnMut() -> Result<T, BenchError>,
     ) -> Result<(), BenchError> {
         black_box(work()?);
+        let taken = self.take(runs, work)?;
+        self.record(case, implementation, taken, None);
+        Ok(())
+    }
+
+    /// Times `runs` runs, at least one.
+    pub(super) fn take<T>(
+        &mut self,
+        runs: usize,
+        mut work: impl FnMut() -> Result<T, BenchError>,
+    ) -> Result<Taken, BenchError> {
         machine::reset_peak();
+        let joules = |sensors: &Option<Sensors>| sensors.as_ref()?.card.energy_joules();
+        let (began, before) = (Instant::now(), joules(&self.sensors));
         let mut seconds = Vec::with_capacity(runs);
         for _ in 0..runs.max(1) {
             let started = Instant::now();
@@ -84,20 +148,30 @@ impl<'a> Bench<'a> {
             // A clock that stands still would make a speed of infinity.
             seconds.push(started.elapsed().as_secs_f64().max(1e-9));
         }
-        let memory = machine::peak_bytes();
-        self.record(case, implementation, seconds, memory, None);
-        Ok(())
+        let mut taken =
+            Taken { seconds, memory: machine::peak_bytes(), watts: None, sm_clock_hertz: None };
+        if let Some(sensors) = &mut self.sensors {
+            let now = sensors.card.read();
+            let span = began.elapsed().as_secs_f64();
+            let energy = now.energy_joules.zip(before).map(|(now, before)| now - before);
+            taken.watts = energy
+                .map(|joules| joules / span)
+                .filter(|watts| span >= SECONDS_FOR_POWER && *watts > 0.0);
+            taken.sm_clock_hertz = now.sm_clock_hertz.filter(|hertz| *hertz > 0.0);
+            sensors.throttled |= now.throttle_reasons.unwrap_or(0);
+        }
+        Ok(taken)
     }
 
-    /// Keeps seconds of runs, at least one, however they were measured.
+    /// Keeps what runs took, however it was measured.
     pub(super) fn record(
         &mut self,
         case: &Case,
         implementation: &str,
-        mut seconds: Vec<f64>,
-        memory_bytes_peak: Option<u64>,
+        taken: Taken,
         note: Option<String>,
     ) {
+        let Taken { mut seconds, memory, watts, sm_clock_hertz } = taken;
         seconds.sort_by(f64::total_cmp);
         let floor = case.work.seconds(&self.ceilings);
         let own = implementation == "rollmill";
@@ -111,14 +185,18 @@ impl<'a> Bench<'a> {
             min_seconds: seconds[0],
             max_seconds: seconds[seconds.len() - 1],
             floor_seconds: (own && floor > 0.0).then_some(floor),
-            memory_bytes_peak,
+            memory_bytes_peak: memory,
+            // A peer's work is not on the card.
+            watts: watts.filter(|_| own),
+            sm_clock_hertz: sm_clock_hertz.filter(|_| own),
             note,
         };
         let fraction = entry
             .fraction()
             .map_or(String::new(), |f| format!(", {:.0} % of the floor", f * 100.0));
+        let power = entry.watts.map_or(String::new(), |watts| format!(", {watts:.0} W"));
         eprintln!(
-            "bench: {:<28} {:<12} {:>10.3} ms{fraction}",
+            "bench: {:<28} {:<12} {:>10.3} ms{fraction}{power}",
             entry.name,
             implementation,
             entry.median_seconds * 1e3
@@ -179,7 +257,17 @@ fn best(runs: usize, mut work: impl FnMut() -> Result<(), BenchError>) -> Result
     Ok(best)
 }
 
-fn ceilings<D: Device>(device: &D) -> Result<Ceilings, BenchError> {
+fn ceilings<D: Subject>(device: &D) -> Result<Ceilings, BenchError> {
+    if let Some(card) = device.cuda() {
+        let failed = BenchError::failed("measuring the ceilings of the card");
+        let rates = card.measure_rates().map_err(failed)?;
+        return Ok(Ceilings {
+            products_per_second: rates.products,
+            bytes_per_second: rates.bytes,
+            adapter_products_per_second: None,
+            wide_multiply_adds_per_second: Some(rates.wide),
+        });
+    }
     let failed = || BenchError::failed("measuring the ceilings");
     let values: Vec<Fr> = (0..1u64 << 14).map(Fr::from).collect();
     let column = device.upload(&values).map_err(failed())?;
@@ -203,5 +291,11 @@ fn ceilings<D: Device>(device: &D) -> Result<Ceilings, BenchError> {
         Ok(())
     })?;
     let bytes_per_second = 16.0 * from.len() as f64 / seconds;
-    Ok(Ceilings { products_per_second, bytes_per_second })
+    let adapter = device.wgpu().map(subject::adapter_products).transpose()?;
+    Ok(Ceilings {
+        products_per_second,
+        bytes_per_second,
+        adapter_products_per_second: adapter,
+        wide_multiply_adds_per_second: None,
+    })
 }

@@ -9,22 +9,25 @@ mod cases;
 mod compare;
 mod counted;
 pub mod floor;
-mod machine;
+pub(crate) mod machine;
 mod measure;
 mod mix;
 mod peers;
 mod proofs;
 pub mod result;
+mod subject;
 mod svg;
 
-use rollmill_algebra::device::{Device, DeviceError};
+use rollmill_algebra::device::DeviceError;
 use rollmill_plonk::srs::Srs;
 
 pub use arguments::{Plan, command};
 pub use compare::{run as compare, summary};
 pub use counted::{Account, Counted, products_of};
+pub use subject::Subject;
 
 use crate::config::Config;
+use measure::Sensors;
 use result::{Results, SCHEMA};
 
 /// Why there are no figures.
@@ -87,7 +90,7 @@ impl BenchError {
 }
 
 /// Runs the plan on `device`. The results are complete or there are none.
-pub fn run<D: Device>(
+pub fn run<D: Subject>(
     device: D,
     config: &Config,
     srs: Option<Srs>,
@@ -96,10 +99,13 @@ pub fn run<D: Device>(
     let machine = machine::look();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut peers = peers::Peers::find(plan, config.threads)?;
-    peers.find_icicle(plan, &device.name(), config)?;
+    peers.find_beside(plan, &device.name(), config)?;
     let mut bench = measure::Bench::new(&device, plan, peers)?;
     if plan.wants("field") {
         cases::field(&mut bench, &device)?;
+        if let Some(adapter) = device.wgpu() {
+            subject::forms(&mut bench, adapter)?;
+        }
     }
     if plan.wants("poseidon2") {
         cases::poseidon2(&mut bench)?;
@@ -111,6 +117,9 @@ pub fn run<D: Device>(
         cases::ntt(&mut bench, &device)?;
     }
     let name = device.name();
+    if let Some(scalar) = bench.peers.scalar.clone() {
+        scalar.run(&mut bench)?;
+    }
     if let Some(icicle) = bench.peers.icicle.clone() {
         icicle.run(&mut bench)?;
     }
@@ -126,6 +135,7 @@ pub fn run<D: Device>(
         command: std::env::args().collect(),
         unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
         ceilings: bench.ceilings,
+        card: bench.sensors.map(Sensors::report),
         absent_peers: bench.peers.absent,
         entries: bench.entries,
     })

@@ -26,6 +26,9 @@ pub struct Results {
     /// Start of the run, in seconds since 1970 UTC.
     pub unix_seconds: u64,
     pub ceilings: Ceilings,
+    /// What an NVIDIA card said of itself; none without NVML.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub card: Option<Card>,
     /// Peers that were not asked for by name and are not there.
     #[serde(default)]
     pub absent_peers: Vec<AbsentPeer>,
@@ -55,14 +58,36 @@ pub struct Machine {
     pub load_before: f64,
 }
 
+/// A card as its sensors saw it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    pub uuid: String,
+    /// Version of the driver.
+    pub driver: Option<String>,
+    pub memory_bytes: Option<f64>,
+    pub power_limit_watts: Option<f64>,
+    pub celsius_before: Option<f64>,
+    pub celsius_after: Option<f64>,
+    /// Reasons for which its clocks were held down after any of the operations.
+    pub throttled: Vec<String>,
+}
+
 /// What the device reaches where nothing else holds it up; floors are computed from these.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceilings {
-    /// Products in Fr a second, independent of each other, over all threads.
+    /// Products in Fr a second, independent of each other, over all threads; of a hybrid device the
+    /// host's, where row kernels run.
     pub products_per_second: f64,
-    /// Bytes a second, read and written together, when the host's memory is copied.
+    /// Bytes a second, read and written together, when memory is copied: a card's, else the host's.
     pub bytes_per_second: f64,
+    /// The same products on the adapter of a hybrid device, where all else runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapter_products_per_second: Option<f64>,
+    /// Multiply-adds of 32 by 32 to 64 bits a second that a card issues.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wide_multiply_adds_per_second: Option<f64>,
 }
 
 /// One operation at one size by one implementation.
@@ -85,9 +110,37 @@ pub struct Entry {
     pub floor_seconds: Option<f64>,
     /// Most memory that the process held meanwhile, where the kernel tells.
     pub memory_bytes_peak: Option<u64>,
+    /// Mean power of the card over the runs, if they took long enough to tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watts: Option<f64>,
+    /// Clock of the card's multiprocessors right after the last run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sm_clock_hertz: Option<f64>,
     /// What the figure is of, where that is not the same as ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+impl Ceilings {
+    /// In words, for a line of a table.
+    pub fn words(&self) -> String {
+        let mut text = format!(
+            "{:.0} M products a second, {:.1} GB a second",
+            self.products_per_second / 1e6,
+            self.bytes_per_second / 1e9
+        );
+        if let Some(products) = self.adapter_products_per_second {
+            text += &format!(", {:.0} M products a second on the adapter", products / 1e6);
+        }
+        if let Some(wide) = self.wide_multiply_adds_per_second {
+            text += &format!(
+                ", {:.0} G wide multiply-adds a second, {:.0} a product",
+                wide / 1e9,
+                wide / self.products_per_second
+            );
+        }
+        text
+    }
 }
 
 impl Entry {
@@ -145,8 +198,14 @@ impl Results {
 
     fn check(&self) -> Result<(), String> {
         let positive = |x: f64| x.is_finite() && x > 0.0;
-        let Ceilings { products_per_second, bytes_per_second } = self.ceilings;
-        if !positive(products_per_second) || !positive(bytes_per_second) {
+        let ceilings = self.ceilings;
+        let every = [
+            Some(ceilings.products_per_second),
+            Some(ceilings.bytes_per_second),
+            ceilings.adapter_products_per_second,
+            ceilings.wide_multiply_adds_per_second,
+        ];
+        if !every.into_iter().flatten().all(positive) {
             return Err("a ceiling is not a positive number".to_owned());
         }
         for (at, entry) in self.entries.iter().enumerate() {
@@ -155,6 +214,9 @@ impl Results {
             let floor = entry.floor_seconds.is_none_or(positive);
             if !positive(*min_seconds) || !max_seconds.is_finite() || !ordered || !floor {
                 return Err(format!("the times of `{name}` are not a minimum, median and maximum"));
+            }
+            if ![entry.watts, entry.sm_clock_hertz].into_iter().flatten().all(positive) {
+                return Err(format!("the power or the clock of `{name}` is not a positive number"));
             }
             if entry.runs == 0 || entry.n == 0 {
                 return Err(format!("`{name}` was not run"));
@@ -184,6 +246,8 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         max_seconds: 1.2 * seconds / speed,
         floor_seconds: Some(0.5 * seconds / speed),
         memory_bytes_peak: Some(1 << 30),
+        watts: None,
+        sm_clock_hertz: None,
         note: None,
     };
     let mut entries = vec![
@@ -213,7 +277,13 @@ pub(crate) fn sample(device: &str, speed: f64) -> Results {
         commit: None,
         command: vec!["agent".into(), "bench".into()],
         unix_seconds: 1_795_000_000,
-        ceilings: Ceilings { products_per_second: 4e8, bytes_per_second: 2e10 },
+        ceilings: Ceilings {
+            products_per_second: 4e8,
+            bytes_per_second: 2e10,
+            adapter_products_per_second: None,
+            wide_multiply_adds_per_second: None,
+        },
+        card: None,
         absent_peers: vec![AbsentPeer { name: "halo2curves".into(), reason: "not built".into() }],
         entries,
     }
@@ -225,6 +295,27 @@ mod tests {
 
     fn bytes(results: &Results) -> Vec<u8> {
         serde_json::to_vec(results).unwrap()
+    }
+
+    #[test]
+    fn what_a_card_said_is_kept_and_what_no_card_says_is_refused() {
+        let mut results = sample("cuda", 1.0);
+        results.ceilings.wide_multiply_adds_per_second = Some(8e12);
+        results.card = Some(Card { uuid: "GPU-1".into(), ..Card::default() });
+        results.entries[0].watts = Some(312.5);
+        results.entries[0].sm_clock_hertz = Some(1.98e9);
+        assert_eq!(Results::from_bytes(&bytes(&results), "x").unwrap(), results);
+        for spoil in [
+            |r: &mut Results| r.entries[0].watts = Some(-1.0),
+            |r: &mut Results| r.entries[0].sm_clock_hertz = Some(0.0),
+            |r: &mut Results| r.ceilings.wide_multiply_adds_per_second = Some(0.0),
+            |r: &mut Results| r.ceilings.adapter_products_per_second = Some(-4.0),
+        ] {
+            let mut other = results.clone();
+            spoil(&mut other);
+            let error = Results::from_bytes(&bytes(&other), "x").unwrap_err();
+            assert_eq!(error.code(), "AGT-044", "{error}");
+        }
     }
 
     #[test]

@@ -2,8 +2,6 @@
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
-pub(crate) mod proof;
-
 use std::env::consts::{DLL_PREFIX, DLL_SUFFIX};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};

@@ -15,9 +15,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::super::BenchError;
-use super::super::measure::{Bench, Case};
+use super::super::measure::{Bench, Case, Taken};
 use super::super::mix::{Mix, START, lay};
 use super::acir::{Acir, INPUT};
+use super::child;
 use crate::srs::export_bb;
 
 /// Its name in results.
@@ -126,14 +127,16 @@ impl Barretenberg {
         if new_sums {
             command.env("BB_MSM_NEW", "1");
         }
-        done("prove", command.output())?;
+        let (output, memory) =
+            child::run(&mut command).map_err(|error| failed("bb prove", error.to_string()))?;
+        done("prove", Ok(output))?;
         let read = |name: &str| {
             std::fs::read(self.at(name))
                 .map_err(|error| failed("bb prove", format!("it left no {name}: {error}")))
         };
         let times = serde_json::from_slice(&read("times.json")?)
             .map_err(|error| failed("the times of bb", error.to_string()))?;
-        Ok(Proof { proof: read("out/proof")?, public: read("out/public_inputs")?, times })
+        Ok(Proof { proof: read("out/proof")?, public: read("out/public_inputs")?, times, memory })
     }
 
     /// Proves once by its new sums and once by its usual ones, and looks at the proof: the same bytes,
@@ -176,6 +179,8 @@ struct Proof {
     proof: Vec<u8>,
     public: Vec<u8>,
     times: Value,
+    /// The most memory of the program.
+    memory: Option<u64>,
 }
 
 impl Proof {
@@ -242,9 +247,10 @@ pub(in crate::bench) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<
             let reason = format!("its domain for 2^{log_n} has 2^{domain} elements");
             return Err(failed("bb prove", reason));
         }
-        let (mut seconds, mut proofs) = (Vec::new(), Vec::new());
+        let (mut seconds, mut proofs, mut memory) = (Vec::new(), Vec::new(), None);
         for _ in 0..bench.plan.proof_runs.max(1) {
             let proof = bb.prove(true)?;
+            memory = memory.max(proof.memory);
             seconds.push(proof.sum()?.0);
             proofs.push(proof.whole()?);
         }
@@ -254,7 +260,7 @@ pub(in crate::bench) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<
             bb.threads,
             median(proofs)
         );
-        bench.record(&case, NAME, seconds, None, Some(note));
+        bench.record(&case, NAME, Taken { seconds, memory, ..Taken::default() }, Some(note));
     }
     Ok(())
 }
@@ -283,9 +289,10 @@ pub(in crate::bench) fn proof(
     bb.provide(log_domain)?;
     let first = bb.checked(&name, public)?;
     let domain = first.log_domain()?;
-    let (mut seconds, mut whole) = (Vec::new(), Vec::new());
+    let (mut seconds, mut whole, mut memory) = (Vec::new(), Vec::new(), None);
     for _ in 0..bench.plan.proof_runs.max(1) {
         let proof = bb.prove(true)?;
+        memory = memory.max(proof.memory);
         seconds.push(proof.whole()?);
         whole.push(proof.scope("UltraHonkAPI::prove", "_root")?.0);
     }
@@ -297,7 +304,7 @@ pub(in crate::bench) fn proof(
         median(whole)
     );
     let case = Case { group: "proof", name, n: 1 << log_n, work: Default::default() };
-    bench.record(&case, NAME, seconds, None, Some(note));
+    bench.record(&case, NAME, Taken { seconds, memory, ..Taken::default() }, Some(note));
     Ok(())
 }
 
@@ -402,7 +409,8 @@ mod tests {
     }
 
     fn times(text: &str) -> Proof {
-        Proof { proof: vec![], public: vec![], times: serde_json::from_str(text).unwrap() }
+        let times = serde_json::from_str(text).unwrap();
+        Proof { proof: vec![], public: vec![], times, memory: None }
     }
 
     #[test]

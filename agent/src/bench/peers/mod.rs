@@ -4,21 +4,26 @@
 
 mod acir;
 pub(super) mod barretenberg;
+pub(super) mod beside;
+mod child;
 #[cfg(feature = "peer-halo2curves")]
 pub(super) mod halo2;
 pub(super) mod icicle;
+mod scalar;
 
 use std::rc::Rc;
 
 use barretenberg::Barretenberg;
 use icicle::Icicle;
+use scalar::Scalar;
 
 use super::result::AbsentPeer;
 use super::{BenchError, Plan};
 use crate::config::Config;
 
 /// Every peer that this program knows how to measure.
-pub(super) const PEERS: [&str; 4] = ["arkworks", "halo2curves", "barretenberg", "icicle"];
+pub(super) const PEERS: [&str; 5] =
+    [scalar::NAME, "arkworks", "halo2curves", "barretenberg", "icicle"];
 
 /// The peers of a run.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +33,7 @@ pub(super) struct Peers {
     pub(super) halo2curves: bool,
     pub(super) barretenberg: Option<Rc<Barretenberg>>,
     pub(super) icicle: Option<Rc<Icicle>>,
+    pub(super) scalar: Option<Rc<Scalar>>,
     pub(super) absent: Vec<AbsentPeer>,
 }
 
@@ -56,11 +62,11 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Looks for ICICLE if the plan wants it; `own` is the name of the device that is measured.
+    /// Looks for the devices that the plan wants beside the one that is measured, whose name is `own`.
     ///
     /// # Errors
     /// As [`Self::find`].
-    pub(super) fn find_icicle(
+    pub(super) fn find_beside(
         &mut self,
         plan: &Plan,
         own: &str,
@@ -70,6 +76,12 @@ impl Peers {
             match Icicle::find(own, config) {
                 Ok(found) => self.icicle = Some(Rc::new(found)),
                 Err(error) => self.missing(plan, "icicle", error.to_string())?,
+            }
+        }
+        if plan.wants_peer(scalar::NAME) {
+            match Scalar::find(own, config) {
+                Ok(found) => self.scalar = Some(Rc::new(found)),
+                Err(reason) => self.missing(plan, scalar::NAME, reason)?,
             }
         }
         Ok(())

@@ -1,0 +1,75 @@
+//! The law of whole proofs, which stands beside the laws of the devices in
+//! [`rollmill_algebra::conformance`]: key and proof of one circuit with one seed are the same bytes on
+//! every device.
+
+use rollmill_algebra::device::Device;
+use rollmill_algebra::{CpuDevice, Fr};
+
+use crate::builder::Builder;
+use crate::key::{Bases, ProvingKey, setup};
+use crate::layout::{FixedRow, Layout, Witness};
+use crate::proof::Proof;
+use crate::prover::{Blinding, prove};
+use crate::srs::Srs;
+use crate::transcript::TranscriptKind;
+use crate::verifier::verify;
+
+/// A circuit with arithmetic, ranges, hashes and the ROM, in `2^log_n` rows or as few as hold it.
+///
+/// # Panics
+/// When it does not fit.
+pub fn circuit(cell_bits: u32, log_n: Option<u32>) -> (Layout, Witness) {
+    let mut b = Builder::new(2, cell_bits);
+    let x = b.witness(Fr::from(3u64));
+    let y = b.witness(Fr::from(5u64));
+    b.set_public(0, x);
+    let product = b.mul(x, y);
+    let terms: Vec<_> = (1..12u64).map(|i| (Fr::from(i), if i % 2 == 0 { x } else { y })).collect();
+    let sum = b.linear(&terms, Fr::from(7u64));
+    b.range(product, 32);
+    let digest = b.hash(9, &[x, y, product, sum]);
+    b.set_public(1, digest);
+    let id = b.constant_u64(1);
+    let address = b.constant_u64(4);
+    b.rom_write(id, address, [x, y, product, sum], [sum, digest, x, x]);
+    let copy = b.add(address, Builder::ZERO);
+    let row = b.raw_row([copy, x, y, id], &FixedRow::read([Fr::from(0u64); 8]), [0; 8]);
+    b.raw_row([x, y, product, sum], &FixedRow::blank(), [0; 8]);
+    b.raw_row([sum, digest, x, x], &FixedRow::blank(), [0; 8]);
+    b.note_read(row, id, copy);
+    b.finish(log_n).expect("the circuit fits")
+}
+
+/// The verifying key's bytes and the blinded proof of a circuit on a device.
+///
+/// # Panics
+/// When the device fails, or the verifier refuses the proof.
+pub fn prove_on<D: Device>(device: &D, (layout, witness): (Layout, Witness)) -> (Vec<u8>, Proof) {
+    let log_n = layout.shape.log_n;
+    let srs = Srs::development(log_n);
+    let lagrange = srs.lagrange(log_n).expect("the string is long enough");
+    let bases = Bases::new(device, &srs, &lagrange).expect("bases");
+    let columns = layout.fixed_columns();
+    let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("verifying key");
+    let key = ProvingKey::new(device, vk, &columns).expect("proving key");
+    let kind = TranscriptKind::Poseidon2;
+    let blinding = Blinding::On { seed: [7; 32] };
+    let proof = prove(device, &key, &bases, kind, &witness, blinding).expect("a proof");
+    verify(kind, &key.vk, &srs.tau_g2, &witness.public, &proof, None).expect("it verifies");
+    (key.vk.to_bytes(), proof)
+}
+
+/// Key and proof are, byte for byte, those of the CPU's scalar path.
+///
+/// # Panics
+/// When they are not, or cannot be made.
+pub fn proof_is_the_cpus<D: Device>(device: &D) {
+    let (key, proof) = prove_on(device, circuit(8, None));
+    let (expected_key, expected) = prove_on(&CpuDevice::scalar(0), circuit(8, None));
+    assert!(key == expected_key, "device {} makes another key", device.name());
+    assert!(
+        proof.to_bytes() == expected.to_bytes(),
+        "device {} makes another proof",
+        device.name()
+    );
+}
