@@ -1,7 +1,7 @@
 //! The device that runs on host threads. Its scalar path is the reference the others are held to.
 
 #[cfg(target_arch = "x86_64")]
-mod ifma;
+pub(crate) mod ifma;
 mod msm;
 mod ntt;
 mod pages;

@@ -29,6 +29,27 @@ pub fn permute(state: &mut [Fr; 4]) {
     }
 }
 
+/// [`permute`] on each of many states, eight at once where the processor can.
+pub fn permute_all(states: &mut [[Fr; 4]]) {
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = crate::cpu::ifma::Ifma::detect() {
+        return ifma.permute_all(states);
+    }
+    states.iter_mut().for_each(permute);
+}
+
+/// The sponge before it takes any of `len` inputs.
+fn sponge(domain: u64, len: usize) -> [Fr; 4] {
+    let tag = u128::from(domain) | (len as u128) << 64;
+    [Fr::ZERO, Fr::ZERO, Fr::ZERO, Fr::from(tag)]
+}
+
+fn absorb(state: &mut [Fr; 4], chunk: &[Fr]) {
+    for (cell, input) in state.iter_mut().zip(chunk) {
+        *cell += input;
+    }
+}
+
 /// Hashes `inputs` under a domain tag.
 ///
 /// A sponge of rate 3 whose capacity element starts at `domain + len · 2^64`, so that inputs of
@@ -36,18 +57,27 @@ pub fn permute(state: &mut [Fr; 4]) {
 /// the state, which is then permuted; no input at all still permutes once. The output is the first
 /// element.
 pub fn hash(domain: u64, inputs: &[Fr]) -> Fr {
-    let tag = u128::from(domain) | (inputs.len() as u128) << 64;
-    let mut state = [Fr::from(0u64), Fr::from(0u64), Fr::from(0u64), Fr::from(tag)];
+    let mut state = sponge(domain, inputs.len());
     for chunk in inputs.chunks(RATE) {
-        for (cell, input) in state.iter_mut().zip(chunk) {
-            *cell += input;
-        }
+        absorb(&mut state, chunk);
         permute(&mut state);
     }
     if inputs.is_empty() {
         permute(&mut state);
     }
     state[0]
+}
+
+/// [`hash`] of each of `inputs`, by batches of permutations.
+pub fn hash_all<const N: usize>(domain: u64, inputs: &[[Fr; N]]) -> Vec<Fr> {
+    let mut states = vec![sponge(domain, N); inputs.len()];
+    for start in (0..N.max(1)).step_by(RATE) {
+        for (state, inputs) in states.iter_mut().zip(inputs) {
+            absorb(state, &inputs[start..N.min(start + RATE)]);
+        }
+        permute_all(&mut states);
+    }
+    states.into_iter().map(|state| state[0]).collect()
 }
 
 fn fifth_power(x: Fr) -> Fr {
@@ -135,6 +165,59 @@ mod tests {
         let middle = noir(&[x[0], x[1], x[2], iv(4)]);
         let last = noir(&[middle[0] + x[3], middle[1], middle[2], middle[3]]);
         assert_eq!(hash(7, &x), last[0]);
+    }
+
+    /// Lengths around the eight that a vector holds; cells at the ends of the field among random ones.
+    #[test]
+    fn permuting_many_is_permuting_each() {
+        let mut rng = ChaCha8Rng::seed_from_u64(8);
+        let ends = [Fr::ZERO, Fr::ONE, -Fr::ONE, Fr::from(u64::MAX), -Fr::from(2u64)];
+        for n in (0..=17).chain([31, 64, 67]) {
+            let mut states: Vec<[Fr; 4]> = (0..n)
+                .map(|i| match i % 3 {
+                    0 => std::array::from_fn(|cell| ends[(i / 3 + cell) % ends.len()]),
+                    1 => [ends[(i / 3) % ends.len()]; 4],
+                    _ => std::array::from_fn(|_| Fr::rand(&mut rng)),
+                })
+                .collect();
+            let mut expected = states.clone();
+            expected.iter_mut().for_each(permute);
+            permute_all(&mut states);
+            assert_eq!(states, expected, "{n} states");
+        }
+    }
+
+    #[test]
+    fn many_permutations_match_noir_and_the_published_vector() {
+        let mut states: Vec<[Fr; 4]> =
+            (0u64..11).map(|i| [i, i + 1, i + 2, i + 3].map(Fr::from)).collect();
+        let expected: Vec<Vec<Fr>> = states.iter().map(noir).collect();
+        permute_all(&mut states);
+        for (state, expected) in states.iter().zip(expected) {
+            assert_eq!(state[..], expected);
+        }
+        let published =
+            MontFp!("0x01bd538c2ee014ed5141b29e9ae240bf8db3fe5b9a38629a9647cf8d76c01737");
+        assert_eq!(states[0][0], published);
+    }
+
+    #[test]
+    fn hashing_many_is_hashing_each() {
+        fn check<const N: usize>(rng: &mut ChaCha8Rng) {
+            for n in [0, 1, 8, 13] {
+                let inputs: Vec<[Fr; N]> =
+                    (0..n).map(|_| std::array::from_fn(|_| Fr::rand(rng))).collect();
+                let expected: Vec<Fr> = inputs.iter().map(|inputs| hash(5, inputs)).collect();
+                assert_eq!(hash_all(5, &inputs), expected, "{n} times {N} inputs");
+            }
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(9);
+        check::<0>(&mut rng);
+        check::<1>(&mut rng);
+        check::<2>(&mut rng);
+        check::<3>(&mut rng);
+        check::<4>(&mut rng);
+        check::<7>(&mut rng);
     }
 
     #[test]

@@ -169,7 +169,7 @@ impl BlockData {
             .map(|_| BlockBody::read(&mut from))
             .collect::<Result<Vec<_>, DecodeError>>()?;
         from.finish()?;
-        let hashes: Vec<Fr> = txs.iter().map(|tx| tx.effects.tx_hash()).collect();
+        let hashes = TxEffects::tx_hashes(txs.iter().map(|tx: &BlockBody| &tx.effects));
         if txs_chain(&hashes) != header.txs_chain {
             return Err(DecodeError::Shape {
                 what: "block data",

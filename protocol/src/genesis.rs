@@ -1,5 +1,7 @@
 //! The first state of a deployment: notes and fee balances out of a file, in place of the bridge.
 
+use std::collections::BTreeSet;
+
 use ark_ff::Zero;
 use rollmill_algebra::Fr;
 use serde::{Deserialize, Serialize};
@@ -142,23 +144,27 @@ impl Genesis {
             leaves[..chunk.len()].copy_from_slice(chunk);
             state.append_notes(&leaves)?;
         }
+        let mut slots = BTreeSet::new();
+        let mut entries = Vec::with_capacity(self.fee_balances.len());
         for (index, balance) in self.fee_balances.iter().enumerate() {
             let slot = fee_balance_slot(&balance.address);
-            if indexed::contains(&state.store, IndexedTree::PublicData, &slot)? {
+            if slot.is_zero() || !slots.insert(slot) {
                 return Err(GenesisError::BalanceRepeated { index });
             }
-            let refs = &mut state.refs.tx_state;
-            let inserted = indexed::insert(
-                &mut state.store,
-                IndexedTree::PublicData,
-                refs.public_data_root,
-                refs.public_data_count,
-                slot,
-                balance.amount.into(),
-            )?;
-            refs.public_data_root = inserted.root_after;
-            refs.public_data_count += 1;
+            entries.push((slot, balance.amount.into()));
         }
+        let refs = &mut state.refs.tx_state;
+        let inserted = indexed::insert_all(
+            &mut state.store,
+            IndexedTree::PublicData,
+            refs.public_data_root,
+            refs.public_data_count,
+            &entries,
+        )?;
+        if let Some(last) = inserted.last() {
+            refs.public_data_root = last.root_after;
+        }
+        refs.public_data_count += inserted.len() as u64;
         let header = Header {
             chain_id: self.chain_id,
             version: self.rollup_version,

@@ -3,7 +3,7 @@
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::domain;
-use crate::tree::node_hash;
+use crate::tree::parents;
 
 /// A circuit, which is also a type of job and a place in the verification-key tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -133,8 +133,7 @@ pub fn vk_tree(leaves: &[VkLeaf]) -> Vec<Vec<Fr>> {
     }
     let mut levels = vec![row];
     for level in 0..VK_TREE_HEIGHT {
-        let next = levels[level].as_chunks::<2>().0.iter().map(|[l, r]| node_hash(l, r)).collect();
-        levels.push(next);
+        levels.push(parents(&levels[level]));
     }
     levels
 }

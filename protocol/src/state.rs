@@ -205,21 +205,21 @@ impl<S: StateWrite> WorldState<S> {
         let start = self.refs.tx_state;
         let notes = self.append_notes(&effects.note_hashes)?;
         let mut nullifiers = [const { None }; SLOTS];
-        for (out, nullifier) in nullifiers.iter_mut().zip(effects.present_nullifiers()) {
-            let state = &mut self.refs.tx_state;
-            let inserted = indexed::insert(
-                &mut self.store,
-                IndexedTree::Nullifiers,
-                state.nullifier_root,
-                state.nullifier_count,
-                *nullifier,
-                Fr::zero(),
-            )?;
-            state.nullifier_root = inserted.root_after;
-            state.nullifier_count += 1;
-            *out = Some(inserted);
-        }
         let state = &mut self.refs.tx_state;
+        let keys: Vec<(Fr, Fr)> =
+            effects.present_nullifiers().map(|nullifier| (*nullifier, Fr::zero())).collect();
+        let inserted = indexed::insert_all(
+            &mut self.store,
+            IndexedTree::Nullifiers,
+            state.nullifier_root,
+            state.nullifier_count,
+            &keys,
+        )?;
+        for (out, insertion) in nullifiers.iter_mut().zip(inserted) {
+            state.nullifier_root = insertion.root_after;
+            state.nullifier_count += 1;
+            *out = Some(insertion);
+        }
         let fee_payment = indexed::update(
             &mut self.store,
             IndexedTree::PublicData,

@@ -162,6 +162,16 @@ impl TxEffects {
         poseidon2::hash(domain::TX, &self.to_fields())
     }
 
+    /// [`Self::tx_hash`] of each of `effects`.
+    pub fn tx_hashes<'a>(effects: impl IntoIterator<Item = &'a Self>) -> Vec<Fr> {
+        let fields = |effects: &Self| -> [Fr; Self::FIELDS] {
+            let fields = effects.to_fields();
+            std::array::from_fn(|i| fields[i])
+        };
+        let inputs: Vec<_> = effects.into_iter().map(fields).collect();
+        poseidon2::hash_all(domain::TX, &inputs)
+    }
+
     /// Number of logs that belong to these effects.
     pub fn log_count(&self) -> usize {
         self.log_hashes.iter().take_while(|hash| !hash.is_zero()).count()

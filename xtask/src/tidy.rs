@@ -24,6 +24,7 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
     ("algebra/src/cpu/ifma/field/products.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/field/tests.rs", "tests of AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/ntt.rs", "AVX-512 intrinsics"),
+    ("algebra/src/cpu/ifma/poseidon2.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/rows.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/scalars.rs", "AVX-512 intrinsics"),
     ("algebra/src/cpu/ifma/vector.rs", "AVX-512 intrinsics"),

@@ -16,7 +16,7 @@ use rollmill_protocol::state::{AnchorWitness, EffectsTransition};
 use rollmill_protocol::tree::verify::membership;
 use rollmill_protocol::tree::{
     ARCHIVE_HEIGHT, IndexedInsertion, IndexedLeaf, IndexedTree, IndexedUpdate, STATE_HEIGHT,
-    SubtreeAppend, Tree, WitnessError, node_hash, root_from_path,
+    SubtreeAppend, Tree, WitnessError, root_from_path, subtree_root,
 };
 use rollmill_protocol::tx::SLOTS;
 use rollmill_protocol::{
@@ -249,7 +249,6 @@ fn read_effects(
     let mut nullifiers = [const { None }; SLOTS];
     for (slot, key) in nullifiers.iter_mut().zip(effects.present_nullifiers()) {
         let insertion = read_insertion(from, *key, &end)?;
-        insertion.verify(IndexedTree::Nullifiers, end.nullifier_count)?;
         end.nullifier_root = insertion.root_after;
         // Below 2^32, as the insertion's index is.
         end.nullifier_count += 1;
@@ -282,15 +281,12 @@ fn read_append(
     start: &TxState,
 ) -> Result<SubtreeAppend, JobError> {
     let path = from.frs(STATE_HEIGHT - SLOTS_LOG)?;
-    let mut row = effects.note_hashes.to_vec();
-    while row.len() > 1 {
-        row = row.chunks(2).map(|pair| node_hash(&pair[0], &pair[1])).collect();
-    }
-    let root_after = root_from_path(&row[0], start.note_count >> SLOTS_LOG, &path);
+    let subtree_root = subtree_root(&effects.note_hashes);
+    let root_after = root_from_path(&subtree_root, start.note_count >> SLOTS_LOG, &path);
     Ok(SubtreeAppend {
         start_index: start.note_count,
         leaves: effects.note_hashes.to_vec(),
-        subtree_root: row[0],
+        subtree_root,
         path,
         root_before: start.note_root,
         root_after,
@@ -323,10 +319,7 @@ fn read_insertion(
         root_between: Fr::from(0u64),
         root_after: Fr::from(0u64),
     };
-    let low_after = insertion.low_leaf_after().hash(IndexedTree::Nullifiers);
-    insertion.root_between = root_from_path(&low_after, low_index, &insertion.low_path);
-    let new = insertion.new_leaf().hash(IndexedTree::Nullifiers);
-    insertion.root_after = root_from_path(&new, insertion.new_index, &insertion.new_path);
+    insertion.complete(IndexedTree::Nullifiers, tree.nullifier_count)?;
     Ok(insertion)
 }
 

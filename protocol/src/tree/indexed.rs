@@ -7,7 +7,7 @@
 use ark_ff::Zero;
 use rollmill_algebra::{Fr, poseidon2};
 
-use super::append::{path, write_up};
+use super::append::{Climb, write_all, write_one};
 use super::{StateRead, StateWrite, StorageError, Tree};
 use crate::domain;
 
@@ -48,16 +48,36 @@ impl IndexedLeaf {
     /// The leaf's hash: `hash(NULLIFIER_LEAF, [key, next_key, next_index])` or
     /// `hash(PUBLIC_DATA_LEAF, [key, value, next_key, next_index])`.
     pub fn hash(&self, tree: IndexedTree) -> Fr {
-        let next_index = Fr::from(self.next_index);
         match tree {
             IndexedTree::Nullifiers => {
-                poseidon2::hash(domain::NULLIFIER_LEAF, &[self.key, self.next_key, next_index])
+                poseidon2::hash(domain::NULLIFIER_LEAF, &self.nullifier_inputs())
             }
-            IndexedTree::PublicData => poseidon2::hash(
-                domain::PUBLIC_DATA_LEAF,
-                &[self.key, self.value, self.next_key, next_index],
-            ),
+            IndexedTree::PublicData => {
+                poseidon2::hash(domain::PUBLIC_DATA_LEAF, &self.public_data_inputs())
+            }
         }
+    }
+
+    /// [`Self::hash`] of each of `leaves`.
+    pub fn hash_all(leaves: &[Self], tree: IndexedTree) -> Vec<Fr> {
+        match tree {
+            IndexedTree::Nullifiers => {
+                let inputs: Vec<_> = leaves.iter().map(Self::nullifier_inputs).collect();
+                poseidon2::hash_all(domain::NULLIFIER_LEAF, &inputs)
+            }
+            IndexedTree::PublicData => {
+                let inputs: Vec<_> = leaves.iter().map(Self::public_data_inputs).collect();
+                poseidon2::hash_all(domain::PUBLIC_DATA_LEAF, &inputs)
+            }
+        }
+    }
+
+    fn nullifier_inputs(&self) -> [Fr; 3] {
+        [self.key, self.next_key, self.next_index.into()]
+    }
+
+    fn public_data_inputs(&self) -> [Fr; 4] {
+        [self.key, self.value, self.next_key, self.next_index.into()]
     }
 
     /// True when `key` lies strictly between this leaf's key and the next one, as integers. So the
@@ -167,7 +187,7 @@ pub fn value<S: StateRead>(
 
 /// Writes the first leaf of an empty tree, all zeros; answers the root.
 pub fn initialize<S: StateWrite>(store: &mut S, tree: IndexedTree) -> Result<Fr, StorageError> {
-    write_leaf(store, tree, 0, IndexedLeaf::default())
+    Ok(write_leaf(store, tree, 0, IndexedLeaf::default())?.root)
 }
 
 /// Inserts `key`, which the tree must not hold, at index `count`.
@@ -182,26 +202,66 @@ pub fn insert<S: StateWrite>(
     key: Fr,
     value: Fr,
 ) -> Result<IndexedInsertion, StorageError> {
-    let (low_index, low) = low_leaf(store, tree, &key)?;
-    if low.key == key || count >= tree.tree().capacity() {
-        return Err(StorageError::corrupt(format!("{tree:?} cannot take a key at {count}")));
+    let mut inserted = insert_all(store, tree, root_before, count, &[(key, value)])?;
+    inserted.pop().ok_or_else(|| StorageError::corrupt("a key was not inserted"))
+}
+
+/// Inserts keys with their values one after another, from index `count` on; no two are equal and the tree
+/// holds none of them.
+///
+/// # Errors
+/// As [`insert`]; what was written must be dropped.
+pub fn insert_all<S: StateWrite>(
+    store: &mut S,
+    tree: IndexedTree,
+    root_before: Fr,
+    count: u64,
+    entries: &[(Fr, Fr)],
+) -> Result<Vec<IndexedInsertion>, StorageError> {
+    let mut insertions = Vec::with_capacity(entries.len());
+    let (mut indices, mut leaves) = (Vec::new(), Vec::new());
+    for (new_index, (key, value)) in (count..).zip(entries) {
+        let (low_index, low) = low_leaf(store, tree, key)?;
+        if low.key == *key || new_index >= tree.tree().capacity() {
+            return Err(StorageError::corrupt(format!(
+                "{tree:?} cannot take a key at {new_index}"
+            )));
+        }
+        let insertion = IndexedInsertion {
+            key: *key,
+            value: *value,
+            low_leaf: low,
+            low_index,
+            low_path: Vec::new(),
+            new_index,
+            new_path: Vec::new(),
+            root_before,
+            root_between: root_before,
+            root_after: root_before,
+        };
+        for (index, leaf) in
+            [(low_index, insertion.low_leaf_after()), (new_index, insertion.new_leaf())]
+        {
+            store.set_indexed_leaf(tree, index, leaf)?;
+            indices.push(index);
+            leaves.push(leaf);
+        }
+        insertions.push(insertion);
     }
-    let mut insertion = IndexedInsertion {
-        key,
-        value,
-        low_leaf: low,
-        low_index,
-        low_path: path(store, tree.tree(), 0, low_index)?,
-        new_index: count,
-        new_path: Vec::new(),
-        root_before,
-        root_between: root_before,
-        root_after: root_before,
-    };
-    insertion.root_between = write_leaf(store, tree, low_index, insertion.low_leaf_after())?;
-    insertion.new_path = path(store, tree.tree(), 0, count)?;
-    insertion.root_after = write_leaf(store, tree, count, insertion.new_leaf())?;
-    Ok(insertion)
+    let hashes = IndexedLeaf::hash_all(&leaves, tree);
+    let nodes: Vec<(u64, Fr)> = indices.into_iter().zip(hashes).collect();
+    let mut climbs = write_all(store, tree.tree(), 0, &nodes)?.into_iter();
+    let mut root = root_before;
+    for insertion in &mut insertions {
+        let (Some(low), Some(new)) = (climbs.next(), climbs.next()) else {
+            return Err(StorageError::corrupt("a leaf was not written"));
+        };
+        insertion.root_before = root;
+        (insertion.low_path, insertion.root_between) = (low.path, low.root);
+        (insertion.new_path, insertion.root_after) = (new.path, new.root);
+        root = insertion.root_after;
+    }
+    Ok(insertions)
 }
 
 /// Sets the value of `key`; `None` when the tree does not hold it.
@@ -216,8 +276,8 @@ pub fn update<S: StateWrite>(
     if leaf.key != *key {
         return Ok(None);
     }
-    let path = path(store, tree.tree(), 0, index)?;
-    let root_after = write_leaf(store, tree, index, IndexedLeaf { value, ..leaf })?;
+    let Climb { path, root: root_after } =
+        write_leaf(store, tree, index, IndexedLeaf { value, ..leaf })?;
     Ok(Some(IndexedUpdate { leaf, index, path, value_after: value, root_before, root_after }))
 }
 
@@ -226,7 +286,125 @@ fn write_leaf<S: StateWrite>(
     tree: IndexedTree,
     index: u64,
     leaf: IndexedLeaf,
-) -> Result<Fr, StorageError> {
+) -> Result<Climb, StorageError> {
     store.set_indexed_leaf(tree, index, leaf)?;
-    write_up(store, tree.tree(), 0, index, leaf.hash(tree))
+    write_one(store, tree.tree(), 0, index, leaf.hash(tree))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::append::{node, path, root_from_path, roots_from_paths};
+    use super::super::{MemoryStore, Overlay, node_hash};
+    use super::*;
+
+    /// The plain twin of [`insert_all`]: a key at a time, a hash at a time.
+    fn insert_plainly<S: StateWrite>(
+        store: &mut S,
+        tree: IndexedTree,
+        root_before: Fr,
+        count: u64,
+        (key, value): (Fr, Fr),
+    ) -> IndexedInsertion {
+        let write = |store: &mut S, mut index: u64, leaf: IndexedLeaf| {
+            store.set_indexed_leaf(tree, index, leaf).unwrap();
+            let tree_of_nodes = tree.tree();
+            let mut value = leaf.hash(tree);
+            store.set_node(tree_of_nodes, 0, index, value).unwrap();
+            for level in 0..tree_of_nodes.height() {
+                let sibling = node(store, tree_of_nodes, level, index ^ 1).unwrap();
+                value = match index & 1 {
+                    0 => node_hash(&value, &sibling),
+                    _ => node_hash(&sibling, &value),
+                };
+                index >>= 1;
+                store.set_node(tree_of_nodes, level + 1, index, value).unwrap();
+            }
+            value
+        };
+        let (low_index, low_leaf) = low_leaf(store, tree, &key).unwrap();
+        let mut insertion = IndexedInsertion {
+            key,
+            value,
+            low_leaf,
+            low_index,
+            low_path: path(store, tree.tree(), 0, low_index).unwrap(),
+            new_index: count,
+            new_path: Vec::new(),
+            root_before,
+            root_between: root_before,
+            root_after: root_before,
+        };
+        insertion.root_between = write(store, low_index, insertion.low_leaf_after());
+        insertion.new_path = path(store, tree.tree(), 0, count).unwrap();
+        insertion.root_after = write(store, count, insertion.new_leaf());
+        insertion
+    }
+
+    /// Keys whose low leaves are old ones, ones just inserted, and the same one twice.
+    #[test]
+    fn inserting_many_is_inserting_each() {
+        let keys = [50, 10, 70, 60, 65, 62, 5, 6, 90, 1, 80, 85, 84, 83, 2, 3, 40, 41, 30u64];
+        for tree in [IndexedTree::Nullifiers, IndexedTree::PublicData] {
+            let mut start = MemoryStore::new();
+            let mut root = initialize(&mut start, tree).unwrap();
+            for (count, key) in [(1, 20u64), (2, 55)] {
+                let (key, value) = (Fr::from(key), Fr::from(0u64));
+                root = insert(&mut start, tree, root, count, key, value).unwrap().root_after;
+            }
+            for n in [0, 1, 2, 7, 8, 9, 16, keys.len()] {
+                let value = |i: usize| match tree {
+                    IndexedTree::Nullifiers => Fr::from(0u64),
+                    IndexedTree::PublicData => Fr::from(1000 + i as u64),
+                };
+                let entries: Vec<(Fr, Fr)> =
+                    (0..n).map(|i| (Fr::from(keys[i]), value(i))).collect();
+                let mut plain = Overlay::new(start.clone());
+                let mut before = root;
+                let mut expected = Vec::new();
+                for (count, entry) in (3..).zip(&entries) {
+                    expected.push(insert_plainly(&mut plain, tree, before, count, *entry));
+                    before = expected.last().unwrap().root_after;
+                }
+                let mut store = Overlay::new(start.clone());
+                let got = insert_all(&mut store, tree, root, 3, &entries).unwrap();
+                assert_eq!(got, expected, "{n} keys");
+                assert_eq!(store.changes(), plain.changes(), "{n} keys");
+                for (count, insertion) in (3..).zip(&got) {
+                    insertion.verify(tree, count).unwrap();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_there_is_refused_among_many() {
+        let tree = IndexedTree::Nullifiers;
+        let mut store = MemoryStore::new();
+        let root = initialize(&mut store, tree).unwrap();
+        let entry = |key: u64| (Fr::from(key), Fr::from(0u64));
+        for keys in [[1, 2, 1], [0, 1, 2], [1, 2, 2]] {
+            let refused = insert_all(&mut store.clone(), tree, root, 1, &keys.map(entry));
+            assert!(refused.is_err(), "{keys:?}");
+        }
+        let full = tree.tree().capacity();
+        assert!(insert_all(&mut store, tree, root, full - 1, &[1, 2].map(entry)).is_err());
+    }
+
+    #[test]
+    fn roots_of_many_paths_are_those_of_each() {
+        let siblings: Vec<Vec<Fr>> =
+            (0..11u64).map(|i| (0..32).map(|j| Fr::from(100 * i + j)).collect()).collect();
+        for n in 0..=siblings.len() {
+            let nodes: Vec<(Fr, u64, &[Fr])> = siblings[..n]
+                .iter()
+                .enumerate()
+                .map(|(i, path)| (Fr::from(i as u64), 0x9e37_79b9 * i as u64, path.as_slice()))
+                .collect();
+            let expected: Vec<Fr> = nodes
+                .iter()
+                .map(|(node, index, path)| root_from_path(node, *index, path))
+                .collect();
+            assert_eq!(roots_from_paths(&nodes), expected, "{n} paths");
+        }
+    }
 }

@@ -154,6 +154,23 @@ pub fn node_hash(left: &Fr, right: &Fr) -> Fr {
     poseidon2::hash(domain::NODE, &[*left, *right])
 }
 
+/// The level above a row of nodes, of which there are an even number: [`node_hash`] of each pair.
+pub fn parents(row: &[Fr]) -> Vec<Fr> {
+    poseidon2::hash_all(domain::NODE, row.as_chunks::<2>().0)
+}
+
+/// Root of the subtree with these leaves, a power of two of them.
+///
+/// # Panics
+/// When there are none.
+pub fn subtree_root(leaves: &[Fr]) -> Fr {
+    let mut row = leaves.to_vec();
+    while row.len() > 1 {
+        row = parents(&row);
+    }
+    row[0]
+}
+
 /// Root of an empty subtree with `2^level` leaves; an empty leaf is zero.
 ///
 /// # Panics

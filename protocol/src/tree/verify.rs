@@ -3,9 +3,10 @@
 use ark_ff::Zero;
 use rollmill_algebra::Fr;
 
+use super::append::roots_from_paths;
 use super::{
     IndexedInsertion, IndexedLeaf, IndexedTree, IndexedUpdate, SubtreeAppend, Tree, empty_root,
-    node_hash, root_from_path,
+    root_from_path, subtree_root,
 };
 
 /// Why a tree witness proves nothing.
@@ -68,12 +69,8 @@ impl SubtreeAppend {
         if root_from_path(&empty_root(top), index, &self.path) != self.root_before {
             return Err(WitnessError::NotEmpty);
         }
-        let mut row = self.leaves.clone();
-        while row.len() > 1 {
-            row = row.as_chunks::<2>().0.iter().map(|[l, r]| node_hash(l, r)).collect();
-        }
-        if row[0] != self.subtree_root
-            || root_from_path(&row[0], index, &self.path) != self.root_after
+        if subtree_root(&self.leaves) != self.subtree_root
+            || root_from_path(&self.subtree_root, index, &self.path) != self.root_after
         {
             return Err(WitnessError::RootAfter);
         }
@@ -84,30 +81,56 @@ impl SubtreeAppend {
 impl IndexedInsertion {
     /// Checks the insertion into a tree whose next free index is `count`.
     pub fn verify(&self, tree: IndexedTree, count: u64) -> Result<(), WitnessError> {
+        self.check(count, &self.roots(tree)?)
+    }
+
+    /// Takes the roots between and after from the leaves and their paths, and checks the rest as
+    /// [`Self::verify`] does.
+    pub fn complete(&mut self, tree: IndexedTree, count: u64) -> Result<(), WitnessError> {
+        let roots = self.roots(tree)?;
+        (self.root_between, self.root_after) = (roots.low_after, roots.new);
+        self.check(count, &roots)
+    }
+
+    fn roots(&self, tree: IndexedTree) -> Result<InsertionRoots, WitnessError> {
         check_path(tree.tree(), 0, self.low_index, &self.low_path)?;
         check_path(tree.tree(), 0, self.new_index, &self.new_path)?;
+        let leaves = [self.low_leaf, self.low_leaf_after(), self.new_leaf()];
+        let hashes = IndexedLeaf::hash_all(&leaves, tree);
+        let low = |leaf: Fr| (leaf, self.low_index, self.low_path.as_slice());
+        let new = |leaf: Fr| (leaf, self.new_index, self.new_path.as_slice());
+        let nodes = [low(hashes[0]), low(hashes[1]), new(Fr::zero()), new(hashes[2])];
+        let roots = roots_from_paths(&nodes);
+        Ok(InsertionRoots { low: roots[0], low_after: roots[1], empty: roots[2], new: roots[3] })
+    }
+
+    fn check(&self, count: u64, roots: &InsertionRoots) -> Result<(), WitnessError> {
         if self.new_index != count {
             return Err(WitnessError::Index { index: self.new_index });
         }
-        let at_low =
-            |leaf: &IndexedLeaf| root_from_path(&leaf.hash(tree), self.low_index, &self.low_path);
-        if at_low(&self.low_leaf) != self.root_before {
+        if roots.low != self.root_before {
             return Err(WitnessError::RootBefore);
         }
         if !self.low_leaf.brackets(&self.key) {
             return Err(WitnessError::NotBracketed);
         }
-        let at_new = |leaf: &Fr| root_from_path(leaf, self.new_index, &self.new_path);
-        if at_low(&self.low_leaf_after()) != self.root_between
-            || at_new(&Fr::zero()) != self.root_between
-        {
+        if roots.low_after != self.root_between || roots.empty != self.root_between {
             return Err(WitnessError::NotEmpty);
         }
-        if at_new(&self.new_leaf().hash(tree)) != self.root_after {
+        if roots.new != self.root_after {
             return Err(WitnessError::RootAfter);
         }
         Ok(())
     }
+}
+
+/// Where the leaves of an insertion lead by their paths.
+struct InsertionRoots {
+    low: Fr,
+    low_after: Fr,
+    /// From an empty leaf in the place of the new one.
+    empty: Fr,
+    new: Fr,
 }
 
 impl IndexedUpdate {
@@ -117,11 +140,13 @@ impl IndexedUpdate {
         if self.leaf.key != *key {
             return Err(WitnessError::NotBracketed);
         }
-        let at = |leaf: &IndexedLeaf| root_from_path(&leaf.hash(tree), self.index, &self.path);
-        if at(&self.leaf) != self.root_before {
+        let hashes = IndexedLeaf::hash_all(&[self.leaf, self.leaf_after()], tree);
+        let at = |leaf: Fr| (leaf, self.index, self.path.as_slice());
+        let roots = roots_from_paths(&[at(hashes[0]), at(hashes[1])]);
+        if roots[0] != self.root_before {
             return Err(WitnessError::RootBefore);
         }
-        if at(&self.leaf_after()) != self.root_after {
+        if roots[1] != self.root_after {
             return Err(WitnessError::RootAfter);
         }
         Ok(())

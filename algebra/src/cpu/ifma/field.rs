@@ -473,5 +473,29 @@ pub(super) unsafe fn store_words(words: [__m512i; 4], places: [*mut u64; LANES])
     }
 }
 
+// An element is four limbs and nothing else.
+const _: () = assert!(size_of::<Fr>() == 32);
+
+/// The limbs of sixteen elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn load_sixteen(values: &[Fr; 2 * LANES]) -> [[__m512i; 4]; 2] {
+    let place: *const u64 = values.as_ptr().cast();
+    // SAFETY: each half of `values` is eight elements of four words.
+    unsafe { [load_run(place, 4), load_run(place.wrapping_add(4 * LANES), 4)] }
+}
+
+/// Numbers below 2^260, in arkworks' form, to their elements.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+pub(super) fn store_sixteen(values: [Eight; 2], out: &mut [Fr; 2 * LANES]) {
+    let place: *mut u64 = out.as_mut_ptr().cast();
+    // SAFETY: each half of `out` is eight elements of four words.
+    unsafe {
+        store_run(join_limbs(canonical::<R>(values[0])), place, 4);
+        store_run(join_limbs(canonical::<R>(values[1])), place.wrapping_add(4 * LANES), 4);
+    }
+}
+
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

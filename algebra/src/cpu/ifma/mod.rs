@@ -15,17 +15,18 @@
 pub(in crate::cpu) mod curve;
 mod field;
 pub(in crate::cpu) mod ntt;
+mod poseidon2;
 pub(in crate::cpu) mod rows;
 mod scalars;
 mod vector;
 
 /// Proof that the processor has the instructions.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::cpu) struct Ifma(());
+pub(crate) struct Ifma(());
 
 impl Ifma {
     /// Asks the processor.
-    pub(in crate::cpu) fn detect() -> Option<Self> {
+    pub(crate) fn detect() -> Option<Self> {
         let has = std::arch::is_x86_feature_detected!("avx512f")
             && std::arch::is_x86_feature_detected!("avx512ifma");
         has.then_some(Self(()))

@@ -17,9 +17,8 @@ use ark_ff::{AdditiveGroup, Field};
 use self::plan::{Operand, Plan, Range, Step};
 use super::Ifma;
 use super::field::{
-    Columns, Eight, EightMemory, Factor, LANES, R, accumulate, canonical, carry, join_limbs,
-    load_run, products, raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16,
-    store_run,
+    Columns, Eight, EightMemory, Factor, LANES, R, accumulate, carry, load_sixteen, products,
+    raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16, store_sixteen,
 };
 use crate::Fr;
 use crate::terms::Terms;
@@ -40,13 +39,7 @@ pub(in crate::cpu) struct Rows {
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn load_cells(values: &[Fr; ROWS]) -> Sixteen {
-    let place: *const u64 = values.as_ptr().cast();
-    // SAFETY: each half of `values` is eight elements of four words.
-    let (low, high) = unsafe { (load_run(place, 4), load_run(place.wrapping_add(4 * LANES), 4)) };
-    [
-        EightMemory::from_eight(split_limbs_times_16(low)),
-        EightMemory::from_eight(split_limbs_times_16(high)),
-    ]
+    load_sixteen(values).map(|words| EightMemory::from_eight(split_limbs_times_16(words)))
 }
 
 /// Multiplying by 2^256 modulo r brings arkworks' form back.
@@ -54,13 +47,7 @@ fn load_cells(values: &[Fr; ROWS]) -> Sixteen {
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn store_cells(value: &Sixteen, out: &mut [Fr; ROWS]) {
     let back = splat(&split(raw_fr(Fr::ONE)));
-    let values = products::<R, 2>(&[value[0].load(), value[1].load()], &[back, back]);
-    let place: *mut u64 = out.as_mut_ptr().cast();
-    // SAFETY: each half of `out` is eight elements of four words.
-    unsafe {
-        store_run(join_limbs(canonical::<R>(values[0])), place, 4);
-        store_run(join_limbs(canonical::<R>(values[1])), place.wrapping_add(4 * LANES), 4);
-    }
+    store_sixteen(products::<R, 2>(&[value[0].load(), value[1].load()], &[back, back]), out);
 }
 
 /// `Σ products + Σ plus − Σ minus`, by the bounds of the plan.

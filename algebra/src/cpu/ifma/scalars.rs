@@ -14,8 +14,8 @@ use super::field::{
 use crate::Fr;
 use crate::cpu::msm::plan::{Cuts, Folded, NEGATIVE};
 
-// A scalar and what it folds to are four limbs and nothing else.
-const _: () = assert!(size_of::<Fr>() == 32 && size_of::<Folded>() == 32);
+// What a scalar folds to is four limbs and nothing else, as the scalar is.
+const _: () = assert!(size_of::<Folded>() == 32);
 
 /// Multiplying by 16 takes arkworks' 2^256 off, as products divide by 2^260. Then `2x − r` is negative
 /// for those up to `(r − 1) / 2`, as r is odd.

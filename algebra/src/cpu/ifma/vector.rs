@@ -5,8 +5,8 @@ use ark_ff::{AdditiveGroup, Field};
 
 use super::Ifma;
 use super::field::{
-    Eight, Factor, LANES, R, add, canonical, factor, join_limbs, load_run, products, raw_fr,
-    reduce, splat, split_limbs, store_run,
+    Eight, Factor, LANES, R, add, factor, load_sixteen, products, raw_fr, reduce, splat,
+    split_limbs, store_sixteen,
 };
 use crate::Fr;
 
@@ -17,23 +17,7 @@ const STEP: usize = 2 * LANES;
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn load(values: &[Fr; STEP]) -> [Eight; 2] {
-    let place: *const u64 = values.as_ptr().cast();
-    // SAFETY: each half of `values` is eight elements of four words.
-    unsafe {
-        [split_limbs(load_run(place, 4)), split_limbs(load_run(place.wrapping_add(4 * LANES), 4))]
-    }
-}
-
-/// Numbers below 2^260, in arkworks' form, to their elements.
-#[inline]
-#[target_feature(enable = "avx512f,avx512ifma")]
-fn store(values: [Eight; 2], out: &mut [Fr; STEP]) {
-    let place: *mut u64 = out.as_mut_ptr().cast();
-    // SAFETY: each half of `out` is eight elements of four words.
-    unsafe {
-        store_run(join_limbs(canonical::<R>(values[0])), place, 4);
-        store_run(join_limbs(canonical::<R>(values[1])), place.wrapping_add(4 * LANES), 4);
-    }
+    load_sixteen(values).map(|words| split_limbs(words))
 }
 
 /// Horner's rule on sixteen interleaved polynomials in `point^16`. A product of a number below 4p
@@ -48,7 +32,7 @@ fn interleaved_horner(coefficients: &[[Fr; STEP]], power: Fr) -> [Fr; STEP] {
         sum = [add(product[0], step[0]), add(product[1], step[1])];
     }
     let mut out = [Fr::ZERO; STEP];
-    store(sum, &mut out);
+    store_sixteen(sum, &mut out);
     out
 }
 
@@ -73,7 +57,7 @@ fn combine(terms: &[(&[Fr], Factor)], start: usize, out: &mut [Fr; STEP]) {
             sum = [reduce::<R>(sum[0]), reduce::<R>(sum[1])];
         }
     }
-    store(sum, out);
+    store_sixteen(sum, out);
 }
 
 impl Ifma {

@@ -9,12 +9,12 @@ use super::*;
 
 /// A number below 2^260 as limbs, with its residue.
 #[derive(Clone, Copy, Debug)]
-struct Number<F> {
-    limbs: [u64; 5],
-    residue: F,
+pub(in crate::cpu::ifma) struct Number<F> {
+    pub(in crate::cpu::ifma) limbs: [u64; 5],
+    pub(in crate::cpu::ifma) residue: F,
 }
 
-fn number<M: Modulus>(limbs: [u64; 5]) -> Number<M::Field> {
+pub(in crate::cpu::ifma) fn number<M: Modulus>(limbs: [u64; 5]) -> Number<M::Field> {
     let base = M::Field::from(1u64 << LIMB_BITS);
     let mut residue = M::Field::zero();
     for limb in limbs.iter().rev() {
@@ -23,7 +23,7 @@ fn number<M: Modulus>(limbs: [u64; 5]) -> Number<M::Field> {
     Number { limbs, residue }
 }
 
-fn minus_one(mut limbs: [u64; 5]) -> [u64; 5] {
+pub(in crate::cpu::ifma) fn minus_one(mut limbs: [u64; 5]) -> [u64; 5] {
     for limb in &mut limbs {
         if *limb > 0 {
             *limb -= 1;
@@ -36,7 +36,7 @@ fn minus_one(mut limbs: [u64; 5]) -> [u64; 5] {
 
 /// Numbers below `2^260` that stress carries and bounds: 0, 1, multiples of p and their neighbours,
 /// full limbs, alternating ones; then random numbers below 2p.
-fn samples<M: Modulus>(below: u64) -> Vec<Number<M::Field>> {
+pub(in crate::cpu::ifma) fn samples<M: Modulus>(below: u64) -> Vec<Number<M::Field>> {
     let mut limbs =
         vec![[0; 5], [1, 0, 0, 0, 0], [LIMB, LIMB, LIMB, LIMB, 0], [LIMB, 0, LIMB, 0, 1]];
     for k in 1..=below {
@@ -56,7 +56,7 @@ fn samples<M: Modulus>(below: u64) -> Vec<Number<M::Field>> {
     limbs.into_iter().map(number::<M>).collect()
 }
 
-fn pack<F: Copy>(numbers: &[Number<F>]) -> EightMemory {
+pub(in crate::cpu::ifma) fn pack<F: Copy>(numbers: &[Number<F>]) -> EightMemory {
     let mut memory = EightMemory::ZERO;
     for (lane, number) in numbers.iter().enumerate() {
         for (row, limb) in memory.0.iter_mut().zip(number.limbs) {
@@ -66,11 +66,11 @@ fn pack<F: Copy>(numbers: &[Number<F>]) -> EightMemory {
     memory
 }
 
-fn lane(memory: &EightMemory, lane: usize) -> [u64; 5] {
+pub(in crate::cpu::ifma) fn lane(memory: &EightMemory, lane: usize) -> [u64; 5] {
     std::array::from_fn(|i| memory.0[i][lane])
 }
 
-fn below(a: [u64; 5], b: [u64; 5]) -> bool {
+pub(in crate::cpu::ifma) fn below(a: [u64; 5], b: [u64; 5]) -> bool {
     a.iter().rev().lt(b.iter().rev())
 }
 
