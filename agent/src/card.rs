@@ -154,8 +154,8 @@ mod tests {
         let read = move || left.lock().unwrap().remove(0);
         let metrics = CardMetrics::new(Box::new(read), "GPU-1").unwrap();
         registry.register(Box::new(metrics)).unwrap();
-        let last = readings.iter().map(|_| registry.gather()).last().unwrap();
-        TextEncoder::new().encode_to_string(&last).unwrap()
+        let scrapes: Vec<_> = readings.iter().map(|_| registry.gather()).collect();
+        TextEncoder::new().encode_to_string(scrapes.last().unwrap()).unwrap()
     }
 
     #[test]

@@ -20,16 +20,16 @@ const VERSION_BYTES: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NvmlError {
-    /// There is no library.
+    /// NVML, the management library of the driver, is not there.
     #[error("{}: NVML cannot be loaded: {reason}; it comes with the driver", self.code())]
     Absent { reason: String },
-    /// The library lacks a function without which nothing can be read.
+    /// NVML lacks a function without which nothing can be read.
     #[error("{}: NVML has no {name}; update the driver", self.code())]
     Symbol { name: &'static str },
-    /// The library does not start.
+    /// NVML does not start.
     #[error("{}: NVML does not start: its error {code}", self.code())]
     Start { code: i32 },
-    /// The library does not know the card.
+    /// NVML does not know the card that CUDA chose.
     #[error("{}: NVML finds no card {uuid}: its error {code}", self.code())]
     Device { uuid: String, code: i32 },
 }

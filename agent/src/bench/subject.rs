@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use ark_ff::{AdditiveGroup, Field as _};
-use rollmill_algebra::device::Device;
+use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{CpuDevice, Fr};
 use rollmill_icicle::IcicleDevice;
 use rollmill_kernels::CudaDevice;
@@ -28,6 +28,15 @@ pub trait Subject: Device {
     /// The device, if it is a graphics adapter with row kernels on the host.
     fn wgpu(&self) -> Option<&WgpuDevice> {
         None
+    }
+    /// Waits until everything queued is done, where a device queues: an operation that gives no values to
+    /// the host would be timed as its queueing alone.
+    fn wait(&self) -> Result<(), DeviceError> {
+        match (self.cuda(), self.wgpu()) {
+            (Some(card), _) => card.synchronize(),
+            (_, Some(adapter)) => adapter.synchronize(),
+            _ => Ok(()),
+        }
     }
 }
 
