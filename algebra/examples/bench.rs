@@ -101,6 +101,8 @@ impl RowKernel for Gate {
     }
 }
 
+type Group = fn(&Bench, &CpuDevice, &mut ChaCha8Rng);
+
 fn main() {
     let mut args = std::env::args().skip(1);
     let threads: usize = args.next().and_then(|x| x.parse().ok()).unwrap_or(0);
@@ -114,9 +116,9 @@ fn main() {
     println!("{}, median of {runs}", device.name());
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     // Each checks itself against arkworks first, which takes a while.
-    let groups: [(&str, fn(&Bench, &CpuDevice, &mut ChaCha8Rng)); 4] =
-        [("msm", msm), ("ntt", ntt), ("vector", vector), ("poseidon2", poseidon2)];
-    for (name, group) in groups {
+    for (name, group) in
+        [("msm", msm as Group), ("ntt", ntt), ("vector", vector), ("poseidon2", poseidon2)]
+    {
         if bench.filter.is_empty() || bench.filter.starts_with(name) {
             group(&bench, &device, &mut rng);
         }

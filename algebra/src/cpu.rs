@@ -5,6 +5,7 @@ pub(crate) mod ifma;
 mod msm;
 mod ntt;
 mod recycler;
+mod scan;
 mod vector;
 
 use std::sync::{Arc, OnceLock};
