@@ -85,17 +85,26 @@ pub(super) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let n = 1usize << 14;
     let states: Vec<[Fr; 4]> =
         elements(4 * n, 3).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
-    let case = Case {
-        group: "poseidon2",
-        name: "poseidon2 2^14 on the host".to_owned(),
-        n: n as u64,
-        work: Work { products: n as f64 * PERMUTATION_PRODUCTS, bytes: 0.0 },
+    let one_by_one = |states: &mut [[Fr; 4]]| states.iter_mut().for_each(poseidon2::permute);
+    let mut expected = states.clone();
+    one_by_one(&mut expected);
+    let mut time = |name: &str, permute: fn(&mut [[Fr; 4]])| {
+        let case = Case {
+            group: "poseidon2",
+            name: name.to_owned(),
+            n: n as u64,
+            work: Work { products: n as f64 * PERMUTATION_PRODUCTS, bytes: 0.0 },
+        };
+        let run = || {
+            let mut states = states.clone();
+            states.par_chunks_mut(64).for_each(permute);
+            states
+        };
+        check(&case, "rollmill", run() == expected)?;
+        bench.own(&case, || Ok(run()))
     };
-    bench.own(&case, || {
-        let mut states = states.clone();
-        states.par_iter_mut().for_each(poseidon2::permute);
-        Ok(states)
-    })
+    time("poseidon2 2^14 on the host", one_by_one)?;
+    time("poseidon2 2^14 on the host, in batches", poseidon2::permute_all)
 }
 
 /// Sums of multiples, by size and distribution.
