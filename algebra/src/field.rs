@@ -1,7 +1,10 @@
 //! Small helpers over Fr that need no device.
 
-use ark_ff::{AdditiveGroup, FftField, Field};
+mod inverse;
 
+use ark_ff::{AdditiveGroup, BigInt, FftField, Field, PrimeField};
+
+pub use self::inverse::inverse;
 use crate::Fr;
 
 /// Largest `log_n` for which Fr has a root of unity of order `2^log_n`.
@@ -25,7 +28,7 @@ pub fn omega(log_n: u32) -> Fr {
 ///
 /// Source: Montgomery's trick, "Speeding the Pollard and elliptic curve methods", 1987, section
 /// 10.3.1.
-pub fn batch_invert<F: Field>(values: &mut [F]) {
+pub fn batch_invert<F: PrimeField<BigInt = BigInt<4>>>(values: &mut [F]) {
     let mut products = Vec::with_capacity(values.len());
     let mut product = F::ONE;
     for value in values.iter() {
@@ -35,7 +38,7 @@ pub fn batch_invert<F: Field>(values: &mut [F]) {
         }
     }
     // A product of non-zero elements is not zero.
-    let mut inverse = product.inverse().unwrap_or(F::ONE);
+    let mut inverse = inverse(&product).unwrap_or(F::ONE);
     for (value, before) in values.iter_mut().zip(products).rev() {
         if !value.is_zero() {
             let next = inverse * *value;
