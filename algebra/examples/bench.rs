@@ -12,6 +12,7 @@ use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::device::{Coeff, Column, Expr, Memory, Msm, Ntt, Row, RowKernel, Vector};
+use rollmill_algebra::field::inverse;
 use rollmill_algebra::poseidon2::{permute, permute_all};
 use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
 
@@ -200,6 +201,12 @@ fn vector(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     let terms: Vec<_> = refs.iter().map(|column| (*column, point)).collect();
     bench.time("vector 2^17 rows, 120 products", || device.rows(&Gate, &refs).unwrap());
     bench.time("vector 2^17 invert", || device.invert(&mut columns[0].clone()).unwrap());
+    let some: Vec<Fr> = (0..1000).map(|_| Fr::rand(rng)).collect();
+    bench.race(
+        "vector 1000 single inverses",
+        || some.iter().map(|x| inverse(x).unwrap()).sum::<Fr>(),
+        || some.iter().map(|x| x.inverse().unwrap()).sum::<Fr>(),
+    );
     bench.time("vector 2^17 prefix product", || device.prefix_product(refs[0]).unwrap());
     bench.time("vector 2^17 prefix sum", || device.prefix_sum(refs[0]).unwrap());
     bench.time("vector 2^17 evaluate", || device.evaluate(&[&poly], point).unwrap());
@@ -213,7 +220,7 @@ fn inversions(bench: &Bench, _: &CpuDevice, _: &mut ChaCha8Rng) {
     let chain = |invert: &dyn Fn(Fr) -> Fr| (0..1_000).fold(start, |x, _| invert(x) + Fr::ONE);
     bench.race(
         "inversions of a field, 1000",
-        || chain(&|x| rollmill_algebra::inverse::inverse(&x).unwrap()),
+        || chain(&|x| rollmill_algebra::field::inverse(&x).unwrap()),
         || chain(&|x| x.inverse().unwrap()),
     );
 }

@@ -6,6 +6,7 @@ mod msm;
 mod ntt;
 mod pages;
 mod recycler;
+mod scan;
 mod vector;
 
 use std::sync::{Arc, OnceLock};

@@ -1,9 +1,11 @@
 //! Small helpers over Fr that need no device.
 
+mod inverse;
+
 use ark_ff::{AdditiveGroup, FftField, Field, MontConfig, Zero};
 
+pub use self::inverse::{Element, inverse};
 use crate::Fr;
-use crate::inverse::{Element, inverse};
 
 /// Largest `log_n` for which Fr has a root of unity of order `2^log_n`.
 pub const TWO_ADICITY: u32 = 28;

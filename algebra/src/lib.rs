@@ -5,7 +5,6 @@ pub mod conformance;
 pub mod cpu;
 pub mod device;
 pub mod field;
-pub mod inverse;
 pub mod plain;
 pub mod poseidon2;
 pub mod terms;

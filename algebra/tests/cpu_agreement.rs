@@ -1,7 +1,7 @@
 //! The vector code and the scalar code give the same bytes, on sizes and values chosen at random.
 
 use ark_ec::{CurveGroup, PrimeGroup};
-use ark_ff::{PrimeField, UniformRand};
+use ark_ff::{Field, PrimeField, UniformRand};
 use ark_poly::{EvaluationDomain, Radix2EvaluationDomain};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -69,6 +69,40 @@ proptest! {
         prop_assert_eq!(sums[0], sums[1]);
         if n < 64 {
             prop_assert_eq!(sums[0], plain::msm(&bases, &scalars));
+        }
+    }
+
+    /// Lengths of several pieces, each cut into segments with a rest; zeros and −1 in long runs too.
+    #[test]
+    fn scans_inverses_and_divisions_agree(seed: u64, n in 0usize..9000, runs in 1usize..400) {
+        let mut values = scalars(seed, n, 254);
+        for (i, run) in values.chunks_mut(runs).enumerate() {
+            match i % 7 {
+                0 => run.fill(-Fr::from(1u64)),
+                1 => run.fill(Fr::from(0u64)),
+                _ => {}
+            }
+        }
+        // A product of everything would be zero from the first zero on.
+        let factors: Vec<Fr> = values.iter().map(|x| *x + Fr::from(u64::from(*x == Fr::from(0u64)))).collect();
+        let point = Fr::from(seed | 1).pow([5]);
+        let outputs = [(1, false), (3, false), (1, true), (3, true)].map(|(threads, is_vector)| {
+            let device =
+                if is_vector { CpuDevice::new(threads) } else { CpuDevice::scalar(threads) };
+            let mut held = device.upload(&values).unwrap();
+            let column = Column::<_, Coeff>::new(held.clone());
+            let mut out = vec![
+                device.prefix_product(&device.upload(&factors).unwrap()).unwrap(),
+                device.prefix_product(&held).unwrap(),
+                device.prefix_sum(&held).unwrap(),
+                device.divide_by_linear(&column, point).unwrap().buffer,
+            ];
+            device.invert(&mut held).unwrap();
+            out.push(held);
+            out.iter().map(|buffer| device.download(buffer).unwrap()).collect::<Vec<_>>()
+        });
+        for other in &outputs[1..] {
+            prop_assert!(*other == outputs[0]);
         }
     }
 

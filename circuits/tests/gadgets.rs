@@ -217,10 +217,10 @@ fn forged(
         root_after: root,
     };
     let low_hash = out.low_leaf_after().hash(IndexedTree::Nullifiers);
-    out.root_between = native::write_up(&mut store, tree, 0, low_index, low_hash).unwrap();
+    out.root_between = native::write_one(&mut store, tree, 0, low_index, low_hash).unwrap().root;
     out.new_path = native::path(&store, tree, 0, new_index).unwrap();
     let new_hash = out.new_leaf().hash(IndexedTree::Nullifiers);
-    out.root_after = native::write_up(&mut store, tree, 0, new_index, new_hash).unwrap();
+    out.root_after = native::write_one(&mut store, tree, 0, new_index, new_hash).unwrap().root;
     out
 }
 
@@ -329,7 +329,7 @@ fn a_subtree_is_appended_only_where_it_belongs() {
 #[test]
 fn membership_at_another_index_is_refused() {
     let mut store = MemoryStore::new();
-    let root = native::write_up(&mut store, Tree::Notes, 0, 5, value(3, 1)).unwrap();
+    let root = native::write_one(&mut store, Tree::Notes, 0, 5, value(3, 1)).unwrap().root;
     let path = native::path(&store, Tree::Notes, 0, 5).unwrap();
     for (index, leaf, good) in [
         (u(5), value(3, 1), true),

@@ -57,6 +57,14 @@ pub struct Challenges<T> {
     pub gamma: T,
 }
 
+impl Challenges<Fr> {
+    /// The challenges as constants of the type that gates are evaluated in.
+    pub fn lift<E: Expr>(&self) -> Challenges<E> {
+        let Self { eta, beta, gamma } = *self;
+        Challenges { eta: E::constant(eta), beta: E::constant(beta), gamma: E::constant(gamma) }
+    }
+}
+
 /// Modulus of the non-native field as limbs of 64 bits: BN254's base field.
 pub const MODULUS_LIMBS: [u64; 4] =
     [0x3c208c16d87cfd47, 0x97816a916871ca8d, 0xb85045b68181585d, 0x30644e72e131a029];

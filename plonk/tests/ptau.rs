@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use ark_bn254::{Fq, Fq2};
 use ark_ec::{AffineRepr, CurveGroup};
-use ark_ff::{BigInteger, PrimeField};
+use ark_ff::{BigInteger, Field, PrimeField};
 use rollmill_algebra::{Fr, G1Affine, G2Affine};
 use rollmill_plonk::srs::{Origin, Srs, SrsError, development_tau, require_digest};
 use sha2::{Digest, Sha256};
@@ -48,21 +48,8 @@ impl File {
 
 /// Little-endian in Montgomery form: x · 2^256 mod q.
 fn coordinate(x: Fq) -> Vec<u8> {
-    let radix = Fq::from(2u64).pow_256();
+    let radix = Fq::from(2u64).pow([256]);
     (x * radix).into_bigint().to_bytes_le()
-}
-
-trait Pow256 {
-    fn pow_256(self) -> Self;
-}
-
-impl Pow256 for Fq {
-    fn pow_256(mut self) -> Self {
-        for _ in 0..8 {
-            self *= self;
-        }
-        self
-    }
 }
 
 fn g1(scalar: Fr) -> Vec<u8> {

@@ -89,17 +89,26 @@ pub(super) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     // A card's ceilings say nothing of the host.
     let on_card = bench.ceilings.wide_multiply_adds_per_second.is_some();
     let row_products = if on_card { 0.0 } else { n as f64 * PERMUTATION_PRODUCTS };
-    let case = Case {
-        group: "poseidon2",
-        name: "poseidon2 2^14 on the host".to_owned(),
-        n: n as u64,
-        work: Work { row_products, ..Work::default() },
+    let one_by_one = |states: &mut [[Fr; 4]]| states.iter_mut().for_each(poseidon2::permute);
+    let mut expected = states.clone();
+    one_by_one(&mut expected);
+    let mut time = |name: &str, permute: fn(&mut [[Fr; 4]])| {
+        let case = Case {
+            group: "poseidon2",
+            name: name.to_owned(),
+            n: n as u64,
+            work: Work { row_products, ..Work::default() },
+        };
+        let run = || {
+            let mut states = states.clone();
+            states.par_chunks_mut(64).for_each(permute);
+            states
+        };
+        check(&case, "rollmill", run() == expected)?;
+        bench.own(&case, || Ok(run()))
     };
-    bench.own(&case, || {
-        let mut states = states.clone();
-        states.par_iter_mut().for_each(poseidon2::permute);
-        Ok(states)
-    })
+    time("poseidon2 2^14 on the host", one_by_one)?;
+    time("poseidon2 2^14 on the host, in batches", poseidon2::permute_all)
 }
 
 /// Sums of multiples, by size and distribution.

@@ -1,10 +1,11 @@
-//! Element-wise and scanning work on host threads.
+//! Element-wise work and evaluation on host threads.
 
 use ark_ff::{AdditiveGroup, Field};
 use rayon::prelude::*;
 
 #[cfg(target_arch = "x86_64")]
 use super::ifma::rows::{ROWS, Rows};
+use super::scan::Scan;
 use super::{CpuBuffer, CpuDevice, common_len, shape};
 use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
@@ -43,49 +44,12 @@ fn pieces_of(columns: &mut [Vec<Fr>], n: usize, piece: usize) -> Vec<Vec<&mut [F
 }
 
 impl CpuDevice {
-    /// `out[i] = start ∘ in[0] ∘ … ∘ in[i − 1]`, in two passes: the pieces' totals, then the scan of
-    /// each piece from the total before it.
-    fn exclusive_scan(
-        &self,
-        values: &[Fr],
-        start: Fr,
-        combine: impl Fn(Fr, &Fr) -> Fr + Sync,
-    ) -> Vec<Fr> {
-        let piece = self.piece(values.len());
-        self.pool.install(|| {
-            let mut starts: Vec<Fr> =
-                values.par_chunks(piece).map(|part| part.iter().fold(start, &combine)).collect();
-            let mut total = start;
-            for slot in &mut starts {
-                let next = combine(total, slot);
-                *slot = total;
-                total = next;
-            }
-            let mut out = self.recycler.take(values.len());
-            out.par_chunks_mut(piece).zip(values.par_chunks(piece)).zip(starts).for_each(
-                |((out, part), start)| {
-                    let mut running = start;
-                    for (slot, value) in out.iter_mut().zip(part) {
-                        *slot = running;
-                        running = combine(running, value);
-                    }
-                },
-            );
-            out
-        })
-    }
-
     fn horner(&self, coefficients: &[Fr], point: Fr) -> Fr {
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma {
             return ifma.horner(coefficients, point);
         }
         horner(coefficients, point)
-    }
-
-    /// Values of each piece of `coefficients`, taken as a polynomial of its own.
-    fn piece_values(&self, coefficients: &[Fr], piece: usize, point: Fr) -> Vec<Fr> {
-        coefficients.par_chunks(piece).map(|part| self.horner(part, point)).collect()
     }
 }
 
@@ -132,16 +96,24 @@ impl Vector for CpuDevice {
     fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
         let piece = self.piece(buffer.len());
         let values = self.make_mut(buffer);
-        self.pool.install(|| values.par_chunks_mut(piece).for_each(batch_invert));
+        self.pool.install(|| {
+            values.par_chunks_mut(piece).for_each(|part| {
+                #[cfg(target_arch = "x86_64")]
+                if let Some(ifma) = self.ifma {
+                    return ifma.invert(part);
+                }
+                batch_invert(part);
+            });
+        });
         Ok(())
     }
 
     fn prefix_product(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        Ok(self.buffer(self.exclusive_scan(buffer.as_slice(), Fr::ONE, |a, b| a * b)))
+        Ok(self.buffer(self.scan(buffer.as_slice(), Scan::Products)))
     }
 
     fn prefix_sum(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        Ok(self.buffer(self.exclusive_scan(buffer.as_slice(), Fr::ZERO, |a, b| a + b)))
+        Ok(self.buffer(self.scan(buffer.as_slice(), Scan::Sums)))
     }
 
     fn evaluate(
@@ -155,47 +127,23 @@ impl Vector for CpuDevice {
                 .map(|column| {
                     let coefficients = column.buffer.as_slice();
                     let piece = self.piece(coefficients.len());
-                    let values = self.piece_values(coefficients, piece, point);
+                    let values: Vec<Fr> = coefficients
+                        .par_chunks(piece)
+                        .map(|part| self.horner(part, point))
+                        .collect();
                     horner(&values, point.pow([piece as u64]))
                 })
                 .collect()
         }))
     }
 
-    /// Synthetic division from the top: `q[i − 1] = c[i] + point · q[i]`. Each piece starts from the
-    /// carry of those above it, which their values at `point` give.
+    /// Synthetic division from the top: `q[i − 1] = c[i] + point · q[i]`.
     fn divide_by_linear(
         &self,
         column: &Column<CpuBuffer, Coeff>,
         point: Fr,
     ) -> Result<Column<CpuBuffer, Coeff>, DeviceError> {
-        let coefficients = column.buffer.as_slice();
-        let n = coefficients.len();
-        // On one thread, the pass that finds the carries would be for nothing.
-        let piece = if self.threads() > 1 { self.piece(n) } else { n.max(1) };
-        let mut quotient = self.recycler.take(n);
-        self.pool.install(|| {
-            let mut carries = vec![Fr::ZERO; n.div_ceil(piece)];
-            if carries.len() > 1 {
-                let power = point.pow([piece as u64]);
-                let mut carry = Fr::ZERO;
-                let values = self.piece_values(coefficients, piece, point);
-                for (slot, value) in carries.iter_mut().zip(values).rev() {
-                    *slot = carry;
-                    carry = carry * power + value;
-                }
-            }
-            quotient
-                .par_chunks_mut(piece)
-                .zip(coefficients.par_chunks(piece))
-                .zip(carries)
-                .for_each(|((quotient, part), mut carry)| {
-                    for (slot, coefficient) in quotient.iter_mut().zip(part).rev() {
-                        *slot = carry;
-                        carry = carry * point + coefficient;
-                    }
-                });
-        });
+        let quotient = self.scan(column.buffer.as_slice(), Scan::Quotient { point });
         Ok(Column::new(self.buffer(quotient)))
     }
 

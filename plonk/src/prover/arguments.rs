@@ -18,14 +18,8 @@ struct ArgumentKernel {
 impl RowKernel for ArgumentKernel {
     type Constants<E: Expr> = (Constants<E>, [E; ROUTED]);
     fn constants<E: Expr>(&self) -> Self::Constants<E> {
-        let Challenges { eta, beta, gamma } = self.challenges;
-        let challenges = Challenges {
-            eta: E::constant(eta),
-            beta: E::constant(beta),
-            gamma: E::constant(gamma),
-        };
-        let names = column_cosets().map(|k| E::constant(k * beta));
-        (Constants::new(challenges, self.cell_bits), names)
+        let names = column_cosets().map(|k| E::constant(k * self.challenges.beta));
+        (Constants::new(self.challenges.lift(), self.cell_bits), names)
     }
     fn outputs(&self) -> usize {
         2 * (HELPERS + 2)

@@ -22,14 +22,8 @@ struct QuotientKernel {
 impl RowKernel for QuotientKernel {
     type Constants<E: Expr> = (Constants<E>, Vec<E>, E);
     fn constants<E: Expr>(&self) -> Self::Constants<E> {
-        let Challenges { eta, beta, gamma } = self.challenges;
-        let challenges = Challenges {
-            eta: E::constant(eta),
-            beta: E::constant(beta),
-            gamma: E::constant(gamma),
-        };
         let powers = self.alpha_powers.iter().map(|p| E::constant(*p)).collect();
-        (Constants::new(challenges, self.cell_bits), powers, E::constant(self.shift))
+        (Constants::new(self.challenges.lift(), self.cell_bits), powers, E::constant(self.shift))
     }
     fn outputs(&self) -> usize {
         1

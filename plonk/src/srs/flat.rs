@@ -4,7 +4,6 @@
 use std::io::Read;
 
 use rayon::prelude::*;
-use rollmill_algebra::G2Affine;
 use rollmill_algebra::bytes::{G1_BYTES, G2_BYTES, g1_to_bytes, g2_from_bytes, g2_to_bytes};
 
 use super::{Origin, Srs, SrsError, decode_points, origin_of, unreadable};
@@ -45,12 +44,8 @@ impl Srs {
     /// The contents of `bn254_g1.dat` and `bn254_g2.dat`.
     pub fn to_flat(&self) -> (Vec<u8>, [u8; G2_BYTES]) {
         let points = self.powers.par_iter().flat_map_iter(g1_to_bytes).collect();
-        (points, flat_g2(&self.tau_g2))
+        (points, swapped(&g2_to_bytes(&self.tau_g2)))
     }
-}
-
-fn flat_g2(point: &G2Affine) -> [u8; G2_BYTES] {
-    swapped(&g2_to_bytes(point))
 }
 
 /// From one order of coordinates to the other; twice gives back what was.

@@ -66,12 +66,12 @@ impl SubtreeAppend {
         let top = n.trailing_zeros() as usize;
         let index = self.start_index >> top;
         check_path(tree, top, index, &self.path)?;
-        if root_from_path(&empty_root(top), index, &self.path) != self.root_before {
+        let at = |node: Fr| (node, index, self.path.as_slice());
+        let roots = roots_from_paths(&[at(empty_root(top)), at(self.subtree_root)]);
+        if roots[0] != self.root_before {
             return Err(WitnessError::NotEmpty);
         }
-        if subtree_root(&self.leaves) != self.subtree_root
-            || root_from_path(&self.subtree_root, index, &self.path) != self.root_after
-        {
+        if subtree_root(&self.leaves) != self.subtree_root || roots[1] != self.root_after {
             return Err(WitnessError::RootAfter);
         }
         Ok(())

@@ -14,10 +14,12 @@
 
 pub(in crate::cpu) mod curve;
 mod field;
+mod invert;
 pub(in crate::cpu) mod ntt;
 mod poseidon2;
 pub(in crate::cpu) mod rows;
 mod scalars;
+pub(in crate::cpu) mod scan;
 mod vector;
 
 /// Proof that the processor has the instructions.
