@@ -3,10 +3,11 @@
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Device;
 use rollmill_plonk::builder::Builder;
-use rollmill_plonk::key::{Bases, ProvingKey, setup};
+use rollmill_plonk::key::{Bases, Budget, ProvingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
 use rollmill_plonk::proof::Proof;
-use rollmill_plonk::prover::{Blinding, prove};
+use rollmill_plonk::prover::{Blinding, ProveError, prove};
+use rollmill_plonk::shape::{QUOTIENT_CHUNKS, fixed};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
@@ -38,16 +39,55 @@ pub(crate) fn proof_on<D: Device>(device: &D, cell_bits: u32) -> Proof {
     proof_of(device, circuit(cell_bits, None))
 }
 
-pub(crate) fn proof_of<D: Device>(device: &D, (layout, witness): (Layout, Witness)) -> Proof {
-    let srs = Srs::development(layout.shape.log_n);
-    let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
-    let bases = Bases::new(device, &srs, &lagrange).expect("registered");
-    let columns = layout.fixed_columns();
-    let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("key");
-    let key = ProvingKey::new(device, vk, &columns).expect("key");
-    let blinding = Blinding::On { seed: [7; 32] };
-    let kind = TranscriptKind::Poseidon2;
-    let proof = prove(device, &key, &bases, kind, &witness, blinding).expect("proof");
-    verify(kind, &key.vk, &srs.tau_g2, &witness.public, &proof, None).expect("it verifies");
-    proof
+pub(crate) fn proof_of<D: Device>(device: &D, circuit: (Layout, Witness)) -> Proof {
+    Ready::new(device, circuit, 0).prove().expect("proof")
+}
+
+/// Keys and a witness on a device.
+pub(crate) struct Ready<'a, D: Device> {
+    device: &'a D,
+    srs: Srs,
+    bases: Bases<D>,
+    pub(crate) key: ProvingKey<D>,
+    witness: Witness,
+}
+
+impl<'a, D: Device> Ready<'a, D> {
+    /// The key may keep so many bytes of what it could compute again.
+    pub(crate) fn new(
+        device: &'a D,
+        (layout, witness): (Layout, Witness),
+        kept_bytes: u64,
+    ) -> Self {
+        let srs = Srs::development(layout.shape.log_n);
+        let lagrange = srs.lagrange(layout.shape.log_n).expect("long enough");
+        let bases = Bases::new(device, &srs, &lagrange).expect("registered");
+        let columns = layout.fixed_columns();
+        let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("key");
+        let key = ProvingKey::new(device, vk, &columns).expect("key");
+        let key = key.with_budget(&Budget::new(kept_bytes));
+        Self { device, srs, bases, key, witness }
+    }
+
+    pub(crate) fn prove(&self) -> Result<Proof, ProveError> {
+        let blinding = Blinding::On { seed: [7; 32] };
+        let kind = TranscriptKind::Poseidon2;
+        let proof = prove(self.device, &self.key, &self.bases, kind, &self.witness, blinding)?;
+        let (vk, public) = (&self.key.vk, &self.witness.public);
+        verify(kind, vk, &self.srs.tau_g2, public, &proof, None).expect("it verifies");
+        Ok(proof)
+    }
+
+    /// So many proofs at a time, each from a thread of its own.
+    pub(crate) fn prove_at_once(&self, count: usize) -> Vec<Result<Proof, ProveError>> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..count).map(|_| scope.spawn(|| self.prove())).collect();
+            running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        })
+    }
+}
+
+/// Bytes of a key's columns on all cosets of the quotient.
+pub(crate) fn all_cosets(log_n: u32) -> u64 {
+    (QUOTIENT_CHUNKS * (fixed::COUNT + 1)) as u64 * (32 << log_n)
 }
