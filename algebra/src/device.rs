@@ -78,6 +78,17 @@ pub trait DeviceBuffer: Debug + Clone + Send + Sync + 'static {
     }
 }
 
+/// What a session is opened for.
+#[derive(Debug, Clone, Copy)]
+pub struct Work {
+    /// For errors, such as `prove`.
+    pub name: &'static str,
+    /// Elements of each column.
+    pub n: usize,
+    /// The most columns it holds at a time, besides what is on the device before it begins.
+    pub columns: usize,
+}
+
 /// Host to device and back.
 pub trait Memory: Debug + Send + Sync {
     /// An array of field elements on this device.
@@ -85,6 +96,30 @@ pub trait Memory: Debug + Send + Sync {
 
     /// Name for logs and results, such as `cpu-scalar(2 threads)`.
     fn name(&self) -> String;
+    /// Another handle on this device, for one piece of work: it runs in order by itself and beside
+    /// what goes through other handles. Buffers of all handles mix freely. Where the device plans its
+    /// memory, what `work` needs is set aside until the handle is dropped, and the call waits while
+    /// other sessions hold it; so a thread opens one at a time. `None` where one queue serves all.
+    ///
+    /// # Errors
+    /// [`DeviceError::Memory`] when it would not fit even with no other session open.
+    fn session(&self, work: Work) -> Result<Option<Self>, DeviceError>
+    where
+        Self: Sized,
+    {
+        let _ = work;
+        Ok(None)
+    }
+    /// Says that `buffers`, made in this session, are kept when it ends. False, and they should be
+    /// dropped, when they would take memory that is set aside for sessions.
+    fn keep(&self, buffers: &[&Self::Buffer]) -> bool {
+        let _ = buffers;
+        true
+    }
+    /// Bytes of memory that the device plans with, where it has memory of its own.
+    fn memory_bytes(&self) -> Option<u64> {
+        None
+    }
     /// Copies field elements to the device.
     fn upload(&self, values: &[Fr]) -> Result<Self::Buffer, DeviceError>;
     /// As [`Self::upload`], of values that the caller has no more use for.
@@ -117,7 +152,7 @@ pub trait Memory: Debug + Send + Sync {
 }
 
 /// Refuses to write past the end of a buffer of `len` elements.
-pub(crate) fn check_start(start: usize, len: usize) -> Result<(), DeviceError> {
+pub fn check_start(start: usize, len: usize) -> Result<(), DeviceError> {
     if start <= len {
         return Ok(());
     }

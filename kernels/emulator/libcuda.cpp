@@ -1,6 +1,7 @@
 // A driver library made of the emulator: the functions of libcuda that the host side calls, so that its
-// path to a real card runs unchanged where there is none. Everything happens at once, in the order of
-// the calls. $ROLLMILL_EMULATED_CUDA says what goes wrong, as words separated by commas:
+// path to a real card runs unchanged where there is none. Streams are queues that run when something
+// waits for them: that stream and what its events make it wait for, as if all others stood still.
+// $ROLLMILL_EMULATED_CUDA says what goes wrong, as words separated by commas:
 //   version=N      CUDA version of the driver, as cuDriverGetVersion counts (13000)
 //   init=N         what cuInit gives
 //   devices=N      number of cards (1)
@@ -9,14 +10,18 @@
 //   allocate=N     what taking memory gives
 //   launch=N       what a launch gives from the first that `after` says on, and every later call too
 //   after=N        launches that go well before (0)
+//   deaf=N         the wait of a stream for an event, counted from 1, that does nothing
 // Numbers are CUresult values of the driver API. Source of the signatures: CUDA Driver API reference.
 #include "shim.h"
 
 #include <cstdio>
 #include <cstdlib>
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 extern "C" int rm_has(const char* name);
 extern "C" int rm_sizes(const char* name, const size_t** sizes, size_t* count);
@@ -38,7 +43,24 @@ size_t used;
 u64 launches;
 int broken = OK;
 bool initialized;
-char context, module, stream;
+char context, module;
+u64 waits;
+
+struct Stream;
+// So many calls of a stream; what an event recorded last.
+struct Event {
+  Stream* stream = nullptr;
+  u64 count = 0;
+};
+// A call that was queued: work, or a wait for an event.
+struct Call {
+  std::function<int()> work;
+  Event before;
+};
+struct Stream {
+  std::deque<Call> calls;
+  u64 run = 0;
+};
 thread_local void* current;
 
 u64 setting(const char* name, u64 otherwise) {
@@ -57,6 +79,25 @@ int ready() {
   if (!initialized) return NOT_INITIALIZED;
   if (broken != OK) return broken;
   return current == &context ? OK : INVALID_CONTEXT;
+}
+
+// Runs the first `count` calls of a stream, and of others what these wait for.
+int run_until(Stream* stream, u64 count) {
+  while (broken == OK && stream->run < count) {
+    const Call call = std::move(stream->calls.front());
+    stream->calls.pop_front();
+    if (call.before.stream) run_until(call.before.stream, call.before.count);
+    if (call.work && broken == OK) broken = call.work();
+    stream->run++;
+  }
+  return broken;
+}
+
+int finish(Stream* stream) { return run_until(stream, stream->run + stream->calls.size()); }
+
+int queue(void* stream, std::function<int()> work) {
+  ((Stream*)stream)->calls.push_back({std::move(work), {}});
+  return OK;
 }
 
 // Whether a range lies in one block.
@@ -134,13 +175,37 @@ API cuModuleGetFunction(void** out, void* of, const char* name) {
 }
 API cuStreamCreate(void** out, unsigned) {
   NEEDS_CONTEXT;
-  *out = &stream;
+  *out = new Stream;
   return OK;
 }
-API cuStreamDestroy_v2(void*) { return OK; }
-API cuStreamSynchronize(void* at) {
+API cuStreamDestroy_v2(void* stream) {
+  Guard guard(lock);
+  delete (Stream*)stream;
+  return OK;
+}
+API cuStreamSynchronize(void* stream) {
   NEEDS_CONTEXT;
-  return at == &stream ? OK : INVALID_HANDLE;
+  return finish((Stream*)stream);
+}
+API cuEventCreate(void** out, unsigned) {
+  NEEDS_CONTEXT;
+  *out = new Event;
+  return OK;
+}
+API cuEventDestroy_v2(void* event) {
+  delete (Event*)event;
+  return OK;
+}
+API cuEventRecord(void* event, void* at) {
+  NEEDS_CONTEXT;
+  Stream* stream = (Stream*)at;
+  *(Event*)event = {stream, stream->run + stream->calls.size()};
+  return OK;
+}
+API cuStreamWaitEvent(void* stream, void* event, unsigned) {
+  NEEDS_CONTEXT;
+  if (++waits != setting("deaf", 0)) ((Stream*)stream)->calls.push_back({nullptr, *(Event*)event});
+  return OK;
 }
 API cuMemGetInfo_v2(size_t* free, size_t* total) {
   NEEDS_CONTEXT;
@@ -170,32 +235,42 @@ API cuMemFree_v2(u64 at) {
   blocks.erase(block);
   return OK;
 }
-API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void*) {
+API cuMemcpyHtoDAsync_v2(u64 to, const void* from, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
-  if (!holds(to, bytes)) return ILLEGAL_ADDRESS;
-  memcpy((void*)(uintptr_t)to, from, bytes);
-  return OK;
+  // Pageable memory is copied before the call returns.
+  const std::string held((const char*)from, bytes);
+  return queue(stream, [=] {
+    if (!holds(to, held.size())) return ILLEGAL_ADDRESS;
+    memcpy((void*)(uintptr_t)to, held.data(), held.size());
+    return OK;
+  });
 }
-API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void*) {
+API cuMemcpyDtoHAsync_v2(void* to, u64 from, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
-  if (!holds(from, bytes)) return ILLEGAL_ADDRESS;
-  memcpy(to, (const void*)(uintptr_t)from, bytes);
-  return OK;
+  return queue(stream, [=] {
+    if (!holds(from, bytes)) return ILLEGAL_ADDRESS;
+    memcpy(to, (const void*)(uintptr_t)from, bytes);
+    return OK;
+  });
 }
-API cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void*) {
+API cuMemcpyDtoDAsync_v2(u64 to, u64 from, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
-  if (!holds(to, bytes) || !holds(from, bytes)) return ILLEGAL_ADDRESS;
-  memmove((void*)(uintptr_t)to, (const void*)(uintptr_t)from, bytes);
-  return OK;
+  return queue(stream, [=] {
+    if (!holds(to, bytes) || !holds(from, bytes)) return ILLEGAL_ADDRESS;
+    memmove((void*)(uintptr_t)to, (const void*)(uintptr_t)from, bytes);
+    return OK;
+  });
 }
-API cuMemsetD8Async(u64 at, unsigned char value, size_t bytes, void*) {
+API cuMemsetD8Async(u64 at, unsigned char value, size_t bytes, void* stream) {
   NEEDS_CONTEXT;
-  if (!holds(at, bytes)) return ILLEGAL_ADDRESS;
-  memset((void*)(uintptr_t)at, value, bytes);
-  return OK;
+  return queue(stream, [=] {
+    if (!holds(at, bytes)) return ILLEGAL_ADDRESS;
+    memset((void*)(uintptr_t)at, value, bytes);
+    return OK;
+  });
 }
 API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-                   unsigned shared_bytes, void*, void** arguments, void**) {
+                   unsigned shared_bytes, void* stream, void** arguments, void**) {
   NEEDS_CONTEXT;
   const int fault = (int)setting("launch", OK);
   if (fault != OK && launches >= setting("after", 0)) return broken = fault;
@@ -204,10 +279,19 @@ API cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
   const size_t* sizes;
   size_t count;
   if (!rm_sizes(name, &sizes, &count)) return INVALID_HANDLE;
-  const u32 grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
-  const int outcome = rm_launch(name, grid, block, shared_bytes, arguments, sizes, count, 0, 0);
-  if (outcome != 0) broken = LAUNCH_FAILED;
-  return broken;
+  // Arguments are copied before the call returns.
+  std::vector<std::vector<u64>> held(count);
+  for (size_t i = 0; i < count; i++) {
+    held[i].resize((sizes[i] + 7) / 8);
+    memcpy(held[i].data(), arguments[i], sizes[i]);
+  }
+  return queue(stream, [=]() mutable {
+    std::vector<void*> pointers;
+    for (auto& words : held) pointers.push_back(words.data());
+    const u32 grid[3] = {gx, gy, gz}, block[3] = {bx, by, bz};
+    const int outcome = rm_launch(name, grid, block, shared_bytes, pointers.data(), sizes, count, 0, 0);
+    return outcome == 0 ? OK : LAUNCH_FAILED;
+  });
 }
 API cuGetErrorName(int, const char** name) {
   *name = "an error of the emulated driver";

@@ -1,32 +1,88 @@
 //! Device memory under a budget.
 //!
-//! A block that is dropped goes back to a list and is handed out again without waiting: everything
-//! runs in one stream, so whatever is queued on the old contents runs before what the next owner
-//! queues. Memory returns to the driver only after the stream has been waited for.
+//! A block that is dropped goes to a list with its uses ([`crate::order`]) and is handed out again
+//! without waiting: whoever writes to it first has its stream wait for them. Memory returns to the
+//! driver only after all streams have been waited for.
+//!
+//! Every block is on an account: that of the session that took it, or the common one. What a session
+//! asked for is set aside for it, so that the sessions open at a time never take each other's memory
+//! and what is kept for later takes nobody's.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rollmill_algebra::device::DeviceError;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Stream};
 use crate::error::CudaError;
+use crate::order::{Access, Order, Uses};
+
+/// Names an account.
+pub(crate) type Account = u64;
+/// The account of whatever is no session's.
+pub(crate) const COMMON: Account = 0;
 
 #[derive(Debug)]
 pub(crate) struct Arena {
     driver: Arc<dyn Driver>,
+    order: Arc<Order>,
     budget_bytes: u64,
     state: Mutex<State>,
+    /// Told whenever memory comes free.
+    freed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// Blocks nobody uses, by size.
-    idle: BTreeMap<u64, Vec<u64>>,
+    idle: BTreeMap<u64, Vec<(u64, Uses)>>,
     /// Taken from the driver, in use or idle.
     held_bytes: u64,
-    used_bytes: u64,
     peak_bytes: u64,
+    accounts: BTreeMap<Account, Balance>,
+    /// Accounts opened so far.
+    opened: u64,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Balance {
+    aside_bytes: u64,
+    used_bytes: u64,
+}
+
+impl Balance {
+    fn claim(self) -> u64 {
+        self.aside_bytes.max(self.used_bytes)
+    }
+}
+
+impl State {
+    fn balance(&self, account: Account) -> Balance {
+        self.accounts.get(&account).copied().unwrap_or_default()
+    }
+
+    /// That of a session that has ended is the common one.
+    fn balance_mut(&mut self, account: Account) -> &mut Balance {
+        let account = if self.accounts.contains_key(&account) { account } else { COMMON };
+        self.accounts.entry(account).or_default()
+    }
+
+    fn used_bytes(&self) -> u64 {
+        self.accounts.values().map(|balance| balance.used_bytes).sum()
+    }
+
+    /// What all accounts use or have set aside.
+    fn claimed_bytes(&self) -> u64 {
+        self.accounts.values().map(|balance| balance.claim()).sum()
+    }
+
+    /// What `account` may still take.
+    fn free_bytes(&self, account: Account, budget_bytes: u64) -> u64 {
+        let own = self.balance(account);
+        let others = self.claimed_bytes() - own.claim();
+        budget_bytes.saturating_sub(others + own.used_bytes)
+    }
 }
 
 /// A piece of device memory. Dropping it gives it back.
@@ -34,20 +90,49 @@ struct State {
 pub(crate) struct Block {
     pointer: u64,
     size: u64,
+    account: AtomicU64,
+    uses: Mutex<Uses>,
     arena: Arc<Arena>,
 }
 
+/// A place in a block, in bytes from its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    block: &'a Block,
+    offset: u64,
+}
+
+impl<'a> At<'a> {
+    /// `bytes` further on.
+    pub(crate) fn plus(self, bytes: u64) -> Self {
+        Self { offset: self.offset + bytes, ..self }
+    }
+
+    /// For the driver alone, in calls that name the block's uses.
+    pub(crate) fn address(self) -> u64 {
+        self.block.pointer + self.offset
+    }
+
+    /// How a call uses the block.
+    pub(crate) fn used(self, access: Access) -> (&'a Mutex<Uses>, Access) {
+        (&self.block.uses, access)
+    }
+}
+
 impl Block {
-    pub(crate) fn pointer(&self) -> u64 {
-        self.pointer
+    pub(crate) fn start(&self) -> At<'_> {
+        At { block: self, offset: 0 }
     }
 }
 
 impl Drop for Block {
     fn drop(&mut self) {
+        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
         let mut state = self.arena.state();
-        state.used_bytes -= self.size;
-        state.idle.entry(self.size).or_default().push(self.pointer);
+        state.balance_mut(*self.account.get_mut()).used_bytes -= self.size;
+        state.idle.entry(self.size).or_default().push((self.pointer, uses));
+        drop(state);
+        self.arena.freed.notify_all();
     }
 }
 
@@ -59,8 +144,8 @@ pub(crate) fn rounded(bytes: u64) -> u64 {
 }
 
 impl Arena {
-    pub(crate) fn new(driver: Arc<dyn Driver>, budget_bytes: u64) -> Self {
-        Self { driver, budget_bytes, state: Mutex::default() }
+    pub(crate) fn new(driver: Arc<dyn Driver>, order: Arc<Order>, budget_bytes: u64) -> Self {
+        Self { driver, order, budget_bytes, state: Mutex::default(), freed: Condvar::new() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -70,34 +155,99 @@ impl Arena {
     /// Bytes in use, the most there were, and the budget.
     pub(crate) fn usage(&self) -> (u64, u64, u64) {
         let state = self.state();
-        (state.used_bytes, state.peak_bytes, self.budget_bytes)
+        (state.used_bytes(), state.peak_bytes, self.budget_bytes)
     }
 
-    /// Whether `bytes` more would fit, in one piece or in many.
-    pub(crate) fn require(&self, operation: &'static str, bytes: u64) -> Result<(), DeviceError> {
-        let free_bytes = self.budget_bytes - self.state().used_bytes;
+    /// Whether `account` may take `bytes` more, in one piece or in many.
+    pub(crate) fn require(
+        &self,
+        operation: &'static str,
+        account: Account,
+        bytes: u64,
+    ) -> Result<(), DeviceError> {
+        let free_bytes = self.state().free_bytes(account, self.budget_bytes);
         if bytes <= free_bytes {
             return Ok(());
         }
         Err(DeviceError::Memory { operation, needed_bytes: bytes, free_bytes })
     }
 
-    /// Takes a block of at least `bytes`.
+    /// Opens an account with `bytes` set aside, once other sessions leave that much.
+    pub(crate) fn open(&self, operation: &'static str, bytes: u64) -> Result<Account, DeviceError> {
+        let mut state = self.state();
+        while bytes > state.free_bytes(COMMON, self.budget_bytes) {
+            // All there is when every session has ended and left nothing.
+            let common = state.balance(COMMON).used_bytes;
+            let free_bytes = self.budget_bytes.saturating_sub(common);
+            if bytes > free_bytes {
+                return Err(DeviceError::Memory { operation, needed_bytes: bytes, free_bytes });
+            }
+            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.opened += 1;
+        let account = state.opened;
+        state.accounts.insert(account, Balance { aside_bytes: bytes, used_bytes: 0 });
+        Ok(account)
+    }
+
+    /// Ends a session. What it has not given back is on the common account from then on.
+    pub(crate) fn close(&self, account: Account) {
+        let mut state = self.state();
+        let left = state.accounts.remove(&account).unwrap_or_default();
+        state.balance_mut(COMMON).used_bytes += left.used_bytes;
+        drop(state);
+        self.freed.notify_all();
+    }
+
+    /// Moves blocks to the common account, all or none: none when memory is set aside that they take.
+    pub(crate) fn keep(&self, blocks: &[&Block]) -> bool {
+        let mut state = self.state();
+        let mut moved = state.accounts.clone();
+        let mut seen = BTreeSet::new();
+        for block in blocks.iter().filter(|block| seen.insert(block.pointer)) {
+            let from = block.account.load(Ordering::Relaxed);
+            if let Some(balance) = moved.get_mut(&from) {
+                balance.used_bytes -= block.size;
+                moved.entry(COMMON).or_default().used_bytes += block.size;
+            }
+        }
+        let claimed: u64 = moved.values().map(|balance| balance.claim()).sum();
+        if claimed > self.budget_bytes {
+            return false;
+        }
+        state.accounts = moved;
+        blocks.iter().for_each(|block| block.account.store(COMMON, Ordering::Relaxed));
+        true
+    }
+
+    /// Takes a block of at least `bytes` for use in `stream` first.
     pub(crate) fn take(
         self: &Arc<Self>,
         operation: &'static str,
+        account: Account,
+        stream: Stream,
         bytes: u64,
     ) -> Result<Block, DeviceError> {
         let size = rounded(bytes);
         let mut state = self.state();
-        let idle = state.idle.get_mut(&size).and_then(Vec::pop);
-        let pointer = match idle {
-            Some(pointer) => pointer,
+        let free_bytes = state.free_bytes(account, self.budget_bytes);
+        if size > free_bytes {
+            return Err(DeviceError::Memory { operation, needed_bytes: size, free_bytes });
+        }
+        // Best one that need not be waited for, then new memory, then any.
+        let idle = state.idle.get_mut(&size).filter(|idle| !idle.is_empty());
+        let ready = idle.and_then(|idle| {
+            let at = idle.iter().rposition(|(_, uses)| self.order.is_ready(stream, uses))?;
+            Some(idle.swap_remove(at))
+        });
+        let (pointer, uses) = match ready {
+            Some(found) => found,
             None => self.take_new(operation, size, &mut state)?,
         };
-        state.used_bytes += size;
-        state.peak_bytes = state.peak_bytes.max(state.used_bytes);
-        Ok(Block { pointer, size, arena: self.clone() })
+        state.balance_mut(account).used_bytes += size;
+        state.peak_bytes = state.peak_bytes.max(state.used_bytes());
+        let (account, uses) = (AtomicU64::new(account), Mutex::new(uses));
+        Ok(Block { pointer, size, account, uses, arena: self.clone() })
     }
 
     fn take_new(
@@ -105,13 +255,12 @@ impl Arena {
         operation: &'static str,
         size: u64,
         state: &mut State,
-    ) -> Result<u64, DeviceError> {
+    ) -> Result<(u64, Uses), DeviceError> {
         let fail = |error: CudaError| error.during(operation, self.driver.device());
-        if state.used_bytes + size > self.budget_bytes {
-            let free_bytes = self.budget_bytes - state.used_bytes;
-            return Err(DeviceError::Memory { operation, needed_bytes: size, free_bytes });
-        }
         if state.held_bytes + size > self.budget_bytes {
+            if let Some(found) = state.idle.get_mut(&size).and_then(Vec::pop) {
+                return Ok(found);
+            }
             self.trim(state).map_err(fail)?;
         }
         let pointer = match self.driver.allocate(size) {
@@ -123,14 +272,14 @@ impl Arena {
         };
         let pointer = pointer.map_err(fail)?;
         state.held_bytes += size;
-        Ok(pointer)
+        Ok((pointer, Uses::default()))
     }
 
     /// Gives idle blocks back to the driver, once nothing queued can touch them.
     fn trim(&self, state: &mut State) -> Result<(), CudaError> {
-        self.driver.synchronize()?;
-        for (size, pointers) in std::mem::take(&mut state.idle) {
-            for pointer in pointers {
+        self.order.synchronize_all()?;
+        for (size, blocks) in std::mem::take(&mut state.idle) {
+            for (pointer, _) in blocks {
                 state.held_bytes -= size;
                 self.driver.release(pointer)?;
             }

@@ -4,13 +4,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError, RwLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
 
-use crate::driver::{Argument, Driver, Launch};
+use crate::driver::{Argument, Driver, Launch, Stream};
 use crate::error::CudaError;
 
 /// The oldest CUDA that is tried, 12.0, as the driver counts: older drivers lack functions.
@@ -19,7 +18,7 @@ const DRIVER_NEEDED: i32 = 12_000;
 /// writes; an older one may not, and then its age is the reason.
 const DRIVER_OF_IMAGE: i32 = 13_000;
 
-/// One stream of one card.
+/// One card.
 #[derive(Debug)]
 pub(crate) struct RealDriver {
     name: String,
@@ -27,13 +26,20 @@ pub(crate) struct RealDriver {
     ordinal: sys::CUdevice,
     context: sys::CUcontext,
     module: sys::CUmodule,
-    stream: sys::CUstream,
+    streams: RwLock<Vec<Queue>>,
     multiprocessors: u32,
     functions: Mutex<HashMap<String, Function>>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Function(sys::CUfunction);
+
+/// A stream, and the event that others wait for.
+#[derive(Debug, Clone, Copy)]
+struct Queue {
+    stream: sys::CUstream,
+    event: sys::CUevent,
+}
 
 // SAFETY: handles of the driver may be used from any thread; each call makes the context current
 // on its own thread first.
@@ -183,7 +189,7 @@ impl RealDriver {
             ordinal,
             context,
             module: std::ptr::null_mut(),
-            stream: std::ptr::null_mut(),
+            streams: RwLock::default(),
             multiprocessors: u32::try_from(multiprocessors).unwrap_or(1).max(1),
             functions: Mutex::default(),
         };
@@ -200,8 +206,6 @@ impl RealDriver {
             code if is_image(code) => CudaError::Image { reason: said(error) },
             _ => failed("cuModuleLoadData")(error),
         })?;
-        opened.stream = result::stream::create(result::stream::StreamKind::NonBlocking)
-            .map_err(failed("cuStreamCreate"))?;
         Ok(opened)
     }
 
@@ -221,6 +225,15 @@ impl RealDriver {
                 return CudaError::Lost { device, reason: format!("{call}: {reason}") };
             }
             CudaError::Call { call, device, reason }
+        })
+    }
+
+    fn stream(&self, stream: Stream) -> Result<Queue, CudaError> {
+        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        streams.get(stream).copied().ok_or_else(|| CudaError::Call {
+            call: "stream",
+            device: self.name.clone(),
+            reason: format!("there is no stream {stream}"),
         })
     }
 
@@ -297,41 +310,74 @@ impl Driver for RealDriver {
 
     fn release(&self, pointer: u64) -> Result<(), CudaError> {
         self.enter()?;
-        // SAFETY: from `allocate`, and the arena has waited for the stream.
+        // SAFETY: from `allocate`, and the arena has waited for all streams.
         self.checked("cuMemFree", unsafe { result::free_sync(pointer) })
     }
 
-    fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
+    fn new_stream(&self) -> Result<Stream, CudaError> {
+        self.enter()?;
+        let stream = result::stream::create(result::stream::StreamKind::NonBlocking);
+        let stream = self.checked("cuStreamCreate", stream)?;
+        let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
+        let event = self.checked("cuEventCreate", event).inspect_err(|_| {
+            // SAFETY: nothing was queued in it. The event's error is the one to tell.
+            let _ = unsafe { result::stream::destroy(stream) };
+        })?;
+        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        streams.push(Queue { stream, event });
+        Ok(streams.len() - 1)
+    }
+
+    fn wait(&self, waiter: Stream, before: Stream) -> Result<(), CudaError> {
+        let (waiter, before) = (self.stream(waiter)?, self.stream(before)?);
+        self.enter()?;
+        // A wait is for what the event recorded last when it is queued; recording again changes
+        // nothing for it (CUDA driver API, cuStreamWaitEvent).
+        // SAFETY: streams and event live as long as the driver.
+        let recorded = unsafe { result::event::record(before.event, before.stream) };
+        self.checked("cuEventRecord", recorded)?;
+        let flags = sys::CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: as above.
+        let waits = unsafe { result::stream::wait_event(waiter.stream, before.event, flags) };
+        self.checked("cuStreamWaitEvent", waits)
+    }
+
+    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
         // SAFETY: the arena's block has room. The memory is pageable, of which the driver keeps a
         // copy before it returns (CUDA driver API, "API synchronization behavior").
-        let outcome = unsafe { result::memcpy_htod_async(to, bytes, self.stream) };
+        let outcome = unsafe { result::memcpy_htod_async(to, bytes, stream) };
         self.checked("cuMemcpyHtoDAsync", outcome)
     }
 
-    fn copy_out(&self, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+    fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+        let queue = self.stream(stream)?;
         self.enter()?;
         // SAFETY: the arena's block is as long; the stream is waited for while `bytes` is borrowed.
-        let outcome = unsafe { result::memcpy_dtoh_async(bytes, from, self.stream) };
+        let outcome = unsafe { result::memcpy_dtoh_async(bytes, from, queue.stream) };
         self.checked("cuMemcpyDtoHAsync", outcome)?;
-        self.synchronize()
+        self.synchronize(stream)
     }
 
-    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+    fn copy(&self, stream: Stream, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
         // SAFETY: both lie in blocks of the arena.
-        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes as usize, self.stream) };
+        let outcome = unsafe { result::memcpy_dtod_async(to, from, bytes as usize, stream) };
         self.checked("cuMemcpyDtoDAsync", outcome)
     }
 
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), CudaError> {
+    fn clear(&self, stream: Stream, at: u64, bytes: u64) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
         // SAFETY: lies in a block of the arena.
-        let outcome = unsafe { result::memset_d8_async(at, 0, bytes as usize, self.stream) };
+        let outcome = unsafe { result::memset_d8_async(at, 0, bytes as usize, stream) };
         self.checked("cuMemsetD8Async", outcome)
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<(), CudaError> {
+    fn launch(&self, stream: Stream, launch: &Launch<'_>) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
         let function = self.function(launch.kernel)?;
         let mut held: Vec<Vec<u128>> = launch.arguments.iter().map(Argument::aligned).collect();
@@ -346,17 +392,18 @@ impl Driver for RealDriver {
                 (x, y, z),
                 (launch.block, 1, 1),
                 launch.shared_bytes,
-                self.stream,
+                stream,
                 &mut pointers,
             )
         };
         self.checked("cuLaunchKernel", outcome)
     }
 
-    fn synchronize(&self) -> Result<(), CudaError> {
+    fn synchronize(&self, stream: Stream) -> Result<(), CudaError> {
+        let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
         // SAFETY: the stream is alive.
-        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(self.stream) })
+        self.checked("cuStreamSynchronize", unsafe { result::stream::synchronize(stream) })
     }
 }
 
@@ -367,9 +414,11 @@ impl Drop for RealDriver {
         }
         // SAFETY: nothing uses the handles after this; failures have nobody left to tell.
         unsafe {
-            if !self.stream.is_null() {
-                let _ = result::stream::synchronize(self.stream);
-                let _ = result::stream::destroy(self.stream);
+            let streams = self.streams.get_mut().unwrap_or_else(PoisonError::into_inner);
+            for Queue { stream, event } in streams.drain(..) {
+                let _ = result::stream::synchronize(stream);
+                let _ = result::event::destroy(event);
+                let _ = result::stream::destroy(stream);
             }
             if !self.module.is_null() {
                 let _ = result::module::unload(self.module);

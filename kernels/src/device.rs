@@ -5,25 +5,24 @@ use std::sync::{Arc, Mutex};
 
 use ark_ff::{BigInt, PrimeField};
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_start};
 
-use crate::arena::{Arena, Block};
+use crate::arena::{Account, Arena, At, Block, COMMON};
 use crate::cuda::RealDriver;
-use crate::driver::{Argument, Driver, Launch};
+use crate::driver::{Driver, Launch, Stream};
 use crate::emulated::{EmulatedDriver, Emulation};
 use crate::error::CudaError;
+use crate::launch::{Argument, List, Word};
 use crate::msm::commit_bytes;
 use crate::ntt::Tables;
+use crate::order::{Access, Order};
+use crate::program::Programs;
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT: u64 = 32;
 /// Part of a card's free memory that a device takes when no budget is given, in hundredths: the rest
 /// is for the driver itself and for whoever shows pictures.
 const BUDGET_PERCENT: u64 = 92;
-
-/// Columns that the prover holds at its peak, with those of the circuit's key: in the quotient, where
-/// all polynomials are there by coefficients and by values on a coset.
-pub const PROOF_COLUMNS: usize = 120;
 
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
@@ -36,18 +35,44 @@ pub struct CudaOptions {
     pub record_rows: bool,
 }
 
-/// Field and curve work on one stream of an NVIDIA card, or on the emulator.
-///
-/// Every call may come from any thread. For several proofs at a time open the card several times:
-/// each has a stream, and its budget should be its share.
+/// From here on an upload has a stream of its own: the driver stages smaller ones at once, but makes
+/// the host wait with a larger one for all that is queued before it.
+const UPLOAD_BYTES: usize = 64 << 10;
+
+/// What all handles of a card share.
 #[derive(Debug)]
-pub struct CudaDevice {
+pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
+    pub(crate) order: Arc<Order>,
     pub(crate) arena: Arc<Arena>,
     pub(crate) tables: Mutex<Tables>,
     pub(crate) options: CudaOptions,
+    pub(crate) programs: Programs,
     /// Row programs by name.
     pub(crate) recorded: Mutex<BTreeMap<String, String>>,
+}
+
+/// A handle on an NVIDIA card, or on the emulator, with streams of its own.
+///
+/// Every call may come from any thread. For several proofs at a time open a [`Memory::session`] for
+/// each: what they queue runs side by side, and buffers of one may be used in another.
+#[derive(Debug)]
+pub struct CudaDevice {
+    pub(crate) card: Arc<Card>,
+    stream: Stream,
+    uploads: Stream,
+    account: Account,
+}
+
+impl Drop for CudaDevice {
+    fn drop(&mut self) {
+        if self.account != COMMON {
+            self.card.arena.close(self.account);
+        }
+        for stream in [self.stream, self.uploads] {
+            self.card.order.give_stream(stream);
+        }
+    }
 }
 
 /// Field elements on the device. Copies share memory until one of them is written to.
@@ -58,9 +83,9 @@ pub struct CudaBuffer {
 }
 
 impl CudaBuffer {
-    /// Address of the first element; null for none.
-    pub(crate) fn pointer(&self) -> u64 {
-        self.block.as_ref().map_or(0, |block| block.pointer())
+    /// The first element; `None` where there are none.
+    pub(crate) fn start(&self) -> Option<At<'_>> {
+        self.block.as_ref().map(|block| block.start())
     }
 }
 
@@ -93,28 +118,51 @@ impl CudaDevice {
             Some(budget) => budget.min(free_bytes),
             None => free_bytes / 100 * BUDGET_PERCENT,
         };
-        let arena = Arc::new(Arena::new(driver.clone(), budget_bytes));
-        Ok(Self {
-            driver,
-            arena,
-            tables: Mutex::default(),
-            options: options.clone(),
-            recorded: Mutex::default(),
-        })
+        let order = Arc::new(Order::new(driver.clone()));
+        let arena = Arc::new(Arena::new(driver.clone(), order.clone(), budget_bytes));
+        let (tables, recorded) = (Mutex::default(), Mutex::default());
+        let (programs, options) = (Programs::default(), options.clone());
+        let card = Card { driver, order, arena, tables, options, programs, recorded };
+        Self::on(Arc::new(card), COMMON)
+    }
+
+    /// Another handle on the card.
+    fn on(card: Arc<Card>, account: Account) -> Result<Self, CudaError> {
+        let streams = card.order.take_stream().and_then(|stream| {
+            let uploads = card.order.take_stream();
+            if uploads.is_err() {
+                card.order.give_stream(stream);
+            }
+            Ok((stream, uploads?))
+        });
+        match streams {
+            Ok((stream, uploads)) => Ok(Self { card, stream, uploads, account }),
+            Err(error) => {
+                if account != COMMON {
+                    card.arena.close(account);
+                }
+                Err(error)
+            }
+        }
     }
 
     /// The card's UUID (`GPU-…`), as the driver's other libraries know it; none on the emulator.
     pub fn uuid(&self) -> Option<&str> {
-        self.driver.uuid()
+        self.card.driver.uuid()
     }
 
     /// Bytes of device memory in use, the most there were, and the budget.
     pub fn memory_usage(&self) -> (u64, u64, u64) {
-        self.arena.usage()
+        self.card.arena.usage()
+    }
+
+    /// How often work in one stream was made to wait for work in another.
+    pub fn waits(&self) -> u64 {
+        self.card.order.waits()
     }
 
     /// Bytes that work on `columns` columns of `n` elements takes at its peak, with a commitment to
-    /// one of them going on. For a proof see [`PROOF_COLUMNS`].
+    /// one of them going on.
     pub fn peak_bytes(n: usize, columns: usize) -> u64 {
         // Tables of powers: the roots', and those of the cosets of a proof.
         let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);
@@ -126,15 +174,15 @@ impl CudaDevice {
     /// # Errors
     /// [`DeviceError::Memory`] with both numbers.
     pub fn require_memory(&self, operation: &'static str, bytes: u64) -> Result<(), DeviceError> {
-        self.arena.require(operation, bytes)
+        self.card.arena.require(operation, self.account, bytes)
     }
 
-    /// Waits for all work queued so far.
+    /// Waits for all work queued so far through any handle.
     ///
     /// # Errors
     /// Whatever that work failed with.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
-        self.done("synchronize", self.driver.synchronize())
+        self.done("synchronize", self.card.order.synchronize_all())
     }
 
     pub(crate) fn done<T>(
@@ -142,13 +190,13 @@ impl CudaDevice {
         operation: &'static str,
         outcome: Result<T, CudaError>,
     ) -> Result<T, DeviceError> {
-        outcome.map_err(|error| error.during(operation, self.driver.device()))
+        outcome.map_err(|error| error.during(operation, self.card.driver.device()))
     }
 
     pub(crate) fn wrong(&self, operation: &'static str, reason: &str) -> DeviceError {
-        let device = self.driver.device().to_owned();
+        let device = self.card.driver.device().to_owned();
         CudaError::WrongResult { device, reason: reason.to_owned() }
-            .during(operation, self.driver.device())
+            .during(operation, self.card.driver.device())
     }
 
     /// Memory for `n` things of `size` bytes.
@@ -158,7 +206,7 @@ impl CudaDevice {
         n: usize,
         size: u64,
     ) -> Result<Block, DeviceError> {
-        self.arena.take(operation, n as u64 * size)
+        self.card.arena.take(operation, self.account, self.stream, n as u64 * size)
     }
 
     /// A buffer of `n` elements yet to be written.
@@ -178,7 +226,7 @@ impl CudaDevice {
         kernel: &str,
         block: u32,
         threads: usize,
-        arguments: Vec<Argument>,
+        arguments: Vec<Argument<'_>>,
     ) -> Result<(), DeviceError> {
         let Ok(blocks) = u32::try_from(threads.div_ceil(block as usize)) else {
             return shape(operation, "at most 2^31 blocks of threads", threads.to_string());
@@ -193,11 +241,58 @@ impl CudaDevice {
         grid: [u32; 3],
         block: u32,
         shared_bytes: u32,
-        arguments: Vec<Argument>,
+        arguments: Vec<Argument<'_>>,
     ) -> Result<(), DeviceError> {
+        let mut uses = Vec::new();
+        let arguments = arguments.iter().map(|argument| argument.resolve(&mut uses)).collect();
         let launch = Launch { kernel, grid, block, shared_bytes, arguments };
-        self.done(operation, launch.check(self.driver.device()))?;
-        self.done(operation, self.driver.launch(&launch))
+        self.done(operation, launch.check(self.card.driver.device()))?;
+        let launched = self
+            .card
+            .order
+            .enqueue(self.stream, &uses, |driver| driver.launch(self.stream, &launch));
+        self.done(operation, launched)
+    }
+
+    /// Copies within the device.
+    pub(crate) fn copy(
+        &self,
+        operation: &'static str,
+        to: At<'_>,
+        from: At<'_>,
+        bytes: u64,
+    ) -> Result<(), DeviceError> {
+        let uses = [to.used(Access::Write), from.used(Access::Read)];
+        let copied = self.card.order.enqueue(self.stream, &uses, |driver| {
+            driver.copy(self.stream, to.address(), from.address(), bytes)
+        });
+        self.done(operation, copied)
+    }
+
+    /// Sets bytes to zero.
+    pub(crate) fn clear(
+        &self,
+        operation: &'static str,
+        at: At<'_>,
+        bytes: u64,
+    ) -> Result<(), DeviceError> {
+        let cleared = self.card.order.enqueue(self.stream, &[at.used(Access::Write)], |driver| {
+            driver.clear(self.stream, at.address(), bytes)
+        });
+        self.done(operation, cleared)
+    }
+
+    fn copy_in(
+        &self,
+        operation: &'static str,
+        stream: Stream,
+        to: At<'_>,
+        bytes: &[u8],
+    ) -> Result<(), DeviceError> {
+        let copied = self.card.order.enqueue(stream, &[to.used(Access::Write)], |driver| {
+            driver.copy_in(stream, to.address(), bytes)
+        });
+        self.done(operation, copied)
     }
 
     /// Copies bytes into a block of their own.
@@ -206,18 +301,23 @@ impl CudaDevice {
         operation: &'static str,
         bytes: &[u8],
     ) -> Result<Block, DeviceError> {
-        let block = self.take(operation, bytes.len(), 1)?;
-        self.done(operation, self.driver.copy_in(block.pointer(), bytes))?;
+        let stream = if bytes.len() < UPLOAD_BYTES { self.stream } else { self.uploads };
+        let bytes_long = bytes.len() as u64;
+        let block = self.card.arena.take(operation, self.account, stream, bytes_long)?;
+        self.copy_in(operation, stream, block.start(), bytes)?;
         Ok(block)
     }
 
-    pub(crate) fn upload_words(
+    /// Words for a kernel to read, addresses among them.
+    pub(crate) fn upload_list<'a>(
         &self,
         operation: &'static str,
-        words: &[u64],
-    ) -> Result<Block, DeviceError> {
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        self.upload_bytes(operation, &bytes)
+        words: Vec<Word<'a>>,
+    ) -> Result<List<'a>, DeviceError> {
+        List::new(words, |words| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            self.upload_bytes(operation, &bytes)
+        })
     }
 
     pub(crate) fn upload_elements(
@@ -231,11 +331,15 @@ impl CudaDevice {
     pub(crate) fn download_words(
         &self,
         operation: &'static str,
-        from: u64,
+        from: At<'_>,
         words: usize,
     ) -> Result<Vec<u64>, DeviceError> {
         let mut bytes = vec![0; 8 * words];
-        self.done(operation, self.driver.copy_out(from, &mut bytes))?;
+        let (uses, _) = from.used(Access::Read);
+        let copied = self.card.order.read_out(self.stream, uses, |driver| {
+            driver.copy_out(self.stream, from.address(), &mut bytes)
+        });
+        self.done(operation, copied)?;
         Ok(bytes
             .chunks_exact(8)
             .map(|chunk| chunk.iter().rev().fold(0, |w, b| w << 8 | u64::from(*b)))
@@ -245,7 +349,7 @@ impl CudaDevice {
     pub(crate) fn download_elements(
         &self,
         operation: &'static str,
-        from: u64,
+        from: At<'_>,
         n: usize,
     ) -> Result<Vec<Fr>, DeviceError> {
         let words = self.download_words(operation, from, 4 * n)?;
@@ -269,8 +373,8 @@ impl CudaDevice {
             && Arc::get_mut(block).is_none()
         {
             let bytes = buffer.len as u64 * ELEMENT;
-            let copy = self.arena.take(operation, bytes)?;
-            self.done(operation, self.driver.copy(copy.pointer(), block.pointer(), bytes))?;
+            let copy = self.take(operation, 1, bytes)?;
+            self.copy(operation, copy.start(), block.start(), bytes)?;
             *block = Arc::new(copy);
         }
         Ok(())
@@ -310,27 +414,42 @@ impl Memory for CudaDevice {
     type Buffer = CudaBuffer;
 
     fn name(&self) -> String {
-        let kind = if self.driver.is_emulated() { "cuda-emulated" } else { "cuda" };
-        format!("{kind}({})", self.driver.device())
+        let kind = if self.card.driver.is_emulated() { "cuda-emulated" } else { "cuda" };
+        format!("{kind}({})", self.card.driver.device())
+    }
+
+    fn session(&self, work: Work) -> Result<Option<Self>, DeviceError> {
+        let bytes = Self::peak_bytes(work.n, work.columns);
+        let account = self.card.arena.open(work.name, bytes)?;
+        let session = Self::on(self.card.clone(), account);
+        self.done(work.name, session).map(Some)
+    }
+
+    fn keep(&self, buffers: &[&CudaBuffer]) -> bool {
+        let blocks: Vec<&Block> = buffers.iter().filter_map(|b| b.block.as_deref()).collect();
+        self.card.arena.keep(&blocks)
+    }
+
+    fn memory_bytes(&self) -> Option<u64> {
+        Some(self.card.arena.usage().2)
     }
 
     fn upload(&self, values: &[Fr]) -> Result<CudaBuffer, DeviceError> {
-        let buffer = self.new_buffer("upload", values.len())?;
-        if !values.is_empty() {
-            let bytes = element_bytes(values);
-            self.done("upload", self.driver.copy_in(buffer.pointer(), &bytes))?;
-        }
-        Ok(buffer)
+        let block = match values {
+            [] => None,
+            _ => Some(Arc::new(self.upload_elements("upload", values)?)),
+        };
+        Ok(CudaBuffer { block, len: values.len() })
     }
 
     fn upload_u16(&self, values: &[u16]) -> Result<CudaBuffer, DeviceError> {
         let buffer = self.new_buffer("upload_u16", values.len())?;
-        if !values.is_empty() {
+        if let Some(to) = buffer.start() {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             let small = self.upload_bytes("upload_u16", &bytes)?;
             let arguments = vec![
-                Argument::Pointer(buffer.pointer()),
-                Argument::Pointer(small.pointer()),
+                Argument::Out(to),
+                Argument::In(small.start()),
                 Argument::U64(values.len() as u64),
             ];
             self.launch("upload_u16", "vector_from_u16", 256, values.len(), arguments)?;
@@ -339,9 +458,36 @@ impl Memory for CudaDevice {
     }
 
     fn download(&self, buffer: &CudaBuffer) -> Result<Vec<Fr>, DeviceError> {
-        if buffer.is_empty() {
-            return Ok(Vec::new());
+        match buffer.start() {
+            Some(from) => self.download_elements("download", from, buffer.len()),
+            None => Ok(Vec::new()),
         }
-        self.download_elements("download", buffer.pointer(), buffer.len())
+    }
+
+    fn write(
+        &self,
+        buffer: &mut CudaBuffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        const OP: &str = "write";
+        check_start(start, buffer.len)?;
+        let len = buffer.len.max(start + values.len());
+        if len > buffer.len {
+            let longer = self.new_buffer(OP, len)?;
+            if let (Some(to), Some(from)) = (longer.start(), buffer.start()) {
+                self.copy(OP, to, from, start as u64 * ELEMENT)?;
+            }
+            *buffer = longer;
+        } else {
+            self.make_own(OP, buffer)?;
+        }
+        match buffer.start() {
+            Some(to) if !values.is_empty() => {
+                let to = to.plus(start as u64 * ELEMENT);
+                self.copy_in(OP, self.stream, to, &element_bytes(values))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -82,9 +82,13 @@ impl Launch<'_> {
     }
 }
 
-/// One stream of one card. Calls take effect in the order in which they are made; only
-/// [`Self::copy_out`] and [`Self::synchronize`] wait. Addresses come from [`Self::allocate`], and
-/// [`crate::arena`] sees to it that no other reaches a driver.
+/// A stream of a card: a queue whose calls take effect one after the other. Those of different
+/// streams take effect in any order but for what [`Driver::wait`] asks.
+pub(crate) type Stream = usize;
+
+/// One card with its streams. Only [`Self::copy_out`] and [`Self::synchronize`] wait. Addresses come
+/// from [`Self::allocate`]; [`crate::arena`] sees to it that no other reaches a driver, and
+/// [`crate::order`] that no stream uses memory too early.
 pub(crate) trait Driver: Debug + Send + Sync {
     /// Name of the card, for logs and errors.
     fn device(&self) -> &str;
@@ -102,16 +106,21 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
     /// Gives memory back at once: whatever is queued must not use it.
     fn release(&self, pointer: u64) -> Result<(), CudaError>;
+    /// Makes a stream, numbered from 0.
+    fn new_stream(&self) -> Result<Stream, CudaError>;
+    /// What is queued in `waiter` from now on begins after all that is queued in `before` by now.
+    /// Callers see to it that no two calls name the same `before` at a time.
+    fn wait(&self, waiter: Stream, before: Stream) -> Result<(), CudaError>;
     /// Host to device. `bytes` may change as soon as this returns.
-    fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), CudaError>;
-    /// Device to host, after all that is queued.
-    fn copy_out(&self, from: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
+    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError>;
+    /// Device to host, after all that is queued in the stream.
+    fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError>;
     /// Device to device.
-    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError>;
+    fn copy(&self, stream: Stream, to: u64, from: u64, bytes: u64) -> Result<(), CudaError>;
     /// Sets bytes to zero.
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), CudaError>;
+    fn clear(&self, stream: Stream, at: u64, bytes: u64) -> Result<(), CudaError>;
     /// Queues a kernel.
-    fn launch(&self, launch: &Launch<'_>) -> Result<(), CudaError>;
-    /// Waits for all that is queued.
-    fn synchronize(&self) -> Result<(), CudaError>;
+    fn launch(&self, stream: Stream, launch: &Launch<'_>) -> Result<(), CudaError>;
+    /// Waits for all that is queued in the stream.
+    fn synchronize(&self, stream: Stream) -> Result<(), CudaError>;
 }

@@ -1,13 +1,15 @@
 //! A driver that runs kernels on the host, for tests.
 //!
-//! Its stream may run late: calls are only noted, and take effect when something waits. Memory that
-//! is taken holds 0xcd, memory that was given back holds 0xdd and is watched, and every block has
+//! Its streams may run late: calls are only noted, and take effect when something waits for them, in
+//! that stream and what it was made to wait for alone, as if all others stood still; or, by a seed,
+//! one by one from streams drawn at random. So a wait that is missing between two streams gives wrong
+//! results. Memory that is taken holds 0xcd, memory that was given back holds 0xdd and is watched, and every block has
 //! guards on both sides; so what a card would do now and then is found every time.
 
 #![expect(unsafe_code, reason = "kernels work on raw memory")]
 
 use std::alloc::Layout;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use crate::driver::{Argument, Driver, Launch};
+use crate::driver::{Argument, Driver, Launch, Stream};
 use crate::error::CudaError;
 
 const GUARD: usize = 256;
@@ -31,6 +33,8 @@ pub enum Fault {
     LostAfter(u64),
     /// Downloads come with all bits set.
     WrongDownloads,
+    /// No stream waits for another the time after so many that one did: a mutation, for tests of tests.
+    MissesWait(u64),
 }
 
 /// An emulated card.
@@ -40,6 +44,8 @@ pub struct Emulation {
     pub library: PathBuf,
     /// Queue everything until something waits, as a busy card does.
     pub late: bool,
+    /// With `late`: run queued calls in between, of streams that this seed chooses.
+    pub shuffle: Option<u64>,
     /// Run threads and blocks from last to first.
     pub reverse: bool,
     /// Do arithmetic by the very PTX instructions that a card runs, one by one. Slower, same values.
@@ -50,11 +56,12 @@ pub struct Emulation {
 }
 
 impl Emulation {
-    /// A card with 1 GiB whose stream runs late.
+    /// A card with 1 GiB whose streams run late.
     pub fn new(library: PathBuf) -> Self {
         Self {
             library,
             late: true,
+            shuffle: None,
             reverse: false,
             exact: false,
             memory_bytes: 1 << 30,
@@ -189,6 +196,18 @@ enum Call {
         shared_bytes: u32,
         arguments: Vec<Argument>,
     },
+    /// For so many calls of another stream.
+    Wait {
+        before: Stream,
+        count: u64,
+    },
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    calls: VecDeque<Call>,
+    /// Calls that have run.
+    run: u64,
 }
 
 #[derive(Debug, Default)]
@@ -197,8 +216,11 @@ struct State {
     live: HashMap<u64, Allocation>,
     given_back: HashMap<u64, Allocation>,
     used_bytes: u64,
-    queue: Vec<Call>,
+    streams: Vec<Queue>,
     launches: u64,
+    waits: u64,
+    /// Draws the streams to run.
+    random: u64,
     /// A card that was lost stays lost.
     lost: Option<String>,
 }
@@ -223,7 +245,9 @@ impl EmulatedDriver {
         // SAFETY: the type is that of `rm_launch` in emulator/emulator.cpp.
         let launch = *unsafe { library.get::<LaunchFn>(b"rm_launch\0") }.map_err(image)?;
         let emulation = emulation.clone();
-        Ok(Self { launch, _library: library, emulation, state: Mutex::default() })
+        let random = emulation.shuffle.unwrap_or(0);
+        let state = Mutex::new(State { random, ..State::default() });
+        Ok(Self { launch, _library: library, emulation, state })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -245,20 +269,70 @@ impl EmulatedDriver {
         }
     }
 
-    fn queue(&self, call: Call) -> Result<(), CudaError> {
+    fn queue(&self, stream: Stream, call: Call) -> Result<(), CudaError> {
         let mut state = self.state();
         self.alive(&state)?;
-        state.queue.push(call);
-        if self.emulation.late { Ok(()) } else { self.drain(&mut state) }
+        let Some(queue) = state.streams.get_mut(stream) else {
+            return Err(self.lost(&mut state, format!("there is no stream {stream}")));
+        };
+        queue.calls.push_back(call);
+        if !self.emulation.late {
+            return self.finish(&mut state, stream);
+        }
+        if self.emulation.shuffle.is_some() {
+            for _ in 0..draw(&mut state.random, 3) {
+                self.run_any(&mut state)?;
+            }
+        }
+        Ok(())
     }
 
-    /// Runs what is queued.
-    fn drain(&self, state: &mut State) -> Result<(), CudaError> {
-        self.alive(state)?;
-        for call in std::mem::take(&mut state.queue) {
-            if let Err(reason) = self.run(state, call) {
-                return Err(self.lost(state, reason));
+    /// Runs the next call of a stream drawn at random, unless it waits for another.
+    fn run_any(&self, state: &mut State) -> Result<(), CudaError> {
+        let stream = draw(&mut state.random, state.streams.len() as u64) as usize;
+        match state.streams[stream].calls.front() {
+            Some(Call::Wait { before, count }) if state.streams[*before].run < *count => Ok(()),
+            Some(_) => self.run_next(state, stream),
+            None => Ok(()),
+        }
+    }
+
+    fn run_next(&self, state: &mut State, stream: Stream) -> Result<(), CudaError> {
+        let queue = &mut state.streams[stream];
+        let Some(call) = queue.calls.pop_front() else { return Ok(()) };
+        queue.run += 1;
+        self.run(state, call).map_err(|reason| self.lost(state, reason))
+    }
+
+    /// Runs the first `count` calls of a stream, and of the others what these wait for.
+    fn run_until(&self, state: &mut State, stream: Stream, count: u64) -> Result<(), CudaError> {
+        while state.streams[stream].run < count {
+            match state.streams[stream].calls.front() {
+                Some(Call::Wait { before, count }) if state.streams[*before].run < *count => {
+                    let (before, count) = (*before, *count);
+                    self.run_until(state, before, count)?;
+                }
+                _ => {
+                    self.run_next(state, stream)?;
+                    if self.emulation.shuffle.is_some() {
+                        self.run_any(state)?;
+                    }
+                }
             }
+        }
+        Ok(())
+    }
+
+    /// Runs all that is queued in a stream.
+    fn finish(&self, state: &mut State, stream: Stream) -> Result<(), CudaError> {
+        self.alive(state)?;
+        let count = match state.streams.get(stream) {
+            Some(queue) => queue.run + queue.calls.len() as u64,
+            None => return Err(self.lost(state, format!("there is no stream {stream}"))),
+        };
+        self.run_until(state, stream, count)?;
+        if state.streams.iter().any(|queue| !queue.calls.is_empty()) {
+            return Ok(());
         }
         for (pointer, allocation) in std::mem::take(&mut state.given_back) {
             let touched = holds_other(pointer, allocation.bytes, GIVEN_BACK);
@@ -307,6 +381,7 @@ impl EmulatedDriver {
                 state.launches += 1;
                 self.run_kernel(&kernel, grid, block, shared_bytes, &arguments)?;
             }
+            Call::Wait { .. } => {}
         }
         Ok(())
     }
@@ -348,6 +423,15 @@ impl EmulatedDriver {
             _ => Err(format!("kernel `{kernel}` does not take arguments of {sizes:?} B")),
         }
     }
+}
+
+/// A number below `below`, by SplitMix64 (Steele, Lea, Flood 2014).
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % below.max(1)
 }
 
 /// Whether any of `bytes` bytes at `pointer` differs from `value`. The caller owns them.
@@ -431,13 +515,33 @@ impl Driver for EmulatedDriver {
         Ok(())
     }
 
-    fn copy_in(&self, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
-        self.queue(Call::CopyIn { to, bytes: bytes.to_vec() })
+    fn new_stream(&self) -> Result<Stream, CudaError> {
+        let mut state = self.state();
+        state.streams.push(Queue::default());
+        Ok(state.streams.len() - 1)
     }
 
-    fn copy_out(&self, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+    fn wait(&self, waiter: Stream, before: Stream) -> Result<(), CudaError> {
         let mut state = self.state();
-        self.drain(&mut state)?;
+        state.waits += 1;
+        if self.emulation.fault == Some(Fault::MissesWait(state.waits - 1)) {
+            return Ok(());
+        }
+        let Some(queue) = state.streams.get(before) else {
+            return Err(self.lost(&mut state, format!("there is no stream {before}")));
+        };
+        let count = queue.run + queue.calls.len() as u64;
+        drop(state);
+        self.queue(waiter, Call::Wait { before, count })
+    }
+
+    fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
+        self.queue(stream, Call::CopyIn { to, bytes: bytes.to_vec() })
+    }
+
+    fn copy_out(&self, stream: Stream, from: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+        let mut state = self.state();
+        self.finish(&mut state, stream)?;
         let inside = |(start, allocation): (&u64, &Allocation)| {
             *start <= from && from + bytes.len() as u64 <= start + allocation.bytes as u64
         };
@@ -455,26 +559,27 @@ impl Driver for EmulatedDriver {
         Ok(())
     }
 
-    fn copy(&self, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
-        self.queue(Call::Copy { to, from, bytes: bytes as usize })
+    fn copy(&self, stream: Stream, to: u64, from: u64, bytes: u64) -> Result<(), CudaError> {
+        self.queue(stream, Call::Copy { to, from, bytes: bytes as usize })
     }
 
-    fn clear(&self, at: u64, bytes: u64) -> Result<(), CudaError> {
-        self.queue(Call::Clear { at, bytes: bytes as usize })
+    fn clear(&self, stream: Stream, at: u64, bytes: u64) -> Result<(), CudaError> {
+        self.queue(stream, Call::Clear { at, bytes: bytes as usize })
     }
 
-    fn launch(&self, launch: &Launch<'_>) -> Result<(), CudaError> {
-        self.queue(Call::Launch {
+    fn launch(&self, stream: Stream, launch: &Launch<'_>) -> Result<(), CudaError> {
+        let call = Call::Launch {
             kernel: launch.kernel.to_owned(),
             grid: launch.grid,
             block: launch.block,
             shared_bytes: launch.shared_bytes,
             arguments: launch.arguments.clone(),
-        })
+        };
+        self.queue(stream, call)
     }
 
-    fn synchronize(&self) -> Result<(), CudaError> {
-        self.drain(&mut self.state())
+    fn synchronize(&self, stream: Stream) -> Result<(), CudaError> {
+        self.finish(&mut self.state(), stream)
     }
 }
 

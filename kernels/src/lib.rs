@@ -12,11 +12,14 @@ mod driver;
 mod emulated;
 mod error;
 mod generated;
+mod launch;
 mod msm;
 mod ntt;
+mod order;
 mod program;
 mod rates;
 mod rows;
+mod schedule;
 #[cfg(test)]
 mod twins;
 mod vector;
@@ -26,7 +29,7 @@ mod vector;
 pub static COMPILED: &[u8] = include_bytes!("../kernels.fatbin");
 
 pub use cuda::cards;
-pub use device::{CudaBuffer, CudaDevice, CudaOptions, PROOF_COLUMNS};
+pub use device::{CudaBuffer, CudaDevice, CudaOptions};
 pub use emulated::{Emulation, Fault, compile_emulated_driver, compile_emulator};
 pub use error::CudaError;
 pub use msm::CudaBases;

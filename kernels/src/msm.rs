@@ -5,9 +5,9 @@ use ark_ff::{AdditiveGroup, BigInt, PrimeField};
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
 use rollmill_algebra::{Fq, G1Affine, G1Projective, batch_invert};
 
-use crate::arena::Block;
+use crate::arena::{At, Block};
 use crate::device::{CudaBuffer, CudaDevice, shape};
-use crate::driver::Argument::{Pointer, U32, U64};
+use crate::launch::Argument::{In, Null, Out, U32, U64};
 use crate::vector::CHUNK;
 
 const OP: &str = "commit";
@@ -74,25 +74,24 @@ fn plan_bytes(Plan { c, windows, piece }: Plan, n: u64) -> u64 {
 impl CudaDevice {
     fn zeroed(&self, bytes: u64) -> Result<Block, DeviceError> {
         let block = self.take(OP, 1, bytes)?;
-        self.done(OP, self.driver.clear(block.pointer(), bytes))?;
+        self.clear(OP, block.start(), bytes)?;
         Ok(block)
     }
 
     /// Exclusive sums of `n` counters.
-    fn scan_counts(&self, counts: u64, n: usize) -> Result<Block, DeviceError> {
+    fn scan_counts(&self, counts: At<'_>, n: usize) -> Result<Block, DeviceError> {
         let chunks = n.div_ceil(CHUNK);
         let before = if n > CHUNK {
             let folds = self.take(OP, chunks, 4)?;
-            let arguments = vec![Pointer(folds.pointer()), Pointer(counts), U64(n as u64)];
+            let arguments = vec![Out(folds.start()), In(counts), U64(n as u64)];
             self.launch(OP, "msm_fold_counts", 256, chunks, arguments)?;
-            Some(self.scan_counts(folds.pointer(), chunks)?)
+            Some(self.scan_counts(folds.start(), chunks)?)
         } else {
             None
         };
         let out = self.take(OP, n, 4)?;
-        let before = before.as_ref().map_or(0, Block::pointer);
-        let arguments =
-            vec![Pointer(out.pointer()), Pointer(counts), Pointer(before), U64(n as u64)];
+        let before = before.as_ref().map_or(Null, |block| In(block.start()));
+        let arguments = vec![Out(out.start()), In(counts), before, U64(n as u64)];
         self.launch(OP, "msm_scan_counts", 256, chunks, arguments)?;
         Ok(out)
     }
@@ -101,37 +100,32 @@ impl CudaDevice {
     /// are and how many the largest bucket has.
     fn cut(
         &self,
-        counts: u64,
+        counts: At<'_>,
         keys: usize,
         length: u32,
     ) -> Result<(Block, Block, u32, u32), DeviceError> {
         // A last counter of zero, so that the sums end with the total.
         let pieces = self.zeroed(4 * (keys as u64 + 1))?;
         let most = self.zeroed(8)?;
-        let arguments = vec![
-            Pointer(counts),
-            U64(keys as u64),
-            U32(length),
-            Pointer(pieces.pointer()),
-            Pointer(most.pointer()),
-        ];
+        let arguments =
+            vec![In(counts), U64(keys as u64), U32(length), Out(pieces.start()), Out(most.start())];
         self.launch(OP, "msm_pieces", 256, keys, arguments)?;
-        let slots = self.scan_counts(pieces.pointer(), keys + 1)?;
+        let slots = self.scan_counts(pieces.start(), keys + 1)?;
         // Both numbers in one download.
-        let total_at = slots.pointer() + 4 * keys as u64;
-        self.done(OP, self.driver.copy(most.pointer() + 4, total_at, 4))?;
-        let word = self.download_words(OP, most.pointer(), 1)?[0];
+        let total = slots.start().plus(4 * keys as u64);
+        self.copy(OP, most.start().plus(4), total, 4)?;
+        let word = self.download_words(OP, most.start(), 1)?[0];
         Ok((pieces, slots, (word >> 32) as u32, word as u32))
     }
 
     /// The sum of each window of one column, lowest first; on the device.
     fn window_sums(
         &self,
-        bases: u64,
-        scalars: &CudaBuffer,
+        bases: At<'_>,
+        scalars: At<'_>,
+        n: usize,
         plan: Plan,
     ) -> Result<Block, DeviceError> {
-        let n = scalars.len();
         let Plan { c, windows, piece } = plan;
         let keys = (windows as usize) << (c - 1);
         if n as u64 * u64::from(windows) > u64::from(u32::MAX) {
@@ -139,72 +133,59 @@ impl CudaDevice {
         }
 
         let counts = self.zeroed(4 * (keys as u64 + 1))?;
-        let of_scalars = |to: u64| {
-            vec![Pointer(scalars.pointer()), U64(n as u64), U32(c), U32(windows), Pointer(to)]
-        };
-        self.launch(OP, "msm_count", 256, n, of_scalars(counts.pointer()))?;
-        let offsets = self.scan_counts(counts.pointer(), keys + 1)?;
-        let (mut pieces, mut slots, mut total, mut most) =
-            self.cut(counts.pointer(), keys, piece)?;
+        let of_scalars = |to| vec![In(scalars), U64(n as u64), U32(c), U32(windows), Out(to)];
+        self.launch(OP, "msm_count", 256, n, of_scalars(counts.start()))?;
+        let offsets = self.scan_counts(counts.start(), keys + 1)?;
+        let (mut pieces, mut slots, mut total, mut most) = self.cut(counts.start(), keys, piece)?;
 
         let cursors = self.take(OP, keys + 1, 4)?;
         let bytes = 4 * (keys as u64 + 1);
-        self.done(OP, self.driver.copy(cursors.pointer(), offsets.pointer(), bytes))?;
+        self.copy(OP, cursors.start(), offsets.start(), bytes)?;
         let entries = self.take(OP, n * windows as usize, 4)?;
-        let mut arguments = of_scalars(cursors.pointer());
-        arguments.push(Pointer(entries.pointer()));
+        let mut arguments = of_scalars(cursors.start());
+        arguments.push(Out(entries.start()));
         self.launch(OP, "msm_scatter", 256, n, arguments)?;
 
         // Pieces in order of their size, the longest first.
         let bins = self.zeroed(4 * u64::from(piece))?;
-        let of_slots = |bins: u64| {
-            vec![
-                Pointer(offsets.pointer()),
-                Pointer(slots.pointer()),
-                U64(keys as u64),
-                U32(piece),
-                U32(total),
-                Pointer(bins),
-            ]
+        let (offsets, places) = (In(offsets.start()), In(slots.start()));
+        let of_slots = |bins| {
+            let (offsets, places) = (offsets.clone(), places.clone());
+            vec![offsets, places, U64(keys as u64), U32(piece), U32(total), Out(bins)]
         };
-        self.launch(OP, "msm_sizes", 256, total as usize, of_slots(bins.pointer()))?;
-        let starts = self.scan_counts(bins.pointer(), piece as usize)?;
+        self.launch(OP, "msm_sizes", 256, total as usize, of_slots(bins.start()))?;
+        let starts = self.scan_counts(bins.start(), piece as usize)?;
         let order = self.take(OP, total as usize, 12)?;
-        let mut arguments = of_slots(starts.pointer());
-        arguments.push(Pointer(order.pointer()));
+        let mut arguments = of_slots(starts.start());
+        arguments.push(Out(order.start()));
         self.launch(OP, "msm_order", 256, total as usize, arguments)?;
 
         let mut sums = self.take(OP, total as usize, XYZZ)?;
-        let arguments = vec![
-            Pointer(order.pointer()),
-            U32(total),
-            Pointer(entries.pointer()),
-            Pointer(bases),
-            Pointer(sums.pointer()),
-        ];
+        let arguments =
+            vec![In(order.start()), U32(total), In(entries.start()), In(bases), Out(sums.start())];
         self.launch(OP, "msm_accumulate", 128, total as usize, arguments)?;
 
         while most > 1 {
             let (next_pieces, next_slots, next_total, next_most) =
-                self.cut(pieces.pointer(), keys, MERGE)?;
+                self.cut(pieces.start(), keys, MERGE)?;
             let merged = self.take(OP, next_total as usize, XYZZ)?;
             let arguments = vec![
-                Pointer(sums.pointer()),
-                Pointer(slots.pointer()),
-                Pointer(next_slots.pointer()),
+                In(sums.start()),
+                In(slots.start()),
+                In(next_slots.start()),
                 U64(keys as u64),
                 U32(next_total),
-                Pointer(merged.pointer()),
+                Out(merged.start()),
             ];
             self.launch(OP, "msm_merge", 128, next_total as usize, arguments)?;
             (pieces, slots, total, most, sums) =
                 (next_pieces, next_slots, next_total, next_most, merged);
         }
         debug_assert!(total as usize <= keys);
-        self.reduce(sums.pointer(), slots.pointer(), plan)
+        self.reduce(sums.start(), slots.start(), plan)
     }
 
-    fn reduce(&self, sums: u64, slots: u64, plan: Plan) -> Result<Block, DeviceError> {
+    fn reduce(&self, sums: At<'_>, slots: At<'_>, plan: Plan) -> Result<Block, DeviceError> {
         let log_buckets = plan.c - 1;
         let keys = u64::from(plan.windows) << log_buckets;
         let log_segment = (keys / THREADS_WANTED).max(1).ilog2().clamp(3, 6).min(log_buckets);
@@ -212,24 +193,20 @@ impl CudaDevice {
         let total = plan.windows as usize * length as usize;
         let mut rows = self.take(OP, total, XYZZ)?;
         let arguments = vec![
-            Pointer(sums),
-            Pointer(slots),
+            In(sums),
+            In(slots),
             U32(log_buckets),
             U32(log_segment),
             U32(total as u32),
-            Pointer(rows.pointer()),
+            Out(rows.start()),
         ];
         self.launch(OP, "msm_reduce", 128, total, arguments)?;
         while length > 1 {
             let shorter = length.div_ceil(MERGE);
             let threads = plan.windows as usize * shorter as usize;
             let next = self.take(OP, threads, XYZZ)?;
-            let arguments = vec![
-                Pointer(rows.pointer()),
-                U32(length),
-                U32(plan.windows),
-                Pointer(next.pointer()),
-            ];
+            let arguments =
+                vec![In(rows.start()), U32(length), U32(plan.windows), Out(next.start())];
             self.launch(OP, "msm_sum", 128, threads, arguments)?;
             (rows, length) = (next, shorter);
         }
@@ -240,14 +217,13 @@ impl CudaDevice {
     fn classify(&self, columns: &[&CudaBuffer]) -> Result<Vec<(u32, u64)>, DeviceError> {
         let found = self.zeroed(16 * columns.len() as u64)?;
         for (i, column) in columns.iter().enumerate() {
-            let n = column.len();
-            if n > 0 {
-                let to = found.pointer() + 16 * i as u64;
-                let arguments = vec![Pointer(column.pointer()), U64(n as u64), Pointer(to)];
+            if let Some(scalars) = column.start() {
+                let (n, to) = (column.len(), found.start().plus(16 * i as u64));
+                let arguments = vec![In(scalars), U64(n as u64), Out(to)];
                 self.launch(OP, "msm_classify", 256, n, arguments)?;
             }
         }
-        let words = self.download_words(OP, found.pointer(), 2 * columns.len())?;
+        let words = self.download_words(OP, found.start(), 2 * columns.len())?;
         Ok(words.chunks_exact(2).map(|pair| (pair[0] as u32, pair[1])).collect())
     }
 
@@ -316,10 +292,10 @@ impl Msm for CudaDevice {
         }
         let mut sums = Vec::with_capacity(columns.len());
         for (column, (bits, sum_bits)) in columns.iter().zip(classes) {
-            let found = match &bases.block {
-                Some(block) if bits > 0 => {
+            let found = match (&bases.block, column.start()) {
+                (Some(block), Some(scalars)) if bits > 0 => {
                     let plan = plan(bits, sum_bits);
-                    Some((self.window_sums(block.pointer(), column, plan)?, plan))
+                    Some((self.window_sums(block.start(), scalars, column.len(), plan)?, plan))
                 }
                 _ => None,
             };
@@ -331,7 +307,7 @@ impl Msm for CudaDevice {
                 points.push(G1Projective::ZERO);
                 continue;
             };
-            let words = self.download_words(OP, block.pointer(), 16 * plan.windows as usize)?;
+            let words = self.download_words(OP, block.start(), 16 * plan.windows as usize)?;
             let mut point = G1Projective::ZERO;
             for window in self.affine_sums(&words)?.iter().rev() {
                 for _ in 0..plan.c {

@@ -7,9 +7,9 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt};
 use rollmill_algebra::field::{TWO_ADICITY, omega, powers};
 
-use crate::arena::Block;
+use crate::arena::{At, Block};
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
-use crate::driver::Argument::{Pointer, U32, Words};
+use crate::launch::Argument::{In, Null, Out, Places, U32};
 
 /// Columns of one launch, as in the kernel.
 const BATCH: usize = 16;
@@ -55,7 +55,7 @@ fn passes(log_n: u32) -> Vec<u32> {
 
 impl CudaDevice {
     fn roots(&self, op: &'static str) -> Result<Arc<Block>, DeviceError> {
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.card.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(roots) = &tables.roots {
             return Ok(roots.clone());
         }
@@ -74,7 +74,7 @@ impl CudaDevice {
         log_n: u32,
     ) -> Result<Arc<Block>, DeviceError> {
         let key = (base, factor, log_n);
-        let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.card.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = tables.scales.iter().position(|(held, _)| *held == key) {
             let held = tables.scales.remove(at);
             let block = held.1.clone();
@@ -118,32 +118,32 @@ impl CudaDevice {
         };
 
         let mut log_done = 0;
-        let mut sources: Vec<u64> = columns.iter().map(|column| column.pointer()).collect();
+        let mut sources: Vec<At<'_>> = columns.iter().filter_map(|column| column.start()).collect();
         for (i, log_radix) in passes.iter().enumerate() {
             let last = i + 1 == passes.len();
-            let targets: Vec<u64> = if (passes.len() - 1 - i).is_multiple_of(2) {
-                outputs.iter().map(CudaBuffer::pointer).collect()
+            let targets: Vec<At<'_>> = if (passes.len() - 1 - i).is_multiple_of(2) {
+                outputs.iter().filter_map(CudaBuffer::start).collect()
             } else {
-                between.iter().map(Block::pointer).collect()
+                between.iter().map(Block::start).collect()
             };
             let log_tile = (LOG_BLOCK - log_radix).min(log_n - log_radix).min(3);
-            let mut pointers = sources.clone();
-            pointers.resize(BATCH, 0);
-            pointers.extend(&targets);
-            pointers.resize(2 * BATCH, 0);
-            let table = |scale: &Option<Arc<Block>>, now: bool| match scale {
-                Some(block) if now => Pointer(block.pointer()),
-                _ => Pointer(0),
-            };
+            let mut places: Vec<_> = sources.iter().map(|at| In(*at)).collect();
+            places.resize(BATCH, Null);
+            places.extend(targets.iter().map(|at| Out(*at)));
+            places.resize(2 * BATCH, Null);
+            let first = scale_in.as_ref().filter(|_| i == 0);
+            let first = first.map_or(Null, |block| In(block.start()));
+            let after = scale_out.as_ref().filter(|_| last);
+            let after = after.map_or(Null, |block| In(block.start()));
             let arguments = vec![
-                Words(pointers),
+                Places(places),
                 U32(log_n),
                 U32(log_done),
                 U32(*log_radix),
                 U32(log_tile),
-                Pointer(roots.pointer()),
-                table(&scale_in, i == 0),
-                table(&scale_out, last),
+                In(roots.start()),
+                first,
+                after,
                 U32(1 << log_n.min(LOG_LOW)),
             ];
             let grid = [1 << (log_n - log_radix - log_tile), columns.len() as u32, 1];

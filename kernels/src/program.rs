@@ -1,10 +1,16 @@
 //! Row kernels as straight-line programs: their terms in order, in as few registers as their lives
 //! allow.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ark_ff::AdditiveGroup;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
 use rollmill_algebra::terms::{self, Term, Terms};
 use sha2::{Digest, Sha256};
+
+use crate::schedule::{Step, schedule};
 
 /// Largest column number and rotation that an operand has room for.
 const COLUMNS_MAX: u32 = 1 << 16;
@@ -63,48 +69,12 @@ pub(crate) struct Instruction {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) instructions: Vec<Instruction>,
-    pub(crate) constants: Vec<Fr>,
+    /// The terms of its constants.
+    pub(crate) constants: Vec<usize>,
     pub(crate) registers: u32,
     pub(crate) outputs: usize,
     /// One more than the largest column read.
     pub(crate) columns: usize,
-}
-
-/// The order of a program's terms.
-struct Schedule<'a> {
-    terms: &'a [Term],
-    /// Registers that the term takes to compute.
-    needs: Vec<u32>,
-    done: Vec<bool>,
-}
-
-impl<'a> Schedule<'a> {
-    fn new(terms: &'a [Term]) -> Self {
-        let mut needs: Vec<u32> = Vec::with_capacity(terms.len());
-        for term in terms {
-            needs.push(match *term {
-                Term::Binary(_, a, b) if needs[a] == needs[b] => needs[a] + 1,
-                Term::Binary(_, a, b) => needs[a].max(needs[b]),
-                _ => 0,
-            });
-        }
-        Self { terms, needs, done: vec![false; terms.len()] }
-    }
-
-    /// What is to be computed for `root`, in order: operands first, the one that needs more registers
-    /// before the other (Sethi and Ullman 1970).
-    fn add(&mut self, root: usize, order: &mut Vec<usize>) {
-        if self.done[root] {
-            return;
-        }
-        self.done[root] = true;
-        if let Term::Binary(_, a, b) = self.terms[root] {
-            let (first, second) = if self.needs[a] >= self.needs[b] { (a, b) } else { (b, a) };
-            self.add(first, order);
-            self.add(second, order);
-            order.push(root);
-        }
-    }
 }
 
 /// Registers that come free are taken again, the lowest first.
@@ -123,29 +93,48 @@ impl Registers {
     }
 }
 
-impl Program {
-    /// Records what `kernel` does on a row. `None` when it names a column or a rotation too far away.
-    pub(crate) fn record<K: RowKernel>(kernel: &K) -> Option<Self> {
-        let Terms { list, outputs, .. } = Terms::record(kernel);
-        Self::compile(&list, &outputs)
-    }
+/// Programs by their terms, whatever the constants' values: a proof runs the same few again and again.
+#[derive(Debug, Default)]
+pub(crate) struct Programs {
+    known: Mutex<HashMap<(Vec<Term>, Vec<usize>), Arc<Program>>>,
+}
 
-    fn compile(terms: &[Term], roots: &[usize]) -> Option<Self> {
-        let mut schedule = Schedule::new(terms);
-        let mut steps: Vec<(Option<usize>, usize)> = Vec::new();
-        for (output, root) in roots.iter().enumerate() {
-            let mut order = Vec::new();
-            schedule.add(*root, &mut order);
-            steps.extend(order.into_iter().map(|id| (None, id)));
-            steps.push((Some(output), *root));
-        }
-        let operands = |(output, id): (Option<usize>, usize)| match terms[id] {
-            Term::Binary(_, a, b) if output.is_none() => [a, b],
-            _ => [id, id],
+impl Programs {
+    /// Records what `kernel` does on a row, and its constants. `None` when it names a column or a
+    /// rotation too far away.
+    pub(crate) fn record<K: RowKernel>(&self, kernel: &K) -> Option<(Arc<Program>, Vec<Fr>)> {
+        let recorded = Terms::record(kernel);
+        let without_value = |term: &Term| match *term {
+            // 0 and 1 are known by value.
+            Term::Constant(_, source) if source > 0 => Term::Constant(Fr::ZERO, source),
+            other => other,
         };
-        let mut last_use = vec![0; terms.len()];
+        let key = (recorded.list.iter().map(without_value).collect(), recorded.outputs.clone());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let program = match known.get(&key) {
+            Some(program) => program.clone(),
+            None => {
+                let program = Arc::new(Program::compile(&recorded.list, &recorded.outputs)?);
+                known.insert(key, program.clone());
+                program
+            }
+        };
+        let constants = program.constants.iter().filter_map(|term| recorded.constant(*term));
+        let constants = constants.collect();
+        Some((program, constants))
+    }
+}
+
+impl Program {
+    fn compile(terms: &[Term], roots: &[usize]) -> Option<Self> {
+        let (steps, values) = schedule(terms, roots);
+        let operands = |step: &Step| match *step {
+            Step::Compute { a, b, .. } => [a, b],
+            Step::Output { value, .. } => [value, value],
+        };
+        let mut last_use = vec![0; values];
         for (at, step) in steps.iter().enumerate() {
-            operands(*step).into_iter().for_each(|id| last_use[id] = at);
+            operands(step).into_iter().for_each(|value| last_use[value] = at);
         }
 
         let mut program = Self {
@@ -156,12 +145,16 @@ impl Program {
             columns: 0,
         };
         let mut registers = Registers::default();
-        let mut places: Vec<Option<Operand>> = vec![None; terms.len()];
-        for (at, step) in steps.into_iter().enumerate() {
+        let mut places: Vec<Option<Operand>> = vec![None; values];
+        for (at, step) in steps.iter().enumerate() {
             let ids = operands(step);
             let mut found = [Operand::Constant(0); 2];
             for (slot, id) in found.iter_mut().zip(ids) {
-                *slot = program.place(terms[id], &mut places[id])?;
+                *slot = match places[id] {
+                    Some(operand) => operand,
+                    None => program.place(id, terms.get(id)?)?,
+                };
+                places[id] = Some(*slot);
             }
             for (i, id) in ids.into_iter().enumerate() {
                 let again = i == 1 && ids[0] == id;
@@ -171,15 +164,14 @@ impl Program {
                     registers.free.push(register);
                 }
             }
-            let (operation, target) = match (step.0, terms[step.1]) {
-                (Some(output), _) => (Operation::Output, output as u32),
-                (None, Term::Binary(operation, a, b)) => {
+            let (operation, target) = match *step {
+                Step::Output { index, .. } => (Operation::Output, index as u32),
+                Step::Compute { target, operation, a, b } => {
                     // Operands are read before the result is written, so one may give way to it.
                     let register = registers.take();
-                    places[step.1] = Some(Operand::Register(register));
+                    places[target] = Some(Operand::Register(register));
                     (Operation::of(operation, a == b), register)
                 }
-                (None, _) => continue,
             };
             program.instructions.push(Instruction { operation, target, a: found[0], b: found[1] });
         }
@@ -187,14 +179,12 @@ impl Program {
         Some(program)
     }
 
-    fn place(&mut self, term: Term, place: &mut Option<Operand>) -> Option<Operand> {
-        if let Some(operand) = *place {
-            return Some(operand);
-        }
-        let operand = match term {
-            Term::Constant(value, _) => {
-                self.constants.push(value);
-                Operand::Constant(self.constants.len() as u32 - 1)
+    /// Where a term is that is not computed.
+    fn place(&mut self, id: usize, term: &Term) -> Option<Operand> {
+        match *term {
+            Term::Constant(..) => {
+                self.constants.push(id);
+                Some(Operand::Constant(self.constants.len() as u32 - 1))
             }
             Term::Cell(column, rotation) => {
                 let [column, rotation] =
@@ -203,13 +193,11 @@ impl Program {
                     return None;
                 }
                 self.columns = self.columns.max(column as usize + 1);
-                Operand::Cell { column, rotation }
+                Some(Operand::Cell { column, rotation })
             }
             // Computed before it is used, by the order of the schedule.
-            Term::Binary(..) => return None,
-        };
-        *place = Some(operand);
-        Some(operand)
+            Term::Binary(..) => None,
+        }
     }
 }
 
@@ -298,7 +286,7 @@ mod tests {
 
     #[test]
     fn terms_are_computed_once_in_few_registers() {
-        let program = Program::record(&Sample).unwrap();
+        let (program, constants) = Programs::default().record(&Sample).unwrap();
         let count = |operation| {
             program.instructions.iter().filter(|step| step.operation == operation).count()
         };
@@ -306,7 +294,7 @@ mod tests {
         assert_eq!(count(Operation::Square), 1);
         assert_eq!(count(Operation::Add), 2);
         assert_eq!(count(Operation::Output), 3);
-        assert_eq!(program.constants, [Fr::from(7u64)]);
+        assert_eq!(constants, [Fr::from(7u64)]);
         assert_eq!(program.columns, 2);
         assert_eq!(program.registers, 2);
     }
@@ -328,11 +316,14 @@ mod tests {
                 out[0] = if self.1 { product - cell } else { product + cell };
             }
         }
-        let name = |kernel| Program::record(&kernel).unwrap().name();
+        let programs = Programs::default();
+        let name = |kernel| programs.record(&kernel).unwrap().0.name();
         assert_eq!(name(Scaled(3, false)), name(Scaled(5, false)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(3, true)));
         assert_ne!(name(Scaled(3, false)), name(Scaled(1, false)), "a factor of 1 is dropped");
-        let text = Program::record(&Scaled(3, true)).unwrap().to_cuda();
+        let (program, constants) = programs.record(&Scaled(5, true)).unwrap();
+        assert_eq!(constants, [Fr::from(5u64)], "of this kernel, not of the first like it");
+        let text = program.to_cuda();
         assert!(text.contains("r0 = row_mul(columns[0][at1], constants[0]);"), "{text}");
         assert!(text.contains("r0 = sub(r0, columns[0][at1]);"), "{text}");
     }
@@ -350,6 +341,6 @@ mod tests {
                 out[0] = row.cell(1 << 16, 0);
             }
         }
-        assert!(Program::record(&Far).is_none());
+        assert!(Programs::default().record(&Far).is_none());
     }
 }

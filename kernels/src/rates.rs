@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::{DeviceError, Memory};
+use rollmill_algebra::device::DeviceError;
 
-use crate::device::CudaDevice;
-use crate::driver::Argument::{Pointer, U32, U64};
+use crate::device::{CudaDevice, ELEMENT};
+use crate::launch::Argument::{In, Out, U32, U64};
 
 /// Threads of a block of the kernels in `cuda/measure.cuh`.
 const BLOCK: u32 = 256;
@@ -41,32 +41,28 @@ impl CudaDevice {
     /// As of any operation of the device.
     pub fn measure_rates(&self) -> Result<Rates, DeviceError> {
         let operation = "measure_rates";
-        let multiprocessors = self.driver.multiprocessors();
+        let multiprocessors = self.card.driver.multiprocessors();
         let threads = (multiprocessors * BLOCKS * BLOCK) as usize;
         let values: Vec<Fr> = (0..threads as u64).map(|i| Fr::from(i * i + 3)).collect();
-        let factors = self.upload(&values)?;
-        let sums = self.new_buffer(operation, threads)?;
-        let out = self.new_buffer(operation, threads)?;
+        let factors = self.upload_elements(operation, &values)?;
+        let sums = self.take(operation, threads, ELEMENT)?;
+        let out = self.take(operation, threads, ELEMENT)?;
         let n = U64(threads as u64);
         let wide = self.rounds_a_second(|rounds| {
-            let arguments =
-                vec![Pointer(out.pointer()), Pointer(factors.pointer()), n.clone(), U32(rounds)];
+            let arguments = vec![Out(out.start()), In(factors.start()), n.clone(), U32(rounds)];
             self.launch(operation, "measure_wide", BLOCK, threads, arguments)
         })?;
         let products = self.rounds_a_second(|rounds| {
-            let arguments =
-                vec![Pointer(sums.pointer()), Pointer(factors.pointer()), n.clone(), U32(rounds)];
+            let arguments = vec![Out(sums.start()), In(factors.start()), n.clone(), U32(rounds)];
             self.launch(operation, "measure_products", BLOCK, threads, arguments)
         })?;
         drop((factors, sums, out));
         let (_, _, budget) = self.memory_usage();
         let bytes = COPIED.min(budget / 64);
         let (from, to) = (self.take(operation, 1, bytes)?, self.take(operation, 1, bytes)?);
-        self.done(operation, self.driver.clear(from.pointer(), bytes))?;
+        self.clear(operation, from.start(), bytes)?;
         let copies = self.rounds_a_second(|rounds| {
-            (0..rounds).try_for_each(|_| {
-                self.done(operation, self.driver.copy(to.pointer(), from.pointer(), bytes))
-            })
+            (0..rounds).try_for_each(|_| self.copy(operation, to.start(), from.start(), bytes))
         })?;
         Ok(Rates {
             wide: wide * threads as f64 * WIDE_A_ROUND as f64,

@@ -4,10 +4,10 @@ use std::sync::PoisonError;
 
 use rollmill_algebra::device::{DeviceError, RowKernel};
 
-use crate::arena::Block;
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
-use crate::driver::Argument::{Pointer, U32, U64};
 use crate::generated::KNOWN;
+use crate::launch::Argument::{In, Out, Through, U32, U64};
+use crate::launch::Word;
 use crate::program::Program;
 
 const OP: &str = "rows";
@@ -23,7 +23,7 @@ impl CudaDevice {
         columns: &[&CudaBuffer],
     ) -> Result<Vec<CudaBuffer>, DeviceError> {
         let n = common_len(OP, columns.iter().copied())?;
-        let Some(program) = Program::record(kernel) else {
+        let Some((program, constants)) = self.card.programs.record(kernel) else {
             return shape(OP, "columns below 2^16 and rotations below 2^14", "more");
         };
         if program.columns > columns.len() {
@@ -36,39 +36,33 @@ impl CudaDevice {
             return Ok(outputs);
         }
 
-        let constants = self.upload_elements(OP, &program.constants)?;
-        let inputs = self.pointers(columns.iter().copied())?;
-        let targets = self.pointers(&outputs)?;
-        let mut arguments = vec![
-            Pointer(inputs.pointer()),
-            Pointer(targets.pointer()),
-            Pointer(constants.pointer()),
-        ];
+        let constants = self.upload_elements(OP, &constants)?;
+        let inputs = columns.iter().map(|column| Word::In(column.start()));
+        let inputs = self.upload_list(OP, inputs.collect())?;
+        let targets = outputs.iter().map(|column| Word::Out(column.start()));
+        let targets = self.upload_list(OP, targets.collect())?;
+        let mut arguments = vec![Through(&inputs), Through(&targets), In(constants.start())];
         let name = program.name();
         self.record_program(&program, &name);
-        if !self.options.interpret_rows && KNOWN.contains(&name.as_str()) {
+        if !self.card.options.interpret_rows && KNOWN.contains(&name.as_str()) {
             arguments.push(U64(n as u64));
             self.launch(OP, &name, THREADS, n, arguments)?;
             return Ok(outputs);
         }
 
         let blocks = n.div_ceil(THREADS as usize);
-        let blocks = blocks.min(BLOCKS_EACH * self.driver.multiprocessors() as usize);
+        let blocks = blocks.min(BLOCKS_EACH * self.card.driver.multiprocessors() as usize);
         let threads = blocks * THREADS as usize;
         let registers = self.take(OP, threads * program.registers.max(1) as usize, ELEMENT)?;
-        let words: Vec<u64> = program
-            .instructions
-            .iter()
-            .flat_map(|step| {
-                let first = u64::from(step.target) << 32 | step.operation as u64;
-                [first, u64::from(step.b.encode()) << 32 | u64::from(step.a.encode())]
-            })
-            .collect();
-        let code = self.upload_words(OP, &words)?;
+        let words = program.instructions.iter().flat_map(|step| {
+            let first = u64::from(step.target) << 32 | step.operation as u64;
+            [first, u64::from(step.b.encode()) << 32 | u64::from(step.a.encode())]
+        });
+        let code = self.upload_list(OP, words.map(Word::Number).collect())?;
         arguments.extend([
-            Pointer(code.pointer()),
+            Through(&code),
             U32(program.instructions.len() as u32),
-            Pointer(registers.pointer()),
+            Out(registers.start()),
             U64(n as u64),
         ]);
         self.launch_grid(OP, "rows_run", [blocks as u32, 1, 1], THREADS, 0, arguments)?;
@@ -76,8 +70,8 @@ impl CudaDevice {
     }
 
     fn record_program(&self, program: &Program, name: &str) {
-        if self.options.record_rows {
-            let mut recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.card.options.record_rows {
+            let mut recorded = self.card.recorded.lock().unwrap_or_else(PoisonError::into_inner);
             recorded.entry(name.to_owned()).or_insert_with(|| program.to_cuda());
         }
     }
@@ -85,7 +79,7 @@ impl CudaDevice {
     /// The kernels for all row programs that ran so far, as the two generated files hold them:
     /// `cuda/generated.cuh` and `src/generated.rs`. Empty unless the options ask for recording.
     pub fn generated_rows(&self) -> (String, String) {
-        let recorded = self.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.card.recorded.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cuda = String::from(
             "// Generated from the row programs of the prover; the tests hold it to them. The\n\
              // interpreter in rows.cuh is the twin of every kernel here.\n#pragma once\n\n\
@@ -103,13 +97,5 @@ impl CudaDevice {
         recorded.keys().for_each(|name| cuda += &format!("RM_REGISTER({name})\n"));
         cuda += "#endif\n";
         (cuda, rust + "];\n")
-    }
-
-    fn pointers<'a>(
-        &self,
-        buffers: impl IntoIterator<Item = &'a CudaBuffer>,
-    ) -> Result<Block, DeviceError> {
-        let words: Vec<u64> = buffers.into_iter().map(CudaBuffer::pointer).collect();
-        self.upload_words(OP, &words)
     }
 }

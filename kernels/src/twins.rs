@@ -9,9 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
 
 use crate::driver::Argument::{Pointer, U32, U64};
-use crate::driver::{Argument, Driver, Launch};
+use crate::driver::{Argument, Driver, Launch, Stream};
 use crate::emulated::{EmulatedDriver, Emulation, compile_emulator};
 use crate::error::CudaError;
+
+/// The one that these tests use.
+const STREAM: Stream = 0;
 
 fn library() -> PathBuf {
     let program = std::env::current_exe().expect("the test program");
@@ -22,7 +25,9 @@ fn library() -> PathBuf {
 fn driver(reverse: bool) -> EmulatedDriver {
     // Arithmetic by emulated instructions too, in the order that is the less usual one.
     let emulation = Emulation { reverse, exact: reverse, ..Emulation::new(library()) };
-    EmulatedDriver::open(&emulation).expect("opens")
+    let driver = EmulatedDriver::open(&emulation).expect("opens");
+    assert_eq!(driver.new_stream(), Ok(STREAM));
+    driver
 }
 
 fn run(
@@ -32,19 +37,19 @@ fn run(
     arguments: Vec<Argument>,
 ) -> Result<(), CudaError> {
     let launch = Launch { kernel, grid: [grid, 1, 1], block, shared_bytes: 0, arguments };
-    driver.launch(&launch)?;
-    driver.synchronize()
+    driver.launch(STREAM, &launch)?;
+    driver.synchronize(STREAM)
 }
 
 fn put(driver: &EmulatedDriver, bytes: &[u8]) -> u64 {
     let pointer = driver.allocate(bytes.len() as u64).unwrap();
-    driver.copy_in(pointer, bytes).unwrap();
+    driver.copy_in(STREAM, pointer, bytes).unwrap();
     pointer
 }
 
 fn words(driver: &EmulatedDriver, from: u64, n: usize) -> Vec<u32> {
     let mut bytes = vec![0; 4 * n];
-    driver.copy_out(from, &mut bytes).unwrap();
+    driver.copy_out(STREAM, from, &mut bytes).unwrap();
     bytes.chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
@@ -178,7 +183,7 @@ fn check_field<F: PrimeField<BigInt = BigInt<4>>>(field: &str, of: impl Fn(F) ->
         let grid = [n.div_ceil(128) as u32, 128];
         let held = |count: usize| {
             let mut bytes = vec![0; 32 * count * n];
-            driver.copy_out(out, &mut bytes).unwrap();
+            driver.copy_out(STREAM, out, &mut bytes).unwrap();
             bytes
         };
         let arguments = vec![Pointer(out), Pointer(left), Pointer(right), U64(n as u64)];
@@ -216,7 +221,7 @@ fn measuring_kernels_compute_what_they_are_timed_for() {
         run(&driver, "measure_products", [1, 256], arguments.clone()).unwrap();
         let expected: Vec<Fr> = (0..n as usize).map(|i| values[i] * factors[i].pow([5])).collect();
         let mut bytes = vec![0; 32 * n as usize];
-        driver.copy_out(out, &mut bytes).unwrap();
+        driver.copy_out(STREAM, out, &mut bytes).unwrap();
         assert_eq!(bytes, limbs(&expected, |x| x.0.0));
 
         run(&driver, "measure_wide", [1, 256], arguments).unwrap();
@@ -274,7 +279,7 @@ fn points_add_in_every_special_case() {
         vec![Pointer(out), Pointer(left), Pointer(right), Pointer(scale), U64(n as u64)];
     run(&driver, "test_points", [1, 128], arguments).unwrap();
     let mut bytes = vec![0; 4 * 128 * n];
-    driver.copy_out(out, &mut bytes).unwrap();
+    driver.copy_out(STREAM, out, &mut bytes).unwrap();
     let number = |bytes: &[u8]| {
         let limb =
             |i: usize| bytes[8 * i..8 * i + 8].iter().rev().fold(0, |l, b| l << 8 | u64::from(*b));

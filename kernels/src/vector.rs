@@ -4,9 +4,10 @@ use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKernel, Vector};
 
-use crate::arena::Block;
+use crate::arena::{At, Block};
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, shape};
-use crate::driver::Argument::{Element, Pointer, U32, U64};
+use crate::launch::Argument::{Element, In, Null, Out, Through, U32, U64};
+use crate::launch::Word;
 
 /// Elements that a thread walks, as in the kernels.
 pub(crate) const CHUNK: usize = 16;
@@ -25,14 +26,13 @@ impl CudaDevice {
     fn fold(
         &self,
         op: &'static str,
-        from: u64,
+        from: At<'_>,
         n: usize,
         scan: Scan,
     ) -> Result<Block, DeviceError> {
         let folds = n.div_ceil(CHUNK);
         let out = self.take(op, folds, ELEMENT)?;
-        let arguments =
-            vec![Pointer(out.pointer()), Pointer(from), U64(n as u64), U32(scan as u32)];
+        let arguments = vec![Out(out.start()), In(from), U64(n as u64), U32(scan as u32)];
         self.launch(op, "vector_fold", 256, folds, arguments)?;
         Ok(out)
     }
@@ -40,8 +40,8 @@ impl CudaDevice {
     fn scan_into(
         &self,
         op: &'static str,
-        to: u64,
-        from: u64,
+        to: At<'_>,
+        from: At<'_>,
         n: usize,
         scan: Scan,
     ) -> Result<(), DeviceError> {
@@ -49,12 +49,11 @@ impl CudaDevice {
         if n > CHUNK {
             let folds = self.fold(op, from, n, scan)?;
             let scanned = self.take(op, n.div_ceil(CHUNK), ELEMENT)?;
-            self.scan_into(op, scanned.pointer(), folds.pointer(), n.div_ceil(CHUNK), scan)?;
+            self.scan_into(op, scanned.start(), folds.start(), n.div_ceil(CHUNK), scan)?;
             before = Some(scanned);
         }
-        let before = before.as_ref().map_or(0, Block::pointer);
-        let arguments =
-            vec![Pointer(to), Pointer(from), Pointer(before), U64(n as u64), U32(scan as u32)];
+        let before = before.as_ref().map_or(Null, |block| In(block.start()));
+        let arguments = vec![Out(to), In(from), before, U64(n as u64), U32(scan as u32)];
         self.launch(op, "vector_scan", 256, n.div_ceil(CHUNK), arguments)
     }
 
@@ -65,21 +64,21 @@ impl CudaDevice {
         scan: Scan,
     ) -> Result<CudaBuffer, DeviceError> {
         let out = self.new_buffer(op, buffer.len())?;
-        if !buffer.is_empty() {
-            self.scan_into(op, out.pointer(), buffer.pointer(), buffer.len(), scan)?;
+        if let (Some(to), Some(from)) = (out.start(), buffer.start()) {
+            self.scan_into(op, to, from, buffer.len(), scan)?;
         }
         Ok(out)
     }
 
-    fn invert_at(&self, values: u64, n: usize) -> Result<(), DeviceError> {
+    fn invert_at(&self, values: At<'_>, n: usize) -> Result<(), DeviceError> {
         const OP: &str = "invert";
         if n <= INVERT_EACH {
-            let arguments = vec![Pointer(values), U64(n as u64)];
+            let arguments = vec![Out(values), U64(n as u64)];
             return self.launch(OP, "vector_invert_each", 128, n, arguments);
         }
         let folds = self.fold(OP, values, n, Scan::ProductSkipZero)?;
-        self.invert_at(folds.pointer(), n.div_ceil(CHUNK))?;
-        let arguments = vec![Pointer(values), Pointer(folds.pointer()), U64(n as u64)];
+        self.invert_at(folds.start(), n.div_ceil(CHUNK))?;
+        let arguments = vec![Out(values), In(folds.start()), U64(n as u64)];
         self.launch(OP, "vector_invert_chunks", 128, n.div_ceil(CHUNK), arguments)
     }
 
@@ -87,40 +86,51 @@ impl CudaDevice {
     fn horner(
         &self,
         op: &'static str,
-        to: u64,
-        from: u64,
+        to: At<'_>,
+        from: At<'_>,
         n: usize,
         point: Fr,
     ) -> Result<(), DeviceError> {
-        let arguments = vec![Pointer(to), Pointer(from), U64(n as u64), Element(point)];
+        let arguments = vec![Out(to), In(from), U64(n as u64), Element(point)];
         self.launch(op, "vector_horner", 256, n.div_ceil(CHUNK), arguments)
     }
 
-    fn evaluate_into(&self, to: u64, from: u64, n: usize, point: Fr) -> Result<(), DeviceError> {
+    fn evaluate_into(
+        &self,
+        to: At<'_>,
+        from: At<'_>,
+        n: usize,
+        point: Fr,
+    ) -> Result<(), DeviceError> {
         const OP: &str = "evaluate";
         if n <= CHUNK {
             return self.horner(OP, to, from, n, point);
         }
         let values = self.take(OP, n.div_ceil(CHUNK), ELEMENT)?;
-        self.horner(OP, values.pointer(), from, n, point)?;
-        self.evaluate_into(to, values.pointer(), n.div_ceil(CHUNK), point.pow([CHUNK as u64]))
+        self.horner(OP, values.start(), from, n, point)?;
+        self.evaluate_into(to, values.start(), n.div_ceil(CHUNK), point.pow([CHUNK as u64]))
     }
 
-    fn divide_into(&self, to: u64, from: u64, n: usize, point: Fr) -> Result<(), DeviceError> {
+    fn divide_into(
+        &self,
+        to: At<'_>,
+        from: At<'_>,
+        n: usize,
+        point: Fr,
+    ) -> Result<(), DeviceError> {
         const OP: &str = "divide_by_linear";
         let mut carries = None;
         if n > CHUNK {
             let chunks = n.div_ceil(CHUNK);
             let values = self.take(OP, chunks, ELEMENT)?;
-            self.horner(OP, values.pointer(), from, n, point)?;
+            self.horner(OP, values.start(), from, n, point)?;
             let quotient = self.take(OP, chunks, ELEMENT)?;
             let power = point.pow([CHUNK as u64]);
-            self.divide_into(quotient.pointer(), values.pointer(), chunks, power)?;
+            self.divide_into(quotient.start(), values.start(), chunks, power)?;
             carries = Some(quotient);
         }
-        let carries = carries.as_ref().map_or(0, Block::pointer);
-        let arguments =
-            vec![Pointer(to), Pointer(from), Pointer(carries), U64(n as u64), Element(point)];
+        let carries = carries.as_ref().map_or(Null, |block: &Block| In(block.start()));
+        let arguments = vec![Out(to), In(from), carries, U64(n as u64), Element(point)];
         self.launch(OP, "vector_divide", 256, n.div_ceil(CHUNK), arguments)
     }
 }
@@ -135,11 +145,11 @@ impl Vector for CudaDevice {
     }
 
     fn invert(&self, buffer: &mut CudaBuffer) -> Result<(), DeviceError> {
-        if buffer.is_empty() {
-            return Ok(());
-        }
         self.make_own("invert", buffer)?;
-        self.invert_at(buffer.pointer(), buffer.len())
+        match buffer.start() {
+            Some(values) => self.invert_at(values, buffer.len()),
+            None => Ok(()),
+        }
     }
 
     fn prefix_product(&self, buffer: &CudaBuffer) -> Result<CudaBuffer, DeviceError> {
@@ -161,15 +171,15 @@ impl Vector for CudaDevice {
         let values = self.take("evaluate", columns.len(), ELEMENT)?;
         // Where a polynomial has no coefficients.
         let bytes = columns.len() as u64 * ELEMENT;
-        self.done("evaluate", self.driver.clear(values.pointer(), bytes))?;
+        self.clear("evaluate", values.start(), bytes)?;
         for (i, column) in columns.iter().enumerate() {
             let buffer = &column.buffer;
-            if !buffer.is_empty() {
-                let to = values.pointer() + i as u64 * ELEMENT;
-                self.evaluate_into(to, buffer.pointer(), buffer.len(), point)?;
+            if let Some(from) = buffer.start() {
+                let to = values.start().plus(i as u64 * ELEMENT);
+                self.evaluate_into(to, from, buffer.len(), point)?;
             }
         }
-        self.download_elements("evaluate", values.pointer(), columns.len())
+        self.download_elements("evaluate", values.start(), columns.len())
     }
 
     fn divide_by_linear(
@@ -179,8 +189,8 @@ impl Vector for CudaDevice {
     ) -> Result<Column<CudaBuffer, Coeff>, DeviceError> {
         let buffer = &column.buffer;
         let out = self.new_buffer("divide_by_linear", buffer.len())?;
-        if !buffer.is_empty() {
-            self.divide_into(out.pointer(), buffer.pointer(), buffer.len(), point)?;
+        if let (Some(to), Some(from)) = (out.start(), buffer.start()) {
+            self.divide_into(to, from, buffer.len(), point)?;
         }
         Ok(Column::new(out))
     }
@@ -191,22 +201,18 @@ impl Vector for CudaDevice {
             return shape(OP, "at least one term", "none");
         };
         let out = self.new_buffer(OP, n)?;
-        if n == 0 {
-            return Ok(out);
+        let Some(to) = out.start() else { return Ok(out) };
+        let mut words = Vec::new();
+        for (buffer, factor) in terms.iter().filter(|(_, factor)| *factor != Fr::ZERO) {
+            words.extend([Word::In(buffer.start()), Word::Number(buffer.len() as u64)]);
+            words.extend(factor.0.0.map(Word::Number));
         }
-        let words: Vec<u64> = terms
-            .iter()
-            .filter(|(_, factor)| *factor != Fr::ZERO)
-            .flat_map(|(buffer, factor)| {
-                let mut words = vec![buffer.pointer(), buffer.len() as u64];
-                words.extend(factor.0.0);
-                words
-            })
-            .collect();
         let count = (words.len() / 6) as u32;
-        let list = self.upload_words(OP, if words.is_empty() { &[0] } else { &words })?;
-        let arguments =
-            vec![Pointer(out.pointer()), Pointer(list.pointer()), U32(count), U64(n as u64)];
+        if words.is_empty() {
+            words.push(Word::Number(0));
+        }
+        let list = self.upload_list(OP, words)?;
+        let arguments = vec![Out(to), Through(&list), U32(count), U64(n as u64)];
         self.launch(OP, "vector_combine", 256, n, arguments)?;
         Ok(out)
     }

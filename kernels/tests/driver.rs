@@ -5,8 +5,8 @@ mod common;
 
 use std::process::{Command, Output};
 
-use rollmill_algebra::device::{DeviceError, Memory, Vector};
-use rollmill_algebra::{CpuDevice, Fr};
+use rollmill_algebra::device::{DeviceError, Memory, Vector, Work};
+use rollmill_algebra::{CpuDevice, Fr, plain};
 use rollmill_kernels::{COMPILED, CudaDevice, CudaOptions};
 
 use common::proof::proof_on;
@@ -46,6 +46,16 @@ fn outcome(name: &str) -> String {
         let same = proof_on(&device, 8).to_bytes() == expected.to_bytes();
         return format!("the proof is the CPU's: {same}");
     }
+    if name == "sessions" {
+        let run = || {
+            let values: Vec<Fr> = (0..40u64).map(Fr::from).collect();
+            let work = Work { name: "test", n: 1, columns: 1 };
+            let session = device.session(work)?.expect("has sessions");
+            let sums = session.prefix_sum(&device.upload(&values)?)?;
+            Ok::<_, DeviceError>(session.download(&sums)? == plain::prefix_sum(&values))
+        };
+        return format!("right: {}", run() == Ok(true));
+    }
     let work = || {
         let values: Vec<Fr> = (0..40_000u64).map(Fr::from).collect();
         let buffer = device.upload(&values)?;
@@ -72,6 +82,12 @@ fn one_case() {
 #[test]
 fn a_proof_through_the_driver_is_the_cpus_proof_byte_for_byte() {
     assert_eq!(case("prove", ""), "the proof is the CPU's: true");
+}
+
+#[test]
+fn a_stream_waits_for_the_events_of_another() {
+    assert_eq!(case("sessions", ""), "right: true");
+    assert_eq!(case("sessions", "deaf=1"), "right: false");
 }
 
 #[test]

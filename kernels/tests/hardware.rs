@@ -8,7 +8,7 @@ mod common;
 use rollmill_algebra::{CpuDevice, conformance};
 use rollmill_kernels::{COMPILED, CudaDevice, CudaError, CudaOptions};
 
-use common::proof::{circuit, proof_of};
+use common::proof::{Ready, circuit, proof_of};
 
 /// The card to test, if there is one.
 fn card() -> Option<CudaDevice> {
@@ -38,6 +38,20 @@ fn a_card_gives_the_cpus_proofs_byte_for_byte() {
         let expected = proof_of(&CpuDevice::scalar(4), circuit(cell_bits, log_n));
         let got = proof_of(&device, circuit(cell_bits, log_n));
         assert!(got.to_bytes() == expected.to_bytes(), "{cell_bits} bits, rows 2^{log_n:?}");
+    }
+}
+
+#[test]
+fn a_card_makes_several_proofs_at_once_byte_for_byte() {
+    let Some(device) = card() else { return };
+    for log_n in [10, 14] {
+        let expected = proof_of(&CpuDevice::scalar(4), circuit(8, Some(log_n))).to_bytes();
+        let ready = Ready::new(&device, circuit(8, Some(log_n)), 1 << 30);
+        for _ in 0..3 {
+            for proof in ready.prove_at_once(4) {
+                assert!(proof.expect("proof").to_bytes() == expected, "2^{log_n} rows");
+            }
+        }
     }
 }
 

@@ -4,9 +4,11 @@ mod common;
 
 use rollmill_algebra::CpuDevice;
 use rollmill_algebra::device::DeviceError;
-use rollmill_kernels::{CudaDevice, CudaOptions, Emulation, PROOF_COLUMNS};
+use rollmill_kernels::{CudaDevice, CudaOptions, Emulation};
+use rollmill_plonk::conformance::Ready;
+use rollmill_plonk::prover::{PEAK_COLUMNS, ProveError};
 
-use common::proof::{circuit, proof_of, proof_on};
+use common::proof::{all_cosets, circuit, proof_of, proof_on};
 
 #[test]
 fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
@@ -23,7 +25,8 @@ fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
     assert_eq!(proof_on(&interpreting, 8).to_bytes(), expected.to_bytes());
 }
 
-/// A program's constants are no part of it, so that circuits of all widths share its kernel. With `WRITE_GENERATED=1` the files are written instead.
+/// A program's constants are no part of it, so that circuits of all widths share its kernel. With
+/// `WRITE_GENERATED=1` the files are written instead.
 #[test]
 fn the_generated_kernels_are_those_of_the_provers_programs() {
     let options = CudaOptions { record_rows: true, ..CudaOptions::default() };
@@ -50,16 +53,61 @@ fn the_generated_kernels_are_those_of_the_provers_programs() {
 fn a_proofs_peak_is_known_before_it_starts_and_refused_where_it_does_not_fit() {
     for log_n in [10, 11] {
         let device = common::device(|card| card.late = false);
-        proof_of(&device, circuit(8, Some(log_n)));
+        let ready = Ready::new(&device, circuit(8, Some(log_n)), 0);
+        let (before, _, _) = device.memory_usage();
+        ready.prove().expect("it fits");
         let (_, peak, _) = device.memory_usage();
-        let planned = CudaDevice::peak_bytes(1 << log_n, PROOF_COLUMNS);
-        assert!(peak <= planned && planned <= 2 * peak, "2^{log_n}: {peak} of {planned} B");
+        let (took, planned) = (peak - before, CudaDevice::peak_bytes(1 << log_n, PEAK_COLUMNS));
+        assert!(took <= planned && planned <= 2 * took, "2^{log_n}: {took} of {planned} B");
 
-        let budget_bytes = Some(planned - 1);
-        let options = CudaOptions { budget_bytes, ..CudaOptions::default() };
-        let small = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
-        let refused = small.require_memory("prove", planned).unwrap_err();
-        let (needed_bytes, free_bytes) = (planned, planned - 1);
-        assert_eq!(refused, DeviceError::Memory { operation: "prove", needed_bytes, free_bytes });
+        for (missing, fits) in [(0, true), (1, false)] {
+            let budget_bytes = Some(before + planned - missing);
+            let options = CudaOptions { budget_bytes, ..CudaOptions::default() };
+            let emulation = Emulation { late: false, ..Emulation::new(common::library()) };
+            let small = CudaDevice::emulated(&emulation, &options).unwrap();
+            let ready = Ready::new(&small, circuit(8, Some(log_n)), all_cosets(log_n));
+            let outcome = ready.prove();
+            // What may be kept takes nothing that the proof needs.
+            assert_eq!(outcome.is_ok(), fits, "{missing} B missing: {outcome:?}");
+            if !fits {
+                let (needed_bytes, free_bytes) = (planned, planned - 1);
+                let refused = DeviceError::Memory { operation: "prove", needed_bytes, free_bytes };
+                assert_eq!(outcome, Err(ProveError::Device(refused)));
+            }
+        }
     }
+}
+
+#[test]
+fn proofs_at_once_on_one_card_are_the_cpus_proof_byte_for_byte() {
+    let expected = proof_on(&CpuDevice::scalar(2), 8).to_bytes();
+    for shuffle in [None, Some(5), Some(6)] {
+        let device = common::device(|card| card.shuffle = shuffle);
+        let layout = circuit(8, None);
+        let kept = all_cosets(layout.0.shape.log_n);
+        let ready = Ready::new(&device, layout, kept);
+        for proof in ready.prove_at_once(2) {
+            assert!(proof.expect("proof").to_bytes() == expected, "seed {shuffle:?}");
+        }
+        let (used, _, _) = device.memory_usage();
+        let dropped = ready.key.drop_kept();
+        assert_eq!(dropped, kept, "all of it was kept");
+        assert!(device.memory_usage().0 + dropped <= used, "and is free again");
+        assert!(ready.prove().expect("proof").to_bytes() == expected, "seed {shuffle:?}");
+    }
+}
+
+#[test]
+fn a_proof_waits_for_another_where_the_card_has_room_for_one() {
+    let log_n = 10;
+    let expected = proof_of(&CpuDevice::scalar(2), circuit(8, Some(log_n))).to_bytes();
+    let one = CudaDevice::peak_bytes(1 << log_n, PEAK_COLUMNS);
+    let options = CudaOptions { budget_bytes: Some(2 * one), ..CudaOptions::default() };
+    let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
+    let ready = Ready::new(&device, circuit(8, Some(log_n)), 0);
+    for proof in ready.prove_at_once(2) {
+        assert!(proof.expect("in turn").to_bytes() == expected);
+    }
+    let (_, peak, budget) = device.memory_usage();
+    assert!(peak <= budget);
 }

@@ -6,10 +6,10 @@ use rollmill_algebra::device::Device;
 use rollmill_algebra::{CpuDevice, Fr};
 
 use crate::builder::Builder;
-use crate::key::{Bases, ProvingKey, setup};
+use crate::key::{Bases, Budget, ProvingKey, setup};
 use crate::layout::{FixedRow, Layout, Witness};
 use crate::proof::Proof;
-use crate::prover::{Blinding, prove};
+use crate::prover::{Blinding, ProveError, prove};
 use crate::srs::Srs;
 use crate::transcript::TranscriptKind;
 use crate::verifier::verify;
@@ -40,23 +40,66 @@ pub fn circuit(cell_bits: u32, log_n: Option<u32>) -> (Layout, Witness) {
     b.finish(log_n).expect("the circuit fits")
 }
 
+/// A circuit's key and witness, ready to be proven on a device.
+#[derive(Debug)]
+pub struct Ready<'a, D: Device> {
+    device: &'a D,
+    srs: Srs,
+    bases: Bases<D>,
+    pub key: ProvingKey<D>,
+    witness: Witness,
+}
+
+impl<'a, D: Device> Ready<'a, D> {
+    /// The key may keep so many bytes of what it could compute again.
+    ///
+    /// # Panics
+    /// When the device fails.
+    pub fn new(device: &'a D, (layout, witness): (Layout, Witness), kept_bytes: u64) -> Self {
+        let log_n = layout.shape.log_n;
+        let srs = Srs::development(log_n);
+        let lagrange = srs.lagrange(log_n).expect("the string is long enough");
+        let bases = Bases::new(device, &srs, &lagrange).expect("bases");
+        let columns = layout.fixed_columns();
+        let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("verifying key");
+        let key = ProvingKey::new(device, vk, &columns).expect("proving key");
+        let key = key.with_budget(&Budget::new(kept_bytes));
+        Self { device, srs, bases, key, witness }
+    }
+
+    /// The blinded proof, always of one seed.
+    ///
+    /// # Panics
+    /// When the verifier refuses it.
+    pub fn prove(&self) -> Result<Proof, ProveError> {
+        let kind = TranscriptKind::Poseidon2;
+        let blinding = Blinding::On { seed: [7; 32] };
+        let proof = prove(self.device, &self.key, &self.bases, kind, &self.witness, blinding)?;
+        let (vk, public) = (&self.key.vk, &self.witness.public);
+        verify(kind, vk, &self.srs.tau_g2, public, &proof, None).expect("it verifies");
+        Ok(proof)
+    }
+
+    /// So many proofs at a time, each from a thread of its own.
+    ///
+    /// # Panics
+    /// When the verifier refuses one.
+    pub fn prove_at_once(&self, count: usize) -> Vec<Result<Proof, ProveError>> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..count).map(|_| scope.spawn(|| self.prove())).collect();
+            running.into_iter().map(|thread| thread.join().expect("no panic")).collect()
+        })
+    }
+}
+
 /// The verifying key's bytes and the blinded proof of a circuit on a device.
 ///
 /// # Panics
 /// When the device fails, or the verifier refuses the proof.
-pub fn prove_on<D: Device>(device: &D, (layout, witness): (Layout, Witness)) -> (Vec<u8>, Proof) {
-    let log_n = layout.shape.log_n;
-    let srs = Srs::development(log_n);
-    let lagrange = srs.lagrange(log_n).expect("the string is long enough");
-    let bases = Bases::new(device, &srs, &lagrange).expect("bases");
-    let columns = layout.fixed_columns();
-    let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("verifying key");
-    let key = ProvingKey::new(device, vk, &columns).expect("proving key");
-    let kind = TranscriptKind::Poseidon2;
-    let blinding = Blinding::On { seed: [7; 32] };
-    let proof = prove(device, &key, &bases, kind, &witness, blinding).expect("a proof");
-    verify(kind, &key.vk, &srs.tau_g2, &witness.public, &proof, None).expect("it verifies");
-    (key.vk.to_bytes(), proof)
+pub fn prove_on<D: Device>(device: &D, circuit: (Layout, Witness)) -> (Vec<u8>, Proof) {
+    let ready = Ready::new(device, circuit, 0);
+    let proof = ready.prove().expect("a proof");
+    (ready.key.vk.to_bytes(), proof)
 }
 
 /// Key and proof are, byte for byte, those of the CPU's scalar path.

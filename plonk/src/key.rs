@@ -1,8 +1,7 @@
 //! Keys: what a verifier and a prover hold about one circuit.
 
-use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Field};
@@ -175,38 +174,35 @@ impl Budget {
     }
 }
 
-type OnOneCoset<B> = Vec<Column<B, Coset>>;
+type OnOneCoset<B> = Arc<Vec<Column<B, Coset>>>;
 
 /// Columns that depend on the key alone, on the cosets that the quotient is evaluated on. Nearly half
-/// of a proof's transforms are theirs, so they are kept as far as the budget goes.
+/// of a proof's transforms are theirs, so they are kept as far as the budget goes, and dropped when
+/// their memory is wanted.
 #[derive(Debug)]
 struct KeptCosets<D: Device> {
-    kept: [OnceLock<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS],
+    kept: Mutex<[Option<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS]>,
     bytes_each: u64,
     budget: Budget,
 }
 
-impl<D: Device> Drop for KeptCosets<D> {
-    fn drop(&mut self) {
-        let kept = self.kept.iter().filter(|slot| slot.get().is_some()).count();
-        self.budget.give(kept as u64 * self.bytes_each);
+impl<D: Device> KeptCosets<D> {
+    fn kept(&self) -> MutexGuard<'_, [Option<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS]> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Drops what is kept; gives its bytes.
+    fn clear(&self) -> u64 {
+        let dropped: Vec<_> = self.kept().iter_mut().filter_map(Option::take).collect();
+        let bytes = dropped.len() as u64 * self.bytes_each;
+        self.budget.give(bytes);
+        bytes
     }
 }
 
-/// Columns of a key on a coset, kept or made for now.
-#[derive(Debug)]
-pub(crate) enum OnCoset<'a, B> {
-    Kept(&'a [Column<B, Coset>]),
-    Made(OnOneCoset<B>),
-}
-
-impl<B> Deref for OnCoset<'_, B> {
-    type Target = [Column<B, Coset>];
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Self::Kept(columns) => columns,
-            Self::Made(columns) => columns,
-        }
+impl<D: Device> Drop for KeptCosets<D> {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -283,7 +279,7 @@ impl<D: Device> ProvingKey<D> {
             identity,
             first: (first, first_coeff),
             cosets: KeptCosets {
-                kept: Default::default(),
+                kept: Mutex::default(),
                 bytes_each: ((fixed::COUNT + 1) * n * FIELD_BYTES) as u64,
                 budget: Budget::default(),
             },
@@ -296,27 +292,36 @@ impl<D: Device> ProvingKey<D> {
         self
     }
 
+    /// Drops what the key keeps under its budget; gives the bytes of it. A proof that is using some
+    /// of it holds that to its end.
+    pub fn drop_kept(&self) -> u64 {
+        self.cosets.clear()
+    }
+
     /// The fixed columns, then the Lagrange polynomial of row 0, on the coset that the quotient's part
     /// `coset` is evaluated on.
     pub(crate) fn on_coset(
         &self,
         device: &D,
         coset: usize,
-    ) -> Result<OnCoset<'_, D::Buffer>, DeviceError> {
-        let KeptCosets { kept, bytes_each, budget } = &self.cosets;
-        if let Some(columns) = kept[coset].get() {
-            return Ok(OnCoset::Kept(columns));
+    ) -> Result<OnOneCoset<D::Buffer>, DeviceError> {
+        let cosets = &self.cosets;
+        if let Some(columns) = &cosets.kept()[coset] {
+            return Ok(columns.clone());
         }
         let polys: Vec<_> = self.fixed.iter().chain([&self.first.1]).collect();
         let made = device.to_coset(&polys, quotient_shifts(self.vk.shape.log_n)[coset])?;
-        if !budget.take(*bytes_each) {
-            return Ok(OnCoset::Made(made));
+        let made = Arc::new(made);
+        if cosets.budget.take(cosets.bytes_each) {
+            let buffers: Vec<_> = made.iter().map(|column| &column.buffer).collect();
+            let slot = &mut cosets.kept()[coset];
+            // Another proof with this key may have been first.
+            if slot.is_none() && device.keep(&buffers) {
+                *slot = Some(made.clone());
+            } else {
+                cosets.budget.give(cosets.bytes_each);
+            }
         }
-        match kept[coset].set(made) {
-            Ok(()) => {}
-            // Another proof with this key was first.
-            Err(_) => budget.give(*bytes_each),
-        }
-        Ok(OnCoset::Kept(kept[coset].get().map_or(&[], Vec::as_slice)))
+        Ok(made)
     }
 }

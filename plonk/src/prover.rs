@@ -8,7 +8,7 @@ mod quotient;
 
 use ark_ec::AffineRepr;
 use ark_ff::{Field, PrimeField, Zero};
-use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Expr, Lagrange, Row};
+use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Expr, Lagrange, Row, Work};
 use rollmill_algebra::field::omega;
 use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
@@ -21,6 +21,11 @@ use crate::layout::Witness;
 use crate::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2};
 use crate::shape::{BLINDING_ROWS, LIMBS, ROUTED, WIRES, fixed};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
+
+/// Columns that a proof holds at its peak, besides those of its key: in the quotient, where all its
+/// polynomials are there by coefficients and on a coset, with the key's on that coset and what their
+/// transforms keep between two passes.
+pub const PEAK_COLUMNS: usize = 80;
 
 /// Why no proof was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -88,7 +93,9 @@ type Poly<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Coeff>;
 /// Makes a proof that `witness` satisfies the circuit of `key`.
 ///
 /// A witness that does not satisfy it still gives bytes, which no verifier accepts; use
-/// [`crate::check::check`] to find out why.
+/// [`crate::check::check`] to find out why. The proof is a session of its own on the device: several
+/// threads may prove at a time, and one that cannot fit fails with [`DeviceError::Memory`] before it
+/// begins.
 pub fn prove<D: Device>(
     device: &D,
     key: &ProvingKey<D>,
@@ -106,6 +113,8 @@ pub fn prove<D: Device>(
             got: format!("{rows} rows and {} public inputs", witness.public.len()),
         });
     }
+    let session = device.session(Work { name: "prove", n, columns: PEAK_COLUMNS })?;
+    let device = session.as_ref().unwrap_or(device);
     let mut blinder = Blinder::new(blinding, &key.vk_digest, witness);
     let mut transcript = Transcript::new(kind, witness.public.len());
     transcript.absorb(&key.vk_digest);

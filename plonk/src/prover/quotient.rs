@@ -75,7 +75,7 @@ pub(super) fn quotient<D: Device>(
         let (public, own) = own.split_last().expect("the public inputs are a column");
         let columns: Vec<&D::Buffer> = own
             .iter()
-            .chain(&*fixed)
+            .chain(fixed.iter())
             .map(|column| &column.buffer)
             .chain([&key.identity.buffer, &public.buffer])
             .collect();

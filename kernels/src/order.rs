@@ -1,0 +1,201 @@
+//! The order of work in different streams.
+//!
+//! Every use of a block is noted with the block: which stream wrote it last, and which have read it
+//! since. Before a call is queued, its stream is made to wait for those uses of its blocks, in other
+//! streams, that may not have ended. No call reaches a driver's queue but through [`Order::enqueue`],
+//! which is given the blocks themselves, so a wait cannot be forgotten by whoever adds an operation.
+//! A block that was dropped keeps its uses when it is handed out again ([`crate::arena`]).
+//!
+//! Why notes made after a call was queued come in time: writing a block takes it exclusively and its
+//! readers hold it shared, by Rust's own rules, until their call returns. So whoever comes next for a
+//! block, in whatever thread, comes after the note.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::driver::{Driver, Stream};
+use crate::error::CudaError;
+
+/// A place in a stream's queue: after its first `count` calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Point {
+    stream: Stream,
+    count: u64,
+}
+
+/// Who uses a block that may not have ended.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Uses {
+    written: Option<Point>,
+    /// Since then, one for each stream.
+    read: Vec<Point>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+impl Uses {
+    fn before(&self, access: Access) -> impl Iterator<Item = Point> {
+        let read = if access == Access::Write { &self.read[..] } else { &[] };
+        self.written.into_iter().chain(read.iter().copied())
+    }
+
+    fn note(&mut self, access: Access, point: Point) {
+        if access == Access::Write {
+            // It waited for all others, so that whoever waits for it waits for them.
+            *self = Self { written: Some(point), read: Vec::new() };
+            return;
+        }
+        match self.read.iter_mut().find(|read| read.stream == point.stream) {
+            Some(read) => read.count = read.count.max(point.count),
+            None => self.read.push(point),
+        }
+    }
+}
+
+/// The streams of a card.
+#[derive(Debug)]
+pub(crate) struct Order {
+    driver: Arc<dyn Driver>,
+    streams: Mutex<Streams>,
+}
+
+#[derive(Debug, Default)]
+struct Streams {
+    /// Calls queued, by stream.
+    queued: Vec<u64>,
+    /// Calls that have ended, as far as the host knows.
+    ended: Vec<u64>,
+    /// `passed[s][t]`: calls of t that all calls which s is given from now on come after.
+    passed: Vec<Vec<u64>>,
+    /// Streams that nobody has.
+    idle: Vec<Stream>,
+    waits: u64,
+}
+
+impl Streams {
+    /// Whether a call queued in `stream` now could begin before `point` is reached.
+    fn is_open(&self, stream: Stream, point: Point) -> bool {
+        let Point { stream: other, count } = point;
+        other != stream && count > self.ended[other].max(self.passed[stream][other])
+    }
+}
+
+impl Order {
+    pub(crate) fn new(driver: Arc<dyn Driver>) -> Self {
+        Self { driver, streams: Mutex::default() }
+    }
+
+    fn streams(&self) -> MutexGuard<'_, Streams> {
+        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A stream for one owner, perhaps one that another gave back.
+    pub(crate) fn take_stream(&self) -> Result<Stream, CudaError> {
+        let mut streams = self.streams();
+        if let Some(stream) = streams.idle.pop() {
+            return Ok(stream);
+        }
+        let stream = self.driver.new_stream()?;
+        let count = stream + 1;
+        streams.queued.resize(count, 0);
+        streams.ended.resize(count, 0);
+        streams.passed.resize(count, Vec::new());
+        streams.passed.iter_mut().for_each(|passed| passed.resize(count, 0));
+        Ok(stream)
+    }
+
+    /// What is still queued in it stays in order with what the next owner queues.
+    pub(crate) fn give_stream(&self, stream: Stream) {
+        self.streams().idle.push(stream);
+    }
+
+    /// How often a stream was made to wait for another.
+    pub(crate) fn waits(&self) -> u64 {
+        self.streams().waits
+    }
+
+    /// Whether work in `stream` may write a block of these uses without waiting.
+    pub(crate) fn is_ready(&self, stream: Stream, uses: &Uses) -> bool {
+        let streams = self.streams();
+        !uses.before(Access::Write).any(|point| streams.is_open(stream, point))
+    }
+
+    fn wait_for(&self, stream: Stream, uses: &[(&Mutex<Uses>, Access)]) -> Result<(), CudaError> {
+        let mut streams = self.streams();
+        for (block, access) in uses {
+            let block = block.lock().unwrap_or_else(PoisonError::into_inner);
+            for point in block.before(*access) {
+                if streams.is_open(stream, point) {
+                    // For all that is queued there by now: more than `point`, never less.
+                    self.driver.wait(stream, point.stream)?;
+                    streams.passed[stream][point.stream] = streams.queued[point.stream];
+                    streams.waits += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Queues what `call` does with the blocks of `uses`, after all that must come before.
+    pub(crate) fn enqueue(
+        &self,
+        stream: Stream,
+        uses: &[(&Mutex<Uses>, Access)],
+        call: impl FnOnce(&dyn Driver) -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        self.wait_for(stream, uses)?;
+        // Without the lock: a copy may take its time. What failed may have begun, and is noted too.
+        let outcome = call(&*self.driver);
+        let mut streams = self.streams();
+        streams.queued[stream] += 1;
+        let point = Point { stream, count: streams.queued[stream] };
+        for (block, access) in uses {
+            block.lock().unwrap_or_else(PoisonError::into_inner).note(*access, point);
+        }
+        outcome
+    }
+
+    /// Runs `call`, which waits for the stream and then reads the block of `uses` to its end.
+    pub(crate) fn read_out(
+        &self,
+        stream: Stream,
+        uses: &Mutex<Uses>,
+        call: impl FnOnce(&dyn Driver) -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        self.wait_for(stream, &[(uses, Access::Read)])?;
+        self.waiting(stream, call)
+    }
+
+    /// Waits for all that is queued in a stream.
+    pub(crate) fn synchronize(&self, stream: Stream) -> Result<(), CudaError> {
+        self.waiting(stream, |driver| driver.synchronize(stream))
+    }
+
+    /// Waits for all streams.
+    pub(crate) fn synchronize_all(&self) -> Result<(), CudaError> {
+        let count = self.streams().queued.len();
+        (0..count).try_for_each(|stream| self.synchronize(stream))
+    }
+
+    /// Runs `call`, which waits for the stream, and notes what has ended with it.
+    fn waiting(
+        &self,
+        stream: Stream,
+        call: impl FnOnce(&dyn Driver) -> Result<(), CudaError>,
+    ) -> Result<(), CudaError> {
+        let (queued, mut passed) = {
+            let streams = self.streams();
+            (streams.queued[stream], streams.passed[stream].clone())
+        };
+        call(&*self.driver)?;
+        passed[stream] = queued;
+        let mut streams = self.streams();
+        for (ended, passed) in streams.ended.iter_mut().zip(passed) {
+            *ended = passed.max(*ended);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! The order of a row program's terms, so that few values are held at a time.
+//!
+//! Products take the operand that needs more registers first (Sethi and Ullman 1970). Sums are freed of
+//! the order in which they were written: sums within sums that nothing else uses are taken apart, and
+//! of what is to be added the next is always what leaves the fewest values behind, which is what ends
+//! the lives of values that several terms share.
+
+use std::collections::HashMap;
+
+use rollmill_algebra::terms::{Operation, Term};
+
+/// A value: a term by its number, or a part of a sum by a number above all terms'.
+pub(crate) type Value = usize;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// `target = a operation b`.
+    Compute { target: Value, operation: Operation, a: Value, b: Value },
+    /// An output is ready.
+    Output { index: usize, value: Value },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Summand {
+    minus: bool,
+    term: usize,
+}
+
+struct Schedule<'a> {
+    terms: &'a [Term],
+    /// What a term is made of, sums taken apart. Empty for cells and constants.
+    parts: Vec<Vec<Summand>>,
+    /// Registers that the term takes to compute.
+    needs: Vec<usize>,
+    /// Uses that are still to come.
+    left: Vec<usize>,
+    done: Vec<bool>,
+    steps: Vec<Step>,
+    next: Value,
+}
+
+/// The steps that compute `roots`, and how many values they have.
+pub(crate) fn schedule(terms: &[Term], roots: &[usize]) -> (Vec<Step>, usize) {
+    let mut schedule = Schedule::new(terms, roots);
+    for (index, root) in roots.iter().enumerate() {
+        schedule.evaluate(*root);
+        schedule.left[*root] -= 1;
+        schedule.steps.push(Step::Output { index, value: *root });
+    }
+    (schedule.steps, schedule.next)
+}
+
+impl<'a> Schedule<'a> {
+    fn new(terms: &'a [Term], roots: &[usize]) -> Self {
+        let mut uses = vec![0; terms.len()];
+        roots.iter().for_each(|root| uses[*root] += 1);
+        for id in (0..terms.len()).rev() {
+            if let (Term::Binary(_, a, b), true) = (terms[id], uses[id] > 0) {
+                uses[a] += 1;
+                uses[b] += 1;
+            }
+        }
+        let mut parts: Vec<Vec<Summand>> = Vec::with_capacity(terms.len());
+        let mut needs = Vec::with_capacity(terms.len());
+        for term in terms {
+            let of = match *term {
+                Term::Binary(Operation::Mul, a, b) => {
+                    [a, b].map(|term| Summand { minus: false, term }).to_vec()
+                }
+                Term::Binary(operation, a, b) => {
+                    let mut all = Vec::new();
+                    for (term, minus) in [(a, false), (b, operation == Operation::Sub)] {
+                        let inner = matches!(
+                            terms[term],
+                            Term::Binary(Operation::Add | Operation::Sub, ..)
+                        );
+                        if inner && uses[term] == 1 {
+                            let parts = parts[term].iter();
+                            all.extend(parts.map(|x| Summand { minus: x.minus != minus, ..*x }));
+                        } else {
+                            all.push(Summand { minus, term });
+                        }
+                    }
+                    all
+                }
+                _ => Vec::new(),
+            };
+            let mut registers: Vec<usize> = of.iter().map(|part| needs[part.term]).collect();
+            registers.sort_unstable_by(|a, b| b.cmp(a));
+            let most = registers.iter().enumerate().map(|(i, need)| need + i.min(1)).max();
+            needs.push(most.map_or(0, |most| most.max(1)));
+            parts.push(of);
+        }
+        let mut left = vec![0; terms.len()];
+        roots.iter().for_each(|root| left[*root] += 1);
+        for id in (0..terms.len()).rev() {
+            if left[id] > 0 {
+                parts[id].iter().for_each(|part| left[part.term] += 1);
+            }
+        }
+        let (done, steps, next) = (vec![false; terms.len()], Vec::new(), terms.len());
+        Self { terms, parts, needs, left, done, steps, next }
+    }
+
+    fn evaluate(&mut self, id: usize) {
+        let Term::Binary(operation, a, b) = self.terms[id] else { return };
+        if self.done[id] {
+            return;
+        }
+        if operation == Operation::Mul {
+            let (first, second) = if self.needs[a] >= self.needs[b] { (a, b) } else { (b, a) };
+            self.evaluate(first);
+            self.evaluate(second);
+            self.compute(id, operation, a, b);
+        } else {
+            self.sum(id);
+        }
+        self.done[id] = true;
+    }
+
+    fn sum(&mut self, id: usize) {
+        let mut rest = self.parts[id].clone();
+        let mut sum: Option<Value> = None;
+        while !rest.is_empty() {
+            let Summand { minus, term } = rest.remove(self.next_of(&rest, sum.is_none()));
+            self.evaluate(term);
+            let Some(before) = sum else {
+                sum = Some(term);
+                continue;
+            };
+            let target = if rest.is_empty() { id } else { self.next };
+            self.next += usize::from(target == self.next);
+            let operation = if minus { Operation::Sub } else { Operation::Add };
+            self.compute(target, operation, before, term);
+            sum = Some(target);
+        }
+    }
+
+    fn compute(&mut self, target: Value, operation: Operation, a: Value, b: Value) {
+        for value in [a, b] {
+            if let Some(left) = self.left.get_mut(value) {
+                *left -= 1;
+            }
+        }
+        self.steps.push(Step::Compute { target, operation, a, b });
+    }
+
+    /// Which summand is to be computed next; one that is added, to begin with.
+    fn next_of(&self, rest: &[Summand], is_first: bool) -> usize {
+        let mut best = None;
+        for (at, part) in rest.iter().enumerate().filter(|(_, part)| !(is_first && part.minus)) {
+            let rank = (self.gain(part.term), self.needs[part.term]);
+            if best.is_none_or(|(_, other)| rank > other) {
+                best = Some((at, rank));
+            }
+        }
+        best.map_or(0, |(at, _)| at)
+    }
+
+    /// How many values computing a term for its last use frees, less those it leaves for others.
+    fn gain(&self, id: usize) -> isize {
+        if self.parts[id].is_empty() {
+            return 0;
+        }
+        if self.done[id] {
+            return isize::from(self.left[id] == 1);
+        }
+        let mut used: HashMap<usize, usize> = HashMap::new();
+        let mut open = vec![id];
+        while let Some(id) = open.pop() {
+            for part in self.parts[id].iter().filter(|part| !self.parts[part.term].is_empty()) {
+                let times = used.entry(part.term).or_default();
+                *times += 1;
+                if *times == 1 && !self.done[part.term] {
+                    open.push(part.term);
+                }
+            }
+        }
+        let own = isize::from(self.left[id] > 1);
+        let others: isize = used
+            .into_iter()
+            .map(|(id, times)| match (self.done[id], self.left[id] > times) {
+                (true, false) => 1,
+                (false, true) => -1,
+                _ => 0,
+            })
+            .sum();
+        others - own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell(column: usize) -> Term {
+        Term::Cell(column, 0)
+    }
+
+    #[test]
+    fn a_sum_takes_first_what_ends_the_lives_of_shared_values() {
+        use Operation::{Add, Mul, Sub};
+        // x = a·b; y = c·d; ((a·c − y) + b·d) + x, and x·y after it as another output.
+        let terms = vec![
+            cell(0),
+            cell(1),
+            cell(2),
+            cell(3),
+            Term::Binary(Mul, 0, 1),
+            Term::Binary(Mul, 2, 3),
+            Term::Binary(Mul, 0, 2),
+            Term::Binary(Sub, 6, 5),
+            Term::Binary(Mul, 1, 3),
+            Term::Binary(Add, 7, 8),
+            Term::Binary(Add, 9, 4),
+            Term::Binary(Mul, 4, 5),
+        ];
+        let (steps, values) = schedule(&terms, &[10, 11]);
+        // Three parts of the sum are no terms; the last is.
+        assert_eq!(values, terms.len() + 2);
+        let order: Vec<Value> = steps
+            .iter()
+            .filter_map(|step| match step {
+                Step::Compute { target, .. } => Some(*target),
+                Step::Output { .. } => None,
+            })
+            .collect();
+        // What nobody else uses comes before what stays.
+        assert_eq!(order, [6, 8, 12, 5, 13, 4, 10, 11]);
+        let last = Step::Output { index: 1, value: 11 };
+        assert_eq!(steps.last(), Some(&last));
+    }
+}
