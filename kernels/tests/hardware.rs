@@ -8,7 +8,8 @@ mod common;
 use rollmill_algebra::{CpuDevice, conformance};
 use rollmill_kernels::{COMPILED, CudaDevice, CudaError, CudaOptions};
 
-use common::proof::{Ready, circuit, proof_of};
+use common::proof::{circuit, proof_of};
+use rollmill_plonk::conformance::Ready;
 
 /// The card to test, if there is one.
 fn card() -> Option<CudaDevice> {
