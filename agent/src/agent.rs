@@ -1,6 +1,6 @@
 //! The loop: claim, fetch, prepare, prove, verify, upload, report, forget.
 //!
-//! One job is on the device at a time. Further ones, up to the prefetch, are fetched and prepared
+//! One job is on the device at a time, or as many as the settings say. Further ones, up to the prefetch, are fetched and prepared
 //! meanwhile and reported after it, so that the device waits for neither the network nor a witness.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -75,9 +75,10 @@ pub struct Agent<W: ?Sized> {
     metrics: Metrics,
     /// The jobs held, in the order they were claimed.
     held: Arc<Mutex<Vec<JobId>>>,
-    /// Jobs that may be held besides the one on the device.
+    /// Jobs that may be held besides those on the device.
     prefetch: usize,
-    /// One permit: the device's. Closed once the device is lost.
+    proofs_in_flight: usize,
+    /// A permit for each proof on the device. Closed once the device is lost.
     device: Semaphore,
     /// Why the device is gone.
     lost: Mutex<Option<String>>,
@@ -135,7 +136,8 @@ impl<W: Worker + ?Sized> Agent<W> {
             metrics,
             held,
             prefetch,
-            device: Semaphore::new(1),
+            proofs_in_flight: config.proofs_in_flight,
+            device: Semaphore::new(config.proofs_in_flight),
             lost: Mutex::default(),
             device_gone: Notify::new(),
         })
@@ -154,7 +156,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             prefetch = self.prefetch,
             "ready for jobs"
         );
-        let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(1)));
+        let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(self.proofs_in_flight)));
         let agent = Arc::new(self);
         let mut jobs = JoinSet::new();
         let end = loop {
@@ -314,7 +316,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             () = shutdown.started() => return Ok(None),
         };
         let Ok(permit) = permit else { return Ok(None) };
-        self.metrics.busy.set(1);
+        self.metrics.busy.inc();
         let output = {
             let (worker, kind, cancel) = (self.worker.clone(), kind.to_owned(), cancel.clone());
             in_thread(move || {
@@ -327,7 +329,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             })
             .await
         };
-        self.metrics.busy.set(0);
+        self.metrics.busy.dec();
         if let Err(WorkError::DeviceLost { message }) = &output {
             tracing::error!(message, "the device was lost; ending");
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());

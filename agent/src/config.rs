@@ -25,7 +25,8 @@ pub struct Config {
     pub icicle_dir: Option<PathBuf>,
     pub threads: usize,
     pub resident_keys: usize,
-    pub key_cache_mib: u64,
+    pub key_cache_mib: Option<u64>,
+    pub proofs_in_flight: usize,
     pub prefetch: Option<usize>,
 }
 
@@ -45,7 +46,8 @@ impl Default for Config {
             icicle_dir: None,
             threads: 0,
             resident_keys: 9,
-            key_cache_mib: 512,
+            key_cache_mib: None,
+            proofs_in_flight: 1,
             prefetch: None,
         }
     }
@@ -86,7 +88,13 @@ impl Settings for Config {
         (
             "key_cache_mib",
             "memory that the proving keys together may keep for what each proof would compute again, \
-             in MiB; a key of 2^17 rows can use 400",
+             in MiB; a key of 2^17 rows can use 400; half of a card's memory or 512 when unset, and on \
+             a card proofs come first",
+        ),
+        (
+            "proofs_in_flight",
+            "proofs on the device at a time; more than one keeps a card busy while a proof waits for \
+             the host, and takes memory for each",
         ),
         (
             "prefetch",
@@ -99,6 +107,9 @@ impl Settings for Config {
         if self.class > CLASS_MAX {
             return Err(format!("class is at most {CLASS_MAX}"));
         }
+        if self.proofs_in_flight == 0 {
+            return Err("proofs_in_flight is at least 1".into());
+        }
         if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
             return Err(format!(
                 "device is {}, but fallback = off uses the CPU alone; leave out one of them",
@@ -110,6 +121,15 @@ impl Settings for Config {
 }
 
 impl Config {
+    /// Bytes that keys may keep on a device with so much memory of its own.
+    pub fn key_cache_bytes(&self, memory_bytes: Option<u64>) -> u64 {
+        match (self.key_cache_mib, memory_bytes) {
+            (Some(mib), _) => mib << 20,
+            (None, Some(bytes)) => bytes / 2,
+            (None, None) => 512 << 20,
+        }
+    }
+
     /// The name given, or one made of host and process id.
     pub fn agent_id(&self) -> AgentId {
         if let Some(name) = &self.name {
@@ -122,5 +142,21 @@ impl Config {
             format!("{}-{}", if host.is_empty() { "agent" } else { &host }, std::process::id());
         // Filtered to what a name may hold, so this parses; the process id alone does in any case.
         name.parse().unwrap_or_else(|_| Config::default().agent_id())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_may_keep_half_of_a_cards_memory_unless_the_settings_say_otherwise() {
+        let unset = Config::default();
+        assert_eq!(unset.key_cache_bytes(Some(24 << 30)), 12 << 30);
+        assert_eq!(unset.key_cache_bytes(None), 512 << 20);
+        let set = Config { key_cache_mib: Some(3), ..Config::default() };
+        assert_eq!(set.key_cache_bytes(Some(24 << 30)), 3 << 20);
+        let none = Config { proofs_in_flight: 0, ..Config::default() };
+        assert!(none.check().is_err());
     }
 }

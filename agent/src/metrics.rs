@@ -31,7 +31,7 @@ impl Metrics {
                 "rollmill_agent_witness_seconds",
                 "Witness generation, a job",
             )?,
-            busy: IntGauge::new("rollmill_agent_busy", "1 while a job is on the device")?,
+            busy: IntGauge::new("rollmill_agent_busy", "jobs on the device now")?,
             jobs_held: IntGauge::new(
                 "rollmill_agent_jobs_held",
                 "Jobs claimed and not ended: prepared, proven or reported",

@@ -217,8 +217,9 @@ fn prover<D: Device + 'static>(
     let name = device.name();
     let set = load_key_set(store.as_ref())?;
     let version = version_name(&set);
-    let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?
-        .with_cache(config.key_cache_mib << 20);
+    let cache = config.key_cache_bytes(device.memory_bytes());
+    let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
+    let keys = keys.with_cache(cache);
     Ok((Arc::new(Prover { keys, version, prefetch, started: Instant::now() }), name))
 }
 

@@ -109,13 +109,12 @@ impl Running {
     }
 
     fn with_prefetch(url: &str, name: &str, drain_seconds: u64, prefetch: usize) -> Self {
-        let config = Config {
-            broker: url.to_owned(),
-            name: Some(name.parse().unwrap()),
-            drain_seconds,
-            prefetch: Some(prefetch),
-            ..Config::default()
-        };
+        let prefetch = Some(prefetch);
+        Self::with(url, name, Config { drain_seconds, prefetch, ..Config::default() })
+    }
+
+    fn with(url: &str, name: &str, config: Config) -> Self {
+        let config = Config { broker: url.to_owned(), name: Some(name.parse().unwrap()), ..config };
         let process = Process::new("agent", config);
         let (worker, prepared, begun) = Double::new();
         let agent = Agent::new(&process, worker).unwrap();
@@ -325,6 +324,27 @@ async fn the_next_job_is_prepared_while_one_is_proven() {
     client.cancel(&[long]).await.unwrap();
     assert_eq!(finished(&client, &next).await.state, JobState::Done);
     assert_eq!(finished(&client, &third).await.state, JobState::Done);
+    agent.stop().await;
+}
+
+/// Goal: as many jobs are on the device at a time as the settings say, and no more.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_proofs_are_in_flight_where_the_settings_say_so() {
+    let (_schema, broker, client) = broker().await;
+    let config = Config { proofs_in_flight: 2, prefetch: Some(1), ..Config::default() };
+    let mut agent = Running::with(&url(&broker), "a", config);
+    let mut long = vec![enqueue(&client, b"long").await, enqueue(&client, b"long too").await];
+    agent.begun().await;
+    agent.begun().await;
+    let third = enqueue(&client, b"good").await;
+    for _ in 0..3 {
+        agent.prepared().await;
+    }
+    // Two are on the device, so the prepared one waits.
+    assert!(agent.begun.try_recv().is_err());
+    client.cancel(&[long.remove(0)]).await.unwrap();
+    assert_eq!(finished(&client, &third).await.state, JobState::Done);
+    client.cancel(&long).await.unwrap();
     agent.stop().await;
 }
 

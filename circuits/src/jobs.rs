@@ -453,15 +453,8 @@ pub fn finish<D: Device>(
 ) -> Result<JobOutput, JobError> {
     let Prepared { circuit, loaded, layout, witness, witness_seconds } = prepared;
     let started = now();
-    let proof = rollmill_plonk::prover::prove(
-        keys.device(),
-        &loaded.key,
-        &loaded.bases,
-        transcript(circuit),
-        &witness,
-        Blinding::Off,
-    )?
-    .to_bytes();
+    let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
+    let proof = keys.prove(key, bases, kind, &witness, Blinding::Off)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
     if let Err(refused) = keys.set().verify(circuit, &witness.public, &proof) {
         // Slow, and only after a failure: names the gate and the row.
@@ -515,15 +508,8 @@ pub fn prove_client<D: Device>(
     let circuit = Circuit::Client;
     let loaded = keys.proving_key(circuit)?;
     let (layout, laid) = client::build(witness).finish(Some(log_n(circuit)))?;
-    let proof = rollmill_plonk::prover::prove(
-        keys.device(),
-        &loaded.key,
-        &loaded.bases,
-        transcript(circuit),
-        &laid,
-        Blinding::On { seed },
-    )?
-    .to_bytes();
+    let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
+    let proof = keys.prove(key, bases, kind, &laid, Blinding::On { seed })?.to_bytes();
     if let Err(refused) = keys.set().verify(circuit, &laid.public, &proof) {
         let reason = match check(&layout, &laid) {
             Err(violation) => violation.to_string(),
@@ -555,7 +541,6 @@ pub fn prove_unconstrained<D: Device>(
         setup(device, &loaded.bases, srs, layout.shape, &columns).map_err(RegistryError::Key)?;
     let key = ProvingKey::new(device, vk, &columns).map_err(RegistryError::Key)?;
     let kind = transcript(circuit);
-    let proof =
-        rollmill_plonk::prover::prove(device, &key, &loaded.bases, kind, &laid, Blinding::Off)?;
+    let proof = keys.prove(&key, &loaded.bases, kind, &laid, Blinding::Off)?;
     Ok(proof.to_bytes())
 }

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
@@ -15,15 +15,20 @@ use rollmill_algebra::{Fr, G1Affine};
 use rollmill_plonk::key::{
     Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest, setup,
 };
-use rollmill_plonk::layout::{Layout, LayoutError};
-use rollmill_plonk::prover::{Blinding, ProveError, prove};
+use rollmill_plonk::layout::{Layout, LayoutError, Witness};
+use rollmill_plonk::proof::Proof;
+use rollmill_plonk::prover::{Blinding, ProveError};
+use rollmill_plonk::resident::{BasesBySize, Resident};
 use rollmill_plonk::srs::{Srs, SrsError};
+use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::Circuit;
 use serde::Serialize;
 
 use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public, transcript};
 use crate::keyset::{CircuitKey, KeySet, KeySetError};
 use crate::store::{Store, StoreError};
+
+pub use rollmill_plonk::resident::Loaded;
 
 /// Name of the SRS in a store.
 pub const SRS_NAME: &str = "srs.bin";
@@ -161,30 +166,16 @@ pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
     Ok(KeySet::from_bytes(&bytes)?)
 }
 
-/// A proving key with the bases of its size.
-#[derive(Debug)]
-pub struct Loaded<D: Device> {
-    pub key: ProvingKey<D>,
-    pub bases: Arc<Bases<D>>,
-}
-
-#[derive(Debug)]
-struct Resident<D: Device> {
-    /// Least recently used first.
-    keys: Vec<(Circuit, Arc<Loaded<D>>)>,
-    bases: HashMap<u32, Arc<Bases<D>>>,
-}
-
 /// All that is needed to prove: verification keys, SRS, and proving keys that are loaded when first
-/// used and stay as long as they are among the last `resident_max` used.
+/// used and stay as long as they are among the last `resident_max` used, or until their memory is
+/// wanted.
 #[derive(Debug)]
 pub struct Keys<D: Device> {
     device: Arc<D>,
     set: KeySet,
     srs: Srs,
     store: Arc<dyn Store>,
-    resident_max: usize,
-    resident: Mutex<Resident<D>>,
+    resident: Resident<Circuit, D>,
     budget: Budget,
 }
 
@@ -200,9 +191,8 @@ impl<D: Device> Keys<D> {
         if srs.tau_g2 != *set.tau_g2() {
             return Err(KeySetError::Srs.into());
         }
-        let resident = Mutex::new(Resident { keys: Vec::new(), bases: HashMap::new() });
-        let (resident_max, budget) = (resident_max.max(1), Budget::default());
-        Ok(Self { device, set, srs, store, resident_max, resident, budget })
+        let (resident, budget) = (Resident::new(resident_max), Budget::default());
+        Ok(Self { device, set, srs, store, resident, budget })
     }
 
     /// Lets the keys together keep `bytes` of what they could compute again for each proof.
@@ -221,32 +211,33 @@ impl<D: Device> Keys<D> {
         &self.device
     }
 
-    fn resident(&self) -> MutexGuard<'_, Resident<D>> {
-        // What it guards is a cache: whatever a panicking thread left is still valid.
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The proving key of a circuit, loaded if it is not.
     ///
     /// # Errors
     /// [`RegistryError::Stale`] when this build lays the circuit out differently.
     pub fn proving_key(&self, circuit: Circuit) -> Result<Arc<Loaded<D>>, RegistryError> {
-        let mut resident = self.resident();
-        if let Some(at) = resident.keys.iter().position(|(c, _)| *c == circuit) {
-            let entry = resident.keys.remove(at);
-            resident.keys.push(entry);
-            return Ok(Arc::clone(&resident.keys[resident.keys.len() - 1].1));
-        }
-        while resident.keys.len() >= self.resident_max {
-            resident.keys.remove(0);
-        }
+        let is_short = |error: &RegistryError| {
+            matches!(
+                error,
+                RegistryError::Device(DeviceError::Memory { .. })
+                    | RegistryError::Key(KeyError::Device(DeviceError::Memory { .. }))
+            )
+        };
+        self.resident.key(circuit, is_short, |bases| self.load(circuit, bases))
+    }
+
+    fn load(
+        &self,
+        circuit: Circuit,
+        bases: &mut BasesBySize<D>,
+    ) -> Result<Loaded<D>, RegistryError> {
         let known = self.set.key(circuit);
         let columns = layout(circuit)?.fixed_columns();
         if layout_digest(&known.vk.shape, &columns) != known.layout_digest {
             return Err(RegistryError::Stale { circuit });
         }
         let size = known.vk.shape.log_n;
-        let bases = match resident.bases.entry(size) {
+        let bases = match bases.entry(size) {
             Entry::Occupied(made) => Arc::clone(made.get()),
             Entry::Vacant(place) => {
                 let points = lagrange(self.store.as_ref(), &self.srs, size)?;
@@ -255,10 +246,23 @@ impl<D: Device> Keys<D> {
             }
         };
         let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
-        let key = key.with_budget(&self.budget);
-        let loaded = Arc::new(Loaded { key, bases });
-        resident.keys.push((circuit, Arc::clone(&loaded)));
-        Ok(loaded)
+        Ok(Loaded { key: key.with_budget(&self.budget), bases })
+    }
+
+    /// Proves on the device. Where its memory is short, keys that are kept for later give way before
+    /// the proof is refused.
+    ///
+    /// # Errors
+    /// As [`prove`].
+    pub fn prove(
+        &self,
+        key: &ProvingKey<D>,
+        bases: &Bases<D>,
+        kind: TranscriptKind,
+        witness: &Witness,
+        blinding: Blinding,
+    ) -> Result<Proof, ProveError> {
+        self.resident.prove(self.device.as_ref(), key, bases, kind, witness, blinding)
     }
 }
 
@@ -317,7 +321,7 @@ pub fn measure<D: Device>(
     let kind = transcript(circuit);
     // Blinded with a fixed seed: the commitments of an all-zero witness must not be the identity.
     let blinding = Blinding::On { seed: [1; 32] };
-    prove(keys.device(), &loaded.key, &loaded.bases, kind, &witness, blinding)?;
+    keys.prove(&loaded.key, &loaded.bases, kind, &witness, blinding)?;
     Ok(CircuitSeconds {
         witness_seconds: (witnessed - started).as_secs_f64(),
         proving_seconds: (now() - witnessed).as_secs_f64(),

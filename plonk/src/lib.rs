@@ -9,6 +9,7 @@ pub mod key;
 pub mod layout;
 pub mod proof;
 pub mod prover;
+pub mod resident;
 mod row;
 pub mod shape;
 pub mod solidity;

@@ -76,6 +76,9 @@ impl<D: Memory> Memory for Counted<D> {
     fn name(&self) -> String {
         self.inner.name()
     }
+    fn memory_bytes(&self) -> Option<u64> {
+        self.inner.memory_bytes()
+    }
     fn upload(&self, values: &[Fr]) -> Result<D::Buffer, DeviceError> {
         self.count("upload", per_element(values.len(), 0), || self.inner.upload(values))
     }

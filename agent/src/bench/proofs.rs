@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::Device;
+use rollmill_algebra::device::{Device, Memory};
 use rollmill_circuits::Circuit;
 use rollmill_circuits::registry::{Keys, load_key_set, measure};
 use rollmill_circuits::store::{DirStore, cache_dir};
@@ -94,7 +94,7 @@ fn synthetic<D: Device>(
     let columns = layout.fixed_columns();
     let vk = setup(device, &bases, srs.id(), layout.shape, &columns).map_err(other(&name))?;
     let key = ProvingKey::new(device, vk, &columns).map_err(other(&name))?;
-    let key = key.with_budget(&Budget::new(config.key_cache_mib << 20));
+    let key = key.with_budget(&Budget::new(config.key_cache_bytes(device.memory_bytes())));
     let rows_used = layout.rows_used;
     drop((layout, columns));
     let kind = TranscriptKind::Poseidon2;
@@ -140,7 +140,7 @@ fn circuits<D: Device>(
     // One resident key at a time, so that the peak of memory is a circuit's own.
     let device = Arc::new(device);
     let keys = Keys::new(device.clone(), set, srs, store, 1).map_err(other("the keys"))?;
-    let keys = keys.with_cache(config.key_cache_mib << 20);
+    let keys = keys.with_cache(config.key_cache_bytes(device.memory_bytes()));
     let clock = Instant::now();
     for circuit in Circuit::ALL {
         let rows = 1u64 << keys.set().key(circuit).vk.shape.log_n;
