@@ -114,8 +114,7 @@ impl Running {
     }
 
     fn with(url: &str, name: &str, config: Config) -> Self {
-        let config =
-            Config { broker: url.to_owned(), name: Some(name.parse().unwrap()), ..config };
+        let config = Config { broker: url.to_owned(), name: Some(name.parse().unwrap()), ..config };
         let process = Process::new("agent", config);
         let (worker, prepared, begun) = Double::new();
         let agent = Agent::new(&process, worker).unwrap();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
-use rollmill_algebra::device::Device;
+use rollmill_algebra::device::{Device, Memory};
 use rollmill_circuits::Circuit;
 use rollmill_circuits::registry::{Keys, load_key_set, measure};
 use rollmill_circuits::store::{DirStore, cache_dir};
