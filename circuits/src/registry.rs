@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rayon::prelude::*;
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{Fr, G1Affine};
@@ -58,9 +60,8 @@ pub enum RegistryError {
 
 /// The layout of a circuit.
 pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
-    let finished = crate::dummy::build(circuit).finish(Some(log_n(circuit)));
-    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
-    Ok(layout)
+    let layout = crate::dummy::build(circuit).layout(Some(log_n(circuit)));
+    layout.map_err(|source| RegistryError::Layout { circuit, source })
 }
 
 /// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
@@ -101,7 +102,7 @@ fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
     if bytes.len() != n * G1_BYTES {
         return None;
     }
-    bytes.chunks_exact(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
+    bytes.par_chunks(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
 }
 
 fn short_hex(value: &Fr) -> String {
@@ -168,11 +169,50 @@ pub struct Loaded<D: Device> {
     pub bases: Arc<Bases<D>>,
 }
 
-#[derive(Debug)]
-struct Resident<D: Device> {
-    /// Least recently used first.
-    keys: Vec<(Circuit, Arc<Loaded<D>>)>,
-    bases: HashMap<u32, Arc<Bases<D>>>,
+/// Proving keys, the least recently used first.
+type Resident<D> = Vec<(Circuit, Arc<Loaded<D>>)>;
+
+/// One key at a time is loaded once at a time.
+#[derive(Debug, Default)]
+struct Loading {
+    held: Mutex<()>,
+    /// Jobs that wait for the key.
+    wanted: AtomicUsize,
+}
+
+/// The order in which [`Keys::warm`] loads: an epoch has many transactions, some blocks and one root.
+const WARM_ORDER: [Circuit; 8] = [
+    Circuit::TxBase,
+    Circuit::TxMerge,
+    Circuit::BlockRoot2,
+    Circuit::BlockRoot1,
+    Circuit::BlockMerge,
+    Circuit::EpochRoot2,
+    Circuit::BlockRoot0,
+    Circuit::EpochRoot1,
+];
+
+/// What [`Keys::warm`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmed {
+    /// Loaded this circuit's key.
+    Key(Circuit),
+    /// Was told to stop before a key was whole.
+    Stopped,
+    /// All keys are loaded, or as many as may stay.
+    Nothing,
+}
+
+/// Why a load ended without a key.
+enum NoKey {
+    Error(RegistryError),
+    Stopped,
+}
+
+impl From<RegistryError> for NoKey {
+    fn from(error: RegistryError) -> Self {
+        Self::Error(error)
+    }
 }
 
 /// All that is needed to prove: verification keys, SRS, and proving keys that are loaded when first
@@ -185,7 +225,14 @@ pub struct Keys<D: Device> {
     store: Arc<dyn Store>,
     resident_max: usize,
     resident: Mutex<Resident<D>>,
+    bases: Mutex<HashMap<u32, Arc<Bases<D>>>>,
+    loading: [Loading; Circuit::ALL.len()],
     budget: Budget,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard are caches: whatever a panicking thread left is still valid.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<D: Device> Keys<D> {
@@ -200,9 +247,17 @@ impl<D: Device> Keys<D> {
         if srs.tau_g2 != *set.tau_g2() {
             return Err(KeySetError::Srs.into());
         }
-        let resident = Mutex::new(Resident { keys: Vec::new(), bases: HashMap::new() });
-        let (resident_max, budget) = (resident_max.max(1), Budget::default());
-        Ok(Self { device, set, srs, store, resident_max, resident, budget })
+        Ok(Self {
+            device,
+            set,
+            srs,
+            store,
+            resident_max: resident_max.max(1),
+            resident: Mutex::default(),
+            bases: Mutex::default(),
+            loading: Default::default(),
+            budget: Budget::default(),
+        })
     }
 
     /// Lets the keys together keep `bytes` of what they could compute again for each proof.
@@ -221,44 +276,120 @@ impl<D: Device> Keys<D> {
         &self.device
     }
 
-    fn resident(&self) -> MutexGuard<'_, Resident<D>> {
-        // What it guards is a cache: whatever a panicking thread left is still valid.
-        self.resident.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// The proving key of a circuit, loaded if it is not.
     ///
     /// # Errors
     /// [`RegistryError::Stale`] when this build lays the circuit out differently.
     pub fn proving_key(&self, circuit: Circuit) -> Result<Arc<Loaded<D>>, RegistryError> {
-        let mut resident = self.resident();
-        if let Some(at) = resident.keys.iter().position(|(c, _)| *c == circuit) {
-            let entry = resident.keys.remove(at);
-            resident.keys.push(entry);
-            return Ok(Arc::clone(&resident.keys[resident.keys.len() - 1].1));
+        if let Some(loaded) = self.resident(circuit) {
+            return Ok(loaded);
         }
-        while resident.keys.len() >= self.resident_max {
-            resident.keys.remove(0);
+        let wanted = &self.loading[circuit as usize].wanted;
+        wanted.fetch_add(1, Ordering::Relaxed);
+        let loaded = self.load(circuit, || Ok(()));
+        wanted.fetch_sub(1, Ordering::Relaxed);
+        loaded
+    }
+
+    /// Loads one key that no job has asked for yet, in the order of how many jobs an epoch has for it,
+    /// while there is room: no key that is loaded makes way. `go_on` is asked between parts of the work, of
+    /// which each takes a fraction of a key's time. A key that a job waits for is loaded to the end.
+    ///
+    /// # Errors
+    /// As [`Self::proving_key`].
+    pub fn warm(&self, go_on: &dyn Fn() -> bool) -> Result<Warmed, RegistryError> {
+        let next = {
+            let resident = lock(&self.resident);
+            let missing = |circuit: &Circuit| resident.iter().all(|(c, _)| c != circuit);
+            WARM_ORDER.into_iter().find(missing).filter(|_| resident.len() < self.resident_max)
+        };
+        let Some(circuit) = next else { return Ok(Warmed::Nothing) };
+        let wanted = &self.loading[circuit as usize].wanted;
+        let loaded = self.load(circuit, || match go_on() || wanted.load(Ordering::Relaxed) > 0 {
+            true => Ok(()),
+            false => Err(NoKey::Stopped),
+        });
+        match loaded {
+            Ok(_) => Ok(Warmed::Key(circuit)),
+            Err(NoKey::Stopped) => Ok(Warmed::Stopped),
+            Err(NoKey::Error(error)) => Err(error),
         }
+    }
+
+    /// Requires a circuit's key to be one of this build's layout, without loading it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stale`]
+    pub fn require_layout(&self, circuit: Circuit) -> Result<(), RegistryError> {
+        let layout = layout(circuit)?;
+        match layout_digest(&layout.shape, &layout.fixed_columns()) {
+            digest if digest == self.set.key(circuit).layout_digest => Ok(()),
+            _ => Err(RegistryError::Stale { circuit }),
+        }
+    }
+
+    fn resident(&self, circuit: Circuit) -> Option<Arc<Loaded<D>>> {
+        let mut resident = lock(&self.resident);
+        let at = resident.iter().position(|(c, _)| *c == circuit)?;
+        let entry = resident.remove(at);
+        let loaded = Arc::clone(&entry.1);
+        resident.push(entry);
+        Some(loaded)
+    }
+
+    fn make_room(&self) {
+        let mut resident = lock(&self.resident);
+        while resident.len() >= self.resident_max {
+            resident.remove(0);
+        }
+    }
+
+    /// Loads a key, other circuits' jobs undisturbed; `stage` may end it between its parts.
+    fn load<E: From<RegistryError>>(
+        &self,
+        circuit: Circuit,
+        stage: impl Fn() -> Result<(), E>,
+    ) -> Result<Arc<Loaded<D>>, E> {
+        let _held = lock(&self.loading[circuit as usize].held);
+        if let Some(loaded) = self.resident(circuit) {
+            return Ok(loaded);
+        }
+        stage()?;
+        // Before the new key is there, so that memory never holds one more.
+        self.make_room();
         let known = self.set.key(circuit);
-        let columns = layout(circuit)?.fixed_columns();
-        if layout_digest(&known.vk.shape, &columns) != known.layout_digest {
-            return Err(RegistryError::Stale { circuit });
+        let layout = layout(circuit)?;
+        stage()?;
+        let columns = layout.fixed_columns();
+        drop(layout);
+        stage()?;
+        let bases = self.bases(known.vk.shape.log_n)?;
+        stage()?;
+        let (digest, key) = rayon::join(
+            || layout_digest(&known.vk.shape, &columns),
+            || ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns),
+        );
+        if digest != known.layout_digest {
+            return Err(RegistryError::Stale { circuit }.into());
         }
-        let size = known.vk.shape.log_n;
-        let bases = match resident.bases.entry(size) {
+        let key = key.map_err(RegistryError::from)?.with_budget(&self.budget);
+        let loaded = Arc::new(Loaded { key, bases });
+        self.make_room();
+        lock(&self.resident).push((circuit, Arc::clone(&loaded)));
+        Ok(loaded)
+    }
+
+    fn bases(&self, log_n: u32) -> Result<Arc<Bases<D>>, RegistryError> {
+        // Whoever finds it locked needs what is being made.
+        let mut bases = lock(&self.bases);
+        Ok(match bases.entry(log_n) {
             Entry::Occupied(made) => Arc::clone(made.get()),
             Entry::Vacant(place) => {
-                let points = lagrange(self.store.as_ref(), &self.srs, size)?;
-                let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
-                Arc::clone(place.insert(Arc::new(bases)))
+                let points = lagrange(self.store.as_ref(), &self.srs, log_n)?;
+                let made = Bases::new(self.device.as_ref(), &self.srs, &points)?;
+                Arc::clone(place.insert(Arc::new(made)))
             }
-        };
-        let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
-        let key = key.with_budget(&self.budget);
-        let loaded = Arc::new(Loaded { key, bases });
-        resident.keys.push((circuit, Arc::clone(&loaded)));
-        Ok(loaded)
+        })
     }
 }
 
@@ -281,8 +412,8 @@ pub struct CircuitReport {
 pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
     let builder = crate::dummy::build(circuit);
     let sections = builder.section_rows();
-    let finished = builder.finish(Some(log_n(circuit)));
-    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
+    let layout = builder.layout(Some(log_n(circuit)));
+    let layout = layout.map_err(|source| RegistryError::Layout { circuit, source })?;
     Ok(CircuitReport {
         circuit: circuit.name(),
         rows: layout.rows_used as u64,
