@@ -26,6 +26,7 @@ pub struct Config {
     pub threads: usize,
     pub resident_keys: usize,
     pub key_cache_mib: u64,
+    pub warm_keys: bool,
     pub prefetch: Option<usize>,
 }
 
@@ -46,6 +47,7 @@ impl Default for Config {
             threads: 0,
             resident_keys: 9,
             key_cache_mib: 512,
+            warm_keys: true,
             prefetch: None,
         }
     }
@@ -87,6 +89,11 @@ impl Settings for Config {
             "key_cache_mib",
             "memory that the proving keys together may keep for what each proof would compute again, \
              in MiB; a key of 2^17 rows can use 400",
+        ),
+        (
+            "warm_keys",
+            "load proving keys while there is no job, those of the most frequent jobs first, as many as \
+             resident_keys lets stay; false leaves each to the first job that needs it",
         ),
         (
             "prefetch",

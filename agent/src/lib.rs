@@ -21,8 +21,9 @@ pub mod heart;
 mod metrics;
 pub mod prover;
 pub mod srs;
+mod warm;
 mod worker;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;
-pub use worker::{Prepared, WorkError, WorkOutput, Worker};
+pub use worker::{Prepared, Warmed, WorkError, WorkOutput, Worker};
