@@ -1,7 +1,9 @@
 //! The loop: claim, fetch, prepare, prove, verify, upload, report, forget.
 //!
-//! One job is on the device at a time, or as many as the settings say. Further ones, up to the prefetch, are fetched and prepared
-//! meanwhile and reported after it, so that the device waits for neither the network nor a witness.
+//! One job is on the device at a time, or as many as the settings say. Further ones, up to the prefetch,
+//! are fetched and prepared meanwhile, so that the device waits for neither the network nor a witness.
+//! A job whose proof is made leaves the device and its place: the next one is claimed while the proof is
+//! verified and reported.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,13 +13,14 @@ use rollmill_broker_client::{
     FailureClass, Grant, JobId, LeaseRef, Options, ReleaseRequest,
 };
 use rollmill_service::{Process, Secret, Shutdown, one_line};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::config::Config;
 use crate::failpoint;
 use crate::heart::{Cancel, Heart};
 use crate::metrics::Metrics;
+use crate::warm::{self, Idle};
 use crate::worker::{WorkError, WorkOutput, Worker};
 
 const CLAIM_WAIT: Duration = Duration::from_secs(20);
@@ -77,7 +80,13 @@ pub struct Agent<W: ?Sized> {
     held: Arc<Mutex<Vec<JobId>>>,
     /// Jobs that may be held besides those on the device.
     prefetch: usize,
+    /// Whether to load while there is no job.
+    warm: bool,
+    idle: Arc<Idle>,
     proofs_in_flight: usize,
+    /// A permit for each job that is verified and reported, as many as prove at a time. It bounds the jobs
+    /// held when reports are slow.
+    reporting: Semaphore,
     /// A permit for each proof on the device. Closed once the device is lost.
     device: Semaphore,
     /// Why the device is gone.
@@ -136,7 +145,10 @@ impl<W: Worker + ?Sized> Agent<W> {
             metrics,
             held,
             prefetch,
+            warm: config.warm_keys,
+            idle: Arc::new(Idle::new()),
             proofs_in_flight: config.proofs_in_flight,
+            reporting: Semaphore::new(config.proofs_in_flight),
             device: Semaphore::new(config.proofs_in_flight),
             lost: Mutex::default(),
             device_gone: Notify::new(),
@@ -159,6 +171,10 @@ impl<W: Worker + ?Sized> Agent<W> {
         let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(self.proofs_in_flight)));
         let agent = Arc::new(self);
         let mut jobs = JoinSet::new();
+        let warming = agent.warm.then(|| {
+            let (worker, idle) = (agent.worker.clone(), agent.idle.clone());
+            tokio::spawn(warm::warm(worker, idle, agent.metrics.clone()))
+        });
         let end = loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -176,8 +192,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Ok(Some(grant)) => {
                     let (agent, shutdown) = (agent.clone(), shutdown.clone());
                     jobs.spawn(async move {
-                        agent.run(grant, &shutdown).await;
-                        drop(slot);
+                        agent.run(grant, slot.ok(), &shutdown).await;
                     });
                 }
                 Ok(None) if shutdown.is_started() => break Ok(()),
@@ -185,6 +200,9 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Err(error) => break Err(error),
             }
         };
+        // Never idle again: what is being loaded stops.
+        let _ended = agent.idle.job();
+        warming.inspect(tokio::task::JoinHandle::abort);
         while let Some(ended) = jobs.join_next().await {
             note_end(ended);
         }
@@ -232,7 +250,9 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    async fn run(&self, grant: Grant, shutdown: &Shutdown) {
+    /// Does a job. `slot` is its place among those held, given back when its proof is made.
+    async fn run(&self, grant: Grant, slot: Option<OwnedSemaphorePermit>, shutdown: &Shutdown) {
+        let _held = self.idle.job();
         let kind = grant.job.kind().to_owned();
         let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
         self.held().push(grant.job.clone());
@@ -240,7 +260,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let end = {
             let hold = self.heart.hold(lease.clone());
             failpoint::pass("agent.after_claim").await;
-            self.attempt(&grant, &lease, hold.cancel(), shutdown).await
+            self.attempt(&grant, &lease, slot, hold.cancel(), shutdown).await
         };
         self.metrics.jobs_held.dec();
         self.held().retain(|job| *job != grant.job);
@@ -258,6 +278,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         &self,
         grant: &Grant,
         lease: &LeaseRef,
+        slot: Option<OwnedSemaphorePermit>,
         cancel: &Cancel,
         shutdown: &Shutdown,
     ) -> End {
@@ -273,38 +294,46 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         failpoint::pass("agent.after_fetch").await;
 
-        let output = tokio::select! {
-            output = self.work(grant.job.kind(), input, cancel, shutdown) => output,
+        let input = Arc::new(input);
+        let made = tokio::select! {
+            made = self.make(grant.job.kind(), &input, cancel, shutdown) => made,
             () = self.drained(shutdown) => {
                 // The work goes on in its thread until the process ends, which is now.
                 cancel.cancel();
                 return self.release(lease).await;
             }
         };
-        let output = match output {
+        let output = match made {
             Ok(Some(output)) => output,
             Ok(None) => return self.release(lease).await,
-            Err(error) => {
-                return match error.class() {
-                    Some(class) => self.fail(lease, class, &one_line(&error)).await,
-                    None => End::Lost,
-                };
-            }
+            Err(error) => return self.failed(lease, &error).await,
+        };
+        let _reporting = self.reporting.acquire().await;
+        drop(slot);
+        let output = match self.verified(grant.job.kind(), input, output).await {
+            Ok(output) => output,
+            Err(error) => return self.failed(lease, &error).await,
         };
         self.measure(grant.job.kind(), &output);
         self.report(grant, lease, output).await
     }
 
-    /// Prepares the job, waits for the device, proves, and checks the proof, in threads that may
-    /// block. None if the agent is to stop before the device was reached.
-    async fn work(
+    async fn failed(&self, lease: &LeaseRef, error: &WorkError) -> End {
+        match error.class() {
+            Some(class) => self.fail(lease, class, &one_line(error)).await,
+            None => End::Lost,
+        }
+    }
+
+    /// Prepares the job, waits for the device and proves, in threads that may block. None if the agent
+    /// is to stop before the device was reached.
+    async fn make(
         &self,
         kind: &str,
-        input: Vec<u8>,
+        input: &Arc<Vec<u8>>,
         cancel: &Cancel,
         shutdown: &Shutdown,
     ) -> Result<Option<WorkOutput>, WorkError> {
-        let input = Arc::new(input);
         let prepared = {
             let (worker, input) = (self.worker.clone(), input.clone());
             let (kind, cancel) = (kind.to_owned(), cancel.clone());
@@ -318,14 +347,10 @@ impl<W: Worker + ?Sized> Agent<W> {
         let Ok(permit) = permit else { return Ok(None) };
         self.metrics.busy.inc();
         let output = {
-            let (worker, kind, cancel) = (self.worker.clone(), kind.to_owned(), cancel.clone());
-            in_thread(move || {
-                if cancel.is_cancelled() {
-                    return Err(WorkError::Cancelled);
-                }
-                let output = prepared(&cancel)?;
-                worker.verify(&kind, &input, &output.result)?;
-                Ok(Some(output))
+            let cancel = cancel.clone();
+            in_thread(move || match cancel.is_cancelled() {
+                true => Err(WorkError::Cancelled),
+                false => prepared(&cancel).map(Some),
             })
             .await
         };
@@ -338,6 +363,17 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
         drop(permit);
         output
+    }
+
+    /// Checks a result as its producer will, in a thread that may block.
+    async fn verified(
+        &self,
+        kind: &str,
+        input: Arc<Vec<u8>>,
+        output: WorkOutput,
+    ) -> Result<WorkOutput, WorkError> {
+        let (worker, kind) = (self.worker.clone(), kind.to_owned());
+        in_thread(move || worker.verify(&kind, &input, &output.result).map(|()| output)).await
     }
 
     /// Uploads and reports. Also after the lease was lost: a valid result is taken while the job
@@ -419,7 +455,7 @@ impl<W: Worker + ?Sized> Agent<W> {
 }
 
 /// Runs `work` in a thread that may block.
-async fn in_thread<T: Send + 'static>(
+pub(crate) async fn in_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkError> + Send + 'static,
 ) -> Result<T, WorkError> {
     match tokio::task::spawn_blocking(work).await {

@@ -27,6 +27,7 @@ pub struct Config {
     pub resident_keys: usize,
     pub key_cache_mib: Option<u64>,
     pub proofs_in_flight: usize,
+    pub warm_keys: bool,
     pub prefetch: Option<usize>,
 }
 
@@ -48,6 +49,7 @@ impl Default for Config {
             resident_keys: 9,
             key_cache_mib: None,
             proofs_in_flight: 1,
+            warm_keys: true,
             prefetch: None,
         }
     }
@@ -95,6 +97,11 @@ impl Settings for Config {
             "proofs_in_flight",
             "proofs on the device at a time; more than one keeps a card busy while a proof waits for \
              the host, and takes memory for each",
+        ),
+        (
+            "warm_keys",
+            "load proving keys while there is no job, those of the most frequent jobs first, as many as \
+             resident_keys lets stay; false leaves each to the first job that needs it",
         ),
         (
             "prefetch",

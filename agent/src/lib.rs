@@ -24,8 +24,9 @@ mod metrics;
 pub mod nvml;
 pub mod prover;
 pub mod srs;
+mod warm;
 mod worker;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;
-pub use worker::{Prepared, WorkError, WorkOutput, Worker};
+pub use worker::{Prepared, Warmed, WorkError, WorkOutput, Worker};

@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     pub(crate) busy: IntGauge,
     pub(crate) jobs_held: IntGauge,
     pub(crate) heartbeat_failures_total: IntCounter,
+    pub(crate) keys_warmed_total: IntCounter,
 }
 
 impl Metrics {
@@ -40,6 +41,10 @@ impl Metrics {
                 "rollmill_agent_heartbeat_failures_total",
                 "Heartbeats not delivered",
             )?,
+            keys_warmed_total: IntCounter::new(
+                "rollmill_agent_keys_warmed_total",
+                "Proving keys loaded before a job asked for them",
+            )?,
         };
         registry.register(Box::new(metrics.jobs_total.clone()))?;
         registry.register(Box::new(metrics.proving_seconds.clone()))?;
@@ -47,6 +52,7 @@ impl Metrics {
         registry.register(Box::new(metrics.busy.clone()))?;
         registry.register(Box::new(metrics.jobs_held.clone()))?;
         registry.register(Box::new(metrics.heartbeat_failures_total.clone()))?;
+        registry.register(Box::new(metrics.keys_warmed_total.clone()))?;
         Ok(metrics)
     }
 }

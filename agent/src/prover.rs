@@ -10,7 +10,7 @@ use rollmill_algebra::device::{Device, DeviceError, Memory};
 use rollmill_broker_client::WorkStats;
 use rollmill_circuits::jobs::{self, JobError};
 use rollmill_circuits::keyset::KeySet;
-use rollmill_circuits::registry::{Keys, RegistryError, load_key_set, make_keys, open_srs};
+use rollmill_circuits::registry::{self, Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
 use rollmill_icicle::{IcicleDevice, IcicleError};
@@ -23,7 +23,7 @@ use crate::bench::{self, BenchError, Plan, machine};
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
-use crate::worker::{Prepared, WorkError, WorkOutput, Worker};
+use crate::worker::{Prepared, Warmed, WorkError, WorkOutput, Worker};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -106,11 +106,14 @@ impl std::fmt::Debug for Opened {
 /// Opens the device that the settings choose and the prover on it: keys from `config.keys_dir`, the
 /// device checked by a known answer.
 pub fn open(config: &Config) -> Result<Opened, ProverError> {
-    let open = |choice: &Choice| open_accelerator(config, choice);
-    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
-    let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
+    let chosen = choose(config)?;
+    let name = chosen.device.name();
+    match chosen.fell_back {
+        true => tracing::warn!(device = name, why = chosen.why, "proving on the CPU instead"),
+        false => tracing::info!(device = name, why = chosen.why, "chose the device"),
+    }
     let mut uuid = None;
-    let (worker, device) = match chosen.device {
+    let worker = match chosen.device {
         Accelerator::Cpu(device) => prover(config, *device, 0)?,
         Accelerator::Cuda(device) => {
             uuid = device.uuid().map(str::to_owned);
@@ -119,19 +122,12 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
         Accelerator::Wgpu(device) => prover(config, *device, 1)?,
         Accelerator::Icicle(device) => prover(config, *device, 1)?,
     };
-    if chosen.fell_back {
-        tracing::warn!(device, why = chosen.why, "proving on the CPU instead");
-    } else {
-        tracing::info!(device, why = chosen.why, "chose the device");
-    }
-    Ok(Opened { worker, device, uuid, why: chosen.why, fell_back: chosen.fell_back })
+    Ok(Opened { worker, device: name, uuid, why: chosen.why, fell_back: chosen.fell_back })
 }
 
 /// Runs a bench on the device that the settings choose.
 pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
-    let open = |choice: &Choice| open_accelerator(config, choice);
-    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
-    let chosen = devices::choose(&config.device, config.fallback, open, on_cpu)?;
+    let chosen = choose(config)?;
     let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
     let srs = match plan.wants("circuit") {
         true => Some(open_srs(&store, config.chain_id)?),
@@ -145,12 +141,30 @@ pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
     })
 }
 
+/// Opens the device that the settings choose.
+fn choose(config: &Config) -> Result<devices::Chosen<Accelerator>, ChoiceError> {
+    let open = |choice: &Choice| open_accelerator(config, choice);
+    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
+    devices::choose(&config.device, config.fallback, open, on_cpu)
+}
+
 /// An open device of any kind.
 enum Accelerator {
     Cpu(Box<CpuDevice>),
     Cuda(Box<CudaDevice>),
     Wgpu(Box<WgpuDevice>),
     Icicle(Box<IcicleDevice>),
+}
+
+impl Accelerator {
+    fn name(&self) -> String {
+        match self {
+            Self::Cpu(device) => device.name(),
+            Self::Cuda(device) => device.name(),
+            Self::Wgpu(device) => device.name(),
+            Self::Icicle(device) => device.name(),
+        }
+    }
 }
 
 /// Opens a device other than the CPU, or says in one line why it cannot be used.
@@ -218,15 +232,16 @@ fn prover<D: Device + 'static>(
     config: &Config,
     device: D,
     prefetch: usize,
-) -> Result<(Arc<dyn Worker>, String), ProverError> {
+) -> Result<Arc<dyn Worker>, ProverError> {
     let (store, srs) = base(config, &device)?;
-    let name = device.name();
     let set = load_key_set(store.as_ref())?;
     let version = version_name(&set);
     let cache = config.key_cache_bytes(device.memory_bytes());
     let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
     let keys = keys.with_cache(cache);
-    Ok((Arc::new(Prover { keys, version, prefetch, started: Instant::now() }), name))
+    // Keys are made all together, so that one of another build says so of all; here, and not at a job.
+    keys.require_layout(Circuit::TxBase)?;
+    Ok(Arc::new(Prover { keys, version, prefetch, started: Instant::now() }))
 }
 
 /// Opens the store and the SRS, and checks the device.
@@ -304,6 +319,15 @@ impl<D: Device + 'static> Worker for Prover<D> {
             };
             Ok(WorkOutput { result: made.bytes, stats })
         }))
+    }
+
+    fn warm(&self, cancel: &Cancel) -> Result<Warmed, WorkError> {
+        let warmed = self.keys.warm(&|| !cancel.is_cancelled());
+        Ok(match warmed.map_err(|error| classify(error.into()))? {
+            registry::Warmed::Key(circuit) => Warmed::Loaded(circuit.name().to_owned()),
+            registry::Warmed::Stopped => Warmed::Stopped,
+            registry::Warmed::Nothing => Warmed::Nothing,
+        })
     }
 
     fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError> {

@@ -35,8 +35,25 @@ pub trait Worker: Send + Sync + 'static {
         cancel: &Cancel,
     ) -> Result<Prepared, WorkError>;
 
+    /// Loads one piece of what jobs would have to wait for, the most wanted first. It is called while no
+    /// job is held; `cancel` says that one came, which the load must not hold up.
+    fn warm(&self, _cancel: &Cancel) -> Result<Warmed, WorkError> {
+        Ok(Warmed::Nothing)
+    }
+
     /// Checks a result as its producer will, before it leaves the machine.
     fn verify(&self, kind: &str, input: &[u8], result: &[u8]) -> Result<(), WorkError>;
+}
+
+/// What [`Worker::warm`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Warmed {
+    /// Loaded the piece of this name.
+    Loaded(String),
+    /// Ended early, as it was asked to.
+    Stopped,
+    /// There is nothing left to load, or no room.
+    Nothing,
 }
 
 /// A finished job.

@@ -2,6 +2,10 @@
 
 use std::process::{Command, Output};
 
+use rollmill_circuits::Circuit;
+use rollmill_circuits::keyset::{CircuitKey, KeySet};
+use rollmill_plonk::srs::Srs;
+
 fn agent(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     Command::new(env!("CARGO_BIN_EXE_agent"))
@@ -50,4 +54,136 @@ fn a_string_is_made_and_found_right_by_the_program() {
     let checked = agent(&["srs", "check", &path]);
     assert!(checked.status.success(), "{checked:?}");
     assert_eq!(made.stdout, checked.stdout);
+}
+
+/// What a command that is refused says: one line and nothing else.
+fn only_line(arguments: &[&str], output: &Output) -> String {
+    assert!(!output.status.success(), "{arguments:?} was accepted");
+    assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments:?}: {text}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn files_that_cannot_be_compared_end_the_command_with_one_line() {
+    let results = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/results");
+    let good = format!("{results}/bench-msm-ntt-zen5-2cores.json");
+    let proofs = format!("{results}/bench-proof-zen5-2cores.json");
+    let foreign = format!("{results}/devnet-demo-zen5-2cores.json");
+    let text = std::fs::read_to_string(&good).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name).display().to_string();
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let cut = write("cut.json", &text[..text.len() / 2]);
+    let older = write("older.json", &text.replacen("\"schema\": 1", "\"schema\": 7", 1));
+    let empty = write("empty.json", "");
+    let svg = folder.path().join("no/folder.svg").display().to_string();
+    for (arguments, wanted) in [
+        (&["/nonexistent/x.json"][..], &["AGT-048", "/nonexistent/x.json"][..]),
+        (&[&good, &cut], &["AGT-044", "cut.json", "no results of a bench"]),
+        (&[&good, &empty], &["AGT-044", "empty.json"]),
+        (&[&foreign, &good], &["AGT-044", "devnet-demo"]),
+        (
+            &[&good, &older],
+            &["AGT-045", "older.json has schema 7", "reads 1", "run the bench again"],
+        ),
+        (&[&good, &proofs], &["AGT-049", "no operation in common"]),
+        (&[&good, "--price", "other=2"], &["AGT-040", "price", "bench-msm-ntt", "`other`"]),
+        (&[&good, "--price", "free"], &["AGT-040", "FILE=USD", "`free`"]),
+        (&[&good, "--svg", &svg], &["AGT-043", &svg]),
+    ] {
+        let arguments = [&["bench", "compare"], arguments].concat();
+        let line = only_line(&arguments, &agent(&arguments));
+        for part in wanted {
+            assert!(line.contains(part), "{arguments:?}: {line}");
+        }
+    }
+    let output = agent(&["bench", "compare", &good]);
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
+/// Method: a limit on the process's address space, as `ulimit -v` sets it.
+#[test]
+fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
+    let arguments =
+        ["--device", "cpu", "bench", "--only", "msm", "--sizes", "26", "--peers", "none"];
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v 8388608; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_agent")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    // What it does comes before; no operation was begun.
+    let (said, line) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(said.lines().all(|line| line.starts_with("bench: ")), "{text}");
+    assert!(!said.contains("2^") && line.starts_with("error: "), "{text}");
+    for part in ["AGT-047", "msm needs about 24576 MiB", "are free", "--sizes"] {
+        assert!(line.contains(part), "{line}");
+    }
+}
+
+/// Goal: keys that are damaged, of another circuit, of another string or not there, and strings that are
+/// damaged, each end the agent at its start; and `auto` says by then what it chose and why.
+#[test]
+fn a_wrong_key_ends_the_agent_with_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let powers = (1 << 17) + rollmill_plonk::srs::EXTRA_POWERS;
+    let srs = Srs::development_of(powers).to_bytes();
+    std::fs::write(at("srs.bin"), &srs).unwrap();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../circuits/tests/golden/keys.set");
+    let good = std::fs::read(golden).unwrap();
+    let start = || {
+        let keys_dir = folder.path().display().to_string();
+        let arguments = ["--device", "auto", "--keys-dir", &keys_dir];
+        let output = agent(&arguments);
+        assert!(!output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let chosen = text.lines().find(|line| line.contains("chose the device"));
+        assert!(chosen.is_some_and(|line| line.contains("cuda:0")), "{text}");
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert_eq!(errors.len(), 1, "{text}");
+        assert_eq!(text.lines().last(), Some(errors[0]), "{text}");
+        errors[0].to_owned()
+    };
+    let refused = |what: &str, set: &[u8], wanted: &[&str]| {
+        std::fs::write(at("keys.set"), set).unwrap();
+        let line = start();
+        for part in wanted {
+            assert!(line.contains(part), "{what}: {line}");
+        }
+    };
+    let line = start();
+    assert!(line.contains("AGT-030") && line.contains("make the keys first"), "{line}");
+    let mut changed = good.clone();
+    changed[good.len() / 2] ^= 1;
+    refused("a changed byte", &changed, &["AGT-030"]);
+    refused("half of it", &good[..good.len() / 2], &["AGT-030"]);
+    refused("another file", b"no keys", &["AGT-030"]);
+
+    let set = KeySet::from_bytes(&good).unwrap();
+    let with = |change: &dyn Fn(&mut CircuitKey), tau_g2| {
+        let mut keys: Vec<CircuitKey> =
+            Circuit::ALL.into_iter().map(|circuit| set.key(circuit).clone()).collect();
+        keys.iter_mut().for_each(change);
+        KeySet::new(keys, tau_g2).unwrap().to_bytes()
+    };
+    // As another build would lay it out.
+    let other = with(&|key| key.layout_digest[0] ^= 1, *set.tau_g2());
+    refused("another layout", &other, &["CIR-031", "tx_base", "make the keys again"]);
+    let ptau = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
+    let ceremony = Srs::import_ptau(&mut std::io::Cursor::new(&ptau[..]), None, 1).unwrap();
+    let other = with(&|key| key.vk.srs_id = ceremony.id(), ceremony.tau_g2);
+    refused("another string", &other, &["AGT-030", "SRS"]);
+
+    let mut changed = srs;
+    changed[4000] ^= 1;
+    std::fs::write(at("srs.bin"), changed).unwrap();
+    refused("a damaged string", &good, &["AGT-030", "PLK-04"]);
 }

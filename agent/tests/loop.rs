@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rollmill_agent::heart::Cancel;
 use rollmill_agent::{
-    Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker, failpoint,
+    Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker, failpoint,
 };
 use rollmill_broker::store::Rules;
 use rollmill_broker::testing::{TestBroker, TestSchema};
@@ -375,6 +375,152 @@ async fn a_lost_device_ends_the_agent_and_gives_back_every_job() {
     let error = agent.task.await.unwrap().unwrap_err();
     assert_eq!(error.code(), "AGT-023");
     assert_eq!(ended(&client, &job, "failed").await, Some(FailureClass::Transient));
+}
+
+/// Tells each thing it does. Loads ahead in pieces, of which the last takes until it is told to stop, once.
+struct Telling {
+    told: Mutex<Sender<&'static str>>,
+    pieces: Mutex<(usize, bool)>,
+    /// A result of an input that begins with `h` is verified when this says so.
+    verify: Mutex<Receiver<()>>,
+}
+
+impl Telling {
+    fn tell(&self, word: &'static str) {
+        let _ = self.told.lock().unwrap_or_else(PoisonError::into_inner).send(word);
+    }
+}
+
+impl Worker for Telling {
+    fn circuits(&self) -> Vec<(String, String)> {
+        vec![("leaf".into(), "v1".into())]
+    }
+
+    fn prepare(
+        self: Arc<Self>,
+        _kind: &str,
+        input: &[u8],
+        _cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
+        let result = reversed(input);
+        Ok(Box::new(move |_| {
+            self.tell("proven");
+            Ok(WorkOutput { result, stats: WorkStats::default() })
+        }))
+    }
+
+    fn warm(&self, cancel: &Cancel) -> Result<Warmed, WorkError> {
+        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, was_stopped) = *pieces;
+        match left {
+            0 => {
+                self.tell("nothing");
+                return Ok(Warmed::Nothing);
+            }
+            1 if !was_stopped => {
+                self.tell("long");
+                cancel.wait();
+                *pieces = (1, true);
+                self.tell("stopped");
+                return Ok(Warmed::Stopped);
+            }
+            _ => *pieces = (left - 1, was_stopped),
+        }
+        self.tell("loaded");
+        Ok(Warmed::Loaded("piece".into()))
+    }
+
+    fn verify(&self, _kind: &str, input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
+        if input.first() == Some(&b'h') {
+            self.verify.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap();
+        }
+        Ok(())
+    }
+}
+
+/// An agent with that worker, what it tells, and the word to verify.
+struct Told {
+    process: Process<Config>,
+    task: tokio::task::JoinHandle<Result<(), AgentError>>,
+    told: Receiver<&'static str>,
+    verify: Sender<()>,
+}
+
+impl Told {
+    fn start(broker: &TestBroker, pieces: usize, warm_keys: bool) -> Self {
+        let config = Config {
+            broker: url(broker),
+            name: Some("a".parse().unwrap()),
+            prefetch: Some(0),
+            warm_keys,
+            ..Config::default()
+        };
+        let process = Process::new("agent", config);
+        let ((told, heard), (verify, wait)) = (channel(), channel());
+        let (told, wait, pieces) =
+            (Mutex::new(told), Mutex::new(wait), Mutex::new((pieces, false)));
+        let worker = Arc::new(Telling { told, pieces, verify: wait });
+        let agent = Agent::new(&process, worker).unwrap();
+        let shutdown = process.shutdown.clone();
+        let task = tokio::spawn(async move { agent.serve(&shutdown).await });
+        Self { process, task, told: heard, verify }
+    }
+
+    fn hears(&self) -> &'static str {
+        tokio::task::block_in_place(|| self.told.recv_timeout(WAIT).unwrap())
+    }
+
+    /// Ends the agent; answers what was not heard yet.
+    async fn stop(self) -> Vec<&'static str> {
+        self.process.shutdown.start();
+        self.task.await.unwrap().unwrap();
+        self.told.into_iter().collect()
+    }
+}
+
+/// Goal: the device waits for neither a verification nor a report, even where nothing is prepared ahead.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_job_is_proven_while_a_result_is_verified() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Told::start(&broker, 0, false);
+    let first = enqueue(&client, b"held").await;
+    assert_eq!(agent.hears(), "proven");
+    let second = enqueue(&client, b"good").await;
+    assert_eq!(agent.hears(), "proven");
+    agent.verify.send(()).unwrap();
+    for job in [first, second] {
+        assert_eq!(finished(&client, &job).await.state, JobState::Done);
+    }
+    agent.stop().await;
+}
+
+/// Goal: an idle agent loads ahead, a job that comes is not held up, and the load goes on after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_agent_loads_ahead_and_stops_for_a_job() {
+    let (_schema, broker, client) = broker().await;
+    let agent = Told::start(&broker, 2, true);
+    assert_eq!([agent.hears(), agent.hears()], ["loaded", "long"]);
+    let job = enqueue(&client, b"good").await;
+    assert_eq!(finished(&client, &job).await.state, JobState::Done);
+    // The job and the load that it stopped end in either order.
+    let mut both = [agent.hears(), agent.hears()];
+    both.sort_unstable();
+    assert_eq!(both, ["proven", "stopped"]);
+    assert_eq!([agent.hears(), agent.hears()], ["loaded", "nothing"]);
+    let metrics = agent.process.metrics.gather();
+    let of = |name: &str| metrics.iter().find(|family| family.name() == name).unwrap();
+    let warmed = of("rollmill_agent_keys_warmed_total").get_metric()[0].get_counter().get_value();
+    assert!((warmed - 2.0).abs() < 0.5, "{warmed}");
+    assert!(agent.stop().await.is_empty());
+
+    // The end of the agent stops a load as a job does, and the setting keeps it from loading at all.
+    let agent = Told::start(&broker, 1, true);
+    assert_eq!(agent.hears(), "long");
+    assert_eq!(agent.stop().await, ["stopped"]);
+    let agent = Told::start(&broker, 2, false);
+    let job = enqueue(&client, b"again").await;
+    assert_eq!(finished(&client, &job).await.state, JobState::Done);
+    assert_eq!(agent.stop().await, ["proven"]);
 }
 
 /// Fault: the process is killed at each step it passes. Every job is done afterwards, by the

@@ -2,7 +2,8 @@
 
 mod inverse;
 
-use ark_ff::{AdditiveGroup, FftField, Field, MontConfig, Zero};
+use ark_bn254::FrConfig;
+use ark_ff::{AdditiveGroup, BigInt, FftField, Field, MontConfig, MontFp, PrimeField, Zero};
 
 pub use self::inverse::{Element, inverse};
 use crate::Fr;
@@ -48,6 +49,39 @@ pub fn batch_invert<T: MontConfig<4>>(values: &mut [Element<T>]) {
     }
 }
 
+/// `value` in Fr, at a third of the cost of `Fr::from`: one word takes one round of Montgomery's reduction
+/// and not four.
+///
+/// Source: Montgomery, "Modular multiplication without trial division", 1985.
+pub fn from_u64(value: u64) -> Fr {
+    // In Montgomery's form this is 2^64·R, so that the round takes value·2^64·R to value·R.
+    const FACTOR: [u64; 4] = {
+        let factor: Fr = MontFp!("18446744073709551616");
+        factor.0.0
+    };
+    const MODULUS: [u64; 4] = Fr::MODULUS.0;
+    let step = |at: u64, a: u64, b: u64, carry: &mut u64| {
+        let sum = u128::from(a) * u128::from(b) + u128::from(at) + u128::from(*carry);
+        *carry = (sum >> 64) as u64;
+        sum as u64
+    };
+    let mut top = 0;
+    let product = FACTOR.map(|word| step(0, word, value, &mut top));
+    let multiple = product[0].wrapping_mul(FrConfig::INV);
+    let mut carry = 0;
+    step(product[0], MODULUS[0], multiple, &mut carry);
+    let mut out = BigInt::new([0; 4]);
+    for i in 1..4 {
+        out.0[i - 1] = step(product[i], MODULUS[i], multiple, &mut carry);
+    }
+    // Below 2r, as both products are below 2^64·r; and 2r is below 2^255.
+    out.0[3] = top + carry;
+    if out >= Fr::MODULUS {
+        ark_ff::BigInteger::sub_with_borrow(&mut out, &Fr::MODULUS);
+    }
+    Fr::new_unchecked(out)
+}
+
 /// `1, base, base², …`, in all `n` elements.
 pub fn powers(base: Fr, n: usize) -> Vec<Fr> {
     std::iter::successors(Some(Fr::ONE), |power| Some(*power * base)).take(n).collect()
@@ -85,6 +119,16 @@ mod tests {
             for (value, before) in values.iter().zip(before) {
                 assert_eq!(*value, before.inverse().unwrap_or(Fr::ZERO), "n {n}");
             }
+        }
+    }
+
+    #[test]
+    fn a_word_becomes_the_element_it_is() {
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let random = (0..1000).map(|_| rand::Rng::r#gen::<u64>(&mut rng));
+        let edges = (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) - 1, !((1 << bit) - 1)]);
+        for value in edges.chain(random) {
+            assert_eq!(from_u64(value), Fr::from(value), "{value:#x}");
         }
     }
 

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use rayon::prelude::*;
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{Fr, G1Affine};
@@ -18,7 +20,7 @@ use rollmill_plonk::key::{
 use rollmill_plonk::layout::{Layout, LayoutError, Witness};
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::prover::{Blinding, ProveError};
-use rollmill_plonk::resident::{BasesBySize, Resident};
+use rollmill_plonk::resident::Resident;
 use rollmill_plonk::srs::{Srs, SrsError};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::Circuit;
@@ -63,9 +65,8 @@ pub enum RegistryError {
 
 /// The layout of a circuit.
 pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
-    let finished = crate::dummy::build(circuit).finish(Some(log_n(circuit)));
-    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
-    Ok(layout)
+    let layout = crate::dummy::build(circuit).layout(Some(log_n(circuit)));
+    layout.map_err(|source| RegistryError::Layout { circuit, source })
 }
 
 /// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
@@ -106,7 +107,7 @@ fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
     if bytes.len() != n * G1_BYTES {
         return None;
     }
-    bytes.chunks_exact(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
+    bytes.par_chunks(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
 }
 
 fn short_hex(value: &Fr) -> String {
@@ -166,6 +167,49 @@ pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
     Ok(KeySet::from_bytes(&bytes)?)
 }
 
+/// One key at a time is loaded once at a time.
+#[derive(Debug, Default)]
+struct Loading {
+    held: Mutex<()>,
+    /// Jobs that wait for the key.
+    wanted: AtomicUsize,
+}
+
+/// The order in which [`Keys::warm`] loads: an epoch has many transactions, some blocks and one root.
+const WARM_ORDER: [Circuit; 8] = [
+    Circuit::TxBase,
+    Circuit::TxMerge,
+    Circuit::BlockRoot2,
+    Circuit::BlockRoot1,
+    Circuit::BlockMerge,
+    Circuit::EpochRoot2,
+    Circuit::BlockRoot0,
+    Circuit::EpochRoot1,
+];
+
+/// What [`Keys::warm`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmed {
+    /// Loaded this circuit's key.
+    Key(Circuit),
+    /// Was told to stop before a key was whole.
+    Stopped,
+    /// All keys are loaded, or as many as may stay.
+    Nothing,
+}
+
+/// Why a load ended without a key.
+enum NoKey {
+    Error(RegistryError),
+    Stopped,
+}
+
+impl From<RegistryError> for NoKey {
+    fn from(error: RegistryError) -> Self {
+        Self::Error(error)
+    }
+}
+
 /// All that is needed to prove: verification keys, SRS, and proving keys that are loaded when first
 /// used and stay as long as they are among the last `resident_max` used, or until their memory is
 /// wanted.
@@ -176,7 +220,13 @@ pub struct Keys<D: Device> {
     srs: Srs,
     store: Arc<dyn Store>,
     resident: Resident<Circuit, D>,
+    loading: [Loading; Circuit::ALL.len()],
     budget: Budget,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard are caches: whatever a panicking thread left is still valid.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<D: Device> Keys<D> {
@@ -191,8 +241,15 @@ impl<D: Device> Keys<D> {
         if srs.tau_g2 != *set.tau_g2() {
             return Err(KeySetError::Srs.into());
         }
-        let (resident, budget) = (Resident::new(resident_max), Budget::default());
-        Ok(Self { device, set, srs, store, resident, budget })
+        Ok(Self {
+            device,
+            set,
+            srs,
+            store,
+            resident: Resident::new(resident_max),
+            loading: Default::default(),
+            budget: Budget::default(),
+        })
     }
 
     /// Lets the keys together keep `bytes` of what they could compute again for each proof.
@@ -216,36 +273,93 @@ impl<D: Device> Keys<D> {
     /// # Errors
     /// [`RegistryError::Stale`] when this build lays the circuit out differently.
     pub fn proving_key(&self, circuit: Circuit) -> Result<Arc<Loaded<D>>, RegistryError> {
-        let is_short = |error: &RegistryError| {
-            matches!(
-                error,
-                RegistryError::Device(DeviceError::Memory { .. })
-                    | RegistryError::Key(KeyError::Device(DeviceError::Memory { .. }))
-            )
-        };
-        self.resident.key(circuit, is_short, |bases| self.load(circuit, bases))
+        if let Some(loaded) = self.resident.get(&circuit) {
+            return Ok(loaded);
+        }
+        let wanted = &self.loading[circuit as usize].wanted;
+        wanted.fetch_add(1, Ordering::Relaxed);
+        let loaded = self.load(circuit, true, || Ok(()));
+        wanted.fetch_sub(1, Ordering::Relaxed);
+        loaded
     }
 
-    fn load(
+    /// Loads one key that no job has asked for yet, in the order of how many jobs an epoch has for it,
+    /// while there is room: no key that is loaded makes way. `go_on` is asked between parts of the work, of
+    /// which each takes a fraction of a key's time. A key that a job waits for is loaded to the end.
+    ///
+    /// # Errors
+    /// As [`Self::proving_key`].
+    pub fn warm(&self, go_on: &dyn Fn() -> bool) -> Result<Warmed, RegistryError> {
+        let next = WARM_ORDER.into_iter().find(|circuit| !self.resident.has(circuit));
+        let Some(circuit) = next.filter(|_| !self.resident.is_full()) else {
+            return Ok(Warmed::Nothing);
+        };
+        let wanted = &self.loading[circuit as usize].wanted;
+        let loaded =
+            self.load(circuit, false, || match go_on() || wanted.load(Ordering::Relaxed) > 0 {
+                true => Ok(()),
+                false => Err(NoKey::Stopped),
+            });
+        match loaded {
+            Ok(_) => Ok(Warmed::Key(circuit)),
+            Err(NoKey::Stopped) => Ok(Warmed::Stopped),
+            // Full, though of fewer keys than may stay.
+            Err(NoKey::Error(error)) if is_short(&error) => Ok(Warmed::Nothing),
+            Err(NoKey::Error(error)) => Err(error),
+        }
+    }
+
+    /// Requires a circuit's key to be one of this build's layout, without loading it.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stale`]
+    pub fn require_layout(&self, circuit: Circuit) -> Result<(), RegistryError> {
+        let layout = layout(circuit)?;
+        match layout_digest(&layout.shape, &layout.fixed_columns()) {
+            digest if digest == self.set.key(circuit).layout_digest => Ok(()),
+            _ => Err(RegistryError::Stale { circuit }),
+        }
+    }
+
+    /// Loads a key, other circuits' jobs undisturbed; `stage` may end it between its parts. Where the
+    /// device's memory is short, what is kept for later gives way if the key is `wanted` now.
+    fn load<E: From<RegistryError>>(
         &self,
         circuit: Circuit,
-        bases: &mut BasesBySize<D>,
-    ) -> Result<Loaded<D>, RegistryError> {
-        let known = self.set.key(circuit);
-        let columns = layout(circuit)?.fixed_columns();
-        if layout_digest(&known.vk.shape, &columns) != known.layout_digest {
-            return Err(RegistryError::Stale { circuit });
+        wanted: bool,
+        stage: impl Fn() -> Result<(), E>,
+    ) -> Result<Arc<Loaded<D>>, E> {
+        let _held = lock(&self.loading[circuit as usize].held);
+        if let Some(loaded) = self.resident.get(&circuit) {
+            return Ok(loaded);
         }
-        let size = known.vk.shape.log_n;
-        let bases = match bases.entry(size) {
-            Entry::Occupied(made) => Arc::clone(made.get()),
-            Entry::Vacant(place) => {
-                let points = lagrange(self.store.as_ref(), &self.srs, size)?;
-                let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
-                Arc::clone(place.insert(Arc::new(bases)))
-            }
-        };
-        let key = ProvingKey::new(self.device.as_ref(), known.vk.clone(), &columns)?;
+        stage()?;
+        self.resident.make_room();
+        let known = self.set.key(circuit);
+        let layout = layout(circuit)?;
+        stage()?;
+        let columns = layout.fixed_columns();
+        drop(layout);
+        stage()?;
+        let bring = || self.bring(&known.vk, &columns);
+        let (digest, mut loaded) = rayon::join(|| layout_digest(&known.vk.shape, &columns), bring);
+        if digest != known.layout_digest {
+            return Err(RegistryError::Stale { circuit }.into());
+        }
+        while wanted && loaded.as_ref().is_err_and(is_short) && self.resident.give_way() {
+            loaded = bring();
+        }
+        Ok(self.resident.put(circuit, loaded?))
+    }
+
+    /// A key and its bases, on the device.
+    fn bring(&self, vk: &VerifyingKey, columns: &[Vec<Fr>]) -> Result<Loaded<D>, RegistryError> {
+        let log_n = vk.shape.log_n;
+        let bases = self.resident.bases(log_n, || {
+            let points = lagrange(self.store.as_ref(), &self.srs, log_n)?;
+            Ok::<_, RegistryError>(Bases::new(self.device.as_ref(), &self.srs, &points)?)
+        })?;
+        let key = ProvingKey::new(self.device.as_ref(), vk.clone(), columns)?;
         Ok(Loaded { key: key.with_budget(&self.budget), bases })
     }
 
@@ -253,7 +367,7 @@ impl<D: Device> Keys<D> {
     /// the proof is refused.
     ///
     /// # Errors
-    /// As [`prove`].
+    /// As [`rollmill_plonk::prover::prove`].
     pub fn prove(
         &self,
         key: &ProvingKey<D>,
@@ -264,6 +378,15 @@ impl<D: Device> Keys<D> {
     ) -> Result<Proof, ProveError> {
         self.resident.prove(self.device.as_ref(), key, bases, kind, witness, blinding)
     }
+}
+
+/// Whether the device has too little memory at the moment.
+fn is_short(error: &RegistryError) -> bool {
+    matches!(
+        error,
+        RegistryError::Device(DeviceError::Memory { .. })
+            | RegistryError::Key(KeyError::Device(DeviceError::Memory { .. }))
+    )
 }
 
 /// Size of one circuit.
@@ -285,8 +408,8 @@ pub struct CircuitReport {
 pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
     let builder = crate::dummy::build(circuit);
     let sections = builder.section_rows();
-    let finished = builder.finish(Some(log_n(circuit)));
-    let (layout, _) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
+    let layout = builder.layout(Some(log_n(circuit)));
+    let layout = layout.map_err(|source| RegistryError::Layout { circuit, source })?;
     Ok(CircuitReport {
         circuit: circuit.name(),
         rows: layout.rows_used as u64,

@@ -15,7 +15,7 @@ use rollmill_circuits::circuit::{log_n, pair_at};
 use rollmill_circuits::gadgets::fold::ChildWitness;
 use rollmill_circuits::jobs::{self, Input, JobError, Output};
 use rollmill_circuits::keyset::KeySet;
-use rollmill_circuits::registry::{Keys, layout, open_srs};
+use rollmill_circuits::registry::{Keys, Warmed, layout, open_srs};
 use rollmill_circuits::store::MemoryStore;
 use rollmill_circuits::{block_root, tx_merge};
 use rollmill_plonk::builder::Builder;
@@ -23,6 +23,7 @@ use rollmill_plonk::check::check;
 use rollmill_plonk::key::layout_digest;
 use rollmill_plonk::proof::Proof;
 use rollmill_protocol::{Circuit, ClientInputs, EpochRoot};
+use sha2::{Digest, Sha256};
 
 struct Job {
     kind: String,
@@ -100,16 +101,47 @@ fn the_golden_keys_are_those_of_this_build() {
     }
 }
 
-/// Goal: a proof is a function of its input. Method: prove one job of the golden epoch again.
+/// Goal: however a witness is computed, it is the same to the last bit. The digests were taken before its
+/// inversions were batched.
 #[test]
-fn a_job_done_again_gives_the_same_bytes() {
+fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
+    let set = keys();
+    for (kind, expected) in [
+        ("tx_base", "25893fcc87b61ba3"),
+        ("tx_merge", "4b4b761344baf9e6"),
+        ("block_root_2", "00ae3367d1ed3095"),
+        ("block_merge", "98fb5818bd9429dd"),
+        ("epoch_root_2", "4863fc560b6a162b"),
+    ] {
+        let job = job(kind);
+        let circuit = Circuit::from_name(kind).unwrap();
+        let laid = jobs::lay_out(&set, kind, &job.input).unwrap();
+        let (_, witness) = laid.finish(Some(log_n(circuit))).unwrap();
+        let mut hasher = Sha256::new();
+        for value in witness.wires.iter().chain([&witness.m]).flatten() {
+            value.0.0.iter().for_each(|limb| hasher.update(limb.to_le_bytes()));
+        }
+        assert_eq!(hex::encode(&hasher.finalize()[..8]), expected, "{kind}");
+    }
+}
+
+/// Goal: a proof is a function of its input. Method: prove one job of the golden epoch again, with a key
+/// that was loaded before the job.
+#[test]
+fn a_job_done_again_gives_the_same_bytes_and_keys_are_loaded_ahead_while_there_is_room() {
     let store = Arc::new(MemoryStore::default());
     let srs = open_srs(store.as_ref(), common::CHAIN_ID).unwrap();
-    let keys = Keys::new(Arc::new(CpuDevice::default()), keys(), srs, store, 1).unwrap();
+    let keys = Keys::new(Arc::new(CpuDevice::default()), keys(), srs, store, 2).unwrap();
+    assert_eq!(keys.warm(&|| false).unwrap(), Warmed::Stopped);
+    assert_eq!(keys.warm(&|| true).unwrap(), Warmed::Key(Circuit::TxBase));
+    let warmed = keys.proving_key(Circuit::TxBase).unwrap();
+    assert_eq!(keys.warm(&|| true).unwrap(), Warmed::Key(Circuit::TxMerge));
+    assert_eq!(keys.warm(&|| true).unwrap(), Warmed::Nothing);
     let job = job("tx_merge");
     let still = || Duration::ZERO;
     let done = jobs::prove(&keys, &job.kind, &job.input, &still).unwrap();
     assert_eq!(done.bytes, job.output);
+    assert!(Arc::ptr_eq(&warmed, &keys.proving_key(Circuit::TxBase).unwrap()), "it stayed");
 }
 
 /// Every public input and a sample of the proof's bytes.

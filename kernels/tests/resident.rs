@@ -63,19 +63,25 @@ impl<'a> Card<'a> {
     }
 
     fn load(&self, name: usize) -> Result<Arc<Loaded<CudaDevice>>, KeyError> {
-        let (layout, _, vk, _) = &self.circuits.all[name];
-        let is_short =
-            |error: &KeyError| matches!(error, KeyError::Device(DeviceError::Memory { .. }));
-        self.resident.key(name, is_short, |bases| {
-            self.loads.set(self.loads.get() + 1);
-            if !bases.contains_key(&LOG_N) {
-                let srs = &self.circuits.srs;
-                let made = Bases::new(&self.device, srs, &srs.lagrange(LOG_N).unwrap())?;
-                bases.insert(LOG_N, Arc::new(made));
+        if let Some(loaded) = self.resident.get(&name) {
+            return Ok(loaded);
+        }
+        loop {
+            match self.bring(name) {
+                Err(KeyError::Device(DeviceError::Memory { .. })) if self.resident.give_way() => {}
+                loaded => return Ok(self.resident.put(name, loaded?)),
             }
-            let key = ProvingKey::new(&self.device, vk.clone(), &layout.fixed_columns())?;
-            Ok(Loaded { key: key.with_budget(&self.budget), bases: bases[&LOG_N].clone() })
-        })
+        }
+    }
+
+    fn bring(&self, name: usize) -> Result<Loaded<CudaDevice>, KeyError> {
+        self.loads.set(self.loads.get() + 1);
+        let (layout, _, vk, _) = &self.circuits.all[name];
+        let srs = &self.circuits.srs;
+        let make = || Bases::new(&self.device, srs, &srs.lagrange(LOG_N).unwrap());
+        let bases = self.resident.bases(LOG_N, make)?;
+        let key = ProvingKey::new(&self.device, vk.clone(), &layout.fixed_columns())?;
+        Ok(Loaded { key: key.with_budget(&self.budget), bases })
     }
 
     /// Proves, and holds the proof to the CPU's.

@@ -8,12 +8,14 @@
 //! permutation; a cell that is not used holds [`Builder::ZERO`], so no routed cell is free.
 
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 
 use ark_ff::{Field, PrimeField};
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::gates::external_matrix;
-use crate::layout::{FixedRow, Layout, Witness};
+use crate::layout::FixedRow;
+use crate::row::RowHasher;
 use crate::shape::{LIMBS, ROUTED};
 
 /// A value of the circuit, by its number.
@@ -46,7 +48,7 @@ pub struct Builder {
     pub(crate) full_limbs: Vec<[Fr; LIMBS]>,
     pub(crate) fixed: Vec<u32>,
     pub(crate) palette: Vec<FixedRow>,
-    palette_index: HashMap<FixedRow, u32>,
+    palette_index: HashMap<FixedRow, u32, BuildHasherDefault<RowHasher>>,
     pub(crate) rom: HashMap<(Fr, Fr), RomEntry>,
     /// Reads of entries that no row has written; such a circuit has no proof.
     pub(crate) unmatched_reads: Vec<u32>,
@@ -79,7 +81,7 @@ impl Builder {
             full_limbs: Vec::new(),
             fixed: Vec::new(),
             palette: Vec::new(),
-            palette_index: HashMap::new(),
+            palette_index: HashMap::default(),
             rom: HashMap::new(),
             unmatched_reads: Vec::new(),
             constants: HashMap::new(),
@@ -563,11 +565,8 @@ impl Builder {
         state
     }
 
-    /// Ends the circuit: the rows, padded to `2^log_n` (or to the least size that holds them).
-    pub fn finish(
-        mut self,
-        log_n: Option<u32>,
-    ) -> Result<(Layout, Witness), crate::layout::LayoutError> {
+    /// Lays out what waited for its place, and what every circuit must hold.
+    pub(crate) fn end(&mut self) {
         while !self.pack_queue.is_empty() {
             let mut four = [Self::ZERO; 4];
             let take = self.pack_queue.len().min(4);
@@ -589,7 +588,6 @@ impl Builder {
         if !self.palette.iter().any(|row| row.kind != 0) {
             self.pack_rows([Self::ZERO; 4]);
         }
-        crate::layout::finish(self, log_n)
     }
 }
 

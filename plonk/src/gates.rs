@@ -95,12 +95,7 @@ pub struct Constants<E> {
 
 /// `2^bits` in Fr.
 pub fn power_of_two(bits: u32) -> Fr {
-    let mut out = Fr::from(1u64);
-    let two = Fr::from(2u64);
-    for _ in 0..bits {
-        out *= two;
-    }
-    out
+    ark_ff::Field::pow(&Fr::from(2u64), [u64::from(bits)])
 }
 
 impl<E: Expr> Constants<E> {

@@ -220,12 +220,17 @@ pub fn layout_digest(shape: &Shape, columns: &[Vec<Fr>]) -> [u8; 32] {
         hasher.update(number.to_be_bytes());
     }
     for column in columns {
-        let mut bytes = Vec::with_capacity(column.len() * FIELD_BYTES);
-        for value in column {
-            // Montgomery limbs: as good a name of the value as any, and free.
-            value.0.0.iter().for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
+        // In pieces that stay in the cache.
+        for values in column.chunks(128) {
+            let mut bytes = [0; 128 * FIELD_BYTES];
+            for (chunk, value) in bytes.chunks_exact_mut(FIELD_BYTES).zip(values) {
+                // Montgomery limbs: as good a name of the value as any, and free.
+                for (word, limb) in chunk.chunks_exact_mut(8).zip(value.0.0) {
+                    word.copy_from_slice(&limb.to_le_bytes());
+                }
+            }
+            hasher.update(&bytes[..values.len() * FIELD_BYTES]);
         }
-        hasher.update(&bytes);
     }
     hasher.finalize().into()
 }

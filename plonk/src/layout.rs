@@ -1,7 +1,9 @@
 //! A finished circuit: its fixed structure ([`Layout`]) and one witness ([`Witness`]).
 
-use ark_ff::Field;
-use rollmill_algebra::{Fr, field::omega};
+use ark_ff::{AdditiveGroup, Field};
+use rayon::prelude::*;
+use rollmill_algebra::Fr;
+use rollmill_algebra::field::{from_u64, omega};
 
 use crate::builder::{Builder, LimbRow, Var};
 use crate::shape::{
@@ -58,7 +60,24 @@ pub struct Witness {
     pub m: Vec<Fr>,
 }
 
-pub(crate) fn finish(b: Builder, log_n: Option<u32>) -> Result<(Layout, Witness), LayoutError> {
+impl Builder {
+    /// Ends the circuit: the rows, padded to `2^log_n` (or to the least size that holds them).
+    pub fn finish(mut self, log_n: Option<u32>) -> Result<(Layout, Witness), LayoutError> {
+        self.end();
+        let layout = structure(&mut self, log_n)?;
+        let witness = witness(&self, &layout);
+        Ok((layout, witness))
+    }
+
+    /// The circuit's structure alone, as [`Self::finish`] gives it, without the cost of the witness.
+    pub fn layout(mut self, log_n: Option<u32>) -> Result<Layout, LayoutError> {
+        self.end();
+        structure(&mut self, log_n)
+    }
+}
+
+/// Takes the structure out of a builder, which keeps the values.
+fn structure(b: &mut Builder, log_n: Option<u32>) -> Result<Layout, LayoutError> {
     let rows = b.rows();
     let table = 1usize << b.cell_bits;
     let writes = b.rom.len();
@@ -70,43 +89,53 @@ pub(crate) fn finish(b: Builder, log_n: Option<u32>) -> Result<(Layout, Witness)
         return Err(LayoutError::TooManyRows { needed, log_n, available });
     }
     let shape = Shape { log_n, n_public: b.n_public, cell_bits: b.cell_bits };
-    let layout = Layout {
+    Ok(Layout {
         shape,
         rows_used: rows,
-        palette: b.palette.clone(),
-        fixed: b.fixed.clone(),
-        routed: b.routed.clone(),
-    };
-    let witness = witness(&b, &layout);
-    Ok((layout, witness))
+        palette: std::mem::take(&mut b.palette),
+        fixed: std::mem::take(&mut b.fixed),
+        routed: std::mem::take(&mut b.routed),
+    })
+}
+
+/// The values, and zeros up to `n`.
+fn column(n: usize, values: impl Iterator<Item = Fr>) -> Vec<Fr> {
+    let mut column = Vec::with_capacity(n);
+    column.extend(values);
+    column.resize(n, Fr::ZERO);
+    column
 }
 
 fn witness(b: &Builder, layout: &Layout) -> Witness {
     let n = layout.shape.n();
     let usable = layout.shape.usable_rows();
-    let mut wires = vec![vec![Fr::from(0u64); n]; WIRES];
+    // Column by column, so that each is written once, from the first row to the last.
+    let routed = |k: usize| {
+        let values = layout.routed.iter().map(|vars| b.value(vars[k]));
+        (column(n, values), Vec::new())
+    };
+    let limbs = |k: usize| {
+        let mut counts = vec![0u32; 1 << b.cell_bits];
+        let values = b.limbs.iter().map(|limbs| match limbs {
+            LimbRow::Small(cells) => {
+                counts[usize::from(cells[k])] += 1;
+                from_u64(cells[k].into())
+            }
+            LimbRow::Full(index) => b.full_limbs[*index as usize][k],
+        });
+        (column(n, values), counts)
+    };
+    let columns: Vec<(Vec<Fr>, Vec<u32>)> = (0..WIRES)
+        .into_par_iter()
+        .map(|k| if k < ROUTED { routed(k) } else { limbs(k - ROUTED) })
+        .collect();
     let mut counts = vec![0u32; 1 << b.cell_bits];
     // Rows past the circuit's own hold zeros in every limb cell, and are looked up as well.
-    counts[0] += ((usable - b.rows()) * LIMBS) as u32;
-    for (row, vars) in b.routed.iter().enumerate() {
-        for (k, var) in vars.iter().enumerate() {
-            wires[k][row] = b.value(*var);
-        }
-        match b.limbs[row] {
-            LimbRow::Small(cells) => {
-                for (k, cell) in cells.into_iter().enumerate() {
-                    if cell != 0 {
-                        wires[ROUTED + k][row] = Fr::from(cell);
-                    }
-                    counts[usize::from(cell)] += 1;
-                }
-            }
-            LimbRow::Full(index) => {
-                for (k, cell) in b.full_limbs[index as usize].iter().enumerate() {
-                    wires[ROUTED + k][row] = *cell;
-                }
-            }
-        }
+    counts[0] += ((usable - layout.rows_used) * LIMBS) as u32;
+    let mut wires = Vec::with_capacity(WIRES);
+    for (column, of_column) in columns {
+        wires.push(column);
+        counts.iter_mut().zip(of_column).for_each(|(count, more)| *count += more);
     }
     let mut m = vec![Fr::from(0u64); n];
     let mut next = 0usize;
@@ -115,13 +144,13 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
             continue;
         }
         let Some(&count) = counts.get(next) else { break };
-        *reads = Fr::from(count);
+        *reads = from_u64(count.into());
         next += 1;
     }
     for entry in b.rom.values() {
-        m[entry.row as usize] = Fr::from(entry.reads);
+        m[entry.row as usize] = from_u64(entry.reads.into());
     }
-    let public = (0..b.n_public as usize).map(|i| b.value(b.routed[i][0])).collect();
+    let public = layout.routed[..b.n_public as usize].iter().map(|vars| b.value(vars[0])).collect();
     Witness { public, wires, m }
 }
 
@@ -149,34 +178,37 @@ impl Layout {
     pub fn fixed_columns(&self) -> Vec<Vec<Fr>> {
         let n = self.shape.n();
         let usable = self.shape.usable_rows();
-        let one = Fr::from(1u64);
-        let mut columns = vec![vec![Fr::from(0u64); n]; fixed::COUNT];
-        for (row, &id) in self.fixed.iter().enumerate() {
-            let f = &self.palette[id as usize];
-            for (i, c) in f.c.iter().enumerate() {
-                columns[fixed::C + i][row] = *c;
+        let flag = |on: bool| if on { Fr::ONE } else { Fr::ZERO };
+        let table = || {
+            let mut values = vec![Fr::ZERO; n];
+            let free_rows = (0..usable).filter(|row| !self.is_write(*row));
+            for (value, row) in (0..1u64 << self.shape.cell_bits).zip(free_rows) {
+                values[row] = from_u64(value);
             }
-            let flags = [
-                (fixed::ARITH, f.arith),
-                (fixed::EXTERNAL, f.external),
-                (fixed::INTERNAL, f.internal),
-                (fixed::READ, f.read),
-                (fixed::WRITE, f.write),
-            ];
-            for (column, on) in flags {
-                if on {
-                    columns[column][row] = one;
-                }
+            values
+        };
+        let cells = |k: usize| {
+            let of = |cell: &dyn Fn(&FixedRow) -> Fr| {
+                // A circuit has few kinds of rows.
+                let cells: Vec<Fr> = self.palette.iter().map(cell).collect();
+                column(n, self.fixed.iter().map(|id| cells[*id as usize]))
+            };
+            match k {
+                fixed::ARITH => of(&|f| flag(f.arith)),
+                fixed::EXTERNAL => of(&|f| flag(f.external)),
+                fixed::INTERNAL => of(&|f| flag(f.internal)),
+                fixed::READ => of(&|f| flag(f.read)),
+                fixed::WRITE => of(&|f| flag(f.write)),
+                fixed::KIND => of(&|f| from_u64(f.kind)),
+                _ => of(&|f| f.c[k - fixed::C]),
             }
-            columns[fixed::KIND][row] = Fr::from(f.kind);
-        }
-        let free_rows = (0..usable).filter(|row| !self.is_write(*row));
-        for (value, row) in (0..1u64 << self.shape.cell_bits).zip(free_rows) {
-            columns[fixed::TABLE][row] = Fr::from(value);
-        }
-        for (i, sigma) in self.sigma().into_iter().enumerate() {
-            columns[fixed::SIGMA + i] = sigma;
-        }
+        };
+        let (mut columns, sigma) = rayon::join(
+            || (0..fixed::SIGMA).into_par_iter().map(cells).collect::<Vec<_>>(),
+            || self.sigma(),
+        );
+        columns.extend(sigma);
+        columns.push(table());
         columns
     }
 

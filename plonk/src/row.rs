@@ -1,10 +1,40 @@
 //! The kinds of rows there are, by the fixed cells that switch their gates on.
 
+use std::hash::Hasher;
+
 use rollmill_algebra::Fr;
 
 use crate::builder::Coefficients;
 use crate::layout::FixedRow;
 use crate::shape::kind;
+
+/// Hashes fixed rows. Every row of a circuit is looked up and no stranger chooses them, so it need only be
+/// fast.
+#[derive(Debug, Default)]
+pub(crate) struct RowHasher(u64);
+
+impl Hasher for RowHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        // An odd constant with as many ones as zeros, as in Fibonacci hashing: 2^64 / φ.
+        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, word: usize) {
+        self.write_u64(word as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
 
 impl FixedRow {
     /// A row with no gate.

@@ -110,6 +110,9 @@ async fn command(
                 let state = match (note.spent_in, note.pending) {
                     (Some(block), _) => format!("spent in block {block}"),
                     (None, true) => "being spent".to_owned(),
+                    (None, false) if note.given_back => {
+                        "spendable, given back by a dropped transaction".to_owned()
+                    }
                     (None, false) => "spendable".to_owned(),
                 };
                 println!("{:>20}  leaf {:>10}  {state}", note.value, note.leaf_index);

@@ -4,6 +4,8 @@
 //! whose tag is one of those that known senders use next is its own; any other is tried with the
 //! viewing key. A note counts only when it opens the leaf that the transaction published.
 
+mod sent;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{CryptoRng, RngCore};
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PxeError;
 use crate::keys::{Address, Keys, point_from_bytes, point_to_bytes};
 use crate::logs::{self, LogNote};
+use sent::{Sent, is_refusal};
 
 /// Tags of a sender that are looked for beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -44,8 +47,11 @@ pub struct OwnedNote {
     pub nullifier: Fr,
     /// Block that spent it.
     pub spent_in: Option<u64>,
-    /// A transaction of ours that spends it was sent and is not in a block yet.
+    /// A transaction of ours that spends it was sent and may still come into a block.
     pub pending: bool,
+    /// A transaction of ours that spends it was sent and dropped. It is spent before others are.
+    #[serde(default)]
+    pub given_back: bool,
 }
 
 /// Someone whose tags are known.
@@ -57,7 +63,7 @@ struct Contact {
     seen: u64,
 }
 
-/// State that is kept between runs; all of it can be found again on the chain.
+/// State that is kept between runs; all but what was sent can be found again on the chain.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -70,6 +76,9 @@ pub struct State {
     notes: Vec<OwnedNote>,
     /// By the hex of a compressed viewing key.
     contacts: BTreeMap<String, Contact>,
+    /// Transactions whose blocks are not proven, in the order in which they were sent.
+    #[serde(default)]
+    sent: Vec<Sent>,
 }
 
 /// An account with what it owns.
@@ -160,7 +169,7 @@ impl Wallet {
             let blocks =
                 node.block_effects(self.state.next_block, BLOCKS).await.map_err(node_error)?;
             if blocks.is_empty() {
-                return Ok(());
+                return self.settle(node).await;
             }
             for block in &blocks {
                 self.read_block(block)?;
@@ -169,12 +178,15 @@ impl Wallet {
     }
 
     /// Forgets what the chain said. Counters of tags that were sent stay: the chain does not give them
-    /// back, and a tag used twice would show that two logs belong together.
+    /// back, and a tag used twice would show that two logs belong together. So do the transactions that
+    /// were sent: the node may put them into a block once more.
     fn forget_chain(&mut self) {
         let contacts = std::mem::take(&mut self.state.contacts).into_iter();
         let sent = contacts.filter(|(_, contact)| contact.sent > 0);
         let contacts = sent.map(|(key, c)| (key, Contact { sent: c.sent, seen: 0 })).collect();
-        self.state = State { contacts, ..State::default() };
+        self.unplace_sent();
+        let sent = std::mem::take(&mut self.state.sent);
+        self.state = State { contacts, sent, ..State::default() };
     }
 
     async fn start(&mut self, node: &NodeClient, versions: &Versions) -> Result<(), PxeError> {
@@ -231,6 +243,7 @@ impl Wallet {
                 note.pending = false;
             }
         }
+        self.note_published(block, tx.tx_hash, &spent);
         let expected = self.expected_tags();
         for (i, log) in tx.logs.iter().enumerate().take(SLOTS) {
             let tagged = expected.get(&effects.tags[i]);
@@ -281,10 +294,15 @@ impl Wallet {
             nullifier,
             spent_in: None,
             pending: false,
+            given_back: false,
         });
     }
 
     /// Builds, proves and sends a transfer of `amount` to `to`; gives the transaction.
+    ///
+    /// # Errors
+    /// As [`Self::prepare`], and [`PxeError::Node`] when the node refuses the transaction, which then holds
+    /// nothing back. Where no answer comes the notes stay held back until [`Self::sync`] has one.
     pub async fn transfer(
         &mut self,
         node: &NodeClient,
@@ -294,13 +312,16 @@ impl Wallet {
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Tx, PxeError> {
         let tx = self.prepare(node, prover, to, amount, rng).await?;
-        node.send_transaction(&tx).await.map_err(node_error)?;
-        for note in &mut self.state.notes {
-            if tx.effects.nullifiers.contains(&note.nullifier) {
-                note.pending = true;
+        self.hold(&tx);
+        match node.send_transaction(&tx).await {
+            Ok(_) => Ok(tx),
+            Err(error) => {
+                if is_refusal(&error) {
+                    self.give_back(&tx.hash(), &error.to_string());
+                }
+                Err(node_error(error))
             }
         }
-        Ok(tx)
     }
 
     /// Builds and proves a transfer without sending it.
@@ -392,20 +413,26 @@ impl Wallet {
     }
 
     /// One or two notes that hold at least `amount`: the smallest single one that does, else the two
-    /// largest.
+    /// largest. Notes of a dropped transaction come first, as long as they are enough.
     fn choose(&self, amount: u64) -> Result<Vec<OwnedNote>, PxeError> {
         let mut notes: Vec<&OwnedNote> = self.spendable().collect();
         notes.sort_by_key(|n| n.value);
-        if let Some(note) = notes.iter().find(|n| n.value >= amount) {
-            return Ok(vec![(*note).clone()]);
+        let back: Vec<&OwnedNote> = notes.iter().copied().filter(|n| n.given_back).collect();
+        let enough = |notes: Vec<&OwnedNote>| -> Option<Vec<OwnedNote>> {
+            if let Some(note) = notes.iter().find(|n| n.value >= amount) {
+                return Some(vec![(*note).clone()]);
+            }
+            let two: Vec<OwnedNote> = notes.iter().rev().take(2).map(|n| (*n).clone()).collect();
+            let total = two.iter().try_fold(0u64, |sum, n| sum.checked_add(n.value));
+            total.is_some_and(|total| total >= amount).then_some(two)
+        };
+        let of_back = if back.is_empty() { None } else { enough(back) };
+        if let Some(chosen) = of_back.or_else(|| enough(notes.clone())) {
+            return Ok(chosen);
         }
-        let two: Vec<OwnedNote> = notes.iter().rev().take(2).map(|n| (*n).clone()).collect();
-        let spendable = two.iter().fold(0u64, |sum, n| sum.saturating_add(n.value));
-        let total = two.iter().try_fold(0u64, |sum, n| sum.checked_add(n.value));
-        match total {
-            Some(total) if total >= amount => Ok(two),
-            _ => Err(PxeError::Funds { wanted: amount, spendable, balance: self.balance() }),
-        }
+        let two = notes.iter().rev().take(2);
+        let spendable = two.fold(0u64, |sum, n| sum.saturating_add(n.value));
+        Err(PxeError::Funds { wanted: amount, spendable, balance: self.balance() })
     }
 }
 

@@ -40,9 +40,16 @@ pub(super) fn look() -> Machine {
     }
 }
 
-/// Memory that a program may still take, where the kernel tells.
+/// Memory that this process may still take, where the kernel tells: what the machine has left, within the
+/// limit on the process's address space (`ulimit -v`).
 pub(super) fn free_bytes() -> Option<u64> {
-    kilobytes(&read("/proc/meminfo"), "MemAvailable").map(|kb| kb * 1024)
+    let machine = kilobytes(&read("/proc/meminfo"), "MemAvailable").map(|kb| kb * 1024);
+    let limits = read("/proc/self/limits");
+    let space = limits.lines().find_map(|line| line.strip_prefix("Max address space"));
+    let space = space.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    let taken = kilobytes(&read("/proc/self/status"), "VmSize").map_or(0, |kb| kb * 1024);
+    let process = space.map(|most| most.saturating_sub(taken));
+    machine.into_iter().chain(process).min()
 }
 
 /// Sets the process's peak of memory to what it holds now, where the kernel allows.

@@ -7,19 +7,20 @@
 //! its slope and of its result's y; so the x of a last result is still to be checked
 //! ([`settle_point`]). Rows: addition 20, doubling 22, of which 1 and 3 take in loose arithmetic rows.
 
-use ark_ec::AffineRepr;
-use ark_ff::{AdditiveGroup, Field};
-use rollmill_algebra::{Fq, Fr, G1Affine};
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_ff::Field;
+use rollmill_algebra::{Fq, G1Affine, G1Projective};
 use rollmill_plonk::builder::{Builder, Var};
 
 use super::nonnative::{Element, Groups, Quotient, ROWS, Tape};
+use super::slopes::{At, Slopes, Step, sum_on_line};
 
 /// An affine point, not the identity.
 #[derive(Debug, Clone, Copy)]
 pub struct Point {
     pub x: Element,
     pub y: Element,
-    at: (Fq, Fq),
+    pub(crate) at: At,
 }
 
 /// A row that reads a table: it takes the digit into a running number and looks up the second operand.
@@ -134,14 +135,19 @@ pub(crate) fn read_only(tape: &mut Tape<'_>, entry: &Point, read: Read) {
     tape.row(entry.x.limbs, &ROWS.blank);
 }
 
-/// `p + q`, with q out of a table when there is a `read`. The x coordinates must differ.
+/// `p + q`, with q out of a table when there is a `read`. The x coordinates must differ. The slope is one
+/// of [`Slopes`], which makes many at once.
 ///
 /// With slope λ: `λ(x_q − x_p) = y_q − y_p`, `λ² = x_p + x_q + x`, `λ(x_q − x) = y_q + y`.
-pub(crate) fn add(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>) -> Point {
-    let ((px, py), (qx, qy)) = (p.at, q.at);
-    let slope = (qy - py) * (qx - px).inverse().unwrap_or_default();
-    let x = slope.square() - px - qx;
-    let sum = Point::unchecked(tape.b, x, slope * (qx - x) - qy);
+pub(crate) fn add(
+    tape: &mut Tape<'_>,
+    p: &Point,
+    q: &Point,
+    read: Option<Read>,
+    slope: Fq,
+) -> Point {
+    let (x, y) = sum_on_line(p.at, q.at, slope);
+    let sum = Point::unchecked(tape.b, x, y);
     let lambda = Element::unchecked(tape.b, slope);
     let dx = q.x.less(tape.b, &p.x);
     let dx3 = q.x.less(tape.b, &sum.x);
@@ -187,14 +193,13 @@ pub(crate) fn add(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>)
     sum
 }
 
-/// `2p`. Always defined: no point of the curve has y = 0, as the group's order is odd.
+/// `2p`. Always defined: no point of the curve has y = 0, as the group's order is odd. The slope is one of
+/// [`Slopes`].
 ///
 /// With slope λ: `2λy = 3x²`, `λ² = 2x + x'`, `λ(x − x') = y + y'`.
-pub(crate) fn double(tape: &mut Tape<'_>, p: &Point) -> Point {
-    let (px, py) = p.at;
-    let slope = px.square() * Fq::from(3u64) * py.double().inverse().unwrap_or_default();
-    let x = slope.square() - px.double();
-    let sum = Point::unchecked(tape.b, x, slope * (px - x) - py);
+pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
+    let (x, y) = sum_on_line(p.at, p.at, slope);
+    let sum = Point::unchecked(tape.b, x, y);
     let lambda = Element::unchecked(tape.b, slope);
     let dx3 = p.x.less(tape.b, &sum.x);
     let l = lambda.integer();
@@ -262,23 +267,61 @@ pub struct Table {
     pub point: Point,
 }
 
+/// Odd multiples of a point that its table is made with.
+const ODD: usize = ENTRIES / 2;
+
+/// A point with the slopes of its table: that of the tangent, then those of the chords.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    point: Point,
+    slopes: [Fq; ODD],
+}
+
+impl Planned {
+    /// Plans tables with two field inversions in all.
+    pub fn all<'a>(points: impl IntoIterator<Item = &'a Point>) -> Vec<Self> {
+        let points: Vec<Point> = points.into_iter().copied().collect();
+        let mut tangents = Slopes::default();
+        points.iter().for_each(|point| tangents.chain(point.at, [Step::Double]));
+        let tangents = tangents.finish();
+        let mut chords = Slopes::default();
+        for (point, tangent) in points.iter().zip(&tangents) {
+            let twice = sum_on_line(point.at, point.at, *tangent);
+            let first = std::iter::once(Step::Add(point.at));
+            chords.chain(twice, first.chain([Step::Add(twice); ODD - 2]));
+        }
+        let chords = chords.finish();
+        let slopes = tangents.iter().zip(chords.chunks(ODD - 1)).map(|(tangent, chords)| {
+            std::array::from_fn(|k| if k == 0 { *tangent } else { chords[k - 1] })
+        });
+        points.iter().zip(slopes).map(|(point, slopes)| Self { point: *point, slopes }).collect()
+    }
+}
+
 impl Table {
     /// The table of a point that [`Point::fresh`] or arithmetic has constrained.
     pub fn new(b: &mut Builder, point: &Point) -> Self {
+        // One point makes one plan.
+        Self::of(b, &Planned::all([point])[0])
+    }
+
+    /// [`Self::new`] for a point that was planned with others.
+    pub fn of(b: &mut Builder, planned: &Planned) -> Self {
+        let Planned { point, slopes } = planned;
         let id = b.new_table();
         let addresses: [Var; ENTRIES] = std::array::from_fn(|d| b.constant_u64(d as u64));
         let mut tape = Tape::new(b);
         let mut entries = [*point; ENTRIES];
-        let twice = double(&mut tape, point);
+        let twice = double(&mut tape, point, slopes[0]);
         let mut odd = *point;
-        for k in 0..ENTRIES / 2 {
+        for (k, slope) in slopes.iter().enumerate() {
             if k == 1 {
                 // The first operand's x gets its range check here.
-                odd = add(&mut tape, &twice, &odd, None);
+                odd = add(&mut tape, &twice, &odd, None, *slope);
             } else if k > 1 {
-                odd = add(&mut tape, &odd, &twice, None);
+                odd = add(&mut tape, &odd, &twice, None, *slope);
             }
-            let (high, low) = (ENTRIES / 2 + k, ENTRIES / 2 - 1 - k);
+            let (high, low) = (ODD + k, ODD - 1 - k);
             entries[high] = odd;
             entries[low] = write_both(&mut tape, id, &odd, addresses[high], addresses[low]);
         }
@@ -291,18 +334,18 @@ impl Table {
         let id = b.new_table();
         let at = Point::constant(b, point);
         let mut entries = [at; ENTRIES];
+        let twice = G1Projective::from(*point) + point;
+        let odd: Vec<G1Projective> =
+            std::iter::successors(Some((*point).into()), |k| Some(twice + k)).take(ODD).collect();
+        let odd = G1Projective::normalize_batch(&odd);
         for (d, entry) in entries.iter_mut().enumerate() {
-            let k = Fr::from(2 * d as u64) - Fr::from(15u64);
-            let multiple = ark_ec::CurveGroup::into_affine(*point * k);
-            let (x, y) = multiple.xy().unwrap_or_default();
+            let (x, y) = odd[d.max(ENTRIES - 1 - d) - ODD].xy().unwrap_or_default();
             let element = Element::constant(b, x);
             // Half of the limbs serve two entries.
-            let y = if d < ENTRIES / 2 {
-                Element::constant_negative(b, -y)
-            } else {
-                Element::constant(b, y)
+            *entry = match d < ODD {
+                true => Point { x: element, y: Element::constant_negative(b, y), at: (x, -y) },
+                false => Point { x: element, y: Element::constant(b, y), at: (x, y) },
             };
-            *entry = Point { x: element, y, at: (x, multiple.y) };
             let address = b.constant_u64(d as u64);
             b.rom_write(id, address, entry.y.limbs, entry.x.limbs);
         }
@@ -326,6 +369,7 @@ fn write_both(tape: &mut Tape<'_>, id: Var, p: &Point, positive: Var, negative: 
 #[cfg(test)]
 mod tests {
     use ark_ff::PrimeField;
+    use rollmill_algebra::Fr;
     use rollmill_plonk::check::check;
 
     use super::super::wide::{MODULUS, Wide};

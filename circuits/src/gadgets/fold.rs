@@ -25,7 +25,7 @@ use rollmill_plonk::verifier::PAIR_INPUTS;
 use rollmill_protocol::domain;
 use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
 
-use super::curve::{Point, Table};
+use super::curve::{Planned, Point, Table};
 use super::straus::{
     LONG_WINDOWS, SHORT_WINDOWS, Scalar, multi_scalar, offset_factor, short_multiple_of_generator,
 };
@@ -173,8 +173,9 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
                 b.section("carried pair: tables");
                 // The first pair is always a child's own, so a carried one has a coefficient.
                 let c = short.unwrap_or(Builder::ZERO);
-                l_terms.push(Term { table: Table::new(b, &pair.l), scalar: Scalar::Short(c) });
-                r_terms.push(Term { table: Table::new(b, &pair.r), scalar: Scalar::Short(c) });
+                let planned = Planned::all([&pair.l, &pair.r]);
+                l_terms.push(Term { table: Table::of(b, &planned[0]), scalar: Scalar::Short(c) });
+                r_terms.push(Term { table: Table::of(b, &planned[1]), scalar: Scalar::Short(c) });
                 s_l.push(u.clone() * Sym::var(pair.s_l));
                 s_r.push(u * Sym::var(pair.s_r));
             }
@@ -190,17 +191,20 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
                 s_r.push(u.clone() * Sym::var(opening.s_r));
                 for (set, factor) in opening.sets[..2].iter().zip([f1, f2]) {
                     b.section("own pair: tables");
-                    let terms: Vec<Term> = set
-                        .iter()
-                        .map(|(p, c)| Term { table: Table::new(b, p), scalar: Scalar::Short(*c) })
-                        .collect();
+                    let planned = Planned::all(set.iter().map(|(point, _)| point));
+                    let terms = planned.iter().zip(set).map(|(planned, (_, c))| Term {
+                        table: Table::of(b, planned),
+                        scalar: Scalar::Short(*c),
+                    });
+                    let terms: Vec<Term> = terms.collect();
                     b.section("own pair: sums over sets");
                     let point = sum_of(b, &start, &terms, &[]);
                     let table = Table::new(b, &point);
                     r_terms.push(Term { table, scalar: Scalar::Long(factor) });
                 }
                 b.section("own pair: tables");
-                for (point, c) in &opening.sets[2] {
+                let planned = Planned::all(opening.sets[2].iter().map(|(point, _)| point));
+                for (planned, (_, c)) in planned.iter().zip(&opening.sets[2]) {
                     let scalar = match short {
                         None => Scalar::Short(*c),
                         Some(_) => {
@@ -208,11 +212,12 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
                             Scalar::Long(long)
                         }
                     };
-                    r_terms.push(Term { table: Table::new(b, point), scalar });
+                    r_terms.push(Term { table: Table::of(b, planned), scalar });
                 }
-                let table = Table::new(b, &opening.w);
+                let planned = Planned::all([&opening.w, &opening.w_prime]);
+                let table = Table::of(b, &planned[0]);
                 r_terms.push(Term { table, scalar: Scalar::Long(w) });
-                let table = Table::new(b, &opening.w_prime);
+                let table = Table::of(b, &planned[1]);
                 match short {
                     None => l_once.push(&opening.w_prime),
                     Some(c) => {

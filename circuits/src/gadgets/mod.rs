@@ -7,6 +7,7 @@ pub mod fold;
 pub mod indexed;
 pub mod merkle;
 pub mod nonnative;
+mod slopes;
 pub mod straus;
 pub mod symbolic;
 pub mod transcript;

@@ -18,6 +18,7 @@
 use std::sync::LazyLock;
 
 use ark_ff::PrimeField;
+use rollmill_algebra::field::from_u64;
 use rollmill_algebra::{Fq, Fr};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::{CARRY_OFFSET_BITS, MODULUS_LIMBS, power_of_two};
@@ -87,7 +88,8 @@ pub struct Element {
 }
 
 fn small(value: i128) -> Fr {
-    let magnitude = Fr::from(value.unsigned_abs());
+    // Limbs and small factors: absolute values below 2^64.
+    let magnitude = from_u64(value.unsigned_abs() as u64);
     if value < 0 { -magnitude } else { magnitude }
 }
 
@@ -106,7 +108,7 @@ impl Element {
     }
 
     fn from_words(b: &mut Builder, words: [u64; 4]) -> Self {
-        let limbs = words.map(|w| b.witness(Fr::from(w)));
+        let limbs = words.map(|w| b.witness(from_u64(w)));
         Self { limbs, ints: words.map(i128::from) }
     }
 
@@ -242,6 +244,8 @@ impl Quotient {
     }
 }
 
+static MODULUS_MOD_R: LazyLock<Fr> = LazyLock::new(|| MODULUS.to_fr());
+
 /// Group values of a product less a multiple of q, as the gates make them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Groups {
@@ -276,7 +280,7 @@ impl Groups {
         let ints = [s[0].plus(s[1].up(1)).minus(low), s[2].plus(s[3].up(1)).minus(high), s[4]];
         let q = Wide::from_limbs(&quotient.ints).to_fr();
         let native = x.integer().to_fr() * y.integer().to_fr()
-            - q * MODULUS.to_fr()
+            - q * *MODULUS_MOD_R
             - minus.integer().to_fr();
         Self::new(b, ints, native)
     }

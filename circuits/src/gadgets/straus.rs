@@ -19,6 +19,7 @@ use rollmill_plonk::gates::power_of_two;
 
 use super::curve::{Point, Read, Table, add, double, read_only, settle_point};
 use super::nonnative::Tape;
+use super::slopes::{Slopes, Step};
 
 /// Windows of a short scalar.
 pub const SHORT_WINDOWS: usize = 32;
@@ -63,6 +64,11 @@ impl<'a> Running<'a> {
         Self { table, digits, value: Fr::from(0u64), at: Builder::ZERO, end, high: None }
     }
 
+    /// The entry that the window with `left` windows below it reads.
+    fn entry(&self, left: usize) -> &Point {
+        &self.table.entries[usize::from(self.digits[self.digits.len() - 1 - left])]
+    }
+
     /// The entry of the window that has `left` windows below it, and the row that reads it.
     fn next(&mut self, b: &mut Builder, left: usize) -> (Point, Read) {
         let digit = self.digits[self.digits.len() - 1 - left];
@@ -74,18 +80,14 @@ impl<'a> Running<'a> {
         if left == SHORT_WINDOWS {
             self.high = Some(after);
         }
-        (self.table.entries[usize::from(digit)].read_again(b), read)
+        (self.entry(left).read_again(b), read)
     }
 
-    fn step(&mut self, tape: &mut Tape<'_>, sum: &Point, left: usize) -> Point {
-        let (entry, read) = self.next(tape.b, left);
-        add(tape, sum, &entry, Some(read))
-    }
-
-    /// Starts a sum with the entry itself. Three rows.
-    fn read_first(&mut self, tape: &mut Tape<'_>, left: usize) -> Point {
-        let (entry, read) = self.next(tape.b, left);
-        read_only(tape, &entry, read);
+    /// Takes the first digit away and gives its entry, for a sum to start with. Three rows.
+    fn read_first(&mut self, b: &mut Builder) -> Point {
+        let (entry, read) = self.next(b, self.digits.len() - 1);
+        read_only(&mut Tape::new(b), &entry, read);
+        self.digits.remove(0);
         entry
     }
 }
@@ -100,26 +102,57 @@ pub fn multi_scalar(
 ) -> Point {
     let mut running: Vec<Running<'_>> =
         terms.iter().map(|(table, scalar)| Running::new(b, table, *scalar)).collect();
-    let windows = running.iter().map(|r| r.digits.len()).max().unwrap_or(0);
-    let mut tape = Tape::new(b);
-    let mut sum = *start;
-    for left in (0..windows).rev() {
-        if left + 1 < windows {
-            for _ in 0..4 {
-                sum = double(&mut tape, &sum);
-            }
-        }
-        for term in running.iter_mut().filter(|t| left < t.digits.len()) {
-            sum = term.step(&mut tape, &sum, left);
-        }
-    }
-    for point in once {
-        sum = add(&mut tape, &sum, point, None);
-    }
-    settle_point(&mut tape, &sum);
+    let sum = sum_up(b, start, &mut running, once);
     for high in running.into_iter().filter_map(|r| r.high) {
         assert_high_half_below_modulus(b, high);
     }
+    sum
+}
+
+/// One operation of a sum on what there is so far.
+#[derive(Clone, Copy)]
+enum Operation {
+    Double,
+    /// Adds what term `term` reads in the window with `left` windows below it.
+    Read {
+        term: usize,
+        left: usize,
+    },
+    Once(usize),
+}
+
+/// `start` with all digits of the terms, and the points. All slopes are made with one field inversion.
+fn sum_up(b: &mut Builder, start: &Point, terms: &mut [Running<'_>], once: &[&Point]) -> Point {
+    let windows = terms.iter().map(|t| t.digits.len()).max().unwrap_or(0);
+    let mut operations = Vec::new();
+    for left in (0..windows).rev() {
+        if left + 1 < windows {
+            operations.extend([Operation::Double; 4]);
+        }
+        let reading = (0..terms.len()).filter(|term| left < terms[*term].digits.len());
+        operations.extend(reading.map(|term| Operation::Read { term, left }));
+    }
+    operations.extend((0..once.len()).map(Operation::Once));
+
+    let mut slopes = Slopes::default();
+    let steps = operations.iter().map(|operation| match *operation {
+        Operation::Double => Step::Double,
+        Operation::Read { term, left } => Step::Add(terms[term].entry(left).at),
+        Operation::Once(i) => Step::Add(once[i].at),
+    });
+    slopes.chain(start.at, steps);
+    let (mut tape, mut sum) = (Tape::new(b), *start);
+    for (operation, slope) in operations.iter().zip(slopes.finish()) {
+        sum = match *operation {
+            Operation::Double => double(&mut tape, &sum, slope),
+            Operation::Read { term, left } => {
+                let (entry, read) = terms[term].next(tape.b, left);
+                add(&mut tape, &sum, &entry, Some(read), slope)
+            }
+            Operation::Once(i) => add(&mut tape, &sum, once[i], None, slope),
+        };
+    }
+    settle_point(&mut tape, &sum);
     sum
 }
 
@@ -172,33 +205,19 @@ pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
     let weights: Vec<(Fr, Var)> =
         parts.iter().enumerate().map(|(i, v)| (power_of_two(32 * i as u32), *v)).collect();
     b.linear_into(&weights, Fr::from(0u64), c);
+    // The highest part first.
     let mut running: Vec<Running<'_>> = tables
         .iter()
         .zip(&parts)
+        .rev()
         .map(|(table, part)| {
             let mut r = Running::new(b, table, Scalar::Short(*part));
             r.digits.drain(..SHORT_WINDOWS - windows);
             r
         })
         .collect();
-    let mut sum: Option<Point> = None;
-    let mut tape = Tape::new(b);
-    for left in (0..windows).rev() {
-        if let (Some(at), true) = (sum.as_mut(), left + 1 < windows) {
-            for _ in 0..4 {
-                *at = double(&mut tape, at);
-            }
-        }
-        for term in running.iter_mut().rev() {
-            sum = Some(match sum {
-                Some(at) => term.step(&mut tape, &at, left),
-                None => term.read_first(&mut tape, left),
-            });
-        }
-    }
-    let sum = sum.unwrap_or(tables[0].point);
-    settle_point(&mut tape, &sum);
-    sum
+    let start = running[0].read_first(b);
+    sum_up(b, &start, &mut running, &[])
 }
 
 #[cfg(test)]

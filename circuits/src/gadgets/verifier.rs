@@ -4,7 +4,7 @@
 use ark_ff::Field;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
-use rollmill_algebra::omega;
+use rollmill_algebra::{batch_invert, omega};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
 use rollmill_plonk::proof::{
@@ -168,11 +168,15 @@ fn computed_at(
     let [over_n] = lower(b, [&(Sym::var(vanishing) * n_inverse)]);
     let blinding = BLINDING_ROWS as i64;
     let mut values = Vec::new();
-    for k in (-blinding..0).chain(0..public.len().max(1) as i64) {
+    let rows = (-blinding..0).chain(0..public.len().max(1) as i64);
+    let (at, size) = (b.value(zeta), key.log_n.chosen(b));
+    let mut inverses: Vec<Fr> =
+        rows.clone().map(|k| at - size.map_or(Fr::from(0u64), |log_n| root(log_n, k))).collect();
+    batch_invert(&mut inverses);
+    for (k, inverse) in rows.zip(inverses) {
         let power = of_size(b, key, |log_n| root(log_n, k));
         let [point] = lower(b, [&power]);
-        let difference = b.value(zeta) - b.value(point);
-        let value = b.value(point) * b.value(over_n) * difference.inverse().unwrap_or_default();
+        let value = b.value(point) * b.value(over_n) * inverse;
         let value = Sym::var(b.witness(value));
         let left = value.clone() * (Sym::var(zeta) - power.clone());
         assert_zero(b, &(left - power * Sym::var(over_n)));

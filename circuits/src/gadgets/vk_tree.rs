@@ -45,6 +45,14 @@ impl Choice {
         b.linear(&terms, Fr::from(0u64))
     }
 
+    /// The number that this witness chooses, if it chooses one.
+    pub fn chosen(&self, b: &Builder) -> Option<u32> {
+        let one = Fr::from(1u64);
+        let mut chosen =
+            self.bits.iter().zip(&self.values).filter(|(bit, _)| b.value(**bit) == one);
+        chosen.next().map(|(_, value)| *value)
+    }
+
     /// The only number there is to choose.
     pub fn single(&self) -> Option<u32> {
         match self.values[..] {

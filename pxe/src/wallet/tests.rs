@@ -1,10 +1,15 @@
 //! What a wallet finds in blocks, what it must not believe, and what a reorganisation does to it.
 
+mod sent;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use rollmill_node_client::wire::{HeaderInfo, HexBytes, Request, Response, method};
+use rollmill_node_client::wire::{
+    ErrorData, HeaderInfo, HexBytes, NotePath, Request, Response, RpcError, Tip, Tips, TxStatus,
+    method,
+};
 use rollmill_protocol::genesis::GenesisNote;
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::version::VersionIds;
@@ -248,6 +253,20 @@ fn at_most_two_notes_are_spent_and_the_smallest_that_is_enough() {
 struct Chain {
     genesis: Genesis,
     blocks: Arc<Mutex<Vec<BlockEffects>>>,
+    pool: Arc<Mutex<Pool>>,
+}
+
+/// What the node says of transactions; it knows none that is not named here.
+#[derive(Default)]
+struct Pool {
+    statuses: BTreeMap<Fr, TxStatus>,
+    /// The code by which transactions are refused.
+    refuse: Option<&'static str>,
+    /// Transactions are taken, but no answer comes.
+    silent: bool,
+    received: Vec<Fr>,
+    /// Number of the proven tip.
+    proven: u64,
 }
 
 impl Chain {
@@ -263,14 +282,27 @@ impl Chain {
             notes: vec![note],
             fee_balances: vec![],
         };
-        Self { genesis, blocks: Arc::default() }
+        Self { genesis, blocks: Arc::default(), pool: Arc::default() }
     }
 
     fn set(&self, blocks: Vec<BlockEffects>) {
         *self.blocks.lock().unwrap_or_else(PoisonError::into_inner) = blocks;
     }
 
-    fn answer(&self, request: &Request) -> Value {
+    /// The node's answer, `None` for none, or the code of a refusal.
+    fn answer(&self, request: &Request) -> Result<Option<Value>, &'static str> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if request.method == method::SEND_TRANSACTION {
+            let bytes: HexBytes = serde_json::from_value(request.params[0].clone()).unwrap();
+            let tx_hash = Tx::from_bytes(&bytes.0).unwrap().hash();
+            pool.received.push(tx_hash);
+            let taken = || (!pool.silent).then(|| json!({ "tx_hash": to_hex(&tx_hash) }));
+            return pool.refuse.map_or_else(|| Ok(taken()), Err);
+        }
+        Ok(Some(self.known(request, &pool)))
+    }
+
+    fn known(&self, request: &Request, pool: &Pool) -> Value {
         let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
         let header = self.genesis.build(MemoryStore::new()).unwrap().header;
         match request.method.as_str() {
@@ -284,11 +316,17 @@ impl Chain {
                 json!(Versions { ids, software, slots_per_epoch: 8, genesis_header_hash })
             }
             method::GET_HEADER => {
-                let number = request.params[0].as_u64().unwrap();
-                let found = blocks.iter().find(|block| block.block_number == number);
-                json!(found.map(|block| HeaderInfo {
+                // The pending tip is a header that has its hash; of the others only the hashes are read.
+                let found = match request.params[0].as_u64() {
+                    Some(number) => blocks
+                        .iter()
+                        .find(|block| block.block_number == number)
+                        .map(|block| block.header_hash),
+                    None => Some(header.hash()),
+                };
+                json!(found.map(|header_hash| HeaderInfo {
                     header: header.to_bytes(),
-                    header_hash: block.header_hash,
+                    header_hash,
                     archive_root: Fr::from(ZERO),
                     chain: Fr::from(ZERO),
                     data_hash: Fr::from(ZERO),
@@ -302,6 +340,22 @@ impl Chain {
                 let after = blocks.iter().filter(|block| block.block_number >= from);
                 json!(after.take(limit).collect::<Vec<_>>())
             }
+            method::GET_TIPS => {
+                let tip = |block_number| Tip { block_number, header_hash: header.hash(), slot: 0 };
+                let last = blocks.last().map_or(0, |block| block.block_number);
+                let (pending, proven) = (tip(last), tip(pool.proven));
+                json!(Tips { pending, proven, l1_block: 1, refused: None })
+            }
+            method::GET_TRANSACTION_STATUS => {
+                let hash = request.params[0].as_str().unwrap();
+                let found = pool.statuses.iter().find(|(tx, _)| to_hex(tx) == hash);
+                json!(found.map_or(&TxStatus::Unknown, |(_, status)| status))
+            }
+            method::GET_NOTE_PATH => {
+                let (leaf, note_root) = (Fr::from(ZERO), Fr::from(ZERO));
+                let leaf_index = request.params[0].as_u64().unwrap();
+                json!(NotePath { leaf_index, leaf, path: vec![leaf; 32], note_root })
+            }
             other => panic!("a sync does not ask for {other}"),
         }
     }
@@ -311,9 +365,16 @@ impl Chain {
         let router = axum::Router::new().route(
             "/",
             axum::routing::post(move |axum::Json(request): axum::Json<Request>| async move {
-                let result = Some(chain.answer(&request));
+                let (result, error) = match chain.answer(&request) {
+                    Ok(result) => (result, None),
+                    Err(code) => {
+                        let (message, data) =
+                            (format!("{code}: no"), ErrorData { code: code.to_owned() });
+                        (None, Some(RpcError { code: -32000, message, data }))
+                    }
+                };
                 let jsonrpc = "2.0".to_owned();
-                axum::Json(Response { jsonrpc, id: request.id, result, error: None })
+                axum::Json(Response { jsonrpc, id: request.id, result, error })
             }),
         );
         let listener = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
