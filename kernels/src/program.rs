@@ -93,10 +93,13 @@ impl Registers {
     }
 }
 
+/// Terms without the constants' values, and which of them are outputs.
+type Recorded = (Vec<Term>, Vec<usize>);
+
 /// Programs by their terms, whatever the constants' values: a proof runs the same few again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
-    known: Mutex<HashMap<(Vec<Term>, Vec<usize>), Arc<Program>>>,
+    known: Mutex<HashMap<Recorded, Arc<Program>>>,
 }
 
 impl Programs {
