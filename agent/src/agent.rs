@@ -200,8 +200,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Err(error) => break Err(error),
             }
         };
-        // Never idle again: what is being loaded stops.
-        let _ended = agent.idle.job();
+        agent.idle.end();
         warming.inspect(tokio::task::JoinHandle::abort);
         while let Some(ended) = jobs.join_next().await {
             note_end(ended);

@@ -24,9 +24,15 @@ impl Idle {
 
     /// A job is held until the answer is dropped.
     pub(crate) fn job(&self) -> Held<'_> {
+        self.end();
+        Held(self)
+    }
+
+    /// Stops the loading for good. Ending its task is not enough: one that runs at the moment goes on until
+    /// it has something to wait for.
+    pub(crate) fn end(&self) {
         self.jobs.send_modify(|jobs| *jobs += 1);
         self.loading().cancel();
-        Held(self)
     }
 
     fn loading(&self) -> MutexGuard<'_, Cancel> {
