@@ -28,6 +28,7 @@ pub struct Config {
     pub key_cache_mib: Option<u64>,
     pub proofs_in_flight: usize,
     pub warm_keys: bool,
+    pub check_sums: bool,
     pub prefetch: Option<usize>,
 }
 
@@ -50,6 +51,7 @@ impl Default for Config {
             key_cache_mib: None,
             proofs_in_flight: 1,
             warm_keys: true,
+            check_sums: false,
             prefetch: None,
         }
     }
@@ -102,6 +104,12 @@ impl Settings for Config {
             "warm_keys",
             "load proving keys while there is no job, those of the most frequent jobs first, as many as \
              resident_keys lets stay; false leaves each to the first job that needs it",
+        ),
+        (
+            "check_sums",
+            "hold each batch of the device's multi-scalar multiplications to a random relation among \
+             them, at the cost of one more; tells a card that computes wrongly from a wrong witness. \
+             Proofs are verified before they leave the agent in any case",
         ),
         (
             "prefetch",

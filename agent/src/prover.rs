@@ -238,7 +238,7 @@ fn prover<D: Device + 'static>(
     let version = version_name(&set);
     let cache = config.key_cache_bytes(device.memory_bytes());
     let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
-    let keys = keys.with_cache(cache);
+    let keys = keys.with_cache(cache).with_checked_sums(config.check_sums);
     // Keys are made all together, so that one of another build says so of all; here, and not at a job.
     keys.require_layout(Circuit::TxBase)?;
     Ok(Arc::new(Prover { keys, version, prefetch, started: Instant::now() }))
@@ -342,6 +342,7 @@ fn classify(error: JobError) -> WorkError {
     match error.device() {
         Some(DeviceError::Memory { .. }) => return WorkError::OutOfMemory { message },
         Some(DeviceError::Lost { .. }) => return WorkError::DeviceLost { message },
+        Some(DeviceError::Wrong { .. }) => return WorkError::InvalidProof { message },
         _ => {}
     }
     match error {
@@ -351,5 +352,31 @@ fn classify(error: JobError) -> WorkError {
         JobError::Unsatisfied { .. } => WorkError::InvalidProof { message },
         error if error.is_permanent() => WorkError::BadInput { message },
         _ => WorkError::Transient { message },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::prover::ProveError;
+
+    use super::*;
+
+    /// A broker treats each differently: memory asks for a larger agent, a lost device for another one, and
+    /// one that computes wrongly counts against this agent.
+    #[test]
+    fn what_a_device_can_fail_by_is_told_apart() {
+        let device = || "a".to_owned();
+        let (operation, reason) = ("commit", "r".to_owned());
+        for (error, code) in [
+            (DeviceError::Memory { operation, needed_bytes: 2, free_bytes: 1 }, "AGT-002"),
+            (DeviceError::Lost { device: device(), reason: reason.clone() }, "AGT-007"),
+            (DeviceError::Wrong { device: device(), operation }, "AGT-003"),
+            (DeviceError::Failed { device: device(), reason }, "AGT-001"),
+        ] {
+            let text = error.to_string();
+            let told = classify(JobError::Prove(ProveError::Device(error)));
+            assert_eq!(told.code(), code, "{text}");
+            assert!(told.to_string().contains(&text), "{told}");
+        }
     }
 }

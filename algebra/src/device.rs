@@ -34,6 +34,11 @@ pub enum DeviceError {
     /// The device or its driver did not do what it was asked. Nothing it holds is to be trusted.
     #[error("DEV-004: device {device} failed: {reason}; open it again, and report it if it recurs")]
     Failed { device: String, reason: String },
+    /// The device computed something wrong. It is not to be trusted with anything.
+    #[error(
+        "DEV-005: device {device} got `{operation}` wrong; take it out of service and have it tested"
+    )]
+    Wrong { device: String, operation: &'static str },
 }
 
 /// Marks what a column's numbers are.

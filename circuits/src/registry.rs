@@ -222,6 +222,7 @@ pub struct Keys<D: Device> {
     resident: Resident<Circuit, D>,
     loading: [Loading; Circuit::ALL.len()],
     budget: Budget,
+    check_sums: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -249,12 +250,19 @@ impl<D: Device> Keys<D> {
             resident: Resident::new(resident_max),
             loading: Default::default(),
             budget: Budget::default(),
+            check_sums: false,
         })
     }
 
     /// Lets the keys together keep `bytes` of what they could compute again for each proof.
     pub fn with_cache(mut self, bytes: u64) -> Self {
         self.budget = Budget::new(bytes);
+        self
+    }
+
+    /// Whether proofs hold the device's commitments to a random relation among them.
+    pub fn with_checked_sums(mut self, check_sums: bool) -> Self {
+        self.check_sums = check_sums;
         self
     }
 
@@ -357,7 +365,8 @@ impl<D: Device> Keys<D> {
         let log_n = vk.shape.log_n;
         let bases = self.resident.bases(log_n, || {
             let points = lagrange(self.store.as_ref(), &self.srs, log_n)?;
-            Ok::<_, RegistryError>(Bases::new(self.device.as_ref(), &self.srs, &points)?)
+            let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
+            Ok::<_, RegistryError>(bases.with_checked_sums(self.check_sums))
         })?;
         let key = ProvingKey::new(self.device.as_ref(), vk.clone(), columns)?;
         Ok(Loaded { key: key.with_budget(&self.budget), bases })

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::shape::{GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
 use crate::srs::{Srs, SrsError};
+use crate::sums;
 use crate::transcript::fq_mod_r;
 
 /// Domain tag of key digests.
@@ -121,6 +122,7 @@ pub struct Bases<D: Device> {
     pub lagrange: D::Bases,
     /// Powers of τ, a few more than the domain has rows.
     pub monomial: D::Bases,
+    check_sums: bool,
 }
 
 impl<D: Device> Bases<D> {
@@ -131,7 +133,46 @@ impl<D: Device> Bases<D> {
         Ok(Self {
             lagrange: device.register_bases(lagrange)?,
             monomial: device.register_bases(powers)?,
+            check_sums: false,
         })
+    }
+
+    /// Whether proofs hold the device's commitments to a random relation among them, at the cost of one
+    /// more for each batch.
+    pub fn with_checked_sums(mut self, check_sums: bool) -> Self {
+        self.check_sums = check_sums;
+        self
+    }
+
+    /// Commits to polynomials by their values on the domain.
+    pub(crate) fn commit_values(
+        &self,
+        device: &D,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        self.commit(device, &self.lagrange, columns)
+    }
+
+    /// Commits to polynomials by their coefficients.
+    pub(crate) fn commit_coefficients(
+        &self,
+        device: &D,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        self.commit(device, &self.monomial, columns)
+    }
+
+    fn commit(
+        &self,
+        device: &D,
+        bases: &D::Bases,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        let commitments = device.commit(bases, columns)?;
+        if self.check_sums {
+            sums::hold(device, bases, columns, &commitments)?;
+        }
+        Ok(commitments)
     }
 }
 
@@ -244,7 +285,7 @@ pub fn setup<D: Device>(
     columns: &[Vec<Fr>],
 ) -> Result<VerifyingKey, KeyError> {
     let buffers = columns.iter().map(|c| device.upload(c)).collect::<Result<Vec<_>, _>>()?;
-    let commitments = device.commit(&bases.lagrange, &buffers.iter().collect::<Vec<_>>())?;
+    let commitments = bases.commit_values(device, &buffers.iter().collect::<Vec<_>>())?;
     let mut fixed = [G1Affine::default(); fixed::COUNT];
     for (i, (slot, commitment)) in fixed.iter_mut().zip(&commitments).enumerate() {
         if commitment.is_zero() {

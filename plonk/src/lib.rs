@@ -15,6 +15,7 @@ mod row;
 pub mod shape;
 pub mod solidity;
 pub mod srs;
+mod sums;
 pub mod transcript;
 pub mod verifier;
 

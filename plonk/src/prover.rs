@@ -150,7 +150,7 @@ pub fn prove<D: Device>(
     let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder)?;
     drop(public);
     let buffers: Vec<_> = chunks.iter().map(|c| &c.buffer).collect();
-    absorb_commitments(device.commit(&bases.monomial, &buffers)?, &mut points, &mut transcript)?;
+    absorb_commitments(bases.commit_coefficients(device, &buffers)?, &mut points, &mut transcript)?;
     let zeta = transcript.squeeze(1)[0];
 
     // Round 4: evaluations, in the order of the proof's sets.
@@ -181,7 +181,7 @@ pub fn prove<D: Device>(
     }
     let one = Fr::from(1u64);
     let h = device.linear_combination(&quotients.iter().map(|q| (q, one)).collect::<Vec<_>>())?;
-    absorb_commitments(device.commit(&bases.monomial, &[&h])?, &mut points, &mut transcript)?;
+    absorb_commitments(bases.commit_coefficients(device, &[&h])?, &mut points, &mut transcript)?;
     let z_prime = transcript.squeeze(1)[0];
     let d = opening_points.map(|p| z_prime - p);
     let terms = [
@@ -192,7 +192,7 @@ pub fn prove<D: Device>(
     ];
     let l: Poly<D> = Column::new(device.linear_combination(&terms)?);
     let w_prime = device.divide_by_linear(&l, z_prime)?;
-    let last = device.commit(&bases.monomial, &[&w_prime.buffer])?;
+    let last = bases.commit_coefficients(device, &[&w_prime.buffer])?;
     absorb_commitments(last, &mut points, &mut transcript)?;
 
     let points: [G1Affine; COMMITMENTS + 2] = std::array::from_fn(|i| points[i]);
@@ -207,7 +207,7 @@ fn commit_values<D: Device>(
     transcript: &mut Transcript,
 ) -> Result<(), ProveError> {
     let buffers: Vec<_> = columns.iter().map(|c| &c.buffer).collect();
-    absorb_commitments(device.commit(&bases.lagrange, &buffers)?, points, transcript)
+    absorb_commitments(bases.commit_values(device, &buffers)?, points, transcript)
 }
 
 fn absorb_commitments(

@@ -99,6 +99,18 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
     assert_ne!(make(kind, witness, 1).wires, make(kind, witness, 2).wires);
 }
 
+#[test]
+fn checking_the_devices_sums_changes_no_byte() {
+    let plain = fixture();
+    let mut checked = Fixture::on(CpuDevice::new(2));
+    checked.bases = checked.bases.with_checked_sums(true);
+    let of = |f: &Fixture| {
+        let (kind, blinding) = (TranscriptKind::Keccak, Blinding::On { seed: [4; 32] });
+        prove(&f.device, &f.key, &f.bases, kind, &f.witness, blinding).expect("proves")
+    };
+    assert_eq!(of(&checked), of(plain));
+}
+
 /// The scalar path is the twin that every vector path is held to; where the processor has no vector
 /// path both devices are scalar, and thread counts still differ.
 #[test]

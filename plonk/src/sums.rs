@@ -1,0 +1,108 @@
+//! Commitments of a device, held to one random relation among them.
+
+use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
+use rollmill_algebra::bytes::g1_to_bytes;
+use rollmill_algebra::device::{Device, DeviceError};
+use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use sha2::{Digest, Sha256};
+
+/// Bytes of a random factor: a wrong sum passes once in 2^128 times.
+const FACTOR_BYTES: usize = 16;
+
+/// Requires `Σ ρ_i · commitments[i]` to be the device's commitment to `Σ ρ_i · columns[i]`, with factors
+/// that depend on the commitments.
+///
+/// It costs one sum of scalars of full length, and sees any sum that the device got wrong this time. What
+/// it cannot see is bases that are wrong on the device, which give sums that agree with one another; no
+/// proof made with them verifies.
+///
+/// # Errors
+/// [`DeviceError::Wrong`] when they differ; any other of the device's.
+pub(crate) fn hold<D: Device>(
+    device: &D,
+    bases: &D::Bases,
+    columns: &[&D::Buffer],
+    commitments: &[G1Affine],
+) -> Result<(), DeviceError> {
+    let factors = factors(commitments);
+    let terms: Vec<(&D::Buffer, Fr)> = columns.iter().copied().zip(factors.clone()).collect();
+    if terms.is_empty() {
+        return Ok(());
+    }
+    let combined = device.linear_combination(&terms)?;
+    let got = device.commit(bases, &[&combined])?;
+    // Both are of one length.
+    let expected = G1Projective::msm(commitments, &factors).unwrap_or_default().into_affine();
+    if columns.len() == commitments.len() && got == [expected] {
+        return Ok(());
+    }
+    Err(DeviceError::Wrong { device: device.name(), operation: "commit" })
+}
+
+fn factors(commitments: &[G1Affine]) -> Vec<Fr> {
+    let mut seed = Sha256::new();
+    for point in commitments {
+        seed.update(if point.is_zero() { [0; 64] } else { g1_to_bytes(point) });
+    }
+    let seed = seed.finalize();
+    (0..commitments.len() as u64)
+        .map(|i| {
+            let digest = Sha256::new().chain_update(seed).chain_update(i.to_le_bytes()).finalize();
+            let bytes = digest.first_chunk::<FACTOR_BYTES>().copied().unwrap_or_default();
+            Fr::from(u128::from_le_bytes(bytes))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ec::PrimeGroup;
+    use rollmill_algebra::CpuDevice;
+    use rollmill_algebra::device::{Memory, Msm};
+
+    use super::*;
+
+    #[test]
+    fn one_wrong_sum_among_many_is_seen_wherever_it_stands() {
+        let device = CpuDevice::new(1);
+        let points: Vec<G1Affine> = (1..=64u64)
+            .map(|i| (G1Projective::generator() * Fr::from(i * i + 1)).into_affine())
+            .collect();
+        let bases = device.register_bases(&points).unwrap();
+        // Columns of several lengths, small ones, one of zeros and an empty one.
+        let columns: Vec<_> = [64, 64, 7, 1, 0]
+            .map(|len| (0..len).map(|i| -Fr::from(i * 977 + len)).collect::<Vec<_>>())
+            .iter()
+            .map(|values| device.upload(values).unwrap())
+            .chain([
+                device.upload_u16(&[3; 64]).unwrap(),
+                device.upload(&[Fr::from(0u64); 9]).unwrap(),
+            ])
+            .collect();
+        let columns: Vec<_> = columns.iter().collect();
+        let right = device.commit(&bases, &columns).unwrap();
+        hold(&device, &bases, &columns, &right).unwrap();
+        hold(&device, &bases, &[], &[]).unwrap();
+
+        let wrong = Err(DeviceError::Wrong { device: device.name(), operation: "commit" });
+        for i in 0..right.len() {
+            let others = [
+                (right[i] + G1Projective::generator()).into_affine(),
+                G1Affine::zero(),
+                -right[i],
+                right[(i + 1) % right.len()],
+            ];
+            for other in others.into_iter().filter(|other| *other != right[i]) {
+                let mut tampered = right.clone();
+                tampered[i] = other;
+                assert_eq!(hold(&device, &bases, &columns, &tampered), wrong, "column {i}");
+            }
+        }
+        // Two errors that add up to nothing.
+        let mut tampered = right.clone();
+        tampered[0] = (right[0] + points[5]).into_affine();
+        tampered[1] = (right[1] - points[5]).into_affine();
+        assert_eq!(hold(&device, &bases, &columns, &tampered), wrong);
+        assert_eq!(hold(&device, &bases, &columns, &right[1..]), wrong, "one is missing");
+    }
+}
