@@ -66,7 +66,7 @@ pub fn command() -> Command {
                 .long("sizes")
                 .value_name("FROM..TO")
                 .default_value("14..18")
-                .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^20"),
+                .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^22"),
         )
         .arg(list("distributions", format!("of scalars: {}", DISTRIBUTIONS.join(", "))))
         .arg(list(

@@ -27,8 +27,8 @@ use crate::config::Config;
 
 /// Memory of a proof and its key, a row: twelve wires, five chunks of the quotient, fixed columns.
 const BYTES_PER_ROW: u64 = 5 << 10;
-/// Larger strings take minutes to make.
-const LOG_ROWS_MAX: u32 = 20;
+/// Larger strings take minutes to make, even on many cores.
+const LOG_ROWS_MAX: u32 = 22;
 /// Smaller ones measure the start of threads.
 const LOG_ROWS_MIN: u32 = 10;
 
