@@ -56,6 +56,24 @@ fn a_transform_of_a_million_values_is_arkworks() {
     assert!(device.download(&back.buffer).unwrap() == values);
 }
 
+/// A batch whose digits are more than may be held at a time, wide and narrow columns by turns.
+#[test]
+fn sums_of_a_batch_larger_than_its_memory_are_those_of_each() {
+    let n = 1 << 16;
+    let device = CpuDevice::new(2);
+    let bases = device.register_bases(&points(4, n)).unwrap();
+    let columns: Vec<_> = (0..40u64)
+        .map(|i| match i % 2 {
+            0 => device.upload(&scalars(i, n - i as usize, 64)).unwrap(),
+            _ => device.upload_u16(&vec![i as u16; n]).unwrap(),
+        })
+        .collect();
+    let together = device.commit(&bases, &columns.iter().collect::<Vec<_>>()).unwrap();
+    for (i, column) in columns.iter().enumerate() {
+        assert_eq!(device.commit(&bases, &[column]).unwrap(), together[i..=i], "column {i}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 

@@ -35,6 +35,14 @@ pub struct CpuBases {
     has_identity: bool,
 }
 
+/// Digits of columns that are summed together take no more than this, unless one column does.
+const DIGIT_BYTES_MAX: usize = 64 << 20;
+
+/// About what a scalar's digits take.
+fn digit_bytes(column: &CpuBuffer) -> usize {
+    if column.as_small().is_some() { 8 } else { 72 }
+}
+
 /// One window of one part of a column, over some of its entries.
 struct Task {
     part: usize,
@@ -71,7 +79,21 @@ impl Msm for CpuDevice {
             let expected = format!("columns of at most {} scalars", bases.points.len());
             return shape("commit", expected, column.len().to_string());
         }
-        Ok(self.pool.install(|| self.commit_in_pool(bases, columns)))
+        Ok(self.pool.install(|| {
+            let mut sums = Vec::with_capacity(columns.len());
+            let mut rest = columns;
+            while !rest.is_empty() {
+                let mut bytes = 0;
+                let fits = |column: &&&CpuBuffer| {
+                    bytes += column.len() * digit_bytes(column);
+                    bytes <= DIGIT_BYTES_MAX
+                };
+                let (now, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+                sums.extend(self.commit_in_pool(bases, now));
+                rest = later;
+            }
+            sums
+        }))
     }
 }
 

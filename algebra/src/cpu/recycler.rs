@@ -10,7 +10,7 @@ use crate::Fr;
 /// Arrays below this length are left to the allocator, which keeps them itself.
 const LEN_MIN: usize = 1 << 12;
 /// Elements kept at most; the oldest arrays are let go.
-const KEPT_MAX: usize = 1 << 24;
+const KEPT_MAX: usize = 3 << 21;
 
 /// Keeps arrays that are no longer in use. The system hands out fresh memory a page at a time and
 /// zeroes each, which takes as long as a pass over the data does.
