@@ -238,9 +238,15 @@ pub(super) fn sub<M: Modulus, const K: u64>(a: Eight, b: Eight) -> Eight {
 #[target_feature(enable = "avx512f,avx512ifma")]
 pub(super) fn reduce<M: Modulus>(a: Eight) -> Eight {
     let zero = _mm512_setzero_si512();
+    let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, a.0[4], word(M::QUOTIENT)));
+    take_off::<M>(a.0, q)
+}
+
+/// `t − q·p` of limbs that need not be carried, by adding q times the complement of p modulo 2^260.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn take_off<M: Modulus>(mut t: [__m512i; 5], q: __m512i) -> Eight {
     let c = splat(&M::P_COMPLEMENT).0;
-    let mut t = a.0;
-    let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, t[4], word(M::QUOTIENT)));
     for i in 0..5 {
         t[i] = _mm512_madd52lo_epu64(t[i], q, c[i]);
     }
@@ -273,21 +279,12 @@ pub(super) fn limbs_less<M: Modulus, const K: u64>(
 /// less than the top: never too large, and at most `2^209` more is left than by [`reduce`].
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-pub(super) fn carry_and_reduce<M: Modulus>(mut t: [__m512i; 5]) -> Eight {
+pub(super) fn carry_and_reduce<M: Modulus>(t: [__m512i; 5]) -> Eight {
     let zero = _mm512_setzero_si512();
-    let c = splat(&M::P_COMPLEMENT).0;
     let top = _mm512_add_epi64(t[4], _mm512_srai_epi64::<LIMB_BITS>(t[3]));
     let top = _mm512_max_epi64(_mm512_sub_epi64(top, word(1)), zero);
     let q = _mm512_srli_epi64::<45>(_mm512_madd52hi_epu64(zero, top, word(M::QUOTIENT)));
-    for i in 0..5 {
-        t[i] = _mm512_madd52lo_epu64(t[i], q, c[i]);
-    }
-    for i in 0..4 {
-        t[i + 1] = _mm512_madd52hi_epu64(t[i + 1], q, c[i]);
-    }
-    let mut out = carry(t);
-    out.0[4] = _mm512_and_si512(out.0[4], word(LIMB));
-    out
+    take_off::<M>(t, q)
 }
 
 /// Any number below 2^260 to the one below p.
