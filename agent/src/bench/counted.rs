@@ -241,4 +241,29 @@ mod tests {
         assert_eq!(accounts["download"].calls, 2);
         assert!(counted.take().is_empty());
     }
+
+    /// Were the setting lost on the way, proofs would be the same.
+    #[test]
+    fn checked_sums_are_one_more_for_each_batch_of_a_proof() {
+        use rollmill_plonk::key::{Bases, ProvingKey, setup};
+        use rollmill_plonk::prover::{Blinding, prove};
+        use rollmill_plonk::{conformance, srs::Srs, transcript::TranscriptKind};
+
+        let (layout, witness) = conformance::circuit(8, None);
+        let srs = Srs::development(layout.shape.log_n);
+        let lagrange = srs.lagrange(layout.shape.log_n).unwrap();
+        let columns = layout.fixed_columns();
+        let counted = Counted::new(CpuDevice::new(1));
+        let calls = [false, true].map(|check_sums| {
+            let bases = Bases::new(&counted, &srs, &lagrange).unwrap();
+            let bases = bases.with_checked_sums(check_sums);
+            let vk = setup(&counted, &bases, srs.id(), layout.shape, &columns).unwrap();
+            let key = ProvingKey::new(&counted, vk, &columns).unwrap();
+            counted.take();
+            let kind = TranscriptKind::Poseidon2;
+            prove(&counted, &key, &bases, kind, &witness, Blinding::Off).unwrap();
+            counted.take()["commit"].calls
+        });
+        assert_eq!(calls, [5, 10]);
+    }
 }
