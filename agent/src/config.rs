@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::devices::{Choice, Fallback};
 
+/// What keys may keep in host memory when nothing is said: all cosets of one key of 2^17 rows.
+const KEY_CACHE_CPU: u64 = 400 << 20;
+
 /// See `HELP` below for each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -92,7 +95,7 @@ impl Settings for Config {
         (
             "key_cache_mib",
             "memory that the proving keys together may keep for what each proof would compute again, \
-             in MiB; a key of 2^17 rows can use 400; half of a card's memory or 512 when unset, and on \
+             in MiB; a key of 2^17 rows can use 400; half of a card's memory or 400 when unset, and on \
              a card proofs come first",
         ),
         (
@@ -141,7 +144,7 @@ impl Config {
         match (self.key_cache_mib, memory_bytes) {
             (Some(mib), _) => mib << 20,
             (None, Some(bytes)) => bytes / 2,
-            (None, None) => 512 << 20,
+            (None, None) => KEY_CACHE_CPU,
         }
     }
 
@@ -168,7 +171,7 @@ mod tests {
     fn keys_may_keep_half_of_a_cards_memory_unless_the_settings_say_otherwise() {
         let unset = Config::default();
         assert_eq!(unset.key_cache_bytes(Some(24 << 30)), 12 << 30);
-        assert_eq!(unset.key_cache_bytes(None), 512 << 20);
+        assert_eq!(unset.key_cache_bytes(None), 400 << 20);
         let set = Config { key_cache_mib: Some(3), ..Config::default() };
         assert_eq!(set.key_cache_bytes(Some(24 << 30)), 3 << 20);
         let none = Config { proofs_in_flight: 0, ..Config::default() };

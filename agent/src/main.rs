@@ -7,6 +7,7 @@ use rollmill_agent::{Agent, Config, bench, card, prover, srs};
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
+    rollmill_algebra::cpu::map_large_arrays();
     Service::new("agent")
         .about("Leases proof jobs from a broker and proves them")
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))

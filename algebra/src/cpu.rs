@@ -12,6 +12,7 @@ mod vector;
 use std::sync::{Arc, OnceLock};
 
 pub use self::msm::CpuBases;
+pub use self::pages::map_large_arrays;
 use self::recycler::Recycler;
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
@@ -27,6 +28,7 @@ pub struct CpuDevice {
     #[cfg(target_arch = "x86_64")]
     pass_roots: ifma::ntt::PassRoots,
     recycler: Recycler,
+    summers: msm::Summers,
 }
 
 impl CpuDevice {
@@ -63,6 +65,7 @@ impl CpuDevice {
             #[cfg(target_arch = "x86_64")]
             pass_roots: ifma::ntt::PassRoots::default(),
             recycler: Recycler::default(),
+            summers: msm::Summers::default(),
         }
     }
 
@@ -181,6 +184,7 @@ impl Memory for CpuDevice {
     }
 
     fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {
+        self.recycler.adopt(&values);
         Ok(self.buffer(values))
     }
 

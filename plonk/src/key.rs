@@ -185,7 +185,7 @@ pub struct ProvingKey<D: Device> {
     pub vk_digest: Fr,
     /// Fixed columns by coefficients.
     pub fixed: Vec<Column<D::Buffer, Coeff>>,
-    /// Fixed columns by values.
+    /// Fixed columns by values, from [`fixed::ARGUMENTS`] on.
     pub fixed_values: Vec<Column<D::Buffer, Lagrange>>,
     /// Powers of ω: the identity polynomial by values.
     pub identity: Column<D::Buffer, Lagrange>,
@@ -303,8 +303,9 @@ impl<D: Device> ProvingKey<D> {
         let upload = |values: &[Fr]| -> Result<Column<D::Buffer, Lagrange>, DeviceError> {
             Ok(Column::new(device.upload(values)?))
         };
-        let fixed_values = columns.iter().map(|c| upload(c)).collect::<Result<Vec<_>, _>>()?;
+        let mut fixed_values = columns.iter().map(|c| upload(c)).collect::<Result<Vec<_>, _>>()?;
         let fixed = device.to_coeff(&fixed_values.iter().collect::<Vec<_>>())?;
+        fixed_values.drain(..fixed::ARGUMENTS);
         let identity = upload(&powers(omega(vk.shape.log_n), n))?;
         let mut first = vec![Fr::ZERO; n];
         first[0] = Fr::ONE;

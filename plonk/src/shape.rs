@@ -50,6 +50,8 @@ pub mod fixed {
     pub const TABLE: usize = 18;
     /// How many fixed columns there are.
     pub const COUNT: usize = 19;
+    /// The first of those that the lookup bus and the permutation read: the rest are of gates alone.
+    pub const ARGUMENTS: usize = EXTERNAL;
 }
 
 /// Values of the [`fixed::KIND`] column.

@@ -1,7 +1,7 @@
 //! A device that keeps account of the work asked of it: calls, seconds, and what the floor counts.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rollmill_algebra::device::{
@@ -21,33 +21,55 @@ pub struct Account {
     pub work: Work,
 }
 
+/// Accounts by kind of operation.
+pub type Accounts = BTreeMap<&'static str, Account>;
+
 /// A device between the prover and `inner`.
 #[derive(Debug)]
 pub struct Counted<D> {
     inner: D,
-    accounts: Mutex<BTreeMap<&'static str, Account>>,
+    /// Of all sessions; there while something is counted.
+    accounts: Arc<Mutex<Option<Accounts>>>,
 }
 
 impl<D: Memory> Counted<D> {
-    /// Counts what is asked of `inner`.
+    /// Passes on what is asked of `inner`. Nothing is counted but by [`Self::account`].
     pub fn new(inner: D) -> Self {
-        Self { inner, accounts: Mutex::default() }
+        Self { inner, accounts: Arc::default() }
     }
 
-    /// What was counted since the last call, by kind of operation.
-    pub fn take(&self) -> BTreeMap<&'static str, Account> {
-        std::mem::take(&mut self.accounts.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What `run` asks of the device, by kind of operation. Counting reads every scalar that is summed,
+    /// so a run that is timed or whose memory is measured must be another one.
+    pub fn account<T>(&self, run: impl FnOnce() -> T) -> (T, Accounts) {
+        *self.accounts() = Some(Accounts::new());
+        let result = run();
+        (result, self.accounts().take().unwrap_or_default())
     }
 
-    fn count<T>(&self, kind: &'static str, work: Work, call: impl FnOnce() -> T) -> T {
+    fn accounts(&self) -> MutexGuard<'_, Option<Accounts>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `work` is asked for before the call, and only where it is counted.
+    fn count<T>(
+        &self,
+        kind: &'static str,
+        work: impl FnOnce() -> Work,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        if self.accounts().is_none() {
+            return call();
+        }
+        let work = work();
         let started = Instant::now();
         let result = call();
         let seconds = started.elapsed().as_secs_f64();
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = accounts.entry(kind).or_default();
-        account.calls += 1;
-        account.seconds += seconds;
-        account.work += work;
+        if let Some(accounts) = &mut *self.accounts() {
+            let account = accounts.entry(kind).or_default();
+            account.calls += 1;
+            account.seconds += seconds;
+            account.work += work;
+        }
         result
     }
 
@@ -79,14 +101,22 @@ impl<D: Memory> Memory for Counted<D> {
     fn memory_bytes(&self) -> Option<u64> {
         self.inner.memory_bytes()
     }
+    fn session(&self, work: rollmill_algebra::device::Work) -> Result<Option<Self>, DeviceError> {
+        let session = self.inner.session(work)?;
+        Ok(session.map(|inner| Self { inner, accounts: Arc::clone(&self.accounts) }))
+    }
+    fn keep(&self, buffers: &[&D::Buffer]) -> bool {
+        self.inner.keep(buffers)
+    }
     fn upload(&self, values: &[Fr]) -> Result<D::Buffer, DeviceError> {
-        self.count("upload", per_element(values.len(), 0), || self.inner.upload(values))
+        self.count("upload", || per_element(values.len(), 0), || self.inner.upload(values))
     }
     fn upload_u16(&self, values: &[u16]) -> Result<D::Buffer, DeviceError> {
-        self.count("upload", per_element(values.len(), 0), || self.inner.upload_u16(values))
+        self.count("upload", || per_element(values.len(), 0), || self.inner.upload_u16(values))
     }
     fn upload_vec(&self, values: Vec<Fr>) -> Result<D::Buffer, DeviceError> {
-        self.count("upload", per_element(values.len(), 0), || self.inner.upload_vec(values))
+        let n = values.len();
+        self.count("upload", || per_element(n, 0), || self.inner.upload_vec(values))
     }
     fn write(
         &self,
@@ -94,12 +124,14 @@ impl<D: Memory> Memory for Counted<D> {
         start: usize,
         values: &[Fr],
     ) -> Result<(), DeviceError> {
-        self.count("upload", per_element(values.len(), 0), || {
-            self.inner.write(buffer, start, values)
-        })
+        self.count(
+            "upload",
+            || per_element(values.len(), 0),
+            || self.inner.write(buffer, start, values),
+        )
     }
     fn download(&self, buffer: &D::Buffer) -> Result<Vec<Fr>, DeviceError> {
-        self.count("download", per_element(buffer.len(), 0), || self.inner.download(buffer))
+        self.count("download", || per_element(buffer.len(), 0), || self.inner.download(buffer))
     }
 }
 
@@ -114,10 +146,16 @@ impl<D: Msm> Msm for Counted<D> {
         bases: &D::Bases,
         columns: &[&D::Buffer],
     ) -> Result<Vec<G1Affine>, DeviceError> {
-        let mut work = Work::default();
-        for column in columns {
-            work += floor::msm(&Bits::of(&self.inner.download(column)?));
-        }
+        let work = || {
+            let mut work = Work::default();
+            // A column that cannot be read fails the call as well.
+            let read = |column: &&D::Buffer| self.inner.download(column).ok();
+            columns
+                .iter()
+                .filter_map(read)
+                .for_each(|column| work += floor::msm(&Bits::of(&column)));
+            work
+        };
         self.count("commit", work, || self.inner.commit(bases, columns))
     }
 }
@@ -126,19 +164,19 @@ type Columns<D, S> = Result<Vec<Column<<D as Memory>::Buffer, S>>, DeviceError>;
 
 impl<D: Ntt> Ntt for Counted<D> {
     fn to_lagrange(&self, columns: &[&Column<D::Buffer, Coeff>]) -> Columns<D, Lagrange> {
-        let work = Self::transforms(columns);
+        let work = || Self::transforms(columns);
         self.count("transform", work, || self.inner.to_lagrange(columns))
     }
     fn to_coeff(&self, columns: &[&Column<D::Buffer, Lagrange>]) -> Columns<D, Coeff> {
-        let work = Self::transforms(columns);
+        let work = || Self::transforms(columns);
         self.count("transform", work, || self.inner.to_coeff(columns))
     }
     fn to_coset(&self, columns: &[&Column<D::Buffer, Coeff>], shift: Fr) -> Columns<D, Coset> {
-        let work = Self::transforms(columns);
+        let work = || Self::transforms(columns);
         self.count("transform", work, || self.inner.to_coset(columns, shift))
     }
     fn from_coset(&self, columns: &[&Column<D::Buffer, Coset>], shift: Fr) -> Columns<D, Coeff> {
-        let work = Self::transforms(columns);
+        let work = || Self::transforms(columns);
         self.count("transform", work, || self.inner.from_coset(columns, shift))
     }
 }
@@ -149,41 +187,44 @@ impl<D: Vector> Vector for Counted<D> {
         kernel: &K,
         columns: &[&D::Buffer],
     ) -> Result<Vec<D::Buffer>, DeviceError> {
-        let n = columns.first().map_or(0, |column| column.len() as u64);
-        // Sums share the reductions of their products, which are half of each.
-        let halves = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
-        let work = Work { products: 0.0, row_products: halves.products / 2.0, ..halves };
+        let work = || {
+            let n = columns.first().map_or(0, |column| column.len() as u64);
+            // Sums share the reductions of their products, which are half of each.
+            let halves = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
+            Work { products: 0.0, row_products: halves.products / 2.0, ..halves }
+        };
         self.count("rows", work, || self.inner.rows(kernel, columns))
     }
     fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
         // Three products an element share one inversion.
-        self.count("invert", per_element(buffer.len(), 3), || self.inner.invert(buffer))
+        let n = buffer.len();
+        self.count("invert", || per_element(n, 3), || self.inner.invert(buffer))
     }
     fn prefix_product(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
-        self.count("prefix", per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
+        self.count("prefix", || per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
     }
     fn prefix_sum(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
-        self.count("prefix", per_element(buffer.len(), 0), || self.inner.prefix_sum(buffer))
+        self.count("prefix", || per_element(buffer.len(), 0), || self.inner.prefix_sum(buffer))
     }
     fn evaluate(
         &self,
         columns: &[&Column<D::Buffer, Coeff>],
         point: Fr,
     ) -> Result<Vec<Fr>, DeviceError> {
-        let n = columns.iter().map(|column| column.buffer.len()).sum();
-        self.count("evaluate", per_term(n), || self.inner.evaluate(columns, point))
+        let work = || per_term(columns.iter().map(|column| column.buffer.len()).sum());
+        self.count("evaluate", work, || self.inner.evaluate(columns, point))
     }
     fn divide_by_linear(
         &self,
         column: &Column<D::Buffer, Coeff>,
         point: Fr,
     ) -> Result<Column<D::Buffer, Coeff>, DeviceError> {
-        let work = per_element(column.buffer.len(), 1);
+        let work = || per_element(column.buffer.len(), 1);
         self.count("divide", work, || self.inner.divide_by_linear(column, point))
     }
     fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
-        let n = terms.iter().map(|(buffer, _)| buffer.len()).sum();
-        self.count("combine", per_term(n), || self.inner.linear_combination(terms))
+        let work = || per_term(terms.iter().map(|(buffer, _)| buffer.len()).sum());
+        self.count("combine", work, || self.inner.linear_combination(terms))
     }
 }
 
@@ -226,20 +267,24 @@ mod tests {
         let plain = CpuDevice::scalar(1);
         let counted = Counted::new(CpuDevice::scalar(1));
         let values: Vec<Fr> = (1..=8u64).map(Fr::from).collect();
-        let column = counted.upload(&values).unwrap();
-        let got = counted.rows(&Cube, &[&column, &column]).unwrap();
-        let ours = plain.upload(&values).unwrap();
-        let expected = plain.rows(&Cube, &[&ours, &ours]).unwrap();
-        for (got, expected) in got.iter().zip(&expected) {
-            assert_eq!(counted.download(got).unwrap(), plain.download(expected).unwrap());
-        }
-        let coefficients = Column::<_, Coeff>::new(column);
-        counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
-        let accounts = counted.take();
+        let run = || {
+            let column = counted.upload(&values).unwrap();
+            let got = counted.rows(&Cube, &[&column, &column]).unwrap();
+            let ours = plain.upload(&values).unwrap();
+            let expected = plain.rows(&Cube, &[&ours, &ours]).unwrap();
+            for (got, expected) in got.iter().zip(&expected) {
+                assert_eq!(counted.download(got).unwrap(), plain.download(expected).unwrap());
+            }
+            let coefficients = Column::<_, Coeff>::new(column);
+            counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
+        };
+        // What runs before is not counted.
+        run();
+        let ((), accounts) = counted.account(run);
         assert_eq!(accounts["rows"].work.row_products, 12.0);
         assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
         assert_eq!(accounts["download"].calls, 2);
-        assert!(counted.take().is_empty());
+        assert!(counted.accounts().is_none(), "no longer counted");
     }
 
     /// Were the setting lost on the way, proofs would be the same.
@@ -259,10 +304,9 @@ mod tests {
             let bases = bases.with_checked_sums(check_sums);
             let vk = setup(&counted, &bases, srs.id(), layout.shape, &columns).unwrap();
             let key = ProvingKey::new(&counted, vk, &columns).unwrap();
-            counted.take();
             let kind = TranscriptKind::Poseidon2;
-            prove(&counted, &key, &bases, kind, &witness, Blinding::Off).unwrap();
-            counted.take()["commit"].calls
+            let once = || prove(&counted, &key, &bases, kind, &witness, Blinding::Off).unwrap();
+            counted.account(once).1["commit"].calls
         });
         assert_eq!(calls, [5, 10]);
     }

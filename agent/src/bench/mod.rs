@@ -23,7 +23,7 @@ use rollmill_plonk::srs::Srs;
 
 pub use arguments::{Plan, command};
 pub use compare::{run as compare, summary};
-pub use counted::{Account, Counted, products_of};
+pub use counted::{Account, Accounts, Counted, products_of};
 pub use subject::Subject;
 
 use crate::config::Config;

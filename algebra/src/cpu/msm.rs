@@ -20,7 +20,9 @@ use rayon::prelude::*;
 
 use self::affine::{Adder, Flat, SIGN};
 use self::groups::Summer;
+pub(super) use self::groups::Summers;
 use self::plan::{Cuts, Folded, Part, plan_column};
+use super::recycler::Recycler;
 use super::{CpuBuffer, CpuDevice, pages, shape};
 use crate::device::{DeviceBuffer, DeviceError, Msm};
 use crate::{Fr, G1Affine, G1Projective};
@@ -149,12 +151,14 @@ impl CpuDevice {
             .iter()
             .enumerate()
             .par_bridge()
-            .map(|(i, task)| (i, fill_buckets(bases, &parts[task.part], task)))
+            .map(|(i, task)| (i, fill_buckets(self, bases, &parts[task.part], task)))
             .collect();
         buckets.sort_unstable_by_key(|(i, _)| *i);
         let buckets: Vec<Vec<Flat>> = buckets.into_iter().map(|(_, buckets)| buckets).collect();
 
         let weighted = self.reduce(bases.adder, &parts, &tasks, &buckets);
+        parts.into_iter().for_each(|part| part.give_back(self));
+        buckets.into_iter().for_each(|buckets| self.recycler.give(buckets));
         let sums: Vec<G1Projective> = (0..columns.len())
             .into_par_iter()
             .map(|column| {
@@ -217,7 +221,9 @@ impl CpuDevice {
             .par_chunks(together)
             .flat_map_iter(|windows| {
                 let pieces: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
-                let sums = reduce_windows(adder, &pieces);
+                let sums = self
+                    .summers
+                    .with(adder, |summer| reduce_windows(&self.recycler, summer, adder, &pieces));
                 windows.iter().zip(sums).map(|((part, window, _), sums)| {
                     let low = parts[*part].shape.low_bit(*window);
                     (*part, (low..).zip(sums).collect())
@@ -228,7 +234,7 @@ impl CpuDevice {
 }
 
 /// Sorts the entries of one window by bucket and sums each bucket.
-fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
+fn fill_buckets(device: &CpuDevice, bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
     let count = part.shape.buckets(task.window);
     let mut digits = Cow::Borrowed(part.digits(task.window, task.entries.clone()));
     if bases.has_identity {
@@ -257,8 +263,10 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
             ends[bucket] += 1;
         }
     }
-    let mut out = pages::zeroed(count);
-    Summer::new(bases.adder).sum_groups(&bases.points, &order, &ends[1..], &mut out);
+    let mut out = device.recycler.take(count);
+    device.summers.with(bases.adder, |summer| {
+        summer.sum_groups(&bases.points, &order, &ends[1..], &mut out);
+    });
     out
 }
 
@@ -267,10 +275,20 @@ fn fill_buckets(bases: &CpuBases, part: &Part, task: &Task) -> Vec<Flat> {
 ///
 /// `Σ_j j·C[j] = Σ_odd C[j] + 2 · Σ_j j · (C[2j] + C[2j + 1])`, so each level halves the buckets and
 /// sums the odd ones: about two affine additions a bucket in all, in few large batches.
-fn reduce_windows(adder: Adder, windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
-    let mut summer = Summer::new(adder);
-    let mut points: Vec<Flat> =
-        windows.iter().flat_map(|w| w.iter().copied().flatten().copied()).collect();
+fn reduce_windows(
+    recycler: &Recycler,
+    summer: &mut Summer,
+    adder: Adder,
+    windows: &[&[&[Flat]]],
+) -> Vec<Vec<G1Affine>> {
+    let entries: usize = windows.iter().flat_map(|w| w.iter()).map(|piece| piece.len()).sum();
+    let buckets: usize = windows.iter().map(|w| w[0].len()).sum();
+    // The buckets of the first level are there once more if they were in pieces; all other levels are
+    // at most as many again; and each has one sum a window.
+    let sums = windows.len() * (usize::BITS as usize);
+    let mut points: Vec<Flat> = recycler.take(entries + 2 * buckets + sums);
+    points.clear();
+    points.extend(windows.iter().flat_map(|w| w.iter().copied().flatten()));
 
     // Level 0: pieces of one window, bucket by bucket. `level` holds (start in points, buckets).
     let mut level: Vec<(usize, usize)> = Vec::new();
@@ -283,8 +301,7 @@ fn reduce_windows(adder: Adder, windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
         let groups = windows.iter().zip(&level).flat_map(|(pieces, (start, count))| {
             (0..*count).map(move |b| (0..pieces.len()).map(move |piece| start + piece * count + b))
         });
-        level =
-            append_sums(&mut summer, &mut points, groups, level.iter().map(|(_, count)| *count));
+        level = append_sums(summer, &mut points, groups, level.iter().map(|(_, count)| *count));
     }
 
     let mut levels = Vec::new();
@@ -296,8 +313,7 @@ fn reduce_windows(adder: Adder, windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
             (1..=count / 2)
                 .map(move |j| (2 * j..=(2 * j + 1).min(count)).map(move |index| start + index - 1))
         });
-        level =
-            append_sums(&mut summer, &mut points, groups, level.iter().map(|(_, count)| count / 2));
+        level = append_sums(summer, &mut points, groups, level.iter().map(|(_, count)| count / 2));
     }
 
     let odd = (0..windows.len()).flat_map(|w| {
@@ -307,12 +323,15 @@ fn reduce_windows(adder: Adder, windows: &[&[&[Flat]]]) -> Vec<Vec<G1Affine>> {
         })
     });
     let n_levels = levels.len();
-    let sums = append_sums(&mut summer, &mut points, odd, (0..windows.len()).map(|_| n_levels));
-    sums.into_iter()
+    let sums = append_sums(summer, &mut points, odd, (0..windows.len()).map(|_| n_levels));
+    let sums = sums
+        .into_iter()
         .map(|(start, count)| {
             points[start..start + count].iter().map(|point| adder.export(point)).collect()
         })
-        .collect()
+        .collect();
+    recycler.give(points);
+    sums
 }
 
 /// Sums `groups` of points and appends the sums, one a group, to `points`. `counts` says how many of
@@ -329,9 +348,9 @@ fn append_sums<G: Iterator<Item = usize>>(
         ends.push(order.len() as u32);
     }
     let mut start = points.len();
-    let mut sums = vec![Flat::IDENTITY; ends.len()];
-    summer.sum_groups(points, &order, &ends, &mut sums);
-    points.extend(sums);
+    points.resize(start + ends.len(), Flat::IDENTITY);
+    let (points, sums) = points.split_at_mut(start);
+    summer.sum_groups(points, &order, &ends, sums);
     counts
         .map(|count| {
             start += count;

@@ -7,14 +7,27 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 ///
 /// # Safety
 /// As said: any run of zero bytes as long as the type is one of its values.
-pub(super) unsafe trait ZeroBytes: Copy {}
+pub(super) unsafe trait ZeroBytes: Copy {
+    /// That value.
+    const ZERO: Self;
+}
 
 // SAFETY: a number.
-unsafe impl ZeroBytes for u32 {}
+unsafe impl ZeroBytes for u32 {
+    const ZERO: Self = 0;
+}
 // SAFETY: the array of numbers that it wraps is of zeros.
-unsafe impl ZeroBytes for super::msm::plan::Folded {}
+unsafe impl ZeroBytes for super::msm::plan::Folded {
+    const ZERO: Self = Self::ZERO;
+}
 // SAFETY: likewise.
-unsafe impl ZeroBytes for super::msm::affine::Flat {}
+unsafe impl ZeroBytes for super::msm::affine::Flat {
+    const ZERO: Self = Self::IDENTITY;
+}
+// SAFETY: the array of numbers that it wraps is of zeros.
+unsafe impl ZeroBytes for crate::Fr {
+    const ZERO: Self = <Self as ark_ff::AdditiveGroup>::ZERO;
+}
 
 /// Arrays below this many bytes gain nothing.
 const BYTES_MIN: usize = 4 << 20;
@@ -52,6 +65,28 @@ fn ask_for_large_pages(start: *mut u8, bytes: usize) {
     }
     #[cfg(not(target_os = "linux"))]
     let _ = (start, bytes, BYTES_MIN);
+}
+
+/// Has the process map each large array by itself and give it back to the system when it is dropped.
+///
+/// The GNU allocator keeps arrays up to 32 MiB in heaps of 64 MiB, one for each thread; with columns
+/// of a few MiB each they fragment, and a process that proves takes half as much memory again as its
+/// arrays have. The price is a page fault for each page of a new array, so it suits processes whose
+/// large arrays are kept for the next use, as [`super::CpuDevice`] keeps its own. Does nothing under
+/// other allocators.
+pub fn map_large_arrays() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        /// A column of 2^17 elements.
+        const LARGE: libc::c_int = 4 << 20;
+        /// Free memory left at the end of a heap. Setting the other keeps it from adapting itself.
+        const SPARE: libc::c_int = 64 << 20;
+        // SAFETY: the call sets a number under the allocator's lock.
+        unsafe {
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+            libc::mallopt(libc::M_TRIM_THRESHOLD, SPARE);
+        }
+    }
 }
 
 #[cfg(test)]

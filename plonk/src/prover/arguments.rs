@@ -26,9 +26,10 @@ impl RowKernel for ArgumentKernel {
     }
     fn eval<E: Expr, R: Row<E>>(&self, k: &Self::Constants<E>, row: &R, out: &mut [E]) {
         let (k, names) = k;
-        // The order of columns here: wires, m, fixed, first, identity.
+        // The order of columns here: wires, m, fixed from ARGUMENTS on, first, identity.
         const FIXED: usize = WIRES + 1;
-        const FIRST: usize = FIXED + fixed::COUNT;
+        const FIRST: usize = FIXED + fixed::COUNT - fixed::ARGUMENTS;
+        let fixed = |i: usize| row.cell(FIXED + i - fixed::ARGUMENTS, 0);
         let zero = E::constant(Fr::zero());
         let w: [[E; ROUTED]; 3] =
             std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r)));
@@ -39,7 +40,7 @@ impl RowKernel for ArgumentKernel {
         for i in 0..ROUTED {
             let shifted = w[0][i].clone() + gamma.clone();
             numerator = numerator * (shifted.clone() + x.clone() * names[i].clone());
-            let sigma = row.cell(FIXED + fixed::SIGMA + i, 0);
+            let sigma = fixed(fixed::SIGMA + i);
             denominator = denominator * (shifted + sigma * beta.clone());
         }
         let cells = Cells {
@@ -48,7 +49,11 @@ impl RowKernel for ArgumentKernel {
                 std::array::from_fn(|i| row.cell(at::L + i, 0)),
                 std::array::from_fn(|_| zero.clone()),
             ],
-            fixed: std::array::from_fn(|i| row.cell(FIXED + i, 0)),
+            fixed: std::array::from_fn(|i| match i {
+                // Of gates, which are none of the arguments' business.
+                ..fixed::ARGUMENTS => zero.clone(),
+                _ => fixed(i),
+            }),
             m: row.cell(at::M, 0),
             h: [zero.clone(), zero.clone()],
             z: [zero.clone(), zero.clone()],

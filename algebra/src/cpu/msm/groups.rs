@@ -1,10 +1,31 @@
 //! Sums of many groups of points, by rounds of pairwise additions.
 
+use std::sync::{Mutex, PoisonError};
+
 use super::affine::{Adder, Flat, Scratch};
 
 /// Entries summed together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
 const BLOCK: usize = 1 << 14;
+
+/// Summers that are not in use, no more than were at once.
+#[derive(Debug, Default)]
+pub(in crate::cpu) struct Summers(Mutex<Vec<Summer>>);
+
+impl Summers {
+    /// Sums with memory of earlier sums, where there is some.
+    pub(super) fn with<T>(&self, adder: Adder, sum: impl FnOnce(&mut Summer) -> T) -> T {
+        let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = idle().pop();
+        let mut summer = match kept {
+            Some(kept) => Summer { adder, ..kept },
+            None => Summer::new(adder),
+        };
+        let result = sum(&mut summer);
+        idle().push(summer);
+        result
+    }
+}
 
 /// Memory of the rounds, kept between calls.
 #[derive(Debug)]
@@ -19,7 +40,7 @@ pub(super) struct Summer {
 }
 
 impl Summer {
-    pub(super) fn new(adder: Adder) -> Self {
+    fn new(adder: Adder) -> Self {
         Self {
             adder,
             arena: Vec::new(),

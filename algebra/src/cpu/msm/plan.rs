@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::SIGN;
 use crate::Fr;
-use crate::cpu::{CpuBuffer, CpuDevice, pages};
+use crate::cpu::{CpuBuffer, CpuDevice};
 use crate::device::DeviceBuffer;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
@@ -234,7 +234,10 @@ fn in_eights<T: Copy>(values: &[T], zero: T, each: &mut impl FnMut(usize, &[T; E
 impl Part {
     /// `scalars` are those of `bases`, if given.
     fn new(device: &CpuDevice, shape: Shape, scalars: &[Folded], bases: Option<Vec<u32>>) -> Self {
-        Self::cut(shape, scalars, bases, |cuts, scalars, rows| device.cut(cuts, scalars, rows))
+        let cut = |cuts: &Cuts, scalars: &[Folded], rows: &mut [&mut [u32]]| {
+            device.cut(cuts, scalars, rows);
+        };
+        Self::cut(device, shape, scalars, bases, cut)
     }
 
     /// Of scalars that are as they stand.
@@ -242,10 +245,11 @@ impl Part {
         let cut = |cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]| {
             device.cut_small(cuts, scalars, rows);
         };
-        Self::cut(shape, scalars, None, cut)
+        Self::cut(device, shape, scalars, None, cut)
     }
 
     fn cut<T: Sync>(
+        device: &CpuDevice,
         shape: Shape,
         scalars: &[T],
         bases: Option<Vec<u32>>,
@@ -253,7 +257,7 @@ impl Part {
     ) -> Self {
         let len = scalars.len();
         let stride = Self::stride(len);
-        let mut digits = pages::zeroed(shape.windows() as usize * stride);
+        let mut digits = device.recycler.take(shape.windows() as usize * stride);
         let mut rows: Vec<_> = digits.chunks_mut(stride).map(|row| row.chunks_mut(PIECE)).collect();
         let pieces: Vec<(&[T], Vec<&mut [u32]>)> = scalars
             .chunks(PIECE)
@@ -266,6 +270,14 @@ impl Part {
 
     fn stride(len: usize) -> usize {
         len.next_multiple_of(EIGHT)
+    }
+
+    /// Gives the memory of the digits back.
+    pub(super) fn give_back(self, device: &CpuDevice) {
+        device.recycler.give(self.digits);
+        if let Some(bases) = self.bases {
+            device.recycler.give(bases);
+        }
     }
 
     /// Number of scalars, zeros included.
@@ -318,6 +330,7 @@ pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
         all
     });
     let Some(bits) = of_bits.iter().rposition(|count| *count != 0).filter(|bits| *bits > 0) else {
+        device.recycler.give(folded);
         return Vec::new();
     };
     let nonzero: usize = of_bits[1..].iter().sum();
@@ -341,31 +354,46 @@ pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     let mut parts = Vec::new();
     let mut rest = whole;
     if let Some((low, high)) = best.1 {
-        let (bases, scalars) = take(&mut folded, |scalar| scalar.bits() > low.bits);
-        parts.push(Part::new(device, high, &scalars, Some(bases)));
+        let count = of_bits[low.bits as usize + 1..].iter().sum();
+        parts.push(taken(device, high, &mut folded, count, |scalar| scalar.bits() > low.bits));
         rest = low;
     }
     let zeros = folded.len() - nonzero + parts.iter().map(Part::len).sum::<usize>();
     if zeros > folded.len() / 2 {
-        let (bases, scalars) = take(&mut folded, |scalar| *scalar != Folded::ZERO);
-        parts.push(Part::new(device, rest, &scalars, Some(bases)));
+        let count = folded.len() - zeros;
+        parts.push(taken(device, rest, &mut folded, count, |scalar| *scalar != Folded::ZERO));
     } else {
         parts.push(Part::new(device, rest, &folded, None));
     }
+    device.recycler.give(folded);
     parts
 }
 
 fn fold(device: &CpuDevice, scalars: &[Fr]) -> Vec<Folded> {
-    let mut out = pages::zeroed(scalars.len());
+    let mut out = device.recycler.take(scalars.len());
     let pieces = out.par_chunks_mut(PIECE).zip(scalars.par_chunks(PIECE));
     pieces.for_each(|(out, scalars)| device.fold(scalars, out));
     out
 }
 
-/// Takes the scalars that `which` names out, leaving zeros, and says where they were.
-fn take(scalars: &mut [Folded], which: impl Fn(&Folded) -> bool) -> (Vec<u32>, Vec<Folded>) {
-    let taken = scalars.iter_mut().enumerate().filter(|(_, scalar)| which(scalar));
-    taken.map(|(i, scalar)| (i as u32, std::mem::replace(scalar, Folded::ZERO))).unzip()
+/// A part of the scalars that `which` names, of which there are `count`. They leave zeros behind.
+fn taken(
+    device: &CpuDevice,
+    shape: Shape,
+    scalars: &mut [Folded],
+    count: usize,
+    which: impl Fn(&Folded) -> bool,
+) -> Part {
+    let mut bases = device.recycler.take(count);
+    let mut part = device.recycler.take(count);
+    let found = scalars.iter_mut().enumerate().filter(|(_, scalar)| which(scalar));
+    for ((base, out), (i, scalar)) in bases.iter_mut().zip(&mut part).zip(found) {
+        *base = i as u32;
+        *out = std::mem::replace(scalar, Folded::ZERO);
+    }
+    let made = Part::new(device, shape, &part, Some(bases));
+    device.recycler.give(part);
+    made
 }
 
 #[cfg(test)]
