@@ -79,6 +79,7 @@ fn measure(prove: bool) -> anyhow::Result<Vec<CircuitSize>> {
 /// Keys under the development SRS, one resident at a time so that a circuit's peak is its own.
 fn keys() -> anyhow::Result<Keys<CpuDevice>> {
     let store = Arc::new(DirStore::new(cache_dir(None)));
+    rollmill_algebra::cpu::map_large_arrays();
     let device = Arc::new(CpuDevice::default());
     let srs = registry::open_srs(store.as_ref(), crate::verifiers::DEVELOPMENT_CHAIN_ID)?;
     let set = registry::make_keys(device.as_ref(), &srs, store.as_ref(), &|_, _| {})?;

@@ -79,6 +79,8 @@ impl Summer {
                 start = end;
             } else {
                 let end = ends[group] as usize;
+                // All pieces may come to nothing.
+                out[group] = Flat::IDENTITY;
                 for piece in order[start..end].chunks(BLOCK) {
                     let mut sum = [Flat::IDENTITY];
                     self.ends.clear();
@@ -208,5 +210,34 @@ impl Summer {
             *end = kept;
         }
         self.current.truncate(kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ec::AffineRepr;
+
+    use super::super::affine::SIGN;
+    use super::*;
+    use crate::G1Affine;
+
+    /// `out` may be memory of an earlier sum.
+    #[test]
+    fn every_sum_is_written_whatever_was_there() {
+        let adder = Adder::Scalar;
+        let point = adder.import(&G1Affine::generator());
+        let mut summer = Summer::new(adder);
+        // Empty; cancelling in one block; in pieces that each cancel; in pieces that do not; one point.
+        let cancelling = |len: u32| (0..len).map(|i| (i % 2) * SIGN);
+        let long = 3 * BLOCK as u32;
+        let mut order: Vec<u32> = cancelling(6).chain(cancelling(long)).collect();
+        let halves = [0, SIGN].map(|sign| std::iter::repeat_n(sign, long as usize));
+        order.extend(halves.into_iter().flatten().chain([0]));
+        let ends = [0, 6, 6 + long, 6 + 3 * long, 6 + 3 * long + 1];
+        let mut out = [point; 5];
+        out[4] = Flat::IDENTITY;
+        summer.sum_groups(&[point], &order, &ends, &mut out);
+        let nothing = Flat::IDENTITY;
+        assert_eq!(out, [nothing, nothing, nothing, nothing, point]);
     }
 }
