@@ -26,10 +26,9 @@ impl RowKernel for ArgumentKernel {
     }
     fn eval<E: Expr, R: Row<E>>(&self, k: &Self::Constants<E>, row: &R, out: &mut [E]) {
         let (k, names) = k;
-        // The order of columns here: wires, m, fixed from ARGUMENTS on, first, identity.
+        // The order of columns here: wires, m, fixed, first, identity.
         const FIXED: usize = WIRES + 1;
-        const FIRST: usize = FIXED + fixed::COUNT - fixed::ARGUMENTS;
-        let fixed = |i: usize| row.cell(FIXED + i - fixed::ARGUMENTS, 0);
+        const FIRST: usize = FIXED + fixed::COUNT;
         let zero = E::constant(Fr::zero());
         let w: [[E; ROUTED]; 3] =
             std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r)));
@@ -40,7 +39,7 @@ impl RowKernel for ArgumentKernel {
         for i in 0..ROUTED {
             let shifted = w[0][i].clone() + gamma.clone();
             numerator = numerator * (shifted.clone() + x.clone() * names[i].clone());
-            let sigma = fixed(fixed::SIGMA + i);
+            let sigma = row.cell(FIXED + fixed::SIGMA + i, 0);
             denominator = denominator * (shifted + sigma * beta.clone());
         }
         let cells = Cells {
@@ -49,11 +48,7 @@ impl RowKernel for ArgumentKernel {
                 std::array::from_fn(|i| row.cell(at::L + i, 0)),
                 std::array::from_fn(|_| zero.clone()),
             ],
-            fixed: std::array::from_fn(|i| match i {
-                // Of gates, which are none of the arguments' business.
-                ..fixed::ARGUMENTS => zero.clone(),
-                _ => fixed(i),
-            }),
+            fixed: std::array::from_fn(|i| row.cell(FIXED + i, 0)),
             m: row.cell(at::M, 0),
             h: [zero.clone(), zero.clone()],
             z: [zero.clone(), zero.clone()],
@@ -101,8 +96,11 @@ pub(super) fn arguments<D: Device>(
     challenges: Challenges<Fr>,
     blinder: &mut Blinder,
 ) -> Result<Vec<Values<D>>, ProveError> {
+    // The kernel has all fixed columns but reads none of the gates': any column does in their places.
+    let gates = std::iter::repeat_n(&key.identity, fixed::ARGUMENTS);
     let columns: Vec<&D::Buffer> = wires
         .iter()
+        .chain(gates)
         .chain(&key.fixed_values)
         .chain([&key.first.0, &key.identity])
         .map(|c| &c.buffer)
