@@ -70,18 +70,27 @@ impl Recycler {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes an entry in the books, and lets go what is too much then.
+    fn enter<R>(&self, entry: impl FnOnce(&mut Books) -> R) -> R {
+        let mut books = self.books();
+        let result = entry(&mut books);
+        let let_go = books.settle();
+        // Unmapping takes its time, and others wait for the lock.
+        drop(books);
+        drop(let_go);
+        result
+    }
+
     /// An array of `len` elements of any value, all to be written to.
     pub(super) fn take<T: Element>(&self, len: usize) -> Vec<T> {
         let wanted = len * size_of::<T>();
         let mut found = None;
         if wanted >= BYTES_MIN {
-            let mut books = self.books();
-            found = books.find(len);
-            books.used += found.as_ref().map_or(wanted, bytes);
-            let let_go = books.settle();
-            // Unmapping takes its time, and others wait for the lock.
-            drop(books);
-            drop(let_go);
+            found = self.enter(|books| {
+                let found = books.find(len);
+                books.used += found.as_ref().map_or(wanted, bytes);
+                found
+            });
         }
         match found {
             Some(mut array) => {
@@ -103,11 +112,7 @@ impl Recycler {
     /// Counts an array made elsewhere that will be given back.
     pub(super) fn adopt<T: Element>(&self, array: &Vec<T>) {
         if bytes(array) >= BYTES_MIN {
-            let mut books = self.books();
-            books.used += bytes(array);
-            let let_go = books.settle();
-            drop(books);
-            drop(let_go);
+            self.enter(|books| books.used += bytes(array));
         }
     }
 
@@ -117,14 +122,12 @@ impl Recycler {
         if bytes < BYTES_MIN {
             return;
         }
-        let mut books = self.books();
-        // One that grew while in use was counted as smaller.
-        books.used = books.used.saturating_sub(bytes);
-        books.kept += bytes;
-        books.arrays.push_back(Kept { array: Box::new(array), bytes });
-        let let_go = books.settle();
-        drop(books);
-        drop(let_go);
+        self.enter(|books| {
+            // One that grew while in use was counted as smaller.
+            books.used = books.used.saturating_sub(bytes);
+            books.kept += bytes;
+            books.arrays.push_back(Kept { array: Box::new(array), bytes });
+        });
     }
 }
 
