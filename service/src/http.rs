@@ -1,8 +1,27 @@
-//! Listening and serving, with errors a person can act on.
+//! Listening and serving with bounds, so that no peer can keep a server from its other peers.
+//!
+//! A connection waits either for its peer (nothing sent yet, half a head, half a body, an answer
+//! that is not read) or for the process. Waiting for a peer has a deadline each; waiting for the
+//! process has none here. The number of connections is bounded, in all and for each peer address.
+//! At a bound a new connection takes the place of the one that has been silent longest, so that
+//! silent connections cannot keep a talking one out.
 
+mod connection;
+mod slots;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use tokio::net::TcpListener;
 
 use crate::{Error, Shutdown};
+use connection::Ended;
+use slots::Slots;
+
+/// Pause after an error of `accept` that concerns the process, such as too many open files.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Listens on `address` (`host:port`; port 0 lets the system choose). `setting` is named in the
 /// error, so that it says what to change.
@@ -15,15 +34,154 @@ pub async fn listen(address: &str, setting: &str) -> Result<TcpListener, Error> 
     })
 }
 
-/// Serves until `shutdown` starts and the open requests are answered. A handler that waits long
-/// must itself watch `shutdown`.
+/// Bounds of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Maximum open connections. Half of the process's limit of open files is used if that is
+    /// lower, so that descriptors are left for the database, L1 and the admin address.
+    pub connections: usize,
+    /// Maximum open connections of one peer address.
+    pub connections_per_peer: usize,
+    /// Time for the first byte of a request on an open connection.
+    pub idle: Duration,
+    /// Time for the head of a request, from its first byte.
+    pub head: Duration,
+    /// Time for the body of a request; each [`Self::body_bytes_per_second`] received add a second.
+    pub body: Duration,
+    /// Lowest mean rate at which a body may arrive once [`Self::body`] is used up. Above 0.
+    pub body_bytes_per_second: u64,
+    /// Time in which a peer must take some bytes of an answer.
+    pub write_stall: Duration,
+    /// After shutdown started: time for requests that have not arrived in full. Requests that
+    /// arrived are answered.
+    pub drain: Duration,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connections: 2048,
+            connections_per_peer: 1024,
+            idle: Duration::from_secs(60),
+            head: Duration::from_secs(10),
+            body: Duration::from_secs(10),
+            body_bytes_per_second: 16 * 1024,
+            write_stall: Duration::from_secs(30),
+            drain: Duration::from_millis(500),
+        }
+    }
+}
+
+impl HttpLimits {
+    /// Bounds of the admin address: few connections, which other servers of the process cannot take.
+    pub fn admin() -> Self {
+        Self { connections: 64, connections_per_peer: 32, ..Self::default() }
+    }
+}
+
+/// What a server shows of its connections.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics {
+    open: IntGauge,
+    closed: IntCounterVec,
+}
+
+impl HttpMetrics {
+    /// Series with the label `server`, so that a process may have several servers. Every reason
+    /// for which the server itself closes connections is there from the start, at 0.
+    pub fn new(server: &str) -> Self {
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("server", server);
+        // Names and labels are constants in Prometheus' form.
+        let open = IntGauge::with_opts(opts("rollmill_http_connections", "Open connections."))
+            .expect("a valid name and help");
+        let closed = IntCounterVec::new(
+            opts("rollmill_http_connections_closed_total", "Connections that the server closed."),
+            &["reason"],
+        )
+        .expect("a valid name and help");
+        for reason in Ended::REASONS {
+            closed.with_label_values(&[reason]);
+        }
+        Self { open, closed }
+    }
+
+    /// Registers the series.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.open.clone()))?;
+        registry.register(Box::new(self.closed.clone()))
+    }
+}
+
+/// Serves until `shutdown` starts and the requests that arrived are answered, within
+/// [`HttpLimits::default`]. A handler that waits long must itself watch `shutdown`.
 pub async fn serve(
     listener: TcpListener,
     router: axum::Router,
     shutdown: Shutdown,
 ) -> Result<(), Error> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<std::net::SocketAddr>())
-        .with_graceful_shutdown(async move { shutdown.started().await })
-        .await
-        .map_err(|source| Error::Serve { source })
+    serve_within(listener, router, HttpLimits::default(), HttpMetrics::new("http"), shutdown).await
+}
+
+/// [`serve`] within `limits`. Handlers may extract `ConnectInfo<SocketAddr>`.
+pub async fn serve_within(
+    listener: TcpListener,
+    router: axum::Router,
+    limits: HttpLimits,
+    metrics: HttpMetrics,
+    shutdown: Shutdown,
+) -> Result<(), Error> {
+    let total = match open_files_max() {
+        Some(files) => limits.connections.min((files / 2).max(1)),
+        None => limits.connections,
+    };
+    let slots = Arc::new(Slots::new(total, limits.connections_per_peer.max(1), metrics));
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.started() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer, &router, limits, &slots, &shutdown),
+            Err(error) if is_of_the_peer(&error) => {}
+            Err(error) => {
+                slots.report_accept_error(&error);
+                slots.evict_one();
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    // So that nobody waits in the backlog of a server that ends.
+    drop(listener);
+    slots.empty().await;
+    Ok(())
+}
+
+fn admit(
+    stream: tokio::net::TcpStream,
+    peer: SocketAddr,
+    router: &axum::Router,
+    limits: HttpLimits,
+    slots: &Arc<Slots>,
+    shutdown: &Shutdown,
+) {
+    // All places are taken by requests that are being worked on: the connection is closed.
+    let Some(slot) = slots.take(peer.ip()) else { return };
+    let _ = stream.set_nodelay(true);
+    let (router, shutdown) = (router.clone(), shutdown.clone());
+    tokio::spawn(async move {
+        let ended = connection::run(stream, peer, router, limits, &slot, shutdown).await;
+        slot.release(ended);
+    });
+}
+
+fn is_of_the_peer(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// The soft limit of open files of this process; none where the system does not say.
+fn open_files_max() -> Option<usize> {
+    let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }

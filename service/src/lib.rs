@@ -56,7 +56,7 @@ use std::time::Duration;
 pub use admin::Board;
 pub use config::{Common, LogFormat, Settings, load};
 pub use error::{Error, Failure, Outcome, one_line};
-pub use http::{listen, serve};
+pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use prometheus;
 pub use secret::Secret;
 pub use shutdown::Shutdown;
@@ -188,7 +188,19 @@ where
         let listener = listen(address, "--admin-listen").await?;
         tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint");
         let router = admin::router(board.clone(), process.metrics.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let metrics = HttpMetrics::new("admin");
+        metrics
+            .register(&process.metrics)
+            .map_err(|source| Error::Serve { source: std::io::Error::other(source) })?;
+        // Not ended by the process's shutdown: it shows how that goes on.
+        let ends_with_the_process = Shutdown::new();
+        tokio::spawn(serve_within(
+            listener,
+            router,
+            HttpLimits::admin(),
+            metrics,
+            ends_with_the_process,
+        ));
     }
 
     let grace = Duration::from_secs(common.grace_seconds);

@@ -1,0 +1,372 @@
+//! One connection: what it waits for, and until when.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::ConnectInfo;
+use axum::http::{Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tower_service::Service;
+
+use super::HttpLimits;
+use super::slots::Slot;
+use crate::Shutdown;
+
+/// Why a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The peer closed it, it broke, or it was of no further use.
+    ByPeer,
+    /// No request came.
+    Idle,
+    /// The head of a request did not arrive in time.
+    Head,
+    /// The body of a request did not arrive in time.
+    Body,
+    /// The peer did not take its answer.
+    Stalled,
+    /// Another connection got its place.
+    Evicted,
+    /// There was no place for it.
+    Full,
+    /// Shutdown started before its request had arrived.
+    Drained,
+}
+
+impl Ended {
+    pub(super) const REASONS: [&'static str; 7] =
+        ["idle", "head", "body", "stalled", "evicted", "full", "drained"];
+
+    /// The label of those that the server closed.
+    pub(super) fn reason(self) -> Option<&'static str> {
+        Some(match self {
+            Self::ByPeer => return None,
+            Self::Idle => "idle",
+            Self::Head => "head",
+            Self::Body => "body",
+            Self::Stalled => "stalled",
+            Self::Evicted => "evicted",
+            Self::Full => "full",
+            Self::Drained => "drained",
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of a request has arrived.
+    Idle,
+    Head,
+    Body {
+        received: u64,
+    },
+    /// The request has arrived, or its handler needs no more of it.
+    Working,
+    /// The answer is being produced and sent.
+    Answering,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct At {
+    phase: Phase,
+    /// When the phase began.
+    since: Instant,
+    /// When the peer last sent or took something.
+    active: Instant,
+    /// Since when the peer takes no bytes although there are some for it.
+    stalled: Option<Instant>,
+}
+
+/// How far a connection is.
+#[derive(Debug)]
+pub(super) struct Progress {
+    at: Mutex<At>,
+}
+
+impl Progress {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        let at = At { phase: Phase::Idle, since: now, active: now, stalled: None };
+        Self { at: Mutex::new(at) }
+    }
+
+    fn at(&self) -> MutexGuard<'_, At> {
+        // Plain values: whole whoever panicked.
+        self.at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut at = self.at();
+        (at.phase, at.since) = (phase, Instant::now());
+    }
+
+    fn read(&self) {
+        let mut at = self.at();
+        at.active = Instant::now();
+        if at.phase == Phase::Idle {
+            (at.phase, at.since) = (Phase::Head, at.active);
+        }
+    }
+
+    fn body(&self, bytes: u64) {
+        let mut at = self.at();
+        if let Phase::Body { received } = &mut at.phase {
+            *received = received.saturating_add(bytes);
+        }
+    }
+
+    fn body_ended(&self) {
+        let is_body = matches!(self.at().phase, Phase::Body { .. });
+        if is_body {
+            self.enter(Phase::Working);
+        }
+    }
+
+    fn wrote(&self, is_pending: bool) {
+        let mut at = self.at();
+        let now = Instant::now();
+        if is_pending {
+            at.stalled.get_or_insert(now);
+        } else {
+            (at.stalled, at.active) = (None, now);
+        }
+    }
+
+    /// Since when the peer has been silent, if it is the peer's turn.
+    pub(super) fn waits_for_peer_since(&self) -> Option<Instant> {
+        let at = self.at();
+        let is_theirs = matches!(at.phase, Phase::Idle | Phase::Head | Phase::Body { .. });
+        (is_theirs || at.stalled.is_some()).then_some(at.active)
+    }
+
+    /// Until when the connection may stay as it is, and what it ended for then.
+    fn deadline(&self, limits: &HttpLimits, draining: Option<Instant>) -> Option<(Instant, Ended)> {
+        let at = *self.at();
+        let phase = match at.phase {
+            Phase::Idle => Some((at.since + limits.idle, Ended::Idle)),
+            Phase::Head => Some((at.since + limits.head, Ended::Head)),
+            Phase::Body { received } => {
+                let earned = Duration::from_secs(received / limits.body_bytes_per_second.max(1));
+                Some((at.since + limits.body + earned, Ended::Body))
+            }
+            Phase::Working | Phase::Answering => None,
+        };
+        let stalled = at.stalled.map(|since| (since + limits.write_stall, Ended::Stalled));
+        // What has not arrived when shutdown starts need not be waited for; the rest of an answer,
+        // that the peer takes, is.
+        let drained = draining.filter(|_| phase.is_some() || at.stalled.is_some());
+        let drained = drained.map(|since| (since + limits.drain, Ended::Drained));
+        [phase, stalled, drained].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+}
+
+/// Serves the requests of one connection, one after the other.
+pub(super) async fn run(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: HttpLimits,
+    slot: &Slot,
+    shutdown: Shutdown,
+) -> Ended {
+    let progress = &slot.progress;
+    let service = service_fn(|request: Request<Incoming>| {
+        answer(request, peer, router.clone(), Arc::clone(progress))
+    });
+    let io = TokioIo::new(Watched { stream, progress: Arc::clone(progress) });
+    let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
+    let mut evicted = pin!(slot.evicted.notified());
+    let mut started = pin!(shutdown.started());
+    let mut timer = pin!(tokio::time::sleep(limits.idle));
+    let mut draining = None;
+    poll_fn(|context| {
+        if evicted.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ended::Evicted);
+        }
+        if draining.is_none() && started.as_mut().poll(context).is_ready() {
+            draining = Some(Instant::now());
+            connection.as_mut().graceful_shutdown();
+        }
+        if connection.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Ended::ByPeer);
+        }
+        // Every change of the progress happens in the poll above, so that this sees them all.
+        let Some((at, ended)) = progress.deadline(&limits, draining) else { return Poll::Pending };
+        if timer.deadline() != at {
+            timer.as_mut().reset(at);
+        }
+        timer.as_mut().poll(context).map(|()| ended)
+    })
+    .await
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    peer: SocketAddr,
+    mut router: Router,
+    progress: Arc<Progress>,
+) -> Result<Response<Tracked>, std::convert::Infallible> {
+    progress.enter(Phase::Body { received: 0 });
+    let (mut parts, body) = request.into_parts();
+    parts.extensions.insert(ConnectInfo(peer));
+    if body.is_end_stream() {
+        progress.body_ended();
+    }
+    let body = Arriving { body, progress: Arc::clone(&progress) };
+    let response = router.call(Request::from_parts(parts, Body::new(body))).await?;
+    progress.enter(Phase::Answering);
+    Ok(response.map(|body| Tracked { body, progress }))
+}
+
+/// A request's body, which tells how much of it arrived.
+#[derive(Debug)]
+struct Arriving {
+    body: Incoming,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Arriving {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = frame.data_ref().map_or(0, Bytes::len);
+                self.progress.body(bytes as u64);
+                if self.body.is_end_stream() {
+                    self.progress.body_ended();
+                }
+            }
+            Poll::Ready(_) => self.progress.body_ended(),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.progress.body_ended();
+    }
+}
+
+/// An answer's body, which tells when nothing is left of it.
+#[derive(Debug)]
+struct Tracked {
+    body: Body,
+    progress: Arc<Progress>,
+}
+
+impl HttpBody for Tracked {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.progress.enter(Phase::Idle);
+    }
+}
+
+/// A stream that tells when its peer sends and takes bytes.
+#[derive(Debug)]
+struct Watched {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.progress.read();
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.progress.wrote(polled.is_pending());
+        polled
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        let polled = Pin::new(&mut self.stream).poll_write_vectored(context, parts);
+        self.progress.wrote(polled.is_pending());
+        polled
+    }
+}

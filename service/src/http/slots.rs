@@ -1,0 +1,157 @@
+//! The places for connections: how many there are, and who must give one up.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::HttpMetrics;
+use super::connection::{Ended, Progress};
+
+/// Closed connections that are counted between two lines of the log.
+const LOG_EACH: u64 = 1000;
+
+#[derive(Debug)]
+struct Place {
+    peer: IpAddr,
+    progress: Arc<Progress>,
+    evicted: Arc<Notify>,
+}
+
+/// Open connections by number.
+#[derive(Debug)]
+pub(super) struct Slots {
+    total: usize,
+    per_peer: usize,
+    metrics: HttpMetrics,
+    places: Mutex<HashMap<u64, Place>>,
+    next: AtomicU64,
+    /// Connections whose task has not ended, evicted ones included.
+    running: watch::Sender<usize>,
+    pressed: AtomicU64,
+}
+
+/// A place that a connection holds until it is released.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    id: u64,
+    pub(super) progress: Arc<Progress>,
+    pub(super) evicted: Arc<Notify>,
+}
+
+impl Slots {
+    pub(super) fn new(total: usize, per_peer: usize, metrics: HttpMetrics) -> Self {
+        Self {
+            total,
+            per_peer,
+            metrics,
+            places: Mutex::default(),
+            next: AtomicU64::new(0),
+            running: watch::Sender::new(0),
+            pressed: AtomicU64::new(0),
+        }
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
+        // Every change of the map is one call, so that it is whole whoever panicked.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place for a connection of `peer`. At a bound the connection that has been silent longest
+    /// gives its place up: one of `peer` if that has its most, else one of the peer with the most
+    /// connections. `None` when all of those are being worked on.
+    pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
+        let mut places = self.places();
+        let of_peer = places.values().filter(|place| place.peer == peer).count();
+        let is_free = if of_peer >= self.per_peer {
+            self.evict(&mut places, Some(peer))
+        } else if places.len() >= self.total {
+            self.evict(&mut places, None)
+        } else {
+            true
+        };
+        if !is_free {
+            drop(places);
+            self.closed(Ended::Full);
+            return None;
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (progress, evicted) = (Arc::new(Progress::new()), Arc::new(Notify::new()));
+        let place = Place { peer, progress: Arc::clone(&progress), evicted: Arc::clone(&evicted) };
+        places.insert(id, place);
+        self.metrics.open.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
+        drop(places);
+        self.running.send_modify(|running| *running += 1);
+        Some(Slot { slots: Arc::clone(self), id, progress, evicted })
+    }
+
+    /// Closes the most silent connection, to get its file descriptor back.
+    pub(super) fn evict_one(&self) {
+        self.evict(&mut self.places(), None);
+    }
+
+    fn evict(&self, places: &mut HashMap<u64, Place>, peer: Option<IpAddr>) -> bool {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for place in places.values() {
+            *counts.entry(place.peer).or_default() += 1;
+        }
+        let candidates = places.iter().filter(|(_, place)| peer.is_none_or(|p| p == place.peer));
+        // Of the busiest peer first, then the longest silence.
+        let victim = candidates
+            .filter_map(|(id, place)| {
+                let silent_since = place.progress.waits_for_peer_since()?;
+                let of_peer = counts.get(&place.peer).copied().unwrap_or_default();
+                Some((std::cmp::Reverse(of_peer), silent_since, *id))
+            })
+            .min();
+        let Some((_, _, id)) = victim else { return false };
+        if let Some(place) = places.remove(&id) {
+            place.evicted.notify_one();
+        }
+        true
+    }
+
+    /// Counts a connection that the server closed.
+    fn closed(&self, ended: Ended) {
+        let Some(reason) = ended.reason() else { return };
+        self.metrics.closed.with_label_values(&[reason]).inc();
+        let before = self.pressed.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(LOG_EACH) {
+            tracing::warn!(reason, closed = before + 1, "connection closed by the server");
+        }
+    }
+
+    pub(super) fn report_accept_error(&self, error: &std::io::Error) {
+        let before = self.pressed.fetch_add(1, Ordering::Relaxed);
+        if before.is_multiple_of(LOG_EACH) {
+            tracing::error!(%error, "cannot accept connections");
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn empty(&self) {
+        let mut running = self.running.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = running.wait_for(|running| *running == 0).await;
+    }
+}
+
+impl Slot {
+    /// Gives the place back.
+    pub(super) fn release(self, ended: Ended) {
+        self.slots.closed(ended);
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut places = self.slots.places();
+        places.remove(&self.id);
+        self.slots.metrics.open.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
+        drop(places);
+        self.slots.running.send_modify(|running| *running = running.saturating_sub(1));
+    }
+}
