@@ -18,6 +18,7 @@ pub mod registry;
 pub mod store;
 pub mod tx_base;
 pub mod tx_merge;
+pub mod weaken;
 
 pub use rollmill_protocol::Circuit;
 

@@ -16,6 +16,7 @@ use rollmill_algebra::device::Expr;
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::shape::{COEFFICIENTS, HELPERS, LIMBS, ROUTED, column_cosets, fixed, kind};
+use crate::weaken::{self, gone};
 
 /// Everything a constraint can see at one row (or, for a verifier, at ζ).
 #[derive(Debug, Clone)]
@@ -163,6 +164,64 @@ pub enum Gate {
     PermutationEnd,
 }
 
+impl Gate {
+    /// Every gate, in the order in which [`constraints`] makes them.
+    pub const ALL: [Self; 15] = [
+        Self::Arithmetic,
+        Self::Vector,
+        Self::Product,
+        Self::Square,
+        Self::Carry,
+        Self::PoseidonEntry,
+        Self::PoseidonExternal,
+        Self::PoseidonInternal,
+        Self::RangeHelper,
+        Self::Bus,
+        Self::BusStart,
+        Self::BusEnd,
+        Self::Permutation,
+        Self::PermutationStart,
+        Self::PermutationEnd,
+    ];
+
+    /// How many constraints the gate makes.
+    pub const fn equations(self) -> usize {
+        match self {
+            Self::Vector | Self::Product | Self::Square | Self::Carry | Self::PoseidonEntry => 4,
+            Self::PoseidonExternal | Self::PoseidonInternal => 12,
+            Self::RangeHelper => 2,
+            Self::Arithmetic
+            | Self::Bus
+            | Self::BusStart
+            | Self::BusEnd
+            | Self::Permutation
+            | Self::PermutationStart
+            | Self::PermutationEnd => 1,
+        }
+    }
+
+    /// The gate's name in lower case, words joined by underscores.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Arithmetic => "arithmetic",
+            Self::Vector => "vector",
+            Self::Product => "product",
+            Self::Square => "square",
+            Self::Carry => "carry",
+            Self::PoseidonEntry => "poseidon_entry",
+            Self::PoseidonExternal => "poseidon_external",
+            Self::PoseidonInternal => "poseidon_internal",
+            Self::RangeHelper => "range_helper",
+            Self::Bus => "bus",
+            Self::BusStart => "bus_start",
+            Self::BusEnd => "bus_end",
+            Self::Permutation => "permutation",
+            Self::PermutationStart => "permutation_start",
+            Self::PermutationEnd => "permutation_end",
+        }
+    }
+}
+
 /// How many constraints [`constraints`] makes: the number of powers of α needed.
 pub const CONSTRAINTS: usize = 1 + 4 + 4 + 4 + 4 + 4 + 12 + 12 + 2 + 3 + 3;
 
@@ -284,15 +343,26 @@ fn product_groups<E: Expr>(k: &Constants<E>, a: &[E; 4], b: &[E; 4], q: &[E; 4])
 /// the next two rows). The last power of η is a tag that keeps tuples apart from range values.
 fn fingerprint<E: Expr>(k: &Constants<E>, w: &[[E; ROUTED]; 3]) -> E {
     let e = &k.eta_powers;
-    w[0][3].clone()
-        + w[0][0].clone() * e[1].clone()
-        + dot(&w[1], &e[2..6])
-        + dot(&w[2], &e[6..10])
-        + e[10].clone()
+    let zero = || E::constant(Fr::from(0u64));
+    let part = |name: &str, part: E| if gone(name) { zero() } else { part };
+    let value = |row: usize| -> [E; ROUTED] {
+        std::array::from_fn(|i| part(weaken::VALUE[ROUTED * (row - 1) + i], w[row][i].clone()))
+    };
+    part("gates.part.fingerprint.table", w[0][3].clone())
+        + part("gates.part.fingerprint.address", w[0][0].clone()) * e[1].clone()
+        + dot(&value(1), &e[2..6])
+        + dot(&value(2), &e[6..10])
+        + part("gates.part.fingerprint.tag", e[10].clone())
 }
 
 /// Makes every constraint of the arithmetization at one row.
 pub fn constraints<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S) {
+    #[cfg(feature = "weaken")]
+    let sink = &mut weaken::Weakened::new(sink);
+    all(k, x, sink);
+}
+
+fn all<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S) {
     let f = |i: usize| x.fixed[i].clone();
     let c: [E; COEFFICIENTS] = std::array::from_fn(|i| f(fixed::C + i));
     let w = &x.w;
@@ -429,6 +499,14 @@ fn cleared_sum<E: Expr>(t: [E; 4]) -> (E, E) {
     (ab * cd, sum)
 }
 
+/// As [`cleared_sum`], of all terms but one.
+fn cleared_sum_without<E: Expr>(mut t: [E; 4], left_out: usize) -> (E, E) {
+    t.swap(left_out, 3);
+    let [a, b, c, _] = t;
+    let ab = a.clone() * b.clone();
+    (ab.clone() * c.clone(), ab + (a + b) * c)
+}
+
 /// A sum of fractions with one denominator.
 #[derive(Debug, Clone)]
 pub struct Fraction<E> {
@@ -439,20 +517,31 @@ pub struct Fraction<E> {
 /// What a row adds to the lookup bus: the two helpers' range cells, and the ROM and table side.
 pub fn bus_fractions<E: Expr>(k: &Constants<E>, x: &Cells<E>) -> [Fraction<E>; HELPERS + 1] {
     let beta = &k.challenges.beta;
-    let ranged =
-        x.active.clone() - x.fixed[fixed::EXTERNAL].clone() - x.fixed[fixed::INTERNAL].clone();
+    let everywhere = match gone("gates.part.bus.active") {
+        true => k.one.clone(),
+        false => x.active.clone(),
+    };
+    let ranged = match gone("gates.part.bus.ranged") {
+        true => everywhere,
+        false => everywhere - x.fixed[fixed::EXTERNAL].clone() - x.fixed[fixed::INTERNAL].clone(),
+    };
     let helper = |j: usize| {
         let t: [E; 4] = std::array::from_fn(|i| x.l[0][4 * j + i].clone() + beta.clone());
-        let (denominator, sum) = cleared_sum(t);
+        let (denominator, sum) = match (0..4).find(|i| gone(weaken::LIMB[4 * j + i])) {
+            Some(i) => cleared_sum_without(t, i),
+            None => cleared_sum(t),
+        };
         Fraction { numerator: ranged.clone() * sum, denominator }
     };
     let (read, write) = (x.fixed[fixed::READ].clone(), x.fixed[fixed::WRITE].clone());
+    let rom_gone = gone("gates.part.bus.rom");
+    let of_rom = |term: E| if rom_gone { E::constant(Fr::from(0u64)) } else { term };
     let reads = read.clone() * (k.one.clone() - write.clone());
     let writes = write * (k.one.clone() - read);
     let rom = fingerprint(k, &x.w) + beta.clone();
     let table = x.fixed[fixed::TABLE].clone() + beta.clone();
     let rest = Fraction {
-        numerator: (reads - writes.clone() * x.m.clone()) * table.clone()
+        numerator: (of_rom(reads) - of_rom(writes.clone() * x.m.clone())) * table.clone()
             - (k.one.clone() - writes) * x.m.clone() * rom.clone(),
         denominator: rom * table,
     };
@@ -477,7 +566,7 @@ fn permutation<E: Expr, S: Sink<E>>(k: &Constants<E>, x: &Cells<E>, sink: &mut S
     let mut left = x.z[0].clone();
     let mut right = x.z[1].clone();
     let beta_x = beta.clone() * x.x.clone();
-    for i in 0..ROUTED {
+    for i in (0..ROUTED).filter(|i| !gone(weaken::COLUMN[*i])) {
         let shifted = x.w[0][i].clone() + gamma.clone();
         left = left * (shifted.clone() + beta_x.clone() * k.cosets[i].clone());
         right = right * (shifted + beta.clone() * x.fixed[fixed::SIGMA + i].clone());

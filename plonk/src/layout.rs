@@ -9,6 +9,7 @@ use crate::builder::{Builder, LimbRow, Var};
 use crate::shape::{
     BLINDING_ROWS, COEFFICIENTS, GUARD_ROWS, LIMBS, ROUTED, Shape, WIRES, column_cosets, fixed,
 };
+use crate::weaken::{self, gone};
 
 /// Why a circuit cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,7 +119,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
         let mut counts = vec![0u32; 1 << b.cell_bits];
         let values = b.limbs.iter().map(|limbs| match limbs {
             LimbRow::Small(cells) => {
-                counts[usize::from(cells[k])] += 1;
+                counts[usize::from(cells[k])] += u32::from(!gone(weaken::LIMB[k]));
                 from_u64(cells[k].into())
             }
             LimbRow::Full(index) => b.full_limbs[*index as usize][k],
@@ -131,7 +132,8 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
         .collect();
     let mut counts = vec![0u32; 1 << b.cell_bits];
     // Rows past the circuit's own hold zeros in every limb cell, and are looked up as well.
-    counts[0] += ((usable - layout.rows_used) * LIMBS) as u32;
+    let counted = (0..LIMBS).filter(|k| !gone(weaken::LIMB[*k])).count();
+    counts[0] += ((usable - layout.rows_used) * counted) as u32;
     let mut wires = Vec::with_capacity(WIRES);
     for (column, of_column) in columns {
         wires.push(column);

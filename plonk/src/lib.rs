@@ -18,6 +18,7 @@ pub mod srs;
 mod sums;
 pub mod transcript;
 pub mod verifier;
+pub mod weaken;
 
 pub use rollmill_algebra::G2Affine;
 pub use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};

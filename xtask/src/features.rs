@@ -17,7 +17,24 @@ use crate::Findings;
 pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
     let demo = tree(root, "normal,build")?;
     let tests = tree(root, "normal,build,dev")?;
-    Ok(compare(&demo, &tests))
+    let mut findings = compare(&demo, &tests);
+    findings.extend(weakened(&tests));
+    Ok(findings)
+}
+
+/// The feature that leaves out checks, which no build but that of `cargo xtask mutants` may turn on.
+const WEAKEN: &str = "weaken";
+
+fn weakened(tests: &BTreeSet<String>) -> Findings {
+    let turns_on = |line: &&String| {
+        let features = line.split_once(" [").map_or("", |(_, features)| features);
+        features.trim_end_matches(']').split(',').any(|feature| feature == WEAKEN)
+    };
+    tests
+        .iter()
+        .filter(turns_on)
+        .map(|line| format!("{line}: a manifest turns on the feature `{WEAKEN}`, which leaves out checks; remove it"))
+        .collect()
 }
 
 /// Every crate with its features, as `name vVERSION [feature,…]`.
@@ -85,5 +102,14 @@ mod tests {
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("ark-ff v0.6.0: only test dependencies turn on [asm]"));
         assert!(compare(&tests, &tests).is_empty());
+    }
+
+    #[test]
+    fn the_feature_that_leaves_out_checks_is_refused_wherever_it_is_on() {
+        let tests = set(&["rollmill-plonk v0.1.0 [weaken]", "hex v0.4.3 [alloc]", "a v1.0.0 []"]);
+        let findings = weakened(&tests);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("rollmill-plonk v0.1.0"));
+        assert!(weakened(&set(&["a v1.0.0 [weakened,std]"])).is_empty());
     }
 }

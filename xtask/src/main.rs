@@ -16,6 +16,7 @@ mod features;
 mod generate;
 mod scan;
 mod suite;
+mod switches;
 mod tidy;
 mod tree;
 mod verifiers;
@@ -93,11 +94,19 @@ fn dependencies(root: &std::path::Path) -> anyhow::Result<Findings> {
     Ok(findings)
 }
 
+/// Everything that `cargo xtask tidy` checks.
+fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
+    let tree = tree::Tree::load(root)?;
+    let mut findings = tidy::check(&tree);
+    findings.extend(switches::check(&tree));
+    Ok(findings)
+}
+
 fn run(command: Command) -> anyhow::Result<Findings> {
     let root = tree::root()?;
     match command {
         Command::Deps => dependencies(&root),
-        Command::Tidy => Ok(tidy::check(&tree::Tree::load(&root)?)),
+        Command::Tidy => Ok(tidied(&root)?),
         Command::Gen { check: true, cuda } => generate::check(&root, cuda),
         Command::Gen { check: false, cuda } => {
             generate::write(&root, cuda).map(|()| Findings::new())

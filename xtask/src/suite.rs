@@ -12,7 +12,7 @@ use std::time::Instant;
 use anyhow::Context;
 
 use crate::Findings;
-use crate::{circuits, generate, tidy, tree};
+use crate::{circuits, generate};
 
 /// Tests counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     let mut failures = Findings::new();
 
     for (name, result) in [
-        ("tidy", Ok(tidy::check(&tree::Tree::load(root)?))),
+        ("tidy", crate::tidied(root)),
         ("deps", crate::dependencies(root)),
         ("gen --check", generate::check(root, false)),
         ("circuits", circuits::run(None, false)),

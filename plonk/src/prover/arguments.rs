@@ -8,6 +8,7 @@ use super::{Blinder, ProveError, Values, active, at};
 use crate::gates::{Cells, Challenges, Constants, bus_fractions};
 use crate::key::ProvingKey;
 use crate::shape::{HELPERS, ROUTED, WIRES, column_cosets, fixed};
+use crate::weaken::{self, gone};
 
 /// Numerators and denominators of the permutation product and of the bus.
 struct ArgumentKernel {
@@ -36,7 +37,7 @@ impl RowKernel for ArgumentKernel {
         let x = row.cell(FIRST + 1, 0);
         let mut numerator = E::constant(Fr::from(1u64));
         let mut denominator = numerator.clone();
-        for i in 0..ROUTED {
+        for i in (0..ROUTED).filter(|i| !gone(weaken::COLUMN[*i])) {
             let shifted = w[0][i].clone() + gamma.clone();
             numerator = numerator * (shifted.clone() + x.clone() * names[i].clone());
             let sigma = row.cell(FIXED + fixed::SIGMA + i, 0);

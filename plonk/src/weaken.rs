@@ -1,0 +1,217 @@
+//! A switch that takes one check or one constraint out of a test build.
+//!
+//! A constraint that no test of a property misses is held by nothing. With the feature `weaken`, the
+//! environment variable `ROLLMILL_WEAKEN` names one switch of the registry ([`switches`]), and the code
+//! that carries this name behaves as if its check were not written. `cargo xtask mutants` runs the tests
+//! once for each name and requires one of them to fail.
+//!
+//! Without the feature [`gone`] is `false` at compile time, so the check cannot be switched off. No
+//! manifest turns the feature on; `cargo xtask deps` checks that.
+
+use std::borrow::Cow;
+
+use crate::gates::Gate;
+
+/// The environment variable that names the switch.
+pub const VARIABLE: &str = "ROLLMILL_WEAKEN";
+
+/// One check or constraint that a test build can leave out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Switch {
+    /// What to put into [`VARIABLE`]: the set, a dot, and the rest of the name.
+    pub name: Cow<'static, str>,
+    /// Why no test notices, for a switch whose loss is harmless; `None` for all others, which must be
+    /// noticed.
+    pub harmless: Option<&'static str>,
+}
+
+impl Switch {
+    /// A switch that a test must notice.
+    pub const fn new(name: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), harmless: None }
+    }
+
+    /// A switch whose loss no test can notice, and the argument why that is harmless.
+    pub const fn harmless(name: &'static str, why: &'static str) -> Self {
+        Self { name: Cow::Borrowed(name), harmless: Some(why) }
+    }
+
+    /// The set that the switch belongs to: its name up to the first dot.
+    pub fn set(&self) -> &str {
+        self.name.split('.').next().unwrap_or_default()
+    }
+}
+
+/// Name of the switch of one constraint of the gates.
+pub fn of_constraint(gate: Gate, equation: usize) -> String {
+    format!("gates.{}.{equation}", gate.name())
+}
+
+/// Every switch of this crate but those of the 53 constraints, which [`switches`] adds.
+const NAMED: &[Switch] = &[
+    Switch::new("gates.part.bus.rom"),
+    Switch::new("gates.part.bus.ranged"),
+    Switch::harmless(
+        "gates.part.bus.active",
+        "the equation that reads it is itself switched by `active`, so it says the same without",
+    ),
+    Switch::new("gates.part.fingerprint.table"),
+    Switch::new("gates.part.fingerprint.address"),
+    Switch::new("gates.part.fingerprint.value0"),
+    Switch::new("gates.part.fingerprint.value1"),
+    Switch::new("gates.part.fingerprint.value2"),
+    Switch::new("gates.part.fingerprint.value3"),
+    Switch::new("gates.part.fingerprint.value4"),
+    Switch::new("gates.part.fingerprint.value5"),
+    Switch::new("gates.part.fingerprint.value6"),
+    Switch::new("gates.part.fingerprint.value7"),
+    Switch::new("gates.part.fingerprint.tag"),
+    Switch::new("gates.part.limb0"),
+    Switch::new("gates.part.limb1"),
+    Switch::new("gates.part.limb2"),
+    Switch::new("gates.part.limb3"),
+    Switch::new("gates.part.limb4"),
+    Switch::new("gates.part.limb5"),
+    Switch::new("gates.part.limb6"),
+    Switch::new("gates.part.limb7"),
+    Switch::new("gates.part.permutation.column0"),
+    Switch::new("gates.part.permutation.column1"),
+    Switch::new("gates.part.permutation.column2"),
+    Switch::new("gates.part.permutation.column3"),
+];
+
+/// Names of the switches by limb column.
+pub(crate) const LIMB: [&str; crate::shape::LIMBS] = [
+    "gates.part.limb0",
+    "gates.part.limb1",
+    "gates.part.limb2",
+    "gates.part.limb3",
+    "gates.part.limb4",
+    "gates.part.limb5",
+    "gates.part.limb6",
+    "gates.part.limb7",
+];
+
+/// Names of the switches by value of a ROM tuple.
+pub(crate) const VALUE: [&str; 8] = [
+    "gates.part.fingerprint.value0",
+    "gates.part.fingerprint.value1",
+    "gates.part.fingerprint.value2",
+    "gates.part.fingerprint.value3",
+    "gates.part.fingerprint.value4",
+    "gates.part.fingerprint.value5",
+    "gates.part.fingerprint.value6",
+    "gates.part.fingerprint.value7",
+];
+
+/// Names of the switches by column of the permutation.
+pub(crate) const COLUMN: [&str; crate::shape::ROUTED] = [
+    "gates.part.permutation.column0",
+    "gates.part.permutation.column1",
+    "gates.part.permutation.column2",
+    "gates.part.permutation.column3",
+];
+
+/// Every switch of this crate.
+pub fn switches() -> Vec<Switch> {
+    let constraint = |gate: Gate, equation| Switch {
+        name: Cow::Owned(of_constraint(gate, equation)),
+        harmless: None,
+    };
+    let constraints = Gate::ALL
+        .into_iter()
+        .flat_map(|gate| (0..gate.equations()).map(move |equation| constraint(gate, equation)));
+    constraints.chain(NAMED.iter().cloned()).collect()
+}
+
+/// Whether the check of this name is switched off.
+#[cfg(not(feature = "weaken"))]
+#[inline(always)]
+pub const fn gone(_name: &str) -> bool {
+    false
+}
+
+#[cfg(feature = "weaken")]
+pub use on::{gone, set};
+
+#[cfg(feature = "weaken")]
+pub(crate) use on::Weakened;
+
+#[cfg(feature = "weaken")]
+mod on {
+    use std::sync::{OnceLock, PoisonError, RwLock};
+
+    use rollmill_algebra::Fr;
+    use rollmill_algebra::device::Expr;
+
+    use super::{Gate, VARIABLE, of_constraint};
+    use crate::gates::Sink;
+
+    fn current() -> &'static RwLock<String> {
+        static CURRENT: OnceLock<RwLock<String>> = OnceLock::new();
+        CURRENT.get_or_init(|| RwLock::new(std::env::var(VARIABLE).unwrap_or_default()))
+    }
+
+    /// Whether the check of this name is switched off.
+    pub fn gone(name: &str) -> bool {
+        *current().read().unwrap_or_else(PoisonError::into_inner) == name
+    }
+
+    /// Switches this one off for the whole process and every other on again; the empty name switches
+    /// all on. For a test program that has one test and runs it for many names.
+    pub fn set(name: &str) {
+        *current().write().unwrap_or_else(PoisonError::into_inner) = name.to_owned();
+    }
+
+    /// Passes constraints on, the one that is switched off as zero.
+    pub(crate) struct Weakened<'a, S> {
+        to: &'a mut S,
+        gone: Option<(Gate, usize)>,
+    }
+
+    impl<'a, S> Weakened<'a, S> {
+        pub(crate) fn new(to: &'a mut S) -> Self {
+            // Looked up once a row. Most runs have no such name, or one of another set.
+            let name = current().read().unwrap_or_else(PoisonError::into_inner);
+            let gone = name.strip_prefix("gates.").and_then(|_| {
+                let each = |gate: Gate| (0..gate.equations()).map(move |i| (gate, i));
+                Gate::ALL.into_iter().flat_map(each).find(|(g, i)| of_constraint(*g, *i) == *name)
+            });
+            Self { to, gone }
+        }
+    }
+
+    impl<E: Expr, S: Sink<E>> Sink<E> for Weakened<'_, S> {
+        fn group(&mut self, gate: Gate, selector: &E, terms: &[E]) {
+            match self.gone {
+                Some((gone, equation)) if gone == gate => {
+                    let mut terms = terms.to_vec();
+                    terms[equation] = E::constant(Fr::from(0u64));
+                    self.to.group(gate, selector, &terms);
+                }
+                _ => self.to.group(gate, selector, terms),
+            }
+        }
+        fn single(&mut self, gate: Gate, term: E) {
+            let gone = self.gone == Some((gate, 0));
+            self.to.single(gate, if gone { E::constant(Fr::from(0u64)) } else { term });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_constraint_has_a_switch_and_no_name_is_there_twice() {
+        let all = switches();
+        let of_constraints = all.len() - NAMED.len();
+        assert_eq!(of_constraints, crate::gates::CONSTRAINTS);
+        let names: std::collections::HashSet<_> = all.iter().map(|s| &s.name).collect();
+        assert_eq!(names.len(), all.len());
+        for name in LIMB.iter().chain(&VALUE).chain(&COLUMN) {
+            assert!(NAMED.iter().any(|switch| switch.name == *name), "{name} is not registered");
+        }
+    }
+}
