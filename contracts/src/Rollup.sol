@@ -105,6 +105,10 @@ contract Rollup {
 
     /// @dev Records above `pendingTip` are leftovers of pruned blocks, and no getter shows them.
     mapping(uint256 blockNumber => BlockRecord) private _blocks;
+    /// @dev L1 block of the last block of an epoch, written when a later epoch's first block is
+    ///      proposed. What a prune leaves here is written again before it is read: an epoch is asked
+    ///      about only while it has blocks on the pending chain and a later epoch follows it there.
+    mapping(uint256 epoch => uint256) private _epochLastL1Block;
     /// @dev By the last block of the proven range.
     mapping(uint256 lastBlock => ProofRecord) private _proofs;
 
@@ -135,9 +139,10 @@ contract Rollup {
     error BlockOutOfOrder(uint64 expected, uint64 got);
     error PreviousArchiveRootWrong(bytes32 expected, bytes32 got);
     error SlotOutOfOrder(uint64 previous, uint64 got);
-    error SlotInFuture(uint64 current, uint64 got);
-    error RangeStartWrong(uint64 expected, uint64 got);
-    error RangeEndWrong(uint64 first, uint64 pendingTip, uint64 got);
+    error SlotNotCurrent(uint64 current, uint64 got);
+    error ProposalNested(address origin, uint256 senderCodeBytes);
+    error RangeStartWrong(uint64 latest, uint64 got);
+    error RangeEndWrong(uint64 earliest, uint64 latest, uint64 got);
     error RangeAcrossEpochs(uint64 firstEpoch, uint64 lastEpoch);
     error ProofWindowClosed(uint64 epoch, uint256 lastL1Block, uint256 l1Block);
     error ProofRejected(uint64 firstBlock, uint64 lastBlock);
@@ -170,9 +175,16 @@ contract Rollup {
         _blocks[0].l1Block = SafeCast.toUint48(block.number);
     }
 
-    /// @notice Appends a block to the pending chain and fixes its data.
-    /// @dev The data is not stored: it is this call's calldata, and its SHA-256 is. The contract
-    ///      takes the header hash and the archive root on trust, because `chain` binds them:
+    /// @notice Appends a block to the pending chain and fixes its data. Prunes first when that is due,
+    ///         so that nothing is ever appended to a chain that missed its window.
+    /// @dev The data is not stored: it is this call's calldata, and its SHA-256 is. So that every node
+    ///      finds it in the L1 transaction itself, the call must be that transaction: no contract, no
+    ///      delegated account (EIP-7702) and no batch may make it.
+    ///
+    ///      The slot must be the current one. A block for an earlier slot would move the deadline of
+    ///      an epoch that is over, and so reopen a window that has closed.
+    ///
+    ///      The contract takes the header hash and the archive root on trust, because `chain` binds them:
     ///
     ///        chain = Poseidon2(CHAIN_DOMAIN; chain before, headerHash, dataHash, archiveRoot,
     ///                          slot, coinbase, totalFees)
@@ -183,18 +195,26 @@ contract Rollup {
     /// @param data Canonical bytes of the block: its header, then the effects of its transactions.
     function propose(ProposeArgs calldata args, bytes calldata data) external {
         if (msg.sender != PROPOSER) revert ProposerWrong(PROPOSER, msg.sender);
+        if (msg.sender != tx.origin || msg.sender.code.length != 0) {
+            revert ProposalNested(tx.origin, msg.sender.code.length);
+        }
+        if (pruneDue()) _prune();
         uint64 parent = pendingTip;
         if (args.blockNumber != parent + 1) revert BlockOutOfOrder(parent + 1, args.blockNumber);
         BlockRecord storage previous = _blocks[parent];
         if (args.previousArchiveRoot != previous.archiveRoot) {
             revert PreviousArchiveRootWrong(previous.archiveRoot, args.previousArchiveRoot);
         }
-        if (args.slot <= previous.slot) revert SlotOutOfOrder(previous.slot, args.slot);
         uint64 current = currentSlot();
-        if (args.slot > current) revert SlotInFuture(current, args.slot);
+        if (args.slot != current) revert SlotNotCurrent(current, args.slot);
+        if (args.slot <= previous.slot) revert SlotOutOfOrder(previous.slot, args.slot);
         _requireCanonical("archiveRoot", uint256(args.archiveRoot));
         _requireCanonical("headerHash", uint256(args.headerHash));
 
+        uint64 previousEpoch = epochOf(previous.slot);
+        if (epochOf(args.slot) != previousEpoch) {
+            _epochLastL1Block[previousEpoch] = previous.l1Block;
+        }
         bytes32 dataHash = sha256(data) & bytes32(type(uint256).max >> 8);
         bytes32 chain = _chainNext(previous.chain, dataHash, args);
         _blocks[args.blockNumber] = BlockRecord({
@@ -219,15 +239,17 @@ contract Rollup {
         );
     }
 
-    /// @notice Moves the proven tip to `args.lastBlock`, given a proof of the blocks since the tip.
-    /// @dev Anyone may call: the proof binds the prover, so a copied transaction credits the same one. The range may be a prefix of its epoch. The verifier is called with STATICCALL
-    ///      before any state changes.
+    /// @notice Moves the proven tip to `args.lastBlock`, given a proof of a range that goes beyond it.
+    /// @dev Anyone may call: the proof binds the prover, so a copied transaction credits the same one.
+    ///      The range may be a prefix of its epoch, and may start at any block of the epoch up to the
+    ///      one after the proven tip. So a proof of the whole epoch stays good when somebody proves a
+    ///      prefix while it is on its way. The verifier is called with STATICCALL before any state
+    ///      changes.
     /// @param args  What the proof claims beyond what this contract stores.
     /// @param proof Proof bytes; the verifier knows their length.
     function submitEpochProof(EpochArgs calldata args, bytes calldata proof) external {
         bytes32[] memory inputs = epochPublicInputs(args);
-        uint64 epoch = epochOf(_blocks[args.firstBlock].slot);
-        (bool closed, uint256 lastL1Block) = _window(args.lastBlock);
+        (bool closed, uint64 epoch, uint256 lastL1Block) = _window(args.lastBlock);
         if (closed) revert ProofWindowClosed(epoch, lastL1Block, block.number);
         if (!VERIFIER.verify(proof, inputs)) revert ProofRejected(args.firstBlock, args.lastBlock);
 
@@ -248,24 +270,19 @@ contract Rollup {
     }
 
     /// @notice Drops the pending blocks that are not proven, once the oldest unproven epoch has
-    ///         missed its window. Anyone may call.
+    ///         missed its window. Anyone may call; `propose` does it by itself.
     function prune() external {
-        uint64 proven = provenTip;
-        uint64 pending = pendingTip;
-        if (pending == proven) revert NothingToPrune();
-        (bool closed,) = _window(proven + 1);
-        if (!closed) revert NothingToPrune();
-        pendingTip = proven;
-        emit Pruned(epochOf(_blocks[proven + 1].slot), proven, pending);
+        if (!pruneDue()) revert NothingToPrune();
+        _prune();
     }
 
     /// @notice The public inputs that a proof of this range must have, in the circuit's order:
     ///         chain id, rollup version, vk root, protocol version, prover, archive roots before
     ///         and after, first and last block, epoch, slots per epoch, chain before and after, out
     ///         hash, number of constraints, and the pair's ten words.
-    /// @dev Reverts unless the range starts after the proven tip and lies in one epoch, and every
-    ///      word is canonical: two encodings of one scalar would be two statements here and one
-    ///      inside the circuit.
+    /// @dev Reverts unless the range starts no later than the block after the proven tip, ends beyond
+    ///      the tip and lies in one epoch, and every word is canonical: two encodings of one scalar
+    ///      would be two statements here and one inside the circuit.
     function epochPublicInputs(EpochArgs calldata args)
         public
         view
@@ -273,10 +290,13 @@ contract Rollup {
     {
         uint64 proven = provenTip;
         uint64 pending = pendingTip;
-        if (args.firstBlock != proven + 1) revert RangeStartWrong(proven + 1, args.firstBlock);
-        if (args.lastBlock < args.firstBlock || args.lastBlock > pending) {
-            revert RangeEndWrong(args.firstBlock, pending, args.lastBlock);
+        if (args.firstBlock == 0 || args.firstBlock > proven + 1) {
+            revert RangeStartWrong(proven + 1, args.firstBlock);
         }
+        if (args.lastBlock <= proven || args.lastBlock > pending) {
+            revert RangeEndWrong(proven + 1, pending, args.lastBlock);
+        }
+        BlockRecord storage before = _blocks[args.firstBlock - 1];
         BlockRecord storage end = _blocks[args.lastBlock];
         uint64 epoch = epochOf(_blocks[args.firstBlock].slot);
         uint64 lastEpoch = epochOf(end.slot);
@@ -289,13 +309,13 @@ contract Rollup {
         inputs[2] = VK_ROOT;
         inputs[3] = bytes32(uint256(PROTOCOL_VERSION));
         inputs[4] = bytes32(uint256(uint160(args.prover)));
-        inputs[5] = _blocks[proven].archiveRoot;
+        inputs[5] = before.archiveRoot;
         inputs[6] = end.archiveRoot;
         inputs[7] = bytes32(uint256(args.firstBlock));
         inputs[8] = bytes32(uint256(args.lastBlock));
         inputs[9] = bytes32(uint256(epoch));
         inputs[10] = bytes32(uint256(SLOTS_PER_EPOCH));
-        inputs[11] = _blocks[proven].chain;
+        inputs[11] = before.chain;
         inputs[12] = end.chain;
         inputs[13] = args.outHash;
         inputs[14] = bytes32(uint256(args.numConstraints));
@@ -318,14 +338,27 @@ contract Rollup {
     function proofDeadline() external view returns (bool open, uint64 epoch, uint256 lastL1Block) {
         uint64 proven = provenTip;
         if (pendingTip == proven) return (false, 0, 0);
-        (, lastL1Block) = _window(proven + 1);
-        return (true, epochOf(_blocks[proven + 1].slot), lastL1Block);
+        (, epoch, lastL1Block) = _window(proven + 1);
+        return (true, epoch, lastL1Block);
+    }
+
+    /// @notice The epoch of an unproven block and the last L1 block in which a proof of it is
+    ///         accepted, as the chain stands: a further block of that epoch moves it.
+    function proofDeadlineOf(uint64 blockNumber)
+        external
+        view
+        returns (uint64 epoch, uint256 lastL1Block)
+    {
+        if (blockNumber <= provenTip || blockNumber > pendingTip) {
+            revert BlockUnknown(pendingTip, blockNumber);
+        }
+        (, epoch, lastL1Block) = _window(blockNumber);
     }
 
     /// @notice Whether `prune` would succeed now.
-    function pruneDue() external view returns (bool due) {
+    function pruneDue() public view returns (bool due) {
         uint64 proven = provenTip;
-        if (pendingTip != proven) (due,) = _window(proven + 1);
+        if (pendingTip != proven) (due,,) = _window(proven + 1);
     }
 
     /// @notice The record of a block of the pending chain.
@@ -368,13 +401,26 @@ contract Rollup {
         return slot / SLOTS_PER_EPOCH;
     }
 
-    /// @dev The proof window of the epoch that pending block `n` belongs to: whether it has closed,
-    ///      and its last L1 block. Reads one record a block from `n` to the epoch's last one.
-    function _window(uint64 n) private view returns (bool closed, uint256 lastL1Block) {
+    /// @dev Takes back every block that is not proven.
+    function _prune() private {
+        uint64 proven = provenTip;
         uint64 pending = pendingTip;
-        uint64 epoch = epochOf(_blocks[n].slot);
-        while (n < pending && epochOf(_blocks[n + 1].slot) == epoch) n++;
-        lastL1Block = uint256(_blocks[n].l1Block) + PROOF_WINDOW_L1_BLOCKS;
+        pendingTip = proven;
+        emit Pruned(epochOf(_blocks[proven + 1].slot), proven, pending);
+    }
+
+    /// @dev The epoch that the unproven block `n` of the pending chain belongs to, whether its proof
+    ///      window has closed, and the window's last L1 block. Reads at most four words, however
+    ///      many blocks the epoch has.
+    function _window(uint64 n)
+        private
+        view
+        returns (bool closed, uint64 epoch, uint256 lastL1Block)
+    {
+        epoch = epochOf(_blocks[n].slot);
+        BlockRecord storage tip = _blocks[pendingTip];
+        uint256 last = epochOf(tip.slot) == epoch ? tip.l1Block : _epochLastL1Block[epoch];
+        lastL1Block = last + PROOF_WINDOW_L1_BLOCKS;
         closed = block.number > lastL1Block && epochOf(currentSlot()) > epoch;
     }
 

@@ -9,7 +9,7 @@ import {VerifierDouble} from "./VerifierDouble.sol";
 contract ProposeTest is RollupFixture {
     /// Source of the digests: the definition of the chain in exact integers, with another SHA-256.
     function test_chain_matches_known_digests() public {
-        VM.warp(GENESIS_TIME + 9 * SLOT_SECONDS);
+        VM.warp(GENESIS_TIME + 3 * SLOT_SECONDS);
         Rollup.ProposeArgs memory args;
         args.blockNumber = 1;
         args.slot = 3;
@@ -18,7 +18,7 @@ contract ProposeTest is RollupFixture {
         args.headerHash = bytes32(uint256(0x1111));
         args.coinbase = address(0xC0FFEE);
         args.totalFees = 1000;
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "rollmill block data");
         Rollup.BlockRecord memory first = rollup.blockRecord(1);
         assertEq(
@@ -32,6 +32,7 @@ contract ProposeTest is RollupFixture {
             "first link"
         );
 
+        VM.warp(GENESIS_TIME + 9 * SLOT_SECONDS);
         args.blockNumber = 2;
         args.slot = 9;
         args.previousArchiveRoot = args.archiveRoot;
@@ -39,7 +40,7 @@ contract ProposeTest is RollupFixture {
         args.headerHash = bytes32(uint256(0x3333));
         args.coinbase = address(0);
         args.totalFees = type(uint128).max;
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "");
         assertEq(
             rollup.blockRecord(2).chain,
@@ -52,7 +53,7 @@ contract ProposeTest is RollupFixture {
         VM.warp(GENESIS_TIME + 2 * SLOT_SECONDS);
         VM.roll(110);
         Rollup.ProposeArgs memory args = _next(2);
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
         Rollup.BlockRecord memory record = rollup.blockRecord(1);
         assertEq(rollup.pendingTip(), 1, "pending tip");
@@ -69,7 +70,7 @@ contract ProposeTest is RollupFixture {
         VM.assume(sender != PROPOSER);
         VM.warp(GENESIS_TIME + SLOT_SECONDS);
         Rollup.ProposeArgs memory args = _next(1);
-        VM.prank(sender);
+        VM.prank(sender, sender);
         VM.expectRevert(abi.encodeWithSelector(Rollup.ProposerWrong.selector, PROPOSER, sender));
         rollup.propose(args, "data");
     }
@@ -90,28 +91,50 @@ contract ProposeTest is RollupFixture {
         args.previousArchiveRoot = parent;
         if (number != 2) VM.expectPartialRevert(Rollup.BlockOutOfOrder.selector);
         else if (parent != right) VM.expectPartialRevert(Rollup.PreviousArchiveRootWrong.selector);
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
 
         args.blockNumber = 2;
         args.previousArchiveRoot = right;
-        if (slot <= 5) VM.expectPartialRevert(Rollup.SlotOutOfOrder.selector);
-        else if (slot > current) VM.expectPartialRevert(Rollup.SlotInFuture.selector);
-        VM.prank(PROPOSER);
+        if (slot != current) VM.expectPartialRevert(Rollup.SlotNotCurrent.selector);
+        else if (slot <= 5) VM.expectPartialRevert(Rollup.SlotOutOfOrder.selector);
+        _asProposer();
         rollup.propose(args, "data");
     }
 
-    function testFuzz_slots_bound_a_proposal(uint64 slot, uint16 elapsed) public {
+    function testFuzz_only_the_current_slot_is_accepted(uint64 slot, uint16 elapsed) public {
         _propose(5);
         VM.warp(GENESIS_TIME + 5 * SLOT_SECONDS + elapsed);
         uint64 current = rollup.currentSlot();
-        if (elapsed % 2 == 0) slot = 4 + slot % (current - 1);
+        if (elapsed % 2 == 0) slot = current + 2 - slot % 4;
         Rollup.ProposeArgs memory args = _next(slot);
-        if (slot <= 5) VM.expectPartialRevert(Rollup.SlotOutOfOrder.selector);
-        else if (slot > current) VM.expectPartialRevert(Rollup.SlotInFuture.selector);
-        VM.prank(PROPOSER);
+        if (slot != current) {
+            VM.expectRevert(abi.encodeWithSelector(Rollup.SlotNotCurrent.selector, current, slot));
+        } else if (slot <= 5) {
+            VM.expectRevert(abi.encodeWithSelector(Rollup.SlotOutOfOrder.selector, 5, slot));
+        }
+        _asProposer();
         rollup.propose(args, "data");
-        assertEq(rollup.pendingTip(), slot > 5 && slot <= current ? 2 : 1, "pending tip");
+        assertEq(rollup.pendingTip(), slot == current && slot > 5 ? 2 : 1, "pending tip");
+    }
+
+    /// Nodes read a block's data out of the L1 transaction's own input, so nothing else may propose.
+    function test_only_a_plain_account_proposes_and_only_by_the_transaction_itself() public {
+        VM.warp(GENESIS_TIME + SLOT_SECONDS);
+        Rollup.ProposeArgs memory args = _next(1);
+        // A contract that is the proposer, called by somebody.
+        VM.expectRevert(abi.encodeWithSelector(Rollup.ProposalNested.selector, address(0xB0B), 0));
+        VM.prank(PROPOSER, address(0xB0B));
+        rollup.propose(args, "data");
+        // An account that runs a contract's code (EIP-7702) and calls itself.
+        VM.etch(PROPOSER, abi.encodePacked(hex"ef0100", address(0xC0DE)));
+        VM.expectRevert(abi.encodeWithSelector(Rollup.ProposalNested.selector, PROPOSER, 23));
+        _asProposer();
+        rollup.propose(args, "data");
+        VM.etch(PROPOSER, "");
+        _asProposer();
+        rollup.propose(args, "data");
+        assertEq(rollup.pendingTip(), 1, "pending tip");
     }
 
     function testFuzz_roots_must_be_canonical(uint256 root, uint256 header) public {
@@ -120,7 +143,7 @@ contract ProposeTest is RollupFixture {
         args.archiveRoot = bytes32(root);
         args.headerHash = bytes32(header);
         if (root >= P || header >= P) VM.expectPartialRevert(Rollup.NotCanonical.selector);
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
     }
 
@@ -129,10 +152,10 @@ contract ProposeTest is RollupFixture {
         Rollup.ProposeArgs memory args = _next(1);
         args.archiveRoot = bytes32(P);
         VM.expectRevert(abi.encodeWithSelector(Rollup.NotCanonical.selector, "archiveRoot", P));
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
         args.archiveRoot = bytes32(P - 1);
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
     }
 
@@ -140,8 +163,8 @@ contract ProposeTest is RollupFixture {
         VM.warp(GENESIS_TIME - 1);
         assertEq(rollup.currentSlot(), 0, "slot");
         Rollup.ProposeArgs memory args = _next(1);
-        VM.expectRevert(abi.encodeWithSelector(Rollup.SlotInFuture.selector, 0, 1));
-        VM.prank(PROPOSER);
+        VM.expectRevert(abi.encodeWithSelector(Rollup.SlotNotCurrent.selector, 0, 1));
+        _asProposer();
         rollup.propose(args, "data");
     }
 
@@ -150,7 +173,7 @@ contract ProposeTest is RollupFixture {
         _propose(1);
         VM.warp(GENESIS_TIME + 2 * SLOT_SECONDS);
         Rollup.ProposeArgs memory args = _next(2);
-        VM.prank(PROPOSER);
+        _asProposer();
         uint256 start = gasleft();
         rollup.propose(args, data);
         VM.snapshotValue("Rollup", "propose_2048_bytes_execution", start - gasleft());
@@ -283,19 +306,45 @@ contract SubmitTest is RollupFixture {
 
     function test_a_range_is_proven_once() public {
         _prove(1, 3);
-        VM.expectRevert(abi.encodeWithSelector(Rollup.RangeStartWrong.selector, 4, 1));
+        VM.expectRevert(abi.encodeWithSelector(Rollup.RangeEndWrong.selector, 4, 5, 3));
         rollup.submitEpochProof(_range(1, 3), "proof");
     }
 
-    function testFuzz_ranges_start_after_the_tip_and_stay_in_one_epoch(uint8 first, uint8 last)
-        public
-    {
+    /// Goal: whoever proves a prefix of an epoch does not spoil the proof of the whole epoch that is
+    /// on its way. Method: each prefix, then the whole epoch from its first block.
+    function test_a_proven_prefix_does_not_spoil_the_proof_of_the_whole_epoch() public {
+        bytes32[] memory inputs = rollup.epochPublicInputs(_range(1, 3));
+        _prove(1, 1);
+        verifier.expect(inputs);
+        _prove(1, 3);
+        assertEq(rollup.provenTip(), 3, "proven tip");
+        assertEq(rollup.proofRecord(3).firstBlock, 1, "first block");
+        // What is proven already is not proven again.
+        VM.expectPartialRevert(Rollup.RangeEndWrong.selector);
+        rollup.submitEpochProof(_range(1, 2), "proof");
+        // A range that begins with proven blocks stays in one epoch.
+        VM.expectPartialRevert(Rollup.RangeAcrossEpochs.selector);
+        rollup.submitEpochProof(_range(3, 4), "proof");
+    }
+
+    function testFuzz_ranges_start_by_the_tip_and_stay_in_one_epoch(
+        uint8 proven,
+        uint8 first,
+        uint8 last
+    ) public {
+        proven %= 4;
+        if (proven > 0) _prove(1, proven);
         verifier.set(VerifierDouble.Answer.Yes);
         if (last % 2 == 0) (first, last) = (first % 7, last % 7);
-        if (first != 1) VM.expectPartialRevert(Rollup.RangeStartWrong.selector);
-        else if (last == 0 || last > 5) VM.expectPartialRevert(Rollup.RangeEndWrong.selector);
-        else if (last > 3) VM.expectPartialRevert(Rollup.RangeAcrossEpochs.selector);
+        bool starts = first != 0 && first <= proven + 1;
+        bool ends = last > proven && last <= 5;
+        // Blocks 1 to 3 are epoch 0, block 4 is epoch 1, block 5 is epoch 2.
+        bool one = (first <= 3) == (last <= 3) && (first <= 3 || first == last);
+        if (!starts) VM.expectPartialRevert(Rollup.RangeStartWrong.selector);
+        else if (!ends) VM.expectPartialRevert(Rollup.RangeEndWrong.selector);
+        else if (!one) VM.expectPartialRevert(Rollup.RangeAcrossEpochs.selector);
         rollup.submitEpochProof(_range(first, last), "proof");
+        assertEq(rollup.provenTip(), starts && ends && one ? last : proven, "proven tip");
     }
 
     function testFuzz_words_must_be_canonical(uint8 which, uint256 word) public {
@@ -395,13 +444,92 @@ contract PruneTest is RollupFixture {
         assertEq(rollup.pendingTip(), 1, "pending tip");
         assertEq(rollup.provenTip(), 1, "proven tip");
         assertEq(rollup.blockRecord(1).chain, chain, "chain");
-        // A slot before those of the pruned blocks is free again.
-        Rollup.ProposeArgs memory args = _next(2);
-        VM.prank(PROPOSER);
-        rollup.propose(args, "data");
+        _propose(100);
         assertEq(rollup.pendingTip(), 2, "proposed anew");
         VM.roll(300 + WINDOW);
         _prove(2, 2);
+    }
+
+    /// Goal: nobody has to call `prune`, and nothing is appended to a chain that missed its window.
+    function test_propose_prunes_first_when_due() public {
+        VM.roll(200);
+        _propose(1);
+        _prove(1, 1);
+        _propose(2);
+        _propose(5);
+        VM.warp(GENESIS_TIME + 100 * SLOT_SECONDS);
+        VM.roll(300);
+        // On top of the doomed blocks: refused, and nothing changes.
+        Rollup.ProposeArgs memory doomed = _next(100);
+        VM.expectRevert(abi.encodeWithSelector(Rollup.BlockOutOfOrder.selector, 2, 4));
+        _asProposer();
+        rollup.propose(doomed, "data");
+        assertEq(rollup.pendingTip(), 3, "nothing changed");
+        // On top of the proven tip: the doomed blocks go, and this one is in.
+        Rollup.ProposeArgs memory args = _nextOn(1, 100);
+        VM.expectEmit();
+        emit Rollup.Pruned(0, 1, 3);
+        _asProposer();
+        rollup.propose(args, "data");
+        assertEq(rollup.pendingTip(), 2, "pending tip");
+        assertEq(rollup.blockRecord(2).slot, 100, "the new block");
+        require(!rollup.pruneDue(), "the new block has its own window");
+    }
+
+    /// A block for an old slot moved the deadline of its epoch, and so reopened a closed window.
+    function test_a_closed_window_stays_closed() public {
+        VM.roll(200);
+        _propose(1);
+        (,, uint256 last) = rollup.proofDeadline();
+        VM.warp(GENESIS_TIME + 4 * SLOT_SECONDS);
+        VM.roll(last + 1);
+        require(rollup.pruneDue(), "closed");
+        for (uint64 slot = 2; slot < 4; slot++) {
+            Rollup.ProposeArgs memory args = _next(slot);
+            VM.expectPartialRevert(Rollup.BlockOutOfOrder.selector);
+            _asProposer();
+            rollup.propose(args, "data");
+            args = _nextOn(0, slot);
+            VM.expectRevert(abi.encodeWithSelector(Rollup.SlotNotCurrent.selector, 4, slot));
+            _asProposer();
+            rollup.propose(args, "data");
+        }
+        require(rollup.pruneDue(), "still closed");
+    }
+
+    function test_deadlines_of_later_epochs_are_shown_too() public {
+        VM.roll(200);
+        _propose(1);
+        VM.roll(202);
+        _propose(5);
+        VM.roll(203);
+        _propose(6);
+        VM.roll(204);
+        _propose(9);
+        uint256[4] memory last = [200 + WINDOW, 203 + WINDOW, 203 + WINDOW, uint256(204) + WINDOW];
+        for (uint64 n = 1; n <= 4; n++) {
+            (uint64 epoch, uint256 got) = rollup.proofDeadlineOf(n);
+            assertEq(epoch, n == 1 ? 0 : n == 4 ? 2 : 1, "epoch");
+            assertEq(got, last[n - 1], "last L1 block");
+        }
+        VM.expectRevert(abi.encodeWithSelector(Rollup.BlockUnknown.selector, 4, 5));
+        rollup.proofDeadlineOf(5);
+        _prove(1, 1);
+        VM.expectRevert(abi.encodeWithSelector(Rollup.BlockUnknown.selector, 4, 1));
+        rollup.proofDeadlineOf(1);
+    }
+
+    /// The whole bound of an epoch costs no more than one block.
+    function test_gas_of_the_window_does_not_grow_with_the_epoch() public {
+        VM.roll(200);
+        uint256[2] memory gas;
+        for (uint64 slot = 1; slot < 4; slot++) {
+            _propose(slot);
+            uint256 start = gasleft();
+            rollup.pruneDue();
+            gas[slot == 1 ? 0 : 1] = start - gasleft();
+        }
+        require(gas[1] <= gas[0] + 5000, "the window reads more words for more blocks");
     }
 
     function test_nothing_to_prune_when_all_is_proven() public {

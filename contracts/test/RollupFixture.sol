@@ -46,8 +46,16 @@ abstract contract RollupFixture is Test {
     }
 
     /// The next block of the pending chain, in `slot`.
-    function _next(uint64 slot) internal view returns (Rollup.ProposeArgs memory args) {
-        uint64 tip = rollup.pendingTip();
+    function _next(uint64 slot) internal view returns (Rollup.ProposeArgs memory) {
+        return _nextOn(rollup.pendingTip(), slot);
+    }
+
+    /// A block on top of block `tip`, in `slot`.
+    function _nextOn(uint64 tip, uint64 slot)
+        internal
+        view
+        returns (Rollup.ProposeArgs memory args)
+    {
         args.blockNumber = tip + 1;
         args.slot = slot;
         args.previousArchiveRoot = rollup.blockRecord(tip).archiveRoot;
@@ -57,13 +65,18 @@ abstract contract RollupFixture is Test {
         args.totalFees = 1000;
     }
 
-    /// Proposes the next block in `slot`, in that slot's time unless that is past already.
+    /// Proposes the next block in `slot`, at the beginning of that slot unless it is running already.
     function _propose(uint64 slot) internal {
         uint256 time = GENESIS_TIME + slot * SLOT_SECONDS;
         if (block.timestamp < time) VM.warp(time);
         Rollup.ProposeArgs memory args = _next(slot);
-        VM.prank(PROPOSER);
+        _asProposer();
         rollup.propose(args, "data");
+    }
+
+    /// The next call is an L1 transaction of the proposer's.
+    function _asProposer() internal {
+        VM.prank(PROPOSER, PROPOSER);
     }
 
     function _range(uint64 first, uint64 last)

@@ -10,8 +10,12 @@ contract Handler is RollupFixture {
     bool public tipMovedWithoutYes;
     bool public tipWentBack;
     bool public provenAbovePending;
+    bool public windowWrong;
+    bool public closedWindowReopened;
     uint64 public proofs;
     uint64 public prunes;
+    /// Chain value of the oldest unproven block whose window was last seen closed.
+    bytes32 private _closed;
 
     constructor() {
         _deploy();
@@ -27,15 +31,45 @@ contract Handler is RollupFixture {
         if (later != before && !yes) tipMovedWithoutYes = true;
         if (later < before) tipWentBack = true;
         if (later > rollup.pendingTip()) provenAbovePending = true;
+        _compareWindow();
+    }
+
+    /// The twin of the contract's window: walks over every block of the oldest unproven epoch.
+    function _compareWindow() private {
+        uint64 n = rollup.provenTip() + 1;
+        uint64 pending = rollup.pendingTip();
+        (bool open, uint64 gotEpoch, uint256 got) = rollup.proofDeadline();
+        if (open != (n <= pending)) windowWrong = true;
+        if (!open) return;
+        uint64 epoch = rollup.epochOf(rollup.blockRecord(n).slot);
+        bytes32 oldest = rollup.blockRecord(n).chain;
+        while (n < pending && rollup.epochOf(rollup.blockRecord(n + 1).slot) == epoch) n++;
+        uint256 last = uint256(rollup.blockRecord(n).l1Block) + WINDOW;
+        if (gotEpoch != epoch || got != last) windowWrong = true;
+        bool isOver = rollup.epochOf(rollup.currentSlot()) > epoch;
+        if (rollup.pruneDue() != (block.number > last && isOver)) windowWrong = true;
+        // Blocks that missed their window stay so, whatever is proposed after them.
+        if (oldest == _closed && !rollup.pruneDue()) closedWindowReopened = true;
+        if (rollup.pruneDue()) _closed = oldest;
     }
 
     function propose(uint8 slots) external watched(false) {
-        uint64 tip = rollup.pendingTip();
-        _propose(uint64(rollup.blockRecord(tip).slot) + 1 + slots % 3);
+        uint64 slot = uint64(rollup.blockRecord(rollup.pendingTip()).slot) + 1 + slots % 3;
+        uint64 current = rollup.currentSlot();
+        if (slot > current) VM.warp(GENESIS_TIME + slot * SLOT_SECONDS);
+        else slot = current;
+        // Time has passed, so a prune may be due only now; `propose` then builds on the proven tip.
+        bool due = rollup.pruneDue();
+        Rollup.ProposeArgs memory args =
+            _nextOn(due ? rollup.provenTip() : rollup.pendingTip(), slot);
+        _asProposer();
+        rollup.propose(args, "data");
+        if (due) prunes++;
     }
 
     function submit(uint8 length, uint8 answer, bool shifted) external watched(answer % 8 == 1) {
         verifier.set(VerifierDouble.Answer(answer % 8));
+        // Shifted: starts at a block that may be proven already, of this epoch or another.
         uint64 first = rollup.provenTip() + (shifted ? 0 : 1);
         try rollup.submitEpochProof{gas: 3_000_000}(_range(first, first + length % 3), "proof") {
             proofs++;
@@ -75,6 +109,8 @@ contract RollupInvariantTest {
         require(!_handler.tipMovedWithoutYes(), "the proven tip moved without a yes");
         require(!_handler.tipWentBack(), "the proven tip went back");
         require(!_handler.provenAbovePending(), "the proven tip is above the pending tip");
+        require(!_handler.windowWrong(), "the window is not what a walk over the epoch gives");
+        require(!_handler.closedWindowReopened(), "a closed window was reopened");
     }
 
     /// Goal: the handler reaches what the invariant is about. Method: the shortest such history.

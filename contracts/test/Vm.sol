@@ -4,6 +4,9 @@ pragma solidity 0.8.37;
 /// @notice The cheat codes these tests use, at forge's fixed address.
 interface Vm {
     function prank(address sender) external;
+    function prank(address sender, address origin) external;
+    function etch(address target, bytes calldata code) external;
+    function store(address target, bytes32 slot, bytes32 value) external;
     function warp(uint256 timestamp) external;
     function roll(uint256 blockNumber) external;
     function assume(bool condition) external;

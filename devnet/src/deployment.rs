@@ -23,8 +23,9 @@ pub const PROVER_KEY: &str = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3f
 
 /// Number of the deployment on the development L1.
 pub const ROLLUP_VERSION: u64 = 1;
-/// A slot is at least one L1 block long, and anvil makes one a second.
-pub const SLOT_SECONDS: u32 = 2;
+/// A slot is at least two L1 blocks long, since a proposal must land in the slot it was made in, and
+/// anvil makes a block a second. One more block is room for a busy machine.
+pub const SLOT_SECONDS: u32 = 3;
 /// Proving takes minutes on a small machine and L1 blocks come each second: room for a day.
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
 /// The root circuits, the contracts generated from their keys, and where.

@@ -97,26 +97,25 @@ async fn contract_and_protocol_compute_the_same_chain() {
 }
 
 /// Goal: a reorg is told before what happened instead, and a dropped proposal comes back through
-/// the sender. Method: replace the blocks of two proposals with empty ones.
+/// the sender while its slot lasts. Method: replace the block of a proposal with an empty one.
 #[tokio::test]
 async fn a_reorg_rewinds_and_the_sender_brings_the_blocks_back() {
     let anvil = Anvil::start();
     let network = Network::on(anvil.client().await, true, 1000).await;
     let mut follower = follower(&network).await;
-    let first = network.propose(1, b"one").await;
-    network.propose(2, b"two").await;
-    network.propose(3, b"three").await;
-    assert_eq!(follower.poll().await.unwrap().len(), 3);
+    network.propose(1, b"one").await;
+    let second = network.propose(2, b"two").await;
+    assert_eq!(follower.poll().await.unwrap().len(), 2);
 
-    reorg(&network.client, 2).await;
+    reorg(&network.client, 1).await;
     let events = follower.poll().await.unwrap();
-    assert_eq!(summary(&events), [format!("rewind {}", first.block_number)]);
+    assert_eq!(summary(&events), [format!("rewind {}", second.block_number - 1)]);
     assert_eq!(network.rollup.tips().await.unwrap().pending, 1);
 
     network.sender.tick().await.unwrap();
-    let events = next(&mut follower, 2).await;
-    assert_eq!(summary(&events), ["proposed 2 two", "proposed 3 three"]);
-    assert_eq!(network.rollup.tips().await.unwrap().pending, 3);
+    let events = next(&mut follower, 1).await;
+    assert_eq!(summary(&events), ["proposed 2 two"]);
+    assert_eq!(network.rollup.tips().await.unwrap().pending, 2);
 }
 
 #[tokio::test]
@@ -135,7 +134,8 @@ async fn a_reorg_below_the_start_and_a_shortened_chain_rewind_too() {
     assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 1)]);
     reorg(&network.client, 5).await;
     assert_eq!(summary(&follower.poll().await.unwrap()), [format!("rewind {}", head - 6)]);
-    // The deployments were dropped as well. All of it comes back, in order.
+    // The deployments were dropped as well. All of it comes back, in order, in the same slot.
+    network.at(1).await;
     network.sender.tick().await.unwrap();
     assert_eq!(summary(&next(&mut follower, 1).await), ["proposed 1 one"]);
 }
@@ -145,8 +145,8 @@ async fn a_follower_that_was_stopped_notices_a_reorg_when_it_goes_on() {
     let anvil = Anvil::start();
     let network = Network::on(anvil.client().await, true, 1000).await;
     let mut before = follower(&network).await;
-    let first = network.propose(1, b"one").await;
-    network.propose(2, b"two").await;
+    network.propose(1, b"one").await;
+    let second = network.propose(2, b"two").await;
     before.poll().await.unwrap();
     let (tip, trail) = (before.tip(), before.trail());
     drop(before);
@@ -155,7 +155,8 @@ async fn a_follower_that_was_stopped_notices_a_reorg_when_it_goes_on() {
     mine(&network.client, 3).await;
     let address = network.rollup.address();
     let mut after = Follower::resume(network.client.clone(), address, tip, &trail);
-    assert_eq!(summary(&after.poll().await.unwrap()), [format!("rewind {}", first.block_number)]);
+    let events = after.poll().await.unwrap();
+    assert_eq!(summary(&events), [format!("rewind {}", second.block_number - 1)]);
     assert_eq!(after.tip().number, network.client.latest().await.unwrap().number);
 }
 
@@ -213,6 +214,7 @@ async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
     assert_eq!(network.rollup.tips().await.unwrap().proven, 0);
 
     let deadline = network.rollup.proof_deadline().await.unwrap().unwrap();
+    network.at(4).await;
     let head = network.client.latest().await.unwrap().number;
     assert!(!network.rollup.prune_due().await.unwrap());
     mine(&network.client, deadline.last_l1_block + 1 - head).await;

@@ -79,7 +79,7 @@ async fn a_call_that_reverts_is_a_refusal_and_a_silent_l1_is_an_error() {
     let answer = network.client.call(from, to, submit(1, 1)).await.unwrap();
     assert_eq!(answer, Err("ProofRejected { firstBlock: 1, lastBlock: 1 }".into()));
     let answer = network.client.call(from, to, submit(2, 2)).await.unwrap();
-    assert_eq!(answer, Err("RangeStartWrong { expected: 1, got: 2 }".into()));
+    assert_eq!(answer, Err("RangeStartWrong { latest: 1, got: 2 }".into()));
     // An address without code takes every call.
     let nobody = Address::repeat_byte(9);
     assert_eq!(network.client.call(from, nobody, submit(1, 1)).await.unwrap(), Ok(Bytes::new()));

@@ -85,6 +85,11 @@ impl Constants {
     pub fn slot_start(&self, slot: u64) -> u64 {
         self.genesis_time.saturating_add(slot.saturating_mul(self.slot_seconds))
     }
+
+    /// The slot that a Unix second lies in; 0 before genesis, as the contract has it.
+    pub fn slot_at(&self, unix_seconds: u64) -> u64 {
+        unix_seconds.saturating_sub(self.genesis_time) / self.slot_seconds.max(1)
+    }
 }
 
 /// What does not fit together.

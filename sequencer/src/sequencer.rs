@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rollmill_l1::abi::{self, ProposeArgs, word};
+use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{L1Error, TxRequest, TxSender};
 use rollmill_node::setup::RunningNode;
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
@@ -163,7 +164,7 @@ impl Sequencer {
         if count < self.config.min_txs && since.elapsed() < patience {
             return Ok(Turn::Waiting);
         }
-        let slot = self.running.contract.current_slot().await?;
+        let Some(slot) = self.slot_with_room().await? else { return Ok(Turn::Waiting) };
         if !self.slot_is_free(slot)? {
             return Ok(Turn::Waiting);
         }
@@ -188,6 +189,22 @@ impl Sequencer {
             memory.held = refused;
         }
         memory.held.is_some()
+    }
+
+    /// The slot of L1's head, if the L1 block after the head will lie in it too.
+    ///
+    /// The contract takes a proposal in its own slot only, so one that is made in the last L1 block
+    /// of a slot would miss it. A slot is at least two L1 blocks long for that reason.
+    async fn slot_with_room(&self) -> Result<Option<u64>, Failure> {
+        let (l1, constants) = (&self.running.l1, &self.running.constants);
+        let head = l1.latest().await?;
+        let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
+        let before = before.map_or(head.timestamp, |block| block.header.timestamp);
+        // A gap in L1, or a jump of a development chain's time, must not cost more than half a slot.
+        let half = (constants.slot_seconds / 2).max(1);
+        let interval = head.timestamp.saturating_sub(before).clamp(1, half);
+        let slot = constants.slot_at(head.timestamp);
+        Ok((constants.slot_at(head.timestamp + interval) == slot).then_some(slot))
     }
 
     /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.

@@ -63,8 +63,11 @@ pub fn constant_contract(word: u8) -> Bytes {
     [&hex!("6008600a5f3960085ff30000")[..10], &runtime[..]].concat().into()
 }
 
-/// A rollup of account 0 with a verifier that always says `answer`, slots of one second of which
-/// thousands have passed, and four slots an epoch.
+/// Long enough that no test leaves a slot by mining blocks.
+pub const SLOT_SECONDS: u32 = 10_000;
+
+/// A rollup of account 0 with a verifier that always says `answer`, in slot 0, with four slots an
+/// epoch.
 pub struct Network {
     pub client: L1Client,
     pub sender: TxSender,
@@ -72,6 +75,8 @@ pub struct Network {
     pub folder: tempfile::TempDir,
     /// The L1 block before the rollup's.
     pub start: u64,
+    /// Unix second at which slot 0 begins.
+    pub genesis_time: u64,
 }
 
 impl Network {
@@ -87,19 +92,34 @@ impl Network {
             proposer: sender.account(),
             rollupVersion: 3,
             protocolVersion: 2,
-            genesisTime: now.timestamp - 10_000,
-            slotSeconds: 1,
+            genesisTime: now.timestamp,
+            slotSeconds: SLOT_SECONDS,
             slotsPerEpoch: 4,
             proofWindowL1Blocks: window,
         };
         let deployed = deploy_rollup(&sender, "rollup", &parameters).await.unwrap();
         let rollup = client.rollup(deployed.address).await.unwrap();
         assert_eq!(rollup.parameters().await.unwrap(), parameters);
-        Self { client, sender, rollup, folder, start: deployed.receipt.block_number - 1 }
+        let start = deployed.receipt.block_number - 1;
+        Self { client, sender, rollup, folder, start, genesis_time: now.timestamp }
     }
 
-    /// The next block in `slot`, with made-up roots.
+    /// Lets time pass until L1 is in `slot`, by one L1 block; does nothing when it is there already.
+    pub async fn at(&self, slot: u64) {
+        use alloy::providers::ext::AnvilApi;
+        let start = self.genesis_time + slot * u64::from(SLOT_SECONDS);
+        let now = self.client.latest().await.unwrap().timestamp;
+        if now < start {
+            let provider = self.client.provider();
+            provider.anvil_set_next_block_timestamp(start).await.unwrap();
+            provider.anvil_mine(Some(1), None).await.unwrap();
+        }
+        assert!(now < start + u64::from(SLOT_SECONDS), "slot {slot} is over");
+    }
+
+    /// The next block in `slot`, with made-up roots, when L1 is in that slot.
     pub async fn next(&self, slot: u64) -> ProposeArgs {
+        self.at(slot).await;
         let tips = self.rollup.tips().await.unwrap();
         let previous = self.rollup.block_record(tips.pending).await.unwrap();
         ProposeArgs {

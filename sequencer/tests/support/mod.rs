@@ -33,8 +33,10 @@ pub const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf
 const EMPTY_CONTRACT: [u8; 4] = [0x60, 0x01, 0x5f, 0xf3];
 pub const SLOTS_PER_EPOCH: u32 = 8;
 
-/// A rollup on its own L1, with the genesis of the protocol's tests and slots of one second, of which
-/// thousands have passed.
+/// Long enough that no test leaves a slot.
+pub const SLOT_SECONDS: u32 = 10_000;
+
+/// A rollup on its own L1, with the genesis of the protocol's tests, in the middle of slot 5.
 pub struct Deployment {
     pub anvil: Anvil,
     pub client: L1Client,
@@ -62,8 +64,8 @@ impl Deployment {
             proposer: sender.account(),
             rollupVersion: chain::VERSION,
             protocolVersion: PROTOCOL_VERSION,
-            genesisTime: start.timestamp - 10_000,
-            slotSeconds: 1,
+            genesisTime: start.timestamp - 11 * u64::from(SLOT_SECONDS) / 2,
+            slotSeconds: SLOT_SECONDS,
             slotsPerEpoch: SLOTS_PER_EPOCH,
             proofWindowL1Blocks: 1_000,
         };
