@@ -158,7 +158,7 @@ async fn enqueue(client: &Client, input: &[u8]) -> JobId {
 }
 
 async fn finished(client: &Client, id: &JobId) -> JobView {
-    let mut jobs = client.wait(std::slice::from_ref(id), WAIT).await.unwrap();
+    let mut jobs = client.wait(std::slice::from_ref(id), WAIT).await.unwrap().jobs;
     assert_eq!(jobs.len(), 1, "{id} is not final in time");
     jobs.remove(0)
 }
@@ -244,7 +244,7 @@ async fn heartbeats_keep_a_lease_for_longer_than_it_lasts() {
     // Three leases long; the other agent would have got the job.
     let other = Running::start(&url(&broker), "b", 0);
     let none = client.wait(std::slice::from_ref(&long), Duration::from_secs(3)).await.unwrap();
-    assert!(none.is_empty());
+    assert!(none.jobs.is_empty());
     let job = client.jobs(&[long]).await.unwrap().remove(0);
     assert_eq!((job.state, job.attempts), (JobState::Leased, 1));
     agent.stop().await;

@@ -52,9 +52,10 @@ pub enum BrokerError {
     #[error("{}: the body has digest {got}, not {wanted}", self.code())]
     DigestMismatch { wanted: Digest, got: Digest },
 
-    /// What is stored no longer has its digest. Putting it again heals it.
-    #[error("{}: stored artifact {digest} is corrupt; put it again", self.code())]
-    Corrupt { digest: Digest },
+    /// The artifact was stored and its bytes are gone or damaged. The jobs whose result it was are
+    /// open again; uploading it again heals it.
+    #[error("{}: artifact {digest} was stored and can no longer be read; upload it again", self.code())]
+    ArtifactLost { digest: Digest },
 
     /// A body or batch is larger than allowed.
     #[error("{}: {what} is larger than {max}", self.code())]
@@ -120,7 +121,6 @@ impl BrokerError {
             Self::NotPut { .. } => "BRK-013",
             Self::UnknownArtifact { .. } => "BRK-014",
             Self::DigestMismatch { .. } => "BRK-015",
-            Self::Corrupt { .. } => "BRK-016",
             Self::TooLarge { .. } => "BRK-017",
             Self::LeaseLost { .. } => "BRK-018",
             Self::Quarantined { .. } => "BRK-019",
@@ -130,6 +130,8 @@ impl BrokerError {
             Self::Unauthorized => "BRK-023",
             Self::Forbidden => "BRK-024",
             Self::Objects { .. } => "BRK-025",
+            // 016 was a damaged artifact answered as the server's own error.
+            Self::ArtifactLost { .. } => "BRK-026",
         }
     }
 
@@ -144,6 +146,7 @@ impl BrokerError {
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
             | Self::AlreadyRejected { .. } => 409,
+            Self::ArtifactLost { .. } => 410,
             Self::TooLarge { .. } => 413,
             Self::NotPut { .. } | Self::DigestMismatch { .. } => 422,
             Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,

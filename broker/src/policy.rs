@@ -42,6 +42,7 @@ pub enum Next {
 /// | invalid proof | 3 | none | never the same agent |
 /// | version mismatch | 10 | none | never the same agent |
 /// | bad input | none | | no retry can help |
+/// | result lost | none | none | nobody is blamed |
 /// | agent died, hard limit | none until the deadline | none, then 1 s doubling to 60 s | |
 pub fn after(failure: Failure, spread: f64) -> Next {
     let Failure { class, count, needs, past_deadline } = failure;
@@ -61,6 +62,7 @@ pub fn after(failure: Failure, spread: f64) -> Next {
         FailureClass::AgentDied | FailureClass::HardLimit if !past_deadline => {
             retry(if count <= 1 { Duration::ZERO } else { doubling(1_000, count - 1) })
         }
+        FailureClass::ResultLost => retry(Duration::ZERO),
         _ => Next::GiveUp,
     }
 }

@@ -11,7 +11,7 @@ use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
-    JobId, JobState, LeaseRef, NewJob,
+    Incarnation, JobId, JobState, LeaseRef, NewJob,
 };
 use support::{agent, capability, job};
 
@@ -65,7 +65,7 @@ async fn a_job_goes_from_producer_to_agent_and_back() {
 
     let producer = {
         let (client, id) = (client.clone(), job.id.clone());
-        tokio::spawn(async move { client.wait(&[id], WAIT).await.unwrap() })
+        tokio::spawn(async move { client.wait(&[id], WAIT).await.unwrap().jobs })
     };
     assert_eq!(complete(&client, "a", &grant, b"proof").await, CompleteOutcome::Accepted);
     let done = producer.await.unwrap().remove(0);
@@ -90,7 +90,7 @@ async fn a_replica_wakes_for_what_another_one_was_told() {
     assert_eq!(grant.job, job.id);
     let producer = {
         let client = first.client();
-        tokio::spawn(async move { client.wait(&[job.id], WAIT).await.unwrap() })
+        tokio::spawn(async move { client.wait(&[job.id], WAIT).await.unwrap().jobs })
     };
     complete(&second.client(), "a", &grant, b"proof").await;
     assert_eq!(producer.await.unwrap()[0].state, JobState::Done);
@@ -165,7 +165,7 @@ async fn a_claim_ends_empty_when_its_time_is_over() {
     let claimed = broker.client().claim(&request("a", Duration::from_millis(20))).await.unwrap();
     assert!(claimed.is_none());
     let none = broker.client().wait(&[job(7, "leaf", Digest::of(b"x")).id], Duration::ZERO).await;
-    assert!(none.unwrap().is_empty());
+    assert!(none.unwrap().jobs.is_empty());
 }
 
 #[tokio::test]
@@ -216,10 +216,10 @@ async fn an_artifact_damaged_at_rest_is_never_served() {
     bytes[1000] ^= 1;
     std::fs::write(&object, bytes).unwrap();
     for digest in [small, large] {
-        assert_eq!(code(client.get_artifact(&digest).await), "BRK-016");
+        assert_eq!(code(client.get_artifact(&digest).await), "BRK-026");
     }
     std::fs::remove_file(&object).unwrap();
-    assert_eq!(code(client.get_artifact(&large).await), "BRK-016");
+    assert_eq!(code(client.get_artifact(&large).await), "BRK-026");
 
     client.put_artifact(7, b"small".to_vec()).await.unwrap();
     client.put_artifact(7, large_body.clone()).await.unwrap();
@@ -325,22 +325,127 @@ async fn of_two_submitters_one_holds_the_name_and_the_fence_grows() {
     let client = broker.client();
     let name = "submitter/0x01";
     let (one, two) = (agent("one"), agent("two"));
-    let first = client.acquire_name(name, &one, WAIT).await.unwrap();
+    let (start, other) = (Incarnation::random(), Incarnation::random());
+    let first = client.acquire_name(name, &one, &start, WAIT).await.unwrap();
     assert!(first.held);
-    let refused = client.acquire_name(name, &two, WAIT).await.unwrap();
+    let refused = client.acquire_name(name, &two, &other, WAIT).await.unwrap();
     assert!(!refused.held);
     assert_eq!(refused.holder, Some(one.clone()));
 
-    assert!(client.renew_name(name, &one, first.fence, Duration::ZERO).await.unwrap().held);
-    let second = client.acquire_name(name, &two, WAIT).await.unwrap();
+    let zero = Duration::ZERO;
+    assert!(client.renew_name(name, &one, &start, first.fence, zero).await.unwrap().held);
+    let second = client.acquire_name(name, &two, &other, WAIT).await.unwrap();
     assert!(second.held, "the first one's time was over");
     assert!(second.fence > first.fence);
-    assert!(!client.renew_name(name, &one, first.fence, WAIT).await.unwrap().held);
-    client.release_name(name, &one, first.fence).await.unwrap();
-    assert!(client.renew_name(name, &two, second.fence, WAIT).await.unwrap().held);
-    client.release_name(name, &two, second.fence).await.unwrap();
-    let third = client.acquire_name(name, &one, WAIT).await.unwrap();
+    assert!(!client.renew_name(name, &one, &start, first.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &one, &start, first.fence).await.unwrap();
+    assert!(client.renew_name(name, &two, &other, second.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &two, &other, second.fence).await.unwrap();
+    let third = client.acquire_name(name, &one, &start, WAIT).await.unwrap();
     assert!(third.held && third.fence > second.fence);
+}
+
+/// Goal: two processes that share a holder's name, such as two containers with process id 1 or a
+/// process and the one started in its place, never both hold a name.
+#[tokio::test]
+async fn a_second_live_incarnation_of_a_holder_is_rejected() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let (name, holder) = ("submitter/0x01", agent("node-1"));
+    let (one, two) = (Incarnation::random(), Incarnation::random());
+    let first = client.acquire_name(name, &holder, &one, WAIT).await.unwrap();
+    assert_eq!((first.held, first.incarnation.as_ref()), (true, Some(&one)));
+    let second = client.acquire_name(name, &holder, &two, WAIT).await.unwrap();
+    assert!(!second.held);
+    assert_eq!((second.holder.as_ref(), second.incarnation.as_ref()), (Some(&holder), Some(&one)));
+    assert_eq!(second.fence, first.fence, "a rejection issues no fence");
+    // Nor does the other one renew or release what it does not hold.
+    assert!(!client.renew_name(name, &holder, &two, first.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &holder, &two, first.fence).await.unwrap();
+    let again = client.acquire_name(name, &holder, &one, WAIT).await.unwrap();
+    assert!(again.held && again.fence > first.fence, "the same process acquires it again");
+    assert!(!client.renew_name(name, &holder, &one, first.fence, WAIT).await.unwrap().held);
+    client.release_name(name, &holder, &one, again.fence).await.unwrap();
+    let third = client.acquire_name(name, &holder, &two, WAIT).await.unwrap();
+    assert!(third.held && third.fence > again.fence, "released, so free");
+}
+
+/// Goal: a fence is issued once. Method: whatever ends a lease, the row stays, and the database
+/// itself refuses to delete it.
+#[tokio::test]
+async fn no_row_of_a_named_lease_can_be_deleted() {
+    let schema = TestSchema::new().await;
+    let (broker, store) = (schema.broker().await, schema.store().await);
+    let (holder, one) = (agent("node-1"), Incarnation::random());
+    let client = broker.client();
+    let first = client.acquire_name("n", &holder, &one, WAIT).await.unwrap();
+    for statement in ["DELETE FROM named_lease", "TRUNCATE named_lease"] {
+        let error = sqlx::query(statement).execute(store.pool()).await.unwrap_err();
+        assert!(error.to_string().contains("never deleted"), "{error}");
+    }
+    let second = client.acquire_name("n", &holder, &one, WAIT).await.unwrap();
+    assert_eq!(second.fence, first.fence + 1);
+}
+
+/// Goal: any number of ids in one call. Method: 2,500 jobs, of which one is done.
+#[tokio::test]
+async fn lists_beyond_a_batch_are_sent_in_parts() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    let bodies: Vec<Vec<u8>> = (0..2_500_u32).map(|n| n.to_be_bytes().to_vec()).collect();
+    // One body for all keeps the test short; the ids differ by epoch.
+    let input = client.put_artifacts(1, vec![bodies[0].clone()]).await.unwrap()[0];
+    let jobs: Vec<NewJob> = (0..2_500).map(|epoch| job(epoch, "leaf", input)).collect();
+    let views = client.enqueue(jobs.clone()).await.unwrap();
+    let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+    assert_eq!(views.iter().map(|view| view.id.clone()).collect::<Vec<_>>(), ids);
+    assert_eq!(client.jobs(&ids).await.unwrap().len(), 2_500);
+    assert!(client.wait(&ids, Duration::ZERO).await.unwrap().jobs.is_empty());
+    let grant = claim(&client, "a").await;
+    complete(&client, "a", &grant, b"proof").await;
+    let done = client.wait(&ids, WAIT).await.unwrap().jobs;
+    assert_eq!(done.iter().map(|view| &view.id).collect::<Vec<_>>(), [&grant.job]);
+    assert_eq!(client.cancel(&ids).await.unwrap(), 2_499);
+
+    let digests = client.put_artifacts(1, bodies[..20].to_vec()).await.unwrap();
+    for (digest, body) in digests.iter().zip(&bodies) {
+        assert_eq!(client.get_artifact(digest).await.unwrap(), *body);
+    }
+}
+
+/// Goal: each answer of the broker has one meaning for its clients. Method: every error that goes
+/// over the wire, with the status and code that it is answered with.
+#[test]
+fn every_error_that_the_broker_answers_with_has_a_meaning() {
+    use rollmill_broker::BrokerError as E;
+    use rollmill_broker_client::{Answer, Code};
+    let (digest, lease) = (Digest::of(b"x"), rollmill_broker_client::LeaseEpoch(1));
+    let id = job(7, "leaf", digest).id;
+    let errors = [
+        (E::BadRequest { message: "m".into() }, Answer::Incompatible),
+        (E::UnknownJob { id: id.clone() }, Answer::UnknownJob),
+        (E::VersionConflict { id: id.clone() }, Answer::VersionConflict),
+        (E::NotPut { digest }, Answer::NotUploaded),
+        (E::UnknownArtifact { digest }, Answer::UnknownArtifact),
+        (E::DigestMismatch { wanted: digest, got: digest }, Answer::DigestMismatch),
+        (E::ArtifactLost { digest }, Answer::ArtifactLost),
+        (E::TooLarge { what: "x", max: 1 }, Answer::TooLarge),
+        (E::LeaseLost { job: id.clone(), held: lease, current: lease }, Answer::LeaseLost),
+        (E::Quarantined { agent: agent("a") }, Answer::Quarantined),
+        (E::Cancelled { id: id.clone() }, Answer::Cancelled),
+        (E::AlreadyRejected { id }, Answer::RejectedBefore),
+        (E::Overloaded, Answer::Passing),
+        (E::Unauthorized, Answer::TokenRejected),
+        (E::Forbidden, Answer::TokenRejected),
+        (E::Objects { source: "away".into() }, Answer::Passing),
+    ];
+    for (error, meaning) in &errors {
+        assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");
+    }
+    // Only the database's own error is missing: it cannot be built here.
+    let served: Vec<Code> = errors.iter().filter_map(|(e, _)| Code::parse(e.code())).collect();
+    let missing: Vec<Code> = Code::ALL.into_iter().filter(|c| !served.contains(c)).collect();
+    assert_eq!(missing, [Code::Database]);
 }
 
 #[tokio::test]

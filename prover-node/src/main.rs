@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Arg, Command};
-use rollmill_broker_client::{Client as Broker, Options};
+use rollmill_broker_client::{Client as Broker, Incarnation, Options};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
@@ -59,6 +59,7 @@ async fn run(process: Process<Config>) -> Outcome {
         prover_id,
         sender,
         holder: format!("prover-node-{}", std::process::id()).parse()?,
+        incarnation: Incarnation::random(),
         prefix_blocks: config.prefix_blocks,
         submit: !config.dry_run,
         metrics: Metrics::new(&process.metrics)?,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    Client, ClientError, Digest, JobId, JobState, JobView, KindName, NewJob, RejectOutcome,
+    Answer, Client, ClientError, Digest, JobId, JobState, JobView, KindName, NewJob, RejectOutcome,
 };
 use rollmill_protocol::plan::{EpochPlan, Subject};
 use rollmill_service::Shutdown;
@@ -155,11 +155,13 @@ impl Run<'_> {
         if ids.is_empty() {
             return Ok(());
         }
-        let views = self.broker.wait(&ids, WAIT).await.map_err(PipelineError::Broker)?;
+        let views = self.broker.wait(&ids, WAIT).await.map_err(PipelineError::Broker)?.jobs;
         for (index, view) in self.match_views(views) {
             match view.state {
                 JobState::Done => self.take(index, view, finished).await?,
                 JobState::Dead | JobState::Cancelled => self.revive(index, &view).await?,
+                // Uploaded again with the next enqueue.
+                JobState::InputWanted => self.states[index] = State::Waiting,
                 JobState::Ready | JobState::Delayed | JobState::Leased => {}
             }
         }
@@ -236,11 +238,11 @@ impl Run<'_> {
             Ok(result) => {
                 blocking(move || work.verify(index, &input, &result).map(|()| result)).await
             }
-            Err(ClientError::Corrupt { .. }) => Err("its artifact is corrupt".to_owned()),
-            Err(ClientError::Refused { status: 404, .. }) => {
-                Err("its artifact is missing".to_owned())
-            }
-            Err(error) => return Err(PipelineError::Broker(error)),
+            Err(error) => match error.answer() {
+                // The broker has reopened the job; nobody is to blame for bytes that were not read.
+                Answer::ArtifactLost | Answer::UnknownArtifact => return Ok(()),
+                _ => return Err(PipelineError::Broker(error)),
+            },
         };
         match verdict {
             Ok(result) => {

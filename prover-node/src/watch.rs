@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_broker_client::{AgentId, Client as Broker, KindName};
+use rollmill_broker_client::{AgentId, Client as Broker, Incarnation, KindName};
 use rollmill_circuits::jobs::Output;
 use rollmill_circuits::keyset::KeySet;
 use rollmill_l1::abi;
@@ -41,6 +41,7 @@ pub struct ProverNode {
     pub prover_id: EthAddress,
     pub sender: TxSender,
     pub holder: AgentId,
+    pub incarnation: Incarnation,
     pub prefix_blocks: u64,
     pub submit: bool,
     pub metrics: Metrics,
@@ -220,7 +221,8 @@ impl ProverNode {
             .into());
         }
         let name = format!("submitter/{}", self.holder_name());
-        let lease = self.broker.acquire_name(&name, &self.holder, SUBMITTER_TTL).await?;
+        let lease =
+            self.broker.acquire_name(&name, &self.holder, &self.incarnation, SUBMITTER_TTL).await?;
         if !lease.held {
             tracing::info!(holder = ?lease.holder, "another prover node of this id submits");
             return Ok(());
@@ -232,7 +234,7 @@ impl ProverNode {
             receipt = self.sender.send(request) => receipt?,
             () = shutdown.started() => return Ok(()),
         };
-        self.broker.release_name(&name, &self.holder, lease.fence).await?;
+        self.broker.release_name(&name, &self.holder, &self.incarnation, lease.fence).await?;
         if !receipt.succeeded {
             return Err(format!("PRN-021: {} reverted on L1", receipt.tx_hash).into());
         }

@@ -2,22 +2,34 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, RequestBuilder, Response, StatusCode, header};
+use reqwest::{Method, RequestBuilder, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::task::JoinSet;
 
 use crate::{
-    AgentId, ClaimRequest, ClaimResponse, ClientError, CompleteOutcome, CompleteRequest,
+    AgentId, BATCH_MAX, ClaimRequest, ClaimResponse, ClientError, CompleteOutcome, CompleteRequest,
     CompleteResponse, CountResponse, Digest, EnqueueRequest, ErrorBody, FailRequest, Grant,
-    HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, JobId, JobView, JobsResponse,
-    ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest,
-    RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest,
+    HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView,
+    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest,
+    RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest,
+    WaitResponse,
 };
+
+/// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Longest pause that a `Retry-After` can ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Artifacts uploaded at a time by [`Client::put_artifacts`].
+const UPLOADS: usize = 8;
+/// Largest answer that is read: the broker's largest artifact, and lists of a full batch of jobs.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// How a client behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long requests are repeated while the broker is away or overloaded.
+    /// How long a request is repeated while its answers are [`crate::Answer::Passing`]. Zero: never.
     pub patience: Duration,
     /// How long one answer may take, beyond the wait that a long poll asks for.
     pub timeout: Duration,
@@ -58,8 +70,10 @@ impl Client {
         let http = reqwest::Client::builder()
             .default_headers(headers)
             .connect_timeout(Duration::from_secs(5))
+            // A redirect would carry the token to another server, and no broker sends one.
+            .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|source| ClientError::Unreachable { url: url.to_owned(), source })?;
+            .map_err(|source| ClientError::unreachable(url, source))?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), options })
     }
 
@@ -82,45 +96,114 @@ impl Client {
         let body: reqwest::Body = bytes.into();
         // A body made of bytes can be cloned for a repetition without copying them.
         let request = self.request(Method::PUT, &path).body(body);
-        self.send(request, Duration::ZERO).await?;
+        self.send(request, Duration::ZERO, |_| Ok(())).await?;
         Ok(digest)
+    }
+
+    /// Stores each of `bodies` for `epoch`, several at a time; returns their addresses in the order
+    /// given. An error leaves some of them stored, which harms nobody.
+    pub async fn put_artifacts(
+        &self,
+        epoch: u64,
+        bodies: Vec<Vec<u8>>,
+    ) -> Result<Vec<Digest>, ClientError> {
+        let mut digests = vec![Digest([0; 32]); bodies.len()];
+        let mut bodies = bodies.into_iter().enumerate();
+        let mut running = JoinSet::new();
+        loop {
+            while running.len() < UPLOADS
+                && let Some((place, body)) = bodies.next()
+            {
+                let client = self.clone();
+                running.spawn(async move { (place, client.put_artifact(epoch, body).await) });
+            }
+            match running.join_next().await {
+                None => return Ok(digests),
+                Some(Ok((place, digest))) => digests[place] = digest?,
+                // Only a panic in the task, which is a bug: pass it on.
+                Some(Err(error)) => resume(error),
+            }
+        }
     }
 
     /// Fetches an artifact and checks it against its address.
     pub async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
         let request = self.request(Method::GET, &format!("/v1/artifacts/{digest}"));
-        let response = self.send(request, Duration::ZERO).await?;
-        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        let got = Digest::of(&bytes);
-        if got != *digest {
-            return Err(ClientError::Corrupt { wanted: *digest, got });
-        }
-        Ok(bytes.into())
+        self.send(request, Duration::ZERO, |bytes| {
+            let got = Digest::of(&bytes);
+            match got == *digest {
+                true => Ok(bytes),
+                false => Err(ClientError::Corrupt { wanted: *digest, got }),
+            }
+        })
+        .await
     }
 
     // Producers
 
     /// Enqueues jobs; those already known answer as they stand, finished ones with their result.
-    /// In the order given. At most [`crate::BATCH_MAX`].
+    /// In the order given; any number, in requests of [`BATCH_MAX`]. A known job takes over the
+    /// rank, labels and deadline, and the class where it is larger.
     pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, ClientError> {
-        let answer: JobsResponse = self.post("/v1/jobs", &EnqueueRequest { jobs }).await?;
-        Ok(answer.jobs)
+        let mut views = Vec::with_capacity(jobs.len());
+        for chunk in jobs.chunks(BATCH_MAX) {
+            let request = EnqueueRequest { jobs: chunk.to_vec() };
+            let answer: JobsResponse = self.post("/v1/jobs", &request).await?;
+            views.extend(answer.jobs);
+        }
+        Ok(views)
     }
 
-    /// The jobs of these ids; unknown ones are left out.
+    /// The jobs of these ids, any number; unknown ones are left out.
     pub async fn jobs(&self, ids: &[JobId]) -> Result<Vec<JobView>, ClientError> {
-        let request = IdsRequest { ids: ids.to_vec() };
-        let answer: JobsResponse = self.post("/v1/jobs/query", &request).await?;
-        Ok(answer.jobs)
+        let mut views = Vec::with_capacity(ids.len());
+        for chunk in ids.chunks(BATCH_MAX) {
+            let request = IdsRequest { ids: chunk.to_vec() };
+            let answer: JobsResponse = self.post("/v1/jobs/query", &request).await?;
+            views.extend(answer.jobs);
+        }
+        Ok(views)
     }
 
-    /// Waits until one of the jobs is final (done, dead, cancelled) and returns all that are; empty
-    /// when none was within `wait` (at most 30 s).
-    pub async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<Vec<JobView>, ClientError> {
+    /// Waits until one of the jobs awaits its producer (see [`crate::JobState::awaits_producer`]) and
+    /// returns those that do; no jobs when there was none within `wait` (at most 30 s). The answer
+    /// also says which waiting types no live agent can do.
+    ///
+    /// Any number of ids. Beyond [`BATCH_MAX`] the first part to answer ends the wait, so jobs of
+    /// other parts may be left for the next call.
+    pub async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<WaitResponse, ClientError> {
         let wait = wait.min(Duration::from_millis(WAIT_MS_MAX));
-        let request = WaitRequest { ids: ids.to_vec(), wait_ms: millis(wait) };
-        let answer: JobsResponse = self.post_long("/v1/jobs/wait", &request, wait).await?;
-        Ok(answer.jobs)
+        if ids.len() <= BATCH_MAX {
+            return self.wait_once(ids.to_vec(), wait).await;
+        }
+        let mut running = JoinSet::new();
+        for chunk in ids.chunks(BATCH_MAX) {
+            let (client, ids) = (self.clone(), chunk.to_vec());
+            running.spawn(async move { client.wait_once(ids, wait).await });
+        }
+        let mut all = WaitResponse::default();
+        while let Some(ended) = running.join_next().await {
+            let answer = ended.unwrap_or_else(|error| resume(error))?;
+            all.jobs.extend(answer.jobs);
+            for unable in answer.unable {
+                if !all.unable.contains(&unable) {
+                    all.unable.push(unable);
+                }
+            }
+            if !all.jobs.is_empty() {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    async fn wait_once(
+        &self,
+        ids: Vec<JobId>,
+        wait: Duration,
+    ) -> Result<WaitResponse, ClientError> {
+        let request = WaitRequest { ids, wait_ms: millis(wait) };
+        self.post_long("/v1/jobs/wait", &request, wait).await
     }
 
     /// Says that a job's result is wrong: it is proven again, by another agent.
@@ -146,48 +229,53 @@ impl Client {
         Ok(answer.count)
     }
 
-    /// Takes a name, or says who holds it.
+    /// Acquires a name for `ttl`, or reports who holds it. The present holder acquires it again,
+    /// under a new fence, if it is the same incarnation.
     pub async fn acquire_name(
         &self,
         name: &str,
         holder: &AgentId,
+        incarnation: &Incarnation,
         ttl: Duration,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("acquire", name, holder, None, ttl).await
+        self.named("acquire", name, (holder, incarnation), None, ttl).await
     }
 
-    /// Holds a name for longer; `held` is false when it was lost.
+    /// Holds a name for `ttl` from now; `held` is false when it was lost.
     pub async fn renew_name(
         &self,
         name: &str,
         holder: &AgentId,
+        incarnation: &Incarnation,
         fence: u64,
         ttl: Duration,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("renew", name, holder, Some(fence), ttl).await
+        self.named("renew", name, (holder, incarnation), Some(fence), ttl).await
     }
 
-    /// Gives a name up.
+    /// Releases a name. Releasing one that is not held changes nothing.
     pub async fn release_name(
         &self,
         name: &str,
         holder: &AgentId,
+        incarnation: &Incarnation,
         fence: u64,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("release", name, holder, Some(fence), Duration::ZERO).await
+        self.named("release", name, (holder, incarnation), Some(fence), Duration::ZERO).await
     }
 
     async fn named(
         &self,
         verb: &str,
         name: &str,
-        holder: &AgentId,
+        (holder, incarnation): (&AgentId, &Incarnation),
         fence: Option<u64>,
         ttl: Duration,
     ) -> Result<NamedLeaseResponse, ClientError> {
         let request = NamedLeaseRequest {
             name: name.to_owned(),
             holder: holder.clone(),
+            incarnation: incarnation.clone(),
             fence,
             ttl_ms: millis(ttl),
         };
@@ -275,8 +363,13 @@ impl Client {
     // Transport
 
     async fn count(&self, path: &str, ids: &[JobId]) -> Result<u64, ClientError> {
-        let answer: CountResponse = self.post(path, &IdsRequest { ids: ids.to_vec() }).await?;
-        Ok(answer.count)
+        let mut count = 0;
+        for chunk in ids.chunks(BATCH_MAX) {
+            let request = IdsRequest { ids: chunk.to_vec() };
+            let answer: CountResponse = self.post(path, &request).await?;
+            count += answer.count;
+        }
+        Ok(count)
     }
 
     async fn post<B: Serialize, A: DeserializeOwned>(
@@ -305,59 +398,104 @@ impl Client {
         request: RequestBuilder,
         wait: Duration,
     ) -> Result<A, ClientError> {
-        let response = self.send(request, wait).await?;
-        let bytes = response.bytes().await.map_err(|source| self.unreachable(source))?;
-        serde_json::from_slice(&bytes)
-            .map_err(|source| ClientError::Answer { url: self.url.clone(), source: source.into() })
+        self.send(request, wait, |bytes| {
+            serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer {
+                url: self.url.clone(),
+                source: source.into(),
+            })
+        })
+        .await
     }
 
-    /// Sends, and repeats with a growing pause while the broker is away or asks to come later.
-    async fn send(&self, request: RequestBuilder, wait: Duration) -> Result<Response, ClientError> {
+    /// Sends, and repeats with a growing pause while the answers are passing.
+    async fn send<A>(
+        &self,
+        request: RequestBuilder,
+        wait: Duration,
+        read: impl Fn(Vec<u8>) -> Result<A, ClientError>,
+    ) -> Result<A, ClientError> {
         let start = Instant::now();
-        let mut pause = Duration::from_millis(50);
+        let mut pause = PAUSE_FIRST;
         loop {
             let attempt = request.try_clone().unwrap_or_else(|| {
                 // Only a streamed body cannot be cloned, and no request here has one.
                 self.http.get(&self.url)
             });
-            let result = match attempt.timeout(self.options.timeout + wait).send().await {
-                Ok(response) => self.judge(response).await,
-                Err(source) => Err(self.unreachable(source)),
+            let (retry_after, result) = match self.once(attempt, wait).await {
+                Ok(bytes) => (None, read(bytes)),
+                Err(Failed { retry_after, error }) => (retry_after, Err(error)),
             };
             match result {
                 Err(error) if error.is_transient() && start.elapsed() < self.options.patience => {
-                    tracing::debug!(%error, "broker away; trying again");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
+                    let next = retry_after.map_or(pause, |asked| asked.max(pause));
+                    tracing::debug!(
+                        error = %error,
+                        retry_seconds = next.as_secs_f64(),
+                        "request to the broker repeated"
+                    );
+                    let left = self.options.patience.saturating_sub(start.elapsed());
+                    tokio::time::sleep(spread(next).min(left)).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
                 }
                 other => return other,
             }
         }
     }
 
-    async fn judge(&self, response: Response) -> Result<Response, ClientError> {
+    /// One request: its whole answer, if that is a success.
+    async fn once(&self, request: RequestBuilder, wait: Duration) -> Result<Vec<u8>, Failed> {
+        let broken = |source| Failed {
+            retry_after: None,
+            error: ClientError::unreachable(&self.url, source),
+        };
+        let mut response =
+            request.timeout(self.options.timeout + wait).send().await.map_err(broken)?;
         let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
+                let source = "the answer is too long".into();
+                let error = ClientError::Answer { url: self.url.clone(), source };
+                return Err(Failed { retry_after: None, error });
+            }
+            bytes.extend_from_slice(&chunk);
+        }
         if status.is_success() {
-            return Ok(response);
+            return Ok(bytes);
         }
-        let bytes = response.bytes().await.unwrap_or_default();
-        let body = serde_json::from_slice(&bytes).unwrap_or_else(|_| ErrorBody {
-            code: "-".into(),
-            message: String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned(),
-        });
-        if matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS) {
-            let message = format!("{}: {}", body.code, body.message);
-            return Err(ClientError::Overloaded { url: self.url.clone(), message });
-        }
-        Err(ClientError::Refused {
-            status: status.as_u16(),
-            broker_code: body.code,
-            message: body.message,
-        })
+        let ErrorBody { code, message } = serde_json::from_slice(&bytes)
+            .unwrap_or_else(|_| ErrorBody { code: String::new(), message: String::new() });
+        let error = ClientError::of_answer(&self.url, status.as_u16(), code, message);
+        Err(Failed { retry_after, error })
     }
+}
 
-    fn unreachable(&self, source: reqwest::Error) -> ClientError {
-        ClientError::Unreachable { url: self.url.clone(), source }
+/// A request that did not succeed, and when its answer asks to repeat it.
+struct Failed {
+    retry_after: Option<Duration>,
+    error: ClientError,
+}
+
+/// Moves a pause by up to a quarter either way, so that clients which failed together do not come
+/// back together.
+fn spread(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, Hasher};
+    // Each new state has keys of its own, so an empty hash is a random number.
+    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
+    pause.mul_f64(0.75 + 0.5 * (random as f64 / u64::MAX as f64))
+}
+
+/// Continues the panic of a task.
+fn resume<T>(error: tokio::task::JoinError) -> T {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        // Nobody aborts these tasks, so this is a runtime that shuts down, where nothing runs on.
+        Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
     }
 }
 

@@ -1,40 +1,47 @@
 //! Why a request to the broker did not succeed.
 
-use crate::Digest;
+use crate::{Answer, Digest};
 
-/// See the variants for what to do next.
+/// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The broker's address makes no sense. Change the settings.
+    /// The broker's address cannot be used. Change the settings.
     #[error("{}: the broker's address `{url}` is not a URL such as http://127.0.0.1:8551", self.code())]
     Address { url: String },
 
-    /// Nobody answered within the client's patience. Try later.
-    #[error("{}: no answer from the broker at {url}", self.code())]
+    /// No connection, a timeout, or an answer that broke off, for as long as the client's patience.
+    #[error("{}: cannot reach the broker at {url}: {reason}", self.code())]
     Unreachable {
         url: String,
+        /// In a few words, such as `connection refused`.
+        reason: String,
         #[source]
         source: reqwest::Error,
     },
 
-    /// The broker has too much to do, or its database is away, beyond the client's patience.
-    #[error("{}: the broker at {url} is overloaded: {message}", self.code())]
-    Overloaded { url: String, message: String },
+    /// The broker answers and cannot serve at present: overloaded, or without its database.
+    #[error("{}: the broker at {url} cannot serve now: {broker_code}: {message}", self.code())]
+    Unavailable { url: String, status: u16, broker_code: String, message: String },
 
-    /// The broker refused. `broker_code` says why; repeating the request will not help.
-    #[error("{}: refused with {status}: {broker_code}: {message}", self.code())]
+    /// Something else than a broker answers at the address: a proxy, or another server.
+    #[error("{}: the server at {url} answered {status} without a broker's code; check that the address is the broker's", self.code())]
+    NotABroker { url: String, status: u16 },
+
+    /// The broker refused. Repeating the request does not help.
+    #[error("{}: the broker refused with {status}: {broker_code}: {message}", self.code())]
     Refused { status: u16, broker_code: String, message: String },
 
-    /// The answer cannot be read: another version, or not a broker.
-    #[error("{}: the answer of {url} is not the broker's", self.code())]
+    /// The answer cannot be read: cut off, of another version, or not a broker's.
+    #[error("{}: the answer of {url} is not a broker's", self.code())]
     Answer {
         url: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The artifact got does not have the digest asked for.
+    /// The artifact arrived with another digest than the one asked for. The broker checks what it
+    /// sends, so it was damaged on the way.
     #[error("{}: artifact {wanted} arrived as {got}", self.code())]
     Corrupt { wanted: Digest, got: Digest },
 }
@@ -45,23 +52,84 @@ impl ClientError {
         match self {
             Self::Address { .. } => "BRC-010",
             Self::Unreachable { .. } => "BRC-011",
-            Self::Overloaded { .. } => "BRC-012",
+            Self::Unavailable { .. } => "BRC-012",
             Self::Refused { .. } => "BRC-013",
             Self::Answer { .. } => "BRC-014",
             Self::Corrupt { .. } => "BRC-015",
+            Self::NotABroker { .. } => "BRC-016",
         }
     }
 
-    /// Whether the same request may succeed later.
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Overloaded { .. })
+    /// What this means to the client.
+    pub fn answer(&self) -> Answer {
+        match self {
+            // Only `Client::new` reports it; no request is made.
+            Self::Address { .. } => Answer::Incompatible,
+            Self::Unreachable { .. }
+            | Self::NotABroker { .. }
+            | Self::Answer { .. }
+            | Self::Corrupt { .. } => Answer::Passing,
+            Self::Unavailable { status, broker_code, .. }
+            | Self::Refused { status, broker_code, .. } => Answer::of(*status, Some(broker_code)),
+        }
     }
 
-    /// The broker's own code, when it refused.
+    /// Whether the same request may succeed later: [`Answer::Passing`].
+    pub fn is_transient(&self) -> bool {
+        self.answer() == Answer::Passing
+    }
+
+    /// The broker's own code, when it sent one.
     pub fn broker_code(&self) -> Option<&str> {
         match self {
-            Self::Refused { broker_code, .. } => Some(broker_code),
+            Self::Refused { broker_code, .. } | Self::Unavailable { broker_code, .. } => {
+                Some(broker_code)
+            }
             _ => None,
         }
+    }
+
+    /// The error of an answer that is no success.
+    pub(crate) fn of_answer(url: &str, status: u16, code: String, message: String) -> Self {
+        let url = url.to_owned();
+        if !crate::Code::is_one(&code) {
+            return Self::NotABroker { url, status };
+        }
+        match Answer::of(status, Some(&code)) {
+            Answer::Passing => Self::Unavailable { url, status, broker_code: code, message },
+            _ => Self::Refused { status, broker_code: code, message },
+        }
+    }
+
+    /// The error of a request that got no whole answer.
+    pub(crate) fn unreachable(url: &str, source: reqwest::Error) -> Self {
+        let mut cause: Option<&dyn std::error::Error> = Some(&source);
+        let mut reason = None;
+        while let Some(error) = cause {
+            if let Some(io) = error.downcast_ref::<std::io::Error>() {
+                reason = Some(in_words(io));
+            }
+            cause = error.source();
+        }
+        let reason = match reason {
+            Some(reason) => reason,
+            None if source.is_timeout() => "no answer in time".to_owned(),
+            None if source.is_connect() => "no connection".to_owned(),
+            None => "the connection broke off".to_owned(),
+        };
+        // The address is in the message already.
+        Self::Unreachable { url: url.to_owned(), reason, source: source.without_url() }
+    }
+}
+
+fn in_words(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connection refused; is it running?".to_owned(),
+        ErrorKind::TimedOut => "no answer in time".to_owned(),
+        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+            "the connection broke off".to_owned()
+        }
+        _ => error.to_string(),
     }
 }

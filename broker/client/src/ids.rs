@@ -179,6 +179,17 @@ name!(
     /// A job type, such as `tx_base`. The broker gives it no meaning.
     KindName, "job type", 60
 );
+name!(
+    /// One start of a process: random, so that two live processes of one identity are told apart.
+    Incarnation, "incarnation", 64
+);
+
+impl Incarnation {
+    /// A new one. Make it once when the process starts.
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().simple().to_string())
+    }
+}
 
 /// Number of the grant of a job's lease. It only grows, by one a grant, and fences every transition
 /// but completion.
@@ -209,7 +220,7 @@ macro_rules! as_text {
     )*};
 }
 
-as_text!(Digest, JobId, AgentId, KindName);
+as_text!(Digest, JobId, AgentId, KindName, Incarnation);
 
 #[cfg(test)]
 mod tests {

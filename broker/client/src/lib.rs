@@ -5,12 +5,14 @@
 //! content-addressed and lease epochs fence what is out of date, so [`Client`] repeats by itself
 //! while a broker is away or overloaded.
 
+mod answer;
 mod client;
 mod error;
 mod ids;
 mod types;
 
+pub use answer::{Answer, Code};
 pub use client::{Client, Options};
 pub use error::ClientError;
-pub use ids::{AgentId, Digest, IdError, JobId, KindName, LeaseEpoch};
+pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
 pub use types::*;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AgentId, Digest, JobId, KindName, LeaseEpoch};
+use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub enum JobState {
     Ready,
     /// Waits for its backoff to pass.
     Delayed,
+    /// Its input cannot be read. The producer uploads it again, which makes the job ready.
+    InputWanted,
     /// An agent works on it.
     Leased,
     /// Has a result. The producer may still reject it, which reopens the job.
@@ -26,9 +28,26 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// Every state, for tables and metrics.
+    pub const ALL: [Self; 7] = [
+        Self::Ready,
+        Self::Delayed,
+        Self::InputWanted,
+        Self::Leased,
+        Self::Done,
+        Self::Dead,
+        Self::Cancelled,
+    ];
+
     /// Whether nothing more happens to the job by itself.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Dead | Self::Cancelled)
+    }
+
+    /// Whether the producer has something to do: take a result, upload an input, or decide about a
+    /// dead letter. [`crate::Client::wait`] returns on these.
+    pub const fn awaits_producer(self) -> bool {
+        self.is_final() || matches!(self, Self::InputWanted)
     }
 
     /// The name used on the wire and in the database.
@@ -36,6 +55,7 @@ impl JobState {
         match self {
             Self::Ready => "ready",
             Self::Delayed => "delayed",
+            Self::InputWanted => "input_wanted",
             Self::Leased => "leased",
             Self::Done => "done",
             Self::Dead => "dead",
@@ -45,9 +65,7 @@ impl JobState {
 
     /// The state of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Ready, Self::Delayed, Self::Leased, Self::Done, Self::Dead, Self::Cancelled]
-            .into_iter()
-            .find(|state| state.as_str() == name)
+        Self::ALL.into_iter().find(|state| state.as_str() == name)
     }
 }
 
@@ -58,7 +76,8 @@ impl JobState {
 pub enum FailureClass {
     /// Something that passes: network, disk, a restart.
     Transient,
-    /// The input could not be fetched or its digest was not the one named.
+    /// The broker has no readable input for the job. It then reads the input itself: if it can, the
+    /// failure counts as transient, else the job waits for its producer.
     InputMissing,
     /// The job does not fit on the agent's device. It goes to a larger class.
     OutOfMemory,
@@ -72,11 +91,16 @@ pub enum FailureClass {
     AgentDied,
     /// The job held its lease longer than its hard limit. Set by the broker only.
     HardLimit,
+    /// The job was done and its result's bytes can no longer be read. Nobody is blamed. Set by the
+    /// broker only.
+    ResultLost,
+    /// The job's deadline passed before it was done. Set by the broker only.
+    PastDeadline,
 }
 
 impl FailureClass {
     /// Every class, for tables and metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Transient,
         Self::InputMissing,
         Self::OutOfMemory,
@@ -85,7 +109,14 @@ impl FailureClass {
         Self::BadInput,
         Self::AgentDied,
         Self::HardLimit,
+        Self::ResultLost,
+        Self::PastDeadline,
     ];
+
+    /// Whether only the broker may report it.
+    pub const fn is_brokers(self) -> bool {
+        matches!(self, Self::AgentDied | Self::HardLimit | Self::ResultLost | Self::PastDeadline)
+    }
 
     /// The name used on the wire and in the database.
     pub const fn as_str(self) -> &'static str {
@@ -98,6 +129,8 @@ impl FailureClass {
             Self::BadInput => "bad_input",
             Self::AgentDied => "agent_died",
             Self::HardLimit => "hard_limit",
+            Self::ResultLost => "result_lost",
+            Self::PastDeadline => "past_deadline",
         }
     }
 
@@ -122,7 +155,9 @@ pub struct NewJob {
     #[serde(default)]
     pub class: u8,
     /// When the epoch can no longer be proven, seconds since 1970. Until then time-outs never make
-    /// the job a dead letter; without it they never do.
+    /// the job a dead letter; without it they never do. Afterwards the job is not granted and
+    /// becomes a dead letter of class [`FailureClass::PastDeadline`], until it is enqueued again
+    /// with a later one.
     #[serde(default)]
     pub deadline_unix_seconds: Option<u64>,
     /// Longest time one agent may hold the job; the broker's default when absent.
@@ -223,12 +258,36 @@ pub struct IdsRequest {
     pub ids: Vec<JobId>,
 }
 
-/// `POST /v1/jobs/wait`: answers as soon as one of the jobs is final, with all that are.
+/// `POST /v1/jobs/wait`: answers as soon as one of the jobs awaits its producer, with all that do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitRequest {
     pub ids: Vec<JobId>,
     pub wait_ms: u64,
+}
+
+/// Answer to [`WaitRequest`].
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WaitResponse {
+    /// The jobs that await their producer, see [`JobState::awaits_producer`].
+    pub jobs: Vec<JobView>,
+    /// Types of the producer's waiting jobs that no live agent can do.
+    #[serde(default)]
+    pub unable: Vec<UnableView>,
+}
+
+/// Jobs of a type wait and no live agent can do them: none has the type and version, or none is of
+/// the class.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UnableView {
+    pub kind: String,
+    pub version: String,
+    /// Smallest class of agent that the jobs need.
+    pub class: u8,
+    /// Jobs that wait.
+    pub jobs: u64,
+    /// For how long it has been so.
+    pub since_seconds: f64,
 }
 
 /// Jobs, in the order asked for; unknown ids are left out.
@@ -257,7 +316,8 @@ pub struct RejectRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RejectOutcome {
-    /// The job waits for another agent.
+    /// The job waits for another agent; or for any, when the result's bytes could not be read and so
+    /// nobody is to blame.
     Reopened,
     /// The job is a dead letter: too many agents gave wrong proofs.
     GivenUp,
@@ -401,7 +461,7 @@ pub struct AttemptView {
     pub agent: AgentId,
     pub lease_epoch: Option<LeaseEpoch>,
     /// `running`, `completed`, `completed_late`, `failed`, `expired`, `released`, `rejected`,
-    /// `superseded` or `cancelled`.
+    /// `superseded`, `cancelled` or `result_lost`.
     pub outcome: String,
     pub failure: Option<FailureView>,
     pub result: Option<Digest>,
@@ -431,7 +491,11 @@ pub struct ListQuery {
 #[serde(deny_unknown_fields)]
 pub struct NamedLeaseRequest {
     pub name: String,
+    /// An identity that outlives the process.
     pub holder: AgentId,
+    /// Which start of the holder asks. While one holds the name, another of the same holder does
+    /// not get it.
+    pub incarnation: Incarnation,
     /// The fence got when it was acquired; required to renew and release.
     #[serde(default)]
     pub fence: Option<u64>,
@@ -448,8 +512,11 @@ pub struct NamedLeaseResponse {
     /// Grows with each acquisition. Whoever acts under the name passes it on, so that an older
     /// holder's late act is recognised.
     pub fence: u64,
-    /// The present holder.
+    /// The present holder; absent while the name is free.
     pub holder: Option<AgentId>,
+    /// Which start of the holder holds the name.
+    #[serde(default)]
+    pub incarnation: Option<Incarnation>,
     pub expires_in_ms: i64,
 }
 
@@ -459,6 +526,9 @@ pub struct StatusResponse {
     pub queue: Vec<QueueView>,
     pub agents: Vec<AgentView>,
     pub dead_letters: u64,
+    /// What waits and no live agent can do.
+    #[serde(default)]
+    pub unable: Vec<UnableView>,
 }
 
 /// Jobs of a type in a state.
@@ -466,6 +536,9 @@ pub struct StatusResponse {
 pub struct QueueView {
     pub kind: String,
     pub version: String,
+    /// Smallest class of agent that the jobs need.
+    #[serde(default)]
+    pub class: u8,
     pub state: JobState,
     pub count: u64,
     /// Age of the oldest.

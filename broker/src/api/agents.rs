@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::State;
 use rollmill_broker_client::{
     CLASS_MAX, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteRequest, CompleteResponse,
-    CountResponse, FailRequest, FailureClass, HeartbeatRequest, HeartbeatResponse, ProgressRequest,
+    CountResponse, FailRequest, HeartbeatRequest, HeartbeatResponse, ProgressRequest,
     ReleaseRequest,
 };
 
@@ -102,7 +102,7 @@ pub(super) async fn fail(
 ) -> Answer<CountResponse> {
     bearer.require(&[Role::Agent])?;
     let mut request: FailRequest = read_json(body).await?;
-    if matches!(request.class, FailureClass::AgentDied | FailureClass::HardLimit) {
+    if request.class.is_brokers() {
         return Err(BrokerError::bad("that class is the broker's to set").into());
     }
     request.message = clean_text(&request.message);

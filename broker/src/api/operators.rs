@@ -21,6 +21,7 @@ pub(super) async fn status(
         queue: store.queue(Some(tenant)).await?,
         agents: store.agents(tenant).await?,
         dead_letters: store.dead_letters(tenant).await?,
+        unable: Vec::new(),
     }))
 }
 

@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rollmill_broker_client::{
     CLASS_MAX, CountResponse, Digest, EnqueueRequest, IdsRequest, JobState, JobView, JobsResponse,
     NamedLeaseRequest, NamedLeaseResponse, NewJob, RejectOutcome, RejectRequest, RejectResponse,
-    WaitRequest,
+    WaitRequest, WaitResponse,
 };
 use serde::Deserialize;
 
@@ -112,7 +112,7 @@ pub(super) async fn wait(
     State(shared): Shares,
     Caller(bearer): Caller,
     body: Body,
-) -> Answer<JobsResponse> {
+) -> Answer<WaitResponse> {
     let WaitRequest { ids, wait_ms } = read_json(body).await?;
     check_ids(&ids)?;
     let limit = tokio::time::sleep(wait_of(wait_ms));
@@ -122,16 +122,17 @@ pub(super) async fn wait(
         // Marked as seen before the look, so that a change during it is not missed.
         finals.mark_unchanged();
         let mut jobs = shared.store.jobs(&bearer.tenant, &ids).await?;
-        jobs.retain(|job: &JobView| job.state.is_final());
+        jobs.retain(|job: &JobView| job.state.awaits_producer());
+        let unable = Vec::new();
         if !jobs.is_empty() || ids.is_empty() {
-            return Ok(Json(JobsResponse { jobs }));
+            return Ok(Json(WaitResponse { jobs, unable }));
         }
         tokio::select! {
             _ = finals.changed() => {}
             // The fallback for a lost notification.
             () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-            () = &mut limit => return Ok(Json(JobsResponse { jobs })),
-            () = shared.shutdown.started() => return Ok(Json(JobsResponse { jobs })),
+            () = &mut limit => return Ok(Json(WaitResponse { jobs, unable })),
+            () = shared.shutdown.started() => return Ok(Json(WaitResponse { jobs, unable })),
         }
     }
 }

@@ -97,9 +97,9 @@ impl Store {
             .fetch_optional(&self.pool)
             .await?
         };
-        let body = body.ok_or(BrokerError::Corrupt { digest })?;
+        let body = body.ok_or(BrokerError::ArtifactLost { digest })?;
         if Digest::of(&body) != digest {
-            return Err(BrokerError::Corrupt { digest });
+            return Err(BrokerError::ArtifactLost { digest });
         }
         Ok(body)
     }

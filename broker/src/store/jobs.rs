@@ -248,6 +248,7 @@ impl Store {
                     state: rollmill_broker_client::JobState::parse(&state)
                         .ok_or_else(|| corrupt_row("a state"))?,
                     count: row.try_get::<i64, _>("count")?.max(0).unsigned_abs(),
+                    class: u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0),
                     oldest_seconds: row.try_get("oldest_seconds")?,
                 })
             })

@@ -8,35 +8,40 @@ use sqlx::postgres::PgRow;
 
 use super::jobs::signed;
 use super::view::agent_id;
-use super::{Store, Tenant, millis};
+use super::{Store, Tenant, corrupt_row, millis};
 use crate::error::BrokerError;
 
 impl Store {
-    /// Takes a name that is free, has run out, or is the caller's own. The fence grows each time.
+    /// Grants a name that is free, has expired, or is held by the caller's own incarnation. The fence
+    /// grows each time.
     pub async fn acquire_name(
         &self,
         tenant: &Tenant,
         request: &NamedLeaseRequest,
     ) -> Result<NamedLeaseResponse, BrokerError> {
         let row = sqlx::query(
-            "INSERT INTO named_lease AS l (tenant, name, holder, fence, expires_at)
-             VALUES ($1, $2, $3, 1, now() + make_interval(secs => $4::bigint / 1000.0))
+            "INSERT INTO named_lease AS l (tenant, name, holder, incarnation, fence, expires_at)
+             VALUES ($1, $2, $3, $5, 1, now() + make_interval(secs => $4::bigint / 1000.0))
              ON CONFLICT (tenant, name) DO UPDATE
-             SET holder = excluded.holder, fence = l.fence + 1, expires_at = excluded.expires_at
-             WHERE l.holder IS NULL OR l.expires_at <= now() OR l.holder = excluded.holder
-             RETURNING holder, fence,
+             SET holder = excluded.holder, incarnation = excluded.incarnation,
+                 fence = l.fence + 1, expires_at = excluded.expires_at
+             WHERE l.holder IS NULL OR l.expires_at <= now()
+                OR (l.holder = excluded.holder AND l.incarnation = excluded.incarnation)
+             RETURNING holder, incarnation, fence,
                        (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms",
         )
         .bind(&tenant.0)
         .bind(&request.name)
         .bind(request.holder.as_str())
         .bind(millis(Duration::from_millis(request.ttl_ms)))
+        .bind(request.incarnation.as_str())
         .fetch_optional(&self.pool)
         .await?;
         self.answer(tenant, request, row).await
     }
 
-    /// Extends a name held under this fence. One that ran out but that nobody took is still held.
+    /// Extends a name held under this fence. One that has expired but that nobody acquired is still
+    /// held.
     pub async fn renew_name(
         &self,
         tenant: &Tenant,
@@ -45,8 +50,8 @@ impl Store {
         let row = sqlx::query(
             "UPDATE named_lease
              SET expires_at = now() + make_interval(secs => $5::bigint / 1000.0)
-             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4
-             RETURNING holder, fence,
+             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4 AND incarnation = $6
+             RETURNING holder, incarnation, fence,
                        (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms",
         )
         .bind(&tenant.0)
@@ -54,25 +59,27 @@ impl Store {
         .bind(request.holder.as_str())
         .bind(signed(request.fence.unwrap_or(0)))
         .bind(millis(Duration::from_millis(request.ttl_ms)))
+        .bind(request.incarnation.as_str())
         .fetch_optional(&self.pool)
         .await?;
         self.answer(tenant, request, row).await
     }
 
-    /// Gives a name up. The row stays, so that its fence goes on growing.
+    /// Releases a name. The row stays, so that its fence goes on growing.
     pub async fn release_name(
         &self,
         tenant: &Tenant,
         request: &NamedLeaseRequest,
     ) -> Result<NamedLeaseResponse, BrokerError> {
         sqlx::query(
-            "UPDATE named_lease SET holder = NULL, expires_at = now()
-             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4",
+            "UPDATE named_lease SET holder = NULL, incarnation = NULL, expires_at = now()
+             WHERE tenant = $1 AND name = $2 AND holder = $3 AND fence = $4 AND incarnation = $5",
         )
         .bind(&tenant.0)
         .bind(&request.name)
         .bind(request.holder.as_str())
         .bind(signed(request.fence.unwrap_or(0)))
+        .bind(request.incarnation.as_str())
         .execute(&self.pool)
         .await?;
         self.answer(tenant, request, None).await
@@ -89,7 +96,7 @@ impl Store {
             Some(row) => Some(row),
             None => {
                 sqlx::query(
-                    "SELECT holder, fence,
+                    "SELECT holder, incarnation, fence,
                             (extract(epoch FROM expires_at - now()) * 1000)::bigint AS expires_in_ms
                      FROM named_lease WHERE tenant = $1 AND name = $2",
                 )
@@ -104,14 +111,19 @@ impl Store {
                 held: false,
                 fence: 0,
                 holder: None,
+                incarnation: None,
                 expires_in_ms: 0,
             });
         };
         let holder: Option<String> = row.try_get("holder")?;
+        let incarnation: Option<String> = row.try_get("incarnation")?;
         Ok(NamedLeaseResponse {
             held,
             fence: row.try_get::<i64, _>("fence")?.max(0).unsigned_abs(),
             holder: holder.as_deref().map(agent_id).transpose()?,
+            incarnation: incarnation
+                .map(|text| text.parse().map_err(|_| corrupt_row("an incarnation")))
+                .transpose()?,
             expires_in_ms: row.try_get("expires_in_ms")?,
         })
     }

@@ -1,0 +1,176 @@
+//! What each answer of a broker means to its client, decided in one place.
+//!
+//! An answer's status alone says little: a proxy in front of a broker that restarts answers 502, 403
+//! or 404 as well. So only an answer that carries one of the broker's own codes can be final. A
+//! client turns every error into an [`Answer`] and matches it without a wildcard; a new meaning then
+//! does not compile until each client has decided about it.
+
+/// The code of an answer: `BRK-` and the number of the variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u16)]
+pub enum Code {
+    /// The database rejected a statement or is unavailable.
+    Database = 1,
+    /// The request cannot be read, or names no path.
+    Request = 10,
+    /// No job has this id.
+    UnknownJob = 11,
+    /// The id is taken by a job of another version.
+    VersionConflict = 12,
+    /// The input or result named was never uploaded.
+    NotUploaded = 13,
+    /// No artifact has this digest.
+    UnknownArtifact = 14,
+    /// The bytes sent do not have the digest named.
+    DigestMismatch = 15,
+    /// A body or batch is larger than allowed.
+    TooLarge = 17,
+    /// The lease named is no longer held.
+    LeaseLost = 18,
+    /// The agent gave too many wrong proofs.
+    Quarantined = 19,
+    /// The job was cancelled.
+    Cancelled = 20,
+    /// That result, or that agent's result, was found wrong before.
+    RejectedBefore = 21,
+    /// Too many requests at once.
+    Overloaded = 22,
+    /// No token, or one that is unknown or revoked.
+    Unauthorized = 23,
+    /// The token's role does not allow the request.
+    Forbidden = 24,
+    /// The artifact store is unavailable.
+    Objects = 25,
+    /// An artifact was stored and its bytes can no longer be read.
+    ArtifactLost = 26,
+}
+
+impl Code {
+    /// Every code, for tables and tests.
+    pub const ALL: [Self; 17] = [
+        Self::Database,
+        Self::Request,
+        Self::UnknownJob,
+        Self::VersionConflict,
+        Self::NotUploaded,
+        Self::UnknownArtifact,
+        Self::DigestMismatch,
+        Self::TooLarge,
+        Self::LeaseLost,
+        Self::Quarantined,
+        Self::Cancelled,
+        Self::RejectedBefore,
+        Self::Overloaded,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Objects,
+        Self::ArtifactLost,
+    ];
+
+    /// The code of that name, such as `BRK-` followed by `026`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number: u16 = text.strip_prefix("BRK-")?.parse().ok()?;
+        Self::ALL.into_iter().find(|code| *code as u16 == number)
+    }
+
+    /// Whether `text` has the form of a broker's code, also of one that this client does not know.
+    pub(crate) fn is_one(text: &str) -> bool {
+        text.strip_prefix("BRK-")
+            .is_some_and(|number| number.len() == 3 && number.bytes().all(|b| b.is_ascii_digit()))
+    }
+}
+
+/// What a request's failure means to the client that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// The same request may succeed later: no connection, a cut or unreadable answer, an overloaded
+    /// or restarting broker, or an answer that is no broker's. Repeat it for as long as the result
+    /// is wanted; never end because of it.
+    Passing,
+    /// Client and broker do not understand each other: another version, or a client's bug.
+    /// Repeating the request does not help; an upgrade of either side does.
+    Incompatible,
+    /// The token is missing, revoked or of another role.
+    TokenRejected,
+    /// This agent is in quarantine until an operator pardons it.
+    Quarantined,
+    /// The broker does not know the job. Its database may have been lost: a producer enqueues again.
+    UnknownJob,
+    /// The job exists with another version of the circuits.
+    VersionConflict,
+    /// The artifact was never uploaded, or is gone.
+    UnknownArtifact,
+    /// The artifact was there and its bytes cannot be read. The broker has reopened the jobs whose
+    /// result it was.
+    ArtifactLost,
+    /// Upload the artifact, then repeat the request.
+    NotUploaded,
+    /// The bytes arrived with another digest than the one named.
+    DigestMismatch,
+    /// A body or batch is larger than the broker accepts.
+    TooLarge,
+    /// Another grant superseded the lease, or the job is no longer leased.
+    LeaseLost,
+    /// The job is no longer wanted.
+    Cancelled,
+    /// The producer has rejected this result, or a result of this agent, for this job.
+    RejectedBefore,
+}
+
+impl Answer {
+    /// The meaning of an answer with this HTTP status and, if the body carried one, this code.
+    /// `code` is [`None`] for an answer without a broker's code; a code that this client does not
+    /// know is [`Answer::Incompatible`] unless its status says that it passes.
+    pub fn of(status: u16, code: Option<&str>) -> Self {
+        let Some(text) = code.filter(|text| Code::is_one(text)) else { return Self::Passing };
+        if status >= 500 || matches!(status, 408 | 425 | 429) {
+            return Self::Passing;
+        }
+        let Some(code) = Code::parse(text) else { return Self::Incompatible };
+        match code {
+            Code::Database | Code::Overloaded | Code::Objects => Self::Passing,
+            Code::Request => Self::Incompatible,
+            Code::UnknownJob => Self::UnknownJob,
+            Code::VersionConflict => Self::VersionConflict,
+            Code::NotUploaded => Self::NotUploaded,
+            Code::UnknownArtifact => Self::UnknownArtifact,
+            Code::DigestMismatch => Self::DigestMismatch,
+            Code::TooLarge => Self::TooLarge,
+            Code::LeaseLost => Self::LeaseLost,
+            Code::Quarantined => Self::Quarantined,
+            Code::Cancelled => Self::Cancelled,
+            Code::RejectedBefore => Self::RejectedBefore,
+            Code::Unauthorized | Code::Forbidden => Self::TokenRejected,
+            Code::ArtifactLost => Self::ArtifactLost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_reads_back_from_its_text() {
+        for code in Code::ALL {
+            assert_eq!(Code::parse(&format!("BRK-{:03}", code as u16)), Some(code));
+        }
+        assert_eq!(Code::parse("BRK-016"), None);
+        assert_eq!(Code::parse("NODE-010"), None);
+    }
+
+    #[test]
+    fn only_a_brokers_own_code_can_be_final() {
+        for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422] {
+            for code in [None, Some("-"), Some("SVC-001"), Some("BRK-"), Some("BRK-0001")] {
+                assert_eq!(Answer::of(status, code), Answer::Passing, "{status} {code:?}");
+            }
+        }
+        for status in [408, 425, 429, 500, 502, 503, 504, 599] {
+            for code in [None, Some("BRK-001"), Some("BRK-016"), Some("BRK-023"), Some("BRK-999")] {
+                assert_eq!(Answer::of(status, code), Answer::Passing, "{status} {code:?}");
+            }
+        }
+        assert_eq!(Answer::of(409, Some("BRK-999")), Answer::Incompatible);
+    }
+}

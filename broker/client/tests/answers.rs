@@ -1,0 +1,224 @@
+//! What the client makes of every answer on every route, served by a fake broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rollmill_broker_client::{
+    AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
+    FailureClass, HeartbeatRequest, Incarnation, JobId, KindName, LeaseEpoch, LeaseRef, ListQuery,
+    NewJob, Options, ProgressRequest, ReleaseRequest,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Answers every request with the bytes that `answer` returns for its number; closes the connection
+/// without a word where those are empty.
+struct Fake {
+    url: String,
+    served: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    async fn start(answer: impl Fn(usize) -> Vec<u8> + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let served = Arc::new(AtomicUsize::new(0));
+        let count = served.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                read_request(&mut stream).await;
+                let bytes = answer(count.fetch_add(1, Ordering::SeqCst));
+                // A client that has read enough closes first.
+                let _ = stream.write_all(&bytes).await;
+            }
+        });
+        Self { url, served }
+    }
+
+    fn client(&self, patience: Duration) -> Client {
+        let options = Options { patience, timeout: Duration::from_secs(10) };
+        Client::new(&self.url, Some("token"), options).unwrap()
+    }
+}
+
+/// Reads head and body; the tests' bodies are small and have a length.
+async fn read_request(stream: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let read = stream.read(&mut chunk).await.unwrap();
+        bytes.extend_from_slice(&chunk[..read]);
+        let Some(head) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+        let length = text
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |n| n.trim().parse::<usize>().unwrap());
+        if bytes.len() >= head + 4 + length {
+            return;
+        }
+    }
+}
+
+fn http(status: u16, headers: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
+    )
+    .into_bytes()
+}
+
+fn coded(status: u16, number: u16) -> Vec<u8> {
+    http(status, "", &format!(r#"{{"code":"BRK-{number:03}","message":"as the test says"}}"#))
+}
+
+/// Every method of the client, by name, with what it got.
+async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientError>)> {
+    let kind: KindName = "leaf".parse().unwrap();
+    let agent: AgentId = "a".parse().unwrap();
+    let digest = Digest::of(b"x");
+    let id = JobId::new(7, &kind, digest);
+    let ids = std::slice::from_ref(&id);
+    let lease = || LeaseRef { job: id.clone(), lease_epoch: LeaseEpoch(1) };
+    let stats = serde_json::Value::Null;
+    let claim = ClaimRequest {
+        agent: agent.clone(),
+        capabilities: vec![],
+        class: 0,
+        wait_ms: 0,
+        info: stats.clone(),
+    };
+    let beat = HeartbeatRequest { agent: agent.clone(), leases: vec![lease()] };
+    let progress = ProgressRequest { agent: agent.clone(), lease: lease(), progress: 0.5 };
+    let complete = CompleteRequest { agent: agent.clone(), lease: lease(), result: digest, stats };
+    let fail = FailRequest {
+        agent: agent.clone(),
+        lease: lease(),
+        class: FailureClass::Transient,
+        message: String::new(),
+    };
+    let release = ReleaseRequest { agent: agent.clone(), lease: lease() };
+    let job = NewJob::new(7, &kind, kind.clone(), digest);
+    let (start, zero) = (Incarnation::random(), Duration::ZERO);
+    vec![
+        ("put_artifact", client.put_artifact(7, b"x".to_vec()).await.map(drop)),
+        ("put_artifacts", client.put_artifacts(7, vec![b"x".to_vec()]).await.map(drop)),
+        ("get_artifact", client.get_artifact(&digest).await.map(drop)),
+        ("enqueue", client.enqueue(vec![job]).await.map(drop)),
+        ("jobs", client.jobs(ids).await.map(drop)),
+        ("wait", client.wait(ids, zero).await.map(drop)),
+        ("reject", client.reject(&id, digest, "r").await.map(drop)),
+        ("cancel", client.cancel(ids).await.map(drop)),
+        ("drop_epoch", client.drop_epoch(7).await.map(drop)),
+        ("acquire_name", client.acquire_name("n", &agent, &start, zero).await.map(drop)),
+        ("renew_name", client.renew_name("n", &agent, &start, 1, zero).await.map(drop)),
+        ("release_name", client.release_name("n", &agent, &start, 1).await.map(drop)),
+        ("claim", client.claim(&claim).await.map(drop)),
+        ("heartbeat", client.heartbeat(&beat).await.map(drop)),
+        ("progress", client.progress(&progress).await),
+        ("complete", client.complete(&complete).await.map(drop)),
+        ("fail", client.fail(&fail).await),
+        ("release", client.release(&release).await),
+        ("status", client.status().await.map(drop)),
+        ("list", client.list(&ListQuery::default()).await.map(drop)),
+        ("history", client.history(&id).await.map(drop)),
+        ("replay", client.replay(ids).await.map(drop)),
+        ("drop_dead", client.drop_dead(ids).await.map(drop)),
+        ("pardon", client.pardon(&agent).await.map(drop)),
+    ]
+}
+
+async fn expect(answer: Vec<u8>, meaning: Answer) {
+    let shown = String::from_utf8_lossy(&answer).into_owned();
+    let fake = Fake::start(move |_| answer.clone()).await;
+    for (route, result) in every_route(&fake.client(Duration::ZERO)).await {
+        let error = result.unwrap_err();
+        assert_eq!(error.answer(), meaning, "{route}: {error} for {shown}");
+        assert_eq!(error.is_transient(), meaning == Answer::Passing);
+        assert!(!error.to_string().contains("token:"), "{error}");
+    }
+}
+
+/// Goal: nothing that a proxy, a restart or a lost connection answers is ever final.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_without_a_brokers_code_passes_on_every_route() {
+    for status in [301, 302, 400, 401, 403, 404, 405, 408, 410, 415, 425, 429] {
+        expect(http(status, "location: http://127.0.0.1:1/\r\n", "<html>"), Answer::Passing).await;
+    }
+    for status in [500, 501, 502, 503, 504] {
+        expect(http(status, "", "<html>"), Answer::Passing).await;
+        expect(coded(status, 999), Answer::Passing).await;
+    }
+    // Another server's code, an answer that breaks off, and none at all.
+    expect(http(403, "", r#"{"code":"ABC-024","message":"m"}"#), Answer::Passing).await;
+    let mut cut = coded(409, 20);
+    cut.truncate(cut.len() - 10);
+    expect(cut, Answer::Passing).await;
+    expect(Vec::new(), Answer::Passing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
+    for code in Code::ALL {
+        // One match without a wildcard: a new code does not compile until its meaning is here.
+        let (status, meaning) = match code {
+            Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Passing),
+            Code::Request => (400, Answer::Incompatible),
+            Code::UnknownJob => (404, Answer::UnknownJob),
+            Code::VersionConflict => (409, Answer::VersionConflict),
+            Code::NotUploaded => (422, Answer::NotUploaded),
+            Code::UnknownArtifact => (404, Answer::UnknownArtifact),
+            Code::DigestMismatch => (422, Answer::DigestMismatch),
+            Code::TooLarge => (413, Answer::TooLarge),
+            Code::LeaseLost => (409, Answer::LeaseLost),
+            Code::Quarantined => (403, Answer::Quarantined),
+            Code::Cancelled => (409, Answer::Cancelled),
+            Code::RejectedBefore => (409, Answer::RejectedBefore),
+            Code::Unauthorized => (401, Answer::TokenRejected),
+            Code::Forbidden => (403, Answer::TokenRejected),
+            Code::ArtifactLost => (410, Answer::ArtifactLost),
+        };
+        expect(coded(status, code as u16), meaning).await;
+    }
+    expect(coded(409, 998), Answer::Incompatible).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_there_passes() {
+    let url = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        format!("http://{}", listener.local_addr().unwrap())
+    };
+    let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
+    let client = Client::new(&url, None, options).unwrap();
+    let error = client.status().await.unwrap_err();
+    assert_eq!(error.answer(), Answer::Passing);
+    assert!(error.to_string().contains("connection refused; is it running?"), "{error}");
+}
+
+/// Goal: a passing answer is followed by the same request, and an unreadable success as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_answer_is_followed_by_another_try() {
+    let good = http(200, "", r#"{"queue":[],"agents":[],"dead_letters":3}"#);
+    for first in [coded(503, 22), http(502, "", ""), http(200, "", "{"), Vec::new()] {
+        let good = good.clone();
+        let fake = Fake::start(move |n| if n == 0 { first.clone() } else { good.clone() }).await;
+        let status = fake.client(Duration::from_secs(60)).status().await.unwrap();
+        assert_eq!(status.dead_letters, 3);
+        assert_eq!(fake.served.load(Ordering::SeqCst), 2);
+    }
+    // The bytes of an artifact are checked: damaged on the way, they are asked for again.
+    let fake = Fake::start(|n| http(200, "", if n == 0 { "y" } else { "x" })).await;
+    let digest = Digest::of(b"x");
+    let bytes = fake.client(Duration::from_secs(60)).get_artifact(&digest).await.unwrap();
+    assert_eq!((bytes, fake.served.load(Ordering::SeqCst)), (b"x".to_vec(), 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_final_answer_is_not_followed_by_another_try() {
+    let fake = Fake::start(|_| coded(409, 20)).await;
+    let error = fake.client(Duration::from_secs(60)).status().await.unwrap_err();
+    assert_eq!((error.answer(), fake.served.load(Ordering::SeqCst)), (Answer::Cancelled, 1));
+}
