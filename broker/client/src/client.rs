@@ -183,7 +183,7 @@ impl Client {
         }
         let mut all = WaitResponse::default();
         while let Some(ended) = running.join_next().await {
-            let answer = ended.unwrap_or_else(|error| resume(error))?;
+            let answer = ended.unwrap_or_else(resume)?;
             all.jobs.extend(answer.jobs);
             for unable in answer.unable {
                 if !all.unable.contains(&unable) {
