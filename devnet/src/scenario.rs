@@ -203,7 +203,7 @@ impl Standing {
                     TxStatus::Dropped { reason } => {
                         return Err(Error::Dropped { tx_hash: to_hex(&tx.hash()), reason });
                     }
-                    TxStatus::Unknown | TxStatus::Pending => {}
+                    TxStatus::Unknown | TxStatus::Pending { .. } => {}
                 }
                 tokio::time::sleep(POLL).await;
             }

@@ -20,7 +20,7 @@ use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
 use crate::node::Node;
 use crate::store::{BlockRecord, BlockWrite, Bytes, L1Record, StateView, Tables, Writer};
 
-/// L1 blocks after which a proof is taken as final, so that client proofs may be forgotten.
+/// L1 blocks after which a proof counts as final on an L1 that says of no block that it is.
 pub(crate) const FINALITY_L1_BLOCKS: u64 = 64;
 /// L1 positions kept, so that a reorganisation up to this depth costs no new start.
 const L1_RECORDS_MAX: u64 = 8192;
@@ -59,10 +59,12 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
             .transpose()
     }
 
-    /// The proven tip that L1 will not take back.
+    /// The proven tip that L1 will not take back: the one as of its finalized block, or of a block
+    /// far behind the head where L1 finalizes nothing.
     pub(crate) fn final_proven(&self) -> Result<u64, NodeError> {
-        let head = self.l1_head()?.position.number;
-        let final_l1 = head.saturating_sub(FINALITY_L1_BLOCKS);
+        let head = self.l1_head()?;
+        let far_behind = || head.position.number.saturating_sub(FINALITY_L1_BLOCKS);
+        let final_l1 = head.finalized.unwrap_or_else(far_behind);
         Ok(self.l1_record(final_l1)?.map_or(0, |record| record.tips.proven))
     }
 
@@ -89,24 +91,34 @@ pub(crate) fn apply(
     retention: Retention,
 ) -> Result<Applied, NodeError> {
     match update {
-        L1Update::Extend { to, events } => extend(tables, to, events, retention),
+        L1Update::Extend { to, time, finalized, events } => {
+            let record = L1Record {
+                position: *to,
+                tips: tables.tips()?,
+                low: 0,
+                time: *time,
+                finalized: *finalized,
+            };
+            extend(tables, record, events, retention)
+        }
         L1Update::Rewind { to } => rewind(tables, to),
     }
 }
 
+/// Applies events up to the position of `record`, whose tips are those before them.
 fn extend(
     tables: &mut Writer<'_>,
-    to: &L1Position,
+    record: L1Record,
     events: &[(u64, L1Event)],
     retention: Retention,
 ) -> Result<Applied, NodeError> {
-    let head = tables.l1_head()?;
+    let (head, to) = (tables.l1_head()?, record.position);
     if to.number <= head.position.number {
         return Err(NodeError::Inconsistent {
             what: format!("it goes on to L1 block {} after {}", to.number, head.position.number),
         });
     }
-    let mut tips = tables.tips()?;
+    let mut tips = record.tips;
     let mut low = tips.pending;
     for (l1_block, event) in events {
         match event {
@@ -127,7 +139,7 @@ fn extend(
         }
     }
     tables.set_tips(tips)?;
-    tables.put_l1(&L1Record { position: *to, tips, low })?;
+    tables.put_l1(&L1Record { tips, low, ..record })?;
     let deployed = tables.l1_records_start()?;
     if let Some(old) = to.number.checked_sub(L1_RECORDS_MAX).filter(|old| *old > deployed) {
         tables.forget_l1(deployed + 1..=old)?;

@@ -117,17 +117,28 @@ pub enum PoolError {
     /// Its client proof does not verify.
     #[error("NODE-022: the client proof is refused: {reason}")]
     Proof { reason: String },
-    /// A transaction in the pool publishes the same nullifier.
-    #[error("NODE-023: transaction {} in the pool publishes nullifier {}", to_hex(.other), to_hex(.nullifier))]
+    /// A transaction in the pool publishes the same nullifier. Offer a tenth more to replace it.
+    #[error("NODE-023: transaction {} in the pool publishes nullifier {}; offer at least a tenth more for both kinds of gas to replace it", to_hex(.other), to_hex(.nullifier))]
     Conflict { nullifier: Fr, other: Fr },
-    /// The pool is full. Send again later.
-    #[error("NODE-024: the pool holds {max} transactions, its most; send again later")]
-    Full { max: usize },
+    /// The pool is full of transactions that offer as much or more. Send again later.
+    #[error(
+        "NODE-024: the pool holds {max} transactions, its most, and each offers at least {offer}; offer more or send again later"
+    )]
+    Full { max: usize, offer: u128 },
     /// The fee payer's balance does not cover all its transactions in the pool.
     #[error(
         "NODE-025: the fee payer's balance {balance} does not cover {needed} for its transactions in the pool"
     )]
     PayerOvercommitted { balance: u64, needed: u128 },
+    /// The fee payer has as many transactions in the pool as one may have, and each offers as much
+    /// or more.
+    #[error(
+        "NODE-027: the fee payer has {max} transactions in the pool, the most of one payer; wait for a block"
+    )]
+    PayerFull { max: usize },
+    /// The node verifies as many transactions as it can. Send again later.
+    #[error("NODE-028: the node is busy with other transactions; send again later")]
+    Busy,
     /// The transaction is larger than any valid one.
     #[error("NODE-026: a transaction of {got} bytes, at most {max} are read")]
     TooLarge { max: usize, got: usize },

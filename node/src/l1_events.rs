@@ -42,9 +42,16 @@ pub enum L1Event {
 /// The next step of L1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum L1Update {
-    /// L1 went on from the newest known position to `to`; these are the events on the way, in
-    /// order, each with the number of its L1 block.
-    Extend { to: L1Position, events: Vec<(u64, L1Event)> },
+    /// L1 went on from the newest known position to `to`.
+    Extend {
+        to: L1Position,
+        /// Timestamp of `to`, in Unix seconds.
+        time: u64,
+        /// Number of the newest block that L1 has finalized; none where L1 finalizes nothing.
+        finalized: Option<u64>,
+        /// The events on the way, in order, each with the number of its L1 block.
+        events: Vec<(u64, L1Event)>,
+    },
     /// L1 was reorganised: of the known positions, `to` is the newest that is still part of it.
     Rewind { to: L1Position },
 }

@@ -38,7 +38,9 @@ impl RollupEvents {
             let to = known.iter().find(|p| p.number <= number).or(known.last());
             return Ok(to.map(|to| L1Update::Rewind { to: *to }));
         }
-        let to = position(&follower.tip());
+        let tip = follower.tip();
+        let (to, time) = (position(&tip), tip.timestamp);
+        let finalized = follower.finalized().map(|block| block.number);
         self.follower = Some(follower);
         if to.number == newest.number {
             return Ok(None);
@@ -50,7 +52,7 @@ impl RollupEvents {
                 Some(convert(event).map(|event| (number, event)))
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Some(L1Update::Extend { to, events }))
+        Ok(Some(L1Update::Extend { to, time, finalized, events }))
     }
 }
 

@@ -10,10 +10,11 @@
 //! ```
 //!
 //! # Use
-//! [`Node::open`] gives the handle. [`follow`] drives it from an [`L1Events`] source until shutdown.
-//! [`rpc::router`] serves it. A sequencer takes [`Node::pending_txs`] and builds over
-//! [`Node::state_at`] the pending tip; a prover node replays [`Node::block`] with the transactions of
-//! [`Node::transaction`] over the parent's state. [`Node::watch_tips`] wakes both.
+//! [`Node::open`] gives the handle. [`follow`] drives it from an [`L1Events`] source until shutdown,
+//! and [`fetch_missing`] asks other nodes for client proofs. [`rpc::router`] serves it. A sequencer
+//! takes [`Node::ready_txs`] and builds over [`Node::state_at`] the pending tip; a prover node replays
+//! [`Node::block`] with the transactions of [`Node::transaction`] over the parent's state.
+//! [`Node::watch_tips`] wakes both.
 //!
 //! # Crash safety
 //! Each update from L1 is one database commit that holds the blocks, the state they lead to and the
@@ -23,13 +24,17 @@
 
 mod archiver;
 mod client_key;
+mod deadline;
 mod error;
 mod l1_events;
 mod l1_source;
 mod metrics;
 mod node;
+mod peers;
 mod pool;
+mod refused;
 pub mod rpc;
+mod rules;
 pub mod setup;
 mod store;
 #[cfg(test)]
@@ -37,9 +42,13 @@ mod tests;
 
 pub use archiver::follow;
 pub use client_key::{ClientKey, ClientKeyError};
+pub use deadline::{Deadline, DeadlineMetrics, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
 pub use l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock};
 pub use l1_source::{RollupEvents, position};
 pub use node::{Node, NodeSettings};
+pub use peers::fetch_missing;
 pub use pool::{ClientProofVerifier, PoolLimits, ProofRefused};
+pub use rpc::AdmissionLimits;
+pub use rules::{BrokenRule, Rule, SlotClock, broken_rules};
 pub use store::{BlockRecord, StateAt, StoredBlock};

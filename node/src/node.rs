@@ -1,10 +1,13 @@
 //! The node's handle: one store, one pool, and every question one can ask them.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollmill_node_client::wire;
+use rollmill_protocol::block::data_hash;
 use rollmill_protocol::field::to_hex;
+use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{MemoryStore, Overlay};
 use rollmill_protocol::tx::{CLIENT_PROOF_BYTES_MAX, LOG_BYTES, SLOTS};
 use rollmill_protocol::version::VersionIds;
@@ -16,7 +19,9 @@ use crate::archiver::{self, Applied, Retention};
 use crate::error::{NodeError, PoolError, QueryError};
 use crate::l1_events::{L1Position, L1Update};
 use crate::metrics::Gauges;
-use crate::pool::{ClientProofVerifier, Pool, PoolLimits};
+use crate::pool::{Candidate, ChainView, ClientProofVerifier, Pool, PoolLimits, included_tx};
+use crate::refused::RefusedProofs;
+use crate::rules::{BrokenRule, SlotClock, broken_rules};
 use crate::store::{
     BlockRecord, BlockWrite, L1Record, Snapshot, StateAt, Store, StoredBlock, Tips, Writer,
 };
@@ -26,6 +31,9 @@ const DATABASE: &str = "node.redb";
 /// Bytes of the largest transaction.
 const TX_BYTES_MAX: usize =
     1 + 16 + 32 + TxEffects::BYTES + SLOTS * LOG_BYTES + 4 + CLIENT_PROOF_BYTES_MAX;
+
+/// Blocks that break a rule and are remembered.
+const BROKEN_MAX: usize = 16;
 
 /// What a node is opened with.
 #[derive(Debug, Clone)]
@@ -38,6 +46,8 @@ pub struct NodeSettings {
     pub versions: VersionIds,
     /// Slots of an epoch, as the contract has it.
     pub slots_per_epoch: u64,
+    /// When slots begin, as the contract has it.
+    pub clock: SlotClock,
     /// The L1 block of the deployment; events are read from the one after it.
     pub l1_start: L1Position,
     /// Bounds of the pool.
@@ -61,10 +71,22 @@ pub struct Node {
     store: Store,
     pool: Mutex<Pool>,
     verifier: Arc<dyn ClientProofVerifier>,
+    refused_proofs: Mutex<RefusedProofs>,
+    /// The newest blocks of the pending chain that break a rule which nothing forces.
+    broken: Mutex<Vec<BrokenRule>>,
     tips: watch::Sender<wire::Tips>,
     gauges: Gauges,
     /// Held while an update is applied, so that pool and tips follow in the order of commits.
     applying: Mutex<()>,
+}
+
+/// What a transaction came to before its proof is looked at.
+#[derive(Debug)]
+pub(crate) enum Considered {
+    /// The pool has it already.
+    Known(Fr),
+    /// Its proof decides.
+    New(Box<Candidate>),
 }
 
 /// A poisoned lock means that a thread died while it held it; what it guards is rebuilt from the
@@ -100,24 +122,29 @@ impl Node {
             }
             Ok(genesis)
         })?;
-        let snapshot = Arc::new(store.read()?);
-        let mut pool = Pool::load(&snapshot, settings.pool)?;
-        pool.refresh(&store, &snapshot, snapshot.tips()?, snapshot.final_proven()?)?;
+        let mut pool = Pool::load(&store, settings.pool)?;
+        let chain = chain_view(&Arc::new(store.read()?))?;
+        // As after a rewind: what happened since the pool was last in line is not known.
+        pool.refresh(&store, &chain, true)?;
         let gauges = Gauges::new();
-        let tips = wire_tips(&snapshot)?;
+        let tips = wire_tips(&chain, pool.verified(&chain))?;
         gauges.set_tips(&tips);
-        gauges.set_waiting(pool.waiting_count());
+        gauges.set_pool(&pool.counts());
         let tips = watch::Sender::new(tips);
-        Ok(Arc::new(Self {
+        let node = Self {
             settings,
             genesis,
             store,
             pool: Mutex::new(pool),
             verifier,
+            refused_proofs: Mutex::default(),
+            broken: Mutex::default(),
             tips,
             gauges,
             applying: Mutex::new(()),
-        }))
+        };
+        node.check_rules(&chain, chain.proven + 1)?;
+        Ok(Arc::new(node))
     }
 
     /// Shows the node's figures under `rollmill_node_…`.
@@ -149,24 +176,59 @@ impl Node {
     pub fn apply(&self, update: &L1Update) -> Result<(), NodeError> {
         let _in_order = lock(&self.applying);
         let retention = Retention { state_blocks: self.settings.state_blocks };
-        self.store.write(|tables| {
+        let before = self.tips().pending.block_number;
+        let applied = self.store.write(|tables| {
             let applied = archiver::apply(tables, update, retention)?;
             if applied == Applied::Restart {
                 tables.reset_chain()?;
                 build_genesis(tables, &self.settings, true)?;
             }
-            Ok(())
+            Ok(applied)
         })?;
-        let snapshot = self.snapshot()?;
-        let (tips, final_proven) = (snapshot.tips()?, snapshot.final_proven()?);
+        let chain = self.chain()?;
         let mut pool = lock(&self.pool);
-        pool.refresh(&self.store, &snapshot, tips, final_proven)?;
-        self.gauges.set_waiting(pool.waiting_count());
-        drop(pool);
-        let tips = wire_tips(&snapshot)?;
+        pool.refresh(&self.store, &chain, applied != Applied::Forward)?;
+        let from = if applied == Applied::Forward { before } else { chain.proven };
+        self.check_rules(&chain, from + 1)?;
+        self.show(&pool, &chain)
+    }
+
+    /// Reports the blocks from number `from` that break a rule which nothing forces.
+    fn check_rules(&self, chain: &ChainView, from: u64) -> Result<(), NodeError> {
+        let mut broken = lock(&self.broken);
+        broken.retain(|rule| rule.block < from);
+        for number in from.max(1)..=chain.pending {
+            let parent = chain.tables.expect_block(number - 1)?.header;
+            let header = chain.tables.expect_block(number)?.header;
+            for rule in broken_rules(&self.settings.clock, &parent, &header) {
+                let BrokenRule { block, rule: which, expected, got } = rule;
+                let which = which.label();
+                tracing::error!(block, rule = which, expected, got, "block breaks a rule");
+                self.gauges.count_broken(rule.rule);
+                broken.push(rule);
+            }
+        }
+        let surplus = broken.len().saturating_sub(BROKEN_MAX);
+        broken.drain(..surplus);
+        Ok(())
+    }
+
+    /// The newest blocks of the pending chain that break a rule which nothing forces.
+    pub fn broken_rules(&self) -> Vec<BrokenRule> {
+        lock(&self.broken).clone()
+    }
+
+    /// Brings tips and figures in line with the pool and the chain.
+    fn show(&self, pool: &Pool, chain: &ChainView) -> Result<(), NodeError> {
+        self.gauges.set_pool(&pool.counts());
+        let tips = wire_tips(chain, pool.verified(chain))?;
         self.gauges.set_tips(&tips);
         self.tips.send_replace(tips);
         Ok(())
+    }
+
+    fn chain(&self) -> Result<ChainView, NodeError> {
+        chain_view(&self.snapshot()?)
     }
 
     fn snapshot(&self) -> Result<Arc<Snapshot>, NodeError> {
@@ -201,6 +263,7 @@ impl Node {
             wire::BlockRef::Hash(hash) => tables.block_number(&hash)?,
             wire::BlockRef::Pending => Some(tables.tips()?.pending),
             wire::BlockRef::Proven => Some(tables.tips()?.proven),
+            wire::BlockRef::Finalized => Some(tables.final_proven()?),
         };
         number.map_or(Ok(None), |number| tables.block_record(number))
     }
@@ -223,75 +286,140 @@ impl Node {
         Ok(StateAt::new(tables, block))
     }
 
-    /// Takes a transaction into the pool: decodes it, asks the state, the other transactions and the
-    /// verifier, in the order of cost, and keeps it on disk. A transaction that is there already is
-    /// taken again without a question.
+    /// Takes a transaction into the pool: asks everything that is cheap, verifies its proof and
+    /// keeps it on disk. A transaction that is there already is taken again without a question.
     pub fn submit(&self, bytes: &[u8]) -> Result<Fr, PoolError> {
+        match self.consider(bytes)? {
+            Considered::Known(tx_hash) => Ok(tx_hash),
+            Considered::New(candidate) => self.admit(*candidate),
+        }
+    }
+
+    /// Asks everything of a transaction but its proof: its form, the state, the other transactions.
+    pub(crate) fn consider(&self, bytes: &[u8]) -> Result<Considered, PoolError> {
         if bytes.len() > TX_BYTES_MAX {
             return Err(PoolError::TooLarge { max: TX_BYTES_MAX, got: bytes.len() });
         }
         let tx = Tx::from_bytes(bytes)?;
         let tx_hash = tx.hash();
         if lock(&self.pool).contains(&tx_hash) {
-            return Ok(tx_hash);
+            return Ok(Considered::Known(tx_hash));
+        }
+        if let Some(reason) = lock(&self.refused_proofs).reason(&data_hash(bytes)) {
+            return Err(PoolError::Proof { reason });
         }
         let tables = self.snapshot()?;
         let tip = tables.expect_block(tables.tips()?.pending)?.header;
-        let state = StateAt::new(tables, tip.block_number);
+        let state = StateAt::new(Arc::clone(&tables), tip.block_number);
         let state = WorldState::at(state, &tip).map_err(NodeError::from)?;
-        let price = tip.fee_per_gas();
+        // At the least prices: one that today's prices keep out waits until they fall.
+        let price = FeePerGas::MIN;
         let globals = TxGlobals { chain_id: tip.chain_id, version: tip.version, price };
         state.check_tx(&tx, &globals)?;
         let balance = state.fee_balance(&tx.effects.fee_payer)?;
-        lock(&self.pool).check(&tx, balance, price)?;
+        let candidate = Candidate { tx, tx_hash, bytes: bytes.len(), balance };
+        lock(&self.pool).check(&candidate, next_price(&tip))?;
+        Ok(Considered::New(Box::new(candidate)))
+    }
 
-        // Without the lock: it takes long, and others may be admitted meanwhile.
-        self.verifier
-            .verify(&ClientInputs::of(&tx), &tx.client_proof)
-            .map_err(|refused| PoolError::Proof { reason: refused.reason })?;
-
+    /// Verifies the proof of a transaction and takes it.
+    pub(crate) fn admit(&self, candidate: Candidate) -> Result<Fr, PoolError> {
+        let (tx_hash, tx) = (candidate.tx_hash, &candidate.tx);
+        // Without the pool's lock: it takes long, and others may be admitted meanwhile.
+        if let Err(refused) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
+            let digest = data_hash(&tx.to_bytes());
+            lock(&self.refused_proofs).insert(digest, refused.reason.clone());
+            return Err(PoolError::Proof { reason: refused.reason });
+        }
+        // So that no update comes between this look at the chain and the pool's.
+        let _in_order = lock(&self.applying);
+        let chain = self.chain()?;
+        let state = StateAt::new(Arc::clone(&chain.tables), chain.pending);
+        let tip = chain.tables.expect_block(chain.pending)?.header;
+        let state = WorldState::at(state, &tip).map_err(NodeError::from)?;
         let mut pool = lock(&self.pool);
         if pool.contains(&tx_hash) {
             return Ok(tx_hash);
         }
-        pool.check(&tx, balance, price)?;
-        pool.insert(&self.store, tx_hash, tx, tip.block_number)?;
-        self.gauges.set_waiting(pool.waiting_count());
+        let price = FeePerGas::MIN;
+        let globals = TxGlobals { chain_id: tip.chain_id, version: tip.version, price };
+        state.check_tx(tx, &globals)?;
+        let balance = state.fee_balance(&tx.effects.fee_payer)?;
+        pool.insert(&self.store, Candidate { balance, ..candidate }, &chain)?;
+        self.gauges.set_pool(&pool.counts());
         Ok(tx_hash)
     }
 
-    /// Up to `limit` transactions that wait for a block, in the order of arrival. A builder must
-    /// still ask of each whether it can follow the ones before it.
-    pub fn pending_txs(&self, limit: usize) -> Vec<Arc<Tx>> {
-        lock(&self.pool).waiting(limit)
+    /// All transactions that can be part of the next block at [`Self::next_price`], best offer
+    /// first. A builder must still ask of each whether it can follow the ones before it.
+    pub fn ready_txs(&self) -> Vec<Arc<Tx>> {
+        lock(&self.pool).ready()
     }
 
-    /// Number of transactions that wait for a block.
-    pub fn pending_count(&self) -> usize {
-        lock(&self.pool).waiting_count()
+    /// Number of transactions that can be part of the next block.
+    pub fn ready_count(&self) -> usize {
+        lock(&self.pool).ready_count()
+    }
+
+    /// True when no transaction can be part of the next block and lower prices would let some: an
+    /// empty block makes them fall.
+    pub fn is_priced_out(&self) -> Result<bool, NodeError> {
+        let price = self.next_price()?;
+        let pool = lock(&self.pool);
+        Ok(pool.ready_count() == 0 && pool.is_priced_out(price))
+    }
+
+    /// Prices that an honest proposer names in the next block.
+    pub fn next_price(&self) -> Result<FeePerGas, NodeError> {
+        let tables = self.store.read()?;
+        Ok(next_price(&tables.expect_block(tables.tips()?.pending)?.header))
     }
 
     /// A transaction with its client proof, as long as the pool keeps it.
-    pub fn transaction(&self, tx_hash: &Fr) -> Option<Arc<Tx>> {
-        lock(&self.pool).get(tx_hash)
+    pub fn transaction(&self, tx_hash: &Fr) -> Result<Option<Arc<Tx>>, NodeError> {
+        if let Some(tx) = lock(&self.pool).waiting(tx_hash) {
+            return Ok(Some(tx));
+        }
+        // From the disk, and without the lock: whoever proves an epoch asks for many.
+        let record = self.store.read()?.included_entry(tx_hash)?;
+        record.map(|bytes| included_tx(&bytes)).transpose()
+    }
+
+    /// Transactions of unproven blocks whose client proofs this node does not have, by block.
+    pub fn missing_proofs(&self) -> BTreeMap<u64, Vec<Fr>> {
+        lock(&self.pool).missing()
     }
 
     /// Takes a transaction of a block on the chain together with its client proof, which this node
-    /// did not have: a prover node keeps and serves what it fetched from others.
+    /// did not have: a node keeps and serves what it fetched from others.
     pub fn keep_included(&self, tx: Tx) -> Result<(), PoolError> {
+        let not_there = |reason: &str| PoolError::Proof { reason: reason.to_owned() };
         let tx_hash = tx.hash();
-        let tables = self.snapshot()?;
-        let Some((block, _)) = tables.tx_place(&tx_hash)? else {
-            return Err(PoolError::Proof { reason: "it is in no block of the chain".to_owned() });
+        let check = |chain: &ChainView| -> Result<u64, PoolError> {
+            let place = chain.tables.tx_place(&tx_hash)?;
+            let (block, _) = place.ok_or_else(|| not_there("it is in no block of the chain"))?;
+            let anchor = chain.tables.block_number(&tx.anchor_header_hash)?;
+            match anchor.is_some_and(|anchor| anchor < block) {
+                true => Ok(block),
+                false => Err(not_there("its anchor is no header before its block")),
+            }
         };
+        let chain = self.chain()?;
+        check(&chain)?;
+        let ids = &chain.tables.expect_block(chain.pending)?.header;
+        if (tx.chain_id, tx.version) != (ids.chain_id, ids.version) {
+            return Err(not_there("it is of another deployment"));
+        }
         self.verifier
             .verify(&ClientInputs::of(&tx), &tx.client_proof)
             .map_err(|refused| PoolError::Proof { reason: refused.reason })?;
+        let _in_order = lock(&self.applying);
+        let chain = self.chain()?;
+        let block = check(&chain)?;
         let mut pool = lock(&self.pool);
-        if !pool.contains(&tx_hash) {
-            pool.insert(&self.store, tx_hash, tx, block)?;
-            let final_proven = tables.final_proven()?;
-            pool.refresh(&self.store, &tables, tables.tips()?, final_proven)?;
+        if !pool.contains(&tx_hash) && block > chain.final_proven {
+            pool.keep_included(&self.store, tx_hash, tx, block, &chain)?;
+            self.show(&pool, &chain)?;
         }
         Ok(())
     }
@@ -307,8 +435,8 @@ impl Node {
             });
         }
         let pool = lock(&self.pool);
-        if pool.is_waiting(tx_hash) {
-            return Ok(wire::TxStatus::Pending);
+        if let Some(parked) = pool.waiting_state(tx_hash) {
+            return Ok(wire::TxStatus::Pending { parked: parked.map(str::to_owned) });
         }
         Ok(match pool.dropped(tx_hash) {
             Some(reason) => wire::TxStatus::Dropped { reason },
@@ -353,12 +481,33 @@ fn build_genesis(
         tables.put_block(&BlockWrite { record: &record, txs: &[], changes })?;
         let tips = Tips { pending: 0, proven: 0 };
         tables.set_tips(tips)?;
-        tables.put_l1(&L1Record { position: settings.l1_start, tips, low: 0 })?;
+        let (position, time) = (settings.l1_start, settings.genesis.timestamp);
+        tables.put_l1(&L1Record { position, tips, low: 0, time, finalized: None })?;
     }
     Ok(Deployment { header: built.header, archive_root })
 }
 
-fn wire_tips(tables: &Snapshot) -> Result<wire::Tips, NodeError> {
+/// Prices that an honest proposer names after this header.
+fn next_price(header: &Header) -> FeePerGas {
+    header.fee_per_gas().next(header.tx_count)
+}
+
+fn chain_view(tables: &Arc<Snapshot>) -> Result<ChainView, NodeError> {
+    let tips = tables.tips()?;
+    let record = tables.expect_block(tips.pending)?;
+    Ok(ChainView {
+        tables: Arc::clone(tables),
+        pending: tips.pending,
+        pending_hash: record.header_hash,
+        proven: tips.proven,
+        final_proven: tables.final_proven()?.min(tips.proven),
+        price: next_price(&record.header),
+        now: tables.l1_head()?.time,
+    })
+}
+
+fn wire_tips(chain: &ChainView, verified: u64) -> Result<wire::Tips, NodeError> {
+    let tables = &chain.tables;
     let tip = |number| -> Result<wire::Tip, NodeError> {
         let record = tables.expect_block(number)?;
         Ok(wire::Tip {
@@ -367,10 +516,11 @@ fn wire_tips(tables: &Snapshot) -> Result<wire::Tips, NodeError> {
             slot: record.header.slot,
         })
     };
-    let tips = tables.tips()?;
     Ok(wire::Tips {
-        pending: tip(tips.pending)?,
-        proven: tip(tips.proven)?,
+        pending: tip(chain.pending)?,
+        verified: tip(verified)?,
+        proven: tip(chain.proven)?,
+        finalized: tip(chain.final_proven)?,
         l1_block: tables.l1_head()?.position.number,
         refused: tables.refused()?,
     })

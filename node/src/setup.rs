@@ -5,13 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::{L1Client, RollupContract};
+use rollmill_node_client::NodeClient;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
-use rollmill_service::{Failure, Process, listen, serve};
+use rollmill_service::{Failure, HttpLimits, HttpMetrics, Process, listen, serve_within};
 use serde::{Deserialize, Serialize};
 
 use crate::l1_events::L1Position;
-use crate::{ClientKey, Node, NodeSettings, PoolLimits, RollupEvents, follow, rpc};
+use crate::rpc::{AdmissionLimits, Rpc};
+use crate::{
+    ClientKey, Node, NodeSettings, PoolLimits, RollupEvents, SlotClock, fetch_missing, follow,
+};
 
 /// Settings of the node part of a process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +31,14 @@ pub struct NodeConfig {
     pub listen: String,
     pub poll_ms: u64,
     pub state_blocks: u64,
+    pub tx_sources: Vec<String>,
+    pub pool_txs: usize,
+    pub pool_payer_txs: usize,
+    pub pool_age_seconds: u64,
+    pub connections: usize,
+    pub connections_per_peer: usize,
+    pub verify_threads: usize,
+    pub verify_queue: usize,
 }
 
 impl Default for NodeConfig {
@@ -42,9 +54,48 @@ impl Default for NodeConfig {
             listen: "127.0.0.1:8560".into(),
             poll_ms: 250,
             state_blocks: 256,
+            tx_sources: Vec::new(),
+            pool_txs: PoolLimits::default().txs_max,
+            pool_payer_txs: PoolLimits::default().payer_txs_max,
+            pool_age_seconds: PoolLimits::default().age_seconds_max,
+            connections: 512,
+            connections_per_peer: 128,
+            verify_threads: 0,
+            verify_queue: AdmissionLimits::default().queue,
         }
     }
 }
+
+impl NodeConfig {
+    fn pool(&self) -> PoolLimits {
+        PoolLimits {
+            txs_max: self.pool_txs.max(1),
+            payer_txs_max: self.pool_payer_txs.max(1),
+            age_seconds_max: self.pool_age_seconds,
+            ..PoolLimits::default()
+        }
+    }
+
+    fn http(&self) -> HttpLimits {
+        HttpLimits {
+            connections: self.connections.max(1),
+            connections_per_peer: self.connections_per_peer.max(1),
+            ..HttpLimits::default()
+        }
+    }
+
+    fn admission(&self) -> AdmissionLimits {
+        let default = AdmissionLimits::default();
+        AdmissionLimits {
+            workers: if self.verify_threads == 0 { default.workers } else { self.verify_threads },
+            queue: self.verify_queue.max(1),
+            queue_per_peer: (self.verify_queue / 4).max(1),
+        }
+    }
+}
+
+/// Pause before a peer is asked again for a client proof that nobody had.
+const FETCH_PAUSE: Duration = Duration::from_secs(3);
 
 /// Help of [`NodeConfig`] under the table `node`.
 pub const NODE_HELP: &[(&str, &str)] = &[
@@ -56,8 +107,16 @@ pub const NODE_HELP: &[(&str, &str)] = &[
     ("node.genesis", "genesis file of the deployment"),
     ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
     ("node.listen", "address of the node's JSON-RPC"),
-    ("node.poll_ms", "milliseconds between looks at L1"),
-    ("node.state_blocks", "states kept behind the tip, for anchors and paths"),
+    ("node.poll_ms", "L1 polling interval in milliseconds"),
+    ("node.state_blocks", "past states to keep, for transaction anchors and Merkle paths"),
+    ("node.tx_sources", "JSON-RPC addresses of nodes to fetch missing client proofs from"),
+    ("node.pool_txs", "maximum transactions that wait for a block"),
+    ("node.pool_payer_txs", "maximum transactions of one fee payer that wait for a block"),
+    ("node.pool_age_seconds", "seconds of L1 time after which a waiting transaction is dropped"),
+    ("node.connections", "maximum open connections to the JSON-RPC"),
+    ("node.connections_per_peer", "maximum open connections to the JSON-RPC from one address"),
+    ("node.verify_threads", "client proofs verified at once; 0 means one per two cores"),
+    ("node.verify_queue", "maximum transactions that wait for verification; further ones get 503"),
 ];
 
 /// A node in service.
@@ -78,18 +137,30 @@ pub struct Constants {
     pub genesis_time: u64,
     pub slot_seconds: u64,
     pub slots_per_epoch: u64,
+    /// The account whose blocks the contract takes.
+    pub proposer: EthAddress,
 }
 
 impl Constants {
+    /// When slots begin.
+    pub fn clock(&self) -> SlotClock {
+        SlotClock { genesis_time: self.genesis_time, slot_seconds: self.slot_seconds }
+    }
+
     /// Unix second at which a slot begins.
     pub fn slot_start(&self, slot: u64) -> u64 {
-        self.genesis_time.saturating_add(slot.saturating_mul(self.slot_seconds))
+        self.clock().slot_start(slot)
     }
 
     /// The slot that a Unix second lies in; 0 before genesis, as the contract has it.
     pub fn slot_at(&self, unix_seconds: u64) -> u64 {
         unix_seconds.saturating_sub(self.genesis_time) / self.slot_seconds.max(1)
     }
+}
+
+/// The flag of a setting.
+fn flag(key: &str) -> String {
+    format!("--{}", key.replace(['.', '_'], "-"))
 }
 
 /// What does not fit together.
@@ -100,6 +171,9 @@ pub enum SetupError {
     File { path: PathBuf, source: std::io::Error },
     #[error("NODE-061: setting {key}: {why}")]
     Setting { key: &'static str, why: String },
+    /// A setting that has no default is not set.
+    #[error("NODE-064: setting {key} is not set; give it as {}, in the settings file or in the environment", flag(.key))]
+    Unset { key: &'static str },
     #[error("NODE-062: {what}: this node has {ours}, the contract at {rollup} has {theirs}")]
     Mismatch { what: &'static str, ours: String, theirs: String, rollup: String },
     #[error("NODE-063: L1 has no block {number}; check --node-l1-start")]
@@ -114,7 +188,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let file = |path: &PathBuf| {
         std::fs::read(path).map_err(|source| SetupError::File { path: path.clone(), source })
     };
-    let address = parse_address(&config.rollup)?;
+    let address = parse_address("node.rollup", &config.rollup)?;
     let genesis_text = String::from_utf8_lossy(&file(&config.genesis)?).into_owned();
     let genesis = Genesis::from_json(&genesis_text)?;
     let key = ClientKey::from_bytes(&file(&config.client_key)?)?;
@@ -153,8 +227,9 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         },
         genesis,
         slots_per_epoch: p.slotsPerEpoch.into(),
+        clock: SlotClock { genesis_time: p.genesisTime, slot_seconds: p.slotSeconds.into() },
         l1_start: L1Position { number: config.l1_start, hash: start.header.hash.0 },
-        pool: PoolLimits::default(),
+        pool: config.pool(),
         state_blocks: config.state_blocks,
     };
     let constants = Constants {
@@ -163,6 +238,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         genesis_time: p.genesisTime,
         slot_seconds: p.slotSeconds.into(),
         slots_per_epoch: p.slotsPerEpoch.into(),
+        proposer: EthAddress(p.proposer.into_array()),
     };
     let node = tokio::task::spawn_blocking(move || Node::open(settings, Arc::new(key))).await??;
     let (ours, theirs) = (field::to_bytes(&node.genesis_archive_root()), p.genesisArchiveRoot.0);
@@ -173,10 +249,22 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     node.register_metrics(&process.metrics)?;
     let shown = Arc::clone(&node);
     process.board.show("tips", move || serde_json::json!(shown.tips()));
+    let shown = Arc::clone(&node);
+    process
+        .board
+        .show("unverified_from_block", move || serde_json::json!(shown.tips().unverified()));
+    let shown = Arc::clone(&node);
+    process.board.show("broken_rules", move || serde_json::json!(shown.broken_rules()));
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC");
-    let router = rpc::router(Arc::clone(&node));
-    tokio::spawn(serve(listener, router, shutdown.clone()));
+    let rpc = Rpc::new(Arc::clone(&node), config.admission());
+    rpc.register_metrics(&process.metrics)?;
+    let http = HttpMetrics::new("rpc");
+    http.register(&process.metrics)?;
+    tokio::spawn(serve_within(listener, rpc.router(), config.http(), http, shutdown.clone()));
+    let peers = config.tx_sources.iter().map(|url| NodeClient::new(url));
+    let peers = peers.collect::<Result<Vec<_>, _>>()?;
+    tokio::spawn(fetch_missing(Arc::clone(&node), peers, FETCH_PAUSE, shutdown.clone()));
     let source = RollupEvents::new(l1.clone(), address);
     let following =
         follow(Arc::clone(&node), source, Duration::from_millis(config.poll_ms), shutdown.clone());
@@ -190,10 +278,34 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     Ok(RunningNode { node, l1, contract, rollup: address, constants })
 }
 
-/// Reads `0x…` of 20 bytes.
-pub fn parse_address(text: &str) -> Result<EthAddress, SetupError> {
-    EthAddress::from_hex(text).map_err(|error| SetupError::Setting {
-        key: "node.rollup",
-        why: format!("an address such as 0x00… of 20 bytes is expected: {error}"),
+/// Reads the address that is the value of setting `key`.
+///
+/// # Errors
+/// [`SetupError::Unset`] for an empty text, [`SetupError::Setting`] for one that is no address.
+pub fn parse_address(key: &'static str, text: &str) -> Result<EthAddress, SetupError> {
+    if text.is_empty() {
+        return Err(SetupError::Unset { key });
+    }
+    EthAddress::from_hex(text).map_err(|_| SetupError::Setting {
+        key,
+        why: format!("`{text:.80}` is not an address of 20 bytes (0x and 40 hex digits)"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_address_names_its_own_setting_and_an_empty_one_says_that_it_is_not_set() {
+        let wrong = parse_address("coinbase", "0x12").unwrap_err().to_string();
+        let expected = "NODE-061: setting coinbase: `0x12` is not an address of 20 bytes \
+                        (0x and 40 hex digits)";
+        assert_eq!(wrong, expected);
+        let unset = parse_address("node.rollup", "").unwrap_err().to_string();
+        assert!(unset.starts_with("NODE-064: setting node.rollup is not set"), "{unset}");
+        assert!(unset.contains("--node-rollup"), "{unset}");
+        let text = format!("0x{}", "ab".repeat(20));
+        assert_eq!(parse_address("prover_id", &text).unwrap(), EthAddress([0xab; 20]));
+    }
 }

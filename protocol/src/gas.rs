@@ -4,6 +4,8 @@
 //! below 2^64 by rule, and sums of fees are kept in 128 bits, so that nothing wraps natively or in
 //! a circuit.
 
+use std::cmp::Ordering;
+
 /// L2 gas (computation) that a transaction uses.
 pub const L2_GAS_PER_TX: u64 = 100_000;
 /// DA gas (data) that a transaction uses.
@@ -20,6 +22,17 @@ pub const MIN_FEE_PER_GAS: u64 = 1;
 pub struct FeePerGas {
     pub l2: u64,
     pub da: u64,
+}
+
+impl FeePerGas {
+    /// The least prices an honest block names.
+    pub const MIN: Self = Self { l2: MIN_FEE_PER_GAS, da: MIN_FEE_PER_GAS };
+
+    /// The prices an honest proposer names after a block of `tx_count` transactions at these.
+    pub fn next(self, tx_count: u64) -> Self {
+        let tx_count = usize::try_from(tx_count).unwrap_or(usize::MAX);
+        Self { l2: next_fee_per_gas(self.l2, tx_count), da: next_fee_per_gas(self.da, tx_count) }
+    }
 }
 
 /// What a transaction allows.
@@ -41,6 +54,11 @@ impl GasSettings {
         let da = u128::from(self.max_fee_per_da_gas) * u128::from(self.da_gas_limit);
         // Each product is at most (2^64 - 1)^2; two of them may pass 2^128.
         l2.saturating_add(da)
+    }
+
+    /// The prices at which this transaction costs most: the highest it allows.
+    pub fn max_price(&self) -> FeePerGas {
+        FeePerGas { l2: self.max_fee_per_l2_gas, da: self.max_fee_per_da_gas }
     }
 
     /// True when the gas used and the teardown limit fit the limits, for both kinds.
@@ -67,15 +85,21 @@ pub fn fee(price: FeePerGas) -> Option<u64> {
 }
 
 /// The price a proposer names after a parent block of `tx_count` transactions: up by at most an
-/// eighth when the parent was full, down by an eighth when it was empty.
+/// eighth when the parent was full, down by an eighth when it was empty, and by at least 1 either
+/// way, so that a price above [`MIN_FEE_PER_GAS`] falls as long as blocks stay below the target.
 ///
-/// Source: the rule of EIP-1559, with transactions in place of gas since all use the same.
+/// Source: the rule of EIP-1559, with transactions in place of gas since all use the same. EIP-1559
+/// itself rounds a fall down to nothing below 8; prices here start at 1.
 pub fn next_fee_per_gas(parent_price: u64, tx_count: usize) -> u64 {
     let target = TARGET_TXS_PER_BLOCK as u128;
     let used = tx_count.min(MAX_TXS_PER_BLOCK) as u128;
     let price = u128::from(parent_price);
     let change = price * used.abs_diff(target) / target / 8;
-    let next = if used > target { price + change.max(1) } else { price.saturating_sub(change) };
+    let next = match used.cmp(&target) {
+        Ordering::Greater => price + change.max(1),
+        Ordering::Equal => price,
+        Ordering::Less => price.saturating_sub(change.max(1)),
+    };
     u64::try_from(next).unwrap_or(u64::MAX).max(MIN_FEE_PER_GAS)
 }
 
@@ -112,6 +136,21 @@ mod tests {
         assert_eq!(next_fee_per_gas(1, 0), MIN_FEE_PER_GAS);
         assert_eq!(next_fee_per_gas(1, MAX_TXS_PER_BLOCK), 2);
         assert_eq!(next_fee_per_gas(u64::MAX, MAX_TXS_PER_BLOCK), u64::MAX);
+    }
+
+    /// Goal: no price is stuck: empty blocks bring the highest down to the least, by an eighth each.
+    #[test]
+    fn empty_blocks_bring_any_price_down_to_the_least() {
+        let mut price = u64::MAX;
+        let mut blocks = 0;
+        while price > MIN_FEE_PER_GAS {
+            let next = next_fee_per_gas(price, 0);
+            assert!(next < price, "{price} is stuck");
+            price = next;
+            blocks += 1;
+        }
+        assert_eq!(blocks, 324);
+        assert_eq!(next_fee_per_gas(5, 15), 4);
     }
 
     #[test]

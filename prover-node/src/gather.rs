@@ -56,7 +56,8 @@ pub async fn fetch(
         .ok_or(GatherError::Gone { block: number })?;
     let mut txs = Vec::with_capacity(stored.tx_hashes.len());
     for tx_hash in &stored.tx_hashes {
-        let tx = match node.transaction(tx_hash) {
+        let kept = node.transaction(tx_hash).map_err(|error| failed(error.to_string()))?;
+        let tx = match kept {
             Some(tx) => tx,
             None => from_peers(node, peers, number, tx_hash).await?,
         };

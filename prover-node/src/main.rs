@@ -42,7 +42,7 @@ async fn run(process: Process<Config>) -> Outcome {
         TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
             .await?;
     let prover_id = match &config.prover_id {
-        Some(text) => setup::parse_address(text)?,
+        Some(text) => setup::parse_address("prover_id", text)?,
         None => EthAddress(sender.account().into_array()),
     };
     let token = config.token.as_ref().map(|t| t.reveal());

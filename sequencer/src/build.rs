@@ -5,7 +5,8 @@ use std::sync::Arc;
 use rollmill_node::{Node, NodeError, QueryError};
 use rollmill_node_client::wire::BlockRef;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv, BlockError};
-use rollmill_protocol::state::ApplyError;
+use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::state::{ApplyError, TxRejection};
 use rollmill_protocol::tree::Overlay;
 use rollmill_protocol::{Fr, Tx};
 
@@ -23,6 +24,9 @@ pub enum BuildError {
     State(String),
     #[error("SEQ-002: the pending tip is not in the node's store")]
     NoParent,
+    /// The pending tip names the last second there is. Only a prune of it helps.
+    #[error("SEQ-005: no block can follow the pending tip, whose timestamp is 2^64 - 1")]
+    EndOfTime,
 }
 
 /// A block and what it was built on.
@@ -30,35 +34,57 @@ pub enum BuildError {
 pub struct Built {
     pub block: Block,
     pub previous_archive_root: Fr,
-    /// Transactions that could not follow the ones before them, with the reason.
+}
+
+/// What came of the candidates.
+#[derive(Debug)]
+pub struct Outcome {
+    /// `None` when no candidate can be taken and an empty block would let none in either.
+    pub built: Option<Built>,
+    /// Candidates that could not follow the ones before them, with the reason.
     pub left_out: Vec<(Fr, String)>,
 }
 
-/// Builds a block on the pending tip out of `candidates`, in order, up to `max_txs`; `None` when none
-/// of them can be taken.
+/// Builds a block on the pending tip out of `candidates`, in order, until it holds `max_txs` or there
+/// are no more.
+///
+/// Where none can be taken and the price is why, for one of them or by `is_priced_out`, the block is
+/// empty: prices fall after it.
 pub fn build(
     node: &Node,
     candidates: &[Arc<Tx>],
     max_txs: usize,
     env: BlockEnv,
-) -> Result<Option<Built>, BuildError> {
+    is_priced_out: bool,
+) -> Result<Outcome, BuildError> {
     let parent = node.block_record(BlockRef::Pending)?.ok_or(BuildError::NoParent)?;
     let state = node.state_at(parent.header.block_number)?;
     let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), env)?;
     let mut left_out = Vec::new();
+    let mut is_priced_out = is_priced_out;
     for tx in candidates {
         if builder.tx_count() == max_txs {
             break;
         }
         match builder.apply(tx) {
             Ok(_) => {}
-            Err(ApplyError::Rejected(reason)) => left_out.push((tx.hash(), reason.to_string())),
+            Err(ApplyError::Rejected(reason)) => {
+                is_priced_out |= matches!(
+                    reason,
+                    TxRejection::PriceAboveMax { .. }
+                        | TxRejection::FeeOverflow { .. }
+                        | TxRejection::BalanceTooLow { .. }
+                );
+                left_out.push((tx.hash(), reason.to_string()));
+            }
             Err(error) => return Err(BuildError::State(error.to_string())),
         }
     }
-    if builder.tx_count() == 0 {
-        return Ok(None);
+    let can_fall = env.price != FeePerGas::MIN;
+    if builder.tx_count() == 0 && !(is_priced_out && can_fall) {
+        return Ok(Outcome { built: None, left_out });
     }
     let (block, _) = builder.finish()?;
-    Ok(Some(Built { block, previous_archive_root: parent.archive_root, left_out }))
+    let built = Built { block, previous_archive_root: parent.archive_root };
+    Ok(Outcome { built: Some(built), left_out })
 }

@@ -21,6 +21,7 @@ pub struct Config {
     pub min_txs: usize,
     pub max_txs: usize,
     pub max_wait_seconds: u64,
+    pub max_unverified_seconds: u64,
     pub blocks_per_epoch: u64,
 }
 
@@ -36,6 +37,7 @@ impl Default for Config {
             min_txs: 1,
             max_txs: MAX_TXS_PER_BLOCK,
             max_wait_seconds: 60,
+            max_unverified_seconds: 120,
             blocks_per_epoch: 0,
         }
     }
@@ -51,8 +53,19 @@ impl Settings for Config {
         ("node.genesis", "genesis file of the deployment"),
         ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
         ("node.listen", "address of the node's JSON-RPC"),
-        ("node.poll_ms", "milliseconds between looks at L1"),
-        ("node.state_blocks", "states kept behind the tip, for anchors and paths"),
+        ("node.poll_ms", "L1 polling interval in milliseconds"),
+        ("node.state_blocks", "past states to keep, for transaction anchors and Merkle paths"),
+        ("node.tx_sources", "JSON-RPC addresses of nodes to fetch missing client proofs from"),
+        ("node.pool_txs", "maximum transactions that wait for a block"),
+        ("node.pool_payer_txs", "maximum transactions of one fee payer that wait for a block"),
+        (
+            "node.pool_age_seconds",
+            "seconds of L1 time after which a waiting transaction is dropped",
+        ),
+        ("node.connections", "maximum open connections to the JSON-RPC"),
+        ("node.connections_per_peer", "maximum open connections to the JSON-RPC from one address"),
+        ("node.verify_threads", "client proofs verified at once; 0 means one per two cores"),
+        ("node.verify_queue", "maximum transactions that wait for verification; more get 503"),
         ("l1_key_env", "environment variable with the proposer's key, for development"),
         ("l1_keystore", "keystore file with the proposer's key"),
         ("l1_password_file", "file with the keystore's password"),
@@ -61,6 +74,10 @@ impl Settings for Config {
         ("min_txs", "transactions to wait for before a block is built"),
         ("max_txs", "most transactions in a block"),
         ("max_wait_seconds", "time after which fewer transactions, at least one, make a block"),
+        (
+            "max_unverified_seconds",
+            "longest wait for the client proofs of a block on L1 before building on it",
+        ),
         ("blocks_per_epoch", "most blocks in an epoch; 0 for no bound but the slots"),
     ];
 

@@ -1,11 +1,13 @@
 //! The sequencer's process.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use rollmill_l1::{SenderConfig, TxSender};
-use rollmill_node::setup;
+use rollmill_node::{DeadlineMetrics, Pruner, setup};
 use rollmill_sequencer::config::Config;
-use rollmill_sequencer::sequencer::{Metrics, Sequencer};
+use rollmill_sequencer::metrics::Metrics;
+use rollmill_sequencer::sequencer::Sequencer;
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
@@ -16,15 +18,25 @@ fn main() -> ExitCode {
 
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
-    let coinbase = setup::parse_address(&config.coinbase)?;
+    let coinbase = setup::parse_address("coinbase", &config.coinbase)?;
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     let sender =
         TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
             .await?;
+    let sender = Arc::new(sender);
+    let pruner = Pruner {
+        l1: running.l1.clone(),
+        contract: running.contract.clone(),
+        sender: Some(Arc::clone(&sender)),
+        patience_l1_blocks: 0,
+        metrics: DeadlineMetrics::new(&process.metrics)?,
+        seen: Default::default(),
+    };
     let metrics = Metrics::new(&process.metrics)?;
-    tracing::info!(account = %sender.account(), "proposer");
-    let sequencer = Sequencer { running, sender, config, coinbase, metrics };
+    let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
+    sequencer.require_proposer()?;
+    tracing::info!(account = %sequencer.sender.account(), "proposer");
     sequencer.show(&process.board);
     process.ready();
     sequencer.run(&process.shutdown).await

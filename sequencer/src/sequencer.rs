@@ -2,7 +2,16 @@
 //! has followed it.
 //!
 //! While L1 holds a block that the node refuses, nothing is built: a block on top would be refused
-//! with it, and one beside it L1 would not take.
+//! with it, and one beside it L1 would not take. The same holds while a prune is due. Both end by
+//! themselves, because the oldest unproven epoch has a deadline and the sequencer prunes when that is
+//! missed.
+//!
+//! A block whose client proofs the node does not have may be unprovable, and whatever is built on it
+//! is pruned with it. The contract takes a block only on top of the pending tip, so that waiting is
+//! all one can do instead: building waits for the proofs for a while, and then goes on.
+//!
+//! When the price keeps out everything that waits, an empty block is built, after which the price is
+//! lower. When nothing waits, nothing is built.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,67 +20,35 @@ use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{L1Error, TxRequest, TxSender};
 use rollmill_node::setup::RunningNode;
+use rollmill_node::{Deadline, Pruner};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
-use rollmill_protocol::gas::{FeePerGas, next_fee_per_gas};
-use rollmill_service::{Board, Failure, Shutdown, prometheus};
+use rollmill_service::{Board, Failure, Shutdown};
 
-use crate::build::{BuildError, Built, build};
+use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
+use crate::metrics::Metrics;
 
 /// Pause between looks at the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
+/// Failures in a row between two lines of the log: at most one line a minute.
+const LOG_EACH: u64 = 60;
 /// Pause after a proposal that L1 would not take.
 const RETRY: Duration = Duration::from_secs(1);
+/// Pause between looks at the deadline of the oldest unproven epoch.
+const WATCH: Duration = Duration::from_secs(2);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 
-/// Counters of the sequencer.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    blocks: prometheus::IntCounter,
-    txs: prometheus::IntCounter,
-    left_out: prometheus::IntCounter,
-    refused: prometheus::IntCounter,
-    pool: prometheus::IntGauge,
-    held: prometheus::IntGauge,
-}
-
-impl Metrics {
-    /// Registers the counters.
-    pub fn new(registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = prometheus::IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = prometheus::IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        Ok(Self {
-            blocks: counter("rollmill_sequencer_blocks_total", "Blocks put on L1")?,
-            txs: counter("rollmill_sequencer_transactions_total", "Transactions put into blocks")?,
-            left_out: counter(
-                "rollmill_sequencer_left_out_total",
-                "Transactions that could not follow the ones before them",
-            )?,
-            refused: counter(
-                "rollmill_sequencer_refused_total",
-                "Proposals that L1 would not take",
-            )?,
-            pool: gauge(
-                "rollmill_sequencer_pool_transactions",
-                "Transactions that wait for a block",
-            )?,
-            held: gauge(
-                "rollmill_sequencer_held",
-                "1 while nothing is built because L1 holds a block that the node refuses",
-            )?,
-        })
-    }
+/// The account does not propose blocks of this deployment.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "SEQ-004: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key"
+)]
+pub struct NotTheProposer {
+    pub expected: String,
+    pub got: String,
 }
 
 /// L1 has the block that was proposed, and the node has not followed it in time.
@@ -89,8 +66,10 @@ struct NotFollowed {
 pub enum Turn {
     /// There is nothing to build, or no slot to build it in.
     Waiting,
-    /// L1 holds a block that the node refuses.
+    /// L1 holds a block that the node refuses, or that must be pruned.
     Held,
+    /// Blocks on L1 are waited for to be verified.
+    Unverified,
     /// A block of this number is on L1 and followed.
     Proposed(u64),
     /// The process ends.
@@ -104,35 +83,70 @@ pub struct Memory {
     waiting_since: Option<Instant>,
     /// The refused block that was last reported.
     held: Option<RefusedBlock>,
+    /// Since when the client proofs of a block are waited for, and whether that was given up.
+    unverified_since: Option<Instant>,
+    /// The block for which it was given up.
+    built_on_unverified: Option<u64>,
 }
 
 /// A sequencer in service.
 #[derive(Debug)]
 pub struct Sequencer {
     pub running: RunningNode,
-    pub sender: TxSender,
+    pub sender: Arc<TxSender>,
     pub config: Config,
     pub coinbase: EthAddress,
     pub metrics: Metrics,
+    pub pruner: Pruner,
 }
 
 impl Sequencer {
-    /// Shows under `/status` whether building is held up, and by which block.
+    /// Requires the sender's account to be the one whose blocks the contract takes.
+    pub fn require_proposer(&self) -> Result<(), NotTheProposer> {
+        let expected = abi::address(self.running.constants.proposer);
+        let got = self.sender.account();
+        if expected == got {
+            return Ok(());
+        }
+        Err(NotTheProposer { expected: expected.to_string(), got: got.to_string() })
+    }
+
+    /// Shows under `/status` whether building is held up, and by which block, and the deadline of the
+    /// oldest unproven epoch.
     pub fn show(&self, board: &Board) {
         let node = Arc::clone(&self.running.node);
         board.show("held", move || serde_json::json!(node.tips().refused));
+        self.pruner.show(board);
     }
 
-    /// Builds blocks until `shutdown` starts.
+    /// Builds blocks, and prunes when a deadline is missed, until `shutdown` starts.
     pub async fn run(&self, shutdown: &Shutdown) -> Result<(), Failure> {
+        let ((), built) = tokio::join!(self.pruner.run(WATCH, shutdown), self.build_all(shutdown));
+        built
+    }
+
+    async fn build_all(&self, shutdown: &Shutdown) -> Result<(), Failure> {
         let mut memory = Memory::default();
+        let (mut failures, mut code) = (0u64, String::new());
         while !shutdown.is_started() {
             let pause = match self.turn(&mut memory, shutdown).await {
-                Ok(Turn::Waiting | Turn::Held) => PACE,
-                Ok(Turn::Proposed(_) | Turn::Ending) => Duration::ZERO,
+                Ok(turn) => {
+                    failures = 0;
+                    code.clear();
+                    match turn {
+                        Turn::Waiting | Turn::Held | Turn::Unverified => PACE,
+                        Turn::Proposed(_) | Turn::Ending => Duration::ZERO,
+                    }
+                }
                 Err(error) => {
                     self.metrics.refused.inc();
-                    tracing::warn!(%error, "no block this time");
+                    let text = error.to_string();
+                    let is_other = !text.starts_with(&code) || code.is_empty();
+                    if is_other || failures.is_multiple_of(LOG_EACH) {
+                        code = text.split(' ').next().unwrap_or_default().to_owned();
+                        tracing::warn!(%error, repeated = failures, "no block this time");
+                    }
+                    failures += 1;
                     RETRY
                 }
             };
@@ -150,18 +164,22 @@ impl Sequencer {
     /// When L1 does not take the block, or the node cannot be asked; the next look starts over.
     pub async fn turn(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let node = &self.running.node;
-        let count = node.pending_count();
+        let count = node.ready_count();
         self.metrics.pool.set(i64::try_from(count).unwrap_or(i64::MAX));
-        if self.is_held(node.tips().refused, memory) {
+        let tips = node.tips();
+        if self.is_held(tips.refused.clone(), memory) || self.is_prune_due() {
             return Ok(Turn::Held);
         }
-        if count == 0 {
+        if count == 0 && !node.is_priced_out()? {
             memory.waiting_since = None;
             return Ok(Turn::Waiting);
         }
+        if self.waits_for_proofs(&tips, memory) {
+            return Ok(Turn::Unverified);
+        }
         let since = *memory.waiting_since.get_or_insert_with(Instant::now);
         let patience = Duration::from_secs(self.config.max_wait_seconds);
-        if count < self.config.min_txs && since.elapsed() < patience {
+        if (1..self.config.min_txs).contains(&count) && since.elapsed() < patience {
             return Ok(Turn::Waiting);
         }
         let Some(slot) = self.slot_with_room().await? else { return Ok(Turn::Waiting) };
@@ -171,6 +189,41 @@ impl Sequencer {
         let Some(built) = self.build(slot).await? else { return Ok(Turn::Waiting) };
         memory.waiting_since = None;
         self.propose(built, shutdown).await
+    }
+
+    /// Whether L1 would take the next proposal only after a prune: what is built now is built on
+    /// blocks that go.
+    fn is_prune_due(&self) -> bool {
+        let is_missed = |deadline: &Deadline| deadline.is_missed;
+        self.pruner.seen.borrow().as_ref().is_some_and(is_missed)
+    }
+
+    /// Whether building waits for client proofs. Says so when that begins and when it is given up.
+    fn waits_for_proofs(&self, tips: &Tips, memory: &mut Memory) -> bool {
+        let Some(block) = tips.unverified() else {
+            (memory.unverified_since, memory.built_on_unverified) = (None, None);
+            self.metrics.unverified.set(0);
+            return false;
+        };
+        if memory.built_on_unverified == Some(block) {
+            return false;
+        }
+        if memory.unverified_since.is_none() {
+            tracing::warn!(
+                block,
+                wait_seconds = self.config.max_unverified_seconds,
+                "waiting for the client proofs of a block on L1 before building on it"
+            );
+        }
+        let since = *memory.unverified_since.get_or_insert_with(Instant::now);
+        let patience = Duration::from_secs(self.config.max_unverified_seconds);
+        let waits = since.elapsed() < patience;
+        self.metrics.unverified.set(i64::from(waits));
+        if !waits {
+            tracing::warn!(block, "building on a block whose client proofs were not found");
+            (memory.unverified_since, memory.built_on_unverified) = (None, Some(block));
+        }
+        waits
     }
 
     /// Whether a refused block holds building up. Says so when that begins, changes and ends.
@@ -228,31 +281,26 @@ impl Sequencer {
     async fn build(&self, slot: u64) -> Result<Option<Built>, Failure> {
         let node = Arc::clone(&self.running.node);
         let (max_txs, coinbase) = (self.config.max_txs, self.coinbase);
-        let timestamp = self.running.constants.slot_start(slot);
-        let work = move || -> Result<Option<Built>, BuildError> {
+        let clock = self.running.constants.clock();
+        let work = move || -> Result<Outcome, BuildError> {
             let parent = node.block_record(BlockRef::Pending)?.ok_or(BuildError::NoParent)?.header;
-            let (price, txs) = (parent.fee_per_gas(), parent.tx_count);
-            let txs = usize::try_from(txs).unwrap_or(usize::MAX);
-            let price = FeePerGas {
-                l2: next_fee_per_gas(price.l2, txs),
-                da: next_fee_per_gas(price.da, txs),
-            };
+            let price = node.next_price()?;
+            let timestamp = clock.timestamp(&parent, slot).ok_or(BuildError::EndOfTime)?;
             let env = BlockEnv { slot, timestamp, coinbase, price };
-            build(&node, &node.pending_txs(2 * max_txs), max_txs, env)
+            build(&node, &node.ready_txs(), max_txs, env, node.is_priced_out()?)
         };
-        let built = tokio::task::spawn_blocking(work).await??;
-        if let Some(built) = &built {
-            for (tx_hash, reason) in &built.left_out {
-                self.metrics.left_out.inc();
-                let tx_hash = rollmill_protocol::field::to_hex(tx_hash);
-                tracing::info!(tx_hash, reason, "transaction left out");
-            }
+        let Outcome { built, left_out } = tokio::task::spawn_blocking(work).await??;
+        self.metrics.left_out.inc_by(left_out.len() as u64);
+        if let Some((first, reason)) = left_out.first() {
+            let tx = rollmill_protocol::field::to_hex(first);
+            let count = left_out.len();
+            tracing::info!(count, first = tx, reason, "transactions left out of a block");
         }
         Ok(built)
     }
 
     async fn propose(&self, built: Built, shutdown: &Shutdown) -> Result<Turn, Failure> {
-        let Built { block, previous_archive_root, .. } = built;
+        let Built { block, previous_archive_root } = built;
         let header = &block.header;
         let number = header.block_number;
         let args = ProposeArgs {
@@ -280,6 +328,7 @@ impl Sequencer {
         }
         self.metrics.blocks.inc();
         self.metrics.txs.inc_by(txs as u64);
+        self.metrics.empty.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
         tracing::info!(number, l1_tx = %receipt.tx_hash, gas, "block is on L1");
         self.wait_for(number, shutdown).await

@@ -9,8 +9,8 @@ use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
 use rollmill_node::setup::{Constants, RunningNode};
 use rollmill_node::{
-    ClientKey, ClientProofVerifier, Node, NodeSettings, PoolLimits, ProofRefused, RollupEvents,
-    follow, position,
+    ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeSettings, PoolLimits, ProofRefused,
+    Pruner, RollupEvents, SlotClock, follow, position,
 };
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
@@ -19,7 +19,8 @@ use rollmill_protocol::plan::VK_TREE_HEIGHT;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{ClientInputs, EthAddress, Fr, field};
 use rollmill_sequencer::config::Config;
-use rollmill_sequencer::sequencer::{Memory, Metrics, Sequencer, Turn};
+use rollmill_sequencer::metrics::Metrics;
+use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
 use rollmill_service::Process;
 use support::{Deployment, SLOTS_PER_EPOCH, chain};
 
@@ -44,6 +45,10 @@ fn node(deployment: &Deployment, vk_root: Fr) -> Arc<Node> {
             vk_root,
         },
         slots_per_epoch: SLOTS_PER_EPOCH.into(),
+        clock: SlotClock {
+            genesis_time: deployment.parameters.genesisTime,
+            slot_seconds: deployment.parameters.slotSeconds.into(),
+        },
         l1_start: position(&deployment.start),
         pool: PoolLimits::default(),
         state_blocks: 64,
@@ -69,6 +74,8 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     let mut tips = node.watch_tips();
     tips.wait_for(|tips| tips.refused.is_some()).await.unwrap();
     let p = &deployment.parameters;
+    let sender =
+        Arc::new(support::sender(&deployment.client, &deployment.path("intents.json")).await);
     let sequencer = Sequencer {
         running: RunningNode {
             node: Arc::clone(&node),
@@ -81,12 +88,21 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
                 genesis_time: p.genesisTime,
                 slot_seconds: p.slotSeconds.into(),
                 slots_per_epoch: p.slotsPerEpoch.into(),
+                proposer: EthAddress(p.proposer.into_array()),
             },
         },
-        sender: support::sender(&deployment.client, &deployment.path("intents.json")).await,
+        sender: Arc::clone(&sender),
         config: process.config.clone(),
         coinbase: EthAddress([0xc0; 20]),
         metrics: Metrics::new(&process.metrics).unwrap(),
+        pruner: Pruner {
+            l1: deployment.client.clone(),
+            contract: deployment.rollup.clone(),
+            sender: Some(sender),
+            patience_l1_blocks: 0,
+            metrics: DeadlineMetrics::new(&process.metrics).unwrap(),
+            seen: Default::default(),
+        },
     };
     sequencer.show(&process.board);
     let tx = chain::tx(0, node.genesis_header().hash());
@@ -97,7 +113,7 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
         assert_eq!(sequencer.turn(&mut memory, &shutdown).await.unwrap(), Turn::Held);
     }
     assert_eq!(deployment.rollup.tips().await.unwrap().pending, 1, "only the nonsense");
-    assert_eq!(node.pending_count(), 1);
+    assert_eq!(node.ready_count(), 1);
     let held = process.board.status()["held"].clone();
     assert_eq!(held["block_number"], 1);
     assert!(held["reason"].as_str().unwrap().starts_with("NODE-032"), "{held}");
@@ -107,7 +123,7 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     deployment.client.provider().anvil_reorg(options).await.unwrap();
     tips.wait_for(|tips| tips.refused.is_none()).await.unwrap();
     assert_eq!(sequencer.turn(&mut memory, &shutdown).await.unwrap(), Turn::Proposed(1));
-    assert_eq!(node.pending_count(), 0);
+    assert_eq!(node.ready_count(), 0);
     assert!(process.board.status()["held"].is_null());
     assert_eq!(figure(&process, "rollmill_sequencer_held"), 0.0);
     shutdown.start();

@@ -60,7 +60,11 @@ impl ClientError {
 
     /// True when the same call may succeed later without any change.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Transport { .. })
+        match self {
+            Self::Transport { .. } => true,
+            Self::Refused(error) => error.code == wire::BUSY,
+            _ => false,
+        }
     }
 }
 

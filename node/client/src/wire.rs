@@ -28,6 +28,8 @@ pub mod method {
     pub const GET_VERSIONS: &str = "node_getVersions";
 }
 
+/// JSON-RPC's number for a request that would be answered later; HTTP's status is 503 then.
+pub const BUSY: i64 = -32005;
 /// Most bytes of a request's body that a node reads.
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Most tags in one request for logs.
@@ -72,7 +74,7 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcError {
     /// JSON-RPC's number: -32700 no JSON, -32600 no request, -32601 no such method, -32602 wrong
-    /// parameters, -32603 the node's fault, -32000 refused.
+    /// parameters, -32603 the node's fault, -32005 busy ([`BUSY`]), -32000 refused.
     pub code: i64,
     /// For people; begins with the stable code.
     pub message: String,
@@ -101,13 +103,27 @@ pub struct Tip {
 pub struct Tips {
     /// Last block that was proposed and executed here.
     pub pending: Tip,
+    /// Last block up to which every transaction is proven: by its block's proof on L1, or by its
+    /// client proof, which this node has and verified. What later blocks say, the proposer alone
+    /// vouches for: they may mint notes and charge strangers, and L1 may prune them.
+    pub verified: Tip,
     /// Last block that is proven on L1.
     pub proven: Tip,
+    /// Last block whose proof L1 has finalized: no reorganisation takes it back.
+    pub finalized: Tip,
     /// Number of the last L1 block that was followed.
     pub l1_block: u64,
     /// Set when L1 holds a block that this node refuses; nothing after it is followed until L1
     /// prunes it.
     pub refused: Option<RefusedBlock>,
+}
+
+impl Tips {
+    /// The first block that is neither proven nor verified by this node; `None` when there is none.
+    pub fn unverified(&self) -> Option<u64> {
+        let first = self.verified.block_number.saturating_add(1);
+        (first <= self.pending.block_number).then_some(first)
+    }
 }
 
 /// A block on L1 that breaks a rule.
@@ -120,13 +136,15 @@ pub struct RefusedBlock {
     pub reason: String,
 }
 
-/// Which block is meant, as a parameter: a number, a header hash, `"pending"` or `"proven"`.
+/// Which block is meant, as a parameter: a number, a header hash, `"pending"`, `"proven"` or
+/// `"finalized"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BlockRef {
     Number(u64),
     Hash(Fr),
     Pending,
     Proven,
+    Finalized,
 }
 
 impl Serialize for BlockRef {
@@ -136,6 +154,7 @@ impl Serialize for BlockRef {
             Self::Hash(hash) => serde_fr::serialize(hash, serializer),
             Self::Pending => serializer.serialize_str("pending"),
             Self::Proven => serializer.serialize_str("proven"),
+            Self::Finalized => serializer.serialize_str("finalized"),
         }
     }
 }
@@ -146,12 +165,13 @@ impl<'de> Deserialize<'de> for BlockRef {
             Value::Number(number) => number.as_u64().map(Self::Number),
             Value::String(text) if text == "pending" => Some(Self::Pending),
             Value::String(text) if text == "proven" => Some(Self::Proven),
+            Value::String(text) if text == "finalized" => Some(Self::Finalized),
             Value::String(text) => rollmill_protocol::field::from_hex(&text).ok().map(Self::Hash),
             _ => None,
         }
         .ok_or_else(|| {
             serde::de::Error::custom(
-                "block number, header hash, \"pending\" or \"proven\" expected",
+                "block number, header hash, \"pending\", \"proven\" or \"finalized\" expected",
             )
         })
     }
@@ -208,7 +228,11 @@ pub enum TxStatus {
     /// This node has not seen it, or has forgotten it.
     Unknown,
     /// It waits in the pool.
-    Pending,
+    Pending {
+        /// Why it cannot be part of the next block, if it cannot.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parked: Option<String>,
+    },
     /// It is in a block that is not proven.
     Included { block_number: u64, index: u32 },
     /// It is in a proven block.

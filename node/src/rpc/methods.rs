@@ -2,7 +2,7 @@
 
 use rollmill_node_client::wire::{
     BLOCKS_MAX, BlockEffects, BlockRef, HeaderInfo, HexBytes, LOGS_PER_TAG_MAX, NotePath,
-    NullifierStatus, PublicData, Request, Sent, TAGS_MAX, TaggedLog, TxEffectsInfo, method,
+    NullifierStatus, PublicData, Request, TAGS_MAX, TaggedLog, TxEffectsInfo, method,
 };
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::{from_hex, to_hex};
@@ -55,11 +55,17 @@ impl<'a> Params<'a> {
     }
 }
 
-fn value(answer: impl Serialize) -> Result<Value, CallError> {
+pub(super) fn value(answer: impl Serialize) -> Result<Value, CallError> {
     serde_json::to_value(answer).map_err(|error| NodeError::corrupt(error.to_string()).into())
 }
 
-/// Answers one request.
+/// The bytes of the transaction of a request that sends one.
+pub(super) fn sent_transaction(request: &Request) -> Result<Vec<u8>, CallError> {
+    let tx: HexBytes = Params::new(method::SEND_TRANSACTION, request, 1)?.take("transaction")?;
+    Ok(tx.0)
+}
+
+/// Answers one request, other than one that sends a transaction.
 pub(crate) fn call(node: &Node, request: &Request) -> Result<Value, CallError> {
     let params = |method, expected| Params::new(method, request, expected);
     match request.method.as_str() {
@@ -80,17 +86,13 @@ pub(crate) fn call(node: &Node, request: &Request) -> Result<Value, CallError> {
             params(method::GET_VERSIONS, 0)?;
             value(node.versions())
         }
-        method::SEND_TRANSACTION => {
-            let tx: HexBytes = params(method::SEND_TRANSACTION, 1)?.take("transaction")?;
-            value(Sent { tx_hash: node.submit(&tx.0)? })
-        }
         method::GET_TRANSACTION_STATUS => {
             let hash = params(method::GET_TRANSACTION_STATUS, 1)?.field("transaction hash")?;
             value(node.transaction_status(&hash)?)
         }
         method::GET_TRANSACTION => {
             let hash = params(method::GET_TRANSACTION, 1)?.field("transaction hash")?;
-            value(node.transaction(&hash).map(|tx| HexBytes(tx.to_bytes())))
+            value(node.transaction(&hash)?.map(|tx| HexBytes(tx.to_bytes())))
         }
         method::GET_LOGS_BY_TAGS => logs_by_tags(node, params(method::GET_LOGS_BY_TAGS, 1)?),
         method::GET_BLOCK_EFFECTS => block_effects(node, params(method::GET_BLOCK_EFFECTS, 2)?),

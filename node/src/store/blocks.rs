@@ -94,7 +94,14 @@ pub(crate) struct L1Record {
     /// The lowest the pending tip was since the record before: below `tips.pending` where blocks
     /// were pruned and others proposed.
     pub(crate) low: u64,
+    /// Timestamp of the L1 block, in Unix seconds; 0 in records of older versions.
+    pub(crate) time: u64,
+    /// The newest block that L1 had finalized then; none where L1 finalizes nothing.
+    pub(crate) finalized: Option<u64>,
 }
+
+/// Stands for no finalized block: no chain gets there.
+const NOT_FINALIZED: u64 = u64::MAX;
 
 impl L1Record {
     fn value(&self) -> Vec<u8> {
@@ -103,16 +110,25 @@ impl L1Record {
             &self.tips.pending.to_be_bytes(),
             &self.tips.proven.to_be_bytes(),
             &self.low.to_be_bytes(),
+            &self.time.to_be_bytes(),
+            &self.finalized.unwrap_or(NOT_FINALIZED).to_be_bytes(),
         ])
     }
 
     fn from_entry(number: &[u8], value: &[u8]) -> Result<Self, NodeError> {
         let hash = value.first_chunk::<32>();
         let hash = *hash.ok_or_else(|| NodeError::corrupt("an L1 record is too short"))?;
+        // Records of older versions end before the time.
+        let (time, finalized) = match value.len() > 56 {
+            true => (u64_at(value, 56)?, u64_at(value, 64)?),
+            false => (0, NOT_FINALIZED),
+        };
         Ok(Self {
             position: L1Position { number: u64_at(number, 0)?, hash },
             tips: Tips { pending: u64_at(value, 32)?, proven: u64_at(value, 40)? },
             low: u64_at(value, 48)?,
+            time,
+            finalized: Some(finalized).filter(|number| *number != NOT_FINALIZED),
         })
     }
 }
@@ -176,6 +192,13 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         let Some(bytes) = get(&self.txs, &tx_key(block, index))? else { return Ok(None) };
         let hash = fr_at(&bytes, 0)?;
         Ok(Some((hash, BlockBody::from_bytes(&bytes[32..]).map_err(damaged)?)))
+    }
+
+    /// Hashes of a block's transactions, in order, without reading the transactions.
+    pub(crate) fn tx_hashes(&self, block: u64) -> Result<Vec<Fr>, NodeError> {
+        let (from, to) = (tx_key(block, 0), tx_key(block, u32::MAX));
+        let range = self.txs.range::<&[u8]>(&from[..]..=&to[..])?;
+        range.map(|entry| fr_at(entry?.1.value(), 0)).collect()
     }
 
     /// A block with its transactions.

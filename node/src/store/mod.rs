@@ -57,7 +57,12 @@ pub(crate) struct Tables<T> {
     l1: T,
     /// name → value.
     meta: T,
-    /// transaction hash → arrival, block at arrival, transaction.
+    /// transaction hash → arrival, time of arrival, transaction, of those that wait for a block.
+    waiting: T,
+    /// The same of those in blocks that are not proven for good.
+    included: T,
+    /// What versions before `waiting` and `included` kept: hash → arrival, block at arrival,
+    /// transaction. Emptied when the database is opened.
     pool: T,
 }
 
@@ -72,6 +77,8 @@ const TAGS: Definition = TableDefinition::new("tags");
 const UNDO: Definition = TableDefinition::new("undo");
 const L1: Definition = TableDefinition::new("l1");
 const META: Definition = TableDefinition::new("meta");
+const WAITING: Definition = TableDefinition::new("waiting");
+const INCLUDED: Definition = TableDefinition::new("included");
 const POOL: Definition = TableDefinition::new("pool");
 
 /// A consistent view of the database at one commit.
@@ -95,6 +102,8 @@ impl<T> Tables<T> {
             undo: table(UNDO)?,
             l1: table(L1)?,
             meta: table(META)?,
+            waiting: table(WAITING)?,
+            included: table(INCLUDED)?,
             pool: table(POOL)?,
         })
     }
@@ -219,21 +228,40 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         self.meta(name)?.map(|bytes| u64_at(&bytes, 0)).transpose()
     }
 
-    /// Every transaction of the pool: hash and record.
-    pub(crate) fn pool_entries(&self) -> Result<Vec<Entry>, NodeError> {
-        let entries = self.pool.iter()?;
-        entries
-            .map(|entry| {
-                let (key, value) = entry?;
-                Ok((key.value().to_vec(), value.value().to_vec()))
-            })
-            .collect()
+    /// Every waiting transaction: hash and record.
+    pub(crate) fn waiting_entries(&self) -> Result<Vec<Entry>, NodeError> {
+        entries(&self.waiting)
     }
+
+    /// The record of an included transaction.
+    pub(crate) fn included_entry(&self, tx_hash: &Fr) -> Result<Option<Vec<u8>>, NodeError> {
+        get(&self.included, &word(tx_hash))
+    }
+
+    /// Every included transaction: hash and record.
+    pub(crate) fn included_entries(&self) -> Result<Vec<Entry>, NodeError> {
+        entries(&self.included)
+    }
+
+    /// What an older version left: hash and record.
+    pub(crate) fn pool_entries(&self) -> Result<Vec<Entry>, NodeError> {
+        entries(&self.pool)
+    }
+}
+
+fn entries<T: ReadableTable<Bytes, Bytes>>(table: &T) -> Result<Vec<Entry>, NodeError> {
+    table
+        .iter()?
+        .map(|entry| {
+            let (key, value) = entry?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        })
+        .collect()
 }
 
 #[cfg(test)]
 impl<T> Tables<T> {
-    /// Every table but the pool, by name.
+    /// Every table but those of the pool, by name.
     pub(crate) fn chain_tables(&self) -> [(&'static str, &T); 11] {
         [
             ("nodes", &self.nodes),
@@ -264,15 +292,39 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Keeps a transaction of the pool.
-    pub(crate) fn put_pool(&mut self, tx_hash: &Fr, record: &[u8]) -> Result<(), NodeError> {
-        self.pool.insert(word(tx_hash).as_slice(), record)?;
+    /// Keeps a waiting transaction.
+    pub(crate) fn put_waiting(&mut self, tx_hash: &Fr, record: &[u8]) -> Result<(), NodeError> {
+        self.waiting.insert(word(tx_hash).as_slice(), record)?;
         Ok(())
     }
 
-    /// Forgets a transaction of the pool.
-    pub(crate) fn remove_pool(&mut self, tx_hash: &Fr) -> Result<(), NodeError> {
-        self.pool.remove(word(tx_hash).as_slice())?;
+    /// Forgets a waiting transaction.
+    pub(crate) fn remove_waiting(&mut self, tx_hash: &Fr) -> Result<(), NodeError> {
+        self.waiting.remove(word(tx_hash).as_slice())?;
+        Ok(())
+    }
+
+    /// Keeps an included transaction.
+    pub(crate) fn put_included(&mut self, tx_hash: &Fr, record: &[u8]) -> Result<(), NodeError> {
+        self.included.insert(word(tx_hash).as_slice(), record)?;
+        Ok(())
+    }
+
+    /// Forgets an included transaction.
+    pub(crate) fn remove_included(&mut self, tx_hash: &Fr) -> Result<(), NodeError> {
+        self.included.remove(word(tx_hash).as_slice())?;
+        Ok(())
+    }
+
+    /// Empties what an older version left.
+    pub(crate) fn clear_pool(&mut self) -> Result<(), NodeError> {
+        self.pool.retain(|_, _| false)?;
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn put_pool(&mut self, tx_hash: &Fr, record: &[u8]) -> Result<(), NodeError> {
+        self.pool.insert(word(tx_hash).as_slice(), record)?;
         Ok(())
     }
 

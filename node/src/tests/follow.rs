@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{IndexedTree, Overlay, StateRead, Tree, append, indexed};
 use rollmill_protocol::{BlockBuilder, EthAddress, Fr, WorldState};
 use rollmill_service::Shutdown;
 
 use super::support::{self, value};
 use super::{MemoryL1, Proposer, TestNode, dump, open, settings, sync};
-use crate::{L1Event, L1Position, L1Update, NodeError, ProposedBlock, QueryError, follow};
+use crate::{
+    BrokenRule, L1Event, L1Position, L1Update, NodeError, ProposedBlock, QueryError, Rule, follow,
+};
 
 /// Four blocks on L1, the first two proven.
 fn four_blocks() -> (MemoryL1, Proposer) {
@@ -99,7 +102,8 @@ fn an_update_that_fails_leaves_nothing_behind() {
     let error = test.node.apply(&update).unwrap_err();
     assert!(matches!(error, NodeError::Inconsistent { .. }), "{error}");
     assert_eq!(dump(&test.node), before);
-    let back = L1Update::Extend { to: test.node.settings().l1_start, events: vec![] };
+    let to = test.node.settings().l1_start;
+    let back = L1Update::Extend { to, time: 0, finalized: None, events: vec![] };
     assert!(matches!(test.node.apply(&back), Err(NodeError::Inconsistent { .. })));
     let stranger = L1Position { number: 0, hash: [9; 32] };
     let stranger = L1Update::Rewind { to: stranger };
@@ -212,6 +216,68 @@ fn old_states_are_forgotten_only_when_proven_for_good() {
         }
     }
     assert!(matches!(test.node.state_at(8), Err(QueryError::UnknownBlock { .. })));
+}
+
+/// Goal: retention follows what L1 says is final, however far that is behind, and not a number of
+/// blocks of this program's choice.
+#[test]
+fn states_and_client_proofs_are_kept_until_l1_has_finalized_their_proof() {
+    let (l1, mut proposer) = four_blocks();
+    let mut l1 = l1.finalizing(500);
+    let test = TestNode::with(|settings| settings.state_blocks = 2);
+    l1.mine_empty(300);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.tips().finalized.block_number, 0);
+    test.node.state_at(0).unwrap();
+    l1.mine_empty(300);
+    l1.mine(vec![proposer.event(&[6])]);
+    sync(&test.node, &l1);
+    let tips = test.node.tips();
+    assert_eq!((tips.finalized.block_number, tips.proven.block_number), (2, 2));
+    let gone = test.node.state_at(1).unwrap_err();
+    assert!(matches!(gone, QueryError::StateGone { block: 1, oldest: 2 }), "{gone}");
+    let finalized = test.node.block_record(BlockRef::Finalized).unwrap().unwrap();
+    assert_eq!(finalized.header_hash, tips.finalized.header_hash);
+    // An L1 that finalizes fast.
+    let (l1, _) = four_blocks();
+    let test = TestNode::synced(&l1.finalizing(0));
+    assert_eq!(test.node.tips().finalized.block_number, 2);
+}
+
+/// Goal: a block that an honest proposer would not make is followed, since L1 may prove it, and
+/// reported with what it should have said.
+#[test]
+fn blocks_that_break_the_rules_of_time_and_price_are_followed_and_reported() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let registry = rollmill_service::prometheus::Registry::new();
+    let test = TestNode::new();
+    test.node.register_metrics(&registry).unwrap();
+    let count = |rule: &str| {
+        let families = registry.gather();
+        let name = "rollmill_node_block_rule_broken_total";
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        let of_rule = family.get_metric().iter().find(|m| m.get_label()[0].value() == rule);
+        of_rule.unwrap().get_counter().get_value()
+    };
+    assert_eq!([count("timestamp"), count("l2_price"), count("da_price")], [0.0; 3]);
+    // Genesis' prices of 2 and 3 fall after an empty block.
+    proposer.price = FeePerGas { l2: 1, da: 2 };
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.broken_rules(), []);
+    proposer.price = FeePerGas { l2: u64::MAX, da: 1 };
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    let broken = BrokenRule { block: 2, rule: Rule::L2Price, expected: 1, got: u64::MAX };
+    assert_eq!(test.node.broken_rules(), [broken]);
+    assert_eq!([count("timestamp"), count("l2_price"), count("da_price")], [0.0, 1.0, 0.0]);
+    let test = test.restart();
+    assert_eq!((test.pending(), test.node.broken_rules()), (2, vec![broken]));
+    // Pruned: nothing to report any more.
+    l1.mine(vec![L1Event::Pruned { proven_tip: 1 }]);
+    l1.mine(vec![L1Event::Pruned { proven_tip: 0 }]);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.broken_rules(), []);
 }
 
 /// Every way in which a block on L1 can be wrong, with the code of its refusal.

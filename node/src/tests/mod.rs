@@ -12,7 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use redb::ReadableTable;
-use rollmill_protocol::builder::BlockBuilder;
+use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
+use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::version::VersionIds;
 use rollmill_protocol::{ClientInputs, Fr, Header, Tx};
@@ -20,7 +21,7 @@ use rollmill_protocol::{ClientInputs, Fr, Header, Tx};
 use crate::store::Snapshot;
 use crate::{
     ClientProofVerifier, L1Event, L1Events, L1Position, L1SourceError, L1Update, Node, NodeError,
-    NodeSettings, PoolLimits, ProofRefused, ProposedBlock,
+    NodeSettings, PoolLimits, ProofRefused, ProposedBlock, SlotClock,
 };
 
 /// Accepts proofs whose first byte is 7, as those of the support module.
@@ -42,7 +43,12 @@ pub(super) struct MemoryL1 {
     blocks: Vec<(L1Position, Vec<L1Event>)>,
     /// Makes hashes differ between branches.
     branch: u8,
+    /// How far behind the head the finalized block is; none where nothing is finalized.
+    finality: Option<u64>,
 }
+
+/// L1 blocks are this far apart.
+pub(super) const L1_SECONDS: u64 = 12;
 
 impl MemoryL1 {
     pub(super) fn new() -> Self {
@@ -66,6 +72,11 @@ impl MemoryL1 {
         (0..n).for_each(|_| self.mine(vec![]));
     }
 
+    /// The same L1, with a finalized block this far behind its head.
+    pub(super) fn finalizing(self, behind: u64) -> Self {
+        Self { finality: Some(behind), ..self }
+    }
+
     /// Another branch after L1 block `number`.
     pub(super) fn fork(&self, number: u64) -> Self {
         let mut fork = self.clone();
@@ -84,7 +95,9 @@ impl MemoryL1 {
         }
         let (to, events) = self.blocks.get(known[0].number as usize + 1)?;
         let events = events.iter().map(|event| (to.number, event.clone())).collect();
-        Some(L1Update::Extend { to: *to, events })
+        let time = support::genesis().timestamp + L1_SECONDS * to.number;
+        let finalized = self.finality.map(|behind| to.number.saturating_sub(behind));
+        Some(L1Update::Extend { to: *to, time, finalized, events })
     }
 }
 
@@ -98,6 +111,7 @@ impl L1Events for MemoryL1 {
 #[derive(Debug, Clone)]
 pub(super) struct Proposer {
     pub(super) header: Header,
+    pub(super) price: FeePerGas,
     store: MemoryStore,
     chain: Fr,
 }
@@ -105,12 +119,12 @@ pub(super) struct Proposer {
 impl Proposer {
     pub(super) fn new() -> Self {
         let (header, store) = support::start();
-        Self { header, store, chain: Fr::from(0u64) }
+        Self { header, price: support::PRICE, store, chain: Fr::from(0u64) }
     }
 
     /// The next block, with these transactions.
     pub(super) fn propose(&mut self, txs: &[Tx]) -> ProposedBlock {
-        let env = support::env(&self.header);
+        let env = BlockEnv { price: self.price, ..support::env(&self.header) };
         let mut builder = BlockBuilder::new(&self.header, self.store.clone(), env).unwrap();
         for tx in txs {
             builder.apply(tx).unwrap();
@@ -152,6 +166,7 @@ pub(super) fn settings(dir: &Path) -> NodeSettings {
             vk_root: support::value(9, 0),
         },
         slots_per_epoch: 8,
+        clock: SlotClock { genesis_time: support::genesis().timestamp, slot_seconds: 12 },
         l1_start: MemoryL1::new().head(),
         pool: PoolLimits::default(),
         state_blocks: 64,
@@ -215,7 +230,7 @@ impl TestNode {
 
 type Dump = BTreeMap<(&'static str, Vec<u8>), Vec<u8>>;
 
-/// Everything in the database but the pool.
+/// Everything in the database but the transactions of the pool.
 pub(super) fn dump(node: &Node) -> Dump {
     let tables: &Snapshot = &node.view().unwrap();
     let mut dump = BTreeMap::new();

@@ -1,11 +1,16 @@
-//! The pool: what it takes, keeps, puts back and lets go.
+//! The pool: what it takes, orders, parks, keeps, puts back and lets go.
 
 use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::gas::{self, FeePerGas};
 use rollmill_protocol::{Fr, Tx, TxRejection};
 
-use super::support::{self, FEE, tx, value};
-use super::{MemoryL1, Proposer, TestNode, sync};
-use crate::{L1Event, PoolError, PoolLimits};
+use super::support::{self, tx, value};
+use super::{L1_SECONDS, MemoryL1, Proposer, TestNode, sync};
+use crate::store::Store;
+use crate::{L1Event, PoolError};
+
+/// The prices after genesis, which held no transaction.
+const NEXT: FeePerGas = FeePerGas { l2: 1, da: 2 };
 
 fn genesis_hash() -> Fr {
     support::start().0.hash()
@@ -15,38 +20,62 @@ fn submit(test: &TestNode, tx: &Tx) -> Result<Fr, PoolError> {
     test.node.submit(&tx.to_bytes())
 }
 
+/// Transaction `i`, which allows `max` for a unit of either kind of gas.
+fn offering(i: u64, max: u64) -> Tx {
+    let mut tx = tx(i, genesis_hash());
+    tx.effects.gas.max_fee_per_l2_gas = max;
+    tx.effects.gas.max_fee_per_da_gas = max;
+    tx
+}
+
 /// Transactions `ids`, anchored in genesis, as the next block of `proposer`.
 fn block(proposer: &mut Proposer, ids: &[u64]) -> L1Event {
     let txs: Vec<Tx> = ids.iter().map(|i| tx(*i, genesis_hash())).collect();
     L1Event::BlockProposed(proposer.propose(&txs))
 }
 
-fn waiting(test: &TestNode) -> Vec<Fr> {
-    test.node.pending_txs(100).iter().map(|tx| tx.hash()).collect()
+fn ready(test: &TestNode) -> Vec<Fr> {
+    test.node.ready_txs().iter().map(|tx| tx.hash()).collect()
+}
+
+fn hashes(txs: &[Tx]) -> Vec<Fr> {
+    txs.iter().map(Tx::hash).collect()
 }
 
 fn status(test: &TestNode, tx: &Tx) -> TxStatus {
     test.node.transaction_status(&tx.hash()).unwrap()
 }
 
+fn is_parked(test: &TestNode, tx: &Tx, why: &str) -> bool {
+    matches!(status(test, tx), TxStatus::Pending { parked: Some(reason) } if reason.contains(why))
+}
+
+fn dropped_for(test: &TestNode, tx: &Tx) -> String {
+    match status(test, tx) {
+        TxStatus::Dropped { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
-fn good_transactions_wait_in_the_order_of_arrival_and_survive_a_restart() {
+fn good_transactions_wait_best_offer_first_and_survive_a_restart() {
     let test = TestNode::new();
-    let txs: Vec<Tx> = [3, 1, 2].map(|i| tx(i, genesis_hash())).to_vec();
+    let txs = [offering(3, 10), offering(1, 12), offering(2, 10), offering(5, 11)];
     for tx in &txs {
         assert_eq!(submit(&test, tx).unwrap(), tx.hash());
         assert_eq!(submit(&test, tx).unwrap(), tx.hash());
     }
-    let order: Vec<Fr> = txs.iter().map(Tx::hash).collect();
-    assert_eq!(waiting(&test), order);
+    let order = hashes(&[1, 3, 0, 2].map(|i: usize| txs[i].clone()));
+    assert_eq!(ready(&test), order);
     let test = test.restart();
-    assert_eq!(waiting(&test), order);
-    assert_eq!(test.node.pending_count(), 3);
-    assert_eq!(status(&test, &txs[0]), TxStatus::Pending);
-    assert_eq!(*test.node.transaction(&order[1]).unwrap(), txs[1]);
+    assert_eq!(ready(&test), order);
+    assert_eq!(test.node.ready_count(), 4);
+    assert_eq!(status(&test, &txs[0]), TxStatus::Pending { parked: None });
+    assert_eq!(*test.node.transaction(&order[0]).unwrap().unwrap(), txs[1]);
     assert_eq!(status(&test, &tx(9, genesis_hash())), TxStatus::Unknown);
-    submit(&test, &tx(4, genesis_hash())).unwrap();
-    assert_eq!(waiting(&test)[3], tx(4, genesis_hash()).hash());
+    // Offers as good as the best: after it.
+    submit(&test, &offering(4, 12)).unwrap();
+    assert_eq!(ready(&test)[1], offering(4, 12).hash());
 }
 
 #[test]
@@ -58,7 +87,8 @@ fn transactions_that_break_a_rule_are_refused_with_its_code() {
         ("NODE-021: PRO-021", |tx| tx.chain_id = 1),
         ("NODE-021: PRO-022", |tx| tx.version = 7),
         ("NODE-021: PRO-023", |tx| tx.anchor_header_hash = Fr::from(5u64)),
-        ("NODE-021: PRO-024", |tx| tx.effects.gas.max_fee_per_l2_gas = 1),
+        // No block is ever cheaper than 1.
+        ("NODE-021: PRO-024", |tx| tx.effects.gas.max_fee_per_l2_gas = 0),
         ("NODE-021: PRO-025", |tx| tx.effects.gas.l2_gas_limit = 1),
         ("NODE-021: PRO-030", |tx| tx.effects.fee_payer = Fr::from(5u64)),
         ("NODE-020: PRO-007", |tx| tx.effects.messages[0] = Fr::from(5u64)),
@@ -85,44 +115,199 @@ fn transactions_that_break_a_rule_are_refused_with_its_code() {
 }
 
 #[test]
-fn a_nullifier_that_waits_or_was_published_is_refused() {
+fn a_nullifier_that_waits_is_taken_again_for_a_tenth_more_and_one_that_was_published_is_not() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
     let test = TestNode::new();
-    submit(&test, &tx(0, genesis_hash())).unwrap();
-    let mut rival = tx(1, genesis_hash());
-    rival.effects.nullifiers[1] = value(2, 0);
-    let refused = submit(&test, &rival).unwrap_err();
-    assert!(
-        matches!(refused, PoolError::Conflict { other, .. } if other == tx(0, genesis_hash()).hash())
-    );
+    let first = offering(0, 10);
+    submit(&test, &first).unwrap();
+    let rival = |l2, da| {
+        let mut rival = offering(1, 10);
+        rival.effects.nullifiers[1] = value(2, 0);
+        rival.effects.gas.max_fee_per_l2_gas = l2;
+        rival.effects.gas.max_fee_per_da_gas = da;
+        rival
+    };
+    for (l2, da) in [(10, 10), (100, 10), (10, 100), (11, 10)] {
+        let refused = submit(&test, &rival(l2, da)).unwrap_err();
+        let expected = first.hash();
+        assert!(matches!(refused, PoolError::Conflict { other, .. } if other == expected));
+    }
+    let better = rival(11, 11);
+    submit(&test, &better).unwrap();
+    assert_eq!(ready(&test), [better.hash()]);
+    assert!(dropped_for(&test, &first).ends_with("replaced it"));
+    let test = test.restart();
+    assert_eq!(ready(&test), [better.hash()]);
+
     l1.mine(vec![block(&mut proposer, &[0])]);
     sync(&test.node, &l1);
-    let refused = submit(&test, &rival).unwrap_err();
+    assert_eq!(ready(&test), [] as [Fr; 0]);
+    let refused = submit(&test, &rival(100, 100)).unwrap_err();
     assert!(matches!(refused, PoolError::Rejected(TxRejection::NullifierSpent { .. })));
 }
 
 #[test]
 fn a_payer_cannot_promise_more_than_its_balance() {
     let test = TestNode::new();
-    // A hundred fees are there; every fourth transaction has this payer.
-    for i in 0..100 {
+    let fee = u128::from(gas::fee(NEXT).unwrap());
+    let balance = u128::from(support::genesis().fee_balances[0].amount);
+    let most = balance / fee;
+    // Every fourth transaction has this payer.
+    for i in 0..most as u64 {
         submit(&test, &tx(4 * i, genesis_hash())).unwrap();
     }
-    let refused = submit(&test, &tx(400, genesis_hash())).unwrap_err();
-    let expected = u128::from(FEE) * 101;
+    let refused = submit(&test, &tx(4 * most as u64, genesis_hash())).unwrap_err();
+    let expected = fee * (most + 1);
     assert!(matches!(refused, PoolError::PayerOvercommitted { needed, .. } if needed == expected));
     submit(&test, &tx(401, genesis_hash())).unwrap();
 }
 
+/// Goal: one payer has its share of the pool, in which better offers replace worse ones.
 #[test]
-fn a_full_pool_refuses() {
-    let test = TestNode::with(|settings| {
-        settings.pool = PoolLimits { txs_max: 2, ..PoolLimits::default() };
-    });
-    submit(&test, &tx(0, genesis_hash())).unwrap();
-    submit(&test, &tx(1, genesis_hash())).unwrap();
-    let refused = submit(&test, &tx(2, genesis_hash())).unwrap_err();
-    assert!(matches!(refused, PoolError::Full { max: 2 }));
+fn one_payer_cannot_fill_the_pool() {
+    let test = TestNode::with(|settings| settings.pool.payer_txs_max = 3);
+    let of_one = |i: u64, max| offering(4 * i, max);
+    for i in 0..3 {
+        submit(&test, &of_one(i, 10 + i)).unwrap();
+    }
+    let refused = submit(&test, &of_one(3, 10)).unwrap_err();
+    assert!(matches!(refused, PoolError::PayerFull { max: 3 }), "{refused}");
+    submit(&test, &offering(1, 10)).unwrap();
+    submit(&test, &of_one(3, 20)).unwrap();
+    assert!(dropped_for(&test, &of_one(0, 10)).contains("offer more"));
+    assert_eq!(test.node.ready_count(), 4);
+}
+
+/// Goal: a pool full of transactions at the least price keeps no better one out, and takes no more
+/// of the same.
+#[test]
+fn a_full_pool_lets_the_worst_go_for_a_better_one() {
+    let test = TestNode::with(|settings| settings.pool.txs_max = 8);
+    for i in 0..8 {
+        submit(&test, &offering(i, 5)).unwrap();
+    }
+    let refused = submit(&test, &offering(8, 5)).unwrap_err();
+    assert!(matches!(refused, PoolError::Full { max: 8, .. }), "{refused}");
+    for i in 0..8 {
+        submit(&test, &offering(100 + i, 6)).unwrap();
+        assert_eq!(test.node.ready_count(), 8);
+    }
+    // The newest of the worst went first.
+    assert!(dropped_for(&test, &offering(7, 5)).contains("the pool is full"));
+    let test = test.restart();
+    assert_eq!(ready(&test), (0..8).map(|i| offering(100 + i, 6).hash()).collect::<Vec<_>>());
+    assert!(submit(&test, &offering(0, 5)).is_err());
+}
+
+#[test]
+fn the_bytes_of_a_pool_are_bounded_too() {
+    let size = offering(0, 5).to_bytes().len();
+    let test = TestNode::with(|settings| settings.pool.bytes_max = 3 * size);
+    for i in 0..3 {
+        submit(&test, &offering(i, 5)).unwrap();
+    }
+    assert!(matches!(submit(&test, &offering(3, 5)), Err(PoolError::Full { .. })));
+    submit(&test, &offering(4, 6)).unwrap();
+    assert_eq!(test.node.ready_count(), 3);
+}
+
+/// Goal: an offer is worth no more than its payer has, so that a bid beyond it buys nothing.
+#[test]
+fn an_offer_beyond_the_payers_balance_counts_as_the_balance() {
+    let test = TestNode::new();
+    let boast = offering(0, u64::MAX);
+    let rich = offering(1, 300);
+    submit(&test, &boast).unwrap();
+    submit(&test, &rich).unwrap();
+    // The payers have the same: the earlier one is first, whatever it claims.
+    let mut bolder = offering(2, u64::MAX);
+    bolder.effects.gas.max_fee_per_da_gas = u64::MAX - 1;
+    submit(&test, &bolder).unwrap();
+    assert_eq!(ready(&test), hashes(&[boast, rich, bolder]));
+}
+
+/// Goal: what a block cannot hold at its price is out of the builder's view, wakes the empty blocks
+/// that lower the price, and comes back.
+#[test]
+fn transactions_below_the_price_are_parked_and_come_back() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    let (low, high) = (offering(0, 10), offering(1, 200));
+    submit(&test, &low).unwrap();
+    submit(&test, &high).unwrap();
+    assert_eq!(ready(&test), hashes(&[high.clone(), low.clone()]));
+    assert!(!test.node.is_priced_out().unwrap());
+
+    proposer.price = FeePerGas { l2: 100, da: 3 };
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), [high.hash()]);
+    assert!(is_parked(&test, &low, "prices are above"));
+    assert!(!test.node.is_priced_out().unwrap(), "one can be taken");
+    let test = test.restart();
+    assert!(is_parked(&test, &low, "prices are above"));
+
+    proposer.price = FeePerGas { l2: u64::MAX, da: 3 };
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.ready_count(), 0);
+    assert!(test.node.is_priced_out().unwrap());
+    // At such a price none is payable, and still one may come.
+    submit(&test, &offering(2, 200)).unwrap();
+    assert_eq!(test.node.ready_count(), 0);
+
+    proposer.price = FeePerGas { l2: 3, da: 3 };
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), hashes(&[high, offering(2, 200), low]));
+}
+
+#[test]
+fn transactions_that_their_payer_cannot_pay_are_parked_and_come_back() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    let txs: Vec<Tx> = (0..3).map(|i| offering(4 * i, 150 + i)).collect();
+    for tx in &txs {
+        submit(&test, tx).unwrap();
+    }
+    // A payer has 20.6 million, and a transaction now costs above 8 million.
+    let before = l1.clone();
+    proposer.price = FeePerGas { l2: 100, da: 3 };
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), hashes(&[txs[2].clone(), txs[1].clone()]));
+    assert!(is_parked(&test, &txs[0], "cannot pay"));
+    // Half of it is spent on another transaction of that payer.
+    let spent = vec![offering(40, 100)];
+    l1.mine(vec![L1Event::BlockProposed(proposer.propose(&spent))]);
+    sync(&test.node, &l1);
+    // All of them offer more than the payer has, so that the earliest is first.
+    assert_eq!(ready(&test), [txs[0].hash()]);
+    assert!(is_parked(&test, &txs[1], "cannot pay") && is_parked(&test, &txs[2], "cannot pay"));
+    let mut other = before.fork(0);
+    other.mine_empty(1);
+    sync(&test.node, &other);
+    assert_eq!(test.node.ready_count(), 3);
+}
+
+/// Goal: a transaction whose anchor a reorganisation took away is no candidate, and waits.
+#[test]
+fn transactions_without_their_anchor_are_parked() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    let anchored = tx(0, proposer.header.hash());
+    submit(&test, &anchored).unwrap();
+    let mut other = l1.fork(0);
+    other.mine_empty(2);
+    sync(&test.node, &other);
+    assert_eq!(test.node.ready_count(), 0);
+    assert!(is_parked(&test, &anchored, "anchor"));
+    // Lower prices do not help it.
+    assert!(!test.node.is_priced_out().unwrap());
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), [anchored.hash()]);
 }
 
 /// Goal: whoever proves a block finds its client proofs until the proof cannot be taken back.
@@ -136,23 +321,42 @@ fn client_proofs_are_kept_until_the_blocks_proof_is_final() {
     l1.mine(vec![block(&mut proposer, &[0])]);
     sync(&test.node, &l1);
     assert_eq!(status(&test, &first), TxStatus::Included { block_number: 1, index: 0 });
-    assert_eq!(waiting(&test), [second.hash()]);
-    assert!(test.node.transaction(&first.hash()).is_some());
+    assert_eq!(ready(&test), [second.hash()]);
+    let has = |test: &TestNode| test.node.transaction(&first.hash()).unwrap().is_some();
+    assert!(has(&test));
 
     l1.mine(vec![L1Event::EpochProven { last_block: 1 }]);
     sync(&test.node, &l1);
     assert_eq!(status(&test, &first), TxStatus::Proven { block_number: 1, index: 0 });
-    assert!(test.node.transaction(&first.hash()).is_some());
+    assert!(has(&test));
     let test = test.restart();
-    assert!(test.node.transaction(&first.hash()).is_some());
+    assert!(has(&test));
 
     l1.mine_empty(64);
     sync(&test.node, &l1);
-    assert!(test.node.transaction(&first.hash()).is_none());
+    assert!(!has(&test));
     assert_eq!(status(&test, &first), TxStatus::Proven { block_number: 1, index: 0 });
     let test = test.restart();
-    assert!(test.node.transaction(&first.hash()).is_none());
-    assert_eq!(waiting(&test), [second.hash()]);
+    assert!(!has(&test));
+    assert_eq!(ready(&test), [second.hash()]);
+}
+
+/// Goal: a proving outage fills no pool: included transactions are outside its bounds.
+#[test]
+fn included_transactions_take_no_place_of_waiting_ones() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::with(|settings| {
+        (settings.pool.txs_max, settings.pool.payer_txs_max) = (2, 1);
+    });
+    for i in 0..40 {
+        submit(&test, &tx(i, genesis_hash())).unwrap();
+        l1.mine(vec![block(&mut proposer, &[i])]);
+        sync(&test.node, &l1);
+    }
+    for i in 0..40 {
+        assert!(test.node.transaction(&tx(i, genesis_hash()).hash()).unwrap().is_some());
+    }
+    assert_eq!(test.node.tips().verified.block_number, 40);
 }
 
 #[test]
@@ -163,10 +367,12 @@ fn transactions_of_blocks_that_a_reorganisation_took_back_wait_again() {
     for tx in &txs {
         submit(&test, tx).unwrap();
     }
-    let hashes: Vec<Fr> = txs.iter().map(Tx::hash).collect();
+    let hashes = hashes(&txs);
     l1.mine(vec![block(&mut proposer, &[1, 3])]);
     sync(&test.node, &l1);
-    assert_eq!(waiting(&test), [hashes[0], hashes[2]]);
+    assert_eq!(ready(&test), [hashes[0], hashes[2]]);
+    // Also one that was killed before its pool had followed.
+    let test = test.restart();
 
     // The other branch includes one of them, and something that conflicts with another.
     let mut other = l1.fork(0);
@@ -176,29 +382,85 @@ fn transactions_of_blocks_that_a_reorganisation_took_back_wait_again() {
     let included = vec![tx(3, genesis_hash()), rival];
     other.mine(vec![L1Event::BlockProposed(fork.propose(&included))]);
     sync(&test.node, &other);
-    assert_eq!(waiting(&test), [hashes[0], hashes[1]]);
+    assert_eq!(ready(&test), [hashes[0], hashes[1]]);
     assert_eq!(status(&test, &txs[3]), TxStatus::Included { block_number: 1, index: 0 });
-    let TxStatus::Dropped { reason } = status(&test, &txs[2]) else { panic!("dropped") };
+    let reason = dropped_for(&test, &txs[2]);
     assert!(reason.starts_with("a block published nullifier"), "{reason}");
     // A prune puts back in the same way.
     other.mine(vec![L1Event::Pruned { proven_tip: 0 }]);
     sync(&test.node, &other);
-    assert_eq!(waiting(&test), [hashes[0], hashes[1], hashes[3]]);
+    assert_eq!(ready(&test), [hashes[0], hashes[1], hashes[3]]);
+    let test = test.restart();
+    assert_eq!(ready(&test), [hashes[0], hashes[1], hashes[3]]);
 }
 
+/// Goal: what a reorganisation puts back respects the bounds.
+#[test]
+fn more_than_fits_is_put_back_by_a_reorganisation() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::with(|settings| settings.pool.txs_max = 2);
+    for i in 0..4 {
+        submit(&test, &offering(i, 10 + i)).unwrap();
+        let included = vec![offering(i, 10 + i)];
+        l1.mine(vec![L1Event::BlockProposed(proposer.propose(&included))]);
+        sync(&test.node, &l1);
+    }
+    let mut other = l1.fork(0);
+    other.mine_empty(1);
+    sync(&test.node, &other);
+    assert_eq!(ready(&test), hashes(&[offering(3, 13), offering(2, 12)]));
+    let test = test.restart();
+    assert_eq!(ready(&test), hashes(&[offering(3, 13), offering(2, 12)]));
+}
+
+/// Goal: age is L1's time, so that it passes although no block is built.
 #[test]
 fn transactions_that_waited_too_long_are_dropped() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::with(|settings| settings.pool.age_blocks_max = 2);
+    let mut l1 = MemoryL1::new();
+    let test = TestNode::with(|settings| settings.pool.age_seconds_max = 2 * L1_SECONDS);
     let old = tx(0, genesis_hash());
     submit(&test, &old).unwrap();
     for expected in [1, 1, 0] {
-        l1.mine(vec![block(&mut proposer, &[])]);
+        l1.mine_empty(1);
         sync(&test.node, &l1);
-        assert_eq!(test.node.pending_count(), expected);
+        assert_eq!(test.node.ready_count(), expected);
     }
-    let TxStatus::Dropped { reason } = status(&test, &old) else { panic!("dropped") };
-    assert_eq!(reason, "it waited for more than 2 blocks");
+    assert_eq!(dropped_for(&test, &old), "it waited for more than 24 s");
+    // Its nullifiers are free again.
+    submit(&test, &old).unwrap();
+    assert_eq!(test.restart().node.ready_count(), 1);
+}
+
+#[test]
+fn what_an_older_version_kept_is_taken_over() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    l1.mine(vec![block(&mut proposer, &[0])]);
+    sync(&test.node, &l1);
+    let settings = test.node.settings().clone();
+    let TestNode { node, dir } = test;
+    drop(node);
+    let store = Store::open(&dir.path().join("node.redb")).unwrap();
+    let record = |tx: &Tx, arrival: u64| {
+        [&arrival.to_be_bytes()[..], &7u64.to_be_bytes(), &tx.to_bytes()].concat()
+    };
+    let (included, waiting) = (tx(0, genesis_hash()), tx(1, genesis_hash()));
+    store
+        .write(|tables| {
+            tables.put_pool(&included.hash(), &record(&included, 4))?;
+            tables.put_pool(&waiting.hash(), &record(&waiting, 5))?;
+            tables.put_pool(&value(1, 1), b"nonsense")
+        })
+        .unwrap();
+    drop(store);
+    let test = TestNode { node: super::open(settings).unwrap(), dir };
+    assert_eq!(ready(&test), [waiting.hash()]);
+    assert_eq!(*test.node.transaction(&included.hash()).unwrap().unwrap(), included);
+    assert_eq!(test.node.tips().verified.block_number, 1);
+    // Nothing is left to take over, and nothing is too old at once.
+    l1.mine_empty(1);
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test.restart()), [waiting.hash()]);
 }
 
 #[test]
@@ -210,11 +472,95 @@ fn a_transaction_fetched_from_elsewhere_is_kept_only_with_its_block_and_proof() 
     let included = tx(0, genesis_hash());
     let mut forged = included.clone();
     forged.client_proof = vec![1];
-    assert!(matches!(test.node.keep_included(forged), Err(PoolError::Proof { .. })));
-    let elsewhere = test.node.keep_included(tx(1, genesis_hash()));
-    assert!(matches!(elsewhere, Err(PoolError::Proof { .. })));
+    let mut elsewhere = included.clone();
+    elsewhere.chain_id += 1;
+    // Anchored in its own block, or in nothing.
+    let late = Tx { anchor_header_hash: proposer.header.hash(), ..included.clone() };
+    let nowhere = Tx { anchor_header_hash: value(1, 1), ..included.clone() };
+    for refused in [forged, tx(1, genesis_hash()), elsewhere, late, nowhere] {
+        assert!(matches!(test.node.keep_included(refused), Err(PoolError::Proof { .. })));
+    }
+    assert_eq!(test.node.tips().verified.block_number, 0);
     test.node.keep_included(included.clone()).unwrap();
     test.node.keep_included(included.clone()).unwrap();
-    assert_eq!(*test.node.transaction(&included.hash()).unwrap(), included);
-    assert_eq!(test.node.pending_count(), 0);
+    assert_eq!(*test.node.transaction(&included.hash()).unwrap().unwrap(), included);
+    assert_eq!(test.node.ready_count(), 0);
+}
+
+/// Goal: a block on L1 is verified when each of its client proofs is here, or L1 has its proof.
+#[test]
+fn blocks_are_unverified_until_their_client_proofs_are_here_or_they_are_proven() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    let verified = |test: &TestNode| {
+        let tips = test.node.tips();
+        (tips.verified.block_number, tips.unverified())
+    };
+    assert_eq!(verified(&test), (0, None));
+    submit(&test, &tx(0, genesis_hash())).unwrap();
+    for ids in [&[0][..], &[1, 2], &[], &[3]] {
+        l1.mine(vec![block(&mut proposer, ids)]);
+    }
+    sync(&test.node, &l1);
+    assert_eq!(verified(&test), (1, Some(2)));
+    let missing: Vec<Fr> = [1, 2].map(|i| tx(i, genesis_hash()).hash()).to_vec();
+    assert_eq!(test.node.missing_proofs()[&2], missing);
+    let test = test.restart();
+    assert_eq!(verified(&test), (1, Some(2)));
+    test.node.keep_included(tx(1, genesis_hash())).unwrap();
+    assert_eq!(verified(&test), (1, Some(2)));
+    let mut tips = test.node.watch_tips();
+    test.node.keep_included(tx(2, genesis_hash())).unwrap();
+    assert!(tips.has_changed().unwrap());
+    assert_eq!(tips.borrow_and_update().verified.block_number, 3);
+    assert_eq!(verified(&test), (3, Some(4)));
+
+    let before = l1.clone();
+    l1.mine(vec![L1Event::EpochProven { last_block: 4 }]);
+    sync(&test.node, &l1);
+    assert_eq!(verified(&test), (4, None));
+    assert_eq!(test.node.missing_proofs().len(), 0);
+    // L1 takes the proof back.
+    let mut other = before.fork(before.head().number);
+    other.mine_empty(1);
+    sync(&test.node, &other);
+    assert_eq!(verified(&test), (3, Some(4)));
+    // And the block.
+    let mut other = before.fork(3);
+    other.mine_empty(1);
+    sync(&test.node, &other);
+    assert_eq!(verified(&test), (3, None));
+}
+
+/// Counts what is verified, and accepts proofs whose first byte is 7.
+#[derive(Debug, Default)]
+struct Counting(std::sync::atomic::AtomicUsize);
+
+impl crate::ClientProofVerifier for Counting {
+    fn verify(
+        &self,
+        inputs: &rollmill_protocol::ClientInputs,
+        proof: &[u8],
+    ) -> Result<(), crate::ProofRefused> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        super::FirstByteIsSeven.verify(inputs, proof)
+    }
+}
+
+#[test]
+fn a_refused_proof_is_remembered_and_not_verified_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let counting = std::sync::Arc::new(Counting::default());
+    let node = crate::Node::open(super::settings(dir.path()), counting.clone()).unwrap();
+    let mut forged = tx(0, genesis_hash());
+    forged.client_proof = vec![1];
+    for _ in 0..10 {
+        let refused = node.submit(&forged.to_bytes()).unwrap_err();
+        assert!(matches!(refused, PoolError::Proof { .. }));
+    }
+    let counted = || counting.0.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(counted(), 1);
+    // Another proof of the same transaction is another matter.
+    node.submit(&tx(0, genesis_hash()).to_bytes()).unwrap();
+    assert_eq!(counted(), 2);
 }

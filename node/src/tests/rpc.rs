@@ -1,18 +1,20 @@
 //! The server and the client against each other, and the server against nonsense.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use rollmill_node_client::wire::{BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::note::fee_balance_slot;
-use rollmill_protocol::{Fr, Genesis, Header};
-use rollmill_service::Shutdown;
+use rollmill_protocol::{ClientInputs, Fr, Genesis, Header};
+use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, serve_within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::support::{self, FEE, tx, value};
 use super::{MemoryL1, Proposer, TestNode, sync};
-use crate::L1Event;
+use crate::rpc::Rpc;
+use crate::{AdmissionLimits, ClientProofVerifier, L1Event, Node, ProofRefused};
 
 struct Server {
     test: TestNode,
@@ -23,11 +25,16 @@ struct Server {
 
 impl Server {
     async fn start(test: TestNode) -> Self {
+        Self::within(test, AdmissionLimits::default(), HttpLimits::default()).await
+    }
+
+    async fn within(test: TestNode, admission: AdmissionLimits, http: HttpLimits) -> Self {
         let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = Shutdown::new();
-        let router = crate::rpc::router(Arc::clone(&test.node));
-        tokio::spawn(rollmill_service::serve(listener, router, shutdown.clone()));
+        let router = Rpc::new(Arc::clone(&test.node), admission).router();
+        let metrics = HttpMetrics::new("rpc");
+        tokio::spawn(serve_within(listener, router, http, metrics, shutdown.clone()));
         let client = NodeClient::new(&format!("http://{address}")).unwrap();
         Self { test, client, address, shutdown }
     }
@@ -73,9 +80,10 @@ async fn headers_tips_versions_and_genesis_come_through() {
     let tips = client.tips().await.unwrap();
     assert_eq!(tips, node.tips());
     assert_eq!((tips.pending.block_number, tips.proven.block_number), (2, 1));
+    assert_eq!((tips.verified.block_number, tips.finalized.block_number), (1, 0));
     let mut headers: Vec<Header> = Vec::new();
     for (block, proven) in [
-        (BlockRef::Number(0), true),
+        (BlockRef::Finalized, true),
         (BlockRef::Proven, true),
         (BlockRef::Pending, false),
         (BlockRef::Hash(tips.pending.header_hash), false),
@@ -102,7 +110,8 @@ async fn a_transaction_is_sent_once_and_found_again() {
     let sent = tx(7, anchor);
     let hash = client.send_transaction(&sent).await.unwrap();
     assert_eq!(client.send_transaction(&sent).await.unwrap(), hash);
-    assert_eq!(client.transaction_status(&hash).await.unwrap(), TxStatus::Pending);
+    let waits = TxStatus::Pending { parked: None };
+    assert_eq!(client.transaction_status(&hash).await.unwrap(), waits);
     assert_eq!(client.transaction(&hash).await.unwrap(), Some(sent.clone()));
     assert_eq!(client.transaction(&value(1, 1)).await.unwrap(), None);
     let status = client.nullifier_status(&sent.effects.nullifiers[0]).await.unwrap();
@@ -189,6 +198,9 @@ async fn nonsense_is_answered_with_a_code() {
         ("{".to_owned(), "NODE-041"),
         ("[1,2]".to_owned(), "NODE-042"),
         ("[]".to_owned(), "NODE-042"),
+        (r#"["2.0",1,"node_getTips",[]]"#.to_owned(), "NODE-042"),
+        (r#"[{"jsonrpc":"2.0","id":1,"method":"node_getTips"}]"#.to_owned(), "NODE-042"),
+        ("7".to_owned(), "NODE-042"),
         (r#"{"jsonrpc":"1.0","id":1,"method":"node_getTips"}"#.to_owned(), "NODE-042"),
         (r#"{"jsonrpc":"2.0","id":1}"#.to_owned(), "NODE-042"),
         (r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"a":1}}"#.to_owned(), "NODE-042"),
@@ -219,7 +231,10 @@ async fn nonsense_is_answered_with_a_code() {
     }
     let (_, answer) = server.raw(&[0xff; 300]).await;
     assert!(answer.contains("NODE-041"), "{answer}");
-    let (_, answer) = server.raw(&vec![b' '; REQUEST_BYTES_MAX + 1]).await;
+    let (_, answer) = server.raw(b"[]").await;
+    assert!(answer.contains("batches are not supported"), "{answer}");
+    let (status, answer) = server.raw(&vec![b' '; REQUEST_BYTES_MAX + 1]).await;
+    assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
     assert!(answer.contains("NODE-040"), "{answer}");
     let deep = "[".repeat(100_000);
     let (_, answer) = server.raw(deep.as_bytes()).await;
@@ -260,4 +275,128 @@ async fn a_client_can_rebuild_genesis_itself() {
     let versions = server.client.versions().await.unwrap();
     assert_eq!(built.header.hash(), versions.genesis_header_hash);
     assert_eq!(server.test.dir.path(), server.test.node.settings().data_dir);
+}
+
+/// Accepts proofs whose first byte is 7, once the gate is open; says when one is looked at.
+#[derive(Debug)]
+struct Gated {
+    gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    seen: tokio::sync::mpsc::UnboundedSender<()>,
+}
+
+impl ClientProofVerifier for Gated {
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+        self.seen.send(()).unwrap();
+        // An error is an open gate.
+        let _ = self.gate.lock().unwrap().recv();
+        super::FirstByteIsSeven.verify(inputs, proof)
+    }
+}
+
+/// Goal: with as many transactions as may wait for verification, further ones are turned away at
+/// once, other requests are served, and those that wait are taken when it is their turn.
+#[tokio::test]
+async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (open, gate) = std::sync::mpsc::channel();
+    let (seen, mut looks) = tokio::sync::mpsc::unbounded_channel();
+    let verifier = Gated { gate: std::sync::Mutex::new(gate), seen };
+    let node = Node::open(super::settings(dir.path()), Arc::new(verifier)).unwrap();
+    let anchor = node.genesis_header().hash();
+    let limits = AdmissionLimits { workers: 1, queue: 2, queue_per_peer: 2 };
+    let server = Server::within(TestNode { node, dir }, limits, HttpLimits::default()).await;
+    let send = |i: u64| {
+        let client = server.client.clone();
+        tokio::spawn(async move { client.send_transaction(&tx(i, anchor)).await })
+    };
+    let first = send(0);
+    looks.recv().await.unwrap();
+    // One is verified, two wait, and of any others each is told to come back.
+    let mut waiting: Vec<_> = (1..=6).map(send).collect();
+    let mut busy = 0;
+    while busy < 4 {
+        let (result, index, rest) = first_done(waiting).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.refusal(), Some("NODE-028"), "{index}: {error}");
+        assert!(error.is_transient());
+        (busy, waiting) = (busy + 1, rest);
+    }
+    assert_eq!(server.client.tips().await.unwrap().pending.block_number, 0);
+    drop(open);
+    first.await.unwrap().unwrap();
+    for sent in waiting {
+        sent.await.unwrap().unwrap();
+    }
+    assert_eq!(server.test.node.ready_count(), 3);
+}
+
+type Sending = tokio::task::JoinHandle<Result<Fr, ClientError>>;
+
+/// The first of these to end, its place, and the others.
+async fn first_done(mut all: Vec<Sending>) -> (Result<Fr, ClientError>, usize, Vec<Sending>) {
+    let (index, result) = std::future::poll_fn(|context| {
+        for (index, task) in all.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(result) = std::pin::Pin::new(task).poll(context) {
+                return std::task::Poll::Ready((index, result));
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await;
+    drop(all.swap_remove(index));
+    (result.unwrap(), index, all)
+}
+
+/// Goal: half-sent requests and silent connections take nobody's place at the JSON-RPC.
+#[tokio::test]
+async fn honest_requests_are_served_among_half_sent_ones() {
+    let limits = HttpLimits { connections: 32, connections_per_peer: 32, ..HttpLimits::default() };
+    let server = Server::within(two_blocks(), AdmissionLimits::default(), limits).await;
+    let mut open = Vec::new();
+    for i in 0..256 {
+        let mut stream = TcpStream::connect(&server.address).await.unwrap();
+        let half = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
+        // Some send half a body, others nothing.
+        let sent = if i % 2 == 0 { half } else { "" };
+        // The server may have closed it for the next one already.
+        let _ = stream.write_all(sent.as_bytes()).await;
+        open.push(stream);
+    }
+    let tips = server.client.tips().await.unwrap();
+    assert_eq!(tips.pending.block_number, 2);
+    let anchor = tips.pending.header_hash;
+    server.client.send_transaction(&tx(7, anchor)).await.unwrap();
+}
+
+/// Goal: a node asks its peers for the client proofs of blocks that others built, and takes none
+/// that is not good.
+#[tokio::test]
+async fn missing_client_proofs_are_fetched_from_peers() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let anchor = proposer.header.hash();
+    let source = TestNode::new();
+    for i in 0..3 {
+        source.node.submit(&tx(i, anchor).to_bytes()).unwrap();
+    }
+    l1.mine(vec![proposer.event(&[0, 1]), proposer.event(&[])]);
+    let mut forged = tx(2, anchor);
+    forged.effects.note_hashes[0] = value(7, 7);
+    l1.mine(vec![L1Event::BlockProposed(proposer.propose(&[forged]))]);
+    sync(&source.node, &l1);
+    let server = Server::start(source).await;
+
+    let test = TestNode::new();
+    sync(&test.node, &l1);
+    assert_eq!(test.node.tips().unverified(), Some(1));
+    let away = NodeClient::new("http://127.0.0.1:1").unwrap();
+    let peers = vec![away, server.client.clone()];
+    let shutdown = Shutdown::new();
+    let pause = std::time::Duration::from_millis(1);
+    let mut tips = test.node.watch_tips();
+    let node = Arc::clone(&test.node);
+    let fetching = tokio::spawn(crate::fetch_missing(node, peers, pause, shutdown.clone()));
+    tips.wait_for(|tips| tips.verified.block_number == 2).await.unwrap();
+    assert_eq!(test.node.tips().unverified(), Some(3), "nobody has a proof of that");
+    shutdown.start();
+    fetching.await.unwrap();
 }

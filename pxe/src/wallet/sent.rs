@@ -122,7 +122,9 @@ impl Wallet {
 async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
     match node.transaction_status(&sent.tx_hash).await.map_err(node_error)? {
         // In a block that was not there when the chain was read.
-        TxStatus::Pending | TxStatus::Included { .. } | TxStatus::Proven { .. } => Ok(Word::Wait),
+        TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. } => {
+            Ok(Word::Wait)
+        }
         TxStatus::Dropped { reason } => Ok(Word::Gone(reason)),
         TxStatus::Unknown => {
             let Ok(tx) = Tx::from_bytes(&sent.tx.0) else {

@@ -344,7 +344,8 @@ impl Chain {
                 let tip = |block_number| Tip { block_number, header_hash: header.hash(), slot: 0 };
                 let last = blocks.last().map_or(0, |block| block.block_number);
                 let (pending, proven) = (tip(last), tip(pool.proven));
-                json!(Tips { pending, proven, l1_block: 1, refused: None })
+                let (verified, finalized) = (pending, proven);
+                json!(Tips { pending, verified, proven, finalized, l1_block: 1, refused: None })
             }
             method::GET_TRANSACTION_STATUS => {
                 let hash = request.params[0].as_str().unwrap();

@@ -1,0 +1,189 @@
+//! The deadline of the oldest unproven epoch: shown always, and acted upon once it is missed.
+//!
+//! A chain whose oldest unproven epoch missed its window goes on only after a prune. Anybody may
+//! call it; so the processes that need the chain do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_l1::{L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
+use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
+use rollmill_service::{Board, Shutdown};
+use tokio::sync::watch;
+
+/// What L1 says of the oldest unproven epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Deadline {
+    pub epoch: u64,
+    /// Last L1 block in which its proof is accepted.
+    pub last_l1_block: u64,
+    /// L1 blocks left until then; negative once it has passed.
+    pub l1_blocks_left: i64,
+    /// Whether the epoch's blocks, and all after them, can be pruned now.
+    pub is_missed: bool,
+}
+
+/// The figures of the deadline.
+#[derive(Debug, Clone)]
+pub struct DeadlineMetrics {
+    is_open: IntGauge,
+    epoch: IntGauge,
+    l1_blocks_left: IntGauge,
+    is_missed: IntGauge,
+    prunes: IntCounter,
+    failures: IntCounter,
+}
+
+impl DeadlineMetrics {
+    /// Registers the figures under `rollmill_node_…`.
+    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        Ok(Self {
+            is_open: gauge(
+                "rollmill_node_proof_deadline_open",
+                "1 while an epoch waits for its proof, to which the deadline belongs.",
+            )?,
+            epoch: gauge(
+                "rollmill_node_proof_deadline_epoch",
+                "The oldest unproven epoch; 0 while there is none.",
+            )?,
+            l1_blocks_left: gauge(
+                "rollmill_node_proof_deadline_l1_blocks",
+                "L1 blocks left in which that epoch's proof is accepted; negative when missed.",
+            )?,
+            is_missed: gauge(
+                "rollmill_node_prune_due",
+                "1 while the oldest unproven epoch has missed its deadline and nobody has pruned.",
+            )?,
+            prunes: counter(
+                "rollmill_node_prunes_sent_total",
+                "Prunes of the pending chain that this process put on L1.",
+            )?,
+            failures: counter(
+                "rollmill_node_prune_failures_total",
+                "Prunes that this process tried and L1 did not take.",
+            )?,
+        })
+    }
+
+    fn set(&self, deadline: Option<&Deadline>) {
+        self.is_open.set(i64::from(deadline.is_some()));
+        let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.epoch.set(deadline.map_or(0, |deadline| number(deadline.epoch)));
+        self.l1_blocks_left.set(deadline.map_or(0, |deadline| deadline.l1_blocks_left));
+        self.is_missed.set(deadline.map_or(0, |deadline| i64::from(deadline.is_missed)));
+    }
+}
+
+/// Reads the deadline; `None` while every block is proven.
+pub async fn read_deadline(
+    l1: &L1Client,
+    contract: &RollupContract,
+) -> Result<Option<Deadline>, L1Error> {
+    let Some(deadline) = contract.proof_deadline().await? else { return Ok(None) };
+    let head = l1.latest().await?.number;
+    let is_missed = contract.prune_due().await?;
+    let left = i128::from(deadline.last_l1_block) - i128::from(head);
+    Ok(Some(Deadline {
+        epoch: deadline.epoch,
+        last_l1_block: deadline.last_l1_block,
+        l1_blocks_left: i64::try_from(left).unwrap_or(i64::MAX),
+        is_missed,
+    }))
+}
+
+/// Watches the deadline, and prunes when it is missed and nobody else did.
+#[derive(Debug)]
+pub struct Pruner {
+    pub l1: L1Client,
+    pub contract: RollupContract,
+    /// Sends the prune; `None` only watches.
+    pub sender: Option<Arc<TxSender>>,
+    /// L1 blocks that others are given after the deadline, so that not all act at once.
+    pub patience_l1_blocks: u64,
+    pub metrics: DeadlineMetrics,
+    /// The last deadline read.
+    pub seen: watch::Sender<Option<Deadline>>,
+}
+
+impl Pruner {
+    /// Shows the deadline under `/status`.
+    pub fn show(&self, board: &Board) {
+        let seen = self.seen.subscribe();
+        board.show("proof_deadline", move || serde_json::json!(*seen.borrow()));
+    }
+
+    /// Looks every `pause` until `shutdown` starts. Errors of L1 are logged and tried again.
+    pub async fn run(&self, pause: Duration, shutdown: &Shutdown) {
+        while !shutdown.is_started() {
+            let step = tokio::select! {
+                () = shutdown.started() => return,
+                step = self.step() => step,
+            };
+            if let Err(error) = step {
+                tracing::warn!(%error, "cannot watch the proof deadline");
+            }
+            tokio::select! {
+                () = shutdown.started() => return,
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Looks once; prunes if it is this process's turn. True when it did.
+    ///
+    /// # Errors
+    /// When L1 cannot be read, or takes no prune. Both may be tried again.
+    pub async fn step(&self) -> Result<bool, L1Error> {
+        let deadline = read_deadline(&self.l1, &self.contract).await?;
+        let before = self.seen.send_replace(deadline);
+        self.metrics.set(deadline.as_ref());
+        let Some(deadline) = deadline.filter(|deadline| deadline.is_missed) else {
+            return Ok(false);
+        };
+        if !before.is_some_and(|before| before.is_missed) {
+            tracing::error!(
+                epoch = deadline.epoch,
+                last_l1_block = deadline.last_l1_block,
+                "proof deadline missed: the unproven blocks can be pruned"
+            );
+        }
+        let Some(sender) = &self.sender else { return Ok(false) };
+        let overdue = deadline.l1_blocks_left.unsigned_abs();
+        if deadline.l1_blocks_left < 0 && overdue <= self.patience_l1_blocks {
+            return Ok(false);
+        }
+        let tips = self.contract.tips().await?;
+        if tips.pending == tips.proven {
+            return Ok(false);
+        }
+        let (from, to, until) = (tips.pending, tips.proven, deadline.last_l1_block);
+        let id = format!("prune-{to}-{from}-{until}");
+        let request = TxRequest::call(id, self.contract.address(), abi::prune_calldata());
+        match sender.send(request).await {
+            Ok(receipt) if receipt.succeeded => {
+                self.metrics.prunes.inc();
+                tracing::warn!(from, to, l1_tx = %receipt.tx_hash, "pending chain pruned");
+                Ok(true)
+            }
+            // Somebody else was faster.
+            Ok(_) | Err(L1Error::WouldRevert { .. }) => {
+                self.metrics.failures.inc();
+                Ok(false)
+            }
+            Err(error) => {
+                self.metrics.failures.inc();
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Why transactions wait outside the builder's view, how they leave, and how many there are.
+
+/// Why a waiting transaction cannot be part of the next block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Parked {
+    /// The next block's prices are above what it allows.
+    Price,
+    /// Its payer cannot pay for it, after the better offers of that payer.
+    Balance,
+    /// Its anchor is not in the archive: a reorganisation took it away.
+    Anchor,
+}
+
+impl Parked {
+    pub(crate) const ALL: [Self; 3] = [Self::Price, Self::Balance, Self::Anchor];
+
+    /// The value of the label `reason`.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Price => "price",
+            Self::Balance => "balance",
+            Self::Anchor => "anchor",
+        }
+    }
+
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            Self::Price => "the next block's prices are above what it allows",
+            Self::Balance => "its fee payer cannot pay for it now",
+            Self::Anchor => "a reorganisation took its anchor away",
+        }
+    }
+}
+
+/// How a transaction left without a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    Evicted,
+    Replaced,
+    Expired,
+    Spent,
+}
+
+impl Dropped {
+    pub(crate) const ALL: [Self; 4] = [Self::Evicted, Self::Replaced, Self::Expired, Self::Spent];
+
+    /// The value of the label `reason`.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Replaced => "replaced",
+            Self::Expired => "expired",
+            Self::Spent => "spent",
+        }
+    }
+}
+
+/// Numbers of the pool for metrics and logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct PoolCounts {
+    pub(crate) ready: usize,
+    pub(crate) bytes: usize,
+    /// In the order of [`Parked::ALL`].
+    pub(crate) parked: [usize; 3],
+    pub(crate) included: usize,
+    /// Since the process started, in the order of [`Dropped::ALL`].
+    pub(crate) dropped: [u64; 4],
+}

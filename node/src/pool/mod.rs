@@ -1,0 +1,549 @@
+//! Transactions with their client proofs: those that wait for a block, and those of blocks that are
+//! not proven for good.
+//!
+//! ```text
+//!              ┌────────── waiting: bounded, best offer first ──────────┐
+//!  admission ─►│ ready ◄── at every tip ──► parked (price, balance, …)  │── in a block ─► included
+//!              └── evicted, replaced, expired, nullifier published ─► ✗ ┘ ◄─ reorganised ─┘   │
+//!                                                                               proven for good ✗
+//! ```
+//!
+//! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
+//! prices, its payer can pay for it after all its better ones, and its anchor is in the archive.
+//! The others are *parked*, out of the builder's view, until that changes or they are too old.
+//!
+//! A transaction stays after it was included, since whoever proves its block needs its client
+//! proof, and since a reorganisation may put it back. The number of those is bounded by the length
+//! of the chain that is not proven for good, and not by the bounds of the waiting ones.
+
+mod displace;
+mod figures;
+mod included;
+mod offer;
+mod record;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use rollmill_protocol::field::to_hex;
+use rollmill_protocol::gas::{self, FeePerGas};
+use rollmill_protocol::tree::{IndexedTree, StateRead, indexed};
+use rollmill_protocol::{ApplyError, ClientInputs, Fr, Tx, TxRejection, WorldState};
+
+use crate::error::{NodeError, PoolError};
+use crate::store::{Snapshot, StateAt, Store};
+use displace::Displaced;
+use included::Included;
+use offer::{Rank, offer};
+use record::Record;
+
+pub(crate) use figures::{Dropped, Parked, PoolCounts};
+pub(crate) use offer::Candidate;
+
+/// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
+pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
+    /// Says yes or why not. Must not panic, whatever the bytes.
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused>;
+}
+
+/// Why a proof is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct ProofRefused {
+    pub reason: String,
+}
+
+/// Bounds of the waiting transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PoolLimits {
+    /// Maximum waiting transactions.
+    pub txs_max: usize,
+    /// Maximum bytes of all waiting transactions.
+    pub bytes_max: usize,
+    /// Maximum waiting transactions of one payer.
+    pub payer_txs_max: usize,
+    /// Seconds of L1 time after which a waiting transaction is dropped.
+    pub age_seconds_max: u64,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self {
+            txs_max: 4096,
+            bytes_max: 128 << 20,
+            payer_txs_max: 256,
+            age_seconds_max: 3 * 60 * 60,
+        }
+    }
+}
+
+/// Reasons for drops that are remembered.
+const DROPPED_MAX: usize = 4096;
+
+/// The chain at one commit, as far as the pool must know it.
+#[derive(Debug, Clone)]
+pub(crate) struct ChainView {
+    pub(crate) tables: Arc<Snapshot>,
+    /// The last pending block.
+    pub(crate) pending: u64,
+    pub(crate) pending_hash: Fr,
+    pub(crate) proven: u64,
+    pub(crate) final_proven: u64,
+    /// Prices that an honest proposer names in the next block.
+    pub(crate) price: FeePerGas,
+    /// Time of the last followed L1 block, in Unix seconds.
+    pub(crate) now: u64,
+}
+
+impl ChainView {
+    fn state(&self) -> StateAt {
+        StateAt::new(Arc::clone(&self.tables), self.pending)
+    }
+}
+
+#[derive(Debug)]
+struct Waiting {
+    tx: Arc<Tx>,
+    /// Number in the order of arrival.
+    arrival: u64,
+    /// L1 time of arrival.
+    since: u64,
+    bytes: usize,
+    offer: u128,
+    has_anchor: bool,
+    parked: Option<Parked>,
+}
+
+impl Waiting {
+    fn rank(&self, tx_hash: &Fr) -> Rank {
+        (Reverse(self.offer), self.arrival, *tx_hash)
+    }
+}
+
+/// The pool in memory; its entries are also in the database.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    limits: PoolLimits,
+    waiting: HashMap<Fr, Waiting>,
+    /// Transactions that can be part of the next block, best first.
+    ready: BTreeSet<Rank>,
+    /// Waiting transactions of each payer, best first.
+    payers: HashMap<Fr, BTreeSet<Rank>>,
+    /// Nullifiers of waiting transactions.
+    nullifiers: HashMap<Fr, Fr>,
+    bytes: usize,
+    included: Included,
+    dropped: VecDeque<(Fr, String)>,
+    dropped_counts: [u64; 4],
+    next_arrival: u64,
+    /// Pending tip and prices of the last look at every waiting transaction.
+    seen: Option<Fr>,
+}
+
+impl Pool {
+    /// Loads the pool from the database, and takes over what an older version kept.
+    pub(crate) fn load(store: &Store, limits: PoolLimits) -> Result<Self, NodeError> {
+        record::migrate(store)?;
+        let tables = store.read()?;
+        let mut pool = Self {
+            limits,
+            waiting: HashMap::new(),
+            ready: BTreeSet::new(),
+            payers: HashMap::new(),
+            nullifiers: HashMap::new(),
+            bytes: 0,
+            included: Included::load(&tables)?,
+            dropped: VecDeque::new(),
+            dropped_counts: [0; 4],
+            next_arrival: pool_arrival(&tables)?,
+            seen: None,
+        };
+        for (hash, bytes) in tables.waiting_entries()? {
+            let record = Record::from_bytes(&hash, &bytes)?;
+            pool.next_arrival = pool.next_arrival.max(record.arrival + 1);
+            let entry = waiting(record, bytes.len() - Record::HEAD_BYTES);
+            pool.waiting.insert(entry.tx.hash(), entry);
+        }
+        Ok(pool)
+    }
+
+    /// Brings the pool in line with the chain: which transactions wait and which of those are
+    /// ready, which are included, which must go. `rewound` tells that blocks were taken back.
+    pub(crate) fn refresh(
+        &mut self,
+        store: &Store,
+        chain: &ChainView,
+        rewound: bool,
+    ) -> Result<(), NodeError> {
+        let is_new = rewound || self.seen != Some(chain.pending_hash);
+        let mut leave: Vec<(Fr, Dropped, String)> = Vec::new();
+        let mut moved = Vec::new();
+        let mut back = Vec::new();
+        if rewound {
+            back = self.included.without_block(&chain.tables)?;
+            for hash in &back {
+                let Some(bytes) = chain.tables.included_entry(hash)? else { continue };
+                let record = Record::decode(&bytes)?;
+                let entry = waiting(record, bytes.len() - Record::HEAD_BYTES);
+                self.waiting.insert(*hash, entry);
+            }
+        }
+        if is_new {
+            self.check_all(chain, &mut moved, &mut leave)?;
+        }
+        for (hash, entry) in &mut self.waiting {
+            // Of an older version, which kept no time.
+            entry.since = if entry.since == 0 { chain.now } else { entry.since };
+            if chain.now.saturating_sub(entry.since) > self.limits.age_seconds_max {
+                let waited = self.limits.age_seconds_max;
+                leave.push((
+                    *hash,
+                    Dropped::Expired,
+                    format!("it waited for more than {waited} s"),
+                ));
+            }
+        }
+        let gone: HashSet<Fr> = leave
+            .iter()
+            .map(|(hash, ..)| *hash)
+            .chain(moved.iter().map(|(hash, _)| *hash))
+            .collect();
+        self.waiting.retain(|hash, _| !gone.contains(hash));
+        self.nullifiers.retain(|_, hash| !gone.contains(hash));
+        if is_new {
+            self.rank_all(chain)?;
+        } else {
+            self.forget_ranks(&gone);
+        }
+        // What came back from blocks may be more than fits.
+        while self.waiting.len() > self.limits.txs_max || self.bytes > self.limits.bytes_max {
+            let Some(hash) = self.worst(&HashSet::new(), None) else { break };
+            self.take_out(&hash);
+            leave.push((hash, Dropped::Evicted, evicted_reason()));
+        }
+        let known: HashSet<Fr> = self.waiting.keys().copied().collect();
+        let finished = self.included.follow(chain, &moved, &back, rewound)?;
+        if !(leave.is_empty() && moved.is_empty() && back.is_empty() && finished.is_empty()) {
+            store.write(|tables| {
+                for hash in back.iter().filter(|hash| known.contains(*hash)) {
+                    if let Some(record) = chain.tables.included_entry(hash)? {
+                        tables.put_waiting(hash, &record)?;
+                    }
+                }
+                for hash in &back {
+                    tables.remove_included(hash)?;
+                }
+                for (hash, record) in &moved {
+                    tables.put_included(hash, &record.to_bytes())?;
+                    tables.remove_waiting(hash)?;
+                }
+                leave.iter().try_for_each(|(hash, ..)| tables.remove_waiting(hash))?;
+                finished.iter().try_for_each(|hash| tables.remove_included(hash))
+            })?;
+        }
+        self.remember(leave);
+        self.seen = Some(chain.pending_hash);
+        Ok(())
+    }
+
+    /// Looks at every waiting transaction: which were included, and which can never be.
+    fn check_all(
+        &mut self,
+        chain: &ChainView,
+        moved: &mut Vec<(Fr, Record)>,
+        leave: &mut Vec<(Fr, Dropped, String)>,
+    ) -> Result<(), NodeError> {
+        let state = chain.state();
+        let mut order: Vec<(u64, Fr)> =
+            self.waiting.iter().map(|(hash, entry)| (entry.arrival, *hash)).collect();
+        order.sort_unstable();
+        self.nullifiers.clear();
+        for (arrival, hash) in order {
+            let Some(entry) = self.waiting.get_mut(&hash) else { continue };
+            if chain.tables.tx_place(&hash)?.is_some() {
+                let tx = Arc::clone(&entry.tx);
+                moved.push((hash, Record { arrival, since: entry.since, tx }));
+                continue;
+            }
+            let mut reason = None;
+            for nullifier in entry.tx.effects.present_nullifiers() {
+                let spent = indexed::contains(&state, IndexedTree::Nullifiers, nullifier)?;
+                if spent || self.nullifiers.contains_key(nullifier) {
+                    let other = if spent { "a block" } else { "an earlier transaction" };
+                    reason = Some(format!("{other} published nullifier {}", to_hex(nullifier)));
+                }
+            }
+            if let Some(reason) = reason {
+                leave.push((hash, Dropped::Spent, reason));
+                continue;
+            }
+            let anchor = state.block_of_header(&entry.tx.anchor_header_hash);
+            entry.has_anchor = anchor.map_err(NodeError::from)?.is_some();
+            self.nullifiers.extend(entry.tx.effects.present_nullifiers().map(|n| (*n, hash)));
+        }
+        Ok(())
+    }
+
+    /// Orders all waiting transactions anew, at the chain's prices and balances.
+    fn rank_all(&mut self, chain: &ChainView) -> Result<(), NodeError> {
+        self.ready.clear();
+        self.payers.clear();
+        self.bytes = self.waiting.values().map(|entry| entry.bytes).sum();
+        let header = chain.tables.expect_block(chain.pending)?.header;
+        let state = WorldState::at(chain.state(), &header).map_err(NodeError::from)?;
+        let payers: HashSet<Fr> =
+            self.waiting.values().map(|entry| entry.tx.effects.fee_payer).collect();
+        let mut balances = HashMap::with_capacity(payers.len());
+        for payer in payers {
+            balances.insert(payer, balance(&state, &payer)?);
+        }
+        for (hash, entry) in &mut self.waiting {
+            let payer = entry.tx.effects.fee_payer;
+            let balance = balances.get(&payer).copied().unwrap_or_default();
+            entry.offer = offer(&entry.tx.effects.gas, balance);
+            self.payers.entry(payer).or_default().insert(entry.rank(hash));
+        }
+        for (payer, balance) in balances {
+            self.sort_payer(&payer, balance, chain.price);
+        }
+        Ok(())
+    }
+
+    /// Says of each waiting transaction of a payer whether it is ready.
+    fn sort_payer(&mut self, payer: &Fr, balance: u64, price: FeePerGas) {
+        let Some(ranks) = self.payers.get(payer) else { return };
+        let mut left = u128::from(balance);
+        for rank in ranks {
+            let Some(entry) = self.waiting.get_mut(&rank.2) else { continue };
+            let fee = gas::fee(price).map(u128::from);
+            entry.parked = match fee {
+                _ if !entry.has_anchor => Some(Parked::Anchor),
+                Some(_) if !entry.tx.effects.gas.allows(price) => Some(Parked::Price),
+                Some(fee) if fee > left => Some(Parked::Balance),
+                Some(fee) => {
+                    left -= fee;
+                    None
+                }
+                None => Some(Parked::Price),
+            };
+            match entry.parked {
+                None => self.ready.insert(*rank),
+                Some(_) => self.ready.remove(rank),
+            };
+        }
+    }
+
+    /// Takes a waiting transaction out of every order; its payer's others stay as they are.
+    fn take_out(&mut self, hash: &Fr) {
+        let Some(entry) = self.waiting.remove(hash) else { return };
+        let rank = entry.rank(hash);
+        self.ready.remove(&rank);
+        self.bytes = self.bytes.saturating_sub(entry.bytes);
+        let payer = entry.tx.effects.fee_payer;
+        if let Some(ranks) = self.payers.get_mut(&payer) {
+            ranks.remove(&rank);
+            if ranks.is_empty() {
+                self.payers.remove(&payer);
+            }
+        }
+        for nullifier in entry.tx.effects.present_nullifiers() {
+            if self.nullifiers.get(nullifier) == Some(hash) {
+                self.nullifiers.remove(nullifier);
+            }
+        }
+    }
+
+    /// After entries left without a new look at all: the orders without them.
+    fn forget_ranks(&mut self, gone: &HashSet<Fr>) {
+        if gone.is_empty() {
+            return;
+        }
+        self.ready.retain(|rank| !gone.contains(&rank.2));
+        for ranks in self.payers.values_mut() {
+            ranks.retain(|rank| !gone.contains(&rank.2));
+        }
+        self.payers.retain(|_, ranks| !ranks.is_empty());
+        self.bytes = self.waiting.values().map(|entry| entry.bytes).sum();
+    }
+
+    /// Asks whether a transaction would be taken, if its proof is good.
+    pub(crate) fn check(&self, new: &Candidate, price: FeePerGas) -> Result<(), PoolError> {
+        self.displaced(new, price).map(|_| ())
+    }
+
+    /// Takes a transaction whose proof was verified, unless [`Self::check`] says no now.
+    pub(crate) fn insert(
+        &mut self,
+        store: &Store,
+        new: Candidate,
+        chain: &ChainView,
+    ) -> Result<(), PoolError> {
+        let Displaced { replaced, evicted } = self.displaced(&new, chain.price)?;
+        let Candidate { tx, tx_hash, bytes, balance } = new;
+        let record = Record { arrival: self.next_arrival, since: chain.now, tx: Arc::new(tx) };
+        let gone: Vec<Fr> = replaced.iter().chain(&evicted).copied().collect();
+        store.write(|tables| {
+            gone.iter().try_for_each(|hash| tables.remove_waiting(hash))?;
+            tables.put_waiting(&tx_hash, &record.to_bytes())
+        })?;
+        let mut left = Vec::new();
+        for hash in gone {
+            self.take_out(&hash);
+            left.push(if replaced.contains(&hash) {
+                let reason = format!("transaction {} replaced it", to_hex(&tx_hash));
+                (hash, Dropped::Replaced, reason)
+            } else {
+                (hash, Dropped::Evicted, evicted_reason())
+            });
+        }
+        self.remember(left);
+        self.next_arrival += 1;
+        self.dropped.retain(|(hash, _)| *hash != tx_hash);
+        let payer = record.tx.effects.fee_payer;
+        let mut entry = waiting(record, bytes);
+        (entry.offer, entry.has_anchor) = (offer(&entry.tx.effects.gas, balance), true);
+        self.bytes += entry.bytes;
+        self.nullifiers.extend(entry.tx.effects.present_nullifiers().map(|n| (*n, tx_hash)));
+        self.payers.entry(payer).or_default().insert(entry.rank(&tx_hash));
+        self.waiting.insert(tx_hash, entry);
+        self.sort_payer(&payer, balance, chain.price);
+        Ok(())
+    }
+
+    /// Keeps a transaction of a block on the chain, whose proof was verified.
+    pub(crate) fn keep_included(
+        &mut self,
+        store: &Store,
+        tx_hash: Fr,
+        tx: Tx,
+        block: u64,
+        chain: &ChainView,
+    ) -> Result<(), NodeError> {
+        let record = Record { arrival: self.next_arrival, since: chain.now, tx: Arc::new(tx) };
+        store.write(|tables| tables.put_included(&tx_hash, &record.to_bytes()))?;
+        self.next_arrival += 1;
+        self.included.add(tx_hash, block, record.tx.anchor_header_hash);
+        Ok(())
+    }
+
+    fn remember(&mut self, left: Vec<(Fr, Dropped, String)>) {
+        for (hash, how, reason) in left {
+            tracing::info!(tx = %to_hex(&hash), how = how.label(), %reason, "transaction dropped");
+            let slot = Dropped::ALL.iter().position(|other| *other == how).unwrap_or_default();
+            self.dropped_counts[slot] += 1;
+            self.dropped.push_back((hash, reason));
+        }
+        let surplus = self.dropped.len().saturating_sub(DROPPED_MAX);
+        self.dropped.drain(..surplus);
+    }
+
+    /// True when the pool has this transaction, waiting or included.
+    pub(crate) fn contains(&self, tx_hash: &Fr) -> bool {
+        self.waiting.contains_key(tx_hash) || self.included.contains(tx_hash)
+    }
+
+    /// Transactions that can be part of the next block, best first, all of them.
+    pub(crate) fn ready(&self) -> Vec<Arc<Tx>> {
+        let entries = self.ready.iter().filter_map(|rank| self.waiting.get(&rank.2));
+        entries.map(|entry| Arc::clone(&entry.tx)).collect()
+    }
+
+    /// Number of transactions that can be part of the next block.
+    pub(crate) fn ready_count(&self) -> usize {
+        self.ready.len()
+    }
+
+    /// True when transactions wait that lower prices would let into a block.
+    pub(crate) fn is_priced_out(&self, price: FeePerGas) -> bool {
+        let least = gas::fee(FeePerGas::MIN).map_or(u128::MAX, u128::from);
+        // An offer is at most its payer's balance.
+        let waits = |entry: &Waiting| {
+            matches!(entry.parked, Some(Parked::Price | Parked::Balance)) && entry.offer >= least
+        };
+        price != FeePerGas::MIN && self.waiting.values().any(waits)
+    }
+
+    /// A transaction that waits.
+    pub(crate) fn waiting(&self, tx_hash: &Fr) -> Option<Arc<Tx>> {
+        self.waiting.get(tx_hash).map(|entry| Arc::clone(&entry.tx))
+    }
+
+    /// Why a waiting transaction cannot be part of the next block; `None` when it does not wait.
+    pub(crate) fn waiting_state(&self, tx_hash: &Fr) -> Option<Option<&'static str>> {
+        self.waiting.get(tx_hash).map(|entry| entry.parked.map(Parked::reason))
+    }
+
+    /// Why a transaction left without a block.
+    pub(crate) fn dropped(&self, tx_hash: &Fr) -> Option<String> {
+        let found = self.dropped.iter().rev().find(|(hash, _)| hash == tx_hash);
+        found.map(|(_, reason)| reason.clone())
+    }
+
+    /// True when a waiting transaction publishes this nullifier.
+    pub(crate) fn publishes(&self, nullifier: &Fr) -> bool {
+        self.nullifiers.contains_key(nullifier)
+    }
+
+    /// The last block up to which the client proof of every transaction is here or proven.
+    pub(crate) fn verified(&self, chain: &ChainView) -> u64 {
+        self.included.verified(chain)
+    }
+
+    /// Transactions of unproven blocks whose client proofs are not here, by block.
+    pub(crate) fn missing(&self) -> BTreeMap<u64, Vec<Fr>> {
+        self.included.missing().clone()
+    }
+
+    pub(crate) fn counts(&self) -> PoolCounts {
+        let mut parked = [0; 3];
+        for entry in self.waiting.values() {
+            let slot = entry.parked.and_then(|p| Parked::ALL.iter().position(|other| *other == p));
+            if let Some(slot) = slot {
+                parked[slot] += 1;
+            }
+        }
+        PoolCounts {
+            ready: self.ready.len(),
+            bytes: self.bytes,
+            parked,
+            included: self.included.count(),
+            dropped: self.dropped_counts,
+        }
+    }
+}
+
+/// The transaction of an included one's record.
+pub(crate) fn included_tx(bytes: &[u8]) -> Result<Arc<Tx>, NodeError> {
+    Record::decode(bytes).map(|record| record.tx)
+}
+
+fn evicted_reason() -> String {
+    "the pool is full and the others offer more".to_owned()
+}
+
+fn waiting(record: Record, bytes: usize) -> Waiting {
+    let Record { arrival, since, tx } = record;
+    // Ranked before anybody asks.
+    Waiting { tx, arrival, since, bytes, offer: 0, has_anchor: false, parked: Some(Parked::Anchor) }
+}
+
+/// One above every arrival of an included transaction.
+fn pool_arrival(tables: &Snapshot) -> Result<u64, NodeError> {
+    let mut next = 0;
+    for (_, bytes) in tables.included_entries()? {
+        next = next.max(crate::store::u64_at(&bytes, 0)?.saturating_add(1));
+    }
+    Ok(next)
+}
+
+/// A payer's balance; nothing where it has no leaf.
+fn balance(state: &WorldState<StateAt>, payer: &Fr) -> Result<u64, NodeError> {
+    match state.fee_balance(payer) {
+        Ok(balance) => Ok(balance),
+        Err(ApplyError::Rejected(TxRejection::FeePayerUnknown { .. })) => Ok(0),
+        Err(ApplyError::Storage(error)) => Err(error.into()),
+        Err(error) => Err(NodeError::corrupt(error.to_string())),
+    }
+}

@@ -1,0 +1,56 @@
+//! Transactions whose proofs were refused, so that sending them again costs no second verification.
+
+use std::collections::{HashMap, VecDeque};
+
+use rollmill_protocol::Fr;
+
+/// Refusals that are remembered.
+const REFUSED_MAX: usize = 8192;
+/// Characters of a reason that are kept.
+const REASON_MAX: usize = 200;
+
+/// Reasons by the digest of a transaction's bytes; the oldest are forgotten first. Whether a proof
+/// is good follows from those bytes and the client key alone, so that a refusal never grows old.
+#[derive(Debug, Default)]
+pub(crate) struct RefusedProofs {
+    reasons: HashMap<Fr, String>,
+    order: VecDeque<Fr>,
+}
+
+impl RefusedProofs {
+    /// Why the proof of the transaction with this digest was refused.
+    pub(crate) fn reason(&self, digest: &Fr) -> Option<String> {
+        self.reasons.get(digest).cloned()
+    }
+
+    pub(crate) fn insert(&mut self, digest: Fr, reason: String) {
+        let reason = reason.chars().take(REASON_MAX).collect();
+        if self.reasons.insert(digest, reason).is_none() {
+            self.order.push_back(digest);
+        }
+        while self.order.len() > REFUSED_MAX {
+            if let Some(oldest) = self.order.pop_front() {
+                self.reasons.remove(&oldest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_bounded_and_the_oldest_go_first() {
+        let mut refused = RefusedProofs::default();
+        for i in 0..=REFUSED_MAX as u64 {
+            refused.insert(Fr::from(i), "x".repeat(1000));
+            refused.insert(Fr::from(i), "again".to_owned());
+        }
+        assert_eq!(refused.reason(&Fr::from(0u64)), None);
+        assert_eq!(refused.reason(&Fr::from(1u64)).unwrap(), "again");
+        assert_eq!((refused.reasons.len(), refused.order.len()), (REFUSED_MAX, REFUSED_MAX));
+        refused.insert(Fr::from(u64::MAX), "x".repeat(1000));
+        assert_eq!(refused.reason(&Fr::from(u64::MAX)).unwrap().len(), REASON_MAX);
+    }
+}

@@ -1,0 +1,218 @@
+//! The verification of transactions: a few at a time, the most promising first, and an answer at
+//! once when there are too many.
+//!
+//! Whether a proof is good is only known once it was verified, and until then a sender may claim
+//! anything. So those whose transactions were refused lately come last, whatever they offer, and no
+//! sender has more than a share of the queue.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rollmill_protocol::Fr;
+use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
+use tokio::sync::oneshot;
+
+use crate::error::PoolError;
+use crate::node::{Considered, Node};
+use crate::pool::Candidate;
+
+/// Bounds of the verification of transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AdmissionLimits {
+    /// Transactions verified at once. At least 1.
+    pub workers: usize,
+    /// Transactions that wait for that.
+    pub queue: usize,
+    /// Of those, from one peer address.
+    pub queue_per_peer: usize,
+}
+
+impl Default for AdmissionLimits {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // The rest is for what the process is there for.
+        Self { workers: (cores / 2).max(1), queue: 256, queue_per_peer: 64 }
+    }
+}
+
+/// Peers whose refusals are counted.
+const PEERS_MAX: usize = 4096;
+
+type Answer = oneshot::Sender<Result<Fr, PoolError>>;
+
+/// The least is verified first: fewest refusals, best offer, oldest.
+type Order = (u32, Reverse<u128>, u64);
+
+struct Waiting {
+    candidate: Box<Candidate>,
+    peer: Option<IpAddr>,
+    answer: Answer,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: BTreeMap<Order, Waiting>,
+    running: usize,
+    arrivals: u64,
+    refusals: HashMap<IpAddr, u32>,
+}
+
+/// The queue in front of [`Node::admit`].
+pub(super) struct Admission {
+    node: Arc<Node>,
+    limits: AdmissionLimits,
+    queue: Mutex<Queue>,
+    waiting: IntGauge,
+    verified: IntCounter,
+    refused: IntCounter,
+    busy: IntCounter,
+}
+
+impl Admission {
+    pub(super) fn new(node: Arc<Node>, limits: AdmissionLimits) -> Self {
+        // Names and help texts are constants in Prometheus' form.
+        let counter =
+            |name: &str, help: &str| IntCounter::new(name, help).expect("a valid name and help");
+        let waiting = IntGauge::new(
+            "rollmill_node_admission_waiting",
+            "Transactions that wait for their proofs to be verified.",
+        );
+        Self {
+            node,
+            limits,
+            queue: Mutex::default(),
+            waiting: waiting.expect("a valid name and help"),
+            verified: counter(
+                "rollmill_node_admission_verified_total",
+                "Client proofs of sent transactions that were verified, refused ones included.",
+            ),
+            refused: counter(
+                "rollmill_node_admission_refused_total",
+                "Client proofs of sent transactions that were refused.",
+            ),
+            busy: counter(
+                "rollmill_node_admission_busy_total",
+                "Transactions turned away because too many wait for verification.",
+            ),
+        }
+    }
+
+    pub(super) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.waiting.clone()))?;
+        registry.register(Box::new(self.verified.clone()))?;
+        registry.register(Box::new(self.refused.clone()))?;
+        registry.register(Box::new(self.busy.clone()))
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        // Nothing below panics between two changes that belong together.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a transaction into the node's pool, once it was its turn.
+    pub(super) async fn submit(
+        self: &Arc<Self>,
+        bytes: Vec<u8>,
+        peer: Option<IpAddr>,
+    ) -> Result<Fr, PoolError> {
+        let node = Arc::clone(&self.node);
+        let considered = tokio::task::spawn_blocking(move || node.consider(&bytes)).await;
+        let candidate = match considered.map_err(|_| PoolError::Busy)?? {
+            Considered::Known(tx_hash) => return Ok(tx_hash),
+            Considered::New(candidate) => candidate,
+        };
+        let (answer, told) = oneshot::channel();
+        self.enqueue(Waiting { candidate, peer, answer });
+        // Dropped without an answer when a better one took its place in the queue.
+        told.await.unwrap_or(Err(PoolError::Busy))
+    }
+
+    fn enqueue(self: &Arc<Self>, new: Waiting) {
+        let mut queue = self.queue();
+        let refusals = new.peer.and_then(|peer| queue.refusals.get(&peer)).copied().unwrap_or(0);
+        queue.arrivals += 1;
+        let order = (refusals, Reverse(new.candidate.offer()), queue.arrivals);
+        let of_peer = queue.waiting.values().filter(|waiting| waiting.peer == new.peer).count();
+        if new.peer.is_some() && of_peer >= self.limits.queue_per_peer {
+            // The last of the same peer, if this one is better.
+            let of_peer = queue.waiting.iter().rev().find(|(_, waiting)| waiting.peer == new.peer);
+            let last = of_peer.map(|(last, _)| *last).filter(|last| order < *last);
+            self.busy.inc();
+            let Some(last) = last else { return };
+            queue.waiting.remove(&last);
+        }
+        queue.waiting.insert(order, new);
+        if queue.running < self.limits.workers.max(1) {
+            queue.running += 1;
+            let own = Arc::clone(self);
+            tokio::task::spawn_blocking(move || own.work());
+        } else if queue.waiting.len() > self.limits.queue {
+            // Its sender is told that the node is busy.
+            queue.waiting.pop_last();
+            self.busy.inc();
+        }
+        self.waiting.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
+    }
+
+    /// Verifies until nothing waits.
+    fn work(&self) {
+        // Also if a verification panics, another worker can start.
+        let mut running = Running(Some(self));
+        loop {
+            let next = {
+                let mut queue = self.queue();
+                let next = queue.waiting.pop_first();
+                self.waiting.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
+                if next.is_none() {
+                    // Under the lock, so that whoever comes next starts a worker.
+                    queue.running = queue.running.saturating_sub(1);
+                    running.0 = None;
+                }
+                next
+            };
+            let Some((_, Waiting { candidate, peer, answer })) = next else { return };
+            if answer.is_closed() {
+                // Its sender is gone.
+                continue;
+            }
+            let result = self.node.admit(*candidate);
+            self.verified.inc();
+            let is_refused = matches!(result, Err(PoolError::Proof { .. }));
+            if is_refused {
+                self.refused.inc();
+            }
+            if let Some(peer) = peer {
+                self.queue().note(peer, is_refused);
+            }
+            let _ = answer.send(result);
+        }
+    }
+}
+
+impl Queue {
+    fn note(&mut self, peer: IpAddr, is_refused: bool) {
+        if !is_refused {
+            self.refusals.remove(&peer);
+        } else if self.refusals.len() < PEERS_MAX || self.refusals.contains_key(&peer) {
+            let count = self.refusals.entry(peer).or_default();
+            *count = count.saturating_add(1);
+        } else {
+            // Full of refused peers: all start over.
+            self.refusals.clear();
+        }
+    }
+}
+
+/// A worker that has not ended by itself.
+struct Running<'a>(Option<&'a Admission>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if let Some(admission) = self.0 {
+            let mut queue = admission.queue();
+            queue.running = queue.running.saturating_sub(1);
+        }
+    }
+}
