@@ -335,6 +335,7 @@ pub async fn follow<E: L1Events>(
         let step = match update {
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
+                on_blocking(&node, Node::caught_up).await?;
                 pause = poll;
                 wait(pause, &shutdown).await;
                 continue;

@@ -218,6 +218,19 @@ impl Node {
         lock(&self.broken).clone()
     }
 
+    /// To be called when L1 has nothing newer than what was followed: what waits grows old by L1's
+    /// time.
+    pub(crate) fn caught_up(&self) -> Result<(), NodeError> {
+        let _in_order = lock(&self.applying);
+        let now = self.store.read()?.l1_head()?.time;
+        let mut pool = lock(&self.pool);
+        if pool.time() != Some(now) {
+            pool.expire(&self.store, now)?;
+            self.gauges.set_pool(&pool.counts());
+        }
+        Ok(())
+    }
+
     /// Brings tips and figures in line with the pool and the chain.
     fn show(&self, pool: &Pool, chain: &ChainView) -> Result<(), NodeError> {
         self.gauges.set_pool(&pool.counts());
@@ -418,7 +431,7 @@ impl Node {
         let block = check(&chain)?;
         let mut pool = lock(&self.pool);
         if !pool.contains(&tx_hash) && block > chain.final_proven {
-            pool.keep_included(&self.store, tx_hash, tx, block, &chain)?;
+            pool.keep_included(&self.store, tx_hash, tx, block)?;
             self.show(&pool, &chain)?;
         }
         Ok(())
@@ -502,7 +515,6 @@ fn chain_view(tables: &Arc<Snapshot>) -> Result<ChainView, NodeError> {
         proven: tips.proven,
         final_proven: tables.final_proven()?.min(tips.proven),
         price: next_price(&record.header),
-        now: tables.l1_head()?.time,
     })
 }
 

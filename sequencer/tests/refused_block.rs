@@ -9,9 +9,10 @@ use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
 use rollmill_node::setup::{Constants, RunningNode};
 use rollmill_node::{
-    ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeSettings, PoolLimits, ProofRefused,
-    Pruner, RollupEvents, SlotClock, follow, position,
+    ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeError, NodeSettings, PoolLimits,
+    ProofRefused, Pruner, RollupEvents, SlotClock, follow, position,
 };
+use rollmill_node_client::wire::Tips;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
@@ -23,6 +24,7 @@ use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
 use rollmill_service::Process;
 use support::{Deployment, SLOTS_PER_EPOCH, chain};
+use tokio::task::JoinHandle;
 
 /// What is tested here comes after a transaction was admitted.
 #[derive(Debug)]
@@ -50,10 +52,89 @@ fn node(deployment: &Deployment, vk_root: Fr) -> Arc<Node> {
             slot_seconds: deployment.parameters.slotSeconds.into(),
         },
         l1_start: position(&deployment.start),
-        pool: PoolLimits::default(),
+        // Time jumps here by whole epochs.
+        pool: PoolLimits { age_seconds_max: u64::MAX, ..PoolLimits::default() },
         state_blocks: 64,
     };
     Node::open(settings, Arc::new(AnyProof)).unwrap()
+}
+
+/// A sequencer on a node that follows a deployment.
+struct Running {
+    deployment: Deployment,
+    process: Process<Config>,
+    node: Arc<Node>,
+    sequencer: Sequencer,
+    following: JoinHandle<Result<(), NodeError>>,
+    memory: Memory,
+}
+
+impl Running {
+    async fn start(deployment: Deployment, vk_root: Fr, config: Config) -> Self {
+        let process = Process::new("sequencer", config);
+        let node = node(&deployment, vk_root);
+        let rollup = EthAddress(deployment.rollup.address().into_array());
+        let source = RollupEvents::new(deployment.client.clone(), rollup);
+        let poll = Duration::from_millis(10);
+        let shutdown = process.shutdown.clone();
+        let following = tokio::spawn(follow(Arc::clone(&node), source, poll, shutdown));
+        let p = &deployment.parameters;
+        let intents = deployment.path("intents.json");
+        let sender = Arc::new(support::sender(&deployment.client, &intents).await);
+        let sequencer = Sequencer {
+            running: RunningNode {
+                node: Arc::clone(&node),
+                l1: deployment.client.clone(),
+                contract: deployment.rollup.clone(),
+                rollup,
+                constants: Constants {
+                    vk_root,
+                    rollup_version: p.rollupVersion,
+                    genesis_time: p.genesisTime,
+                    slot_seconds: p.slotSeconds.into(),
+                    slots_per_epoch: p.slotsPerEpoch.into(),
+                    proposer: EthAddress(p.proposer.into_array()),
+                },
+            },
+            sender: Arc::clone(&sender),
+            config: process.config.clone(),
+            coinbase: EthAddress([0xc0; 20]),
+            metrics: Metrics::new(&process.metrics).unwrap(),
+            pruner: Pruner {
+                l1: deployment.client.clone(),
+                contract: deployment.rollup.clone(),
+                sender: Some(sender),
+                patience_l1_blocks: 0,
+                metrics: DeadlineMetrics::new(&process.metrics).unwrap(),
+                seen: Default::default(),
+            },
+        };
+        sequencer.show(&process.board);
+        Self { deployment, process, node, sequencer, following, memory: Memory::default() }
+    }
+
+    async fn turn(&mut self) -> Turn {
+        self.sequencer.turn(&mut self.memory, &self.process.shutdown).await.unwrap()
+    }
+
+    /// Waits until the node has come to this.
+    async fn reach(&self, is_there: impl FnMut(&Tips) -> bool) {
+        self.node.watch_tips().wait_for(is_there).await.unwrap();
+    }
+
+    fn submit(&self, i: u64) {
+        let tx = chain::tx(i, self.node.genesis_header().hash());
+        self.node.submit(&tx.to_bytes()).unwrap();
+    }
+
+    fn figure(&self, name: &str) -> f64 {
+        figure(&self.process, name)
+    }
+
+    async fn end(self) {
+        self.process.shutdown.start();
+        self.following.await.unwrap().unwrap();
+    }
 }
 
 /// Goal: with transactions waiting, nothing is built on or beside a refused block, and building goes
@@ -63,77 +144,153 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     let vk_root = chain::value(9, 0);
     let deployment = Deployment::new(&vk_root).await;
     deployment.propose_nonsense().await;
+    let mut running = Running::start(deployment, vk_root, Config::default()).await;
+    running.reach(|tips| tips.refused.is_some()).await;
+    running.submit(0);
 
-    let process = Process::new("sequencer", Config::default());
-    let shutdown = process.shutdown.clone();
-    let node = node(&deployment, vk_root);
-    let rollup = EthAddress(deployment.rollup.address().into_array());
-    let source = RollupEvents::new(deployment.client.clone(), rollup);
-    let poll = Duration::from_millis(10);
-    let following = tokio::spawn(follow(Arc::clone(&node), source, poll, shutdown.clone()));
-    let mut tips = node.watch_tips();
-    tips.wait_for(|tips| tips.refused.is_some()).await.unwrap();
-    let p = &deployment.parameters;
-    let sender =
-        Arc::new(support::sender(&deployment.client, &deployment.path("intents.json")).await);
-    let sequencer = Sequencer {
-        running: RunningNode {
-            node: Arc::clone(&node),
-            l1: deployment.client.clone(),
-            contract: deployment.rollup.clone(),
-            rollup,
-            constants: Constants {
-                vk_root,
-                rollup_version: p.rollupVersion,
-                genesis_time: p.genesisTime,
-                slot_seconds: p.slotSeconds.into(),
-                slots_per_epoch: p.slotsPerEpoch.into(),
-                proposer: EthAddress(p.proposer.into_array()),
-            },
-        },
-        sender: Arc::clone(&sender),
-        config: process.config.clone(),
-        coinbase: EthAddress([0xc0; 20]),
-        metrics: Metrics::new(&process.metrics).unwrap(),
-        pruner: Pruner {
-            l1: deployment.client.clone(),
-            contract: deployment.rollup.clone(),
-            sender: Some(sender),
-            patience_l1_blocks: 0,
-            metrics: DeadlineMetrics::new(&process.metrics).unwrap(),
-            seen: Default::default(),
-        },
-    };
-    sequencer.show(&process.board);
-    let tx = chain::tx(0, node.genesis_header().hash());
-    node.submit(&tx.to_bytes()).unwrap();
-
-    let mut memory = Memory::default();
     for _ in 0..3 {
-        assert_eq!(sequencer.turn(&mut memory, &shutdown).await.unwrap(), Turn::Held);
+        assert_eq!(running.turn().await, Turn::Held);
     }
-    assert_eq!(deployment.rollup.tips().await.unwrap().pending, 1, "only the nonsense");
-    assert_eq!(node.ready_count(), 1);
-    let held = process.board.status()["held"].clone();
+    let tips = running.deployment.rollup.tips().await.unwrap();
+    assert_eq!(tips.pending, 1, "only the nonsense");
+    assert_eq!(running.node.ready_count(), 1);
+    let held = running.process.board.status()["held"].clone();
     assert_eq!(held["block_number"], 1);
     assert!(held["reason"].as_str().unwrap().starts_with("NODE-032"), "{held}");
-    assert_eq!(figure(&process, "rollmill_sequencer_held"), 1.0);
+    assert_eq!(running.figure("rollmill_sequencer_held"), 1.0);
 
     let options = ReorgOptions { depth: 1, tx_block_pairs: vec![] };
-    deployment.client.provider().anvil_reorg(options).await.unwrap();
-    tips.wait_for(|tips| tips.refused.is_none()).await.unwrap();
-    assert_eq!(sequencer.turn(&mut memory, &shutdown).await.unwrap(), Turn::Proposed(1));
-    assert_eq!(node.ready_count(), 0);
-    assert!(process.board.status()["held"].is_null());
-    assert_eq!(figure(&process, "rollmill_sequencer_held"), 0.0);
-    shutdown.start();
+    running.deployment.client.provider().anvil_reorg(options).await.unwrap();
+    running.reach(|tips| tips.refused.is_none()).await;
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(running.node.ready_count(), 0);
+    assert!(running.process.board.status()["held"].is_null());
+    assert_eq!(running.figure("rollmill_sequencer_held"), 0.0);
+    running.end().await;
+}
+
+/// Goal: a refused block that nobody takes back holds the sequencer only until its deadline: then the
+/// sequencer itself prunes, and goes on.
+#[tokio::test]
+async fn a_held_sequencer_prunes_at_the_deadline_and_goes_on() {
+    let vk_root = chain::value(9, 0);
+    let deployment = Deployment::new(&vk_root).await;
+    deployment.propose_nonsense().await;
+    let mut running = Running::start(deployment, vk_root, Config::default()).await;
+    running.reach(|tips| tips.refused.is_some()).await;
+    running.submit(0);
+    assert_eq!(running.figure("rollmill_node_prune_due"), 0.0);
+    assert!(!running.sequencer.pruner.step().await.unwrap(), "nothing is due");
+    assert_eq!(running.figure("rollmill_node_proof_deadline_open"), 1.0);
+    assert!(running.figure("rollmill_node_proof_deadline_l1_blocks") > 900.0);
+    let shown = running.process.board.status()["proof_deadline"].clone();
+    assert_eq!(shown["is_missed"], false, "{shown}");
+    assert_eq!(running.turn().await, Turn::Held);
+
+    // The window closes: its L1 blocks are over, and so is the epoch.
+    let provider = running.deployment.client.provider();
+    let p = &running.deployment.parameters;
+    let window = p.proofWindowL1Blocks + 1;
+    provider.anvil_mine(Some(window.into()), None).await.unwrap();
+    let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
+    provider.anvil_increase_time(epoch_seconds).await.unwrap();
+    provider.anvil_mine(Some(1), None).await.unwrap();
+
+    // A process that only watches leaves the prune to others.
+    let watcher = Pruner {
+        l1: running.deployment.client.clone(),
+        contract: running.deployment.rollup.clone(),
+        sender: None,
+        patience_l1_blocks: 0,
+        metrics: DeadlineMetrics::new(&Process::new("watcher", ()).metrics).unwrap(),
+        seen: Default::default(),
+    };
+    assert!(!watcher.step().await.unwrap());
+    assert!(watcher.seen.borrow().unwrap().is_missed);
+    assert!(watcher.seen.borrow().unwrap().l1_blocks_left < 0);
+    // So does one that gives others more time than has passed.
+    let patient = Pruner { patience_l1_blocks: 1000, ..watcher };
+    assert!(!patient.step().await.unwrap());
+    assert_eq!(running.deployment.rollup.tips().await.unwrap().pending, 1);
+
+    assert!(running.sequencer.pruner.step().await.unwrap(), "it is due");
+    assert_eq!(running.figure("rollmill_node_prunes_sent_total"), 1.0);
+    assert_eq!(running.deployment.rollup.tips().await.unwrap().pending, 0);
+    running.reach(|tips| tips.refused.is_none()).await;
+    assert!(!running.sequencer.pruner.step().await.unwrap(), "it is done");
+    assert_eq!(running.figure("rollmill_node_prune_due"), 0.0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    running.end().await;
+}
+
+/// Goal: nothing is built on blocks that a prune is due to take, although they are good.
+#[tokio::test]
+async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
+    let vk_root = chain::value(9, 0);
+    let deployment = Deployment::new(&vk_root).await;
+    let mut running = Running::start(deployment, vk_root, Config::default()).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    running.submit(1);
+    let provider = running.deployment.client.provider();
+    let p = &running.deployment.parameters;
+    provider.anvil_mine(Some((p.proofWindowL1Blocks + 1).into()), None).await.unwrap();
+    let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
+    provider.anvil_increase_time(epoch_seconds).await.unwrap();
+    provider.anvil_mine(Some(1), None).await.unwrap();
+    // Seen by the watch, not yet acted upon.
+    let sender = running.sequencer.pruner.sender.take();
+    assert!(!running.sequencer.pruner.step().await.unwrap());
+    assert_eq!(running.turn().await, Turn::Held);
+    running.sequencer.pruner.sender = sender;
+    assert!(running.sequencer.pruner.step().await.unwrap());
+    running.reach(|tips| tips.pending.block_number == 0).await;
+    assert!(!running.sequencer.pruner.step().await.unwrap());
+    // Both transactions are in one block now.
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(running.node.block(1).unwrap().unwrap().txs.len(), 2);
+    running.end().await;
+}
+
+/// Goal: building waits for the client proofs of a block on L1, and goes on without them after its
+/// patience, because the contract takes no block beside it.
+#[tokio::test]
+async fn building_waits_for_client_proofs_and_then_goes_on() {
+    let vk_root = chain::value(9, 0);
+    let config = Config { max_unverified_seconds: 1_000_000, ..Config::default() };
+    let deployment = Deployment::new(&vk_root).await;
+    let mut running = Running::start(deployment, vk_root, config).await;
+    running.submit(0);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(running.node.tips().unverified(), None);
+    // A node that lost its pool: the same chain, none of the client proofs.
+    let Running { deployment, process, node, sequencer, following, .. } = running;
+    process.shutdown.start();
     following.await.unwrap().unwrap();
+    drop((sequencer, node));
+    std::fs::remove_dir_all(deployment.path("node")).unwrap();
+    let mut running = Running::start(deployment, vk_root, process.config.clone()).await;
+    running.reach(|tips| tips.pending.block_number == 1).await;
+    assert_eq!(running.node.tips().unverified(), Some(1));
+    running.submit(1);
+    for _ in 0..3 {
+        assert_eq!(running.turn().await, Turn::Unverified);
+    }
+    assert_eq!(running.figure("rollmill_sequencer_unverified"), 1.0);
+    // Found: it is built on at once.
+    let before = running.node.tips();
+    running.node.keep_included(chain::tx(0, running.node.genesis_header().hash())).unwrap();
+    assert_eq!((before.unverified(), running.node.tips().unverified()), (Some(1), None));
+    assert_ne!(running.turn().await, Turn::Unverified);
+    running.end().await;
 }
 
 fn figure(process: &Process<Config>, name: &str) -> f64 {
     let families = process.metrics.gather();
     let family = families.iter().find(|family| family.name() == name).unwrap();
-    family.get_metric()[0].get_gauge().get_value()
+    let metric = &family.get_metric()[0];
+    // One of the two is not there, and 0.
+    metric.get_gauge().get_value() + metric.get_counter().get_value()
 }
 
 /// A key that the contract pins and nobody proves under.
@@ -173,4 +330,33 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     let status = program.status(|_| true);
     assert_eq!(status["held"]["block_number"], 1, "{status}");
     assert_eq!(status["tips"]["pending"]["block_number"], 0, "{status}");
+}
+
+/// Goal: with another account's key the sequencer does not start, and says which key is wanted.
+#[tokio::test]
+async fn another_accounts_key_is_refused_at_the_start() {
+    let key = client_key();
+    let deployment = Deployment::new(&key.root()).await;
+    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+    let other = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
+    let mut program = deployment.run_with(env!("CARGO_BIN_EXE_sequencer"), &[], other);
+    let line = program.line_with("SEQ-004");
+    let expected = deployment.parameters.proposer.to_string();
+    for text in
+        ["--l1-key-env", "--l1-keystore", &expected, "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"]
+    {
+        assert!(line.contains(text), "{text} is not in {line}");
+    }
+    assert_eq!(program.wait(), Some(1));
+}
+
+/// Goal: the setting in an error is the one that is wrong.
+#[tokio::test]
+async fn a_wrong_coinbase_is_named_as_such() {
+    let key = client_key();
+    let deployment = Deployment::new(&key.root()).await;
+    let flags = ["--coinbase", "0x12"];
+    let mut program = deployment.run(env!("CARGO_BIN_EXE_sequencer"), &flags);
+    let line = program.line_with("NODE-061");
+    assert!(line.contains("setting coinbase: `0x12`"), "{line}");
 }

@@ -93,8 +93,6 @@ pub(crate) struct ChainView {
     pub(crate) final_proven: u64,
     /// Prices that an honest proposer names in the next block.
     pub(crate) price: FeePerGas,
-    /// Time of the last followed L1 block, in Unix seconds.
-    pub(crate) now: u64,
 }
 
 impl ChainView {
@@ -138,8 +136,10 @@ pub(crate) struct Pool {
     dropped: VecDeque<(Fr, String)>,
     dropped_counts: [u64; 4],
     next_arrival: u64,
-    /// Pending tip and prices of the last look at every waiting transaction.
+    /// Pending tip at the last look at every waiting transaction.
     seen: Option<Fr>,
+    /// L1's time when the node last had followed all of L1; none until it has.
+    time: Option<u64>,
 }
 
 impl Pool {
@@ -159,6 +159,7 @@ impl Pool {
             dropped_counts: [0; 4],
             next_arrival: pool_arrival(&tables)?,
             seen: None,
+            time: None,
         };
         for (hash, bytes) in tables.waiting_entries()? {
             let record = Record::from_bytes(&hash, &bytes)?;
@@ -193,18 +194,6 @@ impl Pool {
         if is_new {
             self.check_all(chain, &mut moved, &mut leave)?;
         }
-        for (hash, entry) in &mut self.waiting {
-            // Of an older version, which kept no time.
-            entry.since = if entry.since == 0 { chain.now } else { entry.since };
-            if chain.now.saturating_sub(entry.since) > self.limits.age_seconds_max {
-                let waited = self.limits.age_seconds_max;
-                leave.push((
-                    *hash,
-                    Dropped::Expired,
-                    format!("it waited for more than {waited} s"),
-                ));
-            }
-        }
         let gone: HashSet<Fr> = leave
             .iter()
             .map(|(hash, ..)| *hash)
@@ -214,8 +203,6 @@ impl Pool {
         self.nullifiers.retain(|_, hash| !gone.contains(hash));
         if is_new {
             self.rank_all(chain)?;
-        } else {
-            self.forget_ranks(&gone);
         }
         // What came back from blocks may be more than fits.
         while self.waiting.len() > self.limits.txs_max || self.bytes > self.limits.bytes_max {
@@ -246,6 +233,35 @@ impl Pool {
         self.remember(leave);
         self.seen = Some(chain.pending_hash);
         Ok(())
+    }
+
+    /// Drops what waited too long. To be called when the node has followed all of L1: the time of an
+    /// old L1 block says nothing of transactions that came while the node was behind.
+    pub(crate) fn expire(&mut self, store: &Store, now: u64) -> Result<(), NodeError> {
+        self.time = Some(now);
+        let max = self.limits.age_seconds_max;
+        let mut old = Vec::new();
+        for (hash, entry) in &mut self.waiting {
+            // Came while the node was behind, or with an older version.
+            entry.since = if entry.since == 0 { now } else { entry.since };
+            if now.saturating_sub(entry.since) > max {
+                old.push((*hash, Dropped::Expired, format!("it waited for more than {max} s")));
+            }
+        }
+        if old.is_empty() {
+            return Ok(());
+        }
+        store.write(|tables| old.iter().try_for_each(|(hash, ..)| tables.remove_waiting(hash)))?;
+        for (hash, ..) in &old {
+            self.take_out(hash);
+        }
+        self.remember(old);
+        Ok(())
+    }
+
+    /// L1's time at the last [`Self::expire`].
+    pub(crate) fn time(&self) -> Option<u64> {
+        self.time
     }
 
     /// Looks at every waiting transaction: which were included, and which can never be.
@@ -355,19 +371,6 @@ impl Pool {
         }
     }
 
-    /// After entries left without a new look at all: the orders without them.
-    fn forget_ranks(&mut self, gone: &HashSet<Fr>) {
-        if gone.is_empty() {
-            return;
-        }
-        self.ready.retain(|rank| !gone.contains(&rank.2));
-        for ranks in self.payers.values_mut() {
-            ranks.retain(|rank| !gone.contains(&rank.2));
-        }
-        self.payers.retain(|_, ranks| !ranks.is_empty());
-        self.bytes = self.waiting.values().map(|entry| entry.bytes).sum();
-    }
-
     /// Asks whether a transaction would be taken, if its proof is good.
     pub(crate) fn check(&self, new: &Candidate, price: FeePerGas) -> Result<(), PoolError> {
         self.displaced(new, price).map(|_| ())
@@ -382,7 +385,8 @@ impl Pool {
     ) -> Result<(), PoolError> {
         let Displaced { replaced, evicted } = self.displaced(&new, chain.price)?;
         let Candidate { tx, tx_hash, bytes, balance } = new;
-        let record = Record { arrival: self.next_arrival, since: chain.now, tx: Arc::new(tx) };
+        let record =
+            Record { arrival: self.next_arrival, since: self.time.unwrap_or(0), tx: Arc::new(tx) };
         let gone: Vec<Fr> = replaced.iter().chain(&evicted).copied().collect();
         store.write(|tables| {
             gone.iter().try_for_each(|hash| tables.remove_waiting(hash))?;
@@ -419,9 +423,9 @@ impl Pool {
         tx_hash: Fr,
         tx: Tx,
         block: u64,
-        chain: &ChainView,
     ) -> Result<(), NodeError> {
-        let record = Record { arrival: self.next_arrival, since: chain.now, tx: Arc::new(tx) };
+        let record =
+            Record { arrival: self.next_arrival, since: self.time.unwrap_or(0), tx: Arc::new(tx) };
         store.write(|tables| tables.put_included(&tx_hash, &record.to_bytes()))?;
         self.next_arrival += 1;
         self.included.add(tx_hash, block, record.tx.anchor_header_hash);

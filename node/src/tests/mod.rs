@@ -6,6 +6,7 @@ mod support;
 mod follow;
 mod pool;
 mod rpc;
+mod verified;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -184,6 +185,7 @@ pub(super) fn sync(node: &Node, l1: &MemoryL1) -> usize {
         node.apply(&update).unwrap();
         steps += 1;
     }
+    node.caught_up().unwrap();
     steps
 }
 

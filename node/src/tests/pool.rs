@@ -12,11 +12,11 @@ use crate::{L1Event, PoolError};
 /// The prices after genesis, which held no transaction.
 const NEXT: FeePerGas = FeePerGas { l2: 1, da: 2 };
 
-fn genesis_hash() -> Fr {
+pub(super) fn genesis_hash() -> Fr {
     support::start().0.hash()
 }
 
-fn submit(test: &TestNode, tx: &Tx) -> Result<Fr, PoolError> {
+pub(super) fn submit(test: &TestNode, tx: &Tx) -> Result<Fr, PoolError> {
     test.node.submit(&tx.to_bytes())
 }
 
@@ -29,7 +29,7 @@ fn offering(i: u64, max: u64) -> Tx {
 }
 
 /// Transactions `ids`, anchored in genesis, as the next block of `proposer`.
-fn block(proposer: &mut Proposer, ids: &[u64]) -> L1Event {
+pub(super) fn block(proposer: &mut Proposer, ids: &[u64]) -> L1Event {
     let txs: Vec<Tx> = ids.iter().map(|i| tx(*i, genesis_hash())).collect();
     L1Event::BlockProposed(proposer.propose(&txs))
 }
@@ -419,16 +419,51 @@ fn transactions_that_waited_too_long_are_dropped() {
     let mut l1 = MemoryL1::new();
     let test = TestNode::with(|settings| settings.pool.age_seconds_max = 2 * L1_SECONDS);
     let old = tx(0, genesis_hash());
+    // While the node is behind, however far, it is not L1's time that passes.
     submit(&test, &old).unwrap();
-    for expected in [1, 1, 0] {
-        l1.mine_empty(1);
+    l1.mine_empty(100);
+    for expected in [1, 1, 1, 0] {
         sync(&test.node, &l1);
         assert_eq!(test.node.ready_count(), expected);
+        l1.mine_empty(1);
     }
     assert_eq!(dropped_for(&test, &old), "it waited for more than 24 s");
     // Its nullifiers are free again.
     submit(&test, &old).unwrap();
     assert_eq!(test.restart().node.ready_count(), 1);
+}
+
+/// Goal: what comes to a node that has followed L1 is as old after a restart as before.
+#[test]
+fn age_is_kept_over_a_restart() {
+    let mut l1 = MemoryL1::new();
+    let test = TestNode::with(|settings| settings.pool.age_seconds_max = 2 * L1_SECONDS);
+    l1.mine_empty(5);
+    sync(&test.node, &l1);
+    submit(&test, &tx(0, genesis_hash())).unwrap();
+    l1.mine_empty(2);
+    let test = test.restart();
+    for expected in [1, 0] {
+        sync(&test.node, &l1);
+        assert_eq!(test.node.ready_count(), expected);
+        l1.mine_empty(1);
+    }
+}
+
+/// Goal: a transaction that is included when it would be too old is included.
+#[test]
+fn an_included_transaction_does_not_grow_old() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::with(|settings| settings.pool.age_seconds_max = L1_SECONDS);
+    let old = tx(0, genesis_hash());
+    sync(&test.node, &l1);
+    submit(&test, &old).unwrap();
+    sync(&test.node, &l1);
+    l1.mine_empty(5);
+    l1.mine(vec![block(&mut proposer, &[0])]);
+    sync(&test.node, &l1);
+    assert_eq!(status(&test, &old), TxStatus::Included { block_number: 1, index: 0 });
+    assert_eq!(test.node.tips().unverified(), None);
 }
 
 #[test]
@@ -461,106 +496,4 @@ fn what_an_older_version_kept_is_taken_over() {
     l1.mine_empty(1);
     sync(&test.node, &l1);
     assert_eq!(ready(&test.restart()), [waiting.hash()]);
-}
-
-#[test]
-fn a_transaction_fetched_from_elsewhere_is_kept_only_with_its_block_and_proof() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::new();
-    l1.mine(vec![block(&mut proposer, &[0])]);
-    sync(&test.node, &l1);
-    let included = tx(0, genesis_hash());
-    let mut forged = included.clone();
-    forged.client_proof = vec![1];
-    let mut elsewhere = included.clone();
-    elsewhere.chain_id += 1;
-    // Anchored in its own block, or in nothing.
-    let late = Tx { anchor_header_hash: proposer.header.hash(), ..included.clone() };
-    let nowhere = Tx { anchor_header_hash: value(1, 1), ..included.clone() };
-    for refused in [forged, tx(1, genesis_hash()), elsewhere, late, nowhere] {
-        assert!(matches!(test.node.keep_included(refused), Err(PoolError::Proof { .. })));
-    }
-    assert_eq!(test.node.tips().verified.block_number, 0);
-    test.node.keep_included(included.clone()).unwrap();
-    test.node.keep_included(included.clone()).unwrap();
-    assert_eq!(*test.node.transaction(&included.hash()).unwrap().unwrap(), included);
-    assert_eq!(test.node.ready_count(), 0);
-}
-
-/// Goal: a block on L1 is verified when each of its client proofs is here, or L1 has its proof.
-#[test]
-fn blocks_are_unverified_until_their_client_proofs_are_here_or_they_are_proven() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::new();
-    let verified = |test: &TestNode| {
-        let tips = test.node.tips();
-        (tips.verified.block_number, tips.unverified())
-    };
-    assert_eq!(verified(&test), (0, None));
-    submit(&test, &tx(0, genesis_hash())).unwrap();
-    for ids in [&[0][..], &[1, 2], &[], &[3]] {
-        l1.mine(vec![block(&mut proposer, ids)]);
-    }
-    sync(&test.node, &l1);
-    assert_eq!(verified(&test), (1, Some(2)));
-    let missing: Vec<Fr> = [1, 2].map(|i| tx(i, genesis_hash()).hash()).to_vec();
-    assert_eq!(test.node.missing_proofs()[&2], missing);
-    let test = test.restart();
-    assert_eq!(verified(&test), (1, Some(2)));
-    test.node.keep_included(tx(1, genesis_hash())).unwrap();
-    assert_eq!(verified(&test), (1, Some(2)));
-    let mut tips = test.node.watch_tips();
-    test.node.keep_included(tx(2, genesis_hash())).unwrap();
-    assert!(tips.has_changed().unwrap());
-    assert_eq!(tips.borrow_and_update().verified.block_number, 3);
-    assert_eq!(verified(&test), (3, Some(4)));
-
-    let before = l1.clone();
-    l1.mine(vec![L1Event::EpochProven { last_block: 4 }]);
-    sync(&test.node, &l1);
-    assert_eq!(verified(&test), (4, None));
-    assert_eq!(test.node.missing_proofs().len(), 0);
-    // L1 takes the proof back.
-    let mut other = before.fork(before.head().number);
-    other.mine_empty(1);
-    sync(&test.node, &other);
-    assert_eq!(verified(&test), (3, Some(4)));
-    // And the block.
-    let mut other = before.fork(3);
-    other.mine_empty(1);
-    sync(&test.node, &other);
-    assert_eq!(verified(&test), (3, None));
-}
-
-/// Counts what is verified, and accepts proofs whose first byte is 7.
-#[derive(Debug, Default)]
-struct Counting(std::sync::atomic::AtomicUsize);
-
-impl crate::ClientProofVerifier for Counting {
-    fn verify(
-        &self,
-        inputs: &rollmill_protocol::ClientInputs,
-        proof: &[u8],
-    ) -> Result<(), crate::ProofRefused> {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        super::FirstByteIsSeven.verify(inputs, proof)
-    }
-}
-
-#[test]
-fn a_refused_proof_is_remembered_and_not_verified_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let counting = std::sync::Arc::new(Counting::default());
-    let node = crate::Node::open(super::settings(dir.path()), counting.clone()).unwrap();
-    let mut forged = tx(0, genesis_hash());
-    forged.client_proof = vec![1];
-    for _ in 0..10 {
-        let refused = node.submit(&forged.to_bytes()).unwrap_err();
-        assert!(matches!(refused, PoolError::Proof { .. }));
-    }
-    let counted = || counting.0.load(std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(counted(), 1);
-    // Another proof of the same transaction is another matter.
-    node.submit(&tx(0, genesis_hash()).to_bytes()).unwrap();
-    assert_eq!(counted(), 2);
 }
