@@ -10,6 +10,10 @@
 //! is pruned with it. The contract takes a block only on top of the pending tip, so that waiting is
 //! all one can do instead: building waits for the proofs for a while, and then goes on.
 //!
+//! One proposal is under way at a time. While it is in no L1 block, because no endpoint takes it or
+//! gas costs more than the sender's limit, no second one is sent after it: the contract takes a
+//! proposal in its own slot only, so that of a queue of them every one but the first would revert.
+//!
 //! When the price keeps out everything that waits, an empty block is built, after which the price is
 //! lower. When nothing waits, nothing is built.
 
@@ -18,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
-use rollmill_l1::{L1Error, TxRequest, TxSender};
+use rollmill_l1::{L1Error, TxRequest, TxSender, TxStatus};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, Pruner};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
@@ -38,8 +42,22 @@ const LOG_EACH: u64 = 60;
 const RETRY: Duration = Duration::from_secs(1);
 /// Pause between looks at the deadline of the oldest unproven epoch.
 const WATCH: Duration = Duration::from_secs(2);
+/// How long one look waits for a proposal to be included.
+const LAND_LIMIT: Duration = Duration::from_secs(30);
+/// Pause between looks for that.
+const LOOK: Duration = Duration::from_millis(50);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
+
+/// The proposal is with the sender, and in no L1 block yet.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "SEQ-006: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before it; see the lines of the log about L1 and its fees"
+)]
+struct NotIncluded {
+    number: u64,
+    seconds: u64,
+}
 
 /// The account does not propose blocks of this deployment.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +105,16 @@ pub struct Memory {
     unverified_since: Option<Instant>,
     /// The block for which it was given up.
     built_on_unverified: Option<u64>,
+    /// The proposal that is under way.
+    under_way: Option<Proposal>,
+}
+
+/// A proposal that was handed to the sender.
+#[derive(Debug, Clone)]
+struct Proposal {
+    id: String,
+    number: u64,
+    txs: usize,
 }
 
 /// A sequencer in service.
@@ -166,6 +194,9 @@ impl Sequencer {
         let node = &self.running.node;
         let count = node.ready_count();
         self.metrics.pool.set(i64::try_from(count).unwrap_or(i64::MAX));
+        if memory.under_way.is_some() {
+            return self.land(memory, shutdown).await;
+        }
         let tips = node.tips();
         if self.is_held(tips.refused.clone(), memory) || self.is_prune_due() {
             return Ok(Turn::Held);
@@ -188,7 +219,7 @@ impl Sequencer {
         }
         let Some(built) = self.build(slot).await? else { return Ok(Turn::Waiting) };
         memory.waiting_since = None;
-        self.propose(built, shutdown).await
+        self.propose(built, memory, shutdown).await
     }
 
     /// Whether L1 would take the next proposal only after a prune: what is built now is built on
@@ -299,7 +330,12 @@ impl Sequencer {
         Ok(built)
     }
 
-    async fn propose(&self, built: Built, shutdown: &Shutdown) -> Result<Turn, Failure> {
+    async fn propose(
+        &self,
+        built: Built,
+        memory: &mut Memory,
+        shutdown: &Shutdown,
+    ) -> Result<Turn, Failure> {
         let Built { block, previous_archive_root } = built;
         let header = &block.header;
         let number = header.block_number;
@@ -318,11 +354,49 @@ impl Sequencer {
         tracing::info!(number, slot = header.slot, txs, bytes = data.len(), "block built");
         let id = format!("propose-{number}-{hash}");
         let input = abi::propose_calldata(args, data);
-        let request = TxRequest::call(id, abi::address(self.running.rollup), input);
-        let receipt = tokio::select! {
-            receipt = self.sender.send(request) => receipt?,
-            () = shutdown.started() => return Ok(Turn::Ending),
+        let request = TxRequest::call(id.clone(), abi::address(self.running.rollup), input);
+        let submitted = self.sender.submit(request).await;
+        // Written down, so that it may be in a block yet, whatever the endpoint said.
+        if submitted.is_ok() || self.sender.status(&id).await.is_some() {
+            memory.under_way = Some(Proposal { id, number, txs });
+        }
+        submitted?;
+        self.land(memory, shutdown).await
+    }
+
+    /// Waits until the proposal under way is in an L1 block, or can never be.
+    ///
+    /// # Errors
+    /// When L1 did not take it, or has not yet: it is still under way then, and the next call goes on.
+    async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
+        let Some(Proposal { id, number, txs }) = memory.under_way.clone() else {
+            return Ok(Turn::Waiting);
         };
+        let limit = Instant::now() + LAND_LIMIT;
+        let receipt = loop {
+            self.sender.tick().await?;
+            match self.sender.status(&id).await {
+                Some(TxStatus::Included(receipt)) => break receipt,
+                Some(TxStatus::Pending { .. }) => {}
+                Some(TxStatus::Lost { nonce }) => {
+                    memory.under_way = None;
+                    let account = self.sender.account();
+                    return Err(L1Error::NonceTaken { id, nonce, account }.into());
+                }
+                None => {
+                    memory.under_way = None;
+                    return Ok(Turn::Waiting);
+                }
+            }
+            if Instant::now() >= limit {
+                return Err(NotIncluded { number, seconds: LAND_LIMIT.as_secs() }.into());
+            }
+            tokio::select! {
+                () = shutdown.started() => return Ok(Turn::Ending),
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        };
+        memory.under_way = None;
         if !receipt.succeeded {
             return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
         }

@@ -1,10 +1,16 @@
 //! A block on L1 that the node refuses: the sequencer builds nothing while it is there, and says so.
 
+#[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
+#[path = "../../l1/tests/support/proxy.rs"]
+mod proxy;
 mod support;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use proxy::{Fault, Proxy};
+use rollmill_l1::L1Client;
+use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
 use rollmill_node::setup::{Constants, RunningNode};
@@ -191,7 +197,7 @@ async fn a_held_sequencer_prunes_at_the_deadline_and_goes_on() {
     let provider = running.deployment.client.provider();
     let p = &running.deployment.parameters;
     let window = p.proofWindowL1Blocks + 1;
-    provider.anvil_mine(Some(window.into()), None).await.unwrap();
+    provider.anvil_mine(Some(window), None).await.unwrap();
     let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
     provider.anvil_increase_time(epoch_seconds).await.unwrap();
     provider.anvil_mine(Some(1), None).await.unwrap();
@@ -234,7 +240,7 @@ async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
     running.submit(1);
     let provider = running.deployment.client.provider();
     let p = &running.deployment.parameters;
-    provider.anvil_mine(Some((p.proofWindowL1Blocks + 1).into()), None).await.unwrap();
+    provider.anvil_mine(Some(p.proofWindowL1Blocks + 1), None).await.unwrap();
     let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
     provider.anvil_increase_time(epoch_seconds).await.unwrap();
     provider.anvil_mine(Some(1), None).await.unwrap();
@@ -306,6 +312,38 @@ fn client_key() -> ClientKey {
     }
     let vk = VerifyingKey::from_bytes(&bytes).unwrap();
     ClientKey::new(tau_g2, vk, 1, [Fr::from(0u64); VK_TREE_HEIGHT])
+}
+
+/// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
+/// none reverts.
+#[tokio::test]
+async fn one_proposal_is_under_way_while_l1_takes_none() {
+    let vk_root = chain::value(9, 0);
+    let deployment = Deployment::new(&vk_root).await;
+    let mut running = Running::start(deployment, vk_root, Config::default()).await;
+    let proxy = Proxy::before(&running.deployment.anvil.url).await;
+    let urls = [proxy.url.clone()];
+    let client = L1Client::connect(&urls, chain::CHAIN_ID).await.unwrap();
+    let intents = running.deployment.path("proxied.json");
+    running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
+    let account = running.sequencer.sender.account();
+    let provider = running.deployment.client.provider().clone();
+    let nonce = || async { provider.get_transaction_count(account).await.unwrap() };
+    let before = nonce().await;
+    running.submit(0);
+    proxy.set(Fault::LoseTransactions);
+    for _ in 0..5 {
+        let (memory, shutdown) = (&mut running.memory, &running.process.shutdown);
+        running.sequencer.turn(memory, shutdown).await.unwrap_err();
+        // Others come, and change nothing about it.
+        running.submit(running.node.ready_count() as u64);
+    }
+    assert_eq!(nonce().await, before);
+    proxy.set(Fault::None);
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(nonce().await, before + 1);
+    assert_eq!(running.node.block(1).unwrap().unwrap().txs.len(), 1);
+    running.end().await;
 }
 
 /// Goal: an operator sees it where they look: log, `/status` and `/metrics` of the process.
