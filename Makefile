@@ -1,8 +1,10 @@
 # Rollmill. `make help` lists the targets.
 #
 # The demo and the tests use the same profile and the same features, so that nothing is built twice.
+# A plain `cargo build` has no failpoints: what is released cannot be told to crash.
 
 SHELL := /bin/sh
+FEATURES := rollmill-service/failpoints
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 ROLLMILL_CACHE ?= $(HOME)/.cache/rollmill
 export ROLLMILL_CACHE
@@ -20,7 +22,7 @@ setup: ## Install what is missing: Debian packages and npm tools (said first; sa
 	@xtask/setup.sh
 
 build: setup ## Build every program
-	cargo build --locked --workspace --bins
+	cargo build --locked --workspace --bins --features $(FEATURES)
 
 demo: build ## Prove epochs on a local L1 with the whole network on this machine; options in ARGS="…"
 	@$(TARGET)/debug/devnet $(ARGS)
@@ -29,7 +31,7 @@ test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
 
 lint: setup ## Run clippy on everything, warnings refused
-	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings
 
 deny: ## Hold licences, sources and banned crates to deny.toml (cargo install cargo-deny --locked)
 	cargo deny check bans licenses sources

@@ -43,6 +43,8 @@
 mod admin;
 mod config;
 mod error;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 mod http;
 mod log;
 mod secret;
@@ -60,6 +62,45 @@ pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use prometheus;
 pub use secret::Secret;
 pub use shutdown::Shutdown;
+
+/// Marks a place where a fault test may end this process: `failpoint!("name")` in async code.
+///
+/// `failpoint!("name", error)` makes the enclosing function return `Err(error)` when the failpoint is
+/// armed with `:error`. Write `blocking` in front of the name in code that is not async.
+/// See the module `failpoints` for how a test arms one. Without the feature `failpoints` nothing is compiled.
+#[cfg(feature = "failpoints")]
+#[macro_export]
+macro_rules! failpoint {
+    (blocking $name:literal) => {
+        let _ = $crate::failpoints::pass_blocking($name);
+    };
+    (blocking $name:literal, $error:expr) => {
+        if $crate::failpoints::pass_blocking($name) {
+            return Err($error);
+        }
+    };
+    ($name:literal) => {
+        let _ = $crate::failpoints::pass($name).await;
+    };
+    ($name:literal, $error:expr) => {
+        if $crate::failpoints::pass($name).await {
+            return Err($error);
+        }
+    };
+}
+
+/// Marks a place where a fault test may end this process. Compiled to nothing here, since the feature
+/// `failpoints` is off.
+#[cfg(not(feature = "failpoints"))]
+#[macro_export]
+macro_rules! failpoint {
+    ($(blocking)? $name:literal) => {};
+    ($(blocking)? $name:literal, $error:expr) => {
+        if false {
+            return Err($error);
+        }
+    };
+}
 
 /// What a process is given: its settings, the signal to end, and where to show itself.
 ///

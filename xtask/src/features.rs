@@ -43,6 +43,7 @@ fn tree(root: &Path, edges: &str) -> anyhow::Result<BTreeSet<String>> {
     let output = Command::new(cargo)
         .args(["tree", "--workspace", "--prefix", "none", "--format", "{p} [{f}]", "--edges"])
         .arg(edges)
+        .args(["--features", SUITE])
         .current_dir(root)
         .output()
         .context("cannot run cargo tree")?;
@@ -111,5 +112,28 @@ mod tests {
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("rollmill-plonk v0.1.0"));
         assert!(weakened(&set(&["a v1.0.0 [weakened,std]"])).is_empty());
+    }
+
+    #[test]
+    fn failpoints_in_a_plain_build_are_found_and_those_of_tests_are_not() {
+        let package = |features: serde_json::Value, dependencies: serde_json::Value| {
+            serde_json::json!({ "packages": [
+                { "name": "x", "features": features, "dependencies": dependencies }
+            ]})
+        };
+        let dependency = |kind: Option<&str>| {
+            serde_json::json!([
+                { "name": "rollmill-service", "kind": kind, "features": ["failpoints"] }
+            ])
+        };
+        let (none, empty) = (serde_json::json!({}), serde_json::json!([]));
+        let through = serde_json::json!({
+            "default": ["a"], "a": ["rollmill-service/failpoints"]
+        });
+        let by_choice = serde_json::json!({ "failpoints": ["dep:nix"], "default": [] });
+        assert_eq!(failpoints(&package(through, empty.clone())).len(), 1);
+        assert_eq!(failpoints(&package(none.clone(), dependency(None))).len(), 1);
+        assert!(failpoints(&package(by_choice, empty)).is_empty());
+        assert!(failpoints(&package(none, dependency(Some("dev")))).is_empty());
     }
 }

@@ -48,17 +48,29 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
     }
 
     let mut programs = vec![program("formatting", "cargo", &["fmt", "--all", "--check"], root)];
+    // The features of `make build`, so that no program is built twice.
+    let with = ["--features", crate::features::SUITE];
+    let cargo = |name, args: &[&str]| {
+        let args: Vec<&str> = args
+            .iter()
+            .flat_map(|arg| match *arg {
+                "--workspace" => vec!["--workspace", with[0], with[1]],
+                other => vec![other],
+            })
+            .collect();
+        program(name, "cargo", &args, root)
+    };
     let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
-    programs.push(program("lint", "cargo", &lint, root));
+    programs.push(cargo("lint", &lint));
     if !no_nextest && works("cargo", &["nextest", "--version"]) {
         let nextest = ["nextest", "run", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(program("tests", "cargo", &nextest, root));
+        programs.push(cargo("tests", &nextest));
         // nextest does not run the examples in the documentation.
         let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
-        programs.push(program("documentation tests", "cargo", &doc, root));
+        programs.push(cargo("documentation tests", &doc));
     } else {
         let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(program("tests", "cargo", &test, root));
+        programs.push(cargo("tests", &test));
     }
     let contracts = root.join("contracts");
     match forge(&contracts) {
