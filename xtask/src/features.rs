@@ -13,13 +13,61 @@ use anyhow::{Context, bail};
 
 use crate::Findings;
 
-/// Compares the features with and without test dependencies.
+/// What `make build`, `make demo` and `make test` turn on, and a plain `cargo build` does not.
+pub(crate) const SUITE: &str = "rollmill-service/failpoints";
+
+/// Looks for failpoints in what a plain build makes; and compares the features with and without test dependencies.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
     let demo = tree(root, "normal,build")?;
     let tests = tree(root, "normal,build,dev")?;
     let mut findings = compare(&demo, &tests);
     findings.extend(weakened(&tests));
+    findings.extend(failpoints(&metadata(root)?));
     Ok(findings)
+}
+
+/// `cargo metadata` of the workspace's own crates.
+fn metadata(root: &Path) -> anyhow::Result<serde_json::Value> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(root)
+        .output()
+        .context("cannot run cargo metadata")?;
+    serde_json::from_slice(&output.stdout).context("cargo metadata is not JSON")
+}
+
+/// Failpoints that a build without options would have: by a default feature, directly or through
+/// other features, or by a dependency that asks for them outside tests.
+fn failpoints(metadata: &serde_json::Value) -> Findings {
+    let mut findings = Findings::new();
+    let none = Vec::new();
+    for package in metadata["packages"].as_array().unwrap_or(&none) {
+        let name = package["name"].as_str().unwrap_or_default();
+        let (mut open, mut seen) = (vec!["default".to_owned()], BTreeSet::new());
+        while let Some(feature) = open.pop() {
+            if feature.contains("failpoints") {
+                findings.push(format!(
+                    "{name}: a default feature turns on `{feature}`; failpoints are for tests"
+                ));
+            }
+            if seen.insert(feature.clone()) {
+                let implied = package["features"][&feature].as_array().unwrap_or(&none);
+                open.extend(implied.iter().filter_map(|f| f.as_str()).map(str::to_owned));
+            }
+        }
+        for dependency in package["dependencies"].as_array().unwrap_or(&none) {
+            let asks = dependency["features"].as_array().unwrap_or(&none);
+            if dependency["kind"] != "dev" && asks.iter().any(|feature| feature == "failpoints") {
+                findings.push(format!(
+                    "{name}: its dependency on {} turns on failpoints; ask for them under \
+                     [dev-dependencies]",
+                    dependency["name"].as_str().unwrap_or_default()
+                ));
+            }
+        }
+    }
+    findings
 }
 
 /// The feature that leaves out checks, which no build but that of `cargo xtask mutants` may turn on.
