@@ -6,10 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::{L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
+use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
 use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
 use rollmill_service::{Board, Shutdown};
 use tokio::sync::watch;
+
+/// L1 blocks whose pace counts.
+const PACE_L1_BLOCKS: u64 = 32;
 
 /// What L1 says of the oldest unproven epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -19,6 +22,8 @@ pub struct Deadline {
     pub last_l1_block: u64,
     /// L1 blocks left until then; negative once it has passed.
     pub l1_blocks_left: i64,
+    /// Seconds that those take at the pace of the last L1 blocks: an estimate.
+    pub seconds_left: i64,
     /// Whether the epoch's blocks, and all after them, can be pruned now.
     pub is_missed: bool,
 }
@@ -29,6 +34,7 @@ pub struct DeadlineMetrics {
     is_open: IntGauge,
     epoch: IntGauge,
     l1_blocks_left: IntGauge,
+    seconds_left: IntGauge,
     is_missed: IntGauge,
     prunes: IntCounter,
     failures: IntCounter,
@@ -60,6 +66,10 @@ impl DeadlineMetrics {
                 "rollmill_node_proof_deadline_l1_blocks",
                 "L1 blocks left in which that epoch's proof is accepted; negative when missed.",
             )?,
+            seconds_left: gauge(
+                "rollmill_node_proof_deadline_seconds",
+                "Seconds that those L1 blocks take at L1's present pace; negative when missed.",
+            )?,
             is_missed: gauge(
                 "rollmill_node_prune_due",
                 "1 while the oldest unproven epoch has missed its deadline and nobody has pruned.",
@@ -80,6 +90,7 @@ impl DeadlineMetrics {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.epoch.set(deadline.map_or(0, |deadline| number(deadline.epoch)));
         self.l1_blocks_left.set(deadline.map_or(0, |deadline| deadline.l1_blocks_left));
+        self.seconds_left.set(deadline.map_or(0, |deadline| deadline.seconds_left));
         self.is_missed.set(deadline.map_or(0, |deadline| i64::from(deadline.is_missed)));
     }
 }
@@ -90,15 +101,26 @@ pub async fn read_deadline(
     contract: &RollupContract,
 ) -> Result<Option<Deadline>, L1Error> {
     let Some(deadline) = contract.proof_deadline().await? else { return Ok(None) };
-    let head = l1.latest().await?.number;
+    let head = l1.latest().await?;
     let is_missed = contract.prune_due().await?;
-    let left = i128::from(deadline.last_l1_block) - i128::from(head);
+    let left = i128::from(deadline.last_l1_block) - i128::from(head.number);
+    let l1_blocks_left = i64::try_from(left).unwrap_or(i64::MAX);
+    let earlier = head.number.saturating_sub(PACE_L1_BLOCKS);
+    let earlier = l1.block(earlier.into()).await?.map(|block| L1BlockRef::from(&block));
     Ok(Some(Deadline {
         epoch: deadline.epoch,
         last_l1_block: deadline.last_l1_block,
-        l1_blocks_left: i64::try_from(left).unwrap_or(i64::MAX),
+        l1_blocks_left,
+        seconds_left: seconds(l1_blocks_left, &head, &earlier.unwrap_or(head)),
         is_missed,
     }))
+}
+
+/// Seconds that `blocks` L1 blocks take at the pace between `earlier` and `head`.
+fn seconds(blocks: i64, head: &L1BlockRef, earlier: &L1BlockRef) -> i64 {
+    let passed = i128::from(head.timestamp.saturating_sub(earlier.timestamp));
+    let between = i128::from(head.number.saturating_sub(earlier.number)).max(1);
+    i64::try_from(i128::from(blocks) * passed / between).unwrap_or(i64::MAX)
 }
 
 /// Watches the deadline, and prunes when it is missed and nobody else did.
@@ -185,5 +207,20 @@ impl Pruner {
                 Err(error)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_follow_the_pace_of_the_last_l1_blocks() {
+        let at = |number, timestamp| L1BlockRef { number, hash: Default::default(), timestamp };
+        assert_eq!(seconds(10, &at(132, 1384), &at(100, 1000)), 120);
+        assert_eq!(seconds(-10, &at(132, 1384), &at(100, 1000)), -120);
+        // One block only, and a chain whose time stands still.
+        assert_eq!(seconds(10, &at(5, 1000), &at(5, 1000)), 0);
+        assert_eq!(seconds(i64::MAX, &at(132, u64::MAX), &at(131, 0)), i64::MAX);
     }
 }

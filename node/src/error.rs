@@ -13,14 +13,16 @@ use crate::l1_events::L1SourceError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum NodeError {
-    /// The database file cannot be opened: no permission, no space, held by another process, or
-    /// damaged.
-    #[error("NODE-001: database {} cannot be opened; check the path, the disk's space, and that no other process has it", path.display())]
+    /// The database file cannot be opened: no permission, no space, or damaged.
+    #[error("NODE-001: database {} cannot be opened; check the path of node.data_dir, its permissions and the disk's space", path.display())]
     Open {
         path: PathBuf,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// Another process has the database open.
+    #[error("NODE-009: database {} is in use by another process; stop that process, or give this one another node.data_dir", path.display())]
+    InUse { path: PathBuf },
     /// The data directory holds another deployment's chain.
     #[error("NODE-002: {} holds the chain of genesis {got}, not of {expected}; name another data directory", path.display())]
     OtherDeployment { path: PathBuf, expected: String, got: String },

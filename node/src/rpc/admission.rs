@@ -216,3 +216,99 @@ impl Drop for Running<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::mpsc;
+
+    use rollmill_protocol::ClientInputs;
+
+    use super::*;
+    use crate::tests::{TestNode, settings, support};
+    use crate::{ClientProofVerifier, Node, ProofRefused};
+
+    /// Refuses proofs that do not begin with 7, tells which transactions it looks at, and waits to be
+    /// let on.
+    #[derive(Debug)]
+    struct Watched {
+        seen: mpsc::Sender<Fr>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl ClientProofVerifier for Watched {
+        fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+            self.seen.send(inputs.tx_hash).unwrap();
+            let _ = self.go_on.lock().unwrap().recv();
+            let reason = "it does not begin with 7".to_owned();
+            proof.first().filter(|b| **b == 7).map(|_| ()).ok_or(ProofRefused { reason })
+        }
+    }
+
+    /// Goal: who sent refused proofs comes last, whatever it offers, and until then the best offer is
+    /// first.
+    #[tokio::test]
+    async fn the_best_offer_is_verified_first_and_that_of_a_refused_peer_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let (seen, looks) = mpsc::channel();
+        let (go, go_on) = mpsc::channel();
+        let verifier = Watched { seen, go_on: Mutex::new(go_on) };
+        let node = Node::open(settings(dir.path()), Arc::new(verifier)).unwrap();
+        let test = TestNode { node, dir };
+        let limits = AdmissionLimits { workers: 1, queue: 8, queue_per_peer: 8 };
+        let admission = Arc::new(Admission::new(Arc::clone(&test.node), limits));
+        let anchor = test.node.genesis_header().hash();
+        let [bad, good] = [66, 1].map(|n| Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n))));
+        let tx = |i: u64, max: u64| {
+            let mut tx = support::tx(i, anchor);
+            tx.effects.gas.max_fee_per_l2_gas = max;
+            tx
+        };
+        let send = |tx: &rollmill_protocol::Tx, peer| {
+            let (own, bytes) = (Arc::clone(&admission), tx.to_bytes());
+            tokio::spawn(async move { own.submit(bytes, peer).await })
+        };
+        // Steps in the thread of the test: what waits is counted by the queue itself.
+        let wait_for = |count: usize| {
+            let own = Arc::clone(&admission);
+            async move {
+                while own.queue().waiting.len() < count {
+                    tokio::task::yield_now().await;
+                }
+            }
+        };
+        let next = |looks: mpsc::Receiver<Fr>| async move {
+            tokio::task::spawn_blocking(move || (looks.recv().unwrap(), looks)).await.unwrap()
+        };
+        let mut forged = tx(0, 10);
+        forged.client_proof = vec![1];
+        let refused = send(&forged, bad);
+        go.send(()).unwrap();
+        assert!(matches!(refused.await.unwrap(), Err(PoolError::Proof { .. })));
+        let (_, looks) = next(looks).await;
+
+        let first = send(&tx(1, 10), good);
+        let (_, mut looks) = next(looks).await;
+        let (bold, low, high) = (tx(2, 200), tx(3, 20), tx(4, 30));
+        let mut sent = vec![first];
+        for (i, (tx, peer)) in [(&bold, bad), (&low, good), (&high, good)].into_iter().enumerate() {
+            sent.push(send(tx, peer));
+            wait_for(i + 1).await;
+        }
+        let mut order = Vec::new();
+        for _ in 0..3 {
+            go.send(()).unwrap();
+            let (hash, rest) = next(looks).await;
+            order.push(hash);
+            looks = rest;
+        }
+        go.send(()).unwrap();
+        assert_eq!(order, [high.hash(), low.hash(), bold.hash()]);
+        for sent in sent {
+            sent.await.unwrap().unwrap();
+        }
+        // A good proof makes up for it.
+        assert!(admission.queue().refusals.is_empty());
+        assert_eq!((admission.verified.get(), admission.refused.get()), (5, 1));
+    }
+}

@@ -11,8 +11,8 @@ mod state;
 use std::path::Path;
 
 use redb::{
-    Database, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, Table,
-    TableDefinition, WriteTransaction,
+    Database, DatabaseError, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable,
+    Table, TableDefinition, WriteTransaction,
 };
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::{from_bytes, to_bytes};
@@ -122,7 +122,10 @@ impl Store {
             path: path.to_owned(),
             source,
         };
-        let db = Database::create(path).map_err(|error| failed(error.into()))?;
+        let db = Database::create(path).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => NodeError::InUse { path: path.to_owned() },
+            error => failed(error.into()),
+        })?;
         let store = Self { db };
         store.write(|tables| {
             match tables.meta_u64("schema")? {

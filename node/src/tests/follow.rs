@@ -371,7 +371,7 @@ fn a_data_directory_of_another_deployment_is_refused() {
     let TestNode { node, dir } = test;
     // Held by this process: nobody else may open it.
     let refused = open(settings(dir.path())).unwrap_err();
-    assert!(matches!(refused, NodeError::Open { .. }), "{refused}");
+    assert!(matches!(refused, NodeError::InUse { .. }), "{refused}");
     drop(node);
     other.genesis.timestamp += 1;
     let refused = open(other).unwrap_err();

@@ -1,7 +1,7 @@
 //! The node against an L1 in memory.
 
 #[path = "../../../protocol/tests/support/mod.rs"]
-mod support;
+pub(crate) mod support;
 
 mod follow;
 mod pool;
@@ -156,7 +156,7 @@ impl Proposer {
     }
 }
 
-pub(super) fn settings(dir: &Path) -> NodeSettings {
+pub(crate) fn settings(dir: &Path) -> NodeSettings {
     NodeSettings {
         data_dir: dir.to_owned(),
         genesis: support::genesis(),
@@ -190,9 +190,9 @@ pub(super) fn sync(node: &Node, l1: &MemoryL1) -> usize {
 }
 
 /// A node and the folder it lives in.
-pub(super) struct TestNode {
-    pub(super) node: Arc<Node>,
-    pub(super) dir: tempfile::TempDir,
+pub(crate) struct TestNode {
+    pub(crate) node: Arc<Node>,
+    pub(crate) dir: tempfile::TempDir,
 }
 
 impl TestNode {
