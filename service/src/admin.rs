@@ -1,4 +1,4 @@
-//! The admin address: `/metrics`, `/status`, `/health`.
+//! The admin address: `/metrics`, `/status`, `/health`, `/ready`.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -11,6 +11,8 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Value, json};
+
+use crate::conditions::Conditions;
 
 const STARTING: u8 = 0;
 const READY: u8 = 1;
@@ -29,6 +31,7 @@ struct Inner {
     started: Instant,
     phase: AtomicU8,
     facts: Mutex<BTreeMap<&'static str, Reader>>,
+    conditions: Conditions,
 }
 
 impl std::fmt::Debug for Board {
@@ -44,6 +47,7 @@ impl Board {
             started: Instant::now(),
             phase: AtomicU8::new(STARTING),
             facts: Mutex::new(BTreeMap::new()),
+            conditions: Conditions::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -53,6 +57,21 @@ impl Board {
         // A reader that panicked left the map whole, so a poisoned lock is still good.
         let mut facts = self.inner.facts.lock().unwrap_or_else(PoisonError::into_inner);
         facts.insert(key, Arc::new(read));
+    }
+
+    /// The named conditions of readiness.
+    pub fn conditions(&self) -> &Conditions {
+        &self.inner.conditions
+    }
+
+    /// Why the process is not ready, as (name, reason): the conditions that do not hold, and `process`
+    /// while it starts or ends. `/ready` answers 200 when there is none, else 503.
+    pub fn not_ready(&self) -> Vec<(&'static str, String)> {
+        let mut reasons = self.inner.conditions.failing();
+        if self.phase() != "ready" {
+            reasons.push(("process", self.phase().to_owned()));
+        }
+        reasons
     }
 
     /// The JSON of `/status`: name, phase, uptime in seconds and the facts shown.
@@ -66,6 +85,8 @@ impl Board {
             "version": env!("CARGO_PKG_VERSION"),
             "phase": self.phase(),
             "uptime_seconds": self.inner.started.elapsed().as_secs(),
+            "ready": self.not_ready().is_empty(),
+            "conditions": self.inner.conditions.to_json(),
         });
         for (key, read) in facts {
             status[key] = read();
@@ -96,7 +117,7 @@ impl Board {
 }
 
 pub(crate) fn router(board: Board, metrics: Registry) -> Router {
-    let health = board.clone();
+    let (health, ready) = (board.clone(), board.clone());
     Router::new()
         .route("/metrics", get(move || async move { render(&metrics) }))
         .route("/status", get(move || async move { axum::Json(board.status()) }))
@@ -109,6 +130,19 @@ pub(crate) fn router(board: Board, metrics: Registry) -> Router {
                     _ => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 (code, axum::Json(json!({ "phase": phase })))
+            }),
+        )
+        .route(
+            "/ready",
+            get(move || async move {
+                let reasons = ready.not_ready();
+                let code = match reasons.is_empty() {
+                    true => StatusCode::OK,
+                    false => StatusCode::SERVICE_UNAVAILABLE,
+                };
+                let because: serde_json::Map<String, Value> =
+                    reasons.into_iter().map(|(name, why)| (name.to_owned(), why.into())).collect();
+                (code, axum::Json(json!({ "ready": because.is_empty(), "because": because })))
             }),
         )
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::Error;
+use crate::{log, messages};
 
 /// The settings of a process. Nested structs become tables of the file.
 pub trait Settings: Default + Serialize + DeserializeOwned + Send + 'static {
@@ -62,10 +63,14 @@ impl Default for Common {
 }
 
 const COMMON: &str = "service";
+const LOG_LEVEL: &str = "service.log_level";
 const COMMON_HELP: &[(&str, &str)] = &[
     ("service.log_format", "human or json"),
     ("service.log_level", "error, warn, info, debug, trace, or a filter"),
-    ("service.admin_listen", "address of /metrics, /status and /health"),
+    (
+        "service.admin_listen",
+        "address of /metrics, /status, /health and /ready; not served when unset",
+    ),
     ("service.grace_seconds", "time to end in after the first signal"),
 ];
 
@@ -108,6 +113,20 @@ pub fn load<C: Settings>(
     }
 }
 
+/// Reads a command line with a subcommand, as a program with it would; for tests of its messages.
+///
+/// # Errors
+/// As the program's own.
+pub fn check_arguments<C: Settings>(
+    name: &'static str,
+    subcommand: Command,
+    arguments: &[&str],
+) -> Result<(), Error> {
+    let command = Command::new(name).subcommand(subcommand);
+    let arguments = std::iter::once(name).chain(arguments.iter().copied()).map(OsString::from);
+    parse::<C>(name, command, arguments, Vec::new()).map(drop)
+}
+
 fn parse<C: Settings>(
     name: &'static str,
     command: Command,
@@ -116,7 +135,8 @@ fn parse<C: Settings>(
 ) -> Result<Parsed<C>, Error> {
     let defaults = defaults::<C>();
     let keys = keys(&defaults);
-    let command = with_flags::<C>(command, &keys, &defaults);
+    let prefix = format!("ROLLMILL_{}_", name.to_uppercase().replace('-', "_"));
+    let command = with_flags::<C>(command, &prefix, &keys, &defaults);
     let matches = match command.try_get_matches_from(arguments) {
         Ok(matches) => matches,
         Err(answer) => {
@@ -124,12 +144,10 @@ fn parse<C: Settings>(
             if !answer.use_stderr() {
                 return Ok(Parsed::Answer { text });
             }
-            let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            return Err(Error::Usage { message: format!("{first}; see {name} --help") });
+            return Err(Error::Usage { message: messages::of_clap(&text) });
         }
     };
 
-    let prefix = format!("ROLLMILL_{}_", name.to_uppercase().replace('-', "_"));
     let mut tree = Tree::<C>::new(defaults);
     let variable = |wanted: &str| {
         variables.iter().find(|(name, _)| name.to_str() == Some(wanted)).map(|(_, value)| value)
@@ -159,11 +177,12 @@ fn parse<C: Settings>(
         }
     }
 
-    let (config, common) = tree.typed("settings")?;
+    let (config, common) =
+        tree.typed().map_err(|message| Error::Setting { origin: "settings".into(), message })?;
     config.check().map_err(|message| Error::Setting { origin: "settings".into(), message })?;
     let command = matches.subcommand().map(|(name, m)| (name.to_owned(), m.clone()));
     if command.as_ref().is_some_and(|(name, _)| name == "config") {
-        return Ok(Parsed::Answer { text: tree.print()? });
+        return Ok(Parsed::Answer { text: tree.print(&prefix, &keys) });
     }
     let unknown_variables = variables
         .iter()
@@ -229,29 +248,86 @@ fn keys(defaults: &Value) -> Vec<Key> {
     out
 }
 
-fn with_flags<C: Settings>(mut command: Command, keys: &[Key], defaults: &Value) -> Command {
+/// What stands for a setting's value in `--help`: its unit or its kind, by the setting's name.
+fn value_name(key: &Key, default: Option<&Value>) -> &'static str {
+    let last = key.path.last().map_or("", String::as_str);
+    let names: &[(&str, &str)] = &[
+        ("_seconds", "SECONDS"),
+        ("_ms", "MILLISECONDS"),
+        ("_mib", "MIB"),
+        ("_bytes_max", "BYTES"),
+        ("_dir", "DIR"),
+        ("_bin", "DIR"),
+        ("database_url", "file:PATH|env:NAME"),
+        ("token", "file:PATH|env:NAME"),
+        ("password", "file:PATH|env:NAME"),
+        ("urls", "URL,…"),
+        ("url", "URL"),
+        ("broker", "URL"),
+        ("tx_sources", "URL,…"),
+        ("listen", "HOST:PORT"),
+        ("keystore", "FILE"),
+        ("_file", "FILE"),
+        ("genesis", "FILE"),
+        ("client_key", "FILE"),
+        ("rollup", "ADDRESS"),
+        ("coinbase", "ADDRESS"),
+        ("prover_id", "ADDRESS"),
+        ("level", "LEVEL"),
+    ];
+    let named = names.iter().find(|(end, _)| last.ends_with(end)).map(|(_, name)| *name);
+    named.unwrap_or(match default {
+        Some(Value::Number(_)) => "N",
+        Some(Value::Bool(_)) => "true|false",
+        Some(Value::Array(_)) => "VALUE,…",
+        _ => "VALUE",
+    })
+}
+
+fn help_of<C: Settings>(key: &Key) -> String {
+    let dotted = key.dotted();
+    let help = C::HELP.iter().chain(COMMON_HELP).find(|(name, _)| *name == dotted);
+    help.map_or(dotted.clone(), |(_, text)| (*text).to_owned())
+}
+
+fn with_flags<C: Settings>(
+    mut command: Command,
+    prefix: &str,
+    keys: &[Key],
+    defaults: &Value,
+) -> Command {
     let file = Arg::new("config")
         .long("config")
         .value_name("FILE")
         .global(true)
-        .help("TOML file of settings; flags and environment override it");
+        .help_heading("Settings")
+        .help(format!(
+            "TOML file of settings; flags and environment override it [env: {prefix}CONFIG]"
+        ));
     command = command.arg(file).subcommand(
         Command::new("config").about("Print the effective settings as TOML, secrets hidden").arg(
             Arg::new("print").long("print").action(ArgAction::SetTrue).help("the only action"),
         ),
     );
     for key in keys {
-        let dotted = key.dotted();
-        let help = C::HELP.iter().chain(COMMON_HELP).find(|(name, _)| *name == dotted);
         let default = at(defaults, &key.path);
-        let mut text = help.map_or_else(|| dotted.clone(), |(_, text)| (*text).to_owned());
+        let mut text = help_of::<C>(key);
         match default {
             Some(Value::Null | Value::Object(_)) | None => {}
             Some(Value::String(value)) => text.push_str(&format!(" [default: {value}]")),
+            Some(Value::Array(items)) => {
+                let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+                text.push_str(&format!(" [default: {}]", items.join(",")));
+            }
             Some(value) => text.push_str(&format!(" [default: {value}]")),
         }
-        let mut arg =
-            Arg::new(key.flag()).long(key.flag()).value_name("VALUE").global(true).help(text);
+        text.push_str(&format!(" [env: {prefix}{}]", key.variable()));
+        let mut arg = Arg::new(key.flag())
+            .long(key.flag())
+            .value_name(value_name(key, default))
+            .global(true)
+            .help_heading("Settings")
+            .help(text);
         if matches!(default, Some(Value::Bool(_))) {
             arg = arg.num_args(0..=1).require_equals(true).default_missing_value("true");
         }
@@ -291,15 +367,13 @@ impl<C: Settings> Tree<C> {
         Self { values: defaults.clone(), defaults, shape: std::marker::PhantomData }
     }
 
-    fn typed(&self, origin: &str) -> Result<(C, Common), Error> {
-        let refuse = |error: serde_json::Error| Error::Setting {
-            origin: origin.into(),
-            message: error.to_string(),
-        };
+    /// The settings as they are typed, or the parser's refusal of a value.
+    fn typed(&self) -> Result<(C, Common), String> {
         let mut own = self.values.clone();
         let common = own.as_object_mut().and_then(|table| table.remove(COMMON));
-        let common = serde_json::from_value(common.unwrap_or(Value::Null)).map_err(refuse)?;
-        Ok((serde_json::from_value(own).map_err(refuse)?, common))
+        let common: Common = serde_json::from_value(common.unwrap_or(Value::Null))
+            .map_err(|error| error.to_string())?;
+        Ok((serde_json::from_value(own).map_err(|error| error.to_string())?, common))
     }
 
     fn merge_file(&mut self, path: &OsString) -> Result<(), Error> {
@@ -307,13 +381,50 @@ impl<C: Settings> Tree<C> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| Error::SettingsFile { path: shown.clone(), source })?;
         let refuse = |message: String| Error::Setting { origin: shown.clone(), message };
+        let placed = |key: &str, message: String| {
+            let line = messages::line_of(&text, key);
+            refuse(line.map_or(message.clone(), |line| format!("line {line}: {message}")))
+        };
         let table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
             let line = error.span().map_or(0, |s| text[..s.start.min(text.len())].lines().count());
-            refuse(format!("line {}: {}", line.max(1), error.message()))
+            let line = line.max(1);
+            let message = error.message();
+            refuse(format!("line {line} is not TOML: {message}; `config --print` prints a sample"))
         })?;
         let file = serde_json::to_value(table).map_err(|error| refuse(error.to_string()))?;
-        merge(&mut self.values, &self.defaults, file, "").map_err(refuse)?;
-        self.typed(&shown).map(drop)
+        let mut leaves = Vec::new();
+        leaves_of(&self.defaults, &file, &mut Vec::new(), &mut leaves)
+            .map_err(|(key, message)| placed(&key, message))?;
+        for (path, value) in leaves {
+            let dotted = path.join(".");
+            self.put(&path, value).map_err(|message| placed(&dotted, message))?;
+        }
+        Ok(())
+    }
+
+    /// Sets one leaf; on a refusal, which names the setting, nothing is changed.
+    fn put(&mut self, path: &[String], value: Value) -> Result<(), String> {
+        let dotted = path.join(".");
+        messages::of_text(&dotted, &value)?;
+        if let (true, Value::String(level)) = (dotted == LOG_LEVEL, &value) {
+            log::check_level(level).map_err(|message| format!("{dotted}: {message}"))?;
+        }
+        let mut node = &mut self.values;
+        for step in path {
+            node = &mut node[step.as_str()];
+        }
+        let before = std::mem::replace(node, value.clone());
+        match self.typed() {
+            Ok(_) => Ok(()),
+            Err(refusal) => {
+                let mut node = &mut self.values;
+                for step in path {
+                    node = &mut node[step.as_str()];
+                }
+                *node = before;
+                Err(messages::of_type(&dotted, &value, &refusal))
+            }
+        }
     }
 
     /// Sets one leaf from text. The default's type says how to read it; an unset default says
@@ -335,68 +446,93 @@ impl<C: Settings> Tree<C> {
             Some(Value::Null) | None => vec![Some(string()), json()],
             Some(_) => vec![json(), Some(string())],
         };
-        let before = self.values.clone();
         let mut first_refusal = None;
         for reading in readings.into_iter().flatten() {
-            let mut node = &mut self.values;
-            for step in &key.path {
-                node = &mut node[step.as_str()];
-            }
-            *node = reading;
-            match self.typed(origin) {
-                Ok(_) => return Ok(()),
-                Err(error) => {
-                    self.values = before.clone();
-                    first_refusal.get_or_insert(error);
+            match self.put(&key.path, reading) {
+                Ok(()) => return Ok(()),
+                Err(message) => {
+                    first_refusal.get_or_insert(message);
                 }
             }
         }
-        Err(first_refusal.unwrap_or_else(|| Error::Setting {
-            origin: origin.into(),
-            message: "the value cannot be read".into(),
-        }))
+        let message = first_refusal.unwrap_or_else(|| format!("{}: unreadable", key.dotted()));
+        Err(Error::Setting { origin: origin.into(), message })
     }
 
-    fn print(&self) -> Result<String, Error> {
-        fn without_nulls(value: &Value) -> Option<Value> {
-            match value {
-                Value::Null => None,
-                Value::Object(table) => Some(Value::Object(
-                    table
-                        .iter()
-                        .filter_map(|(k, v)| Some((k.clone(), without_nulls(v)?)))
-                        .collect(),
-                )),
-                other => Some(other.clone()),
+    /// TOML of every setting, each under its help; what is unset stands as a comment.
+    fn print(&self, prefix: &str, keys: &[Key]) -> String {
+        let mut ordered: Vec<&Key> = keys.iter().collect();
+        // Keys of a table follow its head, so the keys without a table come first.
+        ordered.sort_by_key(|key| (key.path.len() > 1, key.path[..key.path.len() - 1].to_vec()));
+        let (mut out, mut table) = (String::new(), Vec::new());
+        for key in ordered {
+            let (name, path) = (&key.path[key.path.len() - 1], &key.path[..key.path.len() - 1]);
+            if path != table {
+                table = path.to_vec();
+                out.push_str(&format!("[{}]\n\n", table.join(".")));
+            }
+            let help = help_of::<C>(key);
+            out.push_str(&format!("# {help} [env: {prefix}{}]\n", key.variable()));
+            match at(&self.values, &key.path).and_then(toml_value) {
+                Some(value) => out.push_str(&format!("{name} = {value}\n\n")),
+                None => out.push_str(&format!("# {name} =\n\n")),
             }
         }
-        let tree = without_nulls(&self.values).unwrap_or(Value::Null);
-        toml::to_string(&tree).map_err(|error| Error::Setting {
-            origin: "config --print".into(),
-            message: error.to_string(),
-        })
+        out
     }
 }
 
-/// Lays `file` over `values`. A key that the defaults do not have is refused; a table that is empty
-/// in the defaults is a free map.
-fn merge(values: &mut Value, defaults: &Value, file: Value, path: &str) -> Result<(), String> {
-    match (defaults, file) {
-        (Value::Object(known), Value::Object(given)) if !known.is_empty() => {
-            for (key, value) in given {
-                let here = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
-                let Some(default) = known.get(&key) else {
-                    let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
-                    names.sort_unstable();
-                    return Err(format!("unknown key `{here}`; known: {}", names.join(", ")));
-                };
-                merge(&mut values[key.as_str()], default, value, &here)?;
-            }
-            Ok(())
-        }
-        (_, given) => {
-            *values = given;
-            Ok(())
+/// A value as TOML, URLs without credentials; `None` for what is unset.
+fn toml_value(value: &Value) -> Option<String> {
+    fn hidden(value: &Value) -> Value {
+        match value {
+            Value::String(text) => messages::without_credentials(text).into(),
+            Value::Array(items) => items.iter().map(hidden).collect(),
+            other => other.clone(),
         }
     }
+    if value.is_null() {
+        return None;
+    }
+    toml::Value::try_from(hidden(value)).ok().map(|value| value.to_string())
+}
+
+/// The leaves of a settings file, as (path, value). A key that the defaults do not have is refused, as
+/// (key, message); a table that is empty in the defaults is a free map.
+fn leaves_of(
+    defaults: &Value,
+    given: &Value,
+    path: &mut Vec<String>,
+    out: &mut Vec<(Vec<String>, Value)>,
+) -> Result<(), (String, String)> {
+    let (Value::Object(known), Value::Object(table)) = (defaults, given) else {
+        if matches!(defaults, Value::Object(known) if !known.is_empty()) {
+            let key = path.join(".");
+            return Err((
+                key.clone(),
+                format!("{key}: `{given}` cannot be used; expected a table"),
+            ));
+        }
+        out.push((path.clone(), given.clone()));
+        return Ok(());
+    };
+    if known.is_empty() {
+        out.push((path.clone(), given.clone()));
+        return Ok(());
+    }
+    for (key, value) in table {
+        path.push(key.clone());
+        let Some(default) = known.get(key) else {
+            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            names.sort_unstable();
+            let dotted = path.join(".");
+            return Err((
+                dotted.clone(),
+                format!("unknown key `{dotted}`; known: {}", names.join(", ")),
+            ));
+        };
+        leaves_of(default, value, path, out)?;
+        path.pop();
+    }
+    Ok(())
 }

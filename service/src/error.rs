@@ -61,6 +61,10 @@ pub enum Error {
     /// A second signal asked for an end at once.
     #[error("{}: ended at once by a second signal", self.code())]
     Aborted,
+
+    /// A check of what the process needs failed. Each is named with its reason and its remedy.
+    #[error("{}: {message}", self.code())]
+    Preflight { message: String },
 }
 
 impl Error {
@@ -76,6 +80,7 @@ impl Error {
             Self::Serve { .. } => "SVC-007",
             Self::Grace { .. } => "SVC-008",
             Self::Aborted => "SVC-009",
+            Self::Preflight { .. } => "SVC-010",
         }
     }
 
@@ -101,4 +106,26 @@ pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
         next = cause.source();
     }
     line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// A failure with an exit code of its own, where 1 would say too little. The program documents its
+/// codes with [`crate::Service::exit_codes`].
+#[derive(Debug)]
+pub struct Exit {
+    /// The process's exit code.
+    pub code: u8,
+    /// What happened.
+    pub failure: Failure,
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl std::error::Error for Exit {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.failure.source()
+    }
 }

@@ -37,16 +37,20 @@
 //! `[service]`, without that word in variables and flags (`--log-level`).
 //!
 //! # Exit codes
-//! 0 done, 1 failed, 2 the command line or the settings are wrong. A failure is one line on
-//! standard error, `error: CODE: what happened: why`.
+//! 0 done, 1 failed, 2 the command line or the settings are wrong; a program may have more
+//! ([`Exit`], [`Service::exit_codes`]). A failure is one line on standard error, `error: CODE: what
+//! happened: why`, or a JSON object where the logs are JSON.
 
 mod admin;
+mod conditions;
 mod config;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 mod http;
 mod log;
+mod messages;
+mod preflight;
 mod secret;
 mod shutdown;
 
@@ -56,9 +60,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::Board;
-pub use config::{Common, LogFormat, Settings, load};
-pub use error::{Error, Failure, Outcome, one_line};
+pub use conditions::{Conditions, WhileKnown, create_series};
+pub use config::{Common, LogFormat, Settings, check_arguments, load};
+pub use error::{Error, Exit, Failure, Outcome, one_line};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
+pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use secret::Secret;
 pub use shutdown::Shutdown;
@@ -115,22 +121,27 @@ pub struct Process<C> {
     pub metrics: prometheus::Registry,
     /// Readiness and the JSON served under `/status`.
     pub board: Board,
+    /// What must hold for the process to do its work; shown under `/ready` and `/status`.
+    pub conditions: Conditions,
     command: Option<(String, clap::ArgMatches)>,
 }
 
 impl<C> Process<C> {
     /// A process outside the frame, for tests and for running several in one program.
     pub fn new(name: &'static str, config: C) -> Self {
-        Self {
-            config,
-            shutdown: Shutdown::new(),
-            metrics: prometheus::Registry::new(),
-            board: Board::new(name),
-            command: None,
+        let board = Board::new(name);
+        let conditions = board.conditions().clone();
+        let metrics = prometheus::Registry::new();
+        // Names that nothing else has registered in a registry that is new.
+        for collector in conditions::about(name, env!("CARGO_PKG_VERSION")).into_iter().flatten() {
+            let _ = metrics.register(collector);
         }
+        let _ = metrics.register(Box::new(conditions.clone()));
+        Self { config, shutdown: Shutdown::new(), metrics, board, conditions, command: None }
     }
 
-    /// Says that the process can do its work. `/health` answers 503 until then.
+    /// Says that the process has started. `/health` answers 503 until then; `/ready` also asks that
+    /// every condition holds.
     pub fn ready(&self) {
         self.board.ready();
     }
@@ -156,12 +167,14 @@ where
 pub struct Service {
     name: &'static str,
     command: clap::Command,
+    exit_codes: &'static str,
 }
 
 impl Service {
     /// A process called `name`: lower case, words joined by `-`.
     pub fn new(name: &'static str) -> Self {
-        Self { name, command: clap::Command::new(name).version(env!("CARGO_PKG_VERSION")) }
+        let command = clap::Command::new(name).version(env!("CARGO_PKG_VERSION"));
+        Self { name, command, exit_codes: "" }
     }
 
     /// One line shown at the head of `--help`.
@@ -177,6 +190,12 @@ impl Service {
         self
     }
 
+    /// Documents exit codes beyond 0, 1 and 2, shown at the end of `--help`.
+    pub fn exit_codes(mut self, text: &'static str) -> Self {
+        self.exit_codes = text;
+        self
+    }
+
     /// Reads the settings, runs `body` until it returns, and turns its result into an exit code.
     pub fn run<C, F, R>(self, body: F) -> ExitCode
     where
@@ -184,37 +203,80 @@ impl Service {
         F: FnOnce(Process<C>) -> R,
         R: Future<Output = Outcome>,
     {
-        let loaded = match config::from_command_line::<C>(self.name, self.command) {
+        self.start(None::<fn(&C) -> Preflight>, body)
+    }
+
+    /// As [`Self::run`], with checks: they run before `body` when the process serves, and alone by the
+    /// subcommand `check [--wait SECONDS]`, which prints one line for each and exits with 0 or 1.
+    pub fn run_checked<C, F, R>(mut self, checks: impl FnOnce(&C) -> Preflight, body: F) -> ExitCode
+    where
+        C: Settings,
+        F: FnOnce(Process<C>) -> R,
+        R: Future<Output = Outcome>,
+    {
+        let wait = clap::Arg::new("wait")
+            .long("wait")
+            .value_name("SECONDS")
+            .value_parser(clap::value_parser!(u64))
+            .help("Keep trying for this long while something is unreachable");
+        let check = clap::Command::new("check")
+            .about("Check everything the process needs, one line each, and exit with 0 or 1");
+        self.command = self.command.subcommand(check.arg(wait));
+        self.start(Some(checks), body)
+    }
+
+    fn start<C, P, F, R>(self, checks: Option<P>, body: F) -> ExitCode
+    where
+        C: Settings,
+        P: FnOnce(&C) -> Preflight,
+        F: FnOnce(Process<C>) -> R,
+        R: Future<Output = Outcome>,
+    {
+        let exit_codes = format!(
+            "Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong{}{}.",
+            if self.exit_codes.is_empty() { "" } else { "; " },
+            self.exit_codes
+        );
+        let command = self.command.after_help(exit_codes);
+        let early = log::asked_for_json(self.name);
+        let loaded = match config::from_command_line::<C>(self.name, command) {
             Ok(config::Parsed::Run(loaded)) => loaded,
             Ok(config::Parsed::Answer { text }) => {
                 // A closed pipe (`--help | head`) is no failure.
                 let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
                 return ExitCode::SUCCESS;
             }
-            Err(error) => return report(&error),
+            Err(error) => return report(&error, early),
         };
+        let format = loaded.common.log_format;
         if let Err(error) = log::start(&loaded.common) {
-            return report(&error);
+            return report(&error, format);
         }
         for name in &loaded.unknown_variables {
             tracing::warn!(variable = %name, "environment variable names no setting; ignored");
         }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(source) => return report(&Error::Runtime { source }),
+            Err(source) => return report(&Error::Runtime { source }, format),
         };
-        let result = runtime.block_on(supervise(self.name, loaded, body));
+        let result = runtime.block_on(supervise(self.name, loaded, checks, body));
         // Blocking work still running must not hold the exit after the grace period.
         runtime.shutdown_timeout(Duration::from_millis(200));
         match result {
             Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => report_failure(failure.as_ref()),
+            Err(failure) => report(failure.as_ref(), format),
         }
     }
 }
 
-async fn supervise<C, F, R>(name: &'static str, loaded: config::Loaded<C>, body: F) -> Outcome
+async fn supervise<C, P, F, R>(
+    name: &'static str,
+    loaded: config::Loaded<C>,
+    checks: Option<P>,
+    body: F,
+) -> Outcome
 where
+    P: FnOnce(&C) -> Preflight,
     F: FnOnce(Process<C>) -> R,
     R: Future<Output = Outcome>,
 {
@@ -224,8 +286,22 @@ where
     let shutdown = process.shutdown.clone();
     shutdown::on_signals(&shutdown)?;
 
+    let checks = checks.map(|checks| checks(&process.config));
+    let command = process
+        .command()
+        .map(|(name, matches)| (name, matches.try_get_one::<u64>("wait").ok().flatten()));
+    // A subcommand runs beside the server with the server's own file, so it binds nothing.
+    let serving = matches!(command, None | Some(("serve", _)));
+    if let (Some(checks), Some(("check", wait))) = (&checks, command) {
+        let wait = wait.copied().map(Duration::from_secs);
+        return tokio::select! {
+            report = checks.report(wait) => Ok(report?),
+            () = shutdown.started() => Err(Error::Aborted.into()),
+        };
+    }
+
     let board = process.board.clone();
-    if let Some(address) = &common.admin_listen {
+    if let Some(address) = common.admin_listen.as_ref().filter(|_| serving) {
         let listener = listen(address, "--admin-listen").await?;
         tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint");
         let router = admin::router(board.clone(), process.metrics.clone());
@@ -257,20 +333,26 @@ where
             }
         }
     };
+    let work = async move {
+        if let Some(checks) = checks.filter(|_| serving) {
+            checks.at_start().await?;
+        }
+        body(process).await
+    };
     // Dropping the body ends what it owns (children, sockets) even when it would not end itself.
     tokio::select! {
-        result = body(process) => result,
+        result = work => result,
         error = limit => Err(error.into()),
     }
 }
 
-fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {}", one_line(error));
-    ExitCode::from(error.exit_code())
-}
-
-fn report_failure(failure: &(dyn std::error::Error + Send + Sync + 'static)) -> ExitCode {
-    let code = failure.downcast_ref::<Error>().map_or(1, Error::exit_code);
-    eprintln!("error: {}", one_line(failure));
-    ExitCode::from(code)
+/// Prints the last line of a process that failed, in the format of its logs.
+fn report(failure: &(dyn std::error::Error + 'static), format: LogFormat) -> ExitCode {
+    let line = one_line(failure);
+    match format {
+        LogFormat::Human => eprintln!("error: {line}"),
+        LogFormat::Json => eprintln!("{}", log::failure_line(&line)),
+    }
+    let exit = failure.downcast_ref::<Exit>().map(|exit| exit.code);
+    ExitCode::from(exit.or_else(|| failure.downcast_ref().map(Error::exit_code)).unwrap_or(1))
 }

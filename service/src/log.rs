@@ -3,16 +3,39 @@
 use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
 use crate::config::{Common, LogFormat};
 use crate::error::Error;
 
+const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
+/// Libraries whose events these programs can show, besides their own `rollmill_…`.
+const LIBRARIES: &[&str] =
+    &["alloy", "axum", "hyper", "redb", "reqwest", "rustls", "sqlx", "tokio", "wgpu", "naga"];
+
+/// Rejects a filter that would show nothing because a word of it is misspelt.
+pub(crate) fn check_level(text: &str) -> Result<(), String> {
+    let advice = "use off, error, warn, info, debug or trace, or a filter such as \
+                  info,rollmill_broker=debug";
+    for directive in text.split(',').map(str::trim) {
+        let (target, level) = directive.split_once('=').unwrap_or(("", directive));
+        if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(format!("`{level}` is not a log level; {advice}"));
+        }
+        let name = target.split("::").next().unwrap_or_default();
+        let known = LIBRARIES.iter().any(|l| name == *l || name.starts_with(&format!("{l}_")));
+        if directive.contains('=') && !name.starts_with("rollmill_") && !known {
+            return Err(format!("`{target}` is not a log target of this program; {advice}"));
+        }
+    }
+    Ok(())
+}
+
 pub(crate) fn start(common: &Common) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&common.log_level).map_err(|error| Error::Setting {
         origin: "service.log_level".into(),
-        message: format!(
-            "{error}; use error, warn, info, debug, trace or a filter like broker=debug"
-        ),
+        message: error.to_string(),
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match common.log_format {
@@ -24,4 +47,26 @@ pub(crate) fn start(common: &Common) -> Result<(), Error> {
         tracing::debug!("logs were already started");
     }
     Ok(())
+}
+
+/// The format asked for, as far as can be told before the settings are read: by the flag or by the
+/// variable.
+pub(crate) fn asked_for_json(name: &str) -> LogFormat {
+    let variable = format!("ROLLMILL_{}_LOG_FORMAT", name.to_uppercase().replace('-', "_"));
+    let arguments: Vec<_> = std::env::args_os().collect();
+    let flag = arguments.windows(2).any(|pair| pair[0] == "--log-format" && pair[1] == "json")
+        || arguments.iter().any(|argument| argument == "--log-format=json");
+    let asked = flag || std::env::var_os(variable).is_some_and(|value| value == "json");
+    if asked { LogFormat::Json } else { LogFormat::Human }
+}
+
+/// The last line of a process that failed, as its JSON logs look.
+pub(crate) fn failure_line(error: &str) -> String {
+    let mut timestamp = String::new();
+    // Writing into a string does not fail.
+    let _ = SystemTime.format_time(&mut Writer::new(&mut timestamp));
+    serde_json::json!({
+        "timestamp": timestamp, "level": "ERROR", "message": "process failed", "error": error,
+    })
+    .to_string()
 }

@@ -57,12 +57,12 @@ fn read(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Config, Error>
 
 #[test]
 fn flags_override_environment_overrides_file_overrides_defaults() {
-    let toml = file("listen = 'file'\nworkers = 2\n[store]\ndata_dir = 'file'\n");
+    let toml = file("listen = 'file:1'\nworkers = 2\n[store]\ndata_dir = 'file'\n");
     let path = toml.path().to_str().unwrap();
     let variables =
         [("ROLLMILL_TEST_UNIT_WORKERS", "3"), ("ROLLMILL_TEST_UNIT_STORE_DATA_DIR", "e")];
     let config = read(&["--config", path, "--store-data-dir", "flag"], &variables).unwrap();
-    assert_eq!(config.listen, "file");
+    assert_eq!(config.listen, "file:1");
     assert_eq!(config.workers, 3);
     assert_eq!(config.store.data_dir, "flag");
     assert!(!config.fast);
@@ -218,4 +218,114 @@ fn status_shows_the_facts_given() {
     let status = process.board.status();
     assert_eq!(status["phase"], "ready");
     assert_eq!(status["jobs"], 3);
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused_by_name() {
+    for wrong in ["loud", "info,brokr=debug", "rollmill_broker=loud", ""] {
+        let variables = [("ROLLMILL_TEST_UNIT_LOG_LEVEL", wrong)];
+        let error = read(&[], &variables).unwrap_err();
+        assert!(error.to_string().contains("service.log_level"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    for right in ["warn", "INFO", "info,rollmill_broker=debug,sqlx::query=off"] {
+        read(&["--log-level", right], &[]).unwrap();
+    }
+}
+
+#[test]
+fn a_wrong_value_in_a_file_is_named_with_its_key_and_line() {
+    for (text, line, words) in [
+        ("workers = 2\nlisten = 5\n", 2, "listen: `5` cannot be used; expected text in quotes"),
+        ("[store]\n\ndata_dir = 7\n", 3, "store.data_dir: `7`"),
+        ("fast = 'x'\n", 1, "fast: `x` cannot be used; expected true or false"),
+        ("\n[service]\ngrace_seconds = 'x'\n", 3, "expected a whole number of seconds"),
+        ("store = 3\n", 1, "store: `3` cannot be used; expected a table"),
+        ("\nlisen = 'x'\n", 2, "unknown key `lisen`"),
+    ] {
+        let toml = file(text);
+        let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
+        let message = one_line(&error);
+        assert!(message.contains(&format!("line {line}: ")), "{message}");
+        assert!(message.contains(words), "{message}");
+        assert!(!message.contains("invalid type"), "{message}");
+    }
+}
+
+#[test]
+fn missing_arguments_are_named_with_the_usage_of_their_command() {
+    let send = clap::Command::new("send")
+        .arg(clap::Arg::new("to").long("to").required(true))
+        .arg(clap::Arg::new("amount").long("amount").required(true));
+    let error =
+        rollmill_service::check_arguments::<Config>("test-unit", send, &["send"]).unwrap_err();
+    let message = error.to_string();
+    for part in ["--to <to>", "--amount <amount>", "Usage: test-unit send"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert_eq!(error.exit_code(), 2);
+}
+
+#[test]
+fn printed_settings_show_what_is_unset_and_hide_credentials_and_can_be_read_again() {
+    let print = |arguments: &[&str]| match load::<Config>("test-unit", arguments, &[]) {
+        Err(Error::Usage { message }) => message,
+        other => panic!("{other:?}"),
+    };
+    let arguments = ["--workers", "7", "--kinds", "https://u:planted@h/x", "config"];
+    let printed = print(&arguments);
+    assert!(printed.contains("# limit =\n") && printed.contains("# token =\n"), "{printed}");
+    assert!(printed.contains("[env: ROLLMILL_TEST_UNIT_STORE_DATA_DIR]"), "{printed}");
+    assert!(!printed.contains("planted"), "{printed}");
+    let toml = file(&printed);
+    let again = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap();
+    assert_eq!((again.workers, again.store.data_dir.as_str()), (7, "d"));
+}
+
+#[test]
+fn readiness_is_the_conjunction_of_named_conditions() {
+    let process = Process::new("test-unit", ());
+    process.conditions.expect(&["broker", "l1"]);
+    assert_eq!(process.board.not_ready().len(), 3, "starting, and two not checked");
+    process.ready();
+    process.conditions.set("broker", Ok(()));
+    process.conditions.set("l1", Err("no answer".into()));
+    assert_eq!(process.board.not_ready(), [("l1", "no answer".to_owned())]);
+    let status = process.board.status();
+    assert_eq!(status["ready"], false);
+    assert_eq!(status["conditions"]["l1"]["reason"], "no answer");
+    assert!(status["conditions"]["broker"]["since_unix_seconds"].as_u64().unwrap() > 0);
+    let text = scrape(&process);
+    assert!(text.contains("rollmill_condition{name=\"broker\"} 1"), "{text}");
+    assert!(text.contains("rollmill_condition{name=\"l1\"} 0"), "{text}");
+    assert!(text.contains("rollmill_last_success_timestamp_seconds{what=\"broker\"}"), "{text}");
+    assert!(!text.contains("what=\"l1\""), "never succeeded: {text}");
+    assert!(text.contains("rollmill_build_info{program=\"test-unit\""), "{text}");
+    process.conditions.set("l1", Ok(()));
+    assert!(process.board.not_ready().is_empty());
+}
+
+#[test]
+fn series_exist_before_their_first_event_and_disappear_with_their_source() {
+    use rollmill_service::prometheus::{IntCounterVec, IntGauge, Opts};
+    let process = Process::new("test-unit", ());
+    let jobs = IntCounterVec::new(Opts::new("jobs_total", "x"), &["kind", "outcome"]).unwrap();
+    process.metrics.register(Box::new(jobs.clone())).unwrap();
+    rollmill_service::create_series(&jobs, &[&["a", "b"], &["ok", "failed"]]);
+    let depth = rollmill_service::WhileKnown::new(IntGauge::new("depth", "x").unwrap());
+    process.metrics.register(Box::new(depth.clone())).unwrap();
+    let text = scrape(&process);
+    assert_eq!(text.matches("jobs_total{").count(), 4, "{text}");
+    assert!(!text.contains("depth"), "{text}");
+    depth.known().set(3);
+    assert!(scrape(&process).contains("depth 3"));
+    depth.unknown();
+    assert!(!scrape(&process).contains("depth 3"));
+}
+
+fn scrape<C>(process: &Process<C>) -> String {
+    use rollmill_service::prometheus::{Encoder, TextEncoder};
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&process.metrics.gather(), &mut text).unwrap();
+    String::from_utf8(text).unwrap()
 }
