@@ -11,6 +11,8 @@ use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
 use rollmill_service::{Board, Shutdown};
 use tokio::sync::watch;
 
+use crate::setup::RunningNode;
+
 /// L1 blocks whose pace counts.
 const PACE_L1_BLOCKS: u64 = 32;
 
@@ -138,6 +140,27 @@ pub struct Pruner {
 }
 
 impl Pruner {
+    /// For the rollup of `running`, with its figures in `registry`. Give every process but one some
+    /// patience, so that not all send the same prune.
+    ///
+    /// # Errors
+    /// When the figures are registered already.
+    pub fn of(
+        running: &RunningNode,
+        sender: Option<Arc<TxSender>>,
+        patience_l1_blocks: u64,
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            l1: running.l1.clone(),
+            contract: running.contract.clone(),
+            sender,
+            patience_l1_blocks,
+            metrics: DeadlineMetrics::new(registry)?,
+            seen: watch::Sender::default(),
+        })
+    }
+
     /// Shows the deadline under `/status`.
     pub fn show(&self, board: &Board) {
         let seen = self.seen.subscribe();

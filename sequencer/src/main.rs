@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::{SenderConfig, TxSender};
-use rollmill_node::{DeadlineMetrics, Pruner, setup};
+use rollmill_node::{Pruner, setup};
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::Sequencer;
@@ -25,14 +25,7 @@ async fn run(process: Process<Config>) -> Outcome {
         TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
             .await?;
     let sender = Arc::new(sender);
-    let pruner = Pruner {
-        l1: running.l1.clone(),
-        contract: running.contract.clone(),
-        sender: Some(Arc::clone(&sender)),
-        patience_l1_blocks: 0,
-        metrics: DeadlineMetrics::new(&process.metrics)?,
-        seen: Default::default(),
-    };
+    let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
     let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
     sequencer.require_proposer()?;
