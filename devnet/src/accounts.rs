@@ -143,6 +143,15 @@ impl Accounts {
         Ok(result?)
     }
 
+    /// One transfer of account `index` to the next, proven and not sent.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn prepare_one(&mut self, index: usize, node: &NodeClient) -> Result<Tx, Error> {
+        let to = self.wallets[(index + 1) % self.wallets.len()].address();
+        self.prepare(index, to, 1_000, node).await
+    }
+
     /// Number of accounts.
     pub fn len(&self) -> usize {
         self.wallets.len()

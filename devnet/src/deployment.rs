@@ -14,7 +14,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::{Circuit, Fr, Genesis};
 
 use crate::keys::CircuitKeys;
-use crate::{ANVIL_CHAIN_ID, Error};
+use crate::{ANVIL_CHAIN_ID, Error, Options};
 
 /// Keys of anvil's first accounts, which everybody knows.
 pub const DEPLOYER_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
@@ -28,6 +28,8 @@ pub const ROLLUP_VERSION: u64 = 1;
 pub const SLOT_SECONDS: u32 = 3;
 /// Proving takes minutes on a small machine and L1 blocks come each second: room for a day.
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
+/// Under faults a window may well be missed, and the chain must go on after that.
+const CHAOS_PROOF_WINDOW_L1_BLOCKS: u64 = 240;
 /// The root circuits, the contracts generated from their keys, and where.
 const ROOTS: [(Circuit, &str); 2] =
     [(Circuit::EpochRoot1, "EpochRoot1Verifier"), (Circuit::EpochRoot2, "EpochRoot2Verifier")];
@@ -40,6 +42,8 @@ pub struct Deployment {
     pub verifier: Address,
     /// L1 block before the deployment.
     pub l1_start: u64,
+    /// First L1 block that has all of the deployment.
+    pub l1_ready: u64,
     pub slots_per_epoch: u32,
     /// Genesis file.
     pub genesis: PathBuf,
@@ -74,7 +78,7 @@ pub async fn deploy_contracts(
     keys: &CircuitKeys,
     genesis: &Genesis,
     archive_root: Fr,
-    blocks: u32,
+    options: &Options,
 ) -> Result<Deployment, Error> {
     let l1_url = format!("http://{l1}");
     let client = L1Client::connect(std::slice::from_ref(&l1_url), ANVIL_CHAIN_ID).await?;
@@ -84,7 +88,7 @@ pub async fn deploy_contracts(
     let sender = TxSender::open(client.clone(), signer(DEPLOYER_KEY)?, &intents, config).await?;
 
     let verifier = deploy_verifier(&sender, contracts, keys).await?;
-    let slots_per_epoch = slots_per_epoch(blocks);
+    let slots_per_epoch = slots_per_epoch(options.blocks);
     let parameters = Parameters {
         genesisArchiveRoot: word(&archive_root),
         vkRoot: word(&keys.set().root()),
@@ -95,7 +99,10 @@ pub async fn deploy_contracts(
         genesisTime: genesis.timestamp,
         slotSeconds: SLOT_SECONDS,
         slotsPerEpoch: slots_per_epoch,
-        proofWindowL1Blocks: PROOF_WINDOW_L1_BLOCKS,
+        proofWindowL1Blocks: match options.chaos {
+            Some(_) => CHAOS_PROOF_WINDOW_L1_BLOCKS,
+            None => PROOF_WINDOW_L1_BLOCKS,
+        },
     };
     let rollup = deploy_rollup(&sender, "rollup", &parameters).await?.address;
 
@@ -104,6 +111,7 @@ pub async fn deploy_contracts(
         rollup,
         verifier,
         l1_start: start.number,
+        l1_ready: client.latest().await?.number,
         slots_per_epoch,
         genesis: data.join("genesis.json"),
         client_key: data.join("client.key"),

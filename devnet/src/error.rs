@@ -59,6 +59,10 @@ pub enum Error {
     #[error("{}: {proven} of {wanted} epochs proven after {} s; raise --timeout-minutes or look at the logs with --dir", self.code(), elapsed.as_secs())]
     Unproven { proven: u64, wanted: u64, elapsed: Duration },
 
+    /// A run under faults ended in a state that no fault excuses.
+    #[error("{}: under faults of seed {seed}: {why}; see the logs with --dir", self.code())]
+    Chaos { seed: u64, why: String },
+
     /// A wrong value was accepted somewhere. The system is not sound.
     #[error("{}: {count} of {total} tampered values were accepted", self.code())]
     TamperAccepted { count: usize, total: usize },
@@ -153,6 +157,7 @@ impl Error {
             Self::Interrupted { .. } => "NET-009",
             Self::Unproven { .. } => "NET-010",
             Self::TamperAccepted { .. } => "NET-011",
+            Self::Chaos { .. } => "NET-033",
             Self::HonestRefused { .. } => "NET-031",
             Self::NoResult { .. } => "NET-032",
             Self::Broker { .. } => "NET-012",

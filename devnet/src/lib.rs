@@ -5,6 +5,7 @@
 //! asked number of epochs is proven on L1. This library holds its parts.
 
 pub mod accounts;
+pub mod chaos;
 pub mod deployment;
 mod error;
 pub mod faults;

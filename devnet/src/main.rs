@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rollmill_devnet::{
-    Error, Network, Options, Programs, Progress, Report, RunDir, guard, scenario, tampering,
+    Error, Network, Options, Programs, Progress, Report, RunDir, chaos, guard, scenario, tampering,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -66,11 +66,15 @@ async fn main_job(
         report.write_json(path)?;
     }
     let mut standing = scenario::bring_up(options, network, progress).await?;
-    let proven = match options.tamper {
-        Some(kind) => {
+    let proven = match (options.tamper, options.chaos) {
+        (Some(kind), _) => {
             tampering::run(kind, options, network, &mut standing, progress, &mut report).await
         }
-        None => {
+        (None, Some(minutes)) => {
+            let done = chaos::run(minutes, options, network, &mut standing, progress).await;
+            done.map(|done| report.chaos = Some(done))
+        }
+        (None, None) => {
             scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await
         }
     };

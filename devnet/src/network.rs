@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::guard::{self, Guard};
 use crate::process::{Child, Launcher, Program};
 use crate::{Error, Ports, Programs, RunDir};
@@ -157,6 +159,29 @@ impl Network {
         let program = child.program().clone();
         child.kill().await;
         Ok(program)
+    }
+
+    /// Stops a process where it is, as a machine that hangs would.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when it is not running.
+    pub fn freeze(&mut self, name: &str) -> Result<(), Error> {
+        self.signal(name, Signal::SIGSTOP)
+    }
+
+    /// Lets a process that was frozen go on.
+    ///
+    /// # Errors
+    /// As [`Self::freeze`].
+    pub fn thaw(&mut self, name: &str) -> Result<(), Error> {
+        self.signal(name, Signal::SIGCONT)
+    }
+
+    fn signal(&mut self, name: &str, signal: Signal) -> Result<(), Error> {
+        let child = self.child_mut(name)?;
+        child.check()?;
+        child.signal(signal);
+        Ok(())
     }
 
     /// Takes everything down, last started first, and removes the folder.

@@ -42,6 +42,16 @@ pub struct Options {
     #[arg(long)]
     pub kill: bool,
 
+    /// Send transfers for this many minutes while L1 is reorganised and processes are killed and
+    /// frozen at moments that --seed decides; then require that everything is proven and that a
+    /// fresh node arrives at the same chain. Takes the place of --epochs.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"], value_parser = clap::value_parser!(u64).range(1..=1440))]
+    pub chaos: Option<u64>,
+
+    /// Prover nodes of one account. One of them submits; another takes over when it dies.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    pub prover_nodes: u32,
+
     /// Write the report as JSON to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,

@@ -194,6 +194,13 @@ impl Child {
         Err(Error::NotReady { name: self.name().into(), limit, last_line: last_line(&self.log) })
     }
 
+    /// Sends the process a signal; nothing happens if it has ended.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(pid) = self.pid() {
+            let _ = kill(pid, signal);
+        }
+    }
+
     /// Sends SIGKILL, as a crash would, and waits for the end.
     pub async fn kill(mut self) {
         if let Some(pid) = self.pid() {
@@ -207,6 +214,8 @@ impl Child {
     pub async fn stop(mut self, grace: Duration) {
         let Some(pid) = self.pid() else { return };
         let _ = kill(pid, Signal::SIGTERM);
+        // One that was frozen takes the signal when it goes on.
+        let _ = kill(pid, Signal::SIGCONT);
         let ended = tokio::time::timeout(grace, self.child.wait()).await.is_ok();
         // Members of the group that are left have lost their leader.
         let _ = killpg(pid, Signal::SIGKILL);

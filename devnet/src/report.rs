@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::chaos::ChaosReport;
 
 /// The result of a run. Figures that were not obtained are absent, never guessed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -21,6 +22,9 @@ pub struct Report {
     /// Each tampered value and who refused it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tampers: Vec<TamperReport>,
+    /// What a run under faults came to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<ChaosReport>,
 }
 
 /// An epoch that L1 accepted.

@@ -29,7 +29,11 @@ pub struct Standing {
     pub keys: std::sync::Arc<CircuitKeys>,
     pub l1: L1Client,
     pub node: NodeClient,
+    /// Every node of the network: the sequencer's and the prover nodes'.
+    pub nodes: Vec<NodeClient>,
     pub broker: SocketAddr,
+    /// JSON-RPC of the sequencer's node.
+    pub sequencer: SocketAddr,
     pub jobs: Jobs,
     pub accounts: Accounts,
     follower: Follower,
@@ -63,21 +67,16 @@ pub async fn bring_up(
     progress.line(&format!("keys: root of the key tree {}", to_hex(&keys.set().root())));
 
     let senders = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
-    let account_keys = accounts::account_keys(options.seed, senders.max(2));
+    // Under faults each account has a transfer on its way, and what is lost must not stop the others.
+    let least = if options.chaos.is_some() { 6 } else { 2 };
+    let account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let genesis = accounts::genesis(&account_keys, now.as_secs());
     let archive_root = accounts::genesis_archive_root(&genesis)?;
     let data = network.dir.path().join("data");
-    let deployment = deploy_contracts(
-        l1_address,
-        &contracts,
-        &data,
-        &keys,
-        &genesis,
-        archive_root,
-        options.blocks,
-    )
-    .await?;
+    let deployment =
+        deploy_contracts(l1_address, &contracts, &data, &keys, &genesis, archive_root, options)
+            .await?;
     progress.line(&format!(
         "contracts: rollup {}, verifier {}",
         deployment.rollup, deployment.verifier
@@ -85,8 +84,21 @@ pub async fn bring_up(
 
     let sequencer = services::start_sequencer(network, &deployment, options).await?;
     progress.line(&format!("sequencer: node at http://{sequencer}"));
-    services::start_prover_node(network, &deployment, &keys, broker, sequencer, options).await?;
-    progress.line("prover node: ready");
+    let mut nodes = vec![NodeClient::new(&format!("http://{sequencer}"))?];
+    for i in 1..=options.prover_nodes {
+        let name = services::prover_node_name(i);
+        let address = services::start_prover_node(
+            network,
+            &deployment,
+            &keys,
+            broker,
+            sequencer,
+            &name,
+            options,
+        );
+        nodes.push(NodeClient::new(&format!("http://{}", address.await?))?);
+        progress.line(&format!("{name}: ready"));
+    }
     for i in 1..=options.agents {
         services::start_agent(network, &keys, broker, i, options).await?;
         progress.line(&format!("{}: ready", services::agent_name(i)));
@@ -96,7 +108,8 @@ pub async fn bring_up(
     let follower = Follower::start(l1.clone(), deployment.rollup, deployment.l1_start).await?;
     Ok(Standing {
         accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
-        node: NodeClient::new(&format!("http://{sequencer}"))?,
+        node: nodes[0].clone(),
+        nodes,
         jobs: Jobs::watch(broker)?,
         follower,
         blocks: BTreeMap::new(),
@@ -104,6 +117,7 @@ pub async fn bring_up(
         keys,
         l1,
         broker,
+        sequencer,
     })
 }
 

@@ -12,6 +12,8 @@ use crate::{ANVIL_CHAIN_ID, Error, Network, Options};
 const NODE_LIMIT: Duration = Duration::from_secs(120);
 /// How long an agent may take to load what it proves with.
 const AGENT_LIMIT: Duration = Duration::from_secs(600);
+/// Name of a prover node that only follows L1.
+pub const FOLLOWER: &str = "follower";
 /// Variable in which sequencer and prover node find their development key.
 const KEY_VARIABLE: &str = "ROLLMILL_L1_KEY";
 /// The sequencer waits for full blocks for as long as devnet itself is willing to.
@@ -51,6 +53,8 @@ pub async fn start_sequencer(
     options: &Options,
 ) -> Result<SocketAddr, Error> {
     let (listen, admin) = (network.ports.free()?, network.ports.free()?);
+    // Under faults a transfer may be lost, so that a block never fills.
+    let patience_seconds = if options.chaos.is_some() { 2 } else { MAX_WAIT_SECONDS };
     let program = Program::new("sequencer", network.programs.own("sequencer")?);
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROPOSER_KEY)
@@ -58,14 +62,19 @@ pub async fn start_sequencer(
         .flag("--coinbase", signer(PROPOSER_KEY)?.address().to_string())
         .flag("--min-txs", options.txs.to_string())
         .flag("--max-txs", options.txs.to_string())
-        .flag("--max-wait-seconds", MAX_WAIT_SECONDS.to_string())
+        .flag("--max-wait-seconds", patience_seconds.to_string())
         .flag("--blocks-per-epoch", options.blocks.to_string())
         .framed(admin);
     network.start(program, NODE_LIMIT).await?;
     Ok(listen)
 }
 
-/// Starts the prover node. Returns its node's JSON-RPC address.
+/// Name of prover node `i`, counted from 1.
+pub fn prover_node_name(i: u32) -> String {
+    if i == 1 { "prover-node".to_owned() } else { format!("prover-node-{i}") }
+}
+
+/// Starts a prover node. Returns its node's JSON-RPC address.
 ///
 /// # Errors
 /// As [`Network::start`].
@@ -75,13 +84,14 @@ pub async fn start_prover_node(
     keys: &CircuitKeys,
     broker: SocketAddr,
     sequencer: SocketAddr,
+    name: &str,
     options: &Options,
 ) -> Result<SocketAddr, Error> {
     let (listen, admin) = (network.ports.free()?, network.ports.free()?);
-    let program = Program::new("prover-node", network.programs.own("prover-node")?);
+    let program = Program::new(name, network.programs.own("prover-node")?);
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROVER_KEY)
-        .flag("--intents", network.dir.data("prover-node-intents.json"))
+        .flag("--intents", network.dir.data(&format!("{name}-intents.json")))
         .flag("--prover-id", signer(PROVER_KEY)?.address().to_string())
         .flag("--broker", format!("http://{broker}"))
         .flag("--tx-sources", format!("http://{sequencer}"))
@@ -89,8 +99,9 @@ pub async fn start_prover_node(
         // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
-    // Tampering needs the root proof while L1 has not taken it.
-    let program = if options.tamper.is_some() { program.arg("--dry-run") } else { program };
+    // Tampering needs the root proof while L1 has not taken it, and a follower is there to be looked at.
+    let dry = options.tamper.is_some() || name == FOLLOWER;
+    let program = if dry { program.arg("--dry-run") } else { program };
     network.start(program, NODE_LIMIT).await?;
     Ok(listen)
 }

@@ -1,0 +1,498 @@
+//! `--chaos`: transfers go on while L1 is reorganised and processes are killed and frozen, at moments
+//! that a seed decides; at the end everything that can be proven must be proven, and a node that has
+//! seen none of it must arrive at the same chain.
+//!
+//! Nothing but the faults themselves is done by hand: a killed process is started again as it was,
+//! as a supervisor would.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use rollmill_l1::alloy::eips::BlockNumberOrTag;
+use rollmill_l1::alloy::network::TransactionResponse;
+use rollmill_l1::alloy::primitives::Address;
+use rollmill_l1::alloy::providers::Provider;
+use rollmill_l1::alloy::providers::ext::AnvilApi;
+use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
+use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::{BlockRef, Tips, TxStatus};
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::to_hex;
+
+use crate::deployment::{PROPOSER_KEY, PROVER_KEY, signer};
+use crate::process::Program;
+use crate::scenario::{POLL, Standing};
+use crate::{Error, Network, Options, Progress, services};
+
+/// Deepest reorganisation. anvil forgets the state of blocks far below its head.
+const REORG_DEPTH_MAX: u64 = 20;
+/// Longest time a killed process stays away, and a frozen one stays frozen.
+const AWAY_MAX: Duration = Duration::from_secs(8);
+/// Longest time from one fault to the next.
+const BETWEEN_MAX: Duration = Duration::from_secs(6);
+/// How long the broker is waited for in between.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the chain may take to come to rest after the last fault: several proofs, one after the
+/// other, on a machine that does everything.
+const CALM_LIMIT: Duration = Duration::from_secs(600);
+/// How long a process may take to be ready again at the end.
+const READY_LIMIT: Duration = Duration::from_secs(120);
+
+/// What is done to the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Replaces the last blocks of L1. Their transactions are gone, or are given to L1 again.
+    Reorg { depth: u64, returned: bool },
+    /// Ends a process as a crash would; it is started again after a while.
+    Kill { victim: usize, away: Duration },
+    /// Stops a process and lets it go on after a while.
+    Freeze { victim: usize, away: Duration },
+}
+
+impl Fault {
+    fn draw(rng: &mut impl Rng, victims: usize) -> Self {
+        let away = |rng: &mut dyn rand::RngCore| {
+            Duration::from_millis(rng.gen_range(0..AWAY_MAX.as_millis() as u64))
+        };
+        match rng.gen_range(0..10) {
+            0..=4 => {
+                // Most reorganisations are of one block.
+                let depth = if rng.gen_bool(0.5) { 1 } else { rng.gen_range(1..=REORG_DEPTH_MAX) };
+                Self::Reorg { depth, returned: rng.gen_bool(0.5) }
+            }
+            5..=7 => Self::Kill { victim: rng.gen_range(0..victims), away: away(rng) },
+            _ => Self::Freeze { victim: rng.gen_range(0..victims), away: away(rng) },
+        }
+    }
+}
+
+/// What the run came to.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct ChaosReport {
+    pub seed: u64,
+    pub seconds: f64,
+    pub reorgs: u32,
+    pub kills: u32,
+    pub freezes: u32,
+    /// Transfers that are in a block of the chain at the end.
+    pub transfers: u64,
+    pub blocks: u64,
+    pub proofs_on_l1: u64,
+    /// L1 transactions of proposer and prover that reverted, and their gas.
+    pub reverted: u64,
+    pub reverted_gas: u64,
+    /// Gas of those that succeeded.
+    pub gas: u64,
+    /// Seconds from the last fault until the chain was at rest.
+    pub calm_seconds: f64,
+}
+
+/// Sends transfers under faults for as long as asked, then waits for rest and compares.
+///
+/// # Errors
+/// [`Error::Chaos`] when the chain does not come to rest, a process ended by itself, or two nodes
+/// differ; the message names the seed.
+pub async fn run(
+    minutes: u64,
+    options: &Options,
+    network: &mut Network,
+    standing: &mut Standing,
+    progress: &mut Progress,
+) -> Result<ChaosReport, Error> {
+    progress.line(&format!("chaos for {minutes} min; repeat it with --seed {}", options.seed));
+    let mut names: Vec<String> = vec!["sequencer".into(), "prover-node".into(), "broker".into()];
+    names.extend((2..=options.prover_nodes).map(services::prover_node_name));
+    names.extend((1..=options.agents).map(services::agent_name));
+    let mut rng = ChaCha20Rng::seed_from_u64(options.seed);
+    rng.set_stream(2);
+    let report = ChaosReport { seed: options.seed, ..ChaosReport::default() };
+    let mut chaos = Chaos {
+        standing,
+        network,
+        progress,
+        names,
+        away: BTreeMap::new(),
+        frozen: BTreeMap::new(),
+        sent: BTreeMap::new(),
+        next_account: 0,
+        report,
+    };
+    let start = Instant::now();
+    let end = start + Duration::from_secs(60 * minutes);
+    let mut next = Instant::now();
+    while Instant::now() < end {
+        chaos.heal(false).await?;
+        chaos.check()?;
+        if Instant::now() >= next {
+            chaos.strike(Fault::draw(&mut rng, chaos.names.len())).await?;
+            let pause = rng.gen_range(0..BETWEEN_MAX.as_millis() as u64);
+            next = Instant::now() + Duration::from_millis(pause);
+        }
+        chaos.send().await;
+        chaos.follow().await;
+        tokio::time::sleep(POLL).await;
+    }
+    chaos.heal(true).await?;
+    let calm = Instant::now();
+    chaos.progress.line("no more faults; waiting until everything is proven");
+    chaos.rest(calm).await?;
+    chaos.report.calm_seconds = calm.elapsed().as_secs_f64();
+    chaos.report.seconds = start.elapsed().as_secs_f64();
+    chaos.compare_with_a_fresh_node(options).await?;
+    chaos.count_gas().await?;
+    let report = chaos.report;
+    progress.line(&format!(
+        "{} reorganisations, {} kills, {} freezes; {} blocks with {} transfers, {} proofs; {} L1 \
+         transactions reverted for {} gas beside {} gas of the others; at rest {:.0} s after the last \
+         fault",
+        report.reorgs,
+        report.kills,
+        report.freezes,
+        report.blocks,
+        report.transfers,
+        report.proofs_on_l1,
+        report.reverted,
+        report.reverted_gas,
+        report.gas,
+        report.calm_seconds
+    ));
+    Ok(report)
+}
+
+struct Chaos<'a> {
+    standing: &'a mut Standing,
+    network: &'a mut Network,
+    progress: &'a mut Progress,
+    /// Processes that faults happen to.
+    names: Vec<String>,
+    /// Killed processes and when they come back.
+    away: BTreeMap<String, (Instant, Program)>,
+    frozen: BTreeMap<String, Instant>,
+    /// Transfers that were accepted, with the account that sent each.
+    sent: BTreeMap<Fr, usize>,
+    next_account: usize,
+    report: ChaosReport,
+}
+
+impl Chaos<'_> {
+    fn failed(&self, why: String) -> Error {
+        Error::Chaos { seed: self.report.seed, why }
+    }
+
+    /// No process may end by itself, whatever happens around it.
+    fn check(&mut self) -> Result<(), Error> {
+        self.network.check().map_err(|error| self.failed(error.to_string()))
+    }
+
+    async fn strike(&mut self, fault: Fault) -> Result<(), Error> {
+        match fault {
+            Fault::Reorg { depth, returned } => self.reorg(depth, returned).await,
+            Fault::Kill { victim, away } => {
+                let name = self.names[victim].clone();
+                if self.away.contains_key(&name) {
+                    return Ok(());
+                }
+                self.thaw(&name)?;
+                let program = self.network.kill(&name).await?;
+                self.progress
+                    .line(&format!("chaos: killed {name} for {:.1} s", away.as_secs_f64()));
+                self.away.insert(name, (Instant::now() + away, program));
+                self.report.kills += 1;
+                Ok(())
+            }
+            Fault::Freeze { victim, away } => {
+                let name = self.names[victim].clone();
+                if self.away.contains_key(&name) || self.frozen.contains_key(&name) {
+                    return Ok(());
+                }
+                self.network.freeze(&name)?;
+                self.progress.line(&format!("chaos: froze {name} for {:.1} s", away.as_secs_f64()));
+                self.frozen.insert(name, Instant::now() + away);
+                self.report.freezes += 1;
+                Ok(())
+            }
+        }
+    }
+
+    async fn reorg(&mut self, depth: u64, returned: bool) -> Result<(), Error> {
+        let l1 = self.standing.l1.clone();
+        let head = l1.latest().await?.number;
+        // The deployment stays: without it there is nothing to go on with.
+        let depth = depth.min(head.saturating_sub(self.standing.deployment.l1_ready + 1));
+        if depth == 0 {
+            return Ok(());
+        }
+        let mut dropped = Vec::new();
+        for number in head + 1 - depth..=head {
+            let Some(block) = l1.block(BlockNumberOrTag::Number(number)).await? else { continue };
+            for hash in block.transactions.hashes() {
+                let raw = l1.provider().get_raw_transaction_by_hash(hash).await;
+                dropped.extend(raw.ok().flatten());
+            }
+        }
+        let options = ReorgOptions { depth, tx_block_pairs: vec![] };
+        if let Err(error) = l1.provider().anvil_reorg(options).await {
+            return Err(self.failed(format!("anvil did not reorganise {depth} blocks: {error}")));
+        }
+        let count = dropped.len();
+        if returned {
+            for raw in dropped {
+                // What its sender has sent again meanwhile is refused as known.
+                let _ = l1.provider().send_raw_transaction(&raw).await;
+            }
+        }
+        let kept = if returned { "returned to L1's pool" } else { "gone" };
+        self.progress
+            .line(&format!("chaos: reorganised {depth} L1 blocks, {count} transactions {kept}"));
+        self.report.reorgs += 1;
+        Ok(())
+    }
+
+    fn thaw(&mut self, name: &str) -> Result<(), Error> {
+        if self.frozen.remove(name).is_some() {
+            self.network.thaw(name)?;
+        }
+        Ok(())
+    }
+
+    /// Starts again what was killed, and lets go on what was frozen, when its time is up.
+    async fn heal(&mut self, all: bool) -> Result<(), Error> {
+        let now = Instant::now();
+        let due: Vec<String> = self
+            .frozen
+            .iter()
+            .filter(|(_, at)| all || **at <= now)
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in due {
+            self.thaw(&name)?;
+        }
+        let due: Vec<String> = self
+            .away
+            .iter()
+            .filter(|(_, (at, _))| all || *at <= now)
+            .map(|(n, _)| n.clone())
+            .collect();
+        for name in due {
+            if let Some((_, program)) = self.away.remove(&name) {
+                if all {
+                    self.network.start(program, READY_LIMIT).await?;
+                } else {
+                    self.network.launch(program)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the next account send a transfer, unless its last one is not settled. What goes wrong here
+    /// is the faults' doing; the account tries again at its next turn.
+    async fn send(&mut self) {
+        let account = self.next_account;
+        self.next_account = (account + 1) % self.standing.accounts.len();
+        let node = self.standing.node.clone();
+        let last = self.sent.iter().find(|(_, by)| **by == account).map(|(hash, _)| *hash);
+        if let Some(hash) = last {
+            match node.transaction_status(&hash).await {
+                Ok(TxStatus::Proven { .. } | TxStatus::Dropped { .. }) => {
+                    self.sent.remove(&hash);
+                }
+                _ => return,
+            }
+        }
+        match self.standing.accounts.prepare_one(account, &node).await {
+            Ok(tx) => match node.send_transaction(&tx).await {
+                Ok(hash) => {
+                    self.sent.insert(hash, account);
+                }
+                Err(error) => self.progress.status(format!("not sent: {error}")),
+            },
+            Err(error) => self.progress.status(format!("no transfer: {error}")),
+        }
+    }
+
+    async fn follow(&mut self) {
+        // Errors are the faults' doing; the next look starts where this one did.
+        match self.standing.follow(self.progress).await {
+            Ok(proven) => {
+                for event in proven {
+                    self.progress.line(&format!(
+                        "blocks {} to {} proven on L1",
+                        event.first_block, event.last_block
+                    ));
+                }
+            }
+            Err(error) => self.progress.status(format!("L1: {error}")),
+        }
+        // A broker that is away must not hold up the faults to come.
+        let poll = tokio::time::timeout(PATIENCE, self.standing.jobs.poll(self.progress)).await;
+        if let Ok(Err(error)) = poll {
+            self.progress.status(format!("broker: {error}"));
+        }
+    }
+
+    /// Waits until no transaction waits, and every block is proven, on L1 and in every node.
+    async fn rest(&mut self, since: Instant) -> Result<(), Error> {
+        let rollup = self.standing.l1.rollup(self.standing.deployment.rollup).await?;
+        loop {
+            self.check()?;
+            self.follow().await;
+            let l1 = rollup.tips().await?;
+            let waiting = self.waiting().await;
+            let mut nodes = Vec::new();
+            for node in &self.standing.nodes {
+                nodes.push(node.tips().await.map_err(|error| error.to_string()));
+            }
+            let agree = nodes.iter().all(|tips| {
+                tips.as_ref().is_ok_and(|tips| {
+                    tips.refused.is_none()
+                        && tips.pending.block_number == l1.pending
+                        && tips.proven.block_number == l1.proven
+                })
+            });
+            if l1.pending == l1.proven && waiting == 0 && agree {
+                return Ok(());
+            }
+            if since.elapsed() > CALM_LIMIT {
+                return Err(self.failed(format!(
+                    "not at rest {} s after the last fault: L1 has block {} pending and {} proven, \
+                     {waiting} transactions wait, the nodes say {nodes:?}",
+                    CALM_LIMIT.as_secs(),
+                    l1.pending,
+                    l1.proven
+                )));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Number of transfers that were accepted and are neither in a block nor dropped.
+    async fn waiting(&mut self) -> usize {
+        let node = self.standing.node.clone();
+        let mut settled = Vec::new();
+        for hash in self.sent.keys() {
+            if let Ok(TxStatus::Proven { .. } | TxStatus::Dropped { .. } | TxStatus::Unknown) =
+                node.transaction_status(hash).await
+            {
+                settled.push(*hash);
+            }
+        }
+        for hash in settled {
+            self.sent.remove(&hash);
+        }
+        self.sent.len()
+    }
+
+    /// Starts a node on an empty folder and compares every header and every effect with those of the
+    /// nodes that lived through it all.
+    async fn compare_with_a_fresh_node(&mut self, options: &Options) -> Result<(), Error> {
+        let standing = &self.standing;
+        let (deployment, keys) = (&standing.deployment, &standing.keys);
+        let sequencer = standing.sequencer;
+        let address = services::start_prover_node(
+            self.network,
+            deployment,
+            keys,
+            standing.broker,
+            sequencer,
+            services::FOLLOWER,
+            options,
+        );
+        let fresh = NodeClient::new(&format!("http://{}", address.await?))?;
+        let wanted = self.standing.node.tips().await?;
+        let start = Instant::now();
+        loop {
+            self.check()?;
+            let tips: Tips = fresh.tips().await?;
+            if (tips.pending, tips.proven) == (wanted.pending, wanted.proven) {
+                break;
+            }
+            if start.elapsed() > CALM_LIMIT {
+                return Err(self.failed(format!("a fresh node stays at {tips:?}")));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        for number in 1..=wanted.pending.block_number {
+            let block = BlockRef::Number(number);
+            let header = fresh.header(block).await?.map(|info| info.header_hash);
+            let effects = fresh.block_effects(number, 1).await?;
+            self.report.transfers += effects.iter().map(|b| b.txs.len() as u64).sum::<u64>();
+            for node in &self.standing.nodes {
+                let theirs = node.header(block).await?.map(|info| info.header_hash);
+                if header.is_none() || theirs != header {
+                    let text = |hash: Option<Fr>| hash.map_or("none".into(), |h| to_hex(&h));
+                    let (url, a, b) = (node.url(), text(theirs), text(header));
+                    return Err(
+                        self.failed(format!("block {number}: {url} has {a}, a fresh node {b}"))
+                    );
+                }
+                if node.block_effects(number, 1).await? != effects {
+                    return Err(
+                        self.failed(format!("block {number}: effects differ at {}", node.url()))
+                    );
+                }
+            }
+        }
+        self.report.blocks = wanted.pending.block_number;
+        self.progress.line(&format!(
+            "{} blocks compared with a fresh node: equal",
+            wanted.pending.block_number
+        ));
+        Ok(())
+    }
+
+    /// Adds up what the senders' transactions on the final L1 chain cost.
+    async fn count_gas(&mut self) -> Result<(), Error> {
+        let l1 = self.standing.l1.clone();
+        let accounts: Vec<Address> =
+            vec![signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address()];
+        let head = l1.latest().await?.number;
+        for number in self.standing.deployment.l1_ready..=head {
+            let block = l1.provider().get_block_by_number(number.into()).full().await;
+            let Ok(Some(block)) = block else { continue };
+            for tx in block.transactions.txns() {
+                let Some(at) = accounts.iter().position(|a| *a == tx.from()) else { continue };
+                let receipt = l1.provider().get_transaction_receipt(tx.tx_hash()).await;
+                let Ok(Some(receipt)) = receipt else { continue };
+                if receipt.status() {
+                    self.report.gas += receipt.gas_used;
+                    self.report.proofs_on_l1 += u64::from(at == 1);
+                } else {
+                    self.report.reverted += 1;
+                    self.report.reverted_gas += receipt.gas_used;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_always_gives_the_same_faults_and_every_kind_of_them() {
+        let draw = |seed| {
+            let mut rng = ChaCha20Rng::seed_from_u64(seed);
+            (0..200).map(|_| Fault::draw(&mut rng, 5)).collect::<Vec<_>>()
+        };
+        assert_eq!(draw(3), draw(3));
+        assert_ne!(draw(3), draw(4));
+        let faults = draw(3);
+        for depth in [1, 2, REORG_DEPTH_MAX] {
+            let has = |f: &Fault| matches!(f, Fault::Reorg { depth: d, .. } if *d == depth);
+            assert!(faults.iter().any(has), "no reorganisation of {depth} blocks");
+        }
+        for victim in 0..5 {
+            assert!(
+                faults.iter().any(|f| matches!(f, Fault::Kill { victim: v, .. } if *v == victim))
+            );
+            assert!(
+                faults.iter().any(|f| matches!(f, Fault::Freeze { victim: v, .. } if *v == victim))
+            );
+        }
+    }
+}
