@@ -263,7 +263,7 @@ impl Standing {
                         "block {} on L1: slot {}, {} B of data",
                         block.block_number,
                         block.slot,
-                        block.data.len()
+                        block.data.as_ref().map_or(0, |data| data.len())
                     ));
                 }
                 L1Event::EpochProven(event) => proven.push(event),

@@ -35,10 +35,6 @@ pub enum L1Error {
     #[error("{}: L1 no longer has any remembered block down to number {oldest}, which was final; this is another chain: check the RPC URL, or sync from an empty store", self.code())]
     ReorgBelowFinality { oldest: u64 },
 
-    /// A proposal's data cannot be taken from its transaction, or is not what the contract hashed.
-    #[error("{}: data of block {block_number} in transaction {tx_hash}: {reason}", self.code())]
-    BlockData { block_number: u64, tx_hash: B256, reason: String },
-
     /// The transaction would revert now. Nothing was sent and no nonce was used.
     #[error("{}: transaction `{id}` would revert: {reason}; nothing was sent", self.code())]
     WouldRevert { id: String, reason: String },
@@ -94,7 +90,6 @@ impl L1Error {
             Self::Answer { .. } => "L1-004",
             Self::NoContract { .. } => "L1-005",
             Self::ReorgBelowFinality { .. } => "L1-006",
-            Self::BlockData { .. } => "L1-007",
             Self::WouldRevert { .. } => "L1-008",
             Self::NonceTaken { .. } => "L1-009",
             Self::FeeLimit { .. } => "L1-010",

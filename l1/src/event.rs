@@ -34,8 +34,20 @@ pub struct BlockProposed {
     pub chain: B256,
     pub coinbase: Address,
     pub total_fees: u128,
-    /// The block's canonical bytes; their hash is `data_hash`, which has been checked.
-    pub data: Bytes,
+    /// The block's canonical bytes, whose hash is `data_hash` (checked), or why they cannot be had.
+    pub data: Result<Bytes, Unavailable>,
+}
+
+/// Why the data of a proposal cannot be had from its L1 transaction, although L1 answers.
+///
+/// What a proposer published is not the endpoint's fault and does not pass: whoever follows the chain
+/// must go on without it, and so sees the prune that ends such a block.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("L1-007: data of block {block_number} in L1 transaction {tx_hash}: {reason}")]
+pub struct Unavailable {
+    pub block_number: u64,
+    pub tx_hash: B256,
+    pub reason: String,
 }
 
 /// An epoch, or a prefix of one, whose proof the contract accepted.
@@ -157,27 +169,71 @@ pub(crate) async fn read(client: &L1Client, block: L1BlockRef, log: &Log) -> Res
     Ok(Read::Event(Box::new(event)))
 }
 
-/// The data of a proposal, out of its transaction's input, checked against the event.
+/// The data of a proposal, out of its transaction's input, checked against the event; none if L1 no
+/// longer has the transaction.
 ///
-/// Only the proposer's own account may propose, so the call is the transaction itself.
+/// The contract takes a proposal only from the transaction itself, so the call is the input. That is
+/// the contract's rule, not L1's: what it let through otherwise is told as [`Unavailable`].
+///
+/// # Errors
+/// Only when L1 does not answer.
 async fn proposal_data(
     client: &L1Client,
     place: &Place,
     block_number: u64,
     hash: B256,
-) -> Result<Option<Bytes>, L1Error> {
+) -> Result<Option<Result<Bytes, Unavailable>>, L1Error> {
     let tx_hash = place.tx_hash;
     let tx = client.provider().get_transaction_by_hash(tx_hash).await;
     let Some(tx) = tx.map_err(L1Error::rpc("transaction"))? else { return Ok(None) };
-    let wrong = |reason: String| L1Error::BlockData { block_number, tx_hash, reason };
-    let call = Rollup::proposeCall::abi_decode(tx.input())
-        .map_err(|error| wrong(format!("its input is no call of propose: {error}")))?;
+    let found = data_in(tx.input(), block_number, hash);
+    Ok(Some(found.map_err(|reason| Unavailable { block_number, tx_hash, reason })))
+}
+
+/// The data of block `block_number` in the input of an L1 transaction.
+fn data_in(input: &[u8], block_number: u64, hash: B256) -> Result<Bytes, String> {
+    let call = Rollup::proposeCall::abi_decode(input)
+        .map_err(|error| format!("the input is no call of propose: {error}"))?;
     if call.args.blockNumber != block_number {
-        return Err(wrong(format!("it proposes block {}", call.args.blockNumber)));
+        return Err(format!("the input proposes block {}", call.args.blockNumber));
     }
     let got = data_hash(&call.data);
     if got != hash {
-        return Err(wrong(format!("its data hashes to {got}, the contract has {hash}")));
+        return Err(format!("the data hashes to {got}, the contract has {hash}"));
     }
-    Ok(Some(call.data))
+    Ok(call.data)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::abi::{ProposeArgs, propose_calldata};
+
+    /// Every way in which an L1 transaction can fail to hold the data of the block it proposed.
+    #[test]
+    fn data_that_is_not_the_proposals_is_told_with_the_reason() {
+        let args = ProposeArgs {
+            blockNumber: 7,
+            slot: 1,
+            previousArchiveRoot: B256::ZERO,
+            archiveRoot: B256::ZERO,
+            headerHash: B256::ZERO,
+            coinbase: Address::ZERO,
+            totalFees: 0,
+        };
+        let honest = propose_calldata(args, b"data".to_vec());
+        let hash = data_hash(b"data");
+        assert_eq!(data_in(&honest, 7, hash).unwrap(), Bytes::from_static(b"data"));
+        for (input, number, hash, expected) in [
+            (&[][..], 7, hash, "no call of propose"),
+            (&honest[..3], 7, hash, "no call of propose"),
+            (&honest[..honest.len() - 40], 7, hash, "no call of propose"),
+            (&[0x12, 0x34, 0x56, 0x78, 0], 7, hash, "no call of propose"),
+            (&honest[..], 8, hash, "the input proposes block 7"),
+            (&honest[..], 7, data_hash(b"other"), "the data hashes to"),
+        ] {
+            let why = data_in(input, number, hash).unwrap_err();
+            assert!(why.contains(expected), "{why}");
+        }
+    }
 }

@@ -20,6 +20,10 @@ use crate::event::{self, L1Event, Read};
 const FINAL_SPAN: u64 = 2_000;
 /// L1 blocks that one poll follows at most, so that a caller gets to store what it was told.
 const BLOCKS_A_POLL: u64 = 128;
+/// Events and bytes of block data after which one poll ends, for the same reason: memory is bounded
+/// by what one L1 block can hold beyond them.
+const EVENTS_A_POLL: usize = 256;
+const BYTES_A_POLL: usize = 16 << 20;
 /// How often one poll starts over because L1 changed under it, before it leaves the rest to the
 /// next poll.
 const RESTARTS_A_POLL: u32 = 4;
@@ -105,11 +109,13 @@ impl Follower {
     /// The events since the last poll, in order; empty if there is nothing new.
     ///
     /// A caller that stores events and position together may be killed at any moment: after a
-    /// restart the same events come again from the stored position. On an error the position has
-    /// not moved past anything that was not reported.
+    /// restart the same events come again from the stored position. Steps that were read before an
+    /// error are reported without it, so that each call over a bad connection gets further; on an
+    /// error the position has not moved.
     ///
     /// # Errors
-    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more.
+    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more; what L1 or the
+    /// way to it answered if not even one step could be read. Never what a transaction holds.
     pub async fn poll(&mut self) -> Result<Vec<L1Event>, L1Error> {
         // Work on a copy: an error must leave the position where the caller believes it to be.
         let mut next = Self {
@@ -123,14 +129,21 @@ impl Follower {
         let mut blocks = 0;
         next.finalized = next.client.finalized().await?;
         next.rewind(&mut events).await?;
-        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL {
-            match next.step(&mut events).await? {
-                Step::Done => break,
-                Step::More => blocks += 1,
-                Step::Changed => {
-                    restarts += 1;
-                    next.rewind(&mut events).await?;
+        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL && has_room(&events) {
+            let step = match next.step(&mut events).await {
+                Ok(Step::Changed) => next.rewind(&mut events).await.map(|()| Step::Changed),
+                step => step,
+            };
+            match step {
+                Ok(Step::Done) => break,
+                Ok(Step::More) => blocks += 1,
+                Ok(Step::Changed) => restarts += 1,
+                // A step takes its place on the trail only when it is whole.
+                Err(error) if blocks > 0 && error.is_transient() => {
+                    tracing::debug!(%error, blocks, "L1 failed in the middle of a poll");
+                    break;
                 }
+                Err(error) => return Err(error),
             }
         }
         next.forget();
@@ -149,8 +162,18 @@ impl Follower {
         }
     }
 
-    /// Drops from the trail what L1 replaced, and says so if it was anything.
+    /// Drops from the trail what L1 replaced, and says so if it was anything. An error leaves the trail
+    /// as it was: half a way back with nothing said would lose events.
     async fn rewind(&mut self, events: &mut Vec<L1Event>) -> Result<(), L1Error> {
+        let before = self.trail.clone();
+        let done = self.walk_back(events).await;
+        if done.is_err() {
+            self.trail = before;
+        }
+        done
+    }
+
+    async fn walk_back(&mut self, events: &mut Vec<L1Event>) -> Result<(), L1Error> {
         let tip = self.tip();
         while let Some(block) = self.trail.back().copied() {
             if self.is_canonical(block).await? {
@@ -265,4 +288,13 @@ impl Follower {
             self.trail.pop_front();
         }
     }
+}
+
+/// Whether a poll may go on with these events in hand.
+fn has_room(events: &[L1Event]) -> bool {
+    let bytes = |event: &L1Event| match event {
+        L1Event::BlockProposed(block) => block.data.as_ref().map_or(0, |data| data.len()),
+        _ => 0,
+    };
+    events.len() < EVENTS_A_POLL && events.iter().map(bytes).sum::<usize>() < BYTES_A_POLL
 }

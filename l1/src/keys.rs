@@ -82,13 +82,24 @@ pub fn write_keystore(
     else {
         return Err(failed("a file name is expected".to_owned()));
     };
-    if path.exists() {
-        return Err(failed("exists already and is not overwritten".to_owned()));
-    }
     std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    // The library writes into a file that is there already, for its owner only.
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            failed("exists already and is not overwritten".to_owned())
+        }
+        _ => failed(error.to_string()),
+    })?;
     let mut rng = rand::thread_rng();
     PrivateKeySigner::encrypt_keystore(folder, &mut rng, signer.to_bytes(), password, Some(name))
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| {
+        let _ = std::fs::remove_file(path);
+        failed(error.to_string())
+    })?;
     Ok(())
 }
 
@@ -104,6 +115,12 @@ mod tests {
         let path = folder.path().join("key.json");
         let signer = from_hex(KEY).unwrap();
         write_keystore(&path, &signer, "correct horse").unwrap();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "others can read the keystore");
+        }
 
         let password_file = folder.path().join("password");
         std::fs::write(&password_file, "correct horse\n").unwrap();

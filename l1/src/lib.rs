@@ -24,7 +24,7 @@ mod wire;
 pub use client::{L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
 pub use deploy::{Deployment, creation_code, deploy, deploy_rollup};
 pub use error::L1Error;
-pub use event::{BlockProposed, EpochProven, L1Event, Place, Pruned, data_hash};
+pub use event::{BlockProposed, EpochProven, L1Event, Place, Pruned, Unavailable, data_hash};
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeySource, read_keystore, write_keystore};

@@ -44,6 +44,36 @@ async fn the_next_endpoint_answers_when_one_is_down_or_busy() {
     assert!(text.contains(&first.url) && text.contains(&second.url), "{text}");
 }
 
+/// Goal: an endpoint at its limit is left for one that works, and what it says is told when there is
+/// none; what a node says about the request itself is an answer, and is asked of nobody else.
+#[tokio::test]
+async fn an_answer_that_speaks_of_the_endpoint_sends_the_request_on() {
+    let anvil = Anvil::start();
+    let (first, second) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
+    let client =
+        L1Client::connect(&[first.url.clone(), second.url.clone()], CHAIN_ID).await.unwrap();
+    first.set(Fault::Limited);
+    client.latest().await.unwrap();
+    let asked = second.requests();
+    client.latest().await.unwrap();
+    assert_eq!(second.requests(), asked + 1, "it stays with the one that works");
+
+    second.set(Fault::Limited);
+    let error = client.latest().await.unwrap_err();
+    assert_eq!(error.code(), "L1-004");
+    assert!(error.to_string().contains("daily limit exceeded"), "{error}");
+
+    first.set(Fault::None);
+    second.set(Fault::None);
+    client.latest().await.unwrap();
+    let before = (first.requests(), second.requests());
+    use alloy::providers::Provider;
+    let wrong = client.provider().raw_request::<_, ()>("eth_noSuchMethod".into(), ()).await;
+    assert!(wrong.unwrap_err().as_error_resp().is_some());
+    let after = (first.requests(), second.requests());
+    assert_eq!(after.0 + after.1, before.0 + before.1 + 1, "asked once");
+}
+
 /// Goal: an endpoint that was down at the start is not trusted blindly later.
 /// Method: it comes up as another chain while the good endpoint fails.
 #[tokio::test]
@@ -85,4 +115,35 @@ async fn an_address_without_code_is_no_rollup() {
     let client = anvil.client().await;
     let refused = client.rollup(support::signer(0).address()).await.unwrap_err();
     assert_eq!(refused.code(), "L1-005");
+}
+
+/// Goal: what a URL keeps secret is in no error. Method: plant a secret in each of its parts.
+#[tokio::test]
+async fn errors_do_not_repeat_what_is_secret_in_a_url() {
+    let anvil = Anvil::start();
+    let proxy = Proxy::before(&anvil.url).await;
+    let host = proxy.url.strip_prefix("http://").unwrap();
+    for url in [
+        format!("http://user:s3cret@{host}/"),
+        format!("http://{host}/v3/s3cret"),
+        format!("http://{host}/?key=s3cret"),
+    ] {
+        proxy.set(Fault::None);
+        let client = L1Client::connect(std::slice::from_ref(&url), CHAIN_ID).await.unwrap();
+        for fault in [Fault::Down, Fault::Busy] {
+            proxy.set(fault);
+            let error = client.latest().await.unwrap_err();
+            for text in [error.to_string(), format!("{error:?}")] {
+                assert!(!text.contains("s3cret"), "{text}");
+                assert!(text.contains(host), "{text}");
+            }
+        }
+        let refused = L1Client::connect(&[url.clone()], CHAIN_ID).await.unwrap_err();
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
+    for url in ["ws://user:s3cret@localhost:1", "http://user:s3cret@:x/"] {
+        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
+        assert_eq!(refused.code(), "L1-003");
+        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+    }
 }

@@ -4,10 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256};
-use rollmill_l1::{Follower, L1Event, Pruned, TxRequest, abi, data_hash};
+use alloy::primitives::{Address, B256, Bytes};
+use rollmill_l1::{Follower, L1Client, L1Event, Pruned, TxRequest, abi, data_hash};
 use rollmill_protocol::{ChainLink, EthAddress, Fr};
-use support::{Anvil, Network, mine, range, reorg};
+use support::proxy::{self, Fault, Proxy};
+use support::{Anvil, CHAIN_ID, Network, mine, range, reorg};
 
 async fn follower(network: &Network) -> Follower {
     let client = network.client.clone();
@@ -30,7 +31,8 @@ fn summary(events: &[L1Event]) -> Vec<String> {
         .iter()
         .map(|event| match event {
             L1Event::BlockProposed(e) => {
-                format!("proposed {} {}", e.block_number, String::from_utf8_lossy(&e.data))
+                let data = e.data.as_ref().unwrap();
+                format!("proposed {} {}", e.block_number, String::from_utf8_lossy(data))
             }
             L1Event::EpochProven(e) => format!("proven {}", e.last_block),
             L1Event::Pruned(e) => format!("pruned {} to {}", e.pruned_tip, e.proven_tip),
@@ -244,4 +246,103 @@ async fn public_inputs_of_an_epoch_are_read_from_the_contract() {
     );
     let refused = network.rollup.epoch_public_inputs(range(2, 2)).await.unwrap_err();
     assert!(refused.to_string().contains("RangeStartWrong"), "{refused}");
+}
+
+/// A contract that logs what it is called with: three topics, then the log's data.
+const EMITTER: [u8; 30] = alloy::primitives::hex!(
+    "6014600a5f3960145ff3" "365f5f376040516020515f51606036036060a300"
+);
+
+/// The input that makes the emitter log this event.
+fn logged<E: alloy::sol_types::SolEvent>(event: &E) -> Bytes {
+    let log = event.encode_log_data();
+    let topics = log.topics().iter().flat_map(|topic| topic.0);
+    topics.chain(log.data.iter().copied()).collect()
+}
+
+/// Goal: nothing that a proposer puts into a transaction stops a follower. Method: a stand-in logs
+/// proposals that come from no call of `propose`; each is told as such, and what comes after it too. The
+/// other ways in which data can be wrong are cases of a unit test in `event.rs`.
+#[tokio::test]
+async fn a_proposal_that_cannot_be_read_is_an_event_and_the_follower_goes_on() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sender = support::sender(&client, folder.path(), 0).await;
+    let start = client.latest().await.unwrap().number;
+    let emitter = rollmill_l1::deploy(&sender, "emitter", EMITTER.into()).await.unwrap().address;
+    let proposed = |number: u64| abi::Rollup::BlockProposed {
+        blockNumber: number,
+        archiveRoot: B256::repeat_byte(1),
+        headerHash: B256::repeat_byte(2),
+        dataHash: data_hash(b"honest"),
+        chain: B256::repeat_byte(3),
+        slot: number,
+        coinbase: Address::ZERO,
+        totalFees: 0,
+    };
+    for number in 1..=3 {
+        let request = TxRequest::call(format!("log-{number}"), emitter, logged(&proposed(number)));
+        assert!(sender.send(request).await.unwrap().succeeded);
+    }
+    let head = client.latest().await.unwrap().number;
+    let mut follower = Follower::start(client, emitter, start).await.unwrap();
+    let events = follower.poll().await.unwrap();
+    let mut numbers = Vec::new();
+    for event in &events {
+        let L1Event::BlockProposed(block) = event else { continue };
+        let why = block.data.clone().unwrap_err().to_string();
+        assert!(why.starts_with(&format!("L1-007: data of block {}", block.block_number)), "{why}");
+        numbers.push(block.block_number);
+    }
+    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(follower.tip().number, head, "it went past them");
+}
+
+/// Goal: a first sync gets through a connection that fails one request in five, and never back.
+/// Method: ninety blocks behind a proxy with a printed seed; every poll either moves the position on or
+/// reports an error, and all blocks arrive once.
+#[tokio::test]
+async fn a_first_sync_over_a_failing_endpoint_completes() {
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    for slot in 1..=90 {
+        network.propose(slot, &[slot as u8; 64]).await;
+    }
+    let proxy = Proxy::before(&anvil.url).await;
+    let client = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap();
+    proxy.set(Fault::Flaky);
+    let address = network.rollup.address();
+    let mut follower = loop {
+        if let Ok(follower) = Follower::start(client.clone(), address, network.start).await {
+            break follower;
+        }
+    };
+    let head = network.client.latest().await.unwrap().number;
+    let (mut seen, mut errors) = (Vec::new(), 0);
+    while follower.tip().number < head {
+        let before = follower.tip().number;
+        match follower.poll().await {
+            Ok(events) => {
+                assert!(follower.tip().number > before, "a poll without an error moves on");
+                seen.extend(events);
+            }
+            Err(error) => {
+                assert!(error.is_transient(), "{error}");
+                assert_eq!(follower.tip().number, before, "an error moves nothing");
+                errors += 1;
+                assert!(errors < 100, "no progress; seed {}", proxy::SEED);
+            }
+        }
+    }
+    let numbers: Vec<u64> = seen
+        .iter()
+        .filter_map(|event| match event {
+            L1Event::BlockProposed(block) => Some(block.block_number),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(numbers, (1..=90).collect::<Vec<_>>());
+    println!("{} requests failed, {errors} polls, seed {}", proxy.failed(), proxy::SEED);
+    assert!(proxy.failed() > 50, "the proxy failed {} requests only", proxy.failed());
 }

@@ -196,11 +196,13 @@ fn execute(
         if expected != got {
             return Err(BlockRefusal::OutOfOrder { expected, got });
         }
-        let (expected, got) = (proposed.data_hash, data_hash(&proposed.data));
+        let published =
+            proposed.data.as_ref().map_err(|why| BlockRefusal::Unavailable(why.clone()))?;
+        let (expected, got) = (proposed.data_hash, data_hash(published));
         if expected != got {
             return Err(BlockRefusal::DataHash { expected, got });
         }
-        let data = BlockData::from_bytes(&proposed.data)?;
+        let data = BlockData::from_bytes(published)?;
         let header = &data.header;
         for (what, same) in [
             ("the header hash", header.hash() == proposed.header_hash),

@@ -101,6 +101,9 @@ pub enum BlockRefusal {
     /// It breaks a rule.
     #[error("NODE-034: {0}")]
     Rule(BlockError),
+    /// Its bytes cannot be had, although L1 answers.
+    #[error("NODE-036: the data is not available: {0}")]
+    Unavailable(String),
     /// An earlier block of the chain was refused.
     #[error("NODE-035: it follows a refused block")]
     AfterRefused,

@@ -24,8 +24,8 @@ pub struct ProposedBlock {
     pub slot: u64,
     pub coinbase: EthAddress,
     pub total_fees: u128,
-    /// The published bytes.
-    pub data: Vec<u8>,
+    /// The published bytes, or why they cannot be had although L1 answers.
+    pub data: Result<Vec<u8>, String>,
 }
 
 /// Something that happened on the rollup contract.

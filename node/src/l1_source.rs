@@ -87,7 +87,7 @@ fn convert(event: Seen) -> Result<L1Event, L1SourceError> {
             slot: e.slot,
             coinbase: EthAddress(e.coinbase.into_array()),
             total_fees: e.total_fees,
-            data: e.data.to_vec(),
+            data: e.data.map(|data| data.to_vec()).map_err(|why| why.to_string()),
         }),
         Seen::EpochProven(e) => L1Event::EpochProven { last_block: e.last_block },
         Seen::Pruned(e) => L1Event::Pruned { proven_tip: e.proven_tip },

@@ -134,7 +134,7 @@ impl Network {
                     slot: link.slot,
                     coinbase: link.coinbase,
                     total_fees: link.total_fees,
-                    data: block.data().to_bytes(),
+                    data: Ok(block.data().to_bytes()),
                 };
                 let count = block.txs.len();
                 let slot = if count == 0 { Slot::Empty } else { Slot::Full(count) };

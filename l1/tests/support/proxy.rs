@@ -21,16 +21,25 @@ pub enum Fault {
     LoseAnswers,
     /// The fee history is of a time when gas cost one wei.
     OldFees,
+    /// Every request is answered with a JSON-RPC error that speaks of a limit (EIP-1474).
+    Limited,
+    /// One request in five, at random, is answered with HTTP 500.
+    Flaky,
 }
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 8] = [
     Fault::None,
     Fault::Down,
     Fault::Busy,
     Fault::LoseTransactions,
     Fault::LoseAnswers,
     Fault::OldFees,
+    Fault::Limited,
+    Fault::Flaky,
 ];
+
+/// Seed of the requests that a flaky endpoint fails.
+pub const SEED: u64 = 20_261_128;
 
 pub struct Proxy {
     pub url: String,
@@ -41,6 +50,9 @@ struct State {
     target: Mutex<String>,
     fault: AtomicU8,
     requests: AtomicU64,
+    failed: AtomicU64,
+    /// Decides which requests fail; its start is printed, so that a failing run can be repeated.
+    random: AtomicU64,
     client: reqwest::Client,
 }
 
@@ -52,6 +64,8 @@ impl Proxy {
             target: Mutex::new(target.to_owned()),
             fault: AtomicU8::new(0),
             requests: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            random: AtomicU64::new(SEED),
             client: reqwest::Client::new(),
         });
         let shared = Arc::clone(&state);
@@ -72,9 +86,25 @@ impl Proxy {
         target.clone_into(&mut self.state.target.lock().unwrap());
     }
 
+    /// Requests that failed by [`Fault::Flaky`] so far.
+    pub fn failed(&self) -> u64 {
+        self.state.failed.load(Ordering::SeqCst)
+    }
+
     /// Requests that were passed on so far.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl State {
+    /// The next number of splitmix64 (Steele, Lea and Flood, 2014, figure 15).
+    fn random(&self) -> u64 {
+        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut z = self.random.fetch_add(GAMMA, Ordering::SeqCst).wrapping_add(GAMMA);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
     }
 }
 
@@ -89,6 +119,13 @@ fn old_fees(request: &[u8]) -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
+fn limited(request: &[u8]) -> Vec<u8> {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
+    let error = serde_json::json!({ "code": -32005, "message": "daily limit exceeded" });
+    let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+    answer.to_string().into_bytes()
+}
+
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
     while let Some(body) = request(&mut stream).await {
         let fault = FAULTS[usize::from(state.fault.load(Ordering::SeqCst))];
@@ -98,6 +135,15 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             Fault::LoseTransactions if is_send => return,
             Fault::Busy => {
                 answer(&mut stream, "503 Service Unavailable", b"busy").await;
+                continue;
+            }
+            Fault::Flaky if state.random() % 5 == 0 => {
+                state.failed.fetch_add(1, Ordering::SeqCst);
+                answer(&mut stream, "500 Internal Server Error", b"").await;
+                continue;
+            }
+            Fault::Limited => {
+                answer(&mut stream, "200 OK", &limited(&body)).await;
                 continue;
             }
             Fault::OldFees if body.windows(14).any(|part| part == b"eth_feeHistory") => {

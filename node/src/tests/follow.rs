@@ -285,12 +285,12 @@ fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
     let one = Fr::from(1u64);
     let rehashed = |data: Vec<u8>| ProposedBlock {
         data_hash: rollmill_protocol::block::data_hash(&data),
-        data,
+        data: Ok(data),
         ..good.clone()
     };
-    let mut cut = good.data.clone();
+    let mut cut = good.data.clone().unwrap();
     cut.pop();
-    let mut flipped = good.data.clone();
+    let mut flipped = good.data.clone().unwrap();
     flipped[700] ^= 1;
     let mut spent = Proposer::new();
     let spent = {
@@ -300,7 +300,8 @@ fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
     };
     vec![
         (ProposedBlock { block_number: 3, ..good.clone() }, "NODE-030"),
-        (ProposedBlock { data: flipped.clone(), ..good.clone() }, "NODE-031"),
+        (ProposedBlock { data: Err("gone".into()), ..good.clone() }, "NODE-036: the data is not"),
+        (ProposedBlock { data: Ok(flipped.clone()), ..good.clone() }, "NODE-031"),
         (ProposedBlock { data_hash: one, ..good.clone() }, "NODE-031"),
         (rehashed(cut), "NODE-032: the data is no block: PRO-001"),
         (rehashed(flipped), "NODE-03"),

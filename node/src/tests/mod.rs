@@ -144,7 +144,7 @@ impl Proposer {
             slot: link.slot,
             coinbase: link.coinbase,
             total_fees: link.total_fees,
-            data: block.data().to_bytes(),
+            data: Ok(block.data().to_bytes()),
         }
     }
 
