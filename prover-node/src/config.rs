@@ -22,6 +22,7 @@ pub struct Config {
     pub tx_sources: Vec<String>,
     pub keys_dir: Option<PathBuf>,
     pub prefix_blocks: u64,
+    pub ranges_max: usize,
     pub dry_run: bool,
 }
 
@@ -39,6 +40,7 @@ impl Default for Config {
             tx_sources: vec!["http://127.0.0.1:8560".into()],
             keys_dir: None,
             prefix_blocks: 0,
+            ranges_max: 4,
             dry_run: false,
         }
     }
@@ -81,14 +83,18 @@ impl Settings for Config {
         ),
         (
             "prefix_blocks",
-            "prove this many blocks of an epoch without waiting for its end; 0 waits",
+            "prove after this many blocks instead of at the end of the epoch; 0 waits for the end",
         ),
+        ("ranges_max", "ranges to prove at once, 1 to 64"),
         ("dry_run", "prove, and send nothing to L1"),
     ];
 
     fn check(&self) -> Result<(), String> {
         if self.l1_keystore.is_some() != self.l1_password_file.is_some() {
             return Err("l1_keystore and l1_password_file go together".into());
+        }
+        if !(1..=64).contains(&self.ranges_max) {
+            return Err(format!("ranges_max is {}, expected 1 to 64", self.ranges_max));
         }
         Ok(())
     }

@@ -3,14 +3,21 @@
 
 use std::sync::Arc;
 
+use rollmill_circuits::keyset::KeySet;
 use rollmill_node::{BlockRecord, Node};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::BlockRef;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv};
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::plan::EpochPlan;
 use rollmill_protocol::tree::Overlay;
-use rollmill_protocol::{Fr, Tx, TxTransition};
+use rollmill_protocol::{EthAddress, Fr, Tx, TxTransition};
+
+use crate::pipeline::Work;
+use crate::prove::Source;
+use crate::range::RangeWork;
+use crate::ranges::RangeBlock;
 
 /// One block, executed, with what the circuits need to know of it.
 #[derive(Debug, Clone)]
@@ -122,4 +129,53 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
         return Err(GatherError::Differs { block: number, expected, got });
     }
     Ok(BlockWork { block, chain_prev: parent.chain, price, txs: done })
+}
+
+/// The node's own chain as the source of blocks, and transactions from it and its peers.
+#[derive(Debug)]
+pub struct NodeSource {
+    pub node: Arc<Node>,
+    pub peers: Vec<NodeClient>,
+    pub keys: Arc<KeySet>,
+    pub prover_id: EthAddress,
+    pub slots_per_epoch: u64,
+}
+
+impl Source for NodeSource {
+    type Block = BlockWork;
+
+    async fn fetch(&self, number: u64) -> Result<(), GatherError> {
+        fetch(&self.node, &self.peers, number).await.map(drop)
+    }
+
+    async fn block(&self, block: RangeBlock) -> Result<BlockWork, GatherError> {
+        let number = block.number;
+        let txs = fetch(&self.node, &self.peers, number).await?;
+        let node = Arc::clone(&self.node);
+        let executed = tokio::task::spawn_blocking(move || execute(&node, number, txs)).await;
+        let work = executed.map_err(|error| GatherError::Failed {
+            block: number,
+            why: format!("the execution panicked: {error}"),
+        })??;
+        if work.block.header_hash != block.header_hash {
+            return Err(GatherError::Gone { block: number });
+        }
+        Ok(work)
+    }
+
+    fn tx_count(block: &BlockWork) -> usize {
+        block.txs.len()
+    }
+
+    fn work(&self, plan: Arc<EpochPlan>, blocks: Vec<Arc<BlockWork>>) -> Arc<dyn Work> {
+        let ids = self.node.versions().ids;
+        Arc::new(RangeWork {
+            plan,
+            keys: Arc::clone(&self.keys),
+            constants: self.keys.constants(ids.chain_id, ids.rollup_version),
+            prover_id: self.prover_id,
+            slots_per_epoch: self.slots_per_epoch,
+            blocks,
+        })
+    }
 }

@@ -2,7 +2,13 @@
 
 pub mod config;
 pub mod gather;
+pub mod jobs;
+pub mod lease;
 pub mod metrics;
+pub mod node;
 pub mod pipeline;
+pub mod ports;
+pub mod prove;
 pub mod range;
-pub mod watch;
+pub mod ranges;
+pub mod submit;

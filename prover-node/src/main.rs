@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Arg, Command};
-use rollmill_broker_client::{Client as Broker, Incarnation, Options};
+use rollmill_broker_client::{Client as Broker, Options};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
@@ -14,9 +15,22 @@ use rollmill_node::{ClientKey, setup};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::config::Config;
+use rollmill_prover_node::gather::NodeSource;
+use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
+use rollmill_prover_node::lease::{Identity, Lease};
 use rollmill_prover_node::metrics::Metrics;
-use rollmill_prover_node::watch::ProverNode;
+use rollmill_prover_node::node::ProverNode;
+use rollmill_prover_node::ports::{Memory, NodePorts};
+use rollmill_prover_node::prove::Provers;
+use rollmill_prover_node::ranges::Policy;
+use rollmill_prover_node::ranges::controller::Controller;
+use rollmill_prover_node::ranges::store::RowStore;
+use rollmill_prover_node::submit::L1Submitter;
 use rollmill_service::{Failure, Outcome, Process, Service};
+
+/// The loops above the client repeat requests themselves, and show meanwhile that they do.
+const BROKER_OPTIONS: Options =
+    Options { patience: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 
 fn main() -> ExitCode {
     let out = Arg::new("out").required(true).help("file to write");
@@ -46,24 +60,54 @@ async fn run(process: Process<Config>) -> Outcome {
         None => EthAddress(sender.account().into_array()),
     };
     let token = config.token.as_ref().map(|t| t.reveal());
-    let broker = Broker::new(&config.broker, token, Options::default())?;
+    let broker = Broker::new(&config.broker, token, BROKER_OPTIONS)?;
     let peers =
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
-    let node = Arc::new(ProverNode {
-        running,
-        broker,
+    let identity = Identity::open(&config.intents)?;
+    let metrics = Metrics::new(&process.metrics)?;
+    let health = Arc::new(Health::default());
+    let store = RowStore::open(&config.node.data_dir.join("ranges"))?;
+    let policy = Policy {
+        prefix_blocks: config.prefix_blocks,
+        ranges_max: config.ranges_max,
+        dry_run: config.dry_run,
+    };
+    let controller = Controller::open(store.clone(), policy)?;
+    let version = rollmill_circuits::version_name(&keys).parse()?;
+    let source = NodeSource {
+        node: Arc::clone(&running.node),
         peers,
-        version: rollmill_circuits::version_name(&keys).parse()?,
         keys: Arc::new(keys),
         prover_id,
+        slots_per_epoch: running.constants.slots_per_epoch,
+    };
+    let jobs =
+        Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
+    let submitter = L1Submitter {
         sender,
-        holder: format!("prover-node-{}", std::process::id()).parse()?,
-        incarnation: Incarnation::random(),
-        prefix_blocks: config.prefix_blocks,
-        submit: !config.dry_run,
-        metrics: Metrics::new(&process.metrics)?,
-    });
+        contract: running.contract.clone(),
+        rollup: running.rollup,
+    };
+    let prover_hex: String = prover_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let rollup_hex: String = running.rollup.0.iter().map(|byte| format!("{byte:02x}")).collect();
+    let node = ProverNode {
+        controller,
+        broker,
+        lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
+        identity,
+        ports: NodePorts {
+            proof_window: running.contract.parameters().await?.proofWindowL1Blocks,
+            provers: Provers::new(jobs, Arc::new(source), store.clone(), version),
+            store,
+            submitter: Arc::new(submitter),
+            lease: Lease::default(),
+            health,
+            metrics,
+            memory: Memory::default(),
+            running,
+        },
+    };
     tracing::info!(%account, "prover account");
     process.ready();
     node.run(&process.shutdown).await

@@ -13,17 +13,17 @@ use crate::pipeline::Work;
 /// See the module.
 #[derive(Debug)]
 pub struct RangeWork {
-    pub plan: EpochPlan,
+    pub plan: Arc<EpochPlan>,
     pub keys: Arc<KeySet>,
     pub constants: Constants,
     pub prover_id: EthAddress,
     pub slots_per_epoch: u64,
-    pub blocks: Vec<BlockWork>,
+    pub blocks: Vec<Arc<BlockWork>>,
 }
 
 impl RangeWork {
     fn block(&self, block: usize) -> Result<&BlockWork, String> {
-        self.blocks.get(block).ok_or_else(|| format!("the range has no block {block}"))
+        self.blocks.get(block).map(AsRef::as_ref).ok_or_else(|| format!("the range has no block {block}"))
     }
 }
 

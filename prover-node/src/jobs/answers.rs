@@ -1,0 +1,100 @@
+//! What each answer of the broker means to the prover node: one table.
+
+use rollmill_broker_client::Answer;
+
+/// What was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// `PUT /v1/artifacts/{digest}`, of an input.
+    Upload,
+    /// `GET /v1/artifacts/{digest}`, of a result.
+    Fetch,
+    /// `POST /v1/jobs`.
+    Enqueue,
+    /// `POST /v1/jobs/wait` and `/v1/jobs/query`.
+    Watch,
+    /// `POST /v1/jobs/reject`.
+    Reject,
+    /// `POST /v1/dead-letters/replay`.
+    Replay,
+    /// `GET /v1/jobs` and `POST /v1/jobs/cancel`.
+    Cancel,
+    /// `POST /v1/named-leases/{verb}` and what only looks.
+    Lease,
+}
+
+impl Route {
+    /// Every route, for tables and tests.
+    pub const ALL: [Self; 8] = [
+        Self::Upload,
+        Self::Fetch,
+        Self::Enqueue,
+        Self::Watch,
+        Self::Reject,
+        Self::Replay,
+        Self::Cancel,
+        Self::Lease,
+    ];
+}
+
+/// What to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Ask again after a growing pause, for as long as the range is wanted.
+    Retry,
+    /// Condition `token` is false; ask again every 30 s.
+    AwaitToken,
+    /// A person must look: the range is parked, others go on.
+    Park,
+    /// The broker does not know the job: begin with it again.
+    StartAgain,
+    /// Upload the input again.
+    UploadAgain,
+    /// The result is lost; the broker reopens the job. Nobody is to blame.
+    AwaitReopening,
+    /// Ask for less at once; a single item parks the range.
+    Split,
+    /// Nothing is left to do.
+    Nothing,
+}
+
+/// The table.
+pub const fn action(route: Route, answer: Answer) -> Action {
+    use Action as Do;
+    match (answer, route) {
+        (Answer::Passing, _) => Do::Retry,
+        (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
+        // A lease that is not granted is asked for again at its own pace.
+        (
+            Answer::Incompatible
+            | Answer::UnknownJob
+            | Answer::VersionConflict
+            | Answer::UnknownArtifact
+            | Answer::ArtifactLost
+            | Answer::NotUploaded
+            | Answer::DigestMismatch
+            | Answer::TooLarge
+            | Answer::LeaseLost
+            | Answer::Cancelled
+            | Answer::RejectedBefore,
+            Route::Lease,
+        ) => Do::Retry,
+        // The last two are answers to agents only.
+        (
+            Answer::Incompatible
+            | Answer::VersionConflict
+            | Answer::LeaseLost
+            | Answer::RejectedBefore,
+            _,
+        ) => Do::Park,
+        (Answer::UnknownJob | Answer::Cancelled, Route::Cancel) => Do::Nothing,
+        (Answer::UnknownJob | Answer::Cancelled, _) => Do::StartAgain,
+        (Answer::NotUploaded, _) => Do::UploadAgain,
+        (Answer::UnknownArtifact | Answer::ArtifactLost, Route::Fetch) => Do::AwaitReopening,
+        (Answer::UnknownArtifact | Answer::ArtifactLost, _) => Do::UploadAgain,
+        (Answer::DigestMismatch, Route::Upload) => Do::UploadAgain,
+        (Answer::DigestMismatch, _) => Do::Park,
+        (Answer::TooLarge, Route::Enqueue | Route::Watch | Route::Cancel) => Do::Split,
+        (Answer::TooLarge, _) => Do::Park,
+    }
+}

@@ -1,0 +1,90 @@
+//! The broker as the prover node uses it, so that tests can stand in for it.
+
+use std::future::Future;
+use std::time::Duration;
+
+use rollmill_broker_client::{
+    Client, ClientError, Digest, JobId, JobState, JobView, ListQuery, NewJob, RejectResponse,
+    WaitResponse,
+};
+
+/// See [`Client`] for what each does.
+#[allow(missing_docs)]
+pub trait Broker: Send + Sync + 'static {
+    fn put_artifact(
+        &self,
+        epoch: u64,
+        bytes: Vec<u8>,
+    ) -> impl Future<Output = Result<Digest, ClientError>> + Send;
+    fn get_artifact(
+        &self,
+        digest: &Digest,
+    ) -> impl Future<Output = Result<Vec<u8>, ClientError>> + Send;
+    fn enqueue(
+        &self,
+        jobs: Vec<NewJob>,
+    ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
+    fn jobs(&self, ids: &[JobId]) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
+    fn wait(
+        &self,
+        ids: &[JobId],
+        wait: Duration,
+    ) -> impl Future<Output = Result<WaitResponse, ClientError>> + Send;
+    fn reject(
+        &self,
+        id: &JobId,
+        result: Digest,
+        reason: &str,
+    ) -> impl Future<Output = Result<RejectResponse, ClientError>> + Send;
+    fn replay(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
+    fn cancel(&self, ids: &[JobId]) -> impl Future<Output = Result<u64, ClientError>> + Send;
+    fn list(
+        &self,
+        epoch: u64,
+        state: JobState,
+    ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
+}
+
+impl Broker for Client {
+    async fn put_artifact(&self, epoch: u64, bytes: Vec<u8>) -> Result<Digest, ClientError> {
+        Self::put_artifact(self, epoch, bytes).await
+    }
+
+    async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
+        Self::get_artifact(self, digest).await
+    }
+
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, ClientError> {
+        Self::enqueue(self, jobs).await
+    }
+
+    async fn jobs(&self, ids: &[JobId]) -> Result<Vec<JobView>, ClientError> {
+        Self::jobs(self, ids).await
+    }
+
+    async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<WaitResponse, ClientError> {
+        Self::wait(self, ids, wait).await
+    }
+
+    async fn reject(
+        &self,
+        id: &JobId,
+        result: Digest,
+        reason: &str,
+    ) -> Result<RejectResponse, ClientError> {
+        Self::reject(self, id, result, reason).await
+    }
+
+    async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
+        Self::replay(self, ids).await
+    }
+
+    async fn cancel(&self, ids: &[JobId]) -> Result<u64, ClientError> {
+        Self::cancel(self, ids).await
+    }
+
+    async fn list(&self, epoch: u64, state: JobState) -> Result<Vec<JobView>, ClientError> {
+        let limit = u32::try_from(rollmill_broker_client::BATCH_MAX).ok();
+        Self::list(self, &ListQuery { state: Some(state), epoch: Some(epoch), limit }).await
+    }
+}

@@ -1,0 +1,231 @@
+//! One job from its input to a verified result.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rollmill_broker_client::{
+    BATCH_MAX, Digest, JobId, JobState, JobView, NewJob, RejectOutcome,
+};
+
+use super::answers::{Action, Route};
+use super::feed::News;
+use super::{Backoff, Broker, Jobs};
+
+/// Uploads of one input whose digest the broker does not confirm, before a person must look.
+const MISMATCHES_MAX: u32 = 3;
+/// Rejected results that are logged with their reason in full; the rest is counted.
+const REASON_BYTES_MAX: usize = 300;
+
+/// Verifies a result; the error says what is wrong with it. Called on a thread that may block.
+pub type Verify = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+
+/// A verified result.
+#[derive(Debug, Clone)]
+pub struct Done {
+    pub result: Vec<u8>,
+    pub view: JobView,
+}
+
+/// Why a job cannot be done however long one waits. The range is left to an operator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JobFailure {
+    /// The witness cannot be built. No retry helps. Replay the range's capture with `prover-node replay`.
+    #[error("PRN-002: the input of job {index} ({circuit}) cannot be made: {why}")]
+    Input { index: usize, circuit: &'static str, why: String },
+    /// The broker rejects the job or its input; asking again would not help. Check that broker and
+    /// prover node are of the same release.
+    #[error("PRN-004: the broker rejects job {id}: {why}")]
+    Broker { id: JobId, why: String },
+}
+
+impl<B: Broker> Jobs<B> {
+    /// Has a job done, whatever it takes: uploads its input, enqueues it, waits, fetches the result and
+    /// verifies it. What is lost on the way is asked for again; only a result whose bytes were read whole
+    /// and failed verification is rejected. Drop the future to stop; what was proven stays with the broker.
+    ///
+    /// # Errors
+    /// [`JobFailure::Broker`] when a person must look.
+    pub async fn prove(
+        &self,
+        job: &NewJob,
+        input: &Arc<Vec<u8>>,
+        verify: &Verify,
+    ) -> Result<Done, JobFailure> {
+        let mut slow = Backoff::new(self.shared.tempo.retry);
+        let mut replayed: Option<Instant> = None;
+        'upload: loop {
+            self.upload(&job.id, input).await?;
+            loop {
+                let view = match self.feed.finished(job.clone()).await {
+                    News::Final(view) => *view,
+                    News::Again => {
+                        slow.wait().await;
+                        continue 'upload;
+                    }
+                    News::Rejected(why) => {
+                        return Err(JobFailure::Broker { id: job.id.clone(), why });
+                    }
+                };
+                match view.state {
+                    JobState::Done => {
+                        if let Some(done) = self.take(view, verify).await? {
+                            return Ok(done);
+                        }
+                        slow.wait().await;
+                    }
+                    JobState::InputWanted => {
+                        shared_inputs(&self.shared.metrics, &view);
+                        slow.wait().await;
+                        continue 'upload;
+                    }
+                    // Somebody cancelled what this range still wants: enqueueing reopens it.
+                    JobState::Cancelled => slow.wait().await,
+                    JobState::Dead => {
+                        self.revive(&view, &mut replayed).await?;
+                        continue 'upload;
+                    }
+                    JobState::Ready | JobState::Delayed | JobState::Leased => slow.wait().await,
+                }
+            }
+        }
+    }
+
+    async fn upload(&self, id: &JobId, input: &Arc<Vec<u8>>) -> Result<(), JobFailure> {
+        let shared = &self.shared;
+        let mut slow = Backoff::new(shared.tempo.retry);
+        let mut mismatches = 0;
+        while mismatches < MISMATCHES_MAX {
+            let permit = self.transfers.acquire().await;
+            let bytes = || input.as_ref().clone();
+            let put = || shared.broker.put_artifact(id.epoch(), bytes());
+            let answer = shared.call(Route::Upload, put).await;
+            drop(permit);
+            match answer {
+                Ok(_) => return Ok(()),
+                Err((action @ (Action::UploadAgain | Action::StartAgain), error)) => {
+                    tracing::warn!(job = %id, error = %rollmill_service::one_line(&error), "input not stored; uploading it again");
+                    mismatches += u32::from(action == Action::UploadAgain);
+                    slow.wait().await;
+                }
+                Err((_, error)) => return Err(failure(id, &error)),
+            }
+        }
+        let why = "its input arrives with another digest each time".to_owned();
+        Err(JobFailure::Broker { id: id.clone(), why })
+    }
+
+    /// Fetches and verifies a result; none if it is lost or was rejected, so that the job is waited for
+    /// again.
+    async fn take(&self, view: JobView, verify: &Verify) -> Result<Option<Done>, JobFailure> {
+        let Some(digest) = view.result else { return Ok(None) };
+        let shared = &self.shared;
+        let permit = self.transfers.acquire().await;
+        let answer = shared.call(Route::Fetch, || shared.broker.get_artifact(&digest)).await;
+        drop(permit);
+        let result = match answer {
+            Ok(result) => result,
+            Err((Action::AwaitReopening, error)) => {
+                shared.metrics.results_lost.inc();
+                tracing::warn!(job = %view.id, error = %rollmill_service::one_line(&error), "result lost; waiting until the broker reopens the job");
+                return Ok(None);
+            }
+            Err((Action::StartAgain | Action::UploadAgain, _)) => return Ok(None),
+            Err((_, error)) => return Err(failure(&view.id, &error)),
+        };
+        let check = Arc::clone(verify);
+        match self.blocking(move || check(&result).map(|()| result)).await {
+            Ok(result) => Ok(Some(Done { result, view })),
+            Err(reason) => self.reject(&view.id, digest, &reason).await.map(|()| None),
+        }
+    }
+
+    async fn reject(&self, id: &JobId, digest: Digest, reason: &str) -> Result<(), JobFailure> {
+        let shared = &self.shared;
+        let mut end = reason.len().min(REASON_BYTES_MAX);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        let reason = &reason[..end];
+        shared.metrics.results_rejected.inc();
+        match shared.call(Route::Reject, || shared.broker.reject(id, digest, reason)).await {
+            Ok(answer) => {
+                let given_up = answer.outcome == RejectOutcome::GivenUp;
+                tracing::error!(job = %id, reason, quarantined = answer.agent_quarantined, given_up, "result rejected");
+                Ok(())
+            }
+            Err((Action::Park | Action::Split, error)) => Err(failure(id, &error)),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// A job is not given up while its range is wanted: puts a dead one back, at most once in a while.
+    async fn revive(&self, view: &JobView, last: &mut Option<Instant>) -> Result<(), JobFailure> {
+        let shared = &self.shared;
+        shared.metrics.jobs_dead.inc();
+        let why = view.failure.as_ref().map_or_else(
+            || "no reason was given".to_owned(),
+            |failure| format!("{}: {}", failure.class.as_str(), failure.message),
+        );
+        tracing::error!(job = %view.id, error = why, "job dead-lettered; replaying it");
+        if let Some(last) = last {
+            tokio::time::sleep(shared.tempo.replay.saturating_sub(last.elapsed())).await;
+        }
+        *last = Some(Instant::now());
+        let ids = std::slice::from_ref(&view.id);
+        match shared.call(Route::Replay, || shared.broker.replay(ids)).await {
+            Err((Action::Park | Action::Split, error)) => Err(failure(&view.id, &error)),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Cancels the epoch's unfinished jobs that nobody here waits for. Who wants one after all, another
+    /// prover node for instance, enqueues it again.
+    ///
+    /// # Errors
+    /// When the broker did not do it; ask again.
+    pub async fn cancel_unwanted(&self, epoch: u64) -> Result<u64, String> {
+        let broker = &self.shared.broker;
+        let text = |error: rollmill_broker_client::ClientError| rollmill_service::one_line(&error);
+        let mut count = 0;
+        for state in
+            [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased]
+        {
+            loop {
+                let found = broker.list(epoch, state).await.map_err(text)?;
+                let is_full = found.len() >= BATCH_MAX;
+                let ids: Vec<JobId> =
+                    found.into_iter().map(|view| view.id).filter(|id| !self.feed.wants(id)).collect();
+                for ids in ids.chunks(BATCH_MAX) {
+                    count += broker.cancel(ids).await.map_err(text)?;
+                }
+                if ids.is_empty() || !is_full {
+                    break;
+                }
+            }
+        }
+        Ok(count)
+    }
+
+    /// Takes a finished job's figures in.
+    pub fn finished(&self, circuit: &str, view: &JobView) {
+        let seconds = view.stats.as_ref().and_then(|s| s.get("proving_seconds")?.as_f64());
+        if let Some(seconds) = seconds {
+            self.shared.metrics.proving_seconds.with_label_values(&[circuit]).observe(seconds);
+        }
+    }
+
+    /// Number of jobs that are waited for.
+    pub fn open(&self) -> usize {
+        self.feed.open()
+    }
+}
+
+fn shared_inputs(metrics: &crate::metrics::Metrics, view: &JobView) {
+    metrics.inputs_wanted.inc();
+    tracing::warn!(job = %view.id, "input lost at the broker; uploading it again");
+}
+
+fn failure(id: &JobId, error: &rollmill_broker_client::ClientError) -> JobFailure {
+    JobFailure::Broker { id: id.clone(), why: rollmill_service::one_line(error) }
+}

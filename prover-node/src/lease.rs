@@ -1,0 +1,221 @@
+//! The right to submit: a named lease at the broker, renewed by a task of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rollmill_broker_client::{AgentId, Client, ClientError, Incarnation, NamedLeaseResponse};
+use rollmill_service::Shutdown;
+use uuid::Uuid;
+
+use crate::jobs::Health;
+
+/// How long the lease lasts without a renewal.
+pub const TTL: Duration = Duration::from_secs(30);
+/// How often it is renewed, or asked for.
+pub const RENEW: Duration = Duration::from_secs(10);
+/// Nothing is submitted when the last renewal is older than this: the broker still counts half of the
+/// lease then, so that no other holder exists.
+pub const TRUSTED: Duration = Duration::from_secs(15);
+
+/// Why this node has no identity.
+#[derive(Debug, thiserror::Error)]
+#[error("PRN-031: cannot use the identity file {path}: {source}. Check the folder of the setting intents")]
+pub struct IdentityError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Who holds the lease: random bits kept on disk, and as many for this process. A process id would be the
+/// same in two containers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Beside the intents, for as long as they live.
+    pub holder: AgentId,
+    /// Of this process.
+    pub incarnation: Incarnation,
+}
+
+impl Identity {
+    /// Reads the identity that lies beside the file of intents, or makes it.
+    pub fn open(intents: &Path) -> Result<Self, IdentityError> {
+        let path = intents.with_extension("identity");
+        let failed = |source| IdentityError { path: path.clone(), source };
+        let holder = match std::fs::read_to_string(&path) {
+            Ok(text) => Uuid::parse_str(text.trim()).map_err(|_| {
+                failed(io::Error::other("it holds no identity; remove it to make a new one"))
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let fresh = Uuid::new_v4();
+                if let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) {
+                    std::fs::create_dir_all(folder).map_err(failed)?;
+                }
+                let text = format!("{}\n", fresh.simple());
+                crate::ranges::store::write_whole(&path, text.as_bytes()).map_err(failed)?;
+                fresh
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        let holder = format!("prover-node-{}", holder.simple());
+        let holder = holder.parse().map_err(|error| failed(io::Error::other(error)))?;
+        Ok(Self { holder, incarnation: Incarnation::random() })
+    }
+}
+
+/// What this process knows of the lease.
+#[derive(Debug, Default, Clone)]
+struct Held {
+    /// Fence and the moment before the last successful request was sent.
+    lease: Option<(u64, Instant)>,
+    other: Option<String>,
+}
+
+/// The lease as the controller sees it. Clones share it.
+#[derive(Debug, Default, Clone)]
+pub struct Lease {
+    held: Arc<Mutex<Held>>,
+}
+
+impl Lease {
+    /// The fence, while the lease is held and was renewed lately.
+    pub fn fence(&self, now: Instant) -> Option<u64> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let trusted = |at: &Instant| now.saturating_duration_since(*at) <= TRUSTED;
+        held.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
+    }
+
+    /// Who holds it instead, as last heard.
+    pub fn other(&self) -> Option<String> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).other.clone()
+    }
+
+    /// Takes an answer in. `asked` is the moment before the request: what the broker granted counts from
+    /// no earlier.
+    pub fn take(&self, answer: &NamedLeaseResponse, asked: Instant) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = held.lease.map(|(fence, _)| fence);
+        if answer.held {
+            if before != Some(answer.fence) {
+                tracing::info!(fence = answer.fence, "submitter's lease acquired");
+            }
+            (held.lease, held.other) = (Some((answer.fence, asked)), None);
+        } else {
+            let holder = answer.holder.as_ref().map(ToString::to_string);
+            if before.is_some() {
+                tracing::warn!(holder = ?holder, "submitter's lease lost");
+            } else if held.other != holder {
+                tracing::info!(holder = ?holder, "standby: another prover node of this id submits");
+            }
+            (held.lease, held.other) = (None, holder);
+        }
+    }
+
+    fn known_fence(&self) -> Option<u64> {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.lease.map(|(fence, _)| fence)
+    }
+}
+
+/// The broker's named leases, so that tests can stand in for them.
+pub trait Names: Send + Sync + 'static {
+    /// Takes the name, or says who holds it.
+    fn acquire(
+        &self,
+        name: &str,
+        identity: &Identity,
+    ) -> impl Future<Output = Result<NamedLeaseResponse, ClientError>> + Send;
+    /// Holds the name for longer.
+    fn renew(
+        &self,
+        name: &str,
+        identity: &Identity,
+        fence: u64,
+    ) -> impl Future<Output = Result<NamedLeaseResponse, ClientError>> + Send;
+    /// Gives the name up.
+    fn release(
+        &self,
+        name: &str,
+        identity: &Identity,
+        fence: u64,
+    ) -> impl Future<Output = Result<NamedLeaseResponse, ClientError>> + Send;
+}
+
+impl Names for Client {
+    async fn acquire(
+        &self,
+        name: &str,
+        identity: &Identity,
+    ) -> Result<NamedLeaseResponse, ClientError> {
+        self.acquire_name(name, &identity.holder, &identity.incarnation, TTL).await
+    }
+
+    async fn renew(
+        &self,
+        name: &str,
+        identity: &Identity,
+        fence: u64,
+    ) -> Result<NamedLeaseResponse, ClientError> {
+        self.renew_name(name, &identity.holder, &identity.incarnation, fence, TTL).await
+    }
+
+    async fn release(
+        &self,
+        name: &str,
+        identity: &Identity,
+        fence: u64,
+    ) -> Result<NamedLeaseResponse, ClientError> {
+        self.release_name(name, &identity.holder, &identity.incarnation, fence).await
+    }
+}
+
+/// Asks for the lease and renews it until `shutdown` starts, then releases it. Also what notices, while
+/// nothing else is asked, that the broker is unreachable or rejects the token.
+pub async fn keep<N: Names>(
+    names: N,
+    name: String,
+    identity: Identity,
+    lease: Lease,
+    health: Arc<Health>,
+    every: Duration,
+    shutdown: Shutdown,
+) {
+    while !shutdown.is_started() {
+        let asked = Instant::now();
+        let fence = lease.known_fence();
+        let request = async {
+            match fence {
+                Some(fence) => names.renew(&name, &identity, fence).await,
+                None => names.acquire(&name, &identity).await,
+            }
+        };
+        let answer = tokio::select! {
+            answer = request => answer,
+            () = shutdown.started() => break,
+        };
+        match answer {
+            Ok(answer) => {
+                health.answered();
+                lease.take(&answer, asked);
+                // A lost lease may be free again by now.
+                if !answer.held && fence.is_some() {
+                    continue;
+                }
+            }
+            Err(error) => health.failed(&error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(every) => {}
+            () = shutdown.started() => break,
+        }
+    }
+    if let Some(fence) = lease.known_fence() {
+        match names.release(&name, &identity, fence).await {
+            Ok(_) => tracing::info!(fence, "submitter's lease released"),
+            Err(error) => {
+                tracing::warn!(error = %rollmill_service::one_line(&error), "submitter's lease not released; it runs out in 30 s");
+            }
+        }
+    }
+}

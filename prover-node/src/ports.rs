@@ -1,0 +1,362 @@
+//! The controller's world as it is: the node's chain, L1, the broker, the sender.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rollmill_broker_client::Client;
+use rollmill_l1::abi;
+use rollmill_l1::alloy::eips::{BlockId, BlockNumberOrTag};
+use rollmill_l1::{L1BlockRef, L1Client};
+use rollmill_node::Node;
+use rollmill_node::setup::RunningNode;
+use rollmill_node_client::wire::BlockRef;
+use rollmill_service::Failure;
+
+use crate::gather::NodeSource;
+use crate::jobs::Health;
+use crate::lease::Lease;
+use crate::metrics::Metrics;
+use crate::prove::Provers;
+use crate::ranges::controller::Ports;
+use crate::ranges::store::RowStore;
+use crate::ranges::{
+    Chain, Effect, Finalized, Own, Parking, RangeBlock, Refusal, Row, State,
+};
+use crate::submit::{L1Submitter, Submitter};
+
+/// Longest that one submission may take before the turn goes on; the attempt goes on with the next turn.
+const SUBMIT_MAX: Duration = Duration::from_secs(30);
+/// L1 blocks over which the time between blocks is measured.
+const INTERVAL_BLOCKS: u64 = 50;
+
+/// What is read from L1 once for each of its blocks.
+#[derive(Debug, Clone, Copy)]
+struct L1Facts {
+    head: L1BlockRef,
+    finalized: Option<Finalized>,
+    /// Measured seconds between L1 blocks.
+    interval_seconds: f64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct NodePorts {
+    pub running: RunningNode,
+    pub proof_window: u64,
+    pub provers: Provers<Client, NodeSource>,
+    pub store: RowStore,
+    pub submitter: Arc<L1Submitter>,
+    pub lease: Lease,
+    pub health: Arc<Health>,
+    pub metrics: Metrics,
+    /// What this process remembers between turns; losing it costs a repetition.
+    pub memory: Memory,
+}
+
+/// See [`NodePorts::memory`].
+#[derive(Debug, Default)]
+pub struct Memory {
+    l1: Option<L1Facts>,
+    epochs: BTreeMap<u64, Vec<RangeBlock>>,
+    refusals: BTreeMap<u64, Refusal>,
+    cleaned: BTreeSet<u64>,
+    states: BTreeMap<u64, (&'static str, Instant)>,
+}
+
+impl NodePorts {
+    async fn l1_facts(&mut self, head: u64) -> Result<L1Facts, Failure> {
+        if let Some(known) = self.memory.l1.filter(|known| known.head.number == head) {
+            return Ok(known);
+        }
+        let l1 = &self.running.l1;
+        let block = block_at(l1, head).await?;
+        let before = head.saturating_sub(INTERVAL_BLOCKS).max(1).min(head);
+        let earlier = block_at(l1, before).await?;
+        let seconds = block.timestamp.saturating_sub(earlier.timestamp) as f64;
+        let interval_seconds = seconds / (head - before).max(1) as f64;
+        let finalized = self.finalized().await?;
+        let facts = L1Facts { head: block, finalized, interval_seconds };
+        self.memory.l1 = Some(facts);
+        Ok(facts)
+    }
+
+    /// The contract's tips at L1's final block.
+    async fn finalized(&self) -> Result<Option<Finalized>, Failure> {
+        let l1 = &self.running.l1;
+        let start = self.running.node.settings().l1_start.number;
+        let Some(at) = l1.finalized().await?.filter(|at| at.number > start) else {
+            return Ok(None);
+        };
+        let rollup =
+            abi::Rollup::new(abi::address(self.running.rollup), l1.provider().clone());
+        let id = BlockId::number(at.number);
+        let pending = rollup.pendingTip().block(id).call().await?;
+        let proven = rollup.provenTip().block(id).call().await?;
+        Ok(Some(Finalized { l1_block: at.number, pending, proven }))
+    }
+
+    /// Every block of the epoch that holds block `number`, from what the node has.
+    fn epoch_around(&mut self, number: u64) -> Result<Option<(u64, Vec<RangeBlock>)>, Failure> {
+        let slots = self.running.constants.slots_per_epoch.max(1);
+        let node = &self.running.node;
+        let Some((epoch, block)) = block_of(node, number, slots)? else { return Ok(None) };
+        // A block's hash binds all before it. What comes after it is looked at.
+        if let Some(known) = self.memory.epochs.get(&epoch)
+            && let Some(last) = known.last()
+            && known.iter().any(|known| *known == block)
+            && block_of(node, last.number, slots)? == Some((epoch, *last))
+            && block_of(node, last.number + 1, slots)?.is_none_or(|(next, _)| next != epoch)
+        {
+            return Ok(Some((epoch, known.clone())));
+        }
+        let mut blocks = vec![block];
+        let mut at = number;
+        // Block 0 is genesis, and nobody proves it.
+        while at > 1
+            && let Some((before, block)) = block_of(node, at - 1, slots)?
+            && before == epoch
+        {
+            at -= 1;
+            blocks.insert(0, block);
+        }
+        at = number;
+        while let Some((after, block)) = block_of(node, at + 1, slots)?
+            && after == epoch
+        {
+            at += 1;
+            blocks.push(block);
+        }
+        self.memory.epochs.insert(epoch, blocks.clone());
+        Ok(Some((epoch, blocks)))
+    }
+
+    fn deadline(&self, row: &Row) -> Option<u64> {
+        let l1 = self.memory.l1?;
+        let left = row.window_end?.saturating_sub(l1.head.number) as f64 * l1.interval_seconds;
+        Some(l1.head.timestamp.saturating_add(left as u64))
+    }
+
+    fn show(&mut self, chain: &Chain, rows: &[Row]) {
+        let metrics = &self.metrics;
+        for name in State::NAMES {
+            let count = rows.iter().filter(|row| row.state.as_str() == name).count();
+            metrics.ranges.with_label_values(&[name]).set(count as i64);
+        }
+        let unproven = chain.pending.saturating_sub(chain.proven);
+        metrics.unproven.set(i64::try_from(unproven).unwrap_or(i64::MAX));
+        let oldest = chain.epochs.iter().find(|(_, blocks)| {
+            blocks.last().is_some_and(|last| last.number > chain.proven)
+        });
+        let end = oldest.and_then(|(epoch, _)| chain.window_end(*epoch));
+        metrics.deadline_seconds.set(match (end, self.memory.l1) {
+            (Some(end), Some(l1)) => {
+                let blocks = end as f64 - l1.head.number as f64;
+                let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+                let age = clock.map_or(0.0, |now| now.as_secs_f64() - l1.head.timestamp as f64);
+                blocks * l1.interval_seconds - age.clamp(0.0, l1.interval_seconds)
+            }
+            _ => f64::NAN,
+        });
+        metrics.lease_held.set(i64::from(chain.lease.is_some()));
+        if let Some(fence) = chain.lease {
+            metrics.lease_fence.set(i64::try_from(fence).unwrap_or(i64::MAX));
+        }
+        metrics.jobs_open.set(i64::try_from(self.provers.jobs().open()).unwrap_or(i64::MAX));
+    }
+}
+
+async fn block_at(l1: &L1Client, number: u64) -> Result<L1BlockRef, Failure> {
+    let block = l1.block(BlockNumberOrTag::Number(number)).await?;
+    // A reorg made L1 shorter than what was followed; the follower sees it next.
+    let block = block.ok_or_else(|| format!("PRN-032: L1 has no block {number} any more"))?;
+    Ok(L1BlockRef::from(&block))
+}
+
+fn block_of(node: &Node, number: u64, slots: u64) -> Result<Option<(u64, RangeBlock)>, Failure> {
+    let record = node.block_record(BlockRef::Number(number))?;
+    Ok(record.filter(|_| number > 0).map(|record| {
+        let (header_hash, l1_block) = (record.header_hash, record.l1_block);
+        (record.header.slot / slots, RangeBlock { number, header_hash, l1_block })
+    }))
+}
+
+impl Ports for NodePorts {
+    async fn chain(&mut self, rows: &[Row]) -> Result<Chain, Failure> {
+        let tips = self.running.node.tips();
+        let (pending, proven) = (tips.pending.block_number, tips.proven.block_number);
+        let l1 = self.l1_facts(tips.l1_block).await?;
+        let constants = &self.running.constants;
+        let slot = l1.head.timestamp.saturating_sub(constants.genesis_time)
+            / constants.slot_seconds.max(1);
+        let epoch_now = slot / constants.slots_per_epoch.max(1);
+        let mut epochs = BTreeMap::new();
+        let mut number = proven + 1;
+        while number <= pending
+            && let Some((epoch, blocks)) = self.epoch_around(number)?
+        {
+            number = blocks.last().map_or(number, |last| last.number) + 1;
+            epochs.insert(epoch, blocks);
+        }
+        for row in rows.iter().filter(|row| !row.state.is_end()) {
+            for number in [row.first(), row.last()] {
+                if let Some((epoch, blocks)) = self.epoch_around(number)? {
+                    epochs.insert(epoch, blocks);
+                }
+            }
+        }
+        if self.running.node.tips() != tips {
+            return Err("PRN-033: the chain changed while it was read; the next turn reads it again".into());
+        }
+        self.memory.epochs.retain(|epoch, _| epochs.contains_key(epoch));
+        let chain = Chain {
+            l1_head: tips.l1_block,
+            finalized: l1.finalized,
+            pending,
+            proven,
+            epoch_now,
+            proof_window: self.proof_window,
+            epochs,
+            lease: self.lease.fence(Instant::now()),
+        };
+        self.show(&chain, rows);
+        Ok(chain)
+    }
+
+    async fn own(&mut self, row: &Row) -> Own {
+        let root_readable = row.root.as_ref().is_some_and(|root| self.store.root(root).is_some());
+        let sent = if row.root.is_some() { self.submitter.sent(row).await } else { None };
+        Own {
+            place: false,
+            gathered: self.provers.is_gathered(row.id),
+            proof: self.provers.proof(row.id),
+            root_readable,
+            sent,
+            refusal: self.memory.refusals.get(&row.id).cloned(),
+            cleaned: self.memory.cleaned.contains(&row.id),
+            command: None,
+        }
+    }
+
+    async fn perform(&mut self, row: &Row, effect: &Effect) {
+        match effect {
+            Effect::Gather => self.provers.gather(row),
+            Effect::Prove => {
+                let deadline = self.deadline(row);
+                self.provers.prove(row, deadline);
+            }
+            Effect::Stop => self.provers.stop(row.id),
+            Effect::Cancel => match self.provers.jobs().cancel_unwanted(row.epoch).await {
+                Ok(count) => {
+                    tracing::info!(range = row.id, epoch = row.epoch, count, "jobs cancelled");
+                    self.memory.cleaned.insert(row.id);
+                }
+                Err(error) => {
+                    tracing::warn!(range = row.id, error, "jobs not cancelled; retrying with the next turn");
+                }
+            },
+            Effect::Submit => self.submit(row).await,
+            Effect::Capture { reason } => {
+                tracing::error!(
+                    range = row.id,
+                    epoch = row.epoch,
+                    reason,
+                    "range needs an operator; see `prover-node ranges show`"
+                );
+            }
+        }
+    }
+
+    fn written(&mut self, row: &Row, own: &Own) {
+        if own.refusal.is_some() {
+            self.memory.refusals.remove(&row.id);
+        }
+        if own.cleaned {
+            self.memory.cleaned.remove(&row.id);
+        }
+        let name = row.state.as_str();
+        let now = Instant::now();
+        let before = self.memory.states.get(&row.id).copied();
+        if before.is_some_and(|(before, _)| before == name) {
+            return;
+        }
+        let since = before.map_or(now, |(_, since)| since);
+        // The seconds of a range count from its first turn in this process to its root.
+        let since = if name == "root_ready" { now } else { since };
+        self.memory.states.insert(row.id, (name, since));
+        let Some((_, started)) = before else { return };
+        match &row.state {
+            State::RootReady | State::Submitting { .. } if row.attempt == 1 => {
+                if since != started {
+                    self.metrics.epoch_seconds.observe(started.elapsed().as_secs_f64());
+                }
+            }
+            State::Included { inclusion, .. } => {
+                self.metrics.epochs.inc();
+                self.metrics.submissions.with_label_values(&["included"]).inc();
+                tracing::info!(
+                    range = row.id,
+                    epoch = row.epoch,
+                    l1_tx = inclusion.tx_hash,
+                    gas = inclusion.gas_used,
+                    "epoch proven on L1"
+                );
+            }
+            State::Parked { parking: Parking::Late, .. } => self.metrics.missed.inc(),
+            _ => {}
+        }
+        if row.state.is_end() {
+            self.memory.states.remove(&row.id);
+        }
+    }
+
+    fn pass(&mut self, _point: &'static str) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+impl NodePorts {
+    /// Shows which conditions hold.
+    pub fn conditions(&self, l1: bool) {
+        let submitter = self.lease.fence(Instant::now()).is_some() || self.lease.other().is_some();
+        for (name, holds) in [
+            ("l1", l1),
+            ("broker", self.health.broker().holds),
+            ("token", self.health.token().holds),
+            ("agents", self.health.agents().holds),
+            ("submitter", submitter),
+        ] {
+            self.metrics.condition.with_label_values(&[name]).set(i64::from(holds));
+        }
+    }
+
+    async fn submit(&mut self, row: &Row) {
+        let State::Submitting { intent } = row.state else { return };
+        // Facts age within a turn; the lease is looked at once more.
+        if self.lease.fence(Instant::now()) != Some(intent.fence) {
+            return;
+        }
+        let Some(proof) = row.root.as_ref().and_then(|root| self.store.root(root)) else { return };
+        let (attempt, purpose) = (row.attempt, row.purpose());
+        tracing::info!(range = row.id, epoch = row.epoch, purpose, attempt, "submitting proof");
+        let sending = self.submitter.submit(row, &proof, intent.fence);
+        let refusal = match tokio::time::timeout(SUBMIT_MAX, sending).await {
+            Ok(Ok(())) => {
+                self.metrics.submissions.with_label_values(&["sent"]).inc();
+                return;
+            }
+            Ok(Err(refusal)) => refusal,
+            Err(_) => Refusal::Passing { reason: "L1 did not answer within 30 s".to_owned() },
+        };
+        let (outcome, reason) = match &refusal {
+            Refusal::Passing { reason } => ("unavailable", reason),
+            Refusal::Order { reason }
+            | Refusal::Late { reason }
+            | Refusal::Rejected { reason }
+            | Refusal::Unknown { reason } => ("refused", reason),
+        };
+        self.metrics.submissions.with_label_values(&[outcome]).inc();
+        tracing::warn!(range = row.id, epoch = row.epoch, attempt, error = reason, "proof not submitted");
+        self.memory.refusals.insert(row.id, refusal);
+    }
+}

@@ -1,0 +1,369 @@
+//! The proving tasks: one for each range that is being proven. Each block is proven up to its root as
+//! it lands, tried again until it is stale; once the range is frozen, what is above the blocks follows.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rollmill_broker_client::KindName;
+use rollmill_protocol::plan::EpochPlan;
+use tokio::sync::{Notify, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::gather::GatherError;
+use crate::jobs::{Broker, JobFailure, Jobs};
+use crate::pipeline::{self, Graph, Labels, Work};
+use crate::ranges::store::RowStore;
+use crate::ranges::{Proof, RangeBlock, Root, Row};
+
+/// First and longest pause before a block is gathered again.
+const GATHER_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// Times that executing a block may give another block than L1's before a person must look. A reorg
+/// between two reads looks the same once.
+const DIFFERS_MAX: u32 = 3;
+
+/// Where blocks come from, and how they become jobs.
+pub trait Source: Send + Sync + 'static {
+    /// A block, executed, with what its proofs need.
+    type Block: Send + Sync + 'static;
+
+    /// Fetches a block's transactions, so that they are here when it is executed.
+    fn fetch(&self, number: u64) -> impl Future<Output = Result<(), GatherError>> + Send;
+
+    /// Fetches and executes a block.
+    fn block(
+        &self,
+        block: RangeBlock,
+    ) -> impl Future<Output = Result<Self::Block, GatherError>> + Send;
+
+    /// Number of transactions of a block.
+    fn tx_count(block: &Self::Block) -> usize;
+
+    /// The work of a plan over these blocks.
+    fn work(&self, plan: Arc<EpochPlan>, blocks: Vec<Arc<Self::Block>>) -> Arc<dyn Work>;
+}
+
+/// What a proving task aims at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Target {
+    epoch: u64,
+    blocks: Vec<RangeBlock>,
+    frozen: bool,
+}
+
+#[derive(Debug)]
+struct Task {
+    target: watch::Sender<Target>,
+    deadline: watch::Sender<Option<u64>>,
+    proof: Arc<Mutex<Proof>>,
+    handle: AbortHandle,
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.handle.abort();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Probe {
+    done: Arc<std::sync::atomic::AtomicBool>,
+    handle: Option<AbortHandle>,
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.handle {
+            handle.abort();
+        }
+    }
+}
+
+/// The proving tasks of a process, by row. Dropping it stops them all; what was proven stays with the
+/// broker.
+#[derive(Debug)]
+pub struct Provers<B, S> {
+    jobs: Jobs<B>,
+    source: Arc<S>,
+    store: RowStore,
+    version: KindName,
+    /// Told whenever a task has something new to say.
+    news: Arc<Notify>,
+    tasks: BTreeMap<u64, Task>,
+    /// Whether the first block's transactions are here, by row.
+    probes: BTreeMap<u64, Probe>,
+}
+
+impl<B: Broker, S: Source> Provers<B, S> {
+    /// No tasks yet. Root proofs are kept in `store`.
+    pub fn new(jobs: Jobs<B>, source: Arc<S>, store: RowStore, version: KindName) -> Self {
+        let (tasks, probes, news) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
+        Self { jobs, source, store, version, news, tasks, probes }
+    }
+
+    /// Told whenever a task has something new to say.
+    pub fn news(&self) -> Arc<Notify> {
+        Arc::clone(&self.news)
+    }
+
+    /// The connection to the broker.
+    pub fn jobs(&self) -> &Jobs<B> {
+        &self.jobs
+    }
+
+    /// Starts the range's task, or tells the running one what the range has become.
+    pub fn prove(&mut self, row: &Row, deadline: Option<u64>) {
+        self.probes.remove(&row.id);
+        let target =
+            Target { epoch: row.epoch, blocks: row.blocks.clone(), frozen: row.frozen };
+        if let Some(task) = self.tasks.get(&row.id) {
+            task.target.send_if_modified(|before| {
+                let changed = *before != target;
+                *before = target;
+                changed
+            });
+            task.deadline.send_replace(deadline);
+            return;
+        }
+        let (sender, receiver) = watch::channel(target);
+        let (deadline, deadline_seen) = watch::channel(deadline);
+        let proof = Arc::new(Mutex::new(Proof::Open));
+        let task = RangeTask {
+            jobs: self.jobs.clone(),
+            source: Arc::clone(&self.source),
+            store: self.store.clone(),
+            version: self.version.clone(),
+            deadline: deadline_seen,
+            target: receiver,
+        };
+        let (told, news) = (Arc::clone(&proof), Arc::clone(&self.news));
+        let handle = tokio::spawn(async move {
+            let proof = task.run().await;
+            *told.lock().unwrap_or_else(PoisonError::into_inner) = proof;
+            news.notify_one();
+        })
+        .abort_handle();
+        self.tasks.insert(row.id, Task { target: sender, deadline, proof, handle });
+    }
+
+    /// Ends the range's task.
+    pub fn stop(&mut self, id: u64) {
+        self.tasks.remove(&id);
+        self.probes.remove(&id);
+    }
+
+    /// What the range's task says.
+    pub fn proof(&mut self, id: u64) -> Proof {
+        let Some(task) = self.tasks.get(&id) else { return Proof::Open };
+        let proof = task.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if proof == Proof::Open && task.handle.is_finished() {
+            // It panicked, or ended between the two looks; the next turn tells.
+            let again = task.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if again == Proof::Open {
+                self.tasks.remove(&id);
+            }
+            return again;
+        }
+        proof
+    }
+
+    /// Fetches the transactions of the range's first block, over and over.
+    pub fn gather(&mut self, row: &Row) {
+        let probe = self.probes.entry(row.id).or_default();
+        let running = probe.handle.as_ref().is_some_and(|handle| !handle.is_finished());
+        if running || probe.done.load(std::sync::atomic::Ordering::Relaxed) {
+            return;
+        }
+        let (source, number) = (Arc::clone(&self.source), row.first());
+        let (done, news) = (Arc::clone(&probe.done), Arc::clone(&self.news));
+        let task = tokio::spawn(async move {
+            let mut pause = GATHER_PAUSE.0;
+            loop {
+                match source.fetch(number).await {
+                    Ok(()) => break,
+                    // The row's next turn starts a probe for what is on the chain then.
+                    Err(GatherError::Gone { .. }) => return,
+                    Err(error) => {
+                        tracing::warn!(block = number, %error, retry_seconds = pause.as_secs_f64(), "block not gathered");
+                    }
+                }
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(GATHER_PAUSE.1);
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            news.notify_one();
+        });
+        probe.handle = Some(task.abort_handle());
+    }
+
+    /// Whether the transactions of the range's first block are here.
+    pub fn is_gathered(&self, id: u64) -> bool {
+        let done = |probe: &Probe| probe.done.load(std::sync::atomic::Ordering::Relaxed);
+        self.probes.get(&id).is_some_and(done)
+    }
+}
+
+/// A block that is proven up to its root.
+struct ProvenBlock<T> {
+    block: Arc<T>,
+    root: Vec<u8>,
+}
+
+struct RangeTask<B, S> {
+    jobs: Jobs<B>,
+    source: Arc<S>,
+    store: RowStore,
+    version: KindName,
+    deadline: watch::Receiver<Option<u64>>,
+    target: watch::Receiver<Target>,
+}
+
+type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, String>);
+
+impl<B: Broker, S: Source> RangeTask<B, S> {
+    async fn run(mut self) -> Proof {
+        // By number; a block that was replaced drops its task.
+        let mut wanted: BTreeMap<u64, (RangeBlock, AbortHandle)> = BTreeMap::new();
+        let mut proven: BTreeMap<u64, (RangeBlock, ProvenBlock<S::Block>)> = BTreeMap::new();
+        let mut running: JoinSet<BlockResult<S::Block>> = JoinSet::new();
+        let mut top: JoinSet<Result<Vec<u8>, JobFailure>> = JoinSet::new();
+        let mut top_of: Option<Target> = None;
+        loop {
+            let target = self.target.borrow_and_update().clone();
+            let is_wanted = |block: &RangeBlock| target.blocks.iter().any(|b| b.is_same(block));
+            proven.retain(|_, (block, _)| is_wanted(block));
+            wanted.retain(|_, (block, handle)| {
+                let keep = is_wanted(block);
+                if !keep {
+                    handle.abort();
+                }
+                keep
+            });
+            for block in &target.blocks {
+                if !wanted.contains_key(&block.number) {
+                    let handle = running.spawn(self.block_task(target.epoch, *block));
+                    wanted.insert(block.number, (*block, handle));
+                }
+            }
+            if top_of.as_ref().is_some_and(|of| *of != target) {
+                top.abort_all();
+                (top, top_of) = (JoinSet::new(), None);
+            }
+            if top_of.is_none() && target.frozen && proven.len() == target.blocks.len() {
+                self.start_top(&target, &proven, &mut top);
+                top_of = Some(target.clone());
+            }
+            tokio::select! {
+                changed = self.target.changed() => {
+                    if changed.is_err() {
+                        return Proof::Open;
+                    }
+                }
+                Some(ended) = running.join_next() => match ended {
+                    Ok((block, Ok(done))) => {
+                        if wanted.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
+                            proven.insert(block.number, (block, done));
+                        }
+                    }
+                    Ok((block, Err(reason))) => {
+                        if wanted.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
+                            return Proof::Failed { reason };
+                        }
+                    }
+                    Err(error) if error.is_cancelled() => {}
+                    Err(panic) => return Proof::Failed { reason: format!("the work panicked: {panic}") },
+                },
+                Some(ended) = top.join_next() => match ended {
+                    Ok(Ok(bytes)) => return self.keep(&target, bytes).await,
+                    Ok(Err(failure)) => return Proof::Failed { reason: failure.to_string() },
+                    Err(error) if error.is_cancelled() => {}
+                    Err(panic) => return Proof::Failed { reason: format!("the work panicked: {panic}") },
+                },
+            }
+        }
+    }
+
+    fn labels(&self, epoch: u64, first_block: u64) -> Labels {
+        let deadline = self.deadline.clone();
+        Labels { epoch, first_block, version: self.version.clone(), deadline }
+    }
+
+    /// Gathers and proves one block, as often as it takes.
+    fn block_task(
+        &self,
+        epoch: u64,
+        block: RangeBlock,
+    ) -> impl Future<Output = BlockResult<S::Block>> + Send + 'static {
+        let (jobs, source) = (self.jobs.clone(), Arc::clone(&self.source));
+        let labels = self.labels(epoch, block.number);
+        async move { (block, prove_block(jobs, source, labels, block).await) }
+    }
+
+    fn start_top(
+        &self,
+        target: &Target,
+        proven: &BTreeMap<u64, (RangeBlock, ProvenBlock<S::Block>)>,
+        top: &mut JoinSet<Result<Vec<u8>, JobFailure>>,
+    ) {
+        let blocks: Vec<Arc<S::Block>> =
+            proven.values().map(|(_, proven)| Arc::clone(&proven.block)).collect();
+        let roots = proven.values().map(|(_, proven)| proven.root.clone()).collect();
+        let counts: Vec<usize> = blocks.iter().map(|block| S::tx_count(block)).collect();
+        let Some(plan) = EpochPlan::new(&counts).map(Arc::new) else { return };
+        let first = target.blocks.first().map_or(0, |block| block.number);
+        let labels = self.labels(target.epoch, first);
+        let work = self.source.work(Arc::clone(&plan), blocks);
+        let (jobs, graph) = (self.jobs.clone(), Graph::top(plan, roots));
+        top.spawn(async move { pipeline::run(&jobs, graph, &labels, &work).await });
+    }
+
+    /// Writes the root to disk. A full disk is waited for: the proof would have to be fetched again.
+    async fn keep(&self, target: &Target, bytes: Vec<u8>) -> Proof {
+        let Some(last) = target.blocks.last().copied() else { return Proof::Open };
+        let bytes = Arc::new(bytes);
+        let mut pause = GATHER_PAUSE.0;
+        loop {
+            let (store, copy) = (self.store.clone(), Arc::clone(&bytes));
+            let kept = tokio::task::spawn_blocking(move || store.put_root(&copy)).await;
+            match kept {
+                Ok(Ok(digest)) => return Proof::Ready(Root { digest, last }),
+                Ok(Err(error)) => {
+                    tracing::error!(%error, retry_seconds = pause.as_secs_f64(), "root proof not written");
+                }
+                Err(panic) => return Proof::Failed { reason: panic.to_string() },
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(GATHER_PAUSE.1);
+        }
+    }
+}
+
+async fn prove_block<B: Broker, S: Source>(
+    jobs: Jobs<B>,
+    source: Arc<S>,
+    labels: Labels,
+    block: RangeBlock,
+) -> Result<ProvenBlock<S::Block>, String> {
+    let mut pause = GATHER_PAUSE.0;
+    let mut differs = 0;
+    let gathered = loop {
+        let error = match source.block(block).await {
+            Ok(gathered) => break Arc::new(gathered),
+            Err(error) => error,
+        };
+        differs += u32::from(matches!(error, GatherError::Differs { .. }));
+        if differs >= DIFFERS_MAX {
+            return Err(error.to_string());
+        }
+        tracing::warn!(block = block.number, %error, retry_seconds = pause.as_secs_f64(), "block not gathered");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(GATHER_PAUSE.1);
+    };
+    let Some(plan) = EpochPlan::new(&[S::tx_count(&gathered)]).map(Arc::new) else {
+        return Err("a block has a plan".to_owned());
+    };
+    let work = source.work(Arc::clone(&plan), vec![Arc::clone(&gathered)]);
+    let root = pipeline::run(&jobs, Graph::block(plan), &labels, &work).await;
+    root.map(|root| ProvenBlock { block: gathered, root }).map_err(|failure| failure.to_string())
+}

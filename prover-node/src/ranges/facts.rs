@@ -1,0 +1,139 @@
+//! What a step is decided by. Everything here is read anew each turn; nothing is a memory of what this
+//! process did before.
+
+use std::collections::BTreeMap;
+
+use super::row::{Inclusion, RangeBlock, Root};
+
+/// How the node is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Policy {
+    /// Prove after this many blocks instead of at the end of the epoch; 0 waits for the end.
+    pub prefix_blocks: u64,
+    /// Ranges that may be proven at once.
+    pub ranges_max: usize,
+    /// Prove, and send nothing to L1.
+    pub dry_run: bool,
+}
+
+/// The rollup's tips as of L1's newest final block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finalized {
+    pub l1_block: u64,
+    pub pending: u64,
+    pub proven: u64,
+}
+
+/// The chain as this node follows it, the same for all rows of a turn.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chain {
+    /// Newest L1 block that was followed.
+    pub l1_head: u64,
+    /// None on a chain that finalizes nothing.
+    pub finalized: Option<Finalized>,
+    pub pending: u64,
+    pub proven: u64,
+    /// Epoch that L1's newest block lies in by its time.
+    pub epoch_now: u64,
+    /// L1 blocks after an epoch's last proposal within which it must be proven.
+    pub proof_window: u64,
+    /// Every block, in order, of each epoch that has unproven blocks, is a row's, or holds the number of
+    /// a row's first or last block.
+    pub epochs: BTreeMap<u64, Vec<RangeBlock>>,
+    /// Fence of the submitter's lease while this process holds it and renewed it lately.
+    pub lease: Option<u64>,
+}
+
+impl Chain {
+    /// Blocks of the epoch.
+    pub fn blocks(&self, epoch: u64) -> &[RangeBlock] {
+        self.epochs.get(&epoch).map_or(&[], Vec::as_slice)
+    }
+
+    /// The block of that number, if it is of that epoch.
+    pub fn block(&self, epoch: u64, number: u64) -> Option<&RangeBlock> {
+        self.blocks(epoch).iter().find(|block| block.number == number)
+    }
+
+    /// The block of that number, whatever its epoch, if it was read.
+    pub fn any(&self, number: u64) -> Option<&RangeBlock> {
+        self.epochs.values().flatten().find(|block| block.number == number)
+    }
+
+    /// Last L1 block in which a proof of the epoch is accepted, as the chain stands.
+    pub fn window_end(&self, epoch: u64) -> Option<u64> {
+        let last = self.blocks(epoch).last()?;
+        Some(last.l1_block.saturating_add(self.proof_window))
+    }
+
+    /// Whether no further block of the epoch can be proposed.
+    pub fn has_ended(&self, epoch: u64) -> bool {
+        let followed = self.epochs.range(epoch.saturating_add(1)..).any(|(_, b)| !b.is_empty());
+        self.epoch_now > epoch || followed
+    }
+}
+
+/// What the proving task of a range says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Proof {
+    /// Not running, or not done.
+    #[default]
+    Open,
+    /// The root proof is verified and on disk.
+    Ready(Root),
+    /// No repetition helps.
+    Failed { reason: String },
+}
+
+/// What the sender knows of a range's attempts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sent {
+    /// In no block.
+    Pending,
+    /// One of the attempts succeeded.
+    Included(Inclusion),
+    /// The present attempt is in a block and reverted.
+    Reverted { tx_hash: String },
+    /// The present attempt's nonce went to another transaction, or it expired.
+    Lost,
+}
+
+/// Why the present attempt was not sent at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The range does not follow the proven tip, or ends at or below it. The tips will say which.
+    Order { reason: String },
+    /// The window is closed.
+    Late { reason: String },
+    /// The contract rejects the proof, or expects other public inputs: sending it again is futile.
+    Rejected { reason: String },
+    /// L1 did not answer, or the account cannot pay now. Nothing is known of the proof.
+    Passing { reason: String },
+    /// The simulation reverts and nobody knows why.
+    Unknown { reason: String },
+}
+
+/// What an operator asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    Retry,
+    Abandon,
+}
+
+/// Facts about one row.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Own {
+    /// Whether fewer than `ranges_max` ranges are being proven.
+    pub place: bool,
+    /// Whether the transactions of the first block are here.
+    pub gathered: bool,
+    pub proof: Proof,
+    /// Whether the root's bytes can be read and are those that were written.
+    pub root_readable: bool,
+    pub sent: Option<Sent>,
+    pub refusal: Option<Refusal>,
+    /// Whether the broker has cancelled what nobody wants of this range.
+    pub cleaned: bool,
+    pub command: Option<Command>,
+}

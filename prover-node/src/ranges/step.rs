@@ -1,0 +1,439 @@
+//! The rules by which a row moves: pure functions of the row and of facts.
+
+use super::facts::{Chain, Command, Own, Policy, Proof, Refusal, Sent};
+use super::row::{GaveUp, Intent, Parking, RangeBlock, Row, State};
+
+/// Attempts that may fail without a reason that a fact explains, before a person must look.
+pub const FAILURES_MAX: u32 = 5;
+
+/// What a step wants done, after its row has been written. Each effect may be repeated or lost: the
+/// next turn asks for it again as long as it is needed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Fetch the transactions of the first block.
+    Gather,
+    /// Run the range's proving task, with the row's present blocks.
+    Prove,
+    /// Stop the proving task.
+    Stop,
+    /// Cancel jobs at the broker that no range wants.
+    Cancel,
+    /// Hand the present attempt to the sender.
+    Submit,
+    /// Keep what is needed to find out why the range failed.
+    Capture { reason: String },
+}
+
+/// A row after a step, and what to do then.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub row: Row,
+    pub effects: Vec<Effect>,
+}
+
+/// Moves a row as far as the facts allow. Equal arguments give equal results, and a second step on the
+/// same facts changes nothing more.
+pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
+    let mut turn = Turn { row: before.clone(), chain, own, policy, effects: Vec::new() };
+    if !turn.row.state.is_end() {
+        turn.follow();
+        turn.obey();
+        turn.take_sent();
+        turn.finalize();
+    }
+    if !turn.row.state.is_end() {
+        turn.park_or_resume();
+        turn.forward();
+    }
+    turn.clean_up();
+    Step { row: turn.row, effects: turn.effects }
+}
+
+/// The ranges that the chain asks for and no row covers, one for each epoch at most.
+///
+/// A range starts at its epoch's first block, whatever prefix of it is proven already; only after a
+/// range that `prefix_blocks` closed does the next one start behind it.
+pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<Row> {
+    let mut planned = Vec::new();
+    for (epoch, blocks) in &chain.epochs {
+        let (Some(first), Some(last)) = (blocks.first(), blocks.last()) else { continue };
+        if last.number <= chain.proven {
+            continue;
+        }
+        let on_chain: Vec<&Row> =
+            rows.iter().filter(|row| row.epoch == *epoch && is_on_chain(row, chain)).collect();
+        // Rows may overlap, and after a reorg there may be a gap before one.
+        let mut start = first.number;
+        while let Some(row) = on_chain.iter().find(|r| r.first() <= start && r.last() >= start) {
+            start = row.last() + 1;
+            if !row.frozen && !row.state.is_end() {
+                start = u64::MAX;
+            }
+        }
+        let mut wanted: Vec<RangeBlock> =
+            blocks.iter().filter(|block| block.number >= start).copied().collect();
+        if policy.prefix_blocks > 0 {
+            wanted.truncate(usize::try_from(policy.prefix_blocks).unwrap_or(usize::MAX));
+        }
+        if wanted.last().is_some_and(|last| last.number > chain.proven) {
+            planned.push(Row::new(next_id + planned.len() as u64, *epoch, wanted));
+        }
+    }
+    planned
+}
+
+fn is_on_chain(row: &Row, chain: &Chain) -> bool {
+    let found = |block: &RangeBlock| {
+        chain.block(row.epoch, block.number).is_some_and(|there| there.is_same(block))
+    };
+    row.blocks.iter().all(found)
+}
+
+struct Turn<'a> {
+    row: Row,
+    chain: &'a Chain,
+    own: &'a Own,
+    policy: &'a Policy,
+    effects: Vec<Effect>,
+}
+
+impl Turn<'_> {
+    fn head(&self) -> u64 {
+        self.chain.l1_head
+    }
+
+    fn enter(&mut self, state: State) {
+        if self.row.state != state {
+            let what = match &state {
+                State::Parked { parking: Parking::Operator { reason }, .. } => {
+                    format!("{}: {reason}", state.as_str())
+                }
+                _ => state.as_str().to_owned(),
+            };
+            self.row.note(self.chain.l1_head, what);
+            self.row.state = state;
+        }
+    }
+
+    fn is_on_chain(&self) -> bool {
+        is_on_chain(&self.row, self.chain)
+    }
+
+    fn is_covered(&self) -> bool {
+        self.chain.proven >= self.row.last()
+    }
+
+    /// A proof that was sent now would be refused for its window.
+    fn is_late(&self) -> bool {
+        let end = self.chain.window_end(self.row.epoch);
+        self.chain.has_ended(self.row.epoch) && end.is_some_and(|end| self.head() >= end)
+    }
+
+    /// Takes the row's blocks from the chain while they are not decided, and their L1 blocks always.
+    fn follow(&mut self) {
+        let chain = self.chain;
+        if self.row.frozen {
+            for block in &mut self.row.blocks {
+                if let Some(there) = chain.block(self.row.epoch, block.number)
+                    && there.is_same(block)
+                {
+                    block.l1_block = there.l1_block;
+                }
+            }
+        } else {
+            let first = self.row.first();
+            let max = match self.policy.prefix_blocks {
+                0 => usize::MAX,
+                blocks => usize::try_from(blocks).unwrap_or(usize::MAX),
+            };
+            let blocks = chain.blocks(self.row.epoch).iter();
+            let blocks: Vec<RangeBlock> =
+                blocks.filter(|block| block.number >= first).take(max).copied().collect();
+            if !blocks.is_empty() {
+                self.row.frozen = chain.has_ended(self.row.epoch) || blocks.len() == max;
+                self.row.blocks = blocks;
+            }
+        }
+        self.row.window_end = chain.window_end(self.row.epoch).or(self.row.window_end);
+    }
+
+    fn obey(&mut self) {
+        match self.own.command {
+            Some(Command::Abandon) => {
+                self.leave_work();
+                self.enter(State::GivenUp { reason: GaveUp::Abandoned });
+            }
+            Some(Command::Retry) => {
+                if let State::Parked { parking: Parking::Operator { .. }, intent } = self.row.state
+                {
+                    (self.row.failures, self.row.not_before) = (0, 0);
+                    self.resume(intent);
+                }
+            }
+            None => {}
+        }
+    }
+
+    /// What became of what was sent. An operator's parking stays unless the proof was accepted.
+    fn take_sent(&mut self) {
+        let can_be_sent = matches!(
+            self.row.state,
+            State::RootReady
+                | State::Submitting { .. }
+                | State::Included { .. }
+                | State::Parked { .. }
+        );
+        if self.row.root.is_none() || !can_be_sent {
+            return;
+        }
+        let intent = self.row.intent();
+        let parked = matches!(self.row.state, State::Parked { .. });
+        match &self.own.sent {
+            Some(Sent::Included(inclusion)) => {
+                if self.is_on_chain() {
+                    let none = Intent { fence: 0, l1_block: inclusion.l1_block };
+                    let intent = intent.unwrap_or(none);
+                    self.enter(State::Included { inclusion: inclusion.clone(), intent });
+                }
+            }
+            Some(Sent::Pending) => {
+                if let State::Included { intent, .. } = self.row.state {
+                    self.enter(State::Submitting { intent });
+                }
+            }
+            Some(Sent::Reverted { tx_hash }) if intent.is_some() => {
+                let what = format!("attempt {} reverted: {tx_hash}", self.row.attempt);
+                self.row.note(self.chain.l1_head, what);
+                self.next_attempt();
+                let explained = !self.is_on_chain() || self.is_covered() || self.is_late();
+                if !parked && !explained {
+                    self.count_failure(format!("attempt reverted on L1: {tx_hash}"));
+                }
+            }
+            Some(Sent::Lost) if intent.is_some() => {
+                self.next_attempt();
+                self.row.not_before = self.head().saturating_add(1);
+            }
+            Some(Sent::Reverted { .. } | Sent::Lost) => {}
+            None => {
+                if matches!(self.row.state, State::Included { .. }) && !self.is_covered() {
+                    self.next_attempt();
+                }
+                if matches!(self.row.state, State::Submitting { .. }) {
+                    self.take_refusal();
+                }
+            }
+        }
+    }
+
+    /// The attempt is over; the next one has a number of its own.
+    fn next_attempt(&mut self) {
+        self.row.attempt = self.row.attempt.saturating_add(1);
+        if let State::Parked { intent, .. } = &mut self.row.state {
+            *intent = None;
+        } else {
+            self.enter(State::RootReady);
+        }
+    }
+
+    /// Nothing was sent: the attempt keeps its number.
+    fn take_refusal(&mut self) {
+        let next_block = self.head().saturating_add(1);
+        match &self.own.refusal {
+            None | Some(Refusal::Passing { .. }) => {}
+            Some(Refusal::Order { reason } | Refusal::Late { reason }) => {
+                self.row.note(self.chain.l1_head, reason.clone());
+                self.enter(State::RootReady);
+                self.row.not_before = next_block;
+            }
+            Some(Refusal::Rejected { reason }) => self.ask_operator(reason.clone()),
+            Some(Refusal::Unknown { reason }) => {
+                self.enter(State::RootReady);
+                self.count_failure(reason.clone());
+            }
+        }
+    }
+
+    /// Waits a doubling number of L1 blocks before the next attempt; after some, for a person.
+    fn count_failure(&mut self, reason: String) {
+        self.row.failures += 1;
+        if self.row.failures >= FAILURES_MAX {
+            let reason = format!("{} attempts failed, the last one: {reason}", self.row.failures);
+            return self.ask_operator(reason);
+        }
+        self.row.not_before = self.head().saturating_add(1 << self.row.failures);
+    }
+
+    fn ask_operator(&mut self, reason: String) {
+        self.leave_work();
+        let intent = None;
+        self.effects.push(Effect::Capture { reason: reason.clone() });
+        self.enter(State::Parked { parking: Parking::Operator { reason }, intent });
+    }
+
+    /// Ends the row if L1 finalized what cannot be undone.
+    fn finalize(&mut self) {
+        // A node that is behind L1's final block does not know the chain yet.
+        let finalized = self.chain.finalized.filter(|at| self.head() >= at.l1_block);
+        let (Some(at), Some(last)) = (finalized, self.row.blocks.last().copied()) else { return };
+        let is_final = |block: &RangeBlock| block.l1_block <= at.l1_block;
+        if !self.is_on_chain() {
+            let is_gone = |block: &RangeBlock| {
+                let other = self.chain.any(block.number);
+                let replaced = other.is_some_and(|it| !it.is_same(block) && is_final(it));
+                is_final(block) && (at.pending < block.number || replaced)
+            };
+            if self.row.blocks.iter().any(is_gone) {
+                self.leave_work();
+                self.enter(State::GivenUp { reason: GaveUp::Stale });
+            }
+            return;
+        }
+        if at.proven >= last.number && is_final(&last) {
+            match &self.row.state {
+                State::Included { inclusion, .. } => {
+                    if inclusion.l1_block <= at.l1_block {
+                        let inclusion = inclusion.clone();
+                        self.enter(State::Final { inclusion });
+                    }
+                }
+                // The sender has not looked yet: this may be the proof that covers the range.
+                _ if self.own.sent == Some(Sent::Pending) => {}
+                _ => {
+                    self.leave_work();
+                    self.enter(State::Superseded);
+                }
+            }
+            return;
+        }
+        let end = self.chain.window_end(self.row.epoch);
+        let ended = self.chain.has_ended(self.row.epoch);
+        let is_accepted = matches!(self.row.state, State::Included { .. });
+        if ended && !is_accepted && end.is_some_and(|end| at.l1_block >= end) {
+            self.leave_work();
+            self.enter(State::GivenUp { reason: GaveUp::Late });
+        }
+    }
+
+    fn park_or_resume(&mut self) {
+        let is_accepted = matches!(self.row.state, State::Included { .. });
+        let reason = if !self.is_on_chain() {
+            Some(Parking::Stale)
+        } else if is_accepted {
+            None
+        } else if self.is_covered() {
+            Some(Parking::Covered)
+        } else if self.is_late() {
+            Some(Parking::Late)
+        } else {
+            None
+        };
+        match (&self.row.state, reason) {
+            (State::Parked { parking: Parking::Operator { .. }, .. }, _) => {}
+            (State::Parked { intent, .. }, None) => self.resume(*intent),
+            (_, Some(parking)) => {
+                let intent = self.row.intent();
+                self.leave_work();
+                self.enter(State::Parked { parking, intent });
+            }
+            (_, None) => {}
+        }
+    }
+
+    /// Back to where it can go on from.
+    fn resume(&mut self, intent: Option<Intent>) {
+        self.enter(match (intent, &self.row.root) {
+            (Some(intent), Some(_)) => State::Submitting { intent },
+            (_, Some(_)) => State::RootReady,
+            (_, None) => State::Planned,
+        });
+    }
+
+    /// Stops what was going on for the range.
+    fn leave_work(&mut self) {
+        if self.row.state == State::Proving {
+            self.row.cleanup = true;
+            self.effects.push(Effect::Stop);
+        }
+    }
+
+    fn forward(&mut self) {
+        self.drop_damaged_root();
+        if self.row.state == State::Planned {
+            if self.own.place && self.own.gathered {
+                self.enter(State::Proving);
+                self.row.cleanup = false;
+            } else if !self.own.gathered {
+                self.effects.push(Effect::Gather);
+            }
+        }
+        if self.row.state == State::Proving {
+            self.prove();
+        }
+        if self.row.state == State::RootReady
+            && let Some(fence) = self.may_submit()
+        {
+            let intent = Intent { fence, l1_block: self.head() };
+            self.enter(State::Submitting { intent });
+        }
+        if let State::Submitting { intent } = self.row.state
+            && self.own.sent.is_none()
+        {
+            match self.may_submit() {
+                Some(fence) => {
+                    self.row.state = State::Submitting { intent: Intent { fence, ..intent } };
+                    self.effects.push(Effect::Submit);
+                }
+                None => self.enter(State::RootReady),
+            }
+        }
+    }
+
+    /// A root that cannot be read is proven again: its jobs are finished at the broker.
+    fn drop_damaged_root(&mut self) {
+        let unsent = matches!(self.row.state, State::Submitting { .. }) && self.own.sent.is_none();
+        if (unsent || self.row.state == State::RootReady) && !self.own.root_readable {
+            self.row.note(self.chain.l1_head, "the root proof on disk cannot be read");
+            self.row.root = None;
+            self.enter(State::Planned);
+        }
+    }
+
+    fn prove(&mut self) {
+        let last = self.row.blocks.last().copied();
+        match &self.own.proof {
+            Proof::Ready(root)
+                if self.row.frozen && last.is_some_and(|last| last.is_same(&root.last)) =>
+            {
+                self.row.root = Some(root.clone());
+                self.enter(State::RootReady);
+                self.effects.push(Effect::Stop);
+            }
+            Proof::Failed { reason } => self.ask_operator(reason.clone()),
+            Proof::Open | Proof::Ready(_) => self.effects.push(Effect::Prove),
+        }
+    }
+
+    /// The fence to submit under, if everything is in place.
+    fn may_submit(&self) -> Option<u64> {
+        let end = self.chain.window_end(self.row.epoch);
+        let in_window =
+            !self.chain.has_ended(self.row.epoch) || end.is_some_and(|end| self.head() < end);
+        let is_next = self.row.first() <= self.chain.proven.saturating_add(1);
+        let is_due = self.head() >= self.row.not_before;
+        let ready = in_window && is_next && is_due && !self.policy.dry_run;
+        self.chain.lease.filter(|_| ready)
+    }
+
+    fn clean_up(&mut self) {
+        let idle = self.row.state.is_end() || matches!(self.row.state, State::Parked { .. });
+        if !self.row.cleanup || !idle {
+            return;
+        }
+        if self.own.cleaned {
+            self.row.cleanup = false;
+        } else {
+            self.effects.push(Effect::Cancel);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The rows on disk: one file for each, replaced as a whole.
+//!
+//! A node has few rows (one for each epoch that L1 has not finalized, and a bounded number of ended
+//! ones), each is written a dozen times in its life, and an operator wants to read them. So they are
+//! small JSON files and not a second database: a write costs one file, and damage is limited to one row, which is
+//! then planned again from L1.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use rollmill_broker_client::Digest;
+use serde::{Deserialize, Serialize};
+
+use super::facts::Command;
+use super::row::{Root, Row};
+
+/// Ended rows that are kept to be looked at.
+const ENDED_MAX: usize = 1000;
+const ROW: &str = "json";
+const COMMAND: &str = "command";
+const ROOT: &str = "root";
+
+/// Why rows cannot be kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file of the ranges' folder cannot be read or written.
+    #[error("PRN-040: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// There is no such row.
+    #[error("PRN-041: there is no range {id}. List them with `prover-node ranges list`")]
+    Unknown { id: u64 },
+}
+
+/// A row and the digest of its JSON, so that a damaged file is recognised.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed<R> {
+    digest: String,
+    row: R,
+}
+
+/// The folder of rows and root proofs.
+#[derive(Debug, Clone)]
+pub struct RowStore {
+    folder: PathBuf,
+}
+
+impl RowStore {
+    /// Opens the folder, making it if there is none.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let this = Self { folder: folder.to_owned() };
+        fs::create_dir_all(folder).map_err(this.failed(folder))?;
+        Ok(this)
+    }
+
+    fn failed(&self, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {
+        let path = path.to_owned();
+        move |source| StoreError::File { path, source }
+    }
+
+    fn path(&self, id: u64, extension: &str) -> PathBuf {
+        self.folder.join(format!("{id:08}.{extension}"))
+    }
+
+    /// Every row, oldest first. A file that is damaged is set aside under another name: what it
+    /// was about is still on L1.
+    pub fn load(&self) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        for entry in fs::read_dir(&self.folder).map_err(self.failed(&self.folder))? {
+            let path = entry.map_err(self.failed(&self.folder))?.path();
+            if path.extension().is_none_or(|extension| extension != ROW) {
+                continue;
+            }
+            let bytes = fs::read(&path).map_err(self.failed(&path))?;
+            match read_row(&bytes) {
+                Ok(row) if self.path(row.id, ROW) == path => rows.push(row),
+                Ok(row) => self.set_aside(&path, &format!("it holds row {}", row.id))?,
+                Err(reason) => self.set_aside(&path, &reason)?,
+            }
+        }
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
+    }
+
+    fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {
+        let aside = path.with_extension("damaged");
+        tracing::error!(path = %path.display(), reason, "damaged range file set aside; its blocks are planned again");
+        fs::rename(path, &aside).map_err(self.failed(path))
+    }
+
+    /// Writes a row. After this returns, a crash leaves this row or a later one.
+    pub fn put(&self, row: &Row) -> Result<(), StoreError> {
+        let path = self.path(row.id, ROW);
+        let failed = |error: serde_json::Error| StoreError::File {
+            path: path.clone(),
+            source: io::Error::other(error),
+        };
+        let text = serde_json::to_vec(row).map_err(failed)?;
+        let digest = Digest::of(&text).to_string();
+        let bytes = serde_json::to_vec_pretty(&Sealed { digest, row }).map_err(failed)?;
+        write_whole(&path, &bytes).map_err(self.failed(&path))
+    }
+
+    /// Removes the oldest ended rows beyond those that are kept, with what belongs to them.
+    pub fn forget(&self, rows: &mut Vec<Row>) -> Result<(), StoreError> {
+        let ended = rows.iter().filter(|row| row.state.is_end()).count();
+        let mut excess = ended.saturating_sub(ENDED_MAX);
+        let mut kept = Vec::with_capacity(rows.len());
+        for row in std::mem::take(rows) {
+            if excess == 0 || !row.state.is_end() {
+                kept.push(row);
+                continue;
+            }
+            excess -= 1;
+            remove(&self.path(row.id, ROW))?;
+            if let Some(root) = &row.root {
+                remove(&self.root_path(&root.digest))?;
+            }
+        }
+        *rows = kept;
+        Ok(())
+    }
+
+    // Root proofs
+
+    fn root_path(&self, digest: &str) -> PathBuf {
+        self.folder.join(format!("{digest}.{ROOT}"))
+    }
+
+    /// Keeps a root proof's bytes and returns the digest that names them.
+    pub fn put_root(&self, bytes: &[u8]) -> Result<String, StoreError> {
+        let digest = Digest::of(bytes).to_string();
+        let path = self.root_path(&digest);
+        write_whole(&path, bytes).map_err(self.failed(&path))?;
+        Ok(digest)
+    }
+
+    /// A root proof's bytes; none if they cannot be read or are not those that were kept.
+    pub fn root(&self, root: &Root) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.root_path(&root.digest)).ok()?;
+        (Digest::of(&bytes).to_string() == root.digest).then_some(bytes)
+    }
+
+    // Commands of an operator, which another process leaves for the one that runs
+
+    /// Leaves a command for a row.
+    pub fn put_command(&self, id: u64, command: Command) -> Result<(), StoreError> {
+        if !self.path(id, ROW).exists() {
+            return Err(StoreError::Unknown { id });
+        }
+        let path = self.path(id, COMMAND);
+        let bytes = serde_json::to_vec(&command).map_err(|error| StoreError::File {
+            path: path.clone(),
+            source: io::Error::other(error),
+        })?;
+        write_whole(&path, &bytes).map_err(self.failed(&path))
+    }
+
+    /// The command left for a row.
+    pub fn command(&self, id: u64) -> Option<Command> {
+        let bytes = fs::read(self.path(id, COMMAND)).ok()?;
+        serde_json::from_slice(&bytes).ok()
+    }
+
+    /// Removes the command left for a row, once the row that obeys it has been written.
+    pub fn take_command(&self, id: u64) -> Result<(), StoreError> {
+        remove(&self.path(id, COMMAND))
+    }
+}
+
+fn read_row(bytes: &[u8]) -> Result<Row, String> {
+    let sealed: Sealed<Row> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let text = serde_json::to_vec(&sealed.row).map_err(|error| error.to_string())?;
+    if Digest::of(&text).to_string() != sealed.digest {
+        return Err("its digest is that of another row".to_owned());
+    }
+    if sealed.row.blocks.is_empty() {
+        return Err("it has no blocks".to_owned());
+    }
+    Ok(sealed.row)
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(StoreError::File { path: path.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Writes a new file, forces it to disk and moves it into place: a crash leaves the old file or the
+/// new one, and never a part of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let fresh = path.with_extension("new");
+    let mut file = File::create(&fresh)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}

@@ -1,0 +1,157 @@
+//! From a root proof to a transaction on L1: what is sent, and what became of it.
+
+use std::future::Future;
+
+use rollmill_circuits::jobs::Output;
+use rollmill_l1::abi;
+use rollmill_l1::{L1Error, RollupContract, TxRequest, TxSender, TxStatus};
+use rollmill_protocol::{EpochRoot, EthAddress};
+
+use crate::ranges::{Inclusion, Refusal, Row, Sent};
+
+/// Sends proofs and knows what became of them.
+pub trait Submitter: Send + Sync + 'static {
+    /// Writes the present attempt down and sends it. Submitting the same attempt again continues it.
+    ///
+    /// # Errors
+    /// Why nothing was sent.
+    fn submit(
+        &self,
+        row: &Row,
+        proof: &[u8],
+        fence: u64,
+    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+
+    /// What became of the row's attempts: a success of any, else the present one's fate.
+    fn sent(&self, row: &Row) -> impl Future<Output = Option<Sent>> + Send;
+
+    /// Looks at L1 once for everything that is on its way.
+    fn tick(&self) -> impl Future<Output = Result<(), String>> + Send;
+}
+
+/// Submits through the sender of one account.
+#[derive(Debug)]
+pub struct L1Submitter {
+    pub sender: TxSender,
+    pub contract: RollupContract,
+    pub rollup: EthAddress,
+}
+
+fn id(row: &Row, attempt: u32) -> String {
+    format!("{}#{attempt}", row.purpose())
+}
+
+impl Submitter for L1Submitter {
+    async fn submit(&self, row: &Row, proof: &[u8], _fence: u64) -> Result<(), Refusal> {
+        let rejected = |reason: String| Refusal::Rejected { reason };
+        let output = Output::from_bytes(proof).map_err(|error| rejected(error.to_string()))?;
+        let root = EpochRoot::from_fields(&output.public).map_err(|e| rejected(e.to_string()))?;
+        let args = abi::epoch_args(&root);
+        let theirs = self.contract.epoch_public_inputs(args.clone()).await.map_err(refusal)?;
+        let ours: Vec<_> = output.public.iter().map(abi::word).collect();
+        if ours.len() != theirs.len() {
+            let (ours, theirs) = (ours.len(), theirs.len());
+            let what = format!(
+                "PRN-020: the proof has {ours} public inputs, the contract expects {theirs}"
+            );
+            return Err(rejected(what));
+        }
+        if let Some(index) = (0..ours.len()).find(|index| ours[*index] != theirs[*index]) {
+            let (ours, theirs) = (ours[index], theirs[index]);
+            let what = format!(
+                "PRN-020: public input {index} of the proof is {ours}, the contract expects {theirs}"
+            );
+            return Err(rejected(what));
+        }
+        let input = abi::submit_calldata(args, output.proof);
+        let to = abi::address(self.rollup);
+        let request = TxRequest::call(id(row, row.attempt), to, input);
+        self.sender.submit(request).await.map_err(refusal)
+    }
+
+    async fn sent(&self, row: &Row) -> Option<Sent> {
+        let mut present = None;
+        for attempt in (1..=row.attempt).rev() {
+            let status = self.sender.status(&id(row, attempt)).await;
+            let is_present = attempt == row.attempt;
+            match status {
+                Some(TxStatus::Included(receipt)) if receipt.succeeded => {
+                    return Some(Sent::Included(Inclusion {
+                        attempt,
+                        tx_hash: receipt.tx_hash.to_string(),
+                        l1_block: receipt.block_number,
+                        gas_used: receipt.gas_used,
+                        fee_wei: receipt
+                            .effective_gas_price_wei
+                            .saturating_mul(receipt.gas_used.into()),
+                    }));
+                }
+                Some(TxStatus::Included(receipt)) if is_present => {
+                    present = Some(Sent::Reverted { tx_hash: receipt.tx_hash.to_string() });
+                }
+                Some(TxStatus::Pending { .. }) if is_present => present = Some(Sent::Pending),
+                Some(TxStatus::Lost { .. }) if is_present => present = Some(Sent::Lost),
+                Some(_) | None => {}
+            }
+        }
+        present
+    }
+
+    async fn tick(&self) -> Result<(), String> {
+        self.sender.tick().await.map(drop).map_err(|error| rollmill_service::one_line(&error))
+    }
+}
+
+/// What the sender's or the contract's error says about the proof.
+fn refusal(error: L1Error) -> Refusal {
+    let text = rollmill_service::one_line(&error);
+    match &error {
+        L1Error::WouldRevert { reason, .. } => refusal_of_revert(reason, text),
+        // A view of the contract that reverted.
+        L1Error::Answer { code_number: 3, message, .. } => refusal_of_revert(message, text),
+        L1Error::Reverted { .. } | L1Error::IntentConflict { .. } => {
+            Refusal::Unknown { reason: text }
+        }
+        _ => Refusal::Passing { reason: text },
+    }
+}
+
+/// The contract's own error by name. The name is that of the decoded error, not a search in a text.
+fn refusal_of_revert(revert: &str, reason: String) -> Refusal {
+    let name: String = revert.chars().take_while(char::is_ascii_alphanumeric).collect();
+    match name.as_str() {
+        "RangeStartWrong" | "RangeEndWrong" => Refusal::Order { reason },
+        "ProofWindowClosed" => Refusal::Late { reason },
+        "ProofRejected" | "RangeAcrossEpochs" | "NotCanonical" => Refusal::Rejected { reason },
+        _ => Refusal::Unknown { reason },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: every refusal of the contract is a fact or an operator's matter, and none is guessed.
+    #[test]
+    fn the_contracts_errors_map_to_facts() {
+        let kind = |revert: &str| match refusal_of_revert(revert, String::new()) {
+            Refusal::Order { .. } => "order",
+            Refusal::Late { .. } => "late",
+            Refusal::Rejected { .. } => "rejected",
+            Refusal::Passing { .. } => "passing",
+            Refusal::Unknown { .. } => "unknown",
+        };
+        for (revert, expected) in [
+            ("RangeStartWrong { expected: 3, got: 4 }", "order"),
+            ("RangeEndWrong { first: 3, pendingTip: 4, got: 9 }", "order"),
+            ("ProofWindowClosed { epoch: 1, lastL1Block: 9, l1Block: 10 }", "late"),
+            ("ProofRejected { firstBlock: 1, lastBlock: 2 }", "rejected"),
+            ("RangeAcrossEpochs { firstEpoch: 1, lastEpoch: 2 }", "rejected"),
+            ("NotCanonical { field: \"outHash\", value: 1 }", "rejected"),
+            ("execution reverted", "unknown"),
+            ("out of gas: ProofRejected", "unknown"),
+        ] {
+            assert_eq!(kind(revert), expected, "{revert}");
+        }
+    }
+}
