@@ -21,7 +21,9 @@ pub const TRUSTED: Duration = Duration::from_secs(15);
 
 /// Why this node has no identity.
 #[derive(Debug, thiserror::Error)]
-#[error("PRN-031: cannot use the identity file {path}: {source}. Check the folder of the setting intents")]
+#[error(
+    "PRN-031: cannot use the identity file {path}: {source}. Check the folder of the setting intents"
+)]
 pub struct IdentityError {
     path: PathBuf,
     #[source]

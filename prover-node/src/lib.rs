@@ -1,5 +1,7 @@
 //! Watches L1 for unproven epochs, cuts each into proof jobs, checks every result, submits the root.
 
+pub mod capture;
+pub mod commands;
 pub mod config;
 pub mod gather;
 pub mod jobs;

@@ -14,13 +14,14 @@ use rollmill_l1::{SenderConfig, TxSender};
 use rollmill_node::{ClientKey, setup};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::{Circuit, EthAddress};
+use rollmill_prover_node::commands;
 use rollmill_prover_node::config::Config;
 use rollmill_prover_node::gather::NodeSource;
 use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
 use rollmill_prover_node::lease::{Identity, Lease};
 use rollmill_prover_node::metrics::Metrics;
 use rollmill_prover_node::node::ProverNode;
-use rollmill_prover_node::ports::{Memory, NodePorts};
+use rollmill_prover_node::ports::{Captures, Memory, NodePorts};
 use rollmill_prover_node::prove::Provers;
 use rollmill_prover_node::ranges::Policy;
 use rollmill_prover_node::ranges::controller::Controller;
@@ -37,17 +38,26 @@ fn main() -> ExitCode {
     Service::new("prover-node")
         .about("Proves epochs: plans, enqueues, verifies, submits; and serves a node")
         .subcommand(Command::new("keys").about("Export the client circuit's key").arg(out))
+        .subcommand(commands::ranges())
+        .subcommand(commands::replay())
         .run(run)
 }
 
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
+    if let Some(("ranges", arguments)) = process.command() {
+        return commands::run_ranges(&ranges_folder(&config), arguments);
+    }
     let keys = keys(&config)?;
-    if let Some(("keys", arguments)) = process.command() {
-        let out = arguments.get_one::<String>("out").map(PathBuf::from).unwrap_or_default();
-        std::fs::write(&out, client_key(&keys).to_bytes())
-            .map_err(|error| format!("PRN-030: cannot write {}: {error}", out.display()))?;
-        return Ok(());
+    match process.command() {
+        Some(("keys", arguments)) => {
+            let out = arguments.get_one::<String>("out").map(PathBuf::from).unwrap_or_default();
+            std::fs::write(&out, client_key(&keys).to_bytes())
+                .map_err(|error| format!("PRN-030: cannot write {}: {error}", out.display()))?;
+            return Ok(());
+        }
+        Some(("replay", arguments)) => return commands::run_replay(&keys, arguments),
+        _ => {}
     }
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
@@ -67,7 +77,7 @@ async fn run(process: Process<Config>) -> Outcome {
     let identity = Identity::open(&config.intents)?;
     let metrics = Metrics::new(&process.metrics)?;
     let health = Arc::new(Health::default());
-    let store = RowStore::open(&config.node.data_dir.join("ranges"))?;
+    let store = RowStore::open(&ranges_folder(&config))?;
     let policy = Policy {
         prefix_blocks: config.prefix_blocks,
         ranges_max: config.ranges_max,
@@ -82,13 +92,9 @@ async fn run(process: Process<Config>) -> Outcome {
         prover_id,
         slots_per_epoch: running.constants.slots_per_epoch,
     };
-    let jobs =
-        Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
-    let submitter = L1Submitter {
-        sender,
-        contract: running.contract.clone(),
-        rollup: running.rollup,
-    };
+    let jobs = Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
+    let submitter =
+        L1Submitter { sender, contract: running.contract.clone(), rollup: running.rollup };
     let prover_hex: String = prover_id.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let rollup_hex: String = running.rollup.0.iter().map(|byte| format!("{byte:02x}")).collect();
     let node = ProverNode {
@@ -100,6 +106,10 @@ async fn run(process: Process<Config>) -> Outcome {
             proof_window: running.contract.parameters().await?.proofWindowL1Blocks,
             provers: Provers::new(jobs, Arc::new(source), store.clone(), version),
             store,
+            captures: Captures {
+                folder: config.node.data_dir.join("captures"),
+                ..Captures::default()
+            },
             submitter: Arc::new(submitter),
             lease: Lease::default(),
             health,
@@ -111,6 +121,10 @@ async fn run(process: Process<Config>) -> Outcome {
     tracing::info!(%account, "prover account");
     process.ready();
     node.run(&process.shutdown).await
+}
+
+fn ranges_folder(config: &Config) -> PathBuf {
+    config.node.data_dir.join("ranges")
 }
 
 fn keys(config: &Config) -> Result<KeySet, Failure> {

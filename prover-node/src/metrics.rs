@@ -96,19 +96,45 @@ impl Metrics {
         registry.register(Box::new(proving_seconds.clone()))?;
         registry.register(Box::new(submissions.clone()))?;
         Ok(Self {
-            epochs: counter("epochs_proven_total", "Ranges whose proof L1 included; one that a reorg drops counts again")?,
-            missed: counter("epochs_missed_total", "Ranges whose window closed before anybody proved them")?,
+            epochs: counter(
+                "epochs_proven_total",
+                "Ranges whose proof L1 included; one that a reorg drops counts again",
+            )?,
+            missed: counter(
+                "epochs_missed_total",
+                "Ranges whose window closed before anybody proved them",
+            )?,
             failures: counter("failures_total", "Turns that ended with an error")?,
             unproven: gauge("unproven_blocks", "Blocks of the pending chain that are not proven")?,
             ranges: gauges("ranges", "Ranges by state", "state", &State::NAMES)?,
-            lease_held: gauge("submitter_lease_held", "1 while this process holds the submitter's lease and renewed it lately")?,
+            lease_held: gauge(
+                "submitter_lease_held",
+                "1 while this process holds the submitter's lease and renewed it lately",
+            )?,
             lease_fence: gauge("submitter_fence", "Fence of the submitter's lease last held")?,
             jobs_open: gauge("jobs_open", "Jobs enqueued and not finished")?,
-            jobs_dead: counter("jobs_dead_total", "Times a dead-lettered job was found and replayed")?,
-            inputs_wanted: counter("inputs_wanted_total", "Times a job's input was missing or damaged at the broker and uploaded again")?,
-            results_lost: counter("results_lost_total", "Times a finished job's result was missing or damaged at the broker")?,
-            results_rejected: counter("results_rejected_total", "Results whose bytes failed verification")?,
-            condition: gauges("condition", "1 while the named condition holds", "name", &CONDITIONS)?,
+            jobs_dead: counter(
+                "jobs_dead_total",
+                "Times a dead-lettered job was found and replayed",
+            )?,
+            inputs_wanted: counter(
+                "inputs_wanted_total",
+                "Times a job's input was missing or damaged at the broker and uploaded again",
+            )?,
+            results_lost: counter(
+                "results_lost_total",
+                "Times a finished job's result was missing or damaged at the broker",
+            )?,
+            results_rejected: counter(
+                "results_rejected_total",
+                "Results whose bytes failed verification",
+            )?,
+            condition: gauges(
+                "condition",
+                "1 while the named condition holds",
+                "name",
+                &CONDITIONS,
+            )?,
             deadline_seconds,
             epoch_seconds,
             submissions,

@@ -1,7 +1,8 @@
 //! The controller's world as it is: the node's chain, L1, the broker, the sender.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rollmill_broker_client::Client;
@@ -13,6 +14,7 @@ use rollmill_node::setup::RunningNode;
 use rollmill_node_client::wire::BlockRef;
 use rollmill_service::Failure;
 
+use crate::capture::Capture;
 use crate::gather::NodeSource;
 use crate::jobs::Health;
 use crate::lease::Lease;
@@ -21,7 +23,7 @@ use crate::prove::Provers;
 use crate::ranges::controller::Ports;
 use crate::ranges::store::RowStore;
 use crate::ranges::{
-    Chain, Effect, Finalized, Own, Parking, RangeBlock, Refusal, Row, State,
+    Chain, Effect, Finalized, Own, Parking, RangeBlock, Refusal, Row, Sent, State,
 };
 use crate::submit::{L1Submitter, Submitter};
 
@@ -46,12 +48,21 @@ pub struct NodePorts {
     pub proof_window: u64,
     pub provers: Provers<Client, NodeSource>,
     pub store: RowStore,
+    /// Where captures of failed ranges go.
+    pub captures: Captures,
     pub submitter: Arc<L1Submitter>,
     pub lease: Lease,
     pub health: Arc<Health>,
     pub metrics: Metrics,
     /// What this process remembers between turns; losing it costs a repetition.
     pub memory: Memory,
+}
+
+/// Captures of failed ranges: where they go, and by row whether one is written (true) or being collected.
+#[derive(Debug, Clone, Default)]
+pub struct Captures {
+    pub folder: PathBuf,
+    pub state: Arc<Mutex<BTreeMap<u64, bool>>>,
 }
 
 /// See [`NodePorts::memory`].
@@ -61,6 +72,7 @@ pub struct Memory {
     epochs: BTreeMap<u64, Vec<RangeBlock>>,
     refusals: BTreeMap<u64, Refusal>,
     cleaned: BTreeSet<u64>,
+    attempts: BTreeMap<u64, u32>,
     states: BTreeMap<u64, (&'static str, Instant)>,
 }
 
@@ -88,8 +100,7 @@ impl NodePorts {
         let Some(at) = l1.finalized().await?.filter(|at| at.number > start) else {
             return Ok(None);
         };
-        let rollup =
-            abi::Rollup::new(abi::address(self.running.rollup), l1.provider().clone());
+        let rollup = abi::Rollup::new(abi::address(self.running.rollup), l1.provider().clone());
         let id = BlockId::number(at.number);
         let pending = rollup.pendingTip().block(id).call().await?;
         let proven = rollup.provenTip().block(id).call().await?;
@@ -145,9 +156,10 @@ impl NodePorts {
         }
         let unproven = chain.pending.saturating_sub(chain.proven);
         metrics.unproven.set(i64::try_from(unproven).unwrap_or(i64::MAX));
-        let oldest = chain.epochs.iter().find(|(_, blocks)| {
-            blocks.last().is_some_and(|last| last.number > chain.proven)
-        });
+        let oldest = chain
+            .epochs
+            .iter()
+            .find(|(_, blocks)| blocks.last().is_some_and(|last| last.number > chain.proven));
         let end = oldest.and_then(|(epoch, _)| chain.window_end(*epoch));
         metrics.deadline_seconds.set(match (end, self.memory.l1) {
             (Some(end), Some(l1)) => {
@@ -206,7 +218,9 @@ impl Ports for NodePorts {
             }
         }
         if self.running.node.tips() != tips {
-            return Err("PRN-033: the chain changed while it was read; the next turn reads it again".into());
+            return Err(
+                "PRN-033: the chain changed while it was read; the next turn reads it again".into(),
+            );
         }
         self.memory.epochs.retain(|epoch, _| epochs.contains_key(epoch));
         let chain = Chain {
@@ -234,6 +248,7 @@ impl Ports for NodePorts {
             sent,
             refusal: self.memory.refusals.get(&row.id).cloned(),
             cleaned: self.memory.cleaned.contains(&row.id),
+            captured: self.captures.state.lock().is_ok_and(|s| s.get(&row.id) == Some(&true)),
             command: None,
         }
     }
@@ -252,7 +267,11 @@ impl Ports for NodePorts {
                     self.memory.cleaned.insert(row.id);
                 }
                 Err(error) => {
-                    tracing::warn!(range = row.id, error, "jobs not cancelled; retrying with the next turn");
+                    tracing::warn!(
+                        range = row.id,
+                        error,
+                        "jobs not cancelled; retrying with the next turn"
+                    );
                 }
             },
             Effect::Submit => self.submit(row).await,
@@ -261,8 +280,9 @@ impl Ports for NodePorts {
                     range = row.id,
                     epoch = row.epoch,
                     reason,
-                    "range needs an operator; see `prover-node ranges show`"
+                    "range parked for an operator; see `prover-node ranges show`"
                 );
+                self.capture(row, reason);
             }
         }
     }
@@ -273,6 +293,14 @@ impl Ports for NodePorts {
         }
         if own.cleaned {
             self.memory.cleaned.remove(&row.id);
+        }
+        if own.captured {
+            self.captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+        }
+        let attempt = self.memory.attempts.insert(row.id, row.attempt);
+        let is_next = attempt.is_some_and(|before| before < row.attempt);
+        if is_next && matches!(own.sent, Some(Sent::Reverted { .. })) {
+            self.metrics.submissions.with_label_values(&["reverted"]).inc();
         }
         let name = row.state.as_str();
         let now = Instant::now();
@@ -307,6 +335,7 @@ impl Ports for NodePorts {
         }
         if row.state.is_end() {
             self.memory.states.remove(&row.id);
+            self.memory.attempts.remove(&row.id);
         }
     }
 
@@ -328,6 +357,32 @@ impl NodePorts {
         ] {
             self.metrics.condition.with_label_values(&[name]).set(i64::from(holds));
         }
+    }
+
+    /// Collects and writes a capture beside the turns: it asks the broker for every job.
+    fn capture(&self, row: &Row, reason: &str) {
+        let (jobs, source) = (self.provers.jobs().clone(), Arc::clone(self.provers.source()));
+        let (version, row) = (self.provers.version().clone(), row.clone());
+        let (reason, captures) = (reason.to_owned(), self.captures.clone());
+        let known = |state: &Captures, id, done| {
+            state.state.lock().unwrap_or_else(PoisonError::into_inner).insert(id, done)
+        };
+        if known(&self.captures, row.id, false).is_some_and(|done| !done) {
+            return;
+        }
+        tokio::spawn(async move {
+            let broker = jobs.broker();
+            let capture = Capture::collect(broker, source.as_ref(), &version, &row, &reason).await;
+            match capture.write(&captures.folder) {
+                Ok(path) => {
+                    tracing::info!(range = row.id, path = %path.display(), jobs = capture.jobs.len(), incomplete = capture.incomplete, "range captured; see `prover-node replay`");
+                }
+                Err(error) => {
+                    tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured");
+                }
+            }
+            known(&captures, row.id, true);
+        });
     }
 
     async fn submit(&mut self, row: &Row) {
@@ -356,7 +411,13 @@ impl NodePorts {
             | Refusal::Unknown { reason } => ("refused", reason),
         };
         self.metrics.submissions.with_label_values(&[outcome]).inc();
-        tracing::warn!(range = row.id, epoch = row.epoch, attempt, error = reason, "proof not submitted");
+        tracing::warn!(
+            range = row.id,
+            epoch = row.epoch,
+            attempt,
+            error = reason,
+            "proof not submitted"
+        );
         self.memory.refusals.insert(row.id, refusal);
     }
 }

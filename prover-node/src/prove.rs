@@ -102,6 +102,16 @@ impl<B: Broker, S: Source> Provers<B, S> {
         Self { jobs, source, store, version, news, tasks, probes }
     }
 
+    /// Where blocks come from.
+    pub fn source(&self) -> &Arc<S> {
+        &self.source
+    }
+
+    /// Version of the circuit set.
+    pub fn version(&self) -> &KindName {
+        &self.version
+    }
+
     /// Told whenever a task has something new to say.
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
@@ -115,8 +125,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
     /// Starts the range's task, or tells the running one what the range has become.
     pub fn prove(&mut self, row: &Row, deadline: Option<u64>) {
         self.probes.remove(&row.id);
-        let target =
-            Target { epoch: row.epoch, blocks: row.blocks.clone(), frozen: row.frozen };
+        let target = Target { epoch: row.epoch, blocks: row.blocks.clone(), frozen: row.frozen };
         if let Some(task) = self.tasks.get(&row.id) {
             task.target.send_if_modified(|before| {
                 let changed = *before != target;

@@ -23,7 +23,10 @@ pub struct RangeWork {
 
 impl RangeWork {
     fn block(&self, block: usize) -> Result<&BlockWork, String> {
-        self.blocks.get(block).map(AsRef::as_ref).ok_or_else(|| format!("the range has no block {block}"))
+        self.blocks
+            .get(block)
+            .map(AsRef::as_ref)
+            .ok_or_else(|| format!("the range has no block {block}"))
     }
 }
 

@@ -24,7 +24,8 @@ pub trait Broker: Send + Sync + 'static {
         &self,
         jobs: Vec<NewJob>,
     ) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
-    fn jobs(&self, ids: &[JobId]) -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
+    fn jobs(&self, ids: &[JobId])
+    -> impl Future<Output = Result<Vec<JobView>, ClientError>> + Send;
     fn wait(
         &self,
         ids: &[JobId],

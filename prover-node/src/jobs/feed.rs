@@ -108,7 +108,8 @@ impl Feed {
     /// Number of jobs that are waited for.
     pub(super) fn open(&self) -> usize {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
-        groups.iter().map(|group| group.lock().len()).sum()
+        let is_live = |waiters: &&Vec<Waiter>| waiters.iter().any(|waiter| !waiter.is_closed());
+        groups.iter().map(|group| group.lock().values().filter(is_live).count()).sum()
     }
 }
 
@@ -247,7 +248,8 @@ async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
             checked = Instant::now();
         }
         // Each look costs the broker as much as there are ids.
-        tokio::time::sleep(Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(0)).await;
+        tokio::time::sleep(Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(0))
+            .await;
     }
 }
 

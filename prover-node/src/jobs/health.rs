@@ -86,7 +86,10 @@ impl Health {
             if types.is_empty() {
                 tracing::info!("every waiting job has an agent able to do it");
             } else {
-                tracing::warn!(types = types.join(", "), "jobs wait and no live agent can do them; start agents with these circuits and class");
+                tracing::warn!(
+                    types = types.join(", "),
+                    "jobs wait and no live agent can do them; start agents with these circuits and class"
+                );
             }
             state.unable = types;
         }
@@ -105,7 +108,10 @@ impl Health {
             // Before the first answer there is nothing to be patient about.
             !state.answered || since.elapsed() >= PATIENCE
         });
-        Condition { holds: !failing, reason: if failing { state.reason.clone() } else { String::new() } }
+        Condition {
+            holds: !failing,
+            reason: if failing { state.reason.clone() } else { String::new() },
+        }
     }
 
     /// Whether the broker accepts the token.

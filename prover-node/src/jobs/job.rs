@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rollmill_broker_client::{
-    BATCH_MAX, Digest, JobId, JobState, JobView, NewJob, RejectOutcome,
-};
+use rollmill_broker_client::{BATCH_MAX, Digest, JobId, JobState, JobView, NewJob, RejectOutcome};
 
 use super::answers::{Action, Route};
 use super::feed::News;
@@ -188,14 +186,15 @@ impl<B: Broker> Jobs<B> {
         let broker = &self.shared.broker;
         let text = |error: rollmill_broker_client::ClientError| rollmill_service::one_line(&error);
         let mut count = 0;
-        for state in
-            [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased]
-        {
+        for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased] {
             loop {
                 let found = broker.list(epoch, state).await.map_err(text)?;
                 let is_full = found.len() >= BATCH_MAX;
-                let ids: Vec<JobId> =
-                    found.into_iter().map(|view| view.id).filter(|id| !self.feed.wants(id)).collect();
+                let ids: Vec<JobId> = found
+                    .into_iter()
+                    .map(|view| view.id)
+                    .filter(|id| !self.feed.wants(id))
+                    .collect();
                 for ids in ids.chunks(BATCH_MAX) {
                     count += broker.cancel(ids).await.map_err(text)?;
                 }

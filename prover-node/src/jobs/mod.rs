@@ -150,6 +150,11 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
+    /// The broker itself, for what needs no patience.
+    pub fn broker(&self) -> &B {
+        &self.shared.broker
+    }
+
     /// Runs heavy work on a thread that may block, as many at once as there are cores.
     pub async fn blocking<T: Send + 'static>(
         &self,

@@ -135,5 +135,7 @@ pub struct Own {
     pub refusal: Option<Refusal>,
     /// Whether the broker has cancelled what nobody wants of this range.
     pub cleaned: bool,
+    /// Whether the range's failure has been captured.
+    pub captured: bool,
     pub command: Option<Command>,
 }

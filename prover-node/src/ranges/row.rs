@@ -188,6 +188,8 @@ pub struct Row {
     pub root: Option<Root>,
     /// Whether jobs of this range may be left at the broker that nobody wants.
     pub cleanup: bool,
+    /// Whether the failure that an operator is asked about has been captured.
+    pub captured: bool,
     pub log: Vec<Entry>,
 }
 
@@ -206,6 +208,7 @@ impl Row {
             window_end: None,
             root: None,
             cleanup: false,
+            captured: false,
             log: Vec::new(),
         }
     }
@@ -222,9 +225,10 @@ impl Row {
 
     /// What the sender knows its transactions by. Other blocks have another purpose.
     pub fn purpose(&self) -> String {
-        let end = self.blocks.last().map_or_else(String::new, |block| {
-            rollmill_protocol::field::to_hex(&block.header_hash)
-        });
+        let end = self
+            .blocks
+            .last()
+            .map_or_else(String::new, |block| rollmill_protocol::field::to_hex(&block.header_hash));
         format!("prove/{}-{}-{end}", self.first(), self.last())
     }
 

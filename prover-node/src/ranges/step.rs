@@ -267,7 +267,7 @@ impl Turn<'_> {
     fn ask_operator(&mut self, reason: String) {
         self.leave_work();
         let intent = None;
-        self.effects.push(Effect::Capture { reason: reason.clone() });
+        self.row.captured = false;
         self.enter(State::Parked { parking: Parking::Operator { reason }, intent });
     }
 
@@ -426,6 +426,18 @@ impl Turn<'_> {
     }
 
     fn clean_up(&mut self) {
+        if let State::Parked { parking: Parking::Operator { reason }, .. } = &self.row.state
+            && !self.row.captured
+        {
+            let reason = reason.clone();
+            // A fact of this turn is about what was parked before it.
+            let is_new = !self.effects.is_empty();
+            if self.own.captured && !is_new {
+                self.row.captured = true;
+            } else {
+                self.effects.push(Effect::Capture { reason });
+            }
+        }
         let idle = self.row.state.is_end() || matches!(self.row.state, State::Parked { .. });
         if !self.row.cleanup || !idle {
             return;

@@ -26,7 +26,9 @@ const ROOT: &str = "root";
 #[non_exhaustive]
 pub enum StoreError {
     /// A file of the ranges' folder cannot be read or written.
-    #[error("PRN-040: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk")]
+    #[error(
+        "PRN-040: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk"
+    )]
     File {
         path: PathBuf,
         #[source]
@@ -71,7 +73,16 @@ impl RowStore {
     /// Every row, oldest first. A file that is damaged is set aside under another name: what it
     /// was about is still on L1.
     pub fn load(&self) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::new();
+        let (rows, damaged) = self.read()?;
+        for (path, reason) in damaged {
+            self.set_aside(&path, &reason)?;
+        }
+        Ok(rows)
+    }
+
+    /// Every row, oldest first, and each damaged file with what is wrong with it. Changes nothing.
+    pub fn read(&self) -> Result<(Vec<Row>, Vec<(PathBuf, String)>), StoreError> {
+        let (mut rows, mut damaged) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.folder).map_err(self.failed(&self.folder))? {
             let path = entry.map_err(self.failed(&self.folder))?.path();
             if path.extension().is_none_or(|extension| extension != ROW) {
@@ -80,12 +91,12 @@ impl RowStore {
             let bytes = fs::read(&path).map_err(self.failed(&path))?;
             match read_row(&bytes) {
                 Ok(row) if self.path(row.id, ROW) == path => rows.push(row),
-                Ok(row) => self.set_aside(&path, &format!("it holds row {}", row.id))?,
-                Err(reason) => self.set_aside(&path, &reason)?,
+                Ok(row) => damaged.push((path, format!("it holds row {}", row.id))),
+                Err(reason) => damaged.push((path, reason)),
             }
         }
         rows.sort_by_key(|row| row.id);
-        Ok(rows)
+        Ok((rows, damaged))
     }
 
     fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {

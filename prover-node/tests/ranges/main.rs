@@ -143,7 +143,8 @@ fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
         let tip = world.tip();
         let oldest = tip.pending.get(tip.proven as usize).map(|(epoch, _)| *epoch);
         let last = oldest.and_then(|oldest| tip.pending.iter().rev().find(|(e, _)| *e == oldest));
-        let open = last.is_some_and(|(_, block)| block.l1_block + world.window > world.head() + needed);
+        let open =
+            last.is_some_and(|(_, block)| block.l1_block + world.window > world.head() + needed);
         (open.then(|| tip.pending.last().map(|(_, block)| *block)).flatten(), world.window + 30)
     };
     for _ in 0..rounds {
@@ -165,8 +166,23 @@ fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
             "block {} is not proven, but {} is; {:#?}; {:#?}",
             last.number,
             world.tip().proven,
-            world.tip().pending.iter().skip(world.tip().proven as usize).map(|(e, b)| format!("{e}: {b:?}")).collect::<Vec<_>>(),
-            provers.iter().map(|p| p.controller.rows().iter().filter(|row| row.last() + 6 > world.tip().proven).map(brief).collect::<Vec<_>>()).collect::<Vec<_>>()
+            world
+                .tip()
+                .pending
+                .iter()
+                .skip(world.tip().proven as usize)
+                .map(|(e, b)| format!("{e}: {b:?}"))
+                .collect::<Vec<_>>(),
+            provers
+                .iter()
+                .map(|p| p
+                    .controller
+                    .rows()
+                    .iter()
+                    .filter(|row| row.last() + 6 > world.tip().proven)
+                    .map(brief)
+                    .collect::<Vec<_>>())
+                .collect::<Vec<_>>()
         );
     }
     for prover in provers.iter() {

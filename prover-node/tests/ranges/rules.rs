@@ -262,10 +262,7 @@ fn a_revert_is_not_final_and_its_successors_wait_longer() {
     assert_eq!(pauses, [2, 4, 8, 16]);
     chain.l1_head = 141;
     let done = step(&row, &chain, &reverted, &POLICY);
-    assert!(matches!(
-        done.row.state,
-        State::Parked { parking: Parking::Operator { .. }, .. }
-    ));
+    assert!(matches!(done.row.state, State::Parked { parking: Parking::Operator { .. }, .. }));
     assert!(matches!(done.effects[..], [Effect::Capture { .. }]));
 }
 
@@ -311,7 +308,8 @@ fn refusals_of_the_simulation_map_to_facts() {
 
 #[test]
 fn a_rejected_proof_is_sent_again_only_by_an_operator() {
-    let before = row(parked(Parking::Operator { reason: "no".into() }));
+    let mut before = row(parked(Parking::Operator { reason: "no".into() }));
+    before.captured = true;
     for own in [good(), Own { sent: Some(Sent::Pending), ..good() }] {
         assert_eq!(to(&before, &chain(), &own).0, before.state);
     }
@@ -447,7 +445,13 @@ fn a_proof_that_cannot_be_made_is_captured_and_left_to_an_operator() {
     let done = step(&row(State::Proving), &chain(), &own, &POLICY);
     assert_eq!(done.row.state, parked(Parking::Operator { reason: "bad input".into() }));
     let capture = Effect::Capture { reason: "bad input".into() };
-    assert_eq!(done.effects, vec![Effect::Stop, capture, Effect::Cancel]);
+    assert_eq!(done.effects, vec![Effect::Stop, capture.clone(), Effect::Cancel]);
+    // Asked for until it is there, whatever dies meanwhile.
+    let asked = step(&done.row, &chain(), &Own { cleaned: true, ..good() }, &POLICY);
+    assert_eq!((asked.row.captured, asked.effects), (false, vec![capture]));
+    let own = Own { captured: true, ..good() };
+    let kept = step(&asked.row, &chain(), &own, &POLICY);
+    assert_eq!((kept.row.captured, kept.effects), (true, vec![]));
 }
 
 /// Goal: a turn may be repeated. Every live state, over a grid of facts.

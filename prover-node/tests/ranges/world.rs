@@ -162,11 +162,12 @@ impl World {
 
     fn included(&self, purpose: &str, node: usize) -> impl Iterator<Item = (u64, &Tx, bool)> {
         let blocks = self.l1.iter().enumerate();
-        blocks.flat_map(move |(number, block)| {
-            let txs = block.txs.iter().filter(move |(tx, _)| tx.node == node);
-            txs.map(move |(tx, good)| (number as u64, tx, *good))
-        })
-        .filter(move |(_, tx, _)| tx.purpose == purpose)
+        blocks
+            .flat_map(move |(number, block)| {
+                let txs = block.txs.iter().filter(move |(tx, _)| tx.node == node);
+                txs.map(move |(tx, good)| (number as u64, tx, *good))
+            })
+            .filter(move |(_, tx, _)| tx.purpose == purpose)
     }
 
     /// The final block that accepted a proof of exactly this range by this node, if any.
@@ -204,6 +205,7 @@ pub(crate) struct Node {
     proving: BTreeMap<u64, Vec<RangeBlock>>,
     gathered: BTreeSet<u64>,
     cleaned: BTreeSet<u64>,
+    captured: BTreeSet<u64>,
     /// Transactions of a process that was frozen before it sent them.
     frozen: Vec<Tx>,
     /// One in so many points of a turn kills the process; 0 for never.
@@ -225,6 +227,7 @@ impl Node {
             proving: BTreeMap::new(),
             gathered: BTreeSet::new(),
             cleaned: BTreeSet::new(),
+            captured: BTreeSet::new(),
             frozen: Vec::new(),
             crash_one_in: 0,
             crash_at: None,
@@ -243,6 +246,7 @@ impl Node {
         self.proving.clear();
         self.gathered.clear();
         self.cleaned.clear();
+        self.captured.clear();
     }
 
     pub(crate) fn renew(&mut self) {
@@ -350,6 +354,7 @@ impl Ports for Node {
         }
         own.root_readable = row.root.as_ref().is_some_and(|r| self.roots.contains(&r.digest));
         own.refusal = self.refusals.get(&row.id).cloned();
+        own.captured = self.captured.contains(&row.id);
         own.cleaned = self.cleaned.contains(&row.id);
         let world = self.world();
         let mut included: Vec<_> = world.included(&purpose, self.index).collect();
@@ -416,13 +421,18 @@ impl Ports for Node {
                     (_, Ok(())) => self.send(tx, true),
                 }
             }
-            Effect::Capture { .. } => {}
+            Effect::Capture { .. } => {
+                self.captured.insert(row.id);
+            }
         }
     }
 
     fn written(&mut self, row: &Row, own: &Own) {
         if own.refusal.is_some() {
             self.refusals.remove(&row.id);
+        }
+        if own.captured {
+            self.captured.remove(&row.id);
         }
         if own.cleaned {
             self.cleaned.remove(&row.id);

@@ -1,0 +1,397 @@
+//! A broker with agents in memory: the trait for speed, the same over HTTP for the wire.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post, put};
+use rollmill_broker_client::{
+    AgentId, BATCH_MAX, ClientError, CountResponse, Digest, EnqueueRequest, ErrorBody,
+    FailureClass, FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, NewJob,
+    RejectOutcome, RejectRequest, RejectResponse, WaitRequest, WaitResponse,
+};
+use rollmill_prover_node::jobs::Broker;
+use rollmill_prover_node::jobs::answers::Route;
+
+/// What an honest agent makes of an input.
+pub(crate) fn result_of(input: &[u8]) -> Vec<u8> {
+    [b"result of ", &Digest::of(input).0[..]].concat()
+}
+
+/// An answer that the fake gives instead of doing what it is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) status: u16,
+    /// Without one the answer is a proxy's page.
+    pub(crate) code: Option<&'static str>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Inner {
+    pub(crate) artifacts: BTreeMap<Digest, Vec<u8>>,
+    pub(crate) jobs: BTreeMap<JobId, JobView>,
+    /// Jobs that agents may take, best rank first.
+    ready: BTreeSet<(std::cmp::Reverse<u32>, JobId)>,
+    /// Faults of a route, first come first served.
+    pub(crate) faults: Vec<(Route, Fault)>,
+    pub(crate) rejected: Vec<JobId>,
+    pub(crate) replayed: usize,
+    pub(crate) cancelled: usize,
+    pub(crate) uploads: usize,
+    /// Ids that waits and queries named, all together.
+    pub(crate) looked_at: usize,
+    pub(crate) requests: usize,
+    /// The next results are wrong.
+    pub(crate) wrong: usize,
+    /// The next jobs become dead letters.
+    pub(crate) deaths: usize,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Fake {
+    inner: Mutex<Inner>,
+    /// Jobs that the agents finish between two waits.
+    pub(crate) pace: usize,
+}
+
+impl Fake {
+    pub(crate) fn new(pace: usize) -> Arc<Self> {
+        Arc::new(Self { inner: Mutex::default(), pace })
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap()
+    }
+
+    /// Serves it over HTTP and returns the address.
+    pub(crate) async fn serve(self: &Arc<Self>) -> String {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = axum::Router::new()
+            .route("/v1/artifacts/{digest}", put(http_put).get(http_get))
+            .route("/v1/jobs", post(http_enqueue).get(http_list))
+            .route("/v1/jobs/query", post(http_query))
+            .route("/v1/jobs/wait", post(http_wait))
+            .route("/v1/jobs/reject", post(http_reject))
+            .route("/v1/jobs/cancel", post(http_cancel))
+            .route("/v1/dead-letters/replay", post(http_replay))
+            .route("/v1/epochs/{epoch}", delete(|| async { StatusCode::NOT_FOUND }))
+            .route("/v1/status", get(|| async { StatusCode::NOT_FOUND }))
+            .with_state(Arc::clone(self));
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+}
+
+impl Inner {
+    /// The database is gone.
+    pub(crate) fn lose_everything(&mut self) {
+        (self.artifacts, self.jobs, self.ready) = Default::default();
+    }
+
+    /// A finished job's result is unreadable: the job reopens, as a broker does it.
+    pub(crate) fn lose_result(&mut self, id: &JobId) {
+        let job = self.jobs.get_mut(id).unwrap();
+        let digest = job.result.take().unwrap();
+        job.state = JobState::Ready;
+        self.artifacts.remove(&digest);
+        self.ready.insert((std::cmp::Reverse(job.rank), id.clone()));
+    }
+
+    fn open(&mut self, id: &JobId, state: JobState) {
+        let job = self.jobs.get_mut(id).unwrap();
+        (job.state, job.result) = (state, None);
+        if state == JobState::Ready {
+            self.ready.insert((std::cmp::Reverse(job.rank), id.clone()));
+        }
+    }
+
+    /// The agents finish up to `count` jobs.
+    pub(crate) fn work(&mut self, count: usize) {
+        for _ in 0..count {
+            let Some((_, id)) = self.ready.pop_first() else { return };
+            if self.jobs[&id].state != JobState::Ready {
+                continue;
+            }
+            let job = self.jobs.get_mut(&id).unwrap();
+            job.attempts += 1;
+            if self.deaths > 0 {
+                self.deaths -= 1;
+                job.state = JobState::Dead;
+                let (class, message) = (FailureClass::Transient, "the agent's disk".to_owned());
+                job.failure = Some(FailureView { class, message });
+                continue;
+            }
+            let Some(input) = self.artifacts.get(&id.input()) else {
+                job.state = JobState::InputWanted;
+                continue;
+            };
+            let mut result = result_of(input);
+            if self.wrong > 0 {
+                self.wrong -= 1;
+                result.push(0);
+            }
+            let digest = Digest::of(&result);
+            self.artifacts.insert(digest, result);
+            (job.state, job.result) = (JobState::Done, Some(digest));
+            job.agent = Some("agent".parse::<AgentId>().unwrap());
+        }
+    }
+
+    fn put(&mut self, bytes: Vec<u8>) -> Digest {
+        self.uploads += 1;
+        let digest = Digest::of(&bytes);
+        self.artifacts.insert(digest, bytes);
+        let wanted: Vec<JobId> = self
+            .jobs
+            .values()
+            .filter(|job| job.state == JobState::InputWanted && job.id.input() == digest)
+            .map(|job| job.id.clone())
+            .collect();
+        for id in wanted {
+            self.open(&id, JobState::Ready);
+        }
+        digest
+    }
+
+    fn enqueue(&mut self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, Fault> {
+        assert!(jobs.len() <= BATCH_MAX, "a batch of {}", jobs.len());
+        if jobs.iter().any(|job| !self.artifacts.contains_key(&job.id.input())) {
+            return Err(Fault { status: 422, code: Some("BRK-013") });
+        }
+        let mut views = Vec::new();
+        for job in jobs {
+            let known = self.jobs.get(&job.id).map(|known| known.state);
+            if known.is_none_or(|state| state == JobState::Cancelled) {
+                self.jobs.insert(job.id.clone(), view(&job));
+                self.open(&job.id, JobState::Ready);
+            }
+            views.push(self.jobs[&job.id].clone());
+        }
+        Ok(views)
+    }
+
+    fn query(&mut self, ids: &[JobId]) -> Vec<JobView> {
+        assert!(ids.len() <= BATCH_MAX, "{} ids at once", ids.len());
+        self.looked_at += ids.len();
+        ids.iter().filter_map(|id| self.jobs.get(id).cloned()).collect()
+    }
+
+    fn reject(&mut self, id: &JobId) -> RejectResponse {
+        self.rejected.push(id.clone());
+        self.open(id, JobState::Ready);
+        RejectResponse { outcome: RejectOutcome::Reopened, agent_quarantined: false }
+    }
+
+    fn replay(&mut self, ids: &[JobId]) -> u64 {
+        self.replayed += ids.len();
+        for id in ids {
+            self.open(id, JobState::Ready);
+        }
+        ids.len() as u64
+    }
+
+    pub(crate) fn cancel(&mut self, ids: &[JobId]) -> u64 {
+        assert!(ids.len() <= BATCH_MAX, "{} ids at once", ids.len());
+        for id in ids {
+            self.open(id, JobState::Cancelled);
+        }
+        self.cancelled += ids.len();
+        ids.len() as u64
+    }
+
+    fn list(&self, epoch: u64, state: JobState) -> Vec<JobView> {
+        let of = |job: &&JobView| job.state == state && job.id.epoch() == epoch;
+        self.jobs.values().filter(of).take(BATCH_MAX).cloned().collect()
+    }
+}
+
+fn view(job: &NewJob) -> JobView {
+    JobView {
+        id: job.id.clone(),
+        version: job.version.clone(),
+        rank: job.rank,
+        class: job.class,
+        state: JobState::Ready,
+        attempts: 0,
+        lease: None,
+        result: None,
+        agent: None,
+        stats: None,
+        failure: None,
+        labels: job.labels.clone(),
+        created_unix_ms: 0,
+        finished_unix_ms: None,
+    }
+}
+
+fn refused(fault: Fault) -> ClientError {
+    let broker_code = fault.code.unwrap_or("-").to_owned();
+    ClientError::Refused { status: fault.status, broker_code, message: String::new() }
+}
+
+/// The fake without HTTP between.
+#[derive(Debug, Clone)]
+pub(crate) struct Local(pub(crate) Arc<Fake>);
+
+impl std::ops::Deref for Local {
+    type Target = Arc<Fake>;
+
+    fn deref(&self) -> &Arc<Fake> {
+        &self.0
+    }
+}
+
+impl Broker for Local {
+    async fn put_artifact(&self, _epoch: u64, bytes: Vec<u8>) -> Result<Digest, ClientError> {
+        Ok(self.lock().put(bytes))
+    }
+
+    async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
+        let lost = Fault { status: 404, code: Some("BRK-014") };
+        self.lock().artifacts.get(digest).cloned().ok_or_else(|| refused(lost))
+    }
+
+    async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, ClientError> {
+        self.lock().requests += 1;
+        self.lock().enqueue(jobs).map_err(refused)
+    }
+
+    async fn jobs(&self, ids: &[JobId]) -> Result<Vec<JobView>, ClientError> {
+        Ok(self.lock().query(ids))
+    }
+
+    async fn wait(&self, ids: &[JobId], wait: Duration) -> Result<WaitResponse, ClientError> {
+        wait_for(&self.0, ids, wait).await
+    }
+
+    async fn reject(&self, id: &JobId, _: Digest, _: &str) -> Result<RejectResponse, ClientError> {
+        Ok(self.lock().reject(id))
+    }
+
+    async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
+        Ok(self.lock().replay(ids))
+    }
+
+    async fn cancel(&self, ids: &[JobId]) -> Result<u64, ClientError> {
+        Ok(self.lock().cancel(ids))
+    }
+
+    async fn list(&self, epoch: u64, state: JobState) -> Result<Vec<JobView>, ClientError> {
+        Ok(self.lock().list(epoch, state))
+    }
+}
+
+async fn wait_for(
+    fake: &Arc<Fake>,
+    ids: &[JobId],
+    wait: Duration,
+) -> Result<WaitResponse, ClientError> {
+    let until = tokio::time::Instant::now() + wait;
+    loop {
+        {
+            let mut inner = fake.lock();
+            inner.requests += 1;
+            inner.work(fake.pace);
+            let mut jobs = inner.query(ids);
+            jobs.retain(|job| job.state.awaits_producer());
+            if !jobs.is_empty() || tokio::time::Instant::now() >= until {
+                return Ok(WaitResponse { jobs, unable: Vec::new() });
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+// The same over HTTP
+
+type Shared = State<Arc<Fake>>;
+
+impl Fake {
+    /// The fault that is due on this route.
+    fn due(&self, route: Route) -> Option<Response> {
+        let mut inner = self.lock();
+        let at = inner.faults.iter().position(|(of, _)| *of == route)?;
+        Some(response(inner.faults.remove(at).1))
+    }
+}
+
+fn response(fault: Fault) -> Response {
+    let status = StatusCode::from_u16(fault.status).unwrap();
+    match fault.code {
+        Some(code) => {
+            let (code, message) = (code.to_owned(), "as the test wants it".to_owned());
+            (status, Json(ErrorBody { code, message })).into_response()
+        }
+        None => (status, "<html>a proxy</html>").into_response(),
+    }
+}
+
+macro_rules! or_fault {
+    ($fake:expr, $route:expr) => {
+        if let Some(response) = $fake.due($route) {
+            return response;
+        }
+    };
+}
+
+async fn http_put(State(fake): Shared, Path(digest): Path<String>, body: Bytes) -> Response {
+    or_fault!(fake, Route::Upload);
+    assert_eq!(fake.lock().put(body.to_vec()).to_string(), digest);
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn http_get(State(fake): Shared, Path(digest): Path<String>) -> Response {
+    or_fault!(fake, Route::Fetch);
+    match fake.lock().artifacts.get(&digest.parse().unwrap()) {
+        Some(bytes) => bytes.clone().into_response(),
+        None => response(Fault { status: 404, code: Some("BRK-014") }),
+    }
+}
+
+async fn http_enqueue(State(fake): Shared, Json(request): Json<EnqueueRequest>) -> Response {
+    or_fault!(fake, Route::Enqueue);
+    match fake.lock().enqueue(request.jobs) {
+        Ok(jobs) => Json(JobsResponse { jobs }).into_response(),
+        Err(fault) => response(fault),
+    }
+}
+
+async fn http_list(State(fake): Shared, Query(query): Query<BTreeMap<String, String>>) -> Response {
+    or_fault!(fake, Route::Cancel);
+    let state = JobState::parse(&query["state"]).unwrap();
+    let jobs = fake.lock().list(query["epoch"].parse().unwrap(), state);
+    Json(JobsResponse { jobs }).into_response()
+}
+
+async fn http_query(State(fake): Shared, Json(request): Json<IdsRequest>) -> Response {
+    or_fault!(fake, Route::Watch);
+    Json(JobsResponse { jobs: fake.lock().query(&request.ids) }).into_response()
+}
+
+async fn http_wait(State(fake): Shared, Json(request): Json<WaitRequest>) -> Response {
+    or_fault!(fake, Route::Watch);
+    let wait = Duration::from_millis(request.wait_ms);
+    Json(wait_for(&fake, &request.ids, wait).await.unwrap()).into_response()
+}
+
+async fn http_reject(State(fake): Shared, Json(request): Json<RejectRequest>) -> Response {
+    or_fault!(fake, Route::Reject);
+    Json(fake.lock().reject(&request.id)).into_response()
+}
+
+async fn http_cancel(State(fake): Shared, Json(request): Json<IdsRequest>) -> Response {
+    or_fault!(fake, Route::Cancel);
+    Json(CountResponse { count: fake.lock().cancel(&request.ids) }).into_response()
+}
+
+async fn http_replay(State(fake): Shared, Json(request): Json<IdsRequest>) -> Response {
+    or_fault!(fake, Route::Replay);
+    Json(CountResponse { count: fake.lock().replay(&request.ids) }).into_response()
+}

@@ -1,0 +1,218 @@
+//! The proving tasks of ranges, over blocks of invented transactions.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+
+use rollmill_broker_client::Digest;
+use rollmill_protocol::Fr;
+use rollmill_protocol::plan::EpochPlan;
+use rollmill_prover_node::gather::GatherError;
+use rollmill_prover_node::pipeline::Work;
+use rollmill_prover_node::prove::{Provers, Source};
+use rollmill_prover_node::ranges::store::RowStore;
+use rollmill_prover_node::ranges::{Proof, RangeBlock, Root, Row};
+use tempfile::TempDir;
+
+use crate::fake::{Fake, Local, result_of};
+use crate::{EPOCH, MS, jobs};
+
+/// Blocks of as many transactions each.
+#[derive(Debug)]
+struct Blocks {
+    txs: usize,
+    /// Numbers of blocks whose transactions nobody has.
+    missing: Mutex<BTreeSet<u64>>,
+    /// Numbers whose execution gives another block.
+    differing: Mutex<BTreeSet<u64>>,
+    asked: Mutex<usize>,
+}
+
+impl Blocks {
+    fn new(txs: usize) -> Arc<Self> {
+        let (missing, differing, asked) = Default::default();
+        Arc::new(Self { txs, missing, differing, asked })
+    }
+}
+
+#[derive(Debug)]
+struct Block {
+    of: RangeBlock,
+    txs: usize,
+}
+
+impl Source for Blocks {
+    type Block = Block;
+
+    async fn fetch(&self, number: u64) -> Result<(), GatherError> {
+        *self.asked.lock().unwrap() += 1;
+        if self.missing.lock().unwrap().contains(&number) {
+            return Err(GatherError::Missing { block: number, tx_hash: String::new() });
+        }
+        Ok(())
+    }
+
+    async fn block(&self, block: RangeBlock) -> Result<Block, GatherError> {
+        self.fetch(block.number).await?;
+        if self.differing.lock().unwrap().contains(&block.number) {
+            let (expected, got) = (String::new(), String::new());
+            return Err(GatherError::Differs { block: block.number, expected, got });
+        }
+        Ok(Block { of: block, txs: self.txs })
+    }
+
+    fn tx_count(block: &Block) -> usize {
+        block.txs
+    }
+
+    fn work(&self, plan: Arc<EpochPlan>, blocks: Vec<Arc<Block>>) -> Arc<dyn Work> {
+        Arc::new(Hashes { plan, blocks })
+    }
+}
+
+/// An input names its place and binds the children's results; a result is the input's digest.
+struct Hashes {
+    plan: Arc<EpochPlan>,
+    blocks: Vec<Arc<Block>>,
+}
+
+impl Work for Hashes {
+    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+        let node = &self.plan.nodes[index];
+        assert_eq!(children.len(), node.children.len());
+        let hashes: Vec<_> = self.blocks.iter().map(|block| block.of).collect();
+        let leaf = children.is_empty().then(|| format!("{:?} of {hashes:?}", node.subject));
+        let parts = children.iter().map(|child| Digest::of(child).to_string());
+        Ok(leaf.into_iter().chain(parts).collect::<String>().into_bytes())
+    }
+
+    fn verify(&self, _: usize, input: &[u8], result: &[u8]) -> Result<(), String> {
+        if result == result_of(input) { Ok(()) } else { Err("wrong".to_owned()) }
+    }
+}
+
+fn block(number: u64, hash: u64) -> RangeBlock {
+    RangeBlock { number, header_hash: Fr::from(hash), l1_block: number }
+}
+
+fn row(blocks: Vec<RangeBlock>, frozen: bool) -> Row {
+    let mut row = Row::new(1, EPOCH, blocks);
+    row.frozen = frozen;
+    row
+}
+
+type Under = Provers<Local, Blocks>;
+
+fn provers(fake: &Arc<Fake>, blocks: &Arc<Blocks>) -> (Under, RowStore, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = RowStore::open(folder.path()).unwrap();
+    let (jobs, ..) = jobs(Local(Arc::clone(fake)));
+    let version = "v1".parse().unwrap();
+    (Provers::new(jobs, Arc::clone(blocks), store.clone(), version), store, folder)
+}
+
+async fn until_ready(provers: &mut Under) -> Root {
+    loop {
+        match provers.proof(1) {
+            Proof::Ready(root) => return root,
+            Proof::Failed { reason } => panic!("{reason}"),
+            Proof::Open => tokio::time::sleep(MS).await,
+        }
+    }
+}
+
+/// Goal: an epoch of 20,000 jobs is proven, and the broker is not asked for every job at every step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_epoch_of_twenty_thousand_jobs() {
+    let (fake, blocks) = (Fake::new(400), Blocks::new(313));
+    let (mut provers, store, _folder) = provers(&fake, &blocks);
+    let all: Vec<RangeBlock> = (1..=32).map(|n| block(n, n)).collect();
+    provers.prove(&row(all.clone(), true), None);
+    let root = until_ready(&mut provers).await;
+    assert_eq!(root.last, all[31]);
+    assert!(store.root(&root).is_some());
+    let inner = fake.lock();
+    let count = inner.jobs.len();
+    assert!(count >= 20_000, "{count} jobs");
+    println!("{count} jobs, {} ids looked at, {} requests", inner.looked_at, inner.requests);
+    assert_eq!(inner.uploads, count, "each input is uploaded once");
+    assert!(inner.looked_at < 50 * count, "{} ids looked at", inner.looked_at);
+}
+
+/// Goal: blocks are proven as they land; what a reorg takes back is dropped, and what stays is not
+/// proven again.
+#[tokio::test]
+async fn blocks_are_proven_as_they_land_and_dropped_with_a_reorg() {
+    let (fake, blocks) = (Fake::new(100), Blocks::new(2));
+    let (mut provers, _, _folder) = provers(&fake, &blocks);
+    provers.prove(&row(vec![block(1, 1), block(2, 2)], false), None);
+    // Two proofs of transactions and a block root each.
+    while fake.lock().jobs.values().filter(|job| job.result.is_some()).count() < 6 {
+        tokio::time::sleep(MS).await;
+    }
+    provers.prove(&row(vec![block(1, 1), block(2, 22), block(3, 33)], true), None);
+    let root = until_ready(&mut provers).await;
+    assert_eq!(root.last, block(3, 33));
+    let inner = fake.lock();
+    // Blocks 1, 2, 22 and 33, a merge and the root.
+    assert_eq!((inner.jobs.len(), inner.uploads), (4 * 3 + 2, 4 * 3 + 2));
+}
+
+/// Goal: a restarted process gets the same root without a proof made twice.
+#[tokio::test]
+async fn a_restart_costs_no_proof() {
+    let (fake, blocks) = (Fake::new(100), Blocks::new(3));
+    let all: Vec<RangeBlock> = (1..=4).map(|n| block(n, n)).collect();
+    let first = {
+        let (mut provers, _, _folder) = provers(&fake, &blocks);
+        provers.prove(&row(all.clone(), true), None);
+        until_ready(&mut provers).await
+    };
+    let made = fake.lock().jobs.len();
+    let (mut provers, _, _folder) = provers(&fake, &blocks);
+    provers.prove(&row(all, true), None);
+    assert_eq!(until_ready(&mut provers).await, first);
+    let inner = fake.lock();
+    assert_eq!(inner.jobs.len(), made);
+    assert!(inner.jobs.values().all(|job| job.attempts == 1));
+}
+
+/// Goal: transactions that nobody has are asked for again, and a range is not begun without its first
+/// block's.
+#[tokio::test]
+async fn missing_transactions_are_asked_for_again() {
+    let (fake, blocks) = (Fake::new(100), Blocks::new(1));
+    blocks.missing.lock().unwrap().insert(1);
+    let (mut provers, _, _folder) = provers(&fake, &blocks);
+    let row = row(vec![block(1, 1)], true);
+    provers.gather(&row);
+    while *blocks.asked.lock().unwrap() == 0 {
+        tokio::time::sleep(MS).await;
+    }
+    assert!(!provers.is_gathered(row.id));
+    blocks.missing.lock().unwrap().clear();
+    while !provers.is_gathered(row.id) {
+        provers.gather(&row);
+        tokio::time::sleep(MS).await;
+    }
+    provers.prove(&row, None);
+    until_ready(&mut provers).await;
+}
+
+/// Goal: a block that this program executes to something else is a person's matter, after more than one
+/// try.
+#[tokio::test]
+async fn a_block_that_differs_fails_the_range() {
+    let (fake, blocks) = (Fake::new(100), Blocks::new(1));
+    blocks.differing.lock().unwrap().insert(1);
+    let (mut provers, _, _folder) = provers(&fake, &blocks);
+    provers.prove(&row(vec![block(1, 1)], true), None);
+    let reason = loop {
+        match provers.proof(1) {
+            Proof::Failed { reason } => break reason,
+            Proof::Ready(root) => panic!("{root:?}"),
+            Proof::Open => tokio::time::sleep(MS).await,
+        }
+    };
+    assert!(reason.starts_with("PRN-012"), "{reason}");
+    assert_eq!(*blocks.asked.lock().unwrap(), 3);
+}
