@@ -114,11 +114,13 @@ impl Inner {
 
     /// The agents finish up to `count` jobs.
     pub(crate) fn work(&mut self, count: usize) {
-        for _ in 0..count {
+        let mut left = count;
+        while left > 0 {
             let Some((_, id)) = self.ready.pop_first() else { return };
             if self.jobs[&id].state != JobState::Ready {
                 continue;
             }
+            left -= 1;
             let job = self.jobs.get_mut(&id).unwrap();
             job.attempts += 1;
             if self.deaths > 0 {
