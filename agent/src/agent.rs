@@ -3,14 +3,17 @@
 //! One job is on the device at a time, or as many as the settings say. Further ones, up to the prefetch,
 //! are fetched and prepared meanwhile, so that the device waits for neither the network nor a witness.
 //! A job whose proof is made leaves the device and its place: the next one is claimed while the proof is
-//! verified and reported.
+//! verified. A verified proof goes to the spool and is offered from there until a broker takes it, so
+//! that an absent broker costs no proof; see [`crate::spool`].
+
+mod offer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, Capability, ClaimRequest, Client, ClientError, CompleteRequest, FailRequest,
-    FailureClass, Grant, JobId, LeaseRef, Options, ReleaseRequest,
+    AgentId, Answer, Capability, ClaimRequest, Client, ClientError, FailRequest, FailureClass,
+    Grant, JobId, LeaseRef, Options, ReleaseRequest,
 };
 use rollmill_service::{Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -19,22 +22,37 @@ use tokio::task::JoinSet;
 use crate::config::Config;
 use crate::failpoint;
 use crate::heart::{Cancel, Heart};
+use crate::link::Link;
 use crate::metrics::Metrics;
+use crate::spool::{Spool, Verdict};
 use crate::warm::{self, Idle};
 use crate::worker::{WorkError, WorkOutput, Worker};
 
 const CLAIM_WAIT: Duration = Duration::from_secs(20);
-const BROKER_AWAY: Duration = Duration::from_secs(1);
+/// Pause after a request that got no answer that counts; it doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// Pause after an answer that an upgrade must change.
+const INCOMPATIBLE: Duration = Duration::from_secs(60);
 
 /// Why an agent cannot go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// The broker does not want this agent: no token, quarantined, or another version.
-    #[error("{}: the broker refuses this agent", self.code())]
+    /// The broker rejected this agent's token, or the agent is in quarantine.
+    #[error("{}: the broker rejects this agent; {remedy}", self.code())]
     Refused {
+        remedy: String,
         #[source]
         source: ClientError,
+    },
+
+    /// The directory of finished proofs cannot be used.
+    #[error("{}: cannot use {path}; check --spool-dir", self.code())]
+    Spool {
+        path: String,
+        #[source]
+        source: std::io::Error,
     },
 
     /// The worker names a type or version that cannot be one.
@@ -61,6 +79,7 @@ impl AgentError {
             Self::CircuitName { .. } => "AGT-021",
             Self::Heart { .. } => "AGT-022",
             Self::DeviceLost { .. } => "AGT-023",
+            Self::Spool { .. } => "AGT-024",
         }
     }
 }
@@ -70,6 +89,10 @@ impl AgentError {
 pub struct Agent<W: ?Sized> {
     worker: Arc<W>,
     client: Client,
+    /// Tries once: for loops that pace themselves.
+    once: Client,
+    link: Link,
+    spool: Spool,
     heart: Heart,
     id: AgentId,
     capabilities: Vec<Capability>,
@@ -93,15 +116,43 @@ pub struct Agent<W: ?Sized> {
     lost: Mutex<Option<String>>,
     /// Told once when the device is gone.
     device_gone: Notify,
+    /// Started when no further job is claimed, whatever the reason.
+    leaving: Shutdown,
 }
 
 /// How a job ended, for the count.
 enum End {
-    Completed,
+    Proof(Verdict),
     Failed(FailureClass),
     Released,
+    /// Proven, and kept on disk for the next start.
+    Spooled,
     /// Somebody else's now, or nobody's.
     Lost,
+}
+
+impl End {
+    /// Every outcome, as its series is labelled.
+    fn labels() -> impl Iterator<Item = &'static str> {
+        let own =
+            ["completed", "already_done", "unwanted", "expired", "released", "spooled", "lost"];
+        let classes = FailureClass::ALL.into_iter().filter(|class| !class.is_brokers());
+        own.into_iter().chain(classes.map(FailureClass::as_str))
+    }
+
+    const fn label(&self) -> &'static str {
+        match self {
+            Self::Proof(Verdict::Accepted) => "completed",
+            Self::Proof(Verdict::AlreadyDone) => "already_done",
+            Self::Proof(Verdict::Unwanted) => "unwanted",
+            Self::Proof(Verdict::Expired) => "expired",
+            Self::Proof(Verdict::TooLarge) => FailureClass::ResultTooLarge.as_str(),
+            Self::Failed(class) => class.as_str(),
+            Self::Released => "released",
+            Self::Spooled => "spooled",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl<W: Worker + ?Sized> Agent<W> {
@@ -115,9 +166,20 @@ impl<W: Worker + ?Sized> Agent<W> {
         let client = Client::new(&config.broker, token, Options::default())?;
         // A client of its own: connections belong to the runtime that made them.
         let beats = Client::new(&config.broker, token, Options::default())?;
-        let metrics = Metrics::new(&process.metrics)?;
+        let once = client.with_options(Options { patience: Duration::ZERO, ..Options::default() });
+        let link = Link::default();
+        let kinds: Vec<String> = worker.circuits().into_iter().map(|(kind, _)| kind).collect();
+        let metrics = Metrics::new(&process.metrics, &kinds, End::labels)?;
+        let spool = {
+            let (bytes, proofs) = (metrics.spool_bytes.clone(), metrics.spool_proofs.clone());
+            Spool::open(config.spool_dir.clone(), bytes, proofs).map_err(|source| {
+                let path = config.spool_dir.as_deref().unwrap_or_else(|| std::path::Path::new("-"));
+                AgentError::Spool { path: path.display().to_string(), source }
+            })?
+        };
         let id = config.agent_id();
-        let heart = Heart::start(&beats, id.clone(), metrics.heartbeat_failures_total.clone())
+        let failures = metrics.heartbeat_failures_total.clone();
+        let heart = Heart::start(&beats, id.clone(), failures, link.clone())
             .map_err(|source| AgentError::Heart { source })?;
         let mut capabilities = Vec::new();
         for (kind, version) in worker.circuits() {
@@ -137,6 +199,9 @@ impl<W: Worker + ?Sized> Agent<W> {
         Ok(Self {
             worker,
             client,
+            once,
+            link,
+            spool,
             heart,
             id,
             capabilities,
@@ -152,15 +217,18 @@ impl<W: Worker + ?Sized> Agent<W> {
             device: Semaphore::new(config.proofs_in_flight),
             lost: Mutex::default(),
             device_gone: Notify::new(),
+            leaving: Shutdown::new(),
         })
     }
 
     /// Works until `shutdown`. The job on the device may finish within the drain limit and is then
-    /// handed back; those that have not reached the device are handed back at once.
+    /// handed back; those that have not reached the device are handed back at once. A proof that no
+    /// broker has taken by then stays on disk, if there is a spool.
     ///
     /// # Errors
-    /// [`AgentError::Refused`] when the broker does not want this agent, [`AgentError::DeviceLost`]
-    /// when it can prove no more. A broker that is away is no error: the agent waits for it.
+    /// [`AgentError::Refused`] when the broker rejects this agent, [`AgentError::DeviceLost`] when it
+    /// can prove no more. A broker that is unreachable or answers anything else is no error: the agent
+    /// waits for it.
     pub async fn serve(self, shutdown: &Shutdown) -> Result<(), AgentError> {
         tracing::info!(
             agent = %self.id,
@@ -175,6 +243,11 @@ impl<W: Worker + ?Sized> Agent<W> {
             let (worker, idle) = (agent.worker.clone(), agent.idle.clone());
             tokio::spawn(warm::warm(worker, idle, agent.metrics.clone()))
         });
+        let offering = {
+            let agent = agent.clone();
+            tokio::spawn(async move { agent.offer_proofs().await })
+        };
+        let mut pause = PAUSE_FIRST;
         let end = loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -185,7 +258,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 note_end(ended);
             }
             let claimed = tokio::select! {
-                claimed = agent.claim(shutdown) => claimed,
+                claimed = agent.claim(shutdown, &mut pause) => claimed,
                 () = agent.device_gone.notified() => break Ok(()),
             };
             match claimed {
@@ -200,40 +273,98 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Err(error) => break Err(error),
             }
         };
+        agent.leaving.start();
         agent.idle.end();
         warming.inspect(tokio::task::JoinHandle::abort);
         while let Some(ended) = jobs.join_next().await {
             note_end(ended);
+        }
+        offering.abort();
+        match (agent.spool.len(), agent.spool.is_durable()) {
+            (0, _) => {}
+            (proofs, true) => tracing::info!(proofs, "proofs kept for the next start"),
+            (proofs, false) => tracing::warn!(
+                proofs,
+                "proofs lost that no broker took; spool_dir would have kept them"
+            ),
         }
         tracing::info!("no further jobs");
         let lost = agent.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
         lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))
     }
 
-    /// Asks for a job once. None if there was none in time, the broker is away, or the agent is to
-    /// stop.
-    async fn claim(&self, shutdown: &Shutdown) -> Result<Option<Grant>, AgentError> {
+    /// Asks for a job once. None if there was none in time, the broker cannot be reached, the spool is
+    /// full, or the agent is to stop. `pause` is the next one after a request that failed.
+    async fn claim(
+        &self,
+        shutdown: &Shutdown,
+        pause: &mut Duration,
+    ) -> Result<Option<Grant>, AgentError> {
         if shutdown.is_started() {
+            return Ok(None);
+        }
+        let changed = self.spool.changed();
+        if !self.spool.has_space() {
+            tracing::warn!("spool full; no further job is claimed until a broker takes proofs");
+            tokio::select! {
+                () = changed => {}
+                () = shutdown.started() => {}
+            }
             return Ok(None);
         }
         failpoint::pass("agent.before_claim").await;
         let request = self.claim_request();
         let claimed = tokio::select! {
-            claimed = self.client.claim(&request) => claimed,
+            claimed = self.once.claim(&request) => claimed,
             () = shutdown.started() => return Ok(None),
         };
-        match claimed {
-            Ok(grant) => Ok(grant),
-            Err(source @ ClientError::Refused { .. }) => Err(AgentError::Refused { source }),
-            Err(error) => {
-                tracing::warn!(error = one_line(&error), "no broker; waiting for it");
-                tokio::select! {
-                    () = tokio::time::sleep(BROKER_AWAY) => {}
-                    () = shutdown.started() => {}
-                }
-                Ok(None)
+        let source = match claimed {
+            Ok(grant) => {
+                self.link.reached();
+                *pause = PAUSE_FIRST;
+                return Ok(grant);
             }
+            Err(source) => source,
+        };
+        let next = match source.answer() {
+            Answer::TokenRejected => {
+                let remedy =
+                    "set --token to a token of role agent (`broker tokens add`)".to_owned();
+                return Err(AgentError::Refused { remedy, source });
+            }
+            Answer::Quarantined => {
+                let remedy = format!("an operator can end it with `broker pardon {}`", self.id);
+                return Err(AgentError::Refused { remedy, source });
+            }
+            Answer::Passing => {
+                self.link.failed(&source);
+                let next = *pause;
+                *pause = (next * 2).min(PAUSE_MAX);
+                next
+            }
+            // Nothing that a claim is answered with, or of another release. An upgrade of either
+            // side changes it.
+            Answer::Incompatible
+            | Answer::UnknownJob
+            | Answer::VersionConflict
+            | Answer::UnknownArtifact
+            | Answer::ArtifactLost
+            | Answer::NotUploaded
+            | Answer::DigestMismatch
+            | Answer::TooLarge
+            | Answer::LeaseLost
+            | Answer::Cancelled
+            | Answer::RejectedBefore => {
+                let (error, retry_seconds) = (one_line(&source), INCOMPATIBLE.as_secs());
+                tracing::error!(error, retry_seconds, "broker and agent do not match");
+                INCOMPATIBLE
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(next) => {}
+            () = shutdown.started() => {}
         }
+        Ok(None)
     }
 
     fn claim_request(&self) -> ClaimRequest {
@@ -244,7 +375,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             wait_ms: u64::try_from(CLAIM_WAIT.as_millis()).unwrap_or(u64::MAX),
             info: serde_json::json!({
                 "software": concat!("rollmill-agent ", env!("CARGO_PKG_VERSION")),
-                "threads": std::thread::available_parallelism().map_or(1, usize::from),
+                "device": self.worker.device(),
             }),
         }
     }
@@ -263,12 +394,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         self.metrics.jobs_held.dec();
         self.held().retain(|job| *job != grant.job);
-        let outcome = match end {
-            End::Completed => "completed",
-            End::Failed(class) => class.as_str(),
-            End::Released => "released",
-            End::Lost => "lost",
-        };
+        let outcome = end.label();
         self.metrics.jobs_total.with_label_values(&[&kind, outcome]).inc();
         tracing::info!(job = %grant.job, outcome, "job ended");
     }
@@ -281,15 +407,9 @@ impl<W: Worker + ?Sized> Agent<W> {
         cancel: &Cancel,
         shutdown: &Shutdown,
     ) -> End {
-        let input = match self.client.get_artifact(&grant.job.input()).await {
+        let input = match self.fetch(grant, lease, cancel, shutdown).await {
             Ok(input) => input,
-            Err(error) => {
-                let class = match error.is_transient() {
-                    true => FailureClass::Transient,
-                    false => FailureClass::InputMissing,
-                };
-                return self.fail(lease, class, &one_line(&error)).await;
-            }
+            Err(end) => return end,
         };
         failpoint::pass("agent.after_fetch").await;
 
@@ -307,14 +427,72 @@ impl<W: Worker + ?Sized> Agent<W> {
             Ok(None) => return self.release(lease).await,
             Err(error) => return self.failed(lease, &error).await,
         };
-        let _reporting = self.reporting.acquire().await;
+        let reporting = self.reporting.acquire().await;
         drop(slot);
         let output = match self.verified(grant.job.kind(), input, output).await {
             Ok(output) => output,
             Err(error) => return self.failed(lease, &error).await,
         };
         self.measure(grant.job.kind(), &output);
-        self.report(grant, lease, output).await
+        drop(reporting);
+        self.hand_in(grant, output, shutdown).await
+    }
+
+    /// The job's input. A broker that cannot be reached is waited for until the job's hard limit.
+    async fn fetch(
+        &self,
+        grant: &Grant,
+        lease: &LeaseRef,
+        cancel: &Cancel,
+        shutdown: &Shutdown,
+    ) -> Result<Vec<u8>, End> {
+        let limit = tokio::time::Instant::now() + Duration::from_millis(grant.hard_limit_ms);
+        let digest = grant.job.input();
+        loop {
+            let fetched = tokio::select! {
+                fetched = self.client.get_artifact(&digest) => fetched,
+                () = shutdown.started() => return Err(self.release(lease).await),
+            };
+            let error = match fetched {
+                Ok(input) => {
+                    self.link.reached();
+                    return Ok(input);
+                }
+                Err(error) => error,
+            };
+            match error.answer() {
+                Answer::Passing => {
+                    self.link.failed(&error);
+                    if cancel.is_cancelled() {
+                        return Err(End::Lost);
+                    }
+                    if tokio::time::Instant::now() >= limit {
+                        return Err(self.release(lease).await);
+                    }
+                }
+                // The broker reads the input itself before it believes this.
+                Answer::UnknownArtifact | Answer::ArtifactLost => {
+                    let class = FailureClass::InputMissing;
+                    return Err(self.fail(lease, class, &one_line(&error)).await);
+                }
+                // The next claim ends the agent.
+                Answer::TokenRejected | Answer::Quarantined => {
+                    return Err(self.release(lease).await);
+                }
+                Answer::Cancelled | Answer::LeaseLost | Answer::UnknownJob => {
+                    return Err(End::Lost);
+                }
+                Answer::Incompatible
+                | Answer::VersionConflict
+                | Answer::NotUploaded
+                | Answer::DigestMismatch
+                | Answer::TooLarge
+                | Answer::RejectedBefore => {
+                    let class = FailureClass::Transient;
+                    return Err(self.fail(lease, class, &one_line(&error)).await);
+                }
+            }
+        }
     }
 
     async fn failed(&self, lease: &LeaseRef, error: &WorkError) -> End {
@@ -375,35 +553,6 @@ impl<W: Worker + ?Sized> Agent<W> {
         in_thread(move || worker.verify(&kind, &input, &output.result).map(|()| output)).await
     }
 
-    /// Uploads and reports. Also after the lease was lost: a valid result is taken while the job
-    /// has none.
-    async fn report(&self, grant: &Grant, lease: &LeaseRef, output: WorkOutput) -> End {
-        failpoint::pass("agent.before_upload").await;
-        let result = match self.client.put_artifact(grant.job.epoch(), output.result).await {
-            Ok(result) => result,
-            Err(error) => {
-                return self.fail(lease, FailureClass::Transient, &one_line(&error)).await;
-            }
-        };
-        failpoint::pass("agent.after_upload").await;
-        let stats = serde_json::to_value(&output.stats).unwrap_or_default();
-        let request =
-            CompleteRequest { agent: self.id.clone(), lease: lease.clone(), result, stats };
-        let end = match self.client.complete(&request).await {
-            Ok(_) => End::Completed,
-            // The same bytes were found wrong before: a second opinion would be the same.
-            Err(error) if error.broker_code().is_some_and(is_rejected_before) => {
-                self.fail(lease, FailureClass::InvalidProof, &one_line(&error)).await
-            }
-            Err(error) => {
-                tracing::warn!(job = %lease.job, error = one_line(&error), "result not taken");
-                End::Lost
-            }
-        };
-        failpoint::pass("agent.after_report").await;
-        end
-    }
-
     async fn fail(&self, lease: &LeaseRef, class: FailureClass, message: &str) -> End {
         tracing::warn!(job = %lease.job, class = class.as_str(), message, "job failed");
         let request = FailRequest {
@@ -433,9 +582,12 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Ready when the present job must be handed back.
+    /// Ready when the present job must be handed back: the drain after the agent began to leave is over.
     async fn drained(&self, shutdown: &Shutdown) {
-        shutdown.started().await;
+        tokio::select! {
+            () = shutdown.started() => {}
+            () = self.leaving.started() => {}
+        }
         tokio::select! {
             () = tokio::time::sleep(self.drain) => {}
             () = shutdown.aborted() => {}
@@ -469,9 +621,4 @@ fn note_end(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "the task of a job died");
     }
-}
-
-/// Whether a code of the broker says that the same result was rejected before.
-fn is_rejected_before(code: &str) -> bool {
-    code.strip_prefix("BRK-") == Some("021")
 }

@@ -214,7 +214,7 @@ mod tests {
         names(&dashboard, &mut shown);
 
         let registry = Registry::new();
-        let metrics = Metrics::new(&registry).unwrap();
+        let metrics = Metrics::new(&registry, &["leaf".to_owned()], std::iter::empty).unwrap();
         metrics.jobs_total.with_label_values(&["a", "b"]);
         metrics.proving_seconds.with_label_values(&["a"]);
         metrics.witness_seconds.with_label_values(&["a"]);

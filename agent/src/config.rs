@@ -20,6 +20,7 @@ pub struct Config {
     pub name: Option<AgentId>,
     pub class: u8,
     pub drain_seconds: u64,
+    pub spool_dir: Option<PathBuf>,
     pub keys_dir: Option<PathBuf>,
     pub chain_id: u64,
     pub device: Choice,
@@ -43,6 +44,7 @@ impl Default for Config {
             name: None,
             class: 0,
             drain_seconds: 20,
+            spool_dir: None,
             keys_dir: None,
             chain_id: 31337,
             device: Choice::Auto,
@@ -69,6 +71,11 @@ impl Settings for Config {
         (
             "drain_seconds",
             "time to finish the present job in after a signal; then it is handed back",
+        ),
+        (
+            "spool_dir",
+            "directory that keeps finished proofs until a broker has taken them, so that they survive a \
+             restart; in memory alone when unset",
         ),
         (
             "keys_dir",

@@ -13,6 +13,7 @@ pub const ALL: &[&str] = &[
     "agent.before_claim",
     "agent.after_claim",
     "agent.after_fetch",
+    "agent.after_spool",
     "agent.before_upload",
     "agent.after_upload",
     "agent.after_report",

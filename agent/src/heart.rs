@@ -9,8 +9,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use rollmill_broker_client::{AgentId, Client, HeartbeatRequest, LeaseRef, Options};
+use rollmill_broker_client::{AgentId, Answer, Client, HeartbeatRequest, LeaseRef, Options};
+use rollmill_service::one_line;
 use tokio::sync::Notify;
+
+use crate::link::Link;
 
 /// Says to a worker that nobody waits for its result any more. Clones share one state.
 #[derive(Clone, Debug, Default)]
@@ -51,6 +54,7 @@ struct Shared {
     changed: Notify,
     ended: AtomicBool,
     failures: prometheus::IntCounter,
+    link: Link,
 }
 
 impl Shared {
@@ -69,10 +73,11 @@ pub struct Heart {
 impl Heart {
     /// Starts the thread. It beats only while a lease is held. `client` must not be used elsewhere:
     /// its connections belong to the thread's runtime.
-    pub fn start(
+    pub(crate) fn start(
         client: &Client,
         agent: AgentId,
         failures: prometheus::IntCounter,
+        link: Link,
     ) -> std::io::Result<Self> {
         // A beat that is late is worthless: fail fast and send the next.
         let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(5) };
@@ -83,6 +88,7 @@ impl Heart {
             changed: Notify::new(),
             ended: AtomicBool::new(false),
             failures,
+            link,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = {
@@ -136,6 +142,8 @@ impl Drop for Hold<'_> {
 
 async fn beat(shared: &Shared, client: &Client) {
     const RETRY: Duration = Duration::from_millis(500);
+    /// Pause after a beat that the broker rejected.
+    const REJECTED: Duration = Duration::from_secs(10);
     let mut every = RETRY;
     while !shared.ended.load(Ordering::Relaxed) {
         let leases: Vec<LeaseRef> = shared.held().keys().cloned().collect();
@@ -150,6 +158,7 @@ async fn beat(shared: &Shared, client: &Client) {
         };
         let pause = match answer {
             Ok(answer) => {
+                shared.link.reached();
                 for lost in &answer.cancel {
                     if let Some(cancel) = shared.held().remove(lost) {
                         tracing::warn!(job = %lost.job, "lease lost");
@@ -161,8 +170,29 @@ async fn beat(shared: &Shared, client: &Client) {
             }
             Err(error) => {
                 shared.failures.inc();
-                tracing::warn!(%error, "heartbeat not delivered");
-                every.min(RETRY)
+                match error.answer() {
+                    Answer::Passing => {
+                        shared.link.failed(&error);
+                        every.min(RETRY)
+                    }
+                    // The agent's next claim meets the same answer and acts on it.
+                    Answer::TokenRejected
+                    | Answer::Quarantined
+                    | Answer::Incompatible
+                    | Answer::UnknownJob
+                    | Answer::VersionConflict
+                    | Answer::UnknownArtifact
+                    | Answer::ArtifactLost
+                    | Answer::NotUploaded
+                    | Answer::DigestMismatch
+                    | Answer::TooLarge
+                    | Answer::LeaseLost
+                    | Answer::Cancelled
+                    | Answer::RejectedBefore => {
+                        tracing::warn!(error = one_line(&error), "heartbeat rejected");
+                        every.max(REJECTED)
+                    }
+                }
             }
         };
         tokio::select! {

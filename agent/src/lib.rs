@@ -1,8 +1,8 @@
 //! The proving agent: leases jobs, proves one at a time, checks its own proof, and hands it back.
 //!
-//! An agent remembers nothing between jobs. It may be killed at any instant: the broker grants the
-//! job to another agent once the lease runs out, and what was uploaded meanwhile is addressed by
-//! its digest and harms nobody.
+//! An agent remembers nothing between jobs but the proofs that no broker has taken yet. It may be
+//! killed at any instant: the broker grants the job to another agent once the lease runs out, and what
+//! was uploaded meanwhile is addressed by its digest and harms nobody.
 //!
 //! - [`Worker`] what can do jobs: the prover, or a double in tests.
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
@@ -20,13 +20,15 @@ mod config;
 pub mod devices;
 pub mod failpoint;
 pub mod heart;
+mod link;
 mod metrics;
 pub mod nvml;
 pub mod prover;
+mod spool;
 pub mod srs;
 mod warm;
 mod worker;
 
 pub use agent::{Agent, AgentError};
 pub use config::Config;
-pub use worker::{Prepared, Warmed, WorkError, WorkOutput, Worker};
+pub use worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};

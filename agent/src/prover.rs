@@ -23,7 +23,8 @@ use crate::bench::{self, BenchError, Plan, machine};
 use crate::config::Config;
 use crate::devices::{self, Choice, ChoiceError};
 use crate::heart::Cancel;
-use crate::worker::{Prepared, Warmed, WorkError, WorkOutput, Worker};
+use crate::nvml;
+use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -112,17 +113,50 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
         true => tracing::warn!(device = name, why = chosen.why, "proving on the CPU instead"),
         false => tracing::info!(device = name, why = chosen.why, "chose the device"),
     }
-    let mut uuid = None;
+    let report = report(config, &chosen.device);
+    let uuid = report.uuid.clone();
     let worker = match chosen.device {
-        Accelerator::Cpu(device) => prover(config, *device, 0)?,
-        Accelerator::Cuda(device) => {
-            uuid = device.uuid().map(str::to_owned);
-            prover(config, *device, 1)?
-        }
-        Accelerator::Wgpu(device) => prover(config, *device, 1)?,
-        Accelerator::Icicle(device) => prover(config, *device, 1)?,
+        Accelerator::Cpu(device) => prover(config, *device, report, 0)?,
+        Accelerator::Cuda(device) => prover(config, *device, report, 1)?,
+        Accelerator::Wgpu(device) => prover(config, *device, report, 1)?,
+        Accelerator::Icicle(device) => prover(config, *device, report, 1)?,
     };
     Ok(Opened { worker, device: name, uuid, why: chosen.why, fell_back: chosen.fell_back })
+}
+
+/// What is known of an open device.
+fn report(config: &Config, device: &Accelerator) -> DeviceReport {
+    let threads = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let known = DeviceReport { name: device.name(), threads, ..DeviceReport::default() };
+    match device {
+        Accelerator::Cpu(_) => {
+            let memory_bytes = machine::memory_bytes();
+            DeviceReport { kind: "cpu".into(), memory_bytes, ..known }
+        }
+        Accelerator::Cuda(device) => {
+            let uuid = device.uuid().map(str::to_owned);
+            let card = uuid.as_deref().and_then(|uuid| nvml::Card::open(uuid).ok());
+            DeviceReport {
+                kind: "cuda".into(),
+                memory_bytes: device.memory_bytes(),
+                driver: card.and_then(|card| card.driver()),
+                uuid,
+                ..known
+            }
+        }
+        Accelerator::Wgpu(device) => DeviceReport {
+            kind: "wgpu".into(),
+            memory_bytes: device.memory_bytes(),
+            driver: Some(device.adapter().driver.clone()).filter(|driver| !driver.is_empty()),
+            ..known
+        },
+        Accelerator::Icicle(device) => {
+            DeviceReport { kind: "icicle".into(), memory_bytes: device.memory_bytes(), ..known }
+        }
+    }
 }
 
 /// Runs a bench on the device that the settings choose.
@@ -231,6 +265,7 @@ pub fn list(config: &Config) -> Vec<(String, String)> {
 fn prover<D: Device + 'static>(
     config: &Config,
     device: D,
+    report: DeviceReport,
     prefetch: usize,
 ) -> Result<Arc<dyn Worker>, ProverError> {
     let (store, srs) = base(config, &device)?;
@@ -241,7 +276,7 @@ fn prover<D: Device + 'static>(
     let keys = keys.with_cache(cache).with_checked_sums(config.check_sums);
     // Keys are made all together, so that one of another build says so of all; here, and not at a job.
     keys.require_layout(Circuit::TxBase)?;
-    Ok(Arc::new(Prover { keys, version, prefetch, started: Instant::now() }))
+    Ok(Arc::new(Prover { keys, version, report, prefetch, started: Instant::now() }))
 }
 
 /// Opens the store and the SRS, and checks the device.
@@ -279,6 +314,7 @@ fn known_answer<D: Device>(device: &D, srs: &Srs) -> Result<(), ProverError> {
 struct Prover<D: Device> {
     keys: Keys<D>,
     version: String,
+    report: DeviceReport,
     prefetch: usize,
     started: Instant,
 }
@@ -287,6 +323,10 @@ impl<D: Device + 'static> Worker for Prover<D> {
     fn circuits(&self) -> Vec<(String, String)> {
         let jobs = Circuit::ALL.into_iter().filter(|c| *c != Circuit::Client);
         jobs.map(|circuit| (circuit.name().to_owned(), self.version.clone())).collect()
+    }
+
+    fn device(&self) -> DeviceReport {
+        self.report.clone()
     }
 
     fn prefetch(&self) -> usize {
@@ -360,6 +400,19 @@ mod tests {
     use rollmill_plonk::prover::ProveError;
 
     use super::*;
+
+    /// The broker is told the threads in use, not the machine's, and the memory that proofs fit into.
+    #[test]
+    fn the_device_is_reported_as_it_is_used() {
+        let config = Config { threads: 1, ..Config::default() };
+        let told = report(&config, &Accelerator::Cpu(Box::new(cpu(&config))));
+        assert_eq!((told.kind.as_str(), told.threads), ("cpu", 1));
+        assert_eq!(told.name, cpu(&config).name());
+        assert!(told.memory_bytes.is_some_and(|bytes| bytes > 0));
+        let config = Config::default();
+        let told = report(&config, &Accelerator::Cpu(Box::new(cpu(&config))));
+        assert_eq!(told.threads, std::thread::available_parallelism().unwrap().get());
+    }
 
     /// A broker treats each differently: memory asks for a larger agent, a lost device for another one, and
     /// one that computes wrongly counts against this agent.

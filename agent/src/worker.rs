@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use rollmill_broker_client::{FailureClass, WorkStats};
+use serde::Serialize;
 
 use crate::heart::Cancel;
 
@@ -16,6 +17,11 @@ pub type Prepared = Box<dyn FnOnce(&Cancel) -> Result<WorkOutput, WorkError> + S
 pub trait Worker: Send + Sync + 'static {
     /// Types and versions of job it can do, as (type, version). Asked once, at start.
     fn circuits(&self) -> Vec<(String, String)>;
+
+    /// What it proves on, for the broker and for people.
+    fn device(&self) -> DeviceReport {
+        DeviceReport::default()
+    }
 
     /// Jobs to prepare while one is on the device, where the settings do not say: none for a device
     /// whose proofs take every core that would prepare them.
@@ -54,6 +60,23 @@ pub enum Warmed {
     Stopped,
     /// There is nothing left to load, or no room.
     Nothing,
+}
+
+/// The device in use.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceReport {
+    /// `cpu`, `cuda`, `wgpu` or `icicle`; empty for a double.
+    pub kind: String,
+    /// As the device names itself.
+    pub name: String,
+    /// Of an NVIDIA card.
+    pub uuid: Option<String>,
+    /// The device's own memory; the machine's for the CPU.
+    pub memory_bytes: Option<u64>,
+    /// Version of the driver, where there is one and it tells.
+    pub driver: Option<String>,
+    /// Threads in use on the host.
+    pub threads: usize,
 }
 
 /// A finished job.

@@ -6,25 +6,39 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rollmill_service::{Process, Shutdown};
+use rollmill_broker_client::UnableView;
+use rollmill_service::{HttpLimits, HttpMetrics, Process, Shutdown, serve_within};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use crate::api;
+use crate::ability;
+use crate::api::{self, admission::Admission};
 use crate::config::Config;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
 use crate::metrics::Metrics;
 use crate::policy::Next;
-use crate::store::Store;
 use crate::store::tokens::{Bearer, hash};
+use crate::store::{Store, Tenant};
 
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
 const QUEUE: Duration = Duration::from_secs(5);
+
+/// Bounds of the listener. An agent has a few connections and many agents may share an address; the
+/// memory of their bodies has a bound of its own.
+const LIMITS: HttpLimits = HttpLimits {
+    connections: 10_000,
+    connections_per_peer: 4_096,
+    idle: Duration::from_secs(75),
+    head: Duration::from_secs(10),
+    body: Duration::from_secs(10),
+    body_bytes_per_second: 1_024,
+    write_stall: Duration::from_secs(30),
+    drain: Duration::from_secs(2),
+};
 
 /// What the parts of a replica share.
 #[derive(Debug)]
@@ -35,7 +49,9 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
-    pub(crate) requests: Semaphore,
+    pub(crate) admission: Admission,
+    /// What waits and no live agent can do, as of the last count.
+    unable: RwLock<Vec<(Tenant, UnableView)>>,
     bearers: RwLock<HashMap<[u8; 32], Bearer>>,
     /// A token is required.
     closed: AtomicBool,
@@ -68,8 +84,50 @@ impl Shared {
                 self.metrics.dead_letters_total.inc();
                 self.hub.became_final();
             }
+            Next::AwaitInput => {
+                self.metrics.inputs_wanted_total.inc();
+                self.hub.became_final();
+            }
             Next::Retry { .. } => self.hub.became_ready(),
         }
+    }
+
+    /// Counts done jobs that were opened again, and wakes who waits for jobs.
+    pub(crate) fn count_lost(&self, reopened: u64) {
+        if reopened > 0 {
+            self.metrics.results_lost_total.inc_by(reopened);
+            self.hub.became_ready();
+        }
+    }
+
+    /// What of the tenant's jobs no live agent can do.
+    pub(crate) fn unable(&self, tenant: &Tenant) -> Vec<UnableView> {
+        let unable = self.unable.read().unwrap_or_else(PoisonError::into_inner);
+        unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
+    }
+
+    /// Counts the queue and finds what nobody can do; logs where that began and ended.
+    async fn count_queue(&self) -> Result<(), BrokerError> {
+        let queue = self.store.queue(None).await?;
+        let agents = self.store.abilities().await?;
+        let rules = self.store.rules();
+        let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
+        self.metrics
+            .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
+        let mut unable = self.unable.write().unwrap_or_else(PoisonError::into_inner);
+        let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
+            (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
+        };
+        for entry in found.iter().filter(|new| !unable.iter().any(|old| same(old, new))) {
+            let UnableView { kind, version, class, jobs, since_seconds } = &entry.1;
+            tracing::warn!(kind, version, class, jobs, since_seconds, "no live agent is able");
+        }
+        for (_, view) in unable.iter().filter(|old| !found.iter().any(|new| same(old, new))) {
+            let UnableView { kind, version, class, since_seconds, .. } = view;
+            tracing::info!(kind, version, class, since_seconds, "a live agent is able again");
+        }
+        *unable = found;
+        Ok(())
     }
 }
 
@@ -99,7 +157,8 @@ pub async fn serve(
         metrics,
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
-        requests: Semaphore::new(process.config.requests_max),
+        admission: Admission::new(process.config.requests_max),
+        unable: RwLock::default(),
         bearers: RwLock::default(),
         closed: AtomicBool::new(false),
     });
@@ -124,7 +183,10 @@ pub async fn serve(
 
     tracing::info!(%address, "serving");
     process.ready();
-    let served = rollmill_service::serve(listener, api::router(shared), shutdown.clone()).await;
+    let connections = HttpMetrics::new("broker");
+    connections.register(&process.metrics)?;
+    let router = api::router(shared);
+    let served = serve_within(listener, router, LIMITS, connections, shutdown.clone()).await;
     shutdown.start();
     while tasks.join_next().await.is_some() {}
     Ok(served?)
@@ -165,6 +227,14 @@ async fn sweep(shared: &Shared) {
             Ok(_) => shared.hub.became_ready(),
             Err(error) => away("sweep", &error).await,
         }
+        match shared.store.past_deadline().await {
+            Ok(0) => {}
+            Ok(dead) => {
+                shared.metrics.dead_letters_total.inc_by(dead);
+                shared.hub.became_final();
+            }
+            Err(error) => away("sweep", &error).await,
+        }
         if tokio::time::Instant::now() < patience {
             continue;
         }
@@ -194,9 +264,17 @@ async fn keep_tokens(shared: &Shared) {
 
 async fn keep_queue(shared: &Shared) {
     loop {
-        match shared.store.queue(None).await {
-            Ok(queue) => shared.metrics.show_queue(&queue),
-            Err(error) => away("queue", &error).await,
+        if let Err(error) = shared.count_queue().await {
+            shared.metrics.forget_queue();
+            away("queue", &error).await;
+        }
+        match shared.store.forgive().await {
+            Ok(forgiven) if forgiven.is_empty() => {}
+            Ok(forgiven) => {
+                shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
+                shared.hub.became_ready();
+            }
+            Err(error) => away("forgiveness", &error).await,
         }
         tokio::select! {
             () = tokio::time::sleep(QUEUE) => {}

@@ -4,14 +4,15 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
 use rollmill_broker::store::{Role, Store, Tenant};
+use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    AgentId, Client, JobId, JobState, JobView, ListQuery, Options, StatusResponse,
+    AgentId, Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery,
+    Options, StatusResponse,
 };
 use rollmill_service::{Error, Outcome, Service, one_line};
 
 pub(crate) fn subcommands(service: Service) -> Service {
-    let json =
-        || Arg::new("json").long("json").action(ArgAction::SetTrue).help("print JSON, one object");
+    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
     let ids = || Arg::new("id").num_args(1..).required(true).help("job ids");
     service
         .subcommand(Command::new("serve").about("Serve (also without a subcommand)"))
@@ -28,7 +29,8 @@ pub(crate) fn subcommands(service: Service) -> Service {
         .subcommand(
             Command::new("history")
                 .about("Every attempt at a job")
-                .arg(Arg::new("id").required(true).help("job id")),
+                .arg(Arg::new("id").required(true).help("Job id"))
+                .arg(json()),
         )
         .subcommand(
             Command::new("dead-letters")
@@ -112,8 +114,10 @@ pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Ou
         }
         "jobs" => {
             let state = matches.get_one::<String>("state").map(|name| {
-                JobState::parse(name)
-                    .ok_or_else(|| usage("state: ready, delayed, leased, done, dead or cancelled"))
+                JobState::parse(name).ok_or_else(|| {
+                    let names = JobState::ALL.map(JobState::as_str).join(", ");
+                    usage(&format!("--state: `{name}` is no state; the states are {names}"))
+                })
             });
             let query = ListQuery {
                 state: state.transpose()?,
@@ -124,11 +128,11 @@ pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Ou
         }
         "history" => {
             let id: JobId = parse(text(matches, "id"))?;
-            for attempt in client.history(&id).await?.attempts {
-                let failure = attempt.failure.map_or_else(String::new, |failure| {
-                    format!("{}: {}", failure.class.as_str(), failure.message)
-                });
-                println!("{}\t{}\t{failure}", attempt.agent, attempt.outcome);
+            let history = client.history(&id).await?;
+            if matches.get_flag("json") {
+                println!("{}", serde_json::to_string(&history)?);
+            } else {
+                print_history(&history.attempts);
             }
         }
         "pardon" => {
@@ -159,57 +163,121 @@ async fn dead_letters(client: &Client, matches: &ArgMatches) -> Outcome {
     Ok(())
 }
 
-/// Checks one thing after the other and says what to do about each; fails if any is wrong.
+/// Checks one thing after the other and prints what to do about each; fails if any is wrong. Creates
+/// and changes nothing.
 pub(crate) async fn doctor(config: &Config) -> Outcome {
-    let mut wrong = 0;
-    let mut line = |what: &str, result: Result<String, String>| match result {
-        Ok(text) => println!("ok    {what}: {text}"),
-        Err(text) => {
-            wrong += 1;
-            println!("WRONG {what}: {text}");
+    let (mut failed, mut checks) = (0, 0);
+    let mut line = |what: &str, result: Result<String, String>| {
+        checks += 1;
+        match result {
+            Ok(text) => println!("ok    {what}: {text}"),
+            Err(text) => {
+                failed += 1;
+                println!("WRONG {what}: {text}");
+            }
         }
     };
     line("settings", Ok("read".into()));
-    let answer = match client(config) {
-        Ok(client) => client.status().await.map_err(|error| one_line(&error)),
-        Err(error) => Err(one_line(error.as_ref())),
+    let (broker, is_running) = match client(config) {
+        Ok(client) => ask_broker(&config.url(), client.status().await),
+        Err(error) => (Err(one_line(error.as_ref())), false),
     };
-    let running = answer.is_ok();
-    if running {
-        line("broker", answer.map(|status| format!("answers, {} agents", status.agents.len())));
-    } else {
-        line("broker", Ok(format!("none answers at {}", config.url())));
-    }
-    if config.database_url.is_none() {
-        let found = discover(config.postgres_bin.as_deref());
-        line("postgres", found.map(|b| b.version).map_err(|error| one_line(&error)));
-    }
-    if config.database_url.is_none() && running {
-        line("database", Ok("private, in use by the running broker".into()));
-    } else {
-        match super::open(config).await {
-            Err(error) => line("database", Err(one_line(error.as_ref()))),
-            Ok((store, postgres)) => {
-                line("database", Ok("reachable".into()));
-                let checked = store.check().await.map(|()| "current".into());
-                line(
-                    "schema",
-                    checked.map_err(|error| format!("{}; run `broker migrate`", one_line(&error))),
-                );
-                super::close(store, postgres).await;
+    line("broker", broker);
+    match &config.database_url {
+        Some(url) => match connect(config, url.reveal()).await {
+            Err(error) => line("database", Err(one_line(&error))),
+            Ok((store, target)) => {
+                line("database", Ok(target.to_string()));
+                line("schema", check_schema(&store).await);
+                store.pool().close().await;
+            }
+        },
+        None => {
+            let found = discover(config.postgres_bin.as_deref());
+            line("postgres", found.map(|b| b.version).map_err(|error| one_line(&error)));
+            if is_running {
+                line("database", Ok("private, in use by the running broker".into()));
+            } else if !config.data_dir.join("pg").exists() {
+                line("database", Ok("private, made at the first start".into()));
+            } else {
+                match super::open(config).await {
+                    Err(error) => line("database", Err(one_line(error.as_ref()))),
+                    Ok((store, postgres)) => {
+                        line("database", Ok("private, reachable".into()));
+                        line("schema", check_schema(&store).await);
+                        super::close(store, postgres).await;
+                    }
+                }
             }
         }
     }
-    let probe = config.data_dir.join(".doctor");
-    let written =
-        std::fs::create_dir_all(&config.data_dir).and_then(|()| std::fs::write(&probe, b"x"));
-    let _ = std::fs::remove_file(&probe);
-    let shown = config.data_dir.display();
-    line(
-        "data directory",
-        written.map(|()| shown.to_string()).map_err(|error| format!("{shown}: {error}")),
-    );
-    if wrong == 0 { Ok(()) } else { Err(format!("{wrong} checks failed").into()) }
+    line("data directory", check_directory(&config.data_dir));
+    match failed {
+        0 => Ok(()),
+        _ => Err(BrokerError::ChecksFailed { failed, checks }.into()),
+    }
+}
+
+async fn connect(config: &Config, url: &str) -> Result<(Store, Target), BrokerError> {
+    let options = super::database(url)?;
+    let target = Target::of(&options);
+    Ok((Store::connect_to_database(options, config.rules()).await?, target))
+}
+
+async fn check_schema(store: &Store) -> Result<String, String> {
+    let checked = store.check().await.map(|()| "current".to_owned());
+    checked.map_err(|error| format!("{}; run `broker migrate`", one_line(&error)))
+}
+
+/// What the answer of the broker's address says, and whether a broker runs there: nobody there, there
+/// and rejecting the token, there without its database, something else there, or all is well.
+fn ask_broker(
+    url: &str,
+    answer: Result<StatusResponse, ClientError>,
+) -> (Result<String, String>, bool) {
+    let error = match answer {
+        Ok(status) => {
+            let text = format!("answers at {url}, {} agents", status.agents.len());
+            return (Ok(text), true);
+        }
+        Err(error) => error,
+    };
+    let rejected = error.answer() == Answer::TokenRejected;
+    match error {
+        ClientError::Unreachable { reason, .. } => {
+            (Ok(format!("none answers at {url} ({reason})")), false)
+        }
+        ClientError::Refused { message, .. } if rejected => {
+            let text = format!("runs at {url} and rejects the token ({message}); set --token");
+            (Err(text), true)
+        }
+        ClientError::Unavailable { message, .. } => {
+            (Err(format!("runs at {url} and cannot serve: {message}")), true)
+        }
+        ClientError::NotABroker { status, .. } => (
+            Err(format!(
+                "something else than a broker answers at {url} (status {status}); set --url"
+            )),
+            false,
+        ),
+        other => (Err(format!("runs at {url}: {}", one_line(&other))), true),
+    }
+}
+
+/// Whether the directory can be written, or made.
+fn check_directory(path: &std::path::Path) -> Result<String, String> {
+    let shown = path.display();
+    let absolute = std::path::absolute(path).map_err(|error| format!("{shown}: {error}"))?;
+    // The nearest directory that exists decides.
+    let Some(existing) = absolute.ancestors().find(|above| above.exists()) else {
+        return Err(format!("{shown}: no directory above it exists"));
+    };
+    let access = nix::unistd::access(existing, nix::unistd::AccessFlags::W_OK);
+    match access {
+        Ok(()) if existing == absolute => Ok(shown.to_string()),
+        Ok(()) => Ok(format!("{shown}, made at the first start")),
+        Err(error) => Err(format!("{}: {}", existing.display(), error.desc())),
+    }
 }
 
 fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
@@ -219,29 +287,52 @@ fn client(config: &Config) -> Result<Client, rollmill_service::Failure> {
 }
 
 fn print_status(status: &StatusResponse) {
-    println!("{:<20} {:<14} {:<8} {:>8} {:>10}", "TYPE", "VERSION", "STATE", "JOBS", "OLDEST s");
+    for unable in &status.unable {
+        println!(
+            "no live agent can do {} of version {} (class {}): {} jobs, for {:.0} s",
+            unable.kind, unable.version, unable.class, unable.jobs, unable.since_seconds
+        );
+    }
+    println!(
+        "{:<20} {:<14} {:>5} {:<12} {:>8} {:>10}",
+        "TYPE", "VERSION", "CLASS", "STATE", "JOBS", "OLDEST s"
+    );
     for queue in &status.queue {
         let version: String = queue.version.chars().take(14).collect();
         println!(
-            "{:<20} {version:<14} {:<8} {:>8} {:>10.0}",
+            "{:<20} {version:<14} {:>5} {:<12} {:>8} {:>10.0}",
             queue.kind,
+            queue.class,
             queue.state.as_str(),
             queue.count,
             queue.oldest_seconds
         );
     }
-    println!("\n{:<32} {:>6} {:>10} {:>9}", "AGENT", "LEASES", "SEEN s", "REJECTED");
+    println!("\n{:<32} {:>6} {:>10} {:>9}  DEVICE", "AGENT", "LEASES", "SEEN s", "REJECTED");
     for agent in &status.agents {
-        let mark = if agent.quarantined { " quarantined" } else { "" };
+        let mark = if agent.quarantined { " (quarantined)" } else { "" };
         println!(
-            "{:<32} {:>6} {:>10.0} {:>9}{mark}",
+            "{:<32} {:>6} {:>10.0} {:>9}  {}{mark}",
             agent.agent.as_str(),
             agent.leases,
             agent.last_seen_seconds,
-            agent.rejected
+            agent.rejected,
+            device(&agent.info)
         );
     }
     println!("\n{} dead letters", status.dead_letters);
+}
+
+/// What an agent reported of its device, in a few words; a dash if it reported none.
+fn device(info: &serde_json::Value) -> String {
+    let device = &info["device"];
+    let Some(name) = device["name"].as_str().filter(|name| !name.is_empty()) else {
+        return "-".into();
+    };
+    let threads = device["threads"].as_u64().map(|n| format!(", {n} threads"));
+    let memory = device["memory_bytes"].as_u64().map(|n| format!(", {} GiB", n >> 30));
+    let clean = |text: String| text.chars().filter(|c| !c.is_control()).collect::<String>();
+    clean(format!("{name}{}{}", memory.unwrap_or_default(), threads.unwrap_or_default()))
 }
 
 fn print_jobs(jobs: &[JobView], json: bool) -> Outcome {
@@ -249,13 +340,68 @@ fn print_jobs(jobs: &[JobView], json: bool) -> Outcome {
         println!("{}", serde_json::to_string(jobs)?);
         return Ok(());
     }
+    println!(
+        "{:<90} {:<12} {:>8} {:<20} {:>10}  LAST FAILURE",
+        "ID", "STATE", "ATTEMPTS", "CREATED (UTC)", "SECONDS"
+    );
     for job in jobs {
         let failure = job.failure.as_ref().map_or_else(String::new, |failure| {
-            format!("\t{}: {}", failure.class.as_str(), failure.message)
+            format!("{}: {}", failure.class.as_str(), failure.message)
         });
-        println!("{}\t{}\t{} attempts{failure}", job.id, job.state.as_str(), job.attempts);
+        println!(
+            "{:<90} {:<12} {:>8} {:<20} {:>10}  {failure}",
+            job.id.as_str(),
+            job.state.as_str(),
+            job.attempts,
+            utc(job.created_unix_ms),
+            between(job.created_unix_ms, job.finished_unix_ms),
+        );
     }
     Ok(())
+}
+
+fn print_history(attempts: &[AttemptView]) {
+    println!(
+        "{:<20} {:<20} {:>10} {:>5} {:<32} {:<15} MESSAGE",
+        "STARTED (UTC)", "ENDED (UTC)", "SECONDS", "LEASE", "AGENT", "OUTCOME"
+    );
+    for attempt in attempts {
+        let message = attempt.failure.as_ref().map_or_else(String::new, |failure| {
+            format!("{}: {}", failure.class.as_str(), failure.message)
+        });
+        println!(
+            "{:<20} {:<20} {:>10} {:>5} {:<32} {:<15} {message}",
+            utc(attempt.started_unix_ms),
+            attempt.ended_unix_ms.map_or_else(|| "-".into(), utc),
+            between(attempt.started_unix_ms, attempt.ended_unix_ms),
+            attempt.lease_epoch.map_or_else(|| "-".into(), |epoch| epoch.to_string()),
+            attempt.agent.as_str(),
+            attempt.outcome,
+        );
+    }
+}
+
+/// Seconds from one time to a later one; a dash while there is none.
+fn between(start_ms: u64, end_ms: Option<u64>) -> String {
+    let seconds = |end: u64| format!("{:.1}", end.saturating_sub(start_ms) as f64 / 1000.0);
+    end_ms.map_or_else(|| "-".into(), seconds)
+}
+
+/// A time as `2026-01-31 23:59:59`.
+fn utc(unix_ms: u64) -> String {
+    let seconds = unix_ms / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days in years that begin with March, so that a leap day ends its year; eras of 400 years.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let (month, carry) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    let year = year + era * 400 + carry;
+    let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{of_month:02} {hours:02}:{minutes:02}:{seconds:02}")
 }
 
 fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
@@ -280,4 +426,47 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
 
 fn usage(message: &str) -> rollmill_service::Failure {
     Error::Usage { message: message.to_owned() }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_shown_as_the_calendar_has_them() {
+        for (seconds, text) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399, "2000-02-28 23:59:59"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (951_868_800, "2000-03-01 00:00:00"),
+            (1_767_225_599, "2025-12-31 23:59:59"),
+            (4_107_542_399, "2100-02-28 23:59:59"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(utc(seconds * 1000), text);
+        }
+    }
+
+    #[test]
+    fn each_answer_of_the_brokers_address_is_told_apart() {
+        let url = "http://x";
+        let refused = |status, code: &str| ClientError::Refused {
+            status,
+            broker_code: code.into(),
+            message: "a valid bearer token is required".into(),
+        };
+        let text = |error| ask_broker(url, Err(error));
+        let (line, is_running) = text(refused(401, "BRK-023"));
+        assert!(line.unwrap_err().contains("rejects the token") && is_running);
+        let away = ClientError::Unavailable {
+            url: url.into(),
+            status: 503,
+            broker_code: "BRK-001".into(),
+            message: "database error".into(),
+        };
+        let (line, is_running) = text(away);
+        assert!(line.unwrap_err().contains("cannot serve: database error") && is_running);
+        let (line, is_running) = text(ClientError::NotABroker { url: url.into(), status: 404 });
+        assert!(line.unwrap_err().contains("something else") && !is_running);
+    }
 }

@@ -79,6 +79,7 @@ impl Config {
             lease: Duration::from_secs(self.lease_seconds),
             hard_limit: Duration::from_secs(self.hard_limit_seconds),
             rejections_max: self.rejections_max,
+            ..Rules::default()
         }
     }
 

@@ -2,23 +2,32 @@
 
 use rollmill_broker_client::{AgentId, Digest, JobId, LeaseEpoch};
 
+use crate::database::StatementError;
+
 /// Each variant knows its code and the HTTP status it is answered with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The database refused or is away. Requests are answered 503 while it is.
-    #[error("{}: the database does not do as asked", self.code())]
-    Database {
-        #[from]
-        source: sqlx::Error,
-    },
+    /// The database rejected a statement or is unreachable. Requests are answered 503 while it is.
+    #[error("{}: database error: {reason}", self.code())]
+    Database { reason: StatementError },
 
     /// The schema cannot be brought up to date.
-    #[error("{}: the schema cannot be migrated", self.code())]
-    Migrate {
-        #[from]
-        source: sqlx::migrate::MigrateError,
-    },
+    #[error("{}: the schema cannot be migrated: {reason}", self.code())]
+    Migrate { reason: String },
+
+    /// The database cannot be used as `database_url` says. The message names server, database or role
+    /// and what to do.
+    #[error("{}: {reason}", self.code())]
+    Connect { reason: String },
+
+    /// The database's address cannot be read. Its text is a secret and is not repeated.
+    #[error("{}: database_url is not an address such as postgres://role:password@host:5432/database: {reason}", self.code())]
+    DatabaseUrl { reason: String },
+
+    /// Checks of `broker doctor` failed; each was printed.
+    #[error("{}: {failed} of {checks} checks failed; see the lines marked WRONG", self.code())]
+    ChecksFailed { failed: usize, checks: usize },
 
     /// An index that the claim depends on is gone; serving without it would overload the database.
     #[error("{}: index `{index}` is missing or invalid; run `broker migrate` or create it again as in migrations/0001_jobs.sql", self.code())]
@@ -33,15 +42,15 @@ pub enum BrokerError {
     BadRequest { message: String },
 
     /// No job has this id.
-    #[error("{}: no job {id}", self.code())]
+    #[error("{}: no job has the id {id}", self.code())]
     UnknownJob { id: JobId },
 
     /// The id is taken by a job of another version.
     #[error("{}: job {id} exists with another version", self.code())]
     VersionConflict { id: JobId },
 
-    /// The input or result named was never put.
-    #[error("{}: artifact {digest} was not put; put it first", self.code())]
+    /// The input or result named was never uploaded, or can no longer be read.
+    #[error("{}: artifact {digest} was not uploaded; upload it first", self.code())]
     NotPut { digest: Digest },
 
     /// No artifact has this digest.
@@ -55,14 +64,18 @@ pub enum BrokerError {
     /// The artifact was stored and its bytes are gone or damaged. The jobs whose result it was are
     /// open again; uploading it again heals it.
     #[error("{}: artifact {digest} was stored and can no longer be read; upload it again", self.code())]
-    ArtifactLost { digest: Digest },
+    ArtifactLost {
+        digest: Digest,
+        /// Jobs that were opened again because of it.
+        reopened: u64,
+    },
 
     /// A body or batch is larger than allowed.
     #[error("{}: {what} is larger than {max}", self.code())]
     TooLarge { what: &'static str, max: usize },
 
     /// Another grant superseded this lease, or the job is no longer leased.
-    #[error("{}: lease epoch {held} of {job} does not stand (now {current})", self.code())]
+    #[error("{}: lease epoch {held} of {job} is no longer valid (now {current})", self.code())]
     LeaseLost { job: JobId, held: LeaseEpoch, current: LeaseEpoch },
 
     /// The agent gave too many wrong proofs.
@@ -90,7 +103,7 @@ pub enum BrokerError {
     Forbidden,
 
     /// The object store refused.
-    #[error("{}: the artifact store does not do as asked", self.code())]
+    #[error("{}: the artifact store failed", self.code())]
     Objects {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -115,6 +128,9 @@ impl BrokerError {
             Self::ServerTooOld { .. } => "BRK-004",
             Self::OpenToAll { .. } => "BRK-005",
             Self::PostgresEnded { .. } => "BRK-006",
+            Self::Connect { .. } => "BRK-007",
+            Self::DatabaseUrl { .. } => "BRK-008",
+            Self::ChecksFailed { .. } => "BRK-009",
             Self::BadRequest { .. } => "BRK-010",
             Self::UnknownJob { .. } => "BRK-011",
             Self::VersionConflict { .. } => "BRK-012",
@@ -154,11 +170,36 @@ impl BrokerError {
         }
     }
 
+    /// The error of a statement, as an error of the server it was sent to where that says more.
+    pub(crate) fn at(self, target: &crate::Target) -> Self {
+        match self {
+            Self::Database { reason } => Self::Connect { reason: target.explain(&reason.0) },
+            other => other,
+        }
+    }
+
     pub(crate) fn bad(message: impl Into<String>) -> Self {
         Self::BadRequest { message: message.into() }
     }
 
     pub(crate) fn objects(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Objects { source: source.into() }
+    }
+}
+
+impl From<sqlx::Error> for BrokerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database { reason: StatementError(error) }
+    }
+}
+
+impl From<sqlx::migrate::MigrateError> for BrokerError {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        use sqlx::migrate::MigrateError;
+        match error {
+            // The connection or a right is missing: say that, not that a migration failed.
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => error.into(),
+            other => Self::Migrate { reason: other.to_string() },
+        }
     }
 }

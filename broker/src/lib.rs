@@ -9,9 +9,11 @@
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
+pub mod ability;
 mod api;
 mod broker;
 pub mod config;
+mod database;
 mod dispatch;
 pub mod embedded;
 pub mod error;
@@ -23,4 +25,5 @@ pub mod testing;
 
 pub use broker::{serve, url_of};
 pub use config::Config;
+pub use database::{StatementError, Target};
 pub use error::BrokerError;

@@ -64,7 +64,7 @@ async fn serve(process: Process<Config>) -> Outcome {
 /// Connects to the database named, or starts the private one.
 pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgres>), Failure> {
     let (options, postgres) = match &config.database_url {
-        Some(url) => (PgConnectOptions::from_str(url.reveal())?, None),
+        Some(url) => (database(url.reveal())?, None),
         None => {
             let postgres = PrivatePostgres::start(&Options {
                 data_dir: config.data_dir.clone(),
@@ -77,6 +77,15 @@ pub(crate) async fn open(config: &Config) -> Result<(Store, Option<PrivatePostgr
     };
     let objects = config.data_dir.join("artifacts");
     Ok((Store::connect(options, &objects, config.rules()).await?, postgres))
+}
+
+/// How to connect to the database at `url`.
+pub(crate) fn database(url: &str) -> Result<PgConnectOptions, BrokerError> {
+    let wrong = |reason: String| BrokerError::DatabaseUrl { reason };
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(wrong("it does not begin with postgres://".into()));
+    }
+    PgConnectOptions::from_str(url).map_err(|_| wrong("it cannot be read".into()))
 }
 
 /// Connections first, so that Postgres has none to wait for.

@@ -2,9 +2,10 @@
 //! label that grows with the work.
 
 use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry,
 };
-use rollmill_broker_client::QueueView;
+use rollmill_broker_client::{Code, FailureClass, QueueView, UnableView};
 
 /// Counters and gauges of one broker.
 #[derive(Clone, Debug)]
@@ -32,7 +33,15 @@ pub struct Metrics {
     /// Requests answered with an error, by code.
     pub refusals_total: IntCounterVec,
     /// Dead letters made.
-    pub dead_letters_total: prometheus::IntCounter,
+    pub dead_letters_total: IntCounter,
+    /// Waiting jobs that no live agent can do, by type and class, refreshed with the queue.
+    pub unable_jobs: IntGaugeVec,
+    /// Done jobs that were opened again because their result could not be read.
+    pub results_lost_total: IntCounter,
+    /// Jobs that wait for their producer to upload the input again: how often that began.
+    pub inputs_wanted_total: IntCounter,
+    /// Jobs whose exclusions were forgiven because they left nobody.
+    pub exclusions_forgiven_total: IntCounter,
 }
 
 const SECONDS: &[f64] =
@@ -45,6 +54,7 @@ impl Metrics {
         let name = |name: &str| format!("rollmill_broker_{name}");
         let gauges = |n: &str, help, labels| IntGaugeVec::new(Opts::new(name(n), help), labels);
         let counters = |n: &str, help, labels| IntCounterVec::new(Opts::new(name(n), help), labels);
+        let counter = |n: &str, help: &str| IntCounter::new(name(n), help);
         let times =
             |n: &str, help: &str| HistogramOpts::new(name(n), help).buckets(SECONDS.to_vec());
         let metrics = Self {
@@ -77,11 +87,26 @@ impl Metrics {
                 &["direction", "place"],
             )?,
             refusals_total: counters("refusals_total", "Requests refused", &["code"])?,
-            dead_letters_total: prometheus::IntCounter::new(
-                name("dead_letters_total"),
-                "Jobs given up",
+            dead_letters_total: counter("dead_letters_total", "Dead letters made")?,
+            unable_jobs: gauges(
+                "unable_jobs",
+                "Waiting jobs that no live agent can do",
+                &["kind", "class"],
+            )?,
+            results_lost_total: counter(
+                "results_lost_total",
+                "Done jobs opened again because their result could not be read",
+            )?,
+            inputs_wanted_total: counter(
+                "inputs_wanted_total",
+                "Jobs that began to wait for their input to be uploaded again",
+            )?,
+            exclusions_forgiven_total: counter(
+                "exclusions_forgiven_total",
+                "Jobs whose exclusions were forgiven because they left nobody",
             )?,
         };
+        metrics.create_series();
         for collector in metrics.collectors() {
             registry.register(collector)?;
         }
@@ -102,19 +127,72 @@ impl Metrics {
             Box::new(self.artifact_bytes_total.clone()),
             Box::new(self.refusals_total.clone()),
             Box::new(self.dead_letters_total.clone()),
+            Box::new(self.unable_jobs.clone()),
+            Box::new(self.results_lost_total.clone()),
+            Box::new(self.inputs_wanted_total.clone()),
+            Box::new(self.exclusions_forgiven_total.clone()),
         ]
     }
 
-    pub(crate) fn show_queue(&self, queue: &[QueueView]) {
+    /// Makes every labelled series whose labels are known from the start, so that a rate over the
+    /// first event of each can be computed.
+    fn create_series(&self) {
+        let classes = FailureClass::ALL.map(FailureClass::as_str);
+        for outcome in OUTCOMES.iter().chain(&classes) {
+            self.attempts_ended_total.with_label_values(&[outcome]);
+        }
+        for operation in FENCED {
+            self.fence_refusals_total.with_label_values(&[operation]);
+        }
+        for direction in ["in", "out"] {
+            for place in ["row", "object"] {
+                self.artifact_bytes_total.with_label_values(&[direction, place]);
+            }
+        }
+        for code in Code::ALL {
+            self.refusals_total.with_label_values(&[format!("BRK-{:03}", code as u16).as_str()]);
+        }
+    }
+
+    /// Makes the series of a job type, which the broker knows once a job of it is enqueued.
+    pub(crate) fn know_kind(&self, kind: &str) {
+        self.claims_total.with_label_values(&[kind]);
+        self.queue_wait_seconds.with_label_values(&[kind]);
+    }
+
+    pub(crate) fn show_queue<'a>(
+        &self,
+        queue: impl Iterator<Item = &'a QueueView>,
+        unable: impl Iterator<Item = &'a UnableView>,
+    ) {
         // A type that is done would keep its last number for ever.
-        self.queue_jobs.reset();
-        self.queue_oldest_seconds.reset();
+        self.forget_queue();
         for entry in queue {
+            self.know_kind(&entry.kind);
             let labels = [entry.kind.as_str(), entry.state.as_str()];
             let count = i64::try_from(entry.count).unwrap_or(i64::MAX);
             self.queue_jobs.with_label_values(&labels).add(count);
             let oldest = self.queue_oldest_seconds.with_label_values(&labels);
             oldest.set(oldest.get().max(entry.oldest_seconds as i64));
         }
+        for entry in unable {
+            let class = entry.class.to_string();
+            let gauge = self.unable_jobs.with_label_values(&[entry.kind.as_str(), &class]);
+            gauge.add(i64::try_from(entry.jobs).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Removes the gauges whose source, the database, cannot be read: an old number is worse than
+    /// none.
+    pub(crate) fn forget_queue(&self) {
+        self.queue_jobs.reset();
+        self.queue_oldest_seconds.reset();
+        self.unable_jobs.reset();
     }
 }
+
+/// How attempts end, besides the failure classes.
+const OUTCOMES: &[&str] =
+    &["completed", "completed_late", "released", "expired", "rejected", "cancelled"];
+/// Operations under a lease.
+const FENCED: &[&str] = &["heartbeat", "progress", "fail", "release", "renew_name"];

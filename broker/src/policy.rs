@@ -12,8 +12,6 @@ pub struct Failure {
     pub count: u32,
     /// Agent class the job needs at present.
     pub needs: u8,
-    /// The epoch can no longer be proven.
-    pub past_deadline: bool,
 }
 
 /// What happens to the job.
@@ -27,6 +25,8 @@ pub enum Next {
         /// Never again to the agent that failed.
         exclude: bool,
     },
+    /// Out of the queue until the producer uploads the input again.
+    AwaitInput,
     /// A dead letter.
     GiveUp,
 }
@@ -37,20 +37,23 @@ pub enum Next {
 /// | class | budget | pause | besides |
 /// |---|---|---|---|
 /// | transient | 20 | 0.5 s doubling to 60 s | |
-/// | input missing | 5 | 1 s doubling to 60 s | |
+/// | input missing | none | until uploaded again | the broker has found that it cannot read the input either |
 /// | out of memory | 5 in the largest class | none while a larger class is left | goes one class up |
 /// | invalid proof | 3 | none | never the same agent |
 /// | version mismatch | 10 | none | never the same agent |
-/// | bad input | none | | no retry can help |
+/// | bad input, result too large | none | | no retry can help |
 /// | result lost | none | none | nobody is blamed |
-/// | agent died, hard limit | none until the deadline | none, then 1 s doubling to 60 s | |
+/// | past deadline | none | | until it is enqueued again with a later one |
+///
+/// A time-out alone never makes a dead letter: a job's deadline does, once it has passed.
+/// | agent died, hard limit | none | none, then 1 s doubling to 60 s | |
 pub fn after(failure: Failure, spread: f64) -> Next {
-    let Failure { class, count, needs, past_deadline } = failure;
+    let Failure { class, count, needs } = failure;
     let retry = |pause| Next::Retry { pause: spread_by(pause, spread), needs, exclude: false };
     let elsewhere = Next::Retry { pause: Duration::ZERO, needs, exclude: true };
     match class {
         FailureClass::Transient if count <= 20 => retry(doubling(500, count)),
-        FailureClass::InputMissing if count <= 5 => retry(doubling(1_000, count)),
+        FailureClass::InputMissing => Next::AwaitInput,
         FailureClass::OutOfMemory if needs < CLASS_MAX => {
             Next::Retry { pause: Duration::ZERO, needs: needs + 1, exclude: false }
         }
@@ -59,11 +62,17 @@ pub fn after(failure: Failure, spread: f64) -> Next {
         FailureClass::VersionMismatch if count < 10 => elsewhere,
         // A time-out says little about the job: a machine died or was slow. The pause still grows,
         // since a job that kills its agents must not have them all.
-        FailureClass::AgentDied | FailureClass::HardLimit if !past_deadline => {
+        FailureClass::AgentDied | FailureClass::HardLimit => {
             retry(if count <= 1 { Duration::ZERO } else { doubling(1_000, count - 1) })
         }
         FailureClass::ResultLost => retry(Duration::ZERO),
-        _ => Next::GiveUp,
+        FailureClass::Transient
+        | FailureClass::OutOfMemory
+        | FailureClass::InvalidProof
+        | FailureClass::VersionMismatch
+        | FailureClass::BadInput
+        | FailureClass::ResultTooLarge
+        | FailureClass::PastDeadline => Next::GiveUp,
     }
 }
 
@@ -81,7 +90,7 @@ mod tests {
     use super::*;
 
     fn failure(class: FailureClass, count: u32) -> Failure {
-        Failure { class, count, needs: 0, past_deadline: false }
+        Failure { class, count, needs: 0 }
     }
 
     #[test]
@@ -94,15 +103,13 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_never_give_a_job_up_before_its_deadline() {
+    fn time_outs_never_give_a_job_up() {
         for class in [FailureClass::AgentDied, FailureClass::HardLimit] {
             for count in [1, 2, 10, 1_000, u32::MAX] {
                 let next = after(failure(class, count), 0.99);
                 let Next::Retry { pause, .. } = next else { panic!("{class:?} {count}") };
                 assert!(pause <= Duration::from_secs(75));
             }
-            let late = Failure { past_deadline: true, ..failure(class, 1) };
-            assert_eq!(after(late, 0.5), Next::GiveUp);
         }
     }
 
@@ -136,7 +143,7 @@ mod tests {
     fn transient_pauses_grow_and_stay_below_their_cap() {
         let pause = |count| match after(failure(FailureClass::Transient, count), 0.5) {
             Next::Retry { pause, .. } => pause,
-            Next::GiveUp => Duration::MAX,
+            Next::GiveUp | Next::AwaitInput => Duration::MAX,
         };
         assert_eq!(pause(1), Duration::from_millis(500));
         assert_eq!(pause(2), Duration::from_millis(1_000));

@@ -1,7 +1,8 @@
-//! A real Postgres and real brokers for tests, here and in other rooms.
+//! A real Postgres and real brokers for tests, here and in other crates.
 //!
-//! One private server a test program, one schema a test. The server ends with the program; what it
-//! leaves on disk is removed by the next one.
+//! One private server a test program, one schema a test. The server ends with the program, and its
+//! data is removed then, also when the program is killed. What a power cut leaves is removed by the
+//! next program.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -68,6 +69,11 @@ impl TestSchema {
     /// The schema's address, for a broker in a process of its own. It holds no password.
     pub fn database_url(&self) -> String {
         self.url.clone()
+    }
+
+    /// How to connect to the schema.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.options.clone()
     }
 
     /// Where large artifacts lie.

@@ -53,8 +53,28 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-fn data_dir() -> tempfile::TempDir {
-    tempfile::tempdir().unwrap()
+/// A data directory that is removed once the server in it is gone: one whose broker was killed still
+/// shuts down, and writes there meanwhile.
+struct DataDir(tempfile::TempDir);
+
+impl DataDir {
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let noted = std::fs::read_to_string(self.path().join("pg/postmaster.pid"));
+        let pid = noted.ok().and_then(|text| text.lines().next()?.parse::<i32>().ok());
+        while pid.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists()) {
+            std::thread::yield_now();
+        }
+    }
+}
+
+fn data_dir() -> DataDir {
+    DataDir(tempfile::tempdir().unwrap())
 }
 
 /// Goal: nothing acknowledged is lost when the broker and its Postgres are killed; a lease taken
@@ -122,6 +142,111 @@ fn a_machine_without_postgres_is_one_line_that_says_what_to_do() {
     command.arg("--postgres-bin").arg(dir.path());
     let line = refusal(command, 1);
     assert!(line.starts_with("error: BRK-040: ") && line.contains("apt-get install"), "{line}");
+}
+
+#[test]
+fn each_reason_why_a_database_cannot_be_used_is_one_sentence_with_its_remedy() {
+    let dir = data_dir();
+    let closed = free_address();
+    let refuse = |url: String| {
+        let mut command = Broker::command(dir.path(), &free_address());
+        command.env("ROLLMILL_TEST_DATABASE", url).args([
+            "--database-url",
+            "env:ROLLMILL_TEST_DATABASE",
+            "doctor",
+        ]);
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let wrong = text.lines().find(|line| line.starts_with("WRONG database")).unwrap();
+        assert!(!wrong.contains("secret") && !wrong.contains("at line"), "{wrong}");
+        assert!(!dir.path().join("artifacts").exists(), "doctor makes nothing");
+        wrong.to_owned()
+    };
+    let line = refuse(format!("postgres://me:secret@{closed}/x"));
+    assert!(line.contains("BRK-007: no PostgreSQL server listens at") && line.contains(&closed));
+    assert!(line.contains("database_url"), "{line}");
+    let line = refuse("postgres://me:secret@no-such-host.invalid/x".into());
+    assert!(line.contains("the host no-such-host.invalid is unknown"), "{line}");
+    for url in ["hello", "https://secret@x/y", "postgres://me:secret@[/x"] {
+        let line = refuse(url.into());
+        assert!(line.contains("BRK-008: database_url is not an address"), "{line}");
+    }
+}
+
+/// Method: the private Postgres of a schema plays the server; roles and databases are made in it.
+#[tokio::test]
+async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {
+    use rollmill_broker::store::{Rules, Store};
+    let schema = rollmill_broker::testing::TestSchema::new().await;
+    let admin = schema.store().await;
+    let make = "CREATE ROLE poor LOGIN; CREATE ROLE locked NOLOGIN; CREATE DATABASE bare;
+                REVOKE CONNECT ON DATABASE bare FROM PUBLIC; CREATE DATABASE poorhouse;";
+    for statement in make.split(';').filter(|text| !text.trim().is_empty()) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::raw_sql(statement).execute(admin.pool()).await.unwrap();
+    }
+    let plain = schema.connect_options().options([("search_path", "public")]);
+    let house = Store::connect_to_database(plain.clone().database("poorhouse"), Rules::default());
+    let revoke = "REVOKE CREATE ON SCHEMA public FROM PUBLIC";
+    sqlx::raw_sql(revoke).execute(house.await.unwrap().pool()).await.unwrap();
+    let error = |options: sqlx::postgres::PgConnectOptions| async move {
+        let opened = Store::connect_to_database(options, Rules::default()).await;
+        match opened {
+            Err(error) => error.to_string(),
+            Ok(store) => store.migrate().await.unwrap_err().to_string(),
+        }
+    };
+    let text = error(plain.clone().database("nope")).await;
+    assert!(text.starts_with("BRK-007: ") && text.contains("has no database nope"), "{text}");
+    assert!(text.contains("CREATE DATABASE nope"), "{text}");
+    let text = error(plain.clone().username("locked")).await;
+    assert!(text.contains("rejects role locked"), "{text}");
+    let text = error(plain.clone().username("poor").database("poorhouse")).await;
+    assert!(text.contains("role poor has no right") && text.contains("GRANT"), "{text}");
+    let text = error(plain.username("poor").database("bare")).await;
+    assert!(text.contains("role poor has no right"), "{text}");
+}
+
+#[tokio::test]
+async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
+    let dir = data_dir();
+    let address = free_address();
+    let broker = Broker::start(dir.path(), &address);
+    let client = broker.client();
+    let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
+    let job = job(7, "leaf", input);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    let request = ClaimRequest {
+        agent: agent("a"),
+        capabilities: vec![capability("leaf")],
+        class: 0,
+        wait_ms: 20_000,
+        info: serde_json::Value::Null,
+    };
+    client.claim(&request).await.unwrap().unwrap();
+    let run = |arguments: &[&str]| {
+        let url = format!("http://{address}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        command.args(arguments).args(["--url", &url]).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, table, _) = run(&["history", job.id.as_str()]);
+    assert_eq!(code, Some(0));
+    let (head, row) = table.split_once('\n').unwrap();
+    assert!(head.contains("STARTED (UTC)") && head.contains("LEASE"), "{head}");
+    assert!(row.starts_with("20") && row.contains("running"), "{row}");
+    let (_, table, _) = run(&["jobs"]);
+    assert!(table.contains("CREATED (UTC)") && table.contains("leased"), "{table}");
+    let unknown = job.id.as_str().replace("leaf", "root");
+    let (code, out, error) = run(&["history", &unknown]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(error.contains("BRK-011: no job has the id"), "{error}");
+    let (code, text, _) = run(&["doctor"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("ok    broker: answers at"), "{text}");
 }
 
 #[test]

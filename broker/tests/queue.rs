@@ -38,9 +38,13 @@ async fn enqueueing_again_changes_nothing_and_a_finished_id_answers_with_its_res
 }
 
 #[tokio::test]
-async fn a_job_whose_input_was_never_put_is_refused() {
+async fn a_job_whose_input_was_never_put_or_is_damaged_is_refused() {
     let bench = Bench::new().await;
     let job = support::job(7, "leaf", digest(b"never put"));
+    let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
+    assert!(matches!(error, BrokerError::NotPut { .. }), "{error}");
+    let job = support::job(7, "leaf", bench.put(7, b"whole").await);
+    bench.sql("UPDATE artifact_body SET body = 'whale'").await;
     let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
     assert!(matches!(error, BrokerError::NotPut { .. }), "{error}");
 }
@@ -141,7 +145,9 @@ async fn completing_twice_is_the_same_as_once() {
     let result = bench.put(7, b"proof").await;
     bench.complete("a", &lease, result).await.unwrap();
     let again = bench.complete("a", &lease, result).await.unwrap();
-    assert_eq!(again.outcome, CompleteOutcome::AlreadyDone);
+    assert_eq!((again.outcome, again.repeated), (CompleteOutcome::Accepted, true));
+    let other = bench.complete("b", &lease, result).await.unwrap();
+    assert_eq!(other.outcome, CompleteOutcome::AlreadyDone);
     assert_eq!(bench.outcomes(&lease).await, ["completed"]);
 }
 
@@ -186,7 +192,14 @@ async fn an_agent_is_quarantined_after_its_third_wrong_proof_and_can_be_pardoned
         bench.store.cancel(&bench.tenant, &[lease.job]).await.unwrap();
     }
     let a = agent("a");
-    let admit = || bench.store.admit(&bench.tenant, &a, &serde_json::Value::Null);
+    let request = rollmill_broker_client::ClaimRequest {
+        agent: a.clone(),
+        capabilities: vec![],
+        class: 0,
+        wait_ms: 0,
+        info: serde_json::Value::Null,
+    };
+    let admit = || bench.store.admit(&bench.tenant, &request);
     assert!(matches!(admit().await, Err(BrokerError::Quarantined { .. })));
     bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("b").await;
@@ -202,7 +215,6 @@ async fn each_failure_class_has_its_own_consequence() {
     let bench = Bench::new().await;
     let cases = [
         (FailureClass::Transient, JobState::Delayed, 0, false),
-        (FailureClass::InputMissing, JobState::Delayed, 0, false),
         (FailureClass::OutOfMemory, JobState::Ready, 1, false),
         (FailureClass::InvalidProof, JobState::Ready, 0, true),
         (FailureClass::VersionMismatch, JobState::Ready, 0, true),
@@ -285,13 +297,14 @@ async fn heartbeats_cannot_carry_a_lease_past_its_hard_limit() {
 }
 
 #[tokio::test]
-async fn a_time_out_past_the_deadline_gives_the_job_up() {
+async fn a_time_out_past_the_deadline_ends_as_a_dead_letter() {
     let bench = Bench::new().await;
     bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("a").await;
     bench.run_out(&lease).await;
     bench.sql("UPDATE job SET deadline_at = now() - interval '1 s'").await;
-    assert_eq!(bench.store.expire(0.5).await.unwrap()[0].1, Next::GiveUp);
+    assert!(matches!(bench.store.expire(0.5).await.unwrap()[0].1, Next::Retry { .. }));
+    assert_eq!(bench.store.past_deadline().await.unwrap(), 1);
     assert_eq!(bench.only_job().await.state, JobState::Dead);
 }
 

@@ -11,7 +11,7 @@ use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
-    Incarnation, JobId, JobState, LeaseRef, NewJob,
+    HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob,
 };
 use support::{agent, capability, job};
 
@@ -255,28 +255,72 @@ async fn what_is_too_large_or_unknown_is_refused_with_a_code() {
     }
 }
 
+/// Goal: more requests at once than the settings allow are answered 503, and the client comes back;
+/// heartbeats and outcomes have places of their own. Method: a lock in the database holds a request in
+/// the only place.
 #[tokio::test]
-async fn overload_is_answered_503_and_the_client_comes_back() {
+async fn overload_is_answered_503_and_leases_stay_alive() {
+    let schema = TestSchema::new().await;
     let config = Config { requests_max: 1, ..Config::default() };
-    let broker = TestSchema::new().await.broker_with(config).await;
-    let address = broker.address;
-    // One request whose body never ends holds the only permit.
-    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
-    let head = "POST /v1/jobs/query HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{";
-    tokio::io::AsyncWriteExt::write_all(&mut slow, head.as_bytes()).await.unwrap();
+    let broker = schema.broker_with(config).await;
+    let client = broker.client();
+    enqueue(&client, 7, "leaf", b"input").await;
+    let grant = claim(&client, "a").await;
+    client.put_artifact(7, b"proof".to_vec()).await.unwrap();
+
+    let store = schema.store().await;
+    let mut lock = store.pool().begin().await.unwrap();
+    let statement = "LOCK TABLE named_lease IN ACCESS EXCLUSIVE MODE";
+    sqlx::query(statement).execute(&mut *lock).await.unwrap();
+    let held = {
+        let client = client.clone();
+        let start = Incarnation::random();
+        tokio::spawn(async move { client.acquire_name("n", &agent("a"), &start, WAIT).await })
+    };
     let http = reqwest::Client::new();
-    let url = format!("http://{address}/v1/status");
+    let url = format!("http://{}/v1/jobs/query", broker.address);
     let refused = loop {
-        let answer = http.get(&url).send().await.unwrap();
+        let answer = http.post(&url).body(r#"{"ids":[]}"#).send().await.unwrap();
         if answer.status() == 503 {
             break answer;
         }
     };
     assert_eq!(refused.headers()["retry-after"], "1");
-    let client = broker.client();
+    let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
+    let beat = HeartbeatRequest { agent: agent("a"), leases: vec![lease.clone()] };
+    assert_eq!(client.heartbeat(&beat).await.unwrap().cancel, []);
+    let (result, stats) = (Digest::of(b"proof"), serde_json::Value::Null);
+    let done = CompleteRequest { agent: agent("a"), lease, result, stats };
+    assert_eq!(client.complete(&done).await.unwrap(), CompleteOutcome::Accepted);
+
     let patient = tokio::spawn(async move { client.status().await });
-    drop(slow);
+    lock.rollback().await.unwrap();
+    assert!(held.await.unwrap().unwrap().held);
     patient.await.unwrap().unwrap();
+}
+
+/// Fault: more clients than there are places send half a body and stay. They hold no place, so every
+/// route still answers.
+#[tokio::test]
+async fn half_sent_bodies_hold_no_place() {
+    let config = Config { requests_max: 2, ..Config::default() };
+    let broker = TestSchema::new().await.broker_with(config).await;
+    let mut slow = Vec::new();
+    for path in ["/v1/jobs/query", "/v1/heartbeat", "/v1/complete", "/v1/jobs"].repeat(20) {
+        let mut stream = tokio::net::TcpStream::connect(broker.address).await.unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{");
+        tokio::io::AsyncWriteExt::write_all(&mut stream, head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let client = broker.client();
+    let job = enqueue(&client, 7, "leaf", b"input").await;
+    let grant = claim(&client, "a").await;
+    assert_eq!(grant.job, job.id);
+    assert_eq!(complete(&client, "a", &grant, b"proof").await, CompleteOutcome::Accepted);
+    assert_eq!(metric(&broker, "rollmill_broker_refusals_total").round() as i64, 0);
+    // Nor do they delay the end by more than the time for half-read bodies.
+    broker.stop().await;
+    drop(slow);
 }
 
 #[tokio::test]
@@ -428,7 +472,7 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::NotPut { digest }, Answer::NotUploaded),
         (E::UnknownArtifact { digest }, Answer::UnknownArtifact),
         (E::DigestMismatch { wanted: digest, got: digest }, Answer::DigestMismatch),
-        (E::ArtifactLost { digest }, Answer::ArtifactLost),
+        (E::ArtifactLost { digest, reopened: 1 }, Answer::ArtifactLost),
         (E::TooLarge { what: "x", max: 1 }, Answer::TooLarge),
         (E::LeaseLost { job: id.clone(), held: lease, current: lease }, Answer::LeaseLost),
         (E::Quarantined { agent: agent("a") }, Answer::Quarantined),
@@ -458,6 +502,30 @@ async fn metrics_show_what_happened() {
     assert!(metric(&broker, "rollmill_broker_claims_total") >= 1.0);
     assert!(metric(&broker, "rollmill_broker_attempts_ended_total") >= 1.0);
     assert!(metric(&broker, "rollmill_broker_artifact_bytes_total") >= 10.0);
+    assert_eq!(code(client.get_artifact(&Digest::of(b"none")).await), "BRK-014");
+    assert!(metric(&broker, "rollmill_broker_refusals_total") >= 1.0);
+}
+
+/// Goal: a rate over the first event of a series can be computed, so each series is there before.
+#[tokio::test]
+async fn every_series_whose_labels_are_known_is_there_from_the_start() {
+    let broker = TestSchema::new().await.broker().await;
+    let client = broker.client();
+    // It answers, so it has started.
+    client.status().await.unwrap();
+    let families = broker.metrics.gather();
+    let series = |name: &str| {
+        let full = format!("rollmill_broker_{name}");
+        families.iter().find(|family| family.name() == full).map_or(0, |f| f.get_metric().len())
+    };
+    assert_eq!(series("attempts_ended_total"), 17);
+    assert_eq!(series("fence_refusals_total"), 5);
+    assert_eq!(series("artifact_bytes_total"), 4);
+    assert_eq!(series("refusals_total"), rollmill_broker_client::Code::ALL.len());
+    enqueue(&client, 7, "leaf", b"input").await;
+    let kinds = broker.metrics.gather();
+    let claims = kinds.iter().find(|f| f.name() == "rollmill_broker_claims_total").unwrap();
+    assert!(claims.get_metric()[0].get_counter().get_value() < 0.5, "there before its first claim");
 }
 
 fn metric(broker: &TestBroker, name: &str) -> f64 {

@@ -30,7 +30,7 @@ pub(super) fn look() -> Machine {
         cpu: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         extensions: extensions.map(ToString::to_string).collect(),
-        memory_bytes: kilobytes(&read("/proc/meminfo"), "MemTotal").unwrap_or(0) * 1024,
+        memory_bytes: memory_bytes().unwrap_or(0),
         kernel: format!("Linux {}", read("/proc/sys/kernel/osrelease").trim()),
         load_before: read("/proc/loadavg")
             .split(' ')
@@ -38,6 +38,11 @@ pub(super) fn look() -> Machine {
             .and_then(|x| x.parse().ok())
             .unwrap_or(0.0),
     }
+}
+
+/// Memory of the machine, where the kernel tells.
+pub(crate) fn memory_bytes() -> Option<u64> {
+    kilobytes(&read("/proc/meminfo"), "MemTotal").map(|kb| kb * 1024)
 }
 
 /// Memory that this process may still take, where the kernel tells: what the machine has left, within the

@@ -16,12 +16,13 @@ pub enum ClientError {
         url: String,
         /// In a few words, such as `connection refused`.
         reason: String,
-        #[source]
-        source: reqwest::Error,
+        /// For a debugger: its words repeat those of `reason` in three layers.
+        cause: Box<reqwest::Error>,
     },
 
-    /// The broker answers and cannot serve at present: overloaded, or without its database.
-    #[error("{}: the broker at {url} cannot serve now: {broker_code}: {message}", self.code())]
+    /// The broker answers and cannot serve at present: overloaded, or without its database. The
+    /// message carries the broker's code, and so does that of [`ClientError::Refused`].
+    #[error("{broker_code}: the broker at {url} cannot serve now: {message}")]
     Unavailable { url: String, status: u16, broker_code: String, message: String },
 
     /// Something else than a broker answers at the address: a proxy, or another server.
@@ -29,7 +30,7 @@ pub enum ClientError {
     NotABroker { url: String, status: u16 },
 
     /// The broker refused. Repeating the request does not help.
-    #[error("{}: the broker refused with {status}: {broker_code}: {message}", self.code())]
+    #[error("{broker_code}: {message}")]
     Refused { status: u16, broker_code: String, message: String },
 
     /// The answer cannot be read: cut off, of another version, or not a broker's.
@@ -118,7 +119,7 @@ impl ClientError {
             None => "the connection broke off".to_owned(),
         };
         // The address is in the message already.
-        Self::Unreachable { url: url.to_owned(), reason, source: source.without_url() }
+        Self::Unreachable { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
     }
 }
 

@@ -87,6 +87,8 @@ pub enum FailureClass {
     VersionMismatch,
     /// The input breaks a constraint or cannot be decoded. No retry can help.
     BadInput,
+    /// The result is larger than the broker accepts. No retry can help.
+    ResultTooLarge,
     /// The lease ran out without a heartbeat. Set by the broker only.
     AgentDied,
     /// The job held its lease longer than its hard limit. Set by the broker only.
@@ -100,13 +102,14 @@ pub enum FailureClass {
 
 impl FailureClass {
     /// Every class, for tables and metrics.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Transient,
         Self::InputMissing,
         Self::OutOfMemory,
         Self::InvalidProof,
         Self::VersionMismatch,
         Self::BadInput,
+        Self::ResultTooLarge,
         Self::AgentDied,
         Self::HardLimit,
         Self::ResultLost,
@@ -127,6 +130,7 @@ impl FailureClass {
             Self::InvalidProof => "invalid_proof",
             Self::VersionMismatch => "version_mismatch",
             Self::BadInput => "bad_input",
+            Self::ResultTooLarge => "result_too_large",
             Self::AgentDied => "agent_died",
             Self::HardLimit => "hard_limit",
             Self::ResultLost => "result_lost",
@@ -371,6 +375,9 @@ pub struct Grant {
     pub lease_ms: u64,
     /// The job is taken back after this long whatever the heartbeats say.
     pub hard_limit_ms: u64,
+    /// After which nobody wants the result, seconds since 1970; without one it is always wanted.
+    #[serde(default)]
+    pub deadline_unix_seconds: Option<u64>,
 }
 
 /// A lease as its holder names it.

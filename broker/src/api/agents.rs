@@ -28,7 +28,7 @@ pub(super) async fn claim(
         return Err(BrokerError::bad("class or number of capabilities out of range").into());
     }
     check_free_json(&request.info)?;
-    shared.store.admit(&bearer.tenant, &request.agent, &request.info).await?;
+    shared.store.admit(&bearer.tenant, &request).await?;
     let shutdown = shared.shutdown.clone();
     let limit = async {
         tokio::select! {
@@ -86,8 +86,13 @@ pub(super) async fn complete(
     bearer.require(&[Role::Agent])?;
     let request: CompleteRequest = read_json(body).await?;
     check_free_json(&request.stats)?;
-    let done = shared.store.complete(&bearer.tenant, &request).await?;
-    if done.outcome == CompleteOutcome::Accepted {
+    let done = shared.store.complete(&bearer.tenant, &request).await.inspect_err(|error| {
+        if matches!(error, BrokerError::AlreadyRejected { .. }) {
+            // The job may be ready for somebody else.
+            shared.hub.became_ready();
+        }
+    })?;
+    if done.outcome == CompleteOutcome::Accepted && !done.repeated {
         let outcome = if done.late { "completed_late" } else { "completed" };
         shared.metrics.attempts_ended_total.with_label_values(&[outcome]).inc();
         shared.hub.became_final();

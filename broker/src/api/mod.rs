@@ -1,5 +1,6 @@
 //! The HTTP interface: who may ask, how much, and how refusals look.
 
+pub(crate) mod admission;
 mod agents;
 mod operators;
 mod producers;
@@ -48,26 +49,27 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .route("/v1/status", get(operators::status))
         .route("/v1/dead-letters/{verb}", post(operators::dead_letters))
         .route("/v1/agents/{agent}/pardon", post(operators::pardon))
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), limit));
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), admission::admit));
     short
         .merge(long)
         .fallback(|| async { Refusal(BrokerError::bad("no such path")) })
+        .method_not_allowed_fallback(|| async {
+            Refusal(BrokerError::bad("no such method for this path"))
+        })
+        .layer(axum::middleware::from_fn_with_state(shared.clone(), count_refusals))
         .with_state(shared)
 }
 
-/// Answers 503 at once rather than queue without end.
-async fn limit(State(shared): Shares, request: Request, next: Next) -> Response {
-    match shared.requests.try_acquire() {
-        Ok(_permit) => next.run(request).await,
-        Err(_) => {
-            shared
-                .metrics
-                .refusals_total
-                .with_label_values(&[BrokerError::Overloaded.code()])
-                .inc();
-            Refusal(BrokerError::Overloaded).into_response()
-        }
+/// The code that a response refuses with, for the count.
+#[derive(Clone, Copy)]
+struct RefusedWith(&'static str);
+
+async fn count_refusals(State(shared): Shares, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(RefusedWith(code)) = response.extensions().get() {
+        shared.metrics.refusals_total.with_label_values(&[code]).inc();
     }
+    response
 }
 
 /// A refusal as JSON with its code, and Retry-After where waiting helps.
@@ -91,6 +93,7 @@ impl IntoResponse for Refusal {
         let message = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).to_owned();
         let body = ErrorBody { code: self.0.code().to_owned(), message };
         let mut response = (status, axum::Json(body)).into_response();
+        response.extensions_mut().insert(RefusedWith(self.0.code()));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
@@ -105,13 +108,17 @@ impl FromRequestParts<Arc<Shared>> for Caller {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
-        let token = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        Ok(Self(shared.bearer(token)?))
+        Ok(Self(bearer_of(parts, shared)?))
     }
+}
+
+fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
+    let token = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    shared.bearer(token)
 }
 
 /// Reads a body of at most `max` bytes.

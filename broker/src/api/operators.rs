@@ -18,10 +18,10 @@ pub(super) async fn status(
 ) -> Answer<StatusResponse> {
     let (store, tenant) = (&shared.store, &bearer.tenant);
     Ok(Json(StatusResponse {
-        queue: store.queue(Some(tenant)).await?,
+        queue: store.queue(Some(tenant)).await?.into_iter().map(|(_, view)| view).collect(),
         agents: store.agents(tenant).await?,
         dead_letters: store.dead_letters(tenant).await?,
-        unable: Vec::new(),
+        unable: shared.unable(tenant),
     }))
 }
 
@@ -40,7 +40,12 @@ pub(super) async fn history(
     Path(id): Path<String>,
 ) -> Answer<HistoryResponse> {
     let id: JobId = id.parse().map_err(|error: IdError| BrokerError::bad(error.to_string()))?;
-    Ok(Json(HistoryResponse { attempts: shared.store.history(&bearer.tenant, &id).await? }))
+    let (store, tenant) = (&shared.store, &bearer.tenant);
+    let attempts = store.history(tenant, &id).await?;
+    if attempts.is_empty() && store.jobs(tenant, std::slice::from_ref(&id)).await?.is_empty() {
+        return Err(BrokerError::UnknownJob { id }.into());
+    }
+    Ok(Json(HistoryResponse { attempts }))
 }
 
 pub(super) async fn dead_letters(

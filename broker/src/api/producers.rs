@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use rollmill_broker_client::{
     CLASS_MAX, CountResponse, Digest, EnqueueRequest, IdsRequest, JobState, JobView, JobsResponse,
     NamedLeaseRequest, NamedLeaseResponse, NewJob, RejectOutcome, RejectRequest, RejectResponse,
-    WaitRequest, WaitResponse,
+    UnableView, WaitRequest, WaitResponse,
 };
 use serde::Deserialize;
 
@@ -40,8 +40,11 @@ pub(super) async fn put_artifact(
     }
     let body = read_body(body, "the artifact", shared.artifact_bytes_max).await?;
     let bytes = body.len() as u64;
-    let place = shared.store.put_artifact(&bearer.tenant, epoch, digest, body.into()).await?;
-    shared.metrics.artifact_bytes_total.with_label_values(&["in", place]).inc_by(bytes);
+    let done = shared.store.put_artifact(&bearer.tenant, epoch, digest, body.into()).await?;
+    shared.metrics.artifact_bytes_total.with_label_values(&["in", done.place]).inc_by(bytes);
+    if done.made_ready > 0 {
+        shared.hub.became_ready();
+    }
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -51,7 +54,11 @@ pub(super) async fn get_artifact(
     Path(digest): Path<String>,
 ) -> Result<Response, Refusal> {
     let digest = parse_digest(&digest)?;
-    let body = shared.store.get_artifact(&bearer.tenant, digest).await?;
+    let body = shared.store.get_artifact(&bearer.tenant, digest).await.inspect_err(|error| {
+        if let BrokerError::ArtifactLost { reopened, .. } = error {
+            shared.count_lost(*reopened);
+        }
+    })?;
     let place = if body.len() <= ROW_ARTIFACT_BYTES_MAX { "row" } else { "object" };
     let counter = &shared.metrics.artifact_bytes_total;
     counter.with_label_values(&["out", place]).inc_by(body.len() as u64);
@@ -77,7 +84,11 @@ pub(super) async fn enqueue(
     for job in &jobs {
         check_job(job)?;
     }
-    let jobs = shared.store.enqueue(&bearer.tenant, &jobs).await?;
+    for job in &jobs {
+        shared.metrics.know_kind(job.id.kind());
+    }
+    let mut jobs = shared.store.enqueue(&bearer.tenant, &jobs).await?;
+    shared.count_lost(shared.store.heal(&bearer.tenant, &mut jobs).await?);
     shared.hub.became_ready();
     Ok(Json(JobsResponse { jobs }))
 }
@@ -122,8 +133,17 @@ pub(super) async fn wait(
         // Marked as seen before the look, so that a change during it is not missed.
         finals.mark_unchanged();
         let mut jobs = shared.store.jobs(&bearer.tenant, &ids).await?;
+        shared.count_lost(shared.store.heal(&bearer.tenant, &mut jobs).await?);
+        let waits = |unable: &UnableView| {
+            jobs.iter().any(|job| {
+                matches!(job.state, JobState::Ready | JobState::Delayed)
+                    && job.id.kind() == unable.kind
+                    && job.version.as_str() == unable.version
+                    && job.class == unable.class
+            })
+        };
+        let unable = shared.unable(&bearer.tenant).into_iter().filter(waits).collect();
         jobs.retain(|job: &JobView| job.state.awaits_producer());
-        let unable = Vec::new();
         if !jobs.is_empty() || ids.is_empty() {
             return Ok(Json(WaitResponse { jobs, unable }));
         }

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -90,7 +90,8 @@ pub struct Options {
     pub data_dir: PathBuf,
     /// Directory of `initdb` and `postgres`; searched for when absent.
     pub bin_dir: Option<PathBuf>,
-    /// Give up durability for speed. For tests, whose data dies with them.
+    /// Give up durability for speed, and remove the data directory once this process is gone. For
+    /// tests, whose data dies with them.
     pub throwaway: bool,
 }
 
@@ -101,6 +102,8 @@ pub struct PrivatePostgres {
     socket_dir: PathBuf,
     exited: watch::Receiver<bool>,
     version: String,
+    /// Open for as long as this process lives: its end tells the cleaner. See [`cleaner`].
+    _alive: Option<ChildStdin>,
 }
 
 impl PrivatePostgres {
@@ -109,6 +112,10 @@ impl PrivatePostgres {
     pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
         let binaries = discover(options.bin_dir.as_deref())?;
         let root = prepare_dir(&options.data_dir)?;
+        let mut alive = match options.throwaway {
+            true => Some(cleaner(&root)?),
+            false => None,
+        };
         let data = root.join("pg");
         let identity = Identity::choose(&data);
         let log_path = root.join("postgres.log");
@@ -123,9 +130,11 @@ impl PrivatePostgres {
             let log = File::create(&log_path).map_err(prepare(&log_path))?;
             let command = server(&binaries, &data, &socket_dir, &identity, options, log);
             let (pid, exited) = spawn(command, &binaries.postgres)?;
-            let mut instance = Self { pid, socket_dir, exited, version: binaries.version.clone() };
+            let version = binaries.version.clone();
+            let mut instance = Self { pid, socket_dir, exited, version, _alive: None };
             match instance.answer(start).await {
                 Ok(()) => {
+                    instance._alive = alive.take();
                     forget_predecessor(&root, &instance.socket_dir);
                     return Ok(instance);
                 }
@@ -412,6 +421,45 @@ fn server(
     }
     command.current_dir("/").stdout(Stdio::null()).stderr(log);
     command
+}
+
+/// Starts the process that removes a throwaway instance once this process is gone, however it ended:
+/// a test that is killed runs no destructor, and a server that still shuts down writes into the
+/// directory that is being removed. The cleaner reads from a pipe whose other end this process holds,
+/// so it goes on when the kernel closes that. It is in a process group of its own, since a signal to a
+/// group is one way in which tests end.
+fn cleaner(root: &Path) -> Result<ChildStdin, EmbeddedError> {
+    use std::os::unix::process::CommandExt;
+    const SCRIPT: &str = r#"
+        cat > /dev/null
+        pid=$(head -n 1 "$1/pg/postmaster.pid" 2> /dev/null)
+        if [ -n "$pid" ]; then
+            kill -QUIT "$pid" 2> /dev/null
+            tries=0
+            while kill -0 "$pid" 2> /dev/null && [ $tries -lt 200 ]; do
+                sleep 0.05
+                tries=$((tries + 1))
+            done
+        fi
+        sockets=$(cat "$1/socket-dir" 2> /dev/null)
+        case "$sockets" in
+            /tmp/rollmill-*) rm -rf "$sockets" ;;
+        esac
+        rm -rf "$1"
+    "#;
+    let program = "sh".to_owned();
+    let failed = |source| EmbeddedError::Run { program: program.clone(), source };
+    let mut child = Command::new(&program)
+        .args(["-c", SCRIPT, "sh"])
+        .arg(root)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .map_err(failed)?;
+    child.stdin.take().ok_or_else(|| failed(io::Error::other("it has no standard input")))
 }
 
 /// Starts the server from a thread that lives as long as it does (see the head of this file).

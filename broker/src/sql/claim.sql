@@ -1,5 +1,5 @@
 -- claim.sql: leases chosen jobs to chosen agents. A job that another broker took meanwhile is
--- passed over. The array sub-select keeps the plan a lookup by key whatever the statistics say.
+-- passed over, and so is one whose deadline has passed. The array sub-select keeps the plan a lookup by key whatever the statistics say.
 --   $1 job seqs   $2 agents, one a job   $3 lease ms   $4 default hard limit, seconds
 WITH granted AS (
     UPDATE job
@@ -11,14 +11,17 @@ WITH granted AS (
         lease_expires_at = now() + least(
             make_interval(secs => $3::bigint / 1000.0),
             make_interval(secs => coalesce(hard_limit_seconds, $4))),
-        progress = NULL
+        progress = NULL,
+        stuck_at = NULL
     WHERE seq = ANY (ARRAY(
         SELECT seq FROM job
         WHERE seq = ANY ($1::bigint[]) AND state = 'ready'
+          AND (deadline_at IS NULL OR deadline_at > now())
         ORDER BY seq
         FOR UPDATE SKIP LOCKED
     ))
     RETURNING seq, id, version, lease_epoch, lease_holder,
+              extract(epoch FROM deadline_at)::bigint AS deadline,
               coalesce(hard_limit_seconds, $4) AS hard_limit_seconds,
               extract(epoch FROM now() - ready_at)::float8 AS waited_seconds
 ), recorded AS (

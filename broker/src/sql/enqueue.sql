@@ -1,5 +1,6 @@
--- enqueue.sql: adds jobs; a known one stays as it is, but for a cancelled one, which is wanted
--- again, and a new rank of one that waits. Returns the ids that became ready.
+-- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
+-- class where it is larger (memory may have shown that the job needs more than its producer knew). A
+-- cancelled one is wanted again, and so is one whose deadline passed and now lies ahead.
 --   $1 tenant   $2.. columns, one array each
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
@@ -9,9 +10,19 @@ FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::
      AS n (id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline)
 ON CONFLICT (tenant, id) DO UPDATE
 SET rank = excluded.rank,
-    state = 'ready',
-    ready_at = CASE WHEN job.state = 'ready' THEN job.ready_at ELSE now() END,
-    finished_at = NULL
-WHERE job.version = excluded.version
-  AND (job.state = 'cancelled' OR (job.state = 'ready' AND job.rank <> excluded.rank))
-RETURNING id
+    labels = excluded.labels,
+    class = greatest(job.class, excluded.class),
+    deadline_at = coalesce(excluded.deadline_at, job.deadline_at),
+    (state, ready_at, finished_at, stuck_at) = (
+        SELECT CASE WHEN again THEN 'ready' ELSE job.state END,
+               CASE WHEN again THEN now() ELSE job.ready_at END,
+               CASE WHEN again THEN NULL ELSE job.finished_at END,
+               CASE WHEN again THEN NULL ELSE job.stuck_at END
+        FROM (SELECT job.state = 'cancelled'
+                  OR (job.state = 'dead' AND job.failure_class = 'past_deadline'
+                      AND coalesce(excluded.deadline_at, job.deadline_at) > now())) AS known (again))
+WHERE job.version = excluded.version AND job.state <> 'done'
+  AND (job.state = 'cancelled'
+       OR (job.rank, job.labels, job.class, job.deadline_at) IS DISTINCT FROM
+          (excluded.rank, excluded.labels, greatest(job.class, excluded.class),
+           coalesce(excluded.deadline_at, job.deadline_at)))

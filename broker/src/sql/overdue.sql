@@ -1,8 +1,7 @@
 -- overdue.sql: leases that ran out, locked for the caller's transaction.
 --   $1 most
 SELECT seq, id, lease_epoch, lease_holder, class,
-       hard_limit_at <= now() AS hard,
-       coalesce(deadline_at <= now(), false) AS past_deadline
+       hard_limit_at <= now() AS hard
 FROM job
 WHERE seq = ANY (ARRAY(
     SELECT seq FROM job

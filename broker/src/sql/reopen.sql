@@ -1,10 +1,11 @@
--- reopen.sql: puts a job that was leased or done back into the queue, at once or after a pause, or
--- makes it a dead letter.
+-- reopen.sql: puts a job that was leased or done back into the queue, at once, after a pause or once
+-- its input is uploaded again, or makes it a dead letter.
 --   $1 seq   $2 new state   $3 pause ms   $4 failure class   $5 message   $6 class of agent needed
 --   $7 agent never to get it again, or NULL
 UPDATE job
 SET state = $2,
     lease_holder = NULL, lease_expires_at = NULL, hard_limit_at = NULL, progress = NULL,
+    stuck_at = NULL,
     result = NULL, result_agent = NULL, stats = NULL,
     ready_at = now() + make_interval(secs => $3::bigint / 1000.0),
     finished_at = CASE WHEN $2 = 'dead' THEN now() END,

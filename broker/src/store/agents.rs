@@ -1,28 +1,31 @@
 //! Agents as the broker remembers them.
 
-use rollmill_broker_client::{AgentId, AgentView};
+use rollmill_broker_client::{AgentId, AgentView, ClaimRequest};
 use sqlx::Row;
 
 use super::view::agent_id;
 use super::{Store, Tenant, corrupt_row};
+use crate::ability::Ability;
 use crate::error::BrokerError;
 
 impl Store {
-    /// Notes that an agent asks for work, and refuses it when quarantined.
-    pub async fn admit(
-        &self,
-        tenant: &Tenant,
-        agent: &AgentId,
-        info: &serde_json::Value,
-    ) -> Result<(), BrokerError> {
+    /// Notes that an agent asks for work and what it can do, and refuses it when quarantined.
+    pub async fn admit(&self, tenant: &Tenant, request: &ClaimRequest) -> Result<(), BrokerError> {
+        let ClaimRequest { agent, info, class, capabilities, .. } = request;
+        let able: Vec<String> =
+            capabilities.iter().map(|c| format!("{}/{}", c.kind, c.version)).collect();
         let quarantined: bool = sqlx::query_scalar(
-            "INSERT INTO agent (tenant, id, info) VALUES ($1, $2, $3::jsonb)
-             ON CONFLICT (tenant, id) DO UPDATE SET info = excluded.info, last_seen_at = now()
+            "INSERT INTO agent (tenant, id, info, class, able) VALUES ($1, $2, $3::jsonb, $4, $5)
+             ON CONFLICT (tenant, id) DO UPDATE
+             SET info = excluded.info, class = excluded.class, able = excluded.able,
+                 last_seen_at = now()
              RETURNING quarantined_at IS NOT NULL",
         )
         .bind(&tenant.0)
         .bind(agent.as_str())
         .bind(info.to_string())
+        .bind(i16::from(*class))
+        .bind(able)
         .fetch_one(&self.pool)
         .await?;
         if quarantined {
@@ -52,6 +55,28 @@ impl Store {
         .execute(&self.pool)
         .await?;
         Ok(pardoned.rows_affected())
+    }
+
+    /// What the agents seen within a day and not in quarantine can do, of every tenant.
+    pub async fn abilities(&self) -> Result<Vec<Ability>, BrokerError> {
+        let rows = sqlx::query(
+            "SELECT tenant, able, class,
+                    extract(epoch FROM now() - last_seen_at)::float8 AS seen_seconds
+             FROM agent
+             WHERE quarantined_at IS NULL AND last_seen_at > now() - interval '1 day'",
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| {
+                Ok(Ability {
+                    tenant: Tenant(row.try_get("tenant")?),
+                    able: row.try_get("able")?,
+                    class: u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0),
+                    seen_seconds: row.try_get("seen_seconds")?,
+                })
+            })
+            .collect()
     }
 
     /// Agents seen within a day, latest first.

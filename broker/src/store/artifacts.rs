@@ -3,22 +3,31 @@
 use object_store::path::Path as ObjectPath;
 use object_store::{ObjectStoreExt, PutPayload};
 use rollmill_broker_client::Digest;
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::AssertSqlSafe;
 
 use super::jobs::signed;
 use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant};
 use crate::error::BrokerError;
 
+/// What an upload did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uploaded {
+    /// Where the bytes lie: `row` or `object`.
+    pub place: &'static str,
+    /// Jobs that waited for this input and are ready now.
+    pub made_ready: u64,
+}
+
 impl Store {
     /// Stores `body` under `digest` for `epoch`, after checking the one against the other. Storing
-    /// again heals what was damaged. Returns where it lies, `row` or `object`.
+    /// again heals what was damaged, and makes the jobs ready that wait for this input.
     pub async fn put_artifact(
         &self,
         tenant: &Tenant,
         epoch: u64,
         digest: Digest,
         body: Vec<u8>,
-    ) -> Result<&'static str, BrokerError> {
+    ) -> Result<Uploaded, BrokerError> {
         let got = Digest::of(&body);
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
@@ -59,49 +68,21 @@ impl Store {
         .bind(place)
         .execute(&mut *tx)
         .await?;
+        let made_ready = Self::give_input(&mut tx, tenant, digest).await?;
         tx.commit().await?;
-        Ok(place)
+        Ok(Uploaded { place, made_ready })
     }
 
-    /// The bytes of an artifact, checked against its digest.
-    pub async fn get_artifact(
+    /// The bytes of an object; none if there is no such object.
+    pub(super) async fn get_object(
         &self,
-        tenant: &Tenant,
-        digest: Digest,
-    ) -> Result<Vec<u8>, BrokerError> {
-        let row = sqlx::query(
-            "SELECT epoch, place FROM artifact WHERE tenant = $1 AND digest = $2
-             ORDER BY epoch DESC LIMIT 1",
-        )
-        .bind(&tenant.0)
-        .bind(&digest.0[..])
-        .fetch_optional(&self.pool)
-        .await?
-        .ok_or(BrokerError::UnknownArtifact { digest })?;
-        let epoch: i64 = row.try_get("epoch")?;
-        let place: String = row.try_get("place")?;
-        let body: Option<Vec<u8>> = if place == "object" {
-            let path = object_path(tenant, epoch.max(0).unsigned_abs(), digest);
-            match self.objects.get(&path).await {
-                Ok(found) => Some(found.bytes().await.map_err(BrokerError::objects)?.to_vec()),
-                Err(object_store::Error::NotFound { .. }) => None,
-                Err(error) => return Err(BrokerError::objects(error)),
-            }
-        } else {
-            sqlx::query_scalar(
-                "SELECT body FROM artifact_body WHERE epoch = $3 AND tenant = $1 AND digest = $2",
-            )
-            .bind(&tenant.0)
-            .bind(&digest.0[..])
-            .bind(epoch)
-            .fetch_optional(&self.pool)
-            .await?
-        };
-        let body = body.ok_or(BrokerError::ArtifactLost { digest })?;
-        if Digest::of(&body) != digest {
-            return Err(BrokerError::ArtifactLost { digest });
+        path: &ObjectPath,
+    ) -> Result<Option<Vec<u8>>, BrokerError> {
+        match self.objects.get(path).await {
+            Ok(found) => Ok(Some(found.bytes().await.map_err(BrokerError::objects)?.to_vec())),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(BrokerError::objects(error)),
         }
-        Ok(body)
     }
 
     async fn put_object(&self, path: &ObjectPath, body: Vec<u8>) -> Result<(), BrokerError> {
@@ -162,6 +143,6 @@ impl Store {
     }
 }
 
-fn object_path(tenant: &Tenant, epoch: u64, digest: Digest) -> ObjectPath {
+pub(super) fn object_path(tenant: &Tenant, epoch: u64, digest: Digest) -> ObjectPath {
     [tenant.0.as_str(), &epoch.to_string(), &digest.to_string()].into_iter().collect()
 }

@@ -7,6 +7,7 @@ use rollmill_broker_client::{
 };
 use sqlx::Row;
 
+use super::healing::Stored;
 use super::leases::Reopening;
 use super::{Store, Tenant, corrupt_row};
 use crate::error::BrokerError;
@@ -68,27 +69,19 @@ impl Store {
         Ok(views)
     }
 
+    /// Requires that each job's input can be read. What is there but damaged is asked for as well.
     async fn require_inputs(&self, tenant: &Tenant, jobs: &[&NewJob]) -> Result<(), BrokerError> {
-        let inputs: Vec<Vec<u8>> = jobs.iter().map(|job| job.id.input().0.to_vec()).collect();
-        let missing: Option<Vec<u8>> = sqlx::query_scalar(
-            "SELECT wanted.digest FROM unnest($2::bytea[]) AS wanted (digest)
-             WHERE NOT EXISTS (SELECT 1 FROM artifact a
-                               WHERE a.tenant = $1 AND a.digest = wanted.digest)
-             LIMIT 1",
-        )
-        .bind(&tenant.0)
-        .bind(inputs)
-        .fetch_optional(&self.pool)
-        .await?;
-        match super::view::digest(missing)? {
-            Some(digest) => Err(BrokerError::NotPut { digest }),
+        let inputs = jobs.iter().map(|job| job.id.input()).collect();
+        let mut connection = self.pool.acquire().await?;
+        match self.unreadable(&mut connection, tenant, inputs).await?.first() {
+            Some(digest) => Err(BrokerError::NotPut { digest: *digest }),
             None => Ok(()),
         }
     }
 
     /// Cancels unfinished jobs; returns how many were.
     pub async fn cancel(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
-        self.cancel_where(tenant, ids, &["ready", "delayed", "leased"]).await
+        self.cancel_where(tenant, ids, &["ready", "delayed", "input_wanted", "leased"]).await
     }
 
     /// Cancels dead letters; returns how many.
@@ -106,7 +99,7 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let seqs: Vec<i64> = sqlx::query_scalar(
             "UPDATE job
-             SET state = 'cancelled', finished_at = now(), progress = NULL,
+             SET state = 'cancelled', finished_at = now(), progress = NULL, stuck_at = NULL,
                  lease_holder = NULL, lease_expires_at = NULL, hard_limit_at = NULL
              WHERE seq = ANY (ARRAY(
                  SELECT seq FROM job
@@ -136,7 +129,8 @@ impl Store {
         let mut tx = self.pool.begin().await?;
         let seqs: Vec<i64> = sqlx::query_scalar(
             "UPDATE job
-             SET state = 'ready', ready_at = now(), finished_at = NULL, excluded_agents = '{}'
+             SET state = 'ready', ready_at = now(), finished_at = NULL, excluded_agents = '{}',
+                 stuck_at = NULL
              WHERE tenant = $1 AND id = ANY ($2) AND state = 'dead'
              RETURNING seq",
         )
@@ -152,7 +146,8 @@ impl Store {
         Ok(seqs.len() as u64)
     }
 
-    /// Reopens a job whose result its producer found wrong, and counts that against the agent.
+    /// Reopens a job whose result its producer found wrong, and counts that against the agent; without
+    /// blame where the bytes cannot be read, since nobody can have found them wrong.
     pub async fn reject(
         &self,
         tenant: &Tenant,
@@ -161,8 +156,7 @@ impl Store {
     ) -> Result<RejectResponse, BrokerError> {
         let mut tx = self.pool.begin().await?;
         let row = sqlx::query(
-            "SELECT seq, state, result, result_agent, class,
-                    coalesce(deadline_at <= now(), false) AS past_deadline
+            "SELECT seq, state, result, result_agent, class
              FROM job WHERE tenant = $1 AND id = $2 FOR UPDATE",
         )
         .bind(&tenant.0)
@@ -175,6 +169,14 @@ impl Store {
             return Ok(RejectResponse { outcome: RejectOutcome::Stale, agent_quarantined: false });
         }
         let seq: i64 = row.try_get("seq")?;
+        if !matches!(self.read(&mut tx, tenant, request.result).await?, Stored::Whole(_)) {
+            Self::reopen_without_blame(&mut tx, &[seq], request.result).await?;
+            tx.commit().await?;
+            return Ok(RejectResponse {
+                outcome: RejectOutcome::Reopened,
+                agent_quarantined: false,
+            });
+        }
         let agent: Option<String> = row.try_get("result_agent")?;
         let agent = agent.ok_or_else(|| corrupt_row("the maker of a result"))?;
 
@@ -208,8 +210,7 @@ impl Store {
         let class = FailureClass::InvalidProof;
         let count = Self::failures(&mut tx, seq, class).await?;
         let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
-        let past_deadline = row.try_get("past_deadline")?;
-        let next = policy::after(Failure { class, count, needs, past_deadline }, spread);
+        let next = policy::after(Failure { class, count, needs }, spread);
         Self::reopen(
             &mut tx,
             Reopening { seq, class, message: &request.reason, agent: &agent, needs, next },
@@ -233,8 +234,11 @@ impl Store {
         Ok(jobs)
     }
 
-    /// What waits and what runs, by type; of every tenant when none is given.
-    pub async fn queue(&self, tenant: Option<&Tenant>) -> Result<Vec<QueueView>, BrokerError> {
+    /// What waits and what runs, by tenant and type; of every tenant when none is given.
+    pub async fn queue(
+        &self,
+        tenant: Option<&Tenant>,
+    ) -> Result<Vec<(Tenant, QueueView)>, BrokerError> {
         let rows = sqlx::query(include_str!("../sql/queue.sql"))
             .bind(tenant.map(|tenant| &tenant.0))
             .fetch_all(&self.pool)
@@ -242,7 +246,7 @@ impl Store {
         rows.iter()
             .map(|row| {
                 let state: String = row.try_get("state")?;
-                Ok(QueueView {
+                let view = QueueView {
                     kind: row.try_get("kind")?,
                     version: row.try_get("version")?,
                     state: rollmill_broker_client::JobState::parse(&state)
@@ -250,7 +254,8 @@ impl Store {
                     count: row.try_get::<i64, _>("count")?.max(0).unsigned_abs(),
                     class: u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0),
                     oldest_seconds: row.try_get("oldest_seconds")?,
-                })
+                };
+                Ok((Tenant(row.try_get("tenant")?), view))
             })
             .collect()
     }

@@ -110,6 +110,9 @@ impl Store {
                         lease_epoch: lease_epoch(row.try_get("lease_epoch")?),
                         lease_ms: millis(self.rules.lease).unsigned_abs(),
                         hard_limit_ms: u64::from(hard.max(0).unsigned_abs()) * 1000,
+                        deadline_unix_seconds: row
+                            .try_get::<Option<i64>, _>("deadline")?
+                            .map(|seconds| seconds.max(0).unsigned_abs()),
                     },
                     waited_seconds: row.try_get::<f64, _>("waited_seconds")?.max(0.0),
                 })
@@ -213,8 +216,7 @@ impl Store {
             .await?;
             let count = Self::failures(&mut tx, seq, class).await?;
             let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
-            let past_deadline = row.try_get("past_deadline")?;
-            let next = policy::after(Failure { class, count, needs, past_deadline }, spread);
+            let next = policy::after(Failure { class, count, needs }, spread);
             Self::reopen(&mut tx, Reopening { seq, class, message, agent: &agent, needs, next })
                 .await?;
             tracing::warn!(
@@ -272,6 +274,7 @@ impl Store {
     ) -> Result<(), BrokerError> {
         let (state, pause, needs, excluded) = match next {
             Next::GiveUp => ("dead", 0, needs, None),
+            Next::AwaitInput => ("input_wanted", 0, needs, None),
             Next::Retry { pause, needs, exclude } => {
                 let state = if pause.is_zero() { "ready" } else { "delayed" };
                 (state, millis(pause), needs, exclude.then_some(agent))

@@ -4,6 +4,7 @@
 
 mod agents;
 mod artifacts;
+mod healing;
 mod jobs;
 mod leases;
 mod names;
@@ -16,11 +17,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::local::LocalFileSystem;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Row};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, Row};
 
+use crate::database::Target;
 use crate::error::BrokerError;
 
+pub use artifacts::Uploaded;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
 pub use tokens::{Role, TokenView};
@@ -31,6 +34,9 @@ pub const ROW_ARTIFACT_BYTES_MAX: usize = 256 * 1024;
 
 /// Oldest server supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 140_000;
+
+/// How long a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Whose jobs. Comes from the caller's token, never from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +57,12 @@ pub struct Rules {
     pub hard_limit: Duration,
     /// Wrong proofs after which an agent may claim no more.
     pub rejections_max: u32,
+    /// An agent that was not seen for this long counts as gone. Above the longest wait of a claim.
+    pub live: Duration,
+    /// How long every live able agent is excluded from a job before it is forgiven the first time.
+    pub forgive_after: Duration,
+    /// How long no live agent is able to do a type of job before that is reported.
+    pub unable_after: Duration,
 }
 
 impl Default for Rules {
@@ -59,6 +71,9 @@ impl Default for Rules {
             lease: Duration::from_secs(30),
             hard_limit: Duration::from_secs(3600),
             rejections_max: 3,
+            live: Duration::from_secs(45),
+            forgive_after: Duration::from_secs(30),
+            unable_after: Duration::from_secs(10),
         }
     }
 }
@@ -68,6 +83,7 @@ impl Default for Rules {
 pub struct Store {
     pool: PgPool,
     objects: Arc<LocalFileSystem>,
+    target: Target,
     rules: Rules,
 }
 
@@ -81,24 +97,48 @@ impl Store {
     ) -> Result<Self, BrokerError> {
         std::fs::create_dir_all(objects).map_err(BrokerError::objects)?;
         let objects = LocalFileSystem::new_with_prefix(objects).map_err(BrokerError::objects)?;
+        Self::connect_with(options, objects, rules).await
+    }
+
+    /// Connects to the database alone, for checks of it; nothing is created.
+    pub async fn connect_to_database(
+        options: PgConnectOptions,
+        rules: Rules,
+    ) -> Result<Self, BrokerError> {
+        Self::connect_with(options, LocalFileSystem::new(), rules).await
+    }
+
+    async fn connect_with(
+        options: PgConnectOptions,
+        objects: LocalFileSystem,
+        rules: Rules,
+    ) -> Result<Self, BrokerError> {
+        let target = Target::of(&options);
         let options = options.application_name("rollmill-broker").options([
             // A statement that takes this long is a fault, and holds a connection others need.
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("client_min_messages", "warning"),
         ]);
+        // A pool repeats until its time is over and then says only that; one connection says why.
+        let first = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
+        let first = first.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
+        let first = first.map_err(|error| BrokerError::from(error).at(&target))?;
+        // What follows does not depend on how this one ends.
+        let _ = first.close().await;
         let pool = PgPoolOptions::new()
             .max_connections(16)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(CONNECT_LIMIT)
             .connect_with(options)
-            .await?;
-        Ok(Self { pool, objects: Arc::new(objects), rules })
+            .await
+            .map_err(|error| BrokerError::from(error).at(&target))?;
+        Ok(Self { pool, objects: Arc::new(objects), target, rules })
     }
 
     /// Brings the schema up to date. Brokers that start together take turns.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
-        sqlx::migrate!().run(&self.pool).await?;
-        Ok(())
+        let migrated = sqlx::migrate!().run(&self.pool).await;
+        migrated.map_err(|error| BrokerError::from(error).at(&self.target))
     }
 
     /// Refuses a server or a schema that would not serve: too old, or without the indexes that
@@ -112,7 +152,15 @@ impl Store {
         if row.try_get::<i32, _>(0)? < SERVER_VERSION_MIN {
             return Err(BrokerError::ServerTooOld { version: row.try_get(1)? });
         }
-        for index in ["job_claim", "job_lease", "job_delayed"] {
+        for index in [
+            "job_claim",
+            "job_lease",
+            "job_delayed",
+            "job_result",
+            "job_wanted",
+            "job_excluded",
+            "job_deadline",
+        ] {
             let valid: Option<bool> = sqlx::query_scalar(
                 "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)",
             )
@@ -181,5 +229,5 @@ fn millis(duration: Duration) -> i64 {
 }
 
 fn corrupt_row(what: &str) -> BrokerError {
-    BrokerError::Database { source: sqlx::Error::Decode(format!("{what} is not readable").into()) }
+    sqlx::Error::Decode(format!("{what} is not readable").into()).into()
 }

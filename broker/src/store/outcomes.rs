@@ -1,11 +1,12 @@
 //! How an attempt ends: completion, failure, release.
 
 use rollmill_broker_client::{
-    AgentId, CompleteOutcome, CompleteRequest, FailRequest, LeaseRef, ReleaseRequest,
+    AgentId, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, LeaseRef, ReleaseRequest,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
+use super::healing::Stored;
 use super::jobs::signed;
 use super::leases::{Reopening, lost};
 use super::view::lease_epoch;
@@ -17,8 +18,10 @@ use crate::policy::{self, Failure, Next};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completed {
     pub outcome: CompleteOutcome,
-    /// The agent's lease no longer stood.
+    /// The agent's lease was no longer held.
     pub late: bool,
+    /// The same agent had completed the job with the same result before.
+    pub repeated: bool,
 }
 
 impl Store {
@@ -37,11 +40,30 @@ impl Store {
         let state: String = row.try_get("state")?;
         let late = !holds(&row, agent, lease)?;
         match state.as_str() {
-            "done" => return Ok(Completed { outcome: CompleteOutcome::AlreadyDone, late }),
+            "done" => {
+                let made: Option<Vec<u8>> = row.try_get("result")?;
+                let maker: Option<String> = row.try_get("result_agent")?;
+                // The answer to the first time was lost.
+                let repeated = made.as_deref() == Some(&result.0[..])
+                    && maker.as_deref() == Some(agent.as_str());
+                let outcome = match repeated {
+                    true => CompleteOutcome::Accepted,
+                    false => CompleteOutcome::AlreadyDone,
+                };
+                return Ok(Completed { outcome, late, repeated });
+            }
             "cancelled" => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
             _ => {}
         }
-        self.refuse_distrusted(&mut tx, tenant, seq, request).await?;
+        let excluded: Vec<String> = row.try_get("excluded_agents")?;
+        let excluded = excluded.iter().any(|id| id == agent.as_str());
+        if let Err(error) = self.refuse_distrusted(&mut tx, tenant, seq, excluded, request).await {
+            if matches!(error, BrokerError::AlreadyRejected { .. }) && !late {
+                self.hand_on(&mut tx, &row, request).await?;
+                tx.commit().await?;
+            }
+            return Err(error);
+        }
         let put: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM artifact WHERE tenant = $1 AND digest = $2)",
         )
@@ -93,14 +115,40 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(Completed { outcome: CompleteOutcome::Accepted, late })
+        Ok(Completed { outcome: CompleteOutcome::Accepted, late, repeated: false })
     }
 
+    /// Gives a job whose holder can only make what was rejected before to somebody else. The holder is
+    /// not charged, and excluded so that it does not make the same again.
+    async fn hand_on(
+        &self,
+        tx: &mut PgConnection,
+        row: &PgRow,
+        request: &CompleteRequest,
+    ) -> Result<(), BrokerError> {
+        let CompleteRequest { agent, lease, .. } = request;
+        let seq: i64 = row.try_get("seq")?;
+        let (class, message) = (FailureClass::InvalidProof, "made what was rejected before");
+        Self::end_attempt(tx, seq, lease.lease_epoch, "failed", Some((class, message))).await?;
+        sqlx::query("UPDATE attempt SET counted = false WHERE job = $1 AND lease_epoch = $2")
+            .bind(seq)
+            .bind(signed(lease.lease_epoch.0))
+            .execute(&mut *tx)
+            .await?;
+        let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
+        let next = Next::Retry { pause: std::time::Duration::ZERO, needs, exclude: true };
+        let reopening = Reopening { seq, class, message, agent: agent.as_str(), needs, next };
+        Self::reopen(tx, reopening).await
+    }
+
+    /// A rejected digest stays banned for the job; a rejected agent only while it is excluded, which
+    /// a forgiveness ends.
     async fn refuse_distrusted(
         &self,
         tx: &mut PgConnection,
         tenant: &Tenant,
         seq: i64,
+        excluded: bool,
         request: &CompleteRequest,
     ) -> Result<(), BrokerError> {
         let agent = request.agent.as_str();
@@ -118,11 +166,12 @@ impl Store {
         let rejected: bool = sqlx::query_scalar(
             "SELECT EXISTS (SELECT 1 FROM attempt
                             WHERE job = $1 AND outcome = 'rejected' AND counted
-                              AND (agent = $2 OR result = $3))",
+                              AND ((agent = $2 AND $4) OR result = $3))",
         )
         .bind(seq)
         .bind(agent)
         .bind(&request.result.0[..])
+        .bind(excluded)
         .fetch_one(&mut *tx)
         .await?;
         if rejected {
@@ -131,26 +180,30 @@ impl Store {
         Ok(())
     }
 
-    /// Records a failed attempt and does what the policy says.
+    /// Records a failed attempt and does what the policy says. An input that an agent could not fetch
+    /// is read here first: where that succeeds, the failure was transient.
     pub async fn fail(
         &self,
         tenant: &Tenant,
         request: &FailRequest,
         spread: f64,
     ) -> Result<Next, BrokerError> {
-        let FailRequest { agent, lease, class, message } = request;
+        let FailRequest { agent, lease, message, .. } = request;
+        let mut class = request.class;
         let mut tx = self.pool.begin().await?;
         let row = Self::lock_held(&mut tx, tenant, agent, lease).await?;
         let seq: i64 = row.try_get("seq")?;
-        Self::end_attempt(&mut tx, seq, lease.lease_epoch, "failed", Some((*class, message)))
+        if class == FailureClass::InputMissing
+            && matches!(self.read(&mut tx, tenant, lease.job.input()).await?, Stored::Whole(_))
+        {
+            class = FailureClass::Transient;
+        }
+        Self::end_attempt(&mut tx, seq, lease.lease_epoch, "failed", Some((class, message)))
             .await?;
-        let count = Self::failures(&mut tx, seq, *class).await?;
+        let count = Self::failures(&mut tx, seq, class).await?;
         let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
-        let past_deadline = row.try_get("past_deadline")?;
-        let failure = Failure { class: *class, count, needs, past_deadline };
-        let next = policy::after(failure, spread);
-        let reopening =
-            Reopening { seq, class: *class, message, agent: agent.as_str(), needs, next };
+        let next = policy::after(Failure { class, count, needs }, spread);
+        let reopening = Reopening { seq, class, message, agent: agent.as_str(), needs, next };
         Self::reopen(&mut tx, reopening).await?;
         tx.commit().await?;
         Ok(next)
@@ -186,8 +239,8 @@ impl Store {
         lease: &LeaseRef,
     ) -> Result<PgRow, BrokerError> {
         sqlx::query(
-            "SELECT seq, state, class, lease_epoch, lease_holder,
-                    coalesce(deadline_at <= now(), false) AS past_deadline
+            "SELECT seq, state, class, lease_epoch, lease_holder, excluded_agents, result,
+                    result_agent
              FROM job WHERE tenant = $1 AND id = $2 FOR UPDATE",
         )
         .bind(&tenant.0)

@@ -1,0 +1,140 @@
+//! Handing proofs in: from the spool to a broker.
+
+use rollmill_broker_client::{
+    Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
+};
+use rollmill_service::{Shutdown, one_line};
+
+use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX};
+use crate::failpoint;
+use crate::spool::{Next, Proof, Verdict};
+use crate::worker::{WorkOutput, Worker};
+
+/// Times that one proof may arrive damaged, or be lost between upload and report, before it is put off.
+const MISMATCHES_MAX: u32 = 3;
+
+impl<W: Worker + ?Sized> Agent<W> {
+    /// Keeps a verified proof and waits until it has come to an end, or until the agent leaves.
+    pub(super) async fn hand_in(
+        &self,
+        grant: &Grant,
+        output: WorkOutput,
+        shutdown: &Shutdown,
+    ) -> End {
+        let proof = Proof {
+            job: grant.job.clone(),
+            lease_epoch: grant.lease_epoch,
+            deadline_unix_seconds: grant.deadline_unix_seconds,
+            stats: serde_json::to_value(&output.stats).unwrap_or_default(),
+            result: output.result,
+        };
+        // Written and synced on this thread: some kilobytes, and nothing else may come first.
+        let verdict = tokio::task::block_in_place(|| self.spool.push(proof));
+        failpoint::pass("agent.after_spool").await;
+        tokio::select! {
+            biased;
+            verdict = verdict => verdict.map_or(End::Lost, End::Proof),
+            () = self.drained(shutdown) => match self.spool.is_durable() {
+                true => End::Spooled,
+                false => End::Lost,
+            },
+        }
+    }
+
+    /// Offers proofs, one after the other, for as long as the agent lives.
+    pub(super) async fn offer_proofs(&self) {
+        let mut pause = PAUSE_FIRST;
+        let mut mismatches = 0;
+        loop {
+            let changed = self.spool.changed();
+            let (id, proof) = match self.spool.next() {
+                Next::Offer(id, proof) => (id, proof),
+                Next::Wait(None) => {
+                    changed.await;
+                    continue;
+                }
+                Next::Wait(Some(until)) => {
+                    tokio::select! {
+                        () = changed => {}
+                        () = tokio::time::sleep_until(until) => {}
+                    }
+                    continue;
+                }
+            };
+            let error = match self.offer(&proof).await {
+                Ok(verdict) => {
+                    (pause, mismatches) = (PAUSE_FIRST, 0);
+                    self.link.reached();
+                    if let Some(kind) = self.spool.end(id, verdict) {
+                        let label = End::Proof(verdict).label();
+                        self.metrics.jobs_total.with_label_values(&[kind.as_str(), label]).inc();
+                        tracing::info!(job = %proof.job, outcome = label, "spooled proof ended");
+                    }
+                    failpoint::pass("agent.after_report").await;
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match error.answer() {
+                Answer::Passing => {
+                    self.link.failed(&error);
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+                // Nobody wants it. That is no failure of this agent, and none is reported.
+                Answer::UnknownJob | Answer::Cancelled | Answer::RejectedBefore => {
+                    tracing::warn!(job = %proof.job, error = one_line(&error), "proof not wanted");
+                    self.forget(id, Verdict::Unwanted);
+                }
+                Answer::TooLarge => {
+                    let lease = LeaseRef { job: proof.job.clone(), lease_epoch: proof.lease_epoch };
+                    self.fail(&lease, FailureClass::ResultTooLarge, &one_line(&error)).await;
+                    self.forget(id, Verdict::TooLarge);
+                }
+                // Damaged on the way, or lost between upload and report: upload again.
+                Answer::DigestMismatch | Answer::NotUploaded if mismatches < MISMATCHES_MAX => {
+                    mismatches += 1;
+                    tokio::time::sleep(pause).await;
+                }
+                // Kept: an upgrade, another token or an operator changes it.
+                Answer::DigestMismatch
+                | Answer::NotUploaded
+                | Answer::Incompatible
+                | Answer::TokenRejected
+                | Answer::Quarantined
+                | Answer::VersionConflict
+                | Answer::UnknownArtifact
+                | Answer::ArtifactLost
+                | Answer::LeaseLost => {
+                    mismatches = 0;
+                    let retry_seconds = INCOMPATIBLE.as_secs();
+                    let error = one_line(&error);
+                    tracing::error!(job = %proof.job, error, retry_seconds, "proof not taken");
+                    self.spool.put_off(id, INCOMPATIBLE);
+                }
+            }
+        }
+    }
+
+    fn forget(&self, id: u64, verdict: Verdict) {
+        if let Some(kind) = self.spool.end(id, verdict) {
+            let label = End::Proof(verdict).label();
+            self.metrics.jobs_total.with_label_values(&[kind.as_str(), label]).inc();
+        }
+    }
+
+    /// Uploads and reports a proof once. Also after its lease was lost: a valid result is taken while
+    /// the job has none.
+    async fn offer(&self, proof: &Proof) -> Result<Verdict, ClientError> {
+        failpoint::pass("agent.before_upload").await;
+        let result = self.once.put_artifact(proof.job.epoch(), proof.result.clone()).await?;
+        failpoint::pass("agent.after_upload").await;
+        let lease = LeaseRef { job: proof.job.clone(), lease_epoch: proof.lease_epoch };
+        let request =
+            CompleteRequest { agent: self.id.clone(), lease, result, stats: proof.stats.clone() };
+        Ok(match self.once.complete(&request).await? {
+            CompleteOutcome::Accepted => Verdict::Accepted,
+            CompleteOutcome::AlreadyDone => Verdict::AlreadyDone,
+        })
+    }
+}

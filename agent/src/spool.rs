@@ -1,0 +1,392 @@
+//! Verified proofs that no broker has taken yet.
+//!
+//! A proof is the one thing here that costs minutes to make again. So it is written and synced before
+//! it is uploaded, if there is a directory for it, and it is offered until the broker takes it, has
+//! one already, or says that nobody wants it. An agent that starts again offers what it finds.
+//!
+//! A file is one line of JSON, which says whose proof it is, and the proof. It gets its name only once
+//! it is whole, and one that does not read back as it was written is removed: the job is proven again.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rollmill_broker_client::{Digest, JobId, LeaseEpoch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// Bytes of proofs beyond which an agent claims no further job.
+pub(crate) const BYTES_MAX: u64 = 256 << 20;
+const EXTENSION: &str = "proof";
+
+/// A verified proof and whose it is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Proof {
+    pub(crate) job: JobId,
+    pub(crate) lease_epoch: LeaseEpoch,
+    /// After which nobody wants it.
+    pub(crate) deadline_unix_seconds: Option<u64>,
+    pub(crate) stats: serde_json::Value,
+    pub(crate) result: Vec<u8>,
+}
+
+/// What became of a proof.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Accepted,
+    AlreadyDone,
+    /// The job was cancelled, rejected this result before, or is unknown.
+    Unwanted,
+    /// Its deadline passed before a broker took it.
+    Expired,
+    /// The broker accepts no result of this size.
+    TooLarge,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    job: JobId,
+    lease_epoch: LeaseEpoch,
+    deadline_unix_seconds: Option<u64>,
+    stats: serde_json::Value,
+    digest: Digest,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    proof: std::sync::Arc<Proof>,
+    file: Option<PathBuf>,
+    /// Who waits for the verdict; nobody for a proof of an earlier start.
+    verdict: Option<oneshot::Sender<Verdict>>,
+    not_before: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next: u64,
+    entries: Vec<Entry>,
+}
+
+/// What to offer next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Offer(u64, std::sync::Arc<Proof>),
+    /// Nothing before this time, or before something changes.
+    Wait(Option<Instant>),
+}
+
+/// The proofs of one agent. Shared by the tasks of its jobs and the task that offers.
+#[derive(Debug)]
+pub(crate) struct Spool {
+    dir: Option<PathBuf>,
+    inner: Mutex<Inner>,
+    changed: Notify,
+    bytes: prometheus::IntGauge,
+    proofs: prometheus::IntGauge,
+}
+
+impl Spool {
+    /// The spool in `dir`, with what an earlier start left there; in memory alone without one.
+    pub(crate) fn open(
+        dir: Option<PathBuf>,
+        bytes: prometheus::IntGauge,
+        proofs: prometheus::IntGauge,
+    ) -> io::Result<Self> {
+        let spool = Self { dir, inner: Mutex::default(), changed: Notify::new(), bytes, proofs };
+        let Some(dir) = &spool.dir else { return Ok(spool) };
+        fs::create_dir_all(dir)?;
+        let mut paths: Vec<PathBuf> =
+            fs::read_dir(dir)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        paths.sort();
+        for path in paths {
+            let extension = path.extension().and_then(|text| text.to_str());
+            if extension.is_some_and(|text| text.starts_with("tmp")) {
+                // A write that a crash interrupted.
+                fs::remove_file(&path)?;
+            }
+            if extension != Some(EXTENSION) {
+                continue;
+            }
+            match decode(&fs::read(&path)?) {
+                Some(proof) => {
+                    tracing::info!(job = %proof.job, "proof of an earlier start found");
+                    spool.insert(proof, Some(path), None);
+                }
+                None => {
+                    let shown = path.display().to_string();
+                    tracing::warn!(path = shown, "spooled proof is damaged; removed");
+                    fs::remove_file(&path)?;
+                }
+            }
+        }
+        Ok(spool)
+    }
+
+    /// Adds a proof, on disk first. What cannot be written stays in memory: it can still be offered.
+    /// Blocks; the receiver gets the verdict.
+    pub(crate) fn push(&self, proof: Proof) -> oneshot::Receiver<Verdict> {
+        let (sender, receiver) = oneshot::channel();
+        let file = self.dir.as_ref().and_then(|dir| {
+            let written = write(dir, &proof);
+            written
+                .inspect_err(|error| {
+                    let path = dir.display().to_string();
+                    tracing::error!(path, %error, "proof not written; it is kept in memory alone");
+                })
+                .ok()
+        });
+        self.insert(proof, file, Some(sender));
+        self.changed.notify_waiters();
+        receiver
+    }
+
+    fn insert(
+        &self,
+        proof: Proof,
+        file: Option<PathBuf>,
+        verdict: Option<oneshot::Sender<Verdict>>,
+    ) {
+        let mut inner = self.lock();
+        let id = inner.next;
+        inner.next += 1;
+        let proof = std::sync::Arc::new(proof);
+        inner.entries.push(Entry { id, proof, file, verdict, not_before: None });
+        self.measure(&inner);
+    }
+
+    /// The proof to offer next: that of the oldest deadline among those that are not put off. Proofs
+    /// whose deadline has passed are dropped.
+    pub(crate) fn next(&self) -> Next {
+        let now = unix_seconds();
+        let expired: Vec<u64> = {
+            let inner = self.lock();
+            let passed = |entry: &&Entry| {
+                entry.proof.deadline_unix_seconds.is_some_and(|deadline| deadline < now)
+            };
+            inner.entries.iter().filter(passed).map(|entry| entry.id).collect()
+        };
+        for id in expired {
+            self.end(id, Verdict::Expired);
+        }
+        let inner = self.lock();
+        let due = |entry: &&Entry| entry.not_before.is_none_or(|at| at <= Instant::now());
+        let oldest =
+            inner.entries.iter().filter(due).min_by_key(|entry| {
+                (entry.proof.deadline_unix_seconds.unwrap_or(u64::MAX), entry.id)
+            });
+        match oldest {
+            Some(entry) => Next::Offer(entry.id, entry.proof.clone()),
+            None => Next::Wait(inner.entries.iter().filter_map(|entry| entry.not_before).min()),
+        }
+    }
+
+    /// Offers this proof again only after `pause`; others meanwhile.
+    pub(crate) fn put_off(&self, id: u64, pause: Duration) {
+        if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
+            entry.not_before = Some(Instant::now() + pause);
+        }
+    }
+
+    /// Forgets a proof, and tells who waits what became of it. The job's type if nobody waits.
+    pub(crate) fn end(&self, id: u64, verdict: Verdict) -> Option<String> {
+        let entry = {
+            let mut inner = self.lock();
+            let place = inner.entries.iter().position(|entry| entry.id == id)?;
+            let entry = inner.entries.remove(place);
+            self.measure(&inner);
+            entry
+        };
+        if let Some(path) = entry.file
+            && let Err(error) = fs::remove_file(&path)
+        {
+            // It is offered again after a restart, and the broker has one already.
+            tracing::warn!(path = path.display().to_string(), %error, "proof not removed");
+        }
+        self.changed.notify_waiters();
+        match entry.verdict.map(|waits| waits.send(verdict)) {
+            Some(Ok(())) => None,
+            None | Some(Err(_)) => Some(entry.proof.job.kind().to_owned()),
+        }
+    }
+
+    /// Ready when a proof was added or forgotten. Register before looking: `let changed =
+    /// spool.changed(); look; changed.await`.
+    pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// Whether another job may be claimed.
+    pub(crate) fn has_space(&self) -> bool {
+        total(&self.lock()) < BYTES_MAX
+    }
+
+    /// How many proofs wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().entries.len()
+    }
+
+    /// Whether proofs outlive the process.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.dir.is_some()
+    }
+
+    fn measure(&self, inner: &Inner) {
+        self.bytes.set(i64::try_from(total(inner)).unwrap_or(i64::MAX));
+        self.proofs.set(i64::try_from(inner.entries.len()).unwrap_or(i64::MAX));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // A list is whole after every step, whoever panicked while holding it.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn total(inner: &Inner) -> u64 {
+    inner.entries.iter().map(|entry| entry.proof.result.len() as u64).sum()
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Writes a proof whole or not at all: under another name, synced, then renamed.
+fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
+    let head = Head {
+        job: proof.job.clone(),
+        lease_epoch: proof.lease_epoch,
+        deadline_unix_seconds: proof.deadline_unix_seconds,
+        stats: proof.stats.clone(),
+        digest: Digest::of(&proof.result),
+    };
+    // One name a job, so that a job proven twice has one file.
+    let name = Digest::of(proof.job.as_str().as_bytes()).to_string();
+    let path = dir.join(&name).with_extension(EXTENSION);
+    let fresh = dir.join(&name).with_extension(format!("tmp{}", std::process::id()));
+    let mut file = File::create(&fresh)?;
+    serde_json::to_writer(&mut file, &head)?;
+    file.write_all(b"\n")?;
+    file.write_all(&proof.result)?;
+    file.sync_all()?;
+    fs::rename(&fresh, &path)?;
+    File::open(dir)?.sync_all()?;
+    Ok(path)
+}
+
+fn decode(bytes: &[u8]) -> Option<Proof> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let head: Head = serde_json::from_slice(&bytes[..end]).ok()?;
+    let result = bytes[end + 1..].to_vec();
+    (Digest::of(&result) == head.digest).then_some(Proof {
+        job: head.job,
+        lease_epoch: head.lease_epoch,
+        deadline_unix_seconds: head.deadline_unix_seconds,
+        stats: head.stats,
+        result,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn proof(n: u8, deadline: Option<u64>) -> Proof {
+        Proof {
+            job: JobId::new(7, &"leaf".parse().unwrap(), Digest::of(&[n])),
+            lease_epoch: LeaseEpoch(3),
+            deadline_unix_seconds: deadline,
+            stats: serde_json::json!({ "rows": 1 }),
+            result: vec![n, b'\n', n],
+        }
+    }
+
+    fn gauge() -> prometheus::IntGauge {
+        prometheus::IntGauge::new("g", "g").unwrap()
+    }
+
+    fn open(dir: Option<&Path>) -> Spool {
+        Spool::open(dir.map(Path::to_owned), gauge(), gauge()).unwrap()
+    }
+
+    fn offered(spool: &Spool) -> (u64, Proof) {
+        match spool.next() {
+            Next::Offer(id, proof) => (id, (*proof).clone()),
+            Next::Wait(until) => panic!("nothing to offer until {until:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_pushed_is_there_after_a_restart_until_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let _unheard = open(Some(dir.path())).push(proof(1, Some(u64::MAX)));
+        let spool = open(Some(dir.path()));
+        let (id, found) = offered(&spool);
+        assert_eq!(found, proof(1, Some(u64::MAX)));
+        assert_eq!(spool.end(id, Verdict::Accepted), Some("leaf".into()), "nobody waits for it");
+        assert_eq!(open(Some(dir.path())).len(), 0);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn the_oldest_deadline_is_offered_first_and_one_put_off_holds_up_no_other() {
+        let spool = open(None);
+        let far = u64::MAX - 1;
+        let _kept: Vec<_> = [(1, None), (2, Some(far)), (3, Some(far - 9))]
+            .map(|(n, deadline)| spool.push(proof(n, deadline)))
+            .into();
+        let (id, first) = offered(&spool);
+        assert_eq!(first.result[0], 3);
+        spool.put_off(id, Duration::from_secs(3600));
+        let (id, second) = offered(&spool);
+        assert_eq!(second.result[0], 2);
+        spool.end(id, Verdict::Unwanted);
+        assert_eq!(offered(&spool).1.result[0], 1);
+    }
+
+    #[test]
+    fn a_proof_expires_at_its_deadline() {
+        let spool = open(None);
+        let mut verdict = spool.push(proof(1, Some(1)));
+        assert!(matches!(spool.next(), Next::Wait(None)));
+        assert_eq!(verdict.try_recv().unwrap(), Verdict::Expired);
+    }
+
+    /// Fault: every possible cut of a file, and a flipped bit in each byte of the proof.
+    #[test]
+    fn a_damaged_file_is_removed_and_never_offered() {
+        let dir = tempfile::tempdir().unwrap();
+        let _unheard = open(Some(dir.path())).push(proof(1, None));
+        let path = fs::read_dir(dir.path()).unwrap().next().unwrap().unwrap().path();
+        let whole = fs::read(&path).unwrap();
+        let mut damaged: Vec<Vec<u8>> = (0..whole.len()).map(|n| whole[..n].to_vec()).collect();
+        for back in 1..=3 {
+            let mut flipped = whole.clone();
+            let place = whole.len() - back;
+            flipped[place] ^= 1;
+            damaged.push(flipped);
+        }
+        for bytes in damaged {
+            fs::write(&path, &bytes).unwrap();
+            assert_eq!(open(Some(dir.path())).len(), 0);
+            assert!(!path.exists());
+        }
+        fs::write(path.with_extension("tmp99"), b"half").unwrap();
+        fs::write(&path, &whole).unwrap();
+        assert_eq!(open(Some(dir.path())).len(), 1);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_full_spool_takes_no_further_job() {
+        let spool = open(None);
+        assert!(spool.has_space());
+        let large =
+            Proof { result: vec![0; usize::try_from(BYTES_MAX).unwrap()], ..proof(1, None) };
+        let _kept = spool.push(large);
+        assert!(!spool.has_space());
+    }
+}

@@ -1,0 +1,153 @@
+//! A finished proof outlives an absent broker and a restart of its agent. Real broker and Postgres.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rollmill_agent::heart::Cancel;
+use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
+use rollmill_broker::testing::TestSchema;
+use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob, WorkStats};
+use rollmill_service::Process;
+
+const WAIT: Duration = Duration::from_secs(30);
+
+/// Proves at once, and verifies when it is told to.
+#[derive(Debug)]
+struct Gated {
+    proofs: AtomicUsize,
+    proven: Mutex<Sender<()>>,
+    verify: Mutex<Receiver<()>>,
+}
+
+impl Worker for Gated {
+    fn circuits(&self) -> Vec<(String, String)> {
+        vec![("leaf".into(), "v1".into())]
+    }
+
+    fn prepare(
+        self: Arc<Self>,
+        _kind: &str,
+        input: &[u8],
+        _cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
+        let result = input.iter().rev().copied().collect();
+        Ok(Box::new(move |_| {
+            self.proofs.fetch_add(1, Ordering::SeqCst);
+            let _ = self.proven.lock().unwrap().send(());
+            Ok(WorkOutput { result, stats: WorkStats::default() })
+        }))
+    }
+
+    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
+        self.verify.lock().unwrap().recv().unwrap();
+        Ok(())
+    }
+}
+
+struct Running {
+    process: Process<Config>,
+    worker: Arc<Gated>,
+    proven: Receiver<()>,
+    verify: Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), AgentError>>,
+}
+
+impl Running {
+    fn start(broker: &str, spool: Option<&Path>) -> Self {
+        let config = Config {
+            broker: broker.to_owned(),
+            name: Some("a".parse().unwrap()),
+            drain_seconds: 0,
+            spool_dir: spool.map(Path::to_owned),
+            ..Config::default()
+        };
+        let process = Process::new("agent", config);
+        let ((told, proven), (verify, wait)) = (channel(), channel());
+        let worker = Arc::new(Gated {
+            proofs: AtomicUsize::new(0),
+            proven: Mutex::new(told),
+            verify: Mutex::new(wait),
+        });
+        let agent = Agent::new(&process, worker.clone()).unwrap();
+        let shutdown = process.shutdown.clone();
+        let task = tokio::spawn(async move { agent.serve(&shutdown).await });
+        Self { process, worker, proven, verify, task }
+    }
+
+    fn spooled(&self) -> i64 {
+        let families = self.process.metrics.gather();
+        let family = families.iter().find(|f| f.name() == "rollmill_agent_spool_proofs").unwrap();
+        family.get_metric()[0].get_gauge().get_value() as i64
+    }
+
+    /// Waits for a proof, ends the broker through `stop`, and lets the proof be verified.
+    async fn finishes_without(&self, stop: impl Future<Output = ()>) {
+        tokio::task::block_in_place(|| self.proven.recv().unwrap());
+        stop.await;
+        self.verify.send(()).unwrap();
+        while self.spooled() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+async fn enqueue(client: &Client, input: &[u8]) -> JobId {
+    let digest = client.put_artifact(7, input.to_vec()).await.unwrap();
+    let job = NewJob::new(7, &"leaf".parse().unwrap(), "v1".parse().unwrap(), digest);
+    client.enqueue(vec![job.clone()]).await.unwrap();
+    job.id
+}
+
+async fn done(client: &Client, id: &JobId) -> JobView {
+    let view = client.wait(std::slice::from_ref(id), WAIT).await.unwrap().jobs.remove(0);
+    assert_eq!(view.state, JobState::Done);
+    view
+}
+
+/// Fault: the broker is gone when the proof is finished, and comes back later. The proof is not made
+/// again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_waits_for_a_broker_that_is_away() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
+    let agent = Running::start(&url, None);
+    let id = enqueue(&broker.client(), b"abc").await;
+    agent.finishes_without(broker.stop()).await;
+    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
+    let view = done(&broker.client(), &id).await;
+    assert_eq!(view.attempts, 1);
+    assert_eq!(broker.client().get_artifact(&view.result.unwrap()).await.unwrap(), b"cba");
+    assert_eq!(agent.worker.proofs.load(Ordering::SeqCst), 1);
+    agent.process.shutdown.start();
+    agent.task.await.unwrap().unwrap();
+}
+
+/// Fault: broker and agent both go before the proof was taken. The agent that starts again offers it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spooled_proof_outlives_its_agent() {
+    let (schema, spool) = (TestSchema::new().await, tempfile::tempdir().unwrap());
+    let broker = schema.broker().await;
+    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
+    let agent = Running::start(&url, Some(spool.path()));
+    let id = enqueue(&broker.client(), b"abc").await;
+    agent.finishes_without(broker.stop()).await;
+    agent.process.shutdown.start();
+    agent.task.await.unwrap().unwrap();
+    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 1);
+
+    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
+    let agent = Running::start(&url, Some(spool.path()));
+    let view = done(&broker.client(), &id).await;
+    assert_eq!(view.attempts, 1);
+    assert_eq!(agent.worker.proofs.load(Ordering::SeqCst), 0, "nothing was proven again");
+    while agent.spooled() > 0 {
+        tokio::task::yield_now().await;
+    }
+    agent.process.shutdown.start();
+    agent.task.await.unwrap().unwrap();
+    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0);
+}
