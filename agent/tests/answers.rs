@@ -38,10 +38,13 @@ impl Worker for Echo {
     }
 }
 
+/// What is left to answer on each route, last first.
+type Answers = HashMap<&'static str, Vec<Vec<u8>>>;
+
 /// Grants one job, and answers each route as a broker would once its list of answers is used up.
 #[derive(Clone, Default)]
 struct Fake {
-    answers: Arc<Mutex<HashMap<&'static str, Vec<Vec<u8>>>>>,
+    answers: Arc<Mutex<Answers>>,
     /// Routes asked for, and the class of a failure that was reported.
     asked: Arc<Mutex<Vec<String>>>,
 }
