@@ -34,6 +34,15 @@ fn main() -> ExitCode {
             if process.command().is_some() {
                 let set = tokio::task::spawn_blocking(move || prover::make(&config)).await??;
                 println!("{}", rollmill_circuits::version_name(&set));
+                let expected = rollmill_circuits::registry::require_expected_root(&set)?;
+                let root = rollmill_circuits::registry::root_text(&set);
+                match expected {
+                    true => tracing::info!(root, "key root matches this release"),
+                    false => tracing::warn!(
+                        root,
+                        "no key root known for this SRS, compare it with others'"
+                    ),
+                }
                 return Ok(());
             }
             let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;

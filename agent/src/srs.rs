@@ -7,7 +7,7 @@ use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use rollmill_plonk::srs::{Origin, Srs, SrsError, require_digest};
+use rollmill_plonk::srs::{Origin, Pinned, Srs, SrsError};
 use sha2::{Digest, Sha256};
 
 /// The largest circuit that Fr has a subgroup for, and what blinding needs on top.
@@ -33,6 +33,12 @@ pub enum SrsCommandError {
     /// The files to import are not one `.ptau`, or one of G1 and one of G2.
     #[error("{}: {got}; give one .ptau file, or bn254_g1.dat and then bn254_g2.dat, each with --from", self.code())]
     Files { got: String },
+    /// A file would be written over one that is read.
+    #[error("{}: --out would overwrite {path}, which is read; choose another file", self.code())]
+    SameFile { path: String },
+    /// Nothing says that a string is a ceremony's.
+    #[error("{}: {path} is from no ceremony that this build knows, and no digest is given; pass --digest with its SHA-256, from a source that you trust", self.code())]
+    Unpinned { path: String },
 }
 
 impl SrsCommandError {
@@ -43,6 +49,8 @@ impl SrsCommandError {
             Self::Write { .. } => "AGT-051",
             Self::Refused { .. } => "AGT-052",
             Self::Files { .. } => "AGT-053",
+            Self::SameFile { .. } => "AGT-054",
+            Self::Unpinned { .. } => "AGT-055",
         }
     }
 }
@@ -88,7 +96,7 @@ pub fn command() -> Command {
                         .long("digest")
                         .value_name("HEX")
                         .value_parser(digest)
-                        .help("refuse a first file whose SHA-256 is another"),
+                        .help("SHA-256 that the first file must have; required unless [τ] is a known ceremony's"),
                 ),
         )
         .subcommand(
@@ -138,21 +146,49 @@ pub fn run(matches: &ArgMatches) -> Result<String, SrsCommandError> {
         "import" => {
             let from: Vec<&PathBuf> = matches.get_many("from").unwrap_or_default().collect();
             let powers = matches.get_one::<u64>("powers").map(|powers| *powers as usize);
+            let out = path("out");
+            require_other(&from, &out)?;
             let srs = import(&from, powers, matches.get_one::<String>("digest"))?;
-            keep(&srs, &path("out"))
+            keep(&srs, &out)
         }
         "check" => {
             let path = path("file");
             let bytes = read(&path)?;
             let srs = Srs::from_bytes(&bytes).map_err(refused(&path))?;
             srs.check(seed()).map_err(refused(&path))?;
+            if srs.origin == Origin::Ceremony {
+                srs.require_secret().map_err(refused(&path))?;
+            }
             Ok(describe(&srs, &bytes))
         }
         _ => {
-            let from = path("from");
+            let (from, out) = (path("from"), path("out"));
+            for name in BB_FILES {
+                require_other(&[&from], &out.join(name))?;
+            }
             let srs = Srs::from_bytes(&read(&from)?).map_err(refused(&from))?;
-            export_bb(&srs, &path("out"))
+            export_bb(&srs, &out)
         }
+    }
+}
+
+/// Barretenberg's names of the powers and of `[τ]` in G2.
+const BB_FILES: [&str; 2] = ["bn254_g1.dat", "bn254_g2.dat"];
+
+/// Refuses to write over a file that is read, whatever path or link it is reached by.
+pub(crate) fn require_other(read: &[&PathBuf], written: &Path) -> Result<(), SrsCommandError> {
+    match read.iter().find(|path| is_one_file(path, written)) {
+        Some(path) => Err(SrsCommandError::SameFile { path: path.display().to_string() }),
+        None => Ok(()),
+    }
+}
+
+/// Whether two paths lead to one file that is there.
+pub(crate) fn is_one_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (std::fs::metadata(one), std::fs::metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
     }
 }
 
@@ -165,7 +201,7 @@ pub fn export_bb(srs: &Srs, folder: &Path) -> Result<String, SrsCommandError> {
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let (g1, g2) = srs.to_flat();
     let mut text = String::new();
-    for (name, bytes) in [("bn254_g1.dat", &g1[..]), ("bn254_g2.dat", &g2[..])] {
+    for (name, bytes) in BB_FILES.into_iter().zip([&g1[..], &g2[..]]) {
         let path = folder.join(name);
         write_aside(&path, bytes).map_err(failed(&path))?;
         text.push_str(&format!("{}\t{} bytes\n", path.display(), bytes.len()));
@@ -179,11 +215,28 @@ fn import(
     digest: Option<&String>,
 ) -> Result<Srs, SrsCommandError> {
     let first = from.first().ok_or_else(|| SrsCommandError::Files { got: "no file".to_owned() })?;
-    let mut file = open(first)?;
-    if let Some(expected) = digest {
-        require_digest(&mut file, expected).map_err(refused(first))?;
-        file.rewind().map_err(unreadable(first))?;
+    match digest {
+        None => {
+            let srs = import_from(open(first)?, from, powers)?;
+            match srs.ceremony() {
+                Some(_) => Ok(srs),
+                None => Err(SrsCommandError::Unpinned { path: first.display().to_string() }),
+            }
+        }
+        Some(expected) => {
+            let file = Pinned::new(open(first)?, expected).map_err(refused(first))?;
+            import_from(file, from, powers)
+        }
     }
+}
+
+/// Imports from the first file, which is open, and the second if there is one.
+fn import_from<R: Read + Seek>(
+    mut file: R,
+    from: &[&PathBuf],
+    powers: Option<usize>,
+) -> Result<Srs, SrsCommandError> {
+    let first = from[0];
     let mut magic = [0u8; 4];
     let is_ptau = file.read_exact(&mut magic).is_ok() && magic == *b"ptau";
     file.rewind().map_err(unreadable(first))?;
@@ -214,9 +267,10 @@ fn keep(srs: &Srs, path: &Path) -> Result<String, SrsCommandError> {
 }
 
 fn describe(srs: &Srs, bytes: &[u8]) -> String {
-    let origin = match srs.origin {
-        Origin::Development => "development: τ is public, never use it with value",
-        Origin::Ceremony => "imported; compare its digest with one you trust",
+    let origin = match (srs.origin, srs.ceremony()) {
+        (Origin::Development, _) => "development: τ is public, never use it with value",
+        (Origin::Ceremony, Some(name)) => &format!("imported; [τ] is that of {name}"),
+        (Origin::Ceremony, None) => "imported; compare its digest with one you trust",
     };
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     format!(
@@ -274,8 +328,40 @@ mod tests {
         run(&command().try_get_matches_from(words).unwrap())
     }
 
+    fn sha256(path: &str) -> String {
+        let digest = Sha256::digest(std::fs::read(path).unwrap());
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    const PTAU: &[u8] = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
+
     #[test]
-    fn a_string_is_made_checked_exported_and_imported_again() {
+    fn a_string_is_imported_checked_exported_and_imported_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let ptau = at("power2.ptau");
+        std::fs::write(&ptau, PTAU).unwrap();
+        let import =
+            ["import", "--from", &ptau, "--digest", &sha256(&ptau), "--out", &at("srs.bin")];
+        let made = srs(&import).unwrap();
+        assert!(made.starts_with("powers\t7\norigin\timported"), "{made}");
+        assert_eq!(srs(&["check", &at("srs.bin")]).unwrap(), made);
+        srs(&["export", "--from", &at("srs.bin"), "--out", &at("crs")]).unwrap();
+        let (g1, g2) = (at("crs/bn254_g1.dat"), at("crs/bn254_g2.dat"));
+        let digest = sha256(&g1);
+        let out = at("again.bin");
+        let again = ["import", "--from", &g1, "--from", &g2, "--digest", &digest, "--out", &out];
+        assert_eq!(srs(&again).unwrap(), made);
+        let out = at("some.bin");
+        let some =
+            ["import", "--from", &g1, &g2, "--digest", &digest, "--powers", "5", "--out", &out];
+        assert!(srs(&some).unwrap().starts_with("powers\t5\n"));
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(left.len(), 5, "{left:?}");
+    }
+
+    #[test]
+    fn a_development_string_is_made_and_never_imported() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let made = srs(&["make", "--powers", "12", "--out", &at("srs.bin")]).unwrap();
@@ -283,14 +369,48 @@ mod tests {
         assert_eq!(srs(&["check", &at("srs.bin")]).unwrap(), made);
         srs(&["export", "--from", &at("srs.bin"), "--out", &at("crs")]).unwrap();
         let (g1, g2) = (at("crs/bn254_g1.dat"), at("crs/bn254_g2.dat"));
-        let again =
-            srs(&["import", "--from", &g1, "--from", &g2, "--out", &at("again.bin")]).unwrap();
-        // The known τ is known again.
-        assert_eq!(again, made);
-        let some = ["import", "--from", &g1, &g2, "--powers", "5", "--out", &at("some.bin")];
-        assert!(srs(&some).unwrap().starts_with("powers\t5\n"));
-        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
-        assert_eq!(left.len(), 4, "{left:?}");
+        let digest = sha256(&g1);
+        let out = at("again.bin");
+        let import = ["import", "--from", &g1, "--from", &g2, "--digest", &digest, "--out", &out];
+        let line = srs(&import).unwrap_err().to_string();
+        assert!(line.starts_with("AGT-052") && line.contains("PLK-072"), "{line}");
+        assert!(!Path::new(&out).exists());
+    }
+
+    #[test]
+    fn a_string_of_no_known_ceremony_is_imported_under_a_digest_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let (ptau, out) = (at("power2.ptau"), at("out.bin"));
+        std::fs::write(&ptau, PTAU).unwrap();
+        let error = srs(&["import", "--from", &ptau, "--out", &out]).unwrap_err();
+        assert_eq!(error.code(), "AGT-055", "{error}");
+        assert!(!Path::new(&out).exists());
+    }
+
+    /// Goal: a file that is read is not lost, by whatever path it is named as the one to write.
+    #[test]
+    fn a_file_that_is_read_is_not_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        let ptau = at("power2.ptau");
+        std::fs::write(&ptau, PTAU).unwrap();
+        std::os::unix::fs::symlink(&ptau, at("link")).unwrap();
+        std::fs::hard_link(&ptau, at("twin")).unwrap();
+        let digest = sha256(&ptau);
+        for out in [ptau.clone(), at("link"), at("twin"), at("./power2.ptau")] {
+            let error = srs(&["import", "--from", &ptau, "--digest", &digest, "--out", &out]);
+            assert_eq!(error.unwrap_err().code(), "AGT-054", "{out}");
+            assert_eq!(std::fs::read(&ptau).unwrap(), PTAU);
+        }
+        // An exported file named as the one to export from.
+        std::fs::create_dir(at("crs")).unwrap();
+        srs(&["make", "--powers", "12", "--out", &at("crs/bn254_g2.dat")]).unwrap();
+        let from = at("crs/bn254_g2.dat");
+        let before = std::fs::read(&from).unwrap();
+        let error = srs(&["export", "--from", &from, "--out", &at("crs")]).unwrap_err();
+        assert_eq!(error.code(), "AGT-054");
+        assert_eq!(std::fs::read(&from).unwrap(), before);
     }
 
     #[test]
@@ -298,10 +418,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let file = at("power2.ptau");
-        let bytes = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
-        std::fs::write(&file, bytes).unwrap();
-        let digest: String =
-            Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        std::fs::write(&file, PTAU).unwrap();
+        let digest = sha256(&file);
         let import = |digest: &str| {
             srs(&["import", "--from", &file, "--digest", digest, "--out", &at("out.bin")])
         };
@@ -317,10 +435,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let ptau = at("power2.ptau");
-        std::fs::write(&ptau, include_bytes!("../../plonk/tests/fixtures/power2.ptau")).unwrap();
+        std::fs::write(&ptau, PTAU).unwrap();
         std::fs::write(at("note"), "hello").unwrap();
         std::fs::write(at("empty"), "").unwrap();
-        let out = at("out.bin");
+        let (out, digest) = (at("out.bin"), sha256(&ptau));
         for (arguments, code) in [
             (vec!["check", &at("missing")], "AGT-050"),
             (vec!["check", &at("note")], "AGT-052"),
@@ -331,7 +449,10 @@ mod tests {
             (vec!["import", "--from", &at("note"), &ptau, "--out", &out], "AGT-052"),
             (vec!["import", "--from", &at("empty"), &at("empty"), "--out", &out], "AGT-052"),
             (vec!["import", "--from", &ptau, "--powers", "8", "--out", &out], "AGT-052"),
-            (vec!["import", "--from", &ptau, "--out", &at("no/folder")], "AGT-051"),
+            (
+                vec!["import", "--from", &ptau, "--digest", &digest, "--out", &at("no/folder")],
+                "AGT-051",
+            ),
             (vec!["export", "--from", &at("note"), "--out", &at("crs")], "AGT-052"),
         ] {
             let error = srs(&arguments).unwrap_err();

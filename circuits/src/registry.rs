@@ -4,31 +4,27 @@
 //! keys. Fixed columns are laid out again from the circuit, and their digest is compared with the one
 //! the key was made for, so a key never serves another build's circuit.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rayon::prelude::*;
-use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
+use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, DeviceError};
-use rollmill_algebra::{Fr, G1Affine};
-use rollmill_plonk::key::{
-    Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest, setup,
-};
+use rollmill_plonk::key::{Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest};
 use rollmill_plonk::layout::{Layout, LayoutError, Witness};
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::prover::{Blinding, ProveError};
 use rollmill_plonk::resident::Resident;
-use rollmill_plonk::srs::{Srs, SrsError};
+use rollmill_plonk::srs::{Origin, Srs, SrsError};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::Circuit;
 use serde::Serialize;
 
 use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public, transcript};
 use crate::keyset::{CircuitKey, KeySet, KeySetError};
+use crate::maker::{self, MadeKey, lagrange};
 use crate::store::{Store, StoreError};
+use crate::weaken::gone;
 
 pub use rollmill_plonk::resident::Loaded;
 
@@ -47,6 +43,10 @@ pub enum RegistryError {
         "CIR-031: the key of {circuit} was made for another layout (another build); make the keys again"
     )]
     Stale { circuit: Circuit },
+    #[error(
+        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the folder of keys and make them again, or use the release's own build"
+    )]
+    Root { expected: String, got: String },
     #[error("CIR-032: there is no {name}; make the keys first")]
     Missing { name: &'static str },
     #[error(transparent)]
@@ -85,76 +85,66 @@ pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> 
         }
     };
     srs.require_ceremony(chain_id)?;
+    if srs.origin == Origin::Ceremony && !gone("keys.srs.secret") {
+        srs.require_secret()?;
+    }
     srs.require(1 << most)?;
     Ok(srs)
 }
 
-/// The SRS in Lagrange form, from the store or made and kept.
-fn lagrange(store: &dyn Store, srs: &Srs, log_n: u32) -> Result<Vec<G1Affine>, RegistryError> {
-    let name = format!("lagrange-{log_n}-{}.bin", short_hex(&srs.id()));
-    if let Some(points) = store.get_sealed(&name)?.and_then(|bytes| read_points(&bytes, 1 << log_n))
-    {
-        return Ok(points);
+/// Roots of the key tree that this release was tested with, by the SRS they were made under (its id), both
+/// in hexadecimal. A change of any circuit changes them, on purpose or not: no command writes them.
+const EXPECTED_ROOTS: [(&str, &str); 1] = [(DEVELOPMENT_ID, DEVELOPMENT_ROOT)];
+const DEVELOPMENT_ID: &str = "0061ffd457d3c0729a5cbd92acc37fbb0582c71c661539f4676a62ecb785e058";
+const DEVELOPMENT_ROOT: &str = "2a111e3e2a7c4e73184e67d3621c2c201b046428c726e047635bfe538e633926";
+
+/// Requires the keys to be those that this release expects under their SRS. False when it knows none for
+/// this SRS; then the root must be compared with one that someone else made.
+///
+/// # Errors
+/// [`RegistryError::Root`]
+pub fn require_expected_root(set: &KeySet) -> Result<bool, RegistryError> {
+    require_root_of(set, &EXPECTED_ROOTS)
+}
+
+/// The root of the key tree, in hexadecimal.
+pub fn root_text(set: &KeySet) -> String {
+    hex::encode(rollmill_protocol::field::to_bytes(&set.root()))
+}
+
+fn require_root_of(set: &KeySet, expected: &[(&str, &str)]) -> Result<bool, RegistryError> {
+    let id = rollmill_plonk::srs::srs_id(set.tau_g2());
+    let id = hex::encode(rollmill_protocol::field::to_bytes(&id));
+    let Some((_, expected)) = expected.iter().find(|(srs, _)| *srs == id) else { return Ok(false) };
+    let got = root_text(set);
+    if got != *expected && !gone("keys.root") {
+        return Err(RegistryError::Root { expected: (*expected).to_owned(), got });
     }
-    let points = srs.lagrange(log_n)?;
-    let bytes = points.iter().flat_map(g1_to_bytes).collect();
-    store.put_sealed(&name, bytes)?;
-    Ok(points)
+    Ok(true)
 }
 
-/// Points as kept; `None` when they are not what was written.
-fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
-    if bytes.len() != n * G1_BYTES {
-        return None;
-    }
-    bytes.par_chunks(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
-}
-
-fn short_hex(value: &Fr) -> String {
-    hex::encode(&rollmill_protocol::field::to_bytes(value)[16..])
-}
-
-/// Makes the keys of all circuits, or takes from the store those that were made for the same layouts;
-/// keeps the set as [`KEY_SET_NAME`]. `progress` hears of each circuit, and whether its key was there.
+/// Makes the keys of all circuits, or takes from the store those that were made for the same layouts, as
+/// [`maker::make`] says; keeps the set as [`KEY_SET_NAME`]. `progress` hears of each circuit, and whether
+/// its key was there.
 ///
 /// # Cost
-/// Laying out everything and committing to 19 columns a circuit: about a minute on two cores, or some
-/// seconds when all keys are in the store.
+/// Laying out everything and committing to 19 columns a circuit: about a minute on two cores, or some ten
+/// seconds when all keys are in the store, to check them and the SRS.
 pub fn make_keys<D: Device>(
     device: &D,
     srs: &Srs,
     store: &dyn Store,
     progress: &dyn Fn(Circuit, bool),
 ) -> Result<KeySet, RegistryError> {
-    let mut bases: HashMap<u32, Bases<D>> = HashMap::new();
-    let mut keys = Vec::with_capacity(Circuit::ALL.len());
-    for circuit in Circuit::ALL {
-        let layout = layout(circuit)?;
-        let columns = layout.fixed_columns();
-        let digest = layout_digest(&layout.shape, &columns);
-        let name = format!("vk-{}-{}.bin", hex::encode(&digest[..16]), short_hex(&srs.id()));
-        let kept = store.get_sealed(&name)?;
-        let kept = kept.and_then(|bytes| VerifyingKey::from_bytes(&bytes).ok());
-        let kept = kept.filter(|vk| vk.shape == layout.shape && vk.srs_id == srs.id());
-        progress(circuit, kept.is_some());
-        let vk = match kept {
-            Some(vk) => vk,
-            None => {
-                let size = layout.shape.log_n;
-                let bases = match bases.entry(size) {
-                    Entry::Occupied(made) => made.into_mut(),
-                    Entry::Vacant(place) => {
-                        place.insert(Bases::new(device, srs, &lagrange(store, srs, size)?)?)
-                    }
-                };
-                let vk = setup(device, bases, srs.id(), layout.shape, &columns)?;
-                store.put_sealed(&name, vk.to_bytes())?;
-                vk
-            }
-        };
-        let rows_used = layout.rows_used as u64;
-        keys.push(CircuitKey { circuit, vk, rows_used, layout_digest: digest });
-    }
+    let layouts = Circuit::ALL.map(|circuit| move || layout(circuit));
+    let layouts: Vec<_> = layouts.iter().map(|layout| layout as &dyn Fn() -> _).collect();
+    let heard = |i: usize, kept| progress(Circuit::ALL[i], kept);
+    let made = maker::make(device, srs, store, &layouts, &heard)?;
+    let keys = made.into_iter().zip(Circuit::ALL).map(|(made, circuit)| {
+        let MadeKey { vk, rows_used, layout_digest } = made;
+        CircuitKey { circuit, vk, rows_used, layout_digest }
+    });
+    let keys = keys.collect();
     let set = KeySet::new(keys, srs.tau_g2)?;
     store.put(KEY_SET_NAME, &set.to_bytes())?;
     Ok(set)

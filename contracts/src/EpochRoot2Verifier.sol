@@ -186,6 +186,8 @@ contract EpochRoot2Verifier is IVerifier {
                 mstore(add(point, 0x20), y)
             }
 
+            // The tau of this setup is public: on a chain with value anything could be proven.
+            if iszero(eq(chainid(), 31337)) { refuse() }
             if iszero(and(eq(proof.length, PROOF_BYTES), eq(publicInputs.length, N_PUBLIC))) {
                 refuse()
             }

@@ -15,6 +15,7 @@ use rollmill_algebra::{Fr, poseidon2};
 
 use crate::gates::external_matrix;
 use crate::layout::FixedRow;
+use crate::rom::RomEntry;
 use crate::row::RowHasher;
 use crate::shape::{LIMBS, ROUTED};
 
@@ -31,13 +32,6 @@ pub enum LimbRow {
     Full(u32),
 }
 
-/// Where a ROM entry was written and how often it was read.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct RomEntry {
-    pub(crate) row: u32,
-    pub(crate) reads: u32,
-}
-
 /// A circuit under construction, with its witness.
 #[derive(Debug)]
 pub struct Builder {
@@ -50,6 +44,8 @@ pub struct Builder {
     pub(crate) palette: Vec<FixedRow>,
     palette_index: HashMap<FixedRow, u32, BuildHasherDefault<RowHasher>>,
     pub(crate) rom: HashMap<(Fr, Fr), RomEntry>,
+    /// The first two rows that write one address: a prover could read either.
+    pub(crate) written_twice: Option<(u32, u32)>,
     /// Reads of entries that no row has written; such a circuit has no proof.
     pub(crate) unmatched_reads: Vec<u32>,
     constants: HashMap<Fr, Var>,
@@ -83,6 +79,7 @@ impl Builder {
             palette: Vec::new(),
             palette_index: HashMap::default(),
             rom: HashMap::new(),
+            written_twice: None,
             unmatched_reads: Vec::new(),
             constants: HashMap::new(),
             n_public: n_public as u32,
@@ -456,31 +453,6 @@ impl Builder {
         })
     }
 
-    /// Writes ROM entry (table, address): eight values, given as the two rows that follow the address.
-    /// `table` and `address` must be constants or constrained elsewhere. Three rows.
-    pub fn rom_write(&mut self, table: Var, address: Var, first: [Var; 4], second: [Var; 4]) {
-        let row =
-            self.raw_row([address, Self::ZERO, Self::ZERO, table], &FixedRow::write(), [0; 8]);
-        self.raw_row(first, &FixedRow::blank(), [0; 8]);
-        self.raw_row(second, &FixedRow::blank(), [0; 8]);
-        self.note_write(row, table, address);
-    }
-
-    /// Declares that the row `row`, which has the write selector on, writes (table, address).
-    pub fn note_write(&mut self, row: usize, table: Var, address: Var) {
-        let key = (self.value(table), self.value(address));
-        self.rom.insert(key, RomEntry { row: row as u32, reads: 0 });
-    }
-
-    /// Counts a read of (table, address) by the row `row`, which has the read selector on.
-    pub fn note_read(&mut self, row: usize, table: Var, address: Var) {
-        let key = (self.value(table), self.value(address));
-        match self.rom.get_mut(&key) {
-            Some(entry) => entry.reads += 1,
-            None => self.unmatched_reads.push(row as u32),
-        }
-    }
-
     /// Appends a Poseidon2 permutation of `state + input`: 12 rows and, for the result, the row that
     /// follows, which is made here too and serves a following permutation of the same state.
     fn permute_rows(&mut self, state: [Var; 4], input: [Var; 4], first: bool) -> [Var; 4] {
@@ -508,7 +480,7 @@ impl Builder {
                     cells[4 * step..4 * step + 4].copy_from_slice(&boxed);
                     values = external_matrix(&boxed);
                 }
-                self.push_full(vars, &FixedRow::external(rc), cells);
+                self.full_row(vars, &FixedRow::external(rc), cells);
                 vars = values.map(|v| self.witness(v));
             }
             if half == 0 {
@@ -524,7 +496,7 @@ impl Builder {
                             *value = *value * diagonal + sum;
                         }
                     }
-                    self.push_full(vars, &FixedRow::internal(rc), cells);
+                    self.full_row(vars, &FixedRow::internal(rc), cells);
                     vars = values.map(|v| self.witness(v));
                 }
             }
@@ -533,10 +505,12 @@ impl Builder {
         vars
     }
 
-    fn push_full(&mut self, w: [Var; 4], fixed: &FixedRow, cells: [Fr; LIMBS]) {
+    /// Appends a row whose limb cells hold elements of full width, which its gate must be one to allow.
+    /// Returns its number.
+    pub fn full_row(&mut self, w: [Var; 4], fixed: &FixedRow, cells: [Fr; LIMBS]) -> usize {
         self.full_limbs.push(cells);
         let index = self.full_limbs.len() as u32 - 1;
-        self.push(w, fixed, LimbRow::Full(index));
+        self.push(w, fixed, LimbRow::Full(index))
     }
 
     /// The permutation of `state + input`. 13 rows and a result row.

@@ -13,10 +13,12 @@ use rollmill_algebra::field::{omega, powers};
 use rollmill_algebra::{Fr, G1Affine, poseidon2};
 use sha2::{Digest, Sha256};
 
-use crate::shape::{GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
+use crate::shape::{BLINDING_ROWS, GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
 use crate::srs::{Srs, SrsError};
 use crate::sums;
+pub use crate::sums::Claim;
 use crate::transcript::fq_mod_r;
+use crate::weaken::gone;
 
 /// Domain tag of key digests.
 pub const VK_DIGEST_DOMAIN: u64 = 18;
@@ -60,13 +62,16 @@ impl VerifyingKey {
 
     /// What [`Self::digest`] hashes, in order.
     pub fn digest_inputs(&self) -> Vec<Fr> {
-        let mut inputs = vec![
-            Fr::from(self.shape.log_n),
-            Fr::from(self.shape.n_public),
-            Fr::from(self.shape.cell_bits),
-            self.srs_id,
-        ];
-        for point in &self.fixed {
+        let Shape { log_n, n_public, cell_bits } = self.shape;
+        let mut inputs =
+            vec![log_n, n_public, cell_bits].into_iter().map(Fr::from).collect::<Vec<_>>();
+        if gone("verifier.key.digest.shape") {
+            inputs.clear();
+        }
+        if !gone("verifier.key.digest.srs") {
+            inputs.push(self.srs_id);
+        }
+        for point in self.fixed.iter().filter(|_| !gone("verifier.key.digest.fixed")) {
             inputs.extend([fq_mod_r(&point.x), fq_mod_r(&point.y)]);
         }
         inputs
@@ -87,7 +92,8 @@ impl VerifyingKey {
 
     /// Reads a key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
-        if bytes.len() != VK_BYTES {
+        let is_long = bytes.len() > VK_BYTES && gone("verifier.key.length");
+        if bytes.len() != VK_BYTES && !is_long {
             return Err(KeyError::Length { expected: VK_BYTES, got: bytes.len() });
         }
         let number =
@@ -96,9 +102,13 @@ impl VerifyingKey {
         let range = |field, got: u32, ok: bool| {
             if ok { Ok(()) } else { Err(KeyError::Field { field, got: got.into() }) }
         };
-        range("log_n", shape.log_n, (4..=25).contains(&shape.log_n))?;
-        range("cell_bits", shape.cell_bits, (1..=16).contains(&shape.cell_bits))?;
-        range("n_public", shape.n_public, (shape.n_public as usize) < shape.usable_rows())?;
+        let fits = (4..=25).contains(&shape.log_n) || gone("verifier.key.log_n");
+        range("log_n", shape.log_n, fits)?;
+        let fits = (1..=16).contains(&shape.cell_bits) || gone("verifier.key.cell_bits");
+        range("cell_bits", shape.cell_bits, fits)?;
+        let rows = 1u64.checked_shl(shape.log_n).unwrap_or(0).saturating_sub(BLINDING_ROWS as u64);
+        let fits = u64::from(shape.n_public) < rows || gone("verifier.key.n_public");
+        range("n_public", shape.n_public, fits)?;
         let srs_id = fr_from_slice(&bytes[12..12 + FIELD_BYTES])
             .map_err(|source| KeyError::Part { part: 0, source })?;
         let mut fixed = [G1Affine::default(); fixed::COUNT];
@@ -107,7 +117,7 @@ impl VerifyingKey {
         {
             *slot =
                 g1_from_slice(chunk).map_err(|source| KeyError::Part { part: 1 + i, source })?;
-            if slot.is_zero() {
+            if slot.is_zero() && !gone("verifier.key.identity") {
                 return Err(KeyError::Identity { column: i });
             }
         }
@@ -142,6 +152,22 @@ impl<D: Device> Bases<D> {
     pub fn with_checked_sums(mut self, check_sums: bool) -> Self {
         self.check_sums = check_sums;
         self
+    }
+
+    /// Whether the two bases are of one string: a vector of powers of a random number, committed to by
+    /// values and by coefficients, gives one point. Bases that differ pass with a chance below
+    /// `2^log_n / r`, if nobody knew the seed when they were written.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn agree(&self, device: &D, log_n: u32, seed: [u64; 4]) -> Result<bool, DeviceError> {
+        let number = sums::random(&seed, 0);
+        let values = device.upload_vec(powers(number, 1 << log_n))?;
+        let values: Column<D::Buffer, Lagrange> = Column::new(values);
+        let coefficients = device.to_coeff(&[&values])?;
+        let by_values = self.commit_values(device, &[&values.buffer])?;
+        let coefficients: Vec<_> = coefficients.iter().map(|column| &column.buffer).collect();
+        Ok(by_values == self.commit_coefficients(device, &coefficients)?)
     }
 
     /// Commits to polynomials by their values on the domain.
@@ -257,10 +283,12 @@ pub(crate) fn quotient_shifts(log_n: u32) -> [Fr; QUOTIENT_CHUNKS] {
 /// the layouts of the same digest.
 pub fn layout_digest(shape: &Shape, columns: &[Vec<Fr>]) -> [u8; 32] {
     let mut hasher = Sha256::new();
-    for number in [shape.log_n, shape.n_public, shape.cell_bits] {
-        hasher.update(number.to_be_bytes());
+    if !gone("verifier.key.layout.shape") {
+        for number in [shape.log_n, shape.n_public, shape.cell_bits] {
+            hasher.update(number.to_be_bytes());
+        }
     }
-    for column in columns {
+    for column in columns.iter().skip(usize::from(gone("verifier.key.layout.columns"))) {
         // In pieces that stay in the cache.
         for values in column.chunks(128) {
             let mut bytes = [0; 128 * FIELD_BYTES];
@@ -288,7 +316,7 @@ pub fn setup<D: Device>(
     let commitments = bases.commit_values(device, &buffers.iter().collect::<Vec<_>>())?;
     let mut fixed = [G1Affine::default(); fixed::COUNT];
     for (i, (slot, commitment)) in fixed.iter_mut().zip(&commitments).enumerate() {
-        if commitment.is_zero() {
+        if commitment.is_zero() && !gone("verifier.key.made_identity") {
             return Err(KeyError::Identity { column: i });
         }
         *slot = *commitment;

@@ -17,6 +17,12 @@ pub enum LayoutError {
     /// More rows than the asked size has.
     #[error("PLK-001: the circuit needs {needed} rows, 2^{log_n} has {available} usable ones")]
     TooManyRows { needed: usize, log_n: u32, available: usize },
+    /// Two rows write one ROM address, so that a prover could read either.
+    #[error("PLK-002: rows {first} and {second} write one ROM address; give each entry its own")]
+    WrittenTwice { first: u32, second: u32 },
+    /// A row reads a ROM entry that no row before it has written.
+    #[error("PLK-003: row {row} reads a ROM entry that was not written before it")]
+    UnmatchedRead { row: u32 },
 }
 
 /// The fixed cells of one row.
@@ -79,6 +85,16 @@ impl Builder {
 
 /// Takes the structure out of a builder, which keeps the values.
 fn structure(b: &mut Builder, log_n: Option<u32>) -> Result<Layout, LayoutError> {
+    if let Some((first, second)) = b.written_twice
+        && !gone("verifier.rom.twice")
+    {
+        return Err(LayoutError::WrittenTwice { first, second });
+    }
+    if let Some(&row) = b.unmatched_reads.first()
+        && !gone("verifier.rom.unmatched")
+    {
+        return Err(LayoutError::UnmatchedRead { row });
+    }
     let rows = b.rows();
     let table = 1usize << b.cell_bits;
     let writes = b.rom.len();

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod proof;
 pub mod prover;
 pub mod resident;
+mod rom;
 mod row;
 pub mod shape;
 pub mod solidity;

@@ -10,6 +10,7 @@ use crate::gates::Cells;
 use crate::shape::{
     HELPERS, LIMBS, NEXT_ROTATIONS, QUOTIENT_CHUNKS, ROUTED, ROUTED_ROTATIONS, WIRES, fixed,
 };
+use crate::weaken::gone;
 
 /// Columns opened at ζ only: m, helpers, quotient chunks, fixed columns.
 pub const SET1: usize = 1 + HELPERS + QUOTIENT_CHUNKS + fixed::COUNT;
@@ -95,17 +96,19 @@ impl Proof {
 
     /// Reads a proof; every part is checked.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProofError> {
-        if bytes.len() != PROOF_BYTES {
+        let is_long = bytes.len() > PROOF_BYTES && gone("verifier.proof.length");
+        if bytes.len() != PROOF_BYTES && !is_long {
             return Err(ProofError::Length { got: bytes.len() });
         }
         let (head, rest) = bytes.split_at(COMMITMENTS * G1_BYTES);
         let (middle, tail) = rest.split_at(EVALUATIONS * FIELD_BYTES);
+        let tail = &tail[..2 * G1_BYTES];
         let mut points = [G1Affine::default(); COMMITMENTS + 2];
         for (part, (slot, chunk)) in
             points.iter_mut().zip(head.chunks(G1_BYTES).chain(tail.chunks(G1_BYTES))).enumerate()
         {
             *slot = g1_from_slice(chunk).map_err(|source| ProofError::Part { part, source })?;
-            if slot.is_zero() {
+            if slot.is_zero() && !gone("verifier.proof.identity") {
                 return Err(ProofError::Identity { part });
             }
         }

@@ -19,8 +19,9 @@ use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
 use crate::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2};
-use crate::shape::{BLINDING_ROWS, LIMBS, ROUTED, WIRES, fixed};
+use crate::shape::{BLINDING_ROWS, HELPERS, LIMBS, ROUTED, WIRES, fixed};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
+use crate::weaken::{self, gone};
 
 /// Columns that a proof holds at its peak, besides those of its key: in the quotient, where all its
 /// polynomials are there by coefficients and on a coset, with the key's on that coset and what their
@@ -46,31 +47,108 @@ pub enum ProveError {
 pub enum Blinding {
     /// Fixed values: the proof hides nothing. For proofs whose witness is public anyway.
     Off,
-    /// A pseudo-random function of this secret seed, the key and the witness: the proof is
-    /// zero-knowledge, and the same inputs give the same bytes.
+    /// A pseudo-random function of this secret seed and of everything that can change a challenge: key,
+    /// transcript, public inputs, wires and multiplicities. The proof is zero-knowledge, and the same
+    /// inputs give the same bytes.
     On { seed: [u8; 32] },
 }
+
+/// What a test may see and change while a proof is made; [`prove`] runs with one that does neither.
+///
+/// A cheating prover bends the columns of the arguments. A test of zero knowledge raises one blinding
+/// value while the challenges stay as they are, and looks at what a verifier sees.
+pub trait Probe<D: Device> {
+    /// Takes the blinding value number `index` of this proof.
+    fn blinding(&mut self, index: usize, value: &mut Fr) {
+        let _ = (index, value);
+    }
+    /// Takes the challenges of one round: `eta, beta, gamma`; `alpha`; `zeta`; the coefficients of the
+    /// claims; `z'`.
+    fn challenges(&mut self, values: &mut [Fr]) {
+        let _ = values;
+    }
+    /// Takes z, h0, h1 and s by values, before they are blinded.
+    ///
+    /// # Errors
+    /// The device's.
+    fn arguments(
+        &mut self,
+        device: &D,
+        columns: &mut [D::Buffer; ARGUMENT_COLUMNS],
+    ) -> Result<(), DeviceError> {
+        let _ = (device, columns);
+        Ok(())
+    }
+    /// Takes committed polynomials: all wires, m, z, h0, h1 and s together, then the five chunks.
+    ///
+    /// # Errors
+    /// The device's.
+    fn polynomials(&mut self, device: &D, polys: &[Poly<D>]) -> Result<(), DeviceError> {
+        let _ = (device, polys);
+        Ok(())
+    }
+}
+
+/// The probe of an honest prover.
+struct Silent;
+
+impl<D: Device> Probe<D> for Silent {}
+
+/// Columns of the arguments: z, h0, h1, s.
+pub const ARGUMENT_COLUMNS: usize = 2 + HELPERS;
+
+const BLINDING_LABEL: &[u8] = b"rollmill plonk blinding v2";
+/// Of proofs that hide nothing, whose values are public.
+const NO_BLINDING_LABEL: &[u8] = b"rollmill blinding v1";
 
 /// A stream of blinding values.
 struct Blinder {
     key: [u8; 32],
     counter: u64,
+    drawn: usize,
+    hides: bool,
 }
 
 impl Blinder {
-    fn new(blinding: Blinding, vk_digest: &Fr, witness: &Witness) -> Self {
+    fn new(blinding: Blinding, kind: TranscriptKind, vk_digest: &Fr, witness: &Witness) -> Self {
         let mut hasher = Sha256::new();
-        hasher.update(b"rollmill blinding v1");
-        let mut add = |v: &Fr| v.0.0.iter().for_each(|limb| hasher.update(limb.to_le_bytes()));
-        add(vk_digest);
-        if let Blinding::On { seed } = blinding {
-            witness.wires.iter().flatten().for_each(add);
-            hasher.update(seed);
-        }
-        Self { key: hasher.finalize().into(), counter: 0 }
+        let add = |hasher: &mut Sha256, v: &Fr| {
+            v.0.0.iter().for_each(|limb| hasher.update(limb.to_le_bytes()));
+        };
+        let hides = match blinding {
+            Blinding::Off => {
+                hasher.update(NO_BLINDING_LABEL);
+                add(&mut hasher, vk_digest);
+                false
+            }
+            // How many values there are of each is fixed by the key.
+            Blinding::On { seed } => {
+                hasher.update(BLINDING_LABEL);
+                if !gone("zk.stream.kind") {
+                    hasher.update([u8::from(kind == TranscriptKind::Keccak)]);
+                }
+                if !gone("zk.stream.key") {
+                    add(&mut hasher, vk_digest);
+                }
+                if !gone("zk.stream.public") {
+                    witness.public.iter().for_each(|v| add(&mut hasher, v));
+                }
+                if !gone("zk.stream.wires") {
+                    witness.wires.iter().flatten().for_each(|v| add(&mut hasher, v));
+                }
+                if !gone("zk.stream.m") {
+                    witness.m.iter().for_each(|v| add(&mut hasher, v));
+                }
+                if !gone("zk.stream.seed") {
+                    hasher.update(seed);
+                }
+                true
+            }
+        };
+        Self { key: hasher.finalize().into(), counter: 0, drawn: 0, hides }
     }
 
-    fn next(&mut self) -> Fr {
+    fn next<D: Device, P: Probe<D> + ?Sized>(&mut self, probe: &mut P) -> Fr {
         let mut bytes = [0u8; 64];
         for half in bytes.chunks_mut(32) {
             let mut hasher = Sha256::new();
@@ -79,16 +157,47 @@ impl Blinder {
             half.copy_from_slice(&hasher.finalize());
             self.counter += 1;
         }
-        Fr::from_le_bytes_mod_order(&bytes)
+        let mut value = Fr::from_le_bytes_mod_order(&bytes);
+        probe.blinding(self.drawn, &mut value);
+        self.drawn += 1;
+        value
     }
 
-    fn draw(&mut self, count: usize) -> Vec<Fr> {
-        (0..count).map(|_| self.next()).collect()
+    /// `count` values for the committed column of this number, in the order of sending.
+    fn draw<D: Device, P: Probe<D> + ?Sized>(
+        &mut self,
+        column: usize,
+        count: usize,
+        probe: &mut P,
+    ) -> Vec<Fr> {
+        let mut values: Vec<Fr> = (0..count).map(|_| self.next(probe)).collect();
+        if gone(weaken::ZK_COLUMN[column]) {
+            values.fill(Fr::zero());
+        }
+        // Few enough that what is seen of the column outnumbers them.
+        if gone("zk.cells") {
+            values[1..].fill(Fr::zero());
+        }
+        values
+    }
+
+    /// The two values that hide one chunk of the quotient from the next. A proof that hides nothing has
+    /// one of them.
+    fn border<D: Device, P: Probe<D> + ?Sized>(&mut self, border: usize, probe: &mut P) -> Vec<Fr> {
+        let count = if self.hides { 2 } else { 1 };
+        let mut values: Vec<Fr> = (0..count).map(|_| self.next(probe)).collect();
+        for (i, value) in values.iter_mut().enumerate() {
+            if gone(weaken::ZK_CHUNK[2 * border + i]) {
+                *value = Fr::zero();
+            }
+        }
+        values
     }
 }
 
 type Values<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Lagrange>;
-type Poly<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Coeff>;
+/// A polynomial by its coefficients, on a device.
+pub type Poly<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Coeff>;
 
 /// Makes a proof that `witness` satisfies the circuit of `key`.
 ///
@@ -104,6 +213,22 @@ pub fn prove<D: Device>(
     witness: &Witness,
     blinding: Blinding,
 ) -> Result<Proof, ProveError> {
+    prove_with(device, key, bases, kind, witness, blinding, &mut Silent)
+}
+
+/// As [`prove`], with a probe.
+///
+/// # Errors
+/// As [`prove`], and the probe's.
+pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
+    device: &D,
+    key: &ProvingKey<D>,
+    bases: &Bases<D>,
+    kind: TranscriptKind,
+    witness: &Witness,
+    blinding: Blinding,
+    probe: &mut P,
+) -> Result<Proof, ProveError> {
     let shape = key.vk.shape;
     let (n, usable) = (shape.n(), shape.usable_rows());
     let rows = witness.wires.first().map_or(0, Vec::len);
@@ -115,52 +240,67 @@ pub fn prove<D: Device>(
     }
     let session = device.session(Work { name: "prove", n, columns: PEAK_COLUMNS })?;
     let device = session.as_ref().unwrap_or(device);
-    let mut blinder = Blinder::new(blinding, &key.vk_digest, witness);
+    let mut blinder = Blinder::new(blinding, kind, &key.vk_digest, witness);
     let mut transcript = Transcript::new(kind, witness.public.len());
-    transcript.absorb(&key.vk_digest);
-    witness.public.iter().for_each(|p| transcript.absorb(p));
+    if !gone("transcript.key") {
+        transcript.absorb(&key.vk_digest);
+    }
+    if !gone("transcript.public") {
+        witness.public.iter().for_each(|p| transcript.absorb(p));
+    }
     let mut points = Vec::with_capacity(COMMITMENTS + 2);
 
     // Round 1: wires and multiplicities.
     let mut wires: Vec<Values<D>> = Vec::with_capacity(WIRES + 1);
-    for column in witness.wires.iter().chain([&witness.m]) {
+    for (i, column) in witness.wires.iter().chain([&witness.m]).enumerate() {
         let mut values = device.upload(column)?;
-        device.write(&mut values, usable, &blinder.draw(n - usable))?;
+        device.write(&mut values, usable, &blinder.draw(i, n - usable, probe))?;
         wires.push(Column::new(values));
     }
     commit_values(device, bases, &wires, &mut points, &mut transcript)?;
-    let drawn = transcript.squeeze(3);
+    let mut drawn = transcript.squeeze(3);
+    probe.challenges(&mut drawn);
     let challenges = Challenges { eta: drawn[0], beta: drawn[1], gamma: drawn[2] };
 
     // Round 2: permutation product, lookup helpers, bus sum.
-    let second = arguments(device, key, &wires, challenges, &mut blinder)?;
+    let second = arguments(device, key, &wires, challenges, &mut blinder, probe)?;
     commit_values(device, bases, &second, &mut points, &mut transcript)?;
-    let alpha = transcript.squeeze(1)[0];
+    let one_challenge = |transcript: &mut Transcript, probe: &mut P| {
+        let mut drawn = transcript.squeeze(1);
+        probe.challenges(&mut drawn);
+        drawn[0]
+    };
+    let alpha = one_challenge(&mut transcript, probe);
 
     // Round 3: the quotient.
     let all: Vec<&Values<D>> = wires.iter().chain(&second).collect();
     let polys = device.to_coeff(&all)?;
     drop(wires);
     drop(second);
+    probe.polynomials(device, &polys)?;
     let mut public = witness.public.clone();
     public.resize(n, Fr::zero());
     let public: Values<D> = Column::new(device.upload_vec(public)?);
     let public = device.to_coeff(&[&public])?;
     let all: Vec<&Poly<D>> = polys.iter().chain(&public).collect();
-    let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder)?;
+    let chunks = quotient(device, key, &all, challenges, alpha, &mut blinder, probe)?;
     drop(public);
+    probe.polynomials(device, &chunks)?;
     let buffers: Vec<_> = chunks.iter().map(|c| &c.buffer).collect();
     absorb_commitments(bases.commit_coefficients(device, &buffers)?, &mut points, &mut transcript)?;
-    let zeta = transcript.squeeze(1)[0];
+    let zeta = one_challenge(&mut transcript, probe);
 
     // Round 4: evaluations, in the order of the proof's sets.
     let sets = opening_sets(&polys, &chunks, &key.fixed);
     let w = omega(shape.log_n);
     let opening_points = [zeta, zeta * w, zeta * w * w];
     let evaluations = evaluate(device, &sets, &opening_points)?;
-    evaluations.iter().for_each(|e| transcript.absorb(e));
-    let rho: Vec<Fr> =
+    if !gone("transcript.evaluations") {
+        evaluations.iter().for_each(|e| transcript.absorb(e));
+    }
+    let mut rho: Vec<Fr> =
         transcript.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
+    probe.challenges(&mut rho);
 
     // Round 5: SHPLONK. Divisions drop remainders, so the interpolating polynomials never appear.
     let mut combined = Vec::with_capacity(3);
@@ -182,7 +322,7 @@ pub fn prove<D: Device>(
     let one = Fr::from(1u64);
     let h = device.linear_combination(&quotients.iter().map(|q| (q, one)).collect::<Vec<_>>())?;
     absorb_commitments(bases.commit_coefficients(device, &[&h])?, &mut points, &mut transcript)?;
-    let z_prime = transcript.squeeze(1)[0];
+    let z_prime = one_challenge(&mut transcript, probe);
     let d = opening_points.map(|p| z_prime - p);
     let terms = [
         (&combined[0], d[1] * d[2]),
@@ -219,7 +359,9 @@ fn absorb_commitments(
         if point.is_zero() {
             return Err(ProveError::Identity);
         }
-        transcript.absorb_point(&point);
+        if !gone(weaken::POINT[points.len()]) {
+            transcript.absorb_point(&point);
+        }
         points.push(point);
     }
     Ok(())

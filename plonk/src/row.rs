@@ -76,13 +76,16 @@ impl FixedRow {
     pub fn read(c: Coefficients) -> Self {
         Self { read: true, arith: true, c, ..Self::default() }
     }
-    pub(crate) fn poseidon_entry() -> Self {
+    /// The entry layer of a Poseidon2 permutation: `w(2) = M_E (w(0) + w(1))`.
+    pub fn poseidon_entry() -> Self {
         Self { read: true, write: true, ..Self::default() }
     }
-    pub(crate) fn external(c: Coefficients) -> Self {
+    /// Two external rounds of Poseidon2; S-box outputs stand in the limb cells, which hold full elements.
+    pub fn external(c: Coefficients) -> Self {
         Self { external: true, c, ..Self::default() }
     }
-    pub(crate) fn internal(c: Coefficients) -> Self {
+    /// Eight internal rounds of Poseidon2; S-box outputs stand in the limb cells, which hold full elements.
+    pub fn internal(c: Coefficients) -> Self {
         Self { internal: true, c, ..Self::default() }
     }
 }

@@ -1,10 +1,14 @@
 //! Commitments of a device, held to one random relation among them.
 
 use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
+use ark_ff::Zero;
+use rayon::prelude::*;
 use rollmill_algebra::bytes::g1_to_bytes;
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 use sha2::{Digest, Sha256};
+
+use crate::key::Bases;
 
 /// Bytes of a random factor: a wrong sum passes once in 2^128 times.
 const FACTOR_BYTES: usize = 16;
@@ -37,6 +41,62 @@ pub(crate) fn hold<D: Device>(
         return Ok(());
     }
     Err(DeviceError::Wrong { device: device.name(), operation: "commit" })
+}
+
+/// Commitments that someone claims to be those of columns by values, joined by random factors into one
+/// claim, so that checking any number of them takes one commitment.
+#[derive(Debug)]
+pub struct Claim {
+    seed: [u64; 4],
+    column: Vec<Fr>,
+    commitments: Vec<G1Affine>,
+    factors: Vec<Fr>,
+}
+
+impl Claim {
+    /// A claim of nothing. Whoever made the commitments must not have known the seed.
+    pub fn new(seed: [u64; 4]) -> Self {
+        Self { seed, column: Vec::new(), commitments: Vec::new(), factors: Vec::new() }
+    }
+
+    /// Adds columns of one length and what is claimed to commit to each.
+    pub fn add(&mut self, columns: &[Vec<Fr>], commitments: &[G1Affine]) {
+        let first = self.factors.len() as u64;
+        let factors: Vec<Fr> =
+            (0..commitments.len() as u64).map(|i| random(&self.seed, first + i)).collect();
+        let rows = columns.iter().map(Vec::len).max().unwrap_or(0).max(self.column.len());
+        self.column.resize(rows, Fr::from(0u64));
+        self.column.par_iter_mut().enumerate().for_each(|(row, sum)| {
+            for (column, factor) in columns.iter().zip(&factors) {
+                if let Some(value) = column.get(row).filter(|value| !value.is_zero()) {
+                    *sum += *value * factor;
+                }
+            }
+        });
+        self.commitments.extend_from_slice(commitments);
+        self.factors.extend(factors);
+    }
+
+    /// Whether all of it is true: a false claim passes once in 2^128 times.
+    ///
+    /// # Errors
+    /// The device's.
+    pub fn holds<D: Device>(&self, device: &D, bases: &Bases<D>) -> Result<bool, DeviceError> {
+        let column = device.upload(&self.column)?;
+        let got = bases.commit_values(device, &[&column])?;
+        // Both are of one length.
+        let claimed = G1Projective::msm(&self.commitments, &self.factors).unwrap_or_default();
+        Ok(got == [claimed.into_affine()])
+    }
+}
+
+/// Random number `index` of 128 bits.
+pub(crate) fn random(seed: &[u64; 4], index: u64) -> Fr {
+    let mut hasher = Sha256::new();
+    seed.iter().chain([&index]).for_each(|word| hasher.update(word.to_le_bytes()));
+    let digest = hasher.finalize();
+    let bytes = digest.first_chunk::<FACTOR_BYTES>().copied().unwrap_or_default();
+    Fr::from(u128::from_le_bytes(bytes))
 }
 
 fn factors(commitments: &[G1Affine]) -> Vec<Fr> {

@@ -3,7 +3,7 @@
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::{Violation, check};
-use rollmill_plonk::layout::{FixedRow, Layout, Witness};
+use rollmill_plonk::layout::{FixedRow, Layout, LayoutError, Witness};
 
 fn toy() -> (Layout, Witness) {
     let mut b = Builder::new(2, 8);
@@ -63,4 +63,41 @@ fn a_limb_outside_the_table_is_named() {
     let row = layout.rows_used + 1;
     witness.wires[6][row] = Fr::from(256u64);
     assert_eq!(check(&layout, &witness), Err(Violation::Range { row, column: 2, bits: 8 }));
+}
+
+/// One ROM entry after the other, at these addresses, and a read of this one.
+fn rom(addresses: &[u64], read: u64) -> Result<(Layout, Witness), LayoutError> {
+    let mut b = Builder::new(0, 8);
+    let table = b.new_table();
+    let zeros = [Builder::ZERO; 4];
+    for address in addresses {
+        let address = b.constant_u64(*address);
+        b.rom_write(table, address, zeros, zeros);
+    }
+    let address = b.constant_u64(read);
+    let row = FixedRow::read([Fr::from(0u64); 8]);
+    let row = b.raw_row([address, Builder::ZERO, Builder::ZERO, table], &row, [0; 8]);
+    b.raw_row(zeros, &FixedRow::blank(), [0; 8]);
+    b.raw_row(zeros, &FixedRow::blank(), [0; 8]);
+    b.note_read(row, table, address);
+    b.finish(None)
+}
+
+#[test]
+fn a_rom_address_that_is_written_twice_is_refused() {
+    let (layout, witness) = rom(&[1, 2, 3], 2).expect("one entry an address");
+    assert_eq!(check(&layout, &witness), Ok(()));
+    for addresses in [[1, 2, 2], [1, 2, 1], [2, 2, 2]] {
+        let refused = rom(&addresses, 2).map(|_| ());
+        assert!(
+            matches!(refused, Err(LayoutError::WrittenTwice { .. })),
+            "{addresses:?}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rom_read_of_what_is_not_written_is_refused() {
+    let refused = rom(&[1, 2, 3], 4).map(|_| ());
+    assert!(matches!(refused, Err(LayoutError::UnmatchedRead { .. })), "{refused:?}");
 }

@@ -7,33 +7,39 @@
 //! there. After a deliberate change, `ROLLMILL_BLESS=1` writes all of it again.
 //! `ROLLMILL_KEEP_FORGE_PROJECT=/some/folder` leaves the project there, to run forge by hand.
 
+#[path = "common/cheats.rs"]
+#[allow(dead_code)] // Each test program uses a part.
+mod cheats;
 #[path = "solidity/forger.rs"]
 mod forger;
+#[path = "solidity/pairs.rs"]
+mod pairs;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::PrimeField;
+use cheats::{Cheat, Cheater, Lie};
 use forger::Flaw;
+use pairs::{PairFields, bad_pairs, good_pair};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rollmill_algebra::bytes::{fr_from_slice, fr_to_bytes, g2_from_bytes, g2_to_bytes};
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_algebra::{Fq, Fr, G1Affine, G2Affine};
+use rollmill_algebra::{Fr, G2Affine};
 use rollmill_plonk::builder::{Builder, Var};
-use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
+use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
 use rollmill_plonk::key::{Bases, ProvingKey, VerifyingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
 use rollmill_plonk::proof::{
     COMMITMENTS, Computed, EVALUATIONS, PROOF_BYTES, Proof, cells_from_evaluations,
 };
-use rollmill_plonk::prover::{Blinding, prove};
+use rollmill_plonk::prover::{Blinding, prove_with};
 use rollmill_plonk::shape::QUOTIENT_CHUNKS;
 use rollmill_plonk::solidity::{Memory, emit, generate, quotient_identity};
-use rollmill_plonk::srs::{Srs, development_tau};
-use rollmill_plonk::transcript::{TranscriptKind, halves};
+use rollmill_plonk::srs::Srs;
+use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, verify};
 
 const CELL_BITS: u32 = 8;
@@ -71,69 +77,6 @@ fn circuit(x: u64, pair: Option<&PairFields>) -> (Layout, Witness) {
     b.finish(None).expect("the circuit fits")
 }
 
-/// A carried pair as public inputs.
-type PairFields = [Fr; PAIR_INPUTS];
-
-/// A pair that holds, out of three numbers.
-fn good_pair(l: u64, s_l: u64, s_r: u64) -> Pair {
-    let g = G1Affine::generator();
-    let [l, s_l, s_r] = [l, s_l, s_r].map(Fr::from);
-    let r = (l - s_l) * development_tau() + s_r;
-    Pair { l: (g * l).into_affine(), s_l, r: (g * r).into_affine(), s_r }
-}
-
-/// Pairs that must be refused although the proof that carries them is good.
-fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
-    let fields = good.to_fields();
-    let one = Fr::from(1u64);
-    let zero = Fr::from(0u64);
-    let swapped = Pair { l: good.r, r: good.l, s_l: good.s_r, s_r: good.s_l };
-    let opposite = Pair { l: -good.l, ..*good };
-    let mut out = vec![
-        ("its sides are swapped".to_owned(), swapped.to_fields()),
-        ("its left point is the opposite".to_owned(), opposite.to_fields()),
-        // Taken for the identity, both would satisfy the equation.
-        ("its points are (0, 0)".to_owned(), [zero; PAIR_INPUTS]),
-    ];
-    let mut change = |what: String, changes: &[(usize, Fr)]| {
-        let mut changed = fields;
-        changes.iter().for_each(|(i, value)| changed[*i] = *value);
-        out.push((what, changed));
-    };
-    for i in [4, 9] {
-        change(format!("scalar {i} is another"), &[(i, fields[i] + one)]);
-    }
-    for start in [0, 5] {
-        change(
-            format!("point {start} is the identity"),
-            &[(start, zero), (start + 1, zero), (start + 2, zero), (start + 3, zero)],
-        );
-    }
-    for low in [0, 2, 5, 7] {
-        let (low_half, high_half) = (fields[low], fields[low + 1]);
-        change(format!("coordinate {low} is off the curve"), &[(low, low_half + one)]);
-        // The same sum of halves, with a bit carried down.
-        change(
-            format!("coordinate {low} has a low half of 129 bits"),
-            &[(low, low_half + power_of_two(128)), (low + 1, high_half - one)],
-        );
-        change(
-            format!("coordinate {low} has a high half of 129 bits"),
-            &[(low + 1, high_half + power_of_two(128))],
-        );
-        // q more: the same coordinate, and still less than 2^256.
-        let [q_low, q_high] = [Fq::MODULUS.0[..2].to_vec(), Fq::MODULUS.0[2..].to_vec()]
-            .map(|limbs| u128::from(limbs[0]) | u128::from(limbs[1]) << 64);
-        let (sum, carry) = halves(&low_half).0.overflowing_add(q_low);
-        let high = halves(&high_half).0 + q_high + u128::from(carry);
-        change(
-            format!("coordinate {low} is not below the modulus"),
-            &[(low, Fr::from(sum)), (low + 1, Fr::from(high))],
-        );
-    }
-    out
-}
-
 /// Proofs that only their encoding betrays.
 fn forgeries(fixture: &Fixture) -> Vec<(Flaw, Vec<u8>)> {
     let model = Proof::from_bytes(&fixture.case.proof).expect("a proof");
@@ -144,8 +87,37 @@ fn forgeries(fixture: &Fixture) -> Vec<(Flaw, Vec<u8>)> {
         .chain(inputs)
         .chain(evaluations)
         .chain((0..COMMITMENTS).map(Flaw::Commitment))
+        .chain((0..=COMMITMENTS).map(Flaw::OffCurve))
         .map(|flaw| (flaw, forger::forge(&fixture.vk, &fixture.case.public, &model, flaw)))
         .collect()
+}
+
+/// A proof that carries a pair which does not hold, made up for by W'.
+fn early_fold(fixture: &Fixture, pair: &Pair) -> Vec<u8> {
+    let model = Proof::from_bytes(&fixture.case.proof).expect("a proof");
+    let mut public = fixture.case.public.clone();
+    let bad = Pair { s_r: pair.s_r + Fr::from(1u64), ..*pair };
+    public[PAIR_AT..PAIR_AT + PAIR_INPUTS].copy_from_slice(&bad.to_fields());
+    forger::forge(&fixture.vk, &public, &model, Flaw::EarlyFold(PAIR_AT))
+}
+
+/// Provers that cheat, of false statements about the plain circuit.
+fn cheating(prover: &Prover) -> Vec<(String, Case)> {
+    let lies = [Lie::Limb(0), Lie::Multiplicity, Lie::Tie(0)];
+    let mut out = Vec::new();
+    for lie in lies {
+        let all = match lie {
+            Lie::Tie(_) => &Cheat::OF_THE_PERMUTATION[..],
+            _ => &Cheat::OF_THE_BUS[..],
+        };
+        for cheat in all.iter().copied().chain([Cheat::None]) {
+            let (layout, mut witness) = circuit(3, None);
+            lie.tell(&layout, &mut witness, None);
+            let case = prover.prove_witness(&layout, witness, 1, cheat).1;
+            out.push((format!("{lie:?}, {cheat:?}"), case));
+        }
+    }
+    out
 }
 
 struct Prover {
@@ -165,18 +137,26 @@ impl Prover {
 
     fn prove(&self, x: u64, pair: Option<&PairFields>, seed: u8) -> (VerifyingKey, Case) {
         let (layout, witness) = circuit(x, pair);
-        self.prove_witness(&layout, witness, seed)
+        self.prove_witness(&layout, witness, seed, Cheat::None)
     }
 
-    fn prove_witness(&self, layout: &Layout, witness: Witness, seed: u8) -> (VerifyingKey, Case) {
+    fn prove_witness(
+        &self,
+        layout: &Layout,
+        witness: Witness,
+        seed: u8,
+        cheat: Cheat,
+    ) -> (VerifyingKey, Case) {
         let columns = layout.fixed_columns();
         let vk =
             setup(&self.device, &self.bases, self.srs.id(), layout.shape, &columns).expect("a key");
         let key = ProvingKey::new(&self.device, vk.clone(), &columns).expect("a proving key");
         let blinding = Blinding::On { seed: [seed; 32] };
         let kind = TranscriptKind::Keccak;
-        let proof =
-            prove(&self.device, &key, &self.bases, kind, &witness, blinding).expect("a proof");
+        let (device, bases) = (&self.device, &self.bases);
+        let mut cheater = Cheater { cheat, end: layout.shape.usable_rows() };
+        let proof = prove_with(device, &key, bases, kind, &witness, blinding, &mut cheater);
+        let proof = proof.expect("bytes, whatever the witness");
         (vk, Case { public: witness.public, proof: proof.to_bytes() })
     }
 }
@@ -431,6 +411,8 @@ fn forge(root: &Path) {
         .expect("node is not installed: run `make setup`");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&run.stdout), text(&run.stderr));
+    // Told apart from a test that fails by whoever leaves out checks of the contracts.
+    assert!(!out.contains("Compiler run failed"), "the contracts do not compile: {out}\n{err}");
     assert!(run.status.success() && out.contains("0 failed"), "{out}\n{err}");
     println!("{out}");
 }
@@ -477,9 +459,17 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
     // The openings of a false statement are true: only the gates refuse it.
     let (layout, mut witness) = circuit(3, None);
     witness.public[1] += Fr::from(1u64);
-    assert!(!add(&plain, prover.prove_witness(&layout, witness, 1).1.to_bytes()));
+    assert!(!add(&plain, prover.prove_witness(&layout, witness, 1, Cheat::None).1.to_bytes()));
+    let mut off_curve = Vec::new();
     for (flaw, case) in forgeries(&plain) {
+        if flaw == Flaw::OffCurve(0) {
+            off_curve.clone_from(&case);
+        }
         assert_eq!(add(&plain, case), flaw == Flaw::None, "{flaw:?}");
+    }
+    assert!(!add(&carrying, early_fold(&carrying, &pair)), "W' is absorbed too late");
+    for (what, case) in cheating(&prover) {
+        assert!(!add(&plain, case.to_bytes()), "{what}");
     }
     for case in mutations(&[&plain.case, &other], &mut rng) {
         add(&plain, case.to_bytes());
@@ -509,8 +499,13 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
         None => folder.path().to_owned(),
     };
     write_project(&root, &plain, &carrying, &cases, &gates);
+    fs::write(root.join("data/off_curve"), off_curve).expect("written");
     forge(&root);
 
+    // Without one of its checks a verifier takes less gas; that shows nothing.
+    if std::env::var_os(rollmill_plonk::weaken::VARIABLE).is_some() {
+        return;
+    }
     // Name, gas of the call, gas of a transaction that only makes it, bytes of code.
     let measured = fs::read_to_string(root.join("data/measured")).expect("measured");
     println!("{measured}");
@@ -526,4 +521,27 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
     }
     let expected = fs::read_to_string(snapshot).expect("the stored figures");
     assert_eq!(measured, expected, "gas or code size has changed: see ROLLMILL_BLESS");
+}
+
+/// The same forgeries, asked of the native verifier alone.
+#[test]
+fn forgeries_and_cheats_are_refused_by_the_native_verifier() {
+    let prover = Prover::new(circuit(3, None).0.shape.log_n);
+    let plain = Fixture::read("plain", None);
+    let carrying = Fixture::read("carrying", Some(PAIR_AT));
+    for fixture in [&plain, &carrying] {
+        assert!(fixture.accepts(&fixture.case.to_bytes()), "a stored proof must keep verifying");
+    }
+    for (flaw, case) in forgeries(&plain) {
+        assert_eq!(plain.accepts(&case), flaw == Flaw::None, "{flaw:?}");
+    }
+    let pair = good_pair(11, 2, 3);
+    assert!(!carrying.accepts(&early_fold(&carrying, &pair)), "W' is absorbed too late");
+    for (what, case) in cheating(&prover) {
+        assert!(!plain.accepts(&case.to_bytes()), "{what}");
+    }
+    for (what, fields) in bad_pairs(&pair) {
+        let case = prover.prove(3, Some(&fields), 1).1;
+        assert!(!carrying.accepts(&case.to_bytes()), "{what}");
+    }
 }

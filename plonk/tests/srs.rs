@@ -1,9 +1,11 @@
 //! The structured reference string as a file: one encoding, every damage found, every lie refused.
 
+use std::io::{Cursor, Read};
+
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, G1Affine, G2Affine};
-use rollmill_plonk::srs::{Origin, Srs, SrsError, require_digest};
+use rollmill_plonk::srs::{Origin, Pinned, Srs, SrsError, development_tau};
 use sha2::{Digest, Sha256};
 
 fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
@@ -76,6 +78,19 @@ fn a_development_string_cannot_pass_for_a_ceremonys() {
     assert_eq!(read.origin, Origin::Development);
     assert!(matches!(read.require_ceremony(1), Err(SrsError::Development { chain_id: 1 })));
     read.require_ceremony(31337).unwrap();
+    // geth's default for private networks of any purpose.
+    assert!(read.require_ceremony(1337).is_err());
+}
+
+/// A string of a τ that none of the known ones is.
+fn ceremony(powers: usize) -> Srs {
+    let tau = development_tau() + Fr::from(1u64);
+    let scalars = rollmill_algebra::field::powers(tau, powers);
+    Srs {
+        powers: scalars.iter().map(|x| (G1Affine::generator() * x).into_affine()).collect(),
+        tau_g2: (G2Affine::generator() * tau).into_affine(),
+        origin: Origin::Ceremony,
+    }
 }
 
 fn flat(srs: &Srs) -> (Vec<u8>, Vec<u8>) {
@@ -88,13 +103,13 @@ fn flat(srs: &Srs) -> (Vec<u8>, Vec<u8>) {
 
 #[test]
 fn flat_files_are_imported_with_every_check() {
-    let srs = Srs::development(1);
+    let srs = ceremony(10);
     let (g1, g2) = flat(&srs);
     assert_eq!(srs.to_flat(), (g1.clone(), g2.clone().try_into().unwrap()));
     let import = |g1: &[u8], g2: &[u8]| Srs::import_flat(g1, g2, None, 3);
     let imported = import(&g1, &g2).unwrap();
     assert_eq!((&imported.powers, imported.tau_g2), (&srs.powers, srs.tau_g2));
-    assert_eq!(imported.origin, Origin::Development);
+    assert_eq!(imported.origin, Origin::Ceremony);
     for at in 0..g1.len() {
         let mut changed = g1.clone();
         changed[at] ^= 1 << (at % 8);
@@ -115,7 +130,7 @@ fn flat_files_are_imported_with_every_check() {
 
 #[test]
 fn as_many_powers_are_kept_as_are_asked_for() {
-    let srs = Srs::development(1);
+    let srs = ceremony(10);
     let (g1, g2) = flat(&srs);
     let some = Srs::import_flat(&g1[..], &g2[..], Some(3), 3).unwrap();
     assert_eq!(some.powers, srs.powers[..3]);
@@ -124,7 +139,7 @@ fn as_many_powers_are_kept_as_are_asked_for() {
     assert_eq!(cut.powers, some.powers);
     let refused = Srs::import_flat(&g1[..], &g2[..], Some(srs.powers.len() + 1), 3).unwrap_err();
     assert_eq!(refused, SrsError::TooShort { need: srs.powers.len() + 1, have: srs.powers.len() });
-    assert_eq!(Srs::development_of(3).powers, srs.powers[..3]);
+    assert_eq!(Srs::development_of(3).powers, Srs::development(1).powers[..3]);
     assert_eq!(Srs::development_of(0).powers.len(), 1);
 }
 
@@ -132,9 +147,12 @@ fn as_many_powers_are_kept_as_are_asked_for() {
 fn a_pinned_digest_is_held_to_the_whole_file() {
     let bytes = Srs::development(1).to_bytes();
     let digest = hex::encode(Sha256::digest(&bytes));
-    require_digest(&bytes[..], &digest).unwrap();
-    require_digest(&bytes[..], &digest.to_uppercase()).unwrap();
-    let refused = require_digest(&bytes[1..], &digest).unwrap_err();
+    let pinned = |bytes: &[u8], digest: &str| Pinned::new(Cursor::new(bytes.to_vec()), digest);
+    pinned(&bytes, &digest).unwrap();
+    let mut read = Vec::new();
+    pinned(&bytes, &digest.to_uppercase()).unwrap().read_to_end(&mut read).unwrap();
+    assert_eq!(read, bytes);
+    let refused = pinned(&bytes[1..], &digest).unwrap_err();
     assert!(matches!(refused, SrsError::Pinned { .. }), "{refused}");
 }
 

@@ -1,9 +1,11 @@
 //! Both transcripts against an independent model.
 
-use ark_ff::{BigInteger, PrimeField};
+use ark_ff::{BigInteger, Field, PrimeField};
 use rollmill_algebra::{Fq, Fr, G1Affine};
-use rollmill_plonk::proof::{CLAIMS, EVALUATIONS};
+use rollmill_plonk::gates::{Challenges, power_of_two};
+use rollmill_plonk::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::transcript::{Transcript, TranscriptKind};
+use rollmill_plonk::verifier::challenges;
 use sha2::{Digest, Sha256};
 
 /// Messages are SHA-256 of their number, reduced: as in the model.
@@ -59,6 +61,36 @@ fn run(kind: TranscriptKind) -> Vec<(&'static str, Vec<String>)> {
     ]
 }
 
+/// The same messages as a proof, in the order in which they are sent; its points are on no curve.
+fn challenges_of_a_proof(kind: TranscriptKind) -> Vec<(&'static str, Vec<String>)> {
+    let mut messages = Messages(0);
+    let vk_digest = messages.next::<Fr>();
+    let public: Vec<Fr> = (0..3).map(|_| messages.next()).collect();
+    let point = |messages: &mut Messages| {
+        let (x, y) = (messages.next::<Fq>(), messages.next::<Fq>());
+        G1Affine::new_unchecked(x, y)
+    };
+    let mut points: Vec<G1Affine> = (0..COMMITMENTS).map(|_| point(&mut messages)).collect();
+    let evaluations = std::array::from_fn(|_| messages.next::<Fr>());
+    points.extend([point(&mut messages), point(&mut messages)]);
+    let points: [G1Affine; COMMITMENTS + 2] = points.try_into().expect("as many");
+    let proof = Proof::from_parts(&points, evaluations);
+    let c = challenges(kind, &vk_digest, &public, &proof);
+    // What stands for the short value c is 2c + 1 − 2^128.
+    let half = (Fr::from(2u64)).inverse().expect("not zero");
+    let short = |rho: &Fr| (*rho + power_of_two(128) - Fr::from(1u64)) * half;
+    let short = c.rho.iter().map(|rho| text(&short(rho))).collect();
+    let Challenges { eta, beta, gamma } = c.gates;
+    vec![
+        ("first", [eta, beta, gamma].iter().map(text).collect()),
+        ("alpha", vec![text(&c.alpha)]),
+        ("zeta", vec![text(&c.zeta)]),
+        ("short", short),
+        ("z_prime", vec![text(&c.z_prime)]),
+        ("fold", vec![text(&c.fold)]),
+    ]
+}
+
 /// Source: `tests/vectors/transcript.py`, which knows the written protocol only.
 #[test]
 fn challenges_equal_those_of_the_independent_model() {
@@ -67,7 +99,9 @@ fn challenges_equal_those_of_the_independent_model() {
     for (name, kind) in
         [("poseidon2", TranscriptKind::Poseidon2), ("keccak", TranscriptKind::Keccak)]
     {
-        for (challenge, values) in run(kind) {
+        let of_the_sponge = run(kind);
+        let of_the_verifier = challenges_of_a_proof(kind);
+        for (challenge, values) in of_the_sponge.into_iter().chain(of_the_verifier) {
             let expected: Vec<String> =
                 serde_json::from_value(vectors[name][challenge].clone()).expect("vectors");
             assert_eq!(values, expected, "{name} {challenge}");

@@ -5,7 +5,7 @@
 use anyhow::Context;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_circuits::circuit::pair_at;
-use rollmill_circuits::registry::{make_keys, open_srs};
+use rollmill_circuits::registry::{make_keys, open_srs, require_expected_root};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_plonk::solidity;
 use rollmill_protocol::Circuit;
@@ -26,6 +26,9 @@ pub(crate) fn contracts(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
     let store = DirStore::new(cache_dir(None));
     let srs = open_srs(&store, DEVELOPMENT_CHAIN_ID).context("the development SRS")?;
     let keys = make_keys(&CpuDevice::default(), &srs, &store, &|_, _| {}).context("keys")?;
+    require_expected_root(&keys).context(
+        "the circuits or their keys changed; if that is meant, change the root in circuits/src/registry.rs",
+    )?;
     let contract = |(circuit, name): (Circuit, &str)| {
         let key = keys.key(circuit);
         let source = solidity::generate(&key.vk, keys.tau_g2(), name, pair_at(circuit));

@@ -23,6 +23,12 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
     let prices: Vec<&String> = matches.get_many("price").unwrap_or_default().collect();
     let mut prices =
         prices.into_iter().map(|text| price(text)).collect::<Result<BTreeMap<_, _>, _>>()?;
+    if let Some(svg) = matches.get_one::<PathBuf>("svg")
+        && let Some(path) = files.iter().find(|path| crate::srs::is_one_file(path, svg))
+    {
+        let reason = "it is one of the files to compare; choose another".to_owned();
+        return Err(BenchError::Write { path: path.display().to_string(), reason });
+    }
     let mut columns = Vec::with_capacity(files.len());
     for path in files {
         let results = Results::read(path)?;

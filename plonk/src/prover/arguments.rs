@@ -4,7 +4,7 @@ use ark_ff::Zero;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Column, Device, Expr, Row, RowKernel};
 
-use super::{Blinder, ProveError, Values, active, at};
+use super::{Blinder, Probe, ProveError, Values, active, at};
 use crate::gates::{Cells, Challenges, Constants, bus_fractions};
 use crate::key::ProvingKey;
 use crate::shape::{HELPERS, ROUTED, WIRES, column_cosets, fixed};
@@ -90,12 +90,13 @@ impl RowKernel for ProductKernel {
 }
 
 /// z, the helpers and s, in the order in which they are sent, blinded.
-pub(super) fn arguments<D: Device>(
+pub(super) fn arguments<D: Device, P: Probe<D> + ?Sized>(
     device: &D,
     key: &ProvingKey<D>,
     wires: &[Values<D>],
     challenges: Challenges<Fr>,
     blinder: &mut Blinder,
+    probe: &mut P,
 ) -> Result<Vec<Values<D>>, ProveError> {
     // The kernel has all fixed columns but reads none of the gates': any column does in their places.
     let gates = std::iter::repeat_n(&key.identity, fixed::ARGUMENTS);
@@ -119,10 +120,12 @@ pub(super) fn arguments<D: Device>(
     // z and s end on the first blinding row with the values the verifier asks for; the helpers have no
     // constraint there.
     let (second, first) = (ratios.swap_remove(2), ratios.swap_remove(1));
-    let blinded = [(z, usable + 1), (first, usable), (second, usable), (s, usable + 1)];
-    let mut out = Vec::with_capacity(4);
-    for (mut buffer, from) in blinded {
-        device.write(&mut buffer, from, &blinder.draw(n - from))?;
+    let mut columns = [z, first, second, s];
+    probe.arguments(device, &mut columns)?;
+    let random_from = [usable + 1, usable, usable, usable + 1];
+    let mut out = Vec::with_capacity(columns.len());
+    for (i, (mut buffer, from)) in columns.into_iter().zip(random_from).enumerate() {
+        device.write(&mut buffer, from, &blinder.draw(WIRES + 1 + i, n - from, probe))?;
         out.push(Column::new(buffer));
     }
     Ok(out)

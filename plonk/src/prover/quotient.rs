@@ -5,7 +5,7 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Column, Coset, Device, Expr, Row, RowKernel};
 use rollmill_algebra::field::powers;
 
-use super::{Blinder, Poly, ProveError, active, at};
+use super::{Blinder, Poly, Probe, ProveError, active, at};
 use crate::gates::{CONSTRAINTS, Cells, Challenges, Constants, Fold, constraints};
 use crate::key::{ProvingKey, quotient_shifts};
 use crate::shape::{BLINDING_ROWS, QUOTIENT_CHUNKS};
@@ -54,14 +54,17 @@ impl RowKernel for QuotientKernel {
 /// Evaluated coset by coset: on the coset `g_j·H` the polynomial `X^n` is the constant `g_j^n`, so the
 /// values there give `T_j = Σ_i (g_j^n)^i t_i`, and five cosets give the five chunks.
 ///
-/// Blinding hides the chunks from each other: `t_i += b_i X^n`, `t_{i+1} −= b_i`.
-pub(super) fn quotient<D: Device>(
+/// Blinding hides the chunks from each other: `t_i += (b_i + c_i X) X^n`, `t_{i+1} −= b_i + c_i X`. Of the
+/// five chunks ten values are seen: each at ζ, and each at τ in its commitment. Two of them follow from
+/// the rest, since `Σ X^{ni} t_i` is the quotient, whose values a verifier knows; eight values hide eight.
+pub(super) fn quotient<D: Device, P: Probe<D> + ?Sized>(
     device: &D,
     key: &ProvingKey<D>,
     polys: &[&Poly<D>],
     challenges: Challenges<Fr>,
     alpha: Fr,
     blinder: &mut Blinder,
+    probe: &mut P,
 ) -> Result<Vec<Poly<D>>, ProveError> {
     let shape = key.vk.shape;
     let n = shape.n();
@@ -92,9 +95,9 @@ pub(super) fn quotient<D: Device>(
     }
     let nodes = shifts.map(|s| s.pow([n as u64]));
     let mut chunks = Vec::with_capacity(QUOTIENT_CHUNKS);
-    let mut carried = Fr::zero();
+    let mut carried = vec![Fr::zero()];
     for (i, row) in inverse_vandermonde(nodes).into_iter().enumerate() {
-        let borrowed = device.upload(&[-carried])?;
+        let borrowed = device.upload(&carried.iter().map(|v| -*v).collect::<Vec<_>>())?;
         let weight = |(v, node): (Fr, Fr)| {
             // The vanishing polynomial is the constant node − 1 on a coset.
             v * (node - Fr::ONE).inverse().unwrap_or_default()
@@ -103,8 +106,8 @@ pub(super) fn quotient<D: Device>(
         let terms: Vec<_> = parts.iter().zip(weights).chain([(&borrowed, Fr::ONE)]).collect();
         let mut chunk = device.linear_combination(&terms)?;
         if i + 1 < QUOTIENT_CHUNKS {
-            carried = blinder.next();
-            device.write(&mut chunk, n, &[carried])?;
+            carried = blinder.border(i, probe);
+            device.write(&mut chunk, n, &carried)?;
         }
         chunks.push(Column::new(chunk));
     }

@@ -7,6 +7,8 @@
 
 pub mod emit;
 pub mod expr;
+#[cfg(feature = "weaken")]
+mod weaken;
 
 use std::fmt::Write;
 
@@ -25,6 +27,7 @@ use crate::proof::{
     COMMITMENTS, Computed, EVALUATIONS, PROOF_BYTES, SET1, SET2, SET3, cells_from_evaluations,
 };
 use crate::shape::{BLINDING_ROWS, fixed};
+use crate::srs::{DEVELOPMENT_CHAINS, development_tau_g2};
 use crate::transcript::{Transcript, TranscriptKind};
 use crate::verifier::PAIR_INPUTS;
 
@@ -136,7 +139,8 @@ pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> (Graph, Id) {
 
 /// The source of a contract `name` that verifies the proofs of `vk` with a Keccak transcript.
 ///
-/// `tau_g2` is `[τ]_2` of the key's string. `pair_at` is where in the public inputs a carried pair
+/// `tau_g2` is `[τ]_2` of the key's string; under a development string the contract accepts nothing but on
+/// [`DEVELOPMENT_CHAINS`]. `pair_at` is where in the public inputs a carried pair
 /// starts, if there is one. The contract implements `IVerifier`, which it imports from its own folder.
 ///
 /// # Panics
@@ -162,11 +166,14 @@ pub fn generate(
     set("GATES", gates.yul);
     set("GATES_RESULT", format!("{:#x}", gates.result));
     set("FIXED", fixed_points(vk, &memory));
+    set("CHAINS", development_chains(tau_g2));
     set("PAIR", pair_at.map(carried_pair).unwrap_or_default());
     set_fields(&mut set);
     set_circuit(vk, &mut set);
     set_setup(tau_g2, &mut set);
     set_addresses(&memory, n_public, pair_at.is_some(), &mut set);
+    #[cfg(feature = "weaken")]
+    let out = weaken::weakened(out);
     out
 }
 
@@ -287,6 +294,20 @@ fn fixed_points(vk: &VerifyingKey, memory: &Memory) -> String {
         }
     }
     out
+}
+
+/// The refusal of a verifier of a development string on every chain but those that may use one.
+fn development_chains(tau_g2: &G2Affine) -> String {
+    if *tau_g2 != development_tau_g2() {
+        return String::new();
+    }
+    let one = |chain: u64| format!("eq(chainid(), {chain})");
+    let any =
+        DEVELOPMENT_CHAINS.into_iter().map(one).reduce(|any, one| format!("or({any}, {one})"));
+    format!(
+        "            // The tau of this setup is public: on a chain with value anything could be proven.\n            if iszero({}) {{ refuse() }}\n",
+        any.unwrap_or_else(|| "0".to_owned())
+    )
 }
 
 fn carried_pair(at: usize) -> String {

@@ -6,9 +6,9 @@
 //! [`Srs::import_flat`]) and checked.
 
 mod flat;
+mod known;
+mod pinned;
 mod ptau;
-
-use std::io::Read;
 
 use ark_bn254::Bn254;
 use ark_ec::pairing::Pairing;
@@ -23,10 +23,19 @@ use rollmill_algebra::field::omega;
 use rollmill_algebra::{Fr, G1Affine, G1Projective, G2Affine};
 use sha2::{Digest, Sha256};
 
+pub use self::pinned::Pinned;
+use crate::weaken::gone;
+
 const MAGIC: &[u8; 8] = b"RMSRS\0\0\x01";
 const HEADER_BYTES: usize = 8 + 1 + 8 + G2_BYTES;
 /// Powers beyond the domain size that blinded quotient chunks need.
 pub const EXTRA_POWERS: usize = 8;
+/// Chains whose money is worth nothing: the only ones on which a development string may be used. Generated
+/// Solidity verifiers of a development string ask the same list.
+///
+/// 31337 is the default of anvil and hardhat. 1337, which geth uses for private networks of any purpose,
+/// is not here.
+pub const DEVELOPMENT_CHAINS: [u64; 1] = [31337];
 /// What the known τ of development strings is made from.
 const DEVELOPMENT_LABEL: &[u8] = b"rollmill development srs: tau is public, never use with value";
 
@@ -67,6 +76,10 @@ pub enum SrsError {
     Read { reason: String },
     #[error("PLK-070: not a ptau file that can be read: expected {expected}, got {got}")]
     Ptau { expected: String, got: String },
+    #[error(
+        "PLK-072: τ of this SRS is publicly known ({what}), so anyone can forge proofs under it; import a ceremony's SRS"
+    )]
+    Known { what: String },
     #[error("PLK-071: section {section} of the ptau file is wrong: {what}")]
     Section { section: u32, what: String },
 }
@@ -125,13 +138,14 @@ impl Srs {
     pub fn require(&self, n: usize) -> Result<(), SrsError> {
         let need = n + EXTRA_POWERS;
         let have = self.powers.len();
-        if have < need { Err(SrsError::TooShort { need, have }) } else { Ok(()) }
+        let is_short = have < need && !gone("srs.require");
+        if is_short { Err(SrsError::TooShort { need, have }) } else { Ok(()) }
     }
 
     /// Refuses a development string on a chain where it must not be used.
     pub fn require_ceremony(&self, chain_id: u64) -> Result<(), SrsError> {
-        const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
-        if self.origin == Origin::Development && !DEVELOPMENT_CHAINS.contains(&chain_id) {
+        let allowed = DEVELOPMENT_CHAINS.contains(&chain_id) || gone("srs.development_chain");
+        if self.origin == Origin::Development && !allowed {
             return Err(SrsError::Development { chain_id });
         }
         Ok(())
@@ -140,6 +154,18 @@ impl Srs {
     /// Names the string by its τ in G2: SHA-256 of the encoding with the top byte zero. Keys carry it.
     pub fn id(&self) -> Fr {
         srs_id(&self.tau_g2)
+    }
+
+    /// Names the string with its first powers, as many as a domain of `2^log_n` rows needs: SHA-256 of
+    /// `[τ]_2` and of each. [`Self::id`] names τ alone, and so does not tell powers that were made up from
+    /// honest ones.
+    pub fn powers_digest(&self, log_n: u32) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update(g2_to_bytes(&self.tau_g2));
+        for power in self.powers.iter().take((1 << log_n) + EXTRA_POWERS) {
+            hasher.update(g1_to_bytes(power));
+        }
+        hasher.finalize().into()
     }
 
     /// Encodes: magic, origin, number of powers, `[τ]_2`, powers, SHA-256 of all before.
@@ -160,7 +186,7 @@ impl Srs {
     /// Reads an encoded string. The digest guards against damage; the pairing check of
     /// [`Self::check`] against a wrong string, and is made on import.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SrsError> {
-        if bytes.len() < HEADER_BYTES + 32 || &bytes[..8] != MAGIC {
+        if bytes.len() < HEADER_BYTES + 32 || &bytes[..8] != MAGIC && !gone("srs.magic") {
             return Err(SrsError::Magic);
         }
         let (body, digest) = bytes.split_at(bytes.len() - 32);
@@ -172,10 +198,10 @@ impl Srs {
             .and_then(|c| c.checked_mul(G1_BYTES))
             .and_then(|b| b.checked_add(HEADER_BYTES + 32))
             .unwrap_or(usize::MAX);
-        if expected != bytes.len() {
+        if expected != bytes.len() && !gone("srs.length") {
             return Err(SrsError::Length { expected, got: bytes.len() });
         }
-        if Sha256::digest(body).as_slice() != digest {
+        if Sha256::digest(body).as_slice() != digest && !gone("srs.digest") {
             return Err(SrsError::Digest);
         }
         let origin = match body[8] {
@@ -189,7 +215,7 @@ impl Srs {
         let origin = origin_of(&tau_g2, origin);
         let powers = decode_points(&body[HEADER_BYTES..])?;
         let srs = Self { powers, tau_g2, origin };
-        if srs.powers.first() != Some(&G1Affine::generator()) {
+        if srs.powers.first() != Some(&G1Affine::generator()) && !gone("srs.generator") {
             return Err(SrsError::Generator);
         }
         Ok(srs)
@@ -198,14 +224,18 @@ impl Srs {
     /// Checks the whole string: the first point is the generator and, by one random linear
     /// combination, every next point is τ times the one before.
     pub fn check(&self, seed: u64) -> Result<(), SrsError> {
-        if self.powers.first() != Some(&G1Affine::generator()) || self.tau_g2.is_zero() {
+        let starts = self.powers.first() == Some(&G1Affine::generator());
+        let identity = self.tau_g2.is_zero();
+        if !starts && !gone("srs.check.generator") || identity && !gone("srs.check.identity") {
             return Err(SrsError::Generator);
         }
-        let pairs = self.powers.len() - 1;
+        let pairs = self.powers.len().saturating_sub(1);
         let mut hasher = Sha256::new();
         hasher.update(seed.to_be_bytes());
         // Before the powers: whoever could choose it after ρ could make any points pass.
-        hasher.update(g2_to_bytes(&self.tau_g2));
+        if !gone("srs.check.tau_in_hash") {
+            hasher.update(g2_to_bytes(&self.tau_g2));
+        }
         for power in &self.powers {
             hasher.update(g1_to_bytes(power));
         }
@@ -214,7 +244,7 @@ impl Srs {
         let low = G1Projective::msm_unchecked(&self.powers[..pairs], &scalars).into_affine();
         let high = G1Projective::msm_unchecked(&self.powers[1..], &scalars).into_affine();
         let left = Bn254::pairing(high, G2Affine::generator());
-        if left != Bn254::pairing(low, self.tau_g2) {
+        if left != Bn254::pairing(low, self.tau_g2) && !gone("srs.check.powers") {
             return Err(SrsError::Powers);
         }
         Ok(())
@@ -228,29 +258,14 @@ pub fn srs_id(tau_g2: &G2Affine) -> Fr {
     Fr::from_be_bytes_mod_order(&digest)
 }
 
-/// Refuses a file whose SHA-256 is not `expected` (hex, of any case).
-pub fn require_digest<R: Read>(mut from: R, expected: &str) -> Result<(), SrsError> {
-    let mut hasher = Sha256::new();
-    let mut part = vec![0u8; 1 << 20];
-    loop {
-        match from.read(&mut part) {
-            Ok(0) => break,
-            Ok(read) => hasher.update(&part[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(unreadable(error)),
-        }
-    }
-    let (expected, got) = (expected.to_ascii_lowercase(), hex::encode(hasher.finalize()));
-    if got == expected { Ok(()) } else { Err(SrsError::Pinned { expected, got }) }
-}
-
 fn unreadable(error: std::io::Error) -> SrsError {
     SrsError::Read { reason: error.to_string() }
 }
 
 /// The mark cannot be taken off: the known point is a development string's whatever a file says.
 fn origin_of(tau_g2: &G2Affine, said: Origin) -> Origin {
-    if *tau_g2 == development_tau_g2() { Origin::Development } else { said }
+    let is_development = *tau_g2 == development_tau_g2() && !gone("srs.origin");
+    if is_development { Origin::Development } else { said }
 }
 
 fn decode_points(bytes: &[u8]) -> Result<Vec<G1Affine>, SrsError> {

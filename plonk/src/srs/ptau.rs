@@ -9,7 +9,8 @@
 //! | 1 | 32 (u32), q (32 bytes), power k (u32), power of the ceremony (u32) |
 //! | 2 | `[τ^i]` in G1 for i below 2^(k+1) − 1, 64 bytes each |
 //! | 3 | `[τ^i]` in G2 for i below 2^k, 128 bytes each |
-//! | others | powers for other proof systems, and who took part; not read |
+//! | 7 | number of contributions (u32), and what is said of each, which is not read |
+//! | others | powers for other proof systems; not read |
 //!
 //! Coordinates are little-endian in Montgomery form with R = 2^256, x before y, c0 before c1; the
 //! identity is all zero. The contributions are not checked: that a string is a ceremony's is known by its
@@ -30,12 +31,14 @@ use rollmill_algebra::{Fq, Fr, G1Affine, G2Affine, G2Projective};
 use sha2::{Digest, Sha256};
 
 use super::{Origin, Srs, SrsError, origin_of, unreadable};
+use crate::weaken::gone;
 
 const MAGIC: &[u8; 4] = b"ptau";
 const VERSION: u32 = 1;
 const HEADER: u32 = 1;
 const TAU_G1: u32 = 2;
 const TAU_G2: u32 = 3;
+const CONTRIBUTIONS: u32 = 7;
 const FIELD_BYTES: usize = 32;
 const HEADER_BYTES: u64 = 4 + FIELD_BYTES as u64 + 4 + 4;
 /// The subgroup of Fr has 2^28 elements.
@@ -46,8 +49,8 @@ const SECTIONS_MAX: u32 = 64;
 const CHUNK: usize = 1 << 14;
 
 impl Srs {
-    /// Imports a `.ptau` file, checks all of its powers of τ that are read ([`Srs::check`] with `seed`, and
-    /// the same for G2), and keeps the first `powers` points in G1 or all of them.
+    /// Imports a `.ptau` file, checks all of its powers of τ that are read ([`Srs::check`] with `seed`, the
+    /// same for G2, and [`Srs::require_secret`]), and keeps the first `powers` points in G1 or all of them.
     pub fn import_ptau<R: Read + Seek>(
         from: &mut R,
         powers: Option<usize>,
@@ -55,6 +58,7 @@ impl Srs {
     ) -> Result<Self, SrsError> {
         let sections = sections(from)?;
         let power = power(from, &sections)?;
+        contributed(from, &sections)?;
         let in_file = (1usize << (power + 1)) - 1;
         let count = powers.unwrap_or(in_file);
         if in_file < count {
@@ -68,15 +72,21 @@ impl Srs {
         let high: Vec<G2Affine> =
             self::points(from, &sections, TAU_G2, G2_BYTES, (in_file, count), g2)?;
         let tau_g2 = *high.get(1).ok_or(SrsError::Generator)?;
-        if !tau_g2.is_in_correct_subgroup_assuming_on_curve() {
+        let in_subgroup = tau_g2.is_in_correct_subgroup_assuming_on_curve();
+        if !in_subgroup && !gone("srs.ptau.subgroup") {
             let source = DecodeError::NotInSubgroup;
             return Err(SrsError::Point { index: 1, source });
         }
         let origin = origin_of(&tau_g2, Origin::Ceremony);
         let srs = Self { powers: points, tau_g2, origin };
-        srs.check(seed)?;
-        if !consistent(&srs, &high, seed) {
+        if !gone("srs.ptau.check") {
+            srs.check(seed)?;
+        }
+        if !consistent(&srs, &high, seed) && !gone("srs.ptau.powers_g2") {
             return Err(SrsError::Powers);
+        }
+        if !gone("srs.ptau.known") {
+            srs.require_secret()?;
         }
         Ok(srs)
     }
@@ -160,6 +170,20 @@ fn power<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<u32, SrsEr
     Ok(power)
 }
 
+/// Requires the file to list a contribution: before the first one τ is 1.
+fn contributed<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<(), SrsError> {
+    let refused = |what: &str| SrsError::Section { section: CONTRIBUTIONS, what: what.to_owned() };
+    let (start, length) = *sections.get(&CONTRIBUTIONS).ok_or_else(|| refused("it is missing"))?;
+    if length < 4 {
+        return Err(refused("it has no number of contributions"));
+    }
+    from.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+    match u32::from_le_bytes(exact(from)?) {
+        0 if !gone("srs.ptau.contributions") => Err(refused("it lists no contribution")),
+        _ => Ok(()),
+    }
+}
+
 /// Goes to a section's start, if it is there with the right length.
 fn seek<R: Seek>(
     from: &mut R,
@@ -221,7 +245,7 @@ fn coordinate(bytes: &[u8], index: usize) -> Result<Fq, DecodeError> {
     }
 }
 
-/// No power of τ is the identity, so its encoding is refused as any point off the curve.
+/// The encoding of the identity, all zero, is decoded; no power of τ is it, so [`Srs::check`] refuses it.
 fn g1(bytes: &[u8]) -> Result<G1Affine, DecodeError> {
     let point = G1Affine::new_unchecked(coordinate(bytes, 0)?, coordinate(bytes, 1)?);
     if point.is_on_curve() { Ok(point) } else { Err(DecodeError::NotOnCurve) }

@@ -11,6 +11,7 @@ interface Vm {
     function writeLine(string calldata path, string calldata line) external;
     function exists(string calldata path) external view returns (bool);
     function toString(uint256 value) external pure returns (string memory);
+    function chainId(uint256 id) external;
 }
 
 /// @notice Run by plonk/tests/solidity.rs, which writes the files of data/.
@@ -184,6 +185,41 @@ contract VerifierTest {
             }
             require(!plain.verify(changed, inputs), VM.toString(offset));
         }
+    }
+
+    /// The tau of these verifiers is public.
+    function test_a_verifier_of_the_development_tau_accepts_nothing_on_another_chain() public {
+        (bytes memory proof, bytes32[] memory inputs) = _load("data/plain", PLAIN_INPUTS);
+        (bytes memory carried, bytes32[] memory more) = _load("data/carrying", CARRYING_INPUTS);
+        uint256[6] memory chains = [uint256(1), 10, 1337, 11155111, 31336, 31338];
+        for (uint256 i; i < chains.length; i++) {
+            VM.chainId(chains[i]);
+            require(!plain.verify(proof, inputs), VM.toString(chains[i]));
+            require(!carrying.verify(carried, more), VM.toString(chains[i]));
+        }
+        VM.chainId(31337);
+        require(plain.verify(proof, inputs), "the development chain");
+        require(carrying.verify(carried, more), "the development chain");
+    }
+
+    /// Whoever sends the transaction chooses its gas, and so which call inside runs out of it.
+    function test_a_bad_proof_is_refused_under_any_limit_of_gas() public view {
+        (bytes memory bad, bytes32[] memory inputs) = _load("data/off_curve", PLAIN_INPUTS);
+        (bytes memory good,) = _load("data/plain", PLAIN_INPUTS);
+        bytes[3] memory proofs = [bad, _slice(good, 0, PROOF_BYTES), _slice(good, 0, PROOF_BYTES)];
+        // Another opening, and another evaluation.
+        proofs[1][PROOF_BYTES - 1] ^= 0x01;
+        proofs[2][22 * 64 + 31] ^= 0x01;
+        for (uint256 i; i < 3; i++) {
+            bytes memory call = abi.encodeCall(IVerifier.verify, (proofs[i], inputs));
+            for (uint256 limit = 1000; limit < 700_000; limit += 4999) {
+                (bool done, bytes memory answer) = address(plain).staticcall{gas: limit}(call);
+                require(!done || !abi.decode(answer, (bool)), VM.toString(limit));
+            }
+        }
+        bytes memory honest = abi.encodeCall(IVerifier.verify, (good, inputs));
+        (, bytes memory accepted) = address(plain).staticcall{gas: 700_000}(honest);
+        require(abi.decode(accepted, (bool)), "the ladder does not reach the cost of a good proof");
     }
 
     /// Cases of the files data/cases.N: which contract, the native verdict, public inputs, proof. One

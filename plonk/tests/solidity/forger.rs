@@ -18,7 +18,7 @@ use rollmill_plonk::proof::{
 use rollmill_plonk::shape::QUOTIENT_CHUNKS;
 use rollmill_plonk::srs::development_tau;
 use rollmill_plonk::transcript::{Transcript, TranscriptKind, short_coefficient};
-use rollmill_plonk::verifier::computed_at;
+use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, computed_at};
 
 /// Evaluation of the first quotient chunk: the one the forger solves for.
 const FIRST_CHUNK: usize = 3;
@@ -37,6 +37,12 @@ pub(crate) enum Flaw {
     Commitment(usize),
     /// The opening quotient is (0, 0).
     Quotient,
+    /// This point is off the curve, and its term is left out of the sum: as a verifier would add that goes
+    /// on when a precompile fails.
+    OffCurve(usize),
+    /// The carried pair, which starts at this public input, does not hold, and W' makes up for it with the
+    /// folding coefficient that would be drawn if W' were not absorbed before.
+    EarlyFold(usize),
 }
 
 /// The canonical encoding plus r, which still fits 32 bytes.
@@ -61,7 +67,9 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
         Flaw::PublicInput(i) => words[i] = plus_modulus(&public[i]),
         Flaw::Commitment(i) => points[i] = [0; 64],
         Flaw::Quotient => points[COMMITMENTS] = [0; 64],
-        Flaw::Evaluation(_) | Flaw::None => {}
+        // q is odd, so no two points of the curve have ordinates that differ by one.
+        Flaw::OffCurve(i) => points[i][63] ^= 1,
+        Flaw::Evaluation(_) | Flaw::None | Flaw::EarlyFold(_) => {}
     }
     let mut t = Transcript::new(TranscriptKind::Keccak, public.len());
     t.absorb(&vk.digest());
@@ -93,11 +101,15 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
     let rho: Vec<Fr> = t.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
     absorb(&mut t, &points[COMMITMENTS]);
     let z = t.squeeze(1)[0];
+    let early = t.clone().squeeze(1)[0];
 
     // (τ − z′)·W′ = Σ f ρ C − Z_T·W − s_R·G.
     let w = omega(vk.shape.log_n);
     let d = [z - zeta, z - zeta * w, z - zeta * w * w];
-    let decode = |i: usize| g1_from_slice(&points[i]).expect("a point");
+    let decode = |i: usize| match flaw {
+        Flaw::OffCurve(off) if off == i => G1Affine::default(),
+        _ => g1_from_slice(&points[i]).expect("a point"),
+    };
     let order: Vec<usize> = [12, 14, 15].into_iter().chain(17..22).collect();
     let after: Vec<usize> = (4..12).chain([13, 16]).chain(0..4).collect();
     let claims = order
@@ -129,6 +141,13 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
         sum += *claim * (*rho * factor) - G1Affine::generator() * (*rho * opened);
     }
     sum -= decode(COMMITMENTS) * (d[0] * d[1] * d[2]);
+    if let Flaw::EarlyFold(at) = flaw {
+        let pair: [Fr; PAIR_INPUTS] = std::array::from_fn(|i| public[at + i]);
+        let pair = Pair::from_fields(&pair).expect("points of the curve");
+        let g = G1Affine::generator();
+        let missing = (pair.l - g * pair.s_l) * development_tau() - (pair.r - g * pair.s_r);
+        sum -= missing * early;
+    }
     let w_prime = sum * (development_tau() - z).inverse().expect("not τ");
     points[COMMITMENTS + 1] = g1_to_bytes(&w_prime.into_affine());
 

@@ -1,0 +1,110 @@
+//! Generated verifiers with one check left out; see [`crate::weaken`].
+
+use crate::weaken::gone;
+
+/// Name of the switch, what the source holds, and what stands there without the check.
+const EDITS: [(&str, &str, &str); 19] = [
+    (
+        "solidity.range.inputs",
+        "let ok := scalars(publicInputs.offset, add(publicInputs.offset, PUBLIC_BYTES))",
+        "let ok := 1",
+    ),
+    ("solidity.range.points", "ok := and(ok, points(at, add(at, AT_EVALUATIONS)))", ""),
+    (
+        "solidity.range.evaluations",
+        "ok := and(ok, scalars(add(at, AT_EVALUATIONS), add(at, AT_OPENING)))",
+        "",
+    ),
+    (
+        "solidity.range.opening",
+        "ok := and(ok, points(add(at, AT_OPENING), add(at, PROOF_BYTES)))",
+        "",
+    ),
+    (
+        "solidity.length.proof",
+        "and(eq(proof.length, PROOF_BYTES), eq(publicInputs.length, N_PUBLIC))",
+        "eq(publicInputs.length, N_PUBLIC)",
+    ),
+    (
+        "solidity.length.inputs",
+        "and(eq(proof.length, PROOF_BYTES), eq(publicInputs.length, N_PUBLIC))",
+        "eq(proof.length, PROOF_BYTES)",
+    ),
+    (
+        "solidity.transcript.key",
+        "mstore(add(BUFFER, 0x20), VK_DIGEST)",
+        "mstore(add(BUFFER, 0x20), 0)",
+    ),
+    (
+        "solidity.transcript.arguments",
+        "state := absorb(state, add(at, 0x340), 0x100)",
+        "state := next(state)",
+    ),
+    (
+        "solidity.transcript.chunks",
+        "state := absorb(state, add(at, 0x440), 0x140)",
+        "state := next(state)",
+    ),
+    (
+        "solidity.transcript.w",
+        "state := absorb(state, add(at, AT_OPENING), 0x40)",
+        "state := next(state)",
+    ),
+    (
+        "solidity.transcript.w_prime",
+        "state := absorb(state, add(at, add(AT_OPENING, 0x40)), 0x40)",
+        "state := next(state)",
+    ),
+    (
+        "solidity.gates",
+        "let r := mload(POWER_MODULUS)\n",
+        "let r := mload(POWER_MODULUS)\n r := 1\n",
+    ),
+    ("solidity.precompiles", "if iszero(combine(POINTS, ", "if lt(combine(POINTS, "),
+    (
+        "solidity.pair.half",
+        "good := iszero(shr(128, or(or(x_low, x_high), or(y_low, y_high))))",
+        "good := 1",
+    ),
+    (
+        "solidity.pair.range",
+        "good := and(good, and(lt(x, Q), lt(sub(y, 1), sub(Q, 1))))\n                mstore(point, x)",
+        "mstore(point, x)",
+    ),
+    ("solidity.pair.left", "mstore(SCALARS_L, u)", "mstore(SCALARS_L, 0)"),
+    ("solidity.pair.right", "mstore(SCALARS_R, u)", "mstore(SCALARS_R, 0)"),
+    ("solidity.pairing", "and(ok, eq(mload(0x00), 1))", "ok"),
+    ("solidity.chain", "if iszero(eq(chainid(), 31337)) { refuse() }", ""),
+];
+
+/// The source without the check that is switched off.
+///
+/// # Panics
+/// When the source does not hold the check, which is then not the code that was meant.
+pub(super) fn weakened(source: String) -> String {
+    let Some((name, from, to)) = EDITS.into_iter().find(|(name, ..)| gone(name)) else {
+        return source;
+    };
+    let to = match name {
+        "solidity.precompiles" => {
+            // `lt(x, 0)` never holds; the line's other parts stay.
+            let Some(at) = source.find(from) else { panic!("{name}: the source has no `{from}`") };
+            let line = &source[at..at + source[at..].find('\n').unwrap_or_default()];
+            let weakened = line.replacen("iszero(", "lt(", 1).replacen(
+                ") { refuse() }",
+                ", 0) { refuse() }",
+                1,
+            );
+            // `if iszero(combine(…)) { refuse() }` becomes `if lt(combine(…), 0) { refuse() }`.
+            return source.replacen(line, &weakened, 1);
+        }
+        _ => to,
+    };
+    let is_of_a_pair = name.starts_with("solidity.pair.");
+    // A verifier without a carried pair has no code for one, one of a ceremony none for chains.
+    assert!(
+        source.contains(from) || is_of_a_pair || name == "solidity.chain",
+        "{name}: the source has no `{from}`"
+    );
+    source.replacen(from, to, 1)
+}

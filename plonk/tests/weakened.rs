@@ -1,0 +1,27 @@
+//! Every false statement is accepted when the check that refuses it is switched off: the cheats of
+//! `statements.rs` reach their check, and nothing else refuses them.
+//!
+//! One test, since the switch is the whole process's.
+
+#[path = "common/cheats.rs"]
+#[allow(dead_code)] // Each test program uses a part.
+mod cheats;
+#[path = "common/statements.rs"]
+#[allow(dead_code)] // Each test program uses a part.
+mod statements;
+
+use rollmill_plonk::weaken;
+use statements::{KINDS, Setting, all, circuit};
+
+#[test]
+fn each_false_statement_is_accepted_without_its_check() {
+    for statement in all() {
+        weaken::set(&statement.held_by);
+        let setting = Setting::new(&circuit(None).layout);
+        for kind in KINDS {
+            let verdict = setting.verdict(kind, &statement);
+            assert_eq!(verdict, Ok(()), "{kind:?}, {}: {statement:?}", statement.held_by);
+        }
+        weaken::set("");
+    }
+}
