@@ -27,7 +27,10 @@ fn layout(constant: u64) -> Result<Layout, RegistryError> {
     Ok(b.layout(Some(LOG_N)).expect("the circuit fits"))
 }
 
-fn keys(srs: &Srs, store: &dyn Store) -> Result<(Vec<MadeKey>, Vec<(usize, bool)>), RegistryError> {
+/// The keys, and of each layout whether its key was there.
+type Made = (Vec<MadeKey>, Vec<(usize, bool)>);
+
+fn keys(srs: &Srs, store: &dyn Store) -> Result<Made, RegistryError> {
     let heard = std::sync::Mutex::new(Vec::new());
     let layouts: [&dyn Fn() -> _; 2] = [&|| layout(9), &|| layout(10)];
     let progress = |i, kept| heard.lock().unwrap().push((i, kept));
