@@ -53,7 +53,7 @@ impl Sink<Fr> for FirstNonZero {
 }
 
 /// Gates whose columns only a prover makes; ties and lookups are checked directly instead.
-fn is_argument(gate: Gate) -> bool {
+pub(crate) fn is_argument(gate: Gate) -> bool {
     use Gate::*;
     matches!(
         gate,

@@ -2,6 +2,7 @@
 //!
 //! No I/O, no clock, no runtime: a proof is a function of its inputs.
 
+pub mod analysis;
 pub mod builder;
 pub mod check;
 pub mod conformance;
