@@ -24,6 +24,7 @@ use crate::gadgets::effects::{assert_all_equal, assert_all_zero, header_hash, in
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_bits, range_u64, range_u128};
 use crate::tx_merge::join;
+use crate::weaken::gone;
 
 /// Everything BlockRoot knows besides its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,24 +58,46 @@ pub const fn variant(ranges: usize) -> Circuit {
 /// Constrains the ranges of a header's numbers.
 fn range_header(b: &mut Builder, h: &HeaderLayout<Var>) {
     for var in [h.slot, h.timestamp, h.fee_per_l2_gas, h.fee_per_da_gas] {
-        range_u64(b, var);
+        if !gone("circuits.block_root.header.u64") {
+            range_u64(b, var);
+        }
     }
-    range_u128(b, h.total_fees);
-    range_bits(b, h.coinbase, 160);
+    if !gone("circuits.block_root.header.fees") {
+        range_u128(b, h.total_fees);
+    }
+    if !gone("circuits.block_root.header.coinbase") {
+        range_bits(b, h.coinbase, 160);
+    }
 }
 
 /// Constrains what a header takes over from its parent.
 fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>) {
     let one = Fr::from(1u64);
-    b.linear_into(&[(one, parent.block_number)], one, new.block_number);
-    range_u64(b, parent.slot);
-    range_u64(b, parent.timestamp);
-    assert_below(b, parent.slot, new.slot, 64);
-    assert_below(b, parent.timestamp, new.timestamp, 64);
+    if !gone("circuits.block_root.number") {
+        b.linear_into(&[(one, parent.block_number)], one, new.block_number);
+    }
+    if !gone("circuits.block_root.parent_slot") {
+        range_u64(b, parent.slot);
+    }
+    if !gone("circuits.block_root.parent_timestamp") {
+        range_u64(b, parent.timestamp);
+    }
+    if !gone("circuits.block_root.slot") {
+        assert_below(b, parent.slot, new.slot, 64);
+    }
+    if !gone("circuits.block_root.timestamp") {
+        assert_below(b, parent.timestamp, new.timestamp, 64);
+    }
     // Messages and their hashes wait for the bridge.
-    b.assert_equal(parent.state.message_root, new.state.message_root);
-    b.assert_equal(parent.state.message_count, new.state.message_count);
-    assert_all_zero(b, &[new.in_hash, new.out_hash]);
+    if !gone("circuits.block_root.message_root") {
+        b.assert_equal(parent.state.message_root, new.state.message_root);
+    }
+    if !gone("circuits.block_root.message_count") {
+        b.assert_equal(parent.state.message_count, new.state.message_count);
+    }
+    if !gone("circuits.block_root.messages") {
+        assert_all_zero(b, &[new.in_hash, new.out_hash]);
+    }
 }
 
 /// Constrains the run (or its absence) to be all of the block.
@@ -86,13 +109,23 @@ fn covers(
 ) {
     let (start, end) = (parent.state.tx_state.to_vec(), new.state.tx_state.to_vec());
     let Some(range) = range else {
-        assert_all_equal(b, &start, &end);
-        assert_all_zero(b, &[new.txs_chain, new.total_fees, new.tx_count]);
+        if !gone("circuits.block_root.empty.state") {
+            assert_all_equal(b, &start, &end);
+        }
+        if !gone("circuits.block_root.empty.zero") {
+            assert_all_zero(b, &[new.txs_chain, new.total_fees, new.tx_count]);
+        }
         return;
     };
-    assert_all_equal(b, &range.start.to_vec(), &start);
-    assert_all_equal(b, &range.end.to_vec(), &end);
-    b.assert_constant(range.txs_chain_start, Fr::from(0u64));
+    if !gone("circuits.block_root.start") {
+        assert_all_equal(b, &range.start.to_vec(), &start);
+    }
+    if !gone("circuits.block_root.end") {
+        assert_all_equal(b, &range.end.to_vec(), &end);
+    }
+    if !gone("circuits.block_root.chain_start") {
+        b.assert_constant(range.txs_chain_start, Fr::from(0u64));
+    }
     assert_all_equal(
         b,
         &[
@@ -138,8 +171,12 @@ pub fn constrain_over(
     let range = match ranges {
         [] => None,
         [range] => {
-            assert_all_equal(b, &range.constants.to_vec(), &constants.to_vec());
-            b.assert_constant(range.tx_count, Fr::from(1u64));
+            if !gone("circuits.block_root.constants") {
+                assert_all_equal(b, &range.constants.to_vec(), &constants.to_vec());
+            }
+            if !gone("circuits.block_root.one_tx") {
+                b.assert_constant(range.tx_count, Fr::from(1u64));
+            }
             Some(range.clone())
         }
         [left, right, ..] => Some(join(b, constants.clone(), left, right, pair.clone())),
@@ -149,23 +186,33 @@ pub fn constrain_over(
     let parent = parent.map(|v| b.witness(v));
     let new = header.map(|v| b.witness(v));
     for h in [&parent, &new] {
-        b.assert_equal(h.chain_id, constants.chain_id);
-        b.assert_equal(h.version, constants.version);
+        if !gone("circuits.block_root.chain_id") {
+            b.assert_equal(h.chain_id, constants.chain_id);
+        }
+        if !gone("circuits.block_root.version") {
+            b.assert_equal(h.version, constants.version);
+        }
     }
     range_header(b, &new);
     follows(b, &parent, &new);
     covers(b, range.as_ref(), &parent, &new);
     // The header's fee sum is in 128 bits, and so is the number of transactions in few.
     let most = b.constant_u64(MAX_TXS_PER_BLOCK as u64);
-    assert_at_most(b, new.tx_count, most, 8);
+    if !gone("circuits.block_root.most_txs") {
+        assert_at_most(b, new.tx_count, most, 8);
+    }
 
     b.section("archive");
     let parent_hash = header_hash(b, &parent);
     let new_hash = header_hash(b, &new);
     let before = b.witness(w.archive_root_before);
-    b.assert_equal(new.last_archive_root, before);
+    if !gone("circuits.block_root.last_archive") {
+        b.assert_equal(new.last_archive_root, before);
+    }
     let (number, path) = (parent.block_number, &w.parent_path);
-    assert_member(b, before, parent_hash, number, path, ARCHIVE_HEIGHT);
+    if !gone("circuits.block_root.parent") {
+        assert_member(b, before, parent_hash, number, path, ARCHIVE_HEIGHT);
+    }
     let archive = TreeVars { root: before, count: new.block_number };
     let after = append(b, archive, &[new_hash], &w.append_path, ARCHIVE_HEIGHT).root;
 
@@ -203,7 +250,9 @@ pub fn constrain_over(
 /// The prover's L1 address, of 160 bits.
 fn prover(b: &mut Builder, address: Fr) -> Var {
     let prover_id = b.witness(address);
-    range_bits(b, prover_id, 160);
+    if !gone("circuits.block_root.prover") {
+        range_bits(b, prover_id, 160);
+    }
     prover_id
 }
 
@@ -230,7 +279,9 @@ fn charge(
         let merges = b.scale(tx_count, one, -Fr::from(2u64));
         sum = b.mul_add(merges, merge, one, Some(sum), Fr::from(0u64));
     }
-    range_u64(b, sum);
+    if !gone("circuits.block_root.charge") {
+        range_u64(b, sum);
+    }
     sum
 }
 

@@ -22,6 +22,7 @@ use rollmill_protocol::{Note, domain};
 use crate::gadgets::effects::{header, header_hash, range_gas, tx_hash};
 use crate::gadgets::merkle::{place, root, siblings};
 use crate::gadgets::uint::{assert_either_zero, assert_equal_if, not, range_u64};
+use crate::weaken::gone;
 
 /// Bits of a limb cell: a small table makes a small proof.
 pub const CELL_BITS: u32 = 12;
@@ -123,14 +124,21 @@ fn spend(
     input: &InputNote,
     value: Fr,
 ) -> (Var, Var) {
-    let is_dummy = b.bit(input.leaf_index.is_none());
+    let is_dummy = b.witness(Fr::from(u64::from(input.leaf_index.is_none())));
+    if !gone("circuits.client.dummy.bit") {
+        b.assert_bool(is_dummy);
+    }
     let value = b.witness(value);
     let randomness = b.witness(input.randomness);
     let first_nullifier = b.witness(input.origin.first_nullifier);
     let origin_index = b.witness(Fr::from(input.origin.index));
-    range_u64(b, value);
+    if !gone("circuits.client.value_in") {
+        range_u64(b, value);
+    }
     for var in [value, first_nullifier, origin_index] {
-        assert_either_zero(b, is_dummy, var);
+        if !gone("circuits.client.dummy.zero") {
+            assert_either_zero(b, is_dummy, var);
+        }
     }
     let note_hash = b.hash(domain::NOTE, &[sender.address, value, randomness]);
     let unique = b.hash(domain::UNIQUE_NOTE, &[first_nullifier, origin_index, note_hash]);
@@ -139,14 +147,18 @@ fn spend(
     let path = siblings(b, &input.path, STATE_HEIGHT);
     let computed = root(b, unique, &at, &path);
     let is_real = not(b, is_dummy);
-    assert_equal_if(b, is_real, computed, note_root);
+    if !gone("circuits.client.member") {
+        assert_equal_if(b, is_real, computed, note_root);
+    }
     (value, b.hash(domain::NULLIFIER, &[unique, sender.nsk]))
 }
 
 /// Lays out one output, a note of `[owner, value, randomness]`; answers its value and its leaf.
 fn make(b: &mut Builder, first_nullifier: Var, index: usize, note: [Fr; 3]) -> (Var, Var) {
     let [owner, value, randomness] = note.map(|field| b.witness(field));
-    range_u64(b, value);
+    if !gone("circuits.client.value_out") {
+        range_u64(b, value);
+    }
     let note_hash = b.hash(domain::NOTE, &[owner, value, randomness]);
     let index = b.constant_u64(index as u64);
     (value, b.hash(domain::UNIQUE_NOTE, &[first_nullifier, index, note_hash]))
@@ -158,10 +170,14 @@ fn assert_log_shape(b: &mut Builder, tags: &[Var], log_hashes: &[Var]) {
     for (tag, log) in tags.iter().zip(log_hashes) {
         let absent = b.is_zero(*tag);
         let no_log = b.is_zero(*log);
-        b.assert_equal(absent, no_log);
+        if !gone("circuits.client.logs.paired") {
+            b.assert_equal(absent, no_log);
+        }
         if let Some(previous) = previous {
             let present = not(b, absent);
-            assert_either_zero(b, previous, present);
+            if !gone("circuits.client.logs.last") {
+                assert_either_zero(b, previous, present);
+            }
         }
         previous = Some(absent);
     }
@@ -192,7 +208,9 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
     // Sums of two values below 2^64 do not wrap.
     let one = Fr::from(1u64);
     let balance = [(one, spent[0].0), (one, spent[1].0), (-one, made[0].0), (-one, made[1].0)];
-    b.linear_into(&balance, Fr::from(0u64), Builder::ZERO);
+    if !gone("circuits.client.balance") {
+        b.linear_into(&balance, Fr::from(0u64), Builder::ZERO);
+    }
 
     b.section("effects");
     let mut nullifiers = [Builder::ZERO; SLOTS];
@@ -218,7 +236,9 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
         da_teardown_gas_limit: b.witness(w.gas.da_teardown_gas_limit.into()),
     };
     assert_log_shape(b, &effects.tags, &effects.log_hashes);
-    range_gas(b, &effects);
+    if !gone("circuits.client.gas") {
+        range_gas(b, &effects);
+    }
     ClientInputsLayout {
         chain_id: anchor.chain_id,
         version: anchor.version,

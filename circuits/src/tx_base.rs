@@ -24,6 +24,7 @@ use crate::gadgets::effects::{
 use crate::gadgets::indexed::{insert_nullifier, open_value, replace_value};
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
 use crate::gadgets::uint::{assert_at_most, range_u64};
+use crate::weaken::gone;
 
 /// Everything TxBase knows besides the client proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,11 +38,21 @@ pub struct TxBaseWitness {
 
 /// Constrains what the transaction allows against the block's prices; answers the fee, below 2^64.
 fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_price: Var) -> Var {
-    range_gas(b, effects);
-    range_u64(b, l2_price);
-    range_u64(b, da_price);
-    assert_at_most(b, l2_price, effects.max_fee_per_l2_gas, 64);
-    assert_at_most(b, da_price, effects.max_fee_per_da_gas, 64);
+    if !gone("circuits.tx_base.gas") {
+        range_gas(b, effects);
+    }
+    if !gone("circuits.tx_base.price_l2") {
+        range_u64(b, l2_price);
+    }
+    if !gone("circuits.tx_base.price_da") {
+        range_u64(b, da_price);
+    }
+    if !gone("circuits.tx_base.max_fee_l2") {
+        assert_at_most(b, l2_price, effects.max_fee_per_l2_gas, 64);
+    }
+    if !gone("circuits.tx_base.max_fee_da") {
+        assert_at_most(b, da_price, effects.max_fee_per_da_gas, 64);
+    }
     let one = Fr::from(1u64);
     for (used, teardown, limit) in [
         (L2_GAS_PER_TX, effects.l2_teardown_gas_limit, effects.l2_gas_limit),
@@ -49,14 +60,18 @@ fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_pri
     ] {
         // limit − teardown − used ≥ 0; all three are below 2^64.
         let left = b.linear(&[(one, limit), (-one, teardown)], -Fr::from(used));
-        range_u64(b, left);
+        if !gone("circuits.tx_base.limit") {
+            range_u64(b, left);
+        }
     }
     // Below 2^64 · 2^17, so the range check sees the integer.
     let fee = b.linear(
         &[(Fr::from(L2_GAS_PER_TX), l2_price), (Fr::from(DA_GAS_PER_TX), da_price)],
         Fr::from(0u64),
     );
-    range_u64(b, fee);
+    if !gone("circuits.tx_base.fee") {
+        range_u64(b, fee);
+    }
     fee
 }
 
@@ -70,14 +85,24 @@ pub fn constrain(
 ) -> TxRangeLayout<Var> {
     let transition = &w.transition.effects;
     b.section("transaction");
-    b.assert_equal(client.chain_id, constants.chain_id);
-    b.assert_equal(client.version, constants.version);
+    if !gone("circuits.tx_base.chain_id") {
+        b.assert_equal(client.chain_id, constants.chain_id);
+    }
+    if !gone("circuits.tx_base.version") {
+        b.assert_equal(client.version, constants.version);
+    }
     let tx = effects(b, &w.effects);
     let hash = tx_hash(b, &tx);
-    b.assert_equal(hash, client.tx_hash);
+    if !gone("circuits.tx_base.tx_hash") {
+        b.assert_equal(hash, client.tx_hash);
+    }
     // The first nullifier makes the transaction unique; messages wait for the bridge.
-    b.inverse(tx.nullifiers[0]);
-    assert_all_zero(b, &tx.messages);
+    if !gone("circuits.tx_base.first_nullifier") {
+        b.inverse(tx.nullifiers[0]);
+    }
+    if !gone("circuits.tx_base.messages") {
+        assert_all_zero(b, &tx.messages);
+    }
     let anchor_archive_root = b.witness(w.transition.anchor.archive_root);
     let anchor_index = b.witness(Fr::from(w.transition.anchor.index));
     let anchor_path = &w.transition.anchor.path;
@@ -105,7 +130,9 @@ pub fn constrain(
     let fee = charge(b, &tx, fee_per_l2_gas, fee_per_da_gas);
     let slot = b.hash(domain::FEE_BALANCE_SLOT, &[tx.fee_payer]);
     let leaf = open_value(b, start.public_data_root, slot, &transition.fee_payment);
-    range_u64(b, leaf.value);
+    if !gone("circuits.tx_base.balance_before") {
+        range_u64(b, leaf.value);
+    }
     let balance = assert_at_most(b, fee, leaf.value, 64);
     let public_data_root = replace_value(b, &leaf, balance);
 

@@ -9,8 +9,9 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_circuits::gadgets::curve::{Point, Table};
 use rollmill_circuits::gadgets::straus::{
-    Scalar, multi_scalar, offset_factor, short_multiple_of_generator,
+    Offset, Scalar, multi_scalar, offset_factor, short_multiple_of_generator,
 };
+use rollmill_circuits::gadgets::transcript::Transcript;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::layout::{Layout, Witness};
@@ -44,8 +45,9 @@ fn a_short_multiple_of_the_generator_is_the_right_one() {
 fn a_sum_of_multiples_is_the_right_one() {
     let mut rng = rng();
     let mut b = Builder::new(0, CELL_BITS);
-    let points: Vec<G1Affine> = (0..4).map(|_| random_point(&mut rng)).collect();
-    let start = Point::fresh(&mut b, &points[3]);
+    let points: Vec<G1Affine> = (0..3).map(|_| random_point(&mut rng)).collect();
+    let (_, offset) = Transcript::with_tag(&mut b, 77).end_with_offset(&mut b, 0);
+    let start = Offset::new(&mut b, offset);
     let inside: Vec<Point> = points[..3].iter().map(|p| Point::fresh(&mut b, p)).collect();
     let before = b.rows();
     let tables: Vec<Table> = inside.iter().map(|p| Table::new(&mut b, p)).collect();
@@ -63,7 +65,7 @@ fn a_sum_of_multiples_is_the_right_one() {
     let expected = points[0] * short_coefficient(short)
         + points[1] * (long[0] + Fr::from(1u64))
         + points[2] * long[1]
-        + points[3] * offset_factor(64);
+        + start.value() * offset_factor(64);
     assert_eq!(sum.value(), expected.into_affine());
     let (layout, witness) = b.finish(None).expect("fits");
     assert_eq!(check(&layout, &witness), Ok(()));

@@ -12,6 +12,7 @@ use rollmill_algebra::{Fr, G1Affine, G1Projective, field::powers, poseidon2};
 use rollmill_circuits::gadgets::fold::{
     ChildSpec, ChildWitness, PairVars, VerifiedChild, verify_children,
 };
+use rollmill_circuits::gadgets::straus::{SHORT_WINDOWS, offset_factor};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::gates::{CONSTRAINTS, Constants, Fold, constraints};
@@ -261,6 +262,31 @@ fn folding_coefficients_depend_on_the_last_message_of_the_last_child() {
     let after = drawn(&children);
     assert_eq!(before[0], after[0], "the first pair is taken as it is");
     assert!(before.iter().zip(&after).skip(1).all(|(x, y)| x != y));
+}
+
+/// Goal: the point that every sum starts from is b·G with b the last value of the squeeze, which the last
+/// message of the child changes. Method: L is published with the multiple of b·G that went into it, and the
+/// pairing cannot tell (it is settled in s_L), so it is taken out here.
+#[test]
+fn the_offset_is_squeezed_after_the_last_message() {
+    let (root, mut children) = children(1);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let laid = lay(root, &children, Some(PAIR_AT));
+        let pair = Pair::from_fields(&laid.pair.map(|v| laid.b.value(v))).expect("a pair");
+        let child = &children[0];
+        let (own, seed) = reduce(KIND, &child.vk, &child.public, &child.proof).expect("holds");
+        let fields = child.public[PAIR_AT..PAIR_AT + PAIR_INPUTS].try_into().expect("ten");
+        let carried = Pair::from_fields(fields).expect("a pair");
+        let drawn = coefficients(&[seed]);
+        let sum = own.l + carried.l * drawn[1];
+        let offset = G1Projective::from(pair.l) - sum;
+        let expected = G1Affine::generator() * (drawn[2] * offset_factor(SHORT_WINDOWS));
+        assert_eq!(offset, expected);
+        seen.push(offset);
+        children[0].proof.w_prime = children[0].proof.w;
+    }
+    assert_ne!(seen[0], seen[1]);
 }
 
 /// A commitment that is sent twice, with a proof that is otherwise made to fit, is added up twice: equal

@@ -10,6 +10,7 @@ use rollmill_protocol::public_inputs::ConstantsLayout;
 use rollmill_protocol::{Circuit, domain};
 
 use crate::gadgets::merkle::{node_hash, siblings};
+use crate::weaken::gone;
 
 /// A leaf of the verification-key tree and its siblings, lowest first.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub fn charged_rows(
             _ => node_hash(b, sibling, node),
         };
     }
-    b.assert_equal(node, constants.vk_root);
+    if !gone("gadgets.charge.root") {
+        b.assert_equal(node, constants.vk_root);
+    }
     charged
 }

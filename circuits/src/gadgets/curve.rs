@@ -11,9 +11,11 @@ use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::Field;
 use rollmill_algebra::{Fq, G1Affine, G1Projective};
 use rollmill_plonk::builder::{Builder, Var};
+use rollmill_plonk::layout::FixedRow;
 
 use super::nonnative::{Element, Groups, Quotient, ROWS, Tape};
 use super::slopes::{At, Slopes, Step, sum_on_line};
+use crate::weaken::gone;
 
 /// An affine point, not the identity.
 #[derive(Debug, Clone, Copy)]
@@ -79,12 +81,22 @@ impl Point {
 
     fn constrain(&self, b: &mut Builder) {
         let mut tape = Tape::new(b);
-        tape.range(&self.x);
-        tape.range(&self.y);
-        self.on_curve(&mut tape);
+        if !gone("gadgets.point.x") {
+            tape.range(&self.x);
+        }
+        if !gone("gadgets.point.y") {
+            tape.range(&self.y);
+        }
+        if !gone("gadgets.point.curve") {
+            self.on_curve(&mut tape);
+        }
         tape.end();
-        self.x.assert_canonical(b);
-        self.y.assert_canonical(b);
+        if !gone("gadgets.point.canonical_x") {
+            self.x.assert_canonical(b);
+        }
+        if !gone("gadgets.point.canonical_y") {
+            self.y.assert_canonical(b);
+        }
     }
 
     /// `x² = t` and `y² − 3 = t · x`, 14 rows. Limbs must be in range.
@@ -99,7 +111,9 @@ impl Point {
         tape.row_with(t.limbs, &ROWS.blank, q.cells[1]);
         tape.row_with(v.vars, &ROWS.carry, carries[0]);
         tape.row_with(self.x.limbs, &ROWS.blank, carries[1]);
-        tape.range(&t);
+        if !gone("gadgets.point.x_squared") {
+            tape.range(&t);
+        }
 
         // y² − 3 − t·x = (y² − 3 − Q·q) − (t·x − 0·q).
         let square = self.y.integer().times(self.y.integer()).minus(three.integer());
@@ -124,6 +138,11 @@ impl Point {
 fn fq_of(e: &Element) -> Fq {
     let words = e.integer().words();
     words.iter().rev().fold(Fq::from(0u64), |acc, w| acc * Fq::from(1u128 << 64) + Fq::from(*w))
+}
+
+/// A kind of row, or in a weakened build one without a gate.
+fn unless(name: &str, row: &'static FixedRow) -> &'static FixedRow {
+    if gone(name) { &ROWS.blank } else { row }
 }
 
 /// Reads a table's entry. Three rows.
@@ -171,25 +190,25 @@ pub(crate) fn add(
         }
         None => tape.settle(),
     }
-    tape.row_packing(q.y.limbs, &ROWS.pack_ahead, &p.x);
-    tape.row(q.x.limbs, &ROWS.difference);
+    tape.row_packing(q.y.limbs, unless("gadgets.sum.x", &ROWS.pack_ahead), &p.x);
+    tape.row(q.x.limbs, unless("gadgets.sum.dx", &ROWS.difference));
     tape.row(p.x.limbs, &ROWS.blank);
     tape.row_with(dx.limbs, &ROWS.product, q1.cells[0]);
     tape.row_with(lambda.limbs, &ROWS.blank, q1.cells[1]);
-    tape.row_with(v1.vars, &ROWS.carry_less_plus, c1[0]);
+    tape.row_with(v1.vars, unless("gadgets.sum.slope", &ROWS.carry_less_plus), c1[0]);
     tape.row_with(q.y.limbs, &ROWS.blank, c1[1]);
-    tape.row_packing(p.y.limbs, &ROWS.pack_ahead, &lambda);
+    tape.row_packing(p.y.limbs, unless("gadgets.sum.slope_range", &ROWS.pack_ahead), &lambda);
     tape.filler();
     tape.row_with(lambda.limbs, &ROWS.square, q2.cells[0]);
     tape.row_with(p.x.limbs, &ROWS.blank, q2.cells[1]);
-    tape.row_with(v2.vars, &ROWS.carry_less_both, c2[0]);
+    tape.row_with(v2.vars, unless("gadgets.sum.square", &ROWS.carry_less_both), c2[0]);
     tape.row_with(q.x.limbs, &ROWS.difference, c2[1]);
     tape.row(sum.x.limbs, &ROWS.blank);
     tape.row_with(dx3.limbs, &ROWS.product, q3.cells[0]);
     tape.row_with(lambda.limbs, &ROWS.blank, q3.cells[1]);
-    tape.row_with(v3.vars, &ROWS.carry_less_both, c3[0]);
+    tape.row_with(v3.vars, unless("gadgets.sum.line", &ROWS.carry_less_both), c3[0]);
     tape.row_with(q.y.limbs, &ROWS.blank, c3[1]);
-    tape.row_packing(sum.y.limbs, &ROWS.pack, &sum.y);
+    tape.row_packing(sum.y.limbs, unless("gadgets.sum.y", &ROWS.pack), &sum.y);
     sum
 }
 
@@ -222,33 +241,39 @@ pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
     let c3 = v3.carries(&[(-1, &p.y), (-1, &sum.y)]);
 
     tape.settle();
-    tape.row_packing([Builder::ZERO; 4], &ROWS.pack_ahead, &lambda);
+    tape.row_packing(
+        [Builder::ZERO; 4],
+        unless("gadgets.double.slope_range", &ROWS.pack_ahead),
+        &lambda,
+    );
     tape.filler();
     tape.row_with(lambda.limbs, &ROWS.product, qc.cells[0]);
     tape.row_with(p.y.limbs, &ROWS.blank, qc.cells[1]);
-    tape.row_packing(vc.vars, &ROWS.pack_ahead, &p.x);
+    tape.row_packing(vc.vars, unless("gadgets.double.x", &ROWS.pack_ahead), &p.x);
     tape.filler();
     tape.row_with(p.x.limbs, &ROWS.square, qa.cells[0]);
     tape.row_with([Builder::ZERO; 4], &ROWS.blank, qa.cells[1]);
-    tape.row(va.vars, &ROWS.tangent);
-    tape.row_with(v1.vars, &ROWS.carry, c1[0]);
+    tape.row(va.vars, unless("gadgets.double.tangent", &ROWS.tangent));
+    tape.row_with(v1.vars, unless("gadgets.double.slope", &ROWS.carry), c1[0]);
     tape.row_with(vc.vars, &ROWS.blank, c1[1]);
     tape.row_with(lambda.limbs, &ROWS.square, q2.cells[0]);
     tape.row_with(p.x.limbs, &ROWS.blank, q2.cells[1]);
-    tape.row_with(v2.vars, &ROWS.carry_less_both, c2[0]);
+    tape.row_with(v2.vars, unless("gadgets.double.square", &ROWS.carry_less_both), c2[0]);
     tape.row_with(p.x.limbs, &ROWS.difference, c2[1]);
     tape.row(sum.x.limbs, &ROWS.blank);
     tape.row_with(dx3.limbs, &ROWS.product, q3.cells[0]);
     tape.row_with(lambda.limbs, &ROWS.blank, q3.cells[1]);
-    tape.row_with(v3.vars, &ROWS.carry_less_both, c3[0]);
+    tape.row_with(v3.vars, unless("gadgets.double.line", &ROWS.carry_less_both), c3[0]);
     tape.row_with(p.y.limbs, &ROWS.blank, c3[1]);
-    tape.row_packing(sum.y.limbs, &ROWS.pack, &sum.y);
+    tape.row_packing(sum.y.limbs, unless("gadgets.double.y", &ROWS.pack), &sum.y);
     sum
 }
 
 /// Ends a sequence of operations: constrains the x of its last result.
 pub(crate) fn settle_point(tape: &mut Tape<'_>, p: &Point) {
-    tape.range(&p.x);
+    if !gone("gadgets.sum.last_x") {
+        tape.range(&p.x);
+    }
     tape.settle();
 }
 
@@ -356,7 +381,7 @@ impl Table {
 /// Writes P at `positive` and −P at `negative`; gives −P. Seven rows.
 fn write_both(tape: &mut Tape<'_>, id: Var, p: &Point, positive: Var, negative: Var) -> Point {
     let opposite = Point { x: p.x, y: p.y.negative(tape.b), at: (p.at.0, -p.at.1) };
-    tape.row(p.y.limbs, &ROWS.opposite);
+    tape.row(p.y.limbs, unless("gadgets.table.opposite", &ROWS.opposite));
     for (address, point) in [(negative, &opposite), (positive, p)] {
         let row = tape.row([address, Builder::ZERO, Builder::ZERO, id], &ROWS.write);
         tape.b.note_write(row, id, address);

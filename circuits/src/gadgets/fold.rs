@@ -26,13 +26,12 @@ use rollmill_protocol::domain;
 use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
 
 use super::curve::{Planned, Point, Table};
-use super::straus::{
-    LONG_WINDOWS, SHORT_WINDOWS, Scalar, multi_scalar, offset_factor, short_multiple_of_generator,
-};
+use super::straus::{LONG_WINDOWS, Offset, SHORT_WINDOWS, Scalar, multi_scalar, offset_factor};
 use super::symbolic::{Sym, lower, sum};
-use super::transcript::Transcript;
+use super::transcript::{OffsetScalar, Transcript};
 use super::verifier::{Opening, ProofVars, reduce, short_coefficient};
 use super::vk_tree::{Choice, KeyVars, LeafVars, assert_leaf};
+use crate::weaken::gone;
 
 /// Siblings of a leaf of the verification-key tree, lowest first.
 pub type VkPath = [Fr; VK_TREE_HEIGHT];
@@ -120,23 +119,34 @@ pub fn verify_children(
     b.section("folding coefficients");
     let mut sponge = Transcript::with_tag(b, domain::FOLD.into());
     sponge.absorb(&seeds);
-    let mut coefficients = sponge.squeeze_short(b, parts.len());
     // One for each pair after the first, then the offset.
-    let offset = coefficients.pop().unwrap_or(Builder::ZERO);
+    let (coefficients, offset) = sponge.end_with_offset(b, parts.len() - 1);
+    let coefficients: Vec<Var> = match gone("gadgets.fold.coefficients") {
+        true => coefficients.into_iter().map(|u| b.witness(b.value(u))).collect(),
+        false => coefficients,
+    };
     (verified, fold(b, &parts, &coefficients, offset))
 }
 
 /// Reads a carried pair out of public inputs, with all that makes its points points.
 fn carried(b: &mut Builder, fields: &[Var]) -> Part {
+    let values: Vec<Fr> = fields.iter().map(|v| b.value(*v)).collect();
+    carried_given(b, fields, &values)
+}
+
+/// [`carried`] with the points' coordinates as the prover gives them, in the places of `fields`.
+fn carried_given(b: &mut Builder, fields: &[Var], given: &[Fr]) -> Part {
     let mut point = |at: usize| {
         let mut limbs = [Builder::ZERO; 8];
-        for (i, half) in fields[at..at + 4].iter().enumerate() {
-            let words = ark_ff::PrimeField::into_bigint(b.value(*half)).0;
+        for i in 0..4 {
+            let words = ark_ff::PrimeField::into_bigint(given[at + i]).0;
             let low = b.witness(Fr::from(words[0]));
             let high = b.witness(Fr::from(words[1]));
             // The limbs are constrained to 64 bits with the point's.
             let terms = [(Fr::from(1u64), low), (power_of_two(64), high)];
-            b.linear_into(&terms, Fr::from(0u64), *half);
+            if !gone("gadgets.fold.halves") {
+                b.linear_into(&terms, Fr::from(0u64), fields[at + i]);
+            }
             (limbs[2 * i], limbs[2 * i + 1]) = (low, high);
         }
         let [x0, x1, x2, x3, y0, y1, y2, y3] = limbs;
@@ -152,15 +162,15 @@ struct Term {
     scalar: Scalar,
 }
 
-fn sum_of(b: &mut Builder, start: &Point, terms: &[Term], once: &[&Point]) -> Point {
+fn sum_of(b: &mut Builder, start: &Offset, terms: &[Term], once: &[&Point]) -> Point {
     let terms: Vec<(&Table, Scalar)> = terms.iter().map(|t| (&t.table, t.scalar)).collect();
     multi_scalar(b, start, &terms, once)
 }
 
 /// Adds up the pairs: the first as it is, each further one by its short coefficient.
-fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> PairVars {
+fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: OffsetScalar) -> PairVars {
     b.section("offset");
-    let start = short_multiple_of_generator(b, offset);
+    let start = Offset::new(b, offset);
     let mut l_terms: Vec<Term> = Vec::new();
     let mut l_once: Vec<&Point> = Vec::new();
     let mut r_terms: Vec<Term> = Vec::new();
@@ -229,7 +239,7 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
         }
     }
     b.section("sum for L");
-    let b_coefficient = short_coefficient(offset);
+    let b_coefficient = short_coefficient(offset.var());
     let one = [offset_factor(SHORT_WINDOWS), offset_factor(LONG_WINDOWS)].map(Sym::constant);
     let [short_factor, long_factor] = one;
     let l = match (&l_terms[..], &l_once[..]) {
@@ -246,9 +256,40 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: Var) -> P
     let [s_l, s_r] = lower(b, [&sum(s_l), &sum(s_r)]);
     let mut halves = Vec::with_capacity(8);
     for element in [&l.x, &l.y, &r.x, &r.y] {
-        element.assert_canonical(b);
+        if !gone("gadgets.fold.canonical") {
+            element.assert_canonical(b);
+        }
         halves.extend(element.halves(b));
     }
     let h = |i: usize| halves[i];
     [h(0), h(1), h(2), h(3), s_l, h(4), h(5), h(6), h(7), s_r]
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ec::{AffineRepr, CurveGroup};
+    use rollmill_algebra::G1Affine;
+    use rollmill_plonk::check::check;
+    use rollmill_plonk::verifier::Pair;
+
+    use super::*;
+
+    /// Attack: the points that go into the sum are not those of the public inputs, which say a pair that
+    /// fails. The replaced one satisfies every pairing.
+    #[test]
+    fn limbs_of_another_pair_than_the_public_inputs_are_refused() {
+        let g = G1Affine::generator();
+        let multiple = |k: u64| (g * Fr::from(k)).into_affine();
+        let zero = Fr::from(0u64);
+        let fields = |l, r| Pair { l, s_l: zero, r, s_r: zero }.to_fields();
+        let (public, good) = (fields(multiple(5), multiple(7)), fields(g, g));
+        let half_replaced = std::array::from_fn(|i| if i < 5 { public[i] } else { good[i] });
+        for (given, accepted) in [(public, true), (good, false), (half_replaced, false)] {
+            let mut b = Builder::new(0, 16);
+            let vars = public.map(|v| b.witness(v));
+            carried_given(&mut b, &vars, &given);
+            let (layout, witness) = b.finish(None).expect("fits");
+            assert_eq!(check(&layout, &witness).is_ok(), accepted);
+        }
+    }
 }

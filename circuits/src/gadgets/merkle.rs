@@ -7,6 +7,7 @@ use rollmill_protocol::domain;
 use rollmill_protocol::tree::empty_root;
 
 use crate::gadgets::uint::to_bits;
+use crate::weaken::gone;
 
 /// A place in a tree or at one level of it: its index in bits, lowest first, as many as there are
 /// levels above. The index is constrained to be below `2^levels`, so it names a place that exists.
@@ -41,7 +42,9 @@ pub fn root(b: &mut Builder, node: Var, place: &Place, siblings: &[Var]) -> Var 
         let right = b.witness(b.value(below) + b.value(*sibling) - b.value(left));
         let mut c = [Fr::from(0u64); 8];
         c[..4].copy_from_slice(&[one, one, -one, -one]);
-        b.arith_row([Some(below), Some(*sibling), Some(right), Some(left)], c, None);
+        if !gone("gadgets.path.swap") {
+            b.arith_row([Some(below), Some(*sibling), Some(right), Some(left)], c, None);
+        }
         below = node_hash(b, left, right);
     }
     below
@@ -59,7 +62,9 @@ pub fn assert_member(
     let at = place(b, index, levels);
     let path = siblings(b, path, levels);
     let computed = root(b, leaf, &at, &path);
-    b.assert_equal(computed, expected);
+    if !gone("gadgets.member.root") {
+        b.assert_equal(computed, expected);
+    }
 }
 
 /// An append-only tree: its root and next free index.
@@ -89,14 +94,18 @@ pub fn append(
     } else {
         let whole = ark_ff::PrimeField::into_bigint(b.value(tree.count)).0[0];
         let index = b.witness(Fr::from(whole >> top));
-        b.linear_into(&[(power_of_two(top), index)], Fr::from(0u64), tree.count);
+        if !gone("gadgets.append.aligned") {
+            b.linear_into(&[(power_of_two(top), index)], Fr::from(0u64), tree.count);
+        }
         index
     };
     let at = place(b, index, levels);
     let path = siblings(b, path, levels);
     let empty = b.constant(empty_root(top as usize));
     let before = root(b, empty, &at, &path);
-    b.assert_equal(before, tree.root);
+    if !gone("gadgets.append.empty") {
+        b.assert_equal(before, tree.root);
+    }
     let mut row = leaves.to_vec();
     while row.len() > 1 {
         row = row.chunks(2).map(|pair| node_hash(b, pair[0], pair[1])).collect();
@@ -104,4 +113,38 @@ pub fn append(
     let after = root(b, row[0], &at, &path);
     let count = b.scale(tree.count, Fr::from(1u64), Fr::from(leaves.len() as u64));
     TreeVars { root: after, count }
+}
+
+#[cfg(test)]
+mod tests {
+    use ark_ff::Field;
+    use rollmill_plonk::check::check;
+
+    use super::*;
+    use crate::gadgets::uint::bits_given;
+
+    /// Attack: any leaf under any node, by an index "bit" that is neither 0 nor 1. With the node's
+    /// children (l, r) and a leaf n, the sibling l + r − n and the bit (l − n) / (l + r − 2n) make
+    /// the selected left child l, and the right one r.
+    #[test]
+    fn a_leaf_under_a_bit_that_is_none_is_refused() {
+        let f = |v: u64| Fr::from(v);
+        let [l, r] = [f(1000), f(2000)];
+        let lay_out = |leaf: Fr, sibling: Fr, bit: Fr| {
+            let mut b = Builder::new(0, 10);
+            let index = b.witness(bit);
+            let at = Place { bits: bits_given(&mut b, index, &[bit]) };
+            let (leaf, sibling) = (b.witness(leaf), b.witness(sibling));
+            let computed = root(&mut b, leaf, &at, &[sibling]);
+            let expected = b.witness(rollmill_protocol::tree::node_hash(&l, &r));
+            b.assert_equal(computed, expected);
+            let (layout, witness) = b.finish(None).expect("fits");
+            check(&layout, &witness).is_ok()
+        };
+        assert!(lay_out(l, r, f(0)) && lay_out(r, l, f(1)));
+        assert!(!lay_out(r, l, f(0)));
+        let n = f(77);
+        let bit = (l - n) * (l + r - n - n).inverse().expect("not zero");
+        assert!(!lay_out(n, l + r - n, bit));
+    }
 }

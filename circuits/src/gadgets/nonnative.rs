@@ -25,6 +25,7 @@ use rollmill_plonk::gates::{CARRY_OFFSET_BITS, MODULUS_LIMBS, power_of_two};
 use rollmill_plonk::layout::FixedRow;
 
 use super::wide::{MODULUS, Wide};
+use crate::weaken::gone;
 
 /// The limb cells of one row.
 pub(crate) type Cells = [u16; 8];
@@ -200,25 +201,47 @@ pub fn assert_at_most(b: &mut Builder, x: &[Var; 4], max: [u64; 4]) {
     let rest = Wide::from_words(max).minus(Wide::from_words(words)).words();
     let join = |w: [u64; 2]| u128::from(w[0]) | u128::from(w[1]) << 64;
     let borrow = join([words[0], words[1]]) > join([max[0], max[1]]);
-    let y = Element::from_words(b, [rest[0], rest[1], rest[2], rest[3]]);
-    y.range(b);
-    let t = b.witness(Fr::from(u64::from(borrow)));
+    let rest = [rest[0], rest[1], rest[2], rest[3]].map(from_u64);
+    at_most_given(b, x, max, rest, Fr::from(u64::from(borrow)));
+}
+
+/// [`assert_at_most`] with the second number and the carry as the prover gives them.
+pub(crate) fn at_most_given(
+    b: &mut Builder,
+    x: &[Var; 4],
+    max: [u64; 4],
+    rest: [Fr; 4],
+    carry: Fr,
+) {
+    let join = |w: [u64; 2]| u128::from(w[0]) | u128::from(w[1]) << 64;
+    let limbs = rest.map(|limb| b.witness(limb));
+    let y = Element::from_limbs(b, limbs);
+    if !gone("gadgets.at_most.rest") {
+        y.range(b);
+    }
+    let t = b.witness(carry);
     let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
     let (two64, two128) = (power_of_two(64), power_of_two(128));
     let low = Fr::from(join([max[0], max[1]]));
     let high = Fr::from(join([max[2], max[3]]));
     let y = y.limbs;
-    b.arith_row(
-        [Some(y[0]), Some(y[1]), Some(x[0]), Some(x[1])],
-        [one, two64, one, two64, zero, zero, -two128, -low],
-        Some(t),
-    );
-    b.arith_row(
-        [Some(y[2]), Some(y[3]), Some(x[2]), Some(t)],
-        [one, two64, one, one, zero, zero, two64, -high],
-        Some(x[3]),
-    );
-    b.assert_bool(t);
+    if !gone("gadgets.at_most.low") {
+        b.arith_row(
+            [Some(y[0]), Some(y[1]), Some(x[0]), Some(x[1])],
+            [one, two64, one, two64, zero, zero, -two128, -low],
+            Some(t),
+        );
+    }
+    if !gone("gadgets.at_most.high") {
+        b.arith_row(
+            [Some(y[2]), Some(y[3]), Some(x[2]), Some(t)],
+            [one, two64, one, one, zero, zero, two64, -high],
+            Some(x[3]),
+        );
+    }
+    if !gone("gadgets.at_most.carry") {
+        b.assert_bool(t);
+    }
 }
 
 /// The quotient of an identity: its value and the limb cells that hold it, offset by 2^255.
@@ -370,5 +393,61 @@ impl<'a> Tape<'a> {
     /// Ends the sequence.
     pub(crate) fn end(mut self) {
         self.settle();
+    }
+}
+
+/// Half of a pack must not get lost: its range would be one of other cells.
+impl Drop for Tape<'_> {
+    fn drop(&mut self) {
+        let lost = self.spill.is_some() && !std::thread::panicking();
+        assert!(!lost, "a tape ends with half of a pack to be laid out");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+
+    use super::*;
+
+    /// ⌊r / 2^128⌋ and r mod 2^128.
+    fn modulus_halves() -> [u128; 2] {
+        let r = Fr::MODULUS.0;
+        [[r[2], r[3]], [r[0], r[1]]].map(|w| u128::from(w[0]) | u128::from(w[1]) << 64)
+    }
+
+    /// Attacks on x = max + 1: a complement of −1, and a "carry" of −⌊r / 2^128⌋, which moves r mod 2^128
+    /// into the low half and keeps both equations modulo r.
+    #[test]
+    fn a_number_above_the_maximum_is_refused_whatever_complement_and_carry() {
+        let (q, r) = (MODULUS_LIMBS, Fr::MODULUS.0);
+        for modulus in [q, r] {
+            let mut max = modulus;
+            max[0] -= 1;
+            let accepted = |x: [u64; 4], rest: [Fr; 4], carry: Fr| {
+                let mut b = Builder::new(0, 16);
+                let x = Element::from_words(&mut b, x);
+                x.range(&mut b);
+                at_most_given(&mut b, &x.limbs, max, rest, carry);
+                let (layout, witness) = b.finish(None).expect("fits");
+                check(&layout, &witness).is_ok()
+            };
+            let zero = Fr::from(0u64);
+            assert!(accepted(max, [zero; 4], zero), "the maximum itself");
+            assert!(!accepted(modulus, [-Fr::from(1u64), zero, zero, zero], zero));
+            let [high, low] = modulus_halves();
+            let rest = [low - 1, (low - 1) >> 64, high, high >> 64].map(|w| Fr::from(w as u64));
+            assert!(!accepted(modulus, rest, -Fr::from(high)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "half of a pack")]
+    fn a_tape_that_loses_half_of_a_pack_panics() {
+        let mut b = Builder::new(0, 16);
+        let element = Element::unchecked(&mut b, Fq::from(5u64));
+        let mut tape = Tape::new(&mut b);
+        tape.range(&element);
+        drop(tape);
     }
 }

@@ -33,8 +33,9 @@ pub(crate) struct Slopes {
 impl Slopes {
     /// Adds the slope of each step of a chain that starts at a point.
     ///
-    /// Where a slope does not exist it is zero, and the chain goes on from where that leads: no witness
-    /// with such a chain satisfies a circuit, but it is laid out all the same.
+    /// Where a slope does not exist it is zero, and the chain goes on from where that leads. Such a chain is
+    /// laid out all the same, and where two equal points are added the equations of a circuit hold for any
+    /// slope: that no sum comes there is what its offset is for.
     pub(crate) fn chain(&mut self, start: At, steps: impl IntoIterator<Item = Step>) {
         // (x, y) = (X / Z², Y / Z³)
         let (mut x, mut y, mut z) = (start.0, start.1, Fq::ONE);

@@ -20,6 +20,8 @@ use rollmill_plonk::gates::power_of_two;
 use super::curve::{Point, Read, Table, add, double, read_only, settle_point};
 use super::nonnative::Tape;
 use super::slopes::{Slopes, Step};
+use super::transcript::OffsetScalar;
+use crate::weaken::gone;
 
 /// Windows of a short scalar.
 pub const SHORT_WINDOWS: usize = 32;
@@ -47,6 +49,24 @@ struct Running<'a> {
     high: Option<Var>,
 }
 
+/// The point b·G that a sum starts from.
+#[derive(Debug, Clone, Copy)]
+pub struct Offset {
+    point: Point,
+}
+
+impl Offset {
+    /// `(2b + 1 − 2^128)·G`.
+    pub fn new(b: &mut Builder, scalar: OffsetScalar) -> Self {
+        Self { point: short_multiple_of_generator(b, scalar.var()) }
+    }
+
+    /// The point's value in this witness.
+    pub fn value(&self) -> G1Affine {
+        self.point.value()
+    }
+}
+
 impl<'a> Running<'a> {
     fn new(b: &mut Builder, table: &'a Table, scalar: Scalar) -> Self {
         let (windows, end) = match scalar {
@@ -55,13 +75,25 @@ impl<'a> Running<'a> {
                 // D = (s + 16^64 − 1) / 2
                 let half = Fr::from(2u64).inverse().unwrap_or_default();
                 let offset = (power_of_two(256) - Fr::from(1u64)) * half;
-                (LONG_WINDOWS, b.scale(s, half, offset))
+                let number = b.scale(s, half, offset);
+                let number = match gone("gadgets.straus.long") {
+                    true => b.witness(b.value(number)),
+                    false => number,
+                };
+                (LONG_WINDOWS, number)
             }
         };
         let words = b.value(end).into_bigint().0;
-        let digits =
-            (0..windows).rev().map(|i| (words[i / 16] >> (4 * (i % 16)) & 15) as u8).collect();
-        Self { table, digits, value: Fr::from(0u64), at: Builder::ZERO, end, high: None }
+        Self::given(b, table, end, digits_of(words, windows), Fr::from(0u64))
+    }
+
+    /// With the digits as the prover gives them, and the number that they continue, which must be zero.
+    fn given(b: &mut Builder, table: &'a Table, end: Var, digits: Vec<u8>, before: Fr) -> Self {
+        let at = match gone("gadgets.straus.start") {
+            true => b.witness(before),
+            false => Builder::ZERO,
+        };
+        Self { table, digits, value: before, at, end, high: None }
     }
 
     /// The entry that the window with `left` windows below it reads.
@@ -73,7 +105,8 @@ impl<'a> Running<'a> {
     fn next(&mut self, b: &mut Builder, left: usize) -> (Point, Read) {
         let digit = self.digits[self.digits.len() - 1 - left];
         self.value = self.value * Fr::from(16u64) + Fr::from(digit);
-        let after = if left == 0 { self.end } else { b.witness(self.value) };
+        let last = left == 0 && !gone("gadgets.straus.end");
+        let after = if last { self.end } else { b.witness(self.value) };
         let digit_var = b.witness(Fr::from(digit));
         let read = Read { table: self.table.id, digit: digit_var, before: self.at, after };
         self.at = after;
@@ -92,19 +125,31 @@ impl<'a> Running<'a> {
     }
 }
 
+/// The `windows` digits of a number, highest first.
+fn digits_of(words: [u64; 4], windows: usize) -> Vec<u8> {
+    (0..windows).rev().map(|i| (words[i / 16] >> (4 * (i % 16)) & 15) as u8).collect()
+}
+
 /// `Σ scalar·table + Σ once + 16^(K−1)·start`, where K is the number of windows of the longest scalar.
-/// `start` is the offset that keeps additions apart, see the module's text.
+/// `start` keeps additions apart, see the module's text: everything else in the sum must be fixed before the
+/// transcript that gave it ended.
 pub fn multi_scalar(
     b: &mut Builder,
-    start: &Point,
+    start: &Offset,
     terms: &[(&Table, Scalar)],
     once: &[&Point],
 ) -> Point {
-    let mut running: Vec<Running<'_>> =
-        terms.iter().map(|(table, scalar)| Running::new(b, table, *scalar)).collect();
+    let running = terms.iter().map(|(table, scalar)| Running::new(b, table, *scalar)).collect();
+    sum_of(b, &start.point, running, once)
+}
+
+/// The sum, its long scalars held to one form of their digits.
+fn sum_of(b: &mut Builder, start: &Point, mut running: Vec<Running<'_>>, once: &[&Point]) -> Point {
     let sum = sum_up(b, start, &mut running, once);
     for high in running.into_iter().filter_map(|r| r.high) {
-        assert_high_half_below_modulus(b, high);
+        if !gone("gadgets.straus.high") {
+            assert_high_half_below_modulus(b, high);
+        }
     }
     sum
 }
@@ -163,13 +208,17 @@ fn assert_high_half_below_modulus(b: &mut Builder, high: Var) {
     let rest = max.wrapping_sub(join(&b.value(high).into_bigint().0));
     let words = [rest as u64, (rest >> 64) as u64].map(|w| b.witness(Fr::from(w)));
     for word in words {
-        b.range(word, 64);
+        if !gone("gadgets.straus.high.range") {
+            b.range(word, 64);
+        }
     }
     // All three are below 2^128, so this is an equation of integers.
     let one = Fr::from(1u64);
     let terms = [(one, words[0]), (power_of_two(64), words[1]), (one, high)];
     let max = b.constant(Fr::from(max));
-    b.linear_into(&terms, Fr::from(0u64), max);
+    if !gone("gadgets.straus.high.sum") {
+        b.linear_into(&terms, Fr::from(0u64), max);
+    }
 }
 
 /// The factor of `start` in [`multi_scalar`] when its longest scalar has `windows` windows.
@@ -189,6 +238,13 @@ const COMB: usize = 4;
 /// have exactly 2^96, 2^64, 2^32 and 1, while the sum of those before them has the next higher one (in
 /// the first window) or exactly 16 (later on).
 pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
+    let words = b.value(c).into_bigint().0;
+    let parts = std::array::from_fn(|i| words[i / 2] >> (32 * (i % 2)) & 0xffff_ffff);
+    short_multiple_given(b, c, parts)
+}
+
+/// [`short_multiple_of_generator`] with the parts of `c` as the prover gives them, 32 bits each.
+fn short_multiple_given(b: &mut Builder, c: Var, parts: [u64; COMB]) -> Point {
     let generator = <G1Affine as ark_ec::AffineRepr>::generator();
     let windows = SHORT_WINDOWS / COMB;
     let tables: Vec<Table> = (0..COMB)
@@ -197,14 +253,13 @@ pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
             Table::constant(b, &ark_ec::CurveGroup::into_affine(base))
         })
         .collect();
-    let words = b.value(c).into_bigint().0;
     // The running numbers of the four parts, each of eight digits.
-    let parts: Vec<Var> = (0..COMB)
-        .map(|i| b.witness(Fr::from(words[i / 2] >> (32 * (i % 2)) & 0xffff_ffff)))
-        .collect();
+    let parts = parts.map(|part| b.witness(Fr::from(part)));
     let weights: Vec<(Fr, Var)> =
         parts.iter().enumerate().map(|(i, v)| (power_of_two(32 * i as u32), *v)).collect();
-    b.linear_into(&weights, Fr::from(0u64), c);
+    if !gone("gadgets.straus.parts") {
+        b.linear_into(&weights, Fr::from(0u64), c);
+    }
     // The highest part first.
     let mut running: Vec<Running<'_>> = tables
         .iter()
@@ -237,5 +292,68 @@ mod tests {
             let (layout, witness) = b.finish(None).expect("fits");
             assert_eq!(check(&layout, &witness).is_ok(), fits, "{high:#x}");
         }
+    }
+
+    fn holds(b: Builder) -> bool {
+        let (layout, witness) = b.finish(None).expect("fits");
+        check(&layout, &witness).is_ok()
+    }
+
+    /// Attack: parts that stand for another offset than the one that was squeezed.
+    #[test]
+    fn parts_of_another_scalar_than_the_offsets_are_refused() {
+        let c = 0x0123_4567_89ab_cdef_0011_2233_4455_6677u128;
+        let parts: [u64; COMB] = std::array::from_fn(|i| (c >> (32 * i)) as u64 & 0xffff_ffff);
+        let mut others = vec![(parts, true)];
+        others.extend((0..COMB).map(|i| {
+            let mut other = parts;
+            other[i] ^= 1;
+            (other, false)
+        }));
+        for (parts, good) in others {
+            let mut b = Builder::new(0, 16);
+            let var = b.witness(Fr::from(c));
+            short_multiple_given(&mut b, var, parts);
+            assert_eq!(holds(b), good, "{parts:?}");
+        }
+    }
+
+    fn generator(k: u64) -> G1Affine {
+        let g = <G1Affine as ark_ec::AffineRepr>::generator();
+        ark_ec::CurveGroup::into_affine(g * Fr::from(k))
+    }
+
+    /// A sum of one multiple of 3·G whose digits and the number before them are given.
+    fn sum_of_digits(end: Fr, digits: Vec<u8>, before: Fr) -> bool {
+        let mut b = Builder::new(0, 16);
+        let start = Point::constant(&mut b, &generator(1_000_003));
+        let table = Table::constant(&mut b, &generator(3));
+        let end = b.witness(end);
+        let running = Running::given(&mut b, &table, end, digits, before);
+        sum_of(&mut b, &start, vec![running], &[]);
+        holds(b)
+    }
+
+    /// Attack: digits that continue a number other than zero, so that any digits end where they should.
+    #[test]
+    fn digits_that_do_not_start_at_zero_are_refused() {
+        let digits = || digits_of([7, 0, 0, 0], SHORT_WINDOWS);
+        assert!(sum_of_digits(Fr::from(7u64), digits(), Fr::from(0u64)));
+        let before = Fr::from(5u64);
+        let end = before * power_of_two(128) + Fr::from(7u64);
+        assert!(!sum_of_digits(end, digits(), before));
+    }
+
+    /// Attack: a long scalar's digits are those of its number plus r, in a sum as circuits make it.
+    #[test]
+    fn long_digits_of_a_number_plus_the_modulus_are_refused_in_a_sum() {
+        let number = [9, 8, 7, 6];
+        let end = super::super::wide::Wide::from_words(number);
+        let higher = end.plus(super::super::wide::Wide::from_words(Fr::MODULUS.0)).words();
+        let higher = [higher[0], higher[1], higher[2], higher[3]];
+        let value = Fr::from_bigint(ark_ff::BigInt(number)).expect("below r");
+        let of = |words| sum_of_digits(value, digits_of(words, LONG_WINDOWS), Fr::from(0u64));
+        assert!(of(number));
+        assert!(!of(higher));
     }
 }

@@ -9,6 +9,8 @@ use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::power_of_two;
 
+use crate::weaken::gone;
+
 /// Widest range that [`range_bits`] takes; the recomposed sum stays below r.
 pub const RANGE_BITS_MAX: u32 = 248;
 
@@ -46,10 +48,14 @@ fn range_by_limbs(b: &mut Builder, value: Var, bits: u32, limbs: &[Fr]) {
     for (i, limb) in limbs.iter().enumerate() {
         let from = i as u32 * slot;
         let limb = b.witness(*limb);
-        b.range(limb, slot.min(bits - from));
+        if !gone("gadgets.range.limb") {
+            b.range(limb, slot.min(bits - from));
+        }
         terms.push((power_of_two(from), limb));
     }
-    b.linear_into(&terms, Fr::from(0u64), value);
+    if !gone("gadgets.range.sum") {
+        b.linear_into(&terms, Fr::from(0u64), value);
+    }
 }
 
 /// Constrains `value < 2^64`.
@@ -68,7 +74,9 @@ pub fn range_u128(b: &mut Builder, value: Var) {
 /// above `r − 2^128` and no number of `width` bits.
 pub fn assert_at_most(b: &mut Builder, small: Var, large: Var, width: u32) -> Var {
     let difference = b.sub(large, small);
-    range_bits(b, difference, width);
+    if !gone("gadgets.order.at_most") {
+        range_bits(b, difference, width);
+    }
     difference
 }
 
@@ -76,14 +84,18 @@ pub fn assert_at_most(b: &mut Builder, small: Var, large: Var, width: u32) -> Va
 pub fn assert_below(b: &mut Builder, small: Var, large: Var, width: u32) {
     let one = Fr::from(1u64);
     let difference = b.linear(&[(one, large), (-one, small)], -one);
-    range_bits(b, difference, width);
+    if !gone("gadgets.order.below") {
+        range_bits(b, difference, width);
+    }
 }
 
 /// `a + c`, constrained to stay below `2^width`, `width ≤ 128`; the terms must be so already, so that
 /// their sum is the sum of the integers.
 pub fn checked_add(b: &mut Builder, a: Var, c: Var, width: u32) -> Var {
     let sum = b.add(a, c);
-    range_bits(b, sum, width);
+    if !gone("gadgets.add.range") {
+        range_bits(b, sum, width);
+    }
     sum
 }
 
@@ -92,10 +104,25 @@ pub fn checked_add(b: &mut Builder, a: Var, c: Var, width: u32) -> Var {
 pub fn to_bits(b: &mut Builder, value: Var, n: usize) -> Vec<Var> {
     assert!((1..=RANGE_BITS_MAX as usize).contains(&n), "{n} bits");
     let whole = b.value(value);
-    let bits: Vec<Var> = (0..n).map(|i| b.bit(bits_of(&whole, i as u32, 1) == 1)).collect();
+    let bits: Vec<Fr> = (0..n).map(|i| Fr::from(bits_of(&whole, i as u32, 1))).collect();
+    bits_given(b, value, &bits)
+}
+
+/// [`to_bits`] with the bits as the prover gives them.
+pub(crate) fn bits_given(b: &mut Builder, value: Var, bits: &[Fr]) -> Vec<Var> {
+    let mut one_bit = |bit: &Fr| {
+        let bit = b.witness(*bit);
+        if !gone("gadgets.bits.bool") {
+            b.assert_bool(bit);
+        }
+        bit
+    };
+    let bits: Vec<Var> = bits.iter().map(&mut one_bit).collect();
     let terms: Vec<(Fr, Var)> =
         bits.iter().enumerate().map(|(i, bit)| (power_of_two(i as u32), *bit)).collect();
-    b.linear_into(&terms, Fr::from(0u64), value);
+    if !gone("gadgets.bits.sum") {
+        b.linear_into(&terms, Fr::from(0u64), value);
+    }
     bits
 }
 
@@ -109,14 +136,18 @@ pub fn assert_equal_if(b: &mut Builder, gate: Var, a: Var, c: Var) {
     let mut k = [Fr::from(0u64); 8];
     k[4] = Fr::from(1u64);
     k[5] = -Fr::from(1u64);
-    b.arith_row([Some(gate), Some(a), Some(gate), Some(c)], k, None);
+    if !gone("gadgets.equal_if") {
+        b.arith_row([Some(gate), Some(a), Some(gate), Some(c)], k, None);
+    }
 }
 
 /// Constrains `a · c = 0`.
 pub fn assert_either_zero(b: &mut Builder, a: Var, c: Var) {
     let mut k = [Fr::from(0u64); 8];
     k[4] = Fr::from(1u64);
-    b.arith_row([Some(a), Some(c), None, None], k, None);
+    if !gone("gadgets.either_zero") {
+        b.arith_row([Some(a), Some(c), None, None], k, None);
+    }
 }
 
 /// A number as two halves of 128 bits each.
@@ -144,10 +175,16 @@ pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
 fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
     let lo = b.witness(lo);
     let hi = b.witness(hi);
-    range_u128(b, lo);
-    range_u128(b, hi);
+    if !gone("gadgets.halves.low") {
+        range_u128(b, lo);
+    }
+    if !gone("gadgets.halves.high") {
+        range_u128(b, hi);
+    }
     let one = Fr::from(1u64);
-    b.linear_into(&[(one, lo), (power_of_two(128), hi)], Fr::from(0u64), value);
+    if !gone("gadgets.halves.sum") {
+        b.linear_into(&[(one, lo), (power_of_two(128), hi)], Fr::from(0u64), value);
+    }
     let modulus = Fr::MODULUS.0;
     let part = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
     let limit = Halves {
@@ -155,7 +192,9 @@ fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
         hi: b.constant(part(modulus[2], modulus[3])),
     };
     let halves = Halves { lo, hi };
-    assert_halves_below(b, halves, limit);
+    if !gone("gadgets.halves.canonical") {
+        assert_halves_below(b, halves, limit);
+    }
     halves
 }
 
@@ -165,17 +204,24 @@ fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
 /// equation is one of integers below 2^130 in size, so it cannot hold modulo r alone.
 pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
     let borrows = b.value(large.lo).into_bigint() <= b.value(small.lo).into_bigint();
-    halves_below_borrowing(b, small, large, borrows);
+    halves_below_borrowing(b, small, large, Fr::from(u64::from(borrows)));
 }
 
 /// [`assert_halves_below`] with the borrow as the prover gives it.
-fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows: bool) {
+fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows: Fr) {
     let one = Fr::from(1u64);
-    let borrow = b.bit(borrows);
+    let borrow = b.witness(borrows);
+    if !gone("gadgets.below.borrow") {
+        b.assert_bool(borrow);
+    }
     let lo = b.linear(&[(one, large.lo), (-one, small.lo), (power_of_two(128), borrow)], -one);
     let hi = b.linear(&[(one, large.hi), (-one, small.hi), (-one, borrow)], Fr::from(0u64));
-    range_u128(b, lo);
-    range_u128(b, hi);
+    if !gone("gadgets.below.low") {
+        range_u128(b, lo);
+    }
+    if !gone("gadgets.below.high") {
+        range_u128(b, hi);
+    }
 }
 
 /// Quotient and remainder of numbers below 2^64: `value = quotient · divisor + remainder` with
@@ -197,14 +243,26 @@ fn divide_into(
     [quotient, remainder]: [Fr; 2],
 ) -> (Var, Var) {
     let quotient = b.witness(quotient);
-    range_u64(b, quotient);
+    if !gone("gadgets.divide.quotient") {
+        range_u64(b, quotient);
+    }
     let remainder = b.witness(remainder);
-    range_u64(b, remainder);
-    range_u64(b, value);
-    range_u64(b, divisor);
+    if !gone("gadgets.divide.remainder") {
+        range_u64(b, remainder);
+    }
+    if !gone("gadgets.divide.value") {
+        range_u64(b, value);
+    }
+    if !gone("gadgets.divide.divisor") {
+        range_u64(b, divisor);
+    }
     let product = b.mul_add(quotient, divisor, Fr::from(1u64), Some(remainder), Fr::from(0u64));
-    b.assert_equal(product, value);
-    assert_below(b, remainder, divisor, 64);
+    if !gone("gadgets.divide.equal") {
+        b.assert_equal(product, value);
+    }
+    if !gone("gadgets.divide.below") {
+        assert_below(b, remainder, divisor, 64);
+    }
     (quotient, remainder)
 }
 

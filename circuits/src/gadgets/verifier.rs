@@ -16,6 +16,7 @@ use super::curve::Point;
 use super::symbolic::{Sym, assert_zero, lower, sum};
 use super::transcript::Transcript;
 use super::vk_tree::KeyVars;
+use crate::weaken::gone;
 
 /// A proof as variables.
 #[derive(Debug, Clone)]
@@ -67,6 +68,11 @@ pub fn short_coefficient(c: Var) -> Sym {
     Sym::var(c).scale(Fr::from(2u64)) + Sym::constant(offset)
 }
 
+/// A challenge, or in a weakened build a variable of its value that nothing ties to the transcript.
+fn drawn(b: &mut Builder, challenge: Var, name: &str) -> Var {
+    if gone(name) { b.witness(b.value(challenge)) } else { challenge }
+}
+
 /// Verifies a proof for `public` under `key`, but for the sums of points and the pairing.
 pub fn reduce(
     b: &mut Builder,
@@ -76,21 +82,39 @@ pub fn reduce(
     proof: &ProofVars,
 ) -> Opening {
     let mut t = Transcript::new(b, public.len());
-    t.absorb(&[key.digest]);
-    t.absorb(public);
+    if !gone("gadgets.verifier.absorb.key") {
+        t.absorb(&[key.digest]);
+    }
+    if !gone("gadgets.verifier.absorb.public") {
+        t.absorb(public);
+    }
     t.absorb_points(b, &proof.points[..WIRES + 1]);
     let first = t.squeeze(b, 3);
     t.absorb_points(b, &proof.points[WIRES + 1..17]);
     let alpha = t.squeeze(b, 1)[0];
     t.absorb_points(b, &proof.points[17..COMMITMENTS]);
     let zeta = t.squeeze(b, 1)[0];
-    t.absorb(&proof.evaluations);
+    if !gone("gadgets.verifier.absorb.evaluations") {
+        t.absorb(&proof.evaluations);
+    }
     let short = t.squeeze_short(b, CLAIMS);
     let (w, w_prime) = (proof.points[COMMITMENTS], proof.points[COMMITMENTS + 1]);
-    t.absorb_points(b, &[w]);
+    if !gone("gadgets.verifier.absorb.w") {
+        t.absorb_points(b, &[w]);
+    }
     let z_prime = t.squeeze(b, 1)[0];
-    t.absorb_points(b, &[w_prime]);
+    if !gone("gadgets.verifier.absorb.w_prime") {
+        t.absorb_points(b, &[w_prime]);
+    }
     let fold = t.squeeze(b, 1)[0];
+
+    let first: Vec<Var> =
+        first.into_iter().map(|v| drawn(b, v, "gadgets.verifier.eta_beta_gamma")).collect();
+    let alpha = drawn(b, alpha, "gadgets.verifier.alpha");
+    let zeta = drawn(b, zeta, "gadgets.verifier.zeta");
+    let z_prime = drawn(b, z_prime, "gadgets.verifier.z_prime");
+    let fold = drawn(b, fold, "gadgets.verifier.fold");
+    let short: Vec<Var> = short.into_iter().map(|v| drawn(b, v, "gadgets.verifier.rho")).collect();
 
     let zeta_n = power_n(b, key, zeta);
     let computed = computed_at(b, key, public, zeta, zeta_n);
@@ -109,7 +133,9 @@ pub fn reduce(
     let zeta_n = Sym::var(zeta_n);
     let zero = Sym::constant(Fr::from(0u64));
     let quotient = chunks.iter().rev().fold(zero, |acc, t| acc * zeta_n.clone() + t.clone());
-    assert_zero(b, &(folded.finish() - (zeta_n - one) * quotient));
+    if !gone("gadgets.verifier.quotient") {
+        assert_zero(b, &(folded.finish() - (zeta_n - one) * quotient));
+    }
 
     let (factors, w_factor, s_r) = opening(b, key, &evaluations, zeta, z_prime, &short);
     let mut claims = proof.claims(&key.fixed).into_iter().zip(short);
@@ -162,7 +188,9 @@ fn computed_at(
 ) -> Computed<Sym> {
     let one = Fr::from(1u64);
     let vanishing = b.scale(zeta_n, one, -one);
-    b.inverse(vanishing);
+    if !gone("gadgets.verifier.zeta_off_domain") {
+        b.inverse(vanishing);
+    }
     let n_inverse = of_size(b, key, |log_n| power_of_two(log_n).inverse().unwrap_or_default());
     // L_k(ζ)·(ζ − ω^k) = ω^k·(ζ^n − 1)/n, and ζ − ω^k is not zero.
     let [over_n] = lower(b, [&(Sym::var(vanishing) * n_inverse)]);
@@ -179,7 +207,9 @@ fn computed_at(
         let value = b.value(point) * b.value(over_n) * inverse;
         let value = Sym::var(b.witness(value));
         let left = value.clone() * (Sym::var(zeta) - power.clone());
-        assert_zero(b, &(left - power * Sym::var(over_n)));
+        if !gone("gadgets.verifier.lagrange") {
+            assert_zero(b, &(left - power * Sym::var(over_n)));
+        }
         values.push(value);
     }
     let (blind, domain) = values.split_at(BLINDING_ROWS);
@@ -224,8 +254,14 @@ fn opening(
     let minus = Sym::constant(-Fr::from(1u64));
     let [f1, f2, w_factor] = lower(b, [&both(1, 2), &d[2], &(minus * (both(1, 2) * d[0].clone()))]);
     // z' is none of the three points, and ζ is not zero, so that the three differ.
-    b.inverse(w_factor);
-    let zeta_inverse = Sym::var(b.inverse(zeta));
+    if !gone("gadgets.verifier.z_prime_off_set") {
+        b.inverse(w_factor);
+    }
+    let zeta_inverse = match gone("gadgets.verifier.zeta_inverse") {
+        true => b.witness(b.value(zeta).inverse().unwrap_or_default()),
+        false => b.inverse(zeta),
+    };
+    let zeta_inverse = Sym::var(zeta_inverse);
 
     let rho: Vec<Sym> = short.iter().map(|c| short_coefficient(*c)).collect();
     let weighted = |set: std::ops::Range<usize>, start: usize, points: usize, at: usize| {

@@ -10,6 +10,7 @@ use rollmill_protocol::domain;
 use rollmill_protocol::plan::VK_TREE_HEIGHT;
 
 use super::curve::Point;
+use crate::weaken::gone;
 
 /// One number out of a literal list, as one bit for each.
 #[derive(Debug, Clone)]
@@ -22,14 +23,30 @@ pub struct Choice {
 impl Choice {
     /// Chooses `value`; when the list does not hold it, no witness satisfies the circuit.
     pub fn new(b: &mut Builder, values: &[u32], value: u64) -> Self {
+        let bits: Vec<Fr> =
+            values.iter().map(|v| Fr::from(u64::from(u64::from(*v) == value))).collect();
+        Self::given(b, values, &bits)
+    }
+
+    /// [`Self::new`] with the bits as the prover gives them.
+    fn given(b: &mut Builder, values: &[u32], bits: &[Fr]) -> Self {
         let one = Fr::from(1u64);
         let bits: Vec<Var> = if values.len() == 1 {
             vec![b.constant(one)]
         } else {
-            let bits: Vec<Var> = values.iter().map(|v| b.bit(u64::from(*v) == value)).collect();
+            let mut one_bit = |bit: &Fr| {
+                let bit = b.witness(*bit);
+                if !gone("gadgets.choice.bit") {
+                    b.assert_bool(bit);
+                }
+                bit
+            };
+            let bits: Vec<Var> = bits.iter().map(&mut one_bit).collect();
             let terms: Vec<(Fr, Var)> = bits.iter().map(|bit| (one, *bit)).collect();
             let total = b.constant(one);
-            b.linear_into(&terms, Fr::from(0u64), total);
+            if !gone("gadgets.choice.one") {
+                b.linear_into(&terms, Fr::from(0u64), total);
+            }
             bits
         };
         Self { bits, values: values.to_vec() }
@@ -146,5 +163,35 @@ pub fn assert_leaf(
         };
         node = b.hash(domain::NODE, &[left, right]);
     }
-    b.assert_equal(node, vk_root);
+    if !gone("gadgets.key.root") {
+        b.assert_equal(node, vk_root);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+
+    use super::*;
+
+    /// Attacks: no number, two numbers (roles 3 and 4 would open leaf 7), or "bits" that only add up
+    /// to one.
+    #[test]
+    fn a_choice_of_other_than_one_is_refused() {
+        let accepted = |bits: [i64; 3]| {
+            let mut b = Builder::new(0, 10);
+            let choice = Choice::given(&mut b, &[3, 4, 5], &bits.map(Fr::from));
+            let chosen = choice.map(&mut b, Fr::from);
+            let sum: i64 = bits.iter().zip([3, 4, 5]).map(|(bit, value)| bit * value).sum();
+            assert_eq!(b.value(chosen), Fr::from(sum));
+            let (layout, witness) = b.finish(None).expect("fits");
+            check(&layout, &witness).is_ok()
+        };
+        for good in [[1, 0, 0], [0, 1, 0], [0, 0, 1]] {
+            assert!(accepted(good));
+        }
+        for bad in [[0, 0, 0], [1, 1, 0], [1, 1, 1], [2, -1, 0], [-1, 1, 1]] {
+            assert!(!accepted(bad), "{bad:?}");
+        }
+    }
 }

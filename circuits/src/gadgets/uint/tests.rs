@@ -79,7 +79,7 @@ fn halves_other_than_the_canonical_ones_are_refused() {
 /// Each case is false as integers; both borrows are tried.
 #[test]
 fn a_borrow_that_is_not_due_does_not_help() {
-    let below = |small: (u64, u64), large: (u64, u64), borrows: bool| {
+    let below = |small: (u64, u64), large: (u64, u64), borrows: Fr| {
         holds(|b| {
             let mut halves =
                 |(lo, hi): (u64, u64)| Halves { lo: b.witness(u(lo)), hi: b.witness(u(hi)) };
@@ -87,11 +87,16 @@ fn a_borrow_that_is_not_due_does_not_help() {
             halves_below_borrowing(b, small, large, borrows);
         })
     };
-    assert!(below((4, 1), (5, 1), false) && below((9, 1), (5, 2), true));
+    let (no, yes) = (u(0), u(1));
+    assert!(below((4, 1), (5, 1), no) && below((9, 1), (5, 2), yes));
     for (small, large) in [((5, 1), (4, 1)), ((5, 1), (5, 1)), ((0, 2), (9, 1)), ((9, 2), (0, 1))] {
-        assert!(!below(small, large, false) && !below(small, large, true), "{small:?} {large:?}");
+        assert!(!below(small, large, no) && !below(small, large, yes), "{small:?} {large:?}");
     }
-    assert!(!below((9, 1), (5, 2), false) && !below((4, 1), (5, 1), true));
+    assert!(!below((9, 1), (5, 2), no) && !below((4, 1), (5, 1), yes));
+    // A "borrow" of −⌊r / 2^128⌋ takes r mod 2^128 into the low half: 5 would be below 5.
+    let modulus = Fr::MODULUS.0;
+    let high = Fr::from(u128::from(modulus[2]) | u128::from(modulus[3]) << 64);
+    assert!(!below((5, 1), (5, 1), -high));
 }
 
 #[test]
