@@ -67,6 +67,21 @@ fn order_of_integers_is_strict_where_it_says_so() {
     assert!(at_most(3, 4) && at_most(4, 4) && !at_most(5, 4) && !at_most(u64::MAX, 0));
 }
 
+/// Each equation of the test for zero alone: 7 passes as zero by the first, 0 as another number by the second.
+#[test]
+fn a_false_answer_of_the_test_for_zero_is_refused() {
+    let accepted = |[a, inverse, answer]: [u64; 3]| {
+        accepts(10, |b| {
+            let a = b.witness(u(a));
+            b.is_zero_given(a, u(inverse), u(answer));
+        })
+    };
+    assert!(accepted([0, 0, 1]) && accepted([0, 5, 1]) && accepted([1, 1, 0]));
+    for case in [[7, 0, 1], [1, 0, 1], [0, 0, 0], [0, 5, 0], [1, 1, 1]] {
+        assert!(!accepted(case), "{case:?}");
+    }
+}
+
 /// Goal: field elements are ordered by their canonical integers, also across the halves.
 #[test]
 fn order_of_field_elements_is_that_of_canonical_integers() {
