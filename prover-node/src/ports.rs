@@ -115,7 +115,7 @@ impl NodePorts {
         // A block's hash binds all before it. What comes after it is looked at.
         if let Some(known) = self.memory.epochs.get(&epoch)
             && let Some(last) = known.last()
-            && known.iter().any(|known| *known == block)
+            && known.contains(&block)
             && block_of(node, last.number, slots)? == Some((epoch, *last))
             && block_of(node, last.number + 1, slots)?.is_none_or(|(next, _)| next != epoch)
         {
@@ -309,16 +309,13 @@ impl Ports for NodePorts {
             return;
         }
         let since = before.map_or(now, |(_, since)| since);
-        // The seconds of a range count from its first turn in this process to its root.
-        let since = if name == "root_ready" { now } else { since };
         self.memory.states.insert(row.id, (name, since));
-        let Some((_, started)) = before else { return };
+        let Some((left, _)) = before else { return };
+        // The seconds of a range count from its first turn in this process to its root.
+        if left == "proving" && row.root.is_some() {
+            self.metrics.epoch_seconds.observe(since.elapsed().as_secs_f64());
+        }
         match &row.state {
-            State::RootReady | State::Submitting { .. } if row.attempt == 1 => {
-                if since != started {
-                    self.metrics.epoch_seconds.observe(started.elapsed().as_secs_f64());
-                }
-            }
             State::Included { inclusion, .. } => {
                 self.metrics.epochs.inc();
                 self.metrics.submissions.with_label_values(&["included"]).inc();

@@ -250,10 +250,10 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
                 keep
             });
             for block in &target.blocks {
-                if !wanted.contains_key(&block.number) {
-                    let handle = running.spawn(self.block_task(target.epoch, *block));
-                    wanted.insert(block.number, (*block, handle));
-                }
+                wanted.entry(block.number).or_insert_with(|| {
+                    let task = self.block_task(target.epoch, *block);
+                    (*block, running.spawn(task))
+                });
             }
             if top_of.as_ref().is_some_and(|of| *of != target) {
                 top.abort_all();

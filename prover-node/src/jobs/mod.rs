@@ -71,7 +71,7 @@ impl Backoff {
     /// come back at once.
     async fn wait(&mut self) {
         let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let spread = clock.map_or(0, |since| since.subsec_nanos() / 1000 % 500);
+        let spread = clock.map_or(0, |since| since.subsec_micros() % 500);
         tokio::time::sleep(self.next * (750 + spread) / 1000).await;
         self.next = (self.next * 2).min(self.max);
     }

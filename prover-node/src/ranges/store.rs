@@ -47,6 +47,9 @@ struct Sealed<R> {
     row: R,
 }
 
+/// A file that holds no row, and what is wrong with it.
+pub type Damaged = (PathBuf, String);
+
 /// The folder of rows and root proofs.
 #[derive(Debug, Clone)]
 pub struct RowStore {
@@ -81,7 +84,7 @@ impl RowStore {
     }
 
     /// Every row, oldest first, and each damaged file with what is wrong with it. Changes nothing.
-    pub fn read(&self) -> Result<(Vec<Row>, Vec<(PathBuf, String)>), StoreError> {
+    pub fn read(&self) -> Result<(Vec<Row>, Vec<Damaged>), StoreError> {
         let (mut rows, mut damaged) = (Vec::new(), Vec::new());
         for entry in fs::read_dir(&self.folder).map_err(self.failed(&self.folder))? {
             let path = entry.map_err(self.failed(&self.folder))?.path();
