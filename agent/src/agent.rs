@@ -6,18 +6,21 @@
 //! verified. A verified proof goes to the spool and is offered from there until a broker takes it, so
 //! that an absent broker costs no proof; see [`crate::spool`].
 
+mod error;
 mod offer;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, Answer, Capability, ClaimRequest, Client, ClientError, FailRequest, FailureClass,
-    Grant, JobId, LeaseRef, Options, ReleaseRequest,
+    AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant, JobId,
+    LeaseRef, Options, ReleaseRequest,
 };
 use rollmill_service::{Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
+
+pub use error::AgentError;
 
 use crate::config::Config;
 use crate::failpoint;
@@ -34,55 +37,6 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 /// Pause after an answer that an upgrade must change.
 const INCOMPATIBLE: Duration = Duration::from_secs(60);
-
-/// Why an agent cannot go on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum AgentError {
-    /// The broker rejected this agent's token, or the agent is in quarantine.
-    #[error("{}: the broker rejects this agent; {remedy}", self.code())]
-    Refused {
-        remedy: String,
-        #[source]
-        source: ClientError,
-    },
-
-    /// The directory of finished proofs cannot be used.
-    #[error("{}: cannot use {path}; check --spool-dir", self.code())]
-    Spool {
-        path: String,
-        #[source]
-        source: std::io::Error,
-    },
-
-    /// The worker names a type or version that cannot be one.
-    #[error("{}: `{name}` cannot name a circuit or version", self.code())]
-    CircuitName { name: String },
-
-    /// The device went away while the agent ran. What supervises the process starts it again.
-    #[error("{}: the device was lost: {reason}; start the agent again", self.code())]
-    DeviceLost { reason: String },
-
-    /// The heartbeat's thread cannot be started.
-    #[error("{}: cannot start the heartbeat", self.code())]
-    Heart {
-        #[source]
-        source: std::io::Error,
-    },
-}
-
-impl AgentError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Refused { .. } => "AGT-020",
-            Self::CircuitName { .. } => "AGT-021",
-            Self::Heart { .. } => "AGT-022",
-            Self::DeviceLost { .. } => "AGT-023",
-            Self::Spool { .. } => "AGT-024",
-        }
-    }
-}
 
 /// One agent with its worker.
 #[derive(Debug)]
