@@ -138,7 +138,7 @@ async fn errors_do_not_repeat_what_is_secret_in_a_url() {
                 assert!(text.contains(host), "{text}");
             }
         }
-        let refused = L1Client::connect(&[url.clone()], CHAIN_ID).await.unwrap_err();
+        let refused = L1Client::connect(std::slice::from_ref(&url), CHAIN_ID).await.unwrap_err();
         assert!(!refused.to_string().contains("s3cret"), "{refused}");
     }
     for url in ["ws://user:s3cret@localhost:1", "http://user:s3cret@:x/"] {

@@ -29,6 +29,7 @@ pub struct ProposedBlock {
 }
 
 /// Something that happened on the rollup contract.
+#[expect(clippy::large_enum_variant, reason = "most events are blocks, and few are held at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum L1Event {
     /// The pending chain grew by a block.

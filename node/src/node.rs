@@ -185,6 +185,7 @@ impl Node {
             }
             Ok(applied)
         })?;
+        rollmill_service::failpoint!(blocking "node.update_committed");
         let chain = self.chain()?;
         let mut pool = lock(&self.pool);
         pool.refresh(&self.store, &chain, applied != Applied::Forward)?;

@@ -354,12 +354,14 @@ impl Sequencer {
         tracing::info!(number, slot = header.slot, txs, bytes = data.len(), "block built");
         let id = format!("propose-{number}-{hash}");
         let input = abi::propose_calldata(args, data);
+        rollmill_service::failpoint!("sequencer.block_built");
         let request = TxRequest::call(id.clone(), abi::address(self.running.rollup), input);
         let submitted = self.sender.submit(request).await;
         // Written down, so that it may be in a block yet, whatever the endpoint said.
         if submitted.is_ok() || self.sender.status(&id).await.is_some() {
             memory.under_way = Some(Proposal { id, number, txs });
         }
+        rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
         self.land(memory, shutdown).await
     }
@@ -397,6 +399,7 @@ impl Sequencer {
             }
         };
         memory.under_way = None;
+        rollmill_service::failpoint!("sequencer.proposal_included");
         if !receipt.succeeded {
             return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
         }

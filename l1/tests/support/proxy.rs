@@ -137,7 +137,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
                 answer(&mut stream, "503 Service Unavailable", b"busy").await;
                 continue;
             }
-            Fault::Flaky if state.random() % 5 == 0 => {
+            Fault::Flaky if state.random().is_multiple_of(5) => {
                 state.failed.fetch_add(1, Ordering::SeqCst);
                 answer(&mut stream, "500 Internal Server Error", b"").await;
                 continue;

@@ -100,11 +100,11 @@ impl Deployment {
     /// Starts a program on a node of its own in this deployment. The client circuit's key is expected in
     /// the folder as `client.key`.
     pub fn run(&self, program: &str, flags: &[&str]) -> Program {
-        self.run_with(program, flags, KEY)
+        self.run_with(program, flags, &[])
     }
 
-    /// [`Self::run`] with the L1 key `key`.
-    pub fn run_with(&self, program: &str, flags: &[&str], key: &str) -> Program {
+    /// [`Self::run`] with these environment variables too.
+    pub fn run_with(&self, program: &str, flags: &[&str], variables: &[(&str, &str)]) -> Program {
         let mut command = if cfg!(target_os = "linux") {
             let mut command = Command::new("setpriv");
             command.args(["--pdeathsig", "KILL", program]);
@@ -123,7 +123,8 @@ impl Deployment {
             .args(["--node-data-dir", &path("node")])
             .args(["--intents", &path("intents.json")])
             .args(flags)
-            .env("ROLLMILL_L1_KEY", key)
+            .env("ROLLMILL_L1_KEY", KEY)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

@@ -1,4 +1,5 @@
-//! A block on L1 that the node refuses: the sequencer builds nothing while it is there, and says so.
+//! The sequencer on a node and a development L1: what it builds, what it waits for, what it prunes, and
+//! what is left when it is killed.
 
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
 #[path = "../../l1/tests/support/proxy.rs"]
@@ -370,6 +371,44 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     assert_eq!(status["tips"]["pending"]["block_number"], 0, "{status}");
 }
 
+/// Goal: killed at any step of a block, the sequencer goes on, the block is on L1 once, and no
+/// proposal reverts.
+///
+/// Method: a node's folder with one waiting transaction; the program is killed at its failpoint, as
+/// SIGKILL would, and started again.
+#[tokio::test]
+async fn killed_at_each_step_the_block_lands_once() {
+    for step in [
+        "sequencer.block_built",
+        "sequencer.proposal_submitted",
+        "sequencer.proposal_included",
+        "node.update_committed@2",
+    ] {
+        let key = client_key();
+        let deployment = Deployment::new(&key.root()).await;
+        std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+        let node = node(&deployment, key.root());
+        let tx = chain::tx(0, node.genesis_header().hash());
+        node.submit(&tx.to_bytes()).unwrap();
+        drop(node);
+        let provider = deployment.client.provider();
+        let account = deployment.parameters.proposer;
+        let before = provider.get_transaction_count(account).await.unwrap();
+
+        let armed = [("ROLLMILL_FAILPOINT", step)];
+        let program = env!("CARGO_BIN_EXE_sequencer");
+        assert_eq!(deployment.run_with(program, &[], &armed).wait(), None, "{step}");
+        let program = deployment.run(program, &[]);
+        let status = program.status(|s| s["tips"]["pending"]["block_number"] == 1);
+        assert_eq!(status["tips"]["verified"]["block_number"], 1, "{step}: {status}");
+        assert_eq!(program.metric("rollmill_node_pool_waiting"), 0.0, "{step}");
+        assert_eq!(program.metric("rollmill_node_pool_included"), 1.0, "{step}");
+        assert_eq!(deployment.rollup.tips().await.unwrap().pending, 1, "{step}");
+        let sent = provider.get_transaction_count(account).await.unwrap() - before;
+        assert_eq!(sent, 1, "{step}");
+    }
+}
+
 /// Goal: with another account's key the sequencer does not start, and says which key is wanted.
 #[tokio::test]
 async fn another_accounts_key_is_refused_at_the_start() {
@@ -377,7 +416,8 @@ async fn another_accounts_key_is_refused_at_the_start() {
     let deployment = Deployment::new(&key.root()).await;
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
     let other = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-    let mut program = deployment.run_with(env!("CARGO_BIN_EXE_sequencer"), &[], other);
+    let mut program =
+        deployment.run_with(env!("CARGO_BIN_EXE_sequencer"), &[], &[("ROLLMILL_L1_KEY", other)]);
     let line = program.line_with("SEQ-004");
     let expected = deployment.parameters.proposer.to_string();
     for text in
