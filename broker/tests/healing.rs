@@ -380,7 +380,8 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
     let other = client.wait(&[job(7, "root", digest(b"x")).id], Duration::ZERO).await.unwrap();
     assert_eq!(other.unable, [], "not told about other jobs");
 
-    let large = ClaimRequest { agent: agent("large"), class: 3, ..small };
+    // It waits: a grant takes a round of the dispatcher.
+    let large = ClaimRequest { agent: agent("large"), class: 3, wait_ms: 20_000, ..small };
     assert!(client.claim(&large).await.unwrap().is_some());
     broker.stop().await;
     let broker = schema.broker().await;
