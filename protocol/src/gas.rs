@@ -149,7 +149,7 @@ mod tests {
             price = next;
             blocks += 1;
         }
-        assert_eq!(blocks, 324);
+        assert_eq!(blocks, 328);
         assert_eq!(next_fee_per_gas(5, 15), 4);
     }
 
