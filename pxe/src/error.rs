@@ -15,7 +15,8 @@ pub enum PxeError {
     State { why: &'static str },
     /// Not enough value in at most two notes.
     #[error(
-        "PXE-004: {wanted} is needed, the two largest spendable notes hold {spendable} (balance {balance}); join notes by sending to yourself first"
+        "PXE-004: {wanted} is needed, the two largest spendable notes hold {spendable} (balance {balance}){}",
+        if balance >= wanted { "; join notes by sending to yourself first" } else { "" }
     )]
     Funds { wanted: u64, spendable: u64, balance: u64 },
     /// The node answered with an error or something impossible.
@@ -30,4 +31,22 @@ pub enum PxeError {
     /// A file could not be read or written.
     #[error("PXE-008: {path}: {source}")]
     File { path: String, source: std::io::Error },
+    /// Another command works on the account.
+    #[error(
+        "PXE-013: another pxe command works on this account (it holds {path}); wait until it ends"
+    )]
+    Busy { path: String },
+    /// The fee cannot be paid.
+    #[error(
+        "PXE-014: the fee may take {needed}, the account's fee balance is {balance}; only the genesis of the deployment creates fee balances"
+    )]
+    Fee { needed: u64, balance: u64 },
+    /// The value would be of no use to who gets it.
+    #[error(
+        "PXE-015: the recipient has no fee balance from the deployment's genesis and cannot spend what it is sent; give --allow-unspendable to send all the same"
+    )]
+    Unspendable,
+    /// The amount makes no transfer.
+    #[error("PXE-016: --amount {given}: expected a whole number from 1 to 18446744073709551615")]
+    Amount { given: String },
 }

@@ -147,15 +147,47 @@ fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {
 }
 
 /// Writes a file so that a crash or a full disk leaves the old or the new contents, readable by the
-/// owner only.
+/// owner only. The temporary file has a name of its own, so that no other writer touches it.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let temporary = path.with_extension("tmp");
-    let written = write_synced(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}-{:016x}.tmp", std::process::id(), rand::random::<u64>()));
+    write_by_way_of(&path.with_file_name(name), path, bytes)
+}
+
+fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let written = write_synced(temporary, bytes).and_then(|()| fs::rename(temporary, path));
     if written.is_err() {
         // What was begun only takes space; the first error is the one to tell.
-        fs::remove_file(&temporary).ok();
+        fs::remove_file(temporary).ok();
+        return written;
     }
-    written
+    // The new name is on disk only when its folder is.
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+/// Holds an account for one command: no other one can read or change its state meanwhile. The system
+/// releases it when the process ends, however it ends.
+#[derive(Debug)]
+pub struct Lock {
+    _file: fs::File,
+}
+
+/// Takes the lock at `path`, without waiting.
+///
+/// # Errors
+/// [`PxeError::Busy`] while another command holds it, [`PxeError::File`] when the file cannot be made.
+pub fn lock(path: &Path) -> Result<Lock, PxeError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let shown = path.display().to_string();
+    let open =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    let file = open.map_err(|source| PxeError::File { path: shown.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(Lock { _file: file }),
+        Err(fs::TryLockError::WouldBlock) => Err(PxeError::Busy { path: shown }),
+        Err(fs::TryLockError::Error(source)) => Err(PxeError::File { path: shown, source }),
+    }
 }
 
 fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -245,12 +277,43 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("keys.json");
         write_private(&path, b"old").expect("written");
-        std::os::unix::fs::symlink("/dev/full", path.with_extension("tmp")).expect("link");
-        let error = write_private(&path, b"new").expect_err("full");
+        let temporary = path.with_extension("tmp");
+        std::os::unix::fs::symlink("/dev/full", &temporary).expect("link");
+        let error = write_by_way_of(&temporary, &path, b"new").expect_err("full");
         assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).expect("old file"), b"old");
         write_private(&path, b"new").expect("afresh");
         assert_eq!(fs::read(&path).expect("new file"), b"new");
+    }
+
+    /// Fault: writers of one file at once. With one temporary name they rename each other's file away.
+    #[test]
+    fn writers_at_once_all_succeed_and_leave_one_whole_file_and_nothing_else() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("alice.state");
+        std::thread::scope(|scope| {
+            for i in 0..8u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..20 {
+                        write_private(path, &[i; 4096]).expect("written");
+                    }
+                });
+            }
+        });
+        let bytes = fs::read(&path).expect("read");
+        assert!(bytes.len() == 4096 && bytes.iter().all(|b| *b == bytes[0]));
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn an_account_is_held_by_one_command_at_a_time() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("alice.lock");
+        let held = lock(&path).expect("free");
+        assert!(matches!(lock(&path), Err(PxeError::Busy { .. })));
+        drop(held);
+        lock(&path).expect("free again");
     }
 
     #[test]

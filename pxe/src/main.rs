@@ -1,19 +1,25 @@
 //! The wallet's command line.
 //!
-//! `pxe keygen`, `pxe address`, `pxe sync`, `pxe balance`, `pxe notes`, `pxe transfer --to A --amount N`.
+//! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may have
+//! been, and its outcome is unknown. Only after 1 may a transfer be made again.
 
-use std::path::PathBuf;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use rand::rngs::OsRng;
 use rollmill_node_client::NodeClient;
+use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::{from_hex, to_hex};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::{Address, Keys};
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::wallet::{State, Wallet};
-use rollmill_service::{Failure, Outcome, Process, Secret, Service, Settings};
+use rollmill_pxe::wallet::{Delivery, State, Wallet};
+use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service, Settings};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,7 +47,10 @@ impl Default for Config {
 impl Settings for Config {
     const HELP: &'static [(&'static str, &'static str)] = &[
         ("keystore", "file with the account's encrypted keys"),
-        ("state", "file of the wallet's sealed state; beside the keystore when unset"),
+        (
+            "state",
+            "file of the wallet's sealed state; beside the keystore, named by the account, when unset",
+        ),
         ("password", "the keystore's password, as file:PATH or env:NAME"),
         ("node_url", "JSON-RPC address of a node"),
         (
@@ -51,59 +60,134 @@ impl Settings for Config {
     ];
 }
 
+/// The transaction may be out: a script must not send it again.
+const SENT_UNKNOWN: u8 = 3;
+
 fn main() -> ExitCode {
-    let to = Arg::new("to").long("to").required(true).help("recipient's address, rm1…");
-    let amount = Arg::new("amount")
-        .long("amount")
-        .required(true)
+    let flag = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
+    };
+    let wait = |help: &'static str| {
+        Arg::new("wait")
+            .long("wait")
+            .value_name("STAGE")
+            .value_parser(["included", "proven", "finalized"])
+            .help(help)
+    };
+    let deadline = Arg::new("wait-seconds")
+        .long("wait-seconds")
+        .value_name("SECONDS")
+        .default_value("1800")
         .value_parser(clap::value_parser!(u64))
-        .help("amount in the smallest unit");
+        .help("Longest time that --wait takes");
+    let transfer = Command::new("transfer")
+        .about("Send a private transfer")
+        .arg(
+            Arg::new("to")
+                .long("to")
+                .required(true)
+                .value_name("ADDRESS")
+                .help("Recipient's address, rm1…"),
+        )
+        .arg(
+            Arg::new("amount")
+                .long("amount")
+                .required(true)
+                .value_name("N")
+                .allow_negative_numbers(true)
+                .help("Amount in the smallest unit, at least 1"),
+        )
+        .arg(flag("yes", "Send without asking on a terminal"))
+        .arg(flag("dry-run", "Show amount and fee, and send nothing"))
+        .arg(flag("spend-pending", "Also spend value of blocks that are not proven on L1"))
+        .arg(flag("allow-unspendable", "Send to a recipient who cannot pay a fee"))
+        .arg(wait("Wait until the transaction is that far"))
+        .arg(deadline.clone());
+    let status = Command::new("status")
+        .about("Print what became of a transaction")
+        .arg(Arg::new("hash").required(true).value_name("HASH").help("Hash that transfer printed"))
+        .arg(wait("Wait until the transaction is that far"))
+        .arg(deadline);
     Service::new("pxe")
         .about("A user's account: keys, notes and private transfers")
+        .exit_codes(
+            "3 from transfer: the transaction was sent, or may have been, and its outcome is not \
+             known; do not send it again, ask `pxe status`",
+        )
         .subcommand(Command::new("keygen").about("Make an account and its keystore file"))
         .subcommand(Command::new("address").about("Print the account's address"))
         .subcommand(Command::new("sync").about("Read the chain up to the pending tip"))
         .subcommand(Command::new("balance").about("Print spendable value and fee balance"))
         .subcommand(Command::new("notes").about("List the account's notes"))
-        .subcommand(Command::new("transfer").about("Send a private transfer").arg(to).arg(amount))
+        .subcommand(transfer)
+        .subcommand(status)
         .run(run)
 }
 
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     let Some((name, arguments)) = process.command() else {
-        return Err("PXE-010: say what to do: keygen, address, sync, balance, notes or transfer \
-                    (see --help)"
+        return Err("PXE-010: say what to do: keygen, address, sync, balance, notes, transfer or \
+                    status (see --help)"
             .into());
     };
     if name == "keygen" {
         return keygen(&config);
     }
+    if name == "status" {
+        let node = NodeClient::new(&config.node_url)?;
+        let text = arguments.get_one::<String>("hash").map_or("", String::as_str);
+        let hash = from_hex(text).map_err(|error| format!("PXE-017: {text:.80}: {error}"))?;
+        return follow(&node, &hash, arguments).await;
+    }
+    // What is wrong with the request is told before any work.
+    let request = if name == "transfer" { Some(Request::read(arguments)?) } else { None };
     let keys = open(&config)?;
     if name == "address" {
         println!("{}", keys.address());
         return Ok(());
     }
     let node = NodeClient::new(&config.node_url)?;
-    let mut wallet = load(&config, keys)?;
+    let path = state_path(&config, &keys)?;
+    let _lock = keystore::lock(&path.with_extension("lock"))?;
+    let mut wallet = load(&path, keys)?;
+    let interrupted = wallet.unresolved();
     wallet.sync(&node).await?;
-    let result = command(name, arguments, &config, &node, &mut wallet).await;
-    // Counters and pending marks are kept even when the command failed half-way.
-    save(&config, &wallet)?;
-    result
+    let dropped = |hash: &&Fr| wallet.was_dropped(hash);
+    for hash in interrupted.iter().filter(|hash| !dropped(hash)) {
+        tracing::warn!(tx = to_hex(hash), "a transfer of an interrupted command was sent");
+    }
+    let completed = interrupted.iter().any(|hash| !wallet.was_dropped(hash));
+    // After it was told: a command that ends in between leaves it to the next one.
+    save(&path, &wallet)?;
+    match request {
+        Some(_) if completed => {
+            // Whoever repeats an interrupted command would pay twice.
+            let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
+            let text = format!(
+                "PXE-018: an earlier transfer ({}) was interrupted and is sent now; nothing else was \
+                 sent. Run the command again if you want another transfer",
+                hashes.join(", ")
+            );
+            Err(Exit { code: SENT_UNKNOWN, failure: text.into() }.into())
+        }
+        Some(request) => transfer(&request, arguments, &config, &node, &path, &mut wallet).await,
+        None => show(name, &node, &wallet).await,
+    }
 }
 
-async fn command(
-    name: &str,
-    arguments: &ArgMatches,
-    config: &Config,
-    node: &NodeClient,
-    wallet: &mut Wallet,
-) -> Outcome {
+async fn show(name: &str, node: &NodeClient, wallet: &Wallet) -> Outcome {
     match name {
         "balance" => {
-            println!("balance {}", wallet.balance());
-            println!("fee balance {}", wallet.fee_balance(node).await?);
+            let balances = wallet.balances();
+            println!("balance {}", balances.proven);
+            println!("pending {}", balances.pending);
+            if balances.unverified > 0 {
+                println!("unverified {} (no proof of these blocks yet)", balances.unverified);
+            }
+            let fee = wallet.fee_balance(node).await?;
+            let none = if fee == 0 { " (without one nothing can be sent)" } else { "" };
+            println!("fee balance {fee}{none}");
         }
         "notes" => {
             for note in wallet.notes() {
@@ -115,21 +199,154 @@ async fn command(
                     }
                     (None, false) => "spendable".to_owned(),
                 };
-                println!("{:>20}  leaf {:>10}  {state}", note.value, note.leaf_index);
+                let standing = wallet.standing(note);
+                println!(
+                    "{:>20}  leaf {:>10}  {standing:10}  {state}",
+                    note.value, note.leaf_index
+                );
             }
-        }
-        "transfer" => {
-            let text = arguments.get_one::<String>("to").map_or("", String::as_str);
-            let to: Address = text.parse()?;
-            let amount = arguments.get_one::<u64>("amount").copied().unwrap_or(0);
-            let chain_id = node.versions().await?.ids.chain_id;
-            let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
-            let tx = wallet.transfer(node, &prover, &to, amount, &mut OsRng).await?;
-            println!("{}", rollmill_protocol::field::to_hex(&tx.hash()));
         }
         _ => println!("synced"),
     }
     Ok(())
+}
+
+/// What `transfer` was asked for, checked as far as it can be without the chain.
+struct Request {
+    to: Address,
+    amount: u64,
+}
+
+impl Request {
+    fn read(arguments: &ArgMatches) -> Result<Self, PxeError> {
+        let text = |name| arguments.get_one::<String>(name).map_or("", String::as_str);
+        let to = text("to").parse()?;
+        let given = text("amount");
+        let amount = given.parse().ok().filter(|amount| *amount > 0);
+        let amount = amount.ok_or_else(|| PxeError::Amount { given: given.to_owned() })?;
+        Ok(Self { to, amount })
+    }
+}
+
+async fn transfer(
+    request: &Request,
+    arguments: &ArgMatches,
+    config: &Config,
+    node: &NodeClient,
+    path: &Path,
+    wallet: &mut Wallet,
+) -> Outcome {
+    wallet.set_spend_pending(arguments.get_flag("spend-pending"));
+    let Request { to, amount } = request;
+    let (fee, balance) = (wallet.fee(node).await?, wallet.fee_balance(node).await?);
+    if balance < fee.max {
+        return Err(PxeError::Fee { needed: fee.max, balance }.into());
+    }
+    // From the genesis file, which every client reads: to ask for one slot would name the recipient.
+    let owner = to.to_field();
+    let genesis = node.genesis().await?;
+    if !genesis.fee_balances.iter().any(|balance| balance.address == owner) {
+        match arguments.get_flag("allow-unspendable") {
+            true => tracing::warn!("the recipient has no fee balance and cannot spend this"),
+            false => return Err(PxeError::Unspendable.into()),
+        }
+    }
+    let change = wallet.change(*amount)?;
+    eprintln!(
+        "amount {amount}, change {change}, fee {} now and at most {} (from the fee balance {balance})",
+        fee.now, fee.max
+    );
+    eprintln!("warning: the transaction names its sender as the payer of the fee");
+    if arguments.get_flag("dry-run") {
+        println!("nothing sent");
+        return Ok(());
+    }
+    if std::io::stdin().is_terminal() && !arguments.get_flag("yes") {
+        eprint!("send? [y/N] ");
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer)?;
+        if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            return Err("PXE-019: not confirmed; nothing was sent".into());
+        }
+    }
+    let prover = LocalProver::open(config.keys_dir.as_deref(), genesis.chain_id)?;
+    let mut keep = |wallet: &Wallet| save(path, wallet);
+    let sent = wallet.deliver(node, &prover, (to, *amount), &mut OsRng, &mut keep).await;
+    let (tx, doubt) = match sent {
+        Err(error) => {
+            // Nothing is out; that this could not be kept changes nothing, the intent is looked up.
+            if let Err(error) = save(path, wallet) {
+                tracing::warn!(%error, "the wallet's state was not saved");
+            }
+            return Err(error.into());
+        }
+        Ok(Delivery::Accepted(tx)) => (tx, None),
+        Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
+    };
+    // From here on the transaction is out, or may be: no trouble may end as "not sent".
+    let hash = tx.hash();
+    println!("{}", to_hex(&hash));
+    if let Err(error) = save(path, wallet) {
+        tracing::warn!(%error, "sent; the wallet's state was not saved, the next sync repairs it");
+    }
+    let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
+    if let Some(error) = doubt {
+        return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
+    }
+    follow_if_asked(node, &hash, arguments).await.map_err(|failure| unknown(failure).into())
+}
+
+async fn follow_if_asked(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome {
+    match arguments.get_one::<String>("wait") {
+        Some(_) => follow(node, hash, arguments).await,
+        None => Ok(()),
+    }
+}
+
+/// Prints a transaction's status, with `--wait` once it is as far as asked for.
+async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome {
+    let stage = arguments.get_one::<String>("wait").map(String::as_str);
+    let seconds = arguments.get_one::<u64>("wait-seconds").copied().unwrap_or_default();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
+    loop {
+        let status = node.transaction_status(hash).await?;
+        let reached = match (&status, stage) {
+            (_, None) | (TxStatus::Dropped { .. }, _) => true,
+            (TxStatus::Included { .. }, Some("included")) => true,
+            (TxStatus::Proven { .. }, Some("included" | "proven")) => true,
+            (TxStatus::Proven { block_number, .. }, Some(_)) => {
+                node.tips().await?.finalized.block_number >= *block_number
+            }
+            _ => false,
+        };
+        if reached {
+            match &status {
+                TxStatus::Unknown => println!("unknown to this node"),
+                TxStatus::Pending { parked: Some(why) } => println!("pending, parked: {why}"),
+                TxStatus::Pending { parked: None } => println!("pending"),
+                TxStatus::Included { block_number, .. } => {
+                    println!("included in block {block_number}")
+                }
+                TxStatus::Proven { block_number, .. } => {
+                    let word = if stage == Some("finalized") { "finalized" } else { "proven" };
+                    println!("{word} in block {block_number}");
+                }
+                TxStatus::Dropped { reason } => {
+                    return Err(
+                        format!("PXE-020: the node dropped the transaction: {reason}").into()
+                    );
+                }
+            }
+            return Ok(());
+        }
+        if tokio::time::Instant::now() >= deadline {
+            let stage = stage.unwrap_or_default();
+            let text =
+                format!("PXE-021: not {stage} after {seconds} s; `pxe status` shows it later");
+            return Err(text.into());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
 }
 
 fn keygen(config: &Config) -> Outcome {
@@ -157,13 +374,24 @@ fn password(config: &Config) -> Result<&Secret, Failure> {
         .ok_or_else(|| "PXE-012: no password: give --password file:PATH or env:NAME".into())
 }
 
-fn state_path(config: &Config) -> PathBuf {
-    config.state.clone().unwrap_or_else(|| config.keystore.with_extension("state"))
+/// Where the account's state lies: `pxe-` and the start of its address, beside the keystore. A state
+/// under the keystore's own name, as it was once called, is moved there when it is this account's.
+fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeError> {
+    if let Some(path) = &config.state {
+        return Ok(path.clone());
+    }
+    let address = keys.address().to_string();
+    let path = config.keystore.with_file_name(format!("pxe-{}.state", &address[..19]));
+    let old = config.keystore.with_extension("state");
+    if !path.exists() && std::fs::read(&old).is_ok_and(|b| keystore::open_state(keys, &b).is_ok()) {
+        std::fs::rename(&old, &path)
+            .map_err(|source| PxeError::File { path: old.display().to_string(), source })?;
+    }
+    Ok(path)
 }
 
-fn load(config: &Config, keys: Keys) -> Result<Wallet, Failure> {
-    let path = state_path(config);
-    match std::fs::read(&path) {
+fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
+    match std::fs::read(path) {
         Ok(bytes) => {
             let plain = keystore::open_state(&keys, &bytes)?;
             let state: State = serde_json::from_slice(&plain)
@@ -171,17 +399,18 @@ fn load(config: &Config, keys: Keys) -> Result<Wallet, Failure> {
             Ok(Wallet::with_state(keys, state))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Wallet::new(keys)),
-        Err(source) => Err(PxeError::File { path: path.display().to_string(), source }.into()),
+        Err(source) => Err(PxeError::File { path: path.display().to_string(), source }),
     }
 }
 
-fn save(config: &Config, wallet: &Wallet) -> Outcome {
-    let plain = serde_json::to_vec(wallet.state())?;
+fn save(path: &Path, wallet: &Wallet) -> Result<(), PxeError> {
+    let plain = serde_json::to_vec(wallet.state())
+        .map_err(|_| PxeError::State { why: "it cannot be written" })?;
     let sealed = keystore::seal_state(wallet.keys(), &plain, &mut OsRng)?;
-    write(&state_path(config), &sealed)
+    write(path, &sealed)
 }
 
-fn write(path: &std::path::Path, bytes: &[u8]) -> Outcome {
+fn write(path: &Path, bytes: &[u8]) -> Result<(), PxeError> {
     keystore::write_private(path, bytes)
-        .map_err(|source| PxeError::File { path: path.display().to_string(), source }.into())
+        .map_err(|source| PxeError::File { path: path.display().to_string(), source })
 }

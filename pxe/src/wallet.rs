@@ -47,11 +47,48 @@ pub struct OwnedNote {
     pub nullifier: Fr,
     /// Block that spent it.
     pub spent_in: Option<u64>,
+    /// Block that made it; 0 at genesis.
+    #[serde(default = "unknown_block")]
+    pub block: u64,
     /// A transaction of ours that spends it was sent and may still come into a block.
     pub pending: bool,
     /// A transaction of ours that spends it was sent and dropped. It is spent before others are.
     #[serde(default)]
     pub given_back: bool,
+}
+
+/// State of before blocks were kept with notes; it is read again from the chain.
+fn unknown_block() -> u64 {
+    u64::MAX
+}
+
+/// What an account holds, by how sure it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Balances {
+    /// In blocks that are proven on L1.
+    pub proven: u64,
+    /// In later blocks whose client proofs the node has verified; L1 may still prune them.
+    pub pending: u64,
+    /// In blocks that nobody but their proposer vouches for: such a note may not exist.
+    pub unverified: u64,
+}
+
+/// What a transfer may cost, at the pending tip's prices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fee {
+    /// At the present prices.
+    pub now: u64,
+    /// The most that the transaction allows, should prices rise.
+    pub max: u64,
+}
+
+/// How sending ended. In both cases the transaction is out, or may be: it must not be made again.
+#[derive(Debug)]
+pub enum Delivery {
+    /// The node has taken it.
+    Accepted(Tx),
+    /// No clear answer came.
+    Unknown(Tx, PxeError),
 }
 
 /// Someone whose tags are known.
@@ -87,6 +124,12 @@ pub struct Wallet {
     keys: Keys,
     owner: Fr,
     state: State,
+    /// Numbers of the node's proven and verified tips at the last sync.
+    proven: u64,
+    verified: u64,
+    spend_pending: bool,
+    /// Transactions given up since the wallet was opened.
+    dropped: Vec<Fr>,
 }
 
 /// Makes client proofs; see [`crate::prover`].
@@ -104,12 +147,65 @@ impl Wallet {
     /// A wallet that goes on from kept state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
-        Self { keys, owner, state }
+        Self {
+            keys,
+            owner,
+            state,
+            proven: 0,
+            verified: 0,
+            spend_pending: true,
+            dropped: Vec::new(),
+        }
     }
 
     /// The state to keep.
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether transfers may spend notes of blocks that are not proven, as they may unless told
+    /// otherwise. What a user is given to spend should be proven.
+    pub fn set_spend_pending(&mut self, allowed: bool) {
+        self.spend_pending = allowed;
+    }
+
+    /// The spendable notes, by how sure they are as of the last sync.
+    pub fn balances(&self) -> Balances {
+        let mut balances = Balances::default();
+        for note in self.spendable() {
+            let sum = match note.block {
+                block if block <= self.proven => &mut balances.proven,
+                block if block <= self.verified => &mut balances.pending,
+                _ => &mut balances.unverified,
+            };
+            *sum = sum.saturating_add(note.value);
+        }
+        balances
+    }
+
+    /// How sure a note is: `proven`, `pending` or `unverified`.
+    pub fn standing(&self, note: &OwnedNote) -> &'static str {
+        match note.block {
+            block if block <= self.proven => "proven",
+            block if block <= self.verified => "pending",
+            _ => "unverified",
+        }
+    }
+
+    /// What the next transfer may cost.
+    ///
+    /// # Errors
+    /// [`PxeError::Node`].
+    pub async fn fee(&self, node: &NodeClient) -> Result<Fee, PxeError> {
+        let info = node.header(BlockRef::Pending).await.map_err(node_error)?;
+        let info = info.ok_or_else(|| PxeError::Node("it has no pending tip".to_owned()))?;
+        let header = info.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+        let at = |margin: u64| {
+            let l2 = header.fee_per_l2_gas.saturating_mul(margin).saturating_mul(L2_GAS_PER_TX);
+            let da = header.fee_per_da_gas.saturating_mul(margin).saturating_mul(DA_GAS_PER_TX);
+            l2.saturating_add(da)
+        };
+        Ok(Fee { now: at(1), max: at(PRICE_MARGIN) })
     }
 
     /// The account's keys.
@@ -160,8 +256,10 @@ impl Wallet {
             let expected = self.state.network.clone();
             return Err(PxeError::Network { expected, got: network });
         }
-        if self.reorged(node).await? {
-            tracing::warn!("the chain was reorganised; reading it again from the start");
+        // State of an older version does not say which block made a note.
+        let old = self.state.notes.iter().any(|note| note.block == unknown_block());
+        if old || self.reorged(node).await? {
+            tracing::warn!(old, "reading the chain again from the start");
             self.forget_chain();
             self.start(node, &versions).await?;
         }
@@ -202,7 +300,7 @@ impl Wallet {
         for (i, item) in genesis.notes.iter().enumerate() {
             if item.owner == self.owner {
                 let note = item.note();
-                self.add_note(note.value, note.randomness, genesis.origin(i), i as u64);
+                self.add_note((note.value, note.randomness), genesis.origin(i), i as u64, 0);
             }
         }
     }
@@ -254,7 +352,8 @@ impl Wallet {
                 tracing::warn!(block, "a log names a note that the transaction does not make");
                 continue;
             }
-            self.add_note(note.value, note.randomness, origin, tx.note_start_index + i as u64);
+            let leaf = tx.note_start_index + i as u64;
+            self.add_note((note.value, note.randomness), origin, leaf, block);
             let contact = hex::encode(point_to_bytes(&found.sender));
             let entry = self.state.contacts.entry(contact).or_default();
             if let Some((_, counter)) = tagged {
@@ -278,7 +377,13 @@ impl Wallet {
         out
     }
 
-    fn add_note(&mut self, value: u64, randomness: Fr, origin: NoteOrigin, leaf_index: u64) {
+    fn add_note(
+        &mut self,
+        (value, randomness): (u64, Fr),
+        origin: NoteOrigin,
+        leaf_index: u64,
+        block: u64,
+    ) {
         let note = Note { owner: self.owner, value, randomness };
         let unique = note.unique(&origin);
         let nullifier = nullifier(&unique, &self.keys.nsk);
@@ -293,6 +398,7 @@ impl Wallet {
             leaf_index,
             nullifier,
             spent_in: None,
+            block,
             pending: false,
             given_back: false,
         });
@@ -311,16 +417,47 @@ impl Wallet {
         amount: u64,
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Tx, PxeError> {
+        match self.deliver(node, prover, (to, amount), rng, &mut |_| Ok(())).await? {
+            Delivery::Accepted(tx) => Ok(tx),
+            Delivery::Unknown(_, error) => Err(error),
+        }
+    }
+
+    /// As [`Self::transfer`], with the state given to `keep` before anything is sent, so that a crash
+    /// at any step leaves a record of what may be out; the caller keeps it again afterwards.
+    ///
+    /// # Errors
+    /// Only when nothing was sent, or the node refused it for good: then the transfer may be made
+    /// again. Whatever happens later is a [`Delivery`].
+    pub async fn deliver(
+        &mut self,
+        node: &NodeClient,
+        prover: &dyn ClientProver,
+        (to, amount): (&Address, u64),
+        rng: &mut (impl RngCore + CryptoRng),
+        keep: &mut (dyn FnMut(&Self) -> Result<(), PxeError> + Send),
+    ) -> Result<Delivery, PxeError> {
+        rollmill_service::failpoint!("pxe.before_proof");
         let tx = self.prepare(node, prover, to, amount, rng).await?;
         self.hold(&tx);
-        match node.send_transaction(&tx).await {
-            Ok(_) => Ok(tx),
-            Err(error) => {
-                if is_refusal(&error) {
-                    self.give_back(&tx.hash(), &error.to_string());
-                }
+        rollmill_service::failpoint!("pxe.before_intent");
+        if let Err(error) = keep(self) {
+            self.give_back(&tx.hash(), "it was not sent");
+            return Err(error);
+        }
+        rollmill_service::failpoint!("pxe.after_intent");
+        let sent = node.send_transaction(&tx).await;
+        rollmill_service::failpoint!("pxe.after_send");
+        match sent {
+            Ok(_) => {
+                self.confirm(&tx.hash());
+                Ok(Delivery::Accepted(tx))
+            }
+            Err(error) if is_refusal(&error) => {
+                self.give_back(&tx.hash(), &error.to_string());
                 Err(node_error(error))
             }
+            Err(error) => Ok(Delivery::Unknown(tx, node_error(error))),
         }
     }
 
@@ -412,10 +549,20 @@ impl Wallet {
         })
     }
 
+    /// What is left of the notes that a transfer of `amount` would spend.
+    ///
+    /// # Errors
+    /// [`PxeError::Funds`].
+    pub fn change(&self, amount: u64) -> Result<u64, PxeError> {
+        let chosen = self.choose(amount)?;
+        Ok(chosen.iter().fold(0u64, |sum, n| sum.saturating_add(n.value)).saturating_sub(amount))
+    }
+
     /// One or two notes that hold at least `amount`: the smallest single one that does, else the two
     /// largest. Notes of a dropped transaction come first, as long as they are enough.
     fn choose(&self, amount: u64) -> Result<Vec<OwnedNote>, PxeError> {
-        let mut notes: Vec<&OwnedNote> = self.spendable().collect();
+        let may = |note: &&OwnedNote| self.spend_pending || note.block <= self.proven;
+        let mut notes: Vec<&OwnedNote> = self.spendable().filter(may).collect();
         notes.sort_by_key(|n| n.value);
         let back: Vec<&OwnedNote> = notes.iter().copied().filter(|n| n.given_back).collect();
         let enough = |notes: Vec<&OwnedNote>| -> Option<Vec<OwnedNote>> {
@@ -432,7 +579,8 @@ impl Wallet {
         }
         let two = notes.iter().rev().take(2);
         let spendable = two.fold(0u64, |sum, n| sum.saturating_add(n.value));
-        Err(PxeError::Funds { wanted: amount, spendable, balance: self.balance() })
+        let balance = notes.iter().fold(0u64, |sum, n| sum.saturating_add(n.value));
+        Err(PxeError::Funds { wanted: amount, spendable, balance })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a wallet finds in blocks, what it must not believe, and what a reorganisation does to it.
 
+mod deliver;
 mod sent;
 
 use std::sync::{Arc, Mutex, PoisonError};

@@ -6,7 +6,7 @@ use super::*;
 
 /// Makes no proof: the node of these tests does not look at it.
 #[derive(Debug)]
-struct NoProof;
+pub(super) struct NoProof;
 
 impl ClientProver for NoProof {
     fn prove(&self, _witness: &ClientWitness, _seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
@@ -15,10 +15,10 @@ impl ClientProver for NoProof {
 }
 
 /// Bob's wallet on a chain whose genesis gives him 500, and block 1 a note of 20.
-struct Case {
-    chain: Chain,
-    node: NodeClient,
-    wallet: Wallet,
+pub(super) struct Case {
+    pub(super) chain: Chain,
+    pub(super) node: NodeClient,
+    pub(super) wallet: Wallet,
     shutdown: Shutdown,
 }
 
@@ -29,7 +29,7 @@ impl Drop for Case {
 }
 
 impl Case {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let shutdown = Shutdown::new();
         let chain = Chain::new(1, keys(2).address().to_field());
         let node = chain.serve(&shutdown).await;
@@ -44,7 +44,7 @@ impl Case {
         block(1, vec![tx(&[Fr::from(1u64)], &[payment(&keys(1), &keys(2), 20, 0)])])
     }
 
-    async fn sync(&mut self) {
+    pub(super) async fn sync(&mut self) {
         self.wallet.sync(&self.node).await.unwrap();
     }
 
@@ -54,11 +54,11 @@ impl Case {
         self.wallet.transfer(&self.node, &NoProof, &to, amount, &mut rng).await
     }
 
-    fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
+    pub(super) fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
         self.chain.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn says(&self, tx: &Tx, status: TxStatus) {
+    pub(super) fn says(&self, tx: &Tx, status: TxStatus) {
         self.pool().statuses.insert(tx.hash(), status);
     }
 

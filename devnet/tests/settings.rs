@@ -1,0 +1,121 @@
+//! Every setting of every program, set wrong by flag, by environment and by file, is named in the
+//! answer; and a subcommand runs beside its server with the server's own file.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rollmill_devnet::Programs;
+
+const PROGRAMS: &[&str] = &["agent", "broker", "prover-node", "pxe", "sequencer"];
+
+fn program(name: &str) -> PathBuf {
+    Programs::beside(Path::new(env!("CARGO_BIN_EXE_devnet"))).own(name).unwrap()
+}
+
+struct Setting {
+    table: String,
+    key: String,
+    variable: String,
+    /// A value of the wrong kind: text where a number, a truth value or a URL is expected, and nothing
+    /// where any text would do.
+    wrong: &'static str,
+}
+
+impl Setting {
+    fn dotted(&self) -> String {
+        if self.table.is_empty() {
+            self.key.clone()
+        } else {
+            format!("{}.{}", self.table, self.key)
+        }
+    }
+
+    fn flag(&self) -> String {
+        let dotted = self.dotted();
+        dotted.strip_prefix("service.").unwrap_or(&dotted).replace(['.', '_'], "-")
+    }
+}
+
+/// The settings of a program, as it prints them itself.
+fn settings(program: &Path) -> Vec<Setting> {
+    let output = Command::new(program).args(["config", "--print"]).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (mut table, mut variable, mut out) = (String::new(), String::new(), Vec::new());
+    for line in text.lines() {
+        if let Some((_, rest)) = line.split_once("[env: ") {
+            variable = rest.trim_end_matches(']').to_owned();
+        } else if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_end_matches(']').to_owned();
+        } else if let Some((key, value)) = line.trim_start_matches("# ").split_once(" =") {
+            let value = value.trim();
+            let typed = !value.is_empty() && !value.starts_with(['"', '\'']);
+            out.push(Setting {
+                table: table.clone(),
+                key: key.to_owned(),
+                variable: std::mem::take(&mut variable),
+                wrong: if typed { "nonsense" } else { "" },
+            });
+        }
+    }
+    assert!(out.len() >= 8 && out.iter().all(|setting| !setting.variable.is_empty()), "{text}");
+    out
+}
+
+fn refused(output: &Output, setting: &Setting, layer: &str, program: &str) {
+    let error = String::from_utf8_lossy(&output.stderr);
+    let what = format!("{program}: {} by {layer}: {error}", setting.dotted());
+    assert_eq!(output.status.code(), Some(2), "{what}");
+    assert!(error.contains(&setting.dotted()), "{what}");
+    for word in ["invalid type", "u64", "usize", "JSON", "serde"] {
+        assert!(!error.contains(word), "{what}");
+    }
+}
+
+#[test]
+fn every_setting_that_is_wrong_is_named_by_every_program() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in PROGRAMS {
+        let path = program(name);
+        let run = || {
+            let mut command = Command::new(&path);
+            // Only printed: a value that is taken by mistake starts nothing.
+            command.args(["config", "--print"]).current_dir(folder.path());
+            command
+        };
+        for setting in settings(&path) {
+            let flag = format!("--{}={}", setting.flag(), setting.wrong);
+            refused(&run().arg(flag).output().unwrap(), &setting, "flag", name);
+            let set = run().env(&setting.variable, setting.wrong).output().unwrap();
+            refused(&set, &setting, "environment", name);
+            let file = folder.path().join("wrong.toml");
+            let head = match setting.table.as_str() {
+                "" => String::new(),
+                table => format!("[{table}]\n"),
+            };
+            std::fs::write(&file, format!("{head}{} = '{}'\n", setting.key, setting.wrong))
+                .unwrap();
+            let read = run().arg("--config").arg(&file).output().unwrap();
+            refused(&read, &setting, "file", name);
+            assert!(String::from_utf8_lossy(&read.stderr).contains("line "), "{read:?}");
+        }
+    }
+}
+
+#[test]
+fn a_subcommand_runs_beside_its_server_with_the_servers_file() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broker.toml");
+    let admin = server.local_addr().unwrap();
+    let text = format!("url = 'http://127.0.0.1:1'\n[service]\nadmin_listen = '{admin}'\n");
+    std::fs::write(&file, text).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(program("broker"));
+        command.current_dir(folder.path()).arg("--config").arg(&file).args(arguments);
+        String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
+    };
+    let error = run(&["status"]);
+    assert!(!error.contains("SVC-005") && error.contains("BRC-"), "{error}");
+    assert!(run(&[]).contains("SVC-005"), "the server itself binds it");
+}
