@@ -155,7 +155,10 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let written = write_synced(temporary, bytes).and_then(|()| fs::rename(temporary, path));
+    let written = write_synced(temporary, bytes).and_then(|()| {
+        rollmill_service::failpoint!(blocking "pxe.before_rename");
+        fs::rename(temporary, path)
+    });
     if written.is_err() {
         // What was begun only takes space; the first error is the one to tell.
         fs::remove_file(temporary).ok();
@@ -164,6 +167,20 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
     // The new name is on disk only when its folder is.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
+}
+
+/// Removes what killed writers of `path` left. Only for who holds the lock of its account.
+pub fn sweep(path: &Path) {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let left = entry.file_name();
+        let rest = left.to_str().and_then(|left| left.strip_prefix(name)?.strip_prefix('.'));
+        if rest.is_some_and(|rest| rest.ends_with(".tmp")) {
+            // It takes space and means nothing; the next command tries again.
+            fs::remove_file(entry.path()).ok();
+        }
+    }
 }
 
 /// Holds an account for one command: no other one can read or change its state meanwhile. The system

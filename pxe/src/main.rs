@@ -3,7 +3,7 @@
 //! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may have
 //! been, and its outcome is unknown. Only after 1 may a transfer be made again.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -150,20 +150,22 @@ async fn run(process: Process<Config>) -> Outcome {
     let node = NodeClient::new(&config.node_url)?;
     let path = state_path(&config, &keys)?;
     let _lock = keystore::lock(&path.with_extension("lock"))?;
+    keystore::sweep(&path);
     let mut wallet = load(&path, keys)?;
-    let interrupted = wallet.unresolved();
     wallet.sync(&node).await?;
-    let dropped = |hash: &&Fr| wallet.was_dropped(hash);
-    for hash in interrupted.iter().filter(|hash| !dropped(hash)) {
+    let interrupted = wallet.unreported();
+    for hash in &interrupted {
         tracing::warn!(tx = to_hex(hash), "a transfer of an interrupted command was sent");
     }
-    let completed = interrupted.iter().any(|hash| !wallet.was_dropped(hash));
-    // After it was told: a command that ends in between leaves it to the next one.
-    save(&path, &wallet)?;
     match request {
-        Some(_) if completed => {
-            // Whoever repeats an interrupted command would pay twice.
+        Some(_) if !interrupted.is_empty() => {
+            // Whoever repeats an interrupted command would pay twice. Only a transfer ends this: what
+            // another command told may have gone unread.
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
+            interrupted.iter().for_each(|hash| wallet.report(hash));
+            if let Err(error) = save(&path, &wallet) {
+                tracing::warn!(%error, "the wallet's state was not saved; this is told again");
+            }
             let text = format!(
                 "PXE-018: an earlier transfer ({}) was interrupted and is sent now; nothing else was \
                  sent. Run the command again if you want another transfer",
@@ -171,8 +173,14 @@ async fn run(process: Process<Config>) -> Outcome {
             );
             Err(Exit { code: SENT_UNKNOWN, failure: text.into() }.into())
         }
-        Some(request) => transfer(&request, arguments, &config, &node, &path, &mut wallet).await,
-        None => show(name, &node, &wallet).await,
+        Some(request) => {
+            save(&path, &wallet)?;
+            transfer(&request, arguments, &config, &node, &path, &mut wallet).await
+        }
+        None => {
+            save(&path, &wallet)?;
+            show(name, &node, &wallet).await
+        }
     }
 }
 
@@ -285,11 +293,19 @@ async fn transfer(
     };
     // From here on the transaction is out, or may be: no trouble may end as "not sent".
     let hash = tx.hash();
-    println!("{}", to_hex(&hash));
+    let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
+    let mut out = std::io::stdout();
+    if let Err(error) = writeln!(out, "{}", to_hex(&hash)).and_then(|()| out.flush()) {
+        // Not told, so the next transfer tells it.
+        let text = format!("PXE-022: {} was sent, but cannot be printed: {error}", to_hex(&hash));
+        return Err(unknown(text.into()).into());
+    }
+    rollmill_service::failpoint!("pxe.before_report");
+    wallet.report(&hash);
     if let Err(error) = save(path, wallet) {
         tracing::warn!(%error, "sent; the wallet's state was not saved, the next sync repairs it");
     }
-    let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
+    rollmill_service::failpoint!("pxe.after_report");
     if let Some(error) = doubt {
         return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
     }

@@ -128,8 +128,6 @@ pub struct Wallet {
     proven: u64,
     verified: u64,
     spend_pending: bool,
-    /// Transactions given up since the wallet was opened.
-    dropped: Vec<Fr>,
 }
 
 /// Makes client proofs; see [`crate::prover`].
@@ -147,15 +145,7 @@ impl Wallet {
     /// A wallet that goes on from kept state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
-        Self {
-            keys,
-            owner,
-            state,
-            proven: 0,
-            verified: 0,
-            spend_pending: true,
-            dropped: Vec::new(),
-        }
+        Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true }
     }
 
     /// The state to keep.
@@ -418,13 +408,20 @@ impl Wallet {
         rng: &mut (impl RngCore + CryptoRng),
     ) -> Result<Tx, PxeError> {
         match self.deliver(node, prover, (to, amount), rng, &mut |_| Ok(())).await? {
-            Delivery::Accepted(tx) => Ok(tx),
-            Delivery::Unknown(_, error) => Err(error),
+            Delivery::Accepted(tx) => {
+                self.report(&tx.hash());
+                Ok(tx)
+            }
+            Delivery::Unknown(tx, error) => {
+                self.report(&tx.hash());
+                Err(error)
+            }
         }
     }
 
     /// As [`Self::transfer`], with the state given to `keep` before anything is sent, so that a crash
-    /// at any step leaves a record of what may be out; the caller keeps it again afterwards.
+    /// at any step leaves a record of what may be out; the caller tells the user, calls
+    /// [`Self::report`] and keeps the state again.
     ///
     /// # Errors
     /// Only when nothing was sent, or the node refused it for good: then the transfer may be made
@@ -449,10 +446,7 @@ impl Wallet {
         let sent = node.send_transaction(&tx).await;
         rollmill_service::failpoint!("pxe.after_send");
         match sent {
-            Ok(_) => {
-                self.confirm(&tx.hash());
-                Ok(Delivery::Accepted(tx))
-            }
+            Ok(_) => Ok(Delivery::Accepted(tx)),
             Err(error) if is_refusal(&error) => {
                 self.give_back(&tx.hash(), &error.to_string());
                 Err(node_error(error))

@@ -31,10 +31,10 @@ pub(super) struct Sent {
     tx: HexBytes,
     /// Block that holds it, as far as the chain was read.
     included_in: Option<u64>,
-    /// A node was seen to have it. False from before it is sent until then, so that a command that was
-    /// cut off in between is noticed by the next one.
+    /// The user was told of it. False from before it is sent until then, so that the transaction of a
+    /// command that was cut off in between is told by a later one, before that one pays again.
     #[serde(default = "yes")]
-    confirmed: bool,
+    reported: bool,
 }
 
 /// State of before this was kept holds only transactions that were sent.
@@ -52,8 +52,6 @@ impl Sent {
 
 /// What a node says of a transaction that is in no block that was read.
 enum Word {
-    /// The node has it.
-    Has,
     /// It may still come.
     Wait,
     /// The node does not have it, and why.
@@ -67,7 +65,7 @@ impl Wallet {
             tx_hash: tx.hash(),
             tx: HexBytes(tx.to_bytes()),
             included_in: None,
-            confirmed: false,
+            reported: false,
         });
         self.mark();
     }
@@ -77,7 +75,6 @@ impl Wallet {
         self.state.sent.retain_mut(|sent| {
             if sent.tx_hash == tx_hash {
                 sent.included_in = Some(block);
-                sent.confirmed = true;
                 return true;
             }
             // Another one spent what this one spends: it cannot come any more.
@@ -85,22 +82,16 @@ impl Wallet {
         });
     }
 
-    /// Transactions that were about to be sent when a command ended, and of which no node has said that
-    /// it has them. [`Wallet::sync`] looks each up, and sends it where the node does not know it.
-    pub fn unresolved(&self) -> Vec<Fr> {
-        self.state.sent.iter().filter(|sent| !sent.confirmed).map(|sent| sent.tx_hash).collect()
+    /// Transactions of commands that were cut off before they told of them, and that are sent or will be
+    /// by [`Wallet::sync`]. After a sync, those that cannot land are not among them.
+    pub fn unreported(&self) -> Vec<Fr> {
+        self.state.sent.iter().filter(|sent| !sent.reported).map(|sent| sent.tx_hash).collect()
     }
 
-    /// Whether this wallet has given a transaction up since it was opened, so that it will not land by
-    /// this wallet's doing.
-    pub fn was_dropped(&self, tx_hash: &Fr) -> bool {
-        self.dropped.contains(tx_hash)
-    }
-
-    /// A node has the transaction.
-    pub(super) fn confirm(&mut self, tx_hash: &Fr) {
+    /// The user was told that this transaction is sent, or may be.
+    pub fn report(&mut self, tx_hash: &Fr) {
         for sent in self.state.sent.iter_mut().filter(|sent| sent.tx_hash == *tx_hash) {
-            sent.confirmed = true;
+            sent.reported = true;
         }
     }
 
@@ -115,14 +106,14 @@ impl Wallet {
         let tips = node.tips().await.map_err(node_error)?;
         let proven = tips.proven.block_number;
         (self.proven, self.verified) = (proven, tips.verified.block_number);
-        self.state.sent.retain(|sent| sent.included_in.is_none_or(|block| block > proven));
+        self.state
+            .sent
+            .retain(|sent| !sent.reported || sent.included_in.is_none_or(|block| block > proven));
         let waiting: Vec<Sent> =
             self.state.sent.iter().filter(|sent| sent.included_in.is_none()).cloned().collect();
         for sent in waiting {
-            match ask(node, &sent).await? {
-                Word::Gone(reason) => self.give_back(&sent.tx_hash, &reason),
-                Word::Has => self.confirm(&sent.tx_hash),
-                Word::Wait => {}
+            if let Word::Gone(reason) = ask(node, &sent).await? {
+                self.give_back(&sent.tx_hash, &reason);
             }
         }
         self.mark();
@@ -133,7 +124,6 @@ impl Wallet {
     pub(super) fn give_back(&mut self, tx_hash: &Fr, reason: &str) {
         let tx = to_hex(tx_hash);
         tracing::warn!(tx, reason, "a transaction was dropped; its notes can be spent again");
-        self.dropped.push(*tx_hash);
         let (gone, kept) = std::mem::take(&mut self.state.sent)
             .into_iter()
             .partition::<Vec<Sent>, _>(|sent| sent.tx_hash == *tx_hash);
@@ -158,7 +148,7 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
     match node.transaction_status(&sent.tx_hash).await.map_err(node_error)? {
         // In a block that was not there when the chain was read.
         TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. } => {
-            Ok(Word::Has)
+            Ok(Word::Wait)
         }
         TxStatus::Dropped { reason } => Ok(Word::Gone(reason)),
         TxStatus::Unknown => {
@@ -166,7 +156,7 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
                 return Ok(Word::Gone("what was kept of it cannot be read".to_owned()));
             };
             match node.send_transaction(&tx).await {
-                Ok(_) => Ok(Word::Has),
+                Ok(_) => Ok(Word::Wait),
                 Err(error) if is_refusal(&error) => Ok(Word::Gone(error.to_string())),
                 Err(_) => Ok(Word::Wait),
             }

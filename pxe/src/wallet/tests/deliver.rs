@@ -30,23 +30,37 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
         Ok(())
     };
     let Ok(Delivery::Accepted(tx)) = deliver(&mut case, 300, &mut keep).await else { panic!() };
-    assert!(case.wallet.unresolved().is_empty(), "the node said that it has it");
+    assert_eq!(case.wallet.unreported(), [tx.hash()], "nobody was told yet");
+    case.wallet.report(&tx.hash());
+    assert!(case.wallet.unreported().is_empty());
 
     // Cut off after sending: the node has it, and it is not sent again.
     case.says(&tx, TxStatus::Pending { parked: None });
     let mut next = reopened(&kept);
-    assert_eq!(next.unresolved(), [tx.hash()]);
     assert_eq!(next.balance(), 20, "its notes are held");
     next.sync(&case.node).await.unwrap();
-    assert!(next.unresolved().is_empty() && !next.was_dropped(&tx.hash()));
+    assert_eq!(next.unreported(), [tx.hash()]);
     assert_eq!(case.pool().received, [tx.hash()]);
+
+    // It lands and its block is proven before any command tells of it: it is still to be told.
+    case.chain.set(vec![Case::first(), Case::with(2, &tx)]);
+    case.pool().proven = 2;
+    let mut next = reopened(&kept);
+    next.sync(&case.node).await.unwrap();
+    assert_eq!(next.unreported(), [tx.hash()]);
+    next.report(&tx.hash());
+    next.sync(&case.node).await.unwrap();
+    assert!(next.unreported().is_empty());
+    assert_eq!(next.balance(), 220);
+    case.chain.set(vec![Case::first()]);
+    case.pool().proven = 0;
 
     // Cut off before sending: the node does not know it, and gets that very one.
     case.pool().statuses.clear();
     case.pool().received.clear();
     let mut next = reopened(&kept);
     next.sync(&case.node).await.unwrap();
-    assert!(next.unresolved().is_empty() && !next.was_dropped(&tx.hash()));
+    assert_eq!(next.unreported(), [tx.hash()]);
     assert_eq!(case.pool().received, [tx.hash()]);
     assert_eq!(next.balance(), 20);
 
@@ -54,7 +68,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     case.pool().refuse = Some("NODE-021");
     let mut next = reopened(&kept);
     next.sync(&case.node).await.unwrap();
-    assert!(next.unresolved().is_empty() && next.was_dropped(&tx.hash()));
+    assert!(next.unreported().is_empty());
     assert_eq!(next.balance(), 520);
 }
 
@@ -75,7 +89,7 @@ async fn a_lost_answer_is_no_error_that_says_not_sent() {
     case.pool().silent = true;
     let sent = deliver(&mut case, 300, &mut |_| Ok(())).await.unwrap();
     let Delivery::Unknown(tx, _) = sent else { panic!("{sent:?}") };
-    assert_eq!(case.wallet.unresolved(), [tx.hash()]);
+    assert_eq!(case.wallet.unreported(), [tx.hash()]);
     // Busy, or another transaction with its nullifiers: it may have arrived before.
     let mut case = Case::new().await;
     case.pool().refuse = Some("NODE-024");

@@ -40,7 +40,7 @@ impl Case {
         case
     }
 
-    fn first() -> BlockEffects {
+    pub(super) fn first() -> BlockEffects {
         block(1, vec![tx(&[Fr::from(1u64)], &[payment(&keys(1), &keys(2), 20, 0)])])
     }
 
@@ -63,7 +63,7 @@ impl Case {
     }
 
     /// The block of this number with the transaction in it.
-    fn with(number: u64, tx: &Tx) -> BlockEffects {
+    pub(super) fn with(number: u64, tx: &Tx) -> BlockEffects {
         let info = TxEffectsInfo {
             tx_hash: tx.hash(),
             effects: tx.effects.to_fields(),
