@@ -7,6 +7,19 @@ use serde::{Deserialize, Serialize};
 /// Entries kept of a row's history.
 const LOG_MAX: usize = 64;
 
+/// An amount of wei as decimal digits: serde cannot read numbers of 128 bits inside of a tagged enum.
+mod decimal {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(wei: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(wei)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// A block of a range, as it was on the chain when the row was last written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RangeBlock {
@@ -49,6 +62,7 @@ pub struct Inclusion {
     pub tx_hash: String,
     pub l1_block: u64,
     pub gas_used: u64,
+    #[serde(with = "decimal")]
     pub fee_wei: u128,
 }
 

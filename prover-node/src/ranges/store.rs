@@ -118,6 +118,11 @@ impl RowStore {
         let text = serde_json::to_vec(row).map_err(failed)?;
         let digest = Digest::of(&text).to_string();
         let bytes = serde_json::to_vec_pretty(&Sealed { digest, row }).map_err(failed)?;
+        // A row that cannot be read again must not take the place of one that can.
+        if let Err(why) = read_row(&bytes) {
+            let source = io::Error::other(format!("row {} cannot be kept: {why}", row.id));
+            return Err(StoreError::File { path, source });
+        }
         write_whole(&path, &bytes).map_err(self.failed(&path))
     }
 

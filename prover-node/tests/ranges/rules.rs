@@ -33,14 +33,14 @@ fn root() -> Root {
     Root { digest: "r".into(), last: block(6, 6) }
 }
 
-fn inclusion() -> Inclusion {
+pub(crate) fn inclusion() -> Inclusion {
     Inclusion { attempt: 1, tx_hash: "0x1".into(), l1_block: 111, gas_used: 1, fee_wei: 1 }
 }
 
 const INTENT: Intent = Intent { fence: 9, l1_block: 110 };
 
 /// A frozen row with its root, in the given state.
-fn row(state: State) -> Row {
+pub(crate) fn row(state: State) -> Row {
     let mut row = Row::new(1, EPOCH, chain().epochs[&EPOCH].clone());
     row.frozen = true;
     row.window_end = Some(106 + WINDOW);
@@ -63,7 +63,7 @@ fn parked(parking: Parking) -> State {
 }
 
 /// Every state that is not an end, with a row that may be in it.
-fn live() -> Vec<Row> {
+pub(crate) fn live() -> Vec<Row> {
     vec![
         row(State::Planned),
         row(State::Proving),

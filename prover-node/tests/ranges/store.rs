@@ -1,0 +1,120 @@
+//! Rows on disk: what was written is read again, and damage to one costs no other.
+
+use rollmill_prover_node::ranges::store::RowStore;
+use rollmill_prover_node::ranges::{Command, GaveUp, Inclusion, Root, Row, State};
+use tempfile::TempDir;
+
+use crate::memory;
+use crate::rules::{inclusion, live, row};
+
+fn store() -> (TempDir, RowStore) {
+    let disk = tempfile::tempdir_in(memory()).unwrap();
+    let store = RowStore::open(disk.path()).unwrap();
+    (disk, store)
+}
+
+/// A row in each state, numbered.
+fn every_state() -> Vec<Row> {
+    let mut rows = live();
+    rows.push(row(State::Final { inclusion: inclusion() }));
+    rows.push(row(State::Superseded));
+    for reason in [GaveUp::Stale, GaveUp::Late, GaveUp::Abandoned] {
+        rows.push(row(State::GivenUp { reason }));
+    }
+    for (id, row) in (1..).zip(&mut rows) {
+        row.id = id;
+    }
+    let named: std::collections::BTreeSet<_> = rows.iter().map(|row| row.state.as_str()).collect();
+    assert_eq!(named, State::NAMES.into_iter().collect(), "a state without a row");
+    rows
+}
+
+#[test]
+fn a_row_in_every_state_is_read_as_it_was_written() {
+    let (_disk, store) = store();
+    let rows = every_state();
+    rows.iter().for_each(|row| store.put(row).unwrap());
+    assert_eq!(store.read().unwrap(), (rows, Vec::new()));
+}
+
+#[test]
+fn the_largest_and_smallest_figures_are_kept() {
+    let (_disk, store) = store();
+    for (big, small) in [(u64::MAX, u32::MAX), (0, 0)] {
+        let mut row = row(State::Final {
+            inclusion: Inclusion {
+                attempt: small,
+                l1_block: big,
+                gas_used: big,
+                fee_wei: u128::from(big) << 64 | u128::from(big),
+                ..inclusion()
+            },
+        });
+        (row.epoch, row.not_before, row.window_end) = (big, big, Some(big));
+        (row.attempt, row.failures) = (small, small);
+        store.put(&row).unwrap();
+        assert_eq!(store.load().unwrap(), [row]);
+    }
+}
+
+/// Goal: a damaged file costs its own row, and is kept to be looked at.
+#[test]
+fn each_damage_is_noticed_and_costs_no_other_row() {
+    let (disk, store) = store();
+    let rows = every_state();
+    let path = disk.path().join("00000001.json");
+    rows.iter().for_each(|row| store.put(row).unwrap());
+    let good = std::fs::read(&path).unwrap();
+    let other = std::fs::read(disk.path().join("00000002.json")).unwrap();
+    let changed = |from: &str, to: &str| {
+        let text = String::from_utf8(good.clone()).unwrap();
+        assert!(text.contains(from));
+        text.replacen(from, to, 1).into_bytes()
+    };
+    let damages = [
+        Vec::new(),
+        good[..good.len() / 2].to_vec(),
+        vec![0; good.len()],
+        other,
+        changed("\"attempt\": 1", "\"attempt\": 2"),
+        changed("\"frozen\"", "\"frozem\""),
+        changed("\"state\": \"planned\"", "\"state\": \"superseded\""),
+    ];
+    for damage in damages {
+        std::fs::write(&path, &damage).unwrap();
+        let (left, damaged) = store.read().unwrap();
+        assert_eq!(left, rows[1..], "after {} bytes", damage.len());
+        assert_eq!(damaged.len(), 1);
+        assert_eq!(store.load().unwrap(), rows[1..]);
+        let aside = disk.path().join("00000001.damaged");
+        assert_eq!(std::fs::read(&aside).unwrap(), damage, "the file is kept");
+        assert!(!path.exists());
+        std::fs::remove_file(aside).unwrap();
+    }
+}
+
+#[test]
+fn a_changed_root_is_no_root() {
+    let (disk, store) = store();
+    let digest = store.put_root(b"a proof").unwrap();
+    let root = Root { digest: digest.clone(), last: live()[0].blocks[0] };
+    assert_eq!(store.root(&root).as_deref(), Some(&b"a proof"[..]));
+    std::fs::write(disk.path().join(format!("{digest}.root")), b"a prooF").unwrap();
+    assert_eq!(store.root(&root), None);
+    std::fs::remove_file(disk.path().join(format!("{digest}.root"))).unwrap();
+    assert_eq!(store.root(&root), None);
+}
+
+#[test]
+fn a_command_waits_for_its_row_until_it_is_taken() {
+    let (disk, store) = store();
+    assert!(store.put_command(1, Command::Retry).unwrap_err().to_string().starts_with("PRN-041"));
+    store.put(&every_state()[0]).unwrap();
+    store.put_command(1, Command::Retry).unwrap();
+    // Another process reads it.
+    let reopened = RowStore::open(disk.path()).unwrap();
+    assert_eq!(reopened.command(1), Some(Command::Retry));
+    reopened.take_command(1).unwrap();
+    assert_eq!(store.command(1), None);
+    store.take_command(1).unwrap();
+}
