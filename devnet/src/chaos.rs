@@ -1,5 +1,5 @@
-//! `--chaos`: transfers go on while L1 is reorganised and processes are killed and frozen, at moments
-//! that a seed decides; at the end everything that can be proven must be proven, and a node that has
+//! `--chaos`: transfers go on while L1 is reorganised, its endpoints fail and processes are killed and
+//! frozen, at moments that a seed decides; at the end everything that can be proven must be proven, and a node that has
 //! seen none of it must arrive at the same chain.
 //!
 //! Nothing but the faults themselves is done by hand: a killed process is started again as it was,
@@ -10,18 +10,22 @@ use std::time::{Duration, Instant};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
+use rollmill_l1::abi;
+use rollmill_l1::alloy::consensus::Transaction as _;
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::alloy::network::TransactionResponse;
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
+use rollmill_l1::alloy::sol_types::SolCall;
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockRef, Tips, TxStatus};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 
 use crate::deployment::{PROPOSER_KEY, PROVER_KEY, signer};
+use crate::endpoint::Spell;
 use crate::process::Program;
 use crate::scenario::{POLL, Standing};
 use crate::{Error, Network, Options, Progress, services};
@@ -49,21 +53,28 @@ enum Fault {
     Kill { victim: usize, away: Duration },
     /// Stops a process and lets it go on after a while.
     Freeze { victim: usize, away: Duration },
+    /// Puts one of the endpoints before L1 under a spell for a while.
+    Endpoint { which: usize, spell: Spell, time: Duration },
 }
 
 impl Fault {
-    fn draw(rng: &mut impl Rng, victims: usize) -> Self {
+    fn draw(rng: &mut impl Rng, victims: usize, endpoints: usize) -> Self {
         let away = |rng: &mut dyn rand::RngCore| {
             Duration::from_millis(rng.gen_range(0..AWAY_MAX.as_millis() as u64))
         };
-        match rng.gen_range(0..10) {
+        match rng.gen_range(0..13) {
             0..=4 => {
                 // Most reorganisations are of one block.
                 let depth = if rng.gen_bool(0.5) { 1 } else { rng.gen_range(1..=REORG_DEPTH_MAX) };
                 Self::Reorg { depth, returned: rng.gen_bool(0.5) }
             }
             5..=7 => Self::Kill { victim: rng.gen_range(0..victims), away: away(rng) },
-            _ => Self::Freeze { victim: rng.gen_range(0..victims), away: away(rng) },
+            8..=9 => Self::Freeze { victim: rng.gen_range(0..victims), away: away(rng) },
+            _ => Self::Endpoint {
+                which: rng.gen_range(0..endpoints),
+                spell: Spell::ALL[rng.gen_range(0..Spell::ALL.len())],
+                time: away(rng),
+            },
         }
     }
 }
@@ -76,6 +87,14 @@ pub struct ChaosReport {
     pub reorgs: u32,
     pub kills: u32,
     pub freezes: u32,
+    /// Times that an endpoint before L1 failed in whole.
+    #[serde(default)]
+    pub spells: u32,
+    /// Requests to the endpoints, and those that failed or were answered wrongly on purpose.
+    #[serde(default)]
+    pub l1_requests: u64,
+    #[serde(default)]
+    pub l1_requests_failed: u64,
     /// Transfers that are in a block of the chain at the end.
     pub transfers: u64,
     pub blocks: u64,
@@ -115,6 +134,7 @@ pub async fn run(
         names,
         away: BTreeMap::new(),
         frozen: BTreeMap::new(),
+        spells: BTreeMap::new(),
         sent: BTreeMap::new(),
         next_account: 0,
         report,
@@ -126,7 +146,8 @@ pub async fn run(
         chaos.heal(false).await?;
         chaos.check()?;
         if Instant::now() >= next {
-            chaos.strike(Fault::draw(&mut rng, chaos.names.len())).await?;
+            let endpoints = chaos.standing.endpoints.len();
+            chaos.strike(Fault::draw(&mut rng, chaos.names.len(), endpoints)).await?;
             let pause = rng.gen_range(0..BETWEEN_MAX.as_millis() as u64);
             next = Instant::now() + Duration::from_millis(pause);
         }
@@ -142,14 +163,23 @@ pub async fn run(
     chaos.report.seconds = start.elapsed().as_secs_f64();
     chaos.compare_with_a_fresh_node(options).await?;
     chaos.count_gas().await?;
+    for endpoint in &chaos.standing.endpoints {
+        let counts = endpoint.counts();
+        chaos.report.l1_requests += counts.requests;
+        chaos.report.l1_requests_failed += counts.failed;
+    }
     let report = chaos.report;
     progress.line(&format!(
-        "{} reorganisations, {} kills, {} freezes; {} blocks with {} transfers, {} proofs; {} L1 \
+        "{} reorganisations, {} kills, {} freezes, {} spells over endpoints with {} of {} requests \
+         failed; {} blocks with {} transfers, {} proofs; {} L1 \
          transactions reverted for {} gas beside {} gas of the others; at rest {:.0} s after the last \
          fault",
         report.reorgs,
         report.kills,
         report.freezes,
+        report.spells,
+        report.l1_requests_failed,
+        report.l1_requests,
         report.blocks,
         report.transfers,
         report.proofs_on_l1,
@@ -170,6 +200,8 @@ struct Chaos<'a> {
     /// Killed processes and when they come back.
     away: BTreeMap<String, (Instant, Program)>,
     frozen: BTreeMap<String, Instant>,
+    /// When the spell over each endpoint ends.
+    spells: BTreeMap<usize, Instant>,
     /// Transfers that were accepted, with the account that sent each.
     sent: BTreeMap<Fr, usize>,
     next_account: usize,
@@ -211,6 +243,18 @@ impl Chaos<'_> {
                 self.progress.line(&format!("chaos: froze {name} for {:.1} s", away.as_secs_f64()));
                 self.frozen.insert(name, Instant::now() + away);
                 self.report.freezes += 1;
+                Ok(())
+            }
+            Fault::Endpoint { which, spell, time } => {
+                let head = self.standing.l1.latest().await?.number;
+                self.standing.endpoints[which].set(Some(spell), head);
+                self.spells.insert(which, Instant::now() + time);
+                self.progress.line(&format!(
+                    "chaos: L1 endpoint {which} {} for {:.1} s",
+                    spell.what(),
+                    time.as_secs_f64()
+                ));
+                self.report.spells += 1;
                 Ok(())
             }
         }
@@ -269,6 +313,13 @@ impl Chaos<'_> {
         for name in due {
             self.thaw(&name)?;
         }
+        self.spells.retain(|which, at| {
+            let lasts = !all && *at > now;
+            if !lasts {
+                self.standing.endpoints[*which].set(None, 0);
+            }
+            lasts
+        });
         let due: Vec<String> = self
             .away
             .iter()
@@ -448,17 +499,20 @@ impl Chaos<'_> {
         let l1 = self.standing.l1.clone();
         let accounts: Vec<Address> =
             vec![signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address()];
+        let proof = abi::Rollup::submitEpochProofCall::SELECTOR;
         let head = l1.latest().await?.number;
         for number in self.standing.deployment.l1_ready..=head {
             let block = l1.provider().get_block_by_number(number.into()).full().await;
             let Ok(Some(block)) = block else { continue };
             for tx in block.transactions.txns() {
-                let Some(at) = accounts.iter().position(|a| *a == tx.from()) else { continue };
+                if !accounts.contains(&tx.from()) {
+                    continue;
+                }
                 let receipt = l1.provider().get_transaction_receipt(tx.tx_hash()).await;
                 let Ok(Some(receipt)) = receipt else { continue };
                 if receipt.status() {
                     self.report.gas += receipt.gas_used;
-                    self.report.proofs_on_l1 += u64::from(at == 1);
+                    self.report.proofs_on_l1 += u64::from(tx.input().starts_with(&proof));
                 } else {
                     self.report.reverted += 1;
                     self.report.reverted_gas += receipt.gas_used;
@@ -477,7 +531,7 @@ mod tests {
     fn a_seed_always_gives_the_same_faults_and_every_kind_of_them() {
         let draw = |seed| {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            (0..200).map(|_| Fault::draw(&mut rng, 5)).collect::<Vec<_>>()
+            (0..200).map(|_| Fault::draw(&mut rng, 5, 2)).collect::<Vec<_>>()
         };
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));
@@ -493,6 +547,12 @@ mod tests {
             assert!(
                 faults.iter().any(|f| matches!(f, Fault::Freeze { victim: v, .. } if *v == victim))
             );
+        }
+        for wanted in Spell::ALL {
+            for endpoint in 0..2 {
+                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, spell, .. } if (*which, *spell) == (endpoint, wanted));
+                assert!(draw(3).iter().chain(&draw(5)).any(is), "{wanted:?} at {endpoint}");
+            }
         }
     }
 }

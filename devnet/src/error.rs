@@ -63,6 +63,10 @@ pub enum Error {
     #[error("{}: under faults of seed {seed}: {why}; see the logs with --dir", self.code())]
     Chaos { seed: u64, why: String },
 
+    /// The prover node that stood by did not submit in the killed one's place.
+    #[error("{}: after a kill at {step}: {why}; see the logs with --dir", self.code())]
+    Failover { step: String, why: String },
+
     /// A wrong value was accepted somewhere. The system is not sound.
     #[error("{}: {count} of {total} tampered values were accepted", self.code())]
     TamperAccepted { count: usize, total: usize },
@@ -158,6 +162,7 @@ impl Error {
             Self::Unproven { .. } => "NET-010",
             Self::TamperAccepted { .. } => "NET-011",
             Self::Chaos { .. } => "NET-033",
+            Self::Failover { .. } => "NET-034",
             Self::HonestRefused { .. } => "NET-031",
             Self::NoResult { .. } => "NET-032",
             Self::Broker { .. } => "NET-012",

@@ -7,7 +7,9 @@
 pub mod accounts;
 pub mod chaos;
 pub mod deployment;
+pub mod endpoint;
 mod error;
+pub mod failover;
 pub mod faults;
 pub mod guard;
 pub mod jobs;

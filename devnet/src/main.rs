@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rollmill_devnet::{
-    Error, Network, Options, Programs, Progress, Report, RunDir, chaos, guard, scenario, tampering,
+    Error, Network, Options, Programs, Progress, Report, RunDir, chaos, failover, guard, scenario,
+    tampering,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -73,6 +74,10 @@ async fn main_job(
         (None, Some(minutes)) => {
             let done = chaos::run(minutes, options, network, &mut standing, progress).await;
             done.map(|done| report.chaos = Some(done))
+        }
+        (None, None) if options.failover => {
+            let done = failover::run(options, network, &mut standing, progress).await;
+            done.map(|done| report.takeovers = done)
         }
         (None, None) => {
             scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await

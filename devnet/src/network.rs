@@ -26,6 +26,8 @@ pub struct Network {
     pub programs: Programs,
     pub ports: Ports,
     pub http: reqwest::Client,
+    /// Where the processes reach L1, in the order in which they try.
+    pub l1_urls: Vec<String>,
     launcher: Launcher,
     mark: String,
     guard: Option<Guard>,
@@ -33,6 +35,8 @@ pub struct Network {
     /// Names in the order in which they first came up. A process that was killed and started again
     /// keeps its place.
     order: Vec<String>,
+    /// The process that was told to end by itself.
+    doomed: Option<String>,
 }
 
 impl Network {
@@ -52,10 +56,12 @@ impl Network {
             programs,
             ports: Ports::new(unique),
             http: reqwest::Client::new(),
+            l1_urls: Vec::new(),
             launcher: Launcher::new(devnet, &mark),
             guard: Some(guard),
             children: Vec::new(),
             order: Vec::new(),
+            doomed: None,
             mark,
             dir,
         })
@@ -89,11 +95,7 @@ impl Network {
     }
 
     fn child_mut(&mut self, name: &str) -> Result<&mut Child, Error> {
-        self.children.iter_mut().find(|child| child.name() == name).ok_or_else(|| Error::Ended {
-            name: name.into(),
-            status: "not running".into(),
-            last_line: String::new(),
-        })
+        self.children.iter_mut().find(|child| child.name() == name).ok_or_else(|| not_running(name))
     }
 
     /// Starts anvil: a block a second and one at once for each transaction, the gas limit of a
@@ -134,12 +136,20 @@ impl Network {
         Ok(address)
     }
 
-    /// Refuses if any process has ended.
+    /// Refuses if any process has ended, except one that is doomed.
     ///
     /// # Errors
     /// [`Error::Ended`].
     pub fn check(&mut self) -> Result<(), Error> {
-        self.children.iter_mut().try_for_each(Child::check)
+        let doomed = self.doomed.as_deref();
+        let mut others = self.children.iter_mut().filter(|child| Some(child.name()) != doomed);
+        others.try_for_each(Child::check)
+    }
+
+    /// Says that a process was told to end by itself: [`Self::check`] does not mind, and
+    /// [`Self::take_fallen`] tells when it has.
+    pub fn doom(&mut self, name: &str) {
+        self.doomed = Some(name.to_owned());
     }
 
     /// Kills a process as a crash would, and returns what it was, to start it again.
@@ -148,17 +158,38 @@ impl Network {
     /// [`Error::Ended`] when it is not running.
     pub async fn kill(&mut self, name: &str) -> Result<Program, Error> {
         self.child_mut(name)?.check()?;
-        let Some(at) = self.children.iter().position(|child| child.name() == name) else {
-            return Err(Error::Ended {
-                name: name.into(),
-                status: "not running".into(),
-                last_line: String::new(),
-            });
-        };
-        let child = self.children.remove(at);
+        let child = self.take(name)?;
         let program = child.program().clone();
         child.kill().await;
         Ok(program)
+    }
+
+    /// Asks a process to end, waits for that, and returns what it was, to start it again.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when it is not running.
+    pub async fn end(&mut self, name: &str) -> Result<Program, Error> {
+        let child = self.take(name)?;
+        let program = child.program().clone();
+        child.stop(STOP_GRACE).await;
+        Ok(program)
+    }
+
+    /// Whether a doomed process has ended. It is no longer one of the network's then.
+    ///
+    /// # Errors
+    /// [`Error::Ended`] when it is not one of the network's.
+    pub fn take_fallen(&mut self, name: &str) -> Result<bool, Error> {
+        if self.child_mut(name)?.check().is_ok() {
+            return Ok(false);
+        }
+        self.doomed = None;
+        self.take(name).map(|_| true)
+    }
+
+    fn take(&mut self, name: &str) -> Result<Child, Error> {
+        let at = self.children.iter().position(|child| child.name() == name);
+        at.map(|at| self.children.remove(at)).ok_or_else(|| not_running(name))
     }
 
     /// Stops a process where it is, as a machine that hangs would.
@@ -204,4 +235,8 @@ impl Network {
         }
         removed.map(|()| left)
     }
+}
+
+fn not_running(name: &str) -> Error {
+    Error::Ended { name: name.into(), status: "not running".into(), last_line: String::new() }
 }

@@ -48,8 +48,13 @@ pub struct Options {
     #[arg(long, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"], value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub chaos: Option<u64>,
 
+    /// Run two prover nodes of one account, kill the one that submits at each of its steps, and require
+    /// that the other submits within one lease. Takes the place of --epochs.
+    #[arg(long, conflicts_with_all = ["tamper", "kill", "epochs", "chaos", "prover_nodes"])]
+    pub failover: bool,
+
     /// Prover nodes of one account. One of them submits; another takes over when it dies.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4))]
+    #[arg(long, default_value_t = 1, default_value_if("failover", "true", "2"), value_parser = clap::value_parser!(u32).range(1..=4))]
     pub prover_nodes: u32,
 
     /// Write the report as JSON to this file.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Error;
 use crate::chaos::ChaosReport;
+use crate::failover::Takeover;
 
 /// The result of a run. Figures that were not obtained are absent, never guessed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Report {
     /// Each tampered value and who refused it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tampers: Vec<TamperReport>,
+    /// Each kill of a submitting prover node, and how long another took to submit.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub takeovers: Vec<Takeover>,
     /// What a run under faults came to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosReport>,

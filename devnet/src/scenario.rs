@@ -12,6 +12,7 @@ use rollmill_protocol::field::to_hex;
 
 use crate::accounts::{self, Accounts};
 use crate::deployment::{Deployment, SLOT_SECONDS, deploy_contracts};
+use crate::endpoint::Endpoint;
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
 use crate::{
@@ -21,6 +22,9 @@ use crate::{
 
 /// How often L1, the broker and the nodes are asked.
 pub(crate) const POLL: Duration = Duration::from_millis(250);
+
+/// Faulty endpoints before L1 in a run under faults.
+const ENDPOINTS: u64 = 2;
 
 /// A network that stands.
 #[derive(Debug)]
@@ -36,6 +40,8 @@ pub struct Standing {
     pub sequencer: SocketAddr,
     pub jobs: Jobs,
     pub accounts: Accounts,
+    /// The faulty endpoints before L1; none without faults.
+    pub endpoints: Vec<Endpoint>,
     follower: Follower,
     /// Gas, transaction and time of each block on L1, by number.
     blocks: BTreeMap<u64, Instant>,
@@ -82,6 +88,17 @@ pub async fn bring_up(
         deployment.rollup, deployment.verifier
     ));
 
+    let mut endpoints = Vec::new();
+    if options.chaos.is_some() {
+        for i in 0..ENDPOINTS {
+            let (address, seed) = (network.ports.free()?, options.seed.wrapping_add(i));
+            endpoints.push(Endpoint::start(address, &deployment.l1_url, seed).await?);
+        }
+    }
+    network.l1_urls = match endpoints.as_slice() {
+        [] => vec![deployment.l1_url.clone()],
+        faulty => faulty.iter().map(|endpoint| endpoint.url.clone()).collect(),
+    };
     let sequencer = services::start_sequencer(network, &deployment, options).await?;
     progress.line(&format!("sequencer: node at http://{sequencer}"));
     let mut nodes = vec![NodeClient::new(&format!("http://{sequencer}"))?];
@@ -118,6 +135,7 @@ pub async fn bring_up(
         l1,
         broker,
         sequencer,
+        endpoints,
     })
 }
 
@@ -184,7 +202,7 @@ impl Standing {
 
     /// Proves the transfers of one epoch, waits for its first half, sends them and waits until they
     /// are in blocks.
-    async fn send_round(
+    pub(crate) async fn send_round(
         &mut self,
         options: &Options,
         network: &mut Network,

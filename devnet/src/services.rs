@@ -9,7 +9,7 @@ use crate::process::Program;
 use crate::{ANVIL_CHAIN_ID, Error, Network, Options};
 
 /// How long a process with a node may take to open its database and follow L1.
-const NODE_LIMIT: Duration = Duration::from_secs(120);
+pub(crate) const NODE_LIMIT: Duration = Duration::from_secs(120);
 /// How long an agent may take to load what it proves with.
 const AGENT_LIMIT: Duration = Duration::from_secs(600);
 /// Name of a prover node that only follows L1.
@@ -34,7 +34,7 @@ fn with_node(
     let data = network.dir.data(&program.name);
     program
         .flag("--node-data-dir", data)
-        .flag("--node-l1-urls", &deployment.l1_url)
+        .flag("--node-l1-urls", network.l1_urls.join(","))
         .flag("--node-chain-id", ANVIL_CHAIN_ID.to_string())
         .flag("--node-rollup", deployment.rollup.to_string())
         .flag("--node-l1-start", deployment.l1_start.to_string())

@@ -172,6 +172,14 @@ impl Names for Client {
     }
 }
 
+/// How long somebody else's lease lasts if it is not renewed. A standby that asks then takes over as soon
+/// as it can.
+fn until_free(answer: &NamedLeaseResponse) -> Duration {
+    // The broker counts in milliseconds and may round down.
+    const MARGIN: Duration = Duration::from_millis(50);
+    u64::try_from(answer.expires_in_ms).map_or(RENEW, Duration::from_millis) + MARGIN
+}
+
 /// Asks for the lease and renews it until `shutdown` starts, then releases it. Also what notices, while
 /// nothing else is asked, that the broker is unreachable or rejects the token.
 pub async fn keep<N: Names>(
@@ -196,6 +204,7 @@ pub async fn keep<N: Names>(
             answer = request => answer,
             () = shutdown.started() => break,
         };
+        let mut pause = every;
         match answer {
             Ok(answer) => {
                 health.answered();
@@ -204,11 +213,14 @@ pub async fn keep<N: Names>(
                 if !answer.held && fence.is_some() {
                     continue;
                 }
+                if !answer.held {
+                    pause = until_free(&answer).min(every);
+                }
             }
             Err(error) => health.failed(&error),
         }
         tokio::select! {
-            () = tokio::time::sleep(every) => {}
+            () = tokio::time::sleep(pause) => {}
             () = shutdown.started() => break,
         }
     }

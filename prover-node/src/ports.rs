@@ -12,7 +12,7 @@ use rollmill_l1::{L1BlockRef, L1Client};
 use rollmill_node::Node;
 use rollmill_node::setup::RunningNode;
 use rollmill_node_client::wire::BlockRef;
-use rollmill_service::Failure;
+use rollmill_service::{Failure, failpoint};
 
 use crate::capture::Capture;
 use crate::gather::NodeSource;
@@ -178,6 +178,25 @@ impl NodePorts {
     }
 }
 
+/// A fault test may end the process once a row in this state is on disk.
+fn failpoint_of(state: &str) {
+    match state {
+        "planned" => {
+            failpoint!(blocking "prover-node.planned");
+        }
+        "proving" => {
+            failpoint!(blocking "prover-node.proving");
+        }
+        "submitting" => {
+            failpoint!(blocking "prover-node.submitting");
+        }
+        "included" => {
+            failpoint!(blocking "prover-node.included");
+        }
+        _ => {}
+    }
+}
+
 async fn block_at(l1: &L1Client, number: u64) -> Result<L1BlockRef, Failure> {
     let block = l1.block(BlockNumberOrTag::Number(number)).await?;
     // A reorg made L1 shorter than what was followed; the follower sees it next.
@@ -274,7 +293,11 @@ impl Ports for NodePorts {
                     );
                 }
             },
-            Effect::Submit => self.submit(row).await,
+            Effect::Submit => {
+                failpoint!("prover-node.before_submit");
+                self.submit(row).await;
+                failpoint!("prover-node.after_submit");
+            }
             Effect::Capture { reason } => {
                 tracing::error!(
                     range = row.id,
@@ -310,6 +333,7 @@ impl Ports for NodePorts {
         }
         let since = before.map_or(now, |(_, since)| since);
         self.memory.states.insert(row.id, (name, since));
+        failpoint_of(name);
         let Some((left, _)) = before else { return };
         // The seconds of a range count from its first turn in this process to its root.
         if left == "proving" && row.root.is_some() {

@@ -1,0 +1,389 @@
+//! An RPC endpoint of L1 that fails as real ones do: a few requests always, and in whole for a while.
+//!
+//! It stands between anvil and the network's processes in runs with `--chaos`.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha20Rng;
+use rollmill_l1::alloy::primitives::{B256, hex, keccak256};
+use serde_json::{Value, json};
+
+use crate::Error;
+
+/// Requests of a hundred that fail at any time.
+const FAILING_PERCENT: u32 = 3;
+/// How long a slow request takes at least.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// What is wrong with an endpoint for a while, beside the requests that always fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spell {
+    /// Every request is answered with HTTP 503.
+    Down,
+    /// The head stays where it was, as on a node that has lost its peers.
+    Stale,
+    /// Transactions are taken and go nowhere.
+    Swallowing,
+    /// No transaction and no receipt is known.
+    NoReceipts,
+    /// Receipts turn success into failure and back, and name a block that does not exist.
+    LyingReceipts,
+}
+
+impl Spell {
+    pub const ALL: [Self; 5] =
+        [Self::Down, Self::Stale, Self::Swallowing, Self::NoReceipts, Self::LyingReceipts];
+
+    /// For the progress line.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Down => "answers 503",
+            Self::Stale => "stays at its block",
+            Self::Swallowing => "swallows transactions",
+            Self::NoReceipts => "knows no receipts",
+            Self::LyingReceipts => "lies in receipts",
+        }
+    }
+}
+
+/// A spell in force.
+#[derive(Debug, Clone, Copy)]
+struct Cast {
+    spell: Spell,
+    /// L1's head when it began.
+    head: u64,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: String,
+    http: reqwest::Client,
+    cast: Mutex<Option<Cast>>,
+    rng: Mutex<ChaCha20Rng>,
+    counts: Mutex<Counts>,
+}
+
+/// Requests so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub requests: u64,
+    /// Those that failed or were answered wrongly on purpose.
+    pub failed: u64,
+}
+
+/// One faulty endpoint. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub url: String,
+    shared: Arc<Shared>,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A lock whose holder panicked holds plain values still.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Endpoint {
+    /// Listens on `address` and passes requests on to `target`. `seed` decides which requests fail.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`] when nothing can listen there.
+    pub async fn start(address: SocketAddr, target: &str, seed: u64) -> Result<Self, Error> {
+        let failed =
+            |source| Error::Spawn { name: format!("the L1 endpoint at {address}"), source };
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(failed)?;
+        let url = format!("http://{}", listener.local_addr().map_err(failed)?);
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            http: reqwest::Client::new(),
+            cast: Mutex::new(None),
+            rng: Mutex::new(ChaCha20Rng::seed_from_u64(seed)),
+            counts: Mutex::default(),
+        });
+        let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            // It ends with its task; a failed connection is its client's matter.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { url, shared, server })
+    }
+
+    /// Puts the endpoint under a spell that began at L1 block `head`, or lifts it.
+    pub fn set(&self, spell: Option<Spell>, head: u64) {
+        *locked(&self.shared.cast) = spell.map(|spell| Cast { spell, head });
+    }
+
+    /// Requests so far.
+    pub fn counts(&self) -> Counts {
+        *locked(&self.shared.counts)
+    }
+}
+
+/// How a request that always might fail fails.
+#[derive(Debug, Clone, Copy)]
+enum Failing {
+    Status(StatusCode),
+    Rpc(i64, &'static str),
+    Empty,
+    Slow,
+}
+
+const FAILINGS: [Failing; 6] = [
+    Failing::Status(StatusCode::INTERNAL_SERVER_ERROR),
+    Failing::Status(StatusCode::TOO_MANY_REQUESTS),
+    // EIP-1474's codes of an internal error and of a limit.
+    Failing::Rpc(-32603, "internal error"),
+    Failing::Rpc(-32005, "limit exceeded"),
+    Failing::Empty,
+    Failing::Slow,
+];
+
+fn body(value: &Value) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], value.to_string()).into_response()
+}
+
+fn result(request: &Value, value: &Value) -> Value {
+    json!({ "jsonrpc": "2.0", "id": request["id"], "result": value })
+}
+
+fn rpc_error(request: &Value, code: i64, message: &str) -> Value {
+    let error = json!({ "code": code, "message": message });
+    json!({ "jsonrpc": "2.0", "id": request["id"], "error": error })
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
+    let request: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let failing = {
+        let mut rng = locked(&shared.rng);
+        let fails = rng.gen_ratio(FAILING_PERCENT, 100);
+        let kind = FAILINGS[rng.gen_range(0..FAILINGS.len())];
+        fails.then_some(kind)
+    };
+    let cast = *locked(&shared.cast);
+    {
+        let mut counts = locked(&shared.counts);
+        counts.requests += 1;
+        counts.failed += u64::from(failing.is_some());
+    }
+    match failing {
+        Some(Failing::Status(status)) => return status.into_response(),
+        Some(Failing::Rpc(code, message)) => return body(&rpc_error(&request, code, message)),
+        Some(Failing::Empty) => return StatusCode::OK.into_response(),
+        Some(Failing::Slow) => tokio::time::sleep(SLOW).await,
+        None => {}
+    }
+    let Some(cast) = cast else { return pass_on(&shared, &request).await };
+    if let Some(answer) = instead(cast, &request) {
+        locked(&shared.counts).failed += 1;
+        return match answer {
+            Some(value) => body(&value),
+            None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+        };
+    }
+    let response = forward(&shared, &pinned(cast, request.clone())).await;
+    match response {
+        Some(value) => body(&twisted(cast, &request, value)),
+        None => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+async fn pass_on(shared: &Shared, request: &Value) -> Response {
+    match forward(shared, request).await {
+        Some(value) => body(&value),
+        None => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+async fn forward(shared: &Shared, request: &Value) -> Option<Value> {
+    let response = shared.http.post(&shared.target).json(request).send().await.ok()?;
+    response.json().await.ok()
+}
+
+/// What is answered without asking L1: `Some(None)` for HTTP 503.
+#[expect(clippy::option_option, reason = "an answer, no answer, and an answer that is none")]
+fn instead(cast: Cast, request: &Value) -> Option<Option<Value>> {
+    let method = request["method"].as_str().unwrap_or_default();
+    match cast.spell {
+        Spell::Down => Some(None),
+        Spell::Stale if method == "eth_blockNumber" => {
+            Some(Some(result(request, &json!(format!("{:#x}", cast.head)))))
+        }
+        Spell::Stale if names_later_block(request, cast.head) => {
+            Some(Some(match method {
+                "eth_getBlockByNumber" => result(request, &Value::Null),
+                // geth's words for a block it does not have.
+                _ => rpc_error(request, -32000, "header not found"),
+            }))
+        }
+        Spell::Swallowing if method == "eth_sendRawTransaction" => {
+            let raw = request["params"][0].as_str().unwrap_or_default();
+            let hash = keccak256(hex::decode(raw).unwrap_or_default());
+            Some(Some(result(request, &json!(hash))))
+        }
+        Spell::NoReceipts
+            if matches!(method, "eth_getTransactionReceipt" | "eth_getTransactionByHash") =>
+        {
+            Some(Some(result(request, &Value::Null)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a parameter is the number of a block above `head`.
+fn names_later_block(request: &Value, head: u64) -> bool {
+    // Only methods whose parameters hold block numbers; a value of a transaction is a number too.
+    let method = request["method"].as_str().unwrap_or_default();
+    let at = match method {
+        "eth_getBlockByNumber" => &request["params"][0],
+        "eth_call" | "eth_getBalance" | "eth_getTransactionCount" | "eth_getCode" => {
+            &request["params"][1]
+        }
+        "eth_getLogs" => &request["params"][0]["toBlock"],
+        _ => return false,
+    };
+    number(at).is_some_and(|number| number > head)
+}
+
+fn number(value: &Value) -> Option<u64> {
+    u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
+}
+
+/// The request as a node that stands still understands it: `latest` is its own head.
+fn pinned(cast: Cast, mut request: Value) -> Value {
+    if cast.spell != Spell::Stale {
+        return request;
+    }
+    let is_head = |value: &Value| matches!(value.as_str(), Some("latest" | "pending"));
+    let head = json!(format!("{:#x}", cast.head));
+    if let Some(params) = request["params"].as_array_mut() {
+        for param in params {
+            if is_head(param) {
+                *param = head.clone();
+            }
+            for key in ["fromBlock", "toBlock"] {
+                if param.get(key).is_some_and(is_head) {
+                    param[key] = head.clone();
+                }
+            }
+        }
+    }
+    request
+}
+
+/// The answer as the spell has it.
+fn twisted(cast: Cast, request: &Value, mut answer: Value) -> Value {
+    if request["method"].as_str() != Some("eth_getTransactionReceipt") {
+        return answer;
+    }
+    let receipt = &mut answer["result"];
+    match cast.spell {
+        Spell::Stale if number(&receipt["blockNumber"]).is_some_and(|n| n > cast.head) => {
+            *receipt = Value::Null;
+        }
+        Spell::LyingReceipts if receipt.is_object() => {
+            let success = receipt["status"].as_str() == Some("0x1");
+            receipt["status"] = json!(if success { "0x0" } else { "0x1" });
+            receipt["blockHash"] = json!(B256::repeat_byte(0x11));
+        }
+        _ => {}
+    }
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cast(spell: Spell) -> Cast {
+        Cast { spell, head: 16 }
+    }
+
+    fn request(method: &str, params: &Value) -> Value {
+        json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params })
+    }
+
+    #[test]
+    fn a_stale_endpoint_stays_at_its_block() {
+        let stale = cast(Spell::Stale);
+        let head = instead(stale, &request("eth_blockNumber", &json!([]))).unwrap().unwrap();
+        assert_eq!(head, json!({ "jsonrpc": "2.0", "id": 7, "result": "0x10" }));
+        let later = request("eth_getBlockByNumber", &json!(["0x11", false]));
+        assert_eq!(instead(stale, &later).unwrap().unwrap()["result"], Value::Null);
+        let call = request("eth_call", &json!([{ "value": "0x11" }, "0x11"]));
+        assert_eq!(instead(stale, &call).unwrap().unwrap()["error"]["code"], -32000);
+        let latest = request("eth_getBlockByNumber", &json!(["latest", false]));
+        assert!(instead(stale, &latest).is_none());
+        assert_eq!(pinned(stale, latest)["params"][0], "0x10");
+        let logs = request("eth_getLogs", &json!([{ "fromBlock": "0x1", "toBlock": "latest" }]));
+        assert_eq!(pinned(stale, logs)["params"][0]["toBlock"], "0x10");
+        let asked = request("eth_getTransactionReceipt", &json!(["0xaa"]));
+        let later = json!({ "result": { "blockNumber": "0x11", "status": "0x1" } });
+        assert_eq!(twisted(stale, &asked, later)["result"], Value::Null);
+    }
+
+    #[test]
+    fn a_swallowed_transaction_is_answered_with_its_hash() {
+        let sent = request("eth_sendRawTransaction", &json!(["0x01"]));
+        let answer = instead(cast(Spell::Swallowing), &sent).unwrap().unwrap();
+        assert_eq!(answer["result"], json!(keccak256([1])));
+        let other = request("eth_gasPrice", &json!([]));
+        assert!(instead(cast(Spell::Swallowing), &other).is_none());
+    }
+
+    #[test]
+    fn receipts_are_hidden_or_false() {
+        let asked = request("eth_getTransactionReceipt", &json!(["0xaa"]));
+        let hidden = instead(cast(Spell::NoReceipts), &asked).unwrap().unwrap();
+        assert_eq!(hidden["result"], Value::Null);
+        for (status, said) in [("0x1", "0x0"), ("0x0", "0x1")] {
+            let receipt = json!({ "result": { "status": status, "blockHash": "0x22" } });
+            let answer = twisted(cast(Spell::LyingReceipts), &asked, receipt);
+            assert_eq!(answer["result"]["status"], said);
+            assert_ne!(answer["result"]["blockHash"], "0x22");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_is_down_answers_nothing() {
+        assert_eq!(instead(cast(Spell::Down), &request("eth_call", &json!([]))), Some(None));
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn some_requests_fail_and_the_same_ones_for_the_same_seed() {
+        // Port 9 (discard, RFC 863) has no listener here, so that what passes is answered with 502.
+        let run = || async {
+            let any = SocketAddr::from(([127, 0, 0, 1], 0));
+            let endpoint = Endpoint::start(any, "http://127.0.0.1:9", 5).await.unwrap();
+            let http = reqwest::Client::new();
+            let mut failed = Vec::new();
+            for i in 0..60 {
+                let asked = request("eth_blockNumber", &json!([]));
+                let answer = http.post(&endpoint.url).json(&asked).send().await.unwrap();
+                if answer.status() != StatusCode::BAD_GATEWAY {
+                    failed.push(i);
+                }
+            }
+            (failed, endpoint.counts())
+        };
+        let (first, counts) = run().await;
+        assert!(!first.is_empty() && first.len() < 20, "{first:?}");
+        assert_eq!(counts.requests, 60);
+        assert_eq!(run().await.0, first);
+    }
+}
