@@ -32,6 +32,8 @@ use crate::{Error, Network, Options, Progress, services};
 
 /// Deepest reorganisation. anvil forgets the state of blocks far below its head.
 const REORG_DEPTH_MAX: u64 = 20;
+/// Slots of an epoch of L1: twice as many blocks are never taken back.
+pub(crate) const L1_EPOCH_SLOTS: u32 = 16;
 /// Longest time a killed process stays away, and a frozen one stays frozen.
 const AWAY_MAX: Duration = Duration::from_secs(8);
 /// Longest time from one fault to the next.

@@ -99,11 +99,12 @@ impl Network {
     }
 
     /// Starts anvil: a block a second and one at once for each transaction, the gas limit of a
-    /// transaction as on the real L1. Returns its RPC address.
+    /// transaction as on the real L1. A block is final when `epoch_slots` twice are on top of it. Returns
+    /// its RPC address.
     ///
     /// # Errors
     /// As [`Self::start`].
-    pub async fn start_anvil(&mut self) -> Result<SocketAddr, Error> {
+    pub async fn start_anvil(&mut self, epoch_slots: u32) -> Result<SocketAddr, Error> {
         let address = self.ports.free()?;
         let program = Program::new("anvil", self.programs.anvil()?)
             .flag("--host", address.ip().to_string())
@@ -112,7 +113,7 @@ impl Network {
             .flag("--hardfork", "osaka")
             .flag("--block-time", "1")
             .arg("--mixed-mining")
-            .flag("--slots-in-an-epoch", "2")
+            .flag("--slots-in-an-epoch", epoch_slots.to_string())
             .arg("--enable-tx-gas-limit");
         self.start(program, ANVIL_LIMIT).await?;
         self.child_mut("anvil")?.says("Listening on", ANVIL_LIMIT).await?;

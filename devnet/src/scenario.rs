@@ -16,8 +16,8 @@ use crate::endpoint::Endpoint;
 use crate::jobs::Jobs;
 use crate::keys::{self, CircuitKeys};
 use crate::{
-    ANVIL_CHAIN_ID, EpochReport, Error, JobReport, Network, Options, Progress, Report, faults,
-    services,
+    ANVIL_CHAIN_ID, EpochReport, Error, JobReport, Network, Options, Progress, Report, chaos,
+    faults, services,
 };
 
 /// How often L1, the broker and the nodes are asked.
@@ -64,7 +64,9 @@ pub async fn bring_up(
         .programs
         .contracts()
         .ok_or_else(|| Error::AnvilMissing { path: "contracts/node_modules".into() })?;
-    let l1_address = network.start_anvil().await?;
+    // Under faults L1 takes blocks back, and those that it has finalized it never does.
+    let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
+    let l1_address = network.start_anvil(epoch_slots).await?;
     progress.line(&format!("L1: anvil at http://{l1_address}"));
     let broker = network.start_broker().await?;
     progress.line(&format!("broker at http://{broker}, with a PostgreSQL of its own"));

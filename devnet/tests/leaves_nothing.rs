@@ -138,7 +138,7 @@ async fn a_killed_process_can_be_started_again() {
 #[tokio::test]
 async fn anvil_listens_where_it_was_told_to() {
     let mut network = network();
-    let address = network.start_anvil().await.unwrap();
+    let address = network.start_anvil(2).await.unwrap();
     assert!(std::net::TcpStream::connect(address).is_ok());
     network.stop().await.unwrap();
     assert!(std::net::TcpStream::connect(address).is_err());

@@ -130,12 +130,12 @@ async fn prove<B: Broker>(
     let digest = Digest::of(&input);
     let mut job = NewJob::new(labels.epoch, &kind, labels.version.clone(), digest);
     job.rank = u32::try_from(plan.nodes[index].steps_to_root).unwrap_or(u32::MAX);
-    job.deadline_unix_seconds = *labels.deadline.borrow();
     job.labels.insert("subject".into(), subject(labels.first_block, plan.nodes[index].subject));
     let input = Arc::new(input);
     let (checked, checker) = (Arc::clone(&input), work);
     let verify: Verify = Arc::new(move |result| checker.verify(index, &checked, result));
-    let done = jobs.prove(&job, &input, &verify).await?;
+    let deadline = || *labels.deadline.borrow();
+    let done = jobs.prove_by(&job, deadline, &input, &verify).await?;
     tracing::info!(job = %job.id, circuit, agent = ?done.view.agent, "proof verified");
     jobs.finished(circuit, &done.view);
     Ok((index, done.result))

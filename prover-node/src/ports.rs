@@ -29,6 +29,8 @@ use crate::submit::{L1Submitter, Submitter};
 
 /// Longest that one submission may take before the turn goes on; the attempt goes on with the next turn.
 const SUBMIT_MAX: Duration = Duration::from_secs(30);
+/// Shortest time that a job gets while its range may still be proven, whatever L1's pace promises.
+const DEADLINE_LEAST_SECONDS: u64 = 60;
 /// L1 blocks over which the time between blocks is measured.
 const INTERVAL_BLOCKS: u64 = 50;
 
@@ -142,10 +144,13 @@ impl NodePorts {
         Ok(Some((epoch, blocks)))
     }
 
+    /// When the range's window closes at the present pace of L1, as Unix seconds of this machine's clock:
+    /// the broker compares them with its own clock, and L1's may be far behind both.
     fn deadline(&self, row: &Row) -> Option<u64> {
         let l1 = self.memory.l1?;
         let left = row.window_end?.saturating_sub(l1.head.number) as f64 * l1.interval_seconds;
-        Some(l1.head.timestamp.saturating_add(left as u64))
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
+        Some(now.saturating_add((left as u64).max(DEADLINE_LEAST_SECONDS)))
     }
 
     fn show(&mut self, chain: &Chain, rows: &[Row]) {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rollmill_broker_client::{BATCH_MAX, Digest, JobId, JobState, JobView, NewJob, RejectOutcome};
+use rollmill_broker_client::{
+    BATCH_MAX, Digest, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome,
+};
 
 use super::answers::{Action, Route};
 use super::feed::News;
@@ -50,11 +52,30 @@ impl<B: Broker> Jobs<B> {
         input: &Arc<Vec<u8>>,
         verify: &Verify,
     ) -> Result<Done, JobFailure> {
+        let deadline = job.deadline_unix_seconds;
+        self.prove_by(job, || deadline, input, verify).await
+    }
+
+    /// As [`Self::prove`], with a deadline that moves. The broker hands nobody a job whose deadline has
+    /// passed; here a deadline is an estimate, so a job that is still wanted then is enqueued again
+    /// with what the deadline has become.
+    ///
+    /// # Errors
+    /// As [`Self::prove`].
+    pub async fn prove_by(
+        &self,
+        job: &NewJob,
+        deadline: impl Fn() -> Option<u64>,
+        input: &Arc<Vec<u8>>,
+        verify: &Verify,
+    ) -> Result<Done, JobFailure> {
+        let mut job = job.clone();
         let mut slow = Backoff::new(self.shared.tempo.retry);
         let mut replayed: Option<Instant> = None;
         'upload: loop {
             self.upload(&job.id, input).await?;
             loop {
+                job.deadline_unix_seconds = deadline();
                 let view = match self.feed.finished(job.clone()).await {
                     News::Final(view) => *view,
                     News::Again => {
@@ -79,6 +100,10 @@ impl<B: Broker> Jobs<B> {
                     }
                     // Somebody cancelled what this range still wants: enqueueing reopens it.
                     JobState::Cancelled => slow.wait().await,
+                    JobState::Dead if is_late(&view) => {
+                        tracing::warn!(job = %view.id, "a job's deadline passed; enqueueing it with the present one");
+                        slow.wait().await;
+                    }
                     JobState::Dead => {
                         self.revive(&view, &mut replayed).await?;
                         continue 'upload;
@@ -218,6 +243,11 @@ impl<B: Broker> Jobs<B> {
     pub fn open(&self) -> usize {
         self.feed.open()
     }
+}
+
+/// Whether a job is dead for no other reason than its deadline.
+fn is_late(view: &JobView) -> bool {
+    view.failure.as_ref().is_some_and(|failure| failure.class == FailureClass::PastDeadline)
 }
 
 fn shared_inputs(metrics: &crate::metrics::Metrics, view: &JobView) {

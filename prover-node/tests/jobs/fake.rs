@@ -50,6 +50,10 @@ pub(crate) struct Inner {
     pub(crate) wrong: usize,
     /// The next jobs become dead letters.
     pub(crate) deaths: usize,
+    /// Deadlines before this are past.
+    pub(crate) now: u64,
+    /// Deadlines of the jobs that were enqueued, in order.
+    pub(crate) deadlines: Vec<Option<u64>>,
 }
 
 /// See the module.
@@ -169,10 +173,22 @@ impl Inner {
         }
         let mut views = Vec::new();
         for job in jobs {
-            let known = self.jobs.get(&job.id).map(|known| known.state);
-            if known.is_none_or(|state| state == JobState::Cancelled) {
+            self.deadlines.push(job.deadline_unix_seconds);
+            let is_late = job.deadline_unix_seconds.is_some_and(|at| at < self.now);
+            let of_late = |known: &JobView| {
+                let class = known.failure.as_ref().map(|failure| failure.class);
+                class == Some(FailureClass::PastDeadline) && !is_late
+            };
+            let known = self.jobs.get(&job.id);
+            if known.is_none_or(|known| known.state == JobState::Cancelled || of_late(known)) {
                 self.jobs.insert(job.id.clone(), view(&job));
                 self.open(&job.id, JobState::Ready);
+                if is_late {
+                    let job = self.jobs.get_mut(&job.id).unwrap();
+                    job.state = JobState::Dead;
+                    let (class, message) = (FailureClass::PastDeadline, "late".to_owned());
+                    job.failure = Some(FailureView { class, message });
+                }
             }
             views.push(self.jobs[&job.id].clone());
         }

@@ -214,6 +214,22 @@ async fn a_dead_job_is_replayed_as_often_as_it_takes() {
     assert_eq!((fake.lock().replayed, metrics.jobs_dead.get()), (8, 8));
 }
 
+/// Goal: a deadline is an estimate: a job that is still wanted after it is enqueued with the next one.
+/// Method: the deadline moves by one with each look and lies in the past at first.
+#[tokio::test]
+async fn a_deadline_that_was_too_early_costs_time_and_nothing_else() {
+    let fake = Fake::new(1);
+    fake.lock().now = 13;
+    let (jobs, metrics, _) = jobs(Local(Arc::clone(&fake)));
+    let (job, input, verify) = job(1);
+    let next = std::sync::atomic::AtomicU64::new(10);
+    let deadline = || Some(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+    assert!(jobs.prove_by(&job, deadline, &input, &verify).await.is_ok());
+    let inner = fake.lock();
+    assert_eq!(inner.deadlines, [10, 11, 12, 13].map(Some));
+    assert_eq!((inner.replayed, metrics.jobs_dead.get()), (0, 0));
+}
+
 /// Goal: an input that the broker lost is uploaded again, without a replay and without blame.
 #[tokio::test]
 async fn a_lost_input_is_uploaded_again() {
