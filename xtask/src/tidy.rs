@@ -47,7 +47,9 @@ const GENERATED: &[&str] =
 
 /// The page that says which test fails without which constraint, and how many duties it lists.
 const SOUNDNESS: &str = "docs/book/soundness.md";
+/// Pages of tables whose last cells name functions.
 const TRAPS: &str = "docs/book/traps.md";
+const FAULTS: &str = "docs/book/faults.md";
 const DUTIES: usize = 12;
 
 /// Endings of files that people write.
@@ -72,7 +74,8 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     rooms_exist(tree, "README.md", "## What works today", &mut findings);
     rooms_exist(tree, "docs/architecture.md", "## Rooms", &mut findings);
     soundness_duties(tree, &mut findings);
-    functions_of_traps(tree, &mut findings);
+    functions_of_tables(tree, TRAPS, &mut findings);
+    functions_of_tables(tree, FAULTS, &mut findings);
     findings.extend(errors::check(tree));
     findings
 }
@@ -278,26 +281,39 @@ fn soundness_duties(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-/// Every function that the table of the page on traps names exists, and every trap names one.
-fn functions_of_traps(tree: &Tree, findings: &mut Findings) {
-    let Some(text) = tree.text(TRAPS) else {
-        findings.push(format!("{TRAPS}: missing"));
+/// Every function that the tables of the page at `path` name in their last cells exists, and every row
+/// names one.
+fn functions_of_tables(tree: &Tree, path: &str, findings: &mut Findings) {
+    let Some(text) = tree.text(path) else {
+        findings.push(format!("{path}: missing"));
         return;
     };
-    let rows = text.lines().enumerate().skip_while(|(_, line)| !line.starts_with("| ---")).skip(1);
-    for (index, line) in rows.take_while(|(_, line)| line.starts_with("| ")) {
+    let mut in_table = false;
+    for (index, line) in text.lines().enumerate() {
+        if !line.starts_with("| ") {
+            in_table = false;
+            continue;
+        }
+        if !in_table || line.starts_with("| ---") {
+            in_table = line.starts_with("| ---");
+            continue;
+        }
         let cell = line.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or(line);
         let mut named = 0;
         for name in cell.split('`').skip(1).step_by(2).filter(|name| name.contains('_')) {
             named += 1;
             let (plain, generic) = (format!("fn {name}("), format!("fn {name}<"));
             let is_there = |text: &str| text.contains(&plain) || text.contains(&generic);
-            if !tree.rust().any(|file| is_there(&file.text)) {
-                findings.push(format!("{TRAPS}:{}: there is no function `{name}`", index + 1));
+            let of_contract = format!("function {name}(");
+            let contracts = || tree.files.iter().filter(|file| file.path.ends_with(".t.sol"));
+            if !tree.rust().any(|file| is_there(&file.text))
+                && !contracts().any(|file| file.text.contains(&of_contract))
+            {
+                findings.push(format!("{path}:{}: there is no function `{name}`", index + 1));
             }
         }
         if named == 0 {
-            findings.push(format!("{TRAPS}:{}: the trap names no function", index + 1));
+            findings.push(format!("{path}:{}: the row names no function", index + 1));
         }
     }
 }
@@ -365,6 +381,7 @@ mod tests {
             ("a/tests/T.t.sol", "    function testFuzz_it(uint256 x) public {}\n"),
             (SOUNDNESS, &page),
             (TRAPS, "# T\n\n| trap | held by |\n| --- | --- |\n| One | `it_is_so` |\n"),
+            (FAULTS, "# F\n\n| fault | held by |\n| --- | --- |\n| One | `it_is_so` |\n"),
         ];
         files.retain(|(path, _)| extra.iter().all(|(other, _)| other != path));
         files.extend_from_slice(extra);
@@ -374,6 +391,9 @@ mod tests {
     #[test]
     fn a_tidy_tree_passes() {
         assert_eq!(findings_with(&[]), Findings::new());
+        let two_tables = "| a | b |\n| --- | --- |\n| One | `it_is_so` |\n\n## Contracts\n\n\
+                          | a | b |\n| --- | --- |\n| Two | `testFuzz_it` |\n";
+        assert_eq!(findings_with(&[(FAULTS, two_tables)]), Findings::new());
     }
 
     #[test]
@@ -408,6 +428,11 @@ mod tests {
             (SOUNDNESS, &format!("{all}\nSee `a_test_that_is_gone`.\n"), "there is no test"),
             (TRAPS, "| trap | by |\n| --- | --- |\n| One | `is_gone` |\n", "no function `is_gone`"),
             (TRAPS, "| trap | by |\n| --- | --- |\n| One | `equal` |\n", "names no function"),
+            (
+                FAULTS,
+                "| a | b |\n| --- | --- |\n| One | `it_is_so` |\n\nText.\n\n| a | b |\n| --- | --- |\n| Two | `testFuzz_no` |\n",
+                "faults.md:9: there is no function `testFuzz_no`",
+            ),
             ("a/tests/t.rs", &TESTS.replace("#[test]", "// #[test]"), "no test `it_is_so`"),
             ("a/tests/T.t.sol", "contract T {}\n", "no test `testFuzz_it`"),
         ];
