@@ -13,7 +13,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint deny gen
+.PHONY: help setup build demo test chaos lint deny gen
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,10 @@ demo: build ## Prove epochs on a local L1 with the whole network on this machine
 
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
+
+chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
+	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
+	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --failover
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings
