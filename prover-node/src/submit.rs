@@ -71,7 +71,7 @@ impl Submitter for L1Submitter {
 
     async fn sent(&self, row: &Row) -> Option<Sent> {
         let mut present = None;
-        for attempt in (1..=row.attempt).rev() {
+        for attempt in (row.first_attempt..=row.attempt).rev() {
             let status = self.sender.status(&id(row, attempt)).await;
             let is_present = attempt == row.attempt;
             match status {

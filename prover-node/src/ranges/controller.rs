@@ -6,7 +6,7 @@ use rollmill_service::Failure;
 
 use super::facts::{Chain, Own, Policy};
 use super::row::{Row, State};
-use super::step::{Effect, plan, step};
+use super::step::{Effect, is_contradicted, plan, step};
 use super::store::RowStore;
 
 /// The world as the controller sees it.
@@ -95,7 +95,7 @@ impl Controller {
         ports: &mut P,
     ) -> Result<(), Failure> {
         let row = &self.rows[index];
-        if row.state.is_end() && !row.cleanup {
+        if row.state.is_end() && !row.cleanup && !is_contradicted(row, chain) {
             return Ok(());
         }
         let mut own = ports.own(row).await;

@@ -11,5 +11,5 @@ pub mod step;
 pub mod store;
 
 pub use facts::{Chain, Command, Finalized, Own, Policy, Proof, Refusal, Sent};
-pub use row::{GaveUp, Inclusion, Intent, Parking, RangeBlock, Root, Row, State};
+pub use row::{Entry, GaveUp, Inclusion, Intent, Parking, RangeBlock, Root, Row, State};
 pub use step::{Effect, Step, plan, step};

@@ -193,6 +193,8 @@ pub struct Row {
     pub state: State,
     /// Number of the attempt to submit that is running, or of the next one; from 1.
     pub attempt: u32,
+    /// The first attempt that counts: earlier ones were on a chain that L1 has taken back.
+    pub first_attempt: u32,
     /// Attempts that failed for no reason that a fact explains.
     pub failures: u32,
     /// No attempt is made before this L1 block.
@@ -217,6 +219,7 @@ impl Row {
             frozen: false,
             state: State::Planned,
             attempt: 1,
+            first_attempt: 1,
             failures: 0,
             not_before: 0,
             window_end: None,

@@ -35,6 +35,9 @@ pub struct Step {
 /// same facts changes nothing more.
 pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
     let mut turn = Turn { row: before.clone(), chain, own, policy, effects: Vec::new() };
+    if is_contradicted(before, chain) {
+        turn.open_again();
+    }
     if !turn.row.state.is_end() {
         turn.follow();
         turn.obey();
@@ -89,6 +92,22 @@ fn is_on_chain(row: &Row, chain: &Chain) -> bool {
     row.blocks.iter().all(found)
 }
 
+/// Whether the chain denies what the row ended by: blocks that were gone are there, or what was proven is
+/// not. L1 does not promise that it never takes back what it has finalized; it makes it expensive.
+pub(super) fn is_contradicted(row: &Row, chain: &Chain) -> bool {
+    // A node that reads L1 again from an earlier block does not know yet.
+    let ended_at = row.log.last().map_or(0, |entry| entry.l1_block);
+    let denied = match &row.state {
+        State::Final { .. } | State::Superseded => chain.proven < row.last(),
+        State::GivenUp { reason: GaveUp::Stale } => true,
+        State::GivenUp { reason: GaveUp::Late } => {
+            chain.window_end(row.epoch).is_some_and(|end| chain.l1_head < end)
+        }
+        _ => false,
+    };
+    denied && chain.l1_head >= ended_at && is_on_chain(row, chain)
+}
+
 struct Turn<'a> {
     row: Row,
     chain: &'a Chain,
@@ -113,6 +132,17 @@ impl Turn<'_> {
             self.row.note(self.chain.l1_head, what);
             self.row.state = state;
         }
+    }
+
+    /// From the start, under numbers of attempts that the sender does not know: what it knows of the
+    /// earlier ones is of the chain that is gone.
+    fn open_again(&mut self) {
+        self.row.note(self.chain.l1_head, "L1 took back what the range had ended by");
+        self.row.attempt = self.row.attempt.saturating_add(1);
+        self.row.first_attempt = self.row.attempt;
+        (self.row.failures, self.row.not_before, self.row.root) = (0, 0, None);
+        self.row.captured = false;
+        self.enter(State::Planned);
     }
 
     fn is_on_chain(&self) -> bool {

@@ -92,8 +92,18 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
 }
 
+/// What L1 finalizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Finality {
+    None,
+    Kept,
+    /// Sometimes it takes back what it has finalized.
+    Broken,
+}
+
 /// Runs a random schedule, then lets L1 calm down, and checks that everything that could be proven is.
-fn schedule(seed: u64, policy: Policy, finalizes: bool, steps: u32) -> (u64, u64) {
+fn schedule(seed: u64, policy: Policy, finality: Finality, steps: u32) -> (u64, u64) {
+    let finalizes = finality != Finality::None;
     println!("seed {seed}");
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let window = rng.gen_range(12..40);
@@ -112,6 +122,9 @@ fn schedule(seed: u64, policy: Policy, finalizes: bool, steps: u32) -> (u64, u64
             25..=27 => {
                 let depth = rng.gen_range(1..=deepest);
                 let mut world = world.lock().unwrap();
+                if finality == Finality::Broken && rng.gen_bool(0.3) {
+                    world.forget_finality(depth);
+                }
                 let taken = world.reorg(depth, rng.gen_bool(0.5));
                 for _ in 0..taken + rng.gen_range(0..2) {
                     world.mine(rng.gen_bool(0.5), rng.gen_bool(0.5));
@@ -210,7 +223,7 @@ fn open_rows(controller: &Controller) -> Vec<&Row> {
 fn random_schedules_of_two_provers_and_a_reorganising_l1() {
     let (mut sent, mut doomed) = (0, 0);
     for seed in seeds(0..120) {
-        let result = schedule(seed, POLICY, true, 400);
+        let result = schedule(seed, POLICY, Finality::Kept, 400);
         (sent, doomed) = (sent + result.0, doomed + result.1);
     }
     println!("{sent} proofs sent, {doomed} of them reverted");
@@ -222,7 +235,7 @@ fn random_schedules_of_two_provers_and_a_reorganising_l1() {
 #[test]
 fn random_schedules_with_prefixes() {
     for seed in 1000..1040 {
-        schedule(seed, Policy { prefix_blocks: 2, ranges_max: 2, ..POLICY }, true, 300);
+        schedule(seed, Policy { prefix_blocks: 2, ranges_max: 2, ..POLICY }, Finality::Kept, 300);
     }
 }
 
@@ -230,7 +243,15 @@ fn random_schedules_with_prefixes() {
 #[test]
 fn random_schedules_without_finality() {
     for seed in 2000..2030 {
-        schedule(seed, POLICY, false, 300);
+        schedule(seed, POLICY, Finality::None, 300);
+    }
+}
+
+/// Goal: what ended by a finality that L1 took back is opened again.
+#[test]
+fn random_schedules_with_broken_finality() {
+    for seed in seeds(3000..3040) {
+        schedule(seed, POLICY, Finality::Broken, 400);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::{
-    Chain, Command, Effect, Finalized, GaveUp, Inclusion, Intent, Own, Parking, Policy, Proof,
-    RangeBlock, Refusal, Root, Row, Sent, State, plan, step,
+    Chain, Command, Effect, Entry, Finalized, GaveUp, Inclusion, Intent, Own, Parking, Policy,
+    Proof, RangeBlock, Refusal, Root, Row, Sent, State, plan, step,
 };
 
 use crate::POLICY;
@@ -412,6 +412,34 @@ fn somebody_elses_final_proof_ends_the_range() {
         let own = Own { sent: Some(Sent::Pending), ..good() };
         assert!(!to(&before, &chain, &own).0.is_end());
     }
+}
+
+/// Goal: what L1 takes back after it was final is worked on again, under a number of its own. Method: each
+/// end, the chain that it follows from, and the chain that denies it.
+#[test]
+fn an_end_that_l1_takes_back_opens_the_range_again() {
+    let proven = Chain { proven: 6, ..chain() };
+    let closed = Chain { l1_head: 200, ..chain() };
+    let gone = Chain { epochs: [].into(), pending: 3, ..chain() };
+    let ends = [
+        (State::Final { inclusion: inclusion() }, &proven),
+        (State::Superseded, &proven),
+        (State::GivenUp { reason: GaveUp::Stale }, &gone),
+        (State::GivenUp { reason: GaveUp::Late }, &closed),
+    ];
+    for (state, holds) in ends {
+        let before = row(state.clone());
+        assert_eq!(step(&before, holds, &good(), &POLICY).row, before, "{state:?} holds");
+        let after = step(&before, &chain(), &good(), &POLICY).row;
+        assert_eq!(after.state, State::Proving, "{state:?} is denied");
+        assert_eq!((after.attempt, after.first_attempt, after.root), (2, 2, None));
+        // A node that reads L1 again from before the end knows nothing.
+        let mut before = row(state);
+        before.log.push(Entry { l1_block: chain().l1_head + 1, what: "ended".into() });
+        assert_eq!(step(&before, &chain(), &good(), &POLICY).row, before);
+    }
+    let abandoned = row(State::GivenUp { reason: GaveUp::Abandoned });
+    assert_eq!(step(&abandoned, &chain(), &good(), &POLICY).row, abandoned);
 }
 
 #[test]

@@ -154,6 +154,11 @@ impl World {
         depth
     }
 
+    /// The next reorganisation may go `depth` blocks below the final block.
+    pub(crate) fn forget_finality(&mut self, depth: u64) {
+        self.finalized = self.finalized.map(|at| at.saturating_sub(depth));
+    }
+
     pub(crate) fn finalize(&mut self, behind: u64) {
         if let Some(at) = self.finalized {
             self.finalized = Some(at.max(self.head().saturating_sub(behind)));
