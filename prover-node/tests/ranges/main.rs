@@ -247,7 +247,7 @@ fn random_schedules_without_finality() {
     }
 }
 
-/// Goal: what ended by a finality that L1 took back is opened again.
+/// Goal: a finality that L1 takes back breaks no rule either.
 #[test]
 fn random_schedules_with_broken_finality() {
     for seed in seeds(3000..3040) {

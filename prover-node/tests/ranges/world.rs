@@ -279,6 +279,12 @@ impl Node {
     /// The sender looks at L1: what is in no block is in the pool again.
     pub(crate) fn tick(&mut self) {
         let mut world = self.world.lock().expect("lock");
+        // What is final is settled: a sender does not keep it.
+        let is_final = |tx: &Tx| {
+            let at = world.included(&tx.purpose, self.index).find(|(_, there, _)| *there == tx);
+            at.is_some_and(|(at, ..)| world.finalized.is_some_and(|end| end >= at))
+        };
+        self.intents.retain(|_, tx| !is_final(tx));
         for tx in self.intents.values() {
             let known = world.included(&tx.purpose, self.index).any(|(_, there, _)| there == tx);
             if !known && !world.mempool.contains(tx) {
