@@ -62,10 +62,14 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// The proven tip that L1 will not take back: the one as of its finalized block, or of a block
     /// far behind the head where L1 finalizes nothing.
     pub(crate) fn final_proven(&self) -> Result<u64, NodeError> {
+        Ok(self.l1_record(self.final_l1()?)?.map_or(0, |record| record.tips.proven))
+    }
+
+    /// The newest L1 block that is final, or one far behind the head where L1 finalizes nothing.
+    pub(crate) fn final_l1(&self) -> Result<u64, NodeError> {
         let head = self.l1_head()?;
         let far_behind = || head.position.number.saturating_sub(FINALITY_L1_BLOCKS);
-        let final_l1 = head.finalized.unwrap_or_else(far_behind);
-        Ok(self.l1_record(final_l1)?.map_or(0, |record| record.tips.proven))
+        Ok(head.finalized.unwrap_or_else(far_behind))
     }
 
     /// Known L1 positions, newest first, the deployment's last.

@@ -515,6 +515,8 @@ fn chain_view(tables: &Arc<Snapshot>) -> Result<ChainView, NodeError> {
         pending_hash: record.header_hash,
         proven: tips.proven,
         final_proven: tables.final_proven()?.min(tips.proven),
+        l1_block: tables.l1_head()?.position.number,
+        final_l1: tables.final_l1()?,
         price: next_price(&record.header),
     })
 }

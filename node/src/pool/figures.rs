@@ -39,10 +39,12 @@ pub(crate) enum Dropped {
     Replaced,
     Expired,
     Spent,
+    Unanchored,
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Self; 4] = [Self::Evicted, Self::Replaced, Self::Expired, Self::Spent];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Evicted, Self::Replaced, Self::Expired, Self::Spent, Self::Unanchored];
 
     /// The value of the label `reason`.
     pub(crate) fn label(self) -> &'static str {
@@ -51,6 +53,7 @@ impl Dropped {
             Self::Replaced => "replaced",
             Self::Expired => "expired",
             Self::Spent => "spent",
+            Self::Unanchored => "anchor",
         }
     }
 }
@@ -64,5 +67,5 @@ pub(crate) struct PoolCounts {
     pub(crate) parked: [usize; 3],
     pub(crate) included: usize,
     /// Since the process started, in the order of [`Dropped::ALL`].
-    pub(crate) dropped: [u64; 4],
+    pub(crate) dropped: [u64; 5],
 }

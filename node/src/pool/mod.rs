@@ -10,7 +10,8 @@
 //!
 //! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
 //! prices, its payer can pay for it after all its better ones, and its anchor is in the archive.
-//! The others are *parked*, out of the builder's view, until that changes or they are too old.
+//! The others are *parked*, out of the builder's view, until that changes or they are too old, or until
+//! L1 has finalized a chain without their anchor.
 //!
 //! A transaction stays after it was included, since whoever proves its block needs its client
 //! proof, and since a reorganisation may put it back. The number of those is bounded by the length
@@ -91,6 +92,9 @@ pub(crate) struct ChainView {
     pub(crate) pending_hash: Fr,
     pub(crate) proven: u64,
     pub(crate) final_proven: u64,
+    /// Newest L1 block that was followed, and newest that is final.
+    pub(crate) l1_block: u64,
+    pub(crate) final_l1: u64,
     /// Prices that an honest proposer names in the next block.
     pub(crate) price: FeePerGas,
 }
@@ -111,6 +115,8 @@ struct Waiting {
     bytes: usize,
     offer: u128,
     has_anchor: bool,
+    /// L1 block at which its anchor was first missed in the archive.
+    missed_at: Option<u64>,
     parked: Option<Parked>,
 }
 
@@ -134,7 +140,7 @@ pub(crate) struct Pool {
     bytes: usize,
     included: Included,
     dropped: VecDeque<(Fr, String)>,
-    dropped_counts: [u64; 4],
+    dropped_counts: [u64; 5],
     next_arrival: u64,
     /// Pending tip at the last look at every waiting transaction.
     seen: Option<Fr>,
@@ -156,7 +162,7 @@ impl Pool {
             bytes: 0,
             included: Included::load(&tables)?,
             dropped: VecDeque::new(),
-            dropped_counts: [0; 4],
+            dropped_counts: [0; 5],
             next_arrival: pool_arrival(&tables)?,
             seen: None,
             time: None,
@@ -204,6 +210,7 @@ impl Pool {
         if is_new {
             self.rank_all(chain)?;
         }
+        leave.extend(self.unanchored(chain));
         // What came back from blocks may be more than fits.
         while self.waiting.len() > self.limits.txs_max || self.bytes > self.limits.bytes_max {
             let Some(hash) = self.worst(&HashSet::new(), None) else { break };
@@ -300,6 +307,22 @@ impl Pool {
             self.nullifiers.extend(entry.tx.effects.present_nullifiers().map(|n| (*n, hash)));
         }
         Ok(())
+    }
+
+    /// Takes out the transactions whose anchor's block was pruned or reorganised away for good: L1 has
+    /// finalized a chain without it, so that nothing can put them into a block any more.
+    fn unanchored(&mut self, chain: &ChainView) -> Vec<(Fr, Dropped, String)> {
+        let mut gone = Vec::new();
+        for (hash, entry) in &mut self.waiting {
+            if entry.has_anchor {
+                entry.missed_at = None;
+            } else if *entry.missed_at.get_or_insert(chain.l1_block) < chain.final_l1 {
+                gone.push(*hash);
+            }
+        }
+        let reason = "L1 finalized a chain without the block that it is anchored in; make it again";
+        gone.iter().for_each(|hash| self.take_out(hash));
+        gone.into_iter().map(|hash| (hash, Dropped::Unanchored, reason.to_owned())).collect()
     }
 
     /// Orders all waiting transactions anew, at the chain's prices and balances.
@@ -530,7 +553,8 @@ fn evicted_reason() -> String {
 fn waiting(record: Record, bytes: usize) -> Waiting {
     let Record { arrival, since, tx } = record;
     // Ranked before anybody asks.
-    Waiting { tx, arrival, since, bytes, offer: 0, has_anchor: false, parked: Some(Parked::Anchor) }
+    let (has_anchor, missed_at, parked) = (false, None, Some(Parked::Anchor));
+    Waiting { tx, arrival, since, bytes, offer: 0, has_anchor, missed_at, parked }
 }
 
 /// One above every arrival of an included transaction.

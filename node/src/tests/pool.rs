@@ -310,6 +310,29 @@ fn transactions_without_their_anchor_are_parked() {
     assert_eq!(ready(&test), [anchored.hash()]);
 }
 
+/// Goal: a transaction that nothing can put into a block any more lets its notes go. Its anchor may come
+/// back until L1 has finalized a chain without it.
+#[test]
+fn a_transaction_whose_anchor_is_gone_for_good_is_dropped() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    l1.mine(vec![block(&mut proposer, &[])]);
+    sync(&test.node, &l1);
+    let (anchored, other) = (tx(0, proposer.header.hash()), tx(1, genesis_hash()));
+    submit(&test, &anchored).unwrap();
+    submit(&test, &other).unwrap();
+    l1.mine(vec![L1Event::Pruned { proven_tip: 0 }]);
+    l1.mine_empty(63);
+    sync(&test.node, &l1);
+    assert!(is_parked(&test, &anchored, "anchor"));
+    l1.mine_empty(64);
+    sync(&test.node, &l1);
+    let reason = dropped_for(&test, &anchored);
+    assert!(reason.contains("without the block that it is anchored in"), "{reason}");
+    assert_eq!(ready(&test), [other.hash()]);
+    assert_eq!(test.restart().node.ready_count(), 1);
+}
+
 /// Goal: whoever proves a block finds its client proofs until the proof cannot be taken back.
 #[test]
 fn client_proofs_are_kept_until_the_blocks_proof_is_final() {
