@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use rollmill_broker_client::Digest;
+use rollmill_broker_client::{Digest, JobId};
 use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
+use rollmill_prover_node::capture::Capture;
 use rollmill_prover_node::gather::GatherError;
 use rollmill_prover_node::pipeline::Work;
 use rollmill_prover_node::prove::{Provers, Source};
@@ -118,6 +119,45 @@ async fn until_ready(provers: &mut Under) -> Root {
             Proof::Open => tokio::time::sleep(MS).await,
         }
     }
+}
+
+/// Goal: a capture holds what the broker has of a range, and says where it ends and why.
+#[tokio::test]
+async fn a_capture_holds_every_job_that_can_be_made() {
+    let (fake, blocks) = (Fake::new(100), Blocks::new(2));
+    let (mut provers, _store, _folder) = provers(&fake, &blocks);
+    // The invented inputs tell the blocks of a plan apart by their places, so one block it is.
+    let row = row(vec![block(1, 11)], true);
+    provers.prove(&row, None);
+    until_ready(&mut provers).await;
+    let version = provers.version().clone();
+    let collect = async || {
+        Capture::collect(&Local(Arc::clone(&fake)), blocks.as_ref(), &version, &row, "why").await
+    };
+    let whole = collect().await;
+    assert_eq!((whole.reason.as_str(), &whole.row, &whole.incomplete), ("why", &row, &None));
+    assert_eq!(whole.tx_counts, [2]);
+    let count = EpochPlan::new(&[2]).unwrap().nodes.len();
+    assert_eq!(whole.jobs.len(), count);
+    for job in &whole.jobs {
+        let input = hex::decode(&job.input).unwrap();
+        assert_eq!(job.result.as_ref(), Some(&hex::encode(result_of(&input))));
+        assert_eq!(job.state, "done");
+    }
+
+    // A lost result: its job is there without it, and what would be built on it is not.
+    let is_leaf = |id: &&JobId| id.kind() == "tx_base";
+    let lost = fake.lock().jobs.keys().find(is_leaf).unwrap().clone();
+    fake.lock().lose_result(&lost);
+    let part = collect().await;
+    let without: Vec<_> = part.jobs.iter().filter(|job| job.result.is_none()).collect();
+    assert_eq!((without.len(), without[0].state.as_str()), (1, "ready"));
+    assert!(part.jobs.len() < count);
+
+    blocks.missing.lock().unwrap().insert(1);
+    let none = collect().await;
+    assert_eq!((none.jobs.len(), none.tx_counts.len()), (0, 0));
+    assert!(none.incomplete.unwrap().contains("block 1"));
 }
 
 /// Goal: an epoch of 20,000 jobs is proven, and the broker is not asked for every job at every step.
