@@ -44,7 +44,7 @@ pub enum L1Error {
     NonceTaken { id: String, nonce: u64, account: Address },
 
     /// The fee that L1 asks for is above the configured limit. The transaction stays pending.
-    #[error("{}: transaction `{id}` needs {needed_wei} wei a gas, the limit is {limit_wei}; raise the limit or wait", self.code())]
+    #[error("{}: transaction `{id}` needs {needed_wei} wei a gas, the limit is {limit_wei}; raise the setting l1_max_fee_gwei or wait", self.code())]
     FeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
 
     /// The file of intended transactions cannot be read or written.
@@ -59,8 +59,8 @@ pub enum L1Error {
     #[error("{}: {} is in use by another process; stop that process or give this one its own file", self.code(), path.display())]
     IntentLocked { path: PathBuf },
 
-    /// One id was used for two different transactions.
-    #[error("{}: id `{id}` already stands for another transaction; use a new id", self.code())]
+    /// The purpose has a request with a higher attempt or fence.
+    #[error("{}: transaction `{id}` comes after a later attempt, or one with a higher fence; use a higher attempt", self.code())]
     IntentConflict { id: String },
 
     /// A signing key cannot be loaded.
@@ -78,6 +78,14 @@ pub enum L1Error {
     /// The transaction was included and reverted.
     #[error("{}: transaction `{id}` ({tx_hash}) reverted", self.code())]
     Reverted { id: String, tx_hash: B256 },
+
+    /// The transaction was not included for many L1 blocks. It stays pending.
+    #[error("{}: transaction `{id}` is in no block after {blocks} L1 blocks and stays pending; check the fee limit and the account's balance", self.code())]
+    NotIncluded { id: String, blocks: u64 },
+
+    /// The transaction is not sent, or not sent again.
+    #[error("{}: transaction `{id}` was dropped: {reason}; send a new attempt if it is still wanted", self.code())]
+    Dropped { id: String, reason: String },
 }
 
 impl L1Error {
@@ -101,12 +109,14 @@ impl L1Error {
             Self::Decode { .. } => "L1-016",
             Self::Funds { .. } => "L1-017",
             Self::Reverted { .. } => "L1-018",
+            Self::NotIncluded { .. } => "L1-019",
+            Self::Dropped { .. } => "L1-020",
         }
     }
 
     /// Whether the same call may succeed later without anybody changing anything.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::FeeLimit { .. })
+        matches!(self, Self::Unreachable { .. } | Self::FeeLimit { .. } | Self::NotIncluded { .. })
     }
 
     pub(crate) fn rpc(what: &'static str) -> impl FnOnce(TransportError) -> Self {
@@ -118,6 +128,22 @@ impl L1Error {
                 Self::Decode { what, reason: format!("{err} in {}", clip(&text)) }
             }
             other => Self::Unreachable { what, reason: other.to_string() },
+        }
+    }
+
+    /// L1 does not have a block that it had a moment ago.
+    pub(crate) fn gone(number: u64) -> Self {
+        Self::Unreachable {
+            what: "block",
+            reason: format!("block {number} is not there any more, or not yet"),
+        }
+    }
+
+    /// A transaction of this account is in a block, and its receipt is withheld.
+    pub(crate) fn unclear(nonce: u64) -> Self {
+        Self::Decode {
+            what: "receipt",
+            reason: format!("L1 shows the transaction of nonce {nonce} in a block, but no receipt"),
         }
     }
 
@@ -140,6 +166,16 @@ pub(crate) fn revert_reason(error: &TransportError) -> Option<String> {
         Some(text) => text,
         None => payload.message.to_string(),
     })
+}
+
+/// Why a call failed, if it is the call that failed and not the node: a revert, with data or without.
+pub(crate) fn reverted(error: &TransportError) -> Option<String> {
+    /// Go-ethereum's code of a failed execution.
+    const EXECUTION_FAILED: i64 = 3;
+    let payload = error.as_error_resp()?;
+    let is_revert =
+        payload.code == EXECUTION_FAILED || payload.message.starts_with("execution reverted");
+    revert_reason(error).or_else(|| is_revert.then(|| payload.message.to_string()))
 }
 
 fn clip(text: &str) -> &str {

@@ -7,42 +7,160 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use crate::error::L1Error;
 use crate::fees::Fees;
-use crate::sender::TxRequest;
+use crate::intent_v1;
+use crate::sender::{Expiry, TxRequest};
 
-const VERSION: u32 = 1;
-/// Settled intents that are remembered, so that a late repetition of an id is still recognised.
+pub(crate) const VERSION: u32 = 2;
+/// Settled intents that are remembered, so that a late repetition of one is still recognised.
 const SETTLED_MAX: usize = 1024;
+/// How a transfer that only fills a nonce is named, before the nonce.
+const FILL: &str = "fill/";
+/// Why nothing is sent for a caller whose fence has passed to another.
+pub(crate) const WITHOUT_RIGHT: &str = "the right to send it has passed to another process";
 
-/// One transaction: decided, perhaps sent, perhaps included.
+/// One transaction: decided, perhaps sent, perhaps included. Intents of one nonce compete for it: at
+/// most one of them is not retired, and any form of any of them may land.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
-    pub(crate) id: String,
+    /// Names the intent in this file; a later one has a higher number.
+    pub(crate) seq: u64,
+    pub(crate) purpose: String,
+    pub(crate) attempt: u32,
     pub(crate) nonce: u64,
     pub(crate) to: Option<Address>,
     pub(crate) value: U256,
-    /// Empty once the intent is settled; `digest` still tells what it was.
+    /// Empty once the intent is settled or retired; `digest` still tells what it was.
     pub(crate) input: Bytes,
     pub(crate) gas_limit: u64,
+    /// Whether it is simulated before it is sent.
+    pub(crate) is_simulated: bool,
+    pub(crate) expires: Option<Expiry>,
+    pub(crate) fence: Option<u64>,
     /// [`digest_of`] the request.
     pub(crate) digest: B256,
     /// Signed forms, each a replacement of the one before. Any of them may be included.
-    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) forms: Vec<Form>,
     pub(crate) state: State,
+    /// Set when no form of it is ever sent again.
+    pub(crate) retired: Option<Retired>,
+}
+
+/// The end of an intent that is in no block.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retired {
+    pub(crate) reason: String,
+    /// Whether it is worth a transfer of nothing that no form of it lands.
+    pub(crate) fill: bool,
+}
+
+impl Retired {
+    /// It can only cost gas.
+    pub(crate) fn worthless(reason: String) -> Self {
+        Self { reason, fill: true }
+    }
+
+    /// It may well be right, but is no longer this sender's business.
+    pub(crate) fn without_right() -> Self {
+        Self { reason: WITHOUT_RIGHT.to_owned(), fill: false }
+    }
+}
+
+impl Intent {
+    /// The name that errors and logs show: purpose, and attempt unless it is 0.
+    pub(crate) fn label(&self) -> String {
+        label(&self.purpose, self.attempt)
+    }
+
+    pub(crate) fn is(&self, purpose: &str, attempt: u32) -> bool {
+        self.purpose == purpose && self.attempt == attempt
+    }
+
+    /// Whether its nonce is still to be used, and by it.
+    pub(crate) fn is_active(&self) -> bool {
+        self.state == State::Pending && self.retired.is_none()
+    }
+
+    /// Whether it is in a block, or lost although it was wanted: nothing more comes of it.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.state {
+            State::Included(_) | State::Final(_) => true,
+            State::Lost { .. } | State::LostFinal => self.retired.is_none(),
+            State::Pending => false,
+        }
+    }
+
+    /// Whether it only fills its nonce.
+    pub(crate) fn is_fill(&self) -> bool {
+        self.purpose.starts_with(FILL)
+    }
+
+    /// The most wei that its newest form can cost.
+    pub(crate) fn cost(&self) -> U256 {
+        let fee = self.forms.last().map_or(0, |form| form.fees.max_fee_wei);
+        cost(self.gas_limit, fee, self.value)
+    }
+
+    /// A transfer of nothing to `account` itself, which uses the nonce up.
+    pub(crate) fn fill(nonce: u64, account: Address) -> Self {
+        const TRANSFER_GAS: u64 = 21_000;
+        let purpose = format!("{FILL}{nonce}");
+        let request = TxRequest {
+            gas_limit: Some(TRANSFER_GAS),
+            ..TxRequest::call(purpose, account, Bytes::new())
+        };
+        Self::new(request, nonce, TRANSFER_GAS)
+    }
+
+    pub(crate) fn new(request: TxRequest, nonce: u64, gas_limit: u64) -> Self {
+        Self {
+            seq: 0,
+            digest: digest_of(&request),
+            purpose: request.purpose,
+            attempt: request.attempt,
+            nonce,
+            to: request.to,
+            value: request.value,
+            input: request.input,
+            gas_limit,
+            is_simulated: request.gas_limit.is_none(),
+            expires: request.expires,
+            fence: request.fence,
+            forms: Vec::new(),
+            state: State::Pending,
+            retired: None,
+        }
+    }
+}
+
+/// The most wei that a transaction can cost.
+pub(crate) fn cost(gas_limit: u64, max_fee_wei: u128, value: U256) -> U256 {
+    (U256::from(gas_limit) * U256::from(max_fee_wei)).saturating_add(value)
+}
+
+/// See [`Intent::label`].
+pub(crate) fn label(purpose: &str, attempt: u32) -> String {
+    if attempt == 0 { purpose.to_owned() } else { format!("{purpose}#{attempt}") }
 }
 
 /// One signed form of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Attempt {
+pub(crate) struct Form {
     pub(crate) tx_hash: B256,
     pub(crate) fees: Fees,
     /// L1's head when it was first sent.
     pub(crate) sent_at_block: u64,
+    /// Whether a pool may hold it. False after a node refused it and did not know its hash.
+    pub(crate) held: bool,
+    /// Whether a node found that it pays too little.
+    pub(crate) priced_out: bool,
 }
 
 /// How far an intent has come.
@@ -55,7 +173,7 @@ pub(crate) enum State {
     Included(Inclusion),
     /// In a final block.
     Final(Inclusion),
-    /// Its nonce went to a transaction that is not in this file, in block `at_block` or before.
+    /// Its nonce went to another transaction, in block `at_block` or before.
     Lost { at_block: u64 },
     /// Lost for good.
     LostFinal,
@@ -101,27 +219,70 @@ impl Contents {
         Ok(keccak256(serde_json::to_vec(self)?))
     }
 
-    /// Reads a sealed file; says in a few words why it cannot.
+    /// Reads a sealed file of this version or an earlier one; says in a few words why it cannot.
     fn read(bytes: &[u8]) -> Result<Self, String> {
-        let sealed: Sealed<Self> =
-            serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        match sealed.contents.digest() {
-            Ok(digest) if digest == sealed.digest => Ok(sealed.contents),
-            Ok(_) => Err("its digest is that of other contents".to_owned()),
-            Err(error) => Err(error.to_string()),
+        let damaged = |error: String| {
+            format!(
+                "is damaged ({error}); restore it, or move it away once its account has no \
+                 pending transaction"
+            )
+        };
+        let sealed: Sealed<serde_json::Value> =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        match sealed.contents.get("version").and_then(serde_json::Value::as_u64) {
+            Some(1) => unseal::<intent_v1::Contents>(bytes)
+                .map(intent_v1::Contents::migrate)
+                .map_err(damaged),
+            // Another version's digest is made from fields that this program does not know.
+            Some(version) if version != u64::from(VERSION) => Err(format!(
+                "has version {version}, this program reads versions 1 and {VERSION}; use the \
+                 program that wrote it"
+            )),
+            _ => unseal(bytes).map_err(damaged),
         }
+    }
+}
+
+/// The contents of a sealed file, whose digest must be theirs.
+fn unseal<C: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<C, String> {
+    let sealed: Sealed<C> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match serde_json::to_vec(&sealed.contents) {
+        Ok(bytes) if keccak256(&bytes) == sealed.digest => Ok(sealed.contents),
+        Ok(_) => Err("its digest is that of other contents".to_owned()),
+        Err(error) => Err(error.to_string()),
     }
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Contents {
-    version: u32,
-    chain_id: u64,
+pub(crate) struct Contents {
+    pub(crate) version: u32,
+    pub(crate) chain_id: u64,
     /// Tells a development chain from its successor with the same chain id.
-    genesis_hash: B256,
-    account: Address,
-    intents: Vec<Intent>,
+    pub(crate) genesis_hash: B256,
+    pub(crate) account: Address,
+    pub(crate) intents: Vec<Intent>,
+}
+
+/// What others see of the file, without a wait.
+#[derive(Debug, Default)]
+pub(crate) struct Published {
+    intents: RwLock<Arc<Vec<Intent>>>,
+    /// Counts the changes.
+    pub(crate) changes: watch::Sender<u64>,
+}
+
+impl Published {
+    /// The intents as they are on disk, in the order in which they were made.
+    pub(crate) fn intents(&self) -> Arc<Vec<Intent>> {
+        Arc::clone(&self.intents.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn publish(&self, intents: &[Intent]) {
+        let fresh = Arc::new(intents.to_vec());
+        *self.intents.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        self.changes.send_modify(|count| *count += 1);
+    }
 }
 
 /// The file, and the lock that keeps a second process away from it.
@@ -129,6 +290,7 @@ struct Contents {
 pub(crate) struct IntentFile {
     path: PathBuf,
     contents: Contents,
+    pub(crate) published: Arc<Published>,
     /// Held, never read: the operating system drops the lock with the process.
     _lock: File,
 }
@@ -159,21 +321,12 @@ impl IntentFile {
             Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
         }
         let contents = match fs::read(path) {
-            Ok(bytes) => Contents::read(&bytes).map_err(|error| {
-                failed(format!(
-                    "is damaged ({error}); restore it, or move it away once its account has no \
-                     pending transaction"
-                ))
-            })?,
+            Ok(bytes) => Contents::read(&bytes).map_err(failed)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Contents { version: VERSION, chain_id, genesis_hash, account, intents: Vec::new() }
             }
             Err(error) => return Err(failed(error.to_string())),
         };
-        if contents.version != VERSION {
-            let got = contents.version;
-            return Err(failed(format!("has version {got}, this program reads {VERSION}")));
-        }
         let name = |chain: u64, genesis: B256, account: Address| {
             format!("account {account} on chain {chain} with genesis {genesis}")
         };
@@ -182,26 +335,44 @@ impl IntentFile {
         if expected != got {
             return Err(L1Error::IntentForeign { path: path.to_owned(), expected, got });
         }
-        Ok(Self { path: path.to_owned(), contents, _lock: lock })
+        let published = Arc::new(Published::default());
+        published.publish(&contents.intents);
+        Ok(Self { path: path.to_owned(), contents, published, _lock: lock })
     }
 
     pub(crate) fn intents(&self) -> &[Intent] {
         &self.contents.intents
     }
 
-    pub(crate) fn get(&self, id: &str) -> Option<&Intent> {
-        self.contents.intents.iter().find(|intent| intent.id == id)
+    /// The newest intent of a purpose.
+    pub(crate) fn newest(&self, purpose: &str) -> Option<&Intent> {
+        self.contents.intents.iter().rev().find(|intent| intent.purpose == purpose)
     }
 
-    /// Adds an intent, or replaces the one with its id, on disk first.
-    pub(crate) fn put(&mut self, mut intent: Intent) -> Result<(), L1Error> {
-        if intent.state.is_settled() {
-            intent.input = Bytes::new();
-        }
+    /// Adds an intent, or replaces the one with its number, on disk first. Number 0 stands for the
+    /// next one. Returns the intent as it is kept.
+    pub(crate) fn put(&mut self, intent: Intent) -> Result<Intent, L1Error> {
+        let kept = self.put_all(vec![intent])?.pop();
+        kept.ok_or_else(|| L1Error::IntentFile {
+            path: self.path.clone(),
+            reason: "lost an intent".to_owned(),
+        })
+    }
+
+    /// Like [`Self::put`] for several, in one write.
+    pub(crate) fn put_all(&mut self, mut changed: Vec<Intent>) -> Result<Vec<Intent>, L1Error> {
         let mut intents = self.contents.intents.clone();
-        match intents.iter_mut().find(|known| known.id == intent.id) {
-            Some(known) => *known = intent,
-            None => intents.push(intent),
+        for intent in &mut changed {
+            if intent.state.is_settled() || intent.retired.is_some() {
+                intent.input = Bytes::new();
+            }
+            if intent.seq == 0 {
+                intent.seq = intents.iter().map(|known| known.seq).max().unwrap_or(0) + 1;
+            }
+            match intents.iter_mut().find(|known| known.seq == intent.seq) {
+                Some(known) => *known = intent.clone(),
+                None => intents.push(intent.clone()),
+            }
         }
         let settled = intents.iter().filter(|intent| intent.state.is_settled()).count();
         let mut excess = settled.saturating_sub(SETTLED_MAX);
@@ -211,7 +382,9 @@ impl IntentFile {
             !drop
         });
         let before = std::mem::replace(&mut self.contents.intents, intents);
-        self.save().inspect_err(|_| self.contents.intents = before)
+        self.save().inspect_err(|_| self.contents.intents = before)?;
+        self.published.publish(&self.contents.intents);
+        Ok(changed)
     }
 
     /// Writes a new file, forces it to disk and moves it into place: a crash leaves the old file or
@@ -244,17 +417,61 @@ mod tests {
     }
 
     fn intent() -> Intent {
-        Intent {
-            id: "propose-17".into(),
-            nonce: 5,
-            to: Some(Address::with_last_byte(9)),
-            value: U256::from(3),
-            input: Bytes::from_static(&[1, 2, 3]),
-            gas_limit: 90_000,
-            digest: B256::repeat_byte(7),
-            attempts: Vec::new(),
-            state: State::Pending,
-        }
+        let to = Address::with_last_byte(9);
+        let request = TxRequest {
+            expires: Some(Expiry::Timestamp(1_800_000_000)),
+            fence: Some(4),
+            ..TxRequest::call("propose/17", to, Bytes::from_static(&[1, 2, 3]))
+        };
+        Intent::new(request, 5, 90_000)
+    }
+
+    /// Goal: what a process of the first version left on its way is taken up by this one.
+    #[test]
+    fn a_file_of_version_1_is_migrated_and_an_unknown_version_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("intents.json");
+        let form = serde_json::json!({
+            "tx_hash": B256::repeat_byte(3),
+            "fees": { "max_fee_wei": 30, "max_priority_fee_wei": 2 },
+            "sent_at_block": 8,
+        });
+        let contents = serde_json::json!({
+            "version": 1, "chain_id": 31337, "genesis_hash": B256::ZERO, "account": Address::ZERO,
+            "intents": [{
+                "id": "propose-17", "nonce": 5, "to": Address::with_last_byte(9), "value": "0x3",
+                "input": "0x010203", "gas_limit": 90_000, "digest": B256::repeat_byte(7),
+                "attempts": [form], "state": "pending",
+            }],
+        });
+        // Fields in the order in which version 1 wrote them.
+        let typed: intent_v1::Contents = serde_json::from_value(contents.clone()).unwrap();
+        let digest = keccak256(serde_json::to_vec(&typed).unwrap());
+        let write = |contents: &serde_json::Value| {
+            let sealed = serde_json::json!({ "digest": digest, "contents": contents });
+            fs::write(&path, sealed.to_string()).unwrap();
+        };
+        write(&contents);
+        let mut file = open(&path).unwrap();
+        let [migrated] = file.intents() else { panic!("{:?}", file.intents()) };
+        assert_eq!((migrated.purpose.as_str(), migrated.attempt), ("propose-17", 0));
+        assert_eq!((migrated.nonce, &migrated.input[..]), (5, &[1, 2, 3][..]));
+        assert!(migrated.is_active() && migrated.forms[0].held);
+        assert_eq!(migrated.forms[0].tx_hash, B256::repeat_byte(3));
+        let added = file.put(intent()).unwrap();
+        assert_eq!(added.seq, 2);
+        drop(file);
+        assert_eq!(open(&path).unwrap().intents().len(), 2);
+
+        let mut changed = contents.clone();
+        changed["intents"][0]["nonce"] = 6.into();
+        write(&changed);
+        assert!(open(&path).unwrap_err().to_string().contains("is damaged"));
+        let mut later = contents;
+        later["version"] = 3.into();
+        write(&later);
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("version 3") && !error.contains("is damaged"), "{error}");
     }
 
     /// Goal: a damaged file is refused or means the same; no other nonce is ever read from it.

@@ -17,8 +17,11 @@ mod failover;
 mod fees;
 mod follower;
 mod intent;
+mod intent_v1;
 mod keys;
+mod send;
 mod sender;
+mod tick;
 mod wire;
 
 pub use client::{L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
@@ -28,7 +31,10 @@ pub use event::{BlockProposed, EpochProven, L1Event, Place, Pruned, Unavailable,
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeySource, read_keystore, write_keystore};
-pub use sender::{GAS_LIMIT_MAX, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus, TxUpdate};
+pub use sender::{
+    Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,
+    TxUpdate,
+};
 
 /// The Ethereum library beneath, so that its types have one version in the workspace.
 pub use alloy;

@@ -1,54 +1,122 @@
 //! Sends the transactions of one account: explicit nonces, fees that rise until a transaction is
 //! included, resubmission after a reorg, and a file that makes a restart send nothing twice.
 //!
-//! A caller names each transaction with an id of its own choosing, such as `propose-17`. The id, not
-//! the call, is what happens at most once: submitting the same id again, in this process or after a
-//! restart, continues the transaction that it names.
+//! A caller names what it wants by a *purpose* of its own choosing, such as `propose/17`, and an
+//! attempt. The same request again, in this process or after a restart, continues the first. Another
+//! request of the purpose takes the older one's place under the same nonce, so that at most one of
+//! them lands; the older one is not sent again.
+//!
+//! Nothing worthless is sent: what has expired, or would revert when it must be sent again, is
+//! dropped. Its nonce goes to the next request, or is filled by a transfer of nothing to the account
+//! itself when something waits behind it or a pool may still hold the dropped form.
 
+use std::future::Future;
 use std::path::Path;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
-use alloy::eips::BlockNumberOrTag;
 use alloy::primitives::{Address, B256, Bytes, U256};
-use alloy::providers::Provider;
-use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
-use tokio::sync::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, watch};
 
 use crate::client::{L1BlockRef, L1Client};
-use crate::error::{L1Error, revert_reason};
+use crate::error::L1Error;
 use crate::fees::Fees;
-use crate::intent::{Attempt, Inclusion, Intent, IntentFile, State, digest_of};
-use crate::wire::{self, Broadcast};
+use crate::intent::{
+    self, Inclusion, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT, digest_of,
+};
+use crate::tick::rivals;
 
 /// Most gas that L1 accepts in one transaction (EIP-7825).
 pub const GAS_LIMIT_MAX: u64 = 1 << 24;
-/// Times that a nonce must be seen used by another transaction before the intent counts as lost:
-/// two endpoints may be at different blocks.
-const LOST_SIGHTINGS: u32 = 2;
+/// Looks at an unchanged L1 head after which [`TxSender::run`] ticks all the same: a node may have
+/// lost a transaction, and a development chain makes no block without one.
+const LOOKS_MAX: u32 = 20;
+
+/// The last L1 head that was looked at; see [`TxSender::tick_if_new`].
+#[derive(Debug, Default)]
+pub struct Seen {
+    head: Option<B256>,
+    looks: u32,
+}
+
+/// What is known of a caller's right to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    Held,
+    /// It cannot be told now. What is in a pool stays there, and nothing is added.
+    Unknown,
+    /// Another process has it, or this one under another fence. What has not been sent is dropped.
+    Gone,
+}
+
+/// Says whether a request with this fence may be sent now.
+pub(crate) type Guard = Box<dyn Fn(u64) -> Right + Send + Sync>;
+
+/// The end of what a transaction is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// The last L1 timestamp, in Unix seconds, of a block in which it is worth anything.
+    Timestamp(u64),
+    /// The last such L1 block.
+    Block(u64),
+}
+
+impl Expiry {
+    /// Whether every block after `head` is too late.
+    pub fn is_past(self, head: L1BlockRef) -> bool {
+        match self {
+            Self::Timestamp(last) => head.timestamp >= last,
+            Self::Block(last) => head.number >= last,
+        }
+    }
+}
 
 /// A transaction to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxRequest {
-    /// Names the transaction for ever; see the module's documentation.
-    pub id: String,
+    /// What it is for; see the module's documentation. Names that begin with `fill/` are the
+    /// sender's own.
+    pub purpose: String,
+    /// A higher attempt may follow one that reverted, was dropped or was lost.
+    pub attempt: u32,
     /// None creates a contract.
     pub to: Option<Address>,
     pub input: Bytes,
     pub value: U256,
     /// None simulates the call to find it, which refuses one that would revert.
     pub gas_limit: Option<u64>,
+    /// When it becomes worthless; none is never.
+    pub expires: Option<Expiry>,
+    /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
+    /// anything is sent, and a request with a lower one than its purpose has seen is refused.
+    pub fence: Option<u64>,
 }
 
 impl TxRequest {
-    /// A call without value, simulated first.
-    pub fn call(id: impl Into<String>, to: Address, input: Bytes) -> Self {
-        Self { id: id.into(), to: Some(to), input, value: U256::ZERO, gas_limit: None }
+    /// The first attempt of a call without value, simulated first, that does not expire.
+    pub fn call(purpose: impl Into<String>, to: Address, input: Bytes) -> Self {
+        Self { to: Some(to), ..Self::create(purpose, input) }
     }
 
     /// The creation of a contract.
-    pub fn create(id: impl Into<String>, code: Bytes) -> Self {
-        Self { id: id.into(), to: None, input: code, value: U256::ZERO, gas_limit: None }
+    pub fn create(purpose: impl Into<String>, code: Bytes) -> Self {
+        Self {
+            purpose: purpose.into(),
+            attempt: 0,
+            to: None,
+            input: code,
+            value: U256::ZERO,
+            gas_limit: None,
+            expires: None,
+            fence: None,
+        }
+    }
+
+    fn label(&self) -> String {
+        intent::label(&self.purpose, self.attempt)
     }
 }
 
@@ -59,8 +127,10 @@ pub struct SenderConfig {
     pub max_fee_limit_wei: u128,
     /// L1 blocks without inclusion after which the fees are raised.
     pub bump_after_blocks: u64,
-    /// How often [`TxSender::send`] looks whether its transaction is in.
+    /// How often [`TxSender::run`] and [`TxSender::send`] look for a new L1 block.
     pub poll_interval: Duration,
+    /// L1 blocks that [`TxSender::send`] waits for inclusion.
+    pub wait_blocks: u64,
 }
 
 impl Default for SenderConfig {
@@ -68,7 +138,8 @@ impl Default for SenderConfig {
         Self {
             max_fee_limit_wei: 500_000_000_000,
             bump_after_blocks: 3,
-            poll_interval: Duration::from_millis(250),
+            poll_interval: Duration::from_secs(1),
+            wait_blocks: 256,
         }
     }
 }
@@ -76,6 +147,7 @@ impl Default for SenderConfig {
 /// A transaction that is in a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxReceipt {
+    /// The purpose, and the attempt after `#` unless it is 0.
     pub id: String,
     pub nonce: u64,
     pub tx_hash: B256,
@@ -100,9 +172,13 @@ pub enum TxStatus {
         attempts: usize,
     },
     Included(TxReceipt),
-    /// Its nonce went to another program's transaction. It will not land.
+    /// Its nonce went to another transaction. It will not land.
     Lost {
         nonce: u64,
+    },
+    /// It is not sent again. A form that was sent before may still land.
+    Dropped {
+        reason: String,
     },
 }
 
@@ -119,22 +195,22 @@ pub enum TxUpdate {
     FeeLimited { id: String, needed_wei: u128 },
     /// Its block is final.
     Final(TxReceipt),
-    /// Its nonce went to another program's transaction.
+    /// Its nonce went to another transaction.
     Lost { id: String, nonce: u64 },
-}
-
-struct Inner {
-    file: IntentFile,
-    /// Id and number of consecutive looks at which another transaction held the intent's nonce.
-    sightings: Vec<(String, u32)>,
+    /// It is not sent again.
+    Dropped { id: String, reason: String },
 }
 
 /// The sender of one account on one chain. No other program may send from that account.
 pub struct TxSender {
-    client: L1Client,
-    signer: PrivateKeySigner,
-    config: SenderConfig,
-    inner: Mutex<Inner>,
+    pub(crate) client: L1Client,
+    pub(crate) signer: PrivateKeySigner,
+    pub(crate) config: SenderConfig,
+    pub(crate) guard: Option<Guard>,
+    pub(crate) file: Mutex<IntentFile>,
+    published: Arc<Published>,
+    /// Whether the last price that was asked for is above the limit.
+    pub(crate) fee_limited: StdMutex<bool>,
 }
 
 // The signer holds a key; its own formatting is not relied on to hide it.
@@ -146,7 +222,7 @@ impl std::fmt::Debug for TxSender {
 
 impl TxSender {
     /// Opens the sender with its file of intents, which is created if there is none. Intents that an
-    /// earlier process left are taken up by the next [`Self::tick`] or [`Self::send`].
+    /// earlier process left are taken up by [`Self::run`] or the next [`Self::tick`].
     ///
     /// # Errors
     /// [`L1Error::IntentLocked`], [`L1Error::IntentForeign`] or [`L1Error::IntentFile`] if the file
@@ -159,8 +235,22 @@ impl TxSender {
     ) -> Result<Self, L1Error> {
         let genesis_hash = client.genesis_hash().await?;
         let file = IntentFile::open(path, client.chain_id(), genesis_hash, signer.address())?;
-        let inner = Mutex::new(Inner { file, sightings: Vec::new() });
-        Ok(Self { client, signer, config, inner })
+        Ok(Self {
+            client,
+            signer,
+            config,
+            guard: None,
+            published: Arc::clone(&file.published),
+            file: Mutex::new(file),
+            fee_limited: StdMutex::new(false),
+        })
+    }
+
+    /// Asks `guard`, just before anything is sent for a request with a fence, whether that may be.
+    #[must_use]
+    pub fn guarded(mut self, guard: impl Fn(u64) -> Right + Send + Sync + 'static) -> Self {
+        self.guard = Some(Box::new(guard));
+        self
     }
 
     /// The account that signs.
@@ -173,354 +263,289 @@ impl TxSender {
         &self.client
     }
 
-    /// Writes the intent down, then sends it. Returns without waiting for inclusion.
+    /// Whether gas cost more than the limit when something was last to be sent.
+    pub fn is_fee_limited(&self) -> bool {
+        *self.fee_limited.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts the changes of every transaction's status.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.published.changes.subscribe()
+    }
+
+    /// Ticks with every new L1 block, while anything is unsettled, until `stop` is done. What fails is
+    /// tried again at the next look.
+    pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
+        let looks = async {
+            let mut changes = self.watch();
+            let mut seen = Seen::default();
+            let mut is_failing = false;
+            loop {
+                changes.mark_unchanged();
+                if self.published.intents().iter().all(|intent| intent.state.is_settled()) {
+                    // The sender of the changes lives as long as `self`.
+                    let _ = changes.changed().await;
+                }
+                match self.tick_if_new(&mut seen).await {
+                    Ok(()) => is_failing = false,
+                    Err(error) => {
+                        if !std::mem::replace(&mut is_failing, true) {
+                            tracing::warn!(%error, "L1 transactions held up; retrying");
+                        }
+                    }
+                }
+                tokio::time::sleep(self.config.poll_interval).await;
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = looks => {}
+        }
+    }
+
+    /// Ticks if L1's head is another than the one that `seen` remembers, or has been the same for many
+    /// looks. The first look always ticks.
     ///
     /// # Errors
-    /// [`L1Error::WouldRevert`], [`L1Error::Funds`], [`L1Error::FeeLimit`]: nothing was written or
-    /// sent. [`L1Error::Unreachable`]: it may have been written and sent; submit the id again, or
-    /// tick. [`L1Error::IntentConflict`]: the id names another transaction.
+    /// As [`Self::tick`]; the next look ticks again.
+    pub async fn tick_if_new(&self, seen: &mut Seen) -> Result<(), L1Error> {
+        let head = self.client.latest().await?;
+        if seen.head == Some(head.hash) && seen.looks < LOOKS_MAX {
+            seen.looks += 1;
+            return Ok(());
+        }
+        seen.head = None;
+        self.tick().await?;
+        *seen = Seen { head: Some(head.hash), looks: 0 };
+        Ok(())
+    }
+
+    /// Writes the intent down, then sends it. Returns without waiting for inclusion.
+    ///
+    /// An intent of the purpose that is on its way, with another payload or a lower attempt, is
+    /// replaced under its nonce.
+    ///
+    /// # Errors
+    /// [`L1Error::WouldRevert`], [`L1Error::Funds`], [`L1Error::FeeLimit`], [`L1Error::Dropped`]:
+    /// nothing was written or sent, unless [`Self::status`] knows it.
+    /// [`L1Error::IntentConflict`]: this attempt is over with another payload, or the purpose has a
+    /// higher attempt or fence already.
+    /// Every other error: it may have been written and sent; it is tried again by [`Self::tick`].
     pub async fn submit(&self, request: TxRequest) -> Result<(), L1Error> {
-        let mut inner = self.inner.lock().await;
-        let digest = digest_of(&request);
-        if let Some(known) = inner.file.get(&request.id) {
-            return if known.digest == digest {
-                Ok(())
-            } else {
-                Err(L1Error::IntentConflict { id: request.id })
-            };
+        let mut file = self.file.lock().await;
+        let id = request.label();
+        if is_continued(&mut file, &request)? {
+            return Ok(());
+        }
+        // What L1 did meanwhile decides whether an older intent of the purpose can be replaced.
+        let mut look = self.look().await?;
+        for nonce in open_nonces(&file, &request.purpose) {
+            self.settle(&mut file, nonce, &mut look).await?;
+        }
+        if is_over(&file, &request)? {
+            return Ok(());
+        }
+        if request.expires.is_some_and(|expiry| expiry.is_past(look.head)) {
+            return Err(L1Error::Dropped { id, reason: "it has expired".to_owned() });
         }
         let gas_limit = match request.gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
-            None => self.simulate(&request).await?,
+            None => {
+                let (to, value, input) = (request.to, request.value, &request.input);
+                with_room(self.estimate(&id, look.head, to, value, input).await?)
+            }
         };
-        let head = self.client.latest().await?;
-        let fees = self.asked_fees(&request.id).await?;
-        let count = self.nonce_at(head).await?;
-        let unsettled = inner.file.intents().iter().filter(|intent| !intent.state.is_settled());
-        let nonce = unsettled.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
-        let mut intent = Intent {
-            id: request.id,
-            nonce,
-            to: request.to,
-            value: request.value,
-            input: request.input,
-            gas_limit,
-            digest,
-            attempts: Vec::new(),
-            state: State::Pending,
-        };
-        self.attempt(&mut inner.file, &mut intent, fees, head.number).await
+        let asked = self.asked_fees(&id).await?;
+        let nonce = self.nonce_for(&mut file, &request.purpose, look.count).await?;
+        let rivals = rivals(&file, nonce);
+        let fees = self.fees_over(&id, asked, &rivals)?;
+        let intent = Intent::new(request, nonce, gas_limit);
+        let wei = intent::cost(gas_limit, fees.max_fee_wei, intent.value);
+        self.require_funds(&id, wei).await?;
+        if self.right(&intent) != Right::Held {
+            return Err(L1Error::Dropped { id, reason: WITHOUT_RIGHT.to_owned() });
+        }
+        let replaced = rivals.into_iter().filter(|rival| rival.retired.is_none());
+        let retired = Retired::worthless(format!("`{id}` took its place"));
+        let replaced = replaced.map(|it| Intent { retired: Some(retired.clone()), ..it }).collect();
+        self.send_form(&mut file, intent, fees, look.head.number, replaced).await
+    }
+
+    /// The nonce for a request of this purpose, when the account's next one on L1 is `count`: that of
+    /// the intent that it replaces, else one that nothing wants, else the next.
+    async fn nonce_for(
+        &self,
+        file: &mut IntentFile,
+        purpose: &str,
+        count: u64,
+    ) -> Result<u64, L1Error> {
+        let (nonces, next) = candidates(file, purpose, count);
+        for nonce in nonces {
+            let of_nonce = rivals(file, nonce);
+            if !of_nonce.iter().all(|rival| is_replaceable(rival, purpose)) {
+                continue;
+            }
+            // What a pool holds makes the price, too.
+            self.is_any_held(file, &of_nonce).await?;
+            if !rivals(file, nonce).iter().any(|rival| is_left_alone(rival, purpose)) {
+                return Ok(nonce);
+            }
+        }
+        Ok(next)
+    }
+
+    /// The attempt under which a new payload of this purpose can be submitted: the last one while it
+    /// is on its way or was dropped, the next one once it is in a block or lost.
+    pub fn attempt_for(&self, purpose: &str) -> u32 {
+        let intents = self.published.intents();
+        let of_purpose = intents.iter().filter(|intent| intent.purpose == purpose);
+        let Some(last) = of_purpose.clone().map(|intent| intent.attempt).max() else { return 0 };
+        let is_over = of_purpose.clone().any(|it| it.attempt == last && it.is_over());
+        last.saturating_add(u32::from(is_over))
     }
 
     /// Submits and waits until the transaction is in a block, reverted or not.
     ///
-    /// While no endpoint answers it keeps trying; drop the future to stop waiting. The intent stays.
+    /// It waits until the request expires, or for a number of L1 blocks; while no endpoint answers
+    /// it keeps trying. Drop the future to stop waiting. The intent stays.
     ///
     /// # Errors
-    /// As [`Self::submit`], and [`L1Error::NonceTaken`] if the transaction is lost.
+    /// As [`Self::submit`]; [`L1Error::NonceTaken`] if the transaction is lost,
+    /// [`L1Error::Dropped`] if it is not sent again, [`L1Error::NotIncluded`] after the wait.
     pub async fn send(&self, request: TxRequest) -> Result<TxReceipt, L1Error> {
-        let id = request.id.clone();
+        let (id, purpose, attempt) = (request.label(), request.purpose.clone(), request.attempt);
         loop {
             match self.submit(request.clone()).await {
                 Ok(()) => break,
-                Err(error @ L1Error::Unreachable { .. }) => {
+                Err(error @ (L1Error::Unreachable { .. } | L1Error::Answer { .. })) => {
+                    if self.status(&purpose, attempt).is_some() {
+                        break;
+                    }
+                    if !error.is_transient() {
+                        return Err(error);
+                    }
                     tracing::warn!(id, %error, "cannot submit yet");
                     tokio::time::sleep(self.config.poll_interval).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+        let (mut first, mut seen) = (None, Seen::default());
         loop {
-            match self.tick().await {
-                Ok(_) => {}
-                Err(error) if error.is_transient() => tracing::warn!(id, %error, "cannot look"),
-                Err(error) => return Err(error),
+            match self.tick_if_new(&mut seen).await {
+                Ok(()) => {}
+                Err(error @ L1Error::IntentFile { .. }) => return Err(error),
+                Err(error) => tracing::warn!(id, %error, "cannot look"),
             }
-            match self.status(&id).await {
+            match self.status(&purpose, attempt) {
                 Some(TxStatus::Included(receipt)) => return Ok(receipt),
                 Some(TxStatus::Lost { nonce }) => {
                     return Err(L1Error::NonceTaken { id, nonce, account: self.account() });
                 }
+                Some(TxStatus::Dropped { reason }) => return Err(L1Error::Dropped { id, reason }),
                 Some(TxStatus::Pending { .. }) | None => {}
+            }
+            if let Ok(head) = self.client.latest().await {
+                let blocks = head.number.saturating_sub(*first.get_or_insert(head.number));
+                if blocks >= self.config.wait_blocks {
+                    return Err(L1Error::NotIncluded { id, blocks });
+                }
             }
             tokio::time::sleep(self.config.poll_interval).await;
         }
     }
 
-    /// Where the transaction of this id stands, as of the last tick; none if it was never submitted
-    /// or has been forgotten long after it became final.
-    pub async fn status(&self, id: &str) -> Option<TxStatus> {
-        let inner = self.inner.lock().await;
-        let intent = inner.file.get(id)?;
+    /// Where this attempt stands, as of the last look; none if it was never submitted or has been
+    /// forgotten long after it became final. Of several payloads it is the one that is in a block and
+    /// succeeded, else the newest. Does not wait for a tick that is under way.
+    pub fn status(&self, purpose: &str, attempt: u32) -> Option<TxStatus> {
+        let intents = self.published.intents();
+        let mut all = intents.iter().rev().filter(|intent| intent.is(purpose, attempt));
+        let newest = all.next()?;
+        let landed = |intent: &&Intent| matches!(&intent.state, State::Included(at) | State::Final(at) if at.succeeded);
+        let intent = std::iter::once(newest).chain(all).find(landed).unwrap_or(newest);
         let nonce = intent.nonce;
-        Some(match &intent.state {
-            State::Pending => TxStatus::Pending { nonce, attempts: intent.attempts.len() },
-            State::Included(at) => TxStatus::Included(receipt(intent, at, false)),
-            State::Final(at) => TxStatus::Included(receipt(intent, at, true)),
-            State::Lost { .. } | State::LostFinal => TxStatus::Lost { nonce },
+        Some(match (&intent.state, &intent.retired) {
+            (State::Included(at), _) => TxStatus::Included(receipt(intent, at, false)),
+            (State::Final(at), _) => TxStatus::Included(receipt(intent, at, true)),
+            (_, Some(retired)) => TxStatus::Dropped { reason: retired.reason.clone() },
+            (State::Pending, None) => TxStatus::Pending { nonce, attempts: intent.forms.len() },
+            (State::Lost { .. } | State::LostFinal, None) => TxStatus::Lost { nonce },
         })
     }
+}
 
-    /// Looks at L1 once: notes what was included, dropped or finalized, sends again what the
-    /// network has lost, and raises the fees of what has waited too long. Call it with every new L1
-    /// block or now and then; it does nothing twice.
-    pub async fn tick(&self) -> Result<Vec<TxUpdate>, L1Error> {
-        let mut inner = self.inner.lock().await;
-        let mut open: Vec<Intent> =
-            inner.file.intents().iter().filter(|i| !i.state.is_settled()).cloned().collect();
-        if open.is_empty() {
-            return Ok(Vec::new());
-        }
-        open.sort_by_key(|intent| intent.nonce);
-        let head = self.client.latest().await?;
-        let finalized = self.client.finalized().await?.map(|block| block.number);
-        let count = self.nonce_at(head).await?;
-        let mut updates = Vec::new();
-        for intent in open {
-            match self.inclusion(&intent).await? {
-                Some(at) => {
-                    forget(&mut inner.sightings, &intent.id);
-                    note_inclusion(&mut inner.file, intent, at, finalized, &mut updates)?;
-                }
-                None if count > intent.nonce => {
-                    self.note_taken(&mut inner, intent, head, finalized, &mut updates)?;
-                }
-                None => {
-                    forget(&mut inner.sightings, &intent.id);
-                    self.push(&mut inner.file, intent, head, count, &mut updates).await?;
-                }
-            }
-        }
-        Ok(updates)
+/// Whether the request is on its way already. Its end and its fence may have moved.
+fn is_continued(file: &mut IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
+    let Some(newest) = file.newest(&request.purpose) else { return Ok(false) };
+    let is_same = newest.attempt == request.attempt && newest.digest == digest_of(request);
+    if !is_same || !newest.is_active() || newest.fence > request.fence {
+        return Ok(false);
     }
-
-    /// The receipt of whichever form of the intent is in a block.
-    async fn inclusion(&self, intent: &Intent) -> Result<Option<Inclusion>, L1Error> {
-        for attempt in intent.attempts.iter().rev() {
-            let got = self.client.provider().get_transaction_receipt(attempt.tx_hash).await;
-            let Some(receipt) = got.map_err(L1Error::rpc("receipt"))? else { continue };
-            let (Some(block_number), Some(block_hash)) = (receipt.block_number, receipt.block_hash)
-            else {
-                continue;
-            };
-            return Ok(Some(Inclusion {
-                tx_hash: attempt.tx_hash,
-                block_number,
-                block_hash,
-                succeeded: receipt.status(),
-                gas_used: receipt.gas_used,
-                effective_gas_price_wei: receipt.effective_gas_price,
-                contract_address: receipt.contract_address,
-            }));
-        }
-        Ok(None)
+    let (expires, fence) = (request.expires, request.fence);
+    if (newest.expires, newest.fence) != (expires, fence) {
+        let moved = Intent { expires, fence, ..newest.clone() };
+        file.put(moved)?;
     }
+    Ok(true)
+}
 
-    /// Another transaction seems to hold the intent's nonce.
-    fn note_taken(
-        &self,
-        inner: &mut Inner,
-        mut intent: Intent,
-        head: L1BlockRef,
-        finalized: Option<u64>,
-        updates: &mut Vec<TxUpdate>,
-    ) -> Result<(), L1Error> {
-        if let State::Lost { at_block } = intent.state {
-            // A reorg could still give the nonce back until its block is final.
-            if finalized.is_some_and(|number| number >= at_block) {
-                intent.state = State::LostFinal;
-                inner.file.put(intent)?;
-            }
-            return Ok(());
-        }
-        let seen = match inner.sightings.iter_mut().find(|(id, _)| *id == intent.id) {
-            Some((_, seen)) => {
-                *seen += 1;
-                *seen
-            }
-            None => {
-                inner.sightings.push((intent.id.clone(), 1));
-                1
-            }
-        };
-        if seen >= LOST_SIGHTINGS {
-            let (id, nonce) = (intent.id.clone(), intent.nonce);
-            tracing::error!(id, nonce, account = %self.account(), "nonce used by another program");
-            forget(&mut inner.sightings, &id);
-            intent.state = State::Lost { at_block: head.number };
-            inner.file.put(intent)?;
-            updates.push(TxUpdate::Lost { id, nonce });
-        }
-        Ok(())
+/// The nonces of this purpose that L1 has not settled.
+fn open_nonces(file: &IntentFile, purpose: &str) -> Vec<u64> {
+    let of_purpose = file.intents().iter().filter(|intent| intent.purpose == purpose);
+    of_purpose.filter(|it| !it.state.is_settled()).map(|intent| intent.nonce).collect()
+}
+
+/// Whether nothing more can come of this attempt, and it is this request.
+fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
+    let known: Vec<&Intent> =
+        file.intents().iter().filter(|intent| intent.purpose == request.purpose).collect();
+    let conflict = || L1Error::IntentConflict { id: request.label() };
+    if known.iter().any(|it| it.attempt > request.attempt || it.fence > request.fence) {
+        return Err(conflict());
     }
-
-    /// Gets an intent that is in no block closer to one.
-    async fn push(
-        &self,
-        file: &mut IntentFile,
-        mut intent: Intent,
-        head: L1BlockRef,
-        count: u64,
-        updates: &mut Vec<TxUpdate>,
-    ) -> Result<(), L1Error> {
-        if intent.state != State::Pending {
-            let id = intent.id.clone();
-            tracing::warn!(id, "its L1 block was replaced; sending it again");
-            intent.state = State::Pending;
-            file.put(intent.clone())?;
-            updates.push(TxUpdate::Reorged { id });
-        }
-        let Some(last) = intent.attempts.last().cloned() else {
-            let fees = self.asked_fees(&intent.id).await?;
-            return self.attempt(file, &mut intent, fees, head.number).await;
-        };
-        // Only the next nonce in line can be held up by its own price. A reorg may have taken L1
-        // back below the block it was sent at.
-        let waited = head.number.saturating_sub(last.sent_at_block);
-        if intent.nonce == count && waited >= self.config.bump_after_blocks {
-            let asked = match self.asked_fees(&intent.id).await {
-                Ok(asked) => asked,
-                Err(L1Error::FeeLimit { id, needed_wei, .. }) => {
-                    updates.push(TxUpdate::FeeLimited { id, needed_wei });
-                    return self.rebroadcast(&intent, &last).await;
-                }
-                Err(error) => return Err(error),
-            };
-            let fees = last.fees.bumped(asked);
-            let id = intent.id.clone();
-            if fees.max_fee_wei > self.config.max_fee_limit_wei {
-                updates.push(TxUpdate::FeeLimited { id, needed_wei: fees.max_fee_wei });
-                return self.rebroadcast(&intent, &last).await;
-            }
-            tracing::info!(id, max_fee_wei = fees.max_fee_wei, "raising the fees");
-            updates.push(TxUpdate::Bumped { id, fees });
-            return self.attempt(file, &mut intent, fees, head.number).await;
-        }
-        self.rebroadcast(&intent, &last).await
-    }
-
-    /// Sends the newest form again if the network does not know it.
-    async fn rebroadcast(&self, intent: &Intent, last: &Attempt) -> Result<(), L1Error> {
-        let known = self.client.provider().get_transaction_by_hash(last.tx_hash).await;
-        if known.map_err(L1Error::rpc("transaction"))?.is_some() {
-            return Ok(());
-        }
-        let signed = wire::sign(&self.signer, self.client.chain_id(), intent, last.fees)?;
-        self.broadcast(intent, &signed.raw).await
-    }
-
-    /// Signs a new form, writes it down, and only then sends it.
-    async fn attempt(
-        &self,
-        file: &mut IntentFile,
-        intent: &mut Intent,
-        fees: Fees,
-        sent_at_block: u64,
-    ) -> Result<(), L1Error> {
-        let signed = wire::sign(&self.signer, self.client.chain_id(), intent, fees)?;
-        intent.attempts.push(Attempt { tx_hash: signed.tx_hash, fees, sent_at_block });
-        file.put(intent.clone())?;
-        self.broadcast(intent, &signed.raw).await
-    }
-
-    async fn broadcast(&self, intent: &Intent, raw: &[u8]) -> Result<(), L1Error> {
-        let sent = self.client.provider().send_raw_transaction(raw).await;
-        let Err(error) = sent else { return Ok(()) };
-        match wire::classify(&error) {
-            // The next tick sees which form of it was included, or that none was, and acts on it.
-            Broadcast::Known | Broadcast::NonceUsed | Broadcast::Underpriced => Ok(()),
-            Broadcast::Funds => Err(L1Error::Funds {
-                id: intent.id.clone(),
-                account: self.account(),
-                reason: error.to_string(),
-            }),
-            Broadcast::Other => Err(L1Error::rpc("sendRawTransaction")(error)),
-        }
-    }
-
-    /// Gas limit of a call that would succeed now, with a fifth to spare.
-    async fn simulate(&self, request: &TxRequest) -> Result<u64, L1Error> {
-        let mut tx = TransactionRequest::default().from(self.account()).value(request.value);
-        tx.to = Some(request.to.into());
-        tx = tx.input(request.input.clone().into());
-        match self.client.provider().estimate_gas(tx).await {
-            Ok(gas) => Ok((gas + gas / 5).min(GAS_LIMIT_MAX)),
-            Err(error) => {
-                let id = request.id.clone();
-                if let Broadcast::Funds = wire::classify(&error) {
-                    let account = self.account();
-                    return Err(L1Error::Funds { id, account, reason: error.to_string() });
-                }
-                match revert_reason(&error) {
-                    Some(reason) => Err(L1Error::WouldRevert { id, reason }),
-                    None => Err(L1Error::rpc("estimateGas")(error)),
-                }
-            }
-        }
-    }
-
-    /// What inclusion costs now, refused if it is above the limit.
-    ///
-    /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
-    /// head, and an offer below the head's base fee is one that no block takes.
-    async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
-        let asked = self.client.provider().estimate_eip1559_fees().await;
-        let asked = asked.map_err(L1Error::rpc("fee history"))?;
-        let max_priority_fee_wei = asked.max_priority_fee_per_gas;
-        let head = self.client.block(BlockNumberOrTag::Latest).await?;
-        let base_fee = head.and_then(|block| block.header.base_fee_per_gas).unwrap_or_default();
-        let after_head = Fees::after_base_fee(base_fee.into(), max_priority_fee_wei);
-        let max_fee_wei = asked.max_fee_per_gas.max(after_head.max_fee_wei);
-        let limit_wei = self.config.max_fee_limit_wei;
-        if max_fee_wei > limit_wei {
-            return Err(L1Error::FeeLimit {
-                id: id.to_owned(),
-                needed_wei: max_fee_wei,
-                limit_wei,
-            });
-        }
-        Ok(Fees { max_fee_wei, max_priority_fee_wei })
-    }
-
-    /// The account's nonce after block `head`.
-    async fn nonce_at(&self, head: L1BlockRef) -> Result<u64, L1Error> {
-        let count = self.client.provider().get_transaction_count(self.account());
-        count.number(head.number).await.map_err(L1Error::rpc("nonce"))
+    let digest = digest_of(request);
+    let mut over = known.iter().filter(|it| it.attempt == request.attempt && it.is_over());
+    match over.next() {
+        None => Ok(false),
+        Some(first) if first.digest == digest || over.any(|it| it.digest == digest) => Ok(true),
+        Some(_) => Err(conflict()),
     }
 }
 
-fn forget(sightings: &mut Vec<(String, u32)>, id: &str) {
-    sightings.retain(|(known, _)| known != id);
+/// The nonces that a request of this purpose may take, best first, and the one behind all others, when
+/// the account's next one on L1 is `count`.
+fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<u64>, u64) {
+    let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
+    let next = open.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
+    let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active() && it.nonce >= count;
+    match file.intents().iter().find(is_replaced) {
+        Some(replaced) => (replaced.nonce..replaced.nonce + 1, next),
+        None => (count..next, next),
+    }
 }
 
-fn note_inclusion(
-    file: &mut IntentFile,
-    mut intent: Intent,
-    at: Inclusion,
-    finalized: Option<u64>,
-    updates: &mut Vec<TxUpdate>,
-) -> Result<(), L1Error> {
-    let is_final = finalized.is_some_and(|number| number >= at.block_number);
-    let known = matches!(&intent.state, State::Included(before) if *before == at);
-    if known && !is_final {
-        return Ok(());
-    }
-    let receipt = receipt(&intent, &at, is_final);
-    if !known {
-        updates.push(TxUpdate::Included(receipt.clone()));
-    }
-    if is_final {
-        updates.push(TxUpdate::Final(receipt));
-        intent.state = State::Final(at);
-    } else {
-        intent.state = State::Included(at);
-    }
-    file.put(intent)
+/// Whether another request may take the intent's nonce. What L1 dropped from a block is first looked at
+/// by a tick.
+fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
+    let is_wanted = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
+    intent.state == State::Pending && !is_wanted
 }
 
-fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
+/// Whether the intent may land and should not be kept from it.
+fn is_left_alone(intent: &Intent, purpose: &str) -> bool {
+    let is_wanted = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
+    is_wanted && intent.purpose != purpose && intent.forms.iter().any(|form| form.held)
+}
+
+/// A gas limit with a fifth to spare.
+fn with_room(gas: u64) -> u64 {
+    gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)
+}
+
+pub(crate) fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
     TxReceipt {
-        id: intent.id.clone(),
+        id: intent.label(),
         nonce: intent.nonce,
         tx_hash: at.tx_hash,
         block_number: at.block_number,
@@ -529,7 +554,7 @@ fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
         gas_used: at.gas_used,
         effective_gas_price_wei: at.effective_gas_price_wei,
         contract_address: at.contract_address,
-        attempts: intent.attempts.len(),
+        attempts: intent.forms.len(),
         is_final,
     }
 }

@@ -45,37 +45,12 @@ pub(crate) fn sign(
     Ok(Signed { tx_hash, raw: TxEnvelope::from(signed).encoded_2718() })
 }
 
-/// What a node's refusal of a transaction means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Broadcast {
-    /// The node has it already.
-    Known,
-    /// The account's nonce is past it.
-    NonceUsed,
-    /// It pays less than the node asks for, or hardly more than the form that the node holds.
-    Underpriced,
-    /// The account cannot pay.
-    Funds,
-    Other,
-}
-
-/// Nodes agree on the words, not on codes. Source: error texts of go-ethereum `core/txpool/errors.go`
-/// and `core/error.go`, and of anvil.
-pub(crate) fn classify(error: &TransportError) -> Broadcast {
-    let Some(payload) = error.as_error_resp() else { return Broadcast::Other };
-    let message = payload.message.to_lowercase();
-    let says = |words: &str| message.contains(words);
-    if says("already known") || says("already imported") || says("known transaction") {
-        Broadcast::Known
-    } else if says("nonce too low") {
-        Broadcast::NonceUsed
-    } else if says("underpriced") || says("less than block base fee") {
-        Broadcast::Underpriced
-    } else if says("insufficient funds") {
-        Broadcast::Funds
-    } else {
-        Broadcast::Other
-    }
+/// Whether a node's refusal speaks of the price: of this form, or beside the one that its pool holds,
+/// which only the node knows. Nodes agree on this word, not on a code. Source: error texts of
+/// go-ethereum `core/txpool/errors.go`, and of anvil.
+pub(crate) fn says_underpriced(error: &TransportError) -> bool {
+    let message = error.as_error_resp().map(|payload| payload.message.to_lowercase());
+    message.is_some_and(|m| m.contains("underpriced") || m.contains("less than block base fee"))
 }
 
 #[cfg(test)]
@@ -89,19 +64,17 @@ mod tests {
     }
 
     #[test]
-    fn refusals_of_real_nodes_are_understood() {
+    fn refusals_for_the_price_are_understood() {
         for (message, expected) in [
-            ("already known", Broadcast::Known),
-            ("transaction already imported", Broadcast::Known),
-            ("nonce too low: next nonce 7, tx nonce 3", Broadcast::NonceUsed),
-            ("replacement transaction underpriced", Broadcast::Underpriced),
-            ("transaction underpriced: gas tip cap 0", Broadcast::Underpriced),
-            ("max fee per gas less than block base fee", Broadcast::Underpriced),
-            ("Insufficient funds for gas * price + value", Broadcast::Funds),
-            ("execution reverted", Broadcast::Other),
+            ("replacement transaction underpriced", true),
+            ("transaction underpriced: gas tip cap 0", true),
+            ("max fee per gas less than block base fee", true),
+            ("already known", false),
+            ("nonce too low: next nonce 7, tx nonce 3", false),
+            ("Insufficient funds for gas * price + value", false),
         ] {
-            assert_eq!(classify(&refusal(message)), expected, "{message}");
+            assert_eq!(says_underpriced(&refusal(message)), expected, "{message}");
         }
-        assert_eq!(classify(&TransportErrorKind::backend_gone()), Broadcast::Other);
+        assert!(!says_underpriced(&TransportErrorKind::backend_gone()));
     }
 }

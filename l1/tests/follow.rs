@@ -210,7 +210,8 @@ async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
     assert_eq!(refused.code(), "L1-008");
     assert!(refused.to_string().contains("ProofRejected"), "{refused}");
     // Sent without a simulation, it is included and reverts.
-    let unchecked = TxRequest { id: "prove-unchecked".into(), gas_limit: Some(500_000), ..request };
+    let unchecked =
+        TxRequest { purpose: "prove-unchecked".into(), gas_limit: Some(500_000), ..request };
     let receipt = network.sender.send(unchecked).await.unwrap();
     assert!(!receipt.succeeded);
     assert_eq!(network.rollup.tips().await.unwrap().proven, 0);

@@ -16,11 +16,9 @@ use support::{Anvil, CHAIN_ID, Network, mine, reorg, sender, signer};
 /// A payment that nothing can make fail.
 fn payment(id: &str, wei: u64) -> TxRequest {
     TxRequest {
-        id: id.to_owned(),
-        to: Some(Address::with_last_byte(0x42)),
-        input: Default::default(),
         value: U256::from(wei),
         gas_limit: Some(21_000),
+        ..TxRequest::call(id, Address::with_last_byte(0x42), Default::default())
     }
 }
 
@@ -65,7 +63,7 @@ async fn an_intent_survives_a_restart_and_is_sent_once() {
     drop(before);
 
     let after = sender(&client, folder.path(), 0).await;
-    assert_eq!(after.status("once").await, Some(TxStatus::Pending { nonce: 0, attempts: 1 }));
+    assert_eq!(after.status("once", 0), Some(TxStatus::Pending { nonce: 0, attempts: 1 }));
     after.submit(payment("once", 5)).await.unwrap();
     after.tick().await.unwrap();
     mine(&client, 2).await;
@@ -178,7 +176,7 @@ async fn fees_above_the_limit_are_refused_at_first_and_waited_out_later() {
     let low = open(1).await;
     let refused = low.submit(payment("dear", 5)).await.unwrap_err();
     assert_eq!(refused.code(), "L1-010");
-    assert_eq!(low.status("dear").await, None);
+    assert_eq!(low.status("dear", 0), None);
     drop(low);
 
     let sender = open(20_000_000_000).await;
@@ -252,7 +250,7 @@ async fn one_file_serves_one_process_one_account_and_one_chain() {
         async move { TxSender::open(client, signer(index), &path, SenderConfig::default()).await }
     };
     let first = open(client.clone(), 0).await.unwrap();
-    first.submit(payment("a", 1)).await.unwrap();
+    first.send(payment("a", 1)).await.unwrap();
     assert_eq!(open(client.clone(), 0).await.unwrap_err().code(), "L1-013");
     assert_eq!(first.submit(payment("a", 2)).await.unwrap_err().code(), "L1-014");
     drop(first);
@@ -282,7 +280,7 @@ async fn a_call_that_would_revert_is_refused_with_the_contracts_reason() {
     let refused = stranger.send(request).await.unwrap_err();
     assert_eq!(refused.code(), "L1-008");
     assert!(refused.to_string().contains("ProposerWrong"), "{refused}");
-    assert_eq!(stranger.status("propose-1").await, None);
+    assert_eq!(stranger.status("propose-1", 0), None);
 }
 
 #[tokio::test]

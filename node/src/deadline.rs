@@ -13,6 +13,8 @@ use tokio::sync::watch;
 
 use crate::setup::RunningNode;
 
+/// Longest that one look waits for its prune to be in an L1 block.
+const LAND_LIMIT: Duration = Duration::from_secs(60);
 /// L1 blocks whose pace counts.
 const PACE_L1_BLOCKS: u64 = 32;
 
@@ -211,17 +213,27 @@ impl Pruner {
         if tips.pending == tips.proven {
             return Ok(false);
         }
-        let (from, to, until) = (tips.pending, tips.proven, deadline.last_l1_block);
-        let id = format!("prune-{to}-{from}-{until}");
-        let request = TxRequest::call(id, self.contract.address(), abi::prune_calldata());
-        match sender.send(request).await {
+        let (from, to) = (tips.pending, tips.proven);
+        let purpose = format!("prune/{to}");
+        let request = TxRequest {
+            // The chain may have been pruned to this block before.
+            attempt: sender.attempt_for(&purpose),
+            ..TxRequest::call(purpose, self.contract.address(), abi::prune_calldata())
+        };
+        let sending = tokio::time::timeout(LAND_LIMIT, sender.send(request)).await;
+        let Ok(sent) = sending else {
+            // It stays under way, and the next look goes on with it.
+            tracing::warn!(from, to, "prune sent, and in no L1 block yet");
+            return Ok(false);
+        };
+        match sent {
             Ok(receipt) if receipt.succeeded => {
                 self.metrics.prunes.inc();
                 tracing::warn!(from, to, l1_tx = %receipt.tx_hash, "pending chain pruned");
                 Ok(true)
             }
             // Somebody else was faster.
-            Ok(_) | Err(L1Error::WouldRevert { .. }) => {
+            Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => {
                 self.metrics.failures.inc();
                 Ok(false)
             }

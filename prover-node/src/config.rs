@@ -16,6 +16,7 @@ pub struct Config {
     pub l1_keystore: Option<PathBuf>,
     pub l1_password_file: Option<PathBuf>,
     pub intents: PathBuf,
+    pub l1_max_fee_gwei: u64,
     pub prover_id: Option<String>,
     pub broker: String,
     pub token: Option<Secret>,
@@ -34,6 +35,7 @@ impl Default for Config {
             l1_keystore: None,
             l1_password_file: None,
             intents: "prover-intents.json".into(),
+            l1_max_fee_gwei: 500,
             prover_id: None,
             broker: "http://127.0.0.1:8551".into(),
             token: None,
@@ -73,6 +75,7 @@ impl Settings for Config {
         ("l1_keystore", "keystore file with the account's key"),
         ("l1_password_file", "file with the keystore's password"),
         ("intents", "file of transactions to L1 that were begun"),
+        ("l1_max_fee_gwei", "most that a transaction to L1 offers for a unit of gas, in gwei"),
         ("prover_id", "L1 address that proofs are bound to; the account's own when unset"),
         ("broker", "address of the broker"),
         ("token", "the broker's token, as file:PATH or env:NAME"),
@@ -92,6 +95,9 @@ impl Settings for Config {
     fn check(&self) -> Result<(), String> {
         if self.l1_keystore.is_some() != self.l1_password_file.is_some() {
             return Err("l1_keystore and l1_password_file go together".into());
+        }
+        if self.l1_max_fee_gwei == 0 {
+            return Err("l1_max_fee_gwei must be at least 1".into());
         }
         if !(1..=64).contains(&self.ranges_max) {
             return Err(format!("ranges_max is {}, expected 1 to 64", self.ranges_max));

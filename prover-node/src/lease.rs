@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rollmill_broker_client::{AgentId, Client, ClientError, Incarnation, NamedLeaseResponse};
+use rollmill_l1::Right;
 use rollmill_service::Shutdown;
 use uuid::Uuid;
 
@@ -86,6 +87,16 @@ impl Lease {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let trusted = |at: &Instant| now.saturating_duration_since(*at) <= TRUSTED;
         held.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
+    }
+
+    /// Whether something may be sent under this fence.
+    pub fn right(&self, fence: u64, now: Instant) -> Right {
+        match self.fence(now) {
+            Some(held) if held == fence => Right::Held,
+            Some(_) => Right::Gone,
+            None if self.other().is_some() => Right::Gone,
+            None => Right::Unknown,
+        }
     }
 
     /// Who holds it instead, as last heard.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Arg, Command};
 use rollmill_broker_client::{Client as Broker, Options};
@@ -11,7 +11,7 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_l1::{SenderConfig, TxSender};
-use rollmill_node::{ClientKey, setup};
+use rollmill_node::{ClientKey, Pruner, setup};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::commands;
@@ -32,6 +32,9 @@ use rollmill_service::{Failure, Outcome, Process, Service};
 /// The loops above the client repeat requests themselves, and show meanwhile that they do.
 const BROKER_OPTIONS: Options =
     Options { patience: Duration::from_secs(2), timeout: Duration::from_secs(30) };
+
+/// L1 blocks that the sequencer is given to prune a chain whose proof is late.
+const PRUNE_PATIENCE_L1_BLOCKS: u64 = 8;
 
 fn main() -> ExitCode {
     let out = Arg::new("out").required(true).help("file to write");
@@ -62,9 +65,21 @@ async fn run(process: Process<Config>) -> Outcome {
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.constants.vk_root)?;
-    let sender =
-        TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
-            .await?;
+    let sending = SenderConfig {
+        max_fee_limit_wei: u128::from(config.l1_max_fee_gwei) * 1_000_000_000,
+        ..SenderConfig::default()
+    };
+    let lease = Lease::default();
+    let sender = TxSender::open(running.l1.clone(), signer, &config.intents, sending).await?;
+    let held = lease.clone();
+    let sender = Arc::new(sender.guarded(move |fence| held.right(fence, Instant::now())));
+    let pruner = Pruner::of(
+        &running,
+        Some(Arc::clone(&sender)),
+        PRUNE_PATIENCE_L1_BLOCKS,
+        &process.metrics,
+    )?;
+    pruner.show(&process.board);
     let prover_id = match &config.prover_id {
         Some(text) => setup::parse_address("prover_id", text)?,
         None => EthAddress(sender.account().into_array()),
@@ -100,6 +115,7 @@ async fn run(process: Process<Config>) -> Outcome {
     let node = ProverNode {
         controller,
         broker,
+        pruner: Arc::new(pruner),
         lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
         identity,
         ports: NodePorts {
@@ -111,7 +127,7 @@ async fn run(process: Process<Config>) -> Outcome {
                 ..Captures::default()
             },
             submitter: Arc::new(submitter),
-            lease: Lease::default(),
+            lease,
             health,
             metrics,
             memory: Memory::default(),

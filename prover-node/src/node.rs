@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_broker_client::Client;
+use rollmill_node::Pruner;
 use rollmill_service::{Failure, Shutdown, one_line};
 use tokio::task::JoinSet;
 
 use crate::lease::{self, Identity, RENEW};
 use crate::ports::NodePorts;
 use crate::ranges::controller::Controller;
-use crate::submit::Submitter;
 
-/// Longest time between two turns, and between two looks of the sender.
+/// Longest time between two turns.
 const PACE: Duration = Duration::from_secs(1);
+/// Pause between looks at the deadline of the oldest unproven epoch.
+const WATCH: Duration = Duration::from_secs(2);
 /// Pause after a turn that failed.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -26,6 +28,8 @@ pub struct ProverNode {
     /// Name of the submitter's lease.
     pub lease_name: String,
     pub identity: Identity,
+    /// Prunes when a deadline was missed and nobody else did.
+    pub pruner: Arc<Pruner>,
 }
 
 impl ProverNode {
@@ -41,23 +45,24 @@ impl ProverNode {
             RENEW,
             shutdown.clone(),
         ));
-        let submitter = Arc::clone(&self.ports.submitter);
-        let (tips, stop) = (self.ports.running.node.watch_tips(), shutdown.clone());
-        let news = self.ports.provers.news();
+        let sender = Arc::clone(&self.ports.submitter.sender);
+        let (mut sent, stop) = (sender.watch(), shutdown.clone());
+        tasks.spawn(sender.run(async move { stop.started().await }));
+        let (news, stop) = (self.ports.provers.news(), shutdown.clone());
         tasks.spawn(async move {
-            let mut tips = tips;
             while !stop.is_started() {
-                if let Err(error) = submitter.tick().await {
-                    tracing::warn!(error, "L1 not read for pending submissions; retrying in 1 s");
-                }
-                news.notify_one();
                 tokio::select! {
                     () = stop.started() => break,
-                    _ = tips.changed() => {}
-                    () = tokio::time::sleep(PACE) => {}
+                    // The sender lives as long as the ports.
+                    told = sent.changed() => match told {
+                        Ok(()) => news.notify_one(),
+                        Err(_) => break,
+                    },
                 }
             }
         });
+        let (pruner, stop) = (Arc::clone(&self.pruner), shutdown.clone());
+        tasks.spawn(async move { pruner.run(WATCH, &stop).await });
         self.turns(shutdown).await;
         // Ends the proving tasks; the lease's task still has to release it.
         drop(self.ports);

@@ -263,7 +263,7 @@ impl Ports for NodePorts {
 
     async fn own(&mut self, row: &Row) -> Own {
         let root_readable = row.root.as_ref().is_some_and(|root| self.store.root(root).is_some());
-        let sent = if row.root.is_some() { self.submitter.sent(row).await } else { None };
+        let sent = if row.root.is_some() { self.submitter.sent(row) } else { None };
         Own {
             place: false,
             gathered: self.provers.is_gathered(row.id),

@@ -1,10 +1,11 @@
 //! From a root proof to a transaction on L1: what is sent, and what became of it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use rollmill_circuits::jobs::Output;
 use rollmill_l1::abi;
-use rollmill_l1::{L1Error, RollupContract, TxRequest, TxSender, TxStatus};
+use rollmill_l1::{Expiry, L1Error, RollupContract, TxRequest, TxSender, TxStatus};
 use rollmill_protocol::{EpochRoot, EthAddress};
 
 use crate::ranges::{Inclusion, Refusal, Row, Sent};
@@ -23,26 +24,19 @@ pub trait Submitter: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
     /// What became of the row's attempts: a success of any, else the present one's fate.
-    fn sent(&self, row: &Row) -> impl Future<Output = Option<Sent>> + Send;
-
-    /// Looks at L1 once for everything that is on its way.
-    fn tick(&self) -> impl Future<Output = Result<(), String>> + Send;
+    fn sent(&self, row: &Row) -> Option<Sent>;
 }
 
 /// Submits through the sender of one account.
 #[derive(Debug)]
 pub struct L1Submitter {
-    pub sender: TxSender,
+    pub sender: Arc<TxSender>,
     pub contract: RollupContract,
     pub rollup: EthAddress,
 }
 
-fn id(row: &Row, attempt: u32) -> String {
-    format!("{}#{attempt}", row.purpose())
-}
-
 impl Submitter for L1Submitter {
-    async fn submit(&self, row: &Row, proof: &[u8], _fence: u64) -> Result<(), Refusal> {
+    async fn submit(&self, row: &Row, proof: &[u8], fence: u64) -> Result<(), Refusal> {
         let rejected = |reason: String| Refusal::Rejected { reason };
         let output = Output::from_bytes(proof).map_err(|error| rejected(error.to_string()))?;
         let root = EpochRoot::from_fields(&output.public).map_err(|e| rejected(e.to_string()))?;
@@ -65,14 +59,19 @@ impl Submitter for L1Submitter {
         }
         let input = abi::submit_calldata(args, output.proof);
         let to = abi::address(self.rollup);
-        let request = TxRequest::call(id(row, row.attempt), to, input);
+        let request = TxRequest {
+            attempt: row.attempt,
+            expires: row.window_end.map(Expiry::Block),
+            fence: Some(fence),
+            ..TxRequest::call(row.purpose(), to, input)
+        };
         self.sender.submit(request).await.map_err(refusal)
     }
 
-    async fn sent(&self, row: &Row) -> Option<Sent> {
-        let mut present = None;
+    fn sent(&self, row: &Row) -> Option<Sent> {
+        let (mut present, purpose) = (None, row.purpose());
         for attempt in (row.first_attempt..=row.attempt).rev() {
-            let status = self.sender.status(&id(row, attempt)).await;
+            let status = self.sender.status(&purpose, attempt);
             let is_present = attempt == row.attempt;
             match status {
                 Some(TxStatus::Included(receipt)) if receipt.succeeded => {
@@ -91,14 +90,13 @@ impl Submitter for L1Submitter {
                 }
                 Some(TxStatus::Pending { .. }) if is_present => present = Some(Sent::Pending),
                 Some(TxStatus::Lost { .. }) if is_present => present = Some(Sent::Lost),
+                // What was dropped can be submitted again as the same attempt.
                 Some(_) | None => {}
             }
         }
-        present
-    }
-
-    async fn tick(&self) -> Result<(), String> {
-        self.sender.tick().await.map(drop).map_err(|error| rollmill_service::one_line(&error))
+        // The sender went further than this row, which was lost and planned again.
+        let is_behind = self.sender.attempt_for(&purpose) > row.attempt;
+        present.or(is_behind.then_some(Sent::Lost))
     }
 }
 

@@ -17,6 +17,7 @@ pub struct Config {
     pub l1_keystore: Option<PathBuf>,
     pub l1_password_file: Option<PathBuf>,
     pub intents: PathBuf,
+    pub l1_max_fee_gwei: u64,
     pub coinbase: String,
     pub min_txs: usize,
     pub max_txs: usize,
@@ -33,6 +34,7 @@ impl Default for Config {
             l1_keystore: None,
             l1_password_file: None,
             intents: "sequencer-intents.json".into(),
+            l1_max_fee_gwei: 500,
             coinbase: "0x0000000000000000000000000000000000000000".into(),
             min_txs: 1,
             max_txs: MAX_TXS_PER_BLOCK,
@@ -70,6 +72,7 @@ impl Settings for Config {
         ("l1_keystore", "keystore file with the proposer's key"),
         ("l1_password_file", "file with the keystore's password"),
         ("intents", "file of transactions to L1 that were begun"),
+        ("l1_max_fee_gwei", "most that a transaction to L1 offers for a unit of gas, in gwei"),
         ("coinbase", "L1 address that is paid a block's fees"),
         ("min_txs", "transactions to wait for before a block is built"),
         ("max_txs", "most transactions in a block"),
@@ -90,6 +93,9 @@ impl Settings for Config {
         }
         if self.l1_keystore.is_some() != self.l1_password_file.is_some() {
             return Err("l1_keystore and l1_password_file go together".into());
+        }
+        if self.l1_max_fee_gwei == 0 {
+            return Err("l1_max_fee_gwei must be at least 1".into());
         }
         Ok(())
     }

@@ -21,9 +21,11 @@ async fn run(process: Process<Config>) -> Outcome {
     let coinbase = setup::parse_address("coinbase", &config.coinbase)?;
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
-    let sender =
-        TxSender::open(running.l1.clone(), signer, &config.intents, SenderConfig::default())
-            .await?;
+    let sending = SenderConfig {
+        max_fee_limit_wei: u128::from(config.l1_max_fee_gwei) * 1_000_000_000,
+        ..SenderConfig::default()
+    };
+    let sender = TxSender::open(running.l1.clone(), signer, &config.intents, sending).await?;
     let sender = Arc::new(sender);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;

@@ -10,9 +10,9 @@
 //! is pruned with it. The contract takes a block only on top of the pending tip, so that waiting is
 //! all one can do instead: building waits for the proofs for a while, and then goes on.
 //!
-//! One proposal is under way at a time. While it is in no L1 block, because no endpoint takes it or
-//! gas costs more than the sender's limit, no second one is sent after it: the contract takes a
-//! proposal in its own slot only, so that of a queue of them every one but the first would revert.
+//! One proposal is under way at a time. The contract takes a proposal in its own slot only, so one that
+//! is in no L1 block by the end of its slot is dropped. The next one for the same block number takes its
+//! place under its nonce: of a queue of them every one but the first would revert.
 //!
 //! When the price keeps out everything that waits, an empty block is built, after which the price is
 //! lower. When nothing waits, nothing is built.
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
-use rollmill_l1::{L1Error, TxRequest, TxSender, TxStatus};
+use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, Pruner};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
@@ -45,14 +45,14 @@ const WATCH: Duration = Duration::from_secs(2);
 /// How long one look waits for a proposal to be included.
 const LAND_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between looks for that.
-const LOOK: Duration = Duration::from_millis(50);
+const LOOK: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 
 /// The proposal is with the sender, and in no L1 block yet.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "SEQ-006: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before it; see the lines of the log about L1 and its fees"
+    "SEQ-006: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before its slot ends; see the lines of the log about L1 and its fees"
 )]
 struct NotIncluded {
     number: u64,
@@ -112,7 +112,8 @@ pub struct Memory {
 /// A proposal that was handed to the sender.
 #[derive(Debug, Clone)]
 struct Proposal {
-    id: String,
+    purpose: String,
+    attempt: u32,
     number: u64,
     txs: usize,
 }
@@ -147,9 +148,14 @@ impl Sequencer {
         self.pruner.show(board);
     }
 
-    /// Builds blocks, and prunes when a deadline is missed, until `shutdown` starts.
+    /// Builds blocks, follows what was sent, and prunes when a deadline is missed, until `shutdown`
+    /// starts.
     pub async fn run(&self, shutdown: &Shutdown) -> Result<(), Failure> {
+        let stop = shutdown.clone();
+        let sending = Arc::clone(&self.sender).run(async move { stop.started().await });
+        let sending = tokio::spawn(sending);
         let ((), built) = tokio::join!(self.pruner.run(WATCH, shutdown), self.build_all(shutdown));
+        sending.await?;
         built
     }
 
@@ -213,13 +219,15 @@ impl Sequencer {
         if (1..self.config.min_txs).contains(&count) && since.elapsed() < patience {
             return Ok(Turn::Waiting);
         }
-        let Some(slot) = self.slot_with_room().await? else { return Ok(Turn::Waiting) };
+        let Some((slot, expires)) = self.slot_with_room().await? else {
+            return Ok(Turn::Waiting);
+        };
         if !self.slot_is_free(slot)? {
             return Ok(Turn::Waiting);
         }
         let Some(built) = self.build(slot).await? else { return Ok(Turn::Waiting) };
         memory.waiting_since = None;
-        self.propose(built, memory, shutdown).await
+        self.propose(built, expires, memory, shutdown).await
     }
 
     /// Whether L1 would take the next proposal only after a prune: what is built now is built on
@@ -275,11 +283,12 @@ impl Sequencer {
         memory.held.is_some()
     }
 
-    /// The slot of L1's head, if the L1 block after the head will lie in it too.
+    /// The slot of L1's head, if the L1 block after the head will lie in it too; and the time of a head
+    /// after which it will not.
     ///
     /// The contract takes a proposal in its own slot only, so one that is made in the last L1 block
     /// of a slot would miss it. A slot is at least two L1 blocks long for that reason.
-    async fn slot_with_room(&self) -> Result<Option<u64>, Failure> {
+    async fn slot_with_room(&self) -> Result<Option<(u64, Expiry)>, Failure> {
         let (l1, constants) = (&self.running.l1, &self.running.constants);
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
@@ -288,7 +297,9 @@ impl Sequencer {
         let half = (constants.slot_seconds / 2).max(1);
         let interval = head.timestamp.saturating_sub(before).clamp(1, half);
         let slot = constants.slot_at(head.timestamp);
-        Ok((constants.slot_at(head.timestamp + interval) == slot).then_some(slot))
+        let end = constants.slot_start(slot.saturating_add(1));
+        let expires = Expiry::Timestamp(end.saturating_sub(interval));
+        Ok((constants.slot_at(head.timestamp + interval) == slot).then_some((slot, expires)))
     }
 
     /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.
@@ -333,6 +344,7 @@ impl Sequencer {
     async fn propose(
         &self,
         built: Built,
+        expires: Expiry,
         memory: &mut Memory,
         shutdown: &Shutdown,
     ) -> Result<Turn, Failure> {
@@ -349,17 +361,23 @@ impl Sequencer {
             totalFees: header.total_fees,
         };
         let data = block.data().to_bytes();
-        let hash = rollmill_protocol::field::to_hex(&block.header_hash);
         let txs = block.txs.len();
         tracing::info!(number, slot = header.slot, txs, bytes = data.len(), "block built");
-        let id = format!("propose-{number}-{hash}");
+        let purpose = format!("propose/{number}");
+        // A block of this number may have been on L1 before, and was pruned.
+        let attempt = self.sender.attempt_for(&purpose);
         let input = abi::propose_calldata(args, data);
         rollmill_service::failpoint!("sequencer.block_built");
-        let request = TxRequest::call(id.clone(), abi::address(self.running.rollup), input);
+        let request = TxRequest {
+            attempt,
+            expires: Some(expires),
+            ..TxRequest::call(purpose.clone(), abi::address(self.running.rollup), input)
+        };
         let submitted = self.sender.submit(request).await;
         // Written down, so that it may be in a block yet, whatever the endpoint said.
-        if submitted.is_ok() || self.sender.status(&id).await.is_some() {
-            memory.under_way = Some(Proposal { id, number, txs });
+        let status = self.sender.status(&purpose, attempt);
+        if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
+            memory.under_way = Some(Proposal { purpose, attempt, number, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -371,19 +389,24 @@ impl Sequencer {
     /// # Errors
     /// When L1 did not take it, or has not yet: it is still under way then, and the next call goes on.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
-        let Some(Proposal { id, number, txs }) = memory.under_way.clone() else {
+        let Some(Proposal { purpose, attempt, number, txs }) = memory.under_way.clone() else {
             return Ok(Turn::Waiting);
         };
+        let mut seen = Seen::default();
         let limit = Instant::now() + LAND_LIMIT;
         let receipt = loop {
-            self.sender.tick().await?;
-            match self.sender.status(&id).await {
+            self.sender.tick_if_new(&mut seen).await?;
+            match self.sender.status(&purpose, attempt) {
                 Some(TxStatus::Included(receipt)) => break receipt,
                 Some(TxStatus::Pending { .. }) => {}
                 Some(TxStatus::Lost { nonce }) => {
                     memory.under_way = None;
                     let account = self.sender.account();
-                    return Err(L1Error::NonceTaken { id, nonce, account }.into());
+                    return Err(L1Error::NonceTaken { id: purpose, nonce, account }.into());
+                }
+                Some(TxStatus::Dropped { reason }) => {
+                    memory.under_way = None;
+                    return Err(L1Error::Dropped { id: purpose, reason }.into());
                 }
                 None => {
                     memory.under_way = None;

@@ -7,6 +7,7 @@
 )]
 
 pub mod anvil;
+pub mod pay;
 pub mod proxy;
 
 use std::path::Path;

@@ -1,11 +1,12 @@
 //! An RPC endpoint that passes requests on to a real node, or fails in the way it is told to.
 
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rollmill_l1::alloy::transports::http::reqwest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -25,9 +26,19 @@ pub enum Fault {
     Limited,
     /// One request in five, at random, is answered with HTTP 500.
     Flaky,
+    /// Raw transactions are refused with an internal error, and the node does not see them.
+    RefuseTransactions,
+    /// Raw transactions are taken with a hash, and the node does not see them.
+    SwallowTransactions,
+    /// Refusals of raw transactions come in words that no program knows.
+    OtherWords,
+    /// No transaction has a receipt.
+    NoReceipts,
+    /// Receipts are of a block that is not on the chain.
+    ForeignReceipts,
 }
 
-const FAULTS: [Fault; 8] = [
+const FAULTS: [Fault; 13] = [
     Fault::None,
     Fault::Down,
     Fault::Busy,
@@ -36,6 +47,11 @@ const FAULTS: [Fault; 8] = [
     Fault::OldFees,
     Fault::Limited,
     Fault::Flaky,
+    Fault::RefuseTransactions,
+    Fault::SwallowTransactions,
+    Fault::OtherWords,
+    Fault::NoReceipts,
+    Fault::ForeignReceipts,
 ];
 
 /// Seed of the requests that a flaky endpoint fails.
@@ -53,6 +69,10 @@ struct State {
     failed: AtomicU64,
     /// Decides which requests fail; its start is printed, so that a failing run can be repeated.
     random: AtomicU64,
+    /// Requests until one is never answered; see [`Proxy::hang_at`].
+    left: AtomicI64,
+    passes_last: AtomicBool,
+    hung: Notify,
     client: reqwest::Client,
 }
 
@@ -66,6 +86,9 @@ impl Proxy {
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
             random: AtomicU64::new(SEED),
+            left: AtomicI64::new(i64::MAX),
+            passes_last: AtomicBool::new(false),
+            hung: Notify::new(),
             client: reqwest::Client::new(),
         });
         let shared = Arc::clone(&state);
@@ -79,6 +102,18 @@ impl Proxy {
 
     pub fn set(&self, fault: Fault) {
         self.state.fault.store(fault as u8, Ordering::SeqCst);
+    }
+
+    /// The request after the next `count` is never answered, nor any after it. Whether the node gets
+    /// that one is `passes`.
+    pub fn hang_at(&self, count: i64, passes: bool) {
+        self.state.passes_last.store(passes, Ordering::SeqCst);
+        self.state.left.store(count, Ordering::SeqCst);
+    }
+
+    /// Waits until a request hangs, and the node has it if it gets it.
+    pub async fn hung(&self) {
+        self.state.hung.notified().await;
     }
 
     /// From now on requests go to another node.
@@ -110,20 +145,63 @@ impl State {
 
 /// The answer to a request for the fee history of one block with a base fee of one wei.
 fn old_fees(request: &[u8]) -> Vec<u8> {
-    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
-    let result = serde_json::json!({
+    let fees = serde_json::json!({
         "oldestBlock": "0x0", "baseFeePerGas": ["0x1", "0x1"],
         "gasUsedRatio": [0.0], "reward": [["0x1"]],
     });
+    result(request, &fees)
+}
+
+fn refusal(request: &[u8], code: i64, message: &str) -> Vec<u8> {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
+    let error = serde_json::json!({ "code": code, "message": message });
+    let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
+    answer.to_string().into_bytes()
+}
+
+fn result(request: &[u8], result: &serde_json::Value) -> Vec<u8> {
+    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
     let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
     answer.to_string().into_bytes()
 }
 
-fn limited(request: &[u8]) -> Vec<u8> {
-    let request: serde_json::Value = serde_json::from_slice(request).unwrap();
-    let error = serde_json::json!({ "code": -32005, "message": "daily limit exceeded" });
-    let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
-    answer.to_string().into_bytes()
+/// What the proxy says instead of the node.
+fn instead(fault: Fault, body: &[u8]) -> Option<Vec<u8>> {
+    let asks = |method: &str| body.windows(method.len()).any(|part| part == method.as_bytes());
+    let is_send = asks("eth_sendRawTransaction");
+    match fault {
+        Fault::Limited => Some(refusal(body, -32005, "daily limit exceeded")),
+        Fault::RefuseTransactions if is_send => Some(refusal(body, -32603, "internal error")),
+        Fault::SwallowTransactions if is_send => {
+            let hash = format!("0x{}", "11".repeat(32));
+            Some(result(body, &hash.into()))
+        }
+        Fault::NoReceipts if asks("eth_getTransactionReceipt") => {
+            Some(result(body, &serde_json::Value::Null))
+        }
+        Fault::OldFees if asks("eth_feeHistory") => Some(old_fees(body)),
+        _ => None,
+    }
+}
+
+/// The node's answer as the proxy passes it on.
+fn changed(fault: Fault, body: &[u8], answer: Vec<u8>) -> Vec<u8> {
+    let asks = |method: &str| body.windows(method.len()).any(|part| part == method.as_bytes());
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&answer) else {
+        return answer;
+    };
+    match fault {
+        Fault::OtherWords if asks("eth_sendRawTransaction") && value.get("error").is_some() => {
+            refusal(body, -32010, "upfront cost exceeds what the sender has")
+        }
+        Fault::ForeignReceipts if asks("eth_getTransactionReceipt") => {
+            if let Some(receipt) = value["result"].as_object_mut() {
+                receipt.insert("blockHash".to_owned(), format!("0x{}", "22".repeat(32)).into());
+            }
+            value.to_string().into_bytes()
+        }
+        _ => answer,
+    }
 }
 
 async fn serve(mut stream: TcpStream, state: Arc<State>) {
@@ -142,21 +220,27 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
                 answer(&mut stream, "500 Internal Server Error", b"").await;
                 continue;
             }
-            Fault::Limited => {
-                answer(&mut stream, "200 OK", &limited(&body)).await;
-                continue;
-            }
-            Fault::OldFees if body.windows(14).any(|part| part == b"eth_feeHistory") => {
-                answer(&mut stream, "200 OK", &old_fees(&body)).await;
-                continue;
-            }
             _ => {}
         }
+        if let Some(said) = instead(fault, &body) {
+            answer(&mut stream, "200 OK", &said).await;
+            continue;
+        }
+        let left = state.left.fetch_sub(1, Ordering::SeqCst);
+        if left < 0 || (left == 0 && !state.passes_last.load(Ordering::SeqCst)) {
+            state.hung.notify_one();
+            std::future::pending::<()>().await;
+        }
         let target = state.target.lock().unwrap().clone();
-        let sent = state.client.post(target).header("content-type", "application/json").body(body);
-        let Ok(response) = sent.send().await else { return };
+        let sent = state.client.post(target).header("content-type", "application/json");
+        let Ok(response) = sent.body(body.clone()).send().await else { return };
         let Ok(bytes) = response.bytes().await else { return };
         state.requests.fetch_add(1, Ordering::SeqCst);
+        if left == 0 {
+            state.hung.notify_one();
+            std::future::pending::<()>().await;
+        }
+        let bytes = changed(fault, &body, bytes.to_vec());
         if fault == Fault::LoseAnswers && is_send {
             return;
         }
@@ -189,6 +273,6 @@ async fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    let _ = stream.write_all(head.as_bytes()).await;
-    let _ = stream.write_all(body).await;
+    // In one piece: a second small one would wait for the first to be acknowledged.
+    let _ = stream.write_all(&[head.as_bytes(), body].concat()).await;
 }

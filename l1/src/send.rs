@@ -1,0 +1,201 @@
+//! What a transaction costs, whether it would succeed, and how it gets to the nodes.
+
+use std::sync::PoisonError;
+
+use alloy::eips::{BlockId, BlockNumberOrTag};
+use alloy::primitives::{Address, Bytes, U256};
+use alloy::providers::Provider;
+use alloy::rpc::types::TransactionRequest;
+
+use crate::client::L1BlockRef;
+use crate::error::{L1Error, reverted};
+use crate::fees::Fees;
+use crate::intent::{Form, Intent, IntentFile, Retired, WITHOUT_RIGHT};
+use crate::sender::{Right, TxSender};
+use crate::wire;
+
+/// Gas of the cheapest transaction there is.
+const LEAST_GAS: u64 = 21_000;
+
+impl TxSender {
+    /// The account's nonce after a block.
+    pub(crate) async fn nonce_at(&self, block: impl Into<BlockId>) -> Result<u64, L1Error> {
+        let count = self.client.provider().get_transaction_count(self.account());
+        count.block_id(block.into()).await.map_err(L1Error::rpc("nonce"))
+    }
+
+    async fn balance(&self) -> Result<U256, L1Error> {
+        let balance = self.client.provider().get_balance(self.account()).await;
+        balance.map_err(L1Error::rpc("balance"))
+    }
+
+    async fn base_fee(&self) -> Result<u128, L1Error> {
+        let head = self.client.block(BlockNumberOrTag::Latest).await?;
+        Ok(head.and_then(|block| block.header.base_fee_per_gas).unwrap_or_default().into())
+    }
+
+    /// Whether this process may still send the intent.
+    pub(crate) fn right(&self, intent: &Intent) -> Right {
+        match (&self.guard, intent.fence) {
+            (Some(guard), Some(fence)) => guard(fence),
+            _ => Right::Held,
+        }
+    }
+
+    /// Gas of a call that would succeed on the state after block `head`. It is named by its hash, so
+    /// that a block that came meanwhile, perhaps with the very transaction, does not count.
+    pub(crate) async fn estimate(
+        &self,
+        id: &str,
+        head: L1BlockRef,
+        to: Option<Address>,
+        value: U256,
+        input: &Bytes,
+    ) -> Result<u64, L1Error> {
+        let mut tx = TransactionRequest::default().from(self.account()).value(value);
+        tx.to = Some(to.into());
+        tx = tx.input(input.clone().into());
+        let gas = self.client.provider().estimate_gas(tx).block(head.hash.into()).await;
+        let error = match gas {
+            Ok(gas) => return Ok(gas),
+            Err(error) => error,
+        };
+        if let Some(reason) = reverted(&error) {
+            return Err(L1Error::WouldRevert { id: id.to_owned(), reason });
+        }
+        if error.as_error_resp().is_some() {
+            let least = U256::from(LEAST_GAS) * U256::from(self.base_fee().await?) + value;
+            self.require_funds(id, least).await?;
+        }
+        Err(L1Error::rpc("estimateGas")(error))
+    }
+
+    /// Requires the account to own `wei`.
+    pub(crate) async fn require_funds(&self, id: &str, wei: U256) -> Result<(), L1Error> {
+        let balance = self.balance().await?;
+        if balance >= wei {
+            return Ok(());
+        }
+        let reason = format!("it owns {balance} wei and needs {wei}");
+        Err(L1Error::Funds { id: id.to_owned(), account: self.account(), reason })
+    }
+
+    /// What inclusion costs now, refused if it is above the limit.
+    ///
+    /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
+    /// head, and an offer below the head's base fee is one that no block takes.
+    pub(crate) async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
+        let asked = self.client.provider().estimate_eip1559_fees().await;
+        let asked = asked.map_err(L1Error::rpc("fee history"))?;
+        let max_priority_fee_wei = asked.max_priority_fee_per_gas;
+        let after_head = Fees::after_base_fee(self.base_fee().await?, max_priority_fee_wei);
+        let max_fee_wei = asked.max_fee_per_gas.max(after_head.max_fee_wei);
+        self.within_limit(id, Fees { max_fee_wei, max_priority_fee_wei })
+    }
+
+    /// What is asked for, but enough to replace every form that a pool may hold or that was refused
+    /// for its price. Refused if it is above the limit.
+    pub(crate) fn fees_over(
+        &self,
+        id: &str,
+        asked: Fees,
+        rivals: &[Intent],
+    ) -> Result<Fees, L1Error> {
+        let forms = rivals.iter().flat_map(|rival| &rival.forms);
+        let forms = forms.filter(|form| form.held || form.priced_out);
+        self.within_limit(id, forms.fold(asked, |fees, form| form.fees.bumped(fees)))
+    }
+
+    fn within_limit(&self, id: &str, fees: Fees) -> Result<Fees, L1Error> {
+        let (limit_wei, needed_wei) = (self.config.max_fee_limit_wei, fees.max_fee_wei);
+        let is_limited = needed_wei > limit_wei;
+        *self.fee_limited.lock().unwrap_or_else(PoisonError::into_inner) = is_limited;
+        if is_limited {
+            return Err(L1Error::FeeLimit { id: id.to_owned(), needed_wei, limit_wei });
+        }
+        Ok(fees)
+    }
+
+    /// Signs a new form of an intent, writes it down with other intents that change with it, and only
+    /// then sends it.
+    pub(crate) async fn send_form(
+        &self,
+        file: &mut IntentFile,
+        mut intent: Intent,
+        fees: Fees,
+        sent_at_block: u64,
+        mut also: Vec<Intent>,
+    ) -> Result<(), L1Error> {
+        let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, fees)?;
+        let tx_hash = signed.tx_hash;
+        intent.forms.push(Form { tx_hash, fees, sent_at_block, held: true, priced_out: false });
+        also.push(intent);
+        let Some(intent) = file.put_all(also)?.pop() else { return Ok(()) };
+        self.broadcast(file, intent, &signed.raw).await
+    }
+
+    /// Sends the newest form once more, as it is.
+    pub(crate) async fn send_again(
+        &self,
+        file: &mut IntentFile,
+        mut intent: Intent,
+        last: &Form,
+    ) -> Result<(), L1Error> {
+        let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, last.fees)?;
+        if let Some(form) = intent.forms.last_mut().filter(|form| !form.held) {
+            form.held = true;
+            intent = file.put(intent)?;
+        }
+        self.broadcast(file, intent, &signed.raw).await
+    }
+
+    /// Sends the newest form. A refusal is judged by what the node knows of transaction, nonce, price
+    /// and balance, since clients word it differently.
+    async fn broadcast(
+        &self,
+        file: &mut IntentFile,
+        mut intent: Intent,
+        raw: &[u8],
+    ) -> Result<(), L1Error> {
+        let id = intent.label();
+        // The file may have taken its time.
+        match self.right(&intent) {
+            Right::Held => {}
+            Right::Unknown | Right::Gone => {
+                let reason = WITHOUT_RIGHT.to_owned();
+                if let Some(form) = intent.forms.last_mut() {
+                    form.held = false;
+                }
+                file.put(Intent { retired: Some(Retired::without_right()), ..intent })?;
+                return Err(L1Error::Dropped { id, reason });
+            }
+        }
+        let Some(form) = intent.forms.last().cloned() else { return Ok(()) };
+        let sent = self.client.provider().send_raw_transaction(raw).await;
+        let Err(error) = sent else { return Ok(()) };
+        if error.as_error_resp().is_none() {
+            // It may have arrived.
+            return Err(L1Error::rpc("sendRawTransaction")(error));
+        }
+        let head = self.client.latest().await?;
+        let is_used = self.nonce_at(head.hash).await? > intent.nonce;
+        // The next tick sees which form was included, or that none was.
+        if is_used || self.is_known(form.tx_hash).await? {
+            return Ok(());
+        }
+        let priced_out =
+            self.base_fee().await? > form.fees.max_fee_wei || wire::says_underpriced(&error);
+        if let Some(form) = intent.forms.last_mut() {
+            (form.held, form.priced_out) = (false, priced_out);
+        }
+        let intent = file.put(intent)?;
+        if priced_out {
+            // The next tick offers more.
+            return Ok(());
+        }
+        let pending = file.intents().iter().filter(|it| it.is_active() && it.nonce != intent.nonce);
+        let wei = pending.map(Intent::cost).fold(intent.cost(), U256::saturating_add);
+        self.require_funds(&id, wei).await?;
+        Err(L1Error::rpc("sendRawTransaction")(error))
+    }
+}

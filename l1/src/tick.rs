@@ -1,0 +1,526 @@
+//! One look at L1 for everything that is on its way: what landed, what left its block, what must be
+//! sent again, what is worthless by now.
+
+use std::collections::BTreeSet;
+
+use alloy::consensus::Transaction;
+use alloy::eips::{BlockId, BlockNumberOrTag};
+use alloy::network::TransactionResponse;
+use alloy::primitives::B256;
+use alloy::providers::Provider;
+
+use crate::client::L1BlockRef;
+use crate::error::L1Error;
+use crate::intent::{Inclusion, Intent, IntentFile, Retired, State};
+use crate::sender::{Right, TxSender, TxUpdate, receipt};
+
+/// L1 as one tick sees it, and what came of it.
+pub(crate) struct Look {
+    pub(crate) head: L1BlockRef,
+    finalized: Option<u64>,
+    /// The account's next nonce on L1.
+    pub(crate) count: u64,
+    /// Whether every nonce before the present one goes to what it was first meant for, as far as this
+    /// account can tell. What follows then needs no simulation, which would not know of those before.
+    is_line_intact: bool,
+    updates: Vec<TxUpdate>,
+}
+
+/// What is to be done with an intent that is in no block.
+enum Verdict {
+    Deliver,
+    /// Only what is before it in line can show whether it is worth sending.
+    Wait,
+    Drop(Retired),
+}
+
+/// What became of a nonce.
+enum Landing {
+    /// A form of the intent of this number is in a block of the chain.
+    In(u64, Inclusion),
+    /// Another transaction has used it, in this block or before.
+    Taken { at_block: u64 },
+    /// It is used, and L1 does not show yet by what.
+    Unclear,
+    /// It is not used.
+    Nowhere,
+}
+
+impl TxSender {
+    /// Looks at L1 once: notes what was included, dropped or finalized, sends again what the
+    /// network has lost, raises the fees of what has waited too long, and drops what is worthless.
+    /// [`Self::run`] calls it with every new L1 block; it does nothing twice.
+    ///
+    /// # Errors
+    /// The first that a transaction met; the others are looked at nevertheless, unless no endpoint
+    /// answers or the file cannot be written. Call it again.
+    pub async fn tick(&self) -> Result<Vec<TxUpdate>, L1Error> {
+        let mut file = self.file.lock().await;
+        let file = &mut *file;
+        let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
+        let mut nonces: BTreeSet<u64> = open.map(|intent| intent.nonce).collect();
+        let Some(last) = nonces.last().copied() else { return Ok(Vec::new()) };
+        let mut look = self.look().await?;
+        // A nonce that this file knows nothing of, or knows as settled before L1 replaced even final
+        // blocks, would hold up those behind it.
+        nonces.extend(look.count..last);
+        // First, so that nothing is filled for the sake of what is itself worthless.
+        retire_expired(file, &mut look)?;
+        let mut failed = None;
+        for nonce in nonces {
+            match self.look_at(file, nonce, &mut look).await {
+                Ok(()) => {}
+                Err(error @ (L1Error::IntentFile { .. } | L1Error::Unreachable { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    look.is_line_intact = false;
+                    failed.get_or_insert(error);
+                }
+            }
+        }
+        failed.map_or(Ok(look.updates), Err)
+    }
+
+    pub(crate) async fn look(&self) -> Result<Look, L1Error> {
+        let head = self.client.latest().await?;
+        let finalized = self.client.finalized().await?.map(|block| block.number);
+        let count = self.nonce_at(head.hash).await?;
+        Ok(Look { head, finalized, count, is_line_intact: true, updates: Vec::new() })
+    }
+
+    async fn look_at(
+        &self,
+        file: &mut IntentFile,
+        nonce: u64,
+        look: &mut Look,
+    ) -> Result<(), L1Error> {
+        if self.settle(file, nonce, look).await? {
+            self.push(file, nonce, look).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what became of a nonce. True if it is not used.
+    pub(crate) async fn settle(
+        &self,
+        file: &mut IntentFile,
+        nonce: u64,
+        look: &mut Look,
+    ) -> Result<bool, L1Error> {
+        let rivals = rivals(file, nonce);
+        match self.landing(&rivals, nonce, look).await? {
+            Landing::In(seq, at) => note_inclusion(file, rivals, seq, at, look)?,
+            Landing::Taken { at_block } => note_taken(file, rivals, at_block, look)?,
+            // Nothing may be decided on what may be in a block.
+            Landing::Unclear => return Err(L1Error::unclear(nonce)),
+            Landing::Nowhere => {
+                note_unused(file, rivals, look)?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where the nonce went. No single answer of a node is believed that other answers can refute: a
+    /// receipt must be of a block of the chain, and a nonce is lost only when the block that used it
+    /// is seen to hold another transaction.
+    async fn landing(
+        &self,
+        rivals: &[Intent],
+        nonce: u64,
+        look: &Look,
+    ) -> Result<Landing, L1Error> {
+        for rival in rivals {
+            if let State::Included(at) = &rival.state
+                && self.is_canonical(at.block_number, at.block_hash).await?
+            {
+                return Ok(Landing::In(rival.seq, at.clone()));
+            }
+        }
+        if look.count <= nonce {
+            return Ok(Landing::Nowhere);
+        }
+        let mut mine = Vec::new();
+        for rival in rivals.iter().rev() {
+            mine.extend(rival.forms.iter().rev().map(|form| (rival.seq, form.tx_hash)));
+        }
+        for &(seq, tx_hash) in &mine {
+            if let Some(at) = self.inclusion(tx_hash).await? {
+                return Ok(Landing::In(seq, at));
+            }
+        }
+        let lost = rivals.iter().find_map(|rival| match rival.state {
+            State::Lost { at_block } => Some(at_block),
+            _ => None,
+        });
+        if let Some(at_block) = lost {
+            return Ok(Landing::Taken { at_block });
+        }
+        match self.user_of(nonce, look.head.number).await {
+            // Its receipt is not there yet, or held back.
+            Ok((_, Some(tx_hash))) if mine.iter().any(|(_, it)| *it == tx_hash) => {
+                return Ok(Landing::Unclear);
+            }
+            Ok((at_block, Some(_))) => return Ok(Landing::Taken { at_block }),
+            // Nothing to be seen, or a state of long ago that the node has no more.
+            Ok((_, None)) | Err(L1Error::Answer { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        // What is final does not change any more.
+        Ok(match look.finalized {
+            Some(at_block) if self.nonce_at(at_block).await? > nonce => Landing::Taken { at_block },
+            _ => Landing::Unclear,
+        })
+    }
+
+    /// Where a transaction is, if a block of the chain holds it.
+    async fn inclusion(&self, tx_hash: B256) -> Result<Option<Inclusion>, L1Error> {
+        let got = self.client.provider().get_transaction_receipt(tx_hash).await;
+        let Some(receipt) = got.map_err(L1Error::rpc("receipt"))? else { return Ok(None) };
+        let (Some(block_number), Some(block_hash)) = (receipt.block_number, receipt.block_hash)
+        else {
+            return Ok(None);
+        };
+        let is_of_it = receipt.transaction_hash == tx_hash;
+        if !is_of_it || !self.is_canonical(block_number, block_hash).await? {
+            return Ok(None);
+        }
+        Ok(Some(Inclusion {
+            tx_hash,
+            block_number,
+            block_hash,
+            succeeded: receipt.status(),
+            gas_used: receipt.gas_used,
+            effective_gas_price_wei: receipt.effective_gas_price,
+            contract_address: receipt.contract_address,
+        }))
+    }
+
+    async fn is_canonical(&self, number: u64, hash: B256) -> Result<bool, L1Error> {
+        let block = self.client.block(BlockNumberOrTag::Number(number)).await?;
+        Ok(block.is_some_and(|block| block.header.hash == hash))
+    }
+
+    /// The block in which the account's `nonce` was used, and the hash of the transaction that did if
+    /// it is one of the account. `head` is a block after which it is used.
+    async fn user_of(&self, nonce: u64, head: u64) -> Result<(u64, Option<B256>), L1Error> {
+        // From the head backwards in growing steps: nodes keep the states of recent blocks only.
+        let (mut unused, mut used, mut step) = (0, head, 1);
+        while used > 0 {
+            let earlier = used.saturating_sub(step);
+            if self.nonce_at(earlier).await? <= nonce {
+                unused = earlier;
+                break;
+            }
+            (used, step) = (earlier, step * 2);
+        }
+        while used > unused + 1 {
+            let middle = unused + (used - unused) / 2;
+            match self.nonce_at(middle).await? <= nonce {
+                true => unused = middle,
+                false => used = middle,
+            }
+        }
+        let block = self.client.provider().get_block_by_number(used.into()).full().await;
+        let block = block.map_err(L1Error::rpc("block with transactions"))?;
+        let Some(block) = block else { return Err(L1Error::gone(used)) };
+        let account = self.account();
+        let all = block.transactions.as_transactions().unwrap_or_default();
+        let mine = all.iter().find(|tx| tx.from() == account && (**tx).nonce() == nonce);
+        Ok((used, mine.map(TransactionResponse::tx_hash)))
+    }
+
+    /// Gets a nonce that is not used closer to being used well.
+    async fn push(
+        &self,
+        file: &mut IntentFile,
+        nonce: u64,
+        look: &mut Look,
+    ) -> Result<(), L1Error> {
+        let rivals = rivals(file, nonce);
+        if let Some(active) = rivals.iter().find(|rival| rival.is_active()) {
+            match self.verdict(file, active, look).await? {
+                Verdict::Deliver => return self.deliver(file, active.clone(), look).await,
+                Verdict::Wait => return Ok(()),
+                Verdict::Drop(retired) => retire(file, active.clone(), retired, look)?,
+            }
+        }
+        self.vacate(file, nonce, look).await
+    }
+
+    /// Whether an intent is worth sending, again or still.
+    async fn verdict(
+        &self,
+        file: &IntentFile,
+        intent: &Intent,
+        look: &Look,
+    ) -> Result<Verdict, L1Error> {
+        let is_newer = |other: &&Intent| {
+            other.purpose == intent.purpose
+                && other.seq > intent.seq
+                && (other.is_active() || matches!(other.state, State::Included(_)))
+        };
+        if let Some(newer) = file.intents().iter().find(is_newer) {
+            let reason = format!("`{}` came after it", newer.label());
+            return Ok(Verdict::Drop(Retired::worthless(reason)));
+        }
+        if !intent.is_simulated {
+            return Ok(Verdict::Deliver);
+        }
+        // Only the first in line can be simulated on the state that it will meet.
+        if intent.nonce > look.count {
+            let wait = if look.is_line_intact { Verdict::Deliver } else { Verdict::Wait };
+            return Ok(wait);
+        }
+        match self
+            .estimate(&intent.label(), look.head, intent.to, intent.value, &intent.input)
+            .await
+        {
+            Ok(_) => Ok(Verdict::Deliver),
+            // It may be landing at this moment: development nodes answer for a block from the state
+            // of the next while they make that.
+            Err(L1Error::WouldRevert { .. })
+                if self.nonce_at(BlockId::latest()).await? > intent.nonce =>
+            {
+                Ok(Verdict::Wait)
+            }
+            Err(L1Error::WouldRevert { reason, .. }) => {
+                Ok(Verdict::Drop(Retired::worthless(format!("it would revert: {reason}"))))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the active intent of a nonce again, or at a better price, if it needs that.
+    async fn deliver(
+        &self,
+        file: &mut IntentFile,
+        intent: Intent,
+        look: &mut Look,
+    ) -> Result<(), L1Error> {
+        let id = intent.label();
+        let last = intent.forms.last().cloned();
+        let is_known = match &last {
+            Some(last) => self.is_known(last.tx_hash).await?,
+            None => false,
+        };
+        // Only the next nonce in line can be held up by its own price. A reorg may have taken L1
+        // back below the block it was sent at.
+        let is_slow = |sent_at: u64| {
+            let waited = look.head.number.saturating_sub(sent_at);
+            intent.nonce == look.count && waited >= self.config.bump_after_blocks
+        };
+        let is_dear =
+            last.as_ref().is_none_or(|last| last.priced_out || is_slow(last.sent_at_block));
+        if is_known && !is_dear {
+            return Ok(());
+        }
+        match self.right(&intent) {
+            Right::Held => {}
+            // What a pool holds may land; nothing is added to it.
+            Right::Unknown => {
+                look.is_line_intact &= is_known;
+                return Ok(());
+            }
+            Right::Gone => {
+                retire(file, intent, Retired::without_right(), look)?;
+                look.is_line_intact &= is_known;
+                return Ok(());
+            }
+        }
+        if is_dear {
+            let rivals = rivals(file, intent.nonce);
+            let fees = match self.asked_fees(&id).await {
+                Ok(asked) => self.fees_over(&id, asked, &rivals),
+                Err(error) => Err(error),
+            };
+            match fees {
+                Ok(fees) => {
+                    if last.is_some() {
+                        tracing::info!(id, max_fee_wei = fees.max_fee_wei, "raising the fees");
+                        look.updates.push(TxUpdate::Bumped { id, fees });
+                    }
+                    let also = Vec::new();
+                    return self.send_form(file, intent, fees, look.head.number, also).await;
+                }
+                Err(L1Error::FeeLimit { needed_wei, .. }) => {
+                    look.updates.push(TxUpdate::FeeLimited { id, needed_wei });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        match last {
+            Some(last) if !is_known => self.send_again(file, intent, &last).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Fills a nonce that nothing wants any more, if something waits behind it or a pool may hold what
+    /// was dropped. Otherwise it is left to the next request.
+    async fn vacate(
+        &self,
+        file: &mut IntentFile,
+        nonce: u64,
+        look: &mut Look,
+    ) -> Result<(), L1Error> {
+        look.is_line_intact = false;
+        let (worthless, others): (Vec<Intent>, Vec<Intent>) = rivals(file, nonce)
+            .into_iter()
+            .partition(|rival| rival.retired.as_ref().is_some_and(|retired| retired.fill));
+        let is_harmful = self.is_any_held(file, &worthless).await?;
+        let is_used = self.is_any_held(file, &others).await?;
+        let is_waited_for = file.intents().iter().any(|i| i.nonce > nonce && i.is_active());
+        if !is_harmful && (is_used || !is_waited_for) {
+            return Ok(());
+        }
+        let rivals = rivals(file, nonce);
+        let fill = Intent::fill(nonce, self.account());
+        let id = fill.label();
+        let asked = self.asked_fees(&id).await?;
+        let fees = self.fees_over(&id, asked, &rivals)?;
+        tracing::info!(nonce, "filling the nonce of a dropped transaction");
+        self.send_form(file, fill, fees, look.head.number, Vec::new()).await
+    }
+
+    /// Whether a pool holds a form of these, as far as the node knows, which is written down.
+    pub(crate) async fn is_any_held(
+        &self,
+        file: &mut IntentFile,
+        rivals: &[Intent],
+    ) -> Result<bool, L1Error> {
+        let mut changed = Vec::new();
+        let mut is_held = false;
+        for rival in rivals {
+            let mut now = rival.clone();
+            for form in now.forms.iter_mut().filter(|form| form.held) {
+                form.held = self.is_known(form.tx_hash).await?;
+                is_held |= form.held;
+            }
+            if now != *rival {
+                changed.push(now);
+            }
+        }
+        if !changed.is_empty() {
+            file.put_all(changed)?;
+        }
+        Ok(is_held)
+    }
+
+    pub(crate) async fn is_known(&self, tx_hash: B256) -> Result<bool, L1Error> {
+        let known = self.client.provider().get_transaction_by_hash(tx_hash).await;
+        Ok(known.map_err(L1Error::rpc("transaction"))?.is_some())
+    }
+}
+
+/// The unsettled intents of a nonce, oldest first.
+pub(crate) fn rivals(file: &IntentFile, nonce: u64) -> Vec<Intent> {
+    let open = file.intents().iter().filter(|i| i.nonce == nonce && !i.state.is_settled());
+    open.cloned().collect()
+}
+
+fn retire(
+    file: &mut IntentFile,
+    intent: Intent,
+    retired: Retired,
+    look: &mut Look,
+) -> Result<(), L1Error> {
+    let id = intent.label();
+    tracing::warn!(id, reason = retired.reason, "transaction dropped");
+    look.updates.push(TxUpdate::Dropped { id, reason: retired.reason.clone() });
+    file.put(Intent { retired: Some(retired), ..intent }).map(drop)
+}
+
+fn retire_expired(file: &mut IntentFile, look: &mut Look) -> Result<(), L1Error> {
+    let is_expired =
+        |i: &&Intent| i.is_active() && i.expires.is_some_and(|expiry| expiry.is_past(look.head));
+    let expired: Vec<Intent> = file.intents().iter().filter(is_expired).cloned().collect();
+    for intent in expired {
+        // One that is in a block by now is looked at as such.
+        if intent.nonce >= look.count {
+            retire(file, intent, Retired::worthless("it has expired".to_owned()), look)?;
+        }
+    }
+    Ok(())
+}
+
+/// L1 has given the nonce back, if it was used.
+fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> Result<(), L1Error> {
+    let back: Vec<Intent> = rivals.into_iter().filter(|it| it.state != State::Pending).collect();
+    if back.is_empty() {
+        return Ok(());
+    }
+    for intent in &back {
+        if matches!(intent.state, State::Included(_)) && !intent.is_fill() {
+            let id = intent.label();
+            tracing::warn!(id, "its L1 block was replaced");
+            look.updates.push(TxUpdate::Reorged { id });
+        }
+    }
+    let back = back.into_iter().map(|mut intent| {
+        // It was not its price that has kept it out of a block since then.
+        if let Some(form) = intent.forms.last_mut() {
+            form.sent_at_block = look.head.number;
+        }
+        Intent { state: State::Pending, ..intent }
+    });
+    file.put_all(back.collect())?;
+    retire_expired(file, look)
+}
+
+fn note_inclusion(
+    file: &mut IntentFile,
+    rivals: Vec<Intent>,
+    seq: u64,
+    at: Inclusion,
+    look: &mut Look,
+) -> Result<(), L1Error> {
+    let is_final = look.finalized.is_some_and(|number| number >= at.block_number);
+    let mut changed = Vec::new();
+    for rival in rivals {
+        let state = match (rival.seq == seq, is_final) {
+            (true, true) => State::Final(at.clone()),
+            (true, false) => State::Included(at.clone()),
+            (false, true) => State::LostFinal,
+            (false, false) => State::Lost { at_block: at.block_number },
+        };
+        if rival.state == state {
+            continue;
+        }
+        let is_news = !matches!(&rival.state, State::Included(before) if *before == at);
+        if rival.seq == seq && !rival.is_fill() {
+            let receipt = receipt(&rival, &at, is_final);
+            if is_news {
+                look.updates.push(TxUpdate::Included(receipt.clone()));
+            }
+            if is_final {
+                look.updates.push(TxUpdate::Final(receipt));
+            }
+        } else if rival.is_active() && !rival.is_fill() {
+            look.updates.push(TxUpdate::Lost { id: rival.label(), nonce: rival.nonce });
+        }
+        changed.push(Intent { state, ..rival });
+    }
+    if changed.is_empty() { Ok(()) } else { file.put_all(changed).map(drop) }
+}
+
+fn note_taken(
+    file: &mut IntentFile,
+    rivals: Vec<Intent>,
+    at_block: u64,
+    look: &mut Look,
+) -> Result<(), L1Error> {
+    let is_final = look.finalized.is_some_and(|number| number >= at_block);
+    let state = if is_final { State::LostFinal } else { State::Lost { at_block } };
+    let changed: Vec<Intent> = rivals.into_iter().filter(|rival| rival.state != state).collect();
+    for rival in changed.iter().filter(|rival| rival.is_active() && !rival.is_fill()) {
+        let (id, nonce) = (rival.label(), rival.nonce);
+        tracing::error!(id, nonce, "nonce used by another program");
+        look.updates.push(TxUpdate::Lost { id, nonce });
+    }
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let changed = changed.into_iter().map(|rival| Intent { state: state.clone(), ..rival });
+    file.put_all(changed.collect()).map(drop)
+}
