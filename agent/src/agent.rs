@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant, JobId,
-    LeaseRef, Options, ReleaseRequest,
+    AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
+    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest,
 };
 use rollmill_service::{Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -23,7 +23,6 @@ use tokio::task::JoinSet;
 pub use error::AgentError;
 
 use crate::config::Config;
-use crate::failpoint;
 use crate::heart::{Cancel, Heart};
 use crate::link::Link;
 use crate::metrics::Metrics;
@@ -121,7 +120,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         // A client of its own: connections belong to the runtime that made them.
         let beats = Client::new(&config.broker, token, Options::default())?;
         let once = client.with_options(Options { patience: Duration::ZERO, ..Options::default() });
-        let link = Link::default();
+        let link = Link::new(process.conditions.clone());
         let kinds: Vec<String> = worker.circuits().into_iter().map(|(kind, _)| kind).collect();
         let metrics = Metrics::new(&process.metrics, &kinds, End::labels)?;
         let spool = {
@@ -266,7 +265,10 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
             return Ok(None);
         }
-        failpoint::pass("agent.before_claim").await;
+        if !self.link.is_up() {
+            self.greet().await;
+        }
+        rollmill_service::failpoint!("agent.before_claim");
         let request = self.claim_request();
         let claimed = tokio::select! {
             claimed = self.once.claim(&request) => claimed,
@@ -309,6 +311,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             | Answer::LeaseLost
             | Answer::Cancelled
             | Answer::RejectedBefore => {
+                self.link.differs(&source);
                 let (error, retry_seconds) = (one_line(&source), INCOMPATIBLE.as_secs());
                 tracing::error!(error, retry_seconds, "broker and agent do not match");
                 INCOMPATIBLE
@@ -319,6 +322,18 @@ impl<W: Worker + ?Sized> Agent<W> {
             () = shutdown.started() => {}
         }
         Ok(None)
+    }
+
+    /// Asks the broker for nothing. A claim is answered when there is a job, so that before the first one
+    /// and after an outage nobody would know for a while whether the broker is there.
+    async fn greet(&self) {
+        let nothing = HeartbeatRequest { agent: self.id.clone(), leases: Vec::new() };
+        match self.once.heartbeat(&nothing).await {
+            Ok(_) => self.link.reached(),
+            Err(error) if error.answer() == Answer::Passing => self.link.failed(&error),
+            // The claim is answered with the same, and acts on it.
+            Err(_) => {}
+        }
     }
 
     fn claim_request(&self) -> ClaimRequest {
@@ -343,7 +358,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.metrics.jobs_held.inc();
         let end = {
             let hold = self.heart.hold(lease.clone());
-            failpoint::pass("agent.after_claim").await;
+            rollmill_service::failpoint!("agent.after_claim");
             self.attempt(&grant, &lease, slot, hold.cancel(), shutdown).await
         };
         self.metrics.jobs_held.dec();
@@ -365,7 +380,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             Ok(input) => input,
             Err(end) => return end,
         };
-        failpoint::pass("agent.after_fetch").await;
+        rollmill_service::failpoint!("agent.after_fetch");
 
         let input = Arc::new(input);
         let made = tokio::select! {

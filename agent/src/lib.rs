@@ -10,19 +10,19 @@
 //! - [`card`] metrics of an NVIDIA card, and [`nvml`] where they come from.
 //! - [`bench`] what a machine is worth.
 //! - [`srs`] the structured reference string as files.
+//! - [`preflight`] what it needs, checked at its start.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
-//! - [`failpoint`] places where a fault test may end the process.
 
 mod agent;
 pub mod bench;
 pub mod card;
 mod config;
 pub mod devices;
-pub mod failpoint;
 pub mod heart;
 mod link;
 mod metrics;
 pub mod nvml;
+pub mod preflight;
 pub mod prover;
 mod spool;
 pub mod srs;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
-use rollmill_agent::{Agent, Config, bench, card, prover, srs};
+use rollmill_agent::{Agent, Config, bench, card, preflight, prover, srs};
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
         .subcommand(bench::command())
         .subcommand(srs::command())
-        .run(|process: Process<Config>| async move {
+        .run_checked(preflight::checks, |process: Process<Config>| async move {
             let config = process.config.clone();
             if process.command().is_some_and(|(name, _)| name == "devices") {
                 let found = tokio::task::spawn_blocking(move || prover::list(&config)).await?;
@@ -45,7 +45,9 @@ fn main() -> ExitCode {
                 }
                 return Ok(());
             }
+            process.conditions.expect(&["device", "broker"]);
             let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
+            process.conditions.set("device", Ok(()));
             let (device, why, fell_back) = (opened.device, opened.why, opened.fell_back);
             process.board.show(
                 "device",

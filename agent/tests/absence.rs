@@ -151,3 +151,29 @@ async fn a_spooled_proof_outlives_its_agent() {
     agent.task.await.unwrap().unwrap();
     assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0);
 }
+
+/// Goal: `/ready` of an idle agent says whether its broker answers, at once and not with its next job.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_agent_shows_whether_its_broker_answers() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
+    let agent = Running::start(&url, None);
+    let conditions = agent.process.conditions.clone();
+    let reach = async |failing: &[&str]| loop {
+        let now: Vec<_> = conditions.failing().into_iter().map(|(name, _)| name).collect();
+        if now == failing {
+            return;
+        }
+        tokio::task::yield_now().await;
+    };
+    reach(&[]).await;
+    broker.stop().await;
+    reach(&["broker"]).await;
+    assert!(conditions.failing()[0].1.starts_with("BRC-011"), "{:?}", conditions.failing());
+    let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
+    reach(&[]).await;
+    agent.process.shutdown.start();
+    agent.task.await.unwrap().unwrap();
+    broker.stop().await;
+}

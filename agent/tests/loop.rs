@@ -2,16 +2,13 @@
 //!
 //! Goal of all: whatever ends an agent or its work, each job is completed once and none is lost.
 
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rollmill_agent::heart::Cancel;
-use rollmill_agent::{
-    Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker, failpoint,
-};
+use rollmill_agent::{Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker::store::Rules;
 use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
@@ -20,7 +17,6 @@ use rollmill_broker_client::{
 use rollmill_service::{Process, Shutdown};
 
 const WAIT: Duration = Duration::from_secs(30);
-const URL: &str = "ROLLMILL_TEST_BROKER";
 
 /// Answers with its input reversed. The first byte of the input says how it goes wrong.
 #[derive(Debug)]
@@ -521,45 +517,4 @@ async fn an_idle_agent_loads_ahead_and_stops_for_a_job() {
     let job = enqueue(&client, b"again").await;
     assert_eq!(finished(&client, &job).await.state, JobState::Done);
     assert_eq!(agent.stop().await, ["proven"]);
-}
-
-/// Fault: the process is killed at each step it passes. Every job is done afterwards, by the
-/// second agent or by what the first one left, and completed once.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_agent_killed_at_any_step_costs_time_and_nothing_else() {
-    let (_schema, broker, client) = broker().await;
-    for point in failpoint::ALL {
-        let id = enqueue(&client, format!("good {point}").as_bytes()).await;
-        let killed = child(&broker, point).status().unwrap();
-        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&killed), Some(9), "{point}");
-        let agent = Running::start(&url(&broker), "rescuer", 5);
-        let job = finished(&client, &id).await;
-        assert_eq!(job.state, JobState::Done, "{point}");
-        let attempts = client.history(&id).await.unwrap().attempts;
-        let completed = attempts.iter().filter(|a| a.outcome.starts_with("completed")).count();
-        assert_eq!(completed, 1, "{point}: {attempts:?}");
-        let maker = job.agent.unwrap();
-        let expected = if *point == "agent.after_report" { "doomed" } else { "rescuer" };
-        assert_eq!(maker.as_str(), expected, "{point}");
-        agent.stop().await;
-    }
-}
-
-fn child(broker: &TestBroker, point: &str) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "child_agent", "--ignored", "--nocapture"])
-        .env(URL, url(broker))
-        .env(failpoint::VARIABLE, point)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    command
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "not a test: the process that the fault tests start and kill"]
-async fn child_agent() {
-    let url = std::env::var(URL).expect("started by a fault test");
-    let agent = Running::start(&url, "doomed", 5);
-    agent.task.await.unwrap().unwrap();
 }

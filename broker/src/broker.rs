@@ -7,7 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rollmill_broker_client::UnableView;
-use rollmill_service::{HttpLimits, HttpMetrics, Process, Shutdown, serve_within};
+use rollmill_service::{Conditions, HttpLimits, HttpMetrics, Process, Shutdown, serve_within};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -26,6 +26,9 @@ use crate::store::{Store, Tenant};
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
 const QUEUE: Duration = Duration::from_secs(5);
+/// Pause between two probes of the database, and the longest that one may take.
+const PROBE: Duration = Duration::from_secs(1);
+const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
 /// memory of their bodies has a bound of its own.
@@ -168,6 +171,9 @@ pub async fn serve(
     }
 
     let mut tasks = JoinSet::new();
+    let conditions = process.conditions.clone();
+    conditions.set("database", Ok(()));
+    spawn(&mut tasks, &shared, |shared| async move { probe(&shared, &conditions).await });
     spawn(&mut tasks, &shared, |shared| async move { dispatch(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { sweep(&shared).await });
     spawn(&mut tasks, &shared, |shared| async move { keep_tokens(&shared).await });
@@ -278,6 +284,26 @@ async fn keep_queue(shared: &Shared) {
         }
         tokio::select! {
             () = tokio::time::sleep(QUEUE) => {}
+            () = shared.shutdown.started() => return,
+        }
+    }
+}
+
+/// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
+/// connection like any other, so a pool or a table that is held up shows too.
+async fn probe(shared: &Shared, conditions: &Conditions) {
+    while !shared.shutdown.is_started() {
+        let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;
+        conditions.set(
+            "database",
+            match probed {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(rollmill_service::one_line(&error)),
+                Err(_) => Err(format!("no answer within {} s", PROBE_LIMIT.as_secs())),
+            },
+        );
+        tokio::select! {
+            () = tokio::time::sleep(PROBE) => {}
             () = shared.shutdown.started() => return,
         }
     }

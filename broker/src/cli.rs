@@ -1,5 +1,7 @@
 //! The subcommands that look after a broker.
 
+use std::sync::Arc;
+
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
@@ -9,7 +11,7 @@ use rollmill_broker_client::{
     AgentId, Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery,
     Options, StatusResponse,
 };
-use rollmill_service::{Error, Outcome, Service, one_line};
+use rollmill_service::{Error, Exit, Finding, Outcome, Preflight, Service, one_line};
 
 pub(crate) fn subcommands(service: Service) -> Service {
     let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
@@ -218,6 +220,37 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
     }
 }
 
+/// What the broker needs, checked at its start and by `check`. Creates and changes nothing.
+pub(crate) fn checks(config: &Config) -> Preflight {
+    let config = Arc::new(config.clone());
+    let [dir, database] = std::array::from_fn(|_| Arc::clone(&config));
+    Preflight::new()
+        .check("data_dir", move || {
+            std::future::ready(Finding::of_directory(&dir.data_dir, "--data-dir"))
+        })
+        .needed("database", move || {
+            let config = Arc::clone(&database);
+            async move { database_of(&config).await }
+        })
+}
+
+async fn database_of(config: &Config) -> Finding {
+    let Some(url) = &config.database_url else {
+        return match discover(config.postgres_bin.as_deref()) {
+            Ok(found) => Finding::Ok(format!("private, {}", found.version)),
+            Err(error) => Finding::wrong(&error),
+        };
+    };
+    match connect(config, url.reveal()).await {
+        Ok((store, target)) => {
+            store.pool().close().await;
+            Finding::Ok(target.to_string())
+        }
+        Err(error @ BrokerError::Connect { is_absent: true, .. }) => Finding::absent(&error),
+        Err(error) => Finding::wrong(&error),
+    }
+}
+
 async fn connect(config: &Config, url: &str) -> Result<(Store, Target), BrokerError> {
     let options = super::database(url)?;
     let target = Target::of(&options);
@@ -421,7 +454,9 @@ fn number<T: std::str::FromStr>(
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     text: &str,
 ) -> Result<T, rollmill_service::Failure> {
-    text.parse().map_err(|error: T::Err| usage(&error.to_string()))
+    // It has a code of its own.
+    let failed = |error: T::Err| Exit { code: 2, failure: error.to_string().into() };
+    text.parse().map_err(|error| failed(error).into())
 }
 
 fn usage(message: &str) -> rollmill_service::Failure {

@@ -28,6 +28,11 @@ impl Target {
         Self { server, host, database, role }
     }
 
+    /// Whether the server was not reached: it may only not have started yet.
+    pub(crate) fn is_absent(error: &sqlx::Error) -> bool {
+        matches!(Cause::of(error), Cause::Refused | Cause::UnknownHost | Cause::Silent)
+    }
+
     /// Why a connection failed or the database cannot be used, in one sentence with its remedy.
     pub(crate) fn explain(&self, error: &sqlx::Error) -> String {
         let Self { server, host, database, role } = self;

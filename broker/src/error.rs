@@ -19,7 +19,11 @@ pub enum BrokerError {
     /// The database cannot be used as `database_url` says. The message names server, database or role
     /// and what to do.
     #[error("{}: {reason}", self.code())]
-    Connect { reason: String },
+    Connect {
+        reason: String,
+        /// The server was not reached, and may come by itself.
+        is_absent: bool,
+    },
 
     /// The database's address cannot be read. Its text is a secret and is not repeated.
     #[error("{}: database_url is not an address such as postgres://role:password@host:5432/database: {reason}", self.code())]
@@ -173,7 +177,10 @@ impl BrokerError {
     /// The error of a statement, as an error of the server it was sent to where that says more.
     pub(crate) fn at(self, target: &crate::Target) -> Self {
         match self {
-            Self::Database { reason } => Self::Connect { reason: target.explain(&reason.0) },
+            Self::Database { reason } => Self::Connect {
+                is_absent: crate::Target::is_absent(&reason.0),
+                reason: target.explain(&reason.0),
+            },
             other => other,
         }
     }

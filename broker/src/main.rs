@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     cli::subcommands(
         Service::new("broker").about("Queues proof jobs on Postgres and hands them to agents"),
     )
-    .run(|process: Process<Config>| async move {
+    .run_checked(cli::checks, |process: Process<Config>| async move {
         let command = process.command().map(|(name, matches)| (name.to_owned(), matches.clone()));
         match command.as_ref().map(|(name, matches)| (name.as_str(), matches)) {
             None | Some(("serve", _)) => serve(process).await,

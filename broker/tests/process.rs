@@ -174,6 +174,38 @@ fn each_reason_why_a_database_cannot_be_used_is_one_sentence_with_its_remedy() {
     }
 }
 
+/// Goal: a broker that starts before its database waits for it, and one that cannot use it does not
+/// start; `check` says both.
+#[test]
+fn a_start_without_the_database_waits_and_check_says_why() {
+    let dir = data_dir();
+    let closed = free_address();
+    let at = |url: &str| {
+        let mut command = Broker::command(dir.path(), &free_address());
+        command.env("ROLLMILL_TEST_DATABASE", url);
+        command.args(["--database-url", "env:ROLLMILL_TEST_DATABASE"]);
+        command
+    };
+    let url = format!("postgres://me:secret@{closed}/x");
+    let output = at(&url).arg("check").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("ok      data_dir: "), "{text}");
+    assert!(text.contains("failed  database: BRK-007: no PostgreSQL server listens"), "{text}");
+    assert!(!text.contains("secret"), "{text}");
+
+    let mut child = at(&url).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let line = lines.find(|line| line.contains("check failed")).expect("it waits");
+    assert!(line.contains("BRK-007") && !line.contains("secret"), "{line}");
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success(), "a signal ends the wait");
+
+    let line = refusal(at("hello"), 1);
+    assert!(line.starts_with("error: BRK-008: database_url is not an address"), "{line}");
+}
+
 /// Method: the private Postgres of a schema plays the server; roles and databases are made in it.
 #[tokio::test]
 async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {

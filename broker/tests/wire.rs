@@ -13,6 +13,7 @@ use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
     HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob,
 };
+use sqlx::Connection as _;
 use support::{agent, capability, job};
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -504,6 +505,33 @@ async fn metrics_show_what_happened() {
     assert!(metric(&broker, "rollmill_broker_artifact_bytes_total") >= 10.0);
     assert_eq!(code(client.get_artifact(&Digest::of(b"none")).await), "BRK-014");
     assert!(metric(&broker, "rollmill_broker_refusals_total") >= 1.0);
+}
+
+/// Fault: the table of jobs is locked, so that statements get no answer. The broker says that it is not
+/// ready, and that it is again once they do.
+#[tokio::test]
+async fn readiness_follows_the_database() {
+    let schema = TestSchema::new().await;
+    let broker = schema.broker().await;
+    let ready = || {
+        let families = broker.metrics.gather();
+        let of = |name: &str| families.iter().find(|family| family.name() == name);
+        let condition = of("rollmill_condition")?.get_metric().first()?.clone();
+        assert_eq!(condition.get_label()[0].value(), "database");
+        Some(condition.get_gauge().get_value() > 0.5)
+    };
+    let reach = async |wanted: bool| {
+        while ready() != Some(wanted) {
+            tokio::task::yield_now().await;
+        }
+    };
+    reach(true).await;
+    let mut locker = sqlx::PgConnection::connect_with(&schema.connect_options()).await.unwrap();
+    let mut lock = locker.begin().await.unwrap();
+    sqlx::query("LOCK TABLE job IN ACCESS EXCLUSIVE MODE").execute(&mut *lock).await.unwrap();
+    reach(false).await;
+    lock.rollback().await.unwrap();
+    reach(true).await;
 }
 
 /// Goal: a rate over the first event of a series can be computed, so each series is there before.

@@ -23,9 +23,11 @@
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
 
 mod archiver;
+pub mod checks;
 mod client_key;
 mod deadline;
 mod error;
+mod health;
 mod l1_events;
 mod l1_source;
 mod metrics;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollmill_l1::abi::Parameters;
 use rollmill_l1::{L1Client, RollupContract};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
@@ -11,6 +12,8 @@ use rollmill_protocol::{EthAddress, Fr, Genesis, field};
 use rollmill_service::{Failure, HttpLimits, HttpMetrics, Process, listen, serve_within};
 use serde::{Deserialize, Serialize};
 
+use crate::checks::{read_genesis, read_key};
+use crate::health;
 use crate::l1_events::L1Position;
 use crate::rpc::{AdmissionLimits, Rpc};
 use crate::{
@@ -185,33 +188,14 @@ pub enum SetupError {
 /// process's shutdown; a database failure starts it.
 pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
-    let file = |path: &PathBuf| {
-        std::fs::read(path).map_err(|source| SetupError::File { path: path.clone(), source })
-    };
     let address = parse_address("node.rollup", &config.rollup)?;
-    let genesis_text = String::from_utf8_lossy(&file(&config.genesis)?).into_owned();
-    let genesis = Genesis::from_json(&genesis_text)?;
-    let key = ClientKey::from_bytes(&file(&config.client_key)?)?;
+    let genesis = read_genesis(&config.genesis)?;
+    let key = read_key(&config.client_key)?;
 
     let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await?;
     let contract = l1.rollup(address.0.into()).await?;
     let p = contract.parameters().await?;
-    let mismatch = |what, ours: String, theirs: String| SetupError::Mismatch {
-        what,
-        ours,
-        theirs,
-        rollup: config.rollup.clone(),
-    };
-    let check = |what, ours: u64, theirs: u64| match ours == theirs {
-        true => Ok(()),
-        false => Err(mismatch(what, ours.to_string(), theirs.to_string())),
-    };
-    check("chain id", genesis.chain_id, config.chain_id)?;
-    check("rollup version", genesis.rollup_version, p.rollupVersion)?;
-    check("protocol version", PROTOCOL_VERSION, p.protocolVersion)?;
-    let vk_root = field::from_bytes(&p.vkRoot.0)
-        .ok_or_else(|| mismatch("key root", "a field element".into(), p.vkRoot.to_string()))?;
-    key.require(&vk_root, config.chain_id)?;
+    let vk_root = agreed(config, &genesis, &key, &p)?;
 
     let start = l1
         .block(config.l1_start.into())
@@ -244,7 +228,9 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let (ours, theirs) = (field::to_bytes(&node.genesis_archive_root()), p.genesisArchiveRoot.0);
     if ours != theirs {
         let hex = |b: [u8; 32]| format!("0x{}", hex::encode(b));
-        return Err(mismatch("genesis archive root", hex(ours), hex(theirs)).into());
+        let rollup = config.rollup.clone();
+        let (what, ours, theirs) = ("genesis archive root", hex(ours), hex(theirs));
+        return Err(SetupError::Mismatch { what, ours, theirs, rollup }.into());
     }
     node.register_metrics(&process.metrics)?;
     let shown = Arc::clone(&node);
@@ -265,7 +251,9 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let peers = config.tx_sources.iter().map(|url| NodeClient::new(url));
     let peers = peers.collect::<Result<Vec<_>, _>>()?;
     tokio::spawn(fetch_missing(Arc::clone(&node), peers, FETCH_PAUSE, shutdown.clone()));
-    let source = RollupEvents::new(l1.clone(), address);
+    let conditions = &process.conditions;
+    tokio::spawn(health::watch_chain(node.watch_tips(), conditions.clone(), shutdown.clone()));
+    let source = health::Watched::new(RollupEvents::new(l1.clone(), address), conditions.clone());
     let following =
         follow(Arc::clone(&node), source, Duration::from_millis(config.poll_ms), shutdown.clone());
     let stop = shutdown.clone();
@@ -276,6 +264,33 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         }
     });
     Ok(RunningNode { node, l1, contract, rollup: address, constants })
+}
+
+/// Requires files and contract to be of one deployment; returns the key root.
+pub(crate) fn agreed(
+    config: &NodeConfig,
+    genesis: &Genesis,
+    key: &ClientKey,
+    contract: &Parameters,
+) -> Result<Fr, Failure> {
+    let mismatch = |what, ours: String, theirs: String| SetupError::Mismatch {
+        what,
+        ours,
+        theirs,
+        rollup: config.rollup.clone(),
+    };
+    let check = |what, ours: u64, theirs: u64| match ours == theirs {
+        true => Ok(()),
+        false => Err(mismatch(what, ours.to_string(), theirs.to_string())),
+    };
+    check("chain id", genesis.chain_id, config.chain_id)?;
+    check("rollup version", genesis.rollup_version, contract.rollupVersion)?;
+    check("protocol version", PROTOCOL_VERSION, contract.protocolVersion)?;
+    let theirs = contract.vkRoot.to_string();
+    let vk_root = field::from_bytes(&contract.vkRoot.0)
+        .ok_or_else(|| mismatch("key root", "a field element".into(), theirs))?;
+    key.require(&vk_root, config.chain_id)?;
+    Ok(vk_root)
 }
 
 /// Reads the address that is the value of setting `key`.

@@ -10,6 +10,7 @@ pub mod metrics;
 pub mod node;
 pub mod pipeline;
 pub mod ports;
+pub mod preflight;
 pub mod prove;
 pub mod range;
 pub mod ranges;

@@ -22,6 +22,7 @@ use rollmill_prover_node::lease::{Identity, Lease};
 use rollmill_prover_node::metrics::Metrics;
 use rollmill_prover_node::node::ProverNode;
 use rollmill_prover_node::ports::{Captures, Memory, NodePorts};
+use rollmill_prover_node::preflight;
 use rollmill_prover_node::prove::Provers;
 use rollmill_prover_node::ranges::Policy;
 use rollmill_prover_node::ranges::controller::Controller;
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         .subcommand(Command::new("keys").about("Export the client circuit's key").arg(out))
         .subcommand(commands::ranges())
         .subcommand(commands::replay())
-        .run(run)
+        .run_checked(preflight::checks, run)
 }
 
 async fn run(process: Process<Config>) -> Outcome {
@@ -62,6 +63,7 @@ async fn run(process: Process<Config>) -> Outcome {
         Some(("replay", arguments)) => return commands::run_replay(&keys, arguments),
         _ => {}
     }
+    process.conditions.expect(&["broker", "token", "agents", "submitter"]);
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.constants.vk_root)?;
@@ -130,6 +132,7 @@ async fn run(process: Process<Config>) -> Outcome {
             lease,
             health,
             metrics,
+            shown: process.conditions.clone(),
             memory: Memory::default(),
             running,
         },

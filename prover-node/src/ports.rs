@@ -12,11 +12,11 @@ use rollmill_l1::{L1BlockRef, L1Client};
 use rollmill_node::Node;
 use rollmill_node::setup::RunningNode;
 use rollmill_node_client::wire::BlockRef;
-use rollmill_service::{Failure, failpoint};
+use rollmill_service::{Conditions, Failure, failpoint};
 
 use crate::capture::Capture;
 use crate::gather::NodeSource;
-use crate::jobs::Health;
+use crate::jobs::{Condition, Health};
 use crate::lease::Lease;
 use crate::metrics::Metrics;
 use crate::prove::Provers;
@@ -56,6 +56,8 @@ pub struct NodePorts {
     pub lease: Lease,
     pub health: Arc<Health>,
     pub metrics: Metrics,
+    /// The conditions of the process, for `/ready`.
+    pub shown: Conditions,
     /// What this process remembers between turns; losing it costs a repetition.
     pub memory: Memory,
 }
@@ -374,14 +376,25 @@ impl NodePorts {
     /// Shows which conditions hold.
     pub fn conditions(&self, l1: bool) {
         let submitter = self.lease.fence(Instant::now()).is_some() || self.lease.other().is_some();
-        for (name, holds) in [
-            ("l1", l1),
-            ("broker", self.health.broker().holds),
-            ("token", self.health.token().holds),
-            ("agents", self.health.agents().holds),
+        let submitter = Condition {
+            holds: submitter,
+            reason: if submitter {
+                ""
+            } else {
+                "no process is known to hold the submitter's lease"
+            }
+            .to_owned(),
+        };
+        self.metrics.condition.with_label_values(&["l1"]).set(i64::from(l1));
+        for (name, condition) in [
+            ("broker", self.health.broker()),
+            ("token", self.health.token()),
+            ("agents", self.health.agents()),
             ("submitter", submitter),
         ] {
+            let Condition { holds, reason } = condition;
             self.metrics.condition.with_label_values(&[name]).set(i64::from(holds));
+            self.shown.set(name, if holds { Ok(()) } else { Err(reason) });
         }
     }
 

@@ -55,10 +55,63 @@ async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
     }
     assert_eq!(program.metric("rollmill_prover_node_epochs_proven_total"), 0.0);
 
+    let metrics = program.get("/metrics");
+    for series in [
+        "rollmill_prover_node_ranges{state=",
+        "rollmill_prover_node_submissions_total{outcome=\"included\"} 0",
+        "rollmill_prover_node_job_proving_seconds_count{circuit=\"tx_base\"} 0",
+        "rollmill_condition{name=\"token\"}",
+        "rollmill_condition{name=\"agents\"}",
+    ] {
+        assert!(metrics.contains(series), "{series} is not in {metrics}");
+    }
+    // No broker runs: an operator sees it while nothing is to be proven.
+    let status = program.status(|status| status["conditions"]["broker"]["ok"] == false);
+    assert_eq!(status["ready"], false, "{status}");
+
     deployment.propose_nonsense().await;
     program.line_with("block on L1 refused");
     // The tips follow the commit that the line is part of.
     let status = program.status(|status| !status["tips"]["refused"].is_null());
     assert_eq!(status["tips"]["refused"]["block_number"], 1, "{status}");
     assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
+}
+
+/// Goal: what would only show once there is work shows before.
+#[tokio::test]
+async fn check_asks_the_broker_the_sources_and_the_keys() {
+    let keys = keys();
+    let deployment = Deployment::new(&keys.root()).await;
+    std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
+    let folder = deployment.folder.path().display().to_string();
+    let check = |flags: &[&str]| {
+        let flags = [flags, &["check"]].concat();
+        let output = deployment.output(env!("CARGO_BIN_EXE_prover-node"), &flags);
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let lines = check(&["--keys-dir", &folder, "--broker", "http://127.0.0.1:1"]);
+    for part in [
+        "ok      keys: ",
+        "failed  broker: BRC-011",
+        "Start the broker, or correct --broker",
+        "failed  tx_sources: NDC-001",
+        "failed  client_key: NODE-060",
+        "prover-node keys FILE",
+        "ok      prover_id: the account's own",
+    ] {
+        assert!(lines.contains(part), "{part} is not in {lines}");
+    }
+    let l1 = deployment.anvil.url.clone();
+    let flags = ["--tx-sources", &l1, "--broker", &l1, "--prover-id", "0x99"];
+    let lines = check(&[&flags[..], &["--keys-dir", "/nonexistent/keys"]].concat());
+    for part in [
+        "failed  keys: CIR-032",
+        "agent keys --keys-dir",
+        "failed  tx_sources: NDC-00",
+        "failed  broker: BRC-016",
+        "failed  prover_id: NODE-061: setting prover_id: `0x99`",
+    ] {
+        assert!(lines.contains(part), "{part} is not in {lines}");
+    }
 }

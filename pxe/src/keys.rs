@@ -131,10 +131,14 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, PxeError> {
         let bad = |why: &str| PxeError::Address { why: why.to_owned() };
         let body = text.strip_prefix(PREFIX).ok_or_else(|| bad("it does not start with rm1"))?;
-        let bytes = hex::decode(body).map_err(|_| bad("it is not hexadecimal after rm1"))?;
-        if bytes.len() != 32 + POINT_BYTES + CHECK_BYTES {
-            return Err(bad("it has the wrong length"));
+        let expected = PREFIX.len() + 2 * (32 + POINT_BYTES + CHECK_BYTES);
+        let got = text.chars().count();
+        if got != expected {
+            let what = if got < expected { "a part is missing" } else { "it is too long" };
+            return Err(bad(&format!("it has {got} characters, expected {expected}; {what}")));
         }
+        let bytes = hex::decode(body)
+            .map_err(|_| bad("after rm1 it has another character than 0 to 9 and a to f"))?;
         let (body, check) = bytes.split_at(32 + POINT_BYTES);
         if Sha256::digest(body)[..CHECK_BYTES] != *check {
             return Err(bad("its check sum is wrong; a character was mistyped"));

@@ -62,6 +62,8 @@ impl Settings for Config {
 
 /// The transaction may be out: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
+/// The command line is wrong.
+const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let flag = |name: &'static str, help: &'static str| {
@@ -127,9 +129,9 @@ fn main() -> ExitCode {
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     let Some((name, arguments)) = process.command() else {
-        return Err("PXE-010: say what to do: keygen, address, sync, balance, notes, transfer or \
-                    status (see --help)"
-            .into());
+        let text = "PXE-010: say what to do: keygen, address, sync, balance, notes, transfer or \
+                    status (see --help)";
+        return Err(Exit { code: USAGE, failure: text.into() }.into());
     };
     if name == "keygen" {
         return keygen(&config);
@@ -137,7 +139,13 @@ async fn run(process: Process<Config>) -> Outcome {
     if name == "status" {
         let node = NodeClient::new(&config.node_url)?;
         let text = arguments.get_one::<String>("hash").map_or("", String::as_str);
-        let hash = from_hex(text).map_err(|error| format!("PXE-017: {text:.80}: {error}"))?;
+        let Ok(hash) = from_hex(text) else {
+            let text = format!(
+                "PXE-017: `{text:.80}` is not a transaction's hash (0x and 64 hex digits, as \
+                 `pxe transfer` prints it)"
+            );
+            return Err(Exit { code: USAGE, failure: text.into() }.into());
+        };
         return follow(&node, &hash, arguments).await;
     }
     // What is wrong with the request is told before any work.
@@ -378,8 +386,11 @@ fn keygen(config: &Config) -> Outcome {
 }
 
 fn open(config: &Config) -> Result<Keys, Failure> {
-    let text = std::fs::read_to_string(&config.keystore)
-        .map_err(|source| PxeError::File { path: config.keystore.display().to_string(), source })?;
+    let text = std::fs::read_to_string(&config.keystore).map_err(|error| {
+        let path = config.keystore.display();
+        let todo = "make one with `pxe keygen`, or correct --keystore";
+        format!("PXE-023: cannot read the keystore {path} ({error}); {todo}")
+    })?;
     Ok(keystore::open(&text, password(config)?.reveal())?)
 }
 

@@ -4,16 +4,48 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::{SenderConfig, TxSender};
-use rollmill_node::{Pruner, setup};
+use rollmill_node::{Pruner, checks, setup};
+use rollmill_protocol::EthAddress;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::sequencer::Sequencer;
-use rollmill_service::{Outcome, Process, Service};
+use rollmill_sequencer::sequencer::{NotTheProposer, Sequencer};
+use rollmill_service::{Finding, Outcome, Preflight, Process, Service};
 
 fn main() -> ExitCode {
     Service::new("sequencer")
         .about("Orders transactions into blocks and puts them on L1, and serves a node")
-        .run(run)
+        .run_checked(checked, run)
+}
+
+fn checked(config: &Config) -> Preflight {
+    let (coinbase, own) = (config.coinbase.clone(), Arc::new(config.clone()));
+    checks::node(Preflight::new(), &config.node)
+        .check("coinbase", move || {
+            std::future::ready(match setup::parse_address("coinbase", &coinbase) {
+                Ok(EthAddress(bytes)) if bytes == [0; 20] => {
+                    Finding::Ok(format!("{coinbase}, so that nobody is paid the fees"))
+                }
+                Ok(_) => Finding::Ok(coinbase.clone()),
+                Err(error) => Finding::wrong(&error),
+            })
+        })
+        .check("account", move || {
+            let config = Arc::clone(&own);
+            async move {
+                match checks::Account::load(&config.node, config.key()).await {
+                    Err(finding) => finding,
+                    Ok(account) => match account.proposer {
+                        Some(expected) if expected != account.address => {
+                            Finding::wrong(&NotTheProposer {
+                                expected: expected.to_string(),
+                                got: account.address.to_string(),
+                            })
+                        }
+                        _ => account.finding(),
+                    },
+                }
+            }
+        })
 }
 
 async fn run(process: Process<Config>) -> Outcome {

@@ -360,13 +360,30 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     }
     assert!(program.metric("rollmill_node_l1_block") >= deployment.start.number as f64);
     assert_eq!(program.metric("rollmill_sequencer_held"), 0.0);
+    let status = program.status(|status| status["ready"] == true);
+    for name in ["l1", "synced", "chain"] {
+        assert_eq!(status["conditions"][name]["ok"], true, "{status}");
+    }
+    // Labelled series are there before their first event.
+    let metrics = program.get("/metrics");
+    for series in [
+        "rollmill_node_pool_parked{reason=\"price\"} 0",
+        "rollmill_node_pool_dropped_total{reason=",
+        "rollmill_node_block_rule_broken_total{rule=\"timestamp\"} 0",
+        "rollmill_http_connections_closed_total{reason=\"idle\",server=\"rpc\"} 0",
+        "rollmill_condition{name=\"chain\"} 1",
+    ] {
+        assert!(metrics.contains(series), "{series} is not in {metrics}");
+    }
 
     deployment.propose_nonsense().await;
     let line = program.line_with("held: ");
     assert!(line.contains("block=1") && line.contains("NODE-032"), "{line}");
     assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
     assert_eq!(program.metric("rollmill_sequencer_held"), 1.0);
-    let status = program.status(|_| true);
+    let status = program.status(|status| status["ready"] == false);
+    let reason = status["conditions"]["chain"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("block 1 on L1 is refused: NODE-032"), "{reason}");
     assert_eq!(status["held"]["block_number"], 1, "{status}");
     assert_eq!(status["tips"]["pending"]["block_number"], 0, "{status}");
 }
@@ -437,4 +454,57 @@ async fn a_wrong_coinbase_is_named_as_such() {
     let mut program = deployment.run(env!("CARGO_BIN_EXE_sequencer"), &flags);
     let line = program.line_with("NODE-061");
     assert!(line.contains("setting coinbase: `0x12`"), "{line}");
+}
+
+/// Goal: before a start an operator learns all that is wrong, each with its remedy.
+#[tokio::test]
+async fn check_tells_one_line_for_each_need_and_starts_nothing() {
+    let key = client_key();
+    let deployment = Deployment::new(&key.root()).await;
+    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+    let check = |flags: &[&str]| {
+        let flags = [flags, &["check"]].concat();
+        let output = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &flags);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, lines) = check(&[]);
+    let names = ["data_dir", "genesis", "client_key", "l1", "contract"];
+    for name in names.iter().chain(&["node.tx_sources", "coinbase", "account"]) {
+        assert!(lines.contains(&format!("ok      {name}: ")), "{name}: {lines}");
+    }
+    assert_eq!((code, lines.lines().count()), (Some(0), 8), "{lines}");
+    assert!(!deployment.path("node").exists(), "nothing was made");
+
+    let (code, lines) = check(&["--node-tx-sources", "http://127.0.0.1:1"]);
+    assert_eq!(code, Some(1), "{lines}");
+    assert!(lines.contains("failed  node.tx_sources: NDC-001"), "{lines}");
+    // Its own L1 answers, and not as a node does.
+    let (_, lines) = check(&["--node-tx-sources", &deployment.anvil.url]);
+    assert!(lines.contains("failed  node.tx_sources: NDC-00"), "{lines}");
+}
+
+/// Goal: a node that starts before its L1 waits for it, says so, and ends in order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_without_l1_waits_and_names_it() {
+    let key = client_key();
+    let deployment = Deployment::new(&key.root()).await;
+    std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
+    let proxy = Proxy::before(&deployment.anvil.url).await;
+    proxy.set(Fault::Down);
+    let program = env!("CARGO_BIN_EXE_sequencer");
+    let mut program = deployment.run_at(program, &proxy.url, &[]);
+    let line = program.line_with("check failed");
+    assert!(line.contains("check=\"l1\"") && line.contains("--node-l1-urls"), "{line}");
+    let status = program.status(|_| true);
+    assert_eq!((&status["phase"], &status["ready"]), (&"starting".into(), &false.into()));
+    assert!(status["conditions"]["l1"]["reason"].as_str().unwrap().contains("L1-001"), "{status}");
+    proxy.set(Fault::None);
+    program.line_with("no longer absent");
+    program.status(|status| status["ready"] == true);
+    assert_eq!(program.terminate(), Some(0));
+
+    proxy.set(Fault::Down);
+    let mut program = deployment.run_at(env!("CARGO_BIN_EXE_sequencer"), &proxy.url, &[]);
+    program.line_with("check failed");
+    assert_eq!(program.terminate(), Some(0), "while it waits, too");
 }

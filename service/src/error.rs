@@ -62,8 +62,9 @@ pub enum Error {
     #[error("{}: ended at once by a second signal", self.code())]
     Aborted,
 
-    /// A check of what the process needs failed. Each is named with its reason and its remedy.
-    #[error("{}: {message}", self.code())]
+    /// Checks of what the process needs failed. One is told with its own code, if it has one; of
+    /// several the names are told, and each has a line in the log.
+    #[error("{}{message}", if is_coded(.message) { String::new() } else { format!("{}: ", self.code()) })]
     Preflight { message: String },
 }
 
@@ -91,6 +92,17 @@ impl Error {
             _ => 1,
         }
     }
+}
+
+/// Whether a text begins with a stable code, such as `SVC-010: `.
+pub(crate) fn is_coded(text: &str) -> bool {
+    let Some((code, _)) = text.split_once(": ") else { return false };
+    let Some((letters, number)) = code.split_once('-') else { return false };
+    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    (2..=4).contains(&letters.len())
+        && letters.chars().all(is_name)
+        && number.len() == 3
+        && number.chars().all(|c| c.is_ascii_digit())
 }
 
 /// The error and its causes on one line, without repeating a cause its effect already quotes.

@@ -335,7 +335,10 @@ where
     };
     let work = async move {
         if let Some(checks) = checks.filter(|_| serving) {
-            checks.at_start().await?;
+            // A signal while it waits for what it needs: nothing is open yet.
+            if !checks.at_start(&process.conditions, &process.shutdown).await? {
+                return Ok(());
+            }
         }
         body(process).await
     };

@@ -1,33 +1,112 @@
 //! Checks of what a process needs, run at its start and by its subcommand `check`.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::error::Error;
+use tokio::time::Instant;
 
-/// What a check found. Each text is one sentence; `todo` says what the operator can do.
+use crate::error::{Error, is_coded, one_line};
+use crate::{Conditions, Shutdown};
+
+/// Pause between two tries of what is absent.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often what stays absent is logged again.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// What a check found. Each text is one sentence without a full stop; `todo` says what the operator can
+/// do, and is empty where `why` says it already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// All is well, with what was found.
     Ok(String),
-    /// It is not there now and may come by itself. The process starts all the same and waits.
+    /// It is not there now and may come by itself. The process starts all the same, or waits for it if
+    /// it cannot start without ([`Preflight::needed`]).
     Absent { why: String, todo: String },
     /// It cannot become right by itself. The process does not start.
     Wrong { why: String, todo: String },
 }
 
-type Check = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Finding> + Send>> + Send + Sync>;
+impl Finding {
+    /// [`Self::Absent`], as `error` says it.
+    pub fn absent(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Absent { why: one_line(error), todo: String::new() }
+    }
+
+    /// [`Self::Wrong`], as `error` says it.
+    pub fn wrong(error: &(dyn std::error::Error + 'static)) -> Self {
+        Self::Wrong { why: one_line(error), todo: String::new() }
+    }
+
+    /// The finding with this remedy.
+    pub fn todo(self, text: impl Into<String>) -> Self {
+        match self {
+            Self::Ok(found) => Self::Ok(found),
+            Self::Absent { why, .. } => Self::Absent { why, todo: text.into() },
+            Self::Wrong { why, .. } => Self::Wrong { why, todo: text.into() },
+        }
+    }
+
+    /// Whether a directory can be written, or made where it is missing. Nothing stays behind.
+    pub fn of_directory(path: &Path, setting: &str) -> Self {
+        let wrong = |why: String| Self::Wrong { why, todo: format!("The setting is {setting}") };
+        let shown = path.display();
+        let absolute = match std::path::absolute(path) {
+            Ok(absolute) => absolute,
+            Err(error) => return wrong(format!("cannot use {shown}: {error}")),
+        };
+        // The nearest directory that exists decides.
+        let Some(existing) = absolute.ancestors().find(|above| above.exists()) else {
+            return wrong(format!("no directory above {shown} exists"));
+        };
+        let probe = existing.join(format!(".rollmill-check-{}", std::process::id()));
+        let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
+        match made {
+            Ok(_) => {
+                // Empty, and of no use to anybody.
+                std::fs::remove_file(&probe).ok();
+                let missing = if existing == absolute { "" } else { ", made at the first start" };
+                Self::Ok(format!("{shown}{missing}"))
+            }
+            Err(error) => wrong(format!("cannot write in {}: {error}", existing.display())),
+        }
+    }
+}
+
+/// A reason and its remedy as text.
+fn text(why: &str, todo: &str) -> String {
+    match todo {
+        "" => why.to_owned(),
+        _ if why.ends_with(['.', '?', '!']) => format!("{why} {todo}"),
+        _ => format!("{why}. {todo}"),
+    }
+}
+
+type Run = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Finding> + Send>> + Send + Sync>;
+
+struct Check {
+    name: &'static str,
+    is_needed: bool,
+    run: Run,
+}
 
 /// Named checks, run one after the other. A check must end by its own deadline.
-#[derive(Default)]
 pub struct Preflight {
-    checks: Vec<(&'static str, Check)>,
+    checks: Vec<Check>,
+    /// Pause between two tries of what is absent.
+    retry: Duration,
+}
+
+impl Default for Preflight {
+    fn default() -> Self {
+        Self { checks: Vec::new(), retry: RETRY }
+    }
 }
 
 impl std::fmt::Debug for Preflight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let names: Vec<&str> = self.checks.iter().map(|(name, _)| *name).collect();
+        let names: Vec<&str> = self.checks.iter().map(|check| check.name).collect();
         f.debug_struct("Preflight").field("checks", &names).finish()
     }
 }
@@ -39,41 +118,98 @@ impl Preflight {
     }
 
     /// Adds a check. It may run several times.
-    pub fn check<F, R>(mut self, name: &'static str, check: F) -> Self
+    pub fn check<F, R>(self, name: &'static str, check: F) -> Self
     where
         F: Fn() -> R + Send + Sync + 'static,
         R: Future<Output = Finding> + Send + 'static,
     {
-        self.checks.push((name, Box::new(move || Box::pin(check()))));
+        self.add(name, false, check)
+    }
+
+    /// Adds a check of something without which the process cannot start: while it is absent, the server
+    /// waits for it, and `/ready` names it.
+    pub fn needed<F, R>(self, name: &'static str, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Finding> + Send + 'static,
+    {
+        self.add(name, true, check)
+    }
+
+    fn add<F, R>(mut self, name: &'static str, is_needed: bool, check: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = Finding> + Send + 'static,
+    {
+        let run: Run = Box::new(move || Box::pin(check()));
+        self.checks.push(Check { name, is_needed, run });
         self
+    }
+
+    /// At the start of a server: what is wrong ends it; what is absent is logged, and waited for if it
+    /// is needed. False when `shutdown` starts meanwhile.
+    pub(crate) async fn at_start(
+        &self,
+        conditions: &Conditions,
+        shutdown: &Shutdown,
+    ) -> Result<bool, Error> {
+        let started = Instant::now();
+        let mut open: Vec<&Check> = self.checks.iter().collect();
+        let mut told = None::<Instant>;
+        loop {
+            let tell = told.is_none_or(|at| at.elapsed() >= AGAIN);
+            let (mut wrong, mut absent) = (Vec::new(), Vec::new());
+            for check in open {
+                let finding = tokio::select! {
+                    finding = (check.run)() => finding,
+                    () = shutdown.started() => return Ok(false),
+                };
+                match finding {
+                    Finding::Ok(found) => {
+                        tracing::debug!(check = check.name, found, "check passed");
+                        if told.is_some() && check.is_needed {
+                            let wait_seconds = started.elapsed().as_secs_f64();
+                            tracing::info!(check = check.name, wait_seconds, "no longer absent");
+                            conditions.remove(check.name);
+                        }
+                    }
+                    Finding::Absent { why, todo } => {
+                        if check.is_needed {
+                            conditions.set(check.name, Err(why.clone()));
+                        }
+                        if tell {
+                            let waits = check.is_needed;
+                            let error = text(&why, &todo);
+                            tracing::warn!(check = check.name, error, waits, "check failed");
+                        }
+                        absent.push(check);
+                    }
+                    Finding::Wrong { why, todo } => wrong.push((check.name, text(&why, &todo))),
+                }
+            }
+            if !wrong.is_empty() {
+                return Err(failed(wrong));
+            }
+            if !absent.iter().any(|check| check.is_needed) {
+                return Ok(true);
+            }
+            if tell {
+                told = Some(Instant::now());
+            }
+            open = absent;
+            tokio::select! {
+                () = tokio::time::sleep(self.retry) => {}
+                () = shutdown.started() => return Ok(false),
+            }
+        }
     }
 
     async fn findings(&self) -> Vec<(&'static str, Finding)> {
         let mut findings = Vec::with_capacity(self.checks.len());
-        for (name, check) in &self.checks {
-            findings.push((*name, check().await));
+        for check in &self.checks {
+            findings.push((check.name, (check.run)().await));
         }
         findings
-    }
-
-    /// At the start of a server: what is wrong ends it, what is absent is logged.
-    pub(crate) async fn at_start(&self) -> Result<(), Error> {
-        let mut wrong = Vec::new();
-        for (name, finding) in self.findings().await {
-            match finding {
-                Finding::Ok(found) => tracing::debug!(check = name, found, "check passed"),
-                Finding::Absent { why, todo } => {
-                    tracing::warn!(
-                        check = name,
-                        reason = why,
-                        todo,
-                        "check failed; waiting for it"
-                    );
-                }
-                Finding::Wrong { why, todo } => wrong.push(format!("{name}: {why}. {todo}")),
-            }
-        }
-        if wrong.is_empty() { Ok(()) } else { Err(Error::Preflight { message: wrong.join("; ") }) }
     }
 
     /// The subcommand `check`: one line each. With `wait`, tries again each second until all pass, one
@@ -94,7 +230,7 @@ impl Preflight {
                 match finding {
                     Finding::Ok(found) => println!("ok      {name}: {found}"),
                     Finding::Absent { why, todo } | Finding::Wrong { why, todo } => {
-                        println!("failed  {name}: {why}. {todo}");
+                        println!("failed  {name}: {}", text(&why, &todo));
                         failed.push(name);
                     }
                 }
@@ -106,5 +242,116 @@ impl Preflight {
                 }
             };
         }
+    }
+}
+
+/// One is the failure itself; several are logged each, so that no line holds two codes.
+fn failed(mut wrong: Vec<(&'static str, String)>) -> Error {
+    if let [(name, text)] = wrong.as_mut_slice() {
+        let text = std::mem::take(text);
+        let message = if is_coded(&text) { text } else { format!("{name}: {text}") };
+        return Error::Preflight { message };
+    }
+    for (name, text) in &wrong {
+        tracing::error!(check = name, error = text, "check failed");
+    }
+    let names: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
+    let message = format!("{} checks failed, see the log: {}", names.len(), names.join(", "));
+    Error::Preflight { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn wrong(why: &str) -> Finding {
+        Finding::Wrong { why: why.to_owned(), todo: "set --x".to_owned() }
+    }
+
+    fn with(preflight: Preflight, name: &'static str, finding: Finding) -> Preflight {
+        preflight.check(name, move || std::future::ready(finding.clone()))
+    }
+
+    async fn start(preflight: &Preflight) -> Result<bool, Error> {
+        preflight.at_start(&Conditions::default(), &Shutdown::new()).await
+    }
+
+    #[tokio::test]
+    async fn what_is_wrong_ends_the_start_with_one_code_and_what_is_absent_does_not() {
+        let fine = with(Preflight::new(), "fine", Finding::Ok("all".into()));
+        let absent = Finding::Absent { why: "no".into(), todo: String::new() };
+        let fine = with(fine, "absent", absent);
+        assert!(start(&fine).await.unwrap());
+        assert!(fine.report(None).await.is_err(), "the subcommand fails");
+        let one = with(fine, "one", wrong("X1-003: it is so"));
+        let error = start(&one).await.unwrap_err();
+        assert_eq!(error.to_string(), "X1-003: it is so. set --x");
+        let two = with(one, "two", wrong("it is so"));
+        let error = start(&two).await.unwrap_err().to_string();
+        assert_eq!(error, "SVC-010: 2 checks failed, see the log: one, two");
+        assert_eq!(text("is it running?", "Start it"), "is it running? Start it");
+        let alone = with(Preflight::new(), "two", wrong("it is so"));
+        let error = start(&alone).await.unwrap_err().to_string();
+        assert_eq!(error, "SVC-010: two: it is so. set --x");
+    }
+
+    /// No checks, and no pause between tries.
+    fn at_once() -> Preflight {
+        Preflight { retry: Duration::ZERO, ..Preflight::new() }
+    }
+
+    #[tokio::test]
+    async fn a_start_waits_for_what_it_needs_and_names_it_until_then() {
+        let (runs, others) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, other) = (Arc::clone(&runs), Arc::clone(&others));
+        let conditions = Conditions::default();
+        let seen = conditions.clone();
+        let preflight = at_once()
+            .check("other", move || {
+                other.fetch_add(1, Ordering::Relaxed);
+                std::future::ready(Finding::Ok(String::new()))
+            })
+            .needed("l1", move || {
+                let run = counted.fetch_add(1, Ordering::Relaxed);
+                assert_eq!(seen.failing().len(), usize::from(run > 0));
+                std::future::ready(match run {
+                    0..3 => Finding::Absent { why: "silent".into(), todo: String::new() },
+                    _ => Finding::Ok(String::new()),
+                })
+            });
+        assert!(preflight.at_start(&conditions, &Shutdown::new()).await.unwrap());
+        assert_eq!(runs.load(Ordering::Relaxed), 4);
+        assert_eq!(others.load(Ordering::Relaxed), 1, "what passed is not asked again");
+        assert!(conditions.failing().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_signal_ends_the_wait() {
+        let shutdown = Shutdown::new();
+        let (stop, tries) = (shutdown.clone(), AtomicUsize::new(0));
+        let preflight = at_once().needed("l1", move || {
+            if tries.fetch_add(1, Ordering::Relaxed) == 2 {
+                stop.start();
+            }
+            std::future::ready(Finding::Absent { why: "silent".into(), todo: String::new() })
+        });
+        assert!(!preflight.at_start(&Conditions::default(), &shutdown).await.unwrap());
+    }
+
+    #[test]
+    fn a_directory_that_can_be_made_is_fine_and_nothing_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let found = Finding::of_directory(&folder.path().join("a/b"), "--data-dir");
+        assert!(matches!(&found, Finding::Ok(text) if text.contains("made at")), "{found:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "x").unwrap();
+        let found = Finding::of_directory(&file.join("b"), "--data-dir");
+        assert!(
+            matches!(&found, Finding::Wrong { todo, .. } if todo == "The setting is --data-dir")
+        );
     }
 }

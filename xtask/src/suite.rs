@@ -7,12 +7,53 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 use crate::Findings;
 use crate::{circuits, generate};
+
+/// How long what a killed test started may take to remove what it made.
+const TIDYING: Duration = Duration::from_secs(20);
+
+/// The temporary directory of the tests. What lies there when they are over was left behind.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn make() -> anyhow::Result<Self> {
+        // Short: sockets lie in it, and a socket's path has at most 107 bytes.
+        let path = std::env::temp_dir().join(format!("rollmill-{}", std::process::id()));
+        std::fs::create_dir(&path)
+            .with_context(|| format!("cannot make the directory {}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    /// What is still there after `limit`.
+    fn leftovers(&self, limit: Duration) -> anyhow::Result<Findings> {
+        let start = Instant::now();
+        loop {
+            let mut names = Findings::new();
+            for entry in std::fs::read_dir(&self.path).context("cannot list leftovers")? {
+                let name = entry.context("cannot list leftovers")?.file_name();
+                names.push(format!("the tests left {} behind", name.to_string_lossy()));
+            }
+            if names.is_empty() || start.elapsed() >= limit {
+                names.sort();
+                return Ok(names);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
 
 /// Tests counted so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,17 +101,23 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
             .collect();
         program(name, "cargo", &args, root)
     };
+    let scratch = Scratch::make()?;
+    let tests = |name, args: &[&str]| {
+        let (name, mut command) = cargo(name, args);
+        command.env("TMPDIR", &scratch.path);
+        (name, command)
+    };
     let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     programs.push(cargo("lint", &lint));
     if !no_nextest && works("cargo", &["nextest", "--version"]) {
         let nextest = ["nextest", "run", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(cargo("tests", &nextest));
+        programs.push(tests("tests", &nextest));
         // nextest does not run the examples in the documentation.
         let doc = ["test", "--workspace", "--doc", "--no-fail-fast", "--locked"];
-        programs.push(cargo("documentation tests", &doc));
+        programs.push(tests("documentation tests", &doc));
     } else {
         let test = ["test", "--workspace", "--no-fail-fast", "--locked"];
-        programs.push(cargo("tests", &test));
+        programs.push(tests("tests", &test));
     }
     let contracts = root.join("contracts");
     match forge(&contracts) {
@@ -102,6 +149,13 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
             total.failed += u64::from(count.failed == 0);
         }
     }
+
+    step("leftovers");
+    let left = scratch.leftovers(TIDYING)?;
+    for finding in &left {
+        println!("{finding}");
+    }
+    record("leftovers", left.is_empty(), &mut total, &mut failures);
 
     println!();
     for failure in &failures {
@@ -240,6 +294,18 @@ mod tests {
         for (line, (passed, failed)) in cases {
             assert_eq!(summary(line), Count { passed, failed }, "{line}");
         }
+    }
+
+    #[test]
+    fn what_tests_leave_behind_is_found_and_removed() {
+        let scratch = Scratch::make().unwrap();
+        assert!(scratch.leftovers(Duration::ZERO).unwrap().is_empty());
+        std::fs::create_dir(scratch.path.join("pg-1")).unwrap();
+        let found = scratch.leftovers(Duration::ZERO).unwrap();
+        assert_eq!(found, ["the tests left pg-1 behind"]);
+        let path = scratch.path.clone();
+        drop(scratch);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -6,7 +6,6 @@ use rollmill_broker_client::{
 use rollmill_service::{Shutdown, one_line};
 
 use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX};
-use crate::failpoint;
 use crate::spool::{Next, Proof, Verdict};
 use crate::worker::{WorkOutput, Worker};
 
@@ -30,7 +29,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         // Written and synced on this thread: some kilobytes, and nothing else may come first.
         let verdict = tokio::task::block_in_place(|| self.spool.push(proof));
-        failpoint::pass("agent.after_spool").await;
+        rollmill_service::failpoint!("agent.after_spool");
         tokio::select! {
             biased;
             verdict = verdict => verdict.map_or(End::Lost, End::Proof),
@@ -70,7 +69,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                         self.metrics.jobs_total.with_label_values(&[kind.as_str(), label]).inc();
                         tracing::info!(job = %proof.job, outcome = label, "spooled proof ended");
                     }
-                    failpoint::pass("agent.after_report").await;
+                    rollmill_service::failpoint!("agent.after_report");
                     continue;
                 }
                 Err(error) => error,
@@ -126,9 +125,9 @@ impl<W: Worker + ?Sized> Agent<W> {
     /// Uploads and reports a proof once. Also after its lease was lost: a valid result is taken while
     /// the job has none.
     async fn offer(&self, proof: &Proof) -> Result<Verdict, ClientError> {
-        failpoint::pass("agent.before_upload").await;
+        rollmill_service::failpoint!("agent.before_upload");
         let result = self.once.put_artifact(proof.job.epoch(), proof.result.clone()).await?;
-        failpoint::pass("agent.after_upload").await;
+        rollmill_service::failpoint!("agent.after_upload");
         let lease = LeaseRef { job: proof.job.clone(), lease_epoch: proof.lease_epoch };
         let request =
             CompleteRequest { agent: self.id.clone(), lease, result, stats: proof.stats.clone() };

@@ -135,6 +135,12 @@ impl Store {
         Ok(Self { pool, objects: Arc::new(objects), target, rules })
     }
 
+    /// Asks the table of jobs for nothing.
+    pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
+        sqlx::query("SELECT 1 FROM job LIMIT 1").fetch_optional(&self.pool).await?;
+        Ok(())
+    }
+
     /// Brings the schema up to date. Brokers that start together take turns.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
         let migrated = sqlx::migrate!().run(&self.pool).await;

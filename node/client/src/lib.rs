@@ -39,7 +39,9 @@ pub enum ClientError {
         source: reqwest::Error,
     },
     /// The node answered with something that is not the protocol.
-    #[error("NDC-002: node {url} does not answer as a node: {reason}")]
+    #[error(
+        "NDC-002: {url} does not answer as a node of this release: {reason}; check the address"
+    )]
     NotANode { url: String, reason: String },
     /// The node refused the request; the message begins with the node's code.
     #[error("NDC-003: refused by the node: {}", .0.message)]
@@ -47,6 +49,9 @@ pub enum ClientError {
     /// A value in the answer is not what it claims to be.
     #[error("NDC-004: the node's answer is wrong: {0}")]
     Answer(#[from] DecodeError),
+    /// The node's address cannot be used.
+    #[error("NDC-005: a node's address `{url}` is not a URL such as http://127.0.0.1:8560")]
+    Address { url: String },
 }
 
 impl ClientError {
@@ -77,7 +82,17 @@ pub struct NodeClient {
 
 impl NodeClient {
     /// A client of the node at `url`. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`ClientError::Address`] unless `url` begins with `http://` or `https://` and names a host.
     pub fn new(url: &str) -> Result<Self, ClientError> {
+        let parsed = reqwest::Url::parse(url).ok();
+        let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
+        if !parsed.as_ref().is_some_and(|url| is_http(url) && url.has_host()) {
+            // What stands before an @ may be a password.
+            let shown = url.rsplit('@').next().unwrap_or_default();
+            return Err(ClientError::Address { url: shown.chars().take(200).collect() });
+        }
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
@@ -201,16 +216,31 @@ impl NodeClient {
         let status = response.status();
         let body = response.bytes().await.map_err(transport)?;
         let response: Response = serde_json::from_slice(&body)
-            .map_err(|error| self.not_a_node(&format!("HTTP {status}: {error}")))?;
+            .map_err(|_| self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")))?;
         if let Some(error) = response.error {
             return Err(ClientError::Refused(error));
         }
         let result = response.result.ok_or_else(|| self.not_a_node("no result and no error"))?;
         serde_json::from_value(result)
-            .map_err(|error| self.not_a_node(&format!("{method}: {error}")))
+            .map_err(|error| self.not_a_node(&format!("its answer to {method}: {error}")))
     }
 
     fn not_a_node(&self, reason: &str) -> ClientError {
         ClientError::NotANode { url: self.url.clone(), reason: reason.to_owned() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_no_url_is_said_and_no_password_in_it() {
+        for wrong in ["nonsense", "", "127.0.0.1:8560", "ftp://host/", "user:planted@host"] {
+            let error = NodeClient::new(wrong).unwrap_err().to_string();
+            assert!(error.starts_with("NDC-005: a node's address `"), "{error}");
+            assert!(!error.contains("planted"), "{error}");
+        }
+        NodeClient::new("https://node.example:8560/path").unwrap();
     }
 }

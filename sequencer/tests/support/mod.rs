@@ -103,8 +103,24 @@ impl Deployment {
         self.run_with(program, flags, &[])
     }
 
+    /// What a program that is not to stay says, with its exit code.
+    pub fn output(&self, program: &str, flags: &[&str]) -> std::process::Output {
+        self.command(program, &self.anvil.url, flags).stdout(Stdio::piped()).output().unwrap()
+    }
+
     /// [`Self::run`] with these environment variables too.
     pub fn run_with(&self, program: &str, flags: &[&str], variables: &[(&str, &str)]) -> Program {
+        let mut command = self.command(program, &self.anvil.url, flags);
+        command.envs(variables.iter().copied());
+        Program::start(command)
+    }
+
+    /// [`Self::run`] with another address of L1.
+    pub fn run_at(&self, program: &str, l1_url: &str, flags: &[&str]) -> Program {
+        Program::start(self.command(program, l1_url, flags))
+    }
+
+    fn command(&self, program: &str, l1_url: &str, flags: &[&str]) -> Command {
         let mut command = if cfg!(target_os = "linux") {
             let mut command = Command::new("setpriv");
             command.args(["--pdeathsig", "KILL", program]);
@@ -115,7 +131,7 @@ impl Deployment {
         let path = |name: &str| self.path(name).display().to_string();
         command
             .args(["--admin-listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
-            .args(["--node-l1-urls", &self.anvil.url, "--node-poll-ms", "10"])
+            .args(["--node-l1-urls", l1_url, "--node-poll-ms", "10"])
             .args(["--node-rollup", &self.rollup.address().to_string()])
             .args(["--node-l1-start", &self.start.number.to_string()])
             .args(["--node-genesis", &path("genesis.json")])
@@ -124,21 +140,10 @@ impl Deployment {
             .args(["--intents", &path("intents.json")])
             .args(flags)
             .env("ROLLMILL_L1_KEY", KEY)
-            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).for_each(|line| drop(send.send(line)));
-        });
-        let mut program = Program { child, lines, read: Vec::new(), admin: String::new() };
-        let line = program.line_with("admin endpoint");
-        let (_, address) = line.split_once("address=").unwrap();
-        program.admin = address.split_whitespace().next().unwrap().trim_matches('"').to_owned();
-        program
+        command
     }
 }
 
@@ -158,6 +163,27 @@ pub struct Program {
 }
 
 impl Program {
+    fn start(mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).for_each(|line| drop(send.send(line)));
+        });
+        let mut program = Self { child, lines, read: Vec::new(), admin: String::new() };
+        let line = program.line_with("admin endpoint");
+        let (_, address) = line.split_once("address=").unwrap();
+        program.admin = address.split_whitespace().next().unwrap().trim_matches('"').to_owned();
+        program
+    }
+
+    /// Sends SIGTERM, and waits for the exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        let sent = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+        self.wait()
+    }
+
     /// The next line of the log that holds `text`.
     pub fn line_with(&mut self, text: &str) -> String {
         while let Ok(line) = self.lines.recv() {

@@ -1,0 +1,72 @@
+//! What an agent needs: checked at its start and by its subcommand `check`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_broker_client::{Answer, Client, ClientError, HeartbeatRequest, Options};
+use rollmill_circuits::registry::load_key_set;
+use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_service::{Finding, Preflight, Secret};
+
+use crate::config::Config;
+use crate::prover::ProverError;
+
+/// Says whether the broker answers now; who waits for it does so elsewhere.
+const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
+
+/// The checks, in the order in which they are told. The device is opened by the start itself.
+pub fn checks(config: &Config) -> Preflight {
+    let config = Arc::new(config.clone());
+    let [keys, spool, broker] = std::array::from_fn(|_| Arc::clone(&config));
+    Preflight::new()
+        .check("keys", move || std::future::ready(keys_of(&keys)))
+        .check("spool_dir", move || {
+            std::future::ready(match &spool.spool_dir {
+                Some(folder) => Finding::of_directory(folder, "--spool-dir"),
+                None => Finding::Ok("in memory".to_owned()),
+            })
+        })
+        .check("broker", move || {
+            let config = Arc::clone(&broker);
+            async move { broker_of(&config).await }
+        })
+}
+
+fn keys_of(config: &Config) -> Finding {
+    let folder = cache_dir(config.keys_dir.as_deref());
+    match load_key_set(&DirStore::new(folder.clone())) {
+        Ok(set) => Finding::Ok(rollmill_circuits::version_name(&set)),
+        Err(error) => Finding::wrong(&ProverError::from(error)).todo(format!(
+            "Generate keys with `agent keys --keys-dir {}`, or correct --keys-dir",
+            folder.display()
+        )),
+    }
+}
+
+async fn broker_of(config: &Config) -> Finding {
+    let asked = async {
+        let client =
+            Client::new(&config.broker, config.token.as_ref().map(Secret::reveal), OPTIONS)?;
+        // What only an agent may send; it names no job.
+        client
+            .heartbeat(&HeartbeatRequest { agent: config.agent_id(), leases: Vec::new() })
+            .await?;
+        Ok::<_, ClientError>(())
+    };
+    let Err(error) = asked.await else {
+        return Finding::Ok(format!("answers at {}", config.broker));
+    };
+    match (error.answer(), &error) {
+        (_, ClientError::NotABroker { status: 400..500, .. } | ClientError::Address { .. }) => {
+            Finding::wrong(&error).todo("Correct --broker")
+        }
+        (Answer::Passing, _) => {
+            Finding::absent(&error).todo("Start the broker, or correct --broker")
+        }
+        (Answer::TokenRejected, _) => Finding::wrong(&error)
+            .todo("Set --token to a token of role agent (`broker tokens add`)"),
+        (Answer::Quarantined, _) => Finding::wrong(&error)
+            .todo(format!("An operator can end it with `broker pardon {}`", config.agent_id())),
+        _ => Finding::wrong(&error).todo("Use a broker of this release"),
+    }
+}

@@ -1,0 +1,202 @@
+//! Checks of what the node part of a process needs, for its start and its subcommand `check`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rollmill_l1::alloy::primitives::{Address, U256};
+use rollmill_l1::alloy::providers::Provider;
+use rollmill_l1::{KeySource, L1Client, L1Error};
+use rollmill_node_client::NodeClient;
+use rollmill_protocol::tree::MemoryStore;
+use rollmill_protocol::{Fr, Genesis};
+use rollmill_service::{Failure, Finding, Preflight};
+
+use crate::ClientKey;
+use crate::setup::{NodeConfig, SetupError, agreed, parse_address};
+
+/// Adds the checks of the node: its files, L1, the contract and the nodes that it asks.
+pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
+    let config = Arc::new(config.clone());
+    let [dir, genesis, key, l1, contract, peers] = std::array::from_fn(|_| Arc::clone(&config));
+    preflight
+        .check("data_dir", move || {
+            std::future::ready(Finding::of_directory(&dir.data_dir, "--node-data-dir"))
+        })
+        .check("genesis", move || {
+            std::future::ready(match read_genesis(&genesis.genesis) {
+                Ok(found) => Finding::Ok(format!(
+                    "{} notes and {} fee balances of chain {}",
+                    found.notes.len(),
+                    found.fee_balances.len(),
+                    found.chain_id
+                )),
+                Err(error) => Finding::wrong(error.as_ref())
+                    .todo("Give the deployment's genesis file as --node-genesis"),
+            })
+        })
+        .check("client_key", move || {
+            std::future::ready(match read_key(&key.client_key) {
+                Ok(_) => Finding::Ok(key.client_key.display().to_string()),
+                Err(error) => Finding::wrong(error.as_ref()).todo(
+                    "Export the key with `prover-node keys FILE` and give it as --node-client-key",
+                ),
+            })
+        })
+        .needed("l1", move || {
+            let config = Arc::clone(&l1);
+            async move { l1_head(&config).await }
+        })
+        .check("contract", move || {
+            let config = Arc::clone(&contract);
+            async move { contract_of(&config).await.unwrap_or_else(|finding| finding) }
+        })
+        .check("node.tx_sources", move || {
+            let config = Arc::clone(&peers);
+            async move { sources("--node-tx-sources", &config.tx_sources, &config.genesis).await }
+        })
+}
+
+/// An L1 error as a finding: absent if L1 may answer later, else wrong.
+fn of_l1(error: &L1Error) -> Finding {
+    match error {
+        L1Error::Unreachable { .. } | L1Error::Answer { .. } => Finding::absent(error),
+        _ => Finding::wrong(error),
+    }
+}
+
+async fn l1_head(config: &NodeConfig) -> Finding {
+    let head = async {
+        let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await?;
+        l1.latest().await
+    };
+    match head.await {
+        Ok(head) => Finding::Ok(format!("chain {} at block {}", config.chain_id, head.number)),
+        Err(error) => match of_l1(&error) {
+            absent @ Finding::Absent { .. } => absent.todo("The setting is --node-l1-urls"),
+            other => other.todo("The settings are --node-l1-urls and --node-chain-id"),
+        },
+    }
+}
+
+async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
+    let address =
+        parse_address("node.rollup", &config.rollup).map_err(|error| Finding::wrong(&error))?;
+    let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await;
+    let l1 = l1.map_err(|_| absent("not checked, since L1 was not reached"))?;
+    let contract = l1.rollup(address.0.into()).await.map_err(|error| {
+        let finding = of_l1(&error);
+        match &error {
+            L1Error::NoContract { .. } => finding.todo("The setting is --node-rollup"),
+            _ => finding,
+        }
+    })?;
+    let parameters = contract.parameters().await.map_err(|error| of_l1(&error))?;
+    // Files that cannot be read have checks of their own.
+    if let (Ok(genesis), Ok(key)) = (read_genesis(&config.genesis), read_key(&config.client_key)) {
+        agreed(config, &genesis, &key, &parameters).map_err(|error| {
+            Finding::wrong(error.as_ref()).todo(
+                "Give --node-rollup, --node-genesis, --node-client-key and --node-chain-id of one \
+                 deployment",
+            )
+        })?;
+    }
+    Ok(Finding::Ok(format!("{} takes blocks of {}", config.rollup, parameters.proposer)))
+}
+
+fn absent(why: &str) -> Finding {
+    Finding::Absent { why: why.to_owned(), todo: String::new() }
+}
+
+/// The account that signs for L1.
+#[derive(Debug, Clone, Copy)]
+pub struct Account {
+    pub address: Address,
+    /// The account whose blocks the contract takes; `None` where L1 or the contract did not answer.
+    pub proposer: Option<Address>,
+    pub balance_wei: Option<U256>,
+}
+
+impl Account {
+    /// Loads the key, and asks L1 for the account's balance and the contract's proposer.
+    ///
+    /// # Errors
+    /// The finding when the key cannot be loaded.
+    pub async fn load(config: &NodeConfig, key: KeySource) -> Result<Self, Finding> {
+        let todo = match &key {
+            KeySource::Environment { .. } => {
+                "Set the variable of --l1-key-env, or give --l1-keystore and --l1-password-file"
+            }
+            KeySource::Keystore { .. } => "The settings are --l1-keystore and --l1-password-file",
+        };
+        let load = tokio::task::spawn_blocking(move || key.load().map(|signer| signer.address()));
+        let loaded = load.await.map_err(|error| Finding::wrong(&error))?;
+        let address = loaded.map_err(|error| Finding::wrong(&error).todo(todo))?;
+        let mut account = Self { address, proposer: None, balance_wei: None };
+        if let Ok(l1) = L1Client::connect(&config.l1_urls, config.chain_id).await {
+            account.balance_wei = l1.provider().get_balance(address).await.ok();
+            account.proposer = proposer(&l1, &config.rollup).await;
+        }
+        Ok(account)
+    }
+
+    /// The finding for an account that may be the right one: whether it can pay.
+    pub fn finding(&self) -> Finding {
+        match self.balance_wei {
+            None => absent("its balance was not read, since L1 was not reached"),
+            Some(balance) if balance.is_zero() => {
+                let why = format!("account {} has no ETH on L1", self.address);
+                Finding::Absent { why, todo: "Fund it: it pays for transactions on L1".to_owned() }
+            }
+            Some(balance) => Finding::Ok(format!("{} with {balance} wei", self.address)),
+        }
+    }
+}
+
+async fn proposer(l1: &L1Client, rollup: &str) -> Option<Address> {
+    let address = parse_address("node.rollup", rollup).ok()?;
+    let contract = l1.rollup(address.0.into()).await.ok()?;
+    Some(contract.parameters().await.ok()?.proposer)
+}
+
+/// Checks nodes that are asked for transactions: that each is a node of this network.
+pub async fn sources(setting: &str, urls: &[String], genesis: &Path) -> Finding {
+    let ours = read_genesis(genesis).ok().and_then(|genesis| header_hash(&genesis));
+    let mut absent = Vec::new();
+    for url in urls {
+        let versions = async { NodeClient::new(url)?.versions().await };
+        match versions.await {
+            Ok(versions) if ours.is_some_and(|ours| ours != versions.genesis_header_hash) => {
+                let why =
+                    format!("a node of {setting} is of another network, or has another genesis");
+                return Finding::Wrong { why, todo: format!("Correct {setting}") };
+            }
+            Ok(_) => {}
+            // Without its causes: they are a library's words.
+            Err(error) if error.is_transient() => absent.push(error.to_string()),
+            Err(error) => return Finding::wrong(&error).todo(format!("Correct {setting}")),
+        }
+    }
+    match absent.first() {
+        None => Finding::Ok(format!("{} nodes", urls.len())),
+        Some(why) => Finding::Absent {
+            why: why.clone(),
+            todo: format!("{} of {} in {setting} do not answer", absent.len(), urls.len()),
+        },
+    }
+}
+
+fn header_hash(genesis: &Genesis) -> Option<Fr> {
+    Some(genesis.build(MemoryStore::new()).ok()?.header.hash())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
+    std::fs::read(path).map_err(|source| SetupError::File { path: path.into(), source })
+}
+
+pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, Failure> {
+    Ok(Genesis::from_json(&String::from_utf8_lossy(&read(path)?))?)
+}
+
+pub(crate) fn read_key(path: &Path) -> Result<ClientKey, Failure> {
+    Ok(ClientKey::from_bytes(&read(path)?)?)
+}

@@ -1,0 +1,122 @@
+//! What must hold for a node to do its work, as conditions of its process.
+//!
+//! `l1` holds while L1 can be read, `synced` once its head was reached, and `chain` while L1 holds no block
+//! that this node refuses.
+
+use rollmill_node_client::wire::Tips;
+use rollmill_service::{Conditions, Shutdown};
+use tokio::sync::watch;
+
+use crate::l1_events::{L1Events, L1Position, L1SourceError, L1Update};
+
+/// A source of events that tells whether it could be read.
+#[derive(Debug)]
+pub(crate) struct Watched<E> {
+    source: E,
+    conditions: Conditions,
+}
+
+impl<E> Watched<E> {
+    pub(crate) fn new(source: E, conditions: Conditions) -> Self {
+        conditions.expect(&["l1", "synced"]);
+        Self { source, conditions }
+    }
+}
+
+impl<E: L1Events> L1Events for Watched<E> {
+    async fn next(&mut self, known: &[L1Position]) -> Result<Option<L1Update>, L1SourceError> {
+        let next = self.source.next(known).await;
+        match &next {
+            Ok(update) => {
+                self.conditions.set("l1", Ok(()));
+                if update.is_none() {
+                    self.conditions.set("synced", Ok(()));
+                }
+            }
+            Err(error) => self.conditions.set("l1", Err(rollmill_service::one_line(error))),
+        }
+        next
+    }
+}
+
+/// Keeps the condition `chain` until `shutdown` starts.
+pub(crate) async fn watch_chain(
+    mut tips: watch::Receiver<Tips>,
+    conditions: Conditions,
+    shutdown: Shutdown,
+) {
+    loop {
+        let refused = tips.borrow_and_update().refused.clone();
+        conditions.set(
+            "chain",
+            refused.map_or(Ok(()), |block| {
+                Err(format!("block {} on L1 is refused: {}", block.block_number, block.reason))
+            }),
+        );
+        tokio::select! {
+            changed = tips.changed() => if changed.is_err() { return },
+            () = shutdown.started() => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Script(Vec<Result<Option<L1Update>, L1SourceError>>);
+
+    impl L1Events for Script {
+        async fn next(&mut self, _: &[L1Position]) -> Result<Option<L1Update>, L1SourceError> {
+            self.0.remove(0)
+        }
+    }
+
+    #[tokio::test]
+    async fn l1_and_synced_follow_what_the_source_answers() {
+        let conditions = Conditions::default();
+        let at = L1Position { number: 7, hash: [7; 32] };
+        let step = L1Update::Rewind { to: at };
+        let script = vec![
+            Ok(Some(step)),
+            Err(L1SourceError("L1-001: no endpoint answers".into())),
+            Ok(None),
+            Err(L1SourceError("L1-001: no endpoint answers".into())),
+        ];
+        let mut source = Watched::new(Script(script), conditions.clone());
+        let failing = || {
+            let names: Vec<_> = conditions.failing().into_iter().map(|(name, _)| name).collect();
+            names.join(" ")
+        };
+        assert_eq!(failing(), "l1 synced");
+        for expected in ["synced", "l1 synced", "", "l1"] {
+            let _ = source.next(&[at]).await;
+            assert_eq!(failing(), expected);
+        }
+        assert_eq!(conditions.failing()[0].1, "L1-001: no endpoint answers");
+    }
+
+    #[tokio::test]
+    async fn a_refused_block_is_named_until_it_is_gone() {
+        use rollmill_node_client::wire::{RefusedBlock, Tip};
+        use rollmill_protocol::Fr;
+        let tip = Tip { block_number: 4, header_hash: Fr::from(1u64), slot: 4 };
+        let refused = RefusedBlock { block_number: 5, l1_block: 9, reason: "NODE-010: no".into() };
+        let (pending, verified, proven, finalized) = (tip, tip, tip, tip);
+        let tips = |refused| Tips { pending, verified, proven, finalized, l1_block: 9, refused };
+        let (sender, receiver) = watch::channel(tips(Some(refused)));
+        let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
+        let task = tokio::spawn(watch_chain(receiver, conditions.clone(), shutdown));
+        while conditions.failing().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        let expected = "block 5 on L1 is refused: NODE-010: no";
+        assert_eq!(conditions.failing(), [("chain", expected.to_owned())]);
+        sender.send(tips(None)).unwrap();
+        while !conditions.failing().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        drop(sender);
+        task.await.unwrap();
+    }
+}

@@ -1,0 +1,92 @@
+//! What a prover node needs: checked at its start and by its subcommand `check`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rollmill_broker_client::{Answer, Client, ClientError, Digest, JobId, Options};
+use rollmill_circuits::registry::load_key_set;
+use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_node::{checks, setup};
+use rollmill_service::{Finding, Preflight, Secret};
+
+use crate::config::Config;
+
+/// Says whether the broker answers now; who waits for it does so elsewhere.
+const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
+
+/// The checks, in the order in which they are told.
+pub fn checks(config: &Config) -> Preflight {
+    let config = Arc::new(config.clone());
+    let [keys, id, account, broker, sources] = std::array::from_fn(|_| Arc::clone(&config));
+    checks::node(Preflight::new(), &config.node)
+        .check("keys", move || std::future::ready(keys_of(&keys)))
+        .check("prover_id", move || {
+            std::future::ready(match &id.prover_id {
+                None => Finding::Ok("the account's own".to_owned()),
+                Some(text) => match setup::parse_address("prover_id", text) {
+                    Ok(_) => Finding::Ok(text.clone()),
+                    Err(error) => Finding::wrong(&error),
+                },
+            })
+        })
+        .check("account", move || {
+            let config = Arc::clone(&account);
+            async move {
+                match checks::Account::load(&config.node, config.key()).await {
+                    Err(finding) => finding,
+                    Ok(account) => account.finding(),
+                }
+            }
+        })
+        .check("broker", move || {
+            let config = Arc::clone(&broker);
+            async move { broker_of(&config).await }
+        })
+        .check("tx_sources", move || {
+            let config = Arc::clone(&sources);
+            async move {
+                checks::sources("--tx-sources", &config.tx_sources, &config.node.genesis).await
+            }
+        })
+}
+
+fn keys_of(config: &Config) -> Finding {
+    let folder = cache_dir(config.keys_dir.as_deref());
+    match load_key_set(&DirStore::new(folder.clone())) {
+        Ok(set) => Finding::Ok(rollmill_circuits::version_name(&set)),
+        Err(error) => Finding::wrong(&error).todo(format!(
+            "Generate keys with `agent keys --keys-dir {}`, or correct --keys-dir",
+            folder.display()
+        )),
+    }
+}
+
+async fn broker_of(config: &Config) -> Finding {
+    let asked = async {
+        let client =
+            Client::new(&config.broker, config.token.as_ref().map(Secret::reveal), OPTIONS)?;
+        let agents = client.status().await?.agents.len();
+        // What only a producer may ask, of a job that nobody has.
+        if let Ok(kind) = "check".parse() {
+            client.cancel(&[JobId::new(0, &kind, Digest::of(b"rollmill check"))]).await?;
+        }
+        Ok::<_, ClientError>(agents)
+    };
+    let error = match asked.await {
+        Ok(agents) => {
+            return Finding::Ok(format!("answers at {}, knows {agents} agents", config.broker));
+        }
+        Err(error) => error,
+    };
+    match (error.answer(), &error) {
+        (_, ClientError::NotABroker { status: 400..500, .. } | ClientError::Address { .. }) => {
+            Finding::wrong(&error).todo("Correct --broker")
+        }
+        (Answer::Passing, _) => {
+            Finding::absent(&error).todo("Start the broker, or correct --broker")
+        }
+        (Answer::TokenRejected, _) => Finding::wrong(&error)
+            .todo("Set --token to a token of role producer (`broker tokens add`)"),
+        _ => Finding::wrong(&error).todo("Use a broker of this release"),
+    }
+}
