@@ -57,9 +57,9 @@ async fn broker_of(config: &Config) -> Finding {
         return Finding::Ok(format!("answers at {}", config.broker));
     };
     match (error.answer(), &error) {
-        (_, ClientError::NotABroker { status: 400..500, .. } | ClientError::Address { .. }) => {
-            Finding::wrong(&error).todo("Correct --broker")
-        }
+        (_, ClientError::Address { .. }) => Finding::wrong(&error).todo("Correct --broker"),
+        // Also a proxy before a broker that restarts answers so.
+        (_, ClientError::NotABroker { .. }) => Finding::absent(&error).todo("Correct --broker"),
         (Answer::Passing, _) => {
             Finding::absent(&error).todo("Start the broker, or correct --broker")
         }

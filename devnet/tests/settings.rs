@@ -102,20 +102,43 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
     }
 }
 
+/// Subcommands by program, with arguments that end them soon, whatever they find.
+const COMMANDS: &[(&str, &[&[&str]])] = &[
+    (
+        "broker",
+        &[
+            &["status"],
+            &["jobs"],
+            &["dead-letters", "list"],
+            &["pardon", "a"],
+            &["doctor"],
+            &["check"],
+        ],
+    ),
+    ("agent", &[&["devices"], &["srs", "check", "/nonexistent"], &["check"]]),
+    ("prover-node", &[&["keys", "/nonexistent/key"], &["ranges", "list"], &["check"]]),
+    ("sequencer", &[&["check"]]),
+];
+
 #[test]
 fn a_subcommand_runs_beside_its_server_with_the_servers_file() {
     let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("broker.toml");
+    let file = folder.path().join("server.toml");
     let admin = server.local_addr().unwrap();
-    let text = format!("url = 'http://127.0.0.1:1'\n[service]\nadmin_listen = '{admin}'\n");
-    std::fs::write(&file, text).unwrap();
-    let run = |arguments: &[&str]| {
-        let mut command = Command::new(program("broker"));
+    std::fs::write(&file, format!("[service]\nadmin_listen = '{admin}'\n")).unwrap();
+    let run = |name: &str, arguments: &[&str]| {
+        let mut command = Command::new(program(name));
         command.current_dir(folder.path()).arg("--config").arg(&file).args(arguments);
         String::from_utf8_lossy(&command.output().unwrap().stderr).into_owned()
     };
-    let error = run(&["status"]);
-    assert!(!error.contains("SVC-005") && error.contains("BRC-"), "{error}");
-    assert!(run(&[]).contains("SVC-005"), "the server itself binds it");
+    for (name, commands) in COMMANDS {
+        for arguments in *commands {
+            let error = run(name, arguments);
+            let taken = error.contains("SVC-005") || error.contains("admin endpoint");
+            assert!(!taken, "{name} {arguments:?}: {error}");
+            assert!(!error.contains("SVC-003"), "{name} {arguments:?} is no command: {error}");
+        }
+        assert!(run(name, &[]).contains("SVC-005"), "{name}: the server itself binds it");
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{KeySource, L1Client, L1Error};
-use rollmill_node_client::NodeClient;
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
 use rollmill_service::{Failure, Finding, Preflight};
@@ -171,9 +171,12 @@ pub async fn sources(setting: &str, urls: &[String], genesis: &Path) -> Finding 
                 return Finding::Wrong { why, todo: format!("Correct {setting}") };
             }
             Ok(_) => {}
-            // Without its causes: they are a library's words.
-            Err(error) if error.is_transient() => absent.push(error.to_string()),
-            Err(error) => return Finding::wrong(&error).todo(format!("Correct {setting}")),
+            Err(error @ ClientError::Address { .. }) => {
+                return Finding::wrong(&error).todo(format!("Correct {setting}"));
+            }
+            // Whatever it answers, it may be a proxy before a node that restarts. Told without the causes,
+            // which are a library's words.
+            Err(error) => absent.push(error.to_string()),
         }
     }
     match absent.first() {

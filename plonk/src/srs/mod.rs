@@ -52,9 +52,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsError {
-    #[error(
-        "PLK-040: not an SRS file of this version: such a file begins with RMSRS; make one with `agent srs make` or `agent srs import`"
-    )]
+    #[error("PLK-040: not an SRS file of this version: expected the magic bytes {MAGIC:?}")]
     Magic,
     #[error("PLK-041: the SRS file has {got} bytes, its header announces {expected}")]
     Length { expected: usize, got: usize },
