@@ -13,7 +13,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test chaos lint deny gen
+.PHONY: help setup build demo test mutants chaos lint deny gen
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -29,6 +29,9 @@ demo: build ## Prove epochs on a local L1 with the whole network on this machine
 
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
+
+mutants: build ## Take out every check of the registry, one at a time, and require a test to notice
+	@$(TARGET)/debug/rollmill-xtask mutants --set all
 
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)

@@ -174,3 +174,23 @@ fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_refused() {
     let made = Srs { powers, tau_g2, origin: Origin::Ceremony };
     assert_eq!(made.check(seed), Err(SrsError::Powers));
 }
+
+/// What a file says of itself is checked before its points are: each lie alone, its digest made anew.
+#[test]
+fn a_file_that_says_another_version_length_or_start_is_refused_by_name() {
+    let srs = Srs::development(1);
+    let bytes = srs.to_bytes();
+    let with = |at: usize, mask: u8| {
+        let mut changed = bytes.clone();
+        changed[at] ^= mask;
+        Srs::from_bytes(&resealed(changed)).unwrap_err()
+    };
+    assert_eq!(with(7, 3), SrsError::Magic);
+    assert!(matches!(with(16, 1), SrsError::Length { .. }));
+    let mut other = srs.clone();
+    other.powers.rotate_left(1);
+    assert_eq!(Srs::from_bytes(&other.to_bytes()).unwrap_err(), SrsError::Generator);
+    // Two rows and what blinding needs.
+    srs.require(2).unwrap();
+    assert_eq!(srs.require(3), Err(SrsError::TooShort { need: 11, have: 10 }));
+}

@@ -14,6 +14,7 @@ mod deps;
 mod errors;
 mod features;
 mod generate;
+mod mutants;
 mod scan;
 mod suite;
 mod switches;
@@ -60,6 +61,16 @@ enum Command {
         /// Also make one proof of each circuit, for its seconds and its peak memory.
         #[arg(long)]
         prove: bool,
+    },
+    /// Take out one check at a time and require a test to notice.
+    Mutants {
+        /// Sets to run: gates, zk, transcript, verifier, srs, keys, solidity, gadgets; or `all`.
+        /// [default: all but solidity and gadgets]
+        #[arg(long = "set", value_name = "SET")]
+        sets: Vec<String>,
+        /// Run only the mutants whose names hold this text.
+        #[arg(long, value_name = "TEXT")]
+        only: Option<String>,
     },
     /// Run every check and every test (Rust and Solidity); end with 'N passed, N failed'.
     Test {
@@ -112,6 +123,7 @@ fn run(command: Command) -> anyhow::Result<Findings> {
             generate::write(&root, cuda).map(|()| Findings::new())
         }
         Command::Circuits { json, prove } => circuits::run(json.as_deref(), prove),
+        Command::Mutants { sets, only } => mutants::run(&root, &sets, only.as_deref()),
         Command::Test { no_nextest } => suite::run(&root, no_nextest),
     }
 }

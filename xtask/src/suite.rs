@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use crate::Findings;
-use crate::{circuits, generate};
+use crate::{circuits, generate, mutants};
 
 /// How long what a killed test started may take to remove what it made.
 const TIDYING: Duration = Duration::from_secs(20);
@@ -156,6 +156,13 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
         println!("{finding}");
     }
     record("leftovers", left.is_empty(), &mut total, &mut failures);
+
+    // Constraints that no test of a property misses; `make mutants` takes out every other check too.
+    step("mutants of the gates");
+    let survivors = mutants::run(root, &["gates".to_owned()], None);
+    let survivors = survivors.unwrap_or_else(|error| vec![format!("{error:#}")]);
+    survivors.iter().for_each(|survivor| println!("{survivor}"));
+    record("mutants of the gates", survivors.is_empty(), &mut total, &mut failures);
 
     println!();
     for failure in &failures {
