@@ -6,6 +6,13 @@
 
 mod common;
 
+#[path = "../../plonk/tests/common/cheats.rs"]
+#[allow(dead_code)] // Each test program uses a part.
+mod cheats;
+#[path = "../../plonk/tests/common/statements.rs"]
+#[allow(dead_code)] // Each test program uses a part.
+mod statements;
+
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -28,7 +35,9 @@ use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::{TranscriptKind, short_coefficient};
 use rollmill_plonk::verifier::{Pair, VerifyError, verify};
 
+use cheats::Cheat;
 use common::mutate::{gate_constants, gate_fails};
+use statements::{Setting, circuit};
 
 const CELL_BITS: u32 = 8;
 /// Verifiers that are laid out in one circuit of 2^17 rows.
@@ -116,18 +125,27 @@ fn in_circuit(good: &Good, public: &[Fr], proof: &Proof) -> Verdict {
     in_one_circuit(good, &[(public.to_vec(), proof.clone())])[0]
 }
 
+fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
+    verdicts_in_one_circuit(&good.vk, &good.srs, CELL_BITS, cases)
+}
+
 /// The verdict on each case, of verifiers side by side in one circuit: laying out and padding one costs
 /// far more than a verifier's own rows.
-fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
+fn verdicts_in_one_circuit(
+    vk: &VerifyingKey,
+    srs: &Srs,
+    cell_bits: u32,
+    cases: &[Case],
+) -> Vec<Verdict> {
     let mut b = Builder::new(0, 16);
-    let shape = good.vk.shape;
-    let key = KeyVars::new(&mut b, &good.vk, &[shape.log_n], good.public.len(), CELL_BITS);
+    let n_public = vk.shape.n_public as usize;
+    let key = KeyVars::new(&mut b, vk, &[vk.shape.log_n], n_public, cell_bits);
     let mut parts = Vec::new();
     for (public, proof) in cases {
         let start = b.rows();
         let public: Vec<Var> = public.iter().map(|p| b.witness(*p)).collect();
         let proof = ProofVars::new(&mut b, proof);
-        let opening = reduce(&mut b, &key, CELL_BITS, &public, &proof);
+        let opening = reduce(&mut b, &key, cell_bits, &public, &proof);
         parts.push((start..b.rows(), pair(&b, &opening)));
     }
     let (layout, witness) = b.finish(None).expect("fits");
@@ -139,7 +157,7 @@ fn in_one_circuit(good: &Good, cases: &[Case]) -> Vec<Verdict> {
     // The gates at ζ come last, so a refusal is found soonest from the end.
     let verdict = |(rows, pair): (Range<usize>, Pair)| match rows.into_iter().rev().any(fails) {
         true => Verdict::Gates,
-        false if pair.holds(&good.srs.tau_g2) => Verdict::Accepted,
+        false if pair.holds(&srs.tau_g2) => Verdict::Accepted,
         false => Verdict::Openings,
     };
     let verdicts: Vec<Verdict> = parts.into_iter().map(verdict).collect();
@@ -251,6 +269,32 @@ fn every_flipped_byte_is_refused_in_a_circuit() {
         for ((i, (public, proof)), verdict) in chunk.iter().zip(verdicts) {
             assert_ne!(verdict, Verdict::Accepted, "byte {i}");
             assert_eq!(verdict, good.native(KIND, public, proof), "byte {i}");
+        }
+    });
+}
+
+/// Goal: the in-circuit verifier refuses what a prover says who cheats in z, s, h0 or h1, and every statement
+/// that one constraint alone refuses. Method: the false statements of the gates' own tests, each with an
+/// honest proof beside it.
+#[test]
+fn every_false_statement_of_the_gates_is_refused_in_a_circuit() {
+    let made = circuit(None);
+    let setting = Setting::new(&made.layout);
+    let honest = (made.witness.public.clone(), setting.prove(KIND, &made.witness, Cheat::None));
+    let statements = statements::all();
+    statements.par_chunks(A_CIRCUIT - 1).for_each(|chunk| {
+        let prove = |statement: &statements::Statement| {
+            let witness = statement.witness().witness;
+            let proof = setting.prove(KIND, &witness, statement.cheat);
+            (witness.public, proof)
+        };
+        let mut cases: Vec<Case> = chunk.iter().map(prove).collect();
+        cases.push(honest.clone());
+        let (vk, bits) = (&setting.key.vk, statements::CELL_BITS);
+        let mut verdicts = verdicts_in_one_circuit(vk, &setting.srs, bits, &cases);
+        assert_eq!(verdicts.pop(), Some(Verdict::Accepted), "the honest statement");
+        for (statement, verdict) in chunk.iter().zip(verdicts) {
+            assert_eq!(verdict, Verdict::Gates, "{statement:?}");
         }
     });
 }

@@ -165,16 +165,20 @@ fn expected(children: &[ChildWitness], pair_at: Option<usize>) -> [G1Projective;
     out
 }
 
+/// The points whose pairing the published pair compares.
+fn sides_of(laid: &Laid) -> [G1Projective; 2] {
+    let fields = laid.pair.map(|v| laid.b.value(v));
+    let pair = Pair::from_fields(&fields).expect("canonical and on the curve");
+    let generator = G1Affine::generator();
+    [pair.l - generator * pair.s_l, pair.r - generator * pair.s_r]
+}
+
 fn folds_as_expected(count: usize, pair_at: Option<usize>) {
     let (root, children) = children(count);
     let started = std::time::Instant::now();
     let laid = lay(root, &children, pair_at);
     let elapsed = started.elapsed();
-    let fields = laid.pair.map(|v| laid.b.value(v));
-    let pair = Pair::from_fields(&fields).expect("canonical and on the curve");
-    let generator = G1Affine::generator();
-    let got = [pair.l - generator * pair.s_l, pair.r - generator * pair.s_r];
-    assert_eq!(got, expected(&children, pair_at));
+    assert_eq!(sides_of(&laid), expected(&children, pair_at));
     for (child, witness) in laid.verified.iter().zip(&children) {
         assert_eq!(laid.b.value(child.charged_rows), Fr::from(witness.leaf.charged_rows));
     }
@@ -248,11 +252,11 @@ fn named_attacks_on_a_child_are_refused() {
 }
 
 /// Goal: no coefficient is known before the last message of the last child. Method: change only that
-/// message, which no other challenge depends on. `folds_as_expected` shows that the circuit uses just
-/// these coefficients.
+/// message, which no other challenge depends on, and compare the circuit's sum with one made of the new
+/// coefficients.
 #[test]
 fn folding_coefficients_depend_on_the_last_message_of_the_last_child() {
-    let (_, mut children) = children(2);
+    let (root, mut children) = children(2);
     let drawn = |children: &[ChildWitness]| {
         let seed = |c: &ChildWitness| reduce(KIND, &c.vk, &c.public, &c.proof).expect("holds").1;
         coefficients(&children.iter().map(seed).collect::<Vec<_>>())
@@ -262,6 +266,7 @@ fn folding_coefficients_depend_on_the_last_message_of_the_last_child() {
     let after = drawn(&children);
     assert_eq!(before[0], after[0], "the first pair is taken as it is");
     assert!(before.iter().zip(&after).skip(1).all(|(x, y)| x != y));
+    assert_eq!(sides_of(&lay(root, &children, Some(PAIR_AT))), expected(&children, Some(PAIR_AT)));
 }
 
 /// Goal: the point that every sum starts from is b·G with b the last value of the squeeze, which the last
@@ -299,10 +304,7 @@ fn equal_commitments_fold_to_the_right_sum() {
     child.proof.w_prime = child.proof.w;
     solve(&child.vk, &child.public, &mut child.proof);
     let laid = lay(root, &children, Some(PAIR_AT));
-    let pair = Pair::from_fields(&laid.pair.map(|v| laid.b.value(v))).expect("a pair");
-    let generator = G1Affine::generator();
-    let got = [pair.l - generator * pair.s_l, pair.r - generator * pair.s_r];
-    assert_eq!(got, expected(&children, Some(PAIR_AT)));
+    assert_eq!(sides_of(&laid), expected(&children, Some(PAIR_AT)));
     let (layout, witness) = laid.b.finish(None).expect("fits");
     assert_eq!(check(&layout, &witness), Ok(()));
 }

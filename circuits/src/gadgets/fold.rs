@@ -3,7 +3,9 @@
 //! A verification leaves a pair (L, s_L; R, s_R) that must satisfy `e(L − s_L·G, [τ]) = e(R − s_R·G, [1])`.
 //! The pairs of all children, and the pairs they carry in their public inputs, are added up with
 //! independent short coefficients u, drawn from the final transcript states of all children: if one
-//! pair were bad, the sum would be good for one u in 2^128 only. The first pair's coefficient is one.
+//! pair were bad, the sum would be good for one u only, with the others given. A u is a half of a squeezed
+//! element: a lower half takes 2^128 values, an upper half r/2^128 of them, so the chance is about 2^-125.6.
+//! The first pair's coefficient is one.
 //!
 //! Multiples of the generator stay native: the sums of points start from b·G (see [`super::straus`]),
 //! and that known multiple goes into s_L and s_R.

@@ -8,9 +8,10 @@
 //! An accumulator starts at the point B = b·G, where b is squeezed after everything else in the sum is
 //! fixed, digits included. At any addition it is `(16^j + m)·b·G + C` and the table's entry `E + e·b·G`, with C,
 //! E, m and e known before b is drawn (m and e are zero unless a term's own point was made from B, see
-//! [`super::fold`]). They have equal x coordinates for at most two values of b modulo r, of 2^128. Over the
-//! fewer than 2^13 additions of a circuit the chance is below 2^-114 for each try at the transcript. An
-//! honest prover that meets it has no proof for this witness, with the same chance.
+//! [`super::fold`]). They have equal x coordinates for at most two values of b modulo r. As the upper half of a
+//! squeezed element b takes one of r/2^128 values, about 2^125.6. Over the 3,392 additions of the largest circuit
+//! the chance is about 2^-112.9 for each try at the transcript. An honest prover that meets it has no proof
+//! for this witness, with the same chance.
 
 use ark_ff::{Field, PrimeField};
 use rollmill_algebra::{Fr, G1Affine};
@@ -34,7 +35,7 @@ pub enum Scalar {
     /// `c`, which stands for the multiple `2c + 1 − 2^128`; shown to be below 2^128 on the way.
     Short(Var),
     /// A multiple modulo r. Its digits are those of the one number below `⌊r / 2^128⌋·2^128` that stands for
-    /// it modulo r; but for a chance of 2^-125 there is one. Any other digits would give the same point, but
+    /// it modulo r; but for a chance of 2^-125.6 there is one. Any other digits would give the same point, but
     /// they would leave the prover a choice after the offset is known.
     Long(Var),
 }

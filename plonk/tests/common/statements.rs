@@ -18,7 +18,7 @@ use rollmill_plonk::weaken::of_constraint;
 use super::cheats::{Cheat, Cheater, Lie, ROM_PLACES};
 
 pub(crate) const KINDS: [TranscriptKind; 2] = [TranscriptKind::Poseidon2, TranscriptKind::Keccak];
-const CELL_BITS: u32 = 4;
+pub(crate) const CELL_BITS: u32 = 4;
 
 /// A false statement and the prover who makes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
