@@ -19,6 +19,11 @@ pub enum L1Error {
     #[error("{}: {url} serves chain {got}, expected chain {expected}; correct the URL or the chain id", self.code())]
     ChainIdWrong { url: String, expected: u64, got: u64 },
 
+    /// An endpoint serves another chain of the same id. Nothing is read from it and nothing sent to
+    /// it.
+    #[error("{}: {url} serves a chain whose block 0 is {got}, that of the other endpoints is {expected}; correct the URL", self.code())]
+    GenesisWrong { url: String, expected: B256, got: B256 },
+
     /// An RPC URL cannot be used.
     #[error("{}: RPC URL `{url}`: {reason}; give a URL such as http://127.0.0.1:8545", self.code())]
     Url { url: String, reason: String },
@@ -111,6 +116,7 @@ impl L1Error {
             Self::Reverted { .. } => "L1-018",
             Self::NotIncluded { .. } => "L1-019",
             Self::Dropped { .. } => "L1-020",
+            Self::GenesisWrong { .. } => "L1-021",
         }
     }
 

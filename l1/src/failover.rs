@@ -1,15 +1,16 @@
 //! One transport over several RPC endpoints: the next one answers when the current one does not.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use alloy::primitives::U64;
+use alloy::primitives::{B256, U64};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut};
+use tokio::task::JoinSet;
 use tower_service::Service;
 
 use crate::error::L1Error;
@@ -17,6 +18,12 @@ use crate::error::L1Error;
 /// Longest an endpoint may take for one request before the next one is asked.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Blocks by which an endpoint may be behind another before it is left.
+const LAG_MAX: u64 = 3;
+/// The heads of all endpoints are compared with each of so many requests for the newest block.
+const COMPARE_EACH: u64 = 8;
+/// Longest that an endpoint may take to tell its head for a comparison.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
 /// Pauses before a read is tried again at every endpoint.
 const PAUSES: [Duration; 3] =
     [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(450)];
@@ -28,15 +35,49 @@ struct Endpoint {
     /// Forms of the whole URL that may stand in an error text of the HTTP library.
     secret_forms: Vec<String>,
     http: Http<reqwest::Client>,
-    /// Set once the endpoint has told the right chain id. Nothing else is asked of it before.
+    /// Set once the endpoint has told the right chain id and block 0. Nothing else is asked of it
+    /// before.
     checked: AtomicBool,
 }
 
 /// What an endpoint said when asked for its chain.
 enum Chain {
     Right,
-    Wrong { got: u64 },
+    Wrong {
+        got: u64,
+    },
+    /// The id is right and block 0 is that of another chain.
+    Other {
+        got: B256,
+        expected: B256,
+    },
     Unknown(TransportError),
+}
+
+/// What came back from one endpoint.
+enum Answer {
+    Good(ResponsePacket),
+    /// It speaks of the endpoint, as the text says, and not of the request.
+    Poor(String, ResponsePacket),
+    /// None, for this reason.
+    None(String),
+}
+
+/// What a block says of itself, as far as it matters here.
+#[derive(Debug, serde::Deserialize)]
+struct Head {
+    number: U64,
+    hash: B256,
+}
+
+async fn block(client: &RpcClient, which: &'static str) -> Result<Option<Head>, TransportError> {
+    client.request("eth_getBlockByNumber", (which, false)).await
+}
+
+fn asks_for_the_head(request: &RequestPacket) -> bool {
+    let Some(request) = request.as_single() else { return false };
+    let params = request.params().map_or("", |params| params.get());
+    request.method() == "eth_getBlockByNumber" && params.starts_with("[\"latest\"")
 }
 
 #[derive(Debug)]
@@ -45,15 +86,23 @@ struct Inner {
     endpoints: Vec<Endpoint>,
     /// Index of the endpoint that answered last; it is asked first.
     preferred: AtomicUsize,
+    /// Hash of block 0, as the first endpoint told it.
+    genesis: OnceLock<B256>,
+    /// Requests for the newest block so far.
+    looks: AtomicU64,
 }
 
 /// A transport that tries its endpoints in turn, starting with the one that answered last.
 ///
-/// An endpoint is used only after it has told the expected chain id, however late it comes up. The
+/// An endpoint is used only after it has told the expected chain id and the block 0 that the others
+/// have, however late it comes up. Now and then all are asked for their heads, and one that is behind
+/// is left: it answers, and what it says is old. The
 /// next one is asked after silence, a broken connection, an HTTP error, or an answer that speaks of the
 /// endpoint and not of the request (a limit, an internal error, a state that it has not got); the last
-/// such answer is given if no endpoint has a better one. A request may thus reach two nodes: every
-/// request of this crate can bear that, a signed transaction included, since it has one nonce.
+/// such answer is given if no endpoint has a better one.
+///
+/// A signed transaction goes to all endpoints at once, so that one that takes it and loses it does no
+/// harm. It has one nonce, and can land once.
 ///
 /// When no endpoint is of use a request that only reads is tried again a few times, so that a sync of
 /// thousands of requests gets through a connection that loses some of them.
@@ -87,7 +136,13 @@ impl Failover {
         if endpoints.is_empty() {
             return Err(bad("", "none is given".to_owned()));
         }
-        Ok(Self(Arc::new(Inner { chain_id, endpoints, preferred: AtomicUsize::new(0) })))
+        Ok(Self(Arc::new(Inner {
+            chain_id,
+            endpoints,
+            preferred: AtomicUsize::new(0),
+            genesis: OnceLock::new(),
+            looks: AtomicU64::new(0),
+        })))
     }
 
     /// Asks every endpoint for its chain. One that serves another chain is an error even if others
@@ -103,6 +158,10 @@ impl Failover {
                         expected: self.0.chain_id,
                         got,
                     });
+                }
+                Chain::Other { got, expected } => {
+                    let url = endpoint.url.clone();
+                    return Err(L1Error::GenesisWrong { url, expected, got });
                 }
                 Chain::Unknown(error) => reasons.push(endpoint.failure(&error)),
             }
@@ -125,24 +184,139 @@ impl Inner {
         }
         let client = RpcClient::new(endpoint.http.clone(), false);
         match client.request_noparams::<U64>("eth_chainId").await {
-            Ok(got) if got.to::<u64>() == self.chain_id => {
-                endpoint.checked.store(true, Ordering::Relaxed);
-                Chain::Right
+            Ok(got) if got.to::<u64>() == self.chain_id => {}
+            Ok(got) => return Chain::Wrong { got: got.to() },
+            Err(error) => return Chain::Unknown(error),
+        }
+        let got = match block(&client, "0x0").await {
+            Ok(Some(block)) => block.hash,
+            Ok(None) => {
+                return Chain::Unknown(TransportErrorKind::custom_str("it has no block 0"));
             }
-            Ok(got) => Chain::Wrong { got: got.to() },
-            Err(error) => Chain::Unknown(error),
+            Err(error) => return Chain::Unknown(error),
+        };
+        let expected = *self.genesis.get_or_init(|| got);
+        if got != expected {
+            return Chain::Other { got, expected };
+        }
+        endpoint.checked.store(true, Ordering::Relaxed);
+        Chain::Right
+    }
+
+    /// Leaves the preferred endpoint if another one has seen more blocks than it by far.
+    async fn compare(self: &Arc<Self>) {
+        let mut asked = JoinSet::new();
+        for index in 0..self.endpoints.len() {
+            let inner = Arc::clone(self);
+            asked.spawn(async move {
+                let endpoint = &inner.endpoints[index];
+                let Chain::Right = inner.chain_of(endpoint).await else { return None };
+                let client = RpcClient::new(endpoint.http.clone(), false);
+                Some((index, block(&client, "latest").await.ok()??.number.to::<u64>()))
+            });
+        }
+        let mut heads = Vec::new();
+        let all = async {
+            while let Some(told) = asked.join_next().await {
+                heads.extend(told.ok().flatten());
+            }
+        };
+        // Who does not answer in time is not a better one.
+        let _ = tokio::time::timeout(HEAD_TIMEOUT, all).await;
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let mine = heads.iter().find(|(index, _)| *index == preferred).map(|(_, head)| *head);
+        let best = heads.iter().max_by_key(|(_, head)| *head);
+        // One that does not answer is left when it is asked something.
+        if let (Some(mine), Some(&(index, head))) = (mine, best)
+            && head > mine.saturating_add(LAG_MAX)
+        {
+            let (left, url) = (&self.endpoints[preferred].url, &self.endpoints[index].url);
+            tracing::warn!(left, mine, url, head, "left an L1 endpoint that is behind another");
+            self.preferred.store(index, Ordering::Relaxed);
         }
     }
 
-    async fn ask(&self, request: RequestPacket) -> Result<ResponsePacket, TransportError> {
-        let reads = request.as_single().is_some_and(|r| r.method() != "eth_sendRawTransaction");
+    /// Gives a signed transaction to every endpoint. The first that takes it is the answer; else what a
+    /// node said, if any did.
+    async fn ask_all(
+        self: &Arc<Self>,
+        request: &RequestPacket,
+    ) -> Result<ResponsePacket, TransportError> {
+        let mut asked = JoinSet::new();
+        for index in 0..self.endpoints.len() {
+            let (inner, request) = (Arc::clone(self), request.clone());
+            asked.spawn(async move { inner.ask_one(index, &request).await });
+        }
+        let (mut reasons, mut refused, mut poor) = (Vec::new(), None, None);
+        while let Some(answer) = asked.join_next().await {
+            match answer {
+                Ok(Answer::Good(response)) if !response.is_error() => {
+                    // The others get it all the same.
+                    asked.detach_all();
+                    return Ok(response);
+                }
+                Ok(Answer::Good(response)) => refused = Some(response),
+                Ok(Answer::Poor(reason, response)) => {
+                    reasons.push(reason);
+                    poor = Some(response);
+                }
+                Ok(Answer::None(reason)) => reasons.push(reason),
+                Err(error) => reasons.push(error.to_string()),
+            }
+        }
+        // What a node said says more than that another was silent.
+        match refused.or(poor) {
+            Some(response) => Ok(response),
+            None => Err(TransportErrorKind::custom_str(&reasons.join("; "))),
+        }
+    }
+
+    async fn ask_one(&self, index: usize, request: &RequestPacket) -> Answer {
+        let endpoint = &self.endpoints[index];
+        match self.chain_of(endpoint).await {
+            Chain::Right => {}
+            Chain::Wrong { got } => {
+                let expected = self.chain_id;
+                tracing::error!(url = endpoint.url, got, expected, "refused: another chain");
+                let url = &endpoint.url;
+                return Answer::None(format!("{url}: chain {got}, expected {expected}"));
+            }
+            Chain::Other { got, expected } => {
+                tracing::error!(url = endpoint.url, %got, %expected, "refused: another block 0");
+                let url = &endpoint.url;
+                return Answer::None(format!("{url}: block 0 is {got}, expected {expected}"));
+            }
+            Chain::Unknown(error) => return Answer::None(endpoint.failure(&error)),
+        }
+        match endpoint.http.clone().call(request.clone()).await {
+            Ok(response) => match speaks_of_the_endpoint(&response) {
+                Some(said) => Answer::Poor(format!("{}: {said}", endpoint.url), response),
+                None => Answer::Good(response),
+            },
+            Err(error) => Answer::None(endpoint.failure(&error)),
+        }
+    }
+
+    async fn ask(
+        self: &Arc<Self>,
+        request: RequestPacket,
+    ) -> Result<ResponsePacket, TransportError> {
+        if request.as_single().is_some_and(|r| r.method() == "eth_sendRawTransaction") {
+            return self.ask_all(&request).await;
+        }
+        if self.endpoints.len() > 1
+            && asks_for_the_head(&request)
+            && self.looks.fetch_add(1, Ordering::Relaxed) % COMPARE_EACH == COMPARE_EACH - 1
+        {
+            self.compare().await;
+        }
         let mut pauses = PAUSES.iter();
         loop {
             let failed = match self.ask_each(&request).await {
                 Ok(response) if speaks_of_the_endpoint(&response).is_none() => return Ok(response),
                 failed => failed,
             };
-            let Some(pause) = pauses.next().filter(|_| reads) else { return failed };
+            let Some(pause) = pauses.next() else { return failed };
             // Half of it at random, so that many requests do not come again at once.
             let jitter = rand::random::<u64>() % (pause.as_millis() as u64 / 2);
             tokio::time::sleep(*pause / 2 + Duration::from_millis(jitter)).await;
@@ -158,34 +332,20 @@ impl Inner {
         let mut poor = None;
         for step in 0..n {
             let index = (first + step) % n;
-            let endpoint = &self.endpoints[index];
-            match self.chain_of(endpoint).await {
-                Chain::Right => {}
-                Chain::Wrong { got } => {
-                    let expected = self.chain_id;
-                    tracing::error!(url = endpoint.url, got, expected, "refused: another chain");
-                    reasons.push(format!("{}: chain {got}, expected {expected}", endpoint.url));
-                    continue;
-                }
-                Chain::Unknown(error) => {
-                    reasons.push(endpoint.failure(&error));
-                    continue;
-                }
-            }
-            match endpoint.http.clone().call(request.clone()).await {
-                Ok(response) => {
-                    if let Some(said) = speaks_of_the_endpoint(&response) {
-                        reasons.push(format!("{}: {said}", endpoint.url));
-                        poor = Some(response);
-                        continue;
-                    }
+            match self.ask_one(index, request).await {
+                Answer::Good(response) => {
                     if step > 0 {
-                        tracing::warn!(url = endpoint.url, "now asking another L1 endpoint");
+                        let url = &self.endpoints[index].url;
+                        tracing::warn!(url, "now asking another L1 endpoint");
                         self.preferred.store(index, Ordering::Relaxed);
                     }
                     return Ok(response);
                 }
-                Err(error) => reasons.push(endpoint.failure(&error)),
+                Answer::Poor(reason, response) => {
+                    reasons.push(reason);
+                    poor = Some(response);
+                }
+                Answer::None(reason) => reasons.push(reason),
             }
         }
         match poor {

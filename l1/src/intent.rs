@@ -21,6 +21,9 @@ use crate::sender::{Expiry, TxRequest};
 pub(crate) const VERSION: u32 = 2;
 /// Settled intents that are remembered, so that a late repetition of one is still recognised.
 const SETTLED_MAX: usize = 1024;
+/// Dropped intents that no node took and that are remembered: while every broadcast is refused, there
+/// is another with each request.
+const UNSENT_MAX: usize = 64;
 /// How a transfer that only fills a nonce is named, before the nonce.
 const FILL: &str = "fill/";
 /// Why nothing is sent for a caller whose fence has passed to another.
@@ -95,6 +98,12 @@ impl Intent {
             State::Lost { .. } | State::LostFinal => self.retired.is_none(),
             State::Pending => false,
         }
+    }
+
+    /// Whether it was dropped and no node has taken any form of it.
+    fn is_unsent(&self) -> bool {
+        let is_held = self.forms.iter().any(|form| form.held);
+        self.state == State::Pending && self.retired.is_some() && !is_held
     }
 
     /// Whether it only fills its nonce.
@@ -264,6 +273,17 @@ pub(crate) struct Contents {
     pub(crate) intents: Vec<Intent>,
 }
 
+/// Forgets the oldest of those that `is_old` names, but for `keep`.
+fn forget(intents: &mut Vec<Intent>, keep: usize, is_old: impl Fn(&Intent) -> bool) {
+    let all = intents.iter().filter(|intent| is_old(intent)).count();
+    let mut excess = all.saturating_sub(keep);
+    intents.retain(|intent| {
+        let drop = excess > 0 && is_old(intent);
+        excess -= usize::from(drop);
+        !drop
+    });
+}
+
 /// What others see of the file, without a wait.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
@@ -374,13 +394,8 @@ impl IntentFile {
                 None => intents.push(intent.clone()),
             }
         }
-        let settled = intents.iter().filter(|intent| intent.state.is_settled()).count();
-        let mut excess = settled.saturating_sub(SETTLED_MAX);
-        intents.retain(|intent| {
-            let drop = excess > 0 && intent.state.is_settled();
-            excess -= usize::from(drop);
-            !drop
-        });
+        forget(&mut intents, SETTLED_MAX, |intent| intent.state.is_settled());
+        forget(&mut intents, UNSENT_MAX, Intent::is_unsent);
         let before = std::mem::replace(&mut self.contents.intents, intents);
         self.save().inspect_err(|_| self.contents.intents = before)?;
         self.published.publish(&self.contents.intents);

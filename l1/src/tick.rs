@@ -14,6 +14,9 @@ use crate::error::L1Error;
 use crate::intent::{Inclusion, Intent, IntentFile, Retired, State};
 use crate::sender::{Right, TxSender, TxUpdate, receipt};
 
+/// Unknown nonces that one tick fills: a node that is wrong about the account's nonce makes no more.
+const GAP_MAX: u64 = 16;
+
 /// L1 as one tick sees it, and what came of it.
 pub(crate) struct Look {
     pub(crate) head: L1BlockRef,
@@ -63,7 +66,7 @@ impl TxSender {
         let mut look = self.look().await?;
         // A nonce that this file knows nothing of, or knows as settled before L1 replaced even final
         // blocks, would hold up those behind it.
-        nonces.extend(look.count..last);
+        nonces.extend(look.count..last.min(look.count.saturating_add(GAP_MAX)));
         // First, so that nothing is filled for the sake of what is itself worthless.
         retire_expired(file, &mut look)?;
         let mut failed = None;

@@ -147,3 +147,81 @@ async fn errors_do_not_repeat_what_is_secret_in_a_url() {
         assert!(!refused.to_string().contains("s3cret"), "{refused}");
     }
 }
+
+/// Goal: an endpoint that answers, and whose answers are old, is left for one that is not.
+#[tokio::test]
+async fn an_endpoint_whose_head_stands_still_is_left() {
+    let anvil = Anvil::start();
+    let (first, second) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
+    let client =
+        L1Client::connect(&[first.url.clone(), second.url.clone()], CHAIN_ID).await.unwrap();
+    let direct = anvil.client().await;
+    support::mine(&direct, 10).await;
+    first.set(Fault::StaleHead);
+    // A few looks at most.
+    let mut heads = Vec::new();
+    for _ in 0..8 {
+        heads.push(client.latest().await.unwrap().number);
+    }
+    assert_eq!((heads[0], heads[7]), (1, 10), "{heads:?}");
+    // It stays there, also when the other one is ahead by a block or two.
+    second.set(Fault::None);
+    first.set(Fault::None);
+    let asked = first.requests();
+    for _ in 0..6 {
+        client.latest().await.unwrap();
+    }
+    assert_eq!(first.requests(), asked);
+    // The one that was good falls behind.
+    second.set(Fault::StaleHead);
+    for _ in 0..8 {
+        client.latest().await.unwrap();
+    }
+    assert_eq!(client.latest().await.unwrap().number, 10);
+    // None is better: what there is, is taken.
+    first.set(Fault::Down);
+    for _ in 0..9 {
+        assert!(client.latest().await.is_ok());
+    }
+}
+
+/// Goal: two chains of one id are told apart by block 0, at the start and when one comes up later.
+#[tokio::test]
+async fn an_endpoint_of_another_genesis_is_refused() {
+    let (right, wrong) = (Anvil::start(), Anvil::with(&["--timestamp", "1700000000"]));
+    let urls = [right.url.clone(), wrong.url.clone()];
+    let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
+    assert_eq!(refused.code(), "L1-021");
+    assert!(refused.to_string().contains(&wrong.url), "{refused}");
+
+    let late = Proxy::before(&wrong.url).await;
+    late.set(Fault::Down);
+    let good = Proxy::before(&right.url).await;
+    let client = L1Client::connect(&[late.url.clone(), good.url.clone()], CHAIN_ID).await.unwrap();
+    late.set(Fault::None);
+    good.set(Fault::Down);
+    let error = client.latest().await.unwrap_err();
+    assert!(error.to_string().contains("block 0 is"), "{error}");
+    late.redirect(&right.url);
+    client.latest().await.unwrap();
+}
+
+/// Goal: an endpoint that takes a transaction and loses it does no harm beside another.
+#[tokio::test]
+async fn a_transaction_goes_to_every_endpoint() {
+    for fault in [Fault::SwallowTransactions, Fault::LoseTransactions, Fault::RefuseTransactions] {
+        let anvil = Anvil::start();
+        let (first, second) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
+        let urls = [first.url.clone(), second.url.clone()];
+        let client = L1Client::connect(&urls, CHAIN_ID).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let sender = support::sender(&client, folder.path(), 0).await;
+        first.set(fault);
+        let to = alloy::primitives::Address::with_last_byte(0x42);
+        let request = rollmill_l1::TxRequest {
+            gas_limit: Some(21_000),
+            ..rollmill_l1::TxRequest::call("pay", to, Default::default())
+        };
+        assert!(sender.send(request).await.unwrap().succeeded, "{fault:?}");
+    }
+}

@@ -20,16 +20,18 @@ async fn refused_broadcasts_leave_one_transaction_at_the_price_of_the_market() {
     let test = Faulty::new().await;
     let sender = test.sender().await;
     test.proxy.set(Fault::RefuseTransactions);
-    for wei in 1..=20 {
+    for wei in 1..=200 {
         let refused = sender.submit(payment("propose/1", wei)).await.unwrap_err();
         assert_eq!(refused.code(), "L1-004", "{refused}");
     }
+    let file = std::fs::metadata(test.folder.path().join("account-0.json")).unwrap();
+    assert!(file.len() < 100_000, "the file grew to {} bytes", file.len());
     let asked = test.client.provider().estimate_eip1559_fees().await.unwrap();
     test.proxy.set(Fault::None);
     sender.tick().await.unwrap();
     mine(&test.client, 1).await;
     sender.tick().await.unwrap();
-    assert_eq!(paid(&test.client).await, 20);
+    assert_eq!(paid(&test.client).await, 200);
     assert_eq!(count(&test.client, 0).await, 1);
     let receipt = included(sender.status("propose/1", 0));
     let tx = test.client.provider().get_transaction_by_hash(receipt.tx_hash).await.unwrap();

@@ -15,6 +15,7 @@ pub(crate) struct Gauges {
     proven: Gauge,
     finalized: Gauge,
     l1_block: Gauge,
+    l1_time: Gauge,
     refused: Gauge,
     waiting: Gauge,
     parked: GaugeVec,
@@ -43,6 +44,10 @@ impl Gauges {
                 "Number of the last block whose proof L1 has finalized.",
             ),
             l1_block: gauge("rollmill_node_l1_block", "Number of the last followed L1 block."),
+            l1_time: gauge(
+                "rollmill_node_l1_head_timestamp_seconds",
+                "Unix second of the last followed L1 block.",
+            ),
             refused: gauge(
                 "rollmill_node_block_refused",
                 "1 while L1 holds a block that this node refuses.",
@@ -100,6 +105,7 @@ impl Gauges {
             &self.proven,
             &self.finalized,
             &self.l1_block,
+            &self.l1_time,
             &self.refused,
             &self.waiting,
             &self.bytes,
@@ -114,8 +120,9 @@ impl Gauges {
         registry.register(Box::new(self.broken.clone()))
     }
 
-    // Numbers of blocks are far below 2^53, up to which a float is exact.
-    pub(crate) fn set_tips(&self, tips: &Tips) {
+    // Numbers of blocks, and seconds, are far below 2^53, up to which a float is exact.
+    pub(crate) fn set_tips(&self, tips: &Tips, l1_time: u64) {
+        self.l1_time.set(l1_time as f64);
         self.pending.set(tips.pending.block_number as f64);
         self.verified.set(tips.verified.block_number as f64);
         self.proven.set(tips.proven.block_number as f64);

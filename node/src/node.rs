@@ -128,7 +128,7 @@ impl Node {
         pool.refresh(&store, &chain, true)?;
         let gauges = Gauges::new();
         let tips = wire_tips(&chain, pool.verified(&chain))?;
-        gauges.set_tips(&tips);
+        gauges.set_tips(&tips, chain.tables.l1_head()?.time);
         gauges.set_pool(&pool.counts());
         let tips = watch::Sender::new(tips);
         let node = Self {
@@ -236,7 +236,7 @@ impl Node {
     fn show(&self, pool: &Pool, chain: &ChainView) -> Result<(), NodeError> {
         self.gauges.set_pool(&pool.counts());
         let tips = wire_tips(chain, pool.verified(chain))?;
-        self.gauges.set_tips(&tips);
+        self.gauges.set_tips(&tips, chain.tables.l1_head()?.time);
         self.tips.send_replace(tips);
         Ok(())
     }

@@ -59,13 +59,8 @@ impl Submitter for L1Submitter {
         }
         let input = abi::submit_calldata(args, output.proof);
         let to = abi::address(self.rollup);
-        let request = TxRequest {
-            attempt: row.attempt,
-            expires: row.window_end.map(Expiry::Block),
-            fence: Some(fence),
-            ..TxRequest::call(row.purpose(), to, input)
-        };
-        self.sender.submit(request).await.map_err(refusal)
+        let request = TxRequest::call(row.purpose(), to, input);
+        self.sender.submit(bounded(request, row, fence)).await.map_err(refusal)
     }
 
     fn sent(&self, row: &Row) -> Option<Sent> {
@@ -100,6 +95,17 @@ impl Submitter for L1Submitter {
     }
 }
 
+/// The request as the row's present attempt, which ends with the window and is sent while the lease of
+/// this fence is held.
+fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
+    TxRequest {
+        attempt: row.attempt,
+        expires: row.window_end.map(Expiry::Block),
+        fence: Some(fence),
+        ..request
+    }
+}
+
 /// What the sender's or the contract's error says about the proof.
 fn refusal(error: L1Error) -> Refusal {
     let text = rollmill_service::one_line(&error);
@@ -127,7 +133,24 @@ fn refusal_of_revert(revert: &str, reason: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use rollmill_protocol::Fr;
+
     use super::*;
+    use crate::ranges::RangeBlock;
+
+    /// Goal: no proof is sent after its window, nor by a node whose lease has passed to another.
+    #[test]
+    fn a_submission_carries_its_attempt_its_window_and_its_fence() {
+        let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
+        let mut row = Row::new(1, 2, blocks);
+        (row.attempt, row.window_end) = (3, Some(120));
+        let call = TxRequest::call(row.purpose(), Default::default(), Default::default());
+        let request = bounded(call, &row, 9);
+        assert!(request.purpose.starts_with("prove/4-4-"), "{}", request.purpose);
+        assert_eq!((request.attempt, request.fence), (3, Some(9)));
+        assert_eq!(request.expires, Some(Expiry::Block(120)));
+        assert_eq!(request.gas_limit, None, "it is simulated");
+    }
 
     /// Goal: every refusal of the contract is a fact or an operator's matter, and none is guessed.
     #[test]

@@ -36,9 +36,11 @@ pub enum Fault {
     NoReceipts,
     /// Receipts are of a block that is not on the chain.
     ForeignReceipts,
+    /// The newest block is block 1, for ever.
+    StaleHead,
 }
 
-const FAULTS: [Fault; 13] = [
+const FAULTS: [Fault; 14] = [
     Fault::None,
     Fault::Down,
     Fault::Busy,
@@ -52,6 +54,7 @@ const FAULTS: [Fault; 13] = [
     Fault::OtherWords,
     Fault::NoReceipts,
     Fault::ForeignReceipts,
+    Fault::StaleHead,
 ];
 
 /// Seed of the requests that a flaky endpoint fails.
@@ -231,6 +234,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             state.hung.notify_one();
             std::future::pending::<()>().await;
         }
+        let body = match String::from_utf8(body.clone()) {
+            Ok(text) if fault == Fault::StaleHead => text.replace("\"latest\"", "\"0x1\"").into(),
+            _ => body,
+        };
         let target = state.target.lock().unwrap().clone();
         let sent = state.client.post(target).header("content-type", "application/json");
         let Ok(response) = sent.body(body.clone()).send().await else { return };

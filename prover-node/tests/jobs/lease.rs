@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rollmill_broker_client::{ClientError, NamedLeaseResponse};
+use rollmill_l1::Right;
 use rollmill_prover_node::jobs::Health;
 use rollmill_prover_node::lease::{self, Identity, Lease, Names, RENEW, TRUSTED, TTL};
 use rollmill_service::Shutdown;
@@ -159,4 +160,22 @@ async fn a_rejected_token_is_a_condition_of_an_idle_node() {
     })
     .await;
     assert!(*seen.lock().unwrap());
+}
+
+/// Goal: what is in doubt stays where it is, what is lost is not sent. Method: the right under a fence
+/// before the lease, with it, when it was not renewed lately, under another fence, with another holder.
+#[test]
+fn the_right_to_send_is_held_in_doubt_or_gone() {
+    let lease = Lease::default();
+    let start = Instant::now();
+    assert_eq!(lease.right(5, start), Right::Unknown);
+    lease.take(&answer(true, 5), start);
+    assert_eq!(lease.right(5, start), Right::Held);
+    assert_eq!(lease.right(4, start), Right::Gone);
+    assert_eq!(lease.right(5, start + TRUSTED + MS), Right::Unknown);
+    let other = "prover-node-other".parse().ok();
+    lease.take(&NamedLeaseResponse { holder: other, ..answer(false, 6) }, start);
+    assert_eq!(lease.right(5, start), Right::Gone);
+    lease.take(&answer(true, 7), start);
+    assert_eq!((lease.right(5, start), lease.right(7, start)), (Right::Gone, Right::Held));
 }
