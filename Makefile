@@ -30,8 +30,8 @@ demo: build ## Prove epochs on a local L1 with the whole network on this machine
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
 
-mutants: build ## Take out every check of the registry, one at a time, and require a test to notice
-	@$(TARGET)/debug/rollmill-xtask mutants --set all
+mutants: build ## Take out every check of the registry, one at a time, and require a test to notice; writes docs/book/mutants.md
+	@$(TARGET)/debug/rollmill-xtask mutants --set all --write
 
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
 	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)

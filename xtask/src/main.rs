@@ -64,13 +64,16 @@ enum Command {
     },
     /// Take out one check at a time and require a test to notice.
     Mutants {
-        /// Sets to run: gates, zk, transcript, verifier, srs, keys, solidity, gadgets; or `all`.
-        /// [default: all but solidity and gadgets]
+        /// Sets to run: gates, zk, transcript, verifier, srs, keys, solidity, gadgets, circuits; or `all`.
+        /// [default: all but the last three]
         #[arg(long = "set", value_name = "SET")]
         sets: Vec<String>,
         /// Run only the mutants whose names hold this text.
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
+        /// Put what became of each mutant into `docs/book/mutants.md`.
+        #[arg(long)]
+        write: bool,
     },
     /// Run every check and every test (Rust and Solidity); end with 'N passed, N failed'.
     Test {
@@ -110,6 +113,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     let tree = tree::Tree::load(root)?;
     let mut findings = tidy::check(&tree);
     findings.extend(switches::check(&tree));
+    findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)
 }
 
@@ -123,7 +127,9 @@ fn run(command: Command) -> anyhow::Result<Findings> {
             generate::write(&root, cuda).map(|()| Findings::new())
         }
         Command::Circuits { json, prove } => circuits::run(json.as_deref(), prove),
-        Command::Mutants { sets, only } => mutants::run(&root, &sets, only.as_deref()),
+        Command::Mutants { sets, only, write } => {
+            mutants::run(&root, &sets, only.as_deref(), write)
+        }
         Command::Test { no_nextest } => suite::run(&root, no_nextest),
     }
 }

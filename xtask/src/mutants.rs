@@ -5,8 +5,9 @@
 //! tests of properties run: one that compares with stored bytes fires on every deliberate change and is then
 //! written anew, so it holds nothing.
 //!
-//! Reported are the mutants and, for each, the test that fails first. A mutant that every test passes is a
-//! survivor and a finding, unless its switch says why its loss is harmless; then a test that notices is one.
+//! Reported are the mutants and, for each, a test that fails. A mutant that every test passes is a survivor and
+//! a finding, unless its switch says why its loss is harmless; then a test that notices is one. With `--write`
+//! the results go into `docs/book/mutants.md`, which `cargo xtask tidy` compares with the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,9 +21,11 @@ use rollmill_plonk::weaken::{Switch, VARIABLE};
 
 use crate::{Findings, switches};
 
+pub(crate) mod page;
+
 /// A test program, and which of its tests run.
-#[derive(Debug, Clone, Copy)]
-struct Program {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Program<'a> {
     package: &'static str,
     /// A name under `tests/`, or `lib` for the tests beside the code.
     target: &'static str,
@@ -30,22 +33,40 @@ struct Program {
     only: &'static [&'static str],
     /// Tests that do not run: they compare with stored bytes, or take long and hold nothing more.
     skip: &'static [&'static str],
+    /// The one test that runs, if it is one.
+    exactly: Option<&'a str>,
 }
 
-const fn program(package: &'static str, target: &'static str) -> Program {
-    Program { package, target, only: &[], skip: &[] }
+impl Program<'_> {
+    /// Folder of its package.
+    fn folder(&self) -> &'static str {
+        self.package.trim_start_matches("rollmill-")
+    }
 }
 
-const fn only(mut program: Program, tests: &'static [&'static str]) -> Program {
+const fn program(package: &'static str, target: &'static str) -> Program<'static> {
+    Program { package, target, only: &[], skip: &[], exactly: None }
+}
+
+const fn only(mut program: Program<'static>, tests: &'static [&'static str]) -> Program<'static> {
     program.only = tests;
+    program
+}
+
+const fn skip(mut program: Program<'static>, tests: &'static [&'static str]) -> Program<'static> {
+    program.skip = tests;
     program
 }
 
 const PLONK: &str = "rollmill-plonk";
 const CIRCUITS: &str = "rollmill-circuits";
+/// Under a mutant it asks only that no more unknowns may be chosen than without: that the circuit has other
+/// rows or fewer equations does not make it fail.
+const ANALYSIS: Program<'static> = program(CIRCUITS, "analysis");
 
-/// Programs by set, in the order in which they run: those first that most mutants fail in.
-const PROGRAMS: &[(&str, &[Program])] = &[
+/// Programs by what a switch's name starts with, in the order in which they run: the quick ones first. The
+/// longest start counts.
+const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "gates",
         &[
@@ -83,17 +104,40 @@ const PROGRAMS: &[(&str, &[Program])] = &[
         &[only(program(PLONK, "solidity"), &["the_solidity_verifier_agrees_with_the_native_one"])],
     ),
     (
+        "circuits.client",
+        &[program(CIRCUITS, "lib"), program(CIRCUITS, "client"), only(ANALYSIS, &["client"])],
+    ),
+    (
+        "circuits.tx_",
+        &[program(CIRCUITS, "lib"), program(CIRCUITS, "tx"), only(ANALYSIS, &["tx_"])],
+    ),
+    (
+        "circuits",
+        &[
+            program(CIRCUITS, "lib"),
+            program(CIRCUITS, "blocks"),
+            program(CIRCUITS, "header"),
+            only(ANALYSIS, &["block_", "epoch_"]),
+        ],
+    ),
+    (
         "gadgets",
         &[
+            program(CIRCUITS, "lib"),
             program(CIRCUITS, "gadgets"),
-            program(CIRCUITS, "curve"),
-            program(CIRCUITS, "client"),
-            program(CIRCUITS, "tx"),
-            program(CIRCUITS, "blocks"),
             program(CIRCUITS, "recursion"),
+            skip(program(CIRCUITS, "curve"), ROWS_BY_NUMBER),
+            program(CIRCUITS, "client"),
+            program(CIRCUITS, "blocks"),
+            program(CIRCUITS, "tx"),
+            ANALYSIS,
         ],
     ),
 ];
+
+/// Tests that look at rows by their numbers: a constraint that goes missing before them moves the rows, and
+/// they would fail for that alone.
+const ROWS_BY_NUMBER: &[&str] = &["every_change_in_a_read_and_its_addition_is_refused"];
 
 /// The sets that run when none is named.
 const USUAL: [&str; 6] = ["gates", "zk", "transcript", "verifier", "srs", "keys"];
@@ -108,23 +152,37 @@ enum Fate {
     Survived,
 }
 
+/// The programs that run for a switch: those of the longest start of its name that is listed.
+fn programs_of(name: &str) -> anyhow::Result<&'static [Program<'static>]> {
+    let fitting = PROGRAMS.iter().filter(|(start, _)| name.starts_with(start));
+    let longest = fitting.max_by_key(|(start, _)| start.len());
+    longest.map(|(_, programs)| *programs).with_context(|| format!("no test programs for {name}"))
+}
+
 /// Runs the sets named, all sets of `make test` when none is, and of these the mutants whose names hold
-/// `only`.
-pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::Result<Findings> {
-    let sets: Vec<&str> = match sets.iter().map(String::as_str).collect::<Vec<_>>() {
-        sets if sets.is_empty() => USUAL.to_vec(),
-        sets if sets == ["all"] => PROGRAMS.iter().map(|(set, _)| *set).collect(),
-        sets => sets,
+/// `only`; `write` puts what became of them into the page.
+pub(crate) fn run(
+    root: &Path,
+    sets: &[String],
+    only: Option<&str>,
+    write: bool,
+) -> anyhow::Result<Findings> {
+    let all = switches::all();
+    let known: BTreeSet<&str> = all.iter().map(Switch::set).collect();
+    let sets: BTreeSet<&str> = match sets.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => BTreeSet::from(USUAL),
+        ["all"] => known.clone(),
+        ref sets => sets.iter().copied().collect(),
     };
-    let mut chosen: Vec<(Switch, &[Program])> = Vec::new();
-    for set in sets {
-        let Some((_, programs)) = PROGRAMS.iter().find(|(name, _)| *name == set) else {
-            let known: Vec<_> = PROGRAMS.iter().map(|(name, _)| *name).collect();
-            bail!("there is no set `{set}`; there are {} and `all`", known.join(", "));
-        };
-        let of_set = switches::all().into_iter().filter(|switch| switch.set() == set);
-        let wanted = of_set.filter(|switch| only.is_none_or(|part| switch.name.contains(part)));
-        chosen.extend(wanted.map(|switch| (switch, *programs)));
+    if let Some(set) = sets.difference(&known).next() {
+        let known: Vec<_> = known.iter().copied().collect();
+        bail!("there is no set `{set}`; there are {} and `all`", known.join(", "));
+    }
+    let mut chosen: Vec<(&Switch, &[Program<'static>])> = Vec::new();
+    for switch in all.iter().filter(|switch| sets.contains(switch.set())) {
+        if only.is_none_or(|part| switch.name.contains(part)) {
+            chosen.push((switch, programs_of(&switch.name)?));
+        }
     }
     let needed: BTreeSet<(&str, &str)> = chosen
         .iter()
@@ -133,21 +191,12 @@ pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::R
     let built = build(root, &needed)?;
     let started = Instant::now();
 
-    // Without a mutant all must pass, or a failure would mean nothing.
     let mut findings = Findings::new();
-    let mut seen = BTreeSet::new();
-    for (switch, programs) in &chosen {
-        if seen.insert(switch.set().to_owned())
-            && let Fate::Noticed(test) = fate(root, "", programs, &built)?
-        {
-            findings.push(format!("{}: `{test}` fails without any mutant", switch.set()));
-        }
-    }
-    if !findings.is_empty() {
-        return Ok(findings);
-    }
-
+    let path = root.join(page::PAGE);
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
+    let before = page::rows(&old);
     let next = AtomicUsize::new(0);
+    let honest = Seen::default();
     let fates: Mutex<Vec<Option<anyhow::Result<Fate>>>> =
         Mutex::new(chosen.iter().map(|_| None).collect());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
@@ -157,7 +206,24 @@ pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::R
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((switch, programs)) = chosen.get(at) else { return };
-                    let fate = fate(root, &switch.name, programs, &built);
+                    let narrowed = narrowest(programs, before.get(&*switch.name));
+                    let fate = fate(root, &switch.name, &narrowed, &built);
+                    if let Ok(fate) = &fate {
+                        println!("{:<44} {}", switch.name, fate.words(switch));
+                    }
+                    // Without a mutant the test must pass, or its failure means nothing.
+                    let fate = fate.and_then(|fate| match &fate {
+                        Fate::Noticed(test) if !honest.insert(test) => Ok(fate),
+                        Fate::Noticed(_) => {
+                            let words = fate.words(switch);
+                            let alone = narrowest(programs, Some(&words));
+                            match self::fate(root, "", &alone[..1], &built)? {
+                                Fate::Survived => Ok(fate),
+                                Fate::Noticed(test) => bail!("`{test}` fails without any mutant"),
+                            }
+                        }
+                        Fate::Survived => Ok(fate),
+                    });
                     let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
                     fates[at] = Some(fate);
                 }
@@ -165,18 +231,13 @@ pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::R
         }
     });
     let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut known = BTreeMap::new();
     let (mut noticed, mut harmless) = (0, 0);
     for ((switch, _), fate) in chosen.iter().zip(fates) {
         let fate = fate.with_context(|| format!("{} did not run", switch.name))??;
         match (&fate, switch.harmless) {
-            (Fate::Noticed(test), None) => {
-                noticed += 1;
-                println!("{:<44} {test}", switch.name);
-            }
-            (Fate::Survived, Some(why)) => {
-                harmless += 1;
-                println!("{:<44} harmless: {why}", switch.name);
-            }
+            (Fate::Noticed(_), None) => noticed += 1,
+            (Fate::Survived, Some(_)) => harmless += 1,
             (Fate::Noticed(test), Some(_)) => findings.push(format!(
                 "{}: `{test}` notices its loss, so it is not harmless; say so in the registry",
                 switch.name
@@ -186,6 +247,7 @@ pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::R
                 switch.name
             )),
         }
+        known.insert(switch.name.to_string(), fate.words(switch));
     }
     println!(
         "{} mutants: {noticed} noticed, {harmless} harmless, {} survived, in {:.0} s",
@@ -193,6 +255,10 @@ pub(crate) fn run(root: &Path, sets: &[String], only: Option<&str>) -> anyhow::R
         chosen.len() - noticed - harmless,
         started.elapsed().as_secs_f64()
     );
+    if write {
+        std::fs::write(&path, page::with(&old, &all, &known))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(findings)
 }
 
@@ -234,13 +300,51 @@ fn build(root: &Path, needed: &BTreeSet<(&str, &str)>) -> anyhow::Result<Built> 
     Ok(built)
 }
 
+impl Fate {
+    /// As the page says it.
+    fn words(&self, switch: &Switch) -> String {
+        match (self, switch.harmless) {
+            (Self::Noticed(test), _) => format!("`{test}`"),
+            (Self::Survived, Some(why)) => format!("{}{why}", page::HARMLESS),
+            (Self::Survived, None) => page::SURVIVED.to_owned(),
+        }
+    }
+}
+
+/// Tests that were asked without a mutant already.
+#[derive(Default)]
+struct Seen(Mutex<BTreeSet<String>>);
+
+impl Seen {
+    /// Whether the test is a new one.
+    fn insert(&self, test: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(test.to_owned())
+    }
+}
+
+/// The programs, before them the one test that noticed the last time: most runs end with it.
+fn narrowest<'a>(programs: &[Program<'a>], noticed: Option<&'a String>) -> Vec<Program<'a>> {
+    let of_page = |program: &Program<'a>| {
+        let folder = program.folder();
+        let row = noticed?.trim_matches('`');
+        let test = row.strip_prefix(folder)?.strip_prefix(' ')?.strip_prefix(program.target)?;
+        let exactly = Some(test.strip_prefix("::")?);
+        Some(Program { only: &[], skip: &[], exactly, ..*program })
+    };
+    let first = programs.iter().find_map(of_page);
+    first.into_iter().chain(programs.iter().copied()).collect()
+}
+
 /// Runs the programs under a mutant until one fails.
-fn fate(root: &Path, name: &str, programs: &[Program], built: &Built) -> anyhow::Result<Fate> {
+fn fate(root: &Path, name: &str, programs: &[Program<'_>], built: &Built) -> anyhow::Result<Fate> {
     for program in programs {
         let key = (program.package.to_owned(), program.target.to_owned());
         let path = built.get(&key).with_context(|| format!("{key:?} was not built"))?;
         let mut command = Command::new(path);
         command.args(program.only).env(VARIABLE, name).env("RUST_BACKTRACE", "0");
+        if let Some(test) = program.exactly {
+            command.args(["--exact", test]);
+        }
         program.skip.iter().for_each(|test| {
             command.args(["--skip", test]);
         });
@@ -248,16 +352,16 @@ fn fate(root: &Path, name: &str, programs: &[Program], built: &Built) -> anyhow:
             command.env_remove(VARIABLE);
         }
         // A test reads its fixtures from its package's folder.
-        let folder = program.package.trim_start_matches("rollmill-");
+        let folder = program.folder();
         command.current_dir(root.join(folder)).stdin(Stdio::null());
         if let Some(test) = failed(command)? {
-            return Ok(Fate::Noticed(format!("{}::{test}", program.target)));
+            return Ok(Fate::Noticed(format!("{folder} {}::{test}", program.target)));
         }
     }
     Ok(Fate::Survived)
 }
 
-/// The first test that failed, if one did.
+/// The first test by name that failed, if one did.
 fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
     let (mut reader, writer) = std::io::pipe().context("cannot make a pipe")?;
     let mut child = command
@@ -292,7 +396,10 @@ fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
     if text.contains("do not compile") {
         bail!("a mutant of the contracts does not compile: {text}");
     }
-    let test =
-        text.lines().find_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"));
+    // Tests of a program run side by side; the first by name is the same in every run.
+    let test = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
+        .min();
     Ok(Some(test.unwrap_or("(the program ended)").to_owned()))
 }

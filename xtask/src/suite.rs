@@ -159,7 +159,7 @@ pub(crate) fn run(root: &Path, no_nextest: bool) -> anyhow::Result<Findings> {
 
     // Constraints that no test of a property misses; `make mutants` takes out every other check too.
     step("mutants of the gates");
-    let survivors = mutants::run(root, &["gates".to_owned()], None);
+    let survivors = mutants::run(root, &["gates".to_owned()], None, false);
     let survivors = survivors.unwrap_or_else(|error| vec![format!("{error:#}")]);
     survivors.iter().for_each(|survivor| println!("{survivor}"));
     record("mutants of the gates", survivors.is_empty(), &mut total, &mut failures);

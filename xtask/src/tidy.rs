@@ -319,7 +319,7 @@ fn functions_of_tables(tree: &Tree, path: &str, findings: &mut Findings) {
 }
 
 /// The names of all test functions, in Rust and in Solidity.
-fn names_of_tests(tree: &Tree) -> BTreeSet<String> {
+pub(crate) fn names_of_tests(tree: &Tree) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let name = |line: &str, word: &str| -> Option<String> {
         let (_, rest) = line.split_once(word)?;

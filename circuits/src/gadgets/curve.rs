@@ -154,6 +154,25 @@ pub(crate) fn read_only(tape: &mut Tape<'_>, entry: &Point, read: Read) {
     tape.row(entry.x.limbs, &ROWS.blank);
 }
 
+/// What a prover gives for an addition or a doubling.
+#[derive(Debug, Clone, Copy)]
+struct Claim {
+    slope: Fq,
+    /// The result.
+    at: At,
+    /// The difference of the operands' x in an addition, where it is not what the operands give.
+    dx: Option<Fq>,
+    /// Whether the tangent of a doubling is made of its operands; if not, zero stands in its place.
+    tangent: bool,
+}
+
+impl Claim {
+    /// An honest one, but for the slope.
+    fn of(p: At, q: At, slope: Fq) -> Self {
+        Self { slope, at: sum_on_line(p, q, slope), dx: None, tangent: true }
+    }
+}
+
 /// `p + q`, with q out of a table when there is a `read`. The x coordinates must differ. The slope is one
 /// of [`Slopes`], which makes many at once.
 ///
@@ -165,10 +184,17 @@ pub(crate) fn add(
     read: Option<Read>,
     slope: Fq,
 ) -> Point {
-    let (x, y) = sum_on_line(p.at, q.at, slope);
-    let sum = Point::unchecked(tape.b, x, y);
-    let lambda = Element::unchecked(tape.b, slope);
-    let dx = q.x.less(tape.b, &p.x);
+    add_given(tape, p, q, read, Claim::of(p.at, q.at, slope))
+}
+
+/// [`add`] with what the prover gives.
+fn add_given(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>, claim: Claim) -> Point {
+    let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
+    let lambda = Element::unchecked(tape.b, claim.slope);
+    let dx = match claim.dx {
+        Some(dx) => Element::unchecked(tape.b, dx),
+        None => q.x.less(tape.b, &p.x),
+    };
     let dx3 = q.x.less(tape.b, &sum.x);
     let l = lambda.integer();
 
@@ -217,9 +243,13 @@ pub(crate) fn add(
 ///
 /// With slope λ: `2λy = 3x²`, `λ² = 2x + x'`, `λ(x − x') = y + y'`.
 pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
-    let (x, y) = sum_on_line(p.at, p.at, slope);
-    let sum = Point::unchecked(tape.b, x, y);
-    let lambda = Element::unchecked(tape.b, slope);
+    double_given(tape, p, Claim::of(p.at, p.at, slope))
+}
+
+/// [`double`] with what the prover gives.
+fn double_given(tape: &mut Tape<'_>, p: &Point, claim: Claim) -> Point {
+    let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
+    let lambda = Element::unchecked(tape.b, claim.slope);
     let dx3 = p.x.less(tape.b, &sum.x);
     let l = lambda.integer();
 
@@ -231,7 +261,8 @@ pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
     let qc = Quotient::new(odd.scaled(3).minus(quotient).half());
     let va = Groups::product(tape.b, &p.x, &p.x, &Element::ZERO, &qa);
     let vc = Groups::product(tape.b, &lambda, &p.y, &Element::ZERO, &qc);
-    let v1 = va.combine(tape.b, 3, &vc, -2);
+    let (three, two) = if claim.tangent { (3, -2) } else { (0, 0) };
+    let v1 = va.combine(tape.b, three, &vc, two);
     let c1 = v1.carries(&[]);
     let q2 = Quotient::of(l.times(l).minus(p.x.integer().scaled(2)).minus(sum.x.integer()));
     let v2 = Groups::product(tape.b, &lambda, &lambda, &p.x, &q2);
@@ -414,6 +445,83 @@ mod tests {
             Point::from_limbs(&mut b, x, y);
             let (layout, witness) = b.finish(None).expect("fits");
             assert_eq!(check(&layout, &witness).is_ok(), shift_x + shift_y == 0);
+        }
+    }
+
+    /// What differs from the honest claim. Each lie keeps to every equation but the one it is named after.
+    type Lie = (&'static str, fn(&mut Claim, At, At));
+
+    fn outcome(lay_out: impl Fn(&mut Tape<'_>, [&Point; 2], [At; 2]) -> Point) -> bool {
+        let g = G1Affine::generator();
+        let points = [5u64, 9].map(|k| (g * Fr::from(k)).into_affine());
+        let mut b = Builder::new(0, 16);
+        let [p, q] = points.map(|point| Point::fresh(&mut b, &point));
+        let mut tape = Tape::new(&mut b);
+        let sum = lay_out(&mut tape, [&p, &q], [p.at, q.at]);
+        settle_point(&mut tape, &sum);
+        tape.end();
+        let (layout, witness) = b.finish(None).expect("fits");
+        check(&layout, &witness).is_ok()
+    }
+
+    /// The second coordinate that the line through q leads to.
+    fn on_line(claim: &mut Claim, q: At) {
+        claim.at.1 = claim.slope * (q.0 - claim.at.0) - q.1;
+    }
+
+    #[test]
+    fn an_addition_that_breaks_one_equation_is_refused() {
+        let added = |lie: fn(&mut Claim, At, At)| {
+            outcome(|tape, [p, q], [at, to]| {
+                let slope = (to.1 - at.1) * (to.0 - at.0).inverse().expect("they differ");
+                let mut claim = Claim::of(at, to, slope);
+                lie(&mut claim, at, to);
+                add_given(tape, p, q, None, claim)
+            })
+        };
+        assert!(added(|_, _, _| ()));
+        let lies: [Lie; 4] = [
+            ("slope", |claim, p, q| *claim = Claim::of(p, q, claim.slope + Fq::from(1u64))),
+            ("dx", |claim, p, q| {
+                *claim = Claim::of(p, q, claim.slope + Fq::from(1u64));
+                claim.dx = claim.slope.inverse().map(|inverse| (q.1 - p.1) * inverse);
+            }),
+            ("square", |claim, _, q| {
+                claim.at.0 += Fq::from(1u64);
+                on_line(claim, q);
+            }),
+            ("line", |claim, _, _| claim.at.1 += Fq::from(1u64)),
+        ];
+        for (name, lie) in lies {
+            assert!(!added(lie), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_doubling_that_breaks_one_equation_is_refused() {
+        let doubled = |lie: fn(&mut Claim, At, At)| {
+            outcome(|tape, [p, _], [at, _]| {
+                let two_y = (at.1 + at.1).inverse().expect("not zero");
+                let mut claim = Claim::of(at, at, at.0.square() * Fq::from(3u64) * two_y);
+                lie(&mut claim, at, at);
+                double_given(tape, p, claim)
+            })
+        };
+        assert!(doubled(|_, _, _| ()));
+        let lies: [Lie; 4] = [
+            ("slope", |claim, p, _| *claim = Claim::of(p, p, claim.slope + Fq::from(1u64))),
+            ("tangent", |claim, p, _| {
+                *claim = Claim::of(p, p, claim.slope + Fq::from(1u64));
+                claim.tangent = false;
+            }),
+            ("square", |claim, p, _| {
+                claim.at.0 += Fq::from(1u64);
+                on_line(claim, p);
+            }),
+            ("line", |claim, _, _| claim.at.1 += Fq::from(1u64)),
+        ];
+        for (name, lie) in lies {
+            assert!(!doubled(lie), "{name}");
         }
     }
 }

@@ -416,7 +416,7 @@ mod tests {
         [[r[2], r[3]], [r[0], r[1]]].map(|w| u128::from(w[0]) | u128::from(w[1]) << 64)
     }
 
-    /// Attacks on x = max + 1: a complement of −1, and a "carry" of −⌊r / 2^128⌋, which moves r mod 2^128
+    /// Attacks on x above the maximum: no complement at all, a complement of −1, and a "carry" of −⌊r / 2^128⌋, which moves r mod 2^128
     /// into the low half and keeps both equations modulo r.
     #[test]
     fn a_number_above_the_maximum_is_refused_whatever_complement_and_carry() {
@@ -435,6 +435,10 @@ mod tests {
             let zero = Fr::from(0u64);
             assert!(accepted(max, [zero; 4], zero), "the maximum itself");
             assert!(!accepted(modulus, [-Fr::from(1u64), zero, zero, zero], zero));
+            assert!(!accepted(modulus, [zero; 4], zero), "a low half above the maximum's");
+            let mut higher = max;
+            higher[2] += 1;
+            assert!(!accepted(higher, [zero; 4], zero), "a high half above the maximum's");
             let [high, low] = modulus_halves();
             let rest = [low - 1, (low - 1) >> 64, high, high >> 64].map(|w| Fr::from(w as u64));
             assert!(!accepted(modulus, rest, -Fr::from(high)));

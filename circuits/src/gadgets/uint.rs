@@ -234,8 +234,7 @@ pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
     divide_into(b, value, divisor, parts)
 }
 
-/// [`divide`] with quotient and remainder as the prover gives them. The ranges of value and divisor
-/// follow from the others; they are stated so that no caller has to see that.
+/// [`divide`] with quotient and remainder as the prover gives them.
 fn divide_into(
     b: &mut Builder,
     value: Var,

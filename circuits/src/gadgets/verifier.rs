@@ -288,3 +288,60 @@ fn opening(
     let [s_r] = lower(b, [&s_r]);
     ([f1, f2], w_factor, s_r)
 }
+
+#[cfg(test)]
+mod tests {
+    use rollmill_plonk::check::check;
+
+    use super::super::vk_tree::Choice;
+    use super::*;
+
+    const LOG_N: u32 = 17;
+
+    /// Whether a circuit takes these two points, laid out as far as they matter.
+    fn accepted(lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
+        let mut b = Builder::new(0, 16);
+        let log_n = Choice::new(&mut b, &[LOG_N], LOG_N.into());
+        let key = KeyVars { fixed: Vec::new(), log_n, digest: Builder::ZERO };
+        lay_out(&mut b, &key);
+        let (layout, witness) = b.finish(None).expect("fits");
+        check(&layout, &witness).is_ok()
+    }
+
+    /// On the domain every value of a Lagrange polynomial passes, so that a prover could choose them.
+    #[test]
+    fn a_point_of_the_domain_is_refused() {
+        let taken = |zeta: Fr| {
+            accepted(|b, key| {
+                let zeta = b.witness(zeta);
+                let zeta_n = power_n(b, key, zeta);
+                let public = [b.constant_u64(4), b.constant_u64(5)];
+                computed_at(b, key, &public, zeta, zeta_n);
+            })
+        };
+        assert!(taken(Fr::from(7u64)));
+        for k in [0, 1, 2, 77, -1, -(BLINDING_ROWS as i64)] {
+            assert!(!taken(root(LOG_N, k)), "{k}");
+        }
+    }
+
+    /// There the claims of a set would lose their factor.
+    #[test]
+    fn a_second_point_among_those_of_the_first_is_refused() {
+        let zeta = Fr::from(7u64);
+        let taken = |zeta: Fr, z_prime: Fr| {
+            accepted(|b, key| {
+                let (zeta, z_prime) = (b.witness(zeta), b.witness(z_prime));
+                let short: Vec<Var> = (0..CLAIMS as u64).map(|i| b.constant_u64(i + 9)).collect();
+                let evaluations: [Sym; EVALUATIONS] =
+                    std::array::from_fn(|i| Sym::constant(Fr::from(i as u64 + 100)));
+                opening(b, key, &evaluations, zeta, z_prime, &short);
+            })
+        };
+        assert!(taken(zeta, Fr::from(8u64)));
+        for k in 0..3 {
+            assert!(!taken(zeta, zeta * root(LOG_N, k)), "{k}");
+        }
+        assert!(!taken(Fr::from(0u64), Fr::from(8u64)), "all three are one");
+    }
+}

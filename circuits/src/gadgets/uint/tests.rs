@@ -114,4 +114,10 @@ fn another_quotient_or_remainder_is_refused() {
     assert!(!divides(u(7), u(2), [u(7) * half, u(0)]), "a quotient modulo r");
     assert!(!divides(u(7), u(2), [u(3), u(0)]), "another value");
     assert!(!divides(u(7), u(0), [u(0), u(7)]), "division by zero");
+    // True of integers, but not of 64 bits.
+    let (top, last) = (power_of_two(64), u(u64::MAX));
+    assert!(divides(last, u(10), [u(u64::MAX / 10), u(5)]));
+    assert!(!divides(top, u(10), [u(u64::MAX / 10), u(6)]), "a value beyond 64 bits");
+    assert!(divides(last, last, [u(1), u(0)]));
+    assert!(!divides(last, top, [u(0), last]), "a divisor beyond 64 bits");
 }
