@@ -347,6 +347,38 @@ async fn one_proposal_is_under_way_while_l1_takes_none() {
     running.end().await;
 }
 
+/// Goal: a proposal that is in no L1 block by the end of its slot is dropped, and the next one takes its
+/// nonce: none reverts.
+#[tokio::test]
+async fn a_proposal_that_missed_its_slot_is_replaced_under_its_nonce() {
+    let vk_root = chain::value(9, 0);
+    let deployment = Deployment::new(&vk_root).await;
+    let mut running = Running::start(deployment, vk_root, Config::default()).await;
+    let proxy = Proxy::before(&running.deployment.anvil.url).await;
+    let urls = [proxy.url.clone()];
+    let client = L1Client::connect(&urls, chain::CHAIN_ID).await.unwrap();
+    let intents = running.deployment.path("proxied.json");
+    running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
+    let account = running.sequencer.sender.account();
+    let provider = running.deployment.client.provider().clone();
+    let before = provider.get_transaction_count(account).await.unwrap();
+    running.submit(0);
+    proxy.set(Fault::LoseTransactions);
+    let (memory, shutdown) = (&mut running.memory, &running.process.shutdown);
+    running.sequencer.turn(memory, shutdown).await.unwrap_err();
+    proxy.set(Fault::None);
+    // The deployment began in the middle of a slot. The second block shows L1's usual pace.
+    let part = u64::from(running.deployment.parameters.slotSeconds) * 3 / 4;
+    provider.anvil_increase_time(part).await.unwrap();
+    provider.anvil_mine(Some(2), None).await.unwrap();
+    let (memory, shutdown) = (&mut running.memory, &running.process.shutdown);
+    let error = running.sequencer.turn(memory, shutdown).await.unwrap_err();
+    assert!(error.to_string().starts_with("L1-020"), "{error}");
+    assert_eq!(running.turn().await, Turn::Proposed(1));
+    assert_eq!(provider.get_transaction_count(account).await.unwrap(), before + 1);
+    running.end().await;
+}
+
 /// Goal: an operator sees it where they look: log, `/status` and `/metrics` of the process.
 #[tokio::test]
 async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
