@@ -124,7 +124,10 @@ pub const SWITCHES: &[Switch] = &[
     Switch::new("gadgets.either_zero"),
     Switch::new("gadgets.equal"),
     Switch::new("gadgets.equal_if"),
-    Switch::new("gadgets.fold.canonical"),
+    Switch::harmless(
+        "gadgets.fold.canonical",
+        "whoever reads the pair, a parent or the verifier on L1, takes canonical coordinates only",
+    ),
     Switch::new("gadgets.fold.coefficients"),
     Switch::new("gadgets.fold.halves"),
     Switch::new("gadgets.fold.offset"),
@@ -149,7 +152,10 @@ pub const SWITCHES: &[Switch] = &[
     Switch::new("gadgets.point.canonical_x"),
     Switch::new("gadgets.point.canonical_y"),
     Switch::new("gadgets.point.curve"),
-    Switch::new("gadgets.point.x"),
+    Switch::harmless(
+        "gadgets.point.x",
+        "every point from outside has a table, and the doubling in it states the same range",
+    ),
     Switch::new("gadgets.point.x_squared"),
     Switch::new("gadgets.point.y"),
     Switch::new("gadgets.range.limb"),
