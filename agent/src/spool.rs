@@ -56,6 +56,9 @@ struct Head {
     digest: Digest,
 }
 
+/// How long after its deadline a proof is still offered.
+const GRACE_SECONDS: u64 = 3600;
+
 #[derive(Debug)]
 struct Entry {
     id: u64,
@@ -64,6 +67,8 @@ struct Entry {
     /// Who waits for the verdict; nobody for a proof of an earlier start.
     verdict: Option<oneshot::Sender<Verdict>>,
     not_before: Option<Instant>,
+    /// Whether it was offered in vain at least once since this start.
+    was_offered: bool,
 }
 
 #[derive(Debug, Default)]
@@ -155,18 +160,28 @@ impl Spool {
         let id = inner.next;
         inner.next += 1;
         let proof = std::sync::Arc::new(proof);
-        inner.entries.push(Entry { id, proof, file, verdict, not_before: None });
+        inner.entries.push(Entry {
+            id,
+            proof,
+            file,
+            verdict,
+            not_before: None,
+            was_offered: false,
+        });
         self.measure(&inner);
     }
 
-    /// The proof to offer next: that of the oldest deadline among those that are not put off. Proofs
-    /// whose deadline has passed are dropped.
+    /// The proof to offer next: that of the oldest deadline among those that are not put off. A proof is
+    /// dropped when it was offered in vain and its deadline has passed by [`GRACE_SECONDS`]: the deadline
+    /// was the producer's estimate, it may have moved since, and this clock may be wrong.
     pub(crate) fn next(&self) -> Next {
         let now = unix_seconds();
         let expired: Vec<u64> = {
             let inner = self.lock();
             let passed = |entry: &&Entry| {
-                entry.proof.deadline_unix_seconds.is_some_and(|deadline| deadline < now)
+                let end = entry.proof.deadline_unix_seconds;
+                let end = end.map(|deadline| deadline.saturating_add(GRACE_SECONDS));
+                entry.was_offered && end.is_some_and(|end| end < now)
             };
             inner.entries.iter().filter(passed).map(|entry| entry.id).collect()
         };
@@ -189,6 +204,7 @@ impl Spool {
     pub(crate) fn put_off(&self, id: u64, pause: Duration) {
         if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
             entry.not_before = Some(Instant::now() + pause);
+            entry.was_offered = true;
         }
     }
 
@@ -348,11 +364,20 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_expires_at_its_deadline() {
+    fn a_proof_expires_long_after_its_deadline_and_not_unoffered() {
         let spool = open(None);
-        let mut verdict = spool.push(proof(1, Some(1)));
-        assert!(matches!(spool.next(), Next::Wait(None)));
+        let late = unix_seconds() - 1;
+        let mut kept = spool.push(proof(1, Some(late)));
+        let mut verdict = spool.push(proof(2, Some(1)));
+        // Each is offered once, whatever this clock says.
+        for job in [2, 1] {
+            let Next::Offer(id, offered) = spool.next() else { panic!("nothing to offer") };
+            assert_eq!(offered.job, proof(job, None).job);
+            spool.put_off(id, Duration::from_secs(60));
+        }
+        assert!(matches!(spool.next(), Next::Wait(Some(_))));
         assert_eq!(verdict.try_recv().unwrap(), Verdict::Expired);
+        assert!(kept.try_recv().is_err(), "its deadline may have moved");
     }
 
     /// Fault: every possible cut of a file, and a flipped bit in each byte of the proof.

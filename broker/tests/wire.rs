@@ -429,7 +429,7 @@ async fn no_row_of_a_named_lease_can_be_deleted() {
         assert!(error.to_string().contains("never deleted"), "{error}");
     }
     let second = client.acquire_name("n", &holder, &one, WAIT).await.unwrap();
-    assert_eq!(second.fence, first.fence + 1);
+    assert!(second.fence > first.fence);
 }
 
 /// Goal: any number of ids in one call. Method: 2,500 jobs, of which one is done.

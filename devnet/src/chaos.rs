@@ -170,6 +170,9 @@ pub async fn run(
         chaos.report.l1_requests += counts.requests;
         chaos.report.l1_requests_failed += counts.failed;
     }
+    if chaos.report.transfers == 0 || chaos.report.proofs_on_l1 == 0 {
+        return Err(chaos.failed("nothing was sent and proven, so nothing was shown".into()));
+    }
     let report = chaos.report;
     progress.line(&format!(
         "{} reorganisations, {} kills, {} freezes, {} spells over endpoints with {} of {} requests \

@@ -223,10 +223,11 @@ impl Node {
     /// time.
     pub(crate) fn caught_up(&self) -> Result<(), NodeError> {
         let _in_order = lock(&self.applying);
-        let now = self.store.read()?.l1_head()?.time;
+        let tables = self.store.read()?;
+        let (now, final_l1) = (tables.l1_head()?.time, tables.final_l1()?);
         let mut pool = lock(&self.pool);
         if pool.time() != Some(now) {
-            pool.expire(&self.store, now)?;
+            pool.expire(&self.store, now, final_l1)?;
             self.gauges.set_pool(&pool.counts());
         }
         Ok(())
@@ -516,7 +517,6 @@ fn chain_view(tables: &Arc<Snapshot>) -> Result<ChainView, NodeError> {
         proven: tips.proven,
         final_proven: tables.final_proven()?.min(tips.proven),
         l1_block: tables.l1_head()?.position.number,
-        final_l1: tables.final_l1()?,
         price: next_price(&record.header),
     })
 }

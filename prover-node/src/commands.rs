@@ -31,7 +31,7 @@ pub fn ranges() -> Command {
             Command::new("retry").about("Resume a range that was parked for an operator").arg(id()),
         )
         .subcommand(
-            Command::new("abandon").about("End a range without a proof, for good").arg(id()),
+            Command::new("abandon").about("End a range without a proof of this node, for good; a transaction that is on its way may still land").arg(id()),
         )
 }
 

@@ -20,6 +20,9 @@ pub const RENEW: Duration = Duration::from_secs(10);
 /// lease then, so that no other holder exists.
 pub const TRUSTED: Duration = Duration::from_secs(15);
 
+/// How long the answer to the last request is waited for at the end.
+const LAST_ANSWER: Duration = Duration::from_secs(2);
+
 /// Why this node has no identity.
 #[derive(Debug, thiserror::Error)]
 #[error(
@@ -125,6 +128,11 @@ impl Lease {
         }
     }
 
+    /// It is somebody else's from now on.
+    fn give_up(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).lease = None;
+    }
+
     fn known_fence(&self) -> Option<u64> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.lease.map(|(fence, _)| fence)
@@ -211,9 +219,14 @@ pub async fn keep<N: Names>(
                 None => names.acquire(&name, &identity).await,
             }
         };
+        let mut request = std::pin::pin!(request);
         let answer = tokio::select! {
-            answer = request => answer,
-            () = shutdown.started() => break,
+            answer = &mut request => answer,
+            // A grant that is on its way would hold the others up for a whole lease.
+            () = shutdown.started() => match tokio::time::timeout(LAST_ANSWER, request).await {
+                Ok(answer) => answer,
+                Err(_) => break,
+            },
         };
         let mut pause = every;
         match answer {
@@ -237,7 +250,10 @@ pub async fn keep<N: Names>(
     }
     if let Some(fence) = lease.known_fence() {
         match names.release(&name, &identity, fence).await {
-            Ok(_) => tracing::info!(fence, "submitter's lease released"),
+            Ok(_) => {
+                lease.give_up();
+                tracing::info!(fence, "submitter's lease released");
+            }
             Err(error) => {
                 tracing::warn!(error = %rollmill_service::one_line(&error), "submitter's lease not released; it runs out in 30 s");
             }

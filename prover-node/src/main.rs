@@ -77,7 +77,7 @@ async fn run(process: Process<Config>) -> Outcome {
     let sender = Arc::new(sender.guarded(move |fence| held.right(fence, Instant::now())));
     let pruner = Pruner::of(
         &running,
-        Some(Arc::clone(&sender)),
+        (!config.dry_run).then(|| Arc::clone(&sender)),
         PRUNE_PATIENCE_L1_BLOCKS,
         &process.metrics,
     )?;

@@ -23,14 +23,18 @@ use crate::prove::Provers;
 use crate::ranges::controller::Ports;
 use crate::ranges::store::RowStore;
 use crate::ranges::{
-    Chain, Effect, Finalized, Own, Parking, RangeBlock, Refusal, Row, Sent, State,
+    Chain, Effect, Finalized, GaveUp, Own, Parking, RangeBlock, Refusal, Row, Sent, State,
 };
 use crate::submit::{L1Submitter, Submitter};
 
 /// Longest that one submission may take before the turn goes on; the attempt goes on with the next turn.
 const SUBMIT_MAX: Duration = Duration::from_secs(30);
+/// Pause before a capture that could not be written is collected again.
+const CAPTURE_AGAIN: Duration = Duration::from_secs(60);
 /// Shortest time that a job gets while its range may still be proven, whatever L1's pace promises.
 const DEADLINE_LEAST_SECONDS: u64 = 60;
+/// A window that closes later than this, a generation from now, is no deadline.
+const DEADLINE_MOST_SECONDS: f64 = 1e9;
 /// L1 blocks over which the time between blocks is measured.
 const INTERVAL_BLOCKS: u64 = 50;
 
@@ -82,16 +86,25 @@ pub struct Memory {
 
 impl NodePorts {
     async fn l1_facts(&mut self, head: u64) -> Result<L1Facts, Failure> {
-        if let Some(known) = self.memory.l1.filter(|known| known.head.number == head) {
-            return Ok(known);
-        }
         let l1 = &self.running.l1;
         let block = block_at(l1, head).await?;
+        // A reorganisation may keep the number.
+        if let Some(known) = self.memory.l1.filter(|known| known.head.hash == block.hash) {
+            return Ok(known);
+        }
         let before = head.saturating_sub(INTERVAL_BLOCKS).max(1).min(head);
         let earlier = block_at(l1, before).await?;
         let seconds = block.timestamp.saturating_sub(earlier.timestamp) as f64;
         let interval_seconds = seconds / (head - before).max(1) as f64;
-        let finalized = self.finalized().await?;
+        // Only ranges that end ask for it: proving and submitting go on without.
+        let finalized = match self.finalized().await {
+            Ok(finalized) => finalized,
+            Err(error) => {
+                let error = rollmill_service::one_line(error.as_ref());
+                tracing::warn!(error, "L1's final state not read; no range ends meanwhile");
+                None
+            }
+        };
         let facts = L1Facts { head: block, finalized, interval_seconds };
         self.memory.l1 = Some(facts);
         Ok(facts)
@@ -151,6 +164,9 @@ impl NodePorts {
     fn deadline(&self, row: &Row) -> Option<u64> {
         let l1 = self.memory.l1?;
         let left = row.window_end?.saturating_sub(l1.head.number) as f64 * l1.interval_seconds;
+        if left > DEADLINE_MOST_SECONDS {
+            return None;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
         Some(now.saturating_add((left as u64).max(DEADLINE_LEAST_SECONDS)))
     }
@@ -305,15 +321,7 @@ impl Ports for NodePorts {
                 self.submit(row).await;
                 failpoint!("prover-node.after_submit");
             }
-            Effect::Capture { reason } => {
-                tracing::error!(
-                    range = row.id,
-                    epoch = row.epoch,
-                    reason,
-                    "range parked for an operator; see `prover-node ranges show`"
-                );
-                self.capture(row, reason);
-            }
+            Effect::Capture { reason } => self.capture(row, reason),
         }
     }
 
@@ -359,6 +367,9 @@ impl Ports for NodePorts {
                 );
             }
             State::Parked { parking: Parking::Late, .. } => self.metrics.missed.inc(),
+            State::GivenUp { reason: GaveUp::Late } if left != "parked_late" => {
+                self.metrics.missed.inc();
+            }
             _ => {}
         }
         if row.state.is_end() {
@@ -406,9 +417,20 @@ impl NodePorts {
         let known = |state: &Captures, id, done| {
             state.state.lock().unwrap_or_else(PoisonError::into_inner).insert(id, done)
         };
-        if known(&self.captures, row.id, false).is_some_and(|done| !done) {
-            return;
+        // It is being collected, or is there and the row does not say so yet.
+        match known(&self.captures, row.id, false) {
+            None => {}
+            Some(done) => {
+                known(&self.captures, row.id, done);
+                return;
+            }
         }
+        tracing::error!(
+            range = row.id,
+            epoch = row.epoch,
+            reason,
+            "range parked for an operator; see `prover-node ranges show`"
+        );
         tokio::spawn(async move {
             let broker = jobs.broker();
             let capture = Capture::collect(broker, source.as_ref(), &version, &row, &reason).await;
@@ -417,7 +439,10 @@ impl NodePorts {
                     tracing::info!(range = row.id, path = %path.display(), jobs = capture.jobs.len(), incomplete = capture.incomplete, "range captured; see `prover-node replay`");
                 }
                 Err(error) => {
-                    tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured");
+                    tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; trying again in a minute");
+                    tokio::time::sleep(CAPTURE_AGAIN).await;
+                    captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+                    return;
                 }
             }
             known(&captures, row.id, true);

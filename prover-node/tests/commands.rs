@@ -11,7 +11,7 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_prover_node::capture::{Capture, CaptureError, CapturedJob, Finding, replay};
 use rollmill_prover_node::ranges::store::RowStore;
-use rollmill_prover_node::ranges::{Command as Order, RangeBlock, Row};
+use rollmill_prover_node::ranges::{Command as Order, Parking, RangeBlock, Row, State};
 
 const TX_COUNTS: [usize; 3] = [3, 0, 1];
 
@@ -186,6 +186,8 @@ fn ranges_are_listed_shown_and_commanded() {
         row.id = id;
         store.put(&row).unwrap();
     }
+    let parking = Parking::Operator { reason: "look".into() };
+    let parked = Row { id: 1, state: State::Parked { parking, intent: None }, ..row.clone() };
     std::fs::write(folder.join("00000002.json"), "damage").unwrap();
 
     let (code, said, errors) = run(&["list"]);
@@ -199,6 +201,7 @@ fn ranges_are_listed_shown_and_commanded() {
     let (_, said, errors) = run(&["show", "1"]);
     row.id = 1;
     assert_eq!(serde_json::from_str::<Row>(&said).expect(&errors), row);
+    store.put(&parked).unwrap();
     for (word, order) in [("retry", Order::Retry), ("abandon", Order::Abandon)] {
         let (code, _, errors) = run(&[word, "1"]);
         assert_eq!((code, store.command(1)), (Some(0), Some(order)), "{errors}");

@@ -13,7 +13,8 @@ use crate::error::BrokerError;
 
 impl Store {
     /// Grants a name that is free, has expired, or is held by the caller's own incarnation. The fence
-    /// grows each time.
+    /// grows each time, and is never below the milliseconds of this clock: who keeps fences must not see
+    /// smaller ones after the database was lost or restored.
     pub async fn acquire_name(
         &self,
         tenant: &Tenant,
@@ -21,10 +22,11 @@ impl Store {
     ) -> Result<NamedLeaseResponse, BrokerError> {
         let row = sqlx::query(
             "INSERT INTO named_lease AS l (tenant, name, holder, incarnation, fence, expires_at)
-             VALUES ($1, $2, $3, $5, 1, now() + make_interval(secs => $4::bigint / 1000.0))
+             VALUES ($1, $2, $3, $5, (extract(epoch FROM clock_timestamp()) * 1000)::bigint,
+                     now() + make_interval(secs => $4::bigint / 1000.0))
              ON CONFLICT (tenant, name) DO UPDATE
              SET holder = excluded.holder, incarnation = excluded.incarnation,
-                 fence = l.fence + 1, expires_at = excluded.expires_at
+                 fence = greatest(l.fence + 1, excluded.fence), expires_at = excluded.expires_at
              WHERE l.holder IS NULL OR l.expires_at <= now()
                 OR (l.holder = excluded.holder AND l.incarnation = excluded.incarnation)
              RETURNING holder, incarnation, fence,

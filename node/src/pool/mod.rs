@@ -80,6 +80,9 @@ impl Default for PoolLimits {
     }
 }
 
+/// Why a transaction without its anchor is dropped.
+const UNANCHORED: &str =
+    "L1 finalized a chain without the block that it is anchored in; make it again";
 /// Reasons for drops that are remembered.
 const DROPPED_MAX: usize = 4096;
 
@@ -92,9 +95,8 @@ pub(crate) struct ChainView {
     pub(crate) pending_hash: Fr,
     pub(crate) proven: u64,
     pub(crate) final_proven: u64,
-    /// Newest L1 block that was followed, and newest that is final.
+    /// Newest L1 block that was followed.
     pub(crate) l1_block: u64,
-    pub(crate) final_l1: u64,
     /// Prices that an honest proposer names in the next block.
     pub(crate) price: FeePerGas,
 }
@@ -210,7 +212,7 @@ impl Pool {
         if is_new {
             self.rank_all(chain)?;
         }
-        leave.extend(self.unanchored(chain));
+        self.look_for_anchors(chain, rewound);
         // What came back from blocks may be more than fits.
         while self.waiting.len() > self.limits.txs_max || self.bytes > self.limits.bytes_max {
             let Some(hash) = self.worst(&HashSet::new(), None) else { break };
@@ -242,9 +244,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Drops what waited too long. To be called when the node has followed all of L1: the time of an
+    /// Drops what waited too long, and what lost its anchor for good: the block was pruned or reorganised
+    /// away and L1 has finalized a chain without it, so that nothing can put the transaction into a block
+    /// any more. To be called when the node has followed all of L1: the time of an
     /// old L1 block says nothing of transactions that came while the node was behind.
-    pub(crate) fn expire(&mut self, store: &Store, now: u64) -> Result<(), NodeError> {
+    pub(crate) fn expire(
+        &mut self,
+        store: &Store,
+        now: u64,
+        final_l1: u64,
+    ) -> Result<(), NodeError> {
         self.time = Some(now);
         let max = self.limits.age_seconds_max;
         let mut old = Vec::new();
@@ -253,6 +262,8 @@ impl Pool {
             entry.since = if entry.since == 0 { now } else { entry.since };
             if now.saturating_sub(entry.since) > max {
                 old.push((*hash, Dropped::Expired, format!("it waited for more than {max} s")));
+            } else if entry.missed_at.is_some_and(|at| at < final_l1) {
+                old.push((*hash, Dropped::Unanchored, UNANCHORED.to_owned()));
             }
         }
         if old.is_empty() {
@@ -309,20 +320,16 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes out the transactions whose anchor's block was pruned or reorganised away for good: L1 has
-    /// finalized a chain without it, so that nothing can put them into a block any more.
-    fn unanchored(&mut self, chain: &ChainView) -> Vec<(Fr, Dropped, String)> {
-        let mut gone = Vec::new();
-        for (hash, entry) in &mut self.waiting {
-            if entry.has_anchor {
+    /// Notes since which L1 block each transaction misses its anchor in the archive.
+    fn look_for_anchors(&mut self, chain: &ChainView, rewound: bool) {
+        for entry in self.waiting.values_mut() {
+            if entry.has_anchor || rewound {
                 entry.missed_at = None;
-            } else if *entry.missed_at.get_or_insert(chain.l1_block) < chain.final_l1 {
-                gone.push(*hash);
+            }
+            if !entry.has_anchor {
+                entry.missed_at.get_or_insert(chain.l1_block);
             }
         }
-        let reason = "L1 finalized a chain without the block that it is anchored in; make it again";
-        gone.iter().for_each(|hash| self.take_out(hash));
-        gone.into_iter().map(|hash| (hash, Dropped::Unanchored, reason.to_owned())).collect()
     }
 
     /// Orders all waiting transactions anew, at the chain's prices and balances.

@@ -121,7 +121,7 @@ impl Controller {
             self.rows[index] = step.row;
             ports.pass("row.after_write")?;
         }
-        if own.command.is_some() {
+        if own.command.is_some() || self.rows[index].state.is_end() {
             self.store.take_command(self.rows[index].id)?;
         }
         ports.written(&self.rows[index], &own);

@@ -1,5 +1,5 @@
-//! What a step is decided by. Everything here is read anew each turn; nothing is a memory of what this
-//! process did before.
+//! What a step is decided by, gathered anew each turn. What a process remembers of its own (a refusal that
+//! it was just given, a proof that its task holds) may be lost at any time: the next turn asks for it again.
 
 use std::collections::BTreeMap;
 

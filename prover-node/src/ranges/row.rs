@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// Whether nothing can happen to the row any more.
+    /// Whether the row has ended. Only L1 taking back what it ended by opens it again.
     pub const fn is_end(&self) -> bool {
         matches!(self, Self::Final { .. } | Self::Superseded | Self::GivenUp { .. })
     }

@@ -69,7 +69,9 @@ pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<R
         let mut start = first.number;
         while let Some(row) = on_chain.iter().find(|r| r.first() <= start && r.last() >= start) {
             start = row.last() + 1;
-            if !row.frozen && !row.state.is_end() {
+            // A range that may still grow takes what comes, an abandoned one included.
+            let abandoned = State::GivenUp { reason: GaveUp::Abandoned };
+            if !row.frozen && (!row.state.is_end() || row.state == abandoned) {
                 start = u64::MAX;
             }
         }
@@ -98,7 +100,11 @@ pub(super) fn is_contradicted(row: &Row, chain: &Chain) -> bool {
     // A node that reads L1 again from an earlier block does not know yet.
     let ended_at = row.log.last().map_or(0, |entry| entry.l1_block);
     let denied = match &row.state {
-        State::Final { .. } | State::Superseded => chain.proven < row.last(),
+        State::Final { .. } | State::Superseded => {
+            // The two facts may be of two moments.
+            chain.proven < row.last()
+                && chain.finalized.is_none_or(|finalized| finalized.proven < row.last())
+        }
         State::GivenUp { reason: GaveUp::Stale } => true,
         State::GivenUp { reason: GaveUp::Late } => {
             chain.window_end(row.epoch).is_some_and(|end| chain.l1_head < end)
@@ -140,9 +146,10 @@ impl Turn<'_> {
         self.row.note(self.chain.l1_head, "L1 took back what the range had ended by");
         self.row.attempt = self.row.attempt.saturating_add(1);
         self.row.first_attempt = self.row.attempt;
-        (self.row.failures, self.row.not_before, self.row.root) = (0, 0, None);
+        (self.row.failures, self.row.not_before) = (0, 0);
         self.row.captured = false;
-        self.enter(State::Planned);
+        // The root proof is as good as it was, and the client proofs may be gone by now.
+        self.resume(None);
     }
 
     fn is_on_chain(&self) -> bool {

@@ -13,7 +13,7 @@ use rollmill_broker_client::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::facts::Command;
-use super::row::{Root, Row};
+use super::row::{Parking, Root, Row, State};
 
 /// Ended rows that are kept to be looked at.
 const ENDED_MAX: usize = 1000;
@@ -37,6 +37,11 @@ pub enum StoreError {
     /// There is no such row.
     #[error("PRN-041: there is no range {id}. List them with `prover-node ranges list`")]
     Unknown { id: u64 },
+    /// The command does nothing for a row in this state.
+    #[error(
+        "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only one that has not ended abandoned"
+    )]
+    NotNow { id: u64, state: &'static str },
 }
 
 /// A row and the digest of its JSON, so that a damaged file is recognised.
@@ -105,6 +110,8 @@ impl RowStore {
     fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {
         let aside = path.with_extension("damaged");
         tracing::error!(path = %path.display(), reason, "damaged range file set aside; its blocks are planned again");
+        // A command was meant for what the file said.
+        remove(&path.with_extension(COMMAND))?;
         fs::rename(path, &aside).map_err(self.failed(path))
     }
 
@@ -138,6 +145,7 @@ impl RowStore {
             }
             excess -= 1;
             remove(&self.path(row.id, ROW))?;
+            remove(&self.path(row.id, COMMAND))?;
             if let Some(root) = &row.root {
                 remove(&self.root_path(&root.digest))?;
             }
@@ -170,8 +178,15 @@ impl RowStore {
 
     /// Leaves a command for a row.
     pub fn put_command(&self, id: u64, command: Command) -> Result<(), StoreError> {
-        if !self.path(id, ROW).exists() {
-            return Err(StoreError::Unknown { id });
+        let (rows, _) = self.read()?;
+        let row = rows.iter().find(|row| row.id == id).ok_or(StoreError::Unknown { id })?;
+        let waits = matches!(row.state, State::Parked { parking: Parking::Operator { .. }, .. });
+        let applies = match command {
+            Command::Retry => waits,
+            Command::Abandon => !row.state.is_end(),
+        };
+        if !applies {
+            return Err(StoreError::NotNow { id, state: row.state.as_str() });
         }
         let path = self.path(id, COMMAND);
         let bytes = serde_json::to_vec(&command).map_err(|error| StoreError::File {

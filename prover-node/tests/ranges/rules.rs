@@ -319,6 +319,18 @@ fn a_rejected_proof_is_sent_again_only_by_an_operator() {
     assert_eq!(to(&before, &chain(), &own).0, State::GivenUp { reason: GaveUp::Abandoned });
 }
 
+/// Goal: the rest of an epoch whose first blocks were abandoned could not be submitted.
+#[test]
+fn blocks_that_come_to_an_abandoned_range_are_abandoned_with_it() {
+    let mut abandoned = row(State::GivenUp { reason: GaveUp::Abandoned });
+    abandoned.blocks.truncate(2);
+    abandoned.frozen = false;
+    assert_eq!(plan(std::slice::from_ref(&abandoned), &chain(), &POLICY, 2), []);
+    // After one that was cut on purpose the next one follows.
+    abandoned.frozen = true;
+    assert_eq!(plan(&[abandoned], &chain(), &POLICY, 2).len(), 1);
+}
+
 #[test]
 fn an_abandoned_range_is_not_planned_again() {
     let own = Own { command: Some(Command::Abandon), ..good() };
@@ -430,9 +442,18 @@ fn an_end_that_l1_takes_back_opens_the_range_again() {
     for (state, holds) in ends {
         let before = row(state.clone());
         assert_eq!(step(&before, holds, &good(), &POLICY).row, before, "{state:?} holds");
-        let after = step(&before, &chain(), &good(), &POLICY).row;
-        assert_eq!(after.state, State::Proving, "{state:?} is denied");
-        assert_eq!((after.attempt, after.first_attempt, after.root), (2, 2, None));
+        let chain_now = Chain { lease: None, ..chain() };
+        let after = step(&before, &chain_now, &good(), &POLICY).row;
+        assert_eq!(after.state, State::RootReady, "{state:?} is denied");
+        assert_eq!((after.attempt, after.first_attempt, &after.root), (2, 2, &before.root));
+        let rootless = Row { root: None, ..before.clone() };
+        assert_eq!(step(&rootless, &chain_now, &good(), &POLICY).row.state, State::Proving);
+        if matches!(state, State::Final { .. } | State::Superseded) {
+            // L1's final state, read a moment earlier or later, still has the proof.
+            let finalized = Some(Finalized { l1_block: 100, pending: 6, proven: 6 });
+            let other = Chain { finalized, ..chain() };
+            assert_eq!(step(&before, &other, &good(), &POLICY).row, before);
+        }
         // A node that reads L1 again from before the end knows nothing.
         let mut before = row(state);
         before.log.push(Entry { l1_block: chain().l1_head + 1, what: "ended".into() });

@@ -1,7 +1,7 @@
 //! Rows on disk: what was written is read again, and damage to one costs no other.
 
 use rollmill_prover_node::ranges::store::RowStore;
-use rollmill_prover_node::ranges::{Command, GaveUp, Inclusion, Root, Row, State};
+use rollmill_prover_node::ranges::{Command, GaveUp, Inclusion, Parking, Root, Row, State};
 use tempfile::TempDir;
 
 use crate::memory;
@@ -109,7 +109,9 @@ fn a_changed_root_is_no_root() {
 fn a_command_waits_for_its_row_until_it_is_taken() {
     let (disk, store) = store();
     assert!(store.put_command(1, Command::Retry).unwrap_err().to_string().starts_with("PRN-041"));
-    store.put(&every_state()[0]).unwrap();
+    let parked =
+        row(State::Parked { parking: Parking::Operator { reason: "look".into() }, intent: None });
+    store.put(&parked).unwrap();
     store.put_command(1, Command::Retry).unwrap();
     // Another process reads it.
     let reopened = RowStore::open(disk.path()).unwrap();
@@ -117,4 +119,33 @@ fn a_command_waits_for_its_row_until_it_is_taken() {
     reopened.take_command(1).unwrap();
     assert_eq!(store.command(1), None);
     store.take_command(1).unwrap();
+}
+
+/// Goal: a command that would wait for a state of its own is refused.
+#[test]
+fn a_command_that_does_nothing_now_is_refused() {
+    let (_disk, store) = store();
+    for row in every_state() {
+        store.put(&row).unwrap();
+        let waits = row.state.as_str() == "parked_operator";
+        for (command, applies) in [(Command::Retry, waits), (Command::Abandon, !row.state.is_end())]
+        {
+            match store.put_command(row.id, command) {
+                Ok(()) => assert!(applies, "{command:?} of {}", row.state.as_str()),
+                Err(error) => {
+                    assert!(!applies && error.to_string().starts_with("PRN-042"), "{error}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_command_goes_with_its_row() {
+    let (disk, store) = store();
+    store.put(&every_state()[0]).unwrap();
+    store.put_command(1, Command::Abandon).unwrap();
+    std::fs::write(disk.path().join("00000001.json"), "damage").unwrap();
+    assert_eq!(store.load().unwrap(), []);
+    assert_eq!(store.command(1), None);
 }
