@@ -9,16 +9,20 @@ use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
-use crate::prover::ProverError;
+use crate::prover::{self, ProverError};
 
 /// Says whether the broker answers now; who waits for it does so elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
 
-/// The checks, in the order in which they are told. The device is opened by the start itself.
+/// The checks, in the order in which they are told.
 pub fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
-    let [keys, spool, broker] = std::array::from_fn(|_| Arc::clone(&config));
+    let [device, keys, spool, broker] = std::array::from_fn(|_| Arc::clone(&config));
     Preflight::new()
+        .check("device", move || {
+            let config = Arc::clone(&device);
+            async move { device_of(config).await }
+        })
         .check("keys", move || std::future::ready(keys_of(&keys)))
         .check("spool_dir", move || {
             std::future::ready(match &spool.spool_dir {
@@ -30,6 +34,16 @@ pub fn checks(config: &Config) -> Preflight {
             let config = Arc::clone(&broker);
             async move { broker_of(&config).await }
         })
+}
+
+async fn device_of(config: Arc<Config>) -> Finding {
+    // A driver may take its time.
+    let opened = tokio::task::spawn_blocking(move || prover::device(&config)).await;
+    match opened {
+        Ok(Ok(found)) => Finding::Ok(found),
+        Ok(Err(error)) => Finding::wrong(&error).todo("`agent devices` lists what there is"),
+        Err(error) => Finding::wrong(&error).todo("Report it with the driver's version"),
+    }
 }
 
 fn keys_of(config: &Config) -> Finding {

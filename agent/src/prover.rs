@@ -104,6 +104,15 @@ impl std::fmt::Debug for Opened {
     }
 }
 
+/// Opens the device that the settings choose and closes it again. Says which it is and why.
+///
+/// # Errors
+/// When the settings leave no device that can be used.
+pub fn device(config: &Config) -> Result<String, ProverError> {
+    let chosen = choose(config)?;
+    Ok(format!("{}: {}", chosen.device.name(), chosen.why))
+}
+
 /// Opens the device that the settings choose and the prover on it: keys from `config.keys_dir`, the
 /// device checked by a known answer.
 pub fn open(config: &Config) -> Result<Opened, ProverError> {

@@ -48,7 +48,7 @@ fn refusal(arguments: &[&str]) -> String {
 fn line_of(arguments: &[&str], output: &Output) -> String {
     assert!(!output.status.success(), "{arguments:?} was accepted");
     let text = String::from_utf8(output.stderr.clone()).unwrap();
-    let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("error: ")).collect();
     assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
     lines[0].to_owned()
 }

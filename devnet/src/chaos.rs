@@ -536,7 +536,7 @@ mod tests {
     fn a_seed_always_gives_the_same_faults_and_every_kind_of_them() {
         let draw = |seed| {
             let mut rng = ChaCha20Rng::seed_from_u64(seed);
-            (0..200).map(|_| Fault::draw(&mut rng, 5, 2)).collect::<Vec<_>>()
+            (0..1000).map(|_| Fault::draw(&mut rng, 5, 2)).collect::<Vec<_>>()
         };
         assert_eq!(draw(3), draw(3));
         assert_ne!(draw(3), draw(4));

@@ -145,9 +145,9 @@ impl L1Error {
         }
     }
 
-    /// A transaction of this account is in a block, and its receipt is withheld.
+    /// A transaction of this account is in a block, and its receipt is withheld, or not there yet.
     pub(crate) fn unclear(nonce: u64) -> Self {
-        Self::Decode {
+        Self::Unreachable {
             what: "receipt",
             reason: format!("L1 shows the transaction of nonce {nonce} in a block, but no receipt"),
         }
