@@ -188,23 +188,21 @@ async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
         Some(Failing::Slow) => tokio::time::sleep(SLOW).await,
         None => {}
     }
-    let Some(cast) = cast else { return pass_on(&shared, &request).await };
-    if let Some(answer) = instead(cast, &request) {
+    if let Some(answer) = cast.and_then(|cast| instead(cast, &request)) {
         locked(&shared.counts).failed += 1;
         return match answer {
             Some(value) => body(&value),
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         };
     }
-    let response = forward(&shared, &pinned(cast, request.clone())).await;
+    let response = match cast {
+        Some(cast) => {
+            let answer = forward(&shared, &pinned(cast, request.clone())).await;
+            answer.map(|value| twisted(cast, &request, value))
+        }
+        None => forward(&shared, &request).await,
+    };
     match response {
-        Some(value) => body(&twisted(cast, &request, value)),
-        None => StatusCode::BAD_GATEWAY.into_response(),
-    }
-}
-
-async fn pass_on(shared: &Shared, request: &Value) -> Response {
-    match forward(shared, request).await {
         Some(value) => body(&value),
         None => StatusCode::BAD_GATEWAY.into_response(),
     }

@@ -1,5 +1,6 @@
 //! The controller's world as it is: the node's chain, L1, the broker, the sender.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -414,17 +415,11 @@ impl NodePorts {
         let (jobs, source) = (self.provers.jobs().clone(), Arc::clone(self.provers.source()));
         let (version, row) = (self.provers.version().clone(), row.clone());
         let (reason, captures) = (reason.to_owned(), self.captures.clone());
-        let known = |state: &Captures, id, done| {
-            state.state.lock().unwrap_or_else(PoisonError::into_inner).insert(id, done)
+        match self.captures.state.lock().unwrap_or_else(PoisonError::into_inner).entry(row.id) {
+            // It is being collected, or is there and the row does not say so yet.
+            Entry::Occupied(_) => return,
+            Entry::Vacant(place) => place.insert(false),
         };
-        // It is being collected, or is there and the row does not say so yet.
-        match known(&self.captures, row.id, false) {
-            None => {}
-            Some(done) => {
-                known(&self.captures, row.id, done);
-                return;
-            }
-        }
         tracing::error!(
             range = row.id,
             epoch = row.epoch,
@@ -445,7 +440,7 @@ impl NodePorts {
                     return;
                 }
             }
-            known(&captures, row.id, true);
+            captures.state.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id, true);
         });
     }
 

@@ -120,6 +120,19 @@ impl Running {
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }
 
+    /// Starts one whose sender, and nothing else, reaches L1 through the proxy.
+    async fn behind_a_proxy() -> (Self, Proxy) {
+        let vk_root = chain::value(9, 0);
+        let deployment = Deployment::new(&vk_root).await;
+        let mut running = Self::start(deployment, vk_root, Config::default()).await;
+        let proxy = Proxy::before(&running.deployment.anvil.url).await;
+        let urls = [proxy.url.clone()];
+        let client = L1Client::connect(&urls, chain::CHAIN_ID).await.unwrap();
+        let intents = running.deployment.path("proxied.json");
+        running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
+        (running, proxy)
+    }
+
     async fn turn(&mut self) -> Turn {
         self.sequencer.turn(&mut self.memory, &self.process.shutdown).await.unwrap()
     }
@@ -319,14 +332,7 @@ fn client_key() -> ClientKey {
 /// none reverts.
 #[tokio::test]
 async fn one_proposal_is_under_way_while_l1_takes_none() {
-    let vk_root = chain::value(9, 0);
-    let deployment = Deployment::new(&vk_root).await;
-    let mut running = Running::start(deployment, vk_root, Config::default()).await;
-    let proxy = Proxy::before(&running.deployment.anvil.url).await;
-    let urls = [proxy.url.clone()];
-    let client = L1Client::connect(&urls, chain::CHAIN_ID).await.unwrap();
-    let intents = running.deployment.path("proxied.json");
-    running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
+    let (mut running, proxy) = Running::behind_a_proxy().await;
     let account = running.sequencer.sender.account();
     let provider = running.deployment.client.provider().clone();
     let nonce = || async { provider.get_transaction_count(account).await.unwrap() };
@@ -351,14 +357,7 @@ async fn one_proposal_is_under_way_while_l1_takes_none() {
 /// nonce: none reverts.
 #[tokio::test]
 async fn a_proposal_that_missed_its_slot_is_replaced_under_its_nonce() {
-    let vk_root = chain::value(9, 0);
-    let deployment = Deployment::new(&vk_root).await;
-    let mut running = Running::start(deployment, vk_root, Config::default()).await;
-    let proxy = Proxy::before(&running.deployment.anvil.url).await;
-    let urls = [proxy.url.clone()];
-    let client = L1Client::connect(&urls, chain::CHAIN_ID).await.unwrap();
-    let intents = running.deployment.path("proxied.json");
-    running.sequencer.sender = Arc::new(support::sender(&client, &intents).await);
+    let (mut running, proxy) = Running::behind_a_proxy().await;
     let account = running.sequencer.sender.account();
     let provider = running.deployment.client.provider().clone();
     let before = provider.get_transaction_count(account).await.unwrap();
