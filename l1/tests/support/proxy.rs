@@ -124,7 +124,7 @@ impl Proxy {
         target.clone_into(&mut self.state.target.lock().unwrap());
     }
 
-    /// Requests that failed by [`Fault::Flaky`] so far.
+    /// Requests that failed by [`Fault::Flaky`] or [`Fault::Down`] so far.
     pub fn failed(&self) -> u64 {
         self.state.failed.load(Ordering::SeqCst)
     }
@@ -212,7 +212,10 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
         let fault = FAULTS[usize::from(state.fault.load(Ordering::SeqCst))];
         let is_send = body.windows(22).any(|part| part == b"eth_sendRawTransaction");
         match fault {
-            Fault::Down => return,
+            Fault::Down => {
+                state.failed.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
             Fault::LoseTransactions if is_send => return,
             Fault::Busy => {
                 answer(&mut stream, "503 Service Unavailable", b"busy").await;
