@@ -46,6 +46,8 @@ pub struct Agent<W: ?Sized> {
     once: Client,
     link: Link,
     spool: Spool,
+    /// Held while the agent serves.
+    spool_lock: Option<std::fs::File>,
     heart: Heart,
     id: AgentId,
     capabilities: Vec<Capability>,
@@ -123,6 +125,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let link = Link::new(process.conditions.clone());
         let kinds: Vec<String> = worker.circuits().into_iter().map(|(kind, _)| kind).collect();
         let metrics = Metrics::new(&process.metrics, &kinds, End::labels)?;
+        let spool_lock = config.spool_dir.as_deref().map(crate::spool::lock).transpose()?;
         let spool = {
             let (bytes, proofs) = (metrics.spool_bytes.clone(), metrics.spool_proofs.clone());
             Spool::open(config.spool_dir.clone(), bytes, proofs).map_err(|source| {
@@ -155,6 +158,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             once,
             link,
             spool,
+            spool_lock,
             heart,
             id,
             capabilities,
@@ -182,7 +186,9 @@ impl<W: Worker + ?Sized> Agent<W> {
     /// [`AgentError::Refused`] when the broker rejects this agent, [`AgentError::DeviceLost`] when it
     /// can prove no more. A broker that is unreachable or answers anything else is no error: the agent
     /// waits for it.
-    pub async fn serve(self, shutdown: &Shutdown) -> Result<(), AgentError> {
+    pub async fn serve(mut self, shutdown: &Shutdown) -> Result<(), AgentError> {
+        // Released here and not by whichever task ends last.
+        let _spool_lock = self.spool_lock.take();
         tracing::info!(
             agent = %self.id,
             circuits = self.capabilities.len(),

@@ -3,13 +3,17 @@
 use std::path::PathBuf;
 
 use rollmill_broker_client::{AgentId, CLASS_MAX};
-use rollmill_service::{Secret, Settings};
+use rollmill_service::{Common, Secret, Settings};
 use serde::{Deserialize, Serialize};
 
 use crate::devices::{Choice, Fallback};
 
 /// What keys may keep in host memory when nothing is said: all cosets of one key of 2^17 rows.
 const KEY_CACHE_CPU: u64 = 400 << 20;
+
+/// Most threads, and most jobs at once: above these a setting is a slip, and takes the machine's memory.
+const THREADS_MAX: usize = 1024;
+const JOBS_MAX: usize = 64;
 
 /// See `HELP` below for each key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -97,7 +101,7 @@ impl Settings for Config {
             "folder of ICICLE's libraries, with its backends in backend/; $ROLLMILL_ICICLE_DIR or \
              wherever the system looks when unset",
         ),
-        ("threads", "threads to prove with on the CPU; 0 for one a core"),
+        ("threads", "threads to prove with on the CPU, at most 1024; 0 for one a core"),
         ("resident_keys", "proving keys kept in memory"),
         (
             "key_cache_mib",
@@ -132,13 +136,30 @@ impl Settings for Config {
         if self.class > CLASS_MAX {
             return Err(format!("class is at most {CLASS_MAX}"));
         }
-        if self.proofs_in_flight == 0 {
-            return Err("proofs_in_flight is at least 1".into());
+        for (key, value, least, most) in [
+            ("threads", self.threads, 0, THREADS_MAX),
+            ("proofs_in_flight", self.proofs_in_flight, 1, JOBS_MAX),
+            ("prefetch", self.prefetch.unwrap_or(0), 0, JOBS_MAX),
+        ] {
+            if !(least..=most).contains(&value) {
+                return Err(format!("{key} is {value}, expected {least} to {most}"));
+            }
         }
         if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
             return Err(format!(
                 "device is {}, but fallback = off uses the CPU alone; leave out one of them",
                 self.device
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_with(&self, common: &Common) -> Result<(), String> {
+        let (drain, grace) = (self.drain_seconds, common.grace_seconds);
+        if drain > 0 && drain >= grace {
+            return Err(format!(
+                "drain_seconds is {drain} and grace_seconds is {grace}, so that the process would be cut \
+                 off before it hands its job back; give --drain-seconds less than --grace-seconds"
             ));
         }
         Ok(())
@@ -149,7 +170,7 @@ impl Config {
     /// Bytes that keys may keep on a device with so much memory of its own.
     pub fn key_cache_bytes(&self, memory_bytes: Option<u64>) -> u64 {
         match (self.key_cache_mib, memory_bytes) {
-            (Some(mib), _) => mib << 20,
+            (Some(mib), _) => mib.saturating_mul(1 << 20),
             (None, Some(bytes)) => bytes / 2,
             (None, None) => KEY_CACHE_CPU,
         }
@@ -181,7 +202,26 @@ mod tests {
         assert_eq!(unset.key_cache_bytes(None), 400 << 20);
         let set = Config { key_cache_mib: Some(3), ..Config::default() };
         assert_eq!(set.key_cache_bytes(Some(24 << 30)), 3 << 20);
-        let none = Config { proofs_in_flight: 0, ..Config::default() };
-        assert!(none.check().is_err());
+    }
+
+    #[test]
+    fn settings_that_take_the_machine_or_cut_a_job_off_are_refused_with_their_bounds() {
+        for (flags, parts) in [
+            (&["--threads", "100000"][..], &["threads is 100000", "0 to 1024"][..]),
+            (&["--proofs-in-flight", "0"], &["proofs_in_flight is 0", "1 to 64"]),
+            (&["--prefetch", "65"], &["prefetch is 65", "0 to 64"]),
+            (
+                &["--drain-seconds", "100", "--grace-seconds", "5"],
+                &["--drain-seconds", "--grace-seconds", "100", "5"],
+            ),
+            (&["--grace-seconds", "20"], &["drain_seconds is 20"]),
+        ] {
+            let error = rollmill_service::load::<Config>("agent", flags, &[]).unwrap_err();
+            let text = error.to_string();
+            assert!(parts.iter().all(|part| text.contains(part)), "{flags:?}: {text}");
+            assert_eq!(error.exit_code(), 2);
+        }
+        let flags = ["--drain-seconds", "0", "--grace-seconds", "0", "--threads", "1024"];
+        rollmill_service::load::<Config>("agent", &flags, &[]).unwrap();
     }
 }

@@ -4,12 +4,15 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Command};
 use rollmill_agent::{Agent, Config, bench, card, preflight, prover, srs};
+use rollmill_broker_client::ClientError;
 use rollmill_service::{Outcome, Process, Service};
 
 fn main() -> ExitCode {
     rollmill_algebra::cpu::map_large_arrays();
     Service::new("agent")
         .about("Leases proof jobs from a broker and proves them")
+        .usage(ClientError::is_usage)
+        .usage(bench::BenchError::is_usage)
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
         .subcommand(bench::command())
@@ -71,6 +74,7 @@ async fn measure(config: Config, matches: &ArgMatches) -> Outcome {
         return Ok(());
     }
     let plan = bench::Plan::of(matches)?;
+    plan.require_writable()?;
     let files = (plan.json.clone(), plan.markdown.clone());
     let results = tokio::task::spawn_blocking(move || prover::bench(&config, &plan)).await??;
     let text = bench::summary(&results);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_broker_client::{Answer, Client, ClientError, HeartbeatRequest, Options};
-use rollmill_circuits::registry::load_key_set;
+use rollmill_circuits::registry::{check_srs, load_key_set};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_service::{Finding, Preflight, Secret};
 
@@ -23,7 +23,14 @@ pub fn checks(config: &Config) -> Preflight {
             let config = Arc::clone(&device);
             async move { device_of(config).await }
         })
-        .check("keys", move || std::future::ready(keys_of(&keys)))
+        .check("keys", move || {
+            let config = Arc::clone(&keys);
+            async move {
+                // An SRS has many megabytes, each of whose points is decoded.
+                let found = tokio::task::spawn_blocking(move || keys_of(&config)).await;
+                found.unwrap_or_else(|error| Finding::wrong(&error))
+            }
+        })
         .check("spool_dir", move || {
             std::future::ready(match &spool.spool_dir {
                 Some(folder) => Finding::of_directory(folder, "--spool-dir"),
@@ -47,13 +54,14 @@ async fn device_of(config: Arc<Config>) -> Finding {
 }
 
 fn keys_of(config: &Config) -> Finding {
-    let folder = cache_dir(config.keys_dir.as_deref());
-    match load_key_set(&DirStore::new(folder.clone())) {
+    let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
+    let checked = load_key_set(&store).and_then(|set| {
+        check_srs(&store, config.chain_id, &set)?;
+        Ok(set)
+    });
+    match checked {
         Ok(set) => Finding::Ok(rollmill_circuits::version_name(&set)),
-        Err(error) => Finding::wrong(&ProverError::from(error)).todo(format!(
-            "Generate keys with `agent keys --keys-dir {}`, or correct --keys-dir",
-            folder.display()
-        )),
+        Err(error) => Finding::wrong(&ProverError::from(error)),
     }
 }
 

@@ -7,7 +7,7 @@
 //! A file is one line of JSON, which says whose proof it is, and the proof. It gets its name only once
 //! it is whole, and one that does not read back as it was written is removed: the job is proven again.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,30 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::Instant;
 
+use crate::agent::AgentError;
+
 /// Bytes of proofs beyond which an agent claims no further job.
 pub(crate) const BYTES_MAX: u64 = 256 << 20;
 const EXTENSION: &str = "proof";
+/// A file in the directory that is locked while an agent works with it. It stays there, empty.
+const LOCK: &str = "lock";
+
+/// Holds the directory for one agent, which is made if it is missing: two would offer each other's proofs, and
+/// each take the other's for its own. The operating system drops the lock with the process.
+///
+/// # Errors
+/// [`AgentError::SpoolLocked`] while another agent holds it, [`AgentError::Spool`] where it cannot be used.
+pub(crate) fn lock(dir: &Path) -> Result<File, AgentError> {
+    let path = dir.display().to_string();
+    let open = || File::options().create(true).append(true).open(dir.join(LOCK));
+    let opened = fs::create_dir_all(dir).and_then(|()| open());
+    let file = opened.map_err(|source| AgentError::Spool { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(AgentError::SpoolLocked { path }),
+        Err(TryLockError::Error(source)) => Err(AgentError::Spool { path, source }),
+    }
+}
 
 /// A verified proof and whose it is.
 #[derive(Debug, Clone, PartialEq)]

@@ -137,7 +137,7 @@ async fn a_spooled_proof_outlives_its_agent() {
     agent.finishes_without(broker.stop()).await;
     agent.process.shutdown.start();
     agent.task.await.unwrap().unwrap();
-    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 1);
+    assert_eq!(proofs_in(spool.path()), 1);
 
     let broker = schema.broker_at(address, rollmill_broker::Config::default()).await;
     let agent = Running::start(&url, Some(spool.path()));
@@ -149,7 +149,36 @@ async fn a_spooled_proof_outlives_its_agent() {
     }
     agent.process.shutdown.start();
     agent.task.await.unwrap().unwrap();
-    assert_eq!(std::fs::read_dir(spool.path()).unwrap().count(), 0);
+    assert_eq!(proofs_in(spool.path()), 0);
+}
+
+fn proofs_in(spool: &Path) -> usize {
+    let entries = std::fs::read_dir(spool).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|name| name == "proof")).count()
+}
+
+/// Goal: an agent never offers another's proofs. Method: two on one directory, and the second again once the
+/// first has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_belongs_to_one_agent_at_a_time() {
+    let spool = tempfile::tempdir().unwrap();
+    let first = Running::start("http://127.0.0.1:9", Some(spool.path()));
+    let second = || {
+        let spool_dir = Some(spool.path().to_owned());
+        let broker = "http://127.0.0.1:9".to_owned();
+        let process = Process::new("agent", Config { spool_dir, broker, ..Config::default() });
+        Agent::new(&process, first.worker.clone()).map(drop)
+    };
+    let error = second().unwrap_err().to_string();
+    assert!(error.starts_with("AGT-025: ") && error.contains("--spool-dir"), "{error}");
+    assert!(error.contains(&spool.path().display().to_string()), "{error}");
+    first.process.shutdown.start();
+    first.task.await.unwrap().unwrap();
+    let process = Process::new(
+        "agent",
+        Config { spool_dir: Some(spool.path().to_owned()), ..Config::default() },
+    );
+    Agent::new(&process, first.worker.clone()).map(drop).unwrap();
 }
 
 /// Goal: `/ready` of an idle agent says whether its broker answers, at once and not with its next job.

@@ -29,7 +29,12 @@ fn a_command_that_cannot_be_done_ends_with_one_line() {
             &["--device", "cpu", "bench", "--only", "poseidon2", "--bb", "/nonexistent/bb"],
             &["AGT-046", "/nonexistent/bb"],
         ),
+        (
+            &["--device", "cpu", "bench", "--only", "poseidon2", "--json", "/nonexistent/x.json"],
+            &["AGT-043", "/nonexistent/x.json"],
+        ),
         (&["srs", "check", "/nonexistent/srs.bin"], &["AGT-050", "/nonexistent/srs.bin"]),
+        (&["srs", "check", "/etc/passwd"], &["AGT-052", "/etc/passwd", "`RMSRS`", "agent srs"]),
         (&["srs", "import", "--from", "/dev/null", "--out", "x"], &["AGT-053", "/dev/null"]),
         (&["srs", "make", "--powers", "1", "--out", "x"], &["--powers"]),
         (&["srs"], &["subcommand"]),
@@ -139,7 +144,7 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
     std::fs::write(at("srs.bin"), &srs).unwrap();
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../circuits/tests/golden/keys.set");
     let good = std::fs::read(golden).unwrap();
-    // A set of keys that cannot be read ends the start before a device is opened.
+    // What the checks find ends the start before a device is opened.
     let start = |opens: bool| {
         let keys_dir = folder.path().display().to_string();
         let arguments = ["--device", "auto", "--keys-dir", &keys_dir];
@@ -153,9 +158,9 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         assert_eq!(text.lines().last(), Some(errors[0]), "{text}");
         errors[0].to_owned()
     };
-    let refused = |what: &str, set: &[u8], wanted: &[&str]| {
+    let refused = |what: &str, set: &[u8], opens: bool, wanted: &[&str]| {
         std::fs::write(at("keys.set"), set).unwrap();
-        let line = start(KeySet::from_bytes(set).is_ok());
+        let line = start(opens);
         for part in wanted {
             assert!(line.contains(part), "{what}: {line}");
         }
@@ -164,9 +169,14 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
     assert!(line.contains("AGT-030") && line.contains("agent keys --keys-dir"), "{line}");
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
-    refused("a changed byte", &changed, &["AGT-030"]);
-    refused("half of it", &good[..good.len() / 2], &["AGT-030"]);
-    refused("another file", b"no keys", &["AGT-030"]);
+    refused("a changed byte", &changed, false, &["AGT-030"]);
+    refused(
+        "half of it",
+        &good[..good.len() / 2],
+        false,
+        &["AGT-030", "keys.set", "agent keys --keys-dir"],
+    );
+    refused("another file", b"no keys", false, &["AGT-030"]);
 
     let set = KeySet::from_bytes(&good).unwrap();
     let with = |change: &dyn Fn(&mut CircuitKey), tau_g2| {
@@ -176,15 +186,26 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         KeySet::new(keys, tau_g2).unwrap().to_bytes()
     };
     // As another build would lay it out.
+    std::fs::write(at("keys.set"), &good).unwrap();
+    let keys_dir = folder.path().display().to_string();
+    for (chain, wanted) in [("31337", "ok      keys: "), ("1", "failed  keys: AGT-030: PLK-047")] {
+        let output =
+            agent(&["--device", "cpu", "--keys-dir", &keys_dir, "--chain-id", chain, "check"]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(wanted), "chain {chain}: {text}");
+    }
     let other = with(&|key| key.layout_digest[0] ^= 1, *set.tau_g2());
-    refused("another layout", &other, &["CIR-031", "tx_base", "make the keys again"]);
+    refused("another layout", &other, true, &["CIR-031", "tx_base", "make the keys again"]);
     let ptau = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
     let ceremony = Srs::import_ptau(&mut std::io::Cursor::new(&ptau[..]), None, 1).unwrap();
     let other = with(&|key| key.vk.srs_id = ceremony.id(), ceremony.tau_g2);
-    refused("another string", &other, &["AGT-030", "SRS"]);
+    refused("another string", &other, false, &["AGT-030", "SRS"]);
+    // The set on disk is that of the other SRS: `check` must see what the start sees.
+    let output = agent(&["--device", "cpu", "--keys-dir", &keys_dir, "check"]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("failed  keys: AGT-030: CIR-014"));
 
     let mut changed = srs;
     changed[4000] ^= 1;
     std::fs::write(at("srs.bin"), changed).unwrap();
-    refused("a damaged string", &good, &["AGT-030", "PLK-04"]);
+    refused("a damaged string", &good, false, &["AGT-030", "PLK-04"]);
 }

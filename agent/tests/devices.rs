@@ -65,7 +65,10 @@ fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
         (&["--device", "icicle"], &["AGT-032", "icicle:0", "ICI-001", "/nonexistent/icicle"]),
         (&["--device", "icicle", "--icicle-dir", "/nonexistent/y"], &["ICI-001", "/nonexistent/y"]),
         (&["bench", "--only", "ntt", "--peers", "icicle", "--sizes", "4"], &["AGT-046", "ICI-001"]),
-        (&["--device", "wgpu:77"], &["AGT-032", "SHD-002", "there are"]),
+        (
+            &["--device", "wgpu:77"],
+            &["AGT-032", "SHD-002: there is no adapter wgpu:77", "the adapters are wgpu:0 ("],
+        ),
         (&["--device", "wgpu:no such adapter"], &["AGT-032", "SHD-002", "no such adapter"]),
         (&["--device", "auto", "--fallback", "require"], &["AGT-033", "cuda:0"]),
         (&["--device", "gpu"], &["device", "`gpu`", "expected auto, cpu, cuda:N"]),

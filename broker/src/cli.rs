@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
 use rollmill_broker::store::{Role, Store, Tenant};
 use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    AgentId, Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery,
-    Options, StatusResponse,
+    AgentId, Answer, AttemptView, BATCH_MAX, Client, ClientError, JobId, JobState, JobView,
+    ListQuery, Options, StatusResponse,
 };
 use rollmill_service::{Error, Exit, Finding, Outcome, Preflight, Service, one_line};
+
+/// The largest number that the database holds.
+const EPOCH_MAX: u64 = i64::MAX as u64;
 
 pub(crate) fn subcommands(service: Service) -> Service {
     let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
@@ -24,8 +27,20 @@ pub(crate) fn subcommands(service: Service) -> Service {
             Command::new("jobs")
                 .about("The newest jobs")
                 .arg(Arg::new("state").long("state").value_name("STATE").help("only in this state"))
-                .arg(Arg::new("epoch").long("epoch").value_name("N").help("only of this epoch"))
-                .arg(Arg::new("limit").long("limit").value_name("N").help("at most so many"))
+                .arg(
+                    Arg::new("epoch")
+                        .long("epoch")
+                        .value_name("N")
+                        .value_parser(value_parser!(u64).range(..=EPOCH_MAX))
+                        .help("only of this epoch"),
+                )
+                .arg(
+                    Arg::new("limit")
+                        .long("limit")
+                        .value_name("N")
+                        .value_parser(value_parser!(u32).range(1..=BATCH_MAX as i64))
+                        .help("at most so many, 1 to 1000"),
+                )
                 .arg(json()),
         )
         .subcommand(
@@ -89,7 +104,7 @@ pub(crate) async fn tokens(store: &Store, matches: &ArgMatches) -> Outcome {
         Some(("revoke", args)) => {
             let label = text(args, "label");
             if !store.revoke_token(label).await? {
-                return Err(usage(&format!("no valid token is labelled {label}")));
+                return Err(BrokerError::UnknownToken { label: label.to_owned() }.into());
             }
         }
         _ => {
@@ -104,6 +119,25 @@ pub(crate) async fn tokens(store: &Store, matches: &ArgMatches) -> Outcome {
 
 /// What is asked of a running broker.
 pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Outcome {
+    let role = match name {
+        "pardon" => "operator",
+        "dead-letters" if matches.subcommand_name() != Some("list") => "producer or operator",
+        _ => "reader, producer or operator",
+    };
+    ask_of(config, name, matches).await.map_err(|failure| with_role(failure, role))
+}
+
+/// A rejected token, with the role that the command needs and the setting that names a token.
+fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
+    match failure.downcast_ref::<ClientError>() {
+        Some(ClientError::Refused { status: 401 | 403, .. }) => {
+            format!("{failure}; give --token the token of a {role} (`broker tokens add`)").into()
+        }
+        _ => failure,
+    }
+}
+
+async fn ask_of(config: &Config, name: &str, matches: &ArgMatches) -> Outcome {
     let client = client(config)?;
     match name {
         "status" => {
@@ -123,8 +157,8 @@ pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Ou
             });
             let query = ListQuery {
                 state: state.transpose()?,
-                epoch: number(matches, "epoch")?,
-                limit: number(matches, "limit")?,
+                epoch: matches.get_one("epoch").copied(),
+                limit: matches.get_one("limit").copied(),
             };
             print_jobs(&client.list(&query).await?, matches.get_flag("json"))?;
         }
@@ -140,7 +174,7 @@ pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Ou
         "pardon" => {
             let agent: AgentId = parse(text(matches, "agent"))?;
             if client.pardon(&agent).await? == 0 {
-                return Err(usage(&format!("{agent} is not quarantined")));
+                return Err(BrokerError::NotQuarantined { agent }.into());
             }
         }
         "dead-letters" => dead_letters(&client, matches).await?,
@@ -154,8 +188,18 @@ async fn dead_letters(client: &Client, matches: &ArgMatches) -> Outcome {
         args.get_many::<String>("id").into_iter().flatten().map(|id| parse(id)).collect()
     };
     match matches.subcommand() {
-        Some(("replay", args)) => println!("{} replayed", client.replay(&ids(args)?).await?),
-        Some(("drop", args)) => println!("{} dropped", client.drop_dead(&ids(args)?).await?),
+        Some((verb @ ("replay" | "drop"), args)) => {
+            let (dead, others) = split_dead(client, ids(args)?).await?;
+            let count = match verb {
+                _ if dead.is_empty() => 0,
+                "replay" => client.replay(&dead).await?,
+                _ => client.drop_dead(&dead).await?,
+            };
+            println!("{count} {}", if verb == "replay" { "replayed" } else { "dropped" });
+            if !others.is_empty() {
+                return Err(BrokerError::NotDead { ids: others.join(", ") }.into());
+            }
+        }
         Some((_, args)) => {
             let query = ListQuery { state: Some(JobState::Dead), epoch: None, limit: Some(1000) };
             print_jobs(&client.list(&query).await?, args.get_flag("json"))?;
@@ -163,6 +207,20 @@ async fn dead_letters(client: &Client, matches: &ArgMatches) -> Outcome {
         None => {}
     }
     Ok(())
+}
+
+/// The ids of dead letters among `ids`, and each other one with what it is.
+async fn split_dead(
+    client: &Client,
+    ids: Vec<JobId>,
+) -> Result<(Vec<JobId>, Vec<String>), ClientError> {
+    let jobs = client.jobs(&ids).await?;
+    let state = |id: &JobId| jobs.iter().find(|job| job.id == *id).map(|job| job.state);
+    let (dead, others): (Vec<_>, Vec<_>) =
+        ids.into_iter().partition(|id| state(id) == Some(JobState::Dead));
+    let shown = |id: &JobId| format!("{id} ({})", state(id).map_or("unknown", JobState::as_str));
+    let others = others.iter().map(shown).collect();
+    Ok((dead, others))
 }
 
 /// Checks one thing after the other and prints what to do about each; fails if any is wrong. Creates
@@ -441,16 +499,6 @@ fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
     matches.get_one::<String>(name).map_or("", String::as_str)
 }
 
-fn number<T: std::str::FromStr>(
-    matches: &ArgMatches,
-    name: &str,
-) -> Result<Option<T>, rollmill_service::Failure> {
-    let given = matches.get_one::<String>(name);
-    given
-        .map(|n| n.parse().map_err(|_| usage(&format!("--{name}: {n} is not a number"))))
-        .transpose()
-}
-
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     text: &str,
 ) -> Result<T, rollmill_service::Failure> {
@@ -480,6 +528,21 @@ mod tests {
         ] {
             assert_eq!(utc(seconds * 1000), text);
         }
+    }
+
+    #[test]
+    fn a_rejected_token_is_told_with_the_role_that_the_command_needs() {
+        let refused = |status| ClientError::Refused {
+            status,
+            broker_code: "BRK-023".into(),
+            message: "a valid bearer token is required".into(),
+        };
+        for status in [401, 403] {
+            let text = with_role(refused(status).into(), "operator").to_string();
+            assert!(text.starts_with("BRK-023: a valid bearer token"), "{text}");
+            assert!(text.contains("--token") && text.contains("operator"), "{text}");
+        }
+        assert!(!with_role(refused(404).into(), "operator").to_string().contains("--token"));
     }
 
     #[test]

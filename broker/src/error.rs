@@ -117,6 +117,22 @@ pub enum BrokerError {
     #[error("{}: refusing to listen on {address} without a token; make one with `broker tokens add` or listen on 127.0.0.1", self.code())]
     OpenToAll { address: String },
 
+    /// The agent that is to be pardoned is not in quarantine.
+    #[error("{}: agent {agent} is not quarantined; `broker status` lists the agents", self.code())]
+    NotQuarantined { agent: AgentId },
+
+    /// No valid token has this label.
+    #[error("{}: no valid token is labelled {label}; `broker tokens list` lists them", self.code())]
+    UnknownToken { label: String },
+
+    /// Jobs that are to be replayed or dropped are no dead letters.
+    #[error("{}: these are no dead letters: {ids}; `broker dead-letters list` lists them", self.code())]
+    NotDead { ids: String },
+
+    /// There is no private database to work on, and the command is not one that makes it.
+    #[error("{}: there is no private database in {folder}; correct --data-dir, or set --database-url", self.code())]
+    NoDatabase { folder: String },
+
     /// The private Postgres ended by itself.
     #[error("{}: the private Postgres ended; see {log}", self.code())]
     PostgresEnded { log: String },
@@ -152,7 +168,16 @@ impl BrokerError {
             Self::Objects { .. } => "BRK-025",
             // 016 was a damaged artifact answered as the server's own error.
             Self::ArtifactLost { .. } => "BRK-026",
+            Self::NotQuarantined { .. } => "BRK-027",
+            Self::UnknownToken { .. } => "BRK-028",
+            Self::NotDead { .. } => "BRK-029",
+            Self::NoDatabase { .. } => "BRK-030",
         }
+    }
+
+    /// Whether a setting itself cannot be used, whatever the database does.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::DatabaseUrl { .. })
     }
 
     /// HTTP status of the answer. 503 says: the same request may succeed later.

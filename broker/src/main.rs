@@ -8,12 +8,16 @@ use std::str::FromStr;
 use rollmill_broker::embedded::{Options, PrivatePostgres};
 use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Config};
+use rollmill_broker_client::ClientError;
 use rollmill_service::{Failure, Outcome, Process, Service};
 use sqlx::postgres::PgConnectOptions;
 
 fn main() -> ExitCode {
     cli::subcommands(
-        Service::new("broker").about("Queues proof jobs on Postgres and hands them to agents"),
+        Service::new("broker")
+            .about("Queues proof jobs on Postgres and hands them to agents")
+            .usage(BrokerError::is_usage)
+            .usage(ClientError::is_usage),
     )
     .run_checked(cli::checks, |process: Process<Config>| async move {
         let command = process.command().map(|(name, matches)| (name.to_owned(), matches.clone()));
@@ -28,6 +32,15 @@ fn main() -> ExitCode {
                 Ok(())
             }
             Some(("tokens", matches)) => {
+                let config = &process.config;
+                // Only `add` makes the database: a token is added before the first start.
+                if matches.subcommand_name() != Some("add")
+                    && config.database_url.is_none()
+                    && !config.data_dir.join("pg").exists()
+                {
+                    let folder = config.data_dir.display().to_string();
+                    return Err(BrokerError::NoDatabase { folder }.into());
+                }
                 let (store, postgres) = open(&process.config).await?;
                 let done = cli::tokens(&store, matches).await;
                 close(store, postgres).await;

@@ -202,7 +202,7 @@ fn a_start_without_the_database_waits_and_check_says_why() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success(), "a signal ends the wait");
 
-    let line = refusal(at("hello"), 1);
+    let line = refusal(at("hello"), 2);
     assert!(line.starts_with("error: BRK-008: database_url is not an address"), "{line}");
 }
 
@@ -279,6 +279,51 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
     let (code, text, _) = run(&["doctor"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("ok    broker: answers at"), "{text}");
+
+    // What is asked for is not there: not a slip in the command's form, so 1 and not 2.
+    for verb in ["replay", "drop"] {
+        let (code, out, error) = run(&["dead-letters", verb, job.id.as_str(), &unknown]);
+        assert_eq!(code, Some(1), "{error}");
+        assert!(out.starts_with("0 "), "{out}");
+        for part in ["BRK-029", &format!("{} (leased)", job.id), &format!("{unknown} (unknown)")] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    let (code, _, error) = run(&["pardon", "nobody"]);
+    assert!(
+        code == Some(1) && error.contains("BRK-027: agent nobody is not quarantined"),
+        "{error}"
+    );
+    for limit in ["99999999999", "0", "-1"] {
+        let (code, _, error) = run(&["jobs", "--limit", limit]);
+        assert_eq!(code, Some(2), "{error}");
+        assert!(error.contains("--limit") && error.contains("1..=1000"), "{error}");
+    }
+}
+
+/// Goal: a command that only looks makes no database, and one that misses what it is asked for ends with 1.
+#[test]
+fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
+    let dir = data_dir();
+    let place = dir.path().join("none");
+    for verb in [&["list"][..], &["revoke", "x"]] {
+        let mut command = Broker::command(&place, &free_address());
+        let line = refusal(
+            {
+                command.arg("tokens").args(verb);
+                command
+            },
+            1,
+        );
+        assert!(line.contains("BRK-030") && line.contains("--data-dir"), "{line}");
+        assert!(!place.exists(), "{verb:?}");
+    }
+    let mut add = Broker::command(&place, &free_address());
+    assert!(add.args(["tokens", "add", "one", "reader"]).output().unwrap().status.success());
+    let mut revoke = Broker::command(&place, &free_address());
+    revoke.args(["tokens", "revoke", "two"]);
+    let line = refusal(revoke, 1);
+    assert!(line.contains("BRK-028: no valid token is labelled two"), "{line}");
 }
 
 #[test]

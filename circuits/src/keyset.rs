@@ -24,7 +24,7 @@ const KEY_BYTES_MAX: usize = 4096;
 pub enum KeySetError {
     #[error("CIR-010: key set: {0}")]
     Decode(#[from] DecodeError),
-    #[error("CIR-011: key set: digest does not match the contents; make the keys again")]
+    #[error("CIR-011: key set: its digest does not match its contents")]
     Digest,
     #[error("CIR-012: key set: key of {circuit}: {source}")]
     Key { circuit: Circuit, source: KeyError },

@@ -47,8 +47,20 @@ pub enum RegistryError {
         "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the folder of keys and make them again, or use the release's own build"
     )]
     Root { expected: String, got: String },
-    #[error("CIR-032: there is no {name}; make the keys first")]
-    Missing { name: &'static str },
+    #[error(
+        "CIR-032: there is no {name} in {place}; generate keys with `agent keys --keys-dir {place}`, or correct --keys-dir"
+    )]
+    Missing { name: &'static str, place: String },
+    /// A file of the store is not what its name says.
+    #[error(
+        "{source}. The file is {name} in {place}: generate the keys again with `agent keys --keys-dir {place}`, or correct --keys-dir"
+    )]
+    Damaged {
+        name: &'static str,
+        place: String,
+        #[source]
+        source: KeySetError,
+    },
     #[error(transparent)]
     Key(#[from] KeyError),
     #[error(transparent)]
@@ -72,24 +84,54 @@ pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
 /// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
 /// it must have been imported. A development one is refused on any other chain.
 pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> {
-    let most = Circuit::ALL.into_iter().map(log_n).max().unwrap_or(0);
-    let srs = match store.get(SRS_NAME)? {
-        Some(bytes) => Srs::from_bytes(&bytes)?,
+    if let Some(srs) = stored_srs(store, chain_id)? {
+        return Ok(srs);
+    }
+    // Asked before minutes are spent on it.
+    Srs::development(0).require_ceremony(chain_id)?;
+    let srs = Srs::development(largest_log_n());
+    store.put(SRS_NAME, &srs.to_bytes())?;
+    Ok(srs)
+}
+
+/// Requires the SRS in the store to be fit for the chain and to be that of the keys, as whoever proves
+/// requires it. Creates nothing: a missing one passes where [`open_srs`] would make it.
+///
+/// # Errors
+/// As [`open_srs`] and [`Keys::new`].
+pub fn check_srs(store: &dyn Store, chain_id: u64, set: &KeySet) -> Result<(), RegistryError> {
+    let srs = match stored_srs(store, chain_id)? {
+        Some(srs) => srs,
         None => {
-            // Asked before minutes are spent on it.
-            let empty = Srs::development(0);
-            empty.require_ceremony(chain_id)?;
-            let srs = Srs::development(most);
-            store.put(SRS_NAME, &srs.to_bytes())?;
+            let srs = Srs::development(0);
+            srs.require_ceremony(chain_id)?;
             srs
         }
     };
+    require_srs_of(set, &srs)
+}
+
+fn require_srs_of(set: &KeySet, srs: &Srs) -> Result<(), RegistryError> {
+    match srs.tau_g2 == *set.tau_g2() {
+        true => Ok(()),
+        false => Err(KeySetError::Srs.into()),
+    }
+}
+
+fn largest_log_n() -> u32 {
+    Circuit::ALL.into_iter().map(log_n).max().unwrap_or(0)
+}
+
+/// The SRS in the store, fit for the chain and every circuit; none if there is none.
+fn stored_srs(store: &dyn Store, chain_id: u64) -> Result<Option<Srs>, RegistryError> {
+    let Some(bytes) = store.get(SRS_NAME)? else { return Ok(None) };
+    let srs = Srs::from_bytes(&bytes)?;
     srs.require_ceremony(chain_id)?;
     if srs.origin == Origin::Ceremony && !gone("keys.srs.secret") {
         srs.require_secret()?;
     }
-    srs.require(1 << most)?;
-    Ok(srs)
+    srs.require(1 << largest_log_n())?;
+    Ok(Some(srs))
 }
 
 /// Roots of the key tree that this release was tested with, by the SRS they were made under (its id), both
@@ -153,8 +195,12 @@ pub fn make_keys<D: Device>(
 /// The set of keys that [`make_keys`] kept.
 pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
     let bytes = store.get(KEY_SET_NAME)?;
-    let bytes = bytes.ok_or(RegistryError::Missing { name: KEY_SET_NAME })?;
-    Ok(KeySet::from_bytes(&bytes)?)
+    let missing = || RegistryError::Missing { name: KEY_SET_NAME, place: store.place() };
+    KeySet::from_bytes(&bytes.ok_or_else(missing)?).map_err(|source| RegistryError::Damaged {
+        name: KEY_SET_NAME,
+        place: store.place(),
+        source,
+    })
 }
 
 /// One key at a time is loaded once at a time.
@@ -229,9 +275,7 @@ impl<D: Device> Keys<D> {
         store: Arc<dyn Store>,
         resident_max: usize,
     ) -> Result<Self, RegistryError> {
-        if srs.tau_g2 != *set.tau_g2() {
-            return Err(KeySetError::Srs.into());
-        }
+        require_srs_of(&set, &srs)?;
         Ok(Self {
             device,
             set,

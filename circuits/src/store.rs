@@ -39,6 +39,8 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
     /// Keeps bytes under a name. Two writers of one name write the same bytes.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
+    /// Where the bytes are, for messages.
+    fn place(&self) -> String;
 
     /// What [`Self::put_sealed`] kept; none if it is not there or is damaged, since it can be made
     /// again.
@@ -78,6 +80,10 @@ impl DirStore {
 }
 
 impl Store for DirStore {
+    fn place(&self) -> String {
+        self.folder.display().to_string()
+    }
+
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         match std::fs::read(self.folder.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
@@ -110,6 +116,10 @@ pub struct MemoryStore {
 }
 
 impl Store for MemoryStore {
+    fn place(&self) -> String {
+        "memory".to_owned()
+    }
+
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         Ok(self.entries.lock().ok().and_then(|entries| entries.get(name).cloned()))
     }

@@ -15,6 +15,14 @@ pub enum Error {
     #[error("{}: no anvil at {}; run: make setup", self.code(), path.display())]
     AnvilMissing { path: PathBuf },
 
+    /// devnet does not run in a checkout, and the one that it was built from is gone.
+    #[error("{}: no folder `contracts` with a package.json in {} or above it; run devnet in a checkout of this repository", self.code(), folder.display())]
+    ContractsMissing { folder: PathBuf },
+
+    /// The variable that names anvil names no file.
+    #[error("{}: {variable} is {}, and no file is there; correct it, or unset it to use anvil from npm", self.code(), path.display())]
+    AnvilVariable { variable: &'static str, path: PathBuf },
+
     /// A program was found but the system did not start it.
     #[error("{}: cannot start {name}: {source}", self.code())]
     Spawn {
@@ -175,6 +183,8 @@ impl Error {
             Self::Dropped { .. } => "NET-019",
             Self::NoReceipt { .. } => "NET-020",
             Self::VerifierStale { .. } => "NET-021",
+            Self::ContractsMissing { .. } => "NET-035",
+            Self::AnvilVariable { .. } => "NET-036",
         }
     }
 

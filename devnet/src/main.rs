@@ -46,7 +46,9 @@ async fn run(options: Options) -> Result<(), Error> {
         signal = interrupted() => Err(Error::Interrupted { signal }),
     };
     progress.status(String::new());
-    progress.line("stopping every process");
+    if network.has_started() {
+        progress.line("stopping every process");
+    }
     // A second signal ends this at once; the guard does the rest.
     let stopped = tokio::select! {
         stopped = network.stop() => stopped,

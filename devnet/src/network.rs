@@ -67,6 +67,11 @@ impl Network {
         })
     }
 
+    /// Whether any process was started.
+    pub fn has_started(&self) -> bool {
+        !self.order.is_empty()
+    }
+
     /// Mark that every process of this network carries in its environment.
     pub fn mark(&self) -> &str {
         &self.mark

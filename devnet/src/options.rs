@@ -14,19 +14,19 @@ use clap::{Parser, ValueEnum};
 #[command(name = "devnet", version)]
 pub struct Options {
     /// Epochs to prove before ending.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub epochs: u32,
 
     /// Blocks in each epoch.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub blocks: u32,
 
     /// Private transfers in each block.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
     pub txs: u32,
 
     /// Proving agents.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub agents: u32,
 
     /// Stay up after the epochs are proven, until Ctrl-C.
@@ -45,7 +45,7 @@ pub struct Options {
     /// Send transfers for this many minutes while L1 is reorganised and processes are killed and
     /// frozen at moments that --seed decides; then require that everything is proven and that a
     /// fresh node arrives at the same chain. Takes the place of --epochs.
-    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"], value_parser = clap::value_parser!(u64).range(1..=1440))]
+    #[arg(long, allow_negative_numbers = true, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"], value_parser = clap::value_parser!(u64).range(1..=1440))]
     pub chaos: Option<u64>,
 
     /// Run two prover nodes of one account, kill the one that submits at each of its steps, and require
@@ -54,7 +54,7 @@ pub struct Options {
     pub failover: bool,
 
     /// Prover nodes of one account. One of them submits; another takes over when it dies.
-    #[arg(long, default_value_t = 1, default_value_if("failover", "true", "2"), value_parser = clap::value_parser!(u32).range(1..=4))]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1, default_value_if("failover", "true", "2"), value_parser = clap::value_parser!(u32).range(1..=4))]
     pub prover_nodes: u32,
 
     /// Write the report as JSON to this file.
@@ -62,15 +62,15 @@ pub struct Options {
     pub json: Option<PathBuf>,
 
     /// Seed of the accounts' keys and amounts. The same seed makes the same transfers.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 1)]
     pub seed: u64,
 
     /// Keep data and logs in this new or empty folder instead of a temporary one.
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
 
-    /// Give up when the epochs are not proven after this long.
-    #[arg(long, default_value_t = 120, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Give up when the epochs are not proven after this long, at most a week.
+    #[arg(long, allow_negative_numbers = true, default_value_t = 120, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_080))]
     pub timeout_minutes: u64,
 }
 
@@ -134,9 +134,17 @@ mod tests {
 
     #[test]
     fn counts_that_make_no_network_are_refused() {
-        for flags in [["--epochs", "0"], ["--blocks", "33"], ["--agents", "0"], ["--tamper", "x"]] {
+        for flags in [
+            ["--epochs", "0"],
+            ["--blocks", "33"],
+            ["--agents", "0"],
+            ["--tamper", "x"],
+            ["--timeout-minutes", "0"],
+        ] {
             let refused = Options::try_parse_from(["devnet"].into_iter().chain(flags));
-            assert!(refused.is_err(), "{flags:?}");
+            let error = refused.unwrap_err().to_string();
+            assert!(!error.contains("1..18446744073709551615"), "{flags:?}: {error}");
+            assert!(!error.contains("unexpected argument"), "{flags:?}: {error}");
         }
     }
 }

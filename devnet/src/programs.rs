@@ -60,11 +60,17 @@ impl Programs {
     /// swallows signals.
     ///
     /// # Errors
-    /// [`Error::AnvilMissing`] when the npm packages are not installed.
+    /// [`Error::AnvilMissing`] when the npm packages are not installed, [`Error::AnvilVariable`] when the
+    /// variable is wrong, [`Error::ContractsMissing`] outside a checkout.
     pub fn anvil(&self) -> Result<PathBuf, Error> {
         if let Some(path) = std::env::var_os(ANVIL_VARIABLE).map(PathBuf::from) {
-            return if path.is_file() { Ok(path) } else { Err(Error::AnvilMissing { path }) };
+            let variable = ANVIL_VARIABLE;
+            return match path.is_file() {
+                true => Ok(path),
+                false => Err(Error::AnvilVariable { variable, path }),
+            };
         }
+        self.contracts()?;
         let arch = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -79,11 +85,17 @@ impl Programs {
     }
 
     /// The repository's `contracts` folder, whose npm packages bring a PostgreSQL too.
-    pub fn contracts(&self) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// [`Error::ContractsMissing`] outside a checkout.
+    pub fn contracts(&self) -> Result<PathBuf, Error> {
         self.roots
             .iter()
             .map(|root| root.join("contracts"))
             .find(|folder| folder.join("package.json").is_file())
+            .ok_or_else(|| Error::ContractsMissing {
+                folder: self.roots.first().cloned().unwrap_or_default(),
+            })
     }
 }
 
@@ -97,6 +109,19 @@ mod tests {
         let error = programs.own("broker").unwrap_err().to_string();
         assert!(error.starts_with("NET-001: no program broker in /nowhere"), "{error}");
         assert!(error.contains("cargo build"), "{error}");
+    }
+
+    #[test]
+    fn outside_a_checkout_the_missing_folder_is_named_and_not_anvil() {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = vec![folder.path().to_owned()];
+        let programs = Programs { folder: folder.path().to_owned(), roots };
+        let error = programs.contracts().unwrap_err().to_string();
+        assert!(error.starts_with("NET-035: no folder `contracts`"), "{error}");
+        assert!(error.contains(&folder.path().display().to_string()), "{error}");
+        if std::env::var_os(ANVIL_VARIABLE).is_none() {
+            assert_eq!(programs.anvil().unwrap_err().code(), "NET-035");
+        }
     }
 
     #[test]

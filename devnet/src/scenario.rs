@@ -60,10 +60,7 @@ pub async fn bring_up(
     for program in ["broker", "agent", "sequencer", "prover-node"] {
         network.programs.own(program)?;
     }
-    let contracts = network
-        .programs
-        .contracts()
-        .ok_or_else(|| Error::AnvilMissing { path: "contracts/node_modules".into() })?;
+    let contracts = network.programs.contracts()?;
     // Under faults L1 takes blocks back, and those that it has finalized it never does.
     let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
     let l1_address = network.start_anvil(epoch_slots).await?;

@@ -102,6 +102,51 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
     }
 }
 
+/// Goal: the exit code is 2 wherever a person must change what they wrote, whichever part of a program finds it.
+#[test]
+fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("nonsense"), "nonsense").unwrap();
+    let to = rollmill_pxe::keys::Keys::from_seed(&[1; 32]).address().to_string();
+    let hash = format!("0x{}", "0".repeat(64));
+    for (name, arguments, code) in [
+        ("broker", &["--database-url", "file:nonsense"][..], "BRK-008"),
+        ("broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
+        ("broker", &["status", "--url", "https://x"], "BRC-010"),
+        ("agent", &["--device", "cpu", "--broker", "https://x"], "BRC-010"),
+        ("agent", &["bench", "--sizes", "27"], "AGT-040"),
+        ("sequencer", &[], "NODE-064"),
+        ("sequencer", &["--node-rollup", "0x12"], "NODE-061"),
+        ("sequencer", &["--coinbase", "0x12"], "NODE-061"),
+        ("sequencer", &["--node-l1-urls", "http://["], "L1-003"),
+        ("sequencer", &["--node-tx-sources", "http://["], "NDC-005"),
+        ("prover-node", &["--prover-id", "0x12"], "NODE-061"),
+        ("prover-node", &["--broker", "https://x"], "BRC-010"),
+        ("pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
+        ("pxe", &["transfer", "--to", "x", "--amount", "1"], "PXE-001: --to"),
+        ("pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "PXE-001: --to"),
+        ("pxe", &["transfer", "--to", &to, "--amount", "0"], "PXE-016"),
+        ("pxe", &["--keystore", "nonsense", "address"], "PXE-012"),
+    ] {
+        let mut command = Command::new(program(name));
+        let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{name} {arguments:?}: {error}");
+        assert!(error.contains(code), "{name} {arguments:?}: {error}");
+    }
+}
+
+/// Goal: a misspelt variable is told by the command that shows the settings, too.
+#[test]
+fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
+    let mut command = Command::new(program("broker"));
+    let output = command.arg("config").env("ROLLMILL_BROKER_LISEN", "x").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(error.contains("ROLLMILL_BROKER_LISEN names no setting"), "{error}");
+    assert!(error.contains("did you mean ROLLMILL_BROKER_LISTEN?"), "{error}");
+}
+
 /// Subcommands by program, with arguments that end them soon, whatever they find.
 const COMMANDS: &[(&str, &[&[&str]])] = &[
     (

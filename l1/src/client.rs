@@ -1,5 +1,6 @@
 //! Reading L1: blocks, code, and a rollup's state.
 
+use alloy::contract::Error as ContractError;
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, B256, Bytes};
 use alloy::providers::{Provider, RootProvider};
@@ -7,7 +8,7 @@ use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::{Block, TransactionRequest};
 
 use crate::abi::{BlockRecord, EpochArgs, Parameters, ProofRecord, Rollup};
-use crate::error::{L1Error, revert_reason};
+use crate::error::{L1Error, revert_reason, reverted};
 use crate::failover::Failover;
 
 /// An L1 block by number and hash.
@@ -151,8 +152,25 @@ impl RollupContract {
     }
 
     /// What the deployment was made with.
+    ///
+    /// # Errors
+    /// [`L1Error::NotARollup`] if the contract reverts or its answer cannot be read.
     pub async fn parameters(&self) -> Result<Parameters, L1Error> {
-        self.instance.parameters().call().await.map_err(L1Error::contract("parameters"))
+        let foreign = |reason| L1Error::NotARollup { address: self.address(), reason };
+        self.instance.parameters().call().await.map_err(|error| match &error {
+            ContractError::TransportError(failed) => match reverted(failed) {
+                Some(reason) => foreign(reason),
+                None => L1Error::contract("parameters")(error),
+            },
+            other => foreign(other.to_string()),
+        })
+    }
+
+    /// The pending tip after L1 block `number`. An error where the contract was not there yet, and where the
+    /// node no longer keeps that state.
+    pub async fn pending_tip_at(&self, number: u64) -> Result<u64, L1Error> {
+        let tip = self.instance.pendingTip().block(BlockId::number(number)).call().await;
+        tip.map_err(L1Error::contract("pendingTip"))
     }
 
     /// Pending and proven tip at the newest L1 block.

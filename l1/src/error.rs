@@ -36,6 +36,10 @@ pub enum L1Error {
     #[error("{}: no contract at {address} on chain {chain_id}; check the address or deploy first", self.code())]
     NoContract { address: Address, chain_id: u64 },
 
+    /// The contract at the address does not answer as a rollup does.
+    #[error("{}: the contract at {address} is not a Rollmill rollup of this release ({reason}); correct the setting node.rollup (--node-rollup)", self.code())]
+    NotARollup { address: Address, reason: String },
+
     /// The L1 chain was replaced below every block this follower remembers, finality included.
     #[error("{}: L1 no longer has any remembered block down to number {oldest}, which was final; this is another chain: check the RPC URL, or sync from an empty store", self.code())]
     ReorgBelowFinality { oldest: u64 },
@@ -53,11 +57,11 @@ pub enum L1Error {
     FeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
 
     /// The file of intended transactions cannot be read or written.
-    #[error("{}: {}: {reason}", self.code(), path.display())]
+    #[error("{}: cannot use the file of intended transactions {}: {reason}; check the setting intents (--intents)", self.code(), path.display())]
     IntentFile { path: PathBuf, reason: String },
 
     /// The file of intended transactions belongs to another chain or account.
-    #[error("{}: {} was written for {got}, expected {expected}; move the file away if that chain is gone", self.code(), path.display())]
+    #[error("{}: {} was written for {got}, expected {expected}; correct the account's key or the setting intents (--intents), or move the file away if that chain is gone", self.code(), path.display())]
     IntentForeign { path: PathBuf, expected: String, got: String },
 
     /// Another process works with the same file of intended transactions.
@@ -117,7 +121,13 @@ impl L1Error {
             Self::NotIncluded { .. } => "L1-019",
             Self::Dropped { .. } => "L1-020",
             Self::GenesisWrong { .. } => "L1-021",
+            Self::NotARollup { .. } => "L1-022",
         }
+    }
+
+    /// Whether the setting itself cannot be used, whatever L1 does.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Url { .. })
     }
 
     /// Whether the same call may succeed later without anybody changing anything.

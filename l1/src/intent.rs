@@ -324,6 +324,10 @@ impl IntentFile {
         account: Address,
     ) -> Result<Self, L1Error> {
         let failed = |reason: String| L1Error::IntentFile { path: path.to_owned(), reason };
+        // Asked before the lock is made, which would stay behind.
+        if path.is_dir() {
+            return Err(failed("it is a directory".to_owned()));
+        }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
         }
@@ -426,6 +430,16 @@ impl IntentFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_refused_and_nothing_is_made_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("intents");
+        fs::create_dir(&path).unwrap();
+        let error = open(&path).unwrap_err().to_string();
+        assert!(error.contains("it is a directory") && error.contains("--intents"), "{error}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 
     fn open(path: &Path) -> Result<IntentFile, L1Error> {
         IntentFile::open(path, 31337, B256::ZERO, Address::ZERO)

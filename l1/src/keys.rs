@@ -61,9 +61,18 @@ fn from_hex(text: &str) -> Result<PrivateKeySigner, String> {
 
 /// Decrypts a keystore file.
 pub fn read_keystore(path: &Path, password: &str) -> Result<PrivateKeySigner, L1Error> {
-    PrivateKeySigner::decrypt_keystore(path, password).map_err(|error| L1Error::Key {
-        from: format!("keystore {}", path.display()),
-        reason: format!("{error}; check the path and the password"),
+    let failed =
+        |reason: String| L1Error::Key { from: format!("keystore {}", path.display()), reason };
+    let bytes = std::fs::read(path)
+        .map_err(|error| failed(format!("it cannot be read ({error}); correct --l1-keystore")))?;
+    let parsed: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
+    if !parsed.is_some_and(|keystore| keystore.get("crypto").is_some_and(|c| c.is_object())) {
+        let expected = "it is not a keystore file (JSON with a section `crypto`)";
+        return Err(failed(format!("{expected}; correct --l1-keystore")));
+    }
+    PrivateKeySigner::decrypt_keystore(path, password).map_err(|error| {
+        let why = "the password is wrong, or the file is damaged";
+        failed(format!("{why} ({error}); check --l1-keystore and --l1-password-file"))
     })
 }
 
@@ -129,6 +138,16 @@ mod tests {
 
         let refused = read_keystore(&path, "wrong").unwrap_err();
         assert_eq!(refused.code(), "L1-015");
+        assert!(refused.to_string().contains("the password is wrong"), "{refused}");
+        let garbage = folder.path().join("garbage");
+        for text in ["", "garbage", "{}", "[1]"] {
+            std::fs::write(&garbage, text).unwrap();
+            let refused = read_keystore(&garbage, "x").unwrap_err().to_string();
+            assert!(refused.contains("not a keystore file"), "{refused}");
+            assert!(!refused.contains("password"), "{refused}");
+        }
+        let missing = read_keystore(&folder.path().join("none"), "x").unwrap_err().to_string();
+        assert!(missing.contains("it cannot be read (No such file"), "{missing}");
         let again = write_keystore(&path, &signer, "other").unwrap_err();
         assert!(again.to_string().contains("not overwritten"), "{again}");
     }

@@ -107,6 +107,14 @@ async fn unusable_urls_and_silent_endpoints_are_named() {
     let refused = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap_err();
     assert_eq!(refused.code(), "L1-001");
     assert!(refused.to_string().contains(&proxy.url), "{refused}");
+    for (url, words) in [
+        ("http://127.0.0.1:9", "connection refused"),
+        ("http://no.invalid", "host name is unknown"),
+    ] {
+        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err().to_string();
+        assert!(refused.contains(url) && refused.contains(words), "{refused}");
+        assert!(!refused.contains("error sending request"), "{refused}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{KeySource, L1Client, L1Error};
+use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
@@ -91,6 +91,7 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
         }
     })?;
     let parameters = contract.parameters().await.map_err(|error| of_l1(&error))?;
+    require_early_start(config, &contract).await.map_err(|error| Finding::wrong(&error))?;
     // Files that cannot be read have checks of their own.
     if let (Ok(genesis), Ok(key)) = (read_genesis(&config.genesis), read_key(&config.client_key)) {
         agreed(config, &genesis, &key, &parameters).map_err(|error| {
@@ -101,6 +102,19 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
         })?;
     }
     Ok(Finding::Ok(format!("{} takes blocks of {}", config.rollup, parameters.proposer)))
+}
+
+/// Requires that the rollup had no block when following starts. A node that no longer keeps that state, and
+/// a contract that was not there yet, answer with an error, which does not say that the start is late.
+pub(crate) async fn require_early_start(
+    config: &NodeConfig,
+    contract: &RollupContract,
+) -> Result<(), SetupError> {
+    let number = config.l1_start;
+    match contract.pending_tip_at(number).await {
+        Ok(tip) if tip > 0 => Err(SetupError::LateStart { number, tip }),
+        _ => Ok(()),
+    }
 }
 
 fn absent(why: &str) -> Finding {
@@ -196,10 +210,16 @@ fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
     std::fs::read(path).map_err(|source| SetupError::File { path: path.into(), source })
 }
 
+fn contents(path: &Path, key: &'static str, source: Failure) -> SetupError {
+    SetupError::Contents { path: path.into(), key, source }
+}
+
 pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, Failure> {
-    Ok(Genesis::from_json(&String::from_utf8_lossy(&read(path)?))?)
+    let found = Genesis::from_json(&String::from_utf8_lossy(&read(path)?));
+    Ok(found.map_err(|error| contents(path, "node.genesis", error.into()))?)
 }
 
 pub(crate) fn read_key(path: &Path) -> Result<ClientKey, Failure> {
-    Ok(ClientKey::from_bytes(&read(path)?)?)
+    let found = ClientKey::from_bytes(&read(path)?);
+    Ok(found.map_err(|error| contents(path, "node.client_key", error.into()))?)
 }

@@ -12,7 +12,7 @@ use rollmill_protocol::{EthAddress, Fr, Genesis, field};
 use rollmill_service::{Failure, HttpLimits, HttpMetrics, Process, listen, serve_within};
 use serde::{Deserialize, Serialize};
 
-use crate::checks::{read_genesis, read_key};
+use crate::checks::{read_genesis, read_key, require_early_start};
 use crate::health;
 use crate::l1_events::L1Position;
 use crate::rpc::{AdmissionLimits, Rpc};
@@ -181,6 +181,21 @@ pub enum SetupError {
     Mismatch { what: &'static str, ours: String, theirs: String, rollup: String },
     #[error("NODE-063: L1 has no block {number}; check --node-l1-start")]
     NoStart { number: u64 },
+    /// Following would start after blocks of the rollup, which are then unknown.
+    #[error(
+        "NODE-065: at L1 block {number}, which --node-l1-start names, the rollup had {tip} blocks already; give an L1 block before the contract's deployment"
+    )]
+    LateStart { number: u64, tip: u64 },
+    /// A file of the deployment is not what the setting says. The source's message has the code.
+    #[error("{source}. The file is {}; the setting is {}", path.display(), flag(.key))]
+    Contents { path: PathBuf, key: &'static str, source: Failure },
+}
+
+impl SetupError {
+    /// Whether the setting itself cannot be used, whatever the files and L1 hold.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Setting { .. } | Self::Unset { .. })
+    }
 }
 
 /// Opens the node, checks it against the contract, and starts following and serving as part of
@@ -196,6 +211,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let contract = l1.rollup(address.0.into()).await?;
     let p = contract.parameters().await?;
     let vk_root = agreed(config, &genesis, &key, &p)?;
+    require_early_start(config, &contract).await?;
 
     let start = l1
         .block(config.l1_start.into())

@@ -44,7 +44,7 @@ pub fn replay() -> Command {
 
 /// Runs `prover-node ranges …` on the rows in `folder`.
 pub fn run_ranges(folder: &Path, arguments: &ArgMatches) -> Outcome {
-    let store = RowStore::open(folder)?;
+    let store = RowStore::existing(folder)?;
     let id = |arguments: &ArgMatches| arguments.get_one::<u64>("id").copied().unwrap_or_default();
     match arguments.subcommand() {
         Some(("show", arguments)) => {

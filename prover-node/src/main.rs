@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::{Arg, Command};
-use rollmill_broker_client::{Client as Broker, Options};
+use rollmill_broker_client::{Client as Broker, ClientError as BrokerError, Options};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_l1::{SenderConfig, TxSender};
+use rollmill_l1::{L1Error, SenderConfig, TxSender};
 use rollmill_node::{ClientKey, Pruner, setup};
-use rollmill_node_client::NodeClient;
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_prover_node::commands;
 use rollmill_prover_node::config::Config;
@@ -41,6 +41,10 @@ fn main() -> ExitCode {
     let out = Arg::new("out").required(true).help("file to write");
     Service::new("prover-node")
         .about("Proves epochs: plans, enqueues, verifies, submits; and serves a node")
+        .usage(setup::SetupError::is_usage)
+        .usage(L1Error::is_usage)
+        .usage(ClientError::is_usage)
+        .usage(BrokerError::is_usage)
         .subcommand(Command::new("keys").about("Export the client circuit's key").arg(out))
         .subcommand(commands::ranges())
         .subcommand(commands::replay())

@@ -52,12 +52,9 @@ pub fn checks(config: &Config) -> Preflight {
 
 fn keys_of(config: &Config) -> Finding {
     let folder = cache_dir(config.keys_dir.as_deref());
-    match load_key_set(&DirStore::new(folder.clone())) {
+    match load_key_set(&DirStore::new(folder)) {
         Ok(set) => Finding::Ok(rollmill_circuits::version_name(&set)),
-        Err(error) => Finding::wrong(&error).todo(format!(
-            "Generate keys with `agent keys --keys-dir {}`, or correct --keys-dir",
-            folder.display()
-        )),
+        Err(error) => Finding::wrong(&error),
     }
 }
 

@@ -164,6 +164,33 @@ fn the_command_names_the_job_and_ends_with_its_code() {
     assert!(errors.contains("PRN-052: 1 of 10 jobs"), "{errors}");
 }
 
+/// Goal: a command that looks says what is not there, which setting is wrong and what to do, and makes nothing.
+#[test]
+fn a_command_says_what_is_missing_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_prover-node"));
+        let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    for verb in [&["list"][..], &["show", "1"], &["retry", "1"], &["abandon", "1"]] {
+        let error = run(&[&["--node-data-dir", "nope", "ranges"][..], verb].concat());
+        assert!(error.contains("PRN-043: there is no directory nope/ranges"), "{error}");
+        assert!(error.contains("--node-data-dir"), "{error}");
+    }
+    let error = run(&["keys", "--keys-dir", "nokeys", "x"]);
+    assert!(error.contains("CIR-032: there is no keys.set in nokeys"), "{error}");
+    assert!(error.contains("`agent keys --keys-dir nokeys`"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    let set = std::fs::read(golden().join(KEY_SET_NAME)).unwrap();
+    std::fs::write(folder.path().join(KEY_SET_NAME), &set[..set.len() / 2]).unwrap();
+    let error = run(&["keys", "--keys-dir", ".", "x"]);
+    assert!(error.contains("CIR-01") && error.contains("The file is keys.set in ."), "{error}");
+    assert!(error.contains("`agent keys --keys-dir .`"), "{error}");
+}
+
 /// Goal: an operator sees every range, damaged ones too, and leaves commands for the running node.
 #[test]
 fn ranges_are_listed_shown_and_commanded() {

@@ -70,14 +70,13 @@ fn seal_at_cost(
     let (mut salt, mut nonce) = ([0u8; 16], [0u8; 12]);
     rng.fill_bytes(&mut salt);
     rng.fill_bytes(&mut nonce);
-    let key =
-        stretch(password, &salt, params).ok_or(PxeError::Keystore { why: "scrypt failed" })?;
+    let key = stretch(password, &salt, params).ok_or(PxeError::keystore("scrypt failed"))?;
     let address = keys.address().to_string();
     let secret = keys.to_secret_bytes();
     let payload = Payload { msg: &secret, aad: address.as_bytes() };
     let ciphertext = ChaCha20Poly1305::new(&key.into())
         .encrypt(Nonce::from_slice(&nonce), payload)
-        .map_err(|_| PxeError::Keystore { why: "encryption failed" })?;
+        .map_err(|_| PxeError::keystore("encryption failed"))?;
     let file = File {
         version: VERSION,
         address,
@@ -86,12 +85,12 @@ fn seal_at_cost(
         nonce: hex::encode(nonce),
         ciphertext: hex::encode(ciphertext),
     };
-    serde_json::to_string_pretty(&file).map_err(|_| PxeError::Keystore { why: "encoding failed" })
+    serde_json::to_string_pretty(&file).map_err(|_| PxeError::keystore("encoding failed"))
 }
 
 /// Decrypts the text of a keystore file.
 pub fn open(text: &str, password: &str) -> Result<Keys, PxeError> {
-    let bad = |why| PxeError::Keystore { why };
+    let bad = PxeError::keystore;
     let file: File = serde_json::from_str(text).map_err(|_| bad("it is not a keystore file"))?;
     if file.version != VERSION {
         return Err(bad("its version is not known to this program"));
@@ -126,17 +125,16 @@ pub fn seal_state(
     rng.fill_bytes(&mut nonce);
     let sealed = state_cipher(keys)
         .encrypt(Nonce::from_slice(&nonce), state)
-        .map_err(|_| PxeError::State { why: "encryption failed" })?;
+        .map_err(|_| PxeError::state("encryption failed"))?;
     Ok([&nonce[..], &sealed].concat())
 }
 
 /// Opens sealed wallet state.
 pub fn open_state(keys: &Keys, bytes: &[u8]) -> Result<Vec<u8>, PxeError> {
-    let (nonce, sealed) =
-        bytes.split_at_checked(12).ok_or(PxeError::State { why: "it is too short" })?;
+    let (nonce, sealed) = bytes.split_at_checked(12).ok_or(PxeError::state("it is too short"))?;
     state_cipher(keys)
         .decrypt(Nonce::from_slice(nonce), sealed)
-        .map_err(|_| PxeError::State { why: "it was changed, or belongs to another account" })
+        .map_err(|_| PxeError::state("it was changed, or belongs to another account"))
 }
 
 fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {

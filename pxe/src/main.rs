@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use clap::{Arg, ArgMatches, Command};
 use rand::rngs::OsRng;
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::{from_hex, to_hex};
 use rollmill_pxe::error::PxeError;
@@ -112,6 +112,8 @@ fn main() -> ExitCode {
         .arg(deadline);
     Service::new("pxe")
         .about("A user's account: keys, notes and private transfers")
+        .usage(PxeError::is_usage)
+        .usage(ClientError::is_usage)
         .exit_codes(
             "3 from transfer: the transaction was sent, or may have been, and its outcome is not \
              known; do not send it again, ask `pxe status`",
@@ -365,6 +367,14 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
         }
         if tokio::time::Instant::now() >= deadline {
             let stage = stage.unwrap_or_default();
+            if matches!(status, TxStatus::Unknown) {
+                return Err(format!(
+                    "PXE-024: the node at {} does not know this transaction after {seconds} s; check the \
+                     hash and --node-url",
+                    node.url()
+                )
+                .into());
+            }
             let text =
                 format!("PXE-021: not {stage} after {seconds} s; `pxe status` shows it later");
             return Err(text.into());
@@ -391,14 +401,15 @@ fn open(config: &Config) -> Result<Keys, Failure> {
         let todo = "make one with `pxe keygen`, or correct --keystore";
         format!("PXE-023: cannot read the keystore {path} ({error}); {todo}")
     })?;
-    Ok(keystore::open(&text, password(config)?.reveal())?)
+    let keys = keystore::open(&text, password(config)?.reveal());
+    Ok(keys.map_err(|error| error.in_file(&config.keystore))?)
 }
 
 fn password(config: &Config) -> Result<&Secret, Failure> {
-    config
-        .password
-        .as_ref()
-        .ok_or_else(|| "PXE-012: no password: give --password file:PATH or env:NAME".into())
+    config.password.as_ref().ok_or_else(|| {
+        let failure = "PXE-012: no password: give --password file:PATH or env:NAME".into();
+        Exit { code: USAGE, failure }.into()
+    })
 }
 
 /// Where the account's state lies: `pxe-` and the start of its address, beside the keystore. A state
@@ -420,9 +431,10 @@ fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeError> {
 fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
     match std::fs::read(path) {
         Ok(bytes) => {
-            let plain = keystore::open_state(&keys, &bytes)?;
+            let plain = keystore::open_state(&keys, &bytes).map_err(|error| error.in_file(path))?;
+            let why = "it is of another version";
             let state: State = serde_json::from_slice(&plain)
-                .map_err(|_| PxeError::State { why: "it is of another version" })?;
+                .map_err(|_| PxeError::State { file: String::new(), why }.in_file(path))?;
             Ok(Wallet::with_state(keys, state))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Wallet::new(keys)),
@@ -432,7 +444,7 @@ fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
 
 fn save(path: &Path, wallet: &Wallet) -> Result<(), PxeError> {
     let plain = serde_json::to_vec(wallet.state())
-        .map_err(|_| PxeError::State { why: "it cannot be written" })?;
+        .map_err(|_| PxeError::State { file: String::new(), why: "it cannot be written" })?;
     let sealed = keystore::seal_state(wallet.keys(), &plain, &mut OsRng)?;
     write(path, &sealed)
 }

@@ -22,12 +22,8 @@ pub struct LocalProver {
 impl LocalProver {
     /// Opens the keys in `cache` (see [`cache_dir`]); the SRS must be fit for the chain.
     pub fn open(cache: Option<&Path>, chain_id: u64) -> Result<Self, PxeError> {
-        let folder = cache_dir(cache);
-        let failed = |error: RegistryError| {
-            let folder = folder.display();
-            PxeError::Prove(format!("{error}; `agent keys --keys-dir {folder}` makes them"))
-        };
-        let store: Arc<dyn Store> = Arc::new(DirStore::new(folder.clone()));
+        let failed = |error: RegistryError| PxeError::Prove(error.to_string());
+        let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(cache)));
         let set: KeySet = load_key_set(store.as_ref()).map_err(failed)?;
         let srs = open_srs(store.as_ref(), chain_id).map_err(failed)?;
         let device = Arc::new(CpuDevice::default());

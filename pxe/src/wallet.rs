@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{CryptoRng, RngCore};
 use rollmill_circuits::client::{ClientWitness, InputNote};
-use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{BlockEffects, BlockRef, TxEffectsInfo, Versions};
+use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::field::{serde_fr, to_hex};
 use rollmill_protocol::gas::{DA_GAS_PER_TX, GasSettings, L2_GAS_PER_TX};
 use rollmill_protocol::note::{NoteOrigin, fee_balance_slot, nullifier};
@@ -578,8 +578,11 @@ impl Wallet {
     }
 }
 
-fn node_error(error: rollmill_node_client::ClientError) -> PxeError {
-    PxeError::Node(error.to_string())
+fn node_error(error: ClientError) -> PxeError {
+    match error {
+        ClientError::Transport { .. } | ClientError::NotANode { .. } => PxeError::Client(error),
+        other => PxeError::Node(other.to_string()),
+    }
 }
 
 #[cfg(test)]

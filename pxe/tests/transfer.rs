@@ -311,6 +311,31 @@ async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
     }
 }
 
+/// Goal: what is wrong is named: the hash and the node, the file, the setting; in one line with one code.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_transaction_a_damaged_file_and_a_wrong_address_are_named() {
+    let mut case = Case::new().await;
+    let told = |case: &Case, arguments: &[&str], parts: &[&str]| {
+        let output = case.command(arguments).output().unwrap();
+        let text = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(parts.iter().all(|part| text.contains(part)), "{arguments:?}: {text}");
+        assert!(text.matches("PXE-").count() + text.matches("NDC-").count() == 1, "{text}");
+    };
+    let hash = to_hex(&Fr::from(7u64));
+    let arguments = ["status", &hash, "--wait", "proven", "--wait-seconds", "0"];
+    told(&case, &arguments, &["PXE-024", &case.url, "the hash and --node-url"]);
+    let state = case.path("other.state");
+    std::fs::write(&state, "garbage that is no state").unwrap();
+    let state = state.display().to_string();
+    told(&case, &["--state", &state, "balance"], &["PXE-003", &state, "--state", "what is lost"]);
+    told(&case, &["--state", "/proc/x/y", "balance"], &["PXE-008", "/proc/x/y", "--state"]);
+    case.url = "http://127.0.0.1:9".to_owned();
+    told(&case, &["balance"], &["NDC-001", &case.url, "connection refused", "--node-url"]);
+    std::fs::write(case.path("alice.json"), "garbage").unwrap();
+    told(&case, &["balance"], &["PXE-002", "alice.json", "not a keystore file", "--keystore"]);
+}
+
 /// Two at once: the second is told that the account is in use, and sends nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_transfers_at_once_the_second_waits_for_nobody_and_sends_nothing() {

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rollmill_l1::{SenderConfig, TxSender};
+use rollmill_l1::{L1Error, SenderConfig, TxSender};
 use rollmill_node::{Pruner, checks, setup};
+use rollmill_node_client::ClientError;
 use rollmill_protocol::EthAddress;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
@@ -14,6 +15,9 @@ use rollmill_service::{Finding, Outcome, Preflight, Process, Service};
 fn main() -> ExitCode {
     Service::new("sequencer")
         .about("Orders transactions into blocks and puts them on L1, and serves a node")
+        .usage(setup::SetupError::is_usage)
+        .usage(L1Error::is_usage)
+        .usage(ClientError::is_usage)
         .run_checked(checked, run)
 }
 

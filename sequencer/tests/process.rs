@@ -511,7 +511,41 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     assert!(lines.contains("failed  node.tx_sources: NDC-001"), "{lines}");
     // Its own L1 answers, and not as a node does.
     let (_, lines) = check(&["--node-tx-sources", &deployment.anvil.url]);
-    assert!(lines.contains("failed  node.tx_sources: NDC-00"), "{lines}");
+    assert!(lines.contains("failed  node.tx_sources: NDC-002"), "{lines}");
+    assert!(lines.contains("a JSON-RPC server, but not a Rollmill node"), "{lines}");
+
+    // A contract that answers with nothing, and one that reverts.
+    let sender = support::sender(&deployment.client, &deployment.path("other.json")).await;
+    let reverts = [0x62, 0x5f, 0x5f, 0xfd, 0x5f, 0x52, 0x60, 0x03, 0x60, 0x1d, 0xf3];
+    let reverts = rollmill_l1::deploy(&sender, "reverts", reverts.into()).await.unwrap().address;
+    for address in [deployment.parameters.verifier, reverts] {
+        let (code, lines) = check(&["--node-rollup", &address.to_string()]);
+        let wanted =
+            format!("failed  contract: L1-022: the contract at {address} is not a Rollmill");
+        assert!(code == Some(1) && lines.contains(&wanted), "{lines}");
+        assert!(lines.contains("--node-rollup"), "{lines}");
+    }
+    let garbage = deployment.path("garbage");
+    std::fs::write(&garbage, "garbage").unwrap();
+    let garbage = garbage.display().to_string();
+    for flag in ["--node-client-key", "--node-genesis"] {
+        let (_, lines) = check(&[flag, &garbage]);
+        assert!(lines.contains(&garbage) && lines.contains(&format!("is {flag}")), "{lines}");
+    }
+    // Any L1 block before the first of the rollup's will do, whether or not the contract was there.
+    let before = deployment.client.latest().await.unwrap().number.to_string();
+    let (code, lines) = check(&["--node-l1-start", &before]);
+    assert_eq!(code, Some(0), "{lines}");
+    deployment.propose_nonsense().await;
+    let late = deployment.client.latest().await.unwrap().number.to_string();
+    let (code, lines) = check(&["--node-l1-start", &late]);
+    assert_eq!(code, Some(1), "{lines}");
+    let wanted =
+        format!("failed  contract: NODE-065: at L1 block {late}, which --node-l1-start names");
+    assert!(lines.contains(&wanted), "{lines}");
+    let started = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &["--node-l1-start", &late]);
+    let error = String::from_utf8(started.stderr).unwrap();
+    assert!(started.status.code() == Some(1) && error.contains("NODE-065"), "{error}");
 }
 
 /// Goal: a node that starts before its L1 waits for it, says so, and ends in order.

@@ -24,6 +24,11 @@ pub trait Settings: Default + Serialize + DeserializeOwned + Send + 'static {
     fn check(&self) -> Result<(), String> {
         Ok(())
     }
+
+    /// Refuses settings that cannot work with those that every process has.
+    fn check_with(&self, _common: &Common) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// How log lines look.
@@ -79,7 +84,24 @@ pub(crate) struct Loaded<C> {
     pub(crate) config: C,
     pub(crate) common: Common,
     pub(crate) command: Option<(String, ArgMatches)>,
-    pub(crate) unknown_variables: Vec<String>,
+    pub(crate) unknown_variables: Vec<UnknownVariable>,
+}
+
+/// A variable with the program's prefix that names no setting, and the one that was probably meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownVariable {
+    pub(crate) name: String,
+    pub(crate) nearest: Option<String>,
+}
+
+impl std::fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "environment variable {} names no setting and is ignored", self.name)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean {nearest}?"),
+            None => Ok(()),
+        }
+    }
 }
 
 pub(crate) enum Parsed<C> {
@@ -87,6 +109,7 @@ pub(crate) enum Parsed<C> {
     /// Help, version or printed settings: show and leave.
     Answer {
         text: String,
+        unknown_variables: Vec<UnknownVariable>,
     },
 }
 
@@ -109,7 +132,7 @@ pub fn load<C: Settings>(
     let variables = variables.iter().map(|(k, v)| (k.into(), v.into())).collect();
     match parse::<C>(name, Command::new(name), arguments, variables)? {
         Parsed::Run(loaded) => Ok((loaded.config, loaded.common)),
-        Parsed::Answer { text } => Err(Error::Usage { message: text }),
+        Parsed::Answer { text, .. } => Err(Error::Usage { message: text }),
     }
 }
 
@@ -142,7 +165,7 @@ fn parse<C: Settings>(
         Err(answer) => {
             let text = answer.to_string();
             if !answer.use_stderr() {
-                return Ok(Parsed::Answer { text });
+                return Ok(Parsed::Answer { text, unknown_variables: Vec::new() });
             }
             return Err(Error::Usage { message: messages::of_clap(&text) });
         }
@@ -179,17 +202,23 @@ fn parse<C: Settings>(
 
     let (config, common) =
         tree.typed().map_err(|message| Error::Setting { origin: "settings".into(), message })?;
-    config.check().map_err(|message| Error::Setting { origin: "settings".into(), message })?;
-    let command = matches.subcommand().map(|(name, m)| (name.to_owned(), m.clone()));
-    if command.as_ref().is_some_and(|(name, _)| name == "config") {
-        return Ok(Parsed::Answer { text: tree.print(&prefix, &keys) });
-    }
-    let unknown_variables = variables
+    let checked = config.check().and_then(|()| config.check_with(&common));
+    let checked = checked.and_then(|()| clash(&tree.values, &keys).map_or(Ok(()), Err));
+    checked.map_err(|message| Error::Setting { origin: "settings".into(), message })?;
+    let unknown = variables
         .iter()
         .filter_map(|(name, _)| name.to_str())
-        .filter(|name| name.starts_with(&prefix) && !known.contains(*name))
-        .map(str::to_owned)
+        .filter(|name| name.starts_with(&prefix) && !known.contains(*name));
+    let unknown_variables: Vec<_> = unknown
+        .map(|name| UnknownVariable {
+            name: name.to_owned(),
+            nearest: messages::nearest(name, known.iter().map(String::as_str)).map(str::to_owned),
+        })
         .collect();
+    let command = matches.subcommand().map(|(name, m)| (name.to_owned(), m.clone()));
+    if command.as_ref().is_some_and(|(name, _)| name == "config") {
+        return Ok(Parsed::Answer { text: tree.print(&prefix, &keys), unknown_variables });
+    }
     Ok(Parsed::Run(Loaded { config, common, command, unknown_variables }))
 }
 
@@ -333,7 +362,39 @@ fn with_flags<C: Settings>(
         }
         command = command.arg(arg);
     }
-    command
+    with_negative_numbers(command)
+}
+
+/// Takes `-1` for a value where one is expected, so that the message names the argument and what it expects
+/// instead of an unexpected argument.
+fn with_negative_numbers(command: Command) -> Command {
+    let command = command.mut_args(|arg| {
+        let takes_values = arg.get_action().takes_values();
+        arg.allow_negative_numbers(takes_values)
+    });
+    command.mut_subcommands(with_negative_numbers)
+}
+
+/// Says which two settings would listen on one port, if any do.
+fn clash(values: &Value, keys: &[Key]) -> Option<String> {
+    let listens: Vec<(&Key, &str)> = keys
+        .iter()
+        .filter(|key| key.path.last().is_some_and(|last| messages::is_address(last)))
+        .filter_map(|key| Some((key, at(values, &key.path)?.as_str()?)))
+        .collect();
+    for (i, (one, x)) in listens.iter().enumerate() {
+        for (other, y) in &listens[i + 1..] {
+            let (one, other) = (one.flag(), other.flag());
+            if x == y && messages::share_a_port(x, y) {
+                return Some(format!("--{one} and --{other} are both {x}; change one"));
+            }
+            if messages::share_a_port(x, y) {
+                let (one, other) = (format!("--{one} {x}"), format!("--{other} {y}"));
+                return Some(format!("{one} and {other} are one port; change one"));
+            }
+        }
+    }
+    None
 }
 
 fn flag(matches: &ArgMatches, name: &str) -> Option<String> {

@@ -1,4 +1,6 @@
-//! Errors of the frame, and how any error becomes one line.
+//! Errors of the frame, and how any error becomes one line and an exit code.
+
+use std::sync::OnceLock;
 
 /// Any error a process body may end with. Its `Display` is expected to begin with a stable code.
 pub type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -34,7 +36,7 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The port is in use by another process.
+    /// The port is in use by another process: two settings of one process are compared before.
     #[error("{}: {address} is taken: stop the process that listens there, or choose another address with {setting}", self.code())]
     PortTaken { address: String, setting: String },
 
@@ -65,7 +67,11 @@ pub enum Error {
     /// Checks of what the process needs failed. One is told with its own code, if it has one; of
     /// several the names are told, and each has a line in the log.
     #[error("{}{message}", if is_coded(.message) { String::new() } else { format!("{}: ", self.code()) })]
-    Preflight { message: String },
+    Preflight {
+        message: String,
+        /// A setting is wrong by itself: [`crate::Finding::Setting`].
+        is_usage: bool,
+    },
 }
 
 impl Error {
@@ -88,11 +94,48 @@ impl Error {
     /// 2 when the person who started the process must change something they wrote, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {
-            Self::Setting { .. } | Self::SettingsFile { .. } | Self::Usage { .. } => 2,
+            Self::Setting { .. } | Self::SettingsFile { .. } | Self::Usage { .. } => USAGE,
+            Self::Preflight { is_usage: true, .. } => USAGE,
             _ => 1,
         }
     }
 }
+
+/// How an error of one type says of itself that a person must change what they wrote.
+pub(crate) type Says = Box<dyn Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync>;
+
+/// What was registered with [`crate::Service::usage`]. A process has one program.
+static SAYS: OnceLock<Vec<Says>> = OnceLock::new();
+
+pub(crate) fn register(says: Vec<Says>) {
+    // Only a program that runs a second service in its process comes here twice.
+    let _ = SAYS.set(says);
+}
+
+/// Whether the error, or one of its causes, says that a person must change what they wrote.
+pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let own = error.downcast_ref::<Error>().is_some_and(|error| error.exit_code() == USAGE);
+        if own || SAYS.get().into_iter().flatten().any(|says| says(error)) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+/// The exit code of a process that ends with this error.
+pub(crate) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
+    match error.downcast_ref::<Exit>() {
+        Some(exit) => exit.code,
+        None if is_usage(error) => USAGE,
+        None => 1,
+    }
+}
+
+/// The exit code for a command line or a setting that is wrong.
+const USAGE: u8 = 2;
 
 /// Whether a text begins with a stable code, such as `SVC-010: `.
 pub(crate) fn is_coded(text: &str) -> bool {

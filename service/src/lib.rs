@@ -38,7 +38,8 @@
 //!
 //! # Exit codes
 //! 0 done, 1 failed, 2 the command line or the settings are wrong; a program may have more
-//! ([`Exit`], [`Service::exit_codes`]). A failure is one line on standard error, `error: CODE: what
+//! ([`Exit`], [`Service::exit_codes`]). An error type of a program says of its own errors which are wrong
+//! settings ([`Service::usage`]). A failure is one line on standard error, `error: CODE: what
 //! happened: why`, or a JSON object where the logs are JSON.
 
 mod admin;
@@ -163,18 +164,31 @@ where
 }
 
 /// A process with a description or subcommands. See [`run`] for the plain case.
-#[derive(Debug)]
 pub struct Service {
     name: &'static str,
     command: clap::Command,
     exit_codes: &'static str,
+    says: Vec<error::Says>,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl Service {
     /// A process called `name`: lower case, words joined by `-`.
     pub fn new(name: &'static str) -> Self {
         let command = clap::Command::new(name).version(env!("CARGO_PKG_VERSION"));
-        Self { name, command, exit_codes: "" }
+        Self { name, command, exit_codes: "", says: Vec::new() }
+    }
+
+    /// Registers how errors of type `E` say that the command line or a setting is wrong. The process then
+    /// exits with 2, whether the error ends a check or the program, alone or as the cause of another.
+    pub fn usage<E: std::error::Error + 'static>(mut self, says: fn(&E) -> bool) -> Self {
+        self.says.push(Box::new(move |error| error.downcast_ref().is_some_and(says)));
+        self
     }
 
     /// One line shown at the head of `--help`.
@@ -238,10 +252,14 @@ impl Service {
             self.exit_codes
         );
         let command = self.command.after_help(exit_codes);
+        error::register(self.says);
         let early = log::asked_for_json(self.name);
         let loaded = match config::from_command_line::<C>(self.name, command) {
             Ok(config::Parsed::Run(loaded)) => loaded,
-            Ok(config::Parsed::Answer { text }) => {
+            Ok(config::Parsed::Answer { text, unknown_variables }) => {
+                for unknown in unknown_variables {
+                    eprintln!("warning: {unknown}");
+                }
                 // A closed pipe (`--help | head`) is no failure.
                 let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
                 return ExitCode::SUCCESS;
@@ -252,8 +270,13 @@ impl Service {
         if let Err(error) = log::start(&loaded.common) {
             return report(&error, format);
         }
-        for name in &loaded.unknown_variables {
-            tracing::warn!(variable = %name, "environment variable names no setting; ignored");
+        for config::UnknownVariable { name, nearest } in &loaded.unknown_variables {
+            let did_you_mean = nearest.as_deref();
+            tracing::warn!(
+                variable = %name,
+                did_you_mean,
+                "environment variable names no setting; ignored"
+            );
         }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
             Ok(runtime) => runtime,
@@ -356,6 +379,5 @@ fn report(failure: &(dyn std::error::Error + 'static), format: LogFormat) -> Exi
         LogFormat::Human => eprintln!("error: {line}"),
         LogFormat::Json => eprintln!("{}", log::failure_line(&line)),
     }
-    let exit = failure.downcast_ref::<Exit>().map(|exit| exit.code);
-    ExitCode::from(exit.or_else(|| failure.downcast_ref().map(Error::exit_code)).unwrap_or(1))
+    ExitCode::from(error::exit_code(failure))
 }

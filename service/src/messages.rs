@@ -76,7 +76,7 @@ pub(crate) fn of_text(key: &str, value: &Value) -> Result<(), String> {
     }
 }
 
-fn is_address(last: &str) -> bool {
+pub(crate) fn is_address(last: &str) -> bool {
     last == "listen" || last.ends_with("_listen")
 }
 
@@ -96,6 +96,41 @@ fn address(key: &str, text: &str) -> Result<(), String> {
     Err(format!(
         "{key}: `{text}` is not an address to listen on; expected HOST:PORT, as 127.0.0.1:8080"
     ))
+}
+
+/// Whether two addresses to listen on, `HOST:PORT` each, exclude each other on one machine.
+pub(crate) fn share_a_port(one: &str, other: &str) -> bool {
+    let parts = |text: &str| {
+        let (host, port) = text.rsplit_once(':')?;
+        let host = if host == "localhost" { "127.0.0.1" } else { host };
+        Some((host.to_owned(), port.parse::<u16>().ok()?))
+    };
+    let (Some((one, port)), Some((other, other_port))) = (parts(one), parts(other)) else {
+        return false;
+    };
+    let is_any = |host: &str| ["0.0.0.0", "[::]"].contains(&host);
+    // The system chooses another port for each 0.
+    port != 0 && port == other_port && (one == other || is_any(&one) || is_any(&other))
+}
+
+/// The known name that `name` probably is a misspelling of: at most three letters changed, added or left out.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known.map(|known| (distance(name, known), known)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
+}
+
+/// Letters to change, add or leave out between two words (Levenshtein's distance).
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.iter().enumerate() {
+            let changed = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
 }
 
 fn url(key: &str, text: &str) -> Result<(), String> {
@@ -186,6 +221,33 @@ mod tests {
             ("no url", "no url"),
         ] {
             assert_eq!(without_credentials(text), shown);
+        }
+    }
+
+    #[test]
+    fn addresses_that_exclude_each_other_are_told() {
+        for (one, other, excluded) in [
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("localhost:80", "127.0.0.1:80", true),
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("[::1]:80", "[::]:80", true),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:80", "10.0.0.1:80", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+        ] {
+            assert_eq!(share_a_port(one, other), excluded, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_far_one_is_not() {
+        let known = ["X_LISTEN", "X_LEASE_SECONDS", "X_URL"];
+        for (name, found) in [
+            ("X_LISEN", Some("X_LISTEN")),
+            ("X_LEASE_SECOND", Some("X_LEASE_SECONDS")),
+            ("X_SOMETHING_ELSE", None),
+        ] {
+            assert_eq!(nearest(name, known.into_iter()), found, "{name}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, is_coded, one_line};
+use crate::error::{Error, is_coded, is_usage, one_line};
 use crate::{Conditions, Shutdown};
 
 /// Pause between two tries of what is absent.
@@ -26,6 +26,8 @@ pub enum Finding {
     Absent { why: String, todo: String },
     /// It cannot become right by itself. The process does not start.
     Wrong { why: String, todo: String },
+    /// A setting is wrong, whatever else there is. The process does not start and exits with 2.
+    Setting { why: String, todo: String },
 }
 
 impl Finding {
@@ -34,9 +36,14 @@ impl Finding {
         Self::Absent { why: one_line(error), todo: String::new() }
     }
 
-    /// [`Self::Wrong`], as `error` says it.
+    /// [`Self::Wrong`], as `error` says it; [`Self::Setting`] where it says that a setting is wrong
+    /// ([`crate::Service::usage`]).
     pub fn wrong(error: &(dyn std::error::Error + 'static)) -> Self {
-        Self::Wrong { why: one_line(error), todo: String::new() }
+        let (why, todo) = (one_line(error), String::new());
+        match is_usage(error) {
+            true => Self::Setting { why, todo },
+            false => Self::Wrong { why, todo },
+        }
     }
 
     /// The finding with this remedy.
@@ -45,6 +52,7 @@ impl Finding {
             Self::Ok(found) => Self::Ok(found),
             Self::Absent { why, .. } => Self::Absent { why, todo: text.into() },
             Self::Wrong { why, .. } => Self::Wrong { why, todo: text.into() },
+            Self::Setting { why, .. } => Self::Setting { why, todo: text.into() },
         }
     }
 
@@ -158,7 +166,7 @@ impl Preflight {
         let mut told = None::<Instant>;
         loop {
             let tell = told.is_none_or(|at| at.elapsed() >= AGAIN);
-            let (mut wrong, mut absent) = (Vec::new(), Vec::new());
+            let (mut wrong, mut absent, mut is_usage) = (Vec::new(), Vec::new(), false);
             for check in open {
                 let finding = tokio::select! {
                     finding = (check.run)() => finding,
@@ -185,10 +193,14 @@ impl Preflight {
                         absent.push(check);
                     }
                     Finding::Wrong { why, todo } => wrong.push((check.name, text(&why, &todo))),
+                    Finding::Setting { why, todo } => {
+                        is_usage = true;
+                        wrong.push((check.name, text(&why, &todo)));
+                    }
                 }
             }
             if !wrong.is_empty() {
-                return Err(failed(wrong));
+                return Err(failed(wrong, is_usage));
             }
             if !absent.iter().any(|check| check.is_needed) {
                 return Ok(true);
@@ -219,7 +231,8 @@ impl Preflight {
         loop {
             let findings = self.findings().await;
             let absent = findings.iter().any(|(_, f)| matches!(f, Finding::Absent { .. }));
-            let wrong = findings.iter().any(|(_, f)| matches!(f, Finding::Wrong { .. }));
+            let wrong = |f: &Finding| matches!(f, Finding::Wrong { .. } | Finding::Setting { .. });
+            let wrong = findings.iter().any(|(_, finding)| wrong(finding));
             let next = tokio::time::Instant::now() + Duration::from_secs(1);
             if absent && !wrong && next <= deadline {
                 tokio::time::sleep_until(next).await;
@@ -229,7 +242,9 @@ impl Preflight {
             for (name, finding) in findings {
                 match finding {
                     Finding::Ok(found) => println!("ok      {name}: {found}"),
-                    Finding::Absent { why, todo } | Finding::Wrong { why, todo } => {
+                    Finding::Absent { why, todo }
+                    | Finding::Wrong { why, todo }
+                    | Finding::Setting { why, todo } => {
                         println!("failed  {name}: {}", text(&why, &todo));
                         failed.push(name);
                     }
@@ -238,7 +253,8 @@ impl Preflight {
             return match failed.is_empty() {
                 true => Ok(()),
                 false => {
-                    Err(Error::Preflight { message: format!("failed: {}", failed.join(", ")) })
+                    let message = format!("failed: {}", failed.join(", "));
+                    Err(Error::Preflight { message, is_usage: false })
                 }
             };
         }
@@ -246,18 +262,18 @@ impl Preflight {
 }
 
 /// One is the failure itself; several are logged each, so that no line holds two codes.
-fn failed(mut wrong: Vec<(&'static str, String)>) -> Error {
+fn failed(mut wrong: Vec<(&'static str, String)>, is_usage: bool) -> Error {
     if let [(name, text)] = wrong.as_mut_slice() {
         let text = std::mem::take(text);
         let message = if is_coded(&text) { text } else { format!("{name}: {text}") };
-        return Error::Preflight { message };
+        return Error::Preflight { message, is_usage };
     }
     for (name, text) in &wrong {
         tracing::error!(check = name, error = text, "check failed");
     }
     let names: Vec<&str> = wrong.iter().map(|(name, _)| *name).collect();
     let message = format!("{} checks failed, see the log: {}", names.len(), names.join(", "));
-    Error::Preflight { message }
+    Error::Preflight { message, is_usage }
 }
 
 #[cfg(test)]
@@ -294,8 +310,20 @@ mod tests {
         assert_eq!(error, "SVC-010: 2 checks failed, see the log: one, two");
         assert_eq!(text("is it running?", "Start it"), "is it running? Start it");
         let alone = with(Preflight::new(), "two", wrong("it is so"));
-        let error = start(&alone).await.unwrap_err().to_string();
-        assert_eq!(error, "SVC-010: two: it is so. set --x");
+        let error = start(&alone).await.unwrap_err();
+        assert_eq!(error.to_string(), "SVC-010: two: it is so. set --x");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    /// One finding that a setting is wrong decides the exit code, whatever else is wrong.
+    #[tokio::test]
+    async fn a_wrong_setting_ends_the_start_with_2_and_the_subcommand_with_1() {
+        let usage = Error::Usage { message: "no".into() };
+        let setting = Finding::wrong(&usage).todo("set --x");
+        assert!(matches!(setting, Finding::Setting { .. }), "{setting:?}");
+        let checks = with(with(Preflight::new(), "one", wrong("it is so")), "two", setting);
+        assert_eq!(start(&checks).await.unwrap_err().exit_code(), 2);
+        assert_eq!(checks.report(None).await.unwrap_err().exit_code(), 1);
     }
 
     /// No checks, and no pause between tries.

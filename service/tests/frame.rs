@@ -143,6 +143,32 @@ fn a_wrong_variable_or_flag_is_named_in_the_error() {
 }
 
 #[test]
+fn a_negative_number_is_told_in_the_words_of_its_setting() {
+    let error = read(&["--workers", "-1"], &[]).unwrap_err().to_string();
+    assert!(error.contains("workers: `-1` cannot be used; expected a whole number"), "{error}");
+    let seconds = clap::Arg::new("wait").long("wait").value_parser(clap::value_parser!(u64));
+    let wait = clap::Command::new("wait").arg(seconds);
+    let error =
+        rollmill_service::check_arguments::<Config>("test-unit", wait, &["wait", "--wait", "-1"]);
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("--wait") && !error.contains("unexpected argument"), "{error}");
+}
+
+#[test]
+fn two_settings_that_listen_on_one_port_are_named() {
+    let arguments = ["--listen", "127.0.0.1:28560", "--admin-listen", "127.0.0.1:28560"];
+    let error = read(&arguments, &[]).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let error = error.to_string();
+    for part in ["--admin-listen", "--listen", "both 127.0.0.1:28560", "change one"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let error = read(&["--listen", "0.0.0.0:7", "--admin-listen", "127.0.0.1:7"], &[]).unwrap_err();
+    assert!(error.to_string().contains("--listen 0.0.0.0:7"), "{error}");
+    read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[]).unwrap();
+}
+
+#[test]
 fn common_settings_need_no_table_name_in_flags() {
     let (_, common) =
         load::<Config>("test-unit", &["--log-format", "json", "--grace-seconds", "3"], &[])

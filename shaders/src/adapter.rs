@@ -51,9 +51,9 @@ impl FromStr for AdapterChoice {
 impl std::fmt::Display for AdapterChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Index(index) => write!(f, "number {index}"),
+            Self::Index(index) => write!(f, "wgpu:{index}"),
             Self::Name(name) => write!(f, "named `{name}`"),
-            Self::Software => write!(f, "a software adapter"),
+            Self::Software => write!(f, "that is software"),
         }
     }
 }
@@ -192,7 +192,7 @@ fn choose(known: &[Adapter], choice: &AdapterChoice) -> Result<usize, OpenError>
         let names: Vec<String> = known
             .iter()
             .enumerate()
-            .map(|(i, a)| format!("{i}: {} ({})", a.name, a.backend))
+            .map(|(i, a)| format!("wgpu:{i} ({}, {})", a.name, a.backend))
             .collect();
         OpenError::UnknownAdapter { wanted: choice.to_string(), found: names.join(", ") }
     })
@@ -254,12 +254,14 @@ mod tests {
     fn an_adapter_that_is_not_there_is_refused_with_the_list() {
         let known = [adapter("Fast Card 9", false, true)];
         for (text, wanted) in
-            [("1", "number 1"), ("slow", "named `slow`"), ("software", "a software adapter")]
+            [("1", "wgpu:1"), ("slow", "named `slow`"), ("software", "that is software")]
         {
             let error = choose(&known, &text.parse().unwrap()).unwrap_err().to_string();
             assert_eq!(
                 error,
-                format!("SHD-002: no adapter is {wanted}; there are 0: Fast Card 9 (vulkan)")
+                format!(
+                    "SHD-002: there is no adapter {wanted}; the adapters are wgpu:0 (Fast Card 9, vulkan)"
+                )
             );
         }
         assert_eq!(choose(&[], &AdapterChoice::Index(0)), Err(OpenError::NoAdapter));

@@ -12,7 +12,7 @@ pub enum OpenError {
     )]
     NoAdapter,
     /// No adapter has the index or the name asked for.
-    #[error("SHD-002: no adapter is {wanted}; there are {found}")]
+    #[error("SHD-002: there is no adapter {wanted}; the adapters are {found}")]
     UnknownAdapter { wanted: String, found: String },
     /// 64-bit limbs were asked for and the adapter has no 64-bit integers.
     #[error("SHD-003: adapter {adapter} has no 64-bit integers in shaders; ask for 32-bit limbs")]

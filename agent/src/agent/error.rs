@@ -22,6 +22,10 @@ pub enum AgentError {
         source: std::io::Error,
     },
 
+    /// Another agent works with the directory of finished proofs.
+    #[error("{}: {path} is in use by another agent; stop that agent, or give this one a --spool-dir of its own", self.code())]
+    SpoolLocked { path: String },
+
     /// The worker names a type or version that cannot be one.
     #[error("{}: `{name}` cannot name a circuit or version", self.code())]
     CircuitName { name: String },
@@ -47,6 +51,7 @@ impl AgentError {
             Self::Heart { .. } => "AGT-022",
             Self::DeviceLost { .. } => "AGT-023",
             Self::Spool { .. } => "AGT-024",
+            Self::SpoolLocked { .. } => "AGT-025",
         }
     }
 }

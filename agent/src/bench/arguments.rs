@@ -108,7 +108,7 @@ impl Plan {
             };
             for word in given.clone() {
                 if !known.contains(&word.as_str()) && word != "none" {
-                    let expected = known.join(", ");
+                    let expected = format!("some of {}, or none", known.join(", "));
                     return Err(BenchError::Argument { what: name, expected, got: word.clone() });
                 }
             }
@@ -127,6 +127,27 @@ impl Plan {
             json: matches.get_one("json").cloned(),
             markdown: matches.get_one("markdown").cloned(),
         })
+    }
+
+    /// Requires that the files of results can be written, before minutes are spent on measuring. Leaves
+    /// nothing behind.
+    ///
+    /// # Errors
+    /// [`BenchError::Write`]
+    pub fn require_writable(&self) -> Result<(), BenchError> {
+        for path in [&self.json, &self.markdown].into_iter().flatten() {
+            let is_new = !path.exists();
+            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            if opened.is_ok() && is_new {
+                // Empty, and of no use to anybody.
+                std::fs::remove_file(path).ok();
+            }
+            opened.map_err(|error| BenchError::Write {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+            })?;
+        }
+        Ok(())
     }
 
     /// Whether a group was asked for.

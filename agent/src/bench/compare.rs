@@ -37,7 +37,8 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
         columns.push(Column { name, results, price });
     }
     if let Some((unused, _)) = prices.into_iter().next() {
-        let expected = columns.iter().map(|c| c.name.as_str()).collect::<Vec<_>>().join(", ");
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let expected = format!("one of the files to compare: {}", names.join(", "));
         return Err(BenchError::Argument { what: "price", expected, got: unused });
     }
     let text = table(&columns)?;

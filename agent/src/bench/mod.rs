@@ -35,7 +35,7 @@ use result::{Results, SCHEMA};
 #[non_exhaustive]
 pub enum BenchError {
     /// An argument is not one of those that are known.
-    #[error("{}: {what}: expected {expected}, got `{got}`", self.code())]
+    #[error("{}: --{what}: `{got}` cannot be used; expected {expected}", self.code())]
     Argument { what: &'static str, expected: String, got: String },
     /// The device or the prover gave an error.
     #[error("{}: {what} failed: {reason}", self.code())]
@@ -81,6 +81,11 @@ impl BenchError {
             Self::Read { .. } => "AGT-048",
             Self::NothingShared { .. } => "AGT-049",
         }
+    }
+
+    /// Whether the command line itself is wrong.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Argument { .. })
     }
 
     fn failed(what: impl Into<String>) -> impl FnOnce(DeviceError) -> Self {

@@ -75,6 +75,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the setting itself cannot be used, whatever the broker does.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Address { .. })
+    }
+
     /// Whether the same request may succeed later: [`Answer::Passing`].
     pub fn is_transient(&self) -> bool {
         self.answer() == Answer::Passing
@@ -109,6 +114,8 @@ impl ClientError {
         while let Some(error) = cause {
             if let Some(io) = error.downcast_ref::<std::io::Error>() {
                 reason = Some(in_words(io));
+            } else if error.to_string().starts_with("invalid HTTP") {
+                reason = Some("what listens there does not speak HTTP".to_owned());
             }
             cause = error.source();
         }
@@ -131,6 +138,7 @@ fn in_words(error: &std::io::Error) -> String {
         ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
             "the connection broke off".to_owned()
         }
+        _ if error.to_string().contains("lookup") => "the host name is unknown".to_owned(),
         _ => error.to_string(),
     }
 }

@@ -32,11 +32,15 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[non_exhaustive]
 pub enum ClientError {
     /// The node was not reached, or the connection broke. Worth another try.
-    #[error("NDC-001: node {url} cannot be reached; check that it runs and listens there")]
+    #[error(
+        "NDC-001: node {url} cannot be reached: {reason}; check that it runs and listens there"
+    )]
     Transport {
         url: String,
-        #[source]
-        source: reqwest::Error,
+        /// In a few words, such as `connection refused`.
+        reason: String,
+        /// For a debugger: its words repeat those of `reason` in three layers.
+        cause: Box<reqwest::Error>,
     },
     /// The node answered with something that is not the protocol.
     #[error(
@@ -63,6 +67,18 @@ impl ClientError {
         }
     }
 
+    /// The error of a request that got no whole answer.
+    fn unreachable(url: &str, source: reqwest::Error) -> Self {
+        let reason = in_words(&source);
+        // The address is in the message already.
+        Self::Transport { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
+    }
+
+    /// Whether the setting itself cannot be used, whatever the node does.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Address { .. })
+    }
+
     /// True when the same call may succeed later without any change.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -70,6 +86,37 @@ impl ClientError {
             Self::Refused(error) => error.code == wire::BUSY,
             _ => false,
         }
+    }
+}
+
+/// Why no whole answer came, in a few words: the library's own say it in three layers.
+fn in_words(source: &reqwest::Error) -> String {
+    use std::io::ErrorKind;
+    let mut cause: Option<&dyn std::error::Error> = Some(source);
+    let mut words = None;
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            words = match io.kind() {
+                ErrorKind::ConnectionRefused => Some("connection refused".to_owned()),
+                ErrorKind::TimedOut => Some("no answer in time".to_owned()),
+                ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof => Some("the connection broke off".to_owned()),
+                _ if text.contains("lookup") => Some("the host name is unknown".to_owned()),
+                _ => Some(text),
+            };
+        } else if text.starts_with("invalid HTTP") {
+            words = Some("what listens there does not speak HTTP".to_owned());
+        }
+        cause = error.source();
+    }
+    match words {
+        Some(words) => words,
+        None if source.is_timeout() => "no answer in time".to_owned(),
+        None if source.is_connect() => "no connection".to_owned(),
+        None => "the connection broke off".to_owned(),
     }
 }
 
@@ -97,7 +144,7 @@ impl NodeClient {
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()
-            .map_err(|source| ClientError::Transport { url: url.to_owned(), source })?;
+            .map_err(|source| ClientError::unreachable(url, source))?;
         Ok(Self { http, url: url.to_owned() })
     }
 
@@ -210,13 +257,16 @@ impl NodeClient {
             method: method.to_owned(),
             params,
         };
-        let transport = |source| ClientError::Transport { url: self.url.clone(), source };
+        let transport = |source| ClientError::unreachable(&self.url, source);
         let sent = self.http.post(&self.url).json(&request).send().await;
         let response = sent.map_err(transport)?;
         let status = response.status();
         let body = response.bytes().await.map_err(transport)?;
-        let response: Response = serde_json::from_slice(&body)
-            .map_err(|_| self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")))?;
+        let response: Response =
+            serde_json::from_slice(&body).map_err(|_| match speaks_json_rpc(&body) {
+                true => self.not_a_node("it is a JSON-RPC server, but not a Rollmill node"),
+                false => self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")),
+            })?;
         if let Some(error) = response.error {
             return Err(ClientError::Refused(error));
         }
@@ -230,9 +280,24 @@ impl NodeClient {
     }
 }
 
+/// Whether an answer is one of JSON-RPC 2.0, whoever gave it.
+fn speaks_json_rpc(body: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer.get("jsonrpc").is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_json_rpc_server_is_told_from_one_without() {
+        let error = br#"{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no method"}}"#;
+        assert!(speaks_json_rpc(error));
+        assert!(serde_json::from_slice::<Response>(error).is_err(), "no node answers so");
+        for other in [&b"<html>"[..], b"{}", b"[1]", b""] {
+            assert!(!speaks_json_rpc(other));
+        }
+    }
 
     #[test]
     fn an_address_that_is_no_url_is_said_and_no_password_in_it() {

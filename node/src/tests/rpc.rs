@@ -263,6 +263,9 @@ async fn a_node_that_is_away_is_worth_another_try_and_a_stranger_is_not() {
     drop(listener);
     let error = NodeClient::new(&url).unwrap().tips().await.unwrap_err();
     assert!(error.is_transient(), "{error}");
+    assert!(error.to_string().contains("cannot be reached: connection refused"), "{error}");
+    let error = NodeClient::new("http://no-such-host.invalid").unwrap().tips().await.unwrap_err();
+    assert!(error.to_string().contains("the host name is unknown"), "{error}");
     shutdown.start();
 }
 

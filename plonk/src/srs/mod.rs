@@ -52,7 +52,9 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsError {
-    #[error("PLK-040: not an SRS file of this version: expected the magic bytes {MAGIC:?}")]
+    #[error(
+        "PLK-040: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `agent srs`"
+    )]
     Magic,
     #[error("PLK-041: the SRS file has {got} bytes, its header announces {expected}")]
     Length { expected: usize, got: usize },

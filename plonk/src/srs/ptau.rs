@@ -110,7 +110,8 @@ fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
     }
     let magic: [u8; 4] = exact(from)?;
     if magic != *MAGIC {
-        return Err(refused(format!("the bytes {MAGIC:?}"), format!("{magic:?}")));
+        let (expected, got) = (MAGIC.escape_ascii(), magic.escape_ascii());
+        return Err(refused(format!("the first bytes `{expected}`"), format!("`{got}`")));
     }
     let version = u32::from_le_bytes(exact(from)?);
     if version != VERSION {

@@ -8,6 +8,9 @@ use rollmill_broker_client::{Answer, ClientError, UnableView};
 /// Passing failures for this long make the condition `broker` false.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The reason of a condition before the first answer.
+const NOT_ASKED: &str = "the broker has not answered yet";
+
 /// Whether something that the process needs is there, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
@@ -101,22 +104,57 @@ impl Health {
         Condition { holds: state.unable.is_empty(), reason: state.unable.join(", ") }
     }
 
-    /// Whether the broker answers.
+    /// Whether the broker answers. Before the first answer nobody knows, and there is nothing to be patient
+    /// about.
     pub fn broker(&self) -> Condition {
         let state = self.lock();
-        let failing = state.failing_since.is_some_and(|since| {
-            // Before the first answer there is nothing to be patient about.
-            !state.answered || since.elapsed() >= PATIENCE
-        });
-        Condition {
-            holds: !failing,
-            reason: if failing { state.reason.clone() } else { String::new() },
-        }
+        let failing = state.failing_since.map(|since| since.elapsed() >= PATIENCE);
+        let answers = state.answered || state.token.is_some();
+        let (holds, reason) = match failing {
+            Some(true) => (false, state.reason.clone()),
+            Some(false) if !answers => (false, state.reason.clone()),
+            None if !answers => (false, NOT_ASKED.to_owned()),
+            _ => (true, String::new()),
+        };
+        Condition { holds, reason }
     }
 
     /// Whether the broker accepts the token.
     pub fn token(&self) -> Condition {
         let state = self.lock();
-        Condition { holds: state.token.is_none(), reason: state.token.clone().unwrap_or_default() }
+        let (holds, reason) = match &state.token {
+            Some(reason) => (false, reason.clone()),
+            None if !state.answered => (false, NOT_ASKED.to_owned()),
+            None => (true, String::new()),
+        };
+        Condition { holds, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A condition that holds is logged as such, and `/ready` asks it.
+    #[test]
+    fn nothing_is_said_to_hold_before_the_first_answer() {
+        let health = Health::default();
+        for condition in [health.broker(), health.token()] {
+            assert_eq!(condition, Condition { holds: false, reason: NOT_ASKED.to_owned() });
+        }
+        health.failed(&ClientError::NotABroker { url: "http://x".to_owned(), status: 404 });
+        assert!(!health.broker().holds && !health.broker().reason.is_empty());
+        assert!(!health.token().holds);
+        health.answered();
+        assert!(health.broker().holds && health.token().holds);
+        let refused = ClientError::Refused {
+            status: 401,
+            broker_code: "BRK-023".to_owned(),
+            message: "a valid bearer token is required".to_owned(),
+        };
+        let fresh = Health::default();
+        fresh.failed(&refused);
+        assert!(fresh.broker().holds, "it answers");
+        assert!(!fresh.token().holds);
     }
 }

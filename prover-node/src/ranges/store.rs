@@ -42,6 +42,11 @@ pub enum StoreError {
         "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only one that has not ended abandoned"
     )]
     NotNow { id: u64, state: &'static str },
+    /// No prover node has run with this data directory.
+    #[error(
+        "PRN-043: there is no directory {path}, so no prover node has run with this data directory; correct --node-data-dir"
+    )]
+    NoFolder { path: PathBuf },
 }
 
 /// A row and the digest of its JSON, so that a damaged file is recognised.
@@ -67,6 +72,17 @@ impl RowStore {
         let this = Self { folder: folder.to_owned() };
         fs::create_dir_all(folder).map_err(this.failed(folder))?;
         Ok(this)
+    }
+
+    /// Opens a folder that a prover node made, for a command that looks at it. Creates nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::NoFolder`] if it is not there.
+    pub fn existing(folder: &Path) -> Result<Self, StoreError> {
+        match folder.is_dir() {
+            true => Ok(Self { folder: folder.to_owned() }),
+            false => Err(StoreError::NoFolder { path: folder.to_owned() }),
+        }
     }
 
     fn failed(&self, path: &Path) -> impl FnOnce(io::Error) -> StoreError + use<> {

@@ -157,13 +157,13 @@ async fn no_connection_is_passing() {
     tokio::select! {
         done = waiting => panic!("nobody is there: {done:?}"),
         () = async {
-            while health.broker().holds {
+            while !health.broker().reason.starts_with("BRC-011") {
                 tokio::task::yield_now().await;
                 tokio::time::sleep(MS).await;
             }
         } => {}
     }
-    assert!(!health.broker().reason.is_empty());
+    assert!(!health.broker().holds);
     let (jobs, ..) = self::jobs(http(&url));
     assert!(jobs.prove(&job, &input, &verify).await.is_ok());
 }

@@ -129,15 +129,23 @@ impl Deployment {
             Command::new(program)
         };
         let path = |name: &str| self.path(name).display().to_string();
+        let own = [
+            ("--admin-listen", "127.0.0.1:0".to_owned()),
+            ("--node-listen", "127.0.0.1:0".to_owned()),
+            ("--node-l1-urls", l1_url.to_owned()),
+            ("--node-poll-ms", "10".to_owned()),
+            ("--node-rollup", self.rollup.address().to_string()),
+            ("--node-l1-start", self.start.number.to_string()),
+            ("--node-genesis", path("genesis.json")),
+            ("--node-client-key", path("client.key")),
+            ("--node-data-dir", path("node")),
+            ("--intents", path("intents.json")),
+        ];
+        // The test's own value takes the place of these.
+        for (flag, value) in own.iter().filter(|(flag, _)| !flags.contains(flag)) {
+            command.args([*flag, value]);
+        }
         command
-            .args(["--admin-listen", "127.0.0.1:0", "--node-listen", "127.0.0.1:0"])
-            .args(["--node-l1-urls", l1_url, "--node-poll-ms", "10"])
-            .args(["--node-rollup", &self.rollup.address().to_string()])
-            .args(["--node-l1-start", &self.start.number.to_string()])
-            .args(["--node-genesis", &path("genesis.json")])
-            .args(["--node-client-key", &path("client.key")])
-            .args(["--node-data-dir", &path("node")])
-            .args(["--intents", &path("intents.json")])
             .args(flags)
             .env("ROLLMILL_L1_KEY", KEY)
             .stdin(Stdio::null())
