@@ -122,7 +122,7 @@ impl Failover {
             // Text that is no URL may still hold a password, so it is named by its place.
             let parsed = reqwest::Url::parse(url)
                 .map_err(|error| bad(&format!("number {place}"), error.to_string()))?;
-            let shown = shown(&parsed);
+            let shown = parsed.origin().ascii_serialization();
             if !matches!(parsed.scheme(), "http" | "https") {
                 return Err(bad(&shown, format!("scheme `{}` is not supported", parsed.scheme())));
             }
@@ -386,13 +386,6 @@ fn in_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
         next = error.source();
     }
     words
-}
-
-/// Scheme, host and port of a URL.
-fn shown(url: &reqwest::Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    format!("{}://{host}{port}", url.scheme())
 }
 
 /// The URL as it was given, as it is normalised, and without user and password, which the HTTP

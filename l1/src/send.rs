@@ -1,7 +1,5 @@
 //! What a transaction costs, whether it would succeed, and how it gets to the nodes.
 
-use std::sync::PoisonError;
-
 use alloy::eips::{BlockId, BlockNumberOrTag};
 use alloy::primitives::{Address, Bytes, U256};
 use alloy::providers::Provider;
@@ -109,7 +107,8 @@ impl TxSender {
     fn within_limit(&self, id: &str, fees: Fees) -> Result<Fees, L1Error> {
         let (limit_wei, needed_wei) = (self.config.max_fee_limit_wei, fees.max_fee_wei);
         let is_limited = needed_wei > limit_wei;
-        *self.fee_limited.lock().unwrap_or_else(PoisonError::into_inner) = is_limited;
+        self.fee_limited
+            .send_if_modified(|before| std::mem::replace(before, is_limited) != is_limited);
         if is_limited {
             return Err(L1Error::FeeLimit { id: id.to_owned(), needed_wei, limit_wei });
         }

@@ -12,7 +12,7 @@
 
 use std::future::Future;
 use std::path::Path;
-use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -210,7 +210,7 @@ pub struct TxSender {
     pub(crate) file: Mutex<IntentFile>,
     published: Arc<Published>,
     /// Whether the last price that was asked for is above the limit.
-    pub(crate) fee_limited: StdMutex<bool>,
+    pub(crate) fee_limited: watch::Sender<bool>,
 }
 
 // The signer holds a key; its own formatting is not relied on to hide it.
@@ -242,7 +242,7 @@ impl TxSender {
             guard: None,
             published: Arc::clone(&file.published),
             file: Mutex::new(file),
-            fee_limited: StdMutex::new(false),
+            fee_limited: watch::Sender::new(false),
         })
     }
 
@@ -264,8 +264,8 @@ impl TxSender {
     }
 
     /// Whether gas cost more than the limit when something was last to be sent.
-    pub fn is_fee_limited(&self) -> bool {
-        *self.fee_limited.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn watch_fee_limit(&self) -> watch::Receiver<bool> {
+        self.fee_limited.subscribe()
     }
 
     /// Counts the changes of every transaction's status.

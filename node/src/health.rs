@@ -1,7 +1,7 @@
 //! What must hold for a node to do its work, as conditions of its process.
 //!
-//! `l1` holds while L1 can be read, `synced` once its head was reached, and `chain` while L1 holds no block
-//! that this node refuses.
+//! `l1` holds while L1 can be read, `synced` once its head was reached, `chain` while L1 holds no block that
+//! this node refuses, and `fees` while its transactions to L1 can pay for their gas.
 
 use rollmill_node_client::wire::Tips;
 use rollmill_service::{Conditions, Shutdown};
@@ -60,6 +60,26 @@ pub(crate) async fn watch_chain(
     }
 }
 
+/// Keeps the condition `fees` until `shutdown` starts or the sender is gone.
+pub(crate) async fn watch_fees(
+    mut limited: watch::Receiver<bool>,
+    conditions: Conditions,
+    shutdown: Shutdown,
+) {
+    loop {
+        let is_limited = *limited.borrow_and_update();
+        conditions.set("fees", if is_limited { Err(FEES_LIMITED.to_owned()) } else { Ok(()) });
+        tokio::select! {
+            changed = limited.changed() => if changed.is_err() { return },
+            () = shutdown.started() => return,
+        }
+    }
+}
+
+/// Why the condition `fees` does not hold.
+const FEES_LIMITED: &str =
+    "gas on L1 costs more than the setting l1_max_fee_gwei allows; transactions to L1 wait";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +114,23 @@ mod tests {
             assert_eq!(failing(), expected);
         }
         assert_eq!(conditions.failing()[0].1, "L1-001: no endpoint answers");
+    }
+
+    #[tokio::test]
+    async fn a_fee_above_the_limit_is_a_condition_until_it_falls() {
+        let (sender, receiver) = watch::channel(false);
+        let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
+        let task = tokio::spawn(watch_fees(receiver, conditions.clone(), shutdown));
+        for is_limited in [true, false, true] {
+            sender.send(is_limited).unwrap();
+            let expected =
+                if is_limited { vec![("fees", FEES_LIMITED.to_owned())] } else { vec![] };
+            while conditions.failing() != expected {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(sender);
+        task.await.unwrap();
     }
 
     #[tokio::test]

@@ -1,15 +1,18 @@
 //! From settings to a node that follows L1 and serves clients: what sequencer and prover node share.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::abi::Parameters;
-use rollmill_l1::{L1Client, RollupContract};
+use rollmill_l1::alloy::signers::local::PrivateKeySigner;
+use rollmill_l1::{L1Client, L1Error, RollupContract, SenderConfig, TxSender};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
-use rollmill_service::{Failure, HttpLimits, HttpMetrics, Process, listen, serve_within};
+use rollmill_service::{
+    Conditions, Failure, HttpLimits, HttpMetrics, Process, Shutdown, listen, serve_within,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::checks::{read_genesis, read_key, require_early_start};
@@ -19,6 +22,8 @@ use crate::rpc::{AdmissionLimits, Rpc};
 use crate::{
     ClientKey, Node, NodeSettings, PoolLimits, RollupEvents, SlotClock, fetch_missing, follow,
 };
+
+const WEI_PER_GWEI: u128 = 1_000_000_000;
 
 /// Settings of the node part of a process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -130,6 +135,31 @@ pub struct RunningNode {
     pub contract: RollupContract,
     pub rollup: EthAddress,
     pub constants: Constants,
+}
+
+impl RunningNode {
+    /// Opens the sender of an account's transactions to L1, which offers at most `max_fee_gwei` for a
+    /// unit of gas; the condition `fees` of the process says when that is too little.
+    ///
+    /// # Errors
+    /// As [`TxSender::open`].
+    pub async fn open_sender(
+        &self,
+        signer: PrivateKeySigner,
+        intents: &Path,
+        max_fee_gwei: u64,
+        conditions: &Conditions,
+        shutdown: &Shutdown,
+    ) -> Result<TxSender, L1Error> {
+        let config = SenderConfig {
+            max_fee_limit_wei: u128::from(max_fee_gwei) * WEI_PER_GWEI,
+            ..SenderConfig::default()
+        };
+        let sender = TxSender::open(self.l1.clone(), signer, intents, config).await?;
+        let limited = sender.watch_fee_limit();
+        tokio::spawn(health::watch_fees(limited, conditions.clone(), shutdown.clone()));
+        Ok(sender)
+    }
 }
 
 /// What the contract was deployed with, as far as nodes need it.

@@ -10,7 +10,7 @@ use rollmill_broker_client::{Client as Broker, ClientError as BrokerError, Optio
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_l1::{L1Error, SenderConfig, TxSender};
+use rollmill_l1::L1Error;
 use rollmill_node::{ClientKey, Pruner, setup};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
@@ -71,14 +71,12 @@ async fn run(process: Process<Config>) -> Outcome {
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.constants.vk_root)?;
-    let sending = SenderConfig {
-        max_fee_limit_wei: u128::from(config.l1_max_fee_gwei) * 1_000_000_000,
-        ..SenderConfig::default()
-    };
     let lease = Lease::default();
-    let sender = TxSender::open(running.l1.clone(), signer, &config.intents, sending).await?;
     let held = lease.clone();
-    let sender = Arc::new(sender.guarded(move |fence| held.right(fence, Instant::now())));
+    let (conditions, shutdown) = (&process.conditions, &process.shutdown);
+    let max_fee_gwei = config.l1_max_fee_gwei;
+    let sender = running.open_sender(signer, &config.intents, max_fee_gwei, conditions, shutdown);
+    let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),

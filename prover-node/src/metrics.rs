@@ -10,8 +10,6 @@ use crate::ranges::State;
 
 /// Outcomes of an attempt to submit a proof, as `rollmill_prover_node_submissions_total` counts them.
 pub const SUBMISSIONS: [&str; 5] = ["sent", "refused", "unavailable", "included", "reverted"];
-/// Names of `rollmill_prover_node_condition`.
-pub const CONDITIONS: [&str; 5] = ["l1", "broker", "token", "agents", "submitter"];
 
 /// See the help texts. Every series exists from the start.
 #[derive(Debug, Clone)]
@@ -31,7 +29,6 @@ pub struct Metrics {
     pub inputs_wanted: IntCounter,
     pub results_lost: IntCounter,
     pub results_rejected: IntCounter,
-    pub condition: IntGaugeVec,
     pub(crate) proving_seconds: HistogramVec,
 }
 
@@ -128,12 +125,6 @@ impl Metrics {
             results_rejected: counter(
                 "results_rejected_total",
                 "Results whose bytes failed verification",
-            )?,
-            condition: gauges(
-                "condition",
-                "1 while the named condition holds",
-                "name",
-                &CONDITIONS,
             )?,
             deadline_seconds,
             epoch_seconds,

@@ -80,6 +80,7 @@ impl ProverNode {
                 turn = self.controller.turn(&mut self.ports) => turn,
                 () = shutdown.started() => break,
             };
+            self.ports.conditions();
             let pause = match turn {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
@@ -89,7 +90,6 @@ impl ProverNode {
                 }
                 Err(error) => {
                     self.ports.metrics.failures.inc();
-                    self.ports.conditions(false);
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(error = %one_line(error.as_ref()), "turn failed; retrying every 2 s");
                     }
@@ -100,7 +100,6 @@ impl ProverNode {
                     continue;
                 }
             };
-            self.ports.conditions(true);
             tokio::select! {
                 () = shutdown.started() => break,
                 _ = tips.changed() => {}

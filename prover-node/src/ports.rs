@@ -386,7 +386,7 @@ impl Ports for NodePorts {
 
 impl NodePorts {
     /// Shows which conditions hold.
-    pub fn conditions(&self, l1: bool) {
+    pub fn conditions(&self) {
         let submitter = self.lease.fence(Instant::now()).is_some() || self.lease.other().is_some();
         let submitter = Condition {
             holds: submitter,
@@ -397,7 +397,6 @@ impl NodePorts {
             }
             .to_owned(),
         };
-        self.metrics.condition.with_label_values(&["l1"]).set(i64::from(l1));
         for (name, condition) in [
             ("broker", self.health.broker()),
             ("token", self.health.token()),
@@ -405,7 +404,6 @@ impl NodePorts {
             ("submitter", submitter),
         ] {
             let Condition { holds, reason } = condition;
-            self.metrics.condition.with_label_values(&[name]).set(i64::from(holds));
             self.shown.set(name, if holds { Ok(()) } else { Err(reason) });
         }
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rollmill_l1::{L1Error, SenderConfig, TxSender};
+use rollmill_l1::L1Error;
 use rollmill_node::{Pruner, checks, setup};
 use rollmill_node_client::ClientError;
 use rollmill_protocol::EthAddress;
@@ -57,12 +57,10 @@ async fn run(process: Process<Config>) -> Outcome {
     let coinbase = setup::parse_address("coinbase", &config.coinbase)?;
     let signer = config.key().load()?;
     let running = setup::start(&config.node, &process).await?;
-    let sending = SenderConfig {
-        max_fee_limit_wei: u128::from(config.l1_max_fee_gwei) * 1_000_000_000,
-        ..SenderConfig::default()
-    };
-    let sender = TxSender::open(running.l1.clone(), signer, &config.intents, sending).await?;
-    let sender = Arc::new(sender);
+    let (conditions, shutdown) = (&process.conditions, &process.shutdown);
+    let max_fee_gwei = config.l1_max_fee_gwei;
+    let sender = running.open_sender(signer, &config.intents, max_fee_gwei, conditions, shutdown);
+    let sender = Arc::new(sender.await?);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
     let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
