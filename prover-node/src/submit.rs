@@ -64,35 +64,42 @@ impl Submitter for L1Submitter {
     }
 
     fn sent(&self, row: &Row) -> Option<Sent> {
-        let (mut present, purpose) = (None, row.purpose());
-        for attempt in (row.first_attempt..=row.attempt).rev() {
-            let status = self.sender.status(&purpose, attempt);
-            let is_present = attempt == row.attempt;
-            match status {
-                Some(TxStatus::Included(receipt)) if receipt.succeeded => {
-                    return Some(Sent::Included(Inclusion {
-                        attempt,
-                        tx_hash: receipt.tx_hash.to_string(),
-                        l1_block: receipt.block_number,
-                        gas_used: receipt.gas_used,
-                        fee_wei: receipt
-                            .effective_gas_price_wei
-                            .saturating_mul(receipt.gas_used.into()),
-                    }));
-                }
-                Some(TxStatus::Included(receipt)) if is_present => {
-                    present = Some(Sent::Reverted { tx_hash: receipt.tx_hash.to_string() });
-                }
-                Some(TxStatus::Pending { .. }) if is_present => present = Some(Sent::Pending),
-                Some(TxStatus::Lost { .. }) if is_present => present = Some(Sent::Lost),
-                // What was dropped can be submitted again as the same attempt.
-                Some(_) | None => {}
-            }
-        }
-        // The sender went further than this row, which was lost and planned again.
-        let is_behind = self.sender.attempt_for(&purpose) > row.attempt;
-        present.or(is_behind.then_some(Sent::Lost))
+        let purpose = row.purpose();
+        let status = |attempt| self.sender.status(&purpose, attempt);
+        fate_of(row, status, self.sender.attempt_for(&purpose))
     }
+}
+
+/// What became of a row's attempts by their status at the sender, whose next new payload of the row's
+/// purpose would be the attempt `next`.
+fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Option<Sent> {
+    let mut present = None;
+    for attempt in (row.first_attempt..=row.attempt).rev() {
+        let status = status(attempt);
+        let is_present = attempt == row.attempt;
+        match status {
+            Some(TxStatus::Included(receipt)) if receipt.succeeded => {
+                return Some(Sent::Included(Inclusion {
+                    attempt,
+                    tx_hash: receipt.tx_hash.to_string(),
+                    l1_block: receipt.block_number,
+                    gas_used: receipt.gas_used,
+                    fee_wei: receipt
+                        .effective_gas_price_wei
+                        .saturating_mul(receipt.gas_used.into()),
+                }));
+            }
+            Some(TxStatus::Included(receipt)) if is_present => {
+                present = Some(Sent::Reverted { tx_hash: receipt.tx_hash.to_string() });
+            }
+            Some(TxStatus::Pending { .. }) if is_present => present = Some(Sent::Pending),
+            Some(TxStatus::Lost { .. }) if is_present => present = Some(Sent::Lost),
+            // What was dropped can be submitted again as the same attempt.
+            Some(_) | None => {}
+        }
+    }
+    // The sender went further than this row, which was lost and planned again.
+    present.or((next > row.attempt).then_some(Sent::Lost))
 }
 
 /// The request as the row's present attempt, which ends with the window and is sent while the lease of
@@ -133,6 +140,7 @@ fn refusal_of_revert(revert: &str, reason: String) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use rollmill_l1::TxReceipt;
     use rollmill_protocol::Fr;
 
     use super::*;
@@ -150,6 +158,55 @@ mod tests {
         assert_eq!((request.attempt, request.fence), (3, Some(9)));
         assert_eq!(request.expires, Some(Expiry::Block(120)));
         assert_eq!(request.gas_limit, None, "it is simulated");
+    }
+
+    fn included(succeeded: bool, at_block: u64) -> TxStatus {
+        TxStatus::Included(TxReceipt {
+            id: "prove".to_owned(),
+            nonce: 0,
+            tx_hash: Default::default(),
+            block_number: at_block,
+            block_hash: Default::default(),
+            succeeded,
+            gas_used: 7,
+            effective_gas_price_wei: 11,
+            contract_address: None,
+            attempts: 1,
+            is_final: false,
+        })
+    }
+
+    /// Goal: a success of any attempt counts, only the present one's other fates do, and an attempt that
+    /// the sender has gone beyond, since an earlier row of the range made more, is over.
+    #[test]
+    fn a_rows_fate_is_that_of_its_attempts_at_the_sender() {
+        let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
+        let mut row = Row::new(1, 2, blocks);
+        (row.first_attempt, row.attempt) = (2, 3);
+        let fate = |known: &[(u32, TxStatus)], next: u32| {
+            let status = |attempt| {
+                let mut known = known.iter();
+                known.find(|(of, _)| *of == attempt).map(|(_, status)| status.clone())
+            };
+            fate_of(&row, status, next)
+        };
+        let pending = TxStatus::Pending { nonce: 0, attempts: 1 };
+        let dropped = TxStatus::Dropped { reason: "it has expired".to_owned() };
+        let is_in = |fate, at_block| matches!(fate, Some(Sent::Included(it)) if it.l1_block == at_block && it.fee_wei == 77);
+        assert_eq!(fate(&[], 0), None, "never submitted");
+        assert_eq!(fate(&[], 3), None, "submitted, and forgotten by nobody");
+        assert_eq!(fate(&[(3, dropped)], 3), None, "the same attempt can be submitted again");
+        assert_eq!(fate(&[(3, pending.clone())], 3), Some(Sent::Pending));
+        assert_eq!(fate(&[(3, TxStatus::Lost { nonce: 0 })], 4), Some(Sent::Lost));
+        assert!(matches!(fate(&[(3, included(false, 5))], 4), Some(Sent::Reverted { .. })));
+        assert!(is_in(fate(&[(3, included(true, 5))], 4), 5));
+        assert!(is_in(fate(&[(2, included(true, 6)), (3, pending.clone())], 3), 6));
+        assert_eq!(fate(&[(2, included(false, 6)), (3, pending)], 3), Some(Sent::Pending));
+        // Attempt 1 was of an earlier row, whose range may have been another one.
+        assert_eq!(fate(&[(1, included(true, 4))], 3), None);
+        // The sender holds attempt 4 and this row would submit attempt 3 for ever.
+        assert_eq!(fate(&[], 4), Some(Sent::Lost));
+        assert_eq!(fate(&[(4, included(false, 9))], 5), Some(Sent::Lost));
     }
 
     /// Goal: every refusal of the contract is a fact or an operator's matter, and none is guessed.
