@@ -73,10 +73,11 @@ async fn broker_of(config: &Config) -> Finding {
         client
             .heartbeat(&HeartbeatRequest { agent: config.agent_id(), leases: Vec::new() })
             .await?;
-        Ok::<_, ClientError>(())
+        Ok::<_, ClientError>(client.url().to_owned())
     };
-    let Err(error) = asked.await else {
-        return Finding::Ok(format!("answers at {}", config.broker));
+    let error = match asked.await {
+        Ok(url) => return Finding::Ok(format!("answers at {url}")),
+        Err(error) => error,
     };
     match (error.answer(), &error) {
         (_, ClientError::Address { .. }) => Finding::wrong(&error).todo("Correct --broker"),

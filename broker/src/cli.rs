@@ -239,7 +239,7 @@ pub(crate) async fn doctor(config: &Config) -> Outcome {
     };
     line("settings", Ok("read".into()));
     let (broker, is_running) = match client(config) {
-        Ok(client) => ask_broker(&config.url(), client.status().await),
+        Ok(client) => ask_broker(client.url(), client.status().await),
         Err(error) => (Err(one_line(error.as_ref())), false),
     };
     line("broker", broker);
@@ -301,8 +301,12 @@ async fn database_of(config: &Config) -> Finding {
     };
     match connect(config, url.reveal()).await {
         Ok((store, target)) => {
+            let release = store.check_release().await;
             store.pool().close().await;
-            Finding::Ok(target.to_string())
+            match release {
+                Ok(()) => Finding::Ok(target.to_string()),
+                Err(error) => Finding::wrong(&error),
+            }
         }
         Err(error @ BrokerError::Connect { is_absent: true, .. }) => Finding::absent(&error),
         Err(error) => Finding::wrong(&error),
@@ -317,7 +321,10 @@ async fn connect(config: &Config, url: &str) -> Result<(Store, Target), BrokerEr
 
 async fn check_schema(store: &Store) -> Result<String, String> {
     let checked = store.check().await.map(|()| "current".to_owned());
-    checked.map_err(|error| format!("{}; run `broker migrate`", one_line(&error)))
+    checked.map_err(|error| match &error {
+        BrokerError::SchemaNewer { .. } | BrokerError::ServerTooOld { .. } => one_line(&error),
+        _ => format!("{}; run `broker migrate`", one_line(&error)),
+    })
 }
 
 /// What the answer of the broker's address says, and whether a broker runs there: nobody there, there

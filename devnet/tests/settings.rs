@@ -187,3 +187,45 @@ fn a_subcommand_runs_beside_its_server_with_the_servers_file() {
         assert!(run(name, &[]).contains("SVC-005"), "{name}: the server itself binds it");
     }
 }
+
+/// Attack: whoever reads a log, a terminal or `/status` is told the password in the URL of a server that
+/// does not answer.
+#[test]
+fn a_password_in_a_url_is_in_no_output() {
+    const PASSWORD: &str = "planted";
+    let folder = tempfile::tempdir().unwrap();
+    // Nobody listens on the port of the discard service.
+    let server = format!("bob:{PASSWORD}@127.0.0.1:9/{PASSWORD}");
+    let (http, postgres) = (format!("http://{server}"), format!("postgres://{server}"));
+    let transaction = format!("0x{}", "1".repeat(64));
+    let status = ["status", transaction.as_str()];
+    let of_wallet: [&[&str]; 1] = [&status];
+    let wallet = ("pxe", of_wallet.as_slice());
+    let shown: &[&str] = &["config", "--print"];
+    for (name, commands) in COMMANDS.iter().copied().chain([wallet]) {
+        let path = program(name);
+        let urls = settings(&path).into_iter().filter_map(|setting| {
+            let value = match setting.key.as_str() {
+                "database_url" => "env:ROLLMILL_TEST_DATABASE",
+                "broker" | "tx_sources" | "url" => &http,
+                key if key.ends_with("_url") || key.ends_with("_urls") => &http,
+                _ => return None,
+            };
+            Some(format!("--{}={value}", setting.flag()))
+        });
+        let urls: Vec<String> = urls.collect();
+        assert!(!urls.is_empty(), "{name} has a URL");
+        let mut named = 0;
+        for arguments in commands.iter().copied().chain([shown]) {
+            let mut command = Command::new(&path);
+            command.args(&urls).args(arguments).current_dir(folder.path());
+            command.env("ROLLMILL_TEST_DATABASE", &postgres);
+            let output = command.output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            named += usize::from(text.contains("127.0.0.1:9"));
+            assert!(!text.contains(PASSWORD), "{name} {arguments:?}: {text}");
+        }
+        assert!(named > 1, "{name}: only its settings name the servers");
+    }
+}

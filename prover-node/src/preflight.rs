@@ -67,12 +67,10 @@ async fn broker_of(config: &Config) -> Finding {
         if let Ok(kind) = "check".parse() {
             client.cancel(&[JobId::new(0, &kind, Digest::of(b"rollmill check"))]).await?;
         }
-        Ok::<_, ClientError>(agents)
+        Ok::<_, ClientError>(format!("answers at {}, knows {agents} agents", client.url()))
     };
     let error = match asked.await {
-        Ok(agents) => {
-            return Finding::Ok(format!("answers at {}, knows {agents} agents", config.broker));
-        }
+        Ok(found) => return Finding::Ok(found),
         Err(error) => error,
     };
     match (error.answer(), &error) {

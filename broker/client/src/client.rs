@@ -45,6 +45,9 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub struct Client {
     http: reqwest::Client,
+    /// What paths are appended to. It may hold a password.
+    base: String,
+    /// Scheme, host and port, for errors.
     url: String,
     options: Options,
 }
@@ -55,11 +58,14 @@ impl Client {
     /// # Errors
     /// [`ClientError::Address`] when `url` or the token cannot be used. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
-        let address = || ClientError::Address { url: url.to_owned() };
+        // What stands before an @ may be a password.
+        let shown = url.rsplit('@').next().unwrap_or_default();
+        let address = || ClientError::Address { url: shown.chars().take(200).collect() };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
         if parsed.scheme() != "http" || !parsed.has_host() {
             return Err(address());
         }
+        let shown = parsed.origin().ascii_serialization();
         let mut headers = header::HeaderMap::new();
         if let Some(token) = token {
             let mut value =
@@ -73,11 +79,11 @@ impl Client {
             // A redirect would carry the token to another server, and no broker sends one.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|source| ClientError::unreachable(url, source))?;
-        Ok(Self { http, url: url.trim_end_matches('/').to_owned(), options })
+            .map_err(|source| ClientError::unreachable(&shown, source))?;
+        Ok(Self { http, base: url.trim_end_matches('/').to_owned(), url: shown, options })
     }
 
-    /// The broker's address.
+    /// Scheme, host and port of the broker's address: what may be secret in it is left out.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -390,7 +396,7 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.url))
+        self.http.request(method, format!("{}{path}", self.base))
     }
 
     async fn json<A: DeserializeOwned>(
@@ -419,7 +425,7 @@ impl Client {
         loop {
             let attempt = request.try_clone().unwrap_or_else(|| {
                 // Only a streamed body cannot be cloned, and no request here has one.
-                self.http.get(&self.url)
+                self.http.get(&self.base)
             });
             let (retry_after, result) = match self.once(attempt, wait).await {
                 Ok(bytes) => (None, read(bytes)),

@@ -124,6 +124,9 @@ fn in_words(source: &reqwest::Error) -> String {
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     http: reqwest::Client,
+    /// Where requests go. It may hold a password.
+    endpoint: reqwest::Url,
+    /// Scheme, host and port, for errors.
     url: String,
 }
 
@@ -135,20 +138,21 @@ impl NodeClient {
     pub fn new(url: &str) -> Result<Self, ClientError> {
         let parsed = reqwest::Url::parse(url).ok();
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
-        if !parsed.as_ref().is_some_and(|url| is_http(url) && url.has_host()) {
+        let Some(endpoint) = parsed.filter(|url| is_http(url) && url.has_host()) else {
             // What stands before an @ may be a password.
             let shown = url.rsplit('@').next().unwrap_or_default();
             return Err(ClientError::Address { url: shown.chars().take(200).collect() });
-        }
+        };
+        let url = endpoint.origin().ascii_serialization();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
             .build()
-            .map_err(|source| ClientError::unreachable(url, source))?;
-        Ok(Self { http, url: url.to_owned() })
+            .map_err(|source| ClientError::unreachable(&url, source))?;
+        Ok(Self { http, endpoint, url })
     }
 
-    /// Where the node is.
+    /// Scheme, host and port of the node's address: what may be secret in it is left out.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -258,7 +262,7 @@ impl NodeClient {
             params,
         };
         let transport = |source| ClientError::unreachable(&self.url, source);
-        let sent = self.http.post(&self.url).json(&request).send().await;
+        let sent = self.http.post(self.endpoint.clone()).json(&request).send().await;
         let response = sent.map_err(transport)?;
         let status = response.status();
         let body = response.bytes().await.map_err(transport)?;
