@@ -56,6 +56,14 @@ impl Target {
                  grant it (GRANT ALL ON SCHEMA public TO {role}), or name another role in \
                  database_url"
             ),
+            Cause::NoSchema => format!(
+                "database {database} at {server} has no schema that role {role} would use; create one \
+                 (CREATE SCHEMA public AUTHORIZATION {role}), or set the role's search_path"
+            ),
+            Cause::Foreign => format!(
+                "database {database} at {server} holds tables of the names that Rollmill uses and no \
+                 record of its migrations; name an empty database in database_url"
+            ),
             Cause::Silent => format!(
                 "no answer from PostgreSQL at {server} in time; check the server, the network and \
                  database_url"
@@ -79,6 +87,10 @@ enum Cause {
     Rejected,
     NoDatabase,
     NoRights,
+    /// No schema to create tables in.
+    NoSchema,
+    /// Somebody else's tables.
+    Foreign,
     Silent,
     Other,
 }
@@ -94,6 +106,10 @@ impl Cause {
                 Some("3D000") => Self::NoDatabase,
                 // insufficient_privilege
                 Some("42501") => Self::NoRights,
+                // invalid_schema_name
+                Some("3F000") => Self::NoSchema,
+                // duplicate_table, duplicate_object, duplicate_function: only migrations make any
+                Some("42P07" | "42710" | "42723") => Self::Foreign,
                 _ => Self::Other,
             },
             sqlx::Error::Io(error) => match error.kind() {

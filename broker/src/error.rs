@@ -16,6 +16,13 @@ pub enum BrokerError {
     #[error("{}: the schema cannot be migrated: {reason}", self.code())]
     Migrate { reason: String },
 
+    /// A newer release has migrated the database, and this one does not know what it holds.
+    #[error(
+        "{}: a newer release of Rollmill has migrated the database (to migration {applied}, this one knows {known}); run that release, or restore a backup made before it",
+        self.code()
+    )]
+    SchemaNewer { applied: i64, known: i64 },
+
     /// The database cannot be used as `database_url` says. The message names server, database or role
     /// and what to do.
     #[error("{}: {reason}", self.code())]
@@ -172,6 +179,7 @@ impl BrokerError {
             Self::UnknownToken { .. } => "BRK-028",
             Self::NotDead { .. } => "BRK-029",
             Self::NoDatabase { .. } => "BRK-030",
+            Self::SchemaNewer { .. } => "BRK-031",
         }
     }
 

@@ -55,7 +55,11 @@ fn main() -> ExitCode {
 async fn serve(process: Process<Config>) -> Outcome {
     // The port first: a second broker must say so before it touches the data.
     let listener = rollmill_service::listen(&process.config.listen, "--listen").await?;
-    let (store, postgres) = open(&process.config).await?;
+    // The private Postgres may wait for its predecessor; one that is told to end meanwhile does.
+    let (store, postgres) = tokio::select! {
+        opened = open(&process.config) => opened?,
+        () = process.shutdown.started() => return Ok(()),
+    };
     store.migrate().await?;
     let served = match &postgres {
         None => rollmill_broker::serve(&process, store.clone(), listener).await,

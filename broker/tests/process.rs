@@ -135,6 +135,27 @@ fn a_taken_port_is_one_line_that_says_what_to_do() {
     assert!(!dir.path().join("pg").exists(), "the data was not touched");
 }
 
+/// Attack: a second broker on the first one's data, which would wait for it in silence and write over its
+/// log meanwhile.
+#[tokio::test]
+async fn a_second_broker_on_a_data_directory_is_refused_and_touches_nothing() {
+    let dir = data_dir();
+    let broker = Broker::start(dir.path(), &free_address());
+    broker.client().status().await.unwrap();
+    let log = std::fs::read(dir.path().join("postgres.log")).unwrap();
+    for command in [None, Some("migrate"), Some("doctor")] {
+        let mut second = Broker::command(dir.path(), &free_address());
+        let output = second.args(command).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains("BRK-045: another broker uses"), "{command:?}: {text}");
+        assert!(text.contains("--data-dir"), "{command:?}: {text}");
+    }
+    let now = std::fs::read(dir.path().join("postgres.log")).unwrap();
+    assert!(!log.is_empty() && now.starts_with(&log), "the first one's log was written over");
+    broker.client().status().await.unwrap();
+}
+
 #[test]
 fn a_machine_without_postgres_is_one_line_that_says_what_to_do() {
     let dir = data_dir();
@@ -236,8 +257,45 @@ async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {
     assert!(text.contains("rejects role locked"), "{text}");
     let text = error(plain.clone().username("poor").database("poorhouse")).await;
     assert!(text.contains("role poor has no right") && text.contains("GRANT"), "{text}");
-    let text = error(plain.username("poor").database("bare")).await;
+    let text = error(plain.clone().username("poor").database("bare")).await;
     assert!(text.contains("role poor has no right"), "{text}");
+    let of_schema = |name: &str| plain.clone().options([("search_path", name)]);
+    let text = error(of_schema("nowhere")).await;
+    assert!(text.contains("has no schema that role") && text.contains("CREATE SCHEMA"), "{text}");
+    sqlx::raw_sql("CREATE SCHEMA other; CREATE TABLE other.job (id int)")
+        .execute(admin.pool())
+        .await
+        .unwrap();
+    let text = error(of_schema("other")).await;
+    assert!(text.contains("name an empty database in database_url"), "{text}");
+}
+
+/// Fault: an operator goes back to an older release, whose statements do not fit the schema any more.
+#[tokio::test]
+async fn a_database_of_a_newer_release_is_refused_before_it_is_used() {
+    let schema = rollmill_broker::testing::TestSchema::new().await;
+    let store = schema.store().await;
+    let newer = "INSERT INTO _sqlx_migrations
+        (version, description, installed_on, success, checksum, execution_time)
+        VALUES (9999, 'of tomorrow', now(), true, '', 0)";
+    sqlx::raw_sql(newer).execute(store.pool()).await.unwrap();
+    let expected =
+        "BRK-031: a newer release of Rollmill has migrated the database (to migration 9999";
+    for error in [store.migrate().await, store.check().await] {
+        let error = error.unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}");
+    }
+    let dir = data_dir();
+    for command in [None, Some("check"), Some("doctor"), Some("migrate")] {
+        let mut broker = Broker::command(dir.path(), &free_address());
+        broker.env("ROLLMILL_TEST_DATABASE", schema.database_url());
+        broker.args(["--database-url", "env:ROLLMILL_TEST_DATABASE"]).args(command);
+        let output = broker.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}");
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(text.contains(expected), "{command:?}: {text}");
+        assert!(!text.contains("run `broker migrate`"), "{command:?}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -65,6 +65,13 @@ pub enum EmbeddedError {
     #[error("{}: initdb failed: {message}", self.code())]
     Init { message: String },
 
+    /// Another process holds the directory: a broker, or a command of one.
+    #[error(
+        "{}: another broker uses {data_dir}; stop it, or choose another --data-dir",
+        self.code()
+    )]
+    InUse { data_dir: String },
+
     /// The server ended during start or does not answer; its log's last line follows.
     #[error("{}: the private Postgres in {data_dir} does not start: {message}", self.code())]
     Start { data_dir: String, message: String },
@@ -79,6 +86,7 @@ impl EmbeddedError {
             Self::Run { .. } => "BRK-042",
             Self::Init { .. } => "BRK-043",
             Self::Start { .. } => "BRK-044",
+            Self::InUse { .. } => "BRK-045",
         }
     }
 }
@@ -102,6 +110,8 @@ pub struct PrivatePostgres {
     socket_dir: PathBuf,
     exited: watch::Receiver<bool>,
     version: String,
+    /// Locked for as long as this process lives.
+    _lock: Option<File>,
     /// Open for as long as this process lives: its end tells the cleaner. See [`cleaner`].
     _alive: Option<ChildStdin>,
 }
@@ -112,6 +122,8 @@ impl PrivatePostgres {
     pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
         let binaries = discover(options.bin_dir.as_deref())?;
         let root = prepare_dir(&options.data_dir)?;
+        // Before anything in the directory is touched.
+        let mut lock = Some(lock(&root)?);
         let mut alive = match options.throwaway {
             true => Some(cleaner(&root)?),
             false => None,
@@ -119,22 +131,25 @@ impl PrivatePostgres {
         let data = root.join("pg");
         let identity = Identity::choose(&data);
         let log_path = root.join("postgres.log");
+        // A predecessor's server may still write its last lines.
+        let _ = fs::rename(&log_path, root.join("postgres.log.1"));
 
         if !data.join("PG_VERSION").exists() {
             initialise(&binaries, &root, &data, &identity, options.throwaway)?;
         }
 
         let start = Instant::now();
+        let mut is_waiting = false;
         loop {
             let socket_dir = socket_dir(&root, &identity)?;
             let log = File::create(&log_path).map_err(prepare(&log_path))?;
             let command = server(&binaries, &data, &socket_dir, &identity, options, log);
             let (pid, exited) = spawn(command, &binaries.postgres)?;
             let version = binaries.version.clone();
-            let mut instance = Self { pid, socket_dir, exited, version, _alive: None };
+            let mut instance = Self { pid, socket_dir, exited, version, _lock: None, _alive: None };
             match instance.answer(start).await {
                 Ok(()) => {
-                    instance._alive = alive.take();
+                    (instance._alive, instance._lock) = (alive.take(), lock.take());
                     forget_predecessor(&root, &instance.socket_dir);
                     return Ok(instance);
                 }
@@ -143,11 +158,20 @@ impl PrivatePostgres {
                     // A predecessor that was killed a moment ago still shuts down.
                     let held = text.contains("postmaster.pid") && text.contains("exists");
                     if held && start.elapsed() < START_LIMIT / 4 {
+                        if !std::mem::replace(&mut is_waiting, true) {
+                            tracing::info!(
+                                data_dir = %root.display(),
+                                seconds_at_most = START_LIMIT.as_secs() / 4,
+                                "waiting for the PostgreSQL of a broker that ended to shut down"
+                            );
+                        }
                         tokio::time::sleep(Duration::from_millis(100)).await;
                         continue;
                     }
                     let message = if held {
-                        "another broker runs there; stop it or choose another --data-dir".into()
+                        "a PostgreSQL that no broker looks after runs there; stop it (its process \
+                         id is in pg/postmaster.pid) or choose another --data-dir"
+                            .into()
                     } else {
                         telling_line(&text).unwrap_or(last)
                     };
@@ -324,6 +348,19 @@ fn prepare(path: &Path) -> impl Fn(io::Error) -> EmbeddedError + use<> {
 fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
     fs::create_dir_all(path).map_err(prepare(path))?;
     path.canonicalize().map_err(prepare(path))
+}
+
+/// Takes the directory for this process. The system gives it back when the process ends, however it ends.
+fn lock(root: &Path) -> Result<File, EmbeddedError> {
+    let path = root.join("lock");
+    let file = File::options().create(true).append(true).open(&path).map_err(prepare(&path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(EmbeddedError::InUse { data_dir: root.display().to_string() })
+        }
+        Err(fs::TryLockError::Error(source)) => Err(prepare(&path)(source)),
+    }
 }
 
 /// A directory for the socket: beside the data, or in /tmp where that would be too long for a

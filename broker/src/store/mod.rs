@@ -35,6 +35,8 @@ pub const ROW_ARTIFACT_BYTES_MAX: usize = 256 * 1024;
 /// Oldest server supported, as `server_version_num`.
 const SERVER_VERSION_MIN: i32 = 140_000;
 
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -143,13 +145,36 @@ impl Store {
 
     /// Brings the schema up to date. Brokers that start together take turns.
     pub async fn migrate(&self) -> Result<(), BrokerError> {
-        let migrated = sqlx::migrate!().run(&self.pool).await;
+        self.check_release().await?;
+        let migrated = MIGRATOR.run(&self.pool).await;
         migrated.map_err(|error| BrokerError::from(error).at(&self.target))
+    }
+
+    /// Refuses a schema that a newer release has migrated. One that this release would bring up to date
+    /// is no error, nor is an empty database.
+    pub async fn check_release(&self) -> Result<(), BrokerError> {
+        let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+        let applied = self.applied().await;
+        match applied.map_err(|error| BrokerError::from(error).at(&self.target))? {
+            Some(applied) if applied > known => Err(BrokerError::SchemaNewer { applied, known }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Version of the last migration that the database records.
+    async fn applied(&self) -> Result<Option<i64>, sqlx::Error> {
+        let recorded = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+        if !sqlx::query_scalar::<_, bool>(recorded).fetch_one(&self.pool).await? {
+            return Ok(None);
+        }
+        let last = "SELECT max(version) FROM _sqlx_migrations";
+        sqlx::query_scalar(last).fetch_one(&self.pool).await
     }
 
     /// Refuses a server or a schema that would not serve: too old, or without the indexes that
     /// claims and expiry depend on.
     pub async fn check(&self) -> Result<(), BrokerError> {
+        self.check_release().await?;
         let row = sqlx::query(
             "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
         )
