@@ -204,10 +204,21 @@ fn sum_up(b: &mut Builder, start: &Point, terms: &mut [Running<'_>], once: &[&Po
 
 /// Constrains `high`, which 32 digits make, to be below `⌊r / 2^128⌋`. About four rows.
 fn assert_high_half_below_modulus(b: &mut Builder, high: Var) {
-    let join = |w: &[u64]| u128::from(w[0]) | u128::from(w[1]) << 64;
-    let max = join(&Fr::MODULUS.0[2..]) - 1;
-    let rest = max.wrapping_sub(join(&b.value(high).into_bigint().0));
-    let words = [rest as u64, (rest >> 64) as u64].map(|w| b.witness(Fr::from(w)));
+    let rest = HIGH_HALF_MAX.wrapping_sub(join(&b.value(high).into_bigint().0));
+    let words = [rest as u64, (rest >> 64) as u64].map(Fr::from);
+    high_half_given(b, high, words);
+}
+
+/// The largest high half of an element: `⌊r / 2^128⌋ − 1`, so that every low half makes a number below r.
+const HIGH_HALF_MAX: u128 = join(&[Fr::MODULUS.0[2], Fr::MODULUS.0[3]]) - 1;
+
+const fn join(words: &[u64]) -> u128 {
+    words[0] as u128 | (words[1] as u128) << 64
+}
+
+/// [`assert_high_half_below_modulus`] with the words of the difference as the prover gives them.
+fn high_half_given(b: &mut Builder, high: Var, words: [Fr; 2]) {
+    let words = words.map(|w| b.witness(w));
     for word in words {
         if !gone("gadgets.straus.high.range") {
             b.range(word, 64);
@@ -216,7 +227,7 @@ fn assert_high_half_below_modulus(b: &mut Builder, high: Var) {
     // All three are below 2^128, so this is an equation of integers.
     let one = Fr::from(1u64);
     let terms = [(one, words[0]), (power_of_two(64), words[1]), (one, high)];
-    let max = b.constant(Fr::from(max));
+    let max = b.constant(Fr::from(HIGH_HALF_MAX));
     if !gone("gadgets.straus.high.sum") {
         b.linear_into(&terms, Fr::from(0u64), max);
     }
@@ -292,6 +303,21 @@ mod tests {
             assert_high_half_below_modulus(&mut b, var);
             let (layout, witness) = b.finish(None).expect("fits");
             assert_eq!(check(&layout, &witness).is_ok(), fits, "{high:#x}");
+        }
+    }
+
+    /// Attack: the same, with a negative difference in one of its words, where the sum holds.
+    #[test]
+    fn a_difference_below_zero_is_no_difference() {
+        let one_word = power_of_two(64);
+        for (above, words) in [
+            (Fr::from(5u64), [-Fr::from(5u64), Fr::from(0u64)]),
+            (Fr::from(5u64) * one_word, [Fr::from(0u64), -Fr::from(5u64)]),
+        ] {
+            let mut b = Builder::new(0, 16);
+            let high = b.witness(Fr::from(HIGH_HALF_MAX) + above);
+            high_half_given(&mut b, high, words);
+            assert!(!holds(b), "{above}");
         }
     }
 

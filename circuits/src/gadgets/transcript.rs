@@ -92,12 +92,17 @@ impl OffsetScalar {
 /// without that check each challenge would have a second, chosen reading. About 11 rows.
 pub fn split(b: &mut Builder, value: Var) -> [Var; 2] {
     let words = b.value(value).into_bigint().0;
-    split_as(b, value, words)
+    split_as(b, value, words.map(Fr::from), assert_at_most)
 }
 
-/// Splits with the integer that the prover claims.
-fn split_as(b: &mut Builder, value: Var, words: [u64; 4]) -> [Var; 2] {
-    let limbs = words.map(|w| b.witness(Fr::from(w)));
+/// Splits with the limbs that the prover claims; `at_most` constrains their integer.
+fn split_as(
+    b: &mut Builder,
+    value: Var,
+    limbs: [Fr; 4],
+    at_most: impl FnOnce(&mut Builder, &[Var; 4], [u64; 4]),
+) -> [Var; 2] {
+    let limbs = limbs.map(|limb| b.witness(limb));
     let limbs = Element::from_limbs(b, limbs);
     if !gone("gadgets.split.range") {
         limbs.range(b);
@@ -105,7 +110,7 @@ fn split_as(b: &mut Builder, value: Var, words: [u64; 4]) -> [Var; 2] {
     let mut max = Fr::MODULUS.0;
     max[0] -= 1;
     if !gone("gadgets.split.canonical") {
-        assert_at_most(b, &limbs.limbs, max);
+        at_most(b, &limbs.limbs, max);
     }
     let halves = limbs.halves(b);
     let terms = [(Fr::from(1u64), halves[0]), (power_of_two(128), halves[1])];
@@ -120,19 +125,53 @@ mod tests {
     use rollmill_plonk::check::check;
     use rollmill_plonk::transcript::halves;
 
+    use super::super::nonnative::at_most_given;
     use super::super::wide::Wide;
     use super::*;
 
     fn accepted(value: Fr, words: [u64; 4]) -> bool {
+        accepted_as(value, words.map(Fr::from), assert_at_most)
+    }
+
+    fn accepted_as(
+        value: Fr,
+        limbs: [Fr; 4],
+        at_most: impl FnOnce(&mut Builder, &[Var; 4], [u64; 4]),
+    ) -> bool {
         let mut b = Builder::new(0, 16);
         let var = b.witness(value);
-        let got = split_as(&mut b, var, words).map(|h| b.value(h));
+        let got = split_as(&mut b, var, limbs, at_most).map(|h| b.value(h));
         let (low, high) = halves(&value);
         let honest = got == [Fr::from(low), Fr::from(high)];
         let (layout, witness) = b.finish(None).expect("fits");
         let accepted = check(&layout, &witness).is_ok();
         assert!(honest || !accepted);
         accepted
+    }
+
+    /// Attack: the halves of another element.
+    #[test]
+    fn a_challenge_split_into_another_ones_halves_is_refused() {
+        let value = Fr::from(u128::MAX) + Fr::from(8u64);
+        for other in [value + Fr::from(1u64), -value, Fr::from(0u64), value + power_of_two(128)] {
+            assert!(!accepted(value, other.into_bigint().0), "{other}");
+        }
+    }
+
+    /// Attack: the same element with a limb of more than 64 bits, and so with a low half of more than 128;
+    /// every other equation holds.
+    #[test]
+    fn a_challenge_split_with_a_low_half_of_more_than_128_bits_is_refused() {
+        let value = Fr::from(5u64) + power_of_two(128);
+        let words = value.into_bigint().0;
+        assert_eq!(words, [5, 0, 1, 0]);
+        assert!(accepted(value, words));
+        let limbs = [Fr::from(5u64), power_of_two(64), Fr::from(0u64), Fr::from(0u64)];
+        assert!(!accepted_as(value, limbs, |b, limbs, max| {
+            let rest = Wide::from_words(max).minus(Wide::from_words(words)).words();
+            let rest = [rest[0], rest[1], rest[2], rest[3]].map(Fr::from);
+            at_most_given(b, limbs, max, rest, Fr::from(1u64));
+        }));
     }
 
     /// Attack: the same element, read as the integer r higher, which still has four limbs of 64 bits.
