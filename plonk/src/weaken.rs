@@ -212,6 +212,7 @@ const NAMED: &[Switch] = &[
     Switch::new("solidity.precompiles"),
     Switch::new("solidity.pair.half"),
     Switch::new("solidity.pair.range"),
+    Switch::new("solidity.pair.precompiles"),
     Switch::new("solidity.pair.left"),
     Switch::new("solidity.pair.right"),
     Switch::new("solidity.pairing"),

@@ -88,6 +88,8 @@ fn forgeries(fixture: &Fixture) -> Vec<(Flaw, Vec<u8>)> {
         .chain(evaluations)
         .chain((0..COMMITMENTS).map(Flaw::Commitment))
         .chain((0..=COMMITMENTS).map(Flaw::OffCurve))
+        // The first point of the sum cannot be meant: nothing would be left for W'.
+        .chain((0..=COMMITMENTS).filter(|i| *i != forger::FIRST).map(Flaw::CutShort))
         .map(|flaw| (flaw, forger::forge(&fixture.vk, &fixture.case.public, &model, flaw)))
         .collect()
 }

@@ -22,6 +22,8 @@ use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, computed_at};
 
 /// Evaluation of the first quotient chunk: the one the forger solves for.
 const FIRST_CHUNK: usize = 3;
+/// The commitment that is the first in the sum of the opening: that of the multiplicities.
+pub(crate) const FIRST: usize = 12;
 const OPENING: usize = COMMITMENTS * 64 + EVALUATIONS * 32;
 
 /// What is wrong with a forgery.
@@ -40,6 +42,9 @@ pub(crate) enum Flaw {
     /// This point is off the curve, and its term is left out of the sum: as a verifier would add that goes
     /// on when a precompile fails.
     OffCurve(usize),
+    /// This point is off the curve, and so is left out what comes after it in the sum: as a verifier would
+    /// take it that does not ask whether the sum came to its end.
+    CutShort(usize),
     /// The carried pair, which starts at this public input, does not hold, and W' makes up for it with the
     /// folding coefficient that would be drawn if W' were not absorbed before.
     EarlyFold(usize),
@@ -68,7 +73,7 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
         Flaw::Commitment(i) => points[i] = [0; 64],
         Flaw::Quotient => points[COMMITMENTS] = [0; 64],
         // q is odd, so no two points of the curve have ordinates that differ by one.
-        Flaw::OffCurve(i) => points[i][63] ^= 1,
+        Flaw::OffCurve(i) | Flaw::CutShort(i) => points[i][63] ^= 1,
         Flaw::Evaluation(_) | Flaw::None | Flaw::EarlyFold(_) => {}
     }
     let mut t = Transcript::new(TranscriptKind::Keccak, public.len());
@@ -107,21 +112,23 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
     let w = omega(vk.shape.log_n);
     let d = [z - zeta, z - zeta * w, z - zeta * w * w];
     let decode = |i: usize| match flaw {
-        Flaw::OffCurve(off) if off == i => G1Affine::default(),
+        Flaw::OffCurve(off) | Flaw::CutShort(off) if off == i => G1Affine::default(),
         _ => g1_from_slice(&points[i]).expect("a point"),
     };
-    let order: Vec<usize> = [12, 14, 15].into_iter().chain(17..22).collect();
+    let order: Vec<usize> = [FIRST, 14, 15].into_iter().chain(17..22).collect();
     let after: Vec<usize> = (4..12).chain([13, 16]).chain(0..4).collect();
+    let of_proof = |i: usize| (Some(i), decode(i));
     let claims = order
         .into_iter()
-        .map(decode)
-        .chain(vk.fixed)
-        .chain(after.into_iter().map(decode))
-        .collect::<Vec<G1Affine>>();
+        .map(of_proof)
+        .chain(vk.fixed.map(|point| (None, point)))
+        .chain(after.into_iter().map(of_proof))
+        .collect::<Vec<(Option<usize>, G1Affine)>>();
+    let (mut sum_cut, mut is_cut) = (G1Projective::default(), false);
     let mut sum = G1Projective::default();
     let mut at = e.iter();
     let mut value = || *at.next().expect("as many as the claims need");
-    for (k, (claim, rho)) in claims.iter().zip(&rho).enumerate() {
+    for (k, ((i, claim), rho)) in claims.iter().zip(&rho).enumerate() {
         // The claim's share of s_R, with f multiplied in: f cancels most of the denominators.
         let (factor, opened) = if k < SET1 {
             (d[1] * d[2], d[1] * d[2] * value())
@@ -138,6 +145,10 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
             let span = (zeta * w * w - zeta).inverse().expect("two points");
             (Fr::ONE, v0 + d[0] * (first + d[1] * (second - first) * span))
         };
+        is_cut |= matches!(flaw, Flaw::CutShort(off) if *i == Some(off));
+        if !is_cut {
+            sum_cut += *claim * (*rho * factor);
+        }
         sum += *claim * (*rho * factor) - G1Affine::generator() * (*rho * opened);
     }
     sum -= decode(COMMITMENTS) * (d[0] * d[1] * d[2]);
@@ -148,7 +159,12 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
         let missing = (pair.l - g * pair.s_l) * development_tau() - (pair.r - g * pair.s_r);
         sum -= missing * early;
     }
-    let w_prime = sum * (development_tau() - z).inverse().expect("not τ");
+    // Cut short, the right side has neither z′·W′ nor the values: τ·W′ is what it does have.
+    let (sum, at) = match flaw {
+        Flaw::CutShort(_) => (sum_cut, development_tau()),
+        _ => (sum, development_tau() - z),
+    };
+    let w_prime = sum * at.inverse().expect("neither 0 nor τ");
     points[COMMITMENTS + 1] = g1_to_bytes(&w_prime.into_affine());
 
     let mut out = words.as_flattened().to_vec();

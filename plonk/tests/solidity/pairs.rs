@@ -32,6 +32,15 @@ pub(crate) fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
         // Taken for the identity, both would satisfy the equation.
         ("its points are (0, 0)".to_owned(), [zero; PAIR_INPUTS]),
     ];
+    // A point off the curve that whoever leaves its term out does not miss.
+    let level = good_pair(5, 5, 3);
+    for (what, pair, at) in
+        [("left", level, 0), ("right", Pair { r: good.r, s_r: zero, ..level }, 5)]
+    {
+        let mut fields = pair.to_fields();
+        fields[at] += one;
+        out.push((format!("its {what} point is off the curve and of no weight"), fields));
+    }
     let mut change = |what: String, changes: &[(usize, Fr)]| {
         let mut changed = fields;
         changes.iter().for_each(|(i, value)| changed[*i] = *value);
