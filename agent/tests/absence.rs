@@ -1,55 +1,25 @@
 //! A finished proof outlives an absent broker and a restart of its agent. Real broker and Postgres.
 
+#[path = "common/worker.rs"]
+mod worker;
+
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rollmill_agent::heart::Cancel;
-use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
+use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker::testing::TestSchema;
-use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob, WorkStats};
+use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
 use rollmill_service::Process;
+use worker::Reversing;
 
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Proves at once, and verifies when it is told to.
-#[derive(Debug)]
-struct Gated {
-    proofs: AtomicUsize,
-    proven: Mutex<Sender<()>>,
-    verify: Mutex<Receiver<()>>,
-}
-
-impl Worker for Gated {
-    fn circuits(&self) -> Vec<(String, String)> {
-        vec![("leaf".into(), "v1".into())]
-    }
-
-    fn prepare(
-        self: Arc<Self>,
-        _kind: &str,
-        input: &[u8],
-        _cancel: &Cancel,
-    ) -> Result<Prepared, WorkError> {
-        let result = input.iter().rev().copied().collect();
-        Ok(Box::new(move |_| {
-            self.proofs.fetch_add(1, Ordering::SeqCst);
-            let _ = self.proven.lock().unwrap().send(());
-            Ok(WorkOutput { result, stats: WorkStats::default() })
-        }))
-    }
-
-    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
-        self.verify.lock().unwrap().recv().unwrap();
-        Ok(())
-    }
-}
-
 struct Running {
     process: Process<Config>,
-    worker: Arc<Gated>,
+    proofs: Arc<AtomicUsize>,
     proven: Receiver<()>,
     verify: Sender<()>,
     task: tokio::task::JoinHandle<Result<(), AgentError>>,
@@ -66,15 +36,20 @@ impl Running {
         };
         let process = Process::new("agent", config);
         let ((told, proven), (verify, wait)) = (channel(), channel());
-        let worker = Arc::new(Gated {
-            proofs: AtomicUsize::new(0),
-            proven: Mutex::new(told),
-            verify: Mutex::new(wait),
-        });
-        let agent = Agent::new(&process, worker.clone()).unwrap();
+        let (proofs, wait) = (Arc::new(AtomicUsize::new(0)), Mutex::new(wait));
+        let counted = Arc::clone(&proofs);
+        let worker = Reversing {
+            proven: Box::new(move || {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let _ = told.send(());
+            }),
+            // A proof is verified when the test says so.
+            verifying: Box::new(move || wait.lock().unwrap().recv().unwrap()),
+        };
+        let agent = Agent::new(&process, Arc::new(worker)).unwrap();
         let shutdown = process.shutdown.clone();
         let task = tokio::spawn(async move { agent.serve(&shutdown).await });
-        Self { process, worker, proven, verify, task }
+        Self { process, proofs, proven, verify, task }
     }
 
     fn spooled(&self) -> i64 {
@@ -121,7 +96,7 @@ async fn a_proof_waits_for_a_broker_that_is_away() {
     let view = done(&broker.client(), &id).await;
     assert_eq!(view.attempts, 1);
     assert_eq!(broker.client().get_artifact(&view.result.unwrap()).await.unwrap(), b"cba");
-    assert_eq!(agent.worker.proofs.load(Ordering::SeqCst), 1);
+    assert_eq!(agent.proofs.load(Ordering::SeqCst), 1);
     agent.process.shutdown.start();
     agent.task.await.unwrap().unwrap();
 }
@@ -143,7 +118,7 @@ async fn a_spooled_proof_outlives_its_agent() {
     let agent = Running::start(&url, Some(spool.path()));
     let view = done(&broker.client(), &id).await;
     assert_eq!(view.attempts, 1);
-    assert_eq!(agent.worker.proofs.load(Ordering::SeqCst), 0, "nothing was proven again");
+    assert_eq!(agent.proofs.load(Ordering::SeqCst), 0, "nothing was proven again");
     while agent.spooled() > 0 {
         tokio::task::yield_now().await;
     }

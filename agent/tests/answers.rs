@@ -3,40 +3,20 @@
 //! Goal: no answer but a rejected token or a quarantine ends an agent, a verified proof is kept until
 //! somebody takes it or nobody wants it, and a failure is reported only where the job failed.
 
+#[path = "common/worker.rs"]
+mod worker;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rollmill_agent::heart::Cancel;
-use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
-use rollmill_broker_client::{Digest, JobId, WorkStats};
+use rollmill_agent::{Agent, AgentError, Config};
+use rollmill_broker_client::{Digest, JobId};
 use rollmill_service::{Process, Shutdown};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use worker::Reversing;
 
 const INPUT: &[u8] = b"input";
-
-#[derive(Debug)]
-struct Echo;
-
-impl Worker for Echo {
-    fn circuits(&self) -> Vec<(String, String)> {
-        vec![("leaf".into(), "v1".into())]
-    }
-
-    fn prepare(
-        self: Arc<Self>,
-        _kind: &str,
-        input: &[u8],
-        _cancel: &Cancel,
-    ) -> Result<Prepared, WorkError> {
-        let result = input.to_vec();
-        Ok(Box::new(move |_| Ok(WorkOutput { result, stats: WorkStats::default() })))
-    }
-
-    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
-        Ok(())
-    }
-}
 
 /// What is left to answer on each route, last first.
 type Answers = HashMap<&'static str, Vec<Vec<u8>>>;
@@ -158,7 +138,7 @@ impl Running {
         let name = Some("a".parse().unwrap());
         let config = Config { broker, name, drain_seconds: 0, ..Config::default() };
         let process = Process::new("agent", config);
-        let agent = Agent::new(&process, Arc::new(Echo)).unwrap();
+        let agent = Agent::new(&process, Arc::new(Reversing::default())).unwrap();
         let shutdown = process.shutdown.clone();
         let stop = shutdown.clone();
         let task = tokio::spawn(async move { agent.serve(&stop).await });
@@ -192,7 +172,7 @@ impl Running {
 async fn a_fresh_agent_shows_every_series() {
     let (_fake, broker) = Fake::start("claim", vec![]).await;
     let process = Process::new("agent", Config { broker, ..Config::default() });
-    let _agent = Agent::new(&process, Arc::new(Echo)).unwrap();
+    let _agent = Agent::new(&process, Arc::new(Reversing::default())).unwrap();
     let families = process.metrics.gather();
     let series = |name: &str| {
         let family = families.iter().find(|family| family.name() == name);

@@ -1,15 +1,18 @@
 //! The agent's process killed at each step it passes, against a real broker on a real Postgres.
 
+#[path = "common/worker.rs"]
+mod worker;
+
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_agent::heart::Cancel;
-use rollmill_agent::{Agent, AgentError, Config, Prepared, WorkError, WorkOutput, Worker};
+use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker::store::Rules;
 use rollmill_broker::testing::{TestBroker, TestSchema};
-use rollmill_broker_client::{Client, JobId, JobState, NewJob, WorkStats};
+use rollmill_broker_client::{Client, JobId, JobState, NewJob};
 use rollmill_service::{Process, Shutdown, failpoints};
+use worker::Reversing;
 
 const WAIT: Duration = Duration::from_secs(30);
 const URL: &str = "ROLLMILL_TEST_BROKER";
@@ -25,29 +28,6 @@ const POINTS: &[&str] = &[
     "agent.after_report",
 ];
 
-#[derive(Debug)]
-struct Reversing;
-
-impl Worker for Reversing {
-    fn circuits(&self) -> Vec<(String, String)> {
-        vec![("leaf".into(), "v1".into())]
-    }
-
-    fn prepare(
-        self: Arc<Self>,
-        _kind: &str,
-        input: &[u8],
-        _cancel: &Cancel,
-    ) -> Result<Prepared, WorkError> {
-        let result = input.iter().rev().copied().collect();
-        Ok(Box::new(move |_| Ok(WorkOutput { result, stats: WorkStats::default() })))
-    }
-
-    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
-        Ok(())
-    }
-}
-
 fn start(
     url: &str,
     name: &str,
@@ -61,7 +41,7 @@ fn start(
         ..Config::default()
     };
     let process = Process::new("agent", config);
-    let agent = Agent::new(&process, Arc::new(Reversing)).unwrap();
+    let agent = Agent::new(&process, Arc::new(Reversing::default())).unwrap();
     let shutdown = process.shutdown.clone();
     (shutdown, tokio::spawn(async move { agent.serve(&process.shutdown).await }))
 }

@@ -1,0 +1,45 @@
+//! A worker whose proofs are its inputs turned round, for tests of what surrounds the proving.
+
+use std::sync::Arc;
+
+use rollmill_agent::heart::Cancel;
+use rollmill_agent::{Prepared, WorkError, WorkOutput, Worker};
+use rollmill_broker_client::WorkStats;
+
+/// See the module.
+pub(crate) struct Reversing {
+    /// Called with each proof that was made.
+    pub(crate) proven: Box<dyn Fn() + Send + Sync>,
+    /// Called before each proof is accepted.
+    pub(crate) verifying: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Default for Reversing {
+    fn default() -> Self {
+        Self { proven: Box::new(|| {}), verifying: Box::new(|| {}) }
+    }
+}
+
+impl Worker for Reversing {
+    fn circuits(&self) -> Vec<(String, String)> {
+        vec![("leaf".into(), "v1".into())]
+    }
+
+    fn prepare(
+        self: Arc<Self>,
+        _kind: &str,
+        input: &[u8],
+        _cancel: &Cancel,
+    ) -> Result<Prepared, WorkError> {
+        let result = input.iter().rev().copied().collect();
+        Ok(Box::new(move |_| {
+            (self.proven)();
+            Ok(WorkOutput { result, stats: WorkStats::default() })
+        }))
+    }
+
+    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
+        (self.verifying)();
+        Ok(())
+    }
+}
