@@ -226,12 +226,21 @@ pub(crate) fn run(
                     });
                     let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
                     fates[at] = Some(fate);
+                    if write {
+                        // After each, so that a run which is stopped keeps what it found.
+                        // The last writing, below, is the one that must succeed.
+                        let _ =
+                            std::fs::write(&path, page::with(&old, &all, &words(&chosen, &fates)));
+                    }
                 }
             });
         }
     });
     let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let mut known = BTreeMap::new();
+    if write {
+        std::fs::write(&path, page::with(&old, &all, &words(&chosen, &fates)))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+    }
     let (mut noticed, mut harmless) = (0, 0);
     for ((switch, _), fate) in chosen.iter().zip(fates) {
         let fate = fate.with_context(|| format!("{} did not run", switch.name))??;
@@ -247,7 +256,6 @@ pub(crate) fn run(
                 switch.name
             )),
         }
-        known.insert(switch.name.to_string(), fate.words(switch));
     }
     println!(
         "{} mutants: {noticed} noticed, {harmless} harmless, {} survived, in {:.0} s",
@@ -255,11 +263,19 @@ pub(crate) fn run(
         chosen.len() - noticed - harmless,
         started.elapsed().as_secs_f64()
     );
-    if write {
-        std::fs::write(&path, page::with(&old, &all, &known))
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
     Ok(findings)
+}
+
+/// What the page says of the mutants that have run.
+fn words(
+    chosen: &[(&Switch, &[Program<'static>])],
+    fates: &[Option<anyhow::Result<Fate>>],
+) -> BTreeMap<String, String> {
+    let known = chosen.iter().zip(fates).filter_map(|((switch, _), fate)| {
+        let fate = fate.as_ref()?.as_ref().ok()?;
+        Some((switch.name.to_string(), fate.words(switch)))
+    });
+    known.collect()
 }
 
 /// Where each test program lies: by package and target.
@@ -383,7 +399,7 @@ fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
         if started.elapsed() > Duration::from_secs(SECONDS_MAX) {
             child.kill()?;
             child.wait()?;
-            return Ok(Some(format!("(no end within {SECONDS_MAX} s)")));
+            return Ok(Some(page::PROGRAM_ENDED[1].to_owned()));
         }
         std::thread::sleep(Duration::from_millis(10));
     };
@@ -401,5 +417,5 @@ fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
         .lines()
         .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
         .min();
-    Ok(Some(test.unwrap_or("(the program ended)").to_owned()))
+    Ok(Some(test.unwrap_or(page::PROGRAM_ENDED[0]).to_owned()))
 }
