@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use rollmill_broker_client::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::facts::Command;
 use super::row::{Parking, Root, Row, State};
@@ -49,7 +50,8 @@ pub enum StoreError {
     NoFolder { path: PathBuf },
 }
 
-/// A row and the digest of its JSON, so that a damaged file is recognised.
+/// A row and the digest of its JSON as it stands in the file, so that a damaged file is recognised, and one of
+/// a release whose rows had other fields is not taken for damaged.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<R> {
@@ -133,17 +135,18 @@ impl RowStore {
 
     /// Writes a row. After this returns, a crash leaves this row or a later one.
     pub fn put(&self, row: &Row) -> Result<(), StoreError> {
-        let path = self.path(row.id, ROW);
+        let (id, path) = (row.id, self.path(row.id, ROW));
         let failed = |error: serde_json::Error| StoreError::File {
             path: path.clone(),
             source: io::Error::other(error),
         };
-        let text = serde_json::to_vec(row).map_err(failed)?;
-        let digest = Digest::of(&text).to_string();
-        let bytes = serde_json::to_vec_pretty(&Sealed { digest, row }).map_err(failed)?;
+        let text = serde_json::to_string_pretty(row).map_err(failed)?;
+        let digest = Digest::of(text.as_bytes()).to_string();
+        let row = RawValue::from_string(text).map_err(failed)?;
+        let bytes = serde_json::to_vec_pretty(&Sealed { digest, row: &row }).map_err(failed)?;
         // A row that cannot be read again must not take the place of one that can.
         if let Err(why) = read_row(&bytes) {
-            let source = io::Error::other(format!("row {} cannot be kept: {why}", row.id));
+            let source = io::Error::other(format!("row {id} cannot be kept: {why}"));
             return Err(StoreError::File { path, source });
         }
         write_whole(&path, &bytes).map_err(self.failed(&path))
@@ -225,15 +228,17 @@ impl RowStore {
 }
 
 fn read_row(bytes: &[u8]) -> Result<Row, String> {
-    let sealed: Sealed<Row> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let text = serde_json::to_vec(&sealed.row).map_err(|error| error.to_string())?;
-    if Digest::of(&text).to_string() != sealed.digest {
+    let sealed: Sealed<&RawValue> =
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let text = sealed.row.get();
+    if Digest::of(text.as_bytes()).to_string() != sealed.digest {
         return Err("its digest is that of another row".to_owned());
     }
-    if sealed.row.blocks.is_empty() {
+    let row: Row = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    if row.blocks.is_empty() {
         return Err("it has no blocks".to_owned());
     }
-    Ok(sealed.row)
+    Ok(row)
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {
