@@ -13,7 +13,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test mutants chaos lint deny gen
+.PHONY: help setup build demo test mutants chaos lint deny gen book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -45,3 +45,7 @@ deny: ## Hold licences, sources and banned crates to deny.toml (cargo install ca
 
 gen: build ## Write every generated file again
 	@$(TARGET)/debug/rollmill-xtask gen
+
+book: ## Build the documentation as a book in target/book (cargo install mdbook --locked)
+	@command -v mdbook >/dev/null || { echo 'book: no mdbook; run: cargo install mdbook --locked' >&2; exit 1; }
+	mdbook build docs

@@ -51,6 +51,8 @@ const SOUNDNESS: &str = "docs/book/soundness.md";
 const TRAPS: &str = "docs/book/traps.md";
 const FAULTS: &str = "docs/book/faults.md";
 const DUTIES: usize = 12;
+/// The table of contents of the book that `make book` builds.
+const SUMMARY: &str = "docs/SUMMARY.md";
 
 /// Endings of files that people write.
 const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh", ".wgsl"];
@@ -76,6 +78,7 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     soundness_duties(tree, &mut findings);
     functions_of_tables(tree, TRAPS, &mut findings);
     functions_of_tables(tree, FAULTS, &mut findings);
+    summary(tree, &mut findings);
     findings.extend(errors::check(tree));
     findings
 }
@@ -318,6 +321,34 @@ fn functions_of_tables(tree: &Tree, path: &str, findings: &mut Findings) {
     }
 }
 
+/// [`SUMMARY`] lists every page under `docs` once, and only pages that exist.
+fn summary(tree: &Tree, findings: &mut Findings) {
+    const FOLDER: &str = "docs/";
+    let Some(text) = tree.text(SUMMARY) else {
+        findings.push(format!("{SUMMARY}: missing"));
+        return;
+    };
+    let mut listed = BTreeSet::new();
+    for (index, line) in text.lines().enumerate() {
+        let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for page in links.map(|link| format!("{FOLDER}{link}")) {
+            if tree.text(&page).is_none() {
+                findings.push(format!("{SUMMARY}:{}: there is no page {page}", index + 1));
+            }
+            if listed.contains(&page) {
+                findings.push(format!("{SUMMARY}:{}: {page} is listed twice", index + 1));
+            }
+            listed.insert(page);
+        }
+    }
+    let is_page = |path: &str| path.starts_with(FOLDER) && path.ends_with(".md") && path != SUMMARY;
+    for file in tree.files.iter().filter(|file| is_page(&file.path)) {
+        if !listed.contains(&file.path) {
+            findings.push(format!("{}: {SUMMARY} does not list it; add a line", file.path));
+        }
+    }
+}
+
 /// The names of all test functions, in Rust and in Solidity.
 pub(crate) fn names_of_tests(tree: &Tree) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
@@ -385,6 +416,9 @@ mod tests {
         ];
         files.retain(|(path, _)| extra.iter().all(|(other, _)| other != path));
         files.extend_from_slice(extra);
+        let pages = files.iter().filter_map(|(path, _)| path.strip_prefix("docs/"));
+        let summary: String = pages.map(|page| format!("- [A page]({page})\n")).collect();
+        files.push((SUMMARY, &summary));
         check_except(&Tree::of(&files), &[], &[])
     }
 
@@ -443,6 +477,30 @@ mod tests {
             assert_eq!(findings.len(), count, "{path} {expected}: {findings:?}");
             assert!(findings[0].contains(expected), "{path}: {findings:?}");
         }
+    }
+
+    #[test]
+    fn a_page_that_the_summary_lacks_repeats_or_invents_is_named() {
+        let findings_of = |text: &str| {
+            let pages = [(SUMMARY, text), ("docs/a.md", "# A\n"), ("docs/book/b.md", "# B\n")];
+            let mut findings = Findings::new();
+            summary(&Tree::of(&pages), &mut findings);
+            findings
+        };
+        let all = "# Summary\n\n[A](a.md)\n\n- [B](book/b.md)\n";
+        assert_eq!(findings_of(all), Findings::new());
+        for (text, expected) in [
+            ("[A](a.md)\n", "docs/book/b.md: docs/SUMMARY.md does not list it"),
+            (&format!("{all}- [A](a.md)\n"), "docs/SUMMARY.md:6: docs/a.md is listed twice"),
+            (&format!("{all}- [C](c.md)\n"), "docs/SUMMARY.md:6: there is no page docs/c.md"),
+        ] {
+            let findings = findings_of(text);
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            assert!(findings[0].starts_with(expected), "{findings:?}");
+        }
+        let mut findings = Findings::new();
+        summary(&Tree::of(&[]), &mut findings);
+        assert_eq!(findings, ["docs/SUMMARY.md: missing"]);
     }
 
     #[test]
