@@ -42,7 +42,7 @@ struct Cli {
 enum Command {
     /// Check the arrows between rooms, the heavy crates and the versions, from `cargo metadata`.
     Deps,
-    /// Check the house rules: file length, unsafe, leftovers, error codes, ADRs, README.
+    /// Check the house rules: file length, unsafe, leftovers, error codes, ADRs, README, pages of the book.
     Tidy,
     /// Write every generated file of the repository again.
     Gen {
