@@ -195,7 +195,8 @@ fn a_password_in_a_url_is_in_no_output() {
     const PASSWORD: &str = "planted";
     let folder = tempfile::tempdir().unwrap();
     // Nobody listens on the port of the discard service.
-    let server = format!("bob:{PASSWORD}@127.0.0.1:9/{PASSWORD}");
+    // A long part of a path is a key, as providers of L1 nodes have them.
+    let server = format!("bob:{PASSWORD}@127.0.0.1:9/{PASSWORD}0123456789abcdef");
     let (http, postgres) = (format!("http://{server}"), format!("postgres://{server}"));
     let transaction = format!("0x{}", "1".repeat(64));
     let status = ["status", transaction.as_str()];
