@@ -43,7 +43,7 @@ lint: setup ## Run clippy on everything, warnings refused
 deny: ## Hold licences, sources and banned crates to deny.toml (cargo install cargo-deny --locked)
 	cargo deny check bans licenses sources
 
-gen: build ## Write every generated file again
+gen: build ## Write docs/errors.md and the two Solidity verifiers again
 	@$(TARGET)/debug/rollmill-xtask gen
 
 book: ## Build the documentation as a book in target/book (cargo install mdbook --locked)

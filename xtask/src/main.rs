@@ -44,7 +44,10 @@ enum Command {
     Deps,
     /// Check the house rules: file length, unsafe, leftovers, error codes, ADRs, README, pages of the book.
     Tidy,
-    /// Write every generated file of the repository again.
+    /// Write `docs/errors.md` and the Solidity verifiers of both root circuits again, with `--cuda` the
+    /// compiled CUDA kernels too.
+    ///
+    /// `CONTRIBUTING.md` lists the other generated files and their commands.
     Gen {
         /// Compare only; name each file that differs and exit with 1.
         #[arg(long)]

@@ -74,7 +74,7 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     white_space(tree, &mut findings);
     decision_records(tree, &mut findings);
     rooms_exist(tree, "README.md", "## What works today", &mut findings);
-    rooms_exist(tree, "docs/architecture.md", "## Rooms", &mut findings);
+    rooms_exist(tree, "docs/architecture.md", "## Crates", &mut findings);
     soundness_duties(tree, &mut findings);
     functions_of_tables(tree, TRAPS, &mut findings);
     functions_of_tables(tree, FAULTS, &mut findings);
@@ -166,7 +166,7 @@ fn white_space(tree: &Tree, findings: &mut Findings) {
     }
 }
 
-/// Decision records: `docs/adr/NNNN-name.md`, each number once, a title, a date and a status.
+/// Decision records: `docs/adr/NNNN-name.md`, each number once, a title and a date.
 fn decision_records(tree: &Tree, findings: &mut Findings) {
     const FOLDER: &str = "docs/adr/";
     let mut numbers: BTreeMap<&str, &str> = BTreeMap::new();
@@ -384,7 +384,7 @@ mod tests {
 
     const README: &str =
         "# R\n\n## What works today\n\n| room | today |\n| --- | --- |\n| `a/` | yes |\n";
-    const MAP: &str = "# A\n\n## Rooms\n\n| room | holds |\n| --- | --- |\n| `a/` | code |\n";
+    const MAP: &str = "# A\n\n## Crates\n\n| crate | contents |\n| --- | --- |\n| `a/` | code |\n";
     const ERRORS: &str = "# Error codes\n";
 
     const TESTS: &str = "#[test]\nfn it_is_so() {}\n\n#[tokio::test]\nasync fn this_too() {}\n";
