@@ -87,14 +87,7 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
             continue;
         }
         let mut columns = [zero; fixed::COUNT];
-        columns[..8].copy_from_slice(&f.c);
-        let bit = |on: bool| Fr::from(u64::from(on));
-        columns[fixed::ARITH] = bit(f.arith);
-        columns[fixed::KIND] = Fr::from(f.kind);
-        columns[fixed::EXTERNAL] = bit(f.external);
-        columns[fixed::INTERNAL] = bit(f.internal);
-        columns[fixed::READ] = bit(f.read);
-        columns[fixed::WRITE] = bit(f.write);
+        columns[..fixed::SIGMA].copy_from_slice(&f.cells());
         let at = |r: usize| (row + r).min(layout.shape.n() - 1);
         let cells = Cells {
             w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, at(r)))),

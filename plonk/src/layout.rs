@@ -44,6 +44,27 @@ pub struct FixedRow {
     pub write: bool,
 }
 
+impl FixedRow {
+    /// The row's cells in the columns before the permutation's, by the index that [`fixed`] gives each.
+    pub fn cells(&self) -> [Fr; fixed::SIGMA] {
+        // All fields are named, so that the compiler asks for the column of a new one.
+        let Self { c, arith, kind, external, internal, read, write } = self;
+        let mut cells = [Fr::ZERO; fixed::SIGMA];
+        cells[fixed::C..fixed::C + COEFFICIENTS].copy_from_slice(c);
+        for (column, on) in [
+            (fixed::ARITH, arith),
+            (fixed::EXTERNAL, external),
+            (fixed::INTERNAL, internal),
+            (fixed::READ, read),
+            (fixed::WRITE, write),
+        ] {
+            cells[column] = if *on { Fr::ONE } else { Fr::ZERO };
+        }
+        cells[fixed::KIND] = from_u64(*kind);
+        cells
+    }
+}
+
 /// The structure of a circuit, the same for every witness.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -196,7 +217,6 @@ impl Layout {
     pub fn fixed_columns(&self) -> Vec<Vec<Fr>> {
         let n = self.shape.n();
         let usable = self.shape.usable_rows();
-        let flag = |on: bool| if on { Fr::ONE } else { Fr::ZERO };
         let table = || {
             let mut values = vec![Fr::ZERO; n];
             let free_rows = (0..usable).filter(|row| !self.is_write(*row));
@@ -205,22 +225,9 @@ impl Layout {
             }
             values
         };
-        let cells = |k: usize| {
-            let of = |cell: &dyn Fn(&FixedRow) -> Fr| {
-                // A circuit has few kinds of rows.
-                let cells: Vec<Fr> = self.palette.iter().map(cell).collect();
-                column(n, self.fixed.iter().map(|id| cells[*id as usize]))
-            };
-            match k {
-                fixed::ARITH => of(&|f| flag(f.arith)),
-                fixed::EXTERNAL => of(&|f| flag(f.external)),
-                fixed::INTERNAL => of(&|f| flag(f.internal)),
-                fixed::READ => of(&|f| flag(f.read)),
-                fixed::WRITE => of(&|f| flag(f.write)),
-                fixed::KIND => of(&|f| from_u64(f.kind)),
-                _ => of(&|f| f.c[k - fixed::C]),
-            }
-        };
+        // A circuit has few kinds of rows.
+        let palette: Vec<[Fr; fixed::SIGMA]> = self.palette.iter().map(FixedRow::cells).collect();
+        let cells = |k: usize| column(n, self.fixed.iter().map(|id| palette[*id as usize][k]));
         let (mut columns, sigma) = rayon::join(
             || (0..fixed::SIGMA).into_par_iter().map(cells).collect::<Vec<_>>(),
             || self.sigma(),

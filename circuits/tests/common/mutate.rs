@@ -74,15 +74,8 @@ pub fn gate_constants(cell_bits: u32) -> Constants<Fr> {
 /// Whether some gate's equation does not hold at `row`, whose fixed cells are `f`.
 pub fn gate_fails(constants: &Constants<Fr>, f: &FixedRow, witness: &Witness, row: usize) -> bool {
     let zero = Fr::from(0u64);
-    let bit = |on: bool| Fr::from(u64::from(on));
     let mut columns = [zero; fixed::COUNT];
-    columns[..8].copy_from_slice(&f.c);
-    columns[fixed::ARITH] = bit(f.arith);
-    columns[fixed::KIND] = Fr::from(f.kind);
-    columns[fixed::EXTERNAL] = bit(f.external);
-    columns[fixed::INTERNAL] = bit(f.internal);
-    columns[fixed::READ] = bit(f.read);
-    columns[fixed::WRITE] = bit(f.write);
+    columns[..fixed::SIGMA].copy_from_slice(&f.cells());
     let wire = |column: usize, r: usize| witness.wires[column][row + r];
     let cells = Cells {
         w: std::array::from_fn(|r| std::array::from_fn(|k| wire(k, r))),

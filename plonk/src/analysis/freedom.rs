@@ -73,17 +73,9 @@ fn cells<E: Clone>(
     cell: impl Fn(usize) -> E,
 ) -> Cells<E> {
     let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
-    let bit = |on: bool| if on { one } else { zero };
-    let mut columns: [E; fixed::COUNT] = std::array::from_fn(|_| constant(zero));
-    for (slot, c) in columns.iter_mut().zip(&f.c) {
-        *slot = constant(*c);
-    }
-    columns[fixed::ARITH] = constant(bit(f.arith));
-    columns[fixed::KIND] = constant(Fr::from(between_elements(f)));
-    columns[fixed::EXTERNAL] = constant(bit(f.external));
-    columns[fixed::INTERNAL] = constant(bit(f.internal));
-    columns[fixed::READ] = constant(bit(f.read));
-    columns[fixed::WRITE] = constant(bit(f.write));
+    let of_row = FixedRow { kind: between_elements(f), ..f.clone() }.cells();
+    let columns: [E; fixed::COUNT] =
+        std::array::from_fn(|k| constant(of_row.get(k).copied().unwrap_or(zero)));
     let limbs = 3 * ROUTED;
     let nothing = || constant(zero);
     Cells {

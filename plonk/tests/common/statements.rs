@@ -168,8 +168,7 @@ type GateCells = ([[Fr; ROUTED]; 3], [[Fr; LIMBS]; 2]);
 fn terms(gate: Gate, row: &FixedRow, (w, l): &GateCells) -> Vec<Fr> {
     let zero = Fr::from(0u64);
     let mut columns = [zero; fixed::COUNT];
-    columns[..8].copy_from_slice(&row.c);
-    columns[fixed::ARITH] = Fr::from(u64::from(row.arith));
+    columns[..fixed::SIGMA].copy_from_slice(&row.cells());
     let cells = Cells {
         w: *w,
         l: *l,
