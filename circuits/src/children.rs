@@ -10,7 +10,7 @@ use rollmill_protocol::plan::VkLeaf;
 use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
 use rollmill_protocol::{Circuit, Pair};
 
-use crate::circuit::{accepts, cell_bits, log_n, n_public, pair_at};
+use crate::circuit::{cell_bits, log_n, n_public, pair_at};
 use crate::gadgets::charge::OpenedLeaf;
 use crate::gadgets::effects::inputs_of;
 use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
@@ -21,7 +21,7 @@ pub type Child = ChildWitness;
 impl ChildWitness {
     /// A child of no meaning, for laying a circuit out. No proof of it is valid.
     pub fn dummy(parent: Circuit) -> Self {
-        let circuit = accepts(parent).first().copied().unwrap_or(Circuit::Client);
+        let circuit = parent.accepts().first().copied().unwrap_or(Circuit::Client);
         let g = G1Affine::generator();
         let zero = Fr::from(0u64);
         let mut public = vec![zero; n_public(circuit)];
@@ -68,11 +68,11 @@ pub fn verified(
     constants: &ConstantsLayout<Var>,
     children: &[Child],
 ) -> (Vec<Vec<Var>>, PairLayout<Var>) {
-    let Some(first) = accepts(parent).first().copied() else {
+    let Some(first) = parent.accepts().first().copied() else {
         return (Vec::new(), Pair::trivial().layout().map(|v| b.constant(v)));
     };
-    let roles: Vec<u32> = accepts(parent).iter().map(|circuit| *circuit as u32).collect();
-    let mut log_ns: Vec<u32> = accepts(parent).iter().map(|circuit| log_n(*circuit)).collect();
+    let roles: Vec<u32> = parent.accepts().iter().map(|circuit| *circuit as u32).collect();
+    let mut log_ns: Vec<u32> = parent.accepts().iter().map(|circuit| log_n(*circuit)).collect();
     log_ns.sort_unstable();
     log_ns.dedup();
     // Circuits that one parent accepts differ in size only.

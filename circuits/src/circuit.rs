@@ -22,7 +22,14 @@ pub const PROOF_LEN: usize = PROOF_BYTES;
 pub const fn log_n(circuit: Circuit) -> u32 {
     match circuit {
         Circuit::Client => crate::client::LOG_N,
-        _ => RANGE_LOG_N,
+        Circuit::TxBase
+        | Circuit::TxMerge
+        | Circuit::BlockRoot0
+        | Circuit::BlockRoot1
+        | Circuit::BlockRoot2
+        | Circuit::BlockMerge
+        | Circuit::EpochRoot1
+        | Circuit::EpochRoot2 => RANGE_LOG_N,
     }
 }
 
@@ -30,7 +37,14 @@ pub const fn log_n(circuit: Circuit) -> u32 {
 pub const fn cell_bits(circuit: Circuit) -> u32 {
     match circuit {
         Circuit::Client => crate::client::CELL_BITS,
-        _ => RANGE_CELL_BITS,
+        Circuit::TxBase
+        | Circuit::TxMerge
+        | Circuit::BlockRoot0
+        | Circuit::BlockRoot1
+        | Circuit::BlockRoot2
+        | Circuit::BlockMerge
+        | Circuit::EpochRoot1
+        | Circuit::EpochRoot2 => RANGE_CELL_BITS,
     }
 }
 
@@ -40,7 +54,9 @@ pub const fn n_public(circuit: Circuit) -> usize {
         Circuit::Client => ClientInputs::FIELDS,
         Circuit::TxBase | Circuit::TxMerge => TxRange::FIELDS,
         Circuit::EpochRoot1 | Circuit::EpochRoot2 => EpochRoot::FIELDS,
-        _ => BlockRange::FIELDS,
+        Circuit::BlockRoot0 | Circuit::BlockRoot1 | Circuit::BlockRoot2 | Circuit::BlockMerge => {
+            BlockRange::FIELDS
+        }
     }
 }
 
@@ -56,22 +72,12 @@ pub const fn pair_at(circuit: Circuit) -> Option<usize> {
 pub const fn transcript(circuit: Circuit) -> TranscriptKind {
     match circuit {
         Circuit::EpochRoot1 | Circuit::EpochRoot2 => TranscriptKind::Keccak,
-        _ => TranscriptKind::Poseidon2,
-    }
-}
-
-/// Circuits whose proofs a circuit verifies, the same for each of its children.
-///
-/// BlockRoot of one run takes a TxBase only, and EpochRoot of one run a BlockRoot only: two or more
-/// are proven by the variant for two, so that the rows charged do not depend on a choice.
-pub const fn accepts(circuit: Circuit) -> &'static [Circuit] {
-    use Circuit::*;
-    match circuit {
-        Client | BlockRoot0 => &[],
-        TxBase => &[Client],
-        BlockRoot1 => &[TxBase],
-        TxMerge | BlockRoot2 => &[TxBase, TxMerge],
-        EpochRoot1 => &[BlockRoot0, BlockRoot1, BlockRoot2],
-        BlockMerge | EpochRoot2 => &[BlockRoot0, BlockRoot1, BlockRoot2, BlockMerge],
+        Circuit::Client
+        | Circuit::TxBase
+        | Circuit::TxMerge
+        | Circuit::BlockRoot0
+        | Circuit::BlockRoot1
+        | Circuit::BlockRoot2
+        | Circuit::BlockMerge => TranscriptKind::Poseidon2,
     }
 }

@@ -212,7 +212,7 @@ struct Loading {
 }
 
 /// The order in which [`Keys::warm`] loads: an epoch has many transactions, some blocks and one root.
-const WARM_ORDER: [Circuit; 8] = [
+const WARM_ORDER: [Circuit; Circuit::ALL.len() - 1] = [
     Circuit::TxBase,
     Circuit::TxMerge,
     Circuit::BlockRoot2,

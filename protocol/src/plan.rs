@@ -5,54 +5,47 @@ use rollmill_algebra::{Fr, poseidon2};
 use crate::domain;
 use crate::tree::parents;
 
-/// A circuit, which is also a type of job and a place in the verification-key tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Circuit {
-    Client,
-    TxBase,
-    TxMerge,
+/// Makes the enum of the circuits, the list of all and their names of one table.
+macro_rules! circuits {
+    ($($(#[$doc:meta])* $circuit:ident $name:literal,)+) => {
+        /// A circuit, which is also a type of job and a place in the verification-key tree.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Circuit {
+            $($(#[$doc])* $circuit,)+
+        }
+
+        impl Circuit {
+            /// Every circuit; a circuit's place here is its role and its index in the key tree.
+            pub const ALL: [Self; [$($name),+].len()] = [$(Self::$circuit),+];
+
+            /// The name, which is also the job type.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$circuit => $name,)+
+                }
+            }
+        }
+    };
+}
+
+circuits! {
+    Client "client",
+    TxBase "tx_base",
+    TxMerge "tx_merge",
     /// A block without transactions.
-    BlockRoot0,
+    BlockRoot0 "block_root_0",
     /// A block of one range.
-    BlockRoot1,
+    BlockRoot1 "block_root_1",
     /// A block of two ranges.
-    BlockRoot2,
-    BlockMerge,
+    BlockRoot2 "block_root_2",
+    BlockMerge "block_merge",
     /// An epoch of one range.
-    EpochRoot1,
+    EpochRoot1 "epoch_root_1",
     /// An epoch of two ranges.
-    EpochRoot2,
+    EpochRoot2 "epoch_root_2",
 }
 
 impl Circuit {
-    /// Every circuit; a circuit's place here is its role and its index in the key tree.
-    pub const ALL: [Self; 9] = [
-        Self::Client,
-        Self::TxBase,
-        Self::TxMerge,
-        Self::BlockRoot0,
-        Self::BlockRoot1,
-        Self::BlockRoot2,
-        Self::BlockMerge,
-        Self::EpochRoot1,
-        Self::EpochRoot2,
-    ];
-
-    /// The name, which is also the job type.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::TxBase => "tx_base",
-            Self::TxMerge => "tx_merge",
-            Self::BlockRoot0 => "block_root_0",
-            Self::BlockRoot1 => "block_root_1",
-            Self::BlockRoot2 => "block_root_2",
-            Self::BlockMerge => "block_merge",
-            Self::EpochRoot1 => "epoch_root_1",
-            Self::EpochRoot2 => "epoch_root_2",
-        }
-    }
-
     /// The circuit of this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|circuit| circuit.name() == name)
@@ -72,15 +65,19 @@ impl Circuit {
         }
     }
 
-    /// Circuits whose proofs this circuit accepts as children.
+    /// Circuits whose proofs this circuit accepts, the same for each of its children.
+    ///
+    /// BlockRoot of one range takes a TxBase only, and EpochRoot of one range a BlockRoot only: two or more
+    /// are proven by the variant for two, so that the rows charged do not depend on a choice.
     pub const fn accepts(self) -> &'static [Self] {
+        use Circuit::*;
         match self {
-            Self::Client | Self::BlockRoot0 => &[],
-            Self::TxBase => &[Self::Client],
-            Self::TxMerge | Self::BlockRoot1 | Self::BlockRoot2 => &[Self::TxBase, Self::TxMerge],
-            Self::BlockMerge | Self::EpochRoot1 | Self::EpochRoot2 => {
-                &[Self::BlockRoot0, Self::BlockRoot1, Self::BlockRoot2, Self::BlockMerge]
-            }
+            Client | BlockRoot0 => &[],
+            TxBase => &[Client],
+            BlockRoot1 => &[TxBase],
+            TxMerge | BlockRoot2 => &[TxBase, TxMerge],
+            EpochRoot1 => &[BlockRoot0, BlockRoot1, BlockRoot2],
+            BlockMerge | EpochRoot2 => &[BlockRoot0, BlockRoot1, BlockRoot2, BlockMerge],
         }
     }
 }

@@ -65,7 +65,14 @@ impl Work for RangeWork {
             (Circuit::EpochRoot1 | Circuit::EpochRoot2, _) => {
                 jobs::epoch_root_input(self.slots_per_epoch, children).map_err(text)
             }
-            (circuit, subject) => Err(format!("{circuit} is no proof about {subject:?}")),
+            (
+                circuit @ (Circuit::Client
+                | Circuit::TxBase
+                | Circuit::BlockRoot0
+                | Circuit::BlockRoot1
+                | Circuit::BlockRoot2),
+                subject,
+            ) => Err(format!("{circuit} is no proof about {subject:?}")),
         }
     }
 

@@ -24,7 +24,6 @@ use rollmill_protocol::{
 };
 
 use super::{JobError, Output};
-use crate::circuit::accepts;
 use crate::tx_base::TxBaseWitness;
 
 const FORMAT: u8 = 1;
@@ -125,7 +124,7 @@ impl Input {
 
 fn read_child(from: &mut Reader<'_>, parent: Circuit) -> Result<Output, JobError> {
     let child = Output::read(from)?;
-    if accepts(parent).contains(&child.circuit) {
+    if parent.accepts().contains(&child.circuit) {
         Ok(child)
     } else {
         Err(JobError::Child { parent, child: child.circuit })
