@@ -142,7 +142,7 @@ async fn a_spool_belongs_to_one_agent_at_a_time() {
         let spool_dir = Some(spool.path().to_owned());
         let broker = "http://127.0.0.1:9".to_owned();
         let process = Process::new("agent", Config { spool_dir, broker, ..Config::default() });
-        Agent::new(&process, first.worker.clone()).map(drop)
+        Agent::new(&process, Arc::new(Reversing::default())).map(drop)
     };
     let error = second().unwrap_err().to_string();
     assert!(error.starts_with("AGT-025: ") && error.contains("--spool-dir"), "{error}");
@@ -153,7 +153,7 @@ async fn a_spool_belongs_to_one_agent_at_a_time() {
         "agent",
         Config { spool_dir: Some(spool.path().to_owned()), ..Config::default() },
     );
-    Agent::new(&process, first.worker.clone()).map(drop).unwrap();
+    Agent::new(&process, Arc::new(Reversing::default())).map(drop).unwrap();
 }
 
 /// Goal: `/ready` of an idle agent says whether its broker answers, at once and not with its next job.
