@@ -158,16 +158,9 @@ impl TxSender {
     ) -> Result<(), L1Error> {
         let id = intent.label();
         // The file may have taken its time.
-        match self.right(&intent) {
-            Right::Held => {}
-            Right::Unknown | Right::Gone => {
-                let reason = WITHOUT_RIGHT.to_owned();
-                if let Some(form) = intent.forms.last_mut() {
-                    form.held = false;
-                }
-                file.put(Intent { retired: Some(Retired::without_right()), ..intent })?;
-                return Err(L1Error::Dropped { id, reason });
-            }
+        if self.right(&intent) != Right::Held {
+            file.put(Intent { retired: Some(Retired::without_right()), ..intent })?;
+            return Err(L1Error::Dropped { id, reason: WITHOUT_RIGHT.to_owned() });
         }
         let Some(form) = intent.forms.last().cloned() else { return Ok(()) };
         let sent = self.client.provider().send_raw_transaction(raw).await;

@@ -518,7 +518,7 @@ fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
 fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<u64>, u64) {
     let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
     let next = open.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
-    let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active() && it.nonce >= count;
+    let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active();
     match file.intents().iter().find(is_replaced) {
         Some(replaced) => (replaced.nonce..replaced.nonce + 1, next),
         None => (count..next, next),

@@ -7,6 +7,7 @@
 )]
 
 pub mod anvil;
+pub mod fake;
 pub mod pay;
 pub mod proxy;
 

@@ -155,14 +155,14 @@ fn old_fees(request: &[u8]) -> Vec<u8> {
     result(request, &fees)
 }
 
-fn refusal(request: &[u8], code: i64, message: &str) -> Vec<u8> {
+pub fn refusal(request: &[u8], code: i64, message: &str) -> Vec<u8> {
     let request: serde_json::Value = serde_json::from_slice(request).unwrap();
     let error = serde_json::json!({ "code": code, "message": message });
     let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
     answer.to_string().into_bytes()
 }
 
-fn result(request: &[u8], result: &serde_json::Value) -> Vec<u8> {
+pub fn result(request: &[u8], result: &serde_json::Value) -> Vec<u8> {
     let request: serde_json::Value = serde_json::from_slice(request).unwrap();
     let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "result": result });
     answer.to_string().into_bytes()
@@ -259,7 +259,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
 }
 
 /// The body of the next HTTP request; none when the peer is done.
-async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut chunk = [0; 8192];
     loop {
@@ -278,7 +278,7 @@ async fn request(stream: &mut TcpStream) -> Option<Vec<u8>> {
     }
 }
 
-async fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
+pub async fn answer(stream: &mut TcpStream, status: &str, body: &[u8]) {
     let head = format!(
         "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
         body.len()

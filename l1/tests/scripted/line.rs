@@ -1,0 +1,182 @@
+//! Several transactions in line: what is sent, waits, is filled or gives its nonce away.
+
+use alloy::consensus::Transaction as _;
+use alloy::primitives::U256;
+use rollmill_l1::{Right, TxUpdate};
+
+use crate::support::fake::{Broadcast, STRANGE};
+use crate::support::pay::{included, payment};
+use crate::{REVERTS, call, fenced, guarded, is_pending, start, until};
+
+#[tokio::test]
+async fn a_gap_in_the_line_is_filled() {
+    let (fake, sender) = start().await;
+    sender.submit(payment("first", 5)).await.unwrap();
+    fake.l1().mine();
+    fake.l1().finalized = 1;
+    sender.tick().await.unwrap();
+    sender.submit(payment("second", 7)).await.unwrap();
+    // L1 replaces even what was final; the first payment is gone.
+    fake.l1().replace(1);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0, 1, 0]);
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("second", 0)).nonce, 1);
+}
+
+#[tokio::test]
+async fn a_node_that_forgets_the_nonce_costs_few_fills() {
+    let (fake, sender) = start().await;
+    fake.l1().used_before = 200;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().used_before = 0;
+    sender.tick().await.unwrap();
+    let fills = fake.l1().sent.len() - 1;
+    assert!((1..=32).contains(&fills), "{fills} fills");
+}
+
+#[tokio::test]
+async fn nothing_follows_what_cannot_be_looked_at() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Lose;
+    sender.submit(call("first")).await.unwrap_err();
+    sender.submit(call("second")).await.unwrap_err();
+    fake.l1().broadcast = Broadcast::Take;
+    fake.l1().gas = Err(STRANGE);
+    sender.tick().await.unwrap_err();
+    assert!(fake.l1().sent.is_empty());
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_looked_at_does_not_hold_up_the_others() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Lose;
+    sender.submit(call("first")).await.unwrap_err();
+    sender.submit(payment("second", 5)).await.unwrap_err();
+    fake.l1().broadcast = Broadcast::Take;
+    fake.l1().gas = Err(STRANGE);
+    sender.tick().await.unwrap_err();
+    assert_eq!(fake.l1().nonces(), [1]);
+}
+
+#[tokio::test]
+async fn only_the_first_in_line_is_simulated() {
+    let (fake, sender) = start().await;
+    sender.submit(payment("first", 5)).await.unwrap();
+    sender.submit(call("second")).await.unwrap();
+    // It needs what the first one does.
+    fake.l1().gas = Err(REVERTS);
+    assert_eq!(sender.tick().await.unwrap(), []);
+    assert!(is_pending(&sender, "second"));
+}
+
+#[tokio::test]
+async fn nothing_follows_what_would_revert_before_its_nonce_is_filled() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Lose;
+    sender.submit(call("first")).await.unwrap_err();
+    sender.submit(call("second")).await.unwrap_err();
+    fake.l1().broadcast = Broadcast::Take;
+    fake.l1().gas = Err(REVERTS);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0]);
+    assert!(is_pending(&sender, "second"));
+}
+
+#[tokio::test]
+async fn nothing_follows_what_lacks_the_right_to_be_sent() {
+    for lack in [Right::Unknown, Right::Gone] {
+        let (fake, sender) = start().await;
+        let (sender, right) = guarded(sender);
+        fake.l1().broadcast = Broadcast::Lose;
+        sender.submit(fenced(1, payment("first", 5))).await.unwrap_err();
+        sender.submit(call("second")).await.unwrap_err();
+        fake.l1().broadcast = Broadcast::Take;
+        *right.lock().unwrap() = lack;
+        sender.tick().await.unwrap();
+        assert!(fake.l1().sent.is_empty(), "{lack:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_pool_holds_of_another_process_is_not_filled_over() {
+    let (fake, sender) = start().await;
+    let (sender, right) = guarded(sender);
+    sender.submit(fenced(1, payment("first", 5))).await.unwrap();
+    sender.submit(payment("second", 7)).await.unwrap();
+    *right.lock().unwrap() = Right::Gone;
+    fake.l1().mine_empty(3);
+    let updates = sender.tick().await.unwrap();
+    assert!(matches!(&updates[..], [TxUpdate::Dropped { .. }]), "{updates:?}");
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0, 1]);
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("first", 0)).nonce, 0);
+}
+
+#[tokio::test]
+async fn nothing_is_filled_for_what_is_itself_worthless() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Lose;
+    sender.submit(until(1, payment("first", 5))).await.unwrap_err();
+    sender.submit(until(1, payment("second", 7))).await.unwrap_err();
+    fake.l1().broadcast = Broadcast::Take;
+    fake.l1().mine_empty(1);
+    assert_eq!(sender.tick().await.unwrap().len(), 2);
+    assert!(fake.l1().sent.is_empty());
+}
+
+#[tokio::test]
+async fn what_was_refused_and_then_taken_is_filled_over_once_worthless() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    sender.submit(until(5, payment("pay", 5))).await.unwrap_err();
+    fake.l1().broadcast = Broadcast::Take;
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().pool.len(), 1);
+    fake.l1().mine_empty(5);
+    sender.tick().await.unwrap();
+    let left: Vec<U256> = fake.l1().pool.iter().map(|tx| tx.value()).collect();
+    assert_eq!(left, [U256::ZERO]);
+}
+
+#[tokio::test]
+async fn only_the_next_nonce_is_offered_more_for() {
+    let (fake, sender) = start().await;
+    sender.submit(payment("first", 5)).await.unwrap();
+    sender.submit(payment("second", 7)).await.unwrap();
+    fake.l1().mine_empty(3);
+    sender.tick().await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0, 1, 0]);
+}
+
+#[tokio::test]
+async fn what_a_reorg_has_just_freed_keeps_its_nonce() {
+    let (fake, sender) = start().await;
+    sender.submit(payment("first", 5)).await.unwrap();
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    fake.l1().replace(1);
+    sender.submit(payment("second", 7)).await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0, 1]);
+    sender.tick().await.unwrap();
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("first", 0)).nonce, 0);
+    assert_eq!(included(sender.status("second", 0)).nonce, 1);
+}
+
+#[tokio::test]
+async fn the_next_holder_of_the_right_replaces_what_a_pool_holds_of_its_purpose() {
+    let (fake, sender) = start().await;
+    let (sender, right) = guarded(sender);
+    sender.submit(fenced(4, payment("prove/1", 5))).await.unwrap();
+    *right.lock().unwrap() = Right::Gone;
+    fake.l1().mine_empty(3);
+    sender.tick().await.unwrap();
+    *right.lock().unwrap() = Right::Held;
+    sender.submit(fenced(6, payment("prove/1", 5))).await.unwrap();
+    assert_eq!(fake.l1().nonces(), [0, 0]);
+}

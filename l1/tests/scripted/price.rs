@@ -1,0 +1,134 @@
+//! Gas, its price, and the money for it.
+
+use alloy::consensus::Transaction as _;
+use alloy::primitives::U256;
+use rollmill_l1::{GAS_LIMIT_MAX, L1Error, SenderConfig, TxUpdate};
+
+use crate::support::fake::{Broadcast, Fake, GWEI, STRANGE};
+use crate::support::pay::payment;
+use crate::{call, start};
+
+const UNDERPRICED: Broadcast = Broadcast::Refuse((-32000, "transaction underpriced"));
+
+fn limit(max_fee_limit_wei: u128) -> SenderConfig {
+    SenderConfig { max_fee_limit_wei, ..Default::default() }
+}
+
+#[tokio::test]
+async fn a_simulated_call_has_gas_to_spare() {
+    let (fake, sender) = start().await;
+    sender.submit(call("call")).await.unwrap();
+    assert_eq!(fake.l1().sent[0].gas_limit(), 60_000);
+}
+
+#[tokio::test]
+async fn gas_to_spare_ends_where_l1_does_not_take_more() {
+    let (fake, sender) = start().await;
+    fake.l1().gas = Ok(GAS_LIMIT_MAX - 1);
+    sender.submit(call("call")).await.unwrap();
+    assert_eq!(fake.l1().sent[0].gas_limit(), GAS_LIMIT_MAX);
+}
+
+#[tokio::test]
+async fn a_replacement_stays_below_the_limit() {
+    let fake = Fake::start().await;
+    let sender = fake.sender_with(limit(10 * GWEI)).await;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    let mut updates = Vec::new();
+    for _ in 0..6 {
+        fake.l1().mine_empty(3);
+        updates = sender.tick().await.unwrap();
+    }
+    let prices = fake.l1().prices();
+    assert!(prices.len() > 2 && prices.iter().all(|price| *price <= 10 * GWEI), "{prices:?}");
+    assert!(matches!(&updates[..], [TxUpdate::FeeLimited { .. }]), "{updates:?}");
+}
+
+#[tokio::test]
+async fn what_a_pool_holds_at_the_limit_is_not_sent_again() {
+    let fake = Fake::start().await;
+    let market = fake.l1().market();
+    let sender = fake.sender_with(limit(market)).await;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().mine_empty(3);
+    let updates = sender.tick().await.unwrap();
+    assert!(matches!(&updates[..], [TxUpdate::FeeLimited { .. }]), "{updates:?}");
+    assert_eq!(fake.l1().sent.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_underpriced_is_offered_more_for_at_the_next_look() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = UNDERPRICED;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().broadcast = Broadcast::Take;
+    sender.tick().await.unwrap();
+    let prices = fake.l1().prices();
+    assert!(prices.len() == 2 && prices[1] * 10 >= prices[0] * 11, "{prices:?}");
+}
+
+#[tokio::test]
+async fn what_replaces_an_underpriced_payload_offers_more() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = UNDERPRICED;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().broadcast = Broadcast::Take;
+    sender.submit(payment("pay", 7)).await.unwrap();
+    let prices = fake.l1().prices();
+    assert!(prices.len() == 2 && prices[1] * 10 >= prices[0] * 11, "{prices:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_below_the_base_fee_is_for_the_price_in_any_words() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().before("eth_sendRawTransaction", |l1| l1.base_fee = 100 * GWEI);
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().broadcast = Broadcast::Take;
+    sender.tick().await.unwrap();
+    let market = fake.l1().market();
+    assert_eq!(fake.l1().prices()[1], market);
+}
+
+#[tokio::test]
+async fn refusals_do_not_raise_the_price() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    sender.submit(payment("pay", 5)).await.unwrap_err();
+    for _ in 0..5 {
+        fake.l1().mine_empty(3);
+        sender.tick().await.unwrap_err();
+    }
+    let market = fake.l1().market();
+    assert_eq!(fake.l1().prices(), [market; 6]);
+}
+
+#[tokio::test]
+async fn payloads_that_were_swallowed_do_not_raise_the_price() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Swallow;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    sender.submit(payment("pay", 7)).await.unwrap();
+    let market = fake.l1().market();
+    assert_eq!(fake.l1().prices(), [market, market]);
+}
+
+#[tokio::test]
+async fn a_simulation_that_fails_for_lack_of_funds_is_told_as_that() {
+    let (fake, sender) = start().await;
+    fake.l1().balance = U256::ZERO;
+    fake.l1().gas = Err(STRANGE);
+    let error = sender.submit(call("call")).await.unwrap_err();
+    assert!(matches!(error, L1Error::Funds { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn funds_must_suffice_for_all_that_is_pending() {
+    let (fake, sender) = start().await;
+    let market = fake.l1().market();
+    fake.l1().balance = U256::from(21_000 * market * 3 / 2);
+    sender.submit(payment("first", 5)).await.unwrap();
+    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    let error = sender.submit(payment("second", 5)).await.unwrap_err();
+    assert!(matches!(error, L1Error::Funds { .. }), "{error}");
+}
