@@ -503,6 +503,31 @@ mod tests {
         assert!(error.contains("version 3") && !error.contains("is damaged"), "{error}");
     }
 
+    /// Goal: the file does not grow for ever, and forgets the oldest first.
+    #[test]
+    fn settled_intents_are_forgotten_without_their_input() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = open(&folder.path().join("intents.json")).unwrap();
+        let settled = |nonce| Intent { nonce, state: State::LostFinal, ..intent() };
+        let all = (0..=SETTLED_MAX as u64).map(|nonce| Intent { seq: nonce + 1, ..settled(nonce) });
+        file.put_all(all.collect()).unwrap();
+        let nonces: Vec<u64> = file.intents().iter().map(|known| known.nonce).collect();
+        assert_eq!(nonces, (1..=SETTLED_MAX as u64).collect::<Vec<_>>());
+        assert!(file.intents().iter().all(|known| known.input.is_empty()));
+    }
+
+    /// Goal: what could not be written is not known either.
+    #[test]
+    fn an_intent_that_cannot_be_written_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = open(&folder.path().join("intents.json")).unwrap();
+        let before = file.put(intent()).unwrap();
+        fs::create_dir(folder.path().join("intents.new")).unwrap();
+        file.put(Intent { nonce: 6, ..intent() }).unwrap_err();
+        assert_eq!(file.intents(), std::slice::from_ref(&before));
+        assert_eq!(*file.published.intents(), [before]);
+    }
+
     /// Goal: a damaged file is refused or means the same; no other nonce is ever read from it.
     #[test]
     fn every_changed_or_missing_byte_is_refused_or_means_the_same() {

@@ -170,8 +170,9 @@ impl TxSender {
             Ok((_, None)) | Err(L1Error::Answer { .. }) => {}
             Err(error) => return Err(error),
         }
-        // What is final does not change any more.
-        Ok(match look.finalized {
+        // What is final does not change any more. Of the head a development node may tell the state of
+        // the block that it is making.
+        Ok(match look.finalized.filter(|number| *number < look.head.number) {
             Some(at_block) if self.nonce_at(at_block).await? > nonce => Landing::Taken { at_block },
             _ => Landing::Unclear,
         })

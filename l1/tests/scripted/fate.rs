@@ -30,9 +30,25 @@ async fn a_nonce_used_unseen_is_lost_once_final() {
     fake.l1().broadcast = Broadcast::Swallow;
     sender.submit(payment("pay", 5)).await.unwrap();
     fake.l1().mine_authorization();
+    fake.l1().mine_empty(1);
     fake.l1().finalized = 1;
     sender.tick().await.unwrap();
     assert_eq!(sender.status("pay", 0), LOST);
+}
+
+/// Fault: a node tells the state of the block that it is making as that of its head, which is final: a
+/// new development chain does, while it puts the transaction in its first block.
+#[tokio::test]
+async fn a_state_that_is_ahead_of_the_head_is_no_loss() {
+    let (fake, sender) = start().await;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().used_before = 1;
+    sender.tick().await.unwrap_err();
+    assert!(is_pending(&sender, "pay"));
+    fake.l1().used_before = 0;
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
 }
 
 #[tokio::test]
