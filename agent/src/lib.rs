@@ -1,4 +1,5 @@
-//! The proving agent: leases jobs, proves one at a time, checks its own proof, and hands it back.
+//! The proving agent: leases jobs, proves one or, if the settings say so, several at a time, checks
+//! each proof itself, and hands it back.
 //!
 //! An agent remembers nothing between jobs but the proofs that no broker has taken yet. It may be
 //! killed at any instant: the broker grants the job to another agent once the lease runs out, and what
