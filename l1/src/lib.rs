@@ -5,7 +5,7 @@
 //! - Words of the contract are 32-byte big-endian field elements; [`abi::word`] and [`abi::element`]
 //!   convert them.
 //! - Nothing here reads a clock to decide: fees rise by L1 blocks that pass, and the waits that
-//!   remain are polling intervals.
+//!   remain are polling intervals, limits of requests and pauses before they are repeated.
 //! - Errors are [`L1Error`], with codes `L1-…`.
 
 pub mod abi;

@@ -1,4 +1,5 @@
-//! Watches L1 for unproven epochs, cuts each into proof jobs, checks every result, submits the root.
+//! Follows L1, keeps a durable row for each range of unproven blocks, plans its proof jobs, checks every
+//! result, and submits the root proof.
 
 pub mod capture;
 pub mod commands;
