@@ -44,9 +44,9 @@ pub enum Next {
 /// | bad input, result too large | none | | no retry can help |
 /// | result lost | none | none | nobody is blamed |
 /// | past deadline | none | | until it is enqueued again with a later one |
+/// | agent died, hard limit | none | none, then 1 s doubling to 60 s | |
 ///
 /// A time-out alone never makes a dead letter: a job's deadline does, once it has passed.
-/// | agent died, hard limit | none | none, then 1 s doubling to 60 s | |
 pub fn after(failure: Failure, spread: f64) -> Next {
     let Failure { class, count, needs } = failure;
     let retry = |pause| Next::Retry { pause: spread_by(pause, spread), needs, exclude: false };
