@@ -8,6 +8,7 @@ use std::process::Command;
 use rollmill_circuits::circuit::{cell_bits, log_n, n_public};
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_circuits::registry::KEY_SET_NAME;
+use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
@@ -33,22 +34,46 @@ fn keys() -> KeySet {
     KeySet::new(Circuit::ALL.into_iter().map(key).collect(), tau_g2).unwrap()
 }
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_prover-node");
+
+/// A deployment whose folder holds the keys and the client circuit's key; the second is the folder.
+async fn with_keys() -> (Deployment, String) {
+    let keys = keys();
+    let deployment = Deployment::new(&keys.root()).await;
+    std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
+    let folder = deployment.folder.path().display().to_string();
+    let mut export = Command::new(PROGRAM);
+    export.args(["--keys-dir", &folder, "keys"]).arg(deployment.path("client.key"));
+    assert!(export.status().unwrap().success());
+    (deployment, folder)
+}
+
+/// Goal: what nobody proved in time is cleared away without an operator, once others have had their chance.
+#[tokio::test]
+async fn the_program_prunes_what_missed_its_deadline() {
+    let (deployment, folder) = with_keys().await;
+    deployment.propose_nonsense().await;
+    let mut program = deployment.run(PROGRAM, &["--keys-dir", &folder]);
+    program.line_with("prover account");
+    let status = program.status(|status| !status["proof_deadline"].is_null());
+    assert_eq!(status["proof_deadline"]["is_missed"], false, "{status}");
+
+    let (provider, p) = (deployment.client.provider(), &deployment.parameters);
+    let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
+    provider.anvil_increase_time(epoch_seconds).await.unwrap();
+    // The window, and L1 blocks in which another process may prune first.
+    provider.anvil_mine(Some(p.proofWindowL1Blocks + 20), None).await.unwrap();
+    program.line_with("pending chain pruned");
+    assert_eq!(deployment.rollup.tips().await.unwrap().pending, 0);
+    assert_eq!(program.metric("rollmill_node_prunes_sent_total"), 1.0);
+}
+
 /// Goal: an operator sees the node's figures beside the prover's own, and a block that L1 holds and
 /// the node refuses.
 #[tokio::test]
 async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
-    let keys = keys();
-    let deployment = Deployment::new(&keys.root()).await;
-    std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
-    let program = env!("CARGO_BIN_EXE_prover-node");
-    let folder = deployment.folder.path().display().to_string();
-    let exported = Command::new(program)
-        .args(["--keys-dir", &folder, "keys"])
-        .arg(deployment.path("client.key"))
-        .status();
-    assert!(exported.unwrap().success());
-
-    let mut program = deployment.run(program, &["--keys-dir", &folder, "--dry-run"]);
+    let (deployment, folder) = with_keys().await;
+    let mut program = deployment.run(PROGRAM, &["--keys-dir", &folder, "--dry-run"]);
     program.line_with("prover account");
     for name in ["rollmill_node_proven_block", "rollmill_node_block_refused"] {
         assert_eq!(program.metric(name), 0.0, "{name}");
@@ -86,7 +111,7 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
     let folder = deployment.folder.path().display().to_string();
     let check = |flags: &[&str]| {
         let flags = [flags, &["check"]].concat();
-        let output = deployment.output(env!("CARGO_BIN_EXE_prover-node"), &flags);
+        let output = deployment.output(PROGRAM, &flags);
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stdout).unwrap()
     };
