@@ -1,6 +1,6 @@
 //! Times the CPU device beside arkworks in one run and prints medians in milliseconds.
 //!
-//! `cargo run -p rollmill-algebra --example bench [threads] [runs] [filter] [scalar]`; a filter starts with
+//! `cargo run -p rollmill-algebra --example cpu_bench [threads] [runs] [filter] [scalar]`; a filter starts with
 //! the name of a group: msm, ntt, vector or poseidon2. Sums and transforms are checked against arkworks
 //! before they are timed, and each time is followed by the least of the runs.
 

@@ -1,6 +1,6 @@
 //! Times an adapter: field products in both forms of limbs, sums and transforms of 2^14.
 //!
-//! `cargo run -p rollmill-shaders --example bench -- [--adapter software|N|NAME] [--runs N] [--json FILE]`.
+//! `cargo run -p rollmill-shaders --example adapter_bench -- [--adapter software|N|NAME] [--runs N] [--json FILE]`.
 //! Every result is checked against the CPU before it is timed. Figures of a software adapter are for
 //! noticing regressions on one machine; they say nothing of cards.
 
@@ -167,7 +167,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
         let given: Vec<String> = std::env::args().skip(1).collect();
         let out = json!({
             "bench": "shaders", "machine": processor(), "commit": commit(),
-            "command": format!("cargo run -p rollmill-shaders --example bench -- {}", given.join(" ")),
+            "command": format!("cargo run -p rollmill-shaders --example adapter_bench -- {}", given.join(" ")),
             "runs": arguments.runs, "devices": devices,
         });
         std::fs::write(file, serde_json::to_string_pretty(&out)? + "\n")?;
