@@ -239,6 +239,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             note_end(ended);
         }
         offering.abort();
+        let _ = offering.await;
         match (agent.spool.len(), agent.spool.is_durable()) {
             (0, _) => {}
             (proofs, true) => tracing::info!(proofs, "proofs kept for the next start"),

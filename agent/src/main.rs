@@ -13,6 +13,8 @@ fn main() -> ExitCode {
         .about("Leases proof jobs from a broker and proves them")
         .usage(ClientError::is_usage)
         .usage(bench::BenchError::is_usage)
+        // It shows itself as the bench's own error does, and hides that one from who looks at causes.
+        .usage(prover::ProverError::is_usage)
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
         .subcommand(bench::command())

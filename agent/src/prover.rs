@@ -51,6 +51,11 @@ pub enum ProverError {
 }
 
 impl ProverError {
+    /// Whether an argument of a bench cannot be used.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Bench(error) if error.is_usage())
+    }
+
     /// Stable identifier. Never reused.
     pub const fn code(&self) -> &'static str {
         match self {

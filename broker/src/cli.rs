@@ -131,7 +131,7 @@ pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Ou
 fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
     match failure.downcast_ref::<ClientError>() {
         Some(ClientError::Refused { status: 401 | 403, .. }) => {
-            format!("{failure}; give --token the token of a {role} (`broker tokens add`)").into()
+            format!("{failure}; give --token a token of role {role} (`broker tokens add`)").into()
         }
         _ => failure,
     }
@@ -299,15 +299,14 @@ async fn database_of(config: &Config) -> Finding {
             Err(error) => Finding::wrong(&error),
         };
     };
-    match connect(config, url.reveal()).await {
-        Ok((store, target)) => {
-            let release = store.check_release().await;
-            store.pool().close().await;
-            match release {
-                Ok(()) => Finding::Ok(target.to_string()),
-                Err(error) => Finding::wrong(&error),
-            }
-        }
+    let checked = async {
+        let (store, target) = connect(config, url.reveal()).await?;
+        let release = store.check_release().await;
+        store.pool().close().await;
+        release.map(|()| target)
+    };
+    match checked.await {
+        Ok(target) => Finding::Ok(target.to_string()),
         Err(error @ BrokerError::Connect { is_absent: true, .. }) => Finding::absent(&error),
         Err(error) => Finding::wrong(&error),
     }

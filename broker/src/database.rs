@@ -104,6 +104,8 @@ impl Cause {
                 Some("28000" | "28P01") => Self::Rejected,
                 // invalid_catalog_name
                 Some("3D000") => Self::NoDatabase,
+                // cannot_connect_now: it starts or stops
+                Some("57P03") => Self::Silent,
                 // insufficient_privilege
                 Some("42501") => Self::NoRights,
                 // invalid_schema_name
@@ -114,7 +116,11 @@ impl Cause {
             },
             sqlx::Error::Io(error) => match error.kind() {
                 ErrorKind::ConnectionRefused | ErrorKind::NotFound => Self::Refused,
-                ErrorKind::TimedOut => Self::Silent,
+                ErrorKind::TimedOut
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof => Self::Silent,
                 // The resolver's errors have no kind of their own.
                 _ if error.to_string().contains("lookup address") => Self::UnknownHost,
                 _ => Self::Other,

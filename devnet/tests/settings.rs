@@ -228,5 +228,20 @@ fn a_password_in_a_url_is_in_no_output() {
             assert!(!text.contains(PASSWORD), "{name} {arguments:?}: {text}");
         }
         assert!(named > 1, "{name}: only its settings name the servers");
+        // What cannot be used is not repeated either.
+        for wrong in ["wss://host", "http://[", "bob:planted@host", "host"] {
+            let wrong = format!("{wrong}/{PASSWORD}0123456789abcdef");
+            for flag in urls.iter().filter(|flag| flag.contains(&http)) {
+                let mut command = Command::new(&path);
+                command
+                    .arg(flag.replace(&http, &wrong))
+                    .args(commands[0])
+                    .current_dir(folder.path());
+                let output = command.output().unwrap();
+                let text = [output.stdout, output.stderr].concat();
+                let text = String::from_utf8_lossy(&text);
+                assert!(!text.contains(PASSWORD), "{name} {wrong}: {text}");
+            }
+        }
     }
 }

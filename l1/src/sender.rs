@@ -209,8 +209,8 @@ pub struct TxSender {
     pub(crate) guard: Option<Guard>,
     pub(crate) file: Mutex<IntentFile>,
     published: Arc<Published>,
-    /// Whether the last price that was asked for is above the limit.
-    pub(crate) fee_limited: watch::Sender<bool>,
+    /// How often something was not sent because its price is above the limit.
+    pub(crate) fee_refusals: watch::Sender<u64>,
 }
 
 // The signer holds a key; its own formatting is not relied on to hide it.
@@ -242,7 +242,7 @@ impl TxSender {
             guard: None,
             published: Arc::clone(&file.published),
             file: Mutex::new(file),
-            fee_limited: watch::Sender::new(false),
+            fee_refusals: watch::Sender::new(0),
         })
     }
 
@@ -263,9 +263,10 @@ impl TxSender {
         &self.client
     }
 
-    /// Whether gas cost more than the limit when something was last to be sent.
-    pub fn watch_fee_limit(&self) -> watch::Receiver<bool> {
-        self.fee_limited.subscribe()
+    /// Counts how often something was not sent, or not raised in price, because gas cost more than the
+    /// limit. What waits for a lower price counts again with every try.
+    pub fn watch_fee_refusals(&self) -> watch::Receiver<u64> {
+        self.fee_refusals.subscribe()
     }
 
     /// Counts the changes of every transaction's status.

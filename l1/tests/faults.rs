@@ -227,5 +227,5 @@ async fn the_fee_limit_names_its_setting() {
     let sender = TxSender::open(client, signer(0), &path, config).await.unwrap();
     let error = sender.submit(payment("pay", 5)).await.unwrap_err();
     assert!(error.to_string().contains("l1_max_fee_gwei"), "{error}");
-    assert!(*sender.watch_fee_limit().borrow());
+    assert_eq!(*sender.watch_fee_refusals().borrow(), 1);
 }

@@ -3,6 +3,8 @@
 //! `l1` holds while L1 can be read, `synced` once its head was reached, `chain` while L1 holds no block that
 //! this node refuses, and `fees` while its transactions to L1 can pay for their gas.
 
+use std::time::Duration;
+
 use rollmill_node_client::wire::Tips;
 use rollmill_service::{Conditions, Shutdown};
 use tokio::sync::watch;
@@ -60,22 +62,31 @@ pub(crate) async fn watch_chain(
     }
 }
 
-/// Keeps the condition `fees` until `shutdown` starts or the sender is gone.
+/// Keeps the condition `fees` until `shutdown` starts or the sender is gone: it does not hold from a refusal
+/// of a price until none has followed for the time `quiet`. Whoever gave up asks for no price any more.
 pub(crate) async fn watch_fees(
-    mut limited: watch::Receiver<bool>,
+    mut refusals: watch::Receiver<u64>,
+    quiet: Duration,
     conditions: Conditions,
     shutdown: Shutdown,
 ) {
+    let mut limited = false;
     loop {
-        let is_limited = *limited.borrow_and_update();
-        conditions.set("fees", if is_limited { Err(FEES_LIMITED.to_owned()) } else { Ok(()) });
+        conditions.set("fees", if limited { Err(FEES_LIMITED.to_owned()) } else { Ok(()) });
         tokio::select! {
-            changed = limited.changed() => if changed.is_err() { return },
+            changed = refusals.changed() => match changed {
+                Ok(()) => limited = true,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(quiet), if limited => limited = false,
             () = shutdown.started() => return,
         }
     }
 }
 
+/// How long no price is refused until the condition `fees` holds again: what waits for a lower one is tried
+/// again with every L1 block.
+pub(crate) const FEES_QUIET: Duration = Duration::from_secs(60);
 /// Why the condition `fees` does not hold.
 const FEES_LIMITED: &str =
     "gas on L1 costs more than the setting l1_max_fee_gwei allows; transactions to L1 wait";
@@ -116,21 +127,35 @@ mod tests {
         assert_eq!(conditions.failing()[0].1, "L1-001: no endpoint answers");
     }
 
+    /// Goal: a condition that waited for the next price would not hold for ever once nobody asks for one.
     #[tokio::test]
-    async fn a_fee_above_the_limit_is_a_condition_until_it_falls() {
-        let (sender, receiver) = watch::channel(false);
-        let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
-        let task = tokio::spawn(watch_fees(receiver, conditions.clone(), shutdown));
-        for is_limited in [true, false, true] {
-            sender.send(is_limited).unwrap();
-            let expected =
-                if is_limited { vec![("fees", FEES_LIMITED.to_owned())] } else { vec![] };
-            while conditions.failing() != expected {
+    async fn a_fee_above_the_limit_is_a_condition_until_none_is_refused_for_a_while() {
+        let expected = [("fees", FEES_LIMITED.to_owned())];
+        for (quiet, clears) in [(Duration::ZERO, true), (Duration::MAX, false)] {
+            let (sender, receiver) = watch::channel(0);
+            let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
+            conditions.set("fees", Err("not looked at yet".to_owned()));
+            let watching = watch_fees(receiver, quiet, conditions.clone(), shutdown.clone());
+            let task = tokio::spawn(watching);
+            while !conditions.failing().is_empty() {
                 tokio::task::yield_now().await;
             }
+            for count in 1..4 {
+                sender.send(count).unwrap();
+                if clears {
+                    while !conditions.failing().is_empty() {
+                        tokio::task::yield_now().await;
+                    }
+                } else {
+                    while conditions.failing() != expected {
+                        tokio::task::yield_now().await;
+                    }
+                }
+            }
+            shutdown.start();
+            task.await.unwrap();
+            assert_eq!(conditions.failing().is_empty(), clears);
         }
-        drop(sender);
-        task.await.unwrap();
     }
 
     #[tokio::test]

@@ -156,8 +156,9 @@ impl RunningNode {
             ..SenderConfig::default()
         };
         let sender = TxSender::open(self.l1.clone(), signer, intents, config).await?;
-        let limited = sender.watch_fee_limit();
-        tokio::spawn(health::watch_fees(limited, conditions.clone(), shutdown.clone()));
+        let refusals = sender.watch_fee_refusals();
+        let (quiet, conditions) = (health::FEES_QUIET, conditions.clone());
+        tokio::spawn(health::watch_fees(refusals, quiet, conditions, shutdown.clone()));
         Ok(sender)
     }
 }

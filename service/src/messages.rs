@@ -108,14 +108,22 @@ pub(crate) fn share_a_port(one: &str, other: &str) -> bool {
     let (Some((one, port)), Some((other, other_port))) = (parts(one), parts(other)) else {
         return false;
     };
-    let is_any = |host: &str| ["0.0.0.0", "[::]"].contains(&host);
+    // Every address of its family; the IPv6 one takes those of IPv4 as well.
+    let covers = |any: &str, host: &str| match any {
+        "[::]" => true,
+        "0.0.0.0" => !host.starts_with('['),
+        _ => any == host,
+    };
     // The system chooses another port for each 0.
-    port != 0 && port == other_port && (one == other || is_any(&one) || is_any(&other))
+    port != 0 && port == other_port && (covers(&one, &other) || covers(&other, &one))
 }
 
-/// The known name that `name` probably is a misspelling of: at most three letters changed, added or left out.
+/// The known name that `name` probably is a misspelling of: at most three letters changed, added or left out,
+/// and no more than a third of its last word.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known.map(|known| (distance(name, known), known)).min().filter(|(d, _)| *d <= 3).map(|(_, k)| k)
+    let (distance, known) = known.map(|known| (distance(name, known), known)).min()?;
+    let last = known.rsplit('_').next().unwrap_or(known).len();
+    (distance <= 3.min((last / 3).max(1))).then_some(known)
 }
 
 /// Letters to change, add or leave out between two words (Levenshtein's distance).
@@ -140,7 +148,14 @@ fn url(key: &str, text: &str) -> Result<(), String> {
         return Ok(());
     }
     // Not repeated where it may hold credentials.
-    let shown = if text.contains('@') { "the value" } else { &format!("`{text}`") };
+    let is_plain = !text.contains(['@', '/', '?', '#']);
+    let shown = match text.split_once("://") {
+        Some((scheme, _)) if !scheme.contains(['@', '/', '?', '#']) => {
+            format!("an address that begins with `{scheme}://`")
+        }
+        _ if is_plain => format!("`{text}`"),
+        _ => "the value".to_owned(),
+    };
     Err(format!("{key}: {shown} is not a URL; expected http://HOST:PORT or https://HOST"))
 }
 
@@ -231,6 +246,8 @@ mod tests {
             ("localhost:80", "127.0.0.1:80", true),
             ("0.0.0.0:80", "127.0.0.1:80", true),
             ("[::1]:80", "[::]:80", true),
+            ("0.0.0.0:80", "[::]:80", true),
+            ("0.0.0.0:80", "[::1]:80", false),
             ("127.0.0.1:80", "127.0.0.1:81", false),
             ("127.0.0.1:80", "10.0.0.1:80", false),
             ("127.0.0.1:0", "127.0.0.1:0", false),
@@ -246,6 +263,8 @@ mod tests {
             ("X_LISEN", Some("X_LISTEN")),
             ("X_LEASE_SECOND", Some("X_LEASE_SECONDS")),
             ("X_SOMETHING_ELSE", None),
+            // Another word of three letters is no misspelling of the first.
+            ("X_TAG", None),
         ] {
             assert_eq!(nearest(name, known.into_iter()), found, "{name}");
         }

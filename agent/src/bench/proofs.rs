@@ -62,8 +62,8 @@ fn proof_sizes(asked: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, Bench
     match from <= to {
         true => Ok(from..=to),
         false => Err(BenchError::Argument {
-            what: "sizes of proofs",
-            expected: format!("some of {LOG_ROWS_MIN}..{LOG_ROWS_MAX}"),
+            what: "sizes",
+            expected: format!("some of the sizes of proofs, {LOG_ROWS_MIN}..{LOG_ROWS_MAX}"),
             got: format!("{}..{}", asked.start(), asked.end()),
         }),
     }

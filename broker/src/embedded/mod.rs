@@ -31,6 +31,8 @@ const NAME: &str = "rollmill";
 /// How long a predecessor that is still shutting down may hold the data directory, and how long
 /// a start, with crash recovery, may take.
 const START_LIMIT: Duration = Duration::from_secs(60);
+/// How long another broker, or a command of one, may keep the data directory.
+const LOCK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why there is no private Postgres.
 #[derive(Debug, thiserror::Error)]
@@ -110,7 +112,7 @@ pub struct PrivatePostgres {
     socket_dir: PathBuf,
     exited: watch::Receiver<bool>,
     version: String,
-    /// Locked for as long as this process lives.
+    /// Locked for as long as the instance is there.
     _lock: Option<File>,
     /// Open for as long as this process lives: its end tells the cleaner. See [`cleaner`].
     _alive: Option<ChildStdin>,
@@ -123,7 +125,7 @@ impl PrivatePostgres {
         let binaries = discover(options.bin_dir.as_deref())?;
         let root = prepare_dir(&options.data_dir)?;
         // Before anything in the directory is touched.
-        let mut lock = Some(lock(&root)?);
+        let mut lock = Some(lock(&root).await?);
         let mut alive = match options.throwaway {
             true => Some(cleaner(&root)?),
             false => None,
@@ -169,8 +171,8 @@ impl PrivatePostgres {
                         continue;
                     }
                     let message = if held {
-                        "a PostgreSQL that no broker looks after runs there; stop it (its process \
-                         id is in pg/postmaster.pid) or choose another --data-dir"
+                        "a PostgreSQL of another program, or of an older broker, runs there; stop it \
+                         (its process id is in pg/postmaster.pid) or choose another --data-dir"
                             .into()
                     } else {
                         telling_line(&text).unwrap_or(last)
@@ -350,16 +352,31 @@ fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
     path.canonicalize().map_err(prepare(path))
 }
 
-/// Takes the directory for this process. The system gives it back when the process ends, however it ends.
-fn lock(root: &Path) -> Result<File, EmbeddedError> {
+/// Takes the directory for this process, once whoever has it gives it back, which a command does soon. The
+/// system gives it back when the process ends, however it ends.
+async fn lock(root: &Path) -> Result<File, EmbeddedError> {
     let path = root.join("lock");
     let file = File::options().create(true).append(true).open(&path).map_err(prepare(&path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(EmbeddedError::InUse { data_dir: root.display().to_string() })
+    let start = Instant::now();
+    let mut is_waiting = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) if start.elapsed() < LOCK_LIMIT => {
+                if !std::mem::replace(&mut is_waiting, true) {
+                    tracing::info!(
+                        data_dir = %root.display(),
+                        seconds_at_most = LOCK_LIMIT.as_secs(),
+                        "another broker uses the data directory; waiting for it to end"
+                    );
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            Err(fs::TryLockError::WouldBlock) => {
+                return Err(EmbeddedError::InUse { data_dir: root.display().to_string() });
+            }
+            Err(fs::TryLockError::Error(source)) => return Err(prepare(&path)(source)),
         }
-        Err(fs::TryLockError::Error(source)) => Err(prepare(&path)(source)),
     }
 }
 

@@ -139,8 +139,11 @@ impl NodeClient {
         let parsed = reqwest::Url::parse(url).ok();
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         let Some(endpoint) = parsed.filter(|url| is_http(url) && url.has_host()) else {
-            // What stands before an @ may be a password.
+            // What stands before an @ may be a password, and a path may be a key.
             let shown = url.rsplit('@').next().unwrap_or_default();
+            let host = shown.find("://").map_or(0, |at| at + 3);
+            let end = shown[host..].find(['/', '?', '#']).map_or(shown.len(), |at| host + at);
+            let shown = &shown[..end];
             return Err(ClientError::Address { url: shown.chars().take(200).collect() });
         };
         let url = endpoint.origin().ascii_serialization();

@@ -81,9 +81,13 @@ impl RowStore {
     /// # Errors
     /// [`StoreError::NoFolder`] if it is not there.
     pub fn existing(folder: &Path) -> Result<Self, StoreError> {
-        match folder.is_dir() {
-            true => Ok(Self { folder: folder.to_owned() }),
-            false => Err(StoreError::NoFolder { path: folder.to_owned() }),
+        let path = folder.to_owned();
+        match fs::read_dir(folder) {
+            Ok(_) => Ok(Self { folder: path }),
+            Err(source) if source.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::NoFolder { path })
+            }
+            Err(source) => Err(StoreError::File { path, source }),
         }
     }
 
