@@ -1,6 +1,6 @@
 # Rollmill. `make help` lists the targets.
 #
-# The demo and the tests use the same profile and the same features, so that nothing is built twice.
+# The demo and the tests use the same profile and the same features, so that the tests reuse what the demo built.
 # A plain `cargo build` has no failpoints: what is released cannot be told to crash.
 
 SHELL := /bin/sh

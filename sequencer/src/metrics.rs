@@ -37,7 +37,7 @@ impl Metrics {
             )?,
             refused: counter(
                 "rollmill_sequencer_refused_total",
-                "Proposals that L1 would not take",
+                "Turns that ended with an error instead of a block",
             )?,
             pool: gauge(
                 "rollmill_sequencer_pool_transactions",
