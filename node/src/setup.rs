@@ -157,8 +157,9 @@ impl RunningNode {
         };
         let sender = TxSender::open(self.l1.clone(), signer, intents, config).await?;
         let refusals = sender.watch_fee_refusals();
-        let (quiet, conditions) = (health::FEES_QUIET, conditions.clone());
-        tokio::spawn(health::watch_fees(refusals, quiet, conditions, shutdown.clone()));
+        let quiet = || tokio::time::sleep(health::FEES_QUIET);
+        let (conditions, shutdown) = (conditions.clone(), shutdown.clone());
+        tokio::spawn(health::watch_fees(refusals, quiet, conditions, shutdown));
         Ok(sender)
     }
 }
