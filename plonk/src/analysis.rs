@@ -4,7 +4,7 @@
 //! cells that was lost, a range that an honest prover never leaves, or a copy that went missing. These
 //! analyses do, for every circuit alike: [`freedom`] counts what a prover may choose, [`coverage`] shows that
 //! every limb of non-native arithmetic has a range. Both read the circuit as the keys hold it: cells are
-//! tied by the permutation columns, not by the variables of the builder.
+//! tied by the permutation columns, not by the variables of the builder. [`degree`] looks at the gates alone.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,7 @@ use crate::layout::Layout;
 use crate::shape::{ROUTED, column_cosets};
 
 pub mod coverage;
+pub mod degree;
 mod dual;
 pub mod freedom;
 

@@ -223,7 +223,14 @@ impl Gate {
 }
 
 /// How many constraints [`constraints`] makes: the number of powers of α needed.
-pub const CONSTRAINTS: usize = 1 + 4 + 4 + 4 + 4 + 4 + 12 + 12 + 2 + 3 + 3;
+pub const CONSTRAINTS: usize = {
+    let (mut sum, mut i) = (0, 0);
+    while i < Gate::ALL.len() {
+        sum += Gate::ALL[i].equations();
+        i += 1;
+    }
+    sum
+};
 
 /// Folds constraints with powers of α: the one value that must vanish.
 #[derive(Debug)]
