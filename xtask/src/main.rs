@@ -13,6 +13,7 @@ mod cuda;
 mod deps;
 mod errors;
 mod features;
+mod functions;
 mod generate;
 mod mutants;
 mod scan;
@@ -42,7 +43,7 @@ struct Cli {
 enum Command {
     /// Check the arrows between rooms, the heavy crates and the versions, from `cargo metadata`.
     Deps,
-    /// Check the house rules: file length, unsafe, leftovers, error codes, ADRs, README, pages of the book.
+    /// Check the house rules: length of files and functions, unsafe, leftovers, error codes, ADRs, README, pages of the book.
     Tidy,
     /// Write `docs/errors.md` and the Solidity verifiers of both root circuits again, with `--cuda` the
     /// compiled CUDA kernels too.
@@ -115,6 +116,7 @@ fn dependencies(root: &std::path::Path) -> anyhow::Result<Findings> {
 fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     let tree = tree::Tree::load(root)?;
     let mut findings = tidy::check(&tree);
+    findings.extend(functions::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)
