@@ -316,6 +316,10 @@ fn carried_pair(at: usize) -> String {
 
 const CARRIED: &str = include_str!("carried.yul.template");
 
+/// The source of `IVerifier`, the interface that a [generated](generate) contract implements. It belongs
+/// into the contract's folder as `IVerifier.sol`.
+pub const INTERFACE: &str = include_str!("../../../contracts/src/IVerifier.sol");
+
 /// 32 bytes as a literal.
 fn word_literal(bytes: &[u8]) -> String {
     format!("0x{}", hex::encode(bytes))
