@@ -69,7 +69,7 @@ pub fn verified(
     children: &[Child],
 ) -> (Vec<Vec<Var>>, PairLayout<Var>) {
     let Some(first) = parent.accepts().first().copied() else {
-        return (Vec::new(), Pair::trivial().layout().map(|v| b.constant(v)));
+        return (Vec::new(), PairLayout::of(&Pair::trivial()).map(|v| b.constant(v)));
     };
     let roles: Vec<u32> = parent.accepts().iter().map(|circuit| *circuit as u32).collect();
     let mut log_ns: Vec<u32> = parent.accepts().iter().map(|circuit| log_n(*circuit)).collect();

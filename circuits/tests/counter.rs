@@ -4,8 +4,8 @@
 //! the proof is verified natively together with the pair it carries. `COUNTER_DEPTH` sets the number of
 //! merge levels; each takes one proof of 2^17 rows.
 
+use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_algebra::{Fr, G1Affine};
 use rollmill_circuits::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
@@ -30,11 +30,6 @@ const PAIR_AT: usize = 2;
 const ROLES: [Circuit; 2] = [Circuit::TxBase, Circuit::TxMerge];
 
 /// A pair that holds: both sides are the identity.
-fn trivial() -> Pair {
-    let g = <G1Affine as ark_ec::AffineRepr>::generator();
-    Pair { l: g, s_l: Fr::from(1u64), r: g, s_r: Fr::from(1u64) }
-}
-
 fn publish(b: &mut Builder, root: Var, count: Var, pair: &[Var]) {
     for (i, var) in [root, count].iter().chain(pair).enumerate() {
         b.set_public(i, *var);
@@ -45,7 +40,7 @@ fn leaf(root: Fr) -> (Layout, Witness) {
     let mut b = Builder::new(N_PUBLIC, 16);
     let root = b.witness(root);
     let count = b.constant_u64(1);
-    let pair = trivial().to_fields().map(|v| b.constant(v));
+    let pair = Pair::trivial().to_fields().map(|v| b.constant(v));
     publish(&mut b, root, count, &pair);
     b.finish(Some(LOG_N)).expect("fits")
 }
@@ -132,7 +127,7 @@ impl Prover {
             |public: &[Fr]| verify(KIND, &key.vk, &self.srs.tau_g2, public, &proof, Some(PAIR_AT));
         assert_eq!(decide(&public), Ok(()));
         let mut replaced = public.clone();
-        replaced[PAIR_AT..].copy_from_slice(&trivial().to_fields());
+        replaced[PAIR_AT..].copy_from_slice(&Pair::trivial().to_fields());
         if replaced != public {
             assert_eq!(decide(&replaced), Err(VerifyError::Quotient));
         }
@@ -148,7 +143,7 @@ fn nobody(srs: &Srs) -> ChildWitness {
     let g = srs.powers[0];
     let zero = Fr::from(0u64);
     let mut public = vec![zero; 2];
-    public.extend(trivial().to_fields());
+    public.extend(Pair::trivial().to_fields());
     let shape = Shape { log_n: LOG_N, n_public: N_PUBLIC as u32, cell_bits: 16 };
     ChildWitness {
         proof: Proof::from_parts(&[g; COMMITMENTS + 2], [zero; EVALUATIONS]),

@@ -232,10 +232,7 @@ fn named_attacks_on_a_child_are_refused() {
         ("a commitment doubled in another's place", |c| c.proof.wires[1] = c.proof.wires[0]),
         ("another public input", |c| c.public[0] += Fr::from(1u64)),
         ("the carried pair replaced", |c| {
-            let g = G1Affine::generator();
-            let one = Fr::from(1u64);
-            let pair = Pair { l: g, s_l: one, r: g, s_r: one };
-            c.public[PAIR_AT..].copy_from_slice(&pair.to_fields());
+            c.public[PAIR_AT..].copy_from_slice(&Pair::trivial().to_fields());
         }),
         ("the carried pair dropped", |c| {
             c.public[PAIR_AT..].fill(Fr::from(0u64));

@@ -5,6 +5,7 @@
 
 use ark_ff::PrimeField;
 use rollmill_algebra::bytes::{fr_to_bytes, g1_to_bytes};
+pub use rollmill_algebra::pair::halves;
 use rollmill_algebra::{Fq, Fr, G1Affine, poseidon2};
 use sha3::{Digest, Keccak256};
 
@@ -44,13 +45,6 @@ pub fn fq_mod_r(x: &Fq) -> Fr {
 pub fn short_coefficient(c: u128) -> Fr {
     let c = Fr::from(c);
     c + c + Fr::from(1u64) - power_of_two(128)
-}
-
-/// The low 128 bits of a field element and the rest.
-pub fn halves(value: &Fr) -> (u128, u128) {
-    let limbs = value.into_bigint().0;
-    let join = |low: u64, high: u64| u128::from(low) | u128::from(high) << 64;
-    (join(limbs[0], limbs[1]), join(limbs[2], limbs[3]))
 }
 
 impl Transcript {

@@ -2,12 +2,11 @@
 //!
 //! Protocol and soundness: `docs/book/protocol.md`. Never panics; every refusal says why.
 
-use ark_bn254::Bn254;
-use ark_ec::pairing::Pairing;
-use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
+use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::{AdditiveGroup, Field, Zero};
 use rollmill_algebra::field::omega;
-use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective, G2Affine};
+pub use rollmill_algebra::pair::{PAIR_INPUTS, Pair, PairError};
+use rollmill_algebra::{Fr, G1Projective, G2Affine};
 
 use crate::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
 use crate::key::VerifyingKey;
@@ -36,89 +35,12 @@ pub enum VerifyError {
     Pairing,
     /// The pair carried in the public inputs is malformed.
     #[error("PLK-034: the carried pair is malformed: {0}")]
-    Pair(&'static str),
-}
-
-/// Two points and two multiples of the generator `G` that must satisfy
-/// `e(L − s_L·G, [τ]) = e(R − s_R·G, [1])`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pair {
-    pub l: G1Affine,
-    pub s_l: Fr,
-    pub r: G1Affine,
-    pub s_r: Fr,
-}
-
-/// Public inputs that a pair takes: both coordinates of both points as 128-bit halves, low first, each
-/// point followed by its multiple.
-pub const PAIR_INPUTS: usize = 10;
-
-impl Pair {
-    /// Encodes the pair for public inputs.
-    pub fn to_fields(&self) -> [Fr; PAIR_INPUTS] {
-        let half = |x: &Fq| {
-            let limbs = ark_ff::PrimeField::into_bigint(*x).0;
-            let join = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
-            [join(limbs[0], limbs[1]), join(limbs[2], limbs[3])]
-        };
-        let ([lx0, lx1], [ly0, ly1]) = (half(&self.l.x), half(&self.l.y));
-        let ([rx0, rx1], [ry0, ry1]) = (half(&self.r.x), half(&self.r.y));
-        [lx0, lx1, ly0, ly1, self.s_l, rx0, rx1, ry0, ry1, self.s_r]
-    }
-
-    /// Reads a pair out of public inputs. Halves below 2^128, coordinates below q, points on the curve
-    /// and not the identity.
-    pub fn from_fields(fields: &[Fr; PAIR_INPUTS]) -> Result<Self, VerifyError> {
-        let coordinate = |low: &Fr, high: &Fr| -> Result<Fq, VerifyError> {
-            let (low, low_rest) = crate::transcript::halves(low);
-            let (high, high_rest) = crate::transcript::halves(high);
-            if (low_rest != 0 || high_rest != 0) && !gone("verifier.pair.half") {
-                return Err(VerifyError::Pair("a half has more than 128 bits"));
-            }
-            let limbs = [low as u64, (low >> 64) as u64, high as u64, (high >> 64) as u64];
-            let number = ark_ff::BigInt::new(limbs);
-            if gone("verifier.pair.modulus") {
-                let bytes = ark_ff::BigInteger::to_bytes_le(&number);
-                return Ok(<Fq as ark_ff::PrimeField>::from_le_bytes_mod_order(&bytes));
-            }
-            <Fq as ark_ff::PrimeField>::from_bigint(number)
-                .ok_or(VerifyError::Pair("a coordinate is not below the modulus"))
-        };
-        let point = |f: &[Fr]| -> Result<G1Affine, VerifyError> {
-            let point =
-                G1Affine::new_unchecked(coordinate(&f[0], &f[1])?, coordinate(&f[2], &f[3])?);
-            // (0, 0) counts as the identity, and so as on the curve.
-            let is_identity = point.is_zero() && !gone("verifier.pair.identity");
-            if is_identity || !point.is_on_curve() && !gone("verifier.pair.curve") {
-                return Err(VerifyError::Pair("a point is not on the curve"));
-            }
-            Ok(point)
-        };
-        Ok(Self {
-            l: point(&fields[..4])?,
-            s_l: fields[4],
-            r: point(&fields[5..9])?,
-            s_r: fields[9],
-        })
-    }
-
-    /// Decides the pairing equation.
-    pub fn holds(&self, tau_g2: &G2Affine) -> bool {
-        let g = G1Affine::generator();
-        let left = (self.l.into_group() - g * self.s_l).into_affine();
-        let right = (g * self.s_r - self.r).into_affine();
-        Bn254::multi_pairing([left, right], [*tau_g2, G2Affine::generator()]).is_zero()
-    }
-
-    /// `self + u · other`: both hold, or the sum fails except with the chance of guessing `u`.
-    pub fn fold(&self, other: &Self, u: Fr) -> Self {
-        Self {
-            l: (self.l.into_group() + other.l * u).into_affine(),
-            s_l: self.s_l + u * other.s_l,
-            r: (self.r.into_group() + other.r * u).into_affine(),
-            s_r: self.s_r + u * other.s_r,
-        }
-    }
+    Pair(#[from] PairError),
+    /// A carried pair is said to start where the public inputs do not have room for one: the caller's bug.
+    #[error(
+        "PLK-035: a carried pair of {PAIR_INPUTS} values from input {at} on exceeds the {got} public inputs"
+    )]
+    PairPosition { at: usize, got: usize },
 }
 
 /// The challenges of a proof, in the order in which they are drawn.
@@ -291,7 +213,7 @@ pub fn verify(
         let fields: &[Fr; PAIR_INPUTS] = public
             .get(at..at + PAIR_INPUTS)
             .and_then(|f| f.try_into().ok())
-            .ok_or(VerifyError::Pair("the public inputs end before the pair does"))?;
+            .ok_or(VerifyError::PairPosition { at, got: public.len() })?;
         pair = pair.fold(&Pair::from_fields(fields)?, u);
     }
     if pair.holds(tau_g2) || gone("verifier.pairing") { Ok(()) } else { Err(VerifyError::Pairing) }

@@ -10,10 +10,11 @@
 
 use std::borrow::Cow;
 
-use crate::gates::Gate;
+#[cfg(feature = "weaken")]
+pub use rollmill_algebra::weaken::set;
+pub use rollmill_algebra::weaken::{VARIABLE, gone};
 
-/// The environment variable that names the switch.
-pub const VARIABLE: &str = "ROLLMILL_WEAKEN";
+use crate::gates::Gate;
 
 /// One check or constraint that a test build can leave out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -324,44 +325,16 @@ pub fn switches() -> Vec<Switch> {
     constraints.chain(NAMED.iter().cloned()).collect()
 }
 
-/// Whether the check of this name is switched off.
-#[cfg(not(feature = "weaken"))]
-#[inline(always)]
-pub const fn gone(_name: &str) -> bool {
-    false
-}
-
-#[cfg(feature = "weaken")]
-pub use on::{gone, set};
-
 #[cfg(feature = "weaken")]
 pub(crate) use on::Weakened;
 
 #[cfg(feature = "weaken")]
 mod on {
-    use std::sync::{OnceLock, PoisonError, RwLock};
-
     use rollmill_algebra::Fr;
     use rollmill_algebra::device::Expr;
 
-    use super::{Gate, VARIABLE, of_constraint};
+    use super::{Gate, of_constraint};
     use crate::gates::Sink;
-
-    fn current() -> &'static RwLock<String> {
-        static CURRENT: OnceLock<RwLock<String>> = OnceLock::new();
-        CURRENT.get_or_init(|| RwLock::new(std::env::var(VARIABLE).unwrap_or_default()))
-    }
-
-    /// Whether the check of this name is switched off.
-    pub fn gone(name: &str) -> bool {
-        *current().read().unwrap_or_else(PoisonError::into_inner) == name
-    }
-
-    /// Switches this one off for the whole process and every other on again; the empty name switches
-    /// all on. For a test program that has one test and runs it for many names.
-    pub fn set(name: &str) {
-        *current().write().unwrap_or_else(PoisonError::into_inner) = name.to_owned();
-    }
 
     /// Passes constraints on, the one that is switched off as zero.
     pub(crate) struct Weakened<'a, S> {
@@ -372,7 +345,7 @@ mod on {
     impl<'a, S> Weakened<'a, S> {
         pub(crate) fn new(to: &'a mut S) -> Self {
             // Looked up once a row. Most runs have no such name, or one of another set.
-            let name = current().read().unwrap_or_else(PoisonError::into_inner);
+            let name = rollmill_algebra::weaken::name();
             let gone = name.strip_prefix("gates.").and_then(|_| {
                 let each = |gate: Gate| (0..gate.equations()).map(move |i| (gate, i));
                 Gate::ALL.into_iter().flat_map(each).find(|(g, i)| of_constraint(*g, *i) == *name)

@@ -11,12 +11,13 @@ use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{BigInteger, PrimeField};
 use cheats::Cheat;
 use rollmill_algebra::bytes::G1_BYTES;
+use rollmill_algebra::pair::PairPoint;
 use rollmill_algebra::{Fq, Fr, G1Affine};
 use rollmill_plonk::gates::power_of_two;
 use rollmill_plonk::key::{KeyError, VerifyingKey, layout_digest, setup};
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof, ProofError};
 use rollmill_plonk::transcript::TranscriptKind;
-use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, VerifyError};
+use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, PairError, VerifyError};
 use statements::{KINDS, Setting, circuit};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
@@ -138,15 +139,14 @@ fn a_carried_pair_has_one_encoding_and_points_of_the_curve() {
     let pair = Pair { l: point(5), s_l: Fr::from(2u64), r: point(9), s_r: Fr::from(3u64) };
     let fields = pair.to_fields();
     assert_eq!(Pair::from_fields(&fields), Ok(pair));
-    let refused = |fields: &[Fr; PAIR_INPUTS]| match Pair::from_fields(fields) {
-        Err(VerifyError::Pair(what)) => what,
-        other => panic!("{other:?}"),
-    };
-    for coordinate in [0, 2, 5, 7] {
+    let refused = |fields: &[Fr; PAIR_INPUTS]| Pair::from_fields(fields).expect_err("malformed");
+    let points = [(0, PairPoint::L), (2, PairPoint::L), (5, PairPoint::R), (7, PairPoint::R)];
+    for (coordinate, point) in points {
         for half in [coordinate, coordinate + 1] {
             let mut changed = fields;
             changed[half] += power_of_two(128);
-            assert_eq!(refused(&changed), "a half has more than 128 bits", "half {half}");
+            let got = changed[half];
+            assert_eq!(refused(&changed), PairError::Half { point, got }, "half {half}");
         }
         // The same coordinate and q.
         let number = |field: Fr| field.into_bigint();
@@ -158,13 +158,13 @@ fn a_carried_pair_has_one_encoding_and_points_of_the_curve() {
         let join = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
         let mut changed = fields;
         (changed[coordinate], changed[coordinate + 1]) = (join(a, b), join(c, d));
-        assert_eq!(refused(&changed), "a coordinate is not below the modulus");
+        assert_eq!(refused(&changed), PairError::Modulus { point });
     }
-    for start in [0, 5] {
+    for (start, point) in [(0, PairPoint::L), (5, PairPoint::R)] {
         let mut changed = fields;
         changed[start + 2] += Fr::from(1u64);
-        assert_eq!(refused(&changed), "a point is not on the curve");
+        assert_eq!(refused(&changed), PairError::Curve { point });
         changed[start..start + 4].fill(Fr::from(0u64));
-        assert_eq!(refused(&changed), "a point is not on the curve", "the identity");
+        assert_eq!(refused(&changed), PairError::Curve { point }, "the identity");
     }
 }

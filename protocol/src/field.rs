@@ -34,8 +34,13 @@ pub fn to_u128(what: &'static str, value: &Fr) -> Result<u128, DecodeError> {
     if limbs[2..] == [0, 0] {
         Ok(u128::from(limbs[0]) | u128::from(limbs[1]) << 64)
     } else {
-        Err(out_of_range(what, u128::MAX.to_string(), value))
+        Err(out_of_range_u128(what, value))
     }
+}
+
+/// The error of a value that is not below 2^128.
+pub(crate) fn out_of_range_u128(what: &'static str, value: &Fr) -> DecodeError {
+    out_of_range(what, u128::MAX.to_string(), value)
 }
 
 fn out_of_range(what: &'static str, max: String, value: &Fr) -> DecodeError {

@@ -4,13 +4,14 @@
 
 use ark_ff::Zero;
 use rollmill_algebra::Fr;
+use rollmill_algebra::pair::Pair;
 
 use crate::block::ChainLink;
 use crate::builder::Block;
 use crate::field::{self, EthAddress};
 use crate::gas::FeePerGas;
 use crate::plan::ChargedRows;
-use crate::public_inputs::{BlockRange, Constants, EpochRoot, Pair, TxRange};
+use crate::public_inputs::{BlockRange, Constants, EpochRoot, TxRange};
 use crate::state::TxTransition;
 
 /// Why ranges do not join.

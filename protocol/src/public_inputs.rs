@@ -3,9 +3,8 @@
 //! The layouts serve circuits (over their variables), the prover node and the contract's vectors
 //! (over field elements); the typed structs add ranges and refuse what no honest proof states.
 
-use ark_ec::AffineRepr;
-use ark_ff::{One, Zero};
-use rollmill_algebra::{Fq, Fr, G1Affine, bytes};
+use rollmill_algebra::Fr;
+use rollmill_algebra::pair::{PAIR_INPUTS, Pair, PairError, PairPoint};
 
 use crate::codec::DecodeError;
 use crate::field::{self, EthAddress};
@@ -118,15 +117,6 @@ pub struct ClientInputs {
     pub tx_hash: Fr,
 }
 
-/// A pair whose pairing check is still owed. Both points are finite and on the curve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Pair {
-    pub l: G1Affine,
-    pub s_l: Fr,
-    pub r: G1Affine,
-    pub s_r: Fr,
-}
-
 /// Constants of a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Constants {
@@ -214,7 +204,6 @@ macro_rules! fields {
 }
 
 fields!(ClientInputs, ClientInputsLayout, "client inputs");
-fields!(Pair, PairLayout, "pair");
 fields!(TxRange, TxRangeLayout, "transaction range inputs");
 fields!(BlockRange, BlockRangeLayout, "block range inputs");
 fields!(EpochRoot, EpochRootLayout, "epoch root inputs");
@@ -251,69 +240,33 @@ impl ClientInputs {
     }
 }
 
-/// Both halves of a coordinate, low one first.
-fn halves(coordinate: &Fq) -> [Fr; 2] {
-    let bytes = bytes::fq_to_bytes(coordinate);
-    let half = |bytes: &[u8]| {
-        Fr::from(bytes.iter().fold(0u128, |value, byte| value << 8 | u128::from(*byte)))
-    };
-    [half(&bytes[16..]), half(&bytes[..16])]
-}
+const _: () = assert!(PairLayout::<Fr>::CELLS == PAIR_INPUTS, "the layout is that of the pair");
 
-fn coordinate(what: &'static str, lo: &Fr, hi: &Fr) -> Result<Fq, DecodeError> {
-    let mut bytes = [0; 32];
-    bytes[..16].copy_from_slice(&field::to_u128(what, hi)?.to_be_bytes());
-    bytes[16..].copy_from_slice(&field::to_u128(what, lo)?.to_be_bytes());
-    bytes::fq_from_bytes(&bytes).map_err(|_| DecodeError::NotCanonical { what })
-}
-
-impl PointLayout<Fr> {
-    /// The four halves of a finite point; zeros for infinity, which no decoder accepts.
-    pub fn of(point: &G1Affine) -> Self {
-        let (x, y) = point.xy().unwrap_or((Fq::zero(), Fq::zero()));
-        let ([x_lo, x_hi], [y_lo, y_hi]) = (halves(&x), halves(&y));
-        Self { x_lo, x_hi, y_lo, y_hi }
+impl PairLayout<Fr> {
+    /// The cells of a pair, in the order of [`Pair::to_fields`].
+    pub fn of(pair: &Pair) -> Self {
+        Self::from_slice(&pair.to_fields()).expect("a pair has as many cells as its layout")
     }
 
-    /// The point: halves below 2^128, coordinates below the modulus, on the curve, finite.
-    pub fn point(&self, what: &'static str) -> Result<G1Affine, DecodeError> {
-        let x = coordinate(what, &self.x_lo, &self.x_hi)?;
-        let y = coordinate(what, &self.y_lo, &self.y_hi)?;
-        let point = G1Affine::new_unchecked(x, y);
-        // The curve library may read (0, 0) as infinity, which satisfies no equation.
-        if !point.is_zero() && point.is_on_curve() {
-            Ok(point)
-        } else {
-            Err(DecodeError::NotOnCurve { what })
-        }
-    }
-}
-
-impl Pair {
-    /// The pair of a range without children: both sides are `G − 1·G`, so that it always holds.
-    pub fn trivial() -> Self {
-        let g = G1Affine::generator();
-        Self { l: g, s_l: Fr::one(), r: g, s_r: Fr::one() }
-    }
-
-    /// The values by name.
-    pub fn layout(&self) -> PairLayout<Fr> {
-        PairLayout {
-            l: PointLayout::of(&self.l),
-            s_l: self.s_l,
-            r: PointLayout::of(&self.r),
-            s_r: self.s_r,
-        }
-    }
-
-    /// Reads the values.
-    pub fn from_layout(cells: &PairLayout<Fr>) -> Result<Self, DecodeError> {
-        Ok(Self {
-            l: cells.l.point("pair.l")?,
-            s_l: cells.s_l,
-            r: cells.r.point("pair.r")?,
-            s_r: cells.s_r,
+    /// Reads the pair, as strictly as [`Pair::from_fields`].
+    ///
+    /// # Errors
+    /// What makes the cells no pair, under the name of the point.
+    pub fn pair(&self) -> Result<Pair, DecodeError> {
+        let cells = self.to_vec().try_into();
+        let cells: [Fr; PAIR_INPUTS] = cells.expect("a pair has as many cells as its layout");
+        Pair::from_fields(&cells).map_err(|error| match error {
+            PairError::Half { point, got } => field::out_of_range_u128(name_of(point), &got),
+            PairError::Modulus { point } => DecodeError::NotCanonical { what: name_of(point) },
+            PairError::Curve { point } => DecodeError::NotOnCurve { what: name_of(point) },
         })
+    }
+}
+
+fn name_of(point: PairPoint) -> &'static str {
+    match point {
+        PairPoint::L => "pair.l",
+        PairPoint::R => "pair.r",
     }
 }
 
@@ -353,7 +306,7 @@ impl TxRange {
             txs_chain_end: self.txs_chain_end,
             fees_sum: self.fees_sum.into(),
             tx_count: self.tx_count.into(),
-            pair: self.pair.layout(),
+            pair: PairLayout::of(&self.pair),
         }
     }
 
@@ -370,7 +323,7 @@ impl TxRange {
             txs_chain_end: cells.txs_chain_end,
             fees_sum: field::to_u128("fees_sum", &cells.fees_sum)?,
             tx_count: field::to_u64("tx_count", &cells.tx_count)?,
-            pair: Pair::from_layout(&cells.pair)?,
+            pair: cells.pair.pair()?,
         })
     }
 }
@@ -391,7 +344,7 @@ impl BlockRange {
             chain_end: self.chain_end,
             out_hash: self.out_hash,
             num_constraints: self.num_constraints.into(),
-            pair: self.pair.layout(),
+            pair: PairLayout::of(&self.pair),
         }
     }
 
@@ -410,7 +363,7 @@ impl BlockRange {
             chain_end: cells.chain_end,
             out_hash: cells.out_hash,
             num_constraints: field::to_u64("num_constraints", &cells.num_constraints)?,
-            pair: Pair::from_layout(&cells.pair)?,
+            pair: cells.pair.pair()?,
         })
     }
 }
@@ -431,7 +384,7 @@ impl EpochRoot {
             chain_end: self.chain_end,
             out_hash: self.out_hash,
             num_constraints: self.num_constraints.into(),
-            pair: self.pair.layout(),
+            pair: PairLayout::of(&self.pair),
         }
     }
 
@@ -450,7 +403,7 @@ impl EpochRoot {
             chain_end: cells.chain_end,
             out_hash: cells.out_hash,
             num_constraints: field::to_u64("num_constraints", &cells.num_constraints)?,
-            pair: Pair::from_layout(&cells.pair)?,
+            pair: cells.pair.pair()?,
         })
     }
 }

@@ -4,11 +4,12 @@ mod support;
 
 use ark_ec::{AffineRepr, CurveGroup};
 use proptest::prelude::*;
+use rollmill_algebra::bytes::{fq_to_bytes, fr_to_bytes};
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_protocol::builder::Block;
 use rollmill_protocol::join::JoinError;
 use rollmill_protocol::plan::{ChargedRows, Circuit, EpochPlan, Subject, VkLeaf, vk_tree};
-use rollmill_protocol::public_inputs::{EpochRootLayout, TxRangeLayout};
+use rollmill_protocol::public_inputs::{EpochRootLayout, PairLayout, TxRangeLayout};
 use rollmill_protocol::tree::root_from_path;
 use rollmill_protocol::{
     BlockRange, ChainLink, ClientInputs, Constants, EpochRoot, EthAddress, Pair, TxRange,
@@ -69,7 +70,6 @@ fn layouts_have_the_sizes_the_circuits_are_built_for() {
     assert_eq!(TxRange::FIELDS, 33);
     assert_eq!(BlockRange::FIELDS, 25);
     assert_eq!(EpochRoot::FIELDS, 25);
-    assert_eq!(Pair::FIELDS, 10);
     let names = TxRangeLayout::<Fr>::cell_names();
     assert_eq!(names[0], "constants.chain_id");
     assert_eq!(names[4], "anchor_archive_root");
@@ -217,18 +217,39 @@ fn public_inputs_out_of_range_are_refused() {
         assert_eq!(TxRange::from_fields(&fields).is_ok(), free, "{name}");
     }
     assert!(TxRange::from_fields(&range.to_fields()[1..]).is_err());
+    let read = |fields: &[Fr]| PairLayout::from_slice(fields).expect("ten cells").pair();
     // Infinity, a point off the curve, and a coordinate above the modulus.
     for change in [[(0, 0), (1, 0), (2, 0), (3, 0)].as_slice(), &[(0, 5)]] {
         let mut fields = pair(1).to_fields();
         for (i, x) in change {
             fields[*i] = Fr::from(*x as u64);
         }
-        assert!(Pair::from_fields(&fields).is_err());
+        assert!(read(&fields).is_err());
     }
     let mut fields = pair(1).to_fields();
     fields[1] = Fr::from(u128::MAX);
-    assert!(Pair::from_fields(&fields).unwrap_err().to_string().starts_with("PRO-003"));
-    assert_eq!(Pair::from_fields(&Pair::trivial().to_fields()).unwrap(), Pair::trivial());
+    assert!(read(&fields).unwrap_err().to_string().starts_with("PRO-003: pair.l"));
+    fields[6] = -Fr::from(1u64);
+    fields[..5].copy_from_slice(&pair(1).to_fields()[..5]);
+    assert!(read(&fields).unwrap_err().to_string().starts_with("PRO-004: pair.r"));
+    assert_eq!(read(&Pair::trivial().to_fields()), Ok(Pair::trivial()));
+}
+
+/// Circuits read a pair's cells by name, everything else by position.
+#[test]
+fn the_names_of_a_pairs_cells_stand_in_the_order_of_its_encoding() {
+    let pair = pair(1);
+    let PairLayout { l, s_l, r, s_r } = PairLayout::of(&pair);
+    assert_eq!((s_l, s_r), (pair.s_l, pair.s_r));
+    for (cells, point) in [(l, pair.l), (r, pair.r)] {
+        for (lo, hi, coordinate) in
+            [(cells.x_lo, cells.x_hi, point.x), (cells.y_lo, cells.y_hi, point.y)]
+        {
+            let bytes = fq_to_bytes(&coordinate);
+            assert_eq!(fr_to_bytes(&hi)[16..], bytes[..16]);
+            assert_eq!(fr_to_bytes(&lo)[16..], bytes[16..]);
+        }
+    }
 }
 
 #[test]

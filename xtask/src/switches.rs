@@ -8,7 +8,7 @@ use crate::Findings;
 use crate::tree::Tree;
 
 /// Crates whose code carries switches.
-const FOLDERS: [&str; 2] = ["plonk/src/", "circuits/src/"];
+const FOLDERS: [&str; 3] = ["algebra/src/", "plonk/src/", "circuits/src/"];
 
 /// Every switch of the repository.
 pub(crate) fn all() -> Vec<Switch> {

@@ -246,7 +246,7 @@ pub fn constants_vars(b: &mut Builder) -> ConstantsLayout<Var> {
 }
 
 pub fn pair_vars(b: &mut Builder) -> PairLayout<Var> {
-    Pair::trivial().layout().map(|v| b.witness(v))
+    PairLayout::of(&Pair::trivial()).map(|v| b.witness(v))
 }
 
 pub fn finish(b: Builder) -> (Layout, Witness) {
