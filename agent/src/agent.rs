@@ -193,7 +193,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             agent = %self.id,
             circuits = self.capabilities.len(),
             prefetch = self.prefetch,
-            "ready for jobs"
+            "agent ready"
         );
         let slots = Arc::new(Semaphore::new(self.prefetch.saturating_add(self.proofs_in_flight)));
         let agent = Arc::new(self);
@@ -243,10 +243,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         match (agent.spool.len(), agent.spool.is_durable()) {
             (0, _) => {}
             (proofs, true) => tracing::info!(proofs, "proofs kept for the next start"),
-            (proofs, false) => tracing::warn!(
-                proofs,
-                "proofs lost that no broker took; spool_dir would have kept them"
-            ),
+            (proofs, false) => tracing::warn!(proofs, "proofs lost; set spool_dir to keep them"),
         }
         tracing::info!("no further jobs");
         let lost = agent.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -265,7 +262,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
         let changed = self.spool.changed();
         if !self.spool.has_space() {
-            tracing::warn!("spool full; no further job is claimed until a broker takes proofs");
+            tracing::warn!("spool full; claiming paused");
             tokio::select! {
                 () = changed => {}
                 () = shutdown.started() => {}
@@ -320,7 +317,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             | Answer::RejectedBefore => {
                 self.link.differs(&source);
                 let (error, retry_seconds) = (one_line(&source), INCOMPATIBLE.as_secs());
-                tracing::error!(error, retry_seconds, "broker and agent do not match");
+                tracing::error!(error, retry_seconds, "broker incompatible with this agent");
                 INCOMPATIBLE
             }
         };
@@ -372,7 +369,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.held().retain(|job| *job != grant.job);
         let outcome = end.label();
         self.metrics.jobs_total.with_label_values(&[&kind, outcome]).inc();
-        tracing::info!(job = %grant.job, outcome, "job ended");
+        tracing::info!(job = %grant.job, outcome, "job finished");
     }
 
     async fn attempt(
@@ -509,7 +506,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         self.metrics.busy.dec();
         if let Err(WorkError::DeviceLost { message }) = &output {
-            tracing::error!(message, "the device was lost; ending");
+            tracing::error!(error = message, "device lost; exiting");
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());
             self.device.close();
             self.device_gone.notify_one();
@@ -530,7 +527,7 @@ impl<W: Worker + ?Sized> Agent<W> {
     }
 
     async fn fail(&self, lease: &LeaseRef, class: FailureClass, message: &str) -> End {
-        tracing::warn!(job = %lease.job, class = class.as_str(), message, "job failed");
+        tracing::warn!(job = %lease.job, class = class.as_str(), error = message, "job failed");
         let request = FailRequest {
             agent: self.id.clone(),
             lease: lease.clone(),
@@ -552,7 +549,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         match self.client.release(&request).await {
             Ok(()) => End::Released,
             Err(error) => {
-                tracing::warn!(error = one_line(&error), "job not handed back; its lease runs out");
+                tracing::warn!(error = one_line(&error), "job not released; its lease will expire");
                 End::Lost
             }
         }
@@ -595,6 +592,6 @@ pub(crate) async fn in_thread<T: Send + 'static>(
 /// Says so if the task of a job ended by a bug. Its lease runs out and the job goes elsewhere.
 fn note_end(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
-        tracing::error!(%error, "the task of a job died");
+        tracing::error!(%error, "job task panicked");
     }
 }

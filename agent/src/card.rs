@@ -16,7 +16,7 @@ pub fn export(registry: &Registry, uuid: &str) -> Result<(), prometheus::Error> 
             registry.register(Box::new(CardMetrics::new(Box::new(move || card.read()), uuid)?))
         }
         Err(reason) => {
-            tracing::debug!(%reason, "no metrics of the card");
+            tracing::debug!(error = %reason, "GPU metrics unavailable");
             Ok(())
         }
     }

@@ -117,16 +117,22 @@ pub enum Fallback {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChoiceError {
-    /// The device that was named cannot be used.
+    /// The device named by `--device` cannot be used.
+    ///
+    /// Do: Select another one (`agent devices` lists them), or allow the CPU with `--fallback
+    /// prefer`.
     #[error(
-        "{}: device {device} cannot be used: {reason}; name another with --device, or let the CPU \
-         stand in with --fallback prefer",
+        "{}: device {device} cannot be used: {reason}; select another one with --device, or \
+         allow the CPU with --fallback prefer",
         self.code()
     )]
     Unusable { device: String, reason: String },
-    /// An accelerator is required and none can be used.
+    /// `--fallback require` is set, but no accelerator can be used.
+    ///
+    /// Do: Fix what the message names for each device (usually the driver), or drop `--fallback
+    /// require` to prove on the CPU.
     #[error(
-        "{}: --fallback require, but no accelerator can be used: {reasons}",
+        "{}: --fallback require is set, but no accelerator can be used ({reasons}); fix one of them, or drop --fallback require",
         self.code()
     )]
     NoAccelerator { reasons: String },

@@ -63,10 +63,7 @@ impl Link {
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         let Some(known) = &mut *outage else {
-            tracing::warn!(
-                error = one_line(error),
-                "broker unreachable; repeating until it answers"
-            );
+            tracing::warn!(error = one_line(error), "broker unreachable; retrying");
             *outage = Some(Outage { since: now, told: now, repeated: 0 });
             return;
         };

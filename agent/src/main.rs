@@ -42,10 +42,10 @@ fn main() -> ExitCode {
                 let expected = rollmill_circuits::registry::require_expected_root(&set)?;
                 let root = rollmill_circuits::registry::root_text(&set);
                 match expected {
-                    true => tracing::info!(root, "key root matches this release"),
+                    true => tracing::info!(root, "key root verified"),
                     false => tracing::warn!(
                         root,
-                        "no key root known for this SRS, compare it with others'"
+                        "key root unknown for this SRS; compare it with other machines"
                     ),
                 }
                 return Ok(());

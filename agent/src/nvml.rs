@@ -20,17 +20,26 @@ const VERSION_BYTES: usize = 80;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NvmlError {
-    /// NVML, the management library of the driver, is not there.
-    #[error("{}: NVML cannot be loaded: {reason}; it comes with the driver", self.code())]
+    /// NVML, the management library of the NVIDIA driver, is missing.
+    ///
+    /// Do: Install the NVIDIA driver with its libraries (`libnvidia-ml.so.1`). Without it the bench
+    /// has no readings of clock, power and temperature.
+    #[error("{}: NVML cannot be loaded: {reason}; install the NVIDIA driver with its libraries", self.code())]
     Absent { reason: String },
-    /// NVML lacks a function without which nothing can be read.
+    /// NVML lacks a required function.
+    ///
+    /// Do: Update the NVIDIA driver.
     #[error("{}: NVML has no {name}; update the driver", self.code())]
     Symbol { name: &'static str },
-    /// NVML does not start.
-    #[error("{}: NVML does not start: its error {code}", self.code())]
+    /// NVML cannot be initialised.
+    ///
+    /// Do: Run `nvidia-smi`. If it fails too, reload or reinstall the driver.
+    #[error("{}: NVML cannot be initialised (its error {code}); run nvidia-smi", self.code())]
     Start { code: i32 },
-    /// NVML does not know the card that CUDA chose.
-    #[error("{}: NVML finds no card {uuid}: its error {code}", self.code())]
+    /// NVML does not know the card that CUDA uses.
+    ///
+    /// Do: Run `nvidia-smi -L`. In a container, pass the card to it with its management library.
+    #[error("{}: NVML finds no card {uuid} (its error {code}); run nvidia-smi -L", self.code())]
     Device { uuid: String, code: i32 },
 }
 

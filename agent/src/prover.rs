@@ -33,14 +33,18 @@ const PROBE: usize = 600;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProverError {
-    /// Keys or SRS cannot be had.
-    #[error("{}: {source}", self.code())]
+    /// Proving keys or SRS are missing or unusable.
+    ///
+    /// Do: Run `agent keys`, or set `--keys-dir` to a directory that holds them.
+    #[error("{}: cannot load the proving keys and the SRS: {source}", self.code())]
     Keys {
         #[source]
         source: RegistryError,
     },
-    /// The device computes wrong values.
-    #[error("{}: device {device} failed its known-answer test: {what}", self.code())]
+    /// The device failed its known-answer test: it computes wrong values.
+    ///
+    /// Do: Update its driver, or select another device with `--device`. `agent devices` lists them.
+    #[error("{}: device {device} failed its known-answer test: {what}; update its driver, or select another --device", self.code())]
     Device { device: String, what: String },
     /// There is no device to prove on.
     #[error(transparent)]
@@ -87,7 +91,7 @@ pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     let (store, srs) = base(config, &device)?;
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
-        tracing::info!(circuit = circuit.name(), state, "key");
+        tracing::info!(circuit = circuit.name(), state, "proving key");
     };
     Ok(make_keys(&device, &srs, store.as_ref(), &progress)?)
 }
@@ -124,8 +128,10 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     let chosen = choose(config)?;
     let name = chosen.device.name();
     match chosen.fell_back {
-        true => tracing::warn!(device = name, why = chosen.why, "proving on the CPU instead"),
-        false => tracing::info!(device = name, why = chosen.why, "chose the device"),
+        true => {
+            tracing::warn!(device = name, reason = chosen.why, "device unavailable; CPU selected")
+        }
+        false => tracing::info!(device = name, reason = chosen.why, "device selected"),
     }
     let report = report(config, &chosen.device);
     let uuid = report.uuid.clone();
@@ -270,7 +276,7 @@ pub fn list(config: &Config) -> Vec<(String, String)> {
             }
         }
         // Few machines have it; whoever says where it is wants to know.
-        Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "no ICICLE"),
+        Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "ICICLE unavailable"),
         Err(_) => {}
     }
     found
@@ -298,7 +304,7 @@ fn base<D: Device>(config: &Config, device: &D) -> Result<(Arc<dyn Store>, Srs),
     let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(config.keys_dir.as_deref())));
     let srs = open_srs(store.as_ref(), config.chain_id)?;
     known_answer(device, &srs)?;
-    tracing::info!(device = device.name(), "device passed its known-answer test");
+    tracing::info!(device = device.name(), "known-answer test passed");
     Ok((store, srs))
 }
 

@@ -140,12 +140,12 @@ impl Spool {
             }
             match decode(&fs::read(&path)?) {
                 Some(proof) => {
-                    tracing::info!(job = %proof.job, "proof of an earlier start found");
+                    tracing::info!(job = %proof.job, "spooled proof found");
                     spool.insert(proof, Some(path), None);
                 }
                 None => {
                     let shown = path.display().to_string();
-                    tracing::warn!(path = shown, "spooled proof is damaged; removed");
+                    tracing::warn!(path = shown, "damaged spooled proof removed");
                     fs::remove_file(&path)?;
                 }
             }
@@ -162,7 +162,7 @@ impl Spool {
             written
                 .inspect_err(|error| {
                     let path = dir.display().to_string();
-                    tracing::error!(path, %error, "proof not written; it is kept in memory alone");
+                    tracing::error!(path, %error, "proof not spooled; kept in memory only");
                 })
                 .ok()
         });

@@ -17,26 +17,38 @@ const POWERS_MAX: u64 = (1 << 28) + rollmill_plonk::srs::EXTRA_POWERS as u64;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsCommandError {
-    /// A file of a string cannot be opened or read.
+    /// The SRS file cannot be opened or read.
+    ///
+    /// Do: Check its path and permissions.
     #[error("{}: cannot read {path}: {reason}", self.code())]
     Read { path: String, reason: String },
-    /// A file of a string cannot be written.
+    /// The SRS file cannot be written.
+    ///
+    /// Do: Check that the directory of `--out` exists and is writable and that the disk has space.
     #[error("{}: cannot write {path}: {reason}", self.code())]
     Write { path: String, reason: String },
-    /// A file is no string that can be used.
-    #[error("{}: {path} is refused: {source}", self.code())]
+    /// The file is not a usable SRS.
+    ///
+    /// Do: Do what the reason says. Download the ceremony's file again if it is damaged.
+    #[error("{}: {path} is not a usable SRS: {source}", self.code())]
     Refused {
         path: String,
         #[source]
         source: SrsError,
     },
-    /// The files to import are not one `.ptau`, or one of G1 and one of G2.
+    /// The files to import are not one `.ptau` file, or one file of G1 and one of G2.
+    ///
+    /// Do: Pass one `.ptau` file, or `bn254_g1.dat` and then `bn254_g2.dat`, each with `--from`.
     #[error("{}: {got}; give one .ptau file, or bn254_g1.dat and then bn254_g2.dat, each with --from", self.code())]
     Files { got: String },
-    /// A file would be written over one that is read.
+    /// `--out` names a file that the command reads.
+    ///
+    /// Do: Choose another file for `--out`.
     #[error("{}: --out would overwrite {path}, which is read; choose another file", self.code())]
     SameFile { path: String },
-    /// Nothing says that a string is a ceremony's.
+    /// The SRS is from no ceremony that this build knows, and no digest is given.
+    ///
+    /// Do: Pass `--digest` with the SHA-256 of the file, from a source that you trust.
     #[error("{}: {path} is from no ceremony that this build knows, and no digest is given; pass --digest with its SHA-256, from a source that you trust", self.code())]
     Unpinned { path: String },
 }

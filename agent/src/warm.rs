@@ -71,13 +71,13 @@ pub(crate) async fn warm<W: Worker + ?Sized>(worker: Arc<W>, idle: Arc<Idle>, me
             Ok(Warmed::Loaded(what)) => {
                 metrics.keys_warmed_total.inc();
                 let seconds = started.elapsed().as_secs_f64();
-                tracing::info!(key = what, seconds, "loaded before a job asked for it");
+                tracing::info!(circuit = what, seconds, "key loaded ahead");
             }
             Ok(Warmed::Stopped) => {}
             Ok(Warmed::Nothing) => return,
             Err(error) => {
                 // The job that needs it will say so again, to those who can do something.
-                tracing::warn!(%error, "no further keys are loaded ahead");
+                tracing::warn!(%error, "loading keys ahead stopped");
                 return;
             }
         }

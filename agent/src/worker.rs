@@ -92,32 +92,51 @@ pub struct WorkOutput {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WorkError {
-    /// Something that passes. Another try may succeed, here or elsewhere.
+    /// Temporary failure. Retrying may succeed, on this agent or another.
+    ///
+    /// Do: Nothing: the broker offers the job again. If it recurs on one agent, read that agent's
+    /// log and run `agent check`.
     #[error("{}: {message}", self.code())]
     Transient { message: String },
 
-    /// The job does not fit on this device. A larger one may hold it.
+    /// The job does not fit in the memory of this device.
+    ///
+    /// Do: Nothing: the broker offers the job to an agent of a larger `--class`. If `broker status`
+    /// lists no such agent, start one, or lower `--proofs-in-flight` and `--key-cache-mib`.
     #[error("{}: does not fit in memory: {message}", self.code())]
     OutOfMemory { message: String },
 
-    /// The device is gone, and every proof on it. The agent ends.
+    /// The device was lost, and every proof on it. The agent exits.
+    ///
+    /// Do: Let a supervisor restart the agent. If it recurs, read the driver's log (`dmesg` shows
+    /// Xid lines for NVIDIA cards) and replace the card.
     #[error("{}: the device was lost: {message}", self.code())]
     DeviceLost { message: String },
 
-    /// The proof does not verify: this device or its driver is not to be trusted with the job.
+    /// The proof made here does not verify. The device or its driver computes wrong values.
+    ///
+    /// Do: Take the agent out of service and test the device: `agent bench --only msm,ntt` compares
+    /// it with the CPU. After repair, release the agent from quarantine with `broker pardon`.
     #[error("{}: the proof made here does not verify: {message}", self.code())]
     InvalidProof { message: String },
 
-    /// The type or version is not one this worker has.
-    #[error("{}: no circuit `{kind}` of the version asked for", self.code())]
+    /// The worker does not know the job's circuit.
+    ///
+    /// Do: Run agent, broker and prover node of the same release.
+    #[error("{}: no circuit `{kind}` of the requested version; run agent, broker and prover node of the same release", self.code())]
     VersionMismatch { kind: String },
 
-    /// The input cannot be decoded or breaks a constraint. No retry can help.
+    /// The input cannot be decoded or violates a constraint. Retrying cannot help.
+    ///
+    /// Do: Run agent and prover node of the same release. If they are, run `prover-node replay` on
+    /// the range's capture and report the job that it names.
     #[error("{}: the input is wrong: {message}", self.code())]
     BadInput { message: String },
 
-    /// Stopped because nobody waits for the result.
-    #[error("{}: stopped, as the lease was lost", self.code())]
+    /// The work was cancelled because its lease was lost.
+    ///
+    /// Do: Nothing: another agent has the job, or nobody needs it any more.
+    #[error("{}: cancelled, because the lease was lost", self.code())]
     Cancelled,
 }
 

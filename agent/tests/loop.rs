@@ -298,7 +298,7 @@ async fn a_broker_that_refuses_the_agent_ends_it_with_its_reason() {
     let agent = Running::start(&url(&broker), "a", 5);
     let error = agent.task.await.unwrap().unwrap_err();
     let line = rollmill_service::one_line(&error);
-    assert!(line.starts_with("AGT-020: ") && line.contains("BRK-023"), "{line}");
+    assert!(line.starts_with("AGT-020: ") && line.contains("a valid bearer token"), "{line}");
 }
 
 /// Goal: while one job is on the device the next is prepared, and no further one is taken.

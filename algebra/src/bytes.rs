@@ -20,16 +20,27 @@ pub const G2_BYTES: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The number is not below the field's modulus.
+    /// A number is not below the field's modulus.
+    ///
+    /// Do: Correct or fetch again the file, proof or message that holds it; the text around the
+    /// code names it.
     #[error("ALG-001: a field element is not below the modulus")]
     NotCanonical,
-    /// The coordinates satisfy no curve equation.
+    /// The coordinates do not satisfy the curve equation.
+    ///
+    /// Do: Correct or fetch again the file, proof or message that holds the point; the text around
+    /// the code names it.
     #[error("ALG-002: a point is not on the curve")]
     NotOnCurve,
-    /// The point is on the twist but has the wrong order.
+    /// The point is on the twist but outside the prime-order subgroup.
+    ///
+    /// Do: Reject the data: no honest program writes such a point. Fetch the file again from a
+    /// source that you trust.
     #[error("ALG-003: a point is not in the prime-order subgroup")]
     NotInSubgroup,
     /// There are too few or too many bytes.
+    ///
+    /// Do: Fetch the file or message again; it is cut off or of another version.
     #[error("ALG-004: expected {expected} bytes, got {got}")]
     Length { expected: usize, got: usize },
 }

@@ -20,21 +20,32 @@ use crate::{Fr, G1Affine};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
-    /// Lengths or sizes do not fit the operation. A caller's bug.
+    /// Lengths or sizes do not fit the operation.
+    ///
+    /// Do: A bug in the calling program. In Rollmill, report it with the log.
     #[error("DEV-001: {operation}: expected {expected}, got {got}")]
     Shape { operation: &'static str, expected: String, got: String },
-    /// The working set does not fit. Nothing changed.
+    /// The operation does not fit in device memory. Nothing changed.
+    ///
+    /// Do: Free memory on the device, or lower `--proofs-in-flight`, `--resident-keys` or
+    /// `--key-cache-mib` of the agent.
     #[error(
         "DEV-002: {operation} needs {needed_bytes} B of device memory, {free_bytes} B are free"
     )]
     Memory { operation: &'static str, needed_bytes: u64, free_bytes: u64 },
-    /// The device is gone, and every buffer on it.
+    /// The device was lost, and every buffer on it.
+    ///
+    /// Do: Restart the agent. If it recurs, read the driver's log and test the device.
     #[error("DEV-003: device {device} was lost: {reason}")]
     Lost { device: String, reason: String },
-    /// The device or its driver did not do what it was asked. Nothing it holds is to be trusted.
+    /// The device or its driver failed an operation. Do not trust any data on it.
+    ///
+    /// Do: Restart the agent. If it recurs, update the driver and report it with the log.
     #[error("DEV-004: device {device} failed: {reason}; open it again, and report it if it recurs")]
     Failed { device: String, reason: String },
-    /// The device computed something wrong. It is not to be trusted with anything.
+    /// The device computed a wrong result.
+    ///
+    /// Do: Take the device out of service and test its memory.
     #[error(
         "DEV-005: device {device} got `{operation}` wrong; take it out of service and have it tested"
     )]

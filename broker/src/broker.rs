@@ -123,11 +123,24 @@ impl Shared {
         };
         for entry in found.iter().filter(|new| !unable.iter().any(|old| same(old, new))) {
             let UnableView { kind, version, class, jobs, since_seconds } = &entry.1;
-            tracing::warn!(kind, version, class, jobs, since_seconds, "no live agent is able");
+            tracing::warn!(
+                circuit = kind,
+                version,
+                class,
+                jobs,
+                since_seconds,
+                "no live agent for waiting jobs"
+            );
         }
         for (_, view) in unable.iter().filter(|old| !found.iter().any(|new| same(old, new))) {
             let UnableView { kind, version, class, since_seconds, .. } = view;
-            tracing::info!(kind, version, class, since_seconds, "a live agent is able again");
+            tracing::info!(
+                circuit = kind,
+                version,
+                class,
+                since_seconds,
+                "live agent available again"
+            );
         }
         *unable = found;
         Ok(())
@@ -310,7 +323,11 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
 }
 
 async fn away(what: &'static str, error: &BrokerError) {
-    tracing::warn!(what, error = rollmill_service::one_line(error), "trying again");
+    tracing::warn!(
+        task = what,
+        error = rollmill_service::one_line(error),
+        "background task failed; retrying"
+    );
     tokio::time::sleep(Duration::from_millis(500)).await;
 }
 

@@ -8,23 +8,32 @@ use crate::database::StatementError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
-    /// The database rejected a statement or is unreachable. Requests are answered 503 while it is.
-    #[error("{}: database error: {reason}", self.code())]
+    /// The database rejected a statement or is unreachable. Meanwhile requests get 503.
+    ///
+    /// Do: Check that PostgreSQL runs and has space and free connections. The broker continues on
+    /// its own when it is back.
+    #[error("{}: a database statement failed: {reason}", self.code())]
     Database { reason: StatementError },
 
-    /// The schema cannot be brought up to date.
+    /// The schema cannot be migrated.
+    ///
+    /// Do: Read the reason. Restore a backup, or use the release that wrote the database.
     #[error("{}: the schema cannot be migrated: {reason}", self.code())]
     Migrate { reason: String },
 
-    /// A newer release has migrated the database, and this one does not know what it holds.
+    /// A newer release migrated the database, and this release does not know its schema.
+    ///
+    /// Do: Run that release, or restore a backup made before the migration.
     #[error(
         "{}: a newer release of Rollmill has migrated the database (to migration {applied}, this one knows {known}); run that release, or restore a backup made before it",
         self.code()
     )]
     SchemaNewer { applied: i64, known: i64 },
 
-    /// The database cannot be used as `database_url` says. The message names server, database or role
-    /// and what to do.
+    /// The database in `database_url` cannot be used. The message names the server, database or
+    /// role.
+    ///
+    /// Do: Do what the message says; `broker doctor` checks the settings.
     #[error("{}: {reason}", self.code())]
     Connect {
         reason: String,
@@ -32,48 +41,77 @@ pub enum BrokerError {
         is_absent: bool,
     },
 
-    /// The database's address cannot be read. Its text is a secret and is not repeated.
+    /// `database_url` cannot be parsed. It may hold a password, so the message does not repeat it.
+    ///
+    /// Do: Write it as `postgres://role:password@host:5432/database`, special characters
+    /// percent-encoded.
     #[error("{}: database_url is not an address such as postgres://role:password@host:5432/database: {reason}", self.code())]
     DatabaseUrl { reason: String },
 
-    /// Checks of `broker doctor` failed; each was printed.
+    /// At least one check of `broker doctor` failed.
+    ///
+    /// Do: Fix the lines marked WRONG and run it again.
     #[error("{}: {failed} of {checks} checks failed; see the lines marked WRONG", self.code())]
     ChecksFailed { failed: usize, checks: usize },
 
-    /// An index that the claim depends on is gone; serving without it would overload the database.
+    /// An index that the claim query needs is missing. The broker does not start, because the query
+    /// would overload the database.
+    ///
+    /// Do: Run `broker migrate`, or create the index as in `broker/migrations/0001_jobs.sql`.
     #[error("{}: index `{index}` is missing or invalid; run `broker migrate` or create it again as in migrations/0001_jobs.sql", self.code())]
     IndexMissing { index: &'static str },
 
-    /// The server is older than the oldest supported.
+    /// The PostgreSQL server is older than the oldest supported version.
+    ///
+    /// Do: Use PostgreSQL 14 or newer.
     #[error("{}: PostgreSQL {version} is too old; 14 is the oldest that works", self.code())]
     ServerTooOld { version: String },
 
-    /// The request makes no sense.
+    /// The request is malformed: its path, a parameter or the body.
+    ///
+    /// Do: Use a client of the same release. If you wrote the client, the message names the part to
+    /// correct.
     #[error("{}: {message}", self.code())]
     BadRequest { message: String },
 
     /// No job has this id.
+    ///
+    /// Do: Check the id with `broker jobs`. A producer enqueues the job again.
     #[error("{}: no job has the id {id}", self.code())]
     UnknownJob { id: JobId },
 
-    /// The id is taken by a job of another version.
+    /// The id belongs to a job of another circuit version.
+    ///
+    /// Do: Run prover node and broker clients of the same release. Old jobs of the epoch end with
+    /// the epoch.
     #[error("{}: job {id} exists with another version", self.code())]
     VersionConflict { id: JobId },
 
-    /// The input or result named was never uploaded, or can no longer be read.
+    /// The named input or result was never uploaded, or can no longer be read.
+    ///
+    /// Do: Upload the artifact, then repeat the request. Agents and prover nodes do so on their
+    /// own.
     #[error("{}: artifact {digest} was not uploaded; upload it first", self.code())]
     NotPut { digest: Digest },
 
     /// No artifact has this digest.
-    #[error("{}: no artifact {digest}", self.code())]
+    ///
+    /// Do: Check the digest. Old artifacts are deleted after their epoch; the producer uploads
+    /// again what it still needs.
+    #[error("{}: there is no artifact {digest}; it was never uploaded, or was deleted with its epoch", self.code())]
     UnknownArtifact { digest: Digest },
 
-    /// The bytes sent do not have the digest in the address.
-    #[error("{}: the body has digest {got}, not {wanted}", self.code())]
+    /// The uploaded bytes do not have the digest of the path.
+    ///
+    /// Do: Upload again. If it recurs, a proxy or the network changes bodies.
+    #[error("{}: the body has digest {got}, the path names {wanted}; upload it again", self.code())]
     DigestMismatch { wanted: Digest, got: Digest },
 
-    /// The artifact was stored and its bytes are gone or damaged. The jobs whose result it was are
-    /// open again; uploading it again heals it.
+    /// The artifact was stored, but its bytes are missing or damaged. The jobs whose result it was
+    /// are open again.
+    ///
+    /// Do: Nothing: agents prove again, and producers upload inputs again. Check the disk of the
+    /// database.
     #[error("{}: artifact {digest} was stored and can no longer be read; upload it again", self.code())]
     ArtifactLost {
         digest: Digest,
@@ -82,66 +120,98 @@ pub enum BrokerError {
     },
 
     /// A body or batch is larger than allowed.
-    #[error("{}: {what} is larger than {max}", self.code())]
+    ///
+    /// Do: Split the batch, or raise `--artifact-bytes-max` for artifacts.
+    #[error("{}: {what} exceeds the limit of {max}", self.code())]
     TooLarge { what: &'static str, max: usize },
 
-    /// Another grant superseded this lease, or the job is no longer leased.
-    #[error("{}: lease epoch {held} of {job} is no longer valid (now {current})", self.code())]
+    /// The lease was superseded, or the job is no longer leased.
+    ///
+    /// Do: Nothing: the agent drops the job. If it recurs for long jobs, raise `--lease-seconds` or
+    /// look for agents that pause.
+    #[error("{}: lease {held} on job {job} was superseded; the current lease is {current}", self.code())]
     LeaseLost { job: JobId, held: LeaseEpoch, current: LeaseEpoch },
 
-    /// The agent gave too many wrong proofs.
-    #[error("{}: agent {agent} is quarantined; an operator can pardon it", self.code())]
+    /// The agent is quarantined: too many of its proofs were invalid.
+    ///
+    /// Do: Test the agent's device, then release it with `broker pardon`.
+    #[error("{}: agent {agent} is quarantined; an operator can release it with `broker pardon`", self.code())]
     Quarantined { agent: AgentId },
 
-    /// The job is no longer wanted.
+    /// The job was cancelled.
+    ///
+    /// Do: Nothing: the agent drops the job.
     #[error("{}: job {id} was cancelled", self.code())]
     Cancelled { id: JobId },
 
-    /// That result, or that agent's result, was found wrong before.
-    #[error("{}: a result of this digest or agent was rejected for {id}", self.code())]
+    /// A result with this digest, or of this agent, was rejected for this job before.
+    ///
+    /// Do: Nothing: another agent gets the job. If it recurs on one agent, test its device.
+    #[error("{}: a result of this digest or agent was rejected before for job {id}", self.code())]
     AlreadyRejected { id: JobId },
 
-    /// Too much at once.
-    #[error("{}: too many requests at once", self.code())]
+    /// Too many concurrent requests.
+    ///
+    /// Do: Nothing: clients retry. If it recurs, raise `--requests-max` or add broker replicas.
+    #[error("{}: too many concurrent requests; send it again later", self.code())]
     Overloaded,
 
-    /// No token, or one that is unknown or revoked.
+    /// The bearer token is missing, unknown or revoked.
+    ///
+    /// Do: Set `--token` to a valid token; `broker tokens add` creates one.
     #[error("{}: a valid bearer token is required", self.code())]
     Unauthorized,
 
-    /// The token's role may not do this.
-    #[error("{}: the token's role may not do this", self.code())]
+    /// The token's role does not allow this request.
+    ///
+    /// Do: Use a token of the role that the command needs; `broker tokens list` shows the roles.
+    #[error("{}: the token's role does not allow this request", self.code())]
     Forbidden,
 
-    /// The object store refused.
-    #[error("{}: the artifact store failed", self.code())]
+    /// The artifact store failed.
+    ///
+    /// Do: Check the database and its disk. Requests succeed again when it is back.
+    #[error("{}: the artifact store failed; check the database and its disk", self.code())]
     Objects {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The address is reachable from other machines and nobody needs a token.
+    /// The listen address is reachable from other machines, and no token is required.
+    ///
+    /// Do: Create a token with `broker tokens add`, or set `--listen` to an address on 127.0.0.1.
     #[error("{}: refusing to listen on {address} without a token; make one with `broker tokens add` or listen on 127.0.0.1", self.code())]
     OpenToAll { address: String },
 
-    /// The agent that is to be pardoned is not in quarantine.
+    /// The agent to pardon is not quarantined.
+    ///
+    /// Do: List the agents with `broker status` and correct the name.
     #[error("{}: agent {agent} is not quarantined; `broker status` lists the agents", self.code())]
     NotQuarantined { agent: AgentId },
 
     /// No valid token has this label.
+    ///
+    /// Do: List the tokens with `broker tokens list` and correct the label.
     #[error("{}: no valid token is labelled {label}; `broker tokens list` lists them", self.code())]
     UnknownToken { label: String },
 
-    /// Jobs that are to be replayed or dropped are no dead letters.
-    #[error("{}: these are no dead letters: {ids}; `broker dead-letters list` lists them", self.code())]
+    /// Some of the named jobs are not dead letters.
+    ///
+    /// Do: List them with `broker dead-letters list` and correct the ids.
+    #[error("{}: these are not dead letters: {ids}; `broker dead-letters list` lists them", self.code())]
     NotDead { ids: String },
 
-    /// There is no private database to work on, and the command is not one that makes it.
+    /// There is no private database in `--data-dir`, and this command does not create one.
+    ///
+    /// Do: Correct `--data-dir`, or set `--database-url`.
     #[error("{}: there is no private database in {folder}; correct --data-dir, or set --database-url", self.code())]
     NoDatabase { folder: String },
 
-    /// The private Postgres ended by itself.
-    #[error("{}: the private Postgres ended; see {log}", self.code())]
+    /// The private PostgreSQL server stopped on its own.
+    ///
+    /// Do: Read the log that the message names (often a full disk or the out-of-memory killer),
+    /// then start the broker again.
+    #[error("{}: the private PostgreSQL stopped on its own; read {log}", self.code())]
     PostgresEnded { log: String },
 }
 
@@ -218,8 +288,9 @@ impl BrokerError {
         }
     }
 
-    pub(crate) fn bad(message: impl Into<String>) -> Self {
-        Self::BadRequest { message: message.into() }
+    /// A malformed request. The code of an error that the message quotes is left out.
+    pub(crate) fn bad(message: impl AsRef<str>) -> Self {
+        Self::BadRequest { message: rollmill_service::uncoded(message.as_ref()) }
     }
 
     pub(crate) fn objects(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {

@@ -72,7 +72,7 @@ impl Hub {
             let finished = self.tell_finished.swap(false, Ordering::Relaxed);
             let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
             if let Err(error) = store.notify(channel, &payload).await {
-                tracing::debug!(%error, "notification not sent; the others poll");
+                tracing::debug!(%error, "notification not sent; other replicas poll");
             }
             tokio::time::sleep(FLUSH).await;
         }
@@ -83,7 +83,7 @@ impl Hub {
         let hear = async {
             loop {
                 if let Err(error) = self.hear(store, channel).await {
-                    tracing::warn!(%error, "not listening for notifications; polling meanwhile");
+                    tracing::warn!(%error, "notifications unavailable; polling");
                 }
                 tokio::time::sleep(RECONNECT).await;
             }

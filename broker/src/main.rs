@@ -64,7 +64,7 @@ async fn serve(process: Process<Config>) -> Outcome {
     let served = match &postgres {
         None => rollmill_broker::serve(&process, store.clone(), listener).await,
         Some(postgres) => {
-            tracing::info!(version = postgres.version(), "private Postgres");
+            tracing::info!(version = postgres.version(), "private PostgreSQL started");
             tokio::select! {
                 served = rollmill_broker::serve(&process, store.clone(), listener) => served,
                 () = postgres.exited() => {

@@ -46,25 +46,61 @@ const OUTPUT_FORMAT: u8 = 1;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
-    #[error("CIR-001: there is no job of kind `{got}`")]
+    /// No circuit has this name or role.
+    ///
+    /// Do: Run broker, agent and prover node of the same release.
+    #[error("CIR-001: there is no circuit `{got}`")]
     Kind { got: String },
+    /// The bytes are the input or result of another circuit.
+    ///
+    /// Do: Run agent and prover node of the same release. Otherwise a bug in Rollmill: report it
+    /// with the job's id.
     #[error("CIR-002: the bytes are for role {got}, not for {expected}")]
     Role { expected: Circuit, got: u8 },
+    /// A circuit cannot verify a child of this type.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("CIR-003: {parent} takes no child of {child}")]
     Child { parent: Circuit, child: Circuit },
-    #[error("CIR-004: {what} of the input is not that of these keys")]
+    /// The input was made for other keys: its key root or protocol version differs.
+    ///
+    /// Do: Use the keys of this release on every machine (`agent keys`), and delete keys of other
+    /// releases.
+    #[error("CIR-004: {what} of the input differs from that of these keys")]
     Keys { what: &'static str },
+    /// The fee of the input does not follow from the transaction: its prices exceed the maximum, or
+    /// the balance is too low.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("CIR-005: fee: {what}")]
     Fee { what: &'static str },
+    /// The header of the input contradicts the blocks or transactions it covers.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("CIR-006: header: {what}")]
     Header { what: &'static str },
-    #[error("CIR-007: the proof of child {index} ({circuit}) is refused: {source}")]
+    /// The proof of a child does not verify.
+    ///
+    /// Do: Use the same keys and release on agents and prover node. Otherwise report it with the
+    /// range's capture.
+    #[error("CIR-007: the proof of child {index} ({circuit}) is invalid: {source}")]
     ChildProof { index: usize, circuit: Circuit, source: RefusedProof },
-    #[error("CIR-008: public input {index} is not what the input leads to")]
+    /// The proof states a public input that does not follow from the job's input.
+    ///
+    /// Do: Nothing: the result is rejected. If it recurs for one agent, test its device and
+    /// release.
+    #[error("CIR-008: public input {index} does not follow from the job's input")]
     PublicInput { index: usize },
-    #[error("CIR-009: the proof made does not verify: {reason}")]
+    /// The proof just made does not verify.
+    ///
+    /// Do: Test the device: its memory, cooling and driver. If it recurs on the CPU, report it as
+    /// SECURITY.md says.
+    #[error("CIR-009: the proof just made does not verify: {reason}")]
     Unsatisfied { reason: String },
-    #[error("CIR-016: the result is refused: {0}")]
+    /// The result of a job is invalid.
+    ///
+    /// Do: Nothing: it is rejected and proven again. If it recurs for one agent, test its device.
+    #[error("CIR-016: the result is invalid: {0}")]
     Refused(#[source] RefusedProof),
     #[error(transparent)]
     Decode(#[from] DecodeError),

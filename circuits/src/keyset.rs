@@ -22,16 +22,35 @@ const KEY_BYTES_MAX: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeySetError {
+    /// The set of keys cannot be decoded.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys`.
     #[error("CIR-010: key set: {0}")]
     Decode(#[from] DecodeError),
+    /// The digest of the set of keys does not match its contents: the file is damaged.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys`.
     #[error("CIR-011: key set: its digest does not match its contents")]
     Digest,
+    /// A verifying key in the set is malformed.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys`.
     #[error("CIR-012: key set: key of {circuit}: {source}")]
     Key { circuit: Circuit, source: KeyError },
+    /// A key has another shape than the circuit of this release.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys` of this release.
     #[error("CIR-013: key set: {circuit} has another shape than this build lays out")]
     Shape { circuit: Circuit },
+    /// The SRS point of the set of keys is malformed or does not belong to the keys.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys`.
     #[error("CIR-014: key set: the point of the SRS is malformed or not the one of the keys")]
     Srs,
+    /// The keys have another root than the deployment's contract.
+    ///
+    /// Do: Use the release and the SRS with which the contract was deployed, or correct
+    /// `--node-rollup`.
     #[error("CIR-015: the keys have root {got}, this deployment pins {expected}")]
     Root { expected: String, got: String },
 }

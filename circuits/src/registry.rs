@@ -37,16 +37,29 @@ pub const KEY_SET_NAME: &str = "keys.set";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
+    /// A circuit has more rows than its size allows.
+    ///
+    /// Do: A bug in Rollmill: report it.
     #[error("CIR-030: the circuit {circuit} does not fit its size: {source}")]
     Layout { circuit: Circuit, source: LayoutError },
+    /// A key was made for another layout of its circuit, by another build.
+    ///
+    /// Do: Run `agent keys` of this build.
     #[error(
-        "CIR-031: the key of {circuit} was made for another layout (another build); make the keys again"
+        "CIR-031: the key of {circuit} was made for another layout (another build); run `agent keys`"
     )]
     Stale { circuit: Circuit },
+    /// The key root differs from the one of this release under this SRS.
+    ///
+    /// Do: Delete the directory of keys and run `agent keys`. A build with changed circuits needs a
+    /// new root (see CONTRIBUTING.md).
     #[error(
-        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the folder of keys and make them again, or use the release's own build"
+        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the directory of keys and run `agent keys`, or use the release's own build"
     )]
     Root { expected: String, got: String },
+    /// A file is missing from the directory of keys.
+    ///
+    /// Do: Run `agent keys --keys-dir DIR`, or correct `--keys-dir`.
     #[error(
         "CIR-032: there is no {name} in {place}; generate keys with `agent keys --keys-dir {place}`, or correct --keys-dir"
     )]

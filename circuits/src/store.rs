@@ -13,8 +13,11 @@ const SEAL_BYTES: usize = 32;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
+    /// A file cannot be written to the directory of keys.
+    ///
+    /// Do: Free disk space, or choose another `--keys-dir`.
     #[error(
-        "CIR-020: cannot keep {name} in {place}: {source}; free some space or choose another folder"
+        "CIR-020: cannot keep {name} in {place}: {source}; free some space or choose another --keys-dir"
     )]
     Write {
         name: String,
@@ -22,7 +25,9 @@ pub enum StoreError {
         #[source]
         source: std::io::Error,
     },
-    /// What is there cannot be read. A file that is not there is no error.
+    /// A file in the directory of keys exists but cannot be read.
+    ///
+    /// Do: Make it readable by the process, or delete it.
     #[error("CIR-021: cannot read {name} in {place}: {source}; make it readable or remove it")]
     Read {
         name: String,

@@ -158,7 +158,7 @@ fn an_input_for_another_circuit_is_refused() {
         }
     }
     let refused = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
-    assert_eq!(refused.to_string(), "CIR-001: there is no job of kind `nonsense`");
+    assert_eq!(refused.to_string(), "CIR-001: there is no circuit `nonsense`");
     let bytes = [1, 0];
     assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
 }

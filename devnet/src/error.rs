@@ -7,23 +7,33 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A program of this build is not next to devnet.
-    #[error("{}: no program {name} in {}; build it: cargo build --workspace --bins", self.code(), folder.display())]
+    /// A program of this build is not beside devnet.
+    ///
+    /// Do: Run `cargo build --workspace --bins` with the profile of devnet.
+    #[error("{}: no program {name} in {}; run: cargo build --workspace --bins", self.code(), folder.display())]
     ProgramMissing { name: String, folder: PathBuf },
 
-    /// The npm packages with anvil are not installed.
+    /// anvil is not installed.
+    ///
+    /// Do: Run `make setup`.
     #[error("{}: no anvil at {}; run: make setup", self.code(), path.display())]
     AnvilMissing { path: PathBuf },
 
-    /// devnet does not run in a checkout, and the one that it was built from is gone.
+    /// devnet does not run in a checkout, and the checkout that built it is gone.
+    ///
+    /// Do: Run devnet inside a checkout of this repository.
     #[error("{}: no folder `contracts` with a package.json in {} or above it; run devnet in a checkout of this repository", self.code(), folder.display())]
     ContractsMissing { folder: PathBuf },
 
-    /// The variable that names anvil names no file.
+    /// `ROLLMILL_ANVIL` names a file that does not exist.
+    ///
+    /// Do: Correct the variable, or unset it to use anvil from npm.
     #[error("{}: {variable} is {}, and no file is there; correct it, or unset it to use anvil from npm", self.code(), path.display())]
     AnvilVariable { variable: &'static str, path: PathBuf },
 
-    /// A program was found but the system did not start it.
+    /// A program exists but cannot be started.
+    ///
+    /// Do: Read the reason: often a missing permission or a missing library.
     #[error("{}: cannot start {name}: {source}", self.code())]
     Spawn {
         name: String,
@@ -31,22 +41,31 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// A process ended while it was still needed. Its last words follow.
-    #[error("{}: {name} ended with {status}: {last_line}", self.code())]
+    /// A process exited while it was still needed. The message ends with its last line.
+    ///
+    /// Do: Look up the code in that line. Use `--dir` to keep all logs.
+    #[error("{}: {name} ended with {status}; its last line: \"{last_line}\"", self.code())]
     Ended { name: String, status: String, last_line: String },
 
-    /// A process was started but did not become ready in time.
+    /// A process did not become ready in time.
+    ///
+    /// Do: Use `--dir` to keep its log, and read what it waits for. On a slow machine, free CPU and
+    /// memory.
     #[error(
-        "{}: {name} was not ready after {} s: {last_line}; see its log with --dir",
+        "{}: {name} was not ready after {} s; see its log with --dir; its last line: \"{last_line}\"",
         self.code(), limit.as_secs()
     )]
     NotReady { name: String, limit: Duration, last_line: String },
 
-    /// No port of the range could be bound.
-    #[error("{}: no free port between {first} and {last} on 127.0.0.1; end what holds them", self.code())]
+    /// No port of the range is free.
+    ///
+    /// Do: Stop the processes that use the ports.
+    #[error("{}: no free port between {first} and {last} on 127.0.0.1; stop the processes that use them", self.code())]
     NoPort { first: u16, last: u16 },
 
-    /// A file or folder could not be made, written or read.
+    /// A file or directory cannot be created, written or read.
+    ///
+    /// Do: Free disk space, set `TMPDIR`, or choose a writable `--dir`.
     #[error("{}: cannot {action} {}: {source}{}", self.code(), path.display(), advice(source))]
     File {
         action: &'static str,
@@ -55,93 +74,129 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The folder given with `--dir` holds something else already.
+    /// The directory given with `--dir` is not empty.
+    ///
+    /// Do: Choose a new directory for `--dir`.
     #[error("{}: {} is not empty; give a new folder to --dir", self.code(), path.display())]
     DirInUse { path: PathBuf },
 
-    /// Ended by a signal, as asked.
+    /// devnet was interrupted by a signal and stopped all processes.
+    ///
+    /// Do: Nothing.
     #[error("{}: interrupted by {signal}", self.code())]
     Interrupted { signal: &'static str },
 
-    /// The network stands but the asked-for epochs were not proven in time.
-    #[error("{}: {proven} of {wanted} epochs proven after {} s; raise --timeout-minutes or look at the logs with --dir", self.code(), elapsed.as_secs())]
+    /// The network ran, but the epochs were not proven in time.
+    ///
+    /// Do: Raise `--timeout-minutes`, or use `--dir` and read the logs of prover node and agents.
+    #[error("{}: {proven} of {wanted} epochs proven after {} s; raise --timeout-minutes or read the logs with --dir", self.code(), elapsed.as_secs())]
     Unproven { proven: u64, wanted: u64, elapsed: Duration },
 
-    /// A run under faults ended in a state that no fault excuses.
+    /// The run under faults ended in a state that no injected fault explains.
+    ///
+    /// Do: Run it again with the same `--seed` and with `--dir`, and report it with the logs.
     #[error("{}: under faults of seed {seed}: {why}; see the logs with --dir", self.code())]
     Chaos { seed: u64, why: String },
 
-    /// The prover node that stood by did not submit in the killed one's place.
+    /// The standby prover node did not submit after the other was killed.
+    ///
+    /// Do: Run it again with `--dir`, and report it with the logs.
     #[error("{}: after a kill at {step}: {why}; see the logs with --dir", self.code())]
     Failover { step: String, why: String },
 
-    /// A wrong value was accepted somewhere. The system is not sound.
-    #[error("{}: {count} of {total} tampered values were accepted", self.code())]
+    /// The network accepted a tampered value. It is not sound.
+    ///
+    /// Do: Do not use this build. Report it as SECURITY.md says.
+    #[error("{}: {count} of {total} tampered values were accepted; do not use this build, and report it as SECURITY.md says", self.code())]
     TamperAccepted { count: usize, total: usize },
 
-    /// The honest values were refused, so that refusals of changed ones show nothing.
-    #[error("{}: the honest proof was refused: {answer}", self.code())]
+    /// The untampered values were rejected, so rejections of tampered ones prove nothing.
+    ///
+    /// Do: Read the reason; the build is broken. Run `make test`.
+    #[error("{}: the honest proof was rejected: {answer}", self.code())]
     HonestRefused { answer: String },
 
-    /// A finished job has no result that can be read.
+    /// A finished job has no readable result.
+    ///
+    /// Do: Use `--dir` and read the broker's log.
     #[error("{}: job {job} has no result that can be read", self.code())]
     NoResult { job: String },
 
-    /// The broker could not be asked.
-    #[error("{}: {source}", self.code())]
+    /// A request to the broker failed.
+    ///
+    /// Do: Do what the message says. Use `--dir` to keep the broker's log.
+    #[error("{}: a request to the broker failed: {source}", self.code())]
     Broker {
         #[from]
         source: rollmill_broker_client::ClientError,
     },
 
-    /// The circuits' keys could not be loaded or made.
-    #[error("{}: {source}", self.code())]
+    /// The circuits' keys cannot be loaded or generated.
+    ///
+    /// Do: Do what the message says.
+    #[error("{}: the circuits' keys cannot be loaded or generated: {source}", self.code())]
     Keys {
         #[from]
         source: rollmill_circuits::registry::RegistryError,
     },
 
-    /// L1 did not do what it was asked.
-    #[error("{}: {source}", self.code())]
+    /// A request to L1 failed.
+    ///
+    /// Do: Do what the message says. Use `--dir` to keep the log of anvil.
+    #[error("{}: a request to L1 failed: {source}", self.code())]
     L1 {
         #[from]
         source: rollmill_l1::L1Error,
     },
 
     /// A signing key of the development L1 is malformed.
+    ///
+    /// Do: A bug in Rollmill: report it.
     #[error("{}: a development key is not 64 hexadecimal digits", self.code())]
     L1Key,
 
-    /// A node did not answer, or refused what it should take.
-    #[error("{}: {source}", self.code())]
+    /// A request to a node failed.
+    ///
+    /// Do: Do what the message says. Use `--dir` to keep the node's log.
+    #[error("{}: a request to a node failed: {source}", self.code())]
     Node {
         #[from]
         source: rollmill_node_client::ClientError,
     },
 
-    /// A wallet could not do its part.
-    #[error("{}: {source}", self.code())]
+    /// A wallet failed.
+    ///
+    /// Do: Do what the message says.
+    #[error("{}: a wallet failed: {source}", self.code())]
     Wallet {
         #[from]
         source: rollmill_pxe::error::PxeError,
     },
 
-    /// The genesis file breaks its own rules.
-    #[error("{}: {source}", self.code())]
+    /// The genesis is invalid.
+    ///
+    /// Do: A bug in Rollmill: report it with the command line.
+    #[error("{}: the genesis is invalid: {source}", self.code())]
     Genesis {
         #[from]
         source: rollmill_protocol::genesis::GenesisError,
     },
 
-    /// A transaction that was taken did not come into a block.
+    /// A transaction that the node had accepted was dropped.
+    ///
+    /// Do: Use `--dir` and read the reason in the node's log.
     #[error("{}: transaction {tx_hash} was dropped: {reason}", self.code())]
     Dropped { tx_hash: String, reason: String },
 
-    /// The generated verifier in the contracts folder is not that of this build's keys.
+    /// The generated verifier in `contracts/src` was made from other keys.
+    ///
+    /// Do: Run `make gen`, then `cd contracts && npm run build`.
     #[error("{}: {} was generated from other keys; run: make gen", self.code(), path.display())]
     VerifierStale { path: PathBuf },
 
-    /// L1's transaction with the proof did not do what its event says.
+    /// L1 has no receipt for the transaction whose event it reported.
+    ///
+    /// Do: Run it again. If it recurs, report it with the log of anvil.
     #[error("{}: L1 transaction {tx_hash} has no receipt", self.code())]
     NoReceipt { tx_hash: String },
 }

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 }
 
 fn report(error: &Error) -> ExitCode {
-    eprintln!("error: {error}");
+    eprintln!("error: {}", rollmill_service::one_line(error));
     ExitCode::from(error.exit_code())
 }
 

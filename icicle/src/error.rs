@@ -6,29 +6,44 @@ use rollmill_algebra::device::DeviceError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IcicleError {
-    /// There is no ICICLE where it was looked for, or it cannot be loaded.
+    /// ICICLE was not found or cannot be loaded.
+    ///
+    /// Do: Install ICICLE 4, or set `ROLLMILL_ICICLE_DIR` to the directory of its libraries.
     #[error(
         "ICI-001: ICICLE was not found; looked for {library} in {looked}: {reason}; install \
          ICICLE 4, or name the folder of its libraries in ROLLMILL_ICICLE_DIR"
     )]
     NotFound { library: String, looked: String, reason: String },
-    /// A library lacks a function, so it is another version of ICICLE or no ICICLE at all.
+    /// A library lacks a function: it is another version of ICICLE, or another library.
+    ///
+    /// Do: Install ICICLE 4.
     #[error("ICI-002: {library} has no function {symbol}; ICICLE 4 is needed")]
     Symbol { library: String, symbol: String },
-    /// ICICLE has no device of this kind, name or number on this machine.
+    /// ICICLE has no device of this kind, name or number.
+    ///
+    /// Do: Use a device that the message lists.
     #[error("ICI-003: there is no ICICLE device `{asked}`; there are: {have}")]
     UnknownDevice { asked: String, have: String },
-    /// A call gave an error.
+    /// A call into ICICLE failed.
+    ///
+    /// Do: Restart the agent. If it recurs, update ICICLE and its driver, or prove on another
+    /// device.
     #[error("ICI-004: {call} on ICICLE device {device} failed: {reason}")]
     Call { call: &'static str, device: String, reason: String },
-    /// A result is not the CPU's. Nothing that the device computes is to be trusted.
+    /// A result differs from the CPU's. Do not trust this device.
+    ///
+    /// Do: Update ICICLE, or prove on another device.
     #[error(
         "ICI-005: ICICLE device {device} computes wrong values: {what}; update ICICLE or prove on \
          another device"
     )]
     Wrong { device: String, what: String },
-    /// The device has no more memory.
-    #[error("ICI-006: ICICLE device {device} refused {needed_bytes} B, {free_bytes} B are free")]
+    /// The device is out of memory.
+    ///
+    /// Do: Free memory on the device, or lower `--proofs-in-flight` of the agent.
+    #[error(
+        "ICI-006: ICICLE device {device} is out of memory: {needed_bytes} B needed, {free_bytes} B free"
+    )]
     Memory { device: String, needed_bytes: u64, free_bytes: u64 },
 }
 

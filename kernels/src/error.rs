@@ -7,29 +7,47 @@ use rollmill_algebra::device::DeviceError;
 #[non_exhaustive]
 pub enum CudaError {
     /// There is no NVIDIA driver on this machine.
+    ///
+    /// Do: Install the driver, or choose another `--device`.
     #[error("CUD-001: no NVIDIA driver: {reason}; install the driver, or choose another device")]
     NoDriver { reason: String },
-    /// The driver is older than the kernels need.
+    /// The driver is older than the kernels require.
+    ///
+    /// Do: Update the NVIDIA driver.
     #[error(
         "CUD-002: the NVIDIA driver supports CUDA {found}, {needed} is needed; update the driver"
     )]
     DriverTooOld { found: String, needed: String },
-    /// No such device.
+    /// There is no CUDA device of this number or UUID.
+    ///
+    /// Do: Use a device that the message lists; `agent devices` prints them.
     #[error("CUD-003: there is no CUDA device `{asked}`; there are: {have}")]
     UnknownDevice { asked: String, have: String },
-    /// The kernels' image is not what was built, or holds no code for this card.
+    /// The kernels' image differs from the built one, or has no code for this GPU.
+    ///
+    /// Do: Install the program again, or correct `--cuda-image`.
     #[error("CUD-004: the kernels could not be loaded: {reason}; install the program again")]
     Image { reason: String },
-    /// The card has no more memory.
-    #[error("CUD-005: the card refused {needed_bytes} B, {free_bytes} B are free")]
+    /// The GPU is out of memory.
+    ///
+    /// Do: Free memory on the GPU, or lower `--proofs-in-flight` of the agent.
+    #[error("CUD-005: out of GPU memory: {needed_bytes} B needed, {free_bytes} B free")]
     Memory { needed_bytes: u64, free_bytes: u64 },
-    /// The card is gone, or a kernel broke its context. Every buffer on it is gone too.
+    /// The GPU was lost, or a kernel broke its context. Every buffer on it is lost too.
+    ///
+    /// Do: Restart the agent. If it recurs, read `dmesg` for Xid lines and replace the card.
     #[error("CUD-006: device {device} was lost: {reason}")]
     Lost { device: String, reason: String },
-    /// The card gave something that cannot be right.
-    #[error("CUD-007: device {device} gave a wrong result: {reason}; test the card's memory")]
+    /// The GPU returned an impossible result.
+    ///
+    /// Do: Take the GPU out of service and test its memory.
+    #[error(
+        "CUD-007: device {device} returned a wrong result: {reason}; test the memory of the GPU"
+    )]
     WrongResult { device: String, reason: String },
-    /// Any other refusal by the driver.
+    /// A call into the NVIDIA driver failed.
+    ///
+    /// Do: Restart the agent. If it recurs, update the driver and report it with the log.
     #[error("CUD-008: {call} on device {device} failed: {reason}")]
     Call { call: &'static str, device: String, reason: String },
 }

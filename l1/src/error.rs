@@ -11,88 +11,130 @@ use alloy::transports::{RpcError, TransportError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum L1Error {
-    /// No RPC endpoint answered. Transient as far as this side can tell: try again.
+    /// No RPC endpoint of L1 answered.
+    ///
+    /// Do: Check that an endpoint in `--node-l1-urls` runs and is reachable. Programs retry.
     #[error("{}: {what}: no L1 endpoint answered ({reason}); check that one of the RPC URLs is up", self.code())]
     Unreachable { what: &'static str, reason: String },
 
-    /// An endpoint serves another chain. Nothing is read from it and nothing sent to it.
+    /// An endpoint serves another chain. Nothing is read from it or sent to it.
+    ///
+    /// Do: Correct the URL or `--node-chain-id`.
     #[error("{}: {url} serves chain {got}, expected chain {expected}; correct the URL or the chain id", self.code())]
     ChainIdWrong { url: String, expected: u64, got: u64 },
 
-    /// An endpoint serves another chain of the same id. Nothing is read from it and nothing sent to
+    /// An endpoint serves another chain with the same chain id. Nothing is read from it or sent to
     /// it.
+    ///
+    /// Do: Correct the URL.
     #[error("{}: {url} serves a chain whose block 0 is {got}, that of the other endpoints is {expected}; correct the URL", self.code())]
     GenesisWrong { url: String, expected: B256, got: B256 },
 
     /// An RPC URL cannot be used.
+    ///
+    /// Do: Write it as `http://127.0.0.1:8545`.
     #[error("{}: RPC URL `{url}`: {reason}; give a URL such as http://127.0.0.1:8545", self.code())]
     Url { url: String, reason: String },
 
-    /// The node answered with an error.
+    /// The L1 node answered with an error.
+    ///
+    /// Do: Read its message: a rate limit or a missing method calls for another endpoint.
     #[error("{}: {what}: the L1 node answered {code_number}: {message}", self.code())]
     Answer { what: &'static str, code_number: i64, message: String },
 
     /// There is no contract at the address.
+    ///
+    /// Do: Correct `--node-rollup`, or deploy the contract first.
     #[error("{}: no contract at {address} on chain {chain_id}; check the address or deploy first", self.code())]
     NoContract { address: Address, chain_id: u64 },
 
-    /// The contract at the address does not answer as a rollup does.
+    /// The contract at the address is not a rollup of this release.
+    ///
+    /// Do: Correct `--node-rollup`.
     #[error("{}: the contract at {address} is not a Rollmill rollup of this release ({reason}); correct the setting node.rollup (--node-rollup)", self.code())]
     NotARollup { address: Address, reason: String },
 
-    /// The L1 chain was replaced below every block this follower remembers, finality included.
+    /// The L1 chain changed below every block that the node remembers, finalized blocks included.
+    ///
+    /// Do: Correct the RPC URL. If L1 really was replaced, start with an empty data directory.
     #[error("{}: L1 no longer has any remembered block down to number {oldest}, which was final; this is another chain: check the RPC URL, or sync from an empty store", self.code())]
     ReorgBelowFinality { oldest: u64 },
 
     /// The transaction would revert now. Nothing was sent and no nonce was used.
+    ///
+    /// Do: Read the reason, which is the contract's. Programs try again when their state changes.
     #[error("{}: transaction `{id}` would revert: {reason}; nothing was sent", self.code())]
     WouldRevert { id: String, reason: String },
 
-    /// Another program used the nonce of a transaction, which therefore never lands.
+    /// Another program used the nonce of a transaction, which will therefore never be included.
+    ///
+    /// Do: Give the account to one program only.
     #[error("{}: transaction `{id}` is lost: nonce {nonce} of {account} was used by another program; give this account to one program only, then send under a new id", self.code())]
     NonceTaken { id: String, nonce: u64, account: Address },
 
-    /// The fee that L1 asks for is above the configured limit. The transaction stays pending.
+    /// The L1 fee is above the configured limit. The transaction stays pending.
+    ///
+    /// Do: Raise `l1_max_fee_gwei` (`--l1-max-fee-gwei`), or wait for lower fees.
     #[error("{}: transaction `{id}` needs {needed_wei} wei a gas, the limit is {limit_wei}; raise the setting l1_max_fee_gwei or wait", self.code())]
     FeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
 
-    /// The file of intended transactions cannot be read or written.
-    #[error("{}: cannot use the file of intended transactions {}: {reason}; check the setting intents (--intents)", self.code(), path.display())]
+    /// The journal of L1 transactions cannot be read or written.
+    ///
+    /// Do: Check the path of `--intents`, its permissions and its disk.
+    #[error("{}: cannot use the journal of L1 transactions {}: {reason}; check the setting intents (--intents)", self.code(), path.display())]
     IntentFile { path: PathBuf, reason: String },
 
-    /// The file of intended transactions belongs to another chain or account.
+    /// The journal of L1 transactions belongs to another chain or account.
+    ///
+    /// Do: Correct the account's key or `--intents`. If that chain is gone, move the file away.
     #[error("{}: {} was written for {got}, expected {expected}; correct the account's key or the setting intents (--intents), or move the file away if that chain is gone", self.code(), path.display())]
     IntentForeign { path: PathBuf, expected: String, got: String },
 
-    /// Another process works with the same file of intended transactions.
+    /// Another process uses the journal of L1 transactions.
+    ///
+    /// Do: Stop that process, or give this one its own `--intents`.
     #[error("{}: {} is in use by another process; stop that process or give this one its own file", self.code(), path.display())]
     IntentLocked { path: PathBuf },
 
-    /// The purpose has a request with a higher attempt or fence.
-    #[error("{}: transaction `{id}` comes after a later attempt, or one with a higher fence; use a higher attempt", self.code())]
+    /// A later attempt, or one with a higher fence, exists for this purpose.
+    ///
+    /// Do: Nothing: a newer holder of the submitter's lease took over.
+    #[error("{}: transaction `{id}` was superseded by a later attempt or a higher fence; use a higher attempt", self.code())]
     IntentConflict { id: String },
 
     /// A signing key cannot be loaded.
+    ///
+    /// Do: Correct `--l1-key-env`, or `--l1-keystore` and `--l1-password-file`.
     #[error("{}: signing key from {from}: {reason}", self.code())]
     Key { from: String, reason: String },
 
-    /// What L1 returned does not have the form of what was asked for.
-    #[error("{}: {what}: not understood: {reason}; are contract and program of the same version?", self.code())]
+    /// The response of L1 does not have the expected form.
+    ///
+    /// Do: Check that `--node-rollup` is a contract of this release and that the URL is an L1 node.
+    #[error("{}: the response for {what} is not understood: {reason}; check that the contract is of this release", self.code())]
     Decode { what: &'static str, reason: String },
 
     /// The account cannot pay for the transaction.
+    ///
+    /// Do: Fund the account that the message names.
     #[error("{}: account {account} cannot pay for transaction `{id}`: {reason}; fund the account", self.code())]
     Funds { id: String, account: Address, reason: String },
 
     /// The transaction was included and reverted.
+    ///
+    /// Do: Look it up on L1 by its hash. Programs decide from the new state whether to send again.
     #[error("{}: transaction `{id}` ({tx_hash}) reverted", self.code())]
     Reverted { id: String, tx_hash: B256 },
 
     /// The transaction was not included for many L1 blocks. It stays pending.
+    ///
+    /// Do: Check `l1_max_fee_gwei` and the account's balance.
     #[error("{}: transaction `{id}` is in no block after {blocks} L1 blocks and stays pending; check the fee limit and the account's balance", self.code())]
     NotIncluded { id: String, blocks: u64 },
 
-    /// The transaction is not sent, or not sent again.
+    /// The transaction was dropped, or is not sent again.
+    ///
+    /// Do: Read the reason. A program sends a new attempt if it still needs it.
     #[error("{}: transaction `{id}` was dropped: {reason}; send a new attempt if it is still wanted", self.code())]
     Dropped { id: String, reason: String },
 }

@@ -38,7 +38,10 @@ pub struct BlockProposed {
     pub data: Result<Bytes, Unavailable>,
 }
 
-/// Why the data of a proposal cannot be had from its L1 transaction, although L1 answers.
+/// The data of a proposal cannot be read from its L1 transaction, although L1 answers.
+///
+/// Do: Nothing: the node stops before the block until it is pruned. If other nodes read it, use
+/// another L1 endpoint.
 ///
 /// What a proposer published is not the endpoint's fault and does not pass: whoever follows the chain
 /// must go on without it, and so sees the prune that ends such a block.

@@ -171,7 +171,7 @@ impl Failover {
             return Err(L1Error::Unreachable { what: "chain id", reason });
         }
         for reason in reasons {
-            tracing::warn!(reason, "an L1 endpoint does not answer; it is used once it does");
+            tracing::warn!(error = reason, "L1 endpoint unreachable; used once it answers");
         }
         Ok(())
     }
@@ -231,7 +231,13 @@ impl Inner {
             && head > mine.saturating_add(LAG_MAX)
         {
             let (left, url) = (&self.endpoints[preferred].url, &self.endpoints[index].url);
-            tracing::warn!(left, mine, url, head, "left an L1 endpoint that is behind another");
+            tracing::warn!(
+                from = left,
+                from_l1_block = mine,
+                to = url,
+                to_l1_block = head,
+                "lagging L1 endpoint left"
+            );
             self.preferred.store(index, Ordering::Relaxed);
         }
     }
@@ -277,12 +283,17 @@ impl Inner {
             Chain::Right => {}
             Chain::Wrong { got } => {
                 let expected = self.chain_id;
-                tracing::error!(url = endpoint.url, got, expected, "refused: another chain");
+                tracing::error!(
+                    url = endpoint.url,
+                    got,
+                    expected,
+                    "L1 endpoint rejected: wrong chain id"
+                );
                 let url = &endpoint.url;
                 return Answer::None(format!("{url}: chain {got}, expected {expected}"));
             }
             Chain::Other { got, expected } => {
-                tracing::error!(url = endpoint.url, %got, %expected, "refused: another block 0");
+                tracing::error!(url = endpoint.url, %got, %expected, "L1 endpoint rejected: wrong block 0");
                 let url = &endpoint.url;
                 return Answer::None(format!("{url}: block 0 is {got}, expected {expected}"));
             }
@@ -336,7 +347,7 @@ impl Inner {
                 Answer::Good(response) => {
                     if step > 0 {
                         let url = &self.endpoints[index].url;
-                        tracing::warn!(url, "now asking another L1 endpoint");
+                        tracing::warn!(url, "L1 endpoint switched");
                         self.preferred.store(index, Ordering::Relaxed);
                     }
                     return Ok(response);

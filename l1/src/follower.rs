@@ -140,7 +140,7 @@ impl Follower {
                 Ok(Step::Changed) => restarts += 1,
                 // A step takes its place on the trail only when it is whole.
                 Err(error) if blocks > 0 && error.is_transient() => {
-                    tracing::debug!(%error, blocks, "L1 failed in the middle of a poll");
+                    tracing::debug!(%error, blocks, "L1 poll interrupted");
                     break;
                 }
                 Err(error) => return Err(error),
@@ -178,7 +178,11 @@ impl Follower {
         while let Some(block) = self.trail.back().copied() {
             if self.is_canonical(block).await? {
                 if block != tip {
-                    tracing::warn!(from = tip.number, to = block.number, "L1 was reorganised");
+                    tracing::warn!(
+                        from_l1_block = tip.number,
+                        to_l1_block = block.number,
+                        "L1 reorganised"
+                    );
                     // Events of this very poll that the rewind takes back need not be told.
                     events.retain(|event| match event {
                         L1Event::Rewind { .. } => true,

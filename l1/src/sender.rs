@@ -291,7 +291,7 @@ impl TxSender {
                     Ok(()) => is_failing = false,
                     Err(error) => {
                         if !std::mem::replace(&mut is_failing, true) {
-                            tracing::warn!(%error, "L1 transactions held up; retrying");
+                            tracing::warn!(%error, "L1 transactions delayed; retrying");
                         }
                     }
                 }
@@ -425,7 +425,7 @@ impl TxSender {
                     if !error.is_transient() {
                         return Err(error);
                     }
-                    tracing::warn!(id, %error, "cannot submit yet");
+                    tracing::warn!(purpose = id, %error, "L1 transaction not submitted; retrying");
                     tokio::time::sleep(self.config.poll_interval).await;
                 }
                 Err(error) => return Err(error),
@@ -436,7 +436,9 @@ impl TxSender {
             match self.tick_if_new(&mut seen).await {
                 Ok(()) => {}
                 Err(error @ L1Error::IntentFile { .. }) => return Err(error),
-                Err(error) => tracing::warn!(id, %error, "cannot look"),
+                Err(error) => {
+                    tracing::warn!(purpose = id, %error, "cannot fetch transaction status")
+                }
             }
             match self.status(&purpose, attempt) {
                 Some(TxStatus::Included(receipt)) => return Ok(receipt),

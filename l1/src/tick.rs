@@ -342,7 +342,11 @@ impl TxSender {
             match fees {
                 Ok(fees) => {
                     if last.is_some() {
-                        tracing::info!(id, max_fee_wei = fees.max_fee_wei, "raising the fees");
+                        tracing::info!(
+                            purpose = id,
+                            max_fee_wei = fees.max_fee_wei,
+                            "raising L1 fees"
+                        );
                         look.updates.push(TxUpdate::Bumped { id, fees });
                     }
                     let also = Vec::new();
@@ -383,7 +387,7 @@ impl TxSender {
         let id = fill.label();
         let asked = self.asked_fees(&id).await?;
         let fees = self.fees_over(&id, asked, &rivals)?;
-        tracing::info!(nonce, "filling the nonce of a dropped transaction");
+        tracing::info!(nonce, "filling the nonce of a dropped L1 transaction");
         self.send_form(file, fill, fees, look.head.number, Vec::new()).await
     }
 
@@ -430,7 +434,7 @@ fn retire(
     look: &mut Look,
 ) -> Result<(), L1Error> {
     let id = intent.label();
-    tracing::warn!(id, reason = retired.reason, "transaction dropped");
+    tracing::warn!(purpose = id, reason = retired.reason, "transaction dropped");
     look.updates.push(TxUpdate::Dropped { id, reason: retired.reason.clone() });
     file.put(Intent { retired: Some(retired), ..intent }).map(drop)
 }
@@ -457,7 +461,7 @@ fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> R
     for intent in &back {
         if matches!(intent.state, State::Included(_)) && !intent.is_fill() {
             let id = intent.label();
-            tracing::warn!(id, "its L1 block was replaced");
+            tracing::warn!(purpose = id, "L1 block of a transaction replaced");
             look.updates.push(TxUpdate::Reorged { id });
         }
     }
@@ -519,7 +523,7 @@ fn note_taken(
     let changed: Vec<Intent> = rivals.into_iter().filter(|rival| rival.state != state).collect();
     for rival in changed.iter().filter(|rival| rival.is_active() && !rival.is_fill()) {
         let (id, nonce) = (rival.label(), rival.nonce);
-        tracing::error!(id, nonce, "nonce used by another program");
+        tracing::error!(purpose = id, nonce, "nonce used by another program");
         look.updates.push(TxUpdate::Lost { id, nonce });
     }
     if changed.is_empty() {

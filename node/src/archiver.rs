@@ -162,7 +162,7 @@ fn propose(
 ) -> Result<bool, NodeError> {
     let number = proposed.block_number;
     if tables.refused()?.is_some() {
-        tracing::warn!(block = number, reason = %BlockRefusal::AfterRefused, "block not followed");
+        tracing::warn!(block = number, error = %BlockRefusal::AfterRefused, "block not followed");
         return Ok(false);
     }
     match execute(tables, pending, l1_block, proposed)? {
@@ -173,7 +173,7 @@ fn propose(
         }
         Err(refusal) => {
             let reason = refusal.to_string();
-            tracing::error!(block = number, l1_block, %reason, "block on L1 refused");
+            tracing::error!(block = number, l1_block, error = %reason, "block on L1 rejected");
             let refused = RefusedBlock { block_number: number, l1_block, reason };
             // Numbers and text only: it cannot fail.
             let bytes = serde_json::to_vec(&refused)
@@ -258,8 +258,8 @@ fn prove(tables: &mut Writer<'_>, pending: u64, last_block: u64) -> Result<u64, 
         // L1 accepted a proof of what this node refuses: one of the two is wrong, and a person must
         // look. What this node executed is not put in doubt by it.
         Some(refused) => {
-            tracing::error!(last_block, block = refused.block_number, reason = %refused.reason,
-                "L1 proved a block that this node refuses");
+            tracing::error!(last_block, block = refused.block_number, error = %refused.reason,
+                "L1 proved a block that this node rejected");
             Ok(pending)
         }
         None => Err(NodeError::Inconsistent {
@@ -270,7 +270,7 @@ fn prove(tables: &mut Writer<'_>, pending: u64, last_block: u64) -> Result<u64, 
 
 fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), NodeError> {
     if proven_tip < pending {
-        tracing::warn!(from = pending, to = proven_tip, "L1 pruned the pending chain");
+        tracing::warn!(from_block = pending, to_block = proven_tip, "pending chain pruned on L1");
         tables.undo_blocks(pending, proven_tip)?;
     }
     if tables.refused()?.is_some_and(|refused| refused.block_number > proven_tip) {
@@ -300,14 +300,14 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
     }
     let oldest = tables.history_start()?;
     let Some(target) = target.filter(|record| record.tips.pending >= oldest) else {
-        tracing::warn!(l1_block = to.number, "L1 went back beyond the kept past; starting anew");
+        tracing::warn!(l1_block = to.number, "L1 reorganised beyond the kept history; resyncing");
         return Ok(Applied::Restart);
     };
     tracing::warn!(
-        from = tips.pending,
-        to = target.tips.pending,
+        from_l1_block = tips.pending,
+        to_block = target.tips.pending,
         l1_block = target.position.number,
-        "L1 was reorganised"
+        "L1 reorganised"
     );
     tables.undo_blocks(tips.pending, target.tips.pending)?;
     tables.set_tips(target.tips)?;
@@ -351,7 +351,7 @@ pub async fn follow<E: L1Events>(
         match step {
             Ok(()) => pause = poll,
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {
-                tracing::warn!(%error, pause_seconds = pause.as_secs_f64(), "L1 step failed");
+                tracing::warn!(%error, retry_seconds = pause.as_secs_f64(), "L1 step failed; retrying");
                 wait(pause, &shutdown).await;
                 pause = (pause * 2).min(RETRY_MAX);
             }

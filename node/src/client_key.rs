@@ -21,12 +21,29 @@ const KEY_BYTES_MAX: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientKeyError {
-    #[error("NODE-050: client key: {0}; export it again")]
+    /// The client key cannot be decoded.
+    ///
+    /// Do: Export it again with `prover-node keys`.
+    #[error(
+        "NODE-050: the client key cannot be decoded: {0}; export it again with `prover-node keys`"
+    )]
     Decode(#[from] DecodeError),
-    #[error("NODE-051: client key: {0}")]
+    /// The verifying key in the client key is malformed.
+    ///
+    /// Do: Export it again with `prover-node keys`.
+    #[error("NODE-051: the client key is malformed: {0}; export it again with `prover-node keys`")]
     Key(#[from] rollmill_plonk::key::KeyError),
-    #[error("NODE-052: client key: the point of the SRS is malformed or not the key's")]
+    /// The SRS point of the client key is malformed or does not belong to the key.
+    ///
+    /// Do: Export it again with `prover-node keys`.
+    #[error(
+        "NODE-052: client key: the point of the SRS is malformed or not the key's; export it again with `prover-node keys`"
+    )]
     Srs,
+    /// The client key belongs to another key root than the contract.
+    ///
+    /// Do: Export it with the release that the contract was deployed for, or correct
+    /// `--node-rollup`.
     #[error("NODE-053: the client key belongs to key tree {got}, the contract pins {expected}")]
     Root { expected: String, got: String },
     #[error(transparent)]

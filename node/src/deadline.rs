@@ -177,7 +177,7 @@ impl Pruner {
                 step = self.step() => step,
             };
             if let Err(error) = step {
-                tracing::warn!(%error, "cannot watch the proof deadline");
+                tracing::warn!(%error, "proof deadline not checked; retrying");
             }
             tokio::select! {
                 () = shutdown.started() => return,
@@ -201,7 +201,7 @@ impl Pruner {
             tracing::error!(
                 epoch = deadline.epoch,
                 last_l1_block = deadline.last_l1_block,
-                "proof deadline missed: the unproven blocks can be pruned"
+                "proof deadline missed; unproven blocks can be pruned"
             );
         }
         let Some(sender) = &self.sender else { return Ok(false) };
@@ -223,13 +223,13 @@ impl Pruner {
         let sending = tokio::time::timeout(LAND_LIMIT, sender.send(request)).await;
         let Ok(sent) = sending else {
             // It stays under way, and the next look goes on with it.
-            tracing::warn!(from, to, "prune sent, and in no L1 block yet");
+            tracing::warn!(from_block = from, to_block = to, "prune sent; not included yet");
             return Ok(false);
         };
         match sent {
             Ok(receipt) if receipt.succeeded => {
                 self.metrics.prunes.inc();
-                tracing::warn!(from, to, l1_tx = %receipt.tx_hash, "pending chain pruned");
+                tracing::warn!(from_block = from, to_block = to, l1_tx = %receipt.tx_hash, "pending chain pruned");
                 Ok(true)
             }
             // Somebody else was faster.

@@ -14,6 +14,8 @@ use crate::l1_events::L1SourceError;
 #[non_exhaustive]
 pub enum NodeError {
     /// The database file cannot be opened: no permission, no space, or damaged.
+    ///
+    /// Do: Check the path of `--node-data-dir`, its permissions and its disk.
     #[error("NODE-001: database {} cannot be opened; check the path of node.data_dir, its permissions and the disk's space", path.display())]
     Open {
         path: PathBuf,
@@ -21,30 +23,48 @@ pub enum NodeError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// Another process has the database open.
+    ///
+    /// Do: Stop that process, or set another `--node-data-dir`.
     #[error("NODE-009: database {} is in use by another process; stop that process, or give this one another node.data_dir", path.display())]
     InUse { path: PathBuf },
-    /// The data directory holds another deployment's chain.
+    /// The data directory holds the chain of another deployment.
+    ///
+    /// Do: Set another `--node-data-dir`, or correct `--node-genesis`.
     #[error("NODE-002: {} holds the chain of genesis {got}, not of {expected}; name another data directory", path.display())]
     OtherDeployment { path: PathBuf, expected: String, got: String },
-    /// The database was written by another version of this software.
+    /// The database was written by another version.
+    ///
+    /// Do: Set another `--node-data-dir`; the node then syncs from L1.
     #[error(
         "NODE-003: database schema {expected} expected, got {got}; name another data directory to follow L1 anew"
     )]
     Schema { expected: u64, got: u64 },
-    /// The database did not do what was asked: disk full, or an input/output error.
+    /// A database operation failed: full disk, or an I/O error.
+    ///
+    /// Do: Check the disk's free space and health, then restart.
     #[error("NODE-004: database: {0}; check the disk's space and health")]
     Database(#[source] Box<redb::Error>),
-    /// The database holds something that cannot be.
+    /// The database holds an impossible value: it is damaged.
+    ///
+    /// Do: Delete the data directory; the node then syncs from L1. If it recurs, report it with the
+    /// log.
     #[error("NODE-005: database is damaged: {what}; delete the data directory to follow L1 anew")]
     Corrupt { what: String },
-    /// L1 could not be read. The node tries again.
+    /// L1 cannot be read. The node retries.
+    ///
+    /// Do: Do what the message says; usually an endpoint in `--node-l1-urls` must be corrected.
     #[error("NODE-006: L1 cannot be read: {0}")]
     Source(#[from] L1SourceError),
-    /// What L1 said contradicts what it said before.
-    #[error("NODE-007: L1 source is inconsistent: {what}")]
+    /// An L1 endpoint contradicts what it reported before. The node retries.
+    ///
+    /// Do: Nothing after a reorg. If it lasts, use another L1 endpoint, or delete the data
+    /// directory to sync again.
+    #[error("NODE-007: L1 contradicts what it reported before: {what}")]
     Inconsistent { what: String },
-    /// The genesis file cannot be built.
-    #[error("NODE-008: {0}")]
+    /// The genesis file is invalid.
+    ///
+    /// Do: Use the deployment's genesis file (`--node-genesis`).
+    #[error("NODE-008: the genesis is invalid: {0}")]
     Genesis(#[from] GenesisError),
 }
 
@@ -86,26 +106,41 @@ pub(crate) fn damaged(error: DecodeError) -> NodeError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockRefusal {
-    /// It does not follow the pending tip.
-    #[error("NODE-030: block {expected} expected, L1 proposed {got}")]
+    /// The block does not follow the pending tip.
+    ///
+    /// Do: Nothing: the node does not follow it. It is pruned on L1 after its deadline.
+    #[error("NODE-030: block {expected} expected, L1 has block {got}")]
     OutOfOrder { expected: u64, got: u64 },
-    /// Its bytes are not the ones whose hash L1 recorded.
+    /// The block's data does not have the hash that L1 recorded.
+    ///
+    /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
     #[error("NODE-031: the data has hash {}, L1 recorded {}", to_hex(.got), to_hex(.expected))]
     DataHash { expected: Fr, got: Fr },
-    /// Its bytes are no block.
-    #[error("NODE-032: the data is no block: {0}")]
+    /// The block's data cannot be decoded.
+    ///
+    /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
+    #[error("NODE-032: the data is not a block: {0}")]
     Data(#[from] DecodeError),
-    /// The proposer told L1 something else than the data says.
-    #[error("NODE-033: {what} on L1 is not what the data says")]
+    /// A field that the proposer recorded on L1 differs from the block's data.
+    ///
+    /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
+    #[error("NODE-033: {what} on L1 differs from the data")]
     Mismatch { what: &'static str },
-    /// It breaks a rule.
-    #[error("NODE-034: {0}")]
+    /// The block violates a consensus rule. The message names it.
+    ///
+    /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
+    #[error("NODE-034: the block violates a rule: {0}")]
     Rule(BlockError),
-    /// Its bytes cannot be had, although L1 answers.
+    /// The block's data is unavailable, although L1 answers.
+    ///
+    /// Do: If other nodes have it, use another L1 endpoint. Otherwise the block is pruned on L1
+    /// after its deadline.
     #[error("NODE-036: the data is not available: {0}")]
     Unavailable(String),
-    /// An earlier block of the chain was refused.
-    #[error("NODE-035: it follows a refused block")]
+    /// An earlier block of the chain was rejected.
+    ///
+    /// Do: Look for the first rejected block in the log.
+    #[error("NODE-035: it follows a rejected block")]
     AfterRefused,
 }
 
@@ -113,38 +148,58 @@ pub enum BlockRefusal {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// The bytes are no transaction.
-    #[error("NODE-020: {0}")]
+    /// The bytes are not a transaction.
+    ///
+    /// Do: Create it with a wallet of the same release.
+    #[error("NODE-020: not a transaction: {0}")]
     Malformed(#[from] DecodeError),
-    /// It cannot be part of the next block.
-    #[error("NODE-021: {0}")]
+    /// The transaction cannot be part of the next block.
+    ///
+    /// Do: Do what the message says; usually the wallet must sync and build it
+    /// again.
+    #[error("NODE-021: the next block cannot include the transaction: {0}")]
     Rejected(#[from] TxRejection),
-    /// Its client proof does not verify.
-    #[error("NODE-022: the client proof is refused: {reason}")]
+    /// The client proof does not verify.
+    ///
+    /// Do: Use the keys of the deployment (`--keys-dir` of the wallet) and prove again.
+    #[error("NODE-022: the client proof does not verify: {reason}")]
     Proof { reason: String },
-    /// A transaction in the pool publishes the same nullifier. Offer a tenth more to replace it.
+    /// A transaction in the pool publishes the same nullifier.
+    ///
+    /// Do: Wait for it, or raise both gas prices by at least a tenth to replace it.
     #[error("NODE-023: transaction {} in the pool publishes nullifier {}; offer at least a tenth more for both kinds of gas to replace it", to_hex(.other), to_hex(.nullifier))]
     Conflict { nullifier: Fr, other: Fr },
-    /// The pool is full of transactions that offer as much or more. Send again later.
+    /// The pool is full of transactions that offer as much or more.
+    ///
+    /// Do: Offer more, or send again later. An operator can raise `--node-pool-txs`.
     #[error(
-        "NODE-024: the pool holds {max} transactions, its most, and each offers at least {offer}; offer more or send again later"
+        "NODE-024: the pool is full ({max} transactions), and each offers at least {offer}; offer more or send again later"
     )]
     Full { max: usize, offer: u128 },
     /// The fee payer's balance does not cover all its transactions in the pool.
+    ///
+    /// Do: Wait until some are included.
     #[error(
         "NODE-025: the fee payer's balance {balance} does not cover {needed} for its transactions in the pool"
     )]
     PayerOvercommitted { balance: u64, needed: u128 },
-    /// The fee payer has as many transactions in the pool as one may have, and each offers as much
-    /// or more.
+    /// The fee payer has the maximum number of transactions in the pool, and each offers as much or
+    /// more.
+    ///
+    /// Do: Wait for a block. An operator can raise `--node-pool-payer-txs`.
     #[error(
         "NODE-027: the fee payer has {max} transactions in the pool, the most of one payer; wait for a block"
     )]
     PayerFull { max: usize },
-    /// The node verifies as many transactions as it can. Send again later.
+    /// The queue for verifying transactions is full.
+    ///
+    /// Do: Send again later. An operator can raise `--node-verify-queue` and
+    /// `--node-verify-threads`.
     #[error("NODE-028: the node is busy with other transactions; send again later")]
     Busy,
     /// The transaction is larger than any valid one.
+    ///
+    /// Do: Create it with a wallet of the same release.
     #[error("NODE-026: a transaction of {got} bytes, at most {max} are read")]
     TooLarge { max: usize, got: usize },
     /// The node is at fault.
@@ -167,15 +222,24 @@ impl From<ApplyError> for PoolError {
 #[non_exhaustive]
 pub enum QueryError {
     /// The node has no such block.
+    ///
+    /// Do: Ask for a block up to the pending tip. The node may still be syncing, or the block was
+    /// pruned.
     #[error("NODE-010: block {block} is not part of the chain")]
     UnknownBlock { block: String },
     /// The state after this block is no longer kept.
+    ///
+    /// Do: Ask for a newer block, or raise `--node-state-blocks`.
     #[error("NODE-011: the state after block {block} is no longer kept; the oldest is {oldest}")]
     StateGone { block: u64, oldest: u64 },
-    /// A parameter is missing, superfluous or not what the method takes.
+    /// A parameter is missing, superfluous, or not what the method takes.
+    ///
+    /// Do: Correct the request; the message names the parameter.
     #[error("NODE-012: {method}: {reason}")]
     Parameters { method: &'static str, reason: String },
     /// The tree has no such leaf.
+    ///
+    /// Do: Ask for a leaf below the count in the message.
     #[error("NODE-013: note {index} is not in the tree, which holds {count} leaves")]
     NoLeaf { index: u64, count: u64 },
     /// The node is at fault.

@@ -204,7 +204,7 @@ impl Node {
             for rule in broken_rules(&self.settings.clock, &parent, &header) {
                 let BrokenRule { block, rule: which, expected, got } = rule;
                 let which = which.label();
-                tracing::error!(block, rule = which, expected, got, "block breaks a rule");
+                tracing::error!(block, rule = which, expected, got, "block violates a rule");
                 self.gauges.count_broken(rule.rule);
                 broken.push(rule);
             }

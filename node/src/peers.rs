@@ -56,7 +56,12 @@ pub async fn fetch_missing(
             let count = tries.entry(tx_hash).or_default();
             if count.is_multiple_of(LOG_EACH) {
                 let tx = to_hex(&tx_hash);
-                tracing::warn!(block, tx, tries = *count + 1, "client proof not found at any peer");
+                tracing::warn!(
+                    block,
+                    tx,
+                    attempt = *count + 1,
+                    "client proof not found at any peer"
+                );
             }
             *count += 1;
         }
@@ -78,12 +83,12 @@ async fn fetch(node: &Arc<Node>, peers: &[NodeClient], tx_hash: &Fr) -> bool {
                 match kept.unwrap_or(Err(PoolError::Busy)) {
                     Ok(()) => return true,
                     Err(error) => {
-                        tracing::warn!(peer = peer.url(), %error, "a peer's client proof is refused");
+                        tracing::warn!(peer = peer.url(), %error, "client proof of a peer rejected");
                     }
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::debug!(peer = peer.url(), %error, "a peer does not answer"),
+            Err(error) => tracing::debug!(peer = peer.url(), %error, "peer unreachable"),
         }
     }
     false

@@ -202,18 +202,34 @@ fn flag(key: &str) -> String {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
-    #[error("NODE-060: cannot read {path}: {source}")]
+    /// A file that a setting names cannot be read.
+    ///
+    /// Do: Check the path and permissions of `--node-genesis` and `--node-client-key`.
+    #[error("NODE-060: cannot read {path} ({source}); correct --node-genesis or --node-client-key")]
     File { path: PathBuf, source: std::io::Error },
+    /// The value of a setting is malformed.
+    ///
+    /// Do: Correct the setting that the message names.
     #[error("NODE-061: setting {key}: {why}")]
     Setting { key: &'static str, why: String },
-    /// A setting that has no default is not set.
+    /// A required setting is not set.
+    ///
+    /// Do: Set it as a flag, in the settings file or in the environment.
     #[error("NODE-064: setting {key} is not set; give it as {}, in the settings file or in the environment", flag(.key))]
     Unset { key: &'static str },
+    /// The genesis, client key or settings of this node differ from the contract.
+    ///
+    /// Do: Use the files of the deployment, or correct `--node-rollup` and `--node-chain-id`.
     #[error("NODE-062: {what}: this node has {ours}, the contract at {rollup} has {theirs}")]
     Mismatch { what: &'static str, ours: String, theirs: String, rollup: String },
+    /// L1 has no block of the number in `--node-l1-start`.
+    ///
+    /// Do: Correct `--node-l1-start`, or wait until the L1 node has synced.
     #[error("NODE-063: L1 has no block {number}; check --node-l1-start")]
     NoStart { number: u64 },
-    /// Following would start after blocks of the rollup, which are then unknown.
+    /// `--node-l1-start` is later than some blocks of the rollup.
+    ///
+    /// Do: Set it to an L1 block before the contract's deployment.
     #[error(
         "NODE-065: at L1 block {number}, which --node-l1-start names, the rollup had {tip} blocks already; give an L1 block before the contract's deployment"
     )]
@@ -290,7 +306,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let shown = Arc::clone(&node);
     process.board.show("broken_rules", move || serde_json::json!(shown.broken_rules()));
     let listener = listen(&config.listen, "--node-listen").await?;
-    tracing::info!(address = %listener.local_addr()?, "node JSON-RPC");
+    tracing::info!(address = %listener.local_addr()?, "node JSON-RPC listening");
     let rpc = Rpc::new(Arc::clone(&node), config.admission());
     rpc.register_metrics(&process.metrics)?;
     let http = HttpMetrics::new("rpc");
@@ -307,7 +323,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let stop = shutdown.clone();
     tokio::spawn(async move {
         if let Err(error) = following.await {
-            tracing::error!(%error, "the node's database failed; ending");
+            tracing::error!(%error, "node database failed; shutting down");
             stop.start();
         }
     });

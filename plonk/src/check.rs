@@ -16,17 +16,25 @@ use crate::shape::{LIMBS, ROUTED, fixed};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A gate's equation does not hold.
+    ///
+    /// Do: Correct the witness: the message names the row and its cells.
     #[error(
         "PLK-010: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}"
     )]
     Gate { gate: Gate, equation: usize, row: usize, cells: Box<[Fr; ROUTED]> },
-    /// Two cells that must be equal are not.
+    /// Two cells that must be equal differ.
+    ///
+    /// Do: Correct the witness: the message names the cell.
     #[error("PLK-011: cell (row {row}, column {column}) differs from a cell it is tied to")]
     Tie { row: usize, column: usize },
-    /// A limb cell is not in the range table.
+    /// A limb cell is outside the range table.
+    ///
+    /// Do: Correct the witness, or split the value into limbs that fit.
     #[error("PLK-012: limb cell (row {row}, column {column}) is not below 2^{bits}")]
     Range { row: usize, column: usize, bits: u32 },
-    /// A ROM read finds no such entry.
+    /// A ROM read matches no written entry.
+    ///
+    /// Do: Correct the witness, or write the entry.
     #[error("PLK-013: the ROM read at row {row} matches no written entry")]
     Rom { row: usize },
 }

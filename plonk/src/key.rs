@@ -27,12 +27,24 @@ pub const VK_DIGEST_DOMAIN: u64 = 18;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
+    /// The verifying key has the wrong length.
+    ///
+    /// Do: Export it again; it is cut off or of another version.
     #[error("PLK-050: a verifying key has {expected} bytes, got {got}")]
     Length { expected: usize, got: usize },
+    /// A part of the verifying key is malformed.
+    ///
+    /// Do: Export it again from a source that you trust.
     #[error("PLK-051: part {part} of the verifying key is malformed: {source}")]
     Part { part: usize, source: DecodeError },
+    /// A fixed column commits to the identity, which a key must not contain.
+    ///
+    /// Do: Do not use this key; export it again from a source that you trust.
     #[error("PLK-052: fixed column {column} commits to the identity, which a key must not hold")]
     Identity { column: usize },
+    /// A field of the verifying key is out of range.
+    ///
+    /// Do: Export it again; it is damaged or of another version.
     #[error("PLK-053: field `{field}` of the verifying key is out of range: {got}")]
     Field { field: &'static str, got: u64 },
     #[error(transparent)]

@@ -14,13 +14,19 @@ use crate::weaken::{self, gone};
 /// Why a circuit cannot be laid out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// More rows than the asked size has.
+    /// The circuit has more rows than the requested size.
+    ///
+    /// Do: Request a larger size, or shrink the circuit.
     #[error("PLK-001: the circuit needs {needed} rows, 2^{log_n} has {available} usable ones")]
     TooManyRows { needed: usize, log_n: u32, available: usize },
-    /// Two rows write one ROM address, so that a prover could read either.
+    /// Two rows write the same ROM address, so a prover could read either value.
+    ///
+    /// Do: Use one address per entry.
     #[error("PLK-002: rows {first} and {second} write one ROM address; give each entry its own")]
     WrittenTwice { first: u32, second: u32 },
-    /// A row reads a ROM entry that no row before it has written.
+    /// A row reads a ROM entry that no earlier row writes.
+    ///
+    /// Do: Write the entry before the read.
     #[error("PLK-003: row {row} reads a ROM entry that was not written before it")]
     UnmatchedRead { row: u32 },
 }

@@ -30,13 +30,19 @@ pub const PROOF_BYTES: usize = (COMMITMENTS + 2) * G1_BYTES + EVALUATIONS * FIEL
 /// Why bytes are not a proof.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProofError {
-    /// Wrong length.
+    /// The proof has the wrong length.
+    ///
+    /// Do: Get the proof again; it is cut off or of another version.
     #[error("PLK-020: a proof has {PROOF_BYTES} bytes, got {got}")]
     Length { got: usize },
-    /// A part is not canonical, not on the curve, or the identity.
+    /// A part of the proof is not canonical, not on the curve, or the identity.
+    ///
+    /// Do: Reject the proof. Test the device that made it.
     #[error("PLK-021: part {part} of the proof is malformed: {source}")]
     Part { part: usize, source: DecodeError },
-    /// A commitment is the identity, which no honest prover makes.
+    /// A commitment is the identity, which no honest prover produces.
+    ///
+    /// Do: Reject the proof.
     #[error("PLK-022: part {part} of the proof is the identity point")]
     Identity { part: usize },
 }

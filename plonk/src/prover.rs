@@ -31,13 +31,17 @@ pub const PEAK_COLUMNS: usize = 80;
 /// Why no proof was made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProveError {
-    /// The witness was laid out for another circuit.
+    /// The witness was laid out for another circuit than the key.
+    ///
+    /// Do: Generate the key and the witness with the same build.
     #[error("PLK-060: the key is for {expected}, the witness has {got}")]
     Shape { expected: String, got: String },
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// A commitment came out as the identity; with blinding this has negligible chance.
+    /// A commitment is the identity; with blinding this has negligible probability.
+    ///
+    /// Do: Prove again with another seed.
     #[error("PLK-061: a commitment is the identity point; prove again with another seed")]
     Identity,
 }

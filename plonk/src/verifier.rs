@@ -20,20 +20,32 @@ use crate::weaken::{self, gone};
 /// Why a proof was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
-    /// Not as many public inputs as the circuit has.
+    /// The number of public inputs differs from the circuit's.
+    ///
+    /// Do: Pass the public inputs of this circuit.
     #[error("PLK-030: the circuit has {expected} public inputs, got {got}")]
     PublicInputs { expected: usize, got: usize },
-    /// A challenge fell where the protocol is not defined; an honest proof meets this with
-    /// probability below 2^-220.
+    /// A challenge fell on a value for which the protocol is undefined. An honest proof meets this
+    /// with probability below 2^-220.
+    ///
+    /// Do: Reject the proof.
     #[error("PLK-031: challenge {challenge} is degenerate")]
     Degenerate { challenge: &'static str },
-    /// The gates do not add up at ζ.
+    /// The constraints do not hold at ζ: the proof or its public inputs are wrong.
+    ///
+    /// Do: Reject the proof. If you made it, run `rollmill_plonk::check` on the witness, then test
+    /// the device.
     #[error("PLK-032: the constraints do not hold at the random point")]
     Quotient,
-    /// The openings are wrong.
+    /// The opening proofs are wrong.
+    ///
+    /// Do: Reject the proof. If you made it, check that key and SRS belong together, then test the
+    /// device.
     #[error("PLK-033: the pairing check of the openings failed")]
     Pairing,
-    /// The pair carried in the public inputs is malformed.
+    /// The pair in the public inputs is malformed.
+    ///
+    /// Do: Reject the proof.
     #[error("PLK-034: the carried pair is malformed: {0}")]
     Pair(#[from] PairError),
     /// A carried pair is said to start where the public inputs do not have room for one: the caller's bug.

@@ -17,23 +17,34 @@ use crate::tx::Tx;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockError {
-    /// The slot is not above the parent's.
+    /// The block's slot is not above its parent's.
+    ///
+    /// Do: Nothing: the block is invalid. A proposer waits for the next slot.
     #[error("PRO-050: slot {got} does not follow the parent's slot {parent}")]
     Slot { parent: u64, got: u64 },
-    /// The time is not above the parent's.
+    /// The block's timestamp is not above its parent's.
+    ///
+    /// Do: Nothing: the block is invalid. A proposer checks its clock.
     #[error("PRO-051: timestamp {got} does not follow the parent's {parent}")]
     Timestamp { parent: u64, got: u64 },
-    /// The archive has no room.
+    /// The archive tree is full.
+    ///
+    /// Do: Nothing helps on this deployment: it has reached its capacity.
     #[error("PRO-052: the archive is full")]
     ArchiveFull,
-    /// A transaction of a published block breaks a rule.
+    /// A transaction of a published block violates a rule. The message names it.
+    ///
+    /// Do: Nothing: the block is invalid and is pruned. Tell the proposer.
     #[error("PRO-053: transaction {index}: {rejection}")]
     Rejected {
         index: usize,
         #[source]
         rejection: TxRejection,
     },
-    /// A published header is not the one that its transactions lead to.
+    /// A field of a published header does not follow from the block's transactions.
+    ///
+    /// Do: Nothing: the block is invalid and is pruned. Tell the proposer; check that both run the
+    /// same release.
     #[error("PRO-054: header field {name}: {expected} expected, got {got}")]
     Header { name: String, expected: String, got: String },
     /// The store failed.

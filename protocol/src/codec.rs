@@ -13,30 +13,48 @@ use crate::field;
 #[non_exhaustive]
 pub enum DecodeError {
     /// The input ends inside a value.
+    ///
+    /// Do: Get the data again; it is cut off or of another version.
     #[error("PRO-001: {what}: {needed} bytes expected, {left} left")]
     Truncated { what: &'static str, needed: usize, left: usize },
     /// Bytes follow the last value.
+    ///
+    /// Do: Get the data again; it is damaged or of another version.
     #[error("PRO-002: {what}: {extra} bytes after the end")]
     Trailing { what: &'static str, extra: usize },
-    /// 32 bytes that are not below the field's modulus.
+    /// A field element is not below the modulus.
+    ///
+    /// Do: Correct the program or file that wrote it.
     #[error("PRO-003: {what}: field element is not canonical")]
     NotCanonical { what: &'static str },
-    /// A number outside its range.
+    /// A number is outside its range.
+    ///
+    /// Do: Correct the program or file that wrote it; the message names the limit.
     #[error("PRO-004: {what}: at most {max} expected, got {got}")]
     OutOfRange { what: &'static str, max: String, got: String },
-    /// A version this build does not know.
+    /// The data has a format version that this build does not know.
+    ///
+    /// Do: Run the same release on both sides.
     #[error("PRO-005: {what}: version {expected} expected, got {got}")]
     Version { what: &'static str, expected: u64, got: u64 },
-    /// A list of the wrong length.
+    /// A list has the wrong length.
+    ///
+    /// Do: Correct the program or file that wrote it; the message has both lengths.
     #[error("PRO-006: {what}: {expected} items expected, got {got}")]
     Length { what: &'static str, expected: usize, got: usize },
-    /// Values that contradict each other or the rules of the shape.
+    /// Values contradict each other or the rules of their format.
+    ///
+    /// Do: Correct the program or file that wrote it; the message names the rule.
     #[error("PRO-007: {what}: {reason}")]
     Shape { what: &'static str, reason: String },
-    /// Text that is not hexadecimal of the right length.
+    /// The text is not hexadecimal of the right length.
+    ///
+    /// Do: Pass 0x and the number of hex digits in the message.
     #[error("PRO-008: {what}: {reason}")]
     Hex { what: &'static str, reason: String },
-    /// Coordinates that are not those of a point of the curve other than infinity.
+    /// The coordinates are not a point of the curve, or are the point at infinity.
+    ///
+    /// Do: Correct the program or file that wrote it.
     #[error("PRO-009: {what}: not a point of the curve")]
     NotOnCurve { what: &'static str },
 }

@@ -22,16 +22,24 @@ pub const GENESIS_ITEMS_MAX: usize = 4096;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenesisError {
-    /// The text is not JSON of this format.
+    /// The text is not a genesis file.
+    ///
+    /// Do: Correct the place that the message names, or use the deployment's file.
     #[error("PRO-080: genesis file: {0}")]
     Json(#[from] serde_json::Error),
-    /// The format's version is another one.
+    /// The genesis file has another format version.
+    ///
+    /// Do: Use a genesis file for this release.
     #[error("PRO-081: genesis format {GENESIS_FORMAT} expected, got {got}")]
     Format { got: u64 },
-    /// An address has two balances, or a balance's slot is zero.
+    /// An address has two balances in the genesis file, or the slot of a balance is zero.
+    ///
+    /// Do: Correct the entry that the message names.
     #[error("PRO-082: genesis balance {index} repeats an address")]
     BalanceRepeated { index: usize },
-    /// Too many entries.
+    /// The genesis file has too many entries.
+    ///
+    /// Do: Shorten the list; the message has both numbers.
     #[error("PRO-083: genesis holds {got} {what}, at most {GENESIS_ITEMS_MAX} are allowed")]
     TooMany { what: &'static str, got: usize },
     /// The store failed.

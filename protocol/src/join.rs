@@ -19,27 +19,44 @@ use crate::state::TxTransition;
 #[non_exhaustive]
 pub enum JoinError {
     /// The children were made under different constants.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-070: {what} differs between children")]
     Constants { what: &'static str },
     /// The right child does not start where the left one ends.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-071: {what}: the right child does not start where the left one ends")]
     Gap { what: &'static str },
-    /// A child covers nothing.
+    /// A child covers an empty range.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-072: an empty range cannot be joined")]
     Empty,
-    /// A sum does not fit.
+    /// A sum overflows.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-073: {what} overflows")]
     Overflow { what: &'static str },
-    /// A child is not what the block's header says.
+    /// A child contradicts the block's header.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-074: {what} is not what the header says")]
     Header { what: &'static str },
-    /// The circuit does not exist for this number of children.
+    /// The circuit has no variant for this number of children.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-075: {circuit} has no variant for {got} children")]
     Children { circuit: &'static str, got: usize },
-    /// The range leaves the epoch, or an epoch has no slots.
+    /// The range leaves its epoch, or an epoch has no slots.
+    ///
+    /// Do: Check the contract's number of slots per epoch. Otherwise report a bug in Rollmill with
+    /// the range's capture.
     #[error("PRO-076: slots {first} to {last} are not in one epoch of {slots_per_epoch} slots")]
     Epoch { first: u64, last: u64, slots_per_epoch: u64 },
-    /// Something that must be zero until the bridge is there is not.
+    /// A value that must be zero until the bridge exists is not zero.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-077: {what} must be zero, got {}", field::to_hex(.got))]
     Bridge { what: &'static str, got: Fr },
 }

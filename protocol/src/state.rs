@@ -19,43 +19,70 @@ use crate::tx::{SLOTS, Tx, TxEffects};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TxRejection {
-    /// The effects break the rules of their shape.
+    /// The transaction's effects violate the format.
+    ///
+    /// Do: Create it with a wallet of the same release.
     #[error("PRO-020: malformed transaction: {0}")]
     Malformed(#[from] DecodeError),
     /// The transaction is for another L1 chain.
+    ///
+    /// Do: Use the wallet with a node of its own chain.
     #[error("PRO-021: chain id {expected} expected, got {got}")]
     WrongChain { expected: u64, got: u64 },
     /// The transaction is for another deployment.
+    ///
+    /// Do: Use the wallet with a node of its own deployment.
     #[error("PRO-022: rollup version {expected} expected, got {got}")]
     WrongVersion { expected: u64, got: u64 },
-    /// The anchor is no header in the archive before the block.
+    /// The transaction's anchor is not in the archive before the block.
+    ///
+    /// Do: Sync the wallet and build the transaction again.
     #[error("PRO-023: anchor {} is not in the archive", field::to_hex(.anchor))]
     UnknownAnchor { anchor: Fr },
-    /// The block's price is above what the transaction allows.
+    /// The block's gas price is above the transaction's maximum.
+    ///
+    /// Do: Wait for lower prices, or build the transaction again with a higher maximum.
     #[error("PRO-024: {kind} gas costs {price} a unit, at most {max} is allowed")]
     PriceAboveMax { kind: &'static str, price: u64, max: u64 },
-    /// The gas used and the teardown limit exceed the gas limit.
+    /// The gas limits do not cover the gas used and the teardown limits.
+    ///
+    /// Do: Build the transaction again with higher limits.
     #[error("PRO-025: gas limits do not cover the gas used and the teardown limits")]
     GasLimit,
     /// The fee does not fit 64 bits.
+    ///
+    /// Do: Build the transaction again with lower prices or limits.
     #[error("PRO-026: the fee at prices {l2} and {da} does not fit 64 bits")]
     FeeOverflow { l2: u64, da: u64 },
-    /// A nullifier is in the tree: the note was spent, or the transaction was included before.
+    /// A nullifier is already in the tree: the note was spent, or the transaction is already
+    /// included.
+    ///
+    /// Do: Sync the wallet. If the transfer is not in its history, send it again from other notes.
     #[error("PRO-027: nullifier {} was published before", field::to_hex(.nullifier))]
     NullifierSpent { nullifier: Fr },
     /// A nullifier occurs twice in the transaction.
+    ///
+    /// Do: Create it with a wallet of the same release.
     #[error("PRO-028: nullifier {} occurs twice in the transaction", field::to_hex(.nullifier))]
     NullifierRepeated { nullifier: Fr },
-    /// A tree has no room.
+    /// A state tree is full.
+    ///
+    /// Do: Nothing helps on this deployment: it has reached its capacity.
     #[error("PRO-029: the tree {tree:?} is full")]
     TreeFull { tree: Tree },
-    /// The fee payer has no balance leaf.
+    /// The fee payer has no fee balance.
+    ///
+    /// Do: Pay from an account with a balance in the genesis.
     #[error("PRO-030: fee payer {} has no balance", field::to_hex(.fee_payer))]
     FeePayerUnknown { fee_payer: Fr },
     /// The fee payer's balance is below the fee.
+    ///
+    /// Do: Pay from another account, or lower the fee.
     #[error("PRO-031: the fee is {fee}, the fee payer has {balance}")]
     BalanceTooLow { balance: u64, fee: u64 },
-    /// The block holds as many transactions as it may.
+    /// The block holds the maximum number of transactions.
+    ///
+    /// Do: Nothing: the transaction goes into a later block.
     #[error("PRO-032: the block already holds {max} transactions")]
     BlockFull { max: usize },
 }

@@ -57,17 +57,23 @@ pub struct Capture {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CaptureError {
-    /// The file cannot be read or written.
+    /// The capture file cannot be read or written.
+    ///
+    /// Do: Check its path, its permissions and the disk.
     #[error("PRN-050: cannot use {path}: {source}. Check the path and the disk")]
     File {
         path: PathBuf,
         #[source]
         source: std::io::Error,
     },
-    /// The file is no capture of this release.
+    /// The file is not a capture of this release.
+    ///
+    /// Do: Pass a capture that a prover node of this release wrote.
     #[error("PRN-051: {path} is not a capture that this release reads: {why}")]
     Format { path: PathBuf, why: String },
-    /// At least one job of the range does not hold; the lines above name each.
+    /// At least one job of the captured range is invalid. The lines above name each.
+    ///
+    /// Do: Report the capture with these lines.
     #[error("PRN-052: {count} of {total} jobs of the captured range do not hold")]
     Fails { count: usize, total: usize },
 }

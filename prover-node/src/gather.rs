@@ -33,18 +33,27 @@ pub struct BlockWork {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GatherError {
-    /// No node has the transaction with its client proof. Ask other nodes.
+    /// No node has the transaction with its client proof.
+    ///
+    /// Do: Name more nodes in `--tx-sources`.
     #[error(
         "PRN-010: no node has transaction {tx_hash} of block {block} with its client proof; name more --tx-sources"
     )]
     Missing { block: u64, tx_hash: String },
-    /// The chain changed while it was read. Try again.
+    /// The chain changed while it was read. The prover node retries.
+    ///
+    /// Do: Nothing.
     #[error("PRN-011: block {block} is not on this node's chain any more")]
     Gone { block: u64 },
-    /// Re-execution gave another block: the node's state or this program is wrong.
+    /// Executing the block produced another header than the chain's.
+    ///
+    /// Do: Run the release of the deployment. If it is, delete the data directory to sync again,
+    /// and report it if it recurs.
     #[error("PRN-012: executing block {block} gave header {got}, the chain has {expected}")]
     Differs { block: u64, expected: String, got: String },
-    /// Reading or executing failed.
+    /// A block cannot be read or executed. The prover node retries.
+    ///
+    /// Do: Do what the message says.
     #[error("PRN-013: block {block}: {why}")]
     Failed { block: u64, why: String },
 }
@@ -87,13 +96,13 @@ async fn from_peers(
                 match kept {
                     Ok(Ok(())) => return Ok(Arc::new(tx)),
                     Ok(Err(error)) => {
-                        tracing::warn!(peer = peer.url(), %error, "a peer's transaction is refused");
+                        tracing::warn!(peer = peer.url(), %error, "transaction of a peer rejected");
                     }
-                    Err(error) => tracing::error!(%error, "keeping a transaction failed"),
+                    Err(error) => tracing::error!(%error, "transaction not stored"),
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(peer = peer.url(), %error, "a peer does not answer"),
+            Err(error) => tracing::warn!(peer = peer.url(), %error, "peer unreachable"),
         }
     }
     Err(GatherError::Missing { block, tx_hash: to_hex(tx_hash) })

@@ -23,7 +23,9 @@ pub const TRUSTED: Duration = Duration::from_secs(15);
 /// How long the answer to the last request is waited for at the end.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
-/// Why this node has no identity.
+/// The identity file of this prover node cannot be read or written.
+///
+/// Do: Check the directory of `--intents`, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "PRN-031: cannot use the identity file {path}: {source}. Check the folder of the setting intents"
@@ -122,7 +124,7 @@ impl Lease {
             if before.is_some() {
                 tracing::warn!(holder = ?holder, "submitter's lease lost");
             } else if held.other != holder {
-                tracing::info!(holder = ?holder, "standby: another prover node of this id submits");
+                tracing::info!(holder = ?holder, "standby; another prover node of this id submits");
             }
             (held.lease, held.other) = (None, holder);
         }
@@ -255,7 +257,7 @@ pub async fn keep<N: Names>(
                 tracing::info!(fence, "submitter's lease released");
             }
             Err(error) => {
-                tracing::warn!(error = %rollmill_service::one_line(&error), "submitter's lease not released; it runs out in 30 s");
+                tracing::warn!(error = %rollmill_service::one_line(&error), "submitter's lease not released; it will expire");
             }
         }
     }

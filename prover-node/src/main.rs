@@ -51,6 +51,16 @@ fn main() -> ExitCode {
         .run_checked(preflight::checks, run)
 }
 
+/// The client key cannot be written.
+///
+/// Do: Check the path of `--out`, its permissions and its disk.
+#[derive(Debug, thiserror::Error)]
+#[error("PRN-030: cannot write the client key to {path} ({source}); check --out")]
+struct KeyFileError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     if let Some(("ranges", arguments)) = process.command() {
@@ -61,7 +71,7 @@ async fn run(process: Process<Config>) -> Outcome {
         Some(("keys", arguments)) => {
             let out = arguments.get_one::<String>("out").map(PathBuf::from).unwrap_or_default();
             std::fs::write(&out, client_key(&keys).to_bytes())
-                .map_err(|error| format!("PRN-030: cannot write {}: {error}", out.display()))?;
+                .map_err(|source| KeyFileError { path: out.clone(), source })?;
             return Ok(());
         }
         Some(("replay", arguments)) => return commands::run_replay(&keys, arguments),

@@ -84,14 +84,14 @@ impl ProverNode {
             let pause = match turn {
                 Ok(()) => {
                     if std::mem::take(&mut failing) {
-                        tracing::info!("turns succeed again");
+                        tracing::info!("control loop recovered");
                     }
                     PACE
                 }
                 Err(error) => {
                     self.ports.metrics.failures.inc();
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(error = %one_line(error.as_ref()), "turn failed; retrying every 2 s");
+                        tracing::warn!(retry_seconds = RETRY.as_secs(), error = %one_line(error.as_ref()), "control loop failed; retrying");
                     }
                     tokio::select! {
                         () = shutdown.started() => break,

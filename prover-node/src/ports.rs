@@ -102,7 +102,7 @@ impl NodePorts {
             Ok(finalized) => finalized,
             Err(error) => {
                 let error = rollmill_service::one_line(error.as_ref());
-                tracing::warn!(error, "L1's final state not read; no range ends meanwhile");
+                tracing::warn!(error, "finalized L1 state unavailable; ranges cannot finish");
                 None
             }
         };
@@ -221,10 +221,25 @@ fn failpoint_of(state: &str) {
     }
 }
 
+/// The chain changed while it was read.
+#[derive(Debug, thiserror::Error)]
+enum ChainChanged {
+    /// L1 no longer has a block that the node followed, because of a reorg. The prover node retries.
+    ///
+    /// Do: Nothing.
+    #[error("PRN-032: L1 no longer has block {number}; retrying")]
+    L1Block { number: u64 },
+    /// The chain changed while it was read. The prover node reads it again.
+    ///
+    /// Do: Nothing.
+    #[error("PRN-033: the chain changed while it was read; retrying")]
+    Tips,
+}
+
 async fn block_at(l1: &L1Client, number: u64) -> Result<L1BlockRef, Failure> {
     let block = l1.block(BlockNumberOrTag::Number(number)).await?;
     // A reorg made L1 shorter than what was followed; the follower sees it next.
-    let block = block.ok_or_else(|| format!("PRN-032: L1 has no block {number} any more"))?;
+    let block = block.ok_or(ChainChanged::L1Block { number })?;
     Ok(L1BlockRef::from(&block))
 }
 
@@ -261,9 +276,7 @@ impl Ports for NodePorts {
             }
         }
         if self.running.node.tips() != tips {
-            return Err(
-                "PRN-033: the chain changed while it was read; the next turn reads it again".into(),
-            );
+            return Err(ChainChanged::Tips.into());
         }
         self.memory.epochs.retain(|epoch, _| epochs.contains_key(epoch));
         let chain = Chain {
@@ -306,15 +319,16 @@ impl Ports for NodePorts {
             Effect::Stop => self.provers.stop(row.id),
             Effect::Cancel => match self.provers.jobs().cancel_unwanted(row.epoch).await {
                 Ok(count) => {
-                    tracing::info!(range = row.id, epoch = row.epoch, count, "jobs cancelled");
+                    tracing::info!(
+                        range = row.id,
+                        epoch = row.epoch,
+                        jobs = count,
+                        "jobs cancelled"
+                    );
                     self.memory.cleaned.insert(row.id);
                 }
                 Err(error) => {
-                    tracing::warn!(
-                        range = row.id,
-                        error,
-                        "jobs not cancelled; retrying with the next turn"
-                    );
+                    tracing::warn!(range = row.id, error, "jobs not cancelled; retrying");
                 }
             },
             Effect::Submit => {
@@ -432,7 +446,7 @@ impl NodePorts {
                     tracing::info!(range = row.id, path = %path.display(), jobs = capture.jobs.len(), incomplete = capture.incomplete, "range captured; see `prover-node replay`");
                 }
                 Err(error) => {
-                    tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; trying again in a minute");
+                    tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; retrying");
                     tokio::time::sleep(CAPTURE_AGAIN).await;
                     captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
                     return;

@@ -27,6 +27,19 @@ pub trait Submitter: Send + Sync + 'static {
     fn sent(&self, row: &Row) -> Option<Sent>;
 }
 
+/// The public inputs of the root proof differ from those that the contract computes.
+///
+/// Do: Run the release of the deployment's contract. Otherwise report it with the range's capture.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "PRN-020: the public inputs of the proof differ from the contract's: {what} is {ours}, the contract expects {theirs}"
+)]
+struct InputsDiffer {
+    what: String,
+    ours: String,
+    theirs: String,
+}
+
 /// Submits through the sender of one account.
 #[derive(Debug)]
 pub struct L1Submitter {
@@ -44,18 +57,14 @@ impl Submitter for L1Submitter {
         let theirs = self.contract.epoch_public_inputs(args.clone()).await.map_err(refusal)?;
         let ours: Vec<_> = output.public.iter().map(abi::word).collect();
         if ours.len() != theirs.len() {
-            let (ours, theirs) = (ours.len(), theirs.len());
-            let what = format!(
-                "PRN-020: the proof has {ours} public inputs, the contract expects {theirs}"
-            );
-            return Err(rejected(what));
+            let (what, ours, theirs) = ("their number".into(), ours.len(), theirs.len());
+            let error = InputsDiffer { what, ours: ours.to_string(), theirs: theirs.to_string() };
+            return Err(rejected(error.to_string()));
         }
         if let Some(index) = (0..ours.len()).find(|index| ours[*index] != theirs[*index]) {
-            let (ours, theirs) = (ours[index], theirs[index]);
-            let what = format!(
-                "PRN-020: public input {index} of the proof is {ours}, the contract expects {theirs}"
-            );
-            return Err(rejected(what));
+            let (what, ours, theirs) = (format!("number {index}"), ours[index], theirs[index]);
+            let error = InputsDiffer { what, ours: ours.to_string(), theirs: theirs.to_string() };
+            return Err(rejected(error.to_string()));
         }
         let input = abi::submit_calldata(args, output.proof);
         let to = abi::address(self.rollup);

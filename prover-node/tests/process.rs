@@ -95,7 +95,7 @@ async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
     assert_eq!(status["ready"], false, "{status}");
 
     deployment.propose_nonsense().await;
-    program.line_with("block on L1 refused");
+    program.line_with("block on L1 rejected");
     // The tips follow the commit that the line is part of.
     let status = program.status(|status| !status["tips"]["refused"].is_null());
     assert_eq!(status["tips"]["refused"]["block_number"], 1, "{status}");

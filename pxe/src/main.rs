@@ -62,8 +62,6 @@ impl Settings for Config {
 
 /// The transaction may be out: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
-/// The command line is wrong.
-const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let flag = |name: &'static str, help: &'static str| {
@@ -131,9 +129,7 @@ fn main() -> ExitCode {
 async fn run(process: Process<Config>) -> Outcome {
     let config = process.config.clone();
     let Some((name, arguments)) = process.command() else {
-        let text = "PXE-010: say what to do: keygen, address, sync, balance, notes, transfer or \
-                    status (see --help)";
-        return Err(Exit { code: USAGE, failure: text.into() }.into());
+        return Err(PxeError::NoCommand.into());
     };
     if name == "keygen" {
         return keygen(&config);
@@ -142,11 +138,7 @@ async fn run(process: Process<Config>) -> Outcome {
         let node = NodeClient::new(&config.node_url)?;
         let text = arguments.get_one::<String>("hash").map_or("", String::as_str);
         let Ok(hash) = from_hex(text) else {
-            let text = format!(
-                "PXE-017: `{text:.80}` is not a transaction's hash (0x and 64 hex digits, as \
-                 `pxe transfer` prints it)"
-            );
-            return Err(Exit { code: USAGE, failure: text.into() }.into());
+            return Err(PxeError::Hash { given: text.into() }.into());
         };
         return follow(&node, &hash, arguments).await;
     }
@@ -165,7 +157,7 @@ async fn run(process: Process<Config>) -> Outcome {
     wallet.sync(&node).await?;
     let interrupted = wallet.unreported();
     for hash in &interrupted {
-        tracing::warn!(tx = to_hex(hash), "a transfer of an interrupted command was sent");
+        tracing::warn!(tx = to_hex(hash), "transfer of an interrupted command sent");
     }
     match request {
         Some(_) if !interrupted.is_empty() => {
@@ -174,14 +166,10 @@ async fn run(process: Process<Config>) -> Outcome {
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
             interrupted.iter().for_each(|hash| wallet.report(hash));
             if let Err(error) = save(&path, &wallet) {
-                tracing::warn!(%error, "the wallet's state was not saved; this is told again");
+                tracing::warn!(%error, "wallet state not saved; the next command repeats this");
             }
-            let text = format!(
-                "PXE-018: an earlier transfer ({}) was interrupted and is sent now; nothing else was \
-                 sent. Run the command again if you want another transfer",
-                hashes.join(", ")
-            );
-            Err(Exit { code: SENT_UNKNOWN, failure: text.into() }.into())
+            let failure = PxeError::Interrupted { hashes: hashes.join(", ") }.into();
+            Err(Exit { code: SENT_UNKNOWN, failure }.into())
         }
         Some(request) => {
             save(&path, &wallet)?;
@@ -284,7 +272,7 @@ async fn transfer(
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
         if !["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
-            return Err("PXE-019: not confirmed; nothing was sent".into());
+            return Err(PxeError::NotConfirmed.into());
         }
     }
     let prover = LocalProver::open(config.keys_dir.as_deref(), genesis.chain_id)?;
@@ -294,7 +282,7 @@ async fn transfer(
         Err(error) => {
             // Nothing is out; that this could not be kept changes nothing, the intent is looked up.
             if let Err(error) = save(path, wallet) {
-                tracing::warn!(%error, "the wallet's state was not saved");
+                tracing::warn!(%error, "wallet state not saved");
             }
             return Err(error.into());
         }
@@ -305,15 +293,14 @@ async fn transfer(
     let hash = tx.hash();
     let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
     let mut out = std::io::stdout();
-    if let Err(error) = writeln!(out, "{}", to_hex(&hash)).and_then(|()| out.flush()) {
+    if let Err(source) = writeln!(out, "{}", to_hex(&hash)).and_then(|()| out.flush()) {
         // Not told, so the next transfer tells it.
-        let text = format!("PXE-022: {} was sent, but cannot be printed: {error}", to_hex(&hash));
-        return Err(unknown(text.into()).into());
+        return Err(unknown(PxeError::Unprinted { hash: to_hex(&hash), source }.into()).into());
     }
     rollmill_service::failpoint!("pxe.before_report");
     wallet.report(&hash);
     if let Err(error) = save(path, wallet) {
-        tracing::warn!(%error, "sent; the wallet's state was not saved, the next sync repairs it");
+        tracing::warn!(%error, "transfer sent; wallet state not saved, the next sync repairs it");
     }
     rollmill_service::failpoint!("pxe.after_report");
     if let Some(error) = doubt {
@@ -358,9 +345,7 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
                     println!("{word} in block {block_number}");
                 }
                 TxStatus::Dropped { reason } => {
-                    return Err(
-                        format!("PXE-020: the node dropped the transaction: {reason}").into()
-                    );
+                    return Err(PxeError::Dropped { reason: reason.clone() }.into());
                 }
             }
             return Ok(());
@@ -368,16 +353,10 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
         if tokio::time::Instant::now() >= deadline {
             let stage = stage.unwrap_or_default();
             if matches!(status, TxStatus::Unknown) {
-                return Err(format!(
-                    "PXE-024: the node at {} does not know this transaction after {seconds} s; check the \
-                     hash and --node-url",
-                    node.url()
-                )
-                .into());
+                let url = node.url().into();
+                return Err(PxeError::UnknownTx { url, seconds }.into());
             }
-            let text =
-                format!("PXE-021: not {stage} after {seconds} s; `pxe status` shows it later");
-            return Err(text.into());
+            return Err(PxeError::Late { stage: stage.into(), seconds }.into());
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -385,8 +364,8 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
 
 fn keygen(config: &Config) -> Outcome {
     if config.keystore.exists() {
-        let path = config.keystore.display();
-        return Err(format!("PXE-011: {path} exists; name another file by --keystore").into());
+        let path = config.keystore.display().to_string();
+        return Err(PxeError::KeystoreExists { path }.into());
     }
     let keys = Keys::generate(&mut OsRng);
     let text = keystore::seal(&keys, password(config)?.reveal(), &mut OsRng)?;
@@ -396,20 +375,15 @@ fn keygen(config: &Config) -> Outcome {
 }
 
 fn open(config: &Config) -> Result<Keys, Failure> {
-    let text = std::fs::read_to_string(&config.keystore).map_err(|error| {
-        let path = config.keystore.display();
-        let todo = "make one with `pxe keygen`, or correct --keystore";
-        format!("PXE-023: cannot read the keystore {path} ({error}); {todo}")
+    let text = std::fs::read_to_string(&config.keystore).map_err(|source| {
+        PxeError::NoKeystore { path: config.keystore.display().to_string(), source }
     })?;
     let keys = keystore::open(&text, password(config)?.reveal());
     Ok(keys.map_err(|error| error.in_file(&config.keystore))?)
 }
 
 fn password(config: &Config) -> Result<&Secret, Failure> {
-    config.password.as_ref().ok_or_else(|| {
-        let failure = "PXE-012: no password: give --password file:PATH or env:NAME".into();
-        Exit { code: USAGE, failure }.into()
-    })
+    config.password.as_ref().ok_or_else(|| PxeError::NoPassword.into())
 }
 
 /// Where the account's state lies: `pxe-` and the start of its address, beside the keystore. A state

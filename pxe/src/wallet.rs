@@ -249,7 +249,7 @@ impl Wallet {
         // State of an older version does not say which block made a note.
         let old = self.state.notes.iter().any(|note| note.block == unknown_block());
         if old || self.reorged(node).await? {
-            tracing::warn!(old, "reading the chain again from the start");
+            tracing::warn!(is_old = old, "resyncing the chain from the start");
             self.forget_chain();
             self.start(node, &versions).await?;
         }
@@ -308,7 +308,7 @@ impl Wallet {
     pub fn read_block(&mut self, block: &BlockEffects) -> Result<(), PxeError> {
         if block.block_number != self.state.next_block {
             let (expected, got) = (self.state.next_block, block.block_number);
-            return Err(PxeError::Node(format!("gave block {got} for block {expected}")));
+            return Err(PxeError::Node(format!("block {got} instead of block {expected}")));
         }
         let effects = block.txs.iter().map(TxEffectsInfo::decode).collect::<Result<Vec<_>, _>>();
         let effects = effects.map_err(|error| PxeError::Node(error.to_string()))?;
@@ -339,7 +339,7 @@ impl Wallet {
             let note = Note { owner: self.owner, value: found.value, randomness: found.randomness };
             let origin = NoteOrigin { first_nullifier: effects.nullifiers[0], index: i as u64 };
             if note.unique(&origin) != effects.note_hashes[i] {
-                tracing::warn!(block, "a log names a note that the transaction does not make");
+                tracing::warn!(block, "log names a note that its transaction does not create");
                 continue;
             }
             let leaf = tx.note_start_index + i as u64;

@@ -20,11 +20,19 @@ pub enum BuildError {
     Query(#[from] QueryError),
     #[error(transparent)]
     Block(#[from] BlockError),
-    #[error("SEQ-001: the state could not be read: {0}")]
+    /// The state cannot be read.
+    ///
+    /// Do: Do what the message says; usually the disk of `--node-data-dir` is the cause.
+    #[error("SEQ-001: the state cannot be read: {0}")]
     State(String),
+    /// The pending tip is not in the node's database.
+    ///
+    /// Do: Restart the sequencer. If it recurs, delete `--node-data-dir` to sync again.
     #[error("SEQ-002: the pending tip is not in the node's store")]
     NoParent,
-    /// The pending tip names the last second there is. Only a prune of it helps.
+    /// No block can follow the pending tip, because its timestamp is the maximum.
+    ///
+    /// Do: Wait for the prune of the pending chain.
     #[error("SEQ-005: no block can follow the pending tip, whose timestamp is 2^64 - 1")]
     EndOfTime,
 }

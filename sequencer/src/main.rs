@@ -65,7 +65,7 @@ async fn run(process: Process<Config>) -> Outcome {
     let metrics = Metrics::new(&process.metrics)?;
     let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
     sequencer.require_proposer()?;
-    tracing::info!(account = %sequencer.sender.account(), "proposer");
+    tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.board);
     process.ready();
     sequencer.run(&process.shutdown).await

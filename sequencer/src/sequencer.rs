@@ -49,7 +49,10 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 
-/// The proposal is with the sender, and in no L1 block yet.
+/// The proposed block is in no L1 block yet.
+///
+/// Do: Check the log's lines about L1 and its fees; raise `--l1-max-fee-gwei` if they are the
+/// reason.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "SEQ-006: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before its slot ends; see the lines of the log about L1 and its fees"
@@ -59,7 +62,9 @@ struct NotIncluded {
     seconds: u64,
 }
 
-/// The account does not propose blocks of this deployment.
+/// The account is not the proposer of the deployment.
+///
+/// Do: Give the proposer's key with `--l1-key-env` or `--l1-keystore`.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "SEQ-004: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key"
@@ -69,7 +74,9 @@ pub struct NotTheProposer {
     pub got: String,
 }
 
-/// L1 has the block that was proposed, and the node has not followed it in time.
+/// L1 has the proposed block, but the node did not follow it in time.
+///
+/// Do: Read the log's lines about L1 and correct the endpoints.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "SEQ-003: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1"
@@ -178,7 +185,7 @@ impl Sequencer {
                     let is_other = !text.starts_with(&code) || code.is_empty();
                     if is_other || failures.is_multiple_of(LOG_EACH) {
                         code = text.split(' ').next().unwrap_or_default().to_owned();
-                        tracing::warn!(%error, repeated = failures, "no block this time");
+                        tracing::warn!(%error, repeated = failures, "block not proposed; retrying");
                     }
                     failures += 1;
                     RETRY
@@ -251,7 +258,7 @@ impl Sequencer {
             tracing::warn!(
                 block,
                 wait_seconds = self.config.max_unverified_seconds,
-                "waiting for the client proofs of a block on L1 before building on it"
+                "waiting for the client proofs of a block on L1"
             );
         }
         let since = *memory.unverified_since.get_or_insert_with(Instant::now);
@@ -273,10 +280,10 @@ impl Sequencer {
                 Some(block) => tracing::error!(
                     block = block.block_number,
                     l1_block = block.l1_block,
-                    reason = block.reason,
-                    "held: no block is built while L1 holds one that this node refuses"
+                    error = block.reason,
+                    "paused; L1 contains a block that this node rejected"
                 ),
-                None => tracing::info!("no longer held: the refused block is gone from L1"),
+                None => tracing::info!("resumed; the rejected block is gone from L1"),
             }
             memory.held = refused;
         }
@@ -336,7 +343,7 @@ impl Sequencer {
         if let Some((first, reason)) = left_out.first() {
             let tx = rollmill_protocol::field::to_hex(first);
             let count = left_out.len();
-            tracing::info!(count, first = tx, reason, "transactions left out of a block");
+            tracing::info!(txs = count, first_tx = tx, reason, "transactions left out of a block");
         }
         Ok(built)
     }
@@ -362,7 +369,7 @@ impl Sequencer {
         };
         let data = block.data().to_bytes();
         let txs = block.txs.len();
-        tracing::info!(number, slot = header.slot, txs, bytes = data.len(), "block built");
+        tracing::info!(block = number, slot = header.slot, txs, bytes = data.len(), "block built");
         let purpose = format!("propose/{number}");
         // A block of this number may have been on L1 before, and was pruned.
         let attempt = self.sender.attempt_for(&purpose);
@@ -430,7 +437,7 @@ impl Sequencer {
         self.metrics.txs.inc_by(txs as u64);
         self.metrics.empty.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
-        tracing::info!(number, l1_tx = %receipt.tx_hash, gas, "block is on L1");
+        tracing::info!(block = number, l1_tx = %receipt.tx_hash, gas, "block included on L1");
         self.wait_for(number, shutdown).await
     }
 

@@ -408,7 +408,7 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     }
 
     deployment.propose_nonsense().await;
-    let line = program.line_with("held: ");
+    let line = program.line_with("paused; ");
     assert!(line.contains("block=1") && line.contains("NODE-032"), "{line}");
     assert_eq!(program.metric("rollmill_node_block_refused"), 1.0);
     assert_eq!(program.metric("rollmill_sequencer_held"), 1.0);
@@ -562,7 +562,10 @@ async fn a_start_without_l1_waits_and_names_it() {
     assert!(line.contains("check=\"l1\"") && line.contains("--node-l1-urls"), "{line}");
     let status = program.status(|_| true);
     assert_eq!((&status["phase"], &status["ready"]), (&"starting".into(), &false.into()));
-    assert!(status["conditions"]["l1"]["reason"].as_str().unwrap().contains("L1-001"), "{status}");
+    assert!(
+        status["conditions"]["l1"]["reason"].as_str().unwrap().contains("no L1 endpoint answered"),
+        "{status}"
+    );
     proxy.set(Fault::None);
     program.line_with("no longer absent");
     program.status(|status| status["ready"] == true);

@@ -64,9 +64,9 @@ impl Conditions {
         drop(state);
         let held = before.map(|(old, _)| old.is_none());
         match (held, reason) {
-            (Some(false), None) => tracing::info!(condition = name, "condition holds"),
+            (Some(false), None) => tracing::info!(condition = name, "condition met"),
             (Some(true), Some(reason)) => {
-                tracing::warn!(condition = name, reason, "condition does not hold");
+                tracing::warn!(condition = name, reason, "condition not met");
             }
             _ => {}
         }

@@ -12,12 +12,16 @@ pub type Outcome = Result<(), Failure>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting is unknown, of the wrong type or out of range. `origin` names the file, the
-    /// variable or the flag.
+    /// A setting is unknown, of the wrong type, or out of range. The message names the file,
+    /// variable or flag.
+    ///
+    /// Do: Correct it; `--help` lists the settings.
     #[error("{}: {origin}: {message}", self.code())]
     Setting { origin: String, message: String },
 
-    /// The file of `--config` cannot be read.
+    /// The settings file cannot be read.
+    ///
+    /// Do: Check the path of `--config` and its permissions.
     #[error("{}: cannot read the settings file {path}", self.code())]
     SettingsFile {
         path: String,
@@ -25,22 +29,31 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The command line makes no sense, found by the body and not by the parser.
+    /// The command line is invalid.
+    ///
+    /// Do: Correct it as the message says; `--help` lists the commands and options.
     #[error("{}: {message}", self.code())]
     Usage { message: String },
 
-    /// The threads or the signal handlers could not be set up.
+    /// Threads or signal handlers cannot be set up.
+    ///
+    /// Do: Raise the limits of the process: threads, open files, memory.
     #[error("{}: cannot set up the process", self.code())]
     Runtime {
         #[source]
         source: std::io::Error,
     },
 
-    /// The port is in use by another process: two settings of one process are compared before.
-    #[error("{}: {address} is taken: stop the process that listens there, or choose another address with {setting}", self.code())]
+    /// Another process uses the port.
+    ///
+    /// Do: Stop that process, or choose another address with the setting that the message names.
+    #[error("{}: {address} is in use: stop the process that listens there, or choose another address with {setting}", self.code())]
     PortTaken { address: String, setting: String },
 
-    /// The address cannot be listened on for another reason.
+    /// The address cannot be listened on.
+    ///
+    /// Do: Correct the setting that the message names: the address must belong to this machine, and
+    /// ports below 1024 need a privilege.
     #[error("{}: cannot listen on {address}; check {setting}", self.code())]
     Listen {
         address: String,
@@ -49,23 +62,30 @@ pub enum Error {
         source: std::io::Error,
     },
 
-    /// The HTTP server ended by itself.
-    #[error("{}: the HTTP server ended", self.code())]
+    /// The HTTP server stopped on its own.
+    ///
+    /// Do: Restart the process. If it recurs, check the limit of open files.
+    #[error("{}: the HTTP server stopped on its own", self.code())]
     Serve {
         #[source]
         source: std::io::Error,
     },
 
-    /// The process did not end within its grace period and was cut off.
-    #[error("{}: not ended after {seconds} s of grace; what was open is abandoned", self.code())]
+    /// The process did not stop within its grace period and was cut off.
+    ///
+    /// Do: Raise `--grace-seconds` if its work needs longer. Restarting is safe.
+    #[error("{}: not stopped after {seconds} s; open work was abandoned. Raise --grace-seconds if it needs longer", self.code())]
     Grace { seconds: u64 },
 
-    /// A second signal asked for an end at once.
-    #[error("{}: ended at once by a second signal", self.code())]
+    /// A second signal forced an immediate exit.
+    ///
+    /// Do: Nothing: restarting is safe.
+    #[error("{}: stopped immediately by a second signal", self.code())]
     Aborted,
 
-    /// Checks of what the process needs failed. One is told with its own code, if it has one; of
-    /// several the names are told, and each has a line in the log.
+    /// At least one startup check failed. A single failed check is reported with its own code.
+    ///
+    /// Do: Fix what each line of the log names; `check` repeats the checks.
     #[error("{}{message}", if is_coded(.message) { String::new() } else { format!("{}: ", self.code()) })]
     Preflight {
         message: String,
@@ -139,8 +159,11 @@ const USAGE: u8 = 2;
 
 /// Whether a text begins with a stable code, such as `SVC-010: `.
 pub(crate) fn is_coded(text: &str) -> bool {
-    let Some((code, _)) = text.split_once(": ") else { return false };
-    let Some((letters, number)) = code.split_once('-') else { return false };
+    text.split_once(": ").is_some_and(|(code, _)| is_code(code))
+}
+
+fn is_code(text: &str) -> bool {
+    let Some((letters, number)) = text.split_once('-') else { return false };
     let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
     (2..=4).contains(&letters.len())
         && letters.chars().all(is_name)
@@ -148,19 +171,39 @@ pub(crate) fn is_coded(text: &str) -> bool {
         && number.chars().all(|c| c.is_ascii_digit())
 }
 
-/// The error and its causes on one line, without repeating a cause its effect already quotes.
+/// The error and its causes on one line, without repeating a cause its effect already quotes. The line
+/// carries one code, that of the error itself: its causes are quoted without theirs.
 pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut line = error.to_string();
+    let text = error.to_string();
+    let mut line = match text.split_once(": ") {
+        Some((code, rest)) if is_code(code) => format!("{code}: {}", uncoded(rest)),
+        _ => uncoded(&text),
+    };
     let mut next = error.source();
     while let Some(cause) = next {
-        let text = cause.to_string();
+        let text = uncoded(&cause.to_string());
         if !line.contains(&text) {
             line.push_str(": ");
             line.push_str(&text);
         }
         next = cause.source();
     }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
+    line
+}
+
+/// `text` on one line without the codes of errors that it quotes. What stands in double quotes, such as
+/// another program's last words, stays as it is.
+pub fn uncoded(text: &str) -> String {
+    let mut is_quoted = false;
+    let mut words = Vec::new();
+    for word in text.split_whitespace() {
+        let is_of_a_cause = word.strip_suffix(':').is_some_and(is_code);
+        if is_quoted || !is_of_a_cause {
+            words.push(word);
+        }
+        is_quoted ^= word.matches('"').count() % 2 == 1;
+    }
+    words.join(" ")
 }
 
 /// A failure with an exit code of its own, where 1 would say too little. The program documents its

@@ -67,7 +67,7 @@ fn reached(name: &str) -> Option<Action> {
         let text = std::env::var(VARIABLE).unwrap_or_default();
         parse(&text).unwrap_or_else(|error| {
             // A test that arms nothing by a slip would pass for the wrong reason.
-            tracing::error!(%error, "the failpoint variable cannot be read");
+            tracing::error!(%error, "failpoint variable not readable");
             std::process::exit(2)
         })
     });

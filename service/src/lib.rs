@@ -63,7 +63,7 @@ use std::time::Duration;
 pub use admin::Board;
 pub use conditions::{Conditions, WhileKnown, create_series};
 pub use config::{Common, LogFormat, Settings, check_arguments, load};
-pub use error::{Error, Exit, Failure, Outcome, one_line};
+pub use error::{Error, Exit, Failure, Outcome, one_line, uncoded};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
@@ -275,7 +275,7 @@ impl Service {
             tracing::warn!(
                 variable = %name,
                 did_you_mean,
-                "environment variable names no setting; ignored"
+                "unknown environment variable ignored"
             );
         }
         let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -326,7 +326,7 @@ where
     let board = process.board.clone();
     if let Some(address) = common.admin_listen.as_ref().filter(|_| serving) {
         let listener = listen(address, "--admin-listen").await?;
-        tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint");
+        tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint listening");
         let router = admin::router(board.clone(), process.metrics.clone());
         let metrics = HttpMetrics::new("admin");
         metrics

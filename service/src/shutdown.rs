@@ -89,10 +89,10 @@ pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
                 _ = terminate.recv() => {}
             }
             if shutdown.is_started() {
-                tracing::warn!("second signal: ending at once");
+                tracing::warn!("second signal; exiting immediately");
                 shutdown.abort();
             } else {
-                tracing::info!("ending; a second signal ends at once");
+                tracing::info!("shutting down; send the signal again to exit immediately");
                 shutdown.start();
             }
         }

@@ -90,6 +90,31 @@ fn an_unknown_key_in_the_file_is_refused_by_name() {
 }
 
 #[test]
+fn an_error_and_its_causes_are_one_line_with_one_code() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Told {
+        text: &'static str,
+        source: Option<Box<Told>>,
+    }
+    let told = |text, source: Option<Told>| Told { text, source: source.map(Box::new) };
+    let line = |text, source| one_line(&told(text, source));
+    // The message quotes its cause, which is also its source.
+    let cause = || Some(told("CCC-003: it is full", None));
+    assert_eq!(line("AAA-001: no disk: BBB-002: gone", None), "AAA-001: no disk: gone");
+    assert_eq!(
+        line("AAA-001: BBB-002: gone: CCC-003: it is full", cause()),
+        "AAA-001: gone: it is full"
+    );
+    assert_eq!(line("AAA-001: no disk", cause()), "AAA-001: no disk: it is full");
+    assert_eq!(line("no disk: BBB-002: gone", None), "no disk: gone");
+    // Another program's words, and what only looks like a code.
+    let quoted = "AAA-001: b ended: \"error: BBB-002: gone\"";
+    assert_eq!(line(quoted, None), quoted);
+    assert_eq!(line("AAA-001: no UTF-8: at 3", None), "AAA-001: no UTF-8: at 3");
+}
+
+#[test]
 fn a_broken_file_is_one_line_with_a_code() {
     for text in ["listen = ", "workers = 'many'", "workers = 99999", "listen = 3", "\u{0}"] {
         let toml = file(text);

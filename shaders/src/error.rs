@@ -5,27 +5,40 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// The machine has no adapter that Vulkan, Metal or DirectX 12 can reach.
+    /// There is no graphics adapter that Vulkan, Metal or DirectX 12 can use.
+    ///
+    /// Do: Install the GPU's Vulkan driver, or Mesa's software adapter (Debian:
+    /// `mesa-vulkan-drivers` and `libvulkan1`).
     #[error(
         "SHD-001: no graphics adapter found; install the card's Vulkan driver, or Mesa's software \
          adapter (Debian: mesa-vulkan-drivers and libvulkan1)"
     )]
     NoAdapter,
-    /// No adapter has the index or the name asked for.
+    /// No adapter has this index or name.
+    ///
+    /// Do: Use an adapter that the message lists; `agent devices` prints them.
     #[error("SHD-002: there is no adapter {wanted}; the adapters are {found}")]
     UnknownAdapter { wanted: String, found: String },
-    /// 64-bit limbs were asked for and the adapter has no 64-bit integers.
+    /// 64-bit limbs were requested, but the adapter has no 64-bit integers.
+    ///
+    /// Do: Request 32-bit limbs.
     #[error("SHD-003: adapter {adapter} has no 64-bit integers in shaders; ask for 32-bit limbs")]
     NoInt64 { adapter: String },
     /// A limit of the adapter is below what the kernels need.
+    ///
+    /// Do: Use another adapter.
     #[error(
         "SHD-004: adapter {adapter}: {limit} is {has}, the kernels need {needed}; use another one"
     )]
     Limits { adapter: String, limit: &'static str, needed: u64, has: u64 },
-    /// The driver refused to open the adapter.
+    /// The driver failed to open the adapter.
+    ///
+    /// Do: Update the driver, or use another adapter.
     #[error("SHD-005: adapter {adapter} cannot be opened: {reason}")]
     Refused { adapter: String, reason: String },
-    /// An option makes no sense.
+    /// An option is invalid.
+    ///
+    /// Do: Correct the option that the message names.
     #[error("SHD-006: option {option}: expected {expected}, got {got}")]
     Option { option: &'static str, expected: &'static str, got: String },
 }

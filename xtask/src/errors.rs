@@ -2,9 +2,13 @@
 //! `docs/errors.md` from that.
 //!
 //! A code is a string literal that is exactly `ABC-123` (two to four capitals or digits, three
-//! digits), or begins with it and a colon. The meaning is the doc comment of the enum variant whose
-//! match arm gives the code, of the constant it is assigned to, or of the variant that carries it in
-//! `#[error("…")]`; failing that, the message that follows the code. So the page cannot say anything that the code does not.
+//! digits), or begins with it and a colon. Its documentation is the doc comment of the enum variant
+//! whose match arm returns the code, of the constant it is assigned to, or of the item that carries it
+//! in `#[error("…")]`. The first paragraph says what happened; the paragraph that starts with `Do: `
+//! says what to do. Neither may be missing.
+//!
+//! The last column comes from the code: from the arm of the variant in `status`, `exit_code` or
+//! `class`, and from `is_usage`, `is_transient` and `is_permanent` of the variant's type.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +16,25 @@ use crate::Findings;
 use crate::scan::{self, is_word};
 use crate::tree::{File, Tree};
 
+mod handling;
+
 /// Where the page is.
 pub(crate) const PAGE: &str = "docs/errors.md";
 
+/// What the paragraph of a doc comment that says what to do starts with.
+const DO: &str = "Do: ";
+
 /// Names of standards that look like a code.
 const NOT_CODES: &[&str] = &["AES", "BIP", "EIP", "ERC", "ISO", "RFC", "SHA", "UTF"];
+
+/// What the doc comment of an error says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Docs {
+    /// First paragraph; empty when there is none.
+    pub(crate) meaning: String,
+    /// The paragraph after [`DO`]; empty when there is none.
+    pub(crate) remedy: String,
+}
 
 /// One use of a code in the sources.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +42,14 @@ pub(crate) struct Code {
     pub(crate) code: String,
     pub(crate) path: String,
     pub(crate) line: usize,
-    /// First paragraph of the documentation; empty when there is none.
-    pub(crate) meaning: String,
+    pub(crate) docs: Docs,
+    /// What the program does with the error, as far as its type says so.
+    pub(crate) handling: String,
 }
 
 impl Code {
-    fn room(&self) -> &str {
-        room_of(&self.path)
+    fn krate(&self) -> &str {
+        self.path.split("/src/").next().unwrap_or(&self.path)
     }
 
     fn prefix(&self) -> &str {
@@ -38,13 +57,8 @@ impl Code {
     }
 }
 
-/// The folder that a source path belongs to: everything before `/src/`.
-fn room_of(path: &str) -> &str {
-    path.split("/src/").next().unwrap_or(path)
-}
-
 /// Whether `text` has the form of a code.
-fn is_code(text: &str) -> bool {
+pub(crate) fn is_code(text: &str) -> bool {
     let Some((prefix, number)) = text.split_once('-') else { return false };
     (2..=4).contains(&prefix.len())
         && prefix.starts_with(|c: char| c.is_ascii_uppercase())
@@ -82,27 +96,24 @@ fn collect_file(file: &File) -> Vec<Code> {
     let mut previous_line = 0;
     for literal in scanned.literals.iter().filter(|literal| literal.line < end) {
         let Some(code) = code_of(&literal.text) else { continue };
-        let mut meaning = meaning(&lines, &code_lines, literal.line, previous_line, code);
-        if meaning.is_empty() {
-            // The message says it too, if less well.
-            meaning = literal.text[code.len()..].trim_start_matches(':').trim().to_owned();
-        }
+        let items = items(&lines, &code_lines, literal.line, previous_line, code);
         previous_line = literal.line;
         codes.push(Code {
             code: code.into(),
             path: file.path.clone(),
             line: literal.line,
-            meaning,
+            docs: joined(items.iter().map(|at| docs_above(&lines, *at))),
+            handling: items.first().map(|at| handling::of(&code_lines, *at)).unwrap_or_default(),
         });
     }
     codes
 }
 
-/// Documentation of the thing that carries the code on `line` (from 1).
-fn meaning(lines: &[&str], code: &[&str], line: usize, previous: usize, text: &str) -> String {
+/// Indices (from 0) of the lines that declare the items which carry the code on `line` (from 1).
+fn items(lines: &[&str], code: &[&str], line: usize, previous: usize, text: &str) -> Vec<usize> {
     let own = code[line - 1].trim_start();
     if own.starts_with("const ") || own.starts_with("pub") && own.contains("const ") {
-        return docs_above(lines, line - 1);
+        return vec![line - 1];
     }
     // The message of an error, on the line of its attribute or on one below it.
     let attribute =
@@ -110,7 +121,14 @@ fn meaning(lines: &[&str], code: &[&str], line: usize, previous: usize, text: &s
     if let Some(at) = attribute
         && code[at..line - 1].iter().all(|line| !line.trim().ends_with("]"))
     {
-        return docs_above(lines, at);
+        let end = (line - 1..code.len()).find(|at| code[*at].trim_end().ends_with(']'));
+        let item = end.and_then(|end| {
+            (end + 1..code.len()).find(|at| {
+                let text = code[*at].trim();
+                !text.is_empty() && !text.starts_with("#[")
+            })
+        });
+        return item.into_iter().collect();
     }
     // A match arm: the variants named between the previous code and this one, the code itself cut off.
     let first = previous.max(line.saturating_sub(8));
@@ -125,16 +143,20 @@ fn meaning(lines: &[&str], code: &[&str], line: usize, previous: usize, text: &s
         }
         names.extend(variants(part));
     }
-    let mut meanings: Vec<String> = Vec::new();
-    for name in names {
-        if let Some(at) = declaration(code, &name) {
-            let docs = docs_above(lines, at);
-            if !docs.is_empty() && !meanings.contains(&docs) {
-                meanings.push(docs);
+    names.iter().filter_map(|name| declaration(code, name)).collect()
+}
+
+/// The documentation of items that share a code.
+fn joined(all: impl Iterator<Item = Docs>) -> Docs {
+    let (mut meanings, mut remedies): (Vec<String>, Vec<String>) = Default::default();
+    for Docs { meaning, remedy } in all {
+        for (text, texts) in [(meaning, &mut meanings), (remedy, &mut remedies)] {
+            if !text.is_empty() && !texts.contains(&text) {
+                texts.push(text);
             }
         }
     }
-    meanings.join(" Or: ")
+    Docs { meaning: meanings.join(" Or: "), remedy: remedies.join(" Or: ") }
 }
 
 /// Identifiers that follow `::` and begin with a capital.
@@ -158,8 +180,8 @@ fn declaration(code: &[&str], name: &str) -> Option<usize> {
     })
 }
 
-/// First paragraph of the doc comment above line `at` (from 0), attributes skipped.
-fn docs_above(lines: &[&str], at: usize) -> String {
+/// What the doc comment above line `at` (from 0) says, attributes skipped.
+fn docs_above(lines: &[&str], at: usize) -> Docs {
     let mut docs: Vec<&str> = Vec::new();
     let mut inside_attribute = false;
     for line in lines[..at].iter().rev().map(|line| line.trim()) {
@@ -176,60 +198,69 @@ fn docs_above(lines: &[&str], at: usize) -> String {
         }
     }
     docs.reverse();
-    let paragraph: Vec<&str> = docs.into_iter().take_while(|line| !line.is_empty()).collect();
-    paragraph.join(" ")
+    let mut said = Docs::default();
+    for (index, paragraph) in docs.split(|line| line.is_empty()).enumerate() {
+        // Links to items lead nowhere on the page.
+        let text = paragraph.join(" ").replace("[`", "`").replace("`]", "`");
+        match text.strip_prefix(DO) {
+            Some(remedy) => said.remedy = remedy.into(),
+            None if index == 0 => said.meaning = text,
+            None => {}
+        }
+    }
+    said
 }
 
 /// The page, generated from the codes.
 pub(crate) fn page(codes: &[Code]) -> String {
-    let mut by_room: BTreeMap<&str, BTreeMap<&str, &Code>> = BTreeMap::new();
+    let mut by_crate: BTreeMap<&str, BTreeMap<&str, &Code>> = BTreeMap::new();
     for code in codes {
-        let room = by_room.entry(code.room()).or_default();
-        let kept = room.entry(&code.code).or_insert(code);
-        if kept.meaning.is_empty() {
+        let of_crate = by_crate.entry(code.krate()).or_default();
+        let kept = of_crate.entry(&code.code).or_insert(code);
+        if kept.docs.meaning.is_empty() {
             *kept = code;
         }
     }
     let mut page = String::from(
         "# Error codes\n\n\
-         Generated by `cargo xtask gen` from the documentation of the error types; do not edit.\n\n\
-         A code is stable: it appears in logs, in answers over HTTP and in exit messages, and is \
-         never reused for\nanother meaning. The letters name the room, the number the error.\n",
+         `cargo xtask gen` generates this page from the doc comments of the error types; do not edit it.\n\n\
+         Every error message starts with a code such as `BRK-001`. The prefix identifies the crate, the number \
+         the\nerror. Codes are stable: they appear in logs, HTTP responses and exit messages, and a code is \
+         never reused for\nanother error. The column *handling* lists what the program itself does with the \
+         error, where its type says so: the\nHTTP status of the response, the exit code of the process (1 \
+         unless stated), *retried* for a transient failure, or\n*permanent* if a retry cannot help.\n",
     );
-    for (room, codes) in by_room {
-        page.push_str(&format!("\n## {room}\n\n| code | meaning |\n| --- | --- |\n"));
+    let cell = |text: &str| text.replace('|', "\\|");
+    for (krate, codes) in by_crate {
+        page.push_str(&format!(
+            "\n## {krate}\n\n| code | meaning | what to do | handling |\n| --- | --- | --- | --- |\n"
+        ));
         for (code, entry) in codes {
-            let meaning = entry.meaning.replace('|', "\\|");
-            page.push_str(&format!("| {code} | {meaning} |\n"));
+            let Docs { meaning, remedy } = &entry.docs;
+            let (meaning, remedy) = (cell(meaning), cell(remedy));
+            page.push_str(&format!("| {code} | {meaning} | {remedy} | {} |\n", entry.handling));
         }
     }
     page
 }
 
-/// Refuses codes without documentation, prefixes shared by two rooms, and codes that the page and
-/// the sources do not both have.
+/// Rejects codes without documentation or a remedy, prefixes shared by two crates, and codes that the
+/// page and the sources do not both have.
 pub(crate) fn check(tree: &Tree) -> Findings {
     let codes = collect(tree);
-    let mut findings = Findings::new();
+    let mut findings = undocumented(&codes);
     let mut owner: BTreeMap<&str, &Code> = BTreeMap::new();
     for code in &codes {
         let first = owner.entry(code.prefix()).or_insert(code);
-        if first.room() != code.room() {
+        if first.krate() != code.krate() {
             findings.push(format!(
                 "{}:{}: prefix {} belongs to {} ({}:{}); choose another",
                 code.path,
                 code.line,
                 code.prefix(),
-                first.room(),
+                first.krate(),
                 first.path,
                 first.line
-            ));
-        }
-        let documented = |other: &Code| other.code == code.code && !other.meaning.is_empty();
-        if !codes.iter().any(documented) {
-            findings.push(format!(
-                "{}:{}: {} has neither a doc comment nor a message; write what it means",
-                code.path, code.line, code.code
             ));
         }
     }
@@ -260,6 +291,27 @@ pub(crate) fn check(tree: &Tree) -> Findings {
     findings
 }
 
+/// Codes whose meaning or remedy is documented nowhere.
+pub(crate) fn undocumented(codes: &[Code]) -> Findings {
+    let mut findings = Findings::new();
+    for code in codes {
+        let is_there = |get: fn(&Docs) -> &str| {
+            codes.iter().any(|other| other.code == code.code && !get(&other.docs).is_empty())
+        };
+        let at = format!("{}:{}: {}", code.path, code.line, code.code);
+        if !is_there(|docs| &docs.meaning) {
+            findings.push(format!("{at} has no doc comment; write what happened"));
+        }
+        if !is_there(|docs| &docs.remedy) {
+            findings.push(format!(
+                "{at}: its doc comment has no paragraph that starts with `{}`; write what to do",
+                DO.trim()
+            ));
+        }
+    }
+    findings
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,19 +323,28 @@ pub enum TreeError {
     /// nothing can be added.
     ///
     /// A second paragraph.
+    ///
+    /// Do: Plant another
+    /// one with [`Tree::new`].
     #[error("{}: full", self.code())]
     Full,
     /// A leaf is not there.
+    ///
+    /// Do: Look.
     #[error(
         "{}: leaf {index} is missing",
         self.code()
     )]
     Missing { index: u64 },
     /// From below.
+    ///
+    /// Do: Dig.
     #[error("{}: {source}", self.code())]
     Below(#[from] Other),
 }
 /// Port taken.
+///
+/// Do: Choose another port.
 pub const PORT_TAKEN: &str = "ABC-009";
 impl TreeError {
     pub const fn code(&self) -> &'static str {
@@ -295,11 +356,19 @@ impl TreeError {
             }
         }
     }
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Missing { .. })
+    }
+    pub const fn is_transient(&self) -> bool {
+        !matches!(self, Self::Full | Self::Missing { .. })
+    }
 }
 /// Gone.
 #[derive(Debug)]
 pub enum LongError {
     /// It broke.
+    ///
+    /// Do: Mend it.
     #[error(
         "ABC-004: a message too long for one line, so that the formatter breaks it: {0}"
     )]
@@ -319,16 +388,24 @@ mod tests {
     #[test]
     fn meanings_come_from_the_variants_and_constants() {
         let codes = collect(&tree(""));
-        let found: Vec<(&str, &str)> =
-            codes.iter().map(|code| (code.code.as_str(), code.meaning.as_str())).collect();
+        let found: Vec<(&str, &str, &str)> = codes
+            .iter()
+            .map(|Code { code, docs, .. }| {
+                (code.as_str(), docs.meaning.as_str(), docs.remedy.as_str())
+            })
+            .collect();
         assert_eq!(
             found,
             [
-                ("ABC-001", "The tree is full, so nothing can be added."),
-                ("ABC-002", "A leaf is not there."),
-                ("ABC-003", "From below."),
-                ("ABC-004", "It broke."),
-                ("ABC-009", "Port taken."),
+                (
+                    "ABC-001",
+                    "The tree is full, so nothing can be added.",
+                    "Plant another one with `Tree::new`."
+                ),
+                ("ABC-002", "A leaf is not there.", "Look."),
+                ("ABC-003", "From below.", "Dig."),
+                ("ABC-004", "It broke.", "Mend it."),
+                ("ABC-009", "Port taken.", "Choose another port."),
             ]
         );
     }
@@ -337,11 +414,13 @@ mod tests {
     fn the_generated_page_satisfies_the_check() {
         let page = page(&collect(&tree("")));
         assert!(page.contains("## room\n"), "{page}");
+        assert!(page.contains("| ABC-002 | A leaf is not there. | Look. | exit 2 |\n"), "{page}");
+        assert!(page.contains("| ABC-003 | From below. | Dig. | retried |\n"), "{page}");
         assert_eq!(check(&tree(&page)), Findings::new());
     }
 
     #[test]
-    fn a_code_missing_from_the_page_is_refused_and_so_is_a_dead_one() {
+    fn a_code_missing_from_the_page_is_rejected_and_so_is_a_dead_one() {
         let page = page(&collect(&tree(""))).replace("ABC-002", "ABC-007");
         let findings = check(&tree(&page));
         assert_eq!(findings.len(), 2, "{findings:?}");
@@ -350,19 +429,33 @@ mod tests {
     }
 
     #[test]
-    fn an_undocumented_code_is_refused() {
-        let tree = Tree::of(&[
-            ("room/src/lib.rs", "enum E {\n    A,\n}\nfn f() { match e { E::A => \"QQ-001\" } }"),
-            (PAGE, "| QQ-001 | |\n"),
-        ]);
-        let findings = check(&tree);
+    fn a_code_without_a_doc_comment_or_a_remedy_is_rejected() {
+        let found = |docs: &str| {
+            let source = format!(
+                "enum E {{\n{docs}    A,\n}}\nfn f() {{ match e {{ E::A => \"QQ-001\" }} }}"
+            );
+            check(&Tree::of(&[("room/src/lib.rs", &source), (PAGE, "| QQ-001 | | | |\n")]))
+        };
+        let findings = found("");
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].contains("QQ-001 has no doc comment"));
+        let findings = found("    /// It broke.\n    ///\n    /// Mend it.\n");
         assert_eq!(findings.len(), 1, "{findings:?}");
-        assert!(findings[0].contains("neither a doc comment"));
+        assert!(findings[0].contains("QQ-001: its doc comment has no paragraph"), "{findings:?}");
+        assert_eq!(found("    /// It broke.\n    ///\n    /// Do: Mend it.\n"), Findings::new());
     }
 
     #[test]
-    fn two_rooms_with_one_prefix_are_refused() {
-        let source = "/// A.\npub const A: &str = \"QQ-001\";\n";
+    fn a_message_is_no_documentation() {
+        let source = "enum E {\n    #[error(\"QQ-001: {0} broke; mend it\")]\n    A(u8),\n}\n";
+        let findings =
+            check(&Tree::of(&[("room/src/lib.rs", source), (PAGE, "| QQ-001 | | | |\n")]));
+        assert_eq!(findings.len(), 2, "{findings:?}");
+    }
+
+    #[test]
+    fn two_crates_with_one_prefix_are_rejected() {
+        let source = "/// A.\n///\n/// Do: B.\npub const A: &str = \"QQ-001\";\n";
         let tree =
             Tree::of(&[("one/src/a.rs", source), ("two/src/b.rs", source), (PAGE, "| QQ-001 | |")]);
         let findings = check(&tree);

@@ -15,6 +15,7 @@ mod errors;
 mod features;
 mod functions;
 mod generate;
+mod logs;
 mod mutants;
 mod scan;
 mod suite;
@@ -117,6 +118,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     let tree = tree::Tree::load(root)?;
     let mut findings = tidy::check(&tree);
     findings.extend(functions::check(&tree));
+    findings.extend(logs::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)

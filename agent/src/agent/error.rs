@@ -6,7 +6,9 @@ use rollmill_broker_client::ClientError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AgentError {
-    /// The broker rejected this agent's token, or the agent is in quarantine.
+    /// The broker rejected this agent: missing or invalid token, or quarantined.
+    ///
+    /// Do: Do what the message says: correct `--token`, or release the agent with `broker pardon`.
     #[error("{}: the broker rejects this agent; {remedy}", self.code())]
     Refused {
         remedy: String,
@@ -14,7 +16,9 @@ pub enum AgentError {
         source: ClientError,
     },
 
-    /// The directory of finished proofs cannot be used.
+    /// The directory for finished proofs cannot be used.
+    ///
+    /// Do: Check that `--spool-dir` exists or can be created, is writable, and has free space.
     #[error("{}: cannot use {path}; check --spool-dir", self.code())]
     Spool {
         path: String,
@@ -22,19 +26,29 @@ pub enum AgentError {
         source: std::io::Error,
     },
 
-    /// Another agent works with the directory of finished proofs.
+    /// Another agent uses the directory for finished proofs.
+    ///
+    /// Do: Stop the other agent, or set another `--spool-dir`.
     #[error("{}: {path} is in use by another agent; stop that agent, or give this one a --spool-dir of its own", self.code())]
     SpoolLocked { path: String },
 
-    /// The worker names a type or version that cannot be one.
+    /// The name of a circuit or version is not one that the protocol allows.
+    ///
+    /// Do: A bug in Rollmill: report it with the log.
     #[error("{}: `{name}` cannot name a circuit or version", self.code())]
     CircuitName { name: String },
 
-    /// The device went away while the agent ran. What supervises the process starts it again.
+    /// The device was lost while the agent ran. The agent exits.
+    ///
+    /// Do: Let a supervisor restart the agent. If it recurs, read the driver's log and test the
+    /// device.
     #[error("{}: the device was lost: {reason}; start the agent again", self.code())]
     DeviceLost { reason: String },
 
-    /// The heartbeat's thread cannot be started.
+    /// The heartbeat thread cannot be started.
+    ///
+    /// Do: Raise the limit of threads or memory of the process (`ulimit -u`, the container's
+    /// limits).
     #[error("{}: cannot start the heartbeat", self.code())]
     Heart {
         #[source]

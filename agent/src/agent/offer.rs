@@ -67,7 +67,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                     if let Some(kind) = self.spool.end(id, verdict) {
                         let label = End::Proof(verdict).label();
                         self.metrics.jobs_total.with_label_values(&[kind.as_str(), label]).inc();
-                        tracing::info!(job = %proof.job, outcome = label, "spooled proof ended");
+                        tracing::info!(job = %proof.job, outcome = label, "spooled proof finished");
                     }
                     rollmill_service::failpoint!("agent.after_report");
                     continue;
@@ -82,7 +82,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 }
                 // Nobody wants it. That is no failure of this agent, and none is reported.
                 Answer::UnknownJob | Answer::Cancelled | Answer::RejectedBefore => {
-                    tracing::warn!(job = %proof.job, error = one_line(&error), "proof not wanted");
+                    tracing::warn!(job = %proof.job, error = one_line(&error), "proof no longer needed");
                     self.forget(id, Verdict::Unwanted);
                 }
                 Answer::TooLarge => {
@@ -108,7 +108,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                     mismatches = 0;
                     let retry_seconds = INCOMPATIBLE.as_secs();
                     let error = one_line(&error);
-                    tracing::error!(job = %proof.job, error, retry_seconds, "proof not taken");
+                    tracing::error!(job = %proof.job, error, retry_seconds, "proof not accepted");
                     self.spool.put_off(id, INCOMPATIBLE);
                 }
             }

@@ -34,35 +34,56 @@ use result::{Results, SCHEMA};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BenchError {
-    /// An argument is not one of those that are known.
+    /// The value of an option is not one of those allowed.
+    ///
+    /// Do: Use a value that the message lists; `agent bench --help` describes them.
     #[error("{}: --{what}: `{got}` cannot be used; expected {expected}", self.code())]
     Argument { what: &'static str, expected: String, got: String },
-    /// The device or the prover gave an error.
+    /// The device or the prover returned an error during the bench.
+    ///
+    /// Do: Read the code in the reason. If it says that memory is short, use smaller `--sizes`.
     #[error("{}: {what} failed: {reason}", self.code())]
     Failed { what: String, reason: String },
-    /// A result differs from its peer's, or a proof does not verify.
+    /// A result differs from that of another implementation, or a proof does not verify.
+    ///
+    /// Do: Do not prove on this device: test its memory and update its driver. If it passes, report
+    /// a bug in Rollmill with the results.
     #[error("{}: {what} by {implementation} is wrong; no figure of this device can be trusted", self.code())]
     Wrong { what: String, implementation: String },
-    /// A file of results, a table or a drawing cannot be written.
+    /// A file of results, a table or a plot cannot be written.
+    ///
+    /// Do: Check that its directory exists and is writable and that the disk has space.
     #[error("{}: cannot write {path}: {reason}", self.code())]
     Write { path: String, reason: String },
-    /// A file of results cannot be read.
+    /// A file of bench results cannot be read.
+    ///
+    /// Do: Check its path and permissions.
     #[error("{}: cannot read {path}: {reason}", self.code())]
     Read { path: String, reason: String },
-    /// A file holds something other than results.
+    /// The file does not hold bench results.
+    ///
+    /// Do: Give a file that `agent bench --json` wrote.
     #[error("{}: {path} holds no results of a bench: {reason}", self.code())]
     Foreign { path: String, reason: String },
-    /// A file holds results of another version.
+    /// The file holds bench results of another version.
+    ///
+    /// Do: Run `agent bench --json` again with this release.
     #[error("{}: {path} has schema {got}, this program reads {SCHEMA}; run the bench again", self.code())]
     Schema { path: String, got: u64 },
-    /// A peer that was asked for by name cannot be run.
-    #[error("{}: peer {name} was asked for, but {reason}", self.code())]
+    /// A peer that `--peers` names cannot be run.
+    ///
+    /// Do: Install what the message says is missing, or leave the peer out of `--peers`.
+    #[error("{}: peer {name} is named by --peers, but {reason}", self.code())]
     PeerMissing { name: String, reason: String },
-    /// A size does not fit into memory.
+    /// A size does not fit in memory.
+    ///
+    /// Do: Leave out the largest sizes with `--sizes`, or free memory.
     #[error("{}: {what} needs about {needed_mib} MiB, {free_mib} MiB are free; leave out the largest sizes with --sizes", self.code())]
     Memory { what: String, needed_mib: u64, free_mib: u64 },
-    /// Two files of results measured nothing in common.
-    #[error("{}: the figures of {left} and {right} have no operation in common", self.code())]
+    /// The two files of results have no operation in common.
+    ///
+    /// Do: Run `agent bench` with the same `--only` and `--sizes` on both machines.
+    #[error("{}: the figures of {left} and {right} have no operation in common; run both with the same --only and --sizes", self.code())]
     NothingShared { left: String, right: String },
 }
 

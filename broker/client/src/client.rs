@@ -440,7 +440,7 @@ impl Client {
                     tracing::debug!(
                         error = %error,
                         retry_seconds = next.as_secs_f64(),
-                        "request to the broker repeated"
+                        "request repeated"
                     );
                     let left = self.options.patience.saturating_sub(start.elapsed());
                     tokio::time::sleep(spread(next).min(left)).await;

@@ -6,11 +6,16 @@ use crate::{Answer, Digest};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The broker's address cannot be used. Change the settings.
+    /// The broker's address is not a URL.
+    ///
+    /// Do: Correct `--broker` (agent, prover node) or `--url` (broker commands).
     #[error("{}: the broker's address `{url}` is not a URL such as http://127.0.0.1:8551", self.code())]
     Address { url: String },
 
-    /// No connection, a timeout, or an answer that broke off, for as long as the client's patience.
+    /// The broker is unreachable: no connection, a timeout, or an incomplete response, until the
+    /// client stopped retrying.
+    ///
+    /// Do: Check that the broker runs, and correct `--broker` or `--url` and firewalls.
     #[error("{}: cannot reach the broker at {url}: {reason}", self.code())]
     Unreachable {
         url: String,
@@ -20,30 +25,40 @@ pub enum ClientError {
         cause: Box<reqwest::Error>,
     },
 
-    /// The broker answers and cannot serve at present: overloaded, or without its database. The
-    /// message carries the broker's code, and so does that of [`ClientError::Refused`].
+    /// The broker responds but cannot serve now: it is overloaded or has no database. The message
+    /// carries the broker's code instead.
+    ///
+    /// Do: Look up the broker's code; the client retries.
     #[error("{broker_code}: the broker at {url} cannot serve now: {message}")]
     Unavailable { url: String, status: u16, broker_code: String, message: String },
 
-    /// Something else than a broker answers at the address: a proxy, or another server.
-    #[error("{}: the server at {url} answered {status} without a broker's code; check that the address is the broker's", self.code())]
+    /// Something other than a broker answers at the address: a proxy, or another server.
+    ///
+    /// Do: Correct `--broker` or `--url`, or start the broker behind the proxy.
+    #[error("{}: the server at {url} answered {status} without a broker's code; correct the address of the broker", self.code())]
     NotABroker { url: String, status: u16 },
 
-    /// The broker refused. Repeating the request does not help.
+    /// The broker rejected the request. The message carries the broker's code instead.
+    ///
+    /// Do: Look up the broker's code. Repeating the request does not help.
     #[error("{broker_code}: {message}")]
     Refused { status: u16, broker_code: String, message: String },
 
-    /// The answer cannot be read: cut off, of another version, or not a broker's.
-    #[error("{}: the answer of {url} is not a broker's", self.code())]
+    /// The broker's response cannot be read: cut off, or of another version.
+    ///
+    /// Do: Run client and broker of the same release.
+    #[error("{}: the response of {url} cannot be read; run client and broker of the same release", self.code())]
     Answer {
         url: String,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 
-    /// The artifact arrived with another digest than the one asked for. The broker checks what it
-    /// sends, so it was damaged on the way.
-    #[error("{}: artifact {wanted} arrived as {got}", self.code())]
+    /// The artifact arrived with another digest than requested.
+    ///
+    /// Do: Nothing: the client fetches it again. If it recurs, a proxy or the network changes
+    /// bodies.
+    #[error("{}: artifact {wanted} arrived with digest {got}", self.code())]
     Corrupt { wanted: Digest, got: Digest },
 }
 

@@ -10,13 +10,19 @@ use sha2::{Digest as _, Sha256};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdError {
-    /// Not 64 lower-case hexadecimal digits.
+    /// The text is not 64 lower-case hexadecimal digits.
+    ///
+    /// Do: Pass the digest as the broker prints it.
     #[error("BRC-001: a digest is 64 lower-case hexadecimal digits")]
     Digest,
-    /// Not `EPOCH:TYPE:DIGEST`.
+    /// The text is not a job id of the form `EPOCH:TYPE:DIGEST`.
+    ///
+    /// Do: Pass the id as `broker jobs` prints it.
     #[error("BRC-002: a job id is EPOCH:TYPE:DIGEST")]
     Job,
-    /// Empty, too long, or with a character outside `[A-Za-z0-9._-]`.
+    /// The name is empty, too long, or has a character outside `[A-Za-z0-9._-]`.
+    ///
+    /// Do: Choose another name.
     #[error("BRC-003: a {what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")]
     Name { what: &'static str, max: usize },
 }

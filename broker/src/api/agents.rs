@@ -114,7 +114,7 @@ pub(super) async fn fail(
     let result = shared.store.fail(&bearer.tenant, &request, spread()).await;
     let next = fenced(&shared, "fail", result)?;
     tracing::warn!(job = %request.lease.job, agent = %request.agent, class = request.class.as_str(),
-        message = request.message, "attempt failed");
+        error = request.message, "attempt failed");
     shared.metrics.attempts_ended_total.with_label_values(&[request.class.as_str()]).inc();
     shared.count_next(next);
     Ok(Json(CountResponse { count: 1 }))

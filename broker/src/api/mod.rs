@@ -87,7 +87,7 @@ impl IntoResponse for Refusal {
         let status =
             StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if status.is_server_error() {
-            tracing::warn!(error = rollmill_service::one_line(&self.0), "request not served");
+            tracing::warn!(error = rollmill_service::one_line(&self.0), "request failed");
         }
         let text = self.0.to_string();
         let message = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).to_owned();

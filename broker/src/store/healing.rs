@@ -72,7 +72,7 @@ impl Store {
         Self::reopen_without_blame(&mut tx, &seqs, digest).await?;
         tx.commit().await?;
         if !seqs.is_empty() {
-            tracing::warn!(%digest, jobs = seqs.len(), "result lost; its jobs are open again");
+            tracing::warn!(%digest, jobs = seqs.len(), "result lost; jobs reopened");
         }
         Ok(Err(seqs.len() as u64))
     }
@@ -249,7 +249,7 @@ impl Store {
             .fetch_all(&self.pool)
             .await?;
         for id in &ids {
-            tracing::warn!(job = id, "deadline passed; dead letter");
+            tracing::warn!(job = id, "deadline passed; job dead-lettered");
         }
         Ok(ids.len() as u64)
     }
@@ -265,7 +265,7 @@ impl Store {
         for row in &rows {
             if row.try_get("forgive")? {
                 let id: String = row.try_get("id")?;
-                tracing::warn!(job = id, "every live able agent was excluded; exclusions forgiven");
+                tracing::warn!(job = id, "every able agent was excluded; exclusions cleared");
                 forgiven.push(id.parse().map_err(|_| super::corrupt_row("a job id"))?);
             }
         }

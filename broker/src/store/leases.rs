@@ -223,7 +223,7 @@ impl Store {
                 job = row.try_get::<String, _>("id")?,
                 agent,
                 class = class.as_str(),
-                "lease ran out"
+                "lease expired"
             );
             taken.push((class, next));
         }

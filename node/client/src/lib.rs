@@ -31,7 +31,9 @@ pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The node was not reached, or the connection broke. Worth another try.
+    /// The node is unreachable, or the connection broke. Retrying may succeed.
+    ///
+    /// Do: Check that the node runs, and correct `--node-url` or the URL of the source.
     #[error(
         "NDC-001: node {url} cannot be reached: {reason}; check that it runs and listens there"
     )]
@@ -42,18 +44,27 @@ pub enum ClientError {
         /// For a debugger: its words repeat those of `reason` in three layers.
         cause: Box<reqwest::Error>,
     },
-    /// The node answered with something that is not the protocol.
+    /// Something other than a node of this release answers.
+    ///
+    /// Do: Correct `--node-url` or the URL of the source, or run both of the same release.
     #[error(
         "NDC-002: {url} does not answer as a node of this release: {reason}; check the address"
     )]
     NotANode { url: String, reason: String },
-    /// The node refused the request; the message begins with the node's code.
-    #[error("NDC-003: refused by the node: {}", .0.message)]
+    /// The node rejected the request. The message carries the node's code instead.
+    ///
+    /// Do: Look up the node's code.
+    // NDC-003 was this variant's, before the node's own code took its place.
+    #[error("{}", .0.message)]
     Refused(RpcError),
-    /// A value in the answer is not what it claims to be.
+    /// A value in the node's response is invalid.
+    ///
+    /// Do: Run client and node of the same release. Otherwise use another node.
     #[error("NDC-004: the node's answer is wrong: {0}")]
     Answer(#[from] DecodeError),
-    /// The node's address cannot be used.
+    /// The node's address is not a URL.
+    ///
+    /// Do: Write it as `http://127.0.0.1:8560`.
     #[error("NDC-005: a node's address `{url}` is not a URL such as http://127.0.0.1:8560")]
     Address { url: String },
 }

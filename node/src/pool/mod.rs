@@ -464,7 +464,7 @@ impl Pool {
 
     fn remember(&mut self, left: Vec<(Fr, Dropped, String)>) {
         for (hash, how, reason) in left {
-            tracing::info!(tx = %to_hex(&hash), how = how.label(), %reason, "transaction dropped");
+            tracing::info!(tx = %to_hex(&hash), outcome = how.label(), %reason, "transaction dropped");
             let slot = Dropped::ALL.iter().position(|other| *other == how).unwrap_or_default();
             self.dropped_counts[slot] += 1;
             self.dropped.push_back((hash, reason));

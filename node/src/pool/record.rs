@@ -64,6 +64,6 @@ pub(super) fn migrate(store: &Store) -> Result<(), NodeError> {
         }
         tables.clear_pool()
     })?;
-    tracing::info!(kept, dropped, "transactions of an older version taken over");
+    tracing::info!(kept, dropped, "transactions of an older version converted");
     Ok(())
 }

@@ -74,25 +74,39 @@ pub fn router(node: Arc<Node>) -> Router {
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CallError {
-    /// The body is larger than any request.
+    /// The request body exceeds the maximum size.
+    ///
+    /// Do: Send smaller requests.
     #[error("NODE-040: a request of at most {REQUEST_BYTES_MAX} bytes is read")]
     TooLarge,
-    /// The body is no JSON.
+    /// The request body is not JSON.
+    ///
+    /// Do: Correct the client.
     #[error("NODE-041: the request is not JSON: {0}")]
     NotJson(String),
-    /// The body is no JSON-RPC 2.0 request. Batches are not supported.
+    /// The request body is not a JSON-RPC 2.0 request. Batches are not supported.
+    ///
+    /// Do: Correct the client; send one request per body.
     #[error("NODE-042: a JSON-RPC 2.0 request object expected: {0}")]
     NotARequest(String),
-    /// There is no such method.
+    /// The method does not exist.
+    ///
+    /// Do: Check its name against the node's release.
     #[error("NODE-043: there is no method {0:.64}")]
     NoMethod(String),
-    /// The work died.
-    #[error("NODE-044: the request could not be worked on")]
+    /// Internal error: the request handler panicked.
+    ///
+    /// Do: A bug in Rollmill: report it with the node's log.
+    #[error("NODE-044: internal error: the request handler panicked; see the node's log")]
     Died,
-    /// The body broke off.
-    #[error("NODE-045: the request broke off before its end")]
+    /// The request body is incomplete.
+    ///
+    /// Do: Send the request again; check the network or proxy.
+    #[error("NODE-045: the request is incomplete; send it again")]
     Body,
-    /// Too many requests are worked on. Send it again later.
+    /// Too many concurrent requests.
+    ///
+    /// Do: Send the request again later.
     #[error("NODE-046: the node is busy with other requests; send it again later")]
     Overloaded,
     /// The question has no answer.
@@ -138,7 +152,7 @@ impl CallError {
     fn to_wire(&self) -> RpcError {
         let message = self.to_string();
         if self.number() == -32603 {
-            tracing::error!(%message, "request failed");
+            tracing::error!(error = %message, "request failed");
         }
         let code = message.split(':').next().unwrap_or_default().to_owned();
         RpcError { code: self.number(), message, data: ErrorData { code } }

@@ -84,14 +84,22 @@ fn transactions_that_break_a_rule_are_refused_with_its_code() {
     let good = || tx(0, genesis_hash());
     type Case = (&'static str, fn(&mut Tx));
     let changes: [Case; 8] = [
-        ("NODE-021: PRO-021", |tx| tx.chain_id = 1),
-        ("NODE-021: PRO-022", |tx| tx.version = 7),
-        ("NODE-021: PRO-023", |tx| tx.anchor_header_hash = Fr::from(5u64)),
+        ("NODE-021: the next block cannot include the transaction: PRO-021", |tx| tx.chain_id = 1),
+        ("NODE-021: the next block cannot include the transaction: PRO-022", |tx| tx.version = 7),
+        ("NODE-021: the next block cannot include the transaction: PRO-023", |tx| {
+            tx.anchor_header_hash = Fr::from(5u64)
+        }),
         // No block is ever cheaper than 1.
-        ("NODE-021: PRO-024", |tx| tx.effects.gas.max_fee_per_l2_gas = 0),
-        ("NODE-021: PRO-025", |tx| tx.effects.gas.l2_gas_limit = 1),
-        ("NODE-021: PRO-030", |tx| tx.effects.fee_payer = Fr::from(5u64)),
-        ("NODE-020: PRO-007", |tx| tx.effects.messages[0] = Fr::from(5u64)),
+        ("NODE-021: the next block cannot include the transaction: PRO-024", |tx| {
+            tx.effects.gas.max_fee_per_l2_gas = 0
+        }),
+        ("NODE-021: the next block cannot include the transaction: PRO-025", |tx| {
+            tx.effects.gas.l2_gas_limit = 1
+        }),
+        ("NODE-021: the next block cannot include the transaction: PRO-030", |tx| {
+            tx.effects.fee_payer = Fr::from(5u64)
+        }),
+        ("NODE-020: not a transaction: PRO-007", |tx| tx.effects.messages[0] = Fr::from(5u64)),
         ("NODE-022", |tx| tx.client_proof[0] = 8),
     ];
     for (code, change) in changes {

@@ -52,36 +52,75 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsError {
+    /// The file is not an SRS file of this version.
+    ///
+    /// Do: Generate or import one with `agent srs`.
     #[error(
         "PLK-040: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `agent srs`"
     )]
     Magic,
+    /// The SRS file is shorter or longer than its header states.
+    ///
+    /// Do: Download or generate it again.
     #[error("PLK-041: the SRS file has {got} bytes, its header announces {expected}")]
     Length { expected: usize, got: usize },
+    /// A point of the SRS is malformed.
+    ///
+    /// Do: Download the file again from a source that you trust.
     #[error("PLK-042: point {index} of the SRS is malformed: {source}")]
     Point { index: usize, source: DecodeError },
+    /// The digest of the SRS file does not match its contents: it is damaged.
+    ///
+    /// Do: Download or generate it again.
     #[error("PLK-043: the SRS file's digest does not match its contents; fetch or make it again")]
     Digest,
+    /// The first point of the SRS is not the generator.
+    ///
+    /// Do: Do not use this SRS. Download the file again from a source that you trust.
     #[error("PLK-044: the first point is not the generator")]
     Generator,
+    /// The points of the SRS are not successive powers of one τ.
+    ///
+    /// Do: Do not use this SRS. Download the file again from a source that you trust.
     #[error("PLK-045: the points are not successive powers of one τ")]
     Powers,
+    /// The SRS is too short for the circuit.
+    ///
+    /// Do: Generate or import a longer one with `agent srs`.
     #[error("PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one")]
     TooShort { need: usize, have: usize },
+    /// This is a development SRS, whose τ is public, and the chain is not a development chain.
+    ///
+    /// Do: Import the SRS of a ceremony with `agent srs import`.
     #[error(
         "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"
     )]
     Development { chain_id: u64 },
+    /// The SRS differs from the pinned one.
+    ///
+    /// Do: Use the SRS with which the deployment's keys were made.
     #[error("PLK-048: the SRS is not the pinned one: expected digest {expected}, got {got}")]
     Pinned { expected: String, got: String },
+    /// The SRS cannot be read.
+    ///
+    /// Do: Check its path and permissions.
     #[error("PLK-049: the SRS cannot be read: {reason}")]
     Read { reason: String },
+    /// The file is not a readable ptau file.
+    ///
+    /// Do: Download it again, or pass a file that snarkjs can read.
     #[error("PLK-070: not a ptau file that can be read: expected {expected}, got {got}")]
     Ptau { expected: String, got: String },
+    /// τ of this SRS is publicly known, so anyone can forge proofs under it.
+    ///
+    /// Do: Import the SRS of a ceremony with `agent srs import`.
     #[error(
         "PLK-072: τ of this SRS is publicly known ({what}), so anyone can forge proofs under it; import a ceremony's SRS"
     )]
     Known { what: String },
+    /// A section of the ptau file is malformed.
+    ///
+    /// Do: Download it again from a source that you trust.
     #[error("PLK-071: section {section} of the ptau file is wrong: {what}")]
     Section { section: u32, what: String },
 }

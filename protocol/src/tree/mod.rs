@@ -65,7 +65,9 @@ impl Tree {
     }
 }
 
-/// The store did not answer, or answered with something that cannot be.
+/// The state storage failed, or returned an impossible value.
+///
+/// Do: Check the disk of the node's data directory. The text after the code names the cause.
 #[derive(Debug, thiserror::Error)]
 #[error("PRO-090: state storage: {reason}")]
 pub struct StorageError {

@@ -13,22 +13,34 @@ use super::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum WitnessError {
-    /// A path has the wrong number of siblings.
+    /// A Merkle path has the wrong number of siblings.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-040: a path of {expected} siblings expected, got {got}")]
     PathLength { expected: usize, got: usize },
-    /// An index lies beyond the tree, is not aligned, or is not the count.
+    /// An index lies beyond the tree, is not aligned, or is not the next free one.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-041: index {index} is not allowed here")]
     Index { index: u64 },
-    /// A leaf and its path do not give the root before.
+    /// A leaf and its path do not lead to the root before the update.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-042: the leaf and its path do not lead to the root before")]
     RootBefore,
     /// The place of a new leaf is not empty.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-043: the place of the new leaf is not empty")]
     NotEmpty,
-    /// The low leaf does not lie around the key.
+    /// The low leaf does not bracket the key.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-044: the low leaf does not bracket the key")]
     NotBracketed,
-    /// The root after is another one.
+    /// The root after the update does not follow from the witness.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-045: the root after does not follow from the witness")]
     RootAfter,
 }

@@ -45,10 +45,10 @@ impl Health {
         let mut state = self.lock();
         if let Some(since) = state.failing_since.take() {
             let seconds = since.elapsed().as_secs_f64();
-            tracing::info!(seconds, "broker is reachable again");
+            tracing::info!(wait_seconds = seconds, "broker reachable again");
         }
         if state.token.take().is_some() {
-            tracing::info!("broker accepts the token again");
+            tracing::info!("broker token accepted again");
         }
         state.answered = true;
     }
@@ -61,14 +61,14 @@ impl Health {
         match answer {
             Answer::Passing => {
                 if state.failing_since.is_none() {
-                    tracing::warn!(error = %reason, "broker is unavailable; retrying until it answers");
+                    tracing::warn!(error = %reason, "broker unavailable; retrying");
                     state.failing_since = Some(Instant::now());
                 }
                 state.reason = reason;
             }
             Answer::TokenRejected | Answer::Quarantined => {
                 if state.token.is_none() {
-                    tracing::error!(error = %reason, "broker rejects the token; check the setting token; retrying every 30 s");
+                    tracing::error!(error = %reason, "broker token rejected; correct the setting token");
                 }
                 state.failing_since = None;
                 state.token = Some(reason);
@@ -87,11 +87,11 @@ impl Health {
         let mut state = self.lock();
         if state.unable != types {
             if types.is_empty() {
-                tracing::info!("every waiting job has an agent able to do it");
+                tracing::info!("live agents available for every waiting job");
             } else {
                 tracing::warn!(
-                    types = types.join(", "),
-                    "jobs wait and no live agent can do them; start agents with these circuits and class"
+                    circuits = types.join(", "),
+                    "no live agent for waiting jobs; start agents with these circuits and class"
                 );
             }
             state.unable = types;

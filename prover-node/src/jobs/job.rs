@@ -30,11 +30,14 @@ pub struct Done {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobFailure {
-    /// The witness cannot be built. No retry helps. Replay the range's capture with `prover-node replay`.
+    /// The job's input cannot be built. Retrying cannot help.
+    ///
+    /// Do: Run `prover-node replay` on the range's capture and report the job that it names.
     #[error("PRN-002: the input of job {index} ({circuit}) cannot be made: {why}")]
     Input { index: usize, circuit: &'static str, why: String },
-    /// The broker rejects the job or its input; asking again would not help. Check that broker and
-    /// prover node are of the same release.
+    /// The broker rejects the job or its input. Retrying cannot help.
+    ///
+    /// Do: Run broker and prover node of the same release, then `prover-node ranges retry`.
     #[error("PRN-004: the broker rejects job {id}: {why}")]
     Broker { id: JobId, why: String },
 }
@@ -101,7 +104,7 @@ impl<B: Broker> Jobs<B> {
                     // Somebody cancelled what this range still wants: enqueueing reopens it.
                     JobState::Cancelled => slow.wait().await,
                     JobState::Dead if is_late(&view) => {
-                        tracing::warn!(job = %view.id, "a job's deadline passed; enqueueing it with the present one");
+                        tracing::warn!(job = %view.id, "job deadline passed; enqueueing it with a new one");
                         slow.wait().await;
                     }
                     JobState::Dead => {
@@ -127,7 +130,7 @@ impl<B: Broker> Jobs<B> {
             match answer {
                 Ok(_) => return Ok(()),
                 Err((action @ (Action::UploadAgain | Action::StartAgain), error)) => {
-                    tracing::warn!(job = %id, error = %rollmill_service::one_line(&error), "input not stored; uploading it again");
+                    tracing::warn!(job = %id, error = %rollmill_service::one_line(&error), "input not stored; uploading again");
                     mismatches += u32::from(action == Action::UploadAgain);
                     slow.wait().await;
                 }
@@ -150,7 +153,7 @@ impl<B: Broker> Jobs<B> {
             Ok(result) => result,
             Err((Action::AwaitReopening, error)) => {
                 shared.metrics.results_lost.inc();
-                tracing::warn!(job = %view.id, error = %rollmill_service::one_line(&error), "result lost; waiting until the broker reopens the job");
+                tracing::warn!(job = %view.id, error = %rollmill_service::one_line(&error), "result lost; waiting for the broker to reopen the job");
                 return Ok(None);
             }
             Err((Action::StartAgain | Action::UploadAgain, _)) => return Ok(None),
@@ -174,7 +177,7 @@ impl<B: Broker> Jobs<B> {
         match shared.call(Route::Reject, || shared.broker.reject(id, digest, reason)).await {
             Ok(answer) => {
                 let given_up = answer.outcome == RejectOutcome::GivenUp;
-                tracing::error!(job = %id, reason, quarantined = answer.agent_quarantined, given_up, "result rejected");
+                tracing::error!(job = %id, error = reason, quarantined = answer.agent_quarantined, dead_lettered = given_up, "result rejected");
                 Ok(())
             }
             Err((Action::Park | Action::Split, error)) => Err(failure(id, &error)),
@@ -190,7 +193,7 @@ impl<B: Broker> Jobs<B> {
             || "no reason was given".to_owned(),
             |failure| format!("{}: {}", failure.class.as_str(), failure.message),
         );
-        tracing::error!(job = %view.id, error = why, "job dead-lettered; replaying it");
+        tracing::error!(job = %view.id, error = why, "job dead-lettered; replaying");
         if let Some(last) = last {
             tokio::time::sleep(shared.tempo.replay.saturating_sub(last.elapsed())).await;
         }
@@ -252,7 +255,7 @@ fn is_late(view: &JobView) -> bool {
 
 fn shared_inputs(metrics: &crate::metrics::Metrics, view: &JobView) {
     metrics.inputs_wanted.inc();
-    tracing::warn!(job = %view.id, "input lost at the broker; uploading it again");
+    tracing::warn!(job = %view.id, "input lost at the broker; uploading again");
 }
 
 fn failure(id: &JobId, error: &rollmill_broker_client::ClientError) -> JobFailure {

@@ -76,8 +76,8 @@ impl Controller {
             tracing::info!(
                 range = row.id,
                 epoch = row.epoch,
-                first = row.first(),
-                last = row.last(),
+                first_block = row.first(),
+                last_block = row.last(),
                 "range planned"
             );
             self.store.put(&row)?;
@@ -108,12 +108,12 @@ impl Controller {
                 tracing::info!(
                     range = row.id,
                     epoch = row.epoch,
-                    first = row.first(),
-                    last = step.row.last(),
+                    first_block = row.first(),
+                    last_block = step.row.last(),
                     from = row.state.as_str(),
                     to = step.row.state.as_str(),
                     l1_block = chain.l1_head,
-                    "range moved"
+                    "range state changed"
                 );
             }
             ports.pass("row.before_write")?;

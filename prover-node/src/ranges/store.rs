@@ -26,7 +26,9 @@ const ROOT: &str = "root";
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// A file of the ranges' folder cannot be read or written.
+    /// A file in the directory of ranges cannot be read or written.
+    ///
+    /// Do: Check `--node-data-dir`, its permissions and its disk.
     #[error(
         "PRN-040: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk"
     )]
@@ -35,15 +37,22 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
-    /// There is no such row.
+    /// There is no range with this id.
+    ///
+    /// Do: List the ranges with `prover-node ranges list`.
     #[error("PRN-041: there is no range {id}. List them with `prover-node ranges list`")]
     Unknown { id: u64 },
-    /// The command does nothing for a row in this state.
+    /// The command does not apply to a range in this state.
+    ///
+    /// Do: Run `prover-node ranges show`. Only a range parked for an operator can be retried, and
+    /// only one that has not ended abandoned.
     #[error(
         "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only one that has not ended abandoned"
     )]
     NotNow { id: u64, state: &'static str },
     /// No prover node has run with this data directory.
+    ///
+    /// Do: Correct `--node-data-dir`.
     #[error(
         "PRN-043: there is no directory {path}, so no prover node has run with this data directory; correct --node-data-dir"
     )]
@@ -131,7 +140,7 @@ impl RowStore {
 
     fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {
         let aside = path.with_extension("damaged");
-        tracing::error!(path = %path.display(), reason, "damaged range file set aside; its blocks are planned again");
+        tracing::error!(path = %path.display(), error = reason, "damaged range file set aside; its blocks are planned again");
         // A command was meant for what the file said.
         remove(&path.with_extension(COMMAND))?;
         fs::rename(path, &aside).map_err(self.failed(path))

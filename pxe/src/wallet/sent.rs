@@ -123,7 +123,7 @@ impl Wallet {
     /// Forgets a transaction and releases its notes.
     pub(super) fn give_back(&mut self, tx_hash: &Fr, reason: &str) {
         let tx = to_hex(tx_hash);
-        tracing::warn!(tx, reason, "a transaction was dropped; its notes can be spent again");
+        tracing::warn!(tx, reason, "transaction dropped; its notes are spendable again");
         let (gone, kept) = std::mem::take(&mut self.state.sent)
             .into_iter()
             .partition::<Vec<Sent>, _>(|sent| sent.tx_hash == *tx_hash);
