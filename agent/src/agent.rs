@@ -179,12 +179,12 @@ impl<W: Worker + ?Sized> Agent<W> {
     }
 
     /// Works until `shutdown`. The job on the device may finish within the drain limit and is then
-    /// handed back; those that have not reached the device are handed back at once. A proof that no
+    /// released; those that have not reached the device are released immediately. A proof that no
     /// broker has taken by then stays on disk, if there is a spool.
     ///
     /// # Errors
     /// [`AgentError::Refused`] when the broker rejects this agent, [`AgentError::DeviceLost`] when it
-    /// can prove no more. A broker that is unreachable or answers anything else is no error: the agent
+    /// can prove no more. A broker that is unreachable or responds otherwise is no error: the agent
     /// waits for it.
     pub async fn serve(mut self, shutdown: &Shutdown) -> Result<(), AgentError> {
         // Released here and not by whichever task ends last.
@@ -555,7 +555,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Ready when the present job must be handed back: the drain after the agent began to leave is over.
+    /// Ready when the current job must be released: the drain time is over.
     async fn drained(&self, shutdown: &Shutdown) {
         tokio::select! {
             () = shutdown.started() => {}
@@ -589,7 +589,7 @@ pub(crate) async fn in_thread<T: Send + 'static>(
     }
 }
 
-/// Says so if the task of a job ended by a bug. Its lease runs out and the job goes elsewhere.
+/// Logs that a job's task panicked. Its lease expires and the job goes to another agent.
 fn note_end(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "job task panicked");

@@ -39,7 +39,7 @@ impl Link {
         self.is_up.load(Ordering::Relaxed)
     }
 
-    /// The broker answers, and not as one of this release would.
+    /// The broker responds, but not as one of this release would.
     pub(crate) fn differs(&self, error: &ClientError) {
         self.is_up.store(true, Ordering::Relaxed);
         self.conditions.set("broker", Err(one_line(error)));

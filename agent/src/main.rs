@@ -13,7 +13,7 @@ fn main() -> ExitCode {
         .about("Leases proof jobs from a broker and proves them")
         .usage(ClientError::is_usage)
         .usage(bench::BenchError::is_usage)
-        // It shows itself as the bench's own error does, and hides that one from who looks at causes.
+        // It prints as the bench's own error does, and hides that one from the list of causes.
         .usage(prover::ProverError::is_usage)
         .subcommand(Command::new("keys").about("Make the keys of all circuits, or find them made"))
         .subcommand(Command::new("devices").about("List the devices that --device can name"))
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
                 card::export(&process.metrics, &uuid)?;
             }
             let agent = Agent::new(&process, opened.worker)?;
-            // Ready only now: a process that cannot prove must not look healthy.
+            // Ready only now: a process that cannot prove must not appear healthy.
             process.ready();
             agent.serve(&process.shutdown).await?;
             Ok(())

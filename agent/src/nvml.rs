@@ -13,7 +13,7 @@ use libloading::Library;
 
 /// Files of the library; the first comes with a driver, the second with its development files.
 const NAMES: [&str; 2] = ["libnvidia-ml.so.1", "libnvidia-ml.so"];
-/// Room that the library asks for the text of a version.
+/// Bytes that the library needs for the text of a version.
 const VERSION_BYTES: usize = 80;
 
 /// Why there are no readings.
@@ -120,7 +120,7 @@ struct Functions {
 pub struct Reading {
     pub temperature_celsius: Option<f64>,
     pub power_watts: Option<f64>,
-    /// What the card is held to at the moment.
+    /// The limits that apply to the GPU now.
     pub power_limit_watts: Option<f64>,
     /// Since the driver was loaded.
     pub energy_joules: Option<f64>,

@@ -11,7 +11,7 @@ use rollmill_service::{Finding, Preflight, Secret};
 use crate::config::Config;
 use crate::prover::{self, ProverError};
 
-/// Says whether the broker answers now; who waits for it does so elsewhere.
+/// Whether the broker responds now; waiting for it is done elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
 
 /// The checks, in the order in which they are told.
@@ -81,7 +81,7 @@ async fn broker_of(config: &Config) -> Finding {
     };
     match (error.answer(), &error) {
         (_, ClientError::Address { .. }) => Finding::wrong(&error).todo("Correct --broker"),
-        // Also a proxy before a broker that restarts answers so.
+        // A proxy in front of a restarting broker responds so too.
         (_, ClientError::NotABroker { .. }) => Finding::absent(&error).todo("Correct --broker"),
         (Answer::Passing, _) => {
             Finding::absent(&error).todo("Start the broker, or correct --broker")

@@ -85,7 +85,7 @@ fn cpu(config: &Config) -> CpuDevice {
     }
 }
 
-/// Makes the keys of all circuits on the CPU, or finds them made; says so circuit by circuit.
+/// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     let device = cpu(config);
     let (store, srs) = base(config, &device)?;

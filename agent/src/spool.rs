@@ -251,7 +251,7 @@ impl Spool {
         }
     }
 
-    /// Ready when a proof was added or forgotten. Register before looking: `let changed =
+    /// Ready when a proof was added or forgotten. Register before reading: `let changed =
     /// spool.changed(); look; changed.await`.
     pub(crate) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()

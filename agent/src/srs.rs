@@ -1,4 +1,4 @@
-//! `agent srs`: makes, imports, checks and exports the structured reference string.
+//! `agent srs`: generates, imports, checks and exports the structured reference string (SRS).
 //!
 //! docs/book/srs.md describes the files.
 
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 /// The largest circuit that Fr has a subgroup for, and what blinding needs on top.
 const POWERS_MAX: u64 = (1 << 28) + rollmill_plonk::srs::EXTRA_POWERS as u64;
 
-/// Why there is no string.
+/// Why there is no SRS.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsCommandError {
@@ -143,7 +143,7 @@ fn digest(text: &str) -> Result<String, String> {
     }
 }
 
-/// Does what [`command`] was asked for and gives the lines to print.
+/// Runs [`command`]. Returns the lines to print.
 pub fn run(matches: &ArgMatches) -> Result<String, SrsCommandError> {
     let Some((name, matches)) = matches.subcommand() else {
         // Cannot be: clap requires a subcommand.
@@ -268,7 +268,7 @@ fn import_from<R: Read + Seek>(
     }
 }
 
-/// Writes a string and says what it is.
+/// Writes an SRS and describes it.
 fn keep(srs: &Srs, path: &Path) -> Result<String, SrsCommandError> {
     let bytes = srs.to_bytes();
     write_aside(path, &bytes).map_err(|error| SrsCommandError::Write {

@@ -32,7 +32,7 @@ pub trait Worker: Send + Sync + 'static {
     /// The part of a job of `kind` with this input that needs no device: reads and checks the input
     /// and computes the witness.
     ///
-    /// `cancel` says that nobody waits for the result any more; look at it between stages and
+    /// `cancel` says that nobody waits for the result any more; check it between stages and
     /// return [`WorkError::Cancelled`]. Ignoring it costs time and nothing else.
     fn prepare(
         self: Arc<Self>,
@@ -41,7 +41,7 @@ pub trait Worker: Send + Sync + 'static {
         cancel: &Cancel,
     ) -> Result<Prepared, WorkError>;
 
-    /// Loads one piece of what jobs would have to wait for, the most wanted first. It is called while no
+    /// Loads one key that jobs would have to wait for, the most requested first. It is called while no
     /// job is held; `cancel` says that one came, which the load must not hold up.
     fn warm(&self, _cancel: &Cancel) -> Result<Warmed, WorkError> {
         Ok(Warmed::Nothing)
@@ -54,11 +54,11 @@ pub trait Worker: Send + Sync + 'static {
 /// What [`Worker::warm`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Warmed {
-    /// Loaded the piece of this name.
+    /// Loaded the key of this name.
     Loaded(String),
     /// Ended early, as it was asked to.
     Stopped,
-    /// There is nothing left to load, or no room.
+    /// There is nothing left to load, or no memory.
     Nothing,
 }
 

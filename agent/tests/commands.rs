@@ -61,7 +61,7 @@ fn a_string_is_made_and_found_right_by_the_program() {
     assert_eq!(made.stdout, checked.stdout);
 }
 
-/// What a command that is refused says: one line and nothing else.
+/// What a rejected command prints: one line and nothing else.
 fn only_line(arguments: &[&str], output: &Output) -> String {
     assert!(!output.status.success(), "{arguments:?} was accepted");
     assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
@@ -124,7 +124,7 @@ fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
         .unwrap();
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
-    // What it does comes before; no operation was begun.
+    // What it does comes before; no operation was started.
     let (said, line) = text.trim_end().rsplit_once('\n').unwrap();
     assert!(said.lines().all(|line| line.starts_with("bench: ")), "{text}");
     assert!(!said.contains("2^") && line.starts_with("error: "), "{text}");
@@ -133,7 +133,7 @@ fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
     }
 }
 
-/// Goal: keys that are damaged, of another circuit, of another string or not there, and strings that are
+/// Goal: keys that are damaged, of another circuit, of another SRS or missing, and SRS files that are
 /// damaged, each end the agent at its start; and `auto` says by then what it chose and why.
 #[test]
 fn a_wrong_key_ends_the_agent_with_one_line() {

@@ -279,7 +279,7 @@ async fn a_rejected_result_is_made_again_by_another_agent() {
     let rejected = client.reject(&id, job.result.unwrap(), "the producer says no").await.unwrap();
     assert_eq!(rejected.outcome, RejectOutcome::Reopened);
     let second = Running::start(&url(&broker), "b", 5);
-    // The double is deterministic, so the second result is the one rejected: it is refused, and the
+    // The double is deterministic, so the second result is the one rejected: it is rejected, and the
     // second agent reports that as its failure instead of keeping the job.
     assert_eq!(ended(&client, &id, "failed").await, Some(FailureClass::InvalidProof));
     let attempts = client.history(&id).await.unwrap().attempts;
@@ -466,7 +466,7 @@ impl Told {
         tokio::task::block_in_place(|| self.told.recv_timeout(WAIT).unwrap())
     }
 
-    /// Ends the agent; answers what was not heard yet.
+    /// Stops the agent; returns what was not heard yet.
     async fn stop(self) -> Vec<&'static str> {
         self.process.shutdown.start();
         self.task.await.unwrap().unwrap();

@@ -16,7 +16,7 @@ pub const G1_BYTES: usize = 64;
 /// Bytes of one G2 point.
 pub const G2_BYTES: usize = 128;
 
-/// Why bytes were refused.
+/// Why bytes were rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -72,7 +72,7 @@ pub fn fr_to_bytes(value: &Fr) -> [u8; FIELD_BYTES] {
     encode(value)
 }
 
-/// Decodes a scalar; refuses numbers from r up (ALG-001).
+/// Decodes a scalar; rejects numbers from r up (ALG-001).
 pub fn fr_from_bytes(bytes: &[u8; FIELD_BYTES]) -> Result<Fr, DecodeError> {
     decode(bytes)
 }
@@ -87,7 +87,7 @@ pub fn fq_to_bytes(value: &Fq) -> [u8; FIELD_BYTES] {
     encode(value)
 }
 
-/// Decodes a coordinate; refuses numbers from q up (ALG-001).
+/// Decodes a coordinate; rejects numbers from q up (ALG-001).
 pub fn fq_from_bytes(bytes: &[u8; FIELD_BYTES]) -> Result<Fq, DecodeError> {
     decode(bytes)
 }

@@ -1,4 +1,4 @@
-//! The device that runs on host threads. Its scalar path is the reference the others are held to.
+//! The device that runs on host threads. Its scalar path is the reference that the others are compared with.
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod ifma;
@@ -36,7 +36,7 @@ impl CpuDevice {
     /// elements at once where the processor has AVX-512 IFMA.
     ///
     /// # Panics
-    /// When the system refuses to start threads.
+    /// If the system cannot start threads.
     pub fn new(threads: usize) -> Self {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
         let mut device = Self::scalar(threads);
@@ -50,7 +50,7 @@ impl CpuDevice {
     /// As [`Self::new`], with the scalar code on any processor.
     ///
     /// # Panics
-    /// When the system refuses to start threads.
+    /// If the system cannot start threads.
     pub fn scalar(threads: usize) -> Self {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)

@@ -192,7 +192,7 @@ pub trait Msm: Memory {
     ///
     /// # Errors
     /// [`DeviceError::Shape`] when a column is longer than the bases. A shorter one uses the first
-    /// bases; an empty one gives the identity.
+    /// bases; an empty one returns the identity.
     fn commit(
         &self,
         bases: &Self::Bases,
@@ -278,7 +278,7 @@ pub trait RowKernel: Sync {
     type Constants<E: Expr>: Send + Sync;
     /// Converts the constants to the type the device computes in.
     fn constants<E: Expr>(&self) -> Self::Constants<E>;
-    /// Number of outputs a row gives (each becomes a column).
+    /// Number of outputs per row (each becomes a column).
     fn outputs(&self) -> usize;
     /// Computes the outputs of one row into `out`, whose length is [`Self::outputs`].
     fn eval<E: Expr, R: Row<E>>(&self, constants: &Self::Constants<E>, row: &R, out: &mut [E]);
@@ -286,7 +286,7 @@ pub trait RowKernel: Sync {
 
 /// Element-wise and scanning work.
 pub trait Vector: Memory {
-    /// Runs `kernel` on every row of `columns`, all of one length `n`; gives `outputs` columns of `n`.
+    /// Runs `kernel` on every row of `columns`, all of one length `n`. Returns `outputs` columns of `n`.
     fn rows<K: RowKernel>(
         &self,
         kernel: &K,

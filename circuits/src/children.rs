@@ -19,7 +19,7 @@ use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
 pub type Child = ChildWitness;
 
 impl ChildWitness {
-    /// A child of no meaning, for laying a circuit out. No proof of it is valid.
+    /// A placeholder child, for laying a circuit out. No proof of it is valid.
     pub fn dummy(parent: Circuit) -> Self {
         let circuit = parent.accepts().first().copied().unwrap_or(Circuit::Client);
         let g = G1Affine::generator();
@@ -45,7 +45,7 @@ impl ChildWitness {
 }
 
 impl OpenedLeaf {
-    /// A leaf of no meaning, for laying a circuit out.
+    /// A placeholder leaf, for laying a circuit out.
     pub fn dummy(circuit: Circuit) -> Self {
         let zero = Fr::from(0u64);
         let leaf = VkLeaf {

@@ -42,7 +42,7 @@ pub struct InputNote {
     /// Index of the note's leaf; `None` for a dummy, whose value is zero and whose origin is
     /// [`NoteOrigin::dummy`].
     pub leaf_index: Option<u64>,
-    /// Siblings of the leaf in the anchor's note tree, lowest first; of no meaning for a dummy.
+    /// Siblings of the leaf in the anchor's note tree, lowest first; arbitrary for a dummy.
     pub path: Vec<Fr>,
 }
 

@@ -1,4 +1,4 @@
-//! Circuits laid out over witnesses of no meaning: the rows are the same for every witness, so these
+//! Circuits laid out over dummy witnesses: the rows are the same for every witness, so these
 //! serve setup and measurements. No proof of them verifies.
 
 use rollmill_algebra::Fr;
@@ -136,7 +136,7 @@ fn block_root_witness() -> BlockRootWitness {
     }
 }
 
-/// The circuit over a witness of no meaning.
+/// The circuit over a dummy witness.
 pub fn build(circuit: Circuit) -> Builder {
     let child = || Child::dummy(circuit);
     let pair = || [child(), child()];

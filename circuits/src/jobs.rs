@@ -307,7 +307,7 @@ fn block_of(input: &BlockInput) -> Result<(Block, ChainLink), JobError> {
     Ok((block, link))
 }
 
-/// The public inputs an input leads to by the plain twins, with a pair of no meaning in the end.
+/// The public inputs an input leads to by the plain twins, with a placeholder pair at the end.
 fn expected(set: &KeySet, input: &Input) -> Result<Vec<Fr>, JobError> {
     let rows = set.charged_rows();
     let pair = Pair::trivial();

@@ -485,7 +485,7 @@ pub struct CircuitSeconds {
     pub proving_seconds: f64,
 }
 
-/// Times one proof of a circuit over a witness of no meaning, which takes as long as one that holds.
+/// Times one proof of a circuit over a dummy witness, which takes as long as a valid one.
 /// `now` is a clock that only goes forward; loading the key is not counted.
 pub fn measure<D: Device>(
     keys: &Keys<D>,

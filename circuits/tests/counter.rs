@@ -138,7 +138,7 @@ impl Prover {
     }
 }
 
-/// A child of no meaning.
+/// A placeholder child.
 fn nobody(srs: &Srs) -> ChildWitness {
     let g = srs.powers[0];
     let zero = Fr::from(0u64);

@@ -288,7 +288,7 @@ impl Chaos<'_> {
         let count = dropped.len();
         if returned {
             for raw in dropped {
-                // What its sender has sent again meanwhile is refused as known.
+                // What its sender has sent again meanwhile is rejected as known.
                 let _ = l1.provider().send_raw_transaction(&raw).await;
             }
         }
@@ -370,7 +370,7 @@ impl Chaos<'_> {
     }
 
     async fn follow(&mut self) {
-        // Errors are the faults' doing; the next look starts where this one did.
+        // Errors are the faults' doing; the next poll starts where this one did.
         match self.standing.follow(self.progress).await {
             Ok(proven) => {
                 for event in proven {
@@ -382,7 +382,7 @@ impl Chaos<'_> {
             }
             Err(error) => self.progress.status(format!("L1: {error}")),
         }
-        // A broker that is away must not hold up the faults to come.
+        // An unreachable broker must not delay the faults to come.
         let poll = tokio::time::timeout(PATIENCE, self.standing.jobs.poll(self.progress)).await;
         if let Ok(Err(error)) = poll {
             self.progress.status(format!("broker: {error}"));

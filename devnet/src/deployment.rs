@@ -24,9 +24,9 @@ pub const PROVER_KEY: &str = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3f
 /// Number of the deployment on the development L1.
 pub const ROLLUP_VERSION: u64 = 1;
 /// A slot is at least two L1 blocks long, since a proposal must land in the slot it was made in, and
-/// anvil makes a block a second. One more block is room for a busy machine.
+/// anvil mines one block per second. One more block allows for a busy machine.
 pub const SLOT_SECONDS: u32 = 3;
-/// Proving takes minutes on a small machine and L1 blocks come each second: room for a day.
+/// Proving takes minutes on a small machine and L1 blocks come each second: enough for a day.
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
 /// Under faults a window may well be missed, and the chain must go on after that.
 const CHAOS_PROOF_WINDOW_L1_BLOCKS: u64 = 240;
@@ -51,7 +51,7 @@ pub struct Deployment {
     pub client_key: PathBuf,
 }
 
-/// Slots of an epoch that holds `blocks` blocks: room to send the transactions of all of them from
+/// Slots of an epoch that holds `blocks` blocks: enough time to send the transactions of all of them from
 /// any point of its first half on.
 pub fn slots_per_epoch(blocks: u32) -> u32 {
     (4 * blocks).max(8)
@@ -70,7 +70,7 @@ pub fn signer(key: &str) -> Result<PrivateKeySigner, Error> {
 /// `archive_root` is the archive's root after the genesis block.
 ///
 /// # Errors
-/// [`Error::L1`] when L1 refuses, [`Error::File`] for the artifact or the files.
+/// [`Error::L1`] when L1 rejects it, [`Error::File`] for the artifact or the files.
 pub async fn deploy_contracts(
     l1: SocketAddr,
     contracts: &Path,
@@ -136,7 +136,7 @@ async fn deploy_verifier(
     };
     let mut words = Vec::new();
     for (circuit, name) in ROOTS {
-        // A verifier of other keys would refuse every proof, after minutes of proving.
+        // A verifier of other keys would reject every proof, after minutes of proving.
         let path = contracts.join("src").join(format!("{name}.sol"));
         let source = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
         let key = &keys.set().key(circuit).vk;

@@ -1,6 +1,6 @@
 //! An RPC endpoint of L1 that fails as real ones do: a few requests always, and in whole for a while.
 //!
-//! It stands between anvil and the network's processes in runs with `--chaos`.
+//! It is a proxy between anvil and the network's processes in runs with `--chaos`.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -262,7 +262,7 @@ fn number(value: &Value) -> Option<u64> {
     u64::from_str_radix(value.as_str()?.strip_prefix("0x")?, 16).ok()
 }
 
-/// The request as a node that stands still understands it: `latest` is its own head.
+/// The request as a stalled node understands it: `latest` is its own head.
 fn pinned(cast: Cast, mut request: Value) -> Value {
     if cast.spell != Spell::Stale {
         return request;

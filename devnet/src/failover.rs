@@ -53,7 +53,7 @@ pub async fn run(
     let [mut holder, mut standby] = [1, 2].map(services::prover_node_name);
     let rollup = standing.l1.rollup(standing.deployment.rollup).await?;
     for step in STEPS {
-        // The one that is to die starts again with its failpoint while the other is away, and holds
+        // The one to kill starts again with its failpoint while the other is down, and holds
         // the lease before the other is back.
         let armed = network.end(&holder).await?;
         let other = network.end(&standby).await?;

@@ -55,7 +55,7 @@ impl Jobs {
     }
 }
 
-/// What was known of each job at the last look.
+/// What was known of each job at the last poll.
 #[derive(Debug, Default)]
 struct Book {
     known: BTreeMap<JobId, (JobState, u32)>,
@@ -63,7 +63,7 @@ struct Book {
 }
 
 impl Book {
-    /// Takes in a new look and returns the lines to show.
+    /// Takes in a new poll and returns the lines to show.
     fn update(&mut self, jobs: &[JobView]) -> Vec<String> {
         let mut lines = Vec::new();
         // The broker lists the newest first.
@@ -155,7 +155,7 @@ fn summary(jobs: &[JobView]) -> String {
     format!("{} proven, {waiting} waiting, at work: {working}", count(JobState::Done))
 }
 
-/// A job that an agent is at work on, as seen at one look.
+/// A job that an agent works on, as seen at one poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     pub job: JobId,

@@ -19,7 +19,7 @@ const BROKER_LIMIT: Duration = Duration::from_secs(60);
 /// How long a process may take to end by itself.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// A network that is being brought up or stands.
+/// A network that is starting or running.
 #[derive(Debug)]
 pub struct Network {
     pub dir: RunDir,
@@ -228,7 +228,7 @@ impl Network {
     /// # Errors
     /// [`Error::File`] when the folder cannot be removed.
     pub async fn stop(mut self) -> Result<usize, Error> {
-        // Whoever came up last stands on the others, so it goes first.
+        // The process that started last depends on the others, so it stops first.
         let place = |child: &Child| self.order.iter().position(|name| name == child.name());
         self.children.sort_by_key(place);
         while let Some(child) = self.children.pop() {

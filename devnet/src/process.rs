@@ -149,7 +149,7 @@ impl Child {
         }
     }
 
-    /// Waits until `/health` answers 200, the process ends, or `limit` has passed.
+    /// Waits until `/health` returns 200, the process ends, or `limit` has passed.
     ///
     /// # Errors
     /// [`Error::Ended`], [`Error::NotReady`].

@@ -20,7 +20,7 @@ pub struct Report {
     /// Each kill on its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recoveries: Vec<Recovery>,
-    /// Each tampered value and who refused it.
+    /// Each tampered value and who rejected it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tampers: Vec<TamperReport>,
     /// Each kill of a submitting prover node, and how long another took to submit.
@@ -75,11 +75,11 @@ pub struct Recovery {
 pub struct TamperReport {
     /// What was changed.
     pub kind: String,
-    /// Where it should be refused, at the earliest place that can see it.
+    /// Where it should be rejected: the earliest place that can detect it.
     pub place: String,
-    /// Whether it was refused there.
+    /// Whether it was rejected there.
     pub refused: bool,
-    /// The refusal's words, or what was wrong with it.
+    /// The text of the rejection, or what was wrong with it.
     pub answer: String,
 }
 
@@ -91,7 +91,7 @@ impl Report {
         self.recovery_seconds = longest.reduce(f64::max);
     }
 
-    /// Tampered values that were not refused where they should be.
+    /// Tampered values that were not rejected where they should be.
     pub fn tampers_accepted(&self) -> usize {
         self.tampers.iter().filter(|tamper| !tamper.refused).count()
     }

@@ -64,7 +64,7 @@ impl RunDir {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
-    /// Removes the folder unless it is to be kept.
+    /// Removes the folder unless it should be kept.
     ///
     /// # Errors
     /// [`Error::File`] when something in it cannot be removed.

@@ -26,7 +26,7 @@ pub(crate) const POLL: Duration = Duration::from_millis(250);
 /// Faulty endpoints before L1 in a run under faults.
 const ENDPOINTS: u64 = 2;
 
-/// A network that stands.
+/// A running network.
 #[derive(Debug)]
 pub struct Standing {
     pub deployment: Deployment,
@@ -185,7 +185,7 @@ pub async fn prove_epochs(
             }
             tokio::time::sleep(POLL).await;
         }
-        // The last job's line may still be missing: the proof can be on L1 before the next look.
+        // The last job's line may still be missing: the proof can be on L1 before the next poll.
         standing.jobs.poll(progress).await?;
     }
     Ok(())
@@ -212,7 +212,7 @@ impl Standing {
         self.send_and_wait(&txs, options, network, progress).await
     }
 
-    /// Waits for room in an epoch, sends transactions and waits until they are in blocks.
+    /// Waits for space in an epoch, sends transactions and waits until they are in blocks.
     pub(crate) async fn send_and_wait(
         &mut self,
         txs: &[rollmill_protocol::Tx],

@@ -99,7 +99,7 @@ pub async fn start_prover_node(
         // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
-    // Tampering needs the root proof while L1 has not taken it, and a follower is there to be looked at.
+    // Tampering needs the root proof while L1 has not taken it, and a follower to inspect.
     let dry = options.tamper.is_some() || name == FOLLOWER;
     let program = if dry { program.arg("--dry-run") } else { program };
     network.start(program, NODE_LIMIT).await?;

@@ -1,5 +1,5 @@
-//! Offers wrong values to the running network and requires each to be refused, at the earliest place
-//! that can see that it is wrong; then submits the honest proof, so that no refusal is for another
+//! Offers wrong values to the running network and requires each to be rejected, at the earliest place
+//! that can see that it is wrong; then submits the honest proof, so that no rejection is for another
 //! reason than the change.
 //!
 //! The prover node of this run sends nothing to L1 (dry run), so that every proof offered meets the
@@ -69,7 +69,7 @@ struct Root {
 }
 
 impl Run<'_> {
-    /// Notes one answer: `Err` is a refusal.
+    /// Notes one answer: `Err` is a rejection.
     fn note(&mut self, kind: String, place: &str, answer: Result<String, String>) {
         let refused = answer.is_err();
         let (Ok(answer) | Err(answer)) = answer;
@@ -80,7 +80,7 @@ impl Run<'_> {
         let answer = match self.standing.node.send_transaction(tx).await {
             Ok(_) => Ok("accepted".to_owned()),
             Err(error) if error.refusal().is_some() => Err(error.to_string()),
-            // Not a refusal: the node was not there, so nothing was shown.
+            // Not a rejection: the node was unreachable, so nothing was shown.
             Err(error) => Ok(error.to_string()),
         };
         self.note(kind.to_owned(), "node", answer);
@@ -155,7 +155,7 @@ impl Run<'_> {
         }
     }
 
-    /// Asks L1 whether it would take this call, without sending it. The inner error is a refusal.
+    /// Asks L1 whether it would take this call, without sending it. The inner error is a rejection.
     async fn call(&self, to: Address, input: Bytes) -> Result<Result<Bytes, String>, Error> {
         let from = signer(PROVER_KEY)?.address();
         let answer = self.standing.l1.call(from, to, input).await?;
@@ -191,7 +191,7 @@ impl Run<'_> {
 
     async fn on_l1(&mut self, root: &Root) -> Result<(), Error> {
         let (args, proof) = parts(root)?;
-        // A refusal means something only if the honest values pass.
+        // A rejection means something only if the honest values pass.
         let honest = self.submit_call(args.clone(), &proof).await?;
         honest.map_err(|answer| Error::HonestRefused { answer })?;
         if self.kind.includes(Tamper::PublicInputs) {
@@ -215,7 +215,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A root job over swapped children: the plain rules refuse its input before a proof is made.
+    /// A root job over swapped children: the plain rules reject its input before a proof is made.
     async fn swapped_children(&mut self, root: &Root) -> Result<(), Error> {
         if !self.kind.includes(Tamper::SwappedChildren) {
             return Ok(());

@@ -23,7 +23,7 @@ const PART_MIN: usize = 1 << 12;
 /// How to open a device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Folder of ICICLE's libraries. See the crate's documentation for where they are looked for
+    /// Folder of ICICLE's libraries. See the crate's documentation for where they are searched for
     /// without it.
     pub folder: Option<PathBuf>,
     /// Threads for what the host does; 0 means one for each core the process may use. ICICLE's own CPU
@@ -46,7 +46,7 @@ pub struct IcicleDevice {
     pub(crate) library: &'static Library,
     pub(crate) id: DeviceId,
     pub(crate) cpu: CpuDevice,
-    /// Why nothing that it computes is to be trusted, once that was seen.
+    /// Why its results cannot be trusted, once that was detected.
     pub(crate) fault: OnceLock<IcicleError>,
 }
 
@@ -77,7 +77,7 @@ impl IcicleDevice {
     /// else is tried.
     ///
     /// # Panics
-    /// When the system refuses to start host threads.
+    /// If the system cannot start host threads.
     pub fn open(asked: &str, options: &Options) -> Result<Self, IcicleError> {
         let library = Library::load(options.folder.as_deref())?;
         let found = library.devices()?;
@@ -162,7 +162,7 @@ impl IcicleDevice {
         Err(self.wrong(format!("{what} of {n} elements is not the CPU's")))
     }
 
-    /// Remembers that the device computes wrong values. Every later operation of ICICLE's is refused.
+    /// Remembers that the device computes wrong values. Every later operation of ICICLE's fails.
     pub(crate) fn wrong(&self, what: String) -> IcicleError {
         let error = IcicleError::Wrong { device: self.id.to_string(), what };
         self.fault.get_or_init(|| error).clone()

@@ -3,12 +3,12 @@
 //!
 //! [`IcicleDevice`] hands multi-scalar multiplications and transforms to ICICLE's C library, which is
 //! loaded when first asked for, and does everything else on host threads. Nothing falls back: what
-//! ICICLE refuses or computes wrong is an error.
+//! ICICLE rejects or computes wrong is an error.
 //!
-//! Where the libraries are looked for: in [`Options::folder`], else in the folder that the environment
-//! names as `ROLLMILL_ICICLE_DIR`, else wherever the system's loader looks. Only one of these, so that
+//! Where the libraries are searched for: in [`Options::folder`], else in the folder that the environment
+//! names as `ROLLMILL_ICICLE_DIR`, else wherever the system's loader searches. Only one of these, so that
 //! a wrong folder is noticed. Backends are taken from `backend/` below that folder if there is one,
-//! else from where ICICLE itself looks (`ICICLE_BACKEND_INSTALL_DIR`, `/opt/icicle/lib/backend`).
+//! else from where ICICLE itself searches (`ICICLE_BACKEND_INSTALL_DIR`, `/opt/icicle/lib/backend`).
 //!
 //! Source of the interface: the headers of ICICLE v4.0.0, <https://github.com/ingonyama-zk/icicle>.
 

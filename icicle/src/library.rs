@@ -1,8 +1,8 @@
 //! ICICLE's C library, loaded at run time. Nothing here is reached without it.
 //!
 //! What is behind the C functions is C++ that throws: an exception that leaves one of them ends the
-//! process. So nothing is called that could throw on what a user gives: a device is asked for before it
-//! is set, and lengths are held to the domain of the transform.
+//! process. So nothing is called that could throw on user input: a device is asked for before it
+//! is set, and lengths are checked against the domain of the transform.
 
 #![expect(unsafe_code, reason = "ICICLE is a C library")]
 
@@ -20,7 +20,7 @@ use crate::error::IcicleError;
 
 /// The environment's word for the folder of the libraries.
 const FOLDER_VARIABLE: &str = "ROLLMILL_ICICLE_DIR";
-/// Where ICICLE looks for backends by itself, and the variable that comes before it.
+/// Where ICICLE searches for backends by itself, and the variable that comes before it.
 const BACKENDS: &str = "/opt/icicle/lib/backend";
 const BACKENDS_VARIABLE: &str = "ICICLE_BACKEND_INSTALL_DIR";
 /// The libraries in the order in which each needs the ones before.
@@ -344,7 +344,7 @@ impl Library {
 
     /// The transform of `values`, whose number is a power of two up to 2^28, in natural order. A forward
     /// one takes coefficients to values on `shift · H`, an inverse one goes back. `shift` is canonical;
-    /// values are in whatever form is wanted, since transforms are linear.
+    /// values are in whatever form the caller uses, since transforms are linear.
     pub(crate) fn ntt(
         &self,
         device: &DeviceId,
@@ -506,7 +506,7 @@ fn done(code: c_int, call: &'static str, device: impl fmt::Display) -> Result<()
     if code == 0 { Ok(()) } else { Err(failed(code, call, device)) }
 }
 
-/// Opens one of the libraries, from `folder` or wherever the system's loader looks.
+/// Opens one of the libraries, from `folder` or wherever the system's loader searches.
 fn open(name: &str, folder: Option<&Path>) -> Result<Object, IcicleError> {
     let file: OsString = libloading::library_filename(name);
     let path = folder.map_or_else(|| PathBuf::from(&file), |folder| folder.join(&file));

@@ -20,7 +20,7 @@ fn keys_and_proofs_are_byte_equal_to_the_cpus() {
     proof_is_the_cpus(&Fake::new(&["devices=CPU,CUDA"]).open());
 }
 
-/// The fake refuses two calls at a time, and calls on a thread that set no device.
+/// The fake rejects two calls at a time, and calls on a thread that set no device.
 #[test]
 fn one_device_serves_several_threads() {
     let fake = Fake::new(&[]);

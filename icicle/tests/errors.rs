@@ -210,7 +210,7 @@ fn more_memory_than_there_is_is_refused_with_the_numbers_and_the_device_goes_on(
     for _ in 0..3 {
         assert_eq!(commit(&device, 600), Ok(()));
     }
-    // A copy that fails gives back what it was to fill.
+    // A copy that fails releases what it was to fill.
     fake.behave(&[&format!("memory={limit}"), "fail icicle_copy_to_device=6"]);
     for _ in 0..3 {
         assert!(matches!(device.register_bases(&points(600)), Err(DeviceError::Failed { .. })));

@@ -85,7 +85,7 @@ impl State {
     }
 }
 
-/// A piece of device memory. Dropping it gives it back.
+/// A block of device memory. Dropping it releases it.
 #[derive(Debug)]
 pub(crate) struct Block {
     pointer: u64,

@@ -93,9 +93,9 @@ fn is_image(code: CUresult) -> bool {
     )
 }
 
-/// Starts the driver; gives the CUDA that it supports.
+/// Starts the driver. Returns the CUDA version that it supports.
 fn start(asked: &str) -> Result<i32, CudaError> {
-    // SAFETY: only looks for the library.
+    // SAFETY: only searches for the library.
     if !unsafe { sys::is_culib_present() } {
         let reason = "libcuda was not found".to_owned();
         return Err(CudaError::NoDriver { reason });
@@ -260,7 +260,7 @@ impl RealDriver {
 fn checked_image(image: &[u8]) -> Result<&[u8], CudaError> {
     let refuse = |reason: String| Err(CudaError::Image { reason });
     let Some(header) = image.get(..16) else {
-        return refuse(format!("the image has {} B, no room for a header", image.len()));
+        return refuse(format!("the image has {} B, too short for a header", image.len()));
     };
     if header[..4] != [0x50, 0xed, 0x55, 0xba] {
         return refuse("the image does not begin like a fat binary".to_owned());
@@ -298,7 +298,7 @@ impl Driver for RealDriver {
 
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError> {
         self.enter()?;
-        // SAFETY: the context is current; the arena gives the memory back.
+        // SAFETY: the context is current; the arena releases the memory.
         match unsafe { result::malloc_sync(bytes as usize) } {
             Err(error) if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 let free_bytes = self.memory().map_or(0, |(free, _)| free);
@@ -345,7 +345,7 @@ impl Driver for RealDriver {
     fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError> {
         let Queue { stream, .. } = self.stream(stream)?;
         self.enter()?;
-        // SAFETY: the arena's block has room. The memory is pageable, of which the driver keeps a
+        // SAFETY: the arena's block is large enough. The memory is pageable, of which the driver keeps a
         // copy before it returns (CUDA driver API, "API synchronization behavior").
         let outcome = unsafe { result::memcpy_htod_async(to, bytes, stream) };
         self.checked("cuMemcpyHtoDAsync", outcome)

@@ -56,7 +56,7 @@ pub(crate) struct Launch<'a> {
     pub(crate) arguments: Vec<Argument>,
 }
 
-/// Shared memory that every card gives a block without being asked.
+/// Shared memory that every GPU gives a block without an opt-in.
 const SHARED_BYTES_MAX: u32 = 48 << 10;
 
 impl Launch<'_> {

@@ -2,7 +2,7 @@
 //!
 //! Its streams may run late: calls are only noted, and take effect when something waits for them, in
 //! that stream and what it was made to wait for alone, as if all others stood still; or, by a seed,
-//! one by one from streams drawn at random. So a wait that is missing between two streams gives wrong
+//! one by one from streams drawn at random. So a missing wait between two streams yields wrong
 //! results. Memory that is taken holds 0xcd, memory that was given back holds 0xdd and is watched, and every block has
 //! guards on both sides; so what a card would do now and then is found every time.
 

@@ -29,7 +29,7 @@ pub(crate) enum Argument<'a> {
 type Used<'a> = (&'a Mutex<Uses>, Access);
 
 impl<'a> Argument<'a> {
-    /// As a driver takes it; adds the blocks that it stands for to `uses`.
+    /// As a driver takes it; adds the blocks that it represents to `uses`.
     pub(crate) fn resolve(&self, uses: &mut Vec<Used<'a>>) -> driver::Argument {
         let address = match self {
             Self::U32(number) => return driver::Argument::U32(*number),

@@ -286,7 +286,7 @@ impl Msm for CudaDevice {
             return Ok(Vec::new());
         }
         let classes = self.classify(columns)?;
-        // Before anything is taken: a commitment that does not fit is refused with what it needs.
+        // Before anything is taken: a commitment that does not fit is rejected with what it needs.
         for (column, (bits, sum_bits)) in columns.iter().zip(&classes) {
             self.require_memory(OP, plan_bytes(plan(*bits, *sum_bits), column.len() as u64))?;
         }

@@ -147,7 +147,7 @@ impl Order {
         call: impl FnOnce(&dyn Driver) -> Result<(), CudaError>,
     ) -> Result<(), CudaError> {
         self.wait_for(stream, uses)?;
-        // Without the lock: a copy may take its time. What failed may have begun, and is noted too.
+        // Without the lock: a copy may take its time. What failed may have started, and is noted too.
         let outcome = call(&*self.driver);
         let mut streams = self.streams();
         streams.queued[stream] += 1;

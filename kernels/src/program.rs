@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::schedule::{Step, schedule};
 
-/// Largest column number and rotation that an operand has room for.
+/// Largest column number and rotation that fit in an operand.
 const COLUMNS_MAX: u32 = 1 << 16;
 const ROTATIONS_MAX: u32 = 1 << 14;
 

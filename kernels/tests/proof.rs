@@ -1,4 +1,4 @@
-//! A whole proof on the device: the bytes that the CPU gives.
+//! A whole proof on the device: the bytes that the CPU returns.
 
 mod common;
 

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fq, Fr};
 
-/// Kernels in PTX, written with the image and held to its sources by the same digests.
+/// Kernels in PTX, written with the image and compared with its sources by digests.
 const PTX: &str = include_str!("../arithmetic.ptx");
 
 struct Kernel<'a> {

@@ -137,7 +137,7 @@ fn keys_give_way_to_proofs_the_least_recently_used_first_and_only_where_they_mus
         assert_eq!(card.resident.count(), 1);
     }
     assert_eq!(card.loads.get(), 3);
-    // A key in use stays, so that there is no room for a proof with another.
+    // A key in use stays, so that a proof with another does not fit.
     let held = card.load(0).unwrap();
     let refused = card.prove(1).unwrap_err();
     let ProveError::Device(DeviceError::Memory { needed_bytes, free_bytes, .. }) = refused else {
@@ -147,7 +147,7 @@ fn keys_give_way_to_proofs_the_least_recently_used_first_and_only_where_they_mus
     drop(held);
     card.prove(1).unwrap();
 
-    // A byte less: refused, with the numbers, once nothing is left to drop.
+    // A byte less: rejected, with the numbers, once nothing is left to drop.
     let card = Card::new(&circuits, one + proof - 1, 2 * cosets);
     card.prove(0).expect("tables are yet to be made");
     let refused = card.prove(0).unwrap_err();

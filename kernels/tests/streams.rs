@@ -86,7 +86,7 @@ fn work_in_several_streams_waits_for_what_it_uses_in_every_order() {
 }
 
 /// The test above is worth something: without any one of the waits the emulator, which lets streams
-/// stand still as long as nothing waits for them, gives a wrong value.
+/// stand still as long as nothing waits for them, returns a wrong value.
 #[test]
 fn leaving_out_any_one_wait_is_seen() {
     let whole = card(|_| {});
@@ -149,7 +149,7 @@ fn what_is_set_aside_for_a_session_is_nobody_elses() {
     let small = first.upload(&numbers(10)).unwrap();
     assert!(first.keep(&[&small]));
 
-    // Another of that size waits for the first; one that can never fit is refused at once.
+    // Another of that size waits for the first; one that can never fit is rejected at once.
     let huge = Work { columns: 1000, ..work };
     let needed = CudaDevice::peak_bytes(huge.n, huge.columns);
     let refused = device.session(huge).unwrap_err();

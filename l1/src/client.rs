@@ -84,7 +84,7 @@ impl L1Client {
         block.map(|block| block.header.hash).ok_or_else(|| missing("block 0"))
     }
 
-    /// What a call would answer if it were sent now. The inner error is the contract's refusal in
+    /// What a call would return if it were sent now. The inner error is the contract's reason in
     /// words: its own error by name, or the text of its revert.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl RollupContract {
     /// The public inputs that the contract will hand to its verifier for this range.
     ///
     /// # Errors
-    /// [`L1Error::Answer`] with the contract's reason if it would refuse the range.
+    /// [`L1Error::Answer`] with the contract's reason if it would reject the range.
     pub async fn epoch_public_inputs(&self, args: EpochArgs) -> Result<Vec<B256>, L1Error> {
         self.instance
             .epochPublicInputs(args)

@@ -15,7 +15,7 @@ pub struct Deployment {
 
 /// Creates a contract from creation code, constructor arguments included ([`abi::creation`]).
 ///
-/// `id` names the transaction: the same id after a restart gives the same contract.
+/// `id` names the transaction: the same id after a restart returns the same contract.
 ///
 /// # Errors
 /// As [`TxSender::send`], and [`L1Error::Reverted`] if the constructor reverted.

@@ -34,7 +34,7 @@ pub struct BlockProposed {
     pub chain: B256,
     pub coinbase: Address,
     pub total_fees: u128,
-    /// The block's canonical bytes, whose hash is `data_hash` (checked), or why they cannot be had.
+    /// The block's canonical bytes, whose hash is `data_hash` (checked), or why they are unavailable.
     pub data: Result<Bytes, Unavailable>,
 }
 

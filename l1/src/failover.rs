@@ -96,7 +96,7 @@ struct Inner {
 ///
 /// An endpoint is used only after it has told the expected chain id and the block 0 that the others
 /// have, however late it comes up. Now and then all are asked for their heads, and one that is behind
-/// is left: it answers, and what it says is old. The
+/// is left: it responds with old data. The
 /// next one is asked after silence, a broken connection, an HTTP error, or an answer that speaks of the
 /// endpoint and not of the request (a limit, an internal error, a state that it has not got); the last
 /// such answer is given if no endpoint has a better one.

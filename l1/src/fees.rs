@@ -18,7 +18,7 @@ impl Fees {
     }
 
     /// The fees of a replacement: what is asked for now, but at least 10 % above `self` in both
-    /// parts, or real nodes refuse it as underpriced. (anvil accepts less, so only a unit test can
+    /// parts, or real nodes reject it as underpriced. (anvil accepts less, so only a unit test can
     /// hold this rule.)
     pub fn bumped(self, asked: Self) -> Self {
         let max_priority_fee_wei =

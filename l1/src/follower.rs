@@ -50,7 +50,7 @@ enum Step {
 
 impl Follower {
     /// Starts after L1 block `number`, whose own events are not reported: the block before the
-    /// rollup's deployment, for a rollup that is to be followed from its beginning.
+    /// rollup's deployment, to follow a rollup from its beginning.
     ///
     /// Fetches the blocks from the final one to `number`, so that a reorg may reach below the start.
     pub async fn start(client: L1Client, rollup: Address, number: u64) -> Result<Self, L1Error> {
@@ -222,7 +222,7 @@ impl Follower {
         let filter = Filter::new().address(self.rollup).at_block_hash(at.hash);
         let logs = match self.client.provider().get_logs(&filter).await {
             Ok(logs) => logs,
-            // A node refuses a block hash that it no longer has.
+            // A node rejects a block hash that it no longer has.
             Err(_) if !self.is_canonical(at).await? => return Ok(Step::Changed),
             Err(error) => return Err(L1Error::rpc("logs")(error)),
         };

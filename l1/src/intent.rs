@@ -21,7 +21,7 @@ use crate::sender::{Expiry, TxRequest};
 pub(crate) const VERSION: u32 = 2;
 /// Settled intents that are remembered, so that a late repetition of one is still recognised.
 const SETTLED_MAX: usize = 1024;
-/// Dropped intents that no node took and that are remembered: while every broadcast is refused, there
+/// Dropped intents that no node took and that are remembered: while every broadcast is rejected, there
 /// is another with each request.
 const UNSENT_MAX: usize = 64;
 /// How a transfer that only fills a nonce is named, before the nonce.
@@ -91,7 +91,7 @@ impl Intent {
         self.state == State::Pending && self.retired.is_none()
     }
 
-    /// Whether it is in a block, or lost although it was wanted: nothing more comes of it.
+    /// Whether it is in a block, or lost although it was needed: nothing more comes of it.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
             State::Included(_) | State::Final(_) => true,
@@ -166,7 +166,7 @@ pub(crate) struct Form {
     pub(crate) fees: Fees,
     /// L1's head when it was first sent.
     pub(crate) sent_at_block: u64,
-    /// Whether a pool may hold it. False after a node refused it and did not know its hash.
+    /// Whether a pool may hold it. False after a node rejected it and did not know its hash.
     pub(crate) held: bool,
     /// Whether a node found that it pays too little.
     pub(crate) priced_out: bool,
@@ -528,7 +528,7 @@ mod tests {
         assert_eq!(*file.published.intents(), [before]);
     }
 
-    /// Goal: a damaged file is refused or means the same; no other nonce is ever read from it.
+    /// Goal: a damaged file is rejected or means the same; no other nonce is ever read from it.
     #[test]
     fn every_changed_or_missing_byte_is_refused_or_means_the_same() {
         let folder = tempfile::tempdir().unwrap();

@@ -78,7 +78,7 @@ impl TxSender {
         Err(L1Error::Funds { id: id.to_owned(), account: self.account(), reason })
     }
 
-    /// What inclusion costs now, refused if it is above the limit.
+    /// What inclusion costs now, rejected if it is above the limit.
     ///
     /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
     /// head, and an offer below the head's base fee is one that no block takes.

@@ -34,7 +34,7 @@ pub const GAS_LIMIT_MAX: u64 = 1 << 24;
 /// lost a transaction, and a development chain makes no block without one.
 const LOOKS_MAX: u32 = 20;
 
-/// The last L1 head that was looked at; see [`TxSender::tick_if_new`].
+/// The last L1 head that was polled; see [`TxSender::tick_if_new`].
 #[derive(Debug, Default)]
 pub struct Seen {
     head: Option<B256>,
@@ -86,12 +86,12 @@ pub struct TxRequest {
     pub to: Option<Address>,
     pub input: Bytes,
     pub value: U256,
-    /// None simulates the call to find it, which refuses one that would revert.
+    /// None simulates the call to find it, which rejects one that would revert.
     pub gas_limit: Option<u64>,
     /// When it becomes worthless; none is never.
     pub expires: Option<Expiry>,
     /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
-    /// anything is sent, and a request with a lower one than its purpose has seen is refused.
+    /// anything is sent, and a request with a lower one than its purpose has seen is rejected.
     pub fence: Option<u64>,
 }
 
@@ -127,7 +127,7 @@ pub struct SenderConfig {
     pub max_fee_limit_wei: u128,
     /// L1 blocks without inclusion after which the fees are raised.
     pub bump_after_blocks: u64,
-    /// How often [`TxSender::run`] and [`TxSender::send`] look for a new L1 block.
+    /// How often [`TxSender::run`] and [`TxSender::send`] poll for a new L1 block.
     pub poll_interval: Duration,
     /// L1 blocks that [`TxSender::send`] waits for inclusion.
     pub wait_blocks: u64,
@@ -164,7 +164,7 @@ pub struct TxReceipt {
     pub is_final: bool,
 }
 
-/// Where a transaction stands.
+/// State of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TxStatus {
     Pending {
@@ -275,7 +275,7 @@ impl TxSender {
     }
 
     /// Ticks with every new L1 block, while anything is unsettled, until `stop` is done. What fails is
-    /// tried again at the next look.
+    /// retried at the next poll.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let looks = async {
             let mut changes = self.watch();
@@ -305,10 +305,10 @@ impl TxSender {
     }
 
     /// Ticks if L1's head is another than the one that `seen` remembers, or has been the same for many
-    /// looks. The first look always ticks.
+    /// looks. The first poll always ticks.
     ///
     /// # Errors
-    /// As [`Self::tick`]; the next look ticks again.
+    /// As [`Self::tick`]; the next poll ticks again.
     pub async fn tick_if_new(&self, seen: &mut Seen) -> Result<(), L1Error> {
         let head = self.client.latest().await?;
         if seen.head == Some(head.hash) && seen.looks < LOOKS_MAX {
@@ -407,7 +407,7 @@ impl TxSender {
 
     /// Submits and waits until the transaction is in a block, reverted or not.
     ///
-    /// It waits until the request expires, or for a number of L1 blocks; while no endpoint answers
+    /// It waits until the request expires, or for a number of L1 blocks; while no endpoint responds
     /// it keeps trying. Drop the future to stop waiting. The intent stays.
     ///
     /// # Errors
@@ -458,7 +458,7 @@ impl TxSender {
         }
     }
 
-    /// Where this attempt stands, as of the last look; none if it was never submitted or has been
+    /// State of this attempt, as of the last poll; none if it was never submitted or has been
     /// forgotten long after it became final. Of several payloads it is the one that is in a block and
     /// succeeded, else the newest. Does not wait for a tick that is under way.
     pub fn status(&self, purpose: &str, attempt: u32) -> Option<TxStatus> {

@@ -1,4 +1,4 @@
-//! One look at L1 for everything that is on its way: what landed, what left its block, what must be
+//! One poll of L1 for everything that is on its way: what landed, what left its block, what must be
 //! sent again, what is worthless by now.
 
 use std::collections::BTreeSet;
@@ -29,7 +29,7 @@ pub(crate) struct Look {
     updates: Vec<TxUpdate>,
 }
 
-/// What is to be done with an intent that is in no block.
+/// What to do with an intent that is in no block.
 enum Verdict {
     Deliver,
     /// Only what is before it in line can show whether it is worth sending.
@@ -55,7 +55,7 @@ impl TxSender {
     /// [`Self::run`] calls it with every new L1 block; it does nothing twice.
     ///
     /// # Errors
-    /// The first that a transaction met; the others are looked at nevertheless, unless no endpoint
+    /// The first that a transaction met; the others are checked nevertheless, unless no endpoint
     /// answers or the file cannot be written. Call it again.
     pub async fn tick(&self) -> Result<Vec<TxUpdate>, L1Error> {
         let mut file = self.file.lock().await;
@@ -444,7 +444,7 @@ fn retire_expired(file: &mut IntentFile, look: &mut Look) -> Result<(), L1Error>
         |i: &&Intent| i.is_active() && i.expires.is_some_and(|expiry| expiry.is_past(look.head));
     let expired: Vec<Intent> = file.intents().iter().filter(is_expired).cloned().collect();
     for intent in expired {
-        // One that is in a block by now is looked at as such.
+        // One that is in a block by now is treated as such.
         if intent.nonce >= look.count {
             retire(file, intent, Retired::worthless("it has expired".to_owned()), look)?;
         }

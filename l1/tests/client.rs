@@ -166,7 +166,7 @@ async fn an_endpoint_whose_head_stands_still_is_left() {
     let direct = anvil.client().await;
     support::mine(&direct, 10).await;
     first.set(Fault::StaleHead);
-    // A few looks at most.
+    // A few polls at most.
     let mut heads = Vec::new();
     for _ in 0..8 {
         heads.push(client.latest().await.unwrap().number);

@@ -13,7 +13,7 @@ use support::pay::{Faulty, PAYEE, count, included, paid, payment};
 use support::proxy::Fault;
 use support::{Anvil, CHAIN_ID, mine, reorg, sender, signer};
 
-/// Fault: an endpoint refuses every broadcast for a while, and the caller comes with something new
+/// Fault: an endpoint rejects every broadcast for a while, and the caller comes with something new
 /// each time.
 #[tokio::test]
 async fn refused_broadcasts_leave_one_transaction_at_the_price_of_the_market() {

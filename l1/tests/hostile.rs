@@ -1,4 +1,4 @@
-//! Proposals that do not come as a plain account's own transaction: L1 refuses each, and whoever follows
+//! Proposals that do not come as a plain account's own transaction: L1 rejects each, and whoever follows
 //! goes on.
 
 mod support;

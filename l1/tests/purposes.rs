@@ -174,7 +174,7 @@ async fn what_would_revert_by_now_is_not_sent() {
     assert!(why.starts_with("it would revert: Range"), "{why}");
     assert_eq!(count(client, 1).await, 0);
 
-    // In the pool, behind the other one's in a block that has room for one.
+    // In the pool, behind the other one's in a block that fits one.
     let provider = client.provider();
     provider.anvil_set_auto_mine(false).await.unwrap();
     mine_of.submit(prove(2)).await.unwrap();

@@ -1,4 +1,4 @@
-//! What a contract refuses is said in its own words.
+//! What a contract rejects is reported in its own words.
 
 mod support;
 

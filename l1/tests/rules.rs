@@ -37,7 +37,7 @@ fn nothing_can_land_in_its_last_block_once_that_is_there() {
     }
 }
 
-/// Goal: what a tick could not do is done at the next look, though L1's head is the same.
+/// Goal: what a tick could not do is done at the next poll, though L1's head is the same.
 #[tokio::test]
 async fn a_failed_tick_is_repeated_at_the_same_head() {
     let test = Faulty::new().await;
@@ -52,7 +52,7 @@ async fn a_failed_tick_is_repeated_at_the_same_head() {
     assert_eq!(paid(&test.client).await, 5);
 }
 
-/// Goal: a head that does not change is not looked at each time, and not for ever left alone.
+/// Goal: a head that does not change is not processed at each poll, but is processed eventually.
 #[tokio::test]
 async fn an_unchanged_head_is_looked_at_again_in_the_end() {
     let test = Faulty::new().await;
@@ -177,7 +177,7 @@ async fn payloads_that_no_pool_holds_do_not_raise_the_price() {
     assert!(offered <= asked.max_fee_per_gas * 11 / 10, "{offered} of {}", asked.max_fee_per_gas);
 }
 
-/// Goal: a caller waits for what is written down, though a node refused it at first.
+/// Goal: a caller waits for what is written down, though a node rejected it at first.
 #[tokio::test]
 async fn a_wait_goes_on_after_a_first_refusal() {
     let test = Faulty::new().await;
@@ -185,7 +185,7 @@ async fn a_wait_goes_on_after_a_first_refusal() {
     test.proxy.set(Fault::RefuseTransactions);
     let mut changes = sender.watch();
     changes.mark_unchanged();
-    // Written down, then refused.
+    // Written down, then rejected.
     let mends = async {
         for _ in 0..2 {
             changes.changed().await.unwrap();

@@ -121,7 +121,7 @@ async fn schedule(seed: u64) {
         let statuses = known.keys().filter_map(|(purpose, it)| sender.status(purpose, *it));
         statuses.into_iter().any(|status| matches!(status, TxStatus::Pending { .. }))
     };
-    // Each look and block brings the next nonce in line forward, or more.
+    // Each poll and block brings the next nonce in line forward, or more.
     for _ in 0..2 * STEPS {
         sender.tick().await.unwrap();
         mine(&client, 1).await;

@@ -188,7 +188,7 @@ async fn fees_above_the_limit_are_refused_at_first_and_waited_out_later() {
     let updates = sender.tick().await.unwrap();
     assert!(matches!(&updates[..], [TxUpdate::FeeLimited { .. }]), "{updates:?}");
     assert_eq!(paid(&client).await, 0);
-    // The price falls below the limit: the next look offers it.
+    // The price falls below the limit: the next poll offers it.
     client.provider().anvil_set_next_block_base_fee_per_gas(1_000_000_000).await.unwrap();
     mine(&client, 1).await;
     sender.tick().await.unwrap();
@@ -213,7 +213,7 @@ async fn a_nonce_used_by_another_program_loses_the_transaction() {
         .from(signer(0).address())
         .to(Address::with_last_byte(0x43))
         .value(U256::from(1));
-    // In a block before the sender looks: until then its own form may still take the nonce.
+    // In a block before the sender polls: until then its own form may still take the nonce.
     let foreign = client.provider().send_transaction(foreign).await.unwrap();
     foreign.get_receipt().await.unwrap();
 

@@ -158,7 +158,7 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
         fs::rename(temporary, path)
     });
     if written.is_err() {
-        // What was begun only takes space; the first error is the one to tell.
+        // What was written so far only takes space; the first error is the one to tell.
         fs::remove_file(temporary).ok();
         return written;
     }

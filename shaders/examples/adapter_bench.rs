@@ -43,7 +43,7 @@ fn arguments() -> Result<Arguments, String> {
     Ok(out)
 }
 
-/// Seconds of a piece of work.
+/// Seconds that the work takes.
 #[derive(Clone, Copy)]
 struct Seconds {
     best: f64,

@@ -67,7 +67,7 @@ pub struct Options {
     /// Whether shaders check every index, and garbage lies behind every array so that use of it shows.
     /// For tests: shaders run up to four times slower with it.
     pub checks: bool,
-    /// Bytes that the device may hold at once; more is refused with the number. None leaves it to the
+    /// Bytes that the device may hold at once; more is rejected with the number. None leaves it to the
     /// driver.
     pub memory_bytes_max: Option<u64>,
     /// Longest buffer in field elements, a power of two; None takes what the adapter allows. Longer
@@ -78,7 +78,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The best form of limbs, no checks, all the memory that the driver gives.
+    /// The best form of limbs, no checks, all the memory that the driver grants.
     pub fn new(adapter: AdapterChoice) -> Self {
         Self {
             adapter,

@@ -147,7 +147,7 @@ impl WgpuBuffer {
         Ok(self.held.host.get_or_init(|| values))
     }
 
-    /// An upper bound of the bits of all elements, where it is known without looking.
+    /// An upper bound of the bits of all elements, where it is known without reading them.
     pub(crate) fn bits_max(&self) -> Option<u32> {
         let small = self.held.small.as_ref()?;
         Some(16 - small.iter().fold(0, |all, value| all | value).leading_zeros())

@@ -44,7 +44,7 @@ impl WgpuDevice {
     /// When there is none, none that was asked for, or one that will not do; nothing else is tried.
     ///
     /// # Panics
-    /// When the system refuses to start host threads.
+    /// If the system cannot start host threads.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let gpu = Gpu::open(options)?;
         let cpu = CpuDevice::new(options.host_threads);
@@ -91,7 +91,7 @@ impl WgpuDevice {
         self.gpu.poll("synchronize", wgpu::PollType::wait_indefinitely())
     }
 
-    /// Gives the adapter back. Every later operation is refused as lost.
+    /// Releases the adapter. Every later operation fails as lost.
     pub fn close(&self) {
         self.gpu.destroy();
     }

@@ -53,7 +53,7 @@ pub(crate) struct Gpu {
     used_bytes: Arc<AtomicU64>,
     faults: Arc<Mutex<Faults>>,
     pipelines: Vec<OnceLock<Result<Pipeline, String>>>,
-    /// Bound where a kernel does not look.
+    /// Bound where a kernel does not read.
     fillers: OnceLock<[Arc<Region>; 2]>,
 }
 
@@ -168,7 +168,7 @@ impl Gpu {
         DeviceError::Memory { operation, needed_bytes, free_bytes }
     }
 
-    /// Gives the adapter back; every later call is refused as lost.
+    /// Releases the adapter; every later call fails as lost.
     pub(crate) fn destroy(&self) {
         self.device.destroy();
         // The callback is called once nothing is queued any more.
@@ -248,7 +248,7 @@ impl Gpu {
         Ok(region)
     }
 
-    /// Regions to bind where a kernel does not look: one to read, one to write.
+    /// Regions to bind where a kernel reads nothing: one to read, one to write.
     pub(crate) fn fillers(&self) -> Result<&[Arc<Region>; 2], DeviceError> {
         if self.fillers.get().is_none() {
             let made = [self.allocate("filler", 64)?, self.allocate("filler", 64)?];

@@ -125,7 +125,7 @@ impl Scratch<'_> {
 #[derive(Debug)]
 struct Rest {
     shape: Shape,
-    /// Points a run stands for, and runs a window.
+    /// Points per run, and runs per window.
     run: u32,
     runs: u32,
     sums: Arc<Region>,
@@ -149,7 +149,7 @@ impl Msm for WgpuDevice {
 
     fn register_bases(&self, bases: &[G1Affine]) -> Result<WgpuBases, DeviceError> {
         const OPERATION: &str = "register_bases";
-        // Points are twice as long as scalars, so a piece is half a buffer at most.
+        // Points are twice as long as scalars, so a chunk is half a buffer at most.
         let piece = PIECE_MAX.min(self.gpu.chunk() / 2);
         let pieces = bases
             .chunks(piece)

@@ -1,6 +1,6 @@
 //! WGSL sources and how they are joined.
 //!
-//! A line `#import name` stands for the source of that name, which is put in once, before the rest. Of
+//! A line `#import name` is replaced by the source of that name, which is put in once, before the rest. Of
 //! the names, `words` means the form of limbs at hand, and `fr` and `fq` are written here from
 //! arkworks' constants, so that they cannot differ from the CPU's.
 

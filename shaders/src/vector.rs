@@ -15,7 +15,7 @@ use crate::gpu::ELEMENT_BYTES;
 use crate::kernel::Kernel;
 use crate::record::{Params, Record};
 
-/// Elements of a piece. Divides the length of every full buffer.
+/// Elements per chunk. Divides the length of every full buffer.
 const PIECE: usize = 32;
 /// Elements that share an inversion, which costs about 380 products.
 const INVERSION_PIECE: usize = 64;

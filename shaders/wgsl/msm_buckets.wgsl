@@ -2,7 +2,7 @@
 #import curve
 
 // Sums of bases, bucket by bucket. The entries of a bucket are cut into pieces of bounded length, one
-// thread a piece, so that one bucket may hold everything.
+// thread per chunk, so that one bucket may hold everything.
 
 @group(0) @binding(1) var<storage, read> bases: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> entries: array<u32>;

@@ -99,7 +99,7 @@ fn advance(mode: u32, running: Element, x: Element, point: Element) -> Element {
     return add(product, x);
 }
 
-// Totals of pieces, one thread a piece: products, sums, or values at `point` of the pieces taken as
+// Totals of pieces, one thread per chunk: products, sums, or values at `point` of the pieces taken as
 // polynomials. Params: 0 threads, 1 length of a piece, 2 length of the source, 3 mode,
 // 4 place of the first total, 8 .. 16 point.
 @compute @workgroup_size(WORKGROUP)
@@ -127,7 +127,7 @@ fn fold(
     store(param(4u) + t, running);
 }
 
-// Scans of pieces, one thread a piece, from the values in `second`, each before its step: forwards for
+// Scans of pieces, one thread per chunk, from the values in `second`, each before its step: forwards for
 // products and sums, and from the top for Horner's rule, which is a division by X − point.
 // Params: as for `fold`, where 4 is the place of the first start.
 @compute @workgroup_size(WORKGROUP)

@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use crate::Findings;
 
-/// Budget of rows, as a power of two, by circuit name. A circuit that is not here is refused, so
+/// Budget of rows, as a power of two, by circuit name. A circuit that is not here is rejected, so
 /// that nobody adds one without saying what it may cost.
 const LOG_ROWS_MAX: &[(&str, u32)] = &[
     ("client", 15),
@@ -48,7 +48,7 @@ pub(crate) struct CircuitSize {
 }
 
 /// Sizes of every circuit, measured on the circuits' own code. `prove` asks for one proof of each as
-/// well, over a witness of no meaning, with the development SRS.
+/// well, over a dummy witness, with the development SRS.
 fn measure(prove: bool) -> anyhow::Result<Vec<CircuitSize>> {
     let keys = if prove { Some(keys()?) } else { None };
     let start = Instant::now();

@@ -1,7 +1,7 @@
 //! `cargo xtask gen --cuda`: the compiled CUDA kernels and the table of what the compiler said of them.
 //!
 //! The compiler comes as pinned Python packages, is kept in the cache folder, and is needed only to
-//! write the two files. Everywhere else they are held to the kernels' sources by digest, and the table
+//! write the two files. Everywhere else they are compared with the kernels' sources by digest, and the table
 //! to its limits, so that no machine needs a toolkit to build or to test.
 
 mod report;
@@ -29,7 +29,7 @@ const SOURCES: &str = "kernels/cuda/";
 const UNIT: &str = "kernels.cu";
 
 /// The compiler, every part at the version that fits: the packages do not name each other's versions,
-/// and a newer part makes code that an older one refuses. The last two only read what was compiled.
+/// and a newer part makes code that an older one rejects. The last two only read what was compiled.
 const PACKAGES: &[(&str, &str)] = &[
     ("nvidia-cuda-nvcc", "13.0.88"),
     ("nvidia-nvvm", "13.0.88"),

@@ -1,4 +1,4 @@
-//! `cargo xtask deps`: holds the arrows between rooms, the places of the heavy crates and the one
+//! `cargo xtask deps`: checks the dependencies between crates, the places of the heavy crates and the one
 //! version of each direct dependency against `cargo metadata`.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +13,11 @@ use crate::Findings;
 /// Prefix of every package of this workspace.
 const PREFIX: &str = "rollmill-";
 
-/// Which rooms a room may name in its manifest, by package name without prefix.
+/// Which crates of ours a crate may name in its manifest, by package name without prefix.
 ///
 /// This is the table of docs/architecture.md. Only direct edges count: that `sequencer` reaches
 /// `plonk` through `node` gives it no right to call `plonk` itself.
-const ARROWS: &[(&str, &[&str])] = &[
+const ALLOWED: &[(&str, &[&str])] = &[
     ("algebra", &[]),
     ("kernels", &["algebra"]),
     ("plonk", &["algebra"]),
@@ -73,8 +73,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("xtask", &["algebra", "plonk", "protocol", "circuits", "l1"]),
 ];
 
-/// Arrows that only tests need, each with its reason.
-const TEST_ARROWS: &[(&str, &str, &str)] = &[
+/// Dependencies that only tests need, each with its reason.
+const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
     ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
     ("agent", "protocol", "tests build the smallest real job from protocol values"),
@@ -84,7 +84,7 @@ const TEST_ARROWS: &[(&str, &str, &str)] = &[
     ("icicle", "plonk", "tests compare whole proofs with the CPU's"),
 ];
 
-/// Crates that may be named in one room only, so that a change elsewhere builds in seconds.
+/// Crates that may be named in one crate of ours only, so that a change elsewhere builds in seconds.
 const HEAVY: &[(&str, &str)] = &[
     ("alloy", "l1"),
     ("sqlx", "broker"),
@@ -94,7 +94,7 @@ const HEAVY: &[(&str, &str)] = &[
     ("cudarc", "kernels"),
 ];
 
-/// Rooms that do no I/O and start no runtime, and the crates that would let them.
+/// Crates that do no I/O and start no runtime, and the crates that would let them.
 const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];
 const IMPURE_CRATES: &[&str] =
     &["tokio", "axum", "reqwest", "sqlx", "redb", "alloy", "object_store", "nix"];
@@ -162,21 +162,21 @@ fn check(metadata: &Metadata) -> Findings {
         .collect();
     let mut findings = Findings::new();
     for package in &members {
-        check_arrows(package, &mut findings);
+        check_allowed(package, &mut findings);
     }
     check_requirements(&members, &mut findings);
     check_versions(metadata, &mut findings);
     findings
 }
 
-fn check_arrows(package: &Package, findings: &mut Findings) {
-    let room = package.name.strip_prefix(PREFIX).unwrap_or(&package.name);
-    if room == package.name {
-        findings.push(format!("{room}: package names begin with {PREFIX}"));
+fn check_allowed(package: &Package, findings: &mut Findings) {
+    let krate = package.name.strip_prefix(PREFIX).unwrap_or(&package.name);
+    if krate == package.name {
+        findings.push(format!("{krate}: package names begin with {PREFIX}"));
     }
-    let Some((_, allowed)) = ARROWS.iter().find(|(name, _)| *name == room) else {
+    let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == krate) else {
         findings.push(format!(
-            "{room}: has no arrows; add the room to ARROWS in xtask/src/deps.rs and to \
+            "{krate}: has no entry; add the crate to ALLOWED in xtask/src/deps.rs and to \
              docs/architecture.md"
         ));
         return;
@@ -185,32 +185,33 @@ fn check_arrows(package: &Package, findings: &mut Findings) {
         let name = dependency.name.as_str();
         let in_tests = dependency.kind.as_deref() == Some("dev");
         if let Some(target) = name.strip_prefix(PREFIX) {
-            let test_arrow = TEST_ARROWS.iter().any(|(from, to, _)| *from == room && *to == target);
-            let may = allowed.contains(&target) || in_tests && test_arrow;
+            let is_test_dependency =
+                TEST_ALLOWED.iter().any(|(from, to, _)| *from == krate && *to == target);
+            let may = allowed.contains(&target) || in_tests && is_test_dependency;
             if !may {
                 findings.push(format!(
-                    "{room}: may not depend on {target}; its arrows are [{}]",
+                    "{krate}: may not depend on {target}; its dependencies are [{}]",
                     allowed.join(", ")
                 ));
             }
             continue;
         }
         if let Some((heavy, home)) = heavy(name)
-            && home != room
+            && home != krate
             && !in_tests
         {
-            findings.push(format!("{room}: {name} belongs to {home} alone ({heavy} is heavy)"));
+            findings.push(format!("{krate}: {name} belongs to {home} alone ({heavy} is heavy)"));
         }
-        if PURE.contains(&room) && IMPURE_CRATES.contains(&name) && !in_tests {
+        if PURE.contains(&krate) && IMPURE_CRATES.contains(&name) && !in_tests {
             findings.push(format!(
-                "{room}: does no I/O and starts no runtime, so it may not depend on {name}"
+                "{krate}: does no I/O and starts no runtime, so it may not depend on {name}"
             ));
         }
         if dependency.source.is_none() {
-            findings.push(format!("{room}: {name} is a path outside the workspace's rooms"));
+            findings.push(format!("{krate}: {name} is a path outside the workspace"));
         }
         if dependency.req == "*" {
-            findings.push(format!("{room}: {name} has no version requirement"));
+            findings.push(format!("{krate}: {name} has no version requirement"));
         }
     }
 }
@@ -222,7 +223,7 @@ fn heavy(name: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-/// Every room that names a crate names it with the same requirement, as `workspace = true` gives.
+/// Every crate that names a dependency names it with the same requirement, as `workspace = true` yields.
 fn check_requirements(members: &[&Package], findings: &mut Findings) {
     let mut uses: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
     for package in members {
@@ -237,7 +238,7 @@ fn check_requirements(members: &[&Package], findings: &mut Findings) {
     for (name, requirements) in uses.iter().filter(|(_, requirements)| requirements.len() > 1) {
         let each: Vec<String> = requirements
             .iter()
-            .map(|(req, rooms)| format!("{req} in {}", rooms.join(" and ")))
+            .map(|(req, crates)| format!("{req} in {}", crates.join(" and ")))
             .collect();
         findings.push(format!(
             "{name}: required as {}; use `{name}.workspace = true` everywhere",
@@ -246,7 +247,7 @@ fn check_requirements(members: &[&Package], findings: &mut Findings) {
     }
 }
 
-/// No two rooms were given different versions of a crate that they name directly.
+/// No two crates have different versions of a dependency that they name directly.
 fn check_versions(metadata: &Metadata, findings: &mut Findings) {
     let Some(resolve) = &metadata.resolve else {
         findings.push("cargo metadata gave no resolution".into());
@@ -265,7 +266,7 @@ fn check_versions(metadata: &Metadata, findings: &mut Findings) {
     for (name, versions) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
         let versions: Vec<&str> = versions.iter().copied().collect();
         findings.push(format!(
-            "{name}: rooms use versions {}; one version of each direct dependency",
+            "{name}: crates use versions {}; one version of each direct dependency",
             versions.join(" and ")
         ));
     }
@@ -315,44 +316,44 @@ mod tests {
     fn an_arrow_against_the_table_is_refused() {
         let metadata = workspace(vec![package("rollmill-algebra", &["rollmill-plonk"])]);
         let findings = check(&metadata);
-        assert_eq!(findings, ["algebra: may not depend on plonk; its arrows are []"]);
+        assert_eq!(findings, ["algebra: may not depend on plonk; its dependencies are []"]);
     }
 
     #[test]
-    fn an_unknown_room_is_refused() {
+    fn an_unknown_crate_is_rejected() {
         let findings = check(&workspace(vec![package("rollmill-utils", &[])]));
-        assert!(findings[0].starts_with("utils: has no arrows"), "{findings:?}");
+        assert!(findings[0].starts_with("utils: has no entry"), "{findings:?}");
     }
 
     #[test]
-    fn a_heavy_crate_outside_its_room_is_refused_under_any_of_its_names() {
-        for (room, name) in [
+    fn a_heavy_crate_outside_its_home_is_rejected_under_any_of_its_names() {
+        for (krate, name) in [
             ("rollmill-node", "alloy"),
             ("rollmill-node", "alloy-primitives"),
             ("rollmill-l1", "sqlx"),
         ] {
-            let findings = check(&workspace(vec![package(room, &[name])]));
-            assert_eq!(findings.len(), 1, "{room} {name}: {findings:?}");
+            let findings = check(&workspace(vec![package(krate, &[name])]));
+            assert_eq!(findings.len(), 1, "{krate} {name}: {findings:?}");
             assert!(findings[0].contains("alone"), "{findings:?}");
         }
         assert!(check(&workspace(vec![package("rollmill-broker", &["sqlx"])])).is_empty());
     }
 
     #[test]
-    fn a_pure_room_with_a_runtime_is_refused() {
+    fn a_pure_crate_with_a_runtime_is_rejected() {
         let findings = check(&workspace(vec![package("rollmill-circuits", &["tokio"])]));
         assert!(findings[0].contains("does no I/O"), "{findings:?}");
     }
 
     #[test]
     fn a_test_only_arrow_is_no_arrow_for_the_library() {
-        let mut room = package("rollmill-agent", &["rollmill-protocol"]);
+        let mut krate = package("rollmill-agent", &["rollmill-protocol"]);
         assert_eq!(
             check(&workspace(vec![package("rollmill-agent", &["rollmill-protocol"])])).len(),
             1
         );
-        room.dependencies[0].kind = Some("dev".into());
-        assert!(check(&workspace(vec![room])).is_empty());
+        krate.dependencies[0].kind = Some("dev".into());
+        assert!(check(&workspace(vec![krate])).is_empty());
     }
 
     #[test]

@@ -39,7 +39,7 @@ fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {
     Ok(vec![Output::text(errors::PAGE, errors::page(&errors::collect(tree)))])
 }
 
-/// Runs every generator. Two generators that claim one path are a bug and refused.
+/// Runs every generator. Two generators that claim one path are a bug and rejected.
 fn outputs(tree: &Tree) -> anyhow::Result<Vec<Output>> {
     let mut all: Vec<Output> = Vec::new();
     for (name, generator) in GENERATORS {
@@ -78,7 +78,7 @@ pub(crate) fn write(root: &Path, compile: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compares every generated file with what is in the work tree. The compiled kernels are held to the
+/// Compares every generated file with what is in the work tree. The compiled kernels are compared with the
 /// digests of their sources, or with `compile` to what is compiled again.
 pub(crate) fn check(root: &Path, compile: bool) -> anyhow::Result<Findings> {
     let mut all = outputs(&Tree::load(root)?)?;

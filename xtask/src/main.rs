@@ -1,7 +1,7 @@
 //! Developer commands, run as `cargo xtask COMMAND`.
 //!
-//! Each command holds one promise of the repository against the files themselves, so that the
-//! promise cannot rot unnoticed: the arrows between rooms (`deps`), the house rules (`tidy`), the
+//! Each command checks one promise of the repository against the files themselves, so that the
+//! promise cannot rot unnoticed: the dependencies between crates (`deps`), the house rules (`tidy`), the
 //! generated files (`gen`), the sizes of the circuits (`circuits`). `test` runs them all, then every
 //! test, and counts.
 //!
@@ -42,7 +42,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the arrows between rooms, the heavy crates and the versions, from `cargo metadata`.
+    /// Check the dependencies between crates, the heavy crates and the versions, from `cargo metadata`.
     Deps,
     /// Check the house rules: length of files and functions, unsafe, leftovers, error codes, ADRs, README, pages of the book.
     Tidy,

@@ -180,7 +180,7 @@ pub(crate) fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// The lines (from 1) of `code` on which `word` stands as a whole word.
+/// The lines (from 1) of `code` on which `word` is a whole word.
 ///
 /// `word` may end in punctuation (`todo!`); then only its start must be a boundary.
 pub(crate) fn lines_with_word(code: &str, word: &str) -> Vec<usize> {

@@ -1,7 +1,7 @@
-//! `cargo xtask tidy`: the house rules that a text search can hold.
+//! `cargo xtask tidy`: the house rules that a text search can check.
 //!
 //! Every exception is listed here with its reason, and an exception that is no longer needed is
-//! refused too, so that the lists stay true.
+//! rejected too, so that the lists stay true.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -54,6 +54,16 @@ const DUTIES: usize = 12;
 /// The table of contents of the book that `make book` builds.
 const SUMMARY: &str = "docs/SUMMARY.md";
 
+/// Phrases that no reader would search for, and what to write. Kernels in CUDA are left out: their image
+/// names the digests of their sources.
+const PHRASES: &[(&str, &str)] = &[
+    ("of no meaning", "dummy or placeholder"),
+    ("cannot be had", "is unavailable or is missing"),
+    ("thread a piece", "thread per chunk"),
+    ("arrows between", "dependencies between"),
+    ("was begun", "was started"),
+];
+
 /// Endings of files that people write.
 const SOURCES: &[&str] = &[".rs", ".sol", ".yul", ".sql", ".js", ".py", ".sh", ".wgsl"];
 const TEXTS: &[&str] = &[".md", ".toml", ".yml", ".yaml"];
@@ -72,6 +82,7 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     unsafe_code(tree, with_unsafe, &mut findings);
     leftovers(tree, &mut findings);
     white_space(tree, &mut findings);
+    phrases(tree, &mut findings);
     decision_records(tree, &mut findings);
     rooms_exist(tree, "README.md", "## What works today", &mut findings);
     rooms_exist(tree, "docs/architecture.md", "## Crates", &mut findings);
@@ -153,6 +164,21 @@ fn leftovers(tree: &Tree, findings: &mut Findings) {
     }
 }
 
+fn phrases(tree: &Tree, findings: &mut Findings) {
+    let files = written_by_people(tree, SOURCES).chain(written_by_people(tree, TEXTS));
+    for file in files.filter(|file| file.path != "xtask/src/tidy.rs") {
+        for (index, line) in file.text.lines().enumerate() {
+            for (phrase, better) in PHRASES.iter().filter(|(phrase, _)| line.contains(phrase)) {
+                findings.push(format!(
+                    "{}:{}: `{phrase}` is a house word; write {better}",
+                    file.path,
+                    index + 1
+                ));
+            }
+        }
+    }
+}
+
 fn white_space(tree: &Tree, findings: &mut Findings) {
     for file in written_by_people(tree, SOURCES).chain(written_by_people(tree, TEXTS)) {
         for (index, line) in file.text.split('\n').enumerate() {
@@ -211,7 +237,7 @@ fn has_date(line: &str) -> bool {
     })
 }
 
-/// Every room named as `` `folder/` `` in the first column of the table under `heading` exists.
+/// Every crate named as `` `folder/` `` in the first column of the table under `heading` exists.
 fn rooms_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) {
     let Some(text) = tree.text(path) else {
         findings.push(format!("{path}: missing"));
@@ -228,12 +254,12 @@ fn rooms_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) 
             let folder = format!("{}/", name.trim_end_matches('/'));
             let exists = tree.paths.iter().any(|path| path.starts_with(&folder) || path == name);
             if !exists {
-                findings.push(format!("{path}:{}: there is no room `{name}`", index + 1));
+                findings.push(format!("{path}:{}: there is no crate `{name}`", index + 1));
             }
         }
     }
     if rows == 0 {
-        findings.push(format!("{path}: no table of rooms under `{heading}`"));
+        findings.push(format!("{path}: no table of crates under `{heading}`"));
     }
 }
 
@@ -442,6 +468,7 @@ mod tests {
             ("a/tests/x.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}\n", "ignored test"),
             ("a/src/x.rs", "fn f() {} \n", "a/src/x.rs:1: trailing white space"),
             ("a/x.md", "text", "does not end with a newline"),
+            ("a/x.md", "A key of no meaning.\n", "a/x.md:1: `of no meaning` is a house word"),
             ("docs/adr/0001-again.md", "# T\n\nDate: 2026-11-21\n", "is taken by"),
             ("docs/adr/2-short.md", "# T\n\nDate: 2026-11-21\n", "name it NNNN-name.md"),
             ("docs/adr/0002-undated.md", "# T\n\nDate: soon\n", "no `Date:"),
@@ -449,10 +476,14 @@ mod tests {
             (
                 "README.md",
                 "## What works today\n\n| `ghost/` | yes |\n",
-                "there is no room `ghost/`",
+                "there is no crate `ghost/`",
             ),
-            ("README.md", "# R\n", "no table of rooms"),
-            ("a/src/x.rs", "/// Bad.\npub const X: &str = \"XY-001\";\n", "XY-001 is not in"),
+            ("README.md", "# R\n", "no table of crates"),
+            (
+                "a/src/x.rs",
+                "/// Bad.\n///\n/// Do: Good.\npub const X: &str = \"XY-001\";\n",
+                "XY-001 is not in",
+            ),
             ("docs/errors.md", "| XY-001 | Bad. |\n", "XY-001 is in no source"),
             (SOUNDNESS, &duties("`gone`"), "soundness.md:7: there is no test `gone`"),
             (SOUNDNESS, &duties("`a/gone.rs`: `it_is_so`"), "there is no `a/gone.rs`"),

@@ -185,7 +185,7 @@ impl CpuDevice {
         for (i, (part, window)) in windows.into_iter().enumerate() {
             let cuts = if i < even { all } else { all.max(threads) };
             let len = parts[part].len();
-            // In a piece not much longer than the buckets are many, the buckets would be most of
+            // In a chunk not much longer than the number of buckets, the buckets would be most of
             // the work.
             let piece = len.div_ceil(cuts).max(4 * parts[part].shape.buckets(window));
             for start in (0..len).step_by(piece) {
@@ -335,7 +335,7 @@ fn reduce_windows(
 }
 
 /// Sums `groups` of points and appends the sums, one a group, to `points`. `counts` says how many of
-/// the groups belong to each window; gives where each window's sums start, and their number.
+/// the groups belong to each window. Returns where each window's sums start, and their number.
 fn append_sums<G: Iterator<Item = usize>>(
     summer: &mut Summer,
     points: &mut Vec<Flat>,

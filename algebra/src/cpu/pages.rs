@@ -53,7 +53,7 @@ pub(super) fn zeroed<T: ZeroBytes>(len: usize) -> Vec<T> {
     unsafe { Vec::from_raw_parts(start.cast(), len, len) }
 }
 
-/// Advice only: a system without large pages, or with none free, gives others.
+/// Advice only: a system without large pages, or with none free, uses others.
 fn ask_for_large_pages(start: *mut u8, bytes: usize) {
     #[cfg(target_os = "linux")]
     if bytes >= BYTES_MIN {

@@ -132,7 +132,7 @@ impl Recycler {
 }
 
 impl Books {
-    /// The smallest array that has room for `len` elements, unless it has much more; of those, the one
+    /// The smallest array that fits `len` elements, unless it has much more; of those, the one
     /// given back last, which the cache may still hold.
     fn find<T: Element>(&mut self, len: usize) -> Option<Vec<T>> {
         let room = |kept: &Kept| Some(kept.array.downcast_ref::<Vec<T>>()?.capacity());

@@ -103,7 +103,7 @@ impl Scan {
     }
 }
 
-/// How a piece of an array is scanned.
+/// How a chunk of an array is scanned.
 #[derive(Debug, Clone, Copy)]
 enum Way {
     /// As one part.
@@ -123,7 +123,7 @@ impl Way {
         }
     }
 
-    /// Their lengths in a piece of `len` elements.
+    /// Their lengths in a chunk of `len` elements.
     fn lens(self, len: usize) -> impl Iterator<Item = usize> {
         let segment = match self {
             Self::Whole => 0,

@@ -79,7 +79,7 @@ fn trap(what: &str) -> ! {
     std::process::abort()
 }
 
-/// A call in progress; a second one at the same time is refused.
+/// A call in progress; a second one at the same time is rejected.
 struct Call;
 
 impl Call {

@@ -171,7 +171,7 @@ async fn a_reorg_is_no_reason_to_offer_more() {
     fake.l1().mine_empty(9);
     fake.l1().replace(10);
     sender.tick().await.unwrap();
-    // The second look at the same head decides by the block at which it was sent, too.
+    // The second poll at the same head decides by the block at which it was sent, too.
     sender.tick().await.unwrap();
     let market = fake.l1().market();
     assert_eq!(fake.l1().prices(), [market, market]);

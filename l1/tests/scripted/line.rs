@@ -1,4 +1,4 @@
-//! Several transactions in line: what is sent, waits, is filled or gives its nonce away.
+//! Several transactions in line: what is sent, waits, is filled or loses its nonce.
 
 use alloy::consensus::Transaction as _;
 use alloy::primitives::U256;

@@ -1,4 +1,4 @@
-//! What a caller asks for: again, late, without the right, and while nodes refuse it.
+//! What a caller asks for: again, late, without the right, and while nodes reject it.
 
 use std::sync::Mutex;
 

@@ -19,7 +19,7 @@ use super::{sender, signer};
 
 pub const GWEI: u128 = 1_000_000_000;
 
-/// A refusal: code and text.
+/// A rejection: code and text.
 pub type Refusal = (i64, &'static str);
 
 /// An error in words that no program knows.

@@ -52,7 +52,7 @@ pub async fn reorg(client: &L1Client, depth: u64) {
     client.provider().anvil_reorg(ReorgOptions { depth, tx_block_pairs: vec![] }).await.unwrap();
 }
 
-/// A sender that looks often, with its file in `folder`.
+/// A sender that polls often, with its file in `folder`.
 pub async fn sender(client: &L1Client, folder: &Path, index: usize) -> TxSender {
     let config = SenderConfig { poll_interval: Duration::from_millis(10), ..Default::default() };
     let path = folder.join(format!("account-{index}.json"));

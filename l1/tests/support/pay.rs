@@ -32,7 +32,7 @@ pub async fn head(client: &L1Client) -> u64 {
     client.latest().await.unwrap().number
 }
 
-/// Mines a block that has no room for what is in the pool, and stays there.
+/// Mines a block too full for what is in the pool, and keeps it so.
 pub async fn mine_full(client: &L1Client) {
     set_block_gas(client, 20_000).await;
     mine(client, 1).await;

@@ -26,7 +26,7 @@ pub enum Fault {
     Limited,
     /// One request in five, at random, is answered with HTTP 500.
     Flaky,
-    /// Raw transactions are refused with an internal error, and the node does not see them.
+    /// Raw transactions are rejected with an internal error, and the node does not see them.
     RefuseTransactions,
     /// Raw transactions are taken with a hash, and the node does not see them.
     SwallowTransactions,

@@ -20,7 +20,7 @@ pub(super) struct Displaced {
 }
 
 impl Pool {
-    /// The waiting transaction that goes first when there is no room: parked ones before ready
+    /// The waiting transaction that is dropped first when the pool is full: parked ones before ready
     /// ones, then the lowest offer, then the newest. Of `payer` only, if one is named.
     pub(super) fn worst(&self, except: &HashSet<Fr>, payer: Option<&Fr>) -> Option<Fr> {
         let of_payer = |entry: &Waiting| payer.is_none_or(|p| *p == entry.tx.effects.fee_payer);

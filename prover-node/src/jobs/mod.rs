@@ -1,4 +1,4 @@
-//! Jobs at the broker: one is enqueued, watched, fetched, verified, and begun again as often as it takes.
+//! Jobs at the broker: one is enqueued, watched, fetched, verified, and restarted as often as it takes.
 
 pub mod answers;
 mod broker;

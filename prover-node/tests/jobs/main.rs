@@ -254,7 +254,7 @@ async fn a_lost_input_is_uploaded_again() {
     assert_eq!(metrics.inputs_wanted.get(), 1);
 }
 
-/// Goal: jobs that somebody else cancelled, or whose database was lost, are begun again.
+/// Goal: jobs that somebody else cancelled, or whose database was lost, are restarted.
 #[tokio::test]
 async fn cancelled_and_forgotten_jobs_are_begun_again() {
     for forget in [true, false] {

@@ -216,7 +216,7 @@ async fn a_restart_costs_no_proof() {
     assert!(inner.jobs.values().all(|job| job.attempts == 1));
 }
 
-/// Goal: transactions that nobody has are asked for again, and a range is not begun without its first
+/// Goal: transactions that nobody has are asked for again, and a range does not start without its first
 /// block's.
 #[tokio::test]
 async fn missing_transactions_are_asked_for_again() {

@@ -145,7 +145,7 @@ impl Table {
         findings
     }
 
-    /// Kernels that take more than they may. A limit that nothing is held to is a finding too.
+    /// Kernels that take more than they may. A limit that applies to nothing is a finding too.
     pub(crate) fn over_limits(&self) -> Findings {
         let mut findings = Findings::new();
         let of = |prefix: &'static str| {

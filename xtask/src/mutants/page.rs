@@ -18,7 +18,7 @@ pub(crate) const PAGE: &str = "docs/book/mutants.md";
 pub(super) const HARMLESS: &str = "harmless: ";
 /// What a row says that needs one.
 pub(super) const SURVIVED: &str = "survived";
-/// What stands for a test's name when the program that ran the tests ended at once, or did not end. Neither
+/// What replaces a test's name when the program that ran the tests ended at once, or did not end. Neither
 /// names what noticed, so such a row is a finding too.
 pub(super) const PROGRAM_ENDED: [&str; 2] = ["(the program ended)", "(the program did not end)"];
 /// What a row says whose mutant has not run.

@@ -404,7 +404,7 @@ fn transpose(r: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
-/// Loads 32 bytes from each of eight places and gives limb j of lane i in word i of vector j.
+/// Loads 32 bytes from each of eight places. Word i of vector j is limb j of lane i.
 ///
 /// # Safety
 /// Each pointer is good for reading 32 bytes.

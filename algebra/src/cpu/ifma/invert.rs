@@ -46,7 +46,7 @@ fn invert(steps: &mut [[Fr; STEP]], before: &mut Vec<[EightMemory; 2]>) {
         // SAFETY: this function has the target feature.
         product = unsafe { products_here::<R, 2>(&product, &load(values, one).0) };
     }
-    // Multiplying by 2^256 modulo r gives arkworks' form; inverses stay in it, as they are multiplied by
+    // Multiplying by 2^256 modulo r yields arkworks' form; inverses stay in it, as they are multiplied by
     // numbers in this module's.
     let back = splat(&split(raw_fr(Fr::ONE)));
     let mut totals = [Fr::ONE; STEP];

@@ -53,7 +53,7 @@ impl Summer {
     }
 
     /// `out[g] = Σ points[order[i]]` over `ends[g − 1] <= i < ends[g]` (from 0 for the first group).
-    /// Entries may carry [`super::SIGN`] and never name the identity; an empty group gives it.
+    /// Entries may carry [`super::SIGN`] and never name the identity; an empty group yields it.
     pub(super) fn sum_groups(
         &mut self,
         points: &[Flat],
