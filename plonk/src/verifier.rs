@@ -48,7 +48,9 @@ pub enum VerifyError {
     /// Do: Reject the proof.
     #[error("PLK-034: the carried pair is malformed: {0}")]
     Pair(#[from] PairError),
-    /// A carried pair is said to start where the public inputs do not have room for one: the caller's bug.
+    /// The position given for the carried pair leaves fewer public inputs than a pair has.
+    ///
+    /// Do: Correct the calling program: pass the position that the circuit's shape defines.
     #[error(
         "PLK-035: a carried pair of {PAIR_INPUTS} values from input {at} on exceeds the {got} public inputs"
     )]
