@@ -84,8 +84,8 @@ fn check_except(tree: &Tree, long: Exceptions<'_>, with_unsafe: Exceptions<'_>) 
     white_space(tree, &mut findings);
     phrases(tree, &mut findings);
     decision_records(tree, &mut findings);
-    rooms_exist(tree, "README.md", "## What works today", &mut findings);
-    rooms_exist(tree, "docs/architecture.md", "## Crates", &mut findings);
+    crates_exist(tree, "README.md", "## What works today", &mut findings);
+    crates_exist(tree, "docs/architecture.md", "## Crates", &mut findings);
     soundness_duties(tree, &mut findings);
     functions_of_tables(tree, TRAPS, &mut findings);
     functions_of_tables(tree, FAULTS, &mut findings);
@@ -238,7 +238,7 @@ fn has_date(line: &str) -> bool {
 }
 
 /// Every crate named as `` `folder/` `` in the first column of the table under `heading` exists.
-fn rooms_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) {
+fn crates_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings) {
     let Some(text) = tree.text(path) else {
         findings.push(format!("{path}: missing"));
         return;

@@ -2,9 +2,11 @@
 
 use crate::scan::is_word;
 
+/// What a value means, if it is worth a word on the page.
+type Meaning = fn(&str) -> Option<String>;
+
 /// Methods with an arm per variant, and what their value means.
-const VALUES: &[(&str, fn(&str) -> Option<String>)] =
-    &[("status", http), ("exit_code", exit), ("class", class)];
+const VALUES: &[(&str, Meaning)] = &[("status", http), ("exit_code", exit), ("class", class)];
 /// Predicates, and what it means that one holds.
 const PREDICATES: &[(&str, &str)] =
     &[("is_usage", "exit 2"), ("is_transient", "retried"), ("is_permanent", "permanent")];
