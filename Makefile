@@ -6,6 +6,7 @@
 SHELL := /bin/sh
 FEATURES := rollmill-service/failpoints
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+COMMA := ,
 ROLLMILL_CACHE ?= $(HOME)/.cache/rollmill
 export ROLLMILL_CACHE
 
@@ -13,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test mutants chaos lint deny gen book
+.PHONY: help setup build bench demo test mutants chaos lint deny gen book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +24,13 @@ setup: ## Install what is missing: Debian packages and npm tools (said first; sa
 
 build: setup ## Build every program
 	cargo build --locked --workspace --bins --features $(FEATURES)
+
+# The peers of the bench have assembler for processors with BMI2 and ADX.
+BENCH_FLAGS := $(if $(shell grep -m 1 -w bmi2 /proc/cpuinfo 2>/dev/null | grep -w adx),-C target-feature=+bmi2$(COMMA)+adx)
+
+bench: ## Build rollmill-bench in release mode, with its peers as fast as this processor allows
+	RUSTFLAGS="$(BENCH_FLAGS)" cargo build --locked --release -p rollmill-bench --features peers --target-dir $(TARGET)/bench
+	@echo "$(TARGET)/bench/release/rollmill-bench"
 
 demo: build ## Prove epochs on a local L1 with the whole network on this machine; options in ARGS="…"
 	@$(TARGET)/debug/devnet $(ARGS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes one file for benches/gpu.sh to run from on a machine that has a card but neither cargo nor a
-# network: the agent with the compiled kernels in it, the tests on hardware as a program, the script.
+# network: the bench with the compiled kernels in it, the tests on hardware as a program, the script.
 #
 # usage: benches/gpu-bundle.sh [FILE]       FILE: rollmill-gpu.tar.gz
 #
@@ -23,16 +23,16 @@ built() {
         sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
 }
 
-agent=$(built build -p rollmill-agent --bin agent)
+bench=$(built build -p rollmill-bench --bin rollmill-bench)
 hardware=$(built test --no-run -p rollmill-kernels --test hardware)
-for program in "$agent" "$hardware"; do
+for program in "$bench" "$hardware"; do
     [ -x "$program" ] || fail "cargo named no program; it said why above"
 done
 
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 mkdir "$folder/rollmill-gpu"
-strip -o "$folder/rollmill-gpu/agent" "$agent"
+strip -o "$folder/rollmill-gpu/rollmill-bench" "$bench"
 strip -o "$folder/rollmill-gpu/hardware" "$hardware"
 cp benches/gpu.sh kernels/kernels.json "$folder/rollmill-gpu/"
 {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Tests and measures a card: the laws of the devices and whole proofs against the CPU, NVIDIA's checker
-# where it is installed, the ceilings of the card, then `agent bench`. Needs a driver; no network, no
+# where it is installed, the ceilings of the card, then `rollmill-bench run`. Needs a driver; no network, no
 # compiler. Takes its programs from its own folder (see benches/gpu-bundle.sh) or, in a checkout, makes
 # them with cargo. Writes results/DEVICE/DATE.json beside itself, in under ten minutes.
 #
@@ -42,7 +42,7 @@ say() {
     echo "gpu: $*" >&2
 }
 
-# A driver is a library; whether it works is what the agent finds out. In containers it may lie where
+# A driver is a library; whether it works is what the bench finds out. In containers it may lie where
 # the loader does not look by itself.
 driver_library() {
     ldconfig -p 2>/dev/null | grep -q 'libcuda\.so' && return
@@ -63,8 +63,8 @@ if ! driver_library; then
     exit 3
 fi
 
-if [ -x "$here/agent" ] && [ -x "$here/hardware" ]; then
-    agent=$here/agent
+if [ -x "$here/rollmill-bench" ] && [ -x "$here/hardware" ]; then
+    bench=$here/rollmill-bench
     hardware=$here/hardware
     commit=$(tr '\n' ' ' <"$here/commit" | sed 's/ $//')
 else
@@ -73,17 +73,17 @@ else
     trap 'rm -rf "$bundle"' EXIT
     "$here/gpu-bundle.sh" "$bundle/bundle.tar.gz" >&2
     tar -C "$bundle" -xzf "$bundle/bundle.tar.gz"
-    agent=$bundle/rollmill-gpu/agent
+    bench=$bundle/rollmill-gpu/rollmill-bench
     hardware=$bundle/rollmill-gpu/hardware
     commit=$(tr '\n' ' ' <"$bundle/rollmill-gpu/commit" | sed 's/ $//')
 fi
 
-cards=$("$agent" devices 2>/dev/null | grep '^cuda:' || true)
+cards=$("$bench" devices 2>/dev/null | grep '^cuda:' || true)
 card=$(printf '%s\n' "$cards" | sed -n "s/^cuda:$device	//p")
 if [ -z "$card" ]; then
     say "no card cuda:$device; there are: ${cards:-none}"
     # Says why, if the driver itself is at fault.
-    "$agent" --device "cuda:$device" --fallback require bench --only field >&2 || true
+    "$bench" run --device "cuda:$device" --fallback require --only field >&2 || true
     exit 3
 fi
 say "card cuda:$device: $card"
@@ -121,8 +121,8 @@ step() {
 
 # Measures some groups under a time limit.
 measure() {
-    step "$1" "$3" env ROLLMILL_CACHE="$work/cache" "$agent" --device "cuda:$device" --fallback require \
-        bench --only "$2" --peers none --sizes "${sizes:-16..$most}" --runs "$runs" --json "$work/$1.json"
+    step "$1" "$3" env ROLLMILL_CACHE="$work/cache" "$bench" run --device "cuda:$device" \
+        --fallback require --only "$2" --peers none --sizes "${sizes:-16..$most}" --runs "$runs" --json "$work/$1.json"
     cat "$work/$1.log"
 }
 

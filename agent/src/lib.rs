@@ -9,18 +9,19 @@
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
 //! - [`devices`] where proofs are made, and what happens where that cannot be.
 //! - [`card`] metrics of an NVIDIA card, and [`nvml`] where they come from.
-//! - [`bench`] what a machine is worth.
+//! - [`accelerator`] the device that the settings choose, opened.
 //! - [`srs`] the structured reference string as files.
 //! - [`preflight`] what it needs, checked at its start.
 //! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
 
+pub mod accelerator;
 mod agent;
-pub mod bench;
 pub mod card;
 mod config;
 pub mod devices;
 pub mod heart;
 mod link;
+pub mod machine;
 mod metrics;
 pub mod nvml;
 pub mod preflight;

@@ -1,11 +1,9 @@
 //! The worker that makes proofs of the rollup's circuits.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
-use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::{Device, DeviceError, Memory};
 use rollmill_broker_client::WorkStats;
 use rollmill_circuits::jobs::{self, JobError};
@@ -13,18 +11,14 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{self, Keys, RegistryError, load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_circuits::{Circuit, version_name};
-use rollmill_icicle::{IcicleDevice, IcicleError};
-use rollmill_kernels::{CudaDevice, CudaOptions};
 use rollmill_plonk::srs::Srs;
-use rollmill_shaders::{Options, WgpuDevice};
 
-use crate::bench::result::Results;
-use crate::bench::{self, BenchError, Plan, machine};
+use crate::accelerator::{Accelerator, choose, cpu};
 use crate::config::Config;
-use crate::devices::{self, Choice, ChoiceError};
+use crate::devices::ChoiceError;
 use crate::heart::Cancel;
-use crate::nvml;
 use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
+use crate::{machine, nvml};
 
 /// Points of the known-answer test.
 const PROBE: usize = 600;
@@ -49,24 +43,15 @@ pub enum ProverError {
     /// There is no device to prove on.
     #[error(transparent)]
     Choice(#[from] ChoiceError),
-    /// A bench gave no figures.
-    #[error(transparent)]
-    Bench(#[from] BenchError),
 }
 
 impl ProverError {
-    /// Whether an argument of a bench cannot be used.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Bench(error) if error.is_usage())
-    }
-
     /// Stable identifier. Never reused.
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Keys { .. } => "AGT-030",
             Self::Device { .. } => "AGT-031",
             Self::Choice(error) => error.code(),
-            Self::Bench(error) => error.code(),
         }
     }
 }
@@ -74,14 +59,6 @@ impl ProverError {
 impl From<RegistryError> for ProverError {
     fn from(source: RegistryError) -> Self {
         Self::Keys { source }
-    }
-}
-
-/// Opens the CPU.
-fn cpu(config: &Config) -> CpuDevice {
-    match config.threads {
-        0 => CpuDevice::default(),
-        threads => CpuDevice::new(threads),
     }
 }
 
@@ -177,109 +154,6 @@ fn report(config: &Config, device: &Accelerator) -> DeviceReport {
             DeviceReport { kind: "icicle".into(), memory_bytes: device.memory_bytes(), ..known }
         }
     }
-}
-
-/// Runs a bench on the device that the settings choose.
-pub fn bench(config: &Config, plan: &Plan) -> Result<Results, ProverError> {
-    let chosen = choose(config)?;
-    let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
-    let srs = match plan.wants("circuit") {
-        true => Some(open_srs(&store, config.chain_id)?),
-        false => None,
-    };
-    Ok(match chosen.device {
-        Accelerator::Cpu(device) => bench::run(*device, config, srs, plan)?,
-        Accelerator::Cuda(device) => bench::run(*device, config, srs, plan)?,
-        Accelerator::Wgpu(device) => bench::run(*device, config, srs, plan)?,
-        Accelerator::Icicle(device) => bench::run(*device, config, srs, plan)?,
-    })
-}
-
-/// Opens the device that the settings choose.
-fn choose(config: &Config) -> Result<devices::Chosen<Accelerator>, ChoiceError> {
-    let open = |choice: &Choice| open_accelerator(config, choice);
-    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
-    devices::choose(&config.device, config.fallback, open, on_cpu)
-}
-
-/// An open device of any kind.
-enum Accelerator {
-    Cpu(Box<CpuDevice>),
-    Cuda(Box<CudaDevice>),
-    Wgpu(Box<WgpuDevice>),
-    Icicle(Box<IcicleDevice>),
-}
-
-impl Accelerator {
-    fn name(&self) -> String {
-        match self {
-            Self::Cpu(device) => device.name(),
-            Self::Cuda(device) => device.name(),
-            Self::Wgpu(device) => device.name(),
-            Self::Icicle(device) => device.name(),
-        }
-    }
-}
-
-/// Opens a device other than the CPU, or says in one line why it cannot be used.
-fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
-    match choice {
-        Choice::Wgpu(selector) => {
-            // Cannot fail: whatever is no index and no keyword is a name.
-            let Ok(adapter) = selector.to_string().parse();
-            let options = Options { host_threads: config.threads, ..Options::new(adapter) };
-            let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
-            Ok(Accelerator::Wgpu(Box::new(device)))
-        }
-        Choice::Cuda(selector) => {
-            let image = match &config.cuda_image {
-                Some(path) => Cow::Owned(std::fs::read(path).map_err(|error| {
-                    format!("the compiled kernels in {} cannot be read: {error}", path.display())
-                })?),
-                None => Cow::Borrowed(rollmill_kernels::COMPILED),
-            };
-            let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
-                .map_err(|error| error.to_string())?;
-            Ok(Accelerator::Cuda(Box::new(device)))
-        }
-        Choice::Icicle(selector) => {
-            let device = open_icicle(config, &selector.to_string());
-            Ok(Accelerator::Icicle(Box::new(device.map_err(|error| error.to_string())?)))
-        }
-        Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
-    }
-}
-
-/// Opens one of ICICLE's devices, by place in its list or by name.
-pub(crate) fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, IcicleError> {
-    let options = rollmill_icicle::Options {
-        folder: config.icicle_dir.clone(),
-        host_threads: config.threads,
-    };
-    IcicleDevice::open(asked, &options)
-}
-
-/// The devices of this machine as `--device` names them, each with what it is.
-pub fn list(config: &Config) -> Vec<(String, String)> {
-    let mut found = vec![("cpu".to_owned(), cpu(config).name())];
-    // Without a driver there are none, which is no failure of a list.
-    for (index, card) in rollmill_kernels::cards().unwrap_or_default().into_iter().enumerate() {
-        found.push((format!("cuda:{index}"), card));
-    }
-    for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
-        found.push((format!("wgpu:{index}"), adapter.to_string()));
-    }
-    match rollmill_icicle::devices(config.icicle_dir.as_deref()) {
-        Ok(devices) => {
-            for (index, device) in devices.iter().enumerate() {
-                found.push((format!("icicle:{index}"), format!("ICICLE {device}")));
-            }
-        }
-        // Few machines have it; whoever says where it is wants to know.
-        Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "ICICLE unavailable"),
-        Err(_) => {}
-    }
-    found
 }
 
 fn prover<D: Device + 'static>(

@@ -196,7 +196,7 @@ pub(crate) fn require_other(read: &[&PathBuf], written: &Path) -> Result<(), Srs
 }
 
 /// Whether two paths lead to one file that is there.
-pub(crate) fn is_one_file(one: &Path, other: &Path) -> bool {
+pub fn is_one_file(one: &Path, other: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     match (std::fs::metadata(one), std::fs::metadata(other)) {
         (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),

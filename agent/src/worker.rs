@@ -115,7 +115,7 @@ pub enum WorkError {
 
     /// The proof made here does not verify. The device or its driver computes wrong values.
     ///
-    /// Do: Take the agent out of service and test the device: `agent bench --only msm,ntt` compares
+    /// Do: Take the agent out of service and test the device: `rollmill-bench run --only msm,ntt` compares
     /// it with the CPU. After repair, release the agent from quarantine with `broker pardon`.
     #[error("{}: the proof made here does not verify: {message}", self.code())]
     InvalidProof { message: String },

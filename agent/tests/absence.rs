@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rollmill_agent::{Agent, AgentError, Config};
-use rollmill_broker::testing::TestSchema;
 use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
+use rollmill_broker_testing::TestSchema;
 use rollmill_service::Process;
 use worker::Reversing;
 

@@ -1,13 +1,12 @@
 //! Sensors of a card, on a management library that is a fake. What a process finds as library is fixed
 //! when it starts, so that each case is a process of its own.
 
-mod common;
-
 use std::path::Path;
 use std::process::Command;
 
 use rollmill_agent::card;
 use rollmill_agent::nvml::{Card, Reading};
+use rollmill_agent_testing as testing;
 
 const CASE: &str = "ROLLMILL_TEST_CASE";
 
@@ -67,13 +66,13 @@ fn one_case() {
 #[test]
 fn a_card_is_found_by_its_uuid_and_says_everything() {
     let said = |reading: Reading| format!("{reading:?}, driver 580.95.05, 11 metrics");
-    let library = common::management("libnvidia-ml.so.1", &[]);
-    assert_eq!(case(common::UUID, library.path(), ""), said(FULL));
+    let library = testing::management("libnvidia-ml.so.1", &[]);
+    assert_eq!(case(testing::UUID, library.path(), ""), said(FULL));
     // Part of a card, which has another prefix here.
-    assert_eq!(case(common::UUID, library.path(), "part=1"), said(FULL));
+    assert_eq!(case(testing::UUID, library.path(), "part=1"), said(FULL));
     // An older driver's name of a function, and the other name of the file.
-    let old = common::management("libnvidia-ml.so", &["-DOLD"]);
-    assert_eq!(case(common::UUID, old.path(), ""), said(FULL));
+    let old = testing::management("libnvidia-ml.so", &["-DOLD"]);
+    assert_eq!(case(testing::UUID, old.path(), ""), said(FULL));
 }
 
 #[test]
@@ -81,7 +80,7 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
     let said = |reading: Reading, metrics: usize| {
         format!("{reading:?}, driver 580.95.05, {metrics} metrics")
     };
-    let library = common::management("libnvidia-ml.so.1", &[]);
+    let library = testing::management("libnvidia-ml.so.1", &[]);
     for (faults, reading, metrics) in [
         ("power=3", Reading { power_watts: None, ..FULL }, 10),
         ("clock=999", Reading { sm_clock_hertz: None, memory_clock_hertz: None, ..FULL }, 10),
@@ -89,26 +88,26 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
         ("throttle=3", Reading { throttle_reasons: None, ..FULL }, 10),
         ("memory=15", Reading { memory_used_bytes: None, memory_total_bytes: None, ..FULL }, 9),
     ] {
-        assert_eq!(case(common::UUID, library.path(), faults), said(reading, metrics), "{faults}");
+        assert_eq!(case(testing::UUID, library.path(), faults), said(reading, metrics), "{faults}");
     }
-    let poor = common::management("libnvidia-ml.so.1", &["-DPOOR"]);
+    let poor = testing::management("libnvidia-ml.so.1", &["-DPOOR"]);
     let without = Reading { power_watts: None, ..FULL };
-    assert_eq!(case(common::UUID, poor.path(), ""), said(without, 10));
+    assert_eq!(case(testing::UUID, poor.path(), ""), said(without, 10));
 }
 
 #[test]
 fn without_the_library_or_the_card_there_are_no_metrics_and_a_reason() {
-    let library = common::management("libnvidia-ml.so.1", &[]);
-    let hollow = common::management("libnvidia-ml.so.1", &["-DHOLLOW"]);
+    let library = testing::management("libnvidia-ml.so.1", &[]);
+    let hollow = testing::management("libnvidia-ml.so.1", &["-DHOLLOW"]);
     let empty = tempfile::tempdir().unwrap();
     let other = "GPU-10010203-0405-0607-0809-0a0b0c0d0e0f";
     for (uuid, folder, faults, wanted) in [
         (other, &library, "", &["AGT-063", other, "error 6"][..]),
-        (common::UUID, &library, "find=15", &["AGT-063", "error 15"]),
-        (common::UUID, &library, "init=9", &["AGT-062", "error 9"]),
-        (common::UUID, &hollow, "", &["AGT-061", "nvmlDeviceGetHandleByUUID"]),
+        (testing::UUID, &library, "find=15", &["AGT-063", "error 15"]),
+        (testing::UUID, &library, "init=9", &["AGT-062", "error 9"]),
+        (testing::UUID, &hollow, "", &["AGT-061", "nvmlDeviceGetHandleByUUID"]),
         // A machine with a driver has the real one, which does not know the card either.
-        (common::UUID, &empty, "", &["AGT-06"]),
+        (testing::UUID, &empty, "", &["AGT-06"]),
     ] {
         let said = case(uuid, folder.path(), faults);
         assert!(said.ends_with(", 0 metrics"), "{faults}: {said}");

@@ -10,7 +10,6 @@ fn agent(arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     Command::new(env!("CARGO_BIN_EXE_agent"))
         .args(arguments)
-        // Nowhere near a folder of npm's, and nothing on the path.
         .current_dir(folder.path())
         .env("PATH", folder.path())
         .env("ROLLMILL_CACHE", "/nonexistent/cache")
@@ -21,19 +20,7 @@ fn agent(arguments: &[&str]) -> Output {
 #[test]
 fn a_command_that_cannot_be_done_ends_with_one_line() {
     for (arguments, wanted) in [
-        (
-            &["--device", "cpu", "bench", "--only", "poseidon2", "--peers", "barretenberg"][..],
-            &["AGT-046", "barretenberg", "--bb"][..],
-        ),
-        (
-            &["--device", "cpu", "bench", "--only", "poseidon2", "--bb", "/nonexistent/bb"],
-            &["AGT-046", "/nonexistent/bb"],
-        ),
-        (
-            &["--device", "cpu", "bench", "--only", "poseidon2", "--json", "/nonexistent/x.json"],
-            &["AGT-043", "/nonexistent/x.json"],
-        ),
-        (&["srs", "check", "/nonexistent/srs.bin"], &["AGT-050", "/nonexistent/srs.bin"]),
+        (&["srs", "check", "/nonexistent/srs.bin"][..], &["AGT-050", "/nonexistent/srs.bin"][..]),
         (&["srs", "check", "/etc/passwd"], &["AGT-052", "/etc/passwd", "`RMSRS`", "agent srs"]),
         (&["srs", "import", "--from", "/dev/null", "--out", "x"], &["AGT-053", "/dev/null"]),
         (&["srs", "make", "--powers", "1", "--out", "x"], &["--powers"]),
@@ -59,78 +46,6 @@ fn a_string_is_made_and_found_right_by_the_program() {
     let checked = agent(&["srs", "check", &path]);
     assert!(checked.status.success(), "{checked:?}");
     assert_eq!(made.stdout, checked.stdout);
-}
-
-/// What a rejected command prints: one line and nothing else.
-fn only_line(arguments: &[&str], output: &Output) -> String {
-    assert!(!output.status.success(), "{arguments:?} was accepted");
-    assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
-    let text = String::from_utf8(output.stderr.clone()).unwrap();
-    let lines: Vec<&str> = text.lines().collect();
-    assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments:?}: {text}");
-    lines[0].to_owned()
-}
-
-#[test]
-fn files_that_cannot_be_compared_end_the_command_with_one_line() {
-    let results = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/results");
-    let good = format!("{results}/bench-msm-ntt-zen5-2cores.json");
-    let proofs = format!("{results}/bench-proof-zen5-2cores.json");
-    let foreign = format!("{results}/devnet-demo-zen5-2cores.json");
-    let text = std::fs::read_to_string(&good).unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| {
-        let path = folder.path().join(name).display().to_string();
-        std::fs::write(&path, text).unwrap();
-        path
-    };
-    let cut = write("cut.json", &text[..text.len() / 2]);
-    let older = write("older.json", &text.replacen("\"schema\": 1", "\"schema\": 7", 1));
-    let empty = write("empty.json", "");
-    let svg = folder.path().join("no/folder.svg").display().to_string();
-    for (arguments, wanted) in [
-        (&["/nonexistent/x.json"][..], &["AGT-048", "/nonexistent/x.json"][..]),
-        (&[&good, &cut], &["AGT-044", "cut.json", "no results of a bench"]),
-        (&[&good, &empty], &["AGT-044", "empty.json"]),
-        (&[&foreign, &good], &["AGT-044", "devnet-demo"]),
-        (
-            &[&good, &older],
-            &["AGT-045", "older.json has schema 7", "reads 1", "run the bench again"],
-        ),
-        (&[&good, &proofs], &["AGT-049", "no operation in common"]),
-        (&[&good, "--price", "other=2"], &["AGT-040", "price", "bench-msm-ntt", "`other`"]),
-        (&[&good, "--price", "free"], &["AGT-040", "FILE=USD", "`free`"]),
-        (&[&good, "--svg", &svg], &["AGT-043", &svg]),
-    ] {
-        let arguments = [&["bench", "compare"], arguments].concat();
-        let line = only_line(&arguments, &agent(&arguments));
-        for part in wanted {
-            assert!(line.contains(part), "{arguments:?}: {line}");
-        }
-    }
-    let output = agent(&["bench", "compare", &good]);
-    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
-}
-
-/// Method: a limit on the process's address space, as `ulimit -v` sets it.
-#[test]
-fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
-    let arguments =
-        ["--device", "cpu", "bench", "--only", "msm", "--sizes", "26", "--peers", "none"];
-    let output = Command::new("sh")
-        .args(["-c", "ulimit -v 8388608; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_agent")])
-        .args(arguments)
-        .output()
-        .unwrap();
-    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
-    let text = String::from_utf8(output.stderr).unwrap();
-    // What it does comes before; no operation was started.
-    let (said, line) = text.trim_end().rsplit_once('\n').unwrap();
-    assert!(said.lines().all(|line| line.starts_with("bench: ")), "{text}");
-    assert!(!said.contains("2^") && line.starts_with("error: "), "{text}");
-    for part in ["AGT-047", "msm needs about 24576 MiB", "are free", "--sizes"] {
-        assert!(line.contains(part), "{line}");
-    }
 }
 
 /// Goal: keys that are damaged, of another circuit, of another SRS or missing, and SRS files that are

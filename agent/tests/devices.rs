@@ -1,12 +1,7 @@
 //! The agent's choice of a device, from outside: what cannot be used ends it with one line.
 
-mod common;
-
 use std::path::Path;
 use std::process::{Command, Output};
-
-use rollmill_algebra::CpuDevice;
-use rollmill_algebra::device::Memory;
 
 fn agent(arguments: &[&str]) -> Output {
     program(arguments).output().unwrap()
@@ -29,13 +24,11 @@ fn program(arguments: &[&str]) -> Command {
 
 /// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
 fn with_driver(arguments: &[&str], faults: &str) -> Output {
-    let management = common::management("libnvidia-ml.so.1", &[]);
+    let management = rollmill_agent_testing::management("libnvidia-ml.so.1", &[]);
+    let driver = rollmill_agent_testing::driver(Path::new(env!("CARGO_TARGET_TMPDIR")));
     let mut command = program(arguments);
     command
-        .env(
-            "LD_LIBRARY_PATH",
-            std::env::join_paths([&common::driver(), management.path()]).unwrap(),
-        )
+        .env("LD_LIBRARY_PATH", std::env::join_paths([&driver, management.path()]).unwrap())
         .env("ROLLMILL_EMULATED_CUDA", faults);
     command.output().unwrap()
 }
@@ -64,7 +57,6 @@ fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
         (&["--device", "cuda:0", "--cuda-image", "/nonexistent/x"], &["AGT-032", "/nonexistent/x"]),
         (&["--device", "icicle"], &["AGT-032", "icicle:0", "ICI-001", "/nonexistent/icicle"]),
         (&["--device", "icicle", "--icicle-dir", "/nonexistent/y"], &["ICI-001", "/nonexistent/y"]),
-        (&["bench", "--only", "ntt", "--peers", "icicle", "--sizes", "4"], &["AGT-046", "ICI-001"]),
         (
             &["--device", "wgpu:77"],
             &["AGT-032", "SHD-002: there is no adapter wgpu:77", "the adapters are wgpu:0 ("],
@@ -87,7 +79,6 @@ fn each_fault_of_a_driver_or_a_card_ends_the_agent_with_a_line_of_its_own() {
     let damaged = Path::new(env!("CARGO_TARGET_TMPDIR")).join("damaged.fatbin");
     std::fs::write(&damaged, &rollmill_kernels::COMPILED[..1000]).unwrap();
     let damaged = damaged.to_str().unwrap();
-    let bench = ["bench", "--only", "ntt", "--sizes", "14", "--peers", "none", "--runs", "1"];
     for (arguments, faults, wanted) in [
         (&["--device", "cuda:0"][..], "version=11080", &["AGT-032", "CUD-002", "11.8"][..]),
         (&["--device", "cuda:0"], "devices=0", &["AGT-032", "CUD-003", "there are: none"]),
@@ -95,75 +86,15 @@ fn each_fault_of_a_driver_or_a_card_ends_the_agent_with_a_line_of_its_own() {
         (&["--device", "cuda:0"], "image=209", &["AGT-032", "CUD-004", "NO_BINARY_FOR_GPU"]),
         (&["--device", "cuda:0", "--cuda-image", damaged], "", &["AGT-032", "CUD-004", "1000"]),
         (&["--fallback", "require"], "init=100", &["AGT-033", "CUD-003"]),
-        (&["--device", "cuda:0"], "memory=1000000", &["AGT-041", "DEV-002"]),
-        (&["--device", "cuda:0"], "launch=719,after=2", &["AGT-041", "DEV-003", "emulated card 0"]),
     ] {
-        let arguments = [arguments, &bench].concat();
-        let line = line_of(&arguments, &with_driver(&arguments, faults));
+        let line = line_of(arguments, &with_driver(arguments, faults));
         for part in wanted {
             assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
         }
     }
-    // The same work on a card without a fault, with what its sensors say; and the card among the devices.
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("card.json");
-    let json = ["--json", file.to_str().unwrap()];
-    let arguments = [&["--device", "cuda:0"], &bench[..], &json].concat();
-    let output = with_driver(&arguments, "");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let results = rollmill_agent::bench::result::Results::read(&file).unwrap();
-    let card = results.card.unwrap();
-    assert_eq!((card.uuid.as_str(), card.driver.as_deref()), (common::UUID, Some("580.95.05")));
-    assert_eq!(
-        (card.power_limit_watts, card.throttled),
-        (Some(700.0), vec!["power_cap".to_owned()])
-    );
-    assert!(results.entries.iter().all(|entry| entry.sm_clock_hertz == Some(1.98e9)));
-    assert!(results.ceilings.wide_multiply_adds_per_second > Some(0.0));
+    // The card among the devices.
     let text = String::from_utf8(with_driver(&["devices"], "").stdout).unwrap();
     assert!(text.contains("cuda:0\temulated card 0 GPU-00010203-0405-"), "{text}");
-}
-
-/// The scalar path is measured beside vector instructions, and nowhere else.
-#[test]
-fn the_scalar_path_is_a_peer_where_it_is_not_the_device_itself() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("scalar.json");
-    let bench = ["bench", "--only", "msm,ntt", "--sizes", "8", "--peers", "scalar", "--runs", "1"];
-    let arguments =
-        [&["--device", "cpu"], &bench[..], &["--json", file.to_str().unwrap()]].concat();
-    let output = agent(&arguments);
-    let scalar = CpuDevice::scalar(0).name() == CpuDevice::default().name();
-    if scalar {
-        let line = line_of(&arguments, &output);
-        assert!(line.contains("AGT-046") && line.contains("the device that is measured"), "{line}");
-    } else {
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let entries = rollmill_agent::bench::result::Results::read(&file).unwrap().entries;
-        let of = |who: &str| entries.iter().filter(|e| e.implementation == who).count();
-        assert_eq!((of("rollmill"), of("scalar")), (6 + 3, 6 + 2));
-    }
-    let arguments = [&["--device", "cuda:0"], &bench[..]].concat();
-    let line = line_of(&arguments, &with_driver(&arguments, ""));
-    assert!(line.contains("AGT-046") && line.contains("beside the CPU device alone"), "{line}");
-}
-
-/// Goal: a hybrid's floors are of the adapter where the adapter works, for each form of limbs it has.
-#[test]
-fn a_graphics_adapter_is_measured_in_each_form_of_limbs() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("adapter.json");
-    let json = file.to_str().unwrap();
-    let arguments =
-        ["--device", "wgpu:software", "bench", "--only", "field", "--peers", "none", "--runs", "1"];
-    let output = agent(&[&arguments[..], &["--json", json]].concat());
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let results = rollmill_agent::bench::result::Results::read(&file).unwrap();
-    assert!(results.ceilings.adapter_products_per_second > Some(0.0));
-    let names: Vec<&str> = results.entries.iter().map(|entry| entry.name.as_str()).collect();
-    for form in ["u64 limbs", "u32 limbs"] {
-        assert!(names.iter().any(|name| name.contains(form)), "{names:?}");
-    }
 }
 
 /// Mesa's software adapter is installed with the tools for the tests.

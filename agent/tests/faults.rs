@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker::store::Rules;
-use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{Client, JobId, JobState, NewJob};
+use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Shutdown, failpoints};
 use worker::Reversing;
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use rollmill_agent::heart::Cancel;
 use rollmill_agent::{Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker::store::Rules;
-use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
     Client, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome, WorkStats,
 };
+use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Shutdown};
 
 const WAIT: Duration = Duration::from_secs(30);

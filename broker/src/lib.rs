@@ -21,7 +21,6 @@ mod hub;
 pub mod metrics;
 pub mod policy;
 pub mod store;
-pub mod testing;
 
 pub use broker::{serve, url_of};
 pub use config::Config;

@@ -6,8 +6,8 @@ mod producer;
 
 use std::time::Duration;
 
-use rollmill_broker::testing::TestSchema;
 use rollmill_broker_client::{Capability, ClaimRequest, CompleteRequest, Digest, LeaseRef};
+use rollmill_broker_testing::TestSchema;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Rules};
-use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
     Answer, ClaimRequest, Client, CompleteRequest, Digest, FailRequest, FailureClass, Grant,
     JobState, JobView, LeaseRef, NewJob,
 };
+use rollmill_broker_testing::{TestBroker, TestSchema};
 use support::{Bench, agent, capability, digest, job};
 
 const WAIT: Duration = Duration::from_secs(20);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use rollmill_broker::testing::TestSchema;
+use rollmill_broker_testing::TestSchema;
 
 const CHILD: &str = "ROLLMILL_TEST_LEFTOVERS";
 

@@ -231,7 +231,7 @@ fn a_start_without_the_database_waits_and_check_says_why() {
 #[tokio::test]
 async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {
     use rollmill_broker::store::{Rules, Store};
-    let schema = rollmill_broker::testing::TestSchema::new().await;
+    let schema = rollmill_broker_testing::TestSchema::new().await;
     let admin = schema.store().await;
     let make = "CREATE ROLE poor LOGIN; CREATE ROLE locked NOLOGIN; CREATE DATABASE bare;
                 REVOKE CONNECT ON DATABASE bare FROM PUBLIC; CREATE DATABASE poorhouse;";
@@ -273,7 +273,7 @@ async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {
 /// Fault: an operator goes back to an older release, whose statements do not fit the schema any more.
 #[tokio::test]
 async fn a_database_of_a_newer_release_is_refused_before_it_is_used() {
-    let schema = rollmill_broker::testing::TestSchema::new().await;
+    let schema = rollmill_broker_testing::TestSchema::new().await;
     let store = schema.store().await;
     let newer = "INSERT INTO _sqlx_migrations
         (version, description, installed_on, success, checksum, execution_time)

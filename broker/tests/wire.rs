@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
-use rollmill_broker::testing::{TestBroker, TestSchema};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
     HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob,
 };
+use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
 use support::{agent, capability, job};
 

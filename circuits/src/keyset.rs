@@ -8,8 +8,8 @@ use rollmill_plonk::srs::srs_id;
 use rollmill_plonk::verifier::{VerifyError, verify};
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::plan::{ChargedRows, VK_TREE_HEIGHT, VkLeaf, vk_tree};
-use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
-use rollmill_protocol::{Circuit, ClientInputs, Constants, Tx};
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::{Circuit, Constants};
 use sha2::{Digest, Sha256};
 
 use crate::circuit::{cell_bits, log_n, n_public, pair_at, transcript};
@@ -168,12 +168,6 @@ impl KeySet {
         }
     }
 
-    /// What names a deployment that uses these keys.
-    pub fn version_ids(&self, chain_id: u64, rollup_version: u64) -> VersionIds {
-        let (protocol_version, vk_root) = (PROTOCOL_VERSION, self.root());
-        VersionIds { chain_id, rollup_version, protocol_version, vk_root }
-    }
-
     /// Constants of every range of a deployment that uses these keys.
     pub fn constants(&self, chain_id: u64, version: u64) -> Constants {
         Constants { chain_id, version, vk_root: self.root(), protocol_version: PROTOCOL_VERSION }
@@ -190,12 +184,6 @@ impl KeySet {
         let vk = &self.key(circuit).vk;
         verify(transcript(circuit), vk, &self.tau_g2, public, &proof, pair_at(circuit))?;
         Ok(())
-    }
-
-    /// Verifies the client proof of a transaction.
-    pub fn verify_tx(&self, tx: &Tx) -> Result<(), RefusedProof> {
-        let public = ClientInputs::of(tx).to_fields();
-        self.verify(Circuit::Client, &public, &tx.client_proof)
     }
 
     /// Canonical bytes: format, `[τ]_2`, for each circuit rows, layout digest and key, and the SHA-256

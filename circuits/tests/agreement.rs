@@ -6,13 +6,6 @@
 
 mod common;
 
-#[path = "../../plonk/tests/common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
-#[path = "../../plonk/tests/common/statements.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod statements;
-
 use std::ops::Range;
 use std::sync::OnceLock;
 
@@ -34,10 +27,11 @@ use rollmill_plonk::prover::{Blinding, prove};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::{TranscriptKind, short_coefficient};
 use rollmill_plonk::verifier::{Pair, VerifyError, verify};
+use rollmill_plonk_testing::statements;
 
-use cheats::Cheat;
 use common::mutate::{gate_constants, gate_fails};
-use statements::{Setting, circuit};
+use rollmill_plonk_testing::cheats::Cheat;
+use rollmill_plonk_testing::statements::{Setting, circuit};
 
 const CELL_BITS: u32 = 8;
 /// Verifiers that are laid out in one circuit of 2^17 rows.

@@ -114,7 +114,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         ("broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
         ("broker", &["status", "--url", "https://x"], "BRC-010"),
         ("agent", &["--device", "cpu", "--broker", "https://x"], "BRC-010"),
-        ("agent", &["bench", "--sizes", "27"], "AGT-040"),
+        ("rollmill-bench", &["run", "--sizes", "27"], "BEN-001"),
         ("sequencer", &[], "NODE-064"),
         ("sequencer", &["--node-rollup", "0x12"], "NODE-061"),
         ("sequencer", &["--coinbase", "0x12"], "NODE-061"),

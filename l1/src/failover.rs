@@ -371,32 +371,9 @@ impl Endpoint {
     /// An error of this endpoint in words, without what its URL keeps secret.
     fn failure(&self, error: &TransportError) -> String {
         let hidden = |text: String, form: &String| text.replace(form.as_str(), &self.url);
-        let text = in_words(error).unwrap_or_else(|| error.to_string());
+        let text = rollmill_net::connection_failure(error).unwrap_or_else(|| error.to_string());
         format!("{}: {}", self.url, self.secret_forms.iter().fold(text, hidden))
     }
-}
-
-/// Why a connection failed, in a few words, if that is what failed: the HTTP library's own say only that a
-/// request was not sent.
-fn in_words(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    use std::io::ErrorKind;
-    let mut next = Some(error);
-    let mut words = None;
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            let text = io.to_string();
-            words = Some(match io.kind() {
-                ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-                ErrorKind::TimedOut => "no answer in time".to_owned(),
-                _ if text.contains("lookup") => "the host name is unknown".to_owned(),
-                _ => text,
-            });
-        } else if error.to_string().starts_with("invalid HTTP") {
-            words = Some("what listens there does not speak HTTP".to_owned());
-        }
-        next = error.source();
-    }
-    words
 }
 
 /// The URL as it was given, as it is normalised, and without user and password, which the HTTP

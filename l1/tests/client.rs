@@ -1,10 +1,9 @@
 //! Several endpoints, and the chain they must serve.
 
-mod support;
-
 use rollmill_l1::L1Client;
-use support::proxy::{Fault, Proxy};
-use support::{Anvil, CHAIN_ID};
+use rollmill_l1_testing as support;
+use rollmill_l1_testing::proxy::{Fault, Proxy};
+use rollmill_l1_testing::{Anvil, CHAIN_ID};
 
 #[tokio::test]
 async fn an_endpoint_of_another_chain_is_refused_even_beside_a_right_one() {

@@ -1,7 +1,5 @@
 //! What nodes, processes and L1 itself do wrong: each payment lands once all the same.
 
-mod support;
-
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,9 +7,9 @@ use alloy::primitives::{U256, keccak256};
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use rollmill_l1::{L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate};
-use support::pay::{Faulty, PAYEE, count, included, paid, payment};
-use support::proxy::Fault;
-use support::{Anvil, CHAIN_ID, mine, reorg, sender, signer};
+use rollmill_l1_testing::pay::{Faulty, PAYEE, count, included, paid, payment};
+use rollmill_l1_testing::proxy::Fault;
+use rollmill_l1_testing::{Anvil, CHAIN_ID, mine, reorg, sender, signer};
 
 /// Fault: an endpoint rejects every broadcast for a while, and the caller comes with something new
 /// each time.

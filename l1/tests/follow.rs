@@ -1,14 +1,13 @@
 //! Following a rollup through events and reorgs.
 
-mod support;
-
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
 use rollmill_l1::{Follower, L1Client, L1Event, Pruned, TxRequest, abi, data_hash};
+use rollmill_l1_testing as support;
+use rollmill_l1_testing::proxy::{self, Fault, Proxy};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, range, reorg};
 use rollmill_protocol::{ChainLink, EthAddress, Fr};
-use support::proxy::{self, Fault, Proxy};
-use support::{Anvil, CHAIN_ID, Network, mine, range, reorg};
 
 async fn follower(network: &Network) -> Follower {
     let client = network.client.clone();

@@ -1,8 +1,6 @@
 //! Proposals that do not come as a plain account's own transaction: L1 rejects each, and whoever follows
 //! goes on.
 
-mod support;
-
 use alloy::eips::eip7702::Authorization;
 use alloy::network::EthereumWallet;
 use alloy::primitives::{Address, Bytes, U256};
@@ -11,7 +9,7 @@ use alloy::rpc::types::TransactionRequest;
 use alloy::signers::SignerSync;
 use alloy::sol_types::SolCall;
 use rollmill_l1::{Follower, L1Event, abi, deploy};
-use support::{Anvil, CHAIN_ID, Network, signer};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, signer};
 
 /// Room for two proposals of a few bytes.
 const GAS: u64 = 1_000_000;

@@ -1,8 +1,6 @@
 //! Purposes, attempts, expiry and fences: at most one transaction of a purpose lands, and nothing
 //! worthless is sent.
 
-mod support;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -12,11 +10,11 @@ use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
 use rollmill_l1::{Expiry, L1Client, L1Error, Right, TxRequest, TxSender, TxStatus, TxUpdate, abi};
-use support::pay::{
+use rollmill_l1_testing::pay::{
     BLOCK_GAS, Faulty, count, head, included, mine_full, paid, payment, reason, set_block_gas,
 };
-use support::proxy::{Fault, Proxy};
-use support::{Anvil, CHAIN_ID, Network, mine, range, reorg, sender};
+use rollmill_l1_testing::proxy::{Fault, Proxy};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, range, reorg, sender};
 
 /// Goal: of the requests of one purpose at most one lands, whichever pool holds the others.
 #[tokio::test]

@@ -1,13 +1,11 @@
 //! What a contract rejects is reported in its own words.
 
-mod support;
-
 use std::path::Path;
 
 use alloy::primitives::{Address, Bytes, U256, keccak256};
 use rollmill_l1::abi::{self, describe_revert};
+use rollmill_l1_testing::{Anvil, Network, range};
 use serde_json::Value;
-use support::{Anvil, Network, range};
 
 /// ABI encoding of arguments of these types: 7 for numbers, `seven` for strings.
 fn arguments(types: &[&str]) -> Vec<u8> {

@@ -1,7 +1,5 @@
 //! Rules of the sender that no fault of a node brings out, each alone.
 
-mod support;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,9 +11,11 @@ use rollmill_l1::{
     Expiry, GAS_LIMIT_MAX, L1BlockRef, Right, Seen, SenderConfig, TxRequest, TxSender, TxStatus,
     TxUpdate,
 };
-use support::pay::{Faulty, count, head, included, mine_full, paid, payment, set_block_gas};
-use support::proxy::Fault;
-use support::{Anvil, mine, signer};
+use rollmill_l1_testing::pay::{
+    Faulty, count, head, included, mine_full, paid, payment, set_block_gas,
+};
+use rollmill_l1_testing::proxy::Fault;
+use rollmill_l1_testing::{Anvil, mine, signer};
 
 async fn without_mining() -> Faulty {
     Faulty::before(Anvil::with(&["--no-mining"])).await

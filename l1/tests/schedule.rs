@@ -1,16 +1,15 @@
 //! Random schedules of submissions, reorgs, restarts and failing endpoints: each attempt lands at most
 //! once, what the sender says is what the chain holds, and the account never gets stuck.
 
-mod support;
-
 use std::collections::BTreeMap;
 
 use alloy::consensus::Transaction;
 use alloy::primitives::{Address, U256, keccak256};
 use alloy::providers::Provider;
 use rollmill_l1::{Expiry, L1Client, TxRequest, TxSender, TxStatus};
-use support::proxy::{Fault, Proxy};
-use support::{Anvil, CHAIN_ID, mine, reorg, sender};
+use rollmill_l1_testing as support;
+use rollmill_l1_testing::proxy::{Fault, Proxy};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, mine, reorg, sender};
 
 const STEPS: u64 = 150;
 const PURPOSES: u64 = 5;

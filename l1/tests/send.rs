@@ -1,7 +1,5 @@
 //! Transactions that must land once, through restarts, reorgs and failing endpoints.
 
-mod support;
-
 use std::time::Duration;
 
 use alloy::primitives::{Address, U256};
@@ -10,8 +8,8 @@ use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate, abi};
-use support::proxy::{Fault, Proxy};
-use support::{Anvil, CHAIN_ID, Network, mine, reorg, sender, signer};
+use rollmill_l1_testing::proxy::{Fault, Proxy};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, reorg, sender, signer};
 
 /// A payment that nothing can make fail.
 fn payment(id: &str, wei: u64) -> TxRequest {

@@ -336,14 +336,6 @@ impl Builder {
         out
     }
 
-    /// Constrains `a · b = c`.
-    pub fn assert_product(&mut self, a: Var, b: Var, c: Var) {
-        let mut k = [Fr::from(0u64); 8];
-        k[4] = Fr::from(1u64);
-        k[2] = -Fr::from(1u64);
-        self.arith_row([Some(a), Some(b), Some(c), None], k, None);
-    }
-
     /// Constrains `a = b`.
     pub fn assert_equal(&mut self, a: Var, b: Var) {
         if a == b {

@@ -1,16 +1,8 @@
 //! Zero knowledge: what a verifier sees of a column is outnumbered by the random values in it, and no two
 //! proofs share random values.
 
-#[path = "common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
-#[path = "common/statements.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod statements;
-
 use std::collections::HashSet;
 
-use cheats::Cheat;
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::{DeviceError, Memory};
@@ -21,7 +13,8 @@ use rollmill_plonk::prover::{ARGUMENT_COLUMNS, Blinding, Poly, Probe, prove, pro
 use rollmill_plonk::shape::{LIMBS, QUOTIENT_CHUNKS, ROUTED, WIRES};
 use rollmill_plonk::srs::development_tau;
 use rollmill_plonk::transcript::TranscriptKind;
-use statements::{KINDS, Setting, circuit};
+use rollmill_plonk_testing::cheats::Cheat;
+use rollmill_plonk_testing::statements::{KINDS, Setting, circuit};
 
 /// Records blinding values, challenges and committed polynomials; raises one value, and keeps the
 /// challenges of another run.

@@ -1,15 +1,7 @@
 //! What decoders and the verifier refuse, one case for each check that no other check repeats.
 
-#[path = "common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
-#[path = "common/statements.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod statements;
-
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{BigInteger, PrimeField};
-use cheats::Cheat;
 use rollmill_algebra::bytes::G1_BYTES;
 use rollmill_algebra::pair::PairPoint;
 use rollmill_algebra::{Fq, Fr, G1Affine};
@@ -18,7 +10,8 @@ use rollmill_plonk::key::{KeyError, VerifyingKey, layout_digest, setup};
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof, ProofError};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, PairError, VerifyError};
-use statements::{KINDS, Setting, circuit};
+use rollmill_plonk_testing::cheats::Cheat;
+use rollmill_plonk_testing::statements::{KINDS, Setting, circuit};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 

@@ -7,9 +7,6 @@
 //! there. After a deliberate change, `ROLLMILL_BLESS=1` writes all of it again.
 //! `ROLLMILL_KEEP_FORGE_PROJECT=/some/folder` leaves the project there, to run forge by hand.
 
-#[path = "common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
 #[path = "solidity/forger.rs"]
 mod forger;
 #[path = "solidity/pairs.rs"]
@@ -20,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use ark_ff::PrimeField;
-use cheats::{Cheat, Cheater, Lie};
 use forger::Flaw;
 use pairs::{PairFields, bad_pairs, good_pair};
 use rand::{Rng, SeedableRng};
@@ -41,6 +37,7 @@ use rollmill_plonk::solidity::{Memory, emit, generate, quotient_identity};
 use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, verify};
+use rollmill_plonk_testing::cheats::{Cheat, Cheater, Lie};
 
 const CELL_BITS: u32 = 8;
 /// Public inputs of the circuit that carries no pair.

@@ -1,14 +1,6 @@
 //! False statements, each refused by one constraint: what no test but these would notice if the constraint
 //! were not there.
 
-#[path = "common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
-#[path = "common/statements.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod statements;
-
-use cheats::{Cheat, Cheater};
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::{DeviceError, Memory, Vector};
@@ -19,7 +11,9 @@ use rollmill_plonk::shape::{BLINDING_ROWS, ROUTED, WIRES};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::VerifyError;
 use rollmill_plonk::weaken::of_constraint;
-use statements::{KINDS, Setting, all, circuit, violations};
+use rollmill_plonk_testing::cheats::{Cheat, Cheater};
+use rollmill_plonk_testing::statements;
+use rollmill_plonk_testing::statements::{KINDS, Setting, all, circuit, violations};
 
 /// A cheating prover's columns, at every row, and its challenges.
 struct Recorder {

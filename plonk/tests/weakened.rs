@@ -3,15 +3,8 @@
 //!
 //! One test, since the switch is the whole process's.
 
-#[path = "common/cheats.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod cheats;
-#[path = "common/statements.rs"]
-#[allow(dead_code)] // Each test program uses a part.
-mod statements;
-
 use rollmill_plonk::weaken;
-use statements::{KINDS, Setting, all, circuit};
+use rollmill_plonk_testing::statements::{KINDS, Setting, all, circuit};
 
 #[test]
 fn each_false_statement_is_accepted_without_its_check() {

@@ -1,14 +1,12 @@
 //! Canonical bytes: one encoding a value, and no panic on any input.
 
-mod support;
-
 use proptest::prelude::*;
 use rollmill_algebra::Fr;
 use rollmill_protocol::codec::Reader;
 use rollmill_protocol::field::{from_hex, to_bytes, to_hex};
 use rollmill_protocol::{BlockData, DecodeError, Genesis, Header, Tx};
 
-use support::{builder, genesis, start, tx, value};
+use rollmill_protocol_testing::{builder, genesis, start, tx, value};
 
 fn sample_tx() -> Vec<u8> {
     tx(3, value(1, 1)).to_bytes()

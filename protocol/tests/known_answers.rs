@@ -1,7 +1,5 @@
 //! Values computed by `vectors/model.py`, which shares no code with the crate.
 
-mod support;
-
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
 use rollmill_protocol::field::{bytes_from_hex, from_hex};

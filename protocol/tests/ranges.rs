@@ -1,7 +1,5 @@
 //! Public inputs, joins of ranges and the plan of an epoch.
 
-mod support;
-
 use ark_ec::{AffineRepr, CurveGroup};
 use proptest::prelude::*;
 use rollmill_algebra::bytes::{fq_to_bytes, fr_to_bytes};
@@ -15,7 +13,7 @@ use rollmill_protocol::{
     BlockRange, ChainLink, ClientInputs, Constants, EpochRoot, EthAddress, Pair, TxRange,
 };
 
-use support::{FEE, PRICE, builder, constants, start, tx, value};
+use rollmill_protocol_testing::{FEE, PRICE, builder, constants, start, tx, value};
 
 const ROWS: ChargedRows = ChargedRows {
     tx_base: 1000,

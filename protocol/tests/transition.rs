@@ -1,7 +1,5 @@
 //! The state transition: what it refuses, that refusal changes nothing, and that its witnesses hold.
 
-mod support;
-
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
@@ -13,8 +11,11 @@ use rollmill_protocol::state::{ApplyError, TxGlobals, TxRejection, TxTransition,
 use rollmill_protocol::tree::verify::membership;
 use rollmill_protocol::tree::{IndexedTree, MemoryStore, Overlay, Tree, WitnessError};
 use rollmill_protocol::{Header, Tx};
+use rollmill_protocol_testing as support;
 
-use support::{CHAIN_ID, FEE, PRICE, USERS, VERSION, builder, env, start, tx, user, value};
+use rollmill_protocol_testing::{
+    CHAIN_ID, FEE, PRICE, USERS, VERSION, builder, env, start, tx, user, value,
+};
 
 fn globals() -> TxGlobals {
     TxGlobals { chain_id: CHAIN_ID, version: VERSION, price: PRICE }

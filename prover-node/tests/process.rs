@@ -1,8 +1,5 @@
 //! The prover node as a process.
 
-#[path = "../../sequencer/tests/support/mod.rs"]
-mod support;
-
 use std::process::Command;
 
 use rollmill_circuits::circuit::{cell_bits, log_n, n_public};
@@ -13,7 +10,7 @@ use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::{Circuit, Fr, field};
-use support::Deployment;
+use rollmill_sequencer_testing::Deployment;
 
 /// Keys of the right shapes that nobody proves under.
 fn keys() -> KeySet {

@@ -3,9 +3,6 @@
 //!
 //! Time is slots: one block at most in each. Every run prints its seed; `ROLLMILL_SEED` repeats one.
 
-#[path = "../../protocol/tests/support/mod.rs"]
-mod chain;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,6 +18,7 @@ use rollmill_protocol::note::fee_balance_slot;
 use rollmill_protocol::tree::{IndexedTree, indexed};
 use rollmill_protocol::version::VersionIds;
 use rollmill_protocol::{ClientInputs, EthAddress, Fr, Tx, field};
+use rollmill_protocol_testing as chain;
 use rollmill_sequencer::build::{Outcome, build};
 
 #[derive(Debug)]

@@ -2,18 +2,15 @@
 //! what is left when it is killed.
 
 #[allow(dead_code, unreachable_pub, reason = "a part of it is used")]
-#[path = "../../l1/tests/support/proxy.rs"]
-mod proxy;
-mod support;
-
+use rollmill_sequencer_testing as support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proxy::{Fault, Proxy};
 use rollmill_l1::L1Client;
 use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_l1::alloy::rpc::types::anvil::ReorgOptions;
+use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_node::setup::{Constants, RunningNode};
 use rollmill_node::{
     ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeError, NodeSettings, PoolLimits,
@@ -29,8 +26,8 @@ use rollmill_protocol::{ClientInputs, EthAddress, Fr, field};
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
+use rollmill_sequencer_testing::{Deployment, SLOTS_PER_EPOCH, chain};
 use rollmill_service::Process;
-use support::{Deployment, SLOTS_PER_EPOCH, chain};
 use tokio::task::JoinHandle;
 
 /// What is tested here comes after a transaction was admitted.

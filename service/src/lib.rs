@@ -184,6 +184,15 @@ impl Service {
         Self { name, command, exit_codes: "", says: Vec::new() }
     }
 
+    /// A program that has only subcommands, and reads the settings of the process `settings`: its file, its
+    /// environment variables and its flags.
+    pub fn tool(program: &'static str, settings: &'static str) -> Self {
+        let command = clap::Command::new(program)
+            .version(env!("CARGO_PKG_VERSION"))
+            .subcommand_required(true);
+        Self { command, ..Self::new(settings) }
+    }
+
     /// Registers how errors of type `E` say that the command line or a setting is wrong. The process then
     /// exits with 2, whether the error ends a check or the program, alone or as the cause of another.
     pub fn usage<E: std::error::Error + 'static>(mut self, says: fn(&E) -> bool) -> Self {

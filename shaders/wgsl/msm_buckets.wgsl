@@ -28,6 +28,8 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
 // out[t] = ±bases[…] summed over the entries of piece t. `starts` holds where each bucket's entries
 // begin and `pieces` where its pieces do; both have one number more than there are buckets.
 // Params: 0 threads, at least as many as pieces; 1 buckets, 2 length of a piece.
+// Launched by `sum_piece`, one thread per piece.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn accumulate(
     @builtin(workgroup_id) workgroup: vec3<u32>,

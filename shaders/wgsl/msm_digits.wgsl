@@ -41,7 +41,10 @@ fn folded(i: u32) -> Folded {
     return Folded(plain, false);
 }
 
-// counts[slot] = the most bits that a magnitude has. Params: 0 threads, 1 slot, 2 first scalar.
+// counts[slot] = the most bits that a magnitude has; `counts` holds zeros before. Params: 0 threads,
+// 1 slot, 2 first scalar.
+// Launched by `widest`, one thread per scalar.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn widest(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -83,6 +86,8 @@ fn shifted(magnitude: Element) -> array<u32, 9> {
 // `counts` holds the next free place of each bucket. Zero digits and identities make no entry.
 // Params: 0 threads, 1 c, 2 windows, 3 place, 4 first scalar, 5 whether a base may be the identity,
 // 8 .. 17 the addend of `shifted`.
+// Launched by `sum_piece`, one thread per scalar, twice.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn digits(
     @builtin(workgroup_id) workgroup: vec3<u32>,

@@ -26,6 +26,8 @@ fn counted(i: u32) -> u32 {
 
 // out[i] = Σ counted(j) over the j < i of the same block; totals[block] = the block's sum.
 // Params: 0 blocks, 1 numbers that count, 2 mode, 3 length of a piece, 4 length of out.
+// Launched by `places`, one workgroup of 256 threads per block of 1024 numbers.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(256)
 fn blocks(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -63,6 +65,8 @@ fn blocks(
 }
 
 // out[i] += source[i / BLOCK]. Params: 0 threads.
+// Launched by `places`, one thread per number, where there is more than one block.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(256)
 fn carry_over(
     @builtin(workgroup_id) workgroup: vec3<u32>,

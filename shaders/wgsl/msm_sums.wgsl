@@ -46,6 +46,8 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
 // param 3 runs of them.
 // Params: 0 threads, 1 buckets, 2 length of a run, 3 runs a window, 4 layout, 5 whether weighted,
 // 6 points a window, 7 points left out.
+// Launched by `sum_piece` for pieces of buckets and by `sum_runs` for buckets, one thread per run.
+// Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn sum_runs(
     @builtin(workgroup_id) workgroup: vec3<u32>,

@@ -37,6 +37,9 @@ fn reversed(x: u32, bits: u32) -> u32 {
 // in the source falls into one source buffer.
 // Params: 0 threads, 1 log_n, 2 log of a buffer's length, 3 number of the output buffer,
 // 4 number of the source buffer, 5 whether to scale, 6 split.
+// Launched by `transform`, one thread per element that moves between these two buffers.
+// Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
+// `ntt_matches_its_twin`.
 @compute @workgroup_size(WORKGROUP)
 fn reorder(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -61,6 +64,9 @@ fn reorder(
 }
 
 // values[i] *= scale^(start + i). Params: 0 threads, 1 split, 2 start.
+// Launched by `transform`, one thread per element of a buffer.
+// Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
+// `ntt_matches_its_twin`.
 @compute @workgroup_size(WORKGROUP)
 fn scale(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -81,6 +87,9 @@ fn scale(
 // the powers of the root that stand between the layers before and these, and then a plain transform
 // of 2^bits values.
 // Params: 0 elements, 1 log_n, 2 split, 3 first, 4 bits.
+// Launched by `transform`, one workgroup of 128 threads for 256 elements.
+// Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
+// `ntt_matches_its_twin`.
 @compute @workgroup_size(128)
 fn pass_layers(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -143,6 +152,9 @@ fn place(slot: u32, first: u32, bits: u32) -> u32 {
 
 // One layer between two buffers: (values, upper) = (values + w · upper, values − w · upper).
 // Params: 0 threads, 1 log_n, 2 split, 3 layer, 4 place of values[0] in the layer's half block.
+// Launched by `transform`, one thread per element of a buffer.
+// Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
+// `ntt_matches_its_twin`.
 @compute @workgroup_size(WORKGROUP)
 fn across(
     @builtin(workgroup_id) workgroup: vec3<u32>,

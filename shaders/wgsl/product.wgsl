@@ -1,13 +1,15 @@
 #import params
 #import field
 
-// out[i] = left[i] · right[i]^rounds, one thread an element: the field product under test and under
-// the clock. Params: 0 threads, 1 rounds.
-
 @group(0) @binding(1) var<storage, read> left: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> right: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;
 
+// out[i] = left[i] · right[i]^rounds: the field product under test and under the clock. Elements are
+// Montgomery forms below the modulus, of Fr or of Fq by what is imported.
+// Params: 0 threads, 1 rounds.
+// Launched by `field_products`, one thread per element.
+// Twin: arkworks' product, in `sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs`.
 @compute @workgroup_size(WORKGROUP)
 fn product(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -27,7 +29,11 @@ fn product(
     out[2u * i + 1u] = high(x);
 }
 
-// out[i] = left[i] + right[i], then left[i] − right[i] after it. Params: 0 threads.
+// out[2i] = left[i] + right[i], out[2i + 1] = left[i] − right[i]. Elements as in `product`.
+// Params: 0 threads.
+// Launched by `field_sums`, one thread per pair of elements.
+// Twin: arkworks' sum and difference, in
+// `sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs`.
 @compute @workgroup_size(WORKGROUP)
 fn sums(
     @builtin(workgroup_id) workgroup: vec3<u32>,

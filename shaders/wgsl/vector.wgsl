@@ -34,6 +34,8 @@ fn param_element(at: u32) -> Element {
 
 // out[i] = the field element of the i-th of the small values packed two in a word.
 // Params: 0 threads.
+// Launched by `upload_small`, one thread per value.
+// Twin: none; the law `msm_small_columns` compares small columns with full ones.
 @compute @workgroup_size(WORKGROUP)
 fn widen(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -53,6 +55,8 @@ fn widen(
 // out[i] = Σ factor_k · source_k[i], where sources that are too short count as zero.
 // Params: 0 threads, 1 number of sources (at most 4), 2 whether to add to what `out` holds,
 // 4 .. 8 lengths, 8 .. 40 factors.
+// Launched by `linear_combination`, one thread per element of the result, once for four sources.
+// Twin: none; the law `linear_combinations_match` computes it term by term.
 @compute @workgroup_size(WORKGROUP)
 fn combine(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -102,6 +106,9 @@ fn advance(mode: u32, running: Element, x: Element, point: Element) -> Element {
 // Totals of pieces, one thread per chunk: products, sums, or values at `point` of the pieces taken as
 // polynomials. Params: 0 threads, 1 length of a piece, 2 length of the source, 3 mode,
 // 4 place of the first total, 8 .. 16 point.
+// Launched by `fold`, one thread per piece.
+// Twin: `horner` of `algebra/src/field.rs` for mode HORNER, in the law `polynomials_match`; the others
+// are the first part of a scan, see `spread`.
 @compute @workgroup_size(WORKGROUP)
 fn fold(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -130,6 +137,9 @@ fn fold(
 // Scans of pieces, one thread per chunk, from the values in `second`, each before its step: forwards for
 // products and sums, and from the top for Horner's rule, which is a division by X − point.
 // Params: as for `fold`, where 4 is the place of the first start.
+// Launched by `scan`, one thread per piece.
+// Twin: `prefix_product` and `prefix_sum` of `algebra/src/plain.rs`, in the law `scans_match`; for mode
+// HORNER the law `polynomials_match`.
 @compute @workgroup_size(WORKGROUP)
 fn spread(
     @builtin(workgroup_id) workgroup: vec3<u32>,
@@ -171,6 +181,8 @@ fn inverse(x: Element) -> Element {
 // out[i] = 1 / source[i], and 0 where that is 0: Montgomery's trick over the elements of a thread,
 // which lie `threads` apart so that neighbours read neighbours. `out` holds the products meanwhile.
 // Params: 0 threads, 2 length of the source.
+// Launched by `invert`, one thread for up to 64 elements.
+// Twin: `invert` of `algebra/src/plain.rs`, in the law `inverses_match`.
 @compute @workgroup_size(WORKGROUP)
 fn invert(
     @builtin(workgroup_id) workgroup: vec3<u32>,

@@ -9,9 +9,14 @@ use anyhow::{Context, bail};
 use serde::Deserialize;
 
 use crate::Findings;
+use crate::tree::Tree;
+use crate::unused;
 
 /// Prefix of every package of this workspace.
-const PREFIX: &str = "rollmill-";
+pub(crate) const PREFIX: &str = "rollmill-";
+
+/// End of the names of crates that hold what tests of several crates share. No product depends on one.
+const TESTING: &str = "-testing";
 
 /// Which crates of ours a crate may name in its manifest, by package name without prefix.
 ///
@@ -23,14 +28,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("plonk", &["algebra"]),
     ("shaders", &["algebra"]),
     ("icicle", &["algebra"]),
+    ("plonk-testing", &["algebra", "plonk"]),
     ("protocol", &["algebra"]),
+    ("protocol-testing", &["protocol"]),
     ("circuits", &["algebra", "plonk", "protocol"]),
-    ("l1", &["protocol"]),
-    ("node-client", &["protocol"]),
-    ("broker-client", &[]),
+    ("net", &[]),
+    ("l1", &["protocol", "net"]),
+    ("l1-testing", &["l1"]),
+    ("node-client", &["protocol", "net"]),
+    ("broker-client", &["net"]),
     ("service", &[]),
     ("node", &["protocol", "plonk", "l1", "node-client", "service"]),
     ("broker", &["broker-client", "service"]),
+    ("broker-testing", &["broker", "broker-client", "service"]),
     (
         "agent",
         &[
@@ -44,41 +54,52 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "service",
         ],
     ),
+    ("agent-testing", &["kernels"]),
+    (
+        "bench",
+        &["agent", "algebra", "kernels", "plonk", "shaders", "icicle", "circuits", "service"],
+    ),
     (
         "prover-node",
         &["node", "node-client", "circuits", "plonk", "protocol", "l1", "broker-client", "service"],
     ),
     ("sequencer", &["node", "node-client", "protocol", "l1", "service"]),
-    ("pxe", &["algebra", "circuits", "plonk", "protocol", "node-client", "service"]),
+    ("sequencer-testing", &["l1", "l1-testing", "protocol", "protocol-testing"]),
+    ("pxe", &["algebra", "circuits", "protocol", "node-client", "service"]),
     (
         "devnet",
         &[
             "algebra",
             "plonk",
-            "shaders",
             "protocol",
             "circuits",
             "l1",
             "node-client",
             "node",
             "broker-client",
-            "broker",
-            "service",
-            "agent",
-            "prover-node",
-            "sequencer",
             "pxe",
         ],
     ),
-    ("xtask", &["algebra", "plonk", "protocol", "circuits", "l1"]),
+    ("xtask", &["algebra", "plonk", "protocol", "circuits"]),
 ];
 
 /// Dependencies that only tests need, each with its reason.
 const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
+    ("agent", "broker-testing", "tests run the loop against the broker itself"),
+    ("broker", "broker-testing", "tests run brokers on a PostgreSQL of their own"),
+    ("circuits", "plonk-testing", "tests hold the verifier in a circuit to cheating provers"),
+    ("l1", "l1-testing", "tests run on a development L1"),
+    ("node", "protocol-testing", "tests follow a small deployment"),
+    ("plonk", "plonk-testing", "tests hold the verifiers to cheating provers"),
+    ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
+    ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
+    ("sequencer", "l1-testing", "tests put a failing endpoint before L1"),
+    ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),
+    ("sequencer", "sequencer-testing", "tests run the program in a deployment"),
+    ("agent", "agent-testing", "tests run on a driver without a card"),
+    ("bench", "agent-testing", "tests run on a driver without a card"),
     ("kernels", "plonk", "tests hold whole proofs on the device to those of the CPU"),
-    ("agent", "protocol", "tests build the smallest real job from protocol values"),
-    ("l1", "algebra", "tests make field elements"),
     ("sequencer", "plonk", "tests make the key of a client circuit"),
     ("shaders", "plonk", "tests compare whole proofs with the CPU's"),
     ("icicle", "plonk", "tests compare whole proofs with the CPU's"),
@@ -92,7 +113,13 @@ const HEAVY: &[(&str, &str)] = &[
     ("object_store", "broker"),
     ("wgpu", "shaders"),
     ("cudarc", "kernels"),
+    ("halo2curves", "bench"),
 ];
+
+/// Features of arkworks that only its use as a peer of the bench asks for; xtask names them for the build of
+/// the tests.
+const PEER_FEATURES: &[&str] = &["asm", "parallel"];
+const PEER_CRATES: &[&str] = &["bench", "xtask"];
 
 /// Crates that do no I/O and start no runtime, and the crates that would let them.
 const PURE: &[&str] = &["algebra", "plonk", "protocol", "circuits"];
@@ -107,19 +134,35 @@ struct Metadata {
 }
 
 #[derive(Debug, Deserialize)]
-struct Package {
-    id: String,
-    name: String,
-    version: String,
-    dependencies: Vec<Dependency>,
+pub(crate) struct Package {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) manifest_path: String,
+    pub(crate) dependencies: Vec<Dependency>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Dependency {
-    name: String,
-    kind: Option<String>,
-    req: String,
-    source: Option<String>,
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    pub(crate) rename: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) req: String,
+    pub(crate) source: Option<String>,
+    pub(crate) features: Vec<String>,
+}
+
+impl Package {
+    /// The name without the prefix that all share.
+    pub(crate) fn krate(&self) -> &str {
+        self.name.strip_prefix(PREFIX).unwrap_or(&self.name)
+    }
+
+    /// Path of its folder from the repository's root.
+    pub(crate) fn folder(&self, root: &Path) -> String {
+        let folder = Path::new(&self.manifest_path).parent().unwrap_or(root);
+        folder.strip_prefix(root).unwrap_or(folder).display().to_string()
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -149,17 +192,27 @@ pub(crate) fn check_workspace(root: &Path) -> anyhow::Result<Findings> {
     if !output.status.success() {
         bail!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     }
-    let metadata =
+    let metadata: Metadata =
         serde_json::from_slice(&output.stdout).context("cargo metadata printed unknown JSON")?;
-    Ok(check(&metadata))
+    let mut findings = check(&metadata);
+    let tree = Tree::load(root)?;
+    let members = metadata.members();
+    findings.extend(unused::dependencies(root, &tree, &members));
+    findings.extend(unused::workspace_entries(&tree));
+    findings.extend(unused::allowed(&members, ALLOWED, TEST_ALLOWED));
+    findings.extend(page(&tree, root, &members, ALLOWED));
+    Ok(findings)
+}
+
+impl Metadata {
+    fn members(&self) -> Vec<&Package> {
+        let is_member = |package: &&Package| self.workspace_members.contains(&package.id);
+        self.packages.iter().filter(is_member).collect()
+    }
 }
 
 fn check(metadata: &Metadata) -> Findings {
-    let members: Vec<&Package> = metadata
-        .packages
-        .iter()
-        .filter(|package| metadata.workspace_members.contains(&package.id))
-        .collect();
+    let members = metadata.members();
     let mut findings = Findings::new();
     for package in &members {
         check_allowed(package, &mut findings);
@@ -170,7 +223,7 @@ fn check(metadata: &Metadata) -> Findings {
 }
 
 fn check_allowed(package: &Package, findings: &mut Findings) {
-    let krate = package.name.strip_prefix(PREFIX).unwrap_or(&package.name);
+    let krate = package.krate();
     if krate == package.name {
         findings.push(format!("{krate}: package names begin with {PREFIX}"));
     }
@@ -188,7 +241,11 @@ fn check_allowed(package: &Package, findings: &mut Findings) {
             let is_test_dependency =
                 TEST_ALLOWED.iter().any(|(from, to, _)| *from == krate && *to == target);
             let may = allowed.contains(&target) || in_tests && is_test_dependency;
-            if !may {
+            if target.ends_with(TESTING) && !in_tests && !krate.ends_with(TESTING) {
+                findings.push(format!(
+                    "{krate}: {target} is for tests; depend on it under [dev-dependencies]"
+                ));
+            } else if !may {
                 findings.push(format!(
                     "{krate}: may not depend on {target}; its dependencies are [{}]",
                     allowed.join(", ")
@@ -197,10 +254,20 @@ fn check_allowed(package: &Package, findings: &mut Findings) {
             continue;
         }
         if let Some((heavy, home)) = heavy(name)
-            && home != krate
+            && home != krate.strip_suffix(TESTING).unwrap_or(krate)
             && !in_tests
         {
             findings.push(format!("{krate}: {name} belongs to {home} alone ({heavy} is heavy)"));
+        }
+        let of_peer = |feature: &&String| PEER_FEATURES.contains(&feature.as_str());
+        if let Some(feature) = dependency.features.iter().find(of_peer)
+            && name.starts_with("ark-")
+            && !in_tests
+            && !PEER_CRATES.contains(&krate)
+        {
+            findings.push(format!(
+                "{krate}: asks for `{feature}` of {name}, which is for the peer in bench alone"
+            ));
         }
         if PURE.contains(&krate) && IMPURE_CRATES.contains(&name) && !in_tests {
             findings.push(format!(
@@ -214,6 +281,39 @@ fn check_allowed(package: &Package, findings: &mut Findings) {
             findings.push(format!("{krate}: {name} has no version requirement"));
         }
     }
+}
+
+/// The page whose table says what [`ALLOWED`] says.
+const PAGE: &str = "docs/architecture.md";
+/// The head of that table.
+const HEAD: &str = "| crate | may depend on |";
+
+/// Compares the table of the page with [`ALLOWED`]: a row for each crate, by its folder, in the same order.
+fn page(tree: &Tree, root: &Path, members: &[&Package], allowed: &[(&str, &[&str])]) -> Findings {
+    let folder = |krate: &str| {
+        let package = members.iter().find(|package| package.krate() == krate);
+        package.map_or_else(|| krate.to_owned(), |package| package.folder(root))
+    };
+    let expected = allowed.iter().map(|(krate, targets)| {
+        let targets: Vec<String> = targets.iter().map(|to| format!("`{}`", folder(to))).collect();
+        let targets = match targets.is_empty() {
+            true => "nothing in the workspace".to_owned(),
+            false => targets.join(", "),
+        };
+        format!("| `{}` | {targets} |", folder(krate))
+    });
+    let expected: Vec<String> = expected.collect();
+    let text = tree.text(PAGE).unwrap_or_default();
+    let table = text.lines().skip_while(|line| *line != HEAD).skip(2);
+    let rows: Vec<&str> = table.take_while(|line| line.starts_with('|')).collect();
+    let mut findings = Findings::new();
+    for row in expected.iter().filter(|row| !rows.contains(&row.as_str())) {
+        findings.push(format!("{PAGE}: the table under `{HEAD}` lacks this row: {row}"));
+    }
+    for row in rows.iter().filter(|row| !expected.iter().any(|wanted| wanted == *row)) {
+        findings.push(format!("{PAGE}: no entry of ALLOWED in xtask/src/deps.rs says: {row}"));
+    }
+    findings
 }
 
 /// The rule of [`HEAVY`] that a crate falls under; `alloy-primitives` falls under `alloy`.
@@ -280,9 +380,11 @@ mod tests {
         let internal = name.starts_with(PREFIX);
         Dependency {
             name: name.into(),
+            rename: None,
             kind: None,
             req: if internal { "*".into() } else { "^1".into() },
             source: (!internal).then(|| "registry".into()),
+            features: Vec::new(),
         }
     }
 
@@ -291,6 +393,7 @@ mod tests {
             id: name.into(),
             name: name.into(),
             version: "0.1.0".into(),
+            manifest_path: format!("/{name}/Cargo.toml"),
             dependencies: dependencies.iter().map(|name| dependency(name)).collect(),
         }
     }
@@ -340,6 +443,34 @@ mod tests {
     }
 
     #[test]
+    fn support_for_tests_is_rejected_in_a_product() {
+        let mut krate = package("rollmill-sequencer", &["rollmill-l1-testing"]);
+        let findings =
+            check(&workspace(vec![package("rollmill-sequencer", &["rollmill-l1-testing"])]));
+        assert_eq!(
+            findings,
+            ["sequencer: l1-testing is for tests; depend on it under [dev-dependencies]"]
+        );
+        krate.dependencies[0].kind = Some("dev".into());
+        assert!(check(&workspace(vec![krate])).is_empty());
+        let support = package("rollmill-sequencer-testing", &["rollmill-l1-testing"]);
+        assert!(check(&workspace(vec![support])).is_empty());
+        assert!(check(&workspace(vec![package("rollmill-l1-testing", &["alloy"])])).is_empty());
+    }
+
+    #[test]
+    fn what_a_peer_needs_is_rejected_outside_of_the_bench() {
+        for (krate, feature, findings) in
+            [("agent", "parallel", 1), ("agent", "std", 0), ("bench", "parallel", 0)]
+        {
+            let mut package = package(&format!("rollmill-{krate}"), &["ark-ec"]);
+            package.dependencies[0].features.push(feature.into());
+            assert_eq!(check(&workspace(vec![package])).len(), findings, "{krate} {feature}");
+        }
+        assert_eq!(check(&workspace(vec![package("rollmill-agent", &["halo2curves"])])).len(), 1);
+    }
+
+    #[test]
     fn a_pure_crate_with_a_runtime_is_rejected() {
         let findings = check(&workspace(vec![package("rollmill-circuits", &["tokio"])]));
         assert!(findings[0].contains("does no I/O"), "{findings:?}");
@@ -354,6 +485,22 @@ mod tests {
         );
         krate.dependencies[0].kind = Some("dev".into());
         assert!(check(&workspace(vec![krate])).is_empty());
+    }
+
+    #[test]
+    fn the_page_has_the_rows_of_the_table_and_no_others() {
+        let allowed: &[(&str, &[&str])] = &[("node-client", &[]), ("node", &["node-client"])];
+        let [mut client, node] = ["node-client", "node"].map(|name| package(name, &[]));
+        client.manifest_path = "/node/client/Cargo.toml".into();
+        let found = |rows: &str| {
+            let text = format!("{HEAD}\n| --- | --- |\n{rows}\nend\n");
+            page(&Tree::of(&[(PAGE, &text)]), Path::new("/"), &[&client, &node], allowed)
+        };
+        let first = "| `node/client` | nothing in the workspace |";
+        assert!(found(&format!("{first}\n| `node` | `node/client` |")).is_empty());
+        assert!(found(first)[0].contains("lacks this row: | `node` | `node/client` |"));
+        let more = format!("{first}\n| `node` | `node/client` |\n| `x` | `y` |");
+        assert!(found(&more)[0].ends_with("says: | `x` | `y` |"));
     }
 
     #[test]
@@ -375,6 +522,7 @@ mod tests {
                 id: id.clone(),
                 name: "hex".into(),
                 version: version.into(),
+                manifest_path: String::new(),
                 dependencies: Vec::new(),
             });
             nodes.push(Node { id: member.into(), deps: vec![NodeDep { pkg: id }] });

@@ -25,7 +25,7 @@ const LONG: &[(&str, &str, &str)] = &[
     ("node/src/setup.rs", "start", "one part after the other"),
     ("plonk/src/gates.rs", "all", "every constraint, once"),
     ("plonk/src/prover.rs", "prove_with", "the rounds of the protocol in their order"),
-    ("plonk/tests/common/statements.rs", "circuit", "one row of each gate"),
+    ("plonk/testing/src/statements.rs", "circuit", "one row of each gate"),
     (
         "plonk/tests/solidity.rs",
         "the_solidity_verifier_agrees_with_the_native_one",

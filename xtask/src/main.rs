@@ -15,13 +15,16 @@ mod errors;
 mod features;
 mod functions;
 mod generate;
+mod kernels;
 mod logs;
 mod mutants;
 mod scan;
+mod sources;
 mod suite;
 mod switches;
 mod tidy;
 mod tree;
+mod unused;
 mod verifiers;
 
 use std::path::PathBuf;
@@ -119,6 +122,8 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     let mut findings = tidy::check(&tree);
     findings.extend(functions::check(&tree));
     findings.extend(logs::check(&tree));
+    findings.extend(kernels::check(&tree));
+    findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)

@@ -58,12 +58,7 @@ impl Client {
     /// # Errors
     /// [`ClientError::Address`] when `url` or the token cannot be used. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
-        // What stands before an @ may be a password, and a path may be a key.
-        let shown = url.rsplit('@').next().unwrap_or_default();
-        let host = shown.find("://").map_or(0, |at| at + 3);
-        let end = shown[host..].find(['/', '?', '#']).map_or(shown.len(), |at| host + at);
-        let shown = &shown[..end];
-        let address = || ClientError::Address { url: shown.chars().take(200).collect() };
+        let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
         if parsed.scheme() != "http" || !parsed.has_host() {
             return Err(address());

@@ -124,17 +124,7 @@ impl ClientError {
 
     /// The error of a request that got no whole answer.
     pub(crate) fn unreachable(url: &str, source: reqwest::Error) -> Self {
-        let mut cause: Option<&dyn std::error::Error> = Some(&source);
-        let mut reason = None;
-        while let Some(error) = cause {
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                reason = Some(in_words(io));
-            } else if error.to_string().starts_with("invalid HTTP") {
-                reason = Some("what listens there does not speak HTTP".to_owned());
-            }
-            cause = error.source();
-        }
-        let reason = match reason {
+        let reason = match rollmill_net::connection_failure(&source) {
             Some(reason) => reason,
             None if source.is_timeout() => "no answer in time".to_owned(),
             None if source.is_connect() => "no connection".to_owned(),
@@ -142,18 +132,5 @@ impl ClientError {
         };
         // The address is in the message already.
         Self::Unreachable { url: url.to_owned(), reason, cause: Box::new(source.without_url()) }
-    }
-}
-
-fn in_words(error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    match error.kind() {
-        ErrorKind::ConnectionRefused => "connection refused; is it running?".to_owned(),
-        ErrorKind::TimedOut => "no answer in time".to_owned(),
-        ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
-            "the connection broke off".to_owned()
-        }
-        _ if error.to_string().contains("lookup") => "the host name is unknown".to_owned(),
-        _ => error.to_string(),
     }
 }

@@ -5,12 +5,12 @@
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
 use rollmill_broker::store::{Candidate, Completed, Match, Store, Tenant};
-use rollmill_broker::testing::TestSchema;
 use rollmill_broker_client::{
     AgentId, Capability, CompleteRequest, Digest, FailRequest, FailureClass, HeartbeatRequest,
     JobView, LeaseRef, ListQuery, NewJob, ProgressRequest, RejectRequest, RejectResponse,
     ReleaseRequest,
 };
+use rollmill_broker_testing::TestSchema;
 
 pub const KINDS: [&str; 2] = ["leaf", "root"];
 

@@ -2,9 +2,9 @@
 
 use rollmill_l1::L1Client;
 
-use crate::support::fake::{Broadcast, Fake, STRANGE};
-use crate::support::pay::payment;
-use crate::support::{CHAIN_ID, sender};
+use rollmill_l1_testing::fake::{Broadcast, Fake, STRANGE};
+use rollmill_l1_testing::pay::payment;
+use rollmill_l1_testing::{CHAIN_ID, sender};
 
 async fn both(first: &Fake, second: &Fake) -> L1Client {
     L1Client::connect(&[first.url.clone(), second.url.clone()], CHAIN_ID).await.unwrap()

@@ -2,9 +2,9 @@
 
 use rollmill_l1::{TxRequest, TxStatus, TxUpdate};
 
-use crate::support::fake::Broadcast;
-use crate::support::pay::{included, payment, reason};
 use crate::{REVERTS, call, is_pending, start, until};
+use rollmill_l1_testing::fake::Broadcast;
+use rollmill_l1_testing::pay::{included, payment, reason};
 
 const LOST: Option<TxStatus> = Some(TxStatus::Lost { nonce: 0 });
 

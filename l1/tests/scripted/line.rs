@@ -4,9 +4,9 @@ use alloy::consensus::Transaction as _;
 use alloy::primitives::U256;
 use rollmill_l1::{Right, TxUpdate};
 
-use crate::support::fake::{Broadcast, STRANGE};
-use crate::support::pay::{included, payment};
 use crate::{REVERTS, call, fenced, guarded, is_pending, start, until};
+use rollmill_l1_testing::fake::{Broadcast, STRANGE};
+use rollmill_l1_testing::pay::{included, payment};
 
 #[tokio::test]
 async fn a_gap_in_the_line_is_filled() {

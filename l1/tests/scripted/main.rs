@@ -1,8 +1,5 @@
 //! Each rule of the sender alone, on an L1 that answers as the test tells it to.
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod endpoints;
 mod fate;
 mod line;
@@ -12,8 +9,8 @@ mod requests;
 use std::sync::{Arc, Mutex};
 
 use rollmill_l1::{Expiry, Right, TxRequest, TxSender, TxStatus};
-use support::fake::{Fake, Refusal};
-use support::pay::PAYEE;
+use rollmill_l1_testing::fake::{Fake, Refusal};
+use rollmill_l1_testing::pay::PAYEE;
 
 /// A call that fails.
 const REVERTS: Refusal = (3, "execution reverted");

@@ -4,9 +4,9 @@ use alloy::consensus::Transaction as _;
 use alloy::primitives::U256;
 use rollmill_l1::{GAS_LIMIT_MAX, L1Error, SenderConfig, TxUpdate};
 
-use crate::support::fake::{Broadcast, Fake, GWEI, STRANGE};
-use crate::support::pay::payment;
 use crate::{call, start};
+use rollmill_l1_testing::fake::{Broadcast, Fake, GWEI, STRANGE};
+use rollmill_l1_testing::pay::payment;
 
 const UNDERPRICED: Broadcast = Broadcast::Refuse((-32000, "transaction underpriced"));
 

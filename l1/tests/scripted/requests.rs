@@ -4,9 +4,9 @@ use std::sync::Mutex;
 
 use rollmill_l1::{L1Error, Right, TxStatus};
 
-use crate::support::fake::{Broadcast, STRANGE};
-use crate::support::pay::{included, payment, reason};
 use crate::{fenced, start};
+use rollmill_l1_testing::fake::{Broadcast, STRANGE};
+use rollmill_l1_testing::pay::{included, payment, reason};
 
 #[tokio::test]
 async fn the_same_request_under_an_older_fence_is_refused() {

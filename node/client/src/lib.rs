@@ -100,30 +100,9 @@ impl ClientError {
     }
 }
 
-/// Why no whole answer came, in a few words: the library's own say it in three layers.
+/// Why no whole answer came, in a few words.
 fn in_words(source: &reqwest::Error) -> String {
-    use std::io::ErrorKind;
-    let mut cause: Option<&dyn std::error::Error> = Some(source);
-    let mut words = None;
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            words = match io.kind() {
-                ErrorKind::ConnectionRefused => Some("connection refused".to_owned()),
-                ErrorKind::TimedOut => Some("no answer in time".to_owned()),
-                ErrorKind::ConnectionReset
-                | ErrorKind::ConnectionAborted
-                | ErrorKind::BrokenPipe
-                | ErrorKind::UnexpectedEof => Some("the connection broke off".to_owned()),
-                _ if text.contains("lookup") => Some("the host name is unknown".to_owned()),
-                _ => Some(text),
-            };
-        } else if text.starts_with("invalid HTTP") {
-            words = Some("what listens there does not speak HTTP".to_owned());
-        }
-        cause = error.source();
-    }
-    match words {
+    match rollmill_net::connection_failure(source) {
         Some(words) => words,
         None if source.is_timeout() => "no answer in time".to_owned(),
         None if source.is_connect() => "no connection".to_owned(),
@@ -150,12 +129,7 @@ impl NodeClient {
         let parsed = reqwest::Url::parse(url).ok();
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
         let Some(endpoint) = parsed.filter(|url| is_http(url) && url.has_host()) else {
-            // What stands before an @ may be a password, and a path may be a key.
-            let shown = url.rsplit('@').next().unwrap_or_default();
-            let host = shown.find("://").map_or(0, |at| at + 3);
-            let end = shown[host..].find(['/', '?', '#']).map_or(shown.len(), |at| host + at);
-            let shown = &shown[..end];
-            return Err(ClientError::Address { url: shown.chars().take(200).collect() });
+            return Err(ClientError::Address { url: rollmill_net::unreadable_url(url) });
         };
         let url = endpoint.origin().ascii_serialization();
         let http = reqwest::Client::builder()

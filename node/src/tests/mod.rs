@@ -1,7 +1,6 @@
 //! The node against an L1 in memory.
 
-#[path = "../../../protocol/tests/support/mod.rs"]
-pub(crate) mod support;
+pub(crate) use rollmill_protocol_testing as support;
 
 mod follow;
 mod pool;

@@ -1,0 +1,112 @@
+//! The devices of this machine: which the settings choose, opened.
+
+use std::borrow::Cow;
+
+use rollmill_algebra::cpu::CpuDevice;
+use rollmill_algebra::device::Memory;
+use rollmill_icicle::{IcicleDevice, IcicleError};
+use rollmill_kernels::{CudaDevice, CudaOptions};
+use rollmill_shaders::{Options, WgpuDevice};
+
+use crate::config::Config;
+use crate::devices::{self, Choice, ChoiceError, Chosen};
+
+/// An open device of any kind.
+#[derive(Debug)]
+pub enum Accelerator {
+    Cpu(Box<CpuDevice>),
+    Cuda(Box<CudaDevice>),
+    Wgpu(Box<WgpuDevice>),
+    Icicle(Box<IcicleDevice>),
+}
+
+impl Accelerator {
+    /// The device's own name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Cpu(device) => device.name(),
+            Self::Cuda(device) => device.name(),
+            Self::Wgpu(device) => device.name(),
+            Self::Icicle(device) => device.name(),
+        }
+    }
+}
+
+/// Opens the device that the settings choose.
+///
+/// # Errors
+/// When the settings leave no device that can be used.
+pub fn choose(config: &Config) -> Result<Chosen<Accelerator>, ChoiceError> {
+    let open = |choice: &Choice| open_accelerator(config, choice);
+    let on_cpu = || Accelerator::Cpu(Box::new(cpu(config)));
+    devices::choose(&config.device, config.fallback, open, on_cpu)
+}
+
+/// Opens the CPU.
+pub(crate) fn cpu(config: &Config) -> CpuDevice {
+    match config.threads {
+        0 => CpuDevice::default(),
+        threads => CpuDevice::new(threads),
+    }
+}
+
+/// Opens a device other than the CPU, or says in one line why it cannot be used.
+fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
+    match choice {
+        Choice::Wgpu(selector) => {
+            // Cannot fail: whatever is no index and no keyword is a name.
+            let Ok(adapter) = selector.to_string().parse();
+            let options = Options { host_threads: config.threads, ..Options::new(adapter) };
+            let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
+            Ok(Accelerator::Wgpu(Box::new(device)))
+        }
+        Choice::Cuda(selector) => {
+            let image = match &config.cuda_image {
+                Some(path) => Cow::Owned(std::fs::read(path).map_err(|error| {
+                    format!("the compiled kernels in {} cannot be read: {error}", path.display())
+                })?),
+                None => Cow::Borrowed(rollmill_kernels::COMPILED),
+            };
+            let device = CudaDevice::open(&selector.to_string(), &image, &CudaOptions::default())
+                .map_err(|error| error.to_string())?;
+            Ok(Accelerator::Cuda(Box::new(device)))
+        }
+        Choice::Icicle(selector) => {
+            let device = open_icicle(config, &selector.to_string());
+            Ok(Accelerator::Icicle(Box::new(device.map_err(|error| error.to_string())?)))
+        }
+        Choice::Auto | Choice::Cpu => Err(format!("{choice} is no accelerator")),
+    }
+}
+
+/// Opens one of ICICLE's devices, by place in its list or by name.
+pub fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, IcicleError> {
+    let options = rollmill_icicle::Options {
+        folder: config.icicle_dir.clone(),
+        host_threads: config.threads,
+    };
+    IcicleDevice::open(asked, &options)
+}
+
+/// The devices of this machine as `--device` names them, each with what it is.
+pub fn list(config: &Config) -> Vec<(String, String)> {
+    let mut found = vec![("cpu".to_owned(), cpu(config).name())];
+    // Without a driver there are none, which is no failure of a list.
+    for (index, card) in rollmill_kernels::cards().unwrap_or_default().into_iter().enumerate() {
+        found.push((format!("cuda:{index}"), card));
+    }
+    for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
+        found.push((format!("wgpu:{index}"), adapter.to_string()));
+    }
+    match rollmill_icicle::devices(config.icicle_dir.as_deref()) {
+        Ok(devices) => {
+            for (index, device) in devices.iter().enumerate() {
+                found.push((format!("icicle:{index}"), format!("ICICLE {device}")));
+            }
+        }
+        // Few machines have it; whoever says where it is wants to know.
+        Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "ICICLE unavailable"),
+        Err(_) => {}
+    }
+    found
+}

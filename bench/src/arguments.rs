@@ -1,0 +1,220 @@
+//! The arguments of `rollmill-bench run`.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgMatches, Command, value_parser};
+
+use crate::BenchError;
+use crate::peers::PEERS;
+
+/// Everything that can be measured, in the order it is.
+const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
+/// Ways that scalars can be spread.
+const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
+
+/// What to measure and where to put it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    groups: Vec<String>,
+    pub distributions: Vec<String>,
+    peers: Vec<String>,
+    /// The peers were asked for by name, so each must be there.
+    peers_named: bool,
+    /// Barretenberg's program.
+    pub bb: Option<PathBuf>,
+    /// Base-2 logarithms of sizes.
+    pub sizes: RangeInclusive<u32>,
+    pub runs: usize,
+    /// Runs of what takes seconds: whole proofs.
+    pub proof_runs: usize,
+    pub json: Option<PathBuf>,
+    pub markdown: Option<PathBuf>,
+}
+
+/// The subcommand `run` as clap knows it.
+pub fn command() -> Command {
+    let list = |name: &'static str, help: String| {
+        Arg::new(name).long(name).value_name("LIST").value_delimiter(',').help(help)
+    };
+    let file = |name: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name("FILE").value_parser(value_parser!(PathBuf)).help(help)
+    };
+    Command::new("run")
+        .about("Measure this machine: MSM, NTT, field, hash, whole proofs and every circuit")
+        .arg(list("only", format!("of {}; all when unset", GROUPS.join(", "))))
+        .arg(
+            Arg::new("sizes")
+                .long("sizes")
+                .value_name("FROM..TO")
+                .default_value("14..18")
+                .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^22"),
+        )
+        .arg(list("distributions", format!("of scalars: {}", DISTRIBUTIONS.join(", "))))
+        .arg(list(
+            "peers",
+            format!(
+                "measured in the same run: {}, or none; those that are there when unset",
+                PEERS.join(", ")
+            ),
+        ))
+        .arg(file(
+            "bb",
+            "Barretenberg's program; looked for on the path and in npm's folder when unset",
+        ))
+        .arg(
+            Arg::new("runs")
+                .long("runs")
+                .default_value("11")
+                .value_parser(value_parser!(u16).range(1..=1000))
+                .help("runs of each operation, of which the median counts"),
+        )
+        .arg(
+            Arg::new("proof-runs")
+                .long("proof-runs")
+                .default_value("3")
+                .value_parser(value_parser!(u16).range(1..=1000))
+                .help("the same for whole proofs"),
+        )
+        .arg(file("json", "write the results"))
+        .arg(file("markdown", "write the table that is printed"))
+}
+
+impl Plan {
+    /// Reads the arguments of [`command`].
+    pub fn of(matches: &ArgMatches) -> Result<Self, BenchError> {
+        let list = |name: &'static str, known: &[&str]| -> Result<Vec<String>, BenchError> {
+            let Some(given) = matches.get_many::<String>(name) else {
+                return Ok(known.iter().map(ToString::to_string).collect());
+            };
+            for word in given.clone() {
+                if !known.contains(&word.as_str()) && word != "none" {
+                    let expected = format!("some of {}, or none", known.join(", "));
+                    return Err(BenchError::Argument { what: name, expected, got: word.clone() });
+                }
+            }
+            Ok(given.filter(|word| *word != "none").cloned().collect())
+        };
+        let count = |name| usize::from(matches.get_one::<u16>(name).copied().unwrap_or(1));
+        Ok(Self {
+            groups: list("only", &GROUPS)?,
+            distributions: list("distributions", &DISTRIBUTIONS)?,
+            peers: list("peers", &PEERS)?,
+            peers_named: matches.contains_id("peers"),
+            bb: matches.get_one("bb").cloned(),
+            sizes: sizes(matches.get_one::<String>("sizes").map_or("14..18", String::as_str))?,
+            runs: count("runs"),
+            proof_runs: count("proof-runs"),
+            json: matches.get_one("json").cloned(),
+            markdown: matches.get_one("markdown").cloned(),
+        })
+    }
+
+    /// Requires that the files of results can be written, before minutes are spent on measuring. Leaves
+    /// nothing behind.
+    ///
+    /// # Errors
+    /// [`BenchError::Write`]
+    pub fn require_writable(&self) -> Result<(), BenchError> {
+        for path in [&self.json, &self.markdown].into_iter().flatten() {
+            let is_new = !path.exists();
+            let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
+            if opened.is_ok() && is_new {
+                // Empty, and of no use to anybody.
+                std::fs::remove_file(path).ok();
+            }
+            opened.map_err(|error| BenchError::Write {
+                path: path.display().to_string(),
+                reason: error.to_string(),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether a group was asked for.
+    pub fn wants(&self, group: &str) -> bool {
+        self.groups.iter().any(|wanted| wanted == group)
+    }
+
+    /// Whether a peer is to be measured if it is there.
+    pub fn wants_peer(&self, name: &str) -> bool {
+        self.peers.iter().any(|peer| peer == name)
+    }
+
+    /// Whether a peer was asked for by name, so that it must be there.
+    pub fn names_peer(&self, name: &str) -> bool {
+        let named = self.peers_named || (name == "barretenberg" && self.bb.is_some());
+        named && self.wants_peer(name)
+    }
+}
+
+fn sizes(text: &str) -> Result<RangeInclusive<u32>, BenchError> {
+    let refused = || BenchError::Argument {
+        what: "sizes",
+        expected: "FROM..TO or one number, from 1 to 26".to_owned(),
+        got: text.to_owned(),
+    };
+    let (from, to) = text.split_once("..").unwrap_or((text, text));
+    let number = |text: &str| text.trim_start_matches('=').parse::<u32>().map_err(|_| refused());
+    let (from, to) = (number(from)?, number(to)?);
+    match 1 <= from && from <= to && to <= 26 {
+        true => Ok(from..=to),
+        false => Err(refused()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::peers::Peers;
+
+    fn plan(arguments: &[&str]) -> Result<Plan, BenchError> {
+        let words = std::iter::once("run").chain(arguments.iter().copied());
+        Plan::of(&command().try_get_matches_from(words).unwrap())
+    }
+
+    #[test]
+    fn everything_is_measured_unless_something_is_named() {
+        let all = plan(&[]).unwrap();
+        assert!(GROUPS.iter().all(|group| all.wants(group)));
+        assert!(PEERS.iter().all(|peer| all.wants_peer(peer) && !all.names_peer(peer)));
+        assert_eq!((all.sizes, all.runs), (14..=18, 11));
+        let some = plan(&["--only", "msm,ntt", "--peers", "none", "--sizes", "20"]).unwrap();
+        assert!(some.wants("msm") && !some.wants("proof"));
+        assert!(!PEERS.iter().any(|peer| some.wants_peer(peer)));
+        assert_eq!(some.sizes, 20..=20);
+    }
+
+    #[test]
+    fn a_peer_must_be_there_once_it_is_named() {
+        let one = plan(&["--peers", "halo2curves"]).unwrap();
+        assert!(one.names_peer("halo2curves") && !one.wants_peer("arkworks"));
+        let by_path = plan(&["--bb", "/nonexistent/bb"]).unwrap();
+        assert!(by_path.names_peer("barretenberg") && !by_path.names_peer("halo2curves"));
+        let error = Peers::find(&by_path, 1).unwrap_err();
+        assert_eq!(error.code(), "BEN-007");
+        assert!(error.to_string().contains("/nonexistent/bb cannot be run"), "{error}");
+        if !cfg!(feature = "peers") {
+            let error = Peers::find(&one, 1).unwrap_err();
+            assert!(error.to_string().contains("--features peers"), "{error}");
+            let both = Peers::find(&plan(&[]).unwrap(), 1).unwrap();
+            assert!(both.arkworks && both.absent.iter().any(|peer| peer.name == "halo2curves"));
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_is_refused_with_those_that_are_known() {
+        for (arguments, part) in [
+            (&["--only", "fft"][..], "msm, ntt"),
+            (&["--distributions", "gauss"], "uniform"),
+            (&["--peers", "gnark"], "arkworks"),
+            (&["--sizes", "18..14"], "FROM..TO"),
+            (&["--sizes", "27"], "to 26"),
+            (&["--sizes", "many"], "FROM..TO"),
+        ] {
+            let error = plan(arguments).unwrap_err();
+            assert_eq!(error.code(), "BEN-001");
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+}

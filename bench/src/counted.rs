@@ -1,0 +1,313 @@
+//! A device that keeps account of the work asked of it: calls, seconds, and what the floor counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rollmill_algebra::device::{
+    Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
+};
+use rollmill_algebra::terms::{Operation, Term, Terms};
+use rollmill_algebra::{Fr, G1Affine};
+
+use crate::floor::{self, Bits, Work};
+
+/// What one kind of operation took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Account {
+    pub calls: u64,
+    /// Between call and return. A device that only queues work shows its time where it waits.
+    pub seconds: f64,
+    pub work: Work,
+}
+
+/// Accounts by kind of operation.
+pub type Accounts = BTreeMap<&'static str, Account>;
+
+/// A device between the prover and `inner`.
+#[derive(Debug)]
+pub struct Counted<D> {
+    inner: D,
+    /// Of all sessions; there while something is counted.
+    accounts: Arc<Mutex<Option<Accounts>>>,
+}
+
+impl<D: Memory> Counted<D> {
+    /// Passes on what is asked of `inner`. Nothing is counted but by [`Self::account`].
+    pub fn new(inner: D) -> Self {
+        Self { inner, accounts: Arc::default() }
+    }
+
+    /// What `run` asks of the device, by kind of operation. Counting reads every scalar that is summed,
+    /// so a run that is timed or whose memory is measured must be another one.
+    pub fn account<T>(&self, run: impl FnOnce() -> T) -> (T, Accounts) {
+        *self.accounts() = Some(Accounts::new());
+        let result = run();
+        (result, self.accounts().take().unwrap_or_default())
+    }
+
+    fn accounts(&self) -> MutexGuard<'_, Option<Accounts>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `work` is asked for before the call, and only where it is counted.
+    fn count<T>(
+        &self,
+        kind: &'static str,
+        work: impl FnOnce() -> Work,
+        call: impl FnOnce() -> T,
+    ) -> T {
+        if self.accounts().is_none() {
+            return call();
+        }
+        let work = work();
+        let started = Instant::now();
+        let result = call();
+        let seconds = started.elapsed().as_secs_f64();
+        if let Some(accounts) = &mut *self.accounts() {
+            let account = accounts.entry(kind).or_default();
+            account.calls += 1;
+            account.seconds += seconds;
+            account.work += work;
+        }
+        result
+    }
+
+    fn transforms<S: rollmill_algebra::device::Basis>(columns: &[&Column<D::Buffer, S>]) -> Work {
+        let mut work = Work::default();
+        columns.iter().for_each(|column| work += floor::ntt(column.buffer.len() as u64));
+        work
+    }
+}
+
+/// `products` products for each of `n` elements, which are read and written once.
+fn per_element(n: usize, products: u64) -> Work {
+    floor::rows(n as u64, 1, 1, products)
+}
+
+/// One product for each of `n` terms of long sums. Terms may share their reductions, which are about
+/// half of a product.
+fn per_term(n: usize) -> Work {
+    let work = floor::rows(n as u64, 1, 0, 1);
+    Work { products: work.products / 2.0, ..work }
+}
+
+impl<D: Memory> Memory for Counted<D> {
+    type Buffer = D::Buffer;
+
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+    fn memory_bytes(&self) -> Option<u64> {
+        self.inner.memory_bytes()
+    }
+    fn session(&self, work: rollmill_algebra::device::Work) -> Result<Option<Self>, DeviceError> {
+        let session = self.inner.session(work)?;
+        Ok(session.map(|inner| Self { inner, accounts: Arc::clone(&self.accounts) }))
+    }
+    fn keep(&self, buffers: &[&D::Buffer]) -> bool {
+        self.inner.keep(buffers)
+    }
+    fn upload(&self, values: &[Fr]) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", || per_element(values.len(), 0), || self.inner.upload(values))
+    }
+    fn upload_u16(&self, values: &[u16]) -> Result<D::Buffer, DeviceError> {
+        self.count("upload", || per_element(values.len(), 0), || self.inner.upload_u16(values))
+    }
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<D::Buffer, DeviceError> {
+        let n = values.len();
+        self.count("upload", || per_element(n, 0), || self.inner.upload_vec(values))
+    }
+    fn write(
+        &self,
+        buffer: &mut D::Buffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.count(
+            "upload",
+            || per_element(values.len(), 0),
+            || self.inner.write(buffer, start, values),
+        )
+    }
+    fn download(&self, buffer: &D::Buffer) -> Result<Vec<Fr>, DeviceError> {
+        self.count("download", || per_element(buffer.len(), 0), || self.inner.download(buffer))
+    }
+}
+
+impl<D: Msm> Msm for Counted<D> {
+    type Bases = D::Bases;
+
+    fn register_bases(&self, bases: &[G1Affine]) -> Result<D::Bases, DeviceError> {
+        self.inner.register_bases(bases)
+    }
+    fn commit(
+        &self,
+        bases: &D::Bases,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<G1Affine>, DeviceError> {
+        let work = || {
+            let mut work = Work::default();
+            // A column that cannot be read fails the call as well.
+            let read = |column: &&D::Buffer| self.inner.download(column).ok();
+            columns
+                .iter()
+                .filter_map(read)
+                .for_each(|column| work += floor::msm(&Bits::of(&column)));
+            work
+        };
+        self.count("commit", work, || self.inner.commit(bases, columns))
+    }
+}
+
+type Columns<D, S> = Result<Vec<Column<<D as Memory>::Buffer, S>>, DeviceError>;
+
+impl<D: Ntt> Ntt for Counted<D> {
+    fn to_lagrange(&self, columns: &[&Column<D::Buffer, Coeff>]) -> Columns<D, Lagrange> {
+        let work = || Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_lagrange(columns))
+    }
+    fn to_coeff(&self, columns: &[&Column<D::Buffer, Lagrange>]) -> Columns<D, Coeff> {
+        let work = || Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_coeff(columns))
+    }
+    fn to_coset(&self, columns: &[&Column<D::Buffer, Coeff>], shift: Fr) -> Columns<D, Coset> {
+        let work = || Self::transforms(columns);
+        self.count("transform", work, || self.inner.to_coset(columns, shift))
+    }
+    fn from_coset(&self, columns: &[&Column<D::Buffer, Coset>], shift: Fr) -> Columns<D, Coeff> {
+        let work = || Self::transforms(columns);
+        self.count("transform", work, || self.inner.from_coset(columns, shift))
+    }
+}
+
+impl<D: Vector> Vector for Counted<D> {
+    fn rows<K: RowKernel>(
+        &self,
+        kernel: &K,
+        columns: &[&D::Buffer],
+    ) -> Result<Vec<D::Buffer>, DeviceError> {
+        let work = || {
+            let n = columns.first().map_or(0, |column| column.len() as u64);
+            // Sums share the reductions of their products, which are half of each.
+            let halves = floor::rows(n, columns.len(), kernel.outputs(), products_of(kernel));
+            Work { products: 0.0, row_products: halves.products / 2.0, ..halves }
+        };
+        self.count("rows", work, || self.inner.rows(kernel, columns))
+    }
+    fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
+        // Three products an element share one inversion.
+        let n = buffer.len();
+        self.count("invert", || per_element(n, 3), || self.inner.invert(buffer))
+    }
+    fn prefix_product(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
+        self.count("prefix", || per_element(buffer.len(), 1), || self.inner.prefix_product(buffer))
+    }
+    fn prefix_sum(&self, buffer: &D::Buffer) -> Result<D::Buffer, DeviceError> {
+        self.count("prefix", || per_element(buffer.len(), 0), || self.inner.prefix_sum(buffer))
+    }
+    fn evaluate(
+        &self,
+        columns: &[&Column<D::Buffer, Coeff>],
+        point: Fr,
+    ) -> Result<Vec<Fr>, DeviceError> {
+        let work = || per_term(columns.iter().map(|column| column.buffer.len()).sum());
+        self.count("evaluate", work, || self.inner.evaluate(columns, point))
+    }
+    fn divide_by_linear(
+        &self,
+        column: &Column<D::Buffer, Coeff>,
+        point: Fr,
+    ) -> Result<Column<D::Buffer, Coeff>, DeviceError> {
+        let work = || per_element(column.buffer.len(), 1);
+        self.count("divide", work, || self.inner.divide_by_linear(column, point))
+    }
+    fn linear_combination(&self, terms: &[(&D::Buffer, Fr)]) -> Result<D::Buffer, DeviceError> {
+        let work = || per_term(terms.iter().map(|(buffer, _)| buffer.len()).sum());
+        self.count("combine", work, || self.inner.linear_combination(terms))
+    }
+}
+
+/// Distinct products that a kernel makes in one row, those by a constant like any other.
+pub fn products_of<K: RowKernel>(kernel: &K) -> u64 {
+    let is_product = |term: &&Term| matches!(term, Term::Binary(Operation::Mul, ..));
+    Terms::record(kernel).list.iter().filter(is_product).count() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rollmill_algebra::CpuDevice;
+    use rollmill_algebra::device::{Expr, Row};
+
+    struct Cube;
+
+    impl RowKernel for Cube {
+        type Constants<E: Expr> = E;
+        fn constants<E: Expr>(&self) -> E {
+            E::constant(Fr::from(5u64)).square()
+        }
+        fn outputs(&self) -> usize {
+            2
+        }
+        fn eval<E: Expr, R: Row<E>>(&self, five: &E, row: &R, out: &mut [E]) {
+            let x = row.cell(0, 0);
+            out[0] = x.square() * x.clone() + five.clone();
+            out[1] = row.cell(1, 1).scale(Fr::from(3u64)) - x;
+        }
+    }
+
+    #[test]
+    fn products_of_a_row_are_counted_and_those_of_constants_are_not() {
+        assert_eq!(products_of(&Cube), 3);
+    }
+
+    #[test]
+    fn counting_changes_no_result_and_misses_no_call() {
+        let plain = CpuDevice::scalar(1);
+        let counted = Counted::new(CpuDevice::scalar(1));
+        let values: Vec<Fr> = (1..=8u64).map(Fr::from).collect();
+        let run = || {
+            let column = counted.upload(&values).unwrap();
+            let got = counted.rows(&Cube, &[&column, &column]).unwrap();
+            let ours = plain.upload(&values).unwrap();
+            let expected = plain.rows(&Cube, &[&ours, &ours]).unwrap();
+            for (got, expected) in got.iter().zip(&expected) {
+                assert_eq!(counted.download(got).unwrap(), plain.download(expected).unwrap());
+            }
+            let coefficients = Column::<_, Coeff>::new(column);
+            counted.to_lagrange(&[&coefficients, &coefficients]).unwrap();
+        };
+        // What runs before is not counted.
+        run();
+        let ((), accounts) = counted.account(run);
+        assert_eq!(accounts["rows"].work.row_products, 12.0);
+        assert_eq!(accounts["transform"].work.products, 2.0 * 12.0);
+        assert_eq!(accounts["download"].calls, 2);
+        assert!(counted.accounts().is_none(), "no longer counted");
+    }
+
+    /// Were the setting lost on the way, proofs would be the same.
+    #[test]
+    fn checked_sums_are_one_more_for_each_batch_of_a_proof() {
+        use rollmill_plonk::key::{Bases, ProvingKey, setup};
+        use rollmill_plonk::prover::{Blinding, prove};
+        use rollmill_plonk::{conformance, srs::Srs, transcript::TranscriptKind};
+
+        let (layout, witness) = conformance::circuit(8, None);
+        let srs = Srs::development(layout.shape.log_n);
+        let lagrange = srs.lagrange(layout.shape.log_n).unwrap();
+        let columns = layout.fixed_columns();
+        let counted = Counted::new(CpuDevice::new(1));
+        let calls = [false, true].map(|check_sums| {
+            let bases = Bases::new(&counted, &srs, &lagrange).unwrap();
+            let bases = bases.with_checked_sums(check_sums);
+            let vk = setup(&counted, &bases, srs.id(), layout.shape, &columns).unwrap();
+            let key = ProvingKey::new(&counted, vk, &columns).unwrap();
+            let kind = TranscriptKind::Poseidon2;
+            let once = || prove(&counted, &key, &bases, kind, &witness, Blinding::Off).unwrap();
+            counted.account(once).1["commit"].calls
+        });
+        assert_eq!(calls, [5, 10]);
+    }
+}

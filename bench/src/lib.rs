@@ -1,0 +1,191 @@
+//! What a machine is worth as a prover, and machines side by side.
+//!
+//! Every figure is the median of several runs whose result was compared with arkworks' first, beside
+//! the floor that the device's own ceilings allow, see [`floor`]. docs/book/bench.md describes the
+//! file.
+
+mod arguments;
+mod cases;
+mod compare;
+mod counted;
+pub mod floor;
+pub(crate) mod machine;
+mod measure;
+mod mix;
+mod peers;
+mod proofs;
+pub mod result;
+mod subject;
+mod svg;
+
+use rollmill_agent::Config;
+use rollmill_agent::accelerator::{self, Accelerator};
+use rollmill_agent::prover::ProverError;
+use rollmill_algebra::device::DeviceError;
+use rollmill_circuits::registry::open_srs;
+use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_plonk::srs::Srs;
+use rollmill_service::Failure;
+
+pub use arguments::{Plan, command};
+pub use compare::{command as compare_command, run as compare, summary};
+pub use counted::{Account, Accounts, Counted, products_of};
+pub use subject::Subject;
+
+use measure::Sensors;
+use result::{Results, SCHEMA};
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BenchError {
+    /// The value of an option is not one of those allowed.
+    ///
+    /// Do: Use a value that the message lists; `rollmill-bench run --help` describes them.
+    #[error("{}: --{what}: `{got}` cannot be used; expected {expected}", self.code())]
+    Argument { what: &'static str, expected: String, got: String },
+    /// The device or the prover returned an error during the bench.
+    ///
+    /// Do: Read the code in the reason. If it says that memory is short, use smaller `--sizes`.
+    #[error("{}: {what} failed: {reason}", self.code())]
+    Failed { what: String, reason: String },
+    /// A result differs from that of another implementation, or a proof does not verify.
+    ///
+    /// Do: Do not prove on this device: test its memory and update its driver. If it passes, report
+    /// a bug in Rollmill with the results.
+    #[error("{}: {what} by {implementation} is wrong; no figure of this device can be trusted", self.code())]
+    Wrong { what: String, implementation: String },
+    /// A file of results, a table or a plot cannot be written.
+    ///
+    /// Do: Check that its directory exists and is writable and that the disk has space.
+    #[error("{}: cannot write {path}: {reason}", self.code())]
+    Write { path: String, reason: String },
+    /// A file of bench results cannot be read.
+    ///
+    /// Do: Check its path and permissions.
+    #[error("{}: cannot read {path}: {reason}", self.code())]
+    Read { path: String, reason: String },
+    /// The file does not hold bench results.
+    ///
+    /// Do: Give a file that `rollmill-bench run --json` wrote.
+    #[error("{}: {path} holds no results of a bench: {reason}", self.code())]
+    Foreign { path: String, reason: String },
+    /// The file holds bench results of another version.
+    ///
+    /// Do: Run `rollmill-bench run --json` again with this release.
+    #[error("{}: {path} has schema {got}, this program reads {SCHEMA}; run the bench again", self.code())]
+    Schema { path: String, got: u64 },
+    /// A peer that `--peers` names cannot be run.
+    ///
+    /// Do: Install what the message says is missing, or leave the peer out of `--peers`.
+    #[error("{}: peer {name} is named by --peers, but {reason}", self.code())]
+    PeerMissing { name: String, reason: String },
+    /// A size does not fit in memory.
+    ///
+    /// Do: Leave out the largest sizes with `--sizes`, or free memory.
+    #[error("{}: {what} needs about {needed_mib} MiB, {free_mib} MiB are free; leave out the largest sizes with --sizes", self.code())]
+    Memory { what: String, needed_mib: u64, free_mib: u64 },
+    /// The two files of results have no operation in common.
+    ///
+    /// Do: Run `rollmill-bench run` with the same `--only` and `--sizes` on both machines.
+    #[error("{}: the figures of {left} and {right} have no operation in common; run both with the same --only and --sizes", self.code())]
+    NothingShared { left: String, right: String },
+}
+
+impl BenchError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Argument { .. } => "BEN-001",
+            Self::Failed { .. } => "BEN-002",
+            Self::Wrong { .. } => "BEN-003",
+            Self::Write { .. } => "BEN-004",
+            Self::Foreign { .. } => "BEN-005",
+            Self::Schema { .. } => "BEN-006",
+            Self::PeerMissing { .. } => "BEN-007",
+            Self::Memory { .. } => "BEN-008",
+            Self::Read { .. } => "BEN-009",
+            Self::NothingShared { .. } => "BEN-010",
+        }
+    }
+
+    /// Whether the command line itself is wrong.
+    pub const fn is_usage(&self) -> bool {
+        matches!(self, Self::Argument { .. })
+    }
+
+    fn failed(what: impl Into<String>) -> impl FnOnce(DeviceError) -> Self {
+        let what = what.into();
+        move |error| Self::Failed { what, reason: error.to_string() }
+    }
+}
+
+/// Runs the plan on the device that the settings choose. The results are complete or there are none.
+///
+/// # Errors
+/// Those of [`BenchError`]; those of the choice of a device and of its keys keep their own codes.
+pub fn run(config: &Config, plan: &Plan) -> Result<Results, Failure> {
+    let chosen = accelerator::choose(config)?;
+    let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
+    let srs = match plan.wants("circuit") {
+        true => Some(open_srs(&store, config.chain_id).map_err(ProverError::from)?),
+        false => None,
+    };
+    Ok(match chosen.device {
+        Accelerator::Cpu(device) => run_on(*device, config, srs, plan)?,
+        Accelerator::Cuda(device) => run_on(*device, config, srs, plan)?,
+        Accelerator::Wgpu(device) => run_on(*device, config, srs, plan)?,
+        Accelerator::Icicle(device) => run_on(*device, config, srs, plan)?,
+    })
+}
+
+fn run_on<D: Subject>(
+    device: D,
+    config: &Config,
+    srs: Option<Srs>,
+    plan: &Plan,
+) -> Result<Results, BenchError> {
+    let machine = machine::look();
+    let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let mut peers = peers::Peers::find(plan, config.threads)?;
+    peers.find_beside(plan, &device.name(), config)?;
+    let mut bench = measure::Bench::new(&device, plan, peers)?;
+    if plan.wants("field") {
+        cases::field(&mut bench, &device)?;
+        if let Some(adapter) = device.wgpu() {
+            subject::forms(&mut bench, adapter)?;
+        }
+    }
+    if plan.wants("poseidon2") {
+        cases::poseidon2(&mut bench)?;
+    }
+    if plan.wants("msm") {
+        cases::msm(&mut bench, &device)?;
+    }
+    if plan.wants("ntt") {
+        cases::ntt(&mut bench, &device)?;
+    }
+    let name = device.name();
+    if let Some(scalar) = bench.peers.scalar.clone() {
+        scalar.run(&mut bench)?;
+    }
+    if let Some(icicle) = bench.peers.icicle.clone() {
+        icicle.run(&mut bench)?;
+    }
+    if plan.wants("proof") || plan.wants("circuit") {
+        proofs::run(&mut bench, device, config, srs)?;
+    }
+    Ok(Results {
+        schema: SCHEMA,
+        device: name,
+        machine,
+        rollmill_version: env!("CARGO_PKG_VERSION").to_owned(),
+        commit: machine::commit(),
+        command: std::env::args().collect(),
+        unix_seconds: started.map_or(0, |elapsed| elapsed.as_secs()),
+        ceilings: bench.ceilings,
+        card: bench.sensors.map(Sensors::report),
+        absent_peers: bench.peers.absent,
+        entries: bench.entries,
+    })
+}

@@ -1,0 +1,39 @@
+//! The CPU device without vector instructions, beside the one that has them: what a machine without
+//! them is worth, and whether the plain path still holds its own against arkworks.
+
+use rollmill_algebra::CpuDevice;
+use rollmill_algebra::device::Memory;
+
+use super::beside::Peer;
+use crate::BenchError;
+use crate::measure::Bench;
+use rollmill_agent::Config;
+
+pub(super) const NAME: &str = "scalar";
+
+/// The scalar path.
+#[derive(Debug)]
+pub(crate) struct Scalar {
+    device: CpuDevice,
+    cpu: CpuDevice,
+}
+
+impl Scalar {
+    /// Says in one line why it is no peer of the device of this name.
+    pub(super) fn find(own: &str, config: &Config) -> Result<Self, String> {
+        let scalar = CpuDevice::scalar(config.threads);
+        if own == scalar.name() {
+            return Err("it is the device that is measured".to_owned());
+        }
+        if !own.starts_with("cpu") {
+            return Err("it stands beside the CPU device alone".to_owned());
+        }
+        Ok(Self { device: scalar, cpu: CpuDevice::new(config.threads) })
+    }
+
+    /// Measures what was asked for.
+    pub(crate) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
+        let (device, cpu) = (&self.device, &self.cpu);
+        Peer { name: NAME, device, cpu, note: None }.run(bench)
+    }
+}

@@ -1,0 +1,129 @@
+//! The commands of `rollmill-bench` from outside: what cannot be done ends them with one line.
+
+use std::process::{Command, Output};
+
+fn bench(arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_rollmill-bench"))
+        .args(arguments)
+        // Nowhere near a folder of npm's, and nothing on the path.
+        .current_dir(folder.path())
+        .env("PATH", folder.path())
+        .env("ROLLMILL_CACHE", "/nonexistent/cache")
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_command_that_cannot_be_done_ends_with_one_line() {
+    let poseidon2 = ["--device", "cpu", "run", "--only", "poseidon2"];
+    for (arguments, wanted) in [
+        (&["--peers", "barretenberg"][..], &["BEN-007", "barretenberg", "--bb"][..]),
+        (&["--bb", "/nonexistent/bb"], &["BEN-007", "/nonexistent/bb"]),
+        (&["--peers", "icicle"], &["BEN-007", "ICI-00"]),
+        (&["--json", "/nonexistent/x.json"], &["BEN-004", "/nonexistent/x.json"]),
+        (&["--peers", "gnark"], &["BEN-001", "--peers", "`gnark`", "arkworks"]),
+    ] {
+        let arguments = [&poseidon2, arguments].concat();
+        let output = bench(&arguments);
+        assert!(!output.status.success(), "{arguments:?} was accepted");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+        assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
+        for part in wanted {
+            assert!(lines[0].contains(part), "{arguments:?}: {}", lines[0]);
+        }
+    }
+}
+
+/// A slip in an argument exits with 2, as does a program without a command.
+#[test]
+fn a_wrong_command_line_is_told_from_a_failure() {
+    for arguments in [&[][..], &["run", "--sizes", "99"], &["run", "--only", "fft"], &["measure"]] {
+        assert_eq!(bench(arguments).status.code(), Some(2), "{arguments:?}");
+    }
+}
+
+/// Goal: what is measured is what an agent would prove on. Method: the agent's own variable names a device
+/// that is not there.
+#[test]
+fn the_settings_are_those_of_an_agent() {
+    let output = Command::new(env!("CARGO_BIN_EXE_rollmill-bench"))
+        .args(["run", "--only", "poseidon2", "--peers", "none"])
+        .env("ROLLMILL_AGENT_DEVICE", "wgpu:no such adapter")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(!output.status.success() && text.contains("AGT-032"), "{text}");
+}
+
+/// What a command that is refused says: one line and nothing else.
+fn only_line(arguments: &[&str], output: &Output) -> String {
+    assert!(!output.status.success(), "{arguments:?} was accepted");
+    assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");
+    let text = String::from_utf8(output.stderr.clone()).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("error: "), "{arguments:?}: {text}");
+    lines[0].to_owned()
+}
+
+#[test]
+fn files_that_cannot_be_compared_end_the_command_with_one_line() {
+    let results = concat!(env!("CARGO_MANIFEST_DIR"), "/../benches/results");
+    let good = format!("{results}/bench-msm-ntt-zen5-2cores.json");
+    let proofs = format!("{results}/bench-proof-zen5-2cores.json");
+    let foreign = format!("{results}/devnet-demo-zen5-2cores.json");
+    let text = std::fs::read_to_string(&good).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name).display().to_string();
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let cut = write("cut.json", &text[..text.len() / 2]);
+    let older = write("older.json", &text.replacen("\"schema\": 1", "\"schema\": 7", 1));
+    let empty = write("empty.json", "");
+    let svg = folder.path().join("no/folder.svg").display().to_string();
+    for (arguments, wanted) in [
+        (&["/nonexistent/x.json"][..], &["BEN-009", "/nonexistent/x.json"][..]),
+        (&[&good, &cut], &["BEN-005", "cut.json", "no results of a bench"]),
+        (&[&good, &empty], &["BEN-005", "empty.json"]),
+        (&[&foreign, &good], &["BEN-005", "devnet-demo"]),
+        (
+            &[&good, &older],
+            &["BEN-006", "older.json has schema 7", "reads 1", "run the bench again"],
+        ),
+        (&[&good, &proofs], &["BEN-010", "no operation in common"]),
+        (&[&good, "--price", "other=2"], &["BEN-001", "price", "bench-msm-ntt", "`other`"]),
+        (&[&good, "--price", "free"], &["BEN-001", "FILE=USD", "`free`"]),
+        (&[&good, "--svg", &svg], &["BEN-004", &svg]),
+    ] {
+        let arguments = [&["compare"], arguments].concat();
+        let line = only_line(&arguments, &bench(&arguments));
+        for part in wanted {
+            assert!(line.contains(part), "{arguments:?}: {line}");
+        }
+    }
+    let output = bench(&["compare", &good]);
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
+/// Method: a limit on the process's address space, as `ulimit -v` sets it.
+#[test]
+fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
+    let arguments = ["--device", "cpu", "run", "--only", "msm", "--sizes", "26", "--peers", "none"];
+    let output = Command::new("sh")
+        .args(["-c", "ulimit -v 8388608; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_rollmill-bench")])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
+    let text = String::from_utf8(output.stderr).unwrap();
+    // What it does comes before; no operation was begun.
+    let (said, line) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(said.lines().all(|line| line.starts_with("bench: ")), "{text}");
+    assert!(!said.contains("2^") && line.starts_with("error: "), "{text}");
+    for part in ["BEN-008", "msm needs about 24576 MiB", "are free", "--sizes"] {
+        assert!(line.contains(part), "{line}");
+    }
+}

@@ -1,0 +1,168 @@
+//! A real PostgreSQL and real brokers for tests.
+//!
+//! One private server a test program, one schema a test. The server ends with the program, and its
+//! data is removed then, also when the program is killed. What a power cut leaves is removed by the
+//! next program.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rollmill_broker::Config;
+use rollmill_broker::embedded::{Options, PrivatePostgres};
+use rollmill_broker::store::{Rules, Store};
+use rollmill_broker_client::{Client, Options as ClientOptions};
+use rollmill_service::{Failure, Process, Shutdown};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
+
+static SERVER: OnceCell<(PrivatePostgres, PathBuf)> = OnceCell::const_new();
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+
+/// An empty, migrated schema of its own.
+#[derive(Debug)]
+pub struct TestSchema {
+    options: PgConnectOptions,
+    url: String,
+    objects: PathBuf,
+    rules: Rules,
+}
+
+impl TestSchema {
+    /// Starts the server if this is the program's first, and makes a schema.
+    ///
+    /// # Panics
+    /// When there is no Postgres on this machine or it does not start: a test cannot go on, and
+    /// must not be skipped.
+    pub async fn new() -> Self {
+        Self::with(Rules::default()).await
+    }
+
+    /// The same with other limits.
+    pub async fn with(rules: Rules) -> Self {
+        let (server, root) = SERVER.get_or_init(start).await;
+        let n = SCHEMAS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("t{n}");
+        let options = server.connect_options();
+        let mut connection = or_panic(PgConnection::connect_with(&options).await);
+        let create = format!("CREATE SCHEMA {name}");
+        or_panic(sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await);
+        let schema = Self {
+            url: server.url(&[("search_path", &name)]),
+            options: options.options([("search_path", name.as_str())]),
+            objects: root.join(format!("objects-{n}")),
+            rules,
+        };
+        or_panic(schema.store().await.migrate().await);
+        schema
+    }
+
+    /// A connection of its own to the schema, as another replica would have.
+    pub async fn store(&self) -> Store {
+        or_panic(Store::connect(self.options.clone(), &self.objects, self.rules.clone()).await)
+    }
+
+    /// The schema's address, for a broker in a process of its own. It holds no password.
+    pub fn database_url(&self) -> String {
+        self.url.clone()
+    }
+
+    /// How to connect to the schema.
+    pub fn connect_options(&self) -> PgConnectOptions {
+        self.options.clone()
+    }
+
+    /// Where large artifacts lie.
+    pub fn objects(&self) -> &Path {
+        &self.objects
+    }
+
+    /// A replica on a port the system chooses.
+    pub async fn broker(&self) -> TestBroker {
+        self.broker_with(Config::default()).await
+    }
+
+    /// A replica with these settings; its address and limits are the schema's.
+    pub async fn broker_with(&self, config: Config) -> TestBroker {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.broker_at(address, config).await
+    }
+
+    /// A replica on this address: one that comes back where another was.
+    pub async fn broker_at(&self, address: SocketAddr, config: Config) -> TestBroker {
+        let listener = or_panic(rollmill_service::listen(&address.to_string(), "--listen").await);
+        let address = or_panic(listener.local_addr());
+        let store = self.store().await;
+        let process = Process::new("broker", config);
+        let shutdown = process.shutdown.clone();
+        let metrics = process.metrics.clone();
+        let task =
+            tokio::spawn(async move { rollmill_broker::serve(&process, store, listener).await });
+        TestBroker { address, shutdown, metrics, task }
+    }
+}
+
+/// A replica in this process.
+#[derive(Debug)]
+pub struct TestBroker {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Pull it to end the replica.
+    pub shutdown: Shutdown,
+    /// What it counts.
+    pub metrics: prometheus::Registry,
+    task: JoinHandle<Result<(), Failure>>,
+}
+
+impl TestBroker {
+    /// A client of it without a token.
+    pub fn client(&self) -> Client {
+        self.client_with(None)
+    }
+
+    /// A client of it with a token.
+    pub fn client_with(&self, token: Option<&str>) -> Client {
+        let options =
+            ClientOptions { patience: Duration::from_secs(10), timeout: Duration::from_secs(20) };
+        or_panic(Client::new(&rollmill_broker::url_of(self.address), token, options))
+    }
+
+    /// Ends it in order.
+    pub async fn stop(self) {
+        self.shutdown.start();
+        or_panic(or_panic(self.task.await));
+    }
+}
+
+async fn start() -> (PrivatePostgres, PathBuf) {
+    remove_leftovers();
+    let root = std::env::temp_dir().join(format!("{LEFTOVER}{}", std::process::id()));
+    let options = Options { data_dir: root.clone(), bin_dir: None, throwaway: true };
+    (or_panic(PrivatePostgres::start(&options).await), root)
+}
+
+const LEFTOVER: &str = "rollmill-test-pg-";
+
+fn remove_leftovers() {
+    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(pid) = name.strip_prefix(LEFTOVER).and_then(|pid| pid.parse::<i32>().ok()) else {
+            continue;
+        };
+        if nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_err() {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[track_caller]
+fn or_panic<T, E: std::fmt::Display>(result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => panic!("{error}"),
+    }
+}
