@@ -74,13 +74,18 @@ pub fn join(
     }
     BlockRangeLayout {
         constants,
+        prover_id: left.prover_id,
+        prev_archive_root: left.prev_archive_root,
         end_archive_root: right.end_archive_root,
+        first_block: left.first_block,
         last_block: right.last_block,
+        first_slot: left.first_slot,
         last_slot: right.last_slot,
+        chain_start: left.chain_start,
         chain_end: right.chain_end,
+        out_hash: left.out_hash,
         num_constraints,
         pair,
-        ..left.clone()
     }
 }
 

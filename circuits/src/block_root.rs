@@ -10,7 +10,7 @@
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
-use rollmill_protocol::header::HeaderLayout;
+use rollmill_protocol::header::{HeaderLayout, StateRefsLayout};
 use rollmill_protocol::public_inputs::{
     BlockRangeLayout, Constants, ConstantsLayout, PairLayout, TxRangeLayout,
 };
@@ -55,26 +55,62 @@ pub const fn variant(ranges: usize) -> Circuit {
     }
 }
 
-/// Constrains the ranges of a header's numbers.
-fn range_header(b: &mut Builder, h: &HeaderLayout<Var>) {
-    for var in [h.slot, h.timestamp, h.fee_per_l2_gas, h.fee_per_da_gas] {
+/// Constrains the ranges of a header's numbers that no equation keeps in range.
+fn range_header(b: &mut Builder, header: &HeaderLayout<Var>) {
+    // Without `..`, so that a new field must be given a range or a reason here.
+    let HeaderLayout {
+        chain_id: _,     // that of the constants, which L1 pins
+        version: _,      // likewise
+        block_number: _, // an index of the archive: `assert_member` and `append`
+        slot,
+        timestamp,
+        coinbase,
+        fee_per_l2_gas,
+        fee_per_da_gas,
+        total_fees,
+        tx_count: _,          // at most `MAX_TXS_PER_BLOCK`, in `constrain_over`
+        last_archive_root: _, // a root, not a number
+        state: _,             // that of the parent or of the run: `follows` and `covers`
+        txs_chain: _,         // a hash
+        in_hash: _,           // a hash
+        out_hash: _,          // a hash
+    } = header;
+    for var in [slot, timestamp, fee_per_l2_gas, fee_per_da_gas] {
         if !gone("circuits.block_root.header.u64") {
-            range_u64(b, var);
+            range_u64(b, *var);
         }
     }
     if !gone("circuits.block_root.header.fees") {
-        range_u128(b, h.total_fees);
+        range_u128(b, *total_fees);
     }
     if !gone("circuits.block_root.header.coinbase") {
-        range_bits(b, h.coinbase, 160);
+        range_bits(b, *coinbase, EthAddress::BITS);
     }
 }
 
 /// Constrains what a header takes over from its parent.
 fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>) {
+    // Without `..`, so that a new field must be given a rule here, or the place of its rule.
+    let HeaderLayout {
+        chain_id: _, // `constrain_over`
+        version: _,  // `constrain_over`
+        block_number,
+        slot,
+        timestamp,
+        coinbase: _,          // the proposer's choice
+        fee_per_l2_gas: _,    // `covers`; free in a block without transactions
+        fee_per_da_gas: _,    // likewise
+        total_fees: _,        // `covers`
+        tx_count: _,          // `covers`
+        last_archive_root: _, // `constrain_over`
+        state: StateRefsLayout { tx_state: _, message_root, message_count }, // `covers`
+        txs_chain: _,         // `covers`
+        in_hash,
+        out_hash,
+    } = new;
     let one = Fr::from(1u64);
     if !gone("circuits.block_root.number") {
-        b.linear_into(&[(one, parent.block_number)], one, new.block_number);
+        b.linear_into(&[(one, parent.block_number)], one, *block_number);
     }
     if !gone("circuits.block_root.parent_slot") {
         range_u64(b, parent.slot);
@@ -83,20 +119,20 @@ fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>)
         range_u64(b, parent.timestamp);
     }
     if !gone("circuits.block_root.slot") {
-        assert_below(b, parent.slot, new.slot, 64);
+        assert_below(b, parent.slot, *slot, 64);
     }
     if !gone("circuits.block_root.timestamp") {
-        assert_below(b, parent.timestamp, new.timestamp, 64);
+        assert_below(b, parent.timestamp, *timestamp, 64);
     }
     // Messages and their hashes wait for the bridge.
     if !gone("circuits.block_root.message_root") {
-        b.assert_equal(parent.state.message_root, new.state.message_root);
+        b.assert_equal(parent.state.message_root, *message_root);
     }
     if !gone("circuits.block_root.message_count") {
-        b.assert_equal(parent.state.message_count, new.state.message_count);
+        b.assert_equal(parent.state.message_count, *message_count);
     }
     if !gone("circuits.block_root.messages") {
-        assert_all_zero(b, &[new.in_hash, new.out_hash]);
+        assert_all_zero(b, &[*in_hash, *out_hash]);
     }
 }
 
@@ -117,24 +153,38 @@ fn covers(
         }
         return;
     };
+    // Without `..`, so that a new field of a run must be compared with the block here.
+    let TxRangeLayout {
+        constants: _, // `constrain_over`, or `join`
+        anchor_archive_root,
+        fee_per_l2_gas,
+        fee_per_da_gas,
+        start: range_start,
+        end: range_end,
+        txs_chain_start,
+        txs_chain_end,
+        fees_sum,
+        tx_count,
+        pair: _, // folded in `verified`
+    } = range;
     if !gone("circuits.block_root.start") {
-        assert_all_equal(b, &range.start.to_vec(), &start);
+        assert_all_equal(b, &range_start.to_vec(), &start);
     }
     if !gone("circuits.block_root.end") {
-        assert_all_equal(b, &range.end.to_vec(), &end);
+        assert_all_equal(b, &range_end.to_vec(), &end);
     }
     if !gone("circuits.block_root.chain_start") {
-        b.assert_constant(range.txs_chain_start, Fr::from(0u64));
+        b.assert_constant(*txs_chain_start, Fr::from(0u64));
     }
     assert_all_equal(
         b,
         &[
-            range.anchor_archive_root,
-            range.fee_per_l2_gas,
-            range.fee_per_da_gas,
-            range.txs_chain_end,
-            range.fees_sum,
-            range.tx_count,
+            *anchor_archive_root,
+            *fee_per_l2_gas,
+            *fee_per_da_gas,
+            *txs_chain_end,
+            *fees_sum,
+            *tx_count,
         ],
         &[
             new.last_archive_root,
@@ -251,7 +301,7 @@ pub fn constrain_over(
 fn prover(b: &mut Builder, address: Fr) -> Var {
     let prover_id = b.witness(address);
     if !gone("circuits.block_root.prover") {
-        range_bits(b, prover_id, 160);
+        range_bits(b, prover_id, EthAddress::BITS);
     }
     prover_id
 }

@@ -228,16 +228,11 @@ pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> 
         log_hashes: w.log_hashes.map(|v| b.witness(v)),
         messages: [Builder::ZERO; MESSAGES],
         fee_payer: address,
-        max_fee_per_l2_gas: b.witness(w.gas.max_fee_per_l2_gas.into()),
-        max_fee_per_da_gas: b.witness(w.gas.max_fee_per_da_gas.into()),
-        l2_gas_limit: b.witness(w.gas.l2_gas_limit.into()),
-        da_gas_limit: b.witness(w.gas.da_gas_limit.into()),
-        l2_teardown_gas_limit: b.witness(w.gas.l2_teardown_gas_limit.into()),
-        da_teardown_gas_limit: b.witness(w.gas.da_teardown_gas_limit.into()),
+        gas: w.gas.layout().map(|v| b.witness(v)),
     };
     assert_log_shape(b, &effects.tags, &effects.log_hashes);
     if !gone("circuits.client.gas") {
-        range_gas(b, &effects);
+        range_gas(b, &effects.gas);
     }
     ClientInputsLayout {
         chain_id: anchor.chain_id,

@@ -84,20 +84,36 @@ pub fn constrain(
     if !gone("circuits.epoch_root.one_epoch") {
         b.assert_equal(epoch, last_epoch);
     }
+    // Without `..`, so that a new field of a range of blocks must be stated or checked here.
+    let BlockRangeLayout {
+        constants,
+        prover_id,
+        prev_archive_root,
+        end_archive_root,
+        first_block,
+        last_block,
+        first_slot: _, // divided above
+        last_slot: _,  // divided above
+        chain_start,
+        chain_end,
+        out_hash,
+        num_constraints,
+        pair,
+    } = whole;
     EpochRootLayout {
-        constants: whole.constants,
-        prover_id: whole.prover_id,
-        prev_archive_root: whole.prev_archive_root,
-        end_archive_root: whole.end_archive_root,
-        first_block: whole.first_block,
-        last_block: whole.last_block,
+        constants,
+        prover_id,
+        prev_archive_root,
+        end_archive_root,
+        first_block,
+        last_block,
         epoch,
         slots_per_epoch,
-        chain_start: whole.chain_start,
-        chain_end: whole.chain_end,
-        out_hash: whole.out_hash,
-        num_constraints: whole.num_constraints,
-        pair: whole.pair,
+        chain_start,
+        chain_end,
+        out_hash,
+        num_constraints,
+        pair,
     }
 }
 

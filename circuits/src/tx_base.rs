@@ -39,7 +39,7 @@ pub struct TxBaseWitness {
 /// Constrains what the transaction allows against the block's prices; answers the fee, below 2^64.
 fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_price: Var) -> Var {
     if !gone("circuits.tx_base.gas") {
-        range_gas(b, effects);
+        range_gas(b, &effects.gas);
     }
     if !gone("circuits.tx_base.price_l2") {
         range_u64(b, l2_price);
@@ -48,15 +48,15 @@ fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_pri
         range_u64(b, da_price);
     }
     if !gone("circuits.tx_base.max_fee_l2") {
-        assert_at_most(b, l2_price, effects.max_fee_per_l2_gas, 64);
+        assert_at_most(b, l2_price, effects.gas.max_fee_per_l2_gas, 64);
     }
     if !gone("circuits.tx_base.max_fee_da") {
-        assert_at_most(b, da_price, effects.max_fee_per_da_gas, 64);
+        assert_at_most(b, da_price, effects.gas.max_fee_per_da_gas, 64);
     }
     let one = Fr::from(1u64);
     for (used, teardown, limit) in [
-        (L2_GAS_PER_TX, effects.l2_teardown_gas_limit, effects.l2_gas_limit),
-        (DA_GAS_PER_TX, effects.da_teardown_gas_limit, effects.da_gas_limit),
+        (L2_GAS_PER_TX, effects.gas.l2_teardown_gas_limit, effects.gas.l2_gas_limit),
+        (DA_GAS_PER_TX, effects.gas.da_teardown_gas_limit, effects.gas.da_gas_limit),
     ] {
         // limit − teardown − used ≥ 0; all three are below 2^64.
         let left = b.linear(&[(one, limit), (-one, teardown)], -Fr::from(used));

@@ -49,12 +49,16 @@ pub fn join(
     }
     TxRangeLayout {
         constants,
+        anchor_archive_root: left.anchor_archive_root,
+        fee_per_l2_gas: left.fee_per_l2_gas,
+        fee_per_da_gas: left.fee_per_da_gas,
+        start: left.start.clone(),
         end: right.end.clone(),
+        txs_chain_start: left.txs_chain_start,
         txs_chain_end: right.txs_chain_end,
         fees_sum: checked_add(b, left.fees_sum, right.fees_sum, 128),
         tx_count: checked_add(b, left.tx_count, right.tx_count, 64),
         pair,
-        ..left.clone()
     }
 }
 

@@ -12,7 +12,7 @@ use rollmill_node_client::wire::RefusedBlock;
 use rollmill_protocol::block::data_hash;
 use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
-use rollmill_protocol::{BlockBody, BlockData, ChainLink};
+use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
 use rollmill_service::Shutdown;
 
 use crate::error::{BlockRefusal, NodeError};
@@ -207,17 +207,7 @@ fn execute(
             return Err(BlockRefusal::DataHash { expected, got });
         }
         let data = BlockData::from_bytes(published)?;
-        let header = &data.header;
-        for (what, same) in [
-            ("the header hash", header.hash() == proposed.header_hash),
-            ("the slot", header.slot == proposed.slot),
-            ("the coinbase", header.coinbase == proposed.coinbase),
-            ("the sum of fees", header.total_fees == proposed.total_fees),
-        ] {
-            if !same {
-                return Err(BlockRefusal::Mismatch { what });
-            }
-        }
+        same_on_l1(&data.header, proposed)?;
         Ok(data)
     };
     let data = match checked() {
@@ -247,6 +237,40 @@ fn execute(
         return Ok(Err(BlockRefusal::Mismatch { what: "the chain" }));
     }
     Ok(Ok((record, data.txs, overlay.into_parts().1)))
+}
+
+/// Compares a published header with what L1 recorded of it.
+fn same_on_l1(header: &Header, proposed: &ProposedBlock) -> Result<(), BlockRefusal> {
+    // Without `..`: a new field must be compared with L1 here or, as those named `_`, be left to
+    // `builder::execute`, which makes the whole header again.
+    let Header {
+        chain_id: _,
+        version: _,
+        block_number: _,
+        slot,
+        timestamp: _,
+        coinbase,
+        fee_per_l2_gas: _,
+        fee_per_da_gas: _,
+        total_fees,
+        tx_count: _,
+        last_archive_root: _,
+        state: _,
+        txs_chain: _,
+        in_hash: _,
+        out_hash: _,
+    } = header;
+    for (what, same) in [
+        ("the header hash", header.hash() == proposed.header_hash),
+        ("the slot", *slot == proposed.slot),
+        ("the coinbase", *coinbase == proposed.coinbase),
+        ("the sum of fees", *total_fees == proposed.total_fees),
+    ] {
+        if !same {
+            return Err(BlockRefusal::Mismatch { what });
+        }
+    }
+    Ok(())
 }
 
 /// How far a proof of blocks up to `last_block` moves the proven tip.

@@ -25,36 +25,25 @@ pub fn txs_chain<'a>(tx_hashes: impl IntoIterator<Item = &'a Fr>) -> Fr {
 }
 
 layout! {
-    /// What one link of the chain hashes, in order.
-    pub struct ChainLinkLayout<T> {
-        pub chain_prev: T,
-        pub header_hash: T,
-        pub data_hash: T,
-        pub archive_root: T,
-        pub slot: T,
-        pub coinbase: T,
-        pub total_fees: T,
+    /// One link of the chain of blocks: L1 computes it on `propose`, BlockRoot opens it. Zero stands
+    /// before the first block after genesis. The order of its fields is that of its hash.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct ChainLink as ChainLinkLayout, "chain link" {
+        /// The chain before the block.
+        pub chain_prev: Fr,
+        /// Hash of the block's header.
+        pub header_hash: Fr,
+        /// [`BlockData::data_hash`].
+        pub data_hash: Fr,
+        /// Root of the archive with the header appended.
+        pub archive_root: Fr,
+        /// The header's slot.
+        pub slot: u64,
+        /// The header's coinbase.
+        pub coinbase: EthAddress,
+        /// The header's sum of fees.
+        pub total_fees: u128,
     }
-}
-
-/// One link of the chain of blocks: L1 computes it on `propose`, BlockRoot opens it. Zero stands
-/// before the first block after genesis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChainLink {
-    /// The chain before the block.
-    pub chain_prev: Fr,
-    /// Hash of the block's header.
-    pub header_hash: Fr,
-    /// [`BlockData::data_hash`].
-    pub data_hash: Fr,
-    /// Root of the archive with the header appended.
-    pub archive_root: Fr,
-    /// The header's slot.
-    pub slot: u64,
-    /// The header's coinbase.
-    pub coinbase: EthAddress,
-    /// The header's sum of fees.
-    pub total_fees: u128,
 }
 
 impl ChainLink {
@@ -71,22 +60,9 @@ impl ChainLink {
         }
     }
 
-    /// The values by name.
-    pub fn layout(&self) -> ChainLinkLayout<Fr> {
-        ChainLinkLayout {
-            chain_prev: self.chain_prev,
-            header_hash: self.header_hash,
-            data_hash: self.data_hash,
-            archive_root: self.archive_root,
-            slot: self.slot.into(),
-            coinbase: self.coinbase.to_field(),
-            total_fees: self.total_fees.into(),
-        }
-    }
-
     /// The chain after the block: `hash(CHAIN, fields)`.
     pub fn chain(&self) -> Fr {
-        poseidon2::hash(domain::CHAIN, &self.layout().into_vec())
+        poseidon2::hash(domain::CHAIN, &self.to_fields())
     }
 }
 

@@ -92,6 +92,9 @@ fn digits<'a>(what: &'static str, text: &'a str) -> Result<&'a str, DecodeError>
 pub struct EthAddress(pub [u8; 20]);
 
 impl EthAddress {
+    /// Bits of an address.
+    pub const BITS: u32 = 160;
+
     /// The address as a field element.
     pub fn to_field(self) -> Fr {
         let mut bytes = [0; 32];

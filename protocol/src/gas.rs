@@ -6,6 +6,8 @@
 
 use std::cmp::Ordering;
 
+use crate::layout::layout;
+
 /// L2 gas (computation) that a transaction uses.
 pub const L2_GAS_PER_TX: u64 = 100_000;
 /// DA gas (data) that a transaction uses.
@@ -35,15 +37,23 @@ impl FeePerGas {
     }
 }
 
-/// What a transaction allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub struct GasSettings {
-    pub max_fee_per_l2_gas: u64,
-    pub max_fee_per_da_gas: u64,
-    pub l2_gas_limit: u64,
-    pub da_gas_limit: u64,
-    pub l2_teardown_gas_limit: u64,
-    pub da_teardown_gas_limit: u64,
+layout! {
+    /// What a transaction allows. Prices are in smallest units of the fee asset per unit of gas.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub struct GasSettings as GasSettingsLayout, "gas settings" {
+        /// Highest price of L2 gas.
+        pub max_fee_per_l2_gas: u64,
+        /// Highest price of DA gas.
+        pub max_fee_per_da_gas: u64,
+        /// Most L2 gas, teardown included.
+        pub l2_gas_limit: u64,
+        /// Most DA gas, teardown included.
+        pub da_gas_limit: u64,
+        /// Part of the L2 limit that is kept for teardown.
+        pub l2_teardown_gas_limit: u64,
+        /// Part of the DA limit that is kept for teardown.
+        pub da_teardown_gas_limit: u64,
+    }
 }
 
 impl GasSettings {

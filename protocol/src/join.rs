@@ -10,6 +10,7 @@ use crate::block::ChainLink;
 use crate::builder::Block;
 use crate::field::{self, EthAddress};
 use crate::gas::FeePerGas;
+use crate::header::Header;
 use crate::plan::ChargedRows;
 use crate::public_inputs::{BlockRange, Constants, EpochRoot, TxRange};
 use crate::state::TxTransition;
@@ -111,12 +112,17 @@ impl TxRange {
         let fees_sum = self.fees_sum.checked_add(right.fees_sum);
         let tx_count = self.tx_count.checked_add(right.tx_count);
         Ok(Self {
+            constants: self.constants,
+            anchor_archive_root: self.anchor_archive_root,
+            fee_per_l2_gas: self.fee_per_l2_gas,
+            fee_per_da_gas: self.fee_per_da_gas,
+            start: self.start,
             end: right.end,
+            txs_chain_start: self.txs_chain_start,
             txs_chain_end: right.txs_chain_end,
             fees_sum: fees_sum.ok_or(JoinError::Overflow { what: "fees_sum" })?,
             tx_count: tx_count.ok_or(JoinError::Overflow { what: "tx_count" })?,
             pair,
-            ..*self
         })
     }
 }
@@ -147,15 +153,7 @@ impl BlockRange {
                 return Err(JoinError::Children { circuit: "block_root", got: ranges.len() });
             }
         }
-        named("message_root", &block.start.message_root, &block.end.message_root)?;
-        named("message_count", &block.start.message_count, &block.end.message_count)?;
-        named("header_hash", &link.header_hash, &block.header_hash)?;
-        named("archive_root", &link.archive_root, &block.archive.append.root_after)?;
-        for (what, got) in [("in_hash", header.in_hash), ("out_hash", header.out_hash)] {
-            if !got.is_zero() {
-                return Err(JoinError::Bridge { what, got });
-            }
-        }
+        closes(block, link)?;
         let num_constraints =
             rows.block(header.tx_count).ok_or(JoinError::Overflow { what: "num_constraints" })?;
         Ok(Self {
@@ -203,33 +201,87 @@ impl BlockRange {
             .and_then(|sum| sum.checked_add(rows))
             .ok_or(JoinError::Overflow { what: "num_constraints" })?;
         Ok(Self {
+            constants: self.constants,
+            prover_id: self.prover_id,
+            prev_archive_root: self.prev_archive_root,
             end_archive_root: right.end_archive_root,
+            first_block: self.first_block,
             last_block: right.last_block,
+            first_slot: self.first_slot,
             last_slot: right.last_slot,
+            chain_start: self.chain_start,
             chain_end: right.chain_end,
+            out_hash: self.out_hash,
             num_constraints,
             pair,
-            ..*self
         })
     }
+}
+
+/// Checks what a header says besides the run of transactions.
+fn closes(block: &Block, link: &ChainLink) -> Result<(), JoinError> {
+    // Without `..`, so that a new field must be given a rule here, or the place of its rule.
+    let Header {
+        chain_id: _,       // the constants', where a job's input is read
+        version: _,        // likewise
+        block_number: _,   // the parent's plus one, likewise
+        slot: _,           // above the parent's, likewise
+        timestamp: _,      // likewise
+        coinbase: _,       // the proposer's choice
+        fee_per_l2_gas: _, // `covers`; free in a block without transactions
+        fee_per_da_gas: _, // likewise
+        total_fees: _,     // `covers`
+        tx_count: _,       // `covers`
+        last_archive_root,
+        state,
+        txs_chain: _, // `covers`
+        in_hash,
+        out_hash,
+    } = &block.header;
+    named("last_archive_root", &block.archive.append.root_before, last_archive_root)?;
+    named("state", &block.end, state)?;
+    named("message_root", &block.start.message_root, &block.end.message_root)?;
+    named("message_count", &block.start.message_count, &block.end.message_count)?;
+    named("header_hash", &link.header_hash, &block.header_hash)?;
+    named("archive_root", &link.archive_root, &block.archive.append.root_after)?;
+    for (what, got) in [("in_hash", *in_hash), ("out_hash", *out_hash)] {
+        if !got.is_zero() {
+            return Err(JoinError::Bridge { what, got });
+        }
+    }
+    Ok(())
 }
 
 /// Checks that `range` is the whole of `block`.
 fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), JoinError> {
     let header = &block.header;
-    if range.tx_count == 0 {
+    // Without `..`, so that a new field of a run must be compared with the block here.
+    let TxRange {
+        constants: range_constants,
+        anchor_archive_root,
+        fee_per_l2_gas,
+        fee_per_da_gas,
+        start,
+        end,
+        txs_chain_start,
+        txs_chain_end,
+        fees_sum,
+        tx_count,
+        pair: _, // folded into the result's by the caller
+    } = range;
+    if *tx_count == 0 {
         return Err(JoinError::Empty);
     }
-    same("constants", &range.constants, constants)?;
-    named("anchor_archive_root", &range.anchor_archive_root, &block.archive.append.root_before)?;
-    named("fee_per_l2_gas", &range.fee_per_l2_gas, &header.fee_per_l2_gas)?;
-    named("fee_per_da_gas", &range.fee_per_da_gas, &header.fee_per_da_gas)?;
-    named("start state", &range.start, &block.start.tx_state)?;
-    named("end state", &range.end, &block.end.tx_state)?;
-    named("txs_chain start", &range.txs_chain_start, &Fr::zero())?;
-    named("txs_chain", &range.txs_chain_end, &header.txs_chain)?;
-    named("total_fees", &range.fees_sum, &header.total_fees)?;
-    named("tx_count", &range.tx_count, &header.tx_count)
+    same("constants", range_constants, constants)?;
+    named("anchor_archive_root", anchor_archive_root, &block.archive.append.root_before)?;
+    named("fee_per_l2_gas", fee_per_l2_gas, &header.fee_per_l2_gas)?;
+    named("fee_per_da_gas", fee_per_da_gas, &header.fee_per_da_gas)?;
+    named("start state", start, &block.start.tx_state)?;
+    named("end state", end, &block.end.tx_state)?;
+    named("txs_chain start", txs_chain_start, &Fr::zero())?;
+    named("txs_chain", txs_chain_end, &header.txs_chain)?;
+    named("total_fees", fees_sum, &header.total_fees)?;
+    named("tx_count", tx_count, &header.tx_count)
 }
 
 impl EpochRoot {
@@ -254,24 +306,39 @@ impl EpochRoot {
                 return Err(JoinError::Children { circuit: "epoch_root", got: ranges.len() });
             }
         };
-        let (first, last) = (whole.first_slot, whole.last_slot);
+        // Without `..`, so that a new field of a range of blocks must be stated or checked here.
+        let BlockRange {
+            constants,
+            prover_id,
+            prev_archive_root,
+            end_archive_root,
+            first_block,
+            last_block,
+            first_slot: first,
+            last_slot: last,
+            chain_start,
+            chain_end,
+            out_hash,
+            num_constraints,
+            pair: _, // the caller's, which covers it
+        } = whole;
         let epoch = first
             .checked_div(slots_per_epoch)
             .filter(|epoch| last.checked_div(slots_per_epoch) == Some(*epoch))
             .ok_or(JoinError::Epoch { first, last, slots_per_epoch })?;
         Ok(Self {
-            constants: whole.constants,
-            prover_id: whole.prover_id,
-            prev_archive_root: whole.prev_archive_root,
-            end_archive_root: whole.end_archive_root,
-            first_block: whole.first_block,
-            last_block: whole.last_block,
+            constants,
+            prover_id,
+            prev_archive_root,
+            end_archive_root,
+            first_block,
+            last_block,
             epoch,
             slots_per_epoch,
-            chain_start: whole.chain_start,
-            chain_end: whole.chain_end,
-            out_hash: whole.out_hash,
-            num_constraints: whole.num_constraints,
+            chain_start,
+            chain_end,
+            out_hash,
+            num_constraints,
             pair,
         })
     }

@@ -1,9 +1,15 @@
-//! Flat orders of values, defined once and generic over what a value is.
+//! Rows of values in a fixed order, each declared once.
 //!
-//! A layout is a struct of cells. With `T = Fr` it is a row of values to be hashed or encoded; with
-//! `T` = a circuit's variable it is the same row inside a circuit. So the order of a header's
-//! fields or of public inputs exists in one place, and code names fields where it would otherwise
-//! count them.
+//! [`layout!`] takes one list of fields with their types and makes two structs of it: the typed one, and
+//! a row of cells that is generic over what a cell is. With `T = Fr` the row is what is hashed or
+//! encoded; with `T` = a circuit's variable it is the same row inside a circuit; with `T = usize` it
+//! holds each cell's own index. Both conversions follow from the types ([`Encode`]), so the order of a
+//! header's fields or of public inputs, and the range of each, exist in one place.
+
+use rollmill_algebra::Fr;
+
+use crate::codec::DecodeError;
+use crate::field::{self, EthAddress};
 
 /// A fixed number of cells in a fixed order.
 pub trait Cells<T>: Sized {
@@ -49,8 +55,213 @@ pub fn nested(prefix: &str, field: &str) -> String {
     if prefix.is_empty() { field.to_owned() } else { format!("{prefix}.{field}") }
 }
 
-/// Declares a struct of cells, generic over `T`, whose order is the order of its fields.
+/// The values that a cell may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Range {
+    /// Every element of the scalar field.
+    Field,
+    /// Integers below 2 to the power of this.
+    Bits(u32),
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Field => f.write_str("field element"),
+            Self::Bits(bits) => write!(f, "integer below 2^{bits}"),
+        }
+    }
+}
+
+/// One cell of a layout, described.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellInfo {
+    /// Path of fields, such as `state.tx_state.note_root`.
+    pub name: String,
+    /// What the strict decoder accepts.
+    pub range: Range,
+    /// The field's documentation.
+    pub doc: &'static str,
+}
+
+/// A type that a field of a layout may have.
+pub trait Encode: Sized {
+    /// The cells that hold a value: one, an array, or another layout.
+    type Row<T>: Cells<T>;
+    /// The cells of this value.
+    fn cells(&self) -> Self::Row<Fr>;
+    /// The value of these cells; `what` names it in errors.
+    ///
+    /// # Errors
+    /// When a cell is outside its range, or the cells together are not what the type requires.
+    fn decode(what: &'static str, cells: &Self::Row<Fr>) -> Result<Self, DecodeError>;
+    /// Appends range and documentation of each cell in order; `doc` is that of the field.
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>);
+}
+
+impl Encode for Fr {
+    type Row<T> = T;
+    fn cells(&self) -> Fr {
+        *self
+    }
+    fn decode(_: &'static str, cell: &Fr) -> Result<Self, DecodeError> {
+        Ok(*cell)
+    }
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.push((Range::Field, doc));
+    }
+}
+
+impl<const N: usize> Encode for [Fr; N] {
+    type Row<T> = [T; N];
+    fn cells(&self) -> [Fr; N] {
+        *self
+    }
+    fn decode(_: &'static str, cells: &[Fr; N]) -> Result<Self, DecodeError> {
+        Ok(*cells)
+    }
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.extend([(Range::Field, doc); N]);
+    }
+}
+
+impl Encode for u64 {
+    type Row<T> = T;
+    fn cells(&self) -> Fr {
+        (*self).into()
+    }
+    fn decode(what: &'static str, cell: &Fr) -> Result<Self, DecodeError> {
+        field::to_u64(what, cell)
+    }
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.push((Range::Bits(u64::BITS), doc));
+    }
+}
+
+impl Encode for u128 {
+    type Row<T> = T;
+    fn cells(&self) -> Fr {
+        (*self).into()
+    }
+    fn decode(what: &'static str, cell: &Fr) -> Result<Self, DecodeError> {
+        field::to_u128(what, cell)
+    }
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.push((Range::Bits(u128::BITS), doc));
+    }
+}
+
+impl Encode for EthAddress {
+    type Row<T> = T;
+    fn cells(&self) -> Fr {
+        self.to_field()
+    }
+    fn decode(what: &'static str, cell: &Fr) -> Result<Self, DecodeError> {
+        Self::from_field(what, cell)
+    }
+    fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.push((Range::Bits(Self::BITS), doc));
+    }
+}
+
+/// Declares a layout.
+///
+/// `struct Name as NameLayout, "name in errors"` with typed fields makes both structs, [`Encode`] for the
+/// typed one, and its conversions; `checked by f` adds `Self::f` to what the decoder requires. Every field
+/// has a doc comment. `struct NameLayout<T>` alone makes a row of cells whose typed twin is made by hand.
 macro_rules! layout {
+    (
+        $(#[$meta:meta])*
+        pub struct $name:ident as $layout:ident, $what:literal $(, checked by $check:ident)? {
+            $($(#[doc = $doc:literal])+ pub $field:ident: $ty:ty),* $(,)?
+        }
+    ) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: $ty),*
+        }
+
+        $crate::layout::layout! {
+            #[doc = concat!("The cells of [`", stringify!($name), "`] in order.")]
+            pub struct $layout<T> {
+                $($(#[doc = $doc])+ pub $field: <$ty as $crate::layout::Encode>::Row<T>),*
+            }
+        }
+
+        impl $name {
+            /// Number of field elements.
+            pub const FIELDS: usize = $layout::<rollmill_algebra::Fr>::CELLS;
+
+            /// The field elements by name.
+            pub fn layout(&self) -> $layout<rollmill_algebra::Fr> {
+                $layout { $($field: $crate::layout::Encode::cells(&self.$field)),* }
+            }
+
+            /// The value of these field elements.
+            ///
+            /// # Errors
+            /// When one is outside the range of its type, or together they are not what the type requires.
+            pub fn from_layout(
+                cells: &$layout<rollmill_algebra::Fr>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
+                let value = Self {
+                    $($field: <$ty as $crate::layout::Encode>::decode(
+                        stringify!($field), &cells.$field)?),*
+                };
+                $(value.$check()?;)?
+                Ok(value)
+            }
+
+            /// The field elements in order.
+            pub fn to_fields(&self) -> Vec<rollmill_algebra::Fr> {
+                self.layout().into_vec()
+            }
+
+            /// The value of exactly these field elements.
+            ///
+            /// # Errors
+            /// As [`Self::from_layout`], and when there are not [`Self::FIELDS`].
+            pub fn from_fields(
+                fields: &[rollmill_algebra::Fr],
+            ) -> Result<Self, $crate::codec::DecodeError> {
+                let cells = $layout::from_slice(fields).ok_or(
+                    $crate::codec::DecodeError::Length {
+                        what: $what,
+                        expected: Self::FIELDS,
+                        got: fields.len(),
+                    })?;
+                Self::from_layout(&cells)
+            }
+
+            /// Name, range and documentation of each field element in order.
+            pub fn cell_infos() -> Vec<$crate::layout::CellInfo> {
+                let mut described = Vec::with_capacity(Self::FIELDS);
+                <Self as $crate::layout::Encode>::describe("", &mut described);
+                $layout::<rollmill_algebra::Fr>::cell_names()
+                    .into_iter()
+                    .zip(described)
+                    .map(|(name, (range, doc))| $crate::layout::CellInfo { name, range, doc })
+                    .collect()
+            }
+        }
+
+        impl $crate::layout::Encode for $name {
+            type Row<T> = $layout<T>;
+            fn cells(&self) -> $layout<rollmill_algebra::Fr> {
+                self.layout()
+            }
+            fn decode(
+                _: &'static str,
+                cells: &$layout<rollmill_algebra::Fr>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
+                Self::from_layout(cells)
+            }
+            fn describe(_: &'static str, out: &mut Vec<($crate::layout::Range, &'static str)>) {
+                $(<$ty as $crate::layout::Encode>::describe(concat!($($doc),+).trim_ascii(), out);)*
+            }
+        }
+    };
+
     ($(#[$meta:meta])* pub struct $name:ident<T> {
         $($(#[$field_meta:meta])* pub $field:ident: $ty:ty),* $(,)?
     }) => {
@@ -103,6 +314,12 @@ macro_rules! layout {
                 let cells = self.into_vec().into_iter();
                 <$name<U> as $crate::layout::Cells<U>>::take(&mut cells.map(f))
                     .expect("both rows have one length")
+            }
+
+            /// The row whose cells are their own indices.
+            pub fn indices() -> $name<usize> {
+                <$name<usize> as $crate::layout::Cells<usize>>::take(&mut (0..))
+                    .expect("there is an index for each cell")
             }
 
             /// Names of the cells in order, nested ones as `outer.inner`.

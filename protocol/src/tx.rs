@@ -20,41 +20,25 @@ pub const LOG_BYTES: usize = 128;
 pub const CLIENT_PROOF_BYTES_MAX: usize = 64 * 1024;
 
 layout! {
-    /// The 41 fields a transaction's hash covers, in order.
-    pub struct TxEffectsLayout<T> {
-        pub nullifiers: [T; SLOTS],
-        pub note_hashes: [T; SLOTS],
-        pub tags: [T; SLOTS],
-        pub log_hashes: [T; SLOTS],
-        pub messages: [T; MESSAGES],
-        pub fee_payer: T,
-        pub max_fee_per_l2_gas: T,
-        pub max_fee_per_da_gas: T,
-        pub l2_gas_limit: T,
-        pub da_gas_limit: T,
-        pub l2_teardown_gas_limit: T,
-        pub da_teardown_gas_limit: T,
+    /// Everything a transaction does to public state, in the order of its hash. Absent entries are zero
+    /// and follow the present ones.
+    #[derive(Debug, Clone, PartialEq, Eq, Hash)]
+    pub struct TxEffects as TxEffectsLayout, "transaction effects", checked by check {
+        /// Nullifiers; the first is always present and makes the transaction unique.
+        pub nullifiers: [Fr; SLOTS],
+        /// Leaves for the note-hash tree, already unique.
+        pub note_hashes: [Fr; SLOTS],
+        /// A discovery tag for each log.
+        pub tags: [Fr; SLOTS],
+        /// [`log_hash`] of each log.
+        pub log_hashes: [Fr; SLOTS],
+        /// Messages to L1. The bridge is not there yet, so that these must be zero.
+        pub messages: [Fr; MESSAGES],
+        /// Address whose public balance pays the fee.
+        pub fee_payer: Fr,
+        /// Prices and limits the sender allows.
+        pub gas: GasSettings,
     }
-}
-
-/// Everything a transaction does to public state. Absent entries are zero and follow the present
-/// ones.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct TxEffects {
-    /// Nullifiers; the first is always present and makes the transaction unique.
-    pub nullifiers: [Fr; SLOTS],
-    /// Leaves for the note-hash tree, already unique.
-    pub note_hashes: [Fr; SLOTS],
-    /// A discovery tag for each log.
-    pub tags: [Fr; SLOTS],
-    /// [`log_hash`] of each log.
-    pub log_hashes: [Fr; SLOTS],
-    /// Messages to L1. The bridge is not there yet, so that these must be zero.
-    pub messages: [Fr; MESSAGES],
-    /// Address whose public balance pays the fee.
-    pub fee_payer: Fr,
-    /// Prices and limits the sender allows.
-    pub gas: GasSettings,
 }
 
 /// The hash of a log's bytes: SHA-256 with the first byte zeroed.
@@ -75,61 +59,8 @@ fn present(what: &'static str, values: &[Fr]) -> Result<usize, DecodeError> {
 }
 
 impl TxEffects {
-    /// Number of field elements.
-    pub const FIELDS: usize = TxEffectsLayout::<Fr>::CELLS;
     /// Number of bytes: each field as one word.
     pub const BYTES: usize = Self::FIELDS * 32;
-
-    /// The fields by name.
-    pub fn layout(&self) -> TxEffectsLayout<Fr> {
-        TxEffectsLayout {
-            nullifiers: self.nullifiers,
-            note_hashes: self.note_hashes,
-            tags: self.tags,
-            log_hashes: self.log_hashes,
-            messages: self.messages,
-            fee_payer: self.fee_payer,
-            max_fee_per_l2_gas: self.gas.max_fee_per_l2_gas.into(),
-            max_fee_per_da_gas: self.gas.max_fee_per_da_gas.into(),
-            l2_gas_limit: self.gas.l2_gas_limit.into(),
-            da_gas_limit: self.gas.da_gas_limit.into(),
-            l2_teardown_gas_limit: self.gas.l2_teardown_gas_limit.into(),
-            da_teardown_gas_limit: self.gas.da_teardown_gas_limit.into(),
-        }
-    }
-
-    /// The fields in the order of the layout.
-    pub fn to_fields(&self) -> Vec<Fr> {
-        self.layout().into_vec()
-    }
-
-    /// The effects of exactly these fields, if they have the right shape ([`Self::check`]).
-    pub fn from_fields(fields: &[Fr]) -> Result<Self, DecodeError> {
-        const WHAT: &str = "transaction effects";
-        let cells = TxEffectsLayout::from_slice(fields).ok_or(DecodeError::Length {
-            what: WHAT,
-            expected: Self::FIELDS,
-            got: fields.len(),
-        })?;
-        let effects = Self {
-            nullifiers: cells.nullifiers,
-            note_hashes: cells.note_hashes,
-            tags: cells.tags,
-            log_hashes: cells.log_hashes,
-            messages: cells.messages,
-            fee_payer: cells.fee_payer,
-            gas: GasSettings {
-                max_fee_per_l2_gas: field::to_u64(WHAT, &cells.max_fee_per_l2_gas)?,
-                max_fee_per_da_gas: field::to_u64(WHAT, &cells.max_fee_per_da_gas)?,
-                l2_gas_limit: field::to_u64(WHAT, &cells.l2_gas_limit)?,
-                da_gas_limit: field::to_u64(WHAT, &cells.da_gas_limit)?,
-                l2_teardown_gas_limit: field::to_u64(WHAT, &cells.l2_teardown_gas_limit)?,
-                da_teardown_gas_limit: field::to_u64(WHAT, &cells.da_teardown_gas_limit)?,
-            },
-        };
-        effects.check()?;
-        Ok(effects)
-    }
 
     /// Checks the shape: a first nullifier, absent entries last, a tag for each log, no messages.
     pub fn check(&self) -> Result<(), DecodeError> {

@@ -3,6 +3,7 @@
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::domain;
+use rollmill_protocol::gas::GasSettingsLayout;
 use rollmill_protocol::header::{Header, HeaderLayout};
 use rollmill_protocol::layout::Cells;
 use rollmill_protocol::tx::{TxEffects, TxEffectsLayout};
@@ -20,16 +21,9 @@ pub fn tx_hash(b: &mut Builder, effects: &TxEffectsLayout<Var>) -> Var {
     b.hash(domain::TX, &effects.to_vec())
 }
 
-/// Constrains the six gas fields to 64 bits.
-pub fn range_gas(b: &mut Builder, effects: &TxEffectsLayout<Var>) {
-    for var in [
-        effects.max_fee_per_l2_gas,
-        effects.max_fee_per_da_gas,
-        effects.l2_gas_limit,
-        effects.da_gas_limit,
-        effects.l2_teardown_gas_limit,
-        effects.da_teardown_gas_limit,
-    ] {
+/// Constrains every gas field to 64 bits.
+pub fn range_gas(b: &mut Builder, gas: &GasSettingsLayout<Var>) {
+    for var in gas.to_vec() {
         if !gone("gadgets.gas.range") {
             range_u64(b, var);
         }

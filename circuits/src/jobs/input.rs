@@ -9,9 +9,7 @@ use rollmill_plonk::proof::PROOF_BYTES;
 use rollmill_protocol::block::txs_chain_next;
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::gas::{self, FeePerGas};
-use rollmill_protocol::header::TxStateLayout;
 use rollmill_protocol::note::fee_balance_slot;
-use rollmill_protocol::public_inputs::ConstantsLayout;
 use rollmill_protocol::state::{AnchorWitness, EffectsTransition};
 use rollmill_protocol::tree::verify::membership;
 use rollmill_protocol::tree::{
@@ -140,13 +138,7 @@ fn read_pair(from: &mut Reader<'_>, parent: Circuit) -> Result<[Output; 2], JobE
 }
 
 fn read_constants(from: &mut Reader<'_>) -> Result<Constants, DecodeError> {
-    let cells = from.frs(ConstantsLayout::<Fr>::CELLS)?;
-    let layout = ConstantsLayout::from_slice(&cells).ok_or(DecodeError::Length {
-        what: "constants",
-        expected: ConstantsLayout::<Fr>::CELLS,
-        got: cells.len(),
-    })?;
-    Constants::from_layout(&layout)
+    Constants::from_fields(&from.frs(Constants::FIELDS)?)
 }
 
 fn write_path(out: &mut Writer, path: &[Fr], levels: usize) {
@@ -156,7 +148,7 @@ fn write_path(out: &mut Writer, path: &[Fr], levels: usize) {
 }
 
 fn write_block(out: &mut Writer, block: &BlockInput) {
-    out.frs(&block.constants.layout().into_vec());
+    out.frs(&block.constants.to_fields());
     out.raw(&block.prover_id.0);
     out.raw(&block.parent.to_bytes());
     out.raw(&block.header.to_bytes());
@@ -181,7 +173,7 @@ fn read_block(from: &mut Reader<'_>) -> Result<BlockInput, JobError> {
 
 fn write_tx_base(out: &mut Writer, w: &TxBaseWitness, anchor_header_hash: &Fr) {
     let effects = &w.transition.effects;
-    out.frs(&w.constants.layout().into_vec());
+    out.frs(&w.constants.to_fields());
     out.u64(w.price.l2);
     out.u64(w.price.da);
     out.frs(&w.effects.to_fields());
@@ -189,7 +181,7 @@ fn write_tx_base(out: &mut Writer, w: &TxBaseWitness, anchor_header_hash: &Fr) {
     out.u64(w.transition.anchor.index);
     out.fr(&w.transition.anchor.archive_root);
     write_path(out, &w.transition.anchor.path, ARCHIVE_HEIGHT);
-    out.frs(&effects.start.layout().into_vec());
+    out.frs(&effects.start.to_fields());
     write_path(out, &effects.notes.path, STATE_HEIGHT - SLOTS_LOG);
     for insertion in effects.nullifiers.iter().flatten() {
         out.fr(&insertion.low_leaf.key);
@@ -231,13 +223,7 @@ fn read_effects(
     effects: &TxEffects,
     price: FeePerGas,
 ) -> Result<EffectsTransition, JobError> {
-    let cells = from.frs(TxStateLayout::<Fr>::CELLS)?;
-    let start = TxStateLayout::from_slice(&cells).ok_or(DecodeError::Length {
-        what: "state",
-        expected: TxStateLayout::<Fr>::CELLS,
-        got: cells.len(),
-    })?;
-    let start = TxState::from_layout(&start)?;
+    let start = TxState::from_fields(&from.frs(TxState::FIELDS)?)?;
     let mut end = start;
 
     let notes = read_append(from, effects, &start)?;
