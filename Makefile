@@ -51,7 +51,7 @@ lint: setup ## Run clippy on everything, warnings refused
 deny: ## Hold licences, sources and banned crates to deny.toml (cargo install cargo-deny --locked)
 	cargo deny check bans licenses sources
 
-gen: build ## Write docs/errors.md and the two Solidity verifiers again
+gen: build ## Write the generated pages, Solidity constants and verifiers, and test vectors again
 	@$(TARGET)/debug/rollmill-xtask gen
 
 book: ## Build the documentation as a book in target/book (cargo install mdbook --locked)

@@ -66,6 +66,7 @@ packages=
 command -v git >/dev/null || packages="$packages git"
 [ "$(node_major)" -ge 18 ] || packages="$packages nodejs"
 command -v npm >/dev/null || packages="$packages npm"
+command -v python3 >/dev/null || packages="$packages python3"
 lavapipe_found || packages="$packages mesa-vulkan-drivers libvulkan1"
 # shellcheck disable=SC2086 # a list of words
 [ -z "$packages" ] || install_packages $packages

@@ -4,6 +4,7 @@ pub mod bytes;
 pub mod conformance;
 pub mod cpu;
 pub mod device;
+pub mod domain;
 pub mod field;
 pub mod pair;
 pub mod plain;

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IVerifier} from "./IVerifier.sol";
+import * as Layout from "./Layout.sol";
 
 /// @title Verifier of epoch proofs
 /// @notice There are two root circuits: one for a range of one block, one for any longer range. This
@@ -13,10 +14,6 @@ contract EpochVerifier is IVerifier {
     IVerifier public immutable ONE_BLOCK;
     /// @notice Verifies ranges of two blocks and more.
     IVerifier public immutable MORE_BLOCKS;
-
-    /// Indices of the range in the public inputs of an epoch root.
-    uint256 private constant FIRST_BLOCK = 7;
-    uint256 private constant LAST_BLOCK = 8;
 
     /// @notice A verifier was not given, or is no contract.
     error VerifierMissing(address got);
@@ -34,8 +31,9 @@ contract EpochVerifier is IVerifier {
         view
         returns (bool)
     {
-        if (publicInputs.length <= LAST_BLOCK) return false;
-        bool isOne = publicInputs[FIRST_BLOCK] == publicInputs[LAST_BLOCK];
+        if (publicInputs.length <= Layout.EPOCH_LAST_BLOCK) return false;
+        bool isOne =
+            publicInputs[Layout.EPOCH_FIRST_BLOCK] == publicInputs[Layout.EPOCH_LAST_BLOCK];
         return (isOne ? ONE_BLOCK : MORE_BLOCKS).verify(proof, publicInputs);
     }
 }

@@ -4,6 +4,8 @@ pragma solidity 0.8.37;
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {IVerifier} from "./IVerifier.sol";
+import * as Layout from "./Layout.sol";
+import {PAIR_WORDS} from "./Layout.sol";
 import {Poseidon2} from "./Poseidon2.sol";
 
 /// @title The rollup's place on L1: which blocks were proposed, and which of them are proven.
@@ -71,7 +73,7 @@ contract Rollup {
         uint64 numConstraints;
         /// The folded pair of points: L.x, L.y as low and high 128-bit halves, s_L, then R and s_R
         /// likewise. The verifier checks e(L - s_L·G, [tau]) = e(R - s_R·G, [1]).
-        uint256[10] pair;
+        uint256[PAIR_WORDS] pair;
     }
 
     /// @notice Who proved a range, and how much work that was.
@@ -82,9 +84,9 @@ contract Rollup {
     }
 
     /// @notice Domain tag of the block chain's hash.
-    uint256 public constant CHAIN_DOMAIN = 10;
+    uint256 public constant CHAIN_DOMAIN = Layout.DOMAIN_CHAIN;
     /// @notice Number of public inputs of an epoch proof.
-    uint256 public constant PUBLIC_INPUTS = 25;
+    uint256 public constant PUBLIC_INPUTS = Layout.EPOCH_WORDS;
     /// @notice Bound of `slotsPerEpoch`, which bounds the loops over one epoch's blocks.
     uint32 public constant SLOTS_PER_EPOCH_MAX = 1024;
 
@@ -304,27 +306,27 @@ contract Rollup {
         _requireCanonical("outHash", uint256(args.outHash));
 
         inputs = new bytes32[](PUBLIC_INPUTS);
-        inputs[0] = bytes32(block.chainid);
-        inputs[1] = bytes32(uint256(ROLLUP_VERSION));
-        inputs[2] = VK_ROOT;
-        inputs[3] = bytes32(uint256(PROTOCOL_VERSION));
-        inputs[4] = bytes32(uint256(uint160(args.prover)));
-        inputs[5] = before.archiveRoot;
-        inputs[6] = end.archiveRoot;
-        inputs[7] = bytes32(uint256(args.firstBlock));
-        inputs[8] = bytes32(uint256(args.lastBlock));
-        inputs[9] = bytes32(uint256(epoch));
-        inputs[10] = bytes32(uint256(SLOTS_PER_EPOCH));
-        inputs[11] = before.chain;
-        inputs[12] = end.chain;
-        inputs[13] = args.outHash;
-        inputs[14] = bytes32(uint256(args.numConstraints));
-        for (uint256 i; i < 10; i++) {
+        inputs[Layout.EPOCH_CHAIN_ID] = bytes32(block.chainid);
+        inputs[Layout.EPOCH_VERSION] = bytes32(uint256(ROLLUP_VERSION));
+        inputs[Layout.EPOCH_VK_ROOT] = VK_ROOT;
+        inputs[Layout.EPOCH_PROTOCOL_VERSION] = bytes32(uint256(PROTOCOL_VERSION));
+        inputs[Layout.EPOCH_PROVER_ID] = bytes32(uint256(uint160(args.prover)));
+        inputs[Layout.EPOCH_PREV_ARCHIVE_ROOT] = before.archiveRoot;
+        inputs[Layout.EPOCH_END_ARCHIVE_ROOT] = end.archiveRoot;
+        inputs[Layout.EPOCH_FIRST_BLOCK] = bytes32(uint256(args.firstBlock));
+        inputs[Layout.EPOCH_LAST_BLOCK] = bytes32(uint256(args.lastBlock));
+        inputs[Layout.EPOCH_EPOCH] = bytes32(uint256(epoch));
+        inputs[Layout.EPOCH_SLOTS_PER_EPOCH] = bytes32(uint256(SLOTS_PER_EPOCH));
+        inputs[Layout.EPOCH_CHAIN_START] = before.chain;
+        inputs[Layout.EPOCH_CHAIN_END] = end.chain;
+        inputs[Layout.EPOCH_OUT_HASH] = args.outHash;
+        inputs[Layout.EPOCH_NUM_CONSTRAINTS] = bytes32(uint256(args.numConstraints));
+        for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             uint256 word = args.pair[i];
-            // Words 4 and 9 are scalars, the others halves of coordinates.
-            if (i % 5 == 4) _requireCanonical("pair", word);
+            // One word of each side is a scalar, the others are halves of coordinates.
+            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical("pair", word);
             else if (word > type(uint128).max) revert NotCanonical("pair", word);
-            inputs[15 + i] = bytes32(word);
+            inputs[Layout.EPOCH_PAIR + i] = bytes32(word);
         }
     }
 
@@ -429,14 +431,14 @@ contract Rollup {
         pure
         returns (bytes32)
     {
-        uint256[] memory link = new uint256[](7);
-        link[0] = uint256(chain);
-        link[1] = uint256(args.headerHash);
-        link[2] = uint256(dataHash);
-        link[3] = uint256(args.archiveRoot);
-        link[4] = args.slot;
-        link[5] = uint160(args.coinbase);
-        link[6] = args.totalFees;
+        uint256[] memory link = new uint256[](Layout.LINK_WORDS);
+        link[Layout.LINK_CHAIN_PREV] = uint256(chain);
+        link[Layout.LINK_HEADER_HASH] = uint256(args.headerHash);
+        link[Layout.LINK_DATA_HASH] = uint256(dataHash);
+        link[Layout.LINK_ARCHIVE_ROOT] = uint256(args.archiveRoot);
+        link[Layout.LINK_SLOT] = args.slot;
+        link[Layout.LINK_COINBASE] = uint160(args.coinbase);
+        link[Layout.LINK_TOTAL_FEES] = args.totalFees;
         return bytes32(Poseidon2.hash(CHAIN_DOMAIN, link));
     }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import * as Layout from "../src/Layout.sol";
 import {Poseidon2} from "../src/Poseidon2.sol";
 import {Poseidon2Twin} from "./Poseidon2Twin.sol";
 import {Test} from "./Vm.sol";
@@ -86,7 +87,7 @@ contract Poseidon2Test is Test {
             for (uint256 i; i < n; i++) {
                 inputs[i] = i + 1;
             }
-            assertEq(Poseidon2.hash(10, inputs), expected[n], "digest");
+            assertEq(Poseidon2.hash(Layout.DOMAIN_CHAIN, inputs), expected[n], "digest");
         }
     }
 
@@ -96,7 +97,7 @@ contract Poseidon2Test is Test {
             inputs[i] = P - 1;
         }
         assertEq(
-            Poseidon2.hash(10, inputs),
+            Poseidon2.hash(Layout.DOMAIN_CHAIN, inputs),
             0x179d8ef7c8bbe9592ea2ad04bee70c1eef082051ec65dfaacf3670324595125d,
             "digest"
         );
@@ -119,9 +120,9 @@ contract Poseidon2Test is Test {
         uint256[] memory one = new uint256[](3);
         uint256[] memory seven = new uint256[](7);
         uint256 start = gasleft();
-        Poseidon2.hash(10, one);
+        Poseidon2.hash(Layout.DOMAIN_CHAIN, one);
         uint256 middle = gasleft();
-        Poseidon2.hash(10, seven);
+        Poseidon2.hash(Layout.DOMAIN_CHAIN, seven);
         uint256 end = gasleft();
         uint256 perPermutation = ((middle - end) - (start - middle)) / 2;
         VM.snapshotValue("Poseidon2", "one_more_permutation", perPermutation);

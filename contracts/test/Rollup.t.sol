@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IVerifier} from "../src/IVerifier.sol";
+import * as Layout from "../src/Layout.sol";
 import {Rollup} from "../src/Rollup.sol";
 import {RollupFixture} from "./RollupFixture.sol";
 import {VerifierDouble} from "./VerifierDouble.sol";
@@ -232,24 +233,28 @@ contract SubmitTest is RollupFixture {
 
     function test_verifier_is_asked_about_exactly_the_stored_facts() public {
         Rollup.EpochArgs memory args = _range(1, 3);
-        bytes32[] memory inputs = new bytes32[](25);
-        inputs[0] = bytes32(block.chainid);
-        inputs[1] = bytes32(uint256(3));
-        inputs[2] = bytes32(uint256(0x77));
-        inputs[3] = bytes32(uint256(2));
-        inputs[4] = bytes32(uint256(uint160(args.prover)));
-        inputs[5] = bytes32(uint256(0x9e));
-        inputs[6] = rollup.blockRecord(3).archiveRoot;
-        inputs[7] = bytes32(uint256(1));
-        inputs[8] = bytes32(uint256(3));
-        inputs[9] = 0;
-        inputs[10] = bytes32(uint256(4));
-        inputs[11] = 0;
-        inputs[12] = rollup.blockRecord(3).chain;
-        inputs[13] = args.outHash;
-        inputs[14] = bytes32(uint256(123_456));
-        for (uint256 i; i < 10; i++) {
-            inputs[15 + i] = bytes32(1000 + i);
+        bytes32[] memory inputs = new bytes32[](Layout.EPOCH_WORDS);
+        // What is not set below cannot be what the contract computes: a new public input is named here.
+        for (uint256 i; i < inputs.length; i++) {
+            inputs[i] = bytes32(type(uint256).max);
+        }
+        inputs[Layout.EPOCH_CHAIN_ID] = bytes32(block.chainid);
+        inputs[Layout.EPOCH_VERSION] = bytes32(uint256(3));
+        inputs[Layout.EPOCH_VK_ROOT] = bytes32(uint256(0x77));
+        inputs[Layout.EPOCH_PROTOCOL_VERSION] = bytes32(uint256(2));
+        inputs[Layout.EPOCH_PROVER_ID] = bytes32(uint256(uint160(args.prover)));
+        inputs[Layout.EPOCH_PREV_ARCHIVE_ROOT] = bytes32(uint256(0x9e));
+        inputs[Layout.EPOCH_END_ARCHIVE_ROOT] = rollup.blockRecord(3).archiveRoot;
+        inputs[Layout.EPOCH_FIRST_BLOCK] = bytes32(uint256(1));
+        inputs[Layout.EPOCH_LAST_BLOCK] = bytes32(uint256(3));
+        inputs[Layout.EPOCH_EPOCH] = 0;
+        inputs[Layout.EPOCH_SLOTS_PER_EPOCH] = bytes32(uint256(4));
+        inputs[Layout.EPOCH_CHAIN_START] = 0;
+        inputs[Layout.EPOCH_CHAIN_END] = rollup.blockRecord(3).chain;
+        inputs[Layout.EPOCH_OUT_HASH] = args.outHash;
+        inputs[Layout.EPOCH_NUM_CONSTRAINTS] = bytes32(uint256(123_456));
+        for (uint256 i; i < Layout.PAIR_WORDS; i++) {
+            inputs[Layout.EPOCH_PAIR + i] = bytes32(1000 + i);
         }
         verifier.expect(inputs);
         _prove(1, 3);
@@ -257,13 +262,13 @@ contract SubmitTest is RollupFixture {
         assertEq(rollup.pendingTip(), 5, "pending tip");
 
         // The next epoch starts where this one ended.
-        inputs[5] = inputs[6];
-        inputs[6] = rollup.blockRecord(4).archiveRoot;
-        inputs[7] = bytes32(uint256(4));
-        inputs[8] = bytes32(uint256(4));
-        inputs[9] = bytes32(uint256(1));
-        inputs[11] = inputs[12];
-        inputs[12] = rollup.blockRecord(4).chain;
+        inputs[Layout.EPOCH_PREV_ARCHIVE_ROOT] = inputs[Layout.EPOCH_END_ARCHIVE_ROOT];
+        inputs[Layout.EPOCH_END_ARCHIVE_ROOT] = rollup.blockRecord(4).archiveRoot;
+        inputs[Layout.EPOCH_FIRST_BLOCK] = bytes32(uint256(4));
+        inputs[Layout.EPOCH_LAST_BLOCK] = bytes32(uint256(4));
+        inputs[Layout.EPOCH_EPOCH] = bytes32(uint256(1));
+        inputs[Layout.EPOCH_CHAIN_START] = inputs[Layout.EPOCH_CHAIN_END];
+        inputs[Layout.EPOCH_CHAIN_END] = rollup.blockRecord(4).chain;
         verifier.expect(inputs);
         _prove(4, 4);
         Rollup.ProofRecord memory record = rollup.proofRecord(4);
@@ -350,10 +355,10 @@ contract SubmitTest is RollupFixture {
     function testFuzz_words_must_be_canonical(uint8 which, uint256 word) public {
         verifier.set(VerifierDouble.Answer.Yes);
         Rollup.EpochArgs memory args = _range(1, 3);
-        which %= 11;
+        which %= uint8(Layout.PAIR_WORDS + 1);
         uint256 bound = P;
-        if (which < 10) {
-            if (which % 5 != 4) bound = 1 << 128;
+        if (which < Layout.PAIR_WORDS) {
+            if (!_isScalar(which)) bound = 1 << 128;
             if (word % 2 == 0) word %= bound;
             args.pair[which] = word;
         } else {
@@ -363,16 +368,21 @@ contract SubmitTest is RollupFixture {
         rollup.submitEpochProof(args, "proof");
     }
 
+    /// Whether word `i` of the pair is a scalar; the others are halves of coordinates.
+    function _isScalar(uint256 i) private pure returns (bool) {
+        return i == Layout.PAIR_S_L || i == Layout.PAIR_S_R;
+    }
+
     function test_every_word_at_its_bound_is_refused_and_below_it_accepted() public {
         verifier.set(VerifierDouble.Answer.Yes);
-        for (uint256 i; i < 10; i++) {
+        for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             Rollup.EpochArgs memory args = _range(1, 3);
-            uint256 bound = i % 5 == 4 ? P : 1 << 128;
+            uint256 bound = _isScalar(i) ? P : 1 << 128;
             args.pair[i] = bound;
             VM.expectRevert(abi.encodeWithSelector(Rollup.NotCanonical.selector, "pair", bound));
             rollup.epochPublicInputs(args);
             args.pair[i] = bound - 1;
-            assertEq(rollup.epochPublicInputs(args)[15 + i], bytes32(bound - 1), "word");
+            assertEq(rollup.epochPublicInputs(args)[Layout.EPOCH_PAIR + i], bytes32(bound - 1), "word");
         }
     }
 

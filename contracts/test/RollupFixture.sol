@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IVerifier} from "../src/IVerifier.sol";
+import * as Layout from "../src/Layout.sol";
 import {Poseidon2} from "../src/Poseidon2.sol";
 import {Rollup} from "../src/Rollup.sol";
 import {VerifierDouble} from "./VerifierDouble.sol";
@@ -89,7 +90,7 @@ abstract contract RollupFixture is Test {
         args.prover = address(0x1d);
         args.outHash = bytes32(uint256(0x0f));
         args.numConstraints = 123_456;
-        for (uint256 i; i < 10; i++) {
+        for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             args.pair[i] = 1000 + i;
         }
     }

@@ -10,7 +10,7 @@ use rollmill_algebra::bytes::{
 };
 use rollmill_algebra::device::{Coeff, Column, Coset, Device, DeviceError, Lagrange};
 use rollmill_algebra::field::{omega, powers};
-use rollmill_algebra::{Fr, G1Affine, poseidon2};
+use rollmill_algebra::{Fr, G1Affine, domain, poseidon2};
 use sha2::{Digest, Sha256};
 
 use crate::shape::{BLINDING_ROWS, GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
@@ -21,7 +21,7 @@ use crate::transcript::fq_mod_r;
 use crate::weaken::gone;
 
 /// Domain tag of key digests.
-pub const VK_DIGEST_DOMAIN: u64 = 18;
+pub const VK_DIGEST_DOMAIN: u64 = domain::VK_DIGEST;
 
 /// Why a key could not be made or read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,14 +6,14 @@
 use ark_ff::PrimeField;
 use rollmill_algebra::bytes::{fr_to_bytes, g1_to_bytes};
 pub use rollmill_algebra::pair::halves;
-use rollmill_algebra::{Fq, Fr, G1Affine, poseidon2};
+use rollmill_algebra::{Fq, Fr, G1Affine, domain, poseidon2};
 use sha3::{Digest, Keccak256};
 
 use crate::gates::power_of_two;
 use crate::weaken::gone;
 
 /// Domain tag of the Poseidon2 transcript.
-pub const TRANSCRIPT_DOMAIN: u64 = 17;
+pub const TRANSCRIPT_DOMAIN: u64 = domain::TRANSCRIPT;
 const KECCAK_LABEL: &[u8] = b"rollmill plonk v1";
 
 /// Which transcript a circuit's proofs use.

@@ -13,7 +13,6 @@
 pub mod block;
 pub mod builder;
 pub mod codec;
-pub mod domain;
 pub mod field;
 pub mod gas;
 pub mod genesis;
@@ -37,7 +36,7 @@ pub use header::{Header, StateRefs, TxState};
 pub use note::Note;
 pub use plan::{ChargedRows, Circuit, EpochPlan};
 pub use public_inputs::{BlockRange, ClientInputs, Constants, EpochRoot, TxRange};
-pub use rollmill_algebra::Fr;
 pub use rollmill_algebra::pair::Pair;
+pub use rollmill_algebra::{Fr, domain};
 pub use state::{ApplyError, TxGlobals, TxRejection, TxTransition, WorldState};
 pub use tx::{Tx, TxEffects};

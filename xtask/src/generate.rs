@@ -32,8 +32,13 @@ impl Output {
 type Generator = fn(&Tree) -> anyhow::Result<Vec<Output>>;
 
 /// Every generator, with the name used in messages.
-const GENERATORS: &[(&str, Generator)] =
-    &[("error codes", error_codes), ("Solidity verifiers", crate::verifiers::contracts)];
+const GENERATORS: &[(&str, Generator)] = &[
+    ("error codes", error_codes),
+    ("constants of the contracts", crate::layouts::contract),
+    ("the page of layouts", crate::layouts::page),
+    ("vectors of the models", crate::models::vectors),
+    ("Solidity verifiers", crate::verifiers::contracts),
+];
 
 fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {
     Ok(vec![Output::text(errors::PAGE, errors::page(&errors::collect(tree)))])

@@ -16,7 +16,9 @@ mod features;
 mod functions;
 mod generate;
 mod kernels;
+mod layouts;
 mod logs;
+mod models;
 mod mutants;
 mod scan;
 mod sources;
@@ -49,8 +51,8 @@ enum Command {
     Deps,
     /// Check the house rules: length of files and functions, unsafe, leftovers, error codes, ADRs, README, pages of the book.
     Tidy,
-    /// Write `docs/errors.md` and the Solidity verifiers of both root circuits again, with `--cuda` the
-    /// compiled CUDA kernels too.
+    /// Write `docs/errors.md`, `docs/book/layouts.md`, `contracts/src/Layout.sol` and the Solidity verifiers
+    /// of both root circuits again, with `--cuda` the compiled CUDA kernels too.
     ///
     /// `CONTRIBUTING.md` lists the other generated files and their commands.
     Gen {

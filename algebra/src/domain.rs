@@ -1,0 +1,67 @@
+//! Domain tags: one number for every use of the hash, so that no value of one kind can be taken for
+//! a value of another. Frozen; a new use gets a new number.
+
+/// Declares the tags, and [`ALL`] from the same list.
+macro_rules! domains {
+    ($($(#[$doc:meta])+ $name:ident = $tag:literal,)+) => {
+        $($(#[$doc])+ pub const $name: u64 = $tag;)+
+
+        /// Every tag with its name.
+        pub const ALL: &[(&str, u64)] = &[$((stringify!($name), $name),)+];
+    };
+}
+
+domains! {
+    /// Inner node of every Merkle tree.
+    NODE = 1,
+    /// A note's contents.
+    NOTE = 2,
+    /// A note made unique by its place: the leaf of the note-hash tree.
+    UNIQUE_NOTE = 3,
+    /// A nullifier of a spent note.
+    NULLIFIER = 4,
+    /// Public part of the nullifier key.
+    NPK = 5,
+    /// An address on the rollup.
+    ADDRESS = 6,
+    /// A transaction's effects.
+    TX = 7,
+    /// The running hash of a block's transactions.
+    TXS_CHAIN = 8,
+    /// A block header.
+    HEADER = 9,
+    /// The running hash of blocks that L1 stores.
+    CHAIN = 10,
+    /// A leaf of the nullifier tree.
+    NULLIFIER_LEAF = 11,
+    /// A leaf of the public data tree.
+    PUBLIC_DATA_LEAF = 12,
+    /// The public data slot of an address's fee balance.
+    FEE_BALANCE_SLOT = 13,
+    /// A leaf of the verification-key tree.
+    VK_LEAF = 14,
+    /// A discovery tag of a log.
+    TAG = 15,
+    // 16 is retired: keys of encrypted logs come from SHA-256.
+    /// The proof transcript.
+    TRANSCRIPT = 17,
+    /// The digest of a verification key.
+    VK_DIGEST = 18,
+    /// What stands for the first nullifier of genesis notes.
+    GENESIS = 19,
+    /// The transcript that folds the children's pairs.
+    FOLD = 20,
+}
+
+// Two uses with one number do not compile.
+const _: () = {
+    let mut i = 0;
+    while i < ALL.len() {
+        let mut j = 0;
+        while j < i {
+            assert!(ALL[i].1 != ALL[j].1, "two domain tags have one number");
+            j += 1;
+        }
+        i += 1;
+    }
+};
