@@ -6,7 +6,7 @@ use rollmill_protocol::Circuit;
 use rollmill_protocol::public_inputs::{BlockRangeLayout, Constants, ConstantsLayout, PairLayout};
 
 use crate::children::{Child, verified};
-use crate::circuit::{cell_bits, n_public};
+use crate::circuit::cell_bits;
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
 use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_u64};
@@ -92,7 +92,7 @@ pub fn join(
 /// The circuit.
 pub fn build(w: &BlockMergeWitness, children: &[Child; 2]) -> Builder {
     let circuit = Circuit::BlockMerge;
-    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
     let constants = w.constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, children);
     let (left, right) = (inputs_of(&public[0]), inputs_of(&public[1]));

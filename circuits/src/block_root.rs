@@ -9,6 +9,7 @@
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
 use rollmill_protocol::header::{HeaderLayout, StateRefsLayout};
 use rollmill_protocol::public_inputs::{
@@ -18,7 +19,7 @@ use rollmill_protocol::tree::ARCHIVE_HEIGHT;
 use rollmill_protocol::{Circuit, EthAddress, Header, block::ChainLinkLayout, domain};
 
 use crate::children::{Child, verified};
-use crate::circuit::{cell_bits, n_public};
+use crate::circuit::cell_bits;
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
 use crate::gadgets::effects::{assert_all_equal, assert_all_zero, header_hash, inputs_of, publish};
 use crate::gadgets::merkle::{TreeVars, append, assert_member};
@@ -47,12 +48,11 @@ pub struct BlockRootWitness {
 }
 
 /// The variant for a number of runs.
-pub const fn variant(ranges: usize) -> Circuit {
-    match ranges {
-        0 => Circuit::BlockRoot0,
-        1 => Circuit::BlockRoot1,
-        _ => Circuit::BlockRoot2,
-    }
+///
+/// # Panics
+/// With more runs than a variant has; whoever reads or merges runs has counted them.
+pub fn variant(ranges: usize) -> Circuit {
+    Circuit::variant(Family::BlockRoot, ranges).expect("a block root takes at most two runs")
 }
 
 /// Constrains the ranges of a header's numbers that no equation keeps in range.
@@ -338,7 +338,7 @@ fn charge(
 /// The circuit for as many runs as there are children, 0 to 2.
 pub fn build(w: &BlockRootWitness, children: &[Child]) -> Builder {
     let circuit = variant(children.len());
-    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
     let constants = w.constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, children);
     let ranges: Vec<_> = public.iter().map(|public| inputs_of(public)).collect();

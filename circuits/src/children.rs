@@ -6,11 +6,11 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::shape::{Shape, fixed};
-use rollmill_protocol::plan::VkLeaf;
 use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, Pair};
 
-use crate::circuit::{cell_bits, log_n, n_public, pair_at};
+use crate::circuit::{cell_bits, log_n};
 use crate::gadgets::charge::OpenedLeaf;
 use crate::gadgets::effects::inputs_of;
 use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
@@ -21,16 +21,16 @@ pub type Child = ChildWitness;
 impl ChildWitness {
     /// A placeholder child, for laying a circuit out. No proof of it is valid.
     pub fn dummy(parent: Circuit) -> Self {
-        let circuit = parent.accepts().first().copied().unwrap_or(Circuit::Client);
+        let circuit = *parent.accepts().first().expect("a circuit with children");
         let g = G1Affine::generator();
         let zero = Fr::from(0u64);
-        let mut public = vec![zero; n_public(circuit)];
-        if let Some(at) = pair_at(circuit) {
+        let mut public = vec![zero; circuit.n_public()];
+        if let Some(at) = circuit.pair_at() {
             public.splice(at.., Pair::trivial().to_fields());
         }
         let shape = Shape {
             log_n: log_n(circuit),
-            n_public: n_public(circuit) as u32,
+            n_public: circuit.n_public() as u32,
             cell_bits: cell_bits(circuit),
         };
         let OpenedLeaf { leaf, path } = OpenedLeaf::dummy(circuit);
@@ -52,11 +52,11 @@ impl OpenedLeaf {
             circuit,
             vk_digest: zero,
             log_n: log_n(circuit).into(),
-            n_public_inputs: n_public(circuit) as u64,
+            n_public_inputs: circuit.n_public() as u64,
             charged_rows: 0,
             protocol_version: 0,
         };
-        Self { leaf, path: [zero; 4] }
+        Self { leaf, path: [zero; VK_TREE_HEIGHT] }
     }
 }
 
@@ -78,10 +78,10 @@ pub fn verified(
     // Circuits that one parent accepts differ in size only.
     let spec = ChildSpec {
         roles: &roles,
-        n_public: n_public(first),
+        n_public: first.n_public(),
         log_ns: &log_ns,
         cell_bits: cell_bits(first),
-        pair_at: pair_at(first),
+        pair_at: first.pair_at(),
     };
     let specs: Vec<_> = children.iter().map(|child| (spec, child)).collect();
     let (root, version) = (constants.vk_root, constants.protocol_version);

@@ -1,10 +1,13 @@
-//! What is fixed about each circuit: its size, its public inputs, its children.
+//! What is fixed about each circuit's rows. What a circuit states and verifies is in
+//! [`rollmill_protocol::circuit`].
 
 use rollmill_plonk::proof::PROOF_BYTES;
 use rollmill_plonk::shape::{WIRES, fixed};
 use rollmill_plonk::transcript::TranscriptKind;
-use rollmill_plonk::verifier::PAIR_INPUTS;
-use rollmill_protocol::{BlockRange, Circuit, ClientInputs, EpochRoot, TxRange};
+use rollmill_protocol::Circuit;
+use rollmill_protocol::circuit::Verifier;
+
+use crate::client;
 
 /// Bits of a limb cell of every circuit but the client's.
 pub const RANGE_CELL_BITS: u32 = 16;
@@ -18,66 +21,73 @@ pub const FIXED_COLUMNS: usize = fixed::COUNT;
 /// Bytes of every proof.
 pub const PROOF_LEN: usize = PROOF_BYTES;
 
+/// What is fixed about a circuit's rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Base-2 logarithm of the number of rows.
+    pub log_n: u32,
+    /// Bits of a limb cell.
+    pub cell_bits: u32,
+    /// Most that `log_n` may become without a decision; `cargo xtask circuits` compares.
+    pub log_n_max: u32,
+    /// When an idle agent loads the key, lowest first; `None` for one that no epoch has jobs for.
+    pub warmed: Option<u8>,
+}
+
+const fn row(log_n: u32, cell_bits: u32, log_n_max: u32, warmed: Option<u8>) -> Size {
+    Size { log_n, cell_bits, log_n_max, warmed }
+}
+
+/// The table of sizes. Keys are loaded in the order of how many jobs an epoch has for them: many
+/// transactions, some blocks and one root.
+pub const fn size(circuit: Circuit) -> Size {
+    const N: u32 = RANGE_LOG_N;
+    const BITS: u32 = RANGE_CELL_BITS;
+    match circuit {
+        Circuit::Client => row(client::LOG_N, client::CELL_BITS, 15, None),
+        Circuit::TxBase => row(N, BITS, 17, Some(0)),
+        Circuit::TxMerge => row(N, BITS, 18, Some(1)),
+        Circuit::BlockRoot0 => row(N, BITS, 18, Some(6)),
+        Circuit::BlockRoot1 => row(N, BITS, 18, Some(3)),
+        Circuit::BlockRoot2 => row(N, BITS, 18, Some(2)),
+        Circuit::BlockMerge => row(N, BITS, 18, Some(4)),
+        Circuit::EpochRoot1 => row(N, BITS, 18, Some(7)),
+        Circuit::EpochRoot2 => row(N, BITS, 18, Some(5)),
+    }
+}
+
 /// Base-2 logarithm of a circuit's number of rows.
 pub const fn log_n(circuit: Circuit) -> u32 {
-    match circuit {
-        Circuit::Client => crate::client::LOG_N,
-        Circuit::TxBase
-        | Circuit::TxMerge
-        | Circuit::BlockRoot0
-        | Circuit::BlockRoot1
-        | Circuit::BlockRoot2
-        | Circuit::BlockMerge
-        | Circuit::EpochRoot1
-        | Circuit::EpochRoot2 => RANGE_LOG_N,
-    }
+    size(circuit).log_n
 }
 
 /// Bits of a circuit's limb cells.
 pub const fn cell_bits(circuit: Circuit) -> u32 {
-    match circuit {
-        Circuit::Client => crate::client::CELL_BITS,
-        Circuit::TxBase
-        | Circuit::TxMerge
-        | Circuit::BlockRoot0
-        | Circuit::BlockRoot1
-        | Circuit::BlockRoot2
-        | Circuit::BlockMerge
-        | Circuit::EpochRoot1
-        | Circuit::EpochRoot2 => RANGE_CELL_BITS,
-    }
+    size(circuit).cell_bits
 }
 
-/// Number of a circuit's public inputs.
-pub const fn n_public(circuit: Circuit) -> usize {
-    match circuit {
-        Circuit::Client => ClientInputs::FIELDS,
-        Circuit::TxBase | Circuit::TxMerge => TxRange::FIELDS,
-        Circuit::EpochRoot1 | Circuit::EpochRoot2 => EpochRoot::FIELDS,
-        Circuit::BlockRoot0 | Circuit::BlockRoot1 | Circuit::BlockRoot2 | Circuit::BlockMerge => {
-            BlockRange::FIELDS
-        }
-    }
-}
-
-/// Where in the public inputs the carried pair starts: it is last.
-pub const fn pair_at(circuit: Circuit) -> Option<usize> {
-    match circuit {
-        Circuit::Client => None,
-        other => Some(n_public(other) - PAIR_INPUTS),
-    }
-}
-
-/// The transcript of a circuit's proofs: Keccak where L1 verifies.
+/// The transcript of a circuit's proofs: the one that its verifier computes at least cost.
 pub const fn transcript(circuit: Circuit) -> TranscriptKind {
-    match circuit {
-        Circuit::EpochRoot1 | Circuit::EpochRoot2 => TranscriptKind::Keccak,
-        Circuit::Client
-        | Circuit::TxBase
-        | Circuit::TxMerge
-        | Circuit::BlockRoot0
-        | Circuit::BlockRoot1
-        | Circuit::BlockRoot2
-        | Circuit::BlockMerge => TranscriptKind::Poseidon2,
+    match circuit.verifier() {
+        Verifier::Circuit => TranscriptKind::Poseidon2,
+        Verifier::L1 => TranscriptKind::Keccak,
     }
+}
+
+/// The circuits whose proofs L1 verifies, each with the name of the contract that does, in the order in
+/// which `EpochVerifier` takes them.
+pub fn contracts() -> Vec<(Circuit, String)> {
+    Circuit::ALL
+        .into_iter()
+        .filter(|circuit| circuit.verifier() == Verifier::L1)
+        .map(|circuit| (circuit, format!("{circuit:?}Verifier")))
+        .collect()
+}
+
+/// The circuits whose keys an idle agent loads, in order.
+pub fn warm_order() -> Vec<Circuit> {
+    let mut order: Vec<_> =
+        Circuit::ALL.into_iter().filter(|circuit| size(*circuit).warmed.is_some()).collect();
+    order.sort_by_key(|circuit| size(*circuit).warmed);
+    order
 }

@@ -3,6 +3,7 @@
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::gas::{FeePerGas, GasSettings};
 use rollmill_protocol::note::ViewingKey;
 use rollmill_protocol::state::{AnchorWitness, EffectsTransition};
@@ -138,25 +139,20 @@ fn block_root_witness() -> BlockRootWitness {
 
 /// The circuit over a dummy witness.
 pub fn build(circuit: Circuit) -> Builder {
-    let child = || Child::dummy(circuit);
-    let pair = || [child(), child()];
-    let epoch = || EpochRootWitness {
-        constants: constants(),
-        slots_per_epoch: 0,
-        charge: OpenedLeaf::dummy(circuit),
-    };
-    match circuit {
-        Circuit::Client => client::build(&client_witness()),
-        Circuit::TxBase => tx_base::build(&tx_base_witness(), &child()),
-        Circuit::TxMerge => tx_merge::build(&constants(), &pair()),
-        Circuit::BlockRoot0 => block_root::build(&block_root_witness(), &[]),
-        Circuit::BlockRoot1 => block_root::build(&block_root_witness(), &[child()]),
-        Circuit::BlockRoot2 => block_root::build(&block_root_witness(), &pair()),
-        Circuit::BlockMerge => {
-            let charge = OpenedLeaf::dummy(circuit);
-            block_merge::build(&BlockMergeWitness { constants: constants(), charge }, &pair())
+    let children: Vec<_> = (0..circuit.child_count()).map(|_| Child::dummy(circuit)).collect();
+    let pair = || children.first_chunk().expect("a merge has two children");
+    let charge = OpenedLeaf::dummy(circuit);
+    match circuit.family() {
+        Family::Client => client::build(&client_witness()),
+        Family::TxBase => tx_base::build(&tx_base_witness(), &children[0]),
+        Family::TxMerge => tx_merge::build(&constants(), pair()),
+        Family::BlockRoot => block_root::build(&block_root_witness(), &children),
+        Family::BlockMerge => {
+            block_merge::build(&BlockMergeWitness { constants: constants(), charge }, pair())
         }
-        Circuit::EpochRoot1 => epoch_root::build(&epoch(), &[child()]),
-        Circuit::EpochRoot2 => epoch_root::build(&epoch(), &pair()),
+        Family::EpochRoot => {
+            let witness = EpochRootWitness { constants: constants(), slots_per_epoch: 0, charge };
+            epoch_root::build(&witness, &children)
+        }
     }
 }

@@ -4,13 +4,14 @@
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::Circuit;
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::public_inputs::{
     BlockRangeLayout, Constants, ConstantsLayout, EpochRootLayout, PairLayout,
 };
 
 use crate::block_merge::{assert_not_empty, join};
 use crate::children::{Child, verified};
-use crate::circuit::{cell_bits, n_public};
+use crate::circuit::cell_bits;
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
 use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
 use crate::gadgets::uint::{divide, range_u64};
@@ -26,11 +27,11 @@ pub struct EpochRootWitness {
 }
 
 /// The variant for a number of runs.
-pub const fn variant(ranges: usize) -> Circuit {
-    match ranges {
-        1 => Circuit::EpochRoot1,
-        _ => Circuit::EpochRoot2,
-    }
+///
+/// # Panics
+/// Without runs or with more than a variant has; whoever reads or merges runs has counted them.
+pub fn variant(ranges: usize) -> Circuit {
+    Circuit::variant(Family::EpochRoot, ranges).expect("an epoch root takes one or two runs")
 }
 
 /// A single run as the whole: constants and count of this proof's rows.
@@ -120,7 +121,7 @@ pub fn constrain(
 /// The circuit for as many runs as there are children, 1 or 2.
 pub fn build(w: &EpochRootWitness, children: &[Child]) -> Builder {
     let circuit = variant(children.len());
-    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
     let constants = w.constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, children);
     let ranges: Vec<_> = public.iter().map(|public| inputs_of(public)).collect();

@@ -17,6 +17,7 @@ use rollmill_plonk::layout::{Layout, LayoutError, Witness};
 use rollmill_plonk::proof::{PROOF_BYTES, Proof, ProofError};
 use rollmill_plonk::prover::{Blinding, ProveError};
 use rollmill_protocol::builder::{ArchiveWitness, Block};
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::join::JoinError;
@@ -30,7 +31,7 @@ use rollmill_protocol::{
 use crate::block_merge::BlockMergeWitness;
 use crate::block_root::BlockRootWitness;
 use crate::children::Child;
-use crate::circuit::{log_n, n_public, pair_at, transcript};
+use crate::circuit::{log_n, transcript};
 use crate::client::ClientWitness;
 use crate::epoch_root::EpochRootWitness;
 use crate::keyset::{KeySet, RefusedProof};
@@ -158,7 +159,7 @@ impl Output {
         let role = from.u8()?;
         let circuit = Circuit::ALL.get(usize::from(role)).copied();
         let circuit = circuit.ok_or(JobError::Kind { got: format!("role {role}") })?;
-        let public = from.frs(n_public(circuit))?;
+        let public = from.frs(circuit.n_public())?;
         Ok(Self { circuit, public, proof: from.raw(PROOF_BYTES)?.to_vec() })
     }
 
@@ -242,7 +243,7 @@ pub fn block_root_input(
         data_hash: block.data().data_hash(),
     };
     let children = ranges.iter().map(|r| Output::from_bytes(r)).collect::<Result<Vec<_>, _>>()?;
-    if children.len() > 2 {
+    if Circuit::variant(Family::BlockRoot, children.len()).is_none() {
         let (circuit, got) = ("block_root", children.len());
         return Err(JoinError::Children { circuit, got }.into());
     }
@@ -258,7 +259,7 @@ pub fn block_merge_input(left: &[u8], right: &[u8]) -> Result<Vec<u8>, JobError>
 /// The input of an EpochRoot job over one or two results.
 pub fn epoch_root_input(slots_per_epoch: u64, ranges: &[Vec<u8>]) -> Result<Vec<u8>, JobError> {
     let children = ranges.iter().map(|r| Output::from_bytes(r)).collect::<Result<Vec<_>, _>>()?;
-    if !(1..=2).contains(&children.len()) {
+    if Circuit::variant(Family::EpochRoot, children.len()).is_none() {
         let (circuit, got) = ("epoch_root", children.len());
         return Err(JoinError::Children { circuit, got }.into());
     }
@@ -455,7 +456,8 @@ pub fn lay_out(set: &KeySet, kind: &str, input: &[u8]) -> Result<Builder, JobErr
 
 /// Requires two lists of public inputs to agree in everything but the pair.
 fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobError> {
-    let compared = pair_at(circuit).unwrap_or(n_public(circuit));
+    // Without a pair, everything.
+    let compared = circuit.pair_at().unwrap_or(circuit.n_public());
     match (0..compared).find(|i| expected.get(*i) != got.get(*i)) {
         Some(index) => Err(JobError::PublicInput { index }),
         None => Ok(()),

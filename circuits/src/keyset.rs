@@ -7,12 +7,12 @@ use rollmill_plonk::proof::{Proof, ProofError};
 use rollmill_plonk::srs::srs_id;
 use rollmill_plonk::verifier::{VerifyError, verify};
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
-use rollmill_protocol::plan::{ChargedRows, VK_TREE_HEIGHT, VkLeaf, vk_tree};
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::{Circuit, Constants};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
+use rollmill_protocol::{ChargedRows, Circuit, Constants};
 use sha2::{Digest, Sha256};
 
-use crate::circuit::{cell_bits, log_n, n_public, pair_at, transcript};
+use crate::circuit::{cell_bits, log_n, transcript};
 use crate::gadgets::charge::OpenedLeaf;
 
 const FORMAT: u8 = 1;
@@ -97,7 +97,7 @@ impl KeySet {
             let right = key.circuit == circuit
                 && shape.log_n == log_n(circuit)
                 && shape.cell_bits == cell_bits(circuit)
-                && shape.n_public as usize == n_public(circuit)
+                && shape.n_public as usize == circuit.n_public()
                 && key.rows_used <= shape.n() as u64;
             if !right {
                 return Err(KeySetError::Shape { circuit });
@@ -158,14 +158,7 @@ impl KeySet {
 
     /// Rows charged for a proof of each circuit.
     pub fn charged_rows(&self) -> ChargedRows {
-        let rows = |circuit| self.key(circuit).rows_used;
-        ChargedRows {
-            tx_base: rows(Circuit::TxBase),
-            tx_merge: rows(Circuit::TxMerge),
-            block_root: [Circuit::BlockRoot0, Circuit::BlockRoot1, Circuit::BlockRoot2].map(rows),
-            block_merge: rows(Circuit::BlockMerge),
-            epoch_root: [Circuit::EpochRoot1, Circuit::EpochRoot2].map(rows),
-        }
+        ChargedRows::new(|circuit| self.key(circuit).rows_used)
     }
 
     /// Constants of every range of a deployment that uses these keys.
@@ -182,7 +175,7 @@ impl KeySet {
     ) -> Result<(), RefusedProof> {
         let proof = Proof::from_bytes(proof)?;
         let vk = &self.key(circuit).vk;
-        verify(transcript(circuit), vk, &self.tau_g2, public, &proof, pair_at(circuit))?;
+        verify(transcript(circuit), vk, &self.tau_g2, public, &proof, circuit.pair_at())?;
         Ok(())
     }
 

@@ -20,7 +20,7 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::Circuit;
 use serde::Serialize;
 
-use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, n_public, transcript};
+use crate::circuit::{FIXED_COLUMNS, PROOF_LEN, WIRE_COLUMNS, log_n, transcript, warm_order};
 use crate::keyset::{CircuitKey, KeySet, KeySetError};
 use crate::maker::{self, MadeKey, lagrange};
 use crate::store::{Store, StoreError};
@@ -132,7 +132,7 @@ fn require_srs_of(set: &KeySet, srs: &Srs) -> Result<(), RegistryError> {
 }
 
 fn largest_log_n() -> u32 {
-    Circuit::ALL.into_iter().map(log_n).max().unwrap_or(0)
+    Circuit::ALL.into_iter().map(log_n).max().expect("there are circuits")
 }
 
 /// The SRS in the store, fit for the chain and every circuit; none if there is none.
@@ -223,18 +223,6 @@ struct Loading {
     /// Jobs that wait for the key.
     wanted: AtomicUsize,
 }
-
-/// The order in which [`Keys::warm`] loads: an epoch has many transactions, some blocks and one root.
-const WARM_ORDER: [Circuit; Circuit::ALL.len() - 1] = [
-    Circuit::TxBase,
-    Circuit::TxMerge,
-    Circuit::BlockRoot2,
-    Circuit::BlockRoot1,
-    Circuit::BlockMerge,
-    Circuit::EpochRoot2,
-    Circuit::BlockRoot0,
-    Circuit::EpochRoot1,
-];
 
 /// What [`Keys::warm`] did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -345,7 +333,7 @@ impl<D: Device> Keys<D> {
     /// # Errors
     /// As [`Self::proving_key`].
     pub fn warm(&self, go_on: &dyn Fn() -> bool) -> Result<Warmed, RegistryError> {
-        let next = WARM_ORDER.into_iter().find(|circuit| !self.resident.has(circuit));
+        let next = warm_order().into_iter().find(|circuit| !self.resident.has(circuit));
         let Some(circuit) = next.filter(|_| !self.resident.is_full()) else {
             return Ok(Warmed::Nothing);
         };
@@ -472,7 +460,7 @@ pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
         log_n: layout.shape.log_n,
         wires: WIRE_COLUMNS as u32,
         fixed_columns: FIXED_COLUMNS as u32,
-        public_inputs: n_public(circuit) as u32,
+        public_inputs: circuit.n_public() as u32,
         proof_bytes: PROOF_LEN as u64,
         sections,
     })

@@ -17,7 +17,7 @@ use rollmill_protocol::tx::TxEffectsLayout;
 use rollmill_protocol::{Circuit, TxEffects, TxTransition, domain};
 
 use crate::children::{Child, verified};
-use crate::circuit::{cell_bits, n_public};
+use crate::circuit::cell_bits;
 use crate::gadgets::effects::{
     assert_all_zero, effects, inputs_of, publish, range_gas, tx_hash, txs_chain_next,
 };
@@ -163,7 +163,7 @@ pub fn constrain(
 /// The circuit, over the client proof `child`.
 pub fn build(w: &TxBaseWitness, child: &Child) -> Builder {
     let circuit = Circuit::TxBase;
-    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
     let constants = w.constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, std::slice::from_ref(child));
     let client = inputs_of(&public[0]);

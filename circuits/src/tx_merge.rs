@@ -5,7 +5,7 @@ use rollmill_protocol::Circuit;
 use rollmill_protocol::public_inputs::{Constants, ConstantsLayout, PairLayout, TxRangeLayout};
 
 use crate::children::{Child, verified};
-use crate::circuit::{cell_bits, n_public};
+use crate::circuit::cell_bits;
 use crate::gadgets::effects::{assert_all_equal, inputs_of, publish};
 use crate::gadgets::uint::checked_add;
 use crate::weaken::gone;
@@ -65,7 +65,7 @@ pub fn join(
 /// The circuit.
 pub fn build(constants: &Constants, children: &[Child; 2]) -> Builder {
     let circuit = Circuit::TxMerge;
-    let mut b = Builder::new(n_public(circuit), cell_bits(circuit));
+    let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
     let constants = constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, children);
     let (left, right) = (inputs_of(&public[0]), inputs_of(&public[1]));

@@ -374,7 +374,7 @@ fn rows_of_a_block_that_do_not_fit_64_bits_are_refused() {
         let is_refused = refused(2, |r, w| {
             let mut leaves = common::leaves();
             leaves[Circuit::TxBase as usize].charged_rows = charged;
-            let tree = rollmill_protocol::plan::vk_tree(&leaves);
+            let tree = rollmill_protocol::vk_tree::vk_tree(&leaves);
             w.constants.vk_root = tree[4][0];
             r.iter_mut().for_each(|r| r.constants.vk_root = tree[4][0]);
             for opened in &mut w.charges {

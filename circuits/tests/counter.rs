@@ -18,7 +18,7 @@ use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, VerifyError, verify};
 use rollmill_protocol::Circuit;
-use rollmill_protocol::plan::{VkLeaf, vk_tree};
+use rollmill_protocol::vk_tree::{VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 const LOG_N: u32 = 17;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_circuits::circuit::{log_n, pair_at};
+use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::gadgets::fold::ChildWitness;
 use rollmill_circuits::jobs::{self, Input, JobError, Output};
 use rollmill_circuits::keyset::KeySet;
@@ -155,7 +155,7 @@ fn a_changed_result_is_refused() {
             let mut changed = good.clone();
             changed.public[i] += Fr::from(1u64);
             let refused = jobs::verify(&set, kind, &job.input, &changed.to_bytes()).unwrap_err();
-            let in_pair = i >= pair_at(good.circuit).unwrap();
+            let in_pair = i >= good.circuit.pair_at().unwrap();
             assert_eq!(matches!(refused, JobError::Refused(_)), in_pair, "{kind} input {i}");
         }
         for i in (0..good.proof.len()).step_by(61) {
@@ -238,7 +238,7 @@ fn a_child_with_a_changed_public_input_does_not_give_a_good_pair() {
     assert!(holds(block_root::build(&witness, std::slice::from_ref(&good)), Circuit::BlockRoot1));
     // The carried pair enters nothing but the transcript and the folded pair.
     let mut bad = good;
-    let at = pair_at(Circuit::TxBase).unwrap();
+    let at = Circuit::TxBase.pair_at().unwrap();
     bad.public[at + 4] += Fr::from(1u64);
     assert!(!holds(block_root::build(&witness, &[bad]), Circuit::BlockRoot1));
 }

@@ -6,7 +6,7 @@ use ark_ff::UniformRand;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
-use rollmill_circuits::circuit::{PROOF_LEN, cell_bits, log_n, n_public, pair_at};
+use rollmill_circuits::circuit::{PROOF_LEN, cell_bits, log_n};
 use rollmill_circuits::jobs::{self, Input, JobError, Output};
 use rollmill_circuits::keyset::{CircuitKey, KeySet, KeySetError};
 use rollmill_plonk::key::VerifyingKey;
@@ -35,7 +35,7 @@ fn keys() -> KeySet {
             vk: VerifyingKey {
                 shape: Shape {
                     log_n: log_n(*circuit),
-                    n_public: n_public(*circuit) as u32,
+                    n_public: circuit.n_public() as u32,
                     cell_bits: cell_bits(*circuit),
                 },
                 srs_id: srs.id(),
@@ -182,14 +182,14 @@ fn children_of_circuits_that_are_not_accepted_are_refused() {
 fn what_an_input_leads_to_is_compared_with_the_result() {
     let set = keys();
     for (circuit, input) in inputs(&set) {
-        let mut public = vec![Fr::from(0u64); n_public(circuit)];
-        let at = pair_at(circuit).unwrap();
+        let mut public = vec![Fr::from(0u64); circuit.n_public()];
+        let at = circuit.pair_at().unwrap();
         public.splice(at.., Pair::trivial().to_fields());
         let wrong = output(circuit, public);
         let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
         assert!(matches!(refused, JobError::PublicInput { .. }), "{circuit}: {refused}");
         let other = if circuit == Circuit::TxMerge { Circuit::TxBase } else { Circuit::TxMerge };
-        let wrong = output(other, vec![Fr::from(0u64); n_public(other)]);
+        let wrong = output(other, vec![Fr::from(0u64); other.n_public()]);
         let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
         assert!(matches!(refused, JobError::Role { .. }), "{circuit}: {refused}");
     }
@@ -234,7 +234,7 @@ fn ranges_and_headers_that_do_not_join_are_refused_by_name() {
     let case = two_txs();
     let txs = bytes(&tx_outputs(&set, &case));
     let verify = |circuit: Circuit, input: &[u8]| {
-        let public = vec![Fr::from(0u64); n_public(circuit)];
+        let public = vec![Fr::from(0u64); circuit.n_public()];
         jobs::verify(&set, circuit.name(), input, &output(circuit, public).to_bytes()).unwrap_err()
     };
     let swapped = jobs::tx_merge_input(&txs[1], &txs[0]).unwrap();
@@ -266,7 +266,7 @@ fn ranges_and_headers_that_do_not_join_are_refused_by_name() {
 
 #[test]
 fn a_result_has_one_encoding() {
-    let good = output(Circuit::TxMerge, vec![Fr::from(7u64); n_public(Circuit::TxMerge)]);
+    let good = output(Circuit::TxMerge, vec![Fr::from(7u64); Circuit::TxMerge.n_public()]);
     let bytes = good.to_bytes();
     assert_eq!(bytes.len(), 2 + 32 * 33 + PROOF_LEN);
     assert_eq!(Output::from_bytes(&bytes).unwrap(), good);

@@ -8,14 +8,15 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 use rollmill_circuits::block_merge::{self, BlockMergeWitness};
 use rollmill_circuits::children::Child;
-use rollmill_circuits::circuit::{cell_bits, log_n, n_public, pair_at, transcript};
+use rollmill_circuits::circuit::{cell_bits, contracts, log_n, size, transcript, warm_order};
 use rollmill_circuits::epoch_root::{self, EpochRootWitness};
 use rollmill_circuits::registry::{layout, report};
 use rollmill_circuits::{block_root, client, tx_base, tx_merge};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::transcript::TranscriptKind;
-use rollmill_protocol::{Circuit, Pair};
+use rollmill_protocol::circuit::Family;
+use rollmill_protocol::{Circuit, EpochPlan, Pair};
 
 use common::{block_root_witness, chain, constants, genesis_chain, opened, transfer, value};
 
@@ -31,7 +32,7 @@ fn random_child(parent: Circuit, seed: u64) -> Child {
     child.public.iter_mut().for_each(|v| *v = Fr::rand(&mut rng));
     let circuit = *parent.accepts().last().unwrap();
     child.leaf.circuit = circuit;
-    if let Some(at) = pair_at(circuit) {
+    if let Some(at) = circuit.pair_at() {
         let pair = Pair {
             l: point(&mut rng),
             s_l: Fr::rand(&mut rng),
@@ -48,24 +49,25 @@ fn real(circuit: Circuit) -> Builder {
     let cases = chain(&[2, 0]);
     let block = |ranges| block_root_witness(&cases[1].block, ranges, value(9, 1));
     let (constants, charge) = (constants(), opened(circuit));
-    match circuit {
-        Circuit::Client => {
+    match circuit.family() {
+        Family::Client => {
             let (header, store) = genesis_chain();
             client::build(&transfer(&header, &store, 1))
         }
-        Circuit::TxBase => {
+        Family::TxBase => {
             let (tx, transition) = &cases[0].txs[1];
             tx_base::build(&common::tx_base_witness(tx, transition), &child(1))
         }
-        Circuit::TxMerge => tx_merge::build(&constants, &[child(1), child(2)]),
-        Circuit::BlockRoot0 => block_root::build(&block(0), &[]),
-        Circuit::BlockRoot1 => block_root::build(&block(1), &[child(1)]),
-        Circuit::BlockRoot2 => block_root::build(&block(2), &[child(1), child(2)]),
-        Circuit::BlockMerge => {
+        Family::TxMerge => tx_merge::build(&constants, &[child(1), child(2)]),
+        Family::BlockRoot => {
+            let children: Vec<_> = (0..circuit.child_count() as u64).map(child).collect();
+            block_root::build(&block(children.len()), &children)
+        }
+        Family::BlockMerge => {
             let witness = BlockMergeWitness { constants, charge };
             block_merge::build(&witness, &[child(1), child(2)])
         }
-        Circuit::EpochRoot1 | Circuit::EpochRoot2 => {
+        Family::EpochRoot => {
             let witness = EpochRootWitness { constants, slots_per_epoch: 9, charge };
             let children: Vec<_> = (0..circuit.child_count() as u64).map(child).collect();
             epoch_root::build(&witness, &children)
@@ -95,9 +97,42 @@ fn every_circuit_fits_its_size_and_states_its_numbers() {
     for circuit in Circuit::ALL {
         let report = report(circuit).unwrap();
         assert_eq!(report.log_n, log_n(circuit), "{circuit}");
-        assert_eq!(report.public_inputs as usize, n_public(circuit));
+        assert_eq!(report.public_inputs as usize, circuit.n_public());
         assert!(cell_bits(circuit) == 16 || circuit == Circuit::Client);
-        let on_l1 = matches!(circuit, Circuit::EpochRoot1 | Circuit::EpochRoot2);
+        let on_l1 = circuit.family() == Family::EpochRoot;
         assert_eq!(transcript(circuit) == TranscriptKind::Keccak, on_l1);
     }
+}
+
+/// The in-circuit verifier has one width of cells for all children of a parent.
+#[test]
+fn circuits_that_one_parent_accepts_have_cells_of_one_width() {
+    for parent in Circuit::ALL {
+        for child in parent.accepts() {
+            assert_eq!(cell_bits(*child), cell_bits(parent.accepts()[0]), "{parent}: {child}");
+        }
+    }
+}
+
+/// `EpochVerifier` takes the verifier of one block first, then that of more.
+#[test]
+fn the_contracts_of_the_roots_are_named_after_them() {
+    let names = contracts().into_iter().map(|(_, name)| name).collect::<Vec<_>>();
+    assert_eq!(names, ["EpochRoot1Verifier", "EpochRoot2Verifier"]);
+}
+
+/// Goal: exactly what an epoch has jobs for is loaded, and one circuit after the other.
+#[test]
+fn keys_are_loaded_for_every_circuit_that_an_epoch_plans() {
+    let plans = [vec![1], vec![0, 1, 3, 4]].map(|counts| EpochPlan::new(&counts).unwrap());
+    let order = warm_order();
+    for circuit in Circuit::ALL {
+        let planned = plans.iter().any(|plan| plan.count(circuit) > 0);
+        assert_eq!(order.contains(&circuit), planned, "{circuit}");
+        assert_eq!(planned, circuit.family() != Family::Client, "{circuit}");
+    }
+    let ranks: Vec<_> = order.iter().map(|circuit| size(*circuit).warmed).collect();
+    assert!(ranks.windows(2).all(|pair| pair[0] < pair[1]), "{ranks:?}");
+    assert_eq!(order[0], Circuit::TxBase);
+    assert_eq!(order[7], Circuit::EpochRoot1);
 }

@@ -23,7 +23,7 @@ use rollmill_plonk::transcript::{TranscriptKind, halves, short_coefficient};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, challenges, computed_at, reduce};
 use rollmill_protocol::Circuit;
 use rollmill_protocol::domain;
-use rollmill_protocol::plan::{VkLeaf, vk_tree};
+use rollmill_protocol::vk_tree::{VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 const ROLES: [u32; 2] = [1, 2];

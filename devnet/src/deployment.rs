@@ -4,14 +4,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rollmill_circuits::circuit::pair_at;
+use rollmill_circuits::circuit::contracts as root_contracts;
 use rollmill_l1::abi::{self, Parameters, word};
 use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::{L1Client, SenderConfig, TxSender, creation_code, deploy, deploy_rollup};
 use rollmill_plonk::solidity;
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::{Circuit, Fr, Genesis};
+use rollmill_protocol::{Fr, Genesis};
 
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Options};
@@ -30,9 +30,6 @@ pub const SLOT_SECONDS: u32 = 3;
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
 /// Under faults a window may well be missed, and the chain must go on after that.
 const CHAOS_PROOF_WINDOW_L1_BLOCKS: u64 = 240;
-/// The root circuits, the contracts generated from their keys, and where.
-const ROOTS: [(Circuit, &str); 2] =
-    [(Circuit::EpochRoot1, "EpochRoot1Verifier"), (Circuit::EpochRoot2, "EpochRoot2Verifier")];
 
 /// A rollup on L1.
 #[derive(Debug, Clone)]
@@ -135,15 +132,15 @@ async fn deploy_verifier(
         Ok::<_, Error>(creation_code(&text)?)
     };
     let mut words = Vec::new();
-    for (circuit, name) in ROOTS {
+    for (circuit, name) in root_contracts() {
         // A verifier of other keys would reject every proof, after minutes of proving.
         let path = contracts.join("src").join(format!("{name}.sol"));
         let source = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
         let key = &keys.set().key(circuit).vk;
-        if source != solidity::generate(key, keys.set().tau_g2(), name, pair_at(circuit)) {
+        if source != solidity::generate(key, keys.set().tau_g2(), &name, circuit.pair_at()) {
             return Err(Error::VerifierStale { path });
         }
-        let address = deploy(sender, name, code(name)?).await?.address;
+        let address = deploy(sender, &name, code(&name)?).await?.address;
         words.extend_from_slice(address.into_word().as_slice());
     }
     let chooser = abi::creation(&code("EpochVerifier")?, &words);

@@ -7,9 +7,9 @@ use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::verify;
 use rollmill_plonk::{G2_BYTES, G2Affine, g2_from_bytes, g2_to_bytes};
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
-use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::tree::node_hash;
 use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, ClientInputs, Fr, field};
 
 use crate::pool::{ClientProofVerifier, ProofRefused};

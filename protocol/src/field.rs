@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ark_ff::{PrimeField, Zero};
+use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, bytes};
 use sha2::{Digest, Sha256};
 
@@ -51,7 +51,7 @@ fn out_of_range(what: &'static str, max: String, value: &Fr) -> DecodeError {
 pub fn sha256_field(bytes: &[u8]) -> Fr {
     let mut digest: [u8; 32] = Sha256::digest(bytes).into();
     digest[0] = 0;
-    from_bytes(&digest).unwrap_or_else(Fr::zero)
+    from_bytes(&digest).expect("248 bits are below the modulus")
 }
 
 /// `0x` and 64 hexadecimal digits.
@@ -99,7 +99,7 @@ impl EthAddress {
     pub fn to_field(self) -> Fr {
         let mut bytes = [0; 32];
         bytes[12..].copy_from_slice(&self.0);
-        from_bytes(&bytes).unwrap_or_else(Fr::zero)
+        from_bytes(&bytes).expect("160 bits are below the modulus")
     }
 
     /// The address a field element below 2^160 stands for.

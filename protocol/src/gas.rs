@@ -32,6 +32,7 @@ impl FeePerGas {
 
     /// The prices an honest proposer names after a block of `tx_count` transactions at these.
     pub fn next(self, tx_count: u64) -> Self {
+        // More than a block may hold counts as a full one.
         let tx_count = usize::try_from(tx_count).unwrap_or(usize::MAX);
         Self { l2: next_fee_per_gas(self.l2, tx_count), da: next_fee_per_gas(self.da, tx_count) }
     }
@@ -110,6 +111,7 @@ pub fn next_fee_per_gas(parent_price: u64, tx_count: usize) -> u64 {
         Ordering::Equal => price,
         Ordering::Less => price.saturating_sub(change.max(1)),
     };
+    // The highest price stays where it is.
     u64::try_from(next).unwrap_or(u64::MAX).max(MIN_FEE_PER_GAS)
 }
 

@@ -8,10 +8,11 @@ use rollmill_algebra::pair::Pair;
 
 use crate::block::ChainLink;
 use crate::builder::Block;
+use crate::charge::ChargedRows;
+use crate::circuit::Circuit;
 use crate::field::{self, EthAddress};
 use crate::gas::FeePerGas;
 use crate::header::Header;
-use crate::plan::ChargedRows;
 use crate::public_inputs::{BlockRange, Constants, EpochRoot, TxRange};
 use crate::state::TxTransition;
 
@@ -175,7 +176,7 @@ impl BlockRange {
 
     /// What BlockMerge states of this range followed by `right`.
     pub fn join(&self, right: &Self, rows: &ChargedRows, pair: Pair) -> Result<Self, JoinError> {
-        self.join_charging(right, rows.block_merge, pair)
+        self.join_charging(right, rows.of(Circuit::BlockMerge), pair)
     }
 
     fn join_charging(&self, right: &Self, rows: u64, pair: Pair) -> Result<Self, JoinError> {
@@ -297,11 +298,11 @@ impl EpochRoot {
                 if range.last_block < range.first_block {
                     return Err(JoinError::Empty);
                 }
-                let sum = range.num_constraints.checked_add(rows.epoch_root[0]);
+                let sum = range.num_constraints.checked_add(rows.of(Circuit::EpochRoot1));
                 let num_constraints = sum.ok_or(JoinError::Overflow { what: "num_constraints" })?;
                 BlockRange { num_constraints, ..*range }
             }
-            [left, right] => left.join_charging(right, rows.epoch_root[1], pair)?,
+            [left, right] => left.join_charging(right, rows.of(Circuit::EpochRoot2), pair)?,
             _ => {
                 return Err(JoinError::Children { circuit: "epoch_root", got: ranges.len() });
             }

@@ -88,6 +88,8 @@ pub struct CellInfo {
 pub trait Encode: Sized {
     /// The cells that hold a value: one, an array, or another layout.
     type Row<T>: Cells<T>;
+    /// Index of the cell with which a pair starts, if the type has one.
+    const PAIR_AT: Option<usize> = None;
     /// The cells of this value.
     fn cells(&self) -> Self::Row<Fr>;
     /// The value of these cells; `what` names it in errors.
@@ -247,6 +249,19 @@ macro_rules! layout {
 
         impl $crate::layout::Encode for $name {
             type Row<T> = $layout<T>;
+            const PAIR_AT: Option<usize> = {
+                let mut cells = 0;
+                let mut found = None;
+                $(
+                    if let Some(at) = <$ty as $crate::layout::Encode>::PAIR_AT {
+                        found = Some(cells + at);
+                    }
+                    cells += <<$ty as $crate::layout::Encode>::Row<rollmill_algebra::Fr>
+                        as $crate::layout::Cells<rollmill_algebra::Fr>>::LEN;
+                )*
+                assert!(cells == Self::FIELDS);
+                found
+            };
             fn cells(&self) -> $layout<rollmill_algebra::Fr> {
                 self.layout()
             }

@@ -12,6 +12,8 @@
 
 pub mod block;
 pub mod builder;
+pub mod charge;
+pub mod circuit;
 pub mod codec;
 pub mod field;
 pub mod gas;
@@ -26,15 +28,18 @@ pub mod state;
 pub mod tree;
 pub mod tx;
 pub mod version;
+pub mod vk_tree;
 
 pub use block::{BlockBody, BlockData, ChainLink};
 pub use builder::{Block, BlockBuilder, BlockEnv, BlockError};
+pub use charge::ChargedRows;
+pub use circuit::Circuit;
 pub use codec::DecodeError;
 pub use field::EthAddress;
 pub use genesis::{Genesis, GenesisState};
 pub use header::{Header, StateRefs, TxState};
 pub use note::Note;
-pub use plan::{ChargedRows, Circuit, EpochPlan};
+pub use plan::EpochPlan;
 pub use public_inputs::{BlockRange, ClientInputs, Constants, EpochRoot, TxRange};
 pub use rollmill_algebra::pair::Pair;
 pub use rollmill_algebra::{Fr, domain};

@@ -202,6 +202,7 @@ fn name_of(point: PairPoint) -> &'static str {
 
 impl Encode for Pair {
     type Row<T> = PairLayout<T>;
+    const PAIR_AT: Option<usize> = Some(0);
     fn cells(&self) -> PairLayout<Fr> {
         PairLayout::of(self)
     }

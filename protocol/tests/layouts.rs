@@ -1,7 +1,5 @@
 //! Layouts: both conversions, the indices and the ranges follow from one list of typed fields.
 
-mod support;
-
 use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
 use rollmill_protocol::block::ChainLink;
@@ -26,7 +24,7 @@ fn least(infos: &[CellInfo]) -> Vec<Fr> {
     row
 }
 
-/// Tries the ends of every cell's range: the decoder accepts the last value, gives it back, and refuses
+/// Tries the ends of every cell's range: the decoder accepts the last value, returns it, and rejects
 /// the next one with the cell's name.
 fn has_its_ranges<T>(
     infos: Vec<CellInfo>,

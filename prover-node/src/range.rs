@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use rollmill_circuits::jobs;
 use rollmill_circuits::keyset::KeySet;
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::plan::{EpochPlan, Subject};
-use rollmill_protocol::{Circuit, Constants, EthAddress};
+use rollmill_protocol::{Constants, EthAddress};
 
 use crate::gather::BlockWork;
 use crate::pipeline::Work;
@@ -38,41 +39,33 @@ impl Work for RangeWork {
             [left, right] => Ok((left, right)),
             _ => Err(format!("two children expected, got {}", children.len())),
         };
-        match (node.circuit, node.subject) {
-            (Circuit::TxBase, Subject::Tx { block, tx }) => {
+        match (node.circuit.family(), node.subject) {
+            (Family::TxBase, Subject::Tx { block, tx }) => {
                 let work = self.block(block)?;
                 let (sent, transition) =
                     work.txs.get(tx).ok_or_else(|| format!("block has no transaction {tx}"))?;
                 Ok(jobs::tx_base_input(&self.constants, work.price, sent, transition))
             }
-            (Circuit::TxMerge, _) => {
+            (Family::TxMerge, _) => {
                 let (left, right) = pair()?;
                 jobs::tx_merge_input(left, right).map_err(text)
             }
-            (
-                Circuit::BlockRoot0 | Circuit::BlockRoot1 | Circuit::BlockRoot2,
-                Subject::Block { block },
-            ) => {
+            (Family::BlockRoot, Subject::Block { block }) => {
                 let work = self.block(block)?;
                 let (constants, prover) = (&self.constants, self.prover_id);
                 jobs::block_root_input(constants, prover, &work.block, work.chain_prev, children)
                     .map_err(text)
             }
-            (Circuit::BlockMerge, _) => {
+            (Family::BlockMerge, _) => {
                 let (left, right) = pair()?;
                 jobs::block_merge_input(left, right).map_err(text)
             }
-            (Circuit::EpochRoot1 | Circuit::EpochRoot2, _) => {
+            (Family::EpochRoot, _) => {
                 jobs::epoch_root_input(self.slots_per_epoch, children).map_err(text)
             }
-            (
-                circuit @ (Circuit::Client
-                | Circuit::TxBase
-                | Circuit::BlockRoot0
-                | Circuit::BlockRoot1
-                | Circuit::BlockRoot2),
-                subject,
-            ) => Err(format!("{circuit} is no proof about {subject:?}")),
+            (Family::Client | Family::TxBase | Family::BlockRoot, subject) => {
+                Err(format!("{} is no proof about {subject:?}", node.circuit))
+            }
         }
     }
 

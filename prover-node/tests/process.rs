@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use rollmill_circuits::circuit::{cell_bits, log_n, n_public};
+use rollmill_circuits::circuit::{cell_bits, log_n};
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_circuits::registry::KEY_SET_NAME;
 use rollmill_l1::alloy::providers::ext::AnvilApi;
@@ -16,7 +16,7 @@ use rollmill_sequencer_testing::Deployment;
 fn keys() -> KeySet {
     let tau_g2 = development_tau_g2();
     let key = |circuit: Circuit| {
-        let shape = [log_n(circuit), n_public(circuit) as u32, cell_bits(circuit)];
+        let shape = [log_n(circuit), circuit.n_public() as u32, cell_bits(circuit)];
         let mut bytes: Vec<u8> = shape.iter().flat_map(|n| n.to_be_bytes()).collect();
         bytes.extend(field::to_bytes(&srs_id(&tau_g2)));
         for _ in 0..fixed::COUNT {

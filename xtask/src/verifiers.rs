@@ -4,7 +4,7 @@
 
 use anyhow::Context;
 use rollmill_algebra::cpu::CpuDevice;
-use rollmill_circuits::circuit::pair_at;
+use rollmill_circuits::circuit;
 use rollmill_circuits::registry::{make_keys, open_srs, require_expected_root};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_plonk::solidity;
@@ -16,11 +16,7 @@ use crate::tree::Tree;
 /// Chain id of the development L1.
 pub(crate) const DEVELOPMENT_CHAIN_ID: u64 = 31_337;
 
-/// The root circuits and the contracts that verify them.
-const ROOTS: [(Circuit, &str); 2] =
-    [(Circuit::EpochRoot1, "EpochRoot1Verifier"), (Circuit::EpochRoot2, "EpochRoot2Verifier")];
-
-/// Generates both contracts. Keys come from the cache, where each lies under the digest of the layout
+/// Generates the contract of each circuit whose proofs L1 verifies, named after it. Keys come from the cache, where each lies under the digest of the layout
 /// it was made for, or are made.
 pub(crate) fn contracts(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
     let store = DirStore::new(cache_dir(None));
@@ -29,10 +25,10 @@ pub(crate) fn contracts(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
     require_expected_root(&keys).context(
         "the circuits or their keys changed; if that is meant, change the root in circuits/src/registry.rs",
     )?;
-    let contract = |(circuit, name): (Circuit, &str)| {
+    let contract = |(circuit, name): (Circuit, String)| {
         let key = keys.key(circuit);
-        let source = solidity::generate(&key.vk, keys.tau_g2(), name, pair_at(circuit));
+        let source = solidity::generate(&key.vk, keys.tau_g2(), &name, circuit.pair_at());
         Output::text(&format!("contracts/src/{name}.sol"), source)
     };
-    Ok(ROOTS.into_iter().map(contract).collect())
+    Ok(circuit::contracts().into_iter().map(contract).collect())
 }

@@ -5,8 +5,8 @@
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
-use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::public_inputs::ConstantsLayout;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, domain};
 
 use crate::gadgets::merkle::{node_hash, siblings};

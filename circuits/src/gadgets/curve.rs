@@ -42,6 +42,7 @@ impl Point {
     /// A point from outside: limbs in range, coordinates below q, on the curve, so not the identity
     /// (which has no affine coordinates on the curve) and of order r (the cofactor is one).
     pub fn fresh(b: &mut Builder, point: &G1Affine) -> Self {
+        // The identity is laid out as (0, 0), which no constraint of a point accepts.
         let (x, y) = point.xy().unwrap_or_default();
         let this = Self::unchecked(b, x, y);
         this.constrain(b);
@@ -58,8 +59,11 @@ impl Point {
     }
 
     /// A constant point.
+    ///
+    /// # Panics
+    /// When it is the identity, which has no affine coordinates.
     pub fn constant(b: &mut Builder, point: &G1Affine) -> Self {
-        let (x, y) = point.xy().unwrap_or_default();
+        let (x, y) = point.xy().expect("a constant point is finite");
         Self { x: Element::constant(b, x), y: Element::constant(b, y), at: (x, y) }
     }
 
@@ -395,7 +399,8 @@ impl Table {
             std::iter::successors(Some((*point).into()), |k| Some(twice + k)).take(ODD).collect();
         let odd = G1Projective::normalize_batch(&odd);
         for (d, entry) in entries.iter_mut().enumerate() {
-            let (x, y) = odd[d.max(ENTRIES - 1 - d) - ODD].xy().unwrap_or_default();
+            let multiple = odd[d.max(ENTRIES - 1 - d) - ODD].xy();
+            let (x, y) = multiple.expect("the order is above every odd multiple taken here");
             let element = Element::constant(b, x);
             // Half of the limbs serve two entries.
             *entry = match d < ODD {

@@ -25,7 +25,7 @@ use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::verifier::PAIR_INPUTS;
 use rollmill_protocol::domain;
-use rollmill_protocol::plan::{VK_TREE_HEIGHT, VkLeaf};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 
 use super::curve::{Planned, Point, Table};
 use super::straus::{LONG_WINDOWS, Offset, SHORT_WINDOWS, Scalar, multi_scalar, offset_factor};

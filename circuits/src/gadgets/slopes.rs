@@ -52,7 +52,7 @@ impl Slopes {
             self.numerators.push(numerator);
             self.denominators.push(denominator);
             if denominator == Fq::ZERO {
-                let inverse = z.inverse().unwrap_or_default();
+                let inverse = z.inverse().expect("Z is one or a denominator that is not zero");
                 let square = inverse.square();
                 let at = (x * square, y * square * inverse);
                 let other = match step {

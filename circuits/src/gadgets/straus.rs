@@ -74,7 +74,7 @@ impl<'a> Running<'a> {
             Scalar::Short(c) => (SHORT_WINDOWS, c),
             Scalar::Long(s) => {
                 // D = (s + 16^64 − 1) / 2
-                let half = Fr::from(2u64).inverse().unwrap_or_default();
+                let half = Fr::from(2u64).inverse().expect("2 is not zero");
                 let offset = (power_of_two(256) - Fr::from(1u64)) * half;
                 let number = b.scale(s, half, offset);
                 let number = match gone("gadgets.straus.long") {

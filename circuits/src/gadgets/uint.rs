@@ -230,6 +230,7 @@ fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows
 /// The product stays below 2^128, so the equation is one of integers.
 pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
     let (v, d) = (low_u64(b, value), low_u64(b, divisor));
+    // A divisor of zero has no remainder below it, so these zeros satisfy nothing.
     let parts = [v.checked_div(d), v.checked_rem(d)].map(|part| Fr::from(part.unwrap_or(0)));
     divide_into(b, value, divisor, parts)
 }

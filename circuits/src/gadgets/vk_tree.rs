@@ -7,7 +7,7 @@ use rollmill_algebra::{Fr, G1Affine};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::key::{VK_DIGEST_DOMAIN, VerifyingKey};
 use rollmill_protocol::domain;
-use rollmill_protocol::plan::VK_TREE_HEIGHT;
+use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 
 use super::curve::Point;
 use crate::weaken::gone;

@@ -7,6 +7,7 @@
 use rollmill_algebra::Fr;
 use rollmill_plonk::proof::PROOF_BYTES;
 use rollmill_protocol::block::txs_chain_next;
+use rollmill_protocol::circuit::Family;
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::gas::{self, FeePerGas};
 use rollmill_protocol::note::fee_balance_slot;
@@ -97,20 +98,20 @@ impl Input {
         if u64::from(role) != circuit.role() {
             return Err(JobError::Role { expected: circuit, got: role });
         }
-        let input = match circuit {
-            Circuit::Client => return Err(JobError::Kind { got: circuit.name().to_owned() }),
-            Circuit::TxBase => {
+        let input = match circuit.family() {
+            Family::Client => return Err(JobError::Kind { got: circuit.name().to_owned() }),
+            Family::TxBase => {
                 let (witness, anchor_header_hash) = read_tx_base(&mut from)?;
                 let proof = from.raw(PROOF_BYTES)?.to_vec();
                 Self::TxBase { witness: Box::new(witness), anchor_header_hash, proof }
             }
-            Circuit::TxMerge => Self::TxMerge { children: read_pair(&mut from, circuit)? },
-            Circuit::BlockMerge => Self::BlockMerge { children: read_pair(&mut from, circuit)? },
-            Circuit::BlockRoot0 | Circuit::BlockRoot1 | Circuit::BlockRoot2 => {
+            Family::TxMerge => Self::TxMerge { children: read_pair(&mut from, circuit)? },
+            Family::BlockMerge => Self::BlockMerge { children: read_pair(&mut from, circuit)? },
+            Family::BlockRoot => {
                 let block = Box::new(read_block(&mut from)?);
                 Self::BlockRoot { block, children: read_children(&mut from, circuit)? }
             }
-            Circuit::EpochRoot1 | Circuit::EpochRoot2 => {
+            Family::EpochRoot => {
                 let slots_per_epoch = from.u64()?;
                 Self::EpochRoot { slots_per_epoch, children: read_children(&mut from, circuit)? }
             }
@@ -141,10 +142,11 @@ fn read_constants(from: &mut Reader<'_>) -> Result<Constants, DecodeError> {
     Constants::from_fields(&from.frs(Constants::FIELDS)?)
 }
 
+/// # Panics
+/// When the path has another length, which no tree of this crate's callers makes.
 fn write_path(out: &mut Writer, path: &[Fr], levels: usize) {
-    // A path of another length is a caller's bug; it is written in a form that no tree accepts.
-    let zero = Fr::from(0u64);
-    (0..levels).for_each(|i| out.fr(path.get(i).unwrap_or(&zero)));
+    assert_eq!(path.len(), levels, "siblings of a path in a job's input");
+    out.frs(path);
 }
 
 fn write_block(out: &mut Writer, block: &BlockInput) {

@@ -16,9 +16,9 @@ use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv};
 use rollmill_protocol::gas::{DA_GAS_PER_TX, FeePerGas, GasSettings, L2_GAS_PER_TX};
 use rollmill_protocol::genesis::{Genesis, GenesisBalance, GenesisNote};
 use rollmill_protocol::note::{ViewingKey, address, npk};
-use rollmill_protocol::plan::{VkLeaf, vk_tree};
 use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
 use rollmill_protocol::tree::{MemoryStore, Tree, append};
+use rollmill_protocol::vk_tree::{VkLeaf, vk_tree};
 use rollmill_protocol::{
     Circuit, Constants, EthAddress, Header, Note, Pair, Tx, TxRange, TxTransition,
 };
@@ -178,14 +178,8 @@ pub fn leaves() -> Vec<VkLeaf> {
         .collect()
 }
 
-pub fn rows() -> rollmill_protocol::plan::ChargedRows {
-    rollmill_protocol::plan::ChargedRows {
-        tx_base: 1001,
-        tx_merge: 1002,
-        block_root: [1003, 1004, 1005],
-        block_merge: 1006,
-        epoch_root: [1007, 1008],
-    }
+pub fn rows() -> rollmill_protocol::ChargedRows {
+    rollmill_protocol::ChargedRows::new(|circuit| 1000 + circuit.role())
 }
 
 pub fn constants() -> Constants {
