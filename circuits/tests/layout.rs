@@ -10,9 +10,11 @@ use rollmill_circuits::block_merge::{self, BlockMergeWitness};
 use rollmill_circuits::children::Child;
 use rollmill_circuits::circuit::{cell_bits, contracts, log_n, size, transcript, warm_order};
 use rollmill_circuits::epoch_root::{self, EpochRootWitness};
+use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{layout, report};
 use rollmill_circuits::{block_root, client, tx_base, tx_merge};
 use rollmill_plonk::builder::Builder;
+use rollmill_plonk::key::layout_digest;
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::circuit::Family;
@@ -76,9 +78,12 @@ fn real(circuit: Circuit) -> Builder {
 }
 
 #[test]
-fn every_witness_of_a_circuit_has_one_layout() {
+fn every_witness_of_a_circuit_has_the_layout_of_the_recorded_keys() {
+    let keys = KeySet::from_bytes(include_bytes!("golden/keys.set")).expect("the golden keys");
     for circuit in Circuit::ALL {
         let of_dummy = layout(circuit).unwrap();
+        let digest = layout_digest(&of_dummy.shape, &of_dummy.fixed_columns());
+        assert_eq!(digest, keys.key(circuit).layout_digest, "{circuit}: not what its key is for");
         let (of_real, _) = real(circuit).finish(Some(log_n(circuit))).unwrap();
         assert_eq!(of_dummy.rows_used, of_real.rows_used, "{circuit}");
         for row in 0..of_dummy.rows_used {

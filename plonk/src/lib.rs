@@ -58,6 +58,7 @@ pub mod prover;
 pub mod resident;
 mod rom;
 mod row;
+pub mod schedule;
 pub mod shape;
 pub mod solidity;
 pub mod srs;

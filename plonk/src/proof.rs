@@ -7,25 +7,13 @@ use rollmill_algebra::bytes::{
 use rollmill_algebra::{Fr, G1Affine};
 
 use crate::gates::Cells;
-use crate::shape::{
-    HELPERS, LIMBS, NEXT_ROTATIONS, QUOTIENT_CHUNKS, ROUTED, ROUTED_ROTATIONS, WIRES, fixed,
-};
+use crate::schedule::{CLAIM_ORDER, Group};
+pub use crate::schedule::{CLAIMS, COMMITMENTS, EVALUATIONS, POINTS};
+use crate::shape::{HELPERS, QUOTIENT_CHUNKS, ROUTED, WIRES, fixed};
 use crate::weaken::gone;
 
-/// Columns opened at ζ only: m, helpers, quotient chunks, fixed columns.
-pub const SET1: usize = 1 + HELPERS + QUOTIENT_CHUNKS + fixed::COUNT;
-/// Columns opened at ζ and ζω: limb columns, z, s.
-pub const SET2: usize = LIMBS + 2;
-/// Columns opened at ζ, ζω and ζω²: routed columns.
-pub const SET3: usize = ROUTED;
-/// All columns that are opened; each has one short coefficient.
-pub const CLAIMS: usize = SET1 + SET2 + SET3;
-/// All evaluations of a proof.
-pub const EVALUATIONS: usize = SET1 + NEXT_ROTATIONS * SET2 + ROUTED_ROTATIONS * SET3;
-/// Points of a proof before the openings.
-pub const COMMITMENTS: usize = WIRES + 1 + 2 + HELPERS + QUOTIENT_CHUNKS;
 /// Bytes of a proof: every point uncompressed, every number 32 bytes, big-endian.
-pub const PROOF_BYTES: usize = (COMMITMENTS + 2) * G1_BYTES + EVALUATIONS * FIELD_BYTES;
+pub const PROOF_BYTES: usize = POINTS * G1_BYTES + EVALUATIONS * FIELD_BYTES;
 
 /// Why bytes are not a proof.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +50,7 @@ pub struct Proof {
     pub s: G1Affine,
     /// Quotient chunks.
     pub t: [G1Affine; QUOTIENT_CHUNKS],
-    /// Evaluations by set: set 1 at ζ; set 2 column by column at ζ, ζω; set 3 at ζ, ζω, ζω².
+    /// Evaluations of each claim in order, at as many points as its set is opened at.
     pub evaluations: [Fr; EVALUATIONS],
     /// Opening quotient.
     pub w: G1Affine,
@@ -72,16 +60,30 @@ pub struct Proof {
 
 impl Proof {
     /// The points in the order in which they are sent.
-    pub fn points(&self) -> [G1Affine; COMMITMENTS + 2] {
-        let mut all = self
-            .wires
-            .iter()
-            .chain([&self.m, &self.z])
-            .chain(&self.h)
-            .chain([&self.s])
-            .chain(&self.t)
-            .chain([&self.w, &self.w_prime]);
-        std::array::from_fn(|_| all.next().copied().unwrap_or_default())
+    pub fn points(&self) -> [G1Affine; POINTS] {
+        let mut points = [None; POINTS];
+        for group in Group::ALL.iter().filter(|group| **group != Group::Fixed) {
+            for (column, point) in points[group.points()].iter_mut().enumerate() {
+                *point = Some(self.point(*group, column));
+            }
+        }
+        points.map(|point| point.expect("each point of a proof is of one group"))
+    }
+
+    /// One point of a group.
+    fn point(&self, group: Group, column: usize) -> G1Affine {
+        match group {
+            Group::Routed => self.wires[column],
+            Group::Limbs => self.wires[ROUTED + column],
+            Group::Multiplicities => self.m,
+            Group::Product => self.z,
+            Group::Helpers => self.h[column],
+            Group::Sum => self.s,
+            Group::Chunks => self.t[column],
+            Group::Opening => self.w,
+            Group::OpeningAtZPrime => self.w_prime,
+            Group::Fixed => unreachable!("the key holds the commitments to fixed columns"),
+        }
     }
 
     /// The one encoding: commitments, evaluations, the two opening points.
@@ -108,8 +110,8 @@ impl Proof {
         }
         let (head, rest) = bytes.split_at(COMMITMENTS * G1_BYTES);
         let (middle, tail) = rest.split_at(EVALUATIONS * FIELD_BYTES);
-        let tail = &tail[..2 * G1_BYTES];
-        let mut points = [G1Affine::default(); COMMITMENTS + 2];
+        let tail = &tail[..(POINTS - COMMITMENTS) * G1_BYTES];
+        let mut points = [G1Affine::default(); POINTS];
         for (part, (slot, chunk)) in
             points.iter_mut().zip(head.chunks(G1_BYTES).chain(tail.chunks(G1_BYTES))).enumerate()
         {
@@ -122,41 +124,35 @@ impl Proof {
         for (i, (slot, chunk)) in evaluations.iter_mut().zip(middle.chunks(FIELD_BYTES)).enumerate()
         {
             *slot = fr_from_slice(chunk)
-                .map_err(|source| ProofError::Part { part: COMMITMENTS + 2 + i, source })?;
+                .map_err(|source| ProofError::Part { part: POINTS + i, source })?;
         }
         Ok(Self::from_parts(&points, evaluations))
     }
 
     /// Puts points in the order of [`Self::points`] and evaluations together.
-    pub fn from_parts(
-        points: &[G1Affine; COMMITMENTS + 2],
-        evaluations: [Fr; EVALUATIONS],
-    ) -> Self {
-        let at = |i: usize| points[i];
+    pub fn from_parts(points: &[G1Affine; POINTS], evaluations: [Fr; EVALUATIONS]) -> Self {
+        let at = |group: Group, column: usize| points[group.point() + column];
+        let wire = |k: usize| match k.checked_sub(ROUTED) {
+            None => at(Group::Routed, k),
+            Some(limb) => at(Group::Limbs, limb),
+        };
         Self {
-            wires: std::array::from_fn(at),
-            m: at(12),
-            z: at(13),
-            h: [at(14), at(15)],
-            s: at(16),
-            t: std::array::from_fn(|i| at(17 + i)),
+            wires: std::array::from_fn(wire),
+            m: at(Group::Multiplicities, 0),
+            z: at(Group::Product, 0),
+            h: std::array::from_fn(|i| at(Group::Helpers, i)),
+            s: at(Group::Sum, 0),
+            t: std::array::from_fn(|i| at(Group::Chunks, i)),
             evaluations,
-            w: at(22),
-            w_prime: at(23),
+            w: at(Group::Opening, 0),
+            w_prime: at(Group::OpeningAtZPrime, 0),
         }
     }
 
     /// The commitments in the order of the claims, with the key's fixed commitments in their place.
     pub fn claims(&self, fixed: &[G1Affine; fixed::COUNT]) -> [G1Affine; CLAIMS] {
-        let mut all = [&self.m]
-            .into_iter()
-            .chain(&self.h)
-            .chain(&self.t)
-            .chain(fixed)
-            .chain(&self.wires[ROUTED..])
-            .chain([&self.z, &self.s])
-            .chain(&self.wires[..ROUTED]);
-        std::array::from_fn(|_| all.next().copied().unwrap_or_default())
+        let points = self.points();
+        CLAIM_ORDER.map(|claim| claim.pick(&points, fixed))
     }
 }
 
@@ -176,28 +172,26 @@ pub struct Computed<E> {
 }
 
 /// Sorts the evaluations of a proof into the cells the gates are written over, and the quotient
-/// chunks. The one place that knows the order.
+/// chunks.
 pub fn cells_from_evaluations<E: Clone>(
     e: &[E; EVALUATIONS],
     computed: Computed<E>,
 ) -> (Cells<E>, [E; QUOTIENT_CHUNKS]) {
-    let set2 = |column: usize, r: usize| e[SET1 + NEXT_ROTATIONS * column + r].clone();
-    let start3 = SET1 + NEXT_ROTATIONS * SET2;
+    let at = |group: Group, column: usize, r: usize| e[group.evaluation(column, r)].clone();
+    let here = |group: Group, column: usize| at(group, column, 0);
     let cells = Cells {
-        w: std::array::from_fn(|r| {
-            std::array::from_fn(|k| e[start3 + ROUTED_ROTATIONS * k + r].clone())
-        }),
-        l: std::array::from_fn(|r| std::array::from_fn(|k| set2(k, r))),
-        fixed: std::array::from_fn(|k| e[1 + HELPERS + QUOTIENT_CHUNKS + k].clone()),
-        m: e[0].clone(),
-        h: std::array::from_fn(|k| e[1 + k].clone()),
-        z: std::array::from_fn(|r| set2(LIMBS, r)),
-        s: std::array::from_fn(|r| set2(LIMBS + 1, r)),
+        w: std::array::from_fn(|r| std::array::from_fn(|k| at(Group::Routed, k, r))),
+        l: std::array::from_fn(|r| std::array::from_fn(|k| at(Group::Limbs, k, r))),
+        fixed: std::array::from_fn(|k| here(Group::Fixed, k)),
+        m: here(Group::Multiplicities, 0),
+        h: std::array::from_fn(|k| here(Group::Helpers, k)),
+        z: std::array::from_fn(|r| at(Group::Product, 0, r)),
+        s: std::array::from_fn(|r| at(Group::Sum, 0, r)),
         x: computed.x,
         active: computed.active,
         first: computed.first,
         last: computed.last,
         public: computed.public,
     };
-    (cells, std::array::from_fn(|i| e[1 + HELPERS + i].clone()))
+    (cells, std::array::from_fn(|i| here(Group::Chunks, i)))
 }

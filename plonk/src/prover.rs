@@ -9,7 +9,6 @@ mod quotient;
 use ark_ec::AffineRepr;
 use ark_ff::{Field, PrimeField, Zero};
 use rollmill_algebra::device::{Coeff, Column, Device, DeviceError, Expr, Lagrange, Row, Work};
-use rollmill_algebra::field::omega;
 use rollmill_algebra::{Fr, G1Affine};
 use sha2::{Digest, Sha256};
 
@@ -18,9 +17,14 @@ use self::quotient::quotient;
 use crate::gates::Challenges;
 use crate::key::{Bases, ProvingKey};
 use crate::layout::Witness;
-use crate::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2};
-use crate::shape::{BLINDING_ROWS, HELPERS, LIMBS, ROUTED, WIRES, fixed};
+use crate::proof::{EVALUATIONS, Proof};
+use crate::schedule::{
+    CLAIM_ORDER, CLAIMS, Challenge, Claim, Drawn, Group, Message, OPENING_POINTS, OPENINGS,
+    OpeningSet, POINTS, ROUNDS, Round,
+};
+use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, fixed};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
+use crate::verifier::opening_points;
 use crate::weaken::{self, gone};
 
 /// Columns that a proof holds at its peak, besides those of its key: in the quotient, where all its
@@ -252,31 +256,30 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     if !gone("transcript.public") {
         witness.public.iter().for_each(|p| transcript.absorb(p));
     }
-    let mut points = Vec::with_capacity(COMMITMENTS + 2);
+    let mut rounds = Rounds::new(transcript);
 
-    // Round 1: wires and multiplicities.
-    let mut wires: Vec<Values<D>> = Vec::with_capacity(WIRES + 1);
-    for (i, column) in witness.wires.iter().chain([&witness.m]).enumerate() {
+    // Wires and multiplicities.
+    let mut wires: Vec<Values<D>> = Vec::with_capacity(ROUNDS[0].points());
+    for (i, column) in in_order_of_sending(witness).into_iter().enumerate() {
         let mut values = device.upload(column)?;
         device.write(&mut values, usable, &blinder.draw(i, n - usable, probe))?;
         wires.push(Column::new(values));
     }
-    commit_values(device, bases, &wires, &mut points, &mut transcript)?;
-    let mut drawn = transcript.squeeze(3);
-    probe.challenges(&mut drawn);
-    let challenges = Challenges { eta: drawn[0], beta: drawn[1], gamma: drawn[2] };
-
-    // Round 2: permutation product, lookup helpers, bus sum.
-    let second = arguments(device, key, &wires, challenges, &mut blinder, probe)?;
-    commit_values(device, bases, &second, &mut points, &mut transcript)?;
-    let one_challenge = |transcript: &mut Transcript, probe: &mut P| {
-        let mut drawn = transcript.squeeze(1);
-        probe.challenges(&mut drawn);
-        drawn[0]
+    rounds.send(commit_values(device, bases, &wires)?)?;
+    rounds.draw(probe);
+    let challenges = Challenges {
+        eta: rounds.drawn.get(Challenge::Eta),
+        beta: rounds.drawn.get(Challenge::Beta),
+        gamma: rounds.drawn.get(Challenge::Gamma),
     };
-    let alpha = one_challenge(&mut transcript, probe);
 
-    // Round 3: the quotient.
+    // Permutation product, lookup helpers, bus sum.
+    let second = arguments(device, key, &wires, challenges, &mut blinder, probe)?;
+    rounds.send(commit_values(device, bases, &second)?)?;
+    rounds.draw(probe);
+    let alpha = rounds.drawn.get(Challenge::Alpha);
+
+    // The quotient.
     let all: Vec<&Values<D>> = wires.iter().chain(&second).collect();
     let polys = device.to_coeff(&all)?;
     drop(wires);
@@ -291,96 +294,158 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     drop(public);
     probe.polynomials(device, &chunks)?;
     let buffers: Vec<_> = chunks.iter().map(|c| &c.buffer).collect();
-    absorb_commitments(bases.commit_coefficients(device, &buffers)?, &mut points, &mut transcript)?;
-    let zeta = one_challenge(&mut transcript, probe);
+    rounds.send(bases.commit_coefficients(device, &buffers)?)?;
+    rounds.draw(probe);
 
-    // Round 4: evaluations, in the order of the proof's sets.
-    let sets = opening_sets(&polys, &chunks, &key.fixed);
-    let w = omega(shape.log_n);
-    let opening_points = [zeta, zeta * w, zeta * w * w];
-    let evaluations = evaluate(device, &sets, &opening_points)?;
-    if !gone("transcript.evaluations") {
-        evaluations.iter().for_each(|e| transcript.absorb(e));
-    }
-    let mut rho: Vec<Fr> =
-        transcript.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
-    probe.challenges(&mut rho);
+    // Evaluations.
+    let sent: Vec<&Poly<D>> = polys.iter().chain(&chunks).collect();
+    let fixed: Vec<&Poly<D>> = key.fixed.iter().collect();
+    let claims = CLAIM_ORDER.map(|claim| claim.pick(&sent, &fixed));
+    let opening_points = opening_points(rounds.drawn.get(Challenge::Zeta), shape.log_n);
+    let evaluations = evaluate(device, &claims, &opening_points)?;
+    rounds.send_evaluations(&evaluations);
+    rounds.draw(probe);
 
-    // Round 5: SHPLONK. Divisions drop remainders, so the interpolating polynomials never appear.
-    let mut combined = Vec::with_capacity(3);
-    let mut at = 0;
-    for set in &sets {
-        let terms: Vec<_> =
-            set.iter().zip(&rho[at..]).map(|(column, rho)| (&column.buffer, *rho)).collect();
+    // SHPLONK. Divisions drop remainders, so the interpolating polynomials never appear.
+    let mut combined = Vec::with_capacity(OPENINGS.len());
+    for set in 0..OPENINGS.len() {
+        let weighted = CLAIM_ORDER.iter().zip(claims).zip(&rounds.drawn.rho);
+        let terms: Vec<_> = weighted
+            .filter(|((claim, _), _)| claim.set == set)
+            .map(|((_, column), rho)| (&column.buffer, *rho))
+            .collect();
         combined.push(device.linear_combination(&terms)?);
-        at += set.len();
     }
-    let mut quotients = Vec::with_capacity(3);
-    for (i, buffer) in combined.iter().enumerate() {
+    let mut quotients = Vec::with_capacity(OPENINGS.len());
+    for (buffer, set) in combined.iter().zip(OPENINGS) {
         let mut column: Poly<D> = Column::new(buffer.clone());
-        for point in &opening_points[..=i] {
+        for point in &opening_points[..set.points] {
             column = device.divide_by_linear(&column, *point)?;
         }
         quotients.push(column.buffer);
     }
     let one = Fr::from(1u64);
     let h = device.linear_combination(&quotients.iter().map(|q| (q, one)).collect::<Vec<_>>())?;
-    absorb_commitments(bases.commit_coefficients(device, &[&h])?, &mut points, &mut transcript)?;
-    let z_prime = one_challenge(&mut transcript, probe);
+    rounds.send(bases.commit_coefficients(device, &[&h])?)?;
+    rounds.draw(probe);
+    let z_prime = rounds.drawn.get(Challenge::ZPrime);
     let d = opening_points.map(|p| z_prime - p);
-    let terms = [
-        (&combined[0], d[1] * d[2]),
-        (&combined[1], d[2]),
-        (&combined[2], one),
-        (&h, -(d[0] * d[1] * d[2])),
-    ];
+    let factor = |set: &OpeningSet| d[set.points..].iter().product::<Fr>();
+    let terms: Vec<_> = combined
+        .iter()
+        .zip(OPENINGS.iter().map(factor))
+        .chain([(&h, -d.iter().product::<Fr>())])
+        .collect();
     let l: Poly<D> = Column::new(device.linear_combination(&terms)?);
     let w_prime = device.divide_by_linear(&l, z_prime)?;
-    let last = bases.commit_coefficients(device, &[&w_prime.buffer])?;
-    absorb_commitments(last, &mut points, &mut transcript)?;
+    rounds.send(bases.commit_coefficients(device, &[&w_prime.buffer])?)?;
+    Ok(Proof::from_parts(&rounds.points(), evaluations))
+}
 
-    let points: [G1Affine; COMMITMENTS + 2] = std::array::from_fn(|i| points[i]);
-    Ok(Proof::from_parts(&points, evaluations))
+/// The columns of a witness in the order in which round 1 sends them.
+fn in_order_of_sending(witness: &Witness) -> Vec<&Vec<Fr>> {
+    let (routed, limbs) = witness.wires.split_at(ROUTED);
+    let Message::Points(groups) = ROUNDS[0].sends else { unreachable!("round 1 sends the wires") };
+    let columns = groups.iter().flat_map(|group| match group {
+        Group::Routed => routed,
+        Group::Limbs => limbs,
+        Group::Multiplicities => std::slice::from_ref(&witness.m),
+        other => unreachable!("{other:?} follows from the first challenges"),
+    });
+    columns.collect()
+}
+
+/// The prover's side of the rounds: what it has sent, and what was drawn.
+struct Rounds {
+    transcript: Transcript,
+    points: Vec<G1Affine>,
+    left: std::slice::Iter<'static, Round>,
+    drawn: Drawn<Fr>,
+}
+
+impl Rounds {
+    fn new(transcript: Transcript) -> Self {
+        let points = Vec::with_capacity(POINTS);
+        Self { transcript, points, left: ROUNDS.iter(), drawn: Drawn::new() }
+    }
+
+    /// The round that is next.
+    fn round(&self) -> &'static Round {
+        self.left.as_slice().first().expect("the prover has no more rounds than the schedule")
+    }
+
+    /// Sends the commitments of one round.
+    fn send(&mut self, commitments: Vec<G1Affine>) -> Result<(), ProveError> {
+        assert_eq!(
+            commitments.len(),
+            self.round().points(),
+            "a round sends what the schedule says"
+        );
+        for point in commitments {
+            if point.is_zero() {
+                return Err(ProveError::Identity);
+            }
+            if !gone(weaken::POINT[self.points.len()]) {
+                self.transcript.absorb_point(&point);
+            }
+            self.points.push(point);
+        }
+        Ok(())
+    }
+
+    /// Sends the evaluations.
+    fn send_evaluations(&mut self, evaluations: &[Fr; EVALUATIONS]) {
+        assert_eq!(
+            self.round().sends,
+            Message::Evaluations,
+            "a round sends what the schedule says"
+        );
+        if !gone("transcript.evaluations") {
+            evaluations.iter().for_each(|e| self.transcript.absorb(e));
+        }
+    }
+
+    /// Draws what follows the round's message, and ends the round.
+    fn draw<D: Device, P: Probe<D> + ?Sized>(&mut self, probe: &mut P) {
+        let round = self.round();
+        let mut values = match round.draws {
+            [Challenge::Rho] => {
+                let short = self.transcript.squeeze_short(CLAIMS);
+                short.into_iter().map(short_coefficient).collect()
+            }
+            several => self.transcript.squeeze(several.len()),
+        };
+        probe.challenges(&mut values);
+        self.drawn.put(round, values);
+        self.left.next();
+    }
+
+    /// All points. The last round's challenge is the verifier's alone.
+    fn points(self) -> [G1Affine; POINTS] {
+        self.points.try_into().expect("every round was sent")
+    }
 }
 
 fn commit_values<D: Device>(
     device: &D,
     bases: &Bases<D>,
     columns: &[Values<D>],
-    points: &mut Vec<G1Affine>,
-    transcript: &mut Transcript,
-) -> Result<(), ProveError> {
+) -> Result<Vec<G1Affine>, DeviceError> {
     let buffers: Vec<_> = columns.iter().map(|c| &c.buffer).collect();
-    absorb_commitments(bases.commit_values(device, &buffers)?, points, transcript)
+    bases.commit_values(device, &buffers)
 }
 
-fn absorb_commitments(
-    commitments: Vec<G1Affine>,
-    points: &mut Vec<G1Affine>,
-    transcript: &mut Transcript,
-) -> Result<(), ProveError> {
-    for point in commitments {
-        if point.is_zero() {
-            return Err(ProveError::Identity);
-        }
-        if !gone(weaken::POINT[points.len()]) {
-            transcript.absorb_point(&point);
-        }
-        points.push(point);
-    }
-    Ok(())
-}
-
-/// Positions of the columns handed to the kernels.
+/// Positions of the columns handed to the kernels: committed columns in the order of sending, then others.
 mod at {
-    use super::{LIMBS, ROUTED, fixed};
-    pub(super) const W: usize = 0;
-    pub(super) const L: usize = ROUTED;
-    pub(super) const M: usize = ROUTED + LIMBS;
-    pub(super) const Z: usize = M + 1;
-    pub(super) const H: usize = Z + 1;
-    pub(super) const S: usize = H + 2;
-    pub(super) const FIXED: usize = S + 1;
+    use super::{Group, fixed};
+    use crate::schedule::ROUNDS;
+    pub(super) const W: usize = Group::Routed.point();
+    pub(super) const L: usize = Group::Limbs.point();
+    pub(super) const M: usize = Group::Multiplicities.point();
+    pub(super) const Z: usize = Group::Product.point();
+    pub(super) const H: usize = Group::Helpers.point();
+    pub(super) const S: usize = Group::Sum.point();
+    pub(super) const FIXED: usize = ROUNDS[0].points() + ROUNDS[1].points();
     pub(super) const FIRST: usize = FIXED + fixed::COUNT;
     pub(super) const X: usize = FIRST + 1;
     pub(super) const PUBLIC: usize = X + 1;
@@ -392,35 +457,24 @@ fn active<E: Expr, R: Row<E>>(row: &R, first: usize) -> E {
     (1..=BLINDING_ROWS).fold(E::constant(Fr::ONE), |sum, k| sum - row.cell(first, k))
 }
 
-/// The opened polynomials by set, in the order of [`Proof::claims`].
-fn opening_sets<'a, B>(
-    polys: &'a [Column<B, Coeff>],
-    chunks: &'a [Column<B, Coeff>],
-    fixed: &'a [Column<B, Coeff>],
-) -> [Vec<&'a Column<B, Coeff>>; 3] {
-    let set1 = [&polys[at::M], &polys[at::H], &polys[at::H + 1]]
-        .into_iter()
-        .chain(chunks)
-        .chain(fixed)
-        .collect();
-    let set2 = polys[at::L..at::M].iter().chain([&polys[at::Z], &polys[at::S]]).collect();
-    [set1, set2, polys[..ROUTED].iter().collect()]
-}
-
+/// The evaluations of the columns of all claims, point by point.
 fn evaluate<D: Device>(
     device: &D,
-    sets: &[Vec<&Poly<D>>; 3],
-    points: &[Fr; 3],
+    columns: &[&Poly<D>; CLAIMS],
+    points: &[Fr; OPENING_POINTS],
 ) -> Result<[Fr; EVALUATIONS], ProveError> {
     let mut out = [Fr::zero(); EVALUATIONS];
-    let starts = [0, SET1, SET1 + 2 * SET2];
-    for (r, point) in points.iter().enumerate() {
-        let columns: Vec<&Poly<D>> = sets[r..].iter().flatten().copied().collect();
-        let mut values = device.evaluate(&columns, *point)?.into_iter();
-        for set in r..3 {
-            for column in 0..sets[set].len() {
-                out[starts[set] + (set + 1) * column + r] = values.next().unwrap_or_default();
-            }
+    for (rotation, point) in points.iter().enumerate() {
+        let opened: Vec<(&Claim, &Poly<D>)> = CLAIM_ORDER
+            .iter()
+            .zip(columns.iter().copied())
+            .filter(|(claim, _)| claim.evaluations().len() > rotation)
+            .collect();
+        let columns: Vec<&Poly<D>> = opened.iter().map(|(_, column)| *column).collect();
+        let values = device.evaluate(&columns, *point)?;
+        assert_eq!(values.len(), opened.len(), "a device evaluates each column");
+        for ((claim, _), value) in opened.iter().zip(values) {
+            out[claim.evaluation + rotation] = value;
         }
     }
     Ok(out)

@@ -10,9 +10,8 @@ use rollmill_algebra::{Fr, G1Projective, G2Affine};
 
 use crate::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
 use crate::key::VerifyingKey;
-use crate::proof::{
-    CLAIMS, COMMITMENTS, Computed, EVALUATIONS, Proof, SET1, SET2, SET3, cells_from_evaluations,
-};
+use crate::proof::{Computed, EVALUATIONS, Proof, cells_from_evaluations};
+use crate::schedule::{CLAIM_ORDER, CLAIMS, Challenge, Channel, OPENING_POINTS, OPENINGS, replay};
 use crate::shape::{BLINDING_ROWS, Shape};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
 use crate::weaken::{self, gone};
@@ -83,27 +82,45 @@ pub fn challenges(
     if !gone("transcript.public") {
         public.iter().for_each(|p| t.absorb(p));
     }
-    let points = proof.points();
-    let absorb = |t: &mut Transcript, range: std::ops::Range<usize>| {
-        let sent = range.filter(|i| !gone(weaken::POINT[*i]));
-        sent.for_each(|i| t.absorb_point(&points[i]));
+    let drawn = replay(&mut OfProof { transcript: t, proof });
+    let [eta, beta, gamma, alpha, zeta, z_prime, fold] = {
+        use Challenge::*;
+        [Eta, Beta, Gamma, Alpha, Zeta, ZPrime, Fold].map(|challenge| drawn.get(challenge))
     };
-    absorb(&mut t, 0..13);
-    let first = t.squeeze(3);
-    absorb(&mut t, 13..17);
-    let alpha = t.squeeze(1)[0];
-    absorb(&mut t, 17..COMMITMENTS);
-    let zeta = t.squeeze(1)[0];
-    if !gone("transcript.evaluations") {
-        proof.evaluations.iter().for_each(|e| t.absorb(e));
+    ProofChallenges {
+        gates: Challenges { eta, beta, gamma },
+        alpha,
+        zeta,
+        rho: drawn.rho,
+        z_prime,
+        fold,
     }
-    let rho = t.squeeze_short(CLAIMS).into_iter().map(short_coefficient).collect();
-    absorb(&mut t, COMMITMENTS..COMMITMENTS + 1);
-    let z_prime = t.squeeze(1)[0];
-    absorb(&mut t, COMMITMENTS + 1..COMMITMENTS + 2);
-    let fold = t.squeeze(1)[0];
-    let gates = Challenges { eta: first[0], beta: first[1], gamma: first[2] };
-    ProofChallenges { gates, alpha, zeta, rho, z_prime, fold }
+}
+
+/// A transcript with the proof that it replays.
+struct OfProof<'a> {
+    transcript: Transcript,
+    proof: &'a Proof,
+}
+
+impl Channel for OfProof<'_> {
+    type Value = Fr;
+    fn absorb_points(&mut self, points: std::ops::Range<usize>) {
+        let all = self.proof.points();
+        let sent = points.filter(|i| !gone(weaken::POINT[*i]));
+        sent.for_each(|i| self.transcript.absorb_point(&all[i]));
+    }
+    fn absorb_evaluations(&mut self) {
+        if !gone("transcript.evaluations") {
+            self.proof.evaluations.iter().for_each(|e| self.transcript.absorb(e));
+        }
+    }
+    fn squeeze(&mut self, count: usize) -> Vec<Fr> {
+        self.transcript.squeeze(count)
+    }
+    fn squeeze_short(&mut self, count: usize) -> Vec<Fr> {
+        self.transcript.squeeze_short(count).into_iter().map(short_coefficient).collect()
+    }
 }
 
 /// What a verifier computes by itself at ζ; `None` when ζ lies on the domain.
@@ -172,28 +189,35 @@ fn opening(
     e: &[Fr; EVALUATIONS],
     c: &ProofChallenges,
 ) -> Result<(Vec<Fr>, Fr), VerifyError> {
-    let w = omega(shape.log_n);
-    let points = [c.zeta, c.zeta * w, c.zeta * w * w];
+    let points = opening_points(c.zeta, shape.log_n);
     let d = points.map(|p| c.z_prime - p);
     if d.iter().any(|d| d.is_zero()) || c.zeta.is_zero() {
         return Err(VerifyError::Degenerate { challenge: "z'" });
     }
-    let factors = [d[1] * d[2], d[2], Fr::ONE];
+    // What the vanishing polynomial of a set lacks of that of all points.
+    let factor = |set: usize| d[OPENINGS[set].points..].iter().product::<Fr>();
     let mut scalars = Vec::with_capacity(CLAIMS + 2);
     let mut s_r = Fr::ZERO;
-    let mut rho = c.rho.iter();
-    let mut at = 0;
-    for (set, count) in [SET1, SET2, SET3].into_iter().enumerate() {
-        for _ in 0..count {
-            let rho = *rho.next().unwrap_or(&Fr::ZERO) * factors[set];
-            let value = interpolate(&points[..=set], &e[at..at + set + 1], c.z_prime);
-            at += set + 1;
-            s_r += rho * value;
-            scalars.push(rho);
-        }
+    for (claim, rho) in CLAIM_ORDER.iter().zip(&c.rho) {
+        let rho = *rho * factor(claim.set);
+        let values = &e[claim.evaluations()];
+        let value = interpolate(&points[..values.len()], values, c.z_prime);
+        s_r += rho * value;
+        scalars.push(rho);
     }
-    scalars.extend([-(d[0] * d[1] * d[2]), c.z_prime]);
+    scalars.extend([-d.iter().product::<Fr>(), c.z_prime]);
     Ok((scalars, s_r))
+}
+
+/// ζ, ζω, … for a domain of `2^log_n` rows: the points at which columns are opened.
+pub(crate) fn opening_points(zeta: Fr, log_n: u32) -> [Fr; OPENING_POINTS] {
+    let w = omega(log_n);
+    let mut next = zeta;
+    [(); OPENING_POINTS].map(|()| {
+        let point = next;
+        next *= w;
+        point
+    })
 }
 
 /// Value at `x` of the polynomial through at most three points.

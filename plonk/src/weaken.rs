@@ -394,4 +394,36 @@ mod tests {
             assert!(NAMED.iter().any(|switch| switch.name == *name), "{name} is not registered");
         }
     }
+
+    /// Goal: the switch of a point or column leaves out that point or column.
+    #[test]
+    fn the_switches_stand_in_the_order_of_sending() {
+        use crate::schedule::{Group, Message, POINTS, ROUNDS};
+        use crate::shape::{HELPERS, ROUTED, WIRES};
+        let mut names = Vec::new();
+        for round in ROUNDS {
+            let Message::Points(groups) = round.sends else { continue };
+            for group in groups {
+                names.extend((0..group.count()).map(|i| match group {
+                    Group::Routed => format!("wire{i}"),
+                    Group::Limbs => format!("wire{}", ROUTED + i),
+                    Group::Helpers => format!("h{i}"),
+                    Group::Chunks => format!("chunk{i}"),
+                    Group::Multiplicities => "m".into(),
+                    Group::Product => "z".into(),
+                    Group::Sum => "s".into(),
+                    Group::Opening => "w".into(),
+                    Group::OpeningAtZPrime => "w_prime".into(),
+                    Group::Fixed => unreachable!("no round sends it"),
+                }));
+            }
+        }
+        for (set, list) in [("transcript", &POINT[..]), ("zk.column", &ZK_COLUMN)] {
+            for (name, switch) in names.iter().zip(list) {
+                assert_eq!(*switch, format!("{set}.{name}"));
+            }
+        }
+        assert_eq!(POINT.len(), POINTS);
+        assert_eq!(ZK_COLUMN.len(), WIRES + 1 + 2 + HELPERS);
+    }
 }

@@ -23,7 +23,6 @@ const LONG: &[(&str, &str, &str)] = &[
     ("devnet/src/scenario.rs", "bring_up", "one process after the other"),
     ("l1/tests/schedule.rs", "schedule", "one loop over random steps"),
     ("node/src/setup.rs", "start", "one part after the other"),
-    ("plonk/src/gates.rs", "all", "every constraint, once"),
     ("plonk/src/prover.rs", "prove_with", "the rounds of the protocol in their order"),
     ("plonk/testing/src/statements.rs", "circuit", "one row of each gate"),
     (

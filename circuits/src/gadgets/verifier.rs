@@ -7,10 +7,9 @@ use rollmill_algebra::device::Expr;
 use rollmill_algebra::{batch_invert, omega};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
-use rollmill_plonk::proof::{
-    CLAIMS, COMMITMENTS, Computed, EVALUATIONS, Proof, SET1, SET2, SET3, cells_from_evaluations,
-};
-use rollmill_plonk::shape::{BLINDING_ROWS, ROUTED, WIRES};
+use rollmill_plonk::proof::{Computed, EVALUATIONS, Proof, cells_from_evaluations};
+use rollmill_plonk::schedule::{CLAIM_ORDER, Challenge, Channel, Group, OPENINGS, replay};
+use rollmill_plonk::shape::BLINDING_ROWS;
 
 use super::curve::Point;
 use super::symbolic::{Sym, assert_zero, lower, sum};
@@ -36,12 +35,7 @@ impl ProofVars {
 
     /// The opened commitments in the order of the claims.
     fn claims(&self, fixed: &[Point]) -> Vec<Point> {
-        let p = &self.points;
-        // After the wires: m, z, two helpers, s, five quotient chunks.
-        let (m, z, h, s, t) = (p[12], p[13], &p[14..16], p[16], &p[17..COMMITMENTS]);
-        let set1 = [m].into_iter().chain(h.iter().copied()).chain(t.iter().copied());
-        let set2 = p[ROUTED..WIRES].iter().copied().chain([z, s]);
-        set1.chain(fixed.iter().copied()).chain(set2).chain(p[..ROUTED].iter().copied()).collect()
+        CLAIM_ORDER.iter().map(|claim| claim.pick(&self.points, fixed)).collect()
     }
 }
 
@@ -68,6 +62,14 @@ pub fn short_coefficient(c: Var) -> Sym {
     Sym::var(c).scale(Fr::from(2u64)) + Sym::constant(offset)
 }
 
+/// Claims of each set. What follows is written for three sets, of one, two and three points.
+const SETS: [usize; 3] = {
+    assert!(OPENINGS.len() == 3);
+    let [one, two, three] = [OPENINGS[0], OPENINGS[1], OPENINGS[2]];
+    assert!(one.points == 1 && two.points == 2 && three.points == 3);
+    [one.claims(), two.claims(), three.claims()]
+};
+
 /// A challenge, or in a weakened build a variable of its value that nothing ties to the transcript.
 fn drawn(b: &mut Builder, challenge: Var, name: &str) -> Var {
     if gone(name) { b.witness(b.value(challenge)) } else { challenge }
@@ -88,38 +90,24 @@ pub fn reduce(
     if !gone("gadgets.verifier.absorb.public") {
         t.absorb(public);
     }
-    t.absorb_points(b, &proof.points[..WIRES + 1]);
-    let first = t.squeeze(b, 3);
-    t.absorb_points(b, &proof.points[WIRES + 1..17]);
-    let alpha = t.squeeze(b, 1)[0];
-    t.absorb_points(b, &proof.points[17..COMMITMENTS]);
-    let zeta = t.squeeze(b, 1)[0];
-    if !gone("gadgets.verifier.absorb.evaluations") {
-        t.absorb(&proof.evaluations);
-    }
-    let short = t.squeeze_short(b, CLAIMS);
-    let (w, w_prime) = (proof.points[COMMITMENTS], proof.points[COMMITMENTS + 1]);
-    if !gone("gadgets.verifier.absorb.w") {
-        t.absorb_points(b, &[w]);
-    }
-    let z_prime = t.squeeze(b, 1)[0];
-    if !gone("gadgets.verifier.absorb.w_prime") {
-        t.absorb_points(b, &[w_prime]);
-    }
-    let fold = t.squeeze(b, 1)[0];
+    let challenges = replay(&mut OfProof { b: &mut *b, transcript: t, proof });
+    let [w, w_prime] =
+        [Group::Opening, Group::OpeningAtZPrime].map(|group| proof.points[group.point()]);
 
-    let first: Vec<Var> =
-        first.into_iter().map(|v| drawn(b, v, "gadgets.verifier.eta_beta_gamma")).collect();
-    let alpha = drawn(b, alpha, "gadgets.verifier.alpha");
-    let zeta = drawn(b, zeta, "gadgets.verifier.zeta");
-    let z_prime = drawn(b, z_prime, "gadgets.verifier.z_prime");
-    let fold = drawn(b, fold, "gadgets.verifier.fold");
-    let short: Vec<Var> = short.into_iter().map(|v| drawn(b, v, "gadgets.verifier.rho")).collect();
+    let mut challenge =
+        |challenge: Challenge, name: &str| drawn(b, challenges.get(challenge), name);
+    let [eta, beta, gamma] = [Challenge::Eta, Challenge::Beta, Challenge::Gamma]
+        .map(|of_gates| Sym::var(challenge(of_gates, "gadgets.verifier.eta_beta_gamma")));
+    let alpha = challenge(Challenge::Alpha, "gadgets.verifier.alpha");
+    let zeta = challenge(Challenge::Zeta, "gadgets.verifier.zeta");
+    let z_prime = challenge(Challenge::ZPrime, "gadgets.verifier.z_prime");
+    let fold = challenge(Challenge::Fold, "gadgets.verifier.fold");
+    let short: Vec<Var> =
+        challenges.rho.iter().map(|v| drawn(b, *v, "gadgets.verifier.rho")).collect();
 
     let zeta_n = power_n(b, key, zeta);
     let computed = computed_at(b, key, public, zeta, zeta_n);
-    let challenges =
-        Challenges { eta: Sym::var(first[0]), beta: Sym::var(first[1]), gamma: Sym::var(first[2]) };
+    let challenges = Challenges { eta, beta, gamma };
     let evaluations = proof.evaluations.map(Sym::var);
     let (cells, chunks) = cells_from_evaluations(&evaluations, computed);
     let constants = Constants::new(challenges, cell_bits);
@@ -139,8 +127,39 @@ pub fn reduce(
 
     let (factors, w_factor, s_r) = opening(b, key, &evaluations, zeta, z_prime, &short);
     let mut claims = proof.claims(&key.fixed).into_iter().zip(short);
-    let sets = [SET1, SET2, SET3].map(|count| claims.by_ref().take(count).collect());
+    let sets = SETS.map(|count| claims.by_ref().take(count).collect());
     Opening { sets, factors, w, w_factor, w_prime, z_prime, s_r, fold }
+}
+
+/// The transcript of a proof in a circuit.
+struct OfProof<'a> {
+    b: &'a mut Builder,
+    transcript: Transcript,
+    proof: &'a ProofVars,
+}
+
+impl Channel for OfProof<'_> {
+    type Value = Var;
+    fn absorb_points(&mut self, points: std::ops::Range<usize>) {
+        let is_gone = |i: usize| {
+            i == Group::Opening.point() && gone("gadgets.verifier.absorb.w")
+                || i == Group::OpeningAtZPrime.point() && gone("gadgets.verifier.absorb.w_prime")
+        };
+        for i in points.filter(|i| !is_gone(*i)) {
+            self.transcript.absorb_points(self.b, &self.proof.points[i..=i]);
+        }
+    }
+    fn absorb_evaluations(&mut self) {
+        if !gone("gadgets.verifier.absorb.evaluations") {
+            self.transcript.absorb(&self.proof.evaluations);
+        }
+    }
+    fn squeeze(&mut self, count: usize) -> Vec<Var> {
+        self.transcript.squeeze(self.b, count)
+    }
+    fn squeeze_short(&mut self, count: usize) -> Vec<Var> {
+        self.transcript.squeeze_short(self.b, count)
+    }
 }
 
 /// ζ^n, where n is one of the sizes the key may have.
@@ -264,23 +283,22 @@ fn opening(
     let zeta_inverse = Sym::var(zeta_inverse);
 
     let rho: Vec<Sym> = short.iter().map(|c| short_coefficient(*c)).collect();
-    let weighted = |set: std::ops::Range<usize>, start: usize, points: usize, at: usize| {
-        sum(set.clone().map(|k| rho[k].clone() * e[start + points * (k - set.start) + at].clone()))
+    let weighted = |set: usize, at: usize| {
+        let claims = CLAIM_ORDER.iter().zip(&rho).filter(|(claim, _)| claim.set == set);
+        sum(claims.map(|(claim, rho)| rho.clone() * e[claim.evaluation + at].clone()))
     };
-    let (end1, end2) = (SET1, SET1 + SET2);
-    let (start2, start3) = (SET1, SET1 + 2 * SET2);
-    let set1 = weighted(0..end1, 0, 1, 0);
+    let set1 = weighted(0, 0);
     let mut set2 = Vec::new();
     for i in 0..2 {
         let other = d[1 - i].clone();
         let k = of_size(b, key, weight(2, i as i64));
-        set2.push(weighted(end1..end2, start2, 2, i) * other * k);
+        set2.push(weighted(1, i) * other * k);
     }
     let mut set3 = Vec::new();
     for i in 0..3 {
         let others = both((i + 1) % 3, (i + 2) % 3);
         let k = of_size(b, key, weight(3, i as i64));
-        set3.push(weighted(end2..CLAIMS, start3, 3, i) * others * k);
+        set3.push(weighted(2, i) * others * k);
     }
     let s_r = Sym::var(f1) * set1
         + Sym::var(f2) * zeta_inverse.clone() * sum(set2)
@@ -292,6 +310,7 @@ fn opening(
 #[cfg(test)]
 mod tests {
     use rollmill_plonk::check::check;
+    use rollmill_plonk::schedule::CLAIMS;
 
     use super::super::vk_tree::Choice;
     use super::*;

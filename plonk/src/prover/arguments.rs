@@ -7,7 +7,8 @@ use rollmill_algebra::device::{Column, Device, Expr, Row, RowKernel};
 use super::{Blinder, Probe, ProveError, Values, active, at};
 use crate::gates::{Cells, Challenges, Constants, bus_fractions};
 use crate::key::ProvingKey;
-use crate::shape::{HELPERS, ROUTED, WIRES, column_cosets, fixed};
+use crate::schedule::{Group, ROUNDS};
+use crate::shape::{HELPERS, ROUTED, column_cosets, fixed};
 use crate::weaken::{self, gone};
 
 /// Numerators and denominators of the permutation product and of the bus.
@@ -27,8 +28,8 @@ impl RowKernel for ArgumentKernel {
     }
     fn eval<E: Expr, R: Row<E>>(&self, k: &Self::Constants<E>, row: &R, out: &mut [E]) {
         let (k, names) = k;
-        // The order of columns here: wires, m, fixed, first, identity.
-        const FIXED: usize = WIRES + 1;
+        // The order of columns here: those of round 1, fixed, first, identity.
+        const FIXED: usize = ROUNDS[0].points();
         const FIRST: usize = FIXED + fixed::COUNT;
         let zero = E::constant(Fr::zero());
         let w: [[E; ROUTED]; 3] =
@@ -122,10 +123,17 @@ pub(super) fn arguments<D: Device, P: Probe<D> + ?Sized>(
     let (second, first) = (ratios.swap_remove(2), ratios.swap_remove(1));
     let mut columns = [z, first, second, s];
     probe.arguments(device, &mut columns)?;
-    let random_from = [usable + 1, usable, usable, usable + 1];
+    let [z, first, second, s] = columns;
+    let mut columns = [
+        (Group::Product.point(), z, usable + 1),
+        (Group::Helpers.point(), first, usable),
+        (Group::Helpers.point() + 1, second, usable),
+        (Group::Sum.point(), s, usable + 1),
+    ];
+    columns.sort_by_key(|(point, ..)| *point);
     let mut out = Vec::with_capacity(columns.len());
-    for (i, (mut buffer, from)) in columns.into_iter().zip(random_from).enumerate() {
-        device.write(&mut buffer, from, &blinder.draw(WIRES + 1 + i, n - from, probe))?;
+    for (point, mut buffer, from) in columns {
+        device.write(&mut buffer, from, &blinder.draw(point, n - from, probe))?;
         out.push(Column::new(buffer));
     }
     Ok(out)

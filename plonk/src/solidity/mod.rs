@@ -7,6 +7,7 @@
 
 pub mod emit;
 pub mod expr;
+mod rounds;
 #[cfg(feature = "weaken")]
 mod weaken;
 
@@ -24,9 +25,10 @@ use self::expr::{Graph, Id, Term};
 use crate::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
 use crate::key::VerifyingKey;
 use crate::proof::{
-    COMMITMENTS, Computed, EVALUATIONS, PROOF_BYTES, SET1, SET2, SET3, cells_from_evaluations,
+    CLAIMS, COMMITMENTS, Computed, EVALUATIONS, PROOF_BYTES, cells_from_evaluations,
 };
-use crate::shape::{BLINDING_ROWS, fixed};
+use crate::schedule::OPENINGS;
+use crate::shape::BLINDING_ROWS;
 use crate::srs::{DEVELOPMENT_CHAINS, development_tau_g2};
 use crate::transcript::{Transcript, TranscriptKind};
 use crate::verifier::PAIR_INPUTS;
@@ -64,7 +66,7 @@ const FIRST_FREE: usize = 0x1a0;
 /// Words of the template's own, in its order, from [`Memory::rest`] on.
 const REST_WORDS: usize = 6 + 5;
 /// Terms of both sums: claims, W, W′, the generator, the carried R; the carried L, the generator.
-const TERMS: usize = SET1 + SET2 + SET3 + 4 + 2;
+const TERMS: usize = CLAIMS + 4 + 2;
 
 impl Memory {
     /// The one layout.
@@ -169,6 +171,7 @@ pub fn generate(
     set("CHAINS", development_chains(tau_g2));
     set("PAIR", pair_at.map(carried_pair).unwrap_or_default());
     set_fields(&mut set);
+    rounds::set(&mut set);
     set_circuit(vk, &mut set);
     set_setup(tau_g2, &mut set);
     set_addresses(&memory, n_public, pair_at.is_some(), &mut set);
@@ -227,7 +230,8 @@ fn set_addresses(memory: &Memory, n_public: usize, pair: bool, set: Set<'_>) {
     let m = memory;
     let scalar = |i: usize| m.scalars + i * WORD;
     let point = |i: usize| m.points + i * POINT;
-    let claims = SET1 + SET2 + SET3;
+    let second = OPENINGS[0].claims();
+    let third = second + OPENINGS[1].claims();
     let lagrange_bytes = (BLINDING_ROWS + n_public.max(1)) * WORD;
     let words = [
         ("ETA", m.eta),
@@ -251,25 +255,26 @@ fn set_addresses(memory: &Memory, n_public: usize, pair: bool, set: Set<'_>) {
         ("EVALUATIONS_STATE", m.evaluations - WORD),
         ("EVALUATIONS", m.evaluations),
         ("SCALARS", m.scalars),
-        ("SCALARS_2", scalar(SET1)),
-        ("SCALARS_3", scalar(SET1 + SET2)),
-        ("SCALARS_W", scalar(claims)),
-        ("SCALARS_W_PRIME", scalar(claims + 1)),
-        ("SCALARS_G", scalar(claims + 2)),
-        ("SCALARS_R", scalar(claims + 3)),
-        ("SCALARS_L", scalar(claims + 4)),
+        ("SCALARS_2", scalar(second)),
+        ("SCALARS_3", scalar(third)),
+        ("SCALARS_W", scalar(CLAIMS)),
+        ("SCALARS_W_PRIME", scalar(CLAIMS + 1)),
+        ("SCALARS_G", scalar(CLAIMS + 2)),
+        ("SCALARS_R", scalar(CLAIMS + 3)),
+        ("SCALARS_L", scalar(CLAIMS + 4)),
         ("POINTS", m.points),
-        ("POINTS_2", point(SET1)),
-        ("POINTS_3", point(SET1 + SET2)),
-        ("POINTS_W", point(claims)),
-        ("POINTS_G", point(claims + 2)),
-        ("POINTS_R", point(claims + 3)),
-        ("POINTS_L", point(claims + 4)),
-        ("POINTS_RIGHT_END", point(claims + if pair { 4 } else { 3 })),
+        ("POINTS_2", point(second)),
+        ("POINTS_3", point(third)),
+        ("POINTS_W", point(CLAIMS)),
+        ("POINTS_G", point(CLAIMS + 2)),
+        ("POINTS_R", point(CLAIMS + 3)),
+        ("POINTS_L", point(CLAIMS + 4)),
+        ("POINTS_RIGHT_END", point(CLAIMS + if pair { 4 } else { 3 })),
         ("ROOTS", m.gates),
         ("DIFFERENCES", m.gates + lagrange_bytes),
         ("LAGRANGE", m.gates + 2 * lagrange_bytes),
         ("LAGRANGE_BYTES", lagrange_bytes),
+        ("BLINDING_BYTES", BLINDING_ROWS * WORD),
         ("BUFFER", m.gates),
         ("PROOF_BYTES", PROOF_BYTES),
         ("AT_EVALUATIONS", COMMITMENTS * POINT),
@@ -283,8 +288,7 @@ fn set_addresses(memory: &Memory, n_public: usize, pair: bool, set: Set<'_>) {
 
 fn fixed_points(vk: &VerifyingKey, memory: &Memory) -> String {
     let mut out = String::new();
-    // Before the fixed columns, set 1 has what the prover sends for it.
-    let start = memory.points + (SET1 - fixed::COUNT) * POINT;
+    let start = memory.points + rounds::first_fixed() * POINT;
     for (i, point) in vk.fixed.iter().enumerate() {
         for (j, coordinate) in [point.x, point.y].iter().enumerate() {
             let address = start + i * POINT + j * WORD;

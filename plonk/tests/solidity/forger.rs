@@ -12,9 +12,8 @@ use rollmill_algebra::field::{omega, powers};
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints};
 use rollmill_plonk::key::VerifyingKey;
-use rollmill_plonk::proof::{
-    CLAIMS, COMMITMENTS, EVALUATIONS, Proof, SET1, SET2, cells_from_evaluations,
-};
+use rollmill_plonk::proof::{CLAIMS, COMMITMENTS, EVALUATIONS, Proof, cells_from_evaluations};
+use rollmill_plonk::schedule::CLAIM_ORDER;
 use rollmill_plonk::shape::QUOTIENT_CHUNKS;
 use rollmill_plonk::srs::development_tau;
 use rollmill_plonk::transcript::{Transcript, TranscriptKind, short_coefficient};
@@ -130,9 +129,9 @@ pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw)
     let mut value = || *at.next().expect("as many as the claims need");
     for (k, ((i, claim), rho)) in claims.iter().zip(&rho).enumerate() {
         // The claim's share of s_R, with f multiplied in: f cancels most of the denominators.
-        let (factor, opened) = if k < SET1 {
+        let (factor, opened) = if CLAIM_ORDER[k].set == 0 {
             (d[1] * d[2], d[1] * d[2] * value())
-        } else if k < SET1 + SET2 {
+        } else if CLAIM_ORDER[k].set == 1 {
             let (v0, v1) = (value(), value());
             let slope = (v1 - v0) * (zeta * w - zeta).inverse().expect("two points");
             (d[2], d[2] * (v0 + slope * d[0]))
