@@ -15,7 +15,6 @@ use rollmill_circuits::gadgets::transcript::Transcript;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::layout::{Layout, Witness};
-use rollmill_plonk::shape::kind;
 use rollmill_plonk::transcript::short_coefficient;
 
 const CELL_BITS: u32 = 16;
@@ -138,15 +137,7 @@ fn assert_only_unread_limbs_are_free(b: Builder, rows: std::ops::Range<usize>) {
         assert!(check(&layout, &changed).is_err(), "variable at {cycle:?}");
     }
     // Limb cells of a row and of the next one that the row's gate reads.
-    let reads = |row: usize| -> usize {
-        let f = layout.fixed_row(row);
-        match f.kind {
-            kind::VEC if f.c[3] != Fr::from(0u64) => 16,
-            kind::MUL | kind::SQR => 16,
-            kind::CARRY => 15,
-            _ => 0,
-        }
-    };
+    let reads = |row: usize| layout.fixed_row(row).limb_cells();
     for row in rows {
         let used = reads(row).min(8).max(reads(row - 1).saturating_sub(8));
         for column in 0..8 {

@@ -46,7 +46,7 @@ struct FirstNonZero {
 
 impl Sink<Fr> for FirstNonZero {
     fn group(&mut self, gate: Gate, selector: &Fr, terms: &[Fr]) {
-        if self.found.is_some() || *selector == Fr::from(0u64) || is_argument(gate) {
+        if self.found.is_some() || *selector == Fr::from(0u64) || gate.is_argument() {
             return;
         }
         if let Some(equation) = terms.iter().position(|t| *t != Fr::from(0u64)) {
@@ -54,19 +54,10 @@ impl Sink<Fr> for FirstNonZero {
         }
     }
     fn single(&mut self, gate: Gate, term: Fr) {
-        if self.found.is_none() && term != Fr::from(0u64) && !is_argument(gate) {
+        if self.found.is_none() && term != Fr::from(0u64) && !gate.is_argument() {
             self.found = Some((gate, 0));
         }
     }
-}
-
-/// Gates whose columns only a prover makes; ties and lookups are checked directly instead.
-pub(crate) fn is_argument(gate: Gate) -> bool {
-    use Gate::*;
-    matches!(
-        gate,
-        RangeHelper | Bus | BusStart | BusEnd | Permutation | PermutationStart | PermutationEnd
-    )
 }
 
 /// Checks a witness against a circuit.

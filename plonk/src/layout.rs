@@ -38,7 +38,7 @@ pub struct FixedRow {
     pub c: [Fr; COEFFICIENTS],
     /// Arithmetic gate on.
     pub arith: bool,
-    /// Wide gate, see [`crate::shape::kind`].
+    /// Wide gate, see [`crate::gates::Gate::kind`].
     pub kind: u64,
     /// Two external Poseidon2 rounds.
     pub external: bool,

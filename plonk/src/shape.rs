@@ -34,7 +34,7 @@ pub mod fixed {
     pub const C: usize = 0;
     /// One where the arithmetic gate is on.
     pub const ARITH: usize = 8;
-    /// Which wide gate is on: 0 none, then [`crate::shape::kind`].
+    /// Which wide gate is on: 0 none, else its [`crate::gates::Gate::kind`].
     pub const KIND: usize = 9;
     /// One on a row of two external Poseidon2 rounds.
     pub const EXTERNAL: usize = 10;
@@ -52,18 +52,6 @@ pub mod fixed {
     pub const COUNT: usize = 19;
     /// The first of those that the lookup bus and the permutation read: the rest are of gates alone.
     pub const ARGUMENTS: usize = EXTERNAL;
-}
-
-/// Values of the [`fixed::KIND`] column.
-pub mod kind {
-    /// Linear relation between three rows and the packed limbs, column by column.
-    pub const VEC: u64 = 1;
-    /// Non-native product, first half.
-    pub const MUL: u64 = 2;
-    /// Non-native product, second half: linear part and carries.
-    pub const CARRY: u64 = 3;
-    /// Non-native square less one element, first half.
-    pub const SQR: u64 = 4;
 }
 
 /// Generator of the multiplicative group of Fr; its powers give disjoint cosets of any subgroup of

@@ -7,29 +7,21 @@ use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, omega};
 use rollmill_plonk::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 use rollmill_plonk::layout::{FixedRow, Layout, Witness};
-use rollmill_plonk::shape::{LIMBS, ROUTED, column_cosets, fixed, kind};
+use rollmill_plonk::shape::{LIMBS, ROUTED, column_cosets, fixed};
 
 struct AnyNonZero(bool);
 
 impl Sink<Fr> for AnyNonZero {
     fn group(&mut self, gate: Gate, selector: &Fr, terms: &[Fr]) {
-        if *selector != Fr::from(0u64) && !is_argument(gate) {
+        if *selector != Fr::from(0u64) && !gate.is_argument() {
             self.0 |= terms.iter().any(|t| *t != Fr::from(0u64));
         }
     }
     fn single(&mut self, gate: Gate, term: Fr) {
-        if !is_argument(gate) {
+        if !gate.is_argument() {
             self.0 |= term != Fr::from(0u64);
         }
     }
-}
-
-fn is_argument(gate: Gate) -> bool {
-    use Gate::*;
-    matches!(
-        gate,
-        RangeHelper | Bus | BusStart | BusEnd | Permutation | PermutationStart | PermutationEnd
-    )
 }
 
 /// A cell that may change alone, and why.
@@ -262,12 +254,7 @@ impl Mutator {
     /// Whether a gate reads this limb cell. A pack, a product or a square reads those of its row and of
     /// the next; a carry all of them but the last.
     fn limb_is_read(&self, row: usize, column: usize) -> bool {
-        let reads = |row: usize| match self.rows[row].kind {
-            kind::VEC if self.rows[row].c[3] != Fr::from(0u64) => 2 * LIMBS,
-            kind::MUL | kind::SQR => 2 * LIMBS,
-            kind::CARRY => 2 * LIMBS - 1,
-            _ => 0,
-        };
+        let reads = |row: usize| self.rows[row].limb_cells();
         let before = row.checked_sub(1).map_or(0, reads);
         self.rows[row].external
             || self.rows[row].internal

@@ -16,8 +16,9 @@ use ark_ff::{BigInteger, PrimeField};
 use rollmill_algebra::Fr;
 
 use super::Cycles;
+use crate::gates::Gate;
 use crate::layout::{FixedRow, Layout};
-use crate::shape::{ROUTED, kind};
+use crate::shape::{LIMBS, ROUTED};
 
 /// An integer that is not in its range, or cannot be shown to be.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,29 +149,31 @@ impl Ranges<'_> {
         let most = (1i128 << (4 * self.layout.shape.cell_bits)) - 1;
         for row in 0..self.rows.len() {
             let f = &self.rows[row];
-            match f.kind {
-                kind::VEC if f.c[3] != zero => {
-                    let at = match [f.c[0], f.c[1], f.c[2], f.c[3]] {
-                        [a, b, c, d] if (a, b, c, d) == (-one, zero, zero, one) => Some(row),
-                        [a, b, c, d] if (a, b, c, d) == (zero, zero, -one, one) => Some(row + 2),
-                        _ => None,
-                    };
-                    match at {
-                        Some(at) => {
-                            for k in 0..ROUTED {
-                                self.note(at, k, (0, most));
-                            }
-                        }
-                        None => {
-                            self.gaps.insert(Gap::Pack { row });
+            let limb_cells = f.limb_cells();
+            if limb_cells == 0 {
+                continue;
+            }
+            if Gate::of_kind(f.kind) == Some(Gate::Vector) {
+                let at = match [f.c[0], f.c[1], f.c[2], f.c[3]] {
+                    [a, b, c, d] if (a, b, c, d) == (-one, zero, zero, one) => Some(row),
+                    [a, b, c, d] if (a, b, c, d) == (zero, zero, -one, one) => Some(row + 2),
+                    _ => None,
+                };
+                match at {
+                    Some(at) => {
+                        for k in 0..ROUTED {
+                            self.note(at, k, (0, most));
                         }
                     }
+                    None => {
+                        self.gaps.insert(Gap::Pack { row });
+                    }
                 }
-                kind::MUL | kind::SQR | kind::CARRY => {}
-                _ => continue,
             }
             self.cells(row);
-            self.cells(row + 1);
+            if limb_cells > LIMBS {
+                self.cells(row + 1);
+            }
         }
     }
 
@@ -214,7 +217,7 @@ impl Ranges<'_> {
         let mut changed = false;
         for row in 0..self.rows.len() {
             let f = &self.rows[row];
-            if f.kind != kind::VEC || f.c[3] != Fr::from(0u64) {
+            if Gate::of_kind(f.kind) != Some(Gate::Vector) || f.c[3] != Fr::from(0u64) {
                 continue;
             }
             let Some([a, b, c]) = small(f.c[0]).zip(small(f.c[1])).zip(small(f.c[2])).map(join)
@@ -267,15 +270,12 @@ impl Ranges<'_> {
     }
 
     fn require(&mut self, found: &mut Coverage) {
-        let zero = Fr::from(0u64);
         for row in 0..self.rows.len() {
             let f = &self.rows[row];
-            let some = |c: &[Fr]| c.iter().any(|c| *c != zero);
-            let needs = match f.kind {
-                kind::MUL | kind::SQR => [true, true, false],
-                kind::CARRY => [false, some(&f.c[..4]), some(&f.c[4..])],
-                _ if f.write && !f.read => [false, true, true],
-                _ => continue,
+            // A row that writes the ROM writes limbs.
+            let needs = match f.write && !f.read {
+                true => [false, true, true],
+                false => f.limb_rows(),
             };
             for ahead in (0..3).filter(|ahead| needs[*ahead]) {
                 for column in 0..ROUTED {

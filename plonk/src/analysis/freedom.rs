@@ -18,7 +18,6 @@ use rollmill_algebra::Fr;
 
 use super::Cycles;
 use super::dual::{Dual, Reads};
-use crate::check::is_argument;
 use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 use crate::layout::{FixedRow, Layout, Witness};
 use crate::shape::{LIMBS, ROUTED, fixed, kind};
@@ -107,14 +106,14 @@ struct Collect<E> {
 
 impl<E: Clone> Sink<E> for Collect<E> {
     fn group(&mut self, gate: Gate, selector: &E, terms: &[E]) {
-        if is_argument(gate) || (self.off)(selector) {
+        if gate.is_argument() || (self.off)(selector) {
             return;
         }
         let numbered = terms.iter().enumerate();
         self.terms.extend(numbered.map(|(i, term)| (gate, i, term.clone())));
     }
     fn single(&mut self, gate: Gate, term: E) {
-        if !is_argument(gate) {
+        if !gate.is_argument() {
             self.terms.push((gate, 0, term));
         }
     }

@@ -5,11 +5,10 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Column, Device, Expr, Row, RowKernel};
 
 use super::{Blinder, Probe, ProveError, Values, active, at};
-use crate::gates::{Cells, Challenges, Constants, bus_fractions};
+use crate::gates::{Cells, Challenges, Constants, Fraction, bus_fractions, permutation_fraction};
 use crate::key::ProvingKey;
 use crate::schedule::{Group, ROUNDS};
 use crate::shape::{HELPERS, ROUTED, column_cosets, fixed};
-use crate::weaken::{self, gone};
 
 /// Numerators and denominators of the permutation product and of the bus.
 struct ArgumentKernel {
@@ -34,16 +33,12 @@ impl RowKernel for ArgumentKernel {
         let zero = E::constant(Fr::zero());
         let w: [[E; ROUTED]; 3] =
             std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r)));
-        let Challenges { beta, gamma, .. } = k.challenges.clone();
         let x = row.cell(FIRST + 1, 0);
-        let mut numerator = E::constant(Fr::from(1u64));
-        let mut denominator = numerator.clone();
-        for i in (0..ROUTED).filter(|i| !gone(weaken::COLUMN[*i])) {
-            let shifted = w[0][i].clone() + gamma.clone();
-            numerator = numerator * (shifted.clone() + x.clone() * names[i].clone());
-            let sigma = row.cell(FIXED + fixed::SIGMA + i, 0);
-            denominator = denominator * (shifted + sigma * beta.clone());
-        }
+        let names: [E; ROUTED] = std::array::from_fn(|i| x.clone() * names[i].clone());
+        let sigma: [E; ROUTED] = std::array::from_fn(|i| row.cell(FIXED + fixed::SIGMA + i, 0));
+        let one = E::constant(Fr::from(1u64));
+        let starts = Fraction { numerator: one.clone(), denominator: one };
+        let product = permutation_fraction(&k.challenges, &w[0], &names, &sigma, starts);
         let cells = Cells {
             w,
             l: [
@@ -61,8 +56,8 @@ impl RowKernel for ArgumentKernel {
             last: zero.clone(),
             public: zero,
         };
-        out[0] = numerator;
-        out[1] = denominator;
+        out[0] = product.numerator;
+        out[1] = product.denominator;
         for (i, fraction) in bus_fractions(k, &cells).into_iter().enumerate() {
             out[2 + 2 * i] = fraction.numerator;
             out[3 + 2 * i] = fraction.denominator;
