@@ -35,8 +35,8 @@ pub(crate) fn hold<D: Device>(
     }
     let combined = device.linear_combination(&terms)?;
     let got = device.commit(bases, &[&combined])?;
-    // Both are of one length.
-    let expected = G1Projective::msm(commitments, &factors).unwrap_or_default().into_affine();
+    let expected =
+        G1Projective::msm(commitments, &factors).expect("one factor for each").into_affine();
     if columns.len() == commitments.len() && got == [expected] {
         return Ok(());
     }
@@ -84,8 +84,8 @@ impl Claim {
     pub fn holds<D: Device>(&self, device: &D, bases: &Bases<D>) -> Result<bool, DeviceError> {
         let column = device.upload(&self.column)?;
         let got = bases.commit_values(device, &[&column])?;
-        // Both are of one length.
-        let claimed = G1Projective::msm(&self.commitments, &self.factors).unwrap_or_default();
+        let claimed =
+            G1Projective::msm(&self.commitments, &self.factors).expect("one factor for each");
         Ok(got == [claimed.into_affine()])
     }
 }
@@ -95,7 +95,7 @@ pub(crate) fn random(seed: &[u64; 4], index: u64) -> Fr {
     let mut hasher = Sha256::new();
     seed.iter().chain([&index]).for_each(|word| hasher.update(word.to_le_bytes()));
     let digest = hasher.finalize();
-    let bytes = digest.first_chunk::<FACTOR_BYTES>().copied().unwrap_or_default();
+    let bytes = *digest.first_chunk::<FACTOR_BYTES>().expect("a digest is longer");
     Fr::from(u128::from_le_bytes(bytes))
 }
 
@@ -108,7 +108,7 @@ fn factors(commitments: &[G1Affine]) -> Vec<Fr> {
     (0..commitments.len() as u64)
         .map(|i| {
             let digest = Sha256::new().chain_update(seed).chain_update(i.to_le_bytes()).finalize();
-            let bytes = digest.first_chunk::<FACTOR_BYTES>().copied().unwrap_or_default();
+            let bytes = *digest.first_chunk::<FACTOR_BYTES>().expect("a digest is longer");
             Fr::from(u128::from_le_bytes(bytes))
         })
         .collect()

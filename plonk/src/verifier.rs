@@ -4,7 +4,7 @@
 
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::{AdditiveGroup, Field, Zero};
-use rollmill_algebra::field::omega;
+use rollmill_algebra::field::{inverse_of_nonzero, omega};
 pub use rollmill_algebra::pair::{PAIR_INPUTS, Pair, PairError};
 use rollmill_algebra::{Fr, G1Projective, G2Affine};
 
@@ -133,7 +133,7 @@ pub fn computed_at(shape: &Shape, public: &[Fr], zeta: Fr) -> Option<Computed<Fr
     }
     let lagrange = |power: Fr| -> Fr {
         // ζ is not on the domain, so the difference has an inverse.
-        power * vanishing * (n * (zeta - power)).inverse().unwrap_or_default()
+        power * vanishing * inverse_of_nonzero(&(n * (zeta - power)))
     };
     let mut power = Fr::ONE;
     let mut sum = Fr::ZERO;
@@ -228,7 +228,7 @@ fn interpolate(points: &[Fr], values: &[Fr], x: Fr) -> Fr {
         for (j, q) in points.iter().enumerate() {
             if i != j {
                 // The points ζ, ζω, ζω² differ, as ζ is not zero.
-                term *= (x - q) * (*p - q).inverse().unwrap_or_default();
+                term *= (x - q) * inverse_of_nonzero(&(*p - q));
             }
         }
         sum += term;

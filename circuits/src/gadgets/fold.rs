@@ -183,8 +183,7 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: OffsetSca
         match part {
             Part::Carried(pair) => {
                 b.section("carried pair: tables");
-                // The first pair is always a child's own, so a carried one has a coefficient.
-                let c = short.unwrap_or(Builder::ZERO);
+                let c = short.expect("the first pair is a child's own");
                 let planned = Planned::all([&pair.l, &pair.r]);
                 l_terms.push(Term { table: Table::of(b, &planned[0]), scalar: Scalar::Short(c) });
                 r_terms.push(Term { table: Table::of(b, &planned[1]), scalar: Scalar::Short(c) });

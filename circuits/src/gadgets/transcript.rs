@@ -70,7 +70,7 @@ impl Transcript {
     /// here: whatever the sums are of must have been absorbed, or follow from what was.
     pub fn end_with_offset(mut self, b: &mut Builder, count: usize) -> (Vec<Var>, OffsetScalar) {
         let mut out = self.squeeze_short(b, count + 1);
-        let offset = out.pop().unwrap_or(Builder::ZERO);
+        let offset = out.pop().expect("one more was drawn");
         let offset = if gone("gadgets.fold.offset") { b.witness(b.value(offset)) } else { offset };
         (out, OffsetScalar(offset))
     }

@@ -4,6 +4,7 @@
 use ark_ff::Field;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
+use rollmill_algebra::field::inverse_of_nonzero;
 use rollmill_algebra::{batch_invert, omega};
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
@@ -194,7 +195,7 @@ fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(u32) -> Fr) -> Sym {
 /// ω^k for a small k of either sign.
 fn root(log_n: u32, k: i64) -> Fr {
     let power = omega(log_n).pow([k.unsigned_abs()]);
-    if k < 0 { power.inverse().unwrap_or_default() } else { power }
+    if k < 0 { inverse_of_nonzero(&power) } else { power }
 }
 
 /// What a verifier computes by itself at ζ. ζ is constrained to lie off the domain.
@@ -210,7 +211,7 @@ fn computed_at(
     if !gone("gadgets.verifier.zeta_off_domain") {
         b.inverse(vanishing);
     }
-    let n_inverse = of_size(b, key, |log_n| power_of_two(log_n).inverse().unwrap_or_default());
+    let n_inverse = of_size(b, key, |log_n| inverse_of_nonzero(&power_of_two(log_n)));
     // L_k(ζ)·(ζ − ω^k) = ω^k·(ζ^n − 1)/n, and ζ − ω^k is not zero.
     let [over_n] = lower(b, [&(Sym::var(vanishing) * n_inverse)]);
     let blinding = BLINDING_ROWS as i64;
@@ -259,7 +260,7 @@ fn opening(
             let product = (0..points)
                 .filter(|j| *j != i)
                 .fold(Fr::from(1u64), |acc, j| acc * (root(log_n, i) - root(log_n, j)));
-            product.inverse().unwrap_or_default()
+            inverse_of_nonzero(&product)
         }
     };
     let z = Sym::var(zeta);

@@ -15,12 +15,13 @@
 //! another; one whose derivative is zero at this witness; a choice among separate solutions.
 
 use rollmill_algebra::Fr;
+use rollmill_algebra::field::inverse_of_nonzero;
 
 use super::Cycles;
 use super::dual::{Dual, Reads};
 use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 use crate::layout::{FixedRow, Layout, Witness};
-use crate::shape::{LIMBS, ROUTED, fixed, kind};
+use crate::shape::{LIMBS, ROUTED, fixed};
 
 /// Where an unknown stands: the first of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +96,7 @@ fn cells<E: Clone>(
 
 /// The wide gate of a row when it is one between field elements: a linear relation without packs.
 fn between_elements(f: &FixedRow) -> u64 {
-    if f.kind == kind::VEC && f.c[3] == Fr::from(0u64) { f.kind } else { 0 }
+    if Gate::of_kind(f.kind) == Some(Gate::Vector) && f.c[3] == Fr::from(0u64) { f.kind } else { 0 }
 }
 
 /// Collects the terms of gates that are switched on, arguments left out.
@@ -344,7 +345,7 @@ impl System {
         let pivot = row.iter().enumerate().max_by_key(|(_, (number, _))| self.priority(*number));
         let Some((at, _)) = pivot else { return };
         let (pivot, factor) = row.swap_remove(at);
-        let scale = -ark_ff::Field::inverse(&factor).unwrap_or_default();
+        let scale = -inverse_of_nonzero(&factor);
         for (_, value) in &mut row {
             *value *= scale;
         }

@@ -3,7 +3,7 @@
 use ark_ff::{Field, Zero};
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Column, Coset, Device, Expr, Row, RowKernel};
-use rollmill_algebra::field::powers;
+use rollmill_algebra::field::{inverse_of_nonzero, powers};
 
 use super::{Blinder, Poly, Probe, ProveError, active, at};
 use crate::gates::{CONSTRAINTS, Cells, Challenges, Constants, Fold, constraints};
@@ -100,7 +100,7 @@ pub(super) fn quotient<D: Device, P: Probe<D> + ?Sized>(
         let borrowed = device.upload(&carried.iter().map(|v| -*v).collect::<Vec<_>>())?;
         let weight = |(v, node): (Fr, Fr)| {
             // The vanishing polynomial is the constant node − 1 on a coset.
-            v * (node - Fr::ONE).inverse().unwrap_or_default()
+            v * inverse_of_nonzero(&(node - Fr::ONE))
         };
         let weights = row.into_iter().zip(nodes).map(weight);
         let terms: Vec<_> = parts.iter().zip(weights).chain([(&borrowed, Fr::ONE)]).collect();
@@ -133,7 +133,7 @@ fn inverse_vandermonde(nodes: [Fr; QUOTIENT_CHUNKS]) -> [[Fr; QUOTIENT_CHUNKS]; 
             }
             poly = next;
         }
-        let scale = scale.inverse().unwrap_or_default();
+        let scale = inverse_of_nonzero(&scale);
         for (i, c) in poly.into_iter().enumerate() {
             out[i][j] = c * scale;
         }

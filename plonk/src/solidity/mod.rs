@@ -17,7 +17,7 @@ use ark_ec::AffineRepr;
 use ark_ff::{Field, One, PrimeField, Zero};
 use rollmill_algebra::bytes::{fq_to_bytes, fr_to_bytes, g2_to_bytes};
 use rollmill_algebra::device::Expr;
-use rollmill_algebra::field::omega;
+use rollmill_algebra::field::{inverse_of_nonzero, omega};
 use rollmill_algebra::{Fq, Fr, G2Affine};
 
 use self::emit::literal;
@@ -196,7 +196,7 @@ fn set_fields(set: Set<'_>) {
 
 fn set_circuit(vk: &VerifyingKey, set: Set<'_>) {
     let w = omega(vk.shape.log_n);
-    let inverse = |x: Fr| literal(&x.inverse().unwrap_or_default());
+    let inverse = |x: Fr| literal(&inverse_of_nonzero(&x));
     let one = Fr::one();
     let w2 = w * w;
     set("LOG_N", vk.shape.log_n.to_string());

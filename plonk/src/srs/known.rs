@@ -9,7 +9,7 @@ use ark_bn254::Fq;
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::Field;
 use rollmill_algebra::bytes::{G2_BYTES, g2_to_bytes};
-use rollmill_algebra::field::{omega, powers};
+use rollmill_algebra::field::{inverse_of_nonzero, omega, powers};
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
 
 use super::{Srs, SrsError, development_tau};
@@ -60,7 +60,7 @@ fn known(points: &[G1Affine]) -> Option<String> {
     let g = G1Affine::generator();
     let Some(&tau) = points.get(1) else { return Some("there is no power of it".to_owned()) };
     let development = development_tau();
-    let inverse = development.inverse().unwrap_or_default();
+    let inverse = inverse_of_nonzero(&development);
     for (factor, what) in [(development, "the development τ"), (inverse, "its inverse")] {
         let point = (g * factor).into_affine();
         if point == tau && !gone("srs.known.development") {

@@ -19,7 +19,7 @@ use rayon::prelude::*;
 use rollmill_algebra::bytes::{
     DecodeError, G1_BYTES, G2_BYTES, g1_from_slice, g1_to_bytes, g2_from_bytes, g2_to_bytes,
 };
-use rollmill_algebra::field::omega;
+use rollmill_algebra::field::{inverse_of_nonzero, omega};
 use rollmill_algebra::{Fr, G1Affine, G1Projective, G2Affine};
 use sha2::{Digest, Sha256};
 
@@ -337,7 +337,7 @@ fn lagrange_at(tau: Fr, log_n: u32) -> Vec<Fr> {
     let domain = rollmill_algebra::field::powers(omega(log_n), n);
     let mut out: Vec<Fr> = domain.iter().map(|w| tau - w).collect();
     rollmill_algebra::field::batch_invert(&mut out);
-    let n_inverse = Fr::from(n as u64).inverse().unwrap_or_default();
+    let n_inverse = inverse_of_nonzero(&Fr::from(n as u64));
     let factor = (tau.pow([n as u64]) - Fr::ONE) * n_inverse;
     out.iter_mut().zip(&domain).for_each(|(v, w)| *v *= factor * w);
     out
@@ -353,7 +353,7 @@ fn point_intt(powers: &[G1Affine], log_n: u32) -> Vec<G1Affine> {
             a.swap(i, j);
         }
     }
-    let inverse = omega(log_n).inverse().unwrap_or_default();
+    let inverse = inverse_of_nonzero(&omega(log_n));
     let mut half = 1;
     while half < n {
         let step = inverse.pow([(n / (2 * half)) as u64]);
@@ -368,7 +368,7 @@ fn point_intt(powers: &[G1Affine], log_n: u32) -> Vec<G1Affine> {
         });
         half *= 2;
     }
-    let n_inverse = Fr::from(n as u64).inverse().unwrap_or_default();
+    let n_inverse = inverse_of_nonzero(&Fr::from(n as u64));
     a.par_iter_mut().for_each(|p| *p *= n_inverse);
     G1Projective::normalize_batch(&a)
 }
