@@ -26,6 +26,32 @@ pub struct Pair {
 /// point followed by its multiple.
 pub const PAIR_INPUTS: usize = 10;
 
+/// What the public inputs of a pair are, in values of any type: the order of the encoding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairCells<T> {
+    /// Halves of the left point's coordinates: x low, x high, y low, y high.
+    pub l: [T; 4],
+    /// Multiple of the left side.
+    pub s_l: T,
+    /// Halves of the right point's coordinates.
+    pub r: [T; 4],
+    /// Multiple of the right side.
+    pub s_r: T,
+}
+
+impl<T> PairCells<T> {
+    /// Takes the public inputs of a pair apart.
+    pub fn split([l0, l1, l2, l3, s_l, r0, r1, r2, r3, s_r]: [T; PAIR_INPUTS]) -> Self {
+        Self { l: [l0, l1, l2, l3], s_l, r: [r0, r1, r2, r3], s_r }
+    }
+
+    /// Puts them in order.
+    pub fn join(self) -> [T; PAIR_INPUTS] {
+        let ([l0, l1, l2, l3], [r0, r1, r2, r3]) = (self.l, self.r);
+        [l0, l1, l2, l3, self.s_l, r0, r1, r2, r3, self.s_r]
+    }
+}
+
 /// One of the two points of a pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PairPoint {
@@ -111,8 +137,8 @@ impl Pair {
                 (integer_halves(x.into_bigint()), integer_halves(y.into_bigint()));
             [x0, x1, y0, y1].map(Fr::from)
         };
-        let ([lx0, lx1, ly0, ly1], [rx0, rx1, ry0, ry1]) = (point(&self.l), point(&self.r));
-        [lx0, lx1, ly0, ly1, self.s_l, rx0, rx1, ry0, ry1, self.s_r]
+        let (l, r) = (point(&self.l), point(&self.r));
+        PairCells { l, s_l: self.s_l, r, s_r: self.s_r }.join()
     }
 
     /// Reads a pair out of public inputs: the only encoding that [`Self::to_fields`] gives it.
@@ -121,9 +147,8 @@ impl Pair {
     /// If a half is not below 2^128, a coordinate is not below the modulus of the base field, or a point is
     /// not on the curve or is the identity.
     pub fn from_fields(fields: &[Fr; PAIR_INPUTS]) -> Result<Self, PairError> {
-        let [lx0, lx1, ly0, ly1, s_l, rx0, rx1, ry0, ry1, s_r] = *fields;
-        let l = point(PairPoint::L, [lx0, lx1, ly0, ly1])?;
-        let r = point(PairPoint::R, [rx0, rx1, ry0, ry1])?;
+        let PairCells { l, s_l, r, s_r } = PairCells::split(*fields);
+        let (l, r) = (point(PairPoint::L, l)?, point(PairPoint::R, r)?);
         Ok(Self { l, s_l, r, s_r })
     }
 

@@ -19,6 +19,7 @@
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
+use rollmill_algebra::pair::PairCells;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::gates::power_of_two;
 use rollmill_plonk::key::VerifyingKey;
@@ -73,7 +74,7 @@ pub struct VerifiedChild {
     pub charged_rows: Var,
 }
 
-/// A pair in the order of public inputs, see `rollmill_plonk::verifier::Pair::to_fields`.
+/// A pair in the order of public inputs, see [`PairCells`].
 pub type PairVars = [Var; PAIR_INPUTS];
 
 /// One pair to be folded: a child's own, or one it carries.
@@ -114,7 +115,8 @@ pub fn verify_children(
         seeds.push(opening.fold);
         parts.push(Part::Own(Box::new(opening)));
         if let Some(at) = spec.pair_at {
-            parts.push(carried(b, &public[at..at + PAIR_INPUTS]));
+            let cells = std::array::from_fn(|k| public[at + k]);
+            parts.push(carried(b, &cells));
         }
         verified.push(VerifiedChild { public, role_bits: role.bits, charged_rows });
     }
@@ -131,31 +133,32 @@ pub fn verify_children(
 }
 
 /// Reads a carried pair out of public inputs, with all that makes its points points.
-fn carried(b: &mut Builder, fields: &[Var]) -> Part {
-    let values: Vec<Fr> = fields.iter().map(|v| b.value(*v)).collect();
+fn carried(b: &mut Builder, fields: &PairVars) -> Part {
+    let values = fields.map(|v| b.value(v));
     carried_given(b, fields, &values)
 }
 
 /// [`carried`] with the points' coordinates as the prover gives them, in the places of `fields`.
-fn carried_given(b: &mut Builder, fields: &[Var], given: &[Fr]) -> Part {
-    let mut point = |at: usize| {
+fn carried_given(b: &mut Builder, fields: &PairVars, given: &[Fr; PAIR_INPUTS]) -> Part {
+    let (fields, given) = (PairCells::split(*fields), PairCells::split(*given));
+    let mut point = |fields: [Var; 4], given: [Fr; 4]| {
         let mut limbs = [Builder::ZERO; 8];
         for i in 0..4 {
-            let words = ark_ff::PrimeField::into_bigint(given[at + i]).0;
+            let words = ark_ff::PrimeField::into_bigint(given[i]).0;
             let low = b.witness(Fr::from(words[0]));
             let high = b.witness(Fr::from(words[1]));
             // The limbs are constrained to 64 bits with the point's.
             let terms = [(Fr::from(1u64), low), (power_of_two(64), high)];
             if !gone("gadgets.fold.halves") {
-                b.linear_into(&terms, Fr::from(0u64), fields[at + i]);
+                b.linear_into(&terms, Fr::from(0u64), fields[i]);
             }
             (limbs[2 * i], limbs[2 * i + 1]) = (low, high);
         }
         let [x0, x1, x2, x3, y0, y1, y2, y3] = limbs;
         Point::from_limbs(b, [x0, x1, x2, x3], [y0, y1, y2, y3])
     };
-    let (l, r) = (point(0), point(5));
-    Part::Carried(Box::new(CarriedPair { l, s_l: fields[4], r, s_r: fields[9] }))
+    let (l, r) = (point(fields.l, given.l), point(fields.r, given.r));
+    Part::Carried(Box::new(CarriedPair { l, s_l: fields.s_l, r, s_r: fields.s_r }))
 }
 
 /// A term of a sum of multiples, with a table of its own.
@@ -255,15 +258,16 @@ fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: OffsetSca
     let r = sum_of(b, &start, &r_terms, &[]);
     b.section("folded pair");
     let [s_l, s_r] = lower(b, [&sum(s_l), &sum(s_r)]);
-    let mut halves = Vec::with_capacity(8);
-    for element in [&l.x, &l.y, &r.x, &r.y] {
-        if !gone("gadgets.fold.canonical") {
-            element.assert_canonical(b);
-        }
-        halves.extend(element.halves(b));
-    }
-    let h = |i: usize| halves[i];
-    [h(0), h(1), h(2), h(3), s_l, h(4), h(5), h(6), h(7), s_r]
+    let [l, r] = [&l, &r].map(|point| {
+        let [[x0, x1], [y0, y1]] = [&point.x, &point.y].map(|element| {
+            if !gone("gadgets.fold.canonical") {
+                element.assert_canonical(b);
+            }
+            element.halves(b)
+        });
+        [x0, x1, y0, y1]
+    });
+    PairCells { l, s_l, r, s_r }.join()
 }
 
 #[cfg(test)]

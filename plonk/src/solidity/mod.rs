@@ -18,6 +18,7 @@ use ark_ff::{Field, One, PrimeField, Zero};
 use rollmill_algebra::bytes::{fq_to_bytes, fr_to_bytes, g2_to_bytes};
 use rollmill_algebra::device::Expr;
 use rollmill_algebra::field::{inverse_of_nonzero, omega};
+use rollmill_algebra::pair::PairCells;
 use rollmill_algebra::{Fq, Fr, G2Affine};
 
 use self::emit::literal;
@@ -315,7 +316,13 @@ fn development_chains(tau_g2: &G2Affine) -> String {
 }
 
 fn carried_pair(at: usize) -> String {
-    CARRIED.replace("{{AT}}", &format!("{:#x}", at * WORD))
+    let PairCells { l, s_l, r, s_r } = PairCells::split(std::array::from_fn(|i| i * WORD));
+    let hex = |value: usize| format!("{value:#x}");
+    CARRIED
+        .replace("{{AT}}", &hex(at * WORD + l[0]))
+        .replace("{{S_L}}", &hex(s_l))
+        .replace("{{R}}", &hex(r[0]))
+        .replace("{{S_R}}", &hex(s_r))
 }
 
 const CARRIED: &str = include_str!("carried.yul.template");
