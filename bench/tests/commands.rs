@@ -20,7 +20,7 @@ fn a_command_that_cannot_be_done_ends_with_one_line() {
     for (arguments, wanted) in [
         (&["--peers", "barretenberg"][..], &["BEN-007", "barretenberg", "--bb"][..]),
         (&["--bb", "/nonexistent/bb"], &["BEN-007", "/nonexistent/bb"]),
-        (&["--peers", "icicle"], &["BEN-007", "ICI-00"]),
+        (&["--peers", "icicle"], &["BEN-007", "icicle", "ICICLE was not found"]),
         (&["--json", "/nonexistent/x.json"], &["BEN-004", "/nonexistent/x.json"]),
         (&["--peers", "gnark"], &["BEN-001", "--peers", "`gnark`", "arkworks"]),
     ] {

@@ -46,9 +46,17 @@ fn line_of(arguments: &[&str], output: &Output) -> String {
 fn a_card_is_measured_with_its_sensors_and_each_fault_of_it_ends_with_a_line_of_its_own() {
     let ntt = ["run", "--only", "ntt", "--sizes", "14", "--peers", "none", "--runs", "1"];
     for (arguments, faults, wanted) in [
-        (&["--device", "cuda:0"][..], "devices=0", &["AGT-032", "CUD-003", "there are: none"][..]),
-        (&["--device", "cuda:0"], "memory=1000000", &["BEN-002", "DEV-002"]),
-        (&["--device", "cuda:0"], "launch=719,after=2", &["BEN-002", "DEV-003", "emulated card 0"]),
+        (
+            &["--device", "cuda:0"][..],
+            "devices=0",
+            &["AGT-032", "no CUDA device", "there are: none"][..],
+        ),
+        (&["--device", "cuda:0"], "memory=1000000", &["BEN-002", "B of device memory"]),
+        (
+            &["--device", "cuda:0"],
+            "launch=719,after=2",
+            &["BEN-002", "was lost", "emulated card 0"],
+        ),
     ] {
         let arguments = [arguments, &ntt].concat();
         let line = line_of(&arguments, &with_driver(&arguments, faults));
