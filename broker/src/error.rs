@@ -82,8 +82,7 @@ pub enum BrokerError {
 
     /// The id belongs to a job of another circuit version.
     ///
-    /// Do: Run prover node and broker clients of the same release. Old jobs of the epoch end with
-    /// the epoch.
+    /// Do: Run the same release on every prover node of this broker.
     #[error("{}: job {id} exists with another version", self.code())]
     VersionConflict { id: JobId },
 
@@ -96,8 +95,8 @@ pub enum BrokerError {
 
     /// No artifact has this digest.
     ///
-    /// Do: Check the digest. Old artifacts are deleted after their epoch; the producer uploads
-    /// again what it still needs.
+    /// Do: Check the digest. Artifacts are deleted with their epoch; the producer uploads again what
+    /// it still needs.
     #[error("{}: there is no artifact {digest}; it was never uploaded, or was deleted with its epoch", self.code())]
     UnknownArtifact { digest: Digest },
 

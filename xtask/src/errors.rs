@@ -10,7 +10,7 @@
 //! The last column comes from the code: from the arm of the variant in `status`, `exit_code` or
 //! `class`, and from `is_usage`, `is_transient` and `is_permanent` of the variant's type.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Findings;
 use crate::scan::{self, is_word};
@@ -249,6 +249,7 @@ pub(crate) fn page(codes: &[Code]) -> String {
 pub(crate) fn check(tree: &Tree) -> Findings {
     let codes = collect(tree);
     let mut findings = undocumented(&codes);
+    findings.extend(unknown_flags(tree, &codes));
     let mut owner: BTreeMap<&str, &Code> = BTreeMap::new();
     for code in &codes {
         let first = owner.entry(code.prefix()).or_insert(code);
@@ -286,6 +287,45 @@ pub(crate) fn check(tree: &Tree) -> Findings {
         if !codes.iter().any(|known| known.code == code) {
             findings
                 .push(format!("{PAGE}: {code} is in no source any more; run `cargo xtask gen`"));
+        }
+    }
+    findings
+}
+
+/// Flags of remedies that no program has: neither as an argument's name, such as `wait-seconds`, nor as
+/// the field of a setting, such as `lease_seconds` or, of a table, `l1_urls` for `--node-l1-urls`.
+fn unknown_flags(tree: &Tree, codes: &[Code]) -> Findings {
+    let is_of_programs =
+        |file: &&File| file.path.contains("/src/") && !file.path.starts_with("xtask/");
+    let mut names = BTreeSet::new();
+    for file in tree.rust().filter(is_of_programs) {
+        let scanned = scan::scan(&file.text);
+        names.extend(scanned.literals.into_iter().map(|literal| literal.text));
+        let fields = scanned.code.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+        names.extend(fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())));
+    }
+    let is_known = |flag: &str| {
+        let field = flag.replace('-', "_");
+        let inner = field.split_once('_').map_or("", |(_, rest)| rest);
+        [flag, field.as_str(), inner].iter().any(|name| names.contains(*name))
+            || ["help", "version"].contains(&flag)
+    };
+    let mut findings = Findings::new();
+    for code in codes {
+        // What cargo is told is not ours.
+        for quoted in
+            code.docs.remedy.split('`').skip(1).step_by(2).filter(|it| !it.starts_with("cargo "))
+        {
+            for flag in quoted.split("--").skip(1) {
+                let end = flag.find(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+                let flag = &flag[..end.unwrap_or(flag.len())];
+                if !is_known(flag) {
+                    findings.push(format!(
+                        "{}:{}: {}: no program has the flag --{flag}",
+                        code.path, code.line, code.code
+                    ));
+                }
+            }
         }
     }
     findings
@@ -451,6 +491,24 @@ mod tests {
         let findings =
             check(&Tree::of(&[("room/src/lib.rs", source), (PAGE, "| QQ-001 | | | |\n")]));
         assert_eq!(findings.len(), 2, "{findings:?}");
+    }
+
+    #[test]
+    fn a_flag_that_no_program_has_is_named() {
+        let found = |flag: &str| {
+            let source = format!(
+                "/// A.\n///\n/// Do: Set `{flag}`.\npub const A: &str = \"QQ-001\";\n\
+                 struct Config {{\n    pub lease_seconds: u64,\n    pub l1_urls: String,\n}}\n\
+                 fn f() {{ Arg::new(\"wait-seconds\") }}\n"
+            );
+            check(&Tree::of(&[("room/src/lib.rs", &source), (PAGE, "| QQ-001 | | | |\n")]))
+        };
+        for flag in ["--lease-seconds", "--node-l1-urls", "a --wait-seconds 3", "cargo x --bins"] {
+            assert_eq!(found(flag), Findings::new(), "{flag}");
+        }
+        let findings = found("--lease-minutes");
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].ends_with("QQ-001: no program has the flag --lease-minutes"));
     }
 
     #[test]

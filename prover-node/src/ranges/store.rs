@@ -45,9 +45,9 @@ pub enum StoreError {
     /// The command does not apply to a range in this state.
     ///
     /// Do: Run `prover-node ranges show`. Only a range parked for an operator can be retried, and
-    /// only one that has not ended abandoned.
+    /// only a range that has not ended can be abandoned.
     #[error(
-        "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only one that has not ended abandoned"
+        "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only a range that has not ended can be abandoned"
     )]
     NotNow { id: u64, state: &'static str },
     /// No prover node has run with this data directory.
