@@ -54,8 +54,7 @@ pub enum JobError {
     Kind { got: String },
     /// The bytes are the input or result of another circuit.
     ///
-    /// Do: Run agent and prover node of the same release. Otherwise a bug in Rollmill: report it
-    /// with the job's id.
+    /// Do: Run agent and prover node of the same release. Otherwise report it with the job's id.
     #[error("CIR-002: the bytes are for role {got}, not for {expected}")]
     Role { expected: Circuit, got: u8 },
     /// A circuit cannot verify a child of this type.
@@ -65,8 +64,7 @@ pub enum JobError {
     Child { parent: Circuit, child: Circuit },
     /// The input was made for other keys: its key root or protocol version differs.
     ///
-    /// Do: Use the keys of this release on every machine (`agent keys`), and delete keys of other
-    /// releases.
+    /// Do: Use the keys of this release on every machine (`agent keys`), and delete all others.
     #[error("CIR-004: {what} of the input differs from that of these keys")]
     Keys { what: &'static str },
     /// The fee of the input does not follow from the transaction: its prices exceed the maximum, or
@@ -82,14 +80,12 @@ pub enum JobError {
     Header { what: &'static str },
     /// The proof of a child does not verify.
     ///
-    /// Do: Use the same keys and release on agents and prover node. Otherwise report it with the
-    /// range's capture.
+    /// Do: Run agent and prover node of the same release. Otherwise report the range's capture.
     #[error("CIR-007: the proof of child {index} ({circuit}) is invalid: {source}")]
     ChildProof { index: usize, circuit: Circuit, source: RefusedProof },
     /// The proof states a public input that does not follow from the job's input.
     ///
-    /// Do: Nothing: the result is rejected. If it recurs for one agent, test its device and
-    /// release.
+    /// Do: Nothing: the result is rejected. If it recurs for one agent, test its device.
     #[error("CIR-008: public input {index} does not follow from the job's input")]
     PublicInput { index: usize },
     /// The proof just made does not verify.
