@@ -48,7 +48,7 @@ pub fn of_constraint(gate: Gate, equation: usize) -> String {
     format!("gates.{}.{equation}", gate.name())
 }
 
-/// Every switch of this crate but those of the 53 constraints, which [`switches`] adds.
+/// Every switch of this crate but those of the constraints, which [`switches`] adds.
 const NAMED: &[Switch] = &[
     Switch::new("gates.part.bus.rom"),
     Switch::new("gates.part.bus.ranged"),

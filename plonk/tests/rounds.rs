@@ -1,5 +1,6 @@
 //! The two tables of the schedule: complete, in an order that soundness allows, and what the book states.
 
+use rollmill_plonk::gates::CONSTRAINTS;
 use rollmill_plonk::proof::PROOF_BYTES;
 use rollmill_plonk::schedule::{
     CLAIM_ORDER, CLAIMS, Challenge, Claim, EVALUATIONS, Group, Message, OPENINGS, OpeningSet,
@@ -229,4 +230,27 @@ fn the_page_of_the_arithmetization_states_the_sizes() {
         count(&[Group::Fixed]),
     ];
     assert_eq!(counts, expected);
+}
+
+/// Goal: each page that states the length of a proof or the number of constraints states the true one.
+#[test]
+fn the_pages_state_the_bytes_of_a_proof_and_the_number_of_constraints() {
+    let bytes = format!("{},{:03} bytes", PROOF_BYTES / 1000, PROOF_BYTES % 1000);
+    for (file, stated) in [
+        ("README.md", bytes.clone()),
+        ("docs/book/library.md", bytes.clone()),
+        ("plonk/src/lib.rs", bytes),
+        ("docs/book/soundness.md", format!("each of the {CONSTRAINTS} constraints of the gates")),
+        (
+            "docs/book/soundness.md",
+            format!("each of the {CONSTRAINTS} constraints has a statement"),
+        ),
+        ("docs/adr/0003-proof-system.md", format!("fixed by {CLAIMS} claims")),
+    ] {
+        let path = format!("{}/../{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+        // Lines are wrapped.
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(&stated), "{file} does not say \"{stated}\"");
+    }
 }
