@@ -75,7 +75,8 @@ async fn an_agent_killed_at_any_step_costs_time_and_nothing_else() {
         let job = client.wait(std::slice::from_ref(&id), WAIT).await.unwrap().jobs.remove(0);
         assert_eq!(job.state, JobState::Done, "{point}");
         let attempts = client.history(&id).await.unwrap().attempts;
-        let completed = attempts.iter().filter(|a| a.outcome.starts_with("completed")).count();
+        let completed =
+            attempts.iter().filter(|a| a.outcome.as_str().starts_with("completed")).count();
         assert_eq!(completed, 1, "{point}: {attempts:?}");
         let maker = job.agent.unwrap();
         let expected = if *point == "agent.after_report" { "doomed" } else { "rescuer" };

@@ -163,7 +163,9 @@ async fn finished(client: &Client, id: &JobId) -> JobView {
 async fn ended(client: &Client, id: &JobId, outcome: &str) -> Option<FailureClass> {
     loop {
         let attempts = client.history(id).await.unwrap().attempts;
-        if let Some(attempt) = attempts.into_iter().find(|attempt| attempt.outcome == outcome) {
+        if let Some(attempt) =
+            attempts.into_iter().find(|attempt| attempt.outcome.as_str() == outcome)
+        {
             return attempt.failure.map(|failure| failure.class);
         }
         tokio::task::yield_now().await;
@@ -267,7 +269,7 @@ async fn a_job_that_outlasts_the_drain_is_handed_back_at_once() {
     agent.stop().await;
     let job = client.jobs(std::slice::from_ref(&id)).await.unwrap().remove(0);
     assert_eq!(job.state, JobState::Ready);
-    assert_eq!(client.history(&id).await.unwrap().attempts[0].outcome, "released");
+    assert_eq!(client.history(&id).await.unwrap().attempts[0].outcome.as_str(), "released");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use rollmill_broker_client::UnableView;
+use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{Conditions, HttpLimits, HttpMetrics, Process, Shutdown, serve_within};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use uuid::Uuid;
 
 use crate::ability;
 use crate::api::{self, admission::Admission};
@@ -18,7 +17,7 @@ use crate::config::Config;
 use crate::dispatch::{Dispatcher, POLL};
 use crate::error::BrokerError;
 use crate::hub::Hub;
-use crate::metrics::Metrics;
+use crate::metrics::{Ended, Metrics};
 use crate::policy::Next;
 use crate::store::tokens::{Bearer, hash};
 use crate::store::{Store, Tenant};
@@ -149,7 +148,7 @@ impl Shared {
 
 /// A number in `[0, 1)` for spreading retries.
 pub(crate) fn spread() -> f64 {
-    f64::from(Uuid::new_v4().as_fields().0) / (f64::from(u32::MAX) + 1.0)
+    rand::Rng::gen_range(&mut rand::thread_rng(), 0.0..1.0)
 }
 
 /// Serves on `listener` until `process.shutdown`, over a store that is migrated.
@@ -260,7 +259,7 @@ async fn sweep(shared: &Shared) {
         match shared.store.expire(spread()).await {
             Ok(expired) => {
                 for (_, next) in expired {
-                    shared.metrics.attempts_ended_total.with_label_values(&["expired"]).inc();
+                    shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
                     shared.count_next(next);
                 }
             }

@@ -1,10 +1,10 @@
 //! Why the broker refuses or cannot serve.
 
-use rollmill_broker_client::{AgentId, Digest, JobId, LeaseEpoch};
+use rollmill_broker_client::{AgentId, Code, Digest, JobId, LeaseEpoch};
 
 use crate::database::StatementError;
 
-/// Each variant knows its code and the HTTP status it is answered with.
+/// Each variant knows its code; a code that clients know has its HTTP status there ([`Code::status`]).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrokerError {
@@ -206,6 +206,32 @@ pub enum BrokerError {
     #[error("{}: there is no private database in {folder}; correct --data-dir, or set --database-url", self.code())]
     NoDatabase { folder: String },
 
+    /// No route has this path.
+    ///
+    /// Do: Correct the path: `docs/http.md` lists them. If a client of this project asked, run client and
+    /// broker of the same release.
+    #[error("{}: no such path; docs/http.md lists the paths", self.code())]
+    UnknownPath,
+
+    /// The path has a route, but not for this method.
+    ///
+    /// Do: Correct the method: `docs/http.md` lists the methods of each path.
+    #[error("{}: the path does not take this method; docs/http.md lists the methods of each path", self.code())]
+    WrongMethod,
+
+    /// The database holds a value that this release cannot read: a newer release wrote it, or somebody
+    /// changed it by hand.
+    ///
+    /// Do: Run the release that wrote it, or restore a backup.
+    #[error("{}: the database holds a value that this release cannot read ({what}); run the release that wrote it, or restore a backup", self.code())]
+    Corrupt { what: String },
+
+    /// The broker itself made an error.
+    ///
+    /// Do: Report it with the message and the log around it.
+    #[error("{}: internal error: {reason}; please report it", self.code())]
+    Internal { reason: String },
+
     /// The private PostgreSQL server stopped on its own.
     ///
     /// Do: Read the log that the message names (often a full disk or the out-of-memory killer),
@@ -249,6 +275,10 @@ impl BrokerError {
             Self::NotDead { .. } => "BRK-029",
             Self::NoDatabase { .. } => "BRK-030",
             Self::SchemaNewer { .. } => "BRK-031",
+            Self::UnknownPath => "BRK-032",
+            Self::WrongMethod => "BRK-033",
+            Self::Corrupt { .. } => "BRK-034",
+            Self::Internal { .. } => "BRK-035",
         }
     }
 
@@ -257,13 +287,21 @@ impl BrokerError {
         matches!(self, Self::DatabaseUrl { .. })
     }
 
-    /// HTTP status of the answer. 503 says: the same request may succeed later.
+    /// The code as clients know it; [`None`] for errors that are no answer to a request, and for those
+    /// of the broker itself.
+    pub fn wire_code(&self) -> Option<Code> {
+        Code::parse(self.code())
+    }
+
+    /// HTTP status of the answer. 503 says: the same request may succeed later. Where clients know the
+    /// code it is [`Code::status`], which a test compares; the page of error codes is made from this one.
     pub const fn status(&self) -> u16 {
         match self {
             Self::BadRequest { .. } => 400,
             Self::Unauthorized => 401,
             Self::Quarantined { .. } | Self::Forbidden => 403,
-            Self::UnknownJob { .. } | Self::UnknownArtifact { .. } => 404,
+            Self::UnknownJob { .. } | Self::UnknownArtifact { .. } | Self::UnknownPath => 404,
+            Self::WrongMethod => 405,
             Self::VersionConflict { .. }
             | Self::LeaseLost { .. }
             | Self::Cancelled { .. }
@@ -274,6 +312,13 @@ impl BrokerError {
             Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
             _ => 500,
         }
+    }
+
+    /// What happened, without the code: the answer carries the code apart.
+    pub fn message(&self) -> String {
+        let text = self.to_string();
+        let message = text.strip_prefix(self.code()).and_then(|rest| rest.strip_prefix(": "));
+        message.unwrap_or(&text).to_owned()
     }
 
     /// The error of a statement, as an error of the server it was sent to where that says more.
@@ -299,7 +344,13 @@ impl BrokerError {
 
 impl From<sqlx::Error> for BrokerError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database { reason: StatementError(error) }
+        match error {
+            sqlx::Error::ColumnDecode { index, source } => {
+                Self::Corrupt { what: format!("column {index}: {source}") }
+            }
+            sqlx::Error::Decode(source) => Self::Corrupt { what: source.to_string() },
+            error => Self::Database { reason: StatementError(error) },
+        }
     }
 }
 

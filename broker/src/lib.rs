@@ -6,6 +6,7 @@
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.
 //! - [`policy`] what follows each class of failure.
+//! - [`states`] how jobs move between states: the table behind the state diagram.
 //! - [`embedded`] the private Postgres used when no database is named.
 //! - [`serve`] one replica with its HTTP interface, the counterpart of `rollmill_broker_client`.
 
@@ -20,6 +21,7 @@ pub mod error;
 mod hub;
 pub mod metrics;
 pub mod policy;
+pub mod states;
 pub mod store;
 
 pub use broker::{serve, url_of};

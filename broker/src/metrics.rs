@@ -5,7 +5,9 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
-use rollmill_broker_client::{Code, FailureClass, QueueView, UnableView};
+use rollmill_broker_client::{AttemptOutcome, Code, FailureClass, QueueView, UnableView};
+
+use crate::store::Place;
 
 /// Counters and gauges of one broker.
 #[derive(Clone, Debug)]
@@ -137,21 +139,37 @@ impl Metrics {
     /// Makes every labelled series whose labels are known from the start, so that a rate over the
     /// first event of each can be computed.
     fn create_series(&self) {
-        let classes = FailureClass::ALL.map(FailureClass::as_str);
-        for outcome in OUTCOMES.iter().chain(&classes) {
-            self.attempts_ended_total.with_label_values(&[outcome]);
+        for outcome in OUTCOMES {
+            self.ended(Ended::With(outcome), 0);
         }
-        for operation in FENCED {
-            self.fence_refusals_total.with_label_values(&[operation]);
+        for class in FailureClass::ALL {
+            self.ended(Ended::Failed(class), 0);
+        }
+        for operation in Fenced::ALL {
+            self.fenced(operation, 0);
         }
         for direction in ["in", "out"] {
-            for place in ["row", "object"] {
-                self.artifact_bytes_total.with_label_values(&[direction, place]);
+            for place in Place::ALL {
+                self.artifact_bytes_total.with_label_values(&[direction, place.as_str()]);
             }
         }
         for code in Code::ALL {
-            self.refusals_total.with_label_values(&[format!("BRK-{:03}", code as u16).as_str()]);
+            self.refusals_total.with_label_values(&[code.text().as_str()]);
         }
+    }
+
+    /// Counts attempts that ended.
+    pub(crate) fn ended(&self, how: Ended, count: u64) {
+        let label = match how {
+            Ended::With(outcome) => outcome.as_str(),
+            Ended::Failed(class) => class.as_str(),
+        };
+        self.attempts_ended_total.with_label_values(&[label]).inc_by(count);
+    }
+
+    /// Counts requests under a lease that is no longer valid.
+    pub(crate) fn fenced(&self, operation: Fenced, count: u64) {
+        self.fence_refusals_total.with_label_values(&[operation.as_str()]).inc_by(count);
     }
 
     /// Makes the series of a job type, which the broker knows once a job of it is enqueued.
@@ -191,8 +209,33 @@ impl Metrics {
     }
 }
 
-/// How attempts end, besides the failure classes.
-const OUTCOMES: &[&str] =
-    &["completed", "completed_late", "released", "expired", "rejected", "cancelled"];
-/// Operations under a lease.
-const FENCED: &[&str] = &["heartbeat", "progress", "fail", "release", "renew_name"];
+/// How an attempt ended, as it is counted: a failure by its class.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ended {
+    /// With this outcome.
+    With(AttemptOutcome),
+    /// With [`AttemptOutcome::Failed`], for this reason.
+    Failed(FailureClass),
+}
+
+/// The outcomes that are counted as such. Not among them: a running attempt, a failure (counted by
+/// class), one superseded by a completion that is counted, and a result lost after its attempt had ended.
+const OUTCOMES: [AttemptOutcome; 6] = [
+    AttemptOutcome::Completed,
+    AttemptOutcome::CompletedLate,
+    AttemptOutcome::Released,
+    AttemptOutcome::Expired,
+    AttemptOutcome::Rejected,
+    AttemptOutcome::Cancelled,
+];
+
+rollmill_broker_client::named! {
+    /// Operations under a lease.
+    pub enum Fenced is "operation under a lease" {
+        Heartbeat = "heartbeat",
+        Progress = "progress",
+        Fail = "fail",
+        Release = "release",
+        RenewName = "renew_name",
+    }
+}

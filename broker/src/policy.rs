@@ -7,11 +7,11 @@ use rollmill_broker_client::{CLASS_MAX, FailureClass};
 /// A failed attempt, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure {
-    pub class: FailureClass,
+    pub failure: FailureClass,
     /// Failures of this class so far, this one included, since the budget was last renewed.
     pub count: u32,
-    /// Agent class the job needs at present.
-    pub needs: u8,
+    /// Class of agent that the job needs at present.
+    pub size: u8,
 }
 
 /// What happens to the job.
@@ -20,8 +20,8 @@ pub enum Next {
     /// Back into the queue.
     Retry {
         pause: Duration,
-        /// Agent class needed from now on.
-        needs: u8,
+        /// Class of agent needed from now on.
+        size: u8,
         /// Never again to the agent that failed.
         exclude: bool,
     },
@@ -47,15 +47,15 @@ pub enum Next {
 /// | agent died, hard limit | none | none, then 1 s doubling to 60 s | |
 ///
 /// A time-out alone never makes a dead letter: a job's deadline does, once it has passed.
-pub fn after(failure: Failure, spread: f64) -> Next {
-    let Failure { class, count, needs } = failure;
-    let retry = |pause| Next::Retry { pause: spread_by(pause, spread), needs, exclude: false };
-    let elsewhere = Next::Retry { pause: Duration::ZERO, needs, exclude: true };
-    match class {
+pub fn after(failed: Failure, spread: f64) -> Next {
+    let Failure { failure, count, size } = failed;
+    let retry = |pause| Next::Retry { pause: spread_by(pause, spread), size, exclude: false };
+    let elsewhere = Next::Retry { pause: Duration::ZERO, size, exclude: true };
+    match failure {
         FailureClass::Transient if count <= 20 => retry(doubling(500, count)),
         FailureClass::InputMissing => Next::AwaitInput,
-        FailureClass::OutOfMemory if needs < CLASS_MAX => {
-            Next::Retry { pause: Duration::ZERO, needs: needs + 1, exclude: false }
+        FailureClass::OutOfMemory if size < CLASS_MAX => {
+            Next::Retry { pause: Duration::ZERO, size: size + 1, exclude: false }
         }
         FailureClass::OutOfMemory if count <= 5 => retry(doubling(1_000, count)),
         FailureClass::InvalidProof if count < 3 => elsewhere,
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn failure(class: FailureClass, count: u32) -> Failure {
-        Failure { class, count, needs: 0 }
+        Failure { failure: class, count, size: 0 }
     }
 
     #[test]
@@ -121,16 +121,13 @@ mod tests {
 
     #[test]
     fn out_of_memory_climbs_the_classes_before_it_spends_its_budget() {
-        let mut needs = 0;
-        while needs < CLASS_MAX {
-            let next = after(Failure { needs, ..failure(FailureClass::OutOfMemory, 9) }, 0.5);
-            assert_eq!(
-                next,
-                Next::Retry { pause: Duration::ZERO, needs: needs + 1, exclude: false }
-            );
-            needs += 1;
+        let mut size = 0;
+        while size < CLASS_MAX {
+            let next = after(Failure { size, ..failure(FailureClass::OutOfMemory, 9) }, 0.5);
+            assert_eq!(next, Next::Retry { pause: Duration::ZERO, size: size + 1, exclude: false });
+            size += 1;
         }
-        let top = Failure { needs, ..failure(FailureClass::OutOfMemory, 9) };
+        let top = Failure { size, ..failure(FailureClass::OutOfMemory, 9) };
         assert_eq!(after(top, 0.5), Next::GiveUp);
     }
 

@@ -69,9 +69,9 @@ impl Lab {
         self.client.jobs(std::slice::from_ref(&job.id)).await.unwrap().remove(0)
     }
 
-    async fn history(&self, job: &NewJob) -> Vec<String> {
+    async fn history(&self, job: &NewJob) -> Vec<&'static str> {
         let attempts = self.client.history(&job.id).await.unwrap().attempts;
-        attempts.into_iter().map(|attempt| attempt.outcome).collect()
+        attempts.into_iter().map(|attempt| attempt.outcome.as_str()).collect()
     }
 
     /// No agent was charged with anything.

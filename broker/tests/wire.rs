@@ -246,8 +246,6 @@ async fn what_is_too_large_or_unknown_is_refused_with_a_code() {
         ("/v1/jobs", r#"{"jobs":[{"id":"07:leaf:00"}]}"#),
         ("/v1/jobs", "{"),
         ("/v1/fail", "null"),
-        ("/v1/nothing", "{}"),
-        ("/v1/dead-letters/burn", r#"{"ids":[]}"#),
     ] {
         let answer = http.post(format!("{address}{path}")).body(body).send().await.unwrap();
         assert_eq!(answer.status(), 400, "{path} {body}");
@@ -479,6 +477,8 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::Quarantined { agent: agent("a") }, Answer::Quarantined),
         (E::Cancelled { id: id.clone() }, Answer::Cancelled),
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
+        (E::UnknownPath, Answer::Incompatible),
+        (E::WrongMethod, Answer::Incompatible),
         (E::Overloaded, Answer::Passing),
         (E::Unauthorized, Answer::TokenRejected),
         (E::Forbidden, Answer::TokenRejected),
@@ -486,6 +486,7 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
     ];
     for (error, meaning) in &errors {
         assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");
+        assert_eq!(error.wire_code().map(Code::status), Some(error.status()), "{error}");
     }
     // Only the database's own error is missing: it cannot be built here.
     let served: Vec<Code> = errors.iter().filter_map(|(e, _)| Code::parse(e.code())).collect();

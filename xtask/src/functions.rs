@@ -14,7 +14,6 @@ const LONG: &[(&str, &str, &str)] = &[
     ("agent/src/agent/offer.rs", "offer_proofs", "one loop over what a broker may answer"),
     ("agent/tests/commands.rs", "a_wrong_key_ends_the_agent_with_one_line", "a list of cases"),
     ("algebra/src/cpu/ifma/curve.rs", "add_pairs", "one pass in registers"),
-    ("broker/src/store/outcomes.rs", "complete", "one transaction in the order of its statements"),
     ("circuits/examples/epoch.rs", "main", "a walk through an epoch"),
     ("circuits/src/block_root.rs", "constrain_over", "a circuit, rule by rule"),
     ("circuits/src/gadgets/fold.rs", "fold", "the steps of folding, as the book lists them"),

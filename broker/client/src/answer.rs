@@ -11,7 +11,7 @@
 pub enum Code {
     /// The database rejected a statement or is unavailable.
     Database = 1,
-    /// The request cannot be read, or names no path.
+    /// The request cannot be read, or a value in it is out of range.
     Request = 10,
     /// No job has this id.
     UnknownJob = 11,
@@ -43,11 +43,15 @@ pub enum Code {
     Objects = 25,
     /// An artifact was stored and its bytes can no longer be read.
     ArtifactLost = 26,
+    /// No route has this path.
+    UnknownPath = 32,
+    /// The path has a route, but none of this method.
+    WrongMethod = 33,
 }
 
 impl Code {
     /// Every code, for tables and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Database,
         Self::Request,
         Self::UnknownJob,
@@ -65,12 +69,35 @@ impl Code {
         Self::Forbidden,
         Self::Objects,
         Self::ArtifactLost,
+        Self::UnknownPath,
+        Self::WrongMethod,
     ];
+
+    /// The HTTP status of an answer with this code. 503 says: the same request may succeed later.
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Request => 400,
+            Self::Unauthorized => 401,
+            Self::Quarantined | Self::Forbidden => 403,
+            Self::UnknownJob | Self::UnknownArtifact | Self::UnknownPath => 404,
+            Self::WrongMethod => 405,
+            Self::VersionConflict | Self::LeaseLost | Self::Cancelled | Self::RejectedBefore => 409,
+            Self::ArtifactLost => 410,
+            Self::TooLarge => 413,
+            Self::NotUploaded | Self::DigestMismatch => 422,
+            Self::Database | Self::Overloaded | Self::Objects => 503,
+        }
+    }
 
     /// The code of that name, such as `BRK-` followed by `026`.
     pub fn parse(text: &str) -> Option<Self> {
         let number: u16 = text.strip_prefix("BRK-")?.parse().ok()?;
         Self::ALL.into_iter().find(|code| *code as u16 == number)
+    }
+
+    /// The code as text, such as `BRK-` followed by `026`.
+    pub fn text(self) -> String {
+        format!("BRK-{:03}", self as u16)
     }
 
     /// Whether `text` has the form of a broker's code, also of one that this client does not know.
@@ -129,7 +156,7 @@ impl Answer {
         let Some(code) = Code::parse(text) else { return Self::Incompatible };
         match code {
             Code::Database | Code::Overloaded | Code::Objects => Self::Passing,
-            Code::Request => Self::Incompatible,
+            Code::Request | Code::UnknownPath | Code::WrongMethod => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
             Code::NotUploaded => Self::NotUploaded,
@@ -153,7 +180,7 @@ mod tests {
     #[test]
     fn every_code_reads_back_from_its_text() {
         for code in Code::ALL {
-            assert_eq!(Code::parse(&format!("BRK-{:03}", code as u16)), Some(code));
+            assert_eq!(Code::parse(&code.text()), Some(code));
         }
         assert_eq!(Code::parse("BRK-016"), None);
         assert_eq!(Code::parse("NODE-010"), None);

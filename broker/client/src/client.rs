@@ -2,18 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::{Method, RequestBuilder, header};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use reqwest::{Method, header};
 use tokio::task::JoinSet;
 
+use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ClaimRequest, ClaimResponse, ClientError, CompleteOutcome, CompleteRequest,
-    CompleteResponse, CountResponse, Digest, EnqueueRequest, ErrorBody, FailRequest, Grant,
-    HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView,
-    JobsResponse, ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest,
-    RejectRequest, RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest,
-    WaitResponse,
+    AgentId, BATCH_MAX, ClaimRequest, ClientError, CompleteOutcome, CompleteRequest, CountResponse,
+    Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant, HeartbeatRequest,
+    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
+    NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -96,11 +94,9 @@ impl Client {
     /// Stores `bytes` for `epoch` and returns their address. Storing them again changes nothing.
     pub async fn put_artifact(&self, epoch: u64, bytes: Vec<u8>) -> Result<Digest, ClientError> {
         let digest = Digest::of(&bytes);
-        let path = format!("/v1/artifacts/{digest}?epoch={epoch}");
-        let body: reqwest::Body = bytes.into();
-        // A body made of bytes can be cloned for a repetition without copying them.
-        let request = self.request(Method::PUT, &path).body(body);
-        self.send(request, Duration::ZERO, |_| Ok(())).await?;
+        let (query, body) = (EpochQuery { epoch }, bytes.into());
+        let call = Call::<routes::PutArtifact>::new(&digest, &query, &body);
+        self.call(call, Duration::ZERO, Ok).await?;
         Ok(digest)
     }
 
@@ -132,11 +128,11 @@ impl Client {
 
     /// Fetches an artifact and checks it against its address.
     pub async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
-        let request = self.request(Method::GET, &format!("/v1/artifacts/{digest}"));
-        self.send(request, Duration::ZERO, |bytes| {
+        let call = Call::<routes::GetArtifact>::new(digest, &NoQuery {}, &());
+        self.call(call, Duration::ZERO, |bytes| {
             let got = Digest::of(&bytes);
             match got == *digest {
-                true => Ok(bytes),
+                true => Ok(bytes.into()),
                 false => Err(ClientError::Corrupt { wanted: *digest, got }),
             }
         })
@@ -152,7 +148,7 @@ impl Client {
         let mut views = Vec::with_capacity(jobs.len());
         for chunk in jobs.chunks(BATCH_MAX) {
             let request = EnqueueRequest { jobs: chunk.to_vec() };
-            let answer: JobsResponse = self.post("/v1/jobs", &request).await?;
+            let answer = self.post::<routes::Enqueue>(&request).await?;
             views.extend(answer.jobs);
         }
         Ok(views)
@@ -163,7 +159,7 @@ impl Client {
         let mut views = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(BATCH_MAX) {
             let request = IdsRequest { ids: chunk.to_vec() };
-            let answer: JobsResponse = self.post("/v1/jobs/query", &request).await?;
+            let answer = self.post::<routes::Query>(&request).await?;
             views.extend(answer.jobs);
         }
         Ok(views)
@@ -207,7 +203,7 @@ impl Client {
         wait: Duration,
     ) -> Result<WaitResponse, ClientError> {
         let request = WaitRequest { ids, wait_ms: millis(wait) };
-        self.post_long("/v1/jobs/wait", &request, wait).await
+        self.call(Call::<routes::Wait>::new(&(), &NoQuery {}, &request), wait, Ok).await
     }
 
     /// Says that a job's result is wrong: it is proven again, by another agent.
@@ -218,19 +214,17 @@ impl Client {
         reason: &str,
     ) -> Result<RejectResponse, ClientError> {
         let request = RejectRequest { id: id.clone(), result, reason: reason.to_owned() };
-        self.post("/v1/jobs/reject", &request).await
+        self.post::<routes::Reject>(&request).await
     }
 
     /// Cancels unfinished jobs; returns how many were.
     pub async fn cancel(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count("/v1/jobs/cancel", ids).await
+        self.count::<routes::Cancel>(ids).await
     }
 
     /// Forgets an epoch: its jobs, their history and their artifacts. Returns how many jobs.
     pub async fn drop_epoch(&self, epoch: u64) -> Result<u64, ClientError> {
-        let request = self.request(Method::DELETE, &format!("/v1/epochs/{epoch}"));
-        let answer: CountResponse = self.json(request, Duration::ZERO).await?;
-        Ok(answer.count)
+        Ok(self.ask::<routes::DropEpoch>(&epoch, &NoQuery {}).await?.count)
     }
 
     /// Acquires a name for `ttl`, or reports who holds it. The present holder acquires it again,
@@ -242,7 +236,7 @@ impl Client {
         incarnation: &Incarnation,
         ttl: Duration,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("acquire", name, (holder, incarnation), None, ttl).await
+        self.named::<routes::AcquireName>(name, (holder, incarnation), None, ttl).await
     }
 
     /// Holds a name for `ttl` from now; `held` is false when it was lost.
@@ -254,7 +248,7 @@ impl Client {
         fence: u64,
         ttl: Duration,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("renew", name, (holder, incarnation), Some(fence), ttl).await
+        self.named::<routes::RenewName>(name, (holder, incarnation), Some(fence), ttl).await
     }
 
     /// Releases a name. Releasing one that is not held changes nothing.
@@ -265,17 +259,25 @@ impl Client {
         incarnation: &Incarnation,
         fence: u64,
     ) -> Result<NamedLeaseResponse, ClientError> {
-        self.named("release", name, (holder, incarnation), Some(fence), Duration::ZERO).await
+        self.named::<routes::ReleaseName>(name, (holder, incarnation), Some(fence), Duration::ZERO)
+            .await
     }
 
-    async fn named(
+    async fn named<R>(
         &self,
-        verb: &str,
         name: &str,
         (holder, incarnation): (&AgentId, &Incarnation),
         fence: Option<u64>,
         ttl: Duration,
-    ) -> Result<NamedLeaseResponse, ClientError> {
+    ) -> Result<NamedLeaseResponse, ClientError>
+    where
+        R: Route<
+                Parameter = (),
+                Query = NoQuery,
+                Body = Json<NamedLeaseRequest>,
+                Answer = Json<NamedLeaseResponse>,
+            >,
+    {
         let request = NamedLeaseRequest {
             name: name.to_owned(),
             holder: holder.clone(),
@@ -283,7 +285,7 @@ impl Client {
             fence,
             ttl_ms: millis(ttl),
         };
-        self.post(&format!("/v1/named-leases/{verb}"), &request).await
+        self.post::<R>(&request).await
     }
 
     // Agents
@@ -291,8 +293,8 @@ impl Client {
     /// Waits for a job; `None` when there was none in the time asked for.
     pub async fn claim(&self, request: &ClaimRequest) -> Result<Option<Grant>, ClientError> {
         let wait = Duration::from_millis(request.wait_ms);
-        let answer: ClaimResponse = self.post_long("/v1/claim", request, wait).await?;
-        Ok(answer.grant)
+        let call = Call::<routes::Claim>::new(&(), &NoQuery {}, request);
+        self.call(call, wait, |answer| Ok(answer.grant)).await
     }
 
     /// Keeps leases alive; the answer names those that were lost.
@@ -300,12 +302,12 @@ impl Client {
         &self,
         request: &HeartbeatRequest,
     ) -> Result<HeartbeatResponse, ClientError> {
-        self.post("/v1/heartbeat", request).await
+        self.post::<routes::Heartbeat>(request).await
     }
 
     /// Reports progress on a lease.
     pub async fn progress(&self, request: &ProgressRequest) -> Result<(), ClientError> {
-        self.post::<_, CountResponse>("/v1/progress", request).await.map(drop)
+        self.post::<routes::Progress>(request).await.map(drop)
     }
 
     /// Hands in a result.
@@ -313,120 +315,120 @@ impl Client {
         &self,
         request: &CompleteRequest,
     ) -> Result<CompleteOutcome, ClientError> {
-        let answer: CompleteResponse = self.post("/v1/complete", request).await?;
-        Ok(answer.outcome)
+        Ok(self.post::<routes::Complete>(request).await?.outcome)
     }
 
     /// Reports that the job could not be done.
     pub async fn fail(&self, request: &FailRequest) -> Result<(), ClientError> {
-        self.post::<_, CountResponse>("/v1/fail", request).await.map(drop)
+        self.post::<routes::Fail>(request).await.map(drop)
     }
 
     /// Hands the job back unharmed.
     pub async fn release(&self, request: &ReleaseRequest) -> Result<(), ClientError> {
-        self.post::<_, CountResponse>("/v1/release", request).await.map(drop)
+        self.post::<routes::Release>(request).await.map(drop)
     }
 
     // Operators
 
     /// Queue, agents and dead letters at a glance.
     pub async fn status(&self) -> Result<StatusResponse, ClientError> {
-        self.json(self.request(Method::GET, "/v1/status"), Duration::ZERO).await
+        self.ask::<routes::Status>(&(), &NoQuery {}).await
     }
 
     /// The newest jobs that match.
     pub async fn list(&self, query: &ListQuery) -> Result<Vec<JobView>, ClientError> {
-        let request = self.request(Method::GET, "/v1/jobs").query(query);
-        let answer: JobsResponse = self.json(request, Duration::ZERO).await?;
-        Ok(answer.jobs)
+        Ok(self.ask::<routes::List>(&(), query).await?.jobs)
     }
 
     /// Every attempt at a job, newest first.
     pub async fn history(&self, id: &JobId) -> Result<HistoryResponse, ClientError> {
-        let request = self.request(Method::GET, &format!("/v1/jobs/{id}/history"));
-        self.json(request, Duration::ZERO).await
+        self.ask::<routes::History>(id, &NoQuery {}).await
     }
 
     /// Gives dead letters a fresh budget and makes them ready; returns how many.
     pub async fn replay(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count("/v1/dead-letters/replay", ids).await
+        self.count::<routes::ReplayDead>(ids).await
     }
 
     /// Cancels dead letters; returns how many.
     pub async fn drop_dead(&self, ids: &[JobId]) -> Result<u64, ClientError> {
-        self.count("/v1/dead-letters/drop", ids).await
+        self.count::<routes::DropDead>(ids).await
     }
 
     /// Ends an agent's quarantine; returns 1 if it was in one.
     pub async fn pardon(&self, agent: &AgentId) -> Result<u64, ClientError> {
-        let request = self.request(Method::POST, &format!("/v1/agents/{agent}/pardon"));
-        let answer: CountResponse = self.json(request, Duration::ZERO).await?;
-        Ok(answer.count)
+        Ok(self.ask::<routes::Pardon>(agent, &NoQuery {}).await?.count)
     }
 
     // Transport
 
-    async fn count(&self, path: &str, ids: &[JobId]) -> Result<u64, ClientError> {
+    /// Sends ids in parts and adds up the counts of the answers.
+    async fn count<R>(&self, ids: &[JobId]) -> Result<u64, ClientError>
+    where
+        R: Route<
+                Parameter = (),
+                Query = NoQuery,
+                Body = Json<IdsRequest>,
+                Answer = Json<CountResponse>,
+            >,
+    {
         let mut count = 0;
         for chunk in ids.chunks(BATCH_MAX) {
-            let request = IdsRequest { ids: chunk.to_vec() };
-            let answer: CountResponse = self.post(path, &request).await?;
-            count += answer.count;
+            count += self.post::<R>(&IdsRequest { ids: chunk.to_vec() }).await?.count;
         }
         Ok(count)
     }
 
-    async fn post<B: Serialize, A: DeserializeOwned>(
+    /// Calls a route that has a body alone.
+    async fn post<R: Route<Parameter = (), Query = NoQuery>>(
         &self,
-        path: &str,
-        body: &B,
-    ) -> Result<A, ClientError> {
-        self.post_long(path, body, Duration::ZERO).await
+        body: &Value<R::Body>,
+    ) -> Result<Value<R::Answer>, ClientError> {
+        self.call(Call::<R>::new(&(), &NoQuery {}, body), Duration::ZERO, Ok).await
     }
 
-    async fn post_long<B: Serialize, A: DeserializeOwned>(
+    /// Calls a route that has no body.
+    async fn ask<R: Route<Body = routes::Empty>>(
         &self,
-        path: &str,
-        body: &B,
+        parameter: &R::Parameter,
+        query: &R::Query,
+    ) -> Result<Value<R::Answer>, ClientError> {
+        self.call(Call::<R>::new(parameter, query, &()), Duration::ZERO, Ok).await
+    }
+
+    /// Calls a route, and repeats the request with a growing pause while the answers are passing.
+    /// `read` checks the answer; what it finds wrong may pass as well.
+    async fn call<R: Route, A>(
+        &self,
+        call: Call<'_, R>,
         wait: Duration,
+        read: impl Fn(Value<R::Answer>) -> Result<A, ClientError>,
     ) -> Result<A, ClientError> {
-        self.json(self.request(Method::POST, path).json(body), wait).await
-    }
-
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
-    }
-
-    async fn json<A: DeserializeOwned>(
-        &self,
-        request: RequestBuilder,
-        wait: Duration,
-    ) -> Result<A, ClientError> {
-        self.send(request, wait, |bytes| {
-            serde_json::from_slice(&bytes).map_err(|source| ClientError::Answer {
-                url: self.url.clone(),
-                source: source.into(),
-            })
-        })
-        .await
-    }
-
-    /// Sends, and repeats with a growing pause while the answers are passing.
-    async fn send<A>(
-        &self,
-        request: RequestBuilder,
-        wait: Duration,
-        read: impl Fn(Vec<u8>) -> Result<A, ClientError>,
-    ) -> Result<A, ClientError> {
+        let Call { parameter, query, body } = call;
+        let unwritten =
+            |source: serde_json::Error| ClientError::Request { path: R::SPEC.path, source };
+        let path = R::path(parameter);
+        let body = R::Body::encode(body).map_err(unwritten)?;
+        let unreadable = |source: serde_json::Error| ClientError::Answer {
+            url: self.url.clone(),
+            source: source.into(),
+        };
         let start = Instant::now();
         let mut pause = PAUSE_FIRST;
         loop {
-            let attempt = request.try_clone().unwrap_or_else(|| {
-                // Only a streamed body cannot be cloned, and no request here has one.
-                self.http.get(&self.base)
-            });
-            let (retry_after, result) = match self.once(attempt, wait).await {
-                Ok(bytes) => (None, read(bytes)),
+            // The bytes are shared, so a repetition does not copy them.
+            let mut request = self
+                .http
+                .request(method(R::SPEC.method), format!("{}{path}", self.base))
+                .query(query)
+                .timeout(self.options.timeout + wait);
+            if let Some(content_type) = R::Body::CONTENT_TYPE {
+                request = request.header(header::CONTENT_TYPE, content_type).body(body.clone());
+            }
+            let (retry_after, result) = match self.once(request).await {
+                Ok(bytes) => {
+                    (None, R::Answer::decode(bytes.into()).map_err(unreadable).and_then(&read))
+                }
                 Err(Failed { retry_after, error }) => (retry_after, Err(error)),
             };
             match result {
@@ -447,13 +449,12 @@ impl Client {
     }
 
     /// One request: its whole answer, if that is a success.
-    async fn once(&self, request: RequestBuilder, wait: Duration) -> Result<Vec<u8>, Failed> {
+    async fn once(&self, request: reqwest::RequestBuilder) -> Result<Vec<u8>, Failed> {
         let broken = |source| Failed {
             retry_after: None,
             error: ClientError::unreachable(&self.url, source),
         };
-        let mut response =
-            request.timeout(self.options.timeout + wait).send().await.map_err(broken)?;
+        let mut response = request.send().await.map_err(broken)?;
         let status = response.status();
         let retry_after = response
             .headers()
@@ -479,6 +480,31 @@ impl Client {
     }
 }
 
+/// What a payload carries.
+type Value<P> = <P as Payload>::Value;
+
+/// One call of a route.
+struct Call<'a, R: Route> {
+    parameter: &'a R::Parameter,
+    query: &'a R::Query,
+    body: &'a Value<R::Body>,
+}
+
+impl<'a, R: Route> Call<'a, R> {
+    fn new(parameter: &'a R::Parameter, query: &'a R::Query, body: &'a Value<R::Body>) -> Self {
+        Self { parameter, query, body }
+    }
+}
+
+fn method(method: routes::Method) -> Method {
+    match method {
+        routes::Method::Get => Method::GET,
+        routes::Method::Put => Method::PUT,
+        routes::Method::Post => Method::POST,
+        routes::Method::Delete => Method::DELETE,
+    }
+}
+
 /// A request that did not succeed, and when its answer asks to repeat it.
 struct Failed {
     retry_after: Option<Duration>,
@@ -488,10 +514,7 @@ struct Failed {
 /// Moves a pause by up to a quarter either way, so that clients which failed together do not come
 /// back together.
 fn spread(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, Hasher};
-    // Each new state has keys of its own, so an empty hash is a random number.
-    let random = std::collections::hash_map::RandomState::new().build_hasher().finish();
-    pause.mul_f64(0.75 + 0.5 * (random as f64 / u64::MAX as f64))
+    pause.mul_f64(rand::Rng::gen_range(&mut rand::thread_rng(), 0.75..1.25))
 }
 
 /// Continues the panic of a task.

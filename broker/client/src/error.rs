@@ -12,6 +12,16 @@ pub enum ClientError {
     #[error("{}: the broker's address `{url}` is not a URL such as http://127.0.0.1:8551", self.code())]
     Address { url: String },
 
+    /// The request has no JSON form, so nothing was sent.
+    ///
+    /// Do: Report it: a value of the request was built wrongly.
+    #[error("{}: the request to {path} cannot be written as JSON", self.code())]
+    Request {
+        path: &'static str,
+        #[source]
+        source: serde_json::Error,
+    },
+
     /// The broker is unreachable: no connection, a timeout, or an incomplete response, until the
     /// client stopped retrying.
     ///
@@ -73,14 +83,16 @@ impl ClientError {
             Self::Answer { .. } => "BRC-014",
             Self::Corrupt { .. } => "BRC-015",
             Self::NotABroker { .. } => "BRC-016",
+            Self::Request { .. } => "BRC-017",
         }
     }
 
     /// What this means to the client.
     pub fn answer(&self) -> Answer {
         match self {
-            // Only `Client::new` reports it; no request is made.
-            Self::Address { .. } => Answer::Incompatible,
+            // No request is made: `Client::new` rejects the address, and a value without a JSON form is
+            // not sent.
+            Self::Address { .. } | Self::Request { .. } => Answer::Incompatible,
             Self::Unreachable { .. }
             | Self::NotABroker { .. }
             | Self::Answer { .. }

@@ -13,18 +13,40 @@ pub enum IdError {
     /// The text is not 64 lower-case hexadecimal digits.
     ///
     /// Do: Pass the digest as the broker prints it.
-    #[error("BRC-001: a digest is 64 lower-case hexadecimal digits")]
+    #[error("{}: {}", self.code(), self.message())]
     Digest,
     /// The text is not a job id of the form `EPOCH:TYPE:DIGEST`.
     ///
     /// Do: Pass the id as `broker jobs` prints it.
-    #[error("BRC-002: a job id is EPOCH:TYPE:DIGEST")]
+    #[error("{}: {}", self.code(), self.message())]
     Job,
     /// The name is empty, too long, or has a character outside `[A-Za-z0-9._-]`.
     ///
     /// Do: Choose another name.
-    #[error("BRC-003: a {what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")]
+    #[error("{}: {}", self.code(), self.message())]
     Name { what: &'static str, max: usize },
+}
+
+impl IdError {
+    /// Stable identifier. Never reused.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Digest => "BRC-001",
+            Self::Job => "BRC-002",
+            Self::Name { .. } => "BRC-003",
+        }
+    }
+
+    /// What is wrong, without the code: for a message that has a code of its own.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Digest => "a digest is 64 lower-case hexadecimal digits".to_owned(),
+            Self::Job => "a job id is EPOCH:TYPE:DIGEST".to_owned(),
+            Self::Name { what, max } => {
+                format!("a {what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")
+            }
+        }
+    }
 }
 
 /// SHA-256 of an artifact, which is also its address.
@@ -220,7 +242,8 @@ macro_rules! as_text {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
+                // The answer that carries this has a code of its own.
+                text.parse().map_err(|error: IdError| serde::de::Error::custom(error.message()))
             }
         }
     )*};

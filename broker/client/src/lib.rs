@@ -9,10 +9,13 @@ mod answer;
 mod client;
 mod error;
 mod ids;
+mod names;
+pub mod routes;
 mod types;
 
 pub use answer::{Answer, Code};
 pub use client::{Client, Options};
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
+pub use names::Named;
 pub use types::*;

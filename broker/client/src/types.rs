@@ -5,40 +5,114 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::named;
 use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch};
 
-/// Where a job stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum JobState {
-    /// Waits for an agent.
-    Ready,
-    /// Waits for its backoff to pass.
-    Delayed,
-    /// Its input cannot be read. The producer uploads it again, which makes the job ready.
-    InputWanted,
-    /// An agent works on it.
-    Leased,
-    /// Has a result. The producer may still reject it, which reopens the job.
-    Done,
-    /// Given up: a dead letter, until an operator or the producer replays it.
-    Dead,
-    /// No longer wanted. Enqueueing it again reopens it.
-    Cancelled,
+named! {
+    /// Where a job stands. `docs/book/states.md` shows which statement moves it from one to the next.
+    pub enum JobState is "job state" {
+        /// Waits for an agent.
+        Ready = "ready",
+        /// Waits for its backoff to pass.
+        Delayed = "delayed",
+        /// Its input cannot be read. The producer uploads it again, which makes the job ready.
+        InputWanted = "input_wanted",
+        /// An agent works on it.
+        Leased = "leased",
+        /// Has a result. The producer may still reject it, which reopens the job.
+        Done = "done",
+        /// A dead letter: not tried again until an operator or the producer replays it.
+        Dead = "dead",
+        /// No longer wanted. Enqueueing it again reopens it.
+        Cancelled = "cancelled",
+    }
+
+    /// How an attempt at a job stands or ended.
+    pub enum AttemptOutcome is "outcome of an attempt" {
+        /// The agent holds the lease.
+        Running = "running",
+        /// The agent's result became the job's while it held the lease.
+        Completed = "completed",
+        /// The agent's result became the job's after its lease, or without one.
+        CompletedLate = "completed_late",
+        /// The agent reported a failure.
+        Failed = "failed",
+        /// The lease expired.
+        Expired = "expired",
+        /// The agent returned the job unharmed.
+        Released = "released",
+        /// The producer found the result wrong.
+        Rejected = "rejected",
+        /// Another agent's result came first.
+        Superseded = "superseded",
+        /// The job was cancelled meanwhile.
+        Cancelled = "cancelled",
+        /// The result was the job's, and its bytes can no longer be read.
+        ResultLost = "result_lost",
+    }
+
+    /// Why an attempt ended without a result. Each class has a retry policy of its own
+    /// (`rollmill_broker::policy`).
+    pub enum FailureClass is "failure class" {
+        /// Temporary: network, disk, a restart.
+        Transient = "transient",
+        /// The broker has no readable input for the job. It then reads the input itself: if it can, the
+        /// failure counts as transient, else the job waits for its producer.
+        InputMissing = "input_missing",
+        /// The job does not fit on the agent's device. It goes to a larger class of agent.
+        OutOfMemory = "out_of_memory",
+        /// The agent's own check rejected its proof, or the producer did. Never the same agent again.
+        InvalidProof = "invalid_proof",
+        /// The agent does not have that version of the circuit after all.
+        VersionMismatch = "version_mismatch",
+        /// The input breaks a constraint or cannot be decoded. No retry can help.
+        BadInput = "bad_input",
+        /// The result is larger than the broker accepts. No retry can help.
+        ResultTooLarge = "result_too_large",
+        /// The lease expired without a heartbeat. Set by the broker only.
+        AgentDied = "agent_died",
+        /// The agent held the lease longer than the job's hard limit. Set by the broker only.
+        HardLimit = "hard_limit",
+        /// The job was done and its result's bytes can no longer be read. Nobody is blamed. Set by the
+        /// broker only.
+        ResultLost = "result_lost",
+        /// The job's deadline passed before it was done. Set by the broker only.
+        PastDeadline = "past_deadline",
+    }
+
+    /// What a rejection did.
+    pub enum RejectOutcome is "outcome of a rejection" {
+        /// The job waits for another agent; or for any, when the result's bytes could not be read and so
+        /// nobody is to blame.
+        Reopened = "reopened",
+        /// The job is a dead letter: too many agents returned wrong proofs.
+        GivenUp = "given_up",
+        /// That result was not, or is no longer, the job's. Nothing changed.
+        Stale = "stale",
+    }
+
+    /// What a completion did.
+    pub enum CompleteOutcome is "outcome of a completion" {
+        /// This is the job's result now.
+        Accepted = "accepted",
+        /// The job had a result already, this one or another; the first one stays.
+        AlreadyDone = "already_done",
+    }
+
+    /// What a token's bearer may do. The table of routes says which role each route needs.
+    pub enum Role is "role" {
+        /// Enqueue, read, reject, cancel, hold names.
+        Producer = "producer",
+        /// Claim and report.
+        Agent = "agent",
+        /// Everything.
+        Operator = "operator",
+        /// Read only.
+        Reader = "reader",
+    }
 }
 
 impl JobState {
-    /// Every state, for tables and metrics.
-    pub const ALL: [Self; 7] = [
-        Self::Ready,
-        Self::Delayed,
-        Self::InputWanted,
-        Self::Leased,
-        Self::Done,
-        Self::Dead,
-        Self::Cancelled,
-    ];
-
     /// Whether nothing more happens to the job by itself.
     pub const fn is_final(self) -> bool {
         matches!(self, Self::Done | Self::Dead | Self::Cancelled)
@@ -49,102 +123,24 @@ impl JobState {
     pub const fn awaits_producer(self) -> bool {
         self.is_final() || matches!(self, Self::InputWanted)
     }
-
-    /// The name used on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::Delayed => "delayed",
-            Self::InputWanted => "input_wanted",
-            Self::Leased => "leased",
-            Self::Done => "done",
-            Self::Dead => "dead",
-            Self::Cancelled => "cancelled",
-        }
-    }
-
-    /// The state of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.as_str() == name)
-    }
-}
-
-/// Why an attempt ended without a result. Each class has a retry policy of its own
-/// (`rollmill_broker::policy`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureClass {
-    /// Something that passes: network, disk, a restart.
-    Transient,
-    /// The broker has no readable input for the job. It then reads the input itself: if it can, the
-    /// failure counts as transient, else the job waits for its producer.
-    InputMissing,
-    /// The job does not fit on the agent's device. It goes to a larger class.
-    OutOfMemory,
-    /// The agent's own check refused its proof, or the producer did. Never the same agent again.
-    InvalidProof,
-    /// The agent does not have that version of the circuit after all.
-    VersionMismatch,
-    /// The input breaks a constraint or cannot be decoded. No retry can help.
-    BadInput,
-    /// The result is larger than the broker accepts. No retry can help.
-    ResultTooLarge,
-    /// The lease ran out without a heartbeat. Set by the broker only.
-    AgentDied,
-    /// The job held its lease longer than its hard limit. Set by the broker only.
-    HardLimit,
-    /// The job was done and its result's bytes can no longer be read. Nobody is blamed. Set by the
-    /// broker only.
-    ResultLost,
-    /// The job's deadline passed before it was done. Set by the broker only.
-    PastDeadline,
 }
 
 impl FailureClass {
-    /// Every class, for tables and metrics.
-    pub const ALL: [Self; 11] = [
-        Self::Transient,
-        Self::InputMissing,
-        Self::OutOfMemory,
-        Self::InvalidProof,
-        Self::VersionMismatch,
-        Self::BadInput,
-        Self::ResultTooLarge,
-        Self::AgentDied,
-        Self::HardLimit,
-        Self::ResultLost,
-        Self::PastDeadline,
-    ];
-
     /// Whether only the broker may report it.
     pub const fn is_brokers(self) -> bool {
         matches!(self, Self::AgentDied | Self::HardLimit | Self::ResultLost | Self::PastDeadline)
     }
-
-    /// The name used on the wire and in the database.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Transient => "transient",
-            Self::InputMissing => "input_missing",
-            Self::OutOfMemory => "out_of_memory",
-            Self::InvalidProof => "invalid_proof",
-            Self::VersionMismatch => "version_mismatch",
-            Self::BadInput => "bad_input",
-            Self::ResultTooLarge => "result_too_large",
-            Self::AgentDied => "agent_died",
-            Self::HardLimit => "hard_limit",
-            Self::ResultLost => "result_lost",
-            Self::PastDeadline => "past_deadline",
-        }
-    }
-
-    /// The class of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|class| class.as_str() == name)
-    }
 }
 
-/// A job to enqueue. Its input must have been put before.
+/// Query of [`crate::routes::PutArtifact`].
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EpochQuery {
+    /// The epoch that the artifact belongs to; dropping the epoch drops it.
+    pub epoch: u64,
+}
+
+/// A job to enqueue. Its input must have been uploaded before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
@@ -152,7 +148,8 @@ pub struct NewJob {
     pub id: JobId,
     /// Circuit-set id; only agents that have it get the job.
     pub version: KindName,
-    /// Estimated seconds of path still to do after this job. Higher goes first within an epoch.
+    /// How far the job is from the root. The highest goes first within an epoch; the broker only compares.
+    /// The prover node sends the number of proofs on the path to the root, the job's own included.
     #[serde(default)]
     pub rank: u32,
     /// Smallest class of agent that can hold the job, 0 to [`CLASS_MAX`].
@@ -248,21 +245,22 @@ pub struct WorkStats {
     pub peak_memory_bytes: u64,
 }
 
-/// `POST /v1/jobs`
+/// Body of [`crate::routes::Enqueue`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EnqueueRequest {
     pub jobs: Vec<NewJob>,
 }
 
-/// `POST /v1/jobs/query`, `POST /v1/jobs/cancel`, `POST /v1/dead-letters/{replay,drop}`
+/// Ids of jobs, at most [`BATCH_MAX`]: the body of queries, cancellations and of both requests about dead
+/// letters.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IdsRequest {
     pub ids: Vec<JobId>,
 }
 
-/// `POST /v1/jobs/wait`: answers as soon as one of the jobs awaits its producer, with all that do.
+/// Body of [`crate::routes::Wait`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WaitRequest {
@@ -306,7 +304,7 @@ pub struct CountResponse {
     pub count: u64,
 }
 
-/// `POST /v1/jobs/reject`
+/// Body of [`crate::routes::Reject`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RejectRequest {
@@ -314,19 +312,6 @@ pub struct RejectRequest {
     /// The result that is wrong, so that a newer one is not rejected by accident.
     pub result: Digest,
     pub reason: String,
-}
-
-/// What a rejection did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RejectOutcome {
-    /// The job waits for another agent; or for any, when the result's bytes could not be read and so
-    /// nobody is to blame.
-    Reopened,
-    /// The job is a dead letter: too many agents gave wrong proofs.
-    GivenUp,
-    /// That result was not, or is no longer, the job's. Nothing changed.
-    Stale,
 }
 
 /// Answer to [`RejectRequest`].
@@ -345,7 +330,7 @@ pub struct Capability {
     pub version: KindName,
 }
 
-/// `POST /v1/claim`: waits until there is a job for this agent or the time is over.
+/// Body of [`crate::routes::Claim`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimRequest {
@@ -388,7 +373,7 @@ pub struct LeaseRef {
     pub lease_epoch: LeaseEpoch,
 }
 
-/// `POST /v1/heartbeat`: all leases the agent holds.
+/// Body of [`crate::routes::Heartbeat`]: all leases the agent holds.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatRequest {
@@ -405,7 +390,7 @@ pub struct HeartbeatResponse {
     pub every_ms: u64,
 }
 
-/// `POST /v1/progress`
+/// Body of [`crate::routes::Progress`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProgressRequest {
@@ -415,27 +400,17 @@ pub struct ProgressRequest {
     pub progress: f32,
 }
 
-/// `POST /v1/complete`: accepted from any agent while the job has no result, even after its lease.
+/// Body of [`crate::routes::Complete`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CompleteRequest {
     pub agent: AgentId,
     pub lease: LeaseRef,
-    /// The result, put before.
+    /// The result, uploaded before.
     pub result: Digest,
     /// At most 4 kB of JSON.
     #[serde(default)]
     pub stats: serde_json::Value,
-}
-
-/// What a completion did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CompleteOutcome {
-    /// This is the job's result now.
-    Accepted,
-    /// The job had a result already, this one or another; the first one stays.
-    AlreadyDone,
 }
 
 /// Answer to [`CompleteRequest`].
@@ -444,7 +419,7 @@ pub struct CompleteResponse {
     pub outcome: CompleteOutcome,
 }
 
-/// `POST /v1/fail`
+/// Body of [`crate::routes::Fail`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FailRequest {
@@ -454,7 +429,7 @@ pub struct FailRequest {
     pub message: String,
 }
 
-/// `POST /v1/release`: hands the job back unharmed, for instance at shutdown.
+/// Body of [`crate::routes::Release`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRequest {
@@ -467,22 +442,20 @@ pub struct ReleaseRequest {
 pub struct AttemptView {
     pub agent: AgentId,
     pub lease_epoch: Option<LeaseEpoch>,
-    /// `running`, `completed`, `completed_late`, `failed`, `expired`, `released`, `rejected`,
-    /// `superseded`, `cancelled` or `result_lost`.
-    pub outcome: String,
+    pub outcome: AttemptOutcome,
     pub failure: Option<FailureView>,
     pub result: Option<Digest>,
     pub started_unix_ms: u64,
     pub ended_unix_ms: Option<u64>,
 }
 
-/// `GET /v1/jobs/{id}/history`
+/// Answer to [`crate::routes::History`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HistoryResponse {
     pub attempts: Vec<AttemptView>,
 }
 
-/// `GET /v1/jobs`: the newest jobs that match.
+/// Query of [`crate::routes::List`].
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ListQuery {
@@ -492,7 +465,7 @@ pub struct ListQuery {
     pub limit: Option<u32>,
 }
 
-/// `POST /v1/named-leases/{acquire,renew,release}`: one holder at a time for a name such as
+/// Body of the requests about named leases: one holder at a time for a name such as
 /// `submitter/<prover id>`, so that of two standing by only one acts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -527,7 +500,7 @@ pub struct NamedLeaseResponse {
     pub expires_in_ms: i64,
 }
 
-/// `GET /v1/status`
+/// Answer to [`crate::routes::Status`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StatusResponse {
     pub queue: Vec<QueueView>,

@@ -1,9 +1,10 @@
 //! What the client makes of every answer on every route, served by a fake broker.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
     FailureClass, HeartbeatRequest, Incarnation, JobId, KindName, LeaseEpoch, LeaseRef, ListQuery,
@@ -17,6 +18,8 @@ use tokio::net::{TcpListener, TcpStream};
 struct Fake {
     url: String,
     served: Arc<AtomicUsize>,
+    /// First lines of the requests.
+    asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Fake {
@@ -25,16 +28,19 @@ impl Fake {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let served = Arc::new(AtomicUsize::new(0));
         let count = served.clone();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let lines = asked.clone();
         tokio::spawn(async move {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
-                read_request(&mut stream).await;
+                let line = read_request(&mut stream).await;
+                lines.lock().unwrap().push(line);
                 let bytes = answer(count.fetch_add(1, Ordering::SeqCst));
                 // A client that has read enough closes first.
                 let _ = stream.write_all(&bytes).await;
             }
         });
-        Self { url, served }
+        Self { url, served, asked }
     }
 
     fn client(&self, patience: Duration) -> Client {
@@ -43,21 +49,22 @@ impl Fake {
     }
 }
 
-/// Reads head and body; the tests' bodies are small and have a length.
-async fn read_request(stream: &mut TcpStream) {
+/// Reads head and body, and returns the first line; the tests' bodies are small and have a length.
+async fn read_request(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     let mut chunk = [0; 4096];
     loop {
         let read = stream.read(&mut chunk).await.unwrap();
         bytes.extend_from_slice(&chunk[..read]);
         let Some(head) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
-        let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
+        let text = String::from_utf8_lossy(&bytes[..head]);
         let length = text
+            .to_lowercase()
             .lines()
             .find_map(|line| line.strip_prefix("content-length: "))
             .map_or(0, |n| n.trim().parse::<usize>().unwrap());
         if bytes.len() >= head + 4 + length {
-            return;
+            return text.lines().next().unwrap_or_default().to_owned();
         }
     }
 }
@@ -141,6 +148,37 @@ async fn expect(answer: Vec<u8>, meaning: Answer) {
     }
 }
 
+/// Goal: the client speaks to the routes of the table, and to each of them. Method: a fake records what
+/// every method of the client asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_route_of_the_table_has_a_method_of_the_client() {
+    let fake = Fake::start(|_| coded(409, 20)).await;
+    every_route(&fake.client(Duration::ZERO)).await;
+    let asked = fake.asked.lock().unwrap().clone();
+    let fits = |route: &RouteName, line: &str| {
+        let Spec { method, path, .. } = route.spec();
+        let target = line.split(' ').nth(1).unwrap_or_default();
+        let target = target.split('?').next().unwrap_or_default();
+        let (head, tail) = match path.split_once('{') {
+            Some((head, rest)) => (head, rest.split_once('}').unwrap().1),
+            None => (*path, ""),
+        };
+        let middle = target.strip_prefix(head).and_then(|rest| rest.strip_suffix(tail));
+        line.starts_with(&format!("{} ", method.as_str()))
+            && middle.is_some_and(|m| !m.contains('/') && m.is_empty() != path.contains('{'))
+    };
+    for line in &asked {
+        let routes = RouteName::ALL.iter().filter(|route| fits(route, line)).count();
+        assert_eq!(routes, 1, "the table has no route for {line}");
+    }
+    for route in RouteName::ALL {
+        assert!(
+            asked.iter().any(|line| fits(route, line)),
+            "no method of the client calls {route:?}"
+        );
+    }
+}
+
 /// Goal: nothing that a proxy, a restart or a lost connection answers is ever final.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_brokers_code_passes_on_every_route() {
@@ -166,6 +204,8 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
         let (status, meaning) = match code {
             Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Passing),
             Code::Request => (400, Answer::Incompatible),
+            Code::UnknownPath => (404, Answer::Incompatible),
+            Code::WrongMethod => (405, Answer::Incompatible),
             Code::UnknownJob => (404, Answer::UnknownJob),
             Code::VersionConflict => (409, Answer::VersionConflict),
             Code::NotUploaded => (422, Answer::NotUploaded),

@@ -5,15 +5,10 @@
 //! leases and results alive has places and memory of its own: those requests wait for a place while
 //! others are answered 503.
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::http::{Method, header, request::Parts};
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use axum::http::{header, request::Parts};
+use rollmill_broker_client::routes;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::{JSON_BYTES_MAX, Refusal, Shares, bearer_of, read_body};
-use crate::broker::Shared;
 use crate::error::BrokerError;
 
 /// Bytes of bodies that may be in memory, of artifacts and of requests that can come again.
@@ -43,50 +38,40 @@ impl Admission {
             urgent_bodies: Semaphore::new(URGENT_BODY_BYTES / UNIT),
         }
     }
-}
 
-/// Whether a request keeps a lease or a result alive.
-fn is_urgent(path: &str) -> bool {
-    matches!(path, "/v1/heartbeat" | "/v1/complete" | "/v1/fail" | "/v1/release")
-}
+    /// Takes memory for a body of at most `max` bytes before it is read; none for a long poll, whose body
+    /// is small. Returns [`BrokerError::Overloaded`] at once where there is none.
+    pub(super) fn memory(
+        &self,
+        admission: routes::Admission,
+        parts: &Parts,
+        max: usize,
+    ) -> Result<Option<SemaphorePermit<'_>>, BrokerError> {
+        let memory = match admission {
+            routes::Admission::LongPoll => return Ok(None),
+            routes::Admission::Bounded => &self.bodies,
+            routes::Admission::Urgent => &self.urgent_bodies,
+        };
+        // A body of unknown length may be of any; a longer one is cut off when it is read.
+        let bytes = length(parts).map_or(max, |length| length.min(max));
+        let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
+        memory.try_acquire_many(units).map(Some).map_err(|_| BrokerError::Overloaded)
+    }
 
-/// Reads the body, then takes a place, then serves. Answers 503 at once rather than queue without end.
-pub(super) async fn admit(State(shared): Shares, request: Request, next: Next) -> Response {
-    match admitted(&shared, request, next).await {
-        Ok(response) => response,
-        Err(error) => Refusal(error).into_response(),
+    /// Takes a place, once the body is here. A long poll takes none, and what is urgent waits for one.
+    pub(super) async fn place(
+        &self,
+        admission: routes::Admission,
+    ) -> Result<Option<SemaphorePermit<'_>>, BrokerError> {
+        let place = match admission {
+            routes::Admission::LongPoll => return Ok(None),
+            routes::Admission::Bounded => self.requests.try_acquire().ok(),
+            routes::Admission::Urgent => self.urgent.acquire().await.ok(),
+        };
+        place.map(Some).ok_or(BrokerError::Overloaded)
     }
 }
 
-async fn admitted(shared: &Shared, request: Request, next: Next) -> Result<Response, BrokerError> {
-    let (parts, body) = request.into_parts();
-    // Nobody without a token makes the broker hold a body.
-    bearer_of(&parts, shared)?;
-    let urgent = is_urgent(parts.uri.path());
-    let (what, max) = match parts.method == Method::PUT {
-        true => ("the artifact", shared.artifact_bytes_max),
-        false => ("the JSON body", JSON_BYTES_MAX),
-    };
-    let admission = &shared.admission;
-    let bytes = match length(&parts) {
-        Some(length) if length > max => return Err(BrokerError::TooLarge { what, max }),
-        Some(length) => length,
-        // A GET has neither length nor body; a body of unknown length may be of any.
-        None if parts.method == Method::GET || parts.method == Method::DELETE => 0,
-        None => max,
-    };
-    let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
-    let memory = if urgent { &admission.urgent_bodies } else { &admission.bodies };
-    let _memory = memory.try_acquire_many(units).map_err(|_| BrokerError::Overloaded)?;
-    let body = read_body(body, what, max).await?;
-    let _place = match urgent {
-        // The semaphore is never closed.
-        true => admission.urgent.acquire().await.map_err(|_| BrokerError::Overloaded)?,
-        false => admission.requests.try_acquire().map_err(|_| BrokerError::Overloaded)?,
-    };
-    Ok(next.run(Request::from_parts(parts, Body::from(body))).await)
-}
-
-fn length(parts: &Parts) -> Option<usize> {
+pub(super) fn length(parts: &Parts) -> Option<usize> {
     parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }

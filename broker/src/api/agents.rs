@@ -1,34 +1,29 @@
 //! What agents ask: work, and to be heard about it.
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
+use std::sync::Arc;
+
+use rollmill_broker_client::routes::{Claim, Complete, Fail, Heartbeat, Progress, Release};
 use rollmill_broker_client::{
-    CLASS_MAX, ClaimRequest, ClaimResponse, CompleteOutcome, CompleteRequest, CompleteResponse,
-    CountResponse, FailRequest, HeartbeatRequest, HeartbeatResponse, ProgressRequest,
-    ReleaseRequest,
+    AttemptOutcome, CLASS_MAX, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
+    HeartbeatResponse,
 };
 
-use super::{Answer, Caller, Shares, check_free_json, clean_text, read_json, wait_of};
+use super::call::Call;
+use super::{Answer, check_free_json, clean_text, wait_of};
 use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
-use crate::store::Role;
+use crate::metrics::{Ended, Fenced};
 
 /// Most leases in a heartbeat and capabilities in a claim.
 const LIST_MAX: usize = 256;
 
-pub(super) async fn claim(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<ClaimResponse> {
-    bearer.require(&[Role::Agent])?;
-    let request: ClaimRequest = read_json(body).await?;
+pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
+    let (tenant, request) = (&call.bearer.tenant, call.body);
     if request.class > CLASS_MAX || request.capabilities.len() > LIST_MAX {
-        return Err(BrokerError::bad("class or number of capabilities out of range").into());
+        return Err(BrokerError::bad("class or number of capabilities out of range"));
     }
     check_free_json(&request.info)?;
-    shared.store.admit(&bearer.tenant, &request).await?;
+    shared.store.admit(tenant, &request).await?;
     let shutdown = shared.shutdown.clone();
     let limit = async {
         tokio::select! {
@@ -37,110 +32,85 @@ pub(super) async fn claim(
         }
     };
     let (store, hub) = (&shared.store, &shared.hub);
-    let grant = shared.dispatcher.wait(store, hub, &bearer.tenant, &request, limit).await?;
-    Ok(Json(ClaimResponse { grant }))
+    let grant = shared.dispatcher.wait(store, hub, tenant, &request, limit).await?;
+    Ok(ClaimResponse { grant })
 }
 
-pub(super) async fn heartbeat(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<HeartbeatResponse> {
-    bearer.require(&[Role::Agent])?;
-    let request: HeartbeatRequest = read_json(body).await?;
+pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Answer<Heartbeat> {
+    let (tenant, request) = (&call.bearer.tenant, call.body);
     if request.leases.len() > LIST_MAX {
-        return Err(BrokerError::TooLarge { what: "the list of leases", max: LIST_MAX }.into());
+        return Err(BrokerError::TooLarge { what: "the list of leases", max: LIST_MAX });
     }
-    let cancel = shared.store.heartbeat(&bearer.tenant, &request).await?;
-    shared.store.seen(&bearer.tenant, &request.agent).await?;
-    let refusals = shared.metrics.fence_refusals_total.with_label_values(&["heartbeat"]);
-    refusals.inc_by(cancel.len() as u64);
+    let cancel = shared.store.heartbeat(tenant, &request).await?;
+    shared.store.seen(tenant, &request.agent).await?;
+    shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
     // Four beats a lease: three may be lost.
     let every = shared.store.rules().lease / 4;
-    Ok(Json(HeartbeatResponse {
-        cancel,
-        every_ms: u64::try_from(every.as_millis()).unwrap_or(1000),
-    }))
+    Ok(HeartbeatResponse { cancel, every_ms: u64::try_from(every.as_millis()).unwrap_or(1000) })
 }
 
-pub(super) async fn progress(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Agent])?;
-    let request: ProgressRequest = read_json(body).await?;
+pub(super) async fn progress(shared: Arc<Shared>, call: Call<Progress>) -> Answer<Progress> {
+    let request = call.body;
     if !(0.0..=1.0).contains(&request.progress) {
-        return Err(BrokerError::bad("progress lies between 0 and 1").into());
+        return Err(BrokerError::bad("progress lies between 0 and 1"));
     }
-    let result = shared.store.progress(&bearer.tenant, &request).await;
-    fenced(&shared, "progress", result)?;
-    Ok(Json(CountResponse { count: 1 }))
+    let result = shared.store.progress(&call.bearer.tenant, &request).await;
+    fenced(&shared, Fenced::Progress, result)?;
+    Ok(CountResponse { count: 1 })
 }
 
-pub(super) async fn complete(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<CompleteResponse> {
-    bearer.require(&[Role::Agent])?;
-    let request: CompleteRequest = read_json(body).await?;
+pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answer<Complete> {
+    let request = call.body;
     check_free_json(&request.stats)?;
-    let done = shared.store.complete(&bearer.tenant, &request).await.inspect_err(|error| {
+    let done = shared.store.complete(&call.bearer.tenant, &request).await;
+    let done = done.inspect_err(|error| {
         if matches!(error, BrokerError::AlreadyRejected { .. }) {
             // The job may be ready for somebody else.
             shared.hub.became_ready();
         }
     })?;
     if done.outcome == CompleteOutcome::Accepted && !done.repeated {
-        let outcome = if done.late { "completed_late" } else { "completed" };
-        shared.metrics.attempts_ended_total.with_label_values(&[outcome]).inc();
+        let outcome = match done.late {
+            true => AttemptOutcome::CompletedLate,
+            false => AttemptOutcome::Completed,
+        };
+        shared.metrics.ended(Ended::With(outcome), 1);
         shared.hub.became_final();
     }
-    Ok(Json(CompleteResponse { outcome: done.outcome }))
+    Ok(CompleteResponse { outcome: done.outcome })
 }
 
-pub(super) async fn fail(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Agent])?;
-    let mut request: FailRequest = read_json(body).await?;
-    if request.class.is_brokers() {
-        return Err(BrokerError::bad("that class is the broker's to set").into());
+pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> {
+    let mut request = call.body;
+    let failure = request.class;
+    if failure.is_brokers() {
+        return Err(BrokerError::bad("that class is the broker's to set"));
     }
     request.message = clean_text(&request.message);
-    let result = shared.store.fail(&bearer.tenant, &request, spread()).await;
-    let next = fenced(&shared, "fail", result)?;
-    tracing::warn!(job = %request.lease.job, agent = %request.agent, class = request.class.as_str(),
+    let result = shared.store.fail(&call.bearer.tenant, &request, spread()).await;
+    let next = fenced(&shared, Fenced::Fail, result)?;
+    tracing::warn!(job = %request.lease.job, agent = %request.agent, class = failure.as_str(),
         error = request.message, "attempt failed");
-    shared.metrics.attempts_ended_total.with_label_values(&[request.class.as_str()]).inc();
+    shared.metrics.ended(Ended::Failed(failure), 1);
     shared.count_next(next);
-    Ok(Json(CountResponse { count: 1 }))
+    Ok(CountResponse { count: 1 })
 }
 
-pub(super) async fn release(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Agent])?;
-    let request: ReleaseRequest = read_json(body).await?;
-    let result = shared.store.release(&bearer.tenant, &request).await;
-    fenced(&shared, "release", result)?;
-    shared.metrics.attempts_ended_total.with_label_values(&["released"]).inc();
+pub(super) async fn release(shared: Arc<Shared>, call: Call<Release>) -> Answer<Release> {
+    let result = shared.store.release(&call.bearer.tenant, &call.body).await;
+    fenced(&shared, Fenced::Release, result)?;
+    shared.metrics.ended(Ended::With(AttemptOutcome::Released), 1);
     shared.hub.became_ready();
-    Ok(Json(CountResponse { count: 1 }))
+    Ok(CountResponse { count: 1 })
 }
 
 fn fenced<T>(
     shared: &Shared,
-    operation: &str,
+    operation: Fenced,
     result: Result<T, BrokerError>,
 ) -> Result<T, BrokerError> {
     if matches!(result, Err(BrokerError::LeaseLost { .. })) {
-        shared.metrics.fence_refusals_total.with_label_values(&[operation]).inc();
+        shared.metrics.fenced(operation, 1);
     }
     result
 }

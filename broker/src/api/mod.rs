@@ -1,149 +1,118 @@
-//! The HTTP interface: who may ask, how much, and how refusals look.
+//! The HTTP interface: every route of [`rollmill_broker_client::routes`] with its handler.
+//!
+//! What a route takes, who may call it and how large its body may be stands in that table; [`call`]
+//! checks it before the handler runs.
 
 pub(crate) mod admission;
 mod agents;
+mod call;
 mod operators;
 mod producers;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
-use axum::extract::{FromRequestParts, Request, State};
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
-use axum::middleware::Next;
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post, put};
+use axum::routing::{MethodFilter, on};
+use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
 use rollmill_broker_client::{BATCH_MAX, ErrorBody, JobId, WAIT_MS_MAX};
-use serde::de::DeserializeOwned;
 
 use crate::broker::Shared;
 use crate::error::BrokerError;
-use crate::store::tokens::Bearer;
+use call::Call;
 
-/// Largest JSON body: a full batch of jobs with labels.
-const JSON_BYTES_MAX: usize = 4 << 20;
+/// What a handler returns.
+pub(crate) type Answer<R> = Result<<<R as Route>::Answer as Payload>::Value, BrokerError>;
 
-pub(crate) type Shares = State<Arc<Shared>>;
-pub(crate) type Answer<T> = Result<axum::Json<T>, Refusal>;
-
+/// Every route, its handler behind it.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    // Long polls wait in memory and cost nothing, so they stand outside the limit on requests.
-    let long = Router::new()
-        .route("/v1/claim", post(agents::claim))
-        .route("/v1/jobs/wait", post(producers::wait));
-    let short = Router::new()
-        .route("/v1/artifacts/{digest}", put(producers::put_artifact).get(producers::get_artifact))
-        .route("/v1/jobs", post(producers::enqueue).get(operators::list))
-        .route("/v1/jobs/query", post(producers::query))
-        .route("/v1/jobs/reject", post(producers::reject))
-        .route("/v1/jobs/cancel", post(producers::cancel))
-        .route("/v1/jobs/{id}/history", get(operators::history))
-        .route("/v1/epochs/{epoch}", delete(producers::drop_epoch))
-        .route("/v1/named-leases/{verb}", post(producers::named_lease))
-        .route("/v1/heartbeat", post(agents::heartbeat))
-        .route("/v1/progress", post(agents::progress))
-        .route("/v1/complete", post(agents::complete))
-        .route("/v1/fail", post(agents::fail))
-        .route("/v1/release", post(agents::release))
-        .route("/v1/status", get(operators::status))
-        .route("/v1/dead-letters/{verb}", post(operators::dead_letters))
-        .route("/v1/agents/{agent}/pardon", post(operators::pardon))
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), admission::admit));
-    short
-        .merge(long)
-        .fallback(|| async { Refusal(BrokerError::bad("no such path")) })
-        .method_not_allowed_fallback(|| async {
-            Refusal(BrokerError::bad("no such method for this path"))
+    RouteName::ALL
+        .iter()
+        .fold(Router::new(), |router, route| mount(router, *route))
+        .fallback(|State(shared): State<Arc<Shared>>| async move {
+            refusal(&shared, &BrokerError::UnknownPath)
         })
-        .layer(axum::middleware::from_fn_with_state(shared.clone(), count_refusals))
+        .method_not_allowed_fallback(|State(shared): State<Arc<Shared>>| async move {
+            refusal(&shared, &BrokerError::WrongMethod)
+        })
         .with_state(shared)
 }
 
-/// The code that a response refuses with, for the count.
-#[derive(Clone, Copy)]
-struct RefusedWith(&'static str);
+/// Adds a route. The match has no wildcard: a row of the table without a handler does not compile, nor
+/// does a handler of other types than the row's.
+fn mount(router: Router<Arc<Shared>>, route: RouteName) -> Router<Arc<Shared>> {
+    match route {
+        RouteName::PutArtifact => at::<routes::PutArtifact, _, _>(router, producers::put_artifact),
+        RouteName::GetArtifact => at::<routes::GetArtifact, _, _>(router, producers::get_artifact),
+        RouteName::Enqueue => at::<routes::Enqueue, _, _>(router, producers::enqueue),
+        RouteName::List => at::<routes::List, _, _>(router, operators::list),
+        RouteName::Query => at::<routes::Query, _, _>(router, producers::query),
+        RouteName::Wait => at::<routes::Wait, _, _>(router, producers::wait),
+        RouteName::Reject => at::<routes::Reject, _, _>(router, producers::reject),
+        RouteName::Cancel => at::<routes::Cancel, _, _>(router, producers::cancel),
+        RouteName::History => at::<routes::History, _, _>(router, operators::history),
+        RouteName::DropEpoch => at::<routes::DropEpoch, _, _>(router, producers::drop_epoch),
+        RouteName::AcquireName => at::<routes::AcquireName, _, _>(router, producers::acquire_name),
+        RouteName::RenewName => at::<routes::RenewName, _, _>(router, producers::renew_name),
+        RouteName::ReleaseName => at::<routes::ReleaseName, _, _>(router, producers::release_name),
+        RouteName::Claim => at::<routes::Claim, _, _>(router, agents::claim),
+        RouteName::Heartbeat => at::<routes::Heartbeat, _, _>(router, agents::heartbeat),
+        RouteName::Progress => at::<routes::Progress, _, _>(router, agents::progress),
+        RouteName::Complete => at::<routes::Complete, _, _>(router, agents::complete),
+        RouteName::Fail => at::<routes::Fail, _, _>(router, agents::fail),
+        RouteName::Release => at::<routes::Release, _, _>(router, agents::release),
+        RouteName::Status => at::<routes::Status, _, _>(router, operators::status),
+        RouteName::ReplayDead => at::<routes::ReplayDead, _, _>(router, operators::replay_dead),
+        RouteName::DropDead => at::<routes::DropDead, _, _>(router, operators::drop_dead),
+        RouteName::Pardon => at::<routes::Pardon, _, _>(router, operators::pardon),
+    }
+}
 
-async fn count_refusals(State(shared): Shares, request: Request, next: Next) -> Response {
-    let response = next.run(request).await;
-    if let Some(RefusedWith(code)) = response.extensions().get() {
-        shared.metrics.refusals_total.with_label_values(&[code]).inc();
+fn at<R, H, F>(router: Router<Arc<Shared>>, handler: H) -> Router<Arc<Shared>>
+where
+    R: Route,
+    H: Fn(Arc<Shared>, Call<R>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Answer<R>> + Send,
+{
+    let filter = match R::SPEC.method {
+        Method::Get => MethodFilter::GET,
+        Method::Put => MethodFilter::PUT,
+        Method::Post => MethodFilter::POST,
+        Method::Delete => MethodFilter::DELETE,
+    };
+    let serve = move |State(shared): State<Arc<Shared>>, request: Request| async move {
+        match call::serve::<R, _, _>(&shared, request, handler).await {
+            Ok(response) => response,
+            Err(error) => {
+                let codes = [routes::COMMON_CODES, R::SPEC.codes].concat();
+                debug_assert!(
+                    error.wire_code().is_none_or(|code| codes.contains(&code)),
+                    "the table of routes does not list {} for {}",
+                    error.code(),
+                    R::SPEC.path
+                );
+                refusal(&shared, &error)
+            }
+        }
+    };
+    router.route(R::SPEC.path, on(filter, serve))
+}
+
+/// An error as JSON with its one code, counted, with Retry-After where waiting helps.
+fn refusal(shared: &Shared, error: &BrokerError) -> Response {
+    shared.metrics.refusals_total.with_label_values(&[error.code()]).inc();
+    let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    if status.is_server_error() {
+        tracing::warn!(error = rollmill_service::one_line(error), "request failed");
+    }
+    let body = ErrorBody { code: error.code().to_owned(), message: error.message() };
+    let mut response = (status, axum::Json(body)).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
     response
-}
-
-/// A refusal as JSON with its code, and Retry-After where waiting helps.
-#[derive(Debug)]
-pub(crate) struct Refusal(pub(crate) BrokerError);
-
-impl<E: Into<BrokerError>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self(error.into())
-    }
-}
-
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        let status =
-            StatusCode::from_u16(self.0.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        if status.is_server_error() {
-            tracing::warn!(error = rollmill_service::one_line(&self.0), "request failed");
-        }
-        let text = self.0.to_string();
-        let message = text.split_once(": ").map_or(text.as_str(), |(_, rest)| rest).to_owned();
-        let body = ErrorBody { code: self.0.code().to_owned(), message };
-        let mut response = (status, axum::Json(body)).into_response();
-        response.extensions_mut().insert(RefusedWith(self.0.code()));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-/// The caller, checked before the body is read.
-pub(crate) struct Caller(pub(crate) Bearer);
-
-impl FromRequestParts<Arc<Shared>> for Caller {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, shared: &Arc<Shared>) -> Result<Self, Refusal> {
-        Ok(Self(bearer_of(parts, shared)?))
-    }
-}
-
-fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
-    let token = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "));
-    shared.bearer(token)
-}
-
-/// Reads a body of at most `max` bytes.
-pub(crate) async fn read_body(
-    body: Body,
-    what: &'static str,
-    max: usize,
-) -> Result<Bytes, BrokerError> {
-    axum::body::to_bytes(body, max).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            // axum's own name for it; a connection that broke off reads otherwise.
-            if error.to_string().contains("length limit") {
-                return BrokerError::TooLarge { what, max };
-            }
-            cause = error.source();
-        }
-        BrokerError::bad("the body broke off")
-    })
-}
-
-/// Reads a JSON body; unknown fields are refused by the types.
-pub(crate) async fn read_json<T: DeserializeOwned>(body: Body) -> Result<T, BrokerError> {
-    let bytes = read_body(body, "the JSON body", JSON_BYTES_MAX).await?;
-    serde_json::from_slice(&bytes).map_err(|error| BrokerError::bad(error.to_string()))
 }
 
 pub(crate) fn check_ids(ids: &[JobId]) -> Result<(), BrokerError> {

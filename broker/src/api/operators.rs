@@ -1,84 +1,71 @@
 //! What operators ask.
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use std::sync::Arc;
+
+use rollmill_broker_client::routes::{DropDead, History, List, Pardon, ReplayDead, Status};
 use rollmill_broker_client::{
-    AgentId, CountResponse, HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery,
-    StatusResponse,
+    CountResponse, HistoryResponse, IdsRequest, JobId, JobsResponse, StatusResponse,
 };
 
-use super::{Answer, Caller, Shares, check_ids, read_json};
+use super::call::Call;
+use super::{Answer, check_ids};
+use crate::broker::Shared;
 use crate::error::BrokerError;
-use crate::store::Role;
 
-pub(super) async fn status(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-) -> Answer<StatusResponse> {
-    let (store, tenant) = (&shared.store, &bearer.tenant);
-    Ok(Json(StatusResponse {
+pub(super) async fn status(shared: Arc<Shared>, call: Call<Status>) -> Answer<Status> {
+    let (store, tenant) = (&shared.store, &call.bearer.tenant);
+    Ok(StatusResponse {
         queue: store.queue(Some(tenant)).await?.into_iter().map(|(_, view)| view).collect(),
         agents: store.agents(tenant).await?,
         dead_letters: store.dead_letters(tenant).await?,
         unable: shared.unable(tenant),
-    }))
+    })
 }
 
-pub(super) async fn list(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    query: Result<Query<ListQuery>, axum::extract::rejection::QueryRejection>,
-) -> Answer<JobsResponse> {
-    let Query(query) = query.map_err(|error| BrokerError::bad(error.body_text()))?;
-    Ok(Json(JobsResponse { jobs: shared.store.list(&bearer.tenant, &query).await? }))
+pub(super) async fn list(shared: Arc<Shared>, call: Call<List>) -> Answer<List> {
+    Ok(JobsResponse { jobs: shared.store.list(&call.bearer.tenant, &call.query).await? })
 }
 
-pub(super) async fn history(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(id): Path<String>,
-) -> Answer<HistoryResponse> {
-    let id: JobId = id.parse().map_err(|error: IdError| BrokerError::bad(error.to_string()))?;
-    let (store, tenant) = (&shared.store, &bearer.tenant);
+pub(super) async fn history(shared: Arc<Shared>, call: Call<History>) -> Answer<History> {
+    let (store, tenant, id) = (&shared.store, &call.bearer.tenant, call.parameter);
     let attempts = store.history(tenant, &id).await?;
     if attempts.is_empty() && store.jobs(tenant, std::slice::from_ref(&id)).await?.is_empty() {
-        return Err(BrokerError::UnknownJob { id }.into());
+        return Err(BrokerError::UnknownJob { id });
     }
-    Ok(Json(HistoryResponse { attempts }))
+    Ok(HistoryResponse { attempts })
 }
 
-pub(super) async fn dead_letters(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(verb): Path<String>,
-    body: Body,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Producer])?;
-    let IdsRequest { ids } = read_json(body).await?;
-    check_ids(&ids)?;
-    let (store, tenant) = (&shared.store, &bearer.tenant);
-    let count = match verb.as_str() {
-        "replay" => store.replay(tenant, &ids).await?,
-        "drop" => store.drop_dead(tenant, &ids).await?,
-        _ => return Err(BrokerError::bad("replay or drop").into()),
-    };
-    let named: Vec<&str> = ids.iter().map(JobId::as_str).collect();
-    store.audit(tenant, &bearer.label, &format!("dead letters: {verb}"), &named.join(" ")).await?;
+pub(super) async fn replay_dead(shared: Arc<Shared>, call: Call<ReplayDead>) -> Answer<ReplayDead> {
+    check_ids(&call.body.ids)?;
+    let count = shared.store.replay(&call.bearer.tenant, &call.body.ids).await?;
+    dead_letters(&shared, &call, "replay").await?;
+    Ok(CountResponse { count })
+}
+
+pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answer<DropDead> {
+    check_ids(&call.body.ids)?;
+    let count = shared.store.drop_dead(&call.bearer.tenant, &call.body.ids).await?;
+    dead_letters(&shared, &call, "drop").await?;
+    Ok(CountResponse { count })
+}
+
+/// Records what was done to dead letters, and wakes who waits for jobs.
+async fn dead_letters<R>(shared: &Shared, call: &Call<R>, verb: &str) -> Result<(), BrokerError>
+where
+    R: rollmill_broker_client::routes::Route<
+            Body = rollmill_broker_client::routes::Json<IdsRequest>,
+        >,
+{
+    let named: Vec<&str> = call.body.ids.iter().map(JobId::as_str).collect();
+    let action = format!("dead letters: {verb}");
+    shared.store.audit(&call.bearer, &action, &named.join(" ")).await?;
     shared.hub.became_ready();
     shared.hub.became_final();
-    Ok(Json(CountResponse { count }))
+    Ok(())
 }
 
-pub(super) async fn pardon(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(agent): Path<String>,
-) -> Answer<CountResponse> {
-    bearer.require(&[])?;
-    let agent: AgentId =
-        agent.parse().map_err(|error: IdError| BrokerError::bad(error.to_string()))?;
-    let count = shared.store.pardon(&bearer.tenant, &agent).await?;
-    shared.store.audit(&bearer.tenant, &bearer.label, "pardon", agent.as_str()).await?;
-    Ok(Json(CountResponse { count }))
+pub(super) async fn pardon(shared: Arc<Shared>, call: Call<Pardon>) -> Answer<Pardon> {
+    let count = shared.store.pardon(&call.bearer.tenant, &call.parameter).await?;
+    shared.store.audit(&call.bearer, "pardon", call.parameter.as_str()).await?;
+    Ok(CountResponse { count })
 }

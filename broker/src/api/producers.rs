@@ -1,85 +1,58 @@
 //! What producers ask: artifacts, jobs, names.
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use std::sync::Arc;
+
+use rollmill_broker_client::routes::{
+    AcquireName, Cancel, DropEpoch, Enqueue, GetArtifact, PutArtifact, Query, Reject, ReleaseName,
+    RenewName, Wait,
+};
 use rollmill_broker_client::{
-    CLASS_MAX, CountResponse, Digest, EnqueueRequest, IdsRequest, JobState, JobView, JobsResponse,
-    NamedLeaseRequest, NamedLeaseResponse, NewJob, RejectOutcome, RejectRequest, RejectResponse,
-    UnableView, WaitRequest, WaitResponse,
+    AttemptOutcome, BATCH_MAX, CLASS_MAX, CountResponse, JobState, JobView, JobsResponse,
+    NamedLeaseRequest, NewJob, RejectOutcome, UnableView, WaitResponse,
 };
-use serde::Deserialize;
 
-use super::{
-    Answer, Caller, Refusal, Shares, check_ids, clean_text, read_body, read_json, wait_of,
-};
-use crate::broker::spread;
+use super::call::Call;
+use super::{Answer, check_ids, clean_text, wait_of};
+use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
-use crate::store::{ROW_ARTIFACT_BYTES_MAX, Role};
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PutQuery {
-    epoch: u64,
-}
+use crate::metrics::{Ended, Fenced};
+use crate::store::Place;
 
 pub(super) async fn put_artifact(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(digest): Path<String>,
-    query: Result<Query<PutQuery>, axum::extract::rejection::QueryRejection>,
-    body: Body,
-) -> Result<Response, Refusal> {
-    bearer.require(&[Role::Producer, Role::Agent])?;
-    let digest = parse_digest(&digest)?;
-    let Query(PutQuery { epoch }) = query.map_err(|error| BrokerError::bad(error.body_text()))?;
-    if i64::try_from(epoch).is_err() {
-        return Err(BrokerError::bad("the epoch is too large").into());
-    }
-    let body = read_body(body, "the artifact", shared.artifact_bytes_max).await?;
+    shared: Arc<Shared>,
+    call: Call<PutArtifact>,
+) -> Answer<PutArtifact> {
+    let Call { bearer, parameter: digest, query, body } = call;
     let bytes = body.len() as u64;
-    let done = shared.store.put_artifact(&bearer.tenant, epoch, digest, body.into()).await?;
-    shared.metrics.artifact_bytes_total.with_label_values(&["in", done.place]).inc_by(bytes);
+    let done = shared.store.put_artifact(&bearer.tenant, query.epoch, digest, body.into()).await?;
+    let counter = &shared.metrics.artifact_bytes_total;
+    counter.with_label_values(&["in", done.place.as_str()]).inc_by(bytes);
     if done.made_ready > 0 {
         shared.hub.became_ready();
     }
-    Ok(StatusCode::NO_CONTENT.into_response())
+    Ok(())
 }
 
 pub(super) async fn get_artifact(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(digest): Path<String>,
-) -> Result<Response, Refusal> {
-    let digest = parse_digest(&digest)?;
-    let body = shared.store.get_artifact(&bearer.tenant, digest).await.inspect_err(|error| {
+    shared: Arc<Shared>,
+    call: Call<GetArtifact>,
+) -> Answer<GetArtifact> {
+    let body = shared.store.get_artifact(&call.bearer.tenant, call.parameter).await;
+    let body = body.inspect_err(|error| {
         if let BrokerError::ArtifactLost { reopened, .. } = error {
             shared.count_lost(*reopened);
         }
     })?;
-    let place = if body.len() <= ROW_ARTIFACT_BYTES_MAX { "row" } else { "object" };
     let counter = &shared.metrics.artifact_bytes_total;
-    counter.with_label_values(&["out", place]).inc_by(body.len() as u64);
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response())
+    let place = Place::of(body.len());
+    counter.with_label_values(&["out", place.as_str()]).inc_by(body.len() as u64);
+    Ok(body.into())
 }
 
-fn parse_digest(text: &str) -> Result<Digest, BrokerError> {
-    text.parse()
-        .map_err(|error: rollmill_broker_client::IdError| BrokerError::bad(error.to_string()))
-}
-
-pub(super) async fn enqueue(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<JobsResponse> {
-    bearer.require(&[Role::Producer])?;
-    let EnqueueRequest { jobs } = read_json(body).await?;
-    if jobs.len() > rollmill_broker_client::BATCH_MAX {
-        let max = rollmill_broker_client::BATCH_MAX;
-        return Err(BrokerError::TooLarge { what: "the batch", max }.into());
+pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<Enqueue> {
+    let jobs = call.body.jobs;
+    if jobs.len() > BATCH_MAX {
+        return Err(BrokerError::TooLarge { what: "the batch", max: BATCH_MAX });
     }
     for job in &jobs {
         check_job(job)?;
@@ -87,10 +60,10 @@ pub(super) async fn enqueue(
     for job in &jobs {
         shared.metrics.know_kind(job.id.kind());
     }
-    let mut jobs = shared.store.enqueue(&bearer.tenant, &jobs).await?;
-    shared.count_lost(shared.store.heal(&bearer.tenant, &mut jobs).await?);
+    let mut jobs = shared.store.enqueue(&call.bearer.tenant, &jobs).await?;
+    shared.count_lost(shared.store.heal(&call.bearer.tenant, &mut jobs).await?);
     shared.hub.became_ready();
-    Ok(Json(JobsResponse { jobs }))
+    Ok(JobsResponse { jobs })
 }
 
 fn check_job(job: &NewJob) -> Result<(), BrokerError> {
@@ -109,31 +82,22 @@ fn check_job(job: &NewJob) -> Result<(), BrokerError> {
     Ok(())
 }
 
-pub(super) async fn query(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<JobsResponse> {
-    let IdsRequest { ids } = read_json(body).await?;
-    check_ids(&ids)?;
-    Ok(Json(JobsResponse { jobs: shared.store.jobs(&bearer.tenant, &ids).await? }))
+pub(super) async fn query(shared: Arc<Shared>, call: Call<Query>) -> Answer<Query> {
+    check_ids(&call.body.ids)?;
+    Ok(JobsResponse { jobs: shared.store.jobs(&call.bearer.tenant, &call.body.ids).await? })
 }
 
-pub(super) async fn wait(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<WaitResponse> {
-    let WaitRequest { ids, wait_ms } = read_json(body).await?;
-    check_ids(&ids)?;
-    let limit = tokio::time::sleep(wait_of(wait_ms));
+pub(super) async fn wait(shared: Arc<Shared>, call: Call<Wait>) -> Answer<Wait> {
+    let (tenant, ids) = (&call.bearer.tenant, &call.body.ids);
+    check_ids(ids)?;
+    let limit = tokio::time::sleep(wait_of(call.body.wait_ms));
     tokio::pin!(limit);
     let mut finals = shared.hub.finals();
     loop {
         // Marked as seen before the look, so that a change during it is not missed.
         finals.mark_unchanged();
-        let mut jobs = shared.store.jobs(&bearer.tenant, &ids).await?;
-        shared.count_lost(shared.store.heal(&bearer.tenant, &mut jobs).await?);
+        let mut jobs = shared.store.jobs(tenant, ids).await?;
+        shared.count_lost(shared.store.heal(tenant, &mut jobs).await?);
         let waits = |unable: &UnableView| {
             jobs.iter().any(|job| {
                 matches!(job.state, JobState::Ready | JobState::Delayed)
@@ -142,33 +106,28 @@ pub(super) async fn wait(
                     && job.class == unable.class
             })
         };
-        let unable = shared.unable(&bearer.tenant).into_iter().filter(waits).collect();
+        let unable = shared.unable(tenant).into_iter().filter(waits).collect();
         jobs.retain(|job: &JobView| job.state.awaits_producer());
         if !jobs.is_empty() || ids.is_empty() {
-            return Ok(Json(WaitResponse { jobs, unable }));
+            return Ok(WaitResponse { jobs, unable });
         }
         tokio::select! {
             _ = finals.changed() => {}
             // The fallback for a lost notification.
             () = tokio::time::sleep(std::time::Duration::from_secs(1)) => {}
-            () = &mut limit => return Ok(Json(WaitResponse { jobs, unable })),
-            () = shared.shutdown.started() => return Ok(Json(WaitResponse { jobs, unable })),
+            () = &mut limit => return Ok(WaitResponse { jobs, unable }),
+            () = shared.shutdown.started() => return Ok(WaitResponse { jobs, unable }),
         }
     }
 }
 
-pub(super) async fn reject(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<RejectResponse> {
-    bearer.require(&[Role::Producer])?;
-    let mut request: RejectRequest = read_json(body).await?;
+pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Reject> {
+    let mut request = call.body;
     request.reason = clean_text(&request.reason);
-    let response = shared.store.reject(&bearer.tenant, &request, spread()).await?;
+    let response = shared.store.reject(&call.bearer.tenant, &request, spread()).await?;
     if response.outcome != RejectOutcome::Stale {
         tracing::warn!(job = %request.id, error = request.reason, "result rejected");
-        shared.metrics.attempts_ended_total.with_label_values(&["rejected"]).inc();
+        shared.metrics.ended(Ended::With(AttemptOutcome::Rejected), 1);
     }
     match response.outcome {
         RejectOutcome::Reopened => shared.hub.became_ready(),
@@ -178,65 +137,61 @@ pub(super) async fn reject(
         }
         RejectOutcome::Stale => {}
     }
-    Ok(Json(response))
+    Ok(response)
 }
 
-pub(super) async fn cancel(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    body: Body,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Producer])?;
-    let IdsRequest { ids } = read_json(body).await?;
-    check_ids(&ids)?;
-    let count = shared.store.cancel(&bearer.tenant, &ids).await?;
-    shared
-        .metrics
-        .attempts_ended_total
-        .with_label_values(&[JobState::Cancelled.as_str()])
-        .inc_by(count);
+pub(super) async fn cancel(shared: Arc<Shared>, call: Call<Cancel>) -> Answer<Cancel> {
+    check_ids(&call.body.ids)?;
+    let done = shared.store.cancel(&call.bearer.tenant, &call.body.ids).await?;
+    shared.metrics.ended(Ended::With(AttemptOutcome::Cancelled), done.attempts);
     shared.hub.became_final();
-    Ok(Json(CountResponse { count }))
+    Ok(CountResponse { count: done.jobs })
 }
 
-pub(super) async fn drop_epoch(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(epoch): Path<String>,
-) -> Answer<CountResponse> {
-    bearer.require(&[Role::Producer])?;
-    let epoch = epoch.parse().map_err(|_| BrokerError::bad("an epoch is a number"))?;
-    let count = shared.store.drop_epoch(&bearer.tenant, epoch).await?;
-    shared.store.audit(&bearer.tenant, &bearer.label, "drop epoch", &epoch.to_string()).await?;
+pub(super) async fn drop_epoch(shared: Arc<Shared>, call: Call<DropEpoch>) -> Answer<DropEpoch> {
+    let epoch = call.parameter;
+    let count = shared.store.drop_epoch(&call.bearer.tenant, epoch).await?;
+    shared.store.audit(&call.bearer, "drop epoch", &epoch.to_string()).await?;
     shared.hub.became_final();
-    Ok(Json(CountResponse { count }))
+    Ok(CountResponse { count })
 }
 
-pub(super) async fn named_lease(
-    State(shared): Shares,
-    Caller(bearer): Caller,
-    Path(verb): Path<String>,
-    body: Body,
-) -> Answer<NamedLeaseResponse> {
-    bearer.require(&[Role::Producer])?;
-    let request: NamedLeaseRequest = read_json(body).await?;
+pub(super) async fn acquire_name(
+    shared: Arc<Shared>,
+    call: Call<AcquireName>,
+) -> Answer<AcquireName> {
+    check_name(&call.body)?;
+    shared.store.acquire_name(&call.bearer.tenant, &call.body).await
+}
+
+pub(super) async fn renew_name(shared: Arc<Shared>, call: Call<RenewName>) -> Answer<RenewName> {
+    check_name(&call.body)?;
+    let fence = fence_of(&call.body)?;
+    let response = shared.store.renew_name(&call.bearer.tenant, &call.body, fence).await?;
+    if !response.held {
+        shared.metrics.fenced(Fenced::RenewName, 1);
+    }
+    Ok(response)
+}
+
+pub(super) async fn release_name(
+    shared: Arc<Shared>,
+    call: Call<ReleaseName>,
+) -> Answer<ReleaseName> {
+    check_name(&call.body)?;
+    let fence = fence_of(&call.body)?;
+    shared.store.release_name(&call.bearer.tenant, &call.body, fence).await
+}
+
+fn check_name(request: &NamedLeaseRequest) -> Result<(), BrokerError> {
     let name_ok =
         (1..=200).contains(&request.name.len()) && !request.name.chars().any(char::is_control);
     if !name_ok || request.ttl_ms > 86_400_000 {
-        return Err(BrokerError::bad("a name has 1 to 200 bytes and a lease at most a day").into());
+        return Err(BrokerError::bad("a name has 1 to 200 bytes and a lease at most a day"));
     }
-    if request.fence.is_none() && verb != "acquire" {
-        return Err(BrokerError::bad("the fence is required to renew or release").into());
-    }
-    let (store, tenant) = (&shared.store, &bearer.tenant);
-    let response = match verb.as_str() {
-        "acquire" => store.acquire_name(tenant, &request).await?,
-        "renew" => store.renew_name(tenant, &request).await?,
-        "release" => store.release_name(tenant, &request).await?,
-        _ => return Err(BrokerError::bad("acquire, renew or release").into()),
-    };
-    if verb == "renew" && !response.held {
-        shared.metrics.fence_refusals_total.with_label_values(&["renew_name"]).inc();
-    }
-    Ok(Json(response))
+    Ok(())
+}
+
+fn fence_of(request: &NamedLeaseRequest) -> Result<u64, BrokerError> {
+    request.fence.ok_or_else(|| BrokerError::bad("the fence is required to renew or release"))
 }

@@ -1,6 +1,10 @@
 -- claim.sql: leases chosen jobs to chosen agents. A job that another broker took meanwhile is
--- passed over, and so is one whose deadline has passed. The array sub-select keeps the plan a lookup by key whatever the statistics say.
---   $1 job seqs   $2 agents, one a job   $3 lease ms   $4 default hard limit, seconds
+-- passed over, and so is one whose deadline has passed. The array sub-select keeps the plan a lookup by
+-- key whatever the statistics say. hard_limit_seconds is the limit of jobs that name none.
+--   $1 jobs
+--   $2 agents
+--   $3 lease
+--   $4 hard_limit_seconds
 WITH granted AS (
     UPDATE job
     SET state = 'leased',

@@ -1,7 +1,17 @@
 -- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
 -- cancelled one is wanted again, and so is one whose deadline passed and now lies ahead.
---   $1 tenant   $2.. columns, one array each
+--   $1 tenant
+--   $2 ids
+--   $3 kinds
+--   $4 versions
+--   $5 epochs
+--   $6 ranks
+--   $7 sizes
+--   $8 inputs
+--   $9 labels
+--   $10 hard_limits
+--   $11 deadlines
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
        n.hard_limit_seconds, to_timestamp(n.deadline)

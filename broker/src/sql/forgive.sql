@@ -1,7 +1,8 @@
 -- forgive.sql: ends exclusions that leave nobody. A job is stuck while it is ready and every live
 -- agent that could do it is excluded from it; after a while its exclusions are forgotten, and the
 -- next time takes twice as long. Digests that were rejected stay banned.
---   $1 seconds after which an unseen agent is not live   $2 seconds stuck before the first time
+--   $1 live_seconds
+--   $2 forgive_seconds
 WITH held AS (
     SELECT j.seq, j.stuck_at, j.forgiven,
            count(a.id) > 0 AND bool_and(a.id = ANY (j.excluded_agents)) AS stuck

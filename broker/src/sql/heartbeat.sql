@@ -1,6 +1,10 @@
 -- heartbeat.sql: moves the expiry of every lease an agent names and still holds. A lease that ran
 -- out but was not taken yet is kept: a broker that was away must not cost running proofs.
---   $1 tenant   $2 agent   $3 job ids   $4 lease epochs   $5 lease ms
+--   $1 tenant
+--   $2 agent
+--   $3 jobs
+--   $4 lease_epochs
+--   $5 lease
 UPDATE job
 SET lease_expires_at = least(now() + make_interval(secs => $5::bigint / 1000.0), hard_limit_at)
 FROM unnest($3::text[], $4::bigint[]) AS held (id, lease_epoch)

@@ -1,6 +1,7 @@
 -- past_deadline.sql: makes dead letters of the jobs that wait beyond their deadline. Enqueueing one
 -- again with a later deadline opens it again (enqueue.sql). A leased one may still be completed.
---   $1 failure class   $2 most
+--   $1 failure
+--   $2 most
 UPDATE job
 SET state = 'dead', finished_at = now(), stuck_at = NULL,
     failure_class = $1, failure_message = 'its deadline passed before it was done'

@@ -1,11 +1,15 @@
 -- peek.sql: the first ready jobs for what the waiting agents can do, without a lock. The broker
 -- matches them with its agents in memory and then leases the matches by key (claim.sql).
---   $1 tenant   $2 versions, $3 kinds, $4 classes, one combination a row   $5 most of each
 -- One probe of job_claim a combination; $5 is read as a literal bound by the lateral LIMIT.
-SELECT j.seq, j.id, j.kind, j.version, j.class, j.epoch, j.rank, j.excluded_agents
+--   $1 tenant
+--   $2 versions
+--   $3 kinds
+--   $4 sizes
+--   $5 most
+SELECT j.seq, j.kind, j.version, j.class, j.epoch, j.rank, j.excluded_agents
 FROM unnest($2::text[], $3::text[], $4::smallint[]) AS able (version, kind, class)
 CROSS JOIN LATERAL (
-    SELECT seq, id, kind, version, class, epoch, rank, excluded_agents
+    SELECT seq, kind, version, class, epoch, rank, excluded_agents
     FROM job
     WHERE state = 'ready' AND tenant = $1 AND job.version = able.version AND job.kind = able.kind
       AND job.class = able.class

@@ -1,5 +1,5 @@
 -- queue.sql: what waits and what runs, by type. Read at most once every few seconds and cached.
---   $1 tenant, or NULL for all
+--   $1 tenant
 SELECT tenant, kind, version, class, state, count(*) AS count,
        extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds
 FROM job

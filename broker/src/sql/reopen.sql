@@ -1,7 +1,12 @@
 -- reopen.sql: puts a job that was leased or done back into the queue, at once, after a pause or once
 -- its input is uploaded again, or makes it a dead letter.
---   $1 seq   $2 new state   $3 pause ms   $4 failure class   $5 message   $6 class of agent needed
---   $7 agent never to get it again, or NULL
+--   $1 job
+--   $2 state
+--   $3 pause
+--   $4 failure
+--   $5 message
+--   $6 size
+--   $7 excluded
 UPDATE job
 SET state = $2,
     lease_holder = NULL, lease_expires_at = NULL, hard_limit_at = NULL, progress = NULL,

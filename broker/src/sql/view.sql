@@ -1,5 +1,6 @@
 -- view.sql: jobs as shown to producers and people, in the order asked for.
---   $1 tenant   $2 ids
+--   $1 tenant
+--   $2 jobs
 SELECT j.id, j.version, j.rank, j.class, j.state, j.attempts, j.lease_epoch, j.lease_holder,
        (extract(epoch FROM j.lease_expires_at - now()) * 1000)::bigint AS expires_in_ms,
        j.progress, j.result, j.result_agent, j.stats::text AS stats, j.labels::text AS labels,

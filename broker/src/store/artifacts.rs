@@ -5,17 +5,37 @@ use object_store::{ObjectStoreExt, PutPayload};
 use rollmill_broker_client::Digest;
 use sqlx::AssertSqlSafe;
 
-use super::jobs::signed;
+use super::sql::{
+    ArtifactBodyDrop, ArtifactBodyPut, ArtifactDrop, ArtifactObjects, ArtifactPartition,
+    ArtifactPut, ArtifactShared, InputGiven, Statement,
+};
 use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant};
 use crate::error::BrokerError;
 
 /// What an upload did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Where the bytes lie: `row` or `object`.
-    pub place: &'static str,
+    /// Where the bytes lie.
+    pub place: Place,
     /// Jobs that waited for this input and are ready now.
     pub made_ready: u64,
+}
+
+rollmill_broker_client::named! {
+    /// Where the bytes of an artifact lie.
+    pub enum Place is "place of an artifact" {
+        /// In the database, up to [`ROW_ARTIFACT_BYTES_MAX`].
+        Row = "row",
+        /// In the object store.
+        Object = "object",
+    }
+}
+
+impl Place {
+    /// Where an artifact of this many bytes lies.
+    pub const fn of(bytes: usize) -> Self {
+        if bytes <= ROW_ARTIFACT_BYTES_MAX { Self::Row } else { Self::Object }
+    }
 }
 
 impl Store {
@@ -32,43 +52,22 @@ impl Store {
         if got != digest {
             return Err(BrokerError::DigestMismatch { wanted: digest, got });
         }
-        let bytes = i64::try_from(body.len()).unwrap_or(i64::MAX);
-        let place = if body.len() <= ROW_ARTIFACT_BYTES_MAX { "row" } else { "object" };
-        let mut tx = if place == "object" {
-            // Bytes first: a row must never name an object that is not there.
-            self.put_object(&object_path(tenant, epoch, digest), body).await?;
-            self.pool.begin().await?
-        } else {
-            let mut tx = self.pool.begin().await?;
-            sqlx::query("SELECT artifact_body_partition($1)")
-                .bind(signed(epoch))
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query(
-                "INSERT INTO artifact_body (tenant, digest, epoch, body) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT (epoch, tenant, digest) DO UPDATE SET body = excluded.body
-                 WHERE artifact_body.body <> excluded.body",
-            )
-            .bind(&tenant.0)
-            .bind(&digest.0[..])
-            .bind(signed(epoch))
-            .bind(body)
-            .execute(&mut *tx)
-            .await?;
-            tx
+        let (bytes, place) = (body.len() as u64, Place::of(body.len()));
+        let mut tx = match place {
+            Place::Object => {
+                // Bytes first: a row must never name an object that is not there.
+                self.put_object(&object_path(tenant, epoch, digest), body).await?;
+                self.pool.begin().await?
+            }
+            Place::Row => {
+                let mut tx = self.pool.begin().await?;
+                ArtifactPartition { epoch }.run(&mut *tx).await?;
+                ArtifactBodyPut { tenant, digest, epoch, body: &body }.run(&mut *tx).await?;
+                tx
+            }
         };
-        sqlx::query(
-            "INSERT INTO artifact (tenant, digest, epoch, bytes, place) VALUES ($1, $2, $3, $4, $5)
-             ON CONFLICT (tenant, digest, epoch) DO NOTHING",
-        )
-        .bind(&tenant.0)
-        .bind(&digest.0[..])
-        .bind(signed(epoch))
-        .bind(bytes)
-        .bind(place)
-        .execute(&mut *tx)
-        .await?;
-        let made_ready = Self::give_input(&mut tx, tenant, digest).await?;
+        ArtifactPut { tenant, digest, epoch, bytes, place }.run(&mut *tx).await?;
+        let made_ready = InputGiven { tenant, input: digest }.run(&mut *tx).await?;
         tx.commit().await?;
         Ok(Uploaded { place, made_ready })
     }
@@ -103,38 +102,19 @@ impl Store {
         tenant: &Tenant,
         epoch: u64,
     ) -> Result<(), BrokerError> {
-        let objects: Vec<Vec<u8>> = sqlx::query_scalar(
-            "SELECT digest FROM artifact WHERE tenant = $1 AND epoch = $2 AND place = 'object'",
-        )
-        .bind(&tenant.0)
-        .bind(signed(epoch))
-        .fetch_all(&self.pool)
-        .await?;
+        let objects = ArtifactObjects { tenant, epoch }.all(&self.pool).await?;
         let mut tx = self.pool.begin().await?;
-        sqlx::query("DELETE FROM artifact WHERE tenant = $1 AND epoch = $2")
-            .bind(&tenant.0)
-            .bind(signed(epoch))
-            .execute(&mut *tx)
-            .await?;
-        let shared: bool =
-            sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM artifact WHERE epoch = $1)")
-                .bind(signed(epoch))
-                .fetch_one(&mut *tx)
-                .await?;
-        if shared {
-            sqlx::query("DELETE FROM artifact_body WHERE tenant = $1 AND epoch = $2")
-                .bind(&tenant.0)
-                .bind(signed(epoch))
-                .execute(&mut *tx)
-                .await?;
+        ArtifactDrop { tenant, epoch }.run(&mut *tx).await?;
+        if (ArtifactShared { epoch }).one(&mut *tx).await?.found {
+            ArtifactBodyDrop { tenant, epoch }.run(&mut *tx).await?;
         } else {
             // The name is made of a number alone.
-            let drop = format!("DROP TABLE IF EXISTS artifact_body_{}", signed(epoch));
+            let drop = format!("DROP TABLE IF EXISTS artifact_body_{epoch}");
             sqlx::raw_sql(AssertSqlSafe(drop)).execute(&mut *tx).await?;
         }
         tx.commit().await?;
-        for digest in super::view::digests(objects)? {
-            match self.objects.delete(&object_path(tenant, epoch, digest)).await {
+        for object in objects {
+            match self.objects.delete(&object_path(tenant, epoch, object.digest.0)).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
                 Err(error) => return Err(BrokerError::objects(error)),
             }

@@ -6,10 +6,14 @@
 //! producer. Blame needs bytes that were read whole.
 
 use rollmill_broker_client::{Digest, FailureClass, JobId, JobState, JobView};
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
 use super::artifacts::object_path;
-use super::{Store, Tenant};
+use super::sql::{
+    ArtifactBody, ArtifactCopies, ArtifactEpochs, ArtifactWhole, AttemptResultLost, Forgive,
+    LockResult, PastDeadline, ReopenLost, Statement,
+};
+use super::{Place, Store, Tenant};
 use crate::error::BrokerError;
 
 /// What lies under a digest.
@@ -58,14 +62,8 @@ impl Store {
         digest: Digest,
     ) -> Result<Result<Vec<u8>, u64>, BrokerError> {
         let mut tx = self.pool.begin().await?;
-        let seqs: Vec<i64> = sqlx::query_scalar(
-            "SELECT seq FROM job WHERE tenant = $1 AND result = $2 AND state = 'done'
-             ORDER BY seq FOR UPDATE",
-        )
-        .bind(&tenant.0)
-        .bind(&digest.0[..])
-        .fetch_all(&mut *tx)
-        .await?;
+        let locked = LockResult { tenant, result: digest }.all(&mut *tx).await?;
+        let seqs: Vec<i64> = locked.iter().map(|row| row.seq).collect();
         if let Stored::Whole(bytes) = self.read(&mut tx, tenant, digest).await? {
             return Ok(Ok(bytes));
         }
@@ -83,26 +81,10 @@ impl Store {
         seqs: &[i64],
         digest: Digest,
     ) -> Result<(), BrokerError> {
-        sqlx::query(
-            "UPDATE attempt SET outcome = 'result_lost'
-             WHERE job = ANY ($1) AND result = $2 AND outcome LIKE 'completed%'",
-        )
-        .bind(seqs)
-        .bind(&digest.0[..])
-        .execute(&mut *tx)
-        .await?;
-        sqlx::query(
-            "UPDATE job
-             SET state = 'ready', ready_at = now(), finished_at = NULL, stuck_at = NULL,
-                 result = NULL, result_agent = NULL, stats = NULL,
-                 failure_class = $2, failure_message = $3
-             WHERE seq = ANY ($1)",
-        )
-        .bind(seqs)
-        .bind(FailureClass::ResultLost.as_str())
-        .bind(format!("result {digest} could not be read"))
-        .execute(&mut *tx)
-        .await?;
+        AttemptResultLost { jobs: seqs, result: digest }.run(&mut *tx).await?;
+        let message = format!("result {digest} could not be read");
+        let reopen = ReopenLost { jobs: seqs, failure: FailureClass::ResultLost, message };
+        reopen.run(&mut *tx).await?;
         Ok(())
     }
 
@@ -140,30 +122,15 @@ impl Store {
         tenant: &Tenant,
         digest: Digest,
     ) -> Result<Stored, BrokerError> {
-        let rows = sqlx::query(
-            "SELECT epoch, place FROM artifact WHERE tenant = $1 AND digest = $2
-             ORDER BY epoch DESC",
-        )
-        .bind(&tenant.0)
-        .bind(&digest.0[..])
-        .fetch_all(&mut *connection)
-        .await?;
-        for row in &rows {
-            let epoch: i64 = row.try_get("epoch")?;
-            let place: String = row.try_get("place")?;
-            let body: Option<Vec<u8>> = if place == "object" {
-                let path = object_path(tenant, epoch.max(0).unsigned_abs(), digest);
-                self.get_object(&path).await?
-            } else {
-                sqlx::query_scalar(
-                    "SELECT body FROM artifact_body
-                     WHERE epoch = $3 AND tenant = $1 AND digest = $2",
-                )
-                .bind(&tenant.0)
-                .bind(&digest.0[..])
-                .bind(epoch)
-                .fetch_optional(&mut *connection)
-                .await?
+        let copies = ArtifactCopies { tenant, digest }.all(&mut *connection).await?;
+        for copy in &copies {
+            let epoch = copy.epoch.0;
+            let body = match copy.place.0 {
+                Place::Object => self.get_object(&object_path(tenant, epoch, digest)).await?,
+                Place::Row => {
+                    let body = ArtifactBody { tenant, digest, epoch };
+                    body.optional(&mut *connection).await?.map(|row| row.body)
+                }
             };
             if let Some(body) = body
                 && Digest::of(&body) == digest
@@ -171,7 +138,7 @@ impl Store {
                 return Ok(Stored::Whole(body));
             }
         }
-        Ok(if rows.is_empty() { Stored::Absent } else { Stored::Damaged })
+        Ok(if copies.is_empty() { Stored::Absent } else { Stored::Damaged })
     }
 
     /// Those of `digests` of which no copy can be read. Rows are checked by the database, in one
@@ -187,33 +154,14 @@ impl Store {
         if digests.is_empty() {
             return Ok(digests);
         }
-        let bytes = |digests: &[Digest]| digests.iter().map(|d| d.0.to_vec()).collect::<Vec<_>>();
-        let epochs: Vec<i64> = sqlx::query_scalar(
-            "SELECT DISTINCT epoch FROM artifact
-             WHERE tenant = $1 AND digest = ANY ($2) AND place = 'row' ORDER BY epoch DESC",
-        )
-        .bind(&tenant.0)
-        .bind(bytes(&digests))
-        .fetch_all(&mut *connection)
-        .await?;
-        for epoch in epochs {
+        let known = ArtifactEpochs { tenant, digests: digests.clone() };
+        for row in known.all(&mut *connection).await? {
             if digests.is_empty() {
                 return Ok(digests);
             }
-            let whole: Vec<Vec<u8>> = sqlx::query_scalar(
-                "SELECT digest FROM artifact_body
-                 WHERE epoch = $3 AND tenant = $1 AND digest = ANY ($2) AND sha256(body) = digest
-                   AND EXISTS (SELECT 1 FROM artifact a
-                               WHERE a.tenant = $1 AND a.digest = artifact_body.digest
-                                 AND a.epoch = $3)",
-            )
-            .bind(&tenant.0)
-            .bind(bytes(&digests))
-            .bind(epoch)
-            .fetch_all(&mut *connection)
-            .await?;
-            let whole = super::view::digests(whole)?;
-            digests.retain(|digest| !whole.contains(digest));
+            let whole = ArtifactWhole { tenant, digests: digests.clone(), epoch: row.epoch.0 };
+            let whole = whole.all(&mut *connection).await?;
+            digests.retain(|digest| !whole.iter().any(|row| row.digest.0 == *digest));
         }
         let mut lost = Vec::new();
         for digest in digests {
@@ -224,51 +172,28 @@ impl Store {
         Ok(lost)
     }
 
-    /// Makes the jobs ready that wait for this input; returns how many.
-    pub(super) async fn give_input(
-        tx: &mut PgConnection,
-        tenant: &Tenant,
-        digest: Digest,
-    ) -> Result<u64, BrokerError> {
-        let ready = sqlx::query(
-            "UPDATE job SET state = 'ready', ready_at = now()
-             WHERE tenant = $1 AND input = $2 AND state = 'input_wanted'",
-        )
-        .bind(&tenant.0)
-        .bind(&digest.0[..])
-        .execute(tx)
-        .await?;
-        Ok(ready.rows_affected())
-    }
-
     /// Makes dead letters of the jobs that wait beyond their deadline; returns how many.
     pub async fn past_deadline(&self) -> Result<u64, BrokerError> {
-        let ids: Vec<String> = sqlx::query_scalar(include_str!("../sql/past_deadline.sql"))
-            .bind(FailureClass::PastDeadline.as_str())
-            .bind(1000_i64)
-            .fetch_all(&self.pool)
-            .await?;
-        for id in &ids {
-            tracing::warn!(job = id, "deadline passed; job dead-lettered");
+        let past = PastDeadline { failure: FailureClass::PastDeadline, most: 1000 };
+        let rows = past.all(&self.pool).await?;
+        for row in &rows {
+            tracing::warn!(job = %row.id.0, "deadline passed; job dead-lettered");
         }
-        Ok(ids.len() as u64)
+        Ok(rows.len() as u64)
     }
 
     /// Ends exclusions that leave nobody: see `sql/forgive.sql`. Returns the jobs forgiven.
     pub async fn forgive(&self) -> Result<Vec<JobId>, BrokerError> {
-        let rows = sqlx::query(include_str!("../sql/forgive.sql"))
-            .bind(self.rules.live.as_secs_f64())
-            .bind(self.rules.forgive_after.as_secs_f64())
-            .fetch_all(&self.pool)
-            .await?;
-        let mut forgiven = Vec::new();
-        for row in &rows {
-            if row.try_get("forgive")? {
-                let id: String = row.try_get("id")?;
-                tracing::warn!(job = id, "every able agent was excluded; exclusions cleared");
-                forgiven.push(id.parse().map_err(|_| super::corrupt_row("a job id"))?);
-            }
-        }
-        Ok(forgiven)
+        let forgive = Forgive {
+            live_seconds: self.rules.live.as_secs_f64(),
+            forgive_seconds: self.rules.forgive_after.as_secs_f64(),
+        };
+        let rows = forgive.all(&self.pool).await?;
+        let forgiven = rows.into_iter().filter(|row| row.forgive).map(|row| row.id.0);
+        Ok(forgiven
+            .inspect(|job| {
+                tracing::warn!(%job, "every able agent was excluded; exclusions cleared");
+            })
+            .collect())
     }
 }

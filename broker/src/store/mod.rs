@@ -1,6 +1,7 @@
 //! The database: every statement the broker sends, and nothing of HTTP.
 //!
-//! Statements lie in `src/sql` and are sent as they are; see docs/adr/0007-sql-access.md.
+//! Statements are files in `src/sql`, bound and read by the structs of `sql`; see
+//! docs/adr/0007-sql-access.md.
 
 mod agents;
 mod artifacts;
@@ -9,6 +10,7 @@ mod jobs;
 mod leases;
 mod names;
 mod outcomes;
+mod sql;
 pub(crate) mod tokens;
 mod view;
 
@@ -23,10 +25,16 @@ use sqlx::{AssertSqlSafe, Connection, Row};
 use crate::database::Target;
 use crate::error::BrokerError;
 
-pub use artifacts::Uploaded;
+use sql::{
+    IndexOf, MigrationLast, MigrationsRecorded, Notify, Probe, SchemaOf, ServerVersionOf, Statement,
+};
+
+pub use artifacts::{Place, Uploaded};
+pub use jobs::Cancelled;
 pub use leases::{Candidate, Granted, Match};
 pub use outcomes::Completed;
-pub use tokens::{Role, TokenView};
+pub use rollmill_broker_client::Role;
+pub use tokens::TokenView;
 pub use view::Listed;
 
 /// Artifacts up to this size lie in the database, larger ones in the object store.
@@ -43,6 +51,13 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Whose jobs. Comes from the caller's token, never from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant(pub String);
+
+impl Tenant {
+    /// Its name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Default for Tenant {
     fn default() -> Self {
@@ -139,8 +154,7 @@ impl Store {
 
     /// Asks the table of jobs for nothing.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
-        sqlx::query("SELECT 1 FROM job LIMIT 1").fetch_optional(&self.pool).await?;
-        Ok(())
+        Probe {}.run(&self.pool).await.map(drop)
     }
 
     /// Brings the schema up to date. Brokers that start together take turns.
@@ -154,34 +168,28 @@ impl Store {
     /// is no error, nor is an empty database.
     pub async fn check_release(&self) -> Result<(), BrokerError> {
         let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
-        let applied = self.applied().await;
-        match applied.map_err(|error| BrokerError::from(error).at(&self.target))? {
+        let applied = self.applied().await.map_err(|error| error.at(&self.target))?;
+        match applied {
             Some(applied) if applied > known => Err(BrokerError::SchemaNewer { applied, known }),
             _ => Ok(()),
         }
     }
 
     /// Version of the last migration that the database records.
-    async fn applied(&self) -> Result<Option<i64>, sqlx::Error> {
-        let recorded = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-        if !sqlx::query_scalar::<_, bool>(recorded).fetch_one(&self.pool).await? {
+    async fn applied(&self) -> Result<Option<i64>, BrokerError> {
+        if !(MigrationsRecorded {}).one(&self.pool).await?.found {
             return Ok(None);
         }
-        let last = "SELECT max(version) FROM _sqlx_migrations";
-        sqlx::query_scalar(last).fetch_one(&self.pool).await
+        Ok(MigrationLast {}.one(&self.pool).await?.version)
     }
 
     /// Refuses a server or a schema that would not serve: too old, or without the indexes that
     /// claims and expiry depend on.
     pub async fn check(&self) -> Result<(), BrokerError> {
         self.check_release().await?;
-        let row = sqlx::query(
-            "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        if row.try_get::<i32, _>(0)? < SERVER_VERSION_MIN {
-            return Err(BrokerError::ServerTooOld { version: row.try_get(1)? });
+        let version = ServerVersionOf {}.one(&self.pool).await?;
+        if version.number < SERVER_VERSION_MIN {
+            return Err(BrokerError::ServerTooOld { version: version.text });
         }
         for index in [
             "job_claim",
@@ -192,13 +200,8 @@ impl Store {
             "job_excluded",
             "job_deadline",
         ] {
-            let valid: Option<bool> = sqlx::query_scalar(
-                "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass($1)",
-            )
-            .bind(index)
-            .fetch_optional(&self.pool)
-            .await?;
-            if valid != Some(true) {
+            let found = IndexOf { index }.optional(&self.pool).await?;
+            if !found.is_some_and(|found| found.valid) {
                 return Err(BrokerError::IndexMissing { index });
             }
         }
@@ -217,19 +220,14 @@ impl Store {
 
     /// Name of the notification channel: one a schema, so that instances do not wake each other.
     pub async fn channel(&self) -> Result<String, BrokerError> {
-        let schema: String =
-            sqlx::query_scalar("SELECT current_schema()::text").fetch_one(&self.pool).await?;
+        let schema = SchemaOf {}.one(&self.pool).await?.name;
+        let schema = schema.ok_or_else(|| corrupt("a search path without a schema"))?;
         Ok(format!("rollmill_{schema}"))
     }
 
     /// Wakes the other replicas.
     pub async fn notify(&self, channel: &str, payload: &str) -> Result<(), BrokerError> {
-        sqlx::query("SELECT pg_notify($1, $2)")
-            .bind(channel)
-            .bind(payload)
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+        Notify { channel, payload }.run(&self.pool).await.map(drop)
     }
 
     /// The plan of the peek statement as text, for the test that guards it. `generic` asks for the
@@ -237,7 +235,7 @@ impl Store {
     pub async fn explain_peek(&self, generic: bool) -> Result<String, BrokerError> {
         let mut tx = self.pool.begin().await?;
         let mode = if generic { "force_generic_plan" } else { "force_custom_plan" };
-        let peek = include_str!("../sql/peek.sql");
+        let peek = sql::Peek::SQL;
         for statement in [
             format!("SET LOCAL plan_cache_mode = {mode}"),
             format!("PREPARE peek (text, text[], text[], smallint[], bigint) AS {peek}"),
@@ -255,10 +253,6 @@ impl Store {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
-    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn corrupt_row(what: &str) -> BrokerError {
-    sqlx::Error::Decode(format!("{what} is not readable").into()).into()
+fn corrupt(what: &str) -> BrokerError {
+    BrokerError::Corrupt { what: what.to_owned() }
 }

@@ -1,15 +1,17 @@
 //! How an attempt ends: completion, failure, release.
 
 use rollmill_broker_client::{
-    AgentId, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, LeaseRef, ReleaseRequest,
+    AgentId, AttemptOutcome, CompleteOutcome, CompleteRequest, FailRequest, FailureClass, JobState,
+    LeaseRef, ReleaseRequest,
 };
-use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 
 use super::healing::Stored;
-use super::jobs::signed;
 use super::leases::{Reopening, lost};
-use super::view::lease_epoch;
+use super::sql::{
+    AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
+    AttemptSupersede, AttemptUncount, Complete, Lock, LockedJob, Release, Statement,
+};
 use super::{Store, Tenant};
 use crate::error::BrokerError;
 use crate::policy::{self, Failure, Next};
@@ -34,86 +36,57 @@ impl Store {
         request: &CompleteRequest,
     ) -> Result<Completed, BrokerError> {
         let CompleteRequest { agent, lease, result, stats } = request;
+        let (result, lease_epoch) = (*result, lease.lease_epoch);
         let mut tx = self.pool.begin().await?;
-        let row = Self::lock(&mut tx, tenant, lease).await?;
-        let seq: i64 = row.try_get("seq")?;
-        let state: String = row.try_get("state")?;
-        let late = !holds(&row, agent, lease)?;
-        match state.as_str() {
-            "done" => {
-                let made: Option<Vec<u8>> = row.try_get("result")?;
-                let maker: Option<String> = row.try_get("result_agent")?;
+        let job = Self::lock(&mut tx, tenant, lease).await?;
+        let late = !holds(&job, agent, lease);
+        match job.state.0 {
+            JobState::Done => {
                 // The answer to the first time was lost.
-                let repeated = made.as_deref() == Some(&result.0[..])
-                    && maker.as_deref() == Some(agent.as_str());
+                let repeated = job.result.is_some_and(|made| made.0 == result)
+                    && job.result_agent.is_some_and(|maker| maker.0 == *agent);
                 let outcome = match repeated {
                     true => CompleteOutcome::Accepted,
                     false => CompleteOutcome::AlreadyDone,
                 };
                 return Ok(Completed { outcome, late, repeated });
             }
-            "cancelled" => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
-            _ => {}
+            JobState::Cancelled => return Err(BrokerError::Cancelled { id: lease.job.clone() }),
+            // Those that sql/complete.sql accepts a result in.
+            JobState::Ready
+            | JobState::Delayed
+            | JobState::InputWanted
+            | JobState::Leased
+            | JobState::Dead => {}
         }
-        let excluded: Vec<String> = row.try_get("excluded_agents")?;
-        let excluded = excluded.iter().any(|id| id == agent.as_str());
-        if let Err(error) = self.refuse_distrusted(&mut tx, tenant, seq, excluded, request).await {
+        if let Err(error) = self.refuse_distrusted(&mut tx, tenant, &job, request).await {
             if matches!(error, BrokerError::AlreadyRejected { .. }) && !late {
-                self.hand_on(&mut tx, &row, request).await?;
+                Self::hand_on(&mut tx, &job, request).await?;
                 tx.commit().await?;
             }
             return Err(error);
         }
-        let put: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM artifact WHERE tenant = $1 AND digest = $2)",
-        )
-        .bind(&tenant.0)
-        .bind(&result.0[..])
-        .fetch_one(&mut *tx)
-        .await?;
-        if !put {
-            return Err(BrokerError::NotPut { digest: *result });
+        if !(ArtifactExists { tenant, digest: result }).one(&mut *tx).await?.found {
+            return Err(BrokerError::NotPut { digest: result });
         }
 
-        sqlx::query(include_str!("../sql/complete.sql"))
-            .bind(&tenant.0)
-            .bind(lease.job.as_str())
-            .bind(&result.0[..])
-            .bind(agent.as_str())
-            .bind(stats.to_string())
-            .execute(&mut *tx)
-            .await?;
-        let outcome = if late { "completed_late" } else { "completed" };
-        let known = sqlx::query(
-            "UPDATE attempt SET outcome = $4, result = $5, ended_at = now()
-             WHERE job = $1 AND lease_epoch = $2 AND agent = $3",
-        )
-        .bind(seq)
-        .bind(signed(lease.lease_epoch.0))
-        .bind(agent.as_str())
-        .bind(outcome)
-        .bind(&result.0[..])
-        .execute(&mut *tx)
-        .await?;
-        if known.rows_affected() == 0 {
-            sqlx::query(
-                "INSERT INTO attempt (job, agent, outcome, result, ended_at)
-                 VALUES ($1, $2, $3, $4, now())",
-            )
-            .bind(seq)
-            .bind(agent.as_str())
-            .bind(outcome)
-            .bind(&result.0[..])
-            .execute(&mut *tx)
-            .await?;
+        let complete =
+            Complete { tenant, job: &lease.job, result, agent, stats: stats.to_string() };
+        if complete.run(&mut *tx).await? != 1 {
+            // The lock is held, so the state is the one that was read.
+            let reason = format!("job {} was not completed in state {}", lease.job, job.state.0);
+            return Err(BrokerError::Internal { reason });
         }
-        sqlx::query(
-            "UPDATE attempt SET outcome = 'superseded', ended_at = now()
-             WHERE job = $1 AND outcome = 'running'",
-        )
-        .bind(seq)
-        .execute(&mut *tx)
-        .await?;
+        let outcome = match late {
+            true => AttemptOutcome::CompletedLate,
+            false => AttemptOutcome::Completed,
+        };
+        let job = job.seq;
+        let known = AttemptComplete { job, lease_epoch, agent, outcome, result };
+        if known.run(&mut *tx).await? == 0 {
+            AttemptAdd { job, agent, outcome, result }.run(&mut *tx).await?;
+        }
+        AttemptSupersede { job }.run(&mut *tx).await?;
         tx.commit().await?;
         Ok(Completed { outcome: CompleteOutcome::Accepted, late, repeated: false })
     }
@@ -121,24 +94,18 @@ impl Store {
     /// Gives a job whose holder can only make what was rejected before to somebody else. The holder is
     /// not charged, and excluded so that it does not make the same again.
     async fn hand_on(
-        &self,
         tx: &mut PgConnection,
-        row: &PgRow,
+        job: &LockedJob,
         request: &CompleteRequest,
     ) -> Result<(), BrokerError> {
         let CompleteRequest { agent, lease, .. } = request;
-        let seq: i64 = row.try_get("seq")?;
-        let (class, message) = (FailureClass::InvalidProof, "made what was rejected before");
-        Self::end_attempt(tx, seq, lease.lease_epoch, "failed", Some((class, message))).await?;
-        sqlx::query("UPDATE attempt SET counted = false WHERE job = $1 AND lease_epoch = $2")
-            .bind(seq)
-            .bind(signed(lease.lease_epoch.0))
-            .execute(&mut *tx)
-            .await?;
-        let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
-        let next = Next::Retry { pause: std::time::Duration::ZERO, needs, exclude: true };
-        let reopening = Reopening { seq, class, message, agent: agent.as_str(), needs, next };
-        Self::reopen(tx, reopening).await
+        let (seq, size, lease_epoch) = (job.seq, job.class.0, lease.lease_epoch);
+        let (failure, message) = (FailureClass::InvalidProof, "made what was rejected before");
+        let ended = (AttemptOutcome::Failed, Some((failure, message)));
+        Self::end_attempt(tx, seq, lease_epoch, ended).await?;
+        AttemptUncount { job: seq, lease_epoch }.run(&mut *tx).await?;
+        let next = Next::Retry { pause: std::time::Duration::ZERO, size, exclude: true };
+        Self::reopen(tx, Reopening { seq, failure, message, agent, size, next }).await
     }
 
     /// A rejected digest stays banned for the job; a rejected agent only while it is excluded, which
@@ -147,35 +114,17 @@ impl Store {
         &self,
         tx: &mut PgConnection,
         tenant: &Tenant,
-        seq: i64,
-        excluded: bool,
+        job: &LockedJob,
         request: &CompleteRequest,
     ) -> Result<(), BrokerError> {
-        let agent = request.agent.as_str();
-        let quarantined: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM agent
-                            WHERE tenant = $1 AND id = $2 AND quarantined_at IS NOT NULL)",
-        )
-        .bind(&tenant.0)
-        .bind(agent)
-        .fetch_one(&mut *tx)
-        .await?;
-        if quarantined {
-            return Err(BrokerError::Quarantined { agent: request.agent.clone() });
+        let CompleteRequest { agent, lease, result, .. } = request;
+        if (AgentQuarantined { tenant, agent }).one(&mut *tx).await?.quarantined {
+            return Err(BrokerError::Quarantined { agent: agent.clone() });
         }
-        let rejected: bool = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT 1 FROM attempt
-                            WHERE job = $1 AND outcome = 'rejected' AND counted
-                              AND ((agent = $2 AND $4) OR result = $3))",
-        )
-        .bind(seq)
-        .bind(agent)
-        .bind(&request.result.0[..])
-        .bind(excluded)
-        .fetch_one(&mut *tx)
-        .await?;
-        if rejected {
-            return Err(BrokerError::AlreadyRejected { id: request.lease.job.clone() });
+        let excluded = job.excluded_agents.iter().any(|id| id == agent.as_str());
+        let distrusted = AttemptDistrusted { job: job.seq, agent, result: *result, excluded };
+        if distrusted.one(&mut *tx).await?.found {
+            return Err(BrokerError::AlreadyRejected { id: lease.job.clone() });
         }
         Ok(())
     }
@@ -188,22 +137,21 @@ impl Store {
         request: &FailRequest,
         spread: f64,
     ) -> Result<Next, BrokerError> {
-        let FailRequest { agent, lease, message, .. } = request;
-        let mut class = request.class;
+        let FailRequest { agent, lease, class, message } = request;
+        let mut failure = *class;
         let mut tx = self.pool.begin().await?;
-        let row = Self::lock_held(&mut tx, tenant, agent, lease).await?;
-        let seq: i64 = row.try_get("seq")?;
-        if class == FailureClass::InputMissing
+        let job = Self::lock_held(&mut tx, tenant, agent, lease).await?;
+        let (seq, size) = (job.seq, job.class.0);
+        if failure == FailureClass::InputMissing
             && matches!(self.read(&mut tx, tenant, lease.job.input()).await?, Stored::Whole(_))
         {
-            class = FailureClass::Transient;
+            failure = FailureClass::Transient;
         }
-        Self::end_attempt(&mut tx, seq, lease.lease_epoch, "failed", Some((class, message)))
-            .await?;
-        let count = Self::failures(&mut tx, seq, class).await?;
-        let needs = u8::try_from(row.try_get::<i16, _>("class")?).unwrap_or(0);
-        let next = policy::after(Failure { class, count, needs }, spread);
-        let reopening = Reopening { seq, class, message, agent: agent.as_str(), needs, next };
+        let ended = (AttemptOutcome::Failed, Some((failure, message.as_str())));
+        Self::end_attempt(&mut tx, seq, lease.lease_epoch, ended).await?;
+        let count = Self::failures(&mut tx, seq, failure).await?;
+        let next = policy::after(Failure { failure, count, size }, spread);
+        let reopening = Reopening { seq, failure, message, agent, size, next };
         Self::reopen(&mut tx, reopening).await?;
         tx.commit().await?;
         Ok(next)
@@ -217,18 +165,10 @@ impl Store {
     ) -> Result<(), BrokerError> {
         let ReleaseRequest { agent, lease } = request;
         let mut tx = self.pool.begin().await?;
-        let row = Self::lock_held(&mut tx, tenant, agent, lease).await?;
-        let seq: i64 = row.try_get("seq")?;
-        Self::end_attempt(&mut tx, seq, lease.lease_epoch, "released", None).await?;
-        sqlx::query(
-            "UPDATE job
-             SET state = 'ready', ready_at = now(), progress = NULL,
-                 lease_holder = NULL, lease_expires_at = NULL, hard_limit_at = NULL
-             WHERE seq = $1",
-        )
-        .bind(seq)
-        .execute(&mut *tx)
-        .await?;
+        let job = Self::lock_held(&mut tx, tenant, agent, lease).await?.seq;
+        let ended = (AttemptOutcome::Released, None);
+        Self::end_attempt(&mut tx, job, lease.lease_epoch, ended).await?;
+        Release { job }.run(&mut *tx).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -237,36 +177,27 @@ impl Store {
         tx: &mut PgConnection,
         tenant: &Tenant,
         lease: &LeaseRef,
-    ) -> Result<PgRow, BrokerError> {
-        sqlx::query(
-            "SELECT seq, state, class, lease_epoch, lease_holder, excluded_agents, result,
-                    result_agent
-             FROM job WHERE tenant = $1 AND id = $2 FOR UPDATE",
-        )
-        .bind(&tenant.0)
-        .bind(lease.job.as_str())
-        .fetch_optional(tx)
-        .await?
-        .ok_or_else(|| BrokerError::UnknownJob { id: lease.job.clone() })
+    ) -> Result<LockedJob, BrokerError> {
+        let job = Lock { tenant, job: &lease.job }.optional(tx).await?;
+        job.ok_or_else(|| BrokerError::UnknownJob { id: lease.job.clone() })
     }
 
-    /// Locks the job and requires that the lease still stands: the fence.
+    /// Locks the job and requires that the lease is still valid: the fence.
     async fn lock_held(
         tx: &mut PgConnection,
         tenant: &Tenant,
         agent: &AgentId,
         lease: &LeaseRef,
-    ) -> Result<PgRow, BrokerError> {
-        let row = Self::lock(tx, tenant, lease).await?;
-        if holds(&row, agent, lease)? {
-            return Ok(row);
+    ) -> Result<LockedJob, BrokerError> {
+        let job = Self::lock(tx, tenant, lease).await?;
+        match holds(&job, agent, lease) {
+            true => Ok(job),
+            false => Err(lost(lease, job.lease_epoch.lease_epoch())),
         }
-        Err(lost(lease, lease_epoch(row.try_get("lease_epoch")?)))
     }
 }
 
-fn holds(row: &PgRow, agent: &AgentId, lease: &LeaseRef) -> Result<bool, BrokerError> {
-    let holder: Option<String> = row.try_get("lease_holder")?;
-    let epoch = lease_epoch(row.try_get("lease_epoch")?);
-    Ok(holder.as_deref() == Some(agent.as_str()) && epoch == lease.lease_epoch)
+fn holds(job: &LockedJob, agent: &AgentId, lease: &LeaseRef) -> bool {
+    job.lease_holder.as_ref().is_some_and(|holder| holder.0 == *agent)
+        && job.lease_epoch.lease_epoch() == lease.lease_epoch
 }

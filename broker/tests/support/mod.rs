@@ -133,9 +133,9 @@ impl Bench {
         jobs.remove(0)
     }
 
-    pub async fn outcomes(&self, lease: &LeaseRef) -> Vec<String> {
+    pub async fn outcomes(&self, lease: &LeaseRef) -> Vec<&'static str> {
         let attempts = self.store.history(&self.tenant, &lease.job).await.unwrap();
-        attempts.into_iter().map(|attempt| attempt.outcome).collect()
+        attempts.into_iter().map(|attempt| attempt.outcome.as_str()).collect()
     }
 }
 

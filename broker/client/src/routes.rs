@@ -1,0 +1,460 @@
+//! The broker's HTTP routes, once: the server registers them from this table, [`crate::Client`] builds
+//! its requests from it, and `docs/http.md` is generated from it.
+//!
+//! A new route is a row of the table below. The server then does not compile until the route has a
+//! handler of its types, and `every_route_of_the_table_has_a_method_of_the_client` fails until the client
+//! calls it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    AgentId, ClaimRequest, ClaimResponse, Code, CompleteRequest, CompleteResponse, CountResponse,
+    Digest, EnqueueRequest, EpochQuery, FailRequest, HeartbeatRequest, HeartbeatResponse,
+    HistoryResponse, IdError, IdsRequest, JobId, JobsResponse, ListQuery, NamedLeaseRequest,
+    NamedLeaseResponse, ProgressRequest, RejectRequest, RejectResponse, ReleaseRequest, Role,
+    StatusResponse, WaitRequest, WaitResponse,
+};
+
+/// Largest JSON body that the broker reads: a full batch of jobs with labels.
+pub const JSON_BYTES_MAX: usize = 4 << 20;
+
+/// Errors that any route can answer with, besides those that the table lists for it.
+pub const COMMON_CODES: &[Code] = &[
+    Code::Request,
+    Code::Unauthorized,
+    Code::Forbidden,
+    Code::TooLarge,
+    Code::Overloaded,
+    Code::Database,
+];
+
+/// Roles of a route that only reads; any token opens it.
+const READERS: &[Role] = &[Role::Producer, Role::Agent, Role::Operator, Role::Reader];
+
+/// Method of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Method {
+    Get,
+    Put,
+    Post,
+    Delete,
+}
+
+impl Method {
+    /// As HTTP writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Put => "PUT",
+            Self::Post => "POST",
+            Self::Delete => "DELETE",
+        }
+    }
+}
+
+/// Under which bound on concurrent work the broker serves a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// One of the places of the setting `requests_max`; answered 503 when none is free.
+    Bounded,
+    /// Keeps a lease or a result alive: waits for a place of its own kind and is not answered 503 for
+    /// lack of one.
+    Urgent,
+    /// A long poll: waits in memory and takes no place.
+    LongPoll,
+}
+
+/// The largest body that a route accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// The route reads no body.
+    None,
+    /// This many bytes.
+    Bytes(usize),
+    /// The setting `artifact_bytes_max`.
+    Artifact,
+}
+
+/// What a route is, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    pub method: Method,
+    /// With at most one parameter, in braces.
+    pub path: &'static str,
+    /// Type of that parameter; `()` for none.
+    pub parameter: &'static str,
+    /// Type of the query.
+    pub query: &'static str,
+    /// Type of the body.
+    pub body: &'static str,
+    pub body_limit: BodyLimit,
+    /// Type of the answer.
+    pub answer: &'static str,
+    /// HTTP status of success.
+    pub success: u16,
+    /// Who may call it. An operator may call every route.
+    pub roles: &'static [Role],
+    pub admission: Admission,
+    /// Errors besides [`COMMON_CODES`].
+    pub codes: &'static [Code],
+    /// What it does.
+    pub doc: &'static str,
+}
+
+/// One route: its types, and the rest as data.
+pub trait Route: Send + Sync + 'static {
+    /// The parameter in the path; `()` for none.
+    type Parameter: Parameter;
+    /// The query; [`NoQuery`] for none.
+    type Query: Serialize + DeserializeOwned + Send + Sync;
+    /// The request's body.
+    type Body: Payload;
+    /// The body of a success.
+    type Answer: Payload;
+    /// The rest.
+    const SPEC: Spec;
+
+    /// Path and query are apart; this is the path for that parameter.
+    fn path(parameter: &Self::Parameter) -> String {
+        let path = Self::SPEC.path;
+        match (parameter.text(), path.find('{'), path.find('}')) {
+            (Some(text), Some(open), Some(close)) => {
+                format!("{}{text}{}", &path[..open], &path[close + 1..])
+            }
+            _ => path.to_owned(),
+        }
+    }
+}
+
+/// A parameter in a path.
+pub trait Parameter: Sized + Send + Sync {
+    /// As text; [`None`] where there is no parameter.
+    fn text(&self) -> Option<String>;
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// What is wrong with the text, for the message of an error.
+    fn read(text: Option<&str>) -> Result<Self, String>;
+}
+
+impl Parameter for () {
+    fn text(&self) -> Option<String> {
+        None
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        match text {
+            None => Ok(()),
+            Some(_) => Err("this path has no parameter".to_owned()),
+        }
+    }
+}
+
+impl Parameter for u64 {
+    fn text(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn read(text: Option<&str>) -> Result<Self, String> {
+        let wrong = || format!("an epoch is a number from 0 to {}", i64::MAX);
+        let number: Option<Self> = text.and_then(|text| text.parse().ok());
+        number.filter(|number| i64::try_from(*number).is_ok()).ok_or_else(wrong)
+    }
+}
+
+macro_rules! id_parameters {
+    ($($type:ty),*) => {$(
+        impl Parameter for $type {
+            fn text(&self) -> Option<String> {
+                Some(self.to_string())
+            }
+
+            fn read(text: Option<&str>) -> Result<Self, String> {
+                text.unwrap_or_default().parse().map_err(|error: IdError| error.message())
+            }
+        }
+    )*};
+}
+
+id_parameters!(Digest, JobId, AgentId);
+
+/// The query of a route that has none; what is there is ignored.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct NoQuery {}
+
+/// The form of a body.
+pub trait Payload: Send + Sync + 'static {
+    /// What it carries.
+    type Value: Send + Sync;
+    /// Of the header; [`None`] for no body.
+    const CONTENT_TYPE: Option<&'static str>;
+    /// Largest one that the broker accepts in a request.
+    const LIMIT: BodyLimit;
+    /// HTTP status of an answer of this form.
+    const SUCCESS: u16;
+
+    /// The bytes.
+    ///
+    /// # Errors
+    /// When the value has no JSON form.
+    fn encode(value: &Self::Value) -> Result<Bytes, serde_json::Error>;
+
+    /// Reads the bytes.
+    ///
+    /// # Errors
+    /// When they are not JSON of this type.
+    fn decode(bytes: Bytes) -> Result<Self::Value, serde_json::Error>;
+}
+
+/// A JSON document of type `T`.
+#[derive(Clone, Copy)]
+pub struct Json<T>(PhantomData<T>);
+
+impl<T> fmt::Debug for Json<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Json")
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Payload for Json<T> {
+    type Value = T;
+    const CONTENT_TYPE: Option<&'static str> = Some("application/json");
+    const LIMIT: BodyLimit = BodyLimit::Bytes(JSON_BYTES_MAX);
+    const SUCCESS: u16 = 200;
+
+    fn encode(value: &T) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(value).map(Bytes::from)
+    }
+
+    fn decode(bytes: Bytes) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&bytes)
+    }
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Debug)]
+pub struct Artifact;
+
+impl Payload for Artifact {
+    type Value = Bytes;
+    const CONTENT_TYPE: Option<&'static str> = Some("application/octet-stream");
+    const LIMIT: BodyLimit = BodyLimit::Artifact;
+    const SUCCESS: u16 = 200;
+
+    fn encode(value: &Bytes) -> Result<Bytes, serde_json::Error> {
+        Ok(value.clone())
+    }
+
+    fn decode(bytes: Bytes) -> Result<Bytes, serde_json::Error> {
+        Ok(bytes)
+    }
+}
+
+/// No body.
+#[derive(Clone, Copy, Debug)]
+pub struct Empty;
+
+impl Payload for Empty {
+    type Value = ();
+    const CONTENT_TYPE: Option<&'static str> = None;
+    const LIMIT: BodyLimit = BodyLimit::None;
+    const SUCCESS: u16 = 204;
+
+    fn encode((): &()) -> Result<Bytes, serde_json::Error> {
+        Ok(Bytes::new())
+    }
+
+    fn decode(_: Bytes) -> Result<(), serde_json::Error> {
+        Ok(())
+    }
+}
+
+macro_rules! routes {
+    ($(
+        $(#[doc = $doc:literal])+
+        $route:ident: $method:ident $path:literal ($parameter:ty), $query:ty, $body:ty => $answer:ty,
+        $roles:expr, $admission:ident, [$($code:ident)*];
+    )+) => {
+        /// Every route by name, for exhaustive matches.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum RouteName {
+            $($(#[doc = $doc])+ $route,)+
+        }
+
+        impl RouteName {
+            /// Every route, in the order of the table.
+            pub const ALL: &[Self] = &[$(Self::$route),+];
+
+            /// The route as data.
+            pub const fn spec(self) -> &'static Spec {
+                match self {
+                    $(Self::$route => &<$route as Route>::SPEC,)+
+                }
+            }
+        }
+
+        $(
+            $(#[doc = $doc])+
+            #[derive(Clone, Copy, Debug)]
+            pub struct $route;
+
+            impl Route for $route {
+                type Parameter = $parameter;
+                type Query = $query;
+                type Body = $body;
+                type Answer = $answer;
+                const SPEC: Spec = Spec {
+                    method: Method::$method,
+                    path: $path,
+                    parameter: stringify!($parameter),
+                    query: stringify!($query),
+                    body: stringify!($body),
+                    body_limit: <$body as Payload>::LIMIT,
+                    answer: stringify!($answer),
+                    success: <$answer as Payload>::SUCCESS,
+                    roles: $roles,
+                    admission: Admission::$admission,
+                    codes: &[$(Code::$code),*],
+                    doc: concat!($($doc),+),
+                };
+            }
+        )+
+    };
+}
+
+use Role::{Agent, Producer};
+
+// Method, path and its parameter, query, body and answer, roles, admission, errors.
+routes! {
+    /// Store an artifact under its SHA-256 digest, for an epoch. Storing it again repairs a damaged copy
+    /// and makes the jobs ready that wait for it as their input.
+    PutArtifact: Put "/v1/artifacts/{digest}" (Digest), EpochQuery, Artifact => Empty,
+        &[Producer, Agent], Bounded, [DigestMismatch Objects];
+
+    /// Fetch an artifact. If its bytes can no longer be read, the jobs whose result it was are reopened.
+    GetArtifact: Get "/v1/artifacts/{digest}" (Digest), NoQuery, Empty => Artifact,
+        READERS, Bounded, [UnknownArtifact ArtifactLost Objects];
+
+    /// Enqueue jobs whose inputs are stored, at most 1,000. Returns all of them in order; a known job is
+    /// returned as it is, a finished one with its result.
+    Enqueue: Post "/v1/jobs" (()), NoQuery, Json<EnqueueRequest> => Json<JobsResponse>,
+        &[Producer], Bounded, [VersionConflict NotUploaded Objects];
+
+    /// List the newest jobs that match.
+    List: Get "/v1/jobs" (()), ListQuery, Empty => Json<JobsResponse>,
+        READERS, Bounded, [];
+
+    /// Return the jobs of these ids, in order; unknown ones are left out.
+    Query: Post "/v1/jobs/query" (()), NoQuery, Json<IdsRequest> => Json<JobsResponse>,
+        READERS, Bounded, [];
+
+    /// Wait until one of the jobs awaits its producer, and return those that do; an empty list when the
+    /// time is over.
+    Wait: Post "/v1/jobs/wait" (()), NoQuery, Json<WaitRequest> => Json<WaitResponse>,
+        READERS, LongPoll, [Objects];
+
+    /// Report that a job's result is wrong: another agent proves the job again.
+    Reject: Post "/v1/jobs/reject" (()), NoQuery, Json<RejectRequest> => Json<RejectResponse>,
+        &[Producer], Bounded, [UnknownJob Objects];
+
+    /// Cancel unfinished jobs. Returns how many were.
+    Cancel: Post "/v1/jobs/cancel" (()), NoQuery, Json<IdsRequest> => Json<CountResponse>,
+        &[Producer], Bounded, [];
+
+    /// Return every attempt at a job, the newest first.
+    History: Get "/v1/jobs/{id}/history" (JobId), NoQuery, Empty => Json<HistoryResponse>,
+        READERS, Bounded, [UnknownJob];
+
+    /// Forget an epoch: its jobs, their attempts and their artifacts. Returns the number of jobs.
+    DropEpoch: Delete "/v1/epochs/{epoch}" (u64), NoQuery, Empty => Json<CountResponse>,
+        &[Producer], Bounded, [Objects];
+
+    /// Acquire a name, or learn who holds it. The holder's own incarnation acquires it again, under a
+    /// new fence.
+    AcquireName: Post "/v1/named-leases/acquire" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
+        &[Producer], Bounded, [];
+
+    /// Extend a name held under this fence; `held` is false when it was lost.
+    RenewName: Post "/v1/named-leases/renew" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
+        &[Producer], Bounded, [];
+
+    /// Release a name. Releasing one that is not held changes nothing.
+    ReleaseName: Post "/v1/named-leases/release" (()), NoQuery, Json<NamedLeaseRequest> => Json<NamedLeaseResponse>,
+        &[Producer], Bounded, [];
+
+    /// Wait for a job that the agent can do; no grant when there was none in the time.
+    Claim: Post "/v1/claim" (()), NoQuery, Json<ClaimRequest> => Json<ClaimResponse>,
+        &[Agent], LongPoll, [Quarantined];
+
+    /// Keep leases alive. The answer names those that the agent no longer holds.
+    Heartbeat: Post "/v1/heartbeat" (()), NoQuery, Json<HeartbeatRequest> => Json<HeartbeatResponse>,
+        &[Agent], Urgent, [];
+
+    /// Report the share of the work that is done.
+    Progress: Post "/v1/progress" (()), NoQuery, Json<ProgressRequest> => Json<CountResponse>,
+        &[Agent], Bounded, [UnknownJob LeaseLost];
+
+    /// Hand in a result. It is accepted from any agent while the job has none, even after its lease.
+    Complete: Post "/v1/complete" (()), NoQuery, Json<CompleteRequest> => Json<CompleteResponse>,
+        &[Agent], Urgent, [UnknownJob NotUploaded Quarantined Cancelled RejectedBefore];
+
+    /// Report that an attempt failed, and why.
+    Fail: Post "/v1/fail" (()), NoQuery, Json<FailRequest> => Json<CountResponse>,
+        &[Agent], Urgent, [UnknownJob LeaseLost Objects];
+
+    /// Return a leased job unharmed, for instance at shutdown.
+    Release: Post "/v1/release" (()), NoQuery, Json<ReleaseRequest> => Json<CountResponse>,
+        &[Agent], Urgent, [UnknownJob LeaseLost];
+
+    /// Return the queue by type and state, the agents and the number of dead letters.
+    Status: Get "/v1/status" (()), NoQuery, Empty => Json<StatusResponse>,
+        READERS, Bounded, [];
+
+    /// Give dead letters a fresh budget of attempts and make them ready. Returns how many.
+    ReplayDead: Post "/v1/dead-letters/replay" (()), NoQuery, Json<IdsRequest> => Json<CountResponse>,
+        &[Producer], Bounded, [];
+
+    /// Cancel dead letters. Returns how many.
+    DropDead: Post "/v1/dead-letters/drop" (()), NoQuery, Json<IdsRequest> => Json<CountResponse>,
+        &[Producer], Bounded, [];
+
+    /// End an agent's quarantine. Returns 1 if it was in one, else 0.
+    Pardon: Post "/v1/agents/{agent}/pardon" (AgentId), NoQuery, Empty => Json<CountResponse>,
+        &[Role::Operator], Bounded, [];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: the parameter of the path is the one that the types name, and each route is there once.
+    #[test]
+    fn paths_are_well_formed_and_no_two_routes_are_one() {
+        for (n, route) in RouteName::ALL.iter().enumerate() {
+            let Spec { method, path, parameter, doc, .. } = route.spec();
+            assert!(path.starts_with("/v1/"), "{route:?}");
+            let wanted = usize::from(*parameter != "()");
+            assert_eq!(path.matches('{').count(), wanted, "{route:?}: parameters of {path}");
+            assert!(doc.trim_end().ends_with('.'), "{route:?}");
+            for other in &RouteName::ALL[..n] {
+                let other = other.spec();
+                assert!((other.method, other.path) != (*method, *path), "{route:?} is there twice");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_carries_its_parameter() {
+        let digest = Digest::of(b"x");
+        assert_eq!(GetArtifact::path(&digest), format!("/v1/artifacts/{digest}"));
+        let agent: AgentId = "a".parse().unwrap();
+        assert_eq!(Pardon::path(&agent), "/v1/agents/a/pardon");
+        assert_eq!(Status::path(&()), "/v1/status");
+    }
+}

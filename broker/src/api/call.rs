@@ -1,0 +1,135 @@
+//! One call of a route: its caller, parameter, query and body, each read and checked as the table says.
+
+use std::sync::Arc;
+
+use axum::RequestPartsExt;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+use axum::extract::{DefaultBodyLimit, FromRequest, Query, RawPathParams, Request};
+use axum::http::{HeaderValue, StatusCode, header, request::Parts};
+use axum::response::{IntoResponse, Response};
+use rollmill_broker_client::routes::{BodyLimit, Payload, Route};
+
+use super::Answer;
+use crate::broker::Shared;
+use crate::error::BrokerError;
+use crate::store::tokens::Bearer;
+
+/// What a handler gets.
+pub(crate) struct Call<R: Route> {
+    pub(crate) bearer: Bearer,
+    pub(crate) parameter: R::Parameter,
+    pub(crate) query: R::Query,
+    pub(crate) body: <R::Body as Payload>::Value,
+}
+
+/// Serves a call: token and role, parameter and query, a place and the body, the handler. Nobody without
+/// a token of the right role makes the broker hold a body.
+pub(super) async fn serve<R, H, F>(
+    shared: &Arc<Shared>,
+    request: Request,
+    handler: H,
+) -> Result<Response, BrokerError>
+where
+    R: Route,
+    H: Fn(Arc<Shared>, Call<R>) -> F,
+    F: Future<Output = Answer<R>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let bearer = bearer_of(&parts, shared)?;
+    bearer.require(R::SPEC.roles)?;
+    let parameter = parameter::<R>(&mut parts).await?;
+    let query = Query::<R::Query>::try_from_uri(&parts.uri);
+    let Query(query) = query.map_err(|error| {
+        // axum's sentence names what serde found wrong, and the query has no secrets.
+        BrokerError::bad(format!("the query cannot be read: {}", error.body_text()))
+    })?;
+    let limit = Limit::of::<R>(shared);
+    if max_exceeded(&parts, limit) {
+        return Err(BrokerError::TooLarge { what: limit.what, max: limit.max });
+    }
+    let admission = &shared.admission;
+    let memory = admission.memory(R::SPEC.admission, &parts, limit.max)?;
+    let body = read(body, limit).await?;
+    let body = R::Body::decode(body)
+        .map_err(|error| BrokerError::bad(format!("the JSON body cannot be read: {error}")))?;
+    let place = admission.place(R::SPEC.admission).await?;
+    let answer = handler(Arc::clone(shared), Call { bearer, parameter, query, body }).await?;
+    // Held until the handler has ended.
+    drop((memory, place));
+    respond::<R>(&answer)
+}
+
+fn respond<R: Route>(answer: &<R::Answer as Payload>::Value) -> Result<Response, BrokerError> {
+    let bytes = R::Answer::encode(answer).map_err(|error| BrokerError::Internal {
+        reason: format!("the answer cannot be written as JSON: {error}"),
+    })?;
+    let status = StatusCode::from_u16(R::SPEC.success).unwrap_or(StatusCode::OK);
+    let mut response = (status, bytes).into_response();
+    match R::Answer::CONTENT_TYPE {
+        Some(content_type) => {
+            let value = HeaderValue::from_static(content_type);
+            response.headers_mut().insert(header::CONTENT_TYPE, value);
+        }
+        None => {
+            response.headers_mut().remove(header::CONTENT_TYPE);
+        }
+    }
+    Ok(response)
+}
+
+async fn parameter<R: Route>(parts: &mut Parts) -> Result<R::Parameter, BrokerError> {
+    use rollmill_broker_client::routes::Parameter;
+    let params = parts
+        .extract::<RawPathParams>()
+        .await
+        .map_err(|error| BrokerError::bad(format!("the path cannot be read: {error}")))?;
+    let text = params.iter().next().map(|(_, value)| value);
+    R::Parameter::read(text).map_err(BrokerError::bad)
+}
+
+fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
+    let token = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "));
+    shared.bearer(token)
+}
+
+/// The largest body, and what it is called.
+#[derive(Clone, Copy)]
+struct Limit {
+    what: &'static str,
+    max: usize,
+}
+
+impl Limit {
+    fn of<R: Route>(shared: &Shared) -> Self {
+        match R::SPEC.body_limit {
+            BodyLimit::None => Self { what: "the body", max: 0 },
+            BodyLimit::Bytes(max) => Self { what: "the JSON body", max },
+            BodyLimit::Artifact => Self { what: "the artifact", max: shared.artifact_bytes_max },
+        }
+    }
+}
+
+/// Whether the announced length is too large already.
+fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
+    limit.max > 0 && super::admission::length(parts).is_some_and(|length| length > limit.max)
+}
+
+async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
+    if max == 0 {
+        // The route has no body; what came with it is not looked at.
+        return Ok(Bytes::new());
+    }
+    let mut request = Request::new(body);
+    DefaultBodyLimit::max(max).apply(&mut request);
+    Bytes::from_request(request, &()).await.map_err(|rejection| match rejection {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            BrokerError::TooLarge { what, max }
+        }
+        _ => BrokerError::bad("the connection broke off before the body was complete"),
+    })
+}

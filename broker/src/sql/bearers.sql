@@ -1,0 +1,2 @@
+-- bearers.sql: the valid tokens.
+SELECT hash, label, role, tenant FROM token WHERE revoked_at IS NULL

@@ -1,0 +1,8 @@
+-- list.sql: the newest jobs that match.
+--   $1 tenant
+--   $2 state
+--   $3 epoch
+--   $4 most
+SELECT id FROM job
+WHERE tenant = $1 AND ($2::text IS NULL OR state = $2) AND ($3::bigint IS NULL OR epoch = $3)
+ORDER BY seq DESC LIMIT $4

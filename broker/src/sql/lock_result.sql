@@ -1,0 +1,6 @@
+-- lock_result.sql: locks the done jobs that have this result.
+--   $1 tenant
+--   $2 result
+SELECT seq FROM job WHERE tenant = $1 AND result = $2 AND state = 'done'
+ORDER BY seq
+FOR UPDATE

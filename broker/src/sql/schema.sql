@@ -1,0 +1,2 @@
+-- schema.sql: the schema that the broker uses.
+SELECT current_schema()::text AS name

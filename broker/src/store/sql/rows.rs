@@ -1,0 +1,202 @@
+//! Rows of results.
+
+use rollmill_broker_client::{
+    AgentId, AttemptOutcome, FailureClass, Incarnation, JobId, JobState, KindName, Role,
+};
+
+use super::super::Place;
+use super::parameter::{Big, Int, Rank, Sha, Size, Text};
+
+rows! {
+    /// The key of a job.
+    Seq { seq: i64, }
+
+    /// A count.
+    Count { count: Big, }
+
+    /// Whether something is there.
+    Exists { found: bool, }
+
+    /// The name of a job.
+    Id { id: Text<JobId>, }
+
+    /// The address of an artifact.
+    Address { digest: Sha, }
+
+    /// An epoch.
+    Epoch { epoch: Big, }
+
+    /// Whether an agent is in quarantine.
+    Quarantine { quarantined: bool, }
+
+    /// What an agent can do.
+    AbilityRow {
+        tenant: String,
+        able: Vec<String>,
+        class: Size,
+        seen_seconds: f64,
+    }
+
+    /// An agent as shown to people.
+    AgentRow {
+        id: Text<AgentId>,
+        info: Option<String>,
+        rejected: Int,
+        quarantined: bool,
+        last_seen_seconds: f64,
+        leases: Rank,
+    }
+
+    /// Where a copy of an artifact lies.
+    Copy {
+        epoch: Big,
+        place: Text<Place>,
+    }
+
+    /// The bytes of an artifact.
+    Body { body: Vec<u8>, }
+
+    /// A job under the caller's lock.
+    LockedJob {
+        seq: i64,
+        state: Text<JobState>,
+        class: Size,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        excluded_agents: Vec<String>,
+        result: Option<Sha>,
+        result_agent: Option<Text<AgentId>>,
+    }
+
+    /// A job whose exclusions were looked at.
+    Forgiven {
+        id: Text<JobId>,
+        forgive: bool,
+    }
+
+    /// Jobs of a type in a state.
+    QueueRow {
+        tenant: String,
+        kind: String,
+        version: String,
+        class: Size,
+        state: Text<JobState>,
+        count: Big,
+        oldest_seconds: f64,
+    }
+
+    /// A ready job, not locked.
+    CandidateRow {
+        seq: i64,
+        kind: String,
+        version: String,
+        class: Size,
+        epoch: i64,
+        rank: i64,
+        excluded_agents: Vec<String>,
+    }
+
+    /// A job that was leased.
+    GrantedRow {
+        seq: i64,
+        id: Text<JobId>,
+        version: Text<KindName>,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        deadline: Option<Big>,
+        hard_limit_seconds: Int,
+        waited_seconds: f64,
+    }
+
+    /// A lease that goes on.
+    Kept {
+        id: Text<JobId>,
+        lease_epoch: Big,
+    }
+
+    /// The present lease epoch of a job.
+    LeaseEpochRow { lease_epoch: Big, }
+
+    /// A lease that expired.
+    OverdueRow {
+        seq: i64,
+        id: Text<JobId>,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        class: Size,
+        hard: Option<bool>,
+    }
+
+    /// A named lease.
+    NameRow {
+        holder: Option<Text<AgentId>>,
+        incarnation: Option<Text<Incarnation>>,
+        fence: Big,
+        expires_in_ms: i64,
+    }
+
+    /// A token as listed.
+    TokenRow {
+        label: String,
+        role: Text<Role>,
+        tenant: String,
+        revoked: bool,
+    }
+
+    /// A valid token.
+    BearerRow {
+        hash: Vec<u8>,
+        label: String,
+        role: Text<Role>,
+        tenant: String,
+    }
+
+    /// A job as shown to producers and people.
+    JobRow {
+        id: Text<JobId>,
+        version: Text<KindName>,
+        rank: Rank,
+        class: Size,
+        state: Text<JobState>,
+        attempts: Int,
+        lease_epoch: Big,
+        lease_holder: Option<Text<AgentId>>,
+        expires_in_ms: Option<i64>,
+        progress: Option<f32>,
+        result: Option<Sha>,
+        result_agent: Option<Text<AgentId>>,
+        stats: Option<String>,
+        labels: String,
+        failure_class: Option<Text<FailureClass>>,
+        failure_message: Option<String>,
+        created_ms: Big,
+        finished_ms: Option<Big>,
+    }
+
+    /// An attempt at a job.
+    AttemptRow {
+        agent: Text<AgentId>,
+        lease_epoch: Option<Big>,
+        outcome: Text<AttemptOutcome>,
+        failure_class: Option<Text<FailureClass>>,
+        failure_message: Option<String>,
+        result: Option<Sha>,
+        started_ms: Big,
+        ended_ms: Option<Big>,
+    }
+
+    /// The last migration, if there was one.
+    Migration { version: Option<i64>, }
+
+    /// The version of the server.
+    ServerVersion {
+        number: i32,
+        text: String,
+    }
+
+    /// Whether an index is valid.
+    IndexValid { valid: bool, }
+
+    /// The schema that the broker uses, if the search path names one.
+    Schema { name: Option<String>, }
+}

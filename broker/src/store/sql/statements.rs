@@ -1,0 +1,255 @@
+//! Every statement of the broker.
+
+use std::time::Duration;
+
+use rollmill_broker_client::{
+    AgentId, AttemptOutcome, Digest, FailureClass, Incarnation, JobId, JobState, KindName,
+    LeaseEpoch, Role,
+};
+
+use super::super::{Place, Tenant};
+use super::rows::*;
+
+statements! {
+    // Jobs of producers and operators.
+    Enqueue<'a> = "enqueue.sql" {
+        tenant: &'a Tenant,
+        ids: Vec<&'a JobId>,
+        kinds: Vec<&'a str>,
+        versions: Vec<&'a KindName>,
+        epochs: Vec<u64>,
+        ranks: Vec<u32>,
+        sizes: Vec<u8>,
+        inputs: Vec<Digest>,
+        labels: Vec<String>,
+        hard_limits: Vec<Option<i32>>,
+        deadlines: Vec<Option<f64>>,
+    } -> ();
+    View<'a> = "view.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> JobRow;
+    List<'a> = "list.sql" {
+        tenant: &'a Tenant,
+        state: Option<JobState>,
+        epoch: Option<u64>,
+        most: i64,
+    } -> Id;
+    Attempts<'a> = "attempts.sql" { tenant: &'a Tenant, job: &'a JobId } -> AttemptRow;
+    Queue<'a> = "queue.sql" { tenant: Option<&'a Tenant> } -> QueueRow;
+    DeadLetters<'a> = "dead_letters.sql" { tenant: &'a Tenant } -> Count;
+    Cancel<'a> = "cancel.sql" {
+        tenant: &'a Tenant,
+        jobs: Vec<&'a JobId>,
+        states: Vec<JobState>,
+    } -> Seq;
+    Replay<'a> = "replay.sql" { tenant: &'a Tenant, jobs: Vec<&'a JobId> } -> Seq;
+    EpochDrop<'a> = "epoch_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+    // Leases.
+    Peek<'a> = "peek.sql" {
+        tenant: &'a Tenant,
+        versions: Vec<&'a KindName>,
+        kinds: Vec<&'a KindName>,
+        sizes: Vec<u8>,
+        most: i64,
+    } -> CandidateRow;
+    Claim<'a> = "claim.sql" {
+        jobs: &'a [i64],
+        agents: Vec<&'a AgentId>,
+        lease: Duration,
+        hard_limit_seconds: i32,
+    } -> GrantedRow;
+    Heartbeat<'a> = "heartbeat.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        jobs: Vec<&'a JobId>,
+        lease_epochs: Vec<LeaseEpoch>,
+        lease: Duration,
+    } -> Kept;
+    Progress<'a> = "progress.sql" {
+        tenant: &'a Tenant,
+        job: &'a JobId,
+        agent: &'a AgentId,
+        lease_epoch: LeaseEpoch,
+        progress: f32,
+    } -> ();
+    LeaseEpochOf<'a> = "lease_epoch.sql" { tenant: &'a Tenant, job: &'a JobId } -> LeaseEpochRow;
+    Lock<'a> = "lock.sql" { tenant: &'a Tenant, job: &'a JobId } -> LockedJob;
+    Complete<'a> = "complete.sql" {
+        tenant: &'a Tenant,
+        job: &'a JobId,
+        result: Digest,
+        agent: &'a AgentId,
+        stats: String,
+    } -> ();
+    Release = "release.sql" { job: i64 } -> ();
+    Reopen<'a> = "reopen.sql" {
+        job: i64,
+        state: JobState,
+        pause: Duration,
+        failure: FailureClass,
+        message: &'a str,
+        size: u8,
+        excluded: Option<&'a AgentId>,
+    } -> ();
+
+    // What happens by itself.
+    Promote = "promote.sql" { most: i64 } -> ();
+    Overdue = "overdue.sql" { most: i64 } -> OverdueRow;
+    PastDeadline = "past_deadline.sql" { failure: FailureClass, most: i64 } -> Id;
+    Forgive = "forgive.sql" { live_seconds: f64, forgive_seconds: f64 } -> Forgiven;
+    LockResult<'a> = "lock_result.sql" { tenant: &'a Tenant, result: Digest } -> Seq;
+    ReopenLost<'a> = "reopen_lost.sql" {
+        jobs: &'a [i64],
+        failure: FailureClass,
+        message: String,
+    } -> ();
+    InputGiven<'a> = "input_given.sql" { tenant: &'a Tenant, input: Digest } -> ();
+
+    // Attempts.
+    AttemptAdd<'a> = "attempt_add.sql" {
+        job: i64,
+        agent: &'a AgentId,
+        outcome: AttemptOutcome,
+        result: Digest,
+    } -> ();
+    AttemptComplete<'a> = "attempt_complete.sql" {
+        job: i64,
+        lease_epoch: LeaseEpoch,
+        agent: &'a AgentId,
+        outcome: AttemptOutcome,
+        result: Digest,
+    } -> ();
+    AttemptSupersede = "attempt_supersede.sql" { job: i64 } -> ();
+    AttemptEnd<'a> = "attempt_end.sql" {
+        job: i64,
+        lease_epoch: LeaseEpoch,
+        outcome: AttemptOutcome,
+        failure: Option<FailureClass>,
+        message: Option<&'a str>,
+    } -> ();
+    AttemptFailures = "attempt_failures.sql" { job: i64, failure: FailureClass } -> Count;
+    AttemptDistrusted<'a> = "attempt_distrusted.sql" {
+        job: i64,
+        agent: &'a AgentId,
+        result: Digest,
+        excluded: bool,
+    } -> Exists;
+    AttemptReject<'a> = "attempt_reject.sql" {
+        job: i64,
+        agent: &'a AgentId,
+        result: Digest,
+        reason: &'a str,
+    } -> ();
+    AttemptResultLost<'a> = "attempt_result_lost.sql" { jobs: &'a [i64], result: Digest } -> ();
+    AttemptCancel<'a> = "attempt_cancel.sql" { jobs: &'a [i64] } -> ();
+    AttemptUncount = "attempt_uncount.sql" { job: i64, lease_epoch: LeaseEpoch } -> ();
+    AttemptUncountAll<'a> = "attempt_uncount_all.sql" { jobs: &'a [i64] } -> ();
+
+    // Agents.
+    AgentAdmit<'a> = "agent_admit.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        info: String,
+        size: u8,
+        able: Vec<String>,
+    } -> Quarantine;
+    AgentSeen<'a> = "agent_seen.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
+    AgentPardon<'a> = "agent_pardon.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
+    AgentCharge<'a> = "agent_charge.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+        rejections_max: i32,
+    } -> Quarantine;
+    AgentQuarantined<'a> = "agent_quarantined.sql" {
+        tenant: &'a Tenant,
+        agent: &'a AgentId,
+    } -> Quarantine;
+    AgentAbilities = "agent_abilities.sql" {} -> AbilityRow;
+    Agents<'a> = "agents.sql" { tenant: &'a Tenant } -> AgentRow;
+
+    // Artifacts.
+    ArtifactPartition = "artifact_partition.sql" { epoch: u64 } -> ();
+    ArtifactBodyPut<'a> = "artifact_body_put.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+        body: &'a [u8],
+    } -> ();
+    ArtifactPut<'a> = "artifact_put.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+        bytes: u64,
+        place: Place,
+    } -> ();
+    ArtifactExists<'a> = "artifact_exists.sql" { tenant: &'a Tenant, digest: Digest } -> Exists;
+    ArtifactCopies<'a> = "artifact_copies.sql" { tenant: &'a Tenant, digest: Digest } -> Copy;
+    ArtifactBody<'a> = "artifact_body.sql" {
+        tenant: &'a Tenant,
+        digest: Digest,
+        epoch: u64,
+    } -> Body;
+    ArtifactEpochs<'a> = "artifact_epochs.sql" {
+        tenant: &'a Tenant,
+        digests: Vec<Digest>,
+    } -> Epoch;
+    ArtifactWhole<'a> = "artifact_whole.sql" {
+        tenant: &'a Tenant,
+        digests: Vec<Digest>,
+        epoch: u64,
+    } -> Address;
+    ArtifactObjects<'a> = "artifact_objects.sql" { tenant: &'a Tenant, epoch: u64 } -> Address;
+    ArtifactDrop<'a> = "artifact_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+    ArtifactShared = "artifact_shared.sql" { epoch: u64 } -> Exists;
+    ArtifactBodyDrop<'a> = "artifact_body_drop.sql" { tenant: &'a Tenant, epoch: u64 } -> ();
+
+    // Named leases.
+    NameAcquire<'a> = "name_acquire.sql" {
+        tenant: &'a Tenant,
+        name: &'a str,
+        holder: &'a AgentId,
+        ttl: Duration,
+        incarnation: &'a Incarnation,
+    } -> NameRow;
+    NameRenew<'a> = "name_renew.sql" {
+        tenant: &'a Tenant,
+        name: &'a str,
+        holder: &'a AgentId,
+        fence: u64,
+        ttl: Duration,
+        incarnation: &'a Incarnation,
+    } -> NameRow;
+    NameRelease<'a> = "name_release.sql" {
+        tenant: &'a Tenant,
+        name: &'a str,
+        holder: &'a AgentId,
+        fence: u64,
+        incarnation: &'a Incarnation,
+    } -> ();
+    NameHolder<'a> = "name_holder.sql" { tenant: &'a Tenant, name: &'a str } -> NameRow;
+
+    // Tokens.
+    TokenAdd<'a> = "token_add.sql" {
+        hash: &'a [u8],
+        label: &'a str,
+        role: Role,
+        tenant: &'a Tenant,
+    } -> ();
+    TokenRevoke<'a> = "token_revoke.sql" { label: &'a str } -> ();
+    Tokens = "tokens.sql" {} -> TokenRow;
+    Bearers = "bearers.sql" {} -> BearerRow;
+    Audit<'a> = "audit.sql" {
+        tenant: &'a Tenant,
+        label: &'a str,
+        action: &'a str,
+        detail: &'a str,
+    } -> ();
+
+    // The server.
+    Probe = "probe.sql" {} -> ();
+    MigrationsRecorded = "migrations_recorded.sql" {} -> Exists;
+    MigrationLast = "migration_last.sql" {} -> Migration;
+    ServerVersionOf = "server_version.sql" {} -> ServerVersion;
+    IndexOf<'a> = "index_valid.sql" { index: &'a str } -> IndexValid;
+    SchemaOf = "schema.sql" {} -> Schema;
+    Notify<'a> = "notify.sql" { channel: &'a str, payload: &'a str } -> ();
+}

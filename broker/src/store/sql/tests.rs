@@ -1,0 +1,232 @@
+//! What the compiler cannot know of a statement: that its text fits the schema, and that the schema's
+//! names are those of the enums. On a migrated PostgreSQL.
+
+use std::collections::BTreeSet;
+
+use rollmill_broker_client::{AttemptOutcome, FailureClass, JobState, Named, Role};
+use rollmill_broker_testing::TestSchema;
+use sqlx::postgres::{PgTypeInfo, Postgres};
+use sqlx::{Either, Executor as _, SqlSafeStr as _, Type, TypeInfo as _};
+
+use super::super::Place;
+use super::parameter::{As, Parameter};
+use super::statements::every;
+
+/// What a row struct expects of a column.
+#[derive(Debug)]
+pub(crate) struct Column {
+    name: &'static str,
+    fits: fn(&PgTypeInfo) -> bool,
+    nullable: bool,
+}
+
+impl Column {
+    pub(crate) fn of<T: Field>(name: &'static str) -> Self {
+        Self { name, fits: T::compatible, nullable: T::NULLABLE }
+    }
+}
+
+/// What a statement's struct says of it.
+#[derive(Debug)]
+pub(crate) struct Shape {
+    pub(crate) file: &'static str,
+    pub(crate) sql: &'static str,
+    pub(crate) parameters: Vec<(&'static str, PgTypeInfo)>,
+    pub(crate) columns: Vec<Column>,
+}
+
+/// The type of a parameter as it is sent.
+pub(crate) fn parameter<P: Parameter>(name: &'static str) -> (&'static str, PgTypeInfo) {
+    (name, <P::Sql as Type<Postgres>>::type_info())
+}
+
+/// A type of a column.
+pub(crate) trait Field: Type<Postgres> {
+    const NULLABLE: bool = false;
+}
+
+impl Field for bool {}
+impl Field for i32 {}
+impl Field for i64 {}
+impl Field for f32 {}
+impl Field for f64 {}
+impl Field for String {}
+impl Field for Vec<String> {}
+impl Field for Vec<u8> {}
+impl<S: Type<Postgres>, T> Field for As<S, T> {}
+impl<T: Field> Field for Option<T> {
+    const NULLABLE: bool = true;
+}
+
+impl Shape {
+    /// Names of the parameters in the head of the file: lines of `--   $1 name`.
+    fn head(&self) -> Vec<&'static str> {
+        let parameters = self.sql.lines().filter_map(|line| line.strip_prefix("--   $"));
+        let mut names = Vec::new();
+        for (n, line) in parameters.enumerate() {
+            let (number, name) = line.split_once(' ').unwrap_or((line, ""));
+            assert_eq!(number, (n + 1).to_string(), "{}: parameters are in order", self.file);
+            names.push(name);
+        }
+        names
+    }
+
+    /// What differs from what the server says of the statement.
+    async fn findings(&self, pool: &sqlx::PgPool) -> Vec<String> {
+        let mut found = Vec::new();
+        let names: Vec<&str> = self.parameters.iter().map(|(name, _)| *name).collect();
+        if names != self.head() {
+            found.push(format!("the head names {:?}, the struct {names:?}", self.head()));
+        }
+        let described = match pool.describe(self.sql.into_sql_str()).await {
+            Ok(described) => described,
+            Err(error) => return vec![error.to_string()],
+        };
+        if let Some(Either::Left(types)) = described.parameters() {
+            let wanted: Vec<&str> = types.iter().map(|info| info.name()).collect();
+            let bound: Vec<&str> = self.parameters.iter().map(|(_, info)| info.name()).collect();
+            if wanted != bound {
+                found.push(format!("takes {wanted:?}, the struct binds {bound:?}"));
+            }
+        }
+        let columns: Vec<&str> = described.columns().iter().map(sqlx::Column::name).collect();
+        let fields: Vec<&str> = self.columns.iter().map(|column| column.name).collect();
+        if columns != fields {
+            found.push(format!("returns {columns:?}, the row struct has {fields:?}"));
+            return found;
+        }
+        for (n, (column, field)) in described.columns().iter().zip(&self.columns).enumerate() {
+            let info = sqlx::Column::type_info(column);
+            if !(field.fits)(info) {
+                found.push(format!(
+                    "column {} is {}, not the field's type",
+                    field.name,
+                    info.name()
+                ));
+            }
+            // Of an expression the server says nothing; of a column it knows whether it can be NULL.
+            if described.nullable(n).is_some_and(|nullable| nullable && !field.nullable) {
+                found.push(format!("column {} can be NULL, its field cannot", field.name));
+            }
+        }
+        found
+    }
+}
+
+/// Goal: a statement cannot differ from its struct without being named. Method: the server prepares every
+/// file and describes it.
+#[tokio::test]
+async fn every_statement_fits_the_schema_and_its_structs() {
+    let store = TestSchema::new().await.store().await;
+    let mut found = Vec::new();
+    for shape in every() {
+        let findings = shape.findings(store.pool()).await;
+        found.extend(findings.into_iter().map(|text| format!("{}: {text}", shape.file)));
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Goal: no file is forgotten, and none lies about its name.
+#[test]
+fn every_file_of_sql_is_a_statement_and_names_itself() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sql");
+    let files: BTreeSet<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let statements: BTreeSet<String> = every().iter().map(|shape| shape.file.to_owned()).collect();
+    assert_eq!(files, statements, "left: files, right: statements");
+    assert_eq!(every().len(), statements.len(), "two statements share a file");
+    for shape in every() {
+        let head = format!("-- {}: ", shape.file);
+        assert!(shape.sql.starts_with(&head), "{} begins with {head:?}", shape.file);
+    }
+}
+
+/// The texts in single quotes.
+fn quoted(sql: &str) -> BTreeSet<&str> {
+    sql.split('\'').skip(1).step_by(2).collect()
+}
+
+fn names<T: Named>() -> BTreeSet<&'static str> {
+    T::VALUES.iter().map(|value| value.name()).collect()
+}
+
+/// Goal: a name in a statement is a name of an enum. A misspelt one would select nothing, silently.
+#[test]
+fn every_name_in_a_statement_is_one_of_an_enum() {
+    let known: BTreeSet<&str> = [
+        names::<JobState>(),
+        names::<AttemptOutcome>(),
+        names::<FailureClass>(),
+        names::<Place>(),
+        BTreeSet::from([
+            "/",
+            "{}",
+            "1 day",
+            "_sqlx_migrations",
+            "server_version",
+            "server_version_num",
+            "its deadline passed before it was done",
+        ]),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    for shape in every() {
+        let code: String = shape
+            .sql
+            .lines()
+            .filter(|line| !line.starts_with("--"))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let unknown: Vec<&str> = quoted(&code).difference(&known).copied().collect();
+        assert!(unknown.is_empty(), "{}: {unknown:?}", shape.file);
+    }
+}
+
+/// Goal: the values that a table accepts are those of its enum.
+#[tokio::test]
+async fn every_check_of_a_table_lists_the_names_of_its_enum() {
+    let store = TestSchema::new().await.store().await;
+    let checks = [
+        ("job_state_check", names::<JobState>()),
+        ("job_failure_class_check", names::<FailureClass>()),
+        ("attempt_outcome_check", names::<AttemptOutcome>()),
+        ("attempt_failure_class_check", names::<FailureClass>()),
+        ("token_role_check", names::<Role>()),
+        ("artifact_place_check", names::<Place>()),
+    ];
+    for (constraint, wanted) in checks {
+        let text: String = sqlx::query_scalar(
+            "SELECT pg_get_constraintdef(oid) FROM pg_constraint
+             WHERE conname = $1 AND connamespace = current_schema()::regnamespace",
+        )
+        .bind(constraint)
+        .fetch_one(store.pool())
+        .await
+        .unwrap();
+        assert_eq!(quoted(&text), wanted, "{constraint}: left: the table, right: the enum");
+    }
+}
+
+/// Fault: a row holds what this release does not know. It is an error that names the column, never
+/// another value.
+#[tokio::test]
+async fn a_value_that_is_no_name_is_an_error_with_its_column() {
+    use super::{AgentRow, QueueRow, Row as _};
+    let store = TestSchema::new().await.store().await;
+    let sql = "SELECT 'a'::text AS id, NULL::text AS info, -1 AS rejected, false AS quarantined,
+                      0::float8 AS last_seen_seconds, 0::bigint AS leases";
+    let row = sqlx::query(sql).fetch_one(store.pool()).await.unwrap();
+    let error = AgentRow::read(&row).unwrap_err();
+    assert_eq!(error.code(), "BRK-034");
+    assert!(error.to_string().contains("rejected"), "{error}");
+
+    let sql = "SELECT 'default'::text AS tenant, 'leaf'::text AS kind, 'v1'::text AS version,
+                      0::smallint AS class, 'lost'::text AS state, 1::bigint AS count,
+                      0::float8 AS oldest_seconds";
+    let row = sqlx::query(sql).fetch_one(store.pool()).await.unwrap();
+    let error = QueueRow::read(&row).unwrap_err();
+    assert!(error.to_string().contains("`lost` is no job state"), "{error}");
+}

@@ -1,0 +1,127 @@
+//! The table of routes against a broker: who may call what, and what a rejection looks like.
+
+use rollmill_broker::Config;
+use rollmill_broker::store::{Role, Tenant};
+use rollmill_broker_client::routes::RouteName;
+use rollmill_broker_client::{Digest, ErrorBody};
+use rollmill_broker_testing::TestSchema;
+
+fn path_of(route: RouteName) -> String {
+    let path = route.spec().path;
+    let digest = Digest::of(b"x");
+    path.replace("{digest}", &digest.to_string())
+        .replace("{id}", &format!("7:leaf:{digest}"))
+        .replace("{epoch}", "7")
+        .replace("{agent}", "a")
+}
+
+/// Goal: one code in each answer, 404 for what is no path and 405 for what is no method, counted by code.
+/// Method: malformed values in every place, a body that is too long with and without its length.
+#[tokio::test]
+async fn each_rejection_has_one_code_and_is_counted_by_it() {
+    let config = Config { artifact_bytes_max: 1000, ..Config::default() };
+    let broker = TestSchema::new().await.broker_with(config).await;
+    let url = rollmill_broker::url_of(broker.address);
+    let http = reqwest::Client::new();
+    let digest = Digest::of(b"x");
+    let requests = [
+        (404, "BRK-032", http.get(format!("{url}/v1/nothing"))),
+        (404, "BRK-032", http.post(format!("{url}/v1/dead-letters/burn"))),
+        (404, "BRK-032", http.get(format!("{url}/"))),
+        (405, "BRK-033", http.delete(format!("{url}/v1/jobs"))),
+        (405, "BRK-033", http.get(format!("{url}/v1/claim"))),
+        (400, "BRK-010", http.get(format!("{url}/v1/artifacts/zz"))),
+        (400, "BRK-010", http.put(format!("{url}/v1/artifacts/{digest}")).body("x")),
+        (400, "BRK-010", http.put(format!("{url}/v1/artifacts/{digest}?epoch=-1")).body("x")),
+        (400, "BRK-010", http.get(format!("{url}/v1/jobs?state=lost"))),
+        (400, "BRK-010", http.get(format!("{url}/v1/jobs/7:leaf:00/history"))),
+        (400, "BRK-010", http.post(format!("{url}/v1/agents/a%20b/pardon"))),
+        (400, "BRK-010", http.delete(format!("{url}/v1/epochs/9223372036854775808"))),
+        (400, "BRK-010", http.post(format!("{url}/v1/jobs/query")).body(r#"{"ids":["7:leaf:0"]}"#)),
+        (
+            413,
+            "BRK-017",
+            http.put(format!("{url}/v1/artifacts/{digest}?epoch=1")).body(vec![0; 1001]),
+        ),
+    ];
+    let mut counted = std::collections::BTreeMap::new();
+    for (status, code, request) in requests {
+        let request = request.build().unwrap();
+        let shown = format!("{} {}", request.method(), request.url());
+        let answer = http.execute(request).await.unwrap();
+        assert_eq!(answer.status(), status, "{shown}");
+        let answer: ErrorBody = answer.json().await.unwrap();
+        assert_eq!(answer.code, code, "{shown}: {}", answer.message);
+        assert!(!answer.message.contains("BR"), "a second code: {}", answer.message);
+        *counted.entry(code).or_insert(0) += 1;
+    }
+    let put = format!("/v1/artifacts/{digest}?epoch=1");
+    for (method, path) in [("PUT", put.as_str()), ("POST", "/v1/jobs/query")] {
+        let answer = send_chunked(broker.address, method, path).await;
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{path}: {answer}");
+        assert!(answer.contains("\"BRK-017\""), "{path}: {answer}");
+        *counted.entry("BRK-017").or_insert(0) += 1;
+    }
+    let families = broker.metrics.gather();
+    let family = families.iter().find(|f| f.name() == "rollmill_broker_refusals_total").unwrap();
+    for metric in family.get_metric() {
+        let code = metric.get_label()[0].value();
+        let wanted = counted.get(code).copied().unwrap_or(0);
+        assert_eq!(metric.get_counter().get_value().round() as u64, wanted, "{code}");
+    }
+}
+
+/// Sends a body without a length, 5 MiB in chunks, and returns the answer as text.
+async fn send_chunked(address: std::net::SocketAddr, method: &str, path: &str) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+    let sender = tokio::spawn(async move {
+        let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+        write.write_all(head.as_bytes()).await.unwrap();
+        for _ in 0..80 {
+            // The broker answers and closes before all of it is sent.
+            if write.write_all(&chunk).await.is_err() {
+                break;
+            }
+        }
+        write
+    });
+    let (mut text, mut bytes) = (String::new(), [0; 4096]);
+    while !text.ends_with('}') {
+        let count = read.read(&mut bytes).await.unwrap();
+        assert_ne!(count, 0, "the answer broke off: {text}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+    drop(read);
+    drop(sender.await);
+    text
+}
+
+/// Goal: each route is open to the roles of its row and to no other. Method: every route with a token of
+/// every role, and with none.
+#[tokio::test]
+async fn each_route_is_open_to_the_roles_of_the_table_alone() {
+    let schema = TestSchema::new().await;
+    let store = schema.store().await;
+    let mut tokens = Vec::new();
+    for role in Role::ALL {
+        let token = store.add_token(role.as_str(), role, &Tenant::default()).await.unwrap();
+        tokens.push((role, token));
+    }
+    let broker = schema.broker().await;
+    let url = rollmill_broker::url_of(broker.address);
+    let http = reqwest::Client::new();
+    for route in RouteName::ALL {
+        let spec = route.spec();
+        let method: reqwest::Method = spec.method.as_str().parse().unwrap();
+        let ask = || http.request(method.clone(), format!("{url}{}", path_of(*route))).body("{");
+        assert_eq!(ask().send().await.unwrap().status(), 401, "{route:?} without a token");
+        for (role, token) in &tokens {
+            let status = ask().bearer_auth(token).send().await.unwrap().status();
+            let open = *role == Role::Operator || spec.roles.contains(role);
+            assert_eq!(status != 403, open, "{route:?} as {role}: {status}");
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! The table of transitions against what happens: each transition is made on a real PostgreSQL, and a
+//! trigger records the statement and the states that the table of jobs saw.
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use rollmill_broker::policy::Next;
+use rollmill_broker::states::TRANSITIONS;
+use rollmill_broker_client::{Digest, FailureClass, JobState, LeaseRef, NewJob};
+use support::Bench;
+
+/// Records each change of a state. Every statement begins with a comment that names its file.
+const WATCH: [&str; 3] = [
+    "CREATE TABLE seen (statement text, was text, becomes text)",
+    "CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql AS $$
+     BEGIN
+         IF TG_OP = 'INSERT' THEN
+             INSERT INTO seen VALUES (split_part(substr(current_query(), 4), ':', 1), NULL, NEW.state);
+         ELSIF OLD.state <> NEW.state THEN
+             INSERT INTO seen VALUES (split_part(substr(current_query(), 4), ':', 1), OLD.state, NEW.state);
+         END IF;
+         RETURN NULL;
+     END $$",
+    "CREATE TRIGGER see AFTER INSERT OR UPDATE ON job FOR EACH ROW EXECUTE FUNCTION see()",
+];
+
+struct Lab {
+    bench: Bench,
+}
+
+impl Lab {
+    async fn new() -> Self {
+        let bench = Bench::new().await;
+        for statement in WATCH {
+            bench.sql(statement).await;
+        }
+        Self { bench }
+    }
+
+    /// One ready job and no other.
+    async fn ready(&self) -> NewJob {
+        self.bench.sql("DELETE FROM job").await;
+        self.bench.ready_job(7, "leaf", 1).await
+    }
+
+    async fn leased(&self) -> LeaseRef {
+        self.ready().await;
+        self.bench.lease("a").await
+    }
+
+    async fn done(&self) -> (LeaseRef, Digest) {
+        let lease = self.leased().await;
+        (lease.clone(), self.finish("a", &lease).await)
+    }
+
+    async fn finish(&self, agent: &str, lease: &LeaseRef) -> Digest {
+        let result = self.bench.put(7, format!("a proof by {agent}").as_bytes()).await;
+        self.bench.complete(agent, lease, result).await.unwrap();
+        assert_eq!(self.bench.view(lease).await.state, JobState::Done);
+        result
+    }
+
+    /// A job that failed, and is in the state that follows.
+    async fn failed(&self, class: FailureClass) -> LeaseRef {
+        let lease = self.leased().await;
+        if class == FailureClass::InputMissing {
+            self.bench.sql("DELETE FROM artifact_body").await;
+        }
+        self.bench.fail("a", &lease, class).await.unwrap();
+        lease
+    }
+
+    /// A job in that state, of those that are not final.
+    async fn waiting(&self, state: JobState) -> LeaseRef {
+        let lease = match state {
+            JobState::Ready => {
+                let lease = self.leased().await;
+                self.bench.release("a", &lease).await.unwrap();
+                lease
+            }
+            JobState::Delayed => self.failed(FailureClass::Transient).await,
+            JobState::InputWanted => self.failed(FailureClass::InputMissing).await,
+            JobState::Leased => self.leased().await,
+            JobState::Dead => self.failed(FailureClass::BadInput).await,
+            JobState::Done | JobState::Cancelled => panic!("{state} is final"),
+        };
+        assert_eq!(self.bench.view(&lease).await.state, state);
+        lease
+    }
+
+    async fn seen(&self) -> BTreeSet<(String, Option<String>, String)> {
+        let rows = sqlx::query_as("SELECT DISTINCT statement, was, becomes FROM seen");
+        rows.fetch_all(self.bench.store.pool()).await.unwrap().into_iter().collect()
+    }
+}
+
+const OPEN: [JobState; 4] =
+    [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased];
+
+/// Goal: the state diagram is neither too small nor too large. Method: see the module; what the code does
+/// beyond the table, and what the table has and nothing does, are both named.
+#[tokio::test]
+async fn every_transition_of_the_table_happens_and_no_other() {
+    let lab = Lab::new().await;
+    let (bench, tenant) = (&lab.bench, &lab.bench.tenant);
+
+    // Completion in every state that has no result.
+    for state in OPEN.into_iter().chain([JobState::Dead]) {
+        let lease = lab.waiting(state).await;
+        lab.finish("a", &lease).await;
+    }
+    // Rejections by the producer, up to the third.
+    lab.ready().await;
+    for agent in ["b", "c", "d"] {
+        let lease = bench.lease(agent).await;
+        let result = lab.finish(agent, &lease).await;
+        bench.reject(&lease, result).await;
+    }
+    // Leases that expire: at once the first time, with a pause the second.
+    let lease = lab.leased().await;
+    bench.run_out(&lease).await;
+    bench.store.expire(0.5).await.unwrap();
+    let lease = bench.lease("a").await;
+    bench.run_out(&lease).await;
+    let expired = bench.store.expire(0.5).await.unwrap();
+    assert!(matches!(expired[..], [(FailureClass::AgentDied, Next::Retry { .. })]));
+    bench.sql("UPDATE job SET ready_at = now()").await;
+    assert_eq!(bench.store.promote().await.unwrap(), 1);
+    // A result and an input that are lost.
+    let (_, result) = lab.done().await;
+    bench.sql("DELETE FROM artifact_body").await;
+    bench.store.get_artifact(tenant, result).await.unwrap_err();
+    let lease = lab.waiting(JobState::InputWanted).await;
+    bench.put(7, b"7leaf1").await;
+    assert_eq!(bench.view(&lease).await.state, JobState::Ready);
+    // Deadlines, and what ends by hand.
+    for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted] {
+        lab.waiting(state).await;
+        bench.sql("UPDATE job SET deadline_at = now() - interval '1 s'").await;
+        assert_eq!(bench.store.past_deadline().await.unwrap(), 1);
+    }
+    let mut job = lab.ready().await;
+    bench.sql("UPDATE job SET deadline_at = now() - interval '1 s'").await;
+    bench.store.past_deadline().await.unwrap();
+    job.deadline_unix_seconds = Some(1 << 40);
+    bench.store.enqueue(tenant, std::slice::from_ref(&job)).await.unwrap();
+    for state in OPEN {
+        let lease = lab.waiting(state).await;
+        assert_eq!(bench.store.cancel(tenant, &[lease.job]).await.unwrap().jobs, 1);
+    }
+    let job = lab.ready().await;
+    bench.store.cancel(tenant, std::slice::from_ref(&job.id)).await.unwrap();
+    bench.store.enqueue(tenant, std::slice::from_ref(&job)).await.unwrap();
+    let lease = lab.waiting(JobState::Dead).await;
+    assert_eq!(bench.store.replay(tenant, std::slice::from_ref(&lease.job)).await.unwrap(), 1);
+    let lease = lab.waiting(JobState::Dead).await;
+    assert_eq!(bench.store.drop_dead(tenant, &[lease.job]).await.unwrap(), 1);
+
+    let text = |state: JobState| state.as_str().to_owned();
+    let table: BTreeSet<_> = TRANSITIONS
+        .iter()
+        .map(|t| (t.statement.to_owned(), t.from.map(text), text(t.to)))
+        .collect();
+    let seen = lab.seen().await;
+    let missing: Vec<_> = table.difference(&seen).collect();
+    let more: Vec<_> = seen.difference(&table).collect();
+    assert!(missing.is_empty(), "in the table, and never seen: {missing:?}");
+    assert!(more.is_empty(), "seen, and not in the table: {more:?}");
+}
+
+/// Fault: the input of a job is lost while a late agent still holds a proof. The proof is the job's result:
+/// it was acknowledged before and then forgotten, and the agent had dropped it.
+#[tokio::test]
+async fn a_late_completion_of_a_job_that_waits_for_its_input_is_kept() {
+    let lab = Lab::new().await;
+    let lease = lab.waiting(JobState::InputWanted).await;
+    let result = lab.finish("a", &lease).await;
+    assert_eq!(lab.bench.view(&lease).await.result, Some(result));
+}
