@@ -46,7 +46,7 @@ pub enum BenchError {
     Argument { what: &'static str, expected: String, got: String },
     /// The device or the prover returned an error during the bench.
     ///
-    /// Do: Read the code in the reason. If it says that memory is short, use smaller `--sizes`.
+    /// Do: Read the reason. If memory is short, use smaller `--sizes`.
     #[error("{}: {what} failed: {reason}", self.code())]
     Failed { what: String, reason: String },
     /// A result differs from that of another implementation, or a proof does not verify.
