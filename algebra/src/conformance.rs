@@ -3,6 +3,7 @@
 //! Each law compares a device with its [plain twin](crate::plain) or with itself, and panics with
 //! the law's name, the size and the seed. New edge cases are added here, never beside one device.
 
+mod expression;
 mod msm;
 mod ntt;
 mod sharing;
@@ -14,6 +15,8 @@ use sha2::{Digest, Sha256};
 
 use crate::device::Device;
 use crate::{Fr, G1Affine, G1Projective};
+
+pub use self::expression::Random;
 
 /// Runs every law. `seed` chooses the random inputs, and a failure names it.
 ///
@@ -41,8 +44,7 @@ impl<D: Device> Laws<'_, D> {
     }
 
     fn frs(&self, label: &str, n: usize) -> Vec<Fr> {
-        let mut stream = Stream::new(self.seed, label);
-        (0..n).map(|_| stream.fr()).collect()
+        numbers(self.seed, label, n)
     }
 
     fn fr(&self, label: &str) -> Fr {
@@ -115,6 +117,18 @@ impl Stream {
         let bytes = self.bytes();
         u16::from_le_bytes([bytes[0], bytes[1]])
     }
+}
+
+/// `n` random field elements that are the same everywhere.
+pub fn numbers(seed: u64, label: &str, n: usize) -> Vec<Fr> {
+    let mut stream = Stream::new(seed, label);
+    (0..n).map(|_| stream.fr()).collect()
+}
+
+/// Random choices that are the same everywhere, each a number below the one asked with.
+pub fn picks(seed: u64, label: &str) -> impl FnMut(usize) -> usize + use<> {
+    let mut stream = Stream::new(seed, label);
+    move |below| usize::from(stream.u16()) % below
 }
 
 /// `n` points without a known pattern: multiples of the generator by consecutive random steps.

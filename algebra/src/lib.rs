@@ -6,10 +6,10 @@ pub mod cpu;
 pub mod device;
 pub mod domain;
 pub mod field;
+pub mod graph;
 pub mod pair;
 pub mod plain;
 pub mod poseidon2;
-pub mod terms;
 pub mod weaken;
 
 pub use ark_bn254::{Bn254, Fq, Fr, G1Affine, G1Projective, G2Affine, G2Projective};

@@ -7,7 +7,7 @@ use std::time::Instant;
 use rollmill_algebra::device::{
     Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
 };
-use rollmill_algebra::terms::{Operation, Term, Terms};
+use rollmill_algebra::graph::{Cell, Graph, Node, Operation};
 use rollmill_algebra::{Fr, G1Affine};
 
 use crate::floor::{self, Bits, Work};
@@ -230,8 +230,8 @@ impl<D: Vector> Vector for Counted<D> {
 
 /// Distinct products that a kernel makes in one row, those by a constant like any other.
 pub fn products_of<K: RowKernel>(kernel: &K) -> u64 {
-    let is_product = |term: &&Term| matches!(term, Term::Binary(Operation::Mul, ..));
-    Terms::record(kernel).list.iter().filter(is_product).count() as u64
+    let is_product = |node: &&Node<Cell>| matches!(node, Node::Binary(Operation::Mul, ..));
+    Graph::record(kernel).nodes().iter().filter(is_product).count() as u64
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Row kernels as straight-line programs: their terms in order, in as few registers as their lives
-//! allow.
+//! Row kernels as straight-line programs: the nodes of their graphs in order, in as few registers as
+//! their lives allow.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ark_ff::AdditiveGroup;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
-use rollmill_algebra::terms::{self, Term, Terms};
+use rollmill_algebra::graph::{self, Cell, Graph, Node, slots};
 use sha2::{Digest, Sha256};
 
 use crate::schedule::{Step, schedule};
@@ -27,12 +27,12 @@ pub(crate) enum Operation {
 }
 
 impl Operation {
-    fn of(operation: terms::Operation, is_square: bool) -> Self {
+    fn of(operation: graph::Operation, is_square: bool) -> Self {
         match operation {
-            terms::Operation::Add => Self::Add,
-            terms::Operation::Sub => Self::Sub,
-            terms::Operation::Mul if is_square => Self::Square,
-            terms::Operation::Mul => Self::Mul,
+            graph::Operation::Add => Self::Add,
+            graph::Operation::Sub => Self::Sub,
+            graph::Operation::Mul if is_square => Self::Square,
+            graph::Operation::Mul => Self::Mul,
         }
     }
 }
@@ -69,7 +69,7 @@ pub(crate) struct Instruction {
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) instructions: Vec<Instruction>,
-    /// The terms of its constants.
+    /// The nodes of its constants.
     pub(crate) constants: Vec<usize>,
     pub(crate) registers: u32,
     pub(crate) outputs: usize,
@@ -77,26 +77,10 @@ pub(crate) struct Program {
     pub(crate) columns: usize,
 }
 
-/// Registers that come free are taken again, the lowest first.
-#[derive(Debug, Default)]
-struct Registers {
-    free: Vec<u32>,
-    count: u32,
-}
+/// Nodes without the constants' values, and which of them are outputs.
+type Recorded = (Vec<Node<Cell>>, Vec<usize>);
 
-impl Registers {
-    fn take(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.count += 1;
-            self.count - 1
-        })
-    }
-}
-
-/// Terms without the constants' values, and which of them are outputs.
-type Recorded = (Vec<Term>, Vec<usize>);
-
-/// Programs by their terms, whatever the constants' values: a proof runs the same few again and again.
+/// Programs by their graphs, whatever the constants' values: a proof runs the same few again and again.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     known: Mutex<HashMap<Recorded, Arc<Program>>>,
@@ -106,90 +90,89 @@ impl Programs {
     /// Records what `kernel` does on a row, and its constants. `None` when it names a column or a
     /// rotation too far away.
     pub(crate) fn record<K: RowKernel>(&self, kernel: &K) -> Option<(Arc<Program>, Vec<Fr>)> {
-        let recorded = Terms::record(kernel);
-        let without_value = |term: &Term| match *term {
+        let graph = Graph::record(kernel);
+        let without_value = |node: &Node<Cell>| match *node {
             // 0 and 1 are known by value.
-            Term::Constant(_, source) if source > 0 => Term::Constant(Fr::ZERO, source),
+            Node::Constant(_, source) if source > 0 => Node::Constant(Fr::ZERO, source),
             other => other,
         };
-        let key = (recorded.list.iter().map(without_value).collect(), recorded.outputs.clone());
+        let key: Recorded =
+            (graph.nodes().iter().map(without_value).collect(), graph.roots().to_vec());
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let program = match known.get(&key) {
             Some(program) => program.clone(),
             None => {
-                let program = Arc::new(Program::compile(&recorded.list, &recorded.outputs)?);
+                let program = Arc::new(Program::compile(&graph)?);
                 known.insert(key, program.clone());
                 program
             }
         };
-        let constants = program.constants.iter().filter_map(|term| recorded.constant(*term));
+        let constants = program.constants.iter().filter_map(|node| graph.constant(*node));
         let constants = constants.collect();
         Some((program, constants))
     }
 }
 
 impl Program {
-    fn compile(terms: &[Term], roots: &[usize]) -> Option<Self> {
-        let (steps, values) = schedule(terms, roots);
-        let operands = |step: &Step| match *step {
-            Step::Compute { a, b, .. } => [a, b],
-            Step::Output { value, .. } => [value, value],
-        };
-        let mut last_use = vec![0; values];
-        for (at, step) in steps.iter().enumerate() {
-            operands(step).into_iter().for_each(|value| last_use[value] = at);
-        }
+    fn compile(graph: &Graph<Cell>) -> Option<Self> {
+        let (steps, values) = schedule(graph);
+        let shared: Vec<slots::Step> = steps
+            .iter()
+            .map(|step| match *step {
+                Step::Compute { target, a, b, .. } => {
+                    slots::Step { reads: vec![a, b], makes: Some(target) }
+                }
+                Step::Output { value, .. } => slots::Step { reads: vec![value], makes: None },
+            })
+            .collect();
+        let registers = slots::share(values, &shared);
 
         let mut program = Self {
             instructions: Vec::with_capacity(steps.len()),
             constants: Vec::new(),
-            registers: 0,
-            outputs: roots.len(),
+            registers: registers.count as u32,
+            outputs: graph.roots().len(),
             columns: 0,
         };
-        let mut registers = Registers::default();
-        let mut places: Vec<Option<Operand>> = vec![None; values];
-        for (at, step) in steps.iter().enumerate() {
-            let ids = operands(step);
-            let mut found = [Operand::Constant(0); 2];
-            for (slot, id) in found.iter_mut().zip(ids) {
-                *slot = match places[id] {
-                    Some(operand) => operand,
-                    None => program.place(id, terms.get(id)?)?,
-                };
-                places[id] = Some(*slot);
+        let register = |value: usize| registers.of[value].map(|index| index as u32);
+        let mut places: HashMap<usize, Operand> = HashMap::new();
+        let mut place = |program: &mut Self, value: usize| {
+            if let Some(index) = register(value) {
+                return Some(Operand::Register(index));
             }
-            for (i, id) in ids.into_iter().enumerate() {
-                let again = i == 1 && ids[0] == id;
-                if let (Operand::Register(register), true, false) =
-                    (found[i], last_use[id] == at, again)
-                {
-                    registers.free.push(register);
-                }
+            if let Some(operand) = places.get(&value) {
+                return Some(*operand);
             }
-            let (operation, target) = match *step {
-                Step::Output { index, .. } => (Operation::Output, index as u32),
-                Step::Compute { target, operation, a, b } => {
-                    // Operands are read before the result is written, so one may give way to it.
-                    let register = registers.take();
-                    places[target] = Some(Operand::Register(register));
-                    (Operation::of(operation, a == b), register)
+            let operand = program.place(value, graph.nodes().get(value)?)?;
+            places.insert(value, operand);
+            Some(operand)
+        };
+        for step in steps {
+            let instruction = match step {
+                Step::Output { index, value } => {
+                    let a = place(&mut program, value)?;
+                    Instruction { operation: Operation::Output, target: index as u32, a, b: a }
                 }
+                Step::Compute { target, operation, a, b } => Instruction {
+                    operation: Operation::of(operation, a == b),
+                    target: register(target)?,
+                    a: place(&mut program, a)?,
+                    b: place(&mut program, b)?,
+                },
             };
-            program.instructions.push(Instruction { operation, target, a: found[0], b: found[1] });
+            program.instructions.push(instruction);
         }
-        program.registers = registers.count;
         Some(program)
     }
 
-    /// Where a term is that is not computed.
-    fn place(&mut self, id: usize, term: &Term) -> Option<Operand> {
-        match *term {
-            Term::Constant(..) => {
+    /// Where a node is that is not computed.
+    fn place(&mut self, id: usize, node: &Node<Cell>) -> Option<Operand> {
+        match *node {
+            Node::Constant(..) => {
                 self.constants.push(id);
                 Some(Operand::Constant(self.constants.len() as u32 - 1))
             }
-            Term::Cell(column, rotation) => {
+            Node::Variable(Cell { column, rotation }) => {
                 let [column, rotation] =
                     [column, rotation].map(|n| u32::try_from(n).unwrap_or(u32::MAX));
                 if column >= COLUMNS_MAX || rotation >= ROTATIONS_MAX {
@@ -199,7 +182,7 @@ impl Program {
                 Some(Operand::Cell { column, rotation })
             }
             // Computed before it is used, by the order of the schedule.
-            Term::Binary(..) => None,
+            Node::Binary(..) => None,
         }
     }
 }
@@ -264,6 +247,7 @@ impl Program {
 #[cfg(test)]
 mod tests {
     use ark_ff::Field;
+    use rollmill_algebra::conformance::{Random, numbers};
     use rollmill_algebra::device::{Expr, Row};
 
     use super::*;
@@ -329,6 +313,36 @@ mod tests {
         let text = program.to_cuda();
         assert!(text.contains("r0 = row_mul(columns[0][at1], constants[0]);"), "{text}");
         assert!(text.contains("r0 = sub(r0, columns[0][at1]);"), "{text}");
+    }
+
+    /// Goal: a program computes what its kernel does. Method: random kernels; the program's instructions are
+    /// carried out one by one on registers that hold nothing at first.
+    #[test]
+    fn a_program_has_the_values_of_its_kernel() {
+        for seed in 0..24 {
+            let random = Random { seed, shape: seed as u32, steps: 10 + 5 * seed as usize };
+            let cells = numbers(seed, "cells", 12);
+            let (program, constants) = Programs::default().record(&random).unwrap();
+            let mut registers = vec![None; program.registers as usize];
+            let mut outputs = vec![None; program.outputs];
+            for step in &program.instructions {
+                let value = |operand| match operand {
+                    Operand::Register(index) => registers[index as usize].expect("a value"),
+                    Operand::Constant(index) => constants[index as usize],
+                    Operand::Cell { column, rotation } => cells[(4 * rotation + column) as usize],
+                };
+                let (a, b): (Fr, Fr) = (value(step.a), value(step.b));
+                let target = step.target as usize;
+                match step.operation {
+                    Operation::Add => registers[target] = Some(a + b),
+                    Operation::Sub => registers[target] = Some(a - b),
+                    Operation::Mul => registers[target] = Some(a * b),
+                    Operation::Square => registers[target] = Some(a * a),
+                    Operation::Output => outputs[target] = Some(a),
+                }
+            }
+            assert_eq!(outputs, random.over(&cells).map(Some), "seed {seed}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use rollmill_algebra::terms::{Operation, Term};
+use rollmill_algebra::graph::{Cell, Graph, Node, Operation};
 
 /// A value: a term by its number, or a part of a sum by a number above all terms'.
 pub(crate) type Value = usize;
@@ -27,7 +27,7 @@ struct Summand {
 }
 
 struct Schedule<'a> {
-    terms: &'a [Term],
+    graph: &'a Graph<Cell>,
     /// What a term is made of, sums taken apart. Empty for cells and constants.
     parts: Vec<Vec<Summand>>,
     /// Registers that the term takes to compute.
@@ -39,10 +39,10 @@ struct Schedule<'a> {
     next: Value,
 }
 
-/// The steps that compute `roots`, and how many values they have.
-pub(crate) fn schedule(terms: &[Term], roots: &[usize]) -> (Vec<Step>, usize) {
-    let mut schedule = Schedule::new(terms, roots);
-    for (index, root) in roots.iter().enumerate() {
+/// The steps that compute the roots of a graph, and how many values they have.
+pub(crate) fn schedule(graph: &Graph<Cell>) -> (Vec<Step>, usize) {
+    let mut schedule = Schedule::new(graph);
+    for (index, root) in graph.roots().iter().enumerate() {
         schedule.evaluate(*root);
         schedule.left[*root] -= 1;
         schedule.steps.push(Step::Output { index, value: *root });
@@ -51,28 +51,21 @@ pub(crate) fn schedule(terms: &[Term], roots: &[usize]) -> (Vec<Step>, usize) {
 }
 
 impl<'a> Schedule<'a> {
-    fn new(terms: &'a [Term], roots: &[usize]) -> Self {
-        let mut uses = vec![0; terms.len()];
-        roots.iter().for_each(|root| uses[*root] += 1);
-        for id in (0..terms.len()).rev() {
-            if let (Term::Binary(_, a, b), true) = (terms[id], uses[id] > 0) {
-                uses[a] += 1;
-                uses[b] += 1;
-            }
-        }
-        let mut parts: Vec<Vec<Summand>> = Vec::with_capacity(terms.len());
-        let mut needs = Vec::with_capacity(terms.len());
-        for term in terms {
-            let of = match *term {
-                Term::Binary(Operation::Mul, a, b) => {
+    fn new(graph: &'a Graph<Cell>) -> Self {
+        let (nodes, uses) = (graph.nodes(), graph.uses_and_outputs());
+        let mut parts: Vec<Vec<Summand>> = Vec::with_capacity(nodes.len());
+        let mut needs = Vec::with_capacity(nodes.len());
+        for node in nodes {
+            let of = match *node {
+                Node::Binary(Operation::Mul, a, b) => {
                     [a, b].map(|term| Summand { minus: false, term }).to_vec()
                 }
-                Term::Binary(operation, a, b) => {
+                Node::Binary(operation, a, b) => {
                     let mut all = Vec::new();
                     for (term, minus) in [(a, false), (b, operation == Operation::Sub)] {
                         let inner = matches!(
-                            terms[term],
-                            Term::Binary(Operation::Add | Operation::Sub, ..)
+                            nodes[term],
+                            Node::Binary(Operation::Add | Operation::Sub, ..)
                         );
                         if inner && uses[term] == 1 {
                             let parts = parts[term].iter();
@@ -91,19 +84,19 @@ impl<'a> Schedule<'a> {
             needs.push(most.map_or(0, |most| most.max(1)));
             parts.push(of);
         }
-        let mut left = vec![0; terms.len()];
-        roots.iter().for_each(|root| left[*root] += 1);
-        for id in (0..terms.len()).rev() {
+        let mut left = vec![0; nodes.len()];
+        graph.roots().iter().for_each(|root| left[*root] += 1);
+        for id in (0..nodes.len()).rev() {
             if left[id] > 0 {
                 parts[id].iter().for_each(|part| left[part.term] += 1);
             }
         }
-        let (done, steps, next) = (vec![false; terms.len()], Vec::new(), terms.len());
-        Self { terms, parts, needs, left, done, steps, next }
+        let (done, steps, next) = (vec![false; nodes.len()], Vec::new(), nodes.len());
+        Self { graph, parts, needs, left, done, steps, next }
     }
 
     fn evaluate(&mut self, id: usize) {
-        let Term::Binary(operation, a, b) = self.terms[id] else { return };
+        let Node::Binary(operation, a, b) = self.graph.nodes()[id] else { return };
         if self.done[id] {
             return;
         }
@@ -191,33 +184,20 @@ impl<'a> Schedule<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use rollmill_algebra::graph::{Expression, Identity};
 
-    fn cell(column: usize) -> Term {
-        Term::Cell(column, 0)
-    }
+    use super::*;
 
     #[test]
     fn a_sum_takes_first_what_ends_the_lives_of_shared_values() {
-        use Operation::{Add, Mul, Sub};
-        // x = a·b; y = c·d; ((a·c − y) + b·d) + x, and x·y after it as another output.
-        let terms = vec![
-            cell(0),
-            cell(1),
-            cell(2),
-            cell(3),
-            Term::Binary(Mul, 0, 1),
-            Term::Binary(Mul, 2, 3),
-            Term::Binary(Mul, 0, 2),
-            Term::Binary(Sub, 6, 5),
-            Term::Binary(Mul, 1, 3),
-            Term::Binary(Add, 7, 8),
-            Term::Binary(Add, 9, 4),
-            Term::Binary(Mul, 4, 5),
-        ];
-        let (steps, values) = schedule(&terms, &[10, 11]);
-        // Three parts of the sum are no terms; the last is.
-        assert_eq!(values, terms.len() + 2);
+        let [a, b, c, d] =
+            std::array::from_fn(|column| Expression::var(Cell { column, rotation: 0 }));
+        let (x, y) = (a.clone() * b.clone(), c.clone() * d.clone());
+        let sum = ((a * c - y.clone()) + b * d) + x.clone();
+        let graph = Graph::new(Identity::Source, [&sum, &(x * y)]);
+        let (steps, values) = schedule(&graph);
+        // Two parts of the sum are no nodes; the last is.
+        assert_eq!(values, graph.nodes().len() + 2);
         let order: Vec<Value> = steps
             .iter()
             .filter_map(|step| match step {
@@ -225,8 +205,9 @@ mod tests {
                 Step::Output { .. } => None,
             })
             .collect();
-        // What nobody else uses comes before what stays.
-        assert_eq!(order, [6, 8, 12, 5, 13, 4, 10, 11]);
+        // a·c and b·d, which nobody else uses, come before y and x, which stay.
+        let [ac, y, bd, x] = [2, 4, 7, 9];
+        assert_eq!(order, [ac, bd, 12, y, 13, x, 10, 11]);
         let last = Step::Output { index: 1, value: 11 };
         assert_eq!(steps.last(), Some(&last));
     }

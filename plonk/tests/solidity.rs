@@ -322,8 +322,8 @@ fn gate_case(values: &[Fr]) -> Vec<u8> {
 
 fn gates_contract() -> String {
     let memory = Memory::new();
-    let (graph, root) = quotient_identity(&memory, CELL_BITS);
-    let code = emit::emit(&graph, root, memory.gates, "            ");
+    let graph = quotient_identity(&memory, CELL_BITS);
+    let code = emit::emit(&graph, memory.gates, "            ");
     let (eta, evaluations, result) = (memory.eta, memory.evaluations, code.result);
     format!(
         "// SPDX-License-Identifier: MIT OR Apache-2.0\npragma solidity 0.8.37;\n

@@ -4,7 +4,7 @@ use ark_ff::{AdditiveGroup, Field};
 
 use std::fmt::Debug;
 
-use super::{Laws, Stream};
+use super::{Laws, Random};
 use crate::device::{Coeff, Column, Device, DeviceError, Expr, Row, RowKernel};
 use crate::field::horner;
 use crate::{Fr, plain};
@@ -18,7 +18,7 @@ pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
         laws.polynomials_match(n);
     }
     for shape in 0..12 {
-        laws.rows_match(40, &Random { seed: laws.seed, shape });
+        laws.rows_match(40, &Random { seed: laws.seed, shape, steps: 150 });
     }
     laws.long_scans_match();
     laws.linear_combinations_match();
@@ -60,22 +60,12 @@ impl RowKernel for Sample {
     }
 }
 
-/// Terms joined at random, three outputs of four columns: sums of many products, deep differences,
-/// terms used in several places, constants among them. Devices that plan ahead meet shapes here that
-/// nobody thought of.
-#[derive(Debug)]
-struct Random {
-    seed: u64,
-    shape: u32,
-}
-
+/// Random expressions over twelve cells of four columns, three outputs.
 impl RowKernel for Random {
     type Constants<E: Expr> = Vec<E>;
 
     fn constants<E: Expr>(&self) -> Vec<E> {
-        let mut stream = Stream::new(self.seed, "rows constants");
-        let random = (0..3).map(|_| stream.fr()).collect::<Vec<_>>();
-        [Fr::ZERO, Fr::ONE, -Fr::ONE].into_iter().chain(random).map(E::constant).collect()
+        Random::constants(self)
     }
 
     fn outputs(&self) -> usize {
@@ -83,31 +73,9 @@ impl RowKernel for Random {
     }
 
     fn eval<E: Expr, R: Row<E>>(&self, constants: &Vec<E>, row: &R, out: &mut [E]) {
-        let mut stream = Stream::new(self.seed, &format!("rows shape {}", self.shape));
-        let mut pick = |below: usize| usize::from(stream.u16()) % below;
-        let mut terms: Vec<E> = (0..12).map(|i| row.cell(i % 4, i / 4)).collect();
-        terms.extend(constants.iter().cloned());
-        for _ in 0..150 {
-            // Mostly of the latest, so that terms grow deep, but of the first ones too.
-            let recent = terms.len() - pick(6) - 1;
-            let (a, b) = (terms[recent].clone(), terms[pick(terms.len())].clone());
-            // Shapes differ in what they have most of.
-            let kind = if pick(3) == 0 { self.shape as usize % 4 } else { pick(4) };
-            terms.push(match kind {
-                0 => a + b,
-                1 => a - b,
-                2 => a * b,
-                _ => b - a,
-            });
-        }
-        // A sum of more products than one reduction takes.
-        let mut sum = terms[pick(terms.len())].clone();
-        for i in 0..100 {
-            let product = terms[pick(terms.len())].clone() * terms[pick(terms.len())].clone();
-            sum = if i % 3 == 0 { sum - product } else { sum + product };
-        }
-        let n = terms.len();
-        (out[0], out[1], out[2]) = (sum, terms[n - 1].clone(), terms[n - 2].clone());
+        let cells = (0..12).map(|i| row.cell(i % 4, i / 4));
+        let expressions = self.expressions(cells.chain(constants.iter().cloned()).collect());
+        out.clone_from_slice(&expressions);
     }
 }
 

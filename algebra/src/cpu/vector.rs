@@ -11,7 +11,7 @@ use crate::Fr;
 use crate::device::{Coeff, Column, DeviceBuffer, DeviceError, Row, RowKernel, Vector};
 use crate::field::{batch_invert, horner};
 #[cfg(target_arch = "x86_64")]
-use crate::terms::Terms;
+use crate::graph::Graph;
 
 /// One row of host columns, all of length `n`.
 #[derive(Debug)]
@@ -67,7 +67,7 @@ impl Vector for CpuDevice {
             let columns: Vec<&[Fr]> = columns.iter().map(|column| column.as_slice()).collect();
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = self.ifma {
-                let rows = Rows::new(ifma, &Terms::record(kernel));
+                let rows = Rows::new(ifma, &Graph::record(kernel));
                 let piece = piece.next_multiple_of(ROWS);
                 pieces_of(&mut outputs, n, piece)
                     .into_par_iter()

@@ -1,92 +1,16 @@
 //! Expressions over circuit variables, and how they become arithmetic rows.
 //!
-//! [`Sym`] is a term: gates that are written over [`Expr`] give terms when evaluated with it. A batch of
-//! terms is then lowered in one pass. Equal subterms are shared; sums and constant factors cost nothing
-//! until a product needs them; a row takes two products, or one product and one or two more variables.
-
-use std::collections::HashMap;
-use std::ops::{Add, Mul, Sub};
-use std::sync::Arc;
+//! Gates that are written over [`Expr`] give expressions when evaluated with [`Sym`]. A batch of them is
+//! then lowered in one pass. Equal parts are shared; sums and constant factors cost nothing until a
+//! product needs them; a row takes two products, or one product and one or two more variables.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
+use rollmill_algebra::graph::{Expression, Graph, Identity, Node, Operation};
 use rollmill_plonk::builder::{Builder, Var};
 
-/// A term over circuit variables. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct Sym(Arc<Node>);
-
-#[derive(Debug)]
-enum Node {
-    Constant(Fr),
-    Var(Var),
-    Add(Sym, Sym),
-    Sub(Sym, Sym),
-    Mul(Sym, Sym),
-}
-
-impl Sym {
-    /// A variable.
-    pub fn var(var: Var) -> Self {
-        Self(Arc::new(Node::Var(var)))
-    }
-    fn as_constant(&self) -> Option<Fr> {
-        match *self.0 {
-            Node::Constant(value) => Some(value),
-            _ => None,
-        }
-    }
-    fn is(&self, value: u64) -> bool {
-        self.as_constant() == Some(Fr::from(value))
-    }
-}
-
-impl From<Var> for Sym {
-    fn from(var: Var) -> Self {
-        Self::var(var)
-    }
-}
-
-impl Expr for Sym {
-    fn constant(value: Fr) -> Self {
-        Self(Arc::new(Node::Constant(value)))
-    }
-}
-
-impl Add for Sym {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        match (self.as_constant(), other.as_constant()) {
-            (Some(a), Some(b)) => Self::constant(a + b),
-            _ if self.is(0) => other,
-            _ if other.is(0) => self,
-            _ => Self(Arc::new(Node::Add(self, other))),
-        }
-    }
-}
-
-impl Sub for Sym {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        match (self.as_constant(), other.as_constant()) {
-            (Some(a), Some(b)) => Self::constant(a - b),
-            _ if other.is(0) => self,
-            _ => Self(Arc::new(Node::Sub(self, other))),
-        }
-    }
-}
-
-impl Mul for Sym {
-    type Output = Self;
-    fn mul(self, other: Self) -> Self {
-        match (self.as_constant(), other.as_constant()) {
-            (Some(a), Some(b)) => Self::constant(a * b),
-            _ if self.is(0) || other.is(1) => self,
-            _ if other.is(0) || self.is(1) => other,
-            _ => Self(Arc::new(Node::Mul(self, other))),
-        }
-    }
-}
+/// An expression over circuit variables. Cheap to clone.
+pub type Sym = Expression<Var>;
 
 /// `Σ terms`, zero when there are none.
 pub fn sum(terms: impl IntoIterator<Item = Sym>) -> Sym {
@@ -96,28 +20,16 @@ pub fn sum(terms: impl IntoIterator<Item = Sym>) -> Sym {
 
 /// Makes variables for terms.
 pub fn lower<const N: usize>(b: &mut Builder, terms: [&Sym; N]) -> [Var; N] {
-    let mut lowering = Lowering::default();
-    let ids = terms.map(|t| lowering.intern(t));
-    lowering.evaluate(b);
-    ids.map(|id| lowering.var(b, id))
+    let mut lowering = Lowering::of(b, terms);
+    let roots: [usize; N] = std::array::from_fn(|i| lowering.graph.roots()[i]);
+    roots.map(|root| lowering.var(b, root))
 }
 
 /// Constrains a term to zero.
 pub fn assert_zero(b: &mut Builder, term: &Sym) {
-    let mut lowering = Lowering::default();
-    let id = lowering.intern(term);
-    lowering.evaluate(b);
-    let form = lowering.forms[id].clone();
+    let lowering = Lowering::of(b, [term]);
+    let form = lowering.forms[lowering.graph.roots()[0]].clone();
     form.emit(b, None);
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Op {
-    Constant(Fr),
-    Var(Var),
-    Add(usize, usize),
-    Sub(usize, usize),
-    Mul(usize, usize),
 }
 
 /// A quadratic form: a constant, multiples of variables, multiples of products of two.
@@ -221,69 +133,34 @@ impl Form {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Lowering {
-    by_node: HashMap<usize, usize>,
-    by_op: HashMap<Op, usize>,
-    ops: Vec<Op>,
-    uses: Vec<u32>,
+    graph: Graph<Var>,
     forms: Vec<Form>,
 }
 
 impl Lowering {
-    fn intern(&mut self, term: &Sym) -> usize {
-        // The address names the node while the caller holds the terms.
-        let address = Arc::as_ptr(&term.0) as usize;
-        if let Some(&id) = self.by_node.get(&address) {
-            return id;
-        }
-        let op = match &*term.0 {
-            Node::Constant(value) => Op::Constant(*value),
-            Node::Var(var) => Op::Var(*var),
-            Node::Add(x, y) => {
-                let (x, y) = (self.intern(x), self.intern(y));
-                Op::Add(x.min(y), x.max(y))
-            }
-            Node::Sub(x, y) => Op::Sub(self.intern(x), self.intern(y)),
-            Node::Mul(x, y) => {
-                let (x, y) = (self.intern(x), self.intern(y));
-                Op::Mul(x.min(y), x.max(y))
-            }
-        };
-        let id = match self.by_op.get(&op) {
-            Some(&id) => id,
-            None => {
-                if let Op::Add(x, y) | Op::Sub(x, y) | Op::Mul(x, y) = op {
-                    self.uses[x] += 1;
-                    self.uses[y] += 1;
-                }
-                self.ops.push(op);
-                self.uses.push(0);
-                self.by_op.insert(op, self.ops.len() - 1);
-                self.ops.len() - 1
-            }
-        };
-        self.by_node.insert(address, id);
-        id
-    }
-
-    /// Gives every term its form; operands stand before what uses them.
-    fn evaluate(&mut self, b: &mut Builder) {
-        for id in 0..self.ops.len() {
-            let form = match self.ops[id] {
-                Op::Constant(value) => Form { constant: value, ..Form::default() },
-                Op::Var(var) => Form::of(var),
-                Op::Add(x, y) => self.sum(x, y, Fr::from(1u64)),
-                Op::Sub(x, y) => self.sum(x, y, -Fr::from(1u64)),
-                Op::Mul(x, y) => self.product(b, x, y),
+    /// Gives every node its form; operands stand before what reads them.
+    fn of<const N: usize>(b: &mut Builder, terms: [&Sym; N]) -> Self {
+        let graph = Graph::new(Identity::Value, terms);
+        let (live, uses) = (graph.live(), graph.uses());
+        let mut lowering = Self { forms: vec![Form::default(); graph.nodes().len()], graph };
+        // A node that serves no term must not cost rows.
+        for id in (0..live.len()).filter(|id| live[*id]) {
+            let form = match lowering.graph.nodes()[id] {
+                Node::Constant(value, _) => Form { constant: value, ..Form::default() },
+                Node::Variable(var) => Form::of(var),
+                Node::Binary(Operation::Add, x, y) => lowering.sum(x, y, Fr::from(1u64)),
+                Node::Binary(Operation::Sub, x, y) => lowering.sum(x, y, -Fr::from(1u64)),
+                Node::Binary(Operation::Mul, x, y) => lowering.product(b, x, y),
             };
-            self.forms.push(form);
-            let form = &self.forms[id];
             let costly = !form.products.is_empty() || form.linear.len() > 2;
-            if self.uses[id] > 1 && costly {
-                self.var(b, id);
+            lowering.forms[id] = form;
+            if uses[id] > 1 && costly {
+                lowering.var(b, id);
             }
         }
+        lowering
     }
 
     fn sum(&self, x: usize, y: usize, factor: Fr) -> Form {
@@ -336,33 +213,62 @@ impl Lowering {
 
 #[cfg(test)]
 mod tests {
+    use rollmill_algebra::conformance::{Random, numbers};
     use rollmill_plonk::check::check;
 
     use super::*;
 
-    /// Method: one expression that uses every kind of node, over numbers and over a circuit.
+    /// Goal: rows hold for the values of their expressions. Method: random expressions, over numbers and over
+    /// a circuit.
     #[test]
     fn a_lowered_term_has_the_value_of_its_expression() {
-        fn expression<E: Expr>(x: &[E]) -> E {
-            let mut acc = E::constant(Fr::from(3u64));
-            for (i, v) in x.iter().enumerate() {
-                let k = E::constant(Fr::from(i as u64 + 2));
-                let shifted = v.clone() * k.clone() - k.clone();
-                let square = (shifted.clone() + x[0].clone()).square();
-                acc = acc.clone() * shifted.clone() + square.clone() * acc - square + v.clone();
+        for seed in 0..24 {
+            let random = Random { seed, shape: seed as u32, steps: 5 + 6 * seed as usize };
+            let values = numbers(seed, "values", 5);
+            let mut b = Builder::new(0, 8);
+            let vars: Vec<Sym> = values.iter().map(|v| Sym::var(b.witness(*v))).collect();
+            let (terms, expected) = (random.over(&vars), random.over(&values));
+            let lowered = lower(&mut b, terms.each_ref());
+            assert_eq!(lowered.map(|var| b.value(var)), expected, "seed {seed}");
+            for (term, value) in terms.into_iter().zip(expected) {
+                assert_zero(&mut b, &(term - Sym::constant(value)));
             }
-            acc
+            let (layout, witness) = b.finish(None).expect("fits");
+            assert_eq!(check(&layout, &witness), Ok(()), "seed {seed}");
         }
-        let values: Vec<Fr> = (5..12u64).map(Fr::from).collect();
-        let mut b = Builder::new(0, 8);
-        let vars: Vec<Sym> = values.iter().map(|v| Sym::var(b.witness(*v))).collect();
-        let term = expression(&vars);
-        let [out] = lower(&mut b, [&term]);
-        assert_eq!(b.value(out), expression(&values));
-        let expected = Sym::constant(expression(&values));
-        assert_zero(&mut b, &(term - expected));
-        let (layout, witness) = b.finish(None).expect("fits");
-        assert_eq!(check(&layout, &witness), Ok(()));
+    }
+
+    /// Goal: rows hold for no other values.
+    #[test]
+    fn a_lowered_term_with_another_value_is_refused() {
+        for seed in 0..24 {
+            let random = Random { seed, shape: seed as u32, steps: 5 + 6 * seed as usize };
+            let values = numbers(seed, "values", 5);
+            for (i, value) in random.over(&values).into_iter().enumerate() {
+                let mut b = Builder::new(0, 8);
+                let vars: Vec<Sym> = values.iter().map(|v| Sym::var(b.witness(*v))).collect();
+                let other = Sym::constant(value + Fr::from(1u64));
+                assert_zero(&mut b, &(random.over(&vars)[i].clone() - other));
+                let (layout, witness) = b.finish(None).expect("fits");
+                assert!(check(&layout, &witness).is_err(), "seed {seed}, term {i}");
+            }
+        }
+    }
+
+    /// Goal: what a factor of zero drops costs no rows.
+    #[test]
+    fn a_term_that_was_dropped_costs_nothing() {
+        fn power(x: Sym) -> Sym {
+            x.square().square() * x.square() * x
+        }
+        let rows = |term: fn(Sym) -> Sym| {
+            let mut b = Builder::new(0, 8);
+            let x = Sym::var(b.witness(Fr::from(2u64)));
+            lower(&mut b, [&term(x)]);
+            b.layout(None).expect("fits").rows_used
+        };
+        assert_eq!(rows(|x| power(x.clone()) * Sym::constant(Fr::from(0u64)) + x), rows(|x| x));
+        assert!(rows(|x| power(x.clone()) + x) > rows(|x| x));
     }
 
     #[test]

@@ -1,56 +1,57 @@
 //! Degrees of the constraints, computed from the gates as they are written.
 
-use std::ops::{Add, Mul, Sub};
-
-use rollmill_algebra::Fr;
-use rollmill_algebra::device::Expr;
+use rollmill_algebra::graph::{Expression, Graph, Identity};
 
 use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 
-/// Degree in the columns of the circuit, each of which counts 1; challenges and constants count 0. No terms
-/// cancel, so that it bounds the degree from above.
-#[derive(Debug, Clone, Copy)]
-struct Degree(u32);
-
-impl Add for Degree {
-    type Output = Self;
-    fn add(self, other: Self) -> Self {
-        Self(self.0.max(other.0))
-    }
+/// What constraints are polynomials in, told apart by numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Variable {
+    Column(usize),
+    Challenge(usize),
 }
 
-impl Sub for Degree {
-    type Output = Self;
-    fn sub(self, other: Self) -> Self {
-        Self(self.0.max(other.0))
-    }
-}
-
-impl Mul for Degree {
-    type Output = Self;
-    // The degree of a product is the sum of its factors' degrees.
-    #[expect(clippy::suspicious_arithmetic_impl)]
-    fn mul(self, other: Self) -> Self {
-        Self(self.0 + other.0)
-    }
-}
-
-impl Expr for Degree {
-    fn constant(_: Fr) -> Self {
-        Self(0)
-    }
-}
+type Constraint = Expression<Variable>;
 
 #[derive(Default)]
-struct Degrees(Vec<(Gate, u32)>);
+struct Made(Vec<(Gate, Constraint)>);
 
-impl Sink<Degree> for Degrees {
-    fn group(&mut self, gate: Gate, selector: &Degree, terms: &[Degree]) {
-        self.0.extend(terms.iter().map(|term| (gate, (*selector * *term).0)));
+impl Sink<Constraint> for Made {
+    fn group(&mut self, gate: Gate, selector: &Constraint, terms: &[Constraint]) {
+        self.0.extend(terms.iter().map(|term| (gate, selector.clone() * term.clone())));
     }
-    fn single(&mut self, gate: Gate, term: Degree) {
-        self.0.push((gate, term.0));
+    fn single(&mut self, gate: Gate, term: Constraint) {
+        self.0.push((gate, term));
     }
+}
+
+/// The constraints as expressions, selector included, in the order in which [`constraints`] makes them.
+fn made() -> Vec<(Gate, Constraint)> {
+    let mut count = 0;
+    let mut column = || {
+        count += 1;
+        Constraint::var(Variable::Column(count))
+    };
+    let cells = Cells {
+        w: std::array::from_fn(|_| std::array::from_fn(|_| column())),
+        l: std::array::from_fn(|_| std::array::from_fn(|_| column())),
+        fixed: std::array::from_fn(|_| column()),
+        m: column(),
+        h: std::array::from_fn(|_| column()),
+        z: std::array::from_fn(|_| column()),
+        s: std::array::from_fn(|_| column()),
+        x: column(),
+        active: column(),
+        first: column(),
+        last: column(),
+        public: column(),
+    };
+    let [eta, beta, gamma] =
+        std::array::from_fn(|number| Constraint::var(Variable::Challenge(number)));
+    let mut made = Made::default();
+    // The width of limb cells sets the values of constants only, none of which is zero.
+    constraints(&Constants::new(Challenges { eta, beta, gamma }, 8), &cells, &mut made);
+    made.0
 }
 
 /// Every constraint by its gate, with its degree, selector included, in the order in which
@@ -65,26 +66,12 @@ impl Sink<Degree> for Degrees {
 /// assert_eq!(highest, Some(QUOTIENT_CHUNKS as u32 + 1));
 /// ```
 pub fn degrees() -> Vec<(Gate, u32)> {
-    let column = Degree(1);
-    let cells = Cells {
-        w: [[column; _]; _],
-        l: [[column; _]; _],
-        fixed: [column; _],
-        m: column,
-        h: [column; _],
-        z: [column; _],
-        s: [column; _],
-        x: column,
-        active: column,
-        first: column,
-        last: column,
-        public: column,
-    };
-    let challenge = Degree(0);
-    let challenges = Challenges { eta: challenge, beta: challenge, gamma: challenge };
-    let mut degrees = Degrees::default();
-    constraints(&Constants::new(challenges, 0), &cells, &mut degrees);
-    degrees.0
+    let (gates, constraints): (Vec<Gate>, Vec<Constraint>) = made().into_iter().unzip();
+    let degrees = Graph::new(Identity::Value, &constraints).degrees(|variable| match variable {
+        Variable::Column(_) => 1,
+        Variable::Challenge(_) => 0,
+    });
+    gates.into_iter().zip(degrees).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,11 @@
 //! Writes the Solidity verifier of a circuit.
 //!
 //! The frame is `verifier.sol.template`, read as Solidity; the code of the gates comes out of
-//! [`crate::gates::constraints`] by way of symbolic terms, so that no gate is written twice. Cost of one
+//! [`crate::gates::constraints`] by way of symbolic expressions, so that no gate is written twice. Cost of one
 //! verification: 44 to 47 scalar multiplications of 6,000 gas, one pairing of 113,000, and some tens of
 //! thousands for the rest. `tests/solidity.rs` keeps the measured figures.
 
 pub mod emit;
-pub mod expr;
 mod rounds;
 #[cfg(feature = "weaken")]
 mod weaken;
@@ -18,11 +17,11 @@ use ark_ff::{Field, One, PrimeField, Zero};
 use rollmill_algebra::bytes::{fq_to_bytes, fr_to_bytes, g2_to_bytes};
 use rollmill_algebra::device::Expr;
 use rollmill_algebra::field::{inverse_of_nonzero, omega};
+use rollmill_algebra::graph::{Expression, Graph, Identity};
 use rollmill_algebra::pair::PairCells;
 use rollmill_algebra::{Fq, Fr, G2Affine};
 
-use self::emit::literal;
-use self::expr::{Graph, Id, Term};
+use self::emit::{Address, literal};
 use crate::gates::{CONSTRAINTS, Challenges, Constants, Fold, constraints, power_of_two};
 use crate::key::VerifyingKey;
 use crate::proof::{
@@ -107,10 +106,10 @@ impl Default for Memory {
 }
 
 /// What must vanish at ζ: the folded constraints less `(ζ^n − 1) Σ ζ^{ni} t_i(ζ)`, over memory words.
-pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> (Graph, Id) {
-    let evaluations: [Term; EVALUATIONS] =
-        std::array::from_fn(|i| Term::input(memory.evaluations + i * WORD));
-    let at = Term::input;
+pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> Graph<Address> {
+    let at = |address: usize| Expression::var(Address(address));
+    let evaluations: [Expression<Address>; EVALUATIONS] =
+        std::array::from_fn(|i| at(memory.evaluations + i * WORD));
     let computed = Computed {
         x: at(memory.zeta),
         active: at(memory.active),
@@ -122,8 +121,8 @@ pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> (Graph, Id) {
     let challenges =
         Challenges { eta: at(memory.eta), beta: at(memory.beta), gamma: at(memory.gamma) };
     let alpha = at(memory.alpha);
-    let one = Term::constant(Fr::one());
-    let powers: Vec<Term> =
+    let one = Expression::constant(Fr::one());
+    let powers: Vec<Expression<Address>> =
         std::iter::successors(Some(one.clone()), |power| Some(power.clone() * alpha.clone()))
             .take(CONSTRAINTS)
             .collect();
@@ -134,10 +133,8 @@ pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> (Graph, Id) {
         .into_iter()
         .rev()
         .reduce(|sum, chunk| sum * zeta_n.clone() + chunk)
-        .unwrap_or_else(|| Term::constant(Fr::zero()));
-    let mut graph = Graph::default();
-    let root = graph.insert(&(fold.finish() - (zeta_n - one) * quotient));
-    (graph, root)
+        .unwrap_or_else(|| Expression::constant(Fr::zero()));
+    Graph::new(Identity::Value, [&(fold.finish() - (zeta_n - one) * quotient)])
 }
 
 /// The source of a contract `name` that verifies the proofs of `vk` with a Keccak transcript.
@@ -157,8 +154,8 @@ pub fn generate(
     let n_public = vk.shape.n_public as usize;
     assert!(pair_at.is_none_or(|at| at + PAIR_INPUTS <= n_public), "the pair is a public input");
     let memory = Memory::new();
-    let (graph, root) = quotient_identity(&memory, vk.shape.cell_bits);
-    let gates = emit::emit(&graph, root, memory.gates, INDENT);
+    let graph = quotient_identity(&memory, vk.shape.cell_bits);
+    let gates = emit::emit(&graph, memory.gates, INDENT);
     let mut out = TEMPLATE.to_owned();
     let mut set = |key: &str, value: String| {
         let placeholder = format!("{{{{{key}}}}}");

@@ -21,7 +21,7 @@ use super::field::{
     raw_fr, reduce, reduce_columns, splat, split, split_limbs_times_16, store_sixteen,
 };
 use crate::Fr;
-use crate::terms::Terms;
+use crate::graph::{Cell, Graph};
 
 /// Rows that one step takes: two vectors, whose reductions hide each other's latency.
 pub(in crate::cpu) const ROWS: usize = 2 * LANES;
@@ -193,8 +193,8 @@ fn run(
 }
 
 impl Rows {
-    pub(in crate::cpu) fn new(ifma: Ifma, terms: &Terms) -> Self {
-        Self { plan: Plan::new(terms), ifma }
+    pub(in crate::cpu) fn new(ifma: Ifma, graph: &Graph<Cell>) -> Self {
+        Self { plan: Plan::new(graph), ifma }
     }
 
     /// Runs the kernel on the rows from `start` on, as many as each of `outputs` is long. The columns

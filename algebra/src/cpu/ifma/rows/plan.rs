@@ -1,4 +1,4 @@
-//! From the terms of a row kernel to steps that each end in at most one reduction.
+//! From the graph of a row kernel to steps that each end in at most one reduction.
 //!
 //! A sum of products needs a single Montgomery reduction, which costs half of a full product, so sums
 //! are flattened: a term that only one sum uses is never computed on its own.
@@ -12,7 +12,7 @@ use std::collections::HashMap;
 
 use crate::Fr;
 use crate::cpu::ifma::field::{Factor, Modulus, R, factor, multiple, raw_fr};
-use crate::terms::{Operation, Term, Terms};
+use crate::graph::{Cell, Graph, Node, Operation, slots};
 
 /// What a register may hold, in multiples of p.
 const REGISTER: u32 = 16;
@@ -103,7 +103,7 @@ enum Addend {
 }
 
 struct Planner<'a> {
-    terms: &'a Terms,
+    graph: &'a Graph<Cell>,
     uses: Vec<u32>,
     /// Registers without end here, one for each value.
     plan: Plan,
@@ -111,10 +111,10 @@ struct Planner<'a> {
 }
 
 impl Plan {
-    pub(super) fn new(terms: &Terms) -> Self {
-        let mut planner =
-            Planner { terms, uses: uses(terms), plan: Self::default(), known: HashMap::new() };
-        for (output, term) in terms.outputs.iter().enumerate() {
+    pub(super) fn new(graph: &Graph<Cell>) -> Self {
+        let uses = graph.uses_and_outputs();
+        let mut planner = Planner { graph, uses, plan: Self::default(), known: HashMap::new() };
+        for (output, term) in graph.roots().iter().enumerate() {
             let source = planner.value(*term, false);
             let source = match source.operand.place() {
                 Ok(_) => source,
@@ -130,54 +130,35 @@ impl Plan {
         plan
     }
 
-    fn for_each_use(&self, step: &Step, mut each: impl FnMut(u32)) {
-        let mut operand = |operand: &Operand| {
-            if operand.place().is_ok() {
-                each(operand.0);
+    /// What a step reads and writes, by the numbers of registers.
+    fn step(&self, step: &Step) -> slots::Step {
+        let mut reads: Vec<u32> = match step {
+            Step::Load { .. } => vec![],
+            Step::Store { source, .. } => vec![*source],
+            Step::Sum { products, plus, minus, .. } => {
+                let products = products.of(&self.products).iter().flat_map(|(a, b)| [a, b]);
+                let summands = [plus, minus].into_iter().flat_map(|range| range.of(&self.summands));
+                let operands = products.chain(summands);
+                operands
+                    .filter(|operand| operand.place().is_ok())
+                    .map(|operand| operand.0)
+                    .collect()
             }
         };
-        match step {
-            Step::Load { .. } => {}
-            Step::Store { source, .. } => each(*source),
-            Step::Sum { products, plus, minus, .. } => {
-                for (a, b) in products.of(&self.products) {
-                    operand(a);
-                    operand(b);
-                }
-                plus.of(&self.summands).iter().for_each(&mut operand);
-                minus.of(&self.summands).iter().for_each(&mut operand);
-            }
-        }
+        reads.sort_unstable();
+        let makes = match step {
+            Step::Load { target, .. } | Step::Sum { target, .. } => Some(*target as usize),
+            Step::Store { .. } => None,
+        };
+        slots::Step { reads: reads.into_iter().map(|register| register as usize).collect(), makes }
     }
 
     /// Gives registers that are no longer read to values that come after.
     fn share_registers(&mut self) {
-        let mut last_use = vec![0; self.registers];
-        for (at, step) in self.steps.iter().enumerate() {
-            self.for_each_use(step, |register| last_use[register as usize] = at);
-        }
-        let mut shared = vec![u32::MAX; self.registers];
-        let mut free: Vec<u32> = Vec::new();
-        let mut count = 0;
-        for at in 0..self.steps.len() {
-            let step = self.steps[at];
-            // A step reads its operands before it writes, so its result may take the place of one.
-            let mut ended = Vec::new();
-            self.for_each_use(&step, |register| {
-                if last_use[register as usize] == at {
-                    ended.push(register);
-                }
-            });
-            ended.sort_unstable();
-            ended.dedup();
-            free.extend(ended.iter().map(|register| shared[*register as usize]));
-            if let Step::Load { target, .. } | Step::Sum { target, .. } = step {
-                shared[target as usize] = free.pop().unwrap_or_else(|| {
-                    count += 1;
-                    count - 1
-                });
-            }
-        }
+        let steps: Vec<slots::Step> = self.steps.iter().map(|step| self.step(step)).collect();
+        let slots = slots::share(self.registers, &steps);
+        let shared: Vec<u32> =
+            slots.of.iter().map(|slot| slot.map_or(u32::MAX, |slot| slot as u32)).collect();
         let rename = |register: &mut u32| *register = shared[*register as usize];
         let rename_operand = |operand: &mut Operand| {
             if operand.place().is_ok() {
@@ -195,32 +176,18 @@ impl Plan {
             rename_operand(b);
         });
         self.summands.iter_mut().for_each(rename_operand);
-        self.registers = count as usize;
+        self.registers = slots.count;
     }
-}
-
-/// How often the terms that outputs need are used.
-fn uses(terms: &Terms) -> Vec<u32> {
-    let mut uses = vec![0; terms.list.len()];
-    terms.outputs.iter().for_each(|output| uses[*output] += 1);
-    // Operands come before what uses them.
-    for (id, term) in terms.list.iter().enumerate().rev() {
-        if let (Term::Binary(_, a, b), true) = (term, uses[id] > 0) {
-            uses[*a] += 1;
-            uses[*b] += 1;
-        }
-    }
-    uses
 }
 
 impl Planner<'_> {
     /// A term that is computed only here, so may be part of what uses it.
     fn is_own(&self, term: usize) -> bool {
-        matches!(self.terms.list[term], Term::Binary(..)) && self.uses[term] == 1
+        matches!(self.graph.nodes()[term], Node::Binary(..)) && self.uses[term] == 1
     }
 
     fn gather(&self, term: usize, negative: bool, parts: &mut Parts) {
-        let Term::Binary(operation, a, b) = self.terms.list[term] else {
+        let Node::Binary(operation, a, b) = self.graph.nodes()[term] else {
             return parts.summands.push((term, negative));
         };
         if operation == Operation::Mul {
@@ -250,12 +217,12 @@ impl Planner<'_> {
         if let Some(known) = self.known.get(&(term, negative)) {
             return *known;
         }
-        let value = match self.terms.list[term] {
-            Term::Constant(value, _) => {
+        let value = match self.graph.nodes()[term] {
+            Node::Constant(value, _) => {
                 let value: Fr = if negative { -value } else { value };
                 Bounded { operand: self.new_constant(factor(value, raw_fr)), bound: 1 }
             }
-            Term::Cell(column, rotation) if !negative => {
+            Node::Variable(Cell { column, rotation }) if !negative => {
                 let target = self.new_register();
                 self.plan.steps.push(Step::Load {
                     target,
@@ -280,8 +247,8 @@ impl Planner<'_> {
 
     /// Which factor of a negative product to negate: one where it costs nothing.
     fn negate_first(&self, a: usize, b: usize) -> bool {
-        let cost = |term: usize| match self.terms.list[term] {
-            Term::Constant(..) => 0,
+        let cost = |term: usize| match self.graph.nodes()[term] {
+            Node::Constant(..) => 0,
             _ if self.known.contains_key(&(term, true)) => 1,
             _ if self.is_own(term) => 2,
             _ => 3,
@@ -300,7 +267,7 @@ impl Planner<'_> {
             addends.push(Addend::Product(a, b));
         }
         for (term, negative) in parts.summands {
-            let is_constant = self.terms.constant(term).is_some();
+            let is_constant = self.graph.constant(term).is_some();
             let value = self.value(term, negative && is_constant);
             let plus = !negative || is_constant;
             addends.push(if plus { Addend::Plus(value) } else { Addend::Minus(value) });
@@ -420,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_sum_of_products_is_one_step() {
-        let plan = Plan::new(&Terms::record(&Sample));
+        let plan = Plan::new(&Graph::record(&Sample));
         let sums: Vec<(usize, usize, usize)> = plan
             .steps
             .iter()
