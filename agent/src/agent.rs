@@ -76,7 +76,7 @@ pub struct Agent<W: ?Sized> {
 }
 
 /// How a job ended, for the count.
-enum End {
+pub(crate) enum End {
     Proof(Verdict),
     Failed(FailureClass),
     Released,
@@ -88,7 +88,7 @@ enum End {
 
 impl End {
     /// Every outcome, as its series is labelled.
-    fn labels() -> impl Iterator<Item = &'static str> {
+    pub(crate) fn labels() -> impl Iterator<Item = &'static str> {
         let own =
             ["completed", "already_done", "unwanted", "expired", "released", "spooled", "lost"];
         let classes = FailureClass::ALL.into_iter().filter(|class| !class.is_brokers());
@@ -124,7 +124,8 @@ impl<W: Worker + ?Sized> Agent<W> {
         let once = client.with_options(Options { patience: Duration::ZERO, ..Options::default() });
         let link = Link::new(process.conditions.clone());
         let kinds: Vec<String> = worker.circuits().into_iter().map(|(kind, _)| kind).collect();
-        let metrics = Metrics::new(&process.metrics, &kinds, End::labels)?;
+        let metrics = Metrics::new(&process.metrics)?;
+        kinds.iter().for_each(|kind| metrics.know("kind", kind));
         let spool_lock = config.spool_dir.as_deref().map(crate::spool::lock).transpose()?;
         let spool = {
             let (bytes, proofs) = (metrics.spool_bytes.clone(), metrics.spool_proofs.clone());

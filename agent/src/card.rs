@@ -1,20 +1,17 @@
 //! Metrics of the card that an agent proves on, read anew at each scrape. Names begin with
 //! `rollmill_agent_card_`; a reading that the card does not give is left out.
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::MetricFamily;
-use prometheus::{Counter, Gauge, Opts, Registry};
+use rollmill_service::metrics::{self, Declared};
+use rollmill_service::prometheus::core::{Collector, Desc};
+use rollmill_service::prometheus::proto::MetricFamily;
+use rollmill_service::prometheus::{self, Registry};
 
 use crate::nvml::{Card, Reading, THROTTLE_REASONS};
-
-type Read = Box<dyn Fn(&Reading) -> Option<f64> + Send + Sync>;
 
 /// Exports the sensors of the card with this UUID, if NVML is there and knows it.
 pub fn export(registry: &Registry, uuid: &str) -> Result<(), prometheus::Error> {
     match Card::open(uuid) {
-        Ok(card) => {
-            registry.register(Box::new(CardMetrics::new(Box::new(move || card.read()), uuid)?))
-        }
+        Ok(card) => registry.register(Box::new(Sensors::new(Box::new(move || card.read()), uuid))),
         Err(reason) => {
             tracing::debug!(error = %reason, "GPU metrics unavailable");
             Ok(())
@@ -22,115 +19,116 @@ pub fn export(registry: &Registry, uuid: &str) -> Result<(), prometheus::Error> 
     }
 }
 
-struct CardMetrics {
-    read: Box<dyn Fn() -> Reading + Send + Sync>,
-    gauges: Vec<(Gauge, Read)>,
-    counters: Vec<(Counter, Read)>,
+/// The metrics as declared, with the label that each has.
+pub(crate) fn declared() -> Vec<Declared> {
+    metrics::with_label("uuid", CardMetrics::declared())
 }
 
-impl CardMetrics {
-    fn new(
-        read: Box<dyn Fn() -> Reading + Send + Sync>,
-        uuid: &str,
-    ) -> Result<Self, prometheus::Error> {
-        let options = |name: &str, help: &str, label: Option<(&str, &str)>| {
-            let options =
-                Opts::new(format!("rollmill_agent_card_{name}"), help).const_label("uuid", uuid);
-            match label {
-                Some((name, value)) => options.const_label(name, value),
-                None => options,
-            }
-        };
-        let mut gauges: Vec<(Gauge, Read)> = Vec::new();
-        let mut gauge = |name: &str, help: &str, label, read: Read| {
-            gauges.push((Gauge::with_opts(options(name, help, label))?, read));
-            Ok::<_, prometheus::Error>(())
-        };
-        gauge("temperature_celsius", "Of the chip", None, Box::new(|r| r.temperature_celsius))?;
-        gauge("power_watts", "Drawn now", None, Box::new(|r| r.power_watts))?;
-        gauge("power_limit_watts", "Held to now", None, Box::new(|r| r.power_limit_watts))?;
-        gauge(
-            "utilization_ratio",
-            "Part of the last sample period in which a kernel ran",
-            None,
-            Box::new(|r| r.utilization),
-        )?;
-        gauge(
-            "memory_utilization_ratio",
-            "Part of the last sample period in which memory was read or written",
-            None,
-            Box::new(|r| r.memory_utilization),
-        )?;
-        gauge("memory_used_bytes", "Of all programs", None, Box::new(|r| r.memory_used_bytes))?;
-        gauge("memory_total_bytes", "Installed", None, Box::new(|r| r.memory_total_bytes))?;
-        let clock = "Present rate of a clock";
-        gauge("clock_hertz", clock, Some(("clock", "sm")), Box::new(|r| r.sm_clock_hertz))?;
-        gauge("clock_hertz", clock, Some(("clock", "memory")), Box::new(|r| r.memory_clock_hertz))?;
-        for (reason, bit) in THROTTLE_REASONS {
-            gauge(
-                "throttled",
-                "1 while clocks are held down for the reason",
-                Some(("reason", reason)),
-                Box::new(move |r| {
-                    r.throttle_reasons.map(|bits| f64::from(u8::from(bits & bit != 0)))
-                }),
-            )?;
-        }
-        let mut counters: Vec<(Counter, Read)> = Vec::new();
-        let mut counter = |name: &str, help: &str, label, read: Read| {
-            counters.push((Counter::with_opts(options(name, help, label))?, read));
-            Ok::<_, prometheus::Error>(())
-        };
-        let energy = "Taken since the driver was loaded";
-        counter("energy_joules_total", energy, None, Box::new(|r| r.energy_joules))?;
-        let ecc = "Errors of memory since the driver was loaded";
-        for (kind, read) in [
-            ("corrected", Box::new(|r: &Reading| r.ecc_corrected) as Read),
-            ("uncorrected", Box::new(|r: &Reading| r.ecc_uncorrected)),
-        ] {
-            counter("ecc_errors_total", ecc, Some(("kind", kind)), read)?;
-        }
-        Ok(Self { read, gauges, counters })
+rollmill_service::metrics! {
+    /// Sensors of the GPU that an agent proves on.
+    struct CardMetrics: "rollmill_agent_card_" {
+        /// Temperature of the chip.
+        temperature_celsius: Gauge,
+        /// Current power draw.
+        power_watts: Gauge,
+        /// Current power limit.
+        power_limit_watts: Gauge,
+        /// Energy since the driver was loaded; its rate is the mean power.
+        energy_joules_total: Counter,
+        /// Fraction of the last sample period in which a kernel ran.
+        utilization_ratio: Gauge,
+        /// Fraction of the last sample period in which memory was used.
+        memory_utilization_ratio: Gauge,
+        /// Memory used by all programs.
+        memory_used_bytes: Gauge,
+        /// Memory installed.
+        memory_total_bytes: Gauge,
+        /// Current rate of a clock.
+        clock_hertz: GaugeVec[clock in ["sm", "memory"]],
+        /// 1 while the clocks are throttled for this reason.
+        throttled: GaugeVec[reason in THROTTLE_REASONS.map(|(reason, _)| reason)],
+        /// Memory errors since the driver was loaded.
+        ecc_errors_total: CounterVec[kind in ["corrected", "uncorrected"]],
     }
 }
 
-impl Collector for CardMetrics {
+struct Sensors {
+    read: Box<dyn Fn() -> Reading + Send + Sync>,
+    metrics: CardMetrics,
+}
+
+impl Sensors {
+    fn new(read: Box<dyn Fn() -> Reading + Send + Sync>, uuid: &str) -> Self {
+        Self { read, metrics: CardMetrics::create(&[("uuid", uuid)]) }
+    }
+}
+
+impl Collector for Sensors {
     fn desc(&self) -> Vec<&Desc> {
-        let gauges = self.gauges.iter().flat_map(|(gauge, _)| gauge.desc());
-        gauges.chain(self.counters.iter().flat_map(|(counter, _)| counter.desc())).collect()
+        self.metrics.descriptions()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let reading = (self.read)();
+        let (reading, metrics) = ((self.read)(), &self.metrics);
         let mut found = Vec::new();
-        for (gauge, read) in &self.gauges {
-            if let Some(value) = read(&reading) {
+        for (gauge, value) in [
+            (&metrics.temperature_celsius, reading.temperature_celsius),
+            (&metrics.power_watts, reading.power_watts),
+            (&metrics.power_limit_watts, reading.power_limit_watts),
+            (&metrics.utilization_ratio, reading.utilization),
+            (&metrics.memory_utilization_ratio, reading.memory_utilization),
+            (&metrics.memory_used_bytes, reading.memory_used_bytes),
+            (&metrics.memory_total_bytes, reading.memory_total_bytes),
+        ] {
+            if let Some(value) = value {
                 gauge.set(value);
                 found.extend(gauge.collect());
             }
         }
-        for (counter, read) in &self.counters {
-            if let Some(value) = read(&reading) {
-                // The card's own count, which begins again when its driver is loaded again.
-                counter.reset();
-                counter.inc_by(value.max(0.0));
-                found.extend(counter.collect());
+        // A counter is the card's own count, which restarts when its driver is loaded again.
+        metrics.energy_joules_total.reset();
+        if let Some(joules) = reading.energy_joules {
+            metrics.energy_joules_total.inc_by(joules.max(0.0));
+            found.extend(metrics.energy_joules_total.collect());
+        }
+        metrics.clock_hertz.reset();
+        let clocks = [("sm", reading.sm_clock_hertz), ("memory", reading.memory_clock_hertz)];
+        for (clock, hertz) in clocks {
+            if let Some(hertz) = hertz {
+                metrics.clock_hertz.with_label_values(&[clock]).set(hertz);
             }
         }
+        found.extend(metrics.clock_hertz.collect());
+        if let Some(bits) = reading.throttle_reasons {
+            for (reason, bit) in THROTTLE_REASONS {
+                let is_on = f64::from(u8::from(bits & bit != 0));
+                metrics.throttled.with_label_values(&[reason]).set(is_on);
+            }
+            found.extend(metrics.throttled.collect());
+        }
+        metrics.ecc_errors_total.reset();
+        let errors =
+            [("corrected", reading.ecc_corrected), ("uncorrected", reading.ecc_uncorrected)];
+        for (kind, count) in errors {
+            if let Some(count) = count {
+                metrics.ecc_errors_total.with_label_values(&[kind]).inc_by(count.max(0.0));
+            }
+        }
+        found.extend(metrics.ecc_errors_total.collect());
+        // A family without series is no reading.
+        found.retain(|family| !family.get_metric().is_empty());
         found
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
     use std::sync::Arc;
     use std::sync::Mutex;
 
-    use prometheus::TextEncoder;
+    use rollmill_service::prometheus::TextEncoder;
 
     use super::*;
-    use crate::metrics::Metrics;
 
     const FULL: Reading = Reading {
         temperature_celsius: Some(61.0),
@@ -152,8 +150,7 @@ mod tests {
         let registry = Registry::new();
         let left = Arc::new(Mutex::new(readings.to_vec()));
         let read = move || left.lock().unwrap().remove(0);
-        let metrics = CardMetrics::new(Box::new(read), "GPU-1").unwrap();
-        registry.register(Box::new(metrics)).unwrap();
+        registry.register(Box::new(Sensors::new(Box::new(read), "GPU-1"))).unwrap();
         let scrapes: Vec<_> = readings.iter().map(|_| registry.gather()).collect();
         TextEncoder::new().encode_to_string(scrapes.last().unwrap()).unwrap()
     }
@@ -189,50 +186,5 @@ mod tests {
         assert!(!text.contains("power_watts") && !text.contains("throttled"), "{text}");
         assert!(text.contains("kind=\"corrected\",uuid=\"GPU-1\"} 1\n"), "{text}");
         assert_eq!(exported(&[Reading::default()]), "");
-    }
-
-    fn names(value: &serde_json::Value, found: &mut BTreeSet<String>) {
-        match value {
-            serde_json::Value::String(text) => {
-                let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
-                let words = text.split(word).filter(|word| word.starts_with("rollmill_"));
-                found.extend(words.map(str::to_owned));
-            }
-            serde_json::Value::Array(all) => all.iter().for_each(|value| names(value, found)),
-            serde_json::Value::Object(all) => all.values().for_each(|value| names(value, found)),
-            _ => {}
-        }
-    }
-
-    /// Goal: no panel that stays empty because a metric has another name now. Method: the names in the
-    /// file are among those that the code registers, and each metric of a card is shown.
-    #[test]
-    fn the_dashboard_names_metrics_that_there_are_and_every_one_of_a_card() {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/grafana/agents.json");
-        let dashboard = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
-        let mut shown = BTreeSet::new();
-        names(&dashboard, &mut shown);
-
-        let registry = Registry::new();
-        let metrics = Metrics::new(&registry, &["leaf".to_owned()], std::iter::empty).unwrap();
-        metrics.jobs_total.with_label_values(&["a", "b"]);
-        metrics.proving_seconds.with_label_values(&["a"]);
-        metrics.witness_seconds.with_label_values(&["a"]);
-        let card = CardMetrics::new(Box::new(|| FULL), "GPU-1").unwrap();
-        registry.register(Box::new(card)).unwrap();
-        let mut there = BTreeSet::new();
-        for family in registry.gather() {
-            let name = family.name().to_owned();
-            if name.starts_with("rollmill_agent_card_") {
-                assert!(shown.contains(&name), "no panel shows {name}");
-            }
-            if family.get_field_type() == prometheus::proto::MetricType::HISTOGRAM {
-                there.extend(["bucket", "sum", "count"].map(|part| format!("{name}_{part}")));
-            } else {
-                there.insert(name);
-            }
-        }
-        let unknown: Vec<_> = shown.difference(&there).collect();
-        assert!(unknown.is_empty() && shown.len() > 12, "{unknown:?} of {shown:?}");
     }
 }

@@ -53,7 +53,7 @@ struct Shared {
     held: Mutex<HashMap<LeaseRef, Cancel>>,
     changed: Notify,
     ended: AtomicBool,
-    failures: prometheus::IntCounter,
+    failures: rollmill_service::prometheus::IntCounter,
     link: Link,
 }
 
@@ -76,7 +76,7 @@ impl Heart {
     pub(crate) fn start(
         client: &Client,
         agent: AgentId,
-        failures: prometheus::IntCounter,
+        failures: rollmill_service::prometheus::IntCounter,
         link: Link,
     ) -> std::io::Result<Self> {
         // A beat that is late is worthless: fail fast and send the next.

@@ -22,7 +22,7 @@ pub mod devices;
 pub mod heart;
 mod link;
 pub mod machine;
-mod metrics;
+pub mod metrics;
 pub mod nvml;
 pub mod preflight;
 pub mod prover;

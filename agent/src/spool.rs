@@ -112,16 +112,16 @@ pub(crate) struct Spool {
     dir: Option<PathBuf>,
     inner: Mutex<Inner>,
     changed: Notify,
-    bytes: prometheus::IntGauge,
-    proofs: prometheus::IntGauge,
+    bytes: rollmill_service::prometheus::IntGauge,
+    proofs: rollmill_service::prometheus::IntGauge,
 }
 
 impl Spool {
     /// The spool in `dir`, with what an earlier start left there; in memory alone without one.
     pub(crate) fn open(
         dir: Option<PathBuf>,
-        bytes: prometheus::IntGauge,
-        proofs: prometheus::IntGauge,
+        bytes: rollmill_service::prometheus::IntGauge,
+        proofs: rollmill_service::prometheus::IntGauge,
     ) -> io::Result<Self> {
         let spool = Self { dir, inner: Mutex::default(), changed: Notify::new(), bytes, proofs };
         let Some(dir) = &spool.dir else { return Ok(spool) };
@@ -341,8 +341,8 @@ mod tests {
         }
     }
 
-    fn gauge() -> prometheus::IntGauge {
-        prometheus::IntGauge::new("g", "g").unwrap()
+    fn gauge() -> rollmill_service::prometheus::IntGauge {
+        rollmill_service::prometheus::IntGauge::new("g", "g").unwrap()
     }
 
     fn open(dir: Option<&Path>) -> Spool {

@@ -148,7 +148,7 @@ impl Running {
     fn count(&self, outcome: &str) -> u64 {
         let families = self.process.metrics.gather();
         let family = families.iter().find(|f| f.name() == "rollmill_agent_jobs_total").unwrap();
-        let of = |metric: &&prometheus::proto::Metric| {
+        let of = |metric: &&rollmill_service::prometheus::proto::Metric| {
             metric.get_label().iter().any(|label| label.value() == outcome)
         };
         let metric = family.get_metric().iter().find(of).expect("every series is there");

@@ -48,7 +48,7 @@ fn case(uuid: &str, folder: &Path, faults: &str) -> String {
 #[ignore = "not a test: the process that each case of the tests starts"]
 fn one_case() {
     let uuid = std::env::var(CASE).expect("a UUID");
-    let registry = prometheus::Registry::new();
+    let registry = rollmill_service::prometheus::Registry::new();
     card::export(&registry, &uuid).expect("no failure of its own");
     let families = registry.gather().len();
     let said = match Card::open(&uuid) {

@@ -560,7 +560,8 @@ async fn every_series_whose_labels_are_known_is_there_from_the_start() {
 fn metric(broker: &TestBroker, name: &str) -> f64 {
     let families = broker.metrics.gather();
     let Some(family) = families.iter().find(|family| family.name() == name) else { return 0.0 };
-    let value =
-        |m: &prometheus::proto::Metric| m.get_counter().get_value() + m.get_gauge().get_value();
+    let value = |m: &rollmill_service::prometheus::proto::Metric| {
+        m.get_counter().get_value() + m.get_gauge().get_value()
+    };
     family.get_metric().iter().map(value).sum()
 }

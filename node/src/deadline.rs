@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
-use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
+use rollmill_service::prometheus::{self, Registry};
 use rollmill_service::{Board, Shutdown};
 use tokio::sync::watch;
 
+use crate::metrics::DeadlineMetrics;
 use crate::setup::RunningNode;
 
 /// Longest that one look waits for its prune to be in an L1 block.
@@ -32,70 +33,14 @@ pub struct Deadline {
     pub is_missed: bool,
 }
 
-/// The figures of the deadline.
-#[derive(Debug, Clone)]
-pub struct DeadlineMetrics {
-    is_open: IntGauge,
-    epoch: IntGauge,
-    l1_blocks_left: IntGauge,
-    seconds_left: IntGauge,
-    is_missed: IntGauge,
-    prunes: IntCounter,
-    failures: IntCounter,
-}
-
 impl DeadlineMetrics {
-    /// Registers the figures under `rollmill_node_…`.
-    pub fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name: &str, help: &str| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counter = |name: &str, help: &str| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        Ok(Self {
-            is_open: gauge(
-                "rollmill_node_proof_deadline_open",
-                "1 while an epoch waits for its proof, to which the deadline belongs.",
-            )?,
-            epoch: gauge(
-                "rollmill_node_proof_deadline_epoch",
-                "The oldest unproven epoch; 0 while there is none.",
-            )?,
-            l1_blocks_left: gauge(
-                "rollmill_node_proof_deadline_l1_blocks",
-                "L1 blocks left in which that epoch's proof is accepted; negative when missed.",
-            )?,
-            seconds_left: gauge(
-                "rollmill_node_proof_deadline_seconds",
-                "Seconds that those L1 blocks take at L1's present pace; negative when missed.",
-            )?,
-            is_missed: gauge(
-                "rollmill_node_prune_due",
-                "1 while the oldest unproven epoch has missed its deadline and nobody has pruned.",
-            )?,
-            prunes: counter(
-                "rollmill_node_prunes_sent_total",
-                "Prunes of the pending chain that this process put on L1.",
-            )?,
-            failures: counter(
-                "rollmill_node_prune_failures_total",
-                "Prunes that this process tried and L1 did not take.",
-            )?,
-        })
-    }
-
     fn set(&self, deadline: Option<&Deadline>) {
-        self.is_open.set(i64::from(deadline.is_some()));
+        self.proof_deadline_open.set(i64::from(deadline.is_some()));
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-        self.epoch.set(deadline.map_or(0, |deadline| number(deadline.epoch)));
-        self.l1_blocks_left.set(deadline.map_or(0, |deadline| deadline.l1_blocks_left));
-        self.seconds_left.set(deadline.map_or(0, |deadline| deadline.seconds_left));
-        self.is_missed.set(deadline.map_or(0, |deadline| i64::from(deadline.is_missed)));
+        self.proof_deadline_epoch.set(deadline.map_or(0, |deadline| number(deadline.epoch)));
+        self.proof_deadline_l1_blocks.set(deadline.map_or(0, |deadline| deadline.l1_blocks_left));
+        self.proof_deadline_seconds.set(deadline.map_or(0, |deadline| deadline.seconds_left));
+        self.prune_due.set(deadline.map_or(0, |deadline| i64::from(deadline.is_missed)));
     }
 }
 
@@ -228,17 +173,17 @@ impl Pruner {
         };
         match sent {
             Ok(receipt) if receipt.succeeded => {
-                self.metrics.prunes.inc();
+                self.metrics.prunes_sent_total.inc();
                 tracing::warn!(from_block = from, to_block = to, l1_tx = %receipt.tx_hash, "pending chain pruned");
                 Ok(true)
             }
             // Somebody else was faster.
             Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => {
-                self.metrics.failures.inc();
+                self.metrics.prune_failures_total.inc();
                 Ok(false)
             }
             Err(error) => {
-                self.metrics.failures.inc();
+                self.metrics.prune_failures_total.inc();
                 Err(error)
             }
         }

@@ -1,145 +1,108 @@
-//! What a node shows of itself to Prometheus.
+//! Metrics of a node, which the programs that contain one serve.
 
 use rollmill_node_client::wire::Tips;
-use rollmill_service::prometheus::core::Collector;
-use rollmill_service::prometheus::{self, Gauge, GaugeVec, IntCounterVec, Opts, Registry};
+use rollmill_service::metrics::Declared;
 
 use crate::pool::{Dropped, Parked, PoolCounts};
 use crate::rules::Rule;
 
-/// The figures, kept up to date whether or not somebody collects them.
-#[derive(Debug)]
-pub(crate) struct Gauges {
-    pending: Gauge,
-    verified: Gauge,
-    proven: Gauge,
-    finalized: Gauge,
-    l1_block: Gauge,
-    l1_time: Gauge,
-    refused: Gauge,
-    waiting: Gauge,
-    parked: GaugeVec,
-    bytes: Gauge,
-    included: Gauge,
-    dropped: IntCounterVec,
-    broken: IntCounterVec,
+/// Every metric of a node.
+pub fn declared() -> Vec<Declared> {
+    let tables = [Gauges::declared(), AdmissionMetrics::declared(), DeadlineMetrics::declared()];
+    tables.into_iter().flatten().collect()
 }
 
-fn gauge(name: &str, help: &str) -> Gauge {
-    // Both texts are constants of this file, in the form that the crate asks for.
-    Gauge::new(name, help).expect("a valid name and help")
+rollmill_service::metrics! {
+    /// Chain and pool, kept up to date whether or not somebody collects them.
+    pub(crate) struct Gauges: "rollmill_node_" {
+        /// Number of the last block that was executed.
+        pending_block: Gauge,
+        /// Last block up to which each transaction is proven on L1 or by its client proof here.
+        verified_block: Gauge,
+        /// Number of the last block that is proven on L1.
+        proven_block: Gauge,
+        /// Number of the last block whose proof L1 has finalized.
+        finalized_block: Gauge,
+        /// Number of the last L1 block that was followed.
+        l1_block: Gauge,
+        /// Unix time of the last L1 block that was followed.
+        l1_head_timestamp_seconds: Gauge,
+        /// 1 while L1 contains a block that this node rejected.
+        block_refused: Gauge,
+        /// Blocks that break a rule of honest proposers which nothing enforces.
+        block_rule_broken_total: IntCounterVec[rule in Rule::ALL.map(Rule::label)],
+        /// Transactions that can be part of the next block.
+        pool_waiting: Gauge,
+        /// Bytes of all transactions that wait.
+        pool_bytes: Gauge,
+        /// Transactions that wait and cannot be part of the next block.
+        pool_parked: GaugeVec[reason in Parked::ALL.map(Parked::label)],
+        /// Transactions of blocks not finally proven, kept with their client proofs.
+        pool_included: Gauge,
+        /// Transactions that left the pool without a block.
+        pool_dropped_total: IntCounterVec[reason in Dropped::ALL.map(Dropped::label)],
+    }
+}
+
+rollmill_service::metrics! {
+    /// Verification of submitted transactions.
+    pub(crate) struct AdmissionMetrics: "rollmill_node_" {
+        /// Submitted transactions that wait for verification.
+        pub(crate) admission_waiting: IntGauge,
+        /// Client proofs of submitted transactions that were verified, rejected ones included.
+        pub(crate) admission_verified_total: IntCounter,
+        /// Client proofs of submitted transactions that were rejected.
+        pub(crate) admission_refused_total: IntCounter,
+        /// Transactions rejected with 503 because too many wait for verification.
+        pub(crate) admission_busy_total: IntCounter,
+    }
+}
+
+rollmill_service::metrics! {
+    /// The deadline of the oldest unproven epoch, and the prunes after it.
+    pub struct DeadlineMetrics: "rollmill_node_" {
+        /// 1 while an epoch waits for its proof.
+        pub(crate) proof_deadline_open: IntGauge,
+        /// The oldest unproven epoch; 0 while there is none.
+        pub(crate) proof_deadline_epoch: IntGauge,
+        /// L1 blocks left in which that epoch's proof is accepted; negative when missed.
+        pub(crate) proof_deadline_l1_blocks: IntGauge,
+        /// Seconds that those L1 blocks take at L1's current pace; negative when missed.
+        pub(crate) proof_deadline_seconds: IntGauge,
+        /// 1 while the oldest unproven epoch has missed its deadline and nobody has pruned.
+        pub(crate) prune_due: IntGauge,
+        /// Prunes of the pending chain that this process got onto L1.
+        pub(crate) prunes_sent_total: IntCounter,
+        /// Prunes that this process sent and L1 did not accept.
+        pub(crate) prune_failures_total: IntCounter,
+    }
 }
 
 impl Gauges {
-    pub(crate) fn new() -> Self {
-        Self {
-            pending: gauge("rollmill_node_pending_block", "Number of the last executed block."),
-            verified: gauge(
-                "rollmill_node_verified_block",
-                "Last block up to which each transaction is proven on L1 or by its client proof here.",
-            ),
-            proven: gauge("rollmill_node_proven_block", "Number of the last proven block."),
-            finalized: gauge(
-                "rollmill_node_finalized_block",
-                "Number of the last block whose proof L1 has finalized.",
-            ),
-            l1_block: gauge("rollmill_node_l1_block", "Number of the last followed L1 block."),
-            l1_time: gauge(
-                "rollmill_node_l1_head_timestamp_seconds",
-                "Unix second of the last followed L1 block.",
-            ),
-            refused: gauge(
-                "rollmill_node_block_refused",
-                "1 while L1 holds a block that this node refuses.",
-            ),
-            waiting: gauge(
-                "rollmill_node_pool_waiting",
-                "Transactions that can be part of the next block.",
-            ),
-            parked: {
-                let name = "rollmill_node_pool_parked";
-                let help = "Transactions that wait and cannot be part of the next block.";
-                let parked = GaugeVec::new(Opts::new(name, help), &["reason"]);
-                let parked = parked.expect("a valid name, help and label");
-                for reason in Parked::ALL {
-                    parked.with_label_values(&[reason.label()]);
-                }
-                parked
-            },
-            bytes: gauge("rollmill_node_pool_bytes", "Bytes of the transactions that wait."),
-            included: gauge(
-                "rollmill_node_pool_included",
-                "Transactions of blocks not finally proven, kept with their client proofs.",
-            ),
-            dropped: {
-                let name = "rollmill_node_pool_dropped_total";
-                let help = "Transactions that left the pool without a block.";
-                let dropped = IntCounterVec::new(Opts::new(name, help), &["reason"]);
-                let dropped = dropped.expect("a valid name, help and label");
-                for reason in Dropped::ALL {
-                    dropped.with_label_values(&[reason.label()]);
-                }
-                dropped
-            },
-            broken: {
-                let name = "rollmill_node_block_rule_broken_total";
-                let help = "Blocks that break a rule of honest proposers which nothing forces.";
-                let broken = IntCounterVec::new(Opts::new(name, help), &["rule"]);
-                let broken = broken.expect("a valid name, help and label");
-                for rule in Rule::ALL {
-                    broken.with_label_values(&[rule.label()]);
-                }
-                broken
-            },
-        }
-    }
-
     pub(crate) fn count_broken(&self, rule: Rule) {
-        self.broken.with_label_values(&[rule.label()]).inc();
-    }
-
-    pub(crate) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        let gauges = [
-            &self.pending,
-            &self.verified,
-            &self.proven,
-            &self.finalized,
-            &self.l1_block,
-            &self.l1_time,
-            &self.refused,
-            &self.waiting,
-            &self.bytes,
-            &self.included,
-        ];
-        for gauge in gauges {
-            let collector: Box<dyn Collector> = Box::new(gauge.clone());
-            registry.register(collector)?;
-        }
-        registry.register(Box::new(self.parked.clone()))?;
-        registry.register(Box::new(self.dropped.clone()))?;
-        registry.register(Box::new(self.broken.clone()))
+        self.block_rule_broken_total.with_label_values(&[rule.label()]).inc();
     }
 
     // Numbers of blocks, and seconds, are far below 2^53, up to which a float is exact.
     pub(crate) fn set_tips(&self, tips: &Tips, l1_time: u64) {
-        self.l1_time.set(l1_time as f64);
-        self.pending.set(tips.pending.block_number as f64);
-        self.verified.set(tips.verified.block_number as f64);
-        self.proven.set(tips.proven.block_number as f64);
-        self.finalized.set(tips.finalized.block_number as f64);
+        self.l1_head_timestamp_seconds.set(l1_time as f64);
+        self.pending_block.set(tips.pending.block_number as f64);
+        self.verified_block.set(tips.verified.block_number as f64);
+        self.proven_block.set(tips.proven.block_number as f64);
+        self.finalized_block.set(tips.finalized.block_number as f64);
         self.l1_block.set(tips.l1_block as f64);
-        self.refused.set(if tips.refused.is_some() { 1.0 } else { 0.0 });
+        self.block_refused.set(if tips.refused.is_some() { 1.0 } else { 0.0 });
     }
 
     pub(crate) fn set_pool(&self, counts: &PoolCounts) {
-        self.waiting.set(counts.ready as f64);
-        self.bytes.set(counts.bytes as f64);
-        self.included.set(counts.included as f64);
+        self.pool_waiting.set(counts.ready as f64);
+        self.pool_bytes.set(counts.bytes as f64);
+        self.pool_included.set(counts.included as f64);
         for (reason, count) in Parked::ALL.into_iter().zip(counts.parked) {
-            self.parked.with_label_values(&[reason.label()]).set(count as f64);
+            self.pool_parked.with_label_values(&[reason.label()]).set(count as f64);
         }
         for (reason, count) in Dropped::ALL.into_iter().zip(counts.dropped) {
-            let counter = self.dropped.with_label_values(&[reason.label()]);
+            let counter = self.pool_dropped_total.with_label_values(&[reason.label()]);
             counter.inc_by(count.saturating_sub(counter.get()));
         }
     }

@@ -126,7 +126,7 @@ impl Node {
         let chain = chain_view(&Arc::new(store.read()?))?;
         // As after a rewind: what happened since the pool was last in line is not known.
         pool.refresh(&store, &chain, true)?;
-        let gauges = Gauges::new();
+        let gauges = Gauges::create(&[]);
         let tips = wire_tips(&chain, pool.verified(&chain))?;
         gauges.set_tips(&tips, chain.tables.l1_head()?.time);
         gauges.set_pool(&pool.counts());

@@ -89,7 +89,7 @@ impl ProverNode {
                     PACE
                 }
                 Err(error) => {
-                    self.ports.metrics.failures.inc();
+                    self.ports.metrics.failures_total.inc();
                     if !std::mem::replace(&mut failing, true) {
                         tracing::warn!(retry_seconds = RETRY.as_secs(), error = %one_line(error.as_ref()), "control loop failed; retrying");
                     }

@@ -179,13 +179,13 @@ impl NodePorts {
             metrics.ranges.with_label_values(&[name]).set(count as i64);
         }
         let unproven = chain.pending.saturating_sub(chain.proven);
-        metrics.unproven.set(i64::try_from(unproven).unwrap_or(i64::MAX));
+        metrics.unproven_blocks.set(i64::try_from(unproven).unwrap_or(i64::MAX));
         let oldest = chain
             .epochs
             .iter()
             .find(|(_, blocks)| blocks.last().is_some_and(|last| last.number > chain.proven));
         let end = oldest.and_then(|(epoch, _)| chain.window_end(*epoch));
-        metrics.deadline_seconds.set(match (end, self.memory.l1) {
+        metrics.seconds_to_deadline.set(match (end, self.memory.l1) {
             (Some(end), Some(l1)) => {
                 let blocks = end as f64 - l1.head.number as f64;
                 let clock = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -194,9 +194,9 @@ impl NodePorts {
             }
             _ => f64::NAN,
         });
-        metrics.lease_held.set(i64::from(chain.lease.is_some()));
+        metrics.submitter_lease_held.set(i64::from(chain.lease.is_some()));
         if let Some(fence) = chain.lease {
-            metrics.lease_fence.set(i64::try_from(fence).unwrap_or(i64::MAX));
+            metrics.submitter_fence.set(i64::try_from(fence).unwrap_or(i64::MAX));
         }
         metrics.jobs_open.set(i64::try_from(self.provers.jobs().open()).unwrap_or(i64::MAX));
     }
@@ -353,7 +353,7 @@ impl Ports for NodePorts {
         let attempt = self.memory.attempts.insert(row.id, row.attempt);
         let is_next = attempt.is_some_and(|before| before < row.attempt);
         if is_next && matches!(own.sent, Some(Sent::Reverted { .. })) {
-            self.metrics.submissions.with_label_values(&["reverted"]).inc();
+            self.metrics.submissions_total.with_label_values(&["reverted"]).inc();
         }
         let name = row.state.as_str();
         let now = Instant::now();
@@ -367,12 +367,12 @@ impl Ports for NodePorts {
         let Some((left, _)) = before else { return };
         // The seconds of a range count from its first turn in this process to its root.
         if left == "proving" && row.root.is_some() {
-            self.metrics.epoch_seconds.observe(since.elapsed().as_secs_f64());
+            self.metrics.range_seconds.observe(since.elapsed().as_secs_f64());
         }
         match &row.state {
             State::Included { inclusion, .. } => {
-                self.metrics.epochs.inc();
-                self.metrics.submissions.with_label_values(&["included"]).inc();
+                self.metrics.epochs_proven_total.inc();
+                self.metrics.submissions_total.with_label_values(&["included"]).inc();
                 tracing::info!(
                     range = row.id,
                     epoch = row.epoch,
@@ -381,9 +381,9 @@ impl Ports for NodePorts {
                     "epoch proven on L1"
                 );
             }
-            State::Parked { parking: Parking::Late, .. } => self.metrics.missed.inc(),
+            State::Parked { parking: Parking::Late, .. } => self.metrics.epochs_missed_total.inc(),
             State::GivenUp { reason: GaveUp::Late } if left != "parked_late" => {
-                self.metrics.missed.inc();
+                self.metrics.epochs_missed_total.inc();
             }
             _ => {}
         }
@@ -468,7 +468,7 @@ impl NodePorts {
         let sending = self.submitter.submit(row, &proof, intent.fence);
         let refusal = match tokio::time::timeout(SUBMIT_MAX, sending).await {
             Ok(Ok(())) => {
-                self.metrics.submissions.with_label_values(&["sent"]).inc();
+                self.metrics.submissions_total.with_label_values(&["sent"]).inc();
                 return;
             }
             Ok(Err(refusal)) => refusal,
@@ -481,7 +481,7 @@ impl NodePorts {
             | Refusal::Rejected { reason }
             | Refusal::Unknown { reason } => ("refused", reason),
         };
-        self.metrics.submissions.with_label_values(&[outcome]).inc();
+        self.metrics.submissions_total.with_label_values(&[outcome]).inc();
         tracing::warn!(
             range = row.id,
             epoch = row.epoch,

@@ -1,60 +1,23 @@
-//! Figures of the sequencer.
+//! Metrics of the sequencer.
 
-use rollmill_service::prometheus;
-
-/// Counters of the sequencer.
-#[derive(Debug, Clone)]
-pub struct Metrics {
-    pub(crate) blocks: prometheus::IntCounter,
-    pub(crate) txs: prometheus::IntCounter,
-    pub(crate) left_out: prometheus::IntCounter,
-    pub(crate) refused: prometheus::IntCounter,
-    pub(crate) pool: prometheus::IntGauge,
-    pub(crate) held: prometheus::IntGauge,
-    pub(crate) empty: prometheus::IntCounter,
-    pub(crate) unverified: prometheus::IntGauge,
-}
-
-impl Metrics {
-    /// Registers the counters.
-    pub fn new(registry: &prometheus::Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name: &str, help: &str| {
-            let counter = prometheus::IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
-        let gauge = |name: &str, help: &str| {
-            let gauge = prometheus::IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        Ok(Self {
-            blocks: counter("rollmill_sequencer_blocks_total", "Blocks put on L1")?,
-            txs: counter("rollmill_sequencer_transactions_total", "Transactions put into blocks")?,
-            left_out: counter(
-                "rollmill_sequencer_left_out_total",
-                "Transactions that could not follow the ones before them",
-            )?,
-            refused: counter(
-                "rollmill_sequencer_refused_total",
-                "Turns that ended with an error instead of a block",
-            )?,
-            pool: gauge(
-                "rollmill_sequencer_pool_transactions",
-                "Transactions that can be part of the next block",
-            )?,
-            empty: counter(
-                "rollmill_sequencer_empty_blocks_total",
-                "Blocks without transactions, put on L1 so that prices fall",
-            )?,
-            unverified: gauge(
-                "rollmill_sequencer_unverified",
-                "1 while building waits for the client proofs of blocks on L1",
-            )?,
-            held: gauge(
-                "rollmill_sequencer_held",
-                "1 while nothing is built because L1 holds a block that the node refuses",
-            )?,
-        })
+rollmill_service::metrics! {
+    /// What a sequencer counts.
+    pub struct Metrics: "rollmill_sequencer_" {
+        /// Blocks that this process got onto L1.
+        pub(crate) blocks_total: IntCounter,
+        /// Blocks without transactions that this process got onto L1, so that prices fall.
+        pub(crate) empty_blocks_total: IntCounter,
+        /// Transactions of the blocks that this process got onto L1.
+        pub(crate) transactions_total: IntCounter,
+        /// Transactions that were left out of a block because they could not follow the ones before them.
+        pub(crate) left_out_total: IntCounter,
+        /// Turns that ended with an error instead of a block.
+        pub(crate) refused_total: IntCounter,
+        /// Transactions that can be part of the next block.
+        pub(crate) pool_transactions: IntGauge,
+        /// 1 while building is paused because L1 contains a block that the node rejected.
+        pub(crate) held: IntGauge,
+        /// 1 while building waits for the client proofs of blocks on L1.
+        pub(crate) unverified: IntGauge,
     }
 }

@@ -180,7 +180,7 @@ impl Sequencer {
                     }
                 }
                 Err(error) => {
-                    self.metrics.refused.inc();
+                    self.metrics.refused_total.inc();
                     let text = error.to_string();
                     let is_other = !text.starts_with(&code) || code.is_empty();
                     if is_other || failures.is_multiple_of(LOG_EACH) {
@@ -206,7 +206,7 @@ impl Sequencer {
     pub async fn turn(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
         let node = &self.running.node;
         let count = node.ready_count();
-        self.metrics.pool.set(i64::try_from(count).unwrap_or(i64::MAX));
+        self.metrics.pool_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
         if memory.under_way.is_some() {
             return self.land(memory, shutdown).await;
         }
@@ -339,7 +339,7 @@ impl Sequencer {
             build(&node, &node.ready_txs(), max_txs, env, node.is_priced_out()?)
         };
         let Outcome { built, left_out } = tokio::task::spawn_blocking(work).await??;
-        self.metrics.left_out.inc_by(left_out.len() as u64);
+        self.metrics.left_out_total.inc_by(left_out.len() as u64);
         if let Some((first, reason)) = left_out.first() {
             let tx = rollmill_protocol::field::to_hex(first);
             let count = left_out.len();
@@ -433,9 +433,9 @@ impl Sequencer {
         if !receipt.succeeded {
             return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
         }
-        self.metrics.blocks.inc();
-        self.metrics.txs.inc_by(txs as u64);
-        self.metrics.empty.inc_by(u64::from(txs == 0));
+        self.metrics.blocks_total.inc();
+        self.metrics.transactions_total.inc_by(txs as u64);
+        self.metrics.empty_blocks_total.inc_by(u64::from(txs == 0));
         let gas = receipt.gas_used;
         tracing::info!(block = number, l1_tx = %receipt.tx_hash, gas, "block included on L1");
         self.wait_for(number, shutdown).await

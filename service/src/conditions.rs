@@ -1,12 +1,11 @@
 //! What must hold for a process to do its work, by name: `/ready`, `/status` and two metrics.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{Gauge, GaugeVec, Opts};
 use serde_json::{Value, json};
 
 #[derive(Debug, Clone)]
@@ -107,6 +106,16 @@ impl Conditions {
     }
 }
 
+crate::metrics! {
+    /// The conditions of a process.
+    pub(crate) struct ConditionMetrics: "rollmill_" {
+        /// 1 while the named readiness condition holds, else 0.
+        condition: GaugeVec[name],
+        /// Unix time of the last success of the named work.
+        last_success_timestamp_seconds: GaugeVec[what],
+    }
+}
+
 impl Collector for Conditions {
     fn desc(&self) -> Vec<&Desc> {
         // Unchecked: the series follow what was set, which a registry does not need to know.
@@ -115,104 +124,36 @@ impl Collector for Conditions {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let state = self.lock();
-        let vec =
-            |name: &str, help: &str, label: &str| GaugeVec::new(Opts::new(name, help), &[label]);
-        let (Ok(holds), Ok(successes)) = (
-            vec(
-                "rollmill_condition",
-                "1 while the named condition of readiness holds, else 0",
-                "name",
-            ),
-            vec(
-                "rollmill_last_success_timestamp_seconds",
-                "Unix time of the last success of the named work",
-                "what",
-            ),
-        ) else {
-            return Vec::new();
-        };
+        // Made anew, so that a condition that was removed is not shown.
+        let shown = ConditionMetrics::create(&[]);
         for (name, condition) in &state.conditions {
-            holds.with_label_values(&[*name]).set(f64::from(u8::from(condition.reason.is_none())));
+            let holds = f64::from(u8::from(condition.reason.is_none()));
+            shown.condition.with_label_values(&[*name]).set(holds);
         }
         for (what, at) in &state.successes {
-            successes.with_label_values(&[*what]).set(*at as f64);
+            let success = shown.last_success_timestamp_seconds.with_label_values(&[*what]);
+            success.set(*at as f64);
         }
-        let mut families = holds.collect();
-        families.extend(successes.collect());
+        let mut families: Vec<_> =
+            shown.collectors().iter().flat_map(|metric| metric.collect()).collect();
         families.retain(|family| !family.get_metric().is_empty());
         families
     }
 }
 
-/// Creates every series of a labelled metric, so that each exists, at 0, before its first event:
-/// Prometheus computes no rate of a series that first appears at 1. `values` holds the values of each
-/// label, in the labels' order; all combinations are created.
-pub fn create_series<B: prometheus::core::MetricVecBuilder>(
-    metric: &prometheus::core::MetricVec<B>,
-    values: &[&[&str]],
-) {
-    let mut rows: Vec<Vec<&str>> = vec![Vec::new()];
-    for label in values {
-        rows = rows
-            .iter()
-            .flat_map(|row| label.iter().map(move |value| [&row[..], &[*value]].concat()))
-            .collect();
-    }
-    for row in rows {
-        // A wrong number of labels is the caller's slip, which a test of its series shows.
-        if metric.get_metric_with_label_values(&row).is_err() {
-            tracing::error!(labels = row.len(), "metric does not have this number of labels");
-        }
+crate::metrics! {
+    /// What the process is.
+    pub(crate) struct AboutMetrics: "rollmill_" {
+        /// 1; the labels name the program and its version.
+        build_info: GaugeVec[program, version],
+        /// Unix time at which the process started.
+        start_time_seconds: Gauge,
     }
 }
 
-/// A metric that is shown only while its source can be read. Register it in place of the metric.
-#[derive(Debug, Clone)]
-pub struct WhileKnown<M> {
-    metric: M,
-    known: Arc<std::sync::atomic::AtomicBool>,
-}
-
-impl<M> WhileKnown<M> {
-    /// Not shown until [`Self::known`] is called.
-    pub fn new(metric: M) -> Self {
-        Self { metric, known: Arc::default() }
-    }
-
-    /// The metric, to be set by whoever has just read the source; it is shown from now on.
-    pub fn known(&self) -> &M {
-        self.known.store(true, std::sync::atomic::Ordering::Relaxed);
-        &self.metric
-    }
-
-    /// The source cannot be read: the series disappear until the next [`Self::known`].
-    pub fn unknown(&self) {
-        self.known.store(false, std::sync::atomic::Ordering::Relaxed);
-    }
-}
-
-impl<M: Collector> Collector for WhileKnown<M> {
-    fn desc(&self) -> Vec<&Desc> {
-        self.metric.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let known = self.known.load(std::sync::atomic::Ordering::Relaxed);
-        if known { self.metric.collect() } else { Vec::new() }
-    }
-}
-
-/// `rollmill_build_info` and `rollmill_start_time_seconds`.
-pub(crate) fn about(name: &str, version: &str) -> prometheus::Result<[Box<dyn Collector>; 2]> {
-    let labels = HashMap::from([
-        ("program".to_owned(), name.to_owned()),
-        ("version".to_owned(), version.to_owned()),
-    ]);
-    let opts = Opts::new("rollmill_build_info", "1; the labels say which program this is");
-    let build = Gauge::with_opts(opts.const_labels(labels))?;
-    build.set(1.0);
-    let start =
-        Gauge::new("rollmill_start_time_seconds", "Unix time at which the process started")?;
-    start.set(now() as f64);
-    Ok([Box::new(build), Box::new(start)])
+pub(crate) fn about(name: &str, version: &str) -> AboutMetrics {
+    let about = AboutMetrics::create(&[]);
+    about.build_info.with_label_values(&[name, version]).set(1.0);
+    about.start_time_seconds.set(now() as f64);
+    about
 }

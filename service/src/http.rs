@@ -13,9 +13,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::Registry;
 use tokio::net::TcpListener;
 
+use crate::metrics::{Declared, with_label};
 use crate::{Error, Shutdown};
 use connection::Ended;
 use slots::Slots;
@@ -79,36 +80,34 @@ impl HttpLimits {
     }
 }
 
-/// What a server shows of its connections.
-#[derive(Debug, Clone)]
-pub struct HttpMetrics {
-    open: IntGauge,
-    closed: IntCounterVec,
+crate::metrics! {
+    /// What a server shows of its connections.
+    pub(crate) struct ConnectionMetrics: "rollmill_http_" {
+        /// Open connections of `server`: `admin`, `rpc` of a node, `broker`.
+        connections: IntGauge,
+        /// Connections that `server` closed, by reason.
+        connections_closed_total: IntCounterVec[reason in Ended::REASONS],
+    }
 }
 
+/// What a server shows of its connections, under its name.
+#[derive(Debug, Clone)]
+pub struct HttpMetrics(ConnectionMetrics);
+
 impl HttpMetrics {
+    pub(crate) fn declared() -> Vec<Declared> {
+        with_label("server", ConnectionMetrics::declared())
+    }
+
     /// Series with the label `server`, so that a process may have several servers. Every reason
     /// for which the server itself closes connections is there from the start, at 0.
     pub fn new(server: &str) -> Self {
-        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("server", server);
-        // Names and labels are constants in Prometheus' form.
-        let open = IntGauge::with_opts(opts("rollmill_http_connections", "Open connections."))
-            .expect("a valid name and help");
-        let closed = IntCounterVec::new(
-            opts("rollmill_http_connections_closed_total", "Connections that the server closed."),
-            &["reason"],
-        )
-        .expect("a valid name and help");
-        for reason in Ended::REASONS {
-            closed.with_label_values(&[reason]);
-        }
-        Self { open, closed }
+        Self(ConnectionMetrics::create(&[("server", server)]))
     }
 
     /// Registers the series.
     pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.open.clone()))?;
-        registry.register(Box::new(self.closed.clone()))
+        self.0.register(registry)
     }
 }
 

@@ -51,6 +51,7 @@ pub mod failpoints;
 mod http;
 mod log;
 mod messages;
+pub mod metrics;
 mod preflight;
 mod secret;
 mod shutdown;
@@ -61,7 +62,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use admin::Board;
-pub use conditions::{Conditions, WhileKnown, create_series};
+pub use conditions::Conditions;
 pub use config::{Common, LogFormat, Settings, check_arguments, load};
 pub use error::{Error, Exit, Failure, Outcome, one_line, uncoded};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
@@ -134,9 +135,7 @@ impl<C> Process<C> {
         let conditions = board.conditions().clone();
         let metrics = prometheus::Registry::new();
         // Names that nothing else has registered in a registry that is new.
-        for collector in conditions::about(name, env!("CARGO_PKG_VERSION")).into_iter().flatten() {
-            let _ = metrics.register(collector);
-        }
+        let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
         Self { config, shutdown: Shutdown::new(), metrics, board, conditions, command: None }
     }

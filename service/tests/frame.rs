@@ -356,24 +356,6 @@ fn readiness_is_the_conjunction_of_named_conditions() {
     assert!(process.board.not_ready().is_empty());
 }
 
-#[test]
-fn series_exist_before_their_first_event_and_disappear_with_their_source() {
-    use rollmill_service::prometheus::{IntCounterVec, IntGauge, Opts};
-    let process = Process::new("test-unit", ());
-    let jobs = IntCounterVec::new(Opts::new("jobs_total", "x"), &["kind", "outcome"]).unwrap();
-    process.metrics.register(Box::new(jobs.clone())).unwrap();
-    rollmill_service::create_series(&jobs, &[&["a", "b"], &["ok", "failed"]]);
-    let depth = rollmill_service::WhileKnown::new(IntGauge::new("depth", "x").unwrap());
-    process.metrics.register(Box::new(depth.clone())).unwrap();
-    let text = scrape(&process);
-    assert_eq!(text.matches("jobs_total{").count(), 4, "{text}");
-    assert!(!text.contains("depth"), "{text}");
-    depth.known().set(3);
-    assert!(scrape(&process).contains("depth 3"));
-    depth.unknown();
-    assert!(!scrape(&process).contains("depth 3"));
-}
-
 fn scrape<C>(process: &Process<C>) -> String {
     use rollmill_service::prometheus::{Encoder, TextEncoder};
     let mut text = Vec::new();

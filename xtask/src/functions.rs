@@ -31,7 +31,6 @@ const LONG: &[(&str, &str, &str)] = &[
     ),
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
     ("prover-node/src/main.rs", "run", "one part after the other"),
-    ("prover-node/src/metrics.rs", "new", "a list of metrics"),
     ("pxe/src/wallet.rs", "prepare", "the parts of a transaction in their order"),
     ("pxe/tests/transfer.rs", "answer", "one answer for each method"),
     ("xtask/src/mutants.rs", "run", "one run, from its choice to its report"),

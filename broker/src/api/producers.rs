@@ -58,7 +58,7 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
         check_job(job)?;
     }
     for job in &jobs {
-        shared.metrics.know_kind(job.id.kind());
+        shared.metrics.know("kind", job.id.kind());
     }
     let mut jobs = shared.store.enqueue(&call.bearer.tenant, &jobs).await?;
     shared.count_lost(shared.store.heal(&call.bearer.tenant, &mut jobs).await?);

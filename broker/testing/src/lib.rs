@@ -113,7 +113,7 @@ pub struct TestBroker {
     /// Pull it to end the replica.
     pub shutdown: Shutdown,
     /// What it counts.
-    pub metrics: prometheus::Registry,
+    pub metrics: rollmill_service::prometheus::Registry,
     task: JoinHandle<Result<(), Failure>>,
 }
 

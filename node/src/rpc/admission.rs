@@ -11,10 +11,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rollmill_protocol::Fr;
-use rollmill_service::prometheus::{self, IntCounter, IntGauge, Registry};
+use rollmill_service::prometheus::{self, Registry};
 use tokio::sync::oneshot;
 
 use crate::error::PoolError;
+use crate::metrics::AdmissionMetrics;
 use crate::node::{Considered, Node};
 use crate::pool::Candidate;
 
@@ -64,46 +65,17 @@ pub(super) struct Admission {
     node: Arc<Node>,
     limits: AdmissionLimits,
     queue: Mutex<Queue>,
-    waiting: IntGauge,
-    verified: IntCounter,
-    refused: IntCounter,
-    busy: IntCounter,
+    metrics: AdmissionMetrics,
 }
 
 impl Admission {
     pub(super) fn new(node: Arc<Node>, limits: AdmissionLimits) -> Self {
-        // Names and help texts are constants in Prometheus' form.
-        let counter =
-            |name: &str, help: &str| IntCounter::new(name, help).expect("a valid name and help");
-        let waiting = IntGauge::new(
-            "rollmill_node_admission_waiting",
-            "Transactions that wait for their proofs to be verified.",
-        );
-        Self {
-            node,
-            limits,
-            queue: Mutex::default(),
-            waiting: waiting.expect("a valid name and help"),
-            verified: counter(
-                "rollmill_node_admission_verified_total",
-                "Client proofs of sent transactions that were verified, refused ones included.",
-            ),
-            refused: counter(
-                "rollmill_node_admission_refused_total",
-                "Client proofs of sent transactions that were refused.",
-            ),
-            busy: counter(
-                "rollmill_node_admission_busy_total",
-                "Transactions turned away because too many wait for verification.",
-            ),
-        }
+        let metrics = AdmissionMetrics::create(&[]);
+        Self { node, limits, queue: Mutex::default(), metrics }
     }
 
     pub(super) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
-        registry.register(Box::new(self.waiting.clone()))?;
-        registry.register(Box::new(self.verified.clone()))?;
-        registry.register(Box::new(self.refused.clone()))?;
-        registry.register(Box::new(self.busy.clone()))
+        self.metrics.register(registry)
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -139,7 +111,7 @@ impl Admission {
             // The last of the same peer, if this one is better.
             let of_peer = queue.waiting.iter().rev().find(|(_, waiting)| waiting.peer == new.peer);
             let last = of_peer.map(|(last, _)| *last).filter(|last| order < *last);
-            self.busy.inc();
+            self.metrics.admission_busy_total.inc();
             let Some(last) = last else { return };
             queue.waiting.remove(&last);
         }
@@ -151,9 +123,9 @@ impl Admission {
         } else if queue.waiting.len() > self.limits.queue {
             // Its sender is told that the node is busy.
             queue.waiting.pop_last();
-            self.busy.inc();
+            self.metrics.admission_busy_total.inc();
         }
-        self.waiting.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
+        self.metrics.admission_waiting.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
     }
 
     /// Verifies until nothing waits.
@@ -164,7 +136,9 @@ impl Admission {
             let next = {
                 let mut queue = self.queue();
                 let next = queue.waiting.pop_first();
-                self.waiting.set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
+                self.metrics
+                    .admission_waiting
+                    .set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
                 if next.is_none() {
                     // Under the lock, so that whoever comes next starts a worker.
                     queue.running = queue.running.saturating_sub(1);
@@ -178,10 +152,10 @@ impl Admission {
                 continue;
             }
             let result = self.node.admit(*candidate);
-            self.verified.inc();
+            self.metrics.admission_verified_total.inc();
             let is_refused = matches!(result, Err(PoolError::Proof { .. }));
             if is_refused {
-                self.refused.inc();
+                self.metrics.admission_refused_total.inc();
             }
             if let Some(peer) = peer {
                 self.queue().note(peer, is_refused);
@@ -309,6 +283,12 @@ mod tests {
         }
         // A good proof makes up for it.
         assert!(admission.queue().refusals.is_empty());
-        assert_eq!((admission.verified.get(), admission.refused.get()), (5, 1));
+        assert_eq!(
+            (
+                admission.metrics.admission_verified_total.get(),
+                admission.metrics.admission_refused_total.get()
+            ),
+            (5, 1)
+        );
     }
 }

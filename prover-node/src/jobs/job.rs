@@ -152,7 +152,7 @@ impl<B: Broker> Jobs<B> {
         let result = match answer {
             Ok(result) => result,
             Err((Action::AwaitReopening, error)) => {
-                shared.metrics.results_lost.inc();
+                shared.metrics.results_lost_total.inc();
                 tracing::warn!(job = %view.id, error = %rollmill_service::one_line(&error), "result lost; waiting for the broker to reopen the job");
                 return Ok(None);
             }
@@ -173,7 +173,7 @@ impl<B: Broker> Jobs<B> {
             end -= 1;
         }
         let reason = &reason[..end];
-        shared.metrics.results_rejected.inc();
+        shared.metrics.results_rejected_total.inc();
         match shared.call(Route::Reject, || shared.broker.reject(id, digest, reason)).await {
             Ok(answer) => {
                 let given_up = answer.outcome == RejectOutcome::GivenUp;
@@ -188,7 +188,7 @@ impl<B: Broker> Jobs<B> {
     /// A job is not given up while its range is wanted: puts a dead one back, at most once in a while.
     async fn revive(&self, view: &JobView, last: &mut Option<Instant>) -> Result<(), JobFailure> {
         let shared = &self.shared;
-        shared.metrics.jobs_dead.inc();
+        shared.metrics.jobs_dead_total.inc();
         let why = view.failure.as_ref().map_or_else(
             || "no reason was given".to_owned(),
             |failure| format!("{}: {}", failure.class.as_str(), failure.message),
@@ -238,7 +238,7 @@ impl<B: Broker> Jobs<B> {
     pub fn finished(&self, circuit: &str, view: &JobView) {
         let seconds = view.stats.as_ref().and_then(|s| s.get("proving_seconds")?.as_f64());
         if let Some(seconds) = seconds {
-            self.shared.metrics.proving_seconds.with_label_values(&[circuit]).observe(seconds);
+            self.shared.metrics.job_proving_seconds.with_label_values(&[circuit]).observe(seconds);
         }
     }
 
@@ -254,7 +254,7 @@ fn is_late(view: &JobView) -> bool {
 }
 
 fn shared_inputs(metrics: &crate::metrics::Metrics, view: &JobView) {
-    metrics.inputs_wanted.inc();
+    metrics.inputs_wanted_total.inc();
     tracing::warn!(job = %view.id, "input lost at the broker; uploading again");
 }
 

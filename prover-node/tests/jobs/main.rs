@@ -177,7 +177,7 @@ async fn a_lost_result_is_waited_for_and_blames_nobody() {
     })
     .await;
     assert!(done.is_ok());
-    assert_eq!(metrics.results_lost.get(), 5);
+    assert_eq!(metrics.results_lost_total.get(), 5);
     assert!(fake.lock().rejected.is_empty());
 
     let fake = Fake::new(10);
@@ -188,7 +188,7 @@ async fn a_lost_result_is_waited_for_and_blames_nobody() {
     fake.lock().artifacts.remove(&digest);
     let again = jobs.prove(&job, &input, &verify);
     let heal = async {
-        while metrics.results_lost.get() == 0 {
+        while metrics.results_lost_total.get() == 0 {
             tokio::time::sleep(MS).await;
         }
         fake.lock().lose_result_of(&job.id);
@@ -204,14 +204,14 @@ async fn a_wrong_result_is_rejected_and_proven_again() {
     let (done, fake, metrics) = prove_over_http(|inner| inner.wrong = 3).await;
     assert!(done.is_ok());
     assert_eq!(fake.lock().rejected.len(), 3);
-    assert_eq!(metrics.results_rejected.get(), 3);
+    assert_eq!(metrics.results_rejected_total.get(), 3);
 }
 
 #[tokio::test]
 async fn a_dead_job_is_replayed_as_often_as_it_takes() {
     let (done, fake, metrics) = prove_over_http(|inner| inner.deaths = 8).await;
     assert!(done.is_ok());
-    assert_eq!((fake.lock().replayed, metrics.jobs_dead.get()), (8, 8));
+    assert_eq!((fake.lock().replayed, metrics.jobs_dead_total.get()), (8, 8));
 }
 
 /// Goal: a deadline is an estimate: a job that is still wanted after it is enqueued with the next one.
@@ -227,7 +227,7 @@ async fn a_deadline_that_was_too_early_costs_time_and_nothing_else() {
     assert!(jobs.prove_by(&job, deadline, &input, &verify).await.is_ok());
     let inner = fake.lock();
     assert_eq!(inner.deadlines, [10, 11, 12, 13].map(Some));
-    assert_eq!((inner.replayed, metrics.jobs_dead.get()), (0, 0));
+    assert_eq!((inner.replayed, metrics.jobs_dead_total.get()), (0, 0));
 }
 
 /// Goal: an input that the broker lost is uploaded again, without a replay and without blame.
@@ -251,7 +251,7 @@ async fn a_lost_input_is_uploaded_again() {
     assert!(done.is_ok());
     let inner = fake.lock();
     assert_eq!((inner.replayed, inner.rejected.len(), inner.uploads), (0, 0, 2));
-    assert_eq!(metrics.inputs_wanted.get(), 1);
+    assert_eq!(metrics.inputs_wanted_total.get(), 1);
 }
 
 /// Goal: jobs that somebody else cancelled, or whose database was lost, are restarted.

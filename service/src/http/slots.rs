@@ -82,7 +82,7 @@ impl Slots {
         let (progress, evicted) = (Arc::new(Progress::new()), Arc::new(Notify::new()));
         let place = Place { peer, progress: Arc::clone(&progress), evicted: Arc::clone(&evicted) };
         places.insert(id, place);
-        self.metrics.open.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
+        self.metrics.0.connections.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
         drop(places);
         self.running.send_modify(|running| *running += 1);
         Some(Slot { slots: Arc::clone(self), id, progress, evicted })
@@ -117,7 +117,7 @@ impl Slots {
     /// Counts a connection that the server closed.
     fn closed(&self, ended: Ended) {
         let Some(reason) = ended.reason() else { return };
-        self.metrics.closed.with_label_values(&[reason]).inc();
+        self.metrics.0.connections_closed_total.with_label_values(&[reason]).inc();
         let before = self.pressed.fetch_add(1, Ordering::Relaxed);
         if before.is_multiple_of(LOG_EACH) {
             tracing::warn!(reason, closed = before + 1, "connection closed by the server");
@@ -150,7 +150,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut places = self.slots.places();
         places.remove(&self.id);
-        self.slots.metrics.open.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
+        self.slots.metrics.0.connections.set(i64::try_from(places.len()).unwrap_or(i64::MAX));
         drop(places);
         self.slots.running.send_modify(|running| *running = running.saturating_sub(1));
     }
