@@ -1,7 +1,8 @@
 //! A user's keys and address.
 //!
-//! The nullifier key spends; the viewing key finds and reads notes. An address is written as `rm1`
-//! and the hex of npk ‖ compressed viewing key ‖ four bytes of SHA-256 over both.
+//! The nullifier key spends; the viewing key finds and reads notes. An address is written in bech32m
+//! (BIP 350): `rollmill1`, 103 characters for npk ‖ compressed viewing key, and six of checksum. One
+//! prefix serves every network, since keys and addresses are the same on each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,6 +11,8 @@ use ark_ec::{AffineRepr, CurveGroup, PrimeGroup};
 use ark_ff::{PrimeField, UniformRand};
 use ark_grumpkin::{Affine, Projective};
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
+use bech32::primitives::decode::CheckedHrpstring;
+use bech32::{Bech32m, Fe32, Hrp};
 use rollmill_algebra::Fr;
 use rollmill_protocol::field;
 use rollmill_protocol::note::{self, ViewingKey};
@@ -19,8 +22,14 @@ use crate::error::PxeError;
 
 /// Bytes of a compressed Grumpkin point.
 pub const POINT_BYTES: usize = 32;
-const PREFIX: &str = "rm1";
-const CHECK_BYTES: usize = 4;
+/// What an address begins with, before the separator `1`.
+const HRP: Hrp = Hrp::parse_unchecked("rollmill");
+/// Bytes of an address: npk and the compressed viewing key.
+const BYTES: usize = 32 + POINT_BYTES;
+/// Characters of an address: prefix, separator, five bits each, checksum.
+const CHARACTERS: usize = 8 + 1 + (8 * BYTES).div_ceil(5) + 6;
+const OLD_PREFIX: &str = "rm1";
+const OLD_CHECK_BYTES: usize = 4;
 
 /// A secret scalar of Grumpkin, whose order is BN254's base field.
 pub type ViewingSecret = ark_grumpkin::Fr;
@@ -109,6 +118,12 @@ impl Address {
         note::address(&self.npk, &self.viewing())
     }
 
+    /// The start of the name of this account's state file. It is the start of the old form of the
+    /// address, so that a wallet finds the state that an earlier release wrote.
+    pub fn to_file_name(&self) -> String {
+        format!("{OLD_PREFIX}{}", hex::encode(&field::to_bytes(&self.npk)[..8]))
+    }
+
     fn bytes(&self) -> Vec<u8> {
         let mut out = field::to_bytes(&self.npk).to_vec();
         out.extend_from_slice(&point_to_bytes(&self.vpk));
@@ -116,40 +131,108 @@ impl Address {
     }
 }
 
+/// bech32m (BIP 350), in lower case.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = self.bytes();
-        let check = Sha256::digest(&bytes);
-        bytes.extend_from_slice(&check[..CHECK_BYTES]);
-        write!(f, "{PREFIX}{}", hex::encode(bytes))
+        bech32::encode_to_fmt::<Bech32m, _>(f, HRP, &self.bytes()).map_err(|_| fmt::Error)
     }
 }
 
+/// Reads the text of [`Display`](fmt::Display), in upper or in lower case, and the old hexadecimal form.
 impl FromStr for Address {
     type Err = PxeError;
 
     fn from_str(text: &str) -> Result<Self, PxeError> {
+        let bad = |why: String| PxeError::Address { why };
+        let bytes = if text.starts_with(OLD_PREFIX) { old_bytes(text) } else { bytes(text) };
+        let bytes = bytes.map_err(bad)?;
         let bad = |why: &str| PxeError::Address { why: why.to_owned() };
-        let body = text.strip_prefix(PREFIX).ok_or_else(|| bad("it does not start with rm1"))?;
-        let expected = PREFIX.len() + 2 * (32 + POINT_BYTES + CHECK_BYTES);
-        let got = text.chars().count();
-        if got != expected {
-            let what = if got < expected { "a part is missing" } else { "it is too long" };
-            return Err(bad(&format!("it has {got} characters, expected {expected}; {what}")));
-        }
-        let bytes = hex::decode(body)
-            .map_err(|_| bad("after rm1 it has another character than 0 to 9 and a to f"))?;
-        let (body, check) = bytes.split_at(32 + POINT_BYTES);
-        if Sha256::digest(body)[..CHECK_BYTES] != *check {
-            return Err(bad("its check sum is wrong; a character was mistyped"));
-        }
-        let (npk, vpk) = body.split_at(32);
+        let (npk, vpk) = bytes.split_at(32);
         let npk: [u8; 32] = npk.try_into().map_err(|_| bad("it has the wrong length"))?;
         Ok(Self {
             npk: field::from_bytes(&npk).ok_or_else(|| bad("its first key is not canonical"))?,
             vpk: point_from_bytes(vpk).ok_or_else(|| bad("its viewing key is not a point"))?,
         })
     }
+}
+
+/// The bytes of an address in bech32m.
+fn bytes(text: &str) -> Result<[u8; BYTES], String> {
+    let separator = text.rfind('1').unwrap_or_default();
+    let prefix = &text[..separator];
+    if !prefix.eq_ignore_ascii_case(HRP.as_str()) {
+        return Err(format!("it does not start with {HRP}1"));
+    }
+    let got = text.chars().count();
+    if got != CHARACTERS {
+        let what = if got < CHARACTERS { "a part is missing" } else { "it is too long" };
+        return Err(format!("it has {got} characters, expected {CHARACTERS}; {what}"));
+    }
+    for (at, c) in text.char_indices().skip(separator + 1) {
+        if Fe32::from_char(c).is_err() {
+            return Err(format!("character {} is `{c}`, which no address has", at + 1));
+        }
+    }
+    let lower = |c: char| c.is_ascii_lowercase();
+    if text.contains(lower) && text.contains(|c: char| c.is_ascii_uppercase()) {
+        return Err("it mixes upper and lower case".to_owned());
+    }
+    match CheckedHrpstring::new::<Bech32m>(text) {
+        // The last of the 103 characters of data holds three bits of padding, which must be 0.
+        Ok(checked) if checked.validate_segwit_padding().is_err() => {
+            Err("its last bits are not 0".to_owned())
+        }
+        Ok(checked) => {
+            let bytes: Vec<u8> = checked.byte_iter().collect();
+            bytes.try_into().map_err(|_| "it has the wrong length".to_owned())
+        }
+        Err(_) => Err(match mistyped(text, separator) {
+            Some(at) => format!("its checksum is wrong; check character {}", at + 1),
+            None => "its checksum is wrong; at least two characters are wrong".to_owned(),
+        }),
+    }
+}
+
+/// Index of the only character whose change makes the checksum right. The code finds every change of
+/// up to three characters (BIP 173; its generator has distance 4 at this length), so at most one
+/// such character exists. What it should be is not told: a person must look it up, not guess.
+fn mistyped(text: &str, separator: usize) -> Option<usize> {
+    let mut changed = text.as_bytes().to_vec();
+    let is_upper = text.starts_with(|c: char| c.is_ascii_uppercase());
+    for at in separator + 1..changed.len() {
+        let own = changed[at];
+        for other in Fe32::iter_alpha().map(Fe32::to_char) {
+            changed[at] = if is_upper { other.to_ascii_uppercase() } else { other } as u8;
+            let text = std::str::from_utf8(&changed).unwrap_or_default();
+            if CheckedHrpstring::new::<Bech32m>(text).is_ok() {
+                return Some(at);
+            }
+        }
+        changed[at] = own;
+    }
+    None
+}
+
+/// The bytes of an address in the form before bech32m: `rm1` and the hex of the bytes with four of
+/// their SHA-256. Read, and no longer written.
+fn old_bytes(text: &str) -> Result<[u8; BYTES], String> {
+    let body = text.strip_prefix(OLD_PREFIX).unwrap_or_default();
+    let expected = OLD_PREFIX.len() + 2 * (BYTES + OLD_CHECK_BYTES);
+    let got = text.chars().count();
+    if got != expected {
+        let what = if got < expected { "a part is missing" } else { "it is too long" };
+        return Err(format!("it has {got} characters, expected {expected}; {what}"));
+    }
+    if let Some((at, c)) = body.char_indices().find(|(_, c)| !c.is_ascii_hexdigit()) {
+        let at = OLD_PREFIX.len() + at + 1;
+        return Err(format!("character {at} is `{c}`, which no address has"));
+    }
+    let bytes = hex::decode(body).map_err(|_| "it is not hexadecimal".to_owned())?;
+    let (body, check) = bytes.split_at(BYTES);
+    if Sha256::digest(body)[..OLD_CHECK_BYTES] != *check {
+        return Err("its checksum is wrong; at least one character is wrong".to_owned());
+    }
+    body.try_into().map_err(|_| "it has the wrong length".to_owned())
 }
 
 /// Compresses a point.
@@ -167,21 +250,89 @@ pub fn point_from_bytes(bytes: &[u8]) -> Option<Affine> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
+    /// The error of a text that is no address.
+    fn why(text: &str) -> String {
+        text.parse::<Address>().expect_err(text).to_string()
+    }
+
+    /// The form before bech32m.
+    pub(crate) fn old_text(address: &Address) -> String {
+        let mut bytes = address.bytes();
+        let check = Sha256::digest(&bytes);
+        bytes.extend_from_slice(&check[..OLD_CHECK_BYTES]);
+        format!("{OLD_PREFIX}{}", hex::encode(bytes))
+    }
+
     #[test]
-    fn an_address_survives_its_text_and_a_mistyped_one_is_refused() {
+    fn an_address_has_one_text_and_reads_its_old_one() {
         let address = Keys::from_seed(&[7; 32]).address();
         let text = address.to_string();
+        assert_eq!(
+            text,
+            "rollmill1rgxy9497ugy0e2z5g80csww98unudexwlmuh0jdnpndd9ckmp93wut88vhgnlas60ua0pj6qntcs2yldll58apythqz9523w6rh9rqq8y8jy2"
+        );
+        assert_eq!(text.len(), CHARACTERS);
         assert_eq!(text.parse::<Address>().expect("its own text"), address);
-        for i in 0..text.len() {
+        assert_eq!(text.to_uppercase().parse::<Address>().expect("upper case"), address);
+        let old = old_text(&address);
+        assert_eq!((old.len(), &old[..19]), (139, &*address.to_file_name()));
+        assert_eq!(old.parse::<Address>().expect("the old text"), address);
+    }
+
+    /// Goal: a person who mistyped an address is told where to look, and never sends to another one.
+    #[test]
+    fn each_mistyped_character_is_found_and_named() {
+        let text = Keys::from_seed(&[7; 32]).address().to_string();
+        for at in "rollmill1".len()..text.len() {
             let mut bytes = text.clone().into_bytes();
-            bytes[i] = if bytes[i] == b'0' { b'1' } else { b'0' };
+            bytes[at] = if bytes[at] == b'q' { b'p' } else { b'q' };
+            let changed = String::from_utf8(bytes.clone()).expect("ascii");
+            let named = format!("check character {}", at + 1);
+            assert!(why(&changed).ends_with(&named), "{}", why(&changed));
+            bytes[at] = b'b';
             let changed = String::from_utf8(bytes).expect("ascii");
-            assert!(changed.parse::<Address>().is_err(), "character {i}");
+            let named = format!("character {} is `b`, which no address has", at + 1);
+            assert!(why(&changed).ends_with(&named), "{}", why(&changed));
         }
-        assert!(text[..text.len() - 2].parse::<Address>().is_err());
+        let swapped = format!("{}{}{}", &text[..60], &text[61..62], &text[60..61]) + &text[62..];
+        assert!(swapped != text && why(&swapped).contains("at least two"), "{}", why(&swapped));
+    }
+
+    #[test]
+    fn other_texts_are_no_addresses() {
+        let address = Keys::from_seed(&[7; 32]).address();
+        let (text, old) = (address.to_string(), old_text(&address));
+        let hrp = |hrp: &str| {
+            let hrp = Hrp::parse(hrp).expect("a prefix");
+            bech32::encode::<Bech32m>(hrp, &address.bytes()).expect("short enough")
+        };
+        let of = |bytes: &[u8]| bech32::encode::<Bech32m>(HRP, bytes).expect("short enough");
+        let bech32 = bech32::encode::<bech32::Bech32>(HRP, &address.bytes()).expect("short enough");
+        let mut last = old.clone();
+        let flipped = if last.pop() == Some('0') { '1' } else { '0' };
+        last.push(flipped);
+        for (text, expected) in [
+            (String::new(), "does not start with rollmill1"),
+            ("rollmill".to_owned(), "does not start with rollmill1"),
+            (hrp("rollmull"), "does not start with rollmill1"),
+            (hrp("bc"), "does not start with rollmill1"),
+            (text[..CHARACTERS - 1].to_owned(), "117 characters, expected 118; a part is missing"),
+            (format!("{text}q"), "119 characters, expected 118; it is too long"),
+            (of(&[1; BYTES + 1]), "expected 118; it is too long"),
+            (text.replacen("rollmill1", "ROLLMILL1", 1), "mixes upper and lower case"),
+            (format!("{}é", &text[..CHARACTERS - 1]), "character 118 is `é`"),
+            (bech32, "its checksum is wrong"),
+            (of(&[0xff; BYTES]), "its first key is not canonical"),
+            (of(&[0; BYTES]), "its viewing key is not a point"),
+            (old[..137].to_owned(), "137 characters, expected 139; a part is missing"),
+            (old.replacen("rm1", "rm1g", 1)[..139].to_owned(), "character 4 is `g`"),
+            (last, "its checksum is wrong"),
+        ] {
+            assert!(why(&text).contains(expected), "{text}: {}", why(&text));
+        }
     }
 
     #[test]

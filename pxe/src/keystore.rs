@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::PxeError;
-use crate::keys::Keys;
+use crate::keys::{Address, Keys};
 
 const VERSION: u32 = 1;
 /// Base-2 logarithm of scrypt's cost: about 50 ms and 16 MiB.
@@ -58,11 +58,13 @@ pub fn seal(
     password: &str,
     rng: &mut (impl rand::RngCore + rand::CryptoRng),
 ) -> Result<String, PxeError> {
-    seal_at_cost(keys, password, ScryptParams { log_n: LOG_N, r: 8, p: 1 }, rng)
+    let params = ScryptParams { log_n: LOG_N, r: 8, p: 1 };
+    seal_at_cost(keys, keys.address().to_string(), password, params, rng)
 }
 
 fn seal_at_cost(
     keys: &Keys,
+    address: String,
     password: &str,
     params: ScryptParams,
     rng: &mut (impl rand::RngCore + rand::CryptoRng),
@@ -71,7 +73,6 @@ fn seal_at_cost(
     rng.fill_bytes(&mut salt);
     rng.fill_bytes(&mut nonce);
     let key = stretch(password, &salt, params).ok_or(PxeError::keystore("scrypt failed"))?;
-    let address = keys.address().to_string();
     let secret = keys.to_secret_bytes();
     let payload = Payload { msg: &secret, aad: address.as_bytes() };
     let ciphertext = ChaCha20Poly1305::new(&key.into())
@@ -109,7 +110,8 @@ pub fn open(text: &str, password: &str) -> Result<Keys, PxeError> {
         .decrypt(Nonce::from_slice(&nonce), payload)
         .map_err(|_| bad("the password is wrong, or the file was changed"))?;
     let keys = Keys::from_secret_bytes(&secret).ok_or(bad("its contents are malformed"))?;
-    if keys.address().to_string() != file.address {
+    // The text may be in the form of an earlier release.
+    if !file.address.parse().is_ok_and(|address: Address| address == keys.address()) {
         return Err(bad("its address does not belong to its keys"));
     }
     Ok(keys)
@@ -241,13 +243,34 @@ mod tests {
         assert!(open(&text[..text.len() / 2], "p").is_err());
     }
 
+    /// Goal: an account of a release before bech32m opens, and one that names another account does not.
+    #[test]
+    fn a_keystore_with_the_old_form_of_the_address_opens() {
+        let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(5);
+        let (keys, other) = (Keys::generate(&mut rng), Keys::generate(&mut rng));
+        let cost = ScryptParams { log_n: 1, r: 1, p: 1 };
+        let mut of =
+            |address: String| seal_at_cost(&keys, address, "p", cost, &mut rng).expect("sealed");
+        let old = of(crate::keys::tests::old_text(&keys.address()));
+        assert_eq!(open(&old, "p").expect("opens").address(), keys.address());
+        for wrong in [
+            other.address().to_string(),
+            crate::keys::tests::old_text(&other.address()),
+            "x".to_owned(),
+        ] {
+            let error = open(&of(wrong), "p").unwrap_err().to_string();
+            assert!(error.contains("its address does not belong to its keys"), "{error}");
+        }
+    }
+
     /// Method: the cheapest scrypt, so that each of the thousands of attempts is fast.
     #[test]
     fn every_flipped_or_missing_byte_of_a_keystore_is_refused_or_opens_the_same_keys() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(4);
         let keys = Keys::generate(&mut rng);
         let cost = ScryptParams { log_n: 1, r: 1, p: 1 };
-        let text = seal_at_cost(&keys, "p", cost, &mut rng).expect("sealed");
+        let address = keys.address().to_string();
+        let text = seal_at_cost(&keys, address, "p", cost, &mut rng).expect("sealed");
         let secret = keys.to_secret_bytes();
         assert!(open(&text, "p").expect("whole").to_secret_bytes() == secret);
         let mut same = 0;

@@ -87,7 +87,7 @@ fn main() -> ExitCode {
                 .long("to")
                 .required(true)
                 .value_name("ADDRESS")
-                .help("Recipient's address, rm1…"),
+                .help("Recipient's address, rollmill1…"),
         )
         .arg(
             Arg::new("amount")
@@ -392,8 +392,8 @@ fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeError> {
     if let Some(path) = &config.state {
         return Ok(path.clone());
     }
-    let address = keys.address().to_string();
-    let path = config.keystore.with_file_name(format!("pxe-{}.state", &address[..19]));
+    let name = keys.address().to_file_name();
+    let path = config.keystore.with_file_name(format!("pxe-{name}.state"));
     let old = config.keystore.with_extension("state");
     if !path.exists() && std::fs::read(&old).is_ok_and(|b| keystore::open_state(keys, &b).is_ok()) {
         std::fs::rename(&old, &path)
