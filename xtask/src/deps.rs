@@ -77,6 +77,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "node-client",
             "node",
             "broker-client",
+            "service",
             "pxe",
         ],
     ),
@@ -483,9 +484,9 @@ mod tests {
 
     #[test]
     fn a_test_only_arrow_is_no_arrow_for_the_library() {
-        let mut krate = package("rollmill-agent", &["rollmill-protocol"]);
+        let mut krate = package("rollmill-agent", &["rollmill-broker"]);
         assert_eq!(
-            check(&workspace(vec![package("rollmill-agent", &["rollmill-protocol"])])).len(),
+            check(&workspace(vec![package("rollmill-agent", &["rollmill-broker"])])).len(),
             1
         );
         krate.dependencies[0].kind = Some("dev".into());
