@@ -223,11 +223,10 @@ fn notes(results: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::command;
     use crate::result::sample;
 
     fn compare(folder: &Path, arguments: &[&str]) -> Result<String, BenchError> {
-        let mut words = vec!["bench".to_owned(), "compare".to_owned()];
+        let mut words = vec!["compare".to_owned()];
         for word in arguments {
             let is_file = word.ends_with(".json") && !word.starts_with("--");
             words.push(match is_file {
@@ -236,7 +235,7 @@ mod tests {
             });
         }
         let matches = command().try_get_matches_from(words).unwrap();
-        run(matches.subcommand().unwrap().1)
+        run(&matches)
     }
 
     fn folder() -> tempfile::TempDir {
