@@ -16,7 +16,7 @@ pub enum NodeError {
     /// The database file cannot be opened: no permission, no space, or damaged.
     ///
     /// Do: Check the path of `--node-data-dir`, its permissions and its disk.
-    #[error("NODE-001: database {} cannot be opened; check the path of node.data_dir, its permissions and the disk's space", path.display())]
+    #[error("{code}: database {} cannot be opened; check the path of node.data_dir, its permissions and the disk's space", path.display(), code = self.code())]
     Open {
         path: PathBuf,
         #[source]
@@ -25,47 +25,62 @@ pub enum NodeError {
     /// Another process has the database open.
     ///
     /// Do: Stop that process, or set another `--node-data-dir`.
-    #[error("NODE-009: database {} is in use by another process; stop that process, or give this one another node.data_dir", path.display())]
+    #[error("{code}: database {} is in use by another process; stop that process, or give this one another node.data_dir", path.display(), code = self.code())]
     InUse { path: PathBuf },
     /// The data directory holds the chain of another deployment.
     ///
     /// Do: Set another `--node-data-dir`, or correct `--node-genesis`.
-    #[error("NODE-002: {} holds the chain of genesis {got}, not of {expected}; name another data directory", path.display())]
+    #[error("{code}: {} holds the chain of genesis {got}, not of {expected}; name another data directory", path.display(), code = self.code())]
     OtherDeployment { path: PathBuf, expected: String, got: String },
     /// The database was written by another version.
     ///
     /// Do: Set another `--node-data-dir`; the node then syncs from L1.
-    #[error(
-        "NODE-003: database schema {expected} expected, got {got}; name another data directory to follow L1 anew"
-    )]
+    #[error("{code}: database schema {expected} expected, got {got}; name another data directory to follow L1 anew", code = self.code())]
     Schema { expected: u64, got: u64 },
     /// A database operation failed: full disk, or an I/O error.
     ///
     /// Do: Check the disk's free space and health, then restart.
-    #[error("NODE-004: database: {0}; check the disk's space and health")]
+    #[error("{code}: database: {0}; check the disk's space and health", code = self.code())]
     Database(#[source] Box<redb::Error>),
     /// The database holds an impossible value: it is damaged.
     ///
     /// Do: Delete the data directory; the node then syncs from L1. If it recurs, report it with the
     /// log.
-    #[error("NODE-005: database is damaged: {what}; delete the data directory to follow L1 anew")]
+    #[error("{code}: database is damaged: {what}; delete the data directory to follow L1 anew", code = self.code())]
     Corrupt { what: String },
     /// L1 cannot be read. The node retries.
     ///
     /// Do: Do what the message says; usually an endpoint in `--node-l1-urls` must be corrected.
-    #[error("NODE-006: L1 cannot be read: {0}")]
+    #[error("{code}: L1 cannot be read: {0}", code = self.code())]
     Source(#[from] L1SourceError),
     /// An L1 endpoint contradicts what it reported before. The node retries.
     ///
     /// Do: Nothing after a reorg. If it lasts, use another L1 endpoint, or delete the data
     /// directory to sync again.
-    #[error("NODE-007: L1 contradicts what it reported before: {what}")]
+    #[error("{code}: L1 contradicts what it reported before: {what}", code = self.code())]
     Inconsistent { what: String },
     /// The genesis file is invalid.
     ///
     /// Do: Use the deployment's genesis file (`--node-genesis`).
-    #[error("NODE-008: the genesis is invalid: {0}")]
+    #[error("{code}: the genesis is invalid: {0}", code = self.code())]
     Genesis(#[from] GenesisError),
+}
+
+impl NodeError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Open { .. } => "NODE-001",
+            Self::InUse { .. } => "NODE-009",
+            Self::OtherDeployment { .. } => "NODE-002",
+            Self::Schema { .. } => "NODE-003",
+            Self::Database(_) => "NODE-004",
+            Self::Corrupt { .. } => "NODE-005",
+            Self::Source(_) => "NODE-006",
+            Self::Inconsistent { .. } => "NODE-007",
+            Self::Genesis(_) => "NODE-008",
+        }
+    }
 }
 
 /// Each of the database's errors becomes [`NodeError::Database`].
@@ -151,60 +166,72 @@ pub enum PoolError {
     /// The bytes are not a transaction.
     ///
     /// Do: Create it with a wallet of the same release.
-    #[error("NODE-020: not a transaction: {0}")]
+    #[error("{code}: not a transaction: {0}", code = self.code())]
     Malformed(#[from] DecodeError),
     /// The transaction cannot be part of the next block.
     ///
     /// Do: Do what the message says; usually the wallet must sync and build it
     /// again.
-    #[error("NODE-021: the next block cannot include the transaction: {0}")]
+    #[error("{code}: the next block cannot include the transaction: {0}", code = self.code())]
     Rejected(#[from] TxRejection),
     /// The client proof does not verify.
     ///
     /// Do: Use the keys of the deployment (`--keys-dir` of the wallet) and prove again.
-    #[error("NODE-022: the client proof does not verify: {reason}")]
+    #[error("{code}: the client proof does not verify: {reason}", code = self.code())]
     Proof { reason: String },
     /// A transaction in the pool publishes the same nullifier.
     ///
     /// Do: Wait for it, or raise both gas prices by at least a tenth to replace it.
-    #[error("NODE-023: transaction {} in the pool publishes nullifier {}; offer at least a tenth more for both kinds of gas to replace it", to_hex(.other), to_hex(.nullifier))]
+    #[error("{code}: transaction {} in the pool publishes nullifier {}; offer at least a tenth more for both kinds of gas to replace it", to_hex(.other), to_hex(.nullifier), code = self.code())]
     Conflict { nullifier: Fr, other: Fr },
     /// The pool is full of transactions that offer as much or more.
     ///
     /// Do: Offer more, or send again later. An operator can raise `--node-pool-txs`.
-    #[error(
-        "NODE-024: the pool is full ({max} transactions), and each offers at least {offer}; offer more or send again later"
-    )]
+    #[error("{code}: the pool is full ({max} transactions), and each offers at least {offer}; offer more or send again later", code = self.code())]
     Full { max: usize, offer: u128 },
     /// The fee payer's balance does not cover all its transactions in the pool.
     ///
     /// Do: Wait until some are included.
-    #[error(
-        "NODE-025: the fee payer's balance {balance} does not cover {needed} for its transactions in the pool"
-    )]
+    #[error("{code}: the fee payer's balance {balance} does not cover {needed} for its transactions in the pool", code = self.code())]
     PayerOvercommitted { balance: u64, needed: u128 },
     /// The fee payer has the maximum number of transactions in the pool, and each offers as much or
     /// more.
     ///
     /// Do: Wait for a block. An operator can raise `--node-pool-payer-txs`.
-    #[error(
-        "NODE-027: the fee payer has {max} transactions in the pool, the most of one payer; wait for a block"
-    )]
+    #[error("{code}: the fee payer has {max} transactions in the pool, the most of one payer; wait for a block", code = self.code())]
     PayerFull { max: usize },
     /// The queue for verifying transactions is full.
     ///
     /// Do: Send again later. An operator can raise `--node-verify-queue` and
     /// `--node-verify-threads`.
-    #[error("NODE-028: the node is busy with other transactions; send again later")]
+    #[error("{code}: the node is busy with other transactions; send again later", code = self.code())]
     Busy,
     /// The transaction is larger than any valid one.
     ///
     /// Do: Create it with a wallet of the same release.
-    #[error("NODE-026: a transaction of {got} bytes, at most {max} are read")]
+    #[error("{code}: a transaction of {got} bytes, at most {max} are read", code = self.code())]
     TooLarge { max: usize, got: usize },
     /// The node is at fault.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl PoolError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "NODE-020",
+            Self::Rejected(_) => "NODE-021",
+            Self::Proof { .. } => "NODE-022",
+            Self::Conflict { .. } => "NODE-023",
+            Self::Full { .. } => "NODE-024",
+            Self::PayerOvercommitted { .. } => "NODE-025",
+            Self::PayerFull { .. } => "NODE-027",
+            Self::Busy => "NODE-028",
+            Self::TooLarge { .. } => "NODE-026",
+            Self::Node(error) => error.code(),
+        }
+    }
 }
 
 impl From<ApplyError> for PoolError {
@@ -225,24 +252,37 @@ pub enum QueryError {
     ///
     /// Do: Ask for a block up to the pending tip. The node may still be syncing, or the block was
     /// pruned.
-    #[error("NODE-010: block {block} is not part of the chain")]
+    #[error("{code}: block {block} is not part of the chain", code = self.code())]
     UnknownBlock { block: String },
     /// The state after this block is no longer kept.
     ///
     /// Do: Ask for a newer block, or raise `--node-state-blocks`.
-    #[error("NODE-011: the state after block {block} is no longer kept; the oldest is {oldest}")]
+    #[error("{code}: the state after block {block} is no longer kept; the oldest is {oldest}", code = self.code())]
     StateGone { block: u64, oldest: u64 },
     /// A parameter is missing, superfluous, or not what the method takes.
     ///
     /// Do: Correct the request; the message names the parameter.
-    #[error("NODE-012: {method}: {reason}")]
+    #[error("{code}: {method}: {reason}", code = self.code())]
     Parameters { method: &'static str, reason: String },
     /// The tree has no such leaf.
     ///
     /// Do: Ask for a leaf below the count in the message.
-    #[error("NODE-013: note {index} is not in the tree, which holds {count} leaves")]
+    #[error("{code}: note {index} is not in the tree, which holds {count} leaves", code = self.code())]
     NoLeaf { index: u64, count: u64 },
     /// The node is at fault.
     #[error(transparent)]
     Node(#[from] NodeError),
+}
+
+impl QueryError {
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownBlock { .. } => "NODE-010",
+            Self::StateGone { .. } => "NODE-011",
+            Self::Parameters { .. } => "NODE-012",
+            Self::NoLeaf { .. } => "NODE-013",
+            Self::Node(error) => error.code(),
+        }
+    }
 }

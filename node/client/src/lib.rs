@@ -8,18 +8,19 @@
 //! # Ok(()) }
 //! ```
 
+pub mod api;
 pub mod wire;
 
 use std::time::Duration;
 
-use rollmill_protocol::field::to_hex;
 use rollmill_protocol::{DecodeError, Fr, Genesis, Tx};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use api::Calls;
 use wire::{
-    BlockEffects, BlockRef, HeaderInfo, HexBytes, NotePath, NullifierStatus, PublicData, Request,
-    Response, RpcError, Sent, TaggedLog, Tips, TxStatus, Versions, method,
+    BlockEffects, BlockRef, Field, HeaderInfo, HexBytes, NotePath, NullifierStatus, PublicData,
+    Request, Response, RpcError, TaggedLog, Tips, TxStatus, Versions,
 };
 
 /// Time to connect before a node counts as away.
@@ -147,28 +148,27 @@ impl NodeClient {
 
     /// Pending and proven tips.
     pub async fn tips(&self) -> Result<Tips, ClientError> {
-        self.call(method::GET_TIPS, json!([])).await
+        Calls(self).tips().await
     }
 
     /// A header; `None` when the node has no such block.
     pub async fn header(&self, block: BlockRef) -> Result<Option<HeaderInfo>, ClientError> {
-        self.call(method::GET_HEADER, json!([block])).await
+        Calls(self).header(block).await
     }
 
     /// The genesis file of the node's deployment.
     pub async fn genesis(&self) -> Result<Genesis, ClientError> {
-        self.call(method::GET_GENESIS, json!([])).await
+        Calls(self).genesis().await
     }
 
     /// Versions and deployment of the node.
     pub async fn versions(&self) -> Result<Versions, ClientError> {
-        self.call(method::GET_VERSIONS, json!([])).await
+        Calls(self).versions().await
     }
 
     /// Hands a transaction to the node's pool. Sending again what is there succeeds.
     pub async fn send_transaction(&self, tx: &Tx) -> Result<Fr, ClientError> {
-        let bytes = HexBytes(tx.to_bytes());
-        let sent: Sent = self.call(method::SEND_TRANSACTION, json!([bytes])).await?;
+        let sent = Calls(self).send_transaction(HexBytes(tx.to_bytes())).await?;
         if sent.tx_hash == tx.hash() {
             Ok(sent.tx_hash)
         } else {
@@ -178,15 +178,14 @@ impl NodeClient {
 
     /// What became of a transaction.
     pub async fn transaction_status(&self, tx_hash: &Fr) -> Result<TxStatus, ClientError> {
-        self.call(method::GET_TRANSACTION_STATUS, json!([to_hex(tx_hash)])).await
+        Calls(self).transaction_status(Field(*tx_hash)).await
     }
 
     /// A transaction with its client proof, which nodes keep until it is proven; `None` when this
     /// node does not have it.
     pub async fn transaction(&self, tx_hash: &Fr) -> Result<Option<Tx>, ClientError> {
-        let bytes: Option<HexBytes> =
-            self.call(method::GET_TRANSACTION, json!([to_hex(tx_hash)])).await?;
-        let Some(HexBytes(bytes)) = bytes else { return Ok(None) };
+        let found = Calls(self).transaction(Field(*tx_hash)).await?;
+        let Some(HexBytes(bytes)) = found else { return Ok(None) };
         let tx = Tx::from_bytes(&bytes)?;
         if tx.hash() == *tx_hash {
             Ok(Some(tx))
@@ -198,8 +197,7 @@ impl NodeClient {
     /// For each tag, in order, the logs that carry it: oldest first, at most
     /// [`wire::LOGS_PER_TAG_MAX`]. At most [`wire::TAGS_MAX`] tags.
     pub async fn logs_by_tags(&self, tags: &[Fr]) -> Result<Vec<Vec<TaggedLog>>, ClientError> {
-        let texts: Vec<String> = tags.iter().map(to_hex).collect();
-        let logs: Vec<Vec<TaggedLog>> = self.call(method::GET_LOGS_BY_TAGS, json!([texts])).await?;
+        let logs = Calls(self).logs_by_tags(tags.iter().copied().map(Field).collect()).await?;
         if logs.len() == tags.len() {
             Ok(logs)
         } else {
@@ -213,7 +211,7 @@ impl NodeClient {
         from: u64,
         limit: u64,
     ) -> Result<Vec<BlockEffects>, ClientError> {
-        self.call(method::GET_BLOCK_EFFECTS, json!([from, limit])).await
+        Calls(self).block_effects(from, limit).await
     }
 
     /// Siblings of a note hash under the note root of the header with this hash.
@@ -222,17 +220,17 @@ impl NodeClient {
         leaf_index: u64,
         header_hash: &Fr,
     ) -> Result<NotePath, ClientError> {
-        self.call(method::GET_NOTE_PATH, json!([leaf_index, to_hex(header_hash)])).await
+        Calls(self).note_path(leaf_index, Field(*header_hash)).await
     }
 
     /// The value of a public data slot at the pending tip; `None` when the slot was never written.
     pub async fn public_data(&self, slot: &Fr) -> Result<Option<PublicData>, ClientError> {
-        self.call(method::GET_PUBLIC_DATA, json!([to_hex(slot)])).await
+        Calls(self).public_data(Field(*slot)).await
     }
 
     /// Whether a nullifier was published.
     pub async fn nullifier_status(&self, nullifier: &Fr) -> Result<NullifierStatus, ClientError> {
-        self.call(method::GET_NULLIFIER_STATUS, json!([to_hex(nullifier)])).await
+        Calls(self).nullifier_status(Field(*nullifier)).await
     }
 
     async fn call<T: DeserializeOwned>(

@@ -12,26 +12,16 @@ use rollmill_protocol::{DecodeError, Fr, Header, TxEffects};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Names of the methods.
-pub mod method {
-    pub const GET_TIPS: &str = "node_getTips";
-    pub const GET_HEADER: &str = "node_getHeader";
-    pub const GET_GENESIS: &str = "node_getGenesis";
-    pub const SEND_TRANSACTION: &str = "node_sendTransaction";
-    pub const GET_TRANSACTION_STATUS: &str = "node_getTransactionStatus";
-    pub const GET_TRANSACTION: &str = "node_getTransaction";
-    pub const GET_LOGS_BY_TAGS: &str = "node_getLogsByTags";
-    pub const GET_BLOCK_EFFECTS: &str = "node_getBlockEffects";
-    pub const GET_NOTE_PATH: &str = "node_getNotePath";
-    pub const GET_PUBLIC_DATA: &str = "node_getPublicData";
-    pub const GET_NULLIFIER_STATUS: &str = "node_getNullifierStatus";
-    pub const GET_VERSIONS: &str = "node_getVersions";
-}
+pub use crate::api::method;
 
 /// JSON-RPC's number for a request that would be answered later; HTTP's status is 503 then.
 pub const BUSY: i64 = -32005;
 /// Most bytes of a request's body that a node reads.
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
+/// Most requests in a batch.
+pub const BATCH_MAX: usize = 32;
+/// Bytes of a batch's answers after which its other requests are answered with NODE-048.
+pub const BATCH_ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Most tags in one request for logs.
 pub const TAGS_MAX: usize = 128;
 /// Most logs given for one tag. A tag is used once; only a forger repeats it.
@@ -303,6 +293,11 @@ impl TxEffectsInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HexBytes(#[serde(with = "serde_hex")] pub Vec<u8>);
+
+/// A field element as `0x` and 64 digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Field(#[serde(with = "serde_fr")] pub Fr);
 
 /// A note hash and its place under a header's note root.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

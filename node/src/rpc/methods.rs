@@ -1,117 +1,114 @@
-//! The methods: parameters in, wire values out.
+//! The methods: parameters in, wire values out. [`NodeApi`] lists them.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use rollmill_node_client::api::NodeApi;
 use rollmill_node_client::wire::{
-    BLOCKS_MAX, BlockEffects, BlockRef, HeaderInfo, HexBytes, LOGS_PER_TAG_MAX, NotePath,
-    NullifierStatus, PublicData, Request, TAGS_MAX, TaggedLog, TxEffectsInfo, method,
+    BLOCKS_MAX, BlockEffects, BlockRef, Field, HeaderInfo, HexBytes, LOGS_PER_TAG_MAX, NotePath,
+    NullifierStatus, PublicData, Sent, TAGS_MAX, TaggedLog, Tips, TxEffectsInfo, TxStatus,
+    Versions, method,
 };
-use rollmill_protocol::Fr;
-use rollmill_protocol::field::{from_hex, to_hex};
+use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tree::{IndexedTree, StateRead, Tree, append, indexed};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use rollmill_protocol::{Fr, Genesis};
 
-use super::CallError;
+use super::{CallError, Rpc};
 use crate::error::{NodeError, QueryError};
 use crate::node::Node;
 use crate::store::{BlockRecord, StateAt, StoredBlock};
 
-/// Parameters of a call, taken in order.
-struct Params<'a> {
-    method: &'static str,
-    left: std::slice::Iter<'a, Value>,
-    /// How many the method takes, for the error.
-    expected: usize,
-    got: usize,
+/// Answers the calls of one peer.
+pub(super) struct Api<'a> {
+    pub(super) rpc: &'a Rpc,
+    pub(super) peer: Option<IpAddr>,
 }
 
-impl<'a> Params<'a> {
-    fn new(
-        method: &'static str,
-        request: &'a Request,
-        expected: usize,
-    ) -> Result<Self, QueryError> {
-        let got = request.params.len();
-        let params = Self { method, left: request.params.iter(), expected, got };
-        if got == expected { Ok(params) } else { Err(params.count()) }
-    }
-
-    fn count(&self) -> QueryError {
-        self.error(format!("{} parameters expected, got {}", self.expected, self.got))
-    }
-
-    fn error(&self, reason: String) -> QueryError {
-        QueryError::Parameters { method: self.method, reason }
-    }
-
-    fn take<T: DeserializeOwned>(&mut self, name: &str) -> Result<T, QueryError> {
-        let value = self.left.next().ok_or_else(|| self.count())?;
-        T::deserialize(value).map_err(|error| self.error(format!("{name}: {error}")))
-    }
-
-    fn field(&mut self, name: &str) -> Result<Fr, QueryError> {
-        let text: String = self.take(name)?;
-        from_hex(&text).map_err(|error| self.error(format!("{name}: {error}")))
+impl Api<'_> {
+    /// Reads when it is this call's turn. Reading and hashing block, and the runtime's own threads
+    /// must not.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Node) -> Result<T, CallError> + Send + 'static,
+    ) -> Result<T, CallError> {
+        let _turn = self.rpc.turn().await?;
+        let node = Arc::clone(&self.rpc.node);
+        tokio::task::spawn_blocking(move || work(&node)).await.unwrap_or(Err(CallError::Died))
     }
 }
 
-pub(super) fn value(answer: impl Serialize) -> Result<Value, CallError> {
-    serde_json::to_value(answer).map_err(|error| NodeError::corrupt(error.to_string()).into())
-}
+impl NodeApi for Api<'_> {
+    type Error = CallError;
 
-/// The bytes of the transaction of a request that sends one.
-pub(super) fn sent_transaction(request: &Request) -> Result<Vec<u8>, CallError> {
-    let tx: HexBytes = Params::new(method::SEND_TRANSACTION, request, 1)?.take("transaction")?;
-    Ok(tx.0)
-}
+    async fn tips(&self) -> Result<Tips, CallError> {
+        self.read(|node| Ok(node.tips())).await
+    }
 
-/// Answers one request, other than one that sends a transaction.
-pub(crate) fn call(node: &Node, request: &Request) -> Result<Value, CallError> {
-    let params = |method, expected| Params::new(method, request, expected);
-    match request.method.as_str() {
-        method::GET_TIPS => {
-            params(method::GET_TIPS, 0)?;
-            value(node.tips())
-        }
-        method::GET_HEADER => {
-            let block: BlockRef = params(method::GET_HEADER, 1)?.take("block")?;
+    async fn header(&self, block: BlockRef) -> Result<Option<HeaderInfo>, CallError> {
+        self.read(move |node| {
             let proven = node.tips().proven.block_number;
-            value(node.block_record(block)?.map(|record| header_info(&record, proven)))
-        }
-        method::GET_GENESIS => {
-            params(method::GET_GENESIS, 0)?;
-            value(&node.settings().genesis)
-        }
-        method::GET_VERSIONS => {
-            params(method::GET_VERSIONS, 0)?;
-            value(node.versions())
-        }
-        method::GET_TRANSACTION_STATUS => {
-            let hash = params(method::GET_TRANSACTION_STATUS, 1)?.field("transaction hash")?;
-            value(node.transaction_status(&hash)?)
-        }
-        method::GET_TRANSACTION => {
-            let hash = params(method::GET_TRANSACTION, 1)?.field("transaction hash")?;
-            value(node.transaction(&hash)?.map(|tx| HexBytes(tx.to_bytes())))
-        }
-        method::GET_LOGS_BY_TAGS => logs_by_tags(node, params(method::GET_LOGS_BY_TAGS, 1)?),
-        method::GET_BLOCK_EFFECTS => block_effects(node, params(method::GET_BLOCK_EFFECTS, 2)?),
-        method::GET_NOTE_PATH => note_path(node, params(method::GET_NOTE_PATH, 2)?),
-        method::GET_PUBLIC_DATA => {
-            let slot = params(method::GET_PUBLIC_DATA, 1)?.field("slot")?;
+            Ok(node.block_record(block)?.map(|record| header_info(&record, proven)))
+        })
+        .await
+    }
+
+    async fn genesis(&self) -> Result<Genesis, CallError> {
+        self.read(|node| Ok(node.settings().genesis.clone())).await
+    }
+
+    async fn versions(&self) -> Result<Versions, CallError> {
+        self.read(|node| Ok(node.versions())).await
+    }
+
+    async fn send_transaction(&self, transaction: HexBytes) -> Result<Sent, CallError> {
+        // Verification has its own turns.
+        drop(self.rpc.turn().await?);
+        let tx_hash = self.rpc.admission.submit(transaction.0, self.peer).await?;
+        Ok(Sent { tx_hash })
+    }
+
+    async fn transaction_status(&self, transaction_hash: Field) -> Result<TxStatus, CallError> {
+        self.read(move |node| Ok(node.transaction_status(&transaction_hash.0)?)).await
+    }
+
+    async fn transaction(&self, transaction_hash: Field) -> Result<Option<HexBytes>, CallError> {
+        self.read(move |node| {
+            Ok(node.transaction(&transaction_hash.0)?.map(|tx| HexBytes(tx.to_bytes())))
+        })
+        .await
+    }
+
+    async fn logs_by_tags(&self, tags: Vec<Field>) -> Result<Vec<Vec<TaggedLog>>, CallError> {
+        self.read(move |node| logs_by_tags(node, &tags)).await
+    }
+
+    async fn block_effects(&self, from: u64, limit: u64) -> Result<Vec<BlockEffects>, CallError> {
+        self.read(move |node| block_effects(node, from, limit)).await
+    }
+
+    async fn note_path(&self, leaf_index: u64, header_hash: Field) -> Result<NotePath, CallError> {
+        self.read(move |node| note_path(node, leaf_index, header_hash.0)).await
+    }
+
+    async fn public_data(&self, slot: Field) -> Result<Option<PublicData>, CallError> {
+        self.read(move |node| {
             let state = pending_state(node)?;
-            let found = indexed::value(&state, IndexedTree::PublicData, &slot);
-            let found = found.map_err(NodeError::from)?;
+            let found = indexed::value(&state, IndexedTree::PublicData, &slot.0);
             let block_number = state.block();
-            value(found.map(|value| PublicData { value, block_number }))
-        }
-        method::GET_NULLIFIER_STATUS => {
-            let nullifier = params(method::GET_NULLIFIER_STATUS, 1)?.field("nullifier")?;
+            let found = found.map_err(NodeError::from)?;
+            Ok(found.map(|value| PublicData { value, block_number }))
+        })
+        .await
+    }
+
+    async fn nullifier_status(&self, nullifier: Field) -> Result<NullifierStatus, CallError> {
+        self.read(move |node| {
+            let Field(nullifier) = nullifier;
             let block_number =
                 pending_state(node)?.inserted_in(IndexedTree::Nullifiers, &nullifier)?;
-            value(NullifierStatus { block_number, in_pool: node.pool_publishes(&nullifier) })
-        }
-        other => Err(CallError::NoMethod(other.to_owned())),
+            Ok(NullifierStatus { block_number, in_pool: node.pool_publishes(&nullifier) })
+        })
+        .await
     }
 }
 
@@ -134,18 +131,16 @@ fn header_info(record: &BlockRecord, proven: u64) -> HeaderInfo {
     }
 }
 
-fn logs_by_tags(node: &Node, mut params: Params<'_>) -> Result<Value, CallError> {
-    let texts: Vec<String> = params.take("tags")?;
-    if texts.len() > TAGS_MAX {
-        let reason = format!("at most {TAGS_MAX} tags are taken, got {}", texts.len());
-        return Err(params.error(reason).into());
+fn logs_by_tags(node: &Node, tags: &[Field]) -> Result<Vec<Vec<TaggedLog>>, CallError> {
+    if tags.len() > TAGS_MAX {
+        let reason = format!("tags: at most {TAGS_MAX} are taken, got {}", tags.len());
+        return Err(QueryError::Parameters { method: method::GET_LOGS_BY_TAGS, reason }.into());
     }
     let tables = node.view()?;
-    let mut answer = Vec::with_capacity(texts.len());
-    for text in texts {
-        let tag = from_hex(&text).map_err(|error| params.error(format!("tags: {error}")))?;
+    let mut answer = Vec::with_capacity(tags.len());
+    for Field(tag) in tags {
         let mut logs = Vec::new();
-        for (block, index, log) in tables.tagged(&tag, LOGS_PER_TAG_MAX)? {
+        for (block, index, log) in tables.tagged(tag, LOGS_PER_TAG_MAX)? {
             let missing = || NodeError::corrupt("a tag leads to no transaction");
             let (tx_hash, body) = tables.tx_body(block, index)?.ok_or_else(missing)?;
             let record = tables.expect_block(block)?;
@@ -162,7 +157,7 @@ fn logs_by_tags(node: &Node, mut params: Params<'_>) -> Result<Value, CallError>
         }
         answer.push(logs);
     }
-    value(answer)
+    Ok(answer)
 }
 
 fn present(values: &[Fr]) -> Vec<Fr> {
@@ -178,8 +173,7 @@ fn note_start(record: &BlockRecord, index: u32) -> u64 {
     header.state.tx_state.note_count.saturating_sub(after.saturating_mul(slots))
 }
 
-fn block_effects(node: &Node, mut params: Params<'_>) -> Result<Value, CallError> {
-    let (from, limit): (u64, u64) = (params.take("from")?, params.take("limit")?);
+fn block_effects(node: &Node, from: u64, limit: u64) -> Result<Vec<BlockEffects>, CallError> {
     let tables = node.view()?;
     let pending = tables.tips()?.pending;
     let mut answer = Vec::new();
@@ -188,7 +182,7 @@ fn block_effects(node: &Node, mut params: Params<'_>) -> Result<Value, CallError
         let stored = tables.stored_block(block)?.ok_or_else(missing)?;
         answer.push(effects_info(&stored));
     }
-    value(answer)
+    Ok(answer)
 }
 
 fn effects_info(block: &StoredBlock) -> BlockEffects {
@@ -207,9 +201,7 @@ fn effects_info(block: &StoredBlock) -> BlockEffects {
     }
 }
 
-fn note_path(node: &Node, mut params: Params<'_>) -> Result<Value, CallError> {
-    let leaf_index: u64 = params.take("leaf index")?;
-    let header_hash = params.field("header hash")?;
+fn note_path(node: &Node, leaf_index: u64, header_hash: Fr) -> Result<NotePath, CallError> {
     let tables = node.view()?;
     let unknown = || QueryError::UnknownBlock { block: to_hex(&header_hash) };
     let number = tables.block_number(&header_hash)?.ok_or_else(unknown)?;
@@ -227,5 +219,5 @@ fn note_path(node: &Node, mut params: Params<'_>) -> Result<Value, CallError> {
         Ok::<_, NodeError>((leaf, append::path(&state, Tree::Notes, 0, leaf_index)?))
     };
     let (leaf, path) = read()?;
-    value(NotePath { leaf_index, leaf, path, note_root: refs.note_root })
+    Ok(NotePath { leaf_index, leaf, path, note_root: refs.note_root })
 }

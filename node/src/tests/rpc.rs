@@ -2,8 +2,9 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use rollmill_node_client::wire::{BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
+use rollmill_node_client::wire::{BATCH_MAX, BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::note::fee_balance_slot;
 use rollmill_protocol::{ClientInputs, Fr, Genesis, Header};
@@ -13,7 +14,7 @@ use tokio::net::TcpStream;
 
 use super::support::{self, FEE, tx, value};
 use super::{MemoryL1, Proposer, TestNode, sync};
-use crate::rpc::Rpc;
+use crate::rpc::{CallLimits, Rpc};
 use crate::{AdmissionLimits, ClientProofVerifier, L1Event, Node, ProofRefused};
 
 struct Server {
@@ -29,12 +30,16 @@ impl Server {
     }
 
     async fn within(test: TestNode, admission: AdmissionLimits, http: HttpLimits) -> Self {
+        let rpc = Rpc::new(Arc::clone(&test.node), admission);
+        Self::serve(test, rpc, http).await
+    }
+
+    async fn serve(test: TestNode, rpc: Rpc, http: HttpLimits) -> Self {
         let listener = rollmill_service::listen("127.0.0.1:0", "listen").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shutdown = Shutdown::new();
-        let router = Rpc::new(Arc::clone(&test.node), admission).router();
         let metrics = HttpMetrics::new("rpc");
-        tokio::spawn(serve_within(listener, router, http, metrics, shutdown.clone()));
+        tokio::spawn(serve_within(listener, rpc.router(), http, metrics, shutdown.clone()));
         let client = NodeClient::new(&format!("http://{address}")).unwrap();
         Self { test, client, address, shutdown }
     }
@@ -185,6 +190,77 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     assert_eq!(client.public_data(&value(1, 1)).await.unwrap(), None);
 }
 
+/// The stable codes of the answers to a batch, `-` for a result, with the ids.
+fn codes(answer: &str) -> Vec<(serde_json::Value, String)> {
+    let answers: Vec<serde_json::Value> = serde_json::from_str(answer).unwrap();
+    let code = |answer: &serde_json::Value| match answer.get("result") {
+        Some(_) => "-".to_owned(),
+        None => answer["error"]["data"]["code"].as_str().unwrap().to_owned(),
+    };
+    answers.iter().map(|answer| (answer["id"].clone(), code(answer))).collect()
+}
+
+/// A batch of `count` requests for the tips, with the ids from 0.
+fn tips_batch(count: usize) -> String {
+    let one = |id| format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"node_getTips"}}"#);
+    format!("[{}]", (0..count).map(one).collect::<Vec<_>>().join(","))
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_in_order_each_request_on_its_own() {
+    let server = Server::start(two_blocks()).await;
+    let batch = r#"[
+        {"jsonrpc":"2.0","id":"a","method":"node_getTips","params":[]},
+        7,
+        {"jsonrpc":"2.0","id":2,"method":"node_getEverything"},
+        {"jsonrpc":"2.0","id":3,"method":"node_getHeader","params":[1]},
+        {"jsonrpc":"2.0","id":4,"method":"node_getHeader","params":[1, 2]},
+        [{"jsonrpc":"2.0","id":5,"method":"node_getTips"}],
+        {"jsonrpc":"2.0","id":6,"method":"node_sendTransaction","params":["0x0102"]},
+        {"jsonrpc":"2.0","method":"node_getTips"}
+    ]"#;
+    let (status, answer) = server.raw(batch.as_bytes()).await;
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let wanted = serde_json::json!([
+        ["a", "-"],
+        [null, "NODE-042"],
+        [2, "NODE-043"],
+        [3, "-"],
+        [4, "NODE-012"],
+        [null, "NODE-042"],
+        [6, "NODE-020"],
+        [null, "-"]
+    ]);
+    assert_eq!(serde_json::to_value(codes(&answer)).unwrap(), wanted, "{answer}");
+}
+
+#[tokio::test]
+async fn a_batch_is_bounded_in_requests_time_and_answer() {
+    let server = Server::start(two_blocks()).await;
+    let (_, answer) = server.raw(tips_batch(BATCH_MAX).as_bytes()).await;
+    let all: Vec<_> = (0..BATCH_MAX).map(|id| (id.into(), "-".to_owned())).collect();
+    assert_eq!(codes(&answer), all);
+    let (_, answer) = server.raw(tips_batch(BATCH_MAX + 1).as_bytes()).await;
+    assert!(answer.contains("NODE-047: a batch of 33 requests, at most 32"), "{answer}");
+
+    for (limits, expected) in [
+        (
+            CallLimits { batch_answer_bytes: 2, ..CallLimits::default() },
+            ["-", "NODE-048", "NODE-048"],
+        ),
+        (CallLimits { batch_time: Duration::ZERO, ..CallLimits::default() }, ["NODE-046"; 3]),
+        (CallLimits { calls: 0, turn: Duration::ZERO, ..CallLimits::default() }, ["NODE-046"; 3]),
+    ] {
+        let test = two_blocks();
+        let rpc = Rpc::new(Arc::clone(&test.node), AdmissionLimits::default()).within(limits);
+        let server = Server::serve(test, rpc, HttpLimits::default()).await;
+        let (status, answer) = server.raw(tips_batch(3).as_bytes()).await;
+        assert_eq!(status, "HTTP/1.1 200 OK");
+        let found: Vec<_> = codes(&answer).into_iter().map(|(_, code)| code).collect();
+        assert_eq!(found, expected, "{limits:?}");
+    }
+}
+
 /// Goal: whatever comes in, the answer is an error with a code, and the next request is served.
 #[tokio::test]
 async fn nonsense_is_answered_with_a_code() {
@@ -196,10 +272,8 @@ async fn nonsense_is_answered_with_a_code() {
     let cases = [
         (String::new(), "NODE-041"),
         ("{".to_owned(), "NODE-041"),
-        ("[1,2]".to_owned(), "NODE-042"),
         ("[]".to_owned(), "NODE-042"),
-        (r#"["2.0",1,"node_getTips",[]]"#.to_owned(), "NODE-042"),
-        (r#"[{"jsonrpc":"2.0","id":1,"method":"node_getTips"}]"#.to_owned(), "NODE-042"),
+        (format!("[{}1]", "1,".repeat(10_000)), "NODE-047"),
         ("7".to_owned(), "NODE-042"),
         (r#"{"jsonrpc":"1.0","id":1,"method":"node_getTips"}"#.to_owned(), "NODE-042"),
         (r#"{"jsonrpc":"2.0","id":1}"#.to_owned(), "NODE-042"),
@@ -231,8 +305,6 @@ async fn nonsense_is_answered_with_a_code() {
     }
     let (_, answer) = server.raw(&[0xff; 300]).await;
     assert!(answer.contains("NODE-041"), "{answer}");
-    let (_, answer) = server.raw(b"[]").await;
-    assert!(answer.contains("batches are not supported"), "{answer}");
     let (status, answer) = server.raw(&vec![b' '; REQUEST_BYTES_MAX + 1]).await;
     assert_eq!(status, "HTTP/1.1 413 Payload Too Large");
     assert!(answer.contains("NODE-040"), "{answer}");
