@@ -205,10 +205,18 @@ pub(crate) fn test_module_line(code: &str) -> Option<usize> {
     (0..lines.len()).find_map(|i| {
         let next =
             lines.iter().skip(i + 1).find(|line| !line.is_empty() && !line.starts_with("#["));
-        (lines[i] == "#[cfg(test)]"
-            && next.is_some_and(|line| line.starts_with("mod ") || line.starts_with("pub")))
-        .then_some(i + 1)
+        (lines[i] == "#[cfg(test)]" && next.is_some_and(|line| is_module(line))).then_some(i + 1)
     })
+}
+
+/// Whether a line declares a module, with or without a visibility.
+fn is_module(line: &str) -> bool {
+    let visible = line.strip_prefix("pub").map_or(line, |rest| {
+        let rest =
+            rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).map_or(rest, |r| r.1);
+        rest.trim_start()
+    });
+    visible.starts_with("mod ")
 }
 
 #[cfg(test)]
@@ -242,6 +250,8 @@ mod tests {
     #[test]
     fn the_test_module_is_found_and_a_lone_test_item_is_not() {
         assert_eq!(test_module_line("fn a() {}\n#[cfg(test)]\nmod tests {\n}"), Some(2));
+        assert_eq!(test_module_line("#[cfg(test)]\npub(crate) mod tests {\n}"), Some(1));
         assert_eq!(test_module_line("#[cfg(test)]\nfn helper() {}"), None);
+        assert_eq!(test_module_line("#[cfg(test)]\npub(crate) fn within(self) {}"), None);
     }
 }
