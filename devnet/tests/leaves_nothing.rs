@@ -119,7 +119,7 @@ async fn a_process_that_ends_is_reported_with_its_last_words() {
     assert!(matches!(&error, Error::Ended { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains("moody") && text.contains("exit status: 3"), "{text}");
-    assert!(text.ends_with("error: SVC-005: port taken"), "{text}");
+    assert!(text.ends_with("its last line: \"error: SVC-005: port taken\""), "{text}");
     network.stop().await.unwrap();
 }
 

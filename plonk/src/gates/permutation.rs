@@ -10,32 +10,33 @@ use crate::weaken::{self, gone};
 
 pub(super) const EQUATIONS: usize = 1;
 
-/// The numerator `Π (w_i + γ + name_i)` and the denominator `Π (w_i + γ + β σ_i)` of a row, each times what it
-/// `starts` with. The name of a cell is `β k_i X`, in whatever way the caller finds it cheapest.
+/// The numerator `Π (w_i + γ + name_i)` and the denominator `Π (w_i + γ + next_i)` of a row, each times what it
+/// `starts` with. The name of a cell is `β k_i X`, the name of the next cell of its cycle `β σ_i`; the caller
+/// computes both in the order that its generated code has.
 pub(crate) fn fraction<E: Expr>(
-    Challenges { beta, gamma, .. }: &Challenges<E>,
+    gamma: &E,
     w: &[E; ROUTED],
     names: &[E; ROUTED],
-    sigma: &[E],
+    next: &[E; ROUTED],
     starts: Fraction<E>,
 ) -> Fraction<E> {
     let Fraction { mut numerator, mut denominator } = starts;
     for i in (0..ROUTED).filter(|i| !gone(weaken::COLUMN[*i])) {
         let shifted = w[i].clone() + gamma.clone();
         numerator = numerator * (shifted.clone() + names[i].clone());
-        denominator = denominator * (shifted + beta.clone() * sigma[i].clone());
+        denominator = denominator * (shifted + next[i].clone());
     }
     Fraction { numerator, denominator }
 }
 
 pub(super) fn constraints<E: Expr>(v: &View<'_, E>) -> Switched<E, EQUATIONS> {
     let (k, x) = (v.k, v.x);
-    let beta_x = k.challenges.beta.clone() * x.x.clone();
+    let Challenges { beta, gamma, .. } = &k.challenges;
+    let beta_x = beta.clone() * x.x.clone();
     let names = std::array::from_fn(|i| beta_x.clone() * k.cosets[i].clone());
-    let sigma = &x.fixed[fixed::SIGMA..fixed::SIGMA + ROUTED];
+    let next = std::array::from_fn(|i| beta.clone() * x.fixed[fixed::SIGMA + i].clone());
     let starts = Fraction { numerator: x.z[0].clone(), denominator: x.z[1].clone() };
-    let Fraction { numerator, denominator } =
-        fraction(&k.challenges, &x.w[0], &names, sigma, starts);
+    let Fraction { numerator, denominator } = fraction(gamma, &x.w[0], &names, &next, starts);
     Switched { selector: x.active.clone(), terms: [denominator - numerator] }
 }
 

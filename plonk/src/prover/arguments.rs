@@ -35,10 +35,12 @@ impl RowKernel for ArgumentKernel {
             std::array::from_fn(|r| std::array::from_fn(|i| row.cell(at::W + i, r)));
         let x = row.cell(FIRST + 1, 0);
         let names: [E; ROUTED] = std::array::from_fn(|i| x.clone() * names[i].clone());
-        let sigma: [E; ROUTED] = std::array::from_fn(|i| row.cell(FIXED + fixed::SIGMA + i, 0));
+        let Challenges { beta, gamma, .. } = &k.challenges;
+        let sigma = |i: usize| row.cell(FIXED + fixed::SIGMA + i, 0);
+        let next: [E; ROUTED] = std::array::from_fn(|i| sigma(i) * beta.clone());
         let one = E::constant(Fr::from(1u64));
         let starts = Fraction { numerator: one.clone(), denominator: one };
-        let product = permutation_fraction(&k.challenges, &w[0], &names, &sigma, starts);
+        let product = permutation_fraction(gamma, &w[0], &names, &next, starts);
         let cells = Cells {
             w,
             l: [
