@@ -1,20 +1,13 @@
 //! The agent's commands from outside: what cannot be done ends them with one line.
 
-use std::process::{Command, Output};
+use std::process::Output;
 
 use rollmill_circuits::Circuit;
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_plonk::srs::Srs;
 
 fn agent(arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_agent"))
-        .args(arguments)
-        .current_dir(folder.path())
-        .env("PATH", folder.path())
-        .env("ROLLMILL_CACHE", "/nonexistent/cache")
-        .output()
-        .unwrap()
+    rollmill_agent_testing::run_alone(env!("CARGO_BIN_EXE_agent"), arguments)
 }
 
 #[test]

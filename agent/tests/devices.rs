@@ -12,25 +12,13 @@ fn agent_with_icicle(arguments: &[&str], folder: &Path) -> Output {
 }
 
 fn program(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_agent"));
-    command
-        .args(arguments)
-        .env("ROLLMILL_ICICLE_DIR", "/nonexistent/icicle")
-        .env("ROLLMILL_CACHE", "/nonexistent/cache")
-        // The graphics driver complains where it is not set.
-        .env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    command
+    rollmill_agent_testing::without_icicle(env!("CARGO_BIN_EXE_agent"), arguments)
 }
 
 /// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
 fn with_driver(arguments: &[&str], faults: &str) -> Output {
-    let management = rollmill_agent_testing::management("libnvidia-ml.so.1", &[]);
-    let driver = rollmill_agent_testing::driver(Path::new(env!("CARGO_TARGET_TMPDIR")));
-    let mut command = program(arguments);
-    command
-        .env("LD_LIBRARY_PATH", std::env::join_paths([&driver, management.path()]).unwrap())
-        .env("ROLLMILL_EMULATED_CUDA", faults);
-    command.output().unwrap()
+    let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    rollmill_agent_testing::run_with_driver(program(arguments), scratch, faults)
 }
 
 /// The one line that a failing agent says of its device, or else at its end. There are no keys either, which

@@ -3,15 +3,7 @@
 use std::process::{Command, Output};
 
 fn bench(arguments: &[&str]) -> Output {
-    let folder = tempfile::tempdir().unwrap();
-    Command::new(env!("CARGO_BIN_EXE_rollmill-bench"))
-        .args(arguments)
-        // Nowhere near a folder of npm's, and nothing on the path.
-        .current_dir(folder.path())
-        .env("PATH", folder.path())
-        .env("ROLLMILL_CACHE", "/nonexistent/cache")
-        .output()
-        .unwrap()
+    rollmill_agent_testing::run_alone(env!("CARGO_BIN_EXE_rollmill-bench"), arguments)
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use rollmill_broker_client::JobState;
 
-/// One arrow of the state diagram.
+/// One transition of the state diagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The state before; [`None`] where the job is created.

@@ -54,16 +54,16 @@ stateDiagram-v2
     [*] --> ready: enqueue
 "
     .to_owned();
-    let mut arrows: Vec<(JobState, JobState, Vec<&str>)> = Vec::new();
+    let mut edges: Vec<(JobState, JobState, Vec<&str>)> = Vec::new();
     for Transition { from, to, statement, .. } in TRANSITIONS {
         let Some(from) = *from else { continue };
         let name = statement.trim_end_matches(".sql");
-        match arrows.iter_mut().find(|(a, b, _)| (*a, *b) == (from, *to)) {
+        match edges.iter_mut().find(|(a, b, _)| (*a, *b) == (from, *to)) {
             Some((_, _, names)) => names.push(name),
-            None => arrows.push((from, *to, vec![name])),
+            None => edges.push((from, *to, vec![name])),
         }
     }
-    for (from, to, names) in arrows {
+    for (from, to, names) in edges {
         writeln!(page, "    {from} --> {to}: {}", names.join(", ")).unwrap();
     }
     page.push_str(

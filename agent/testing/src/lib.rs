@@ -5,7 +5,7 @@
 //! Every function panics when a library does not compile: a test cannot go on, and must not be skipped.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
@@ -31,4 +31,39 @@ pub fn management(name: &str, flags: &[&str]) -> TempDir {
     let output = output.expect("a C++ compiler");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     folder
+}
+
+/// `program` as on a machine without ICICLE and without keys.
+pub fn without_icicle(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env("ROLLMILL_ICICLE_DIR", "/nonexistent/icicle")
+        .env("ROLLMILL_CACHE", "/nonexistent/cache")
+        // The graphics driver complains where it is not set.
+        .env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
+}
+
+/// Runs `command` on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
+/// `scratch` is that of [`driver`].
+pub fn run_with_driver(mut command: Command, scratch: &Path, faults: &str) -> Output {
+    let management = management("libnvidia-ml.so.1", &[]);
+    let paths = [driver(scratch), management.path().to_owned()];
+    command
+        .env("LD_LIBRARY_PATH", std::env::join_paths(paths).expect("no separator in a path"))
+        .env("ROLLMILL_EMULATED_CUDA", faults);
+    command.output().expect("the program starts")
+}
+
+/// Runs `program` in an empty folder with nothing on the path and without keys.
+pub fn run_alone(program: &str, arguments: &[&str]) -> Output {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(folder.path())
+        .env("PATH", folder.path())
+        .env("ROLLMILL_CACHE", "/nonexistent/cache");
+    command.output().expect("the program starts")
 }
