@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use rollmill_broker_client::{AgentId, CLASS_MAX};
-use rollmill_service::{Common, Secret, Settings};
-use serde::{Deserialize, Serialize};
+use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::devices::{Choice, Fallback};
 
@@ -15,151 +14,135 @@ const KEY_CACHE_CPU: u64 = 400 << 20;
 const THREADS_MAX: usize = 1024;
 const JOBS_MAX: usize = 64;
 
-/// See `HELP` below for each key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The largest chain id, by EIP-2294.
+const CHAIN_ID_MAX: u64 = u64::MAX / 2 - 36;
+
+/// The agent's settings.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
+    /// URL of the broker
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8551")]
+    #[arg(value_parser = values::url, help_heading = "Connection")]
     pub broker: String,
+
+    /// Bearer token for the broker, with the role `agent`
+    #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
+
+    /// Name of this agent, unique and stable over restarts [default: host name and process id]
+    #[arg(long, value_name = "NAME", help_heading = "Connection")]
     pub name: Option<AgentId>,
+
+    /// Device class: the largest jobs this agent can hold
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=CLASS_MAX))]
+    #[arg(help_heading = "Jobs")]
     pub class: u8,
+
+    /// Time to finish the current job after a signal; then the job is returned to the broker
+    ///
+    /// It must be less than `service.grace_seconds`. 0 returns the job immediately.
+    #[arg(long, value_name = "SECONDS", default_value_t = 20, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(0..=86_400_u64))]
     pub drain_seconds: u64,
+
+    /// Directory for finished proofs until a broker accepts them [default: memory only]
+    ///
+    /// With this setting finished proofs survive a restart of the agent.
+    #[arg(long, value_name = "DIR", help_heading = "Jobs")]
     pub spool_dir: Option<PathBuf>,
-    pub keys_dir: Option<PathBuf>,
-    pub chain_id: u64,
-    pub device: Choice,
-    pub fallback: Option<Fallback>,
-    pub cuda_image: Option<PathBuf>,
-    pub icicle_dir: Option<PathBuf>,
-    pub threads: usize,
-    pub resident_keys: usize,
-    pub key_cache_mib: Option<u64>,
-    pub proofs_in_flight: usize,
-    pub warm_keys: bool,
-    pub check_sums: bool,
+
+    /// Jobs to claim ahead while one is proving [default: 0 on the CPU, 1 on accelerators]
+    ///
+    /// Claimed jobs are prepared meanwhile. They are not available to idle agents.
+    #[arg(long, value_name = "N", value_parser = values::whole(0..=JOBS_MAX), help_heading = "Jobs")]
     pub prefetch: Option<usize>,
+
+    /// Device to prove on: auto, cpu, cuda:N, wgpu:N or icicle:N
+    ///
+    /// N counts from 0, or is a UUID or a part of the device's name. `agent devices` lists the devices.
+    #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Proving")]
+    pub device: Choice,
+
+    /// What to do if the device cannot be used [default: require; prefer if the device is auto]
+    #[arg(long, value_name = "POLICY", value_enum, help_heading = "Proving")]
+    pub fallback: Option<Fallback>,
+
+    /// CPU proving threads; 0 means one per core
+    #[arg(long, value_name = "N", default_value_t = 0, help_heading = "Proving")]
+    #[arg(value_parser = values::whole(0..=THREADS_MAX))]
+    pub threads: usize,
+
+    /// Proofs to compute concurrently
+    ///
+    /// More than one keeps a GPU busy while a proof waits for the host. Each takes memory.
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Proving")]
+    #[arg(value_parser = values::whole(1..=JOBS_MAX))]
+    pub proofs_in_flight: usize,
+
+    /// Check every MSM batch with a random linear combination (costs one extra MSM)
+    ///
+    /// It tells a GPU that computes wrongly from a wrong witness. Proofs are verified before they leave the
+    /// agent in any case.
+    #[arg(long, default_value_t = false, help_heading = "Proving")]
+    pub check_sums: bool,
+
+    /// CUDA image (fatbin) of kernels/cuda/kernels.cu to use instead of the built-in one
+    #[arg(long, value_name = "FILE", help_heading = "Proving")]
+    pub cuda_image: Option<PathBuf>,
+
+    /// Directory of the ICICLE libraries, with backends in `backend/`
+    ///
+    /// Default: $ROLLMILL_ICICLE_DIR, or where the system's loader searches.
+    #[arg(long, value_name = "DIR", help_heading = "Proving")]
+    pub icicle_dir: Option<PathBuf>,
+
+    /// Directory of proving keys and SRS [default: $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys]
+    #[arg(long, value_name = "DIR", help_heading = "Keys")]
+    pub keys_dir: Option<PathBuf>,
+
+    /// Chain ID of L1; a development SRS is rejected on every chain but 31337
+    #[arg(long, value_name = "ID", default_value_t = 31337, help_heading = "Keys")]
+    #[arg(value_parser = values::whole(1..=CHAIN_ID_MAX))]
+    pub chain_id: u64,
+
+    /// Proving keys to keep in memory
+    #[arg(long, value_name = "N", default_value_t = 9, help_heading = "Keys")]
+    #[arg(value_parser = values::whole(1..=64_usize))]
+    pub resident_keys: usize,
+
+    /// Memory for cached key data, which saves work in each proof [default: half the GPU's memory, or 400]
+    ///
+    /// A key of 2^17 rows can use 400 MiB. On a GPU, proofs have priority over the cache.
+    #[arg(long, value_name = "MIB", help_heading = "Keys")]
+    #[arg(value_parser = values::whole(0..=1_u64 << 24))]
+    pub key_cache_mib: Option<u64>,
+
+    /// Load proving keys while idle, most frequent jobs first, up to `resident_keys`
+    ///
+    /// With `false` the first job that needs a key loads it.
+    #[arg(long, default_value_t = true, help_heading = "Keys")]
+    pub warm_keys: bool,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            broker: "http://127.0.0.1:8551".into(),
-            token: None,
-            name: None,
-            class: 0,
-            drain_seconds: 20,
-            spool_dir: None,
-            keys_dir: None,
-            chain_id: 31337,
-            device: Choice::Auto,
-            fallback: None,
-            cuda_image: None,
-            icicle_dir: None,
-            threads: 0,
-            resident_keys: 9,
-            key_cache_mib: None,
-            proofs_in_flight: 1,
-            warm_keys: true,
-            check_sums: false,
-            prefetch: None,
-        }
+        rollmill_service::defaults()
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("broker", "address of the broker"),
-        ("token", "bearer token for the broker, as file:PATH or env:NAME"),
-        ("name", "this agent's name, stable over restarts; host and process id when unset"),
-        ("class", "class of the device, 0 to 3: the largest jobs it can hold"),
-        (
-            "drain_seconds",
-            "time to finish the present job in after a signal; then it is handed back",
-        ),
-        (
-            "spool_dir",
-            "directory that keeps finished proofs until a broker has taken them, so that they survive a \
-             restart; in memory alone when unset",
-        ),
-        (
-            "keys_dir",
-            "folder of keys and SRS; $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys when unset",
-        ),
-        ("chain_id", "L1's chain id; a development SRS is refused on any other chain"),
-        ("device", "where to prove: auto, cpu, cuda:N, wgpu:N or icicle:N; N counts from 0"),
-        (
-            "fallback",
-            "require the device, prefer it and take the CPU where it cannot be used, or off to use \
-             the CPU alone; require for a device that is named and prefer for auto when unset",
-        ),
-        (
-            "cuda_image",
-            "a fatbin of kernels/cuda/kernels.cu to use instead of the one that is built in",
-        ),
-        (
-            "icicle_dir",
-            "folder of ICICLE's libraries, with its backends in backend/; $ROLLMILL_ICICLE_DIR or \
-             wherever the system looks when unset",
-        ),
-        ("threads", "threads to prove with on the CPU, at most 1024; 0 for one a core"),
-        ("resident_keys", "proving keys kept in memory"),
-        (
-            "key_cache_mib",
-            "memory that the proving keys together may keep for what each proof would compute again, \
-             in MiB; a key of 2^17 rows can use 400; half of a card's memory or 400 when unset, and on \
-             a card proofs come first",
-        ),
-        (
-            "proofs_in_flight",
-            "proofs on the device at a time; more than one keeps a card busy while a proof waits for \
-             the host, and takes memory for each",
-        ),
-        (
-            "warm_keys",
-            "load proving keys while there is no job, those of the most frequent jobs first, as many as \
-             resident_keys lets stay; false leaves each to the first job that needs it",
-        ),
-        (
-            "check_sums",
-            "hold each batch of the device's multi-scalar multiplications to a random relation among \
-             them, at the cost of one more; tells a card that computes wrongly from a wrong witness. \
-             Proofs are verified before they leave the agent in any case",
-        ),
-        (
-            "prefetch",
-            "jobs claimed and prepared while one is proven, which an idle agent could have had; \
-             0 on the CPU and 1 elsewhere when unset",
-        ),
-    ];
-
-    fn check(&self) -> Result<(), String> {
-        if self.class > CLASS_MAX {
-            return Err(format!("class is at most {CLASS_MAX}"));
-        }
-        for (key, value, least, most) in [
-            ("threads", self.threads, 0, THREADS_MAX),
-            ("proofs_in_flight", self.proofs_in_flight, 1, JOBS_MAX),
-            ("prefetch", self.prefetch.unwrap_or(0), 0, JOBS_MAX),
-        ] {
-            if !(least..=most).contains(&value) {
-                return Err(format!("{key} is {value}, expected {least} to {most}"));
-            }
-        }
+    fn check(&self, common: &Common) -> Result<(), Conflict> {
         if self.fallback == Some(Fallback::Off) && self.device.is_accelerator() {
-            return Err(format!(
-                "device is {}, but fallback = off uses the CPU alone; leave out one of them",
-                self.device
+            return Err(Conflict::new(
+                &["device", "fallback"],
+                "fallback off uses the CPU only; remove one of the two",
             ));
         }
-        Ok(())
-    }
-
-    fn check_with(&self, common: &Common) -> Result<(), String> {
-        let (drain, grace) = (self.drain_seconds, common.grace_seconds);
-        if drain > 0 && drain >= grace {
-            return Err(format!(
-                "drain_seconds is {drain} and grace_seconds is {grace}, so that the process would be cut \
-                 off before it hands its job back; give --drain-seconds less than --grace-seconds"
+        if self.drain_seconds > 0 && self.drain_seconds >= common.grace_seconds {
+            return Err(Conflict::new(
+                &["drain_seconds", "service.grace_seconds"],
+                "the process would be killed before it returns its job; set drain_seconds below \
+                 grace_seconds",
             ));
         }
         Ok(())
@@ -207,14 +190,18 @@ mod tests {
     #[test]
     fn settings_that_take_the_machine_or_cut_a_job_off_are_refused_with_their_bounds() {
         for (flags, parts) in [
-            (&["--threads", "100000"][..], &["threads is 100000", "0 to 1024"][..]),
-            (&["--proofs-in-flight", "0"], &["proofs_in_flight is 0", "1 to 64"]),
-            (&["--prefetch", "65"], &["prefetch is 65", "0 to 64"]),
+            (&["--threads", "100000"][..], &["`100000` for --threads", "0 to 1024"][..]),
+            (&["--proofs-in-flight", "0"], &["`0` for --proofs-in-flight", "1 to 64"]),
+            (&["--prefetch", "65"], &["`65` for --prefetch", "0 to 64"]),
             (
                 &["--drain-seconds", "100", "--grace-seconds", "5"],
-                &["--drain-seconds", "--grace-seconds", "100", "5"],
+                &["drain_seconds = 100 (--drain-seconds)", "= 5 (--grace-seconds)"],
             ),
-            (&["--grace-seconds", "20"], &["drain_seconds is 20"]),
+            (&["--grace-seconds", "20"], &["drain_seconds = 20 (default)"]),
+            (
+                &["--device", "cuda:0", "--fallback", "off"],
+                &["device = cuda:0 (--device)", "fallback = off (--fallback)"],
+            ),
         ] {
             let error = rollmill_service::load::<Config>("agent", flags, &[]).unwrap_err();
             let text = error.to_string();

@@ -7,8 +7,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 /// One device among those of a kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selector {
@@ -19,8 +17,7 @@ pub enum Selector {
 }
 
 /// What to prove on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Choice {
     /// The best device there is: the first CUDA device, else the CPU.
     #[default]
@@ -59,18 +56,11 @@ impl fmt::Display for Choice {
     }
 }
 
-impl From<Choice> for String {
-    fn from(choice: Choice) -> Self {
-        choice.to_string()
-    }
-}
-
 impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse =
-            || format!("expected auto, cpu, cuda:N, wgpu:N or icicle:N as device, got `{text}`");
+        let refuse = || "expected auto, cpu, cuda:N, wgpu:N or icicle:N".to_owned();
         let (kind, selector) = match text.split_once(':') {
             Some((_, "")) => return Err(refuse()),
             Some((kind, name)) => (kind, Some(name)),
@@ -93,23 +83,14 @@ impl FromStr for Choice {
     }
 }
 
-impl TryFrom<String> for Choice {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
 /// What to do where the device cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Fallback {
-    /// Do not start. With [`Choice::Auto`], do not start without an accelerator.
+    /// Do not start without the device; with the device auto, not without an accelerator
     Require,
-    /// Take the CPU and say so.
+    /// Prove on the CPU instead, and log it
     Prefer,
-    /// Look for no accelerator.
+    /// Prove on the CPU only, without looking for accelerators
     Off,
 }
 

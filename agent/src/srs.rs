@@ -6,8 +6,8 @@ use std::fs::File;
 use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rollmill_plonk::srs::{Origin, Pinned, Srs, SrsError};
+use rollmill_service::values;
 use sha2::{Digest, Sha256};
 
 /// The largest circuit that Fr has a subgroup for, and what blinding needs on top.
@@ -67,73 +67,58 @@ impl SrsCommandError {
     }
 }
 
-/// The subcommand as clap knows it.
-pub fn command() -> Command {
-    let file = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name(value)
-            .required(true)
-            .value_parser(value_parser!(PathBuf))
-            .help(help)
-    };
-    let powers = |help: &'static str| {
-        Arg::new("powers")
-            .long("powers")
-            .value_name("N")
-            .value_parser(value_parser!(u64).range(2..=POWERS_MAX))
-            .help(help)
-    };
-    Command::new("srs")
-        .about("Make, import, check or export the structured reference string")
-        .subcommand_required(true)
-        .subcommand(
-            Command::new("make")
-                .about("Make a development string: its τ is public, never use it with value")
-                .arg(powers("powers of τ; a circuit of n rows takes n + 8").required(true))
-                .arg(file("out", "FILE", "where to write it")),
-        )
-        .subcommand(
-            Command::new("import")
-                .about("Check a ceremony's string and write it in our own form")
-                .arg(
-                    file("from", "FILE", "a .ptau of snarkjs, or bn254_g1.dat and bn254_g2.dat")
-                        .action(ArgAction::Append)
-                        .num_args(1..=2),
-                )
-                .arg(file("out", "FILE", "where to write it"))
-                .arg(powers("keep the first N powers; all when unset"))
-                .arg(
-                    Arg::new("digest")
-                        .long("digest")
-                        .value_name("HEX")
-                        .value_parser(digest)
-                        .help("SHA-256 that the first file must have; required unless [τ] is a known ceremony's"),
-                ),
-        )
-        .subcommand(
-            Command::new("check").about("Check every point of a string and say what it is").arg(
-                Arg::new("file")
-                    .value_name("FILE")
-                    .required(true)
-                    .value_parser(value_parser!(PathBuf))
-                    .help("a string in our own form"),
-            ),
-        )
-        .subcommand(
-            Command::new("export")
-                .about("Write a string in another prover's form")
-                .arg(
-                    Arg::new("format")
-                        .long("format")
-                        .value_name("FORMAT")
-                        .value_parser(["bb"])
-                        .default_value("bb")
-                        .help("bb: bn254_g1.dat and bn254_g2.dat, as Barretenberg reads them"),
-                )
-                .arg(file("from", "FILE", "a string in our own form"))
-                .arg(file("out", "DIR", "folder to write the files into")),
-        )
+/// `agent srs …`.
+#[derive(Debug, clap::Subcommand)]
+pub enum SrsCommand {
+    /// Generate a development SRS; its τ is public, so it must never secure value
+    Make {
+        /// Powers of τ; a circuit of n rows needs n + 8
+        #[arg(long, value_name = "N", value_parser = values::whole(2..=POWERS_MAX))]
+        powers: u64,
+        /// File to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Check the SRS of a ceremony and write it in Rollmill's format
+    Import {
+        /// Files to read: one .ptau of snarkjs, or bn254_g1.dat and then bn254_g2.dat
+        #[arg(long, value_name = "FILE", required = true, num_args = 1..=2)]
+        from: Vec<PathBuf>,
+        /// File to write
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Keep only the first N powers [default: all]
+        #[arg(long, value_name = "N", value_parser = values::whole(2..=POWERS_MAX))]
+        powers: Option<u64>,
+        /// SHA-256 of the first file; required unless \[τ\] is that of a known ceremony
+        #[arg(long, value_name = "HEX", value_parser = digest)]
+        digest: Option<String>,
+    },
+    /// Check every point of an SRS and print its size, origin and digest
+    Check {
+        /// SRS in Rollmill's format
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Write an SRS in the format of another prover
+    Export {
+        /// Format to write
+        #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Bb)]
+        format: Format,
+        /// SRS in Rollmill's format
+        #[arg(long, value_name = "FILE")]
+        from: PathBuf,
+        /// Directory to write the files into
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+}
+
+/// The format of an exported SRS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// bn254_g1.dat and bn254_g2.dat, as Barretenberg reads them
+    Bb,
 }
 
 fn digest(text: &str) -> Result<String, String> {
@@ -143,43 +128,34 @@ fn digest(text: &str) -> Result<String, String> {
     }
 }
 
-/// Runs [`command`]. Returns the lines to print.
-pub fn run(matches: &ArgMatches) -> Result<String, SrsCommandError> {
-    let Some((name, matches)) = matches.subcommand() else {
-        // Cannot be: clap requires a subcommand.
-        return Ok(String::new());
-    };
-    let path = |name: &str| matches.get_one::<PathBuf>(name).cloned().unwrap_or_default();
-    match name {
-        "make" => {
-            let powers = matches.get_one::<u64>("powers").copied().unwrap_or(2);
-            keep(&Srs::development_of(powers as usize), &path("out"))
+/// Runs the command and returns the lines to print.
+///
+/// # Errors
+/// Files that cannot be read or written, or that hold no SRS that may be used.
+pub fn run(command: &SrsCommand) -> Result<String, SrsCommandError> {
+    match command {
+        SrsCommand::Make { powers, out } => keep(&Srs::development_of(*powers as usize), out),
+        SrsCommand::Import { from, out, powers, digest } => {
+            let from: Vec<&PathBuf> = from.iter().collect();
+            require_other(&from, out)?;
+            let powers = powers.map(|powers| powers as usize);
+            keep(&import(&from, powers, digest.as_ref())?, out)
         }
-        "import" => {
-            let from: Vec<&PathBuf> = matches.get_many("from").unwrap_or_default().collect();
-            let powers = matches.get_one::<u64>("powers").map(|powers| *powers as usize);
-            let out = path("out");
-            require_other(&from, &out)?;
-            let srs = import(&from, powers, matches.get_one::<String>("digest"))?;
-            keep(&srs, &out)
-        }
-        "check" => {
-            let path = path("file");
-            let bytes = read(&path)?;
-            let srs = Srs::from_bytes(&bytes).map_err(refused(&path))?;
-            srs.check(seed()).map_err(refused(&path))?;
+        SrsCommand::Check { file } => {
+            let bytes = read(file)?;
+            let srs = Srs::from_bytes(&bytes).map_err(refused(file))?;
+            srs.check(seed()).map_err(refused(file))?;
             if srs.origin == Origin::Ceremony {
-                srs.require_secret().map_err(refused(&path))?;
+                srs.require_secret().map_err(refused(file))?;
             }
             Ok(describe(&srs, &bytes))
         }
-        _ => {
-            let (from, out) = (path("from"), path("out"));
+        SrsCommand::Export { format: Format::Bb, from, out } => {
             for name in BB_FILES {
-                require_other(&[&from], &out.join(name))?;
+                require_other(&[from], &out.join(name))?;
             }
-            let srs = Srs::from_bytes(&read(&from)?).map_err(refused(&from))?;
-            export_bb(&srs, &out)
+            let srs = Srs::from_bytes(&read(from)?).map_err(refused(from))?;
+            export_bb(&srs, out)
         }
     }
 }
@@ -335,9 +311,15 @@ fn seed() -> u64 {
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: SrsCommand,
+    }
+
     fn srs(arguments: &[&str]) -> Result<String, SrsCommandError> {
         let words = std::iter::once("srs").chain(arguments.iter().copied());
-        run(&command().try_get_matches_from(words).unwrap())
+        run(&<Line as clap::Parser>::try_parse_from(words).unwrap().command)
     }
 
     fn sha256(path: &str) -> String {

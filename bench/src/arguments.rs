@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
+use rollmill_service::values;
 
 use crate::BenchError;
 use crate::peers::PEERS;
@@ -42,42 +43,44 @@ pub fn command() -> Command {
     };
     Command::new("run")
         .about("Measure this machine: MSM, NTT, field, hash, whole proofs and every circuit")
-        .arg(list("only", format!("of {}; all when unset", GROUPS.join(", "))))
+        .arg(list("only", format!("What to measure: some of {} [default: all]", GROUPS.join(", "))))
         .arg(
             Arg::new("sizes")
                 .long("sizes")
                 .value_name("FROM..TO")
                 .default_value("14..18")
-                .help("base-2 logarithms of MSM and NTT lengths, and of rows of proofs up to 2^22"),
+                .help("Base-2 logarithms of MSM and NTT lengths, and of the rows of proofs (up to 2^22) [1 to 26]"),
         )
-        .arg(list("distributions", format!("of scalars: {}", DISTRIBUTIONS.join(", "))))
+        .arg(list("distributions", format!("Distributions of scalars: some of {} [default: all]", DISTRIBUTIONS.join(", "))))
         .arg(list(
             "peers",
             format!(
-                "measured in the same run: {}, or none; those that are there when unset",
+                "Peers to measure in the same run: some of {}, or none [default: those installed]",
                 PEERS.join(", ")
             ),
         ))
         .arg(file(
             "bb",
-            "Barretenberg's program; looked for on the path and in npm's folder when unset",
+            "Program of Barretenberg [default: search PATH and the npm directory]",
         ))
         .arg(
             Arg::new("runs")
                 .long("runs")
+                .value_name("N")
                 .default_value("11")
-                .value_parser(value_parser!(u16).range(1..=1000))
-                .help("runs of each operation, of which the median counts"),
+                .value_parser(values::whole(1..=1000_u16))
+                .help("Runs per operation; the median counts"),
         )
         .arg(
             Arg::new("proof-runs")
                 .long("proof-runs")
+                .value_name("N")
                 .default_value("3")
-                .value_parser(value_parser!(u16).range(1..=1000))
-                .help("the same for whole proofs"),
+                .value_parser(values::whole(1..=1000_u16))
+                .help("Runs per whole proof; the median counts"),
         )
-        .arg(file("json", "write the results"))
-        .arg(file("markdown", "write the table that is printed"))
+        .arg(file("json", "Write the results to this file"))
+        .arg(file("markdown", "Write the printed table to this file"))
 }
 
 impl Plan {

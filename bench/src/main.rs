@@ -2,36 +2,81 @@
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, Command};
+use clap::{ArgMatches, Command, FromArgMatches, Subcommand};
 use rollmill_agent::{Config, accelerator};
 use rollmill_bench::{BenchError, Plan};
 use rollmill_service::{Outcome, Process, Service};
+
+/// The settings that a measurement uses.
+const USED: &[&str] =
+    &["device", "fallback", "threads", "cuda_image", "icicle_dir", "keys_dir", "chain_id"];
+
+#[derive(Debug)]
+enum Commands {
+    Run(ArgMatches),
+    Compare(ArgMatches),
+    Devices,
+}
+
+impl rollmill_service::Commands for Commands {
+    const IS_REQUIRED: bool = true;
+    const USES: &'static [(&'static str, &'static [&'static str])] =
+        &[("run", USED), ("devices", &["device", "cuda_image", "icicle_dir"])];
+}
+
+impl FromArgMatches for Commands {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        match matches.subcommand() {
+            Some(("run", arguments)) => Ok(Self::Run(arguments.clone())),
+            Some(("compare", arguments)) => Ok(Self::Compare(arguments.clone())),
+            Some(("devices", _)) => Ok(Self::Devices),
+            _ => Err(clap::Error::new(clap::error::ErrorKind::MissingSubcommand)),
+        }
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for Commands {
+    fn augment_subcommands(command: Command) -> Command {
+        let devices = Command::new("devices").about("List the devices that --device can name");
+        command.subcommands([rollmill_bench::command(), rollmill_bench::compare_command(), devices])
+    }
+
+    fn augment_subcommands_for_update(command: Command) -> Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(name: &str) -> bool {
+        ["run", "compare", "devices"].contains(&name)
+    }
+}
 
 fn main() -> ExitCode {
     rollmill_algebra::cpu::map_large_arrays();
     // The agent's settings, so that what is measured is what an agent would prove on.
     Service::tool("rollmill-bench", "agent")
-        .about("Measure what this machine is worth as a prover, with the settings of an agent")
+        .about("Measure how fast this machine proves, with the settings of an agent")
         .usage(BenchError::is_usage)
-        .subcommand(rollmill_bench::command())
-        .subcommand(rollmill_bench::compare_command())
-        .subcommand(Command::new("devices").about("List the devices that --device can name"))
-        .run(|process: Process<Config>| async move {
+        .run_commands(|process: Process<Config>, command| async move {
             let config = process.config.clone();
-            match process.command() {
-                Some(("compare", matches)) => {
-                    print!("{}", rollmill_bench::compare(matches)?);
+            match command {
+                Some(Commands::Run(matches)) => measure(config, &matches).await,
+                Some(Commands::Compare(matches)) => {
+                    print!("{}", rollmill_bench::compare(&matches)?);
                     Ok(())
                 }
-                Some(("devices", _)) => {
+                Some(Commands::Devices) => {
                     let listed = tokio::task::spawn_blocking(move || accelerator::list(&config));
                     for (name, what) in listed.await? {
                         println!("{name}\t{what}");
                     }
                     Ok(())
                 }
-                Some((_, matches)) => measure(config, matches).await,
-                // The command line asks for one of them.
+                // The command line requires a subcommand.
                 None => Ok(()),
             }
         })

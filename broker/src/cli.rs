@@ -2,112 +2,30 @@
 
 use std::sync::Arc;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use rollmill_broker::Config;
 use rollmill_broker::embedded::discover;
-use rollmill_broker::store::{Role, Store, Tenant};
+use rollmill_broker::store::{Store, Tenant};
 use rollmill_broker::{BrokerError, Target};
 use rollmill_broker_client::{
-    AgentId, Answer, AttemptView, BATCH_MAX, Client, ClientError, JobId, JobState, JobView,
-    ListQuery, Options, StatusResponse,
+    Answer, AttemptView, Client, ClientError, JobId, JobState, JobView, ListQuery, Options,
+    StatusResponse,
 };
-use rollmill_service::{Error, Exit, Finding, Outcome, Preflight, Service, one_line};
+use rollmill_service::{Finding, Outcome, Preflight, one_line};
 
-/// The largest number that the database holds.
-const EPOCH_MAX: u64 = i64::MAX as u64;
+use crate::commands::{DeadLetters, Request, State, Tokens};
 
-pub(crate) fn subcommands(service: Service) -> Service {
-    let json = || Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print JSON");
-    let ids = || Arg::new("id").num_args(1..).required(true).help("job ids");
-    service
-        .subcommand(Command::new("serve").about("Serve (also without a subcommand)"))
-        .subcommand(Command::new("migrate").about("Bring the schema up to date"))
-        .subcommand(Command::new("status").about("Queue, agents and dead letters").arg(json()))
-        .subcommand(
-            Command::new("jobs")
-                .about("The newest jobs")
-                .arg(Arg::new("state").long("state").value_name("STATE").help("only in this state"))
-                .arg(
-                    Arg::new("epoch")
-                        .long("epoch")
-                        .value_name("N")
-                        .value_parser(value_parser!(u64).range(..=EPOCH_MAX))
-                        .help("only of this epoch"),
-                )
-                .arg(
-                    Arg::new("limit")
-                        .long("limit")
-                        .value_name("N")
-                        .value_parser(value_parser!(u32).range(1..=BATCH_MAX as i64))
-                        .help("at most so many, 1 to 1000"),
-                )
-                .arg(json()),
-        )
-        .subcommand(
-            Command::new("history")
-                .about("Every attempt at a job")
-                .arg(Arg::new("id").required(true).help("Job id"))
-                .arg(json()),
-        )
-        .subcommand(
-            Command::new("dead-letters")
-                .about("Jobs that were given up")
-                .subcommand_required(true)
-                .subcommand(Command::new("list").about("List them").arg(json()))
-                .subcommand(Command::new("replay").about("Give them a fresh budget").arg(ids()))
-                .subcommand(Command::new("drop").about("Cancel them").arg(ids())),
-        )
-        .subcommand(
-            Command::new("pardon")
-                .about("End an agent's quarantine")
-                .arg(Arg::new("agent").required(true).help("agent id")),
-        )
-        .subcommand(
-            Command::new("tokens")
-                .about("Access tokens (works on the database: stop a private broker first)")
-                .subcommand_required(true)
-                .subcommand(
-                    Command::new("add")
-                        .about("Make a token and print it once")
-                        .arg(Arg::new("label").required(true).help("name to list and revoke it by"))
-                        .arg(
-                            Arg::new("role")
-                                .required(true)
-                                .value_parser(["producer", "agent", "operator", "reader"])
-                                .help("what its bearer may do"),
-                        )
-                        .arg(Arg::new("tenant").default_value("default").help("whose jobs")),
-                )
-                .subcommand(Command::new("list").about("List tokens by label"))
-                .subcommand(
-                    Command::new("revoke")
-                        .about("End a token's validity")
-                        .arg(Arg::new("label").required(true).help("its label")),
-                ),
-        )
-        .subcommand(Command::new("doctor").about("Check settings, Postgres, schema and broker"))
-}
-
-pub(crate) async fn tokens(store: &Store, matches: &ArgMatches) -> Outcome {
+pub(crate) async fn tokens(store: &Store, command: Tokens) -> Outcome {
     store.migrate().await?;
-    match matches.subcommand() {
-        Some(("add", args)) => {
-            let role = Role::parse(text(args, "role")).unwrap_or(Role::Reader);
-            let tenant = text(args, "tenant");
-            let simple = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-            if tenant.is_empty() || tenant.len() > 60 || !tenant.chars().all(simple) {
-                return Err(usage("a tenant has 1 to 60 characters of A-Z a-z 0-9 . _ -"));
-            }
-            let tenant = Tenant(tenant.to_owned());
-            println!("{}", store.add_token(text(args, "label"), role, &tenant).await?);
+    match command {
+        Tokens::Add { label, role, tenant } => {
+            println!("{}", store.add_token(&label, role.into(), &Tenant(tenant)).await?);
         }
-        Some(("revoke", args)) => {
-            let label = text(args, "label");
-            if !store.revoke_token(label).await? {
-                return Err(BrokerError::UnknownToken { label: label.to_owned() }.into());
+        Tokens::Revoke { label } => {
+            if !store.revoke_token(&label).await? {
+                return Err(BrokerError::UnknownToken { label }.into());
             }
         }
-        _ => {
+        Tokens::List => {
             for token in store.tokens().await? {
                 let state = if token.revoked { "revoked" } else { "valid" };
                 println!("{}\t{}\t{}\t{state}", token.label, token.role.as_str(), token.tenant.0);
@@ -117,14 +35,16 @@ pub(crate) async fn tokens(store: &Store, matches: &ArgMatches) -> Outcome {
     Ok(())
 }
 
-/// What is asked of a running broker.
-pub(crate) async fn ask(config: &Config, name: &str, matches: &ArgMatches) -> Outcome {
-    let role = match name {
-        "pardon" => "operator",
-        "dead-letters" if matches.subcommand_name() != Some("list") => "producer or operator",
+/// Asks the running broker.
+pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
+    let role = match &request {
+        Request::Pardon { .. } => "operator",
+        Request::DeadLetters(DeadLetters::Replay { .. } | DeadLetters::Drop { .. }) => {
+            "producer or operator"
+        }
         _ => "reader, producer or operator",
     };
-    ask_of(config, name, matches).await.map_err(|failure| with_role(failure, role))
+    ask_of(&client(config)?, request).await.map_err(|failure| with_role(failure, role))
 }
 
 /// A rejected token, with the role that the command needs and the setting that names a token.
@@ -137,76 +57,56 @@ fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service
     }
 }
 
-async fn ask_of(config: &Config, name: &str, matches: &ArgMatches) -> Outcome {
-    let client = client(config)?;
-    match name {
-        "status" => {
+async fn ask_of(client: &Client, request: Request) -> Outcome {
+    match request {
+        Request::Status { output } => {
             let status = client.status().await?;
-            if matches.get_flag("json") {
-                println!("{}", serde_json::to_string(&status)?);
-            } else {
-                print_status(&status);
+            match output.json {
+                true => println!("{}", serde_json::to_string(&status)?),
+                false => print_status(&status),
             }
         }
-        "jobs" => {
-            let state = matches.get_one::<String>("state").map(|name| {
-                JobState::parse(name).ok_or_else(|| {
-                    let names = JobState::ALL.map(JobState::as_str).join(", ");
-                    usage(&format!("--state: `{name}` is no state; the states are {names}"))
-                })
-            });
-            let query = ListQuery {
-                state: state.transpose()?,
-                epoch: matches.get_one("epoch").copied(),
-                limit: matches.get_one("limit").copied(),
-            };
-            print_jobs(&client.list(&query).await?, matches.get_flag("json"))?;
+        Request::Jobs { state, epoch, limit, output } => {
+            let query = ListQuery { state: state.map(|State(state)| state), epoch, limit };
+            print_jobs(&client.list(&query).await?, output.json)?;
         }
-        "history" => {
-            let id: JobId = parse(text(matches, "id"))?;
+        Request::History { id, output } => {
             let history = client.history(&id).await?;
-            if matches.get_flag("json") {
-                println!("{}", serde_json::to_string(&history)?);
-            } else {
-                print_history(&history.attempts);
+            match output.json {
+                true => println!("{}", serde_json::to_string(&history)?),
+                false => print_history(&history.attempts),
             }
         }
-        "pardon" => {
-            let agent: AgentId = parse(text(matches, "agent"))?;
+        Request::Pardon { agent } => {
             if client.pardon(&agent).await? == 0 {
                 return Err(BrokerError::NotQuarantined { agent }.into());
             }
         }
-        "dead-letters" => dead_letters(&client, matches).await?,
-        other => return Err(usage(&format!("unknown subcommand {other}"))),
+        Request::DeadLetters(command) => dead_letters(client, command).await?,
     }
     Ok(())
 }
 
-async fn dead_letters(client: &Client, matches: &ArgMatches) -> Outcome {
-    let ids = |args: &ArgMatches| -> Result<Vec<JobId>, rollmill_service::Failure> {
-        args.get_many::<String>("id").into_iter().flatten().map(|id| parse(id)).collect()
-    };
-    match matches.subcommand() {
-        Some((verb @ ("replay" | "drop"), args)) => {
-            let (dead, others) = split_dead(client, ids(args)?).await?;
-            let count = match verb {
-                _ if dead.is_empty() => 0,
-                "replay" => client.replay(&dead).await?,
-                _ => client.drop_dead(&dead).await?,
-            };
-            println!("{count} {}", if verb == "replay" { "replayed" } else { "dropped" });
-            if !others.is_empty() {
-                return Err(BrokerError::NotDead { ids: others.join(", ") }.into());
-            }
-        }
-        Some((_, args)) => {
+async fn dead_letters(client: &Client, command: DeadLetters) -> Outcome {
+    let (ids, is_replay) = match command {
+        DeadLetters::List { output } => {
             let query = ListQuery { state: Some(JobState::Dead), epoch: None, limit: Some(1000) };
-            print_jobs(&client.list(&query).await?, args.get_flag("json"))?;
+            return print_jobs(&client.list(&query).await?, output.json);
         }
-        None => {}
+        DeadLetters::Replay { ids } => (ids, true),
+        DeadLetters::Drop { ids } => (ids, false),
+    };
+    let (dead, others) = split_dead(client, ids).await?;
+    let count = match is_replay {
+        _ if dead.is_empty() => 0,
+        true => client.replay(&dead).await?,
+        false => client.drop_dead(&dead).await?,
+    };
+    println!("{count} {}", if is_replay { "replayed" } else { "dropped" });
+    match others.is_empty() {
+        true => Ok(()),
+        false => Err(BrokerError::NotDead { ids: others.join(", ") }.into()),
     }
-    Ok(())
 }
 
 /// The ids of dead letters among `ids`, and each other one with what it is.
@@ -499,22 +399,6 @@ fn utc(unix_ms: u64) -> String {
     let year = year + era * 400 + carry;
     let (hours, minutes, seconds) = (rest / 3600, rest / 60 % 60, rest % 60);
     format!("{year:04}-{month:02}-{of_month:02} {hours:02}:{minutes:02}:{seconds:02}")
-}
-
-fn text<'a>(matches: &'a ArgMatches, name: &str) -> &'a str {
-    matches.get_one::<String>(name).map_or("", String::as_str)
-}
-
-fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
-    text: &str,
-) -> Result<T, rollmill_service::Failure> {
-    // It has a code of its own.
-    let failed = |error: T::Err| Exit { code: 2, failure: error.to_string().into() };
-    text.parse().map_err(|error| failed(error).into())
-}
-
-fn usage(message: &str) -> rollmill_service::Failure {
-    Error::Usage { message: message.to_owned() }.into()
 }
 
 #[cfg(test)]

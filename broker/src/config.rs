@@ -3,72 +3,86 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rollmill_service::{Secret, Settings};
-use serde::{Deserialize, Serialize};
+use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::store::Rules;
 
-/// See `HELP` below for each key.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The broker's settings.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Config {
+    /// Serve the HTTP API on this address
+    ///
+    /// Without tokens the broker accepts only a loopback address. `broker tokens add` creates a token.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8551")]
+    #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
-    pub database_url: Option<Secret>,
-    pub data_dir: PathBuf,
-    pub postgres_bin: Option<PathBuf>,
-    pub lease_seconds: u64,
-    pub hard_limit_seconds: u64,
-    pub rejections_max: u32,
-    pub artifact_bytes_max: usize,
+
+    /// Maximum concurrent requests; further requests get 503
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = values::whole(1..=100_000_usize))]
+    #[arg(help_heading = "Connection")]
     pub requests_max: usize,
-    /// For the subcommands that ask a running broker.
+
+    /// URL of the running broker, for commands such as `broker status` [default: http:// and --listen]
+    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
     pub url: Option<String>,
+
+    /// Bearer token for commands that ask the running broker, such as `broker status`
+    #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
+
+    /// PostgreSQL to use, as a reference to postgres://USER:PASSWORD@HOST/DATABASE
+    ///
+    /// The URL is never written here itself: `file:PATH` names a file that holds it, `env:NAME` a variable.
+    /// Without this setting the broker runs a private PostgreSQL in `data_dir`.
+    #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Storage")]
+    pub database_url: Option<Secret>,
+
+    /// Directory of the private PostgreSQL and of large artifacts
+    #[arg(long, value_name = "DIR", default_value = "var/broker", help_heading = "Storage")]
+    pub data_dir: PathBuf,
+
+    /// Directory with `initdb` and `postgres` [default: search PATH and known locations]
+    #[arg(long, value_name = "DIR", help_heading = "Storage")]
+    pub postgres_bin: Option<PathBuf>,
+
+    /// Size of the largest artifact that is accepted
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20, help_heading = "Storage")]
+    #[arg(value_parser = values::whole(1..=1_usize << 40))]
+    pub artifact_bytes_max: usize,
+
+    /// Lease duration; a lease expires if no heartbeat arrives in this time
+    ///
+    /// It may be at most `hard_limit_seconds`.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(1..=86_400_u64))]
+    pub lease_seconds: u64,
+
+    /// Maximum time an agent may hold a job, unless the job sets its own limit
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(1..=604_800_u64))]
+    pub hard_limit_seconds: u64,
+
+    /// Quarantine an agent after this many wrong proofs
+    #[arg(long, value_name = "N", default_value_t = 3, help_heading = "Jobs")]
+    #[arg(value_parser = values::whole(1..=1_000_000_u32))]
+    pub rejections_max: u32,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:8551".into(),
-            database_url: None,
-            data_dir: "var/broker".into(),
-            postgres_bin: None,
-            lease_seconds: 30,
-            hard_limit_seconds: 3600,
-            rejections_max: 3,
-            artifact_bytes_max: 64 << 20,
-            requests_max: 256,
-            url: None,
-            token: None,
-        }
+        rollmill_service::defaults()
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("listen", "address to serve on; loopback only, until there is a token"),
-        ("database_url", "postgres://… as file:PATH or env:NAME; a private Postgres when unset"),
-        ("data_dir", "directory of the private Postgres and of large artifacts"),
-        ("postgres_bin", "directory of initdb and postgres; searched for when unset"),
-        ("lease_seconds", "a lease runs out after this long without a heartbeat"),
-        ("hard_limit_seconds", "longest one agent may hold a job that names no limit"),
-        ("rejections_max", "wrong proofs after which an agent may claim no more"),
-        ("artifact_bytes_max", "largest artifact accepted"),
-        ("requests_max", "requests worked on at once; more are answered 503"),
-        ("url", "broker that status, jobs, dead-letters and agents ask; --listen when unset"),
-        ("token", "bearer token for the same, as file:PATH or env:NAME"),
-    ];
-
-    fn check(&self) -> Result<(), String> {
-        if self.lease_seconds == 0 || self.hard_limit_seconds < self.lease_seconds {
-            return Err("lease_seconds must be at least 1 and at most hard_limit_seconds".into());
+    fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        match self.lease_seconds > self.hard_limit_seconds {
+            true => Err(Conflict::new(
+                &["lease_seconds", "hard_limit_seconds"],
+                "a lease may not outlast the hard limit; lower lease_seconds or raise hard_limit_seconds",
+            )),
+            false => Ok(()),
         }
-        if self.rejections_max == 0 || self.requests_max == 0 || self.artifact_bytes_max == 0 {
-            return Err(
-                "rejections_max, requests_max and artifact_bytes_max must be at least 1".into()
-            );
-        }
-        Ok(())
     }
 }
 

@@ -1,10 +1,12 @@
 //! The broker's process: serve, and look after what is served.
 
 mod cli;
+mod commands;
 
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use commands::{Commands, Tokens};
 use rollmill_broker::embedded::{Options, PrivatePostgres};
 use rollmill_broker::store::Store;
 use rollmill_broker::{BrokerError, Config};
@@ -13,43 +15,40 @@ use rollmill_service::{Failure, Outcome, Process, Service};
 use sqlx::postgres::PgConnectOptions;
 
 fn main() -> ExitCode {
-    cli::subcommands(
-        Service::new("broker")
-            .about("Queues proof jobs on Postgres and hands them to agents")
-            .usage(BrokerError::is_usage)
-            .usage(ClientError::is_usage),
-    )
-    .run_checked(cli::checks, |process: Process<Config>| async move {
-        let command = process.command().map(|(name, matches)| (name.to_owned(), matches.clone()));
-        match command.as_ref().map(|(name, matches)| (name.as_str(), matches)) {
-            None | Some(("serve", _)) => serve(process).await,
-            Some(("migrate", _)) => {
-                let (store, postgres) = open(&process.config).await?;
-                store.migrate().await?;
-                store.check().await?;
-                println!("the schema is up to date");
-                close(store, postgres).await;
-                Ok(())
-            }
-            Some(("tokens", matches)) => {
-                let config = &process.config;
-                // Only `add` makes the database: a token is added before the first start.
-                if matches.subcommand_name() != Some("add")
-                    && config.database_url.is_none()
-                    && !config.data_dir.join("pg").exists()
-                {
-                    let folder = config.data_dir.display().to_string();
-                    return Err(BrokerError::NoDatabase { folder }.into());
+    Service::new("broker")
+        .about("Queue proof jobs on PostgreSQL and lease them to agents")
+        .usage(BrokerError::is_usage)
+        .usage(ClientError::is_usage)
+        .run_checked(cli::checks, |process: Process<Config>, command| async move {
+            match command {
+                None | Some(Commands::Serve) => serve(process).await,
+                Some(Commands::Migrate) => {
+                    let (store, postgres) = open(&process.config).await?;
+                    store.migrate().await?;
+                    store.check().await?;
+                    println!("the schema is up to date");
+                    close(store, postgres).await;
+                    Ok(())
                 }
-                let (store, postgres) = open(&process.config).await?;
-                let done = cli::tokens(&store, matches).await;
-                close(store, postgres).await;
-                done
+                Some(Commands::Tokens(command)) => {
+                    let config = &process.config;
+                    // Only `add` creates the database: a token is added before the first start.
+                    if !matches!(command, Tokens::Add { .. })
+                        && config.database_url.is_none()
+                        && !config.data_dir.join("pg").exists()
+                    {
+                        let folder = config.data_dir.display().to_string();
+                        return Err(BrokerError::NoDatabase { folder }.into());
+                    }
+                    let (store, postgres) = open(&process.config).await?;
+                    let done = cli::tokens(&store, command).await;
+                    close(store, postgres).await;
+                    done
+                }
+                Some(Commands::Doctor) => cli::doctor(&process.config).await,
+                Some(Commands::Ask(request)) => cli::ask(&process.config, request).await,
             }
-            Some(("doctor", _)) => cli::doctor(&process.config).await,
-            Some((name, matches)) => cli::ask(&process.config, name, matches).await,
-        }
-    })
+        })
 }
 
 async fn serve(process: Process<Config>) -> Outcome {

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use rollmill_devnet::{
     Error, Network, Options, Programs, Progress, Report, RunDir, chaos, failover, guard, scenario,
     tampering,
@@ -13,7 +12,7 @@ fn main() -> ExitCode {
     if let Some(code) = guard::dispatch() {
         return code;
     }
-    let options = Options::parse();
+    let options = Options::of_command_line();
     // One thread: the kernel ties each child to the thread that started it, and the main thread is
     // the one that lasts.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

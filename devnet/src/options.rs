@@ -3,78 +3,100 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use rollmill_service::values;
 
-/// Brings up the whole network on this machine, sends private transfers through it, and ends when
-/// the epochs are proven on L1.
+/// Run the whole network on this machine and prove epochs on a local L1
 ///
-/// Everything runs as processes of its own: anvil as L1, the broker with a private PostgreSQL,
-/// agents, sequencer, prover node. Nothing stays behind, however devnet ends.
+/// devnet starts anvil as L1, the broker with a private PostgreSQL, agents, a sequencer and a prover node as
+/// processes of their own. It sends private transfers and stops when L1 has accepted the proofs of the epochs.
+/// However it ends, no process stays behind.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "devnet", version)]
 pub struct Options {
-    /// Epochs to prove before ending.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    /// Epochs to prove
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=1000_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub epochs: u32,
 
-    /// Blocks in each epoch.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    /// Blocks per epoch
+    #[arg(long, value_name = "BLOCKS", default_value_t = 2, value_parser = values::whole(1..=32_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub blocks: u32,
 
-    /// Private transfers in each block.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+    /// Private transfers per block
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::whole(1..=32_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub txs: u32,
 
-    /// Proving agents.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// Proving agents
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::whole(1..=64_u32))]
+    #[arg(allow_negative_numbers = true, help_heading = "Network")]
     pub agents: u32,
 
-    /// Stay up after the epochs are proven, until Ctrl-C.
-    #[arg(long)]
-    pub keep_running: bool,
-
-    /// Offer wrong values to the system and require that each is refused.
-    #[arg(long, value_enum, value_name = "KIND")]
-    pub tamper: Option<Tamper>,
-
-    /// Kill an agent in mid-proof, then kill and restart the broker; print the seconds until the
-    /// work went on.
-    #[arg(long)]
-    pub kill: bool,
-
-    /// Send transfers for this many minutes while L1 is reorganised and processes are killed and
-    /// frozen at moments that --seed decides; then require that everything is proven and that a
-    /// fresh node arrives at the same chain. Takes the place of --epochs.
-    #[arg(long, allow_negative_numbers = true, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"], value_parser = clap::value_parser!(u64).range(1..=1440))]
-    pub chaos: Option<u64>,
-
-    /// Run two prover nodes of one account, kill the one that submits at each of its steps, and require
-    /// that the other submits within one lease. Takes the place of --epochs.
-    #[arg(long, conflicts_with_all = ["tamper", "kill", "epochs", "chaos", "prover_nodes"])]
-    pub failover: bool,
-
-    /// Prover nodes of one account. One of them submits; another takes over when it dies.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 1, default_value_if("failover", "true", "2"), value_parser = clap::value_parser!(u32).range(1..=4))]
+    /// Prover nodes of one account; one submits, another takes over if it fails
+    #[arg(long, value_name = "N", default_value_t = 1, default_value_if("failover", "true", "2"))]
+    #[arg(value_parser = values::whole(1..=4_u32), allow_negative_numbers = true)]
+    #[arg(help_heading = "Network")]
     pub prover_nodes: u32,
 
-    /// Write the report as JSON to this file.
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-
-    /// Seed of the accounts' keys and amounts. The same seed makes the same transfers.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 1)]
+    /// Seed of the keys and amounts; the same seed makes the same transfers
+    #[arg(long, value_name = "SEED", default_value_t = 1, allow_negative_numbers = true)]
+    #[arg(value_parser = values::whole(0..=u64::MAX), help_heading = "Network")]
     pub seed: u64,
 
-    /// Keep data and logs in this new or empty folder instead of a temporary one.
-    #[arg(long, value_name = "DIR")]
+    /// Offer invalid values to the system and require that each is rejected
+    #[arg(long, value_enum, value_name = "KIND", help_heading = "Faults")]
+    pub tamper: Option<Tamper>,
+
+    /// Kill an agent during a proof, then kill and restart the broker
+    ///
+    /// Prints the time until work continued.
+    #[arg(long, help_heading = "Faults")]
+    pub kill: bool,
+
+    /// Send transfers under random faults for this many minutes, instead of --epochs
+    ///
+    /// L1 is reorganised and processes are killed and frozen at moments that --seed decides. Afterwards everything
+    /// must be proven, and a fresh node must arrive at the same chain.
+    #[arg(long, value_name = "MINUTES", conflicts_with_all = ["tamper", "kill", "epochs"])]
+    #[arg(value_parser = values::whole(1..=1440_u64), allow_negative_numbers = true)]
+    #[arg(help_heading = "Faults")]
+    pub chaos: Option<u64>,
+
+    /// Kill the submitting one of two prover nodes at each of its steps, instead of --epochs
+    ///
+    /// Requires that the other one submits within one lease.
+    #[arg(long, conflicts_with_all = ["tamper", "kill", "epochs", "chaos", "prover_nodes"])]
+    #[arg(help_heading = "Faults")]
+    pub failover: bool,
+
+    /// Keep running after the epochs are proven, until Ctrl-C
+    #[arg(long, help_heading = "Run")]
+    pub keep_running: bool,
+
+    /// Fail if the epochs are not proven after this time
+    #[arg(long, value_name = "MINUTES", default_value_t = 120, allow_negative_numbers = true)]
+    #[arg(value_parser = values::whole(1..=10_080_u64), help_heading = "Run")]
+    pub timeout_minutes: u64,
+
+    /// Keep data and logs in this new or empty directory [default: a temporary one]
+    #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub dir: Option<PathBuf>,
 
-    /// Give up when the epochs are not proven after this long, at most a week.
-    #[arg(long, allow_negative_numbers = true, default_value_t = 120, value_name = "MINUTES", value_parser = clap::value_parser!(u64).range(1..=10_080))]
-    pub timeout_minutes: u64,
+    /// Write the report as JSON to this file
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
+    pub json: Option<PathBuf>,
 }
 
 impl Options {
+    /// Parses the command line of the process; prints and exits where it asks for help or is invalid.
+    pub fn of_command_line() -> Self {
+        let matches = values::with_bounds(Self::command()).get_matches();
+        // The command was derived from the same declarations.
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    }
+
     /// Transfers in all.
     pub fn transfers(&self) -> u64 {
         u64::from(self.epochs) * u64::from(self.blocks) * u64::from(self.txs)
@@ -89,21 +111,21 @@ impl Options {
 /// What `--tamper` changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Tamper {
-    /// Each of the kinds below.
+    /// Each of the kinds below
     All,
-    /// Every public input of the root proof, one at a time, sent to L1.
+    /// Each public input of the root proof, sent to L1
     PublicInputs,
-    /// Every element of the root proof, one at a time, sent to L1.
+    /// Each element of the root proof, sent to L1
     Proof,
-    /// A client proof made under another key.
+    /// A client proof under another key
     ClientKey,
-    /// The children of a job swapped.
+    /// Swapped children of a job
     SwappedChildren,
-    /// A transaction that spends a spent note.
+    /// A transaction that spends a spent note
     SpentNote,
-    /// A transaction whose nullifier is in the tree already.
+    /// A transaction whose nullifier is already in the tree
     ReplayedNullifier,
-    /// A transaction that states another fee than its proof.
+    /// A transaction with another fee than its proof
     ForgedFee,
 }
 
@@ -116,8 +138,6 @@ impl Tamper {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

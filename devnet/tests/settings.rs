@@ -62,12 +62,13 @@ fn settings(program: &Path) -> Vec<Setting> {
     out
 }
 
-fn refused(output: &Output, setting: &Setting, layer: &str, program: &str) {
+/// Requires an answer that names what the person wrote: the flag, the variable or the key.
+fn refused(output: &Output, setting: &Setting, layer: &str, written: &str, program: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     let what = format!("{program}: {} by {layer}: {error}", setting.dotted());
     assert_eq!(output.status.code(), Some(2), "{what}");
-    assert!(error.contains(&setting.dotted()), "{what}");
-    for word in ["invalid type", "u64", "usize", "JSON", "serde"] {
+    assert!(error.contains(written), "{what}");
+    for word in ["invalid type", "invalid digit", "u64", "usize", "JSON", "serde"] {
         assert!(!error.contains(word), "{what}");
     }
 }
@@ -85,9 +86,10 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
         };
         for setting in settings(&path) {
             let flag = format!("--{}={}", setting.flag(), setting.wrong);
-            refused(&run().arg(flag).output().unwrap(), &setting, "flag", name);
+            let written = format!("--{}", setting.flag());
+            refused(&run().arg(flag).output().unwrap(), &setting, "flag", &written, name);
             let set = run().env(&setting.variable, setting.wrong).output().unwrap();
-            refused(&set, &setting, "environment", name);
+            refused(&set, &setting, "environment", &setting.variable, name);
             let file = folder.path().join("wrong.toml");
             let head = match setting.table.as_str() {
                 "" => String::new(),
@@ -96,7 +98,7 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
             std::fs::write(&file, format!("{head}{} = '{}'\n", setting.key, setting.wrong))
                 .unwrap();
             let read = run().arg("--config").arg(&file).output().unwrap();
-            refused(&read, &setting, "file", name);
+            refused(&read, &setting, "file", &setting.dotted(), name);
             assert!(String::from_utf8_lossy(&read.stderr).contains("line "), "{read:?}");
         }
     }
@@ -116,16 +118,28 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         ("agent", &["--device", "cpu", "--broker", "https://x"], "BRC-010"),
         ("rollmill-bench", &["run", "--sizes", "27"], "BEN-001"),
         ("sequencer", &[], "NODE-064"),
-        ("sequencer", &["--node-rollup", "0x12"], "NODE-061"),
-        ("sequencer", &["--coinbase", "0x12"], "NODE-061"),
+        (
+            "sequencer",
+            &["--node-rollup", "0x12"],
+            "SVC-001: invalid value `0x12` for --node-rollup",
+        ),
+        ("sequencer", &["--coinbase", "0x12"], "SVC-001: invalid value `0x12` for --coinbase"),
+        ("sequencer", &["--node-poll-ms", "0"], "SVC-001: invalid value `0` for --node-poll-ms"),
         ("sequencer", &["--node-l1-urls", "http://["], "L1-003"),
         ("sequencer", &["--node-tx-sources", "http://["], "NDC-005"),
-        ("prover-node", &["--prover-id", "0x12"], "NODE-061"),
+        ("prover-node", &["--prover-id", "0x12"], "SVC-001: invalid value `0x12` for --prover-id"),
+        ("prover-node", &["ranges", "show", "x"], "SVC-003: invalid value `x` for <RANGE>"),
+        ("pxe", &[], "SVC-003: 'pxe' requires a subcommand"),
         ("prover-node", &["--broker", "https://x"], "BRC-010"),
         ("pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
-        ("pxe", &["transfer", "--to", "x", "--amount", "1"], "PXE-001: --to"),
-        ("pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "PXE-001: --to"),
-        ("pxe", &["transfer", "--to", &to, "--amount", "0"], "PXE-016"),
+        ("pxe", &["transfer", "--to", "x", "--amount", "1"], "SVC-003: invalid value `x` for --to"),
+        ("pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "a part is missing"),
+        (
+            "pxe",
+            &["transfer", "--to", &to, "--amount", "0"],
+            "SVC-003: invalid value `0` for --amount",
+        ),
+        ("pxe", &["status", "0x1"], "SVC-003: invalid value `0x1` for <HASH>"),
         ("pxe", &["--keystore", "nonsense", "address"], "PXE-012"),
     ] {
         let mut command = Command::new(program(name));

@@ -12,7 +12,8 @@ use rollmill_protocol::{Fr, Genesis};
 use rollmill_service::{Failure, Finding, Preflight};
 
 use crate::ClientKey;
-use crate::setup::{NodeConfig, SetupError, agreed, parse_address};
+use crate::config::NodeConfig;
+use crate::setup::{SetupError, agreed};
 
 /// Adds the checks of the node: its files, L1, the contract and the nodes that it asks.
 pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
@@ -79,8 +80,7 @@ async fn l1_head(config: &NodeConfig) -> Finding {
 }
 
 async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
-    let address =
-        parse_address("node.rollup", &config.rollup).map_err(|error| Finding::wrong(&error))?;
+    let address = config.rollup().map_err(|error| Finding::wrong(&error))?;
     let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await;
     let l1 = l1.map_err(|_| absent("not checked, since L1 was not reached"))?;
     let contract = l1.rollup(address.0.into()).await.map_err(|error| {
@@ -101,7 +101,7 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
             )
         })?;
     }
-    Ok(Finding::Ok(format!("{} takes blocks of {}", config.rollup, parameters.proposer)))
+    Ok(Finding::Ok(format!("{address} takes blocks of {}", parameters.proposer)))
 }
 
 /// Requires that the rollup had no block when following starts. A node that no longer keeps that state, and
@@ -148,7 +148,7 @@ impl Account {
         let mut account = Self { address, proposer: None, balance_wei: None };
         if let Ok(l1) = L1Client::connect(&config.l1_urls, config.chain_id).await {
             account.balance_wei = l1.provider().get_balance(address).await.ok();
-            account.proposer = proposer(&l1, &config.rollup).await;
+            account.proposer = proposer(&l1, config).await;
         }
         Ok(account)
     }
@@ -166,9 +166,8 @@ impl Account {
     }
 }
 
-async fn proposer(l1: &L1Client, rollup: &str) -> Option<Address> {
-    let address = parse_address("node.rollup", rollup).ok()?;
-    let contract = l1.rollup(address.0.into()).await.ok()?;
+async fn proposer(l1: &L1Client, config: &NodeConfig) -> Option<Address> {
+    let contract = l1.rollup(config.rollup?.0.into()).await.ok()?;
     Some(contract.parameters().await.ok()?.proposer)
 }
 

@@ -25,6 +25,7 @@
 mod archiver;
 pub mod checks;
 mod client_key;
+pub mod config;
 mod deadline;
 mod error;
 mod health;

@@ -10,122 +10,19 @@ use rollmill_l1::{L1Client, L1Error, RollupContract, SenderConfig, TxSender};
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
-use rollmill_service::{
-    Conditions, Failure, HttpLimits, HttpMetrics, Process, Shutdown, listen, serve_within,
-};
-use serde::{Deserialize, Serialize};
+use rollmill_service::{Conditions, Failure, HttpMetrics, Process, Shutdown, listen, serve_within};
 
 use crate::checks::{read_genesis, read_key, require_early_start};
+use crate::config::NodeConfig;
 use crate::health;
 use crate::l1_events::L1Position;
-use crate::rpc::{AdmissionLimits, Rpc};
-use crate::{
-    ClientKey, Node, NodeSettings, PoolLimits, RollupEvents, SlotClock, fetch_missing, follow,
-};
+use crate::rpc::Rpc;
+use crate::{ClientKey, Node, NodeSettings, RollupEvents, SlotClock, fetch_missing, follow};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
-/// Settings of the node part of a process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct NodeConfig {
-    pub data_dir: PathBuf,
-    pub l1_urls: Vec<String>,
-    pub chain_id: u64,
-    pub rollup: String,
-    pub l1_start: u64,
-    pub genesis: PathBuf,
-    pub client_key: PathBuf,
-    pub listen: String,
-    pub poll_ms: u64,
-    pub state_blocks: u64,
-    pub tx_sources: Vec<String>,
-    pub pool_txs: usize,
-    pub pool_payer_txs: usize,
-    pub pool_age_seconds: u64,
-    pub connections: usize,
-    pub connections_per_peer: usize,
-    pub verify_threads: usize,
-    pub verify_queue: usize,
-}
-
-impl Default for NodeConfig {
-    fn default() -> Self {
-        Self {
-            data_dir: "node-data".into(),
-            l1_urls: vec!["http://127.0.0.1:8545".into()],
-            chain_id: 31337,
-            rollup: String::new(),
-            l1_start: 0,
-            genesis: "genesis.json".into(),
-            client_key: "client.key".into(),
-            listen: "127.0.0.1:8560".into(),
-            poll_ms: 250,
-            state_blocks: 256,
-            tx_sources: Vec::new(),
-            pool_txs: PoolLimits::default().txs_max,
-            pool_payer_txs: PoolLimits::default().payer_txs_max,
-            pool_age_seconds: PoolLimits::default().age_seconds_max,
-            connections: 512,
-            connections_per_peer: 128,
-            verify_threads: 0,
-            verify_queue: AdmissionLimits::default().queue,
-        }
-    }
-}
-
-impl NodeConfig {
-    fn pool(&self) -> PoolLimits {
-        PoolLimits {
-            txs_max: self.pool_txs.max(1),
-            payer_txs_max: self.pool_payer_txs.max(1),
-            age_seconds_max: self.pool_age_seconds,
-            ..PoolLimits::default()
-        }
-    }
-
-    fn http(&self) -> HttpLimits {
-        HttpLimits {
-            connections: self.connections.max(1),
-            connections_per_peer: self.connections_per_peer.max(1),
-            ..HttpLimits::default()
-        }
-    }
-
-    fn admission(&self) -> AdmissionLimits {
-        let default = AdmissionLimits::default();
-        AdmissionLimits {
-            workers: if self.verify_threads == 0 { default.workers } else { self.verify_threads },
-            queue: self.verify_queue.max(1),
-            queue_per_peer: (self.verify_queue / 4).max(1),
-        }
-    }
-}
-
 /// Pause before a peer is asked again for a client proof that nobody had.
 const FETCH_PAUSE: Duration = Duration::from_secs(3);
-
-/// Help of [`NodeConfig`] under the table `node`.
-pub const NODE_HELP: &[(&str, &str)] = &[
-    ("node.data_dir", "folder of the node's database"),
-    ("node.l1_urls", "RPC addresses of L1, tried in order"),
-    ("node.chain_id", "L1's chain id; an endpoint with another one is refused"),
-    ("node.rollup", "address of the rollup contract"),
-    ("node.l1_start", "L1 block before the contract's deployment"),
-    ("node.genesis", "genesis file of the deployment"),
-    ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
-    ("node.listen", "address of the node's JSON-RPC"),
-    ("node.poll_ms", "L1 polling interval in milliseconds"),
-    ("node.state_blocks", "past states to keep, for transaction anchors and Merkle paths"),
-    ("node.tx_sources", "JSON-RPC addresses of nodes to fetch missing client proofs from"),
-    ("node.pool_txs", "maximum transactions that wait for a block"),
-    ("node.pool_payer_txs", "maximum transactions of one fee payer that wait for a block"),
-    ("node.pool_age_seconds", "seconds of L1 time after which a waiting transaction is dropped"),
-    ("node.connections", "maximum open connections to the JSON-RPC"),
-    ("node.connections_per_peer", "maximum open connections to the JSON-RPC from one address"),
-    ("node.verify_threads", "client proofs verified at once; 0 means one per two cores"),
-    ("node.verify_queue", "maximum transactions that wait for verification; further ones get 503"),
-];
 
 /// A node in service.
 #[derive(Debug)]
@@ -207,11 +104,6 @@ pub enum SetupError {
     /// Do: Check the path and permissions of `--node-genesis` and `--node-client-key`.
     #[error("NODE-060: cannot read {path} ({source}); correct --node-genesis or --node-client-key")]
     File { path: PathBuf, source: std::io::Error },
-    /// The value of a setting is malformed.
-    ///
-    /// Do: Correct the setting that the message names.
-    #[error("NODE-061: setting {key}: {why}")]
-    Setting { key: &'static str, why: String },
     /// A required setting is not set.
     ///
     /// Do: Set it as a flag, in the settings file or in the environment.
@@ -242,7 +134,7 @@ pub enum SetupError {
 impl SetupError {
     /// Whether the setting itself cannot be used, whatever the files and L1 hold.
     pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Setting { .. } | Self::Unset { .. })
+        matches!(self, Self::Unset { .. })
     }
 }
 
@@ -251,7 +143,7 @@ impl SetupError {
 /// process's shutdown; a database failure starts it.
 pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
-    let address = parse_address("node.rollup", &config.rollup)?;
+    let address = config.rollup()?;
     let genesis = read_genesis(&config.genesis)?;
     let key = read_key(&config.client_key)?;
 
@@ -292,7 +184,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     let (ours, theirs) = (field::to_bytes(&node.genesis_archive_root()), p.genesisArchiveRoot.0);
     if ours != theirs {
         let hex = |b: [u8; 32]| format!("0x{}", hex::encode(b));
-        let rollup = config.rollup.clone();
+        let rollup = address.to_string();
         let (what, ours, theirs) = ("genesis archive root", hex(ours), hex(theirs));
         return Err(SetupError::Mismatch { what, ours, theirs, rollup }.into());
     }
@@ -337,11 +229,12 @@ pub(crate) fn agreed(
     key: &ClientKey,
     contract: &Parameters,
 ) -> Result<Fr, Failure> {
+    let rollup = config.rollup()?.to_string();
     let mismatch = |what, ours: String, theirs: String| SetupError::Mismatch {
         what,
         ours,
         theirs,
-        rollup: config.rollup.clone(),
+        rollup: rollup.clone(),
     };
     let check = |what, ours: u64, theirs: u64| match ours == theirs {
         true => Ok(()),
@@ -355,36 +248,4 @@ pub(crate) fn agreed(
         .ok_or_else(|| mismatch("key root", "a field element".into(), theirs))?;
     key.require(&vk_root, config.chain_id)?;
     Ok(vk_root)
-}
-
-/// Reads the address that is the value of setting `key`.
-///
-/// # Errors
-/// [`SetupError::Unset`] for an empty text, [`SetupError::Setting`] for one that is no address.
-pub fn parse_address(key: &'static str, text: &str) -> Result<EthAddress, SetupError> {
-    if text.is_empty() {
-        return Err(SetupError::Unset { key });
-    }
-    EthAddress::from_hex(text).map_err(|_| SetupError::Setting {
-        key,
-        why: format!("`{text:.80}` is not an address of 20 bytes (0x and 40 hex digits)"),
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wrong_address_names_its_own_setting_and_an_empty_one_says_that_it_is_not_set() {
-        let wrong = parse_address("coinbase", "0x12").unwrap_err().to_string();
-        let expected = "NODE-061: setting coinbase: `0x12` is not an address of 20 bytes \
-                        (0x and 40 hex digits)";
-        assert_eq!(wrong, expected);
-        let unset = parse_address("node.rollup", "").unwrap_err().to_string();
-        assert!(unset.starts_with("NODE-064: setting node.rollup is not set"), "{unset}");
-        assert!(unset.contains("--node-rollup"), "{unset}");
-        let text = format!("0x{}", "ab".repeat(20));
-        assert_eq!(parse_address("prover_id", &text).unwrap(), EthAddress([0xab; 20]));
-    }
 }

@@ -1,68 +1,85 @@
-//! The subcommands that look at ranges on disk. They work beside a running prover node: what they change
+//! The subcommands. Those of ranges work beside a running prover node: what they change
 //! is left as a command file, which the node obeys with its next turn.
 
 use std::path::{Path, PathBuf};
 
-use clap::{Arg, ArgMatches, Command};
+use clap::Subcommand;
 use rollmill_circuits::keyset::KeySet;
-use rollmill_service::Outcome;
+use rollmill_service::{Outcome, values};
 
 use crate::capture::{Capture, CaptureError, Finding, replay as replay_jobs};
 use crate::ranges::store::{RowStore, StoreError};
 use crate::ranges::{Command as Order, Row};
 
-/// `prover-node ranges …`.
-pub fn ranges() -> Command {
-    let id = || {
-        Arg::new("id")
-            .required(true)
-            .value_name("ID")
-            .value_parser(clap::value_parser!(u64))
-            .help("Number of the range, as `ranges list` shows it")
-    };
-    Command::new("ranges")
-        .about("List, show, retry or abandon ranges of blocks")
-        .subcommand_required(true)
-        .subcommand(Command::new("list").about("Print a line for each range, newest last"))
-        .subcommand(
-            Command::new("show").about("Print one range with its history as JSON").arg(id()),
-        )
-        .subcommand(
-            Command::new("retry").about("Resume a range that was parked for an operator").arg(id()),
-        )
-        .subcommand(
-            Command::new("abandon").about("End a range without a proof of this node, for good; a transaction that is on its way may still land").arg(id()),
-        )
+/// The subcommands of a prover node.
+#[derive(Debug, Subcommand)]
+pub enum Commands {
+    /// Export the key of the client circuit, for nodes and wallets
+    Keys {
+        /// File to write
+        #[arg(value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// List, show, retry or abandon ranges of blocks
+    #[command(subcommand)]
+    Ranges(RangesCommand),
+    /// Find the job at fault in the capture of a failed range
+    Replay {
+        /// Capture file, from the directory `captures` in `node.data_dir`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
-/// `prover-node replay`.
-pub fn replay() -> Command {
-    Command::new("replay").about("Find the job at fault in the capture of a failed range").arg(
-        Arg::new("file").required(true).value_name("FILE").help("Capture, from data_dir/captures"),
-    )
+impl rollmill_service::Commands for Commands {
+    const USES: &'static [(&'static str, &'static [&'static str])] =
+        &[("keys", &["keys_dir"]), ("ranges", &["node.data_dir"]), ("replay", &["keys_dir"])];
+}
+
+/// `prover-node ranges …`.
+#[derive(Debug, Subcommand)]
+pub enum RangesCommand {
+    /// Print a line for each range, newest last
+    List,
+    /// Print one range with its history as JSON
+    Show {
+        /// Number of the range, as `prover-node ranges list` prints it
+        #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
+        id: u64,
+    },
+    /// Resume a range that waits for an operator
+    Retry {
+        /// Number of the range, as `prover-node ranges list` prints it
+        #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
+        id: u64,
+    },
+    /// Abandon a range; a transaction that is already sent may still be included
+    Abandon {
+        /// Number of the range, as `prover-node ranges list` prints it
+        #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
+        id: u64,
+    },
 }
 
 /// Runs `prover-node ranges …` on the rows in `folder`.
-pub fn run_ranges(folder: &Path, arguments: &ArgMatches) -> Outcome {
+pub fn run_ranges(folder: &Path, command: &RangesCommand) -> Outcome {
     let store = RowStore::existing(folder)?;
-    let id = |arguments: &ArgMatches| arguments.get_one::<u64>("id").copied().unwrap_or_default();
-    match arguments.subcommand() {
-        Some(("show", arguments)) => {
-            let id = id(arguments);
+    match *command {
+        RangesCommand::Show { id } => {
             let (rows, _) = store.read()?;
             let row =
                 rows.into_iter().find(|row| row.id == id).ok_or(StoreError::Unknown { id })?;
             println!("{}", serde_json::to_string_pretty(&row)?);
         }
-        Some(("retry", arguments)) => {
-            store.put_command(id(arguments), Order::Retry)?;
-            println!("range {} is retried with the prover node's next turn", id(arguments));
+        RangesCommand::Retry { id } => {
+            store.put_command(id, Order::Retry)?;
+            println!("range {id} is retried with the prover node's next turn");
         }
-        Some(("abandon", arguments)) => {
-            store.put_command(id(arguments), Order::Abandon)?;
-            println!("range {} ends with the prover node's next turn", id(arguments));
+        RangesCommand::Abandon { id } => {
+            store.put_command(id, Order::Abandon)?;
+            println!("range {id} ends with the prover node's next turn");
         }
-        _ => {
+        RangesCommand::List => {
             let (rows, damaged) = store.read()?;
             println!(
                 "{:>6} {:>8} {:>17} {:<16} {:>8} since L1 block",
@@ -85,9 +102,8 @@ fn line(row: &Row) -> String {
 }
 
 /// Runs `prover-node replay FILE`.
-pub fn run_replay(keys: &KeySet, arguments: &ArgMatches) -> Outcome {
-    let path = arguments.get_one::<String>("file").map(PathBuf::from).unwrap_or_default();
-    let capture = Capture::read(&path)?;
+pub fn run_replay(keys: &KeySet, file: &Path) -> Outcome {
+    let capture = Capture::read(file)?;
     println!(
         "range {} of epoch {}, blocks {} to {}: {}",
         capture.row.id,

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use clap::{Arg, Command};
 use rollmill_broker_client::{Client as Broker, ClientError as BrokerError, Options};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::load_key_set;
@@ -14,7 +13,7 @@ use rollmill_l1::L1Error;
 use rollmill_node::{ClientKey, Pruner, setup};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::{Circuit, EthAddress};
-use rollmill_prover_node::commands;
+use rollmill_prover_node::commands::{self, Commands};
 use rollmill_prover_node::config::Config;
 use rollmill_prover_node::gather::NodeSource;
 use rollmill_prover_node::jobs::{Health, Jobs, Tempo};
@@ -38,54 +37,54 @@ const BROKER_OPTIONS: Options =
 const PRUNE_PATIENCE_L1_BLOCKS: u64 = 8;
 
 fn main() -> ExitCode {
-    let out = Arg::new("out").required(true).help("file to write");
     Service::new("prover-node")
-        .about("Proves epochs: plans, enqueues, verifies, submits; and serves a node")
+        .about("Prove epochs: plan, enqueue, verify and submit proofs; and serve a node")
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
         .usage(BrokerError::is_usage)
-        .subcommand(Command::new("keys").about("Export the client circuit's key").arg(out))
-        .subcommand(commands::ranges())
-        .subcommand(commands::replay())
         .run_checked(preflight::checks, run)
 }
 
 /// The client key cannot be written.
 ///
-/// Do: Check the path of `--out`, its permissions and its disk.
+/// Do: Check the path, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error("PRN-030: cannot write the client key to {path} ({source}); check --out")]
+#[error(
+    "PRN-030: cannot write the client key to {path} ({source}); check the path and its permissions"
+)]
 struct KeyFileError {
     path: PathBuf,
     source: std::io::Error,
 }
 
-async fn run(process: Process<Config>) -> Outcome {
+async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     let config = process.config.clone();
-    if let Some(("ranges", arguments)) = process.command() {
-        return commands::run_ranges(&ranges_folder(&config), arguments);
-    }
-    let keys = keys(&config)?;
-    match process.command() {
-        Some(("keys", arguments)) => {
-            let out = arguments.get_one::<String>("out").map(PathBuf::from).unwrap_or_default();
-            std::fs::write(&out, client_key(&keys).to_bytes())
+    match command {
+        None => serve(process).await,
+        Some(Commands::Ranges(command)) => commands::run_ranges(&ranges_folder(&config), &command),
+        Some(Commands::Keys { out }) => {
+            std::fs::write(&out, client_key(&keys(&config)?).to_bytes())
                 .map_err(|source| KeyFileError { path: out.clone(), source })?;
-            return Ok(());
+            Ok(())
         }
-        Some(("replay", arguments)) => return commands::run_replay(&keys, arguments),
-        _ => {}
+        Some(Commands::Replay { file }) => commands::run_replay(&keys(&config)?, &file),
     }
+}
+
+async fn serve(process: Process<Config>) -> Outcome {
+    let config = process.config.clone();
+    let keys = keys(&config)?;
     process.conditions.expect(&["broker", "token", "agents", "submitter"]);
-    let signer = config.key().load()?;
+    let signer = config.account.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     keys.require_root(&running.constants.vk_root)?;
     let lease = Lease::default();
     let held = lease.clone();
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
-    let max_fee_gwei = config.l1_max_fee_gwei;
-    let sender = running.open_sender(signer, &config.intents, max_fee_gwei, conditions, shutdown);
+    let max_fee_gwei = config.account.l1_max_fee_gwei;
+    let sender =
+        running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?.guarded(move |fence| held.right(fence, Instant::now())));
     let pruner = Pruner::of(
         &running,
@@ -94,16 +93,13 @@ async fn run(process: Process<Config>) -> Outcome {
         &process.metrics,
     )?;
     pruner.show(&process.board);
-    let prover_id = match &config.prover_id {
-        Some(text) => setup::parse_address("prover_id", text)?,
-        None => EthAddress(sender.account().into_array()),
-    };
+    let prover_id = config.prover_id.unwrap_or(EthAddress(sender.account().into_array()));
     let token = config.token.as_ref().map(|t| t.reveal());
     let broker = Broker::new(&config.broker, token, BROKER_OPTIONS)?;
     let peers =
         config.tx_sources.iter().map(|url| NodeClient::new(url)).collect::<Result<Vec<_>, _>>()?;
     let account = sender.account();
-    let identity = Identity::open(&config.intents)?;
+    let identity = Identity::open(&config.account.intents)?;
     let metrics = Metrics::new(&process.metrics)?;
     let health = Arc::new(Health::default());
     let store = RowStore::open(&ranges_folder(&config))?;

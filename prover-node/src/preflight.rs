@@ -6,7 +6,7 @@ use std::time::Duration;
 use rollmill_broker_client::{Answer, Client, ClientError, Digest, JobId, Options};
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_node::{checks, setup};
+use rollmill_node::checks;
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
@@ -21,18 +21,15 @@ pub fn checks(config: &Config) -> Preflight {
     checks::node(Preflight::new(), &config.node)
         .check("keys", move || std::future::ready(keys_of(&keys)))
         .check("prover_id", move || {
-            std::future::ready(match &id.prover_id {
-                None => Finding::Ok("the account's own".to_owned()),
-                Some(text) => match setup::parse_address("prover_id", text) {
-                    Ok(_) => Finding::Ok(text.clone()),
-                    Err(error) => Finding::wrong(&error),
-                },
-            })
+            std::future::ready(Finding::Ok(match id.prover_id {
+                None => "the account's own".to_owned(),
+                Some(address) => address.to_string(),
+            }))
         })
         .check("account", move || {
             let config = Arc::clone(&account);
             async move {
-                match checks::Account::load(&config.node, config.key()).await {
+                match checks::Account::load(&config.node, config.account.key()).await {
                     Err(finding) => finding,
                     Ok(account) => account.finding(),
                 }

@@ -125,14 +125,15 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
         assert!(lines.contains(part), "{part} is not in {lines}");
     }
     let l1 = deployment.anvil.url.clone();
-    let flags = ["--tx-sources", &l1, "--broker", &l1, "--prover-id", "0x99"];
+    let id = format!("0x{}", "9".repeat(40));
+    let flags = ["--tx-sources", &l1, "--broker", &l1, "--prover-id", &id];
     let lines = check(&[&flags[..], &["--keys-dir", "/nonexistent/keys"]].concat());
     for part in [
         "failed  keys: CIR-032",
         "agent keys --keys-dir",
         "failed  tx_sources: NDC-00",
         "failed  broker: BRC-016",
-        "failed  prover_id: NODE-061: setting prover_id: `0x99`",
+        &format!("ok      prover_id: {id}"),
     ] {
         assert!(lines.contains(part), "{part} is not in {lines}");
     }

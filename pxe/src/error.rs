@@ -11,7 +11,7 @@ pub enum PxeError {
     /// The recipient is not an address.
     ///
     /// Do: Pass the address that `pxe address` of the recipient prints.
-    #[error("PXE-001: --to: this is not an address: {why}")]
+    #[error("PXE-001: not the address of an account: {why}")]
     Address { why: String },
     /// The keystore cannot be opened: wrong password, or a damaged or foreign file.
     ///
@@ -89,18 +89,6 @@ pub enum PxeError {
         "PXE-015: the recipient has no fee balance from the deployment's genesis and cannot spend what it is sent; give --allow-unspendable to send all the same"
     )]
     Unspendable,
-    /// The amount is not a whole number from 1 to 18446744073709551615.
-    ///
-    /// Do: Correct `--amount`.
-    #[error("PXE-016: --amount {given}: expected a whole number from 1 to 18446744073709551615")]
-    Amount { given: String },
-    /// No command is given.
-    ///
-    /// Do: Name one of the commands that the message lists.
-    #[error(
-        "PXE-010: no command given; expected one of keygen, address, sync, balance, notes, transfer, status (see `pxe --help`)"
-    )]
-    NoCommand,
     /// The keystore file exists already. It is never overwritten.
     ///
     /// Do: Choose another file with `--keystore`.
@@ -111,13 +99,6 @@ pub enum PxeError {
     /// Do: Set `--password` to `file:PATH` or `env:NAME`.
     #[error("PXE-012: no password given; set --password to file:PATH or env:NAME")]
     NoPassword,
-    /// The text is not a transaction hash.
-    ///
-    /// Do: Pass the hash that `pxe transfer` printed.
-    #[error(
-        "PXE-017: `{given:.80}` is not a transaction hash (0x and 64 hex digits, as `pxe transfer` prints it)"
-    )]
-    Hash { given: String },
     /// An earlier transfer was interrupted and is sent now. Nothing else was sent.
     ///
     /// Do: Run the command again if you want another transfer.
@@ -190,13 +171,6 @@ impl PxeError {
 
     /// Whether the command line itself is wrong.
     pub const fn is_usage(&self) -> bool {
-        matches!(
-            self,
-            Self::Address { .. }
-                | Self::Amount { .. }
-                | Self::NoCommand
-                | Self::NoPassword
-                | Self::Hash { .. }
-        )
+        matches!(self, Self::Address { .. } | Self::NoPassword)
     }
 }

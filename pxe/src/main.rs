@@ -3,152 +3,61 @@
 //! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may have
 //! been, and its outcome is unknown. Only after 1 may a transfer be made again.
 
+mod cli;
+
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command};
 use rand::rngs::OsRng;
 use rollmill_node_client::wire::TxStatus;
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::Fr;
-use rollmill_protocol::field::{from_hex, to_hex};
+use rollmill_protocol::field::to_hex;
 use rollmill_pxe::error::PxeError;
-use rollmill_pxe::keys::{Address, Keys};
+use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
 use rollmill_pxe::wallet::{Delivery, State, Wallet};
-use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service, Settings};
-use serde::{Deserialize, Serialize};
+use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service};
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Config {
-    keystore: PathBuf,
-    state: Option<PathBuf>,
-    password: Option<Secret>,
-    node_url: String,
-    keys_dir: Option<PathBuf>,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            keystore: "pxe-keystore.json".into(),
-            state: None,
-            password: None,
-            node_url: "http://127.0.0.1:8560".into(),
-            keys_dir: None,
-        }
-    }
-}
-
-impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("keystore", "file with the account's encrypted keys"),
-        (
-            "state",
-            "file of the wallet's sealed state; beside the keystore, named by the account, when unset",
-        ),
-        ("password", "the keystore's password, as file:PATH or env:NAME"),
-        ("node_url", "JSON-RPC address of a node"),
-        (
-            "keys_dir",
-            "folder of keys and SRS; $ROLLMILL_CACHE/keys or ~/.cache/rollmill/keys when unset",
-        ),
-    ];
-}
+use cli::{Commands, Config, Stage, Transfer, Wait};
 
 /// The transaction may be out: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
 
 fn main() -> ExitCode {
-    let flag = |name: &'static str, help: &'static str| {
-        Arg::new(name).long(name).action(clap::ArgAction::SetTrue).help(help)
-    };
-    let wait = |help: &'static str| {
-        Arg::new("wait")
-            .long("wait")
-            .value_name("STAGE")
-            .value_parser(["included", "proven", "finalized"])
-            .help(help)
-    };
-    let deadline = Arg::new("wait-seconds")
-        .long("wait-seconds")
-        .value_name("SECONDS")
-        .default_value("1800")
-        .value_parser(clap::value_parser!(u64))
-        .help("Longest time that --wait takes");
-    let transfer = Command::new("transfer")
-        .about("Send a private transfer")
-        .arg(
-            Arg::new("to")
-                .long("to")
-                .required(true)
-                .value_name("ADDRESS")
-                .help("Recipient's address, rollmill1…"),
-        )
-        .arg(
-            Arg::new("amount")
-                .long("amount")
-                .required(true)
-                .value_name("N")
-                .allow_negative_numbers(true)
-                .help("Amount in the smallest unit, at least 1"),
-        )
-        .arg(flag("yes", "Send without asking on a terminal"))
-        .arg(flag("dry-run", "Show amount and fee, and send nothing"))
-        .arg(flag("spend-pending", "Also spend value of blocks that are not proven on L1"))
-        .arg(flag("allow-unspendable", "Send to a recipient who cannot pay a fee"))
-        .arg(wait("Wait until the transaction is that far"))
-        .arg(deadline.clone());
-    let status = Command::new("status")
-        .about("Print what became of a transaction")
-        .arg(Arg::new("hash").required(true).value_name("HASH").help("Hash that transfer printed"))
-        .arg(wait("Wait until the transaction is that far"))
-        .arg(deadline);
     Service::new("pxe")
-        .about("A user's account: keys, notes and private transfers")
+        .about("Manage an account: keys, notes and private transfers")
         .usage(PxeError::is_usage)
         .usage(ClientError::is_usage)
         .exit_codes(
-            "3 from transfer: the transaction was sent, or may have been, and its outcome is not \
-             known; do not send it again, ask `pxe status`",
+            "3 (transfer) the transaction was sent, or may have been, and its outcome is unknown: do not \
+             send it again, ask `pxe status HASH`",
         )
-        .subcommand(Command::new("keygen").about("Make an account and its keystore file"))
-        .subcommand(Command::new("address").about("Print the account's address"))
-        .subcommand(Command::new("sync").about("Read the chain up to the pending tip"))
-        .subcommand(Command::new("balance").about("Print spendable value and fee balance"))
-        .subcommand(Command::new("notes").about("List the account's notes"))
-        .subcommand(transfer)
-        .subcommand(status)
-        .run(run)
+        .run_commands(run)
 }
 
-async fn run(process: Process<Config>) -> Outcome {
+async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     let config = process.config.clone();
-    let Some((name, arguments)) = process.command() else {
-        return Err(PxeError::NoCommand.into());
+    let (transfer, kind) = match command {
+        // The command line requires a subcommand.
+        None => return Ok(()),
+        Some(Commands::Keygen) => return keygen(&config),
+        Some(Commands::Status { hash, wait }) => {
+            return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
+        }
+        Some(Commands::Address) => {
+            println!("{}", open(&config)?.address());
+            return Ok(());
+        }
+        Some(Commands::Transfer(transfer)) => (Some(transfer), None),
+        Some(Commands::Sync) => (None, None),
+        Some(Commands::Balance) => (None, Some(Shown::Balance)),
+        Some(Commands::Notes) => (None, Some(Shown::Notes)),
     };
-    if name == "keygen" {
-        return keygen(&config);
-    }
-    if name == "status" {
-        let node = NodeClient::new(&config.node_url)?;
-        let text = arguments.get_one::<String>("hash").map_or("", String::as_str);
-        let Ok(hash) = from_hex(text) else {
-            return Err(PxeError::Hash { given: text.into() }.into());
-        };
-        return follow(&node, &hash, arguments).await;
-    }
-    // What is wrong with the request is told before any work.
-    let request = if name == "transfer" { Some(Request::read(arguments)?) } else { None };
     let keys = open(&config)?;
-    if name == "address" {
-        println!("{}", keys.address());
-        return Ok(());
-    }
     let node = NodeClient::new(&config.node_url)?;
     let path = state_path(&config, &keys)?;
     let _lock = keystore::lock(&path.with_extension("lock"))?;
@@ -159,7 +68,7 @@ async fn run(process: Process<Config>) -> Outcome {
     for hash in &interrupted {
         tracing::warn!(tx = to_hex(hash), "transfer of an interrupted command sent");
     }
-    match request {
+    match transfer {
         Some(_) if !interrupted.is_empty() => {
             // Whoever repeats an interrupted command would pay twice. Only a transfer ends this: what
             // another command told may have gone unread.
@@ -171,20 +80,26 @@ async fn run(process: Process<Config>) -> Outcome {
             let failure = PxeError::Interrupted { hashes: hashes.join(", ") }.into();
             Err(Exit { code: SENT_UNKNOWN, failure }.into())
         }
-        Some(request) => {
+        Some(transfer) => {
             save(&path, &wallet)?;
-            transfer(&request, arguments, &config, &node, &path, &mut wallet).await
+            send(&transfer, &config, &node, &path, &mut wallet).await
         }
         None => {
             save(&path, &wallet)?;
-            show(name, &node, &wallet).await
+            show(kind, &node, &wallet).await
         }
     }
 }
 
-async fn show(name: &str, node: &NodeClient, wallet: &Wallet) -> Outcome {
-    match name {
-        "balance" => {
+/// What a command shows of a wallet that is synced.
+enum Shown {
+    Balance,
+    Notes,
+}
+
+async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcome {
+    match kind {
+        Some(Shown::Balance) => {
             let balances = wallet.balances();
             println!("balance {}", balances.proven);
             println!("pending {}", balances.pending);
@@ -195,7 +110,7 @@ async fn show(name: &str, node: &NodeClient, wallet: &Wallet) -> Outcome {
             let none = if fee == 0 { " (without one nothing can be sent)" } else { "" };
             println!("fee balance {fee}{none}");
         }
-        "notes" => {
+        Some(Shown::Notes) => {
             for note in wallet.notes() {
                 let state = match (note.spent_in, note.pending) {
                     (Some(block), _) => format!("spent in block {block}"),
@@ -212,38 +127,20 @@ async fn show(name: &str, node: &NodeClient, wallet: &Wallet) -> Outcome {
                 );
             }
         }
-        _ => println!("synced"),
+        None => println!("synced"),
     }
     Ok(())
 }
 
-/// What `transfer` was asked for, checked as far as it can be without the chain.
-struct Request {
-    to: Address,
-    amount: u64,
-}
-
-impl Request {
-    fn read(arguments: &ArgMatches) -> Result<Self, PxeError> {
-        let text = |name| arguments.get_one::<String>(name).map_or("", String::as_str);
-        let to = text("to").parse()?;
-        let given = text("amount");
-        let amount = given.parse().ok().filter(|amount| *amount > 0);
-        let amount = amount.ok_or_else(|| PxeError::Amount { given: given.to_owned() })?;
-        Ok(Self { to, amount })
-    }
-}
-
-async fn transfer(
-    request: &Request,
-    arguments: &ArgMatches,
+async fn send(
+    transfer: &Transfer,
     config: &Config,
     node: &NodeClient,
     path: &Path,
     wallet: &mut Wallet,
 ) -> Outcome {
-    wallet.set_spend_pending(arguments.get_flag("spend-pending"));
-    let Request { to, amount } = request;
+    wallet.set_spend_pending(transfer.spend_pending);
+    let Transfer { to, amount, .. } = transfer;
     let (fee, balance) = (wallet.fee(node).await?, wallet.fee_balance(node).await?);
     if balance < fee.max {
         return Err(PxeError::Fee { needed: fee.max, balance }.into());
@@ -252,7 +149,7 @@ async fn transfer(
     let owner = to.to_field();
     let genesis = node.genesis().await?;
     if !genesis.fee_balances.iter().any(|balance| balance.address == owner) {
-        match arguments.get_flag("allow-unspendable") {
+        match transfer.allow_unspendable {
             true => tracing::warn!("the recipient has no fee balance and cannot spend this"),
             false => return Err(PxeError::Unspendable.into()),
         }
@@ -263,11 +160,11 @@ async fn transfer(
         fee.now, fee.max
     );
     eprintln!("warning: the transaction names its sender as the payer of the fee");
-    if arguments.get_flag("dry-run") {
+    if transfer.dry_run {
         println!("nothing sent");
         return Ok(());
     }
-    if std::io::stdin().is_terminal() && !arguments.get_flag("yes") {
+    if std::io::stdin().is_terminal() && !transfer.yes {
         eprint!("send? [y/N] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
@@ -306,27 +203,22 @@ async fn transfer(
     if let Some(error) = doubt {
         return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
     }
-    follow_if_asked(node, &hash, arguments).await.map_err(|failure| unknown(failure).into())
-}
-
-async fn follow_if_asked(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome {
-    match arguments.get_one::<String>("wait") {
-        Some(_) => follow(node, hash, arguments).await,
+    match transfer.wait.wait {
+        Some(_) => follow(node, &hash, transfer.wait).await.map_err(|f| unknown(f).into()),
         None => Ok(()),
     }
 }
 
 /// Prints a transaction's status, with `--wait` once it is as far as asked for.
-async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome {
-    let stage = arguments.get_one::<String>("wait").map(String::as_str);
-    let seconds = arguments.get_one::<u64>("wait-seconds").copied().unwrap_or_default();
+async fn follow(node: &NodeClient, hash: &Fr, wait: Wait) -> Outcome {
+    let (stage, seconds) = (wait.wait, wait.wait_seconds);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
     loop {
         let status = node.transaction_status(hash).await?;
         let reached = match (&status, stage) {
             (_, None) | (TxStatus::Dropped { .. }, _) => true,
-            (TxStatus::Included { .. }, Some("included")) => true,
-            (TxStatus::Proven { .. }, Some("included" | "proven")) => true,
+            (TxStatus::Included { .. }, Some(Stage::Included)) => true,
+            (TxStatus::Proven { .. }, Some(Stage::Included | Stage::Proven)) => true,
             (TxStatus::Proven { block_number, .. }, Some(_)) => {
                 node.tips().await?.finalized.block_number >= *block_number
             }
@@ -341,7 +233,7 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
                     println!("included in block {block_number}")
                 }
                 TxStatus::Proven { block_number, .. } => {
-                    let word = if stage == Some("finalized") { "finalized" } else { "proven" };
+                    let word = if stage == Some(Stage::Finalized) { "finalized" } else { "proven" };
                     println!("{word} in block {block_number}");
                 }
                 TxStatus::Dropped { reason } => {
@@ -351,7 +243,7 @@ async fn follow(node: &NodeClient, hash: &Fr, arguments: &ArgMatches) -> Outcome
             return Ok(());
         }
         if tokio::time::Instant::now() >= deadline {
-            let stage = stage.unwrap_or_default();
+            let stage = stage.map_or("", Stage::as_str);
             if matches!(status, TxStatus::Unknown) {
                 let url = node.url().into();
                 return Err(PxeError::UnknownTx { url, seconds }.into());

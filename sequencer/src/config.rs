@@ -1,114 +1,63 @@
 //! Settings of the sequencer.
 
-use std::path::PathBuf;
-
-use rollmill_l1::KeySource;
-use rollmill_node::setup::NodeConfig;
+use rollmill_node::config::{AccountConfig, NodeConfig, eth_address};
+use rollmill_protocol::EthAddress;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
-use rollmill_service::Settings;
-use serde::{Deserialize, Serialize};
+use rollmill_service::{Common, Conflict, Settings, values};
 
 /// Settings of the sequencer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Clone, Debug, clap::Args)]
+#[command(mut_arg("intents", |arg| arg.default_value("sequencer-intents.json")))]
 pub struct Config {
-    pub node: NodeConfig,
-    pub l1_key_env: String,
-    pub l1_keystore: Option<PathBuf>,
-    pub l1_password_file: Option<PathBuf>,
-    pub intents: PathBuf,
-    pub l1_max_fee_gwei: u64,
-    pub coinbase: String,
+    /// L1 address that receives the fees of a block [default: the zero address, nobody]
+    #[arg(long, value_name = "ADDRESS", value_parser = eth_address, hide_default_value = true)]
+    #[arg(default_value = "0x0000000000000000000000000000000000000000", help_heading = "Blocks")]
+    pub coinbase: EthAddress,
+
+    /// Transactions to wait for before building a block, at most `max_txs`
+    #[arg(long, value_name = "N", default_value_t = 1, help_heading = "Blocks")]
+    #[arg(value_parser = values::whole(1..=MAX_TXS_PER_BLOCK))]
     pub min_txs: usize,
+
+    /// Maximum transactions in a block
+    #[arg(long, value_name = "N", default_value_t = MAX_TXS_PER_BLOCK, help_heading = "Blocks")]
+    #[arg(value_parser = values::whole(1..=MAX_TXS_PER_BLOCK))]
     pub max_txs: usize,
+
+    /// Time after which fewer than `min_txs` transactions make a block; an empty block is never built
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, help_heading = "Blocks")]
+    #[arg(value_parser = values::whole(0..=604_800_u64))]
     pub max_wait_seconds: u64,
+
+    /// Maximum wait for the client proofs of a block on L1 before building on it
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, help_heading = "Blocks")]
+    #[arg(value_parser = values::whole(0..=604_800_u64))]
     pub max_unverified_seconds: u64,
+
+    /// Maximum blocks in an epoch; 0 means as many as the epoch has slots
+    #[arg(long, value_name = "BLOCKS", default_value_t = 0, help_heading = "Blocks")]
+    #[arg(value_parser = values::whole(0..=1_000_000_u64))]
     pub blocks_per_epoch: u64,
+
+    #[command(flatten)]
+    pub account: AccountConfig,
+
+    #[command(flatten)]
+    pub node: NodeConfig,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            node: NodeConfig::default(),
-            l1_key_env: "ROLLMILL_L1_KEY".into(),
-            l1_keystore: None,
-            l1_password_file: None,
-            intents: "sequencer-intents.json".into(),
-            l1_max_fee_gwei: 500,
-            coinbase: "0x0000000000000000000000000000000000000000".into(),
-            min_txs: 1,
-            max_txs: MAX_TXS_PER_BLOCK,
-            max_wait_seconds: 60,
-            max_unverified_seconds: 120,
-            blocks_per_epoch: 0,
-        }
+        rollmill_service::defaults()
     }
 }
 
 impl Settings for Config {
-    const HELP: &'static [(&'static str, &'static str)] = &[
-        ("node.data_dir", "folder of the node's database"),
-        ("node.l1_urls", "RPC addresses of L1, tried in order"),
-        ("node.chain_id", "L1's chain id; an endpoint with another one is refused"),
-        ("node.rollup", "address of the rollup contract"),
-        ("node.l1_start", "L1 block before the contract's deployment"),
-        ("node.genesis", "genesis file of the deployment"),
-        ("node.client_key", "key of the client circuit, as `prover-node keys` exports it"),
-        ("node.listen", "address of the node's JSON-RPC"),
-        ("node.poll_ms", "L1 polling interval in milliseconds"),
-        ("node.state_blocks", "past states to keep, for transaction anchors and Merkle paths"),
-        ("node.tx_sources", "JSON-RPC addresses of nodes to fetch missing client proofs from"),
-        ("node.pool_txs", "maximum transactions that wait for a block"),
-        ("node.pool_payer_txs", "maximum transactions of one fee payer that wait for a block"),
-        (
-            "node.pool_age_seconds",
-            "seconds of L1 time after which a waiting transaction is dropped",
-        ),
-        ("node.connections", "maximum open connections to the JSON-RPC"),
-        ("node.connections_per_peer", "maximum open connections to the JSON-RPC from one address"),
-        ("node.verify_threads", "client proofs verified at once; 0 means one per two cores"),
-        ("node.verify_queue", "maximum transactions that wait for verification; more get 503"),
-        ("l1_key_env", "environment variable with the proposer's key, for development"),
-        ("l1_keystore", "keystore file with the proposer's key"),
-        ("l1_password_file", "file with the keystore's password"),
-        ("intents", "file of transactions to L1 that were begun"),
-        ("l1_max_fee_gwei", "most that a transaction to L1 offers for a unit of gas, in gwei"),
-        ("coinbase", "L1 address that is paid a block's fees"),
-        ("min_txs", "transactions to wait for before a block is built"),
-        ("max_txs", "most transactions in a block"),
-        ("max_wait_seconds", "time after which fewer transactions, at least one, make a block"),
-        (
-            "max_unverified_seconds",
-            "longest wait for the client proofs of a block on L1 before building on it",
-        ),
-        ("blocks_per_epoch", "most blocks in an epoch; 0 for no bound but the slots"),
-    ];
-
-    fn check(&self) -> Result<(), String> {
-        if self.max_txs == 0 || self.max_txs > MAX_TXS_PER_BLOCK {
-            return Err(format!("max_txs must be from 1 to {MAX_TXS_PER_BLOCK}"));
-        }
+    fn check(&self, _common: &Common) -> Result<(), Conflict> {
         if self.min_txs > self.max_txs {
-            return Err("min_txs must not exceed max_txs".into());
+            let why = "a block would never be full; lower min_txs or raise max_txs";
+            return Err(Conflict::new(&["min_txs", "max_txs"], why));
         }
-        if self.l1_keystore.is_some() != self.l1_password_file.is_some() {
-            return Err("l1_keystore and l1_password_file go together".into());
-        }
-        if self.l1_max_fee_gwei == 0 {
-            return Err("l1_max_fee_gwei must be at least 1".into());
-        }
-        Ok(())
-    }
-}
-
-impl Config {
-    /// Where the proposer's key lies.
-    pub fn key(&self) -> KeySource {
-        match (&self.l1_keystore, &self.l1_password_file) {
-            (Some(path), Some(password_file)) => {
-                KeySource::Keystore { path: path.clone(), password_file: password_file.clone() }
-            }
-            _ => KeySource::Environment { variable: self.l1_key_env.clone() },
-        }
+        self.account.check()
     }
 }

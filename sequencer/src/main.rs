@@ -10,11 +10,11 @@ use rollmill_protocol::EthAddress;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{NotTheProposer, Sequencer};
-use rollmill_service::{Finding, Outcome, Preflight, Process, Service};
+use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
 
 fn main() -> ExitCode {
     Service::new("sequencer")
-        .about("Orders transactions into blocks and puts them on L1, and serves a node")
+        .about("Build blocks from the transaction pool, post them to L1 and serve a node")
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
@@ -22,21 +22,18 @@ fn main() -> ExitCode {
 }
 
 fn checked(config: &Config) -> Preflight {
-    let (coinbase, own) = (config.coinbase.clone(), Arc::new(config.clone()));
+    let (coinbase, own) = (config.coinbase, Arc::new(config.clone()));
     checks::node(Preflight::new(), &config.node)
         .check("coinbase", move || {
-            std::future::ready(match setup::parse_address("coinbase", &coinbase) {
-                Ok(EthAddress(bytes)) if bytes == [0; 20] => {
-                    Finding::Ok(format!("{coinbase}, so that nobody is paid the fees"))
-                }
-                Ok(_) => Finding::Ok(coinbase.clone()),
-                Err(error) => Finding::wrong(&error),
-            })
+            std::future::ready(Finding::Ok(match coinbase == EthAddress::default() {
+                true => format!("{coinbase}, so that nobody receives the fees"),
+                false => coinbase.to_string(),
+            }))
         })
         .check("account", move || {
             let config = Arc::clone(&own);
             async move {
-                match checks::Account::load(&config.node, config.key()).await {
+                match checks::Account::load(&config.node, config.account.key()).await {
                     Err(finding) => finding,
                     Ok(account) => match account.proposer {
                         Some(expected) if expected != account.address => {
@@ -52,14 +49,15 @@ fn checked(config: &Config) -> Preflight {
         })
 }
 
-async fn run(process: Process<Config>) -> Outcome {
+async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let config = process.config.clone();
-    let coinbase = setup::parse_address("coinbase", &config.coinbase)?;
-    let signer = config.key().load()?;
+    let coinbase = config.coinbase;
+    let signer = config.account.key().load()?;
     let running = setup::start(&config.node, &process).await?;
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
-    let max_fee_gwei = config.l1_max_fee_gwei;
-    let sender = running.open_sender(signer, &config.intents, max_fee_gwei, conditions, shutdown);
+    let max_fee_gwei = config.account.l1_max_fee_gwei;
+    let sender =
+        running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;

@@ -489,8 +489,8 @@ async fn a_wrong_coinbase_is_named_as_such() {
     let deployment = Deployment::new(&key.root()).await;
     let flags = ["--coinbase", "0x12"];
     let mut program = deployment.run(env!("CARGO_BIN_EXE_sequencer"), &flags);
-    let line = program.line_with("NODE-061");
-    assert!(line.contains("setting coinbase: `0x12`"), "{line}");
+    let line = program.line_with("SVC-001");
+    assert!(line.contains("invalid value `0x12` for --coinbase: expected a 20-byte"), "{line}");
 }
 
 /// Goal: before a start an operator learns all that is wrong, each with its remedy.

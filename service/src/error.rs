@@ -12,17 +12,17 @@ pub type Outcome = Result<(), Failure>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A setting is unknown, of the wrong type, or out of range. The message names the file,
-    /// variable or flag.
+    /// A setting has an invalid value, or two settings exclude each other. The message names the flag, the
+    /// variable, or the file with line and key.
     ///
-    /// Do: Correct it; `--help` lists the settings.
-    #[error("{}: {origin}: {message}", self.code())]
-    Setting { origin: String, message: String },
+    /// Do: Correct it; `--help` and `config --sample` list the settings.
+    #[error("{}: {message}", self.code())]
+    Setting { message: String },
 
     /// The settings file cannot be read.
     ///
     /// Do: Check the path of `--config` and its permissions.
-    #[error("{}: cannot read the settings file {path}", self.code())]
+    #[error("{}: cannot read the settings file {path}; check --config", self.code())]
     SettingsFile {
         path: String,
         #[source]

@@ -2,22 +2,19 @@
 //!
 //! ```no_run
 //! use rollmill_service as service;
-//! use serde::{Deserialize, Serialize};
+//! use service::values;
 //!
-//! #[derive(Clone, Debug, Serialize, Deserialize)]
-//! #[serde(deny_unknown_fields)]
+//! #[derive(Clone, Debug, clap::Args)]
 //! struct Config {
+//!     /// Serve on this address
+//!     #[arg(long, value_name = "HOST:PORT", value_parser = values::listen_address)]
+//!     #[arg(default_value = "127.0.0.1:8080")]
 //!     listen: String,
+//!     /// Bearer token that clients must send
+//!     #[arg(long, value_name = "file:PATH|env:NAME")]
 //!     token: Option<service::Secret>,
 //! }
-//! impl Default for Config {
-//!     fn default() -> Self {
-//!         Self { listen: "127.0.0.1:8080".into(), token: None }
-//!     }
-//! }
-//! impl service::Settings for Config {
-//!     const HELP: &'static [(&'static str, &'static str)] = &[("listen", "address to serve on")];
-//! }
+//! impl service::Settings for Config {}
 //!
 //! fn main() -> std::process::ExitCode {
 //!     service::run("example", |process: service::Process<Config>| async move {
@@ -29,11 +26,11 @@
 //! }
 //! ```
 //!
-//! # Settings: one precedence
-//! Defaults in code, then the TOML file of `--config` (or `ROLLMILL_<NAME>_CONFIG`), then the
-//! environment, then flags; the later wins. One key has one name everywhere: `store.data_dir` in
-//! the file is `ROLLMILL_<NAME>_STORE_DATA_DIR` and `--store-data-dir`. An unknown key in the file
-//! is refused. The keys of the frame itself are those of [`Common`], in the file's table
+//! # Settings: one declaration, one precedence
+//! A flag overrides the environment, which overrides the TOML file of `--config` (or
+//! `ROLLMILL_<NAME>_CONFIG`), which overrides the default of the declaration. The key `data_dir` in the
+//! table `[store]` of the file is `ROLLMILL_<NAME>_STORE_DATA_DIR` and `--store-data-dir`. An unknown key
+//! in the file is an error. The settings of the frame itself are those of [`Common`], in the table
 //! `[service]`, without that word in variables and flags (`--log-level`).
 //!
 //! # Exit codes
@@ -44,7 +41,6 @@
 
 mod admin;
 mod conditions;
-mod config;
 mod error;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
@@ -54,7 +50,9 @@ mod messages;
 pub mod metrics;
 mod preflight;
 mod secret;
+mod settings;
 mod shutdown;
+pub mod values;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -63,12 +61,14 @@ use std::time::Duration;
 
 pub use admin::Board;
 pub use conditions::Conditions;
-pub use config::{Common, LogFormat, Settings, check_arguments, load};
 pub use error::{Error, Exit, Failure, Outcome, one_line, uncoded};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use secret::Secret;
+pub use settings::{
+    Commands, Common, Conflict, LogFormat, NoCommands, Settings, defaults, load, load_with_command,
+};
 pub use shutdown::Shutdown;
 
 /// Marks a place where a fault test may end this process: `failpoint!("name")` in async code.
@@ -125,7 +125,6 @@ pub struct Process<C> {
     pub board: Board,
     /// What must hold for the process to do its work; shown under `/ready` and `/status`.
     pub conditions: Conditions,
-    command: Option<(String, clap::ArgMatches)>,
 }
 
 impl<C> Process<C> {
@@ -137,7 +136,7 @@ impl<C> Process<C> {
         // Names that nothing else has registered in a registry that is new.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
-        Self { config, shutdown: Shutdown::new(), metrics, board, conditions, command: None }
+        Self { config, shutdown: Shutdown::new(), metrics, board, conditions }
     }
 
     /// Says that the process has started. `/health` answers 503 until then; `/ready` also asks that
@@ -145,14 +144,9 @@ impl<C> Process<C> {
     pub fn ready(&self) {
         self.board.ready();
     }
-
-    /// The subcommand given and its arguments, of those passed to [`Service::subcommand`].
-    pub fn command(&self) -> Option<(&str, &clap::ArgMatches)> {
-        self.command.as_ref().map(|(name, matches)| (name.as_str(), matches))
-    }
 }
 
-/// Runs a process without subcommands of its own (`config --print` is always there).
+/// Runs a process without subcommands of its own (`config` is always there).
 pub fn run<C, F, R>(name: &'static str, body: F) -> ExitCode
 where
     C: Settings,
@@ -205,13 +199,6 @@ impl Service {
         self
     }
 
-    /// Adds a subcommand, to be read back with [`Process::command`]. The settings' flags are
-    /// accepted before and after its name.
-    pub fn subcommand(mut self, command: clap::Command) -> Self {
-        self.command = self.command.subcommand(command);
-        self
-    }
-
     /// Documents exit codes beyond 0, 1 and 2, shown at the end of `--help`.
     pub fn exit_codes(mut self, text: &'static str) -> Self {
         self.exit_codes = text;
@@ -225,46 +212,52 @@ impl Service {
         F: FnOnce(Process<C>) -> R,
         R: Future<Output = Outcome>,
     {
+        self.run_commands(|process, _: Option<NoCommands>| body(process))
+    }
+
+    /// As [`Self::run`], with subcommands: `body` is given the one that was asked for.
+    pub fn run_commands<C, S, F, R>(self, body: F) -> ExitCode
+    where
+        C: Settings,
+        S: Commands,
+        F: FnOnce(Process<C>, Option<S>) -> R,
+        R: Future<Output = Outcome>,
+    {
         self.start(None::<fn(&C) -> Preflight>, body)
     }
 
-    /// As [`Self::run`], with checks: they run before `body` when the process serves, and alone by the
-    /// subcommand `check [--wait SECONDS]`, which prints one line for each and exits with 0 or 1.
-    pub fn run_checked<C, F, R>(mut self, checks: impl FnOnce(&C) -> Preflight, body: F) -> ExitCode
+    /// As [`Self::run_commands`], with checks: they run before `body` when the process serves, and alone by
+    /// the subcommand `check [--wait SECONDS]`, which prints one line for each and exits with 0, 1 or 2.
+    pub fn run_checked<C, S, F, R>(self, checks: impl FnOnce(&C) -> Preflight, body: F) -> ExitCode
     where
         C: Settings,
-        F: FnOnce(Process<C>) -> R,
+        S: Commands,
+        F: FnOnce(Process<C>, Option<S>) -> R,
         R: Future<Output = Outcome>,
     {
-        let wait = clap::Arg::new("wait")
-            .long("wait")
-            .value_name("SECONDS")
-            .value_parser(clap::value_parser!(u64))
-            .help("Keep trying for this long while something is unreachable");
-        let check = clap::Command::new("check")
-            .about("Check everything the process needs, one line each, and exit with 0 or 1");
-        self.command = self.command.subcommand(check.arg(wait));
         self.start(Some(checks), body)
     }
 
-    fn start<C, P, F, R>(self, checks: Option<P>, body: F) -> ExitCode
+    fn start<C, S, P, F, R>(self, checks: Option<P>, body: F) -> ExitCode
     where
         C: Settings,
+        S: Commands,
         P: FnOnce(&C) -> Preflight,
-        F: FnOnce(Process<C>) -> R,
+        F: FnOnce(Process<C>, Option<S>) -> R,
         R: Future<Output = Outcome>,
     {
         let exit_codes = format!(
-            "Exit codes: 0 done, 1 failed, 2 the command line or a setting is wrong{}{}.",
+            "Exit codes: 0 success, 1 failure, 2 invalid command line or setting{}{}.",
             if self.exit_codes.is_empty() { "" } else { "; " },
             self.exit_codes
         );
         let command = self.command.after_help(exit_codes);
         error::register(self.says);
         let early = log::asked_for_json(self.name);
-        let loaded = match config::from_command_line::<C>(self.name, command) {
-            Ok(config::Parsed::Run(loaded)) => loaded,
-            Ok(config::Parsed::Answer { text, unknown_variables }) => {
+        let parsed = settings::from_command_line::<C, S>(self.name, command, checks.is_some());
+        let loaded = match parsed {
+            Ok(settings::Parsed::Run(loaded)) => *loaded,
+            Ok(settings::Parsed::Answer { text, unknown_variables }) => {
                 for unknown in unknown_variables {
                     eprintln!("warning: {unknown}");
                 }
@@ -278,7 +271,7 @@ impl Service {
         if let Err(error) = log::start(&loaded.common) {
             return report(&error, format);
         }
-        for config::UnknownVariable { name, nearest } in &loaded.unknown_variables {
+        for settings::UnknownVariable { name, nearest } in &loaded.unknown_variables {
             let did_you_mean = nearest.as_deref();
             tracing::warn!(
                 variable = %name,
@@ -300,36 +293,33 @@ impl Service {
     }
 }
 
-async fn supervise<C, P, F, R>(
+async fn supervise<C, S, P, F, R>(
     name: &'static str,
-    loaded: config::Loaded<C>,
+    loaded: settings::Loaded<C, S>,
     checks: Option<P>,
     body: F,
 ) -> Outcome
 where
+    S: Commands,
     P: FnOnce(&C) -> Preflight,
-    F: FnOnce(Process<C>) -> R,
+    F: FnOnce(Process<C>, Option<S>) -> R,
     R: Future<Output = Outcome>,
 {
-    let config::Loaded { config, common, command, .. } = loaded;
-    let mut process = Process::new(name, config);
-    process.command = command;
+    let settings::Loaded { config, common, command, check, .. } = loaded;
+    let process = Process::new(name, config);
     let shutdown = process.shutdown.clone();
     shutdown::on_signals(&shutdown)?;
 
     let checks = checks.map(|checks| checks(&process.config));
-    let command = process
-        .command()
-        .map(|(name, matches)| (name, matches.try_get_one::<u64>("wait").ok().flatten()));
-    // A subcommand runs beside the server with the server's own file, so it binds nothing.
-    let serving = matches!(command, None | Some(("serve", _)));
-    if let (Some(checks), Some(("check", wait))) = (&checks, command) {
-        let wait = wait.copied().map(Duration::from_secs);
+    if let (Some(checks), Some(wait)) = (&checks, check) {
+        let wait = wait.map(Duration::from_secs);
         return tokio::select! {
             report = checks.report(wait) => Ok(report?),
             () = shutdown.started() => Err(Error::Aborted.into()),
         };
     }
+    // A subcommand runs beside the server with the server's own file, so it binds nothing.
+    let serving = command.as_ref().is_none_or(S::serves);
 
     let board = process.board.clone();
     if let Some(address) = common.admin_listen.as_ref().filter(|_| serving) {
@@ -371,7 +361,7 @@ where
                 return Ok(());
             }
         }
-        body(process).await
+        body(process, command).await
     };
     // Dropping the body ends what it owns (children, sockets) even when it would not end itself.
     tokio::select! {

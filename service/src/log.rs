@@ -6,8 +6,8 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 
-use crate::config::{Common, LogFormat};
 use crate::error::Error;
+use crate::settings::{Common, LogFormat};
 
 const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 /// Libraries whose events these programs can show, besides their own `rollmill_…`.
@@ -15,7 +15,7 @@ const LIBRARIES: &[&str] =
     &["alloy", "axum", "hyper", "redb", "reqwest", "rustls", "sqlx", "tokio", "wgpu", "naga"];
 
 /// Rejects a filter that would show nothing because a word of it is misspelt.
-pub(crate) fn check_level(text: &str) -> Result<(), String> {
+pub(crate) fn check_level(text: &str) -> Result<String, String> {
     let advice = "use off, error, warn, info, debug or trace, or a filter such as \
                   info,rollmill_broker=debug";
     for directive in text.split(',').map(str::trim) {
@@ -29,13 +29,12 @@ pub(crate) fn check_level(text: &str) -> Result<(), String> {
             return Err(format!("`{target}` is not a log target of this program; {advice}"));
         }
     }
-    Ok(())
+    Ok(text.to_owned())
 }
 
 pub(crate) fn start(common: &Common) -> Result<(), Error> {
     let filter = EnvFilter::try_new(&common.log_level).map_err(|error| Error::Setting {
-        origin: "service.log_level".into(),
-        message: error.to_string(),
+        message: format!("invalid value for --log-level: {error}"),
     })?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match common.log_format {

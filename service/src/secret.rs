@@ -2,13 +2,12 @@
 
 use std::fmt;
 
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::values::Guarded;
 
 /// A secret, given in the settings as a reference: `file:PATH` or `env:NAME`.
 ///
-/// The reference may be shown and is what [`Debug`] and [`Serialize`] give; the value is read once,
-/// while the settings are, and leaves only through [`Secret::reveal`]. A literal value is refused
+/// The reference may be shown and is what [`Debug`](fmt::Debug) shows; the value is read while the settings are
+/// parsed, and leaves only through [`Secret::reveal`]. A literal value is refused
 /// everywhere, since files get copied and command lines are public on the machine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
@@ -37,7 +36,7 @@ impl Secret {
                 .map_err(|_| format!("the secret's variable {name} is not set or not UTF-8"))?
         } else {
             // The value is not repeated: it may be the secret itself.
-            return Err("a secret is given as file:PATH or env:NAME, never as itself".into());
+            return Err("expected file:PATH or env:NAME; a secret is never given literally".into());
         };
         let value = value.trim_end_matches(['\r', '\n']).to_owned();
         if value.is_empty() {
@@ -53,15 +52,10 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Serialize for Secret {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.reference)
-    }
-}
+impl std::str::FromStr for Secret {
+    type Err = Guarded;
 
-impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let reference = String::deserialize(deserializer)?;
-        Self::resolve(reference).map_err(D::Error::custom)
+    fn from_str(reference: &str) -> Result<Self, Guarded> {
+        Self::resolve(reference.to_owned()).map_err(Guarded)
     }
 }

@@ -2,47 +2,96 @@
 
 use std::time::Duration;
 
-use rollmill_service::{Error, LogFormat, Process, Secret, Settings, Shutdown, load, one_line};
-use serde::{Deserialize, Serialize};
+use rollmill_service::{
+    Commands, Common, Conflict, Error, LogFormat, NoCommands, Process, Secret, Settings, Shutdown,
+    defaults, load, load_with_command, one_line, values,
+};
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, clap::Args)]
 struct Config {
+    /// Serve on this address
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:1")]
+    #[arg(value_parser = values::listen_address)]
     listen: String,
+    /// Worker threads
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=1000_u16))]
     workers: u16,
+    /// Skip the slow part
+    #[arg(long)]
     fast: bool,
+    /// Time limit
+    #[arg(long, value_name = "SECONDS", value_parser = values::whole(0..=100_u64))]
     limit: Option<u64>,
+    /// Name to show
+    #[arg(long, value_name = "TEXT")]
     label: Option<String>,
+    /// Token of clients
+    #[arg(long, value_name = "file:PATH|env:NAME")]
     token: Option<Secret>,
-    kinds: Vec<String>,
+    /// Nodes to ask
+    ///
+    /// They are asked in order.
+    #[arg(long, value_name = "URL,...", default_value = "http://a", value_parser = values::urls)]
+    peers: values::Urls,
+    #[command(flatten)]
     store: Store,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, clap::Args)]
 struct Store {
+    /// Directory of the data
+    #[arg(id = "store.data_dir", long, value_name = "DIR", default_value = "d")]
     data_dir: String,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            listen: "127.0.0.1:1".into(),
-            workers: 1,
-            fast: false,
-            limit: None,
-            label: None,
-            token: None,
-            kinds: vec![],
-            store: Store { data_dir: "d".into() },
-        }
+        defaults()
     }
 }
 
 impl Settings for Config {
-    fn check(&self) -> Result<(), String> {
-        if self.workers == 0 { Err("workers must be at least 1".into()) } else { Ok(()) }
+    fn check(&self, common: &Common) -> Result<(), Conflict> {
+        match self.fast && common.grace_seconds < 2 {
+            true => Err(Conflict::new(
+                &["fast", "service.grace_seconds"],
+                "raise grace_seconds to at least 2",
+            )),
+            false => Ok(()),
+        }
     }
+}
+
+/// A comment that describes no program.
+#[derive(Debug, clap::Subcommand)]
+enum Work {
+    /// Send something
+    Send {
+        /// Where to
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// How much
+        #[arg(long, value_name = "N", value_parser = values::whole(1..=9_u64))]
+        amount: u64,
+    },
+    /// Keep the store
+    #[command(subcommand)]
+    Store(Keep),
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Keep {
+    /// Look at the store
+    Look,
+}
+
+impl Commands for Work {
+    const USES: &'static [(&'static str, &'static [&'static str])] =
+        &[("send", &["token"]), ("store", &["store"])];
+}
+
+fn work(arguments: &[&str]) -> Result<Option<Work>, Error> {
+    load_with_command::<Config, Work>("test-unit", arguments, &[]).map(|(_, _, work)| work)
 }
 
 fn file(text: &str) -> tempfile::NamedTempFile {
@@ -70,13 +119,24 @@ fn flags_override_environment_overrides_file_overrides_defaults() {
 
 #[test]
 fn text_is_read_as_the_type_of_its_key() {
-    let arguments = ["--limit", "7", "--label", "7", "--kinds", "a, b", "--fast", "--workers=9"];
+    let peers = "http://a, http://b";
+    let arguments = ["--limit", "7", "--label", "7", "--peers", peers, "--fast", "--workers=9"];
     let config = read(&arguments, &[]).unwrap();
     assert_eq!(config.limit, Some(7));
     assert_eq!(config.label.as_deref(), Some("7"));
-    assert_eq!(config.kinds, ["a", "b"]);
+    assert_eq!(config.peers, ["http://a", "http://b"]);
     assert!(config.fast);
     assert_eq!(config.workers, 9);
+    // Every layer can say that there are none, whatever the default is.
+    let toml = file("peers = []\n");
+    for (arguments, variables) in [
+        (&["--peers="][..], &[][..]),
+        (&["--config", toml.path().to_str().unwrap()], &[]),
+        (&[], &[("ROLLMILL_TEST_UNIT_PEERS", "")]),
+    ] {
+        assert!(read(arguments, variables).unwrap().peers.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(Config::default().peers, ["http://a"]);
 }
 
 #[test]
@@ -158,25 +218,118 @@ fn every_changed_or_missing_byte_of_a_file_is_refused_or_read_as_what_it_says() 
 }
 
 #[test]
-fn a_wrong_variable_or_flag_is_named_in_the_error() {
-    let error = read(&[], &[("ROLLMILL_TEST_UNIT_WORKERS", "x")]).unwrap_err();
-    assert!(error.to_string().contains("ROLLMILL_TEST_UNIT_WORKERS"), "{error}");
-    let error = read(&["--workers", "x"], &[]).unwrap_err();
-    assert!(error.to_string().contains("workers"), "{error}");
-    let error = read(&["--workers", "0"], &[]).unwrap_err();
-    assert!(error.to_string().contains("at least 1"), "{error}");
+fn a_wrong_value_is_told_in_the_same_words_in_every_layer() {
+    let toml = file("workers = 0\n");
+    let path = toml.path().to_str().unwrap();
+    let expected = "expected a whole number from 1 to 1000";
+    for (error, what) in [
+        (read(&["--workers", "0"], &[]), "`0` for --workers".to_owned()),
+        (read(&["--workers", "x"], &[]), "`x` for --workers".to_owned()),
+        (read(&["--workers", "-1"], &[]), "`-1` for --workers".to_owned()),
+        (
+            read(&[], &[("ROLLMILL_TEST_UNIT_WORKERS", "0")]),
+            "`0` for ROLLMILL_TEST_UNIT_WORKERS".to_owned(),
+        ),
+        (read(&["--config", path], &[]), format!("{path}, line 1: invalid value `0` for workers")),
+    ] {
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains(&format!("{what}: {expected}")), "{error}");
+        assert!(error.to_string().starts_with("SVC-001: "), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+    for error in [
+        read(&["--label", " "], &[]),
+        read(&[], &[("ROLLMILL_TEST_UNIT_LABEL", "")]),
+        read(&["--store-data-dir="], &[]),
+    ] {
+        let error = error.unwrap_err().to_string();
+        assert!(
+            error.starts_with("SVC-001: the value of ") && error.contains(" is empty"),
+            "{error}"
+        );
+    }
+    let error = read(&["--limit", "x"], &[]).unwrap_err().to_string();
+    assert!(error.ends_with("expected a whole number of seconds from 0 to 100"), "{error}");
+    let error = read(&["--log-format", "jsn"], &[]).unwrap_err().to_string();
+    assert!(error.contains("expected one of: human, json; did you mean `json`?"), "{error}");
 }
 
 #[test]
-fn a_negative_number_is_told_in_the_words_of_its_setting() {
-    let error = read(&["--workers", "-1"], &[]).unwrap_err().to_string();
-    assert!(error.contains("workers: `-1` cannot be used; expected a whole number"), "{error}");
-    let seconds = clap::Arg::new("wait").long("wait").value_parser(clap::value_parser!(u64));
-    let wait = clap::Command::new("wait").arg(seconds);
-    let error =
-        rollmill_service::check_arguments::<Config>("test-unit", wait, &["wait", "--wait", "-1"]);
-    let error = error.unwrap_err().to_string();
-    assert!(error.contains("--wait") && !error.contains("unexpected argument"), "{error}");
+fn bounds_are_added_to_the_help_of_a_program_without_settings() {
+    let number = clap::Arg::new("n").long("n").help("Number").conflicts_with("m");
+    let number = number.value_parser(values::whole(2..=7_u64));
+    let command = clap::Command::new("x").arg(number).arg(clap::Arg::new("m").long("m"));
+    let text = values::with_bounds(command).render_help().to_string();
+    assert!(text.contains("Number [2 to 7]"), "{text}");
+}
+
+/// Goal: a flag overrides a wrong variable only if the variable is right as well: what is written and wrong is
+/// told, and not found out when the flag is dropped.
+#[test]
+fn a_wrong_value_is_told_even_where_a_higher_layer_overrides_it() {
+    let error = read(&["--workers", "2"], &[("ROLLMILL_TEST_UNIT_WORKERS", "none")]).unwrap_err();
+    assert!(error.to_string().contains("ROLLMILL_TEST_UNIT_WORKERS"), "{error}");
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_told_with_the_layer_of_each() {
+    let toml = file("\nfast = true\n");
+    let path = toml.path().to_str().unwrap();
+    let variables = [("ROLLMILL_TEST_UNIT_GRACE_SECONDS", "1")];
+    let error = read(&["--config", path], &variables).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "SVC-001: fast = true ({path}, line 2) and service.grace_seconds = 1 \
+             (ROLLMILL_TEST_UNIT_GRACE_SECONDS): raise grace_seconds to at least 2"
+        )
+    );
+}
+
+#[test]
+fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
+    let error = read(&["--lisen", "x"], &[]).unwrap_err().to_string();
+    assert!(error.contains("a similar argument exists: '--listen'"), "{error}");
+    assert!(error.contains("--help"), "{error}");
+    let error = work(&["sned"]).unwrap_err().to_string();
+    assert!(error.contains("a similar subcommand exists: 'send'"), "{error}");
+    let toml = file("[store]\ndata_di = 'x'\n");
+    let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err().to_string();
+    assert!(error.contains("line 2: unknown key `store.data_di`"), "{error}");
+    assert!(error.contains("did you mean `store.data_dir`?"), "{error}");
+}
+
+#[test]
+fn a_help_text_shows_value_names_bounds_variables_and_defaults() {
+    let help = |arguments: &[&str]| match work(arguments) {
+        Err(Error::Usage { message }) => message,
+        other => panic!("{other:?}"),
+    };
+    let text = help(&["--help"]);
+    for part in [
+        "--workers <N>",
+        "Worker threads [1 to 1000]",
+        "[env: ROLLMILL_TEST_UNIT_WORKERS]",
+        "[default: 1]",
+        "--store-data-dir <DIR>",
+        "[env: ROLLMILL_TEST_UNIT_CONFIG]",
+        "--log-format <FORMAT>",
+        "--fast[=<BOOL>]",
+        "Logging:",
+        "Service:",
+        "Settings:",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("A comment that describes no program"), "{text}");
+    // A subcommand lists what it uses.
+    let text = help(&["send", "--help"]);
+    assert!(text.contains("--token") && text.contains("--log-level"), "{text}");
+    assert!(!text.contains("--workers") && !text.contains("--store-data-dir"), "{text}");
+    let text = help(&["store", "look", "--help"]);
+    assert!(text.contains("--store-data-dir") && !text.contains("--token"), "{text}");
+    // And accepts the others, so that it runs with the flags of the server.
+    assert!(work(&["store", "look", "--workers", "3"]).is_ok());
 }
 
 #[test]
@@ -185,11 +338,11 @@ fn two_settings_that_listen_on_one_port_are_named() {
     let error = read(&arguments, &[]).unwrap_err();
     assert_eq!(error.exit_code(), 2);
     let error = error.to_string();
-    for part in ["--admin-listen", "--listen", "both 127.0.0.1:28560", "change one"] {
+    for part in ["--admin-listen", "--listen", "= 127.0.0.1:28560 (", "change one"] {
         assert!(error.contains(part), "{error}");
     }
     let error = read(&["--listen", "0.0.0.0:7", "--admin-listen", "127.0.0.1:7"], &[]).unwrap_err();
-    assert!(error.to_string().contains("--listen 0.0.0.0:7"), "{error}");
+    assert!(error.to_string().contains("listen = 0.0.0.0:7 (--listen)"), "{error}");
     read(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[]).unwrap();
 }
 
@@ -209,7 +362,6 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
     let config = read(&["--token", &reference], &[]).unwrap();
     assert_eq!(config.token.as_ref().unwrap().reveal(), "hunter2");
     assert!(!format!("{config:?}").contains("hunter2"));
-    assert!(!serde_json::to_string(&config).unwrap().contains("hunter2"));
 
     let Err(Error::Usage { message: printed }) =
         load::<Config>("test-unit", &["--token", &reference, "config", "--print"], &[])
@@ -221,8 +373,16 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
 
 #[test]
 fn a_literal_secret_is_refused_without_being_repeated() {
-    let error = read(&["--token", "hunter2"], &[]).unwrap_err();
-    assert!(!one_line(&error).contains("hunter2"));
+    let toml = file("token = 'hunter2'\n");
+    for error in [
+        read(&["--token", "hunter2"], &[]),
+        read(&[], &[("ROLLMILL_TEST_UNIT_TOKEN", "hunter2")]),
+        read(&["--config", toml.path().to_str().unwrap()], &[]),
+    ] {
+        let line = one_line(&error.unwrap_err());
+        assert!(!line.contains("hunter2"), "{line}");
+        assert!(line.contains("expected file:PATH or env:NAME"), "{line}");
+    }
     assert!(read(&["--token", "file:/nonexistent/x"], &[]).is_err());
 }
 
@@ -276,7 +436,7 @@ fn a_log_level_that_is_none_is_refused_by_name() {
     for wrong in ["loud", "info,brokr=debug", "rollmill_broker=loud", ""] {
         let variables = [("ROLLMILL_TEST_UNIT_LOG_LEVEL", wrong)];
         let error = read(&[], &variables).unwrap_err();
-        assert!(error.to_string().contains("service.log_level"), "{error}");
+        assert!(error.to_string().contains("ROLLMILL_TEST_UNIT_LOG_LEVEL"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
     for right in ["warn", "INFO", "info,rollmill_broker=debug,sqlx::query=off"] {
@@ -287,12 +447,17 @@ fn a_log_level_that_is_none_is_refused_by_name() {
 #[test]
 fn a_wrong_value_in_a_file_is_named_with_its_key_and_line() {
     for (text, line, words) in [
-        ("workers = 2\nlisten = 5\n", 2, "listen: `5` cannot be used; expected text in quotes"),
-        ("[store]\n\ndata_dir = 7\n", 3, "store.data_dir: `7`"),
-        ("fast = 'x'\n", 1, "fast: `x` cannot be used; expected true or false"),
+        ("workers = 2\nlisten = 5\n", 2, "`5` for listen: expected text in quotes"),
+        ("[store]\n\ndata_dir = 7\n", 3, "`7` for store.data_dir"),
+        ("fast = 'x'\n", 1, "`x` for fast: expected true or false"),
         ("\n[service]\ngrace_seconds = 'x'\n", 3, "expected a whole number of seconds"),
-        ("store = 3\n", 1, "store: `3` cannot be used; expected a table"),
-        ("\nlisen = 'x'\n", 2, "unknown key `lisen`"),
+        ("workers = '7'\n", 1, "`7` for workers: expected a whole number from 1 to 1000"),
+        ("# c\npeers = 'http://a'\n", 2, "expected a list"),
+        ("peers = ['http://a', 'nonsense']\n", 1, "`nonsense` is not a URL"),
+        ("store = 3\n", 1, "store is not a setting, but a table: write [store]"),
+        ("\nlisen = 'x'\n", 2, "unknown key `lisen`; did you mean `listen`?"),
+        ("\nquite = 'x'\n", 2, "unknown key `quite`; expected one of: fast, label, limit"),
+        ("listen = 'a:1'\nlisten = 'a:1'\n", 2, "not TOML"),
     ] {
         let toml = file(text);
         let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
@@ -305,16 +470,20 @@ fn a_wrong_value_in_a_file_is_named_with_its_key_and_line() {
 
 #[test]
 fn missing_arguments_are_named_with_the_usage_of_their_command() {
-    let send = clap::Command::new("send")
-        .arg(clap::Arg::new("to").long("to").required(true))
-        .arg(clap::Arg::new("amount").long("amount").required(true));
-    let error =
-        rollmill_service::check_arguments::<Config>("test-unit", send, &["send"]).unwrap_err();
+    let error = work(&["send"]).unwrap_err();
     let message = error.to_string();
-    for part in ["--to <to>", "--amount <amount>", "Usage: test-unit send"] {
+    for part in ["--to <ADDRESS>", "--amount <N>", "Usage: test-unit send"] {
         assert!(message.contains(part), "{message}");
     }
     assert_eq!(error.exit_code(), 2);
+    let error = work(&["send", "--to", "a", "--amount", "-1"]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "SVC-003: invalid value `-1` for --amount: expected a whole number from 1 to 9"
+    );
+    let error = work(&["store"]).unwrap_err().to_string();
+    assert!(error.contains("requires a subcommand"), "{error}");
+    assert!(matches!(work(&["send", "--to", "a", "--amount", "9"]), Ok(Some(Work::Send { .. }))));
 }
 
 #[test]
@@ -323,7 +492,7 @@ fn printed_settings_show_what_is_unset_and_hide_credentials_and_can_be_read_agai
         Err(Error::Usage { message }) => message,
         other => panic!("{other:?}"),
     };
-    let arguments = ["--workers", "7", "--kinds", "https://u:planted@h/x", "config"];
+    let arguments = ["--workers", "7", "--peers", "https://u:planted@h/x", "config"];
     let printed = print(&arguments);
     assert!(printed.contains("# limit =\n") && printed.contains("# token =\n"), "{printed}");
     assert!(printed.contains("[env: ROLLMILL_TEST_UNIT_STORE_DATA_DIR]"), "{printed}");
@@ -331,6 +500,29 @@ fn printed_settings_show_what_is_unset_and_hide_credentials_and_can_be_read_agai
     let toml = file(&printed);
     let again = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap();
     assert_eq!((again.workers, again.store.data_dir.as_str()), (7, "d"));
+}
+
+#[test]
+fn a_sample_file_can_be_read_as_it_is_and_with_every_default_uncommented() {
+    let Err(Error::Usage { message: sample }) =
+        load_with_command::<Config, NoCommands>("test-unit", &["config", "--sample"], &[])
+    else {
+        panic!("a sample is an answer")
+    };
+    for part in ["#workers = 1\n", "# Worker threads\n", "#peers = [\"http://a\"]\n", "#limit =\n"]
+    {
+        assert!(sample.contains(part), "{part}: {sample}");
+    }
+    let set = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if !rest.starts_with(' ') && !rest.ends_with('=') => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    let all: Vec<String> = sample.lines().map(set).collect();
+    for text in [sample.clone(), all.join("\n")] {
+        let toml = file(&text);
+        let config = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap();
+        assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
+    }
 }
 
 #[test]

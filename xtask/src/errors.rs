@@ -301,7 +301,12 @@ fn unknown_flags(tree: &Tree, codes: &[Code]) -> Findings {
     for file in tree.rust().filter(is_of_programs) {
         let scanned = scan::scan(&file.text);
         names.extend(scanned.literals.into_iter().map(|literal| literal.text));
-        let fields = scanned.code.lines().filter_map(|line| line.trim().strip_prefix("pub "));
+        let lines: Vec<&str> = scanned.code.lines().map(str::trim).collect();
+        // The argument of a subcommand is a field of a variant, under its attribute.
+        let fields = lines.iter().enumerate().filter_map(|(i, line)| {
+            let public = line.strip_prefix("pub ").or_else(|| line.strip_prefix("pub(crate) "));
+            public.or_else(|| (i > 0 && lines[i - 1].ends_with(")]")).then_some(line))
+        });
         names.extend(fields.filter_map(|line| Some(line.split_once(':')?.0.to_owned())));
     }
     let is_known = |flag: &str| {
@@ -499,11 +504,18 @@ mod tests {
             let source = format!(
                 "/// A.\n///\n/// Do: Set `{flag}`.\npub const A: &str = \"QQ-001\";\n\
                  struct Config {{\n    pub lease_seconds: u64,\n    pub l1_urls: String,\n}}\n\
+                 enum E {{\n    A {{\n        #[arg(long)]\n        powers: u64,\n    }},\n}}\n\
                  fn f() {{ Arg::new(\"wait-seconds\") }}\n"
             );
             check(&Tree::of(&[("room/src/lib.rs", &source), (PAGE, "| QQ-001 | | | |\n")]))
         };
-        for flag in ["--lease-seconds", "--node-l1-urls", "a --wait-seconds 3", "cargo x --bins"] {
+        for flag in [
+            "--lease-seconds",
+            "--node-l1-urls",
+            "a --wait-seconds 3",
+            "--powers",
+            "cargo x --bins",
+        ] {
             assert_eq!(found(flag), Findings::new(), "{flag}");
         }
         let findings = found("--lease-minutes");

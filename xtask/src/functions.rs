@@ -30,7 +30,7 @@ const LONG: &[(&str, &str, &str)] = &[
         "one contract run",
     ),
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
-    ("prover-node/src/main.rs", "run", "one part after the other"),
+    ("prover-node/src/main.rs", "serve", "one part after the other"),
     ("pxe/src/wallet.rs", "prepare", "the parts of a transaction in their order"),
     ("pxe/tests/transfer.rs", "answer", "one answer for each method"),
     ("xtask/src/mutants.rs", "run", "one run, from its choice to its report"),

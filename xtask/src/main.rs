@@ -37,7 +37,9 @@ use clap::{Parser, Subcommand};
 /// What a check found: one line each, in the form `path:line: what is wrong; what to do`.
 type Findings = Vec<String>;
 
-/// Rollmill's developer commands.
+/// Check, generate and test this repository
+///
+/// Exit codes: 0 success, 1 findings or failed tests, 2 invalid command line, 3 a file or a program is missing.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Cli {
@@ -47,47 +49,54 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Check the dependencies between crates, the heavy crates and the versions, from `cargo metadata`.
+    /// Check dependencies between crates, heavy crates and versions
     Deps,
-    /// Check the house rules: length of files and functions, unsafe, leftovers, error codes, ADRs, README, pages of the book.
-    Tidy,
-    /// Write `docs/errors.md`, `docs/book/layouts.md`, `contracts/src/Layout.sol` and the Solidity verifiers
-    /// of both root circuits again, with `--cuda` the compiled CUDA kernels too.
+    /// Check the house rules
     ///
-    /// `CONTRIBUTING.md` lists the other generated files and their commands.
+    /// The rules concern the length of files and functions, unsafe code, leftovers, error codes, decision records,
+    /// the README and the pages of the book.
+    Tidy,
+    /// Write the generated files that need no network
+    ///
+    /// These are `docs/errors.md`, `docs/book/layouts.md`, `contracts/src/Layout.sol` and the Solidity verifiers of
+    /// both root circuits. `CONTRIBUTING.md` lists the other generated files and their commands.
     Gen {
-        /// Compare only; name each file that differs and exit with 1.
+        /// Compare only; print each file that differs and exit with 1
         #[arg(long)]
         check: bool,
-        /// Compile the CUDA kernels too; puts the pinned compiler into the cache folder first.
+        /// Compile the CUDA kernels too; installs the pinned compiler in the cache directory first
         #[arg(long)]
         cuda: bool,
     },
-    /// Print the size of every circuit against its budget.
+    /// Print the size of every circuit and its budget
     Circuits {
-        /// Write the same table as JSON to this file.
+        /// Write the table as JSON to this file
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
-        /// Also make one proof of each circuit, for its seconds and its peak memory.
+        /// Also prove each circuit once, to measure its time and its peak memory
         #[arg(long)]
         prove: bool,
     },
-    /// Take out one check at a time and require a test to notice.
+    /// Remove one check at a time and require that a test fails
     Mutants {
-        /// Sets to run: gates, zk, transcript, verifier, srs, keys, solidity, gadgets, circuits; or `all`.
-        /// [default: all but the last three]
+        /// Set to run; can be repeated [default: all but the last three]
+        ///
+        /// The sets are gates, zk, transcript, verifier, srs, keys, solidity, gadgets and circuits; `all` runs all of
+        /// them.
         #[arg(long = "set", value_name = "SET")]
         sets: Vec<String>,
-        /// Run only the mutants whose names hold this text.
+        /// Run only mutants whose names contain this text
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
-        /// Put what became of each mutant into `docs/book/mutants.md`.
+        /// Write the results to `docs/book/mutants.md`
         #[arg(long)]
         write: bool,
     },
-    /// Run every check and every test (Rust and Solidity); end with 'N passed, N failed'.
+    /// Run every check and every test, Rust and Solidity
+    ///
+    /// The last line is 'N passed, N failed'.
     Test {
-        /// Use `cargo test` even where cargo-nextest is installed.
+        /// Use `cargo test` even if cargo-nextest is installed
         #[arg(long)]
         no_nextest: bool,
     },

@@ -1,0 +1,348 @@
+//! Settings from four layers: flags, environment, file, defaults.
+//!
+//! A program declares each setting once, as a field of a struct that derives [`clap::Args`]. The name of
+//! the field (or its `id`) is the key in the file; flag and variable follow from it. Values of the file and
+//! of the environment become the defaults of the flags, so that clap parses all layers with one parser.
+
+mod file;
+mod layers;
+mod pages;
+
+use std::any::TypeId;
+use std::error::Error as _;
+
+use clap::builder::{StyledStr, ValueParser};
+use clap::error::ContextKind;
+use clap::{Arg, ArgAction, Args as _, Command};
+
+pub(crate) use layers::{Loaded, Parsed, UnknownVariable, from_command_line};
+pub use layers::{load, load_with_command};
+
+use crate::values::{self, Bounds, Guarded};
+
+/// The settings of a program.
+///
+/// Each field has a doc comment (its help), a value name with its unit, a default unless it is an
+/// [`Option`], and a parser that knows the bounds of numbers ([`values::whole`]). The key in the file is the
+/// field's name, or the `id` of its attribute: `id = "node.poll_ms"` is the key `poll_ms` in the table
+/// `[node]`, the flag `--node-poll-ms` and the variable `ROLLMILL_<PROGRAM>_NODE_POLL_MS`.
+pub trait Settings: clap::Args + Send + 'static {
+    /// Rejects settings that cannot work together.
+    ///
+    /// # Errors
+    /// The settings that exclude each other, and what to do.
+    fn check(&self, _common: &Common) -> Result<(), Conflict> {
+        Ok(())
+    }
+}
+
+/// The subcommands of a program, an enum that derives [`clap::Subcommand`].
+pub trait Commands: clap::Subcommand + Send + 'static {
+    /// The settings that a subcommand uses: its name, and keys or tables of the file. Its help lists these,
+    /// and those of `[service]` that concern logs; the others are accepted all the same.
+    const USES: &'static [(&'static str, &'static [&'static str])] = &[];
+
+    /// Whether the program does nothing without a subcommand.
+    const IS_REQUIRED: bool = false;
+
+    /// Whether the subcommand starts the server, with its checks and its admin endpoint.
+    fn serves(&self) -> bool {
+        false
+    }
+}
+
+/// The subcommands of a program without any.
+#[derive(Debug, Clone, Copy, clap::Subcommand)]
+pub enum NoCommands {}
+
+impl Commands for NoCommands {}
+
+/// Settings that cannot work together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    keys: Vec<&'static str>,
+    why: String,
+}
+
+impl Conflict {
+    /// The keys of the settings, and why they exclude each other and what to do, without a full stop. The
+    /// message shows the value of each key and where it was set.
+    pub fn new(keys: &[&'static str], why: impl Into<String>) -> Self {
+        Self { keys: keys.to_vec(), why: why.into() }
+    }
+}
+
+/// The format of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One readable line per event
+    #[default]
+    Human,
+    /// One JSON object per event
+    Json,
+}
+
+/// Settings that every program has, in the file's table `[service]`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Common {
+    /// Serve metrics, status and health on this address
+    ///
+    /// The paths are `/metrics`, `/status`, `/health` and `/ready`. Nothing is served unless this is set.
+    #[arg(id = "service.admin_listen", long, value_name = "HOST:PORT", help_heading = "Service")]
+    #[arg(value_parser = values::listen_address)]
+    pub admin_listen: Option<String>,
+
+    /// Time for a graceful shutdown after SIGTERM or SIGINT
+    ///
+    /// A second signal ends the process immediately.
+    #[arg(id = "service.grace_seconds", long, value_name = "SECONDS", help_heading = "Service")]
+    #[arg(default_value_t = 30, value_parser = values::whole(0..=86_400_u64))]
+    pub grace_seconds: u64,
+
+    /// Format of log lines
+    #[arg(id = "service.log_format", long, value_name = "FORMAT", help_heading = "Logging")]
+    #[arg(value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+
+    /// Log level or filter
+    ///
+    /// A level is off, error, warn, info, debug or trace. A filter sets a level per target, for example
+    /// `info,rollmill_broker=debug`.
+    #[arg(id = "service.log_level", long, value_name = "FILTER", help_heading = "Logging")]
+    #[arg(default_value = "info", value_parser = crate::log::check_level)]
+    pub log_level: String,
+}
+
+impl Default for Common {
+    fn default() -> Self {
+        defaults()
+    }
+}
+
+/// The settings as they are when nothing is set.
+///
+/// # Panics
+/// If a declared default does not pass its own parser; a test of each program calls this.
+pub fn defaults<C: clap::Args>() -> C {
+    let command = C::augment_args(Command::new("defaults").no_binary_name(true));
+    let matches = command.try_get_matches_from(Vec::<String>::new());
+    match matches.and_then(|matches| C::from_arg_matches(&matches)) {
+        Ok(settings) => settings,
+        Err(error) => panic!("the declared defaults do not parse: {error}"),
+    }
+}
+
+/// What the values of a setting are in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Truth,
+    List,
+}
+
+/// A declared setting.
+#[derive(Debug, Clone)]
+struct Setting {
+    /// Its key in the file, with its table: `node.poll_ms`.
+    key: String,
+    flag: String,
+    variable: String,
+    kind: Kind,
+    /// Its help: one line, and details in further paragraphs.
+    help: String,
+    /// The flag as clap knows it, with the declared default.
+    arg: Arg,
+}
+
+const SERVICE: &str = "service.";
+
+impl Setting {
+    /// The setting of an argument of a derived struct. Flag and variable follow from its id.
+    fn new(arg: &Arg, prefix: &str) -> Self {
+        let key = arg.get_id().to_string();
+        let flag = key.strip_prefix(SERVICE).unwrap_or(&key).replace(['.', '_'], "-");
+        let variable = format!("{prefix}{}", flag.to_uppercase().replace('-', "_"));
+        let kind = kind(arg.get_value_parser());
+        let mut arg = arg.clone().long(flag.clone()).global(true).allow_negative_numbers(true);
+        if kind == Kind::Truth {
+            let default = arg.get_default_values().first().cloned();
+            arg = arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .default_value(default.map_or("false".into(), clap::builder::OsStr::from))
+                .value_name("BOOL");
+        }
+        if arg.get_help_heading().is_none() {
+            arg = arg.help_heading("Settings");
+        }
+        let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string);
+        let help = help.unwrap_or_default();
+        Self { key, flag, variable, kind, help, arg: with_range(arg) }
+    }
+
+    /// The first line of its help.
+    fn summary(&self) -> &str {
+        self.help.lines().next().unwrap_or_default()
+    }
+
+    /// The bounds of a number.
+    fn bounds(&self) -> Option<Bounds> {
+        bounds(&self.arg)
+    }
+
+    /// Parses a value as the flag's parser does.
+    fn parse(&self, text: &str) -> Result<(), clap::Error> {
+        parse(&self.arg, text)
+    }
+
+    /// The name of a value, with its unit: `SECONDS`.
+    fn value_name(&self) -> &str {
+        self.arg.get_value_names().and_then(|names| names.first()).map_or("VALUE", |n| n.as_str())
+    }
+
+    /// What a value must be.
+    fn expected(&self) -> String {
+        match (self.kind, self.bounds()) {
+            (Kind::Number, Some(bounds)) => with_unit(&bounds, self.value_name()),
+            (Kind::Number, None) => "expected a whole number".to_owned(),
+            (Kind::Truth, _) => "expected true or false".to_owned(),
+            (Kind::List, _) => "expected a list of texts in quotes".to_owned(),
+            (Kind::Text, _) => "expected text in quotes".to_owned(),
+        }
+    }
+
+    /// Whether the setting is an address to listen on.
+    fn is_listener(&self) -> bool {
+        self.value_name() == "HOST:PORT"
+    }
+}
+
+fn kind(parser: &ValueParser) -> Kind {
+    let id = parser.type_id();
+    let numbers = [
+        TypeId::of::<u8>(),
+        TypeId::of::<u16>(),
+        TypeId::of::<u32>(),
+        TypeId::of::<u64>(),
+        TypeId::of::<usize>(),
+    ];
+    if numbers.iter().any(|number| id == *number) {
+        Kind::Number
+    } else if id == TypeId::of::<bool>() {
+        Kind::Truth
+    } else if id == TypeId::of::<Vec<String>>() {
+        Kind::List
+    } else {
+        Kind::Text
+    }
+}
+
+/// Parses a value as the argument's own parser does, without what ties it to other arguments.
+fn parse(arg: &Arg, text: &str) -> Result<(), clap::Error> {
+    let mut alone = Arg::new("value").long("value").value_parser(arg.get_value_parser().clone());
+    if let Some(names) = arg.get_value_names() {
+        alone = alone.value_names(names.iter().cloned());
+    }
+    let command = Command::new("value").no_binary_name(true).arg(alone);
+    command.try_get_matches_from([format!("--value={text}")]).map(drop)
+}
+
+/// The bounds of an argument that is a number, from the error of its parser.
+fn bounds(arg: &Arg) -> Option<Bounds> {
+    if kind(arg.get_value_parser()) != Kind::Number {
+        return None;
+    }
+    parse(arg, "not a number").err()?.source()?.downcast_ref::<Bounds>().copied()
+}
+
+/// The argument with its bounds in the help text, if it is a number.
+pub(crate) fn with_range(arg: Arg) -> Arg {
+    let Some(bounds) = bounds(&arg) else { return arg };
+    let range = format!(" [{}]", bounds.range());
+    let with = |text: &StyledStr| {
+        let text = text.to_string();
+        match text.split_once("\n\n") {
+            Some((first, rest)) => format!("{first}{range}\n\n{rest}"),
+            None => format!("{text}{range}"),
+        }
+    };
+    let (short, long) = (arg.get_help().map(with), arg.get_long_help().map(with));
+    let arg = match short {
+        Some(short) => arg.help(short),
+        None => arg,
+    };
+    match long {
+        Some(long) => arg.long_help(long),
+        None => arg,
+    }
+}
+
+/// What a number must be, with the unit that its value name says.
+fn with_unit(bounds: &Bounds, value_name: &str) -> String {
+    let unit = match value_name {
+        "SECONDS" => " of seconds",
+        "MILLISECONDS" => " of milliseconds",
+        "BYTES" => " of bytes",
+        "MIB" => " of MiB",
+        "GWEI" => " of gwei",
+        "BLOCKS" => " of blocks",
+        _ => "",
+    };
+    bounds.to_string().replacen("whole number", &format!("whole number{unit}"), 1)
+}
+
+/// clap's refusal of a value, told for the flag, variable or key `what`; nothing for other errors.
+fn refusal(error: &clap::Error, what: &str) -> Option<String> {
+    let text = |kind| match error.get(kind) {
+        Some(clap::error::ContextValue::String(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    let value = text(ContextKind::InvalidValue)?;
+    let source = error.source();
+    if let Some(guarded) = source.and_then(|source| source.downcast_ref::<Guarded>()) {
+        return Some(format!("invalid value for {what}: {guarded}"));
+    }
+    if value.is_empty() {
+        return Some(empty(what));
+    }
+    let name = text(ContextKind::InvalidArg)
+        .and_then(|arg| arg.split(['<', '>']).nth(1))
+        .unwrap_or_default();
+    let expected = match source {
+        Some(source) => match source.downcast_ref::<Bounds>() {
+            Some(bounds) => with_unit(bounds, name),
+            None => crate::error::uncoded(&source.to_string()),
+        },
+        None => {
+            let Some(clap::error::ContextValue::Strings(valid)) =
+                error.get(ContextKind::ValidValue)
+            else {
+                return None;
+            };
+            let mut expected = format!("expected one of: {}", valid.join(", "));
+            if let Some(nearest) = text(ContextKind::SuggestedValue) {
+                expected.push_str(&format!("; did you mean `{nearest}`?"));
+            }
+            expected
+        }
+    };
+    Some(format!("invalid value `{value}` for {what}: {expected}"))
+}
+
+fn empty(what: &str) -> String {
+    format!("the value of {what} is empty; leave the setting out to use its default")
+}
+
+/// The settings of a program, those of the frame last.
+fn settings<C: Settings>(prefix: &str) -> Vec<Setting> {
+    let command = Common::augment_args(C::augment_args(Command::new("settings")));
+    command.get_arguments().map(|arg| Setting::new(arg, prefix)).collect()
+}
+
+/// The prefix of the environment variables of a program.
+fn prefix(name: &str) -> String {
+    format!("ROLLMILL_{}_", name.to_uppercase().replace('-', "_"))
+}

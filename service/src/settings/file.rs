@@ -1,0 +1,128 @@
+//! The settings file: TOML, whose keys are the ids of settings.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::{Kind, Setting};
+use crate::messages;
+
+/// A value of the file for one setting.
+pub(super) struct Leaf {
+    /// Index into the settings.
+    pub(super) setting: usize,
+    /// The value as it would be written on the command line.
+    pub(super) text: String,
+    pub(super) line: usize,
+}
+
+/// Why a file cannot be used.
+pub(super) struct Rejected {
+    pub(super) line: usize,
+    pub(super) message: String,
+}
+
+/// The values in `text`. The kind of each fits its setting; its parser has not seen it yet.
+pub(super) fn read(text: &str, settings: &[Setting]) -> Result<Vec<Leaf>, Rejected> {
+    let reader = Reader { text, settings };
+    let table = DeTable::parse(text).map_err(|error| Rejected {
+        line: error.span().map_or(1, |span| reader.line(span.start)),
+        message: format!("not TOML: {}; `config --sample` prints a valid file", error.message()),
+    })?;
+    let mut leaves = Vec::new();
+    reader.walk("", table.get_ref(), &mut leaves)?;
+    Ok(leaves)
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    settings: &'a [Setting],
+}
+
+impl Reader<'_> {
+    /// The line of a byte, counted from 1.
+    fn line(&self, at: usize) -> usize {
+        let before = self.text.get(..at).unwrap_or(self.text);
+        before.bytes().filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn walk(
+        &self,
+        prefix: &str,
+        table: &DeTable<'_>,
+        leaves: &mut Vec<Leaf>,
+    ) -> Result<(), Rejected> {
+        for (name, value) in table {
+            let line = self.line(name.span().start);
+            let rejected = |message| Err(Rejected { line, message });
+            let key = format!("{prefix}{}", name.get_ref());
+            if let Some(setting) = self.settings.iter().position(|setting| setting.key == key) {
+                match written(self.settings[setting].kind, value) {
+                    Some(text) => leaves.push(Leaf { setting, text, line }),
+                    None => {
+                        let expected = self.settings[setting].expected();
+                        let shown = shown(self.settings[setting].kind, value);
+                        return rejected(format!("invalid value {shown} for {key}: {expected}"));
+                    }
+                }
+                continue;
+            }
+            let inner = format!("{key}.");
+            let is_table = self.settings.iter().any(|setting| setting.key.starts_with(&inner));
+            match value.get_ref() {
+                DeValue::Table(table) if is_table => self.walk(&inner, table, leaves)?,
+                _ if is_table => {
+                    return rejected(format!("{key} is not a setting, but a table: write [{key}]"));
+                }
+                _ => return rejected(self.unknown(prefix, &key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn unknown(&self, prefix: &str, key: &str) -> String {
+        let keys = || self.settings.iter().map(|setting| setting.key.as_str());
+        if let Some(nearest) = messages::nearest(key, keys()) {
+            return format!("unknown key `{key}`; did you mean `{nearest}`?");
+        }
+        let mut known: Vec<&str> = keys()
+            .filter_map(|known| known.strip_prefix(prefix))
+            .map(|rest| rest.split('.').next().unwrap_or(rest))
+            .collect();
+        known.sort_unstable();
+        known.dedup();
+        format!("unknown key `{key}`; expected one of: {}", known.join(", "))
+    }
+}
+
+/// A value as it would be written on the command line; nothing if it is of another kind.
+fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
+    match (kind, value.get_ref()) {
+        (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
+        (Kind::Number, DeValue::Integer(number)) => {
+            let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
+            Some(number.to_string())
+        }
+        (Kind::Truth, DeValue::Boolean(truth)) => Some(truth.to_string()),
+        (Kind::List, DeValue::Array(items)) => {
+            let items = items.iter().map(|item| {
+                // A comma would make two of it.
+                item.get_ref().as_str().filter(|text| !text.contains(',')).map(str::to_owned)
+            });
+            Some(items.collect::<Option<Vec<_>>>()?.join(","))
+        }
+        _ => None,
+    }
+}
+
+/// A value of a wrong kind, as far as it can be shown: text of another setting may be a secret.
+fn shown(kind: Kind, value: &Spanned<DeValue<'_>>) -> String {
+    match (kind, value.get_ref()) {
+        (_, DeValue::Integer(number)) => format!("`{number}`"),
+        (_, DeValue::Boolean(truth)) => format!("`{truth}`"),
+        (Kind::Number | Kind::Truth, DeValue::String(text)) => format!("`{text}`"),
+        (_, DeValue::Array(_)) => "(a list)".to_owned(),
+        (_, DeValue::Table(_)) => "(a table)".to_owned(),
+        (_, DeValue::String(_)) => "(text)".to_owned(),
+        (_, DeValue::Float(_) | DeValue::Datetime(_)) => "(a fraction or a date)".to_owned(),
+    }
+}

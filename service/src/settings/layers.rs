@@ -1,0 +1,445 @@
+//! From the layers to typed settings.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
+
+use super::{Commands, Common, Conflict, NoCommands, Setting, Settings, file, pages, prefix};
+use super::{refusal, settings, with_range};
+use crate::error::Error;
+use crate::messages;
+
+/// Everything that a process starts with.
+#[derive(Debug)]
+pub(crate) struct Loaded<C, S> {
+    pub(crate) config: C,
+    pub(crate) common: Common,
+    pub(crate) command: Option<S>,
+    /// `check` was asked for, with how long it waits.
+    pub(crate) check: Option<Option<u64>>,
+    pub(crate) unknown_variables: Vec<UnknownVariable>,
+}
+
+/// A variable with the program's prefix that names no setting, and the one that was probably meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct UnknownVariable {
+    pub(crate) name: String,
+    pub(crate) nearest: Option<String>,
+}
+
+impl std::fmt::Display for UnknownVariable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "environment variable {} names no setting and is ignored", self.name)?;
+        match &self.nearest {
+            Some(nearest) => write!(f, "; did you mean {nearest}?"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(crate) enum Parsed<C, S> {
+    Run(Box<Loaded<C, S>>),
+    /// Help, version or printed settings: show and leave.
+    Answer {
+        text: String,
+        unknown_variables: Vec<UnknownVariable>,
+    },
+}
+
+/// Reads the layers of the running process. `has_checks` adds the subcommand `check`.
+pub(crate) fn from_command_line<C: Settings, S: Commands>(
+    name: &'static str,
+    command: Command,
+    has_checks: bool,
+) -> Result<Parsed<C, S>, Error> {
+    let variables = std::env::vars_os().collect();
+    parse(name, command, has_checks, std::env::args_os(), variables)
+}
+
+/// Reads settings from the given layers alone: what a test or an embedding program needs.
+///
+/// `arguments` are flags without the program's name; `variables` are (name, value).
+///
+/// # Errors
+/// As the program's own.
+pub fn load<C: Settings>(
+    name: &'static str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<(C, Common), Error> {
+    load_with_command::<C, NoCommands>(name, arguments, variables)
+        .map(|(config, common, _)| (config, common))
+}
+
+/// As [`load`], for a program with subcommands. Text to print, such as a help text, is returned as
+/// [`Error::Usage`].
+///
+/// # Errors
+/// As the program's own.
+pub fn load_with_command<C: Settings, S: Commands>(
+    name: &'static str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<(C, Common, Option<S>), Error> {
+    let arguments = std::iter::once(name).chain(arguments.iter().copied()).map(OsString::from);
+    let variables = variables.iter().map(|(k, v)| (k.into(), v.into())).collect();
+    match parse::<C, S>(name, Command::new(name), true, arguments, variables)? {
+        Parsed::Run(loaded) => Ok((loaded.config, loaded.common, loaded.command)),
+        Parsed::Answer { text, .. } => Err(Error::Usage { message: text }),
+    }
+}
+
+fn parse<C: Settings, S: Commands>(
+    name: &'static str,
+    command: Command,
+    has_checks: bool,
+    arguments: impl Iterator<Item = OsString>,
+    variables: Vec<(OsString, OsString)>,
+) -> Result<Parsed<C, S>, Error> {
+    let prefix = prefix(name);
+    let settings = settings::<C>(&prefix);
+    let program = Program { command, settings, prefix, has_checks, shows_variables: false };
+    let arguments: Vec<OsString> = arguments.collect();
+    let none = BTreeMap::new();
+
+    // First the command line alone: it says which file to read, and a help text shows declared defaults.
+    let matches = match program.build::<S>(&none).try_get_matches_from(&arguments) {
+        Ok(matches) => matches,
+        Err(error) if !error.use_stderr() => {
+            // Again, with the variables in the help.
+            let shown = program.with_variables().build::<S>(&none).try_get_matches_from(&arguments);
+            let text = shown.err().unwrap_or(error).to_string();
+            return Ok(Parsed::Answer { text, unknown_variables: Vec::new() });
+        }
+        Err(error) => return Err(program.usage(&error)),
+    };
+    let variable = |wanted: &str| {
+        variables.iter().find(|(name, _)| name.to_str() == Some(wanted)).map(|(_, value)| value)
+    };
+    let deepest = deepest(&matches);
+    let path = deepest.get_one::<OsString>(CONFIG).or_else(|| variable(&program.config_variable()));
+    let mut lower = match path {
+        Some(path) => program.of_file(path)?,
+        None => BTreeMap::new(),
+    };
+    for (i, setting) in program.settings.iter().enumerate() {
+        if let Some(value) = variable(&setting.variable) {
+            lower.insert(i, program.of_variable(setting, value)?);
+        }
+    }
+
+    // Then with the other layers as the defaults of the flags.
+    let matches = program.build::<S>(&lower).try_get_matches_from(&arguments);
+    let matches = matches.map_err(|error| program.usage(&error))?;
+    let values = program.values(self::deepest(&matches), &lower);
+    let unknown_variables = program.unknown(&variables);
+    program.check_flags(&values)?;
+    program.check_ports(&values)?;
+    let read = |error: clap::Error| program.usage(&error);
+    let config = C::from_arg_matches(self::deepest(&matches)).map_err(read)?;
+    let common = Common::from_arg_matches(self::deepest(&matches)).map_err(read)?;
+    config.check(&common).map_err(|conflict| program.conflict(&conflict, &values))?;
+    let (mut command, mut check) = (None, None);
+    match matches.subcommand() {
+        Some((pages::COMMAND, arguments)) => {
+            let text = pages::answer(&program, arguments, &values);
+            return Ok(Parsed::Answer { text, unknown_variables });
+        }
+        Some((CHECK, arguments)) if has_checks => {
+            check = Some(arguments.get_one::<u64>("wait").copied());
+        }
+        Some(_) => command = Some(S::from_arg_matches(&matches).map_err(read)?),
+        None => {}
+    }
+    let loaded = Loaded { config, common, command, check, unknown_variables };
+    Ok(Parsed::Run(Box::new(loaded)))
+}
+
+const CONFIG: &str = "config";
+const CHECK: &str = "check";
+
+/// A value of a layer below the flags.
+pub(super) struct Lower {
+    text: String,
+    origin: String,
+}
+
+/// The effective value of a setting as text, and where it was set.
+pub(super) struct Value {
+    pub(super) text: String,
+    origin: String,
+}
+
+/// The command line of a program.
+pub(super) struct Program {
+    command: Command,
+    pub(super) settings: Vec<Setting>,
+    prefix: String,
+    has_checks: bool,
+    shows_variables: bool,
+}
+
+impl Program {
+    pub(super) fn name(&self) -> &str {
+        self.command.get_name()
+    }
+
+    pub(super) fn config_variable(&self) -> String {
+        format!("{}CONFIG", self.prefix)
+    }
+
+    /// The whole command line, with these defaults below the flags.
+    fn build<S: Commands>(&self, lower: &BTreeMap<usize, Lower>) -> Command {
+        // The derive describes the program by the comment of the enum.
+        let about = self.command.get_about().cloned().unwrap_or_default();
+        let mut command = S::augment_subcommands(self.command.clone()).about(about);
+        command = command.long_about(None);
+        if S::IS_REQUIRED {
+            command = command.subcommand_required(true);
+        }
+        if self.has_checks {
+            let wait = Arg::new("wait")
+                .long("wait")
+                .value_name("SECONDS")
+                .value_parser(crate::values::whole(0..=86_400_u64))
+                .help("Retry for this long while something is unreachable");
+            let check = Command::new(CHECK).about(
+                "Check what the program needs: one line per check; exit with 1 if one fails",
+            );
+            command = command.subcommand(check.arg(wait));
+        }
+        command = command.subcommand(pages::command());
+        debug_assert_eq!(self.unknown_key(S::USES.iter().flat_map(|(_, uses)| *uses)), None);
+        let args = self.args(lower);
+        command = command.mut_subcommands(|command| hide_unused::<S>(command, &args, None));
+        command.args(args)
+    }
+
+    fn args(&self, lower: &BTreeMap<usize, Lower>) -> Vec<Arg> {
+        let file = Arg::new(CONFIG)
+            .long(CONFIG)
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(OsString))
+            .global(true)
+            .help_heading("Service")
+            .help("Read settings from this TOML file; flags and environment override it");
+        let file = match self.shows_variables {
+            true => file.env(self.config_variable()).hide_env_values(true),
+            false => file,
+        };
+        let mut args = Vec::new();
+        for (i, setting) in self.settings.iter().enumerate() {
+            let arg = setting.arg.clone();
+            args.push(match lower.get(&i) {
+                _ if self.shows_variables => arg.env(&setting.variable).hide_env_values(true),
+                None => arg,
+                Some(lower) => arg.default_value(&lower.text),
+            });
+        }
+        args.push(file);
+        args
+    }
+
+    /// The program for a help text. Elsewhere the variables are a layer that is read before clap parses, so
+    /// that a message can name the variable.
+    fn with_variables(self) -> Self {
+        Self { shows_variables: true, ..self }
+    }
+
+    /// The values of a settings file, parsed by the flags' parsers.
+    fn of_file(&self, path: &OsString) -> Result<BTreeMap<usize, Lower>, Error> {
+        let shown = path.to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| Error::SettingsFile { path: shown.clone(), source })?;
+        let wrong = |line: usize, message: String| Error::Setting {
+            message: format!("{shown}, line {line}: {message}"),
+        };
+        let leaves = file::read(&text, &self.settings)
+            .map_err(|rejected| wrong(rejected.line, rejected.message))?;
+        let mut values = BTreeMap::new();
+        for leaf in leaves {
+            let setting = &self.settings[leaf.setting];
+            accept(setting, &leaf.text, &setting.key).map_err(|m| wrong(leaf.line, m))?;
+            let origin = format!("{shown}, line {}", leaf.line);
+            values.insert(leaf.setting, Lower { text: leaf.text, origin });
+        }
+        Ok(values)
+    }
+
+    fn of_variable(&self, setting: &Setting, value: &OsString) -> Result<Lower, Error> {
+        let name = &setting.variable;
+        let wrong = |message: String| Error::Setting { message };
+        let text = value.to_str().ok_or_else(|| wrong(format!("the value of {name} is not UTF-8")));
+        let text = text?.to_owned();
+        accept(setting, &text, name).map_err(wrong)?;
+        Ok(Lower { text, origin: name.clone() })
+    }
+
+    /// The effective values, by setting. An unset setting has none.
+    fn values(&self, matches: &ArgMatches, lower: &BTreeMap<usize, Lower>) -> Vec<Option<Value>> {
+        let value = |(i, setting): (usize, &Setting)| {
+            let raw = matches.get_raw(&setting.key)?;
+            let items: Vec<_> = raw.map(|item| item.to_string_lossy()).collect();
+            let origin = match matches.value_source(&setting.key) {
+                Some(ValueSource::CommandLine) => format!("--{}", setting.flag),
+                _ => lower.get(&i).map_or("default", |lower| lower.origin.as_str()).to_owned(),
+            };
+            Some(Value { text: items.join(","), origin })
+        };
+        self.settings.iter().enumerate().map(value).collect()
+    }
+
+    fn unknown(&self, variables: &[(OsString, OsString)]) -> Vec<UnknownVariable> {
+        let known: BTreeSet<String> = self.settings.iter().map(|s| s.variable.clone()).collect();
+        let config = self.config_variable();
+        let names = variables.iter().filter_map(|(name, _)| name.to_str());
+        let unknown = names
+            .filter(|name| name.starts_with(&self.prefix))
+            .filter(|name| *name != config && !known.contains(*name));
+        let known = || known.iter().map(String::as_str).chain([config.as_str()]);
+        let with_nearest = |name: &str| UnknownVariable {
+            name: name.to_owned(),
+            nearest: messages::nearest(name, known()).map(str::to_owned),
+        };
+        unknown.map(with_nearest).collect()
+    }
+
+    /// Rejects an empty text given by a flag; the other layers were checked when they were read.
+    fn check_flags(&self, values: &[Option<Value>]) -> Result<(), Error> {
+        for (setting, value) in self.settings.iter().zip(values) {
+            let is_empty = |value: &Value| value.text.trim().is_empty();
+            let flag = format!("--{}", setting.flag);
+            if value.as_ref().is_some_and(|value| is_empty(value) && value.origin == flag)
+                && setting.kind != super::Kind::List
+            {
+                return Err(Error::Setting { message: super::empty(&flag) });
+            }
+        }
+        Ok(())
+    }
+
+    /// A key that is neither a setting nor a table: a slip in the program, which any test of it shows.
+    fn unknown_key<'a>(
+        &self,
+        mut keys: impl Iterator<Item = &'a &'static str>,
+    ) -> Option<&'a &'static str> {
+        let is_known = |key: &str| {
+            let inner = format!("{key}.");
+            self.settings.iter().any(|s| s.key == key || s.key.starts_with(&inner))
+        };
+        keys.find(|key| !is_known(key))
+    }
+
+    /// Rejects two settings that would listen on one port.
+    fn check_ports(&self, values: &[Option<Value>]) -> Result<(), Error> {
+        let listeners: Vec<(&Setting, &Value)> = self
+            .settings
+            .iter()
+            .zip(values)
+            .filter(|(setting, _)| setting.is_listener())
+            .filter_map(|(setting, value)| Some((setting, value.as_ref()?)))
+            .collect();
+        for (i, (one, x)) in listeners.iter().enumerate() {
+            for (other, y) in &listeners[i + 1..] {
+                if messages::share_a_port(&x.text, &y.text) {
+                    let (one, other) = (described(one, x), described(other, y));
+                    let message = format!("{one} and {other} are one port; change one of them");
+                    return Err(Error::Setting { message });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn conflict(&self, conflict: &Conflict, values: &[Option<Value>]) -> Error {
+        debug_assert_eq!(self.unknown_key(conflict.keys.iter()), None);
+        let shown = conflict.keys.iter().map(|key| {
+            let at = self.settings.iter().position(|setting| setting.key == *key);
+            match at.and_then(|at| Some((&self.settings[at], values[at].as_ref()?))) {
+                Some((setting, value)) => described(setting, value),
+                None => format!("{key} (not set)"),
+            }
+        });
+        let shown: Vec<String> = shown.collect();
+        Error::Setting { message: format!("{}: {}", shown.join(" and "), conflict.why) }
+    }
+
+    /// clap's refusal of the command line as one line.
+    fn usage(&self, error: &clap::Error) -> Error {
+        let arg = match error.get(ContextKind::InvalidArg) {
+            Some(ContextValue::String(arg)) if arg.starts_with("--") => {
+                arg.split([' ', '=', '[']).next().unwrap_or(arg)
+            }
+            Some(ContextValue::String(arg)) => arg,
+            _ => "",
+        };
+        if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+            && let Some(message) = refusal(error, arg)
+        {
+            return match self.settings.iter().any(|s| arg == format!("--{}", s.flag)) {
+                true => Error::Setting { message },
+                false => Error::Usage { message },
+            };
+        }
+        Error::Usage { message: messages::of_clap(&error.to_string()) }
+    }
+}
+
+/// The setting's value with where it was set. URLs are shown without credentials.
+fn described(setting: &Setting, value: &Value) -> String {
+    let shown = messages::without_credentials(&value.text);
+    format!("{} = {shown} ({})", setting.key, value.origin)
+}
+
+/// Checks a value of the file or of the environment by the flag's parser. `what` is what the person wrote.
+fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
+    if text.trim().is_empty() && setting.kind != super::Kind::List {
+        return Err(super::empty(what));
+    }
+    setting.parse(text).map_err(|error| {
+        let told = refusal(&error, what);
+        told.unwrap_or_else(|| format!("invalid value for {what}: {}", setting.expected()))
+    })
+}
+
+/// Hides the settings that a subcommand does not use from its help. It accepts them nevertheless, so that it
+/// can run with the file and the flags of the server beside it.
+fn hide_unused<S: Commands>(
+    command: Command,
+    args: &[Arg],
+    above: Option<&'static [&'static str]>,
+) -> Command {
+    let name = command.get_name().to_owned();
+    let own = S::USES.iter().find(|(of, _)| *of == name).map(|(_, uses)| *uses);
+    let is_serving = above.is_none() && [CHECK, pages::COMMAND, "serve"].contains(&name.as_str());
+    let uses = if above.is_none() { Some(own.unwrap_or(&[])) } else { own.or(above) };
+    let is_used = |id: &str| {
+        let listed = |known: &&str| id == *known || id.starts_with(&format!("{known}."));
+        is_serving
+            || id == CONFIG
+            || id.starts_with("service.log_")
+            || uses.is_some_and(|uses| uses.iter().any(listed))
+    };
+    let hidden = args.iter().filter(|arg| !is_used(arg.get_id().as_str()));
+    command
+        .arg_required_else_help(false)
+        .mut_args(|arg| {
+            // So that the message is about the number, and not about an unknown flag `-1`.
+            let takes_values = arg.get_action().takes_values();
+            with_range(arg.allow_negative_numbers(takes_values))
+        })
+        .args(hidden.map(|arg| arg.clone().hide(true)))
+        .mut_subcommands(|command| hide_unused::<S>(command, args, uses))
+}
+
+/// The matches of the innermost subcommand: a global flag is copied down to it, from wherever it stands.
+fn deepest(matches: &ArgMatches) -> &ArgMatches {
+    let mut deepest = matches;
+    while let Some((_, inner)) = deepest.subcommand() {
+        deepest = inner;
+    }
+    deepest
+}
