@@ -14,18 +14,15 @@ const KEY_CACHE_CPU: u64 = 400 << 20;
 const THREADS_MAX: usize = 1024;
 const JOBS_MAX: usize = 64;
 
-/// The largest chain id, by EIP-2294.
-const CHAIN_ID_MAX: u64 = u64::MAX / 2 - 36;
-
 /// The agent's settings.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {
     /// URL of the broker
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8551")]
-    #[arg(value_parser = values::url, help_heading = "Connection")]
+    #[arg(value_parser = values::http_url, help_heading = "Connection")]
     pub broker: String,
 
-    /// Bearer token for the broker, with the role `agent`
+    /// Bearer token for the broker, with the role `agent` [default: none]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
 
@@ -86,13 +83,13 @@ pub struct Config {
     #[arg(long, default_value_t = false, help_heading = "Proving")]
     pub check_sums: bool,
 
-    /// CUDA image (fatbin) of kernels/cuda/kernels.cu to use instead of the built-in one
+    /// CUDA image (fatbin) of kernels/cuda/kernels.cu [default: the built-in one]
     #[arg(long, value_name = "FILE", help_heading = "Proving")]
     pub cuda_image: Option<PathBuf>,
 
-    /// Directory of the ICICLE libraries, with backends in `backend/`
+    /// Directory of the ICICLE libraries [default: $ROLLMILL_ICICLE_DIR or the loader's search path]
     ///
-    /// Default: $ROLLMILL_ICICLE_DIR, or where the system's loader searches.
+    /// Its backends are in `backend/`.
     #[arg(long, value_name = "DIR", help_heading = "Proving")]
     pub icicle_dir: Option<PathBuf>,
 
@@ -102,7 +99,7 @@ pub struct Config {
 
     /// Chain ID of L1; a development SRS is rejected on every chain but 31337
     #[arg(long, value_name = "ID", default_value_t = 31337, help_heading = "Keys")]
-    #[arg(value_parser = values::whole(1..=CHAIN_ID_MAX))]
+    #[arg(value_parser = values::whole(1..=values::CHAIN_ID_MAX))]
     pub chain_id: u64,
 
     /// Proving keys to keep in memory

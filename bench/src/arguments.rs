@@ -79,8 +79,8 @@ pub fn command() -> Command {
                 .value_parser(values::whole(1..=1000_u16))
                 .help("Runs per whole proof; the median counts"),
         )
-        .arg(file("json", "Write the results to this file"))
-        .arg(file("markdown", "Write the printed table to this file"))
+        .arg(file("json", "Write the results as JSON to this file [default: none]"))
+        .arg(file("markdown", "Write the printed table to this file [default: none]"))
 }
 
 impl Plan {

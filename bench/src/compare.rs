@@ -34,14 +34,14 @@ pub fn command() -> Command {
                 .long("svg")
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
-                .help("Draw speeds into this file"),
+                .help("Draw speeds into this SVG file [default: none]"),
         )
         .arg(
             Arg::new("price")
                 .long("price")
                 .value_name("FILE=USD")
                 .action(ArgAction::Append)
-                .help("Price of an hour of the machine of a result file; adds the cost of proofs"),
+                .help("Price per hour of the machine of a result file; adds the cost of proofs [default: none]"),
         )
 }
 

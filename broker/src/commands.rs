@@ -34,10 +34,10 @@ pub(crate) enum Request {
     },
     /// Print the newest jobs
     Jobs {
-        /// Only jobs in this state
+        /// Only jobs in this state [default: all]
         #[arg(long, value_name = "STATE", value_enum)]
         state: Option<State>,
-        /// Only jobs of this epoch
+        /// Only jobs of this epoch [default: all]
         #[arg(long, value_name = "EPOCH", value_parser = values::whole(0..=EPOCH_MAX))]
         epoch: Option<u64>,
         /// Maximum number of jobs [default: 100]

@@ -23,17 +23,17 @@ pub struct Config {
     pub requests_max: usize,
 
     /// URL of the running broker, for commands such as `broker status` [default: http:// and --listen]
-    #[arg(long, value_name = "URL", value_parser = values::url, help_heading = "Connection")]
+    #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "Connection")]
     pub url: Option<String>,
 
-    /// Bearer token for commands that ask the running broker, such as `broker status`
+    /// Bearer token for commands that ask the running broker, such as `broker status` [default: none]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
 
-    /// PostgreSQL to use, as a reference to postgres://USER:PASSWORD@HOST/DATABASE
+    /// URL of the PostgreSQL to use [default: run a private PostgreSQL in `data_dir`]
     ///
-    /// The URL is never written here itself: `file:PATH` names a file that holds it, `env:NAME` a variable.
-    /// Without this setting the broker runs a private PostgreSQL in `data_dir`.
+    /// The URL, postgres://USER:PASSWORD@HOST/DATABASE, is a secret: `file:PATH` names a file that holds it,
+    /// `env:NAME` an environment variable.
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Storage")]
     pub database_url: Option<Secret>,
 

@@ -1,5 +1,6 @@
 //! `devnet`: see the library and `--help`.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use rollmill_devnet::{
@@ -12,7 +13,18 @@ fn main() -> ExitCode {
     if let Some(code) = guard::dispatch() {
         return code;
     }
-    let options = Options::of_command_line();
+    let options = match Options::of_command_line() {
+        Ok(Ok(options)) => options,
+        Ok(Err(text)) => {
+            // A closed pipe (`--help | head`) is no failure.
+            let _ = std::io::stdout().write_all(text.as_bytes());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("error: {}", rollmill_service::one_line(&error));
+            return ExitCode::from(error.exit_code());
+        }
+    };
     // One thread: the kernel ties each child to the thread that started it, and the main thread is
     // the one that lasts.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, FromArgMatches, Parser, ValueEnum};
+use clap::{Parser, ValueEnum};
 use rollmill_service::values;
 
 /// Run the whole network on this machine and prove epochs on a local L1
@@ -45,7 +45,7 @@ pub struct Options {
     #[arg(value_parser = values::whole(0..=u64::MAX), help_heading = "Network")]
     pub seed: u64,
 
-    /// Offer invalid values to the system and require that each is rejected
+    /// Offer invalid values to the system and require that each is rejected [default: none]
     #[arg(long, value_enum, value_name = "KIND", help_heading = "Faults")]
     pub tamper: Option<Tamper>,
 
@@ -55,7 +55,7 @@ pub struct Options {
     #[arg(long, help_heading = "Faults")]
     pub kill: bool,
 
-    /// Send transfers under random faults for this many minutes, instead of --epochs
+    /// Send transfers under random faults for this long, instead of --epochs [default: none]
     ///
     /// L1 is reorganised and processes are killed and frozen at moments that --seed decides. Afterwards everything
     /// must be proven, and a fresh node must arrive at the same chain.
@@ -84,17 +84,18 @@ pub struct Options {
     #[arg(long, value_name = "DIR", help_heading = "Run")]
     pub dir: Option<PathBuf>,
 
-    /// Write the report as JSON to this file
+    /// Write the report as JSON to this file [default: none]
     #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub json: Option<PathBuf>,
 }
 
 impl Options {
-    /// Parses the command line of the process; prints and exits where it asks for help or is invalid.
-    pub fn of_command_line() -> Self {
-        let matches = values::with_bounds(Self::command()).get_matches();
-        // The command was derived from the same declarations.
-        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+    /// Parses the command line of the process, or returns a help text to print.
+    ///
+    /// # Errors
+    /// What is wrong with the command line; the exit code is 2.
+    pub fn of_command_line() -> Result<Result<Self, String>, rollmill_service::Error> {
+        rollmill_service::command_line(std::env::args_os())
     }
 
     /// Transfers in all.
@@ -138,6 +139,8 @@ impl Tamper {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory;
+
     use super::*;
 
     #[test]

@@ -114,8 +114,16 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
     for (name, arguments, code) in [
         ("broker", &["--database-url", "file:nonsense"][..], "BRK-008"),
         ("broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
-        ("broker", &["status", "--url", "https://x"], "BRC-010"),
-        ("agent", &["--device", "cpu", "--broker", "https://x"], "BRC-010"),
+        (
+            "broker",
+            &["status", "--url", "https://x"],
+            "SVC-001: invalid value for --url: it begins",
+        ),
+        (
+            "agent",
+            &["--device", "cpu", "--broker", "https://x"],
+            "SVC-001: invalid value for --broker",
+        ),
         ("rollmill-bench", &["run", "--sizes", "27"], "BEN-001"),
         ("sequencer", &[], "NODE-064"),
         (
@@ -130,7 +138,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         ("prover-node", &["--prover-id", "0x12"], "SVC-001: invalid value `0x12` for --prover-id"),
         ("prover-node", &["ranges", "show", "x"], "SVC-003: invalid value `x` for <RANGE>"),
         ("pxe", &[], "SVC-003: 'pxe' requires a subcommand"),
-        ("prover-node", &["--broker", "https://x"], "BRC-010"),
+        ("prover-node", &["--broker", "http://["], "BRC-010"),
         ("pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
         ("pxe", &["transfer", "--to", "x", "--amount", "1"], "SVC-003: invalid value `x` for --to"),
         ("pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "a part is missing"),

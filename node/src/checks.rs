@@ -205,8 +205,8 @@ fn header_hash(genesis: &Genesis) -> Option<Fr> {
     Some(genesis.build(MemoryStore::new()).ok()?.header.hash())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, SetupError> {
-    std::fs::read(path).map_err(|source| SetupError::File { path: path.into(), source })
+fn read(path: &Path, key: &'static str) -> Result<Vec<u8>, SetupError> {
+    std::fs::read(path).map_err(|source| SetupError::File { path: path.into(), key, source })
 }
 
 fn contents(path: &Path, key: &'static str, source: Failure) -> SetupError {
@@ -214,11 +214,11 @@ fn contents(path: &Path, key: &'static str, source: Failure) -> SetupError {
 }
 
 pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, Failure> {
-    let found = Genesis::from_json(&String::from_utf8_lossy(&read(path)?));
+    let found = Genesis::from_json(&String::from_utf8_lossy(&read(path, "node.genesis")?));
     Ok(found.map_err(|error| contents(path, "node.genesis", error.into()))?)
 }
 
 pub(crate) fn read_key(path: &Path) -> Result<ClientKey, Failure> {
-    let found = ClientKey::from_bytes(&read(path)?);
+    let found = ClientKey::from_bytes(&read(path, "node.client_key")?);
     Ok(found.map_err(|error| contents(path, "node.client_key", error.into()))?)
 }

@@ -10,9 +10,6 @@ use crate::PoolLimits;
 use crate::rpc::AdmissionLimits;
 use crate::setup::SetupError;
 
-/// The largest chain id, by EIP-2294.
-const CHAIN_ID_MAX: u64 = u64::MAX / 2 - 36;
-
 /// Settings of the node part of a process: the table `[node]` of the file.
 #[derive(Clone, Debug, clap::Args)]
 #[command(next_help_heading = "Node")]
@@ -94,7 +91,7 @@ pub struct NodeConfig {
 
     /// Chain ID of L1; an endpoint with another chain ID is rejected
     #[arg(id = "node.chain_id", long, value_name = "ID", default_value_t = 31337)]
-    #[arg(value_parser = values::whole(1..=CHAIN_ID_MAX), help_heading = "L1")]
+    #[arg(value_parser = values::whole(1..=values::CHAIN_ID_MAX), help_heading = "L1")]
     pub chain_id: u64,
 
     /// Address of the rollup contract; required
@@ -163,11 +160,13 @@ pub struct AccountConfig {
     #[arg(long, value_name = "NAME", default_value = "ROLLMILL_L1_KEY")]
     pub l1_key_env: String,
 
-    /// Keystore file with the private key of the account; needs --l1-password-file
+    /// Keystore file with the private key of the account [default: none, --l1-key-env applies]
+    ///
+    /// It needs --l1-password-file.
     #[arg(long, value_name = "FILE")]
     pub l1_keystore: Option<PathBuf>,
 
-    /// File with the password of the keystore
+    /// File with the password of the keystore; required with --l1-keystore
     #[arg(long, value_name = "FILE")]
     pub l1_password_file: Option<PathBuf>,
 

@@ -102,8 +102,8 @@ pub enum SetupError {
     /// A file that a setting names cannot be read.
     ///
     /// Do: Check the path and permissions of `--node-genesis` and `--node-client-key`.
-    #[error("NODE-060: cannot read {path} ({source}); correct --node-genesis or --node-client-key")]
-    File { path: PathBuf, source: std::io::Error },
+    #[error("NODE-060: cannot read {path}, the file of {key} ({source})")]
+    File { path: PathBuf, key: &'static str, source: std::io::Error },
     /// A required setting is not set.
     ///
     /// Do: Set it as a flag, in the settings file or in the environment.

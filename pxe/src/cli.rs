@@ -21,7 +21,7 @@ pub(crate) struct Config {
     #[arg(help_heading = "Account")]
     pub(crate) keystore: PathBuf,
 
-    /// Password of the keystore
+    /// Password of the keystore; required by each command that opens it
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Account")]
     pub(crate) password: Option<Secret>,
 
@@ -90,7 +90,7 @@ pub(crate) struct Transfer {
 
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct Wait {
-    /// Wait until the transaction reaches this stage
+    /// Wait until the transaction reaches this stage [default: no wait]
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) wait: Option<Stage>,
     /// Maximum time that --wait takes

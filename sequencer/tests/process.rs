@@ -488,8 +488,10 @@ async fn a_wrong_coinbase_is_named_as_such() {
     let key = client_key();
     let deployment = Deployment::new(&key.root()).await;
     let flags = ["--coinbase", "0x12"];
-    let mut program = deployment.run(env!("CARGO_BIN_EXE_sequencer"), &flags);
-    let line = program.line_with("SVC-001");
+    let output = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &flags);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let line = String::from_utf8_lossy(&output.stderr);
+    assert!(line.contains("SVC-001: "), "{line}");
     assert!(line.contains("invalid value `0x12` for --coinbase: expected a 20-byte"), "{line}");
 }
 

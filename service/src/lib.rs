@@ -67,7 +67,8 @@ pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use secret::Secret;
 pub use settings::{
-    Commands, Common, Conflict, LogFormat, NoCommands, Settings, defaults, load, load_with_command,
+    Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,
+    load_with_command,
 };
 pub use shutdown::Shutdown;
 

@@ -16,17 +16,22 @@ const LIBRARIES: &[&str] =
 
 /// Rejects a filter that would show nothing because a word of it is misspelt.
 pub(crate) fn check_level(text: &str) -> Result<String, String> {
-    let advice = "use off, error, warn, info, debug or trace, or a filter such as \
-                  info,rollmill_broker=debug";
+    let expected = "expected off, error, warn, info, debug or trace, or a filter such as \
+                    info,rollmill_broker=debug";
+    // The caller shows the whole value, so only a part of it is named here.
+    let part = |part: &str, what: &str| match part == text {
+        true => expected.to_owned(),
+        false => format!("`{part}` is not {what}; {expected}"),
+    };
     for directive in text.split(',').map(str::trim) {
         let (target, level) = directive.split_once('=').unwrap_or(("", directive));
         if !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
-            return Err(format!("`{level}` is not a log level; {advice}"));
+            return Err(part(level, "a log level"));
         }
         let name = target.split("::").next().unwrap_or_default();
         let known = LIBRARIES.iter().any(|l| name == *l || name.starts_with(&format!("{l}_")));
         if directive.contains('=') && !name.starts_with("rollmill_") && !known {
-            return Err(format!("`{target}` is not a log target of this program; {advice}"));
+            return Err(part(target, "a log target of this program"));
         }
     }
     Ok(text.to_owned())

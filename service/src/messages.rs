@@ -20,12 +20,29 @@ pub(crate) fn share_a_port(one: &str, other: &str) -> bool {
     port != 0 && port == other_port && (covers(&one, &other) || covers(&other, &one))
 }
 
-/// The known name that `name` probably is a misspelling of: at most three letters changed, added or left out,
-/// and no more than a third of its last word.
+/// The known name that `name` probably is a misspelling of: at most three letters changed, added, left out or
+/// swapped, and no more than a third of its last word.
 pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let (distance, known) = known.map(|known| (strsim::levenshtein(name, known), known)).min()?;
+    let near = known.map(|known| (strsim::osa_distance(name, known), known)).min();
+    near.filter(|(distance, known)| *distance <= slips(known)).map(|(_, known)| known)
+}
+
+/// As [`nearest`] of the full name; where none is near, of the name within its table, since a table may be
+/// left out or mistaken. `known` are full names with their names within their tables.
+pub(crate) fn nearest_in_any_table<'a>(
+    (full, inner): (&str, &str),
+    known: impl Iterator<Item = (&'a str, &'a str)> + Clone,
+) -> Option<&'a str> {
+    nearest(full, known.clone().map(|(full, _)| full)).or_else(|| {
+        let near = known.map(|(full, known)| (strsim::osa_distance(inner, known), known, full));
+        near.min().filter(|(distance, known, _)| *distance <= slips(known)).map(|(_, _, full)| full)
+    })
+}
+
+/// How many letters of a name may be wrong.
+fn slips(known: &str) -> usize {
     let last = known.rsplit(['_', '.']).next().unwrap_or(known).len();
-    (distance <= 3.min((last / 3).max(1))).then_some(known)
+    3.min((last / 3).max(1))
 }
 
 /// A URL without what may be secret in it: userinfo, a query, and a path with a long segment, as keys
@@ -96,6 +113,8 @@ mod tests {
             ("X_LISEN", Some("X_LISTEN")),
             ("X_LEASE_SECOND", Some("X_LEASE_SECONDS")),
             ("X_SOMETHING_ELSE", None),
+            // Two letters swapped are one slip.
+            ("X_ULR", Some("X_URL")),
             // Another word of three letters is no misspelling of the first.
             ("X_TAG", None),
         ] {

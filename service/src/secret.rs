@@ -29,21 +29,40 @@ impl Secret {
 
     fn resolve(reference: String) -> Result<Self, String> {
         let value = if let Some(path) = reference.strip_prefix("file:") {
-            std::fs::read_to_string(path)
-                .map_err(|error| format!("cannot read the secret in {path}: {error}"))?
+            std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?
         } else if let Some(name) = reference.strip_prefix("env:") {
-            std::env::var(name)
-                .map_err(|_| format!("the secret's variable {name} is not set or not UTF-8"))?
+            std::env::var(name).map_err(|error| match error {
+                std::env::VarError::NotPresent => {
+                    format!("environment variable {name} is not set; set it, or use file:PATH")
+                }
+                std::env::VarError::NotUnicode(_) => {
+                    format!("environment variable {name} is not UTF-8; correct its value")
+                }
+            })?
         } else {
             // The value is not repeated: it may be the secret itself.
             return Err("expected file:PATH or env:NAME; a secret is never given literally".into());
         };
         let value = value.trim_end_matches(['\r', '\n']).to_owned();
         if value.is_empty() {
-            return Err(format!("the secret at {reference} is empty"));
+            return Err(format!("{reference} holds an empty secret; write the secret there"));
         }
         Ok(Self { reference, value })
     }
+}
+
+/// Why a secret's file cannot be read, and what to do.
+fn unreadable(path: &str, error: &std::io::Error) -> String {
+    let (what, fix) = match error.kind() {
+        std::io::ErrorKind::NotFound => ("does not exist", "correct the path"),
+        std::io::ErrorKind::PermissionDenied => {
+            ("cannot be read", "allow the user of this process to read it")
+        }
+        std::io::ErrorKind::InvalidData => ("is not UTF-8", "write the secret as text"),
+        std::io::ErrorKind::IsADirectory => ("is a directory", "name a file in it"),
+        _ => return format!("file {path} cannot be read ({error}); check the file"),
+    };
+    format!("file {path} {what}; {fix}")
 }
 
 impl fmt::Debug for Secret {

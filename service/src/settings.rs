@@ -16,8 +16,9 @@ use clap::error::ContextKind;
 use clap::{Arg, ArgAction, Args as _, Command};
 
 pub(crate) use layers::{Loaded, Parsed, UnknownVariable, from_command_line};
-pub use layers::{load, load_with_command};
+pub use layers::{command_line, load, load_with_command};
 
+use crate::messages;
 use crate::values::{self, Bounds, Guarded};
 
 /// The settings of a program.
@@ -85,9 +86,9 @@ pub enum LogFormat {
 /// Settings that every program has, in the file's table `[service]`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Common {
-    /// Serve metrics, status and health on this address
+    /// Serve metrics, status and health on this address [default: none, nothing is served]
     ///
-    /// The paths are `/metrics`, `/status`, `/health` and `/ready`. Nothing is served unless this is set.
+    /// The paths are `/metrics`, `/status`, `/health` and `/ready`.
     #[arg(id = "service.admin_listen", long, value_name = "HOST:PORT", help_heading = "Service")]
     #[arg(value_parser = values::listen_address)]
     pub admin_listen: Option<String>,
@@ -183,6 +184,11 @@ impl Setting {
         Self { key, flag, variable, kind, help, arg: with_range(arg) }
     }
 
+    /// Its table (empty for the top of the file) and its name there.
+    fn place(&self) -> (&str, &str) {
+        self.key.rsplit_once('.').unwrap_or(("", &self.key))
+    }
+
     /// The first line of its help.
     fn summary(&self) -> &str {
         self.help.lines().next().unwrap_or_default()
@@ -259,7 +265,7 @@ fn bounds(arg: &Arg) -> Option<Bounds> {
 }
 
 /// The argument with its bounds in the help text, if it is a number.
-pub(crate) fn with_range(arg: Arg) -> Arg {
+fn with_range(arg: Arg) -> Arg {
     let Some(bounds) = bounds(&arg) else { return arg };
     let range = format!(" [{}]", bounds.range());
     let with = |text: &StyledStr| {
@@ -323,7 +329,8 @@ fn refusal(error: &clap::Error, what: &str) -> Option<String> {
                 return None;
             };
             let mut expected = format!("expected one of: {}", valid.join(", "));
-            if let Some(nearest) = text(ContextKind::SuggestedValue) {
+            // clap would also suggest what only shares some letters.
+            if let Some(nearest) = messages::nearest(value, valid.iter().map(String::as_str)) {
                 expected.push_str(&format!("; did you mean `{nearest}`?"));
             }
             expected

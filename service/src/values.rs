@@ -38,6 +38,9 @@ impl fmt::Display for Guarded {
 
 impl std::error::Error for Guarded {}
 
+/// The largest chain ID of an Ethereum chain, by EIP-2294.
+pub const CHAIN_ID_MAX: u64 = u64::MAX / 2 - 36;
+
 /// Types that [`whole`] parses.
 pub trait Whole: Copy + Send + Sync + 'static {
     #[doc(hidden)]
@@ -71,11 +74,6 @@ pub fn whole<T: Whole>(
     }
 }
 
-/// Adds the bounds of numbers to the help texts of a program without settings.
-pub fn with_bounds(command: clap::Command) -> clap::Command {
-    command.mut_args(crate::settings::with_range)
-}
-
 /// Parses the address of an HTTP service.
 ///
 /// # Errors
@@ -95,6 +93,21 @@ pub fn url(text: &str) -> Result<String, Guarded> {
         _ => "the value (not shown, it may hold credentials)".to_owned(),
     };
     Err(Guarded(format!("{shown} is not a URL; expected http://HOST:PORT or https://HOST")))
+}
+
+/// Parses the address of an HTTP service that is served without TLS.
+///
+/// # Errors
+/// As [`url`].
+pub fn http_url(text: &str) -> Result<String, Guarded> {
+    match text.strip_prefix("https://") {
+        None => url(text),
+        Some(_) => Err(Guarded(
+            "it begins with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
+             proxy with TLS in between if the network is not trusted"
+                .to_owned(),
+        )),
+    }
 }
 
 /// Parses addresses of HTTP services, separated by commas. An empty text is an empty list.
@@ -146,6 +159,10 @@ mod tests {
             assert!(text.contains("expected http://HOST:PORT"), "{text}");
             assert!(!text.contains("planted"), "{text}");
         }
+        assert_eq!(http_url("http://a").as_deref(), Ok("http://a"));
+        let text = http_url("https://u:planted@h").unwrap_err().to_string();
+        assert!(text.contains("no TLS; expected http://HOST:PORT"), "{text}");
+        assert!(!text.contains("planted"), "{text}");
         assert_eq!(urls("http://a, http://b,"), Ok(vec!["http://a".into(), "http://b".into()]));
         assert_eq!(urls(""), Ok(vec![]));
         assert!(urls("http://a,nonsense").is_err());

@@ -1,9 +1,7 @@
-//! The promises of the frame: one precedence, no leaked secret, an end that is ordered.
-
-use std::time::Duration;
+//! The promises of the frame about settings: one precedence, no leaked secret, messages that say what to do.
 
 use rollmill_service::{
-    Commands, Common, Conflict, Error, LogFormat, NoCommands, Process, Secret, Settings, Shutdown,
+    Commands, Common, Conflict, Error, LogFormat, NoCommands, Secret, Settings, command_line,
     defaults, load, load_with_command, one_line, values,
 };
 
@@ -252,15 +250,40 @@ fn a_wrong_value_is_told_in_the_same_words_in_every_layer() {
     assert!(error.ends_with("expected a whole number of seconds from 0 to 100"), "{error}");
     let error = read(&["--log-format", "jsn"], &[]).unwrap_err().to_string();
     assert!(error.contains("expected one of: human, json; did you mean `json`?"), "{error}");
+    let error = read(&["--log-format", "no"], &[]).unwrap_err().to_string();
+    assert!(error.ends_with("expected one of: human, json"), "{error}");
 }
 
+#[derive(Debug, clap::Parser)]
+#[command(name = "tool")]
+struct Tool {
+    /// Number
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = values::whole(2..=7_u64))]
+    #[arg(conflicts_with = "other")]
+    number: u64,
+    /// Other
+    #[arg(long)]
+    other: bool,
+}
+
+/// Goal: a program without settings has the same help texts and errors as the others.
 #[test]
-fn bounds_are_added_to_the_help_of_a_program_without_settings() {
-    let number = clap::Arg::new("n").long("n").help("Number").conflicts_with("m");
-    let number = number.value_parser(values::whole(2..=7_u64));
-    let command = clap::Command::new("x").arg(number).arg(clap::Arg::new("m").long("m"));
-    let text = values::with_bounds(command).render_help().to_string();
-    assert!(text.contains("Number [2 to 7]"), "{text}");
+fn a_program_without_settings_shows_bounds_and_errors_of_one_line() {
+    let run = |arguments: &[&str]| {
+        let words = std::iter::once("tool").chain(arguments.iter().copied());
+        command_line::<Tool>(words.map(Into::into))
+    };
+    let help = run(&["--help"]).unwrap().unwrap_err();
+    assert!(help.contains("Number [2 to 7]"), "{help}");
+    assert_eq!(run(&["--number", "3"]).unwrap().unwrap().number, 3);
+    for (arguments, told) in [
+        (&["--number", "1"][..], "`1` for --number: expected a whole number from 2 to 7"),
+        (&["--nmber", "1"], "a similar argument exists: '--number'"),
+        (&["--number", "3", "--other"], "'--number <N>' cannot be used with '--other'"),
+    ] {
+        let line = one_line(&run(arguments).unwrap_err());
+        assert!(line.starts_with("SVC-003: ") && line.contains(told), "{line}");
+    }
 }
 
 /// Goal: a flag overrides a wrong variable only if the variable is right as well: what is written and wrong is
@@ -293,10 +316,25 @@ fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
     assert!(error.contains("--help"), "{error}");
     let error = work(&["sned"]).unwrap_err().to_string();
     assert!(error.contains("a similar subcommand exists: 'send'"), "{error}");
+    let error = work(&["--fast", "no"]).unwrap_err().to_string();
+    let told = "SVC-003: unexpected `no` after --fast; write --fast=true or --fast=false";
+    assert_eq!(error, told);
     let toml = file("[store]\ndata_di = 'x'\n");
     let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err().to_string();
     assert!(error.contains("line 2: unknown key `store.data_di`"), "{error}");
     assert!(error.contains("did you mean `store.data_dir`?"), "{error}");
+    for (text, told) in [
+        // In a table that is not its own, or in none.
+        ("data_dri = 'x'\n", "did you mean `data_dir` in the table [store]?"),
+        ("[store]\nlog_levl = 'x'\n", "did you mean `log_level` in the table [service]?"),
+        ("[service]\nlisten = 'x'\n", "did you mean `listen`, above all tables?"),
+        ("[sevice]\nx = 1\n", "unknown table [sevice]; did you mean [service]?"),
+        ("[other]\nx = 1\n", "unknown table [other]; expected one of: [service], [store]"),
+    ] {
+        let toml = file(text);
+        let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+    }
 }
 
 #[test]
@@ -383,52 +421,42 @@ fn a_literal_secret_is_refused_without_being_repeated() {
         assert!(!line.contains("hunter2"), "{line}");
         assert!(line.contains("expected file:PATH or env:NAME"), "{line}");
     }
-    assert!(read(&["--token", "file:/nonexistent/x"], &[]).is_err());
 }
 
-#[tokio::test]
-async fn shutdown_moves_forward_only_and_reaches_every_clone() {
-    let shutdown = Shutdown::new();
-    let clone = shutdown.clone();
-    let waiter = tokio::spawn(async move { clone.started().await });
-    shutdown.start();
-    waiter.await.unwrap();
-    shutdown.abort();
-    shutdown.start();
-    shutdown.aborted().await;
-    assert!(shutdown.is_started());
-}
-
-#[tokio::test]
-async fn a_taken_port_says_what_to_change() {
-    let first = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
-    let address = first.local_addr().unwrap().to_string();
-    let error = rollmill_service::listen(&address, "--listen").await.unwrap_err();
-    assert!(matches!(error, Error::PortTaken { .. }));
-    assert!(error.to_string().contains("--listen"), "{error}");
-}
-
-#[tokio::test]
-async fn a_server_ends_when_shutdown_is_pulled() {
-    let process = Process::new("test-unit", Config::default());
-    let listener = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
-    let server = tokio::spawn(rollmill_service::serve(
-        listener,
-        axum::Router::new(),
-        process.shutdown.clone(),
-    ));
-    process.shutdown.start();
-    tokio::time::timeout(Duration::from_secs(5), server).await.unwrap().unwrap().unwrap();
-}
-
+/// Goal: each way in which a secret can be missing is told in plain words, with what to do.
 #[test]
-fn status_shows_the_facts_given() {
-    let process = Process::new("test-unit", ());
-    process.board.show("jobs", || serde_json::json!(3));
-    process.ready();
-    let status = process.board.status();
-    assert_eq!(status["phase"], "ready");
-    assert_eq!(status["jobs"], 3);
+fn a_secret_that_cannot_be_read_is_told_with_what_to_do() {
+    let empty = file("\n");
+    let empty = format!("file:{}", empty.path().display());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = format!("file:{}", folder.path().display());
+    for (reference, told) in [
+        ("file:/nonexistent/x", "file /nonexistent/x does not exist; correct the path"),
+        (&folder, "is a directory; name a file in it"),
+        (&empty, "holds an empty secret"),
+        ("env:ROLLMILL_TEST_UNIT_NOT_SET", "ROLLMILL_TEST_UNIT_NOT_SET is not set; set it"),
+    ] {
+        let line = one_line(&read(&["--token", reference], &[]).unwrap_err());
+        assert!(line.starts_with("SVC-001: invalid value for --token: "), "{line}");
+        assert!(line.contains(told) && !line.contains("os error"), "{line}");
+    }
+}
+
+/// Goal: the message names what the person wrote: the flag or the variable that names the file.
+#[test]
+fn a_settings_file_that_cannot_be_read_is_told_with_what_named_it() {
+    let variable = ("ROLLMILL_TEST_UNIT_CONFIG", "/nonexistent");
+    for (error, setting) in [
+        (read(&["--config", "/nonexistent"], &[variable]), "--config"),
+        (read(&[], &[variable]), "ROLLMILL_TEST_UNIT_CONFIG"),
+    ] {
+        let line = one_line(&error.unwrap_err());
+        let start = "SVC-002: cannot read the settings file /nonexistent (No such file";
+        assert!(line.starts_with(start), "{line}");
+        assert!(line.contains(&format!("; correct {setting}, or")), "{line}");
+    }
+    let error = read(&[], &[("ROLLMILL_TEST_UNIT_CONFIG", "")]).unwrap_err().to_string();
+    assert!(error.contains("the value of ROLLMILL_TEST_UNIT_CONFIG is empty"), "{error}");
 }
 
 #[test]
@@ -437,6 +465,8 @@ fn a_log_level_that_is_none_is_refused_by_name() {
         let variables = [("ROLLMILL_TEST_UNIT_LOG_LEVEL", wrong)];
         let error = read(&[], &variables).unwrap_err();
         assert!(error.to_string().contains("ROLLMILL_TEST_UNIT_LOG_LEVEL"), "{error}");
+        let shown = error.to_string().matches(&format!("`{wrong}`")).count();
+        assert!(shown <= 1, "the value is repeated: {error}");
         assert_eq!(error.exit_code(), 2);
     }
     for right in ["warn", "INFO", "info,rollmill_broker=debug,sqlx::query=off"] {
@@ -451,7 +481,12 @@ fn a_wrong_value_in_a_file_is_named_with_its_key_and_line() {
         ("[store]\n\ndata_dir = 7\n", 3, "`7` for store.data_dir"),
         ("fast = 'x'\n", 1, "`x` for fast: expected true or false"),
         ("\n[service]\ngrace_seconds = 'x'\n", 3, "expected a whole number of seconds"),
-        ("workers = '7'\n", 1, "`7` for workers: expected a whole number from 1 to 1000"),
+        (
+            "workers = '7'\n",
+            1,
+            "`7` for workers: expected a whole number from 1 to 1000, without quotes",
+        ),
+        ("fast = 'true'\n", 1, "`true` for fast: expected true or false, without quotes"),
         ("# c\npeers = 'http://a'\n", 2, "expected a list"),
         ("peers = ['http://a', 'nonsense']\n", 1, "`nonsense` is not a URL"),
         ("store = 3\n", 1, "store is not a setting, but a table: write [store]"),
@@ -523,34 +558,4 @@ fn a_sample_file_can_be_read_as_it_is_and_with_every_default_uncommented() {
         let config = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap();
         assert_eq!(format!("{config:?}"), format!("{:?}", Config::default()));
     }
-}
-
-#[test]
-fn readiness_is_the_conjunction_of_named_conditions() {
-    let process = Process::new("test-unit", ());
-    process.conditions.expect(&["broker", "l1"]);
-    assert_eq!(process.board.not_ready().len(), 3, "starting, and two not checked");
-    process.ready();
-    process.conditions.set("broker", Ok(()));
-    process.conditions.set("l1", Err("no answer".into()));
-    assert_eq!(process.board.not_ready(), [("l1", "no answer".to_owned())]);
-    let status = process.board.status();
-    assert_eq!(status["ready"], false);
-    assert_eq!(status["conditions"]["l1"]["reason"], "no answer");
-    assert!(status["conditions"]["broker"]["since_unix_seconds"].as_u64().unwrap() > 0);
-    let text = scrape(&process);
-    assert!(text.contains("rollmill_condition{name=\"broker\"} 1"), "{text}");
-    assert!(text.contains("rollmill_condition{name=\"l1\"} 0"), "{text}");
-    assert!(text.contains("rollmill_last_success_timestamp_seconds{what=\"broker\"}"), "{text}");
-    assert!(!text.contains("what=\"l1\""), "never succeeded: {text}");
-    assert!(text.contains("rollmill_build_info{program=\"test-unit\""), "{text}");
-    process.conditions.set("l1", Ok(()));
-    assert!(process.board.not_ready().is_empty());
-}
-
-fn scrape<C>(process: &Process<C>) -> String {
-    use rollmill_service::prometheus::{Encoder, TextEncoder};
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&process.metrics.gather(), &mut text).unwrap();
-    String::from_utf8(text).unwrap()
 }

@@ -27,6 +27,13 @@ const DO: &str = "Do: ";
 /// Names of standards that look like a code.
 const NOT_CODES: &[&str] = &["AES", "BIP", "EIP", "ERC", "ISO", "RFC", "SHA", "UTF"];
 
+/// Codes of errors that no longer exist. They are never used for another error.
+const RETIRED: &[&str] = &[
+    "AGT-040", "AGT-041", "AGT-042", "AGT-043", "AGT-044", "AGT-045", "AGT-046", "AGT-047",
+    "AGT-048", "AGT-049", "BRK-016", "NDC-003", "NODE-061", "PRN-001", "PRN-003", "PRN-021",
+    "PXE-010", "PXE-016", "PXE-017",
+];
+
 /// What the doc comment of an error says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Docs {
@@ -241,6 +248,9 @@ pub(crate) fn page(codes: &[Code]) -> String {
             page.push_str(&format!("| {code} | {meaning} | {remedy} | {} |\n", entry.handling));
         }
     }
+    page.push_str("\n## Retired codes\n\nThese errors no longer exist, and no other error gets their codes:\n");
+    let rows: Vec<String> = RETIRED.chunks(10).map(|row| row.join(", ")).collect();
+    page.push_str(&format!("{}.\n", rows.join(",\n")));
     page
 }
 
@@ -250,6 +260,12 @@ pub(crate) fn check(tree: &Tree) -> Findings {
     let codes = collect(tree);
     let mut findings = undocumented(&codes);
     findings.extend(unknown_flags(tree, &codes));
+    for code in codes.iter().filter(|code| RETIRED.contains(&code.code.as_str())) {
+        findings.push(format!(
+            "{}:{}: {} was the code of another error; choose a new number",
+            code.path, code.line, code.code
+        ));
+    }
     let mut owner: BTreeMap<&str, &Code> = BTreeMap::new();
     for code in &codes {
         let first = owner.entry(code.prefix()).or_insert(code);
@@ -428,6 +444,15 @@ mod tests {
 
     fn tree(page: &str) -> Tree {
         Tree::of(&[("room/src/lib.rs", SOURCE), (PAGE, page)])
+    }
+
+    #[test]
+    fn a_retired_code_is_not_used_again() {
+        let source = "/// A.\n///\n/// Do: Wait.\npub const A: &str = \"PRN-001\";\n";
+        let listed = (PAGE, "| PRN-001 | | | |\n");
+        let findings = check(&Tree::of(&[("room/src/lib.rs", source), listed]));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].contains("PRN-001 was the code of another error"), "{findings:?}");
     }
 
     #[test]

@@ -70,7 +70,7 @@ enum Command {
     },
     /// Print the size of every circuit and its budget
     Circuits {
-        /// Write the table as JSON to this file
+        /// Write the table as JSON to this file [default: none]
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
         /// Also prove each circuit once, to measure its time and its peak memory
@@ -85,7 +85,7 @@ enum Command {
         /// them.
         #[arg(long = "set", value_name = "SET")]
         sets: Vec<String>,
-        /// Run only mutants whose names contain this text
+        /// Run only mutants whose names contain this text [default: all]
         #[arg(long, value_name = "TEXT")]
         only: Option<String>,
         /// Write the results to `docs/book/mutants.md`

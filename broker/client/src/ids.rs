@@ -41,9 +41,9 @@ impl IdError {
     pub fn message(&self) -> String {
         match self {
             Self::Digest => "a digest is 64 lower-case hexadecimal digits".to_owned(),
-            Self::Job => "a job id is EPOCH:TYPE:DIGEST".to_owned(),
+            Self::Job => "a job ID is EPOCH:TYPE:DIGEST".to_owned(),
             Self::Name { what, max } => {
-                format!("a {what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")
+                format!("{what} has 1 to {max} characters of A-Z a-z 0-9 . _ -")
             }
         }
     }
@@ -201,15 +201,15 @@ macro_rules! name {
 
 name!(
     /// Name of an agent, stable across its restarts so that a quarantine holds.
-    AgentId, "agent id", 100
+    AgentId, "an agent ID", 100
 );
 name!(
     /// A job type, such as `tx_base`. The broker gives it no meaning.
-    KindName, "job type", 60
+    KindName, "a job type", 60
 );
 name!(
     /// One start of a process: random, so that two live processes of one identity are told apart.
-    Incarnation, "incarnation", 64
+    Incarnation, "an incarnation", 64
 );
 
 impl Incarnation {

@@ -59,8 +59,14 @@ impl Reader<'_> {
                 match written(self.settings[setting].kind, value) {
                     Some(text) => leaves.push(Leaf { setting, text, line }),
                     None => {
-                        let expected = self.settings[setting].expected();
-                        let shown = shown(self.settings[setting].kind, value);
+                        let setting = &self.settings[setting];
+                        let shown = shown(setting.kind, value);
+                        let mut expected = setting.expected();
+                        let text = value.get_ref().as_str();
+                        let is_plain = matches!(setting.kind, Kind::Number | Kind::Truth);
+                        if is_plain && text.is_some_and(|text| setting.parse(text).is_ok()) {
+                            expected.push_str(", without quotes");
+                        }
                         return rejected(format!("invalid value {shown} for {key}: {expected}"));
                     }
                 }
@@ -73,6 +79,7 @@ impl Reader<'_> {
                 _ if is_table => {
                     return rejected(format!("{key} is not a setting, but a table: write [{key}]"));
                 }
+                DeValue::Table(_) => return rejected(self.unknown_table(&key)),
                 _ => return rejected(self.unknown(prefix, &key)),
             }
         }
@@ -81,8 +88,18 @@ impl Reader<'_> {
 
     fn unknown(&self, prefix: &str, key: &str) -> String {
         let keys = || self.settings.iter().map(|setting| setting.key.as_str());
-        if let Some(nearest) = messages::nearest(key, keys()) {
-            return format!("unknown key `{key}`; did you mean `{nearest}`?");
+        let known = self.settings.iter().map(|s| (s.key.as_str(), s.place().1));
+        let inner = key.strip_prefix(prefix).unwrap_or(key);
+        if let Some(nearest) = messages::nearest_in_any_table((key, inner), known) {
+            return match (key.rsplit_once('.'), nearest.rsplit_once('.')) {
+                (own, Some((table, name))) if own.map(|(table, _)| table) != Some(table) => {
+                    format!("unknown key `{key}`; did you mean `{name}` in the table [{table}]?")
+                }
+                (Some(_), None) => {
+                    format!("unknown key `{key}`; did you mean `{nearest}`, above all tables?")
+                }
+                _ => format!("unknown key `{key}`; did you mean `{nearest}`?"),
+            };
         }
         let mut known: Vec<&str> = keys()
             .filter_map(|known| known.strip_prefix(prefix))
@@ -91,6 +108,16 @@ impl Reader<'_> {
         known.sort_unstable();
         known.dedup();
         format!("unknown key `{key}`; expected one of: {}", known.join(", "))
+    }
+
+    fn unknown_table(&self, key: &str) -> String {
+        let tables = || self.settings.iter().map(|s| s.place().0).filter(|table| !table.is_empty());
+        if let Some(nearest) = messages::nearest(key, tables()) {
+            return format!("unknown table [{key}]; did you mean [{nearest}]?");
+        }
+        let known: std::collections::BTreeSet<_> = tables().map(|t| format!("[{t}]")).collect();
+        let known: Vec<String> = known.into_iter().collect();
+        format!("unknown table [{key}]; expected one of: {}", known.join(", "))
     }
 }
 

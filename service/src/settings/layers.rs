@@ -114,15 +114,17 @@ fn parse<C: Settings, S: Commands>(
             let text = shown.err().unwrap_or(error).to_string();
             return Ok(Parsed::Answer { text, unknown_variables: Vec::new() });
         }
-        Err(error) => return Err(program.usage(&error)),
+        Err(error) => return Err(program.told(&error, &arguments)),
     };
     let variable = |wanted: &str| {
         variables.iter().find(|(name, _)| name.to_str() == Some(wanted)).map(|(_, value)| value)
     };
     let deepest = deepest(&matches);
-    let path = deepest.get_one::<OsString>(CONFIG).or_else(|| variable(&program.config_variable()));
+    let config_variable = program.config_variable();
+    let flag = deepest.get_one::<OsString>(CONFIG).map(|path| (path, "--config"));
+    let path = flag.or_else(|| Some((variable(&config_variable)?, config_variable.as_str())));
     let mut lower = match path {
-        Some(path) => program.of_file(path)?,
+        Some((path, setting)) => program.of_file(path, setting)?,
         None => BTreeMap::new(),
     };
     for (i, setting) in program.settings.iter().enumerate() {
@@ -205,7 +207,7 @@ impl Program {
                 .long("wait")
                 .value_name("SECONDS")
                 .value_parser(crate::values::whole(0..=86_400_u64))
-                .help("Retry for this long while something is unreachable");
+                .help("Retry for this long while something is unreachable [default: no retry]");
             let check = Command::new(CHECK).about(
                 "Check what the program needs: one line per check; exit with 1 if one fails",
             );
@@ -225,7 +227,7 @@ impl Program {
             .value_parser(clap::value_parser!(OsString))
             .global(true)
             .help_heading("Service")
-            .help("Read settings from this TOML file; flags and environment override it");
+            .help("Read settings from this TOML file; flags and environment override it [default: none]");
         let file = match self.shows_variables {
             true => file.env(self.config_variable()).hide_env_values(true),
             false => file,
@@ -249,11 +251,17 @@ impl Program {
         Self { shows_variables: true, ..self }
     }
 
-    /// The values of a settings file, parsed by the flags' parsers.
-    fn of_file(&self, path: &OsString) -> Result<BTreeMap<usize, Lower>, Error> {
+    /// The values of a settings file, parsed by the flags' parsers. `setting` names the file.
+    fn of_file(&self, path: &OsString, setting: &str) -> Result<BTreeMap<usize, Lower>, Error> {
         let shown = path.to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| Error::SettingsFile { path: shown.clone(), source })?;
+        if shown.is_empty() {
+            return Err(Error::Setting { message: super::empty(setting) });
+        }
+        let text = std::fs::read_to_string(path).map_err(|source| Error::SettingsFile {
+            path: shown.clone(),
+            setting: setting.to_owned(),
+            source,
+        })?;
         let wrong = |line: usize, message: String| Error::Setting {
             message: format!("{shown}, line {line}: {message}"),
         };
@@ -299,10 +307,12 @@ impl Program {
         let unknown = names
             .filter(|name| name.starts_with(&self.prefix))
             .filter(|name| *name != config && !known.contains(*name));
-        let known = || known.iter().map(String::as_str).chain([config.as_str()]);
-        let with_nearest = |name: &str| UnknownVariable {
-            name: name.to_owned(),
-            nearest: messages::nearest(name, known()).map(str::to_owned),
+        let all = self.settings.iter().map(|s| (s.variable.as_str(), s.place().1));
+        let all = all.chain([(config.as_str(), CONFIG)]);
+        let with_nearest = |name: &str| {
+            let inner = name.strip_prefix(&self.prefix).unwrap_or(name).to_lowercase();
+            let nearest = messages::nearest_in_any_table((name, &inner), all.clone());
+            UnknownVariable { name: name.to_owned(), nearest: nearest.map(str::to_owned) }
         };
         unknown.map(with_nearest).collect()
     }
@@ -367,24 +377,64 @@ impl Program {
         Error::Setting { message: format!("{}: {}", shown.join(" and "), conflict.why) }
     }
 
-    /// clap's refusal of the command line as one line.
-    fn usage(&self, error: &clap::Error) -> Error {
-        let arg = match error.get(ContextKind::InvalidArg) {
-            Some(ContextValue::String(arg)) if arg.starts_with("--") => {
-                arg.split([' ', '=', '[']).next().unwrap_or(arg)
-            }
-            Some(ContextValue::String(arg)) => arg,
-            _ => "",
+    /// As [`Self::usage`], with a tip for a truth value that does not follow its flag by `=`.
+    fn told(&self, error: &clap::Error, arguments: &[OsString]) -> Error {
+        let mut told = self.usage(error);
+        let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
+            return told;
         };
-        if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
-            && let Some(message) = refusal(error, arg)
+        let flag = arguments.windows(2).find(|pair| pair[1].to_str() == Some(word));
+        let flag = flag.and_then(|pair| pair[0].to_str()?.strip_prefix("--"));
+        let is_truth = |s: &Setting| Some(s.flag.as_str()) == flag && s.kind == super::Kind::Truth;
+        if let (true, Some(flag), Error::Usage { message }) =
+            (self.settings.iter().any(is_truth), flag, &mut told)
         {
-            return match self.settings.iter().any(|s| arg == format!("--{}", s.flag)) {
-                true => Error::Setting { message },
-                false => Error::Usage { message },
-            };
+            *message = format!(
+                "unexpected `{word}` after --{flag}; write --{flag}=true or --{flag}=false"
+            );
         }
-        Error::Usage { message: messages::of_clap(&error.to_string()) }
+        told
+    }
+
+    fn usage(&self, error: &clap::Error) -> Error {
+        usage(error, |arg| self.settings.iter().any(|s| arg == format!("--{}", s.flag)))
+    }
+}
+
+/// clap's refusal of the command line as one line.
+fn usage(error: &clap::Error, is_setting: impl Fn(&str) -> bool) -> Error {
+    let arg = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(arg)) if arg.starts_with("--") => {
+            arg.split([' ', '=', '[']).next().unwrap_or(arg)
+        }
+        Some(ContextValue::String(arg)) => arg,
+        _ => "",
+    };
+    if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
+        && let Some(message) = refusal(error, arg)
+    {
+        return match is_setting(arg) {
+            true => Error::Setting { message },
+            false => Error::Usage { message },
+        };
+    }
+    Error::Usage { message: messages::of_clap(&error.to_string()) }
+}
+
+/// Parses the command line of a program without settings: with the bounds of numbers in its help, and with
+/// errors of one line.
+///
+/// # Errors
+/// [`Error::Usage`]. A text to print, such as a help text, is the other value.
+pub fn command_line<T: clap::CommandFactory + clap::FromArgMatches>(
+    arguments: impl Iterator<Item = OsString>,
+) -> Result<Result<T, String>, Error> {
+    let command = T::command().mut_args(with_range);
+    let read = |matches: ArgMatches| T::from_arg_matches(&matches);
+    match command.try_get_matches_from(arguments).and_then(read) {
+        Ok(parsed) => Ok(Ok(parsed)),
+        Err(error) if !error.use_stderr() => Ok(Err(error.to_string())),
+        Err(error) => Err(usage(&error, |_| false)),
     }
 }
 

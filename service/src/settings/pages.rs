@@ -35,17 +35,12 @@ pub(super) fn answer(
     }
 }
 
-/// The table of a key (empty for the top of the file) and its name there.
-fn place(setting: &Setting) -> (&str, &str) {
-    setting.key.rsplit_once('.').unwrap_or(("", &setting.key))
-}
-
 /// The settings by table with their positions, in the order of their declarations. Keys without a table come
 /// first, since in a file they must.
 fn by_table(program: &Program) -> Vec<(&str, Vec<(usize, &Setting)>)> {
     let mut tables: Vec<(&str, Vec<(usize, &Setting)>)> = vec![("", Vec::new())];
     for (i, setting) in program.settings.iter().enumerate() {
-        let (table, _) = place(setting);
+        let (table, _) = setting.place();
         match tables.iter_mut().find(|(known, _)| *known == table) {
             Some((_, settings)) => settings.push((i, setting)),
             None => tables.push((table, vec![(i, setting)])),
@@ -102,7 +97,7 @@ fn effective(program: &Program, values: &[Option<Value>]) -> String {
             out.push_str(&format!("[{table}]\n\n"));
         }
         for (i, setting) in settings {
-            let (_, name) = place(setting);
+            let (_, name) = setting.place();
             out.push_str(&format!("# {} [env: {}]\n", setting.summary(), setting.variable));
             match &values[i] {
                 Some(value) => {
@@ -129,7 +124,7 @@ fn sample(program: &Program) -> String {
             out.push_str(&format!("[{table}]\n\n"));
         }
         for (_, setting) in settings {
-            let (_, name) = place(setting);
+            let (_, name) = setting.place();
             for line in setting.help.lines() {
                 out.push_str(&match line {
                     "" => "#\n".to_owned(),
@@ -167,20 +162,58 @@ fn markdown(program: &Program) -> String {
              | --- | --- | --- | --- | --- | --- |\n"
         ));
         for (_, setting) in settings {
+            let (meaning, in_words) = meaning(&setting.help);
             let default = match default(setting) {
-                Some(value) => format!("`{}`", toml(setting.kind, &value)),
-                None => "-".to_owned(),
+                Some(value) if in_words.is_empty() => format!("`{}`", toml(setting.kind, &value)),
+                _ if in_words.is_empty() => "-".to_owned(),
+                _ => in_words,
             };
-            out.push_str(&format!(
-                "| `{}` | {} | {default} | `{}` | `--{}` | {} |\n",
-                place(setting).1,
+            let cells = [
+                format!("`{}`", setting.place().1),
                 type_of(setting),
-                setting.variable,
-                setting.flag,
-                setting.help.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|"),
-            ));
+                default,
+                format!("`{}`", setting.variable),
+                format!("`--{}`", setting.flag),
+                meaning,
+            ];
+            out.push_str(&format!("| {} |\n", cells.map(|c| c.replace('|', "\\|")).join(" | ")));
         }
         out.push('\n');
     }
     out
+}
+
+/// A help text as whole sentences on one line, and the default that it states in words.
+fn meaning(help: &str) -> (String, String) {
+    const DEFAULT: &str = " [default: ";
+    let (help, default) = match help.split_once(DEFAULT) {
+        Some((before, rest)) => {
+            let (default, after) = rest.split_once(']').unwrap_or((rest, ""));
+            (format!("{before}{after}"), default.to_owned())
+        }
+        None => (help.to_owned(), String::new()),
+    };
+    let paragraphs = help.split("\n\n").map(|paragraph| {
+        let text = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        format!("{}.", text.trim_end_matches('.'))
+    });
+    (paragraphs.collect::<Vec<_>>().join(" "), default)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_help_text_becomes_sentences_and_a_default() {
+        let of = |help| {
+            let (meaning, default) = meaning(help);
+            format!("{meaning}|{default}")
+        };
+        assert_eq!(of("Time limit"), "Time limit.|");
+        assert_eq!(
+            of("URL [default: none, a\nlocal one]\n\nIt is\nasked."),
+            "URL. It is asked.|none, a\nlocal one"
+        );
+    }
 }
