@@ -11,13 +11,24 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
 }
 
+/// Name of the processor with its family and model, since virtual machines hide the rest of the name: an
+/// "AMD EPYC" of family 25 multiplies half as fast as one of family 26.
+fn processor() -> String {
+    let of = |key| field("/proc/cpuinfo", key);
+    let name = of("model name").unwrap_or_else(|| "unknown".to_owned());
+    match (of("cpu family"), of("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
+    }
+}
+
 /// The machine at this moment.
 pub(crate) fn look() -> Machine {
     let flags = field("/proc/cpuinfo", "flags").unwrap_or_default();
     let flags: Vec<&str> = flags.split(' ').collect();
     let extensions = EXTENSIONS.iter().filter(|name| flags.contains(name));
     Machine {
-        cpu: field("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned()),
+        cpu: processor(),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
         extensions: extensions.map(ToString::to_string).collect(),
         memory_bytes: memory_bytes().unwrap_or(0),
