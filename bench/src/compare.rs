@@ -37,6 +37,13 @@ pub fn command() -> Command {
                 .help("Draw speeds into this SVG file [default: none]"),
         )
         .arg(
+            Arg::new("peers")
+                .long("peers")
+                .action(ArgAction::SetTrue)
+                .conflicts_with("price")
+                .help("Compare our figures with those of the peers; the files are of one machine"),
+        )
+        .arg(
             Arg::new("price")
                 .long("price")
                 .value_name("FILE=USD")
@@ -69,15 +76,50 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
         let expected = format!("one of the files to compare: {}", names.join(", "));
         return Err(BenchError::Argument { what: "price", expected, got: unused });
     }
-    let text = table(&columns)?;
+    let (text, drawing) = match matches.get_flag("peers") {
+        true => {
+            let merged = merge(columns)?;
+            (summary(&merged), svg::draw(&svg::by_implementation(&merged)))
+        }
+        false => (table(&columns)?, svg::draw(&svg::by_file(&columns))),
+    };
     if let Some(path) = matches.get_one::<PathBuf>("svg") {
         let failed = |error: std::io::Error| BenchError::Write {
             path: path.display().to_string(),
             reason: error.to_string(),
         };
-        std::fs::write(path, svg::draw(&columns)).map_err(failed)?;
+        std::fs::write(path, drawing).map_err(failed)?;
     }
     Ok(text)
+}
+
+/// All figures of one machine, as if one run had measured them. Of a figure that several files hold, the
+/// first file's counts; a peer that any file has is not absent.
+fn merge(columns: Vec<Column>) -> Result<Results, BenchError> {
+    let mut columns = columns.into_iter();
+    let Some(Column { name, results: mut merged, .. }) = columns.next() else {
+        let expected = "a file of results".to_owned();
+        return Err(BenchError::Argument { what: "peers", expected, got: String::new() });
+    };
+    for Column { name: other, results, .. } in columns {
+        // The kernel's name and the load may change between two runs on one machine.
+        let of = |r: &Results| (r.device.clone(), r.machine.cpu.clone(), r.machine.cores);
+        if of(&results) != of(&merged) {
+            return Err(BenchError::OtherMachine { left: name, right: other });
+        }
+        for entry in results.entries {
+            let same =
+                |e: &Entry| (&e.name, &e.implementation) == (&entry.name, &entry.implementation);
+            if !merged.entries.iter().any(same) {
+                merged.entries.push(entry);
+            }
+        }
+        merged.absent_peers.extend(results.absent_peers);
+    }
+    let Results { absent_peers, entries, .. } = &mut merged;
+    absent_peers.retain(|peer| entries.iter().all(|entry| entry.implementation != peer.name));
+    absent_peers.dedup_by(|a, b| a.name == b.name);
+    Ok(merged)
 }
 
 fn shown(path: &Path) -> String {
@@ -223,7 +265,7 @@ fn notes(results: &Results) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::result::sample;
+    use crate::result::{AbsentPeer, sample};
 
     fn compare(folder: &Path, arguments: &[&str]) -> Result<String, BenchError> {
         let mut words = vec!["compare".to_owned()];
@@ -290,6 +332,39 @@ mod tests {
     }
 
     #[test]
+    fn the_figures_of_one_machine_are_set_beside_those_of_the_peers() {
+        let folder = folder();
+        let mut other = sample("slow card", 1.0);
+        other.absent_peers.push(AbsentPeer { name: "arkworks".into(), reason: "none".into() });
+        other.entries.retain(|entry| entry.implementation == "rollmill");
+        other.entries[0].median_seconds = 9.0;
+        other.entries[0].name = "msm 2^20 uniform".into();
+        other.entries[0].n = 1 << 20;
+        other.entries[1].median_seconds = 99.0;
+        other.write(&folder.path().join("other.json")).unwrap();
+        let svg = folder.path().join("out.svg");
+        let svg = svg.to_str().unwrap();
+        let text =
+            compare(folder.path(), &["slow.json", "other.json", "--peers", "--svg", svg]).unwrap();
+        assert!(
+            text.contains("| msm 2^16 uniform | 30.000 ms | 50 % | arkworks 30.000 ms"),
+            "{text}"
+        );
+        assert!(text.contains("| msm 2^20 uniform | 9000.000 ms |"), "{text}");
+        assert!(
+            text.contains("| msm 2^18 uniform | 100.000 ms |"),
+            "the first file counts: {text}"
+        );
+        assert!(!text.contains("arkworks is absent") && text.contains("halo2curves is absent"));
+        let drawn = std::fs::read_to_string(svg).unwrap();
+        assert!(
+            drawn.contains(">rollmill</text>") && drawn.contains(">arkworks</text>"),
+            "{drawn}"
+        );
+        assert_eq!(drawn.matches("<polyline").count(), 6, "two lines in each of three panels");
+    }
+
+    #[test]
     fn files_and_prices_that_make_no_sense_are_one_line() {
         let folder = folder();
         std::fs::write(folder.path().join("note.json"), "hello").unwrap();
@@ -304,6 +379,7 @@ mod tests {
             (&["slow.json", "--price", "slow=-1"], "BEN-001"),
             (&["slow.json", "--price", "other=1"], "BEN-001"),
             (&["slow.json", "other.json"], "BEN-010"),
+            (&["slow.json", "fast.json", "--peers"], "BEN-011"),
         ] {
             let error = compare(folder.path(), arguments).unwrap_err();
             assert_eq!(error.code(), code, "{arguments:?}: {error}");

@@ -90,6 +90,11 @@ pub enum BenchError {
     /// Do: Run `rollmill-bench run` with the same `--only` and `--sizes` on both machines.
     #[error("{}: the figures of {left} and {right} have no operation in common; run both with the same --only and --sizes", self.code())]
     NothingShared { left: String, right: String },
+    /// `compare --peers` was given files of two machines or devices.
+    ///
+    /// Do: Give files of one machine, or leave out `--peers` to compare the machines.
+    #[error("{}: {left} and {right} are of different machines or devices; --peers takes files of one", self.code())]
+    OtherMachine { left: String, right: String },
 }
 
 impl BenchError {
@@ -106,6 +111,7 @@ impl BenchError {
             Self::Memory { .. } => "BEN-008",
             Self::Read { .. } => "BEN-009",
             Self::NothingShared { .. } => "BEN-010",
+            Self::OtherMachine { .. } => "BEN-011",
         }
     }
 

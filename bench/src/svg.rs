@@ -1,8 +1,9 @@
-//! Draws speeds over sizes, one panel a kind of operation, one line a result file.
+//! Draws speeds over sizes: one panel per kind of operation, one line per result file or implementation.
 
 use std::fmt::Write as _;
 
 use crate::compare::Column;
+use crate::result::{Entry, Results};
 
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 260.0;
@@ -11,16 +12,46 @@ const MARGIN: f64 = 56.0;
 const COLOURS: [&str; 6] = ["#3b82c4", "#d97706", "#0d9488", "#b5467b", "#7c6fd0", "#78716c"];
 /// What a panel shows: group, what its entries' names end with, and the title.
 const PANELS: [(&str, &str, &str); 3] = [
-    ("msm", " uniform", "MSM, uniform scalars: elements a second"),
-    ("ntt", "", "NTT, one column: elements a second"),
-    ("proof", "", "proofs: rows a second"),
+    ("msm", " uniform", "MSM, uniform scalars: elements per second"),
+    ("ntt", "", "NTT, one column: elements per second"),
+    ("proof", "", "proofs: rows per second"),
 ];
 
-/// Sizes and speeds of one file in one panel.
-fn line(column: &Column, group: &str, end: &str) -> Vec<(f64, f64)> {
-    let mut points: Vec<(f64, f64)> = column
-        .results
-        .own()
+/// What one line of every panel shows.
+pub(crate) struct Line<'a> {
+    label: String,
+    entries: Vec<&'a Entry>,
+}
+
+/// One line per file: our own figures.
+pub(crate) fn by_file(columns: &[Column]) -> Vec<Line<'_>> {
+    let line = |Column { name, results, .. }: &'_ Column| format!("{name}: {}", results.device);
+    columns
+        .iter()
+        .map(|column| Line { label: line(column), entries: column.results.own().collect() })
+        .collect()
+}
+
+/// One line per implementation, in the order of the file: ours first.
+pub(crate) fn by_implementation(results: &Results) -> Vec<Line<'_>> {
+    let mut lines: Vec<Line<'_>> = Vec::new();
+    for entry in results.own().chain(&results.entries) {
+        let known = lines.iter_mut().find(|line| line.label == entry.implementation);
+        match known {
+            Some(line) => line.entries.push(entry),
+            None => {
+                lines.push(Line { label: entry.implementation.clone(), entries: vec![entry] });
+            }
+        }
+    }
+    lines
+}
+
+/// Sizes and speeds of one line in one panel.
+fn points(line: &Line<'_>, group: &str, end: &str) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = line
+        .entries
+        .iter()
         .filter(|entry| entry.group == group)
         // Names of plain transforms end with their size.
         .filter(|entry| match end {
@@ -30,6 +61,7 @@ fn line(column: &Column, group: &str, end: &str) -> Vec<(f64, f64)> {
         .map(|entry| ((entry.n as f64).log2(), entry.n as f64 / entry.median_seconds))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
+    points.dedup();
     points
 }
 
@@ -38,16 +70,16 @@ fn escaped(text: &str) -> String {
 }
 
 /// The drawing as SVG. Panels without figures are left out.
-pub(crate) fn draw(columns: &[Column]) -> String {
+pub(crate) fn draw(drawn: &[Line<'_>]) -> String {
     let mut panels = Vec::new();
     for (group, end, title) in PANELS {
-        let lines: Vec<_> = columns.iter().map(|column| line(column, group, end)).collect();
+        let lines: Vec<_> = drawn.iter().map(|line| points(line, group, end)).collect();
         if lines.iter().any(|line| !line.is_empty()) {
             panels.push((title, lines));
         }
     }
     let width = (panels.len().max(1)) as f64 * (WIDTH + MARGIN) + MARGIN;
-    let height = HEIGHT + 2.0 * MARGIN + 20.0 * columns.len() as f64;
+    let height = HEIGHT + 2.0 * MARGIN + 20.0 * drawn.len() as f64;
     let mut out = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
          font-family=\"sans-serif\" font-size=\"12\" fill=\"#777\">\n"
@@ -55,19 +87,18 @@ pub(crate) fn draw(columns: &[Column]) -> String {
     for (at, (title, lines)) in panels.iter().enumerate() {
         panel(&mut out, MARGIN + at as f64 * (WIDTH + MARGIN), title, lines);
     }
-    for (at, column) in columns.iter().enumerate() {
+    for (at, line) in drawn.iter().enumerate() {
         let y = HEIGHT + 2.0 * MARGIN + 20.0 * at as f64;
         let colour = COLOURS[at % COLOURS.len()];
         // Writing to a string cannot fail.
         let _ = writeln!(
             out,
             "<rect x=\"{MARGIN}\" y=\"{:.0}\" width=\"12\" height=\"12\" fill=\"{colour}\"/>\
-             <text x=\"{:.0}\" y=\"{:.0}\">{}: {}</text>",
+             <text x=\"{:.0}\" y=\"{:.0}\">{}</text>",
             y - 10.0,
             MARGIN + 20.0,
             y,
-            escaped(&column.name),
-            escaped(&column.results.device)
+            escaped(&line.label)
         );
     }
     out.push_str("</svg>\n");
@@ -108,6 +139,9 @@ fn panel(out: &mut String, left: f64, title: &str, lines: &[Vec<(f64, f64)>]) {
         let colour = COLOURS[at % COLOURS.len()];
         let points: Vec<String> =
             line.iter().map(|(x, y)| format!("{:.1},{:.1}", x_of(*x), y_of(*y))).collect();
+        if points.is_empty() {
+            continue;
+        }
         let _ = writeln!(
             out,
             "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>",
