@@ -116,6 +116,11 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         ("broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
         (
             "broker",
+            &["tokens", "add", "x", "agent", "a/b"],
+            "SVC-003: invalid value `a/b` for <TENANT>: ",
+        ),
+        (
+            "broker",
             &["status", "--url", "https://x"],
             "SVC-001: invalid value for --url: it begins",
         ),
@@ -161,12 +166,17 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
 /// Goal: a misspelt variable is told by the command that shows the settings, too.
 #[test]
 fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
-    let mut command = Command::new(program("broker"));
-    let output = command.arg("config").env("ROLLMILL_BROKER_LISEN", "x").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(error.contains("ROLLMILL_BROKER_LISEN names no setting"), "{error}");
-    assert!(error.contains("did you mean ROLLMILL_BROKER_LISTEN?"), "{error}");
+    for (name, wrong, right) in [
+        ("broker", "ROLLMILL_BROKER_LISEN", "ROLLMILL_BROKER_LISTEN"),
+        ("sequencer", "ROLLMILL_SEQUENCER_L1_ULRS", "ROLLMILL_SEQUENCER_NODE_L1_URLS"),
+        ("sequencer", "ROLLMILL_SEQUENCER_ROLLUP", "ROLLMILL_SEQUENCER_NODE_ROLLUP"),
+    ] {
+        let output = Command::new(program(name)).arg("config").env(wrong, "x").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains(&format!("{wrong} names no setting")), "{error}");
+        assert!(error.contains(&format!("did you mean {right}?")), "{error}");
+    }
 }
 
 /// Subcommands by program, with arguments that end them soon, whatever they find.

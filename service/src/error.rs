@@ -22,7 +22,7 @@ pub enum Error {
     /// The settings file cannot be read.
     ///
     /// Do: Check the path of `--config` and its permissions.
-    #[error("{}: cannot read the settings file {path} ({source}); correct {setting}, or allow the user of this process to read the file", self.code())]
+    #[error("{}: cannot read the settings file {path} ({source}); correct {setting}, or the file and its permissions", self.code())]
     SettingsFile {
         path: String,
         /// `--config`, or the variable that names the file.

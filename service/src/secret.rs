@@ -1,6 +1,8 @@
 //! A value that never appears in output.
 
 use std::fmt;
+use std::io::Read as _;
+use std::path::Path;
 
 use crate::values::Guarded;
 
@@ -29,7 +31,7 @@ impl Secret {
 
     fn resolve(reference: String) -> Result<Self, String> {
         let value = if let Some(path) = reference.strip_prefix("file:") {
-            std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?
+            read_bounded(path.as_ref()).map_err(|error| unreadable(path, &error))?
         } else if let Some(name) = reference.strip_prefix("env:") {
             std::env::var(name).map_err(|error| match error {
                 std::env::VarError::NotPresent => {
@@ -48,6 +50,22 @@ impl Secret {
             return Err(format!("{reference} holds an empty secret; write the secret there"));
         }
         Ok(Self { reference, value })
+    }
+}
+
+/// The longest file of settings or of a secret, in bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a text file of at most [`FILE_BYTES_MAX`], so that a device named by mistake does not fill the memory.
+pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let read = std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    match read as u64 > FILE_BYTES_MAX {
+        true => Err(std::io::Error::new(
+            std::io::ErrorKind::FileTooLarge,
+            format!("longer than {} MiB", FILE_BYTES_MAX >> 20),
+        )),
+        false => Ok(text),
     }
 }
 

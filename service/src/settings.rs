@@ -215,7 +215,9 @@ impl Setting {
             (Kind::Number, Some(bounds)) => with_unit(&bounds, self.value_name()),
             (Kind::Number, None) => "expected a whole number".to_owned(),
             (Kind::Truth, _) => "expected true or false".to_owned(),
-            (Kind::List, _) => "expected a list of texts in quotes".to_owned(),
+            (Kind::List, _) => {
+                "expected a list of texts in quotes, without commas in them".to_owned()
+            }
             (Kind::Text, _) => "expected text in quotes".to_owned(),
         }
     }
@@ -310,6 +312,10 @@ fn refusal(error: &clap::Error, what: &str) -> Option<String> {
     let source = error.source();
     if let Some(guarded) = source.and_then(|source| source.downcast_ref::<Guarded>()) {
         return Some(format!("invalid value for {what}: {guarded}"));
+    }
+    if value.is_empty() && error.kind() == clap::error::ErrorKind::InvalidValue {
+        let usage = text(ContextKind::InvalidArg).unwrap_or(what);
+        return Some(format!("the value of {what} is missing; write {usage}"));
     }
     if value.is_empty() {
         return Some(empty(what));

@@ -86,6 +86,7 @@ pub fn url(text: &str) -> Result<String, Guarded> {
     }
     let is_plain = !text.contains(['@', '/', '?', '#']);
     let shown = match text.split_once("://") {
+        Some(("http" | "https", _)) => "a text without a host, or with a space in it,".to_owned(),
         Some((scheme, _)) if !scheme.contains(['@', '/', '?', '#']) => {
             format!("an address that begins with `{scheme}://`")
         }

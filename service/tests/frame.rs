@@ -278,6 +278,7 @@ fn a_program_without_settings_shows_bounds_and_errors_of_one_line() {
     assert_eq!(run(&["--number", "3"]).unwrap().unwrap().number, 3);
     for (arguments, told) in [
         (&["--number", "1"][..], "`1` for --number: expected a whole number from 2 to 7"),
+        (&["--number"], "the value of --number is missing; write --number <N>"),
         (&["--nmber", "1"], "a similar argument exists: '--number'"),
         (&["--number", "3", "--other"], "'--number <N>' cannot be used with '--other'"),
     ] {
@@ -434,6 +435,7 @@ fn a_secret_that_cannot_be_read_is_told_with_what_to_do() {
         ("file:/nonexistent/x", "file /nonexistent/x does not exist; correct the path"),
         (&folder, "is a directory; name a file in it"),
         (&empty, "holds an empty secret"),
+        ("file:/dev/zero", "file /dev/zero cannot be read (longer than 1 MiB)"),
         ("env:ROLLMILL_TEST_UNIT_NOT_SET", "ROLLMILL_TEST_UNIT_NOT_SET is not set; set it"),
     ] {
         let line = one_line(&read(&["--token", reference], &[]).unwrap_err());
@@ -455,6 +457,8 @@ fn a_settings_file_that_cannot_be_read_is_told_with_what_named_it() {
         assert!(line.starts_with(start), "{line}");
         assert!(line.contains(&format!("; correct {setting}, or")), "{line}");
     }
+    let line = one_line(&read(&["--config", "/dev/zero"], &[]).unwrap_err());
+    assert!(line.contains("(longer than 1 MiB); correct --config"), "{line}");
     let error = read(&[], &[("ROLLMILL_TEST_UNIT_CONFIG", "")]).unwrap_err().to_string();
     assert!(error.contains("the value of ROLLMILL_TEST_UNIT_CONFIG is empty"), "{error}");
 }
@@ -488,6 +492,9 @@ fn a_wrong_value_in_a_file_is_named_with_its_key_and_line() {
         ),
         ("fast = 'true'\n", 1, "`true` for fast: expected true or false, without quotes"),
         ("# c\npeers = 'http://a'\n", 2, "expected a list"),
+        ("peers = ['http://a,http://b']\n", 1, "without commas in them"),
+        ("workers = ''\n", 1, "the value of workers is empty"),
+        ("peers = ['http://']\n", 1, "without a host"),
         ("peers = ['http://a', 'nonsense']\n", 1, "`nonsense` is not a URL"),
         ("store = 3\n", 1, "store is not a setting, but a table: write [store]"),
         ("\nlisen = 'x'\n", 2, "unknown key `lisen`; did you mean `listen`?"),

@@ -58,6 +58,9 @@ impl Reader<'_> {
             if let Some(setting) = self.settings.iter().position(|setting| setting.key == key) {
                 match written(self.settings[setting].kind, value) {
                     Some(text) => leaves.push(Leaf { setting, text, line }),
+                    None if value.get_ref().as_str().is_some_and(|text| text.trim().is_empty()) => {
+                        return rejected(super::empty(&key));
+                    }
                     None => {
                         let setting = &self.settings[setting];
                         let shown = shown(setting.kind, value);

@@ -257,10 +257,8 @@ impl Program {
         if shown.is_empty() {
             return Err(Error::Setting { message: super::empty(setting) });
         }
-        let text = std::fs::read_to_string(path).map_err(|source| Error::SettingsFile {
-            path: shown.clone(),
-            setting: setting.to_owned(),
-            source,
+        let text = crate::secret::read_bounded(path.as_ref()).map_err(|source| {
+            Error::SettingsFile { path: shown.clone(), setting: setting.to_owned(), source }
         })?;
         let wrong = |line: usize, message: String| Error::Setting {
             message: format!("{shown}, line {line}: {message}"),
@@ -407,7 +405,10 @@ fn usage(error: &clap::Error, is_setting: impl Fn(&str) -> bool) -> Error {
         Some(ContextValue::String(arg)) if arg.starts_with("--") => {
             arg.split([' ', '=', '[']).next().unwrap_or(arg)
         }
-        Some(ContextValue::String(arg)) => arg,
+        // A positional argument: `<JOB>...`, or `[TENANT]` if it is optional.
+        Some(ContextValue::String(arg)) => {
+            &format!("<{}>", arg.trim_end_matches('.').trim_matches(['<', '>', '[', ']']))
+        }
         _ => "",
     };
     if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
