@@ -10,7 +10,7 @@ use rollmill_protocol::state::{AnchorWitness, EffectsTransition};
 use rollmill_protocol::tree::{IndexedLeaf, IndexedUpdate, SubtreeAppend};
 use rollmill_protocol::tx::SLOTS;
 use rollmill_protocol::{
-    Circuit, Constants, EthAddress, Header, Note, StateRefs, TxEffects, TxState, TxTransition,
+    Circuit, Constants, EthAddress, Header, Note, TxEffects, TxState, TxTransition,
 };
 
 use crate::block_merge::BlockMergeWitness;
@@ -26,39 +26,11 @@ fn zero() -> Fr {
     Fr::from(0u64)
 }
 
-fn constants() -> Constants {
-    Constants { chain_id: 0, version: 0, vk_root: zero(), protocol_version: 0 }
-}
-
-fn tx_state() -> TxState {
-    TxState {
-        note_root: zero(),
-        note_count: 0,
-        nullifier_root: zero(),
-        nullifier_count: 0,
-        public_data_root: zero(),
-        public_data_count: 0,
-    }
-}
-
-fn header() -> Header {
-    Header {
-        chain_id: 0,
-        version: 0,
-        block_number: 0,
-        slot: 0,
-        timestamp: 0,
-        coinbase: EthAddress::default(),
-        fee_per_l2_gas: 0,
-        fee_per_da_gas: 0,
-        total_fees: 0,
-        tx_count: 0,
-        last_archive_root: zero(),
-        state: StateRefs { tx_state: tx_state(), message_root: zero(), message_count: 0 },
-        txs_chain: zero(),
-        in_hash: zero(),
-        out_hash: zero(),
-    }
+/// A layout's value whose field elements are all zero, which is in every range.
+macro_rules! zeros {
+    ($layout:ident) => {
+        $layout::from_fields(&[zero(); $layout::FIELDS]).expect("zero is in every range")
+    };
 }
 
 fn client_witness() -> ClientWitness {
@@ -66,7 +38,7 @@ fn client_witness() -> ClientWitness {
     ClientWitness {
         nsk: zero(),
         viewing: ViewingKey { x: zero(), y: zero() },
-        anchor: header(),
+        anchor: zeros!(Header),
         inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
         outputs: [note; 2],
         tags: [zero(); SLOTS],
@@ -93,7 +65,7 @@ fn tx_base_witness() -> TxBaseWitness {
         root_after: zero(),
     };
     TxBaseWitness {
-        constants: constants(),
+        constants: zeros!(Constants),
         price: FeePerGas { l2: 0, da: 0 },
         effects: TxEffects {
             nullifiers: [zero(); SLOTS],
@@ -108,8 +80,8 @@ fn tx_base_witness() -> TxBaseWitness {
             anchor: AnchorWitness { index: 0, path: Vec::new(), archive_root: zero() },
             effects: EffectsTransition {
                 tx_hash: zero(),
-                start: tx_state(),
-                end: tx_state(),
+                start: zeros!(TxState),
+                end: zeros!(TxState),
                 notes,
                 nullifiers: [const { None }; SLOTS],
                 fee_payment,
@@ -124,10 +96,10 @@ fn tx_base_witness() -> TxBaseWitness {
 fn block_root_witness() -> BlockRootWitness {
     let leaf = OpenedLeaf::dummy;
     BlockRootWitness {
-        constants: constants(),
+        constants: zeros!(Constants),
         prover_id: EthAddress::default(),
-        parent: header(),
-        header: header(),
+        parent: zeros!(Header),
+        header: zeros!(Header),
         parent_path: Vec::new(),
         append_path: Vec::new(),
         archive_root_before: zero(),
@@ -145,13 +117,14 @@ pub fn build(circuit: Circuit) -> Builder {
     match circuit.family() {
         Family::Client => client::build(&client_witness()),
         Family::TxBase => tx_base::build(&tx_base_witness(), &children[0]),
-        Family::TxMerge => tx_merge::build(&constants(), pair()),
+        Family::TxMerge => tx_merge::build(&zeros!(Constants), pair()),
         Family::BlockRoot => block_root::build(&block_root_witness(), &children),
         Family::BlockMerge => {
-            block_merge::build(&BlockMergeWitness { constants: constants(), charge }, pair())
+            block_merge::build(&BlockMergeWitness { constants: zeros!(Constants), charge }, pair())
         }
         Family::EpochRoot => {
-            let witness = EpochRootWitness { constants: constants(), slots_per_epoch: 0, charge };
+            let witness =
+                EpochRootWitness { constants: zeros!(Constants), slots_per_epoch: 0, charge };
             epoch_root::build(&witness, &children)
         }
     }
