@@ -12,11 +12,45 @@ use std::time::Instant;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::jobs::{self, RangeData};
+use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, make_keys, measure, open_srs};
 use rollmill_circuits::store::{DirStore, Store};
-use rollmill_circuits::{jobs, keyset::KeySet};
-use rollmill_protocol::Circuit;
-use rollmill_protocol::plan::{EpochPlan, Subject};
+use rollmill_protocol::builder::Block;
+use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::plan::EpochPlan;
+use rollmill_protocol::{Circuit, Constants, EthAddress, Tx, TxTransition};
+
+/// The blocks that are proven.
+struct Range {
+    constants: Constants,
+    cases: Vec<common::BlockCase>,
+    /// L1's chain before each block.
+    chains: Vec<Fr>,
+}
+
+impl RangeData for Range {
+    fn constants(&self) -> Constants {
+        self.constants
+    }
+
+    fn prover_id(&self) -> EthAddress {
+        common::prover()
+    }
+
+    fn slots_per_epoch(&self) -> u64 {
+        32
+    }
+
+    fn block(&self, block: usize) -> Option<(&Block, Fr)> {
+        Some((&self.cases.get(block)?.block, *self.chains.get(block)?))
+    }
+
+    fn tx(&self, block: usize, tx: usize) -> Option<(FeePerGas, &Tx, &TxTransition)> {
+        let (tx, transition) = self.cases.get(block)?.txs.get(tx)?;
+        Some((common::PRICE, tx, transition))
+    }
+}
 
 fn main() {
     let mut args = std::env::args().skip(1);
@@ -44,18 +78,15 @@ fn main() {
     let plan = EpochPlan::new(&tx_counts.iter().map(|n| *n as usize).collect::<Vec<_>>()).unwrap();
     let (genesis_header, genesis_store) = common::genesis_chain();
     let mut sender = 0;
-    let cases = common::chain(&tx_counts);
-    let mut chain_prev = vec![Fr::from(0u64)];
-    for case in &cases {
-        let prev = chain_prev[chain_prev.len() - 1];
-        chain_prev.push(case.block.chain_link(prev).chain());
-    }
-    let mut client_proofs = Vec::new();
-    for case in &cases {
-        for _ in &case.txs {
+    let mut range = Range { constants, cases: common::chain(&tx_counts), chains: Vec::new() };
+    let mut chain = Fr::from(0u64);
+    for case in &mut range.cases {
+        range.chains.push(chain);
+        chain = case.block.chain_link(chain).chain();
+        for (tx, _) in &mut case.txs {
             let before = now();
             let w = common::transfer(&genesis_header, &genesis_store, sender);
-            client_proofs.push(jobs::prove_client(&keys, &w, [7; 32]).expect("client"));
+            tx.client_proof = jobs::prove_client(&keys, &w, [7; 32]).expect("client");
             println!(
                 "{:8.2} s  client {:.2} s",
                 now().as_secs_f64(),
@@ -64,29 +95,10 @@ fn main() {
             sender += 1;
         }
     }
-    let mut client_proofs = client_proofs.into_iter();
     let mut outputs: Vec<Vec<u8>> = Vec::new();
     for node in &plan.nodes {
         let children: Vec<Vec<u8>> = node.children.iter().map(|i| outputs[*i].clone()).collect();
-        let input = match node.subject {
-            Subject::Tx { block, tx } => {
-                let (tx, transition) = &cases[block].txs[tx];
-                let mut tx = tx.clone();
-                tx.client_proof = client_proofs.next().unwrap();
-                jobs::tx_base_input(&constants, common::PRICE, &tx, transition)
-            }
-            Subject::Txs { .. } => jobs::tx_merge_input(&children[0], &children[1]).unwrap(),
-            Subject::Block { block } => jobs::block_root_input(
-                &constants,
-                common::prover(),
-                &cases[block].block,
-                chain_prev[block],
-                &children,
-            )
-            .unwrap(),
-            Subject::Blocks { .. } => jobs::block_merge_input(&children[0], &children[1]).unwrap(),
-            Subject::Epoch => jobs::epoch_root_input(32, &children).unwrap(),
-        };
+        let input = jobs::input(node.circuit, &range, node.subject, &children).expect("input");
         let kind = node.circuit.name();
         let before = now();
         keys.proving_key(node.circuit).expect("key");

@@ -2,12 +2,12 @@
 //!
 //! `cargo run -p rollmill-circuits --example sizes`
 
-use rollmill_circuits::dummy;
+use rollmill_circuits::jobs;
 use rollmill_protocol::Circuit;
 
 fn main() {
     for circuit in Circuit::ALL {
-        let builder = dummy::build(circuit);
+        let builder = jobs::dummy(circuit);
         let laid = builder.rows();
         let sections = builder.section_rows();
         match builder.finish(None) {

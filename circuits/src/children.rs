@@ -44,6 +44,13 @@ impl ChildWitness {
     }
 }
 
+impl ChildWitness {
+    /// As many placeholder children as `parent` verifies.
+    pub fn dummies(parent: Circuit) -> Vec<Self> {
+        (0..parent.child_count()).map(|_| Self::dummy(parent)).collect()
+    }
+}
+
 impl OpenedLeaf {
     /// A placeholder leaf, for laying a circuit out.
     pub fn dummy(circuit: Circuit) -> Self {

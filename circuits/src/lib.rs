@@ -9,7 +9,6 @@ pub mod block_root;
 pub mod children;
 pub mod circuit;
 pub mod client;
-pub mod dummy;
 pub mod epoch_root;
 pub mod gadgets;
 pub mod jobs;

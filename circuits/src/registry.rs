@@ -90,7 +90,7 @@ pub enum RegistryError {
 
 /// The layout of a circuit.
 pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
-    let layout = crate::dummy::build(circuit).layout(Some(log_n(circuit)));
+    let layout = crate::jobs::dummy(circuit).layout(Some(log_n(circuit)));
     layout.map_err(|source| RegistryError::Layout { circuit, source })
 }
 
@@ -450,7 +450,7 @@ pub struct CircuitReport {
 
 /// Sizes of a circuit, measured on its own layout.
 pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
-    let builder = crate::dummy::build(circuit);
+    let builder = crate::jobs::dummy(circuit);
     let sections = builder.section_rows();
     let layout = builder.layout(Some(log_n(circuit)));
     let layout = layout.map_err(|source| RegistryError::Layout { circuit, source })?;
@@ -482,7 +482,7 @@ pub fn measure<D: Device>(
 ) -> Result<CircuitSeconds, RegistryError> {
     let loaded = keys.proving_key(circuit)?;
     let started = now();
-    let finished = crate::dummy::build(circuit).finish(Some(log_n(circuit)));
+    let finished = crate::jobs::dummy(circuit).finish(Some(log_n(circuit)));
     let (_, witness) = finished.map_err(|source| RegistryError::Layout { circuit, source })?;
     let witnessed = now();
     let kind = transcript(circuit);

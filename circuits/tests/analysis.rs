@@ -10,17 +10,16 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::PathBuf;
 
 use rollmill_algebra::Fr;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::client::{self, InputNote};
-use rollmill_circuits::jobs::{self, Input};
-use rollmill_circuits::keyset::KeySet;
+use rollmill_circuits::jobs;
 use rollmill_plonk::analysis::{coverage, freedom};
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::Circuit;
 
+use common::golden::{self, file};
 use common::{genesis_chain, transfer, value};
 
 /// Why unknowns of a section may be chosen.
@@ -66,21 +65,12 @@ const REASONS: &[(&str, &str)] = &[
     ("epoch", "slots an epoch has, quotients and remainders, bound as integers"),
 ];
 
-fn golden(name: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    std::fs::read(folder.join(name)).unwrap()
-}
-
 fn job(circuit: Circuit, input: &[u8]) -> Builder {
-    let set = KeySet::from_bytes(&golden("keys.set")).unwrap();
-    jobs::lay_out(&set, circuit.name(), input).unwrap()
+    jobs::lay_out(&golden::keys(), circuit.name(), input).unwrap()
 }
 
 fn epoch_root(circuit: Circuit, ranges: &[&str]) -> Builder {
-    let two = Input::from_bytes(Circuit::EpochRoot2, &golden("09-epoch_root_2.input")).unwrap();
-    let Input::EpochRoot { slots_per_epoch, .. } = two else { unreachable!() };
-    let ranges: Vec<Vec<u8>> = ranges.iter().map(|name| golden(name)).collect();
-    job(circuit, &jobs::epoch_root_input(slots_per_epoch, &ranges).unwrap())
+    golden::epoch_root(&golden::keys(), circuit, ranges)
 }
 
 /// A transfer of nothing: two dummies spent, two empty notes made, no logs.
@@ -218,7 +208,7 @@ fn client() {
 
 #[test]
 fn tx_base() {
-    let case = |name, input| count(name, Circuit::TxBase, job(Circuit::TxBase, &golden(input)));
+    let case = |name, input| count(name, Circuit::TxBase, job(Circuit::TxBase, &file(input)));
     compare(&[
         case("tx_base, first of a block", "00-tx_base.input"),
         case("tx_base, alone in a block", "06-tx_base.input"),
@@ -227,42 +217,42 @@ fn tx_base() {
 
 #[test]
 fn tx_merge() {
-    let outputs = ["01-tx_base.output", "02-tx_base.output"].map(golden);
+    let outputs = ["01-tx_base.output", "02-tx_base.output"].map(file);
     let other = jobs::tx_merge_input(&outputs[0], &outputs[1]).unwrap();
     let case = |name, input: &[u8]| count(name, Circuit::TxMerge, job(Circuit::TxMerge, input));
     compare(&[
-        case("tx_merge, of the first two", &golden("03-tx_merge.input")),
+        case("tx_merge, of the first two", &file("03-tx_merge.input")),
         case("tx_merge, of the last two", &other),
     ]);
 }
 
 #[test]
 fn block_root_0() {
-    let input = golden("05-block_root_0.input");
+    let input = file("05-block_root_0.input");
     compare(&[count("block_root_0", Circuit::BlockRoot0, job(Circuit::BlockRoot0, &input))]);
 }
 
 #[test]
 fn block_root_1() {
-    let input = golden("07-block_root_1.input");
+    let input = file("07-block_root_1.input");
     compare(&[count("block_root_1", Circuit::BlockRoot1, job(Circuit::BlockRoot1, &input))]);
 }
 
 #[test]
 fn block_root_2() {
-    let input = golden("04-block_root_2.input");
+    let input = file("04-block_root_2.input");
     let b = job(Circuit::BlockRoot2, &input);
     compare(&[count("block_root_2, of a tx_merge and a tx_base", Circuit::BlockRoot2, b)]);
 }
 
 #[test]
 fn block_merge() {
-    let outputs = ["05-block_root_0.output", "07-block_root_1.output"].map(golden);
+    let outputs = ["05-block_root_0.output", "07-block_root_1.output"].map(file);
     let other = jobs::block_merge_input(&outputs[0], &outputs[1]).unwrap();
     let case =
         |name, input: &[u8]| count(name, Circuit::BlockMerge, job(Circuit::BlockMerge, input));
     compare(&[
-        case("block_merge, of block_root_2 and block_root_0", &golden("08-block_merge.input")),
+        case("block_merge, of block_root_2 and block_root_0", &file("08-block_merge.input")),
         case("block_merge, of block_root_0 and block_root_1", &other),
     ]);
 }
@@ -284,7 +274,7 @@ fn epoch_root_2() {
         count(
             "epoch_root_2, of block_merge and block_root_1",
             Circuit::EpochRoot2,
-            job(Circuit::EpochRoot2, &golden("09-epoch_root_2.input")),
+            job(Circuit::EpochRoot2, &file("09-epoch_root_2.input")),
         ),
         count(
             "epoch_root_2, of block_root_2 and block_root_0",

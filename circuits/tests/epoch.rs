@@ -5,7 +5,6 @@
 
 mod common;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::gadgets::fold::ChildWitness;
-use rollmill_circuits::jobs::{self, Input, JobError, Output};
+use rollmill_circuits::jobs::{self, BlockRootInput, Input, JobError, Output, TxBaseInput};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, Warmed, layout, open_srs};
 use rollmill_circuits::store::MemoryStore;
@@ -25,35 +24,21 @@ use rollmill_plonk::proof::Proof;
 use rollmill_protocol::{Circuit, ClientInputs, EpochRoot};
 use sha2::{Digest, Sha256};
 
+use common::golden;
+
 struct Job {
     kind: String,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
-fn folder() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
-}
-
-fn keys() -> KeySet {
-    KeySet::from_bytes(&std::fs::read(folder().join("keys.set")).unwrap()).unwrap()
-}
-
 fn jobs() -> Vec<Job> {
-    let mut names: Vec<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
-        .filter_map(|name| name.strip_suffix(".input").map(str::to_owned))
-        .collect();
-    names.sort();
-    let read =
-        |name: &str, end: &str| std::fs::read(folder().join(format!("{name}.{end}"))).unwrap();
-    names
+    golden::jobs()
         .iter()
         .map(|name| Job {
             kind: name[3..].to_owned(),
-            input: read(name, "input"),
-            output: read(name, "output"),
+            input: golden::file(&format!("{name}.input")),
+            output: golden::file(&format!("{name}.output")),
         })
         .collect()
 }
@@ -64,7 +49,7 @@ fn job(kind: &str) -> Job {
 
 #[test]
 fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
-    let set = keys();
+    let set = golden::keys();
     let jobs = jobs();
     let mut made: Vec<Output> = Vec::new();
     for job in &jobs {
@@ -72,7 +57,7 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
         for child in input.children() {
             assert!(made.contains(child), "a child of {} is not a result of the epoch", job.kind);
         }
-        if let Input::TxBase { witness, anchor_header_hash, proof } = &input {
+        if let Input::TxBase(TxBaseInput { witness, anchor_header_hash, proof }) = &input {
             let public = ClientInputs {
                 chain_id: common::CHAIN_ID,
                 version: common::VERSION,
@@ -93,7 +78,7 @@ fn the_golden_epoch_verifies_from_its_client_proofs_to_its_root() {
 /// Fails when a circuit changed and the golden epoch was not made anew.
 #[test]
 fn the_golden_keys_are_those_of_this_build() {
-    let set = keys();
+    let set = golden::keys();
     for circuit in Circuit::ALL {
         let layout = layout(circuit).unwrap();
         let digest = layout_digest(&layout.shape, &layout.fixed_columns());
@@ -105,7 +90,7 @@ fn the_golden_keys_are_those_of_this_build() {
 /// inversions were batched.
 #[test]
 fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
-    let set = keys();
+    let set = golden::keys();
     for (kind, expected) in [
         ("tx_base", "25893fcc87b61ba3"),
         ("tx_merge", "4b4b761344baf9e6"),
@@ -131,7 +116,7 @@ fn the_witnesses_of_the_golden_jobs_are_what_they_were() {
 fn a_job_done_again_gives_the_same_bytes_and_keys_are_loaded_ahead_while_there_is_room() {
     let store = Arc::new(MemoryStore::default());
     let srs = open_srs(store.as_ref(), common::CHAIN_ID).unwrap();
-    let keys = Keys::new(Arc::new(CpuDevice::default()), keys(), srs, store, 2).unwrap();
+    let keys = Keys::new(Arc::new(CpuDevice::default()), golden::keys(), srs, store, 2).unwrap();
     assert_eq!(keys.warm(&|| false).unwrap(), Warmed::Stopped);
     assert_eq!(keys.warm(&|| true).unwrap(), Warmed::Key(Circuit::TxBase));
     let warmed = keys.proving_key(Circuit::TxBase).unwrap();
@@ -147,7 +132,7 @@ fn a_job_done_again_gives_the_same_bytes_and_keys_are_loaded_ahead_while_there_i
 /// Every public input and a sample of the proof's bytes.
 #[test]
 fn a_changed_result_is_refused() {
-    let set = keys();
+    let set = golden::keys();
     for kind in ["tx_base", "block_root_1", "epoch_root_2"] {
         let job = job(kind);
         let good = Output::from_bytes(&job.output).unwrap();
@@ -187,7 +172,7 @@ fn holds(b: Builder, circuit: Circuit) -> bool {
 }
 
 fn merge_holds(change: impl Fn(&KeySet, &mut [ChildWitness; 2])) -> bool {
-    let set = keys();
+    let set = golden::keys();
     let job = job("tx_merge");
     let input = Input::from_bytes(Circuit::TxMerge, &job.input).unwrap();
     let [left, right] = input.children() else { panic!("two children") };
@@ -218,22 +203,13 @@ fn a_child_under_another_key_or_of_another_role_is_refused() {
 /// Duty 8, in the circuit: what a child states is what its proof was made for.
 #[test]
 fn a_child_with_a_changed_public_input_does_not_give_a_good_pair() {
-    let set = keys();
+    let set = golden::keys();
     let job = job("block_root_1");
     let input = Input::from_bytes(Circuit::BlockRoot1, &job.input).unwrap();
-    let Input::BlockRoot { block, children } = &input else { panic!("a block root") };
-    let witness = block_root::BlockRootWitness {
-        constants: block.constants,
-        prover_id: block.prover_id,
-        parent: block.parent.clone(),
-        header: block.header.clone(),
-        parent_path: block.parent_path.clone(),
-        append_path: block.append_path.clone(),
-        archive_root_before: block.header.last_archive_root,
-        chain_prev: block.chain_prev,
-        data_hash: block.data_hash,
-        charges: [Circuit::TxBase, Circuit::TxMerge, Circuit::BlockRoot1].map(|c| set.opened(c)),
+    let Input::BlockRoot(BlockRootInput { block, children }) = &input else {
+        panic!("a block root")
     };
+    let witness = block.witness(&set, Circuit::BlockRoot1);
     let good = child(&set, &children[0]);
     assert!(holds(block_root::build(&witness, std::slice::from_ref(&good)), Circuit::BlockRoot1));
     // The carried pair enters nothing but the transcript and the folded pair.

@@ -2,89 +2,23 @@
 
 mod common;
 
-use ark_ff::UniformRand;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
-use rollmill_algebra::{Fr, G1Affine, G1Projective};
-use rollmill_circuits::block_merge::{self, BlockMergeWitness};
-use rollmill_circuits::children::Child;
 use rollmill_circuits::circuit::{cell_bits, contracts, log_n, size, transcript, warm_order};
-use rollmill_circuits::epoch_root::{self, EpochRootWitness};
-use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{layout, report};
-use rollmill_circuits::{block_root, client, tx_base, tx_merge};
-use rollmill_plonk::builder::Builder;
 use rollmill_plonk::key::layout_digest;
-use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_protocol::circuit::Family;
-use rollmill_protocol::{Circuit, EpochPlan, Pair};
+use rollmill_protocol::{Circuit, EpochPlan};
 
-use common::{block_root_witness, chain, constants, genesis_chain, opened, transfer, value};
-
-/// A child of random values: no proof, but points on the curve.
-fn random_child(parent: Circuit, seed: u64) -> Child {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut child = Child::dummy(parent);
-    let point = |rng: &mut ChaCha8Rng| G1Affine::from(G1Projective::rand(rng));
-    let points: [G1Affine; COMMITMENTS + 2] = std::array::from_fn(|_| point(&mut rng));
-    let evaluations: [Fr; EVALUATIONS] = std::array::from_fn(|_| Fr::rand(&mut rng));
-    child.proof = Proof::from_parts(&points, evaluations);
-    child.vk.fixed = std::array::from_fn(|_| point(&mut rng));
-    child.public.iter_mut().for_each(|v| *v = Fr::rand(&mut rng));
-    let circuit = *parent.accepts().last().unwrap();
-    child.leaf.circuit = circuit;
-    if let Some(at) = circuit.pair_at() {
-        let pair = Pair {
-            l: point(&mut rng),
-            s_l: Fr::rand(&mut rng),
-            r: point(&mut rng),
-            s_r: Fr::rand(&mut rng),
-        };
-        child.public.splice(at.., pair.to_fields());
-    }
-    child
-}
-
-fn real(circuit: Circuit) -> Builder {
-    let child = |seed| random_child(circuit, seed);
-    let cases = chain(&[2, 0]);
-    let block = |ranges| block_root_witness(&cases[1].block, ranges, value(9, 1));
-    let (constants, charge) = (constants(), opened(circuit));
-    match circuit.family() {
-        Family::Client => {
-            let (header, store) = genesis_chain();
-            client::build(&transfer(&header, &store, 1))
-        }
-        Family::TxBase => {
-            let (tx, transition) = &cases[0].txs[1];
-            tx_base::build(&common::tx_base_witness(tx, transition), &child(1))
-        }
-        Family::TxMerge => tx_merge::build(&constants, &[child(1), child(2)]),
-        Family::BlockRoot => {
-            let children: Vec<_> = (0..circuit.child_count() as u64).map(child).collect();
-            block_root::build(&block(children.len()), &children)
-        }
-        Family::BlockMerge => {
-            let witness = BlockMergeWitness { constants, charge };
-            block_merge::build(&witness, &[child(1), child(2)])
-        }
-        Family::EpochRoot => {
-            let witness = EpochRootWitness { constants, slots_per_epoch: 9, charge };
-            let children: Vec<_> = (0..circuit.child_count() as u64).map(child).collect();
-            epoch_root::build(&witness, &children)
-        }
-    }
-}
+use common::golden;
 
 #[test]
 fn every_witness_of_a_circuit_has_the_layout_of_the_recorded_keys() {
-    let keys = KeySet::from_bytes(include_bytes!("golden/keys.set")).expect("the golden keys");
+    let keys = golden::keys();
     for circuit in Circuit::ALL {
         let of_dummy = layout(circuit).unwrap();
         let digest = layout_digest(&of_dummy.shape, &of_dummy.fixed_columns());
         assert_eq!(digest, keys.key(circuit).layout_digest, "{circuit}: not what its key is for");
-        let (of_real, _) = real(circuit).finish(Some(log_n(circuit))).unwrap();
+        let (of_real, _) = golden::whole(&keys, circuit).finish(Some(log_n(circuit))).unwrap();
         assert_eq!(of_dummy.rows_used, of_real.rows_used, "{circuit}");
         for row in 0..of_dummy.rows_used {
             assert_eq!(of_dummy.fixed_row(row), of_real.fixed_row(row), "{circuit} row {row}");

@@ -7,52 +7,16 @@
 mod common;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use rollmill_algebra::Fr;
 use rollmill_circuits::circuit::log_n;
-use rollmill_circuits::client;
-use rollmill_circuits::jobs::{self, Input};
-use rollmill_circuits::keyset::KeySet;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::layout::FixedRow;
 use rollmill_protocol::Circuit;
 
+use common::golden;
 use common::mutate::{Free, Mutator};
-use common::{genesis_chain, transfer};
-
-fn golden(name: &str) -> Vec<u8> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    std::fs::read(folder.join(name)).unwrap()
-}
-
-/// The circuit over a witness that holds.
-fn whole(circuit: Circuit, set: &KeySet) -> Builder {
-    let name = match circuit {
-        Circuit::Client => {
-            let (header, store) = genesis_chain();
-            return client::build(&transfer(&header, &store, 1));
-        }
-        // The golden epoch has three blocks. Its second one alone is an epoch too.
-        Circuit::EpochRoot1 => {
-            let two = golden("09-epoch_root_2.input");
-            let two = Input::from_bytes(Circuit::EpochRoot2, &two).unwrap();
-            let Input::EpochRoot { slots_per_epoch, .. } = two else { unreachable!() };
-            let block = golden("05-block_root_0.output");
-            let input = jobs::epoch_root_input(slots_per_epoch, &[block]).unwrap();
-            return jobs::lay_out(set, circuit.name(), &input).unwrap();
-        }
-        Circuit::TxBase => "00-tx_base.input",
-        Circuit::TxMerge => "03-tx_merge.input",
-        Circuit::BlockRoot0 => "05-block_root_0.input",
-        Circuit::BlockRoot1 => "07-block_root_1.input",
-        Circuit::BlockRoot2 => "04-block_root_2.input",
-        Circuit::BlockMerge => "08-block_merge.input",
-        Circuit::EpochRoot2 => "09-epoch_root_2.input",
-    };
-    jobs::lay_out(set, circuit.name(), &golden(name)).unwrap()
-}
 
 fn number(variable: &str, default: usize) -> usize {
     let text = std::env::var(variable).ok();
@@ -64,12 +28,12 @@ fn number(variable: &str, default: usize) -> usize {
 /// at the gates, ties and ROM reads that see it. `Mutator` panics on a free cell without a reason.
 #[test]
 fn changed_cells_of_every_whole_circuit_are_refused() {
-    let set = KeySet::from_bytes(&golden("keys.set")).unwrap();
+    let set = golden::keys();
     let step = number("ROLLMILL_MUTATION_STEP", 31);
     let start = number("ROLLMILL_SEED", 5) % step;
     println!("seed {start}");
     for circuit in Circuit::ALL {
-        let (layout, witness) = whole(circuit, &set).finish(Some(log_n(circuit))).unwrap();
+        let (layout, witness) = golden::whole(&set, circuit).finish(Some(log_n(circuit))).unwrap();
         assert_eq!(check(&layout, &witness), Ok(()), "{circuit}");
         let mut mutator = Mutator::new(layout, witness);
         let (rows, variables) = (mutator.rows(), mutator.variables());

@@ -18,6 +18,20 @@ pub enum Subject {
     Epoch,
 }
 
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tx { block, tx } => write!(f, "transaction {tx} of block {block}"),
+            Self::Txs { block, first, last } => {
+                write!(f, "transactions {first} to {last} of block {block}")
+            }
+            Self::Block { block } => write!(f, "block {block}"),
+            Self::Blocks { first, last } => write!(f, "blocks {first} to {last}"),
+            Self::Epoch => f.write_str("the whole range"),
+        }
+    }
+}
+
 /// One proof of the plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanNode {

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub)] // each test file uses its own part
 #![allow(clippy::result_large_err)] // a violation names its cells
 
+pub mod golden;
 pub mod mutate;
 
 use rollmill_algebra::{Fr, poseidon2};
