@@ -367,7 +367,7 @@ mod tests {
 
     /// Duty 10: numbers of a header are in their ranges, whatever the header's type allows outside.
     #[test]
-    fn numbers_of_a_header_beyond_their_ranges_are_refused() {
+    fn numbers_of_a_header_beyond_their_ranges_are_rejected() {
         type Field = fn(&mut HeaderLayout<Fr>) -> &mut Fr;
         let fields: [(Field, u32); 6] = [
             (|h| &mut h.slot, 64),
@@ -399,7 +399,7 @@ mod tests {
 
     /// A parent's slot or time just below zero would let any number follow.
     #[test]
-    fn a_parent_with_numbers_beyond_64_bits_is_refused() {
+    fn a_parent_with_numbers_beyond_64_bits_is_rejected() {
         let follows_parent = |change: fn(&mut HeaderLayout<Fr>)| {
             let mut parent = row();
             change(&mut parent);

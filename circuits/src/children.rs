@@ -67,7 +67,7 @@ impl OpenedLeaf {
     }
 }
 
-/// Verifies the children of `parent`; answers their public inputs and the pair that all of them, and
+/// Verifies the children of `parent`; returns their public inputs and the pair that all of them, and
 /// the pairs they carry, fold into. Without children the pair is the trivial one.
 pub fn verified(
     b: &mut Builder,

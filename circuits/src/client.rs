@@ -116,7 +116,7 @@ struct Sender {
     address: Var,
 }
 
-/// Lays out one input, whose value is given apart; answers its value and nullifier.
+/// Lays out one input, whose value is given apart; returns its value and nullifier.
 fn spend(
     b: &mut Builder,
     sender: &Sender,
@@ -153,7 +153,7 @@ fn spend(
     (value, b.hash(domain::NULLIFIER, &[unique, sender.nsk]))
 }
 
-/// Lays out one output, a note of `[owner, value, randomness]`; answers its value and its leaf.
+/// Lays out one output, a note of `[owner, value, randomness]`; returns its value and its leaf.
 fn make(b: &mut Builder, first_nullifier: Var, index: usize, note: [Fr; 3]) -> (Var, Var) {
     let [owner, value, randomness] = note.map(|field| b.witness(field));
     if !gone("circuits.client.value_out") {
@@ -183,7 +183,7 @@ fn assert_log_shape(b: &mut Builder, tags: &[Var], log_hashes: &[Var]) {
     }
 }
 
-/// The whole circuit but for the publication of its inputs, which it answers.
+/// The whole circuit but for the publication of its inputs, which it returns.
 pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> {
     b.section("keys and anchor");
     let nsk = b.witness(w.nsk);

@@ -31,7 +31,7 @@ use rollmill_protocol::{BlockRange, Circuit, Pair, TxRange};
 
 use crate::children::Child;
 use crate::circuit::{log_n, transcript};
-use crate::keyset::{KeySet, RefusedProof};
+use crate::keyset::{KeySet, RejectedProof};
 use crate::registry::{Keys, Loaded, RegistryError};
 
 pub use block_merge::{BlockMergeInput, block_merge_input};
@@ -44,7 +44,7 @@ pub use tx_merge::{TxMergeInput, tx_merge_input};
 
 const OUTPUT_FORMAT: u8 = 1;
 
-/// Why a job gave no proof, or a result was refused.
+/// Why a job has no proof, or a result was rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobError {
@@ -83,7 +83,7 @@ pub enum JobError {
     ///
     /// Do: Run agent and prover node of the same release. Otherwise report the range's capture.
     #[error("CIR-007: the proof of child {index} ({circuit}) is invalid: {source}")]
-    ChildProof { index: usize, circuit: Circuit, source: RefusedProof },
+    ChildProof { index: usize, circuit: Circuit, source: RejectedProof },
     /// The proof states a public input that does not follow from the job's input.
     ///
     /// Do: Nothing: the result is rejected. If it recurs for one agent, test its device.
@@ -99,7 +99,7 @@ pub enum JobError {
     ///
     /// Do: Nothing: it is rejected and proven again. If it recurs for one agent, test its device.
     #[error("CIR-016: the result is invalid: {0}")]
-    Refused(#[source] RefusedProof),
+    Rejected(#[source] RejectedProof),
     /// No job of this circuit is about this part of the range, or the range has no such part.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
@@ -320,11 +320,11 @@ pub fn finish<D: Device>(
     let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
     let proof = keys.prove(key, bases, kind, &witness, Blinding::Off)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
-    if let Err(refused) = keys.set().verify(circuit, &witness.public, &proof) {
+    if let Err(rejected) = keys.set().verify(circuit, &witness.public, &proof) {
         // Slow, and only after a failure: names the gate and the row.
         let reason = match check(&layout, &witness) {
             Err(violation) => violation.to_string(),
-            Ok(()) => refused.to_string(),
+            Ok(()) => rejected.to_string(),
         };
         return Err(JobError::Unsatisfied { reason });
     }
@@ -359,6 +359,6 @@ pub fn verify(set: &KeySet, kind: &str, input: &[u8], output: &[u8]) -> Result<O
         return Err(JobError::Role { expected, got });
     }
     same_public(output.circuit, &expected(set, &input)?, &output.public)?;
-    set.verify(output.circuit, &output.public, &output.proof).map_err(JobError::Refused)?;
+    set.verify(output.circuit, &output.public, &output.proof).map_err(JobError::Rejected)?;
     Ok(output)
 }

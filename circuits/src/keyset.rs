@@ -55,10 +55,10 @@ pub enum KeySetError {
     Root { expected: String, got: String },
 }
 
-/// Why a proof was refused.
+/// Why a proof was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum RefusedProof {
+pub enum RejectedProof {
     #[error(transparent)]
     Encoding(#[from] ProofError),
     #[error(transparent)]
@@ -172,7 +172,7 @@ impl KeySet {
         circuit: Circuit,
         public: &[Fr],
         proof: &[u8],
-    ) -> Result<(), RefusedProof> {
+    ) -> Result<(), RejectedProof> {
         let proof = Proof::from_bytes(proof)?;
         let vk = &self.key(circuit).vk;
         verify(transcript(circuit), vk, &self.tau_g2, public, &proof, circuit.pair_at())?;

@@ -3,7 +3,7 @@
 //! Whoever writes a file also writes its digest, so a digest tells damage and nothing else. What defines a
 //! key is checked against what it claims before a key is made from it: the SRS by pairing, its Lagrange form
 //! and kept keys by one random linear combination each, with factors that are drawn after the files were
-//! read. A file that does not pass is made anew; an SRS that does not is refused, since it cannot be.
+//! read. A file that does not pass is made again; an SRS that does not is rejected, since it cannot be.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;

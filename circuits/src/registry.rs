@@ -95,7 +95,7 @@ pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
 }
 
 /// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
-/// it must have been imported. A development one is refused on any other chain.
+/// it must have been imported. A development one is rejected on any other chain.
 pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> {
     if let Some(srs) = stored_srs(store, chain_id)? {
         return Ok(srs);
@@ -408,7 +408,7 @@ impl<D: Device> Keys<D> {
     }
 
     /// Proves on the device. Where its memory is short, keys that are kept for later give way before
-    /// the proof is refused.
+    /// the proof is rejected.
     ///
     /// # Errors
     /// As [`rollmill_plonk::prover::prove`].

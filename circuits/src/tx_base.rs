@@ -36,7 +36,7 @@ pub struct TxBaseWitness {
     pub transition: TxTransition,
 }
 
-/// Constrains what the transaction allows against the block's prices; answers the fee, below 2^64.
+/// Constrains what the transaction allows against the block's prices; returns the fee, below 2^64.
 fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_price: Var) -> Var {
     if !gone("circuits.tx_base.gas") {
         range_gas(b, &effects.gas);
@@ -200,7 +200,7 @@ mod tests {
 
     /// Duty 10: prices below zero would make a fee of nothing out of two that are not.
     #[test]
-    fn prices_that_cancel_out_are_refused() {
+    fn prices_that_cancel_out_are_rejected() {
         assert!(passes(prices(2, 3), gas()));
         // 100,000 · (−1) + 2,000 · 50 = 0, and the other way around.
         let mut wide = gas();
@@ -211,7 +211,7 @@ mod tests {
 
     /// Duty 10: a limit that holds only because a teardown limit is below zero.
     #[test]
-    fn gas_fields_beyond_64_bits_are_refused() {
+    fn gas_fields_beyond_64_bits_are_rejected() {
         for field in 0..6 {
             for value in [Fr::from(1u128 << 64), -Fr::from(1u64)] {
                 let mut changed = gas();
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fee_beyond_64_bits_is_refused_whatever_the_balance() {
+    fn a_fee_beyond_64_bits_is_rejected_whatever_the_balance() {
         let most = u64::MAX / L2_GAS_PER_TX;
         let mut wide = gas();
         wide[0] = Fr::from(u64::MAX);

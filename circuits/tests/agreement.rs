@@ -156,8 +156,8 @@ fn verdicts_in_one_circuit(
     };
     let verdicts: Vec<Verdict> = parts.into_iter().map(verdict).collect();
     // The whole check finds no more than the gates' rows: ties and ranges hold by construction.
-    let is_refused = verdicts.contains(&Verdict::Gates);
-    assert_eq!(check(&layout, &witness).is_err(), is_refused);
+    let is_rejected = verdicts.contains(&Verdict::Gates);
+    assert_eq!(check(&layout, &witness).is_err(), is_rejected);
     verdicts
 }
 
@@ -220,7 +220,7 @@ fn the_in_circuit_verifier_agrees_with_the_native_one() {
         for ((i, (public, proof)), verdict) in chunk.iter().zip(&cases).zip(verdicts) {
             let expected = good.native(KIND, public, proof);
             assert_eq!(verdict, expected, "seed {seed}, change {i}");
-            // Swapping a point with itself changes nothing; all else is refused.
+            // Swapping a point with itself changes nothing; all else is rejected.
             let same = *public == good.public && *proof == good.proof;
             assert_eq!(expected == Verdict::Accepted, same, "seed {seed}, change {i}");
             let (public, l1_proof) = changed(&good.l1_proof, *i);
@@ -231,10 +231,10 @@ fn the_in_circuit_verifier_agrees_with_the_native_one() {
 }
 
 /// Goal: no byte of a public input or of a proof is idle in the in-circuit verifier. Method: flip one
-/// bit of each; most do not decode, the rest must be refused for the reason the native verifier has.
+/// bit of each; most do not decode, the rest must be rejected for the reason the native verifier has.
 /// Honest proofs stand between them and must be accepted, so that no refusal is a neighbour's.
 #[test]
-fn every_flipped_byte_is_refused_in_a_circuit() {
+fn every_flipped_byte_is_rejected_in_a_circuit() {
     let good = good();
     let mut bytes: Vec<u8> = good.public.iter().flat_map(fr_to_bytes).collect();
     bytes.extend(good.proof.to_bytes());
@@ -271,7 +271,7 @@ fn every_flipped_byte_is_refused_in_a_circuit() {
 /// that one constraint alone refuses. Method: the false statements of the gates' own tests, each with an
 /// honest proof beside it.
 #[test]
-fn every_false_statement_of_the_gates_is_refused_in_a_circuit() {
+fn every_false_statement_of_the_gates_is_rejected_in_a_circuit() {
     let made = circuit(None);
     let setting = Setting::new(&made.layout);
     let honest = (made.witness.public.clone(), setting.prove(KIND, &made.witness, Cheat::None));

@@ -86,7 +86,7 @@ fn block_root_states_what_its_twin_states() {
     }
 }
 
-fn refused(
+fn rejected(
     tx_count: u64,
     change: impl Fn(&mut Vec<TxRangeLayout<Fr>>, &mut BlockRootWitness),
 ) -> bool {
@@ -100,7 +100,7 @@ fn refused(
 
 /// Duty 10: every hash and path of the block fits the number; only its range refuses it.
 #[test]
-fn a_header_with_a_number_beyond_its_range_is_refused() {
+fn a_header_with_a_number_beyond_its_range_is_rejected() {
     let case = chain(&[0]).remove(0);
     let w = block_root_witness(&case.block, 0, value(9, 1));
     for (slot, good) in [(Fr::from(u64::MAX), true), (power_of_two(64), false)] {
@@ -116,68 +116,68 @@ fn a_header_with_a_number_beyond_its_range_is_refused() {
 
 /// Duty 12: the running hash starts at zero, and the header names where it ends.
 #[test]
-fn a_run_that_is_not_the_whole_block_is_refused() {
+fn a_run_that_is_not_the_whole_block_is_rejected() {
     let one = Fr::from(1u64);
     for tx_count in 1..=3 {
-        assert!(!refused(tx_count, |_, _| ()));
-        assert!(refused(tx_count, |r, _| r[0].txs_chain_start += one));
-        assert!(refused(tx_count, |r, _| r.last_mut().unwrap().txs_chain_end += one));
-        assert!(refused(tx_count, |r, _| r[0].fees_sum += one));
-        assert!(refused(tx_count, |r, _| r[0].tx_count += one));
-        assert!(refused(tx_count, |r, _| r[0].start.note_count += one));
-        assert!(refused(tx_count, |r, _| r.last_mut().unwrap().end.nullifier_root += one));
-        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.fee_per_l2_gas += one)));
-        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.anchor_archive_root += one)));
-        assert!(refused(tx_count, |r, _| r.iter_mut().for_each(|r| r.constants.version += one)));
+        assert!(!rejected(tx_count, |_, _| ()));
+        assert!(rejected(tx_count, |r, _| r[0].txs_chain_start += one));
+        assert!(rejected(tx_count, |r, _| r.last_mut().unwrap().txs_chain_end += one));
+        assert!(rejected(tx_count, |r, _| r[0].fees_sum += one));
+        assert!(rejected(tx_count, |r, _| r[0].tx_count += one));
+        assert!(rejected(tx_count, |r, _| r[0].start.note_count += one));
+        assert!(rejected(tx_count, |r, _| r.last_mut().unwrap().end.nullifier_root += one));
+        assert!(rejected(tx_count, |r, _| r.iter_mut().for_each(|r| r.fee_per_l2_gas += one)));
+        assert!(rejected(tx_count, |r, _| r.iter_mut().for_each(|r| r.anchor_archive_root += one)));
+        assert!(rejected(tx_count, |r, _| r.iter_mut().for_each(|r| r.constants.version += one)));
     }
-    assert!(refused(2, |r, _| r.swap(0, 1)));
-    assert!(refused(2, |r, _| r[1] = r[0].clone()));
+    assert!(rejected(2, |r, _| r.swap(0, 1)));
+    assert!(rejected(2, |r, _| r[1] = r[0].clone()));
 }
 
 /// Duty 10, and that a block has one shape of proof.
 #[test]
-fn an_empty_run_or_a_run_of_two_in_the_circuit_for_one_is_refused() {
-    assert!(refused(2, |r, _| r[0].tx_count = Fr::from(0u64)));
-    assert!(refused(1, |r, w| {
+fn an_empty_run_or_a_run_of_two_in_the_circuit_for_one_is_rejected() {
+    assert!(rejected(2, |r, _| r[0].tx_count = Fr::from(0u64)));
+    assert!(rejected(1, |r, w| {
         r[0].tx_count = Fr::from(2u64);
         w.header.tx_count = 2;
     }));
-    assert!(refused(2, |r, w| {
+    assert!(rejected(2, |r, w| {
         r[0].tx_count = Fr::from(32u64);
         w.header.tx_count = 33;
     }));
 }
 
-/// As [`refused`], for a header that is changed together with everything that hashes it: only a
-/// rule about the header can refuse it.
+/// As [`rejected`], for a header that is changed together with everything that hashes it: only a
+/// rule about the header can reject it.
 #[test]
-fn headers_that_do_not_follow_are_refused() {
-    assert!(!refused(0, |_, w| w.header.slot += 1));
-    assert!(!refused(0, |_, w| w.header.timestamp += 1));
-    assert!(refused(0, |_, w| w.header.slot = w.parent.slot));
-    assert!(refused(0, |_, w| w.header.timestamp = w.parent.timestamp));
-    assert!(refused(0, |_, w| w.header.block_number += 1));
-    assert!(refused(0, |_, w| w.header.chain_id += 1));
-    assert!(refused(0, |_, w| w.header.version += 1));
-    assert!(refused(0, |_, w| w.header.last_archive_root = value(9, 2)));
-    assert!(refused(0, |_, w| w.header.in_hash = Fr::from(1u64)));
-    assert!(refused(0, |_, w| w.header.out_hash = Fr::from(1u64)));
-    assert!(refused(0, |_, w| w.header.state.message_root = value(9, 2)));
-    assert!(refused(0, |_, w| w.header.state.message_count = 1));
+fn headers_that_do_not_follow_are_rejected() {
+    assert!(!rejected(0, |_, w| w.header.slot += 1));
+    assert!(!rejected(0, |_, w| w.header.timestamp += 1));
+    assert!(rejected(0, |_, w| w.header.slot = w.parent.slot));
+    assert!(rejected(0, |_, w| w.header.timestamp = w.parent.timestamp));
+    assert!(rejected(0, |_, w| w.header.block_number += 1));
+    assert!(rejected(0, |_, w| w.header.chain_id += 1));
+    assert!(rejected(0, |_, w| w.header.version += 1));
+    assert!(rejected(0, |_, w| w.header.last_archive_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.header.in_hash = Fr::from(1u64)));
+    assert!(rejected(0, |_, w| w.header.out_hash = Fr::from(1u64)));
+    assert!(rejected(0, |_, w| w.header.state.message_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.header.state.message_count = 1));
 }
 
 #[test]
 fn a_block_without_transactions_keeps_the_state_and_takes_no_fee() {
-    assert!(refused(0, |_, w| w.header.state.tx_state.note_root = value(9, 2)));
-    assert!(refused(0, |_, w| w.header.state.tx_state.public_data_count += 1));
-    assert!(refused(0, |_, w| w.header.total_fees = 1));
-    assert!(refused(0, |_, w| w.header.tx_count = 1));
-    assert!(refused(0, |_, w| w.header.txs_chain = value(9, 2)));
+    assert!(rejected(0, |_, w| w.header.state.tx_state.note_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.header.state.tx_state.public_data_count += 1));
+    assert!(rejected(0, |_, w| w.header.total_fees = 1));
+    assert!(rejected(0, |_, w| w.header.tx_count = 1));
+    assert!(rejected(0, |_, w| w.header.txs_chain = value(9, 2)));
 }
 
 /// Duty 9: the parent is the archive's last leaf, and the header is appended right after it.
 #[test]
-fn a_parent_that_is_not_the_last_header_is_refused() {
+fn a_parent_that_is_not_the_last_header_is_rejected() {
     let cases = chain(&[0, 0]);
     let w = block_root_witness(&cases[1].block, 0, value(9, 1));
     assert_eq!(outcome(root(&[], &w)), Ok(()));
@@ -206,17 +206,17 @@ fn a_parent_that_is_not_the_last_header_is_refused() {
 
 /// Duty 7: the rows of a proof are those in the key tree, at the place of its role.
 #[test]
-fn charged_rows_that_are_not_in_the_key_tree_are_refused() {
+fn charged_rows_that_are_not_in_the_key_tree_are_rejected() {
     for leaf in 0..3 {
-        assert!(refused(2, |_, w| w.charges[leaf].leaf.charged_rows += 1));
-        assert!(refused(2, |_, w| w.charges[leaf] = opened(Circuit::BlockMerge)));
+        assert!(rejected(2, |_, w| w.charges[leaf].leaf.charged_rows += 1));
+        assert!(rejected(2, |_, w| w.charges[leaf] = opened(Circuit::BlockMerge)));
     }
-    assert!(refused(2, |_, w| w.constants.vk_root = value(9, 3)));
-    assert!(refused(2, |_, w| w.constants.protocol_version = 2));
+    assert!(rejected(2, |_, w| w.constants.vk_root = value(9, 3)));
+    assert!(rejected(2, |_, w| w.constants.protocol_version = 2));
 }
 
 #[test]
-fn every_changed_cell_of_every_block_root_is_refused() {
+fn every_changed_cell_of_every_block_root_is_rejected() {
     for tx_count in 0..=2u64 {
         let case = chain(&[tx_count]).remove(0);
         let ranges = ranges(&case);
@@ -280,7 +280,7 @@ fn block_merge_and_epoch_root_state_what_their_twins_state() {
     );
 }
 
-fn join_refused(change: impl Fn(&mut BlockRangeLayout<Fr>, &mut BlockRangeLayout<Fr>)) -> bool {
+fn join_rejected(change: impl Fn(&mut BlockRangeLayout<Fr>, &mut BlockRangeLayout<Fr>)) -> bool {
     let blocks = block_ranges(&[0, 1]);
     let (mut left, mut right) = (blocks[0].layout(), blocks[1].layout());
     change(&mut left, &mut right);
@@ -292,40 +292,40 @@ fn join_refused(change: impl Fn(&mut BlockRangeLayout<Fr>, &mut BlockRangeLayout
 
 /// Duty 8: gaps, overlaps, swapped and repeated children, another chain, version or prover.
 #[test]
-fn runs_of_blocks_that_do_not_join_are_refused() {
+fn runs_of_blocks_that_do_not_join_are_rejected() {
     let one = Fr::from(1u64);
-    assert!(!join_refused(|_, _| ()));
-    assert!(join_refused(std::mem::swap), "swapped");
-    assert!(join_refused(|l, r| *r = l.clone()), "repeated");
-    assert!(join_refused(|_, r| r.first_block += one), "gap");
-    assert!(join_refused(|l, _| l.last_block += one), "overlap");
-    assert!(join_refused(|_, r| r.prev_archive_root += one));
-    assert!(join_refused(|l, _| l.end_archive_root += one));
-    assert!(join_refused(|_, r| r.chain_start += one));
-    assert!(join_refused(|l, _| l.chain_end += one));
-    assert!(join_refused(|_, r| r.prover_id += one), "another prover");
-    assert!(join_refused(|_, r| r.constants.chain_id += one), "another chain");
-    assert!(join_refused(|_, r| r.constants.version += one), "another version");
-    assert!(join_refused(|_, r| r.constants.vk_root += one), "another key tree");
-    assert!(join_refused(|_, r| r.constants.protocol_version += one));
-    assert!(join_refused(|l, r| {
+    assert!(!join_rejected(|_, _| ()));
+    assert!(join_rejected(std::mem::swap), "swapped");
+    assert!(join_rejected(|l, r| *r = l.clone()), "repeated");
+    assert!(join_rejected(|_, r| r.first_block += one), "gap");
+    assert!(join_rejected(|l, _| l.last_block += one), "overlap");
+    assert!(join_rejected(|_, r| r.prev_archive_root += one));
+    assert!(join_rejected(|l, _| l.end_archive_root += one));
+    assert!(join_rejected(|_, r| r.chain_start += one));
+    assert!(join_rejected(|l, _| l.chain_end += one));
+    assert!(join_rejected(|_, r| r.prover_id += one), "another prover");
+    assert!(join_rejected(|_, r| r.constants.chain_id += one), "another chain");
+    assert!(join_rejected(|_, r| r.constants.version += one), "another version");
+    assert!(join_rejected(|_, r| r.constants.vk_root += one), "another key tree");
+    assert!(join_rejected(|_, r| r.constants.protocol_version += one));
+    assert!(join_rejected(|l, r| {
         l.constants.version += one;
         r.constants.version += one;
     }));
-    assert!(join_refused(|l, r| r.first_slot = l.last_slot), "no later slot");
-    assert!(join_refused(|l, _| l.out_hash = one));
-    assert!(join_refused(|_, r| r.out_hash = one));
+    assert!(join_rejected(|l, r| r.first_slot = l.last_slot), "no later slot");
+    assert!(join_rejected(|l, _| l.out_hash = one));
+    assert!(join_rejected(|_, r| r.out_hash = one));
 }
 
 /// Duty 10.
 #[test]
-fn empty_runs_and_counts_that_wrap_are_refused() {
+fn empty_runs_and_counts_that_wrap_are_rejected() {
     let one = Fr::from(1u64);
-    assert!(join_refused(|l, _| l.first_block = l.last_block + one));
-    assert!(join_refused(|_, r| r.last_block = r.first_block - one));
-    assert!(join_refused(|l, _| l.num_constraints = Fr::from(u64::MAX)));
-    assert!(join_refused(|l, _| l.num_constraints = -Fr::from(1_000_000u64)));
-    assert!(join_refused(|l, r| {
+    assert!(join_rejected(|l, _| l.first_block = l.last_block + one));
+    assert!(join_rejected(|_, r| r.last_block = r.first_block - one));
+    assert!(join_rejected(|l, _| l.num_constraints = Fr::from(u64::MAX)));
+    assert!(join_rejected(|l, _| l.num_constraints = -Fr::from(1_000_000u64)));
+    assert!(join_rejected(|l, r| {
         l.num_constraints = power_of_two(64) - one;
         r.num_constraints = one;
     }));
@@ -333,7 +333,7 @@ fn empty_runs_and_counts_that_wrap_are_refused() {
 
 /// Duty 8: another epoch. Blocks 1 and 2 have slots 2 and 4.
 #[test]
-fn a_run_that_leaves_its_epoch_is_refused() {
+fn a_run_that_leaves_its_epoch_is_rejected() {
     let blocks = block_ranges(&[0, 0]);
     let both: Vec<_> = blocks.iter().map(BlockRange::layout).collect();
     for (slots, good) in
@@ -350,28 +350,28 @@ fn a_run_that_leaves_its_epoch_is_refused() {
 
 /// As for two runs: constants, the bridge's hash and the count of rows.
 #[test]
-fn a_single_run_that_breaks_a_rule_is_refused() {
+fn a_single_run_that_breaks_a_rule_is_rejected() {
     let one = Fr::from(1u64);
-    let refused = |change: &dyn Fn(&mut BlockRangeLayout<Fr>)| {
+    let rejected = |change: &dyn Fn(&mut BlockRangeLayout<Fr>)| {
         let mut range = block_ranges(&[1])[0].layout();
         change(&mut range);
         outcome(epoch(&[range], 32)).is_err()
     };
-    assert!(!refused(&|_| ()));
-    assert!(refused(&|r| r.constants.chain_id += one));
-    assert!(refused(&|r| r.constants.version += one));
-    assert!(refused(&|r| r.constants.vk_root += one));
-    assert!(refused(&|r| r.constants.protocol_version += one));
-    assert!(refused(&|r| r.out_hash = one));
-    assert!(refused(&|r| r.num_constraints = Fr::from(u64::MAX)));
-    assert!(refused(&|r| r.first_block = r.last_block + one));
+    assert!(!rejected(&|_| ()));
+    assert!(rejected(&|r| r.constants.chain_id += one));
+    assert!(rejected(&|r| r.constants.version += one));
+    assert!(rejected(&|r| r.constants.vk_root += one));
+    assert!(rejected(&|r| r.constants.protocol_version += one));
+    assert!(rejected(&|r| r.out_hash = one));
+    assert!(rejected(&|r| r.num_constraints = Fr::from(u64::MAX)));
+    assert!(rejected(&|r| r.first_block = r.last_block + one));
 }
 
 /// Duty 10: rows charged that do not fit 64 bits, out of a key tree that says so.
 #[test]
-fn rows_of_a_block_that_do_not_fit_64_bits_are_refused() {
+fn rows_of_a_block_that_do_not_fit_64_bits_are_rejected() {
     for (charged, good) in [(u64::MAX / 4, true), (u64::MAX, false)] {
-        let is_refused = refused(2, |r, w| {
+        let is_rejected = rejected(2, |r, w| {
             let mut leaves = common::leaves();
             leaves[Circuit::TxBase as usize].charged_rows = charged;
             let tree = rollmill_protocol::vk_tree::vk_tree(&leaves);
@@ -383,20 +383,20 @@ fn rows_of_a_block_that_do_not_fit_64_bits_are_refused() {
                 opened.path = std::array::from_fn(|level| tree[level][(index >> level) ^ 1]);
             }
         });
-        assert_eq!(is_refused, !good, "{charged}");
+        assert_eq!(is_rejected, !good, "{charged}");
     }
 }
 
 /// Two blocks under the root for one run would be paid differently from two runs.
 #[test]
-fn two_blocks_in_the_epoch_root_for_one_are_refused() {
+fn two_blocks_in_the_epoch_root_for_one_are_rejected() {
     let blocks = block_ranges(&[0, 0]);
     let joined = blocks[0].join(&blocks[1], &rows(), Pair::trivial()).unwrap();
     assert!(outcome(epoch(&[joined.layout()], 32)).is_err());
 }
 
 #[test]
-fn every_changed_cell_of_block_merge_and_epoch_root_is_refused() {
+fn every_changed_cell_of_block_merge_and_epoch_root_is_rejected() {
     let blocks = block_ranges(&[0, 1]);
     let layouts: Vec<_> = blocks.iter().map(BlockRange::layout).collect();
     for b in [merged([&layouts[0], &layouts[1]]), epoch(&layouts, 32), epoch(&layouts[..1], 32)] {

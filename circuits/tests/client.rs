@@ -82,7 +82,7 @@ fn values_must_balance_without_wrapping() {
 
 /// Duty 9: the note must be in the anchor's tree, at its own index, owned by the sender.
 #[test]
-fn a_note_that_is_not_there_is_refused() {
+fn a_note_that_is_not_there_is_rejected() {
     let mut w = honest();
     w.inputs[0].leaf_index = Some(2);
     assert!(!accepted(&w), "wrong index");
@@ -112,7 +112,7 @@ fn a_note_that_is_not_there_is_refused() {
 }
 
 #[test]
-fn a_note_of_another_state_is_refused() {
+fn a_note_of_another_state_is_rejected() {
     let mut w = honest();
     w.anchor.state.tx_state.note_root = value(9, 4);
     assert!(!accepted(&w));
@@ -133,7 +133,7 @@ fn tags_and_logs_come_together_and_without_gaps() {
 }
 
 #[test]
-fn every_changed_variable_is_refused() {
+fn every_changed_variable_is_rejected() {
     let mut b = Builder::new(4, 10);
     let inputs = constrain(&mut b, &honest());
     publish(&mut b, &inputs.into_vec());

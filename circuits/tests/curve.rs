@@ -71,7 +71,7 @@ fn a_sum_of_multiples_is_the_right_one() {
 }
 
 #[test]
-fn a_point_off_the_curve_or_the_identity_is_refused() {
+fn a_point_off_the_curve_or_the_identity_is_rejected() {
     for point in [G1Affine::identity(), G1Affine::new_unchecked(1u64.into(), 3u64.into())] {
         let mut b = Builder::new(0, CELL_BITS);
         Point::fresh(&mut b, &point);
@@ -144,14 +144,14 @@ fn assert_only_unread_limbs_are_free(b: Builder, rows: std::ops::Range<usize>) {
             let mut changed = witness.clone();
             let cell = &mut changed.wires[4 + column][row];
             *cell = if *cell == Fr::from(0u64) { one } else { *cell - one };
-            let refused = check(&layout, &changed).is_err();
-            assert_eq!(refused, column < used, "row {row} limb {column}");
+            let rejected = check(&layout, &changed).is_err();
+            assert_eq!(rejected, column < used, "row {row} limb {column}");
         }
     }
 }
 
 #[test]
-fn every_change_in_a_point_or_its_table_is_refused() {
+fn every_change_in_a_point_or_its_table_is_rejected() {
     let mut b = Builder::new(0, CELL_BITS);
     let start = b.rows();
     let point = Point::fresh(&mut b, &random_point(&mut rng()));
@@ -162,7 +162,7 @@ fn every_change_in_a_point_or_its_table_is_refused() {
 
 /// Method: the first two reads of the generator's tables, one taken as it is and one added.
 #[test]
-fn every_change_in_a_read_and_its_addition_is_refused() {
+fn every_change_in_a_read_and_its_addition_is_rejected() {
     let mut b = Builder::new(0, CELL_BITS);
     let c = b.witness(Fr::from(u128::MAX - 5));
     short_multiple_of_generator(&mut b, c);

@@ -131,7 +131,7 @@ fn a_job_done_again_gives_the_same_bytes_and_keys_are_loaded_ahead_while_there_i
 
 /// Every public input and a sample of the proof's bytes.
 #[test]
-fn a_changed_result_is_refused() {
+fn a_changed_result_is_rejected() {
     let set = golden::keys();
     for kind in ["tx_base", "block_root_1", "epoch_root_2"] {
         let job = job(kind);
@@ -139,9 +139,9 @@ fn a_changed_result_is_refused() {
         for i in 0..good.public.len() {
             let mut changed = good.clone();
             changed.public[i] += Fr::from(1u64);
-            let refused = jobs::verify(&set, kind, &job.input, &changed.to_bytes()).unwrap_err();
+            let rejected = jobs::verify(&set, kind, &job.input, &changed.to_bytes()).unwrap_err();
             let in_pair = i >= good.circuit.pair_at().unwrap();
-            assert_eq!(matches!(refused, JobError::Refused(_)), in_pair, "{kind} input {i}");
+            assert_eq!(matches!(rejected, JobError::Rejected(_)), in_pair, "{kind} input {i}");
         }
         for i in (0..good.proof.len()).step_by(61) {
             let mut changed = good.clone();
@@ -184,7 +184,7 @@ fn merge_holds(change: impl Fn(&KeySet, &mut [ChildWitness; 2])) -> bool {
 
 /// Duty 7, in the circuit: a child under another key or of another role has no place in the tree.
 #[test]
-fn a_child_under_another_key_or_of_another_role_is_refused() {
+fn a_child_under_another_key_or_of_another_role_is_rejected() {
     assert!(merge_holds(|_, _| ()));
     // BlockRoot0's key at BlockRoot0's place: a good leaf, but of a role TxMerge does not take.
     assert!(!merge_holds(|set, children| {

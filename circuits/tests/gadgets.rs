@@ -1,4 +1,4 @@
-//! Gadgets: what they accept, what they refuse, and that they equal their plain twins.
+//! Gadgets: what they accept, what they reject, and that they equal their plain twins.
 
 mod common;
 
@@ -69,7 +69,7 @@ fn order_of_integers_is_strict_where_it_says_so() {
 
 /// Each equation of the test for zero alone: 7 passes as zero by the first, 0 as another number by the second.
 #[test]
-fn a_false_answer_of_the_test_for_zero_is_refused() {
+fn a_false_answer_of_the_test_for_zero_is_rejected() {
     let accepted = |[a, inverse, answer]: [u64; 3]| {
         accepts(10, |b| {
             let a = b.witness(u(a));
@@ -104,7 +104,7 @@ fn order_of_field_elements_is_that_of_canonical_integers() {
 /// Goal: an element has no second pair of halves. Method: those of `5 + r`, which fit 256 bits and do
 /// recompose to 5, through the comparison that `canonical_halves` ends with.
 #[test]
-fn halves_of_a_number_above_the_modulus_are_refused() {
+fn halves_of_a_number_above_the_modulus_are_rejected() {
     let modulus = Fr::MODULUS.0;
     let part = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
     let limits = (part(modulus[0], modulus[1]), part(modulus[2], modulus[3]));
@@ -162,7 +162,7 @@ fn nullifier_tree(keys: &[Fr]) -> (MemoryStore, Fr, u64) {
     (store, root, 1 + keys.len() as u64)
 }
 
-/// Lays an insertion out; answers the builder and the tree after it.
+/// Lays an insertion out; returns the builder and the tree after it.
 fn inserting(
     root: Fr,
     count: Fr,
@@ -244,9 +244,9 @@ fn leaf(store: &MemoryStore, index: u64) -> (u64, IndexedLeaf) {
 }
 
 /// Duty 9. Each low leaf is really in the tree, and each forged insertion is consistent with its
-/// paths: only the brackets refuse it.
+/// paths: only the brackets reject it.
 #[test]
-fn a_low_leaf_that_does_not_bracket_is_refused() {
+fn a_low_leaf_that_does_not_bracket_is_rejected() {
     let (store, root, count) = nullifier_tree(&[u(10), u(20), u(30)]);
     for (index, key, good) in [
         (1u64, 15u64, true),
@@ -264,7 +264,7 @@ fn a_low_leaf_that_does_not_bracket_is_refused() {
 
 /// Duty 9: a spent nullifier has no low leaf, whichever is tried.
 #[test]
-fn a_spent_nullifier_is_refused_under_every_low_leaf() {
+fn a_spent_nullifier_is_rejected_under_every_low_leaf() {
     let (store, root, count) = nullifier_tree(&[u(10), u(20), u(30)]);
     for index in 0..count {
         let witness = forged(&store, root, leaf(&store, index), count, u(20));
@@ -275,7 +275,7 @@ fn a_spent_nullifier_is_refused_under_every_low_leaf() {
 
 /// Duty 9: the new leaf goes to the next free index and nowhere else.
 #[test]
-fn an_insertion_at_another_index_is_refused() {
+fn an_insertion_at_another_index_is_rejected() {
     let (store, root, count) = nullifier_tree(&[u(10), u(20)]);
     for wrong in [1, count - 1, count + 1, 77] {
         let witness = forged(&store, root, leaf(&store, 1), wrong, u(15));
@@ -290,7 +290,7 @@ fn an_insertion_at_another_index_is_refused() {
 
 /// Duty 9: the low leaf and its path lead to the root that the tree has.
 #[test]
-fn an_insertion_into_another_tree_is_refused() {
+fn an_insertion_into_another_tree_is_rejected() {
     let (store, root, count) = nullifier_tree(&[u(10), u(20)]);
     let witness = forged(&store, root, leaf(&store, 1), count, u(15));
     let (b, _) = inserting(root, u(count), u(15), Some(&witness));
@@ -342,7 +342,7 @@ fn a_subtree_is_appended_only_where_it_belongs() {
 }
 
 #[test]
-fn membership_at_another_index_is_refused() {
+fn membership_at_another_index_is_rejected() {
     let mut store = MemoryStore::new();
     let root = native::write_one(&mut store, Tree::Notes, 0, 5, value(3, 1)).unwrap().root;
     let path = native::path(&store, Tree::Notes, 0, 5).unwrap();
@@ -389,7 +389,7 @@ fn a_value_is_replaced_only_in_the_leaf_of_its_key() {
 }
 
 #[test]
-fn a_changed_cell_of_an_insertion_is_refused() {
+fn a_changed_cell_of_an_insertion_is_rejected() {
     let (mut store, root, count) = nullifier_tree(&[u(10), u(20)]);
     let inserted =
         indexed::insert(&mut store, IndexedTree::Nullifiers, root, count, u(15), u(0)).unwrap();

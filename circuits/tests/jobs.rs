@@ -1,4 +1,4 @@
-//! Job inputs: one encoding each, strict, and refused by the plain rules before anything is proven.
+//! Job inputs: one encoding each, strict, and rejected by the plain rules before anything is proven.
 
 mod common;
 
@@ -150,27 +150,27 @@ fn an_input_has_one_encoding() {
 }
 
 #[test]
-fn an_input_for_another_circuit_is_refused() {
+fn an_input_for_another_circuit_is_rejected() {
     let set = keys();
     for (circuit, bytes) in inputs(&set) {
         for other in Circuit::ALL.into_iter().filter(|other| *other != circuit) {
             assert!(Input::from_bytes(other, &bytes).is_err(), "{circuit} as {other}");
         }
     }
-    let refused = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
-    assert_eq!(refused.to_string(), "CIR-001: there is no circuit `nonsense`");
+    let rejected = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
+    assert_eq!(rejected.to_string(), "CIR-001: there is no circuit `nonsense`");
     let bytes = [1, 0];
     assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
 }
 
 #[test]
-fn children_of_circuits_that_are_not_accepted_are_refused() {
+fn children_of_circuits_that_are_not_accepted_are_rejected() {
     let set = keys();
     let case = two_txs();
     let txs = bytes(&tx_outputs(&set, &case));
     let blocks = jobs::block_merge_input(&txs[0], &txs[1]).unwrap();
-    let refused = Input::from_bytes(Circuit::BlockMerge, &blocks).unwrap_err();
-    assert!(matches!(refused, JobError::Child { .. }), "{refused}");
+    let rejected = Input::from_bytes(Circuit::BlockMerge, &blocks).unwrap_err();
+    assert!(matches!(rejected, JobError::Child { .. }), "{rejected}");
     let mut merged = Output::from_bytes(&txs[0]).unwrap();
     merged.circuit = Circuit::TxMerge;
     let input = block_input(&set, &chain(&[1]).remove(0), &[merged.to_bytes()]);
@@ -186,18 +186,18 @@ fn what_an_input_leads_to_is_compared_with_the_result() {
         let at = circuit.pair_at().unwrap();
         public.splice(at.., Pair::trivial().to_fields());
         let wrong = output(circuit, public);
-        let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
-        assert!(matches!(refused, JobError::PublicInput { .. }), "{circuit}: {refused}");
+        let rejected = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
+        assert!(matches!(rejected, JobError::PublicInput { .. }), "{circuit}: {rejected}");
         let other = if circuit == Circuit::TxMerge { Circuit::TxBase } else { Circuit::TxMerge };
         let wrong = output(other, vec![Fr::from(0u64); other.n_public()]);
-        let refused = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
-        assert!(matches!(refused, JobError::Role { .. }), "{circuit}: {refused}");
+        let rejected = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
+        assert!(matches!(rejected, JobError::Role { .. }), "{circuit}: {rejected}");
     }
 }
 
 /// Goal: each kind of tampering is named before anything is proven.
 #[test]
-fn tampered_transactions_are_refused_by_name() {
+fn tampered_transactions_are_rejected_by_name() {
     let set = keys();
     let case = two_txs();
     let (tx, good) = &case.txs[1];
@@ -229,7 +229,7 @@ fn tampered_transactions_are_refused_by_name() {
 }
 
 #[test]
-fn ranges_and_headers_that_do_not_join_are_refused_by_name() {
+fn ranges_and_headers_that_do_not_join_are_rejected_by_name() {
     let set = keys();
     let case = two_txs();
     let txs = bytes(&tx_outputs(&set, &case));
@@ -323,10 +323,10 @@ fn a_set_of_keys_changed_with_its_digest_has_another_root() {
     assert_eq!(free.len(), layout_digests, "{free:?}");
 }
 
-/// A job's input, byte by byte: another encoding is refused, or means another job. Inputs that are made
+/// A job's input, byte by byte: another encoding is rejected, or means another job. Inputs that are made
 /// of the same parts as one that is taken whole are taken at a stride.
 #[test]
-fn every_flipped_or_missing_byte_of_a_jobs_input_is_refused_or_means_another_job() {
+fn every_flipped_or_missing_byte_of_a_jobs_input_is_rejected_or_means_another_job() {
     let cases = [
         ("00-tx_base", Circuit::TxBase, 1),
         ("03-tx_merge", Circuit::TxMerge, 7),

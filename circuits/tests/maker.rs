@@ -104,7 +104,7 @@ fn a_kept_key_that_is_not_what_it_claims_is_made_anew() {
     }
 }
 
-/// Each claim of a kept key alone is enough to refuse it, before any sum is made.
+/// Each claim of a kept key alone is enough to reject it, before any sum is made.
 #[test]
 fn a_kept_key_says_what_it_was_made_for() {
     let srs = Srs::development(LOG_N);
@@ -180,7 +180,7 @@ fn keys_of_other_powers_are_not_taken() {
 }
 
 #[test]
-fn a_string_of_a_known_secret_is_refused_wherever_it_is_opened() {
+fn a_string_of_a_known_secret_is_rejected_wherever_it_is_opened() {
     let two = Fr::from(2u64);
     let powers = rollmill_algebra::field::powers(two, 12);
     let srs = Srs {
@@ -208,7 +208,7 @@ fn a_verifying_key_alone_is_no_kept_key() {
 
 /// The recorded keys of the golden epoch are those of this release; keys that differ in one point are not.
 #[test]
-fn keys_of_another_root_than_the_release_expects_are_refused() {
+fn keys_of_another_root_than_the_release_expects_are_rejected() {
     let set = KeySet::from_bytes(include_bytes!("golden/keys.set")).expect("the golden keys");
     assert!(require_expected_root(&set).expect("this release's keys"));
     for circuit in Circuit::ALL {

@@ -27,7 +27,7 @@ fn number(variable: &str, default: usize) -> usize {
 /// `docs/book/soundness.md`. Method: change one variable in all its cells, or one cell alone, and look
 /// at the gates, ties and ROM reads that see it. `Mutator` panics on a free cell without a reason.
 #[test]
-fn changed_cells_of_every_whole_circuit_are_refused() {
+fn changed_cells_of_every_whole_circuit_are_rejected() {
     let set = golden::keys();
     let step = number("ROLLMILL_MUTATION_STEP", 31);
     let start = number("ROLLMILL_SEED", 5) % step;

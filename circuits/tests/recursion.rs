@@ -215,9 +215,9 @@ fn accepted(root: Fr, children: &[ChildWitness]) -> bool {
     check(&layout, &witness).is_ok()
 }
 
-/// Each attack changes one honest child; all but the control must be refused.
+/// Each attack changes one honest child; all but the control must be rejected.
 #[test]
-fn named_attacks_on_a_child_are_refused() {
+fn named_attacks_on_a_child_are_rejected() {
     let (root, honest) = children(1);
     type Attack = (&'static str, fn(&mut ChildWitness));
     let attacks: [Attack; 9] = [

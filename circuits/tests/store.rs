@@ -63,7 +63,7 @@ fn every_flipped_or_missing_byte_of_what_is_sealed_is_found() {
 
 /// A damaged string is not made again behind the operator's back: it may be a ceremony's.
 #[test]
-fn a_damaged_or_foreign_srs_is_refused_and_left_alone() {
+fn a_damaged_or_foreign_srs_is_rejected_and_left_alone() {
     let store = MemoryStore::default();
     let mut bytes = Srs::development(3).to_bytes();
     bytes[200] ^= 1;

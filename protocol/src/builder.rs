@@ -151,7 +151,7 @@ impl<S: StateWrite> BlockBuilder<S> {
         &self.state
     }
 
-    /// Adds a transaction, and answers what TxBase needs to know of it.
+    /// Adds a transaction, and returns what TxBase needs to know of it.
     ///
     /// # Errors
     /// [`ApplyError::Rejected`] leaves the block as it was; after a storage error drop it.
@@ -193,7 +193,7 @@ impl<S: StateWrite> BlockBuilder<S> {
         self.txs.push(BlockBody { effects, logs });
     }
 
-    /// Closes the block: makes the header and appends it to the archive. Answers the block, and the
+    /// Closes the block: makes the header and appends it to the archive. Returns the block, and the
     /// store with everything the block wrote.
     pub fn finish(mut self) -> Result<(Block, S), BlockError> {
         let header = Header {

@@ -18,7 +18,7 @@ pub const GENESIS_FORMAT: u64 = 1;
 /// Most notes, and most balances, in a file; bounds the work of a start.
 pub const GENESIS_ITEMS_MAX: usize = 4096;
 
-/// Why a genesis file is refused.
+/// Why a genesis file is rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GenesisError {

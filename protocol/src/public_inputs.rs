@@ -1,7 +1,7 @@
 //! Public inputs of every circuit: the one definition of their order.
 //!
 //! The layouts serve circuits (over their variables), the prover node and the contract's vectors
-//! (over field elements); the typed structs add ranges and refuse what no honest proof states.
+//! (over field elements); the typed structs add ranges and reject what no honest proof states.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::pair::{PAIR_INPUTS, Pair, PairError, PairPoint};

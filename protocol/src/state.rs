@@ -228,7 +228,7 @@ impl<S: StateWrite> WorldState<S> {
         let balance = self.fee_balance(&effects.fee_payer)?;
         let left = balance.checked_sub(fee).ok_or(TxRejection::BalanceTooLow { balance, fee })?;
 
-        // Everything that can refuse the transaction has been asked; from here on it is applied.
+        // Everything that can reject the transaction has been asked; from here on it is applied.
         let start = self.refs.tx_state;
         let notes = self.append_notes(&effects.note_hashes)?;
         let mut nullifiers = [const { None }; SLOTS];
@@ -309,7 +309,7 @@ impl<S: StateRead> WorldState<S> {
     }
 
     /// Asks everything of a transaction that [`WorldState::apply_tx`] asks, and changes nothing.
-    /// Answers the fee.
+    /// Returns the fee.
     pub fn check_tx(&self, tx: &Tx, globals: &TxGlobals) -> Result<u64, ApplyError> {
         self.check_binding(tx, globals)?;
         let fee = self.check_effects(&tx.effects, globals.price)?;
@@ -355,7 +355,7 @@ impl<S: StateRead> WorldState<S> {
         self.anchor(&tx.anchor_header_hash)
     }
 
-    /// Checks everything but the balance; answers the fee.
+    /// Checks everything but the balance; returns the fee.
     fn check_effects(&self, effects: &TxEffects, price: FeePerGas) -> Result<u64, ApplyError> {
         effects.check().map_err(TxRejection::Malformed)?;
         let gas = &effects.gas;

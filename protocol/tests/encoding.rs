@@ -21,9 +21,9 @@ fn sample_block() -> Vec<u8> {
     builder.finish().unwrap().0.data().to_bytes()
 }
 
-/// Requires that `bytes` are refused, or are another value than the one of `good`, and that what is
+/// Requires that `bytes` are rejected, or are another value than the one of `good`, and that what is
 /// accepted encodes back to the same bytes.
-fn refused_or_other<T: PartialEq>(
+fn rejected_or_other<T: PartialEq>(
     good: &T,
     bytes: &[u8],
     decode: impl Fn(&[u8]) -> Result<T, DecodeError>,
@@ -36,7 +36,7 @@ fn refused_or_other<T: PartialEq>(
 }
 
 #[test]
-fn every_flipped_byte_of_a_transaction_is_refused_or_another_value() {
+fn every_flipped_byte_of_a_transaction_is_rejected_or_another_value() {
     let good = sample_tx();
     let tx = Tx::from_bytes(&good).unwrap();
     assert_eq!(tx.to_bytes(), good);
@@ -44,27 +44,27 @@ fn every_flipped_byte_of_a_transaction_is_refused_or_another_value() {
         for mask in [1, 0x80, 0xff] {
             let mut bytes = good.clone();
             bytes[i] ^= mask;
-            refused_or_other(&tx, &bytes, Tx::from_bytes, Tx::to_bytes);
+            rejected_or_other(&tx, &bytes, Tx::from_bytes, Tx::to_bytes);
         }
     }
 }
 
 #[test]
-fn every_flipped_byte_of_a_block_is_refused_or_another_value() {
+fn every_flipped_byte_of_a_block_is_rejected_or_another_value() {
     let good = sample_block();
     let data = BlockData::from_bytes(&good).unwrap();
     assert_eq!(data.to_bytes(), good);
     for i in 0..good.len() {
         let mut bytes = good.clone();
         bytes[i] ^= 1 << (i % 8);
-        refused_or_other(&data, &bytes, BlockData::from_bytes, BlockData::to_bytes);
+        rejected_or_other(&data, &bytes, BlockData::from_bytes, BlockData::to_bytes);
     }
 }
 
 /// The header is bound by its hash alone; everything after it by the header's running hash and the
 /// log hashes. So no change behind the header decodes.
 #[test]
-fn every_flipped_byte_behind_a_blocks_header_is_refused() {
+fn every_flipped_byte_behind_a_blocks_header_is_rejected() {
     let good = sample_block();
     for i in (1 + Header::BYTES)..good.len() {
         let mut bytes = good.clone();
@@ -94,7 +94,7 @@ fn every_missing_or_added_byte_is_refused() {
 }
 
 #[test]
-fn a_number_at_or_above_the_modulus_is_refused() {
+fn a_number_at_or_above_the_modulus_is_rejected() {
     let mut top = to_bytes(&-Fr::from(1u64));
     assert_eq!(Reader::new("x", &top).fr().unwrap(), -Fr::from(1u64));
     top[31] += 1;
@@ -106,12 +106,12 @@ fn a_number_at_or_above_the_modulus_is_refused() {
 }
 
 #[test]
-fn a_count_that_no_block_may_have_is_refused_before_anything_is_read() {
+fn a_count_that_no_block_may_have_is_rejected_before_anything_is_read() {
     let mut bytes = sample_block();
     // tx_count is the header's tenth field; its word ends 10 words after the version byte.
     bytes[1 + 10 * 32 - 1] = 33;
-    let refused = BlockData::from_bytes(&bytes).unwrap_err();
-    assert!(matches!(refused, DecodeError::OutOfRange { .. }), "{refused}");
+    let rejected = BlockData::from_bytes(&bytes).unwrap_err();
+    assert!(matches!(rejected, DecodeError::OutOfRange { .. }), "{rejected}");
 }
 
 #[test]
@@ -126,13 +126,13 @@ fn a_genesis_file_is_read_strictly() {
     ] {
         let changed = text.replacen(from, to, 1);
         assert_ne!(changed, text);
-        let refused = Genesis::from_json(&changed).unwrap_err().to_string();
-        assert!(refused.starts_with(code), "{refused}");
+        let rejected = Genesis::from_json(&changed).unwrap_err().to_string();
+        assert!(rejected.starts_with(code), "{rejected}");
     }
     let mut twice = genesis();
     twice.fee_balances[1].address = twice.fee_balances[0].address;
-    let refused = twice.build(rollmill_protocol::tree::MemoryStore::new()).unwrap_err();
-    assert_eq!(refused.to_string(), "PRO-082: genesis balance 1 repeats an address");
+    let rejected = twice.build(rollmill_protocol::tree::MemoryStore::new()).unwrap_err();
+    assert_eq!(rejected.to_string(), "PRO-082: genesis balance 1 repeats an address");
 }
 
 proptest! {

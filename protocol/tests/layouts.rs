@@ -58,11 +58,11 @@ fn has_its_ranges<T>(
                 let limit = Fr::from(2u64).pow([u64::from(bits)]);
                 let row = with(limit - Fr::ONE);
                 assert_eq!(encode(&decode(&row).unwrap()), row, "{name}");
-                let refused = decode(&with(limit)).err().unwrap();
+                let rejected = decode(&with(limit)).err().unwrap();
                 let short = name.rsplit('.').next().unwrap();
                 assert!(
-                    matches!(refused, DecodeError::OutOfRange { what, .. } if what == short),
-                    "{name}: {refused}"
+                    matches!(rejected, DecodeError::OutOfRange { what, .. } if what == short),
+                    "{name}: {rejected}"
                 );
             }
         }

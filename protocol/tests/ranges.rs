@@ -103,11 +103,11 @@ fn an_epoch_of_blocks_with_0_1_and_3_transactions_joins_to_what_l1_expects() {
     assert_eq!(TxRange::from_fields(&left.to_fields()).unwrap(), left);
 
     // Three slots an epoch would put slots 1, 2 and 3 into two epochs.
-    let refused = EpochRoot::of_ranges(&[merged, third], 3, &ROWS, pair(40)).unwrap_err();
-    assert_eq!(refused, JoinError::Epoch { first: 1, last: 3, slots_per_epoch: 3 });
+    let rejected = EpochRoot::of_ranges(&[merged, third], 3, &ROWS, pair(40)).unwrap_err();
+    assert_eq!(rejected, JoinError::Epoch { first: 1, last: 3, slots_per_epoch: 3 });
     assert!(EpochRoot::of_ranges(&[merged, third], 0, &ROWS, pair(40)).is_err());
-    let refused = EpochRoot::of_ranges(&[], 8, &ROWS, pair(40)).unwrap_err();
-    assert_eq!(refused, JoinError::Children { circuit: "epoch_root", got: 0 });
+    let rejected = EpochRoot::of_ranges(&[], 8, &ROWS, pair(40)).unwrap_err();
+    assert_eq!(rejected, JoinError::Children { circuit: "epoch_root", got: 0 });
     // A single range is enough.
     let single = EpochRoot::of_ranges(&[third], 8, &ROWS, pair(40)).unwrap();
     assert_eq!(single.num_constraints, third.num_constraints + ROWS.of(Circuit::EpochRoot1));
@@ -141,8 +141,8 @@ fn ranges_with_other_constants_do_not_join() {
         Constants { protocol_version: 2, ..b.constants },
     ];
     for constants in others {
-        let refused = a.join(&TxRange { constants, ..b }, pair(1));
-        assert_eq!(refused, Err(JoinError::Constants { what: "constants" }));
+        let rejected = a.join(&TxRange { constants, ..b }, pair(1));
+        assert_eq!(rejected, Err(JoinError::Constants { what: "constants" }));
     }
     for other in [
         TxRange { anchor_archive_root: value(1, 1), ..b },
@@ -155,8 +155,8 @@ fn ranges_with_other_constants_do_not_join() {
     let second = block_range(&run, 1, &run.ranges[1]).unwrap();
     assert!(first.join(&second, &ROWS, pair(1)).is_ok());
     let other = BlockRange { prover_id: EthAddress([1; 20]), ..second };
-    let refused = first.join(&other, &ROWS, pair(1));
-    assert_eq!(refused, Err(JoinError::Constants { what: "prover_id" }));
+    let rejected = first.join(&other, &ROWS, pair(1));
+    assert_eq!(rejected, Err(JoinError::Constants { what: "prover_id" }));
 }
 
 #[test]
@@ -178,10 +178,10 @@ fn block_ranges_join_only_in_order_and_without_gaps() {
     }
     let empty = BlockRange { first_block: 2, last_block: 1, ..b };
     assert_eq!(a.join(&empty, &ROWS, pair(1)), Err(JoinError::Empty));
-    let refused = a.join(&BlockRange { out_hash: value(1, 1), ..b }, &ROWS, pair(1));
-    assert!(matches!(refused, Err(JoinError::Bridge { what: "out_hash", .. })));
-    let refused = a.join(&BlockRange { num_constraints: u64::MAX, ..b }, &ROWS, pair(1));
-    assert_eq!(refused, Err(JoinError::Overflow { what: "num_constraints" }));
+    let rejected = a.join(&BlockRange { out_hash: value(1, 1), ..b }, &ROWS, pair(1));
+    assert!(matches!(rejected, Err(JoinError::Bridge { what: "out_hash", .. })));
+    let rejected = a.join(&BlockRange { num_constraints: u64::MAX, ..b }, &ROWS, pair(1));
+    assert_eq!(rejected, Err(JoinError::Overflow { what: "num_constraints" }));
 }
 
 #[test]
@@ -194,15 +194,15 @@ fn a_block_root_accepts_only_the_whole_block() {
         assert!(block_range(&run, 0, ranges).is_err());
     }
     let forged = TxRange { fees_sum: ab.fees_sum + 1, ..ab };
-    let refused = block_range(&run, 0, &[forged, c]);
-    assert_eq!(refused, Err(JoinError::Header { what: "total_fees" }));
+    let rejected = block_range(&run, 0, &[forged, c]);
+    assert_eq!(rejected, Err(JoinError::Header { what: "total_fees" }));
     let elsewhere = |range: TxRange| TxRange { anchor_archive_root: value(1, 1), ..range };
-    let refused = block_range(&run, 0, &[elsewhere(ab), elsewhere(c)]);
-    assert_eq!(refused, Err(JoinError::Header { what: "anchor_archive_root" }));
+    let rejected = block_range(&run, 0, &[elsewhere(ab), elsewhere(c)]);
+    assert_eq!(rejected, Err(JoinError::Header { what: "anchor_archive_root" }));
 }
 
 #[test]
-fn public_inputs_out_of_range_are_refused() {
+fn public_inputs_out_of_range_are_rejected() {
     let run = run(&[1]);
     let range = run.ranges[0][0];
     let names = TxRangeLayout::<Fr>::cell_names();

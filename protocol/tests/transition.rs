@@ -29,7 +29,7 @@ fn state() -> (Header, WorldState<MemoryStore>) {
 
 /// Applies `change` to a good transaction and to the state, and requires the rejection. Nothing may
 /// have been written, and asking without applying must give the same answer.
-fn refuse(
+fn reject(
     change: impl FnOnce(&mut Tx, &mut TxGlobals, &mut WorldState<MemoryStore>),
 ) -> TxRejection {
     let (header, mut base) = state();
@@ -120,8 +120,8 @@ fn every_witness_of_a_block_holds_and_leads_from_start_to_end() {
 }
 
 #[test]
-fn a_spent_nullifier_is_refused() {
-    let spent = refuse(|tx, globals, state| {
+fn a_spent_nullifier_is_rejected() {
+    let spent = reject(|tx, globals, state| {
         state.apply_tx(tx, globals).unwrap();
         // Even in another place of another transaction.
         let spent = tx.effects.nullifiers[0];
@@ -132,15 +132,15 @@ fn a_spent_nullifier_is_refused() {
 }
 
 #[test]
-fn a_nullifier_that_occurs_twice_in_a_transaction_is_refused() {
-    let rejection = refuse(|tx, _, _| tx.effects.nullifiers[2] = tx.effects.nullifiers[0]);
+fn a_nullifier_that_occurs_twice_in_a_transaction_is_rejected() {
+    let rejection = reject(|tx, _, _| tx.effects.nullifiers[2] = tx.effects.nullifiers[0]);
     assert_eq!(rejection, TxRejection::NullifierRepeated { nullifier: value(2, 0) });
 }
 
 #[test]
-fn full_trees_are_refused() {
+fn full_trees_are_rejected() {
     for (tree, room) in [(Tree::Notes, 7), (Tree::Nullifiers, 1)] {
-        let rejection = refuse(|_, _, state| {
+        let rejection = reject(|_, _, state| {
             let counts = &mut state.refs.tx_state;
             let count = match tree {
                 Tree::Notes => &mut counts.note_count,
@@ -153,16 +153,16 @@ fn full_trees_are_refused() {
 }
 
 #[test]
-fn a_price_above_what_is_allowed_is_refused() {
-    let rejection = refuse(|_, globals, _| globals.price.l2 = 11);
+fn a_price_above_what_is_allowed_is_rejected() {
+    let rejection = reject(|_, globals, _| globals.price.l2 = 11);
     assert_eq!(rejection, TxRejection::PriceAboveMax { kind: "L2", price: 11, max: 10 });
-    let rejection = refuse(|_, globals, _| globals.price.da = 11);
+    let rejection = reject(|_, globals, _| globals.price.da = 11);
     assert_eq!(rejection, TxRejection::PriceAboveMax { kind: "DA", price: 11, max: 10 });
 }
 
 #[test]
-fn a_fee_that_overflows_is_refused() {
-    let rejection = refuse(|tx, globals, _| {
+fn a_fee_that_overflows_is_rejected() {
+    let rejection = reject(|tx, globals, _| {
         tx.effects.gas.max_fee_per_l2_gas = u64::MAX;
         globals.price = FeePerGas { l2: u64::MAX, da: 1 };
     });
@@ -170,23 +170,23 @@ fn a_fee_that_overflows_is_refused() {
 }
 
 #[test]
-fn gas_limits_below_the_use_are_refused() {
+fn gas_limits_below_the_use_are_rejected() {
     for change in [
         (|tx: &mut Tx| tx.effects.gas.l2_gas_limit = L2_GAS_PER_TX - 1) as fn(&mut Tx),
         |tx| tx.effects.gas.da_gas_limit = DA_GAS_PER_TX - 1,
         |tx| tx.effects.gas.l2_teardown_gas_limit = 1,
         |tx| tx.effects.gas.da_teardown_gas_limit = u64::MAX,
     ] {
-        assert_eq!(refuse(|tx, _, _| change(tx)), TxRejection::GasLimit);
+        assert_eq!(reject(|tx, _, _| change(tx)), TxRejection::GasLimit);
     }
 }
 
 #[test]
-fn a_fee_payer_without_balance_or_with_too_little_is_refused() {
+fn a_fee_payer_without_balance_or_with_too_little_is_rejected() {
     let stranger = value(77, 0);
-    let rejection = refuse(|tx, _, _| tx.effects.fee_payer = stranger);
+    let rejection = reject(|tx, _, _| tx.effects.fee_payer = stranger);
     assert_eq!(rejection, TxRejection::FeePayerUnknown { fee_payer: stranger });
-    let rejection = refuse(|tx, globals, state| {
+    let rejection = reject(|tx, globals, state| {
         for i in 0..100 {
             let tx = support::tx(1000 + USERS * i, tx.anchor_header_hash);
             assert_eq!(tx.effects.fee_payer, user(0));
@@ -197,21 +197,21 @@ fn a_fee_payer_without_balance_or_with_too_little_is_refused() {
 }
 
 #[test]
-fn another_chain_version_or_anchor_is_refused() {
-    let rejection = refuse(|tx, _, _| tx.chain_id = 1);
+fn another_chain_version_or_anchor_is_rejected() {
+    let rejection = reject(|tx, _, _| tx.chain_id = 1);
     assert_eq!(rejection, TxRejection::WrongChain { expected: CHAIN_ID, got: 1 });
-    let rejection = refuse(|tx, _, _| tx.version = 2);
+    let rejection = reject(|tx, _, _| tx.version = 2);
     assert_eq!(rejection, TxRejection::WrongVersion { expected: VERSION, got: 2 });
     let anchor = value(78, 0);
-    let rejection = refuse(|tx, _, _| tx.anchor_header_hash = anchor);
+    let rejection = reject(|tx, _, _| tx.anchor_header_hash = anchor);
     assert_eq!(rejection, TxRejection::UnknownAnchor { anchor });
     // A header that is known, but not in the archive before the block.
-    let rejection = refuse(|_, _, state| state.archive_count = 0);
+    let rejection = reject(|_, _, state| state.archive_count = 0);
     assert!(matches!(rejection, TxRejection::UnknownAnchor { .. }));
 }
 
 #[test]
-fn malformed_effects_are_refused() {
+fn malformed_effects_are_rejected() {
     let changes: [fn(&mut Tx); 7] = [
         |tx| tx.effects.nullifiers = [Fr::from(0u64); 8],
         |tx| tx.effects.nullifiers[0] = Fr::from(0u64),
@@ -222,7 +222,7 @@ fn malformed_effects_are_refused() {
         |tx| tx.logs.truncate(1),
     ];
     for change in changes {
-        let rejection = refuse(|tx, _, _| change(tx));
+        let rejection = reject(|tx, _, _| change(tx));
         assert!(matches!(rejection, TxRejection::Malformed(_)), "{rejection}");
     }
 }
@@ -239,7 +239,7 @@ fn a_full_block_takes_no_more() {
 }
 
 #[test]
-fn a_low_leaf_that_does_not_bracket_or_a_wrong_place_is_refused_by_the_witness_check() {
+fn a_low_leaf_that_does_not_bracket_or_a_wrong_place_is_rejected_by_the_witness_check() {
     let (header, mut state) = state();
     let first = state.apply_tx(&tx(0, header.hash()), &globals()).unwrap();
     let second = state.apply_tx(&tx(1, header.hash()), &globals()).unwrap();
@@ -253,24 +253,24 @@ fn a_low_leaf_that_does_not_bracket_or_a_wrong_place_is_refused_by_the_witness_c
     let stale = first.effects.nullifiers[0].clone().unwrap();
     let mut other = good.clone();
     other.key = stale.key;
-    let refused = other.verify(IndexedTree::Nullifiers, count).unwrap_err();
-    assert!(matches!(refused, WitnessError::NotBracketed | WitnessError::NotEmpty));
+    let rejected = other.verify(IndexedTree::Nullifiers, count).unwrap_err();
+    assert!(matches!(rejected, WitnessError::NotBracketed | WitnessError::NotEmpty));
     let mut equal = good.clone();
     equal.key = equal.low_leaf.key;
     assert_eq!(equal.verify(IndexedTree::Nullifiers, count), Err(WitnessError::NotBracketed));
 
     let mut moved = good.clone();
     moved.new_index += 1;
-    let refused = moved.verify(IndexedTree::Nullifiers, count);
-    assert_eq!(refused, Err(WitnessError::Index { index: count + 1 }));
+    let rejected = moved.verify(IndexedTree::Nullifiers, count);
+    assert_eq!(rejected, Err(WitnessError::Index { index: count + 1 }));
     let mut lied = good.clone();
     lied.low_leaf.next_key = Fr::from(0u64);
-    let refused = lied.verify(IndexedTree::Nullifiers, count);
-    assert!(refused.is_err() || lied == good);
+    let rejected = lied.verify(IndexedTree::Nullifiers, count);
+    assert!(rejected.is_err() || lied == good);
     let mut short = good.clone();
     short.low_path.pop();
-    let refused = short.verify(IndexedTree::Nullifiers, count);
-    assert_eq!(refused, Err(WitnessError::PathLength { expected: 32, got: 31 }));
+    let rejected = short.verify(IndexedTree::Nullifiers, count);
+    assert_eq!(rejected, Err(WitnessError::PathLength { expected: 32, got: 31 }));
     let mut forged = good.clone();
     forged.root_after = Fr::from(1u64);
     assert_eq!(forged.verify(IndexedTree::Nullifiers, count), Err(WitnessError::RootAfter));
@@ -299,7 +299,7 @@ fn a_block_does_not_follow_its_parent_in_an_earlier_slot_or_time() {
 /// Goal: a follower refuses a block whose header is not the result of its transactions.
 /// Method: change each field of a good header in turn.
 #[test]
-fn a_header_that_is_off_by_one_in_any_field_is_refused_on_execution() {
+fn a_header_that_is_off_by_one_in_any_field_is_rejected_on_execution() {
     let (parent, store) = start();
     let mut builder = builder(&parent, store.clone());
     builder.apply(&tx(0, parent.hash())).unwrap();

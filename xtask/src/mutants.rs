@@ -137,7 +137,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
 
 /// Tests that look at rows by their numbers: a constraint that goes missing before them moves the rows, and
 /// they would fail for that alone.
-const ROWS_BY_NUMBER: &[&str] = &["every_change_in_a_read_and_its_addition_is_refused"];
+const ROWS_BY_NUMBER: &[&str] = &["every_change_in_a_read_and_its_addition_is_rejected"];
 
 /// The sets that run when none is named.
 const USUAL: [&str; 6] = ["gates", "zk", "transcript", "verifier", "srs", "keys"];

@@ -158,7 +158,7 @@ pub(crate) fn read_only(tape: &mut Tape<'_>, entry: &Point, read: Read) {
     tape.row(entry.x.limbs, &ROWS.blank);
 }
 
-/// What a prover gives for an addition or a doubling.
+/// What a prover chooses for an addition or a doubling.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     slope: Fq,
@@ -191,7 +191,7 @@ pub(crate) fn add(
     add_given(tape, p, q, read, Claim::of(p.at, q.at, slope))
 }
 
-/// [`add`] with what the prover gives.
+/// [`add`] with what the prover chooses.
 fn add_given(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>, claim: Claim) -> Point {
     let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
     let lambda = Element::unchecked(tape.b, claim.slope);
@@ -250,7 +250,7 @@ pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
     double_given(tape, p, Claim::of(p.at, p.at, slope))
 }
 
-/// [`double`] with what the prover gives.
+/// [`double`] with what the prover chooses.
 fn double_given(tape: &mut Tape<'_>, p: &Point, claim: Claim) -> Point {
     let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
     let lambda = Element::unchecked(tape.b, claim.slope);
@@ -414,7 +414,7 @@ impl Table {
     }
 }
 
-/// Writes P at `positive` and −P at `negative`; gives −P. Seven rows.
+/// Writes P at `positive` and −P at `negative`; returns −P. Seven rows.
 fn write_both(tape: &mut Tape<'_>, id: Var, p: &Point, positive: Var, negative: Var) -> Point {
     let opposite = Point { x: p.x, y: p.y.negative(tape.b), at: (p.at.0, -p.at.1) };
     tape.row(p.y.limbs, unless("gadgets.table.opposite", &ROWS.opposite));
@@ -438,7 +438,7 @@ mod tests {
 
     /// Attack: a coordinate given as itself plus q, which the transcript would absorb as another number.
     #[test]
-    fn a_coordinate_above_the_modulus_is_refused() {
+    fn a_coordinate_above_the_modulus_is_rejected() {
         let (x, y) = G1Affine::generator().xy().expect("not the identity");
         for (shift_x, shift_y) in [(0, 0), (1, 0), (0, 1)] {
             let mut b = Builder::new(0, 16);
@@ -475,7 +475,7 @@ mod tests {
     }
 
     #[test]
-    fn an_addition_that_breaks_one_equation_is_refused() {
+    fn an_addition_that_breaks_one_equation_is_rejected() {
         let added = |lie: fn(&mut Claim, At, At)| {
             outcome(|tape, [p, q], [at, to]| {
                 let slope = (to.1 - at.1) * (to.0 - at.0).inverse().expect("they differ");
@@ -503,7 +503,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubling_that_breaks_one_equation_is_refused() {
+    fn a_doubling_that_breaks_one_equation_is_rejected() {
         let doubled = |lie: fn(&mut Claim, At, At)| {
             outcome(|tape, [p, _], [at, _]| {
                 let two_y = (at.1 + at.1).inverse().expect("not zero");

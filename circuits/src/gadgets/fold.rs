@@ -138,7 +138,7 @@ fn carried(b: &mut Builder, fields: &PairVars) -> Part {
     carried_given(b, fields, &values)
 }
 
-/// [`carried`] with the points' coordinates as the prover gives them, in the places of `fields`.
+/// [`carried`] with the points' coordinates as the prover chooses them, in the places of `fields`.
 fn carried_given(b: &mut Builder, fields: &PairVars, given: &[Fr; PAIR_INPUTS]) -> Part {
     let (fields, given) = (PairCells::split(*fields), PairCells::split(*given));
     let mut point = |fields: [Var; 4], given: [Fr; 4]| {
@@ -282,7 +282,7 @@ mod tests {
     /// Attack: the points that go into the sum are not those of the public inputs, which say a pair that
     /// fails. The replaced one satisfies every pairing.
     #[test]
-    fn limbs_of_another_pair_than_the_public_inputs_are_refused() {
+    fn limbs_of_another_pair_than_the_public_inputs_are_rejected() {
         let g = G1Affine::generator();
         let multiple = |k: u64| (g * Fr::from(k)).into_affine();
         let zero = Fr::from(0u64);

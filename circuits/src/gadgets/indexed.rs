@@ -41,7 +41,7 @@ fn assert_bracketed(b: &mut Builder, low: Var, key: Var, next: Var, absent: Var)
 /// Inserts `key` into the nullifier tree, or does nothing when `key` is zero.
 ///
 /// The new leaf goes to index `tree.count`, which must be below the capacity and empty; the low leaf
-/// must bracket the key, so a key that is there already is refused. Whether the key counts as
+/// must bracket the key, so a key that is there already is rejected. Whether the key counts as
 /// absent is not the prover's choice: it is `key = 0`.
 ///
 /// Without a witness the rows are laid out over zeros, which satisfies them for an absent key.

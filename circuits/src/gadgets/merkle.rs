@@ -77,7 +77,7 @@ pub struct TreeVars {
 /// Appends `leaves` as an aligned subtree at index `tree.count`, in place of an empty one.
 ///
 /// The count must be a multiple of the number of leaves (a power of two), and below the capacity
-/// `2^height`: a full tree is refused.
+/// `2^height`: a full tree is rejected.
 pub fn append(
     b: &mut Builder,
     tree: TreeVars,
@@ -127,7 +127,7 @@ mod tests {
     /// children (l, r) and a leaf n, the sibling l + r − n and the bit (l − n) / (l + r − 2n) make
     /// the selected left child l, and the right one r.
     #[test]
-    fn a_leaf_under_a_bit_that_is_none_is_refused() {
+    fn a_leaf_under_a_bit_that_is_none_is_rejected() {
         let f = |v: u64| Fr::from(v);
         let [l, r] = [f(1000), f(2000)];
         let lay_out = |leaf: Fr, sibling: Fr, bit: Fr| {

@@ -113,7 +113,7 @@ impl Element {
         Self { limbs, ints: words.map(i128::from) }
     }
 
-    /// The element with these variables as limbs, which hold numbers below 2^64 or will be refused.
+    /// The element with these variables as limbs, which hold numbers below 2^64 or will be rejected.
     pub(crate) fn from_limbs(b: &Builder, limbs: [Var; 4]) -> Self {
         Self { limbs, ints: limbs.map(|v| i128::from(low_word(b, v))) }
     }
@@ -205,7 +205,7 @@ pub fn assert_at_most(b: &mut Builder, x: &[Var; 4], max: [u64; 4]) {
     at_most_given(b, x, max, rest, Fr::from(u64::from(borrow)));
 }
 
-/// [`assert_at_most`] with the second number and the carry as the prover gives them.
+/// [`assert_at_most`] with the second number and the carry as the prover chooses them.
 pub(crate) fn at_most_given(
     b: &mut Builder,
     x: &[Var; 4],
@@ -419,7 +419,7 @@ mod tests {
     /// Attacks on x above the maximum: no complement at all, a complement of −1, and a "carry" of −⌊r / 2^128⌋, which moves r mod 2^128
     /// into the low half and keeps both equations modulo r.
     #[test]
-    fn a_number_above_the_maximum_is_refused_whatever_complement_and_carry() {
+    fn a_number_above_the_maximum_is_rejected_whatever_complement_and_carry() {
         let (q, r) = (MODULUS_LIMBS, Fr::MODULUS.0);
         for modulus in [q, r] {
             let mut max = modulus;

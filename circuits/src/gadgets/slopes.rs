@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(slopes.finish(), expected);
     }
 
-    /// What a witness that holds nowhere leads to: equal points, opposite ones, points off the curve,
+    /// What an invalid witness leads to: equal points, opposite ones, points off the curve,
     /// and the place where the identity's coordinates would be.
     #[test]
     fn a_chain_goes_on_after_a_slope_that_does_not_exist() {

@@ -88,7 +88,7 @@ impl<'a> Running<'a> {
         Self::given(b, table, end, digits_of(words, windows), Fr::from(0u64))
     }
 
-    /// With the digits as the prover gives them, and the number that they continue, which must be zero.
+    /// With the digits as the prover chooses them, and the number that they continue, which must be zero.
     fn given(b: &mut Builder, table: &'a Table, end: Var, digits: Vec<u8>, before: Fr) -> Self {
         let at = match gone("gadgets.straus.start") {
             true => b.witness(before),
@@ -117,7 +117,7 @@ impl<'a> Running<'a> {
         (self.entry(left).read_again(b), read)
     }
 
-    /// Takes the first digit away and gives its entry, for a sum to start with. Three rows.
+    /// Takes the first digit away and returns its entry, for a sum to start with. Three rows.
     fn read_first(&mut self, b: &mut Builder) -> Point {
         let (entry, read) = self.next(b, self.digits.len() - 1);
         read_only(&mut Tape::new(b), &entry, read);
@@ -216,7 +216,7 @@ const fn join(words: &[u64]) -> u128 {
     words[0] as u128 | (words[1] as u128) << 64
 }
 
-/// [`assert_high_half_below_modulus`] with the words of the difference as the prover gives them.
+/// [`assert_high_half_below_modulus`] with the words of the difference as the prover chooses them.
 fn high_half_given(b: &mut Builder, high: Var, words: [Fr; 2]) {
     let words = words.map(|w| b.witness(w));
     for word in words {
@@ -255,7 +255,7 @@ pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
     short_multiple_given(b, c, parts)
 }
 
-/// [`short_multiple_of_generator`] with the parts of `c` as the prover gives them, 32 bits each.
+/// [`short_multiple_of_generator`] with the parts of `c` as the prover chooses them, 32 bits each.
 fn short_multiple_given(b: &mut Builder, c: Var, parts: [u64; COMB]) -> Point {
     let generator = <G1Affine as ark_ec::AffineRepr>::generator();
     let windows = SHORT_WINDOWS / COMB;
@@ -295,7 +295,7 @@ mod tests {
 
     /// Attack: a long scalar written as the number r higher, to choose among accumulators.
     #[test]
-    fn digits_of_a_number_above_the_modulus_are_refused() {
+    fn digits_of_a_number_above_the_modulus_are_rejected() {
         let top = u128::from(Fr::MODULUS.0[2]) | u128::from(Fr::MODULUS.0[3]) << 64;
         for (high, fits) in [(0, true), (top - 1, true), (top, false), (u128::MAX, false)] {
             let mut b = Builder::new(0, 16);
@@ -328,7 +328,7 @@ mod tests {
 
     /// Attack: parts that stand for another offset than the one that was squeezed.
     #[test]
-    fn parts_of_another_scalar_than_the_offsets_are_refused() {
+    fn parts_of_another_scalar_than_the_offsets_are_rejected() {
         let c = 0x0123_4567_89ab_cdef_0011_2233_4455_6677u128;
         let parts: [u64; COMB] = std::array::from_fn(|i| (c >> (32 * i)) as u64 & 0xffff_ffff);
         let mut others = vec![(parts, true)];
@@ -363,7 +363,7 @@ mod tests {
 
     /// Attack: digits that continue a number other than zero, so that any digits end where they should.
     #[test]
-    fn digits_that_do_not_start_at_zero_are_refused() {
+    fn digits_that_do_not_start_at_zero_are_rejected() {
         let digits = || digits_of([7, 0, 0, 0], SHORT_WINDOWS);
         assert!(sum_of_digits(Fr::from(7u64), digits(), Fr::from(0u64)));
         let before = Fr::from(5u64);
@@ -373,7 +373,7 @@ mod tests {
 
     /// Attack: a long scalar's digits are those of its number plus r, in a sum as circuits make it.
     #[test]
-    fn long_digits_of_a_number_plus_the_modulus_are_refused_in_a_sum() {
+    fn long_digits_of_a_number_plus_the_modulus_are_rejected_in_a_sum() {
         let number = [9, 8, 7, 6];
         let end = super::super::wide::Wide::from_words(number);
         let higher = end.plus(super::super::wide::Wide::from_words(Fr::MODULUS.0)).words();

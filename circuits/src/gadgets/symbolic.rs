@@ -240,7 +240,7 @@ mod tests {
 
     /// Goal: rows hold for no other values.
     #[test]
-    fn a_lowered_term_with_another_value_is_refused() {
+    fn a_lowered_term_with_another_value_is_rejected() {
         for seed in 0..24 {
             let random = Random { seed, shape: seed as u32, steps: 5 + 6 * seed as usize };
             let values = numbers(seed, "values", 5);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_term_that_is_not_zero_is_refused() {
+    fn a_term_that_is_not_zero_is_rejected() {
         let mut b = Builder::new(0, 8);
         let x = b.witness(Fr::from(2u64));
         assert_zero(&mut b, &(Sym::var(x) * Sym::var(x) - Sym::constant(Fr::from(5u64))));

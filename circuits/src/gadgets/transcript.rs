@@ -151,7 +151,7 @@ mod tests {
 
     /// Attack: the halves of another element.
     #[test]
-    fn a_challenge_split_into_another_ones_halves_is_refused() {
+    fn a_challenge_split_into_another_ones_halves_is_rejected() {
         let value = Fr::from(u128::MAX) + Fr::from(8u64);
         for other in [value + Fr::from(1u64), -value, Fr::from(0u64), value + power_of_two(128)] {
             assert!(!accepted(value, other.into_bigint().0), "{other}");
@@ -161,7 +161,7 @@ mod tests {
     /// Attack: the same element with a limb of more than 64 bits, and so with a low half of more than 128;
     /// every other equation holds.
     #[test]
-    fn a_challenge_split_with_a_low_half_of_more_than_128_bits_is_refused() {
+    fn a_challenge_split_with_a_low_half_of_more_than_128_bits_is_rejected() {
         let value = Fr::from(5u64) + power_of_two(128);
         let words = value.into_bigint().0;
         assert_eq!(words, [5, 0, 1, 0]);
@@ -176,7 +176,7 @@ mod tests {
 
     /// Attack: the same element, read as the integer r higher, which still has four limbs of 64 bits.
     #[test]
-    fn a_challenge_split_above_the_modulus_is_refused() {
+    fn a_challenge_split_above_the_modulus_is_rejected() {
         for value in [Fr::from(0u64), Fr::from(7u64), Fr::from(u128::MAX)] {
             let words = value.into_bigint().0;
             assert!(accepted(value, words));

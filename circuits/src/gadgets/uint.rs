@@ -41,7 +41,7 @@ pub fn range_bits(b: &mut Builder, value: Var, bits: u32) {
     range_by_limbs(b, value, bits, &limbs);
 }
 
-/// [`range_bits`] with the limbs as the prover gives them, lowest first.
+/// [`range_bits`] with the limbs as the prover chooses them, lowest first.
 fn range_by_limbs(b: &mut Builder, value: Var, bits: u32, limbs: &[Fr]) {
     let slot = 4 * b.cell_bits();
     let mut terms = Vec::with_capacity(limbs.len());
@@ -108,7 +108,7 @@ pub fn to_bits(b: &mut Builder, value: Var, n: usize) -> Vec<Var> {
     bits_given(b, value, &bits)
 }
 
-/// [`to_bits`] with the bits as the prover gives them.
+/// [`to_bits`] with the bits as the prover chooses them.
 pub(crate) fn bits_given(b: &mut Builder, value: Var, bits: &[Fr]) -> Vec<Var> {
     let mut one_bit = |bit: &Fr| {
         let bit = b.witness(*bit);
@@ -171,7 +171,7 @@ pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
     halves_given(b, value, [half_of(&whole, 0), half_of(&whole, 1)])
 }
 
-/// [`canonical_halves`] with the halves as the prover gives them.
+/// [`canonical_halves`] with the halves as the prover chooses them.
 fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
     let lo = b.witness(lo);
     let hi = b.witness(hi);
@@ -207,7 +207,7 @@ pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
     halves_below_borrowing(b, small, large, Fr::from(u64::from(borrows)));
 }
 
-/// [`assert_halves_below`] with the borrow as the prover gives it.
+/// [`assert_halves_below`] with the borrow as the prover chooses it.
 fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows: Fr) {
     let one = Fr::from(1u64);
     let borrow = b.witness(borrows);
@@ -235,7 +235,7 @@ pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
     divide_into(b, value, divisor, parts)
 }
 
-/// [`divide`] with quotient and remainder as the prover gives them.
+/// [`divide`] with quotient and remainder as the prover chooses them.
 fn divide_into(
     b: &mut Builder,
     value: Var,

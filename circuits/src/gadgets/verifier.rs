@@ -330,7 +330,7 @@ mod tests {
 
     /// On the domain every value of a Lagrange polynomial passes, so that a prover could choose them.
     #[test]
-    fn a_point_of_the_domain_is_refused() {
+    fn a_point_of_the_domain_is_rejected() {
         let taken = |zeta: Fr| {
             accepted(|b, key| {
                 let zeta = b.witness(zeta);
@@ -347,7 +347,7 @@ mod tests {
 
     /// There the claims of a set would lose their factor.
     #[test]
-    fn a_second_point_among_those_of_the_first_is_refused() {
+    fn a_second_point_among_those_of_the_first_is_rejected() {
         let zeta = Fr::from(7u64);
         let taken = |zeta: Fr, z_prime: Fr| {
             accepted(|b, key| {

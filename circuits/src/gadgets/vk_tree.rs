@@ -28,7 +28,7 @@ impl Choice {
         Self::given(b, values, &bits)
     }
 
-    /// [`Self::new`] with the bits as the prover gives them.
+    /// [`Self::new`] with the bits as the prover chooses them.
     fn given(b: &mut Builder, values: &[u32], bits: &[Fr]) -> Self {
         let one = Fr::from(1u64);
         let bits: Vec<Var> = if values.len() == 1 {
@@ -177,7 +177,7 @@ mod tests {
     /// Attacks: no number, two numbers (roles 3 and 4 would open leaf 7), or "bits" that only add up
     /// to one.
     #[test]
-    fn a_choice_of_other_than_one_is_refused() {
+    fn a_choice_of_other_than_one_is_rejected() {
         let accepted = |bits: [i64; 3]| {
             let mut b = Builder::new(0, 10);
             let choice = Choice::given(&mut b, &[3, 4, 5], &bits.map(Fr::from));

@@ -69,7 +69,7 @@ impl Job for NoJob {
     }
 }
 
-/// Proves a transfer, blinded by `seed`, which must be secret and fresh. Answers the proof.
+/// Proves a transfer, blinded by `seed`, which must be secret and fresh. Returns the proof.
 pub fn prove_client<D: Device>(
     keys: &Keys<D>,
     witness: &ClientWitness,
@@ -80,10 +80,10 @@ pub fn prove_client<D: Device>(
     let (layout, laid) = client::build(witness).finish(Some(log_n(circuit)))?;
     let (key, bases, kind) = (&loaded.key, &loaded.bases, transcript(circuit));
     let proof = keys.prove(key, bases, kind, &laid, Blinding::On { seed })?.to_bytes();
-    if let Err(refused) = keys.set().verify(circuit, &laid.public, &proof) {
+    if let Err(rejected) = keys.set().verify(circuit, &laid.public, &proof) {
         let reason = match check(&layout, &laid) {
             Err(violation) => violation.to_string(),
-            Ok(()) => refused.to_string(),
+            Ok(()) => rejected.to_string(),
         };
         return Err(JobError::Unsatisfied { reason });
     }

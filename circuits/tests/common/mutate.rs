@@ -262,7 +262,7 @@ impl Mutator {
     }
 
     /// Tries every `step`-th variable, routed cell and limb cell. Panics on a free one without a known
-    /// reason; answers how many free ones each reason explains.
+    /// reason; returns how many free ones each reason explains.
     pub fn run(&mut self, step: usize) -> HashMap<Free, usize> {
         self.run_from(0, step)
     }

@@ -185,7 +185,7 @@ pub fn value<S: StateRead>(
     Ok((leaf.key == *key).then_some(leaf.value))
 }
 
-/// Writes the first leaf of an empty tree, all zeros; answers the root.
+/// Writes the first leaf of an empty tree, all zeros; returns the root.
 pub fn initialize<S: StateWrite>(store: &mut S, tree: IndexedTree) -> Result<Fr, StorageError> {
     Ok(write_leaf(store, tree, 0, IndexedLeaf::default())?.root)
 }
@@ -377,14 +377,14 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_is_refused_among_many() {
+    fn a_key_that_is_there_is_rejected_among_many() {
         let tree = IndexedTree::Nullifiers;
         let mut store = MemoryStore::new();
         let root = initialize(&mut store, tree).unwrap();
         let entry = |key: u64| (Fr::from(key), Fr::from(0u64));
         for keys in [[1, 2, 1], [0, 1, 2], [1, 2, 2]] {
-            let refused = insert_all(&mut store.clone(), tree, root, 1, &keys.map(entry));
-            assert!(refused.is_err(), "{keys:?}");
+            let rejected = insert_all(&mut store.clone(), tree, root, 1, &keys.map(entry));
+            assert!(rejected.is_err(), "{keys:?}");
         }
         let full = tree.tree().capacity();
         assert!(insert_all(&mut store, tree, root, full - 1, &[1, 2].map(entry)).is_err());

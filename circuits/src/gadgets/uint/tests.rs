@@ -17,7 +17,7 @@ fn u(value: u64) -> Fr {
 
 /// With cells of 10 bits a limb has 40. Each forged list recomposes to its value.
 #[test]
-fn limbs_beyond_their_width_are_refused() {
+fn limbs_beyond_their_width_are_rejected() {
     let by_limbs = |value: Fr, limbs: &[Fr]| {
         holds(|b| {
             let var = b.witness(value);
@@ -54,7 +54,7 @@ fn ranges_of_64_and_128_bits_and_checked_sums_end_where_they_say() {
 }
 
 #[test]
-fn halves_other_than_the_canonical_ones_are_refused() {
+fn halves_other_than_the_canonical_ones_are_rejected() {
     let given = |value: Fr, halves: [Fr; 2]| {
         holds(|b| {
             let var = b.witness(value);
@@ -100,7 +100,7 @@ fn a_borrow_that_is_not_due_does_not_help() {
 }
 
 #[test]
-fn another_quotient_or_remainder_is_refused() {
+fn another_quotient_or_remainder_is_rejected() {
     let divides = |value: Fr, divisor: Fr, parts: [Fr; 2]| {
         holds(|b| {
             let (value, divisor) = (b.witness(value), b.witness(divisor));
