@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_broker_client::{Answer, Client, ClientError, HeartbeatRequest, Options};
+use rollmill_broker_client::{Answer, Client, ClientError, HeartbeatRequest, Options, Role};
 use rollmill_circuits::registry::{check_srs, load_key_set};
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_service::{Finding, Preflight, Secret};
@@ -79,17 +79,14 @@ async fn broker_of(config: &Config) -> Finding {
         Ok(url) => return Finding::Ok(format!("answers at {url}")),
         Err(error) => error,
     };
-    match (error.answer(), &error) {
-        (_, ClientError::Address { .. }) => Finding::wrong(&error).todo("Correct --broker"),
-        // A proxy in front of a restarting broker responds so too.
-        (_, ClientError::NotABroker { .. }) => Finding::absent(&error).todo("Correct --broker"),
-        (Answer::Passing, _) => {
-            Finding::absent(&error).todo("Start the broker, or correct --broker")
+    let todo = match error.answer() {
+        Answer::Quarantined => {
+            format!("An operator can end it with `broker pardon {}`", config.agent_id())
         }
-        (Answer::TokenRejected, _) => Finding::wrong(&error)
-            .todo("Set --token to a token of role agent (`broker tokens add`)"),
-        (Answer::Quarantined, _) => Finding::wrong(&error)
-            .todo(format!("An operator can end it with `broker pardon {}`", config.agent_id())),
-        _ => Finding::wrong(&error).todo("Use a broker of this release"),
+        _ => error.advice(Role::Agent),
+    };
+    match error.is_transient() {
+        true => Finding::absent(&error).todo(todo),
+        false => Finding::wrong(&error).todo(todo),
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_broker_client::{Answer, Client, ClientError, Digest, JobId, Options};
+use rollmill_broker_client::{Client, ClientError, Digest, JobId, Options, Role};
 use rollmill_circuits::registry::load_key_set;
 use rollmill_circuits::store::{DirStore, cache_dir};
 use rollmill_node::checks;
@@ -70,15 +70,9 @@ async fn broker_of(config: &Config) -> Finding {
         Ok(found) => return Finding::Ok(found),
         Err(error) => error,
     };
-    match (error.answer(), &error) {
-        (_, ClientError::Address { .. }) => Finding::wrong(&error).todo("Correct --broker"),
-        // Also a proxy before a broker that restarts answers so.
-        (_, ClientError::NotABroker { .. }) => Finding::absent(&error).todo("Correct --broker"),
-        (Answer::Passing, _) => {
-            Finding::absent(&error).todo("Start the broker, or correct --broker")
-        }
-        (Answer::TokenRejected, _) => Finding::wrong(&error)
-            .todo("Set --token to a token of role producer (`broker tokens add`)"),
-        _ => Finding::wrong(&error).todo("Use a broker of this release"),
+    let todo = error.advice(Role::Producer);
+    match error.is_transient() {
+        true => Finding::absent(&error).todo(todo),
+        false => Finding::wrong(&error).todo(todo),
     }
 }

@@ -1,6 +1,6 @@
 //! Why a request to the broker did not succeed.
 
-use crate::{Answer, Digest};
+use crate::{Answer, Digest, Role};
 
 /// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +99,20 @@ impl ClientError {
             | Self::Corrupt { .. } => Answer::Passing,
             Self::Unavailable { status, broker_code, .. }
             | Self::Refused { status, broker_code, .. } => Answer::of(*status, Some(broker_code)),
+        }
+    }
+
+    /// What to do when the first request of a program with the settings `--broker` and `--token` fails:
+    /// one that needs a token of this role.
+    pub fn advice(&self, role: Role) -> String {
+        match (self.answer(), self) {
+            // Also a proxy before a broker that restarts answers as no broker does.
+            (_, Self::Address { .. } | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
+            (Answer::Passing, _) => "Start the broker, or correct --broker".to_owned(),
+            (Answer::TokenRejected, _) => {
+                format!("Set --token to a token of role {} (`broker tokens add`)", role.as_str())
+            }
+            _ => "Use a broker of this release".to_owned(),
         }
     }
 
