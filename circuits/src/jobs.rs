@@ -74,11 +74,6 @@ pub enum JobError {
     /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("CIR-005: fee: {what}")]
     Fee { what: &'static str },
-    /// The header of the input contradicts the blocks or transactions it covers.
-    ///
-    /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("CIR-006: header: {what}")]
-    Header { what: &'static str },
     /// The proof of a child does not verify.
     ///
     /// Do: Run agent and prover node of the same release. Otherwise report the range's capture.

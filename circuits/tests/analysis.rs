@@ -197,6 +197,17 @@ fn compare(cases: &[Case]) {
 }
 
 #[test]
+fn every_circuit_has_a_case() {
+    let pinned = include_str!("freedom.txt");
+    for circuit in Circuit::ALL {
+        let is_its = |line: &str| {
+            line.strip_prefix(circuit.name()).is_some_and(|rest| rest.starts_with([',', ':']))
+        };
+        assert!(pinned.lines().any(is_its), "{circuit}: count its degrees of freedom here");
+    }
+}
+
+#[test]
 fn client() {
     let (header, store) = genesis_chain();
     let transfer = client::build(&transfer(&header, &store, 1));

@@ -1,7 +1,7 @@
 //! Who forces each field of a header: for every field the smallest and the largest value that a
 //! provable block may carry, and whether an honest block can follow it.
 //!
-//! `docs/book/header.md` is the same table in words; a test holds its rows to the fields.
+//! The table is that of `docs/book/header.md`: the test reads the values that the page calls provable.
 
 mod common;
 
@@ -31,31 +31,47 @@ enum May {
     Range(Fr, Fr),
 }
 
-/// What the circuits allow in a block of `txs` transactions after `parent`.
-fn may(field: &str, txs: usize, parent: &Header) -> May {
-    let top = |bits| power_of_two(bits) - Fr::from(1u64);
-    match field {
-        // Equal to the constants, which L1 pins.
-        "chain_id" | "version" => May::One,
-        "block_number" | "last_archive_root" => May::One,
-        "slot" => May::Range(Fr::from(parent.slot + 1), top(64)),
-        "timestamp" => May::Range(Fr::from(parent.timestamp + 1), top(64)),
-        "coinbase" => May::Range(Fr::from(0u64), top(160)),
-        // With transactions the same price as in their proofs.
-        "fee_per_l2_gas" | "fee_per_da_gas" if txs > 0 => May::One,
-        "fee_per_l2_gas" | "fee_per_da_gas" => May::Range(Fr::from(0u64), top(64)),
-        "total_fees" | "tx_count" | "txs_chain" => May::One,
-        "state.tx_state.note_root"
-        | "state.tx_state.note_count"
-        | "state.tx_state.nullifier_root"
-        | "state.tx_state.nullifier_count"
-        | "state.tx_state.public_data_root"
-        | "state.tx_state.public_data_count"
-        | "state.message_root"
-        | "state.message_count" => May::One,
-        "in_hash" | "out_hash" => May::One,
-        other => panic!("say who forces the header field {other}, here and in docs/book/header.md"),
-    }
+/// The cells of each row of a table of the page, without those of its head.
+fn rows(part: &str) -> Vec<Vec<&str>> {
+    let rows = part.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|line| line.split('|').map(str::trim).skip(1).collect()).collect()
+}
+
+/// The page's parts: fields of a header, public inputs.
+fn page() -> (String, String) {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book/header.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let (fields, inputs) = page.split_once("## Public inputs").unwrap();
+    (fields.to_owned(), inputs.to_owned())
+}
+
+/// The row that names a cell, by the last part of its path.
+fn row_of<'a>(rows: &'a [Vec<&'a str>], cell: &str) -> &'a [&'a str] {
+    let name = format!("`{}`", cell.rsplit('.').next().unwrap());
+    let row = rows.iter().find(|row| row[0].split(", ").any(|first| first == name));
+    row.unwrap_or_else(|| panic!("say in docs/book/header.md who enforces {cell}"))
+}
+
+/// What the page says of a field in a block of `txs` transactions after a parent in which it is `parent`:
+/// `one`, `one, zero`, or `LOW to 2^BITS − 1`, after which text may follow a semicolon.
+fn may(values: &str, txs: usize, parent: Fr) -> May {
+    let values = values.split(';').next().unwrap();
+    let range = match values.strip_prefix("in a block without transactions ") {
+        Some(_) if txs > 0 => return May::One,
+        Some(range) => range,
+        None if matches!(values, "one" | "one, zero") => return May::One,
+        None => values,
+    };
+    let ends = range.split_once(" to ").and_then(|(low, high)| {
+        let low = match low {
+            "0" => Fr::from(0u64),
+            "parent's + 1" => parent + Fr::from(1u64),
+            _ => return None,
+        };
+        let bits: u32 = high.strip_prefix("2^")?.strip_suffix(" − 1")?.parse().ok()?;
+        Some(May::Range(low, power_of_two(bits) - Fr::from(1u64)))
+    });
+    ends.unwrap_or_else(|| panic!("docs/book/header.md: {values:?} is no list of provable values"))
 }
 
 /// Whether a block with field number `field` set to `to` can be proven.
@@ -77,14 +93,17 @@ fn is_provable(case: &BlockCase, ranges: &[TxRange], field: usize, to: Fr) -> bo
 #[test]
 fn every_header_field_has_exactly_the_values_that_the_table_allows() {
     let one = Fr::from(1u64);
+    let (fields, _) = page();
+    let rows = rows(&fields);
     for txs in 0..=2usize {
         // The second block, so that its parent is no genesis.
         let case = chain(&[1, txs as u64]).remove(1);
         let ranges: Vec<TxRange> = case.txs.iter().map(|(_, t)| tx_range(t)).collect();
         let honest = case.block.header.layout().into_vec();
+        let parent = case.block.parent.layout().into_vec();
         for (i, name) in HeaderLayout::<Fr>::cell_names().iter().enumerate() {
             let provable = |to| is_provable(&case, &ranges, i, to);
-            match may(name, txs, &case.block.parent) {
+            match may(row_of(&rows, name)[2], txs, parent[i]) {
                 May::One => {
                     assert!(provable(honest[i]), "{name}, {txs} transactions");
                     for other in [honest[i] + one, honest[i] - one] {
@@ -161,21 +180,12 @@ fn an_honest_block_follows_every_extreme_but_the_ends_of_slots_and_of_time() {
 /// Goal: the page names every field of a header and every public input of an epoch.
 #[test]
 fn the_page_has_a_row_for_every_field_and_public_input() {
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book/header.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let (fields, inputs) = page.split_once("## Public inputs").unwrap();
-    let has_row = |part: &str, name: &str| {
-        let cell = format!("`{name}`");
-        let rows = part.lines().filter(|line| line.starts_with('|'));
-        rows.filter_map(|line| line.split('|').nth(1)).any(|first| first.contains(&cell))
-    };
+    let (fields, inputs) = page();
+    let (fields, inputs) = (rows(&fields), rows(&inputs));
     for name in HeaderLayout::<Fr>::cell_names() {
-        let short = name.rsplit('.').next().unwrap();
-        assert!(has_row(fields, short), "header field {name}");
+        row_of(&fields, &name);
     }
     for name in EpochRootLayout::<Fr>::cell_names() {
-        let name = if name.starts_with("pair.") { "pair" } else { &name };
-        let short = name.rsplit('.').next().unwrap();
-        assert!(has_row(inputs, short), "public input {name}");
+        row_of(&inputs, if name.starts_with("pair.") { "pair" } else { &name });
     }
 }

@@ -248,7 +248,10 @@ fn ranges_and_headers_that_do_not_join_are_rejected_by_name() {
     let mut late = case.clone();
     late.block.header.slot = 0;
     let input = block_input(&set, &late, &txs);
-    assert!(matches!(verify(Circuit::BlockRoot2, &input), JobError::Header { what: "slot" }));
+    assert!(matches!(
+        verify(Circuit::BlockRoot2, &input),
+        JobError::Join(JoinError::Parent { what: "slot" })
+    ));
     let mut paid = case.clone();
     paid.block.header.total_fees += 1;
     let input = block_input(&set, &paid, &txs);

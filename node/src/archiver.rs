@@ -239,32 +239,26 @@ fn execute(
     Ok(Ok((record, data.txs, overlay.into_parts().1)))
 }
 
-/// Compares a published header with what L1 recorded of it.
+/// Compares a published header with what L1 recorded of it. Fields that L1 does not record are left to
+/// `builder::execute`, which makes the whole header again and compares it.
 fn same_on_l1(header: &Header, proposed: &ProposedBlock) -> Result<(), BlockRefusal> {
-    // Without `..`: a new field must be compared with L1 here or, as those named `_`, be left to
-    // `builder::execute`, which makes the whole header again.
-    let Header {
-        chain_id: _,
-        version: _,
-        block_number: _,
+    // Without `..`, so that what L1 records in future must be compared here, or where the comment says.
+    let ProposedBlock {
+        block_number: _, // before this, with the pending tip; `execute` has the header's
+        archive_root: _, // after `execute`
+        header_hash,
+        data_hash: _, // before this
+        chain: _,     // after `execute`
         slot,
-        timestamp: _,
         coinbase,
-        fee_per_l2_gas: _,
-        fee_per_da_gas: _,
         total_fees,
-        tx_count: _,
-        last_archive_root: _,
-        state: _,
-        txs_chain: _,
-        in_hash: _,
-        out_hash: _,
-    } = header;
+        data: _, // the header is read from it
+    } = proposed;
     for (what, same) in [
-        ("the header hash", header.hash() == proposed.header_hash),
-        ("the slot", *slot == proposed.slot),
-        ("the coinbase", *coinbase == proposed.coinbase),
-        ("the sum of fees", *total_fees == proposed.total_fees),
+        ("the header hash", header.hash() == *header_hash),
+        ("the slot", header.slot == *slot),
+        ("the coinbase", header.coinbase == *coinbase),
+        ("the sum of fees", header.total_fees == *total_fees),
     ] {
         if !same {
             return Err(BlockRefusal::Mismatch { what });

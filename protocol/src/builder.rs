@@ -196,23 +196,9 @@ impl<S: StateWrite> BlockBuilder<S> {
     /// Closes the block: makes the header and appends it to the archive. Returns the block, and the
     /// store with everything the block wrote.
     pub fn finish(mut self) -> Result<(Block, S), BlockError> {
-        let header = Header {
-            chain_id: self.parent.chain_id,
-            version: self.parent.version,
-            block_number: self.state.archive_count,
-            slot: self.env.slot,
-            timestamp: self.env.timestamp,
-            coinbase: self.env.coinbase,
-            fee_per_l2_gas: self.env.price.l2,
-            fee_per_da_gas: self.env.price.da,
-            total_fees: self.total_fees,
-            tx_count: self.txs.len() as u64,
-            last_archive_root: self.state.archive_root,
-            state: self.state.refs,
-            txs_chain: self.state.txs_chain,
-            in_hash: Fr::zero(),
-            out_hash: Fr::zero(),
-        };
+        let (chain_id, version) = (self.parent.chain_id, self.parent.version);
+        let fees = (self.total_fees, self.txs.len() as u64);
+        let header = header_of(chain_id, version, &self.env, &self.state, fees);
         let header_hash = header.hash();
         let parent_path =
             append::path(&self.state.store, Tree::Archive, 0, self.parent.block_number)?;
@@ -227,6 +213,34 @@ impl<S: StateWrite> BlockBuilder<S> {
             archive: ArchiveWitness { parent_path, append },
         };
         Ok((block, self.state.store))
+    }
+}
+
+/// The header of a block in `state`, which is not in the archive yet: genesis, or the block after the last
+/// one of the archive. `fees` are the sum of the transactions' fees and their number.
+pub(crate) fn header_of<S>(
+    chain_id: u64,
+    version: u64,
+    env: &BlockEnv,
+    state: &WorldState<S>,
+    (total_fees, tx_count): (u128, u64),
+) -> Header {
+    Header {
+        chain_id,
+        version,
+        block_number: state.archive_count,
+        slot: env.slot,
+        timestamp: env.timestamp,
+        coinbase: env.coinbase,
+        fee_per_l2_gas: env.price.l2,
+        fee_per_da_gas: env.price.da,
+        total_fees,
+        tx_count,
+        last_archive_root: state.archive_root,
+        state: state.refs,
+        txs_chain: state.txs_chain,
+        in_hash: Fr::zero(),
+        out_hash: Fr::zero(),
     }
 }
 

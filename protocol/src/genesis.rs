@@ -6,11 +6,13 @@ use ark_ff::Zero;
 use rollmill_algebra::Fr;
 use serde::{Deserialize, Serialize};
 
+use crate::builder::{BlockEnv, header_of};
 use crate::field::{EthAddress, serde_fr};
+use crate::gas::FeePerGas;
 use crate::header::Header;
 use crate::note::{Note, NoteOrigin, fee_balance_slot, genesis_nullifier};
 use crate::state::WorldState;
-use crate::tree::{IndexedTree, StateWrite, StorageError, Tree, indexed};
+use crate::tree::{IndexedTree, StateWrite, StorageError, indexed};
 use crate::tx::SLOTS;
 
 /// Version of the file format.
@@ -173,23 +175,13 @@ impl Genesis {
             refs.public_data_root = last.root_after;
         }
         refs.public_data_count += inserted.len() as u64;
-        let header = Header {
-            chain_id: self.chain_id,
-            version: self.rollup_version,
-            block_number: 0,
+        let env = BlockEnv {
             slot: 0,
             timestamp: self.timestamp,
             coinbase: EthAddress::default(),
-            fee_per_l2_gas: self.fee_per_l2_gas,
-            fee_per_da_gas: self.fee_per_da_gas,
-            total_fees: 0,
-            tx_count: 0,
-            last_archive_root: crate::tree::empty_root(Tree::Archive.height()),
-            state: state.refs,
-            txs_chain: Fr::zero(),
-            in_hash: Fr::zero(),
-            out_hash: Fr::zero(),
+            price: FeePerGas { l2: self.fee_per_l2_gas, da: self.fee_per_da_gas },
         };
+        let header = header_of(self.chain_id, self.rollup_version, &env, &state, (0, 0));
         state.append_header(header.hash())?;
         Ok(GenesisState { header, state })
     }

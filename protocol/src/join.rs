@@ -61,6 +61,11 @@ pub enum JoinError {
     /// Do: A bug in Rollmill: report it with the range's capture.
     #[error("PRO-077: {what} must be zero, got {}", field::to_hex(.got))]
     Bridge { what: &'static str, got: Fr },
+    /// A field of a header does not follow from the parent's header or from the deployment's constants.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
+    #[error("PRO-078: the header's {what} does not follow from its parent or the deployment")]
+    Parent { what: &'static str },
 }
 
 fn same<T: PartialEq>(what: &'static str, left: &T, right: &T) -> Result<(), JoinError> {
@@ -154,7 +159,7 @@ impl BlockRange {
                 return Err(JoinError::Children { circuit: "block_root", got: ranges.len() });
             }
         }
-        closes(block, link)?;
+        closes(block, link, &constants)?;
         let num_constraints =
             rows.block(header.tx_count).ok_or(JoinError::Overflow { what: "num_constraints" })?;
         Ok(Self {
@@ -219,15 +224,16 @@ impl BlockRange {
     }
 }
 
-/// Checks what a header says besides the run of transactions.
-fn closes(block: &Block, link: &ChainLink) -> Result<(), JoinError> {
+/// Checks what a header says besides the run of transactions: the native rules of a header, with
+/// [`covers`] for what comes from the run.
+fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), JoinError> {
     // Without `..`, so that a new field must be given a rule here, or the place of its rule.
     let Header {
-        chain_id: _,       // the constants', where a job's input is read
-        version: _,        // likewise
-        block_number: _,   // the parent's plus one, likewise
-        slot: _,           // above the parent's, likewise
-        timestamp: _,      // likewise
+        chain_id,
+        version,
+        block_number,
+        slot,
+        timestamp,
         coinbase: _,       // the proposer's choice
         fee_per_l2_gas: _, // `covers`; free in a block without transactions
         fee_per_da_gas: _, // likewise
@@ -239,8 +245,23 @@ fn closes(block: &Block, link: &ChainLink) -> Result<(), JoinError> {
         in_hash,
         out_hash,
     } = &block.header;
+    let parent = &block.parent;
+    for (holds, what) in [
+        (parent.chain_id == constants.chain_id, "parent's chain id"),
+        (*chain_id == constants.chain_id, "chain id"),
+        (parent.version == constants.version, "parent's version"),
+        (*version == constants.version, "version"),
+        (parent.block_number.checked_add(1) == Some(*block_number), "block number"),
+        (parent.slot < *slot, "slot"),
+        (parent.timestamp < *timestamp, "timestamp"),
+    ] {
+        if !holds {
+            return Err(JoinError::Parent { what });
+        }
+    }
     named("last_archive_root", &block.archive.append.root_before, last_archive_root)?;
     named("state", &block.end, state)?;
+    named("parent's state", &block.start, &parent.state)?;
     named("message_root", &block.start.message_root, &block.end.message_root)?;
     named("message_count", &block.start.message_count, &block.end.message_count)?;
     named("header_hash", &link.header_hash, &block.header_hash)?;

@@ -2,13 +2,14 @@
 
 use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
-use rollmill_protocol::block::ChainLink;
+use rollmill_protocol::block::{ChainLink, data_hash};
 use rollmill_protocol::gas::GasSettings;
 use rollmill_protocol::layout::{CellInfo, Range};
 use rollmill_protocol::public_inputs::EpochRootLayout;
+use rollmill_protocol::version::{ENCODING_VERSION, PROTOCOL_VERSION};
 use rollmill_protocol::{
     BlockRange, ClientInputs, Constants, DecodeError, EpochRoot, Header, Pair, StateRefs,
-    TxEffects, TxRange, TxState,
+    TxEffects, TxRange, TxState, field,
 };
 
 /// The smallest row that each layout decodes, which only its shape decides.
@@ -90,4 +91,21 @@ fn a_rows_indices_count_its_cells_in_order() {
     assert_eq!(indices.first_block, 7);
     assert_eq!(indices.pair.l.x_lo, 15);
     assert_eq!(indices.into_vec(), (0..EpochRoot::FIELDS).collect::<Vec<_>>());
+}
+
+/// Goal: whoever changes what a header's bytes are is told which versions name them.
+#[test]
+fn a_header_of_another_layout_needs_new_versions() {
+    let mut cells = String::new();
+    for CellInfo { name, range, .. } in Header::cell_infos() {
+        cells += &format!("{name}: {range}\n");
+    }
+    let pinned = "0x00c6508891424689603be299c2a23dd6dab3f489c94f95d7ff13aa30a578f923";
+    assert_eq!(
+        (field::to_hex(&data_hash(cells.as_bytes())).as_str(), PROTOCOL_VERSION, ENCODING_VERSION),
+        (pinned, 1, 1),
+        "the header's layout changed: raise PROTOCOL_VERSION and ENCODING_VERSION \
+         (protocol/src/version.rs), FORMAT (circuits/src/jobs/input.rs) and SCHEMA \
+         (node/src/store/mod.rs) as docs/versions.md says, and then pin the new digest here"
+    );
 }

@@ -108,8 +108,8 @@ pub fn verify_children(
         let leaf = LeafVars { n_public: spec.n_public, charged_rows, protocol_version };
         assert_leaf(b, vk_root, &role, &key, leaf, &witness.path);
         let proof = ProofVars::new(b, &witness.proof);
-        let given = |k: usize| witness.public.get(k).copied().unwrap_or_default();
-        let public: Vec<Var> = (0..spec.n_public).map(|k| b.witness(given(k))).collect();
+        assert_eq!(witness.public.len(), spec.n_public, "public inputs of child {i}");
+        let public: Vec<Var> = witness.public.iter().map(|v| b.witness(*v)).collect();
         b.section(&format!("child {i}: transcript and gates"));
         let opening = reduce(b, &key, spec.cell_bits, &public, &proof);
         seeds.push(opening.fold);

@@ -165,7 +165,7 @@ impl Channel for OfProof<'_> {
 
 /// ζ^n, where n is one of the sizes the key may have.
 fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
-    let largest = key.log_n.values().iter().copied().max().unwrap_or(0);
+    let largest = key.log_n.values().iter().copied().max().expect("a key has a size");
     let mut powers = vec![zeta];
     for k in 0..largest as usize {
         let square = b.mul(powers[k], powers[k]);
