@@ -16,7 +16,7 @@ use rollmill_broker_client::{
     AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
     HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest,
 };
-use rollmill_service::{Process, Secret, Shutdown, one_line};
+use rollmill_service::{Backoff, Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
@@ -207,7 +207,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             let agent = agent.clone();
             tokio::spawn(async move { agent.offer_proofs().await })
         };
-        let mut pause = PAUSE_FIRST;
+        let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let end = loop {
             let slot = tokio::select! {
                 slot = slots.clone().acquire_owned() => slot,
@@ -218,7 +218,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 note_end(ended);
             }
             let claimed = tokio::select! {
-                claimed = agent.claim(shutdown, &mut pause) => claimed,
+                claimed = agent.claim(shutdown, &mut retry) => claimed,
                 () = agent.device_gone.notified() => break Ok(()),
             };
             match claimed {
@@ -252,11 +252,11 @@ impl<W: Worker + ?Sized> Agent<W> {
     }
 
     /// Asks for a job once. None if there was none in time, the broker cannot be reached, the spool is
-    /// full, or the agent is to stop. `pause` is the next one after a request that failed.
+    /// full, or the agent is to stop. `retry` has the pauses after requests that failed.
     async fn claim(
         &self,
         shutdown: &Shutdown,
-        pause: &mut Duration,
+        retry: &mut Backoff,
     ) -> Result<Option<Grant>, AgentError> {
         if shutdown.is_started() {
             return Ok(None);
@@ -282,7 +282,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let source = match claimed {
             Ok(grant) => {
                 self.link.reached();
-                *pause = PAUSE_FIRST;
+                retry.reset();
                 return Ok(grant);
             }
             Err(source) => source,
@@ -299,9 +299,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             }
             Answer::Passing => {
                 self.link.failed(&source);
-                let next = *pause;
-                *pause = (next * 2).min(PAUSE_MAX);
-                next
+                retry.pause()
             }
             // Nothing that a claim is answered with, or of another release. An upgrade of either
             // side changes it.
@@ -317,15 +315,13 @@ impl<W: Worker + ?Sized> Agent<W> {
             | Answer::Cancelled
             | Answer::RejectedBefore => {
                 self.link.differs(&source);
-                let (error, retry_seconds) = (one_line(&source), INCOMPATIBLE.as_secs());
+                let pause = Backoff::steady(INCOMPATIBLE).pause();
+                let (error, retry_seconds) = (one_line(&source), pause.as_secs_f64());
                 tracing::error!(error, retry_seconds, "broker incompatible with this agent");
-                INCOMPATIBLE
+                pause
             }
         };
-        tokio::select! {
-            () = tokio::time::sleep(next) => {}
-            () = shutdown.started() => {}
-        }
+        shutdown.within(next).await;
         Ok(None)
     }
 

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollmill_broker_client::{AgentId, Answer, Client, HeartbeatRequest, LeaseRef, Options};
-use rollmill_service::one_line;
+use rollmill_service::{Backoff, one_line};
 use tokio::sync::Notify;
 
 use crate::link::Link;
@@ -173,7 +173,7 @@ async fn beat(shared: &Shared, client: &Client) {
                 match error.answer() {
                     Answer::Passing => {
                         shared.link.failed(&error);
-                        every.min(RETRY)
+                        Backoff::steady(every.min(RETRY)).pause()
                     }
                     // The agent's next claim meets the same answer and acts on it.
                     Answer::TokenRejected
@@ -190,7 +190,7 @@ async fn beat(shared: &Shared, client: &Client) {
                     | Answer::Cancelled
                     | Answer::RejectedBefore => {
                         tracing::warn!(error = one_line(&error), "heartbeat rejected");
-                        every.max(REJECTED)
+                        Backoff::steady(every.max(REJECTED)).pause()
                     }
                 }
             }

@@ -7,7 +7,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rollmill_broker_client::{AttemptOutcome, UnableView};
-use rollmill_service::{Conditions, HttpLimits, HttpMetrics, Process, Shutdown, serve_within};
+use rollmill_service::{
+    Backoff, Conditions, HttpLimits, HttpMetrics, Process, Shutdown, serve_within,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
@@ -28,6 +30,8 @@ const QUEUE: Duration = Duration::from_secs(5);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// First and longest pause of a background task after a statement that failed.
+const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
 /// memory of their bodies has a bound of its own.
@@ -219,15 +223,15 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
 }
 
 async fn dispatch(shared: &Shared) {
+    let mut failures = Failures::of("dispatch");
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = shared.hub.ready.notified() => {}
             () = tokio::time::sleep(POLL) => {}
             () = shared.shutdown.started() => return,
         }
-        if let Err(error) = shared.dispatcher.round(&shared.store).await {
-            away("dispatch", &error).await;
-        }
+        let round = shared.dispatcher.round(&shared.store).await;
+        failures.check(round, &shared.shutdown).await;
     }
 }
 
@@ -235,64 +239,57 @@ async fn dispatch(shared: &Shared) {
 /// leases ran out through no fault of theirs.
 async fn sweep(shared: &Shared) {
     let patience = tokio::time::Instant::now() + shared.store.rules().lease;
+    let mut failures = Failures::of("sweep");
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}
             () = shared.shutdown.started() => return,
         }
-        match shared.store.promote().await {
-            Ok(0) => {}
-            Ok(_) => shared.hub.became_ready(),
-            Err(error) => away("sweep", &error).await,
+        let promoted = shared.store.promote().await;
+        if failures.check(promoted, &shared.shutdown).await.is_some_and(|jobs| jobs > 0) {
+            shared.hub.became_ready();
         }
-        match shared.store.past_deadline().await {
-            Ok(0) => {}
-            Ok(dead) => {
-                shared.metrics.dead_letters_total.inc_by(dead);
-                shared.hub.became_final();
-            }
-            Err(error) => away("sweep", &error).await,
+        let late = shared.store.past_deadline().await;
+        if let Some(dead) = failures.check(late, &shared.shutdown).await.filter(|dead| *dead > 0) {
+            shared.metrics.dead_letters_total.inc_by(dead);
+            shared.hub.became_final();
         }
         if tokio::time::Instant::now() < patience {
             continue;
         }
-        match shared.store.expire(spread()).await {
-            Ok(expired) => {
-                for (_, next) in expired {
-                    shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
-                    shared.count_next(next);
-                }
-            }
-            Err(error) => away("sweep", &error).await,
+        let expired = shared.store.expire(spread()).await;
+        for (_, next) in failures.check(expired, &shared.shutdown).await.unwrap_or_default() {
+            shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
+            shared.count_next(next);
         }
     }
 }
 
 async fn keep_tokens(shared: &Shared) {
+    let mut failures = Failures::of("tokens");
     loop {
         tokio::select! {
             () = tokio::time::sleep(TOKENS) => {}
             () = shared.shutdown.started() => return,
         }
-        if let Err(error) = shared.read_tokens().await {
-            away("tokens", &error).await;
-        }
+        let read = shared.read_tokens().await;
+        failures.check(read, &shared.shutdown).await;
     }
 }
 
 async fn keep_queue(shared: &Shared) {
+    let (mut queue, mut forgiveness) = (Failures::of("queue"), Failures::of("forgiveness"));
     loop {
-        if let Err(error) = shared.count_queue().await {
+        let counted = shared.count_queue().await;
+        if counted.is_err() {
             shared.metrics.forget_queue();
-            away("queue", &error).await;
         }
-        match shared.store.forgive().await {
-            Ok(forgiven) if forgiven.is_empty() => {}
-            Ok(forgiven) => {
-                shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
-                shared.hub.became_ready();
-            }
-            Err(error) => away("forgiveness", &error).await,
+        queue.check(counted, &shared.shutdown).await;
+        let forgiven = shared.store.forgive().await;
+        let forgiven = forgiveness.check(forgiven, &shared.shutdown).await.unwrap_or_default();
+        if !forgiven.is_empty() {
+            shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
+            shared.hub.became_ready();
         }
         tokio::select! {
             () = tokio::time::sleep(QUEUE) => {}
@@ -321,13 +318,34 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
     }
 }
 
-async fn away(what: &'static str, error: &BrokerError) {
-    tracing::warn!(
-        task = what,
-        error = rollmill_service::one_line(error),
-        "background task failed; retrying"
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
+/// The pauses of a background task after a statement that failed.
+struct Failures {
+    task: &'static str,
+    retry: Backoff,
+}
+
+impl Failures {
+    fn of(task: &'static str) -> Self {
+        Self { task, retry: Backoff::new(AWAY.0, AWAY.1) }
+    }
+
+    /// The value of a statement. After one that failed it logs why and pauses, at most until shutdown.
+    async fn check<T>(&mut self, result: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
+        match result {
+            Ok(value) => {
+                self.retry.reset();
+                Some(value)
+            }
+            Err(error) => {
+                let (task, pause) = (self.task, self.retry.pause());
+                let (error, retry_seconds) =
+                    (rollmill_service::one_line(&error), pause.as_secs_f64());
+                tracing::warn!(task, error, retry_seconds, "background task failed; retrying");
+                shutdown.within(pause).await;
+                None
+            }
+        }
+    }
 }
 
 /// The address to tell others, for a listener on port 0.

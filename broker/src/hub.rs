@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rollmill_service::Shutdown;
+use rollmill_service::{Backoff, Shutdown};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -16,7 +16,8 @@ use crate::error::BrokerError;
 use crate::store::Store;
 
 const FLUSH: Duration = Duration::from_millis(5);
-const RECONNECT: Duration = Duration::from_secs(1);
+/// First and longest pause before the connection for notifications is opened again.
+const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
 /// Wakes and is woken. One a broker.
 #[derive(Debug)]
@@ -81,11 +82,15 @@ impl Hub {
     /// Hears the other replicas, until shutdown.
     pub(crate) async fn hear_others(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
         let hear = async {
+            let mut retry = Backoff::new(RECONNECT.0, RECONNECT.1);
             loop {
-                if let Err(error) = self.hear(store, channel).await {
-                    tracing::warn!(%error, "notifications unavailable; polling");
+                if let Err(error) = self.hear(store, channel, &mut retry).await {
+                    tracing::warn!(
+                        error = rollmill_service::one_line(&error),
+                        "notifications unavailable; polling"
+                    );
                 }
-                tokio::time::sleep(RECONNECT).await;
+                tokio::time::sleep(retry.pause()).await;
             }
         };
         tokio::select! {
@@ -94,9 +99,16 @@ impl Hub {
         }
     }
 
-    async fn hear(&self, store: &Store, channel: &str) -> Result<(), BrokerError> {
+    /// Hears until the connection is lost. `retry` starts again once there was one.
+    async fn hear(
+        &self,
+        store: &Store,
+        channel: &str,
+        retry: &mut Backoff,
+    ) -> Result<(), BrokerError> {
         let mut listener = PgListener::connect_with(store.pool()).await?;
         listener.listen(channel).await?;
+        retry.reset();
         // What was sent before is lost, so look once.
         self.ready.notify_one();
         self.finished.send_modify(|n| *n += 1);

@@ -10,6 +10,7 @@ use alloy::rpc::client::RpcClient;
 use alloy::rpc::json_rpc::{RequestPacket, ResponsePacket};
 use alloy::transports::http::{Http, reqwest};
 use alloy::transports::{TransportError, TransportErrorKind, TransportFut};
+use rollmill_net::Backoff;
 use tokio::task::JoinSet;
 use tower_service::Service;
 
@@ -24,9 +25,10 @@ const LAG_MAX: u64 = 3;
 const COMPARE_EACH: u64 = 8;
 /// Longest that an endpoint may take to tell its head for a comparison.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pauses before a read is tried again at every endpoint.
-const PAUSES: [Duration; 3] =
-    [Duration::from_millis(50), Duration::from_millis(150), Duration::from_millis(450)];
+/// How often a read is tried again at every endpoint.
+const RETRIES: usize = 3;
+/// First and longest pause before that.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 
 #[derive(Debug)]
 struct Endpoint {
@@ -321,16 +323,17 @@ impl Inner {
         {
             self.compare().await;
         }
-        let mut pauses = PAUSES.iter();
+        let (mut retry, mut left) = (Backoff::new(RETRY.0, RETRY.1), RETRIES);
         loop {
             let failed = match self.ask_each(&request).await {
                 Ok(response) if speaks_of_the_endpoint(&response).is_none() => return Ok(response),
                 failed => failed,
             };
-            let Some(pause) = pauses.next() else { return failed };
-            // Half of it at random, so that many requests do not come again at once.
-            let jitter = rand::random::<u64>() % (pause.as_millis() as u64 / 2);
-            tokio::time::sleep(*pause / 2 + Duration::from_millis(jitter)).await;
+            if left == 0 {
+                return failed;
+            }
+            left -= 1;
+            tokio::time::sleep(retry.pause()).await;
         }
     }
 

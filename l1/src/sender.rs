@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
+use rollmill_net::Backoff;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
@@ -27,6 +28,9 @@ use crate::intent::{
     self, Inclusion, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT, digest_of,
 };
 use crate::tick::rivals;
+
+/// The longest pause while L1 fails, in polling intervals.
+const RETRY_GROWTH: u32 = 8;
 
 /// Most gas that L1 accepts in one transaction (EIP-7825).
 pub const GAS_LIMIT_MAX: u64 = 1 << 24;
@@ -281,21 +285,27 @@ impl TxSender {
             let mut changes = self.watch();
             let mut seen = Seen::default();
             let mut is_failing = false;
+            let mut retry = self.backoff();
             loop {
                 changes.mark_unchanged();
                 if self.published.intents().iter().all(|intent| intent.state.is_settled()) {
                     // The sender of the changes lives as long as `self`.
                     let _ = changes.changed().await;
                 }
-                match self.tick_if_new(&mut seen).await {
-                    Ok(()) => is_failing = false,
+                let pause = match self.tick_if_new(&mut seen).await {
+                    Ok(()) => {
+                        is_failing = false;
+                        retry.reset();
+                        self.config.poll_interval
+                    }
                     Err(error) => {
                         if !std::mem::replace(&mut is_failing, true) {
                             tracing::warn!(%error, "L1 transactions delayed; retrying");
                         }
+                        retry.pause()
                     }
-                }
-                tokio::time::sleep(self.config.poll_interval).await;
+                };
+                tokio::time::sleep(pause).await;
             }
         };
         tokio::select! {
@@ -395,6 +405,12 @@ impl TxSender {
         Ok(next)
     }
 
+    /// Pauses while L1 fails: from the polling interval to [`RETRY_GROWTH`] times that.
+    fn backoff(&self) -> Backoff {
+        let first = self.config.poll_interval;
+        Backoff::new(first, first * RETRY_GROWTH)
+    }
+
     /// The attempt under which a new payload of this purpose can be submitted: the last one while it
     /// is on its way or was dropped, the next one once it is in a block or lost.
     pub fn attempt_for(&self, purpose: &str) -> u32 {
@@ -415,6 +431,7 @@ impl TxSender {
     /// [`L1Error::Dropped`] if it is not sent again, [`L1Error::NotIncluded`] after the wait.
     pub async fn send(&self, request: TxRequest) -> Result<TxReceipt, L1Error> {
         let (id, purpose, attempt) = (request.label(), request.purpose.clone(), request.attempt);
+        let mut retry = self.backoff();
         loop {
             match self.submit(request.clone()).await {
                 Ok(()) => break,
@@ -425,21 +442,28 @@ impl TxSender {
                     if !error.is_transient() {
                         return Err(error);
                     }
-                    tracing::warn!(purpose = id, %error, "L1 transaction not submitted; retrying");
-                    tokio::time::sleep(self.config.poll_interval).await;
+                    let pause = retry.pause();
+                    tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "L1 transaction not submitted; retrying");
+                    tokio::time::sleep(pause).await;
                 }
                 Err(error) => return Err(error),
             }
         }
         let (mut first, mut seen) = (None, Seen::default());
+        retry.reset();
         loop {
-            match self.tick_if_new(&mut seen).await {
-                Ok(()) => {}
+            let pause = match self.tick_if_new(&mut seen).await {
+                Ok(()) => {
+                    retry.reset();
+                    self.config.poll_interval
+                }
                 Err(error @ L1Error::IntentFile { .. }) => return Err(error),
                 Err(error) => {
-                    tracing::warn!(purpose = id, %error, "cannot fetch transaction status")
+                    let pause = retry.pause();
+                    tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "cannot fetch transaction status");
+                    pause
                 }
-            }
+            };
             match self.status(&purpose, attempt) {
                 Some(TxStatus::Included(receipt)) => return Ok(receipt),
                 Some(TxStatus::Lost { nonce }) => {
@@ -454,7 +478,7 @@ impl TxSender {
                     return Err(L1Error::NotIncluded { id, blocks });
                 }
             }
-            tokio::time::sleep(self.config.poll_interval).await;
+            tokio::time::sleep(pause).await;
         }
     }
 

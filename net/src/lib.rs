@@ -1,8 +1,12 @@
-//! What the clients of the node, the broker and L1 share: connection failures in words, and URLs without
-//! what may be secret in them.
+//! What the clients of the node, the broker and L1 share: connection failures in words, URLs without what may
+//! be secret in them, and the pauses between retries.
+
+mod backoff;
 
 use std::error::Error;
 use std::io::ErrorKind;
+
+pub use backoff::Backoff;
 
 /// Most characters of a text that is shown.
 const SHOWN_MAX: usize = 200;

@@ -13,7 +13,7 @@ use rollmill_protocol::block::data_hash;
 use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
 use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
-use rollmill_service::Shutdown;
+use rollmill_service::{Backoff, Shutdown};
 
 use crate::error::{BlockRefusal, NodeError};
 use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
@@ -349,7 +349,7 @@ pub async fn follow<E: L1Events>(
     poll: Duration,
     shutdown: Shutdown,
 ) -> Result<(), NodeError> {
-    let mut pause = poll;
+    let mut retry = Backoff::new(poll.min(RETRY_MAX), RETRY_MAX);
     while !shutdown.is_started() {
         let known = on_blocking(&node, |node| node.known_positions()).await?;
         let update = tokio::select! {
@@ -360,30 +360,23 @@ pub async fn follow<E: L1Events>(
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
                 on_blocking(&node, Node::caught_up).await?;
-                pause = poll;
-                wait(pause, &shutdown).await;
+                retry.reset();
+                shutdown.within(poll).await;
                 continue;
             }
             Err(error) => Err(NodeError::Source(error)),
         };
         match step {
-            Ok(()) => pause = poll,
+            Ok(()) => retry.reset(),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {
+                let pause = retry.pause();
                 tracing::warn!(%error, retry_seconds = pause.as_secs_f64(), "L1 step failed; retrying");
-                wait(pause, &shutdown).await;
-                pause = (pause * 2).min(RETRY_MAX);
+                shutdown.within(pause).await;
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
-}
-
-async fn wait(pause: Duration, shutdown: &Shutdown) {
-    tokio::select! {
-        () = shutdown.started() => (),
-        () = tokio::time::sleep(pause) => (),
-    }
 }
 
 async fn on_blocking<R: Send + 'static>(

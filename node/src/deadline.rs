@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
 use rollmill_service::prometheus::{self, Registry};
-use rollmill_service::{Board, Shutdown};
+use rollmill_service::{Backoff, Board, Shutdown};
 use tokio::sync::watch;
 
 use crate::metrics::DeadlineMetrics;
@@ -16,6 +16,8 @@ use crate::setup::RunningNode;
 
 /// Longest that one look waits for its prune to be in an L1 block.
 const LAND_LIMIT: Duration = Duration::from_secs(60);
+/// Longest pause before a look that failed is repeated.
+const RETRY_MAX: Duration = Duration::from_secs(12);
 /// L1 blocks whose pace counts.
 const PACE_L1_BLOCKS: u64 = 32;
 
@@ -114,20 +116,26 @@ impl Pruner {
         board.show("proof_deadline", move || serde_json::json!(*seen.borrow()));
     }
 
-    /// Looks every `pause` until `shutdown` starts. Errors of L1 are logged and tried again.
+    /// Looks every `pause` until `shutdown` starts. Errors of L1 are logged and tried again, with growing pauses.
     pub async fn run(&self, pause: Duration, shutdown: &Shutdown) {
+        let mut retry = Backoff::new(pause.min(RETRY_MAX), RETRY_MAX);
         while !shutdown.is_started() {
             let step = tokio::select! {
                 () = shutdown.started() => return,
                 step = self.step() => step,
             };
-            if let Err(error) = step {
-                tracing::warn!(%error, "proof deadline not checked; retrying");
-            }
-            tokio::select! {
-                () = shutdown.started() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+            let next = match step {
+                Ok(_) => {
+                    retry.reset();
+                    pause
+                }
+                Err(error) => {
+                    let next = retry.pause();
+                    tracing::warn!(%error, retry_seconds = next.as_secs_f64(), "proof deadline not checked; retrying");
+                    next
+                }
+            };
+            shutdown.within(next).await;
         }
     }
 

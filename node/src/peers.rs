@@ -10,7 +10,7 @@ use std::time::Duration;
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
-use rollmill_service::Shutdown;
+use rollmill_service::{Backoff, Shutdown};
 
 use crate::error::PoolError;
 use crate::node::Node;
@@ -19,9 +19,11 @@ use crate::node::Node;
 const BATCH: usize = 64;
 /// Tries for one transaction between two lines of the log.
 const LOG_EACH: u32 = 100;
+/// Pauses while no peer has anything that is missing grow to so many times the first.
+const PAUSE_GROWTH: u32 = 4;
 
-/// Asks `peers` for missing client proofs until `shutdown` starts: as blocks come, and again every
-/// `pause` while some are missing.
+/// Asks `peers` for missing client proofs until `shutdown` starts: as blocks come, and again after `pause`, and
+/// later after longer pauses, while some are missing.
 pub async fn fetch_missing(
     node: Arc<Node>,
     peers: Vec<NodeClient>,
@@ -33,6 +35,7 @@ pub async fn fetch_missing(
     }
     let mut tips = node.watch_tips();
     let mut tries: HashMap<Fr, u32> = HashMap::new();
+    let mut retry = Backoff::new(pause, pause * PAUSE_GROWTH);
     loop {
         let missing: Vec<(u64, Fr)> = node
             .missing_proofs()
@@ -50,6 +53,7 @@ pub async fn fetch_missing(
                 found = fetch(&node, &peers, &tx_hash) => found,
             };
             if found {
+                retry.reset();
                 tries.remove(&tx_hash);
                 continue;
             }
@@ -67,8 +71,11 @@ pub async fn fetch_missing(
         }
         tokio::select! {
             () = shutdown.started() => return,
-            changed = tips.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(pause), if !is_complete => {}
+            changed = tips.changed() => match changed {
+                Ok(()) => retry.reset(),
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(retry.pause()), if !is_complete => {}
         }
     }
 }

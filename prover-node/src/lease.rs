@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rollmill_broker_client::{AgentId, Client, ClientError, Incarnation, NamedLeaseResponse};
 use rollmill_l1::Right;
-use rollmill_service::Shutdown;
+use rollmill_service::{Backoff, Shutdown};
 use uuid::Uuid;
 
 use crate::jobs::Health;
@@ -212,6 +212,8 @@ pub async fn keep<N: Names>(
     every: Duration,
     shutdown: Shutdown,
 ) {
+    // A renewal that failed is repeated sooner than the next one is due.
+    let mut retry = Backoff::new(every / 4, every);
     while !shutdown.is_started() {
         let asked = Instant::now();
         let fence = lease.known_fence();
@@ -234,6 +236,7 @@ pub async fn keep<N: Names>(
         match answer {
             Ok(answer) => {
                 health.answered();
+                retry.reset();
                 lease.take(&answer, asked);
                 // A lost lease may be free again by now.
                 if !answer.held && fence.is_some() {
@@ -243,12 +246,12 @@ pub async fn keep<N: Names>(
                     pause = until_free(&answer).min(every);
                 }
             }
-            Err(error) => health.failed(&error),
+            Err(error) => {
+                health.failed(&error);
+                pause = retry.pause();
+            }
         }
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = shutdown.started() => break,
-        }
+        shutdown.within(pause).await;
     }
     if let Some(fence) = lease.known_fence() {
         match names.release(&name, &identity, fence).await {

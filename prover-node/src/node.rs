@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::Client;
 use rollmill_node::Pruner;
-use rollmill_service::{Failure, Shutdown, one_line};
+use rollmill_service::{Backoff, Failure, Shutdown, one_line};
 use tokio::task::JoinSet;
 
 use crate::lease::{self, Identity, RENEW};
@@ -16,8 +16,8 @@ use crate::ranges::controller::Controller;
 const PACE: Duration = Duration::from_secs(1);
 /// Pause between looks at the deadline of the oldest unproven epoch.
 const WATCH: Duration = Duration::from_secs(2);
-/// Pause after a turn that failed.
-const RETRY: Duration = Duration::from_secs(2);
+/// First and longest pause after a turn that failed.
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// See the module.
 #[derive(Debug)]
@@ -74,6 +74,7 @@ impl ProverNode {
         let mut tips = self.ports.running.node.watch_tips();
         let news = self.ports.provers.news();
         let mut failing = false;
+        let mut retry = Backoff::new(RETRY.0, RETRY.1);
         while !shutdown.is_started() {
             tips.mark_unchanged();
             let turn = tokio::select! {
@@ -83,6 +84,7 @@ impl ProverNode {
             self.ports.conditions();
             let pause = match turn {
                 Ok(()) => {
+                    retry.reset();
                     if std::mem::take(&mut failing) {
                         tracing::info!("control loop recovered");
                     }
@@ -90,13 +92,11 @@ impl ProverNode {
                 }
                 Err(error) => {
                     self.ports.metrics.failures_total.inc();
+                    let next = retry.pause();
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(retry_seconds = RETRY.as_secs(), error = %one_line(error.as_ref()), "control loop failed; retrying");
+                        tracing::warn!(retry_seconds = next.as_secs_f64(), error = %one_line(error.as_ref()), "control loop failed; retrying");
                     }
-                    tokio::select! {
-                        () = shutdown.started() => break,
-                        () = tokio::time::sleep(RETRY) => {}
-                    }
+                    shutdown.within(next).await;
                     continue;
                 }
             };

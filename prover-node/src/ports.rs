@@ -13,7 +13,7 @@ use rollmill_l1::{L1BlockRef, L1Client};
 use rollmill_node::Node;
 use rollmill_node::setup::RunningNode;
 use rollmill_node_client::wire::BlockRef;
-use rollmill_service::{Conditions, Failure, failpoint};
+use rollmill_service::{Backoff, Conditions, Failure, failpoint};
 
 use crate::capture::Capture;
 use crate::gather::NodeSource;
@@ -447,7 +447,7 @@ impl NodePorts {
                 }
                 Err(error) => {
                     tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; retrying");
-                    tokio::time::sleep(CAPTURE_AGAIN).await;
+                    tokio::time::sleep(Backoff::steady(CAPTURE_AGAIN).pause()).await;
                     captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
                     return;
                 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::KindName;
 use rollmill_protocol::plan::EpochPlan;
+use rollmill_service::Backoff;
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -187,8 +188,9 @@ impl<B: Broker, S: Source> Provers<B, S> {
         let (source, number) = (Arc::clone(&self.source), row.first());
         let (done, news) = (Arc::clone(&probe.done), Arc::clone(&self.news));
         let task = tokio::spawn(async move {
-            let mut pause = GATHER_PAUSE.0;
+            let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
             loop {
+                let pause = retry.pause();
                 match source.fetch(number).await {
                     Ok(()) => break,
                     // The row's next turn starts a probe for what is on the chain then.
@@ -198,7 +200,6 @@ impl<B: Broker, S: Source> Provers<B, S> {
                     }
                 }
                 tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(GATHER_PAUSE.1);
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             news.notify_one();
@@ -331,8 +332,9 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
     async fn keep(&self, target: &Target, bytes: Vec<u8>) -> Proof {
         let Some(last) = target.blocks.last().copied() else { return Proof::Open };
         let bytes = Arc::new(bytes);
-        let mut pause = GATHER_PAUSE.0;
+        let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
         loop {
+            let pause = retry.pause();
             let (store, copy) = (self.store.clone(), Arc::clone(&bytes));
             let kept = tokio::task::spawn_blocking(move || store.put_root(&copy)).await;
             match kept {
@@ -343,7 +345,6 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
                 Err(panic) => return Proof::Failed { reason: panic.to_string() },
             }
             tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(GATHER_PAUSE.1);
         }
     }
 }
@@ -354,9 +355,10 @@ async fn prove_block<B: Broker, S: Source>(
     labels: Labels,
     block: RangeBlock,
 ) -> Result<ProvenBlock<S::Block>, String> {
-    let mut pause = GATHER_PAUSE.0;
+    let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
     let mut differs = 0;
     let gathered = loop {
+        let pause = retry.pause();
         let error = match source.block(block).await {
             Ok(gathered) => break Arc::new(gathered),
             Err(error) => error,
@@ -367,7 +369,6 @@ async fn prove_block<B: Broker, S: Source>(
         }
         tracing::warn!(block = block.number, %error, retry_seconds = pause.as_secs_f64(), "block not gathered");
         tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(GATHER_PAUSE.1);
     };
     let Some(plan) = EpochPlan::new(&[S::tx_count(&gathered)]).map(Arc::new) else {
         return Err("a block has a plan".to_owned());

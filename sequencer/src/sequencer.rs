@@ -28,7 +28,7 @@ use rollmill_node::{Deadline, Pruner};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
-use rollmill_service::{Board, Failure, Shutdown};
+use rollmill_service::{Backoff, Board, Failure, Shutdown};
 
 use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
@@ -38,8 +38,8 @@ use crate::metrics::Metrics;
 const PACE: Duration = Duration::from_millis(200);
 /// Failures in a row between two lines of the log: at most one line a minute.
 const LOG_EACH: u64 = 60;
-/// Pause after a proposal that L1 would not take.
-const RETRY: Duration = Duration::from_secs(1);
+/// First and longest pause after a turn that failed, such as a proposal that L1 would not take.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// Pause between looks at the deadline of the oldest unproven epoch.
 const WATCH: Duration = Duration::from_secs(2);
 /// How long one look waits for a proposal to be included.
@@ -168,11 +168,13 @@ impl Sequencer {
 
     async fn build_all(&self, shutdown: &Shutdown) -> Result<(), Failure> {
         let mut memory = Memory::default();
+        let mut retry = Backoff::new(RETRY.0, RETRY.1);
         let (mut failures, mut code) = (0u64, String::new());
         while !shutdown.is_started() {
             let pause = match self.turn(&mut memory, shutdown).await {
                 Ok(turn) => {
                     failures = 0;
+                    retry.reset();
                     code.clear();
                     match turn {
                         Turn::Waiting | Turn::Held | Turn::Unverified => PACE,
@@ -188,13 +190,10 @@ impl Sequencer {
                         tracing::warn!(%error, repeated = failures, "block not proposed; retrying");
                     }
                     failures += 1;
-                    RETRY
+                    retry.pause()
                 }
             };
-            tokio::select! {
-                () = shutdown.started() => break,
-                () = tokio::time::sleep(pause) => {}
-            }
+            shutdown.within(pause).await;
         }
         Ok(())
     }

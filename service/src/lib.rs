@@ -65,6 +65,7 @@ pub use error::{Error, Exit, Failure, Outcome, one_line, uncoded};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
+pub use rollmill_net::Backoff;
 pub use secret::Secret;
 pub use settings::{
     Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::{Error, is_coded, is_usage, one_line};
-use crate::{Conditions, Shutdown};
+use crate::{Backoff, Conditions, Shutdown};
 
 /// Pause between two tries of what is absent.
 const RETRY: Duration = Duration::from_secs(1);
@@ -164,6 +164,7 @@ impl Preflight {
         let started = Instant::now();
         let mut open: Vec<&Check> = self.checks.iter().collect();
         let mut told = None::<Instant>;
+        let mut pauses = Backoff::steady(self.retry);
         loop {
             let tell = told.is_none_or(|at| at.elapsed() >= AGAIN);
             let (mut wrong, mut absent, mut is_usage) = (Vec::new(), Vec::new(), false);
@@ -210,7 +211,7 @@ impl Preflight {
             }
             open = absent;
             tokio::select! {
-                () = tokio::time::sleep(self.retry) => {}
+                () = tokio::time::sleep(pauses.pause()) => {}
                 () = shutdown.started() => return Ok(false),
             }
         }
@@ -224,16 +225,17 @@ impl Preflight {
         findings
     }
 
-    /// The subcommand `check`: one line each. With `wait`, tries again each second until all pass, one
+    /// The subcommand `check`: one line each. With `wait`, tries again about each second until all pass, one
     /// is wrong, or the time is over.
     pub(crate) async fn report(&self, wait: Option<Duration>) -> Result<(), Error> {
         let deadline = tokio::time::Instant::now() + wait.unwrap_or_default();
+        let mut pauses = Backoff::steady(RETRY);
         loop {
             let findings = self.findings().await;
             let absent = findings.iter().any(|(_, f)| matches!(f, Finding::Absent { .. }));
             let wrong = |f: &Finding| matches!(f, Finding::Wrong { .. } | Finding::Setting { .. });
             let wrong = findings.iter().any(|(_, finding)| wrong(finding));
-            let next = tokio::time::Instant::now() + Duration::from_secs(1);
+            let next = tokio::time::Instant::now() + pauses.pause();
             if absent && !wrong && next <= deadline {
                 tokio::time::sleep_until(next).await;
                 continue;

@@ -1,6 +1,7 @@
 //! The signal to end, as a value.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -58,6 +59,11 @@ impl Shutdown {
         self.reached(Phase::Aborted).await;
     }
 
+    /// Waits for `pause`, or until an end was asked for; true in the second case. Cancel safe.
+    pub async fn within(&self, pause: Duration) -> bool {
+        tokio::time::timeout(pause, self.started()).await.is_ok()
+    }
+
     fn advance(&self, to: Phase) {
         self.phase.send_if_modified(|phase| {
             let forward = to > *phase;
@@ -98,4 +104,21 @@ pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_shutdown_ends_a_pause() {
+        let shutdown = Shutdown::new();
+        assert!(!shutdown.within(Duration::ZERO).await);
+        let waiting = shutdown.clone();
+        let pause = tokio::spawn(async move { waiting.within(Duration::MAX).await });
+        tokio::task::yield_now().await;
+        shutdown.start();
+        assert!(pause.await.unwrap());
+        assert!(shutdown.within(Duration::MAX).await);
+    }
 }

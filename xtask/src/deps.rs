@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("l1-testing", &["l1"]),
     ("node-client", &["protocol", "net"]),
     ("broker-client", &["net"]),
-    ("service", &[]),
+    ("service", &["net"]),
     ("node", &["protocol", "plonk", "l1", "node-client", "service"]),
     ("broker", &["broker-client", "service"]),
     ("broker-testing", &["broker", "broker-client", "service"]),

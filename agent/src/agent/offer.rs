@@ -3,7 +3,7 @@
 use rollmill_broker_client::{
     Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
 };
-use rollmill_service::{Shutdown, one_line};
+use rollmill_service::{Backoff, Shutdown, one_line};
 
 use super::{Agent, End, INCOMPATIBLE, PAUSE_FIRST, PAUSE_MAX};
 use crate::spool::{Next, Proof, Verdict};
@@ -42,7 +42,7 @@ impl<W: Worker + ?Sized> Agent<W> {
 
     /// Offers proofs, one after the other, for as long as the agent lives.
     pub(super) async fn offer_proofs(&self) {
-        let mut pause = PAUSE_FIRST;
+        let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let mut mismatches = 0;
         loop {
             let changed = self.spool.changed();
@@ -62,7 +62,8 @@ impl<W: Worker + ?Sized> Agent<W> {
             };
             let error = match self.offer(&proof).await {
                 Ok(verdict) => {
-                    (pause, mismatches) = (PAUSE_FIRST, 0);
+                    retry.reset();
+                    mismatches = 0;
                     self.link.reached();
                     if let Some(kind) = self.spool.end(id, verdict) {
                         let label = End::Proof(verdict).label();
@@ -77,8 +78,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             match error.answer() {
                 Answer::Passing => {
                     self.link.failed(&error);
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    tokio::time::sleep(retry.pause()).await;
                 }
                 // Nobody wants it. That is no failure of this agent, and none is reported.
                 Answer::UnknownJob | Answer::Cancelled | Answer::RejectedBefore => {
@@ -93,7 +93,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 // Damaged on the way, or lost between upload and report: upload again.
                 Answer::DigestMismatch | Answer::NotUploaded if mismatches < MISMATCHES_MAX => {
                     mismatches += 1;
-                    tokio::time::sleep(pause).await;
+                    tokio::time::sleep(retry.pause()).await;
                 }
                 // Kept: an upgrade, another token or an operator changes it.
                 Answer::DigestMismatch
@@ -109,7 +109,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                     let retry_seconds = INCOMPATIBLE.as_secs();
                     let error = one_line(&error);
                     tracing::error!(job = %proof.job, error, retry_seconds, "proof not accepted");
-                    self.spool.put_off(id, INCOMPATIBLE);
+                    self.spool.put_off(id, Backoff::steady(INCOMPATIBLE).pause());
                 }
             }
         }

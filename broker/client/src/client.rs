@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::{Method, header};
+use rollmill_net::Backoff;
 use tokio::task::JoinSet;
 
 use crate::routes::{self, Json, NoQuery, Payload, Route};
@@ -414,7 +415,7 @@ impl Client {
             source: source.into(),
         };
         let start = Instant::now();
-        let mut pause = PAUSE_FIRST;
+        let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         loop {
             // The bytes are shared, so a repetition does not copy them.
             let mut request = self
@@ -433,15 +434,15 @@ impl Client {
             };
             match result {
                 Err(error) if error.is_transient() && start.elapsed() < self.options.patience => {
-                    let next = retry_after.map_or(pause, |asked| asked.max(pause));
+                    // What the broker asks for is the least; the pause on top spreads the clients.
+                    let next = retry_after.unwrap_or_default() + retry.pause();
                     tracing::debug!(
                         error = %error,
                         retry_seconds = next.as_secs_f64(),
                         "request repeated"
                     );
                     let left = self.options.patience.saturating_sub(start.elapsed());
-                    tokio::time::sleep(spread(next).min(left)).await;
-                    pause = (pause * 2).min(PAUSE_MAX);
+                    tokio::time::sleep(next.min(left)).await;
                 }
                 other => return other,
             }
@@ -509,12 +510,6 @@ fn method(method: routes::Method) -> Method {
 struct Failed {
     retry_after: Option<Duration>,
     error: ClientError,
-}
-
-/// Moves a pause by up to a quarter either way, so that clients which failed together do not come
-/// back together.
-fn spread(pause: Duration) -> Duration {
-    pause.mul_f64(rand::Rng::gen_range(&mut rand::thread_rng(), 0.75..1.25))
 }
 
 /// Continues the panic of a task.

@@ -9,7 +9,7 @@ use rollmill_broker_client::{
 
 use super::answers::{Action, Route};
 use super::feed::News;
-use super::{Backoff, Broker, Jobs};
+use super::{Broker, Jobs};
 
 /// Uploads of one input whose digest the broker does not confirm, before a person must look.
 const MISMATCHES_MAX: u32 = 3;
@@ -73,7 +73,7 @@ impl<B: Broker> Jobs<B> {
         verify: &Verify,
     ) -> Result<Done, JobFailure> {
         let mut job = job.clone();
-        let mut slow = Backoff::new(self.shared.tempo.retry);
+        let mut slow = self.shared.tempo.backoff();
         let mut replayed: Option<Instant> = None;
         'upload: loop {
             self.upload(&job.id, input).await?;
@@ -82,7 +82,7 @@ impl<B: Broker> Jobs<B> {
                 let view = match self.feed.finished(job.clone()).await {
                     News::Final(view) => *view,
                     News::Again => {
-                        slow.wait().await;
+                        tokio::time::sleep(slow.pause()).await;
                         continue 'upload;
                     }
                     News::Rejected(why) => {
@@ -94,24 +94,26 @@ impl<B: Broker> Jobs<B> {
                         if let Some(done) = self.take(view, verify).await? {
                             return Ok(done);
                         }
-                        slow.wait().await;
+                        tokio::time::sleep(slow.pause()).await;
                     }
                     JobState::InputWanted => {
                         shared_inputs(&self.shared.metrics, &view);
-                        slow.wait().await;
+                        tokio::time::sleep(slow.pause()).await;
                         continue 'upload;
                     }
                     // Somebody cancelled what this range still wants: enqueueing reopens it.
-                    JobState::Cancelled => slow.wait().await,
+                    JobState::Cancelled => tokio::time::sleep(slow.pause()).await,
                     JobState::Dead if is_late(&view) => {
                         tracing::warn!(job = %view.id, "job deadline passed; enqueueing it with a new one");
-                        slow.wait().await;
+                        tokio::time::sleep(slow.pause()).await;
                     }
                     JobState::Dead => {
                         self.revive(&view, &mut replayed).await?;
                         continue 'upload;
                     }
-                    JobState::Ready | JobState::Delayed | JobState::Leased => slow.wait().await,
+                    JobState::Ready | JobState::Delayed | JobState::Leased => {
+                        tokio::time::sleep(slow.pause()).await
+                    }
                 }
             }
         }
@@ -119,7 +121,7 @@ impl<B: Broker> Jobs<B> {
 
     async fn upload(&self, id: &JobId, input: &Arc<Vec<u8>>) -> Result<(), JobFailure> {
         let shared = &self.shared;
-        let mut slow = Backoff::new(shared.tempo.retry);
+        let mut slow = shared.tempo.backoff();
         let mut mismatches = 0;
         while mismatches < MISMATCHES_MAX {
             let permit = self.transfers.acquire().await;
@@ -132,7 +134,7 @@ impl<B: Broker> Jobs<B> {
                 Err((action @ (Action::UploadAgain | Action::StartAgain), error)) => {
                     tracing::warn!(job = %id, error = %rollmill_service::one_line(&error), "input not stored; uploading again");
                     mismatches += u32::from(action == Action::UploadAgain);
-                    slow.wait().await;
+                    tokio::time::sleep(slow.pause()).await;
                 }
                 Err((_, error)) => return Err(failure(id, &error)),
             }

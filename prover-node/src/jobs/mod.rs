@@ -13,6 +13,7 @@ use tokio::sync::Semaphore;
 
 use answers::{Action, Route, action};
 use rollmill_broker_client::ClientError;
+use rollmill_service::Backoff;
 
 use crate::metrics::Metrics;
 
@@ -42,6 +43,13 @@ pub struct Tempo {
     pub replay: Duration,
 }
 
+impl Tempo {
+    fn backoff(&self) -> Backoff {
+        let (first, longest) = self.retry;
+        Backoff::new(first, longest)
+    }
+}
+
 impl Default for Tempo {
     fn default() -> Self {
         Self {
@@ -52,28 +60,6 @@ impl Default for Tempo {
             check: Duration::from_secs(30),
             replay: Duration::from_secs(60),
         }
-    }
-}
-
-/// A growing pause.
-#[derive(Debug)]
-struct Backoff {
-    next: Duration,
-    max: Duration,
-}
-
-impl Backoff {
-    fn new((first, max): (Duration, Duration)) -> Self {
-        Self { next: first, max }
-    }
-
-    /// Waits, and longer the next time; between three and five quarters of it, so that many do not
-    /// come back at once.
-    async fn wait(&mut self) {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-        let spread = clock.map_or(0, |since| since.subsec_micros() % 500);
-        tokio::time::sleep(self.next * (750 + spread) / 1000).await;
-        self.next = (self.next * 2).min(self.max);
     }
 }
 
@@ -96,7 +82,7 @@ impl<B: Broker> Shared<B> {
     where
         F: Future<Output = Result<T, ClientError>>,
     {
-        let mut backoff = Backoff::new(self.tempo.retry);
+        let mut backoff = self.tempo.backoff();
         loop {
             let error = match ask().await {
                 Ok(answer) => {
@@ -108,8 +94,10 @@ impl<B: Broker> Shared<B> {
             let answer = error.answer();
             self.health.failed(&error);
             match action(route, answer) {
-                Action::Retry => backoff.wait().await,
-                Action::AwaitToken => tokio::time::sleep(self.tempo.token).await,
+                Action::Retry => tokio::time::sleep(backoff.pause()).await,
+                Action::AwaitToken => {
+                    tokio::time::sleep(Backoff::steady(self.tempo.token).pause()).await;
+                }
                 action => return Err((action, error)),
             }
         }
