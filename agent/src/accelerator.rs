@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::Memory;
 use rollmill_icicle::{IcicleDevice, IcicleError};
-use rollmill_kernels::{CudaDevice, CudaOptions};
+use rollmill_kernels::{CudaDevice, CudaError, CudaOptions};
 use rollmill_shaders::{Options, WgpuDevice};
 
 use crate::config::Config;
@@ -91,9 +91,15 @@ pub fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, IcicleE
 /// The devices of this machine as `--device` names them, each with what it is.
 pub fn list(config: &Config) -> Vec<(String, String)> {
     let mut found = vec![("cpu".to_owned(), cpu(config).name())];
-    // Without a driver there are none, which is no failure of a list.
-    for (index, card) in rollmill_kernels::cards().unwrap_or_default().into_iter().enumerate() {
-        found.push((format!("cuda:{index}"), card));
+    match rollmill_kernels::cards() {
+        Ok(cards) => {
+            for (index, card) in cards.into_iter().enumerate() {
+                found.push((format!("cuda:{index}"), card));
+            }
+        }
+        // Without a driver there are none, which is no failure of a list.
+        Err(CudaError::NoDriver { .. }) => {}
+        Err(error) => tracing::warn!(%error, "CUDA devices unavailable"),
     }
     for (index, adapter) in rollmill_shaders::adapters().iter().enumerate() {
         found.push((format!("wgpu:{index}"), adapter.to_string()));

@@ -29,7 +29,12 @@ impl TxSender {
 
     async fn base_fee(&self) -> Result<u128, L1Error> {
         let head = self.client.block(BlockNumberOrTag::Latest).await?;
-        Ok(head.and_then(|block| block.header.base_fee_per_gas).unwrap_or_default().into())
+        let fee = head.and_then(|block| block.header.base_fee_per_gas);
+        // Zero would price a transaction so low that it never lands.
+        fee.map(u128::from).ok_or_else(|| L1Error::Decode {
+            what: "newest block",
+            reason: "it has no base fee".to_owned(),
+        })
     }
 
     /// Whether this process may still send the intent.

@@ -230,7 +230,11 @@ impl TxSender {
         let block = block.map_err(L1Error::rpc("block with transactions"))?;
         let Some(block) = block else { return Err(L1Error::gone(used)) };
         let account = self.account();
-        let all = block.transactions.as_transactions().unwrap_or_default();
+        let whole = block.transactions.as_transactions();
+        let all = whole.ok_or_else(|| L1Error::Decode {
+            what: "block with transactions",
+            reason: "it lists hashes only".to_owned(),
+        })?;
         let mine = all.iter().find(|tx| tx.from() == account && (**tx).nonce() == nonce);
         Ok((used, mine.map(TransactionResponse::tx_hash)))
     }

@@ -72,6 +72,9 @@ pub struct L1 {
     /// The first block whose state the node still has.
     pub states_from: u64,
     pub shows_receipts: bool,
+    /// Whether a block that is asked for with its transactions has more of them than their hashes.
+    pub shows_transactions: bool,
+    pub shows_base_fee: bool,
     /// The transaction whose receipt is given, whatever is asked for.
     pub receipt_of: Option<B256>,
     pub requests: u64,
@@ -96,6 +99,8 @@ impl L1 {
             used_before: 0,
             states_from: 0,
             shows_receipts: true,
+            shows_transactions: true,
+            shows_base_fee: true,
             receipt_of: None,
             requests: 0,
             closes: 0,
@@ -200,11 +205,11 @@ impl L1 {
         let inner = alloy::consensus::Header {
             number,
             timestamp: 1_000_000 + 12 * number,
-            base_fee_per_gas: Some(self.base_fee as u64),
+            base_fee_per_gas: self.shows_base_fee.then_some(self.base_fee as u64),
             ..Default::default()
         };
         let header = Header { hash: mined.hash, inner, total_difficulty: None, size: None };
-        let transactions = match is_full {
+        let transactions = match is_full && self.shows_transactions {
             true => BlockTransactions::Full(mined.txs.iter().map(shown).collect()),
             false => BlockTransactions::Hashes(mined.txs.iter().map(|tx| *tx.tx_hash()).collect()),
         };

@@ -76,6 +76,23 @@ async fn a_receipt_of_another_transaction_is_none() {
     assert_eq!(sender.status("pay", 0), LOST);
 }
 
+/// Fault: an endpoint lists hashes where whole transactions were asked for. Whose transaction used the nonce
+/// cannot be told then, and the intent must not be taken for lost.
+#[tokio::test]
+async fn a_block_without_its_transactions_does_not_tell_of_a_loss() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Swallow;
+    sender.submit(payment("pay", 5)).await.unwrap();
+    fake.l1().mine_foreign();
+    fake.l1().finalized = 1;
+    fake.l1().shows_transactions = false;
+    assert_eq!(sender.tick().await.unwrap_err().code(), "L1-016");
+    assert!(is_pending(&sender, "pay"));
+    fake.l1().shows_transactions = true;
+    sender.tick().await.unwrap();
+    assert_eq!(sender.status("pay", 0), LOST);
+}
+
 #[tokio::test]
 async fn a_reorg_that_frees_a_lost_nonce_sends_what_was_lost() {
     let (fake, sender) = start().await;

@@ -14,6 +14,15 @@ fn limit(max_fee_limit_wei: u128) -> SenderConfig {
     SenderConfig { max_fee_limit_wei, ..Default::default() }
 }
 
+/// Fault: an endpoint leaves the base fee out of the head. A price of nothing would never be taken.
+#[tokio::test]
+async fn a_head_without_a_base_fee_prices_nothing() {
+    let (fake, sender) = start().await;
+    fake.l1().shows_base_fee = false;
+    assert_eq!(sender.submit(payment("pay", 5)).await.unwrap_err().code(), "L1-016");
+    assert!(fake.l1().sent.is_empty());
+}
+
 #[tokio::test]
 async fn a_simulated_call_has_gas_to_spare() {
     let (fake, sender) = start().await;

@@ -32,7 +32,7 @@ impl Parked {
     }
 }
 
-/// How a transaction left without a block.
+/// How a transaction left without a block. Its number is its place in [`Self::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
     Evicted,
@@ -41,6 +41,14 @@ pub(crate) enum Dropped {
     Spent,
     Unanchored,
 }
+
+const _: () = {
+    let mut place = 0;
+    while place < Dropped::ALL.len() {
+        assert!(Dropped::ALL[place] as usize == place, "Dropped::ALL is in another order");
+        place += 1;
+    }
+};
 
 impl Dropped {
     pub(crate) const ALL: [Self; 5] =

@@ -347,8 +347,8 @@ impl Pool {
         }
         for (hash, entry) in &mut self.waiting {
             let payer = entry.tx.effects.fee_payer;
-            let balance = balances.get(&payer).copied().unwrap_or_default();
-            entry.offer = offer(&entry.tx.effects.gas, balance);
+            // Each payer's balance was read above.
+            entry.offer = offer(&entry.tx.effects.gas, balances[&payer]);
             self.payers.entry(payer).or_default().insert(entry.rank(hash));
         }
         for (payer, balance) in balances {
@@ -465,8 +465,7 @@ impl Pool {
     fn remember(&mut self, left: Vec<(Fr, Dropped, String)>) {
         for (hash, how, reason) in left {
             tracing::info!(tx = %to_hex(&hash), outcome = how.label(), %reason, "transaction dropped");
-            let slot = Dropped::ALL.iter().position(|other| *other == how).unwrap_or_default();
-            self.dropped_counts[slot] += 1;
+            self.dropped_counts[how as usize] += 1;
             self.dropped.push_back((hash, reason));
         }
         let surplus = self.dropped.len().saturating_sub(DROPPED_MAX);

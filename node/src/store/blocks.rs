@@ -205,7 +205,8 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     pub(crate) fn stored_block(&self, block: u64) -> Result<Option<StoredBlock>, NodeError> {
         let Some(record) = self.block_record(block)? else { return Ok(None) };
         let (mut tx_hashes, mut txs) = (Vec::new(), Vec::new());
-        for index in 0..u32::try_from(record.header.tx_count).unwrap_or(u32::MAX) {
+        let count = u32::try_from(record.header.tx_count);
+        for index in 0..count.map_err(|_| NodeError::corrupt(format!("size of block {block}")))? {
             let (hash, body) = self.tx_body(block, index)?.ok_or_else(|| {
                 NodeError::corrupt(format!("transaction {index} of block {block} is missing"))
             })?;

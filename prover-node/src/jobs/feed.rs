@@ -248,8 +248,10 @@ async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
             checked = Instant::now();
         }
         // Each look costs the broker as much as there are ids.
-        tokio::time::sleep(Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(0))
-            .await;
+        tokio::time::sleep(
+            Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(u32::MAX),
+        )
+        .await;
     }
 }
 
