@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_broker_client::{Answer, Client, ClientError, HeartbeatRequest, Options, Role};
-use rollmill_circuits::registry::{check_srs, load_key_set};
-use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_circuits::registry::{RegistryError, SRS_NAME, check_srs, load_key_set};
+use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
@@ -61,7 +61,25 @@ fn keys_of(config: &Config) -> Finding {
     });
     match checked {
         Ok(set) => Finding::Ok(rollmill_circuits::version_name(&set)),
-        Err(error) => Finding::wrong(&ProverError::from(error)),
+        Err(error) => {
+            let remedy = remedy_of(&error, &store.place());
+            Finding::wrong(&ProverError::from(error)).todo(remedy)
+        }
+    }
+}
+
+/// What to do about keys that cannot be used; empty where the message says it.
+fn remedy_of(error: &RegistryError, place: &str) -> String {
+    match error {
+        RegistryError::Srs(_) => format!(
+            "Import the SRS of the deployment again with `agent srs import --out {place}/{SRS_NAME}`; on a \
+             development chain remove that file and run `agent keys --keys-dir {place}`"
+        ),
+        RegistryError::Set(_) => format!(
+            "Run `agent keys --keys-dir {place}` to make the keys under {place}/{SRS_NAME}, or replace that \
+             file by the SRS that the deployment was made under"
+        ),
+        _ => String::new(),
     }
 }
 

@@ -57,8 +57,9 @@ pub enum BrokerError {
     /// An index that the claim query needs is missing. The broker does not start, because the query
     /// would overload the database.
     ///
-    /// Do: Run `broker migrate`, or create the index as in `broker/migrations/0001_jobs.sql`.
-    #[error("{}: index `{index}` is missing or invalid; run `broker migrate` or create it again as in migrations/0001_jobs.sql", self.code())]
+    /// Do: Drop the index if it is there and invalid, and create it again with the statement
+    /// `CREATE INDEX` of its name in `broker/migrations`. `broker migrate` does not: a migration runs once.
+    #[error("{}: index `{index}` is missing or invalid; drop it if it exists, and create it again with its statement in broker/migrations", self.code())]
     IndexMissing { index: &'static str },
 
     /// The PostgreSQL server is older than the oldest supported version.

@@ -40,8 +40,8 @@ pub struct BlockProposed {
 
 /// The data of a proposal cannot be read from its L1 transaction, although L1 answers.
 ///
-/// Do: Nothing: the node stops before the block until it is pruned. If other nodes read it, use
-/// another L1 endpoint.
+/// Do: Nothing: the node stops before the block until it is pruned. If other nodes follow the block, the
+/// endpoint answered wrongly: use another L1 endpoint and start with an empty `--node-data-dir`.
 ///
 /// What a proposer published is not the endpoint's fault and does not pass: whoever follows the chain
 /// must go on without it, and so sees the prune that ends such a block.

@@ -148,8 +148,8 @@ pub enum BlockRefusal {
     Rule(BlockError),
     /// The block's data is unavailable, although L1 answers.
     ///
-    /// Do: If other nodes have it, use another L1 endpoint. Otherwise the block is pruned on L1
-    /// after its deadline.
+    /// Do: Nothing: the block is pruned on L1 after its deadline. If other nodes follow the block, the endpoint
+    /// answered wrongly: use another L1 endpoint and start with an empty `--node-data-dir`.
     #[error("NODE-036: the data is not available: {0}")]
     Unavailable(String),
     /// An earlier block of the chain was rejected.

@@ -70,9 +70,10 @@ pub enum EmbeddedError {
         source: io::Error,
     },
 
-    /// `initdb` failed. The message ends with its last line.
+    /// `initdb` failed. The message ends with the line of its output that names the cause.
     ///
-    /// Do: Fix what that line names, then start the broker again.
+    /// Do: Fix what that line names, usually the space or the permissions of the disk of `--data-dir`, then
+    /// start the broker again. Nothing of the attempt has to be removed.
     #[error("{}: initdb failed: {message}", self.code())]
     Init { message: String },
 
@@ -86,7 +87,7 @@ pub enum EmbeddedError {
     InUse { data_dir: String },
 
     /// The private PostgreSQL server exited during start, or does not answer. The message ends with
-    /// the last line of its log.
+    /// the line of its log that names the cause.
     ///
     /// Do: Fix what that line names: usually the disk, the memory, or files of another version.
     #[error("{}: the private PostgreSQL in {data_dir} does not start: {message}", self.code())]
