@@ -2,7 +2,7 @@
 //!
 //! `cargo run -p rollmill-shaders --example adapter_bench -- [--adapter software|N|NAME] [--runs N] [--json FILE]`.
 //! Every result is checked against the CPU before it is timed. Figures of a software adapter are for
-//! noticing regressions on one machine; they say nothing of cards.
+//! noticing regressions on one machine; they do not apply to cards.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const LOG_N: u32 = 14;
 /// Products that each thread chains, so that uploads and downloads weigh little.
 const CHAIN: u32 = 512;
-const SOFTWARE: &str = "regression figures of a software adapter; they say nothing of real GPUs";
+const SOFTWARE: &str = "regression figures of a software adapter; they do not apply to real GPUs";
 const CARD: &str = "figures of a card";
 
 struct Arguments {

@@ -64,14 +64,14 @@ pub struct Options {
     pub adapter: AdapterChoice,
     /// None takes 64-bit limbs where the adapter has them.
     pub limbs: Option<LimbForm>,
-    /// Whether shaders check every index, and garbage lies behind every array so that use of it shows.
+    /// Whether shaders check every index, and garbage follows every array so that its use is detected.
     /// For tests: shaders run up to four times slower with it.
     pub checks: bool,
-    /// Bytes that the device may hold at once; more is rejected with the number. None leaves it to the
-    /// driver.
+    /// Most bytes that the device may allocate; beyond it operations fail with both numbers. None leaves the limit
+    /// to the driver.
     pub memory_bytes_max: Option<u64>,
     /// Longest buffer in field elements, a power of two; None takes what the adapter allows. Longer
-    /// arrays are held in several buffers.
+    /// arrays use several buffers.
     pub chunk_elements: Option<usize>,
     /// Threads of the host part; 0 means one for each core.
     pub host_threads: usize,
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_that_is_not_there_is_refused_with_the_list() {
+    fn an_adapter_that_is_not_there_is_rejected_with_the_list() {
         let known = [adapter("Fast Card 9", false, true)];
         for (text, wanted) in
             [("1", "wgpu:1"), ("slow", "named `slow`"), ("software", "that is software")]
@@ -273,12 +273,12 @@ mod tests {
         assert_eq!(limb_form(&with, None), Ok(LimbForm::U64));
         assert_eq!(limb_form(&with, Some(LimbForm::U32)), Ok(LimbForm::U32));
         assert_eq!(limb_form(&without, None), Ok(LimbForm::U32));
-        let refused = limb_form(&without, Some(LimbForm::U64));
-        assert_eq!(refused, Err(OpenError::NoInt64 { adapter: "b".into() }));
+        let rejected = limb_form(&without, Some(LimbForm::U64));
+        assert_eq!(rejected, Err(OpenError::NoInt64 { adapter: "b".into() }));
     }
 
     #[test]
-    fn the_limits_that_every_browser_promises_are_enough_and_less_is_refused_by_name() {
+    fn the_limits_that_every_browser_promises_are_enough_and_less_is_rejected_by_name() {
         assert_eq!(check_limits("a", &wgpu::Limits::default()), Ok(()));
         let small = wgpu::Limits { max_compute_workgroup_storage_size: 4096, ..Default::default() };
         let error = check_limits("a", &small).unwrap_err().to_string();

@@ -8,17 +8,18 @@ use rollmill_algebra::{CpuDevice, Fr};
 
 use crate::gpu::{ELEMENT_BYTES, Gpu, Region, bytes_of};
 use crate::kernel::Kernel;
-use crate::record::{Params, Record};
+use crate::params;
+use crate::record::Record;
 
 /// Field elements of a [`WgpuDevice`](crate::WgpuDevice). Never written to once made, so copies share;
 /// the form that an operation needs is made when it is first needed, and kept.
 #[derive(Debug, Clone)]
 pub struct WgpuBuffer {
-    held: Arc<Held>,
+    contents: Arc<Contents>,
 }
 
 #[derive(Debug)]
-struct Held {
+struct Contents {
     len: usize,
     /// What was uploaded as small values.
     small: Option<Vec<u16>>,
@@ -28,7 +29,7 @@ struct Held {
 
 impl DeviceBuffer for WgpuBuffer {
     fn len(&self) -> usize {
-        self.held.len
+        self.contents.len
     }
 }
 
@@ -40,7 +41,7 @@ pub(crate) struct Array {
 }
 
 impl Array {
-    /// Room for `len` elements.
+    /// Allocates `len` elements of unspecified value.
     pub(crate) fn allocate(
         gpu: &Gpu,
         operation: &'static str,
@@ -79,7 +80,7 @@ impl Array {
             let mut bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             bytes.resize(bytes.len().next_multiple_of(16), 0);
             let packed = gpu.upload(OPERATION, &bytes)?;
-            record.run(Kernel::Widen, values.len(), Params::new(&[]), &[chunk, &packed]);
+            record.run(Kernel::Widen, values.len(), &params::Widen {}, &[chunk, &packed]);
         }
         record.submit()?;
         Ok(array)
@@ -99,18 +100,18 @@ impl Array {
 
 impl WgpuBuffer {
     pub(crate) fn on_host(values: CpuBuffer) -> Self {
-        Self::held(values.len(), None, Some(values), None)
+        Self::with_contents(values.len(), None, Some(values), None)
     }
 
     pub(crate) fn small(values: &[u16], on_host: CpuBuffer) -> Self {
-        Self::held(values.len(), Some(values.to_vec()), Some(on_host), None)
+        Self::with_contents(values.len(), Some(values.to_vec()), Some(on_host), None)
     }
 
     pub(crate) fn on_device(array: Array) -> Self {
-        Self::held(array.len, None, None, Some(array))
+        Self::with_contents(array.len, None, None, Some(array))
     }
 
-    fn held(
+    fn with_contents(
         len: usize,
         small: Option<Vec<u16>>,
         host: Option<CpuBuffer>,
@@ -118,38 +119,38 @@ impl WgpuBuffer {
     ) -> Self {
         let cell = |value: Option<CpuBuffer>| value.map_or_else(OnceLock::new, OnceLock::from);
         let device = device.map_or_else(OnceLock::new, OnceLock::from);
-        Self { held: Arc::new(Held { len, small, host: cell(host), device }) }
+        Self { contents: Arc::new(Contents { len, small, host: cell(host), device }) }
     }
 
     /// The elements on the adapter.
     pub(crate) fn device(&self, gpu: &Gpu) -> Result<&Array, DeviceError> {
-        if let Some(array) = self.held.device.get() {
+        if let Some(array) = self.contents.device.get() {
             return Ok(array);
         }
-        let array = match (&self.held.small, self.held.host.get()) {
+        let array = match (&self.contents.small, self.contents.host.get()) {
             (Some(small), _) => Array::upload_small(gpu, small)?,
             (None, Some(host)) => Array::upload(gpu, "upload", host.as_slice())?,
-            (None, None) => return Err(gpu.failed("a buffer holds nothing")),
+            (None, None) => return Err(gpu.failed("a buffer is empty")),
         };
-        // Another thread may have been first; both hold the same.
-        Ok(self.held.device.get_or_init(|| array))
+        // Another thread may have been first; both arrays are equal.
+        Ok(self.contents.device.get_or_init(|| array))
     }
 
     /// The elements on the host.
     pub(crate) fn host(&self, gpu: &Gpu, cpu: &CpuDevice) -> Result<&CpuBuffer, DeviceError> {
-        if let Some(values) = self.held.host.get() {
+        if let Some(values) = self.contents.host.get() {
             return Ok(values);
         }
-        let values = match self.held.device.get() {
+        let values = match self.contents.device.get() {
             Some(array) => cpu.upload(&array.download(gpu)?)?,
-            None => return Err(gpu.failed("a buffer holds nothing")),
+            None => return Err(gpu.failed("a buffer is empty")),
         };
-        Ok(self.held.host.get_or_init(|| values))
+        Ok(self.contents.host.get_or_init(|| values))
     }
 
     /// An upper bound of the bits of all elements, where it is known without reading them.
     pub(crate) fn bits_max(&self) -> Option<u32> {
-        let small = self.held.small.as_ref()?;
+        let small = self.contents.small.as_ref()?;
         Some(16 - small.iter().fold(0, |all, value| all | value).leading_zeros())
     }
 }

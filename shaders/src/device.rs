@@ -6,10 +6,11 @@ use rollmill_algebra::{CpuDevice, Fr};
 use crate::adapter::{Adapter, LimbForm, Options};
 use crate::buffer::WgpuBuffer;
 use crate::error::OpenError;
-use crate::gpu::{ELEMENT_BYTES, Gpu, limbs_of};
+use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS, Gpu, limbs_of};
 use crate::kernel::Kernel;
 use crate::ntt::Tables;
-use crate::record::{Params, Record};
+use crate::params::{self, Params};
+use crate::record::Record;
 
 /// Where an operation runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl WgpuDevice {
     /// Opens an adapter.
     ///
     /// # Errors
-    /// When there is none, none that was asked for, or one that will not do; nothing else is tried.
+    /// When there is no adapter, not the requested one, or one without the required limits; nothing else is tried.
     ///
     /// # Panics
     /// If the system cannot start host threads.
@@ -61,12 +62,12 @@ impl WgpuDevice {
         self.gpu.limbs
     }
 
-    /// Bytes of the adapter's memory held at this moment.
+    /// Bytes of the adapter's memory that are allocated now.
     pub fn used_bytes(&self) -> u64 {
         self.gpu.used_bytes()
     }
 
-    /// Each operation of the device traits and where it runs. Arrays cross over when an operation
+    /// Each operation of the device traits and where it runs. Arrays are copied when an operation
     /// needs them on the other side.
     pub fn report(&self) -> [(&'static str, Place); 9] {
         use Place::{Adapter, Host};
@@ -86,7 +87,7 @@ impl WgpuDevice {
     /// Waits until everything queued is done.
     ///
     /// # Errors
-    /// When the device was lost or failed meanwhile.
+    /// When the device was lost or failed in the meantime.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         self.gpu.poll("synchronize", wgpu::PollType::wait_indefinitely())
     }
@@ -112,8 +113,8 @@ impl WgpuDevice {
             Field::Fr => Kernel::ProductFr,
             Field::Fq => Kernel::ProductFq,
         };
-        let params = Params::new(&[rounds]);
-        self.field_kernel("field_products", kernel, left, right, params, left.len())
+        let params = params::Product { rounds };
+        self.field_kernel("field_products", kernel, left, right, &params, left.len())
     }
 
     /// `left[i] + right[i]` and `left[i] − right[i]`, alternating, as [`Self::field_products`].
@@ -130,16 +131,16 @@ impl WgpuDevice {
             Field::Fr => Kernel::SumsFr,
             Field::Fq => Kernel::SumsFq,
         };
-        self.field_kernel("field_sums", kernel, left, right, Params::new(&[]), 2 * left.len())
+        self.field_kernel("field_sums", kernel, left, right, &params::Sums {}, 2 * left.len())
     }
 
-    fn field_kernel(
+    fn field_kernel<P: Params>(
         &self,
         operation: &'static str,
         kernel: Kernel,
         left: &[[u64; 4]],
         right: &[[u64; 4]],
-        params: Params,
+        params: &P,
         outputs: usize,
     ) -> Result<Vec<[u64; 4]>, DeviceError> {
         let gpu = &self.gpu;
@@ -159,7 +160,7 @@ impl WgpuDevice {
         record.run(kernel, left.len(), params, &[&sources[0], &sources[1], &out]);
         record.submit()?;
         let mut read = gpu.read(operation, &[(&out, ELEMENT_BYTES * outputs as u64)])?;
-        let bytes = read.pop().unwrap_or_default();
+        let bytes = read.pop().ok_or_else(|| gpu.failed(FEWER_RESULTS))?;
         Ok(bytes.chunks_exact(32).map(|bytes| limbs_of(bytes).0).collect())
     }
 }

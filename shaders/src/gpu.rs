@@ -19,12 +19,14 @@ use crate::kernel::{Kernel, Pipeline, compile};
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT_BYTES: u64 = 32;
+/// Why an operation failed that read fewer arrays than it requested, which is a bug.
+pub(crate) const FEWER_RESULTS: &str = "fewer results than requested";
 /// Longest buffer even where an adapter allows more: offsets in bytes stay in 32 bits.
 const CHUNK_LOG_MAX: u32 = 26;
-/// Shortest buffer that long arrays may be cut into; pieces of scans must divide it.
+/// Shortest buffer of a long array, in elements; segments of scans must divide it.
 const CHUNK_ELEMENTS_MIN: usize = 256;
 
-/// What lies behind an array under checks, at least so long.
+/// Least length of the garbage that follows an array under checks.
 const GUARD_BYTES: u64 = 64;
 const GARBAGE: u8 = 0xff;
 
@@ -57,13 +59,13 @@ pub(crate) struct Gpu {
     fillers: OnceLock<[Arc<Region>; 2]>,
 }
 
-/// Memory on the adapter. Dropped, it is freed once no queued work uses it: wgpu holds on until then.
+/// Memory on the adapter. wgpu frees it once it is dropped and no queued work uses it.
 #[derive(Debug)]
 pub(crate) struct Region {
     pub(crate) buffer: wgpu::Buffer,
-    /// Bytes asked for.
+    /// Requested bytes.
     pub(crate) end: u64,
-    /// Whether there is garbage behind them that nobody may touch.
+    /// Whether garbage follows them that nothing may touch.
     guard: bool,
     bytes: u64,
     used_bytes: Arc<AtomicU64>,
@@ -131,7 +133,7 @@ impl Gpu {
         &self.queue
     }
 
-    /// Bytes held at this moment.
+    /// Bytes allocated now.
     pub(crate) fn used_bytes(&self) -> u64 {
         self.used_bytes.load(Ordering::Relaxed)
     }
@@ -141,7 +143,7 @@ impl Gpu {
         1 << self.chunk_log
     }
 
-    /// Refuses to go on with a device that is lost or failed.
+    /// Returns the error of a device that is lost or failed.
     pub(crate) fn check(&self, operation: &'static str) -> Result<(), DeviceError> {
         let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
         let device = self.adapter.name.clone();
@@ -163,7 +165,7 @@ impl Gpu {
 
     fn out_of_memory(&self, operation: &'static str, needed_bytes: u64) -> DeviceError {
         let free_bytes = self.memory_bytes_max.saturating_sub(self.used_bytes());
-        // Without a limit of our own only the driver knows, and it says no more than no.
+        // Without a limit of our own only the driver knows the free memory, and it does not report it.
         let free_bytes = if self.memory_bytes_max == u64::MAX { 0 } else { free_bytes };
         DeviceError::Memory { operation, needed_bytes, free_bytes }
     }
@@ -175,10 +177,10 @@ impl Gpu {
         let _ = self.poll("close", wgpu::PollType::wait_indefinitely());
     }
 
-    /// Lets wgpu take note of what is done, and waits for it if asked.
+    /// Lets wgpu process finished work, and waits for it if `how` says so.
     ///
-    /// A card that goes away during the wait makes wgpu 30 panic, with no lock held; that counts as the
-    /// loss it is.
+    /// A card that is lost during the wait makes wgpu 30 panic, with no lock held; that is treated as a lost
+    /// device.
     pub(crate) fn poll(
         &self,
         operation: &'static str,
@@ -236,7 +238,7 @@ impl Gpu {
         Ok(Arc::new(region))
     }
 
-    /// Memory that holds `data`, whose length is a multiple of four bytes.
+    /// Memory with a copy of `data`, whose length is a multiple of four bytes.
     pub(crate) fn upload(
         &self,
         operation: &'static str,
@@ -263,7 +265,7 @@ impl Gpu {
         made.as_ref().map_err(|reason| self.failed(reason.clone()))
     }
 
-    /// The dispatch that holds `groups` workgroups, possibly in several rows.
+    /// The dispatch of at least `groups` workgroups, in several rows if needed.
     pub(crate) fn grid(&self, groups: u32) -> (u32, u32) {
         if groups <= self.groups_max {
             return (groups, 1);
@@ -339,7 +341,7 @@ impl Gpu {
             .collect()
     }
 
-    /// The field elements that `bytes` hold. A value that is none is the device's fault.
+    /// Decodes `bytes` as field elements. A value that is not below the modulus is a fault of the device.
     pub(crate) fn elements(&self, bytes: &[u8], out: &mut Vec<Fr>) -> Result<(), DeviceError> {
         for chunk in bytes.chunks_exact(ELEMENT_BYTES as usize) {
             let limbs = limbs_of(chunk);
@@ -381,7 +383,7 @@ mod tests {
         Gpu::open(&options).unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Goal: an error that only a callback tells of stops all that follows. Method: a buffer that no
+    /// Goal: an error that only a callback reports fails every later call. Method: a buffer that no
     /// adapter allows.
     #[test]
     fn an_error_by_callback_fails_every_later_call() {
@@ -401,7 +403,7 @@ mod tests {
     }
 
     /// Goal: a driver that is out of memory is one error, and the device goes on. Method: this test
-    /// program again, in a child that may hold 4 GB of address space, where software adapters keep theirs.
+    /// program again, in a child with 4 GB of address space, where software adapters keep theirs.
     #[test]
     fn memory_that_the_driver_refuses_is_a_memory_error_and_no_fault() {
         const CHILD: &str = "ROLLMILL_TEST_SMALL_MEMORY";
@@ -417,8 +419,8 @@ mod tests {
                 .unwrap();
             let text = String::from_utf8_lossy(&output.stdout);
             let errors = String::from_utf8_lossy(&output.stderr);
-            let refused = output.status.success() && text.contains("refused as it should be");
-            assert!(refused, "{text}{errors}");
+            let rejected = output.status.success() && text.contains("rejected as it should be");
+            assert!(rejected, "{text}{errors}");
             return;
         }
         let gpu = gpu();
@@ -436,7 +438,7 @@ mod tests {
         assert_eq!(gpu.used_bytes(), (held.len() as u64) << 30);
         drop(held);
         assert_eq!(gpu.allocate("upload", 1 << 20).map(|_| ()), Ok(()));
-        println!("refused as it should be");
+        println!("rejected as it should be");
     }
 
     #[test]

@@ -8,10 +8,8 @@ use std::num::NonZeroU64;
 use pollster::block_on;
 
 use crate::adapter::{LimbForm, one_line};
+use crate::params::{self, Declared, PARAMS_BYTES, Params};
 use crate::source::assemble;
-
-/// Bytes of a kernel's params.
-pub(crate) const PARAMS_BYTES: u64 = 256;
 
 /// What a kernel does with a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +43,14 @@ pub(crate) enum Kernel {
     SumRuns,
 }
 
-/// Where a kernel is and what it needs.
+/// Source, entry point and interface of a kernel.
 #[derive(Debug)]
 pub(crate) struct Spec {
-    field: Option<&'static str>,
-    source: &'static str,
-    entry: &'static str,
+    /// The field that the source computes in, where it serves both.
+    pub(crate) field: Option<&'static str>,
+    pub(crate) source: &'static str,
+    /// Entry point and parameters.
+    pub(crate) params: &'static Declared,
     /// Threads of a workgroup.
     pub(crate) workgroup: u32,
     /// Bindings from 1 up.
@@ -82,40 +82,48 @@ impl Kernel {
 
     pub(crate) fn spec(self) -> Spec {
         const THREE: &[Access] = &[Read, Read, Write];
-        let spec = |field, source, entry, workgroup, bindings| Spec {
-            field,
-            source,
-            entry,
-            workgroup,
-            bindings,
-        };
-        let vector = |entry, bindings| spec(None, "vector", entry, 64, bindings);
         match self {
-            Self::ProductFr => spec(Some("fr"), "product", "product", 64, THREE),
-            Self::ProductFq => spec(Some("fq"), "product", "product", 64, THREE),
-            Self::SumsFr => spec(Some("fr"), "product", "sums", 64, THREE),
-            Self::SumsFq => spec(Some("fq"), "product", "sums", 64, THREE),
-            Self::Widen => vector("widen", &[Write, Read]),
-            Self::Combine => vector("combine", &[Write, Read, Read, Read, Read]),
-            Self::Fold => vector("fold", &[Write, Read]),
-            Self::Spread => vector("spread", &[Write, Read, Read]),
-            Self::Invert => vector("invert", &[Write, Read]),
-            Self::Reorder => spec(None, "ntt", "reorder", 64, &[Write, Read, Read]),
-            Self::Scale => spec(None, "ntt", "scale", 64, &[Write, Read]),
-            Self::PassLayers => spec(None, "ntt", "pass_layers", 128, &[Write, Read]),
-            Self::Across => spec(None, "ntt", "across", 64, &[Write, Read, Read, Write]),
-            Self::Widest => spec(None, "msm_digits", "widest", 64, &[Read, Read, Write]),
-            Self::Digits => spec(None, "msm_digits", "digits", 64, &[Read, Read, Write, Write]),
-            Self::Blocks => spec(None, "msm_places", "blocks", 256, &[Read, Write, Write]),
-            Self::CarryOver => spec(None, "msm_places", "carry_over", 256, &[Read, Write]),
-            Self::Accumulate => {
-                spec(None, "msm_buckets", "accumulate", 64, &[Read, Read, Read, Read, Write])
+            Self::ProductFr => spec::<params::Product>(Some("fr"), "product", 64, THREE),
+            Self::ProductFq => spec::<params::Product>(Some("fq"), "product", 64, THREE),
+            Self::SumsFr => spec::<params::Sums>(Some("fr"), "product", 64, THREE),
+            Self::SumsFq => spec::<params::Sums>(Some("fq"), "product", 64, THREE),
+            Self::Widen => spec::<params::Widen>(None, "vector", 64, &[Write, Read]),
+            Self::Combine => {
+                spec::<params::Combine>(None, "vector", 64, &[Write, Read, Read, Read, Read])
             }
+            Self::Fold => spec::<params::Fold>(None, "vector", 64, &[Write, Read]),
+            Self::Spread => spec::<params::Spread>(None, "vector", 64, &[Write, Read, Read]),
+            Self::Invert => spec::<params::Invert>(None, "vector", 64, &[Write, Read]),
+            Self::Reorder => spec::<params::Reorder>(None, "ntt", 64, &[Write, Read, Read]),
+            Self::Scale => spec::<params::Scale>(None, "ntt", 64, &[Write, Read]),
+            Self::PassLayers => spec::<params::PassLayers>(None, "ntt", 128, &[Write, Read]),
+            Self::Across => spec::<params::Across>(None, "ntt", 64, &[Write, Read, Read, Write]),
+            Self::Widest => spec::<params::Widest>(None, "msm_digits", 64, THREE),
+            Self::Digits => {
+                spec::<params::Digits>(None, "msm_digits", 64, &[Read, Read, Write, Write])
+            }
+            Self::Blocks => spec::<params::Blocks>(None, "msm_places", 256, &[Read, Write, Write]),
+            Self::CarryOver => spec::<params::CarryOver>(None, "msm_places", 256, &[Read, Write]),
+            Self::Accumulate => spec::<params::Accumulate>(
+                None,
+                "msm_buckets",
+                64,
+                &[Read, Read, Read, Read, Write],
+            ),
             Self::SumRuns => {
-                spec(None, "msm_sums", "sum_runs", 64, &[Read, Read, Read, Write, Write])
+                spec::<params::SumRuns>(None, "msm_sums", 64, &[Read, Read, Read, Write, Write])
             }
         }
     }
+}
+
+fn spec<P: Params>(
+    field: Option<&'static str>,
+    source: &'static str,
+    workgroup: u32,
+    bindings: &'static [Access],
+) -> Spec {
+    Spec { field, source, params: P::DECLARED, workgroup, bindings }
 }
 
 /// A kernel made ready for a device.
@@ -133,11 +141,11 @@ pub(crate) fn compile(
     checks: bool,
 ) -> Result<Pipeline, String> {
     let spec = kernel.spec();
-    let imports: Vec<&str> = spec.field.into_iter().collect();
-    let text = assemble(&imports, spec.source, form, spec.workgroup)?;
+    let entry_point = spec.params.entry;
+    let text = assemble(&spec, form)?;
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let descriptor = wgpu::ShaderModuleDescriptor {
-        label: Some(spec.entry),
+        label: Some(entry_point),
         source: wgpu::ShaderSource::Wgsl(text.into()),
     };
     let module = if checks {
@@ -163,19 +171,19 @@ pub(crate) fn compile(
         entry(i + 1, ty, None)
     }));
     let layout = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(spec.entry),
+        label: Some(entry_point),
         entries: &entries,
     });
     let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-        label: Some(spec.entry),
+        label: Some(entry_point),
         bind_group_layouts: &[Some(&layout)],
         immediate_size: 0,
     });
     let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-        label: Some(spec.entry),
+        label: Some(entry_point),
         layout: Some(&pipeline_layout),
         module: &module,
-        entry_point: Some(spec.entry),
+        entry_point: Some(entry_point),
         compilation_options: wgpu::PipelineCompilationOptions {
             // Kernels write workgroup memory before they read it.
             zero_initialize_workgroup_memory: checks,
@@ -185,8 +193,10 @@ pub(crate) fn compile(
     });
     match block_on(scope.pop()) {
         None => Ok(Pipeline { pipeline, layout }),
-        Some(error) => {
-            Err(format!("kernel {} does not compile: {}", spec.entry, one_line(&error.to_string())))
-        }
+        Some(error) => Err(format!(
+            "kernel {} does not compile: {}",
+            entry_point,
+            one_line(&error.to_string())
+        )),
     }
 }

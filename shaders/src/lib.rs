@@ -1,8 +1,8 @@
 //! The device traits on a graphics adapter, through wgpu: Vulkan, Metal or DirectX 12.
 //!
 //! [`WgpuDevice`] runs multi-scalar multiplications, transforms and vector operations in WGSL, and row
-//! kernels on host threads; [`WgpuDevice::report`] says which is where. Nothing falls back: what the
-//! adapter cannot do is an error.
+//! kernels on host threads; [`WgpuDevice::report`] lists where each operation runs. Nothing falls back: what
+//! the adapter cannot do is an error.
 //!
 //! The same sources serve adapters with and without 64-bit integers ([`LimbForm`]): only the product
 //! of two words differs. Values are in arkworks' in-memory form on both sides, so that uploads and
@@ -16,6 +16,7 @@ mod gpu;
 mod kernel;
 mod msm;
 mod ntt;
+mod params;
 mod record;
 mod source;
 mod vector;

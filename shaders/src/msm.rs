@@ -1,9 +1,9 @@
 //! Multi-scalar multiplication on the adapter: the bucket method with signed digits.
 //!
-//! For each column and each piece of the bases: digits are counted by bucket and sorted into them;
+//! For each column and each chunk of the bases: digits are counted by bucket and sorted into them;
 //! every bucket's entries are summed in runs of bounded length, then the runs' sums likewise until one
 //! point is left; running sums weigh the buckets, and the host adds the few points that remain. No
-//! step depends on how the scalars are spread, so one bucket may hold everything.
+//! step depends on the distribution of the scalars: one bucket may contain every entry.
 //!
 //! Source: Bernstein, Doumen, Lange and Oosterwijk, section 4, <https://eprint.iacr.org/2012/549>.
 
@@ -18,16 +18,17 @@ use rollmill_algebra::{Fq, G1Affine, G1Projective};
 use crate::buffer::Array;
 use crate::buffer::WgpuBuffer;
 use crate::device::{WgpuDevice, shape};
-use crate::gpu::{Gpu, Region, limbs_of};
+use crate::gpu::{FEWER_RESULTS, Gpu, Region, limbs_of};
 use crate::kernel::Kernel;
-use crate::record::{Params, Record};
+use crate::params;
+use crate::record::Record;
 
 const OPERATION: &str = "commit";
 /// Bytes of an affine point and of a homogeneous one.
 const AFFINE_BYTES: usize = 64;
 const POINT_BYTES: u64 = 96;
-/// Most bases that are summed at once: what bounds a dispatch in time and scratch in size.
-const PIECE_MAX: usize = 1 << 20;
+/// Most bases of one MSM. It bounds the time of a dispatch and the size of scratch memory.
+const CHUNK_MAX: usize = 1 << 20;
 /// Entries that one thread adds.
 const ENTRIES_RUN: u32 = 64;
 /// Sums that one thread adds.
@@ -36,23 +37,23 @@ const SUMS_RUN: u32 = 64;
 const BUCKETS_RUN: u32 = 32;
 const FEW_BUCKETS_RUN: u32 = 8;
 const FEW_BUCKETS: u32 = 256;
-/// Points a window that are left to the host.
+/// Points per window that are left to the host.
 const HOST_POINTS: u32 = 32;
 /// Numbers that a workgroup of `blocks` sums.
 const BLOCK: u32 = 1024;
 /// Widest window tried.
 const WINDOW_MAX: u32 = 16;
 
-/// Bases on the adapter, cut into pieces that are summed one by one.
+/// Bases on the adapter, in chunks, one MSM each.
 #[derive(Debug)]
 pub struct WgpuBases {
     len: usize,
-    piece: usize,
-    pieces: Vec<Arc<Region>>,
+    chunk_len: usize,
+    chunks: Vec<Arc<Region>>,
     has_identity: bool,
 }
 
-/// How scalars of up to `bits` bits are cut into windows of `c` bits. The sum of a magnitude and of
+/// How scalars of up to `bits` bits are split into windows of `c` bits. The sum of a magnitude and of
 /// half a window in each window must not overflow, which two bits more than the magnitude's ensure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
@@ -101,7 +102,7 @@ impl Shape {
     }
 }
 
-/// Memory that one sum after another uses.
+/// Memory that one MSM after another uses.
 struct Scratch<'a> {
     gpu: &'a Gpu,
     regions: BTreeMap<String, Arc<Region>>,
@@ -150,9 +151,9 @@ impl Msm for WgpuDevice {
     fn register_bases(&self, bases: &[G1Affine]) -> Result<WgpuBases, DeviceError> {
         const OPERATION: &str = "register_bases";
         // Points are twice as long as scalars, so a chunk is half a buffer at most.
-        let piece = PIECE_MAX.min(self.gpu.chunk() / 2);
-        let pieces = bases
-            .chunks(piece)
+        let chunk_len = CHUNK_MAX.min(self.gpu.chunk() / 2);
+        let chunks = bases
+            .chunks(chunk_len)
             .map(|bases| {
                 let mut bytes = Vec::with_capacity(AFFINE_BYTES * bases.len());
                 for base in bases {
@@ -164,7 +165,7 @@ impl Msm for WgpuDevice {
             })
             .collect::<Result<_, _>>()?;
         let has_identity = bases.iter().any(AffineRepr::is_zero);
-        Ok(WgpuBases { len: bases.len(), piece, pieces, has_identity })
+        Ok(WgpuBases { len: bases.len(), chunk_len, chunks, has_identity })
     }
 
     fn commit(
@@ -185,16 +186,16 @@ impl Msm for WgpuDevice {
                 continue;
             }
             let array = column.device(&self.gpu)?;
-            for (piece, points) in bases.pieces.iter().enumerate() {
-                let start = piece * bases.piece;
+            for (chunk, points) in bases.chunks.iter().enumerate() {
+                let start = chunk * bases.chunk_len;
                 if start >= array.len {
                     break;
                 }
-                let n = bases.piece.min(array.len - start);
+                let n = bases.chunk_len.min(array.len - start);
                 let mut record = Record::new(&self.gpu, OPERATION);
                 let scalars = (&array.chunks[start / self.gpu.chunk()], start % self.gpu.chunk());
-                let sum = Sum { n, bits, points, scalars, has_identity: bases.has_identity };
-                rests.push((i, self.sum_piece(&mut record, &mut scratch, &sum)?));
+                let msm = ChunkMsm { n, bits, points, scalars, has_identity: bases.has_identity };
+                rests.push((i, self.msm_chunk(&mut record, &mut scratch, &msm)?));
                 record.submit()?;
             }
         }
@@ -202,8 +203,8 @@ impl Msm for WgpuDevice {
     }
 }
 
-/// One piece of one column.
-struct Sum<'a> {
+/// The scalars of one column over one chunk of the bases.
+struct ChunkMsm<'a> {
     n: usize,
     bits: u32,
     points: &'a Arc<Region>,
@@ -230,9 +231,9 @@ impl WgpuDevice {
         for (i, column) in columns.iter().enumerate().filter(|(i, _)| bits[*i].is_none()) {
             let array: &Array = column.device(&self.gpu)?;
             for (k, chunk) in array.chunks.iter().enumerate() {
-                let params = Params::new(&[i as u32, 0]);
+                let params = params::Widest { slot: i as u32, first_scalar: 0 };
                 let regions = [chunk, nothing, &found];
-                record.run(Kernel::Widest, array.len_of(&self.gpu, k), params, &regions);
+                record.run(Kernel::Widest, array.len_of(&self.gpu, k), &params, &regions);
             }
         }
         record.submit()?;
@@ -248,55 +249,68 @@ impl WgpuDevice {
         Ok(bits.into_iter().flatten().collect())
     }
 
-    fn sum_piece(
+    fn msm_chunk(
         &self,
         record: &mut Record<'_>,
         scratch: &mut Scratch<'_>,
-        sum: &Sum<'_>,
+        msm: &ChunkMsm<'_>,
     ) -> Result<Rest, DeviceError> {
         let gpu = &self.gpu;
-        let shape = Shape::best(sum.n, sum.bits, gpu.binding_bytes_max);
+        let shape = Shape::best(msm.n, msm.bits, gpu.binding_bytes_max);
         let buckets = shape.all_buckets();
         let places_bytes = 4 * (u64::from(buckets) + 1);
 
-        // Count, find the places, put the entries there.
+        // Count the entries of each bucket, scan the counts, write the entries.
         let counts = scratch.get("counts", places_bytes)?;
         let starts = scratch.get("starts", places_bytes)?;
-        let mut pieces = scratch.get("pieces 0", places_bytes)?;
-        let entries = scratch.get("entries", 4 * sum.n as u64 * u64::from(shape.windows))?;
-        let digits = |place: u32| {
-            let at = sum.scalars.1 as u32;
-            Params::new(&[shape.c, shape.windows, place, at, u32::from(sum.has_identity)])
-                .with_words(8, &shape.addend())
+        let mut run_starts = scratch.get("run starts 0", places_bytes)?;
+        let entries = scratch.get("entries", 4 * msm.n as u64 * u64::from(shape.windows))?;
+        let digits = |write| params::Digits {
+            c: shape.c,
+            windows: shape.windows,
+            write,
+            first_scalar: msm.scalars.1 as u32,
+            identities: msm.has_identity,
+            addend: shape.addend(),
         };
-        let regions = [sum.scalars.0, sum.points, &counts, &entries];
+        let regions = [msm.scalars.0, msm.points, &counts, &entries];
         record.clear(&counts);
-        record.run(Kernel::Digits, sum.n, digits(0), &regions);
-        places(record, scratch, [&counts, &starts], buckets, [0, 1], 0)?;
-        places(record, scratch, [&counts, &pieces], buckets, [1, ENTRIES_RUN], 0)?;
+        record.run(Kernel::Digits, msm.n, &digits(false), &regions);
+        places(record, scratch, [&counts, &starts], buckets, (Count::Values, 1), 0)?;
+        let runs_of = (Count::RunsOf, ENTRIES_RUN);
+        places(record, scratch, [&counts, &run_starts], buckets, runs_of, 0)?;
         record.copy(&starts, &counts, places_bytes);
-        record.run(Kernel::Digits, sum.n, digits(1), &regions);
+        record.run(Kernel::Digits, msm.n, &digits(true), &regions);
 
         // Sum the entries of each bucket in runs, then the runs.
-        let mut runs = shape.runs_max(sum.n);
+        let mut runs = shape.runs_max(msm.n);
         let mut points = scratch.get("points 0", POINT_BYTES * runs)?;
-        let params = Params::new(&[buckets, ENTRIES_RUN]);
-        let regions = [sum.points, &entries, &starts, &pieces, &points];
-        record.run(Kernel::Accumulate, runs as usize, params, &regions);
+        let params = params::Accumulate { buckets, run: ENTRIES_RUN };
+        let regions = [msm.points, &entries, &starts, &run_starts, &points];
+        record.run(Kernel::Accumulate, runs as usize, &params, &regions);
         let [_, nowhere] = gpu.fillers()?;
-        let mut longest = sum.n.div_ceil(ENTRIES_RUN as usize);
+        let mut longest = msm.n.div_ceil(ENTRIES_RUN as usize);
         let mut level = 0;
         while longest > 1 {
             level += 1;
             longest = longest.div_ceil(SUMS_RUN as usize);
             runs = runs.min(runs / u64::from(SUMS_RUN) + u64::from(buckets));
-            let fewer = scratch.get(&format!("pieces {level}"), places_bytes)?;
-            places(record, scratch, [&pieces, &fewer], buckets, [2, SUMS_RUN], 0)?;
+            let fewer = scratch.get(&format!("run starts {level}"), places_bytes)?;
+            let runs_between = (Count::RunsBetween, SUMS_RUN);
+            places(record, scratch, [&run_starts, &fewer], buckets, runs_between, 0)?;
             let sums = scratch.get(&format!("points {level}"), POINT_BYTES * runs)?;
-            let params = Params::new(&[buckets, SUMS_RUN, 0, Layout::Groups as u32]);
-            let regions = [&points, &pieces, &fewer, &sums, nowhere];
-            record.run(Kernel::SumRuns, runs as usize, params, &regions);
-            (pieces, points) = (fewer, sums);
+            let params = params::SumRuns {
+                buckets,
+                run: SUMS_RUN,
+                runs: 0,
+                arrangement: Arrangement::Groups as u32,
+                weighted: false,
+                points: 0,
+                skip: 0,
+            };
+            let regions = [&points, &run_starts, &fewer, &sums, nowhere];
+            record.run(Kernel::SumRuns, runs as usize, &params, &regions);
+            (run_starts, points) = (fewer, sums);
         }
 
         // Weigh the buckets.
@@ -304,7 +318,7 @@ impl WgpuDevice {
         let runs = shape.buckets().div_ceil(run);
         let weigh = Runs { run, runs, windows: shape.windows, points: shape.buckets(), skip: 0 };
         let [sums, weighted] =
-            self.sum_runs(record, &weigh, Layout::Buckets, true, [&points, &pieces])?;
+            self.sum_runs(record, &weigh, Arrangement::Buckets, true, [&points, &run_starts])?;
         let mut rest = Rest { shape, run, runs, sums, weighted, above: None };
         if runs > HOST_POINTS {
             let above = Runs {
@@ -315,22 +329,27 @@ impl WgpuDevice {
                 skip: 1,
             };
             let [sums, weighted] =
-                self.sum_runs(record, &above, Layout::Runs, true, [&rest.sums, &pieces])?;
+                self.sum_runs(record, &above, Arrangement::Runs, true, [&rest.sums, &run_starts])?;
             let flat = Runs { runs: runs.div_ceil(BUCKETS_RUN), skip: 0, ..above };
-            let [plain, _] =
-                self.sum_runs(record, &flat, Layout::Runs, false, [&rest.weighted, &pieces])?;
+            let [plain, _] = self.sum_runs(
+                record,
+                &flat,
+                Arrangement::Runs,
+                false,
+                [&rest.weighted, &run_starts],
+            )?;
             let (runs, plain_runs) = (above.runs, flat.runs);
             rest.above = Some(Box::new(Above { runs, sums, weighted, plain_runs, plain }));
         }
         Ok(rest)
     }
 
-    /// Sums, and weighted sums if asked, of runs of one length in each window.
+    /// Sums, and with `weigh` also weighted sums, of runs of one length in each window.
     fn sum_runs(
         &self,
         record: &mut Record<'_>,
         runs: &Runs,
-        layout: Layout,
+        arrangement: Arrangement,
         weigh: bool,
         [points, places]: [&Arc<Region>; 2],
     ) -> Result<[Arc<Region>; 2], DeviceError> {
@@ -342,22 +361,22 @@ impl WgpuDevice {
         } else {
             Arc::clone(&self.gpu.fillers()?[1])
         };
-        let params = Params::new(&[
-            0,
-            runs.run,
-            runs.runs,
-            layout as u32,
-            u32::from(weigh),
-            runs.points,
-            runs.skip,
-        ]);
+        let params = params::SumRuns {
+            buckets: 0,
+            run: runs.run,
+            runs: runs.runs,
+            arrangement: arrangement as u32,
+            weighted: weigh,
+            points: runs.points,
+            skip: runs.skip,
+        };
         let nothing = &self.gpu.fillers()?[0];
         let regions = [points, places, nothing, &sums, &weighted];
-        record.run(Kernel::SumRuns, threads as usize, params, &regions);
+        record.run(Kernel::SumRuns, threads as usize, &params, &regions);
         Ok([sums, weighted])
     }
 
-    /// Reads what is left of every piece and adds it up by column.
+    /// Reads the points that remain of every MSM and adds them up by column.
     fn finish(
         &self,
         columns: usize,
@@ -379,7 +398,10 @@ impl WgpuDevice {
             }
         }
         let mut read = self.gpu.read(OPERATION, &wanted)?.into_iter();
-        let mut next = || self.points(&read.next().unwrap_or_default());
+        let mut next = || match read.next() {
+            Some(bytes) => self.points(&bytes),
+            None => Err(self.gpu.failed(FEWER_RESULTS)),
+        };
         let mut totals = vec![G1Projective::ZERO; columns];
         for (column, rest) in rests {
             // The weighted sum of each window's buckets.
@@ -439,21 +461,53 @@ impl WgpuDevice {
     }
 }
 
-/// How `sum_runs` finds its points, as `msm_sums.wgsl` numbers it.
+/// Where `sum_runs` finds its points.
 #[derive(Debug, Clone, Copy)]
-enum Layout {
-    Groups = 0,
-    Buckets = 1,
-    Runs = 2,
+enum Arrangement {
+    /// The points of a bucket are contiguous, as `accumulate` writes them.
+    Groups,
+    /// Runs of one length; a point is the one of its bucket, or the identity of an empty bucket.
+    Buckets,
+    /// Runs of one length.
+    Runs,
 }
+
+/// The names and numbers of arrangements in `msm_sums.wgsl`.
+pub(crate) const ARRANGEMENTS: &[(&str, u32)] = &[
+    ("GROUPS", Arrangement::Groups as u32),
+    ("BUCKETS", Arrangement::Buckets as u32),
+    ("RUNS", Arrangement::Runs as u32),
+];
+
+/// What `blocks` sums.
+#[derive(Debug, Clone, Copy)]
+enum Count {
+    /// The numbers themselves.
+    Values,
+    /// How many runs each number of entries makes.
+    RunsOf,
+    /// How many runs the entries between a number and the next one make.
+    RunsBetween,
+}
+
+/// Numbers that `msm_places.wgsl` uses by these names.
+pub(crate) const PLACES_CONSTANTS: &[(&str, u32)] = &[
+    ("BLOCK", BLOCK),
+    ("VALUES", Count::Values as u32),
+    ("RUNS_OF", Count::RunsOf as u32),
+    ("RUNS_BETWEEN", Count::RunsBetween as u32),
+];
 
 #[derive(Debug, Clone, Copy)]
 struct Runs {
-    /// Points a run, runs a window, windows, points a window, points of a window left out.
+    /// Points per run.
     run: u32,
+    /// Runs per window.
     runs: u32,
     windows: u32,
+    /// Points per window.
     points: u32,
+    /// Points at the start of a window that are left out.
     skip: u32,
 }
 
@@ -472,25 +526,25 @@ fn times(point: G1Projective, factor: u32) -> G1Projective {
     (0..factor.trailing_zeros()).fold(point, |point, _| point.double())
 }
 
-/// `out[i] = Σ counted(source[j])` over `j < i` for `i ≤ n`, where `mode` and the run's length are as in
-/// `msm_places.wgsl`.
+/// `out[i] = Σ counted(source[j])` over `j < i` for `i ≤ n`, where `count` and the run's length say what a
+/// number counts for.
 fn places(
     record: &mut Record<'_>,
     scratch: &mut Scratch<'_>,
     [source, out]: [&Arc<Region>; 2],
     n: u32,
-    [mode, run]: [u32; 2],
+    (count, run): (Count, u32),
     level: u32,
 ) -> Result<(), DeviceError> {
     let blocks = (n + 1).div_ceil(BLOCK);
     let totals = scratch.get(&format!("totals {level}"), 4 * u64::from(blocks))?;
-    let params = Params::new(&[n, mode, run, n + 1]);
+    let params = params::Blocks { numbers: n, mode: count as u32, run, out_len: n + 1 };
     let regions = [source, out, &totals];
-    record.run_groups(Kernel::Blocks, blocks as usize, blocks as usize, params, &regions);
+    record.run_groups(Kernel::Blocks, blocks as usize, blocks as usize, &params, &regions);
     if blocks > 1 {
         let before = scratch.get(&format!("before {level}"), 4 * (u64::from(blocks) + 1))?;
-        places(record, scratch, [&totals, &before], blocks, [0, 1], level + 1)?;
-        record.run(Kernel::CarryOver, n as usize + 1, Params::new(&[]), &[&before, out]);
+        places(record, scratch, [&totals, &before], blocks, (Count::Values, 1), level + 1)?;
+        record.run(Kernel::CarryOver, n as usize + 1, &params::CarryOver {}, &[&before, out]);
     }
     Ok(())
 }
@@ -506,7 +560,7 @@ mod tests {
             for bits in 1..=253u32 {
                 let shape = Shape { c, windows: (bits + 2).div_ceil(c) };
                 let end = shape.windows * c;
-                assert!(end <= 288, "nine words hold it");
+                assert!(end <= 288, "it fits nine words");
                 // In units of 2^(end − 2): a magnitude is below 1, the halves below 2 + 2/3 + ….
                 let magnitude = f64::from(bits as i32 - end as i32 + 2).exp2();
                 let halves: f64 =

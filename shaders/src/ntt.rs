@@ -11,20 +11,23 @@ use rollmill_algebra::Fr;
 use rollmill_algebra::device::{
     Basis, Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Ntt,
 };
-use rollmill_algebra::field::{TWO_ADICITY, omega, powers};
+use rollmill_algebra::field::{TWO_ADICITY, inverse_of_nonzero, omega, powers};
 
 use crate::buffer::{Array, WgpuBuffer};
 use crate::device::{WgpuDevice, shape};
 use crate::gpu::{Gpu, Region, bytes_of};
 use crate::kernel::Kernel;
-use crate::record::{Params, Record};
+use crate::params;
+use crate::record::Record;
 
-/// Layers of a pass at most, and the elements that its workgroup holds.
+/// Most layers of a pass, and log2 of the elements in its workgroup's memory.
 const PASS_LOG: u32 = 8;
-/// Tables kept at most; the oldest goes first.
+/// Numbers that `ntt.wgsl` uses by these names.
+pub(crate) const CONSTANTS: &[(&str, u32)] = &[("SMALL_ROOTS", 1 << (PASS_LOG - 1))];
+/// Most tables kept; the oldest is dropped first.
 const TABLES_MAX: usize = 32;
 
-/// What a table holds powers of.
+/// The powers in a table.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Powers {
     /// The root of order 2^log_n or its inverse, with the small roots in front.
@@ -68,7 +71,7 @@ impl Powers {
     fn values(self) -> Vec<Fr> {
         let root_of = |log_n: u32, inverse: bool| {
             let root = omega(log_n);
-            if inverse { root.inverse().unwrap_or(root) } else { root }
+            if inverse { inverse_of_nonzero(&root) } else { root }
         };
         let (mut values, base, log_n, first) = match self {
             Self::Root { log_n, inverse } => {
@@ -119,16 +122,16 @@ impl WgpuDevice {
         let chunks = out.chunks.len();
         for (to, into) in out.chunks.iter().enumerate() {
             for (from, chunk) in source.chunks.iter().enumerate() {
-                let params = Params::new(&[
+                let params = params::Reorder {
                     log_n,
-                    chunk_log,
-                    to as u32,
-                    from as u32,
-                    u32::from(before.is_some()),
-                    split(log_n),
-                ]);
+                    log_buffer: chunk_log,
+                    to: to as u32,
+                    from: from as u32,
+                    scaled: before.is_some(),
+                    split: split(log_n),
+                };
                 let regions = [into, before.as_ref().unwrap_or(&roots), chunk];
-                record.run(Kernel::Reorder, (1 << chunk_log) / chunks, params, &regions);
+                record.run(Kernel::Reorder, (1 << chunk_log) / chunks, &params, &regions);
             }
         }
         // As few passes as will do, as even as they will go.
@@ -137,11 +140,11 @@ impl WgpuDevice {
         for pass in 0..passes {
             let bits = (chunk_log - first).div_ceil(passes - pass);
             for into in &out.chunks {
-                let params = Params::new(&[log_n, split(log_n), first, bits]);
+                let params = params::PassLayers { log_n, split: split(log_n), first, bits };
                 let elements = 1usize << chunk_log;
                 let groups = elements.div_ceil(1 << PASS_LOG);
                 let regions = [into, &roots];
-                record.run_groups(Kernel::PassLayers, elements, groups, params, &regions);
+                record.run_groups(Kernel::PassLayers, elements, groups, &params, &regions);
             }
             first += bits;
         }
@@ -151,17 +154,19 @@ impl WgpuDevice {
             let distance = 1usize << (layer - chunk_log);
             for low in (0..chunks).filter(|chunk| chunk & distance == 0) {
                 let place = (low & (distance - 1)) << chunk_log;
-                let params = Params::new(&[log_n, split(log_n), layer, place as u32]);
+                let place = place as u32;
+                let params = params::Across { log_n, split: split(log_n), layer, place };
                 let (a, b) = (&out.chunks[low], &out.chunks[low + distance]);
-                record.run(Kernel::Across, 1 << chunk_log, params, &[a, &roots, nothing, b]);
+                record.run(Kernel::Across, 1 << chunk_log, &params, &[a, &roots, nothing, b]);
             }
         }
         if let Direction::Inverse { shift_inverse } = direction {
-            let first = Fr::from(source.len as u64).inverse().unwrap_or_default();
+            let first = inverse_of_nonzero(&Fr::from(source.len as u64));
             let scale = table(Powers::Scale { log_n, base: shift_inverse, first })?;
             for (i, into) in out.chunks.iter().enumerate() {
-                let params = Params::new(&[split(log_n), (i << chunk_log) as u32]);
-                record.run(Kernel::Scale, 1 << chunk_log, params, &[into, &scale]);
+                let start = (i << chunk_log) as u32;
+                let params = params::Scale { split: split(log_n), start };
+                record.run(Kernel::Scale, 1 << chunk_log, &params, &[into, &scale]);
             }
         }
         Ok(out)

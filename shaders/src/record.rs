@@ -1,40 +1,12 @@
-//! Work put down step by step and queued in one go.
+//! Records work step by step and queues it at once.
 
 use std::sync::Arc;
 
-use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
 
 use crate::gpu::{Gpu, Region};
-use crate::kernel::{Kernel, PARAMS_BYTES};
-
-/// The 64 words that a kernel is told. Word 0 is set to the number of threads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Params([u32; PARAMS_BYTES as usize / 4]);
-
-impl Params {
-    /// Word 1 and on.
-    pub(crate) fn new(words: &[u32]) -> Self {
-        let mut all = [0; PARAMS_BYTES as usize / 4];
-        all[1..=words.len()].copy_from_slice(words);
-        Self(all)
-    }
-
-    /// Puts a field element at a word.
-    pub(crate) fn with_element(mut self, at: usize, value: &Fr) -> Self {
-        for (i, limb) in value.0.0.iter().enumerate() {
-            self.0[at + 2 * i] = *limb as u32;
-            self.0[at + 2 * i + 1] = (*limb >> 32) as u32;
-        }
-        self
-    }
-
-    /// Puts words at a word.
-    pub(crate) fn with_words(mut self, at: usize, words: &[u32]) -> Self {
-        self.0[at..at + words.len()].copy_from_slice(words);
-        self
-    }
-}
+use crate::kernel::Kernel;
+use crate::params::{PARAMS_BYTES, Params};
 
 #[derive(Debug)]
 enum Step {
@@ -59,11 +31,11 @@ impl<'a> Record<'a> {
     }
 
     /// Runs `kernel` on `threads` threads.
-    pub(crate) fn run(
+    pub(crate) fn run<P: Params>(
         &mut self,
         kernel: Kernel,
         threads: usize,
-        params: Params,
+        params: &P,
         regions: &[&Arc<Region>],
     ) {
         self.run_groups(
@@ -75,21 +47,24 @@ impl<'a> Record<'a> {
         );
     }
 
-    /// Runs `kernel` on so many workgroups, telling it `count` in the place of the number of threads.
-    pub(crate) fn run_groups(
+    /// Runs `kernel` on `groups` workgroups and passes it `count`.
+    pub(crate) fn run_groups<P: Params>(
         &mut self,
         kernel: Kernel,
         count: usize,
         groups: usize,
-        mut params: Params,
+        params: &P,
         regions: &[&Arc<Region>],
     ) {
-        debug_assert_eq!(regions.len(), kernel.spec().bindings.len());
+        let spec = kernel.spec();
+        debug_assert_eq!(regions.len(), spec.bindings.len(), "bindings of {}", spec.params.entry);
+        debug_assert_eq!(P::DECLARED.entry, spec.params.entry, "parameters of another kernel");
         if groups == 0 {
             return;
         }
-        params.0[0] = count as u32;
-        self.params.extend(params.0);
+        let mut words = params.words();
+        words[0] = count as u32;
+        self.params.extend(words);
         let regions = regions.iter().map(|region| Arc::clone(region)).collect();
         self.steps.push(Step::Dispatch { kernel, regions, groups: groups as u32 });
     }
@@ -135,7 +110,7 @@ impl<'a> Record<'a> {
             }
         }
         gpu.queue().submit([encoder.finish()]);
-        // Frees what work that is done held, and lets a loss be known.
+        // Frees what finished work used, and notices a lost device.
         gpu.poll(self.operation, wgpu::PollType::Poll)
     }
 

@@ -1,8 +1,10 @@
 //! WGSL sources and how they are joined.
 //!
-//! A line `#import name` is replaced by the source of that name, which is put in once, before the rest. Of
-//! the names, `words` means the form of limbs at hand, and `fr` and `fq` are written here from
-//! arkworks' constants, so that they cannot differ from the CPU's.
+//! A line `#import name` is replaced by the source of that name, which is inserted once, before the rest.
+//! Three names are generated: `words` is the form of limbs that the adapter uses; `fr` and `fq` are the
+//! constants of arkworks, so that they cannot differ from the CPU's. `params` is followed by the functions
+//! that read the parameters of the source's entry points ([`crate::params`]) and by the numbers that host
+//! and kernels share.
 
 use std::fmt::Write;
 
@@ -10,6 +12,8 @@ use ark_ff::{BigInt, PrimeField};
 use rollmill_algebra::{Fq, Fr};
 
 use crate::adapter::LimbForm;
+use crate::kernel::{Kernel, Spec};
+use crate::{msm, ntt, vector};
 
 const SOURCES: &[(&str, &str)] = &[
     ("curve", include_str!("../wgsl/curve.wgsl")),
@@ -26,26 +30,66 @@ const SOURCES: &[(&str, &str)] = &[
     ("words_u64", include_str!("../wgsl/words_u64.wgsl")),
 ];
 
-/// The whole source of a kernel: `first` are imports put before those of `name` itself.
-pub(crate) fn assemble(
-    first: &[&str],
-    name: &str,
-    form: LimbForm,
-    workgroup: u32,
-) -> Result<String, String> {
-    let mut joined =
-        Joined { text: format!("const WORKGROUP = {workgroup}u;\n"), form, seen: vec![] };
-    for import in first {
-        joined.import(import)?;
+/// Numbers that the host defines and the kernels of a source use, by name.
+const SHARED: &[(&str, &[(&str, u32)])] = &[
+    ("msm_places", msm::PLACES_CONSTANTS),
+    ("msm_sums", msm::ARRANGEMENTS),
+    ("ntt", ntt::CONSTANTS),
+    ("vector", vector::MODES),
+];
+
+/// The whole source of a kernel: the field's constants where the source serves both fields, then what it
+/// imports, then the source.
+///
+/// # Errors
+/// A text that names the import that does not exist.
+pub(crate) fn assemble(spec: &Spec, form: LimbForm) -> Result<String, String> {
+    let text = format!("const WORKGROUP = {}u;\n", spec.workgroup);
+    let mut joined = Joined { text, form, params: params_of(spec.source), seen: vec![] };
+    if let Some(field) = spec.field {
+        joined.import(field)?;
     }
-    joined.import(name)?;
+    joined.import(spec.source)?;
     Ok(joined.text)
 }
+
+/// What follows `params.wgsl`: the functions that read the parameters of the entry points of a source, and
+/// the constants it shares with the host.
+fn params_of(source: &str) -> String {
+    let mut out = String::new();
+    let mut seen: Vec<&str> = Vec::new();
+    for spec in Kernel::ALL.map(Kernel::spec).iter().filter(|spec| spec.source == source) {
+        if !seen.contains(&spec.params.entry) {
+            seen.push(spec.params.entry);
+            out.push_str(&spec.params.wgsl());
+            if spec.params.has_elements() && !out.contains(PARAM_ELEMENT) {
+                out.push_str(PARAM_ELEMENT);
+            }
+        }
+    }
+    for (name, value) in SHARED.iter().filter(|(of, _)| *of == source).flat_map(|(_, all)| *all) {
+        // Writing into text cannot fail.
+        let _ = writeln!(out, "const {name} = {value}u;");
+    }
+    out
+}
+
+/// Reads a field element out of eight words of the parameters.
+const PARAM_ELEMENT: &str = "\
+fn param_element(at: u32) -> Element {
+    return element(
+        vec4<u32>(param(at), param(at + 1u), param(at + 2u), param(at + 3u)),
+        vec4<u32>(param(at + 4u), param(at + 5u), param(at + 6u), param(at + 7u)),
+    );
+}
+";
 
 struct Joined {
     text: String,
     form: LimbForm,
-    /// Names put in, or being put in.
+    /// What follows `params`.
+    params: String,
+    /// Names that are imported, or being imported.
     seen: Vec<String>,
 }
 
@@ -76,13 +120,16 @@ impl Joined {
             self.text.push_str(line);
             self.text.push('\n');
         }
+        if name == "params" {
+            self.text.push_str(&std::mem::take(&mut self.params));
+        }
         Ok(())
     }
 }
 
-/// The constants of a field that `field.wgsl` asks for.
+/// The constants of a field that `field.wgsl` uses.
 fn constants<F: PrimeField<BigInt = BigInt<4>>>() -> String {
-    // Montgomery forms, got by value: 2^256 is the form of one, its square over R that of 2^256.
+    // Montgomery forms as values: 2^256 is the form of one, its square over R that of 2^256.
     let two_to = |power: u64| F::from(2u64).pow([power]).into_bigint();
     let mut out = String::new();
     let mut define = |name: &str, value: BigInt<4>| {
@@ -119,7 +166,7 @@ mod tests {
         for (form, own, other) in
             [(LimbForm::U64, "u64(a)", "b_high"), (LimbForm::U32, "b_high", "u64(a)")]
         {
-            let text = assemble(&["fr"], "vector", form, 64).unwrap();
+            let text = assemble(&Kernel::Widen.spec(), form).unwrap();
             assert_eq!(text.matches("fn mul(").count(), 1);
             assert_eq!(text.matches("fn param(").count(), 1);
             assert!(text.find("fn mul(").unwrap() < text.find("fn widen(").unwrap());
@@ -129,10 +176,9 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_import_is_refused() {
-        assert!(
-            assemble(&[], "no_such_kernel", LimbForm::U32, 64).unwrap_err().contains("no_such")
-        );
+    fn an_unknown_import_is_rejected() {
+        let spec = Spec { source: "no_such_source", ..Kernel::Widen.spec() };
+        assert!(assemble(&spec, LimbForm::U32).unwrap_err().contains("no_such_source"));
     }
 
     #[test]

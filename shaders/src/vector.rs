@@ -1,8 +1,8 @@
 //! Element-wise work and scans. Row kernels run on the host, the rest on the adapter.
 //!
-//! A scan cuts the array into pieces, one thread each: totals of the pieces, the scan of the totals by
-//! the same means, and the scan of each piece from where its total says. Products, sums and Horner's
-//! rule differ in one step only.
+//! A scan splits the array into segments, one thread per segment: the totals of the segments, the scan of
+//! the totals by the same method, and the scan of each segment from the total before it. Products, sums and
+//! Horner's rule differ in one step only.
 
 use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::Fr;
@@ -11,18 +11,19 @@ use rollmill_algebra::device::{Coeff, Column, DeviceBuffer, DeviceError, RowKern
 
 use crate::buffer::{Array, WgpuBuffer};
 use crate::device::{WgpuDevice, shape};
-use crate::gpu::ELEMENT_BYTES;
+use crate::gpu::{ELEMENT_BYTES, FEWER_RESULTS};
 use crate::kernel::Kernel;
-use crate::record::{Params, Record};
+use crate::params;
+use crate::record::Record;
 
-/// Elements per chunk. Divides the length of every full buffer.
-const PIECE: usize = 32;
+/// Elements per segment. Divides the length of every full buffer.
+const SEGMENT: usize = 32;
 /// Elements that share an inversion, which costs about 380 products.
-const INVERSION_PIECE: usize = 64;
-/// Sources that `combine` takes at once.
+const INVERSION_SEGMENT: usize = 64;
+/// Sources that `combine` reads in one launch.
 const SOURCES: usize = 4;
 
-/// What a scan does at each step, as `vector.wgsl` numbers it.
+/// What a scan does at each step.
 #[derive(Debug, Clone, Copy)]
 enum Scan {
     Product,
@@ -31,14 +32,20 @@ enum Scan {
     Horner(Fr),
 }
 
+/// The names and numbers of scans in `vector.wgsl`.
+pub(crate) const MODES: &[(&str, u32)] = &[("PRODUCT", PRODUCT), ("SUM", SUM), ("HORNER", HORNER)];
+const PRODUCT: u32 = 0;
+const SUM: u32 = 1;
+const HORNER: u32 = 2;
+
 impl Scan {
-    fn params(self, len: usize, at: usize) -> Params {
-        let (mode, point) = match self {
-            Self::Product => (0, Fr::ZERO),
-            Self::Sum => (1, Fr::ZERO),
-            Self::Horner(point) => (2, point),
-        };
-        Params::new(&[PIECE as u32, len as u32, mode, at as u32]).with_element(8, &point)
+    /// The number of the scan, and the point of Horner's rule.
+    fn mode(self) -> (u32, Fr) {
+        match self {
+            Self::Product => (PRODUCT, Fr::ZERO),
+            Self::Sum => (SUM, Fr::ZERO),
+            Self::Horner(point) => (HORNER, point),
+        }
     }
 
     fn start(self) -> Fr {
@@ -48,17 +55,17 @@ impl Scan {
         }
     }
 
-    /// The scan of the pieces' totals.
+    /// The scan of the segments' totals.
     fn of_totals(self) -> Self {
         match self {
-            Self::Horner(point) => Self::Horner(point.pow([PIECE as u64])),
+            Self::Horner(point) => Self::Horner(point.pow([SEGMENT as u64])),
             other => other,
         }
     }
 }
 
 impl WgpuDevice {
-    /// Totals of the pieces of `array`.
+    /// Totals of the segments of `array`.
     fn fold(
         &self,
         record: &mut Record<'_>,
@@ -66,19 +73,22 @@ impl WgpuDevice {
         array: &Array,
         scan: Scan,
     ) -> Result<Array, DeviceError> {
-        let totals = Array::allocate(&self.gpu, operation, array.len.div_ceil(PIECE))?;
+        let totals = Array::allocate(&self.gpu, operation, array.len.div_ceil(SEGMENT))?;
         for (i, chunk) in array.chunks.iter().enumerate() {
             let (into, at) = self.place_of_totals(i);
             let len = array.len_of(&self.gpu, i);
             let regions = [&totals.chunks[into], chunk];
-            record.run(Kernel::Fold, len.div_ceil(PIECE), scan.params(len, at), &regions);
+            let (segment, (mode, point)) = (SEGMENT as u32, scan.mode());
+            let first_total = at as u32;
+            let params = params::Fold { segment, len: len as u32, mode, first_total, point };
+            record.run(Kernel::Fold, len.div_ceil(SEGMENT), &params, &regions);
         }
         Ok(totals)
     }
 
     /// The buffer, and the place in it, of the first total of a buffer.
     fn place_of_totals(&self, chunk: usize) -> (usize, usize) {
-        let first = chunk * (self.gpu.chunk() / PIECE);
+        let first = chunk * (self.gpu.chunk() / SEGMENT);
         (first / self.gpu.chunk(), first % self.gpu.chunk())
     }
 
@@ -89,7 +99,7 @@ impl WgpuDevice {
         array: &Array,
         scan: Scan,
     ) -> Result<Array, DeviceError> {
-        let starts = if array.len <= PIECE {
+        let starts = if array.len <= SEGMENT {
             Array::upload(&self.gpu, operation, &[scan.start()])?
         } else {
             let totals = self.fold(record, operation, array, scan)?;
@@ -100,7 +110,10 @@ impl WgpuDevice {
             let (from, at) = self.place_of_totals(i);
             let len = array.len_of(&self.gpu, i);
             let regions = [out, chunk, &starts.chunks[from]];
-            record.run(Kernel::Spread, len.div_ceil(PIECE), scan.params(len, at), &regions);
+            let (segment, (mode, point)) = (SEGMENT as u32, scan.mode());
+            let first_start = at as u32;
+            let params = params::Spread { segment, len: len as u32, mode, first_start, point };
+            record.run(Kernel::Spread, len.div_ceil(SEGMENT), &params, &regions);
         }
         Ok(out)
     }
@@ -140,8 +153,8 @@ impl Vector for WgpuDevice {
         let mut record = Record::new(&self.gpu, OPERATION);
         for (i, (chunk, out)) in array.chunks.iter().zip(&out.chunks).enumerate() {
             let len = array.len_of(&self.gpu, i);
-            let params = Params::new(&[0, len as u32]);
-            record.run(Kernel::Invert, len.div_ceil(INVERSION_PIECE), params, &[out, chunk]);
+            let params = params::Invert { len: len as u32 };
+            record.run(Kernel::Invert, len.div_ceil(INVERSION_SEGMENT), &params, &[out, chunk]);
         }
         record.submit()?;
         *buffer = WgpuBuffer::on_device(out);
@@ -182,11 +195,11 @@ impl Vector for WgpuDevice {
             self.gpu.elements(&bytes, &mut read)?;
         }
         let mut read = read.into_iter();
-        Ok(columns
-            .iter()
-            .map(|column| if column.buffer.is_empty() { None } else { read.next() })
-            .map(Option::unwrap_or_default)
-            .collect())
+        let value = |column: &&Column<WgpuBuffer, Coeff>| match column.buffer.is_empty() {
+            true => Ok(Fr::ZERO),
+            false => read.next().ok_or_else(|| self.gpu.failed(FEWER_RESULTS)),
+        };
+        columns.iter().map(value).collect()
     }
 
     /// The scan of Horner's rule from the top, which is synthetic division.
@@ -213,18 +226,18 @@ impl Vector for WgpuDevice {
         let mut record = Record::new(gpu, OPERATION);
         for (i, into) in out.chunks.iter().enumerate() {
             for (round, arrays) in arrays.chunks(SOURCES).enumerate() {
-                let mut params = Params::new(&[arrays.len() as u32, u32::from(round > 0)]);
+                let (sources, accumulate) = (arrays.len() as u32, round > 0);
+                let (len, factor) = ([0; SOURCES], [Fr::ZERO; SOURCES]);
+                let mut params = params::Combine { sources, accumulate, len, factor };
                 let mut regions = vec![into];
                 for (k, (array, factor)) in arrays.iter().enumerate() {
                     let chunk = array.chunks.get(i);
                     let chunk_len = chunk.map_or(0, |_| array.len_of(gpu, i));
-                    params = params
-                        .with_words(4 + k, &[chunk_len as u32])
-                        .with_element(8 + 8 * k, factor);
+                    (params.len[k], params.factor[k]) = (chunk_len as u32, *factor);
                     regions.push(chunk.unwrap_or(nothing));
                 }
                 regions.resize(1 + SOURCES, nothing);
-                record.run(Kernel::Combine, out.len_of(gpu, i), params, &regions);
+                record.run(Kernel::Combine, out.len_of(gpu, i), &params, &regions);
             }
         }
         record.submit()?;

@@ -32,7 +32,7 @@ fn arrays_in_many_buffers_obey_every_law_under_checks() {
 /// Goal: windows of so many buckets that their running sums take two steps on the adapter, which the
 /// laws' sizes do not reach. Method: compare with the CPU device.
 #[test]
-fn long_sums_are_those_of_the_cpu() {
+fn long_msms_are_those_of_the_cpu() {
     let (n, seed) = (1 << 16, 5);
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut point = G1Projective::generator() * Fr::rand(&mut rng);

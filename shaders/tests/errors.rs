@@ -13,7 +13,7 @@ fn device() -> WgpuDevice {
 }
 
 #[test]
-fn an_unknown_adapter_is_refused_with_those_there_are() {
+fn an_unknown_adapter_is_rejected_with_those_there_are() {
     for choice in [AdapterChoice::Index(99), AdapterChoice::Name("no such card".into())] {
         let error = WgpuDevice::open(&Options::new(choice.clone())).unwrap_err();
         assert!(matches!(error, OpenError::UnknownAdapter { .. }), "{error}");
@@ -23,7 +23,7 @@ fn an_unknown_adapter_is_refused_with_those_there_are() {
     }
 }
 
-/// The child is this test program again, told to look for drivers where there are none.
+/// The child is this test program again, which searches for drivers where there are none.
 #[test]
 fn a_machine_without_adapters_gets_a_plain_error() {
     const CHILD: &str = "ROLLMILL_TEST_WITHOUT_ADAPTERS";
@@ -31,7 +31,7 @@ fn a_machine_without_adapters_gets_a_plain_error() {
         let error = WgpuDevice::open(&Options::new(AdapterChoice::Index(0))).unwrap_err();
         assert_eq!(error, OpenError::NoAdapter);
         assert!(error.to_string().starts_with("SHD-001: no graphics adapter found; install"));
-        println!("refused as it should be");
+        println!("rejected as it should be");
         return;
     }
     let output = std::process::Command::new(std::env::current_exe().unwrap())
@@ -42,11 +42,11 @@ fn a_machine_without_adapters_gets_a_plain_error() {
         .output()
         .unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && text.contains("refused as it should be"), "{text}");
+    assert!(output.status.success() && text.contains("rejected as it should be"), "{text}");
 }
 
 #[test]
-fn a_chunk_that_is_no_power_of_two_is_refused() {
+fn a_chunk_that_is_no_power_of_two_is_rejected() {
     for elements in [0, 100, 300, 128] {
         let options = Options { chunk_elements: Some(elements), ..common::options(LimbForm::U32) };
         let line = WgpuDevice::open(&options).unwrap_err().to_string();
@@ -55,7 +55,7 @@ fn a_chunk_that_is_no_power_of_two_is_refused() {
 }
 
 #[test]
-fn more_memory_than_allowed_is_refused_with_the_number_and_the_device_goes_on() {
+fn more_memory_than_allowed_is_rejected_with_the_number_and_the_device_goes_on() {
     let limit = 1 << 16;
     let options = Options { memory_bytes_max: Some(limit), ..common::options(LimbForm::U64) };
     let device = common::open(&options);
@@ -70,7 +70,7 @@ fn more_memory_than_allowed_is_refused_with_the_number_and_the_device_goes_on() 
 }
 
 #[test]
-fn memory_is_given_back_when_buffers_go() {
+fn memory_is_released_when_buffers_are_dropped() {
     let device = device();
     let column = Column::<_, Coeff>::new(device.upload(&vec![Fr::from(3u64); 1 << 10]).unwrap());
     drop(device.to_lagrange(&[&column]).unwrap());

@@ -72,7 +72,7 @@ fn sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs() {
 }
 
 #[test]
-fn operands_of_two_lengths_are_refused() {
+fn operands_of_two_lengths_are_rejected() {
     let device = common::open(&common::options(common::FORMS[0]));
     let error = device.field_products(Field::Fr, &[[0; 4]], &[], 1).unwrap_err();
     assert!(error.to_string().starts_with("DEV-001"), "{error}");

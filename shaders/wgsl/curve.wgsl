@@ -1,7 +1,7 @@
 #import fq
 #import field
 
-// Points of BN254's G1, y² = x³ + 3, in homogeneous coordinates: (X : Y : Z) stands for (X/Z, Y/Z) and
+// Points of BN254's G1, y² = x³ + 3, in homogeneous coordinates: (X : Y : Z) represents (X/Z, Y/Z) and
 // (0 : 1 : 0) for the identity. The formulas are complete on a curve of odd order: equal points,
 // opposite points and the identity need no case of their own, so no input takes another path.
 //

@@ -1,8 +1,8 @@
 #import words
 
-// A prime field in Montgomery form, R = 2^256: eight words, the lowest first, as arkworks holds them.
+// A prime field in Montgomery form, R = 2^256: eight words, the lowest first, as in arkworks.
 // Every value in memory and between functions is below P. The importing kernel chooses the field by
-// importing `fr` or `fq`, which give P, P_INVERSE, ONE and R_SQUARED.
+// importing `fr` or `fq`, which define P, HALF, P_INVERSE, ONE and R_SQUARED.
 //
 // Bounds: P is below 2^254, so a sum of two elements and every row of a product is below 2^255 and
 // fits eight words.
@@ -88,7 +88,7 @@ fn sub(x: Element, y: Element) -> Element {
     return difference;
 }
 
-/// `x · y / R`. One row a word of y: the row is added and, in the same pass, the multiple of P that
+/// `x · y / R`. One row per word of y: the row is added and, in the same pass, the multiple of P that
 /// clears the lowest word; both carries fit their words because P has two bits to spare.
 ///
 /// Source: Koç, Acar and Kaliski, "Analyzing and comparing Montgomery multiplication algorithms",
@@ -112,7 +112,7 @@ fn mul(x: Element, y: Element) -> Element {
     return reduce(Element(t));
 }
 
-/// The number below P that a Montgomery form stands for.
+/// The number below P that a Montgomery form represents.
 fn number(x: Element) -> Element {
     return mul(x, Element(array<u32, 8>(1u, 0u, 0u, 0u, 0u, 0u, 0u, 0u)));
 }

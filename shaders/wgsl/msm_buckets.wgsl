@@ -1,22 +1,22 @@
 #import params
 #import curve
 
-// Sums of bases, bucket by bucket. The entries of a bucket are cut into pieces of bounded length, one
-// thread per chunk, so that one bucket may hold everything.
+// Sums of bases per bucket. The entries of a bucket are split into runs of bounded length, one thread per
+// run, so that one bucket may hold every entry.
 
 @group(0) @binding(1) var<storage, read> bases: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> entries: array<u32>;
 @group(0) @binding(3) var<storage, read> starts: array<u32>;
-@group(0) @binding(4) var<storage, read> pieces: array<u32>;
+@group(0) @binding(4) var<storage, read> run_starts: array<u32>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
 
-/// The bucket that piece `t` belongs to: the last one whose pieces begin at or before t.
+/// The bucket that run `t` belongs to: the last one whose runs begin at or before t.
 fn bucket_of(t: u32, buckets: u32) -> u32 {
     var first = 0u;
     var last = buckets - 1u;
     while (first < last) {
         let middle = (first + last + 1u) / 2u;
-        if (pieces[middle] <= t) {
+        if (run_starts[middle] <= t) {
             first = middle;
         } else {
             last = middle - 1u;
@@ -25,10 +25,9 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
     return first;
 }
 
-// out[t] = ±bases[…] summed over the entries of piece t. `starts` holds where each bucket's entries
-// begin and `pieces` where its pieces do; both have one number more than there are buckets.
-// Params: 0 threads, at least as many as pieces; 1 buckets, 2 length of a piece.
-// Launched by `sum_piece`, one thread per piece.
+// out[t] = ±bases[…] summed over the entries of run t. `starts` has the index of each bucket's first entry and
+// `run_starts` that of its first run; both have one number more than there are buckets.
+// Launched by `msm_chunk`, one thread per run or more.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn accumulate(
@@ -37,13 +36,13 @@ fn accumulate(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    let buckets = param(1u);
-    if (t >= param(0u) || t >= pieces[buckets]) {
+    let buckets = accumulate_buckets();
+    if (t >= accumulate_count() || t >= run_starts[buckets]) {
         return;
     }
     let bucket = bucket_of(t, buckets);
-    let start = starts[bucket] + (t - pieces[bucket]) * param(2u);
-    let end = min(start + param(2u), starts[bucket + 1u]);
+    let start = starts[bucket] + (t - run_starts[bucket]) * accumulate_run();
+    let end = min(start + accumulate_run(), starts[bucket + 1u]);
     var sum = identity();
     for (var k = start; k < end; k++) {
         let at = 4u * (entries[k] >> 1u);

@@ -7,7 +7,7 @@
 // digits without carries: a digit is its window's bits less 2^(c − 1).
 //
 // Bucket w · 2^(c − 1) + m − 1 takes the entries whose digit in window w is m or −m. An entry is the
-// base's number times two, plus one where it is to be subtracted. Where an entry lands within its
+// base's number times two, plus one if it is subtracted. Where an entry lands within its
 // bucket depends on the run; the sum does not.
 
 @group(0) @binding(1) var<storage, read> scalars: array<vec4<u32>>;
@@ -41,8 +41,7 @@ fn folded(i: u32) -> Folded {
     return Folded(plain, false);
 }
 
-// counts[slot] = the most bits that a magnitude has; `counts` holds zeros before. Params: 0 threads,
-// 1 slot, 2 first scalar.
+// counts[slot] = the most bits that a magnitude has; `counts` is zero before.
 // Launched by `widest`, one thread per scalar.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
@@ -52,10 +51,10 @@ fn widest(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= widest_count()) {
         return;
     }
-    var scalar = folded(param(2u) + i);
+    var scalar = folded(widest_first_scalar() + i);
     var bits = 0u;
     for (var k = 0u; k < 8u; k++) {
         if (scalar.magnitude.words[k] != 0u) {
@@ -63,30 +62,28 @@ fn widest(
         }
     }
     if (bits > 0u) {
-        atomicMax(&counts[param(1u)], bits);
+        atomicMax(&counts[widest_slot()], bits);
     }
 }
 
-/// The magnitude with 2^(c − 1) added in every window. Windows end within the nine words.
+/// The magnitude with `addend`, which is 2^(c − 1) in every window. Windows end within the nine words.
 fn shifted(magnitude: Element) -> array<u32, 9> {
     var x = magnitude;
     var sum: array<u32, 9>;
     var carry = 0u;
     for (var k = 0u; k < 8u; k++) {
-        let once = x.words[k] + param(8u + k);
+        let once = x.words[k] + digits_addend(k);
         let both = once + carry;
         carry = select(0u, 1u, once < x.words[k]) | select(0u, 1u, both < once);
         sum[k] = both;
     }
-    sum[8] = param(16u) + carry;
+    sum[8] = digits_addend(8u) + carry;
     return sum;
 }
 
-// Counts the entries of every bucket (place = 0), or puts them in their places (place = 1), where
-// `counts` holds the next free place of each bucket. Zero digits and identities make no entry.
-// Params: 0 threads, 1 c, 2 windows, 3 place, 4 first scalar, 5 whether a base may be the identity,
-// 8 .. 17 the addend of `shifted`.
-// Launched by `sum_piece`, one thread per scalar, twice.
+// Counts the entries of every bucket or, if `write` is set, writes them to their places, where `counts`
+// has the next free place of each bucket. Zero digits and identities make no entry.
+// Launched by `msm_chunk`, one thread per scalar, twice.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn digits(
@@ -95,18 +92,18 @@ fn digits(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= digits_count()) {
         return;
     }
     // The identity is (0, 0), and no point has y = 0.
-    if (param(5u) == 1u && all((bases[4u * i + 2u] | bases[4u * i + 3u]) == vec4<u32>())) {
+    if (digits_identities() == 1u && all((bases[4u * i + 2u] | bases[4u * i + 3u]) == vec4<u32>())) {
         return;
     }
-    let scalar = folded(param(4u) + i);
+    let scalar = folded(digits_first_scalar() + i);
     var bits = shifted(scalar.magnitude);
-    let c = param(1u);
+    let c = digits_c();
     let half_window = 1u << (c - 1u);
-    for (var window = 0u; window < param(2u); window++) {
+    for (var window = 0u; window < digits_windows(); window++) {
         let at = window * c;
         let word = at >> 5u;
         var digit = bits[word] >> (at & 31u);
@@ -121,7 +118,7 @@ fn digits(
         let magnitude = select(digit - half_window, half_window - digit, below);
         let bucket = window * half_window + magnitude - 1u;
         let at_place = atomicAdd(&counts[bucket], 1u);
-        if (param(3u) == 1u) {
+        if (digits_write() == 1u) {
             entries[at_place] = 2u * i + select(0u, 1u, below != scalar.negative);
         }
     }

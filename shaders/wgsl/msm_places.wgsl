@@ -6,26 +6,23 @@
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;
 @group(0) @binding(3) var<storage, read_write> totals: array<u32>;
 
-/// Numbers that a workgroup sums.
-const BLOCK = 1024u;
-
 var<workgroup> sums: array<u32, 256>;
 
-/// A number as it counts here. Mode 0: itself. Mode 1: how many pieces of param 3 it takes. Mode 2: the
-/// same for the difference to the next one.
+/// What number i counts for: itself, the runs that as many entries make, or the runs that the entries
+/// between it and the next number make.
 fn counted(i: u32) -> u32 {
-    if (i >= param(1u)) {
+    if (i >= blocks_numbers()) {
         return 0u;
     }
-    switch param(2u) {
-        case 0u: { return source[i]; }
-        case 1u: { return (source[i] + param(3u) - 1u) / param(3u); }
-        default: { return (source[i + 1u] - source[i] + param(3u) - 1u) / param(3u); }
+    let run = blocks_run();
+    switch blocks_mode() {
+        case VALUES: { return source[i]; }
+        case RUNS_OF: { return (source[i] + run - 1u) / run; }
+        default: { return (source[i + 1u] - source[i] + run - 1u) / run; }
     }
 }
 
 // out[i] = Σ counted(j) over the j < i of the same block; totals[block] = the block's sum.
-// Params: 0 blocks, 1 numbers that count, 2 mode, 3 length of a piece, 4 length of out.
 // Launched by `places`, one workgroup of 256 threads per block of 1024 numbers.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(256)
@@ -55,16 +52,16 @@ fn blocks(
     }
     let before = sums[local] - sum;
     for (var k = 0u; k < 4u; k++) {
-        if (start + k < param(4u)) {
+        if (start + k < blocks_out_len()) {
             out[start + k] = before + mine[k];
         }
     }
-    if (local == 255u && block < param(0u)) {
+    if (local == 255u && block < blocks_count()) {
         totals[block] = sums[255];
     }
 }
 
-// out[i] += source[i / BLOCK]. Params: 0 threads.
+// out[i] += source[i / BLOCK].
 // Launched by `places`, one thread per number, where there is more than one block.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(256)
@@ -74,7 +71,7 @@ fn carry_over(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i < param(0u)) {
+    if (i < carry_over_count()) {
         out[i] += source[i / BLOCK];
     }
 }

@@ -1,20 +1,13 @@
 #import params
 #import curve
 
-// Sums of sums: pieces of a bucket into one, and buckets into few points for the host.
+// Sums of sums: the runs of a bucket into one point, and buckets into few points for the host.
 
 @group(0) @binding(1) var<storage, read> points: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> starts: array<u32>;
-@group(0) @binding(3) var<storage, read> pieces: array<u32>;
+@group(0) @binding(3) var<storage, read> run_starts: array<u32>;
 @group(0) @binding(4) var<storage, read_write> out: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> weighted_out: array<vec4<u32>>;
-
-/// Points of a bucket lie together: `starts` and `pieces` are as in `accumulate`.
-const GROUPS = 0u;
-/// Points in runs of one length; a point is the one of its bucket, or the identity of an empty one.
-const BUCKETS = 1u;
-/// Points in runs of one length.
-const RUNS = 2u;
 
 fn load(i: u32) -> Point {
     return Point(
@@ -30,7 +23,7 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
     var last = buckets - 1u;
     while (first < last) {
         let middle = (first + last + 1u) / 2u;
-        if (pieces[middle] <= t) {
+        if (run_starts[middle] <= t) {
             first = middle;
         } else {
             last = middle - 1u;
@@ -39,14 +32,13 @@ fn bucket_of(t: u32, buckets: u32) -> u32 {
     return first;
 }
 
-// out[t] = Σ of the points of run t and, if asked, weighted_out[t] = Σ (k + 1) · point k of the run,
+// out[t] = Σ of the points of run t and, if `weighted` is set, weighted_out[t] = Σ (k + 1) · point k of the run,
 // as the sum of all running sums from the end. One addition serves both.
 //
-// With runs of one length, window w has param 6 points, of which the first param 7 are left out, and
-// param 3 runs of them.
-// Params: 0 threads, 1 buckets, 2 length of a run, 3 runs a window, 4 layout, 5 whether weighted,
-// 6 points a window, 7 points left out.
-// Launched by `sum_piece` for pieces of buckets and by `sum_runs` for buckets, one thread per run.
+// With the arrangement GROUPS the points of a bucket are contiguous, and `starts` and `run_starts` are as in
+// `accumulate`. Otherwise runs have one length: a window has `points` points, of which the first `skip` are
+// left out, and `runs` runs; with BUCKETS a point is the one of its bucket, or the identity of an empty one.
+// Launched by `msm_chunk` for runs of buckets and by `sum_runs` for buckets, one thread per run.
 // Twin: none; that of the whole MSM is `msm` of `algebra/src/plain.rs`, in the law `msm_sizes`.
 @compute @workgroup_size(WORKGROUP)
 fn sum_runs(
@@ -55,25 +47,25 @@ fn sum_runs(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    if (t >= param(0u)) {
+    if (t >= sum_runs_count()) {
         return;
     }
-    let layout_of_points = param(4u);
-    let weighted = param(5u) == 1u;
+    let arrangement = sum_runs_arrangement();
+    let weighted = sum_runs_weighted() == 1u;
     var start = 0u;
     var end = 0u;
-    if (layout_of_points == GROUPS) {
-        if (t >= pieces[param(1u)]) {
+    if (arrangement == GROUPS) {
+        if (t >= run_starts[sum_runs_buckets()]) {
             return;
         }
-        let bucket = bucket_of(t, param(1u));
-        start = starts[bucket] + (t - pieces[bucket]) * param(2u);
-        end = min(start + param(2u), starts[bucket + 1u]);
+        let bucket = bucket_of(t, sum_runs_buckets());
+        start = starts[bucket] + (t - run_starts[bucket]) * sum_runs_run();
+        end = min(start + sum_runs_run(), starts[bucket + 1u]);
     } else {
-        let window = t / param(3u);
-        let run = t % param(3u);
-        start = window * param(6u) + param(7u) + run * param(2u);
-        end = min(start + param(2u), (window + 1u) * param(6u));
+        let window = t / sum_runs_runs();
+        let run = t % sum_runs_runs();
+        start = window * sum_runs_points() + sum_runs_skip() + run * sum_runs_run();
+        end = min(start + sum_runs_run(), (window + 1u) * sum_runs_points());
     }
 
     var sum = identity();
@@ -89,7 +81,7 @@ fn sum_runs(
         } else {
             k--;
             a = sum;
-            if (layout_of_points == BUCKETS) {
+            if (arrangement == BUCKETS) {
                 b = identity();
                 if (starts[k + 1u] > starts[k]) {
                     b = load(starts[k]);

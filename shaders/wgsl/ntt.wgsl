@@ -5,15 +5,13 @@
 // Number-theoretic transforms by decimation in time: a reordering, then passes of up to eight layers
 // in workgroup memory, then, for transforms longer than one buffer, single layers between buffers.
 //
-// `tables` holds, for a root w of order n: 128 powers of the root of order 256, then 2^split powers
+// `tables` contains, for a root w of order n: 128 powers of the root of order 256, then 2^split powers
 // w^i, then n / 2^split powers w^(i · 2^split). A scale s has the same two-level form without the 128.
 
 @group(0) @binding(1) var<storage, read_write> values: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> tables: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> source: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read_write> upper: array<vec4<u32>>;
-
-const SMALL_ROOTS = 128u;
 
 var<workgroup> shared_low: array<vec4<u32>, 256>;
 var<workgroup> shared_high: array<vec4<u32>, 256>;
@@ -33,10 +31,8 @@ fn reversed(x: u32, bits: u32) -> u32 {
     return select(reverseBits(x) >> (32u - bits), 0u, bits == 0u);
 }
 
-// values[i] = source[rev(i)], times scale^rev(i) if asked, for the i of one output buffer whose place
+// values[i] = source[rev(i)], times scale^rev(i) if `scaled` is set, for the i of one output buffer whose place
 // in the source falls into one source buffer.
-// Params: 0 threads, 1 log_n, 2 log of a buffer's length, 3 number of the output buffer,
-// 4 number of the source buffer, 5 whether to scale, 6 split.
 // Launched by `transform`, one thread per element that moves between these two buffers.
 // Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
 // `ntt_matches_its_twin`.
@@ -47,23 +43,23 @@ fn reorder(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    if (t >= param(0u)) {
+    if (t >= reorder_count()) {
         return;
     }
     // The lowest bits of the place here are the number of the source buffer in reverse.
-    let outer = param(1u) - param(2u);
-    let i = (t << outer) | reversed(param(4u), outer);
-    let from_all = reversed((param(3u) << param(2u)) | i, param(1u));
-    let from_here = from_all & ((1u << param(2u)) - 1u);
+    let outer = reorder_log_n() - reorder_log_buffer();
+    let i = (t << outer) | reversed(reorder_from(), outer);
+    let from_all = reversed((reorder_to() << reorder_log_buffer()) | i, reorder_log_n());
+    let from_here = from_all & ((1u << reorder_log_buffer()) - 1u);
     var x = element(source[2u * from_here], source[2u * from_here + 1u]);
-    if (param(5u) == 1u) {
-        x = mul(x, power(0u, param(6u), from_all));
+    if (reorder_scaled() == 1u) {
+        x = mul(x, power(0u, reorder_split(), from_all));
     }
     values[2u * i] = low(x);
     values[2u * i + 1u] = high(x);
 }
 
-// values[i] *= scale^(start + i). Params: 0 threads, 1 split, 2 start.
+// values[i] *= scale^(start + i).
 // Launched by `transform`, one thread per element of a buffer.
 // Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
 // `ntt_matches_its_twin`.
@@ -74,19 +70,17 @@ fn scale(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= scale_count()) {
         return;
     }
-    let x = mul(element(values[2u * i], values[2u * i + 1u]), power(0u, param(1u), param(2u) + i));
+    let x = mul(element(values[2u * i], values[2u * i + 1u]), power(0u, scale_split(), scale_start() + i));
     values[2u * i] = low(x);
     values[2u * i + 1u] = high(x);
 }
 
-// The layers first .. first + bits of one buffer, bits ≤ 8. A group is the 2^bits elements that lie
-// 2^first apart; a workgroup holds 256 elements, so 2^(8 − bits) groups. The elements of a group get
-// the powers of the root that stand between the layers before and these, and then a plain transform
-// of 2^bits values.
-// Params: 0 elements, 1 log_n, 2 split, 3 first, 4 bits.
+// The layers first .. first + bits of one buffer, bits ≤ 8. A group is the 2^bits elements that are
+// 2^first apart; a workgroup has 256 elements, so 2^(8 − bits) groups. The elements of a group are
+// multiplied by the twiddle factors between the earlier layers and these, then transformed as 2^bits values.
 // Launched by `transform`, one workgroup of 128 threads for 256 elements.
 // Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
 // `ntt_matches_its_twin`.
@@ -96,19 +90,19 @@ fn pass_layers(
     @builtin(num_workgroups) workgroups: vec3<u32>,
     @builtin(local_invocation_index) local: u32,
 ) {
-    let first = param(3u);
-    let bits = param(4u);
+    let first = pass_layers_first();
+    let bits = pass_layers_bits();
     let slots = (workgroup.y * workgroups.x + workgroup.x) * 256u;
     for (var half = 0u; half < 2u; half++) {
         let slot = local + 128u * half;
         let i = place(slots + slot, first, bits);
-        if (slots + slot < param(0u)) {
+        if (slots + slot < pass_layers_count()) {
             var x = element(values[2u * i], values[2u * i + 1u]);
             if (first > 0u) {
                 let member = slot & ((1u << bits) - 1u);
                 let low_part = i & ((1u << first) - 1u);
-                let exponent = (low_part * reversed(member, bits)) << (param(1u) - first - bits);
-                x = mul(x, power(SMALL_ROOTS, param(2u), exponent));
+                let exponent = (low_part * reversed(member, bits)) << (pass_layers_log_n() - first - bits);
+                x = mul(x, power(SMALL_ROOTS, pass_layers_split(), exponent));
             }
             shared_low[slot] = low(x);
             shared_high[slot] = high(x);
@@ -119,7 +113,7 @@ fn pass_layers(
         let within = local & ((1u << layer) - 1u);
         let a = ((local >> layer) << (layer + 1u)) | within;
         let b = a + (1u << layer);
-        if (slots + b < param(0u)) {
+        if (slots + b < pass_layers_count()) {
             let x = element(shared_low[a], shared_high[a]);
             var y = element(shared_low[b], shared_high[b]);
             y = mul(y, table(within << (7u - layer)));
@@ -135,7 +129,7 @@ fn pass_layers(
     for (var half = 0u; half < 2u; half++) {
         let slot = local + 128u * half;
         let i = place(slots + slot, first, bits);
-        if (slots + slot < param(0u)) {
+        if (slots + slot < pass_layers_count()) {
             values[2u * i] = shared_low[slot];
             values[2u * i + 1u] = shared_high[slot];
         }
@@ -151,7 +145,6 @@ fn place(slot: u32, first: u32, bits: u32) -> u32 {
 }
 
 // One layer between two buffers: (values, upper) = (values + w · upper, values − w · upper).
-// Params: 0 threads, 1 log_n, 2 split, 3 layer, 4 place of values[0] in the layer's half block.
 // Launched by `transform`, one thread per element of a buffer.
 // Twin: none; that of the whole transform is `dft` of `algebra/src/plain.rs`, in the law
 // `ntt_matches_its_twin`.
@@ -162,14 +155,14 @@ fn across(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= across_count()) {
         return;
     }
-    let exponent = (param(4u) + i) << (param(1u) - param(3u) - 1u);
+    let exponent = (across_place() + i) << (across_log_n() - across_layer() - 1u);
     let x = element(values[2u * i], values[2u * i + 1u]);
     let y = mul(
         element(upper[2u * i], upper[2u * i + 1u]),
-        power(SMALL_ROOTS, param(2u), exponent),
+        power(SMALL_ROOTS, across_split(), exponent),
     );
     let sum = add(x, y);
     let difference = sub(x, y);

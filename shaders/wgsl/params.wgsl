@@ -1,4 +1,5 @@
-// What every kernel is told: 64 words in a uniform, of which word 0 is the number of threads.
+// The parameters of a kernel: 64 words in a uniform. Word 0 is the count that the launch passes, usually of
+// threads; the others are read by the functions that `shaders/src/params.rs` writes from its declarations.
 
 @group(0) @binding(0) var<uniform> params: array<vec4<u32>, 16>;
 

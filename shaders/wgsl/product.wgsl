@@ -7,7 +7,6 @@
 
 // out[i] = left[i] · right[i]^rounds: the field product under test and under the clock. Elements are
 // Montgomery forms below the modulus, of Fr or of Fq by what is imported.
-// Params: 0 threads, 1 rounds.
 // Launched by `field_products`, one thread per element.
 // Twin: arkworks' product, in `sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs`.
 @compute @workgroup_size(WORKGROUP)
@@ -17,12 +16,12 @@ fn product(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= product_count()) {
         return;
     }
     var x = element(left[2u * i], left[2u * i + 1u]);
     let y = element(right[2u * i], right[2u * i + 1u]);
-    for (var k = 0u; k < param(1u); k++) {
+    for (var k = 0u; k < product_rounds(); k++) {
         x = mul(x, y);
     }
     out[2u * i] = low(x);
@@ -30,7 +29,6 @@ fn product(
 }
 
 // out[2i] = left[i] + right[i], out[2i + 1] = left[i] − right[i]. Elements as in `product`.
-// Params: 0 threads.
 // Launched by `field_sums`, one thread per pair of elements.
 // Twin: arkworks' sum and difference, in
 // `sums_and_products_are_those_of_arkworks_in_both_forms_of_limbs`.
@@ -41,7 +39,7 @@ fn sums(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= sums_count()) {
         return;
     }
     let x = element(left[2u * i], left[2u * i + 1u]);

@@ -11,10 +11,6 @@
 @group(0) @binding(4) var<storage, read> third: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read> fourth: array<vec4<u32>>;
 
-const PRODUCT = 0u;
-const SUM = 1u;
-const HORNER = 2u;
-
 fn store(i: u32, x: Element) {
     out[2u * i] = low(x);
     out[2u * i + 1u] = high(x);
@@ -24,16 +20,7 @@ fn load(i: u32) -> Element {
     return element(source[2u * i], source[2u * i + 1u]);
 }
 
-/// The field element that eight words of the params hold.
-fn param_element(at: u32) -> Element {
-    return element(
-        vec4<u32>(param(at), param(at + 1u), param(at + 2u), param(at + 3u)),
-        vec4<u32>(param(at + 4u), param(at + 5u), param(at + 6u), param(at + 7u)),
-    );
-}
-
 // out[i] = the field element of the i-th of the small values packed two in a word.
-// Params: 0 threads.
 // Launched by `upload_small`, one thread per value.
 // Twin: none; the law `msm_small_columns` compares small columns with full ones.
 @compute @workgroup_size(WORKGROUP)
@@ -43,7 +30,7 @@ fn widen(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= widen_count()) {
         return;
     }
     let packed = source[i >> 3u][(i >> 1u) & 3u];
@@ -52,10 +39,8 @@ fn widen(
     store(i, mul(small, Element(R_SQUARED)));
 }
 
-// out[i] = Σ factor_k · source_k[i], where sources that are too short count as zero.
-// Params: 0 threads, 1 number of sources (at most 4), 2 whether to add to what `out` holds,
-// 4 .. 8 lengths, 8 .. 40 factors.
-// Launched by `linear_combination`, one thread per element of the result, once for four sources.
+// out[i] = Σ factor_k · source_k[i], plus out[i] where `accumulate` is set. Sources that are too short count as zero.
+// Launched by `linear_combination`, one thread per element of the result, once per four sources.
 // Twin: none; the law `linear_combinations_match` computes it term by term.
 @compute @workgroup_size(WORKGROUP)
 fn combine(
@@ -64,15 +49,15 @@ fn combine(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = thread_number(workgroup, workgroups, local);
-    if (i >= param(0u)) {
+    if (i >= combine_count()) {
         return;
     }
     var sum = zero();
-    if (param(2u) == 1u) {
+    if (combine_accumulate() == 1u) {
         sum = element(out[2u * i], out[2u * i + 1u]);
     }
-    for (var k = 0u; k < param(1u); k++) {
-        if (i >= param(4u + k)) {
+    for (var k = 0u; k < combine_sources(); k++) {
+        if (i >= combine_len(k)) {
             continue;
         }
         var x: Element;
@@ -82,7 +67,7 @@ fn combine(
             case 2u: { x = element(third[2u * i], third[2u * i + 1u]); }
             default: { x = element(fourth[2u * i], fourth[2u * i + 1u]); }
         }
-        sum = add(sum, mul(x, param_element(8u + 8u * k)));
+        sum = add(sum, mul(x, combine_factor(k)));
     }
     store(i, sum);
 }
@@ -103,10 +88,8 @@ fn advance(mode: u32, running: Element, x: Element, point: Element) -> Element {
     return add(product, x);
 }
 
-// Totals of pieces, one thread per chunk: products, sums, or values at `point` of the pieces taken as
-// polynomials. Params: 0 threads, 1 length of a piece, 2 length of the source, 3 mode,
-// 4 place of the first total, 8 .. 16 point.
-// Launched by `fold`, one thread per piece.
+// Totals of segments: products, sums, or values at `point` of the segments as polynomials.
+// Launched by `fold`, one thread per segment.
 // Twin: `horner` of `algebra/src/field.rs` for mode HORNER, in the law `polynomials_match`; the others
 // are the first part of a scan, see `spread`.
 @compute @workgroup_size(WORKGROUP)
@@ -116,13 +99,13 @@ fn fold(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    if (t >= param(0u)) {
+    if (t >= fold_count()) {
         return;
     }
-    let mode = param(3u);
-    let start = t * param(1u);
-    let count = min(param(1u), param(2u) - start);
-    let point = param_element(8u);
+    let mode = fold_mode();
+    let start = t * fold_segment();
+    let count = min(fold_segment(), fold_len() - start);
+    let point = fold_point();
     var running = zero();
     if (mode == PRODUCT) {
         running = one();
@@ -131,13 +114,12 @@ fn fold(
         let i = start + select(k, count - 1u - k, mode == HORNER);
         running = advance(mode, running, load(i), point);
     }
-    store(param(4u) + t, running);
+    store(fold_first_total() + t, running);
 }
 
-// Scans of pieces, one thread per chunk, from the values in `second`, each before its step: forwards for
-// products and sums, and from the top for Horner's rule, which is a division by X − point.
-// Params: as for `fold`, where 4 is the place of the first start.
-// Launched by `scan`, one thread per piece.
+// Exclusive scans of segments from the start values in `second`: forwards for products and sums, and from the
+// top for Horner's rule, which is a division by X − point.
+// Launched by `scan`, one thread per segment.
 // Twin: `prefix_product` and `prefix_sum` of `algebra/src/plain.rs`, in the law `scans_match`; for mode
 // HORNER the law `polynomials_match`.
 @compute @workgroup_size(WORKGROUP)
@@ -147,14 +129,14 @@ fn spread(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    if (t >= param(0u)) {
+    if (t >= spread_count()) {
         return;
     }
-    let mode = param(3u);
-    let start = t * param(1u);
-    let count = min(param(1u), param(2u) - start);
-    let point = param_element(8u);
-    let at = param(4u) + t;
+    let mode = spread_mode();
+    let start = t * spread_segment();
+    let count = min(spread_segment(), spread_len() - start);
+    let point = spread_point();
+    let at = spread_first_start() + t;
     var running = element(second[2u * at], second[2u * at + 1u]);
     for (var k = 0u; k < count; k++) {
         let i = start + select(k, count - 1u - k, mode == HORNER);
@@ -179,8 +161,8 @@ fn inverse(x: Element) -> Element {
 }
 
 // out[i] = 1 / source[i], and 0 where that is 0: Montgomery's trick over the elements of a thread,
-// which lie `threads` apart so that neighbours read neighbours. `out` holds the products meanwhile.
-// Params: 0 threads, 2 length of the source.
+// which are `invert_count()` apart so that neighbouring threads read neighbouring elements. `out` has the
+// prefix products in between.
 // Launched by `invert`, one thread for up to 64 elements.
 // Twin: `invert` of `algebra/src/plain.rs`, in the law `inverses_match`.
 @compute @workgroup_size(WORKGROUP)
@@ -190,11 +172,11 @@ fn invert(
     @builtin(local_invocation_index) local: u32,
 ) {
     let t = thread_number(workgroup, workgroups, local);
-    let threads = param(0u);
+    let threads = invert_count();
     if (t >= threads) {
         return;
     }
-    let count = (param(2u) - t + threads - 1u) / threads;
+    let count = (invert_len() - t + threads - 1u) / threads;
     var running = one();
     for (var k = 0u; k < count; k++) {
         let i = t + k * threads;
