@@ -22,12 +22,12 @@ use crate::schedule::{
     CLAIM_ORDER, CLAIMS, Challenge, Claim, Drawn, Group, Message, OPENING_POINTS, OPENINGS,
     OpeningSet, POINTS, ROUNDS, Round,
 };
-use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, fixed};
+use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, Shape, fixed};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
 use crate::verifier::opening_points;
 use crate::weaken::{self, gone};
 
-/// Columns that a proof holds at its peak, besides those of its key: in the quotient, where all its
+/// Columns in memory at a proof's peak, besides those of its key: in the quotient, where all its
 /// polynomials are there by coefficients and on a coset, with the key's on that coset and what their
 /// transforms keep between two passes.
 pub const PEAK_COLUMNS: usize = 80;
@@ -57,7 +57,7 @@ pub enum Blinding {
     Off,
     /// A pseudo-random function of this secret seed and of everything that can change a challenge: key,
     /// transcript, public inputs, wires and multiplicities. The proof is zero-knowledge, and the same
-    /// inputs give the same bytes.
+    /// inputs produce the same bytes.
     On { seed: [u8; 32] },
 }
 
@@ -209,7 +209,7 @@ pub type Poly<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Coeff
 
 /// Makes a proof that `witness` satisfies the circuit of `key`.
 ///
-/// A witness that does not satisfy it still gives bytes, which no verifier accepts; use
+/// A witness that does not satisfy it still yields bytes, which no verifier accepts; use
 /// [`crate::check::check`] to find out why. The proof is a session of its own on the device: several
 /// threads may prove at a time, and one that cannot fit fails with [`DeviceError::Memory`] before it
 /// begins.
@@ -239,24 +239,11 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
 ) -> Result<Proof, ProveError> {
     let shape = key.vk.shape;
     let (n, usable) = (shape.n(), shape.usable_rows());
-    let rows = witness.wires.first().map_or(0, Vec::len);
-    if rows != n || witness.public.len() != shape.n_public as usize || witness.m.len() != n {
-        return Err(ProveError::Shape {
-            expected: format!("{n} rows and {} public inputs", shape.n_public),
-            got: format!("{rows} rows and {} public inputs", witness.public.len()),
-        });
-    }
+    require_shape(&shape, witness)?;
     let session = device.session(Work { name: "prove", n, columns: PEAK_COLUMNS })?;
     let device = session.as_ref().unwrap_or(device);
     let mut blinder = Blinder::new(blinding, kind, &key.vk_digest, witness);
-    let mut transcript = Transcript::new(kind, witness.public.len());
-    if !gone("transcript.key") {
-        transcript.absorb(&key.vk_digest);
-    }
-    if !gone("transcript.public") {
-        witness.public.iter().for_each(|p| transcript.absorb(p));
-    }
-    let mut rounds = Rounds::new(transcript);
+    let mut rounds = Rounds::new(start_of_transcript(kind, &key.vk_digest, &witness.public));
 
     // Wires and multiplicities.
     let mut wires: Vec<Values<D>> = Vec::with_capacity(ROUNDS[0].points());
@@ -306,7 +293,45 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     rounds.send_evaluations(&evaluations);
     rounds.draw(probe);
 
-    // SHPLONK. Divisions drop remainders, so the interpolating polynomials never appear.
+    open(device, bases, &claims, &opening_points, &mut rounds, probe)?;
+    Ok(Proof::from_parts(&rounds.points(), evaluations))
+}
+
+fn require_shape(shape: &Shape, witness: &Witness) -> Result<(), ProveError> {
+    let n = shape.n();
+    let rows = witness.wires.first().map_or(0, Vec::len);
+    if rows == n && witness.public.len() == shape.n_public as usize && witness.m.len() == n {
+        return Ok(());
+    }
+    Err(ProveError::Shape {
+        expected: format!("{n} rows and {} public inputs", shape.n_public),
+        got: format!("{rows} rows and {} public inputs", witness.public.len()),
+    })
+}
+
+/// A transcript with the statement: the key's digest and the public inputs.
+fn start_of_transcript(kind: TranscriptKind, vk_digest: &Fr, public: &[Fr]) -> Transcript {
+    let mut transcript = Transcript::new(kind, public.len());
+    if !gone("transcript.key") {
+        transcript.absorb(vk_digest);
+    }
+    if !gone("transcript.public") {
+        public.iter().for_each(|p| transcript.absorb(p));
+    }
+    transcript
+}
+
+/// The last two rounds, SHPLONK: opens the claims, in the order of [`CLAIM_ORDER`], at the first points of
+/// `opening_points`, as many as their sets have. Divisions drop remainders, so the interpolating polynomials
+/// never appear.
+fn open<D: Device, P: Probe<D> + ?Sized>(
+    device: &D,
+    bases: &Bases<D>,
+    claims: &[&Poly<D>; CLAIMS],
+    opening_points: &[Fr; OPENING_POINTS],
+    rounds: &mut Rounds,
+    probe: &mut P,
+) -> Result<(), ProveError> {
     let mut combined = Vec::with_capacity(OPENINGS.len());
     for set in 0..OPENINGS.len() {
         let weighted = CLAIM_ORDER.iter().zip(claims).zip(&rounds.drawn.rho);
@@ -339,7 +364,7 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     let l: Poly<D> = Column::new(device.linear_combination(&terms)?);
     let w_prime = device.divide_by_linear(&l, z_prime)?;
     rounds.send(bases.commit_coefficients(device, &[&w_prime.buffer])?)?;
-    Ok(Proof::from_parts(&rounds.points(), evaluations))
+    Ok(())
 }
 
 /// The columns of a witness in the order in which round 1 sends them.
@@ -379,7 +404,7 @@ impl Rounds {
         assert_eq!(
             commitments.len(),
             self.round().points(),
-            "a round sends what the schedule says"
+            "a round sends what the schedule lists"
         );
         for point in commitments {
             if point.is_zero() {
@@ -398,7 +423,7 @@ impl Rounds {
         assert_eq!(
             self.round().sends,
             Message::Evaluations,
-            "a round sends what the schedule says"
+            "a round sends what the schedule lists"
         );
         if !gone("transcript.evaluations") {
             evaluations.iter().for_each(|e| self.transcript.absorb(e));

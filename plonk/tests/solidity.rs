@@ -129,7 +129,7 @@ impl Prover {
     fn new(log_n: u32) -> Self {
         let device = CpuDevice::new(2);
         let srs = Srs::development(log_n);
-        let lagrange = srs.lagrange(log_n).expect("the string is long enough");
+        let lagrange = srs.lagrange(log_n).expect("the SRS is long enough");
         let bases = Bases::new(&device, &srs, &lagrange).expect("registered");
         Self { device, srs, bases }
     }
@@ -179,7 +179,7 @@ impl Case {
     }
 }
 
-/// A key with its string's `[τ]_2`, and one of its proofs.
+/// A key with its SRS's `[τ]_2`, and one of its proofs.
 struct Fixture {
     vk: VerifyingKey,
     tau_g2: G2Affine,
@@ -244,7 +244,7 @@ fn random_changes() -> usize {
     asked.map_or(64, |text| text.parse().expect("ROLLMILL_MUTATIONS is a number"))
 }
 
-/// Named and random changes to good proofs; what the native verifier says of each is asked later.
+/// Named and random changes to valid proofs; the native verifier decides on each later.
 fn mutations(good: &[&Case], rng: &mut ChaCha20Rng) -> Vec<Case> {
     let point_at = |i: usize| if i < 22 { 64 * i } else { PROOF_BYTES - 128 + 64 * (i - 22) };
     let mut out = Vec::new();
@@ -410,18 +410,60 @@ fn forge(root: &Path) {
         .expect("node is not installed: run `make setup`");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&run.stdout), text(&run.stderr));
-    // Told apart from a test that fails by whoever leaves out checks of the contracts.
+    // The mutants of the contracts' checks distinguish this from a test that fails.
     assert!(!out.contains("Compiler run failed"), "the contracts do not compile: {out}\n{err}");
     assert!(run.status.success() && out.contains("0 failed"), "{out}\n{err}");
     println!("{out}");
 }
 
-/// Goal: Solidity and Rust accept and refuse the same proofs. Method: the claims are the test
-/// functions of `solidity/Verifier.t.sol`, which says what each does; here are made the proofs.
+/// Values for the gates, extreme and random ones.
+fn gate_cases(rng: &mut ChaCha20Rng) -> Vec<u8> {
+    // The largest values put every lazy sum at its bound.
+    let minus_one = -Fr::from(1u64);
+    let mut gates = gate_case(&vec![minus_one; 10 + EVALUATIONS]);
+    gates.extend(gate_case(&vec![Fr::from(0u64); 10 + EVALUATIONS]));
+    for _ in 0..24 {
+        let values: Vec<Fr> = (0..10 + EVALUATIONS)
+            .map(|_| match rng.gen_range(0..8u32) {
+                0 => minus_one,
+                1 => Fr::from(0u64),
+                _ => random(rng),
+            })
+            .collect();
+        gates.extend(gate_case(&values));
+    }
+    gates
+}
+
+/// Compares gas and code size with their limits and with the stored figures.
+fn compare_measured(root: &Path) {
+    // Without one of its checks a verifier takes less gas; that shows nothing.
+    if std::env::var_os(rollmill_plonk::weaken::VARIABLE).is_some() {
+        return;
+    }
+    // Name, gas of the call, gas of a transaction that only makes it, bytes of code.
+    let measured = fs::read_to_string(root.join("data/measured")).expect("measured");
+    println!("{measured}");
+    for line in measured.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |i: usize| words[i].parse::<u64>().expect("a number");
+        assert!(number(1) <= 560_000, "a verification takes more than 560,000 gas: {line}");
+        assert!(number(3) <= 24_576, "the code is larger than EIP-170 allows: {line}");
+    }
+    let snapshot = fixtures().join("measured");
+    if std::env::var_os("ROLLMILL_BLESS").is_some() {
+        fs::write(&snapshot, &measured).expect("written");
+    }
+    let expected = fs::read_to_string(snapshot).expect("the stored figures");
+    assert_eq!(measured, expected, "gas or code size has changed: see ROLLMILL_BLESS");
+}
+
+/// Goal: Solidity and Rust accept and reject the same proofs. Method: the claims are the test functions of
+/// `solidity/Verifier.t.sol`, which describes each; the proofs are made here.
 #[test]
 fn the_solidity_verifier_agrees_with_the_native_one() {
     let log_n = circuit(3, None).0.shape.log_n;
-    assert_eq!(log_n, 9, "the smallest size that holds the table of 8 bits");
+    assert_eq!(log_n, 9, "the smallest size that fits the table of 8 bits");
     let prover = Prover::new(log_n);
     let pair = good_pair(11, 2, 3);
     let fields = pair.to_fields();
@@ -455,7 +497,7 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
         let case = prover.prove(3, Some(&fields), 1).1;
         assert!(!add(&carrying, case.to_bytes()), "{what}");
     }
-    // The openings of a false statement are true: only the gates refuse it.
+    // The openings of a false statement are true: only the gates reject it.
     let (layout, mut witness) = circuit(3, None);
     witness.public[1] += Fr::from(1u64);
     assert!(!add(&plain, prover.prove_witness(&layout, witness, 1, Cheat::None).1.to_bytes()));
@@ -477,21 +519,7 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
         add(&carrying, case.to_bytes());
     }
 
-    // The largest values put every lazy sum at its bound.
-    let minus_one = -Fr::from(1u64);
-    let mut gates = gate_case(&vec![minus_one; 10 + EVALUATIONS]);
-    gates.extend(gate_case(&vec![Fr::from(0u64); 10 + EVALUATIONS]));
-    for _ in 0..24 {
-        let values: Vec<Fr> = (0..10 + EVALUATIONS)
-            .map(|_| match rng.gen_range(0..8u32) {
-                0 => minus_one,
-                1 => Fr::from(0u64),
-                _ => random(&mut rng),
-            })
-            .collect();
-        gates.extend(gate_case(&values));
-    }
-
+    let gates = gate_cases(&mut rng);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let root = match std::env::var_os("ROLLMILL_KEEP_FORGE_PROJECT") {
         Some(path) => PathBuf::from(path),
@@ -501,30 +529,12 @@ fn the_solidity_verifier_agrees_with_the_native_one() {
     fs::write(root.join("data/off_curve"), off_curve).expect("written");
     forge(&root);
 
-    // Without one of its checks a verifier takes less gas; that shows nothing.
-    if std::env::var_os(rollmill_plonk::weaken::VARIABLE).is_some() {
-        return;
-    }
-    // Name, gas of the call, gas of a transaction that only makes it, bytes of code.
-    let measured = fs::read_to_string(root.join("data/measured")).expect("measured");
-    println!("{measured}");
-    for line in measured.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let number = |i: usize| words[i].parse::<u64>().expect("a number");
-        assert!(number(1) <= 560_000, "a verification takes more than 560,000 gas: {line}");
-        assert!(number(3) <= 24_576, "the code is larger than EIP-170 allows: {line}");
-    }
-    let snapshot = fixtures().join("measured");
-    if std::env::var_os("ROLLMILL_BLESS").is_some() {
-        fs::write(&snapshot, &measured).expect("written");
-    }
-    let expected = fs::read_to_string(snapshot).expect("the stored figures");
-    assert_eq!(measured, expected, "gas or code size has changed: see ROLLMILL_BLESS");
+    compare_measured(&root);
 }
 
-/// The same forgeries, asked of the native verifier alone.
+/// The same forgeries, for the native verifier only.
 #[test]
-fn forgeries_and_cheats_are_refused_by_the_native_verifier() {
+fn forgeries_and_cheats_are_rejected_by_the_native_verifier() {
     let prover = Prover::new(circuit(3, None).0.shape.log_n);
     let plain = Fixture::read("plain", None);
     let carrying = Fixture::read("carrying", Some(PAIR_AT));

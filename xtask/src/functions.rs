@@ -11,7 +11,6 @@ const LINES_MAX: usize = 70;
 
 /// Functions that may be longer: file, name, and why.
 const LONG: &[(&str, &str, &str)] = &[
-    ("agent/src/agent/offer.rs", "offer_proofs", "one loop over what a broker may answer"),
     ("agent/tests/commands.rs", "a_wrong_key_ends_the_agent_with_one_line", "a list of cases"),
     ("algebra/src/cpu/ifma/curve.rs", "add_pairs", "one pass in registers"),
     ("circuits/examples/epoch.rs", "main", "a walk through an epoch"),
@@ -22,13 +21,6 @@ const LONG: &[(&str, &str, &str)] = &[
     ("devnet/src/scenario.rs", "bring_up", "one process after the other"),
     ("l1/tests/schedule.rs", "schedule", "one loop over random steps"),
     ("node/src/setup.rs", "start", "one part after the other"),
-    ("plonk/src/prover.rs", "prove_with", "the rounds of the protocol in their order"),
-    ("plonk/testing/src/statements.rs", "circuit", "one row of each gate"),
-    (
-        "plonk/tests/solidity.rs",
-        "the_solidity_verifier_agrees_with_the_native_one",
-        "one contract run",
-    ),
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
     ("prover-node/src/main.rs", "serve", "one part after the other"),
     ("pxe/src/wallet.rs", "prepare", "the parts of a transaction in their order"),

@@ -1,5 +1,7 @@
 //! Handing proofs in: from the spool to a broker.
 
+use std::sync::Arc;
+
 use rollmill_broker_client::{
     Answer, ClientError, CompleteOutcome, CompleteRequest, FailureClass, Grant, LeaseRef,
 };
@@ -45,21 +47,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
         let mut mismatches = 0;
         loop {
-            let changed = self.spool.changed();
-            let (id, proof) = match self.spool.next() {
-                Next::Offer(id, proof) => (id, proof),
-                Next::Wait(None) => {
-                    changed.await;
-                    continue;
-                }
-                Next::Wait(Some(until)) => {
-                    tokio::select! {
-                        () = changed => {}
-                        () = tokio::time::sleep_until(until) => {}
-                    }
-                    continue;
-                }
-            };
+            let (id, proof) = self.next_proof().await;
             let error = match self.offer(&proof).await {
                 Ok(verdict) => {
                     retry.reset();
@@ -111,6 +99,21 @@ impl<W: Worker + ?Sized> Agent<W> {
                     tracing::error!(job = %proof.job, error, retry_seconds, "proof not accepted");
                     self.spool.put_off(id, Backoff::steady(INCOMPATIBLE).pause());
                 }
+            }
+        }
+    }
+
+    /// Waits for a proof that can be offered now.
+    async fn next_proof(&self) -> (u64, Arc<Proof>) {
+        loop {
+            let changed = self.spool.changed();
+            match self.spool.next() {
+                Next::Offer(id, proof) => return (id, proof),
+                Next::Wait(None) => changed.await,
+                Next::Wait(Some(until)) => tokio::select! {
+                    () = changed => {}
+                    () = tokio::time::sleep_until(until) => {}
+                },
             }
         }
     }

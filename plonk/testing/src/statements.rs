@@ -1,5 +1,5 @@
 //! One circuit with every gate, and false statements about it, each with the switch of the check that
-//! refuses it.
+//! rejects it.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::cpu::CpuDevice;
@@ -27,8 +27,57 @@ pub struct Statement {
     pub bent: Option<(Gate, usize)>,
     pub lie: Option<Lie>,
     pub cheat: Cheat,
-    /// The switch of what refuses it.
+    /// The switch of the check that rejects it.
     pub held_by: String,
+}
+
+/// The wide gates, each on random rows that satisfy it but for the bent equation.
+fn wide_rows(b: &mut Builder, bent: Option<(Gate, usize)>) {
+    // Rows of small limb cells, which both packs and carries are made of.
+    let small = [[1u16, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 0]];
+    let wide = [
+        (Gate::Vector, FixedRow::vector([1, 2, 3, 1])),
+        (Gate::Product, FixedRow::product()),
+        (Gate::Square, FixedRow::square()),
+        (Gate::Carry, FixedRow::carry(1, -1)),
+    ];
+    for (seed, (gate, row)) in wide.into_iter().enumerate() {
+        let seed = 10 * (seed as u64 + 1);
+        let w = [numbers(seed), numbers(seed + 1), numbers(seed + 2)];
+        let mut cells: GateCells =
+            (w, small.map(|cells| cells.map(|cell| Fr::from(u64::from(cell)))));
+        solve(gate, &row, &mut cells, bent);
+        let rows =
+            [(row, small[0]), (FixedRow::blank(), small[1]), (FixedRow::blank(), [0; LIMBS])];
+        for (values, (row, limbs)) in cells.0.into_iter().zip(rows) {
+            let vars = values.map(|v| b.witness(v));
+            b.raw_row(vars, &row, limbs);
+        }
+    }
+}
+
+/// The gates of Poseidon2, each on random rows that satisfy it but for the bent equation.
+fn poseidon_rows(b: &mut Builder, bent: Option<(Gate, usize)>) {
+    let rc = [11u64, 22, 33, 44, 55, 66, 77, 88].map(Fr::from);
+    let hashes = [
+        (Gate::PoseidonEntry, FixedRow::poseidon_entry()),
+        (Gate::PoseidonExternal, FixedRow::external(rc)),
+        (Gate::PoseidonInternal, FixedRow::internal(rc)),
+    ];
+    for (seed, (gate, row)) in hashes.into_iter().enumerate() {
+        let seed = 100 * (seed as u64 + 1);
+        let w = [numbers(seed), numbers(seed + 1), numbers(seed + 2)];
+        let mut cells: GateCells = (w, [[Fr::from(0u64); LIMBS]; 2]);
+        solve(gate, &row, &mut cells, bent);
+        let vars = cells.0.map(|values| values.map(|v| b.witness(v)));
+        match row.external || row.internal {
+            true => b.full_row(vars[0], &row, cells.1[0]),
+            false => b.raw_row(vars[0], &row, [0; LIMBS]),
+        };
+        for vars in &vars[1..] {
+            b.raw_row(*vars, &FixedRow::blank(), [0; LIMBS]);
+        }
+    }
 }
 
 impl Statement {
@@ -106,7 +155,7 @@ pub fn cheats() -> Vec<Statement> {
     out
 }
 
-/// Statements that only one part of a fingerprint or of a fraction refuses.
+/// Statements that only one part of a fingerprint or of a fraction rejects.
 pub fn parts() -> Vec<Statement> {
     let limbs = (0..LIMBS).map(|k| (Lie::Limb(k), format!("gates.part.limb{k}")));
     let places = (0..ROM_PLACES).map(|place| {
@@ -127,7 +176,7 @@ pub fn parts() -> Vec<Statement> {
         .collect()
 }
 
-/// Every false statement there is, those first that the switched-off check alone refuses.
+/// Every false statement, first those that only the switched-off check rejects.
 pub fn all() -> Vec<Statement> {
     let mut all = violations();
     all.extend(cheats());
@@ -242,48 +291,8 @@ pub fn circuit(bent: Option<(Gate, usize)>) -> Made {
     let out = b.witness(cells.0[0][2]);
     b.raw_row([x, y, out, Builder::ZERO], &row, [0; LIMBS]);
 
-    // Rows of small limb cells, which both packs and carries are made of.
-    let small = [[1u16, 2, 3, 4, 5, 6, 7, 8], [9, 10, 11, 12, 13, 14, 15, 0]];
-    let wide = [
-        (Gate::Vector, FixedRow::vector([1, 2, 3, 1])),
-        (Gate::Product, FixedRow::product()),
-        (Gate::Square, FixedRow::square()),
-        (Gate::Carry, FixedRow::carry(1, -1)),
-    ];
-    for (seed, (gate, row)) in wide.into_iter().enumerate() {
-        let seed = 10 * (seed as u64 + 1);
-        let w = [numbers(seed), numbers(seed + 1), numbers(seed + 2)];
-        let mut cells: GateCells =
-            (w, small.map(|cells| cells.map(|cell| Fr::from(u64::from(cell)))));
-        solve(gate, &row, &mut cells, bent);
-        let rows =
-            [(row, small[0]), (FixedRow::blank(), small[1]), (FixedRow::blank(), [0; LIMBS])];
-        for (values, (row, limbs)) in cells.0.into_iter().zip(rows) {
-            let vars = values.map(|v| b.witness(v));
-            b.raw_row(vars, &row, limbs);
-        }
-    }
-
-    let rc = [11u64, 22, 33, 44, 55, 66, 77, 88].map(Fr::from);
-    let hashes = [
-        (Gate::PoseidonEntry, FixedRow::poseidon_entry()),
-        (Gate::PoseidonExternal, FixedRow::external(rc)),
-        (Gate::PoseidonInternal, FixedRow::internal(rc)),
-    ];
-    for (seed, (gate, row)) in hashes.into_iter().enumerate() {
-        let seed = 100 * (seed as u64 + 1);
-        let w = [numbers(seed), numbers(seed + 1), numbers(seed + 2)];
-        let mut cells: GateCells = (w, [[Fr::from(0u64); LIMBS]; 2]);
-        solve(gate, &row, &mut cells, bent);
-        let vars = cells.0.map(|values| values.map(|v| b.witness(v)));
-        match row.external || row.internal {
-            true => b.full_row(vars[0], &row, cells.1[0]),
-            false => b.raw_row(vars[0], &row, [0; LIMBS]),
-        };
-        for vars in &vars[1..] {
-            b.raw_row(*vars, &FixedRow::blank(), [0; LIMBS]);
-        }
-    }
+    wide_rows(&mut b, bent);
+    poseidon_rows(&mut b, bent);
 
     let (table, address) = (b.constant_u64(1), b.constant_u64(4));
     let values = [numbers(7), numbers(8)];
