@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 pub use error::AgentError;
 
 use crate::config::Config;
-use crate::heart::{Cancel, Heart};
+use crate::heartbeat::{Cancel, Heartbeat};
 use crate::link::Link;
 use crate::metrics::Metrics;
 use crate::spool::{Spool, Verdict};
@@ -48,7 +48,7 @@ pub struct Agent<W: ?Sized> {
     spool: Spool,
     /// Held while the agent serves.
     spool_lock: Option<std::fs::File>,
-    heart: Heart,
+    heartbeat: Heartbeat,
     id: AgentId,
     capabilities: Vec<Capability>,
     class: u8,
@@ -136,8 +136,8 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         let id = config.agent_id();
         let failures = metrics.heartbeat_failures_total.clone();
-        let heart = Heart::start(&beats, id.clone(), failures, link.clone())
-            .map_err(|source| AgentError::Heart { source })?;
+        let heartbeat = Heartbeat::start(&beats, id.clone(), failures, link.clone())
+            .map_err(|source| AgentError::Heartbeat { source })?;
         let mut capabilities = Vec::new();
         for (kind, version) in worker.circuits() {
             let bad = |name: &str| AgentError::CircuitName { name: name.to_owned() };
@@ -160,7 +160,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             link,
             spool,
             spool_lock,
-            heart,
+            heartbeat,
             id,
             capabilities,
             class: config.class,
@@ -215,7 +215,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 () = agent.device_gone.notified() => break Ok(()),
             };
             while let Some(ended) = jobs.try_join_next() {
-                note_end(ended);
+                log_panic(ended);
             }
             let claimed = tokio::select! {
                 claimed = agent.claim(shutdown, &mut retry) => claimed,
@@ -237,7 +237,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         agent.idle.end();
         warming.inspect(tokio::task::JoinHandle::abort);
         while let Some(ended) = jobs.join_next().await {
-            note_end(ended);
+            log_panic(ended);
         }
         offering.abort();
         let _ = offering.await;
@@ -358,9 +358,9 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.held().push(grant.job.clone());
         self.metrics.jobs_held.inc();
         let end = {
-            let hold = self.heart.hold(lease.clone());
+            let guard = self.heartbeat.keep_alive(lease.clone());
             rollmill_service::failpoint!("agent.after_claim");
-            self.attempt(&grant, &lease, slot, hold.cancel(), shutdown).await
+            self.attempt(&grant, &lease, slot, guard.cancel(), shutdown).await
         };
         self.metrics.jobs_held.dec();
         self.held().retain(|job| *job != grant.job);
@@ -484,7 +484,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let prepared = {
             let (worker, input) = (self.worker.clone(), input.clone());
             let (kind, cancel) = (kind.to_owned(), cancel.clone());
-            in_thread(move || worker.prepare(&kind, &input, &cancel)).await?
+            run_blocking(move || worker.prepare(&kind, &input, &cancel)).await?
         };
         let permit = tokio::select! {
             biased;
@@ -495,7 +495,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.metrics.busy.inc();
         let output = {
             let cancel = cancel.clone();
-            in_thread(move || match cancel.is_cancelled() {
+            run_blocking(move || match cancel.is_cancelled() {
                 true => Err(WorkError::Cancelled),
                 false => prepared(&cancel).map(Some),
             })
@@ -520,7 +520,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         output: WorkOutput,
     ) -> Result<WorkOutput, WorkError> {
         let (worker, kind) = (self.worker.clone(), kind.to_owned());
-        in_thread(move || worker.verify(&kind, &input, &output.result).map(|()| output)).await
+        run_blocking(move || worker.verify(&kind, &input, &output.result).map(|()| output)).await
     }
 
     async fn fail(&self, lease: &LeaseRef, class: FailureClass, message: &str) -> End {
@@ -576,7 +576,7 @@ impl<W: Worker + ?Sized> Agent<W> {
 }
 
 /// Runs `work` in a thread that may block.
-pub(crate) async fn in_thread<T: Send + 'static>(
+pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, WorkError> + Send + 'static,
 ) -> Result<T, WorkError> {
     match tokio::task::spawn_blocking(work).await {
@@ -587,7 +587,7 @@ pub(crate) async fn in_thread<T: Send + 'static>(
 }
 
 /// Logs that a job's task panicked. Its lease expires and the job goes to another agent.
-fn note_end(ended: Result<(), tokio::task::JoinError>) {
+fn log_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         tracing::error!(%error, "job task panicked");
     }

@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_that_take_the_machine_or_cut_a_job_off_are_refused_with_their_bounds() {
+    fn settings_that_take_the_machine_or_cut_a_job_off_are_rejected_with_their_bounds() {
         for (flags, parts) in [
             (&["--threads", "100000"][..], &["`100000` for --threads", "0 to 1024"][..]),
             (&["--proofs-in-flight", "0"], &["`0` for --proofs-in-flight", "1 to 64"]),

@@ -50,7 +50,7 @@ impl Cancel {
 #[derive(Debug)]
 struct Shared {
     agent: AgentId,
-    held: Mutex<HashMap<LeaseRef, Cancel>>,
+    leases: Mutex<HashMap<LeaseRef, Cancel>>,
     changed: Notify,
     ended: AtomicBool,
     failures: rollmill_service::prometheus::IntCounter,
@@ -58,19 +58,19 @@ struct Shared {
 }
 
 impl Shared {
-    fn held(&self) -> MutexGuard<'_, HashMap<LeaseRef, Cancel>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    fn leases(&self) -> MutexGuard<'_, HashMap<LeaseRef, Cancel>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The thread that beats. Dropping it ends the thread.
 #[derive(Debug)]
-pub struct Heart {
+pub struct Heartbeat {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Heart {
+impl Heartbeat {
     /// Starts the thread. It beats only while a lease is held. `client` must not be used elsewhere:
     /// its connections belong to the thread's runtime.
     pub(crate) fn start(
@@ -84,7 +84,7 @@ impl Heart {
         let client = client.with_options(options);
         let shared = Arc::new(Shared {
             agent,
-            held: Mutex::default(),
+            leases: Mutex::default(),
             changed: Notify::new(),
             ended: AtomicBool::new(false),
             failures,
@@ -100,16 +100,16 @@ impl Heart {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Keeps a lease alive until the hold is dropped.
-    pub fn hold(&self, lease: LeaseRef) -> Hold<'_> {
+    /// Keeps a lease alive until the guard is dropped.
+    pub fn keep_alive(&self, lease: LeaseRef) -> LeaseGuard<'_> {
         let cancel = Cancel::default();
-        self.shared.held().insert(lease.clone(), cancel.clone());
+        self.shared.leases().insert(lease.clone(), cancel.clone());
         self.shared.changed.notify_one();
-        Hold { heart: self, lease, cancel }
+        LeaseGuard { heartbeat: self, lease, cancel }
     }
 }
 
-impl Drop for Heart {
+impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.shared.ended.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
@@ -121,22 +121,22 @@ impl Drop for Heart {
 
 /// A lease that is kept alive.
 #[derive(Debug)]
-pub struct Hold<'a> {
-    heart: &'a Heart,
+pub struct LeaseGuard<'a> {
+    heartbeat: &'a Heartbeat,
     lease: LeaseRef,
     cancel: Cancel,
 }
 
-impl Hold<'_> {
+impl LeaseGuard<'_> {
     /// Pulled when the broker says that the lease is lost.
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
     }
 }
 
-impl Drop for Hold<'_> {
+impl Drop for LeaseGuard<'_> {
     fn drop(&mut self) {
-        self.heart.shared.held().remove(&self.lease);
+        self.heartbeat.shared.leases().remove(&self.lease);
     }
 }
 
@@ -146,7 +146,7 @@ async fn beat(shared: &Shared, client: &Client) {
     const REJECTED: Duration = Duration::from_secs(10);
     let mut every = RETRY;
     while !shared.ended.load(Ordering::Relaxed) {
-        let leases: Vec<LeaseRef> = shared.held().keys().cloned().collect();
+        let leases: Vec<LeaseRef> = shared.leases().keys().cloned().collect();
         if leases.is_empty() {
             shared.changed.notified().await;
             continue;
@@ -160,7 +160,7 @@ async fn beat(shared: &Shared, client: &Client) {
             Ok(answer) => {
                 shared.link.reached();
                 for lost in &answer.cancel {
-                    if let Some(cancel) = shared.held().remove(lost) {
+                    if let Some(cancel) = shared.leases().remove(lost) {
                         tracing::warn!(job = %lost.job, "lease lost");
                         cancel.cancel();
                     }

@@ -12,14 +12,14 @@
 //! - [`accelerator`] the device that the settings choose, opened.
 //! - [`srs`] the structured reference string as files.
 //! - [`preflight`] what it needs, checked at its start.
-//! - [`heart`] heartbeats from a thread of their own, so that a busy machine does not look dead.
+//! - [`heartbeat`] heartbeats from a thread of their own, so that a busy machine does not look dead.
 
 pub mod accelerator;
 mod agent;
 pub mod card;
 mod config;
 pub mod devices;
-pub mod heart;
+pub mod heartbeat;
 mod link;
 pub mod machine;
 pub mod metrics;

@@ -16,7 +16,7 @@ use rollmill_plonk::srs::Srs;
 use crate::accelerator::{Accelerator, choose, cpu};
 use crate::config::Config;
 use crate::devices::ChoiceError;
-use crate::heart::Cancel;
+use crate::heartbeat::Cancel;
 use crate::worker::{DeviceReport, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use crate::{machine, nvml};
 
@@ -167,7 +167,7 @@ fn prover<D: Device + 'static>(
     let version = version_name(&set);
     let cache = config.key_cache_bytes(device.memory_bytes());
     let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
-    let keys = keys.with_cache(cache).with_checked_sums(config.check_sums);
+    let keys = keys.with_cache(cache).with_checked_msms(config.check_sums);
     // Keys are made all together, so that one of another build says so of all; here, and not at a job.
     keys.require_layout(Circuit::TxBase)?;
     Ok(Arc::new(Prover { keys, version, report, prefetch, started: Instant::now() }))
@@ -200,7 +200,7 @@ fn known_answer<D: Device>(device: &D, srs: &Srs) -> Result<(), ProverError> {
     let got = device.commit(&bases, &[&column]).map_err(|error| failed(error.to_string()))?;
     let expected = rollmill_algebra::plain::msm(points, &scalars);
     if got.first() != Some(&expected) {
-        return Err(failed(format!("a sum of {} multiples is wrong", points.len())));
+        return Err(failed(format!("an MSM of {} scalars is wrong", points.len())));
     }
     Ok(())
 }

@@ -31,7 +31,7 @@ pub enum SrsCommandError {
     ///
     /// Do: Do what the reason says. Download the ceremony's file again if it is damaged.
     #[error("{}: {path} is not a usable SRS: {source}", self.code())]
-    Refused {
+    Unusable {
         path: String,
         #[source]
         source: SrsError,
@@ -59,7 +59,7 @@ impl SrsCommandError {
         match self {
             Self::Read { .. } => "AGT-050",
             Self::Write { .. } => "AGT-051",
-            Self::Refused { .. } => "AGT-052",
+            Self::Unusable { .. } => "AGT-052",
             Self::Files { .. } => "AGT-053",
             Self::SameFile { .. } => "AGT-054",
             Self::Unpinned { .. } => "AGT-055",
@@ -143,10 +143,10 @@ pub fn run(command: &SrsCommand) -> Result<String, SrsCommandError> {
         }
         SrsCommand::Check { file } => {
             let bytes = read(file)?;
-            let srs = Srs::from_bytes(&bytes).map_err(refused(file))?;
-            srs.check(seed()).map_err(refused(file))?;
+            let srs = Srs::from_bytes(&bytes).map_err(rejected(file))?;
+            srs.check(seed()).map_err(rejected(file))?;
             if srs.origin == Origin::Ceremony {
-                srs.require_secret().map_err(refused(file))?;
+                srs.require_secret().map_err(rejected(file))?;
             }
             Ok(describe(&srs, &bytes))
         }
@@ -154,7 +154,7 @@ pub fn run(command: &SrsCommand) -> Result<String, SrsCommandError> {
             for name in BB_FILES {
                 require_other(&[from], &out.join(name))?;
             }
-            let srs = Srs::from_bytes(&read(from)?).map_err(refused(from))?;
+            let srs = Srs::from_bytes(&read(from)?).map_err(rejected(from))?;
             export_bb(&srs, out)
         }
     }
@@ -212,7 +212,7 @@ fn import(
             }
         }
         Some(expected) => {
-            let file = Pinned::new(open(first)?, expected).map_err(refused(first))?;
+            let file = Pinned::new(open(first)?, expected).map_err(rejected(first))?;
             import_from(file, from, powers)
         }
     }
@@ -229,9 +229,9 @@ fn import_from<R: Read + Seek>(
     let is_ptau = file.read_exact(&mut magic).is_ok() && magic == *b"ptau";
     file.rewind().map_err(unreadable(first))?;
     match (is_ptau, from) {
-        (true, [_]) => Srs::import_ptau(&mut file, powers, seed()).map_err(refused(first)),
+        (true, [_]) => Srs::import_ptau(&mut file, powers, seed()).map_err(rejected(first)),
         (false, [_, second]) => {
-            Srs::import_flat(file, open(second)?, powers, seed()).map_err(refused(first))
+            Srs::import_flat(file, open(second)?, powers, seed()).map_err(rejected(first))
         }
         (true, _) => {
             let got = format!("{} is a .ptau file and not the only one", first.display());
@@ -282,9 +282,9 @@ fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> SrsCommandError {
     move |error| SrsCommandError::Read { path: path.clone(), reason: error.to_string() }
 }
 
-fn refused(path: &Path) -> impl Fn(SrsError) -> SrsCommandError {
+fn rejected(path: &Path) -> impl Fn(SrsError) -> SrsCommandError {
     let path = path.display().to_string();
-    move |source| SrsCommandError::Refused { path: path.clone(), source }
+    move |source| SrsCommandError::Unusable { path: path.clone(), source }
 }
 
 /// Written aside and renamed, so that a reader never sees half a file.
@@ -330,7 +330,7 @@ mod tests {
     const PTAU: &[u8] = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
 
     #[test]
-    fn a_string_is_imported_checked_exported_and_imported_again() {
+    fn an_srs_is_imported_checked_exported_and_imported_again() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let ptau = at("power2.ptau");
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_development_string_is_made_and_never_imported() {
+    fn a_development_srs_is_made_and_never_imported() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let made = srs(&["make", "--powers", "12", "--out", &at("srs.bin")]).unwrap();
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn a_string_of_no_known_ceremony_is_imported_under_a_digest_alone() {
+    fn an_srs_of_no_known_ceremony_is_imported_under_a_digest_alone() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name).display().to_string();
         let (ptau, out) = (at("power2.ptau"), at("out.bin"));

@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use crate::agent::in_thread;
-use crate::heart::Cancel;
+use crate::agent::run_blocking;
+use crate::heartbeat::Cancel;
 use crate::metrics::Metrics;
 use crate::worker::{Warmed, Worker};
 
@@ -67,7 +67,7 @@ pub(crate) async fn warm<W: Worker + ?Sized>(worker: Arc<W>, idle: Arc<Idle>, me
     while jobs.wait_for(|jobs| *jobs == 0).await.is_ok() {
         let (cancel, started) = (idle.begin(), Instant::now());
         let worker = worker.clone();
-        match in_thread(move || worker.warm(&cancel)).await {
+        match run_blocking(move || worker.warm(&cancel)).await {
             Ok(Warmed::Loaded(what)) => {
                 metrics.keys_warmed_total.inc();
                 let seconds = started.elapsed().as_secs_f64();

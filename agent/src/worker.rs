@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rollmill_broker_client::{FailureClass, WorkStats};
 use serde::Serialize;
 
-use crate::heart::Cancel;
+use crate::heartbeat::Cancel;
 
 /// A job that needs only the device: call it to prove. `cancel` is as for [`Worker::prepare`].
 pub type Prepared = Box<dyn FnOnce(&Cancel) -> Result<WorkOutput, WorkError> + Send>;

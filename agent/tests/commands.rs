@@ -31,7 +31,7 @@ fn a_command_that_cannot_be_done_ends_with_one_line() {
 }
 
 #[test]
-fn a_string_is_made_and_found_right_by_the_program() {
+fn an_srs_is_made_and_found_right_by_the_program() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("srs.bin").display().to_string();
     let made = agent(&["srs", "make", "--powers", "9", "--out", &path]);

@@ -164,7 +164,7 @@ fn icicle_is_listed_where_it_is_and_not_trusted_before_it_is_tested() {
     let text = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.status.success() && text.contains("icicle:0\tICICLE CPU:0"), "{text}");
     for (arguments, wanted) in [
-        (&["--device", "icicle"][..], &["AGT-032", "computes wrong values", "a sum of 200"][..]),
+        (&["--device", "icicle"][..], &["AGT-032", "computes wrong values", "an MSM of 200"][..]),
         (&["--device", "icicle:cpu"], &["computes wrong values"]),
         (&["--device", "icicle:1"], &["no ICICLE device", "CPU:0"]),
         (&["--device", "icicle:CUDA"], &["no ICICLE device", "`CUDA`"]),

@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rollmill_agent::heart::Cancel;
+use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker::store::Rules;
 use rollmill_broker_client::{
@@ -291,7 +291,7 @@ async fn a_rejected_result_is_made_again_by_another_agent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_refuses_the_agent_ends_it_with_its_reason() {
+async fn a_broker_that_rejects_the_agent_ends_it_with_its_reason() {
     let schema = TestSchema::new().await;
     let store = schema.store().await;
     let (role, tenant) = (rollmill_broker::store::Role::Agent, Default::default());

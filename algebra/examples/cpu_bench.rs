@@ -79,7 +79,7 @@ fn points(n: usize) -> Vec<G1Affine> {
     G1Projective::generator().batch_mul(&scalars)
 }
 
-/// A gate of the size that a quotient has: about 60 products a row.
+/// A gate of the size that a quotient has: about 60 products per row.
 struct Gate;
 
 impl RowKernel for Gate {

@@ -22,13 +22,13 @@ pub const G2_BYTES: usize = 128;
 pub enum DecodeError {
     /// A number is not below the field's modulus.
     ///
-    /// Do: Correct or fetch again the file, proof or message that holds it; the text around the
+    /// Do: Correct or fetch again the file, proof or message that contains it; the text around the
     /// code names it.
     #[error("ALG-001: a field element is not below the modulus")]
     NotCanonical,
     /// The coordinates do not satisfy the curve equation.
     ///
-    /// Do: Correct or fetch again the file, proof or message that holds the point; the text around
+    /// Do: Correct or fetch again the file, proof or message that contains the point; the text around
     /// the code names it.
     #[error("ALG-002: a point is not on the curve")]
     NotOnCurve,
@@ -105,7 +105,7 @@ pub fn g1_to_bytes(point: &G1Affine) -> [u8; G1_BYTES] {
 /// Decodes a point (ALG-001, ALG-002). Every point on the curve is in the group: the cofactor is 1.
 pub fn g1_from_bytes(bytes: &[u8; G1_BYTES]) -> Result<G1Affine, DecodeError> {
     let (x, y): (Fq, Fq) = (decode(word(bytes, 0))?, decode(word(bytes, 1))?);
-    // (0, 0) is not on the curve, so it is free to stand for the identity.
+    // (0, 0) is not on the curve, so it can encode the identity.
     if bytes.iter().all(|byte| *byte == 0) {
         return Ok(G1Affine::identity());
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_modulus_is_refused_and_the_number_below_it_is_not() {
+    fn a_modulus_is_rejected_and_the_number_below_it_is_not() {
         let mut bytes = fr_to_bytes(&-Fr::ONE);
         assert_eq!(fr_from_bytes(&bytes), Ok(-Fr::ONE));
         bytes[31] += 1;
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_point_off_the_curve_is_refused() {
+    fn a_point_off_the_curve_is_rejected() {
         let mut bytes = g1_to_bytes(&G1Affine::generator());
         bytes[63] ^= 1;
         assert_eq!(g1_from_bytes(&bytes), Err(DecodeError::NotOnCurve));
@@ -203,7 +203,7 @@ mod tests {
 
     /// Method: walk x until a point of the twist is found; its order is r only by a rare accident.
     #[test]
-    fn a_twist_point_of_wrong_order_is_refused() {
+    fn a_twist_point_of_wrong_order_is_rejected() {
         let point = (1u64..)
             .find_map(|x| {
                 G2Affine::get_point_from_x_unchecked(Fq2::new(Fq::from(x), Fq::ZERO), false)

@@ -63,7 +63,7 @@ impl<D: Device> Laws<'_, D> {
         for n in [0, 1, 2, 1000] {
             let values = self.frs("memory", n);
             let held = self.download(&self.upload(&values));
-            self.check(held == values, "download gives back what was uploaded", n);
+            self.check(held == values, "download returns what was uploaded", n);
         }
         for (n, start, count) in
             [(0, 0, 2), (5, 0, 5), (9, 3, 2), (1000, 999, 1), (1000, 998, 4), (4, 4, 3)]
@@ -80,8 +80,8 @@ impl<D: Device> Laws<'_, D> {
             self.check(self.download(&held) == expected, "write replaces and appends", case);
         }
         let mut held = self.upload(&[]);
-        let refused = self.device.write(&mut held, 1, &[Fr::default()]);
-        self.check(refused.is_err(), "write refuses to leave a gap", 1);
+        let rejected = self.device.write(&mut held, 1, &[Fr::default()]);
+        self.check(rejected.is_err(), "write rejects an offset that leaves a gap", 1);
         let small: Vec<u16> = (0..1000u32).map(|i| (i * 65_535 / 999) as u16).collect();
         let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
         let held = self.download(&self.device.upload_u16(&small).expect("upload_u16"));
@@ -125,7 +125,7 @@ pub fn numbers(seed: u64, label: &str, n: usize) -> Vec<Fr> {
     (0..n).map(|_| stream.fr()).collect()
 }
 
-/// Random choices that are the same everywhere, each a number below the one asked with.
+/// Random choices that are equal on every run, each a number below the bound it is called with.
 pub fn picks(seed: u64, label: &str) -> impl FnMut(usize) -> usize + use<> {
     let mut stream = Stream::new(seed, label);
     move |below| usize::from(stream.u16()) % below

@@ -28,7 +28,7 @@ pub struct CpuDevice {
     #[cfg(target_arch = "x86_64")]
     pass_roots: ifma::ntt::PassRoots,
     recycler: Recycler,
-    summers: msm::Summers,
+    accumulators: msm::Accumulators,
 }
 
 impl CpuDevice {
@@ -65,7 +65,7 @@ impl CpuDevice {
             #[cfg(target_arch = "x86_64")]
             pass_roots: ifma::ntt::PassRoots::default(),
             recycler: Recycler::default(),
-            summers: msm::Summers::default(),
+            accumulators: msm::Accumulators::default(),
         }
     }
 
@@ -83,9 +83,9 @@ impl CpuDevice {
         self.pool.current_num_threads()
     }
 
-    /// Length of the pieces that `n` elements are cut into: a few for each thread, but not so small
-    /// that handing them out costs more than the work.
-    fn piece(&self, n: usize) -> usize {
+    /// Length of the chunks that `n` elements are split into: a few per thread, but not so small that
+    /// scheduling them costs more than the work.
+    fn chunk_len(&self, n: usize) -> usize {
         n.div_ceil(4 * self.threads()).max(1 << 10)
     }
 }
@@ -105,11 +105,11 @@ pub struct CpuBuffer {
 #[derive(Debug)]
 enum Storage {
     Full(Full),
-    /// Small values, and their full form once something asked for it.
+    /// Small values, and their full form once it was needed.
     Small(Vec<u16>, OnceLock<Vec<Fr>>),
 }
 
-/// Elements whose memory goes back where it came from.
+/// Elements whose memory returns to the recycler.
 #[derive(Debug)]
 struct Full {
     values: Vec<Fr>,
@@ -118,7 +118,7 @@ struct Full {
 
 impl Drop for Full {
     fn drop(&mut self) {
-        self.recycler.give(std::mem::take(&mut self.values));
+        self.recycler.release(std::mem::take(&mut self.values));
     }
 }
 
@@ -134,7 +134,7 @@ impl CpuBuffer {
         }
     }
 
-    /// The elements as small numbers, where they were uploaded as such.
+    /// The elements as small numbers, if they were uploaded that way.
     fn as_small(&self) -> Option<&[u16]> {
         match &*self.storage {
             Storage::Full(_) => None,

@@ -47,7 +47,7 @@ domains! {
     TRANSCRIPT = 17,
     /// The digest of a verification key.
     VK_DIGEST = 18,
-    /// What stands for the first nullifier of genesis notes.
+    /// Replaces the first nullifier of genesis notes.
     GENESIS = 19,
     /// The transcript that folds the children's pairs.
     FOLD = 20,

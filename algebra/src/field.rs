@@ -49,9 +49,10 @@ pub fn batch_invert<T: MontConfig<4>>(values: &mut [Element<T>]) {
     }
 }
 
-/// The inverse of a number that is not zero by what it is made of, such as a root of unity or a difference of two.
+/// The inverse of a number that cannot be zero by its construction, such as a root of unity or the difference of
+/// two different ones.
 ///
-/// In debug builds zero panics. In release builds its inverse is zero, with which no proof verifies.
+/// Panics on zero in debug builds. Release builds return zero, with which no proof verifies.
 pub fn inverse_of_nonzero(value: &Fr) -> Fr {
     debug_assert!(!value.is_zero(), "a number that cannot be zero is zero");
     value.inverse().unwrap_or_default()

@@ -30,7 +30,7 @@ use ark_ff::{AdditiveGroup, Field};
 use crate::Fr;
 use crate::device::{Expr, Row, RowKernel};
 
-/// What stands for the variables of an expression: cells of columns, words of memory, variables of a
+/// The variables of an expression: cells of columns, words of memory, variables of a
 /// circuit.
 pub trait Variable: Copy + Debug + Eq + Hash + Send + Sync {}
 
@@ -109,7 +109,7 @@ impl<V: Variable> Expr for Expression<V> {
 pub enum Identity {
     /// Those of one value: fewest nodes, for code that has its constants written into it.
     Value,
-    /// Those that come from one [`Expr::constant`], or from the same operation on such. So a kernel has
+    /// Those that come from one [`Expr::constant`], or from the same operation on them. So a kernel has
     /// one graph when two challenges or sizes happen to be equal and when they are not, and a device can
     /// compile it once and change the constants. 0 and 1 are one node each all the same, since what is
     /// simplified depends on them.
@@ -137,7 +137,7 @@ impl<V> Node<V> {
 }
 
 /// Expressions with equal parts joined: operations on constants are folded, factors and summands without
-/// effect are dropped, and what occurs several times stands once.
+/// effect are dropped, and equal parts occur once.
 #[derive(Debug)]
 pub struct Graph<V> {
     nodes: Vec<Node<V>>,
@@ -149,7 +149,7 @@ struct Inserting<V> {
     identity: Identity,
     nodes: Vec<Node<V>>,
     known: HashMap<Node<V>, usize>,
-    /// By address, which names a part of an expression as long as the caller holds the expression.
+    /// By address, which names a part of an expression as long as the caller keeps the expression.
     seen: HashMap<*const Tree<V>, usize>,
     /// What operations on constants gave.
     folded: HashMap<(Operation, usize, usize), usize>,
@@ -212,7 +212,7 @@ impl<V: Variable> Graph<V> {
         uses
     }
 
-    /// [`Graph::uses`], and one for each root that a node is: for backends that give roots to outputs.
+    /// [`Graph::uses`], and one for each root that a node is: for backends that write roots to outputs.
     pub fn uses_and_outputs(&self) -> Vec<u32> {
         let mut uses = self.uses();
         self.roots.iter().for_each(|root| uses[*root] += 1);
@@ -247,7 +247,7 @@ impl<V: Variable> Graph<V> {
         self.of_roots(&self.fold(E::constant, variable, binary))
     }
 
-    /// The degrees of the roots, given those of the variables. Terms of one degree are not taken to cancel,
+    /// The degrees of the roots, from those of the variables. Terms of one degree are not taken to cancel,
     /// so these bound the degrees from above.
     pub fn degrees(&self, variable: impl FnMut(V) -> u32) -> Vec<u32> {
         let binary = |operation, a: &u32, b: &u32| match operation {

@@ -1,4 +1,8 @@
-//! Field, curve and polynomial work behind the device traits.
+//! Field, curve and polynomial operations of a PLONK prover, behind traits for devices.
+//!
+//! [`device`] has the traits, [`cpu`] the device for the host, [`conformance`] the laws that every device must
+//! satisfy, and [`plain`] the twins with which they are compared. [`graph`] is the graph of expressions from
+//! which backends generate code.
 
 pub mod bytes;
 pub mod conformance;

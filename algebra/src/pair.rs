@@ -141,7 +141,7 @@ impl Pair {
         PairCells { l, s_l: self.s_l, r, s_r: self.s_r }.join()
     }
 
-    /// Reads a pair out of public inputs: the only encoding that [`Self::to_fields`] gives it.
+    /// Decodes a pair from public inputs. Only the encoding of [`Self::to_fields`] is accepted.
     ///
     /// # Errors
     /// If a half is not below 2^128, a coordinate is not below the modulus of the base field, or a point is
@@ -160,7 +160,7 @@ impl Pair {
         Bn254::multi_pairing([left, right], [*tau_g2, G2Affine::generator()]).is_zero()
     }
 
-    /// `self + u · other`: both hold, or the sum fails except with the chance of guessing `u`.
+    /// `self + u · other`, which holds only if both hold, except with the probability of guessing `u`.
     pub fn fold(&self, other: &Self, u: Fr) -> Self {
         Self {
             l: (self.l.into_group() + other.l * u).into_affine(),

@@ -63,7 +63,7 @@ impl Row<Fr> for PlainRow<'_> {
     }
 }
 
-/// Runs a kernel on every row; `columns` holds at least one and all have one length.
+/// Runs a kernel on every row; `columns` has at least one column, and all have one length.
 pub fn rows<K: RowKernel>(kernel: &K, columns: &[Vec<Fr>]) -> Vec<Vec<Fr>> {
     let n = columns[0].len();
     let constants = kernel.constants::<Fr>();

@@ -126,7 +126,7 @@ mod tests {
         out.into_iter().map(|x| x.into_repr()).collect()
     }
 
-    /// Source: the cross-check vector that zkhash 0.2.0 gives for these parameters.
+    /// Source: the cross-check vector of zkhash 0.2.0 for these parameters.
     #[test]
     fn permutation_of_0123_matches_the_published_vector() {
         let mut state = [0u64, 1, 2, 3].map(Fr::from);
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(hash(7, &x), last[0]);
     }
 
-    /// Lengths around the eight that a vector holds; cells at the ends of the field among random ones.
+    /// Lengths around the eight lanes of a vector; cells at the ends of the field among random ones.
     #[test]
     fn permuting_many_is_permuting_each() {
         let mut rng = ChaCha8Rng::seed_from_u64(8);

@@ -1,4 +1,4 @@
-//! The vector code and the scalar code give the same bytes, on sizes and values chosen at random.
+//! The vector code and the scalar code produce the same bytes, on sizes and values chosen at random.
 
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::{Field, PrimeField, UniformRand};
@@ -58,7 +58,7 @@ fn a_transform_of_a_million_values_is_arkworks() {
 
 /// A batch whose digits are more than may be held at a time, wide and narrow columns by turns.
 #[test]
-fn sums_of_a_batch_larger_than_its_memory_are_those_of_each() {
+fn msms_of_a_batch_larger_than_its_memory_are_those_of_each() {
     let n = 1 << 16;
     let device = CpuDevice::new(2);
     let bases = device.register_bases(&points(4, n)).unwrap();

@@ -152,17 +152,17 @@ impl Plan {
 }
 
 fn sizes(text: &str) -> Result<RangeInclusive<u32>, BenchError> {
-    let refused = || BenchError::Argument {
+    let rejected = || BenchError::Argument {
         what: "sizes",
         expected: "FROM..TO or one number, from 1 to 26".to_owned(),
         got: text.to_owned(),
     };
     let (from, to) = text.split_once("..").unwrap_or((text, text));
-    let number = |text: &str| text.trim_start_matches('=').parse::<u32>().map_err(|_| refused());
+    let number = |text: &str| text.trim_start_matches('=').parse::<u32>().map_err(|_| rejected());
     let (from, to) = (number(from)?, number(to)?);
     match 1 <= from && from <= to && to <= 26 {
         true => Ok(from..=to),
-        false => Err(refused()),
+        false => Err(rejected()),
     }
 }
 
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_word_is_refused_with_those_that_are_known() {
+    fn an_unknown_word_is_rejected_with_those_that_are_known() {
         for (arguments, part) in [
             (&["--only", "fft"][..], "msm, ntt"),
             (&["--distributions", "gauss"], "uniform"),

@@ -17,7 +17,7 @@ use crate::{BenchError, Subject, peers, products_of};
 /// of 8 full rounds, one and four more for the diagonal in each of 56 partial ones.
 const PERMUTATION_PRODUCTS: f64 = (8 * 4 * 3 + 56 * (3 + 4)) as f64;
 
-/// Elements that look uniform and are the same in every run.
+/// Elements that look uniform and are equal in every run.
 pub(crate) fn elements(n: usize, seed: u64) -> Vec<Fr> {
     let chunk = 1 << 12;
     let mut out = vec![Fr::ZERO; n];
@@ -86,7 +86,7 @@ pub(crate) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let n = 1usize << 14;
     let states: Vec<[Fr; 4]> =
         elements(4 * n, 3).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
-    // A card's ceilings say nothing of the host.
+    // A card's ceilings do not apply to the host.
     let on_card = bench.ceilings.wide_multiply_adds_per_second.is_some();
     let row_products = if on_card { 0.0 } else { n as f64 * PERMUTATION_PRODUCTS };
     let one_by_one = |states: &mut [[Fr; 4]]| states.iter_mut().for_each(poseidon2::permute);
@@ -117,7 +117,7 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
     // Points, scalars, and about two copies in the device's own forms.
     bench.require_memory("msm", most as u64 * 4 * (64 + 32))?;
     eprintln!("bench: making {most} points");
-    // With a pattern they would have equal sums, which a real string has not.
+    // With a pattern they would have equal sums, which a real SRS does not have.
     let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(most, 4));
     let held = device.register_bases(&points).map_err(BenchError::failed("registering bases"))?;
     for log_n in bench.plan.sizes.clone() {
@@ -155,7 +155,7 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
     }
 }
 
-/// The sum by halo2curves, if it is wanted, which only a build that has it can.
+/// The MSM by halo2curves, if it is requested and the build has it.
 #[cfg(feature = "peers")]
 fn halo2curves(
     bench: &mut Bench<'_>,
@@ -169,7 +169,7 @@ fn halo2curves(
         return Ok(());
     }
     let input = peers::halo2::Input::of(bases, values);
-    let right = input.as_ref().is_some_and(|input| peers::halo2::equal(&input.sum(), expected));
+    let right = input.as_ref().is_some_and(|input| peers::halo2::equal(&input.msm(), expected));
     check(case, NAME, right)?;
     let runs = bench.plan.runs;
     bench.time(case, NAME, runs, || Ok(input.as_ref().map(peers::halo2::Input::sum)))

@@ -127,16 +127,16 @@ fn shown(path: &Path) -> String {
 }
 
 fn price(text: &str) -> Result<(String, f64), BenchError> {
-    let refused = || BenchError::Argument {
+    let rejected = || BenchError::Argument {
         what: "price",
         expected: "FILE=USD, dollars an hour above 0".to_owned(),
         got: text.to_owned(),
     };
-    let (name, dollars) = text.rsplit_once('=').ok_or_else(refused)?;
-    let dollars: f64 = dollars.parse().map_err(|_| refused())?;
+    let (name, dollars) = text.rsplit_once('=').ok_or_else(rejected)?;
+    let dollars: f64 = dollars.parse().map_err(|_| rejected())?;
     match dollars.is_finite() && dollars > 0.0 {
         true => Ok((name.trim_end_matches(".json").to_owned(), dollars)),
-        false => Err(refused()),
+        false => Err(rejected()),
     }
 }
 

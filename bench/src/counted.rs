@@ -1,4 +1,4 @@
-//! A device that keeps account of the work asked of it: calls, seconds, and what the floor counts.
+//! A device that counts its work: calls, seconds, and the operations and bytes of the floor.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,7 +33,7 @@ pub struct Counted<D> {
 }
 
 impl<D: Memory> Counted<D> {
-    /// Passes on what is asked of `inner`. Nothing is counted but by [`Self::account`].
+    /// Forwards every call to `inner`. Only calls through [`Self::account`] are counted.
     pub fn new(inner: D) -> Self {
         Self { inner, accounts: Arc::default() }
     }
@@ -50,7 +50,7 @@ impl<D: Memory> Counted<D> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// `work` is asked for before the call, and only where it is counted.
+    /// `work` is evaluated before the call, and only if it is counted.
     fn count<T>(
         &self,
         kind: &'static str,
@@ -196,7 +196,7 @@ impl<D: Vector> Vector for Counted<D> {
         self.count("rows", work, || self.inner.rows(kernel, columns))
     }
     fn invert(&self, buffer: &mut D::Buffer) -> Result<(), DeviceError> {
-        // Three products an element share one inversion.
+        // Three products per element share one inversion.
         let n = buffer.len();
         self.count("invert", || per_element(n, 3), || self.inner.invert(buffer))
     }
@@ -289,7 +289,7 @@ mod tests {
 
     /// Were the setting lost on the way, proofs would be the same.
     #[test]
-    fn checked_sums_are_one_more_for_each_batch_of_a_proof() {
+    fn checked_msms_are_one_more_for_each_batch_of_a_proof() {
         use rollmill_plonk::key::{Bases, ProvingKey, setup};
         use rollmill_plonk::prover::{Blinding, prove};
         use rollmill_plonk::{conformance, srs::Srs, transcript::TranscriptKind};
@@ -299,9 +299,9 @@ mod tests {
         let lagrange = srs.lagrange(layout.shape.log_n).unwrap();
         let columns = layout.fixed_columns();
         let counted = Counted::new(CpuDevice::new(1));
-        let calls = [false, true].map(|check_sums| {
+        let calls = [false, true].map(|check_msms| {
             let bases = Bases::new(&counted, &srs, &lagrange).unwrap();
-            let bases = bases.with_checked_sums(check_sums);
+            let bases = bases.with_checked_msms(check_msms);
             let vk = setup(&counted, &bases, srs.id(), layout.shape, &columns).unwrap();
             let key = ProvingKey::new(&counted, vk, &columns).unwrap();
             let kind = TranscriptKind::Poseidon2;

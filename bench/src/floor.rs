@@ -75,8 +75,8 @@ impl Bits {
     }
 }
 
-/// A sum of multiples by buckets with signed digits of the best width: one addition a digit that may
-/// be nonzero, two a bucket in use.
+/// An MSM by buckets with signed digits of the best width: one addition per digit that may
+/// be nonzero, two per bucket in use.
 pub fn msm(bits: &Bits) -> Work {
     let nonzero = bits.0[1..].iter().sum::<u64>() as f64;
     let longest = bits.0.iter().rposition(|count| *count > 0).unwrap_or(0);
@@ -103,7 +103,7 @@ pub fn msm(bits: &Bits) -> Work {
     }
 }
 
-/// A transform of `n` elements: half a product an element and level, and one pass over memory where
+/// A transform of `n` elements: half a product per element and level, and one pass over memory where
 /// it does not stay in a cache.
 pub fn ntt(n: u64) -> Work {
     let levels = f64::from(n.max(1).ilog2());
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn the_floor_of_a_sum_grows_with_its_scalars_and_not_with_zeros() {
+    fn the_floor_of_an_msm_grows_with_its_scalars_and_not_with_zeros() {
         let full = msm(&Bits::uniform(1 << 18, 254));
         let small = msm(&Bits::uniform(1 << 18, 16));
         let mut sparse = Bits::uniform(1 << 10, 254);
@@ -144,7 +144,7 @@ mod tests {
         let sparse = msm(&sparse);
         assert!(full.products > 10.0 * small.products);
         assert!(full.products > 50.0 * sparse.products);
-        // 254 bits at the best width are 16 or more windows of one addition an element.
+        // 254 bits at the best width are 16 or more windows of one addition per element.
         assert!(full.products >= 16.0 * 6.0 * f64::from(1 << 18));
     }
 
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hybrid_is_held_to_its_adapter_and_its_rows_to_the_host() {
+    fn the_floor_of_a_hybrid_is_that_of_its_adapter_and_for_rows_of_the_host() {
         let work = Work { products: 15.0, row_products: 5.0, bytes: 1e9 };
         assert_eq!(work.seconds(&ceilings(Some(30.0))), 1.0);
     }

@@ -1,8 +1,8 @@
-//! What a machine is worth as a prover, and machines side by side.
+//! Measures a machine as a prover, and compares machines.
 //!
-//! Every figure is the median of several runs whose result was compared with arkworks' first, beside
-//! the floor that the device's own ceilings allow, see [`floor`]. docs/book/bench.md describes the
-//! file.
+//! Every figure is the median of several runs, whose result was first compared with that of arkworks. Beside it
+//! is the floor, the least time that the device's measured ceilings allow; see [`floor`]. docs/book/bench.md
+//! describes the file of results.
 
 mod arguments;
 mod cases;
@@ -65,19 +65,19 @@ pub enum BenchError {
     /// Do: Check its path and permissions.
     #[error("{}: cannot read {path}: {reason}", self.code())]
     Read { path: String, reason: String },
-    /// The file does not hold bench results.
+    /// The file does not contain bench results.
     ///
-    /// Do: Give a file that `rollmill-bench run --json` wrote.
-    #[error("{}: {path} holds no results of a bench: {reason}", self.code())]
+    /// Do: Name a file that `rollmill-bench run --json` wrote.
+    #[error("{}: {path} contains no bench results: {reason}", self.code())]
     Foreign { path: String, reason: String },
-    /// The file holds bench results of another version.
+    /// The file contains bench results of another version.
     ///
     /// Do: Run `rollmill-bench run --json` again with this release.
     #[error("{}: {path} has schema {got}, this program reads {SCHEMA}; run the bench again", self.code())]
     Schema { path: String, got: u64 },
     /// A peer that `--peers` names cannot be run.
     ///
-    /// Do: Install what the message says is missing, or leave the peer out of `--peers`.
+    /// Do: Install what the message names as missing, or leave the peer out of `--peers`.
     #[error("{}: peer {name} is named by --peers, but {reason}", self.code())]
     PeerMissing { name: String, reason: String },
     /// A size does not fit in memory.
@@ -151,7 +151,7 @@ fn run_on<D: Subject>(
     srs: Option<Srs>,
     plan: &Plan,
 ) -> Result<Results, BenchError> {
-    let machine = machine::look();
+    let machine = machine::detect();
     let started = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let mut peers = peers::Peers::find(plan, config.threads)?;
     peers.find_beside(plan, &device.name(), config)?;

@@ -1,4 +1,4 @@
-//! What is known of the machine. What the kernel does not tell is left empty.
+//! Facts about the machine. What the kernel does not report is left empty.
 
 use rollmill_agent::machine::{bytes, field, memory_bytes};
 
@@ -23,7 +23,7 @@ fn processor() -> String {
 }
 
 /// The machine at this moment.
-pub(crate) fn look() -> Machine {
+pub(crate) fn detect() -> Machine {
     let flags = field("/proc/cpuinfo", "flags").unwrap_or_default();
     let flags: Vec<&str> = flags.split(' ').collect();
     let extensions = EXTENSIONS.iter().filter(|name| flags.contains(name));
@@ -41,7 +41,7 @@ pub(crate) fn look() -> Machine {
     }
 }
 
-/// Memory that this process may still take, where the kernel tells: what the machine has left, within the
+/// Memory that this process can still use, if the kernel reports it: what the machine has left, within the
 /// limit on the process's address space (`ulimit -v`).
 pub(crate) fn free_bytes() -> Option<u64> {
     let machine = bytes("/proc/meminfo", "MemAvailable");
@@ -53,12 +53,12 @@ pub(crate) fn free_bytes() -> Option<u64> {
     machine.into_iter().chain(process).min()
 }
 
-/// Sets the process's peak of memory to what it holds now, where the kernel allows.
+/// Resets the process's peak memory to its current memory, where the kernel allows it.
 pub(crate) fn reset_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
-/// The most memory that the process of this number held, or of `self` since [`reset_peak`].
+/// The peak memory of the process with this id, or of `self` since [`reset_peak`].
 pub(crate) fn peak_bytes_of(process: &str) -> Option<u64> {
     bytes(&format!("/proc/{process}/status"), "VmHWM")
 }

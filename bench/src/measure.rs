@@ -14,7 +14,7 @@ use crate::subject::{self, Subject};
 use crate::{BenchError, Plan, machine};
 use rollmill_agent::nvml::{Card, Reading, THROTTLE_REASONS};
 
-/// The card counts its energy some ten times a second, so that shorter runs give no power.
+/// The card updates its energy counter about ten times per second, so shorter runs have no power figure.
 const SECONDS_FOR_POWER: f64 = 0.5;
 
 /// A run in progress.
@@ -59,7 +59,7 @@ impl Sensors {
         }
     }
 
-    /// What they said of the whole run.
+    /// What the sensors reported for the whole run.
     pub(crate) fn report(self) -> result::Card {
         let reasons = THROTTLE_REASONS.iter().filter(|(_, bit)| self.throttled & bit != 0);
         result::Card {
@@ -74,7 +74,7 @@ impl Sensors {
     }
 }
 
-/// What is being timed.
+/// An operation to time.
 pub(crate) struct Case {
     pub(crate) group: &'static str,
     pub(crate) name: String,
@@ -99,7 +99,7 @@ impl<'a> Bench<'a> {
         Ok(Self { plan, peers, ceilings, entries: Vec::new(), sensors })
     }
 
-    /// Times Rollmill's own way of a case.
+    /// Times Rollmill on a case.
     pub(crate) fn own<T>(
         &mut self,
         case: &Case,
@@ -109,7 +109,7 @@ impl<'a> Bench<'a> {
         self.time(case, "rollmill", runs, work)
     }
 
-    /// Times arkworks' way, if it is wanted.
+    /// Times arkworks, if it is requested.
     pub(crate) fn arkworks<T>(&mut self, case: &Case, mut work: impl FnMut() -> T) {
         if self.peers.arkworks {
             let runs = self.plan.runs;
@@ -148,7 +148,7 @@ impl<'a> Bench<'a> {
         for _ in 0..runs.max(1) {
             let started = Instant::now();
             black_box(work()?);
-            // A clock that stands still would make a speed of infinity.
+            // A clock that does not advance would make the speed infinite.
             seconds.push(started.elapsed().as_secs_f64().max(1e-9));
         }
         let mut taken = Taken {
@@ -211,7 +211,7 @@ impl<'a> Bench<'a> {
         self.entries.push(entry);
     }
 
-    /// Refuses sizes that do not fit into memory, before time is spent on smaller ones.
+    /// Rejects sizes that do not fit into memory, before time is spent on smaller ones.
     pub(crate) fn require_memory(&self, what: &str, needed_bytes: u64) -> Result<(), BenchError> {
         match machine::free_bytes() {
             Some(free) if free < needed_bytes => Err(BenchError::Memory {
@@ -224,7 +224,7 @@ impl<'a> Bench<'a> {
     }
 }
 
-/// Products that no memory holds up: eight chains side by side, each 32 squarings long.
+/// Products that memory does not slow down: eight independent chains of 32 squarings.
 pub(crate) struct Squarings;
 
 impl Squarings {

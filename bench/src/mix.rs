@@ -1,4 +1,4 @@
-//! The circuit that the bench proves, said once for every prover that is measured on it.
+//! The circuit that the bench proves, defined once for every prover that is measured on it.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -8,9 +8,9 @@ pub(crate) const START: u64 = 3;
 /// Separates the circuit's hashes from any others.
 pub(crate) const HASH_DOMAIN: u64 = 9;
 
-/// A prover's circuit in the making.
+/// A builder of a prover's circuit.
 pub(crate) trait Mix {
-    /// A cell of it that holds a value.
+    /// A cell of the circuit with a value.
     type Cell: Copy;
     /// The sponge over the value twice: one permutation of Poseidon2.
     fn hash(&mut self, x: Self::Cell) -> Self::Cell;
@@ -19,7 +19,7 @@ pub(crate) trait Mix {
 }
 
 /// Hashes, range checks and products in the mix of a recursive verifier, to fill `2^log_n` rows of our
-/// own; gives the last value, which the circuit makes public.
+/// own. Returns the last value, which the circuit makes public.
 pub(crate) fn lay<M: Mix>(mix: &mut M, start: M::Cell, log_n: u32) -> M::Cell {
     // A range check takes four cells.
     let bits = 4 * cell_bits(log_n);

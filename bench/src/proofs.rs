@@ -25,9 +25,9 @@ use crate::measure::{Bench, Case};
 use crate::{mix, peers};
 use rollmill_agent::Config;
 
-/// Memory of a proof and its key, a row: twelve wires, five chunks of the quotient, fixed columns.
+/// Bytes of a proof and its key per row: twelve wires, five chunks of the quotient, fixed columns.
 const BYTES_PER_ROW: u64 = 5 << 10;
-/// Larger strings take minutes to make, even on many cores.
+/// A larger SRS takes minutes to generate, even on many cores.
 const LOG_ROWS_MAX: u32 = 22;
 /// Smaller ones measure the start of threads.
 const LOG_ROWS_MIN: u32 = 10;
@@ -56,15 +56,15 @@ pub(crate) fn run<D: Device>(
     }
 }
 
-/// The sizes asked for that a proof of this bench can have.
-fn proof_sizes(asked: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, BenchError> {
-    let (from, to) = ((*asked.start()).max(LOG_ROWS_MIN), (*asked.end()).min(LOG_ROWS_MAX));
+/// The requested sizes that a proof of this bench can have.
+fn proof_sizes(requested: &RangeInclusive<u32>) -> Result<RangeInclusive<u32>, BenchError> {
+    let (from, to) = ((*requested.start()).max(LOG_ROWS_MIN), (*requested.end()).min(LOG_ROWS_MAX));
     match from <= to {
         true => Ok(from..=to),
         false => Err(BenchError::Argument {
             what: "sizes",
             expected: format!("some of the sizes of proofs, {LOG_ROWS_MIN}..{LOG_ROWS_MAX}"),
-            got: format!("{}..{}", asked.start(), asked.end()),
+            got: format!("{}..{}", requested.start(), requested.end()),
         }),
     }
 }

@@ -26,10 +26,10 @@ pub struct Results {
     /// Start of the run, in seconds since 1970 UTC.
     pub unix_seconds: u64,
     pub ceilings: Ceilings,
-    /// What an NVIDIA card said of itself; none without NVML.
+    /// What an NVIDIA card reported; none without NVML.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<Card>,
-    /// Peers that were not asked for by name and are not there.
+    /// Peers that are missing and were not requested by name.
     #[serde(default)]
     pub absent_peers: Vec<AbsentPeer>,
     pub entries: Vec<Entry>,
@@ -69,23 +69,23 @@ pub struct Card {
     pub power_limit_watts: Option<f64>,
     pub celsius_before: Option<f64>,
     pub celsius_after: Option<f64>,
-    /// Reasons for which its clocks were held down after any of the operations.
+    /// Reasons for which its clocks were throttled after any of the operations.
     pub throttled: Vec<String>,
 }
 
-/// What the device reaches where nothing else holds it up; floors are computed from these.
+/// What the device reaches when nothing else limits it; floors are computed from these.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceilings {
-    /// Products in Fr a second, independent of each other, over all threads; of a hybrid device the
+    /// Products in Fr per second, independent of each other, over all threads; of a hybrid device the
     /// host's, where row kernels run.
     pub products_per_second: f64,
-    /// Bytes a second, read and written together, when memory is copied: a card's, else the host's.
+    /// Bytes per second, read and written together, when memory is copied: a card's, else the host's.
     pub bytes_per_second: f64,
     /// The same products on the adapter of a hybrid device, where all else runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_products_per_second: Option<f64>,
-    /// Multiply-adds of 32 by 32 to 64 bits a second that a card issues.
+    /// Multiply-adds of 32 by 32 to 64 bits per second that a card issues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wide_multiply_adds_per_second: Option<f64>,
 }
@@ -96,7 +96,7 @@ pub struct Ceilings {
 pub struct Entry {
     /// `field`, `poseidon2`, `msm`, `ntt`, `proof` or `circuit`.
     pub group: String,
-    /// What was done, such as `msm 2^18 uniform`. Unique within an implementation.
+    /// The operation, such as `msm 2^18 uniform`. Unique within an implementation.
     pub name: String,
     /// Elements, or rows of a proof.
     pub n: u64,
@@ -108,15 +108,15 @@ pub struct Entry {
     pub max_seconds: f64,
     /// Least time that the operations and bytes allow at the ceilings; none for a peer.
     pub floor_seconds: Option<f64>,
-    /// Most memory that the process held meanwhile, where the kernel tells.
+    /// Peak memory of the process during the runs, if the kernel reports it.
     pub memory_bytes_peak: Option<u64>,
-    /// Mean power of the card over the runs, if they took long enough to tell.
+    /// Mean power of the card over the runs, if they took long enough to measure it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watts: Option<f64>,
     /// Clock of the card's multiprocessors right after the last run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sm_clock_hertz: Option<f64>,
-    /// What the figure is of, where that is not the same as ours.
+    /// What the figure measures, if it differs from Rollmill's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -165,7 +165,10 @@ impl Results {
         std::fs::write(path, text).map_err(|error| failed(error.to_string()))
     }
 
-    /// Reads a file and refuses one that cannot be a run's.
+    /// Reads a file of results.
+    ///
+    /// # Errors
+    /// [`BenchError::Read`]; [`BenchError::Foreign`] and [`BenchError::Schema`] for a file that is not a run's.
     pub fn read(path: &Path) -> Result<Self, BenchError> {
         let shown = path.display().to_string();
         let unreadable = |reason: String| BenchError::Read { path: shown.clone(), reason };
@@ -298,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_card_said_is_kept_and_what_no_card_says_is_refused() {
+    fn what_a_card_said_is_kept_and_what_no_card_says_is_rejected() {
         let mut results = sample("cuda", 1.0);
         results.ceilings.wide_multiply_adds_per_second = Some(8e12);
         results.card = Some(Card { uuid: "GPU-1".into(), ..Card::default() });
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_run_is_refused_by_its_code() {
+    fn what_is_no_run_is_rejected_by_its_code() {
         let code = |bytes: &[u8]| Results::from_bytes(bytes, "x.json").unwrap_err().code();
         assert_eq!(code(b""), "BEN-005");
         assert_eq!(code(b"{}"), "BEN-005");
@@ -360,9 +363,9 @@ mod tests {
         }
     }
 
-    /// Goal: a damaged file is refused in one line or read as figures that make sense.
+    /// Goal: a damaged file is rejected in one line or read as plausible figures.
     #[test]
-    fn every_changed_or_missing_byte_is_refused_or_still_a_run() {
+    fn every_changed_or_missing_byte_is_rejected_or_still_a_run() {
         let bytes = bytes(&sample("cpu", 1.0));
         for at in 0..bytes.len() {
             for bit in 0..8 {

@@ -29,8 +29,8 @@ pub trait Subject: Device {
     fn wgpu(&self) -> Option<&WgpuDevice> {
         None
     }
-    /// Waits until everything queued is done, where a device queues: an operation that gives no values to
-    /// the host would be timed as its queueing alone.
+    /// Waits until all queued work is done, on devices that queue: otherwise an operation that returns no values to
+    /// the host would be timed only until it is queued.
     fn wait(&self) -> Result<(), DeviceError> {
         match (self.cuda(), self.wgpu()) {
             (Some(card), _) => card.synchronize(),

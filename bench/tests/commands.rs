@@ -49,7 +49,7 @@ fn the_settings_are_those_of_an_agent() {
     assert!(!output.status.success() && text.contains("AGT-032"), "{text}");
 }
 
-/// What a command that is refused says: one line and nothing else.
+/// The output of a rejected command: one line and nothing else.
 fn only_line(arguments: &[&str], output: &Output) -> String {
     assert!(!output.status.success(), "{arguments:?} was accepted");
     assert!(output.stdout.is_empty(), "{arguments:?}: {output:?}");

@@ -52,7 +52,7 @@ fn a_card_is_measured_with_its_sensors_and_each_fault_of_it_ends_with_a_line_of_
             assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
         }
     }
-    // The same work on a card without a fault, with what its sensors say.
+    // The same work on a card without a fault, with its sensors' readings.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("card.json");
     let json = ["--json", file.to_str().unwrap()];

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use rollmill_algebra::bytes::{G1_BYTES, g1_from_slice, g1_to_bytes};
 use rollmill_algebra::device::Device;
 use rollmill_algebra::{Fr, G1Affine};
-use rollmill_plonk::key::{Bases, Claim, VerifyingKey, layout_digest, setup};
+use rollmill_plonk::key::{Bases, CommitmentClaim, VerifyingKey, layout_digest, setup};
 use rollmill_plonk::layout::Layout;
 use rollmill_plonk::shape::Shape;
 use rollmill_plonk::srs::Srs;
@@ -53,7 +53,7 @@ pub fn make<D: Device>(
     }
     let mut maker = Maker { device, srs, store, bases: HashMap::new(), digests: HashMap::new() };
     let mut keys: Vec<Option<MadeKey>> = vec![None; layouts.len()];
-    let mut claims: HashMap<u32, (Claim, Vec<usize>)> = HashMap::new();
+    let mut claims: HashMap<u32, (CommitmentClaim, Vec<usize>)> = HashMap::new();
     for (i, layout) in layouts.iter().enumerate() {
         let layout = layout()?;
         let columns = layout.fixed_columns();
@@ -61,7 +61,7 @@ pub fn make<D: Device>(
         let rows_used = layout.rows_used as u64;
         let vk = match maker.kept(&layout.shape, &digest)? {
             Some(vk) => {
-                let fresh = || (Claim::new(fresh_seed()), Vec::new());
+                let fresh = || (CommitmentClaim::new(fresh_seed()), Vec::new());
                 let (claim, of) = claims.entry(layout.shape.log_n).or_insert_with(fresh);
                 claim.add(&columns, &vk.fixed);
                 of.push(i);

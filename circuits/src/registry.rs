@@ -259,7 +259,7 @@ pub struct Keys<D: Device> {
     resident: Resident<Circuit, D>,
     loading: [Loading; Circuit::ALL.len()],
     budget: Budget,
-    check_sums: bool,
+    check_msms: bool,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -285,7 +285,7 @@ impl<D: Device> Keys<D> {
             resident: Resident::new(resident_max),
             loading: Default::default(),
             budget: Budget::default(),
-            check_sums: false,
+            check_msms: false,
         })
     }
 
@@ -296,8 +296,8 @@ impl<D: Device> Keys<D> {
     }
 
     /// Whether proofs hold the device's commitments to a random relation among them.
-    pub fn with_checked_sums(mut self, check_sums: bool) -> Self {
-        self.check_sums = check_sums;
+    pub fn with_checked_msms(mut self, check_msms: bool) -> Self {
+        self.check_msms = check_msms;
         self
     }
 
@@ -377,7 +377,7 @@ impl<D: Device> Keys<D> {
             return Ok(loaded);
         }
         stage()?;
-        self.resident.make_room();
+        self.resident.evict_to_fit_one();
         let known = self.set.key(circuit);
         let layout = layout(circuit)?;
         stage()?;
@@ -389,7 +389,7 @@ impl<D: Device> Keys<D> {
         if digest != known.layout_digest {
             return Err(RegistryError::Stale { circuit }.into());
         }
-        while wanted && loaded.as_ref().is_err_and(is_short) && self.resident.give_way() {
+        while wanted && loaded.as_ref().is_err_and(is_short) && self.resident.evict_unused() {
             loaded = bring();
         }
         Ok(self.resident.put(circuit, loaded?))
@@ -401,7 +401,7 @@ impl<D: Device> Keys<D> {
         let bases = self.resident.bases(log_n, || {
             let points = lagrange(self.store.as_ref(), &self.srs, log_n)?;
             let bases = Bases::new(self.device.as_ref(), &self.srs, &points)?;
-            Ok::<_, RegistryError>(bases.with_checked_sums(self.check_sums))
+            Ok::<_, RegistryError>(bases.with_checked_msms(self.check_msms))
         })?;
         let key = ProvingKey::new(self.device.as_ref(), vk.clone(), columns)?;
         Ok(Loaded { key: key.with_budget(&self.budget), bases })

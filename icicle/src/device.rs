@@ -1,4 +1,4 @@
-//! The device: which operation runs where, and the test that it passes before it is given out.
+//! The device: which operation runs where, and the test it must pass when it is opened.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -27,7 +27,7 @@ pub struct Options {
     /// without it.
     pub folder: Option<PathBuf>,
     /// Threads for what the host does; 0 means one for each core the process may use. ICICLE's own CPU
-    /// code takes every core whatever this says.
+    /// code uses every core whatever this setting is.
     pub host_threads: usize,
 }
 
@@ -40,7 +40,7 @@ pub enum Place {
     Host,
 }
 
-/// ICICLE for sums and transforms, and host threads for the rest.
+/// ICICLE for MSMs and transforms, and host threads for the rest.
 #[derive(Debug)]
 pub struct IcicleDevice {
     pub(crate) library: &'static Library,
@@ -59,17 +59,17 @@ pub fn devices(folder: Option<&Path>) -> Result<Vec<DeviceId>, IcicleError> {
     Library::load(folder)?.devices()
 }
 
-/// Whether `asked`, a number in the list or a name, means the device `at` this place of it.
-fn is_asked(asked: &str, at: usize, device: &DeviceId) -> bool {
-    match asked.parse::<usize>() {
+/// Whether `requested`, a number in the list or a name, means the device `at` this place of it.
+fn is_named(requested: &str, at: usize, device: &DeviceId) -> bool {
+    match requested.parse::<usize>() {
         Ok(number) => number == at,
-        Err(_) if asked.contains(':') => asked.eq_ignore_ascii_case(&device.to_string()),
-        Err(_) => asked.eq_ignore_ascii_case(&device.kind) && device.number == 0,
+        Err(_) if requested.contains(':') => requested.eq_ignore_ascii_case(&device.to_string()),
+        Err(_) => requested.eq_ignore_ascii_case(&device.kind) && device.number == 0,
     }
 }
 
 impl IcicleDevice {
-    /// Opens a device and compares a sum and transforms of its with the CPU's. `asked` is a place in
+    /// Opens a device and compares an MSM and transforms with the CPU's. `requested` is a place in
     /// the list of [`devices`], a kind such as `CUDA`, or a kind and a number such as `CUDA:1`.
     ///
     /// # Errors
@@ -78,14 +78,14 @@ impl IcicleDevice {
     ///
     /// # Panics
     /// If the system cannot start host threads.
-    pub fn open(asked: &str, options: &Options) -> Result<Self, IcicleError> {
+    pub fn open(requested: &str, options: &Options) -> Result<Self, IcicleError> {
         let library = Library::load(options.folder.as_deref())?;
         let found = library.devices()?;
         let mut numbered = found.iter().enumerate();
-        let Some((_, id)) = numbered.find(|(at, device)| is_asked(asked, *at, device)) else {
+        let Some((_, id)) = numbered.find(|(at, device)| is_named(requested, *at, device)) else {
             let have: Vec<String> = found.iter().map(ToString::to_string).collect();
             let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-            return Err(IcicleError::UnknownDevice { asked: asked.to_owned(), have });
+            return Err(IcicleError::UnknownDevice { requested: requested.to_owned(), have });
         };
         let cpu = CpuDevice::new(options.host_threads);
         let device = Self { library, id: id.clone(), cpu, fault: OnceLock::new() };
@@ -168,7 +168,7 @@ impl IcicleDevice {
         self.fault.get_or_init(|| error).clone()
     }
 
-    /// Refuses work once the device was seen to compute wrong values.
+    /// Rejects work once the device was seen to compute wrong values.
     pub(crate) fn check(&self, operation: &'static str) -> Result<(), DeviceError> {
         match self.fault.get() {
             None => Ok(()),

@@ -22,8 +22,8 @@ pub enum IcicleError {
     /// ICICLE has no device of this kind, name or number.
     ///
     /// Do: Use a device that the message lists.
-    #[error("ICI-003: there is no ICICLE device `{asked}`; there are: {have}")]
-    UnknownDevice { asked: String, have: String },
+    #[error("ICI-003: there is no ICICLE device `{requested}`; there are: {have}")]
+    UnknownDevice { requested: String, have: String },
     /// A call into ICICLE failed.
     ///
     /// Do: Restart the agent. If it recurs, update ICICLE and its driver, or prove on another

@@ -1,8 +1,8 @@
 //! The device traits on whatever ICICLE 4 finds: a card through one of its backends, or its own CPU
 //! code.
 //!
-//! [`IcicleDevice`] hands multi-scalar multiplications and transforms to ICICLE's C library, which is
-//! loaded when first asked for, and does everything else on host threads. Nothing falls back: what
+//! [`IcicleDevice`] passes multi-scalar multiplications and transforms to ICICLE's C library, which is
+//! loaded on first use, and does everything else on host threads. Nothing falls back: what
 //! ICICLE rejects or computes wrong is an error.
 //!
 //! Where the libraries are searched for: in [`Options::folder`], else in the folder that the environment

@@ -1,7 +1,7 @@
 //! ICICLE's C library, loaded at run time. Nothing here is reached without it.
 //!
 //! What is behind the C functions is C++ that throws: an exception that leaves one of them ends the
-//! process. So nothing is called that could throw on user input: a device is asked for before it
+//! process. So nothing is called that could throw on user input: a device must be available before it
 //! is set, and lengths are checked against the domain of the transform.
 
 #![expect(unsafe_code, reason = "ICICLE is a C library")]
@@ -181,7 +181,7 @@ impl Library {
             objects.push(open(name, folder.as_deref())?);
         }
         let functions = functions(&objects)?;
-        // Whoever opens the same files again gets the same functions.
+        // Opening the same files again yields the same functions.
         let address = |functions: &Functions| functions.ntt as usize;
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let same = |library: &&&Self| address(&library.functions) == address(&functions);
@@ -213,7 +213,7 @@ impl Library {
     /// What ICICLE can compute on, accelerators first, its own CPU code last. A kind without a device
     /// that answers is left out.
     pub(crate) fn devices(&self) -> Result<Vec<DeviceId>, IcicleError> {
-        let _held = self.hold();
+        let _held = self.lock();
         let mut found = Vec::new();
         for kind in self.kinds()? {
             let first = DeviceId { kind, number: 0 };
@@ -247,7 +247,7 @@ impl Library {
             .collect())
     }
 
-    /// Makes `device` the one that this thread's calls go to. The lock must be held.
+    /// Makes this thread's calls go to `device`. The caller must hold the lock.
     fn select(&self, device: &DeviceId) -> Result<(), IcicleError> {
         let raw = device.raw();
         // Setting a device of a kind that is not registered throws, which would end the process.
@@ -259,7 +259,7 @@ impl Library {
         done(code, "icicle_set_device", device)
     }
 
-    fn hold(&self) -> MutexGuard<'_, BTreeMap<DeviceId, u32>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, u32>> {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -269,7 +269,7 @@ impl Library {
         device: &DeviceId,
         points: &[Affine],
     ) -> Result<Points, IcicleError> {
-        let lock = self.hold();
+        let lock = self.lock();
         self.select(device)?;
         let bytes = size_of_val(points);
         let mut address = std::ptr::null_mut();
@@ -278,14 +278,14 @@ impl Library {
             let code = unsafe { (self.functions.malloc)(&raw mut address, bytes) };
             self.allocated(code, "icicle_malloc", device, bytes)?;
         }
-        // Owned from here on, so that it is given back if the copy fails.
+        // Owned from here on, so that it is released if the copy fails.
         let held = Points { library: self, device: device.clone(), address, len: points.len() };
         if bytes > 0 {
             // SAFETY: the device's memory was allocated for as many bytes as the slice has.
             let code =
                 unsafe { (self.functions.copy_to_device)(address, points.as_ptr().cast(), bytes) };
             if code != 0 {
-                // Giving the memory back takes the lock.
+                // Releasing the memory takes the lock.
                 drop(lock);
                 return Err(failed(code, "icicle_copy_to_device", device));
             }
@@ -294,8 +294,8 @@ impl Library {
     }
 
     /// `Σ scalars[i] · points[i]` over the first points, which are at least as many. All numbers are
-    /// canonical: ICICLE's CPU code ignores that points are said to be in Montgomery form, and its
-    /// answer is then wrong without an error. No scalar has more than `bits` bits, or 0 says nothing.
+    /// canonical: ICICLE's CPU code ignores the flag that points are in Montgomery form, and its result
+    /// is then wrong without an error. No scalar has more than `bits` bits; 0 means no bound.
     pub(crate) fn msm(
         &self,
         scalars: &[Limbs],
@@ -309,7 +309,7 @@ impl Library {
             let reason = format!("{} scalars for {} points", scalars.len(), points.len);
             return Err(IcicleError::Call { call: CALL, device: device.to_string(), reason });
         };
-        let _held = self.hold();
+        let _held = self.lock();
         self.select(device)?;
         let config = MsmConfig {
             stream: std::ptr::null_mut(),
@@ -327,7 +327,7 @@ impl Library {
             ext: std::ptr::null_mut(),
         };
         let mut out = [[0; 4]; 3];
-        // SAFETY: reads `n` scalars here and `n` points on the device that was set, which holds more or
+        // SAFETY: reads `n` scalars here and `n` points on the selected device, which has more or
         // as many; writes one point. The call is not asynchronous, so nothing is used after it.
         let code = unsafe {
             (self.functions.msm)(
@@ -358,7 +358,7 @@ impl Library {
             let reason = format!("{} elements, expected a power of two", values.len());
             return Err(IcicleError::Call { call: CALL, device: device.to_string(), reason });
         };
-        let mut domains = self.hold();
+        let mut domains = self.lock();
         self.select(device)?;
         self.reach(&mut domains, device, log_n)?;
         let config = NttConfig {
@@ -389,7 +389,7 @@ impl Library {
     }
 
     /// Makes the device's domain one of at least 2^log_n elements. A domain that is there already is
-    /// kept by ICICLE whatever is asked for, so it is given back first.
+    /// kept by ICICLE whatever length is requested, so it is released first.
     fn reach(
         &self,
         domains: &mut BTreeMap<DeviceId, u32>,
@@ -465,10 +465,10 @@ impl Drop for Points {
         if self.address.is_null() {
             return;
         }
-        let _held = self.library.hold();
+        let _lock = self.library.lock();
         if self.library.select(&self.device).is_ok() {
-            // An error cannot be told to anybody; the memory goes with the process.
-            // SAFETY: the address came from this device's allocator and is given back once.
+            // An error cannot be reported; the memory is freed with the process.
+            // SAFETY: the address came from this device's allocator and is released once.
             let _ = unsafe { (self.library.functions.free)(self.address) };
         }
     }
@@ -492,7 +492,7 @@ fn words(code: c_int) -> String {
         10 => "not implemented by this backend",
         11 => "invalid argument",
         12 => "backend load failed",
-        13 => "the backend's licence was refused",
+        13 => "the backend's licence was rejected",
         _ => "unknown error",
     };
     format!("code {code}, {words}")
@@ -523,7 +523,7 @@ fn open(name: &str, folder: Option<&Path>) -> Result<Object, IcicleError> {
     })
 }
 
-/// What the loader says, in one line.
+/// The loader's error, in one line.
 fn one_line(error: &libloading::Error) -> String {
     let text = match std::error::Error::source(error) {
         Some(source) => source.to_string(),

@@ -13,7 +13,7 @@ use crate::device::{IcicleDevice, convert, shape};
 use crate::library::{Affine, Limbs, Points, Projective};
 
 const OPERATION: &str = "commit";
-/// Scalars up to this many bits are said to be short, which saves ICICLE most of the work. It is the
+/// Scalars up to this many bits are declared short, which saves ICICLE most of the work. It is the
 /// width of the columns that are uploaded as small values.
 const SMALL_BITS: u32 = 16;
 
@@ -21,7 +21,7 @@ const SMALL_BITS: u32 = 16;
 #[derive(Debug)]
 pub struct IcicleBases {
     points: Points,
-    /// Until the first sum was compared with the CPU's.
+    /// The bases, until the first MSM was compared with the CPU's.
     unchecked: Mutex<Option<Vec<G1Affine>>>,
 }
 
@@ -45,7 +45,7 @@ fn point_of(coordinates: &Projective) -> Option<G1Affine> {
 }
 
 impl IcicleDevice {
-    fn sum(&self, bases: &IcicleBases, scalars: &[Fr]) -> Result<G1Affine, DeviceError> {
+    fn msm(&self, bases: &IcicleBases, scalars: &[Fr]) -> Result<G1Affine, DeviceError> {
         if scalars.is_empty() {
             return Ok(G1Affine::identity());
         }
@@ -58,20 +58,20 @@ impl IcicleDevice {
             .map_err(|error| self.failed(OPERATION, error))?;
         let Some(sum) = point_of(&sum) else {
             let n = scalars.len();
-            let error = self.wrong(format!("a sum of {n} multiples is not on the curve"));
+            let error = self.wrong(format!("an MSM of {n} scalars is not on the curve"));
             return Err(self.failed(OPERATION, error));
         };
         Ok(sum)
     }
 
-    /// Compares the first sum that could differ with the CPU's.
+    /// Compares the first MSM that could differ with the CPU's.
     fn first_check(
         &self,
         bases: &IcicleBases,
         column: &CpuBuffer,
         sum: G1Affine,
     ) -> Result<(), DeviceError> {
-        // Nothing but zeros says nothing of the points.
+        // A column of zeros does not test the points.
         if column.as_slice().iter().all(|scalar| *scalar == Fr::ZERO) {
             return Ok(());
         }
@@ -79,7 +79,7 @@ impl IcicleDevice {
         let Some(points) = unchecked.as_ref() else { return Ok(()) };
         let held = self.cpu.register_bases(&points[..column.len()])?;
         if self.cpu.commit(&held, &[column])? != [sum] {
-            let what = format!("a sum of {} multiples is not the CPU's", column.len());
+            let what = format!("an MSM of {} scalars differs from the CPU's", column.len());
             return Err(self.failed(OPERATION, self.wrong(what)));
         }
         *unchecked = None;
@@ -114,7 +114,7 @@ impl Msm for IcicleDevice {
         }
         let mut sums = Vec::with_capacity(columns.len());
         for column in columns {
-            let sum = self.sum(bases, column.as_slice())?;
+            let sum = self.msm(bases, column.as_slice())?;
             self.first_check(bases, column, sum)?;
             sums.push(sum);
         }
@@ -129,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn homogeneous_points_are_read_and_others_refused() {
+    fn homogeneous_points_are_read_and_others_rejected() {
         let generator = G1Projective::generator().into_affine();
         let limbs = |value: u64| Fq::from(value).into_bigint().0;
         let z = Fq::from(5u64);

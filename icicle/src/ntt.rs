@@ -32,7 +32,7 @@ impl IcicleDevice {
             .map_err(|error| self.failed(operation, error))?;
         if out.iter().any(|limbs| BigInt(*limbs) >= Fr::MODULUS) {
             let n = values.len();
-            let what = format!("a transform of {n} gives a value that is not below the modulus");
+            let what = format!("a transform of {n} returned a value that is not below the modulus");
             return Err(self.failed(operation, self.wrong(what)));
         }
         Ok(convert(threads, &out, |limbs| Fr::new_unchecked(BigInt(*limbs))))

@@ -51,7 +51,7 @@ fn an_absent_library_is_named_with_the_folder_that_was_looked_in() {
 }
 
 #[test]
-fn a_file_that_is_no_library_is_refused() {
+fn a_file_that_is_no_library_is_rejected() {
     let fake = Fake::new(&[]);
     std::fs::write(fake.path("copy"), "not a library").unwrap();
     let text = line(&fake.try_open("0").unwrap_err());
@@ -59,7 +59,7 @@ fn a_file_that_is_no_library_is_refused() {
 }
 
 #[test]
-fn a_library_without_a_function_is_refused_with_both_names() {
+fn a_library_without_a_function_is_rejected_with_both_names() {
     for (name, symbol) in [
         ("icicle_device", "icicle_is_device_available"),
         ("icicle_field_bn254", "bn254_ntt"),
@@ -78,7 +78,7 @@ fn a_library_without_a_function_is_refused_with_both_names() {
 
 /// Setting such a device would end the process.
 #[test]
-fn a_device_that_is_not_registered_is_refused_with_those_that_are() {
+fn a_device_that_is_not_registered_is_rejected_with_those_that_are() {
     let fake = Fake::new(&["devices=CPU"]);
     for asked in ["CUDA", "CUDA:0", "1", "CPU:1", "", "no such device"] {
         let text = line(&fake.try_open(asked).unwrap_err());
@@ -130,7 +130,7 @@ fn backends_beside_the_libraries_are_loaded() {
 #[test]
 fn a_device_that_computes_wrong_values_is_not_opened() {
     for (behaviour, part) in [
-        ("wrong msm from=1", "a sum of 200"),
+        ("wrong msm from=1", "an MSM of 200"),
         ("off the curve", "not on the curve"),
         ("wrong ntt", "a transform of 4096"),
         ("no cosets", "a coset"),
@@ -145,7 +145,7 @@ fn a_device_that_computes_wrong_values_is_not_opened() {
 
 /// The first sum over a set of bases is compared, of whatever length it is.
 #[test]
-fn a_first_sum_that_is_wrong_is_refused_and_so_is_everything_after_it() {
+fn a_first_msm_that_is_wrong_is_rejected_and_so_is_everything_after_it() {
     let fake = Fake::new(&["wrong msm from=300"]);
     let device = fake.open();
     assert_eq!(commit(&device, 299), Ok(()));
@@ -157,7 +157,7 @@ fn a_first_sum_that_is_wrong_is_refused_and_so_is_everything_after_it() {
     let error = device.commit(&bases, &[&column]).unwrap_err();
     let text = line(&error);
     assert!(matches!(error, DeviceError::Failed { .. }), "{text}");
-    assert!(text.contains("ICI-005") && text.contains("a sum of 300"), "{text}");
+    assert!(text.contains("ICI-005") && text.contains("an MSM of 300"), "{text}");
     for outcome in [commit(&device, 4), transform(&device, 4)] {
         assert!(line(&outcome.unwrap_err()).contains("ICI-005"));
     }
@@ -199,7 +199,7 @@ fn a_device_that_fails_its_test_is_not_opened() {
 }
 
 #[test]
-fn more_memory_than_there_is_is_refused_with_the_numbers_and_the_device_goes_on() {
+fn more_memory_than_there_is_is_rejected_with_the_numbers_and_the_device_goes_on() {
     let limit = 1 << 16;
     let fake = Fake::new(&[&format!("memory={limit}")]);
     let device = fake.open();

@@ -1,12 +1,11 @@
 //! Device memory under a budget.
 //!
-//! A block that is dropped goes to a list with its uses ([`crate::order`]) and is handed out again
-//! without waiting: whoever writes to it first has its stream wait for them. Memory returns to the
-//! driver only after all streams have been waited for.
+//! A dropped block goes to a free list with its uses ([`crate::order`]) and is reused without waiting on the
+//! host: the stream that writes to it first waits for them. Memory returns to the driver only after all
+//! streams have finished.
 //!
-//! Every block is on an account: that of the session that took it, or the common one. What a session
-//! asked for is set aside for it, so that the sessions open at a time never take each other's memory
-//! and what is kept for later takes nobody's.
+//! Every block is charged to an account: that of the session that allocated it, or the common one. Memory
+//! that a session requests is reserved for it, so that neither other sessions nor caches can take it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -158,7 +157,7 @@ impl Arena {
         (state.used_bytes(), state.peak_bytes, self.budget_bytes)
     }
 
-    /// Whether `account` may take `bytes` more, in one piece or in many.
+    /// Whether `account` can allocate `bytes` more, in one block or in many.
     pub(crate) fn require(
         &self,
         operation: &'static str,
@@ -172,11 +171,11 @@ impl Arena {
         Err(DeviceError::Memory { operation, needed_bytes: bytes, free_bytes })
     }
 
-    /// Opens an account with `bytes` set aside, once other sessions leave that much.
+    /// Opens an account with `bytes` reserved. Blocks until other sessions leave that much free.
     pub(crate) fn open(&self, operation: &'static str, bytes: u64) -> Result<Account, DeviceError> {
         let mut state = self.state();
         while bytes > state.free_bytes(COMMON, self.budget_bytes) {
-            // All there is when every session has ended and left nothing.
+            // What is free once every session has ended and released its memory.
             let common = state.balance(COMMON).used_bytes;
             let free_bytes = self.budget_bytes.saturating_sub(common);
             if bytes > free_bytes {
@@ -190,7 +189,7 @@ impl Arena {
         Ok(account)
     }
 
-    /// Ends a session. What it has not given back is on the common account from then on.
+    /// Ends a session. Blocks that it has not released are charged to the common account from then on.
     pub(crate) fn close(&self, account: Account) {
         let mut state = self.state();
         let left = state.accounts.remove(&account).unwrap_or_default();
@@ -291,7 +290,7 @@ impl Arena {
 impl Drop for Arena {
     fn drop(&mut self) {
         let mut state = std::mem::take(&mut *self.state());
-        // The device is going away: a failure here has nobody left to tell.
+        // The device is being closed: a failure here cannot be reported to anyone.
         let _ = self.trim(&mut state);
     }
 }

@@ -14,8 +14,8 @@ use crate::error::CudaError;
 
 /// The oldest CUDA that is tried, 12.0, as the driver counts: older drivers lack functions.
 const DRIVER_NEEDED: i32 = 12_000;
-/// The CUDA that the kernels are compiled with. A driver that supports it takes what the compiler
-/// writes; an older one may not, and then its age is the reason.
+/// The CUDA that the kernels are compiled with. A driver that supports it loads the
+/// compiler's output. An older one may not, and then the error names the driver's age.
 const DRIVER_OF_IMAGE: i32 = 13_000;
 
 /// One card.
@@ -94,7 +94,7 @@ fn is_image(code: CUresult) -> bool {
 }
 
 /// Starts the driver. Returns the CUDA version that it supports.
-fn start(asked: &str) -> Result<i32, CudaError> {
+fn start(requested: &str) -> Result<i32, CudaError> {
     // SAFETY: only searches for the library.
     if !unsafe { sys::is_culib_present() } {
         let reason = "libcuda was not found".to_owned();
@@ -102,7 +102,7 @@ fn start(asked: &str) -> Result<i32, CudaError> {
     }
     result::init().map_err(|error| match error.0 {
         CUresult::CUDA_ERROR_NO_DEVICE => {
-            CudaError::UnknownDevice { asked: asked.to_owned(), have: "none".to_owned() }
+            CudaError::UnknownDevice { requested: requested.to_owned(), have: "none".to_owned() }
         }
         _ => CudaError::NoDriver { reason: format!("it does not start: {}", said(error)) },
     })?;
@@ -127,9 +127,9 @@ fn uuid_text(device: sys::CUdevice) -> Option<String> {
 }
 
 /// Every card with its UUID, in the driver's order.
-fn all_cards(asked: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
+fn all_cards(requested: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
     let failed =
-        |call, error| CudaError::Call { call, device: asked.to_owned(), reason: said(error) };
+        |call, error| CudaError::Call { call, device: requested.to_owned(), reason: said(error) };
     let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", error))?;
     let card = |i| {
         let device = result::device::get(i).map_err(|error| failed("cuDeviceGet", error))?;
@@ -138,10 +138,10 @@ fn all_cards(asked: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
     (0..count).map(card).collect()
 }
 
-fn find(asked: &str) -> Result<sys::CUdevice, CudaError> {
-    let cards = all_cards(asked)?;
+fn find(requested: &str) -> Result<sys::CUdevice, CudaError> {
+    let cards = all_cards(requested)?;
     let named = cards.iter().enumerate().find(|(i, (_, uuid))| {
-        asked == i.to_string() || (!uuid.is_empty() && asked.eq_ignore_ascii_case(uuid))
+        requested == i.to_string() || (!uuid.is_empty() && requested.eq_ignore_ascii_case(uuid))
     });
     if let Some((_, (device, _))) = named {
         return Ok(*device);
@@ -149,7 +149,7 @@ fn find(asked: &str) -> Result<sys::CUdevice, CudaError> {
     let have: Vec<String> =
         cards.iter().enumerate().map(|(i, (_, uuid))| format!("{i} ({uuid})")).collect();
     let have = if have.is_empty() { "none".to_owned() } else { have.join(", ") };
-    Err(CudaError::UnknownDevice { asked: asked.to_owned(), have })
+    Err(CudaError::UnknownDevice { requested: requested.to_owned(), have })
 }
 
 /// The cards of this machine in the order of their indices, each with its name and UUID.
@@ -168,10 +168,10 @@ pub fn cards() -> Result<Vec<String>, CudaError> {
 
 impl RealDriver {
     /// Opens a card by index or UUID.
-    pub(crate) fn open(asked: &str, image: &[u8]) -> Result<Self, CudaError> {
-        let supported = start(asked)?;
-        let ordinal = find(asked)?;
-        let name = result::device::get_name(ordinal).unwrap_or_else(|_| asked.to_owned());
+    pub(crate) fn open(requested: &str, image: &[u8]) -> Result<Self, CudaError> {
+        let supported = start(requested)?;
+        let ordinal = find(requested)?;
+        let name = result::device::get_name(ordinal).unwrap_or_else(|_| requested.to_owned());
         let failed = |call| {
             let device = name.clone();
             move |error| CudaError::Call { call, device, reason: said(error) }
@@ -180,7 +180,7 @@ impl RealDriver {
         // SAFETY: `ordinal` is a device of this driver.
         let multiprocessors = unsafe { result::device::get_attribute(ordinal, count) }
             .map_err(failed("cuDeviceGetAttribute"))?;
-        // SAFETY: as above; given back when this is dropped.
+        // SAFETY: as above; released when this is dropped.
         let context = unsafe { result::primary_ctx::retain(ordinal) }
             .map_err(failed("cuDevicePrimaryCtxRetain"))?;
         let mut opened = Self {
@@ -194,9 +194,9 @@ impl RealDriver {
             functions: Mutex::default(),
         };
         opened.enter()?;
-        // The driver reads as far as the image's own header says, so it must not be cut short.
+        // The driver reads as many bytes as the image's header states, so the image must not be shorter.
         let image = checked_image(image)?;
-        // SAFETY: `image` lives through the call and is as long as its header says.
+        // SAFETY: `image` outlives the call and is as long as its header states.
         let module = unsafe { result::module::load_data(image.as_ptr().cast()) };
         opened.module = module.map_err(|error| match error.0 {
             code if is_image(code) && supported < DRIVER_OF_IMAGE => CudaError::DriverTooOld {
@@ -254,21 +254,21 @@ impl RealDriver {
     }
 }
 
-/// Refuses an image that is not a fat binary of the length that its header says. Header: magic
+/// Rejects an image that is not a fat binary of the length that its header states. Header: magic
 /// 0xba55ed50, version, header size (16 bits each after the magic), then the size of what follows
 /// (64 bits), all least byte first.
 fn checked_image(image: &[u8]) -> Result<&[u8], CudaError> {
-    let refuse = |reason: String| Err(CudaError::Image { reason });
+    let reject = |reason: String| Err(CudaError::Image { reason });
     let Some(header) = image.get(..16) else {
-        return refuse(format!("the image has {} B, too short for a header", image.len()));
+        return reject(format!("the image has {} B, too short for a header", image.len()));
     };
     if header[..4] != [0x50, 0xed, 0x55, 0xba] {
-        return refuse("the image does not begin like a fat binary".to_owned());
+        return reject("the image does not begin like a fat binary".to_owned());
     }
     let number = |bytes: &[u8]| bytes.iter().rev().fold(0u64, |all, b| all << 8 | u64::from(*b));
     let expected = number(&header[6..8]).saturating_add(number(&header[8..16]));
     if expected != image.len() as u64 {
-        return refuse(format!("the image should have {expected} B, it has {}", image.len()));
+        return reject(format!("the image should have {expected} B, it has {}", image.len()));
     }
     Ok(image)
 }
@@ -320,7 +320,7 @@ impl Driver for RealDriver {
         let stream = self.checked("cuStreamCreate", stream)?;
         let event = result::event::create(sys::CUevent_flags::CU_EVENT_DISABLE_TIMING);
         let event = self.checked("cuEventCreate", event).inspect_err(|_| {
-            // SAFETY: nothing was queued in it. The event's error is the one to tell.
+            // SAFETY: nothing was queued in it. The event's error is the one to report.
             let _ = unsafe { result::stream::destroy(stream) };
         })?;
         let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
@@ -412,7 +412,7 @@ impl Drop for RealDriver {
         if self.enter().is_err() {
             return;
         }
-        // SAFETY: nothing uses the handles after this; failures have nobody left to tell.
+        // SAFETY: nothing uses the handles after this; failures cannot be reported to anyone.
         unsafe {
             let streams = self.streams.get_mut().unwrap_or_else(PoisonError::into_inner);
             for Queue { stream, event } in streams.drain(..) {
@@ -440,7 +440,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_cut_or_is_something_else_is_refused() {
+    fn an_image_that_is_cut_or_is_something_else_is_rejected() {
         assert!(checked_image(&image(40)).is_ok());
         let whole = image(40);
         for end in 0..whole.len() {

@@ -20,8 +20,8 @@ use crate::program::Programs;
 
 /// Bytes of a field element.
 pub(crate) const ELEMENT: u64 = 32;
-/// Part of a card's free memory that a device takes when no budget is given, in hundredths: the rest
-/// is for the driver itself and for whoever shows pictures.
+/// Per cent of a card's free memory that a device uses without a budget. The rest is for the driver and for
+/// displays.
 const BUDGET_PERCENT: u64 = 92;
 
 /// How to open a device.
@@ -39,7 +39,7 @@ pub struct CudaOptions {
 /// the host wait with a larger one for all that is queued before it.
 const UPLOAD_BYTES: usize = 64 << 10;
 
-/// What all handles of a card share.
+/// State that all handles of a card share.
 #[derive(Debug)]
 pub(crate) struct Card {
     pub(crate) driver: Arc<dyn Driver>,
@@ -55,7 +55,7 @@ pub(crate) struct Card {
 /// A handle on an NVIDIA card, or on the emulator, with streams of its own.
 ///
 /// Every call may come from any thread. For several proofs at a time open a [`Memory::session`] for
-/// each: what they queue runs side by side, and buffers of one may be used in another.
+/// each: their queues run concurrently, and the buffers of one can be used in another.
 #[derive(Debug)]
 pub struct CudaDevice {
     pub(crate) card: Arc<Card>,
@@ -70,7 +70,7 @@ impl Drop for CudaDevice {
             self.card.arena.close(self.account);
         }
         for stream in [self.stream, self.uploads] {
-            self.card.order.give_stream(stream);
+            self.card.order.release_stream(stream);
         }
     }
 }
@@ -128,10 +128,10 @@ impl CudaDevice {
 
     /// Another handle on the card.
     fn on(card: Arc<Card>, account: Account) -> Result<Self, CudaError> {
-        let streams = card.order.take_stream().and_then(|stream| {
-            let uploads = card.order.take_stream();
+        let streams = card.order.acquire_stream().and_then(|stream| {
+            let uploads = card.order.acquire_stream();
             if uploads.is_err() {
-                card.order.give_stream(stream);
+                card.order.release_stream(stream);
             }
             Ok((stream, uploads?))
         });
@@ -151,25 +151,24 @@ impl CudaDevice {
         self.card.driver.uuid()
     }
 
-    /// Bytes of device memory in use, the most there were, and the budget.
+    /// Bytes of device memory in use, their maximum so far, and the budget.
     pub fn memory_usage(&self) -> (u64, u64, u64) {
         self.card.arena.usage()
     }
 
-    /// How often work in one stream was made to wait for work in another.
+    /// How often work in one stream had to wait for work in another.
     pub fn waits(&self) -> u64 {
         self.card.order.waits()
     }
 
-    /// Bytes that work on `columns` columns of `n` elements takes at its peak, with a commitment to
-    /// one of them going on.
+    /// Peak bytes of work on `columns` columns of `n` elements, during a commitment to one of them.
     pub fn peak_bytes(n: usize, columns: usize) -> u64 {
         // Tables of powers: the roots', and those of the cosets of a proof.
         let tables = (2 << 14) * ELEMENT + 16 * ELEMENT * (n as u64).min(1 << 15);
         columns as u64 * crate::arena::rounded(n as u64 * ELEMENT) + commit_bytes(n) + tables
     }
 
-    /// Refuses work that will need `bytes` more than is free, before it begins.
+    /// Rejects work that would need more than the free memory, `bytes`, before it starts.
     ///
     /// # Errors
     /// [`DeviceError::Memory`] with both numbers.
@@ -180,7 +179,7 @@ impl CudaDevice {
     /// Waits for all work queued so far through any handle.
     ///
     /// # Errors
-    /// Whatever that work failed with.
+    /// The error of the first work that failed.
     pub fn synchronize(&self) -> Result<(), DeviceError> {
         self.done("synchronize", self.card.order.synchronize_all())
     }

@@ -56,11 +56,11 @@ pub(crate) struct Launch<'a> {
     pub(crate) arguments: Vec<Argument>,
 }
 
-/// Shared memory that every GPU gives a block without an opt-in.
+/// Shared memory, in bytes, that a block has on every GPU without an opt-in.
 const SHARED_BYTES_MAX: u32 = 48 << 10;
 
 impl Launch<'_> {
-    /// Refuses what no card would run.
+    /// Rejects a launch that no card would run.
     pub(crate) fn check(&self, device: &str) -> Result<(), CudaError> {
         let fits = self.grid.iter().all(|size| *size > 0)
             && self.grid[0] <= i32::MAX as u32
@@ -83,16 +83,16 @@ impl Launch<'_> {
 }
 
 /// A stream of a card: a queue whose calls take effect one after the other. Those of different
-/// streams take effect in any order but for what [`Driver::wait`] asks.
+/// streams take effect in any order except for what [`Driver::wait`] requires.
 pub(crate) type Stream = usize;
 
 /// One card with its streams. Only [`Self::copy_out`] and [`Self::synchronize`] wait. Addresses come
-/// from [`Self::allocate`]; [`crate::arena`] sees to it that no other reaches a driver, and
+/// from [`Self::allocate`]; [`crate::arena`] ensures that no other reaches a driver, and
 /// [`crate::order`] that no stream uses memory too early.
 pub(crate) trait Driver: Debug + Send + Sync {
     /// Name of the card, for logs and errors.
     fn device(&self) -> &str;
-    /// `GPU-…`, by which other programs know the card; none for what is no card.
+    /// `GPU-…`, by which other programs know the card; none for the emulator.
     fn uuid(&self) -> Option<&str> {
         None
     }
@@ -100,16 +100,16 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn is_emulated(&self) -> bool;
     /// Number of multiprocessors.
     fn multiprocessors(&self) -> u32;
-    /// Bytes that are free, and all.
+    /// Free bytes and total bytes.
     fn memory(&self) -> Result<(u64, u64), CudaError>;
-    /// Takes memory, whose contents are unspecified.
+    /// Allocates memory with unspecified contents.
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
-    /// Gives memory back at once: whatever is queued must not use it.
+    /// Frees memory at once: nothing that is queued may use it.
     fn release(&self, pointer: u64) -> Result<(), CudaError>;
     /// Makes a stream, numbered from 0.
     fn new_stream(&self) -> Result<Stream, CudaError>;
-    /// What is queued in `waiter` from now on begins after all that is queued in `before` by now.
-    /// Callers see to it that no two calls name the same `before` at a time.
+    /// What is queued in `waiter` from now on starts after all that is queued in `before` so far. Callers
+    /// ensure that no two concurrent calls name the same `before`.
     fn wait(&self, waiter: Stream, before: Stream) -> Result<(), CudaError>;
     /// Host to device. `bytes` may change as soon as this returns.
     fn copy_in(&self, stream: Stream, to: u64, bytes: &[u8]) -> Result<(), CudaError>;

@@ -1,10 +1,10 @@
 //! A driver that runs kernels on the host, for tests.
 //!
-//! Its streams may run late: calls are only noted, and take effect when something waits for them, in
-//! that stream and what it was made to wait for alone, as if all others stood still; or, by a seed,
-//! one by one from streams drawn at random. So a missing wait between two streams yields wrong
-//! results. Memory that is taken holds 0xcd, memory that was given back holds 0xdd and is watched, and every block has
-//! guards on both sides; so what a card would do now and then is found every time.
+//! Its streams can run late. Calls are queued and take effect only when something waits for them: either in
+//! that stream and those it waits for, as if all others had stopped, or, with a seed, one by one from streams
+//! drawn at random. So a missing wait between two streams yields wrong results. Allocated memory is filled
+//! with 0xcd, freed memory with 0xdd and is checked for writes, and every block has guards on both sides. So
+//! faults that a card would show now and then are found every time.
 
 #![expect(unsafe_code, reason = "kernels work on raw memory")]
 
@@ -23,7 +23,7 @@ use crate::error::CudaError;
 const GUARD: usize = 256;
 const ALIGNMENT: usize = 256;
 const TAKEN: u8 = 0xcd;
-const GIVEN_BACK: u8 = 0xdd;
+const FREED: u8 = 0xdd;
 const GUARDED: u8 = 0xab;
 
 /// What the emulated card does wrong.
@@ -80,18 +80,18 @@ const FLAGS: [&str; 7] = [
     "-Wno-unknown-pragmas",
 ];
 
-/// Compiles the kernels of `room` (the folder that holds `cuda/` and `emulator/`) for the emulator,
-/// unless `folder` has them already. Uses `$CXX`, or `c++`.
+/// Compiles the kernels of `crate_dir` (the folder with `cuda/` and `emulator/`) for the emulator, unless
+/// `folder` has them already. Returns the path of the library. Uses `$CXX`, or `c++`.
 ///
 /// # Errors
-/// What the compiler said, or why files could not be read or written.
-pub fn compile_emulator(room: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+/// The compiler's output, or why files could not be read or written.
+pub fn compile_emulator(crate_dir: &Path, folder: &Path) -> std::io::Result<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let mut hasher = Sha256::new();
     hasher.update(&compiler);
     FLAGS.iter().for_each(|flag| hasher.update(flag));
     for part in ["cuda", "emulator"] {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(room.join(part))?
+        let mut files: Vec<PathBuf> = std::fs::read_dir(crate_dir.join(part))?
             .map(|entry| entry.map(|entry| entry.path()))
             .collect::<Result<_, _>>()?;
         files.sort();
@@ -103,22 +103,22 @@ pub fn compile_emulator(room: &Path, folder: &Path) -> std::io::Result<PathBuf> 
     let digest: String =
         hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let library = folder.join(format!("kernels-{digest}.so"));
-    let sources = ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| room.join(file));
+    let sources =
+        ["emulator/emulator.cpp", "emulator/kernels.cpp"].map(|file| crate_dir.join(file));
     compile_once(&compiler, &sources, &[], &library)?;
     Ok(library)
 }
 
-/// Makes a driver library of the emulator: a `libcuda.so` for `LD_LIBRARY_PATH`, so that a process
-/// believes to have a card. Gives its folder. What goes wrong on that card is said by a variable; see
-/// `emulator/libcuda.cpp`.
+/// Compiles a driver library of the emulator: a `libcuda.so` for `LD_LIBRARY_PATH`, with which a process finds
+/// a card. Returns its folder. An environment variable makes that card fail; see `emulator/libcuda.cpp`.
 ///
 /// # Errors
 /// As [`compile_emulator`].
-pub fn compile_emulated_driver(room: &Path, folder: &Path) -> std::io::Result<PathBuf> {
+pub fn compile_emulated_driver(crate_dir: &Path, folder: &Path) -> std::io::Result<PathBuf> {
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let kernels = std::path::absolute(compile_emulator(room, folder)?)?;
+    let kernels = std::path::absolute(compile_emulator(crate_dir, folder)?)?;
     let of_driver = kernels.with_extension("driver");
-    let sources = [room.join("emulator/libcuda.cpp"), kernels.clone()];
+    let sources = [crate_dir.join("emulator/libcuda.cpp"), kernels.clone()];
     let found = format!("-Wl,-rpath,{}", folder.display());
     compile_once(&compiler, &sources, &[&found], &of_driver.join("libcuda.so"))?;
     Ok(of_driver)
@@ -150,7 +150,9 @@ fn compile_once(
         .output()?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        return Err(std::io::Error::other(format!("{compiler} refused the kernels:\n{said}")));
+        return Err(std::io::Error::other(format!(
+            "{compiler} cannot compile the kernels:\n{said}"
+        )));
     }
     std::fs::rename(&unfinished, library)
 }
@@ -214,7 +216,7 @@ struct Queue {
 struct State {
     /// By the address of the first byte after the guard.
     live: HashMap<u64, Allocation>,
-    given_back: HashMap<u64, Allocation>,
+    freed: HashMap<u64, Allocation>,
     used_bytes: u64,
     streams: Vec<Queue>,
     launches: u64,
@@ -334,11 +336,11 @@ impl EmulatedDriver {
         if state.streams.iter().any(|queue| !queue.calls.is_empty()) {
             return Ok(());
         }
-        for (pointer, allocation) in std::mem::take(&mut state.given_back) {
-            let touched = holds_other(pointer, allocation.bytes, GIVEN_BACK);
+        for (pointer, allocation) in std::mem::take(&mut state.freed) {
+            let touched = contains_other(pointer, allocation.bytes, FREED);
             free(pointer, &allocation);
             if touched {
-                return Err(self.lost(state, "memory was written after it was given back".into()));
+                return Err(self.lost(state, "memory was written after it was freed".into()));
             }
         }
         Ok(())
@@ -435,7 +437,7 @@ fn draw(state: &mut u64, below: u64) -> u64 {
 }
 
 /// Whether any of `bytes` bytes at `pointer` differs from `value`. The caller owns them.
-fn holds_other(pointer: u64, bytes: usize, value: u8) -> bool {
+fn contains_other(pointer: u64, bytes: usize, value: u8) -> bool {
     // SAFETY: called only on parts of allocations that were made with all bytes set.
     let held = unsafe { std::slice::from_raw_parts(pointer as *const u8, bytes) };
     held.iter().any(|byte| *byte != value)
@@ -443,7 +445,7 @@ fn holds_other(pointer: u64, bytes: usize, value: u8) -> bool {
 
 fn guards_touched(pointer: u64, allocation: &Allocation) -> bool {
     let after = pointer + allocation.bytes as u64;
-    holds_other(pointer - GUARD as u64, GUARD, GUARDED) || holds_other(after, GUARD, GUARDED)
+    contains_other(pointer - GUARD as u64, GUARD, GUARDED) || contains_other(after, GUARD, GUARDED)
 }
 
 fn free(pointer: u64, allocation: &Allocation) {
@@ -473,18 +475,18 @@ impl Driver for EmulatedDriver {
         let mut state = self.state();
         self.alive(&state)?;
         let free_bytes = self.emulation.memory_bytes - state.used_bytes;
-        let refused = CudaError::Memory { needed_bytes: bytes, free_bytes };
+        let rejected = CudaError::Memory { needed_bytes: bytes, free_bytes };
         if bytes > free_bytes {
-            return Err(refused);
+            return Err(rejected);
         }
         let size = bytes as usize;
         let Ok(layout) = Layout::from_size_align(size + 2 * GUARD, ALIGNMENT) else {
-            return Err(refused);
+            return Err(rejected);
         };
         // SAFETY: the layout's size is not zero.
         let start = unsafe { std::alloc::alloc(layout) };
         if start.is_null() {
-            return Err(refused);
+            return Err(rejected);
         }
         // SAFETY: all of it lies in the new allocation.
         let pointer = unsafe {
@@ -501,14 +503,14 @@ impl Driver for EmulatedDriver {
     fn release(&self, pointer: u64) -> Result<(), CudaError> {
         let mut state = self.state();
         let Some(allocation) = state.live.remove(&pointer) else {
-            let reason = format!("{pointer:#x} was given back but never taken");
+            let reason = format!("{pointer:#x} was freed but never allocated");
             return Err(self.lost(&mut state, reason));
         };
         state.used_bytes -= allocation.bytes as u64;
         let touched = guards_touched(pointer, &allocation);
         // SAFETY: the block was live until now.
-        unsafe { std::ptr::write_bytes(pointer as *mut u8, GIVEN_BACK, allocation.bytes) };
-        state.given_back.insert(pointer, allocation);
+        unsafe { std::ptr::write_bytes(pointer as *mut u8, FREED, allocation.bytes) };
+        state.freed.insert(pointer, allocation);
         if touched {
             return Err(self.lost(&mut state, "memory beside a block was written".into()));
         }
@@ -586,7 +588,7 @@ impl Driver for EmulatedDriver {
 impl Drop for EmulatedDriver {
     fn drop(&mut self) {
         let mut state = std::mem::take(&mut *self.state());
-        for (pointer, allocation) in state.live.drain().chain(state.given_back.drain()) {
+        for (pointer, allocation) in state.live.drain().chain(state.freed.drain()) {
             free(pointer, &allocation);
         }
     }

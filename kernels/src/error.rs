@@ -21,8 +21,8 @@ pub enum CudaError {
     /// There is no CUDA device of this number or UUID.
     ///
     /// Do: Use a device that the message lists; `agent devices` prints them.
-    #[error("CUD-003: there is no CUDA device `{asked}`; there are: {have}")]
-    UnknownDevice { asked: String, have: String },
+    #[error("CUD-003: there is no CUDA device `{requested}`; there are: {have}")]
+    UnknownDevice { requested: String, have: String },
     /// The kernels' image differs from the built one, or has no code for this GPU.
     ///
     /// Do: Install the program again, or correct `--cuda-image`.

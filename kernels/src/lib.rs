@@ -1,7 +1,7 @@
 //! The device that runs on NVIDIA cards, and the emulator that runs the same kernels without one.
 //!
-//! [`CudaDevice`] does all that [`rollmill_algebra::device`] asks for. Its kernels are CUDA C++ in
-//! `cuda/`; it reaches them through a small driver with two implementations: the real one, loaded at
+//! [`CudaDevice`] implements every trait of [`rollmill_algebra::device`]. Its kernels are CUDA C++ in
+//! `cuda/`; it launches them through a small driver with two implementations: the real one, loaded at
 //! run time so that nothing of CUDA is needed to build or to start, and an emulated one that runs the
 //! kernels, compiled by a host compiler, on fibers.
 

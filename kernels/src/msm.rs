@@ -29,14 +29,14 @@ pub struct CudaBases {
     len: usize,
 }
 
-/// How a column's scalars are cut.
+/// How a column's scalars are split into windows and buckets into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Plan {
     /// Bits of a window.
     c: u32,
     windows: u32,
     /// Entries of a bucket that one thread adds.
-    piece: u32,
+    chunk_len: u32,
 }
 
 /// The cheapest plan for scalars of at most `bits` bits, `sum_bits` of them together.
@@ -50,8 +50,8 @@ fn plan(bits: u32, sum_bits: u64) -> Plan {
     let entries = sum_bits / u64::from(c);
     let mean = entries / (u64::from(windows(c)) << (c - 1));
     let most = (4 * mean).clamp(16, 1 << 16);
-    let piece = (entries / THREADS_WANTED).clamp(16, most) as u32;
-    Plan { c, windows: windows(c), piece }
+    let chunk_len = (entries / THREADS_WANTED).clamp(16, most) as u32;
+    Plan { c, windows: windows(c), chunk_len }
 }
 
 /// Bytes of device memory that a commitment to `n` scalars of any size takes at most, besides bases
@@ -60,13 +60,13 @@ pub(crate) fn commit_bytes(n: usize) -> u64 {
     plan_bytes(plan(253, 253 * n as u64), n as u64)
 }
 
-fn plan_bytes(Plan { c, windows, piece }: Plan, n: u64) -> u64 {
+fn plan_bytes(Plan { c, windows, chunk_len }: Plan, n: u64) -> u64 {
     let keys = u64::from(windows) << (c - 1);
     let entries = n * u64::from(windows);
-    let pieces = keys.min(entries) + entries / u64::from(piece);
-    // Counters, offsets, pieces, slots and cursors with the levels of their sums; entries; pieces in
+    let chunks = keys.min(entries) + entries / u64::from(chunk_len);
+    // Counters, offsets, chunks, slots and cursors with the levels of their prefix sums; entries; chunks in
     // order and their sums, and these merged once.
-    let bytes = 5 * 4 * keys * 17 / 16 + 4 * entries + pieces * (12 + XYZZ + XYZZ / 16);
+    let bytes = 5 * 4 * keys * 17 / 16 + 4 * entries + chunks * (12 + XYZZ + XYZZ / 16);
     // Blocks come in eight steps for each power of two.
     bytes / 8 * 9 + (1 << 16)
 }
@@ -78,7 +78,7 @@ impl CudaDevice {
         Ok(block)
     }
 
-    /// Exclusive sums of `n` counters.
+    /// Exclusive prefix sums of `n` counters.
     fn scan_counts(&self, counts: At<'_>, n: usize) -> Result<Block, DeviceError> {
         let chunks = n.div_ceil(CHUNK);
         let before = if n > CHUNK {
@@ -96,26 +96,26 @@ impl CudaDevice {
         Ok(out)
     }
 
-    /// Cuts buckets of `counts` into pieces: gives the offsets of their pieces, how many pieces there
-    /// are and how many the largest bucket has.
-    fn cut(
+    /// Splits buckets of `counts` entries into chunks of at most `length` entries, which the kernels call
+    /// pieces. Returns the chunks per bucket, their prefix sums, the total, and the most of one bucket.
+    fn split_buckets(
         &self,
         counts: At<'_>,
         keys: usize,
         length: u32,
     ) -> Result<(Block, Block, u32, u32), DeviceError> {
-        // A last counter of zero, so that the sums end with the total.
-        let pieces = self.zeroed(4 * (keys as u64 + 1))?;
+        // A last counter of zero, so that the prefix sums end with the total.
+        let chunks = self.zeroed(4 * (keys as u64 + 1))?;
         let most = self.zeroed(8)?;
         let arguments =
-            vec![In(counts), U64(keys as u64), U32(length), Out(pieces.start()), Out(most.start())];
+            vec![In(counts), U64(keys as u64), U32(length), Out(chunks.start()), Out(most.start())];
         self.launch(OP, "msm_pieces", 256, keys, arguments)?;
-        let slots = self.scan_counts(pieces.start(), keys + 1)?;
+        let slots = self.scan_counts(chunks.start(), keys + 1)?;
         // Both numbers in one download.
         let total = slots.start().plus(4 * keys as u64);
         self.copy(OP, most.start().plus(4), total, 4)?;
         let word = self.download_words(OP, most.start(), 1)?[0];
-        Ok((pieces, slots, (word >> 32) as u32, word as u32))
+        Ok((chunks, slots, (word >> 32) as u32, word as u32))
     }
 
     /// The sum of each window of one column, lowest first; on the device.
@@ -126,7 +126,7 @@ impl CudaDevice {
         n: usize,
         plan: Plan,
     ) -> Result<Block, DeviceError> {
-        let Plan { c, windows, piece } = plan;
+        let Plan { c, windows, chunk_len } = plan;
         let keys = (windows as usize) << (c - 1);
         if n as u64 * u64::from(windows) > u64::from(u32::MAX) {
             return shape(OP, "fewer than 2^32 digits in a column", format!("{n} scalars"));
@@ -136,7 +136,8 @@ impl CudaDevice {
         let of_scalars = |to| vec![In(scalars), U64(n as u64), U32(c), U32(windows), Out(to)];
         self.launch(OP, "msm_count", 256, n, of_scalars(counts.start()))?;
         let offsets = self.scan_counts(counts.start(), keys + 1)?;
-        let (mut pieces, mut slots, mut total, mut most) = self.cut(counts.start(), keys, piece)?;
+        let (mut chunks, mut slots, mut total, mut most) =
+            self.split_buckets(counts.start(), keys, chunk_len)?;
 
         let cursors = self.take(OP, keys + 1, 4)?;
         let bytes = 4 * (keys as u64 + 1);
@@ -147,14 +148,14 @@ impl CudaDevice {
         self.launch(OP, "msm_scatter", 256, n, arguments)?;
 
         // Pieces in order of their size, the longest first.
-        let bins = self.zeroed(4 * u64::from(piece))?;
+        let bins = self.zeroed(4 * u64::from(chunk_len))?;
         let (offsets, places) = (In(offsets.start()), In(slots.start()));
         let of_slots = |bins| {
             let (offsets, places) = (offsets.clone(), places.clone());
-            vec![offsets, places, U64(keys as u64), U32(piece), U32(total), Out(bins)]
+            vec![offsets, places, U64(keys as u64), U32(chunk_len), U32(total), Out(bins)]
         };
         self.launch(OP, "msm_sizes", 256, total as usize, of_slots(bins.start()))?;
-        let starts = self.scan_counts(bins.start(), piece as usize)?;
+        let starts = self.scan_counts(bins.start(), chunk_len as usize)?;
         let order = self.take(OP, total as usize, 12)?;
         let mut arguments = of_slots(starts.start());
         arguments.push(Out(order.start()));
@@ -166,8 +167,8 @@ impl CudaDevice {
         self.launch(OP, "msm_accumulate", 128, total as usize, arguments)?;
 
         while most > 1 {
-            let (next_pieces, next_slots, next_total, next_most) =
-                self.cut(pieces.start(), keys, MERGE)?;
+            let (next_chunks, next_slots, next_total, next_most) =
+                self.split_buckets(chunks.start(), keys, MERGE)?;
             let merged = self.take(OP, next_total as usize, XYZZ)?;
             let arguments = vec![
                 In(sums.start()),
@@ -178,8 +179,8 @@ impl CudaDevice {
                 Out(merged.start()),
             ];
             self.launch(OP, "msm_merge", 128, next_total as usize, arguments)?;
-            (pieces, slots, total, most, sums) =
-                (next_pieces, next_slots, next_total, next_most, merged);
+            (chunks, slots, total, most, sums) =
+                (next_chunks, next_slots, next_total, next_most, merged);
         }
         debug_assert!(total as usize <= keys);
         self.reduce(sums.start(), slots.start(), plan)
@@ -264,7 +265,7 @@ impl Msm for CudaDevice {
         }
         let mut bytes = Vec::with_capacity(bases.len() * AFFINE as usize);
         for base in bases {
-            // The identity is held as (0, 0).
+            // (0, 0) represents the identity.
             let (x, y) = base.xy().unwrap_or((Fq::ZERO, Fq::ZERO));
             let limbs = x.0.0.into_iter().chain(y.0.0);
             limbs.for_each(|limb| bytes.extend_from_slice(&limb.to_le_bytes()));
@@ -331,7 +332,7 @@ mod tests {
             for log_n in [0, 4, 10, 16, 20, 24] {
                 let plan = plan(bits, u64::from(bits) << log_n);
                 assert!(plan.c * plan.windows > bits, "{bits} bits: {plan:?}");
-                assert!(plan.piece >= 16, "{plan:?}");
+                assert!(plan.chunk_len >= 16, "{plan:?}");
             }
         }
     }

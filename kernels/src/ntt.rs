@@ -19,7 +19,7 @@ const BATCH_ELEMENTS: usize = 1 << 24;
 const LOG_LOW: u32 = 14;
 /// Bits of a transform that a pass does.
 const LOG_RADIX: u32 = 8;
-/// Elements that a block holds in shared memory: 32 KiB.
+/// Elements in a block's shared memory: 32 KiB.
 const LOG_BLOCK: u32 = 10;
 /// Tables of powers that are kept.
 const SCALES_KEPT: usize = 32;

@@ -1,14 +1,14 @@
 //! The order of work in different streams.
 //!
-//! Every use of a block is noted with the block: which stream wrote it last, and which have read it
-//! since. Before a call is queued, its stream is made to wait for those uses of its blocks, in other
-//! streams, that may not have ended. No call reaches a driver's queue but through [`Order::enqueue`],
-//! which is given the blocks themselves, so a wait cannot be forgotten by whoever adds an operation.
-//! A block that was dropped keeps its uses when it is handed out again ([`crate::arena`]).
+//! Every block records its uses: which stream wrote it last, and which streams have read it since. Before a
+//! call is queued, its stream waits for the uses of its blocks, in other streams, that may not have finished.
+//! A call reaches a driver's queue only through [`Order::enqueue`], which takes the blocks themselves, so no
+//! operation can forget a wait. A dropped block keeps its uses when it is allocated again
+//! ([`crate::arena`]).
 //!
-//! Why notes made after a call was queued come in time: writing a block takes it exclusively and its
-//! readers hold it shared, by Rust's own rules, until their call returns. So whoever comes next for a
-//! block, in whatever thread, comes after the note.
+//! Why it is enough to record a use after its call was queued: by Rust's borrowing rules a writer borrows a
+//! block exclusively, and readers share it, until their call returns. So the next use of a block, in any
+//! thread, comes after the record.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -44,7 +44,7 @@ impl Uses {
 
     fn note(&mut self, access: Access, point: Point) {
         if access == Access::Write {
-            // It waited for all others, so that whoever waits for it waits for them.
+            // It waited for all others, so waiting for it means waiting for them.
             *self = Self { written: Some(point), read: Vec::new() };
             return;
         }
@@ -66,11 +66,11 @@ pub(crate) struct Order {
 struct Streams {
     /// Calls queued, by stream.
     queued: Vec<u64>,
-    /// Calls that have ended, as far as the host knows.
+    /// Calls that have finished, as far as the host knows.
     ended: Vec<u64>,
-    /// `passed[s][t]`: calls of t that all calls which s is given from now on come after.
+    /// `passed[s][t]`: calls of t that every later call of s comes after.
     passed: Vec<Vec<u64>>,
-    /// Streams that nobody has.
+    /// Streams that are not in use.
     idle: Vec<Stream>,
     waits: u64,
 }
@@ -93,7 +93,7 @@ impl Order {
     }
 
     /// A stream for one owner, perhaps one that another gave back.
-    pub(crate) fn take_stream(&self) -> Result<Stream, CudaError> {
+    pub(crate) fn acquire_stream(&self) -> Result<Stream, CudaError> {
         let mut streams = self.streams();
         if let Some(stream) = streams.idle.pop() {
             return Ok(stream);
@@ -108,7 +108,7 @@ impl Order {
     }
 
     /// What is still queued in it stays in order with what the next owner queues.
-    pub(crate) fn give_stream(&self, stream: Stream) {
+    pub(crate) fn release_stream(&self, stream: Stream) {
         self.streams().idle.push(stream);
     }
 

@@ -87,8 +87,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Records what `kernel` does on a row, and its constants. `None` when it names a column or a
-    /// rotation too far away.
+    /// Records what `kernel` does on a row, and its constants. `None` when a column or a
+    /// rotation has no room in the encoding of an operand.
     pub(crate) fn record<K: RowKernel>(&self, kernel: &K) -> Option<(Arc<Program>, Vec<Fr>)> {
         let graph = Graph::record(kernel);
         let without_value = |node: &Node<Cell>| match *node {
@@ -316,7 +316,7 @@ mod tests {
     }
 
     /// Goal: a program computes what its kernel does. Method: random kernels; the program's instructions are
-    /// carried out one by one on registers that hold nothing at first.
+    /// executed one by one on registers that are empty at first.
     #[test]
     fn a_program_has_the_values_of_its_kernel() {
         for seed in 0..24 {
@@ -346,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn a_column_without_room_in_an_operand_is_refused() {
+    fn a_column_without_room_in_an_operand_is_rejected() {
         struct Far;
         impl RowKernel for Far {
             type Constants<E: Expr> = ();

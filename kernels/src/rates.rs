@@ -10,12 +10,12 @@ use crate::launch::Argument::{In, Out, U32, U64};
 
 /// Threads of a block of the kernels in `cuda/measure.cuh`.
 const BLOCK: u32 = 256;
-/// Blocks for each multiprocessor: more than any holds at a time.
+/// Blocks per multiprocessor: more than any runs at a time.
 const BLOCKS: u32 = 16;
 /// Wide multiply-adds of a thread in a round of `measure_wide`: 4 sums, 16 steps, 4 pairs of limbs.
 pub(crate) const WIDE_A_ROUND: u64 = 4 * 16 * 4;
-/// Bytes that are copied to measure the card's memory: with the copy, twice what the largest cache of a
-/// card holds.
+/// Bytes that are copied to measure the card's memory: with the copy, twice the size of the largest cache of a
+/// card.
 const COPIED: u64 = 128 << 20;
 /// A run of this length is measured; shorter ones are repeated with more rounds.
 const LONG_ENOUGH: Duration = Duration::from_millis(30);
@@ -23,19 +23,19 @@ const LONG_ENOUGH: Duration = Duration::from_millis(30);
 /// Rates of a card.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rates {
-    /// Multiply-adds of 32 by 32 to 64 bits, with carries, in a second.
+    /// Multiply-adds of 32 by 32 to 64 bits, with carries, per second.
     pub wide: f64,
-    /// Products in the scalar field in a second.
+    /// Products in the scalar field per second.
     pub products: f64,
-    /// Bytes in a second, read and written together, when the card's memory is copied.
+    /// Bytes per second, read and written together, when the card's memory is copied.
     pub bytes: f64,
-    /// Multiprocessors, to tell what one of them does.
+    /// Number of multiprocessors, for rates per multiprocessor.
     pub multiprocessors: u32,
 }
 
 impl CudaDevice {
-    /// Measures the card: half a second or so, most of it warming up. On the emulator the figures say
-    /// nothing of any card.
+    /// Measures the card, which takes about 0.5 s, most of it to warm up. Figures of the emulator do not apply to
+    /// any card.
     ///
     /// # Errors
     /// As of any operation of the device.

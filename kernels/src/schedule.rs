@@ -1,9 +1,8 @@
-//! The order of a row program's terms, so that few values are held at a time.
+//! The order of a row program's terms, chosen so that few values are live at a time.
 //!
-//! Products take the operand that needs more registers first (Sethi and Ullman 1970). Sums are freed of
-//! the order in which they were written: sums within sums that nothing else uses are taken apart, and
-//! of what is to be added the next is always what leaves the fewest values behind, which is what ends
-//! the lives of values that several terms share.
+//! Products compute the operand that needs more registers first (Sethi and Ullman 1970). Sums are reordered:
+//! nested sums that nothing else uses are flattened, and the next summand is always the one that leaves the
+//! fewest live values, which is the one that ends the lives of values that several terms share.
 
 use std::collections::HashMap;
 
@@ -28,11 +27,11 @@ struct Summand {
 
 struct Schedule<'a> {
     graph: &'a Graph<Cell>,
-    /// What a term is made of, sums taken apart. Empty for cells and constants.
+    /// The summands of a term, with nested sums flattened. Empty for cells and constants.
     parts: Vec<Vec<Summand>>,
     /// Registers that the term takes to compute.
     needs: Vec<usize>,
-    /// Uses that are still to come.
+    /// Remaining uses.
     left: Vec<usize>,
     done: Vec<bool>,
     steps: Vec<Step>,
@@ -138,7 +137,7 @@ impl<'a> Schedule<'a> {
         self.steps.push(Step::Compute { target, operation, a, b });
     }
 
-    /// Which summand is to be computed next; one that is added, to begin with.
+    /// Which summand to compute next; the first one is added, not subtracted.
     fn next_of(&self, rest: &[Summand], is_first: bool) -> usize {
         let mut best = None;
         for (at, part) in rest.iter().enumerate().filter(|(_, part)| !(is_first && part.minus)) {

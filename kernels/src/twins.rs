@@ -93,7 +93,7 @@ fn unknown_kernels_and_wrong_arguments_are_errors() {
 }
 
 #[test]
-fn writes_beside_a_block_and_after_it_was_given_back_are_found() {
+fn writes_beside_a_block_and_after_its_release_are_found() {
     let driver = driver(false);
     let input = put(&driver, &word_bytes(&[1; 64]));
     let short = driver.allocate(64).unwrap();

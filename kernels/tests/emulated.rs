@@ -61,13 +61,13 @@ fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
 }
 
 #[test]
-fn work_that_does_not_fit_is_refused_with_both_numbers_and_changes_nothing() {
+fn work_that_does_not_fit_is_rejected_with_both_numbers_and_changes_nothing() {
     let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
     let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
     let held = device.upload(&numbers(100)).unwrap();
-    let refused = device.upload(&vec![Fr::from(1u64); 1 << 15]).unwrap_err();
-    let DeviceError::Memory { needed_bytes, free_bytes, .. } = refused else {
-        panic!("another error: {refused}")
+    let rejected = device.upload(&vec![Fr::from(1u64); 1 << 15]).unwrap_err();
+    let DeviceError::Memory { needed_bytes, free_bytes, .. } = rejected else {
+        panic!("another error: {rejected}")
     };
     assert!(needed_bytes >= 1 << 20 && free_bytes < 1 << 20, "{needed_bytes} {free_bytes}");
     assert!(device.require_memory("prove", 1 << 21).is_err());
@@ -151,7 +151,7 @@ fn one_bucket_that_holds_everything_is_cut_and_merged_over_several_levels() {
 }
 
 #[test]
-fn the_emulator_refuses_a_library_that_is_none() {
+fn the_emulator_rejects_a_library_that_is_none() {
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
     let file = folder.join("damaged.so");
     std::fs::write(&file, b"not a library").unwrap();

@@ -50,7 +50,7 @@ fn the_generated_kernels_are_those_of_the_provers_programs() {
 }
 
 #[test]
-fn a_proofs_peak_is_known_before_it_starts_and_refused_where_it_does_not_fit() {
+fn a_proofs_peak_is_known_before_it_starts_and_rejected_where_it_does_not_fit() {
     for log_n in [10, 11] {
         let device = common::device(|card| card.late = false);
         let ready = Ready::new(&device, circuit(8, Some(log_n)), 0);
@@ -71,8 +71,8 @@ fn a_proofs_peak_is_known_before_it_starts_and_refused_where_it_does_not_fit() {
             assert_eq!(outcome.is_ok(), fits, "{missing} B missing: {outcome:?}");
             if !fits {
                 let (needed_bytes, free_bytes) = (planned, planned - 1);
-                let refused = DeviceError::Memory { operation: "prove", needed_bytes, free_bytes };
-                assert_eq!(outcome, Err(ProveError::Device(refused)));
+                let rejected = DeviceError::Memory { operation: "prove", needed_bytes, free_bytes };
+                assert_eq!(outcome, Err(ProveError::Device(rejected)));
             }
         }
     }

@@ -68,7 +68,8 @@ impl<'a> Card<'a> {
         }
         loop {
             match self.bring(name) {
-                Err(KeyError::Device(DeviceError::Memory { .. })) if self.resident.give_way() => {}
+                Err(KeyError::Device(DeviceError::Memory { .. }))
+                    if self.resident.evict_unused() => {}
                 loaded => return Ok(self.resident.put(name, loaded?)),
             }
         }
@@ -84,7 +85,7 @@ impl<'a> Card<'a> {
         Ok(Loaded { key: key.with_budget(&self.budget), bases })
     }
 
-    /// Proves, and holds the proof to the CPU's.
+    /// Proves, and compares the proof with the CPU's.
     fn prove(&self, name: usize) -> Result<(), ProveError> {
         let loaded = self.load(name).expect("keys fit");
         let (_, witness, _, expected) = &self.circuits.all[name];
@@ -102,7 +103,7 @@ impl<'a> Card<'a> {
 }
 
 #[test]
-fn keys_give_way_to_proofs_the_least_recently_used_first_and_only_where_they_must() {
+fn keys_are_evicted_for_proofs_the_least_recently_used_first_and_only_where_they_must() {
     let circuits = Circuits::new();
     let proof = CudaDevice::peak_bytes(1 << LOG_N, PEAK_COLUMNS);
     let cosets = all_cosets(LOG_N);
@@ -139,9 +140,9 @@ fn keys_give_way_to_proofs_the_least_recently_used_first_and_only_where_they_mus
     assert_eq!(card.loads.get(), 3);
     // A key in use stays, so that a proof with another does not fit.
     let held = card.load(0).unwrap();
-    let refused = card.prove(1).unwrap_err();
-    let ProveError::Device(DeviceError::Memory { needed_bytes, free_bytes, .. }) = refused else {
-        panic!("{refused}")
+    let rejected = card.prove(1).unwrap_err();
+    let ProveError::Device(DeviceError::Memory { needed_bytes, free_bytes, .. }) = rejected else {
+        panic!("{rejected}")
     };
     assert_eq!((needed_bytes, free_bytes), (proof, proof - key));
     drop(held);
@@ -150,9 +151,9 @@ fn keys_give_way_to_proofs_the_least_recently_used_first_and_only_where_they_mus
     // A byte less: rejected, with the numbers, once nothing is left to drop.
     let card = Card::new(&circuits, one + proof - 1, 2 * cosets);
     card.prove(0).expect("tables are yet to be made");
-    let refused = card.prove(0).unwrap_err();
-    let ProveError::Device(DeviceError::Memory { needed_bytes, free_bytes, .. }) = refused else {
-        panic!("{refused}")
+    let rejected = card.prove(0).unwrap_err();
+    let ProveError::Device(DeviceError::Memory { needed_bytes, free_bytes, .. }) = rejected else {
+        panic!("{rejected}")
     };
     assert_eq!((needed_bytes, free_bytes), (proof, proof - 1));
 }

@@ -86,7 +86,7 @@ fn work_in_several_streams_waits_for_what_it_uses_in_every_order() {
 }
 
 /// The test above is worth something: without any one of the waits the emulator, which lets streams
-/// stand still as long as nothing waits for them, returns a wrong value.
+/// do not advance as long as nothing waits for them, returns a wrong value.
 #[test]
 fn leaving_out_any_one_wait_is_seen() {
     let whole = card(|_| {});
@@ -142,8 +142,8 @@ fn what_is_set_aside_for_a_session_is_nobody_elses() {
     let first = device.session(work).unwrap().unwrap();
     let free = budget - planned;
     let large = vec![Fr::from(1u64); (free / 32) as usize + 1000];
-    let refused = device.upload(&large).unwrap_err();
-    assert!(matches!(refused, DeviceError::Memory { free_bytes, .. } if free_bytes == free));
+    let rejected = device.upload(&large).unwrap_err();
+    assert!(matches!(rejected, DeviceError::Memory { free_bytes, .. } if free_bytes == free));
     let held = first.upload(&large).expect("its own");
     assert!(!first.keep(&[&held]), "that would take what is set aside");
     let small = first.upload(&numbers(10)).unwrap();
@@ -152,9 +152,9 @@ fn what_is_set_aside_for_a_session_is_nobody_elses() {
     // Another of that size waits for the first; one that can never fit is rejected at once.
     let huge = Work { columns: 1000, ..work };
     let needed = CudaDevice::peak_bytes(huge.n, huge.columns);
-    let refused = device.session(huge).unwrap_err();
+    let rejected = device.session(huge).unwrap_err();
     assert_eq!(
-        refused,
+        rejected,
         DeviceError::Memory { operation: "proof", needed_bytes: needed, free_bytes: budget - 512 }
     );
     let second = std::thread::scope(|scope| {

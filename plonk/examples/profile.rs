@@ -21,7 +21,7 @@ fn cpu() -> f64 {
     ticks.sum::<f64>() / 100.0
 }
 
-/// Memory now and at its peak so far, where the system tells.
+/// Memory now and at its peak so far, if the system reports it.
 fn memory() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let lines =

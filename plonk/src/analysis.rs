@@ -1,10 +1,10 @@
 //! Looks at a finished circuit for constraints that are not there.
 //!
-//! A test that changes one cell finds a cell that stands alone. It does not find a relation among several
+//! A test that changes one cell finds a cell that no constraint reads. It does not find a relation among several
 //! cells that was lost, a range that an honest prover never leaves, or a copy that went missing. These
 //! analyses do, for every circuit alike: [`freedom`] counts what a prover may choose, [`coverage`] shows that
-//! every limb of non-native arithmetic has a range. Both read the circuit as the keys hold it: cells are
-//! tied by the permutation columns, not by the variables of the builder. [`degree`] looks at the gates alone.
+//! every limb of non-native arithmetic has a range. Both read the circuit as the keys contain it: cells are
+//! tied by the permutation columns, not by the variables of the builder. [`degree`] reads the gates only.
 
 use std::collections::HashMap;
 

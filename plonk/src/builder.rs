@@ -4,8 +4,8 @@
 //! so a circuit never branches on a value. A value that cannot satisfy the circuit is still laid out;
 //! [`crate::check`] then names the gate and the row, and no proof of it verifies.
 //!
-//! Every routed cell holds a [`Var`]. Cells that hold one variable are tied together by the
-//! permutation; a cell that is not used holds [`Builder::ZERO`], so no routed cell is free.
+//! Every routed cell has a [`Var`]. The permutation ties cells with the same variable together; an unused
+//! cell has [`Builder::ZERO`], so no routed cell is free.
 
 mod hash;
 
@@ -48,13 +48,13 @@ pub struct Builder {
     pub(crate) rom: HashMap<(Fr, Fr), RomEntry>,
     /// The first two rows that write one address: a prover could read either.
     pub(crate) written_twice: Option<(u32, u32)>,
-    /// Reads of entries that no row has written; such a circuit has no proof.
+    /// Reads of entries that no row writes. A circuit with one has no proof.
     pub(crate) unmatched_reads: Vec<u32>,
     constants: HashMap<Fr, Var>,
     pub(crate) n_public: u32,
     pending_next: Option<Var>,
     pack_queue: Vec<Var>,
-    /// Arithmetic rows that may stand anywhere, kept to fill rows that a wide gadget leaves free.
+    /// Arithmetic rows that can be placed anywhere, kept to fill rows that a wide gadget leaves free.
     loose: Vec<([Var; ROUTED], u32)>,
     /// ROM tables handed out so far.
     tables: u64,
@@ -91,7 +91,7 @@ impl Builder {
             tables: 0,
             sections: Vec::new(),
         };
-        // Public inputs stand in the first rows; `set_public` names their variables later.
+        // Public inputs are in the first rows; `set_public` names their variables later.
         let mut public = FixedRow::blank();
         public.c[0] = Fr::from(1u64);
         public.arith = true;
@@ -241,7 +241,7 @@ impl Builder {
         var
     }
 
-    /// A constant given as a small integer.
+    /// A small integer as a constant.
     pub fn constant_u64(&mut self, value: u64) -> Var {
         self.constant(Fr::from(value))
     }
@@ -263,7 +263,7 @@ impl Builder {
         let mut acc: Option<Var> = None;
         loop {
             let carried = usize::from(acc.is_some());
-            // The last row holds the remaining terms, what was carried, and the result.
+            // The last row has the remaining terms, the carried sum, and the result.
             if rest.len() + carried < ROUTED {
                 let mut w = [None; ROUTED];
                 let mut c = [zero; 8];
@@ -411,7 +411,7 @@ impl Builder {
         self.is_zero_given(a, value.inverse().unwrap_or_default(), answer)
     }
 
-    /// [`Self::is_zero`] with the inverse and the answer as the prover gives them.
+    /// [`Self::is_zero`] with the inverse and the answer that the prover claims.
     pub fn is_zero_given(&mut self, a: Var, inverse: Fr, answer: Fr) -> Var {
         let inverse = self.witness(inverse);
         let out = self.witness(answer);
@@ -478,7 +478,7 @@ impl Builder {
         self.push(w, fixed, LimbRow::Full(index))
     }
 
-    /// Lays out what waited for its place, and what every circuit must hold.
+    /// Places the pending rows, and those that every circuit must contain.
     pub(crate) fn end(&mut self) {
         while !self.pack_queue.is_empty() {
             let mut four = [Self::ZERO; 4];

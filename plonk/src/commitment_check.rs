@@ -1,4 +1,4 @@
-//! Commitments of a device, held to one random relation among them.
+//! Checks a device's commitments by one random linear relation among them.
 
 use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
 use ark_ff::Zero;
@@ -10,19 +10,19 @@ use sha2::{Digest, Sha256};
 
 use crate::key::Bases;
 
-/// Bytes of a random factor: a wrong sum passes once in 2^128 times.
+/// Bytes of a random factor: a wrong commitment passes with probability 2^−128.
 const FACTOR_BYTES: usize = 16;
 
-/// Requires `Σ ρ_i · commitments[i]` to be the device's commitment to `Σ ρ_i · columns[i]`, with factors
-/// that depend on the commitments.
+/// Requires `Σ ρ_i · commitments[i]` to be the device's commitment to `Σ ρ_i · columns[i]`, where the factors
+/// ρ are a hash of the commitments.
 ///
-/// It costs one sum of scalars of full length, and sees any sum that the device got wrong this time. What
-/// it cannot see is bases that are wrong on the device, which give sums that agree with one another; no
-/// proof made with them verifies.
+/// It costs one MSM with full-size scalars and detects any MSM of this batch that the device computed wrongly.
+/// It does not detect wrong bases on the device, whose MSMs agree with one another; no proof that uses them
+/// verifies.
 ///
 /// # Errors
-/// [`DeviceError::Wrong`] when they differ; any other of the device's.
-pub(crate) fn hold<D: Device>(
+/// [`DeviceError::Wrong`] when they differ, and the device's own errors.
+pub(crate) fn check<D: Device>(
     device: &D,
     bases: &D::Bases,
     columns: &[&D::Buffer],
@@ -43,27 +43,27 @@ pub(crate) fn hold<D: Device>(
     Err(DeviceError::Wrong { device: device.name(), operation: "commit" })
 }
 
-/// Commitments that someone claims to be those of columns by values, joined by random factors into one
-/// claim, so that checking any number of them takes one commitment.
+/// A claim that points are the commitments to columns of values. Random factors combine any number of them,
+/// so that the check takes one commitment.
 #[derive(Debug)]
-pub struct Claim {
+pub struct CommitmentClaim {
     seed: [u64; 4],
     column: Vec<Fr>,
     commitments: Vec<G1Affine>,
     factors: Vec<Fr>,
 }
 
-impl Claim {
-    /// A claim of nothing. Whoever made the commitments must not have known the seed.
+impl CommitmentClaim {
+    /// An empty claim. The seed must be unknown to whoever made the commitments.
     pub fn new(seed: [u64; 4]) -> Self {
         Self { seed, column: Vec::new(), commitments: Vec::new(), factors: Vec::new() }
     }
 
-    /// Adds columns of one length and what is claimed to commit to each.
+    /// Adds columns of one length and the claimed commitment to each.
     pub fn add(&mut self, columns: &[Vec<Fr>], commitments: &[G1Affine]) {
         let first = self.factors.len() as u64;
         let factors: Vec<Fr> =
-            (0..commitments.len() as u64).map(|i| random(&self.seed, first + i)).collect();
+            (0..commitments.len() as u64).map(|i| random_factor(&self.seed, first + i)).collect();
         let rows = columns.iter().map(Vec::len).max().unwrap_or(0).max(self.column.len());
         self.column.resize(rows, Fr::from(0u64));
         self.column.par_iter_mut().enumerate().for_each(|(row, sum)| {
@@ -77,10 +77,10 @@ impl Claim {
         self.factors.extend(factors);
     }
 
-    /// Whether all of it is true: a false claim passes once in 2^128 times.
+    /// Whether every commitment is right. A false claim passes with probability 2^−128.
     ///
     /// # Errors
-    /// The device's.
+    /// Those of the device.
     pub fn holds<D: Device>(&self, device: &D, bases: &Bases<D>) -> Result<bool, DeviceError> {
         let column = device.upload(&self.column)?;
         let got = bases.commit_values(device, &[&column])?;
@@ -90,8 +90,8 @@ impl Claim {
     }
 }
 
-/// Random number `index` of 128 bits.
-pub(crate) fn random(seed: &[u64; 4], index: u64) -> Fr {
+/// Random number `index` of the seed, 128 bits.
+pub(crate) fn random_factor(seed: &[u64; 4], index: u64) -> Fr {
     let mut hasher = Sha256::new();
     seed.iter().chain([&index]).for_each(|word| hasher.update(word.to_le_bytes()));
     let digest = hasher.finalize();
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_wrong_sum_among_many_is_seen_wherever_it_stands() {
+    fn one_wrong_commitment_among_many_is_found_at_any_place() {
         let device = CpuDevice::new(1);
         let points: Vec<G1Affine> = (1..=64u64)
             .map(|i| (G1Projective::generator() * Fr::from(i * i + 1)).into_affine())
@@ -141,8 +141,8 @@ mod tests {
             .collect();
         let columns: Vec<_> = columns.iter().collect();
         let right = device.commit(&bases, &columns).unwrap();
-        hold(&device, &bases, &columns, &right).unwrap();
-        hold(&device, &bases, &[], &[]).unwrap();
+        check(&device, &bases, &columns, &right).unwrap();
+        check(&device, &bases, &[], &[]).unwrap();
 
         let wrong = Err(DeviceError::Wrong { device: device.name(), operation: "commit" });
         for i in 0..right.len() {
@@ -155,14 +155,14 @@ mod tests {
             for other in others.into_iter().filter(|other| *other != right[i]) {
                 let mut tampered = right.clone();
                 tampered[i] = other;
-                assert_eq!(hold(&device, &bases, &columns, &tampered), wrong, "column {i}");
+                assert_eq!(check(&device, &bases, &columns, &tampered), wrong, "column {i}");
             }
         }
         // Two errors that add up to nothing.
         let mut tampered = right.clone();
         tampered[0] = (right[0] + points[5]).into_affine();
         tampered[1] = (right[1] - points[5]).into_affine();
-        assert_eq!(hold(&device, &bases, &columns, &tampered), wrong);
-        assert_eq!(hold(&device, &bases, &columns, &right[1..]), wrong, "one is missing");
+        assert_eq!(check(&device, &bases, &columns, &tampered), wrong);
+        assert_eq!(check(&device, &bases, &columns, &right[1..]), wrong, "one is missing");
     }
 }

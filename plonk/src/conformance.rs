@@ -1,4 +1,4 @@
-//! The law of whole proofs, which stands beside the laws of the devices in
+//! The law of whole proofs, which complements the laws of the devices in
 //! [`rollmill_algebra::conformance`]: key and proof of one circuit with one seed are the same bytes on
 //! every device.
 
@@ -14,7 +14,7 @@ use crate::srs::Srs;
 use crate::transcript::TranscriptKind;
 use crate::verifier::verify;
 
-/// A circuit with arithmetic, ranges, hashes and the ROM, in `2^log_n` rows or as few as hold it.
+/// A circuit with arithmetic, ranges, hashes and the ROM, in `2^log_n` rows or as few as fit it.
 ///
 /// # Panics
 /// When it does not fit.
@@ -58,7 +58,7 @@ impl<'a, D: Device> Ready<'a, D> {
     pub fn new(device: &'a D, (layout, witness): (Layout, Witness), kept_bytes: u64) -> Self {
         let log_n = layout.shape.log_n;
         let srs = Srs::development(log_n);
-        let lagrange = srs.lagrange(log_n).expect("the string is long enough");
+        let lagrange = srs.lagrange(log_n).expect("the SRS is long enough");
         let bases = Bases::new(device, &srs, &lagrange).expect("bases");
         let columns = layout.fixed_columns();
         let vk = setup(device, &bases, srs.id(), layout.shape, &columns).expect("verifying key");
@@ -70,7 +70,7 @@ impl<'a, D: Device> Ready<'a, D> {
     /// The blinded proof, always of one seed.
     ///
     /// # Panics
-    /// When the verifier refuses it.
+    /// When the verifier rejects it.
     pub fn prove(&self) -> Result<Proof, ProveError> {
         let kind = TranscriptKind::Poseidon2;
         let blinding = Blinding::On { seed: [7; 32] };
@@ -83,7 +83,7 @@ impl<'a, D: Device> Ready<'a, D> {
     /// So many proofs at a time, each from a thread of its own.
     ///
     /// # Panics
-    /// When the verifier refuses one.
+    /// When the verifier rejects one.
     pub fn prove_at_once(&self, count: usize) -> Vec<Result<Proof, ProveError>> {
         std::thread::scope(|scope| {
             let running: Vec<_> = (0..count).map(|_| scope.spawn(|| self.prove())).collect();
@@ -95,7 +95,7 @@ impl<'a, D: Device> Ready<'a, D> {
 /// The verifying key's bytes and the blinded proof of a circuit on a device.
 ///
 /// # Panics
-/// When the device fails, or the verifier refuses the proof.
+/// When the device fails, or the verifier rejects the proof.
 pub fn prove_on<D: Device>(device: &D, circuit: (Layout, Witness)) -> (Vec<u8>, Proof) {
     let ready = Ready::new(device, circuit, 0);
     let proof = ready.prove().expect("a proof");

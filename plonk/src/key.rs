@@ -1,4 +1,4 @@
-//! Keys: what a verifier and a prover hold about one circuit.
+//! Proving and verifying keys of one circuit.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,10 +13,10 @@ use rollmill_algebra::field::{omega, powers};
 use rollmill_algebra::{Fr, G1Affine, domain, poseidon2};
 use sha2::{Digest, Sha256};
 
+use crate::commitment_check;
+pub use crate::commitment_check::CommitmentClaim;
 use crate::shape::{BLINDING_ROWS, GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
 use crate::srs::{Srs, SrsError};
-use crate::sums;
-pub use crate::sums::Claim;
 use crate::transcript::fq_mod_r;
 use crate::weaken::gone;
 
@@ -40,7 +40,7 @@ pub enum KeyError {
     /// A fixed column commits to the identity, which a key must not contain.
     ///
     /// Do: Do not use this key; export it again from a source that you trust.
-    #[error("PLK-052: fixed column {column} commits to the identity, which a key must not hold")]
+    #[error("PLK-052: fixed column {column} commits to the identity, which a key must not contain")]
     Identity { column: usize },
     /// A field of the verifying key is out of range.
     ///
@@ -144,7 +144,7 @@ pub struct Bases<D: Device> {
     pub lagrange: D::Bases,
     /// Powers of τ, a few more than the domain has rows.
     pub monomial: D::Bases,
-    check_sums: bool,
+    check_msms: bool,
 }
 
 impl<D: Device> Bases<D> {
@@ -155,25 +155,25 @@ impl<D: Device> Bases<D> {
         Ok(Self {
             lagrange: device.register_bases(lagrange)?,
             monomial: device.register_bases(powers)?,
-            check_sums: false,
+            check_msms: false,
         })
     }
 
-    /// Whether proofs hold the device's commitments to a random relation among them, at the cost of one
-    /// more for each batch.
-    pub fn with_checked_sums(mut self, check_sums: bool) -> Self {
-        self.check_sums = check_sums;
+    /// Whether proofs check each batch of the device's commitments by a random linear combination, which costs
+    /// one more MSM per batch.
+    pub fn with_checked_msms(mut self, check_msms: bool) -> Self {
+        self.check_msms = check_msms;
         self
     }
 
-    /// Whether the two bases are of one string: a vector of powers of a random number, committed to by
-    /// values and by coefficients, gives one point. Bases that differ pass with a chance below
-    /// `2^log_n / r`, if nobody knew the seed when they were written.
+    /// Whether the two bases are of one SRS: committing to a vector of powers of a random number by values and
+    /// by coefficients yields one point. Bases that differ pass with a probability below `2^log_n / r`, if
+    /// nobody knew the seed when they were written.
     ///
     /// # Errors
-    /// The device's.
+    /// Those of the device.
     pub fn agree(&self, device: &D, log_n: u32, seed: [u64; 4]) -> Result<bool, DeviceError> {
-        let number = sums::random(&seed, 0);
+        let number = commitment_check::random_factor(&seed, 0);
         let values = device.upload_vec(powers(number, 1 << log_n))?;
         let values: Column<D::Buffer, Lagrange> = Column::new(values);
         let coefficients = device.to_coeff(&[&values])?;
@@ -207,14 +207,14 @@ impl<D: Device> Bases<D> {
         columns: &[&D::Buffer],
     ) -> Result<Vec<G1Affine>, DeviceError> {
         let commitments = device.commit(bases, columns)?;
-        if self.check_sums {
-            sums::hold(device, bases, columns, &commitments)?;
+        if self.check_msms {
+            commitment_check::check(device, bases, columns, &commitments)?;
         }
         Ok(commitments)
     }
 }
 
-/// What a prover holds about a circuit, on a device.
+/// A circuit's proving key, on a device.
 #[derive(Debug)]
 pub struct ProvingKey<D: Device> {
     /// The verifier's part.
@@ -243,12 +243,12 @@ impl Budget {
         Self(Arc::new(AtomicU64::new(bytes)))
     }
 
-    fn take(&self, bytes: u64) -> bool {
+    fn reserve(&self, bytes: u64) -> bool {
         let less = |left: u64| left.checked_sub(bytes);
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    fn give(&self, bytes: u64) {
+    fn release(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 }
@@ -256,8 +256,8 @@ impl Budget {
 type OnOneCoset<B> = Arc<Vec<Column<B, Coset>>>;
 
 /// Columns that depend on the key alone, on the cosets that the quotient is evaluated on. Nearly half
-/// of a proof's transforms are theirs, so they are kept as far as the budget goes, and dropped when
-/// their memory is wanted.
+/// of a proof's transforms are theirs, so they are cached up to the budget, and dropped when other work
+/// needs their memory.
 #[derive(Debug)]
 struct KeptCosets<D: Device> {
     kept: Mutex<[Option<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS]>,
@@ -270,11 +270,11 @@ impl<D: Device> KeptCosets<D> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Drops what is kept; gives its bytes.
+    /// Drops what is cached. Returns its bytes.
     fn clear(&self) -> u64 {
         let dropped: Vec<_> = self.kept().iter_mut().filter_map(Option::take).collect();
         let bytes = dropped.len() as u64 * self.bytes_each;
-        self.budget.give(bytes);
+        self.budget.release(bytes);
         bytes
     }
 }
@@ -379,8 +379,8 @@ impl<D: Device> ProvingKey<D> {
         self
     }
 
-    /// Drops what the key keeps under its budget; gives the bytes of it. A proof that is using some
-    /// of it holds that to its end.
+    /// Drops what the key caches under its budget. Returns its bytes. What a running proof uses is freed when
+    /// that proof ends.
     pub fn drop_kept(&self) -> u64 {
         self.cosets.clear()
     }
@@ -399,14 +399,14 @@ impl<D: Device> ProvingKey<D> {
         let polys: Vec<_> = self.fixed.iter().chain([&self.first.1]).collect();
         let made = device.to_coset(&polys, quotient_shifts(self.vk.shape.log_n)[coset])?;
         let made = Arc::new(made);
-        if cosets.budget.take(cosets.bytes_each) {
+        if cosets.budget.reserve(cosets.bytes_each) {
             let buffers: Vec<_> = made.iter().map(|column| &column.buffer).collect();
             let slot = &mut cosets.kept()[coset];
             // Another proof with this key may have been first.
             if slot.is_none() && device.keep(&buffers) {
                 *slot = Some(made.clone());
             } else {
-                cosets.budget.give(cosets.bytes_each);
+                cosets.budget.release(cosets.bytes_each);
             }
         }
         Ok(made)

@@ -51,7 +51,7 @@ pub struct FixedRow {
 }
 
 impl FixedRow {
-    /// The row's cells in the columns before the permutation's, by the index that [`fixed`] gives each.
+    /// The row's cells in the columns before the permutation's, by their index in [`fixed`].
     pub fn cells(&self) -> [Fr; fixed::SIGMA] {
         // All fields are named, so that the compiler asks for the column of a new one.
         let Self { c, arith, kind, external, internal, read, write } = self;
@@ -95,7 +95,7 @@ pub struct Witness {
 }
 
 impl Builder {
-    /// Ends the circuit: the rows, padded to `2^log_n` (or to the least size that holds them).
+    /// Ends the circuit: the rows, padded to `2^log_n` (or to the smallest size that fits them).
     pub fn finish(mut self, log_n: Option<u32>) -> Result<(Layout, Witness), LayoutError> {
         self.end();
         let layout = structure(&mut self, log_n)?;
@@ -103,7 +103,7 @@ impl Builder {
         Ok((layout, witness))
     }
 
-    /// The circuit's structure alone, as [`Self::finish`] gives it, without the cost of the witness.
+    /// The circuit's structure, equal to that of [`Self::finish`], without the cost of the witness.
     pub fn layout(mut self, log_n: Option<u32>) -> Result<Layout, LayoutError> {
         self.end();
         structure(&mut self, log_n)
@@ -174,7 +174,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
         .map(|k| if k < ROUTED { routed(k) } else { limbs(k - ROUTED) })
         .collect();
     let mut counts = vec![0u32; 1 << b.cell_bits];
-    // Rows past the circuit's own hold zeros in every limb cell, and are looked up as well.
+    // Rows past the circuit's own have zeros in every limb cell, which are looked up as well.
     let counted = (0..LIMBS).filter(|k| !gone(weaken::LIMB[*k])).count();
     counts[0] += ((usable - layout.rows_used) * counted) as u32;
     let mut wires = Vec::with_capacity(WIRES);
@@ -210,7 +210,7 @@ impl Layout {
         }
     }
 
-    /// The fixed cells of a row.
+    /// The fixed cells of a row. Rows past the circuit's own are blank.
     pub fn fixed_row(&self, row: usize) -> FixedRow {
         self.fixed.get(row).map(|&id| self.palette[id as usize].clone()).unwrap_or_default()
     }
@@ -218,7 +218,7 @@ impl Layout {
     /// The fixed columns of `n` values each, in the order of [`fixed`].
     ///
     /// On the blinding rows every fixed cell but the permutation's is zero. No column is zero on all
-    /// rows, since every circuit holds at least one Poseidon2 permutation and one pack (see
+    /// rows, since every circuit contains at least one Poseidon2 permutation and one pack (see
     /// [`Builder::finish`]); so no commitment in a key is the identity.
     pub fn fixed_columns(&self) -> Vec<Vec<Fr>> {
         let n = self.shape.n();
@@ -256,7 +256,7 @@ impl Layout {
             power *= generator;
         }
         let name = |cell: u64| cosets[(cell % 4) as usize] * powers[(cell / 4) as usize];
-        // first[v], last[v]: the ends of the chain of cells that hold v so far, cell = 4 · row + column.
+        // first[v], last[v]: the ends of the chain of cells with value v so far, cell = 4 · row + column.
         let n_vars = self.routed.iter().flatten().map(|v| v.0).max().unwrap_or(0) as usize + 1;
         let mut first = vec![u64::MAX; n_vars];
         let mut last = vec![u64::MAX; n_vars];

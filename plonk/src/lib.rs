@@ -49,6 +49,7 @@
 pub mod analysis;
 pub mod builder;
 pub mod check;
+mod commitment_check;
 pub mod conformance;
 pub mod gates;
 pub mod key;
@@ -62,7 +63,6 @@ pub mod schedule;
 pub mod shape;
 pub mod solidity;
 pub mod srs;
-mod sums;
 pub mod transcript;
 pub mod verifier;
 pub mod weaken;
@@ -70,7 +70,7 @@ pub mod weaken;
 pub use rollmill_algebra::G2Affine;
 pub use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};
 
-/// The generator G of the curve, which multiples in a pair are of.
+/// The generator G of the curve. The scalars of a pair are multiples of it.
 pub fn generator() -> rollmill_algebra::G1Affine {
     <rollmill_algebra::G1Affine as ark_ec::AffineRepr>::generator()
 }

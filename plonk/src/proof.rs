@@ -1,4 +1,4 @@
-//! A proof: its parts, their order, and its one encoding.
+//! A proof: its parts, their order, and its only encoding.
 
 use ark_ec::AffineRepr;
 use rollmill_algebra::bytes::{
@@ -82,11 +82,11 @@ impl Proof {
             Group::Chunks => self.t[column],
             Group::Opening => self.w,
             Group::OpeningAtZPrime => self.w_prime,
-            Group::Fixed => unreachable!("the key holds the commitments to fixed columns"),
+            Group::Fixed => unreachable!("the key has the commitments to fixed columns"),
         }
     }
 
-    /// The one encoding: commitments, evaluations, the two opening points.
+    /// Encodes the proof in [`PROOF_BYTES`] bytes: commitments, evaluations, the two opening points.
     pub fn to_bytes(&self) -> Vec<u8> {
         let points = self.points();
         let mut out = Vec::with_capacity(PROOF_BYTES);
@@ -102,7 +102,11 @@ impl Proof {
         out
     }
 
-    /// Reads a proof; every part is checked.
+    /// Decodes a proof.
+    ///
+    /// # Errors
+    /// [`ProofError`], if the length is wrong, a part is not canonical or not on the curve, or a commitment is the
+    /// identity.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ProofError> {
         let is_long = bytes.len() > PROOF_BYTES && gone("verifier.proof.length");
         if bytes.len() != PROOF_BYTES && !is_long {
@@ -129,7 +133,7 @@ impl Proof {
         Ok(Self::from_parts(&points, evaluations))
     }
 
-    /// Puts points in the order of [`Self::points`] and evaluations together.
+    /// A proof from its points, in the order of [`Self::points`], and its evaluations.
     pub fn from_parts(points: &[G1Affine; POINTS], evaluations: [Fr; EVALUATIONS]) -> Self {
         let at = |group: Group, column: usize| points[group.point() + column];
         let wire = |k: usize| match k.checked_sub(ROUTED) {

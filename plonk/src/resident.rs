@@ -1,4 +1,4 @@
-//! Proving keys that stay on a device between proofs, as long as its memory is not wanted.
+//! Proving keys that stay on a device between proofs, until other work needs its memory.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -19,45 +19,45 @@ pub struct Loaded<D: Device> {
     pub bases: Arc<Bases<D>>,
 }
 
-/// The last `most` keys that were used, by name, and the bases of each size.
+/// A cache of the `capacity` most recently used keys, by name, and of the bases of each size.
 ///
-/// Bases are made one after another; keys are loaded by whoever asks, so that those that are there can be
-/// had meanwhile.
+/// Bases are made under a lock, one after another. Callers load keys themselves, so that cached keys remain
+/// available in the meantime.
 #[derive(Debug)]
 pub struct Resident<N, D: Device> {
-    most: usize,
+    capacity: usize,
     /// Least recently used first.
     keys: Mutex<Vec<(N, Arc<Loaded<D>>)>>,
     bases: Mutex<HashMap<u32, Arc<Bases<D>>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these guard are caches: whatever a panicking thread left is still valid.
+    // The mutexes guard caches, which are valid whatever a panicking thread left.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<N: PartialEq, D: Device> Resident<N, D> {
-    /// Room for `most` keys, at least one.
-    pub fn new(most: usize) -> Self {
-        Self { most: most.max(1), keys: Mutex::default(), bases: Mutex::default() }
+    /// A cache of up to `capacity` keys, at least one.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity: capacity.max(1), keys: Mutex::default(), bases: Mutex::default() }
     }
 
-    /// How many keys there are.
+    /// Number of cached keys.
     pub fn count(&self) -> usize {
         lock(&self.keys).len()
     }
 
-    /// Whether a further key would make another one go.
+    /// Whether a further key would evict another one.
     pub fn is_full(&self) -> bool {
-        self.count() >= self.most
+        self.count() >= self.capacity
     }
 
-    /// Whether the key of that name is there. It does not count as used.
+    /// Whether the key of that name is cached. This does not count as a use.
     pub fn has(&self, name: &N) -> bool {
         lock(&self.keys).iter().any(|(other, _)| other == name)
     }
 
-    /// The key of that name, if it is there.
+    /// The key of that name, if it is cached.
     pub fn get(&self, name: &N) -> Option<Arc<Loaded<D>>> {
         let mut keys = lock(&self.keys);
         let at = keys.iter().position(|(other, _)| other == name)?;
@@ -67,24 +67,24 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         Some(loaded)
     }
 
-    /// Drops the least recently used keys until there is room for one more: to be called before that one
-    /// is made, so that memory never holds it besides.
-    pub fn make_room(&self) {
+    /// Evicts the least recently used keys until one more fits. Call it before loading that key, so that memory
+    /// never contains both.
+    pub fn evict_to_fit_one(&self) {
         let mut keys = lock(&self.keys);
-        while keys.len() >= self.most {
+        while keys.len() >= self.capacity {
             keys.remove(0);
         }
     }
 
-    /// Holds a key from now on.
+    /// Caches a key.
     pub fn put(&self, name: N, loaded: Loaded<D>) -> Arc<Loaded<D>> {
         let loaded = Arc::new(loaded);
-        self.make_room();
+        self.evict_to_fit_one();
         lock(&self.keys).push((name, Arc::clone(&loaded)));
         loaded
     }
 
-    /// The `2^log_n` bases, made if they are not there.
+    /// The bases of the domain of `2^log_n` rows, made by `make` if they are not cached.
     ///
     /// # Errors
     /// Those of `make`.
@@ -93,7 +93,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         log_n: u32,
         make: impl FnOnce() -> Result<Bases<D>, E>,
     ) -> Result<Arc<Bases<D>>, E> {
-        // Whoever finds them locked needs what is being made.
+        // A caller that waits for this lock needs the bases that are being made.
         let mut bases = lock(&self.bases);
         Ok(match bases.entry(log_n) {
             Entry::Occupied(made) => Arc::clone(made.get()),
@@ -101,10 +101,9 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         })
     }
 
-    /// Drops what can be had again and nobody uses now: first what keys keep under their budget, then
-    /// whole keys, the least recently used first; then bases that no key needs. False when there was
-    /// nothing left.
-    pub fn give_way(&self) -> bool {
+    /// Evicts the next cached data that nothing uses: first what keys cache under their budget, then whole keys,
+    /// the least recently used first, then bases that no key needs. Returns false when there was none.
+    pub fn evict_unused(&self) -> bool {
         let mut keys = lock(&self.keys);
         if keys.iter().any(|(_, loaded)| loaded.key.drop_kept() > 0) {
             return true;
@@ -120,8 +119,8 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         bases.len() < all
     }
 
-    /// Proves on the device. Where its memory is short, what is kept for later gives way before the
-    /// proof is refused.
+    /// Proves on the device. When its memory is too small, cached data is evicted before the error is
+    /// returned.
     ///
     /// # Errors
     /// As [`prove`].
@@ -134,10 +133,10 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         witness: &Witness,
         blinding: Blinding,
     ) -> Result<Proof, ProveError> {
-        // What is dropped may be made again meanwhile, by this proof or another; not forever.
-        for _ in 0..2 * (self.most + 1) {
+        // Evicted data may be made again in the meantime, by this proof or another, so the attempts are bounded.
+        for _ in 0..2 * (self.capacity + 1) {
             match prove(device, key, bases, kind, witness, blinding) {
-                Err(ProveError::Device(DeviceError::Memory { .. })) if self.give_way() => {}
+                Err(ProveError::Device(DeviceError::Memory { .. })) if self.evict_unused() => {}
                 outcome => return outcome,
             }
         }

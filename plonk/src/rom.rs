@@ -11,7 +11,7 @@ pub(crate) struct RomEntry {
 }
 
 impl Builder {
-    /// Writes ROM entry (table, address): eight values, given as the two rows that follow the address.
+    /// Writes ROM entry (table, address): eight values, which are the two rows that follow the address.
     /// `table` and `address` must be constants or constrained elsewhere. Three rows.
     pub fn rom_write(&mut self, table: Var, address: Var, first: [Var; 4], second: [Var; 4]) {
         let row =

@@ -4,7 +4,7 @@ use std::hash::Hasher;
 
 use crate::layout::FixedRow;
 
-/// Hashes fixed rows. Every row of a circuit is looked up and no stranger chooses them, so it need only be
+/// Hashes fixed rows. Every row of a circuit is looked up and no attacker chooses them, so it need only be
 /// fast.
 #[derive(Debug, Default)]
 pub(crate) struct RowHasher(u64);

@@ -1,6 +1,6 @@
 //! The schedule of a proof: what each round sends and draws, and where each column is opened.
 //!
-//! Two tables hold it, [`ROUNDS`] and [`OPENINGS`]. The prover, the encoding of a proof, the native
+//! Two tables define it, [`ROUNDS`] and [`OPENINGS`]. The prover, the encoding of a proof, the native
 //! verifier, the verifier in a circuit and the Solidity verifier compute every position, number and order from
 //! them; tests compare them with the tables of `docs/book/protocol.md`.
 
@@ -41,7 +41,7 @@ listed! {
         Sum,
         /// Quotient chunks.
         Chunks,
-        /// Fixed columns, whose commitments the verifying key holds; no round sends them.
+        /// Fixed columns, whose commitments are in the verifying key; no round sends them.
         Fixed,
         /// Opening quotient W.
         Opening,
@@ -354,7 +354,7 @@ impl<V: Copy> Drawn<V> {
             self.rho = values;
             return;
         }
-        assert_eq!(values.len(), round.draws.len(), "a round draws what the schedule says");
+        assert_eq!(values.len(), round.draws.len(), "a round draws what the schedule lists");
         for (challenge, value) in round.draws.iter().zip(values) {
             self.values[*challenge as usize] = Some(value);
         }

@@ -1,4 +1,4 @@
-//! The fixed shape of every circuit: which columns there are and where each stands.
+//! The fixed shape of every circuit: its columns and their indices.
 //!
 //! One shape serves all circuits, so that one verifier (native, in a circuit, in Solidity) reads
 //! any of their proofs. `docs/book/arithmetization.md` argues for the numbers.
@@ -19,9 +19,15 @@ pub const NEXT_ROTATIONS: usize = 2;
 pub const COEFFICIENTS: usize = 8;
 /// Helper columns of the lookup bus, four limb cells each.
 pub const HELPERS: usize = 2;
-/// Chunks of degree below `n` (plus one blinding term) that the quotient is cut into.
+/// Chunks of degree below `n` (plus one blinding term) that the quotient is split into: the highest degree of a
+/// constraint, selector included, minus one.
+///
+/// A literal, since it is the length of arrays, and the degrees cannot be computed in a constant: the gates are
+/// generic functions over [`rollmill_algebra::device::Expr`], and a constant cannot call methods of traits.
+/// [`crate::analysis::degree::degrees`] computes them, and its test names the gate that exceeds this number, or
+/// fails if a chunk is not needed.
 pub const QUOTIENT_CHUNKS: usize = 5;
-/// Rows at the end of the domain that hold only randomness. The first of them ends the permutation
+/// Rows at the end of the domain that contain only randomness. The first of them ends the permutation
 /// product and the bus sum; every column keeps at least five random cells, one more than the
 /// commitment and the three openings of a routed column reveal.
 pub const BLINDING_ROWS: usize = 6;
@@ -54,7 +60,7 @@ pub mod fixed {
     pub const ARGUMENTS: usize = EXTERNAL;
 }
 
-/// Generator of the multiplicative group of Fr; its powers give disjoint cosets of any subgroup of
+/// Generator of the multiplicative group of Fr; its powers generate disjoint cosets of any subgroup of
 /// two-power order.
 pub const GENERATOR: u64 = 5;
 
@@ -69,9 +75,9 @@ pub fn column_cosets() -> [Fr; ROUTED] {
 pub struct Shape {
     /// Base-2 logarithm of the number of rows.
     pub log_n: u32,
-    /// Number of public inputs; they stand in the first rows of column 0.
+    /// Number of public inputs, which are in the first rows of column 0.
     pub n_public: u32,
-    /// Bits of a limb cell: the range table holds `0 .. 2^cell_bits`.
+    /// Bits of a limb cell: the range table contains `0 .. 2^cell_bits`.
     pub cell_bits: u32,
 }
 

@@ -26,7 +26,7 @@ pub enum TranscriptKind {
     Keccak,
 }
 
-/// Absorbs messages, gives challenges.
+/// Absorbs messages and returns challenges.
 #[derive(Debug, Clone)]
 pub enum Transcript {
     /// A duplex sponge of rate 3 over Fr.
@@ -41,7 +41,7 @@ pub fn fq_mod_r(x: &Fq) -> Fr {
     Fr::from_le_bytes_mod_order(&ark_ff::BigInteger::to_bytes_le(&x.into_bigint()))
 }
 
-/// `2c + 1 − 2^128`: the odd, signed coefficient that stands for the short value `c`.
+/// `2c + 1 − 2^128`: the odd, signed coefficient that represents the short value `c`.
 pub fn short_coefficient(c: u128) -> Fr {
     let c = Fr::from(c);
     c + c + Fr::from(1u64) - power_of_two(128)

@@ -1,6 +1,6 @@
 //! The native verifier: from key, public inputs and proof to one pairing equation.
 //!
-//! Protocol and soundness: `docs/book/protocol.md`. Never panics; every refusal says why.
+//! Protocol and soundness: `docs/book/protocol.md`. It never panics, and each rejection has its own error.
 
 use ark_ec::{CurveGroup, VariableBaseMSM};
 use ark_ff::{AdditiveGroup, Field, Zero};
@@ -16,7 +16,7 @@ use crate::shape::{BLINDING_ROWS, Shape};
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
 use crate::weaken::{self, gone};
 
-/// Why a proof was refused.
+/// Why a proof was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VerifyError {
     /// The number of public inputs differs from the circuit's.
@@ -47,7 +47,7 @@ pub enum VerifyError {
     /// Do: Reject the proof.
     #[error("PLK-034: the carried pair is malformed: {0}")]
     Pair(#[from] PairError),
-    /// The position given for the carried pair leaves fewer public inputs than a pair has.
+    /// The position of the carried pair leaves fewer public inputs than a pair has.
     ///
     /// Do: Correct the calling program: pass the position that the circuit's shape defines.
     #[error(

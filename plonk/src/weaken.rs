@@ -1,6 +1,6 @@
 //! A switch that takes one check or one constraint out of a test build.
 //!
-//! A constraint that no test of a property misses is held by nothing. With the feature `weaken`, the
+//! A constraint whose absence no property test notices is not tested. With the feature `weaken`, the
 //! environment variable `ROLLMILL_WEAKEN` names one switch of the registry ([`switches`]), and the code
 //! that carries this name behaves as if its check were not written. `cargo xtask mutants` runs the tests
 //! once for each name and requires one of them to fail.
@@ -54,7 +54,7 @@ const NAMED: &[Switch] = &[
     Switch::new("gates.part.bus.ranged"),
     Switch::harmless(
         "gates.part.bus.active",
-        "the equation that reads it is itself switched by `active`, so it says the same without",
+        "the equation that reads it is itself switched by `active`, so it is equivalent without",
     ),
     Switch::new("gates.part.fingerprint.table"),
     Switch::new("gates.part.fingerprint.address"),
@@ -344,7 +344,7 @@ mod on {
 
     impl<'a, S> Weakened<'a, S> {
         pub(crate) fn new(to: &'a mut S) -> Self {
-            // Looked up once a row. Most runs have no such name, or one of another set.
+            // Looked up once per row. Most runs have no switched name, or one of another set.
             let name = rollmill_algebra::weaken::name();
             let gone = name.strip_prefix("gates.").and_then(|_| {
                 let each = |gate: Gate| (0..gate.equations()).map(move |i| (gate, i));
@@ -397,7 +397,7 @@ mod tests {
 
     /// Goal: the switch of a point or column leaves out that point or column.
     #[test]
-    fn the_switches_stand_in_the_order_of_sending() {
+    fn the_switches_are_in_the_order_of_sending() {
         use crate::schedule::{Group, Message, POINTS, ROUNDS};
         use crate::shape::{HELPERS, ROUTED, WIRES};
         let mut names = Vec::new();

@@ -46,7 +46,7 @@ fn an_honest_witness_is_accepted() {
 /// Goal: no used cell is free. Method: change one routed or limb cell at a time, on every used row.
 /// Limb cells of rows whose packs nothing reads may change within their range; those are not counted.
 #[test]
-fn every_changed_routed_cell_is_refused() {
+fn every_changed_routed_cell_is_rejected() {
     let (layout, witness) = toy();
     for row in 0..layout.rows_used {
         for column in 0..4 {
@@ -84,20 +84,20 @@ fn rom(addresses: &[u64], read: u64) -> Result<(Layout, Witness), LayoutError> {
 }
 
 #[test]
-fn a_rom_address_that_is_written_twice_is_refused() {
+fn a_rom_address_that_is_written_twice_is_rejected() {
     let (layout, witness) = rom(&[1, 2, 3], 2).expect("one entry an address");
     assert_eq!(check(&layout, &witness), Ok(()));
     for addresses in [[1, 2, 2], [1, 2, 1], [2, 2, 2]] {
-        let refused = rom(&addresses, 2).map(|_| ());
+        let rejected = rom(&addresses, 2).map(|_| ());
         assert!(
-            matches!(refused, Err(LayoutError::WrittenTwice { .. })),
-            "{addresses:?}: {refused:?}"
+            matches!(rejected, Err(LayoutError::WrittenTwice { .. })),
+            "{addresses:?}: {rejected:?}"
         );
     }
 }
 
 #[test]
-fn a_rom_read_of_what_is_not_written_is_refused() {
-    let refused = rom(&[1, 2, 3], 4).map(|_| ());
-    assert!(matches!(refused, Err(LayoutError::UnmatchedRead { .. })), "{refused:?}");
+fn a_rom_read_of_what_is_not_written_is_rejected() {
+    let rejected = rom(&[1, 2, 3], 4).map(|_| ());
+    assert!(matches!(rejected, Err(LayoutError::UnmatchedRead { .. })), "{rejected:?}");
 }

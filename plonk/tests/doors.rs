@@ -1,5 +1,5 @@
-//! Every way in for a structured reference string, with every lie that keeps to the curve: the code that
-//! refuses each, so that a decoder's refusal does not hide a missing check.
+//! Every way to read a structured reference string, with every lie that stays on the curve: the code that
+//! rejects each, so that a decoder's rejection does not hide a missing check.
 
 use std::io::Cursor;
 
@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 /// Powers in G1: 2^(2+1) − 1, as a `.ptau` file of power 2 has.
 const COUNT: usize = 7;
 
-/// A string as its points, before they are encoded for one of the doors.
+/// An SRS as its points, before they are encoded for one of the doors.
 #[derive(Clone)]
 struct Points {
     g1: Vec<G1Affine>,
@@ -145,7 +145,7 @@ fn outside_the_subgroup() -> G2Affine {
 }
 
 #[test]
-fn an_honest_string_passes_every_door() {
+fn an_honest_srs_passes_every_door() {
     for door in DOORS {
         let srs = through(door, &Points::of(secret())).unwrap_or_else(|e| panic!("{door:?}: {e}"));
         assert_eq!(srs.powers.len(), COUNT, "{door:?}");
@@ -155,7 +155,7 @@ fn an_honest_string_passes_every_door() {
 }
 
 #[test]
-fn points_of_the_curve_that_are_no_powers_are_refused_by_the_pairing() {
+fn points_of_the_curve_that_are_no_powers_are_rejected_by_the_pairing() {
     let good = Points::of(secret());
     let g = G1Affine::generator();
     let mut lies: Vec<(String, Points, &str)> = Vec::new();
@@ -166,11 +166,11 @@ fn points_of_the_curve_that_are_no_powers_are_refused_by_the_pairing() {
     };
     for at in 0..COUNT {
         // The first one must be the generator, and the check of that comes first.
-        let refused = if at == 0 { "PLK-044" } else { "PLK-045" };
-        lie(format!("another multiple at {at}"), refused, &|p| p.g1[at] = times(Fr::from(77u64)));
-        lie(format!("the opposite at {at}"), refused, &|p| p.g1[at] = -p.g1[at]);
+        let rejected = if at == 0 { "PLK-044" } else { "PLK-045" };
+        lie(format!("another multiple at {at}"), rejected, &|p| p.g1[at] = times(Fr::from(77u64)));
+        lie(format!("the opposite at {at}"), rejected, &|p| p.g1[at] = -p.g1[at]);
         if at + 1 < COUNT {
-            lie(format!("{at} and the next swapped"), refused, &|p| p.g1.swap(at, at + 1));
+            lie(format!("{at} and the next swapped"), rejected, &|p| p.g1.swap(at, at + 1));
         }
     }
     lie("all points the generator".to_owned(), "PLK-045", &|p| p.g1.fill(g));
@@ -198,7 +198,7 @@ fn tau_in_g2_must_be_a_point_of_the_right_group() {
 }
 
 #[test]
-fn powers_in_g2_that_are_none_are_refused() {
+fn powers_in_g2_that_are_none_are_rejected() {
     let good = Points::of(secret());
     for at in [0, 2, 3] {
         let mut points = good.clone();
@@ -210,9 +210,9 @@ fn powers_in_g2_that_are_none_are_refused() {
     assert_eq!(code(through(Door::Ptau, &points)), "PLK-045", "outside the subgroup");
 }
 
-/// Goal: a string that is true and hides nothing is no ceremony's.
+/// Goal: a valid SRS whose τ is known is not a ceremony's.
 #[test]
-fn a_secret_that_anyone_can_find_is_refused_at_every_door() {
+fn a_secret_that_anyone_can_find_is_rejected_at_every_door() {
     let one = Fr::from(1u64);
     let development = development_tau();
     let inverse = |x: Fr| x.inverse().expect("not zero");
@@ -272,7 +272,7 @@ mod num {
     }
 }
 
-/// Each kind of known τ, by a string that no other kind refuses.
+/// Each kind of known τ, with an SRS that no other kind rejects.
 #[test]
 fn each_kind_of_known_secret_is_named() {
     let inverse = |x: Fr| x.inverse().expect("not zero");

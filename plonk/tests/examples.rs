@@ -1,4 +1,4 @@
-//! The examples do what they say: a stranger starts from them.
+//! The examples do what they describe: new users start from them.
 
 #[path = "../examples/cubic.rs"]
 #[allow(dead_code, unreachable_pub)] // The example's own `main`, and what it shows.

@@ -1,5 +1,5 @@
 //! Proofs of a small circuit that uses every gate but the non-native ones: accepted when honest,
-//! refused with any byte changed, equal for equal seeds.
+//! rejected with any byte changed, equal for equal seeds.
 
 use std::sync::OnceLock;
 
@@ -100,10 +100,10 @@ fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
 }
 
 #[test]
-fn checking_the_devices_sums_changes_no_byte() {
+fn checking_the_devices_msms_changes_no_byte() {
     let plain = fixture();
     let mut checked = Fixture::on(CpuDevice::new(2));
-    checked.bases = checked.bases.with_checked_sums(true);
+    checked.bases = checked.bases.with_checked_msms(true);
     let of = |f: &Fixture| {
         let (kind, blinding) = (TranscriptKind::Keccak, Blinding::On { seed: [4; 32] });
         prove(&f.device, &f.key, &f.bases, kind, &f.witness, blinding).expect("proves")
@@ -111,7 +111,7 @@ fn checking_the_devices_sums_changes_no_byte() {
     assert_eq!(of(&checked), of(plain));
 }
 
-/// The scalar path is the twin that every vector path is held to; where the processor has no vector
+/// The scalar path is the twin with which every vector path is compared; where the processor has no vector
 /// path both devices are scalar, and thread counts still differ.
 #[test]
 fn keys_and_proofs_of_the_scalar_and_of_the_vector_path_are_the_same_bytes() {
@@ -137,7 +137,7 @@ fn an_unblinded_proof_is_accepted() {
 }
 
 #[test]
-fn another_public_input_is_refused() {
+fn another_public_input_is_rejected() {
     let witness = &fixture().witness;
     let proof = make(TranscriptKind::Poseidon2, witness, 1);
     for i in 0..witness.public.len() {
@@ -146,14 +146,14 @@ fn another_public_input_is_refused() {
         assert!(decide(TranscriptKind::Poseidon2, &public, &proof).is_err());
     }
     let short = &witness.public[..1];
-    let refused = decide(TranscriptKind::Poseidon2, short, &proof);
-    assert_eq!(refused, Err(VerifyError::PublicInputs { expected: 2, got: 1 }));
+    let rejected = decide(TranscriptKind::Poseidon2, short, &proof);
+    assert_eq!(rejected, Err(VerifyError::PublicInputs { expected: 2, got: 1 }));
 }
 
 /// Goal: no bit of a public input or of a proof is idle. Method: flip each; what still decodes goes to
 /// the verifier.
 #[test]
-fn every_flipped_byte_is_refused() {
+fn every_flipped_byte_is_rejected() {
     let witness = &fixture().witness;
     let words = witness.public.len();
     for kind in KINDS {
@@ -182,7 +182,7 @@ fn every_flipped_byte_is_refused() {
 }
 
 #[test]
-fn a_proof_that_misses_a_byte_or_has_one_more_is_refused() {
+fn a_proof_that_misses_a_byte_or_has_one_more_is_rejected() {
     let proof = make(TranscriptKind::Poseidon2, &fixture().witness, 1).to_bytes();
     for len in [0, 1, PROOF_BYTES / 2, PROOF_BYTES - 1] {
         assert_eq!(Proof::from_bytes(&proof[..len]), Err(ProofError::Length { got: len }));
@@ -196,7 +196,7 @@ fn a_proof_that_misses_a_byte_or_has_one_more_is_refused() {
 }
 
 /// Goal: the arguments bind every cell. Method: change one cell of the witness after layout; the
-/// prover still makes bytes, and the verifier refuses them.
+/// prover still makes bytes, and the verifier rejects them.
 #[test]
 fn a_changed_cell_gives_no_valid_proof() {
     let f = fixture();
@@ -205,15 +205,15 @@ fn a_changed_cell_gives_no_valid_proof() {
         let mut witness = f.witness.clone();
         witness.wires[column][row] += Fr::from(300u64);
         let proof = make(TranscriptKind::Poseidon2, &witness, 1);
-        let refused = decide(TranscriptKind::Poseidon2, &witness.public, &proof);
-        assert!(refused.is_err(), "column {column} row {row}");
+        let rejected = decide(TranscriptKind::Poseidon2, &witness.public, &proof);
+        assert!(rejected.is_err(), "column {column} row {row}");
     }
     for row in [0, 3, 100] {
         let mut witness = f.witness.clone();
         witness.m[row] += Fr::from(1u64);
         let proof = make(TranscriptKind::Poseidon2, &witness, 1);
-        let refused = decide(TranscriptKind::Poseidon2, &witness.public, &proof);
-        assert_eq!(refused, Err(VerifyError::Quotient), "multiplicity {row}");
+        let rejected = decide(TranscriptKind::Poseidon2, &witness.public, &proof);
+        assert_eq!(rejected, Err(VerifyError::Quotient), "multiplicity {row}");
     }
 }
 

@@ -109,8 +109,8 @@ fn a_file_holds_the_powers_of_its_tau() {
     assert_eq!(srs.origin, Origin::Ceremony);
     let some = Srs::import_ptau(&mut Cursor::new(&file.bytes), Some(3), 3).unwrap();
     assert_eq!(some.powers, expected[..3]);
-    let refused = Srs::import_ptau(&mut Cursor::new(&file.bytes), Some(8), 3).unwrap_err();
-    assert_eq!(refused, SrsError::TooShort { need: 8, have: 7 });
+    let rejected = Srs::import_ptau(&mut Cursor::new(&file.bytes), Some(8), 3).unwrap_err();
+    assert_eq!(rejected, SrsError::TooShort { need: 8, have: 7 });
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn a_file_made_by_snarkjs_is_imported_as_a_ceremonys() {
 
 /// Goal: no byte of what is used can change, and no byte at all if the digest is pinned.
 #[test]
-fn every_flipped_byte_is_refused_or_of_no_use() {
+fn every_flipped_byte_is_rejected_or_of_no_use() {
     let file = file(1, secret(5), secret(5));
     let srs = import(&file.bytes).unwrap();
     let digest = hex::encode(Sha256::digest(&file.bytes));
@@ -147,11 +147,11 @@ fn every_flipped_byte_is_refused_or_of_no_use() {
             assert_eq!((&other.powers, other.tau_g2), (&srs.powers, srs.tau_g2), "byte {at}");
         }
     }
-    assert!(accepted > 0, "the bytes of no use are read");
+    assert!(accepted > 0, "the unused bytes are read");
 }
 
 #[test]
-fn every_missing_or_added_byte_is_refused() {
+fn every_missing_or_added_byte_is_rejected() {
     let file = file(1, secret(5), secret(5)).bytes;
     for at in 0..file.len() {
         assert!(import(&file[..at]).is_err(), "cut at {at}");
@@ -164,7 +164,7 @@ fn every_missing_or_added_byte_is_refused() {
 }
 
 #[test]
-fn a_file_of_two_secrets_or_out_of_order_is_refused() {
+fn a_file_of_two_secrets_or_out_of_order_is_rejected() {
     let (one, other) = (secret(5), secret(6));
     assert_eq!(import(&file(2, one, other).bytes).unwrap_err(), SrsError::Powers);
     // Every point in G2 counts, though only [τ] is kept.
@@ -183,7 +183,7 @@ fn a_file_of_two_secrets_or_out_of_order_is_refused() {
 }
 
 #[test]
-fn another_curve_another_version_and_missing_sections_are_refused_in_one_line() {
+fn another_curve_another_version_and_missing_sections_are_rejected_in_one_line() {
     let good = file(1, secret(5), secret(5)).bytes;
     let with = |at: usize, bytes: &[u8]| {
         let mut changed = good.clone();

@@ -34,7 +34,7 @@ fn a_proof_has_one_length_and_no_identity() {
 }
 
 #[test]
-fn a_false_opening_is_refused_by_the_pairing_and_a_wrong_count_before_it() {
+fn a_false_opening_is_rejected_by_the_pairing_and_a_wrong_count_before_it() {
     let made = circuit(None);
     let setting = Setting::new(&made.layout);
     let public = &made.witness.public;
@@ -43,8 +43,8 @@ fn a_false_opening_is_refused_by_the_pairing_and_a_wrong_count_before_it() {
         let mut proof = good.clone();
         proof.w_prime = -proof.w_prime;
         assert_eq!(setting.decide(kind, public, &proof), Err(VerifyError::Pairing));
-        let refused = setting.decide(kind, &public[..1], &good);
-        assert_eq!(refused, Err(VerifyError::PublicInputs { expected: 2, got: 1 }));
+        let rejected = setting.decide(kind, &public[..1], &good);
+        assert_eq!(rejected, Err(VerifyError::PublicInputs { expected: 2, got: 1 }));
     }
 }
 
@@ -68,9 +68,9 @@ fn each_field_of_a_key_has_its_range() {
         // No more public inputs than the smallest size has rows for, so that one field is wrong alone.
         changed[4..8].copy_from_slice(&1u32.to_be_bytes());
         changed[at..at + 4].copy_from_slice(&value.to_be_bytes());
-        let refused = VerifyingKey::from_bytes(&changed);
-        let Err(KeyError::Field { field, got }) = refused else {
-            panic!("{name} {value}: {refused:?}")
+        let rejected = VerifyingKey::from_bytes(&changed);
+        let Err(KeyError::Field { field, got }) = rejected else {
+            panic!("{name} {value}: {rejected:?}")
         };
         assert_eq!((field, got), (name, u64::from(value)));
     }
@@ -88,8 +88,8 @@ fn a_key_is_not_made_of_a_column_of_zeros() {
     let Setting { device, srs, bases, .. } = Setting::new(&made.layout);
     let mut columns = made.layout.fixed_columns();
     columns[3].fill(Fr::from(0u64));
-    let refused = setup(&device, &bases, srs.id(), made.layout.shape, &columns);
-    assert_eq!(refused, Err(KeyError::Identity { column: 3 }));
+    let rejected = setup(&device, &bases, srs.id(), made.layout.shape, &columns);
+    assert_eq!(rejected, Err(KeyError::Identity { column: 3 }));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn digests_of_keys_and_layouts_name_all_of_them() {
     }
 }
 
-/// Each change is refused by one check: without it the pair would be read as some pair.
+/// Each change is rejected by one check: without it the pair would be read as some pair.
 #[test]
 fn a_carried_pair_has_one_encoding_and_points_of_the_curve() {
     let g = G1Affine::generator();
@@ -132,14 +132,14 @@ fn a_carried_pair_has_one_encoding_and_points_of_the_curve() {
     let pair = Pair { l: point(5), s_l: Fr::from(2u64), r: point(9), s_r: Fr::from(3u64) };
     let fields = pair.to_fields();
     assert_eq!(Pair::from_fields(&fields), Ok(pair));
-    let refused = |fields: &[Fr; PAIR_INPUTS]| Pair::from_fields(fields).expect_err("malformed");
+    let rejected = |fields: &[Fr; PAIR_INPUTS]| Pair::from_fields(fields).expect_err("malformed");
     let points = [(0, PairPoint::L), (2, PairPoint::L), (5, PairPoint::R), (7, PairPoint::R)];
     for (coordinate, point) in points {
         for half in [coordinate, coordinate + 1] {
             let mut changed = fields;
             changed[half] += power_of_two(128);
             let got = changed[half];
-            assert_eq!(refused(&changed), PairError::Half { point, got }, "half {half}");
+            assert_eq!(rejected(&changed), PairError::Half { point, got }, "half {half}");
         }
         // The same coordinate and q.
         let number = |field: Fr| field.into_bigint();
@@ -151,13 +151,13 @@ fn a_carried_pair_has_one_encoding_and_points_of_the_curve() {
         let join = |low: u64, high: u64| Fr::from(u128::from(low) | u128::from(high) << 64);
         let mut changed = fields;
         (changed[coordinate], changed[coordinate + 1]) = (join(a, b), join(c, d));
-        assert_eq!(refused(&changed), PairError::Modulus { point });
+        assert_eq!(rejected(&changed), PairError::Modulus { point });
     }
     for (start, point) in [(0, PairPoint::L), (5, PairPoint::R)] {
         let mut changed = fields;
         changed[start + 2] += Fr::from(1u64);
-        assert_eq!(refused(&changed), PairError::Curve { point });
+        assert_eq!(rejected(&changed), PairError::Curve { point });
         changed[start..start + 4].fill(Fr::from(0u64));
-        assert_eq!(refused(&changed), PairError::Curve { point }, "the identity");
+        assert_eq!(rejected(&changed), PairError::Curve { point }, "the identity");
     }
 }

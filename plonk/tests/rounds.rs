@@ -132,7 +132,7 @@ fn each_column_is_opened_at_the_rotations_that_the_gates_read() {
     assert!(OPENINGS.is_sorted_by(|a, b| a.points < b.points), "a set has more points than before");
 }
 
-/// Goal: positions are a bijection, whatever the tables say.
+/// Goal: positions are a bijection, whatever is in the tables.
 #[test]
 fn each_point_and_each_evaluation_has_one_place() {
     let mut points: Vec<usize> = Vec::new();
@@ -251,6 +251,6 @@ fn the_pages_state_the_bytes_of_a_proof_and_the_number_of_constraints() {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
         // Lines are wrapped.
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        assert!(text.contains(&stated), "{file} does not say \"{stated}\"");
+        assert!(text.contains(&stated), "{file} does not state \"{stated}\"");
     }
 }

@@ -1,4 +1,4 @@
-//! The structured reference string as a file: one encoding, every damage found, every lie refused.
+//! The structured reference string as a file: one encoding, all damage detected, every lie rejected.
 
 use std::io::{Cursor, Read};
 
@@ -16,7 +16,7 @@ fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn every_flipped_bit_and_every_missing_or_added_byte_is_refused() {
+fn every_flipped_bit_and_every_missing_or_added_byte_is_rejected() {
     let srs = Srs::development(2);
     let bytes = srs.to_bytes();
     assert_eq!(Srs::from_bytes(&bytes).unwrap().powers, srs.powers);
@@ -31,10 +31,10 @@ fn every_flipped_bit_and_every_missing_or_added_byte_is_refused() {
     assert!(Srs::from_bytes(&[&bytes[..], &[0]].concat()).is_err());
 }
 
-/// Goal: whoever changes a string and makes its digest anew is found by the encoding of points or by
-/// the pairing check, or made another string, which no key was made under.
+/// Goal: a changed SRS with a new digest is rejected by the encoding of points or by the pairing check, or is
+/// another valid SRS, for which there are no keys.
 #[test]
-fn a_change_with_a_new_digest_is_found_by_the_check_or_is_another_string() {
+fn a_change_with_a_new_digest_is_found_by_the_check_or_is_another_srs() {
     let srs = Srs::development(1);
     let bytes = srs.to_bytes();
     for at in 0..bytes.len() - 32 {
@@ -42,14 +42,14 @@ fn a_change_with_a_new_digest_is_found_by_the_check_or_is_another_string() {
         changed[at] ^= 1 << (at % 8);
         let Ok(other) = Srs::from_bytes(&resealed(changed)) else { continue };
         let found = other.check(7).is_err() || other.id() != srs.id();
-        // The mark of a development string cannot be taken off, so changing it changes nothing.
+        // The mark of a development SRS cannot be removed, so changing it has no effect.
         let same = other.origin == Origin::Development && other.powers == srs.powers;
         assert!(found || same, "byte {at}");
     }
 }
 
 #[test]
-fn powers_of_two_secrets_or_out_of_order_are_refused() {
+fn powers_of_two_secrets_or_out_of_order_are_rejected() {
     let srs = Srs::development(2);
     srs.check(1).unwrap();
     let mut swapped = srs.clone();
@@ -70,7 +70,7 @@ fn powers_of_two_secrets_or_out_of_order_are_refused() {
 }
 
 #[test]
-fn a_development_string_cannot_pass_for_a_ceremonys() {
+fn a_development_srs_cannot_pass_for_a_ceremonys() {
     let mut bytes = Srs::development(1).to_bytes();
     assert_eq!(bytes[8], 1);
     bytes[8] = 0;
@@ -82,7 +82,7 @@ fn a_development_string_cannot_pass_for_a_ceremonys() {
     assert!(read.require_ceremony(1337).is_err());
 }
 
-/// A string of a τ that none of the known ones is.
+/// An SRS of a τ that is not a known one.
 fn ceremony(powers: usize) -> Srs {
     let tau = development_tau() + Fr::from(1u64);
     let scalars = rollmill_algebra::field::powers(tau, powers);
@@ -137,14 +137,14 @@ fn as_many_powers_are_kept_as_are_asked_for() {
     // What lies behind is not read, so a file of any length will do.
     let cut = Srs::import_flat(&g1[..3 * 64 + 1], &g2[..], Some(3), 3).unwrap();
     assert_eq!(cut.powers, some.powers);
-    let refused = Srs::import_flat(&g1[..], &g2[..], Some(srs.powers.len() + 1), 3).unwrap_err();
-    assert_eq!(refused, SrsError::TooShort { need: srs.powers.len() + 1, have: srs.powers.len() });
+    let rejected = Srs::import_flat(&g1[..], &g2[..], Some(srs.powers.len() + 1), 3).unwrap_err();
+    assert_eq!(rejected, SrsError::TooShort { need: srs.powers.len() + 1, have: srs.powers.len() });
     assert_eq!(Srs::development_of(3).powers, Srs::development(1).powers[..3]);
     assert_eq!(Srs::development_of(0).powers.len(), 1);
 }
 
 #[test]
-fn a_pinned_digest_is_held_to_the_whole_file() {
+fn a_pinned_digest_is_compared_with_that_of_the_whole_file() {
     let bytes = Srs::development(1).to_bytes();
     let digest = hex::encode(Sha256::digest(&bytes));
     let pinned = |bytes: &[u8], digest: &str| Pinned::new(Cursor::new(bytes.to_vec()), digest);
@@ -152,14 +152,14 @@ fn a_pinned_digest_is_held_to_the_whole_file() {
     let mut read = Vec::new();
     pinned(&bytes, &digest.to_uppercase()).unwrap().read_to_end(&mut read).unwrap();
     assert_eq!(read, bytes);
-    let refused = pinned(&bytes[1..], &digest).unwrap_err();
-    assert!(matches!(refused, SrsError::Pinned { .. }), "{refused}");
+    let rejected = pinned(&bytes[1..], &digest).unwrap_err();
+    assert!(matches!(rejected, SrsError::Pinned { .. }), "{rejected}");
 }
 
 /// Goal: nobody can choose τ in G2 once the combination is known, so that it holds for points that are no
 /// powers.
 #[test]
-fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_refused() {
+fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_rejected() {
     let seed = 5u64;
     let (one, a, b) = (Fr::from(1u64), Fr::from(7u64), Fr::from(11u64));
     let powers: Vec<G1Affine> =
@@ -175,9 +175,9 @@ fn a_tau_made_to_fit_the_combination_of_the_points_alone_is_refused() {
     assert_eq!(made.check(seed), Err(SrsError::Powers));
 }
 
-/// What a file says of itself is checked before its points are: each lie alone, its digest made anew.
+/// A file's header is checked before its points: each lie alone, with a new digest.
 #[test]
-fn a_file_that_says_another_version_length_or_start_is_refused_by_name() {
+fn a_file_that_says_another_version_length_or_start_is_rejected_by_name() {
     let srs = Srs::development(1);
     let bytes = srs.to_bytes();
     let with = |at: usize, mask: u8| {

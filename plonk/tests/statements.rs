@@ -1,4 +1,4 @@
-//! False statements, each refused by one constraint: what no test but these would notice if the constraint
+//! False statements, each rejected by one constraint: no other test would notice if the constraint
 //! were not there.
 
 use rollmill_algebra::Fr;
@@ -139,7 +139,7 @@ fn each_violation_breaks_exactly_one_equation() {
 }
 
 #[test]
-fn each_false_statement_is_refused() {
+fn each_false_statement_is_rejected() {
     let setting = Setting::new(&circuit(None).layout);
     for statement in all() {
         for kind in KINDS {
@@ -150,7 +150,7 @@ fn each_false_statement_is_refused() {
 }
 
 #[test]
-fn a_false_public_input_is_refused() {
+fn a_false_public_input_is_rejected() {
     let made = circuit(None);
     let setting = Setting::new(&made.layout);
     for kind in KINDS {

@@ -76,7 +76,7 @@ fn challenges_of_a_proof(kind: TranscriptKind) -> Vec<(&'static str, Vec<String>
     let points: [G1Affine; COMMITMENTS + 2] = points.try_into().expect("as many");
     let proof = Proof::from_parts(&points, evaluations);
     let c = challenges(kind, &vk_digest, &public, &proof);
-    // What stands for the short value c is 2c + 1 − 2^128.
+    // The short value c is represented by 2c + 1 − 2^128.
     let half = (Fr::from(2u64)).inverse().expect("not zero");
     let short = |rho: &Fr| (*rho + power_of_two(128) - Fr::from(1u64)) * half;
     let short = c.rho.iter().map(|rho| text(&short(rho))).collect();

@@ -1,5 +1,5 @@
-//! Every false statement is accepted when the check that refuses it is switched off: the cheats of
-//! `statements.rs` reach their check, and nothing else refuses them.
+//! Every false statement is accepted when the check that rejects it is switched off: the cheats of
+//! `statements.rs` reach their check, and nothing else rejects them.
 //!
 //! One test, since the switch is the whole process's.
 

@@ -74,7 +74,7 @@ fn every_flipped_byte_behind_a_blocks_header_is_rejected() {
 }
 
 #[test]
-fn every_missing_or_added_byte_is_refused() {
+fn every_missing_or_added_byte_is_rejected() {
     let (tx, block) = (sample_tx(), sample_block());
     for n in 0..tx.len() {
         assert!(Tx::from_bytes(&tx[..n]).is_err(), "{n} bytes");

@@ -70,7 +70,7 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "gates",
         &[
-            only(program(PLONK, "statements"), &["each_false_statement_is_refused"]),
+            only(program(PLONK, "statements"), &["each_false_statement_is_rejected"]),
             program(PLONK, "statements"),
             program(PLONK, "builder"),
         ],
@@ -80,12 +80,12 @@ const PROGRAMS: &[(&str, &[Program<'static>])] = &[
     (
         "verifier",
         &[
-            program(PLONK, "refusals"),
+            program(PLONK, "rejections"),
             program(PLONK, "builder"),
             program(PLONK, "statements"),
             only(
                 program(PLONK, "solidity"),
-                &["forgeries_and_cheats_are_refused_by_the_native_verifier"],
+                &["forgeries_and_cheats_are_rejected_by_the_native_verifier"],
             ),
         ],
     ),

@@ -50,7 +50,7 @@ pub enum AgentError {
     /// Do: Raise the limit of threads or memory of the process (`ulimit -u`, the container's
     /// limits).
     #[error("{}: cannot start the heartbeat", self.code())]
-    Heart {
+    Heartbeat {
         #[source]
         source: std::io::Error,
     },
@@ -62,7 +62,7 @@ impl AgentError {
         match self {
             Self::Refused { .. } => "AGT-020",
             Self::CircuitName { .. } => "AGT-021",
-            Self::Heart { .. } => "AGT-022",
+            Self::Heartbeat { .. } => "AGT-022",
             Self::DeviceLost { .. } => "AGT-023",
             Self::Spool { .. } => "AGT-024",
             Self::SpoolLocked { .. } => "AGT-025",

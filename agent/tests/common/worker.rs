@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rollmill_agent::heart::Cancel;
+use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Prepared, WorkError, WorkOutput, Worker};
 use rollmill_broker_client::WorkStats;
 

@@ -76,7 +76,7 @@ impl<D: Device> Laws<'_, D> {
     fn msm_skew(&self, bases: &[G1Affine]) {
         let [a, b] = [self.fr("skew a"), self.fr("skew b")];
         let n = bases.len();
-        self.check_msm("one bucket holds everything", bases, &vec![a; n]);
+        self.check_msm("one bucket contains every entry", bases, &vec![a; n]);
         let two: Vec<Fr> = (0..n).map(|i| if i % 3 == 0 { a } else { b }).collect();
         self.check_msm("two values", bases, &two);
         let mut lone = vec![Fr::ZERO; n];
@@ -160,7 +160,7 @@ impl<D: Device> Laws<'_, D> {
     fn msm_batches(&self, bases: &[G1Affine]) {
         let held = self.device.register_bases(bases).expect("register_bases");
         let none = self.device.commit(&held, &[]).expect("commit");
-        self.check(none.is_empty(), "a batch of no columns gives no points", 0);
+        self.check(none.is_empty(), "a batch of no columns returns no points", 0);
         let columns: Vec<Vec<Fr>> =
             [700, 0, 1, 64, 333].map(|n| self.frs(&format!("batch {n}"), n)).into();
         let buffers: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
@@ -205,7 +205,7 @@ impl<D: Device> Laws<'_, D> {
     fn msm_shapes(&self, bases: &[G1Affine]) {
         let held = self.device.register_bases(&bases[..4]).expect("register_bases");
         let outcome = self.device.commit(&held, &[&self.upload(&self.frs("too long", 5))]);
-        let refused = matches!(outcome, Err(DeviceError::Shape { .. }));
-        self.check(refused, "a column longer than the bases is refused", 5);
+        let rejected = matches!(outcome, Err(DeviceError::Shape { .. }));
+        self.check(rejected, "a column longer than the bases is rejected", 5);
     }
 }

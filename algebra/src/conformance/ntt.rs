@@ -139,7 +139,7 @@ impl<D: Device> Laws<'_, D> {
 
     fn ntt_batches(&self) {
         let none = self.device.to_lagrange(&[]).expect("to_lagrange");
-        self.check(none.is_empty(), "a batch of no columns gives no columns", 0);
+        self.check(none.is_empty(), "a batch of no columns returns no columns", 0);
         for n in [1, 4, 512] {
             let columns: Vec<Vec<Fr>> =
                 (0..5).map(|i| self.frs(&format!("batch {i}"), n)).collect();
@@ -163,18 +163,18 @@ impl<D: Device> Laws<'_, D> {
     }
 
     fn ntt_shapes(&self) {
-        let refused = |error: Option<DeviceError>, law: &str| {
+        let rejected = |error: Option<DeviceError>, law: &str| {
             self.check(matches!(error, Some(DeviceError::Shape { .. })), law, "");
         };
         for n in [0, 3, 12] {
             let column = self.coeff(&self.frs("shape", n));
-            let law = format!("a transform of length {n} is refused");
-            refused(self.device.to_lagrange(&[&column]).err(), &law);
+            let law = format!("a transform of length {n} is rejected");
+            rejected(self.device.to_lagrange(&[&column]).err(), &law);
         }
         let (a, b) = (self.coeff(&self.frs("shape", 4)), self.coeff(&self.frs("shape", 8)));
-        refused(self.device.to_lagrange(&[&a, &b]).err(), "columns of two lengths are refused");
-        refused(self.device.to_coset(&[&a], Fr::ZERO).err(), "to_coset refuses shift 0");
+        rejected(self.device.to_lagrange(&[&a, &b]).err(), "columns of two lengths are rejected");
+        rejected(self.device.to_coset(&[&a], Fr::ZERO).err(), "to_coset rejects shift 0");
         let values = self.coset(&self.frs("shape", 4));
-        refused(self.device.from_coset(&[&values], Fr::ZERO).err(), "from_coset refuses shift 0");
+        rejected(self.device.from_coset(&[&values], Fr::ZERO).err(), "from_coset rejects shift 0");
     }
 }

@@ -1,4 +1,4 @@
-//! Laws of buffers that an operation is given more than once, or that go while work is queued.
+//! Laws of buffers that are passed to an operation more than once, or dropped while work is queued.
 
 use ark_ff::AdditiveGroup;
 

@@ -92,7 +92,7 @@ impl<D: Device> Laws<'_, D> {
         let refs: Vec<&D::Buffer> = held.iter().collect();
         let out = self.device.rows(kernel, &refs).expect("rows");
         let expected = plain::rows(kernel, &columns);
-        self.check(out.len() == 3, "rows gives a column for each output", n);
+        self.check(out.len() == 3, "rows returns a column per output", n);
         for (i, (out, expected)) in out.iter().zip(expected).enumerate() {
             let holds = self.download(out) == expected;
             self.check(
@@ -197,10 +197,11 @@ impl<D: Device> Laws<'_, D> {
         let (a, b) = (self.upload(&self.frs("shape", 4)), self.upload(&self.frs("shape", 5)));
         let kernel = Sample { factor: Fr::ONE };
         let outcome = self.device.rows(&kernel, &[&a, &a, &b, &a]);
-        let refused = matches!(outcome, Err(DeviceError::Shape { .. }));
-        self.check(refused, "rows refuses columns of two lengths", "");
-        let refused = matches!(self.device.linear_combination(&[]), Err(DeviceError::Shape { .. }));
-        self.check(refused, "linear_combination refuses no terms", "");
+        let rejected = matches!(outcome, Err(DeviceError::Shape { .. }));
+        self.check(rejected, "rows rejects columns of two lengths", "");
+        let rejected =
+            matches!(self.device.linear_combination(&[]), Err(DeviceError::Shape { .. }));
+        self.check(rejected, "linear_combination rejects an empty list of terms", "");
         for empty in [
             self.device.prefix_product(&self.upload(&[])),
             self.device.prefix_sum(&self.upload(&[])),

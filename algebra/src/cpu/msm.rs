@@ -6,7 +6,7 @@
 //! Sources: bucket method, Bernstein, Doumen, Lange and Oosterwijk, section 4,
 //! <https://eprint.iacr.org/2012/549>; shared inversions by Montgomery's trick. The additions of one
 //! batch never touch the same sum, since each batch adds the points of a bucket in disjoint pairs;
-//! that needs no queue of conflicts, and a bucket that holds everything costs no more than others.
+//! that needs no queue of conflicts, and a bucket that contains every entry costs no more than others.
 
 pub(super) mod affine;
 mod groups;
@@ -19,8 +19,8 @@ use ark_ec::{AdditiveGroup, AffineRepr, CurveGroup};
 use rayon::prelude::*;
 
 use self::affine::{Adder, Flat, SIGN};
-use self::groups::Summer;
-pub(super) use self::groups::Summers;
+use self::groups::Accumulator;
+pub(super) use self::groups::Accumulators;
 use self::plan::{Cuts, Folded, Part, plan_column};
 use super::recycler::Recycler;
 use super::{CpuBuffer, CpuDevice, pages, shape};
@@ -37,10 +37,10 @@ pub struct CpuBases {
     has_identity: bool,
 }
 
-/// Digits of columns that are summed together take no more than this, unless one column does.
+/// Most bytes of digits of the columns that are committed to together, unless one column alone needs more.
 const DIGIT_BYTES_MAX: usize = 64 << 20;
 
-/// About what a scalar's digits take.
+/// Approximate bytes of a scalar's digits.
 fn digit_bytes(column: &CpuBuffer) -> usize {
     if column.as_small().is_some() { 8 } else { 72 }
 }
@@ -157,8 +157,8 @@ impl CpuDevice {
         let buckets: Vec<Vec<Flat>> = buckets.into_iter().map(|(_, buckets)| buckets).collect();
 
         let weighted = self.reduce(bases.adder, &parts, &tasks, &buckets);
-        parts.into_iter().for_each(|part| part.give_back(self));
-        buckets.into_iter().for_each(|buckets| self.recycler.give(buckets));
+        parts.into_iter().for_each(|part| part.release(self));
+        buckets.into_iter().for_each(|buckets| self.recycler.release(buckets));
         let sums: Vec<G1Projective> = (0..columns.len())
             .into_par_iter()
             .map(|column| {
@@ -187,9 +187,9 @@ impl CpuDevice {
             let len = parts[part].len();
             // In a chunk not much longer than the number of buckets, the buckets would be most of
             // the work.
-            let piece = len.div_ceil(cuts).max(4 * parts[part].shape.buckets(window));
-            for start in (0..len).step_by(piece) {
-                tasks.push(Task { part, window, entries: start..len.min(start + piece) });
+            let chunk_len = len.div_ceil(cuts).max(4 * parts[part].shape.buckets(window));
+            for start in (0..len).step_by(chunk_len) {
+                tasks.push(Task { part, window, entries: start..len.min(start + chunk_len) });
             }
         }
         tasks
@@ -210,8 +210,8 @@ impl CpuDevice {
         for i in order {
             let task = &tasks[i];
             match windows.last_mut() {
-                Some((part, window, pieces)) if (*part, *window) == (task.part, task.window) => {
-                    pieces.push(&buckets[i]);
+                Some((part, window, chunks)) if (*part, *window) == (task.part, task.window) => {
+                    chunks.push(&buckets[i]);
                 }
                 _ => windows.push((task.part, task.window, vec![&buckets[i]])),
             }
@@ -220,10 +220,10 @@ impl CpuDevice {
         windows
             .par_chunks(together)
             .flat_map_iter(|windows| {
-                let pieces: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
-                let sums = self
-                    .summers
-                    .with(adder, |summer| reduce_windows(&self.recycler, summer, adder, &pieces));
+                let chunks: Vec<&[&[Flat]]> = windows.iter().map(|w| w.2.as_slice()).collect();
+                let sums = self.accumulators.with(adder, |accumulator| {
+                    reduce_windows(&self.recycler, accumulator, adder, &chunks)
+                });
                 windows.iter().zip(sums).map(|((part, window, _), sums)| {
                     let low = parts[*part].shape.low_bit(*window);
                     (*part, (low..).zip(sums).collect())
@@ -264,44 +264,45 @@ fn fill_buckets(device: &CpuDevice, bases: &CpuBases, part: &Part, task: &Task) 
         }
     }
     let mut out = device.recycler.take(count);
-    device.summers.with(bases.adder, |summer| {
-        summer.sum_groups(&bases.points, &order, &ends[1..], &mut out);
+    device.accumulators.with(bases.adder, |accumulator| {
+        accumulator.sum_groups(&bases.points, &order, &ends[1..], &mut out);
     });
     out
 }
 
-/// For each window, given as pieces whose buckets add up, the points `T_l` with
+/// For each window, whose buckets are the sums of those of its chunks, the points `T_l` with
 /// `Σ_j j · bucket[j] = Σ_l 2^l · T_l`, where j counts from 1.
 ///
 /// `Σ_j j·C[j] = Σ_odd C[j] + 2 · Σ_j j · (C[2j] + C[2j + 1])`, so each level halves the buckets and
-/// sums the odd ones: about two affine additions a bucket in all, in few large batches.
+/// sums the odd ones: about two affine additions per bucket in all, in few large batches.
 fn reduce_windows(
     recycler: &Recycler,
-    summer: &mut Summer,
+    accumulator: &mut Accumulator,
     adder: Adder,
     windows: &[&[&[Flat]]],
 ) -> Vec<Vec<G1Affine>> {
-    let entries: usize = windows.iter().flat_map(|w| w.iter()).map(|piece| piece.len()).sum();
+    let entries: usize = windows.iter().flat_map(|w| w.iter()).map(|chunk| chunk.len()).sum();
     let buckets: usize = windows.iter().map(|w| w[0].len()).sum();
-    // The buckets of the first level are there once more if they were in pieces; all other levels are
-    // at most as many again; and each has one sum a window.
+    // The buckets of the first level exist twice if they were in chunks; all other levels have at most as
+    // many again; and each level has one sum per window.
     let sums = windows.len() * (usize::BITS as usize);
     let mut points: Vec<Flat> = recycler.take(entries + 2 * buckets + sums);
     points.clear();
     points.extend(windows.iter().flat_map(|w| w.iter().copied().flatten()));
 
-    // Level 0: pieces of one window, bucket by bucket. `level` holds (start in points, buckets).
+    // Level 0: chunks of one window, bucket by bucket. `level` holds (start in points, buckets).
     let mut level: Vec<(usize, usize)> = Vec::new();
     let mut start = 0;
-    for pieces in windows {
-        level.push((start, pieces[0].len()));
-        start += pieces.len() * pieces[0].len();
+    for chunks in windows {
+        level.push((start, chunks[0].len()));
+        start += chunks.len() * chunks[0].len();
     }
-    if windows.iter().any(|pieces| pieces.len() > 1) {
-        let groups = windows.iter().zip(&level).flat_map(|(pieces, (start, count))| {
-            (0..*count).map(move |b| (0..pieces.len()).map(move |piece| start + piece * count + b))
+    if windows.iter().any(|chunks| chunks.len() > 1) {
+        let groups = windows.iter().zip(&level).flat_map(|(chunks, (start, count))| {
+            (0..*count).map(move |b| (0..chunks.len()).map(move |chunk| start + chunk * count + b))
         });
-        level = append_sums(summer, &mut points, groups, level.iter().map(|(_, count)| *count));
+        level =
+            append_sums(accumulator, &mut points, groups, level.iter().map(|(_, count)| *count));
     }
 
     let mut levels = Vec::new();
@@ -313,7 +314,8 @@ fn reduce_windows(
             (1..=count / 2)
                 .map(move |j| (2 * j..=(2 * j + 1).min(count)).map(move |index| start + index - 1))
         });
-        level = append_sums(summer, &mut points, groups, level.iter().map(|(_, count)| count / 2));
+        level =
+            append_sums(accumulator, &mut points, groups, level.iter().map(|(_, count)| count / 2));
     }
 
     let odd = (0..windows.len()).flat_map(|w| {
@@ -323,21 +325,21 @@ fn reduce_windows(
         })
     });
     let n_levels = levels.len();
-    let sums = append_sums(summer, &mut points, odd, (0..windows.len()).map(|_| n_levels));
+    let sums = append_sums(accumulator, &mut points, odd, (0..windows.len()).map(|_| n_levels));
     let sums = sums
         .into_iter()
         .map(|(start, count)| {
             points[start..start + count].iter().map(|point| adder.export(point)).collect()
         })
         .collect();
-    recycler.give(points);
+    recycler.release(points);
     sums
 }
 
-/// Sums `groups` of points and appends the sums, one a group, to `points`. `counts` says how many of
-/// the groups belong to each window. Returns where each window's sums start, and their number.
+/// Sums `groups` of points and appends the sums, one per group, to `points`. `counts` has the number of
+/// groups of each window. Returns where each window's sums start, and their number.
 fn append_sums<G: Iterator<Item = usize>>(
-    summer: &mut Summer,
+    accumulator: &mut Accumulator,
     points: &mut Vec<Flat>,
     groups: impl Iterator<Item = G>,
     counts: impl Iterator<Item = usize>,
@@ -350,7 +352,7 @@ fn append_sums<G: Iterator<Item = usize>>(
     let mut start = points.len();
     points.resize(start + ends.len(), Flat::IDENTITY);
     let (points, sums) = points.split_at_mut(start);
-    summer.sum_groups(points, &order, &ends, sums);
+    accumulator.sum_groups(points, &order, &ends, sums);
     counts
         .map(|count| {
             start += count;

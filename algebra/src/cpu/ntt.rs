@@ -15,8 +15,8 @@ use crate::Fr;
 use crate::device::{Basis, Coeff, Column, Coset, DeviceError, Lagrange, Ntt};
 use crate::field::{TWO_ADICITY, omega, powers};
 
-/// Elements that a thread transforms by itself, layer after layer: 128 KiB, which the second-level
-/// cache holds.
+/// Elements that a thread transforms by itself, layer after layer: 128 KiB, which fit the second-level
+/// cache.
 const LOG_BLOCK: u32 = 12;
 
 /// Roots of unity, made when first needed. Layer `k` holds `ω^i` for `i < 2^k` and `ω` of order
@@ -75,10 +75,10 @@ fn transform(values: &mut [Fr], log_n: u32, roots: &Roots) {
         let layer = roots.layer(k);
         values.par_chunks_exact_mut(2 << k).for_each(|part| {
             let (low, high) = part.split_at_mut(1 << k);
-            let piece = 1 << (LOG_BLOCK - 1);
-            low.par_chunks_mut(piece)
-                .zip(high.par_chunks_mut(piece))
-                .zip(layer.par_chunks(piece))
+            let chunk_len = 1 << (LOG_BLOCK - 1);
+            low.par_chunks_mut(chunk_len)
+                .zip(high.par_chunks_mut(chunk_len))
+                .zip(layer.par_chunks(chunk_len))
                 .for_each(|((low, high), roots)| butterflies(low, high, roots));
         });
     }
@@ -97,17 +97,17 @@ pub(super) enum Direction {
 fn run(values: &[Fr], direction: Direction, roots: &Roots, out: &mut [Fr]) {
     let n = values.len();
     let log_n = n.trailing_zeros();
-    let piece = (1 << LOG_BLOCK).min(n);
+    let chunk_len = (1 << LOG_BLOCK).min(n);
     let reversed =
         |i: usize| if log_n == 0 { 0 } else { i.reverse_bits() >> (usize::BITS - log_n) };
 
     match direction {
         Direction::Forward { shift } if shift != Fr::ONE => {
             let scaled: Vec<Fr> = values
-                .par_chunks(piece)
+                .par_chunks(chunk_len)
                 .enumerate()
                 .flat_map_iter(|(i, part)| {
-                    let mut power = shift.pow([(i * piece) as u64]);
+                    let mut power = shift.pow([(i * chunk_len) as u64]);
                     part.iter().map(move |value| {
                         let scaled = *value * power;
                         power *= shift;
@@ -127,11 +127,11 @@ fn run(values: &[Fr], direction: Direction, roots: &Roots, out: &mut [Fr]) {
             transform(out, log_n, roots);
             out[1..].reverse();
             let n_inverse = Fr::from(n as u64).inverse().expect("a power of two is invertible");
-            out.par_chunks_mut(piece).enumerate().for_each(|(i, part)| {
+            out.par_chunks_mut(chunk_len).enumerate().for_each(|(i, part)| {
                 if shift_inverse == Fr::ONE {
                     part.iter_mut().for_each(|value| *value *= n_inverse);
                 } else {
-                    let mut power = n_inverse * shift_inverse.pow([(i * piece) as u64]);
+                    let mut power = n_inverse * shift_inverse.pow([(i * chunk_len) as u64]);
                     for value in part {
                         *value *= power;
                         power *= shift_inverse;
@@ -151,7 +151,7 @@ impl CpuDevice {
         {
             let mut between = self.recycler.take(values.len());
             ifma.transform(values, direction, &self.pass_roots, &mut between, &mut out);
-            self.recycler.give(between);
+            self.recycler.release(between);
             return out;
         }
         run(values, direction, &self.roots, &mut out);

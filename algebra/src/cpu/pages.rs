@@ -6,7 +6,7 @@ use std::alloc::{Layout, alloc_zeroed, handle_alloc_error};
 /// Types of which zero bytes are a value.
 ///
 /// # Safety
-/// As said: any run of zero bytes as long as the type is one of its values.
+/// Any run of zero bytes of the type's size must be one of its values.
 pub(super) unsafe trait ZeroBytes: Copy {
     /// That value.
     const ZERO: Self;
@@ -32,7 +32,7 @@ unsafe impl ZeroBytes for crate::Fr {
 /// Arrays below this many bytes gain nothing.
 const BYTES_MIN: usize = 4 << 20;
 
-/// An array of zero bytes on large pages, where the system has some to give; the threads that first
+/// An array of zero bytes on large pages, where the system has some; the threads that first
 /// write to them fetch them.
 ///
 /// For what is read in no order, or made anew for each call: with pages of 4 KiB more time goes to
@@ -49,7 +49,7 @@ pub(super) fn zeroed<T: ZeroBytes>(len: usize) -> Vec<T> {
         handle_alloc_error(layout);
     }
     ask_for_large_pages(start, layout.size());
-    // SAFETY: allocated just now with the layout of such an array, and zero bytes are values.
+    // SAFETY: allocated just now with the layout of the array, and zero bytes are values.
     unsafe { Vec::from_raw_parts(start.cast(), len, len) }
 }
 
@@ -67,7 +67,7 @@ fn ask_for_large_pages(start: *mut u8, bytes: usize) {
     let _ = (start, bytes, BYTES_MIN);
 }
 
-/// Has the process map each large array by itself and give it back to the system when it is dropped.
+/// Makes the process map each large array separately and return it to the system when it is dropped.
 ///
 /// The GNU allocator keeps arrays up to 32 MiB in heaps of 64 MiB, one for each thread; with columns
 /// of a few MiB each they fragment, and a process that proves takes half as much memory again as its

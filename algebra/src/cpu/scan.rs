@@ -165,10 +165,10 @@ impl CpuDevice {
     /// What each of `values` meets.
     pub(super) fn scan(&self, values: &[Fr], scan: Scan) -> Vec<Fr> {
         #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut))]
-        let (mut way, mut piece) = (Way::Whole, self.piece(values.len()));
+        let (mut way, mut chunk_len) = (Way::Whole, self.chunk_len(values.len()));
         if self.threads() == 1 {
             // One part needs no pass that finds what parts come to.
-            piece = values.len().max(1);
+            chunk_len = values.len().max(1);
         }
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = self.ifma {
@@ -176,17 +176,19 @@ impl CpuDevice {
         }
         let mut out = self.recycler.take(values.len());
         self.pool.install(|| {
-            let pieces = values.len().div_ceil(piece);
-            let mut parts = vec![scan.start(); pieces * way.parts()];
+            let chunks = values.len().div_ceil(chunk_len);
+            let mut parts = vec![scan.start(); chunks * way.parts()];
             if parts.len() > 1 {
-                parts =
-                    values.par_chunks(piece).flat_map_iter(|part| way.totals(scan, part)).collect();
+                parts = values
+                    .par_chunks(chunk_len)
+                    .flat_map_iter(|part| way.totals(scan, part))
+                    .collect();
                 let lens: Vec<usize> =
-                    values.chunks(piece).flat_map(|part| way.lens(part.len())).collect();
+                    values.chunks(chunk_len).flat_map(|part| way.lens(part.len())).collect();
                 scan.meet(&lens, &mut parts);
             }
-            out.par_chunks_mut(piece)
-                .zip(values.par_chunks(piece))
+            out.par_chunks_mut(chunk_len)
+                .zip(values.par_chunks(chunk_len))
                 .zip(parts.par_chunks(way.parts()))
                 .for_each(|((out, values), starts)| way.run(scan, values, starts, out));
         });

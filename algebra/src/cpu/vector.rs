@@ -32,15 +32,15 @@ impl Row<Fr> for HostRow<'_> {
     }
 }
 
-/// Cuts several equally long columns into the same pieces, so that threads write to them in parallel.
-fn pieces_of(columns: &mut [Vec<Fr>], n: usize, piece: usize) -> Vec<Vec<&mut [Fr]>> {
-    let mut pieces: Vec<Vec<&mut [Fr]>> = (0..n.div_ceil(piece)).map(|_| Vec::new()).collect();
+/// Cuts several equally long columns into the same chunks, so that threads write to them in parallel.
+fn chunks_of(columns: &mut [Vec<Fr>], n: usize, chunk_len: usize) -> Vec<Vec<&mut [Fr]>> {
+    let mut chunks: Vec<Vec<&mut [Fr]>> = (0..n.div_ceil(chunk_len)).map(|_| Vec::new()).collect();
     for column in columns {
-        for (slot, part) in pieces.iter_mut().zip(column.chunks_mut(piece)) {
+        for (slot, part) in chunks.iter_mut().zip(column.chunks_mut(chunk_len)) {
             slot.push(part);
         }
     }
-    pieces
+    chunks
 }
 
 impl CpuDevice {
@@ -60,7 +60,7 @@ impl Vector for CpuDevice {
         columns: &[&CpuBuffer],
     ) -> Result<Vec<CpuBuffer>, DeviceError> {
         let n = common_len("rows", columns.iter().copied())?;
-        let piece = self.piece(n);
+        let chunk_len = self.chunk_len(n);
         let mut outputs: Vec<Vec<Fr>> =
             (0..kernel.outputs()).map(|_| self.recycler.take(n)).collect();
         self.pool.install(|| {
@@ -68,20 +68,20 @@ impl Vector for CpuDevice {
             #[cfg(target_arch = "x86_64")]
             if let Some(ifma) = self.ifma {
                 let rows = Rows::new(ifma, &Graph::record(kernel));
-                let piece = piece.next_multiple_of(ROWS);
-                pieces_of(&mut outputs, n, piece)
+                let chunk_len = chunk_len.next_multiple_of(ROWS);
+                chunks_of(&mut outputs, n, chunk_len)
                     .into_par_iter()
                     .enumerate()
-                    .for_each(|(i, mut parts)| rows.run(&columns, i * piece, &mut parts));
+                    .for_each(|(i, mut parts)| rows.run(&columns, i * chunk_len, &mut parts));
                 return;
             }
             let constants = kernel.constants::<Fr>();
-            pieces_of(&mut outputs, n, piece).into_par_iter().enumerate().for_each(
+            chunks_of(&mut outputs, n, chunk_len).into_par_iter().enumerate().for_each(
                 |(i, mut parts)| {
                     let mut out = vec![Fr::ZERO; parts.len()];
                     let len = parts.first().map_or(0, |part| part.len());
                     for offset in 0..len {
-                        let row = HostRow { columns: &columns, row: i * piece + offset, n };
+                        let row = HostRow { columns: &columns, row: i * chunk_len + offset, n };
                         kernel.eval(&constants, &row, &mut out);
                         for (part, value) in parts.iter_mut().zip(&out) {
                             part[offset] = *value;
@@ -94,10 +94,10 @@ impl Vector for CpuDevice {
     }
 
     fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
-        let piece = self.piece(buffer.len());
+        let chunk_len = self.chunk_len(buffer.len());
         let values = self.make_mut(buffer);
         self.pool.install(|| {
-            values.par_chunks_mut(piece).for_each(|part| {
+            values.par_chunks_mut(chunk_len).for_each(|part| {
                 #[cfg(target_arch = "x86_64")]
                 if let Some(ifma) = self.ifma {
                     return ifma.invert(part);
@@ -126,12 +126,12 @@ impl Vector for CpuDevice {
                 .par_iter()
                 .map(|column| {
                     let coefficients = column.buffer.as_slice();
-                    let piece = self.piece(coefficients.len());
+                    let chunk_len = self.chunk_len(coefficients.len());
                     let values: Vec<Fr> = coefficients
-                        .par_chunks(piece)
+                        .par_chunks(chunk_len)
                         .map(|part| self.horner(part, point))
                         .collect();
-                    horner(&values, point.pow([piece as u64]))
+                    horner(&values, point.pow([chunk_len as u64]))
                 })
                 .collect()
         }))
@@ -151,19 +151,19 @@ impl Vector for CpuDevice {
         let Some(n) = terms.iter().map(|(buffer, _)| buffer.len()).max() else {
             return shape("linear_combination", "at least one term", "none");
         };
-        let piece = self.piece(n);
+        let chunk_len = self.chunk_len(n);
         let mut sum = self.recycler.take(n);
         self.pool.install(|| {
             let terms: Vec<(&[Fr], Fr)> =
                 terms.iter().map(|(buffer, factor)| (buffer.as_slice(), *factor)).collect();
-            sum.par_chunks_mut(piece).enumerate().for_each(|(i, part)| {
+            sum.par_chunks_mut(chunk_len).enumerate().for_each(|(i, part)| {
                 #[cfg(target_arch = "x86_64")]
                 if let Some(ifma) = self.ifma {
-                    return ifma.combine(&terms, i * piece, part);
+                    return ifma.combine(&terms, i * chunk_len, part);
                 }
                 part.fill(Fr::ZERO);
                 for (values, factor) in &terms {
-                    let rest = values.get(i * piece..).unwrap_or(&[]);
+                    let rest = values.get(i * chunk_len..).unwrap_or(&[]);
                     for (slot, value) in part.iter_mut().zip(rest) {
                         *slot += *value * factor;
                     }

@@ -57,8 +57,8 @@ pub fn inverse<T: MontConfig<4>>(value: &Element<T>) -> Option<Element<T>> {
         // The modulus is prime: the greatest common divisor is the modulus, of zero alone.
         return None;
     }
-    // `value` stands for value / 2^256, whose inverse is represented by v · 2^512; the product
-    // below takes 2^256 away.
+    // `value` represents value / 2^256, whose inverse is represented by v · 2^512; the product
+    // below removes 2^256.
     let r = Element::<T>::new_unchecked(T::R2);
     Some(Element::<T>::new_unchecked(v.reduced(&modulus)) * (r * r))
 }
@@ -164,7 +164,7 @@ impl Wide {
         Self(out).halved()
     }
 
-    /// The remainder by `modulus`. There are at most 18 rounds of halvings, so it is few moduli away.
+    /// The remainder by `modulus`. There are at most 18 rounds of halvings, so few subtractions suffice.
     fn reduced(mut self, modulus: &[u64; 4]) -> BigInt<4> {
         while (self.0[4] as i64) < 0 {
             self = self.combined(1, &Self::from_limbs(modulus), 1);

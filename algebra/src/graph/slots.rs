@@ -18,7 +18,7 @@ pub struct Slots {
     pub count: usize,
 }
 
-/// Gives a place to each of `values` that a step makes, and gives it again once the value is read for the
+/// Assigns a place to each of `values` that a step makes, and reuses it once the value is read for the
 /// last time: places come free in the order of [`Step::reads`], and the last that came free is taken
 /// first. A step reads before it writes, so what it makes may take the place of what it reads.
 pub fn share(values: usize, steps: &[Step]) -> Slots {
@@ -51,7 +51,7 @@ mod tests {
     use crate::conformance::picks;
 
     /// Goal: no value is overwritten while it is needed, and no place is wasted. Method: random code, carried
-    /// out on places that hold the number of the value in them; a place more than the values that live at
+    /// out on places that contain the number of the value in them; a place more than the values that live at
     /// once would be one too many.
     #[test]
     fn a_value_keeps_its_place_until_it_is_read_for_the_last_time() {

@@ -5,7 +5,7 @@
 //!
 //! # Layout
 //! A gzip stream of the byte 3 and a value in MessagePack. A structure is an array of its fields, a variant
-//! of an enumeration a map from its name to what it holds, a field element 32 bytes, big-endian.
+//! of an enumeration a map from its name to its contents, a field element 32 bytes, big-endian.
 //!
 //! - Program: functions, unconstrained functions.
 //! - Function: name, opcodes, private inputs, public inputs, return values, messages.
@@ -31,7 +31,7 @@ pub(super) struct Acir {
 
 /// The public input.
 pub(super) const INPUT: u32 = 0;
-/// Two cells that hold constants, since bb takes none as the input of a permutation.
+/// Two cells with constants, since bb accepts no constant as the input of a permutation.
 const ZERO: u32 = 1;
 const TAG: u32 = 2;
 

@@ -1,8 +1,8 @@
 //! Barretenberg's command line program `bb`: sums and whole proofs, timed by its own clock.
 //!
 //! It has no command for a sum alone. The commitment to the quotient of the KZG opening in a proof is one
-//! sum of as many full scalars as the circuit's domain has elements, and `--bench_out_hierarchical` gives
-//! its time. docs/book/bench.md says what is compared and what is not.
+//! MSM of as many full scalars as the circuit's domain has elements, and `--bench_out_hierarchical` reports
+//! its time. docs/book/bench.md describes what is compared and what is not.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const NAME: &str = "barretenberg";
 const IN_NPM: &str = "contracts/node_modules/@aztec/bb.js/build";
 /// Without blinding, as the bench's own proofs, and with the cheaper of its transcripts.
 const TARGET: &str = "evm-no-zk";
-/// A larger string takes minutes to make.
+/// A larger SRS takes minutes to generate.
 const LOG_DOMAIN_MAX: u32 = 20;
 /// Below, its fixed rows are not few against the domain.
 const LOG_DOMAIN_MIN: u32 = 12;
@@ -35,7 +35,7 @@ const LOG_DOMAIN_MIN: u32 = 12;
 const BYTES_PER_GATE: u64 = 2 << 10;
 /// Gates short of a full domain, for rows that it adds.
 const SLACK: u64 = 64;
-/// Gates of one permutation, and of a circuit of ours without any; its own count is asked after.
+/// Gates of one permutation, and of a circuit of ours without any; its own count is queried afterwards.
 const GATES_PER_HASH: u64 = 73;
 const GATES_FIXED: u64 = 20;
 
@@ -51,7 +51,7 @@ pub(crate) struct Barretenberg {
 }
 
 impl Barretenberg {
-    /// Takes `given`, else `bb` on the path, else the one of an npm folder here or above; says in one line
+    /// Uses `given`, else `bb` on the path, else the one of an npm folder here or above. Returns in one line
     /// why there is none.
     pub(crate) fn find(given: Option<&Path>, threads: usize) -> Result<Self, String> {
         let program = match given {
@@ -69,10 +69,10 @@ impl Barretenberg {
             .output()
             .map_err(|error| format!("{shown} cannot be run: {error}"))?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        // Another program of this name, a Clojure, says its name first.
+        // Another program of this name, for Clojure, prints its name first.
         let plausible = version.starts_with(|c: char| c.is_ascii_digit()) && version.len() < 80;
         if !output.status.success() || !plausible {
-            return Err(format!("{shown} is not Barretenberg's bb: --version gives no version"));
+            return Err(format!("{shown} is not Barretenberg's bb: --version prints no version"));
         }
         let folder = tempfile::Builder::new()
             .prefix("rollmill-bench-")
@@ -100,7 +100,7 @@ impl Barretenberg {
         Ok(())
     }
 
-    /// Writes a circuit and its witness, and makes its key; gives its own count of gates.
+    /// Writes a circuit and its witness, and generates its key. Returns Barretenberg's count of gates.
     fn prepare(&self, circuit: &Acir, output: u32) -> Result<u64, BenchError> {
         for (name, bytes) in
             [("program.gz", circuit.program(output)), ("witness.gz", circuit.witness_file())]
@@ -139,7 +139,7 @@ impl Barretenberg {
         Ok(Proof { proof: read("out/proof")?, public: read("out/public_inputs")?, times, memory })
     }
 
-    /// Proves once by its new sums and once by its usual ones, and looks at the proof: the same bytes,
+    /// Proves once with its new MSM and once with its usual one, and checks the proof: the same bytes,
     /// the public values of our own circuit, and accepted but for the pairing, which asks for a
     /// ceremony's τ that is compiled in.
     fn checked(&self, what: &str, public: [Fr; 2]) -> Result<Proof, BenchError> {
@@ -169,7 +169,7 @@ impl Barretenberg {
         let mut command = command(&self.program);
         command.current_dir(self.folder.path()).arg(name);
         command.env("HARDWARE_CONCURRENCY", self.threads.to_string());
-        // Whoever set these meant another run.
+        // Set by the user for another run.
         command.env_remove("BB_MSM_NEW").env_remove("BB_MSM_LEGACY").env_remove("CRS_PATH");
         command
     }
@@ -199,7 +199,7 @@ impl Proof {
         found.filter(|(seconds, _)| *seconds > 0.0).ok_or_else(missing)
     }
 
-    fn sum(&self) -> Result<(f64, u64), BenchError> {
+    fn msm_scope(&self) -> Result<(f64, u64), BenchError> {
         self.scope("CommitmentKey::commit", "KZG::compute_opening_proof")
     }
 
@@ -243,7 +243,7 @@ pub(crate) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<(), BenchE
         }
         let first = bb.checked(&case.name, [Fr::from(START), circuit.value(output)])?;
         let domain = first.log_domain()?;
-        if (domain, first.sum()?.1) != (log_n, 1) {
+        if (domain, first.msm_scope()?.1) != (log_n, 1) {
             let reason = format!("its domain for 2^{log_n} has 2^{domain} elements");
             return Err(failed("bb prove", reason));
         }
@@ -251,7 +251,7 @@ pub(crate) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<(), BenchE
         for _ in 0..bench.plan.proof_runs.max(1) {
             let proof = bb.prove(true)?;
             memory = memory.max(proof.memory);
-            seconds.push(proof.sum()?.0);
+            seconds.push(proof.msm_scope()?.0);
             proofs.push(proof.whole()?);
         }
         let note = format!(
@@ -344,7 +344,7 @@ fn done(name: &str, output: std::io::Result<Output>) -> Result<Output, BenchErro
     let output = output.map_err(|error| failed(&what, error.to_string()))?;
     if !output.status.success() {
         let said = said(&output);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it says nothing");
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output");
         return Err(failed(&what, format!("{}: {last}", output.status)));
     }
     Ok(output)
@@ -355,7 +355,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// Whether a refusal is for the pairing, which comes last.
+/// Whether the proof was rejected by the pairing, which comes last.
 fn only_the_pairing(said: &str) -> bool {
     said.contains("verification failed at pairing check")
 }
@@ -377,7 +377,7 @@ fn in_npm() -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// Puts a program into a folder. A child writes it: whoever forks while a file is open for writing
+    /// Writes a program into a folder. A child writes it: a process that forks while a file is open for writing
     /// keeps it from being run.
     fn program(folder: &Path, script: &str) -> PathBuf {
         let path = folder.join("bb");
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_the_program_is_refused_in_one_line() {
+    fn what_is_not_the_program_is_rejected_in_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let missing = folder.path().join("none");
         let reason = Barretenberg::find(Some(&missing), 1).unwrap_err();
@@ -420,7 +420,7 @@ mod tests {
                 {"parent": "GeminiProver::prove", "time": 5000000, "count": 15},
                 {"parent": "KZG::compute_opening_proof", "time": 191365624, "count": 1}]}"#,
         );
-        assert_eq!(proof.sum().unwrap(), (0.191365624, 1));
+        assert_eq!(proof.msm_scope().unwrap(), (0.191365624, 1));
         assert_eq!(proof.log_domain().unwrap(), 16);
         for text in [
             "{}",
@@ -429,13 +429,13 @@ mod tests {
             r#"{"CommitmentKey::commit": [{"parent": "KZG::compute_opening_proof"}]}"#,
             r#"{"CommitmentKey::commit": [{"parent": "KZG::compute_opening_proof", "time": 0, "count": 1}]}"#,
         ] {
-            let error = times(text).sum().unwrap_err();
+            let error = times(text).msm_scope().unwrap_err();
             assert!(error.to_string().contains("KZG::compute_opening_proof"), "{error}");
         }
     }
 
     #[test]
-    fn a_proof_refused_before_the_pairing_is_wrong() {
+    fn a_proof_rejected_before_the_pairing_is_wrong() {
         assert!(only_the_pairing(
             "UltraVerifier: verification failed at pairing check (mem: 7 MiB)"
         ));

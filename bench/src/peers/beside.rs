@@ -1,5 +1,5 @@
 //! Another device of ours beside the one that is measured: its sums and transforms on the same values,
-//! held to the CPU's results.
+//! checked against the CPU's results.
 
 use std::time::Instant;
 
@@ -31,7 +31,7 @@ pub(super) struct Peer<'a, D> {
 }
 
 impl<D: Beside> Peer<'_, D> {
-    /// Measures what was asked for.
+    /// Measures what was requested.
     pub(super) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
         if bench.plan.wants("msm") {
             self.msm(bench)?;

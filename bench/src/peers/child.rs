@@ -1,4 +1,4 @@
-//! A peer that is a program of its own: what it said, and the most memory it held.
+//! A peer that is a separate program: its output and its peak memory.
 
 use std::io::Read;
 use std::process::{Command, Output, Stdio};
@@ -7,15 +7,15 @@ use std::time::Duration;
 
 use crate::machine;
 
-/// How often the kernel is asked. It keeps the peak itself, so that only what a program takes in its
+/// How often the kernel is queried. It keeps the peak itself, so that only what a program uses in its
 /// last moment is missed.
 const EVERY: Duration = Duration::from_millis(5);
 
-/// Runs a command to its end; gives its output and the peak of its resident memory in bytes, where the
-/// kernel tells.
+/// Runs a command to its end. Returns its output and its peak resident memory in bytes, if the kernel reports
+/// it.
 ///
-/// Not by `wait4`: the peak that it gives a child is at least what its parent held when it started the
-/// child, and this process may hold more than the peer.
+/// `wait4` does not serve: the peak that it reports for a child is at least the memory of its parent when it
+/// started the child, and this process may use more than the peer.
 pub(super) fn run(command: &mut Command) -> std::io::Result<(Output, Option<u64>)> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let stdout = child.stdout.take().map(reader);
@@ -31,7 +31,7 @@ pub(super) fn run(command: &mut Command) -> std::io::Result<(Output, Option<u64>
     };
     let read = |reader: Option<Reader>| match reader.map(Reader::join) {
         Some(Ok(bytes)) => bytes,
-        Some(Err(_)) => Err(std::io::Error::other("the thread that reads died")),
+        Some(Err(_)) => Err(std::io::Error::other("the thread that reads its output panicked")),
         None => Ok(Vec::new()),
     };
     Ok((Output { status, stdout: read(stdout)?, stderr: read(stderr)? }, peak))
@@ -62,13 +62,13 @@ mod tests {
         assert_eq!(output.status.code(), Some(3));
     }
 
-    /// Goal: the peak is the program's, and not what this process holds. Method: hold more than a shell
-    /// takes; it stays until the kernel was asked, since it ends when its reader is gone.
+    /// Goal: the peak is the program's and not that of this process. Method: allocate more than a shell uses;
+    /// the shell stays until the kernel was queried, since it ends when its reader is gone.
     #[test]
     fn the_peak_of_a_program_is_its_own() {
         let held = vec![1u8; 64 << 20];
         let (_, peak) = shell("while :; do echo x; done | head -c 300000 > /dev/null");
-        let peak = peak.expect("the kernel tells");
+        let peak = peak.expect("the kernel reports it");
         assert!((1 << 16..32 << 20).contains(&peak), "{peak} of {}", held.len());
     }
 

@@ -23,7 +23,7 @@ impl Input {
     }
 
     /// The sum by its best way.
-    pub(crate) fn sum(&self) -> G1Affine {
+    pub(crate) fn msm(&self) -> G1Affine {
         halo2curves::msm::msm_best(&self.scalars, &self.points).to_affine()
     }
 }

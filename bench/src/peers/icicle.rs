@@ -30,7 +30,7 @@ impl Icicle {
         Ok(Self { device, cpu: CpuDevice::new(config.threads) })
     }
 
-    /// Measures what was asked for and ICICLE does.
+    /// Measures what was requested, if ICICLE has it.
     pub(crate) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
         let (device, cpu) = (&self.device, &self.cpu);
         let note = Some(format!("on {}", device.id()));

@@ -1,6 +1,6 @@
 //! Other provers, measured in the same run on the same work.
 //!
-//! None of them is needed: one that is not there is listed as absent, unless it was asked for by name.
+//! None of them is required: a missing one is listed as absent, unless it was requested by name.
 
 mod acir;
 pub(crate) mod barretenberg;
@@ -53,7 +53,7 @@ impl Peers {
     /// Looks for the peers that the plan wants.
     ///
     /// # Errors
-    /// [`BenchError::PeerMissing`] for one that was asked for by name and is not there.
+    /// [`BenchError::PeerMissing`] if one that was requested by name is missing.
     pub(crate) fn find(plan: &Plan, threads: usize) -> Result<Self, BenchError> {
         let mut peers = Self { arkworks: plan.wants_peer("arkworks"), ..Self::default() };
         if plan.wants_peer("halo2curves") {

@@ -1,5 +1,5 @@
 //! The CPU device without vector instructions, beside the one that has them: what a machine without
-//! them is worth, and whether the plain path still holds its own against arkworks.
+//! them is worth, and whether the plain path is still as fast as arkworks.
 
 use rollmill_algebra::CpuDevice;
 use rollmill_algebra::device::Memory;
@@ -26,12 +26,12 @@ impl Scalar {
             return Err("it is the device that is measured".to_owned());
         }
         if !own.starts_with("cpu") {
-            return Err("it stands beside the CPU device alone".to_owned());
+            return Err("it is compared with the CPU device only".to_owned());
         }
         Ok(Self { device: scalar, cpu: CpuDevice::new(config.threads) })
     }
 
-    /// Measures what was asked for.
+    /// Measures what was requested.
     pub(crate) fn run(&self, bench: &mut Bench<'_>) -> Result<(), BenchError> {
         let (device, cpu) = (&self.device, &self.cpu);
         Peer { name: NAME, device, cpu, note: None }.run(bench)

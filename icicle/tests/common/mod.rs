@@ -1,4 +1,4 @@
-//! A folder with a fake ICICLE in it, which does what a test tells it.
+//! A folder with a fake ICICLE, whose behaviour a test chooses.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 

@@ -1,7 +1,7 @@
 //! A library with ICICLE's C interface for the tests, all three of its files in one.
 //!
 //! It computes right values by arkworks and keeps ICICLE's traps: what throws there aborts here, and
-//! points said to be in Montgomery form are taken as they are. It is stricter where that shows a fault
+//! points declared to be in Montgomery form are taken as they are. It is stricter where that shows a fault
 //! of the caller: calls at the same time, without a device, or with memory that is not the device's
 //! abort too. A file `behaviour` beside it, one word a line, makes it do worse.
 
@@ -183,7 +183,7 @@ fn current() -> (String, i32) {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn icicle_is_device_available(device: *const Device) -> c_int {
     let _call = Call::begin();
-    // SAFETY: as the interface says.
+    // SAFETY: as the interface states.
     let (kind, _) = unsafe { kind_of(device) };
     c_int::from(!is_registered(&kind))
 }
@@ -191,7 +191,7 @@ unsafe extern "C" fn icicle_is_device_available(device: *const Device) -> c_int 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn icicle_set_device(device: *const Device) -> c_int {
     let _call = Call::begin();
-    // SAFETY: as the interface says.
+    // SAFETY: as the interface states.
     let (kind, id) = unsafe { kind_of(device) };
     if !is_registered(&kind) {
         trap(&format!("device {kind} is not registered, and setting it throws"));
@@ -214,7 +214,7 @@ unsafe extern "C" fn icicle_get_registered_devices(out: *mut c_char, bytes: usiz
         return 2;
     }
     for (i, byte) in text.bytes().chain([0]).enumerate() {
-        // SAFETY: the caller has room for `bytes` characters, and there are fewer.
+        // SAFETY: the caller provides `bytes` characters, and there are fewer.
         unsafe { out.add(i).write(byte as c_char) };
     }
     0
@@ -224,7 +224,7 @@ unsafe extern "C" fn icicle_get_registered_devices(out: *mut c_char, bytes: usiz
 unsafe extern "C" fn icicle_get_device_count(out: *mut c_int) -> c_int {
     let _call = Call::begin();
     current();
-    // SAFETY: the caller has room for a number.
+    // SAFETY: the caller provides a number.
     unsafe { out.write(count()) };
     0
 }
@@ -233,7 +233,7 @@ unsafe extern "C" fn icicle_get_device_count(out: *mut c_int) -> c_int {
 unsafe extern "C" fn icicle_get_available_memory(total: *mut usize, free: *mut usize) -> c_int {
     let _call = Call::begin();
     let used = used_bytes(&state());
-    // SAFETY: the caller has room for two numbers.
+    // SAFETY: the caller provides two numbers.
     unsafe {
         total.write(memory_bytes());
         free.write(memory_bytes().saturating_sub(used));
@@ -267,7 +267,7 @@ unsafe extern "C" fn icicle_malloc(out: *mut *mut c_void, bytes: usize) -> c_int
     let mut words = vec![0u64; bytes.div_ceil(8)];
     let address = words.as_mut_ptr();
     state.memory.insert(address as usize, words);
-    // SAFETY: the caller has room for an address.
+    // SAFETY: the caller provides an address.
     unsafe { out.write(address.cast()) };
     0
 }
@@ -278,7 +278,7 @@ extern "C" fn icicle_free(address: *mut c_void) -> c_int {
     current();
     match state().memory.remove(&(address as usize)) {
         Some(_) => 0,
-        None => trap("memory that is not the device's is given back"),
+        None => trap("memory that is not the device's is released"),
     }
 }
 
@@ -326,7 +326,7 @@ unsafe extern "C" fn bn254_msm(
     if let Some(code) = told("bn254_msm") {
         return code;
     }
-    // SAFETY: as the interface says.
+    // SAFETY: as the interface states.
     let config = unsafe { &*config };
     let plain = config.batch_size == 1
         && config.precompute_factor == 1
@@ -343,7 +343,7 @@ unsafe extern "C" fn bn254_msm(
     if state().memory.get(&(bases as usize)).is_none_or(|words| words.len() < 8 * n) {
         trap("the points are not in the device's memory");
     }
-    // SAFETY: the scalars are as many as the caller says, and the points were just found.
+    // SAFETY: the scalars are as many as the caller states, and the points were just found.
     let (scalars, bases) =
         unsafe { (slice::from_raw_parts(scalars, n), slice::from_raw_parts(bases, n)) };
     let scalars: Vec<Fr> = match config.are_scalars_montgomery_form {
@@ -352,7 +352,7 @@ unsafe extern "C" fn bn254_msm(
     };
     let bits = scalars.iter().map(|scalar| scalar.into_bigint().num_bits()).max().unwrap_or(0);
     if config.bitsize != 0 && bits > config.bitsize as u32 {
-        trap("a scalar is longer than was said");
+        trap("a scalar is longer than declared");
     }
     // Whatever `are_points_montgomery_form` says: the trap.
     let point = |point: &[Limbs; 2]| match point {
@@ -382,7 +382,7 @@ unsafe extern "C" fn bn254_msm(
     if does("off the curve") {
         point[0] += Fq::ONE;
     }
-    // SAFETY: the caller has room for one point.
+    // SAFETY: the caller provides one point.
     unsafe { out.write(point.map(|value| value.into_bigint().0)) };
     0
 }
@@ -427,7 +427,7 @@ unsafe extern "C" fn bn254_ntt(
     if let Some(code) = told("bn254_ntt") {
         return code;
     }
-    // SAFETY: as the interface says.
+    // SAFETY: as the interface states.
     let config = unsafe { &*config };
     let plain = config.batch_size == 1
         && !config.columns_batch
@@ -450,7 +450,7 @@ unsafe extern "C" fn bn254_ntt(
     for _ in n.ilog2()..log_n {
         root.square_in_place();
     }
-    // SAFETY: the caller gives `n` elements and has room for as many.
+    // SAFETY: the caller provides `n` elements and space for as many.
     let (values, out) =
         unsafe { (slice::from_raw_parts(values, n), slice::from_raw_parts_mut(out, n)) };
     let mut values: Vec<Fr> = values.iter().map(fr).collect();

@@ -1,11 +1,11 @@
 //! Shows that every limb that non-native arithmetic reads as an integer is one of less than 64 bits.
 //!
 //! An honest prover never leaves a range, so no test of honest witnesses misses one. This reads the layout
-//! alone. A limb has a range when it is a constant, a pack of limb cells, a value that a ROM table holds, or a
+//! alone. A limb has a range when it is a constant, a pack of limb cells, a value in a ROM table, or a
 //! difference of limbs that have one. Every operand of a product, a square or a carry and every value
 //! written into the ROM must have one, between −2^64 and 2^64 (see the book's page on the arithmetization).
 //! Quotients and carries are limb cells and have theirs from the range table, which Poseidon2 rows and
-//! blinding rows are not held to.
+//! blinding rows need not satisfy.
 //!
 //! It does not see ranges of other numbers, widths below 64 bits, canonical forms, or whether an identity is
 //! the right one.
@@ -25,7 +25,7 @@ use crate::shape::{LIMBS, ROUTED};
 pub enum Gap {
     /// A limb that a gate or the ROM reads has no range, or a wider one.
     Limb { row: usize, column: usize },
-    /// The limb cells of this row are read as an integer, but nothing holds them to the range table.
+    /// The limb cells of this row are read as an integer, but no lookup in the range table constrains them.
     Cells { row: usize },
     /// A ROM row whose table or address is not a constant.
     NotConstant { row: usize },
@@ -135,7 +135,7 @@ impl Ranges<'_> {
         }
     }
 
-    /// Requires the limb cells of a row to be held to the range table.
+    /// Requires the limb cells of a row to be looked up in the range table.
     fn cells(&mut self, row: usize) {
         let held = row < self.layout.shape.usable_rows()
             && self.rows.get(row).is_none_or(|f| !f.external && !f.internal);

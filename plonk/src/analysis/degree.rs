@@ -4,7 +4,7 @@ use rollmill_algebra::graph::{Expression, Graph, Identity};
 
 use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 
-/// What constraints are polynomials in, told apart by numbers.
+/// The variables of the constraints as polynomials, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Variable {
     Column(usize),
@@ -14,9 +14,9 @@ enum Variable {
 type Constraint = Expression<Variable>;
 
 #[derive(Default)]
-struct Made(Vec<(Gate, Constraint)>);
+struct Collected(Vec<(Gate, Constraint)>);
 
-impl Sink<Constraint> for Made {
+impl Sink<Constraint> for Collected {
     fn group(&mut self, gate: Gate, selector: &Constraint, terms: &[Constraint]) {
         self.0.extend(terms.iter().map(|term| (gate, selector.clone() * term.clone())));
     }
@@ -26,7 +26,7 @@ impl Sink<Constraint> for Made {
 }
 
 /// The constraints as expressions, selector included, in the order in which [`constraints`] makes them.
-fn made() -> Vec<(Gate, Constraint)> {
+fn collect() -> Vec<(Gate, Constraint)> {
     let mut count = 0;
     let mut column = || {
         count += 1;
@@ -48,10 +48,10 @@ fn made() -> Vec<(Gate, Constraint)> {
     };
     let [eta, beta, gamma] =
         std::array::from_fn(|number| Constraint::var(Variable::Challenge(number)));
-    let mut made = Made::default();
+    let mut collected = Collected::default();
     // The width of limb cells sets the values of constants only, none of which is zero.
-    constraints(&Constants::new(Challenges { eta, beta, gamma }, 8), &cells, &mut made);
-    made.0
+    constraints(&Constants::new(Challenges { eta, beta, gamma }, 8), &cells, &mut collected);
+    collected.0
 }
 
 /// Every constraint by its gate, with its degree, selector included, in the order in which
@@ -66,7 +66,7 @@ fn made() -> Vec<(Gate, Constraint)> {
 /// assert_eq!(highest, Some(QUOTIENT_CHUNKS as u32 + 1));
 /// ```
 pub fn degrees() -> Vec<(Gate, u32)> {
-    let (gates, constraints): (Vec<Gate>, Vec<Constraint>) = made().into_iter().unzip();
+    let (gates, constraints): (Vec<Gate>, Vec<Constraint>) = collect().into_iter().unzip();
     let degrees = Graph::new(Identity::Value, &constraints).degrees(|variable| match variable {
         Variable::Column(_) => 1,
         Variable::Challenge(_) => 0,
@@ -92,9 +92,9 @@ mod tests {
         assert!(degrees.iter().any(|(_, degree)| *degree == most), "a chunk is not needed");
     }
 
-    /// Goal: powers of α are as many as constraints, and each gate makes as many as it says, in order.
+    /// Goal: powers of α are as many as constraints, and each gate makes as many as it declares, in order.
     #[test]
-    fn each_gate_makes_as_many_constraints_as_it_says() {
+    fn each_gate_makes_as_many_constraints_as_it_declares() {
         let made: Vec<Gate> = degrees().into_iter().map(|(gate, _)| gate).collect();
         let said = Gate::ALL.into_iter().flat_map(|gate| vec![gate; gate.equations()]);
         assert_eq!(made, said.collect::<Vec<_>>());

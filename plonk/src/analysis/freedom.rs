@@ -23,7 +23,7 @@ use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 use crate::layout::{FixedRow, Layout, Witness};
 use crate::shape::{LIMBS, ROUTED, fixed};
 
-/// Where an unknown stands: the first of its cells.
+/// The place of an unknown: the first of its cells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// Tied routed cells, the first at (row, column).
@@ -35,7 +35,7 @@ pub enum Place {
 }
 
 impl Place {
-    /// The row it stands in.
+    /// The row of the cell.
     pub fn row(self) -> usize {
         match self {
             Self::Routed { row, .. } | Self::Limb { row, .. } | Self::Public(row) => row,
@@ -52,8 +52,8 @@ pub struct Freedom {
     pub rank: usize,
     /// Unknowns that no equation settles once those before them are chosen, in ascending order.
     pub free: Vec<Place>,
-    /// Unknowns that stand in no equation between field elements, in ascending order: limbs, and what
-    /// tables hold.
+    /// Unknowns that occur in no equation between field elements, in ascending order: limbs, and table
+    /// entries.
     pub unmentioned: Vec<Place>,
 }
 
@@ -159,7 +159,7 @@ impl Unknowns {
             return Place::Public(number - self.first_public);
         }
         let of_limbs = number - self.cycles.count();
-        let row = self.limbs.get(of_limbs / LIMBS).copied().unwrap_or_default();
+        let row = self.limbs[of_limbs / LIMBS];
         Place::Limb { row, column: of_limbs % LIMBS }
     }
 
@@ -253,7 +253,7 @@ struct System {
     equations: usize,
     rank: usize,
     mentioned: Vec<bool>,
-    /// What a solved unknown is, in unknowns that were not solved when it was last looked at.
+    /// What a solved unknown is, in unknowns that were not solved when it was last read.
     solved: Vec<Option<Vec<(u32, Fr)>>>,
     first_public: usize,
     cycles: usize,

@@ -17,7 +17,7 @@ impl Builder {
             self.flush_next();
             self.push(state, &FixedRow::poseidon_entry(), LimbRow::Small([0; LIMBS]));
         } else {
-            // The previous permutation's last row already holds the state.
+            // The previous permutation's last row already contains the state.
             let last = self.fixed.len() - 1;
             self.fixed[last] = self.template(&FixedRow::poseidon_entry());
         }

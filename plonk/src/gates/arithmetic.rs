@@ -1,7 +1,7 @@
 //! Arithmetic: a relation between the cells of a row, and the public inputs.
 //!
 //! `Σ c_i w_i + c_4 w_0 w_1 + c_5 w_2 w_3 + c_6 w_3(1) + c_7 = 0` where the fixed column `ARITH` is one. On the
-//! first rows the public inputs are subtracted, whatever the column holds.
+//! first rows the public inputs are subtracted, whatever the column contains.
 
 use rollmill_algebra::device::Expr;
 

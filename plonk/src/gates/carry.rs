@@ -1,7 +1,7 @@
 //! Carry: the second half of a non-native product or square.
 //!
 //! The groups in `w(0)`, plus a linear part out of the next two rows, vanish modulo `2^320` and natively. Three
-//! signed carries stand in the limb cells, five cells each; the last cell of the next row is not read.
+//! signed carries are in the limb cells, five cells each; the last cell of the next row is not read.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
@@ -48,7 +48,7 @@ pub(super) fn constraints<E: Expr>(v: &View<'_, E>) -> Switched<E, EQUATIONS> {
 }
 
 impl FixedRow {
-    /// Second half: `first` and `second` scale the two element rows that follow, given as limbs.
+    /// Second half: `first` and `second` scale the two element rows that follow, as limbs.
     pub fn carry(first: i64, second: i64) -> Self {
         let two64 = power_of_two(64);
         let (a, b) = (signed(first), signed(second));

@@ -95,9 +95,9 @@ impl Challenges<Fr> {
 /// Modulus of the non-native field as limbs of 64 bits: BN254's base field.
 pub const MODULUS_LIMBS: [u64; 4] =
     [0x3c208c16d87cfd47, 0x97816a916871ca8d, 0xb85045b68181585d, 0x30644e72e131a029];
-/// The quotient of a non-native product is signed: its packed cells hold `q + 2^255`.
+/// The quotient of a non-native product is signed: its packed cells contain `q + 2^255`.
 pub const QUOTIENT_OFFSET_TOP: u64 = 1 << 63;
-/// Carries are signed: their five packed cells hold `c + 2^79`.
+/// Carries are signed: their five packed cells contain `c + 2^79`.
 pub const CARRY_OFFSET_BITS: u32 = 79;
 
 /// The constants of the gates in the type they are evaluated in.
@@ -168,7 +168,7 @@ impl<E: Expr> Constants<E> {
     }
 }
 
-/// Takes the constraints as they are made: a prover folds them, `check` looks at each.
+/// Receives the constraints one by one: a prover folds them, `check` evaluates each.
 pub trait Sink<E> {
     /// A group of constraints `selector · term`, one for each of `terms`.
     fn group(&mut self, gate: Gate, selector: &E, terms: &[E]);
@@ -401,7 +401,7 @@ impl FixedRow {
     }
 
     /// Whether the row's wide gate takes the routed cells of this row, of the next and of the one after it for
-    /// limbs, which other rows must hold to a range.
+    /// limbs, whose ranges other rows must enforce.
     pub fn limb_rows(&self) -> [bool; 3] {
         Gate::of_kind(self.kind).map_or([false; 3], |gate| gate.limb_rows(self))
     }

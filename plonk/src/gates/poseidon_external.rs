@@ -1,6 +1,6 @@
 //! Poseidon2 external rounds: two on a row.
 //!
-//! The outputs of the S-boxes stand in the limb cells, four for each round; the state after both is in the next
+//! The outputs of the S-boxes are in the limb cells, four per round; the state after both is in the next
 //! row. Where the fixed column `EXTERNAL` is one.
 
 use rollmill_algebra::device::Expr;
@@ -27,7 +27,7 @@ pub(super) fn constraints<E: Expr>(v: &View<'_, E>) -> Switched<E, EQUATIONS> {
 }
 
 impl FixedRow {
-    /// Two external rounds of Poseidon2; S-box outputs stand in the limb cells, which hold full elements.
+    /// Two external rounds of Poseidon2; S-box outputs are in the limb cells, which contain full elements.
     pub fn external(c: Coefficients) -> Self {
         Self { external: true, c, ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! Poseidon2 internal rounds: eight on a row.
 //!
-//! Each has one S-box, whose output stands in a limb cell; the state after all eight is in the next row. Where the
+//! Each has one S-box, whose output is in a limb cell; the state after all eight is in the next row. Where the
 //! fixed column `INTERNAL` is one.
 
 use rollmill_algebra::device::Expr;
@@ -30,7 +30,7 @@ pub(super) fn constraints<E: Expr>(v: &View<'_, E>) -> Switched<E, EQUATIONS> {
 }
 
 impl FixedRow {
-    /// Eight internal rounds of Poseidon2; S-box outputs stand in the limb cells, which hold full elements.
+    /// Eight internal rounds of Poseidon2; S-box outputs are in the limb cells, which contain full elements.
     pub fn internal(c: Coefficients) -> Self {
         Self { internal: true, c, ..Self::default() }
     }

@@ -1,6 +1,6 @@
 //! Product: the first half of a non-native product.
 //!
-//! `w(2)` holds the groups of `a · b − q · M` for `a = w(0)`, `b = w(1)` and the quotient `q` in the limb cells:
+//! `w(2)` contains the groups of `a · b − q · M` for `a = w(0)`, `b = w(1)` and the quotient `q` in the limb cells:
 //! `s_0 + 2^64 s_1`, `s_2 + 2^64 s_3`, `s_4` and the native value. The carry gate takes the groups on.
 
 use rollmill_algebra::Fr;

@@ -1,6 +1,6 @@
 //! Square: the first half of a non-native square less an element.
 //!
-//! `w(2)` holds the groups of `a² − b − q · M` for `a = w(0)`, `b = w(1)` and the quotient `q` in the limb cells.
+//! `w(2)` contains the groups of `a² − b − q · M` for `a = w(0)`, `b = w(1)` and the quotient `q` in the limb cells.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;

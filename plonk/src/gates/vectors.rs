@@ -23,7 +23,7 @@ pub(super) fn challenges() -> Challenges<Fr> {
     Challenges { eta: next(), beta: next(), gamma: next() }
 }
 
-/// A row of random cells, which no gate holds on.
+/// A row of random cells, which satisfies no gate.
 pub(super) fn random(seed: u64) -> Cells<Fr> {
     let mut next = numbers(seed);
     Cells {
@@ -59,7 +59,7 @@ pub(super) fn packs(x: &Cells<Fr>) -> [Fr; 4] {
     })
 }
 
-/// The groups of `a · b − q · M` with the quotient that the limb cells hold.
+/// The groups of `a · b − q · M` with the quotient in the limb cells.
 pub(super) fn groups(x: &Cells<Fr>, a: &[Fr; 4], b: &[Fr; 4]) -> [Fr; 4] {
     let mut q = packs(x);
     q[3] -= power_of_two(63);

@@ -49,10 +49,10 @@ impl RowKernel for QuotientKernel {
     }
 }
 
-/// The quotient by `X^n − 1`, cut into chunks of `n` coefficients, and blinded.
+/// The quotient by `X^n − 1`, split into chunks of `n` coefficients, and blinded.
 ///
 /// Evaluated coset by coset: on the coset `g_j·H` the polynomial `X^n` is the constant `g_j^n`, so the
-/// values there give `T_j = Σ_i (g_j^n)^i t_i`, and five cosets give the five chunks.
+/// values there determine `T_j = Σ_i (g_j^n)^i t_i`, and as many cosets as chunks determine the chunks.
 ///
 /// Blinding hides the chunks from each other: `t_i += (b_i + c_i X) X^n`, `t_{i+1} −= b_i + c_i X`. Of the
 /// five chunks ten values are seen: each at ζ, and each at τ in its commitment. Two of them follow from
@@ -114,7 +114,7 @@ pub(super) fn quotient<D: Device, P: Probe<D> + ?Sized>(
     Ok(chunks)
 }
 
-/// Row `i` holds the weights that take the values `T(node_j)` to coefficient `i` of T.
+/// Row `i` has the weights that map the values `T(node_j)` to coefficient `i` of T.
 fn inverse_vandermonde(nodes: [Fr; QUOTIENT_CHUNKS]) -> [[Fr; QUOTIENT_CHUNKS]; QUOTIENT_CHUNKS] {
     let mut out = [[Fr::zero(); QUOTIENT_CHUNKS]; QUOTIENT_CHUNKS];
     for (j, node) in nodes.iter().enumerate() {

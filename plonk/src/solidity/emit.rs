@@ -28,7 +28,7 @@ pub struct Address(pub usize);
 /// Index of a node.
 type Id = usize;
 
-/// Emitted code and where its result stands.
+/// Emitted code and where its result is.
 #[derive(Debug)]
 pub struct Code {
     /// Yul statements, indented.
@@ -177,7 +177,7 @@ impl Emitter<'_> {
         }
     }
 
-    /// Gives every stored value a word, and uses words again whose values are no longer read.
+    /// Assigns a word to every stored value, and reuses words whose values are no longer read.
     fn slots(&self) -> slots::Slots {
         let step = |statement: &Statement| {
             let mut reads = statement.reads.clone();
@@ -245,7 +245,7 @@ mod tests {
         Fr::from_le_bytes_mod_order(&word.to_bytes_le())
     }
 
-    /// Carries out Yul on memory, and refuses what wraps.
+    /// Interprets Yul on memory, and panics where a value wraps.
     struct Machine {
         memory: HashMap<usize, Word>,
     }

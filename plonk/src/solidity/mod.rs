@@ -39,7 +39,7 @@ const POINT: usize = 0x40;
 /// What the code of the gates is indented by.
 const INDENT: &str = "                ";
 
-/// Addresses of everything that stands in the verifier's memory; the template explains them.
+/// Addresses in the verifier's memory, which the template explains.
 #[derive(Debug, Clone, Copy)]
 pub struct Memory {
     pub eta: usize,
@@ -139,7 +139,7 @@ pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> Graph<Address> {
 
 /// The source of a contract `name` that verifies the proofs of `vk` with a Keccak transcript.
 ///
-/// `tau_g2` is `[τ]_2` of the key's string; under a development string the contract accepts nothing but on
+/// `tau_g2` is `[τ]_2` of the key's SRS. For a development SRS the contract rejects every proof except on
 /// [`DEVELOPMENT_CHAINS`]. `pair_at` is where in the public inputs a carried pair
 /// starts, if there is one. The contract implements `IVerifier`, which it imports from its own folder.
 ///
@@ -211,7 +211,9 @@ fn set_circuit(vk: &VerifyingKey, set: Set<'_>) {
     set("VK_DIGEST", word_literal(&fr_to_bytes(&vk.digest())));
     let start = match Transcript::new(TranscriptKind::Keccak, vk.shape.n_public as usize) {
         Transcript::Keccak { state, .. } => state,
-        Transcript::Poseidon2 { .. } => unreachable!("a Keccak transcript was asked for"),
+        Transcript::Poseidon2 { .. } => {
+            unreachable!("the schedule was replayed with a Keccak transcript")
+        }
     };
     set("TRANSCRIPT", word_literal(&start));
 }
@@ -298,7 +300,7 @@ fn fixed_points(vk: &VerifyingKey, memory: &Memory) -> String {
     out
 }
 
-/// The refusal of a verifier of a development string on every chain but those that may use one.
+/// The check that makes a verifier for a development SRS reject every proof on a chain that may not use one.
 fn development_chains(tau_g2: &G2Affine) -> String {
     if *tau_g2 != development_tau_g2() {
         return String::new();

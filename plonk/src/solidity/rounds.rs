@@ -113,7 +113,7 @@ fn draw(to: &mut String, round: &Round) {
     }
 }
 
-/// The constant that holds a challenge's address.
+/// The constant with a challenge's address.
 fn word(challenge: Challenge) -> &'static str {
     match challenge {
         Challenge::Eta => "ETA",
@@ -127,7 +127,7 @@ fn word(challenge: Challenge) -> &'static str {
     }
 }
 
-/// Copies a set's commitments to where the claims stand; the template puts the key's between the two parts.
+/// Copies a set's commitments to the addresses of the claims; the template adds the key's between the two parts.
 fn copy(set: usize, [before, after]: &mut [String; 2]) {
     let start = match set {
         0 => "POINTS".to_owned(),

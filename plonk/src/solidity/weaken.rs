@@ -3,7 +3,7 @@
 use crate::schedule::Group;
 use crate::weaken::gone;
 
-/// Name of the switch, what the source holds, and what stands there without the check.
+/// Name of the switch, the text of the source, and the text that replaces it without the check.
 const EDITS: [(&str, &str, &str); 16] = [
     (
         "solidity.range.inputs",
@@ -70,7 +70,7 @@ const NOT_ABSORBED: [(&str, Group); 4] = [
 /// The source without the check that is switched off.
 ///
 /// # Panics
-/// When the source does not hold the check, which is then not the code that was meant.
+/// When the source does not contain the check: the table is out of date.
 pub(super) fn weakened(source: String) -> String {
     if let Some((name, group)) = NOT_ABSORBED.into_iter().find(|(name, _)| gone(name)) {
         let from = super::rounds::absorbs(group);
@@ -88,7 +88,7 @@ pub(super) fn weakened(source: String) -> String {
                 assert!(is_of_a_pair, "{name}: the source has no `{from}`");
                 return source;
             };
-            let line = &source[at..at + source[at..].find('\n').unwrap_or_default()];
+            let line = source[at..].lines().next().expect("the text that was found is in a line");
             let weakened = line.replacen("iszero(", "lt(", 1).replacen(
                 ") { refuse() }",
                 ", 0) { refuse() }",

@@ -1,4 +1,4 @@
-//! Barretenberg's flat files: `bn254_g1.dat`, 64 bytes a point, x‖y big-endian, and `bn254_g2.dat`,
+//! Barretenberg's flat files: `bn254_g1.dat`, 64 bytes per point, x‖y big-endian, and `bn254_g2.dat`,
 //! the 128 bytes x.c0‖x.c1‖y.c0‖y.c1 of `[τ]` in G2.
 
 use std::io::Read;
@@ -9,7 +9,7 @@ use rollmill_algebra::bytes::{G1_BYTES, G2_BYTES, g1_to_bytes, g2_from_bytes, g2
 use super::{Origin, Srs, SrsError, decode_points, origin_of, unreadable};
 use crate::weaken::gone;
 
-/// Where each coordinate lies in our own order, c1 before c0 as in EIP-197, for one in theirs.
+/// Offsets of each coordinate: in this crate's order (c1 before c0, as in EIP-197) and in Barretenberg's.
 const SWAPPED: [(usize, usize); 4] = [(0, 32), (32, 0), (64, 96), (96, 64)];
 
 impl Srs {
@@ -24,7 +24,7 @@ impl Srs {
         let bytes_max = powers.map_or(u64::MAX, |powers| powers.saturating_mul(G1_BYTES) as u64);
         let mut points = Vec::new();
         g1.take(bytes_max).read_to_end(&mut points).map_err(unreadable)?;
-        // One byte more, so that a longer file is seen to be one.
+        // One byte more, so that a longer file is detected.
         let mut tau = Vec::new();
         g2.take(G2_BYTES as u64 + 1).read_to_end(&mut tau).map_err(unreadable)?;
         if gone("srs.flat.length") {
@@ -57,7 +57,7 @@ impl Srs {
     }
 }
 
-/// From one order of coordinates to the other; twice gives back what was.
+/// Converts between the two orders of coordinates. It is its own inverse.
 fn swapped(from: &[u8; G2_BYTES]) -> [u8; G2_BYTES] {
     let mut out = [0u8; G2_BYTES];
     for (to, at) in SWAPPED {

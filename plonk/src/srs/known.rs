@@ -1,7 +1,7 @@
 //! τ that anyone can find, and ceremonies that are known.
 //!
-//! A string of a known τ passes every check of points: they are successive powers of it. Which strings
-//! are honest, only a ceremony's record can tell; the strings that are certainly not are refused here.
+//! An SRS with a known τ passes every check of its points, since they are successive powers of τ. Only a
+//! ceremony's record shows that an SRS is honest; those that certainly are not are rejected here.
 
 use std::collections::HashSet;
 
@@ -35,14 +35,14 @@ const CEREMONIES: [(&str, &str); 1] = [(
 )];
 
 impl Srs {
-    /// The ceremony that `[τ]_2` is known to come from. Whoever asks must also have checked the powers.
+    /// The ceremony that `[τ]_2` is known to come from, if any. Presumes [`Self::check`].
     pub fn ceremony(&self) -> Option<&'static str> {
         let ours: [u8; G2_BYTES] = g2_to_bytes(&self.tau_g2);
         let ours = hex::encode(ours);
         CEREMONIES.into_iter().find(|(_, tau)| *tau == ours).map(|(name, _)| name)
     }
 
-    /// Refuses a string whose τ anyone can find: the development τ, its opposite and their inverses, an
+    /// Rejects an SRS whose τ anyone can find: the development τ, its opposite and their inverses, an
     /// integer or the inverse of one up to 2^20 in absolute value, an element of an order below the number
     /// of powers, and a root of unity of a two-power order. Presumes [`Self::check`].
     ///

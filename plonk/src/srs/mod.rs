@@ -1,9 +1,8 @@
 //! The structured reference string: powers of τ in G1, and τ in G2.
 //!
-//! A **development** string is made here from a τ that everyone knows; it is marked in its encoding
-//! and whoever serves a chain that is not a development chain must refuse it
-//! ([`Srs::require_ceremony`]). A ceremony's string is imported ([`Srs::import_ptau`],
-//! [`Srs::import_flat`]) and checked.
+//! A **development** SRS is generated here from a public τ. It is marked in its encoding, and every program
+//! on a chain that is not a development chain must reject it ([`Srs::require_ceremony`]). The SRS of a
+//! ceremony is imported ([`Srs::import_ptau`], [`Srs::import_flat`]) and checked.
 
 mod flat;
 mod known;
@@ -30,16 +29,16 @@ const MAGIC: &[u8; 8] = b"RMSRS\0\0\x01";
 const HEADER_BYTES: usize = 8 + 1 + 8 + G2_BYTES;
 /// Powers beyond the domain size that blinded quotient chunks need.
 pub const EXTRA_POWERS: usize = 8;
-/// Chains whose money is worth nothing: the only ones on which a development string may be used. Generated
-/// Solidity verifiers of a development string ask the same list.
+/// Chains without value: the only ones on which a development SRS may be used. Generated Solidity verifiers
+/// for a development SRS check the chain against this list.
 ///
 /// 31337 is the default of anvil and hardhat. 1337, which geth uses for private networks of any purpose,
 /// is not here.
 pub const DEVELOPMENT_CHAINS: [u64; 1] = [31337];
-/// What the known τ of development strings is made from.
+/// Label from which the public τ of a development SRS is derived.
 const DEVELOPMENT_LABEL: &[u8] = b"rollmill development srs: tau is public, never use with value";
 
-/// Where a string comes from.
+/// Where an SRS comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// τ is publicly known.
@@ -48,7 +47,7 @@ pub enum Origin {
     Ceremony,
 }
 
-/// Why a string was refused.
+/// Why an SRS was rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SrsError {
@@ -136,23 +135,23 @@ pub struct Srs {
     pub origin: Origin,
 }
 
-/// τ of every development string.
+/// τ of every development SRS.
 pub fn development_tau() -> Fr {
     Fr::from_be_bytes_mod_order(&Sha256::digest(DEVELOPMENT_LABEL))
 }
 
-/// `[τ]` in G2 of every development string.
+/// `[τ]` in G2 of every development SRS.
 pub fn development_tau_g2() -> G2Affine {
     (G2Affine::generator() * development_tau()).into_affine()
 }
 
 impl Srs {
-    /// Makes a development string for domains of up to `2^log_n` rows.
+    /// Generates a development SRS for domains of up to `2^log_n` rows.
     pub fn development(log_n: u32) -> Self {
         Self::development_of((1usize << log_n) + EXTRA_POWERS)
     }
 
-    /// Makes a development string of `count` powers, at least one.
+    /// Generates a development SRS of `count` powers, at least one.
     pub fn development_of(count: usize) -> Self {
         let scalars = rollmill_algebra::field::powers(development_tau(), count.max(1));
         Self {
@@ -162,10 +161,13 @@ impl Srs {
         }
     }
 
-    /// The Lagrange basis of the domain of `2^log_n` rows: `[L_i(τ)]`.
+    /// The Lagrange basis of the domain of `2^log_n` rows: `[L_i(τ)]`, `2^log_n` points.
     ///
-    /// For a development string by the known τ; for an imported one by an inverse transform over
-    /// points, which takes minutes for large domains and is meant to be kept.
+    /// A development SRS uses its public τ. An imported SRS needs an inverse transform over points, which
+    /// takes minutes for large domains, so callers store the result.
+    ///
+    /// # Errors
+    /// [`SrsError::TooShort`]
     pub fn lagrange(&self, log_n: u32) -> Result<Vec<G1Affine>, SrsError> {
         let n = 1usize << log_n;
         self.require(n)?;
@@ -175,7 +177,10 @@ impl Srs {
         }
     }
 
-    /// Refuses when there are fewer than `n` powers and the extra ones.
+    /// Checks that there are powers for a domain of `n` rows: `n + EXTRA_POWERS`.
+    ///
+    /// # Errors
+    /// [`SrsError::TooShort`]
     pub fn require(&self, n: usize) -> Result<(), SrsError> {
         let need = n + EXTRA_POWERS;
         let have = self.powers.len();
@@ -183,7 +188,10 @@ impl Srs {
         if is_short { Err(SrsError::TooShort { need, have }) } else { Ok(()) }
     }
 
-    /// Refuses a development string on a chain where it must not be used.
+    /// Rejects a development SRS on a chain that is not one of [`DEVELOPMENT_CHAINS`].
+    ///
+    /// # Errors
+    /// [`SrsError::Development`]
     pub fn require_ceremony(&self, chain_id: u64) -> Result<(), SrsError> {
         let allowed = DEVELOPMENT_CHAINS.contains(&chain_id) || gone("srs.development_chain");
         if self.origin == Origin::Development && !allowed {
@@ -192,14 +200,13 @@ impl Srs {
         Ok(())
     }
 
-    /// Names the string by its τ in G2: SHA-256 of the encoding with the top byte zero. Keys carry it.
+    /// The id of the SRS, from τ in G2: SHA-256 of the encoding with the top byte zero. Keys contain it.
     pub fn id(&self) -> Fr {
         srs_id(&self.tau_g2)
     }
 
-    /// Names the string with its first powers, as many as a domain of `2^log_n` rows needs: SHA-256 of
-    /// `[τ]_2` and of each. [`Self::id`] names τ alone, and so does not tell powers that were made up from
-    /// honest ones.
+    /// SHA-256 of `[τ]_2` and of the first powers, as many as a domain of `2^log_n` rows needs. Unlike
+    /// [`Self::id`], which depends on τ alone, it distinguishes forged powers from honest ones.
     pub fn powers_digest(&self, log_n: u32) -> [u8; 32] {
         let mut hasher = Sha256::new();
         hasher.update(g2_to_bytes(&self.tau_g2));
@@ -209,7 +216,7 @@ impl Srs {
         hasher.finalize().into()
     }
 
-    /// Encodes: magic, origin, number of powers, `[τ]_2`, powers, SHA-256 of all before.
+    /// Encodes the SRS: magic, origin, number of powers, `[τ]_2`, powers, SHA-256 of all of these.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES + self.powers.len() * G1_BYTES + 32);
         out.extend_from_slice(MAGIC);
@@ -224,8 +231,12 @@ impl Srs {
         out
     }
 
-    /// Reads an encoded string. The digest guards against damage; the pairing check of
-    /// [`Self::check`] against a wrong string, and is made on import.
+    /// Decodes an SRS. The digest detects damage. The pairing check of [`Self::check`] detects a wrong SRS;
+    /// imports run it, this does not.
+    ///
+    /// # Errors
+    /// [`SrsError::Magic`], [`SrsError::Length`], [`SrsError::Digest`], [`SrsError::Point`] and
+    /// [`SrsError::Generator`]
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, SrsError> {
         if bytes.len() < HEADER_BYTES + 32 || &bytes[..8] != MAGIC && !gone("srs.magic") {
             return Err(SrsError::Magic);
@@ -262,8 +273,11 @@ impl Srs {
         Ok(srs)
     }
 
-    /// Checks the whole string: the first point is the generator and, by one random linear
-    /// combination, every next point is τ times the one before.
+    /// Checks the whole SRS: the first point is the generator and each later point is τ times the one before
+    /// it, by one random linear combination. `seed` must not be known to whoever made the SRS.
+    ///
+    /// # Errors
+    /// [`SrsError::Generator`] and [`SrsError::Powers`]
     pub fn check(&self, seed: u64) -> Result<(), SrsError> {
         let starts = self.powers.first() == Some(&G1Affine::generator());
         let identity = self.tau_g2.is_zero();
@@ -273,7 +287,7 @@ impl Srs {
         let pairs = self.powers.len().saturating_sub(1);
         let mut hasher = Sha256::new();
         hasher.update(seed.to_be_bytes());
-        // Before the powers: whoever could choose it after ρ could make any points pass.
+        // τ is hashed too: an attacker who could choose it after ρ could make any points pass.
         if !gone("srs.check.tau_in_hash") {
             hasher.update(g2_to_bytes(&self.tau_g2));
         }
@@ -303,10 +317,11 @@ fn unreadable(error: std::io::Error) -> SrsError {
     SrsError::Read { reason: error.to_string() }
 }
 
-/// The mark cannot be taken off: the known point is a development string's whatever a file says.
-fn origin_of(tau_g2: &G2Affine, said: Origin) -> Origin {
+/// The origin of an SRS. The mark cannot be removed: the known point makes it a development SRS, whatever the
+/// file states.
+fn origin_of(tau_g2: &G2Affine, stated: Origin) -> Origin {
     let is_development = *tau_g2 == development_tau_g2() && !gone("srs.origin");
-    if is_development { Origin::Development } else { said }
+    if is_development { Origin::Development } else { stated }
 }
 
 fn decode_points(bytes: &[u8]) -> Result<Vec<G1Affine>, SrsError> {

@@ -1,4 +1,4 @@
-//! A file under its digest: what is read is what was hashed.
+//! Reads a file with a pinned digest, so that what is read is what was hashed.
 
 use std::io::{Error, ErrorKind, Read, Result, Seek, SeekFrom};
 
@@ -7,11 +7,11 @@ use sha2::{Digest, Sha256};
 use super::{SrsError, unreadable};
 use crate::weaken::gone;
 
-/// Bytes that are held in memory and checked at a time.
+/// Bytes that are read and checked at a time.
 const PART: usize = 1 << 20;
 
-/// Reads a file whose SHA-256 is pinned. The whole file is hashed first; what is read afterwards is held
-/// to the digests of its parts, so that nobody can change the file in between.
+/// Reads a file whose SHA-256 is pinned. The whole file is hashed first. Later reads are compared with the
+/// digests of the file's parts, so a change in between is detected.
 #[derive(Debug)]
 pub struct Pinned<R> {
     from: R,
@@ -23,7 +23,7 @@ pub struct Pinned<R> {
 }
 
 impl<R: Read + Seek> Pinned<R> {
-    /// Refuses a file whose SHA-256 is not `expected` (hex, of any case).
+    /// Hashes the file and rejects it if its SHA-256 is not `expected` (hex, upper or lower case).
     ///
     /// # Errors
     /// [`SrsError::Pinned`]; [`SrsError::Read`] when it cannot be read.

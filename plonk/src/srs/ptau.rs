@@ -4,17 +4,17 @@
 //! Integers are little-endian. `ptau`, version 1 (u32), number of sections (u32); each section: type
 //! (u32), length (u64), contents.
 //!
-//! | section | holds |
+//! | section | contents |
 //! | --- | --- |
 //! | 1 | 32 (u32), q (32 bytes), power k (u32), power of the ceremony (u32) |
 //! | 2 | `[τ^i]` in G1 for i below 2^(k+1) − 1, 64 bytes each |
 //! | 3 | `[τ^i]` in G2 for i below 2^k, 128 bytes each |
-//! | 7 | number of contributions (u32), and what is said of each, which is not read |
+//! | 7 | number of contributions (u32), and a description of each, which is not read |
 //! | others | powers for other proof systems; not read |
 //!
 //! Coordinates are little-endian in Montgomery form with R = 2^256, x before y, c0 before c1; the
-//! identity is all zero. The contributions are not checked: that a string is a ceremony's is known by its
-//! digest, that it is one at all by [`Srs::check`].
+//! identity is all zero. The contributions are not checked: a pinned digest shows that an SRS is a
+//! ceremony's, and [`Srs::check`] that it is an SRS.
 //!
 //! Source: `src/powersoftau_utils.js` and `src/powersoftau_new.js` of snarkjs 0.7.
 
@@ -96,11 +96,11 @@ impl Srs {
 type Sections = BTreeMap<u32, (u64, u64)>;
 
 fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
-    let refused = |expected: String, got: String| SrsError::Ptau { expected, got };
+    let rejected = |expected: String, got: String| SrsError::Ptau { expected, got };
     let end = from.seek(SeekFrom::End(0)).map_err(unreadable)?;
     from.seek(SeekFrom::Start(0)).map_err(unreadable)?;
     let truncated = |at: u64| {
-        refused(
+        rejected(
             "complete sections".to_owned(),
             format!("a file that ends at byte {end}, in the one at byte {at}"),
         )
@@ -111,15 +111,15 @@ fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
     let magic: [u8; 4] = exact(from)?;
     if magic != *MAGIC {
         let (expected, got) = (MAGIC.escape_ascii(), magic.escape_ascii());
-        return Err(refused(format!("the first bytes `{expected}`"), format!("`{got}`")));
+        return Err(rejected(format!("the first bytes `{expected}`"), format!("`{got}`")));
     }
     let version = u32::from_le_bytes(exact(from)?);
     if version != VERSION {
-        return Err(refused(format!("version {VERSION}"), version.to_string()));
+        return Err(rejected(format!("version {VERSION}"), version.to_string()));
     }
     let count = u32::from_le_bytes(exact(from)?);
     if count > SECTIONS_MAX {
-        return Err(refused(format!("at most {SECTIONS_MAX} sections"), count.to_string()));
+        return Err(rejected(format!("at most {SECTIONS_MAX} sections"), count.to_string()));
     }
     let mut found = Sections::new();
     let mut at = 12u64;
@@ -141,7 +141,7 @@ fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
         at = start + length;
     }
     if at != end {
-        return Err(refused(format!("an end at byte {at}"), format!("{end} bytes")));
+        return Err(rejected(format!("an end at byte {at}"), format!("{end} bytes")));
     }
     Ok(found)
 }
@@ -149,14 +149,14 @@ fn sections<R: Read + Seek>(from: &mut R) -> Result<Sections, SrsError> {
 /// The power of the file, once its header is one of this curve.
 fn power<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<u32, SrsError> {
     seek(from, sections, HEADER, HEADER_BYTES)?;
-    let refused = |what: String| Err(SrsError::Section { section: HEADER, what });
+    let rejected = |what: String| Err(SrsError::Section { section: HEADER, what });
     let field_bytes = u32::from_le_bytes(exact(from)?);
     if field_bytes as usize != FIELD_BYTES {
-        return refused(format!("expected a prime of {FIELD_BYTES} bytes, got {field_bytes}"));
+        return rejected(format!("expected a prime of {FIELD_BYTES} bytes, got {field_bytes}"));
     }
     let prime: [u8; FIELD_BYTES] = exact(from)?;
     if prime[..] != Fq::MODULUS.to_bytes_le()[..] {
-        return refused(format!(
+        return rejected(format!(
             "expected the prime of bn128, got 0x{} read from the last byte",
             hex::encode(prime.iter().rev().copied().collect::<Vec<u8>>())
         ));
@@ -164,7 +164,7 @@ fn power<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<u32, SrsEr
     let power = u32::from_le_bytes(exact(from)?);
     let ceremony = u32::from_le_bytes(exact(from)?);
     if !(1..=POWER_MAX).contains(&power) || !(power..=POWER_MAX).contains(&ceremony) {
-        return refused(format!(
+        return rejected(format!(
             "expected powers from 1 to {POWER_MAX}, the ceremony's not below the file's, got {power} of {ceremony}"
         ));
     }
@@ -173,14 +173,14 @@ fn power<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<u32, SrsEr
 
 /// Requires the file to list a contribution: before the first one τ is 1.
 fn contributed<R: Read + Seek>(from: &mut R, sections: &Sections) -> Result<(), SrsError> {
-    let refused = |what: &str| SrsError::Section { section: CONTRIBUTIONS, what: what.to_owned() };
-    let (start, length) = *sections.get(&CONTRIBUTIONS).ok_or_else(|| refused("it is missing"))?;
+    let rejected = |what: &str| SrsError::Section { section: CONTRIBUTIONS, what: what.to_owned() };
+    let (start, length) = *sections.get(&CONTRIBUTIONS).ok_or_else(|| rejected("it is missing"))?;
     if length < 4 {
-        return Err(refused("it has no number of contributions"));
+        return Err(rejected("it has no number of contributions"));
     }
     from.seek(SeekFrom::Start(start)).map_err(unreadable)?;
     match u32::from_le_bytes(exact(from)?) {
-        0 if !gone("srs.ptau.contributions") => Err(refused("it lists no contribution")),
+        0 if !gone("srs.ptau.contributions") => Err(rejected("it lists no contribution")),
         _ => Ok(()),
     }
 }
@@ -192,17 +192,17 @@ fn seek<R: Seek>(
     section: u32,
     expected: u64,
 ) -> Result<(), SrsError> {
-    let refused = |what: String| SrsError::Section { section, what };
+    let rejected = |what: String| SrsError::Section { section, what };
     let (start, length) =
-        *sections.get(&section).ok_or_else(|| refused("it is missing".to_owned()))?;
+        *sections.get(&section).ok_or_else(|| rejected("it is missing".to_owned()))?;
     if length != expected {
-        return Err(refused(format!("expected {expected} bytes, got {length}")));
+        return Err(rejected(format!("expected {expected} bytes, got {length}")));
     }
     from.seek(SeekFrom::Start(start)).map_err(unreadable)?;
     Ok(())
 }
 
-/// The first points of a section, `(in the file, wanted)`.
+/// Reads the first `count` of the `in_file` points of a section.
 fn points<R: Read + Seek, P: Send>(
     from: &mut R,
     sections: &Sections,
@@ -246,21 +246,21 @@ fn coordinate(bytes: &[u8], index: usize) -> Result<Fq, DecodeError> {
     }
 }
 
-/// The encoding of the identity, all zero, is decoded; no power of τ is it, so [`Srs::check`] refuses it.
+/// A point on the curve. All zeros decode to the identity, which is no power of τ, so [`Srs::check`] rejects it.
 fn g1(bytes: &[u8]) -> Result<G1Affine, DecodeError> {
     let point = G1Affine::new_unchecked(coordinate(bytes, 0)?, coordinate(bytes, 1)?);
     if point.is_on_curve() { Ok(point) } else { Err(DecodeError::NotOnCurve) }
 }
 
-/// On the curve; that it is in the subgroup is asked of `[τ]` alone, which is the one that is kept.
+/// A point on the curve. Only `[τ]` is kept, and only `[τ]` is checked to be in the subgroup.
 fn g2(bytes: &[u8]) -> Result<G2Affine, DecodeError> {
     let part = |index| Ok(Fq2::new(coordinate(bytes, index)?, coordinate(bytes, index + 1)?));
     let point = G2Affine::new_unchecked(part(0)?, part(2)?);
     if point.is_on_curve() { Ok(point) } else { Err(DecodeError::NotOnCurve) }
 }
 
-/// Whether the points in G2 are successive powers of τ too. None but `[τ]` is kept, yet a file in which
-/// they are not was damaged or made up.
+/// Whether the points in G2 are successive powers of τ as well. Only `[τ]` is kept, but a file whose other
+/// points are wrong is damaged or forged.
 fn consistent(srs: &Srs, high: &[G2Affine], seed: u64) -> bool {
     let Some(tau) = srs.powers.get(1) else { return high.first() == Some(&G2Affine::generator()) };
     if high.first() != Some(&G2Affine::generator()) {

@@ -1,7 +1,7 @@
 //! Provers that cheat, and statements that are false in one place.
 //!
 //! A cheat rewrites the columns of the arguments so that one equation alone is violated; everything after
-//! it is the real prover. A lie changes cells that no gate reads, so that only the arguments can tell.
+//! it is the real prover. A lie changes cells that no gate reads, so that only the arguments detect it.
 
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_algebra::device::{DeviceError, Memory};
@@ -87,7 +87,7 @@ pub enum Lie {
     Rom(usize),
     /// A ROM read of nothing that is written, whose tuple without its tag equals a value of the range table.
     Untagged,
-    /// A multiplicity is not how often its value was looked up.
+    /// A multiplicity differs from the number of lookups of its value.
     Multiplicity,
 }
 
@@ -123,7 +123,7 @@ impl Lie {
                 let columns = layout.fixed_columns();
                 let holds = |column: usize, value: u64| {
                     let found = columns[column].iter().position(|v| *v == Fr::from(value));
-                    found.expect("the column holds the value")
+                    found.expect("the column contains the value")
                 };
                 let writes = |row: usize| {
                     columns[fixed::WRITE][row] == one && columns[fixed::READ][row] != one

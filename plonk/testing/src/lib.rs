@@ -1,4 +1,4 @@
-//! Provers that cheat, and statements that are false in one place, for tests of what refuses them.
+//! Provers that cheat, and statements that are false in one place, for tests of the checks that reject them.
 #![allow(missing_debug_implementations, reason = "no test prints them")]
 
 pub mod cheats;

@@ -1,7 +1,7 @@
-//! Makes proofs of anything, with the known τ of a development string.
+//! Makes proofs of anything, with the known τ of a development SRS.
 //!
-//! Whoever knows τ can open commitments to any values. Here it serves to make proofs that a verifier
-//! refuses for one reason alone: an encoding that is not canonical, or a point at infinity. All that
+//! With τ one can open commitments to any values. Here it serves to make proofs that a verifier
+//! rejects for one reason alone: an encoding that is not canonical, or a point at infinity. All that
 //! they say of the openings and of the gates holds. It is also a second reading of the transcript and
 //! of the opening equation, apart from prover and verifier.
 
@@ -63,7 +63,7 @@ fn absorb(transcript: &mut Transcript, bytes: &[u8]) {
     buffer.extend_from_slice(bytes);
 }
 
-/// Public inputs and a proof, encoded, for a key of a development string. `model` is any good proof.
+/// Public inputs and a proof, encoded, for a key of a development SRS. `model` is any valid proof.
 pub(crate) fn forge(vk: &VerifyingKey, public: &[Fr], model: &Proof, flaw: Flaw) -> Vec<u8> {
     let mut words: Vec<[u8; 32]> = public.iter().map(fr_to_bytes).collect();
     let mut points: Vec<[u8; 64]> = model.points().iter().map(g1_to_bytes).collect();

@@ -1,4 +1,4 @@
-//! Carried pairs: one that holds, and those that must be refused.
+//! Carried pairs: a valid one, and invalid ones.
 
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::PrimeField;
@@ -19,7 +19,7 @@ pub(crate) fn good_pair(l: u64, s_l: u64, s_r: u64) -> Pair {
     Pair { l: (g * l).into_affine(), s_l, r: (g * r).into_affine(), s_r }
 }
 
-/// Pairs that must be refused although the proof that carries them is good.
+/// Pairs that must be rejected although the proof that carries them is good.
 pub(crate) fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
     let fields = good.to_fields();
     let one = Fr::from(1u64);
@@ -32,14 +32,14 @@ pub(crate) fn bad_pairs(good: &Pair) -> Vec<(String, PairFields)> {
         // Taken for the identity, both would satisfy the equation.
         ("its points are (0, 0)".to_owned(), [zero; PAIR_INPUTS]),
     ];
-    // A point off the curve that whoever leaves its term out does not miss.
+    // A point off the curve whose term has weight zero.
     let level = good_pair(5, 5, 3);
     for (what, pair, at) in
         [("left", level, 0), ("right", Pair { r: good.r, s_r: zero, ..level }, 5)]
     {
         let mut fields = pair.to_fields();
         fields[at] += one;
-        out.push((format!("its {what} point is off the curve and of no weight"), fields));
+        out.push((format!("its {what} point is off the curve and has weight zero"), fields));
     }
     let mut change = |what: String, changes: &[(usize, Fr)]| {
         let mut changed = fields;

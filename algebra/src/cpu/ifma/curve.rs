@@ -61,7 +61,7 @@ impl Ifma {
     }
 
     /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x. Says whether
-    /// they all were; if not, `out` holds nothing of use.
+    /// they all were; if not, the contents of `out` are unspecified.
     ///
     /// Cost: six products in vectors of eight, about 23 ns a pair on a Zen 5 core.
     /// Twin: `msm::affine::add_pairs`, which also adds equal and opposite points.
@@ -152,7 +152,7 @@ unsafe fn x(points: Places) -> Eight {
     split_limbs(unsafe { load_words(points) })
 }
 
-/// y or, where the mask says so, −y. Below 2q.
+/// y or, where the mask is set, −y. Below 2q.
 ///
 /// # Safety
 /// The places are points.

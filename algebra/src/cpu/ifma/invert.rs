@@ -19,7 +19,7 @@ use crate::field::batch_invert;
 
 /// Elements that one step takes.
 const STEP: usize = 2 * LANES;
-/// Elements whose products before them, five words each, the second-level cache holds beside them.
+/// Elements per chunk: with their prefix products, five words each, they fit the second-level cache.
 const RUN: usize = 1 << 14;
 
 /// The elements with ones in place of zeros, and where those are.

@@ -151,7 +151,7 @@ impl Shared {
 
 impl Ifma {
     /// Transforms `values`, whose number is a power of two from `2^LOG_N_MIN` up, into `out`. `between`
-    /// is memory for the data between the passes; what it holds before and after means nothing. All
+    /// is memory for the data between the passes; its contents before and after are unspecified. All
     /// three are of one length.
     pub(in crate::cpu) fn transform(
         self,

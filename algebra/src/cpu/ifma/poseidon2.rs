@@ -6,7 +6,7 @@
 //! and a round constant. Then
 //!
 //! - a square of a number below 5 is below `2 + 25 / 84`, its square below 2.1, and their product with
-//!   the number below 2.2: the S-box gives less than 3;
+//!   the number below 2.2: the S-box returns less than 3;
 //! - rows of the external matrix sum to at most 16, so its outputs and a constant stay below 49;
 //! - the four cells of an internal round sum to less than 3 + 3 · 5 = 18;
 //! - `d·x + sum + constant` is below `(2 + 5 / 84) + (1 + 2^−39) + 1`, which is below 5.

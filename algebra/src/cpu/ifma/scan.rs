@@ -65,7 +65,7 @@ fn step(scan: Scan, point: Eight, carried: [Eight; 2], words: [[__m512i; 4]; 2])
     }
 }
 
-/// Scans the segments from what `carried` holds for each, which it leaves as what they came to. Writes
+/// Scans each segment from its value in `carried`, and leaves its total there. Writes
 /// what each element met to `out`, if there is one.
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn run(scan: Scan, values: &[Fr], mut out: Option<&mut [Fr]>, carried: &mut [Fr; SEGMENTS]) {

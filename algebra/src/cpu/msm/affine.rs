@@ -114,7 +114,7 @@ impl Adder {
                 if ifma.add_pairs(points, pairs, out, &mut scratch.ifma) {
                     return false;
                 }
-                // Equal or opposite points are among them, which honest bases never give. Halving
+                // Equal or opposite points are among them, which honest bases never contain. Halving
                 // leaves the slow way to few pairs around them.
                 if pairs.len() > 32 {
                     let (pairs, more_pairs) = pairs.split_at(pairs.len() / 2);

@@ -1,35 +1,35 @@
-//! Sums of many groups of points, by rounds of pairwise additions.
+//! Adds up many groups of points, by rounds of pairwise additions.
 
 use std::sync::{Mutex, PoisonError};
 
 use super::affine::{Adder, Flat, Scratch};
 
-/// Entries summed together. Large enough to share an inversion among thousands of additions, small
+/// Entries added up together. Large enough to share an inversion among thousands of additions, small
 /// enough that the points in between stay in the second-level cache (64 bytes each).
 const BLOCK: usize = 1 << 14;
 
-/// Summers that are not in use, no more than were at once.
+/// Accumulators that are not in use, at most as many as were in use at once.
 #[derive(Debug, Default)]
-pub(in crate::cpu) struct Summers(Mutex<Vec<Summer>>);
+pub(in crate::cpu) struct Accumulators(Mutex<Vec<Accumulator>>);
 
-impl Summers {
-    /// Sums with memory of earlier sums, where there is some.
-    pub(super) fn with<T>(&self, adder: Adder, sum: impl FnOnce(&mut Summer) -> T) -> T {
+impl Accumulators {
+    /// Calls `sum` with an accumulator that reuses the memory of earlier calls.
+    pub(super) fn with<T>(&self, adder: Adder, sum: impl FnOnce(&mut Accumulator) -> T) -> T {
         let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle().pop();
-        let mut summer = match kept {
-            Some(kept) => Summer { adder, ..kept },
-            None => Summer::new(adder),
+        let mut accumulator = match kept {
+            Some(kept) => Accumulator { adder, ..kept },
+            None => Accumulator::new(adder),
         };
-        let result = sum(&mut summer);
-        idle().push(summer);
+        let result = sum(&mut accumulator);
+        idle().push(accumulator);
         result
     }
 }
 
 /// Memory of the rounds, kept between calls.
 #[derive(Debug)]
-pub(super) struct Summer {
+pub(super) struct Accumulator {
     adder: Adder,
     arena: Vec<Flat>,
     pairs: Vec<[u32; 2]>,
@@ -39,7 +39,7 @@ pub(super) struct Summer {
     scratch: Scratch,
 }
 
-impl Summer {
+impl Accumulator {
     fn new(adder: Adder) -> Self {
         Self {
             adder,
@@ -61,8 +61,8 @@ impl Summer {
         ends: &[u32],
         out: &mut [Flat],
     ) {
-        // (group, sum) of every piece of a group that was too long for one block.
-        let mut pieces: Vec<(usize, Flat)> = Vec::new();
+        // (group, sum) of every chunk of a group that is too long for one block.
+        let mut partial: Vec<(usize, Flat)> = Vec::new();
         let mut group = 0;
         let mut start = 0;
         while group < ends.len() {
@@ -79,31 +79,31 @@ impl Summer {
                 start = end;
             } else {
                 let end = ends[group] as usize;
-                // All pieces may come to nothing.
+                // Every chunk may sum to the identity.
                 out[group] = Flat::IDENTITY;
-                for piece in order[start..end].chunks(BLOCK) {
+                for chunk in order[start..end].chunks(BLOCK) {
                     let mut sum = [Flat::IDENTITY];
                     self.ends.clear();
-                    self.ends.push(piece.len());
-                    self.sum_block(points, piece, &mut sum);
+                    self.ends.push(chunk.len());
+                    self.sum_block(points, chunk, &mut sum);
                     if !sum[0].is_identity() {
-                        pieces.push((group, sum[0]));
+                        partial.push((group, sum[0]));
                     }
                 }
                 start = end;
                 group += 1;
             }
         }
-        if !pieces.is_empty() {
-            self.sum_pieces(&pieces, out);
+        if !partial.is_empty() {
+            self.sum_partial(&partial, out);
         }
     }
 
-    /// Adds up the pieces of long groups. There are fewer by the block's length, so this ends.
-    fn sum_pieces(&mut self, pieces: &[(usize, Flat)], out: &mut [Flat]) {
-        let points: Vec<Flat> = pieces.iter().map(|(_, sum)| *sum).collect();
+    /// Adds up the partial sums of long groups. Each block leaves one, so the recursion ends.
+    fn sum_partial(&mut self, partial: &[(usize, Flat)], out: &mut [Flat]) {
+        let points: Vec<Flat> = partial.iter().map(|(_, sum)| *sum).collect();
         let order: Vec<u32> = (0..points.len() as u32).collect();
-        let runs: Vec<&[(usize, Flat)]> = pieces.chunk_by(|a, b| a.0 == b.0).collect();
+        let runs: Vec<&[(usize, Flat)]> = partial.chunk_by(|a, b| a.0 == b.0).collect();
         let ends: Vec<u32> = runs
             .iter()
             .scan(0, |end, run| {
@@ -124,7 +124,7 @@ impl Summer {
         let singles = self.pair_up(order, 0);
         let sums = self.pairs.len();
         let mut used = sums + singles.len();
-        self.make_room(used);
+        self.reserve(used);
         let to = &mut self.arena[..sums];
         let mut some_identity = self.adder.add_pairs(points, &self.pairs, to, &mut self.scratch);
         for (at, (place, entry)) in (sums..).zip(singles) {
@@ -147,7 +147,7 @@ impl Summer {
             }
             self.current = order;
             used += self.pairs.len();
-            self.make_room(used);
+            self.reserve(used);
             let (from, to) = self.arena[..used].split_at_mut(done);
             some_identity = self.adder.add_pairs(from, &self.pairs, to, &mut self.scratch);
         }
@@ -160,8 +160,8 @@ impl Summer {
         }
     }
 
-    /// What the arena holds past what is in use is of earlier blocks.
-    fn make_room(&mut self, points: usize) {
+    /// Makes the arena at least `points` long. Points past those in use are of earlier blocks.
+    fn reserve(&mut self, points: usize) {
         if self.arena.len() < points {
             self.arena.resize(points, Flat::IDENTITY);
         }
@@ -173,8 +173,8 @@ impl Summer {
     }
 
     /// Splits every group of `order` into pairs, whose sums will be at `base`, `base + 1`, … of the
-    /// arena, and writes the groups of the next round to `next` and `ends`. Gives the entries left
-    /// without a partner, with the places in `next` that wait for them.
+    /// arena, and writes the groups of the next round to `next` and `ends`. Returns the entries left
+    /// without a partner, with their places in `next`.
     fn pair_up(&mut self, order: &[u32], base: usize) -> Vec<(usize, u32)> {
         self.pairs.clear();
         self.next.clear();
@@ -195,7 +195,7 @@ impl Summer {
         singles
     }
 
-    /// Takes sums that came out as the identity out of `current`.
+    /// Removes sums that are the identity from `current`.
     fn drop_identities(&mut self) {
         let mut kept = 0;
         let mut start = 0;
@@ -226,8 +226,8 @@ mod tests {
     fn every_sum_is_written_whatever_was_there() {
         let adder = Adder::Scalar;
         let point = adder.import(&G1Affine::generator());
-        let mut summer = Summer::new(adder);
-        // Empty; cancelling in one block; in pieces that each cancel; in pieces that do not; one point.
+        let mut accumulator = Accumulator::new(adder);
+        // Empty; cancelling in one block; in chunks that each cancel; in chunks that do not; one point.
         let cancelling = |len: u32| (0..len).map(|i| (i % 2) * SIGN);
         let long = 3 * BLOCK as u32;
         let mut order: Vec<u32> = cancelling(6).chain(cancelling(long)).collect();
@@ -236,7 +236,7 @@ mod tests {
         let ends = [0, 6, 6 + long, 6 + 3 * long, 6 + 3 * long + 1];
         let mut out = [point; 5];
         out[4] = Flat::IDENTITY;
-        summer.sum_groups(&[point], &order, &ends, &mut out);
+        accumulator.sum_groups(&[point], &order, &ends, &mut out);
         let nothing = Flat::IDENTITY;
         assert_eq!(out, [nothing, nothing, nothing, nothing, point]);
     }

@@ -1,4 +1,4 @@
-//! What a column's scalars are like, and how to cut them into digits.
+//! How the scalars of a column are split into digits, chosen by their sizes.
 
 use std::ops::Range;
 
@@ -12,11 +12,11 @@ use crate::device::DeviceBuffer;
 
 /// Bits of the largest scalar once those above r / 2 are negated.
 const BITS_MAX: u32 = 253;
-/// Widest window tried: 2^16 buckets of 64 bytes a thread.
+/// Widest window tried: 2^16 buckets of 64 bytes per thread.
 const WINDOW_MAX: u32 = 17;
 
-/// Scalars that a thread takes at a time.
-const PIECE: usize = 1 << 13;
+/// Scalars per chunk of work of a thread.
+const CHUNK: usize = 1 << 13;
 /// Scalars cut at a time, so that a compiler may take a lane for each.
 const EIGHT: usize = 8;
 
@@ -33,7 +33,7 @@ impl Shape {
         self.bits.div_ceil(self.c)
     }
 
-    /// The bit that the lowest bit of a window stands for.
+    /// The index of the lowest bit of a window.
     pub(super) fn low_bit(&self, window: u32) -> u32 {
         self.c * window
     }
@@ -172,7 +172,7 @@ impl Cuts {
         Self { windows: (0..shape.windows()).map(window).collect(), offset }
     }
 
-    /// Writes the digits of `scalars` to `rows`, one row a window and each a multiple of eight long.
+    /// Writes the digits of `scalars` to `rows`, one row per window, whose lengths are multiples of eight.
     ///
     /// Inlined, so that a caller with wider registers compiles it for them.
     #[inline(always)]
@@ -181,7 +181,7 @@ impl Cuts {
         in_eights(scalars, Folded::ZERO, &mut cut);
     }
 
-    /// The same for scalars that are as they stand.
+    /// [`Self::cut`] for small scalars, which are not folded.
     #[inline(always)]
     pub(in crate::cpu) fn cut_small(&self, scalars: &[u16], rows: &mut [&mut [u32]]) {
         let mut cut = |i, eight: &[u16; EIGHT]| {
@@ -232,7 +232,7 @@ fn in_eights<T: Copy>(values: &[T], zero: T, each: &mut impl FnMut(usize, &[T; E
 }
 
 impl Part {
-    /// `scalars` are those of `bases`, if given.
+    /// Splits `scalars`, which belong to `bases` or, without them, to all bases in order.
     fn new(device: &CpuDevice, shape: Shape, scalars: &[Folded], bases: Option<Vec<u32>>) -> Self {
         let cut = |cuts: &Cuts, scalars: &[Folded], rows: &mut [&mut [u32]]| {
             device.cut(cuts, scalars, rows);
@@ -240,7 +240,7 @@ impl Part {
         Self::cut(device, shape, scalars, bases, cut)
     }
 
-    /// Of scalars that are as they stand.
+    /// Splits small scalars, which are not folded.
     fn small(device: &CpuDevice, shape: Shape, scalars: &[u16]) -> Self {
         let cut = |cuts: &Cuts, scalars: &[u16], rows: &mut [&mut [u32]]| {
             device.cut_small(cuts, scalars, rows);
@@ -258,13 +258,13 @@ impl Part {
         let len = scalars.len();
         let stride = Self::stride(len);
         let mut digits = device.recycler.take(shape.windows() as usize * stride);
-        let mut rows: Vec<_> = digits.chunks_mut(stride).map(|row| row.chunks_mut(PIECE)).collect();
-        let pieces: Vec<(&[T], Vec<&mut [u32]>)> = scalars
-            .chunks(PIECE)
+        let mut rows: Vec<_> = digits.chunks_mut(stride).map(|row| row.chunks_mut(CHUNK)).collect();
+        let chunks: Vec<(&[T], Vec<&mut [u32]>)> = scalars
+            .chunks(CHUNK)
             .map(|scalars| (scalars, rows.iter_mut().filter_map(Iterator::next).collect()))
             .collect();
         let cuts = Cuts::new(shape);
-        pieces.into_par_iter().for_each(|(scalars, mut rows)| cut(&cuts, scalars, &mut rows));
+        chunks.into_par_iter().for_each(|(scalars, mut rows)| cut(&cuts, scalars, &mut rows));
         Self { shape, len, digits, bases }
     }
 
@@ -272,11 +272,11 @@ impl Part {
         len.next_multiple_of(EIGHT)
     }
 
-    /// Gives the memory of the digits back.
-    pub(super) fn give_back(self, device: &CpuDevice) {
-        device.recycler.give(self.digits);
+    /// Returns the memory of the digits to the device.
+    pub(super) fn release(self, device: &CpuDevice) {
+        device.recycler.release(self.digits);
         if let Some(bases) = self.bases {
-            device.recycler.give(bases);
+            device.recycler.release(bases);
         }
     }
 
@@ -311,8 +311,8 @@ fn count_bits(scalars: &[Folded]) -> OfBits {
     of_bits
 }
 
-/// Cuts a column into parts of similar size of scalar: usually one, two where a few large scalars
-/// stand among many small ones, none where all are zero.
+/// Splits a column into parts with scalars of similar size: usually one, two where a few large scalars
+/// are among many small ones, none where all are zero.
 pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     assert!(column.len() < SIGN as usize, "an index and its sign fit a word");
     if let Some(small) = column.as_small() {
@@ -325,12 +325,12 @@ pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     }
 
     let mut folded = fold(device, column.as_slice());
-    let of_bits = folded.par_chunks(PIECE).map(count_bits).reduce(no_bits, |mut all, piece| {
-        all.iter_mut().zip(piece).for_each(|(all, piece)| *all += piece);
+    let of_bits = folded.par_chunks(CHUNK).map(count_bits).reduce(no_bits, |mut all, chunk| {
+        all.iter_mut().zip(chunk).for_each(|(all, count)| *all += count);
         all
     });
     let Some(bits) = of_bits.iter().rposition(|count| *count != 0).filter(|bits| *bits > 0) else {
-        device.recycler.give(folded);
+        device.recycler.release(folded);
         return Vec::new();
     };
     let nonzero: usize = of_bits[1..].iter().sum();
@@ -365,14 +365,14 @@ pub(super) fn plan_column(device: &CpuDevice, column: &CpuBuffer) -> Vec<Part> {
     } else {
         parts.push(Part::new(device, rest, &folded, None));
     }
-    device.recycler.give(folded);
+    device.recycler.release(folded);
     parts
 }
 
 fn fold(device: &CpuDevice, scalars: &[Fr]) -> Vec<Folded> {
     let mut out = device.recycler.take(scalars.len());
-    let pieces = out.par_chunks_mut(PIECE).zip(scalars.par_chunks(PIECE));
-    pieces.for_each(|(out, scalars)| device.fold(scalars, out));
+    let chunks = out.par_chunks_mut(CHUNK).zip(scalars.par_chunks(CHUNK));
+    chunks.for_each(|(out, scalars)| device.fold(scalars, out));
     out
 }
 
@@ -392,7 +392,7 @@ fn taken(
         *out = std::mem::replace(scalar, Folded::ZERO);
     }
     let made = Part::new(device, shape, &part, Some(bases));
-    device.recycler.give(part);
+    device.recycler.release(part);
     made
 }
 
@@ -440,7 +440,7 @@ mod tests {
             }
             for bits in 1..=16 {
                 let small: Vec<u16> =
-                    (0..PIECE as u64 + 3).map(|i| (i * 40_503 % (1 << bits)) as u16).collect();
+                    (0..CHUNK as u64 + 3).map(|i| (i * 40_503 % (1 << bits)) as u16).collect();
                 let part = Part::small(&device, Shape::best(small.len(), bits), &small);
                 for (entry, value) in small.iter().enumerate() {
                     assert_eq!(joined(&part, entry), Fr::from(*value), "{bits} bits, {entry}");

@@ -39,7 +39,7 @@ pub(in crate::cpu::ifma) unsafe fn accumulate(columns: &mut [__m512i; 10], a: &E
 /// multiply-add instead of three. What they add comes to `k·p` at most, so the last round, which adds
 /// a multiple of p, leaves less than 2p of it.
 ///
-/// Why it fits: a column of 64 products holds less than 640 · 2^52, and the rounds add at most ten
+/// Why it fits: a column of 64 products is below 640 · 2^52, and the rounds add at most ten
 /// halves and a carry; sums stay below 2^62.
 ///
 /// Source: Montgomery 1985. That a multiple of the modulus may be chosen to be −1 modulo the radix is

@@ -144,7 +144,7 @@ fn check<M: Modulus>(operation: Operation, bounds: [u64; 2], bound: u64) {
 
 fn check_all<M: Modulus>() {
     if super::super::Ifma::detect().is_none() {
-        // Nothing else runs this code on such a processor either.
+        // Nothing else runs this code on a processor without IFMA either.
         eprintln!("not run: this processor has no AVX-512 IFMA");
         return;
     }

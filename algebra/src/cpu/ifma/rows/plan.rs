@@ -4,7 +4,7 @@
 //! are flattened: a term that only one sum uses is never computed on its own.
 //!
 //! # Bounds
-//! A register holds a number below `REGISTER · p`; a cell, which is loaded as 16 times arkworks' form,
+//! A register contains a number below `REGISTER · p`; a cell, which is loaded as 16 times arkworks' form,
 //! is below 16p. A sum stays below `SUM · p`, under 2^260, and a longer one is cut. The plan
 //! keeps count, so that nothing at run time does.
 
@@ -14,7 +14,7 @@ use crate::Fr;
 use crate::cpu::ifma::field::{Factor, Modulus, R, factor, multiple, raw_fr};
 use crate::graph::{Cell, Graph, Node, Operation, slots};
 
-/// What a register may hold, in multiples of p.
+/// Bound of a register, in multiples of p.
 const REGISTER: u32 = 16;
 /// A cell as it is loaded.
 const CELL: u32 = 16;
