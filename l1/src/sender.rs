@@ -1,14 +1,14 @@
 //! Sends the transactions of one account: explicit nonces, fees that rise until a transaction is
 //! included, resubmission after a reorg, and a file that makes a restart send nothing twice.
 //!
-//! A caller names what it wants by a *purpose* of its own choosing, such as `propose/17`, and an
-//! attempt. The same request again, in this process or after a restart, continues the first. Another
-//! request of the purpose takes the older one's place under the same nonce, so that at most one of
-//! them lands; the older one is not sent again.
+//! A caller names a request by a *purpose* of its own choosing, such as `propose/17`, and an attempt.
+//! The same request again, in this process or after a restart, continues the first. Another request of
+//! the purpose replaces the older one under the same nonce, so that at most one of them is included;
+//! the older one is not sent again.
 //!
-//! Nothing worthless is sent: what has expired, or would revert when it must be sent again, is
-//! dropped. Its nonce goes to the next request, or is filled by a transfer of nothing to the account
-//! itself when something waits behind it or a pool may still hold the dropped form.
+//! A transaction that has expired, or would revert when it must be sent again, is dropped. Its nonce
+//! goes to the next request, or is filled by an empty transfer to the account itself when a
+//! transaction waits behind it or a pool may still contain the dropped form.
 
 use std::future::Future;
 use std::path::Path;
@@ -32,10 +32,10 @@ use crate::tick::rivals;
 /// The longest pause while L1 fails, in polling intervals.
 const RETRY_GROWTH: u32 = 8;
 
-/// Most gas that L1 accepts in one transaction (EIP-7825).
+/// Maximum gas of one L1 transaction (EIP-7825).
 pub const GAS_LIMIT_MAX: u64 = 1 << 24;
-/// Looks at an unchanged L1 head after which [`TxSender::run`] ticks all the same: a node may have
-/// lost a transaction, and a development chain makes no block without one.
+/// Polls of an unchanged L1 head after which [`TxSender::run`] ticks nevertheless: a node may have
+/// lost a transaction, and a development chain mines no block without one.
 const LOOKS_MAX: u32 = 20;
 
 /// The last L1 head that was polled; see [`TxSender::tick_if_new`].
@@ -49,20 +49,20 @@ pub struct Seen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Right {
     Held,
-    /// It cannot be told now. What is in a pool stays there, and nothing is added.
+    /// Unknown for now. What is in a pool stays there, and nothing is added.
     Unknown,
     /// Another process has it, or this one under another fence. What has not been sent is dropped.
     Gone,
 }
 
-/// Says whether a request with this fence may be sent now.
+/// Returns whether a request with this fence may be sent now.
 pub(crate) type Guard = Box<dyn Fn(u64) -> Right + Send + Sync>;
 
-/// The end of what a transaction is good for.
+/// When a transaction expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Expiry {
-    /// The last L1 timestamp, in Unix seconds, of a block in which it is worth anything.
+    /// The last L1 timestamp, in Unix seconds, of a block in which it is valid.
     Timestamp(u64),
     /// The last such L1 block.
     Block(u64),
@@ -92,7 +92,7 @@ pub struct TxRequest {
     pub value: U256,
     /// None simulates the call to find it, which rejects one that would revert.
     pub gas_limit: Option<u64>,
-    /// When it becomes worthless; none is never.
+    /// When it expires; `None` is never.
     pub expires: Option<Expiry>,
     /// The fence of the caller's right to send: [`TxSender::guarded`] is asked about it just before
     /// anything is sent, and a request with a lower one than its purpose has seen is rejected.
@@ -124,10 +124,10 @@ impl TxRequest {
     }
 }
 
-/// How a sender behaves.
+/// Settings of a sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SenderConfig {
-    /// Never offer more than this for a unit of gas.
+    /// Maximum fee per gas in wei.
     pub max_fee_limit_wei: u128,
     /// L1 blocks without inclusion after which the fees are raised.
     pub bump_after_blocks: u64,
@@ -162,7 +162,7 @@ pub struct TxReceipt {
     pub gas_used: u64,
     pub effective_gas_price_wei: u128,
     pub contract_address: Option<Address>,
-    /// How many signed forms were sent, this one included.
+    /// Number of signed forms that were sent, this one included.
     pub attempts: usize,
     /// Whether L1 has finalized the block.
     pub is_final: bool,
@@ -176,11 +176,11 @@ pub enum TxStatus {
         attempts: usize,
     },
     Included(TxReceipt),
-    /// Its nonce went to another transaction. It will not land.
+    /// Another transaction used its nonce. It will not be included.
     Lost {
         nonce: u64,
     },
-    /// It is not sent again. A form that was sent before may still land.
+    /// It is not sent again. A form that was sent before may still be included.
     Dropped {
         reason: String,
     },
@@ -199,7 +199,7 @@ pub enum TxUpdate {
     FeeLimited { id: String, needed_wei: u128 },
     /// Its block is final.
     Final(TxReceipt),
-    /// Its nonce went to another transaction.
+    /// Another transaction used its nonce.
     Lost { id: String, nonce: u64 },
     /// It is not sent again.
     Dropped { id: String, reason: String },
@@ -217,7 +217,7 @@ pub struct TxSender {
     pub(crate) fee_refusals: watch::Sender<u64>,
 }
 
-// The signer holds a key; its own formatting is not relied on to hide it.
+// The signer contains a key; its own formatting is not relied on to hide it.
 impl std::fmt::Debug for TxSender {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("TxSender").field("account", &self.account()).finish_non_exhaustive()
@@ -225,8 +225,8 @@ impl std::fmt::Debug for TxSender {
 }
 
 impl TxSender {
-    /// Opens the sender with its file of intents, which is created if there is none. Intents that an
-    /// earlier process left are taken up by [`Self::run`] or the next [`Self::tick`].
+    /// Opens the sender with its file of intents, which is created if there is none. [`Self::run`] or the
+    /// next [`Self::tick`] continues intents that an earlier process left.
     ///
     /// # Errors
     /// [`L1Error::IntentLocked`], [`L1Error::IntentForeign`] or [`L1Error::IntentFile`] if the file
@@ -262,13 +262,13 @@ impl TxSender {
         self.signer.address()
     }
 
-    /// The client beneath.
+    /// The underlying client.
     pub fn client(&self) -> &L1Client {
         &self.client
     }
 
-    /// Counts how often something was not sent, or not raised in price, because gas cost more than the
-    /// limit. What waits for a lower price counts again with every try.
+    /// Counts how often a transaction was not sent, or its fees not raised, because gas cost more than
+    /// the limit. One that waits for a lower price counts again with every attempt.
     pub fn watch_fee_refusals(&self) -> watch::Receiver<u64> {
         self.fee_refusals.subscribe()
     }
@@ -278,8 +278,8 @@ impl TxSender {
         self.published.changes.subscribe()
     }
 
-    /// Ticks with every new L1 block, while anything is unsettled, until `stop` is done. What fails is
-    /// retried at the next poll.
+    /// Ticks with every new L1 block, while anything is unsettled, until `stop` is done. Failures
+    /// are retried at the next poll.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
         let looks = async {
             let mut changes = self.watch();
@@ -294,7 +294,9 @@ impl TxSender {
                 }
                 let pause = match self.tick_if_new(&mut seen).await {
                     Ok(()) => {
-                        is_failing = false;
+                        if std::mem::take(&mut is_failing) {
+                            tracing::info!("L1 transactions continue");
+                        }
                         retry.reset();
                         self.config.poll_interval
                     }
@@ -315,7 +317,7 @@ impl TxSender {
     }
 
     /// Ticks if L1's head is another than the one that `seen` remembers, or has been the same for many
-    /// looks. The first poll always ticks.
+    /// polls. The first poll always ticks.
     ///
     /// # Errors
     /// As [`Self::tick`]; the next poll ticks again.
@@ -331,17 +333,17 @@ impl TxSender {
         Ok(())
     }
 
-    /// Writes the intent down, then sends it. Returns without waiting for inclusion.
+    /// Writes the intent to the file, then sends it. Returns without waiting for inclusion.
     ///
-    /// An intent of the purpose that is on its way, with another payload or a lower attempt, is
-    /// replaced under its nonce.
+    /// A pending intent of the purpose with another payload or a lower attempt is replaced under its
+    /// nonce.
     ///
     /// # Errors
     /// [`L1Error::WouldRevert`], [`L1Error::Funds`], [`L1Error::FeeLimit`], [`L1Error::Dropped`]:
     /// nothing was written or sent, unless [`Self::status`] knows it.
     /// [`L1Error::IntentConflict`]: this attempt is over with another payload, or the purpose has a
     /// higher attempt or fence already.
-    /// Every other error: it may have been written and sent; it is tried again by [`Self::tick`].
+    /// Every other error: it may have been written and sent; [`Self::tick`] retries it.
     pub async fn submit(&self, request: TxRequest) -> Result<(), L1Error> {
         let mut file = self.file.lock().await;
         let id = request.label();
@@ -383,7 +385,7 @@ impl TxSender {
     }
 
     /// The nonce for a request of this purpose, when the account's next one on L1 is `count`: that of
-    /// the intent that it replaces, else one that nothing wants, else the next.
+    /// the intent that it replaces, else an unused one, else the next.
     async fn nonce_for(
         &self,
         file: &mut IntentFile,
@@ -396,7 +398,7 @@ impl TxSender {
             if !of_nonce.iter().all(|rival| is_replaceable(rival, purpose)) {
                 continue;
             }
-            // What a pool holds makes the price, too.
+            // What is in a pool determines the price, too.
             self.is_any_held(file, &of_nonce).await?;
             if !rivals(file, nonce).iter().any(|rival| is_left_alone(rival, purpose)) {
                 return Ok(nonce);
@@ -412,7 +414,7 @@ impl TxSender {
     }
 
     /// The attempt under which a new payload of this purpose can be submitted: the last one while it
-    /// is on its way or was dropped, the next one once it is in a block or lost.
+    /// is pending or was dropped, the next one once it is in a block or lost.
     pub fn attempt_for(&self, purpose: &str) -> u32 {
         let intents = self.published.intents();
         let of_purpose = intents.iter().filter(|intent| intent.purpose == purpose);
@@ -431,6 +433,7 @@ impl TxSender {
     /// [`L1Error::Dropped`] if it is not sent again, [`L1Error::NotIncluded`] after the wait.
     pub async fn send(&self, request: TxRequest) -> Result<TxReceipt, L1Error> {
         let (id, purpose, attempt) = (request.label(), request.purpose.clone(), request.attempt);
+        let mut is_failing = false;
         let mut retry = self.backoff();
         loop {
             match self.submit(request.clone()).await {
@@ -443,7 +446,9 @@ impl TxSender {
                         return Err(error);
                     }
                     let pause = retry.pause();
-                    tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "L1 transaction not submitted; retrying");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "L1 transaction not submitted; retrying");
+                    }
                     tokio::time::sleep(pause).await;
                 }
                 Err(error) => return Err(error),
@@ -454,13 +459,16 @@ impl TxSender {
         loop {
             let pause = match self.tick_if_new(&mut seen).await {
                 Ok(()) => {
+                    is_failing = false;
                     retry.reset();
                     self.config.poll_interval
                 }
                 Err(error @ L1Error::IntentFile { .. }) => return Err(error),
                 Err(error) => {
                     let pause = retry.pause();
-                    tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "cannot fetch transaction status");
+                    if !std::mem::replace(&mut is_failing, true) {
+                        tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "cannot fetch transaction status; retrying");
+                    }
                     pause
                 }
             };
@@ -484,7 +492,7 @@ impl TxSender {
 
     /// State of this attempt, as of the last poll; none if it was never submitted or has been
     /// forgotten long after it became final. Of several payloads it is the one that is in a block and
-    /// succeeded, else the newest. Does not wait for a tick that is under way.
+    /// succeeded, else the newest. Does not wait for a running tick.
     pub fn status(&self, purpose: &str, attempt: u32) -> Option<TxStatus> {
         let intents = self.published.intents();
         let mut all = intents.iter().rev().filter(|intent| intent.is(purpose, attempt));
@@ -502,7 +510,7 @@ impl TxSender {
     }
 }
 
-/// Whether the request is on its way already. Its end and its fence may have moved.
+/// Whether the request is pending already. Its expiry and its fence may differ.
 fn is_continued(file: &mut IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
     let Some(newest) = file.newest(&request.purpose) else { return Ok(false) };
     let is_same = newest.attempt == request.attempt && newest.digest == digest_of(request);
@@ -523,7 +531,7 @@ fn open_nonces(file: &IntentFile, purpose: &str) -> Vec<u64> {
     of_purpose.filter(|it| !it.state.is_settled()).map(|intent| intent.nonce).collect()
 }
 
-/// Whether nothing more can come of this attempt, and it is this request.
+/// Whether this attempt is settled and is this request.
 fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
     let known: Vec<&Intent> =
         file.intents().iter().filter(|intent| intent.purpose == request.purpose).collect();
@@ -540,7 +548,7 @@ fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
     }
 }
 
-/// The nonces that a request of this purpose may take, best first, and the one behind all others, when
+/// The nonces that a request of this purpose may use, best first, and the one behind all others, when
 /// the account's next one on L1 is `count`.
 fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<u64>, u64) {
     let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
@@ -559,7 +567,7 @@ fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
     intent.state == State::Pending && !is_wanted
 }
 
-/// Whether the intent may land and should not be kept from it.
+/// Whether the intent may be included and should not be prevented from it.
 fn is_left_alone(intent: &Intent, purpose: &str) -> bool {
     let is_wanted = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
     is_wanted && intent.purpose != purpose && intent.forms.iter().any(|form| form.held)

@@ -1,6 +1,6 @@
-//! The deadline of the oldest unproven epoch: shown always, and acted upon once it is missed.
+//! The deadline of the oldest unproven epoch: always shown, and acted upon once it is missed.
 //!
-//! A chain whose oldest unproven epoch missed its window goes on only after a prune. Anybody may
+//! A chain whose oldest unproven epoch missed its window continues only after a prune. Anybody may
 //! call it; so the processes that need the chain do.
 
 use std::sync::Arc;
@@ -8,20 +8,20 @@ use std::time::Duration;
 
 use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
 use rollmill_service::prometheus::{self, Registry};
-use rollmill_service::{Backoff, Board, Shutdown};
+use rollmill_service::{Backoff, Board, Outage, Shutdown};
 use tokio::sync::watch;
 
 use crate::metrics::DeadlineMetrics;
 use crate::setup::RunningNode;
 
-/// Longest that one look waits for its prune to be in an L1 block.
+/// How long one poll waits for the inclusion of its prune.
 const LAND_LIMIT: Duration = Duration::from_secs(60);
-/// Longest pause before a look that failed is repeated.
+/// Longest pause before a failed poll is repeated.
 const RETRY_MAX: Duration = Duration::from_secs(12);
-/// L1 blocks whose pace counts.
+/// L1 blocks over which the pace is measured.
 const PACE_L1_BLOCKS: u64 = 32;
 
-/// What L1 says of the oldest unproven epoch.
+/// What L1 reports about the oldest unproven epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Deadline {
     pub epoch: u64,
@@ -81,7 +81,7 @@ pub struct Pruner {
     pub contract: RollupContract,
     /// Sends the prune; `None` only watches.
     pub sender: Option<Arc<TxSender>>,
-    /// L1 blocks that others are given after the deadline, so that not all act at once.
+    /// L1 blocks to wait for others after the deadline, so that not all act at once.
     pub patience_l1_blocks: u64,
     pub metrics: DeadlineMetrics,
     /// The last deadline read.
@@ -116,9 +116,10 @@ impl Pruner {
         board.show("proof_deadline", move || serde_json::json!(*seen.borrow()));
     }
 
-    /// Looks every `pause` until `shutdown` starts. Errors of L1 are logged and tried again, with growing pauses.
+    /// Polls every `pause` until `shutdown` starts. Errors of L1 are logged and retried, with growing pauses.
     pub async fn run(&self, pause: Duration, shutdown: &Shutdown) {
         let mut retry = Backoff::new(pause.min(RETRY_MAX), RETRY_MAX);
+        let outage = Outage::default();
         while !shutdown.is_started() {
             let step = tokio::select! {
                 () = shutdown.started() => return,
@@ -126,12 +127,18 @@ impl Pruner {
             };
             let next = match step {
                 Ok(_) => {
+                    if let Some(wait_seconds) = outage.ended() {
+                        tracing::info!(wait_seconds, "proof deadline checked again");
+                    }
                     retry.reset();
                     pause
                 }
                 Err(error) => {
                     let next = retry.pause();
-                    tracing::warn!(%error, retry_seconds = next.as_secs_f64(), "proof deadline not checked; retrying");
+                    if let Some(repeated) = outage.failed() {
+                        let retry_seconds = next.as_secs_f64();
+                        tracing::warn!(%error, repeated, retry_seconds, "proof deadline not checked; retrying");
+                    }
                     next
                 }
             };
@@ -139,10 +146,10 @@ impl Pruner {
         }
     }
 
-    /// Looks once; prunes if it is this process's turn. True when it did.
+    /// Polls once; prunes if it is this process's turn. True when it did.
     ///
     /// # Errors
-    /// When L1 cannot be read, or takes no prune. Both may be tried again.
+    /// When L1 cannot be read, or accepts no prune. Both can be retried.
     pub async fn step(&self) -> Result<bool, L1Error> {
         let deadline = read_deadline(&self.l1, &self.contract).await?;
         let before = self.seen.send_replace(deadline);
@@ -175,7 +182,7 @@ impl Pruner {
         };
         let sending = tokio::time::timeout(LAND_LIMIT, sender.send(request)).await;
         let Ok(sent) = sending else {
-            // It stays under way, and the next look goes on with it.
+            // It stays pending, and the next poll continues with it.
             tracing::warn!(from_block = from, to_block = to, "prune sent; not included yet");
             return Ok(false);
         };
@@ -185,7 +192,7 @@ impl Pruner {
                 tracing::warn!(from_block = from, to_block = to, l1_tx = %receipt.tx_hash, "pending chain pruned");
                 Ok(true)
             }
-            // Somebody else was faster.
+            // Another process was faster.
             Ok(_) | Err(L1Error::WouldRevert { .. } | L1Error::Dropped { .. }) => {
                 self.metrics.prune_failures_total.inc();
                 Ok(false)

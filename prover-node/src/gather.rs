@@ -1,5 +1,5 @@
-//! Gathers what an epoch's proofs are about: re-executes its blocks with the transactions as they were
-//! sent, client proofs and all.
+//! Gathers the inputs of an epoch's proofs: re-executes its blocks with the transactions as they were
+//! sent, client proofs included.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::prove::Source;
 use crate::range::RangeWork;
 use crate::ranges::RangeBlock;
 
-/// One block, executed, with what the circuits need to know of it.
+/// One executed block with what the circuits need of it.
 #[derive(Debug, Clone)]
 pub struct BlockWork {
     pub block: Block,
@@ -58,8 +58,8 @@ pub enum GatherError {
     Failed { block: u64, why: String },
 }
 
-/// Fetches the transactions of block `number`: from the own pool, else from peers, whose answers the
-/// own node verifies and keeps.
+/// Fetches the transactions of block `number`: from the node's pool, else from peers, whose responses
+/// the node verifies and stores.
 pub async fn fetch(
     node: &Arc<Node>,
     peers: &[NodeClient],
@@ -102,7 +102,7 @@ async fn from_peers(
                 }
             }
             Ok(None) => {}
-            Err(error) => tracing::warn!(peer = peer.url(), %error, "peer unreachable"),
+            Err(error) => tracing::debug!(peer = peer.url(), %error, "peer unreachable"),
         }
     }
     Err(GatherError::Missing { block, tx_hash: to_hex(tx_hash) })

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::Client;
 use rollmill_node::Pruner;
-use rollmill_service::{Backoff, Failure, Shutdown, one_line};
+use rollmill_service::{Backoff, Failure, Outage, Shutdown, one_line};
 use tokio::task::JoinSet;
 
 use crate::lease::{self, Identity, RENEW};
@@ -73,8 +73,8 @@ impl ProverNode {
     async fn turns(&mut self, shutdown: &Shutdown) {
         let mut tips = self.ports.running.node.watch_tips();
         let news = self.ports.provers.news();
-        let mut failing = false;
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
+        let outage = Outage::default();
         while !shutdown.is_started() {
             tips.mark_unchanged();
             let turn = tokio::select! {
@@ -85,16 +85,22 @@ impl ProverNode {
             let pause = match turn {
                 Ok(()) => {
                     retry.reset();
-                    if std::mem::take(&mut failing) {
-                        tracing::info!("control loop recovered");
+                    if let Some(wait_seconds) = outage.ended() {
+                        tracing::info!(wait_seconds, "control loop recovered");
                     }
                     PACE
                 }
                 Err(error) => {
                     self.ports.metrics.failures_total.inc();
                     let next = retry.pause();
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(retry_seconds = next.as_secs_f64(), error = %one_line(error.as_ref()), "control loop failed; retrying");
+                    if let Some(repeated) = outage.failed() {
+                        let (error, retry_seconds) = (one_line(error.as_ref()), next.as_secs_f64());
+                        tracing::warn!(
+                            error,
+                            repeated,
+                            retry_seconds,
+                            "control loop failed; retrying"
+                        );
                     }
                     shutdown.within(next).await;
                     continue;

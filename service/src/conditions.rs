@@ -46,9 +46,22 @@ impl Conditions {
         }
     }
 
-    /// Says that `name` holds, or why it does not. Call it at each try; only changes are logged. An
-    /// `Ok` counts as a success of `name`, see [`Self::succeeded`].
+    /// Records whether `name` holds, or why it does not, and logs changes. Call it at each try. An `Ok`
+    /// counts as a success of `name`, see [`Self::succeeded`].
     pub fn set(&self, name: &'static str, holds: Result<(), String>) {
+        let reason = holds.clone().err();
+        match (self.record(name, holds), reason) {
+            (Some(false), None) => tracing::info!(condition = name, "condition met"),
+            (Some(true), Some(reason)) => {
+                tracing::warn!(condition = name, reason, "condition not met");
+            }
+            _ => {}
+        }
+    }
+
+    /// As [`Self::set`] without a log event, for a caller that logs the failure itself. Returns whether
+    /// `name` held before; `None` the first time.
+    pub fn record(&self, name: &'static str, holds: Result<(), String>) -> Option<bool> {
         let mut state = self.lock();
         if holds.is_ok() {
             state.successes.insert(name, now());
@@ -59,24 +72,16 @@ impl Conditions {
             Some((old, since)) if old.is_some() == reason.is_some() => *since,
             _ => now(),
         };
-        state.conditions.insert(name, Condition { reason: reason.clone(), since });
-        drop(state);
-        let held = before.map(|(old, _)| old.is_none());
-        match (held, reason) {
-            (Some(false), None) => tracing::info!(condition = name, "condition met"),
-            (Some(true), Some(reason)) => {
-                tracing::warn!(condition = name, reason, "condition not met");
-            }
-            _ => {}
-        }
+        state.conditions.insert(name, Condition { reason, since });
+        before.map(|(old, _)| old.is_none())
     }
 
-    /// Takes `name` off: it says nothing about this process any more.
+    /// Removes `name`, which no longer applies to this process.
     pub fn remove(&self, name: &'static str) {
         self.lock().conditions.remove(name);
     }
 
-    /// Notes a success now, for `rollmill_last_success_timestamp_seconds{what}`.
+    /// Records a success now, for `rollmill_last_success_timestamp_seconds{what}`.
     pub fn succeeded(&self, what: &'static str) {
         self.lock().successes.insert(what, now());
     }
