@@ -1,11 +1,11 @@
 //! Verified proofs that no broker has taken yet.
 //!
-//! A proof is the one thing here that costs minutes to make again. So it is written and synced before
-//! it is uploaded, if there is a directory for it, and it is offered until the broker takes it, has
-//! one already, or says that nobody wants it. An agent that starts again offers what it finds.
+//! Proving again would take minutes. So a proof is written and synced before it is uploaded, if there
+//! is a directory for it, and it is offered until the broker accepts it, has one already, or no longer
+//! needs it. A restarted agent offers what it finds.
 //!
-//! A file is one line of JSON, which says whose proof it is, and the proof. It gets its name only once
-//! it is whole, and one that does not read back as it was written is removed: the job is proven again.
+//! A file is one line of JSON, which identifies the proof, and the proof. It gets its name only once it
+//! is complete, and a damaged one is removed: the job is proven again.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
@@ -26,11 +26,11 @@ const EXTENSION: &str = "proof";
 /// A file in the directory that is locked while an agent works with it. It stays there, empty.
 const LOCK: &str = "lock";
 
-/// Holds the directory for one agent, which is made if it is missing: two would offer each other's proofs, and
-/// each take the other's for its own. The operating system drops the lock with the process.
+/// Locks the directory for one agent, and creates it if it is missing: two agents would offer each
+/// other's proofs as their own. The operating system drops the lock with the process.
 ///
 /// # Errors
-/// [`AgentError::SpoolLocked`] while another agent holds it, [`AgentError::Spool`] where it cannot be used.
+/// [`AgentError::SpoolLocked`] while another agent has it locked, [`AgentError::Spool`] where it cannot be used.
 pub(crate) fn lock(dir: &Path) -> Result<File, AgentError> {
     let path = dir.display().to_string();
     let open = || File::options().create(true).append(true).open(dir.join(LOCK));
@@ -43,25 +43,25 @@ pub(crate) fn lock(dir: &Path) -> Result<File, AgentError> {
     }
 }
 
-/// A verified proof and whose it is.
+/// A verified proof and its job.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Proof {
     pub(crate) job: JobId,
     pub(crate) lease_epoch: LeaseEpoch,
-    /// After which nobody wants it.
+    /// When it is no longer needed, seconds since 1970.
     pub(crate) deadline_unix_seconds: Option<u64>,
     pub(crate) stats: serde_json::Value,
     pub(crate) result: Vec<u8>,
 }
 
-/// What became of a proof.
+/// The outcome of a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Accepted,
     AlreadyDone,
     /// The job was cancelled, rejected this result before, or is unknown.
     Unwanted,
-    /// Its deadline passed before a broker took it.
+    /// Its deadline passed before a broker accepted it.
     Expired,
     /// The broker accepts no result of this size.
     TooLarge,
@@ -85,10 +85,10 @@ struct Entry {
     id: u64,
     proof: std::sync::Arc<Proof>,
     file: Option<PathBuf>,
-    /// Who waits for the verdict; nobody for a proof of an earlier start.
+    /// The task that waits for the verdict; none for a proof of an earlier start.
     verdict: Option<oneshot::Sender<Verdict>>,
     not_before: Option<Instant>,
-    /// Whether it was offered in vain at least once since this start.
+    /// Whether an offer has failed since this start.
     was_offered: bool,
 }
 
@@ -153,8 +153,8 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Adds a proof, on disk first. What cannot be written stays in memory: it can still be offered.
-    /// Blocks; the receiver gets the verdict.
+    /// Adds a proof, on disk first. A proof that cannot be written stays in memory and is still
+    /// offered. Blocks; the receiver gets the verdict.
     pub(crate) fn push(&self, proof: Proof) -> oneshot::Receiver<Verdict> {
         let (sender, receiver) = oneshot::channel();
         let file = self.dir.as_ref().and_then(|dir| {
@@ -192,8 +192,8 @@ impl Spool {
         self.measure(&inner);
     }
 
-    /// The proof to offer next: that of the oldest deadline among those that are not put off. A proof is
-    /// dropped when it was offered in vain and its deadline has passed by [`GRACE_SECONDS`]: the deadline
+    /// The proof to offer next: the one with the oldest deadline that is not postponed. A proof is
+    /// dropped when an offer has failed and its deadline has passed by [`GRACE_SECONDS`]: the deadline
     /// was the producer's estimate, it may have moved since, and this clock may be wrong.
     pub(crate) fn next(&self) -> Next {
         let now = unix_seconds();
@@ -221,15 +221,16 @@ impl Spool {
         }
     }
 
-    /// Offers this proof again only after `pause`; others meanwhile.
-    pub(crate) fn put_off(&self, id: u64, pause: Duration) {
+    /// Offers this proof again only after `pause`, others meanwhile.
+    pub(crate) fn postpone(&self, id: u64, pause: Duration) {
         if let Some(entry) = self.lock().entries.iter_mut().find(|entry| entry.id == id) {
             entry.not_before = Some(Instant::now() + pause);
             entry.was_offered = true;
         }
     }
 
-    /// Forgets a proof, and tells who waits what became of it. The job's type if nobody waits.
+    /// Removes a proof and sends its verdict to the task that waits. Returns the job's type if none
+    /// waits.
     pub(crate) fn end(&self, id: u64, verdict: Verdict) -> Option<String> {
         let entry = {
             let mut inner = self.lock();
@@ -278,7 +279,7 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A list is whole after every step, whoever panicked while holding it.
+        // The list is consistent after every step, even if a holder of the lock panicked.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -291,7 +292,7 @@ fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-/// Writes a proof whole or not at all: under another name, synced, then renamed.
+/// Writes a proof completely or not at all: under another name, synced, then renamed.
 fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
     let head = Head {
         job: proof.job.clone(),
@@ -300,7 +301,7 @@ fn write(dir: &Path, proof: &Proof) -> io::Result<PathBuf> {
         stats: proof.stats.clone(),
         digest: Digest::of(&proof.result),
     };
-    // One name a job, so that a job proven twice has one file.
+    // One name per job, so that a job proven twice has one file.
     let name = Digest::of(proof.job.as_str().as_bytes()).to_string();
     let path = dir.join(&name).with_extension(EXTENSION);
     let fresh = dir.join(&name).with_extension(format!("tmp{}", std::process::id()));
@@ -369,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_deadline_is_offered_first_and_one_put_off_holds_up_no_other() {
+    fn the_oldest_deadline_is_offered_first_and_a_postponed_one_delays_no_other() {
         let spool = open(None);
         let far = u64::MAX - 1;
         let _kept: Vec<_> = [(1, None), (2, Some(far)), (3, Some(far - 9))]
@@ -377,7 +378,7 @@ mod tests {
             .into();
         let (id, first) = offered(&spool);
         assert_eq!(first.result[0], 3);
-        spool.put_off(id, Duration::from_secs(3600));
+        spool.postpone(id, Duration::from_secs(3600));
         let (id, second) = offered(&spool);
         assert_eq!(second.result[0], 2);
         spool.end(id, Verdict::Unwanted);
@@ -390,11 +391,11 @@ mod tests {
         let late = unix_seconds() - 1;
         let mut kept = spool.push(proof(1, Some(late)));
         let mut verdict = spool.push(proof(2, Some(1)));
-        // Each is offered once, whatever this clock says.
+        // Each is offered once, whatever this clock shows.
         for job in [2, 1] {
             let Next::Offer(id, offered) = spool.next() else { panic!("nothing to offer") };
             assert_eq!(offered.job, proof(job, None).job);
-            spool.put_off(id, Duration::from_secs(60));
+            spool.postpone(id, Duration::from_secs(60));
         }
         assert!(matches!(spool.next(), Next::Wait(Some(_))));
         assert_eq!(verdict.try_recv().unwrap(), Verdict::Expired);

@@ -102,7 +102,7 @@ pub async fn work(
         let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
         let beat = HeartbeatRequest { agent: agent.clone(), leases: vec![lease.clone()] };
         if client.heartbeat(&beat).await?.cancel.contains(&lease) {
-            continue; // The lease is no longer ours: say nothing more about it.
+            continue; // The lease was lost: nothing to report.
         }
         match client.get_artifact(&grant.job.input()).await {
             Ok(input) => {
@@ -128,7 +128,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let client = Client::new(&url, None, Options::default())?;
     let inputs: Vec<Vec<u8>> = ["one", "two", "three"].map(|text| text.as_bytes().to_vec()).into();
     let producer = produce(&client, &inputs, Duration::from_secs(60));
-    // The agent ends with the producer, which needs no more of it then.
+    // The agent stops with the producer.
     let results = tokio::select! {
         results = producer => results?,
         ended = work(&client, "example-agent", usize::MAX) => return ended,

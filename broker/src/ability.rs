@@ -1,5 +1,5 @@
-//! Whether anybody can do what waits. A pure function of the queue and of what agents said they can
-//! do, so that every case is a line in a test.
+//! Whether any live agent can do the waiting jobs. A pure function of the queue and of what agents
+//! reported, so that every case is a line in a test.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::store::Tenant;
 pub struct Ability {
     pub tenant: Tenant,
     /// `type/version`, each.
-    pub able: Vec<String>,
+    pub capabilities: Vec<String>,
     /// Its class, 0 to 3.
     pub class: u8,
     pub seen_seconds: f64,
@@ -30,15 +30,17 @@ pub fn unable(
     let mut found: Vec<(Tenant, UnableView)> = Vec::new();
     for (tenant, view) in queue.iter().filter(|(_, view)| waits(view)) {
         let wanted = format!("{}/{}", view.kind, view.version);
-        let able = |agent: &&Ability| {
-            agent.tenant == *tenant && agent.class >= view.class && agent.able.contains(&wanted)
+        let is_able = |agent: &&Ability| {
+            agent.tenant == *tenant
+                && agent.class >= view.class
+                && agent.capabilities.contains(&wanted)
         };
         let seen = agents
             .iter()
-            .filter(able)
+            .filter(is_able)
             .map(|agent| agent.seen_seconds)
             .fold(f64::INFINITY, f64::min);
-        // Neither longer than the jobs wait nor longer than since the last able agent was seen.
+        // At most for as long as the jobs wait, and since the last able agent was seen.
         let since_seconds = view.oldest_seconds.min(seen);
         if seen <= live.as_secs_f64() || since_seconds < after.as_secs_f64() {
             continue;
@@ -50,7 +52,7 @@ pub fn unable(
                 && other.class == view.class
         };
         match found.iter_mut().find(same) {
-            // Ready and delayed jobs of one type are one trouble.
+            // Ready and delayed jobs of one type are one entry.
             Some((_, other)) => {
                 other.jobs += view.count;
                 other.since_seconds = other.since_seconds.max(since_seconds);
@@ -89,8 +91,13 @@ mod tests {
         (Tenant::default(), view)
     }
 
-    fn agent(able: &str, class: u8, seen_seconds: f64) -> Ability {
-        Ability { tenant: Tenant::default(), able: vec![able.into()], class, seen_seconds }
+    fn agent(capability: &str, class: u8, seen_seconds: f64) -> Ability {
+        Ability {
+            tenant: Tenant::default(),
+            capabilities: vec![capability.into()],
+            class,
+            seen_seconds,
+        }
     }
 
     fn kinds(queue: &[(Tenant, QueueView)], agents: &[Ability]) -> Vec<(String, u8, u64)> {

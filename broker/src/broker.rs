@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{
-    Backoff, Conditions, HttpLimits, HttpMetrics, Process, Shutdown, serve_within,
+    Backoff, Conditions, HttpLimits, HttpMetrics, Outage, Process, Shutdown, serve_within,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -27,6 +27,8 @@ use crate::store::{Store, Tenant};
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
 const QUEUE: Duration = Duration::from_secs(5);
+/// Pause of a background task after a failure.
+const TASK_PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
@@ -56,7 +58,9 @@ pub(crate) struct Shared {
     pub(crate) shutdown: Shutdown,
     pub(crate) artifact_bytes_max: usize,
     pub(crate) admission: Admission,
-    /// What waits and no live agent can do, as of the last count.
+    /// Requests that failed through no fault of the client. Never ends, so it bounds their log events.
+    pub(crate) request_failures: Outage,
+    /// Waiting types of job that no live agent can do, as of the last count.
     unable: RwLock<Vec<(Tenant, UnableView)>>,
     bearers: RwLock<HashMap<[u8; 32], Bearer>>,
     /// A token is required.
@@ -73,8 +77,8 @@ impl Shared {
         token.and_then(|token| bearers.get(&hash(token))).cloned().ok_or(BrokerError::Unauthorized)
     }
 
-    /// Reads the valid tokens; returns whether one is required. Revoking the last one does not
-    /// open what was closed while this replica runs.
+    /// Reads the valid tokens; returns whether one is required. Revoking the last one does
+    /// not make a running replica accept requests without a token.
     async fn read_tokens(&self) -> Result<bool, BrokerError> {
         let read: HashMap<_, _> = self.store.bearers().await?.into_iter().collect();
         if !read.is_empty() {
@@ -98,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Counts done jobs that were opened again, and wakes who waits for jobs.
+    /// Counts done jobs that were reopened, and wakes those that wait for jobs.
     pub(crate) fn count_lost(&self, reopened: u64) {
         if reopened > 0 {
             self.metrics.results_lost_total.inc_by(reopened);
@@ -106,13 +110,14 @@ impl Shared {
         }
     }
 
-    /// What of the tenant's jobs no live agent can do.
+    /// The tenant's waiting types of job that no live agent can do.
     pub(crate) fn unable(&self, tenant: &Tenant) -> Vec<UnableView> {
         let unable = self.unable.read().unwrap_or_else(PoisonError::into_inner);
         unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
     }
 
-    /// Counts the queue and finds what nobody can do; logs where that began and ended.
+    /// Counts the queue and finds the types of job that no live agent can do; logs when that starts and
+    /// ends.
     async fn count_queue(&self) -> Result<(), BrokerError> {
         let queue = self.store.queue(None).await?;
         let agents = self.store.abilities().await?;
@@ -159,7 +164,7 @@ pub(crate) fn spread() -> f64 {
 ///
 /// # Errors
 /// [`BrokerError::OpenToAll`] when the address is reachable from outside and there is no token;
-/// what [`Store::check`] refuses; and errors of the HTTP server.
+/// what [`Store::check`] rejects; and errors of the HTTP server.
 pub async fn serve(
     process: &Process<Config>,
     store: Store,
@@ -177,6 +182,7 @@ pub async fn serve(
         shutdown: shutdown.clone(),
         artifact_bytes_max: process.config.artifact_bytes_max,
         admission: Admission::new(process.config.requests_max),
+        request_failures: Outage::default(),
         unable: RwLock::default(),
         bearers: RwLock::default(),
         closed: AtomicBool::new(false),
@@ -197,10 +203,10 @@ pub async fn serve(
     let names = [channel.clone(), channel];
     let [tell, hear] = names;
     spawn(&mut tasks, &shared, |shared| async move {
-        shared.hub.tell_others(&shared.store, &tell, &shared.shutdown).await;
+        shared.hub.notify_replicas(&shared.store, &tell, &shared.shutdown).await;
     });
     spawn(&mut tasks, &shared, |shared| async move {
-        shared.hub.hear_others(&shared.store, &hear, &shared.shutdown).await;
+        shared.hub.listen_to_replicas(&shared.store, &hear, &shared.shutdown).await;
     });
 
     tracing::info!(%address, "serving");
@@ -223,34 +229,36 @@ fn spawn<F: Future<Output = ()> + Send + 'static>(
 }
 
 async fn dispatch(shared: &Shared) {
-    let mut failures = Failures::of("dispatch");
+    let mut task = Task::new("dispatch");
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = shared.hub.ready.notified() => {}
             () = tokio::time::sleep(POLL) => {}
             () = shared.shutdown.started() => return,
         }
-        let round = shared.dispatcher.round(&shared.store).await;
-        failures.check(round, &shared.shutdown).await;
+        let granted = shared.dispatcher.round(&shared.store).await;
+        task.report(granted, &shared.shutdown).await;
     }
 }
 
-/// Ends backoffs and takes back leases. A broker that was away first lets agents beat: their
-/// leases ran out through no fault of theirs.
+/// Ends backoffs and expires leases. A broker that was down first waits for heartbeats: those leases
+/// expired through no fault of their agents.
 async fn sweep(shared: &Shared) {
     let patience = tokio::time::Instant::now() + shared.store.rules().lease;
-    let mut failures = Failures::of("sweep");
+    let [mut promotion, mut deadlines, mut expiry] =
+        ["promotion", "deadlines", "expiry"].map(Task::new);
     while !shared.shutdown.is_started() {
         tokio::select! {
             () = tokio::time::sleep(SWEEP) => {}
             () = shared.shutdown.started() => return,
         }
         let promoted = shared.store.promote().await;
-        if failures.check(promoted, &shared.shutdown).await.is_some_and(|jobs| jobs > 0) {
+        if promotion.report(promoted, &shared.shutdown).await.is_some_and(|ready| ready > 0) {
             shared.hub.became_ready();
         }
         let late = shared.store.past_deadline().await;
-        if let Some(dead) = failures.check(late, &shared.shutdown).await.filter(|dead| *dead > 0) {
+        let dead = deadlines.report(late, &shared.shutdown).await.unwrap_or(0);
+        if dead > 0 {
             shared.metrics.dead_letters_total.inc_by(dead);
             shared.hub.became_final();
         }
@@ -258,7 +266,8 @@ async fn sweep(shared: &Shared) {
             continue;
         }
         let expired = shared.store.expire(spread()).await;
-        for (_, next) in failures.check(expired, &shared.shutdown).await.unwrap_or_default() {
+        let expired = expiry.report(expired, &shared.shutdown).await;
+        for (_, next) in expired.into_iter().flatten() {
             shared.metrics.ended(Ended::With(AttemptOutcome::Expired), 1);
             shared.count_next(next);
         }
@@ -266,27 +275,27 @@ async fn sweep(shared: &Shared) {
 }
 
 async fn keep_tokens(shared: &Shared) {
-    let mut failures = Failures::of("tokens");
+    let mut task = Task::new("tokens");
     loop {
         tokio::select! {
             () = tokio::time::sleep(TOKENS) => {}
             () = shared.shutdown.started() => return,
         }
         let read = shared.read_tokens().await;
-        failures.check(read, &shared.shutdown).await;
+        task.report(read, &shared.shutdown).await;
     }
 }
 
 async fn keep_queue(shared: &Shared) {
-    let (mut queue, mut forgiveness) = (Failures::of("queue"), Failures::of("forgiveness"));
+    let [mut count, mut forgiveness] = ["queue", "forgiveness"].map(Task::new);
     loop {
         let counted = shared.count_queue().await;
         if counted.is_err() {
             shared.metrics.forget_queue();
         }
-        queue.check(counted, &shared.shutdown).await;
+        count.report(counted, &shared.shutdown).await;
         let forgiven = shared.store.forgive().await;
-        let forgiven = forgiveness.check(forgiven, &shared.shutdown).await.unwrap_or_default();
+        let forgiven = forgiveness.report(forgiven, &shared.shutdown).await.unwrap_or_default();
         if !forgiven.is_empty() {
             shared.metrics.exclusions_forgiven_total.inc_by(forgiven.len() as u64);
             shared.hub.became_ready();
@@ -299,7 +308,7 @@ async fn keep_queue(shared: &Shared) {
 }
 
 /// Keeps the condition `database`: a statement on the table of jobs is answered in time. It takes a
-/// connection like any other, so a pool or a table that is held up shows too.
+/// connection like any other, so an exhausted pool or a locked table shows too.
 async fn probe(shared: &Shared, conditions: &Conditions) {
     while !shared.shutdown.is_started() {
         let probed = tokio::time::timeout(PROBE_LIMIT, shared.store.probe()).await;
@@ -318,37 +327,49 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
     }
 }
 
-/// The pauses of a background task after a statement that failed.
-struct Failures {
-    task: &'static str,
+/// One background task, which runs again after a failure.
+struct Task {
+    name: &'static str,
+    outage: Outage,
     retry: Backoff,
 }
 
-impl Failures {
-    fn of(task: &'static str) -> Self {
-        Self { task, retry: Backoff::new(AWAY.0, AWAY.1) }
+impl Task {
+    fn new(name: &'static str) -> Self {
+        Self { name, outage: Outage::default(), retry: Backoff::new(AWAY.0, AWAY.1) }
     }
 
-    /// The value of a statement. After one that failed it logs why and pauses, at most until shutdown.
-    async fn check<T>(&mut self, result: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
-        match result {
+    /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
+    /// returns `None`.
+    async fn report<T>(&mut self, done: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
+        let error = match done {
             Ok(value) => {
+                if let Some(wait_seconds) = self.outage.ended() {
+                    tracing::info!(task = self.name, wait_seconds, "background task recovered");
+                }
                 self.retry.reset();
-                Some(value)
+                return Some(value);
             }
-            Err(error) => {
-                let (task, pause) = (self.task, self.retry.pause());
-                let (error, retry_seconds) =
-                    (rollmill_service::one_line(&error), pause.as_secs_f64());
-                tracing::warn!(task, error, retry_seconds, "background task failed; retrying");
-                shutdown.within(pause).await;
-                None
-            }
+            Err(error) => error,
+        };
+        let pause = self.retry.pause();
+        if let Some(repeated) = self.outage.failed() {
+            let (task, retry_seconds) = (self.name, pause.as_secs_f64());
+            let error = rollmill_service::one_line(&error);
+            tracing::warn!(
+                task,
+                error,
+                repeated,
+                retry_seconds,
+                "background task failed; retrying"
+            );
         }
+        shutdown.within(pause).await;
+        None
     }
 }
 
-/// The address to tell others, for a listener on port 0.
+/// The address of the listener: the real port where port 0 was asked for.
 pub fn url_of(address: SocketAddr) -> String {
     format!("http://{address}")
 }

@@ -50,7 +50,7 @@ pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
 /// A rejected token, with the role that the command needs and the setting that names a token.
 fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
     match failure.downcast_ref::<ClientError>() {
-        Some(ClientError::Refused { status: 401 | 403, .. }) => {
+        Some(ClientError::Rejected { status: 401 | 403, .. }) => {
             format!("{failure}; give --token a token of role {role} (`broker tokens add`)").into()
         }
         _ => failure,
@@ -244,7 +244,7 @@ fn ask_broker(
         ClientError::Unreachable { reason, .. } => {
             (Ok(format!("none answers at {url} ({reason})")), false)
         }
-        ClientError::Refused { message, .. } if rejected => {
+        ClientError::Rejected { message, .. } if rejected => {
             let text = format!("runs at {url} and rejects the token ({message}); set --token");
             (Err(text), true)
         }
@@ -422,7 +422,7 @@ mod tests {
 
     #[test]
     fn a_rejected_token_is_told_with_the_role_that_the_command_needs() {
-        let refused = |status| ClientError::Refused {
+        let refused = |status| ClientError::Rejected {
             status,
             broker_code: "BRK-023".into(),
             message: "a valid bearer token is required".into(),
@@ -438,7 +438,7 @@ mod tests {
     #[test]
     fn each_answer_of_the_brokers_address_is_told_apart() {
         let url = "http://x";
-        let refused = |status, code: &str| ClientError::Refused {
+        let refused = |status, code: &str| ClientError::Rejected {
             status,
             broker_code: code.into(),
             message: "a valid bearer token is required".into(),

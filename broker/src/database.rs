@@ -1,4 +1,4 @@
-//! Errors of the database in the words of whoever runs it: which server, what is wrong, what to do.
+//! Errors of the database for its operator: which server, what is wrong, what to do.
 
 use std::fmt;
 
@@ -110,7 +110,7 @@ impl Cause {
                 Some("42501") => Self::NoRights,
                 // invalid_schema_name
                 Some("3F000") => Self::NoSchema,
-                // duplicate_table, duplicate_object, duplicate_function: only migrations make any
+                // duplicate_table, duplicate_object, duplicate_function: only migrations create any
                 Some("42P07" | "42710" | "42723") => Self::Foreign,
                 _ => Self::Other,
             },

@@ -2,8 +2,8 @@
 //!
 //! Agents wait in memory, in the order they came. One loop peeks at the heads of their queues,
 //! matches in memory (oldest epoch first, then highest rank, so that a root never waits behind
-//! leaves), and leases the matches in one statement. So the database sees one claimer a broker,
-//! however many agents wait.
+//! leaves), and leases the matches in one statement. So the database sees one claimer per
+//! broker, however many agents wait.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,15 +19,15 @@ use crate::store::{Candidate, Granted, Match, Store, Tenant};
 
 /// Most agents that may wait at one replica.
 const WAITING_MAX: usize = 10_000;
-/// Jobs peeked at beyond one an agent: some may be excluded, some taken by another replica.
+/// Jobs peeked at beyond one per agent: some may be excluded, some taken by another replica.
 const PEEK_SPARE: usize = 16;
 
 /// An agent that waits, as far as matching needs it.
 #[derive(Clone, Debug)]
-pub(crate) struct Able {
+pub(crate) struct WaitingAgent {
     pub(crate) ticket: u64,
     pub(crate) tenant: Tenant,
-    pub(crate) agent: AgentId,
+    pub(crate) id: AgentId,
     pub(crate) capabilities: Vec<Capability>,
     pub(crate) class: u8,
     since: Instant,
@@ -35,7 +35,7 @@ pub(crate) struct Able {
 
 #[derive(Debug)]
 struct Waiter {
-    able: Able,
+    agent: WaitingAgent,
     reply: oneshot::Sender<Grant>,
 }
 
@@ -57,7 +57,7 @@ impl Dispatcher {
         Self { queue: Mutex::default(), metrics }
     }
 
-    /// Waits for a job. Dropping the future gives the place, or the job already granted, back.
+    /// Waits for a job. Dropping the future releases the place, or the job already granted.
     pub(crate) async fn wait(
         &self,
         store: &Store,
@@ -73,15 +73,15 @@ impl Dispatcher {
                 return Err(BrokerError::Overloaded);
             }
             queue.next_ticket += 1;
-            let able = Able {
+            let agent = WaitingAgent {
                 ticket: queue.next_ticket,
                 tenant: tenant.clone(),
-                agent: request.agent.clone(),
+                id: request.agent.clone(),
                 capabilities: request.capabilities.clone(),
                 class: request.class,
                 since: Instant::now(),
             };
-            queue.waiting.push_back(Waiter { able, reply });
+            queue.waiting.push_back(Waiter { agent, reply });
             queue.next_ticket
         };
         self.metrics.waiting_agents.inc();
@@ -107,88 +107,89 @@ impl Dispatcher {
         Ok(place.leave())
     }
 
-    /// Gives out what is ready, until nothing more matches.
+    /// Grants ready jobs, until nothing more matches.
     pub(crate) async fn round(&self, store: &Store) -> Result<(), BrokerError> {
         loop {
-            let waiting: Vec<Able> =
-                self.lock().waiting.iter().map(|waiter| waiter.able.clone()).collect();
+            let waiting: Vec<WaitingAgent> =
+                self.lock().waiting.iter().map(|waiter| waiter.agent.clone()).collect();
             let mut tenants: Vec<&Tenant> = Vec::new();
-            for able in &waiting {
-                if !tenants.contains(&&able.tenant) {
-                    tenants.push(&able.tenant);
+            for agent in &waiting {
+                if !tenants.contains(&&agent.tenant) {
+                    tenants.push(&agent.tenant);
                 }
             }
-            let mut given = 0;
+            let mut granted = 0;
             for tenant in tenants {
-                let able: Vec<&Able> =
-                    waiting.iter().filter(|able| able.tenant == *tenant).collect();
-                given += self.give(store, tenant, &able).await?;
+                let agents: Vec<&WaitingAgent> =
+                    waiting.iter().filter(|agent| agent.tenant == *tenant).collect();
+                granted += self.grant(store, tenant, &agents).await?;
             }
-            // Whoever was passed over because another replica was faster gets another look.
-            if given == 0 {
+            // Retry agents that lost the race to another replica.
+            if granted == 0 {
                 return Ok(());
             }
         }
     }
 
-    async fn give(
+    async fn grant(
         &self,
         store: &Store,
         tenant: &Tenant,
-        able: &[&Able],
+        agents: &[&WaitingAgent],
     ) -> Result<usize, BrokerError> {
         let start = Instant::now();
-        let candidates = store.peek(tenant, &combinations(able), able.len() + PEEK_SPARE).await?;
-        let matches = match_jobs(candidates, able);
+        let candidates =
+            store.peek(tenant, &combinations(agents), agents.len() + PEEK_SPARE).await?;
+        let matches = match_jobs(candidates, agents);
         if matches.is_empty() {
             return Ok(0);
         }
-        let wanted: Vec<Match> = matches
+        let chosen: Vec<Match> = matches
             .iter()
-            .map(|(seq, able)| Match { seq: *seq, agent: able.agent.clone() })
+            .map(|(seq, agent)| Match { seq: *seq, agent: agent.id.clone() })
             .collect();
-        let grants = store.claim(&wanted).await?;
+        let grants = store.claim(&chosen).await?;
         self.metrics.claim_seconds.observe(start.elapsed().as_secs_f64());
-        let by_seq: HashMap<i64, &Able> = matches.into_iter().collect();
-        let given = grants.len();
+        let by_seq: HashMap<i64, &WaitingAgent> = matches.into_iter().collect();
+        let count = grants.len();
         for granted in grants {
-            let able = by_seq.get(&granted.seq);
-            self.deliver(store, tenant, able.copied(), granted).await?;
+            let waiting = by_seq.get(&granted.seq);
+            self.deliver(store, tenant, waiting.copied(), granted).await?;
         }
         // Nothing granted although there were matches: another replica took them all. Its NOTIFY or
         // the poll brings this one back.
-        Ok(given)
+        Ok(count)
     }
 
     async fn deliver(
         &self,
         store: &Store,
         tenant: &Tenant,
-        able: Option<&Able>,
+        waiting: Option<&WaitingAgent>,
         granted: Granted,
     ) -> Result<(), BrokerError> {
         let Granted { grant, agent, waited_seconds, .. } = granted;
-        let reply = able.and_then(|able| self.remove(able.ticket));
+        let reply = waiting.and_then(|waiting| self.remove(waiting.ticket));
         let kind = grant.job.kind().to_owned();
         let unsent = match reply {
             Some(reply) => reply.send(grant).err(),
             None => Some(grant),
         };
         let Some(grant) = unsent else {
-            let waited_agent = able.map_or(0.0, |able| able.since.elapsed().as_secs_f64());
+            let waited_agent = waiting.map_or(0.0, |waiting| waiting.since.elapsed().as_secs_f64());
             self.metrics.dispatch_seconds.observe(waited_seconds.min(waited_agent));
             self.metrics.queue_wait_seconds.with_label_values(&[&kind]).observe(waited_seconds);
             self.metrics.claims_total.with_label_values(&[&kind]).inc();
             return Ok(());
         };
-        // The agent went away between the match and the grant.
+        // The agent disconnected between the match and the grant.
         let lease = LeaseRef { job: grant.job, lease_epoch: grant.lease_epoch };
         store.release(tenant, &ReleaseRequest { agent, lease }).await
     }
 
     fn remove(&self, ticket: u64) -> Option<oneshot::Sender<Grant>> {
         let mut queue = self.lock();
-        let place = queue.waiting.iter().position(|waiter| waiter.able.ticket == ticket)?;
+        let place = queue.waiting.iter().position(|waiter| waiter.agent.ticket == ticket)?;
         let waiter = queue.waiting.remove(place)?;
         self.metrics.waiting_agents.dec();
         Some(waiter.reply)
@@ -200,7 +201,7 @@ impl Dispatcher {
     }
 }
 
-/// A place in the queue, given back when its agent hangs up.
+/// A place in the queue, released when its agent disconnects.
 struct Place<'a> {
     dispatcher: &'a Dispatcher,
     store: Store,
@@ -225,18 +226,18 @@ impl Drop for Place<'_> {
         let (store, tenant, agent) = (self.store.clone(), self.tenant.clone(), self.agent.clone());
         tokio::spawn(async move {
             let lease = LeaseRef { job: grant.job, lease_epoch: grant.lease_epoch };
-            // Failing that, the lease runs out by itself.
+            // If this fails, the lease expires.
             let _ = store.release(&tenant, &ReleaseRequest { agent, lease }).await;
         });
     }
 }
 
-fn combinations(able: &[&Able]) -> Vec<(Capability, u8)> {
+fn combinations(agents: &[&WaitingAgent]) -> Vec<(Capability, u8)> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
-    for able in able {
-        for capability in &able.capabilities {
-            for class in 0..=able.class {
+    for agent in agents {
+        for capability in &agent.capabilities {
+            for class in 0..=agent.class {
                 if seen.insert((&capability.kind, &capability.version, class)) {
                     out.push((capability.clone(), class));
                 }
@@ -248,18 +249,21 @@ fn combinations(able: &[&Able]) -> Vec<(Capability, u8)> {
 
 /// Pairs jobs with agents: each job, best first, goes to the agent that has waited longest of those
 /// that can do it.
-fn match_jobs<'a>(mut jobs: Vec<Candidate>, able: &[&'a Able]) -> Vec<(i64, &'a Able)> {
+fn match_jobs<'a>(
+    mut jobs: Vec<Candidate>,
+    agents: &[&'a WaitingAgent],
+) -> Vec<(i64, &'a WaitingAgent)> {
     jobs.sort_by_key(|job| (job.epoch, std::cmp::Reverse(job.rank), job.seq));
-    let mut free: Vec<&Able> = able.to_vec();
+    let mut free: Vec<&WaitingAgent> = agents.to_vec();
     let mut matches = Vec::new();
     for job in jobs {
         if free.is_empty() {
             break;
         }
-        let fits = |able: &&Able| {
-            able.class >= job.class
-                && !job.excluded.iter().any(|agent| agent == able.agent.as_str())
-                && able
+        let fits = |agent: &&WaitingAgent| {
+            agent.class >= job.class
+                && !job.excluded.iter().any(|excluded| excluded == agent.id.as_str())
+                && agent
                     .capabilities
                     .iter()
                     .any(|c| c.kind.as_str() == job.kind && c.version.as_str() == job.version)
@@ -278,11 +282,11 @@ pub(crate) const POLL: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    fn able(ticket: u64, kinds: &[&str], class: u8) -> Able {
-        Able {
+    fn waiting(ticket: u64, kinds: &[&str], class: u8) -> WaitingAgent {
+        WaitingAgent {
             ticket,
             tenant: Tenant::default(),
-            agent: format!("agent-{ticket}").parse().unwrap(),
+            id: format!("agent-{ticket}").parse().unwrap(),
             capabilities: kinds
                 .iter()
                 .map(|kind| Capability {
@@ -307,15 +311,15 @@ mod tests {
         }
     }
 
-    fn pairs(jobs: Vec<Candidate>, able: &[Able]) -> Vec<(i64, u64)> {
-        let able: Vec<&Able> = able.iter().collect();
-        match_jobs(jobs, &able).into_iter().map(|(seq, able)| (seq, able.ticket)).collect()
+    fn pairs(jobs: Vec<Candidate>, agents: &[WaitingAgent]) -> Vec<(i64, u64)> {
+        let agents: Vec<&WaitingAgent> = agents.iter().collect();
+        match_jobs(jobs, &agents).into_iter().map(|(seq, agent)| (seq, agent.ticket)).collect()
     }
 
     #[test]
     fn the_oldest_epoch_goes_first_and_then_the_highest_rank() {
         let jobs = vec![job(1, "leaf", 8, 9), job(2, "leaf", 7, 1), job(3, "root", 7, 5)];
-        let all = [able(1, &["leaf", "root"], 0), able(2, &["leaf", "root"], 0)];
+        let all = [waiting(1, &["leaf", "root"], 0), waiting(2, &["leaf", "root"], 0)];
         assert_eq!(pairs(jobs, &all), [(3, 1), (2, 2)]);
     }
 
@@ -323,15 +327,16 @@ mod tests {
     fn a_job_passes_over_agents_that_cannot_do_it() {
         let mut heavy = job(1, "root", 7, 5);
         heavy.class = 1;
-        let mut refused = job(2, "leaf", 7, 4);
-        refused.excluded = vec!["agent-1".into()];
-        let all = [able(1, &["leaf", "root"], 0), able(2, &["leaf"], 0), able(3, &["root"], 1)];
-        assert_eq!(pairs(vec![heavy, refused], &all), [(1, 3), (2, 2)]);
+        let mut excluding = job(2, "leaf", 7, 4);
+        excluding.excluded = vec!["agent-1".into()];
+        let all =
+            [waiting(1, &["leaf", "root"], 0), waiting(2, &["leaf"], 0), waiting(3, &["root"], 1)];
+        assert_eq!(pairs(vec![heavy, excluding], &all), [(1, 3), (2, 2)]);
     }
 
     #[test]
     fn each_agent_gets_one_job() {
         let jobs = vec![job(1, "leaf", 7, 1), job(2, "leaf", 7, 1)];
-        assert_eq!(pairs(jobs, &[able(1, &["leaf"], 0)]), [(1, 1)]);
+        assert_eq!(pairs(jobs, &[waiting(1, &["leaf"], 0)]), [(1, 1)]);
     }
 }

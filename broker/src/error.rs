@@ -1,4 +1,4 @@
-//! Why the broker refuses or cannot serve.
+//! Why the broker rejects a request or cannot serve.
 
 use rollmill_broker_client::{AgentId, Code, Digest, JobId, LeaseEpoch};
 
@@ -92,7 +92,7 @@ pub enum BrokerError {
     /// Do: Upload the artifact, then repeat the request. Agents and prover nodes do so on their
     /// own.
     #[error("{}: artifact {digest} was not uploaded; upload it first", self.code())]
-    NotPut { digest: Digest },
+    NotUploaded { digest: Digest },
 
     /// No artifact has this digest.
     ///
@@ -257,7 +257,7 @@ impl BrokerError {
             Self::BadRequest { .. } => "BRK-010",
             Self::UnknownJob { .. } => "BRK-011",
             Self::VersionConflict { .. } => "BRK-012",
-            Self::NotPut { .. } => "BRK-013",
+            Self::NotUploaded { .. } => "BRK-013",
             Self::UnknownArtifact { .. } => "BRK-014",
             Self::DigestMismatch { .. } => "BRK-015",
             Self::TooLarge { .. } => "BRK-017",
@@ -309,7 +309,7 @@ impl BrokerError {
             | Self::AlreadyRejected { .. } => 409,
             Self::ArtifactLost { .. } => 410,
             Self::TooLarge { .. } => 413,
-            Self::NotPut { .. } | Self::DigestMismatch { .. } => 422,
+            Self::NotUploaded { .. } | Self::DigestMismatch { .. } => 422,
             Self::Database { .. } | Self::Overloaded | Self::Objects { .. } => 503,
             _ => 500,
         }

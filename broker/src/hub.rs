@@ -1,5 +1,5 @@
-//! Who must wake when the queue changes: waiting agents and producers of this replica, and the
-//! other replicas by NOTIFY.
+//! Wakes what waits for a change of the queue: agents and producers of this replica, and the other
+//! replicas by NOTIFY.
 //!
 //! NOTIFY takes a database-wide lock at commit, so it is sent apart from every transaction and at
 //! most once in [`FLUSH`]. A replica that misses one still polls.
@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rollmill_service::{Backoff, Shutdown};
+use rollmill_service::{Backoff, Outage, Shutdown};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -19,16 +19,16 @@ const FLUSH: Duration = Duration::from_millis(5);
 /// First and longest pause before the connection for notifications is opened again.
 const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(15));
 
-/// Wakes and is woken. One a broker.
+/// One per broker.
 #[derive(Debug)]
 pub(crate) struct Hub {
     id: String,
-    /// Jobs may be ready: the dispatcher looks.
+    /// Jobs may be ready: wakes the dispatcher.
     pub(crate) ready: Notify,
     finished: watch::Sender<u64>,
-    tell_ready: AtomicBool,
-    tell_finished: AtomicBool,
-    tell: Notify,
+    notify_ready: AtomicBool,
+    notify_finished: AtomicBool,
+    notify: Notify,
 }
 
 impl Hub {
@@ -37,24 +37,24 @@ impl Hub {
             id: Uuid::new_v4().simple().to_string(),
             ready: Notify::new(),
             finished: watch::Sender::new(0),
-            tell_ready: AtomicBool::new(false),
-            tell_finished: AtomicBool::new(false),
-            tell: Notify::new(),
+            notify_ready: AtomicBool::new(false),
+            notify_finished: AtomicBool::new(false),
+            notify: Notify::new(),
         }
     }
 
     /// Jobs became ready.
     pub(crate) fn became_ready(&self) {
         self.ready.notify_one();
-        self.tell_ready.store(true, Ordering::Relaxed);
-        self.tell.notify_one();
+        self.notify_ready.store(true, Ordering::Relaxed);
+        self.notify.notify_one();
     }
 
     /// Jobs became final.
     pub(crate) fn became_final(&self) {
         self.finished.send_modify(|n| *n += 1);
-        self.tell_finished.store(true, Ordering::Relaxed);
-        self.tell.notify_one();
+        self.notify_finished.store(true, Ordering::Relaxed);
+        self.notify.notify_one();
     }
 
     /// A receiver that changes when a job may have become final.
@@ -62,15 +62,15 @@ impl Hub {
         self.finished.subscribe()
     }
 
-    /// Tells the other replicas, until shutdown.
-    pub(crate) async fn tell_others(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
+    /// Notifies the other replicas of changes, until shutdown.
+    pub(crate) async fn notify_replicas(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
         while !shutdown.is_started() {
             tokio::select! {
-                () = self.tell.notified() => {}
+                () = self.notify.notified() => {}
                 () = shutdown.started() => return,
             }
-            let ready = self.tell_ready.swap(false, Ordering::Relaxed);
-            let finished = self.tell_finished.swap(false, Ordering::Relaxed);
+            let ready = self.notify_ready.swap(false, Ordering::Relaxed);
+            let finished = self.notify_finished.swap(false, Ordering::Relaxed);
             let payload = format!("{} {}{}", self.id, u8::from(ready), u8::from(finished));
             if let Err(error) = store.notify(channel, &payload).await {
                 tracing::debug!(%error, "notification not sent; other replicas poll");
@@ -79,37 +79,47 @@ impl Hub {
         }
     }
 
-    /// Hears the other replicas, until shutdown.
-    pub(crate) async fn hear_others(&self, store: &Store, channel: &str, shutdown: &Shutdown) {
-        let hear = async {
+    /// Listens to the other replicas, until shutdown.
+    pub(crate) async fn listen_to_replicas(
+        &self,
+        store: &Store,
+        channel: &str,
+        shutdown: &Shutdown,
+    ) {
+        let outage = Outage::default();
+        let listen = async {
             let mut retry = Backoff::new(RECONNECT.0, RECONNECT.1);
             loop {
-                if let Err(error) = self.hear(store, channel, &mut retry).await {
-                    tracing::warn!(
-                        error = rollmill_service::one_line(&error),
-                        "notifications unavailable; polling"
-                    );
+                if let Err(error) = self.listen(store, channel, &outage, &mut retry).await
+                    && let Some(repeated) = outage.failed()
+                {
+                    let error = rollmill_service::one_line(&error);
+                    tracing::warn!(error, repeated, "notifications unavailable; polling");
                 }
                 tokio::time::sleep(retry.pause()).await;
             }
         };
         tokio::select! {
-            () = hear => {}
+            () = listen => {}
             () = shutdown.started() => {}
         }
     }
 
-    /// Hears until the connection is lost. `retry` starts again once there was one.
-    async fn hear(
+    /// Listens until the connection is lost. `retry` starts again once there was one.
+    async fn listen(
         &self,
         store: &Store,
         channel: &str,
+        outage: &Outage,
         retry: &mut Backoff,
     ) -> Result<(), BrokerError> {
         let mut listener = PgListener::connect_with(store.pool()).await?;
         listener.listen(channel).await?;
         retry.reset();
-        // What was sent before is lost, so look once.
+        if let Some(wait_seconds) = outage.ended() {
+            tracing::info!(wait_seconds, "notifications available again");
+        }
+        // Earlier notifications are lost, so poll once.
         self.ready.notify_one();
         self.finished.send_modify(|n| *n += 1);
         loop {

@@ -1,7 +1,7 @@
 //! The broker: a flat queue of jobs on Postgres that never loses work.
 //!
-//! N replicas over one database. Producers enqueue jobs whose inputs they have put; agents claim,
-//! work and complete; a producer that finds a result wrong rejects it. The dependency graph is the
+//! N replicas over one database. Producers enqueue jobs whose inputs they have uploaded; agents claim,
+//! work and complete; a producer rejects an invalid result. The dependency graph is the
 //! producer's: the broker knows a job's rank and nothing of what it proves.
 //!
 //! - [`store`] every statement and the rules they keep: completion, fencing, budgets.

@@ -84,7 +84,7 @@ impl Metrics {
         queue: impl Iterator<Item = &'a QueueView>,
         unable: impl Iterator<Item = &'a UnableView>,
     ) {
-        // A type that is done would keep its last number for ever.
+        // Without this a finished type would keep its last value for ever.
         self.forget_queue();
         for entry in queue {
             self.know("kind", &entry.kind);

@@ -60,8 +60,8 @@ pub fn after(failed: Failure, spread: f64) -> Next {
         FailureClass::OutOfMemory if count <= 5 => retry(doubling(1_000, count)),
         FailureClass::InvalidProof if count < 3 => elsewhere,
         FailureClass::VersionMismatch if count < 10 => elsewhere,
-        // A time-out says little about the job: a machine died or was slow. The pause still grows,
-        // since a job that kills its agents must not have them all.
+        // A time-out says little about the job: a machine crashed or was slow. The pause still grows,
+        // since a job that crashes its agents must not take them all.
         FailureClass::AgentDied | FailureClass::HardLimit => {
             retry(if count <= 1 { Duration::ZERO } else { doubling(1_000, count - 1) })
         }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalid_proof_never_returns_to_its_agent_and_is_given_up_at_the_third() {
+    fn an_invalid_proof_never_returns_to_its_agent_and_the_third_is_a_dead_letter() {
         for count in 1..3 {
             let next = after(failure(FailureClass::InvalidProof, count), 0.5);
             assert!(matches!(next, Next::Retry { exclude: true, .. }));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn time_outs_never_give_a_job_up() {
+    fn timeouts_alone_never_make_a_dead_letter() {
         for class in [FailureClass::AgentDied, FailureClass::HardLimit] {
             for count in [1, 2, 10, 1_000, u32::MAX] {
                 let next = after(failure(class, count), 0.99);
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_input_is_given_up_at_once() {
+    fn bad_input_is_a_dead_letter_at_once() {
         assert_eq!(after(failure(FailureClass::BadInput, 1), 0.5), Next::GiveUp);
     }
 

@@ -53,7 +53,7 @@ transitions! {
     Done => Dead, "reopen.sql", "producer", "rejects the third result";
     Done => Ready, "reopen_lost.sql", "broker", "finds that the result can no longer be read";
     Delayed => Ready, "promote.sql", "broker", "the pause is over";
-    InputWanted => Ready, "input_given.sql", "producer", "uploads the input again";
+    InputWanted => Ready, "input_uploaded.sql", "producer", "uploads the input again";
     Ready => Dead, "past_deadline.sql", "broker", "the deadline passed";
     Delayed => Dead, "past_deadline.sql", "broker", "the deadline passed";
     InputWanted => Dead, "past_deadline.sql", "broker", "the deadline passed";

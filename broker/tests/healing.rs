@@ -129,7 +129,7 @@ async fn a_result_that_a_fetch_cannot_read_reopens_its_job() {
     }
 }
 
-/// The same for a result in the object store.
+/// As above for a result in the object store.
 #[tokio::test]
 async fn a_large_result_that_is_damaged_or_gone_reopens_its_job() {
     let lab = Lab::new().await;
@@ -153,7 +153,7 @@ async fn a_large_result_that_is_damaged_or_gone_reopens_its_job() {
     lab.assert_nobody_blamed().await;
 }
 
-/// Fault: the same, found by whoever enqueues the job again or waits for it. A producer that starts
+/// Fault: a lost result, found when the job is enqueued again or waited for. A producer that starts
 /// again is never told that a job is done whose result it cannot have.
 #[tokio::test]
 async fn a_done_job_whose_result_is_lost_is_not_shown_as_done() {
@@ -214,7 +214,7 @@ async fn fail_for_input(lab: &Lab, name: &str, grant: &Grant) {
 /// Fault: the input is lost, before an agent fetches it or after. The job leaves the queue, its
 /// waiting producer is told, and the upload makes it ready.
 #[tokio::test]
-async fn an_input_that_cannot_be_read_is_asked_of_its_producer() {
+async fn an_unreadable_input_is_requested_from_its_producer() {
     for loss in [
         "UPDATE artifact_body SET body = overlay(body placing '\\xdeadbeef'::bytea from 1)",
         "DELETE FROM artifact_body",
@@ -336,7 +336,7 @@ async fn a_forgiven_agent_may_complete_with_other_bytes() {
     assert_eq!(bench.only_job().await.state, JobState::Done);
 }
 
-/// Goal: a job that nobody can do is said to whoever looks: in the status, in a gauge, and to its
+/// Goal: a job that no agent can do is reported: in the status, in a gauge, and to its
 /// waiting producer; and no longer once somebody can.
 #[tokio::test]
 async fn a_type_that_no_live_agent_can_do_is_reported() {
@@ -385,12 +385,12 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
     assert!(client.claim(&large).await.unwrap().is_some());
     broker.stop().await;
     let broker = schema.broker().await;
-    while client_status_unable(&broker).await {
+    while status_lists_unable_types(&broker).await {
         tokio::task::yield_now().await;
     }
 }
 
-async fn client_status_unable(broker: &TestBroker) -> bool {
+async fn status_lists_unable_types(broker: &TestBroker) -> bool {
     !broker.client().status().await.unwrap().unable.is_empty()
 }
 

@@ -1,4 +1,4 @@
-//! What the queue promises, on a real Postgres, a schema a test. Time is moved in the database; no
+//! What the queue promises, on a real Postgres, one schema per test. Time is moved in the database; no
 //! test waits for it.
 
 mod support;
@@ -38,19 +38,19 @@ async fn enqueueing_again_changes_nothing_and_a_finished_id_answers_with_its_res
 }
 
 #[tokio::test]
-async fn a_job_whose_input_was_never_put_or_is_damaged_is_refused() {
+async fn a_job_whose_input_was_never_uploaded_or_is_damaged_is_rejected() {
     let bench = Bench::new().await;
     let job = support::job(7, "leaf", digest(b"never put"));
     let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
-    assert!(matches!(error, BrokerError::NotPut { .. }), "{error}");
+    assert!(matches!(error, BrokerError::NotUploaded { .. }), "{error}");
     let job = support::job(7, "leaf", bench.put(7, b"whole").await);
     bench.sql("UPDATE artifact_body SET body = 'whale'").await;
     let error = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap_err();
-    assert!(matches!(error, BrokerError::NotPut { .. }), "{error}");
+    assert!(matches!(error, BrokerError::NotUploaded { .. }), "{error}");
 }
 
 #[tokio::test]
-async fn an_id_of_another_version_is_refused() {
+async fn an_id_of_another_version_is_rejected() {
     let bench = Bench::new().await;
     let mut job = bench.ready_job(7, "leaf", 1).await;
     job.version = "v2".parse().unwrap();
@@ -72,7 +72,7 @@ async fn a_lease_that_ran_out_is_granted_again_under_the_next_epoch() {
 }
 
 #[tokio::test]
-async fn a_superseded_lease_is_refused_everything_but_completion() {
+async fn a_superseded_lease_allows_nothing_but_completion() {
     let bench = Bench::new().await;
     bench.ready_job(7, "leaf", 1).await;
     let first = bench.lease("a").await;
@@ -128,12 +128,12 @@ async fn an_agent_without_any_lease_may_complete_an_unfinished_job() {
 }
 
 #[tokio::test]
-async fn completion_needs_a_result_that_was_put() {
+async fn completion_needs_a_result_that_was_uploaded() {
     let bench = Bench::new().await;
     bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("a").await;
     let refused = bench.complete("a", &lease, digest(b"nowhere")).await;
-    assert!(matches!(refused, Err(BrokerError::NotPut { .. })));
+    assert!(matches!(refused, Err(BrokerError::NotUploaded { .. })));
     assert_eq!(bench.view(&lease).await.state, JobState::Leased);
 }
 

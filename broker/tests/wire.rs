@@ -1,4 +1,4 @@
-//! Replicas over HTTP: waiting, waking, refusing.
+//! Replicas over HTTP: waiting, waking, rejecting.
 
 mod support;
 
@@ -79,7 +79,7 @@ async fn a_job_goes_from_producer_to_agent_and_back() {
 }
 
 #[tokio::test]
-async fn a_replica_wakes_for_what_another_one_was_told() {
+async fn a_replica_wakes_on_the_notification_of_another() {
     let schema = TestSchema::new().await;
     let (first, second) = (schema.broker().await, schema.broker().await);
     let waiting = {
@@ -97,7 +97,7 @@ async fn a_replica_wakes_for_what_another_one_was_told() {
     assert_eq!(producer.await.unwrap()[0].state, JobState::Done);
 }
 
-/// Goal: one grant a job, whoever asks where. Method: 60 jobs, 8 agents at two replicas of one
+/// Goal: one grant per job, whichever agent asks which replica. Method: 60 jobs, 8 agents at two replicas of one
 /// database, each claiming until all are done. Leases outlast any machine's slowness.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_never_grant_one_job_twice() {
@@ -145,7 +145,7 @@ async fn two_replicas_never_grant_one_job_twice() {
 }
 
 #[tokio::test]
-async fn an_agent_that_hangs_up_leaves_no_job_behind() {
+async fn an_agent_that_disconnects_leaves_no_job_leased() {
     let broker = TestSchema::new().await.broker().await;
     let client = broker.client();
     for _ in 0..3 {
@@ -182,7 +182,7 @@ async fn shutdown_answers_those_who_wait() {
 }
 
 #[tokio::test]
-async fn an_artifact_that_is_not_its_digest_is_refused_on_the_way_in() {
+async fn an_upload_with_another_digest_is_rejected() {
     let broker = TestSchema::new().await.broker().await;
     let http = reqwest::Client::new();
     let address = rollmill_broker::url_of(broker.address);
@@ -198,8 +198,8 @@ async fn an_artifact_that_is_not_its_digest_is_refused_on_the_way_in() {
     assert_eq!(put(digest, b"good".to_vec()).await.unwrap().status(), 204);
 }
 
-/// Goal: damage at rest is found on reading, whichever place the bytes lie in, and putting the
-/// bytes again heals it.
+/// Goal: damage at rest is found on reading, wherever the bytes are stored, and uploading the
+/// bytes again repairs it.
 #[tokio::test]
 async fn an_artifact_damaged_at_rest_is_never_served() {
     let schema = TestSchema::new().await;
@@ -229,7 +229,7 @@ async fn an_artifact_damaged_at_rest_is_never_served() {
 }
 
 #[tokio::test]
-async fn what_is_too_large_or_unknown_is_refused_with_a_code() {
+async fn what_is_too_large_or_unknown_is_rejected_with_a_code() {
     let config = Config { artifact_bytes_max: 1000, ..Config::default() };
     let broker = TestSchema::new().await.broker_with(config).await;
     let client = broker.client();
@@ -298,10 +298,10 @@ async fn overload_is_answered_503_and_leases_stay_alive() {
     patient.await.unwrap().unwrap();
 }
 
-/// Fault: more clients than there are places send half a body and stay. They hold no place, so every
-/// route still answers.
+/// Fault: more clients than there are places send half a body and stay. They take no place, so every
+/// route still responds.
 #[tokio::test]
-async fn half_sent_bodies_hold_no_place() {
+async fn half_sent_bodies_take_no_place() {
     let config = Config { requests_max: 2, ..Config::default() };
     let broker = TestSchema::new().await.broker_with(config).await;
     let mut slow = Vec::new();
@@ -353,7 +353,7 @@ async fn a_token_opens_what_its_role_may_do_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_broker_open_to_all_is_refused_without_a_token() {
+async fn a_broker_on_a_public_address_does_not_start_without_a_token() {
     let schema = TestSchema::new().await;
     let listener = tokio::net::TcpListener::bind("0.0.0.0:0").await.unwrap();
     let process = rollmill_service::Process::new("broker", Config::default());
@@ -468,7 +468,7 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::BadRequest { message: "m".into() }, Answer::Incompatible),
         (E::UnknownJob { id: id.clone() }, Answer::UnknownJob),
         (E::VersionConflict { id: id.clone() }, Answer::VersionConflict),
-        (E::NotPut { digest }, Answer::NotUploaded),
+        (E::NotUploaded { digest }, Answer::NotUploaded),
         (E::UnknownArtifact { digest }, Answer::UnknownArtifact),
         (E::DigestMismatch { wanted: digest, got: digest }, Answer::DigestMismatch),
         (E::ArtifactLost { digest, reopened: 1 }, Answer::ArtifactLost),

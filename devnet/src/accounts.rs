@@ -16,11 +16,11 @@ use crate::deployment::ROLLUP_VERSION;
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Progress};
 
-/// Notes of each account at genesis, and what each holds. Two, so that the first transfer can join
+/// Notes of each account at genesis, and their amount. Two, so that the first transfer can join
 /// them: an account sends a little more than one note holds.
 const NOTES: u64 = 2;
 const NOTE_VALUE: u64 = 1_000_000;
-/// What each account can pay fees with: some hundred thousand transactions at the first price.
+/// Fee balance of each account: enough for some hundred thousand transactions at the first price.
 const FEE_BALANCE: u64 = 1 << 50;
 /// First prices of gas.
 const FEE_PER_GAS: u64 = 10;
@@ -34,7 +34,7 @@ pub struct Accounts {
     rounds: u64,
 }
 
-/// Keys of `n` accounts out of one seed.
+/// Keys of `n` accounts, derived from one seed.
 pub fn account_keys(seed: u64, n: usize) -> Vec<Keys> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     (0..n).map(|_| Keys::generate(&mut rng)).collect()
@@ -138,7 +138,7 @@ impl Accounts {
             (wallet, result)
         });
         let (wallet, result) =
-            work.await.map_err(|error| PxeError::Prove(format!("the prover died: {error}")))?;
+            work.await.map_err(|error| PxeError::Prove(format!("the prover panicked: {error}")))?;
         self.wallets[index] = wallet;
         Ok(result?)
     }

@@ -1,9 +1,9 @@
 //! `--chaos`: transfers go on while L1 is reorganised, its endpoints fail and processes are killed and
-//! frozen, at moments that a seed decides; at the end everything that can be proven must be proven, and a node that has
-//! seen none of it must arrive at the same chain.
+//! frozen, at moments that a seed decides. At the end everything that can be proven must be proven, and
+//! a fresh node must arrive at the same chain.
 //!
-//! Nothing but the faults themselves is done by hand: a killed process is started again as it was,
-//! as a supervisor would.
+//! Beside the faults nothing is done by hand: a killed process is restarted unchanged, as a supervisor
+//! would.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,43 +25,43 @@ use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 
 use crate::deployment::{PROPOSER_KEY, PROVER_KEY, signer};
-use crate::endpoint::Spell;
+use crate::endpoint::EndpointFault;
 use crate::process::Program;
-use crate::scenario::{POLL, Standing};
+use crate::scenario::{POLL, Running};
 use crate::{Error, Network, Options, Progress, services};
 
 /// Deepest reorganisation. anvil forgets the state of blocks far below its head.
 const REORG_DEPTH_MAX: u64 = 20;
-/// Slots of an epoch of L1: twice as many blocks are never taken back.
+/// Slots of an epoch of L1: a reorganisation never reaches back twice as many blocks.
 pub(crate) const L1_EPOCH_SLOTS: u32 = 16;
-/// Longest time a killed process stays away, and a frozen one stays frozen.
+/// Longest time a killed process stays down, and a frozen one stays frozen.
 const AWAY_MAX: Duration = Duration::from_secs(8);
 /// Longest time from one fault to the next.
 const BETWEEN_MAX: Duration = Duration::from_secs(6);
-/// How long the broker is waited for in between.
+/// Time limit of one poll of the broker between faults.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How long the chain may take to come to rest after the last fault: several proofs, one after the
-/// other, on a machine that does everything.
+/// other, on one machine.
 const CALM_LIMIT: Duration = Duration::from_secs(600);
 /// How long a process may take to be ready again at the end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
 
-/// What is done to the network.
+/// A fault injected into the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Replaces the last blocks of L1. Their transactions are gone, or are given to L1 again.
+    /// Replaces the last blocks of L1. Their transactions are dropped, or sent to L1 again.
     Reorg { depth: u64, returned: bool },
-    /// Ends a process as a crash would; it is started again after a while.
-    Kill { victim: usize, away: Duration },
-    /// Stops a process and lets it go on after a while.
-    Freeze { victim: usize, away: Duration },
-    /// Puts one of the endpoints before L1 under a spell for a while.
-    Endpoint { which: usize, spell: Spell, time: Duration },
+    /// Kills a process as a crash would, and restarts it after a while.
+    Kill { victim: usize, down: Duration },
+    /// Freezes a process, and resumes it after a while.
+    Freeze { victim: usize, down: Duration },
+    /// Makes one of the endpoints before L1 faulty for a while.
+    Endpoint { which: usize, fault: EndpointFault, time: Duration },
 }
 
 impl Fault {
     fn draw(rng: &mut impl Rng, victims: usize, endpoints: usize) -> Self {
-        let away = |rng: &mut dyn rand::RngCore| {
+        let down = |rng: &mut dyn rand::RngCore| {
             Duration::from_millis(rng.gen_range(0..AWAY_MAX.as_millis() as u64))
         };
         match rng.gen_range(0..13) {
@@ -70,18 +70,18 @@ impl Fault {
                 let depth = if rng.gen_bool(0.5) { 1 } else { rng.gen_range(1..=REORG_DEPTH_MAX) };
                 Self::Reorg { depth, returned: rng.gen_bool(0.5) }
             }
-            5..=7 => Self::Kill { victim: rng.gen_range(0..victims), away: away(rng) },
-            8..=9 => Self::Freeze { victim: rng.gen_range(0..victims), away: away(rng) },
+            5..=7 => Self::Kill { victim: rng.gen_range(0..victims), down: down(rng) },
+            8..=9 => Self::Freeze { victim: rng.gen_range(0..victims), down: down(rng) },
             _ => Self::Endpoint {
                 which: rng.gen_range(0..endpoints),
-                spell: Spell::ALL[rng.gen_range(0..Spell::ALL.len())],
-                time: away(rng),
+                fault: EndpointFault::ALL[rng.gen_range(0..EndpointFault::ALL.len())],
+                time: down(rng),
             },
         }
     }
 }
 
-/// What the run came to.
+/// The result of a run under faults.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct ChaosReport {
     pub seed: u64,
@@ -89,9 +89,9 @@ pub struct ChaosReport {
     pub reorgs: u32,
     pub kills: u32,
     pub freezes: u32,
-    /// Times that an endpoint before L1 failed in whole.
-    #[serde(default)]
-    pub spells: u32,
+    /// Times that an endpoint before L1 failed as a whole.
+    #[serde(default, rename = "spells")]
+    pub endpoint_faults: u32,
     /// Requests to the endpoints, and those that failed or were answered wrongly on purpose.
     #[serde(default)]
     pub l1_requests: u64,
@@ -119,7 +119,7 @@ pub async fn run(
     minutes: u64,
     options: &Options,
     network: &mut Network,
-    standing: &mut Standing,
+    running: &mut Running,
     progress: &mut Progress,
 ) -> Result<ChaosReport, Error> {
     progress.line(&format!("chaos for {minutes} min; repeat it with --seed {}", options.seed));
@@ -130,13 +130,13 @@ pub async fn run(
     rng.set_stream(2);
     let report = ChaosReport { seed: options.seed, ..ChaosReport::default() };
     let mut chaos = Chaos {
-        standing,
+        running,
         network,
         progress,
         names,
-        away: BTreeMap::new(),
+        down: BTreeMap::new(),
         frozen: BTreeMap::new(),
-        spells: BTreeMap::new(),
+        endpoint_faults: BTreeMap::new(),
         sent: BTreeMap::new(),
         next_account: 0,
         report,
@@ -148,7 +148,7 @@ pub async fn run(
         chaos.heal(false).await?;
         chaos.check()?;
         if Instant::now() >= next {
-            let endpoints = chaos.standing.endpoints.len();
+            let endpoints = chaos.running.endpoints.len();
             chaos.strike(Fault::draw(&mut rng, chaos.names.len(), endpoints)).await?;
             let pause = rng.gen_range(0..BETWEEN_MAX.as_millis() as u64);
             next = Instant::now() + Duration::from_millis(pause);
@@ -165,7 +165,7 @@ pub async fn run(
     chaos.report.seconds = start.elapsed().as_secs_f64();
     chaos.compare_with_a_fresh_node(options).await?;
     chaos.count_gas().await?;
-    for endpoint in &chaos.standing.endpoints {
+    for endpoint in &chaos.running.endpoints {
         let counts = endpoint.counts();
         chaos.report.l1_requests += counts.requests;
         chaos.report.l1_requests_failed += counts.failed;
@@ -175,14 +175,14 @@ pub async fn run(
     }
     let report = chaos.report;
     progress.line(&format!(
-        "{} reorganisations, {} kills, {} freezes, {} spells over endpoints with {} of {} requests \
+        "{} reorganisations, {} kills, {} freezes, {} endpoint faults, {} of {} L1 requests \
          failed; {} blocks with {} transfers, {} proofs; {} L1 \
          transactions reverted for {} gas beside {} gas of the others; at rest {:.0} s after the last \
          fault",
         report.reorgs,
         report.kills,
         report.freezes,
-        report.spells,
+        report.endpoint_faults,
         report.l1_requests_failed,
         report.l1_requests,
         report.blocks,
@@ -197,16 +197,16 @@ pub async fn run(
 }
 
 struct Chaos<'a> {
-    standing: &'a mut Standing,
+    running: &'a mut Running,
     network: &'a mut Network,
     progress: &'a mut Progress,
     /// Processes that faults happen to.
     names: Vec<String>,
-    /// Killed processes and when they come back.
-    away: BTreeMap<String, (Instant, Program)>,
+    /// Killed processes and when they are restarted.
+    down: BTreeMap<String, (Instant, Program)>,
     frozen: BTreeMap<String, Instant>,
-    /// When the spell over each endpoint ends.
-    spells: BTreeMap<usize, Instant>,
+    /// When the fault of each endpoint ends.
+    endpoint_faults: BTreeMap<usize, Instant>,
     /// Transfers that were accepted, with the account that sent each.
     sent: BTreeMap<Fr, usize>,
     next_account: usize,
@@ -218,7 +218,7 @@ impl Chaos<'_> {
         Error::Chaos { seed: self.report.seed, why }
     }
 
-    /// No process may end by itself, whatever happens around it.
+    /// No process may exit on its own, whatever happens around it.
     fn check(&mut self) -> Result<(), Error> {
         self.network.check().map_err(|error| self.failed(error.to_string()))
     }
@@ -226,50 +226,50 @@ impl Chaos<'_> {
     async fn strike(&mut self, fault: Fault) -> Result<(), Error> {
         match fault {
             Fault::Reorg { depth, returned } => self.reorg(depth, returned).await,
-            Fault::Kill { victim, away } => {
+            Fault::Kill { victim, down } => {
                 let name = self.names[victim].clone();
-                if self.away.contains_key(&name) {
+                if self.down.contains_key(&name) {
                     return Ok(());
                 }
                 self.thaw(&name)?;
                 let program = self.network.kill(&name).await?;
                 self.progress
-                    .line(&format!("chaos: killed {name} for {:.1} s", away.as_secs_f64()));
-                self.away.insert(name, (Instant::now() + away, program));
+                    .line(&format!("chaos: killed {name} for {:.1} s", down.as_secs_f64()));
+                self.down.insert(name, (Instant::now() + down, program));
                 self.report.kills += 1;
                 Ok(())
             }
-            Fault::Freeze { victim, away } => {
+            Fault::Freeze { victim, down } => {
                 let name = self.names[victim].clone();
-                if self.away.contains_key(&name) || self.frozen.contains_key(&name) {
+                if self.down.contains_key(&name) || self.frozen.contains_key(&name) {
                     return Ok(());
                 }
                 self.network.freeze(&name)?;
-                self.progress.line(&format!("chaos: froze {name} for {:.1} s", away.as_secs_f64()));
-                self.frozen.insert(name, Instant::now() + away);
+                self.progress.line(&format!("chaos: froze {name} for {:.1} s", down.as_secs_f64()));
+                self.frozen.insert(name, Instant::now() + down);
                 self.report.freezes += 1;
                 Ok(())
             }
-            Fault::Endpoint { which, spell, time } => {
-                let head = self.standing.l1.latest().await?.number;
-                self.standing.endpoints[which].set(Some(spell), head);
-                self.spells.insert(which, Instant::now() + time);
+            Fault::Endpoint { which, fault, time } => {
+                let head = self.running.l1.latest().await?.number;
+                self.running.endpoints[which].set(Some(fault), head);
+                self.endpoint_faults.insert(which, Instant::now() + time);
                 self.progress.line(&format!(
                     "chaos: L1 endpoint {which} {} for {:.1} s",
-                    spell.what(),
+                    fault.what(),
                     time.as_secs_f64()
                 ));
-                self.report.spells += 1;
+                self.report.endpoint_faults += 1;
                 Ok(())
             }
         }
     }
 
     async fn reorg(&mut self, depth: u64, returned: bool) -> Result<(), Error> {
-        let l1 = self.standing.l1.clone();
+        let l1 = self.running.l1.clone();
         let head = l1.latest().await?.number;
-        // The deployment stays: without it there is nothing to go on with.
-        let depth = depth.min(head.saturating_sub(self.standing.deployment.l1_ready + 1));
+        // The deployment stays: without it the run cannot continue.
+        let depth = depth.min(head.saturating_sub(self.running.deployment.l1_ready + 1));
         if depth == 0 {
             return Ok(());
         }
@@ -306,7 +306,7 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Starts again what was killed, and lets go on what was frozen, when its time is up.
+    /// Restarts killed processes and resumes frozen ones, when their time is up.
     async fn heal(&mut self, all: bool) -> Result<(), Error> {
         let now = Instant::now();
         let due: Vec<String> = self
@@ -318,21 +318,21 @@ impl Chaos<'_> {
         for name in due {
             self.thaw(&name)?;
         }
-        self.spells.retain(|which, at| {
+        self.endpoint_faults.retain(|which, at| {
             let lasts = !all && *at > now;
             if !lasts {
-                self.standing.endpoints[*which].set(None, 0);
+                self.running.endpoints[*which].set(None, 0);
             }
             lasts
         });
         let due: Vec<String> = self
-            .away
+            .down
             .iter()
             .filter(|(_, (at, _))| all || *at <= now)
             .map(|(n, _)| n.clone())
             .collect();
         for name in due {
-            if let Some((_, program)) = self.away.remove(&name) {
+            if let Some((_, program)) = self.down.remove(&name) {
                 if all {
                     self.network.start(program, READY_LIMIT).await?;
                 } else {
@@ -343,12 +343,12 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Lets the next account send a transfer, unless its last one is not settled. What goes wrong here
-    /// is the faults' doing; the account tries again at its next turn.
+    /// Lets the next account send a transfer, unless its last one is not settled. Errors here are caused
+    /// by the faults; the account tries again at its next turn.
     async fn send(&mut self) {
         let account = self.next_account;
-        self.next_account = (account + 1) % self.standing.accounts.len();
-        let node = self.standing.node.clone();
+        self.next_account = (account + 1) % self.running.accounts.len();
+        let node = self.running.node.clone();
         let last = self.sent.iter().find(|(_, by)| **by == account).map(|(hash, _)| *hash);
         if let Some(hash) = last {
             match node.transaction_status(&hash).await {
@@ -358,7 +358,7 @@ impl Chaos<'_> {
                 _ => return,
             }
         }
-        match self.standing.accounts.prepare_one(account, &node).await {
+        match self.running.accounts.prepare_one(account, &node).await {
             Ok(tx) => match node.send_transaction(&tx).await {
                 Ok(hash) => {
                     self.sent.insert(hash, account);
@@ -370,8 +370,8 @@ impl Chaos<'_> {
     }
 
     async fn follow(&mut self) {
-        // Errors are the faults' doing; the next poll starts where this one did.
-        match self.standing.follow(self.progress).await {
+        // The faults cause errors; the next poll starts where this one did.
+        match self.running.follow(self.progress).await {
             Ok(proven) => {
                 for event in proven {
                     self.progress.line(&format!(
@@ -383,22 +383,22 @@ impl Chaos<'_> {
             Err(error) => self.progress.status(format!("L1: {error}")),
         }
         // An unreachable broker must not delay the faults to come.
-        let poll = tokio::time::timeout(PATIENCE, self.standing.jobs.poll(self.progress)).await;
+        let poll = tokio::time::timeout(PATIENCE, self.running.jobs.poll(self.progress)).await;
         if let Ok(Err(error)) = poll {
             self.progress.status(format!("broker: {error}"));
         }
     }
 
-    /// Waits until no transaction waits, and every block is proven, on L1 and in every node.
+    /// Waits until no transaction is pending, and every block is proven, on L1 and in every node.
     async fn rest(&mut self, since: Instant) -> Result<(), Error> {
-        let rollup = self.standing.l1.rollup(self.standing.deployment.rollup).await?;
+        let rollup = self.running.l1.rollup(self.running.deployment.rollup).await?;
         loop {
             self.check()?;
             self.follow().await;
             let l1 = rollup.tips().await?;
             let waiting = self.waiting().await;
             let mut nodes = Vec::new();
-            for node in &self.standing.nodes {
+            for node in &self.running.nodes {
                 nodes.push(node.tips().await.map_err(|error| error.to_string()));
             }
             let agree = nodes.iter().all(|tips| {
@@ -426,7 +426,7 @@ impl Chaos<'_> {
 
     /// Number of transfers that were accepted and are neither in a block nor dropped.
     async fn waiting(&mut self) -> usize {
-        let node = self.standing.node.clone();
+        let node = self.running.node.clone();
         let mut settled = Vec::new();
         for hash in self.sent.keys() {
             if let Ok(TxStatus::Proven { .. } | TxStatus::Dropped { .. } | TxStatus::Unknown) =
@@ -442,22 +442,22 @@ impl Chaos<'_> {
     }
 
     /// Starts a node on an empty folder and compares every header and every effect with those of the
-    /// nodes that lived through it all.
+    /// nodes that ran under the faults.
     async fn compare_with_a_fresh_node(&mut self, options: &Options) -> Result<(), Error> {
-        let standing = &self.standing;
-        let (deployment, keys) = (&standing.deployment, &standing.keys);
-        let sequencer = standing.sequencer;
+        let running = &self.running;
+        let (deployment, keys) = (&running.deployment, &running.keys);
+        let sequencer = running.sequencer;
         let address = services::start_prover_node(
             self.network,
             deployment,
             keys,
-            standing.broker,
+            running.broker,
             sequencer,
             services::FOLLOWER,
             options,
         );
         let fresh = NodeClient::new(&format!("http://{}", address.await?))?;
-        let wanted = self.standing.node.tips().await?;
+        let wanted = self.running.node.tips().await?;
         let start = Instant::now();
         loop {
             self.check()?;
@@ -475,7 +475,7 @@ impl Chaos<'_> {
             let header = fresh.header(block).await?.map(|info| info.header_hash);
             let effects = fresh.block_effects(number, 1).await?;
             self.report.transfers += effects.iter().map(|b| b.txs.len() as u64).sum::<u64>();
-            for node in &self.standing.nodes {
+            for node in &self.running.nodes {
                 let theirs = node.header(block).await?.map(|info| info.header_hash);
                 if header.is_none() || theirs != header {
                     let text = |hash: Option<Fr>| hash.map_or("none".into(), |h| to_hex(&h));
@@ -501,12 +501,12 @@ impl Chaos<'_> {
 
     /// Adds up what the senders' transactions on the final L1 chain cost.
     async fn count_gas(&mut self) -> Result<(), Error> {
-        let l1 = self.standing.l1.clone();
+        let l1 = self.running.l1.clone();
         let accounts: Vec<Address> =
             vec![signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address()];
         let proof = abi::Rollup::submitEpochProofCall::SELECTOR;
         let head = l1.latest().await?.number;
-        for number in self.standing.deployment.l1_ready..=head {
+        for number in self.running.deployment.l1_ready..=head {
             let block = l1.provider().get_block_by_number(number.into()).full().await;
             let Ok(Some(block)) = block else { continue };
             for tx in block.transactions.txns() {
@@ -553,9 +553,9 @@ mod tests {
                 faults.iter().any(|f| matches!(f, Fault::Freeze { victim: v, .. } if *v == victim))
             );
         }
-        for wanted in Spell::ALL {
+        for wanted in EndpointFault::ALL {
             for endpoint in 0..2 {
-                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, spell, .. } if (*which, *spell) == (endpoint, wanted));
+                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, fault, .. } if (*which, *fault) == (endpoint, wanted));
                 assert!(draw(3).iter().chain(&draw(5)).any(is), "{wanted:?} at {endpoint}");
             }
         }

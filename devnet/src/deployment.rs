@@ -1,4 +1,4 @@
-//! The contracts on the development L1, and what the processes must be told about them.
+//! The contracts on the development L1, and the files that tell the processes about them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use rollmill_protocol::{Fr, Genesis};
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Options};
 
-/// Keys of anvil's first accounts, which everybody knows.
+/// Keys of anvil's first accounts, which are public.
 pub const DEPLOYER_KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 pub const PROPOSER_KEY: &str = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
 pub const PROVER_KEY: &str = "5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a";
@@ -28,7 +28,7 @@ pub const ROLLUP_VERSION: u64 = 1;
 pub const SLOT_SECONDS: u32 = 3;
 /// Proving takes minutes on a small machine and L1 blocks come each second: enough for a day.
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
-/// Under faults a window may well be missed, and the chain must go on after that.
+/// Under faults a window may well be missed, and the chain must continue after that.
 const CHAOS_PROOF_WINDOW_L1_BLOCKS: u64 = 240;
 
 /// A rollup on L1.
@@ -62,7 +62,7 @@ pub fn signer(key: &str) -> Result<PrivateKeySigner, Error> {
     key.parse().map_err(|_| Error::L1Key)
 }
 
-/// Puts verifier and rollup on L1 and writes the files that name them.
+/// Deploys verifier and rollup on L1 and writes the files that name them.
 ///
 /// `archive_root` is the archive's root after the genesis block.
 ///

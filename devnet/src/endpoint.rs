@@ -1,4 +1,4 @@
-//! An RPC endpoint of L1 that fails as real ones do: a few requests always, and in whole for a while.
+//! An RPC endpoint of L1 that fails as real ones do: a few requests at any time, and as a whole for a while.
 //!
 //! It is a proxy between anvil and the network's processes in runs with `--chaos`.
 
@@ -19,19 +19,19 @@ use serde_json::{Value, json};
 
 use crate::Error;
 
-/// Requests of a hundred that fail at any time.
+/// Percentage of requests that fail at any time.
 const FAILING_PERCENT: u32 = 3;
-/// How long a slow request takes at least.
+/// Minimum duration of a slow request.
 const SLOW: Duration = Duration::from_secs(2);
 
-/// What is wrong with an endpoint for a while, beside the requests that always fail.
+/// What is wrong with an endpoint for a while, beside the requests that fail at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spell {
+pub enum EndpointFault {
     /// Every request is answered with HTTP 503.
     Down,
     /// The head stays where it was, as on a node that has lost its peers.
     Stale,
-    /// Transactions are taken and go nowhere.
+    /// Transactions are accepted and dropped.
     Swallowing,
     /// No transaction and no receipt is known.
     NoReceipts,
@@ -39,7 +39,7 @@ pub enum Spell {
     LyingReceipts,
 }
 
-impl Spell {
+impl EndpointFault {
     pub const ALL: [Self; 5] =
         [Self::Down, Self::Stale, Self::Swallowing, Self::NoReceipts, Self::LyingReceipts];
 
@@ -55,10 +55,10 @@ impl Spell {
     }
 }
 
-/// A spell in force.
+/// An active fault.
 #[derive(Debug, Clone, Copy)]
-struct Cast {
-    spell: Spell,
+struct ActiveFault {
+    fault: EndpointFault,
     /// L1's head when it began.
     head: u64,
 }
@@ -67,7 +67,7 @@ struct Cast {
 struct Shared {
     target: String,
     http: reqwest::Client,
-    cast: Mutex<Option<Cast>>,
+    active: Mutex<Option<ActiveFault>>,
     rng: Mutex<ChaCha20Rng>,
     counts: Mutex<Counts>,
 }
@@ -94,7 +94,7 @@ impl Drop for Endpoint {
     }
 }
 
-/// A lock whose holder panicked holds plain values still.
+/// The values are plain, so they are valid even if a holder of the lock panicked.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -112,21 +112,21 @@ impl Endpoint {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
             http: reqwest::Client::new(),
-            cast: Mutex::new(None),
+            active: Mutex::new(None),
             rng: Mutex::new(ChaCha20Rng::seed_from_u64(seed)),
             counts: Mutex::default(),
         });
         let router = Router::new().route("/", post(answer)).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            // It ends with its task; a failed connection is its client's matter.
+            // It ends with its task; the client notices a failed connection.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { url, shared, server })
     }
 
-    /// Puts the endpoint under a spell that began at L1 block `head`, or lifts it.
-    pub fn set(&self, spell: Option<Spell>, head: u64) {
-        *locked(&self.shared.cast) = spell.map(|spell| Cast { spell, head });
+    /// Sets the fault of the endpoint, which started at L1 block `head`, or clears it.
+    pub fn set(&self, fault: Option<EndpointFault>, head: u64) {
+        *locked(&self.shared.active) = fault.map(|fault| ActiveFault { fault, head });
     }
 
     /// Requests so far.
@@ -135,7 +135,7 @@ impl Endpoint {
     }
 }
 
-/// How a request that always might fail fails.
+/// How a request fails that may fail at any time.
 #[derive(Debug, Clone, Copy)]
 enum Failing {
     Status(StatusCode),
@@ -175,7 +175,7 @@ async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
         let kind = FAILINGS[rng.gen_range(0..FAILINGS.len())];
         fails.then_some(kind)
     };
-    let cast = *locked(&shared.cast);
+    let active = *locked(&shared.active);
     {
         let mut counts = locked(&shared.counts);
         counts.requests += 1;
@@ -188,17 +188,17 @@ async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
         Some(Failing::Slow) => tokio::time::sleep(SLOW).await,
         None => {}
     }
-    if let Some(answer) = cast.and_then(|cast| instead(cast, &request)) {
+    if let Some(answer) = active.and_then(|active| instead(active, &request)) {
         locked(&shared.counts).failed += 1;
         return match answer {
             Some(value) => body(&value),
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),
         };
     }
-    let response = match cast {
-        Some(cast) => {
-            let answer = forward(&shared, &pinned(cast, request.clone())).await;
-            answer.map(|value| twisted(cast, &request, value))
+    let response = match active {
+        Some(active) => {
+            let answer = forward(&shared, &pinned(active, request.clone())).await;
+            answer.map(|value| twisted(active, &request, value))
         }
         None => forward(&shared, &request).await,
     };
@@ -215,26 +215,26 @@ async fn forward(shared: &Shared, request: &Value) -> Option<Value> {
 
 /// What is answered without asking L1: `Some(None)` for HTTP 503.
 #[expect(clippy::option_option, reason = "an answer, no answer, and an answer that is none")]
-fn instead(cast: Cast, request: &Value) -> Option<Option<Value>> {
+fn instead(active: ActiveFault, request: &Value) -> Option<Option<Value>> {
     let method = request["method"].as_str().unwrap_or_default();
-    match cast.spell {
-        Spell::Down => Some(None),
-        Spell::Stale if method == "eth_blockNumber" => {
-            Some(Some(result(request, &json!(format!("{:#x}", cast.head)))))
+    match active.fault {
+        EndpointFault::Down => Some(None),
+        EndpointFault::Stale if method == "eth_blockNumber" => {
+            Some(Some(result(request, &json!(format!("{:#x}", active.head)))))
         }
-        Spell::Stale if names_later_block(request, cast.head) => {
+        EndpointFault::Stale if names_later_block(request, active.head) => {
             Some(Some(match method {
                 "eth_getBlockByNumber" => result(request, &Value::Null),
                 // geth's words for a block it does not have.
                 _ => rpc_error(request, -32000, "header not found"),
             }))
         }
-        Spell::Swallowing if method == "eth_sendRawTransaction" => {
+        EndpointFault::Swallowing if method == "eth_sendRawTransaction" => {
             let raw = request["params"][0].as_str().unwrap_or_default();
             let hash = keccak256(hex::decode(raw).unwrap_or_default());
             Some(Some(result(request, &json!(hash))))
         }
-        Spell::NoReceipts
+        EndpointFault::NoReceipts
             if matches!(method, "eth_getTransactionReceipt" | "eth_getTransactionByHash") =>
         {
             Some(Some(result(request, &Value::Null)))
@@ -263,12 +263,12 @@ fn number(value: &Value) -> Option<u64> {
 }
 
 /// The request as a stalled node understands it: `latest` is its own head.
-fn pinned(cast: Cast, mut request: Value) -> Value {
-    if cast.spell != Spell::Stale {
+fn pinned(active: ActiveFault, mut request: Value) -> Value {
+    if active.fault != EndpointFault::Stale {
         return request;
     }
     let is_head = |value: &Value| matches!(value.as_str(), Some("latest" | "pending"));
-    let head = json!(format!("{:#x}", cast.head));
+    let head = json!(format!("{:#x}", active.head));
     if let Some(params) = request["params"].as_array_mut() {
         for param in params {
             if is_head(param) {
@@ -284,17 +284,19 @@ fn pinned(cast: Cast, mut request: Value) -> Value {
     request
 }
 
-/// The answer as the spell has it.
-fn twisted(cast: Cast, request: &Value, mut answer: Value) -> Value {
+/// The response as the fault changes it.
+fn twisted(active: ActiveFault, request: &Value, mut answer: Value) -> Value {
     if request["method"].as_str() != Some("eth_getTransactionReceipt") {
         return answer;
     }
     let receipt = &mut answer["result"];
-    match cast.spell {
-        Spell::Stale if number(&receipt["blockNumber"]).is_some_and(|n| n > cast.head) => {
+    match active.fault {
+        EndpointFault::Stale
+            if number(&receipt["blockNumber"]).is_some_and(|n| n > active.head) =>
+        {
             *receipt = Value::Null;
         }
-        Spell::LyingReceipts if receipt.is_object() => {
+        EndpointFault::LyingReceipts if receipt.is_object() => {
             let success = receipt["status"].as_str() == Some("0x1");
             receipt["status"] = json!(if success { "0x0" } else { "0x1" });
             receipt["blockHash"] = json!(B256::repeat_byte(0x11));
@@ -308,8 +310,8 @@ fn twisted(cast: Cast, request: &Value, mut answer: Value) -> Value {
 mod tests {
     use super::*;
 
-    fn cast(spell: Spell) -> Cast {
-        Cast { spell, head: 16 }
+    fn active(fault: EndpointFault) -> ActiveFault {
+        ActiveFault { fault, head: 16 }
     }
 
     fn request(method: &str, params: &Value) -> Value {
@@ -318,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_stale_endpoint_stays_at_its_block() {
-        let stale = cast(Spell::Stale);
+        let stale = active(EndpointFault::Stale);
         let head = instead(stale, &request("eth_blockNumber", &json!([]))).unwrap().unwrap();
         assert_eq!(head, json!({ "jsonrpc": "2.0", "id": 7, "result": "0x10" }));
         let later = request("eth_getBlockByNumber", &json!(["0x11", false]));
@@ -338,20 +340,20 @@ mod tests {
     #[test]
     fn a_swallowed_transaction_is_answered_with_its_hash() {
         let sent = request("eth_sendRawTransaction", &json!(["0x01"]));
-        let answer = instead(cast(Spell::Swallowing), &sent).unwrap().unwrap();
+        let answer = instead(active(EndpointFault::Swallowing), &sent).unwrap().unwrap();
         assert_eq!(answer["result"], json!(keccak256([1])));
         let other = request("eth_gasPrice", &json!([]));
-        assert!(instead(cast(Spell::Swallowing), &other).is_none());
+        assert!(instead(active(EndpointFault::Swallowing), &other).is_none());
     }
 
     #[test]
     fn receipts_are_hidden_or_false() {
         let asked = request("eth_getTransactionReceipt", &json!(["0xaa"]));
-        let hidden = instead(cast(Spell::NoReceipts), &asked).unwrap().unwrap();
+        let hidden = instead(active(EndpointFault::NoReceipts), &asked).unwrap().unwrap();
         assert_eq!(hidden["result"], Value::Null);
         for (status, said) in [("0x1", "0x0"), ("0x0", "0x1")] {
             let receipt = json!({ "result": { "status": status, "blockHash": "0x22" } });
-            let answer = twisted(cast(Spell::LyingReceipts), &asked, receipt);
+            let answer = twisted(active(EndpointFault::LyingReceipts), &asked, receipt);
             assert_eq!(answer["result"]["status"], said);
             assert_ne!(answer["result"]["blockHash"], "0x22");
         }
@@ -359,14 +361,17 @@ mod tests {
 
     #[test]
     fn an_endpoint_that_is_down_answers_nothing() {
-        assert_eq!(instead(cast(Spell::Down), &request("eth_call", &json!([]))), Some(None));
+        assert_eq!(
+            instead(active(EndpointFault::Down), &request("eth_call", &json!([]))),
+            Some(None)
+        );
     }
 
     const REQUESTS: u64 = 150;
 
     #[tokio::test(flavor = "current_thread")]
     async fn some_requests_fail_and_the_same_ones_for_the_same_seed() {
-        // Port 9 (discard, RFC 863) has no listener here, so that what passes is answered with 502.
+        // Port 9 (discard, RFC 863) has no listener here, so that a forwarded request is answered with 502.
         let run = || async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let endpoint = Endpoint::start(any, "http://127.0.0.1:9", 5).await.unwrap();

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::process::Program;
-use crate::scenario::{POLL, Standing};
+use crate::scenario::{POLL, Running};
 use crate::{Error, Network, Options, Progress, services};
 
-/// Steps of a prover node at which a failpoint of its ends it, in the order in which an epoch meets them.
+/// Failpoints of the prover node at which it is killed, in the order of an epoch.
 pub const STEPS: [&str; 6] = [
     "prover-node.planned",
     "prover-node.proving",
@@ -18,16 +18,16 @@ pub const STEPS: [&str; 6] = [
     "prover-node.after_submit",
     "prover-node.included",
 ];
-/// The variable by which a process is told where to end.
+/// The environment variable that arms a failpoint.
 const FAILPOINT: &str = "ROLLMILL_FAILPOINT";
 /// How long the lease of a killed holder lasts, as the prover node has it.
 const LEASE: Duration = Duration::from_secs(30);
-/// A turn of the node that takes over, a simulation and an L1 block, on a machine that also proves.
+/// One poll of the node that takes over, a simulation and an L1 block, on a machine that also proves.
 const SLACK: Duration = Duration::from_secs(15);
 /// How long a node may take to get a lease that is free, or to reach its failpoint.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What one kill came to.
+/// The result of one kill.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Takeover {
     /// The step at which the holder was killed.
@@ -39,19 +39,19 @@ pub struct Takeover {
     pub seconds: f64,
 }
 
-/// Kills the holder at each step.
+/// Kills the lease holder at each step.
 ///
 /// # Errors
 /// [`Error::Failover`] when the other does not submit in time.
 pub async fn run(
     options: &Options,
     network: &mut Network,
-    standing: &mut Standing,
+    running: &mut Running,
     progress: &mut Progress,
 ) -> Result<Vec<Takeover>, Error> {
     let mut takeovers = Vec::new();
     let [mut holder, mut standby] = [1, 2].map(services::prover_node_name);
-    let rollup = standing.l1.rollup(standing.deployment.rollup).await?;
+    let rollup = running.l1.rollup(running.deployment.rollup).await?;
     for step in STEPS {
         // The one to kill starts again with its failpoint while the other is down, and holds
         // the lease before the other is back.
@@ -61,13 +61,13 @@ pub async fn run(
         network.start(kill, services::NODE_LIMIT).await?;
         let failed = |why: String| Error::Failover { step: step.into(), why };
         wait_for_lease(network, &armed).await?;
-        network.doom(&holder);
+        network.expect_exit(&holder);
         network.start(other, services::NODE_LIMIT).await?;
         progress.line(&format!("{holder} holds the lease and ends at {step}; {standby} stands by"));
 
-        standing.send_round(options, network, progress).await?;
+        running.send_round(options, network, progress).await?;
         let last_block = rollup.tips().await?.pending;
-        let takeover = takeover(step, &holder, last_block, network, standing, progress).await?;
+        let takeover = takeover(step, &holder, last_block, network, running, progress).await?;
         progress.line(&format!("killed {holder} at {step}: {}", takeover.what(&standby)));
         if takeover.seconds > (LEASE + SLACK).as_secs_f64() {
             return Err(failed(format!("{standby} submitted after {:.1} s", takeover.seconds)));
@@ -89,36 +89,36 @@ impl Takeover {
     }
 }
 
-/// Waits until the holder has died and its epoch is proven.
+/// Waits until the holder has crashed and its epoch is proven.
 async fn takeover(
     step: &str,
     holder: &str,
     last_block: u64,
     network: &mut Network,
-    standing: &mut Standing,
+    running: &mut Running,
     progress: &mut Progress,
 ) -> Result<Takeover, Error> {
     let start = Instant::now();
     let mut proven = 0;
-    let mut finished = standing.jobs.reports().len();
-    let (mut died, mut was_proven) = (None, false);
+    let mut finished = running.jobs.reports().len();
+    let (mut exited, mut was_proven) = (None, false);
     let mut last_job = start;
     loop {
-        if died.is_none() && network.take_fallen(holder)? {
-            died = Some(Instant::now());
+        if exited.is_none() && network.take_exited(holder)? {
+            exited = Some(Instant::now());
         }
         network.check()?;
-        standing.jobs.poll(progress).await?;
-        if standing.jobs.reports().len() > finished {
-            finished = standing.jobs.reports().len();
+        running.jobs.poll(progress).await?;
+        if running.jobs.reports().len() > finished {
+            finished = running.jobs.reports().len();
             last_job = Instant::now();
         }
-        for event in standing.follow(progress).await? {
+        for event in running.follow(progress).await? {
             proven = proven.max(event.last_block);
         }
         if proven >= last_block {
-            if let Some(died) = died {
-                let since = died.max(last_job);
+            if let Some(exited) = exited {
+                let since = exited.max(last_job);
                 let seconds = if was_proven { 0.0 } else { since.elapsed().as_secs_f64() };
                 return Ok(Takeover { step: step.into(), was_proven, seconds });
             }
@@ -126,7 +126,7 @@ async fn takeover(
             was_proven = true;
         }
         if start.elapsed() > PATIENCE {
-            let what = if died.is_some() { "the epoch is not proven" } else { "it still runs" };
+            let what = if exited.is_some() { "the epoch is not proven" } else { "it still runs" };
             let why = format!("{what} after {} s", PATIENCE.as_secs());
             return Err(Error::Failover { step: step.into(), why });
         }

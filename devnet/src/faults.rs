@@ -1,17 +1,17 @@
-//! `--kill`: an agent dies in mid-proof, then the broker; the epoch must land all the same.
+//! `--kill`: kills an agent in mid-proof, then the broker; the epoch must be proven on L1 nevertheless.
 
 use std::time::{Duration, Instant};
 
 use crate::jobs::{self, Jobs};
 use crate::{Error, Network, Progress, Recovery};
 
-/// How often the broker is asked.
+/// Polling interval of the broker.
 const POLL: Duration = Duration::from_millis(200);
 /// How long a killed process may take to be ready again.
 const RESTART_LIMIT: Duration = Duration::from_secs(600);
 
-/// Waits until one of `agents` is at work, kills it, starts it again, and measures until its job is
-/// in other hands or done.
+/// Waits until one of `agents` holds a job, kills it, restarts it, and measures until the job is
+/// leased again or done.
 ///
 /// # Errors
 /// [`Error::Broker`], [`Error::Ended`].
@@ -45,8 +45,8 @@ pub async fn kill_agent(
     Ok(Recovery { killed: held.agent, seconds })
 }
 
-/// Kills the broker with its database under it, starts it again on the same data, and measures
-/// until it hands out or takes in work.
+/// Kills the broker and with it its database, restarts it on the same data, and measures until it
+/// grants a job or accepts a result.
 ///
 /// # Errors
 /// [`Error::Broker`], [`Error::Ended`], [`Error::NotReady`].

@@ -1,12 +1,12 @@
 //! Leaves no process and no folder behind, however the supervisor ends.
 //!
-//! Three nets, each for the holes of the one before:
+//! Three mechanisms, each for the cases that the one before cannot cover:
 //!
 //! 1. The supervisor ends its processes itself, in order, on success, failure and signals.
 //! 2. Every process asks the kernel for a SIGTERM when the supervisor dies (`PR_SET_PDEATHSIG`),
 //!    through a small program in between ([`exec`]) that sets it and becomes the real one.
 //! 3. A guard process outlives the supervisor. It reads a pipe that only the supervisor can write
-//!    to; when the pipe ends without a farewell, the supervisor was killed, and the guard ends
+//!    to; when the pipe ends without a message, the supervisor was killed, and the guard kills
 //!    whatever still carries this network's mark in its environment and removes the folder.
 //!
 //! The mark is a variable of the environment, so processes that others start (PostgreSQL is
@@ -46,7 +46,7 @@ pub fn dispatch() -> Option<ExitCode> {
     }
 }
 
-/// `__exec PARENT PROGRAM ARGUMENT…`: becomes PROGRAM, with a SIGTERM ordered for PARENT's death.
+/// `__exec PARENT PROGRAM ARGUMENT…`: becomes PROGRAM, with a SIGTERM ordered for PARENT's exit.
 fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let parent = arguments.next().and_then(|text| text.to_str()?.parse::<i32>().ok());
     let (Some(parent), Some(program)) = (parent, arguments.next()) else {
@@ -57,7 +57,7 @@ fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("error: cannot tie {} to its parent: {error}", program.display());
         return ExitCode::from(1);
     }
-    // The parent may have died before the order was placed; then nobody would ever send it.
+    // The parent may have exited before the order was placed; then nobody would ever send it.
     if nix::unistd::getppid() != Pid::from_raw(parent) {
         return ExitCode::from(1);
     }
@@ -66,17 +66,16 @@ fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     ExitCode::from(127)
 }
 
-/// `__guard MARK [FOLDER]`: waits for the supervisor's end, then cleans up unless told that all is
-/// well.
+/// `__guard MARK [FOLDER]`: waits for the supervisor's end, then cleans up unless it was dismissed.
 fn guard(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some(mark) = arguments.next().and_then(|text| text.into_string().ok()) else {
         return ExitCode::from(2);
     };
     let folder = arguments.next().map(PathBuf::from);
-    let mut farewell = Vec::new();
-    // An error is as good as an end: either way the supervisor says no more.
-    let _ = std::io::stdin().read_to_end(&mut farewell);
-    if farewell == b"done" {
+    let mut message = Vec::new();
+    // An error counts as the end: either way the supervisor sends nothing more.
+    let _ = std::io::stdin().read_to_end(&mut message);
+    if message == b"done" {
         return ExitCode::SUCCESS;
     }
     sweep(&mark, GRACE);
@@ -108,7 +107,7 @@ impl Guard {
         Ok(Self { child })
     }
 
-    /// Tells the guard that everything has been cleaned up, and waits for it.
+    /// Dismisses the guard, since everything has been cleaned up, and waits for it.
     pub fn dismiss(mut self) {
         if let Some(mut pipe) = self.child.stdin.take() {
             // A guard that was killed has nothing left to do.
@@ -152,7 +151,7 @@ pub fn sweep(mark: &str, grace: Duration) -> usize {
         std::thread::sleep(Duration::from_millis(20));
         left = marked(mark);
     }
-    // A process that starts others while it dies needs more than one round.
+    // A process that starts others while it exits needs more than one round.
     for _ in 0..100 {
         if left.is_empty() {
             break;

@@ -1,4 +1,4 @@
-//! Watches the broker's jobs: a line for each that ends, and the figures for the report.
+//! Watches the broker's jobs: prints a line for each that ends, and collects figures for the report.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct Jobs {
 }
 
 impl Jobs {
-    /// Watches the broker at `address`. It may be away for a while: requests are repeated.
+    /// Watches the broker at `address`. Requests are retried while it is unavailable.
     ///
     /// # Errors
     /// [`Error::Broker`] when the address cannot be used.
@@ -34,10 +34,10 @@ impl Jobs {
         &self.client
     }
 
-    /// Asks once, shows what changed, and returns the jobs as they stand.
+    /// Polls once, shows what changed, and returns the jobs.
     ///
     /// # Errors
-    /// [`Error::Broker`] when the broker stays away.
+    /// [`Error::Broker`] when the broker stays unavailable.
     pub async fn poll(&mut self, progress: &mut Progress) -> Result<Vec<JobView>, Error> {
         // BATCH_MAX is 1,000.
         let query = ListQuery { limit: Some(BATCH_MAX as u32), ..ListQuery::default() };
@@ -63,7 +63,7 @@ struct Book {
 }
 
 impl Book {
-    /// Takes in a new poll and returns the lines to show.
+    /// Records a poll and returns the lines to show.
     fn update(&mut self, jobs: &[JobView]) -> Vec<String> {
         let mut lines = Vec::new();
         // The broker lists the newest first.
@@ -111,7 +111,7 @@ fn failure(job: &JobView) -> String {
 }
 
 fn report(job: &JobView) -> JobReport {
-    // An agent that reports nothing, or something else, made a proof all the same.
+    // An agent that reports nothing, or something else, still generated a proof.
     let stats: WorkStats =
         job.stats.clone().and_then(|stats| serde_json::from_value(stats).ok()).unwrap_or_default();
     JobReport {
@@ -180,7 +180,7 @@ pub fn victim(jobs: &[JobView], agents: &[String]) -> Option<Holding> {
         })
 }
 
-/// Whether the work that `held` stood for goes on: the job is done, or leased anew.
+/// Whether work on the job of `held` continues: the job is done, or leased again.
 pub fn goes_on(jobs: &[JobView], held: &Holding) -> bool {
     jobs.iter().any(|job| {
         job.id == held.job
@@ -189,7 +189,7 @@ pub fn goes_on(jobs: &[JobView], held: &Holding) -> bool {
     })
 }
 
-/// Grants and results in all: grows when any work is handed out or comes back.
+/// Number of grants and results: grows when any job is granted or done.
 pub fn activity(jobs: &[JobView]) -> u64 {
     jobs.iter().map(|job| u64::from(job.attempts) + u64::from(job.state == JobState::Done)).sum()
 }

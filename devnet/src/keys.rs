@@ -1,4 +1,4 @@
-//! The keys of every circuit: made once into the cache, then shared by devnet, agents and nodes.
+//! The keys of every circuit: generated once into the cache, then shared by devnet, agents and nodes.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ use rollmill_pxe::wallet::ClientProver;
 
 use crate::{ANVIL_CHAIN_ID, Error, JobReport, Progress};
 
-/// The keys of one build, and a prover of client proofs that keeps count.
+/// The keys of one build, and a prover of client proofs that records them.
 #[derive(Debug)]
 pub struct CircuitKeys {
     folder: PathBuf,
@@ -27,7 +27,7 @@ pub struct CircuitKeys {
     proofs: Mutex<Vec<ClientProof>>,
 }
 
-/// A client proof that was made here.
+/// A client proof that was generated here.
 #[derive(Debug, Clone, Copy)]
 struct ClientProof {
     witness: Duration,
@@ -36,8 +36,8 @@ struct ClientProof {
 }
 
 impl CircuitKeys {
-    /// Loads the keys from `folder`, making what is missing. Blocks for seconds, or for minutes when
-    /// there is nothing; `progress` hears a line for each key that is made.
+    /// Loads the keys from `folder` and generates missing ones. Blocks for seconds, or for minutes when
+    /// there are none; `progress` gets a line for each generated key.
     ///
     /// # Errors
     /// [`Error::Keys`].
@@ -57,7 +57,7 @@ impl CircuitKeys {
         Ok(Self { folder: folder.into(), keys, client_rows, proofs: Mutex::new(Vec::new()) })
     }
 
-    /// Where the keys lie, for the agents.
+    /// The directory of the keys, for the agents.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
@@ -75,7 +75,7 @@ impl CircuitKeys {
     }
 
     /// A valid proof with the public inputs of `tx`, of a circuit of the client's shape that constrains
-    /// nothing: what a forger can make who may choose the key.
+    /// nothing: what a forger can generate who may choose the key.
     ///
     /// # Errors
     /// [`Error::Wallet`] when it cannot be made.
@@ -84,7 +84,7 @@ impl CircuitKeys {
             .map_err(|error| PxeError::Prove(error.to_string()).into())
     }
 
-    /// Figures of the client proofs made so far.
+    /// Figures of the client proofs so far.
     pub fn reports(&self) -> Vec<JobReport> {
         let proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
         let report = |proof: &ClientProof| JobReport {
@@ -102,7 +102,7 @@ impl CircuitKeys {
 impl ClientProver for CircuitKeys {
     fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
         let failed = |error: String| PxeError::Prove(error);
-        // One call makes witness and proof. The witness alone is made once more, to time it.
+        // One call generates witness and proof. The witness alone is generated once more, to time it.
         let start = Instant::now();
         let log_rows = Some(log_n(Circuit::Client));
         client::build(witness).finish(log_rows).map_err(|error| failed(error.to_string()))?;
@@ -117,7 +117,7 @@ impl ClientProver for CircuitKeys {
     }
 }
 
-/// Opens the keys on a thread of their own, so that signals are heard meanwhile.
+/// Opens the keys on a thread of their own, so that signals are handled meanwhile.
 ///
 /// # Errors
 /// As [`CircuitKeys::open`].
@@ -127,7 +127,7 @@ pub async fn open(progress: &mut Progress) -> Result<Arc<CircuitKeys>, Error> {
     let (sender, mut lines) = tokio::sync::mpsc::unbounded_channel();
     let opening = tokio::task::spawn_blocking(move || {
         CircuitKeys::open(&folder, &move |line| {
-            // The receiver is gone only when nobody wants to know any more.
+            // The receiver is gone only when nobody needs the result any more.
             let _ = sender.send(line);
         })
     });

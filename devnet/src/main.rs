@@ -79,34 +79,34 @@ async fn main_job(
         // Tried now, so that a wrong path does not cost the result of a long run.
         report.write_json(path)?;
     }
-    let mut standing = scenario::bring_up(options, network, progress).await?;
+    let mut running = scenario::bring_up(options, network, progress).await?;
     let proven = match (options.tamper, options.chaos) {
         (Some(kind), _) => {
-            tampering::run(kind, options, network, &mut standing, progress, &mut report).await
+            tampering::run(kind, options, network, &mut running, progress, &mut report).await
         }
         (None, Some(minutes)) => {
-            let done = chaos::run(minutes, options, network, &mut standing, progress).await;
+            let done = chaos::run(minutes, options, network, &mut running, progress).await;
             done.map(|done| report.chaos = Some(done))
         }
         (None, None) if options.failover => {
-            let done = failover::run(options, network, &mut standing, progress).await;
+            let done = failover::run(options, network, &mut running, progress).await;
             done.map(|done| report.takeovers = done)
         }
         (None, None) => {
-            scenario::prove_epochs(options, network, &mut standing, progress, &mut report).await
+            scenario::prove_epochs(options, network, &mut running, progress, &mut report).await
         }
     };
-    report.jobs = standing.job_reports();
+    report.jobs = running.job_reports();
     progress.block(&format!("\n{}\n", report.table()));
     if let Some(path) = &options.json {
         report.write_json(path)?;
     }
     proven?;
     if options.keep_running {
-        progress.line(&format!("running until Ctrl-C; node at {}", standing.node.url()));
+        progress.line(&format!("running until Ctrl-C; node at {}", running.node.url()));
         loop {
             network.check()?;
-            standing.jobs.poll(progress).await?;
+            running.jobs.poll(progress).await?;
             tokio::time::sleep(std::time::Duration::from_secs(1)).await;
         }
     }

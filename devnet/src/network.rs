@@ -14,9 +14,9 @@ pub const ANVIL_CHAIN_ID: u64 = 31_337;
 
 /// How long anvil may take to listen. It takes a twentieth of a second on an idle machine.
 const ANVIL_LIMIT: Duration = Duration::from_secs(30);
-/// How long the broker may take, the making of its database included.
+/// How long the broker may take to start, the creation of its database included.
 const BROKER_LIMIT: Duration = Duration::from_secs(60);
-/// How long a process may take to end by itself.
+/// How long a process may take to exit after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// A network that is starting or running.
@@ -35,8 +35,8 @@ pub struct Network {
     /// Names in the order in which they first came up. A process that was killed and started again
     /// keeps its place.
     order: Vec<String>,
-    /// The process that was told to end by itself.
-    doomed: Option<String>,
+    /// The process that is expected to exit on its own.
+    exiting: Option<String>,
 }
 
 impl Network {
@@ -61,7 +61,7 @@ impl Network {
             guard: Some(guard),
             children: Vec::new(),
             order: Vec::new(),
-            doomed: None,
+            exiting: None,
             mark,
             dir,
         })
@@ -135,30 +135,30 @@ impl Network {
         let program = Program::new("broker", self.programs.own("broker")?)
             .flag("--listen", address.to_string())
             .flag("--data-dir", self.dir.data("broker"))
-            // Short, so that a killed agent's job is soon in other hands.
+            // Short, so that a killed agent's job is soon granted to another agent.
             .flag("--lease-seconds", "15")
             .framed(admin);
         self.start(program, BROKER_LIMIT).await?;
         Ok(address)
     }
 
-    /// Refuses if any process has ended, except one that is doomed.
+    /// Fails if any process has exited, except one that is expected to.
     ///
     /// # Errors
     /// [`Error::Ended`].
     pub fn check(&mut self) -> Result<(), Error> {
-        let doomed = self.doomed.as_deref();
-        let mut others = self.children.iter_mut().filter(|child| Some(child.name()) != doomed);
+        let exiting = self.exiting.as_deref();
+        let mut others = self.children.iter_mut().filter(|child| Some(child.name()) != exiting);
         others.try_for_each(Child::check)
     }
 
-    /// Says that a process was told to end by itself: [`Self::check`] does not mind, and
-    /// [`Self::take_fallen`] tells when it has.
-    pub fn doom(&mut self, name: &str) {
-        self.doomed = Some(name.to_owned());
+    /// Announces that a process will exit on its own: [`Self::check`] ignores it, and
+    /// [`Self::take_exited`] reports when it has.
+    pub fn expect_exit(&mut self, name: &str) {
+        self.exiting = Some(name.to_owned());
     }
 
-    /// Kills a process as a crash would, and returns what it was, to start it again.
+    /// Kills a process as a crash would, and returns its program, to restart it.
     ///
     /// # Errors
     /// [`Error::Ended`] when it is not running.
@@ -170,7 +170,7 @@ impl Network {
         Ok(program)
     }
 
-    /// Asks a process to end, waits for that, and returns what it was, to start it again.
+    /// Asks a process to exit, waits for that, and returns its program, to restart it.
     ///
     /// # Errors
     /// [`Error::Ended`] when it is not running.
@@ -181,15 +181,15 @@ impl Network {
         Ok(program)
     }
 
-    /// Whether a doomed process has ended. It is no longer one of the network's then.
+    /// Whether the process of [`Self::expect_exit`] has exited; then it is removed from the network.
     ///
     /// # Errors
     /// [`Error::Ended`] when it is not one of the network's.
-    pub fn take_fallen(&mut self, name: &str) -> Result<bool, Error> {
+    pub fn take_exited(&mut self, name: &str) -> Result<bool, Error> {
         if self.child_mut(name)?.check().is_ok() {
             return Ok(false);
         }
-        self.doomed = None;
+        self.exiting = None;
         self.take(name).map(|_| true)
     }
 
@@ -198,7 +198,7 @@ impl Network {
         at.map(|at| self.children.remove(at)).ok_or_else(|| not_running(name))
     }
 
-    /// Stops a process where it is, as a machine that hangs would.
+    /// Freezes a process, as a machine that hangs would.
     ///
     /// # Errors
     /// [`Error::Ended`] when it is not running.
@@ -206,7 +206,7 @@ impl Network {
         self.signal(name, Signal::SIGSTOP)
     }
 
-    /// Lets a process that was frozen go on.
+    /// Resumes a frozen process.
     ///
     /// # Errors
     /// As [`Self::freeze`].
@@ -223,7 +223,7 @@ impl Network {
 
     /// Takes everything down, last started first, and removes the folder.
     ///
-    /// Returns how many processes had to be ended that nobody owned any more: 0 when all is well.
+    /// Returns how many orphaned processes had to be killed: 0 when all is well.
     ///
     /// # Errors
     /// [`Error::File`] when the folder cannot be removed.

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_that_make_no_network_are_refused() {
+    fn counts_that_make_no_network_are_rejected() {
         for flags in [
             ["--epochs", "0"],
             ["--blocks", "33"],

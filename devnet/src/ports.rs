@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_is_given_once() {
+    fn a_port_is_handed_out_once() {
         let mut ports = Ports::new(7);
         let first = ports.free().unwrap();
         let second = ports.free().unwrap();

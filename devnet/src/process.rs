@@ -1,4 +1,4 @@
-//! Child processes: started with the guard's ties, watched, stopped in order.
+//! Child processes: started under the guard, watched, stopped in order.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,7 +14,7 @@ use crate::Error;
 use crate::guard::{EXEC, MARK};
 use crate::rundir::RunDir;
 
-/// How often a process that comes up is asked whether it is ready.
+/// Polling interval of a process that is starting.
 const POLL: Duration = Duration::from_millis(50);
 
 /// What to start.
@@ -65,7 +65,7 @@ impl Program {
     }
 }
 
-/// Starts programs so that they die with the supervisor.
+/// Starts programs so that they are killed with the supervisor.
 #[derive(Debug, Clone)]
 pub struct Launcher {
     devnet: PathBuf,
@@ -123,7 +123,7 @@ impl Child {
         &self.program
     }
 
-    /// Where its output goes.
+    /// Path of its log.
     pub fn log(&self) -> &Path {
         &self.log
     }
@@ -133,7 +133,7 @@ impl Child {
         self.child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw)
     }
 
-    /// Refuses if the process has ended.
+    /// Fails if the process has exited.
     ///
     /// # Errors
     /// [`Error::Ended`] with its exit status and the last line it wrote.
@@ -168,7 +168,7 @@ impl Child {
         }
     }
 
-    /// Waits until the log holds `text` and returns what follows it on that line.
+    /// Waits until the log contains `text` and returns what follows it on that line.
     ///
     /// # Errors
     /// [`Error::Ended`], [`Error::NotReady`].
@@ -204,17 +204,17 @@ impl Child {
     /// Sends SIGKILL, as a crash would, and waits for the end.
     pub async fn kill(mut self) {
         if let Some(pid) = self.pid() {
-            // The one process, not its group: what it started must cope with its death.
+            // Only this process, not its group: its children must cope with its death.
             let _ = kill(pid, Signal::SIGKILL);
         }
         let _ = self.child.wait().await;
     }
 
-    /// Asks the process to end, and kills its whole group after `grace`.
+    /// Asks the process to exit, and kills its whole group after `grace`.
     pub async fn stop(mut self, grace: Duration) {
         let Some(pid) = self.pid() else { return };
         let _ = kill(pid, Signal::SIGTERM);
-        // One that was frozen takes the signal when it goes on.
+        // A frozen process handles the signal once it is resumed.
         let _ = kill(pid, Signal::SIGCONT);
         let ended = tokio::time::timeout(grace, self.child.wait()).await.is_ok();
         // Members of the group that are left have lost their leader.
@@ -225,11 +225,11 @@ impl Child {
     }
 }
 
-/// The last line of a log that says something, cut to a width that fits a message.
+/// The last informative line of a log, cut to a width that fits a message.
 pub fn last_line(log: &Path) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
-    // An error line says more than what was logged while ending because of it.
+    // An error line is more informative than what the process logged afterwards.
     let lines = || text.lines().rev().map(str::trim).filter(|line| !line.is_empty());
     let line = lines().find(|line| line.starts_with("error:")).or_else(|| lines().next());
     line.unwrap_or("it wrote nothing").chars().take(300).collect()

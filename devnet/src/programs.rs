@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// Overrides the place of anvil, for machines that have one elsewhere.
+/// Overrides the path of anvil.
 pub const ANVIL_VARIABLE: &str = "ROLLMILL_ANVIL";
 
 /// The programs of one build.
@@ -33,7 +33,7 @@ impl Programs {
         } else {
             folder.to_owned()
         };
-        // The checkout one stands in comes first: several may share one build folder.
+        // The current checkout comes first: several may share one build folder.
         let here = std::env::current_dir().unwrap_or_default();
         let built_from = Path::new(env!("CARGO_MANIFEST_DIR"));
         let roots = here

@@ -1,10 +1,10 @@
-//! What a run shows while it goes on: one line an event, and on a terminal one more at the bottom
-//! that says what is being waited for.
+//! What a run shows while it runs: one line per event, and on a terminal a status line at the bottom
+//! that says what it waits for.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
-/// Where the lines go. Tests give a buffer.
+/// Where the lines go. Tests pass a buffer.
 pub struct Progress {
     out: Box<dyn Write>,
     terminal: bool,
@@ -37,7 +37,7 @@ impl Progress {
     pub fn line(&mut self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let clear = if self.status.is_empty() { "" } else { CLEAR };
-        // A reader that went away (`| head`) must not stop the network's ordered end.
+        // A closed pipe (`| head`) must not stop the network's ordered end.
         let _ = writeln!(self.out, "{clear}[{seconds:7.1} s] {text}");
         self.show_status();
     }
@@ -49,7 +49,7 @@ impl Progress {
         let _ = self.out.flush();
     }
 
-    /// Replaces the status line; empty text takes it away. Does nothing without a terminal.
+    /// Replaces the status line; empty text removes it. Does nothing without a terminal.
     pub fn status(&mut self, text: String) {
         if !self.terminal || text == self.status {
             return;
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn on_a_terminal_the_status_stays_below_the_lines_and_goes_away_at_the_end() {
+    fn on_a_terminal_the_status_stays_below_the_lines_and_is_removed_at_the_end() {
         let text = shown(true);
         assert!(text.contains("tx_base done\n1 of 2"), "{text:?}");
         assert!(text.ends_with(CLEAR), "{text:?}");

@@ -1,4 +1,4 @@
-//! What a run shows at its end: a table for people, the same as JSON for programs.
+//! The report of a run: a table for people and JSON for programs.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::failover::Takeover;
 pub struct Report {
     pub epochs: Vec<EpochReport>,
     pub jobs: Vec<JobReport>,
-    /// Longest time from a kill until its victim's work went on; absent when nothing was killed.
+    /// Longest time from a kill until the work continued; absent when nothing was killed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovery_seconds: Option<f64>,
-    /// Each kill on its own.
+    /// Each kill.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recoveries: Vec<Recovery>,
     /// Each tampered value and who rejected it.
@@ -26,7 +26,7 @@ pub struct Report {
     /// Each kill of a submitting prover node, and how long another took to submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
-    /// What a run under faults came to.
+    /// The result of a run under faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosReport>,
 }
@@ -43,7 +43,7 @@ pub struct EpochReport {
     pub l1_status: String,
     /// Gas that the L1 transaction used.
     pub gas: u64,
-    /// Address of the verifier contract that said yes.
+    /// Address of the verifier contract that accepted the proof.
     pub verifier: String,
     /// From the epoch's last block on L1 to its proof on L1.
     pub seconds: f64,
@@ -57,7 +57,7 @@ pub struct JobReport {
     pub witness_seconds: f64,
     pub proving_seconds: f64,
     pub proof_bytes: u64,
-    /// Who made it: an agent's id, or the account for a client proof.
+    /// Who proved it: an agent's id, or the account for a client proof.
     pub agent: String,
 }
 
@@ -66,11 +66,11 @@ pub struct JobReport {
 pub struct Recovery {
     /// Name of the process.
     pub killed: String,
-    /// From the kill until its work went on.
+    /// From the kill until the work continued.
     pub seconds: f64,
 }
 
-/// A wrong value that was offered to the system.
+/// A tampered value that was sent to the network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TamperReport {
     /// What was changed.
@@ -84,7 +84,7 @@ pub struct TamperReport {
 }
 
 impl Report {
-    /// Notes a kill and how long the work stood still.
+    /// Records a kill and how long the work was interrupted.
     pub fn add_recovery(&mut self, recovery: Recovery) {
         self.recoveries.push(recovery);
         let longest = self.recoveries.iter().map(|recovery| recovery.seconds);
@@ -196,7 +196,7 @@ impl Report {
         Ok(())
     }
 
-    /// Writes the report as JSON. The file is there whole or not at all.
+    /// Writes the report as JSON. The file is complete or absent.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_one_row_a_circuit_and_one_an_epoch() {
+    fn the_table_has_one_row_per_circuit_and_one_per_epoch() {
         let table = report().table();
         let row = |head: &str| -> Vec<String> {
             let line = table.lines().find(|line| line.starts_with(head)).unwrap();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tampered_value_that_passed_stands_out() {
+    fn an_accepted_tampered_value_is_marked() {
         let mut report = report();
         report.tampers.push(TamperReport {
             kind: "spent note".into(),

@@ -13,10 +13,10 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// The folder given by the user, kept afterwards; or a new one below the system's folder for
+    /// The folder that the user named, kept afterwards; or a new one below the system's folder for
     /// temporary files, removed afterwards.
     ///
-    /// The name is short: PostgreSQL's socket lies below it, and a socket's path may have at most
+    /// The name is short: PostgreSQL's socket is below it, and a socket's path may have at most
     /// 107 bytes.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_of_ones_own_is_removed_and_a_given_one_is_kept() {
+    fn a_temporary_folder_is_removed_and_a_named_one_is_kept() {
         let own = RunDir::create(None, std::process::id()).unwrap();
         assert!(own.log("anvil").parent().unwrap().is_dir());
         own.remove().unwrap();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_with_something_in_it_is_refused() {
+    fn a_folder_that_is_not_empty_is_rejected() {
         let parent = tempfile::tempdir().unwrap();
         std::fs::write(parent.path().join("thesis.tex"), "x").unwrap();
         let refused = RunDir::create(Some(parent.path()), 0);

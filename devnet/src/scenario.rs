@@ -1,4 +1,4 @@
-//! The main job: bring everything up, send transfers, wait for the proofs, report.
+//! The main scenario: bring everything up, send transfers, wait for the proofs, report.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -20,7 +20,7 @@ use crate::{
     faults, services,
 };
 
-/// How often L1, the broker and the nodes are asked.
+/// Polling interval of L1, the broker and the nodes.
 pub(crate) const POLL: Duration = Duration::from_millis(250);
 
 /// Faulty endpoints before L1 in a run under faults.
@@ -28,7 +28,7 @@ const ENDPOINTS: u64 = 2;
 
 /// A running network.
 #[derive(Debug)]
-pub struct Standing {
+pub struct Running {
     pub deployment: Deployment,
     pub keys: std::sync::Arc<CircuitKeys>,
     pub l1: L1Client,
@@ -47,21 +47,21 @@ pub struct Standing {
     blocks: BTreeMap<u64, Instant>,
 }
 
-/// Brings everything up, in the order in which things need each other.
+/// Brings everything up, in the order of dependencies.
 ///
 /// # Errors
-/// Whatever did not come up, with what to do about it.
+/// Whatever did not start, with what to do about it.
 pub async fn bring_up(
     options: &Options,
     network: &mut Network,
     progress: &mut Progress,
-) -> Result<Standing, Error> {
-    // Everything that may be missing is asked for before minutes are spent on keys.
+) -> Result<Running, Error> {
+    // Whatever may be missing is checked before minutes are spent on keys.
     for program in ["broker", "agent", "sequencer", "prover-node"] {
         network.programs.own(program)?;
     }
     let contracts = network.programs.contracts()?;
-    // Under faults L1 takes blocks back, and those that it has finalized it never does.
+    // Under faults L1 reorganises, except for blocks that it has finalized.
     let epoch_slots = if options.chaos.is_some() { chaos::L1_EPOCH_SLOTS } else { 2 };
     let l1_address = network.start_anvil(epoch_slots).await?;
     progress.line(&format!("L1: anvil at http://{l1_address}"));
@@ -72,7 +72,7 @@ pub async fn bring_up(
     progress.line(&format!("keys: root of the key tree {}", to_hex(&keys.set().root())));
 
     let senders = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
-    // Under faults each account has a transfer on its way, and what is lost must not stop the others.
+    // Under faults each account has a transfer in flight, and a lost one must not stop the others.
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -122,7 +122,7 @@ pub async fn bring_up(
 
     let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
     let follower = Follower::start(l1.clone(), deployment.rollup, deployment.l1_start).await?;
-    Ok(Standing {
+    Ok(Running {
         accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
         node: nodes[0].clone(),
         nodes,
@@ -141,21 +141,21 @@ pub async fn bring_up(
 /// Sends the transfers of every epoch and waits until L1 has accepted the proof of each.
 ///
 /// # Errors
-/// [`Error::Unproven`] when it takes longer than asked for; whatever failed before.
+/// [`Error::Unproven`] when it takes longer than the timeout; whatever failed before.
 pub async fn prove_epochs(
     options: &Options,
     network: &mut Network,
-    standing: &mut Standing,
+    running: &mut Running,
     progress: &mut Progress,
     report: &mut Report,
 ) -> Result<(), Error> {
     let start = Instant::now();
     for epoch in 0..options.epochs {
         let last_block = u64::from(epoch + 1) * u64::from(options.blocks);
-        standing.send_round(options, network, progress).await?;
+        running.send_round(options, network, progress).await?;
         if options.kill && epoch == 0 {
             let agents: Vec<String> = (1..=options.agents).map(services::agent_name).collect();
-            let jobs = &mut standing.jobs;
+            let jobs = &mut running.jobs;
             report.add_recovery(faults::kill_agent(network, jobs, &agents, progress).await?);
             report.add_recovery(faults::kill_broker(network, jobs, progress).await?);
         }
@@ -169,10 +169,10 @@ pub async fn prove_epochs(
                     elapsed: start.elapsed(),
                 });
             }
-            standing.jobs.poll(progress).await?;
-            for event in standing.follow(progress).await? {
+            running.jobs.poll(progress).await?;
+            for event in running.follow(progress).await? {
                 proven = proven.max(event.last_block);
-                let accepted = standing.accepted(&event, options).await?;
+                let accepted = running.accepted(&event, options).await?;
                 progress.line(&format!(
                     "epoch {} proven on L1: blocks {} to {}, {} gas, transaction {}",
                     accepted.epoch,
@@ -186,13 +186,13 @@ pub async fn prove_epochs(
             tokio::time::sleep(POLL).await;
         }
         // The last job's line may still be missing: the proof can be on L1 before the next poll.
-        standing.jobs.poll(progress).await?;
+        running.jobs.poll(progress).await?;
     }
     Ok(())
 }
 
-impl Standing {
-    /// Figures of every proof made so far: the accounts' client proofs, then the agents' jobs.
+impl Running {
+    /// Figures of every proof so far: the accounts' client proofs, then the agents' jobs.
     pub fn job_reports(&self) -> Vec<JobReport> {
         let mut reports = self.keys.reports();
         reports.extend_from_slice(self.jobs.reports());
@@ -220,7 +220,7 @@ impl Standing {
         network: &mut Network,
         progress: &mut Progress,
     ) -> Result<(), Error> {
-        self.wait_for_room(options, network).await?;
+        self.wait_for_slots(options, network).await?;
         for tx in txs {
             self.node.send_transaction(tx).await?;
         }
@@ -243,7 +243,7 @@ impl Standing {
     }
 
     /// Waits until an epoch without blocks has enough slots left for all blocks of a round.
-    async fn wait_for_room(
+    async fn wait_for_slots(
         &mut self,
         options: &Options,
         network: &mut Network,
@@ -266,7 +266,7 @@ impl Standing {
         }
     }
 
-    /// Looks at L1: shows new blocks, returns proofs that were accepted.
+    /// Polls L1: shows new blocks, returns proofs that were accepted.
     pub(crate) async fn follow(
         &mut self,
         progress: &mut Progress,
@@ -295,7 +295,7 @@ impl Standing {
         Ok(proven)
     }
 
-    /// What L1 says about an accepted proof.
+    /// What L1 reports about an accepted proof.
     pub(crate) async fn accepted(
         &self,
         event: &EpochProven,

@@ -16,7 +16,7 @@ const AGENT_LIMIT: Duration = Duration::from_secs(600);
 pub const FOLLOWER: &str = "follower";
 /// Variable in which sequencer and prover node find their development key.
 const KEY_VARIABLE: &str = "ROLLMILL_L1_KEY";
-/// The sequencer waits for full blocks for as long as devnet itself is willing to.
+/// The sequencer waits for full blocks for as long as devnet itself waits.
 const MAX_WAIT_SECONDS: u64 = 86_400;
 
 /// Name of agent `i`, counted from 1.
@@ -99,7 +99,7 @@ pub async fn start_prover_node(
         // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
-    // Tampering needs the root proof while L1 has not taken it, and a follower to inspect.
+    // Tampering needs the root proof while L1 has not accepted it, and a follower to inspect.
     let dry = options.tamper.is_some() || name == FOLLOWER;
     let program = if dry { program.arg("--dry-run") } else { program };
     network.start(program, NODE_LIMIT).await?;
@@ -128,7 +128,7 @@ pub async fn start_agent(
         .flag("--chain-id", ANVIL_CHAIN_ID.to_string())
         // The agents share the machine.
         .flag("--threads", cores.div_ceil(agents).to_string())
-        // A network that is taken down wants the job back, not its end.
+        // When the network is taken down, agents release jobs instead of finishing them.
         .flag("--drain-seconds", "0")
         .framed(admin);
     network.start(program, AGENT_LIMIT).await

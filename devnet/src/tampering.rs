@@ -1,9 +1,9 @@
-//! Offers wrong values to the running network and requires each to be rejected, at the earliest place
-//! that can see that it is wrong; then submits the honest proof, so that no rejection is for another
-//! reason than the change.
+//! Sends tampered values to the running network and requires that each is rejected at the earliest
+//! place that can detect it; then submits the honest proof, so that no rejection has another reason
+//! than the change.
 //!
-//! The prover node of this run sends nothing to L1 (dry run), so that every proof offered meets the
-//! same state.
+//! The prover node of this run sends nothing to L1 (dry run), so that every submission
+//! meets the same state.
 
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_broker_client::{JobState, JobView, ListQuery};
@@ -16,10 +16,10 @@ use rollmill_plonk::proof::Proof;
 use rollmill_protocol::{EpochRoot, Tx};
 
 use crate::deployment::{PROVER_KEY, signer};
-use crate::scenario::{POLL, Standing};
+use crate::scenario::{POLL, Running};
 use crate::{Error, Network, Options, Progress, Report, Tamper, TamperReport};
 
-/// What public inputs are called, by index.
+/// Names of the public inputs, by index.
 fn input_names() -> Vec<String> {
     rollmill_protocol::public_inputs::EpochRootLayout::<Fr>::cell_names()
 }
@@ -27,22 +27,22 @@ fn input_names() -> Vec<String> {
 /// Runs everything that `--tamper` asks for.
 ///
 /// # Errors
-/// [`Error::TamperAccepted`] when a wrong value passed; whatever failed before.
+/// [`Error::TamperAccepted`] when a tampered value was accepted; whatever failed before.
 pub async fn run(
     kind: Tamper,
     options: &Options,
     network: &mut Network,
-    standing: &mut Standing,
+    running: &mut Running,
     progress: &mut Progress,
     report: &mut Report,
 ) -> Result<(), Error> {
     let count = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
-    let honest = standing.accounts.prepare_round(count, &standing.node, progress).await?;
+    let honest = running.accounts.prepare_round(count, &running.node, progress).await?;
     // The wallets have not seen the first round, so these spend the same notes.
-    let again = standing.accounts.prepare_round(1, &standing.node, progress).await?;
-    let mut run = Run { kind, standing, report };
+    let again = running.accounts.prepare_round(1, &running.node, progress).await?;
+    let mut run = Run { kind, running, report };
     run.before_inclusion(&honest).await?;
-    run.standing.send_and_wait(&honest, options, network, progress).await?;
+    run.running.send_and_wait(&honest, options, network, progress).await?;
     run.after_inclusion(&honest, &again).await?;
 
     progress.line("waiting for the root proof, which the prover node does not send");
@@ -57,7 +57,7 @@ pub async fn run(
 
 struct Run<'a> {
     kind: Tamper,
-    standing: &'a mut Standing,
+    running: &'a mut Running,
     report: &'a mut Report,
 }
 
@@ -69,7 +69,7 @@ struct Root {
 }
 
 impl Run<'_> {
-    /// Notes one answer: `Err` is a rejection.
+    /// Records one response: `Err` is a rejection.
     fn note(&mut self, kind: String, place: &str, answer: Result<String, String>) {
         let refused = answer.is_err();
         let (Ok(answer) | Err(answer)) = answer;
@@ -77,7 +77,7 @@ impl Run<'_> {
     }
 
     async fn offer(&mut self, kind: &str, tx: &Tx) {
-        let answer = match self.standing.node.send_transaction(tx).await {
+        let answer = match self.running.node.send_transaction(tx).await {
             Ok(_) => Ok("accepted".to_owned()),
             Err(error) if error.refusal().is_some() => Err(error.to_string()),
             // Not a rejection: the node was unreachable, so nothing was shown.
@@ -89,7 +89,7 @@ impl Run<'_> {
     async fn before_inclusion(&mut self, honest: &[Tx]) -> Result<(), Error> {
         let Some(tx) = honest.first() else { return Ok(()) };
         if self.kind.includes(Tamper::ClientKey) {
-            let client_proof = self.standing.keys.proof_under_another_key(tx)?;
+            let client_proof = self.running.keys.proof_under_another_key(tx)?;
             self.offer("client proof under another key", &Tx { client_proof, ..tx.clone() }).await;
             if let Some(other) = honest.get(1) {
                 let client_proof = other.client_proof.clone();
@@ -126,14 +126,14 @@ impl Run<'_> {
 
     async fn finished(&self, prefix: &str) -> Result<Vec<JobView>, Error> {
         let query = ListQuery { state: Some(JobState::Done), ..ListQuery::default() };
-        let mut jobs = self.standing.jobs.client().list(&query).await?;
+        let mut jobs = self.running.jobs.client().list(&query).await?;
         jobs.retain(|job| job.id.kind().starts_with(prefix));
         Ok(jobs)
     }
 
     async fn output(&self, job: &JobView) -> Result<(Output, Vec<u8>), Error> {
         let digest = job.result.ok_or_else(|| Error::NoResult { job: job.id.to_string() })?;
-        let bytes = self.standing.jobs.client().get_artifact(&digest).await?;
+        let bytes = self.running.jobs.client().get_artifact(&digest).await?;
         let output =
             Output::from_bytes(&bytes).map_err(|_| Error::NoResult { job: job.id.to_string() })?;
         Ok((output, bytes))
@@ -146,7 +146,7 @@ impl Run<'_> {
     ) -> Result<Root, Error> {
         loop {
             network.check()?;
-            self.standing.jobs.poll(progress).await?;
+            self.running.jobs.poll(progress).await?;
             if let Some(job) = self.finished("epoch_root").await?.first() {
                 let (output, bytes) = self.output(job).await?;
                 return Ok(Root { name: job.id.kind().to_owned(), output, bytes });
@@ -155,10 +155,10 @@ impl Run<'_> {
         }
     }
 
-    /// Asks L1 whether it would take this call, without sending it. The inner error is a rejection.
+    /// Simulates this call on L1 without sending it. The inner error is a rejection.
     async fn call(&self, to: Address, input: Bytes) -> Result<Result<Bytes, String>, Error> {
         let from = signer(PROVER_KEY)?.address();
-        let answer = self.standing.l1.call(from, to, input).await?;
+        let answer = self.running.l1.call(from, to, input).await?;
         Ok(answer.map_err(|reason| one_line(&reason)))
     }
 
@@ -168,7 +168,7 @@ impl Run<'_> {
         proof: &Proof,
     ) -> Result<Result<String, String>, Error> {
         let input = abi::submit_calldata(args, proof.to_bytes());
-        let answer = self.call(self.standing.deployment.rollup, input).await?;
+        let answer = self.call(self.running.deployment.rollup, input).await?;
         Ok(answer.map(|_| "accepted".to_owned()))
     }
 
@@ -181,7 +181,7 @@ impl Run<'_> {
             proof: proof.to_bytes().into(),
             publicInputs: public.iter().map(abi::word).collect(),
         };
-        let answer = self.call(self.standing.deployment.verifier, call.abi_encode().into()).await?;
+        let answer = self.call(self.running.deployment.verifier, call.abi_encode().into()).await?;
         Ok(answer.and_then(|answer| match IVerifier::verifyCall::abi_decode_returns(&answer) {
             Ok(true) => Ok("accepted".to_owned()),
             Ok(false) => Err("the verifier says no".to_owned()),
@@ -215,7 +215,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// A root job over swapped children: the plain rules reject its input before a proof is made.
+    /// A root job with swapped children: the plain rules reject its input before proving.
     async fn swapped_children(&mut self, root: &Root) -> Result<(), Error> {
         if !self.kind.includes(Tamper::SwappedChildren) {
             return Ok(());
@@ -227,11 +227,11 @@ impl Run<'_> {
         if ranges.len() != 2 {
             return Ok(());
         }
-        let slots = u64::from(self.standing.deployment.slots_per_epoch);
+        let slots = u64::from(self.running.deployment.slots_per_epoch);
         let mut answers = Vec::new();
         for _ in 0..2 {
             let answer = jobs::epoch_root_input(slots, &ranges).and_then(|input| {
-                jobs::verify(self.standing.keys.set(), &root.name, &input, &root.bytes)
+                jobs::verify(self.running.keys.set(), &root.name, &input, &root.bytes)
             });
             answers
                 .push(answer.map(|_| "accepted".to_owned()).map_err(|e| one_line(&e.to_string())));
@@ -247,7 +247,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Sends the honest proof and waits for L1's yes.
+    /// Sends the honest proof and waits until L1 accepts it.
     async fn honest(
         &mut self,
         options: &Options,
@@ -257,15 +257,15 @@ impl Run<'_> {
     ) -> Result<(), Error> {
         let (args, proof) = parts(root)?;
         let intents = network.dir.path().join("data").join("tamper-intents.json");
-        let client = self.standing.l1.clone();
+        let client = self.running.l1.clone();
         let sender =
             TxSender::open(client, signer(PROVER_KEY)?, &intents, SenderConfig::default()).await?;
         let input = abi::submit_calldata(args, proof.to_bytes());
-        sender.send(TxRequest::call("honest", self.standing.deployment.rollup, input)).await?;
+        sender.send(TxRequest::call("honest", self.running.deployment.rollup, input)).await?;
         loop {
             network.check()?;
-            if let Some(event) = self.standing.follow(progress).await?.first() {
-                let accepted = self.standing.accepted(event, options).await?;
+            if let Some(event) = self.running.follow(progress).await?.first() {
+                let accepted = self.running.accepted(event, options).await?;
                 self.report.epochs.push(accepted);
                 return Ok(());
             }

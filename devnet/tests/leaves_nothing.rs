@@ -1,4 +1,4 @@
-//! However a supervisor ends, its processes and its folder go with it.
+//! However a supervisor ends, its processes are stopped and its folder is removed.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -77,7 +77,7 @@ fn the_guard_of_a_killed_supervisor_cleans_up() {
 }
 
 #[test]
-fn a_guard_that_was_told_all_is_well_touches_nothing() {
+fn a_dismissed_guard_touches_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mark = format!("test-b-{}", std::process::id());
     let mut guard = start_guard(&mark, folder.path());
@@ -136,7 +136,7 @@ async fn a_killed_process_can_be_started_again() {
 }
 
 #[tokio::test]
-async fn anvil_listens_where_it_was_told_to() {
+async fn anvil_listens_at_the_configured_address() {
     let mut network = network();
     let address = network.start_anvil(2).await.unwrap();
     assert!(std::net::TcpStream::connect(address).is_ok());

@@ -1,4 +1,4 @@
-//! Handing proofs in: from the spool to a broker.
+//! Submits proofs: from the spool to a broker.
 
 use std::sync::Arc;
 
@@ -97,7 +97,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                     let retry_seconds = INCOMPATIBLE.as_secs();
                     let error = one_line(&error);
                     tracing::error!(job = %proof.job, error, retry_seconds, "proof not accepted");
-                    self.spool.put_off(id, Backoff::steady(INCOMPATIBLE).pause());
+                    self.spool.postpone(id, Backoff::steady(INCOMPATIBLE).pause());
                 }
             }
         }

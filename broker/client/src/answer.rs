@@ -27,11 +27,11 @@ pub enum Code {
     TooLarge = 17,
     /// The lease named is no longer held.
     LeaseLost = 18,
-    /// The agent gave too many wrong proofs.
+    /// The agent returned too many invalid proofs.
     Quarantined = 19,
     /// The job was cancelled.
     Cancelled = 20,
-    /// That result, or that agent's result, was found wrong before.
+    /// That result, or an earlier result of that agent, was rejected.
     RejectedBefore = 21,
     /// Too many requests at once.
     Overloaded = 22,
@@ -112,7 +112,7 @@ impl Code {
 pub enum Answer {
     /// The same request may succeed later: no connection, a cut or unreadable answer, an overloaded
     /// or restarting broker, or an answer that is no broker's. Repeat it for as long as the result
-    /// is wanted; never end because of it.
+    /// is needed; never exit because of it.
     Passing,
     /// Client and broker do not understand each other: another version, or a client's bug.
     /// Repeating the request does not help; an upgrade of either side does.
@@ -147,7 +147,7 @@ pub enum Answer {
 impl Answer {
     /// The meaning of an answer with this HTTP status and, if the body carried one, this code.
     /// `code` is [`None`] for an answer without a broker's code; a code that this client does not
-    /// know is [`Answer::Incompatible`] unless its status says that it passes.
+    /// know is [`Answer::Incompatible`] unless its status says that it is temporary.
     pub fn of(status: u16, code: Option<&str>) -> Self {
         let Some(text) = code.filter(|text| Code::is_one(text)) else { return Self::Passing };
         if status >= 500 || matches!(status, 408 | 425 | 429) {

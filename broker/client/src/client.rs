@@ -52,7 +52,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the broker at `url` (`http://host:port`), with its bearer token if it wants one.
+    /// A client of the broker at `url` (`http://host:port`), with its bearer token if it requires one.
     ///
     /// # Errors
     /// [`ClientError::Address`] when `url` or the token cannot be used. Nothing is contacted yet.
@@ -80,7 +80,7 @@ impl Client {
         Ok(Self { http, base: url.trim_end_matches('/').to_owned(), url: shown, options })
     }
 
-    /// Scheme, host and port of the broker's address: what may be secret in it is left out.
+    /// Scheme, host and port of the broker's address, without credentials.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -102,7 +102,7 @@ impl Client {
     }
 
     /// Stores each of `bodies` for `epoch`, several at a time; returns their addresses in the order
-    /// given. An error leaves some of them stored, which harms nobody.
+    /// given. After an error some of them may be stored, which is harmless.
     pub async fn put_artifacts(
         &self,
         epoch: u64,
@@ -142,8 +142,8 @@ impl Client {
 
     // Producers
 
-    /// Enqueues jobs; those already known answer as they stand, finished ones with their result.
-    /// In the order given; any number, in requests of [`BATCH_MAX`]. A known job takes over the
+    /// Enqueues any number of jobs, in requests of [`BATCH_MAX`], and returns them in the order
+    /// given: a known job as it is, a finished one with its result. A known job takes over the
     /// rank, labels and deadline, and the class where it is larger.
     pub async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, ClientError> {
         let mut views = Vec::with_capacity(jobs.len());
@@ -207,7 +207,7 @@ impl Client {
         self.call(Call::<routes::Wait>::new(&(), &NoQuery {}, &request), wait, Ok).await
     }
 
-    /// Says that a job's result is wrong: it is proven again, by another agent.
+    /// Rejects a job's result: another agent proves the job again.
     pub async fn reject(
         &self,
         id: &JobId,
@@ -240,7 +240,7 @@ impl Client {
         self.named::<routes::AcquireName>(name, (holder, incarnation), None, ttl).await
     }
 
-    /// Holds a name for `ttl` from now; `held` is false when it was lost.
+    /// Extends a named lease to `ttl` from now; `held` is false when it was lost.
     pub async fn renew_name(
         &self,
         name: &str,
@@ -311,7 +311,7 @@ impl Client {
         self.post::<routes::Progress>(request).await.map(drop)
     }
 
-    /// Hands in a result.
+    /// Submits a result.
     pub async fn complete(
         &self,
         request: &CompleteRequest,
@@ -324,7 +324,7 @@ impl Client {
         self.post::<routes::Fail>(request).await.map(drop)
     }
 
-    /// Hands the job back unharmed.
+    /// Releases the job, without a failure.
     pub async fn release(&self, request: &ReleaseRequest) -> Result<(), ClientError> {
         self.post::<routes::Release>(request).await.map(drop)
     }
@@ -380,7 +380,7 @@ impl Client {
         Ok(count)
     }
 
-    /// Calls a route that has a body alone.
+    /// Calls a route that has only a body.
     async fn post<R: Route<Parameter = (), Query = NoQuery>>(
         &self,
         body: &Value<R::Body>,
@@ -398,7 +398,7 @@ impl Client {
     }
 
     /// Calls a route, and repeats the request with a growing pause while the answers are passing.
-    /// `read` checks the answer; what it finds wrong may pass as well.
+    /// `read` checks the response; what it rejects may be temporary as well.
     async fn call<R: Route, A>(
         &self,
         call: Call<'_, R>,
@@ -506,7 +506,7 @@ fn method(method: routes::Method) -> Method {
     }
 }
 
-/// A request that did not succeed, and when its answer asks to repeat it.
+/// A failed request, and the delay after which its response asks to repeat it.
 struct Failed {
     retry_after: Option<Duration>,
     error: ClientError,

@@ -52,7 +52,7 @@ pub enum ClientError {
     ///
     /// Do: Look up the broker's code. Repeating the request does not help.
     #[error("{broker_code}: {message}")]
-    Refused { status: u16, broker_code: String, message: String },
+    Rejected { status: u16, broker_code: String, message: String },
 
     /// The broker's response cannot be read: cut off, or of another version.
     ///
@@ -79,7 +79,7 @@ impl ClientError {
             Self::Address { .. } => "BRC-010",
             Self::Unreachable { .. } => "BRC-011",
             Self::Unavailable { .. } => "BRC-012",
-            Self::Refused { .. } => "BRC-013",
+            Self::Rejected { .. } => "BRC-013",
             Self::Answer { .. } => "BRC-014",
             Self::Corrupt { .. } => "BRC-015",
             Self::NotABroker { .. } => "BRC-016",
@@ -98,7 +98,7 @@ impl ClientError {
             | Self::Answer { .. }
             | Self::Corrupt { .. } => Answer::Passing,
             Self::Unavailable { status, broker_code, .. }
-            | Self::Refused { status, broker_code, .. } => Answer::of(*status, Some(broker_code)),
+            | Self::Rejected { status, broker_code, .. } => Answer::of(*status, Some(broker_code)),
         }
     }
 
@@ -129,7 +129,7 @@ impl ClientError {
     /// The broker's own code, when it sent one.
     pub fn broker_code(&self) -> Option<&str> {
         match self {
-            Self::Refused { broker_code, .. } | Self::Unavailable { broker_code, .. } => {
+            Self::Rejected { broker_code, .. } | Self::Unavailable { broker_code, .. } => {
                 Some(broker_code)
             }
             _ => None,
@@ -144,7 +144,7 @@ impl ClientError {
         }
         match Answer::of(status, Some(&code)) {
             Answer::Passing => Self::Unavailable { url, status, broker_code: code, message },
-            _ => Self::Refused { status, broker_code: code, message },
+            _ => Self::Rejected { status, broker_code: code, message },
         }
     }
 

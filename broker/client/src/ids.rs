@@ -76,7 +76,7 @@ impl FromStr for Digest {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        // One spelling a digest: an id that contains it must compare equal as text.
+        // One spelling per digest: an id that contains it must compare equal as text.
         if text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(IdError::Digest);
         }
@@ -86,8 +86,8 @@ impl FromStr for Digest {
     }
 }
 
-/// A job's name for ever: `EPOCH:TYPE:DIGEST`, the digest being that of its input. The same work
-/// has the same id, whoever asks for it and however often.
+/// A job's permanent name: `EPOCH:TYPE:DIGEST` with the digest of its input. Equal work has equal
+/// ids, whoever enqueues it and however often.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobId {
     text: String,
@@ -140,7 +140,7 @@ impl FromStr for JobId {
         let kind = KindName::from_str(kind).map_err(|_| IdError::Job)?;
         let input = Digest::from_str(input).map_err(|_| IdError::Job)?;
         let id = Self::new(number, &kind, input);
-        // Leading zeros or a sign would give one job two names. Postgres counts to 2^63 - 1.
+        // With leading zeros or a sign one job would have two names. Postgres counts to 2^63 - 1.
         if id.text != text || i64::try_from(number).is_err() {
             return Err(IdError::Job);
         }
@@ -204,7 +204,7 @@ name!(
     AgentId, "an agent ID", 100
 );
 name!(
-    /// A job type, such as `tx_base`. The broker gives it no meaning.
+    /// A job type, such as `tx_base`. It is opaque to the broker.
     KindName, "a job type", 60
 );
 name!(
@@ -219,8 +219,8 @@ impl Incarnation {
     }
 }
 
-/// Number of the grant of a job's lease. It only grows, by one a grant, and fences every transition
-/// but completion.
+/// Number of a job's lease. It grows by one with every grant, and fences every transition but
+/// completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct LeaseEpoch(pub u64);

@@ -3,7 +3,7 @@
 //! Producers enqueue jobs and check their results; agents claim, prove and report. Both speak HTTP
 //! to any replica and never see the database. Every request may be repeated: ids are
 //! content-addressed and lease epochs fence what is out of date, so [`Client`] repeats by itself
-//! while a broker is away or overloaded.
+//! while a broker is unavailable or overloaded.
 
 mod answer;
 mod client;

@@ -1,5 +1,5 @@
 //! What crosses the wire, as JSON. Times are milliseconds or seconds as the name says; every
-//! request refuses fields it does not know.
+//! request rejects unknown fields.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::named;
 use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch};
 
 named! {
-    /// Where a job stands. `docs/book/states.md` shows which statement moves it from one to the next.
+    /// The state of a job. `docs/book/states.md` shows which statement moves it from one to the next.
     pub enum JobState is "job state" {
         /// Waits for an agent.
         Ready = "ready",
@@ -23,11 +23,11 @@ named! {
         Done = "done",
         /// A dead letter: not tried again until an operator or the producer replays it.
         Dead = "dead",
-        /// No longer wanted. Enqueueing it again reopens it.
+        /// No longer needed. Enqueueing it again reopens it.
         Cancelled = "cancelled",
     }
 
-    /// How an attempt at a job stands or ended.
+    /// The state or outcome of an attempt at a job.
     pub enum AttemptOutcome is "outcome of an attempt" {
         /// The agent holds the lease.
         Running = "running",
@@ -39,9 +39,9 @@ named! {
         Failed = "failed",
         /// The lease expired.
         Expired = "expired",
-        /// The agent returned the job unharmed.
+        /// The agent released the job.
         Released = "released",
-        /// The producer found the result wrong.
+        /// The producer rejected the result.
         Rejected = "rejected",
         /// Another agent's result came first.
         Superseded = "superseded",
@@ -86,7 +86,7 @@ named! {
         /// nobody is to blame.
         Reopened = "reopened",
         /// The job is a dead letter: too many agents returned wrong proofs.
-        GivenUp = "given_up",
+        DeadLettered = "given_up",
         /// That result was not, or is no longer, the job's. Nothing changed.
         Stale = "stale",
     }
@@ -203,9 +203,9 @@ pub struct JobView {
     pub attempts: u32,
     /// Holder and age of the present lease.
     pub lease: Option<LeaseView>,
-    /// Where the result lies, once done.
+    /// Digest of the result, once done.
     pub result: Option<Digest>,
-    /// Who made the result.
+    /// The agent that proved it.
     pub agent: Option<AgentId>,
     /// What that agent reported about its work; see [`WorkStats`].
     pub stats: Option<serde_json::Value>,
@@ -288,7 +288,7 @@ pub struct UnableView {
     pub class: u8,
     /// Jobs that wait.
     pub jobs: u64,
-    /// For how long it has been so.
+    /// For how long this has been the case.
     pub since_seconds: f64,
 }
 
@@ -356,11 +356,11 @@ pub struct Grant {
     pub job: JobId,
     pub version: KindName,
     pub lease_epoch: LeaseEpoch,
-    /// The lease runs out after this long without a heartbeat.
+    /// The lease expires after this long without a heartbeat.
     pub lease_ms: u64,
-    /// The job is taken back after this long whatever the heartbeats say.
+    /// The lease expires after this long despite heartbeats.
     pub hard_limit_ms: u64,
-    /// After which nobody wants the result, seconds since 1970; without one it is always wanted.
+    /// When the result is no longer needed, seconds since 1970; absent: never.
     #[serde(default)]
     pub deadline_unix_seconds: Option<u64>,
 }
@@ -384,9 +384,9 @@ pub struct HeartbeatRequest {
 /// Answer to [`HeartbeatRequest`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeartbeatResponse {
-    /// Leases the agent no longer has: stop that work and say nothing more about it.
+    /// Leases that the agent no longer has: stop that work and do not report it.
     pub cancel: Vec<LeaseRef>,
-    /// Heartbeats are wanted at least this often.
+    /// Send heartbeats at least this often.
     pub every_ms: u64,
 }
 
@@ -466,17 +466,17 @@ pub struct ListQuery {
 }
 
 /// Body of the requests about named leases: one holder at a time for a name such as
-/// `submitter/<prover id>`, so that of two standing by only one acts.
+/// `submitter/<prover id>`, so that only one of several instances acts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedLeaseRequest {
     pub name: String,
     /// An identity that outlives the process.
     pub holder: AgentId,
-    /// Which start of the holder asks. While one holds the name, another of the same holder does
+    /// The incarnation of the holder. While one holds the name, another of the same holder does
     /// not get it.
     pub incarnation: Incarnation,
-    /// The fence got when it was acquired; required to renew and release.
+    /// The fence returned by the acquisition; required to renew and release.
     #[serde(default)]
     pub fence: Option<u64>,
     /// How long it lasts from now; ignored by release.
@@ -489,12 +489,12 @@ pub struct NamedLeaseRequest {
 pub struct NamedLeaseResponse {
     /// Whether the caller holds the name now.
     pub held: bool,
-    /// Grows with each acquisition. Whoever acts under the name passes it on, so that an older
-    /// holder's late act is recognised.
+    /// Grows with each acquisition. The holder passes it on with what it does under the name, so that
+    /// late requests of an older holder are recognised.
     pub fence: u64,
     /// The present holder; absent while the name is free.
     pub holder: Option<AgentId>,
-    /// Which start of the holder holds the name.
+    /// The incarnation that holds the name.
     #[serde(default)]
     pub incarnation: Option<Incarnation>,
     pub expires_in_ms: i64,
@@ -506,7 +506,7 @@ pub struct StatusResponse {
     pub queue: Vec<QueueView>,
     pub agents: Vec<AgentView>,
     pub dead_letters: u64,
-    /// What waits and no live agent can do.
+    /// Waiting types of job that no live agent can do.
     #[serde(default)]
     pub unable: Vec<UnableView>,
 }
@@ -525,7 +525,7 @@ pub struct QueueView {
     pub oldest_seconds: f64,
 }
 
-/// An agent that spoke to the broker.
+/// An agent that has contacted the broker.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AgentView {
     pub agent: AgentId,
@@ -536,7 +536,7 @@ pub struct AgentView {
     pub quarantined: bool,
 }
 
-/// The body of every refusal.
+/// The body of every error response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// Stable code, `BRK-…`.

@@ -1,4 +1,4 @@
-//! Which requests are worked on, and when: a request takes a place only once its body is here.
+//! Which requests are served, and when: a request takes a place only once its body has arrived.
 //!
 //! A body may take its sender a long time, so it is read before the request takes one of the places
 //! that bound the work in progress; it takes only the memory that it needs, from a budget. What keeps
@@ -13,9 +13,9 @@ use crate::error::BrokerError;
 
 /// Bytes of bodies that may be in memory, of artifacts and of requests that can come again.
 const BODY_BYTES: usize = 256 << 20;
-/// The same of heartbeats and outcomes.
+/// Bytes of bodies that may be in memory, of heartbeats and outcomes.
 const URGENT_BODY_BYTES: usize = 64 << 20;
-/// Heartbeats and outcomes worked on at a time; more wait.
+/// Heartbeats and outcomes served at a time; others wait.
 const URGENT_REQUESTS: usize = 64;
 /// Unit in which body memory is counted.
 const UNIT: usize = 1024;
@@ -52,13 +52,13 @@ impl Admission {
             routes::Admission::Bounded => &self.bodies,
             routes::Admission::Urgent => &self.urgent_bodies,
         };
-        // A body of unknown length may be of any; a longer one is cut off when it is read.
+        // A body of unknown length can have any length; reading stops at the limit.
         let bytes = length(parts).map_or(max, |length| length.min(max));
         let units = u32::try_from(bytes.div_ceil(UNIT)).unwrap_or(u32::MAX);
         memory.try_acquire_many(units).map(Some).map_err(|_| BrokerError::Overloaded)
     }
 
-    /// Takes a place, once the body is here. A long poll takes none, and what is urgent waits for one.
+    /// Takes a place, once the body has arrived. A long poll takes none; an urgent request waits for one.
     pub(super) async fn place(
         &self,
         admission: routes::Admission,

@@ -1,4 +1,4 @@
-//! What agents ask: work, and to be heard about it.
+//! Requests of agents: claims, heartbeats and reports.
 
 use std::sync::Arc;
 
@@ -44,7 +44,7 @@ pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Ans
     let cancel = shared.store.heartbeat(tenant, &request).await?;
     shared.store.seen(tenant, &request.agent).await?;
     shared.metrics.fenced(Fenced::Heartbeat, cancel.len() as u64);
-    // Four beats a lease: three may be lost.
+    // Four heartbeats per lease: three may be lost.
     let every = shared.store.rules().lease / 4;
     Ok(HeartbeatResponse { cancel, every_ms: u64::try_from(every.as_millis()).unwrap_or(1000) })
 }
@@ -65,7 +65,7 @@ pub(super) async fn complete(shared: Arc<Shared>, call: Call<Complete>) -> Answe
     let done = shared.store.complete(&call.bearer.tenant, &request).await;
     let done = done.inspect_err(|error| {
         if matches!(error, BrokerError::AlreadyRejected { .. }) {
-            // The job may be ready for somebody else.
+            // The job may be ready for another agent.
             shared.hub.became_ready();
         }
     })?;

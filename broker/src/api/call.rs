@@ -15,7 +15,7 @@ use crate::broker::Shared;
 use crate::error::BrokerError;
 use crate::store::tokens::Bearer;
 
-/// What a handler gets.
+/// The arguments of a handler.
 pub(crate) struct Call<R: Route> {
     pub(crate) bearer: Bearer,
     pub(crate) parameter: R::Parameter,
@@ -23,8 +23,8 @@ pub(crate) struct Call<R: Route> {
     pub(crate) body: <R::Body as Payload>::Value,
 }
 
-/// Serves a call: token and role, parameter and query, a place and the body, the handler. Nobody without
-/// a token of the right role makes the broker hold a body.
+/// Serves a call: token and role, parameter and query, a place and the body, the handler. Without a
+/// token of the right role the broker buffers no body.
 pub(super) async fn serve<R, H, F>(
     shared: &Arc<Shared>,
     request: Request,
@@ -121,7 +121,7 @@ fn max_exceeded(parts: &Parts, limit: Limit) -> bool {
 
 async fn read(body: Body, Limit { what, max }: Limit) -> Result<Bytes, BrokerError> {
     if max == 0 {
-        // The route has no body; what came with it is not looked at.
+        // The route has no body; what came with it is ignored.
         return Ok(Bytes::new());
     }
     let mut request = Request::new(body);

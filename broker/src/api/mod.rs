@@ -1,7 +1,7 @@
 //! The HTTP interface: every route of [`rollmill_broker_client::routes`] with its handler.
 //!
-//! What a route takes, who may call it and how large its body may be stands in that table; [`call`]
-//! checks it before the handler runs.
+//! That table says what a route takes, who may call it and how large its body may be; [`call`] checks
+//! this before the handler runs.
 
 pub(crate) mod admission;
 mod agents;
@@ -26,16 +26,16 @@ use call::Call;
 /// What a handler returns.
 pub(crate) type Answer<R> = Result<<<R as Route>::Answer as Payload>::Value, BrokerError>;
 
-/// Every route, its handler behind it.
+/// Every route with its handler.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     RouteName::ALL
         .iter()
         .fold(Router::new(), |router, route| mount(router, *route))
         .fallback(|State(shared): State<Arc<Shared>>| async move {
-            refusal(&shared, &BrokerError::UnknownPath)
+            error_response(&shared, &BrokerError::UnknownPath)
         })
         .method_not_allowed_fallback(|State(shared): State<Arc<Shared>>| async move {
-            refusal(&shared, &BrokerError::WrongMethod)
+            error_response(&shared, &BrokerError::WrongMethod)
         })
         .with_state(shared)
 }
@@ -93,7 +93,7 @@ where
                     error.code(),
                     R::SPEC.path
                 );
-                refusal(&shared, &error)
+                error_response(&shared, &error)
             }
         }
     };
@@ -101,11 +101,13 @@ where
 }
 
 /// An error as JSON with its one code, counted, with Retry-After where waiting helps.
-fn refusal(shared: &Shared, error: &BrokerError) -> Response {
+fn error_response(shared: &Shared, error: &BrokerError) -> Response {
     shared.metrics.refusals_total.with_label_values(&[error.code()]).inc();
     let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    if status.is_server_error() {
-        tracing::warn!(error = rollmill_service::one_line(error), "request failed");
+    if status.is_server_error()
+        && let Some(repeated) = shared.request_failures.failed()
+    {
+        tracing::warn!(error = rollmill_service::one_line(error), repeated, "request failed");
     }
     let body = ErrorBody { code: error.code().to_owned(), message: error.message() };
     let mut response = (status, axum::Json(body)).into_response();
@@ -122,7 +124,7 @@ pub(crate) fn check_ids(ids: &[JobId]) -> Result<(), BrokerError> {
     Ok(())
 }
 
-/// Small free JSON: agents' information, stats.
+/// Small free-form JSON: agents' information, stats.
 pub(crate) fn check_free_json(value: &serde_json::Value) -> Result<(), BrokerError> {
     const MAX: usize = 4096;
     let text = value.to_string();

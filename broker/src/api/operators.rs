@@ -1,4 +1,4 @@
-//! What operators ask.
+//! Requests of operators.
 
 use std::sync::Arc;
 
@@ -49,7 +49,7 @@ pub(super) async fn drop_dead(shared: Arc<Shared>, call: Call<DropDead>) -> Answ
     Ok(CountResponse { count })
 }
 
-/// Records what was done to dead letters, and wakes who waits for jobs.
+/// Records what was done to dead letters, and wakes those that wait for jobs.
 async fn dead_letters<R>(shared: &Shared, call: &Call<R>, verb: &str) -> Result<(), BrokerError>
 where
     R: rollmill_broker_client::routes::Route<

@@ -1,4 +1,4 @@
-//! What producers ask: artifacts, jobs, names.
+//! Requests of producers: artifacts, jobs, names.
 
 use std::sync::Arc;
 
@@ -94,7 +94,7 @@ pub(super) async fn wait(shared: Arc<Shared>, call: Call<Wait>) -> Answer<Wait> 
     tokio::pin!(limit);
     let mut finals = shared.hub.finals();
     loop {
-        // Marked as seen before the look, so that a change during it is not missed.
+        // Marked as seen before the query, so that a change during the query is not missed.
         finals.mark_unchanged();
         let mut jobs = shared.store.jobs(tenant, ids).await?;
         shared.count_lost(shared.store.heal(tenant, &mut jobs).await?);
@@ -131,7 +131,7 @@ pub(super) async fn reject(shared: Arc<Shared>, call: Call<Reject>) -> Answer<Re
     }
     match response.outcome {
         RejectOutcome::Reopened => shared.hub.became_ready(),
-        RejectOutcome::GivenUp => {
+        RejectOutcome::DeadLettered => {
             shared.metrics.dead_letters_total.inc();
             shared.hub.became_final();
         }

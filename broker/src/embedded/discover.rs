@@ -1,4 +1,4 @@
-//! Where a Postgres server may lie on a machine.
+//! Where a PostgreSQL server may be on a machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ pub struct Binaries {
     pub version: String,
 }
 
-/// Finds a server of version 14 or newer: the directory given; else what PATH and `pg_config`
+/// Finds a server of version 14 or newer: the configured directory; else what PATH and `pg_config`
 /// name; else Debian's versioned directories, newest first; Homebrew's and Postgres.app's places;
 /// else the npm package under `contracts/node_modules`, here or in a directory above.
 pub fn discover(bin_dir: Option<&Path>) -> Result<Binaries, EmbeddedError> {

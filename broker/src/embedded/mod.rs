@@ -116,7 +116,7 @@ pub struct Options {
     /// Directory of `initdb` and `postgres`; searched for when absent.
     pub bin_dir: Option<PathBuf>,
     /// Give up durability for speed, and remove the data directory once this process is gone. For
-    /// tests, whose data dies with them.
+    /// tests, whose data is not needed afterwards.
     pub throwaway: bool,
 }
 
@@ -172,7 +172,7 @@ impl PrivatePostgres {
                 }
                 Err(last) => {
                     let text = fs::read_to_string(&log_path).unwrap_or_default();
-                    // A predecessor that was killed a moment ago still shuts down.
+                    // A predecessor that was killed a moment ago may still be shutting down.
                     let held = text.contains("postmaster.pid") && text.contains("exists");
                     if held && start.elapsed() < START_LIMIT / 4 {
                         if !std::mem::replace(&mut is_waiting, true) {
@@ -190,7 +190,7 @@ impl PrivatePostgres {
                          (its process id is in pg/postmaster.pid) or choose another --data-dir"
                             .into()
                     } else {
-                        telling_line(&text).unwrap_or(last)
+                        cause_line(&text).unwrap_or(last)
                     };
                     return Err(EmbeddedError::Start {
                         data_dir: root.display().to_string(),
@@ -291,7 +291,7 @@ enum Identity {
     Own,
     /// Root outside, an ordinary user inside a user namespace. Files stay root's.
     Namespace,
-    /// Root gives the rights up.
+    /// Root drops its privileges.
     Nobody,
 }
 
@@ -300,7 +300,7 @@ impl Identity {
         if !nix::unistd::geteuid().is_root() {
             return Self::Own;
         }
-        // Data once made as nobody stays readable to nobody alone.
+        // Data that was created as `nobody` stays readable to `nobody` alone.
         if fs::metadata(data).is_ok_and(|meta| meta.uid() == NOBODY) {
             return Self::Nobody;
         }
@@ -367,8 +367,8 @@ fn prepare_dir(path: &Path) -> Result<PathBuf, EmbeddedError> {
     path.canonicalize().map_err(prepare(path))
 }
 
-/// Takes the directory for this process, once whoever has it gives it back, which a command does soon. The
-/// system gives it back when the process ends, however it ends.
+/// Locks the directory for this process, once its holder releases it, which a command does soon. The
+/// system releases the lock when the process ends, however it ends.
 async fn lock(root: &Path) -> Result<File, EmbeddedError> {
     let path = root.join("lock");
     let file = File::options().create(true).append(true).open(&path).map_err(prepare(&path))?;
@@ -451,7 +451,7 @@ fn initialise(
     })?;
     if !output.status.success() {
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        let message = telling_line(&text).unwrap_or_else(|| output.status.to_string());
+        let message = cause_line(&text).unwrap_or_else(|| output.status.to_string());
         return Err(EmbeddedError::Init { message });
     }
     fs::rename(&fresh, data).map_err(prepare(data))
@@ -472,7 +472,7 @@ fn server(
         "unix_socket_permissions=0700",
         "max_connections=100",
         "shared_buffers=64MB",
-        // A forgotten transaction holds the claim index's dead rows.
+        // An idle transaction keeps dead rows of the claim index from being vacuumed.
         "idle_in_transaction_session_timeout=60s",
         "log_timezone=UTC",
         "timezone=UTC",
@@ -562,7 +562,7 @@ fn spawn(
 }
 
 /// The line of a server's output that says what is wrong.
-fn telling_line(text: &str) -> Option<String> {
+fn cause_line(text: &str) -> Option<String> {
     let severe = |line: &&str| ["FATAL", "PANIC", "error:"].iter().any(|word| line.contains(word));
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines().find(severe).or_else(|| lines().next_back()).map(str::to_owned)

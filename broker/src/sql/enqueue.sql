@@ -1,6 +1,6 @@
 -- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
--- cancelled one is wanted again, and so is one whose deadline passed and now lies ahead.
+-- cancelled one is reopened, and so is one whose deadline passed and now lies ahead.
 --   $1 tenant
 --   $2 ids
 --   $3 kinds

@@ -1,5 +1,5 @@
 -- heartbeat.sql: moves the expiry of every lease an agent names and still holds. A lease that ran
--- out but was not taken yet is kept: a broker that was away must not cost running proofs.
+-- out but was not expired yet is kept: a broker that was down must not cost running proofs.
 --   $1 tenant
 --   $2 agent
 --   $3 jobs

@@ -1,4 +1,4 @@
--- name_release.sql: releases a name. The row stays, so that its fence goes on growing.
+-- name_release.sql: releases a name. The row stays, so that its fence keeps growing.
 --   $1 tenant
 --   $2 name
 --   $3 holder

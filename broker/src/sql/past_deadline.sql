@@ -1,5 +1,5 @@
--- past_deadline.sql: makes dead letters of the jobs that wait beyond their deadline. Enqueueing one
--- again with a later deadline opens it again (enqueue.sql). A leased one may still be completed.
+-- past_deadline.sql: dead-letters the jobs that wait beyond their deadline. Enqueueing one again
+-- with a later deadline reopens it (enqueue.sql). A leased one may still be completed.
 --   $1 failure
 --   $2 most
 UPDATE job

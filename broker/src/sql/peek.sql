@@ -1,6 +1,6 @@
 -- peek.sql: the first ready jobs for what the waiting agents can do, without a lock. The broker
 -- matches them with its agents in memory and then leases the matches by key (claim.sql).
--- One probe of job_claim a combination; $5 is read as a literal bound by the lateral LIMIT.
+-- One probe of job_claim per combination; $5 is read as a literal bound by the lateral LIMIT.
 --   $1 tenant
 --   $2 versions
 --   $3 kinds

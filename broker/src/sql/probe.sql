@@ -1,2 +1,2 @@
--- probe.sql: asks the table of jobs for nothing.
+-- probe.sql: reads the table of jobs and returns no row.
 SELECT FROM job LIMIT 1

@@ -1,4 +1,4 @@
--- queue.sql: what waits and what runs, by type. Read at most once every few seconds and cached.
+-- queue.sql: waiting and running jobs, by type. Read at most once every few seconds and cached.
 --   $1 tenant
 SELECT tenant, kind, version, class, state, count(*) AS count,
        extract(epoch FROM now() - min(created_at))::float8 AS oldest_seconds

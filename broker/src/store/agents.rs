@@ -8,7 +8,7 @@ use crate::ability::Ability;
 use crate::error::BrokerError;
 
 impl Store {
-    /// Notes that an agent asks for work and what it can do, and rejects it when quarantined.
+    /// Records that an agent asks for work and what it can do; rejects it when quarantined.
     pub async fn admit(&self, tenant: &Tenant, request: &ClaimRequest) -> Result<(), BrokerError> {
         let ClaimRequest { agent, info, class, capabilities, .. } = request;
         let able = capabilities.iter().map(|c| format!("{}/{}", c.kind, c.version)).collect();
@@ -19,12 +19,12 @@ impl Store {
         Ok(())
     }
 
-    /// Notes that an agent is alive.
+    /// Records that an agent is alive.
     pub async fn seen(&self, tenant: &Tenant, agent: &AgentId) -> Result<(), BrokerError> {
         AgentSeen { tenant, agent }.run(&self.pool).await.map(drop)
     }
 
-    /// Ends a quarantine and forgets what led to it.
+    /// Ends a quarantine and clears what led to it.
     pub async fn pardon(&self, tenant: &Tenant, agent: &AgentId) -> Result<u64, BrokerError> {
         AgentPardon { tenant, agent }.run(&self.pool).await
     }
@@ -34,7 +34,7 @@ impl Store {
         let rows = AgentAbilities {}.all(&self.pool).await?;
         let ability = |row: super::sql::AbilityRow| Ability {
             tenant: Tenant(row.tenant),
-            able: row.able,
+            capabilities: row.able,
             class: row.class.0,
             seen_seconds: row.seen_seconds,
         };
@@ -49,7 +49,7 @@ impl Store {
                 let info = row.info.map(|info| serde_json::from_str(&info)).transpose();
                 Ok(AgentView {
                     agent: row.id.0,
-                    // An agent that never asked for work has told nothing of itself.
+                    // An agent that never asked for work has reported nothing about itself.
                     info: info.map_err(|_| corrupt("an agent's info"))?.unwrap_or_default(),
                     last_seen_seconds: row.last_seen_seconds,
                     leases: row.leases.0,

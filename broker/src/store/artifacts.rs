@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 
 use super::sql::{
     ArtifactBodyDrop, ArtifactBodyPut, ArtifactDrop, ArtifactObjects, ArtifactPartition,
-    ArtifactPut, ArtifactShared, InputGiven, Statement,
+    ArtifactPut, ArtifactShared, InputUploaded, Statement,
 };
 use super::{ROW_ARTIFACT_BYTES_MAX, Store, Tenant};
 use crate::error::BrokerError;
@@ -15,14 +15,14 @@ use crate::error::BrokerError;
 /// What an upload did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uploaded {
-    /// Where the bytes lie.
+    /// Where the bytes are stored.
     pub place: Place,
     /// Jobs that waited for this input and are ready now.
     pub made_ready: u64,
 }
 
 rollmill_broker_client::named! {
-    /// Where the bytes of an artifact lie.
+    /// Where the bytes of an artifact are stored.
     pub enum Place is "place of an artifact" {
         /// In the database, up to [`ROW_ARTIFACT_BYTES_MAX`].
         Row = "row",
@@ -32,7 +32,7 @@ rollmill_broker_client::named! {
 }
 
 impl Place {
-    /// Where an artifact of this many bytes lies.
+    /// Where an artifact of this many bytes is stored.
     pub const fn of(bytes: usize) -> Self {
         if bytes <= ROW_ARTIFACT_BYTES_MAX { Self::Row } else { Self::Object }
     }
@@ -40,7 +40,7 @@ impl Place {
 
 impl Store {
     /// Stores `body` under `digest` for `epoch`, after checking the one against the other. Storing
-    /// again heals what was damaged, and makes the jobs ready that wait for this input.
+    /// again repairs a damaged copy, and makes the jobs ready that wait for this input.
     pub async fn put_artifact(
         &self,
         tenant: &Tenant,
@@ -67,12 +67,12 @@ impl Store {
             }
         };
         ArtifactPut { tenant, digest, epoch, bytes, place }.run(&mut *tx).await?;
-        let made_ready = InputGiven { tenant, input: digest }.run(&mut *tx).await?;
+        let made_ready = InputUploaded { tenant, input: digest }.run(&mut *tx).await?;
         tx.commit().await?;
         Ok(Uploaded { place, made_ready })
     }
 
-    /// The bytes of an object; none if there is no such object.
+    /// The bytes of an object; `None` if it does not exist.
     pub(super) async fn get_object(
         &self,
         path: &ObjectPath,

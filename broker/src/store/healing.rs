@@ -1,9 +1,9 @@
 //! Artifacts whose bytes can no longer be read, and the jobs that depend on them.
 //!
 //! A job is done only while the bytes of its result can be read. Whoever finds that they cannot
-//! (a fetch, an enqueue, a wait) opens the job again: nobody is blamed and the digest is not banned,
-//! since the same bytes may well have been right. An input that cannot be read is asked of the
-//! producer. Blame needs bytes that were read whole.
+//! (a fetch, an enqueue, a wait) reopens the job: nobody is blamed and the digest is not banned,
+//! since the same bytes may well have been right. An input that cannot be read is requested from
+//! its producer. Blame needs bytes that were read whole.
 
 use rollmill_broker_client::{Digest, FailureClass, JobId, JobState, JobView};
 use sqlx::PgConnection;
@@ -16,7 +16,7 @@ use super::sql::{
 use super::{Place, Store, Tenant};
 use crate::error::BrokerError;
 
-/// What lies under a digest.
+/// What is stored under a digest.
 pub(super) enum Stored {
     /// Bytes that have the digest.
     Whole(Vec<u8>),
@@ -28,10 +28,10 @@ pub(super) enum Stored {
 
 impl Store {
     /// The bytes of an artifact, checked against its digest. Where they cannot be read, the jobs
-    /// whose result they were are opened again.
+    /// whose result they were are reopened.
     ///
     /// # Errors
-    /// [`BrokerError::ArtifactLost`] with the number of jobs that were opened again, or
+    /// [`BrokerError::ArtifactLost`] with the number of reopened jobs, or
     /// [`BrokerError::UnknownArtifact`] if nothing was ever stored under the digest.
     pub async fn get_artifact(
         &self,
@@ -54,8 +54,8 @@ impl Store {
         }
     }
 
-    /// Opens every done job again whose result this is, and returns how many; the bytes instead if
-    /// they can be read after all, since an upload may have healed them meanwhile.
+    /// Reopens every done job that has this result, and returns how many. Returns the bytes instead
+    /// if they can be read after all, since an upload may have repaired them meanwhile.
     async fn reopen_lost(
         &self,
         tenant: &Tenant,
@@ -75,7 +75,7 @@ impl Store {
         Ok(Err(seqs.len() as u64))
     }
 
-    /// Opens done jobs again whose result cannot be read. The caller holds their locks.
+    /// Reopens done jobs whose result cannot be read. The caller holds their locks.
     pub(super) async fn reopen_without_blame(
         tx: &mut PgConnection,
         seqs: &[i64],
@@ -88,8 +88,8 @@ impl Store {
         Ok(())
     }
 
-    /// Opens those of the done jobs among `views` again whose result cannot be read, and shows them
-    /// as they are then. Returns how many.
+    /// Reopens the done jobs among `views` whose result cannot be read, and updates their views.
+    /// Returns how many.
     pub async fn heal(
         &self,
         tenant: &Tenant,
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Those of `digests` of which no copy can be read. Rows are checked by the database, in one
-    /// statement an epoch; objects are read.
+    /// statement per epoch; objects are read.
     pub(super) async fn unreadable(
         &self,
         connection: &mut PgConnection,

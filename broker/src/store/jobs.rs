@@ -26,7 +26,7 @@ pub struct Cancelled {
 }
 
 impl Store {
-    /// Adds jobs whose inputs were put; known ones answer as they stand. In the order given.
+    /// Adds jobs whose inputs are stored. Returns all in the order given, known ones as they are.
     pub async fn enqueue(
         &self,
         tenant: &Tenant,
@@ -37,7 +37,7 @@ impl Store {
         for job in jobs {
             unique.entry(&job.id).or_insert(job);
         }
-        // A fixed order of locking keeps two producers of one batch from a deadlock.
+        // Locking in a fixed order keeps two producers of one batch from a deadlock.
         let mut unique: Vec<&NewJob> = unique.into_values().collect();
         unique.sort_by(|a, b| a.id.cmp(&b.id));
         self.require_inputs(tenant, &unique).await?;
@@ -81,12 +81,12 @@ impl Store {
         enqueue.run(&self.pool).await.map(drop)
     }
 
-    /// Requires that each job's input can be read. What is there but damaged is asked for as well.
+    /// Requires that each job's input can be read. A damaged one is requested as well.
     async fn require_inputs(&self, tenant: &Tenant, jobs: &[&NewJob]) -> Result<(), BrokerError> {
         let inputs = jobs.iter().map(|job| job.id.input()).collect();
         let mut connection = self.pool.acquire().await?;
         match self.unreadable(&mut connection, tenant, inputs).await?.first() {
-            Some(digest) => Err(BrokerError::NotPut { digest: *digest }),
+            Some(digest) => Err(BrokerError::NotUploaded { digest: *digest }),
             None => Ok(()),
         }
     }
@@ -116,7 +116,7 @@ impl Store {
         Ok(Cancelled { jobs: seqs.len() as u64, attempts })
     }
 
-    /// Gives dead letters a fresh budget, every agent included, and makes them ready.
+    /// Renews the budget of dead letters, with every agent, and makes them ready.
     pub async fn replay(&self, tenant: &Tenant, ids: &[JobId]) -> Result<u64, BrokerError> {
         let mut tx = self.pool.begin().await?;
         let replay = Replay { tenant, jobs: ids.iter().collect() };
@@ -126,8 +126,8 @@ impl Store {
         Ok(seqs.len() as u64)
     }
 
-    /// Reopens a job whose result its producer found wrong, and counts that against the agent; without
-    /// blame where the bytes cannot be read, since nobody can have found them wrong.
+    /// Reopens a job whose result its producer rejects, and charges the agent. Where the bytes cannot
+    /// be read nobody is charged, since nobody can have checked them.
     pub async fn reject(
         &self,
         tenant: &Tenant,
@@ -163,8 +163,11 @@ impl Store {
         let reopening = Reopening { seq, failure, message: reason, agent: &agent, size, next };
         Self::reopen(&mut tx, reopening).await?;
         tx.commit().await?;
-        let outcome =
-            if next == Next::GiveUp { RejectOutcome::GivenUp } else { RejectOutcome::Reopened };
+        let outcome = if next == Next::GiveUp {
+            RejectOutcome::DeadLettered
+        } else {
+            RejectOutcome::Reopened
+        };
         Ok(RejectResponse { outcome, agent_quarantined })
     }
 
@@ -175,7 +178,7 @@ impl Store {
         Ok(jobs)
     }
 
-    /// What waits and what runs, by tenant and type; of every tenant when none is given.
+    /// Waiting and running jobs by tenant and type; of every tenant when none is given.
     pub async fn queue(
         &self,
         tenant: Option<&Tenant>,

@@ -111,7 +111,7 @@ impl Store {
         claim.all(&self.pool).await?.into_iter().map(granted).collect()
     }
 
-    /// Keeps an agent's leases; returns those it no longer has.
+    /// Renews an agent's leases; returns those that it no longer has.
     pub async fn heartbeat(
         &self,
         tenant: &Tenant,
@@ -133,7 +133,7 @@ impl Store {
         Ok(request.leases.iter().filter(lost).cloned().collect())
     }
 
-    /// Notes how far a lease's work is.
+    /// Records the progress of the work under a lease.
     pub async fn progress(
         &self,
         tenant: &Tenant,
@@ -157,7 +157,7 @@ impl Store {
         Promote { most: 1000 }.run(&self.pool).await
     }
 
-    /// Takes back leases that ran out, by the database's clock. Returns the classes counted.
+    /// Expires overdue leases, by the database's clock. Returns the failure classes.
     pub async fn expire(&self, spread: f64) -> Result<Vec<(FailureClass, Next)>, BrokerError> {
         let mut tx = self.pool.begin().await?;
         let rows = Overdue { most: 100 }.all(&mut *tx).await?;

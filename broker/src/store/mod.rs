@@ -37,7 +37,7 @@ pub use rollmill_broker_client::Role;
 pub use tokens::TokenView;
 pub use view::Listed;
 
-/// Artifacts up to this size lie in the database, larger ones in the object store.
+/// Artifacts up to this size are stored in the database, larger ones in the object store.
 pub const ROW_ARTIFACT_BYTES_MAX: usize = 256 * 1024;
 
 /// Oldest server supported, as `server_version_num`.
@@ -48,7 +48,7 @@ static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// Whose jobs. Comes from the caller's token, never from a request.
+/// The owner of jobs. Comes from the caller's token, never from a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tenant(pub String);
 
@@ -68,11 +68,11 @@ impl Default for Tenant {
 /// Limits that the statements need.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    /// A lease runs out after this long without a heartbeat.
+    /// A lease expires after this long without a heartbeat.
     pub lease: Duration,
     /// Hard limit of jobs that name none.
     pub hard_limit: Duration,
-    /// Wrong proofs after which an agent may claim no more.
+    /// Invalid proofs after which an agent is quarantined.
     pub rejections_max: u32,
     /// An agent that was not seen for this long counts as gone. Above the longest wait of a claim.
     pub live: Duration,
@@ -132,12 +132,12 @@ impl Store {
     ) -> Result<Self, BrokerError> {
         let target = Target::of(&options);
         let options = options.application_name("rollmill-broker").options([
-            // A statement that takes this long is a fault, and holds a connection others need.
+            // A statement that takes this long is a fault, and blocks a connection that others need.
             ("statement_timeout", "30s"),
             ("idle_in_transaction_session_timeout", "60s"),
             ("client_min_messages", "warning"),
         ]);
-        // A pool repeats until its time is over and then says only that; one connection says why.
+        // A pool retries until its timeout and reports only that; a single connection reports why.
         let first = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options));
         let first = first.await.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         let first = first.map_err(|error| BrokerError::from(error).at(&target))?;
@@ -152,7 +152,7 @@ impl Store {
         Ok(Self { pool, objects: Arc::new(objects), target, rules })
     }
 
-    /// Asks the table of jobs for nothing.
+    /// Runs a statement on the table of jobs that returns nothing.
     pub(crate) async fn probe(&self) -> Result<(), BrokerError> {
         Probe {}.run(&self.pool).await.map(drop)
     }
@@ -164,8 +164,8 @@ impl Store {
         migrated.map_err(|error| BrokerError::from(error).at(&self.target))
     }
 
-    /// Refuses a schema that a newer release has migrated. One that this release would bring up to date
-    /// is no error, nor is an empty database.
+    /// Rejects a schema that a newer release has migrated. One that this release would migrate is no
+    /// error, nor is an empty database.
     pub async fn check_release(&self) -> Result<(), BrokerError> {
         let known = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
         let applied = self.applied().await.map_err(|error| error.at(&self.target))?;
@@ -183,7 +183,7 @@ impl Store {
         Ok(MigrationLast {}.one(&self.pool).await?.version)
     }
 
-    /// Refuses a server or a schema that would not serve: too old, or without the indexes that
+    /// Rejects a server or schema that would not work: too old, or without the indexes that
     /// claims and expiry depend on.
     pub async fn check(&self) -> Result<(), BrokerError> {
         self.check_release().await?;
@@ -218,7 +218,7 @@ impl Store {
         &self.rules
     }
 
-    /// Name of the notification channel: one a schema, so that instances do not wake each other.
+    /// Name of the notification channel: one per schema, so that instances do not wake each other.
     pub async fn channel(&self) -> Result<String, BrokerError> {
         let schema = SchemaOf {}.one(&self.pool).await?.name;
         let schema = schema.ok_or_else(|| corrupt("a search path without a schema"))?;

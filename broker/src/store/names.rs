@@ -37,7 +37,7 @@ impl Store {
         self.answer(tenant, request, row).await
     }
 
-    /// Releases a name. The row stays, so that its fence goes on growing.
+    /// Releases a name. The row stays, so that its fence keeps growing.
     pub async fn release_name(
         &self,
         tenant: &Tenant,

@@ -27,9 +27,8 @@ pub struct Completed {
 }
 
 impl Store {
-    /// The completion rule: accepted from any agent while the job has no result; the first stays.
-    /// A wrong one is found by the producer and rejected, and neither that result nor that agent's
-    /// is accepted for the job again.
+    /// The completion rule: the first result is accepted, from any agent. The producer rejects an
+    /// invalid one; then neither that result nor one of that agent is accepted for the job again.
     pub async fn complete(
         &self,
         tenant: &Tenant,
@@ -42,7 +41,7 @@ impl Store {
         let late = !holds(&job, agent, lease);
         match job.state.0 {
             JobState::Done => {
-                // The answer to the first time was lost.
+                // The response to the first request was lost.
                 let repeated = job.result.is_some_and(|made| made.0 == result)
                     && job.result_agent.is_some_and(|maker| maker.0 == *agent);
                 let outcome = match repeated {
@@ -59,7 +58,7 @@ impl Store {
             | JobState::Leased
             | JobState::Dead => {}
         }
-        if let Err(error) = self.refuse_distrusted(&mut tx, tenant, &job, request).await {
+        if let Err(error) = self.reject_distrusted(&mut tx, tenant, &job, request).await {
             if matches!(error, BrokerError::AlreadyRejected { .. }) && !late {
                 Self::hand_on(&mut tx, &job, request).await?;
                 tx.commit().await?;
@@ -67,7 +66,7 @@ impl Store {
             return Err(error);
         }
         if !(ArtifactExists { tenant, digest: result }).one(&mut *tx).await?.found {
-            return Err(BrokerError::NotPut { digest: result });
+            return Err(BrokerError::NotUploaded { digest: result });
         }
 
         let complete =
@@ -91,8 +90,8 @@ impl Store {
         Ok(Completed { outcome: CompleteOutcome::Accepted, late, repeated: false })
     }
 
-    /// Gives a job whose holder can only make what was rejected before to somebody else. The holder is
-    /// not charged, and excluded so that it does not make the same again.
+    /// Releases a job whose holder can only repeat a rejected result. The holder is excluded from the
+    /// job, and not charged.
     async fn hand_on(
         tx: &mut PgConnection,
         job: &LockedJob,
@@ -110,7 +109,7 @@ impl Store {
 
     /// A rejected digest stays banned for the job; a rejected agent only while it is excluded, which
     /// a forgiveness ends.
-    async fn refuse_distrusted(
+    async fn reject_distrusted(
         &self,
         tx: &mut PgConnection,
         tenant: &Tenant,
@@ -157,7 +156,7 @@ impl Store {
         Ok(next)
     }
 
-    /// Puts a leased job back unharmed. The attempt stays counted.
+    /// Returns a leased job to the queue. The attempt stays counted.
     pub async fn release(
         &self,
         tenant: &Tenant,

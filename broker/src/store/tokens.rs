@@ -32,7 +32,7 @@ impl Bearer {
         Self { label: "loopback".into(), role: Role::Operator, tenant: Tenant::default() }
     }
 
-    /// Refuses a bearer of none of these roles. An operator may do everything.
+    /// Rejects a bearer with none of these roles. An operator may do everything.
     pub(crate) fn require(&self, roles: &[Role]) -> Result<(), BrokerError> {
         if self.role == Role::Operator || roles.contains(&self.role) {
             return Ok(());
@@ -47,7 +47,7 @@ pub(crate) fn hash(token: &str) -> [u8; 32] {
 }
 
 impl Store {
-    /// Makes a token and returns it; it cannot be shown again.
+    /// Creates a token and returns it; it cannot be shown again.
     pub async fn add_token(
         &self,
         label: &str,
@@ -66,12 +66,12 @@ impl Store {
         Ok(token)
     }
 
-    /// Ends a token's validity; returns whether it had any.
+    /// Revokes a token; returns whether it was valid.
     pub async fn revoke_token(&self, label: &str) -> Result<bool, BrokerError> {
         Ok(TokenRevoke { label }.run(&self.pool).await? == 1)
     }
 
-    /// Every token made.
+    /// Every token.
     pub async fn tokens(&self) -> Result<Vec<TokenView>, BrokerError> {
         let view = |row: TokenRow| TokenView {
             label: row.label,

@@ -11,7 +11,7 @@ use crate::error::BrokerError;
 /// Jobs as listed.
 pub type Listed = Vec<JobView>;
 
-/// Jobs in a list that names no limit.
+/// Jobs in a list without a limit.
 const LIST_DEFAULT: u32 = 100;
 
 impl Store {

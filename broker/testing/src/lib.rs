@@ -1,6 +1,6 @@
 //! A real PostgreSQL and real brokers for tests.
 //!
-//! One private server a test program, one schema a test. The server ends with the program, and its
+//! One private server per test program, one schema per test. The server ends with the program, and its
 //! data is removed then, also when the program is killed. What a power cut leaves is removed by the
 //! next program.
 
@@ -41,7 +41,7 @@ impl TestSchema {
         Self::with(Rules::default()).await
     }
 
-    /// The same with other limits.
+    /// As [`Self::new`], with other limits.
     pub async fn with(rules: Rules) -> Self {
         let (server, root) = SERVER.get_or_init(start).await;
         let n = SCHEMAS.fetch_add(1, Ordering::Relaxed);
@@ -75,7 +75,7 @@ impl TestSchema {
         self.options.clone()
     }
 
-    /// Where large artifacts lie.
+    /// Where large artifacts are stored.
     pub fn objects(&self) -> &Path {
         &self.objects
     }
@@ -108,9 +108,9 @@ impl TestSchema {
 /// A replica in this process.
 #[derive(Debug)]
 pub struct TestBroker {
-    /// Where it listens.
+    /// The address that it listens on.
     pub address: SocketAddr,
-    /// Pull it to end the replica.
+    /// Start it to stop the replica.
     pub shutdown: Shutdown,
     /// What it counts.
     pub metrics: rollmill_service::prometheus::Registry,
@@ -130,7 +130,7 @@ impl TestBroker {
         or_panic(Client::new(&rollmill_broker::url_of(self.address), token, options))
     }
 
-    /// Ends it in order.
+    /// Shuts it down.
     pub async fn stop(self) {
         self.shutdown.start();
         or_panic(or_panic(self.task.await));

@@ -2,7 +2,7 @@
 
 use rollmill_broker_client::Answer;
 
-/// What was asked.
+/// The request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// `PUT /v1/artifacts/{digest}`, of an input.
@@ -19,7 +19,7 @@ pub enum Route {
     Replay,
     /// `GET /v1/jobs` and `POST /v1/jobs/cancel`.
     Cancel,
-    /// `POST /v1/named-leases/{verb}` and what only looks.
+    /// `POST /v1/named-leases/{verb}`, and requests that only read.
     Lease,
 }
 
@@ -40,19 +40,19 @@ impl Route {
 /// What to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Ask again after a growing pause, for as long as the range is wanted.
+    /// Retry after a growing pause, for as long as the range is needed.
     Retry,
-    /// Condition `token` is false; ask again every 30 s.
+    /// Condition `token` is false; retry every 30 s.
     AwaitToken,
-    /// A person must look: the range is parked, others go on.
+    /// Park the range for an operator; others continue.
     Park,
-    /// The broker does not know the job: begin with it again.
+    /// The broker does not know the job: start with it again.
     StartAgain,
     /// Upload the input again.
     UploadAgain,
-    /// The result is lost; the broker reopens the job. Nobody is to blame.
+    /// The result is lost; the broker reopens the job. Nobody is blamed.
     AwaitReopening,
-    /// Ask for less at once; a single item parks the range.
+    /// Send a smaller request; a single item parks the range.
     Split,
     /// Nothing is left to do.
     Nothing,
@@ -64,7 +64,7 @@ pub const fn action(route: Route, answer: Answer) -> Action {
     match (answer, route) {
         (Answer::Passing, _) => Do::Retry,
         (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
-        // A lease that is not granted is asked for again at its own pace.
+        // A lease that is not granted is requested again at its own pace.
         (
             Answer::Incompatible
             | Answer::UnknownJob

@@ -1,6 +1,6 @@
 //! Which jobs are final: enqueues in batches and watches any number of jobs with a few requests.
 //!
-//! The broker takes at most [`BATCH_MAX`] ids in one request, and a wait for many ids costs it a look at
+//! The broker takes at most [`BATCH_MAX`] ids in one request, and a wait for many ids costs it a read of
 //! each of them. So jobs are watched in groups of at most that many, a job leaves its group as soon
 //! as it is final, and a group with many jobs pauses between its waits.
 
@@ -15,17 +15,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::answers::{Action, Route};
 use super::{Broker, Shared};
 
-/// How long further jobs are waited for before a batch is sent.
+/// How long a batch waits for further jobs before it is sent.
 const GATHER: Duration = Duration::from_millis(2);
 
-/// What became of a job that was enqueued.
+/// The status of an enqueued job.
 #[derive(Debug)]
 pub(super) enum News {
-    /// It is final, or wants its input again.
+    /// It is final, or needs its input again.
     Final(Box<JobView>),
-    /// The broker does not know it any more, or its input is not there: begin again.
+    /// The broker no longer knows it, or its input is missing: start again.
     Again,
-    /// The broker will not take it.
+    /// The broker rejects it.
     Rejected(String),
 }
 
@@ -48,7 +48,7 @@ impl Group {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ids that somebody waits for; forgets the others.
+    /// Ids that a task waits for; removes the others.
     fn ids(&self) -> Vec<JobId> {
         let mut jobs = self.lock();
         jobs.retain(|_, waiters| {
@@ -60,7 +60,7 @@ impl Group {
 
     fn tell(&self, id: &JobId, news: impl Fn() -> News) {
         for waiter in self.lock().remove(id).into_iter().flatten() {
-            // Who does not wait any more needs no news.
+            // A task that no longer waits needs no news.
             let _ = waiter.send(news());
         }
     }
@@ -97,7 +97,7 @@ impl Feed {
         news.await.unwrap_or(News::Again)
     }
 
-    /// Whether somebody waits for the job.
+    /// Whether a task waits for the job.
     pub(super) fn wants(&self, id: &JobId) -> bool {
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         groups.iter().any(|group| {
@@ -187,7 +187,7 @@ fn news_of(action: Action, error: &ClientError) -> News {
     }
 }
 
-/// Puts a job into a group with room, or into a new one.
+/// Adds a job to a group with space, or to a new one.
 fn watch<B: Broker>(
     shared: &Arc<Shared<B>>,
     groups: &Arc<Mutex<Vec<Arc<Group>>>>,
@@ -209,7 +209,7 @@ fn watch<B: Broker>(
     group.grown.notify_one();
 }
 
-/// Watches a group for ever.
+/// Watches a group without end.
 async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
     let tempo = shared.tempo;
     let mut checked = Instant::now();
@@ -235,7 +235,7 @@ async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
         });
         take(&group, &ids, answer);
         if checked.elapsed() >= tempo.check {
-            // A broker that lost its database does not name these jobs any more.
+            // A broker that lost its database no longer names these jobs.
             let ids = group.ids();
             let answer = shared.call(Route::Watch, || shared.broker.jobs(&ids)).await;
             if let Ok(known) = &answer {
@@ -247,7 +247,7 @@ async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
             take(&group, &ids, answer);
             checked = Instant::now();
         }
-        // Each look costs the broker as much as there are ids.
+        // The cost of a wait grows with the number of ids.
         tokio::time::sleep(
             Duration::from_micros(250) * u32::try_from(ids.len()).unwrap_or(u32::MAX),
         )

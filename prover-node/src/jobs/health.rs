@@ -1,17 +1,17 @@
-//! What the broker's answers say about the connection, as conditions that are told while idle too.
+//! The connection to the broker as conditions, derived from its answers; also shown while idle.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rollmill_broker_client::{Answer, ClientError, UnableView};
 
-/// Passing failures for this long make the condition `broker` false.
+/// Temporary failures for this long make the condition `broker` false.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The reason of a condition before the first answer.
 const NOT_ASKED: &str = "the broker has not answered yet";
 
-/// Whether something that the process needs is there, and if not, why.
+/// Whether something that the process needs is available, and if not, why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Condition {
     pub holds: bool,
@@ -20,7 +20,7 @@ pub struct Condition {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether anything was answered yet.
+    /// Whether there was an answer yet.
     answered: bool,
     failing_since: Option<Instant>,
     reason: String,
@@ -40,7 +40,7 @@ impl Health {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The broker did what it was asked.
+    /// The broker served a request.
     pub fn answered(&self) {
         let mut state = self.lock();
         if let Some(since) = state.failing_since.take() {
@@ -53,7 +53,7 @@ impl Health {
         state.answered = true;
     }
 
-    /// The broker did not. Logged when it starts.
+    /// A request failed. Logged when the failures start.
     pub fn failed(&self, error: &ClientError) {
         let answer = error.answer();
         let mut state = self.lock();
@@ -80,7 +80,7 @@ impl Health {
         }
     }
 
-    /// Takes in which waiting job types no live agent can do. Logged when it changes.
+    /// Records which waiting job types no live agent can do. Logged when it changes.
     pub fn unable(&self, types: &[UnableView]) {
         let text = |it: &UnableView| format!("{} {} of class {}", it.kind, it.version, it.class);
         let types: Vec<String> = types.iter().map(text).collect();
@@ -104,8 +104,7 @@ impl Health {
         Condition { holds: state.unable.is_empty(), reason: state.unable.join(", ") }
     }
 
-    /// Whether the broker answers. Before the first answer nobody knows, and there is nothing to be patient
-    /// about.
+    /// Whether the broker answers. Unknown before the first answer; then no patience applies.
     pub fn broker(&self) -> Condition {
         let state = self.lock();
         let failing = state.failing_since.map(|since| since.elapsed() >= PATIENCE);
@@ -137,7 +136,7 @@ mod tests {
 
     /// A condition that holds is logged as such, and `/ready` asks it.
     #[test]
-    fn nothing_is_said_to_hold_before_the_first_answer() {
+    fn nothing_is_reported_to_hold_before_the_first_answer() {
         let health = Health::default();
         for condition in [health.broker(), health.token()] {
             assert_eq!(condition, Condition { holds: false, reason: NOT_ASKED.to_owned() });
@@ -147,7 +146,7 @@ mod tests {
         assert!(!health.token().holds);
         health.answered();
         assert!(health.broker().holds && health.token().holds);
-        let refused = ClientError::Refused {
+        let refused = ClientError::Rejected {
             status: 401,
             broker_code: "BRK-023".to_owned(),
             message: "a valid bearer token is required".to_owned(),

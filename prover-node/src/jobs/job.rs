@@ -178,8 +178,8 @@ impl<B: Broker> Jobs<B> {
         shared.metrics.results_rejected_total.inc();
         match shared.call(Route::Reject, || shared.broker.reject(id, digest, reason)).await {
             Ok(answer) => {
-                let given_up = answer.outcome == RejectOutcome::GivenUp;
-                tracing::error!(job = %id, error = reason, quarantined = answer.agent_quarantined, dead_lettered = given_up, "result rejected");
+                let given_up = answer.outcome == RejectOutcome::DeadLettered;
+                tracing::warn!(job = %id, error = reason, quarantined = answer.agent_quarantined, dead_lettered = given_up, "result rejected");
                 Ok(())
             }
             Err((Action::Park | Action::Split, error)) => Err(failure(id, &error)),
@@ -195,7 +195,7 @@ impl<B: Broker> Jobs<B> {
             || "no reason was given".to_owned(),
             |failure| format!("{}: {}", failure.class.as_str(), failure.message),
         );
-        tracing::error!(job = %view.id, error = why, "job dead-lettered; replaying");
+        tracing::warn!(job = %view.id, error = why, "job dead-lettered; replaying");
         if let Some(last) = last {
             tokio::time::sleep(shared.tempo.replay.saturating_sub(last.elapsed())).await;
         }

@@ -251,7 +251,7 @@ fn view(job: &NewJob) -> JobView {
 
 fn refused(fault: Fault) -> ClientError {
     let broker_code = fault.code.unwrap_or("-").to_owned();
-    ClientError::Refused { status: fault.status, broker_code, message: String::new() }
+    ClientError::Rejected { status: fault.status, broker_code, message: String::new() }
 }
 
 /// The fake without HTTP between.

@@ -28,7 +28,7 @@ impl Script {
         self.asked.lock().unwrap().push(format!("{what} {fence}"));
         match self.answers.lock().unwrap().pop_front().unwrap_or(Ok(true)) {
             Ok(held) => Ok(answer(held, 5)),
-            Err(status) => Err(ClientError::Refused {
+            Err(status) => Err(ClientError::Rejected {
                 status,
                 broker_code: "BRK-023".to_owned(),
                 message: String::new(),

@@ -285,7 +285,7 @@ fn a_lost_nonce_costs_an_attempt_and_no_failure() {
 }
 
 #[test]
-fn refusals_of_the_simulation_map_to_facts() {
+fn rejections_of_the_simulation_map_to_facts() {
     let reason = String::new;
     let before = row(State::Submitting { intent: INTENT });
     let refused = |refusal| {

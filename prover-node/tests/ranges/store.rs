@@ -141,7 +141,7 @@ fn a_command_waits_for_its_row_until_it_is_taken() {
 
 /// Goal: a command that would wait for a state of its own is refused.
 #[test]
-fn a_command_that_does_nothing_now_is_refused() {
+fn a_command_that_does_nothing_now_is_rejected() {
     let (_disk, store) = store();
     for row in every_state() {
         store.put(&row).unwrap();

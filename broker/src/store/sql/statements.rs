@@ -102,7 +102,7 @@ statements! {
         failure: FailureClass,
         message: String,
     } -> ();
-    InputGiven<'a> = "input_given.sql" { tenant: &'a Tenant, input: Digest } -> ();
+    InputUploaded<'a> = "input_uploaded.sql" { tenant: &'a Tenant, input: Digest } -> ();
 
     // Attempts.
     AttemptAdd<'a> = "attempt_add.sql" {

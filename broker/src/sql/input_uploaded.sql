@@ -1,4 +1,4 @@
--- input_given.sql: makes the jobs ready that wait for this input.
+-- input_uploaded.sql: makes the jobs ready that wait for this input.
 --   $1 tenant
 --   $2 input
 UPDATE job SET state = 'ready', ready_at = now()
