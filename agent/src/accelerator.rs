@@ -54,7 +54,7 @@ pub(crate) fn cpu(config: &Config) -> CpuDevice {
 fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
     match choice {
         Choice::Wgpu(selector) => {
-            // Cannot fail: whatever is no index and no keyword is a name.
+            // Cannot fail: anything but an index or a keyword is a name.
             let Ok(adapter) = selector.to_string().parse();
             let options = Options { host_threads: config.threads, ..Options::new(adapter) };
             let device = WgpuDevice::open(&options).map_err(|error| error.to_string())?;
@@ -88,7 +88,7 @@ pub fn open_icicle(config: &Config, asked: &str) -> Result<IcicleDevice, IcicleE
     IcicleDevice::open(asked, &options)
 }
 
-/// The devices of this machine as `--device` names them, each with what it is.
+/// The devices of this machine as `--device` names them, each with a description.
 pub fn list(config: &Config) -> Vec<(String, String)> {
     let mut found = vec![("cpu".to_owned(), cpu(config).name())];
     match rollmill_kernels::cards() {
@@ -110,7 +110,7 @@ pub fn list(config: &Config) -> Vec<(String, String)> {
                 found.push((format!("icicle:{index}"), format!("ICICLE {device}")));
             }
         }
-        // Few machines have it; whoever says where it is wants to know.
+        // Few machines have it; an operator who sets its directory wants to know.
         Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "ICICLE unavailable"),
         Err(_) => {}
     }

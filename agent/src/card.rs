@@ -1,5 +1,5 @@
 //! Metrics of the card that an agent proves on, read anew at each scrape. Names begin with
-//! `rollmill_agent_card_`; a reading that the card does not give is left out.
+//! `rollmill_agent_card_`; a reading that the card does not have is left out.
 
 use rollmill_service::metrics::{self, Declared};
 use rollmill_service::prometheus::core::{Collector, Desc};
@@ -19,7 +19,7 @@ pub fn export(registry: &Registry, uuid: &str) -> Result<(), prometheus::Error> 
     }
 }
 
-/// The metrics as declared, with the label that each has.
+/// The metrics as declared, each with its label.
 pub(crate) fn declared() -> Vec<Declared> {
     metrics::with_label("uuid", CardMetrics::declared())
 }

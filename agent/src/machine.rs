@@ -1,4 +1,4 @@
-//! What the kernel tells of the machine and of processes. What it does not tell is `None`.
+//! What the kernel reports about the machine and about processes; `None` where it reports nothing.
 
 fn read(path: &str) -> String {
     std::fs::read_to_string(path).unwrap_or_default()
@@ -22,7 +22,7 @@ pub fn memory_bytes() -> Option<u64> {
     bytes("/proc/meminfo", "MemTotal")
 }
 
-/// The most memory that this process held, in bytes.
+/// Peak resident memory of this process, in bytes.
 pub fn peak_bytes() -> Option<u64> {
     bytes("/proc/self/status", "VmHWM")
 }

@@ -59,7 +59,7 @@ impl NvmlError {
 type Handle = *mut c_void;
 /// A query of one value of a card.
 type Query<T> = unsafe extern "C" fn(Handle, *mut T) -> c_int;
-/// The same with a choice.
+/// A query of one of several values of a card.
 type Choose<T> = unsafe extern "C" fn(Handle, c_uint, *mut T) -> c_int;
 
 /// `nvmlMemory_t`.
@@ -115,7 +115,7 @@ struct Functions {
     shutdown: unsafe extern "C" fn() -> c_int,
 }
 
-/// What a card says of itself at one moment; `None` where it does not say.
+/// The readings of a card at one moment; `None` where it has none.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Reading {
     pub temperature_celsius: Option<f64>,
@@ -148,7 +148,7 @@ pub struct Card {
     _library: Library,
 }
 
-// SAFETY: NVML may be called from any thread, and a handle stays good until the library is shut down.
+// SAFETY: NVML may be called from any thread, and a handle stays valid until the library is shut down.
 unsafe impl Send for Card {}
 // SAFETY: as above; the library does its own locking.
 unsafe impl Sync for Card {}
@@ -160,7 +160,7 @@ impl fmt::Debug for Card {
 }
 
 impl Card {
-    /// Finds the card by the UUID that the CUDA driver gave (`GPU-…`), never by an index: NVML counts in
+    /// Finds the card by the UUID that the CUDA driver reports (`GPU-…`), never by an index: NVML counts in
     /// another order.
     ///
     /// # Errors
@@ -218,7 +218,7 @@ impl Card {
         }
     }
 
-    /// The UUID it was found by.
+    /// The UUID that it was found by.
     pub fn uuid(&self) -> &str {
         &self.uuid
     }
@@ -233,7 +233,7 @@ impl Card {
         (code == 0 && !text.is_empty()).then(|| String::from_utf8_lossy(text).into_owned())
     }
 
-    /// Everything that the card says now.
+    /// All readings of the card now.
     pub fn read(&self) -> Reading {
         let functions = &self.functions;
         let utilization = self.ask(functions.utilization);
@@ -263,7 +263,7 @@ impl Card {
 
     fn ecc(&self, kind: c_uint) -> Option<f64> {
         let mut errors = 0;
-        // SAFETY: the handle is good; writes one number.
+        // SAFETY: the handle is valid; writes one number.
         let code =
             unsafe { (self.functions.ecc?)(self.handle, kind, ECC_VOLATILE, &raw mut errors) };
         (code == 0).then_some(errors as f64)
@@ -271,7 +271,7 @@ impl Card {
 
     fn ask<T: Default>(&self, query: Option<Query<T>>) -> Option<T> {
         let mut value = T::default();
-        // SAFETY: the handle is good; writes one value of the type.
+        // SAFETY: the handle is valid; writes one value of the type.
         let code = unsafe { (query?)(self.handle, &raw mut value) };
         (code == 0).then_some(value)
     }
@@ -287,7 +287,7 @@ impl Card {
 impl Drop for Card {
     fn drop(&mut self) {
         // SAFETY: the library was started and the handle is not used after this. Starts are counted, so
-        // that others who use it are not disturbed; a failure has nobody left to tell.
+        // that other users are not disturbed; a failure has nobody left to report to.
         let _ = unsafe { (self.functions.shutdown)() };
     }
 }

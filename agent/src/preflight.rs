@@ -14,7 +14,7 @@ use crate::prover::{self, ProverError};
 /// Whether the broker responds now; waiting for it is done elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
 
-/// The checks, in the order in which they are told.
+/// The checks, in the order in which they are reported.
 pub fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
     let [device, keys, spool, broker] = std::array::from_fn(|_| Arc::clone(&config));
@@ -87,7 +87,7 @@ async fn broker_of(config: &Config) -> Finding {
     let asked = async {
         let client =
             Client::new(&config.broker, config.token.as_ref().map(Secret::reveal), OPTIONS)?;
-        // What only an agent may send; it names no job.
+        // A request that only an agent may send; it names no job.
         client
             .heartbeat(&HeartbeatRequest { agent: config.agent_id(), leases: Vec::new() })
             .await?;

@@ -1,4 +1,4 @@
-//! The worker that makes proofs of the rollup's circuits.
+//! The worker that proves the rollup's circuits.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -73,7 +73,7 @@ pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     Ok(make_keys(&device, &srs, store.as_ref(), &progress)?)
 }
 
-/// A prover, and where it proves in a few words.
+/// A prover, and its device in a few words.
 pub struct Opened {
     pub worker: Arc<dyn Worker>,
     pub device: String,
@@ -168,7 +168,8 @@ fn prover<D: Device + 'static>(
     let cache = config.key_cache_bytes(device.memory_bytes());
     let keys = Keys::new(Arc::new(device), set, srs, store, config.resident_keys)?;
     let keys = keys.with_cache(cache).with_checked_msms(config.check_sums);
-    // Keys are made all together, so that one of another build says so of all; here, and not at a job.
+    // Keys are generated together, so one key of another build means that all are; checked here and not
+    // by a job.
     keys.require_layout(Circuit::TxBase)?;
     Ok(Arc::new(Prover { keys, version, report, prefetch, started: Instant::now() }))
 }
@@ -295,7 +296,7 @@ mod tests {
 
     use super::*;
 
-    /// The broker is told the threads in use, not the machine's, and the memory that proofs fit into.
+    /// Goal: the broker learns the threads in use, not the machine's, and the memory that proofs fit in.
     #[test]
     fn the_device_is_reported_as_it_is_used() {
         let config = Config { threads: 1, ..Config::default() };

@@ -1,4 +1,4 @@
-//! Loading ahead: while an agent holds no job it loads what the first job of each type would wait for.
+//! Loading ahead: an idle agent loads the keys that the first job of each type would wait for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -10,7 +10,7 @@ use crate::heartbeat::Cancel;
 use crate::metrics::Metrics;
 use crate::worker::{Warmed, Worker};
 
-/// Counts the jobs that an agent holds, and stops the loading when one comes.
+/// Counts the jobs that an agent holds, and stops the loading when one arrives.
 #[derive(Debug)]
 pub(crate) struct Idle {
     jobs: watch::Sender<usize>,
@@ -22,14 +22,14 @@ impl Idle {
         Self { jobs: watch::Sender::new(0), loading: Mutex::default() }
     }
 
-    /// A job is held until the answer is dropped.
+    /// Counts a job until the returned guard is dropped.
     pub(crate) fn job(&self) -> Held<'_> {
         self.end();
         Held(self)
     }
 
-    /// Stops the loading for good. Ending its task is not enough: one that runs at the moment goes on until
-    /// it has something to wait for.
+    /// Stops the loading for good. Aborting its task is not enough: a running load continues until it
+    /// awaits.
     pub(crate) fn end(&self) {
         self.jobs.send_modify(|jobs| *jobs += 1);
         self.loading().cancel();
@@ -39,11 +39,11 @@ impl Idle {
         self.loading.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What a load is to watch, fresh unless a job is held.
+    /// The cancellation flag of a load, set at once if a job is held.
     fn begin(&self) -> Cancel {
         let cancel = Cancel::default();
         *self.loading() = cancel.clone();
-        // A job that came before the line above told the one before.
+        // A job that arrived before the line above cancelled the previous flag.
         if *self.jobs.borrow() > 0 {
             cancel.cancel();
         }
@@ -60,7 +60,7 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Loads piece by piece while no job is held, until nothing is left.
+/// Loads one key at a time while no job is held, until nothing is left.
 pub(crate) async fn warm<W: Worker + ?Sized>(worker: Arc<W>, idle: Arc<Idle>, metrics: Metrics) {
     let mut jobs = idle.jobs.subscribe();
     // Cannot fail: `idle` holds the sender.
@@ -76,7 +76,7 @@ pub(crate) async fn warm<W: Worker + ?Sized>(worker: Arc<W>, idle: Arc<Idle>, me
             Ok(Warmed::Stopped) => {}
             Ok(Warmed::Nothing) => return,
             Err(error) => {
-                // The job that needs it will say so again, to those who can do something.
+                // The job that needs the key will report this again, with its consequence.
                 tracing::warn!(%error, "loading keys ahead stopped");
                 return;
             }

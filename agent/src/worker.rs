@@ -1,4 +1,4 @@
-//! What does the jobs.
+//! The interface to what does the jobs.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ pub trait Worker: Send + Sync + 'static {
     /// Types and versions of job it can do, as (type, version). Asked once, at start.
     fn circuits(&self) -> Vec<(String, String)>;
 
-    /// What it proves on, for the broker and for people.
+    /// The device it proves on, for the broker and for people.
     fn device(&self) -> DeviceReport {
         DeviceReport::default()
     }
@@ -32,8 +32,8 @@ pub trait Worker: Send + Sync + 'static {
     /// The part of a job of `kind` with this input that needs no device: reads and checks the input
     /// and computes the witness.
     ///
-    /// `cancel` says that nobody waits for the result any more; check it between stages and
-    /// return [`WorkError::Cancelled`]. Ignoring it costs time and nothing else.
+    /// `cancel` is set when the result is no longer needed; check it between stages and return
+    /// [`WorkError::Cancelled`]. Ignoring it only costs time.
     fn prepare(
         self: Arc<Self>,
         kind: &str,
@@ -42,7 +42,7 @@ pub trait Worker: Send + Sync + 'static {
     ) -> Result<Prepared, WorkError>;
 
     /// Loads one key that jobs would have to wait for, the most requested first. It is called while no
-    /// job is held; `cancel` says that one came, which the load must not hold up.
+    /// job is held; `cancel` is set when one arrives, which the load must not delay.
     fn warm(&self, _cancel: &Cancel) -> Result<Warmed, WorkError> {
         Ok(Warmed::Nothing)
     }
@@ -73,7 +73,7 @@ pub struct DeviceReport {
     pub uuid: Option<String>,
     /// The device's own memory; the machine's for the CPU.
     pub memory_bytes: Option<u64>,
-    /// Version of the driver, where there is one and it tells.
+    /// Version of the driver, where it is known.
     pub driver: Option<String>,
     /// Threads in use on the host.
     pub threads: usize,
@@ -154,7 +154,7 @@ impl WorkError {
         }
     }
 
-    /// What the broker is told; nothing when nobody waits to be told.
+    /// The class that the broker gets; none when the lease is lost.
     pub const fn class(&self) -> Option<FailureClass> {
         match self {
             // The job is as good as before: another agent can do it at once.

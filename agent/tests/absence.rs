@@ -44,7 +44,8 @@ impl Running {
                 let _ = told.send(());
             }),
             // A proof is verified when the test says so.
-            verifying: Box::new(move || wait.lock().unwrap().recv().unwrap()),
+            verifying: Box::new(move |_| wait.lock().unwrap().recv().unwrap()),
+            ..Reversing::default()
         };
         let agent = Agent::new(&process, Arc::new(worker)).unwrap();
         let shutdown = process.shutdown.clone();
@@ -82,10 +83,10 @@ async fn done(client: &Client, id: &JobId) -> JobView {
     view
 }
 
-/// Fault: the broker is gone when the proof is finished, and comes back later. The proof is not made
+/// Fault: the broker is down when the proof is finished, and comes back later. The job is not proven
 /// again.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proof_waits_for_a_broker_that_is_away() {
+async fn a_proof_waits_for_a_broker_that_is_unavailable() {
     let schema = TestSchema::new().await;
     let broker = schema.broker().await;
     let (address, url) = (broker.address, rollmill_broker::url_of(broker.address));
@@ -101,7 +102,7 @@ async fn a_proof_waits_for_a_broker_that_is_away() {
     agent.task.await.unwrap().unwrap();
 }
 
-/// Fault: broker and agent both go before the proof was taken. The agent that starts again offers it.
+/// Fault: broker and agent both stop before the proof was accepted. The restarted agent offers it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_spooled_proof_outlives_its_agent() {
     let (schema, spool) = (TestSchema::new().await, tempfile::tempdir().unwrap());

@@ -1,7 +1,7 @@
 //! What the agent does with every answer on every route, served by a fake broker.
 //!
-//! Goal: no answer but a rejected token or a quarantine ends an agent, a verified proof is kept until
-//! somebody takes it or nobody wants it, and a failure is reported only where the job failed.
+//! Goal: no answer but a rejected token or a quarantine ends an agent, a verified proof is kept until a
+//! broker accepts it or no longer needs it, and a failure is reported only where the job failed.
 
 #[path = "common/worker.rs"]
 mod worker;
@@ -18,7 +18,7 @@ use worker::Reversing;
 
 const INPUT: &[u8] = b"input";
 
-/// What is left to answer on each route, last first.
+/// Answers left to return on each route, last first.
 type Answers = HashMap<&'static str, Vec<Vec<u8>>>;
 
 /// Grants one job, and answers each route as a broker would once its list of answers is used up.
@@ -120,7 +120,7 @@ fn coded(status: u16, number: u16) -> Vec<u8> {
     http(status, &format!(r#"{{"code":"BRK-{number:03}","message":"as the test says"}}"#))
 }
 
-/// Answers that pass: of a proxy, of a broker that restarts, and none at all.
+/// Temporary answers: of a proxy, of a broker that restarts, and none at all.
 fn passing() -> Vec<Vec<u8>> {
     vec![http(502, "<html>"), http(403, "<html>"), coded(503, 1), coded(500, 16), Vec::new()]
 }

@@ -1,5 +1,5 @@
-//! Sensors of a card, on a management library that is a fake. What a process finds as library is fixed
-//! when it starts, so that each case is a process of its own.
+//! Sensors of a card, with a fake management library. A process finds its library at its start, so each
+//! case is a process of its own.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use rollmill_agent_testing as testing;
 
 const CASE: &str = "ROLLMILL_TEST_CASE";
 
-/// What the fake says.
+/// What the fake reports.
 const FULL: Reading = Reading {
     temperature_celsius: Some(61.0),
     power_watts: Some(312.5),
@@ -64,7 +64,7 @@ fn one_case() {
 }
 
 #[test]
-fn a_card_is_found_by_its_uuid_and_says_everything() {
+fn a_card_is_found_by_its_uuid_and_reports_every_reading() {
     let said = |reading: Reading| format!("{reading:?}, driver 580.95.05, 11 metrics");
     let library = testing::management("libnvidia-ml.so.1", &[]);
     assert_eq!(case(testing::UUID, library.path(), ""), said(FULL));

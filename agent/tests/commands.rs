@@ -1,32 +1,28 @@
-//! The agent's commands from outside: what cannot be done ends them with one line.
+//! The agent's commands from outside: a command that fails ends with one line.
 
 use std::process::Output;
 
+use rollmill_agent_testing::{assert_fails_with_one_line, run_alone};
 use rollmill_circuits::Circuit;
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_plonk::srs::Srs;
 
+const AGENT: &str = env!("CARGO_BIN_EXE_agent");
+
 fn agent(arguments: &[&str]) -> Output {
-    rollmill_agent_testing::run_alone(env!("CARGO_BIN_EXE_agent"), arguments)
+    run_alone(AGENT, arguments)
 }
 
 #[test]
-fn a_command_that_cannot_be_done_ends_with_one_line() {
-    for (arguments, wanted) in [
+fn a_command_that_fails_ends_with_one_line() {
+    for (arguments, expected) in [
         (&["srs", "check", "/nonexistent/srs.bin"][..], &["AGT-050", "/nonexistent/srs.bin"][..]),
         (&["srs", "check", "/etc/passwd"], &["AGT-052", "/etc/passwd", "`RMSRS`", "agent srs"]),
         (&["srs", "import", "--from", "/dev/null", "--out", "x"], &["AGT-053", "/dev/null"]),
         (&["srs", "make", "--powers", "1", "--out", "x"], &["--powers"]),
         (&["srs"], &["subcommand"]),
     ] {
-        let output = agent(arguments);
-        assert!(!output.status.success(), "{arguments:?} was accepted");
-        let text = String::from_utf8(output.stderr).unwrap();
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
-        assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
-        for part in wanted {
-            assert!(lines[0].contains(part), "{arguments:?}: {}", lines[0]);
-        }
+        assert_fails_with_one_line(AGENT, arguments, expected);
     }
 }
 

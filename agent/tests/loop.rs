@@ -2,6 +2,9 @@
 //!
 //! Goal of all: whatever ends an agent or its work, each job is completed once and none is lost.
 
+#[path = "common/worker.rs"]
+mod worker;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -15,24 +18,25 @@ use rollmill_broker_client::{
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use rollmill_service::{Process, Shutdown};
+use worker::Reversing;
 
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Answers with its input reversed. The first byte of the input says how it goes wrong.
 #[derive(Debug)]
 struct Double {
-    /// Told when a job is being prepared.
+    /// Gets a message when a job is being prepared.
     prepared: Mutex<Sender<()>>,
-    /// Told when a job is on the device.
-    begun: Mutex<Sender<()>>,
+    /// Gets a message when a job is on the device.
+    started: Mutex<Sender<()>>,
 }
 
 impl Double {
     fn new() -> (Arc<Self>, Receiver<()>, Receiver<()>) {
-        let (prepared, heard_prepared) = channel();
-        let (begun, heard_begun) = channel();
-        let double = Self { prepared: Mutex::new(prepared), begun: Mutex::new(begun) };
-        (Arc::new(double), heard_prepared, heard_begun)
+        let (prepared, at_preparation) = channel();
+        let (started, at_start) = channel();
+        let double = Self { prepared: Mutex::new(prepared), started: Mutex::new(started) };
+        (Arc::new(double), at_preparation, at_start)
     }
 }
 
@@ -51,10 +55,10 @@ impl Worker for Double {
         input: &[u8],
         _cancel: &Cancel,
     ) -> Result<Prepared, WorkError> {
-        let tell = |told: &Mutex<Sender<()>>| {
-            let _ = told.lock().unwrap_or_else(PoisonError::into_inner).send(());
+        let send = |to: &Mutex<Sender<()>>| {
+            let _ = to.lock().unwrap_or_else(PoisonError::into_inner).send(());
         };
-        tell(&self.prepared);
+        send(&self.prepared);
         let message = || "as the test says".to_owned();
         match input.first() {
             Some(b'b') => return Err(WorkError::BadInput { message: message() }),
@@ -64,7 +68,7 @@ impl Worker for Double {
         }
         let input = input.to_vec();
         Ok(Box::new(move |cancel| {
-            tell(&self.begun);
+            send(&self.started);
             let mut result = reversed(&input);
             match input.first() {
                 Some(b'm') => return Err(WorkError::OutOfMemory { message: message() }),
@@ -95,7 +99,7 @@ impl Worker for Double {
 struct Running {
     shutdown: Shutdown,
     prepared: Receiver<()>,
-    begun: Receiver<()>,
+    started: Receiver<()>,
     task: tokio::task::JoinHandle<Result<(), AgentError>>,
 }
 
@@ -112,11 +116,11 @@ impl Running {
     fn with(url: &str, name: &str, config: Config) -> Self {
         let config = Config { broker: url.to_owned(), name: Some(name.parse().unwrap()), ..config };
         let process = Process::new("agent", config);
-        let (worker, prepared, begun) = Double::new();
+        let (worker, prepared, started) = Double::new();
         let agent = Agent::new(&process, worker).unwrap();
         let shutdown = process.shutdown.clone();
         let task = tokio::spawn(async move { agent.serve(&process.shutdown).await });
-        Self { shutdown, prepared, begun, task }
+        Self { shutdown, prepared, started, task }
     }
 
     async fn stop(self) {
@@ -124,8 +128,8 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    async fn begun(&mut self) {
-        tokio::task::block_in_place(|| self.begun.recv().unwrap());
+    async fn started(&mut self) {
+        tokio::task::block_in_place(|| self.started.recv().unwrap());
     }
 
     async fn prepared(&mut self) {
@@ -215,7 +219,7 @@ async fn a_damaged_input_is_reported_as_missing_and_never_worked_on() {
     sqlx::query("UPDATE artifact_body SET body = 'evil'").execute(store.pool()).await.unwrap();
     let agent = Running::start(&url(&broker), "a", 5);
     assert_eq!(ended(&client, &id, "failed").await, Some(FailureClass::InputMissing));
-    assert!(agent.begun.try_recv().is_err());
+    assert!(agent.started.try_recv().is_err());
     client.put_artifact(7, b"good".to_vec()).await.unwrap();
     assert_eq!(finished(&client, &id).await.state, JobState::Done);
     agent.stop().await;
@@ -226,7 +230,7 @@ async fn a_cancelled_job_is_stopped_by_the_heartbeat_and_the_agent_takes_the_nex
     let (_schema, broker, client) = broker().await;
     let mut agent = Running::start(&url(&broker), "a", 5);
     let long = enqueue(&client, b"long").await;
-    agent.begun().await;
+    agent.started().await;
     client.cancel(&[long]).await.unwrap();
     let next = enqueue(&client, b"good").await;
     assert_eq!(finished(&client, &next).await.state, JobState::Done);
@@ -238,7 +242,7 @@ async fn heartbeats_keep_a_lease_for_longer_than_it_lasts() {
     let (_schema, broker, client) = broker().await;
     let mut agent = Running::start(&url(&broker), "a", 0);
     let long = enqueue(&client, b"long").await;
-    agent.begun().await;
+    agent.started().await;
     // Three leases long; the other agent would have got the job.
     let other = Running::start(&url(&broker), "b", 0);
     let none = client.wait(std::slice::from_ref(&long), Duration::from_secs(3)).await.unwrap();
@@ -255,7 +259,7 @@ async fn a_signal_lets_the_present_job_finish() {
     let (_schema, broker, client) = broker().await;
     let agent = Running::start(&url(&broker), "a", 60);
     let id = enqueue(&client, b"good").await;
-    agent.begun.recv().unwrap();
+    agent.started.recv().unwrap();
     agent.stop().await;
     assert_eq!(finished(&client, &id).await.attempts, 1);
 }
@@ -265,7 +269,7 @@ async fn a_job_that_outlasts_the_drain_is_handed_back_at_once() {
     let (_schema, broker, client) = broker().await;
     let mut agent = Running::start(&url(&broker), "a", 0);
     let id = enqueue(&client, b"long").await;
-    agent.begun().await;
+    agent.started().await;
     agent.stop().await;
     let job = client.jobs(std::slice::from_ref(&id)).await.unwrap().remove(0);
     assert_eq!(job.state, JobState::Ready);
@@ -273,7 +277,7 @@ async fn a_job_that_outlasts_the_drain_is_handed_back_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rejected_result_is_made_again_by_another_agent() {
+async fn a_rejected_result_is_proven_again_by_another_agent() {
     let (_schema, broker, client) = broker().await;
     let first = Running::start(&url(&broker), "a", 5);
     let id = enqueue(&client, b"good").await;
@@ -310,7 +314,7 @@ async fn the_next_job_is_prepared_while_one_is_proven() {
     let mut agent = Running::with_prefetch(&url(&broker), "a", 5, 1);
     let long = enqueue(&client, b"long").await;
     agent.prepared().await;
-    agent.begun().await;
+    agent.started().await;
     let next = enqueue(&client, b"good").await;
     agent.prepared().await;
     let third = enqueue(&client, b"good too").await;
@@ -318,7 +322,7 @@ async fn the_next_job_is_prepared_while_one_is_proven() {
     let jobs = client.jobs(&[long.clone(), next.clone(), third.clone()]).await.unwrap();
     assert_eq!(states(jobs), [JobState::Leased, JobState::Leased, JobState::Ready]);
     // The device is busy, so the prepared job waits.
-    assert!(agent.begun.try_recv().is_err());
+    assert!(agent.started.try_recv().is_err());
     client.cancel(&[long]).await.unwrap();
     assert_eq!(finished(&client, &next).await.state, JobState::Done);
     assert_eq!(finished(&client, &third).await.state, JobState::Done);
@@ -332,14 +336,14 @@ async fn several_proofs_are_in_flight_where_the_settings_say_so() {
     let config = Config { proofs_in_flight: 2, prefetch: Some(1), ..Config::default() };
     let mut agent = Running::with(&url(&broker), "a", config);
     let mut long = vec![enqueue(&client, b"long").await, enqueue(&client, b"long too").await];
-    agent.begun().await;
-    agent.begun().await;
+    agent.started().await;
+    agent.started().await;
     let third = enqueue(&client, b"good").await;
     for _ in 0..3 {
         agent.prepared().await;
     }
     // Two are on the device, so the prepared one waits.
-    assert!(agent.begun.try_recv().is_err());
+    assert!(agent.started.try_recv().is_err());
     client.cancel(&[long.remove(0)]).await.unwrap();
     assert_eq!(finished(&client, &third).await.state, JobState::Done);
     client.cancel(&long).await.unwrap();
@@ -351,7 +355,7 @@ async fn a_signal_hands_a_prepared_job_back_while_the_proof_goes_on() {
     let (_schema, broker, client) = broker().await;
     let mut agent = Running::with_prefetch(&url(&broker), "a", 60, 1);
     let long = enqueue(&client, b"long").await;
-    agent.begun().await;
+    agent.started().await;
     let next = enqueue(&client, b"good").await;
     agent.prepared().await;
     agent.prepared().await;
@@ -366,7 +370,7 @@ async fn a_signal_hands_a_prepared_job_back_while_the_proof_goes_on() {
 /// Fault: the device is lost in mid-proof. The agent ends with an error; neither the job it was at
 /// nor the one it had prepared waits for a lease to run out.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_device_ends_the_agent_and_gives_back_every_job() {
+async fn a_lost_device_ends_the_agent_and_releases_every_job() {
     let (_schema, broker, client) = broker().await;
     let agent = Running::with_prefetch(&url(&broker), "a", 60, 1);
     let job = enqueue(&client, b"dead").await;
@@ -375,76 +379,41 @@ async fn a_lost_device_ends_the_agent_and_gives_back_every_job() {
     assert_eq!(ended(&client, &job, "failed").await, Some(FailureClass::Transient));
 }
 
-/// Tells each thing it does. Loads ahead in pieces, of which the last takes until it is told to stop, once.
-struct Telling {
-    told: Mutex<Sender<&'static str>>,
-    pieces: Mutex<(usize, bool)>,
-    /// A result of an input that begins with `h` is verified when this says so.
-    verify: Mutex<Receiver<()>>,
-}
-
-impl Telling {
-    fn tell(&self, word: &'static str) {
-        let _ = self.told.lock().unwrap_or_else(PoisonError::into_inner).send(word);
-    }
-}
-
-impl Worker for Telling {
-    fn circuits(&self) -> Vec<(String, String)> {
-        vec![("leaf".into(), "v1".into())]
-    }
-
-    fn prepare(
-        self: Arc<Self>,
-        _kind: &str,
-        input: &[u8],
-        _cancel: &Cancel,
-    ) -> Result<Prepared, WorkError> {
-        let result = reversed(input);
-        Ok(Box::new(move |_| {
-            self.tell("proven");
-            Ok(WorkOutput { result, stats: WorkStats::default() })
-        }))
-    }
-
-    fn warm(&self, cancel: &Cancel) -> Result<Warmed, WorkError> {
-        let mut pieces = self.pieces.lock().unwrap_or_else(PoisonError::into_inner);
-        let (left, was_stopped) = *pieces;
+/// What a load ahead does: `pieces` loads, of which the last takes until it is cancelled, once.
+fn loads(pieces: usize, report: impl Fn(&'static str)) -> impl Fn(&Cancel) -> Warmed {
+    let state = Mutex::new((pieces, false));
+    move |cancel| {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, was_stopped) = *state;
         match left {
             0 => {
-                self.tell("nothing");
-                return Ok(Warmed::Nothing);
+                report("nothing");
+                return Warmed::Nothing;
             }
             1 if !was_stopped => {
-                self.tell("long");
+                report("long");
                 cancel.wait();
-                *pieces = (1, true);
-                self.tell("stopped");
-                return Ok(Warmed::Stopped);
+                *state = (1, true);
+                report("stopped");
+                return Warmed::Stopped;
             }
-            _ => *pieces = (left - 1, was_stopped),
+            _ => *state = (left - 1, was_stopped),
         }
-        self.tell("loaded");
-        Ok(Warmed::Loaded("piece".into()))
-    }
-
-    fn verify(&self, _kind: &str, input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
-        if input.first() == Some(&b'h') {
-            self.verify.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap();
-        }
-        Ok(())
+        report("loaded");
+        Warmed::Loaded("piece".into())
     }
 }
 
-/// An agent with that worker, what it tells, and the word to verify.
-struct Told {
+/// An agent whose worker reports each thing it does. A proof of an input that begins with `h` is
+/// verified when `verify` says so.
+struct Reporting {
     process: Process<Config>,
     task: tokio::task::JoinHandle<Result<(), AgentError>>,
-    told: Receiver<&'static str>,
+    events: Receiver<&'static str>,
     verify: Sender<()>,
 }
 
-impl Told {
+impl Reporting {
     fn start(broker: &TestBroker, pieces: usize, warm_keys: bool) -> Self {
         let config = Config {
             broker: url(broker),
@@ -454,25 +423,36 @@ impl Told {
             ..Config::default()
         };
         let process = Process::new("agent", config);
-        let ((told, heard), (verify, wait)) = (channel(), channel());
-        let (told, wait, pieces) =
-            (Mutex::new(told), Mutex::new(wait), Mutex::new((pieces, false)));
-        let worker = Arc::new(Telling { told, pieces, verify: wait });
+        let ((events, received), (verify, wait)) = (channel(), channel());
+        let (proven, wait) = (Mutex::new(events.clone()), Mutex::new(wait));
+        let events = Mutex::new(events);
+        let send = |events: &Mutex<Sender<_>>, event| {
+            let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(event);
+        };
+        let worker = Arc::new(Reversing {
+            proven: Box::new(move || send(&proven, "proven")),
+            verifying: Box::new(move |input| {
+                if input.first() == Some(&b'h') {
+                    wait.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap();
+                }
+            }),
+            warming: Box::new(loads(pieces, move |event| send(&events, event))),
+        });
         let agent = Agent::new(&process, worker).unwrap();
         let shutdown = process.shutdown.clone();
         let task = tokio::spawn(async move { agent.serve(&shutdown).await });
-        Self { process, task, told: heard, verify }
+        Self { process, task, events: received, verify }
     }
 
-    fn hears(&self) -> &'static str {
-        tokio::task::block_in_place(|| self.told.recv_timeout(WAIT).unwrap())
+    fn next(&self) -> &'static str {
+        tokio::task::block_in_place(|| self.events.recv_timeout(WAIT).unwrap())
     }
 
-    /// Stops the agent; returns what was not heard yet.
+    /// Stops the agent; returns the events that were not read yet.
     async fn stop(self) -> Vec<&'static str> {
         self.process.shutdown.start();
         self.task.await.unwrap().unwrap();
-        self.told.into_iter().collect()
+        self.events.into_iter().collect()
     }
 }
 
@@ -480,11 +460,11 @@ impl Told {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_job_is_proven_while_a_result_is_verified() {
     let (_schema, broker, client) = broker().await;
-    let agent = Told::start(&broker, 0, false);
+    let agent = Reporting::start(&broker, 0, false);
     let first = enqueue(&client, b"held").await;
-    assert_eq!(agent.hears(), "proven");
+    assert_eq!(agent.next(), "proven");
     let second = enqueue(&client, b"good").await;
-    assert_eq!(agent.hears(), "proven");
+    assert_eq!(agent.next(), "proven");
     agent.verify.send(()).unwrap();
     for job in [first, second] {
         assert_eq!(finished(&client, &job).await.state, JobState::Done);
@@ -492,19 +472,19 @@ async fn the_next_job_is_proven_while_a_result_is_verified() {
     agent.stop().await;
 }
 
-/// Goal: an idle agent loads ahead, a job that comes is not held up, and the load goes on after it.
+/// Goal: an idle agent loads ahead, a job is not delayed, and the load continues after it.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_agent_loads_ahead_and_stops_for_a_job() {
     let (_schema, broker, client) = broker().await;
-    let agent = Told::start(&broker, 2, true);
-    assert_eq!([agent.hears(), agent.hears()], ["loaded", "long"]);
+    let agent = Reporting::start(&broker, 2, true);
+    assert_eq!([agent.next(), agent.next()], ["loaded", "long"]);
     let job = enqueue(&client, b"good").await;
     assert_eq!(finished(&client, &job).await.state, JobState::Done);
     // The job and the load that it stopped end in either order.
-    let mut both = [agent.hears(), agent.hears()];
+    let mut both = [agent.next(), agent.next()];
     both.sort_unstable();
     assert_eq!(both, ["proven", "stopped"]);
-    assert_eq!([agent.hears(), agent.hears()], ["loaded", "nothing"]);
+    assert_eq!([agent.next(), agent.next()], ["loaded", "nothing"]);
     let metrics = agent.process.metrics.gather();
     let of = |name: &str| metrics.iter().find(|family| family.name() == name).unwrap();
     let warmed = of("rollmill_agent_keys_warmed_total").get_metric()[0].get_counter().get_value();
@@ -512,10 +492,10 @@ async fn an_idle_agent_loads_ahead_and_stops_for_a_job() {
     assert!(agent.stop().await.is_empty());
 
     // The end of the agent stops a load as a job does, and the setting keeps it from loading at all.
-    let agent = Told::start(&broker, 1, true);
-    assert_eq!(agent.hears(), "long");
+    let agent = Reporting::start(&broker, 1, true);
+    assert_eq!(agent.next(), "long");
     assert_eq!(agent.stop().await, ["stopped"]);
-    let agent = Told::start(&broker, 2, false);
+    let agent = Reporting::start(&broker, 2, false);
     let job = enqueue(&client, b"again").await;
     assert_eq!(finished(&client, &job).await.state, JobState::Done);
     assert_eq!(agent.stop().await, ["proven"]);

@@ -1,15 +1,19 @@
-//! The commands of `rollmill-bench` from outside: what cannot be done ends them with one line.
+//! The commands of `rollmill-bench` from outside: a command that fails ends with one line.
 
 use std::process::{Command, Output};
 
+use rollmill_agent_testing::{assert_fails_with_one_line, run_alone};
+
+const BENCH: &str = env!("CARGO_BIN_EXE_rollmill-bench");
+
 fn bench(arguments: &[&str]) -> Output {
-    rollmill_agent_testing::run_alone(env!("CARGO_BIN_EXE_rollmill-bench"), arguments)
+    run_alone(BENCH, arguments)
 }
 
 #[test]
-fn a_command_that_cannot_be_done_ends_with_one_line() {
+fn a_command_that_fails_ends_with_one_line() {
     let poseidon2 = ["--device", "cpu", "run", "--only", "poseidon2"];
-    for (arguments, wanted) in [
+    for (arguments, expected) in [
         (&["--peers", "barretenberg"][..], &["BEN-007", "barretenberg", "--bb"][..]),
         (&["--bb", "/nonexistent/bb"], &["BEN-007", "/nonexistent/bb"]),
         (&["--peers", "icicle"], &["BEN-007", "icicle", "ICICLE was not found"]),
@@ -17,14 +21,7 @@ fn a_command_that_cannot_be_done_ends_with_one_line() {
         (&["--peers", "gnark"], &["BEN-001", "--peers", "`gnark`", "arkworks"]),
     ] {
         let arguments = [&poseidon2, arguments].concat();
-        let output = bench(&arguments);
-        assert!(!output.status.success(), "{arguments:?} was accepted");
-        let text = String::from_utf8(output.stderr).unwrap();
-        let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
-        assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
-        for part in wanted {
-            assert!(lines[0].contains(part), "{arguments:?}: {}", lines[0]);
-        }
+        assert_fails_with_one_line(BENCH, &arguments, expected);
     }
 }
 

@@ -27,13 +27,11 @@ use crate::store::{Store, Tenant};
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
 const QUEUE: Duration = Duration::from_secs(5);
-/// Pause of a background task after a failure.
-const TASK_PAUSE: Duration = Duration::from_millis(500);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// First and longest pause of a background task after a statement that failed.
-const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// First and longest pause of a background task after a failure.
+const TASK_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 /// Bounds of the listener. An agent has a few connections and many agents may share an address; the
 /// memory of their bodies has a bound of its own.
@@ -336,7 +334,7 @@ struct Task {
 
 impl Task {
     fn new(name: &'static str) -> Self {
-        Self { name, outage: Outage::default(), retry: Backoff::new(AWAY.0, AWAY.1) }
+        Self { name, outage: Outage::default(), retry: Backoff::new(TASK_PAUSE.0, TASK_PAUSE.1) }
     }
 
     /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and

@@ -6,7 +6,7 @@ use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID};
 
 #[tokio::test]
-async fn an_endpoint_of_another_chain_is_refused_even_beside_a_right_one() {
+async fn an_endpoint_of_another_chain_is_rejected_even_beside_a_right_one() {
     let (right, wrong) = (Anvil::start(), Anvil::with(&["--chain-id", "5"]));
     let urls = [right.url.clone(), wrong.url.clone()];
     let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
@@ -194,7 +194,7 @@ async fn an_endpoint_whose_head_stands_still_is_left() {
 
 /// Goal: two chains of one id are told apart by block 0, at the start and when one comes up later.
 #[tokio::test]
-async fn an_endpoint_of_another_genesis_is_refused() {
+async fn an_endpoint_of_another_genesis_is_rejected() {
     let (right, wrong) = (Anvil::start(), Anvil::with(&["--timestamp", "1700000000"]));
     let urls = [right.url.clone(), wrong.url.clone()];
     let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();

@@ -14,7 +14,7 @@ use rollmill_l1_testing::{Anvil, CHAIN_ID, mine, reorg, sender, signer};
 /// Fault: an endpoint rejects every broadcast for a while, and the caller comes with something new
 /// each time.
 #[tokio::test]
-async fn refused_broadcasts_leave_one_transaction_at_the_price_of_the_market() {
+async fn rejected_broadcasts_leave_one_transaction_at_the_price_of_the_market() {
     let test = Faulty::new().await;
     let sender = test.sender().await;
     test.proxy.set(Fault::RefuseTransactions);

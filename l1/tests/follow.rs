@@ -186,7 +186,7 @@ async fn final_blocks_are_followed_in_spans_and_forgotten() {
 }
 
 #[tokio::test]
-async fn another_chain_under_a_stored_position_is_refused() {
+async fn another_chain_under_a_stored_position_is_rejected() {
     let anvil = Anvil::start();
     let client = anvil.client().await;
     let mut tip = client.latest().await.unwrap();

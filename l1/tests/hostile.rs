@@ -103,7 +103,7 @@ impl Hostile {
 }
 
 #[tokio::test]
-async fn a_proposal_through_a_contract_is_refused() {
+async fn a_proposal_through_a_contract_is_rejected() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let through = deploy(&hostile.network.sender, "forwarder", forwarder(rollup, 1)).await.unwrap();
@@ -117,7 +117,7 @@ async fn a_proposal_through_a_contract_is_refused() {
 }
 
 #[tokio::test]
-async fn a_proposal_through_a_delegated_account_is_refused() {
+async fn a_proposal_through_a_delegated_account_is_rejected() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let code = deploy(&hostile.network.sender, "forwarder", forwarder(rollup, 1)).await.unwrap();
@@ -134,7 +134,7 @@ async fn a_proposal_through_a_delegated_account_is_refused() {
 }
 
 #[tokio::test]
-async fn two_proposals_in_one_transaction_are_refused() {
+async fn two_proposals_in_one_transaction_are_rejected() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let code = deploy(&hostile.network.sender, "batch", forwarder(rollup, 2)).await.unwrap();

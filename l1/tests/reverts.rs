@@ -68,7 +68,7 @@ fn text_and_panics_are_told_and_unknown_data_is_not_made_up() {
 
 /// Goal: a refusal is told from an L1 that does not answer.
 #[tokio::test]
-async fn a_call_that_reverts_is_a_refusal_and_a_silent_l1_is_an_error() {
+async fn a_call_that_reverts_is_a_rejection_and_a_silent_l1_is_an_error() {
     let anvil = Anvil::start();
     let network = Network::on(anvil.client().await, false, 1000).await;
     network.propose(1, b"one").await;

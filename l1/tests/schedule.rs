@@ -9,7 +9,7 @@ use alloy::providers::Provider;
 use rollmill_l1::{Expiry, L1Client, TxRequest, TxSender, TxStatus};
 use rollmill_l1_testing as support;
 use rollmill_l1_testing::proxy::{Fault, Proxy};
-use rollmill_l1_testing::{Anvil, CHAIN_ID, mine, reorg, sender};
+use rollmill_l1_testing::{Anvil, CHAIN_ID, Random, mine, reorg, sender};
 
 const STEPS: u64 = 150;
 const PURPOSES: u64 = 5;
@@ -25,19 +25,6 @@ const FAULTS: [Fault; 9] = [
     Fault::ForeignReceipts,
     Fault::OtherWords,
 ];
-
-/// The numbers of splitmix64 (Steele, Lea and Flood, 2014, figure 15).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
 
 /// Each attempt pays an account of its own.
 fn payee(purpose: &str, attempt: u32) -> Address {

@@ -163,7 +163,7 @@ async fn an_old_fee_history_underprices_nothing() {
 }
 
 #[tokio::test]
-async fn fees_above_the_limit_are_refused_at_first_and_waited_out_later() {
+async fn fees_above_the_limit_are_rejected_at_first_and_waited_out_later() {
     let (_anvil, client, folder) = no_mining().await;
     let open = |limit| {
         let config = SenderConfig { max_fee_limit_wei: limit, ..Default::default() };
@@ -269,7 +269,7 @@ async fn one_file_serves_one_process_one_account_and_one_chain() {
 }
 
 #[tokio::test]
-async fn a_call_that_would_revert_is_refused_with_the_contracts_reason() {
+async fn a_call_that_would_revert_is_rejected_with_the_contracts_reason() {
     let anvil = Anvil::start();
     let network = Network::on(anvil.client().await, true, 1000).await;
     let stranger = sender(&network.client, network.folder.path(), 1).await;

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rollmill_l1_testing::Random;
 use rollmill_node::{
     ClientProofVerifier, L1Event, L1Position, L1Update, Node, NodeSettings, PoolError, PoolLimits,
     ProofRefused, ProposedBlock, SlotClock,
@@ -255,20 +256,6 @@ fn the_highest_price_is_no_end() {
     assert!((300..320).contains(&slots), "{slots}");
 }
 
-/// A deterministic stream of numbers.
-struct Dice(u64);
-
-impl Dice {
-    /// A number below `bound` (splitmix64).
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % bound
-    }
-}
-
 /// Blocks in which the price falls from `price` to the least.
 fn slots_to_fall(mut price: FeePerGas) -> u64 {
     let mut slots = 0;
@@ -288,50 +275,50 @@ fn slots_to_fall(mut price: FeePerGas) -> u64 {
 /// balances and maximum prices alone.
 fn random_bursts(seed: u64) {
     println!("seed {seed}");
-    let mut dice = Dice(seed);
-    let genesis_price = [1, 2, 7, 10, 100, 1000][dice.below(6) as usize];
+    let mut random = Random(seed);
+    let genesis_price = [1, 2, 7, 10, 100, 1000][random.below(6) as usize];
     let fee_min = gas::fee(FeePerGas::MIN).unwrap();
     let fee = fee_min * genesis_price;
     let balances: Vec<u64> = (0..12)
-        .map(|_| match dice.below(4) {
-            0 => dice.below(2 * fee_min),
-            1 => fee + dice.below(fee),
-            2 => fee * (2 + dice.below(30)),
+        .map(|_| match random.below(4) {
+            0 => random.below(2 * fee_min),
+            1 => fee + random.below(fee),
+            2 => fee * (2 + random.below(30)),
             _ => RICH,
         })
         .collect();
     let limits = PoolLimits {
-        txs_max: 40 + dice.below(100) as usize,
-        payer_txs_max: 5 + dice.below(60) as usize,
+        txs_max: 40 + random.below(100) as usize,
+        payer_txs_max: 5 + random.below(60) as usize,
         ..PoolLimits::default()
     };
     let mut network = Network::new(genesis_price, &balances, limits);
-    network.max_txs = 4 + dice.below(29) as usize;
+    network.max_txs = 4 + random.below(29) as usize;
     let mut sent: BTreeMap<u64, (u64, Tx)> = BTreeMap::new();
     let mut without_block = 0;
     let mut patience = slots_to_fall(network.node.next_price().unwrap());
-    let bursts = 1 + dice.below(4);
+    let bursts = 1 + random.below(4);
     for burst in 0..=bursts {
         // None in the last: the pool runs dry.
-        let count = if burst == bursts { 0 } else { dice.below(80) };
+        let count = if burst == bursts { 0 } else { random.below(80) };
         for _ in 0..count {
             let i = sent.len() as u64;
-            let from = dice.below(12);
-            let max = match dice.below(4) {
-                0 => 1 + dice.below(genesis_price),
-                1 => network.price() * (1 + dice.below(8)),
+            let from = random.below(12);
+            let max = match random.below(4) {
+                0 => 1 + random.below(genesis_price),
+                1 => network.price() * (1 + random.below(8)),
                 _ => 4 * network.price(),
             };
             let mut tx = network.tx(i, from, max);
-            if i > 0 && dice.below(8) == 0 {
-                let (_, other) = &sent[&dice.below(i)];
+            if i > 0 && random.below(8) == 0 {
+                let (_, other) = &sent[&random.below(i)];
                 tx.effects.nullifiers[1] = other.effects.nullifiers[0];
             }
             // Refused ones count as never sent.
             let _ = network.submit(&tx);
             sent.insert(i, (from, tx));
         }
-        let slots = if burst == bursts { u64::MAX } else { 1 + dice.below(6) };
+        let slots = if burst == bursts { u64::MAX } else { 1 + random.below(6) };
         for _ in 0..slots {
             let waits = |tx: &Tx| matches!(network.status(tx), TxStatus::Pending { .. });
             let is_admissible =

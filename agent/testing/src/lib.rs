@@ -2,7 +2,8 @@
 //! driver is the emulator of the kernels, and the management library is a fake.
 //!
 //! # Panics
-//! Every function panics when a library does not compile: a test cannot go on, and must not be skipped.
+//! Every function panics when a library does not compile or a program does not start: a test cannot
+//! continue, and must not be skipped.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -33,7 +34,7 @@ pub fn management(name: &str, flags: &[&str]) -> TempDir {
     folder
 }
 
-/// `program` as on a machine without ICICLE and without keys.
+/// A command of `program` as on a machine without ICICLE and without keys.
 pub fn without_icicle(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command
@@ -45,7 +46,7 @@ pub fn without_icicle(program: &str, arguments: &[&str]) -> Command {
     command
 }
 
-/// Runs `command` on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
+/// Runs `command` on a machine whose NVIDIA driver is the emulator with these `faults`.
 /// `scratch` is that of [`driver`].
 pub fn run_with_driver(mut command: Command, scratch: &Path, faults: &str) -> Output {
     let management = management("libnvidia-ml.so.1", &[]);
@@ -66,4 +67,20 @@ pub fn run_alone(program: &str, arguments: &[&str]) -> Output {
         .env("PATH", folder.path())
         .env("ROLLMILL_CACHE", "/nonexistent/cache");
     command.output().expect("the program starts")
+}
+
+/// Runs `program` as [`run_alone`] does. It must fail, with one line about an error that contains each of
+/// `expected`.
+///
+/// # Panics
+/// When it succeeds, or reports anything else.
+pub fn assert_fails_with_one_line(program: &str, arguments: &[&str], expected: &[&str]) {
+    let output = run_alone(program, arguments);
+    assert!(!output.status.success(), "{arguments:?} was accepted");
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("error")).collect();
+    assert_eq!(lines.len(), 1, "{arguments:?}: {text}");
+    for part in expected {
+        assert!(lines[0].contains(part), "{arguments:?}: {}", lines[0]);
+    }
 }

@@ -1,22 +1,28 @@
-//! A worker whose proofs are its inputs turned round, for tests of what surrounds the proving.
+//! A worker whose proofs are its inputs reversed, for tests of what surrounds the proving.
 
 use std::sync::Arc;
 
 use rollmill_agent::heartbeat::Cancel;
-use rollmill_agent::{Prepared, WorkError, WorkOutput, Worker};
+use rollmill_agent::{Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker_client::WorkStats;
 
 /// See the module.
 pub(crate) struct Reversing {
-    /// Called with each proof that was made.
+    /// Called after each proof.
     pub(crate) proven: Box<dyn Fn() + Send + Sync>,
-    /// Called before each proof is accepted.
-    pub(crate) verifying: Box<dyn Fn() + Send + Sync>,
+    /// Called with the input before each proof is accepted.
+    pub(crate) verifying: Box<dyn Fn(&[u8]) + Send + Sync>,
+    /// Called for each load ahead.
+    pub(crate) warming: Box<dyn Fn(&Cancel) -> Warmed + Send + Sync>,
 }
 
 impl Default for Reversing {
     fn default() -> Self {
-        Self { proven: Box::new(|| {}), verifying: Box::new(|| {}) }
+        Self {
+            proven: Box::new(|| {}),
+            verifying: Box::new(|_| {}),
+            warming: Box::new(|_| Warmed::Nothing),
+        }
     }
 }
 
@@ -38,8 +44,12 @@ impl Worker for Reversing {
         }))
     }
 
-    fn verify(&self, _kind: &str, _input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
-        (self.verifying)();
+    fn warm(&self, cancel: &Cancel) -> Result<Warmed, WorkError> {
+        Ok((self.warming)(cancel))
+    }
+
+    fn verify(&self, _kind: &str, input: &[u8], _result: &[u8]) -> Result<(), WorkError> {
+        (self.verifying)(input);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 
 use rollmill_l1::L1Client;
 
-/// Chain id of every anvil that is not told otherwise.
+/// Default chain id of anvil.
 pub const CHAIN_ID: u64 = 31337;
 
 /// An anvil process that ends with the value, or with the test process if that is killed.

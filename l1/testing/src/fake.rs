@@ -1,5 +1,5 @@
-//! An L1 for one account in this process. It does what a test tells it to: no block comes by itself,
-//! and each answer is decided by the state that the test has set.
+//! A fake L1 for one account in this process. It mines no block on its own, and the state that the
+//! test has set decides each response.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -22,20 +22,20 @@ pub const GWEI: u128 = 1_000_000_000;
 /// A rejection: code and text.
 pub type Refusal = (i64, &'static str);
 
-/// An error in words that no program knows.
+/// An error with an unknown text.
 pub const STRANGE: Refusal = (-32010, "not today");
 
-/// What happens to a transaction that comes.
+/// What happens to a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broadcast {
-    /// The pool takes it if its nonce and price are good.
+    /// The pool accepts it if its nonce and price are valid.
     Take,
     /// It is answered with its hash and forgotten.
     Swallow,
     /// The connection closes; nobody has seen it.
     Lose,
     Refuse(Refusal),
-    /// The pool takes it, and the answer is an error.
+    /// The pool accepts it, and the response is an error.
     TakeAndRefuse(Refusal),
 }
 
@@ -57,7 +57,7 @@ pub struct L1 {
     made: u64,
     hooks: Vec<(&'static str, Hook)>,
     pub pool: Vec<TxEnvelope>,
-    /// Every transaction that the node was given, oldest first.
+    /// Every transaction that the node received, oldest first.
     pub sent: Vec<TxEnvelope>,
     pub broadcast: Broadcast,
     /// Number of the last final block.
@@ -65,7 +65,7 @@ pub struct L1 {
     pub base_fee: u128,
     pub tip: u128,
     pub balance: U256,
-    /// What a simulation says.
+    /// The result of a simulation.
     pub gas: Result<u64, Refusal>,
     /// Nonces used before block 1.
     pub used_before: u64,
@@ -75,7 +75,7 @@ pub struct L1 {
     /// Whether a block that is asked for with its transactions has more of them than their hashes.
     pub shows_transactions: bool,
     pub shows_base_fee: bool,
-    /// The transaction whose receipt is given, whatever is asked for.
+    /// The transaction whose receipt is returned, whichever is asked for.
     pub receipt_of: Option<B256>,
     pub requests: u64,
     /// Requests to come whose connections close without an answer.
@@ -130,7 +130,7 @@ impl L1 {
         self.count_at(self.head())
     }
 
-    /// A block with all of the pool that is in line.
+    /// Mines a block with the pool's transactions whose nonces are next.
     pub fn mine(&mut self) {
         let mut txs = Vec::new();
         let mut next = self.count();
@@ -161,7 +161,7 @@ impl L1 {
         self.blocks.last_mut().unwrap().is_authorized = true;
     }
 
-    /// Replaces the last `depth` blocks with as many empty ones. Their transactions are gone.
+    /// Replaces the last `depth` blocks with as many empty ones. Their transactions are dropped.
     pub fn replace(&mut self, depth: u64) {
         self.blocks.truncate(self.blocks.len() - depth as usize);
         self.mine_empty(depth);
@@ -276,7 +276,7 @@ impl L1 {
         })
     }
 
-    /// The answer to one request; none closes the connection.
+    /// The response to one request; `None` closes the connection.
     fn answer(&mut self, method: &str, params: &Value) -> Option<Result<Value, Refusal>> {
         self.requests += 1;
         if let Some(at) = self.hooks.iter().position(|(of, _)| *of == method) {
@@ -356,7 +356,7 @@ impl Fake {
         Self { url, folder: tempfile::tempdir().unwrap(), l1 }
     }
 
-    /// The state, to look at and to change. Let go of it before the sender works.
+    /// The state, to read and to change. Drop the guard before the sender works.
     pub fn l1(&self) -> MutexGuard<'_, L1> {
         self.l1.lock().unwrap()
     }

@@ -19,6 +19,25 @@ use rollmill_l1::{
 
 pub use anvil::{Anvil, CHAIN_ID};
 
+/// A deterministic stream of numbers: splitmix64 (Steele, Lea and Flood, 2014, figure 15).
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// The next number, below `bound`.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.number() % bound
+    }
+}
+
 /// The first keys of anvil's well-known development mnemonic.
 pub const KEYS: [&str; 3] = [
     "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80",
@@ -30,7 +49,7 @@ pub fn signer(index: usize) -> PrivateKeySigner {
     KEYS[index].parse().unwrap()
 }
 
-/// Mines empty blocks, few enough a request that each is answered in time on a busy machine.
+/// Mines empty blocks, few enough per request that each is answered in time on a busy machine.
 pub async fn mine(client: &L1Client, blocks: u64) {
     use alloy::providers::ext::AnvilApi;
     const A_REQUEST: u64 = 50;
@@ -40,7 +59,7 @@ pub async fn mine(client: &L1Client, blocks: u64) {
     }
 }
 
-/// Replaces the last `depth` blocks with empty ones. Their transactions are gone.
+/// Replaces the last `depth` blocks with empty ones. Their transactions are dropped.
 pub async fn reorg(client: &L1Client, depth: u64) {
     use alloy::providers::ext::AnvilApi;
     use alloy::rpc::types::anvil::ReorgOptions;
@@ -63,7 +82,7 @@ pub fn constant_contract(word: u8) -> Bytes {
 /// Long enough that no test leaves a slot by mining blocks.
 pub const SLOT_SECONDS: u32 = 10_000;
 
-/// A rollup of account 0 with a verifier that always says `answer`, in slot 0, with four slots an
+/// A rollup of account 0 with a verifier that always returns `answer`, in slot 0, with four slots per
 /// epoch.
 pub struct Network {
     pub client: L1Client,

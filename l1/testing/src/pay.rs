@@ -1,4 +1,4 @@
-//! Payments that nothing can make fail, and what became of them.
+//! Payments that cannot fail, and their outcomes.
 
 use alloy::primitives::{Address, U256};
 use alloy::providers::Provider;
@@ -10,7 +10,7 @@ use super::{Anvil, CHAIN_ID, mine, sender, signer};
 pub const PAYEE: Address = Address::with_last_byte(0x42);
 pub const BLOCK_GAS: u64 = 30_000_000;
 
-/// A payment that nothing can make fail.
+/// A payment that cannot fail.
 pub fn payment(purpose: &str, wei: u64) -> TxRequest {
     TxRequest {
         value: U256::from(wei),

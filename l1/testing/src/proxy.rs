@@ -1,4 +1,4 @@
-//! An RPC endpoint that passes requests on to a real node, or fails in the way it is told to.
+//! An RPC endpoint that forwards requests to a real node, or fails in a configured way.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -7,6 +7,8 @@ use rollmill_l1::alloy::transports::http::reqwest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+
+use crate::Random;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -22,21 +24,21 @@ pub enum Fault {
     LoseAnswers,
     /// The fee history is of a time when gas cost one wei.
     OldFees,
-    /// Every request is answered with a JSON-RPC error that speaks of a limit (EIP-1474).
+    /// Every request is answered with the JSON-RPC error of a limit (EIP-1474).
     Limited,
     /// One request in five, at random, is answered with HTTP 500.
     Flaky,
     /// Raw transactions are rejected with an internal error, and the node does not see them.
     RefuseTransactions,
-    /// Raw transactions are taken with a hash, and the node does not see them.
+    /// Raw transactions are answered with their hash, and the node does not see them.
     SwallowTransactions,
-    /// Refusals of raw transactions come in words that no program knows.
+    /// Rejections of raw transactions have an unknown text.
     OtherWords,
     /// No transaction has a receipt.
     NoReceipts,
     /// Receipts are of a block that is not on the chain.
     ForeignReceipts,
-    /// The newest block is block 1, for ever.
+    /// The newest block is always block 1.
     StaleHead,
 }
 
@@ -71,7 +73,7 @@ struct State {
     requests: AtomicU64,
     failed: AtomicU64,
     /// Decides which requests fail; its start is printed, so that a failing run can be repeated.
-    random: AtomicU64,
+    random: Mutex<Random>,
     /// Requests until one is never answered; see [`Proxy::hang_at`].
     left: AtomicI64,
     passes_last: AtomicBool,
@@ -88,7 +90,7 @@ impl Proxy {
             fault: AtomicU8::new(0),
             requests: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            random: AtomicU64::new(SEED),
+            random: Mutex::new(Random(SEED)),
             left: AtomicI64::new(i64::MAX),
             passes_last: AtomicBool::new(false),
             hung: Notify::new(),
@@ -136,13 +138,9 @@ impl Proxy {
 }
 
 impl State {
-    /// The next number of splitmix64 (Steele, Lea and Flood, 2014, figure 15).
+    /// The next random number.
     fn random(&self) -> u64 {
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut z = self.random.fetch_add(GAMMA, Ordering::SeqCst).wrapping_add(GAMMA);
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        self.random.lock().unwrap().number()
     }
 }
 

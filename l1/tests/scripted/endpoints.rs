@@ -11,7 +11,7 @@ async fn both(first: &Fake, second: &Fake) -> L1Client {
 }
 
 #[tokio::test]
-async fn a_transaction_that_one_endpoint_refuses_reaches_the_other() {
+async fn a_transaction_that_one_endpoint_rejects_reaches_the_other() {
     let (first, second) = (Fake::start().await, Fake::start().await);
     first.l1().broadcast = Broadcast::Refuse(STRANGE);
     let client = both(&first, &second).await;

@@ -1,34 +1,26 @@
-//! What became of a transaction, in the end and until L1 takes it back.
+//! The outcome of a transaction, in the end and until L1 reorganises.
 
-use rollmill_l1::{TxRequest, TxStatus, TxUpdate};
+use rollmill_l1::{TxRequest, TxUpdate};
 
-use crate::{REVERTS, call, is_pending, start, until};
+use crate::{LOST, REVERTS, call, is_pending, lost, mine_included, start, swallowed, until};
 use rollmill_l1_testing::fake::Broadcast;
 use rollmill_l1_testing::pay::{included, payment, reason};
 
-const LOST: Option<TxStatus> = Some(TxStatus::Lost { nonce: 0 });
-
 #[tokio::test]
-async fn a_nonce_used_unseen_is_not_lost_while_l1_may_take_it_back() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
+async fn a_nonce_used_unseen_is_not_lost_while_l1_may_reorganise() {
+    let (fake, sender) = swallowed().await;
     fake.l1().mine_authorization();
     sender.tick().await.unwrap_err();
     assert!(is_pending(&sender, "pay"));
     fake.l1().broadcast = Broadcast::Take;
     fake.l1().replace(1);
     sender.tick().await.unwrap();
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
+    mine_included(&fake, &sender, "pay", 0).await;
 }
 
 #[tokio::test]
 async fn a_nonce_used_unseen_is_lost_once_final() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
+    let (fake, sender) = swallowed().await;
     fake.l1().mine_authorization();
     fake.l1().mine_empty(1);
     fake.l1().finalized = 1;
@@ -46,19 +38,12 @@ async fn a_state_that_is_ahead_of_the_head_is_no_loss() {
     sender.tick().await.unwrap_err();
     assert!(is_pending(&sender, "pay"));
     fake.l1().used_before = 0;
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
+    mine_included(&fake, &sender, "pay", 0).await;
 }
 
 #[tokio::test]
 async fn a_loss_that_was_seen_needs_no_old_state() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
-    fake.l1().mine_foreign();
-    sender.tick().await.unwrap();
-    assert_eq!(sender.status("pay", 0), LOST);
+    let (fake, sender) = lost().await;
     fake.l1().mine_empty(5);
     fake.l1().states_from = 6;
     assert_eq!(sender.tick().await.unwrap(), []);
@@ -67,9 +52,7 @@ async fn a_loss_that_was_seen_needs_no_old_state() {
 
 #[tokio::test]
 async fn a_receipt_of_another_transaction_is_none() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
+    let (fake, sender) = swallowed().await;
     let other = fake.l1().mine_foreign();
     fake.l1().receipt_of = Some(other);
     sender.tick().await.unwrap();
@@ -95,29 +78,18 @@ async fn a_block_without_its_transactions_does_not_tell_of_a_loss() {
 
 #[tokio::test]
 async fn a_reorg_that_frees_a_lost_nonce_sends_what_was_lost() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
-    fake.l1().mine_foreign();
-    sender.tick().await.unwrap();
-    assert_eq!(sender.status("pay", 0), LOST);
+    let (fake, sender) = lost().await;
     fake.l1().broadcast = Broadcast::Take;
     fake.l1().replace(1);
     sender.tick().await.unwrap();
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
+    mine_included(&fake, &sender, "pay", 0).await;
 }
 
 #[tokio::test]
-async fn what_is_lost_for_good_is_not_looked_at_again() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
-    fake.l1().mine_foreign();
+async fn a_final_loss_is_not_polled_again() {
+    let (fake, sender) = lost().await;
     fake.l1().finalized = 1;
     sender.tick().await.unwrap();
-    assert_eq!(sender.status("pay", 0), LOST);
     let requests = fake.l1().requests;
     sender.tick().await.unwrap();
     assert_eq!(fake.l1().requests, requests);
@@ -144,9 +116,7 @@ async fn the_attempt_beside_one_that_landed_is_lost_at_once() {
     fake.l1().broadcast = Broadcast::Lose;
     let second = TxRequest { attempt: 1, ..payment("pay", 5) };
     sender.submit(second).await.unwrap_err();
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
+    mine_included(&fake, &sender, "pay", 0).await;
     assert_eq!(sender.status("pay", 1), LOST);
 }
 
@@ -209,7 +179,7 @@ async fn what_lands_while_it_is_simulated_is_not_dropped() {
 }
 
 #[tokio::test]
-async fn the_task_looks_while_anything_is_unsettled() {
+async fn the_task_polls_while_anything_is_unsettled() {
     let (fake, sender) = start().await;
     sender.submit(payment("pay", 5)).await.unwrap();
     fake.l1().mine();
@@ -221,7 +191,7 @@ async fn the_task_looks_while_anything_is_unsettled() {
     tokio::select! {
         () = run => unreachable!("it never ends"),
         changed = changes.changed() => changed.unwrap(),
-        () = tokio::time::sleep(deadline) => panic!("nobody looked"),
+        () = tokio::time::sleep(deadline) => panic!("no poll"),
     }
     assert_eq!(included(sender.status("pay", 0)).nonce, 0);
 }

@@ -1,10 +1,12 @@
-//! Several transactions in line: what is sent, waits, is filled or loses its nonce.
+//! Several transactions in a queue: which are sent, wait, are filled or lose their nonces.
 
 use alloy::consensus::Transaction as _;
 use alloy::primitives::U256;
 use rollmill_l1::{Right, TxUpdate};
 
-use crate::{REVERTS, call, fenced, guarded, is_pending, start, until};
+use crate::{
+    REVERTS, call, fenced, guarded, is_pending, mine_included, start, submit_unsent, until,
+};
 use rollmill_l1_testing::fake::{Broadcast, STRANGE};
 use rollmill_l1_testing::pay::{included, payment};
 
@@ -20,9 +22,7 @@ async fn a_gap_in_the_line_is_filled() {
     fake.l1().replace(1);
     sender.tick().await.unwrap();
     assert_eq!(fake.l1().nonces(), [0, 1, 0]);
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("second", 0)).nonce, 1);
+    mine_included(&fake, &sender, "second", 1).await;
 }
 
 #[tokio::test]
@@ -37,24 +37,18 @@ async fn a_node_that_forgets_the_nonce_costs_few_fills() {
 }
 
 #[tokio::test]
-async fn nothing_follows_what_cannot_be_looked_at() {
+async fn nothing_follows_what_cannot_be_polled() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Lose;
-    sender.submit(call("first")).await.unwrap_err();
-    sender.submit(call("second")).await.unwrap_err();
-    fake.l1().broadcast = Broadcast::Take;
+    submit_unsent(&fake, &sender, [call("first"), call("second")]).await;
     fake.l1().gas = Err(STRANGE);
     sender.tick().await.unwrap_err();
     assert!(fake.l1().sent.is_empty());
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_looked_at_does_not_hold_up_the_others() {
+async fn one_that_cannot_be_polled_does_not_delay_the_others() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Lose;
-    sender.submit(call("first")).await.unwrap_err();
-    sender.submit(payment("second", 5)).await.unwrap_err();
-    fake.l1().broadcast = Broadcast::Take;
+    submit_unsent(&fake, &sender, [call("first"), payment("second", 5)]).await;
     fake.l1().gas = Err(STRANGE);
     sender.tick().await.unwrap_err();
     assert_eq!(fake.l1().nonces(), [1]);
@@ -74,10 +68,7 @@ async fn only_the_first_in_line_is_simulated() {
 #[tokio::test]
 async fn nothing_follows_what_would_revert_before_its_nonce_is_filled() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Lose;
-    sender.submit(call("first")).await.unwrap_err();
-    sender.submit(call("second")).await.unwrap_err();
-    fake.l1().broadcast = Broadcast::Take;
+    submit_unsent(&fake, &sender, [call("first"), call("second")]).await;
     fake.l1().gas = Err(REVERTS);
     sender.tick().await.unwrap();
     assert_eq!(fake.l1().nonces(), [0]);
@@ -89,10 +80,7 @@ async fn nothing_follows_what_lacks_the_right_to_be_sent() {
     for lack in [Right::Unknown, Right::Gone] {
         let (fake, sender) = start().await;
         let (sender, right) = guarded(sender);
-        fake.l1().broadcast = Broadcast::Lose;
-        sender.submit(fenced(1, payment("first", 5))).await.unwrap_err();
-        sender.submit(call("second")).await.unwrap_err();
-        fake.l1().broadcast = Broadcast::Take;
+        submit_unsent(&fake, &sender, [fenced(1, payment("first", 5)), call("second")]).await;
         *right.lock().unwrap() = lack;
         sender.tick().await.unwrap();
         assert!(fake.l1().sent.is_empty(), "{lack:?}");
@@ -100,7 +88,7 @@ async fn nothing_follows_what_lacks_the_right_to_be_sent() {
 }
 
 #[tokio::test]
-async fn what_a_pool_holds_of_another_process_is_not_filled_over() {
+async fn a_nonce_of_another_process_in_a_pool_is_not_filled() {
     let (fake, sender) = start().await;
     let (sender, right) = guarded(sender);
     sender.submit(fenced(1, payment("first", 5))).await.unwrap();
@@ -111,25 +99,21 @@ async fn what_a_pool_holds_of_another_process_is_not_filled_over() {
     assert!(matches!(&updates[..], [TxUpdate::Dropped { .. }]), "{updates:?}");
     sender.tick().await.unwrap();
     assert_eq!(fake.l1().nonces(), [0, 1]);
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("first", 0)).nonce, 0);
+    mine_included(&fake, &sender, "first", 0).await;
 }
 
 #[tokio::test]
-async fn nothing_is_filled_for_what_is_itself_worthless() {
+async fn no_nonce_is_filled_for_an_expired_transaction() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Lose;
-    sender.submit(until(1, payment("first", 5))).await.unwrap_err();
-    sender.submit(until(1, payment("second", 7))).await.unwrap_err();
-    fake.l1().broadcast = Broadcast::Take;
+    submit_unsent(&fake, &sender, [until(1, payment("first", 5)), until(1, payment("second", 7))])
+        .await;
     fake.l1().mine_empty(1);
     assert_eq!(sender.tick().await.unwrap().len(), 2);
     assert!(fake.l1().sent.is_empty());
 }
 
 #[tokio::test]
-async fn what_was_refused_and_then_taken_is_filled_over_once_worthless() {
+async fn what_was_rejected_and_then_accepted_is_filled_once_expired() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = Broadcast::Refuse(STRANGE);
     sender.submit(until(5, payment("pay", 5))).await.unwrap_err();
@@ -143,7 +127,7 @@ async fn what_was_refused_and_then_taken_is_filled_over_once_worthless() {
 }
 
 #[tokio::test]
-async fn only_the_next_nonce_is_offered_more_for() {
+async fn only_the_next_nonce_gets_a_higher_fee() {
     let (fake, sender) = start().await;
     sender.submit(payment("first", 5)).await.unwrap();
     sender.submit(payment("second", 7)).await.unwrap();
@@ -162,14 +146,12 @@ async fn what_a_reorg_has_just_freed_keeps_its_nonce() {
     sender.submit(payment("second", 7)).await.unwrap();
     assert_eq!(fake.l1().nonces(), [0, 1]);
     sender.tick().await.unwrap();
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("first", 0)).nonce, 0);
+    mine_included(&fake, &sender, "first", 0).await;
     assert_eq!(included(sender.status("second", 0)).nonce, 1);
 }
 
 #[tokio::test]
-async fn the_next_holder_of_the_right_replaces_what_a_pool_holds_of_its_purpose() {
+async fn the_next_holder_of_the_right_replaces_the_pending_transaction_of_its_purpose() {
     let (fake, sender) = start().await;
     let (sender, right) = guarded(sender);
     sender.submit(fenced(4, payment("prove/1", 5))).await.unwrap();

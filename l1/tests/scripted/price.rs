@@ -31,7 +31,7 @@ async fn a_simulated_call_has_gas_to_spare() {
 }
 
 #[tokio::test]
-async fn gas_to_spare_ends_where_l1_does_not_take_more() {
+async fn spare_gas_ends_at_the_limit_of_l1() {
     let (fake, sender) = start().await;
     fake.l1().gas = Ok(GAS_LIMIT_MAX - 1);
     sender.submit(call("call")).await.unwrap();
@@ -54,7 +54,7 @@ async fn a_replacement_stays_below_the_limit() {
 }
 
 #[tokio::test]
-async fn what_a_pool_holds_at_the_limit_is_not_sent_again() {
+async fn a_pending_transaction_at_the_fee_limit_is_not_sent_again() {
     let fake = Fake::start().await;
     let market = fake.l1().market();
     let sender = fake.sender_with(limit(market)).await;
@@ -66,7 +66,7 @@ async fn what_a_pool_holds_at_the_limit_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn what_is_underpriced_is_offered_more_for_at_the_next_look() {
+async fn an_underpriced_payload_gets_a_higher_fee_at_the_next_poll() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = UNDERPRICED;
     sender.submit(payment("pay", 5)).await.unwrap();
@@ -77,7 +77,7 @@ async fn what_is_underpriced_is_offered_more_for_at_the_next_look() {
 }
 
 #[tokio::test]
-async fn what_replaces_an_underpriced_payload_offers_more() {
+async fn a_replacement_of_an_underpriced_payload_has_a_higher_fee() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = UNDERPRICED;
     sender.submit(payment("pay", 5)).await.unwrap();
@@ -88,7 +88,7 @@ async fn what_replaces_an_underpriced_payload_offers_more() {
 }
 
 #[tokio::test]
-async fn a_refusal_below_the_base_fee_is_for_the_price_in_any_words() {
+async fn a_rejection_below_the_base_fee_counts_as_underpriced_whatever_it_says() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = Broadcast::Refuse(STRANGE);
     fake.l1().before("eth_sendRawTransaction", |l1| l1.base_fee = 100 * GWEI);
@@ -100,7 +100,7 @@ async fn a_refusal_below_the_base_fee_is_for_the_price_in_any_words() {
 }
 
 #[tokio::test]
-async fn refusals_do_not_raise_the_price() {
+async fn rejections_do_not_raise_the_price() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = Broadcast::Refuse(STRANGE);
     sender.submit(payment("pay", 5)).await.unwrap_err();
@@ -123,7 +123,7 @@ async fn payloads_that_were_swallowed_do_not_raise_the_price() {
 }
 
 #[tokio::test]
-async fn a_simulation_that_fails_for_lack_of_funds_is_told_as_that() {
+async fn a_simulation_that_fails_for_lack_of_funds_reports_that() {
     let (fake, sender) = start().await;
     fake.l1().balance = U256::ZERO;
     fake.l1().gas = Err(STRANGE);

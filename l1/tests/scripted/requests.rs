@@ -2,14 +2,14 @@
 
 use std::sync::Mutex;
 
-use rollmill_l1::{L1Error, Right, TxStatus};
+use rollmill_l1::{L1Error, Right};
 
-use crate::{fenced, start};
+use crate::{LOST, fenced, lost, mine_included, start};
 use rollmill_l1_testing::fake::{Broadcast, STRANGE};
-use rollmill_l1_testing::pay::{included, payment, reason};
+use rollmill_l1_testing::pay::{payment, reason};
 
 #[tokio::test]
-async fn the_same_request_under_an_older_fence_is_refused() {
+async fn the_same_request_under_an_older_fence_is_rejected() {
     let (_fake, sender) = start().await;
     sender.submit(fenced(6, payment("prove/1", 5))).await.unwrap();
     let error = sender.submit(fenced(4, payment("prove/1", 5))).await.unwrap_err();
@@ -36,34 +36,28 @@ async fn every_payload_of_an_attempt_that_is_over_may_be_repeated() {
 
 #[tokio::test]
 async fn a_lost_attempt_is_not_sent_under_another_nonce() {
-    let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Swallow;
-    sender.submit(payment("pay", 5)).await.unwrap();
-    fake.l1().mine_foreign();
-    sender.tick().await.unwrap();
+    let (fake, sender) = lost().await;
     fake.l1().broadcast = Broadcast::Take;
     // A reorg may bring the first one back; both would pay.
     sender.submit(payment("pay", 5)).await.unwrap();
     assert_eq!(fake.l1().nonces(), [0]);
-    assert_eq!(sender.status("pay", 0), Some(TxStatus::Lost { nonce: 0 }));
+    assert_eq!(sender.status("pay", 0), LOST);
     assert_eq!(sender.attempt_for("pay"), 1);
 }
 
 #[tokio::test]
-async fn a_replaced_payload_that_a_pool_holds_is_never_forgotten() {
+async fn a_replaced_payload_in_a_pool_is_never_forgotten() {
     let (fake, sender) = start().await;
     sender.submit(payment("pay", 1)).await.unwrap();
     fake.l1().broadcast = Broadcast::Refuse(STRANGE);
     for wei in 2..=80 {
         sender.submit(payment("pay", wei)).await.unwrap_err();
     }
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("pay", 0)).nonce, 0);
+    mine_included(&fake, &sender, "pay", 0).await;
 }
 
 #[tokio::test]
-async fn a_refused_payload_that_is_wanted_is_never_forgotten() {
+async fn a_rejected_payload_that_is_still_needed_is_never_forgotten() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = Broadcast::Refuse(STRANGE);
     sender.submit(payment("first", 1)).await.unwrap_err();
@@ -72,24 +66,22 @@ async fn a_refused_payload_that_is_wanted_is_never_forgotten() {
     }
     fake.l1().broadcast = Broadcast::Take;
     sender.tick().await.unwrap();
-    fake.l1().mine();
-    sender.tick().await.unwrap();
-    assert_eq!(included(sender.status("first", 0)).nonce, 0);
+    mine_included(&fake, &sender, "first", 0).await;
 }
 
 #[tokio::test]
-async fn a_refusal_of_a_nonce_that_is_used_is_left_to_the_next_look() {
+async fn a_rejection_for_a_used_nonce_is_left_to_the_next_poll() {
     let (fake, sender) = start().await;
     fake.l1().before("eth_sendRawTransaction", |l1| {
         l1.mine_foreign();
     });
     sender.submit(payment("pay", 5)).await.unwrap();
     sender.tick().await.unwrap();
-    assert_eq!(sender.status("pay", 0), Some(TxStatus::Lost { nonce: 0 }));
+    assert_eq!(sender.status("pay", 0), LOST);
 }
 
 #[tokio::test]
-async fn a_refusal_of_what_the_pool_holds_is_none() {
+async fn a_rejection_of_what_is_in_the_pool_is_ignored() {
     let (fake, sender) = start().await;
     fake.l1().broadcast = Broadcast::TakeAndRefuse(STRANGE);
     sender.submit(payment("pay", 5)).await.unwrap();
