@@ -1,4 +1,4 @@
-//! The contracts as Rust types, made from the committed artifacts, and the conversions between
+//! The contracts as Rust types, generated from the committed artifacts, and the conversions between
 //! those types and the protocol's.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -58,7 +58,7 @@ pub fn address(value: EthAddress) -> Address {
     Address::from(value.0)
 }
 
-/// What the contract must be told about an epoch proof; it knows the other public inputs itself.
+/// The arguments of an epoch proof; the contract knows the other public inputs itself.
 pub fn epoch_args(root: &EpochRoot) -> EpochArgs {
     let words = root.pair.to_fields();
     let pair = std::array::from_fn(|i| {
@@ -100,7 +100,7 @@ pub fn creation(bytecode: &[u8], arguments: &[u8]) -> Bytes {
 }
 
 /// A revert's data in words: the contracts' own errors by name with their values, text reverts as they
-/// are. None for data that is no error of theirs.
+/// are. `None` for other data.
 pub fn describe_revert(data: &[u8]) -> Option<String> {
     if let Ok(error) = Rollup::RollupErrors::abi_decode(data) {
         return Some(without_variant(&format!("{error:?}")));

@@ -39,7 +39,7 @@ pub struct L1Client {
 
 impl L1Client {
     /// Connects to the endpoints, all of which must serve chain `chain_id`. Endpoints that do not
-    /// answer now are asked for their chain before they are used.
+    /// respond now are asked for their chain before they are used.
     ///
     /// # Errors
     /// [`L1Error::ChainIdWrong`] if any endpoint serves another chain, [`L1Error::Unreachable`] if
@@ -55,7 +55,7 @@ impl L1Client {
         self.chain_id
     }
 
-    /// The provider beneath, for calls this crate does not wrap. It signs nothing.
+    /// The underlying provider, for calls that this crate does not wrap. It signs nothing.
     pub fn provider(&self) -> &RootProvider {
         &self.provider
     }
@@ -68,7 +68,7 @@ impl L1Client {
             .ok_or_else(|| missing("latest block"))
     }
 
-    /// The newest block that L1 cannot replace any more; none on a chain that finalizes nothing.
+    /// The newest final block; `None` on a chain that finalizes nothing.
     pub async fn finalized(&self) -> Result<Option<L1BlockRef>, L1Error> {
         Ok(self.block(BlockNumberOrTag::Finalized).await?.map(|block| L1BlockRef::from(&block)))
     }
@@ -84,11 +84,11 @@ impl L1Client {
         block.map(|block| block.header.hash).ok_or_else(|| missing("block 0"))
     }
 
-    /// What a call would return if it were sent now. The inner error is the contract's reason in
+    /// Simulates a call on the newest block. The inner error is the contract's reason in
     /// words: its own error by name, or the text of its revert.
     ///
     /// # Errors
-    /// The outer error when L1 does not answer, which says nothing about the call.
+    /// The outer error when L1 does not respond; then nothing is known about the call.
     pub async fn call(
         &self,
         from: Address,
@@ -108,7 +108,7 @@ impl L1Client {
     /// The rollup at `address`.
     ///
     /// # Errors
-    /// [`L1Error::NoContract`] if no code lies there.
+    /// [`L1Error::NoContract`] if there is no code at the address.
     pub async fn rollup(&self, address: Address) -> Result<RollupContract, L1Error> {
         let code = self.provider.get_code_at(address).await.map_err(L1Error::rpc("code"))?;
         if code.is_empty() {
@@ -146,12 +146,12 @@ pub struct RollupContract {
 }
 
 impl RollupContract {
-    /// Where the contract is.
+    /// The address of the contract.
     pub fn address(&self) -> Address {
         *self.instance.address()
     }
 
-    /// What the deployment was made with.
+    /// The parameters of the deployment.
     ///
     /// # Errors
     /// [`L1Error::NotARollup`] if the contract reverts or its answer cannot be read.
@@ -192,7 +192,7 @@ impl RollupContract {
         })
     }
 
-    /// The slot that the newest L1 block lies in.
+    /// The slot of the newest L1 block.
     pub async fn current_slot(&self) -> Result<u64, L1Error> {
         self.instance.currentSlot().call().await.map_err(L1Error::contract("currentSlot"))
     }

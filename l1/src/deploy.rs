@@ -1,4 +1,4 @@
-//! Putting contracts on L1.
+//! Deploys contracts on L1.
 
 use alloy::primitives::{Address, Bytes};
 
@@ -6,7 +6,7 @@ use crate::abi::{self, Parameters};
 use crate::error::L1Error;
 use crate::sender::{TxReceipt, TxRequest, TxSender};
 
-/// A contract that was put on L1.
+/// A deployed contract.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Deployment {
     pub address: Address,

@@ -6,7 +6,7 @@ use alloy::contract::Error as ContractError;
 use alloy::primitives::{Address, B256};
 use alloy::transports::{RpcError, TransportError};
 
-/// Why something on L1 could not be read or done. The message says what was expected, what came,
+/// Why something on L1 could not be read or done. The message says what was expected, what was received,
 /// and what to do; [`Self::code`] is for programs.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -172,7 +172,7 @@ impl L1Error {
         matches!(self, Self::Url { .. })
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later, without a change of settings.
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::FeeLimit { .. } | Self::NotIncluded { .. })
     }

@@ -1,4 +1,4 @@
-//! What a follower reports, and how it is read out of logs and transactions.
+//! Events that a follower reports, and how they are read from logs and transactions.
 
 use alloy::consensus::Transaction as _;
 use alloy::primitives::{Address, B256, Bytes};
@@ -20,7 +20,7 @@ pub struct Place {
     pub log_index: u64,
 }
 
-/// A block that the proposer put on L1, with its data.
+/// A block that the proposer posted to L1, with its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockProposed {
     pub place: Place,
@@ -43,8 +43,8 @@ pub struct BlockProposed {
 /// Do: Nothing: the node stops before the block until it is pruned. If other nodes follow the block, the
 /// endpoint answered wrongly: use another L1 endpoint and start with an empty `--node-data-dir`.
 ///
-/// What a proposer published is not the endpoint's fault and does not pass: whoever follows the chain
-/// must go on without it, and so sees the prune that ends such a block.
+/// This is not the endpoint's fault and is permanent: a follower must continue without the data, and
+/// so sees the prune that removes the block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("L1-007: data of block {block_number} in L1 transaction {tx_hash}: {reason}")]
 pub struct Unavailable {
@@ -81,15 +81,15 @@ pub enum L1Event {
     BlockProposed(BlockProposed),
     EpochProven(EpochProven),
     Pruned(Pruned),
-    /// L1 replaced every block after `to`: whatever was reported from L1 blocks with a higher number
-    /// did not happen. What happened instead follows.
+    /// L1 replaced every block after `to`: events that were reported from later L1 blocks are void. The
+    /// events that replace them follow.
     Rewind {
         to: L1BlockRef,
     },
 }
 
 impl L1Event {
-    /// The L1 block an event comes from; none for a rewind, which comes from none.
+    /// The L1 block of an event; `None` for a rewind.
     pub fn place(&self) -> Option<&Place> {
         match self {
             Self::BlockProposed(event) => Some(&event.place),
@@ -107,16 +107,16 @@ pub fn data_hash(data: &[u8]) -> B256 {
     B256::from(digest)
 }
 
-/// What reading a log gave.
+/// The result of reading a log.
 pub(crate) enum Read {
     Event(Box<L1Event>),
     /// An event that this program does not follow.
     Other,
-    /// The transaction is gone: L1 was reorganised after the log was fetched.
+    /// The transaction no longer exists: L1 was reorganised after the log was fetched.
     Gone,
 }
 
-/// Reads one log of the rollup. `block` is the block it lies in.
+/// Reads one log of the rollup. `block` is the block that contains it.
 pub(crate) async fn read(client: &L1Client, block: L1BlockRef, log: &Log) -> Result<Read, L1Error> {
     let bad = |what| {
         move |error: alloy::sol_types::Error| L1Error::Decode { what, reason: error.to_string() }
@@ -175,11 +175,11 @@ pub(crate) async fn read(client: &L1Client, block: L1BlockRef, log: &Log) -> Res
 /// The data of a proposal, out of its transaction's input, checked against the event; none if L1 no
 /// longer has the transaction.
 ///
-/// The contract takes a proposal only from the transaction itself, so the call is the input. That is
-/// the contract's rule, not L1's: what it let through otherwise is told as [`Unavailable`].
+/// The contract accepts a proposal only from the transaction itself, so the call is the input. That
+/// is the contract's rule, not L1's: anything else is reported as [`Unavailable`].
 ///
 /// # Errors
-/// Only when L1 does not answer.
+/// Only when L1 does not respond.
 async fn proposal_data(
     client: &L1Client,
     place: &Place,
@@ -214,7 +214,7 @@ mod tests {
 
     /// Every way in which an L1 transaction can fail to hold the data of the block it proposed.
     #[test]
-    fn data_that_is_not_the_proposals_is_told_with_the_reason() {
+    fn data_that_is_not_the_proposals_is_reported_with_the_reason() {
         let args = ProposeArgs {
             blockNumber: 7,
             slot: 1,

@@ -1,4 +1,4 @@
-//! One transport over several RPC endpoints: the next one answers when the current one does not.
+//! One transport over several RPC endpoints: the next one is asked when the current one fails.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,33 +16,33 @@ use tower_service::Service;
 
 use crate::error::L1Error;
 
-/// Longest an endpoint may take for one request before the next one is asked.
+/// Time limit of one request, after which the next endpoint is asked.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// Blocks by which an endpoint may be behind another before it is left.
+/// Blocks by which an endpoint may lag behind another before it is left.
 const LAG_MAX: u64 = 3;
-/// The heads of all endpoints are compared with each of so many requests for the newest block.
+/// Requests for the newest block between two comparisons of the heads of all endpoints.
 const COMPARE_EACH: u64 = 8;
-/// Longest that an endpoint may take to tell its head for a comparison.
+/// Time limit of an endpoint to report its head for a comparison.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(3);
-/// How often a read is tried again at every endpoint.
+/// Retries of a read at every endpoint.
 const RETRIES: usize = 3;
-/// First and longest pause before that.
+/// First and longest pause before a retry.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(400));
 
 #[derive(Debug)]
 struct Endpoint {
     /// Scheme, host and port: all of the URL that may be shown.
     url: String,
-    /// Forms of the whole URL that may stand in an error text of the HTTP library.
+    /// Forms of the whole URL that may occur in an error text of the HTTP library.
     secret_forms: Vec<String>,
     http: Http<reqwest::Client>,
-    /// Set once the endpoint has told the right chain id and block 0. Nothing else is asked of it
+    /// Set once the endpoint has reported the right chain id and block 0. No other request goes to it
     /// before.
     checked: AtomicBool,
 }
 
-/// What an endpoint said when asked for its chain.
+/// The chain of an endpoint.
 enum Chain {
     Right,
     Wrong {
@@ -56,16 +56,16 @@ enum Chain {
     Unknown(TransportError),
 }
 
-/// What came back from one endpoint.
+/// The result of a request to one endpoint.
 enum Answer {
     Good(ResponsePacket),
-    /// It speaks of the endpoint, as the text says, and not of the request.
+    /// A response about the endpoint, as the text says, and not about the request.
     Poor(String, ResponsePacket),
-    /// None, for this reason.
+    /// No response, for this reason.
     None(String),
 }
 
-/// What a block says of itself, as far as it matters here.
+/// The fields of a block that matter here.
 #[derive(Debug, serde::Deserialize)]
 struct Head {
     number: U64,
@@ -86,28 +86,28 @@ fn asks_for_the_head(request: &RequestPacket) -> bool {
 struct Inner {
     chain_id: u64,
     endpoints: Vec<Endpoint>,
-    /// Index of the endpoint that answered last; it is asked first.
+    /// Index of the endpoint that responded last; it is asked first.
     preferred: AtomicUsize,
-    /// Hash of block 0, as the first endpoint told it.
+    /// Hash of block 0, as the first endpoint reported it.
     genesis: OnceLock<B256>,
     /// Requests for the newest block so far.
     looks: AtomicU64,
 }
 
-/// A transport that tries its endpoints in turn, starting with the one that answered last.
+/// A transport that tries its endpoints in turn, starting with the one that responded last.
 ///
-/// An endpoint is used only after it has told the expected chain id and the block 0 that the others
-/// have, however late it comes up. Now and then all are asked for their heads, and one that is behind
-/// is left: it responds with old data. The
-/// next one is asked after silence, a broken connection, an HTTP error, or an answer that speaks of the
-/// endpoint and not of the request (a limit, an internal error, a state that it has not got); the last
-/// such answer is given if no endpoint has a better one.
+/// An endpoint is used only after it has reported the expected chain id and the block 0 that the
+/// others have, however late it starts. From time to time the heads of all are compared, and one that
+/// lags is left: it responds with old data. The next one is asked after a timeout, a broken
+/// connection, an HTTP error, or a response about the endpoint and not about the request (a limit, an
+/// internal error, a missing state); if no endpoint has a better one, the last such response is
+/// returned.
 ///
-/// A signed transaction goes to all endpoints at once, so that one that takes it and loses it does no
-/// harm. It has one nonce, and can land once.
+/// A signed transaction goes to all endpoints at once, so that one that accepts and loses it does no
+/// harm. It has one nonce, so it is included at most once.
 ///
-/// When no endpoint is of use a request that only reads is tried again a few times, so that a sync of
-/// thousands of requests gets through a connection that loses some of them.
+/// When all endpoints fail, a read is retried a few times, so that a sync of thousands of requests
+/// succeeds over a connection that loses some of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Failover(Arc<Inner>);
 
@@ -121,7 +121,7 @@ impl Failover {
             .map_err(|error| bad("", error.to_string()))?;
         let mut endpoints = Vec::new();
         for (place, url) in (1..).zip(urls) {
-            // Text that is no URL may still hold a password, so it is named by its place.
+            // Text that is not a URL may still contain a password, so the error names its position only.
             let parsed = reqwest::Url::parse(url)
                 .map_err(|error| bad(&format!("number {place}"), error.to_string()))?;
             let shown = parsed.origin().ascii_serialization();
@@ -148,7 +148,7 @@ impl Failover {
     }
 
     /// Asks every endpoint for its chain. One that serves another chain is an error even if others
-    /// are right, and one endpoint must answer; those that do not are asked again when needed.
+    /// are right. At least one must respond; the others are asked again when needed.
     pub(crate) async fn check(&self) -> Result<(), L1Error> {
         let mut reasons = Vec::new();
         for endpoint in &self.0.endpoints {
@@ -205,7 +205,7 @@ impl Inner {
         Chain::Right
     }
 
-    /// Leaves the preferred endpoint if another one has seen more blocks than it by far.
+    /// Leaves the preferred endpoint if it lags far behind another one.
     async fn compare(self: &Arc<Self>) {
         let mut asked = JoinSet::new();
         for index in 0..self.endpoints.len() {
@@ -223,12 +223,12 @@ impl Inner {
                 heads.extend(told.ok().flatten());
             }
         };
-        // Who does not answer in time is not a better one.
+        // An endpoint that does not respond in time is not a better one.
         let _ = tokio::time::timeout(HEAD_TIMEOUT, all).await;
         let preferred = self.preferred.load(Ordering::Relaxed);
         let mine = heads.iter().find(|(index, _)| *index == preferred).map(|(_, head)| *head);
         let best = heads.iter().max_by_key(|(_, head)| *head);
-        // One that does not answer is left when it is asked something.
+        // One that does not respond is left at the next request.
         if let (Some(mine), Some(&(index, head))) = (mine, best)
             && head > mine.saturating_add(LAG_MAX)
         {
@@ -244,8 +244,8 @@ impl Inner {
         }
     }
 
-    /// Gives a signed transaction to every endpoint. The first that takes it is the answer; else what a
-    /// node said, if any did.
+    /// Sends a signed transaction to every endpoint. Returns the first acceptance; else a response of a
+    /// node, if there is one.
     async fn ask_all(
         self: &Arc<Self>,
         request: &RequestPacket,
@@ -259,7 +259,7 @@ impl Inner {
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok(Answer::Good(response)) if !response.is_error() => {
-                    // The others get it all the same.
+                    // The others still get it.
                     asked.detach_all();
                     return Ok(response);
                 }
@@ -272,7 +272,7 @@ impl Inner {
                 Err(error) => reasons.push(error.to_string()),
             }
         }
-        // What a node said says more than that another was silent.
+        // A response of a node is more informative than a timeout of another one.
         match refused.or(poor) {
             Some(response) => Ok(response),
             None => Err(TransportErrorKind::custom_str(&reasons.join("; "))),
@@ -337,8 +337,8 @@ impl Inner {
         }
     }
 
-    /// Asks one endpoint after the other. An answer that speaks of its endpoint is given only if no
-    /// other endpoint has a better one.
+    /// Asks one endpoint after the other. A response about its endpoint is returned only if no other
+    /// endpoint has a better one.
     async fn ask_each(&self, request: &RequestPacket) -> Result<ResponsePacket, TransportError> {
         let n = self.endpoints.len();
         let first = self.preferred.load(Ordering::Relaxed);
@@ -363,7 +363,7 @@ impl Inner {
             }
         }
         match poor {
-            // What a node answered says more than that nobody did.
+            // A response of a node is more informative than a timeout.
             Some(response) => Ok(response),
             None => Err(TransportErrorKind::custom_str(&reasons.join("; "))),
         }
@@ -371,7 +371,7 @@ impl Inner {
 }
 
 impl Endpoint {
-    /// An error of this endpoint in words, without what its URL keeps secret.
+    /// An error of this endpoint in words, without the credentials of its URL.
     fn failure(&self, error: &TransportError) -> String {
         let hidden = |text: String, form: &String| text.replace(form.as_str(), &self.url);
         let text = rollmill_net::connection_failure(error).unwrap_or_else(|| error.to_string());
@@ -391,8 +391,8 @@ fn secret_forms(given: &str, url: &reqwest::Url) -> Vec<String> {
     forms
 }
 
-/// What an answer says about the endpoint that gave it, if it says nothing about the request: limits,
-/// internal errors, and states that a node has not got yet or no more. Another endpoint may know better.
+/// What a response says about its endpoint, if it says nothing about the request: limits, internal
+/// errors, and states that the node does not have yet or no longer has. Another endpoint may have them.
 ///
 /// Sources: codes of JSON-RPC 2.0 section 5.1 and of EIP-1474; texts of go-ethereum, Erigon and Nethermind
 /// for pruned or missing states, for which they share no code.
@@ -411,7 +411,7 @@ fn speaks_of_the_endpoint(response: &ResponsePacket) -> Option<String> {
     ];
     let ResponsePacket::Single(response) = response else { return None };
     let error = response.payload.as_error()?;
-    // A revert carries data, whatever number a client gives it.
+    // A revert carries data, whatever its number.
     if error.as_revert_data().is_some() {
         return None;
     }

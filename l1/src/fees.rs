@@ -10,16 +10,15 @@ pub struct Fees {
 }
 
 impl Fees {
-    /// Fees that stay good for some blocks after one with this base fee: twice the base fee, which
+    /// Fees that suffice for some blocks after one with this base fee: twice the base fee, which
     /// rises by at most an eighth a block (EIP-1559), and the priority fee.
     pub fn after_base_fee(base_fee_wei: u128, max_priority_fee_wei: u128) -> Self {
         let max_fee_wei = base_fee_wei.saturating_mul(2).saturating_add(max_priority_fee_wei);
         Self { max_fee_wei, max_priority_fee_wei }
     }
 
-    /// The fees of a replacement: what is asked for now, but at least 10 % above `self` in both
-    /// parts, or real nodes reject it as underpriced. (anvil accepts less, so only a unit test can
-    /// hold this rule.)
+    /// The fees of a replacement: the current fees, but at least 10 % above `self` in both parts, or
+    /// real nodes reject it as underpriced. (anvil accepts less, so only a unit test checks this rule.)
     pub fn bumped(self, asked: Self) -> Self {
         let max_priority_fee_wei =
             asked.max_priority_fee_wei.max(tenth_more(self.max_priority_fee_wei));

@@ -18,14 +18,14 @@ use crate::event::{self, L1Event, Read};
 
 /// Final L1 blocks that one request for logs may span.
 const FINAL_SPAN: u64 = 2_000;
-/// L1 blocks that one poll follows at most, so that a caller gets to store what it was told.
+/// Maximum L1 blocks of one poll, so that a caller can store its progress.
 const BLOCKS_A_POLL: u64 = 128;
 /// Events and bytes of block data after which one poll ends, for the same reason: memory is bounded
 /// by what one L1 block can hold beyond them.
 const EVENTS_A_POLL: usize = 256;
 const BYTES_A_POLL: usize = 16 << 20;
-/// How often one poll starts over because L1 changed under it, before it leaves the rest to the
-/// next poll.
+/// How often one poll starts over because L1 changed meanwhile, before it leaves the rest to the next
+/// poll.
 const RESTARTS_A_POLL: u32 = 4;
 
 /// A position on L1 and the rollup's events from there on.
@@ -39,7 +39,7 @@ pub struct Follower {
     finalized: Option<L1BlockRef>,
 }
 
-/// What one step of a poll came to.
+/// The result of one step of a poll.
 enum Step {
     Done,
     /// More blocks are known to exist.
@@ -71,8 +71,8 @@ impl Follower {
         Ok(Self::resume(client, rollup, tip, &trail))
     }
 
-    /// Goes on after `tip`, the last block whose events were taken. `trail` is what
-    /// [`Self::trail`] gave then, so that a reorg meanwhile is noticed and undone.
+    /// Continues after `tip`, the last block whose events were stored. `trail` is what
+    /// [`Self::trail`] returned then, so that a reorg meanwhile is noticed and undone.
     pub fn resume(
         client: L1Client,
         rollup: Address,
@@ -114,10 +114,10 @@ impl Follower {
     /// error the position has not moved.
     ///
     /// # Errors
-    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more; what L1 or the
-    /// way to it answered if not even one step could be read. Never what a transaction holds.
+    /// [`L1Error::ReorgBelowFinality`] if no remembered block is part of L1 any more; the
+    /// error of L1 if not even one step could be read. Never because of what a transaction contains.
     pub async fn poll(&mut self) -> Result<Vec<L1Event>, L1Error> {
-        // Work on a copy: an error must leave the position where the caller believes it to be.
+        // Work on a copy: an error must not change the position.
         let mut next = Self {
             client: self.client.clone(),
             rollup: self.rollup,
@@ -138,7 +138,7 @@ impl Follower {
                 Ok(Step::Done) => break,
                 Ok(Step::More) => blocks += 1,
                 Ok(Step::Changed) => restarts += 1,
-                // A step takes its place on the trail only when it is whole.
+                // A step is added to the trail only when it is complete.
                 Err(error) if blocks > 0 && error.is_transient() => {
                     tracing::debug!(%error, blocks, "L1 poll interrupted");
                     break;
@@ -162,8 +162,8 @@ impl Follower {
         }
     }
 
-    /// Drops from the trail what L1 replaced, and says so if it was anything. An error leaves the trail
-    /// as it was: half a way back with nothing said would lose events.
+    /// Drops from the trail what L1 replaced, and reports it. An error leaves the trail unchanged:
+    /// half a rewind that is not reported would lose events.
     async fn rewind(&mut self, events: &mut Vec<L1Event>) -> Result<(), L1Error> {
         let before = self.trail.clone();
         let done = self.walk_back(events).await;
@@ -183,7 +183,7 @@ impl Follower {
                         to_l1_block = block.number,
                         "L1 reorganised"
                     );
-                    // Events of this very poll that the rewind takes back need not be told.
+                    // Events of this poll that the rewind undoes need not be reported.
                     events.retain(|event| match event {
                         L1Event::Rewind { .. } => true,
                         other => other.place().is_none_or(|at| at.block.number <= block.number),
@@ -205,7 +205,7 @@ impl Follower {
         Ok(now.is_some_and(|now| now.header.hash == block.hash))
     }
 
-    /// Takes in the next block, or the next span of final blocks.
+    /// Reads the next block, or the next span of final blocks.
     async fn step(&mut self, events: &mut Vec<L1Event>) -> Result<Step, L1Error> {
         let tip = self.tip();
         if let Some(finalized) = self.finalized
@@ -234,7 +234,7 @@ impl Follower {
         Ok(Step::More)
     }
 
-    /// Takes in final blocks many at a time; they need no trail but the last.
+    /// Reads many final blocks at a time; of these only the last is kept on the trail.
     async fn step_final(
         &mut self,
         tip: u64,
@@ -294,7 +294,7 @@ impl Follower {
     }
 }
 
-/// Whether a poll may go on with these events in hand.
+/// Whether a poll may continue with this number of events.
 fn has_room(events: &[L1Event]) -> bool {
     let bytes = |event: &L1Event| match event {
         L1Event::BlockProposed(block) => block.data.as_ref().map_or(0, |data| data.len()),

@@ -1,8 +1,7 @@
-//! The durable record of what one account means to send.
+//! The durable journal of the transactions that one account sends.
 //!
-//! A transaction is written here before its first byte goes on the wire, so that a program that is
-//! killed at any moment finds out after its restart what it may have sent, and never sends it again
-//! under another nonce.
+//! A transaction is written here before it is sent, so that a program that is killed at any moment
+//! knows after its restart what it may have sent, and never sends it again under another nonce.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -21,16 +20,16 @@ use crate::sender::{Expiry, TxRequest};
 pub(crate) const VERSION: u32 = 2;
 /// Settled intents that are remembered, so that a late repetition of one is still recognised.
 const SETTLED_MAX: usize = 1024;
-/// Dropped intents that no node took and that are remembered: while every broadcast is rejected, there
-/// is another with each request.
+/// Remembered dropped intents that no node accepted: while every broadcast is rejected, each request
+/// adds one.
 const UNSENT_MAX: usize = 64;
-/// How a transfer that only fills a nonce is named, before the nonce.
+/// Prefix of the name of a transfer that only fills a nonce.
 const FILL: &str = "fill/";
-/// Why nothing is sent for a caller whose fence has passed to another.
+/// Why nothing is sent for a caller whose fence was superseded.
 pub(crate) const WITHOUT_RIGHT: &str = "the right to send it has passed to another process";
 
 /// One transaction: decided, perhaps sent, perhaps included. Intents of one nonce compete for it: at
-/// most one of them is not retired, and any form of any of them may land.
+/// most one of them is not retired, and any form of any of them may be included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Intent {
     /// Names the intent in this file; a later one has a higher number.
@@ -40,7 +39,7 @@ pub(crate) struct Intent {
     pub(crate) nonce: u64,
     pub(crate) to: Option<Address>,
     pub(crate) value: U256,
-    /// Empty once the intent is settled or retired; `digest` still tells what it was.
+    /// Empty once the intent is settled or retired; `digest` still identifies it.
     pub(crate) input: Bytes,
     pub(crate) gas_limit: u64,
     /// Whether it is simulated before it is sent.
@@ -52,7 +51,7 @@ pub(crate) struct Intent {
     /// Signed forms, each a replacement of the one before. Any of them may be included.
     pub(crate) forms: Vec<Form>,
     pub(crate) state: State,
-    /// Set when no form of it is ever sent again.
+    /// Set when no form of it is sent again.
     pub(crate) retired: Option<Retired>,
 }
 
@@ -60,7 +59,7 @@ pub(crate) struct Intent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Retired {
     pub(crate) reason: String,
-    /// Whether it is worth a transfer of nothing that no form of it lands.
+    /// Whether an empty transfer should prevent the inclusion of its forms.
     pub(crate) fill: bool,
 }
 
@@ -70,7 +69,7 @@ impl Retired {
         Self { reason, fill: true }
     }
 
-    /// It may well be right, but is no longer this sender's business.
+    /// It may be valid, but this sender no longer owns it.
     pub(crate) fn without_right() -> Self {
         Self { reason: WITHOUT_RIGHT.to_owned(), fill: false }
     }
@@ -86,12 +85,12 @@ impl Intent {
         self.purpose == purpose && self.attempt == attempt
     }
 
-    /// Whether its nonce is still to be used, and by it.
+    /// Whether it is to use its nonce, which is not used yet.
     pub(crate) fn is_active(&self) -> bool {
         self.state == State::Pending && self.retired.is_none()
     }
 
-    /// Whether it is in a block, or lost although it was needed: nothing more comes of it.
+    /// Whether it is in a block, or lost although it was needed.
     pub(crate) fn is_over(&self) -> bool {
         match self.state {
             State::Included(_) | State::Final(_) => true,
@@ -100,7 +99,7 @@ impl Intent {
         }
     }
 
-    /// Whether it was dropped and no node has taken any form of it.
+    /// Whether it was dropped and no node has accepted any form of it.
     fn is_unsent(&self) -> bool {
         let is_held = self.forms.iter().any(|form| form.held);
         self.state == State::Pending && self.retired.is_some() && !is_held
@@ -111,13 +110,13 @@ impl Intent {
         self.purpose.starts_with(FILL)
     }
 
-    /// The most wei that its newest form can cost.
+    /// Maximum cost of its newest form in wei.
     pub(crate) fn cost(&self) -> U256 {
         let fee = self.forms.last().map_or(0, |form| form.fees.max_fee_wei);
         cost(self.gas_limit, fee, self.value)
     }
 
-    /// A transfer of nothing to `account` itself, which uses the nonce up.
+    /// An empty transfer to `account` itself, which uses the nonce.
     pub(crate) fn fill(nonce: u64, account: Address) -> Self {
         const TRANSFER_GAS: u64 = 21_000;
         let purpose = format!("{FILL}{nonce}");
@@ -149,7 +148,7 @@ impl Intent {
     }
 }
 
-/// The most wei that a transaction can cost.
+/// Maximum cost of a transaction in wei.
 pub(crate) fn cost(gas_limit: u64, max_fee_wei: u128, value: U256) -> U256 {
     (U256::from(gas_limit) * U256::from(max_fee_wei)).saturating_add(value)
 }
@@ -166,13 +165,13 @@ pub(crate) struct Form {
     pub(crate) fees: Fees,
     /// L1's head when it was first sent.
     pub(crate) sent_at_block: u64,
-    /// Whether a pool may hold it. False after a node rejected it and did not know its hash.
+    /// Whether a pool may contain it. False after a node rejected it and did not know its hash.
     pub(crate) held: bool,
-    /// Whether a node found that it pays too little.
+    /// Whether a node rejected it as underpriced.
     pub(crate) priced_out: bool,
 }
 
-/// How far an intent has come.
+/// The state of an intent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
@@ -182,7 +181,7 @@ pub(crate) enum State {
     Included(Inclusion),
     /// In a final block.
     Final(Inclusion),
-    /// Its nonce went to another transaction, in block `at_block` or before.
+    /// Another transaction used its nonce, in block `at_block` or before.
     Lost { at_block: u64 },
     /// Lost for good.
     LostFinal,
@@ -214,7 +213,7 @@ pub(crate) fn digest_of(request: &TxRequest) -> B256 {
     )
 }
 
-/// What lies on disk. A changed digit would be a changed nonce, so the contents carry a digest.
+/// The contents of the file. A changed digit would be a changed nonce, so the contents carry a digest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<C> {
@@ -228,7 +227,7 @@ impl Contents {
         Ok(keccak256(serde_json::to_vec(self)?))
     }
 
-    /// Reads a sealed file of this version or an earlier one; says in a few words why it cannot.
+    /// Reads a sealed file of this version or an earlier one; the error is a few words.
     fn read(bytes: &[u8]) -> Result<Self, String> {
         let damaged = |error: String| {
             format!(
@@ -267,7 +266,7 @@ fn unseal<C: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<C,
 pub(crate) struct Contents {
     pub(crate) version: u32,
     pub(crate) chain_id: u64,
-    /// Tells a development chain from its successor with the same chain id.
+    /// Distinguishes a development chain from its successor with the same chain id.
     pub(crate) genesis_hash: B256,
     pub(crate) account: Address,
     pub(crate) intents: Vec<Intent>,
@@ -284,7 +283,7 @@ fn forget(intents: &mut Vec<Intent>, keep: usize, is_old: impl Fn(&Intent) -> bo
     });
 }
 
-/// What others see of the file, without a wait.
+/// The public view of the file, without waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Published {
     intents: RwLock<Arc<Vec<Intent>>>,
@@ -432,7 +431,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_is_refused_and_nothing_is_made_beside_it() {
+    fn a_directory_is_rejected_and_nothing_is_made_beside_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("intents");
         fs::create_dir(&path).unwrap();
@@ -455,9 +454,9 @@ mod tests {
         Intent::new(request, 5, 90_000)
     }
 
-    /// Goal: what a process of the first version left on its way is taken up by this one.
+    /// Goal: this version continues what a process of the first version left in flight.
     #[test]
-    fn a_file_of_version_1_is_migrated_and_an_unknown_version_refused() {
+    fn a_file_of_version_1_is_migrated_and_an_unknown_version_rejected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("intents.json");
         let form = serde_json::json!({
@@ -530,7 +529,7 @@ mod tests {
 
     /// Goal: a damaged file is rejected or means the same; no other nonce is ever read from it.
     #[test]
-    fn every_changed_or_missing_byte_is_refused_or_means_the_same() {
+    fn every_changed_or_missing_byte_is_rejected_or_means_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("intents.json");
         let mut file = open(&path).unwrap();
@@ -551,7 +550,7 @@ mod tests {
             // Only the end of the last line can be missed.
             assert!(Contents::read(&bytes[..at]).is_err(), "cut at {at}");
         }
-        // White space and the case of a hexadecimal digit mean nothing.
+        // White space and the case of a hexadecimal digit do not matter.
         assert!(same < bytes.len(), "{same} changes of {} bits were read", bytes.len() * 8);
     }
 

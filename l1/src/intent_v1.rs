@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::fees::Fees;
 use crate::intent::{self, Form, State};
 
-/// What lay on disk. The order of the fields is that of the digest.
+/// The contents of the file. The order of the fields is that of the digest.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Contents {

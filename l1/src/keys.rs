@@ -8,7 +8,7 @@ use alloy::signers::local::PrivateKeySigner;
 
 use crate::error::L1Error;
 
-/// A place that holds a signing key.
+/// Where a signing key is.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
@@ -20,7 +20,7 @@ pub enum KeySource {
     Keystore { path: PathBuf, password_file: PathBuf },
 }
 
-// Names places only, and never what lies there.
+// Names places only, never their contents.
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -119,7 +119,7 @@ mod tests {
     const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
 
     #[test]
-    fn a_keystore_gives_back_its_key_to_the_right_password_only() {
+    fn a_keystore_returns_its_key_to_the_right_password_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("key.json");
         let signer = from_hex(KEY).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_key_is_refused_without_being_repeated() {
+    fn a_bad_key_is_rejected_without_being_repeated() {
         for text in ["", "0x12", &format!("{KEY}00"), &"z".repeat(64), &"0".repeat(64)] {
             let message = from_hex(text).unwrap_err();
             assert!(text.is_empty() || !message.contains(text), "{message}");

@@ -36,5 +36,5 @@ pub use sender::{
     TxUpdate,
 };
 
-/// The Ethereum library beneath, so that its types have one version in the workspace.
+/// The underlying Ethereum library, so that its types have one version in the workspace.
 pub use alloy;

@@ -73,7 +73,7 @@ impl TxSender {
         Err(L1Error::rpc("estimateGas")(error))
     }
 
-    /// Requires the account to own `wei`.
+    /// Requires that the account owns `wei`.
     pub(crate) async fn require_funds(&self, id: &str, wei: U256) -> Result<(), L1Error> {
         let balance = self.balance().await?;
         if balance >= wei {
@@ -86,7 +86,7 @@ impl TxSender {
     /// What inclusion costs now, rejected if it is above the limit.
     ///
     /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
-    /// head, and an offer below the head's base fee is one that no block takes.
+    /// head, and no block includes an offer below the head's base fee.
     pub(crate) async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
         let asked = self.client.provider().estimate_eip1559_fees().await;
         let asked = asked.map_err(L1Error::rpc("fee history"))?;
@@ -96,8 +96,8 @@ impl TxSender {
         self.within_limit(id, Fees { max_fee_wei, max_priority_fee_wei })
     }
 
-    /// What is asked for, but enough to replace every form that a pool may hold or that was refused
-    /// for its price. Refused if it is above the limit.
+    /// The current fees, but enough to replace every form that a pool may contain or that was rejected
+    /// as underpriced. Rejected if they are above the limit.
     pub(crate) fn fees_over(
         &self,
         id: &str,
@@ -118,8 +118,8 @@ impl TxSender {
         Ok(fees)
     }
 
-    /// Signs a new form of an intent, writes it down with other intents that change with it, and only
-    /// then sends it.
+    /// Signs a new form of an intent, writes it to the file with other intents that change with it, and
+    /// only then sends it.
     pub(crate) async fn send_form(
         &self,
         file: &mut IntentFile,
@@ -151,8 +151,8 @@ impl TxSender {
         self.broadcast(file, intent, &signed.raw).await
     }
 
-    /// Sends the newest form. A refusal is judged by what the node knows of transaction, nonce, price
-    /// and balance, since clients word it differently.
+    /// Sends the newest form. A rejection is classified by what the node reports about transaction,
+    /// nonce, price and balance, since clients word it differently.
     async fn broadcast(
         &self,
         file: &mut IntentFile,
@@ -160,7 +160,7 @@ impl TxSender {
         raw: &[u8],
     ) -> Result<(), L1Error> {
         let id = intent.label();
-        // The file may have taken its time.
+        // Writing the file may have taken long.
         if self.right(&intent) != Right::Held {
             file.put(Intent { retired: Some(Retired::without_right()), ..intent })?;
             return Err(L1Error::Dropped { id, reason: WITHOUT_RIGHT.to_owned() });
@@ -185,7 +185,7 @@ impl TxSender {
         }
         let intent = file.put(intent)?;
         if priced_out {
-            // The next tick offers more.
+            // The next tick raises the fees.
             return Ok(());
         }
         let pending = file.intents().iter().filter(|it| it.is_active() && it.nonce != intent.nonce);

@@ -1,5 +1,5 @@
-//! One poll of L1 for everything that is on its way: what landed, what left its block, what must be
-//! sent again, what is worthless by now.
+//! One poll of L1 for everything that is pending: what was included, what left its block, what must
+//! be sent again, what has expired.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,10 @@ use crate::error::L1Error;
 use crate::intent::{Inclusion, Intent, IntentFile, Retired, State};
 use crate::sender::{Right, TxSender, TxUpdate, receipt};
 
-/// Unknown nonces that one tick fills: a node that is wrong about the account's nonce makes no more.
+/// Unknown nonces that one tick fills, which bounds the cost of a node that is wrong about the nonce.
 const GAP_MAX: u64 = 16;
 
-/// L1 as one tick sees it, and what came of it.
+/// L1 as one tick sees it, and the result.
 pub(crate) struct Look {
     pub(crate) head: L1BlockRef,
     finalized: Option<u64>,
@@ -29,30 +29,30 @@ pub(crate) struct Look {
     updates: Vec<TxUpdate>,
 }
 
-/// What to do with an intent that is in no block.
+/// What to do with an intent that is not in a block.
 enum Verdict {
     Deliver,
-    /// Only what is before it in line can show whether it is worth sending.
+    /// Depends on what is before it in the queue.
     Wait,
     Drop(Retired),
 }
 
-/// What became of a nonce.
+/// The state of a nonce.
 enum Landing {
     /// A form of the intent of this number is in a block of the chain.
     In(u64, Inclusion),
     /// Another transaction has used it, in this block or before.
     Taken { at_block: u64 },
-    /// It is used, and L1 does not show yet by what.
+    /// It is used, and L1 does not show yet by which transaction.
     Unclear,
     /// It is not used.
     Nowhere,
 }
 
 impl TxSender {
-    /// Looks at L1 once: notes what was included, dropped or finalized, sends again what the
-    /// network has lost, raises the fees of what has waited too long, and drops what is worthless.
-    /// [`Self::run`] calls it with every new L1 block; it does nothing twice.
+    /// Polls L1 once: records what was included, dropped or finalized, sends again what the network
+    /// has lost, raises the fees of what has waited too long, and drops what has expired.
+    /// [`Self::run`] calls it with every new L1 block; repeating it does no harm.
     ///
     /// # Errors
     /// The first that a transaction met; the others are checked nevertheless, unless no endpoint
@@ -65,9 +65,9 @@ impl TxSender {
         let Some(last) = nonces.last().copied() else { return Ok(Vec::new()) };
         let mut look = self.look().await?;
         // A nonce that this file knows nothing of, or knows as settled before L1 replaced even final
-        // blocks, would hold up those behind it.
+        // blocks, would block those behind it.
         nonces.extend(look.count..last.min(look.count.saturating_add(GAP_MAX)));
-        // First, so that nothing is filled for the sake of what is itself worthless.
+        // First, so that no nonce is filled for a transaction that has expired itself.
         retire_expired(file, &mut look)?;
         let mut failed = None;
         for nonce in nonces {
@@ -104,7 +104,7 @@ impl TxSender {
         Ok(())
     }
 
-    /// Notes what became of a nonce. True if it is not used.
+    /// Records the state of a nonce. True if it is not used.
     pub(crate) async fn settle(
         &self,
         file: &mut IntentFile,
@@ -125,9 +125,9 @@ impl TxSender {
         Ok(false)
     }
 
-    /// Where the nonce went. No single answer of a node is believed that other answers can refute: a
-    /// receipt must be of a block of the chain, and a nonce is lost only when the block that used it
-    /// is seen to hold another transaction.
+    /// How the nonce was used. No single response is trusted that others can refute: a receipt must be
+    /// of a block of the chain, and a nonce is lost only when the block that used it is seen to
+    /// contain another transaction.
     async fn landing(
         &self,
         rivals: &[Intent],
@@ -161,24 +161,24 @@ impl TxSender {
             return Ok(Landing::Taken { at_block });
         }
         match self.user_of(nonce, look.head.number).await {
-            // Its receipt is not there yet, or held back.
+            // Its receipt is not there yet, or withheld.
             Ok((_, Some(tx_hash))) if mine.iter().any(|(_, it)| *it == tx_hash) => {
                 return Ok(Landing::Unclear);
             }
             Ok((at_block, Some(_))) => return Ok(Landing::Taken { at_block }),
-            // Nothing to be seen, or a state of long ago that the node has no more.
+            // Nothing is visible, or the node no longer has a state that old.
             Ok((_, None)) | Err(L1Error::Answer { .. }) => {}
             Err(error) => return Err(error),
         }
         // What is final does not change any more. Of the head a development node may tell the state of
-        // the block that it is making.
+        // the block that it is building.
         Ok(match look.finalized.filter(|number| *number < look.head.number) {
             Some(at_block) if self.nonce_at(at_block).await? > nonce => Landing::Taken { at_block },
             _ => Landing::Unclear,
         })
     }
 
-    /// Where a transaction is, if a block of the chain holds it.
+    /// Where a transaction is, if a block of the chain contains it.
     async fn inclusion(&self, tx_hash: B256) -> Result<Option<Inclusion>, L1Error> {
         let got = self.client.provider().get_transaction_receipt(tx_hash).await;
         let Some(receipt) = got.map_err(L1Error::rpc("receipt"))? else { return Ok(None) };
@@ -239,7 +239,7 @@ impl TxSender {
         Ok((used, mine.map(TransactionResponse::tx_hash)))
     }
 
-    /// Gets a nonce that is not used closer to being used well.
+    /// Takes the next step for a nonce that is not used.
     async fn push(
         &self,
         file: &mut IntentFile,
@@ -257,7 +257,7 @@ impl TxSender {
         self.vacate(file, nonce, look).await
     }
 
-    /// Whether an intent is worth sending, again or still.
+    /// Whether to send an intent, again or still.
     async fn verdict(
         &self,
         file: &IntentFile,
@@ -276,7 +276,7 @@ impl TxSender {
         if !intent.is_simulated {
             return Ok(Verdict::Deliver);
         }
-        // Only the first in line can be simulated on the state that it will meet.
+        // Only the first in the queue can be simulated on the state that it will meet.
         if intent.nonce > look.count {
             let wait = if look.is_line_intact { Verdict::Deliver } else { Verdict::Wait };
             return Ok(wait);
@@ -286,8 +286,8 @@ impl TxSender {
             .await
         {
             Ok(_) => Ok(Verdict::Deliver),
-            // It may be landing at this moment: development nodes answer for a block from the state
-            // of the next while they make that.
+            // It may be included at this moment: development nodes answer for a block from the state
+            // of the next one, which they are building.
             Err(L1Error::WouldRevert { .. })
                 if self.nonce_at(BlockId::latest()).await? > intent.nonce =>
             {
@@ -300,7 +300,7 @@ impl TxSender {
         }
     }
 
-    /// Sends the active intent of a nonce again, or at a better price, if it needs that.
+    /// Sends the active intent of a nonce again, or with higher fees, if needed.
     async fn deliver(
         &self,
         file: &mut IntentFile,
@@ -313,7 +313,7 @@ impl TxSender {
             Some(last) => self.is_known(last.tx_hash).await?,
             None => false,
         };
-        // Only the next nonce in line can be held up by its own price. A reorg may have taken L1
+        // Only the next nonce in the queue can be delayed by its own price. A reorg may have taken L1
         // back below the block it was sent at.
         let is_slow = |sent_at: u64| {
             let waited = look.head.number.saturating_sub(sent_at);
@@ -326,7 +326,7 @@ impl TxSender {
         }
         match self.right(&intent) {
             Right::Held => {}
-            // What a pool holds may land; nothing is added to it.
+            // What is in a pool may be included; nothing is added.
             Right::Unknown => {
                 look.is_line_intact &= is_known;
                 return Ok(());
@@ -368,8 +368,8 @@ impl TxSender {
         }
     }
 
-    /// Fills a nonce that nothing wants any more, if something waits behind it or a pool may hold what
-    /// was dropped. Otherwise it is left to the next request.
+    /// Fills an unused nonce, if a transaction waits behind it or a pool may contain what was dropped.
+    /// Otherwise it is left to the next request.
     async fn vacate(
         &self,
         file: &mut IntentFile,
@@ -395,7 +395,7 @@ impl TxSender {
         self.send_form(file, fill, fees, look.head.number, Vec::new()).await
     }
 
-    /// Whether a pool holds a form of these, as far as the node knows, which is written down.
+    /// Whether a pool contains a form of these, as far as the node knows; records that.
     pub(crate) async fn is_any_held(
         &self,
         file: &mut IntentFile,
@@ -456,7 +456,7 @@ fn retire_expired(file: &mut IntentFile, look: &mut Look) -> Result<(), L1Error>
     Ok(())
 }
 
-/// L1 has given the nonce back, if it was used.
+/// Records that a reorg freed the nonce, if it was used.
 fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> Result<(), L1Error> {
     let back: Vec<Intent> = rivals.into_iter().filter(|it| it.state != State::Pending).collect();
     if back.is_empty() {
@@ -470,7 +470,7 @@ fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> R
         }
     }
     let back = back.into_iter().map(|mut intent| {
-        // It was not its price that has kept it out of a block since then.
+        // Its price was not the reason why it left its block.
         if let Some(form) = intent.forms.last_mut() {
             form.sent_at_block = look.head.number;
         }

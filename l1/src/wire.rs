@@ -1,4 +1,4 @@
-//! Signed bytes, and what a node says to them.
+//! Signed bytes, and the responses of nodes to them.
 
 use alloy::consensus::{SignableTransaction, TxEip1559, TxEnvelope};
 use alloy::eips::eip2718::Encodable2718;
@@ -45,7 +45,7 @@ pub(crate) fn sign(
     Ok(Signed { tx_hash, raw: TxEnvelope::from(signed).encoded_2718() })
 }
 
-/// Whether a node's refusal speaks of the price: of this form, or beside the one that its pool holds,
+/// Whether a node rejects a form for its price, on its own or compared with the one in its pool,
 /// which only the node knows. Nodes agree on this word, not on a code. Source: error texts of
 /// go-ethereum `core/txpool/errors.go`, and of anvil.
 pub(crate) fn says_underpriced(error: &TransportError) -> bool {
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_for_the_price_are_understood() {
+    fn rejections_for_the_price_are_understood() {
         for (message, expected) in [
             ("replacement transaction underpriced", true),
             ("transaction underpriced: gas tip cap 0", true),

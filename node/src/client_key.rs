@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_or_missing_byte_is_refused_or_leads_to_another_root() {
+    fn every_flipped_or_missing_byte_is_rejected_or_leads_to_another_root() {
         let key = key();
         let (root, bytes) = (key.root(), key.to_bytes());
         assert!(ClientKey::from_bytes(&bytes).unwrap().require(&root, 31337).is_ok());
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_development_key_is_refused_on_another_chain_and_another_root_anywhere() {
+    fn a_development_key_is_rejected_on_another_chain_and_another_root_anywhere() {
         let key = key();
         let refused = key.require(&key.root(), 1).unwrap_err();
         assert!(matches!(refused, ClientKeyError::Development(_)), "{refused}");

@@ -1,7 +1,7 @@
 //! What must hold for a node to do its work, as conditions of its process.
 //!
-//! `l1` holds while L1 can be read, `synced` once its head was reached, `chain` while L1 holds no block that
-//! this node refuses, and `fees` while its transactions to L1 can pay for their gas.
+//! `l1` is met while L1 can be read, `synced` once its head was reached, `chain` while L1 contains no
+//! rejected block, and `fees` while its L1 transactions can pay for their gas.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use crate::l1_events::{L1Events, L1Position, L1SourceError, L1Update};
 
-/// A source of events that tells whether it could be read.
+/// A source of events that records whether it could be read.
 #[derive(Debug)]
 pub(crate) struct Watched<E> {
     source: E,
@@ -62,8 +62,8 @@ pub(crate) async fn watch_chain(
     }
 }
 
-/// Keeps the condition `fees` until `shutdown` starts or the sender is gone: it does not hold from a refusal
-/// of a price until none has followed before `quiet` is over. Whoever gave up asks for no price any more.
+/// Keeps the condition `fees` until `shutdown` starts or the sender is gone: it is not met from a price
+/// above the limit until none has followed for `quiet`. A caller that gave up asks for no price any more.
 pub(crate) async fn watch_fees<Q: Future<Output = ()>>(
     mut refusals: watch::Receiver<u64>,
     quiet: impl Fn() -> Q,
@@ -84,10 +84,10 @@ pub(crate) async fn watch_fees<Q: Future<Output = ()>>(
     }
 }
 
-/// How long no price is refused until the condition `fees` holds again: what waits for a lower one is tried
-/// again with every L1 block.
+/// How long no price is above the limit until the condition `fees` is met again: what waits for a lower
+/// price is retried with every L1 block.
 pub(crate) const FEES_QUIET: Duration = Duration::from_secs(60);
-/// Why the condition `fees` does not hold.
+/// Why the condition `fees` is not met.
 const FEES_LIMITED: &str =
     "gas on L1 costs more than the setting l1_max_fee_gwei allows; transactions to L1 wait";
 
@@ -131,9 +131,9 @@ mod tests {
         assert_eq!(conditions.failing()[0].1, "L1-001: no endpoint answers");
     }
 
-    /// Goal: a condition that waited for the next price would not hold for ever once nobody asks for one.
+    /// Goal: a condition that waited for the next price would never be met again once nobody asks for one.
     #[tokio::test]
-    async fn a_fee_above_the_limit_is_a_condition_until_none_is_refused_for_a_while() {
+    async fn a_fee_above_the_limit_is_a_condition_until_none_is_rejected_for_a_while() {
         let (sender, receiver) = watch::channel(0);
         let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
         let while_is_over = Arc::new(Notify::new());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_block_is_named_until_it_is_gone() {
+    async fn a_rejected_block_is_named_until_it_is_gone() {
         use rollmill_node_client::wire::{RefusedBlock, Tip};
         use rollmill_protocol::Fr;
         let tip = Tip { block_number: 4, header_hash: Fr::from(1u64), slot: 4 };

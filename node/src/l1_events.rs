@@ -43,7 +43,7 @@ pub enum L1Event {
 /// The next step of L1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum L1Update {
-    /// L1 went on from the newest known position to `to`.
+    /// L1 continued from the newest known position to `to`.
     Extend {
         to: L1Position,
         /// Timestamp of `to`, in Unix seconds.
@@ -57,7 +57,7 @@ pub enum L1Update {
     Rewind { to: L1Position },
 }
 
-/// Why L1 could not be read. The node tries again.
+/// Why L1 could not be read. The node retries.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct L1SourceError(pub Box<dyn Error + Send + Sync>);
@@ -68,7 +68,7 @@ pub trait L1Events: Send {
     /// nothing newer. `known` is never empty; its last entry is the position of the deployment.
     ///
     /// The source keeps nothing that must survive a restart. It must check that `known[0]` is still
-    /// part of L1, by its hash, in the same breath as it reads further, and answer
+    /// part of L1, by its hash, together with what it reads further, and return
     /// [`L1Update::Rewind`] if it is not.
     fn next(
         &mut self,

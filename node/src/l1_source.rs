@@ -11,7 +11,7 @@ use crate::l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, P
 pub struct RollupEvents {
     client: L1Client,
     rollup: EthAddress,
-    /// Dropped after a reorganisation and on errors: the stored positions say where to go on.
+    /// Dropped after a reorganisation and on errors: the stored positions say where to continue.
     follower: Option<Follower>,
 }
 
@@ -34,7 +34,7 @@ impl RollupEvents {
             _ => None,
         });
         if let Some(number) = lowest.min() {
-            // What happened instead is read again from there, by a new follower.
+            // A new follower reads from there what happened instead.
             let to = known.iter().find(|p| p.number <= number).or(known.last());
             return Ok(to.map(|to| L1Update::Rewind { to: *to }));
         }

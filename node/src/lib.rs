@@ -1,7 +1,7 @@
 //! The common node of prover-node and sequencer.
 //!
 //! It follows L1, executes every published block itself, keeps the world state and the transactions
-//! with their client proofs, and answers questions over JSON-RPC.
+//! with their client proofs, and serves queries over JSON-RPC.
 //!
 //! ```text
 //! L1Events ──► archiver ──► store (redb: blocks, versioned state, L1 position, pool)
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! # Use
-//! [`Node::open`] gives the handle. [`follow`] drives it from an [`L1Events`] source until shutdown,
+//! [`Node::open`] returns the handle. [`follow`] drives it from an [`L1Events`] source until shutdown,
 //! and [`fetch_missing`] asks other nodes for client proofs. [`rpc::router`] serves it. A sequencer
 //! takes [`Node::ready_txs`] and builds over [`Node::state_at`] the pending tip; a prover node replays
 //! [`Node::block`] with the transactions of [`Node::transaction`] over the parent's state.

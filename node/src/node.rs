@@ -1,4 +1,4 @@
-//! The node's handle: one store, one pool, and every question one can ask them.
+//! The node's handle: one store, one pool, and every query of them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -32,13 +32,13 @@ const DATABASE: &str = "node.redb";
 const TX_BYTES_MAX: usize =
     1 + 16 + 32 + TxEffects::BYTES + SLOTS * LOG_BYTES + 4 + CLIENT_PROOF_BYTES_MAX;
 
-/// Blocks that break a rule and are remembered.
+/// Number of remembered blocks that break a rule.
 const BROKEN_MAX: usize = 16;
 
-/// What a node is opened with.
+/// Settings of a node.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
-    /// Where the database lies; made when it is not there.
+    /// Directory of the database; created if missing.
     pub data_dir: PathBuf,
     /// The deployment's first state.
     pub genesis: Genesis,
@@ -50,13 +50,13 @@ pub struct NodeSettings {
     pub clock: SlotClock,
     /// The L1 block of the deployment; events are read from the one after it.
     pub l1_start: L1Position,
-    /// Bounds of the pool.
+    /// Limits of the pool.
     pub pool: PoolLimits,
     /// States that stay readable behind the pending tip. Clients may anchor in any of them.
     pub state_blocks: u64,
 }
 
-/// A block's state, header and what sits on it: what a block is built on.
+/// A block's state, header and prices: what the next block is built on.
 #[derive(Debug)]
 struct Deployment {
     header: Header,
@@ -72,15 +72,15 @@ pub struct Node {
     pool: Mutex<Pool>,
     verifier: Arc<dyn ClientProofVerifier>,
     refused_proofs: Mutex<RefusedProofs>,
-    /// The newest blocks of the pending chain that break a rule which nothing forces.
+    /// The newest blocks of the pending chain that break a rule which nothing enforces.
     broken: Mutex<Vec<BrokenRule>>,
     tips: watch::Sender<wire::Tips>,
     gauges: Gauges,
-    /// Held while an update is applied, so that pool and tips follow in the order of commits.
+    /// Locked while an update is applied, so that pool and tips follow in the order of commits.
     applying: Mutex<()>,
 }
 
-/// What a transaction came to before its proof is looked at.
+/// The result of checking a transaction without its proof.
 #[derive(Debug)]
 pub(crate) enum Considered {
     /// The pool has it already.
@@ -89,14 +89,14 @@ pub(crate) enum Considered {
     New(Box<Candidate>),
 }
 
-/// A poisoned lock means that a thread died while it held it; what it guards is rebuilt from the
-/// database on the next refresh, so going on is safe.
+/// A poisoned lock means that a thread panicked while it held the lock; the guarded value is rebuilt
+/// from the database on the next refresh, so continuing is safe.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Node {
-    /// Opens the database, or makes it with the genesis state, and loads the pool.
+    /// Opens the database, or creates it with the genesis state, and loads the pool.
     pub fn open(
         settings: NodeSettings,
         verifier: Arc<dyn ClientProofVerifier>,
@@ -124,7 +124,7 @@ impl Node {
         })?;
         let mut pool = Pool::load(&store, settings.pool)?;
         let chain = chain_view(&Arc::new(store.read()?))?;
-        // As after a rewind: what happened since the pool was last in line is not known.
+        // As after a rewind: what happened since the pool was last refreshed is not known.
         pool.refresh(&store, &chain, true)?;
         let gauges = Gauges::create(&[]);
         let tips = wire_tips(&chain, pool.verified(&chain))?;
@@ -152,7 +152,7 @@ impl Node {
         self.gauges.register(registry)
     }
 
-    /// What the node was opened with.
+    /// The settings that the node was opened with.
     pub fn settings(&self) -> &NodeSettings {
         &self.settings
     }
@@ -219,7 +219,7 @@ impl Node {
         lock(&self.broken).clone()
     }
 
-    /// To be called when L1 has nothing newer than what was followed: what waits grows old by L1's
+    /// Call it when L1 has nothing newer than what was followed: waiting transactions age by L1's
     /// time.
     pub(crate) fn caught_up(&self) -> Result<(), NodeError> {
         let _in_order = lock(&self.applying);
@@ -250,7 +250,7 @@ impl Node {
         self.store.read().map(Arc::new)
     }
 
-    /// Where the node stands.
+    /// The tips of the node.
     pub fn tips(&self) -> wire::Tips {
         self.tips.borrow().clone()
     }
@@ -270,7 +270,7 @@ impl Node {
         }
     }
 
-    /// What is kept of a block; `None` when the chain has no such block.
+    /// The stored record of a block; `None` when the chain has no such block.
     pub fn block_record(&self, block: wire::BlockRef) -> Result<Option<BlockRecord>, NodeError> {
         let tables = self.store.read()?;
         let number = match block {
@@ -288,7 +288,7 @@ impl Node {
         self.store.read()?.stored_block(number)
     }
 
-    /// The state after a block, to read or to build on; it stays as it is while the chain goes on.
+    /// The state after a block, to read or to build on; it does not change when the chain grows.
     pub fn state_at(&self, block: u64) -> Result<StateAt, QueryError> {
         let tables = self.snapshot()?;
         let (oldest, tips) = (tables.history_start()?, tables.tips()?);
@@ -301,8 +301,8 @@ impl Node {
         Ok(StateAt::new(tables, block))
     }
 
-    /// Takes a transaction into the pool: asks everything that is cheap, verifies its proof and
-    /// keeps it on disk. A transaction that is there already is taken again without a question.
+    /// Adds a transaction to the pool: makes the cheap checks, verifies its proof and stores it. A
+    /// transaction that is in the pool already is accepted again without checks.
     pub fn submit(&self, bytes: &[u8]) -> Result<Fr, PoolError> {
         match self.consider(bytes)? {
             Considered::Known(tx_hash) => Ok(tx_hash),
@@ -310,7 +310,7 @@ impl Node {
         }
     }
 
-    /// Asks everything of a transaction but its proof: its form, the state, the other transactions.
+    /// Checks a transaction except its proof: its form, the state, the other transactions.
     pub(crate) fn consider(&self, bytes: &[u8]) -> Result<Considered, PoolError> {
         if bytes.len() > TX_BYTES_MAX {
             return Err(PoolError::TooLarge { max: TX_BYTES_MAX, got: bytes.len() });
@@ -327,7 +327,7 @@ impl Node {
         let tip = tables.expect_block(tables.tips()?.pending)?.header;
         let state = StateAt::new(Arc::clone(&tables), tip.block_number);
         let state = WorldState::at(state, &tip).map_err(NodeError::from)?;
-        // At the least prices: one that today's prices keep out waits until they fall.
+        // At the lowest prices: one that today's prices exclude waits until they fall.
         let price = FeePerGas::MIN;
         let globals = TxGlobals { chain_id: tip.chain_id, version: tip.version, price };
         state.check_tx(&tx, &globals)?;
@@ -337,7 +337,7 @@ impl Node {
         Ok(Considered::New(Box::new(candidate)))
     }
 
-    /// Verifies the proof of a transaction and takes it.
+    /// Verifies the proof of a transaction and adds it to the pool.
     pub(crate) fn admit(&self, candidate: Candidate) -> Result<Fr, PoolError> {
         let (tx_hash, tx) = (candidate.tx_hash, &candidate.tx);
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
@@ -346,7 +346,7 @@ impl Node {
             lock(&self.refused_proofs).insert(digest, refused.reason.clone());
             return Err(PoolError::Proof { reason: refused.reason });
         }
-        // So that no update comes between this look at the chain and the pool's.
+        // So that no update comes between this read of the chain and the pool's.
         let _in_order = lock(&self.applying);
         let chain = self.chain()?;
         let state = StateAt::new(Arc::clone(&chain.tables), chain.pending);
@@ -376,8 +376,8 @@ impl Node {
         lock(&self.pool).ready_count()
     }
 
-    /// True when no transaction can be part of the next block and lower prices would let some: an
-    /// empty block makes them fall.
+    /// True when no transaction can be part of the next block and some could at lower prices: an
+    /// empty block lowers them.
     pub fn is_priced_out(&self) -> Result<bool, NodeError> {
         let price = self.next_price()?;
         let pool = lock(&self.pool);
@@ -395,7 +395,7 @@ impl Node {
         if let Some(tx) = lock(&self.pool).waiting(tx_hash) {
             return Ok(Some(tx));
         }
-        // From the disk, and without the lock: whoever proves an epoch asks for many.
+        // From the disk, and without the lock: a prover of an epoch asks for many.
         let record = self.store.read()?.included_entry(tx_hash)?;
         record.map(|bytes| included_tx(&bytes)).transpose()
     }
@@ -405,8 +405,8 @@ impl Node {
         lock(&self.pool).missing()
     }
 
-    /// Takes a transaction of a block on the chain together with its client proof, which this node
-    /// did not have: a node keeps and serves what it fetched from others.
+    /// Stores a transaction of a block on the chain with its client proof, which this node did not
+    /// have: a node keeps and serves what it fetched from others.
     pub fn keep_included(&self, tx: Tx) -> Result<(), PoolError> {
         let not_there = |reason: &str| PoolError::Proof { reason: reason.to_owned() };
         let tx_hash = tx.hash();
@@ -439,7 +439,7 @@ impl Node {
         Ok(())
     }
 
-    /// What became of a transaction.
+    /// The status of a transaction.
     pub fn transaction_status(&self, tx_hash: &Fr) -> Result<wire::TxStatus, NodeError> {
         let tables = self.store.read()?;
         if let Some((block_number, index)) = tables.tx_place(tx_hash)? {
@@ -464,7 +464,7 @@ impl Node {
         lock(&self.pool).publishes(nullifier)
     }
 
-    /// The database as it is now, for questions that read several tables.
+    /// The database as it is now, for queries that read several tables.
     pub(crate) fn view(&self) -> Result<Arc<Snapshot>, NodeError> {
         self.snapshot()
     }

@@ -1,7 +1,7 @@
 //! Fetches from other nodes the client proofs that this one does not have.
 //!
 //! Without them a block is unverified until L1 has its proof: its transactions may mint notes and
-//! charge strangers, and nobody here could tell.
+//! charge strangers, and this node could not detect that.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -15,9 +15,9 @@ use rollmill_service::{Backoff, Shutdown};
 use crate::error::PoolError;
 use crate::node::Node;
 
-/// Transactions asked for between two looks at what is missing.
+/// Transactions requested between two checks of what is missing.
 const BATCH: usize = 64;
-/// Tries for one transaction between two lines of the log.
+/// Attempts for one transaction between two log events.
 const LOG_EACH: u32 = 100;
 /// Pauses while no peer has anything that is missing grow to so many times the first.
 const PAUSE_GROWTH: u32 = 4;
@@ -43,7 +43,7 @@ pub async fn fetch_missing(
             .flat_map(|(block, hashes)| hashes.into_iter().map(move |hash| (block, hash)))
             .collect();
         tries.retain(|hash, _| missing.iter().any(|(_, other)| other == hash));
-        // The least tried first, so that one that nobody has does not keep the others waiting.
+        // The least tried first, so that one that no peer has does not delay the others.
         let mut order = missing;
         order.sort_by_key(|(block, hash)| (tries.get(hash).copied().unwrap_or_default(), *block));
         let is_complete = order.is_empty();
@@ -80,7 +80,7 @@ pub async fn fetch_missing(
     }
 }
 
-/// Asks each peer; true when one had it and the node keeps it.
+/// Asks each peer; true when one had it and the node stored it.
 async fn fetch(node: &Arc<Node>, peers: &[NodeClient], tx_hash: &Fr) -> bool {
     for peer in peers {
         match peer.transaction(tx_hash).await {

@@ -1,16 +1,16 @@
-//! Transactions whose proofs were refused, so that sending them again costs no second verification.
+//! Transactions whose proofs were rejected, so that sending them again costs no second verification.
 
 use std::collections::{HashMap, VecDeque};
 
 use rollmill_protocol::Fr;
 
-/// Refusals that are remembered.
+/// Number of remembered rejections.
 const REFUSED_MAX: usize = 8192;
 /// Characters of a reason that are kept.
 const REASON_MAX: usize = 200;
 
-/// Reasons by the digest of a transaction's bytes; the oldest are forgotten first. Whether a proof
-/// is good follows from those bytes and the client key alone, so that a refusal never grows old.
+/// Reasons by the digest of a transaction's bytes; the oldest are evicted first. Whether a proof is
+/// valid depends on those bytes and the client key alone, so that a rejection never expires.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedProofs {
     reasons: HashMap<Fr, String>,
@@ -18,7 +18,7 @@ pub(crate) struct RefusedProofs {
 }
 
 impl RefusedProofs {
-    /// Why the proof of the transaction with this digest was refused.
+    /// Why the proof of the transaction with this digest was rejected.
     pub(crate) fn reason(&self, digest: &Fr) -> Option<String> {
         self.reasons.get(digest).cloned()
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refusals_are_bounded_and_the_oldest_go_first() {
+    fn rejections_are_bounded_and_the_oldest_go_first() {
         let mut refused = RefusedProofs::default();
         for i in 0..=REFUSED_MAX as u64 {
             refused.insert(Fr::from(i), "x".repeat(1000));

@@ -1,5 +1,5 @@
-//! Rules of an honest proposer that nothing forces: a block that breaks one is followed, since L1 may
-//! prove it, and reported.
+//! Rules of an honest proposer that nothing enforces: a block that breaks one is followed, since L1
+//! may prove it, and reported.
 
 use rollmill_protocol::Header;
 use serde::Serialize;

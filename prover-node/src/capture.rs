@@ -1,5 +1,5 @@
-//! What is kept of a range that needs a person: every job's input, and its result where there is one. A
-//! capture stands alone: `prover-node replay` finds the job at fault without a chain or a broker.
+//! A capture of a range that needs an operator: every job's input, and its result where there is one.
+//! `prover-node replay` finds the job at fault from it alone, without a chain or a broker.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub struct CapturedJob {
     pub input: String,
     /// Hexadecimal digits; none if the broker has no result that can be read.
     pub result: Option<String>,
-    /// What the broker said of the job last.
+    /// The last record of the job at the broker.
     pub state: String,
 }
 
@@ -47,7 +47,7 @@ pub struct Capture {
     pub version: String,
     /// Transactions of each block; with them the plan.
     pub tx_counts: Vec<usize>,
-    /// In the order of the plan, as far as inputs could be made.
+    /// In the order of the plan, as far as inputs could be built.
     pub jobs: Vec<CapturedJob>,
     /// Why it ends early, if it does.
     pub incomplete: Option<String>,
@@ -79,7 +79,7 @@ pub enum CaptureError {
 }
 
 impl Capture {
-    /// Collects everything that is still there. Missing parts end the capture early and are named.
+    /// Collects everything that still exists. A missing part ends the capture early and is named.
     pub async fn collect<B: Broker, S: Source>(
         broker: &B,
         source: &S,
@@ -206,7 +206,7 @@ impl Capture {
     }
 }
 
-/// What a replay found out about one job.
+/// The result of a replay for one job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
     /// The result verifies against the input.

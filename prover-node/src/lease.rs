@@ -14,10 +14,10 @@ use crate::jobs::Health;
 
 /// How long the lease lasts without a renewal.
 pub const TTL: Duration = Duration::from_secs(30);
-/// How often it is renewed, or asked for.
+/// How often it is renewed, or requested.
 pub const RENEW: Duration = Duration::from_secs(10);
-/// Nothing is submitted when the last renewal is older than this: the broker still counts half of the
-/// lease then, so that no other holder exists.
+/// Nothing is submitted when the last renewal is older than this: half of the lease is still left at
+/// the broker then, so that no other holder exists.
 pub const TRUSTED: Duration = Duration::from_secs(15);
 
 /// How long the answer to the last request is waited for at the end.
@@ -36,8 +36,8 @@ pub struct IdentityError {
     source: io::Error,
 }
 
-/// Who holds the lease: random bits kept on disk, and as many for this process. A process id would be the
-/// same in two containers.
+/// The holder of a lease: random bits stored on disk, and as many for this process. A process id may
+/// be equal in two containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Beside the intents, for as long as they live.
@@ -47,7 +47,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Reads the identity that lies beside the file of intents, or makes it.
+    /// Reads the identity file beside the file of intents, or creates it.
     pub fn open(intents: &Path) -> Result<Self, IdentityError> {
         let path = intents.with_extension("identity");
         let failed = |source| IdentityError { path: path.clone(), source };
@@ -72,7 +72,7 @@ impl Identity {
     }
 }
 
-/// What this process knows of the lease.
+/// What this process knows about the lease.
 #[derive(Debug, Default, Clone)]
 struct Held {
     /// Fence and the moment before the last successful request was sent.
@@ -104,13 +104,12 @@ impl Lease {
         }
     }
 
-    /// Who holds it instead, as last heard.
+    /// The other holder, as last reported.
     pub fn other(&self) -> Option<String> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).other.clone()
     }
 
-    /// Takes an answer in. `asked` is the moment before the request: what the broker granted counts from
-    /// no earlier.
+    /// Records an answer. `asked` is the moment before the request, from which the lease counts.
     pub fn take(&self, answer: &NamedLeaseResponse, asked: Instant) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let before = held.lease.map(|(fence, _)| fence);
@@ -130,7 +129,7 @@ impl Lease {
         }
     }
 
-    /// It is somebody else's from now on.
+    /// It belongs to another holder from now on.
     fn give_up(&self) {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).lease = None;
     }
@@ -143,20 +142,20 @@ impl Lease {
 
 /// The broker's named leases, so that tests can stand in for them.
 pub trait Names: Send + Sync + 'static {
-    /// Takes the name, or says who holds it.
+    /// Acquires the name, or reports who holds it.
     fn acquire(
         &self,
         name: &str,
         identity: &Identity,
     ) -> impl Future<Output = Result<NamedLeaseResponse, ClientError>> + Send;
-    /// Holds the name for longer.
+    /// Renews the name.
     fn renew(
         &self,
         name: &str,
         identity: &Identity,
         fence: u64,
     ) -> impl Future<Output = Result<NamedLeaseResponse, ClientError>> + Send;
-    /// Gives the name up.
+    /// Releases the name.
     fn release(
         &self,
         name: &str,
@@ -193,16 +192,16 @@ impl Names for Client {
     }
 }
 
-/// How long somebody else's lease lasts if it is not renewed. A standby that asks then takes over as soon
-/// as it can.
+/// How long another holder's lease lasts if it is not renewed. A standby that asks then takes over as
+/// soon as possible.
 fn until_free(answer: &NamedLeaseResponse) -> Duration {
     // The broker counts in milliseconds and may round down.
     const MARGIN: Duration = Duration::from_millis(50);
     u64::try_from(answer.expires_in_ms).map_or(RENEW, Duration::from_millis) + MARGIN
 }
 
-/// Asks for the lease and renews it until `shutdown` starts, then releases it. Also what notices, while
-/// nothing else is asked, that the broker is unreachable or rejects the token.
+/// Acquires the lease and renews it until `shutdown` starts, then releases it. While there are no other
+/// requests, this also notices that the broker is unreachable or rejects the token.
 pub async fn keep<N: Names>(
     names: N,
     name: String,
@@ -226,7 +225,7 @@ pub async fn keep<N: Names>(
         let mut request = std::pin::pin!(request);
         let answer = tokio::select! {
             answer = &mut request => answer,
-            // A grant that is on its way would hold the others up for a whole lease.
+            // A grant that is in flight would block the others for a whole lease.
             () = shutdown.started() => match tokio::time::timeout(LAST_ANSWER, request).await {
                 Ok(answer) => answer,
                 Err(_) => break,

@@ -1,4 +1,4 @@
-//! Drives one graph of proofs: hands each job to the broker as soon as its children's proofs exist.
+//! Drives one graph of proofs: enqueues each job as soon as its children's proofs exist.
 //!
 //! It keeps no state on disk: job ids are digests of inputs, so a restarted prover node that plans
 //! the same blocks finds finished jobs finished. Losing the broker's database costs time.
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::jobs::{Broker, JobFailure, Jobs, Verify};
 
-/// What the pipeline does not know: how inputs are made and what a good result is.
+/// What the pipeline does not know: how inputs are built and how results are verified.
 pub trait Work: Send + Sync + 'static {
     /// The input of node `index` of the plan, given its children's results in order.
     fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String>;
@@ -21,7 +21,7 @@ pub trait Work: Send + Sync + 'static {
     fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), String>;
 }
 
-/// What is the same for all jobs of a range.
+/// What all jobs of a range share.
 #[derive(Debug, Clone)]
 pub struct Labels {
     pub epoch: u64,
@@ -33,11 +33,11 @@ pub struct Labels {
     pub deadline: watch::Receiver<Option<u64>>,
 }
 
-/// A part of a plan: what is to be proven, and what is proven already.
+/// A part of a plan: what must be proven, and what is proven already.
 #[derive(Debug, Clone)]
 pub struct Graph {
     pub plan: Arc<EpochPlan>,
-    /// By node: whether its proof is wanted. Closed under children, given ones aside.
+    /// By node: whether its proof is needed. Closed under children, except proven ones.
     pub wanted: Vec<bool>,
     /// Results of nodes that are proven already.
     pub given: BTreeMap<usize, Vec<u8>>,
@@ -51,7 +51,7 @@ impl Graph {
         Self { plan, wanted, given: BTreeMap::new() }
     }
 
-    /// Everything above the blocks' roots, which are given in order.
+    /// Everything above the blocks' roots, which are passed in order.
     pub fn top(plan: Arc<EpochPlan>, roots: Vec<Vec<u8>>) -> Self {
         let is_block = |subject| matches!(subject, Subject::Block { .. });
         let is_top = |subject| matches!(subject, Subject::Blocks { .. } | Subject::Epoch);
@@ -62,10 +62,10 @@ impl Graph {
     }
 }
 
-/// Has every wanted node proven and returns the result of the last one.
+/// Proves every needed node and returns the result of the last one.
 ///
 /// # Errors
-/// When a person must look. What can wait is waited for: drop the future to stop.
+/// When an operator must act. Temporary failures are waited out: drop the future to stop.
 pub async fn run<B: Broker>(
     jobs: &Jobs<B>,
     graph: Graph,

@@ -1,4 +1,4 @@
-//! The controller's world as it is: the node's chain, L1, the broker, the sender.
+//! The controller's ports to the real world: the node's chain, L1, the broker, the sender.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,11 +28,11 @@ use crate::ranges::{
 };
 use crate::submit::{L1Submitter, Submitter};
 
-/// Longest that one submission may take before the turn goes on; the attempt goes on with the next turn.
+/// How long a turn waits for one submission; the attempt continues with the next turn.
 const SUBMIT_MAX: Duration = Duration::from_secs(30);
-/// Pause before a capture that could not be written is collected again.
+/// Pause before a capture that could not be written is retried.
 const CAPTURE_AGAIN: Duration = Duration::from_secs(60);
-/// Shortest time that a job gets while its range may still be proven, whatever L1's pace promises.
+/// Minimum time of a job while its range may still be proven, whatever the pace of L1.
 const DEADLINE_LEAST_SECONDS: u64 = 60;
 /// A window that closes later than this, a generation from now, is no deadline.
 const DEADLINE_MOST_SECONDS: f64 = 1e9;
@@ -55,7 +55,7 @@ pub struct NodePorts {
     pub proof_window: u64,
     pub provers: Provers<Client, NodeSource>,
     pub store: RowStore,
-    /// Where captures of failed ranges go.
+    /// Directory for captures of failed ranges.
     pub captures: Captures,
     pub submitter: Arc<L1Submitter>,
     pub lease: Lease,
@@ -63,11 +63,11 @@ pub struct NodePorts {
     pub metrics: Metrics,
     /// The conditions of the process, for `/ready`.
     pub shown: Conditions,
-    /// What this process remembers between turns; losing it costs a repetition.
+    /// What this process remembers between turns; losing it only costs time.
     pub memory: Memory,
 }
 
-/// Captures of failed ranges: where they go, and by row whether one is written (true) or being collected.
+/// Captures of failed ranges: their directory, and by row whether one is written (true) or being collected.
 #[derive(Debug, Clone, Default)]
 pub struct Captures {
     pub folder: PathBuf,
@@ -97,7 +97,7 @@ impl NodePorts {
         let earlier = block_at(l1, before).await?;
         let seconds = block.timestamp.saturating_sub(earlier.timestamp) as f64;
         let interval_seconds = seconds / (head - before).max(1) as f64;
-        // Only ranges that end ask for it: proving and submitting go on without.
+        // Only ranges that end need it: proving and submitting continue without.
         let finalized = match self.finalized().await {
             Ok(finalized) => finalized,
             Err(error) => {
@@ -130,7 +130,7 @@ impl NodePorts {
         let slots = self.running.constants.slots_per_epoch.max(1);
         let node = &self.running.node;
         let Some((epoch, block)) = block_of(node, number, slots)? else { return Ok(None) };
-        // A block's hash binds all before it. What comes after it is looked at.
+        // A block's hash binds all before it, so only what comes after it is read.
         if let Some(known) = self.memory.epochs.get(&epoch)
             && let Some(last) = known.last()
             && known.contains(&block)
@@ -365,7 +365,7 @@ impl Ports for NodePorts {
         self.memory.states.insert(row.id, (name, since));
         failpoint_of(name);
         let Some((left, _)) = before else { return };
-        // The seconds of a range count from its first turn in this process to its root.
+        // The seconds of a range run from its first turn in this process to its root.
         if left == "proving" && row.root.is_some() {
             self.metrics.range_seconds.observe(since.elapsed().as_secs_f64());
         }
@@ -399,7 +399,7 @@ impl Ports for NodePorts {
 }
 
 impl NodePorts {
-    /// Shows which conditions hold.
+    /// Updates the conditions of the process.
     pub fn conditions(&self) {
         let submitter = self.lease.fence(Instant::now()).is_some() || self.lease.other().is_some();
         let submitter = Condition {
@@ -422,13 +422,13 @@ impl NodePorts {
         }
     }
 
-    /// Collects and writes a capture beside the turns: it asks the broker for every job.
+    /// Collects and writes a capture in a task of its own, since it asks the broker for every job.
     fn capture(&self, row: &Row, reason: &str) {
         let (jobs, source) = (self.provers.jobs().clone(), Arc::clone(self.provers.source()));
         let (version, row) = (self.provers.version().clone(), row.clone());
         let (reason, captures) = (reason.to_owned(), self.captures.clone());
         match self.captures.state.lock().unwrap_or_else(PoisonError::into_inner).entry(row.id) {
-            // It is being collected, or is there and the row does not say so yet.
+            // It is being collected, or written and not recorded in the row yet.
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(false),
         };
@@ -458,7 +458,7 @@ impl NodePorts {
 
     async fn submit(&mut self, row: &Row) {
         let State::Submitting { intent } = row.state else { return };
-        // Facts age within a turn; the lease is looked at once more.
+        // Facts age within a turn, so the lease is read once more.
         if self.lease.fence(Instant::now()) != Some(intent.fence) {
             return;
         }

@@ -1,4 +1,4 @@
-//! From a root proof to a transaction on L1: what is sent, and what became of it.
+//! From a root proof to an L1 transaction: what is sent, and its outcome.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -10,9 +10,9 @@ use rollmill_protocol::{EpochRoot, EthAddress};
 
 use crate::ranges::{Inclusion, Refusal, Row, Sent};
 
-/// Sends proofs and knows what became of them.
+/// Sends proofs and knows their outcomes.
 pub trait Submitter: Send + Sync + 'static {
-    /// Writes the present attempt down and sends it. Submitting the same attempt again continues it.
+    /// Records the present attempt and sends it. Submitting an attempt again continues it.
     ///
     /// # Errors
     /// Why nothing was sent.
@@ -23,7 +23,7 @@ pub trait Submitter: Send + Sync + 'static {
         fence: u64,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// What became of the row's attempts: a success of any, else the present one's fate.
+    /// The outcome of the row's attempts: a success of any, else that of the present one.
     fn sent(&self, row: &Row) -> Option<Sent>;
 }
 
@@ -79,7 +79,7 @@ impl Submitter for L1Submitter {
     }
 }
 
-/// What became of a row's attempts by their status at the sender, whose next new payload of the row's
+/// The outcome of a row's attempts by their status at the sender, whose next new payload of the row's
 /// purpose would be the attempt `next`.
 fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Option<Sent> {
     let mut present = None;
@@ -107,7 +107,7 @@ fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Op
             Some(_) | None => {}
         }
     }
-    // The sender went further than this row, which was lost and planned again.
+    // The sender is ahead of this row, which was lost and planned again.
     present.or((next > row.attempt).then_some(Sent::Lost))
 }
 
@@ -122,7 +122,7 @@ fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
     }
 }
 
-/// What the sender's or the contract's error says about the proof.
+/// What an error of the sender or the contract means for the proof.
 fn refusal(error: L1Error) -> Refusal {
     let text = rollmill_service::one_line(&error);
     match &error {
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use crate::ranges::RangeBlock;
 
-    /// Goal: no proof is sent after its window, nor by a node whose lease has passed to another.
+    /// Goal: no proof is sent after its window, nor by a node whose lease was superseded.
     #[test]
     fn a_submission_carries_its_attempt_its_window_and_its_fence() {
         let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!(fate(&[(4, included(false, 9))], 5), Some(Sent::Lost));
     }
 
-    /// Goal: every refusal of the contract is a fact or an operator's matter, and none is guessed.
+    /// Goal: every rejection by the contract is a fact or goes to an operator, and none is guessed.
     #[test]
     fn the_contracts_errors_map_to_facts() {
         let kind = |revert: &str| match refusal_of_revert(revert, String::new()) {

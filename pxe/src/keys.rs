@@ -48,12 +48,12 @@ impl fmt::Debug for Keys {
 }
 
 impl Keys {
-    /// New keys out of a secure source of randomness.
+    /// New keys from a secure source of randomness.
     pub fn generate(rng: &mut (impl rand::RngCore + rand::CryptoRng)) -> Self {
         Self { nsk: Fr::rand(rng), vsk: ViewingSecret::rand(rng) }
     }
 
-    /// Keys out of a 32-byte seed, for development networks whose accounts must be reproducible.
+    /// Keys from a 32-byte seed, for development networks whose accounts must be reproducible.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
         let wide = |label: &[u8]| {
             let mut out = [0u8; 64];
@@ -195,7 +195,7 @@ fn bytes(text: &str) -> Result<[u8; BYTES], String> {
 
 /// Index of the only character whose change makes the checksum right. The code finds every change of
 /// up to three characters (BIP 173; its generator has distance 4 at this length), so at most one
-/// such character exists. What it should be is not told: a person must look it up, not guess.
+/// such character exists. The right one is not reported: a person must look it up, not guess.
 fn mistyped(text: &str, separator: usize) -> Option<usize> {
     let mut changed = text.as_bytes().to_vec();
     let is_upper = text.starts_with(|c: char| c.is_ascii_uppercase());
@@ -243,7 +243,7 @@ pub fn point_to_bytes(point: &Affine) -> [u8; POINT_BYTES] {
     bytes.try_into().unwrap_or([0; POINT_BYTES])
 }
 
-/// Reads a compressed point; the identity is refused.
+/// Reads a compressed point; rejects the identity.
 pub fn point_from_bytes(bytes: &[u8]) -> Option<Affine> {
     let point = Affine::deserialize_compressed(bytes).ok()?;
     (!point.is_zero() && point_to_bytes(&point) == bytes).then_some(point)

@@ -2,8 +2,8 @@
 //!
 //! JSON `{version, address, scrypt {log_n, r, p}, salt, nonce, ciphertext}`; the key is
 //! scrypt(password, salt) (RFC 7914), the cipher ChaCha20-Poly1305 with the address as associated data,
-//! so that a swapped address is refused. The wallet's state file is sealed under a key made of the
-//! account's own secret.
+//! so that a swapped address is rejected. The wallet's state file is sealed under a key derived from
+//! the account's own secret.
 
 use std::fs;
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::keys::{Address, Keys};
 const VERSION: u32 = 1;
 /// Base-2 logarithm of scrypt's cost: about 50 ms and 16 MiB.
 const LOG_N: u8 = 14;
-/// A file that asks for more than this (1 GiB of memory) is refused.
+/// A file that asks for more than this (1 GiB of memory) is rejected.
 const LOG_N_MAX: u8 = 20;
 
 #[derive(Serialize, Deserialize)]
@@ -160,7 +160,7 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
         fs::rename(temporary, path)
     });
     if written.is_err() {
-        // What was written so far only takes space; the first error is the one to tell.
+        // What was written so far only takes space; the first error is the one to report.
         fs::remove_file(temporary).ok();
         return written;
     }
@@ -169,7 +169,7 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes what killed writers of `path` left. Only for who holds the lock of its account.
+/// Removes what killed writers of `path` left. Only for the holder of its account's lock.
 pub fn sweep(path: &Path) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
@@ -177,14 +177,14 @@ pub fn sweep(path: &Path) {
         let left = entry.file_name();
         let rest = left.to_str().and_then(|left| left.strip_prefix(name)?.strip_prefix('.'));
         if rest.is_some_and(|rest| rest.ends_with(".tmp")) {
-            // It takes space and means nothing; the next command tries again.
+            // It only takes space; the next command tries again.
             fs::remove_file(entry.path()).ok();
         }
     }
 }
 
-/// Holds an account for one command: no other one can read or change its state meanwhile. The system
-/// releases it when the process ends, however it ends.
+/// Locks an account for one command: no other one can read or change its state meanwhile. The system
+/// releases the lock when the process ends, however it ends.
 #[derive(Debug)]
 pub struct Lock {
     _file: fs::File,
@@ -193,7 +193,7 @@ pub struct Lock {
 /// Takes the lock at `path`, without waiting.
 ///
 /// # Errors
-/// [`PxeError::Busy`] while another command holds it, [`PxeError::File`] when the file cannot be made.
+/// [`PxeError::Busy`] while another command holds it, [`PxeError::File`] when the file cannot be created.
 pub fn lock(path: &Path) -> Result<Lock, PxeError> {
     use std::os::unix::fs::OpenOptionsExt;
     let shown = path.display().to_string();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_keystore_is_refused() {
+    fn a_changed_keystore_is_rejected() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(2);
         let keys = Keys::generate(&mut rng);
         let text = seal(&keys, "p", &mut rng).expect("sealed");
@@ -265,7 +265,7 @@ mod tests {
 
     /// Method: the cheapest scrypt, so that each of the thousands of attempts is fast.
     #[test]
-    fn every_flipped_or_missing_byte_of_a_keystore_is_refused_or_opens_the_same_keys() {
+    fn every_flipped_or_missing_byte_of_a_keystore_is_rejected_or_opens_the_same_keys() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(4);
         let keys = Keys::generate(&mut rng);
         let cost = ScryptParams { log_n: 1, r: 1, p: 1 };
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn every_flipped_or_missing_byte_of_sealed_state_is_refused() {
+    fn every_flipped_or_missing_byte_of_sealed_state_is_rejected() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(5);
         let keys = Keys::generate(&mut rng);
         let sealed = seal_state(&keys, b"some state", &mut rng).expect("sealed");
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn state_of_another_account_is_refused() {
+    fn state_of_another_account_is_rejected() {
         let mut rng = rand_chacha::ChaCha20Rng::seed_from_u64(3);
         let (a, b) = (Keys::generate(&mut rng), Keys::generate(&mut rng));
         let sealed = seal_state(&a, b"state", &mut rng).expect("sealed");

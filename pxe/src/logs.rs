@@ -25,7 +25,7 @@ use crate::keys::{Address, Keys, POINT_BYTES, ViewingSecret, point_from_bytes, p
 
 const PLAIN_BYTES: usize = 80;
 
-/// What a log says.
+/// The contents of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogNote {
     pub value: u64,

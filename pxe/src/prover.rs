@@ -13,7 +13,7 @@ use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use crate::error::PxeError;
 use crate::wallet::ClientProver;
 
-/// Proves with keys out of a folder.
+/// Proves with keys from a folder.
 #[derive(Debug)]
 pub struct LocalProver {
     keys: Keys<CpuDevice>,

@@ -24,9 +24,9 @@ use crate::keys::{Address, Keys, point_from_bytes, point_to_bytes};
 use crate::logs::{self, LogNote};
 use sent::{Sent, is_refusal};
 
-/// Tags of a sender that are looked for beyond the last one seen.
+/// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
-/// Blocks asked for at once.
+/// Blocks per request.
 const BLOCKS: u64 = 16;
 /// Recent blocks whose hashes are kept to notice a reorg.
 const RECENT: usize = 64;
@@ -47,7 +47,7 @@ pub struct OwnedNote {
     pub nullifier: Fr,
     /// Block that spent it.
     pub spent_in: Option<u64>,
-    /// Block that made it; 0 at genesis.
+    /// Block that created it; 0 at genesis.
     #[serde(default = "unknown_block")]
     pub block: u64,
     /// A transaction of ours that spends it was sent and may still come into a block.
@@ -57,19 +57,19 @@ pub struct OwnedNote {
     pub given_back: bool,
 }
 
-/// State of before blocks were kept with notes; it is read again from the chain.
+/// State of a release that did not record blocks with notes; it is read again from the chain.
 fn unknown_block() -> u64 {
     u64::MAX
 }
 
-/// What an account holds, by how sure it is.
+/// What an account owns, by how certain it is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balances {
     /// In blocks that are proven on L1.
     pub proven: u64,
     /// In later blocks whose client proofs the node has verified; L1 may still prune them.
     pub pending: u64,
-    /// In blocks that nobody but their proposer vouches for: such a note may not exist.
+    /// In blocks that only their proposer vouches for: such a note may not exist.
     pub unverified: u64,
 }
 
@@ -82,12 +82,13 @@ pub struct Fee {
     pub max: u64,
 }
 
-/// How sending ended. In both cases the transaction is out, or may be: it must not be made again.
+/// The outcome of sending. In both cases the transaction was sent, or may have been: do not create it
+/// again.
 #[derive(Debug)]
 pub enum Delivery {
-    /// The node has taken it.
+    /// The node has accepted it.
     Accepted(Tx),
-    /// No clear answer came.
+    /// There was no clear answer.
     Unknown(Tx, PxeError),
 }
 
@@ -100,7 +101,7 @@ struct Contact {
     seen: u64,
 }
 
-/// State that is kept between runs; all but what was sent can be found again on the chain.
+/// State that is stored between runs; all but sent transactions can be read again from the chain.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct State {
@@ -130,7 +131,7 @@ pub struct Wallet {
     spend_pending: bool,
 }
 
-/// Makes client proofs; see [`crate::prover`].
+/// Generates client proofs; see [`crate::prover`].
 pub trait ClientProver: Send + Sync {
     /// Proves a transfer with blinding drawn from `seed`.
     fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError>;
@@ -142,24 +143,24 @@ impl Wallet {
         Self::with_state(keys, State::default())
     }
 
-    /// A wallet that goes on from kept state.
+    /// A wallet that continues from stored state.
     pub fn with_state(keys: Keys, state: State) -> Self {
         let owner = keys.address().to_field();
         Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true }
     }
 
-    /// The state to keep.
+    /// The state to store.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether transfers may spend notes of blocks that are not proven, as they may unless told
-    /// otherwise. What a user is given to spend should be proven.
+    /// Whether transfers may spend notes of blocks that are not proven (default: yes). Notes that a
+    /// user spends should be proven.
     pub fn set_spend_pending(&mut self, allowed: bool) {
         self.spend_pending = allowed;
     }
 
-    /// The spendable notes, by how sure they are as of the last sync.
+    /// The spendable notes, by how certain they are as of the last sync.
     pub fn balances(&self) -> Balances {
         let mut balances = Balances::default();
         for note in self.spendable() {
@@ -173,7 +174,7 @@ impl Wallet {
         balances
     }
 
-    /// How sure a note is: `proven`, `pending` or `unverified`.
+    /// How certain a note is: `proven`, `pending` or `unverified`.
     pub fn standing(&self, note: &OwnedNote) -> &'static str {
         match note.block {
             block if block <= self.proven => "proven",
@@ -236,7 +237,7 @@ impl Wallet {
     ///
     /// # Errors
     /// [`PxeError::Network`] when the state is another network's, [`PxeError::Node`] when the node does
-    /// not answer or answers what cannot be; the state then stands after the last whole block.
+    /// not respond or its response is impossible; the state is then that after the last whole block.
     pub async fn sync(&mut self, node: &NodeClient) -> Result<(), PxeError> {
         let versions = node.versions().await.map_err(node_error)?;
         let network = to_hex(&versions.genesis_header_hash);

@@ -23,7 +23,7 @@ use wire::{
     Request, Response, RpcError, TaggedLog, Tips, TxStatus, Versions,
 };
 
-/// Time to connect before a node counts as away.
+/// Connection timeout, after which a node counts as unreachable.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time for a whole request. Admission verifies a proof, which takes well below a second.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,7 +71,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The stable code of a refusal by the node.
+    /// The stable code of a rejection by the node.
     pub fn refusal(&self) -> Option<&str> {
         match self {
             Self::Refused(error) => Some(&error.data.code),
@@ -91,7 +91,7 @@ impl ClientError {
         matches!(self, Self::Address { .. })
     }
 
-    /// True when the same call may succeed later without any change.
+    /// True when the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Transport { .. } => true,
@@ -111,7 +111,7 @@ fn in_words(source: &reqwest::Error) -> String {
     }
 }
 
-/// A node, spoken to over HTTP. Clones share connections.
+/// A client of one node over HTTP. Clones share connections.
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     http: reqwest::Client,
@@ -141,7 +141,7 @@ impl NodeClient {
         Ok(Self { http, endpoint, url })
     }
 
-    /// Scheme, host and port of the node's address: what may be secret in it is left out.
+    /// Scheme, host and port of the node's address, without credentials.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -166,7 +166,7 @@ impl NodeClient {
         Calls(self).versions().await
     }
 
-    /// Hands a transaction to the node's pool. Sending again what is there succeeds.
+    /// Submits a transaction to the node's pool. Sending a known one again succeeds.
     pub async fn send_transaction(&self, tx: &Tx) -> Result<Fr, ClientError> {
         let sent = Calls(self).send_transaction(HexBytes(tx.to_bytes())).await?;
         if sent.tx_hash == tx.hash() {
@@ -176,7 +176,7 @@ impl NodeClient {
         }
     }
 
-    /// What became of a transaction.
+    /// The status of a transaction.
     pub async fn transaction_status(&self, tx_hash: &Fr) -> Result<TxStatus, ClientError> {
         Calls(self).transaction_status(Field(*tx_hash)).await
     }
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_is_no_url_is_said_and_no_password_in_it() {
+    fn an_address_that_is_no_url_is_reported_and_no_password_in_it() {
         for wrong in ["nonsense", "", "127.0.0.1:8560", "ftp://host/", "user:planted@host"] {
             let error = NodeClient::new(wrong).unwrap_err().to_string();
             assert!(error.starts_with("NDC-005: a node's address `"), "{error}");

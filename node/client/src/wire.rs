@@ -1,8 +1,8 @@
 //! What goes over the wire: JSON-RPC 2.0 with positional parameters.
 //!
-//! Field elements are `0x` and 64 digits, byte strings `0x` and two digits a byte. What is hashed
-//! or proven (headers, effects, transactions) travels as its canonical bytes, so that nobody hashes
-//! a re-serialized copy.
+//! Field elements are `0x` and 64 digits, byte strings `0x` and two digits per byte. What is hashed
+//! or proven (headers, effects, transactions) travels as its canonical bytes, so that nobody hashes a
+//! re-serialized copy.
 
 use rollmill_protocol::field::{serde_fr, serde_frs, serde_hex};
 use rollmill_protocol::tree::verify::membership;
@@ -34,7 +34,7 @@ pub const BLOCKS_MAX: u64 = 16;
 pub struct Request {
     /// Always `2.0`.
     pub jsonrpc: String,
-    /// Given back with the answer.
+    /// Returned with the response.
     #[serde(default)]
     pub id: Value,
     pub method: String,
@@ -55,7 +55,7 @@ pub struct Response {
     pub error: Option<RpcError>,
 }
 
-/// A `null` that is there is a result; only an absent field is none.
+/// A present `null` is a result; only an absent field is `None`.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
     Value::deserialize(deserializer).map(Some)
 }
@@ -88,22 +88,22 @@ pub struct Tip {
     pub slot: u64,
 }
 
-/// Where the node stands.
+/// The tips of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tips {
     /// Last block that was proposed and executed here.
     pub pending: Tip,
     /// Last block up to which every transaction is proven: by its block's proof on L1, or by its
-    /// client proof, which this node has and verified. What later blocks say, the proposer alone
-    /// vouches for: they may mint notes and charge strangers, and L1 may prune them.
+    /// client proof, which this node has and verified. Only the proposer vouches for later
+    /// blocks: they may mint notes and charge strangers, and L1 may prune them.
     pub verified: Tip,
     /// Last block that is proven on L1.
     pub proven: Tip,
-    /// Last block whose proof L1 has finalized: no reorganisation takes it back.
+    /// Last block whose proof L1 has finalized: no reorganisation removes it.
     pub finalized: Tip,
     /// Number of the last L1 block that was followed.
     pub l1_block: u64,
-    /// Set when L1 holds a block that this node refuses; nothing after it is followed until L1
+    /// Set when L1 contains a block that this node rejected; nothing after it is followed until L1
     /// prunes it.
     pub refused: Option<RefusedBlock>,
 }
@@ -120,7 +120,7 @@ impl Tips {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedBlock {
     pub block_number: u64,
-    /// L1 block that holds it.
+    /// L1 block that contains it.
     pub l1_block: u64,
     /// Why, beginning with a stable code.
     pub reason: String,
@@ -167,7 +167,7 @@ impl<'de> Deserialize<'de> for BlockRef {
     }
 }
 
-/// A header and what L1 holds of its block.
+/// A header and what L1 records of its block.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeaderInfo {
     /// Canonical bytes of the header.
@@ -184,7 +184,7 @@ pub struct HeaderInfo {
     /// Hash of the published data; zero at genesis.
     #[serde(with = "serde_fr")]
     pub data_hash: Fr,
-    /// L1 block that holds the block.
+    /// L1 block that contains the block.
     pub l1_block: u64,
     pub proven: bool,
 }
@@ -204,14 +204,14 @@ impl HeaderInfo {
     }
 }
 
-/// The answer to a transaction that was taken.
+/// The response to an accepted transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     #[serde(with = "serde_fr")]
     pub tx_hash: Fr,
 }
 
-/// What became of a transaction.
+/// The status of a transaction.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum TxStatus {

@@ -1,4 +1,4 @@
-//! Who must go for a transaction that comes.
+//! Which transactions a new one evicts.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashSet};
@@ -10,7 +10,7 @@ use super::offer::{Candidate, cost, outbids};
 use super::{Pool, Waiting};
 use crate::error::PoolError;
 
-/// What taking a candidate means for those that wait.
+/// What accepting a candidate means for those that wait.
 #[derive(Debug, Default)]
 pub(super) struct Displaced {
     /// Transactions with the same nullifiers.
@@ -31,7 +31,7 @@ impl Pool {
             .map(|(hash, _)| *hash)
     }
 
-    /// Who must go for `new`, or why it is not taken.
+    /// The transactions that `new` evicts, or why it is rejected.
     pub(super) fn displaced(
         &self,
         new: &Candidate,

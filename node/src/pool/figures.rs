@@ -7,7 +7,7 @@ pub(crate) enum Parked {
     Price,
     /// Its payer cannot pay for it, after the better offers of that payer.
     Balance,
-    /// Its anchor is not in the archive: a reorganisation took it away.
+    /// Its anchor is not in the archive: a reorganisation removed it.
     Anchor,
 }
 
@@ -32,7 +32,7 @@ impl Parked {
     }
 }
 
-/// How a transaction left without a block. Its number is its place in [`Self::ALL`].
+/// How a transaction left the pool without a block. Its number is its place in [`Self::ALL`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dropped {
     Evicted,

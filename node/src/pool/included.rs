@@ -1,4 +1,4 @@
-//! Transactions of blocks that are not proven for good: which ones are here, and which are missing.
+//! Transactions of blocks that are not finally proven: which are stored, and which are missing.
 //!
 //! The transactions themselves, with their client proofs, stay on disk.
 
@@ -21,9 +21,9 @@ struct Place {
 #[derive(Debug, Default)]
 pub(super) struct Included {
     places: HashMap<Fr, Place>,
-    /// Transactions of unproven blocks whose client proofs are not here, by block.
+    /// Transactions of unproven blocks whose client proofs are missing, by block.
     missing: BTreeMap<u64, Vec<Fr>>,
-    /// The last block that `missing` tells of.
+    /// The last block that `missing` covers.
     followed: Option<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Included {
         &self.missing
     }
 
-    /// Transactions whose blocks were taken back. The others' places are brought up to date.
+    /// Transactions whose blocks were removed. The others' positions are updated.
     pub(super) fn without_block(&mut self, tables: &Snapshot) -> Result<Vec<Fr>, NodeError> {
         let mut back = Vec::new();
         for (hash, place) in &mut self.places {
@@ -74,8 +74,8 @@ impl Included {
         Ok(back)
     }
 
-    /// Follows the chain. `moved` were included, `back` are not any more. Answers which need not be
-    /// kept any longer.
+    /// Follows the chain: `moved` were included, `back` are no longer. Returns those that can be
+    /// deleted.
     pub(super) fn follow(
         &mut self,
         chain: &ChainView,
@@ -120,7 +120,7 @@ impl Included {
         Ok(finished)
     }
 
-    /// Whether a transaction of `block` is here with a proof about that block's past.
+    /// Whether a transaction of `block` is stored with a proof about that block's past.
     fn has_proof(&self, chain: &ChainView, tx_hash: &Fr, block: u64) -> Result<bool, NodeError> {
         let Some(place) = self.places.get(tx_hash) else { return Ok(false) };
         let anchor = chain.tables.block_number(&place.anchor)?;

@@ -1,5 +1,5 @@
 //! Transactions with their client proofs: those that wait for a block, and those of blocks that are
-//! not proven for good.
+//! not finally proven.
 //!
 //! ```text
 //!              ┌────────── waiting: bounded, best offer first ──────────┐
@@ -10,12 +10,12 @@
 //!
 //! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
 //! prices, its payer can pay for it after all its better ones, and its anchor is in the archive.
-//! The others are *parked*, out of the builder's view, until that changes or they are too old, or until
-//! L1 has finalized a chain without their anchor.
+//! The others are *parked*, which the builder does not see, until that changes or they are too old, or
+//! until L1 has finalized a chain without their anchor.
 //!
-//! A transaction stays after it was included, since whoever proves its block needs its client
-//! proof, and since a reorganisation may put it back. The number of those is bounded by the length
-//! of the chain that is not proven for good, and not by the bounds of the waiting ones.
+//! A transaction stays after it was included, since proving its block needs its client proof, and
+//! since a reorganisation may return it to the waiting ones. Their number is bounded by the length of
+//! the chain that is not finally proven, and not by the limits of the waiting ones.
 
 mod displace;
 mod figures;
@@ -45,18 +45,18 @@ pub(crate) use offer::Candidate;
 
 /// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
 pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
-    /// Says yes or why not. Must not panic, whatever the bytes.
+    /// Returns why the proof is invalid, if it is. Must not panic, whatever the bytes.
     fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused>;
 }
 
-/// Why a proof is refused.
+/// Why a proof is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct ProofRefused {
     pub reason: String,
 }
 
-/// Bounds of the waiting transactions.
+/// Limits of the waiting transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PoolLimits {
     /// Maximum waiting transactions.
@@ -83,10 +83,10 @@ impl Default for PoolLimits {
 /// Why a transaction without its anchor is dropped.
 const UNANCHORED: &str =
     "L1 finalized a chain without the block that it is anchored in; make it again";
-/// Reasons for drops that are remembered.
+/// Number of remembered reasons for drops.
 const DROPPED_MAX: usize = 4096;
 
-/// The chain at one commit, as far as the pool must know it.
+/// The chain at one commit, as far as the pool needs it.
 #[derive(Debug, Clone)]
 pub(crate) struct ChainView {
     pub(crate) tables: Arc<Snapshot>,
@@ -144,14 +144,14 @@ pub(crate) struct Pool {
     dropped: VecDeque<(Fr, String)>,
     dropped_counts: [u64; 5],
     next_arrival: u64,
-    /// Pending tip at the last look at every waiting transaction.
+    /// Pending tip at the last check of every waiting transaction.
     seen: Option<Fr>,
     /// L1's time when the node last had followed all of L1; none until it has.
     time: Option<u64>,
 }
 
 impl Pool {
-    /// Loads the pool from the database, and takes over what an older version kept.
+    /// Loads the pool from the database, and migrates what an older version stored.
     pub(crate) fn load(store: &Store, limits: PoolLimits) -> Result<Self, NodeError> {
         record::migrate(store)?;
         let tables = store.read()?;
@@ -178,8 +178,8 @@ impl Pool {
         Ok(pool)
     }
 
-    /// Brings the pool in line with the chain: which transactions wait and which of those are
-    /// ready, which are included, which must go. `rewound` tells that blocks were taken back.
+    /// Updates the pool for the chain: which transactions wait and which of those are ready, which are
+    /// included, which are dropped. `rewound` means that blocks were removed.
     pub(crate) fn refresh(
         &mut self,
         store: &Store,
@@ -213,7 +213,7 @@ impl Pool {
             self.rank_all(chain)?;
         }
         self.look_for_anchors(chain, rewound);
-        // What came back from blocks may be more than fits.
+        // What returned from blocks may exceed the limits.
         while self.waiting.len() > self.limits.txs_max || self.bytes > self.limits.bytes_max {
             let Some(hash) = self.worst(&HashSet::new(), None) else { break };
             self.take_out(&hash);
@@ -244,10 +244,10 @@ impl Pool {
         Ok(())
     }
 
-    /// Drops what waited too long, and what lost its anchor for good: the block was pruned or reorganised
-    /// away and L1 has finalized a chain without it, so that nothing can put the transaction into a block
-    /// any more. To be called when the node has followed all of L1: the time of an
-    /// old L1 block says nothing of transactions that came while the node was behind.
+    /// Drops what waited too long, and what lost its anchor permanently: the block was pruned or
+    /// reorganised away and L1 has finalized a chain without it, so that the transaction can never be
+    /// in a block. Call it when the node has followed all of L1: the time of an old L1 block says
+    /// nothing about transactions that arrived while the node was behind.
     pub(crate) fn expire(
         &mut self,
         store: &Store,
@@ -258,7 +258,7 @@ impl Pool {
         let max = self.limits.age_seconds_max;
         let mut old = Vec::new();
         for (hash, entry) in &mut self.waiting {
-            // Came while the node was behind, or with an older version.
+            // Arrived while the node was behind, or with an older version.
             entry.since = if entry.since == 0 { now } else { entry.since };
             if now.saturating_sub(entry.since) > max {
                 old.push((*hash, Dropped::Expired, format!("it waited for more than {max} s")));
@@ -282,7 +282,7 @@ impl Pool {
         self.time
     }
 
-    /// Looks at every waiting transaction: which were included, and which can never be.
+    /// Checks every waiting transaction: which were included, and which can never be.
     fn check_all(
         &mut self,
         chain: &ChainView,
@@ -320,7 +320,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Notes since which L1 block each transaction misses its anchor in the archive.
+    /// Records since which L1 block the anchor of each transaction is missing in the archive.
     fn look_for_anchors(&mut self, chain: &ChainView, rewound: bool) {
         for entry in self.waiting.values_mut() {
             if entry.has_anchor || rewound {
@@ -357,7 +357,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Says of each waiting transaction of a payer whether it is ready.
+    /// Decides for each waiting transaction of a payer whether it is ready.
     fn sort_payer(&mut self, payer: &Fr, balance: u64, price: FeePerGas) {
         let Some(ranks) = self.payers.get(payer) else { return };
         let mut left = u128::from(balance);
@@ -381,7 +381,7 @@ impl Pool {
         }
     }
 
-    /// Takes a waiting transaction out of every order; its payer's others stay as they are.
+    /// Removes a waiting transaction from every order; its payer's others do not change.
     fn take_out(&mut self, hash: &Fr) {
         let Some(entry) = self.waiting.remove(hash) else { return };
         let rank = entry.rank(hash);
@@ -401,12 +401,12 @@ impl Pool {
         }
     }
 
-    /// Asks whether a transaction would be taken, if its proof is good.
+    /// Checks whether a transaction would be accepted, if its proof is valid.
     pub(crate) fn check(&self, new: &Candidate, price: FeePerGas) -> Result<(), PoolError> {
         self.displaced(new, price).map(|_| ())
     }
 
-    /// Takes a transaction whose proof was verified, unless [`Self::check`] says no now.
+    /// Adds a transaction whose proof was verified, unless [`Self::check`] rejects it now.
     pub(crate) fn insert(
         &mut self,
         store: &Store,
@@ -446,7 +446,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Keeps a transaction of a block on the chain, whose proof was verified.
+    /// Stores a transaction of a block on the chain, whose proof was verified.
     pub(crate) fn keep_included(
         &mut self,
         store: &Store,
@@ -488,7 +488,7 @@ impl Pool {
         self.ready.len()
     }
 
-    /// True when transactions wait that lower prices would let into a block.
+    /// True when transactions wait that could be in a block at lower prices.
     pub(crate) fn is_priced_out(&self, price: FeePerGas) -> bool {
         let least = gas::fee(FeePerGas::MIN).map_or(u128::MAX, u128::from);
         // An offer is at most its payer's balance.
@@ -519,12 +519,12 @@ impl Pool {
         self.nullifiers.contains_key(nullifier)
     }
 
-    /// The last block up to which the client proof of every transaction is here or proven.
+    /// The last block up to which every transaction is proven or its client proof is stored.
     pub(crate) fn verified(&self, chain: &ChainView) -> u64 {
         self.included.verified(chain)
     }
 
-    /// Transactions of unproven blocks whose client proofs are not here, by block.
+    /// Transactions of unproven blocks whose client proofs are missing, by block.
     pub(crate) fn missing(&self) -> BTreeMap<u64, Vec<Fr>> {
         self.included.missing().clone()
     }
@@ -558,7 +558,7 @@ fn evicted_reason() -> String {
 
 fn waiting(record: Record, bytes: usize) -> Waiting {
     let Record { arrival, since, tx } = record;
-    // Ranked before anybody asks.
+    // Ranked before the first query.
     let (has_anchor, missed_at, parked) = (false, None, Some(Parked::Anchor));
     Waiting { tx, arrival, since, bytes, offer: 0, has_anchor, missed_at, parked }
 }
@@ -572,7 +572,7 @@ fn pool_arrival(tables: &Snapshot) -> Result<u64, NodeError> {
     Ok(next)
 }
 
-/// A payer's balance; nothing where it has no leaf.
+/// A payer's balance; 0 where it has no leaf.
 fn balance(state: &WorldState<StateAt>, payer: &Fr) -> Result<u64, NodeError> {
     match state.fee_balance(payer) {
         Ok(balance) => Ok(balance),

@@ -1,4 +1,4 @@
-//! What transactions offer, and what that makes of their order.
+//! What transactions offer, and their order by it.
 
 use std::cmp::Reverse;
 
@@ -6,11 +6,11 @@ use rollmill_protocol::gas::{self, DA_GAS_PER_TX, FeePerGas, GasSettings, L2_GAS
 use rollmill_protocol::{Fr, Tx};
 
 /// What orders waiting transactions: the best is the least. All use the same gas, so that the
-/// maximum fee less the present fee orders them as the maximum fee does. A payer is held to what it
-/// has: an offer above its balance counts as its balance.
+/// maximum fee less the present fee orders them as the maximum fee does. An offer above the payer's
+/// balance counts as its balance.
 pub(super) type Rank = (Reverse<u128>, u64, Fr);
 
-/// What is asked of a transaction besides its proof, with the answers.
+/// What is checked of a transaction besides its proof, with the results.
 #[derive(Debug)]
 pub(crate) struct Candidate {
     pub(crate) tx: Tx,
@@ -21,7 +21,7 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
-    /// What the payer offers at most, as far as it can pay.
+    /// The maximum offer of the payer, as far as it can pay.
     pub(crate) fn offer(&self) -> u128 {
         offer(&self.tx.effects.gas, self.balance)
     }

@@ -1,4 +1,4 @@
-//! A transaction of the pool as it lies in the database.
+//! A transaction of the pool as it is stored in the database.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ impl Record {
     }
 }
 
-/// Takes over what an older version kept in one table for waiting and included transactions.
+/// Migrates what an older version stored in one table for waiting and included transactions.
 pub(super) fn migrate(store: &Store) -> Result<(), NodeError> {
     let old = store.read()?.pool_entries()?;
     if old.is_empty() {

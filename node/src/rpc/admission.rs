@@ -1,9 +1,9 @@
-//! The verification of transactions: a few at a time, the most promising first, and an answer at
-//! once when there are too many.
+//! The verification of transactions: a few at a time, the most promising first, and an immediate
+//! rejection when there are too many.
 //!
-//! Whether a proof is good is only known once it was verified, and until then a sender may claim
-//! anything. So those whose transactions were refused lately come last, whatever they offer, and no
-//! sender has more than a share of the queue.
+//! Whether a proof is valid is only known once it was verified, and until then a sender may claim
+//! anything. So peers whose transactions were recently rejected come last, whatever they offer, and no
+//! peer has more than a share of the queue.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +19,7 @@ use crate::metrics::AdmissionMetrics;
 use crate::node::{Considered, Node};
 use crate::pool::Candidate;
 
-/// Bounds of the verification of transactions.
+/// Limits of the verification of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
     /// Transactions verified at once. At least 1.
@@ -33,17 +33,17 @@ pub struct AdmissionLimits {
 impl Default for AdmissionLimits {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // The rest is for what the process is there for.
+        // The other cores are for the process's own work.
         Self { workers: (cores / 2).max(1), queue: 256, queue_per_peer: 64 }
     }
 }
 
-/// Peers whose refusals are counted.
+/// Number of peers whose rejections are counted.
 const PEERS_MAX: usize = 4096;
 
 type Answer = oneshot::Sender<Result<Fr, PoolError>>;
 
-/// The least is verified first: fewest refusals, best offer, oldest.
+/// The least is verified first: fewest rejections, best offer, oldest.
 type Order = (u32, Reverse<u128>, u64);
 
 struct Waiting {
@@ -83,7 +83,7 @@ impl Admission {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a transaction into the node's pool, once it was its turn.
+    /// Adds a transaction to the node's pool, once it is its turn.
     pub(super) async fn submit(
         self: &Arc<Self>,
         bytes: Vec<u8>,
@@ -121,7 +121,7 @@ impl Admission {
             let own = Arc::clone(self);
             tokio::task::spawn_blocking(move || own.work());
         } else if queue.waiting.len() > self.limits.queue {
-            // Its sender is told that the node is busy.
+            // Its sender gets the error that the node is busy.
             queue.waiting.pop_last();
             self.metrics.admission_busy_total.inc();
         }
@@ -140,7 +140,7 @@ impl Admission {
                     .admission_waiting
                     .set(i64::try_from(queue.waiting.len()).unwrap_or(i64::MAX));
                 if next.is_none() {
-                    // Under the lock, so that whoever comes next starts a worker.
+                    // Under the lock, so that the next transaction starts a worker.
                     queue.running = queue.running.saturating_sub(1);
                     running.0 = None;
                 }
@@ -173,7 +173,7 @@ impl Queue {
             let count = self.refusals.entry(peer).or_default();
             *count = count.saturating_add(1);
         } else {
-            // Full of refused peers: all start over.
+            // Full of rejected peers: all start over.
             self.refusals.clear();
         }
     }
@@ -202,8 +202,8 @@ mod tests {
     use crate::tests::{TestNode, settings, support};
     use crate::{ClientProofVerifier, Node, ProofRefused};
 
-    /// Refuses proofs that do not begin with 7, tells which transactions it looks at, and waits to be
-    /// let on.
+    /// Rejects proofs that do not begin with 7, reports which transactions it verifies, and waits for
+    /// permission to continue.
     #[derive(Debug)]
     struct Watched {
         seen: mpsc::Sender<Fr>,
@@ -219,10 +219,10 @@ mod tests {
         }
     }
 
-    /// Goal: who sent refused proofs comes last, whatever it offers, and until then the best offer is
+    /// Goal: a peer that sent rejected proofs comes last, whatever it offers; else the best offer is
     /// first.
     #[tokio::test]
-    async fn the_best_offer_is_verified_first_and_that_of_a_refused_peer_last() {
+    async fn the_best_offer_is_verified_first_and_that_of_a_rejected_peer_last() {
         let dir = tempfile::tempdir().unwrap();
         let (seen, looks) = mpsc::channel();
         let (go, go_on) = mpsc::channel();
@@ -281,7 +281,7 @@ mod tests {
         for sent in sent {
             sent.await.unwrap().unwrap();
         }
-        // A good proof makes up for it.
+        // A valid proof makes up for it.
         assert!(admission.queue().refusals.is_empty());
         assert_eq!(
             (

@@ -18,15 +18,15 @@ use crate::error::{NodeError, QueryError};
 use crate::node::Node;
 use crate::store::{BlockRecord, StateAt, StoredBlock};
 
-/// Answers the calls of one peer.
+/// Serves the calls of one peer.
 pub(super) struct Api<'a> {
     pub(super) rpc: &'a Rpc,
     pub(super) peer: Option<IpAddr>,
 }
 
 impl Api<'_> {
-    /// Reads when it is this call's turn. Reading and hashing block, and the runtime's own threads
-    /// must not.
+    /// Reads when it is this call's turn. Reading and hashing block, which the runtime's own threads
+    /// must not do.
     async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Node) -> Result<T, CallError> + Send + 'static,
@@ -61,7 +61,7 @@ impl NodeApi for Api<'_> {
     }
 
     async fn send_transaction(&self, transaction: HexBytes) -> Result<Sent, CallError> {
-        // Verification has its own turns.
+        // Verification has a queue of its own.
         drop(self.rpc.turn().await?);
         let tx_hash = self.rpc.admission.submit(transaction.0, self.peer).await?;
         Ok(Sent { tx_hash })

@@ -12,7 +12,7 @@ use super::{Bytes, Tables, Writer, fr_at, get, key, keys, last, u64_at, word};
 use crate::error::{NodeError, damaged};
 use crate::l1_events::L1Position;
 
-/// What is kept of a block besides its transactions.
+/// The stored record of a block, without its transactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRecord {
     pub header: Header,
@@ -23,7 +23,7 @@ pub struct BlockRecord {
     pub chain: Fr,
     /// Hash of the published bytes; zero at genesis.
     pub data_hash: Fr,
-    /// L1 block that holds it.
+    /// L1 block that contains it.
     pub l1_block: u64,
 }
 
@@ -172,7 +172,7 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         bytes.map(|bytes| BlockRecord::from_bytes(&bytes)).transpose()
     }
 
-    /// A block that the tips say is there.
+    /// A block that exists according to the tips.
     pub(crate) fn expect_block(&self, block: u64) -> Result<BlockRecord, NodeError> {
         self.block_record(block)?
             .ok_or_else(|| NodeError::corrupt(format!("block {block} is missing")))
@@ -291,7 +291,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Takes back the newest blocks until `last` is the newest. The tips are the caller's to set.
+    /// Removes the newest blocks until `last` is the newest. The caller sets the tips.
     pub(crate) fn undo_blocks(&mut self, pending: u64, last: u64) -> Result<(), NodeError> {
         for block in (last + 1..=pending).rev() {
             let stored = self.stored_block(block)?;
@@ -310,7 +310,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Forgets states before `oldest`.
+    /// Deletes states before `oldest`.
     pub(crate) fn forget_states(&mut self, oldest: u64) -> Result<(), NodeError> {
         let start = self.history_start()?;
         for block in start + 1..=oldest {
@@ -322,14 +322,14 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Remembers the chain as of an L1 block.
+    /// Records the chain as of an L1 block.
     pub(crate) fn put_l1(&mut self, record: &L1Record) -> Result<(), NodeError> {
         let number = record.position.number.to_be_bytes();
         self.l1.insert(number.as_slice(), record.value().as_slice())?;
         Ok(())
     }
 
-    /// Forgets L1 records in a range of L1 block numbers.
+    /// Deletes L1 records in a range of L1 block numbers.
     pub(crate) fn forget_l1(&mut self, range: RangeInclusive<u64>) -> Result<(), NodeError> {
         let (from, to) = (range.start().to_be_bytes(), range.end().to_be_bytes());
         self.l1.retain_in::<&[u8], _>(&from[..]..=&to[..], |_, _| false)?;

@@ -3,7 +3,7 @@
 //! All tables map byte strings to byte strings. Keys are big-endian, so that their order is the
 //! order of the numbers in them. State values carry the number of the block that wrote them: the
 //! state after block `n` is, for every key, the value with the greatest number up to `n`. So any
-//! recent state can be read while the chain goes on, and undoing a block is deleting its versions.
+//! recent state can be read while the chain grows, and undoing a block deletes its versions.
 
 mod blocks;
 mod state;
@@ -59,7 +59,7 @@ pub(crate) struct Tables<T> {
     meta: T,
     /// transaction hash → arrival, time of arrival, transaction, of those that wait for a block.
     waiting: T,
-    /// The same of those in blocks that are not proven for good.
+    /// As `waiting`, of transactions in blocks that are not finally proven.
     included: T,
     /// What versions before `waiting` and `included` kept: hash → arrival, block at arrival,
     /// transaction. Emptied when the database is opened.
@@ -116,7 +116,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens or creates the file, and makes its tables.
+    /// Opens or creates the file with its tables.
     pub(crate) fn open(path: &Path) -> Result<Self, NodeError> {
         let failed = |source: Box<dyn std::error::Error + Send + Sync>| NodeError::Open {
             path: path.to_owned(),
@@ -210,7 +210,7 @@ pub(crate) fn fr_at(bytes: &[u8], at: usize) -> Result<Fr, NodeError> {
     word.and_then(from_bytes).ok_or_else(|| NodeError::corrupt("a record holds no field element"))
 }
 
-/// A key out of its parts.
+/// A key made of its parts.
 pub(crate) fn key(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }

@@ -317,7 +317,7 @@ fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
 }
 
 #[test]
-fn a_bad_block_is_refused_reported_and_left_behind_once_pruned() {
+fn a_bad_block_is_rejected_reported_and_left_behind_once_pruned() {
     let mut proposer = Proposer::new();
     let first = proposer.event(&[0]);
     let L1Event::BlockProposed(good) = proposer.event(&[1]) else { unreachable!() };
@@ -353,7 +353,7 @@ fn a_bad_block_is_refused_reported_and_left_behind_once_pruned() {
 
 /// Goal: what this node executed is not put in doubt, and it does not follow what it refuses.
 #[test]
-fn a_proof_of_a_refused_block_moves_no_tip_beyond_what_was_executed() {
+fn a_proof_of_a_rejected_block_moves_no_tip_beyond_what_was_executed() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
     l1.mine(vec![proposer.event(&[0])]);
     let L1Event::BlockProposed(good) = proposer.event(&[1]) else { unreachable!() };
@@ -365,7 +365,7 @@ fn a_proof_of_a_refused_block_moves_no_tip_beyond_what_was_executed() {
 }
 
 #[test]
-fn a_data_directory_of_another_deployment_is_refused() {
+fn a_data_directory_of_another_deployment_is_rejected() {
     let (l1, _) = four_blocks();
     let test = TestNode::synced(&l1);
     let mut other = test.node.settings().clone();
@@ -385,7 +385,7 @@ fn a_data_directory_of_another_deployment_is_refused() {
 }
 
 #[test]
-fn a_file_that_is_no_database_is_refused() {
+fn a_file_that_is_no_database_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("node.redb"), vec![7; 9000]).unwrap();
     let refused = open(settings(dir.path())).unwrap_err();

@@ -79,7 +79,7 @@ fn good_transactions_wait_best_offer_first_and_survive_a_restart() {
 }
 
 #[test]
-fn transactions_that_break_a_rule_are_refused_with_its_code() {
+fn transactions_that_break_a_rule_are_rejected_with_its_code() {
     let test = TestNode::new();
     let good = || tx(0, genesis_hash());
     type Case = (&'static str, fn(&mut Tx));

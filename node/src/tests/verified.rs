@@ -93,7 +93,7 @@ impl crate::ClientProofVerifier for Counting {
 }
 
 #[test]
-fn a_refused_proof_is_remembered_and_not_verified_again() {
+fn a_rejected_proof_is_remembered_and_not_verified_again() {
     let dir = tempfile::tempdir().unwrap();
     let counting = std::sync::Arc::new(Counting::default());
     let node = crate::Node::open(super::settings(dir.path()), counting.clone()).unwrap();

@@ -1,4 +1,4 @@
-//! Turns: reads the facts, steps every row, writes what changed, then does what the steps ask for.
+//! Turns: reads the facts, steps every row, writes the changes, then runs the effects of the steps.
 
 use std::future::Future;
 
@@ -18,10 +18,10 @@ pub trait Ports {
     /// The facts of one row. `place` is left to the controller.
     fn own(&mut self, row: &Row) -> impl Future<Output = Own> + Send;
 
-    /// Does what a step asked for. Nothing is returned: what came of it is a fact of the next turn.
+    /// Runs an effect of a step. Nothing is returned: its result is a fact of the next turn.
     fn perform(&mut self, row: &Row, effect: &Effect) -> impl Future<Output = ()> + Send;
 
-    /// Told of each row that has been written, with its facts; forgets facts that it has taken in.
+    /// Called with each row that was written, and its facts; forgets facts that the row contains.
     fn written(&mut self, row: &Row, own: &Own);
 
     /// A named point of a turn. Tests end the process here.
@@ -50,7 +50,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Takes up the rows that an earlier process left.
+    /// Continues the rows that an earlier process left.
     pub fn open(store: RowStore, policy: Policy) -> Result<Self, Failure> {
         let rows = store.load()?;
         Ok(Self { store, rows, policy })

@@ -1,11 +1,11 @@
-//! What a step is decided by, gathered anew each turn. What a process remembers of its own (a refusal that
-//! it was just given, a proof that its task holds) may be lost at any time: the next turn asks for it again.
+//! The facts that decide a step, read again each turn. What a process remembers itself (a rejection that
+//! it just received, a proof that its task has) may be lost at any time: the next turn reads it again.
 
 use std::collections::BTreeMap;
 
 use super::row::{Inclusion, RangeBlock, Root};
 
-/// How the node is set up.
+/// Settings of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
     /// Prove after this many blocks instead of at the end of the epoch; 0 waits for the end.
@@ -73,7 +73,7 @@ impl Chain {
     }
 }
 
-/// What the proving task of a range says.
+/// The state of a range's proving task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Proof {
     /// Not running, or not done.
@@ -81,11 +81,11 @@ pub enum Proof {
     Open,
     /// The root proof is verified and on disk.
     Ready(Root),
-    /// No repetition helps.
+    /// Retrying does not help.
     Failed { reason: String },
 }
 
-/// What the sender knows of a range's attempts.
+/// What the sender knows about a range's attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sent {
     /// In no block.
@@ -94,26 +94,26 @@ pub enum Sent {
     Included(Inclusion),
     /// The present attempt is in a block and reverted.
     Reverted { tx_hash: String },
-    /// The present attempt's nonce went to another transaction, or it expired.
+    /// Another transaction used the present attempt's nonce, or it expired.
     Lost,
 }
 
 /// Why the present attempt was not sent at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The range does not follow the proven tip, or ends at or below it. The tips will say which.
+    /// The range does not follow the proven tip, or ends at or below it. The tips show which.
     Order { reason: String },
     /// The window is closed.
     Late { reason: String },
     /// The contract rejects the proof, or expects other public inputs: sending it again is futile.
     Rejected { reason: String },
-    /// L1 did not answer, or the account cannot pay now. Nothing is known of the proof.
+    /// L1 did not respond, or the account cannot pay now. Nothing is known about the proof.
     Passing { reason: String },
-    /// The simulation reverts and nobody knows why.
+    /// The simulation reverts for an unknown reason.
     Unknown { reason: String },
 }
 
-/// What an operator asked for.
+/// A command of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
@@ -126,14 +126,14 @@ pub enum Command {
 pub struct Own {
     /// Whether fewer than `ranges_max` ranges are being proven.
     pub place: bool,
-    /// Whether the transactions of the first block are here.
+    /// Whether the transactions of the first block are stored.
     pub gathered: bool,
     pub proof: Proof,
     /// Whether the root's bytes can be read and are those that were written.
     pub root_readable: bool,
     pub sent: Option<Sent>,
     pub refusal: Option<Refusal>,
-    /// Whether the broker has cancelled what nobody wants of this range.
+    /// Whether the broker has cancelled the unneeded jobs of this range.
     pub cleaned: bool,
     /// Whether the range's failure has been captured.
     pub captured: bool,

@@ -1,8 +1,8 @@
 //! Ranges as a durable state machine: a row for each, moved by one pure function from facts.
 //!
-//! A *range* is a run of blocks of one epoch that one proof on L1 is to cover. Its row is written before
-//! anything is done that leaves traces, and only what L1 has finalized ends it, so a process that dies
-//! at any point, or a chain that takes anything back, is met by the next turn.
+//! A *range* is a run of blocks of one epoch that one proof on L1 will cover. Its row is written before
+//! anything that has an effect outside, and only a final fact of L1 ends it. So the next turn handles a
+//! process that crashed at any point and any reorganisation.
 
 pub mod controller;
 pub mod facts;

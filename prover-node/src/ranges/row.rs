@@ -1,10 +1,10 @@
-//! What is remembered of a range: one durable row.
+//! The durable row of a range.
 
 use rollmill_protocol::Fr;
 use rollmill_protocol::field::serde_fr;
 use serde::{Deserialize, Serialize};
 
-/// Entries kept of a row's history.
+/// Maximum entries of a row's history.
 const LOG_MAX: usize = 64;
 
 /// An amount of wei as decimal digits: serde cannot read numbers of 128 bits inside of a tagged enum.
@@ -26,12 +26,12 @@ pub struct RangeBlock {
     pub number: u64,
     #[serde(with = "serde_fr")]
     pub header_hash: Fr,
-    /// L1 block that holds the proposal.
+    /// L1 block that contains the proposal.
     pub l1_block: u64,
 }
 
 impl RangeBlock {
-    /// Whether both are the same block of the rollup, wherever on L1 it lies.
+    /// Whether both are the same block of the rollup, in whichever L1 block.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.number, self.header_hash) == (other.number, other.header_hash)
     }
@@ -46,7 +46,7 @@ pub struct Root {
     pub last: RangeBlock,
 }
 
-/// A transaction to L1 that the sender has been told to send.
+/// An L1 transaction that the sender was asked to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Intent {
     /// Fence of the submitter's lease under which it was decided.
@@ -55,7 +55,7 @@ pub struct Intent {
     pub l1_block: u64,
 }
 
-/// Where the range's proof was accepted.
+/// The L1 block that accepted the range's proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inclusion {
     pub attempt: u32,
@@ -66,7 +66,7 @@ pub struct Inclusion {
     pub fee_wei: u128,
 }
 
-/// Why a range waits although nobody is working on it.
+/// Why a range waits without being worked on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "why")]
 pub enum Parking {
@@ -76,7 +76,7 @@ pub enum Parking {
     Covered,
     /// The window for its proof is closed.
     Late,
-    /// A person must look. Only `prover-node ranges retry` or a final fact ends it.
+    /// An operator must act. Only `prover-node ranges retry` or a final fact ends it.
     Operator { reason: String },
 }
 
@@ -104,17 +104,17 @@ pub enum GaveUp {
     Abandoned,
 }
 
-/// Where a range stands.
+/// The state of a range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum State {
     /// Waits for one of the places of `ranges_max` and for the transactions of its first block.
     Planned,
-    /// Its jobs are with the broker.
+    /// Its jobs are at the broker.
     Proving,
     /// Its root proof is on this node's disk.
     RootReady,
-    /// The sender was told to send it, or is about to be.
+    /// The sender was asked to send it, or is about to be.
     Submitting { intent: Intent },
     /// L1 accepted the proof in a block that it may still replace.
     Included { inclusion: Inclusion, intent: Intent },
@@ -122,7 +122,7 @@ pub enum State {
     Parked { parking: Parking, intent: Option<Intent> },
     /// L1 finalized this range's own proof.
     Final { inclusion: Inclusion },
-    /// L1 finalized a proof of these blocks that is not this row's.
+    /// L1 finalized another proof of these blocks.
     Superseded,
     /// Nobody's proof can be accepted any more, or an operator gave it up.
     GivenUp { reason: GaveUp },
@@ -165,7 +165,7 @@ impl State {
         }
     }
 
-    /// Whether the row has ended. Only L1 taking back what it ended by opens it again.
+    /// Whether the row has ended. Only a reorganisation of the fact that ended it reopens it.
     pub const fn is_end(&self) -> bool {
         matches!(self, Self::Final { .. } | Self::Superseded | Self::GivenUp { .. })
     }
@@ -179,11 +179,11 @@ pub struct Entry {
     pub what: String,
 }
 
-/// A range of blocks of one epoch, with everything that must outlive the process.
+/// A range of blocks of one epoch, with all that must survive a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Row {
-    /// Given once, in order; names the row for operators.
+    /// Assigned once, in order; identifies the row for operators.
     pub id: u64,
     pub epoch: u64,
     /// Never empty, numbers without gaps.
@@ -193,24 +193,24 @@ pub struct Row {
     pub state: State,
     /// Number of the attempt to submit that is running, or of the next one; from 1.
     pub attempt: u32,
-    /// The first attempt that counts: earlier ones were on a chain that L1 has taken back.
+    /// The first attempt that counts: earlier ones were on a chain that L1 has reorganised away.
     pub first_attempt: u32,
-    /// Attempts that failed for no reason that a fact explains.
+    /// Attempts that failed without a fact that explains it.
     pub failures: u32,
     /// No attempt is made before this L1 block.
     pub not_before: u64,
     /// Last L1 block of the proof window as last known.
     pub window_end: Option<u64>,
     pub root: Option<Root>,
-    /// Whether jobs of this range may be left at the broker that nobody wants.
+    /// Whether unneeded jobs of this range may be left at the broker.
     pub cleanup: bool,
-    /// Whether the failure that an operator is asked about has been captured.
+    /// Whether the failure that needs an operator has been captured.
     pub captured: bool,
     pub log: Vec<Entry>,
 }
 
 impl Row {
-    /// A range that was just seen.
+    /// A new range.
     pub fn new(id: u64, epoch: u64, blocks: Vec<RangeBlock>) -> Self {
         Self {
             id,
@@ -240,7 +240,7 @@ impl Row {
         self.blocks.last().map_or(0, |block| block.number)
     }
 
-    /// What the sender knows its transactions by. Other blocks have another purpose.
+    /// The purpose of its L1 transactions. Other blocks have another purpose.
     pub fn purpose(&self) -> String {
         let end = self
             .blocks
@@ -249,7 +249,7 @@ impl Row {
         format!("prove/{}-{}-{end}", self.first(), self.last())
     }
 
-    /// The intent that may be on its way to L1, whatever the state.
+    /// The intent that may be pending on L1, whatever the state.
     pub fn intent(&self) -> Option<Intent> {
         match &self.state {
             State::Submitting { intent } | State::Included { intent, .. } => Some(*intent),

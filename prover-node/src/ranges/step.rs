@@ -3,11 +3,11 @@
 use super::facts::{Chain, Command, Own, Policy, Proof, Refusal, Sent};
 use super::row::{GaveUp, Intent, Parking, RangeBlock, Row, State};
 
-/// Attempts that may fail without a reason that a fact explains, before a person must look.
+/// Attempts that may fail without a fact that explains it, before the range is parked for an operator.
 pub const FAILURES_MAX: u32 = 5;
 
-/// What a step wants done, after its row has been written. Each effect may be repeated or lost: the
-/// next turn asks for it again as long as it is needed.
+/// An effect of a step, run after its row has been written. It may be repeated or lost: the next turn
+/// asks for it again as long as it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Fetch the transactions of the first block.
@@ -16,15 +16,15 @@ pub enum Effect {
     Prove,
     /// Stop the proving task.
     Stop,
-    /// Cancel jobs at the broker that no range wants.
+    /// Cancel jobs at the broker that no range needs.
     Cancel,
-    /// Hand the present attempt to the sender.
+    /// Pass the present attempt to the sender.
     Submit,
-    /// Keep what is needed to find out why the range failed.
+    /// Capture what is needed to find out why the range failed.
     Capture { reason: String },
 }
 
-/// A row after a step, and what to do then.
+/// A row after a step, and its effects.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub row: Row,
@@ -52,7 +52,7 @@ pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
     Step { row: turn.row, effects: turn.effects }
 }
 
-/// The ranges that the chain asks for and no row covers, one for each epoch at most.
+/// The ranges that the chain needs and no row covers, at most one per epoch.
 ///
 /// A range starts at its epoch's first block, whatever prefix of it is proven already; only after a
 /// range that `prefix_blocks` closed does the next one start behind it.
@@ -69,7 +69,7 @@ pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<R
         let mut start = first.number;
         while let Some(row) = on_chain.iter().find(|r| r.first() <= start && r.last() >= start) {
             start = row.last() + 1;
-            // A range that may still grow takes what comes, an abandoned one included.
+            // A range that may still grow takes further blocks, an abandoned one included.
             let abandoned = State::GivenUp { reason: GaveUp::Abandoned };
             if !row.frozen && (!row.state.is_end() || row.state == abandoned) {
                 start = u64::MAX;
@@ -94,10 +94,10 @@ fn is_on_chain(row: &Row, chain: &Chain) -> bool {
     row.blocks.iter().all(found)
 }
 
-/// Whether the chain denies what the row ended by: blocks that were gone are there, or what was proven is
-/// not. L1 does not promise that it never takes back what it has finalized; it makes it expensive.
+/// Whether the chain contradicts what ended the row: removed blocks exist again, or a proof no longer
+/// does. L1 does not exclude a reorganisation of finalized blocks; it makes it expensive.
 pub(super) fn is_contradicted(row: &Row, chain: &Chain) -> bool {
-    // A node that reads L1 again from an earlier block does not know yet.
+    // A node that reads L1 again from an earlier block does not know this yet.
     let ended_at = row.log.last().map_or(0, |entry| entry.l1_block);
     let denied = match &row.state {
         State::Final { .. } | State::Superseded => {
@@ -140,15 +140,15 @@ impl Turn<'_> {
         }
     }
 
-    /// From the start, under numbers of attempts that the sender does not know: what it knows of the
-    /// earlier ones is of the chain that is gone.
+    /// From the start, under attempt numbers that the sender does not know: it knows the earlier ones
+    /// from the chain that was reorganised away.
     fn open_again(&mut self) {
         self.row.note(self.chain.l1_head, "L1 took back what the range had ended by");
         self.row.attempt = self.row.attempt.saturating_add(1);
         self.row.first_attempt = self.row.attempt;
         (self.row.failures, self.row.not_before) = (0, 0);
         self.row.captured = false;
-        // The root proof is as good as it was, and the client proofs may be gone by now.
+        // The root proof is still valid, and the client proofs may be deleted by now.
         self.resume(None);
     }
 
@@ -160,13 +160,13 @@ impl Turn<'_> {
         self.chain.proven >= self.row.last()
     }
 
-    /// A proof that was sent now would be refused for its window.
+    /// L1 would reject a proof that is sent now, for its window.
     fn is_late(&self) -> bool {
         let end = self.chain.window_end(self.row.epoch);
         self.chain.has_ended(self.row.epoch) && end.is_some_and(|end| self.head() >= end)
     }
 
-    /// Takes the row's blocks from the chain while they are not decided, and their L1 blocks always.
+    /// Updates the row's blocks from the chain while they are not decided, and their L1 blocks always.
     fn follow(&mut self) {
         let chain = self.chain;
         if self.row.frozen {
@@ -211,7 +211,7 @@ impl Turn<'_> {
         }
     }
 
-    /// What became of what was sent. An operator's parking stays unless the proof was accepted.
+    /// Follows the transactions that were sent. An operator's parking stays unless the proof was accepted.
     fn take_sent(&mut self) {
         let can_be_sent = matches!(
             self.row.state,
@@ -291,7 +291,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits a doubling number of L1 blocks before the next attempt; after some, for a person.
+    /// Waits a doubling number of L1 blocks before the next attempt; after some, for an operator.
     fn count_failure(&mut self, reason: String) {
         self.row.failures += 1;
         if self.row.failures >= FAILURES_MAX {
@@ -308,7 +308,7 @@ impl Turn<'_> {
         self.enter(State::Parked { parking: Parking::Operator { reason }, intent });
     }
 
-    /// Ends the row if L1 finalized what cannot be undone.
+    /// Ends the row if L1 finalized a fact that ends it.
     fn finalize(&mut self) {
         // A node that is behind L1's final block does not know the chain yet.
         let finalized = self.chain.finalized.filter(|at| self.head() >= at.l1_block);
@@ -334,7 +334,7 @@ impl Turn<'_> {
                         self.enter(State::Final { inclusion });
                     }
                 }
-                // The sender has not looked yet: this may be the proof that covers the range.
+                // The sender has not polled yet: this may be the proof that covers the range.
                 _ if self.own.sent == Some(Sent::Pending) => {}
                 _ => {
                     self.leave_work();
@@ -377,7 +377,7 @@ impl Turn<'_> {
         }
     }
 
-    /// Back to where it can go on from.
+    /// Returns to the state from which it can continue.
     fn resume(&mut self, intent: Option<Intent>) {
         self.enter(match (intent, &self.row.root) {
             (Some(intent), Some(_)) => State::Submitting { intent },
@@ -386,7 +386,7 @@ impl Turn<'_> {
         });
     }
 
-    /// Stops what was going on for the range.
+    /// Stops the work for the range.
     fn leave_work(&mut self) {
         if self.row.state == State::Proving {
             self.row.cleanup = true;
@@ -451,7 +451,7 @@ impl Turn<'_> {
         }
     }
 
-    /// The fence to submit under, if everything is in place.
+    /// The fence to submit under, if all requirements are met.
     fn may_submit(&self) -> Option<u64> {
         let end = self.chain.window_end(self.row.epoch);
         let in_window =
@@ -467,7 +467,7 @@ impl Turn<'_> {
             && !self.row.captured
         {
             let reason = reason.clone();
-            // A fact of this turn is about what was parked before it.
+            // A fact of this turn is about the state before it was parked.
             let is_new = !self.effects.is_empty();
             if self.own.captured && !is_new {
                 self.row.captured = true;

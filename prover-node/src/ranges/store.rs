@@ -16,13 +16,13 @@ use serde_json::value::RawValue;
 use super::facts::Command;
 use super::row::{Parking, Root, Row, State};
 
-/// Ended rows that are kept to be looked at.
+/// Number of ended rows that are kept for operators.
 const ENDED_MAX: usize = 1000;
 const ROW: &str = "json";
 const COMMAND: &str = "command";
 const ROOT: &str = "root";
 
-/// Why rows cannot be kept.
+/// Why rows cannot be stored.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -59,8 +59,8 @@ pub enum StoreError {
     NoFolder { path: PathBuf },
 }
 
-/// A row and the digest of its JSON as it stands in the file, so that a damaged file is recognised, and one of
-/// a release whose rows had other fields is not taken for damaged.
+/// A row and the digest of its JSON text in the file, so that a damaged file is detected, and a file of
+/// a release whose rows had other fields is not mistaken for damaged.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sealed<R> {
@@ -68,7 +68,7 @@ struct Sealed<R> {
     row: R,
 }
 
-/// A file that holds no row, and what is wrong with it.
+/// A file without a valid row, and what is wrong with it.
 pub type Damaged = (PathBuf, String);
 
 /// The folder of rows and root proofs.
@@ -78,14 +78,14 @@ pub struct RowStore {
 }
 
 impl RowStore {
-    /// Opens the folder, making it if there is none.
+    /// Opens the folder, and creates it if it is missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let this = Self { folder: folder.to_owned() };
         fs::create_dir_all(folder).map_err(this.failed(folder))?;
         Ok(this)
     }
 
-    /// Opens a folder that a prover node made, for a command that looks at it. Creates nothing.
+    /// Opens a folder that a prover node created, for a command that reads it. Creates nothing.
     ///
     /// # Errors
     /// [`StoreError::NoFolder`] if it is not there.
@@ -109,8 +109,8 @@ impl RowStore {
         self.folder.join(format!("{id:08}.{extension}"))
     }
 
-    /// Every row, oldest first. A file that is damaged is set aside under another name: what it
-    /// was about is still on L1.
+    /// Every row, oldest first. A damaged file is set aside under another name: its range is still
+    /// on L1.
     pub fn load(&self) -> Result<Vec<Row>, StoreError> {
         let (rows, damaged) = self.read()?;
         for (path, reason) in damaged {
@@ -141,7 +141,7 @@ impl RowStore {
     fn set_aside(&self, path: &Path, reason: &str) -> Result<(), StoreError> {
         let aside = path.with_extension("damaged");
         tracing::error!(path = %path.display(), error = reason, "damaged range file set aside; its blocks are planned again");
-        // A command was meant for what the file said.
+        // A command was meant for the row that the file had.
         remove(&path.with_extension(COMMAND))?;
         fs::rename(path, &aside).map_err(self.failed(path))
     }
@@ -157,7 +157,7 @@ impl RowStore {
         let digest = Digest::of(text.as_bytes()).to_string();
         let row = RawValue::from_string(text).map_err(failed)?;
         let bytes = serde_json::to_vec_pretty(&Sealed { digest, row: &row }).map_err(failed)?;
-        // A row that cannot be read again must not take the place of one that can.
+        // A row that cannot be read back must not replace one that can.
         if let Err(why) = read_row(&bytes) {
             let source = io::Error::other(format!("row {id} cannot be kept: {why}"));
             return Err(StoreError::File { path, source });
@@ -165,7 +165,7 @@ impl RowStore {
         write_whole(&path, &bytes).map_err(self.failed(&path))
     }
 
-    /// Removes the oldest ended rows beyond those that are kept, with what belongs to them.
+    /// Removes the oldest ended rows beyond the limit, with their files.
     pub fn forget(&self, rows: &mut Vec<Row>) -> Result<(), StoreError> {
         let ended = rows.iter().filter(|row| row.state.is_end()).count();
         let mut excess = ended.saturating_sub(ENDED_MAX);
@@ -192,7 +192,7 @@ impl RowStore {
         self.folder.join(format!("{digest}.{ROOT}"))
     }
 
-    /// Keeps a root proof's bytes and returns the digest that names them.
+    /// Stores a root proof's bytes and returns their digest, which names the file.
     pub fn put_root(&self, bytes: &[u8]) -> Result<String, StoreError> {
         let digest = Digest::of(bytes).to_string();
         let path = self.root_path(&digest);
@@ -200,7 +200,7 @@ impl RowStore {
         Ok(digest)
     }
 
-    /// A root proof's bytes; none if they cannot be read or are not those that were kept.
+    /// A root proof's bytes; `None` if they cannot be read or have another digest.
     pub fn root(&self, root: &Root) -> Option<Vec<u8>> {
         let bytes = fs::read(self.root_path(&root.digest)).ok()?;
         (Digest::of(&bytes).to_string() == root.digest).then_some(bytes)

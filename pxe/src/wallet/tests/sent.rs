@@ -127,7 +127,7 @@ async fn a_transaction_that_the_node_does_not_know_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_refused_transfer_holds_nothing_back_and_one_without_an_answer_does() {
+async fn a_rejected_transfer_holds_nothing_back_and_one_without_an_answer_does() {
     let mut case = Case::new().await;
     case.pool().refuse = Some("NODE-021");
     let error = case.transfer(300).await.unwrap_err();
