@@ -6,14 +6,19 @@ use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker_client::WorkStats;
 
+/// What a check of a proof does in a test, with the input.
+type Verifying = dyn Fn(&[u8]) + Send + Sync;
+/// What a load ahead does in a test.
+type Warming = dyn Fn(&Cancel) -> Warmed + Send + Sync;
+
 /// See the module.
 pub(crate) struct Reversing {
     /// Called after each proof.
     pub(crate) proven: Box<dyn Fn() + Send + Sync>,
     /// Called with the input before each proof is accepted.
-    pub(crate) verifying: Box<dyn Fn(&[u8]) + Send + Sync>,
+    pub(crate) verifying: Box<Verifying>,
     /// Called for each load ahead.
-    pub(crate) warming: Box<dyn Fn(&Cancel) -> Warmed + Send + Sync>,
+    pub(crate) warming: Box<Warming>,
 }
 
 impl Default for Reversing {
