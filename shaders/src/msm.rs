@@ -313,12 +313,21 @@ impl WgpuDevice {
             (run_starts, points) = (fewer, sums);
         }
 
-        // Weigh the buckets.
+        self.weigh(record, shape, [&points, &run_starts])
+    }
+
+    /// Weighs each bucket of `[points, run_starts]` by its number, as far as the device does it.
+    fn weigh(
+        &self,
+        record: &mut Record<'_>,
+        shape: Shape,
+        [points, run_starts]: [&Arc<Region>; 2],
+    ) -> Result<Rest, DeviceError> {
         let run = if shape.buckets() > FEW_BUCKETS { BUCKETS_RUN } else { FEW_BUCKETS_RUN };
         let runs = shape.buckets().div_ceil(run);
         let weigh = Runs { run, runs, windows: shape.windows, points: shape.buckets(), skip: 0 };
         let [sums, weighted] =
-            self.sum_runs(record, &weigh, Arrangement::Buckets, true, [&points, &run_starts])?;
+            self.sum_runs(record, &weigh, Arrangement::Buckets, true, [points, run_starts])?;
         let mut rest = Rest { shape, run, runs, sums, weighted, above: None };
         if runs > HOST_POINTS {
             let above = Runs {
@@ -329,14 +338,14 @@ impl WgpuDevice {
                 skip: 1,
             };
             let [sums, weighted] =
-                self.sum_runs(record, &above, Arrangement::Runs, true, [&rest.sums, &run_starts])?;
+                self.sum_runs(record, &above, Arrangement::Runs, true, [&rest.sums, run_starts])?;
             let flat = Runs { runs: runs.div_ceil(BUCKETS_RUN), skip: 0, ..above };
             let [plain, _] = self.sum_runs(
                 record,
                 &flat,
                 Arrangement::Runs,
                 false,
-                [&rest.weighted, &run_starts],
+                [&rest.weighted, run_starts],
             )?;
             let (runs, plain_runs) = (above.runs, flat.runs);
             rest.above = Some(Box::new(Above { runs, sums, weighted, plain_runs, plain }));
