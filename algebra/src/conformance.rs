@@ -1,7 +1,8 @@
 //! The laws that every device obeys, as a library: a device is done when [`run_all`] returns.
 //!
 //! Each law compares a device with its [plain twin](crate::plain) or with itself, and panics with
-//! the law's name, the size and the seed. New edge cases are added here, never beside one device.
+//! the law's name, the size and the seed, at the line of the law. The first broken law ends the run.
+//! New edge cases are added here, never beside one device.
 
 mod expression;
 mod msm;
@@ -38,6 +39,7 @@ struct Laws<'a, D> {
 }
 
 impl<D: Device> Laws<'_, D> {
+    #[track_caller]
     fn check(&self, holds: bool, law: &str, case: impl std::fmt::Display) {
         let (name, seed) = (self.device.name(), self.seed);
         assert!(holds, "device {name} breaks the law `{law}`: {case}, seed {seed}");

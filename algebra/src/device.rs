@@ -111,6 +111,10 @@ pub struct Work {
 }
 
 /// Arrays on a device, and transfers between host and device.
+///
+/// A device needs the methods without a body; the laws hold with the others as they are. Override
+/// [`Self::upload_vec`] and [`Self::write`] to save copies, the rest where the device has memory or
+/// queues of its own. A device that wraps another passes all of them on, or loses what the other does.
 pub trait Memory: Debug + Send + Sync {
     /// An array of field elements on this device.
     type Buffer: DeviceBuffer;

@@ -26,6 +26,7 @@ impl<D: Device> Laws<'_, D> {
         self.device.commit(&bases, &[&column]).expect("commit")[0]
     }
 
+    #[track_caller]
     fn check_msm(&self, law: &str, bases: &[G1Affine], scalars: &[Fr]) {
         let holds = self.commit_one(bases, scalars) == plain::msm(bases, scalars);
         self.check(holds, law, format!("{} scalars, {} bases", scalars.len(), bases.len()));
