@@ -6,6 +6,9 @@ mod cubic;
 #[path = "../examples/device.rs"]
 #[allow(dead_code, unreachable_pub)] // The example's own `main`, and what it shows.
 mod device;
+#[path = "../examples/hybrid.rs"]
+#[allow(dead_code, unreachable_pub)] // The example's own `main`, and what it shows.
+mod hybrid;
 
 use std::path::Path;
 use std::process::Command;
@@ -35,4 +38,12 @@ fn the_cubic_example_is_proven_and_verified_on_chain() {
 fn the_slow_device_obeys_every_law_and_proves_as_the_cpu_does() {
     rollmill_algebra::conformance::run_all(&device::SlowDevice, 1);
     rollmill_plonk::conformance::proof_is_the_cpus(&device::SlowDevice);
+}
+
+/// Goal: so does the one that adds up by itself and leaves the rest to the CPU device.
+#[test]
+fn the_hybrid_device_obeys_every_law_and_proves_as_the_cpu_does() {
+    let device = hybrid::HybridDevice::default();
+    rollmill_algebra::conformance::run_all(&device, 1);
+    rollmill_plonk::conformance::proof_is_the_cpus(&device);
 }
