@@ -202,12 +202,25 @@ impl Memory for IcicleDevice {
         self.cpu.upload(values)
     }
 
+    fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {
+        self.cpu.upload_vec(values)
+    }
+
     fn upload_u16(&self, values: &[u16]) -> Result<CpuBuffer, DeviceError> {
         self.cpu.upload_u16(values)
     }
 
     fn download(&self, buffer: &CpuBuffer) -> Result<Vec<Fr>, DeviceError> {
         self.cpu.download(buffer)
+    }
+
+    fn write(
+        &self,
+        buffer: &mut CpuBuffer,
+        start: usize,
+        values: &[Fr],
+    ) -> Result<(), DeviceError> {
+        self.cpu.write(buffer, start, values)
     }
 }
 
