@@ -76,7 +76,9 @@ impl<'a, D: Device> Ready<'a, D> {
         let blinding = Blinding::On { seed: [7; 32] };
         let proof = prove(self.device, &self.key, &self.bases, kind, &self.witness, blinding)?;
         let (vk, public) = (&self.key.vk, &self.witness.public);
-        verify(kind, vk, &self.srs.tau_g2, public, &proof, None).expect("it verifies");
+        if let Err(error) = verify(kind, vk, &self.srs.tau_g2, public, &proof, None) {
+            panic!("device {} makes a proof that does not verify: {error}", self.device.name());
+        }
         Ok(proof)
     }
 
