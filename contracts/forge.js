@@ -1,5 +1,6 @@
 #!/usr/bin/env node
-// Runs the forge of node_modules in this folder, whatever the working directory: `node forge.js test`.
+// Runs the forge of node_modules, whatever the working directory: `node forge.js test` for the contracts of
+// this folder, `node contracts/forge.js test --root DIR` for another project.
 "use strict";
 const { spawnSync } = require("child_process");
 
@@ -12,5 +13,10 @@ try {
   console.error(`forge for ${platform} is not installed: run npm ci --ignore-scripts in ${__dirname}`);
   process.exit(1);
 }
-const done = spawnSync(binary, process.argv.slice(2), { cwd: __dirname, stdio: "inherit" });
+const args = process.argv.slice(2);
+// A root is relative to where the command was typed. From this folder forge would find nothing there, and
+// answer "Nothing to compile" with exit status 0.
+const rooted = args.some((arg) => arg === "--root" || arg.startsWith("--root="));
+const cwd = rooted ? process.cwd() : __dirname;
+const done = spawnSync(binary, args, { cwd, stdio: "inherit" });
 process.exit(done.status ?? 1);
