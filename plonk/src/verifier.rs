@@ -34,7 +34,9 @@ pub enum VerifyError {
     ///
     /// Do: Reject the proof. If you made it, run `rollmill_plonk::check` on the witness, then test
     /// the device.
-    #[error("PLK-032: the constraints do not hold at the random point")]
+    #[error(
+        "PLK-032: the constraints do not hold at the random point: the proof, its public inputs or the key are wrong"
+    )]
     Quotient,
     /// The opening proofs are wrong.
     ///
