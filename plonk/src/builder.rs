@@ -140,7 +140,8 @@ impl Builder {
         Var(self.values.len() as u32 - 1)
     }
 
-    /// Makes `var` public input number `index`.
+    /// Makes `var` public input number `index`; the last call for an index counts. An input that no call
+    /// names is the constant zero.
     pub fn set_public(&mut self, index: usize, var: Var) {
         assert!(index < self.n_public as usize, "public input {index} of {}", self.n_public);
         self.routed[index][0] = var;
@@ -435,7 +436,11 @@ impl Builder {
     /// four at a time.
     pub fn range(&mut self, a: Var, bits: u32) {
         let slot = 4 * self.cell_bits;
-        assert!(bits <= slot, "a range check covers at most {slot} bits, got {bits}");
+        assert!(
+            bits <= slot,
+            "a range check covers at most {slot} bits (four cells of {}), got {bits}",
+            self.cell_bits
+        );
         if !gone("gadgets.range.pack") {
             self.pack_queue.push(a);
         }
