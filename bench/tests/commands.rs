@@ -75,7 +75,7 @@ fn files_that_cannot_be_compared_end_the_command_with_one_line() {
     let svg = folder.path().join("no/folder.svg").display().to_string();
     for (arguments, wanted) in [
         (&["/nonexistent/x.json"][..], &["BEN-009", "/nonexistent/x.json"][..]),
-        (&[&good, &cut], &["BEN-005", "cut.json", "no results of a bench"]),
+        (&[&good, &cut], &["BEN-005", "cut.json", "no bench results"]),
         (&[&good, &empty], &["BEN-005", "empty.json"]),
         (&[&foreign, &good], &["BEN-005", "devnet-demo"]),
         (

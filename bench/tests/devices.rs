@@ -93,7 +93,10 @@ fn the_scalar_path_is_a_peer_where_it_is_not_the_device_itself() {
     }
     let arguments = [&["--device", "cuda:0"], &sums[..]].concat();
     let line = line_of(&arguments, &with_driver(&arguments, ""));
-    assert!(line.contains("BEN-007") && line.contains("beside the CPU device alone"), "{line}");
+    assert!(
+        line.contains("BEN-007") && line.contains("compared with the CPU device only"),
+        "{line}"
+    );
 }
 
 /// Goal: a hybrid's floors are of the adapter where the adapter works, for each form of limbs it has.
