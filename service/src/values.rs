@@ -79,6 +79,25 @@ pub fn whole<T: Whole>(
 /// # Errors
 /// A description of the value without credentials.
 pub fn url(text: &str) -> Result<String, Guarded> {
+    address(text, "http://HOST:PORT or https://HOST")
+}
+
+/// Parses the address of an HTTP service that is served without TLS.
+///
+/// # Errors
+/// As [`url`].
+pub fn http_url(text: &str) -> Result<String, Guarded> {
+    match text.strip_prefix("https://") {
+        None => address(text, "http://HOST:PORT"),
+        Some(_) => Err(Guarded(
+            "it begins with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
+             proxy with TLS in between if the network is not trusted"
+                .to_owned(),
+        )),
+    }
+}
+
+fn address(text: &str, expected: &str) -> Result<String, Guarded> {
     let rest = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
     let host = rest.map(|rest| rest.split(['/', '?']).next().unwrap_or_default());
     if host.is_some_and(|host| !host.trim_end_matches(':').is_empty() && !text.contains(' ')) {
@@ -93,22 +112,7 @@ pub fn url(text: &str) -> Result<String, Guarded> {
         _ if is_plain => format!("`{text}`"),
         _ => "the value (not shown, it may hold credentials)".to_owned(),
     };
-    Err(Guarded(format!("{shown} is not a URL; expected http://HOST:PORT or https://HOST")))
-}
-
-/// Parses the address of an HTTP service that is served without TLS.
-///
-/// # Errors
-/// As [`url`].
-pub fn http_url(text: &str) -> Result<String, Guarded> {
-    match text.strip_prefix("https://") {
-        None => url(text),
-        Some(_) => Err(Guarded(
-            "it begins with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
-             proxy with TLS in between if the network is not trusted"
-                .to_owned(),
-        )),
-    }
+    Err(Guarded(format!("{shown} is not a URL; expected {expected}")))
 }
 
 /// Parses addresses of HTTP services, separated by commas. An empty text is an empty list.
@@ -161,6 +165,8 @@ mod tests {
             assert!(!text.contains("planted"), "{text}");
         }
         assert_eq!(http_url("http://a").as_deref(), Ok("http://a"));
+        let text = http_url("127.0.0.1:1").unwrap_err().to_string();
+        assert_eq!(text, "`127.0.0.1:1` is not a URL; expected http://HOST:PORT");
         let text = http_url("https://u:planted@h").unwrap_err().to_string();
         assert!(text.contains("no TLS; expected http://HOST:PORT"), "{text}");
         assert!(!text.contains("planted"), "{text}");
