@@ -261,13 +261,8 @@ impl<W: Worker + ?Sized> Agent<W> {
         if shutdown.is_started() {
             return Ok(None);
         }
-        let changed = self.spool.changed();
         if !self.spool.has_space() {
-            tracing::warn!("spool full; claiming paused");
-            tokio::select! {
-                () = changed => {}
-                () = shutdown.started() => {}
-            }
+            self.wait_for_spool(shutdown).await;
             return Ok(None);
         }
         if !self.link.is_up() {

@@ -13,7 +13,7 @@ use rollmill_protocol::block::data_hash;
 use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
 use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
-use rollmill_service::{Backoff, Shutdown};
+use rollmill_service::{Backoff, Outage, Shutdown};
 
 use crate::error::{BlockRefusal, NodeError};
 use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
@@ -338,8 +338,8 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
     Ok(Applied::Backward)
 }
 
-/// Follows L1 until `shutdown` starts: takes every update as it comes, and asks again after `poll`
-/// when there is none. Errors of the source are logged and tried again, with growing pauses.
+/// Follows L1 until `shutdown` starts: takes every update as it comes, and polls again after `poll`
+/// when there is none. Errors of the source are logged and retried, with growing pauses.
 ///
 /// # Errors
 /// [`NodeError`] when the database fails: the process should end, and may be started again.
@@ -349,7 +349,7 @@ pub async fn follow<E: L1Events>(
     poll: Duration,
     shutdown: Shutdown,
 ) -> Result<(), NodeError> {
-    let mut retry = Backoff::new(poll.min(RETRY_MAX), RETRY_MAX);
+    let (mut retry, outage) = (Backoff::new(poll.min(RETRY_MAX), RETRY_MAX), Outage::default());
     while !shutdown.is_started() {
         let known = on_blocking(&node, |node| node.known_positions()).await?;
         let update = tokio::select! {
@@ -360,23 +360,34 @@ pub async fn follow<E: L1Events>(
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
                 on_blocking(&node, Node::caught_up).await?;
-                retry.reset();
+                recovered(&mut retry, &outage);
                 shutdown.within(poll).await;
                 continue;
             }
             Err(error) => Err(NodeError::Source(error)),
         };
         match step {
-            Ok(()) => retry.reset(),
+            Ok(()) => recovered(&mut retry, &outage),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {
                 let pause = retry.pause();
-                tracing::warn!(%error, retry_seconds = pause.as_secs_f64(), "L1 step failed; retrying");
+                if let Some(repeated) = outage.failed() {
+                    let retry_seconds = pause.as_secs_f64();
+                    tracing::warn!(%error, repeated, retry_seconds, "L1 step failed; retrying");
+                }
                 shutdown.within(pause).await;
             }
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Ends the pauses and the outage after a step that succeeded.
+fn recovered(retry: &mut Backoff, outage: &Outage) {
+    retry.reset();
+    if let Some(wait_seconds) = outage.ended() {
+        tracing::info!(wait_seconds, "L1 followed again");
+    }
 }
 
 async fn on_blocking<R: Send + 'static>(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::KindName;
 use rollmill_protocol::plan::EpochPlan;
-use rollmill_service::Backoff;
+use rollmill_service::{Backoff, Outage};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -189,6 +189,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
         let (done, news) = (Arc::clone(&probe.done), Arc::clone(&self.news));
         let task = tokio::spawn(async move {
             let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
+            let outage = Outage::default();
             loop {
                 let pause = retry.pause();
                 match source.fetch(number).await {
@@ -196,10 +197,16 @@ impl<B: Broker, S: Source> Provers<B, S> {
                     // The row's next turn starts a probe for what is on the chain then.
                     Err(GatherError::Gone { .. }) => return,
                     Err(error) => {
-                        tracing::warn!(block = number, %error, retry_seconds = pause.as_secs_f64(), "block not gathered");
+                        if let Some(repeated) = outage.failed() {
+                            let retry_seconds = pause.as_secs_f64();
+                            tracing::warn!(block = number, %error, repeated, retry_seconds, "block not gathered");
+                        }
                     }
                 }
                 tokio::time::sleep(pause).await;
+            }
+            if let Some(wait_seconds) = outage.ended() {
+                tracing::info!(block = number, wait_seconds, "block gathered");
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             news.notify_one();
@@ -356,7 +363,7 @@ async fn prove_block<B: Broker, S: Source>(
     block: RangeBlock,
 ) -> Result<ProvenBlock<S::Block>, String> {
     let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
-    let mut differs = 0;
+    let (mut differs, outage) = (0, Outage::default());
     let gathered = loop {
         let pause = retry.pause();
         let error = match source.block(block).await {
@@ -367,9 +374,15 @@ async fn prove_block<B: Broker, S: Source>(
         if differs >= DIFFERS_MAX {
             return Err(error.to_string());
         }
-        tracing::warn!(block = block.number, %error, retry_seconds = pause.as_secs_f64(), "block not gathered");
+        if let Some(repeated) = outage.failed() {
+            let retry_seconds = pause.as_secs_f64();
+            tracing::warn!(block = block.number, %error, repeated, retry_seconds, "block not gathered");
+        }
         tokio::time::sleep(pause).await;
     };
+    if let Some(wait_seconds) = outage.ended() {
+        tracing::info!(block = block.number, wait_seconds, "block gathered");
+    }
     let Some(plan) = EpochPlan::new(&[S::tx_count(&gathered)]).map(Arc::new) else {
         return Err("a block has a plan".to_owned());
     };

@@ -42,6 +42,24 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
+    /// Waits until the spool has space for another proof, or for `shutdown`.
+    pub(super) async fn wait_for_spool(&self, shutdown: &Shutdown) {
+        tracing::warn!("spool full; claiming paused");
+        let since = std::time::Instant::now();
+        loop {
+            let changed = self.spool.changed();
+            if self.spool.has_space() {
+                break;
+            }
+            tokio::select! {
+                () = changed => {}
+                () = shutdown.started() => return,
+            }
+        }
+        let wait_seconds = since.elapsed().as_secs_f64();
+        tracing::info!(wait_seconds, "spool has space again; claiming continues");
+    }
+
     /// Offers proofs, one after the other, for as long as the agent lives.
     pub(super) async fn offer_proofs(&self) {
         let mut retry = Backoff::new(PAUSE_FIRST, PAUSE_MAX);
