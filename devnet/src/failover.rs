@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use rollmill_broker_client::SUBMITTER_LEASE;
 use serde::{Deserialize, Serialize};
 
 use crate::process::Program;
@@ -20,8 +21,6 @@ pub const STEPS: [&str; 6] = [
 ];
 /// The environment variable that arms a failpoint.
 const FAILPOINT: &str = "ROLLMILL_FAILPOINT";
-/// How long the lease of a killed holder lasts, as the prover node has it.
-const LEASE: Duration = Duration::from_secs(30);
 /// One poll of the node that takes over, a simulation and an L1 block, on a machine that also proves.
 const SLACK: Duration = Duration::from_secs(15);
 /// How long a node may take to get a lease that is free, or to reach its failpoint.
@@ -69,7 +68,7 @@ pub async fn run(
         let last_block = rollup.tips().await?.pending;
         let takeover = takeover(step, &holder, last_block, network, running, progress).await?;
         progress.line(&format!("killed {holder} at {step}: {}", takeover.what(&standby)));
-        if takeover.seconds > (LEASE + SLACK).as_secs_f64() {
+        if takeover.seconds > (SUBMITTER_LEASE + SLACK).as_secs_f64() {
             return Err(failed(format!("{standby} submitted after {:.1} s", takeover.seconds)));
         }
         takeovers.push(takeover);

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rollmill_broker_client::{AgentId, Client, ClientError, Incarnation, NamedLeaseResponse};
+use rollmill_broker_client::{
+    AgentId, Client, ClientError, Incarnation, NamedLeaseResponse, SUBMITTER_LEASE,
+};
 use rollmill_l1::Right;
 use rollmill_service::{Backoff, Shutdown};
 use uuid::Uuid;
@@ -13,7 +15,7 @@ use uuid::Uuid;
 use crate::jobs::Health;
 
 /// How long the lease lasts without a renewal.
-pub const TTL: Duration = Duration::from_secs(30);
+pub const TTL: Duration = SUBMITTER_LEASE;
 /// How often it is renewed, or requested.
 pub const RENEW: Duration = Duration::from_secs(10);
 /// Nothing is submitted when the last renewal is older than this: half of the lease is still left at

@@ -2,6 +2,7 @@
 //! request rejects unknown fields.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -190,6 +191,8 @@ pub const CLASS_MAX: u8 = 3;
 pub const BATCH_MAX: usize = 1000;
 /// Longest that the broker holds a long-polling request, in milliseconds.
 pub const WAIT_MS_MAX: u64 = 30_000;
+/// How long a prover node's lease on submitting lasts without a renewal.
+pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
 
 /// A job as the broker knows it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
