@@ -33,7 +33,7 @@ bench: ## Build rollmill-bench in release mode, with its peers as fast as this p
 	@echo "$(TARGET)/bench/release/rollmill-bench"
 
 demo: build ## Prove epochs on a local L1 with the whole network on this machine; options in ARGS="…"
-	@$(TARGET)/debug/devnet $(ARGS)
+	@$(TARGET)/debug/rollmill-devnet $(ARGS)
 
 test: build ## Run every check and every test; ends with 'N passed, N failed'
 	@$(TARGET)/debug/rollmill-xtask test
@@ -42,8 +42,8 @@ mutants: build ## Take out every check of the registry, one at a time, and requi
 	@$(TARGET)/debug/rollmill-xtask mutants --set all --write
 
 chaos: build ## Ten minutes of faults of every kind, then a kill of the submitter at each step; ARGS="--seed N"
-	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
-	@$(TARGET)/debug/devnet --blocks 1 --txs 1 --failover
+	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --prover-nodes 2 --chaos 10 $(ARGS)
+	@$(TARGET)/debug/rollmill-devnet --blocks 1 --txs 1 --failover
 
 lint: setup ## Run clippy on everything, warnings refused
 	cargo clippy --locked --workspace --all-targets --features $(FEATURES) -- -D warnings

@@ -284,12 +284,13 @@ impl<W: Worker + ?Sized> Agent<W> {
         };
         let next = match source.answer() {
             Answer::TokenRejected => {
-                let remedy =
-                    "set --token to a token of role agent (`broker tokens add`)".to_owned();
+                let remedy = "set --token to a token of role agent (`rollmill-broker tokens add`)"
+                    .to_owned();
                 return Err(AgentError::Refused { remedy, source });
             }
             Answer::Quarantined => {
-                let remedy = format!("an operator can end it with `broker pardon {}`", self.id);
+                let remedy =
+                    format!("an operator can end it with `rollmill-broker pardon {}`", self.id);
                 return Err(AgentError::Refused { remedy, source });
             }
             Answer::Passing => {

@@ -56,7 +56,7 @@ pub struct Config {
 
     /// Device to prove on: auto, cpu, cuda:N, wgpu:N or icicle:N
     ///
-    /// N counts from 0, or is a UUID or a part of the device's name. `agent devices` lists the devices.
+    /// N counts from 0, or is a UUID or a part of the device's name. `rollmill-agent devices` lists the devices.
     #[arg(long, value_name = "DEVICE", default_value = "auto", help_heading = "Proving")]
     pub device: Choice,
 

@@ -100,7 +100,7 @@ pub enum Fallback {
 pub enum ChoiceError {
     /// The device named by `--device` cannot be used.
     ///
-    /// Do: Select another one (`agent devices` lists them), or allow the CPU with `--fallback
+    /// Do: Select another one (`rollmill-agent devices` lists them), or allow the CPU with `--fallback
     /// prefer`.
     #[error(
         "{}: device {device} cannot be used: {reason}; select another one with --device, or \

@@ -25,7 +25,7 @@ impl rollmill_service::Commands for Commands {
 
 fn main() -> ExitCode {
     rollmill_algebra::cpu::map_large_arrays();
-    Service::new("agent")
+    Service::new(env!("CARGO_BIN_NAME"))
         .about("Lease proof jobs from a broker and prove them")
         .usage(ClientError::is_usage)
         .run_checked(preflight::checks, |process: Process<Config>, command| async move {
@@ -49,7 +49,7 @@ fn main() -> ExitCode {
         })
 }
 
-/// `agent keys`.
+/// `rollmill-agent keys`.
 async fn make_keys(config: Config) -> Outcome {
     let set = tokio::task::spawn_blocking(move || prover::make(&config)).await??;
     println!("{}", rollmill_circuits::version_name(&set));

@@ -48,7 +48,9 @@ async fn device_of(config: Arc<Config>) -> Finding {
     let opened = tokio::task::spawn_blocking(move || prover::device(&config)).await;
     match opened {
         Ok(Ok(found)) => Finding::Ok(found),
-        Ok(Err(error)) => Finding::wrong(&error).todo("`agent devices` lists what there is"),
+        Ok(Err(error)) => {
+            Finding::wrong(&error).todo("`rollmill-agent devices` lists what there is")
+        }
         Err(error) => Finding::wrong(&error).todo("Report it with the driver's version"),
     }
 }
@@ -72,11 +74,11 @@ fn keys_of(config: &Config) -> Finding {
 fn remedy_of(error: &RegistryError, place: &str) -> String {
     match error {
         RegistryError::Srs(_) => format!(
-            "Import the SRS of the deployment again with `agent srs import --out {place}/{SRS_NAME}`; on a \
-             development chain remove that file and run `agent keys --keys-dir {place}`"
+            "Import the SRS of the deployment again with `rollmill-agent srs import --out {place}/{SRS_NAME}`; on a \
+             development chain remove that file and run `rollmill-agent keys --keys-dir {place}`"
         ),
         RegistryError::Set(_) => format!(
-            "Run `agent keys --keys-dir {place}` to make the keys under {place}/{SRS_NAME}, or replace that \
+            "Run `rollmill-agent keys --keys-dir {place}` to make the keys under {place}/{SRS_NAME}, or replace that \
              file by the SRS that the deployment was made under"
         ),
         _ => String::new(),
@@ -99,7 +101,7 @@ async fn broker_of(config: &Config) -> Finding {
     };
     let todo = match error.answer() {
         Answer::Quarantined => {
-            format!("An operator can end it with `broker pardon {}`", config.agent_id())
+            format!("An operator can end it with `rollmill-broker pardon {}`", config.agent_id())
         }
         _ => error.advice(Role::Agent),
     };

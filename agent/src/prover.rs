@@ -29,7 +29,7 @@ const PROBE: usize = 600;
 pub enum ProverError {
     /// Proving keys or SRS are missing or unusable.
     ///
-    /// Do: Run `agent keys`, or set `--keys-dir` to a directory that holds them.
+    /// Do: Run `rollmill-agent keys`, or set `--keys-dir` to a directory that holds them.
     #[error("{}: cannot load the proving keys and the SRS: {source}", self.code())]
     Keys {
         #[source]
@@ -37,7 +37,7 @@ pub enum ProverError {
     },
     /// The device failed its known-answer test: it computes wrong values.
     ///
-    /// Do: Update its driver, or select another device with `--device`. `agent devices` lists them.
+    /// Do: Update its driver, or select another device with `--device`. `rollmill-agent devices` lists them.
     #[error("{}: device {device} failed its known-answer test: {what}; update its driver, or select another --device", self.code())]
     Device { device: String, what: String },
     /// There is no device to prove on.

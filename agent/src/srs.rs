@@ -1,4 +1,4 @@
-//! `agent srs`: generates, imports, checks and exports the structured reference string (SRS).
+//! `rollmill-agent srs`: generates, imports, checks and exports the structured reference string (SRS).
 //!
 //! docs/book/srs.md describes the files.
 
@@ -67,7 +67,7 @@ impl SrsCommandError {
     }
 }
 
-/// `agent srs …`.
+/// `rollmill-agent srs …`.
 #[derive(Debug, clap::Subcommand)]
 pub enum SrsCommand {
     /// Generate a development SRS; its τ is public, so it must never secure value

@@ -95,13 +95,13 @@ pub enum WorkError {
     /// Temporary failure. Retrying may succeed, on this agent or another.
     ///
     /// Do: Nothing: the broker offers the job again. If it recurs on one agent, read that agent's
-    /// log and run `agent check`.
+    /// log and run `rollmill-agent check`.
     #[error("{}: {message}", self.code())]
     Transient { message: String },
 
     /// The job does not fit in the memory of this device.
     ///
-    /// Do: Nothing: the broker offers the job to an agent of a larger `--class`. If `broker status`
+    /// Do: Nothing: the broker offers the job to an agent of a larger `--class`. If `rollmill-broker status`
     /// lists no such agent, start one, or lower `--proofs-in-flight` and `--key-cache-mib`.
     #[error("{}: does not fit in memory: {message}", self.code())]
     OutOfMemory { message: String },
@@ -116,7 +116,7 @@ pub enum WorkError {
     /// The proof made here does not verify. The device or its driver computes wrong values.
     ///
     /// Do: Take the agent out of service and test the device: `rollmill-bench run --only msm,ntt` compares
-    /// it with the CPU. After repair, release the agent from quarantine with `broker pardon`.
+    /// it with the CPU. After repair, release the agent from quarantine with `rollmill-broker pardon`.
     #[error("{}: the proof made here does not verify: {message}", self.code())]
     InvalidProof { message: String },
 
@@ -128,7 +128,7 @@ pub enum WorkError {
 
     /// The input cannot be decoded or violates a constraint. Retrying cannot help.
     ///
-    /// Do: Run agent and prover node of the same release. If they are, run `prover-node replay` on
+    /// Do: Run agent and prover node of the same release. If they are, run `rollmill-prover-node replay` on
     /// the range's capture and report the job that it names.
     #[error("{}: the input is wrong: {message}", self.code())]
     BadInput { message: String },

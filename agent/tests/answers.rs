@@ -207,7 +207,7 @@ async fn only_a_rejected_token_or_a_quarantine_ends_an_agent() {
         let error = agent.task.await.unwrap().unwrap_err();
         assert_eq!(error.code(), "AGT-020", "{status} {number}");
         let line = rollmill_service::one_line(&error);
-        assert!(line.contains("--token") || line.contains("broker pardon"), "{line}");
+        assert!(line.contains("--token") || line.contains("rollmill-broker pardon"), "{line}");
     }
     for (status, number) in [(400, 10), (404, 11), (409, 12), (413, 17), (409, 18), (410, 999)] {
         let agent = Running::start("claim", vec![coded(status, number)]).await;

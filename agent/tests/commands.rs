@@ -7,7 +7,7 @@ use rollmill_circuits::Circuit;
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_plonk::srs::Srs;
 
-const AGENT: &str = env!("CARGO_BIN_EXE_agent");
+const AGENT: &str = env!("CARGO_BIN_EXE_rollmill-agent");
 
 fn agent(arguments: &[&str]) -> Output {
     run_alone(AGENT, arguments)
@@ -17,7 +17,10 @@ fn agent(arguments: &[&str]) -> Output {
 fn a_command_that_fails_ends_with_one_line() {
     for (arguments, expected) in [
         (&["srs", "check", "/nonexistent/srs.bin"][..], &["AGT-050", "/nonexistent/srs.bin"][..]),
-        (&["srs", "check", "/etc/passwd"], &["AGT-052", "/etc/passwd", "`RMSRS`", "agent srs"]),
+        (
+            &["srs", "check", "/etc/passwd"],
+            &["AGT-052", "/etc/passwd", "`RMSRS`", "rollmill-agent srs"],
+        ),
         (&["srs", "import", "--from", "/dev/null", "--out", "x"], &["AGT-053", "/dev/null"]),
         (&["srs", "make", "--powers", "1", "--out", "x"], &["--powers"]),
         (&["srs"], &["subcommand"]),
@@ -70,7 +73,7 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         }
     };
     let line = start(false);
-    assert!(line.contains("AGT-030") && line.contains("agent keys --keys-dir"), "{line}");
+    assert!(line.contains("AGT-030") && line.contains("rollmill-agent keys --keys-dir"), "{line}");
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
     refused("a changed byte", &changed, false, &["AGT-030"]);
@@ -78,7 +81,7 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         "half of it",
         &good[..good.len() / 2],
         false,
-        &["AGT-030", "keys.set", "agent keys --keys-dir"],
+        &["AGT-030", "keys.set", "rollmill-agent keys --keys-dir"],
     );
     refused("another file", b"no keys", false, &["AGT-030"]);
 
@@ -99,17 +102,22 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         assert!(text.contains(wanted), "chain {chain}: {text}");
     }
     let other = with(&|key| key.layout_digest[0] ^= 1, *set.tau_g2());
-    refused("another layout", &other, true, &["AGT-030", "tx_base", "run `agent keys`"]);
+    refused("another layout", &other, true, &["AGT-030", "tx_base", "run `rollmill-agent keys`"]);
     let ptau = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
     let ceremony = Srs::import_ptau(&mut std::io::Cursor::new(&ptau[..]), None, 1).unwrap();
     let other = with(&|key| key.vk.srs_id = ceremony.id(), ceremony.tau_g2);
     refused("another string", &other, false, &["AGT-030", "SRS"]);
     // The set on disk is that of the other SRS: `check` must see what the start sees.
     let output = agent(&["--device", "cpu", "--keys-dir", &keys_dir, "check"]);
-    assert!(String::from_utf8(output.stdout).unwrap().contains("agent keys --keys-dir"));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("rollmill-agent keys --keys-dir"));
 
     let mut changed = srs;
     changed[4000] ^= 1;
     std::fs::write(at("srs.bin"), changed).unwrap();
-    refused("a damaged string", &good, false, &["AGT-030", "SRS file", "agent srs import --out"]);
+    refused(
+        "a damaged string",
+        &good,
+        false,
+        &["AGT-030", "SRS file", "rollmill-agent srs import --out"],
+    );
 }

@@ -12,7 +12,7 @@ fn agent_with_icicle(arguments: &[&str], folder: &Path) -> Output {
 }
 
 fn program(arguments: &[&str]) -> Command {
-    rollmill_agent_testing::without_icicle(env!("CARGO_BIN_EXE_agent"), arguments)
+    rollmill_agent_testing::without_icicle(env!("CARGO_BIN_EXE_rollmill-agent"), arguments)
 }
 
 /// An agent on a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.

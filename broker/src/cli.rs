@@ -51,7 +51,8 @@ pub(crate) async fn ask(config: &Config, request: Request) -> Outcome {
 fn with_role(failure: rollmill_service::Failure, role: &str) -> rollmill_service::Failure {
     match failure.downcast_ref::<ClientError>() {
         Some(ClientError::Rejected { status: 401 | 403, .. }) => {
-            format!("{failure}; give --token a token of role {role} (`broker tokens add`)").into()
+            format!("{failure}; give --token a token of role {role} (`rollmill-broker tokens add`)")
+                .into()
         }
         _ => failure,
     }
@@ -222,7 +223,7 @@ async fn check_schema(store: &Store) -> Result<String, String> {
     let checked = store.check().await.map(|()| "current".to_owned());
     checked.map_err(|error| match &error {
         BrokerError::SchemaNewer { .. } | BrokerError::ServerTooOld { .. } => one_line(&error),
-        _ => format!("{}; run `broker migrate`", one_line(&error)),
+        _ => format!("{}; run `rollmill-broker migrate`", one_line(&error)),
     })
 }
 

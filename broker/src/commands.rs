@@ -48,7 +48,7 @@ pub(crate) enum Request {
     },
     /// Print every attempt at a job
     History {
-        /// Job, as `broker jobs` prints it
+        /// Job, as `rollmill-broker jobs` prints it
         #[arg(value_name = "JOB")]
         id: JobId,
         #[command(flatten)]
@@ -59,7 +59,7 @@ pub(crate) enum Request {
     DeadLetters(DeadLetters),
     /// End the quarantine of an agent
     Pardon {
-        /// Name of the agent, as `broker status` prints it
+        /// Name of the agent, as `rollmill-broker status` prints it
         agent: AgentId,
     },
 }
@@ -73,13 +73,13 @@ pub(crate) enum DeadLetters {
     },
     /// Make dead-lettered jobs ready again, with a new budget of attempts
     Replay {
-        /// Jobs, as `broker dead-letters list` prints them
+        /// Jobs, as `rollmill-broker dead-letters list` prints them
         #[arg(value_name = "JOB", required = true)]
         ids: Vec<JobId>,
     },
     /// Cancel dead-lettered jobs
     Drop {
-        /// Jobs, as `broker dead-letters list` prints them
+        /// Jobs, as `rollmill-broker dead-letters list` prints them
         #[arg(value_name = "JOB", required = true)]
         ids: Vec<JobId>,
     },

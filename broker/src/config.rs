@@ -12,7 +12,7 @@ use crate::store::Rules;
 pub struct Config {
     /// Serve the HTTP API on this address
     ///
-    /// Without tokens the broker accepts only a loopback address. `broker tokens add` creates a token.
+    /// Without tokens the broker accepts only a loopback address. `rollmill-broker tokens add` creates a token.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:8551")]
     #[arg(value_parser = values::listen_address, help_heading = "Connection")]
     pub listen: String,
@@ -22,11 +22,11 @@ pub struct Config {
     #[arg(help_heading = "Connection")]
     pub requests_max: usize,
 
-    /// URL of the running broker, for commands such as `broker status` [default: http:// and --listen]
+    /// URL of the running broker, for commands such as `rollmill-broker status` [default: http:// and --listen]
     #[arg(long, value_name = "URL", value_parser = values::http_url, help_heading = "Connection")]
     pub url: Option<String>,
 
-    /// Bearer token for commands that ask the running broker, such as `broker status` [default: none]
+    /// Bearer token for commands that ask the running broker, such as `rollmill-broker status` [default: none]
     #[arg(long, value_name = "file:PATH|env:NAME", help_heading = "Connection")]
     pub token: Option<Secret>,
 

@@ -33,7 +33,7 @@ pub enum BrokerError {
     /// The database in `database_url` cannot be used. The message names the server, database or
     /// role.
     ///
-    /// Do: Do what the message says; `broker doctor` checks the settings.
+    /// Do: Do what the message says; `rollmill-broker doctor` checks the settings.
     #[error("{}: {reason}", self.code())]
     Connect {
         reason: String,
@@ -48,7 +48,7 @@ pub enum BrokerError {
     #[error("{}: database_url is not an address such as postgres://role:password@host:5432/database: {reason}", self.code())]
     DatabaseUrl { reason: String },
 
-    /// At least one check of `broker doctor` failed.
+    /// At least one check of `rollmill-broker doctor` failed.
     ///
     /// Do: Fix the lines marked WRONG and run it again.
     #[error("{}: {failed} of {checks} checks failed; see the lines marked WRONG", self.code())]
@@ -58,7 +58,7 @@ pub enum BrokerError {
     /// would overload the database.
     ///
     /// Do: Drop the index if it is there and invalid, and create it again with the statement
-    /// `CREATE INDEX` of its name in `broker/migrations`. `broker migrate` does not: a migration runs once.
+    /// `CREATE INDEX` of its name in `broker/migrations`. `rollmill-broker migrate` does not: a migration runs once.
     #[error("{}: index `{index}` is missing or invalid; drop it if it exists, and create it again with its statement in broker/migrations", self.code())]
     IndexMissing { index: &'static str },
 
@@ -77,7 +77,7 @@ pub enum BrokerError {
 
     /// No job has this id.
     ///
-    /// Do: Check the id with `broker jobs`. A producer enqueues the job again.
+    /// Do: Check the id with `rollmill-broker jobs`. A producer enqueues the job again.
     #[error("{}: no job has the id {id}", self.code())]
     UnknownJob { id: JobId },
 
@@ -134,8 +134,8 @@ pub enum BrokerError {
 
     /// The agent is quarantined: too many of its proofs were invalid.
     ///
-    /// Do: Test the agent's device, then release it with `broker pardon`.
-    #[error("{}: agent {agent} is quarantined; an operator can release it with `broker pardon`", self.code())]
+    /// Do: Test the agent's device, then release it with `rollmill-broker pardon`.
+    #[error("{}: agent {agent} is quarantined; an operator can release it with `rollmill-broker pardon`", self.code())]
     Quarantined { agent: AgentId },
 
     /// The job was cancelled.
@@ -158,13 +158,13 @@ pub enum BrokerError {
 
     /// The bearer token is missing, unknown or revoked.
     ///
-    /// Do: Set `--token` to a valid token; `broker tokens add` creates one.
+    /// Do: Set `--token` to a valid token; `rollmill-broker tokens add` creates one.
     #[error("{}: a valid bearer token is required", self.code())]
     Unauthorized,
 
     /// The token's role does not allow this request.
     ///
-    /// Do: Use a token of the role that the command needs; `broker tokens list` shows the roles.
+    /// Do: Use a token of the role that the command needs; `rollmill-broker tokens list` shows the roles.
     #[error("{}: the token's role does not allow this request", self.code())]
     Forbidden,
 
@@ -179,26 +179,26 @@ pub enum BrokerError {
 
     /// The listen address is reachable from other machines, and no token is required.
     ///
-    /// Do: Create a token with `broker tokens add`, or set `--listen` to an address on 127.0.0.1.
-    #[error("{}: refusing to listen on {address} without a token; make one with `broker tokens add` or listen on 127.0.0.1", self.code())]
+    /// Do: Create a token with `rollmill-broker tokens add`, or set `--listen` to an address on 127.0.0.1.
+    #[error("{}: refusing to listen on {address} without a token; make one with `rollmill-broker tokens add` or listen on 127.0.0.1", self.code())]
     OpenToAll { address: String },
 
     /// The agent to pardon is not quarantined.
     ///
-    /// Do: List the agents with `broker status` and correct the name.
-    #[error("{}: agent {agent} is not quarantined; `broker status` lists the agents", self.code())]
+    /// Do: List the agents with `rollmill-broker status` and correct the name.
+    #[error("{}: agent {agent} is not quarantined; `rollmill-broker status` lists the agents", self.code())]
     NotQuarantined { agent: AgentId },
 
     /// No valid token has this label.
     ///
-    /// Do: List the tokens with `broker tokens list` and correct the label.
-    #[error("{}: no valid token is labelled {label}; `broker tokens list` lists them", self.code())]
+    /// Do: List the tokens with `rollmill-broker tokens list` and correct the label.
+    #[error("{}: no valid token is labelled {label}; `rollmill-broker tokens list` lists them", self.code())]
     UnknownToken { label: String },
 
     /// Some of the named jobs are not dead letters.
     ///
-    /// Do: List them with `broker dead-letters list` and correct the ids.
-    #[error("{}: these are not dead letters: {ids}; `broker dead-letters list` lists them", self.code())]
+    /// Do: List them with `rollmill-broker dead-letters list` and correct the ids.
+    #[error("{}: these are not dead letters: {ids}; `rollmill-broker dead-letters list` lists them", self.code())]
     NotDead { ids: String },
 
     /// There is no private database in `--data-dir`, and this command does not create one.

@@ -15,7 +15,7 @@ use rollmill_service::{Failure, Outcome, Process, Service};
 use sqlx::postgres::PgConnectOptions;
 
 fn main() -> ExitCode {
-    Service::new("broker")
+    Service::new(env!("CARGO_BIN_NAME"))
         .about("Queue proof jobs on PostgreSQL and lease them to agents")
         .usage(BrokerError::is_usage)
         .usage(ClientError::is_usage)

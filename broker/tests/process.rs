@@ -20,7 +20,7 @@ struct Broker {
 
 impl Broker {
     fn command(dir: &Path, address: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
         command.args(["--listen", address, "--data-dir"]).arg(dir).stdin(Stdio::null());
         command
     }
@@ -294,7 +294,7 @@ async fn a_database_of_a_newer_release_is_refused_before_it_is_used() {
         assert_eq!(output.status.code(), Some(1), "{command:?}");
         let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(text.contains(expected), "{command:?}: {text}");
-        assert!(!text.contains("run `broker migrate`"), "{command:?}: {text}");
+        assert!(!text.contains("run `rollmill-broker migrate`"), "{command:?}: {text}");
     }
 }
 
@@ -317,7 +317,7 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
     client.claim(&request).await.unwrap().unwrap();
     let run = |arguments: &[&str]| {
         let url = format!("http://{address}");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_broker"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-broker"));
         command.args(arguments).args(["--url", &url]).stdin(Stdio::null());
         let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();

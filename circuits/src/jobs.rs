@@ -65,7 +65,7 @@ pub enum JobError {
     Child { parent: Circuit, child: Circuit },
     /// The input was made for other keys: its key root or protocol version differs.
     ///
-    /// Do: Use the keys of this release on every machine (`agent keys`), and delete all others.
+    /// Do: Use the keys of this release on every machine (`rollmill-agent keys`), and delete all others.
     #[error("CIR-004: {what} of the input differs from that of these keys")]
     Keys { what: &'static str },
     /// The fee of the input does not follow from the transaction: its prices exceed the maximum, or

@@ -24,29 +24,29 @@ const KEY_BYTES_MAX: usize = 4096;
 pub enum KeySetError {
     /// The set of keys cannot be decoded.
     ///
-    /// Do: Run `agent keys`; it writes the set again.
+    /// Do: Run `rollmill-agent keys`; it writes the set again.
     #[error("CIR-010: key set: {0}")]
     Decode(#[from] DecodeError),
     /// The digest of the set of keys does not match its contents: the file is damaged.
     ///
-    /// Do: Run `agent keys`; it writes the set again.
+    /// Do: Run `rollmill-agent keys`; it writes the set again.
     #[error("CIR-011: key set: its digest does not match its contents")]
     Digest,
     /// A verifying key in the set is malformed.
     ///
-    /// Do: Run `agent keys`; it writes the set again.
+    /// Do: Run `rollmill-agent keys`; it writes the set again.
     #[error("CIR-012: key set: key of {circuit}: {source}")]
     Key { circuit: Circuit, source: KeyError },
     /// A key has another shape than the circuit of this release.
     ///
-    /// Do: Run `agent keys` of this release; it writes the set again.
+    /// Do: Run `rollmill-agent keys` of this release; it writes the set again.
     #[error("CIR-013: key set: {circuit} has another shape than this build lays out")]
     Shape { circuit: Circuit },
     /// The SRS point of the set of keys is malformed, or the set was made under another SRS than the one in the
     /// directory of keys.
     ///
-    /// Do: Run `agent keys` to make the set again under the SRS in `--keys-dir`. If the deployment was made
-    /// under another SRS, import that one first with `agent srs import`.
+    /// Do: Run `rollmill-agent keys` to make the set again under the SRS in `--keys-dir`. If the deployment was made
+    /// under another SRS, import that one first with `rollmill-agent srs import`.
     #[error("CIR-014: key set: its SRS is malformed, or not the one in the directory of keys")]
     Srs,
     /// The keys have another root than the deployment's contract.

@@ -44,29 +44,29 @@ pub enum RegistryError {
     Layout { circuit: Circuit, source: LayoutError },
     /// A key was made for another layout of its circuit, by another build.
     ///
-    /// Do: Run `agent keys` of this build.
+    /// Do: Run `rollmill-agent keys` of this build.
     #[error(
-        "CIR-031: the key of {circuit} was made for another layout (another build); run `agent keys`"
+        "CIR-031: the key of {circuit} was made for another layout (another build); run `rollmill-agent keys`"
     )]
     Stale { circuit: Circuit },
     /// The key root differs from the one of this release under this SRS.
     ///
-    /// Do: Delete the directory of keys and run `agent keys`. A build with changed circuits needs a
+    /// Do: Delete the directory of keys and run `rollmill-agent keys`. A build with changed circuits needs a
     /// new root (see CONTRIBUTING.md).
     #[error(
-        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the directory of keys and run `agent keys`, or use the release's own build"
+        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the directory of keys and run `rollmill-agent keys`, or use the release's own build"
     )]
     Root { expected: String, got: String },
     /// A file is missing from the directory of keys.
     ///
-    /// Do: Run `agent keys --keys-dir DIR`, or correct `--keys-dir`.
+    /// Do: Run `rollmill-agent keys --keys-dir DIR`, or correct `--keys-dir`.
     #[error(
-        "CIR-032: there is no {name} in {place}; generate keys with `agent keys --keys-dir {place}`, or correct --keys-dir"
+        "CIR-032: there is no {name} in {place}; generate keys with `rollmill-agent keys --keys-dir {place}`, or correct --keys-dir"
     )]
     Missing { name: &'static str, place: String },
     /// A file of the store is not what its name says.
     #[error(
-        "{source}. The file is {name} in {place}: generate the keys again with `agent keys --keys-dir {place}`, or correct --keys-dir"
+        "{source}. The file is {name} in {place}: generate the keys again with `rollmill-agent keys --keys-dir {place}`, or correct --keys-dir"
     )]
     Damaged {
         name: &'static str,

@@ -41,7 +41,7 @@ fn what_cannot_be_read_is_not_taken_for_missing() {
 fn missing_keys_are_one_line_that_says_what_to_do() {
     let error = load_key_set(&MemoryStore::default()).unwrap_err();
     assert!(matches!(error, RegistryError::Missing { .. }));
-    assert!(error.to_string().contains("generate keys with `agent keys"), "{error}");
+    assert!(error.to_string().contains("generate keys with `rollmill-agent keys"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The whole network on one machine, as processes supervised by one: for the demo and for tests.
 //!
-//! The binary `devnet` brings up L1 (anvil), the contracts, the broker with its PostgreSQL, agents,
+//! The program `rollmill-devnet` brings up L1 (anvil), the contracts, the broker with its PostgreSQL, agents,
 //! sequencer and prover node, lets accounts send private transfers to each other, and stops when the
 //! requested number of epochs is proven on L1. This library holds its parts.
 

@@ -1,4 +1,4 @@
-//! `devnet`: see the library and `--help`.
+//! The program `rollmill-devnet`: see the library and `--help`.
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -132,7 +132,7 @@ impl Network {
     pub async fn start_broker(&mut self) -> Result<SocketAddr, Error> {
         let address = self.ports.free()?;
         let admin = self.ports.free()?;
-        let program = Program::new("broker", self.programs.own("broker")?)
+        let program = Program::new("broker", self.programs.own("rollmill-broker")?)
             .flag("--listen", address.to_string())
             .flag("--data-dir", self.dir.data("broker"))
             // Short, so that a killed agent's job is soon granted to another agent.

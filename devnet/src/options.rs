@@ -8,11 +8,11 @@ use rollmill_service::values;
 
 /// Run the whole network on this machine and prove epochs on a local L1
 ///
-/// devnet starts anvil as L1, the broker with a private PostgreSQL, agents, a sequencer and a prover node as
+/// It starts anvil as L1, the broker with a private PostgreSQL, agents, a sequencer and a prover node as
 /// processes of their own. It sends private transfers and stops when L1 has accepted the proofs of the epochs.
 /// However it ends, no process stays behind.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "devnet", version)]
+#[command(name = "rollmill-devnet", version)]
 pub struct Options {
     /// Epochs to prove
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::whole(1..=1000_u32))]
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn without_flags_one_epoch_of_two_blocks_with_two_transfers_is_proven() {
-        let options = Options::try_parse_from(["devnet"]).unwrap();
+        let options = Options::try_parse_from(["rollmill-devnet"]).unwrap();
         assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
         assert_eq!(options.transfers(), 4);
     }
@@ -164,7 +164,7 @@ mod tests {
             ["--tamper", "x"],
             ["--timeout-minutes", "0"],
         ] {
-            let refused = Options::try_parse_from(["devnet"].into_iter().chain(flags));
+            let refused = Options::try_parse_from(["rollmill-devnet"].into_iter().chain(flags));
             let error = refused.unwrap_err().to_string();
             assert!(!error.contains("1..18446744073709551615"), "{flags:?}: {error}");
             assert!(!error.contains("unexpected argument"), "{flags:?}: {error}");

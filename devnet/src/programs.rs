@@ -106,8 +106,8 @@ mod tests {
     #[test]
     fn a_program_that_was_not_built_is_named_with_the_command_that_builds_it() {
         let programs = Programs::beside(Path::new("/nowhere/devnet"));
-        let error = programs.own("broker").unwrap_err().to_string();
-        assert!(error.starts_with("NET-001: no program broker in /nowhere"), "{error}");
+        let error = programs.own("rollmill-broker").unwrap_err().to_string();
+        assert!(error.starts_with("NET-001: no program rollmill-broker in /nowhere"), "{error}");
         assert!(error.contains("cargo build"), "{error}");
     }
 
@@ -128,8 +128,8 @@ mod tests {
     fn tests_find_programs_one_folder_up() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("deps")).unwrap();
-        std::fs::write(folder.path().join("broker"), "").unwrap();
+        std::fs::write(folder.path().join("rollmill-broker"), "").unwrap();
         let programs = Programs::beside(&folder.path().join("deps/test-1234"));
-        assert_eq!(programs.own("broker").unwrap(), folder.path().join("broker"));
+        assert_eq!(programs.own("rollmill-broker").unwrap(), folder.path().join("rollmill-broker"));
     }
 }

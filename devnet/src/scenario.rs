@@ -57,7 +57,9 @@ pub async fn bring_up(
     progress: &mut Progress,
 ) -> Result<Running, Error> {
     // Whatever may be missing is checked before minutes are spent on keys.
-    for program in ["broker", "agent", "sequencer", "prover-node"] {
+    for program in
+        ["rollmill-broker", "rollmill-agent", "rollmill-sequencer", "rollmill-prover-node"]
+    {
         network.programs.own(program)?;
     }
     let contracts = network.programs.contracts()?;

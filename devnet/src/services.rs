@@ -55,7 +55,7 @@ pub async fn start_sequencer(
     let (listen, admin) = (network.ports.free()?, network.ports.free()?);
     // Under faults a transfer may be lost, so that a block never fills.
     let patience_seconds = if options.chaos.is_some() { 2 } else { MAX_WAIT_SECONDS };
-    let program = Program::new("sequencer", network.programs.own("sequencer")?);
+    let program = Program::new("sequencer", network.programs.own("rollmill-sequencer")?);
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROPOSER_KEY)
         .flag("--intents", network.dir.data("sequencer-intents.json"))
@@ -88,7 +88,7 @@ pub async fn start_prover_node(
     options: &Options,
 ) -> Result<SocketAddr, Error> {
     let (listen, admin) = (network.ports.free()?, network.ports.free()?);
-    let program = Program::new(name, network.programs.own("prover-node")?);
+    let program = Program::new(name, network.programs.own("rollmill-prover-node")?);
     let program = with_node(program, network, deployment, listen)
         .env(KEY_VARIABLE, PROVER_KEY)
         .flag("--intents", network.dir.data(&format!("{name}-intents.json")))
@@ -121,7 +121,7 @@ pub async fn start_agent(
     let name = agent_name(i);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let agents = usize::try_from(options.agents).unwrap_or(1).max(1);
-    let program = Program::new(&name, network.programs.own("agent")?)
+    let program = Program::new(&name, network.programs.own("rollmill-agent")?)
         .flag("--broker", format!("http://{broker}"))
         .flag("--name", &name)
         .flag("--keys-dir", keys.folder())

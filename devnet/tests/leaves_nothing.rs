@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_devnet::{Error, Launcher, Network, Program, Programs, RunDir, guard};
 
-const DEVNET: &str = env!("CARGO_BIN_EXE_devnet");
+const DEVNET: &str = env!("CARGO_BIN_EXE_rollmill-devnet");
 
 /// A shell script that says that it is up and then lasts until it is ended. The pipe it holds ends
 /// with it, so that a test can wait for that without looking at the clock.

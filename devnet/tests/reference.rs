@@ -8,13 +8,19 @@ use std::process::Command;
 use rollmill_devnet::Programs;
 
 /// The programs with settings, in the order of the pages.
-const SERVICES: &[&str] = &["broker", "agent", "sequencer", "prover-node", "pxe"];
+const SERVICES: &[&str] = &[
+    "rollmill-broker",
+    "rollmill-agent",
+    "rollmill-sequencer",
+    "rollmill-prover-node",
+    "rollmill-pxe",
+];
 
 const BLESS: &str = "ROLLMILL_BLESS=1 cargo test --workspace --features \
                      rollmill-service/failpoints --test reference";
 
 fn program(name: &str) -> PathBuf {
-    Programs::beside(Path::new(env!("CARGO_BIN_EXE_devnet"))).own(name).unwrap()
+    Programs::beside(Path::new(env!("CARGO_BIN_EXE_rollmill-devnet"))).own(name).unwrap()
 }
 
 /// What the program prints, without the environment of the test.
@@ -99,7 +105,7 @@ fn pages() -> Vec<(String, String)> {
         help(name, name, &mut lines);
     }
     help("rollmill-bench", "rollmill-bench", &mut lines);
-    help("devnet", "devnet", &mut lines);
+    help("rollmill-devnet", "rollmill-devnet", &mut lines);
     help("rollmill-xtask", "cargo xtask", &mut lines);
     let mut settings = format!(
         "# Settings\n\n{generated}\n\n\
@@ -291,7 +297,9 @@ fn lacks(option: &Shown, usage: &str, program: Option<&str>) -> Vec<&'static str
 fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
     let mut found = Vec::new();
     let mut seen = 0;
-    for name in SERVICES.iter().copied().chain(["rollmill-bench", "devnet", "rollmill-xtask"]) {
+    for name in
+        SERVICES.iter().copied().chain(["rollmill-bench", "rollmill-devnet", "rollmill-xtask"])
+    {
         let mut pages = Vec::new();
         help_pages(name, &[], &mut pages);
         for (words, text) in pages {
@@ -301,9 +309,9 @@ fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
                 let is_own = ["help", "version"].contains(&option.flag.as_str())
                     || (option.heading == "Options" && !words.is_empty());
                 let of = match name {
-                    "devnet" | "rollmill-xtask" => None,
+                    "rollmill-devnet" | "rollmill-xtask" => None,
                     "rollmill-bench" => Some("agent"),
-                    name => Some(name),
+                    name => name.strip_prefix("rollmill-"),
                 };
                 let lacks = lacks(&option, usage, of.filter(|_| !is_own));
                 seen += 1;

@@ -6,10 +6,16 @@ use std::process::{Command, Output};
 
 use rollmill_devnet::Programs;
 
-const PROGRAMS: &[&str] = &["agent", "broker", "prover-node", "pxe", "sequencer"];
+const PROGRAMS: &[&str] = &[
+    "rollmill-agent",
+    "rollmill-broker",
+    "rollmill-prover-node",
+    "rollmill-pxe",
+    "rollmill-sequencer",
+];
 
 fn program(name: &str) -> PathBuf {
-    Programs::beside(Path::new(env!("CARGO_BIN_EXE_devnet"))).own(name).unwrap()
+    Programs::beside(Path::new(env!("CARGO_BIN_EXE_rollmill-devnet"))).own(name).unwrap()
 }
 
 struct Setting {
@@ -112,48 +118,68 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
     let to = rollmill_pxe::keys::Keys::from_seed(&[1; 32]).address().to_string();
     let hash = format!("0x{}", "0".repeat(64));
     for (name, arguments, code) in [
-        ("broker", &["--database-url", "file:nonsense"][..], "BRK-008"),
-        ("broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
+        ("rollmill-broker", &["--database-url", "file:nonsense"][..], "BRK-008"),
+        ("rollmill-broker", &["--database-url", "file:nonsense", "migrate"], "BRK-008"),
         (
-            "broker",
+            "rollmill-broker",
             &["tokens", "add", "x", "agent", "a/b"],
             "SVC-003: invalid value `a/b` for <TENANT>: ",
         ),
         (
-            "broker",
+            "rollmill-broker",
             &["status", "--url", "https://x"],
             "SVC-001: invalid value for --url: it begins",
         ),
         (
-            "agent",
+            "rollmill-agent",
             &["--device", "cpu", "--broker", "https://x"],
             "SVC-001: invalid value for --broker",
         ),
         ("rollmill-bench", &["run", "--sizes", "27"], "BEN-001"),
-        ("sequencer", &[], "NODE-064"),
+        ("rollmill-sequencer", &[], "NODE-064"),
         (
-            "sequencer",
+            "rollmill-sequencer",
             &["--node-rollup", "0x12"],
             "SVC-001: invalid value `0x12` for --node-rollup",
         ),
-        ("sequencer", &["--coinbase", "0x12"], "SVC-001: invalid value `0x12` for --coinbase"),
-        ("sequencer", &["--node-poll-ms", "0"], "SVC-001: invalid value `0` for --node-poll-ms"),
-        ("sequencer", &["--node-l1-urls", "http://["], "L1-003"),
-        ("sequencer", &["--node-tx-sources", "http://["], "NDC-005"),
-        ("prover-node", &["--prover-id", "0x12"], "SVC-001: invalid value `0x12` for --prover-id"),
-        ("prover-node", &["ranges", "show", "x"], "SVC-003: invalid value `x` for <RANGE>"),
-        ("pxe", &[], "SVC-003: 'pxe' requires a subcommand"),
-        ("prover-node", &["--broker", "http://["], "BRC-010"),
-        ("pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
-        ("pxe", &["transfer", "--to", "x", "--amount", "1"], "SVC-003: invalid value `x` for --to"),
-        ("pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "a part is missing"),
         (
-            "pxe",
+            "rollmill-sequencer",
+            &["--coinbase", "0x12"],
+            "SVC-001: invalid value `0x12` for --coinbase",
+        ),
+        (
+            "rollmill-sequencer",
+            &["--node-poll-ms", "0"],
+            "SVC-001: invalid value `0` for --node-poll-ms",
+        ),
+        ("rollmill-sequencer", &["--node-l1-urls", "http://["], "L1-003"),
+        ("rollmill-sequencer", &["--node-tx-sources", "http://["], "NDC-005"),
+        (
+            "rollmill-prover-node",
+            &["--prover-id", "0x12"],
+            "SVC-001: invalid value `0x12` for --prover-id",
+        ),
+        (
+            "rollmill-prover-node",
+            &["ranges", "show", "x"],
+            "SVC-003: invalid value `x` for <RANGE>",
+        ),
+        ("rollmill-pxe", &[], "SVC-003: 'pxe' requires a subcommand"),
+        ("rollmill-prover-node", &["--broker", "http://["], "BRC-010"),
+        ("rollmill-pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
+        (
+            "rollmill-pxe",
+            &["transfer", "--to", "x", "--amount", "1"],
+            "SVC-003: invalid value `x` for --to",
+        ),
+        ("rollmill-pxe", &["transfer", "--to", &to[..31], "--amount", "1"], "a part is missing"),
+        (
+            "rollmill-pxe",
             &["transfer", "--to", &to, "--amount", "0"],
             "SVC-003: invalid value `0` for --amount",
         ),
-        ("pxe", &["status", "0x1"], "SVC-003: invalid value `0x1` for <HASH>"),
-        ("pxe", &["--keystore", "nonsense", "address"], "PXE-012"),
+        ("rollmill-pxe", &["status", "0x1"], "SVC-003: invalid value `0x1` for <HASH>"),
+        ("rollmill-pxe", &["--keystore", "nonsense", "address"], "PXE-012"),
     ] {
         let mut command = Command::new(program(name));
         let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
@@ -167,9 +193,9 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
 #[test]
 fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
     for (name, wrong, right) in [
-        ("broker", "ROLLMILL_BROKER_LISEN", "ROLLMILL_BROKER_LISTEN"),
-        ("sequencer", "ROLLMILL_SEQUENCER_L1_ULRS", "ROLLMILL_SEQUENCER_NODE_L1_URLS"),
-        ("sequencer", "ROLLMILL_SEQUENCER_ROLLUP", "ROLLMILL_SEQUENCER_NODE_ROLLUP"),
+        ("rollmill-broker", "ROLLMILL_BROKER_LISEN", "ROLLMILL_BROKER_LISTEN"),
+        ("rollmill-sequencer", "ROLLMILL_SEQUENCER_L1_ULRS", "ROLLMILL_SEQUENCER_NODE_L1_URLS"),
+        ("rollmill-sequencer", "ROLLMILL_SEQUENCER_ROLLUP", "ROLLMILL_SEQUENCER_NODE_ROLLUP"),
     ] {
         let output = Command::new(program(name)).arg("config").env(wrong, "x").output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -182,7 +208,7 @@ fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
 /// Subcommands by program, with arguments that end them soon, whatever they find.
 const COMMANDS: &[(&str, &[&[&str]])] = &[
     (
-        "broker",
+        "rollmill-broker",
         &[
             &["status"],
             &["jobs"],
@@ -192,9 +218,9 @@ const COMMANDS: &[(&str, &[&[&str]])] = &[
             &["check"],
         ],
     ),
-    ("agent", &[&["devices"], &["srs", "check", "/nonexistent"], &["check"]]),
-    ("prover-node", &[&["keys", "/nonexistent/key"], &["ranges", "list"], &["check"]]),
-    ("sequencer", &[&["check"]]),
+    ("rollmill-agent", &[&["devices"], &["srs", "check", "/nonexistent"], &["check"]]),
+    ("rollmill-prover-node", &[&["keys", "/nonexistent/key"], &["ranges", "list"], &["check"]]),
+    ("rollmill-sequencer", &[&["check"]]),
 ];
 
 #[test]
@@ -233,7 +259,7 @@ fn a_password_in_a_url_is_in_no_output() {
     let transaction = format!("0x{}", "1".repeat(64));
     let status = ["status", transaction.as_str()];
     let of_wallet: [&[&str]; 1] = [&status];
-    let wallet = ("pxe", of_wallet.as_slice());
+    let wallet = ("rollmill-pxe", of_wallet.as_slice());
     let shown: &[&str] = &["config", "--print"];
     for (name, commands) in COMMANDS.iter().copied().chain([wallet]) {
         let path = program(name);

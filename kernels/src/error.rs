@@ -20,7 +20,7 @@ pub enum CudaError {
     DriverTooOld { found: String, needed: String },
     /// There is no CUDA device of this number or UUID.
     ///
-    /// Do: Use a device that the message lists; `agent devices` prints them.
+    /// Do: Use a device that the message lists; `rollmill-agent devices` prints them.
     #[error("CUD-003: there is no CUDA device `{requested}`; there are: {have}")]
     UnknownDevice { requested: String, have: String },
     /// The kernels' image differs from the built one, or has no code for this GPU.

@@ -39,7 +39,7 @@ pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
             std::future::ready(match read_key(&key.client_key) {
                 Ok(_) => Finding::Ok(key.client_key.display().to_string()),
                 Err(error) => Finding::wrong(error.as_ref()).todo(
-                    "Export the key with `prover-node keys FILE` and give it as --node-client-key",
+                    "Export the key with `rollmill-prover-node keys FILE` and give it as --node-client-key",
                 ),
             })
         })

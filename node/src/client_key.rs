@@ -23,21 +23,23 @@ const KEY_BYTES_MAX: usize = 4096;
 pub enum ClientKeyError {
     /// The client key cannot be decoded.
     ///
-    /// Do: Export it again with `prover-node keys`.
+    /// Do: Export it again with `rollmill-prover-node keys`.
     #[error(
-        "NODE-050: the client key cannot be decoded: {0}; export it again with `prover-node keys`"
+        "NODE-050: the client key cannot be decoded: {0}; export it again with `rollmill-prover-node keys`"
     )]
     Decode(#[from] DecodeError),
     /// The verifying key in the client key is malformed.
     ///
-    /// Do: Export it again with `prover-node keys`.
-    #[error("NODE-051: the client key is malformed: {0}; export it again with `prover-node keys`")]
+    /// Do: Export it again with `rollmill-prover-node keys`.
+    #[error(
+        "NODE-051: the client key is malformed: {0}; export it again with `rollmill-prover-node keys`"
+    )]
     Key(#[from] rollmill_plonk::key::KeyError),
     /// The SRS point of the client key is malformed or does not belong to the key.
     ///
-    /// Do: Export it again with `prover-node keys`.
+    /// Do: Export it again with `rollmill-prover-node keys`.
     #[error(
-        "NODE-052: client key: the point of the SRS is malformed or not the key's; export it again with `prover-node keys`"
+        "NODE-052: client key: the point of the SRS is malformed or not the key's; export it again with `rollmill-prover-node keys`"
     )]
     Srs,
     /// The client key belongs to another key root than the contract.

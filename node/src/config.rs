@@ -27,7 +27,7 @@ pub struct NodeConfig {
     #[arg(id = "node.genesis", long, value_name = "FILE", default_value = "genesis.json")]
     pub genesis: PathBuf,
 
-    /// Key of the client circuit, as `prover-node keys` exports it
+    /// Key of the client circuit, as `rollmill-prover-node keys` exports it
     #[arg(id = "node.client_key", long, value_name = "FILE", default_value = "client.key")]
     pub client_key: PathBuf,
 

@@ -1,5 +1,5 @@
 //! A capture of a range that needs an operator: every job's input, and its result where there is one.
-//! `prover-node replay` finds the job at fault from it alone, without a chain or a broker.
+//! `rollmill-prover-node replay` finds the job at fault from it alone, without a chain or a broker.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -36,32 +36,32 @@ impl rollmill_service::Commands for Commands {
         &[("keys", &["keys_dir"]), ("ranges", &["node.data_dir"]), ("replay", &["keys_dir"])];
 }
 
-/// `prover-node ranges …`.
+/// `rollmill-prover-node ranges …`.
 #[derive(Debug, Subcommand)]
 pub enum RangesCommand {
     /// Print a line for each range, newest last
     List,
     /// Print one range with its history as JSON
     Show {
-        /// Number of the range, as `prover-node ranges list` prints it
+        /// Number of the range, as `rollmill-prover-node ranges list` prints it
         #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
         id: u64,
     },
     /// Resume a range that waits for an operator
     Retry {
-        /// Number of the range, as `prover-node ranges list` prints it
+        /// Number of the range, as `rollmill-prover-node ranges list` prints it
         #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
         id: u64,
     },
     /// Abandon a range; a transaction that is already sent may still be included
     Abandon {
-        /// Number of the range, as `prover-node ranges list` prints it
+        /// Number of the range, as `rollmill-prover-node ranges list` prints it
         #[arg(value_name = "RANGE", value_parser = values::whole(0..=u64::from(u32::MAX)))]
         id: u64,
     },
 }
 
-/// Runs `prover-node ranges …` on the rows in `folder`.
+/// Runs `rollmill-prover-node ranges …` on the rows in `folder`.
 pub fn run_ranges(folder: &Path, command: &RangesCommand) -> Outcome {
     let store = RowStore::existing(folder)?;
     match *command {
@@ -101,7 +101,7 @@ fn line(row: &Row) -> String {
     format!("{:>6} {:>8} {blocks:>17} {state:<16} {attempt:>8} {since}", row.id, row.epoch)
 }
 
-/// Runs `prover-node replay FILE`.
+/// Runs `rollmill-prover-node replay FILE`.
 pub fn run_replay(keys: &KeySet, file: &Path) -> Outcome {
     let capture = Capture::read(file)?;
     println!(

@@ -37,7 +37,7 @@ const BROKER_OPTIONS: Options =
 const PRUNE_PATIENCE_L1_BLOCKS: u64 = 8;
 
 fn main() -> ExitCode {
-    Service::new("prover-node")
+    Service::new(env!("CARGO_BIN_NAME"))
         .about("Prove epochs: plan, enqueue, verify and submit proofs; and serve a node")
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)

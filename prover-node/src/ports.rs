@@ -436,14 +436,14 @@ impl NodePorts {
             range = row.id,
             epoch = row.epoch,
             reason,
-            "range parked for an operator; see `prover-node ranges show`"
+            "range parked for an operator; see `rollmill-prover-node ranges show`"
         );
         tokio::spawn(async move {
             let broker = jobs.broker();
             let capture = Capture::collect(broker, source.as_ref(), &version, &row, &reason).await;
             match capture.write(&captures.folder) {
                 Ok(path) => {
-                    tracing::info!(range = row.id, path = %path.display(), jobs = capture.jobs.len(), incomplete = capture.incomplete, "range captured; see `prover-node replay`");
+                    tracing::info!(range = row.id, path = %path.display(), jobs = capture.jobs.len(), incomplete = capture.incomplete, "range captured; see `rollmill-prover-node replay`");
                 }
                 Err(error) => {
                     tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; retrying");

@@ -143,7 +143,7 @@ fn the_command_names_the_job_and_ends_with_its_code() {
     std::fs::copy(golden().join(KEY_SET_NAME), folder.path().join(KEY_SET_NAME)).unwrap();
     let run = |capture: &Capture| {
         let path = capture.write(folder.path()).unwrap();
-        let output = Command::new(env!("CARGO_BIN_EXE_prover-node"))
+        let output = Command::new(env!("CARGO_BIN_EXE_rollmill-prover-node"))
             .arg("--keys-dir")
             .arg(folder.path())
             .arg("replay")
@@ -169,7 +169,7 @@ fn the_command_names_the_job_and_ends_with_its_code() {
 fn a_command_says_what_is_missing_and_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_prover-node"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-prover-node"));
         let output = command.current_dir(folder.path()).args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert!(output.stdout.is_empty(), "{arguments:?}");
@@ -182,13 +182,13 @@ fn a_command_says_what_is_missing_and_makes_nothing() {
     }
     let error = run(&["keys", "--keys-dir", "nokeys", "x"]);
     assert!(error.contains("CIR-032: there is no keys.set in nokeys"), "{error}");
-    assert!(error.contains("`agent keys --keys-dir nokeys`"), "{error}");
+    assert!(error.contains("`rollmill-agent keys --keys-dir nokeys`"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     let set = std::fs::read(golden().join(KEY_SET_NAME)).unwrap();
     std::fs::write(folder.path().join(KEY_SET_NAME), &set[..set.len() / 2]).unwrap();
     let error = run(&["keys", "--keys-dir", ".", "x"]);
     assert!(error.contains("CIR-01") && error.contains("The file is keys.set in ."), "{error}");
-    assert!(error.contains("`agent keys --keys-dir .`"), "{error}");
+    assert!(error.contains("`rollmill-agent keys --keys-dir .`"), "{error}");
 }
 
 /// Goal: an operator sees every range, damaged ones too, and leaves commands for the running node.
@@ -198,7 +198,7 @@ fn ranges_are_listed_shown_and_commanded() {
     let folder = data.path().join("ranges");
     let store = RowStore::open(&folder).unwrap();
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_prover-node"))
+        let output = Command::new(env!("CARGO_BIN_EXE_rollmill-prover-node"))
             .arg("--node-data-dir")
             .arg(data.path())
             .arg("ranges")

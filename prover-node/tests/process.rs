@@ -31,7 +31,7 @@ fn keys() -> KeySet {
     KeySet::new(Circuit::ALL.into_iter().map(key).collect(), tau_g2).unwrap()
 }
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_prover-node");
+const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-prover-node");
 
 /// A deployment whose folder holds the keys and the client circuit's key; the second is the folder.
 async fn with_keys() -> (Deployment, String) {
@@ -119,7 +119,7 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
         "Start the broker, or correct --broker",
         "failed  tx_sources: NDC-001",
         "failed  client_key: NODE-060",
-        "prover-node keys FILE",
+        "rollmill-prover-node keys FILE",
         "ok      prover_id: the account's own",
     ] {
         assert!(lines.contains(part), "{part} is not in {lines}");
@@ -130,7 +130,7 @@ async fn check_asks_the_broker_the_sources_and_the_keys() {
     let lines = check(&[&flags[..], &["--keys-dir", "/nonexistent/keys"]].concat());
     for part in [
         "failed  keys: CIR-032",
-        "agent keys --keys-dir",
+        "rollmill-agent keys --keys-dir",
         "failed  tx_sources: NDC-00",
         "failed  broker: BRC-016",
         &format!("ok      prover_id: {id}"),

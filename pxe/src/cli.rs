@@ -51,11 +51,11 @@ pub(crate) enum Commands {
     /// Send a private transfer
     ///
     /// Exit code 3 means that the transaction was sent, or may have been, and that its outcome is unknown. Do
-    /// not send it again; ask `pxe status HASH`.
+    /// not send it again; ask `rollmill-pxe status HASH`.
     Transfer(Transfer),
     /// Print the status of a transaction
     Status {
-        /// Hash of the transaction, as `pxe transfer` prints it
+        /// Hash of the transaction, as `rollmill-pxe transfer` prints it
         #[arg(value_name = "HASH", value_parser = transaction_hash)]
         hash: Fr,
         #[command(flatten)]
@@ -134,7 +134,7 @@ impl rollmill_service::Commands for Commands {
 
 fn transaction_hash(text: &str) -> Result<Fr, String> {
     from_hex(text).map_err(|_| {
-        "expected the hash of a transaction (0x and 64 hex digits), as `pxe transfer` prints it"
+        "expected the hash of a transaction (0x and 64 hex digits), as `rollmill-pxe transfer` prints it"
             .to_owned()
     })
 }

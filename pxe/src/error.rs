@@ -10,7 +10,7 @@ use rollmill_node_client::ClientError;
 pub enum PxeError {
     /// The recipient is not an address.
     ///
-    /// Do: Pass the address that `pxe address` of the recipient prints.
+    /// Do: Pass the address that `rollmill-pxe address` of the recipient prints.
     #[error("PXE-001: not the address of an account: {why}")]
     Address { why: String },
     /// The keystore cannot be opened: wrong password, or a damaged or foreign file.
@@ -119,9 +119,9 @@ pub enum PxeError {
     Dropped { reason: String },
     /// The transaction did not reach the requested stage in time.
     ///
-    /// Do: Run `pxe status` later, or wait longer with `--wait-seconds`.
+    /// Do: Run `rollmill-pxe status` later, or wait longer with `--wait-seconds`.
     #[error(
-        "PXE-021: the transaction is not {stage} after {seconds} s; run `pxe status` later, or raise --wait-seconds"
+        "PXE-021: the transaction is not {stage} after {seconds} s; run `rollmill-pxe status` later, or raise --wait-seconds"
     )]
     Late { stage: String, seconds: u64 },
     /// The transaction was sent, but its hash cannot be printed.
@@ -131,9 +131,9 @@ pub enum PxeError {
     Unprinted { hash: String, source: std::io::Error },
     /// The keystore cannot be read.
     ///
-    /// Do: Create one with `pxe keygen`, or correct `--keystore`.
+    /// Do: Create one with `rollmill-pxe keygen`, or correct `--keystore`.
     #[error(
-        "PXE-023: cannot read the keystore {path} ({source}); create one with `pxe keygen`, or correct --keystore"
+        "PXE-023: cannot read the keystore {path} ({source}); create one with `rollmill-pxe keygen`, or correct --keystore"
     )]
     NoKeystore { path: String, source: std::io::Error },
     /// The node does not know the transaction.

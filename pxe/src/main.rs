@@ -28,13 +28,13 @@ use cli::{Commands, Config, Stage, Transfer, Wait};
 const SENT_UNKNOWN: u8 = 3;
 
 fn main() -> ExitCode {
-    Service::new("pxe")
+    Service::new(env!("CARGO_BIN_NAME"))
         .about("Manage an account: keys, notes and private transfers")
         .usage(PxeError::is_usage)
         .usage(ClientError::is_usage)
         .exit_codes(
             "3 (transfer) the transaction was sent, or may have been, and its outcome is unknown: do not \
-             send it again, ask `pxe status HASH`",
+             send it again, ask `rollmill-pxe status HASH`",
         )
         .run_commands(run)
 }

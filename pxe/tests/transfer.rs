@@ -229,7 +229,7 @@ impl Case {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_pxe"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rollmill-pxe"));
         command.arg("--keystore").arg(self.path("alice.json")).args(["--node-url", &self.url]);
         command.arg("--password").arg(format!("file:{}", self.path("password").display()));
         command.args(arguments).stdin(Stdio::null());

@@ -13,7 +13,7 @@ use rollmill_sequencer::sequencer::{NotTheProposer, Sequencer};
 use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
 
 fn main() -> ExitCode {
-    Service::new("sequencer")
+    Service::new(env!("CARGO_BIN_NAME"))
         .about("Build blocks from the transaction pool, post them to L1 and serve a node")
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)

@@ -390,7 +390,7 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     let key = client_key();
     let deployment = Deployment::new(&key.root()).await;
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
-    let mut program = deployment.run(env!("CARGO_BIN_EXE_sequencer"), &[]);
+    let mut program = deployment.run(env!("CARGO_BIN_EXE_rollmill-sequencer"), &[]);
     program.line_with("proposer");
     for name in ["rollmill_node_pending_block", "rollmill_node_block_refused"] {
         assert_eq!(program.metric(name), 0.0, "{name}");
@@ -450,7 +450,7 @@ async fn killed_at_each_step_the_block_lands_once() {
         let before = provider.get_transaction_count(account).await.unwrap();
 
         let armed = [("ROLLMILL_FAILPOINT", step)];
-        let program = env!("CARGO_BIN_EXE_sequencer");
+        let program = env!("CARGO_BIN_EXE_rollmill-sequencer");
         assert_eq!(deployment.run_with(program, &[], &armed).wait(), None, "{step}");
         let program = deployment.run(program, &[]);
         let status = program.status(|s| s["tips"]["pending"]["block_number"] == 1);
@@ -470,8 +470,11 @@ async fn another_accounts_key_is_refused_at_the_start() {
     let deployment = Deployment::new(&key.root()).await;
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
     let other = "59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d";
-    let mut program =
-        deployment.run_with(env!("CARGO_BIN_EXE_sequencer"), &[], &[("ROLLMILL_L1_KEY", other)]);
+    let mut program = deployment.run_with(
+        env!("CARGO_BIN_EXE_rollmill-sequencer"),
+        &[],
+        &[("ROLLMILL_L1_KEY", other)],
+    );
     let line = program.line_with("SEQ-004");
     let expected = deployment.parameters.proposer.to_string();
     for text in
@@ -488,7 +491,7 @@ async fn a_wrong_coinbase_is_named_as_such() {
     let key = client_key();
     let deployment = Deployment::new(&key.root()).await;
     let flags = ["--coinbase", "0x12"];
-    let output = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &flags);
+    let output = deployment.output(env!("CARGO_BIN_EXE_rollmill-sequencer"), &flags);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
     let line = String::from_utf8_lossy(&output.stderr);
     assert!(line.contains("SVC-001: "), "{line}");
@@ -503,7 +506,7 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
     let check = |flags: &[&str]| {
         let flags = [flags, &["check"]].concat();
-        let output = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &flags);
+        let output = deployment.output(env!("CARGO_BIN_EXE_rollmill-sequencer"), &flags);
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let (code, lines) = check(&[]);
@@ -551,7 +554,8 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     let wanted =
         format!("failed  contract: NODE-065: at L1 block {late}, which --node-l1-start names");
     assert!(lines.contains(&wanted), "{lines}");
-    let started = deployment.output(env!("CARGO_BIN_EXE_sequencer"), &["--node-l1-start", &late]);
+    let started =
+        deployment.output(env!("CARGO_BIN_EXE_rollmill-sequencer"), &["--node-l1-start", &late]);
     let error = String::from_utf8(started.stderr).unwrap();
     assert!(started.status.code() == Some(1) && error.contains("NODE-065"), "{error}");
 }
@@ -564,7 +568,7 @@ async fn a_start_without_l1_waits_and_names_it() {
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();
     let proxy = Proxy::before(&deployment.anvil.url).await;
     proxy.set(Fault::Down);
-    let program = env!("CARGO_BIN_EXE_sequencer");
+    let program = env!("CARGO_BIN_EXE_rollmill-sequencer");
     let mut program = deployment.run_at(program, &proxy.url, &[]);
     let line = program.line_with("check failed");
     assert!(line.contains("check=\"l1\"") && line.contains("--node-l1-urls"), "{line}");
@@ -580,7 +584,7 @@ async fn a_start_without_l1_waits_and_names_it() {
     assert_eq!(program.terminate(), Some(0));
 
     proxy.set(Fault::Down);
-    let mut program = deployment.run_at(env!("CARGO_BIN_EXE_sequencer"), &proxy.url, &[]);
+    let mut program = deployment.run_at(env!("CARGO_BIN_EXE_rollmill-sequencer"), &proxy.url, &[]);
     program.line_with("check failed");
     assert_eq!(program.terminate(), Some(0), "while it waits, too");
 }

@@ -175,9 +175,12 @@ impl std::fmt::Debug for Service {
 }
 
 impl Service {
-    /// A process called `name`: lower case, words joined by `-`.
-    pub fn new(name: &'static str) -> Self {
-        let command = clap::Command::new(name).version(env!("CARGO_PKG_VERSION"));
+    /// A process whose program is `program`: lower case, words joined by `-`. Its settings, its metrics and
+    /// `/status` name it without the prefix that all programs share: `ROLLMILL_BROKER_LISTEN` is a setting of
+    /// `rollmill-broker`.
+    pub fn new(program: &'static str) -> Self {
+        let name = program.strip_prefix("rollmill-").unwrap_or(program);
+        let command = clap::Command::new(program).version(env!("CARGO_PKG_VERSION"));
         Self { name, command, exit_codes: "", says: Vec::new() }
     }
 

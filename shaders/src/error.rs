@@ -16,7 +16,7 @@ pub enum OpenError {
     NoAdapter,
     /// No adapter has this index or name.
     ///
-    /// Do: Use an adapter that the message lists; `agent devices` prints them.
+    /// Do: Use an adapter that the message lists; `rollmill-agent devices` prints them.
     #[error("SHD-002: there is no adapter {wanted}; the adapters are {found}")]
     UnknownAdapter { wanted: String, found: String },
     /// 64-bit limbs were requested, but the adapter has no 64-bit integers.

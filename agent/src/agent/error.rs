@@ -8,7 +8,7 @@ use rollmill_broker_client::ClientError;
 pub enum AgentError {
     /// The broker rejected this agent: missing or invalid token, or quarantined.
     ///
-    /// Do: Do what the message says: correct `--token`, or release the agent with `broker pardon`.
+    /// Do: Do what the message says: correct `--token`, or release the agent with `rollmill-broker pardon`.
     #[error("{}: the broker rejects this agent; {remedy}", self.code())]
     Refused {
         remedy: String,

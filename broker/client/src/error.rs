@@ -110,7 +110,10 @@ impl ClientError {
             (_, Self::Address { .. } | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
             (Answer::Passing, _) => "Start the broker, or correct --broker".to_owned(),
             (Answer::TokenRejected, _) => {
-                format!("Set --token to a token of role {} (`broker tokens add`)", role.as_str())
+                format!(
+                    "Set --token to a token of role {} (`rollmill-broker tokens add`)",
+                    role.as_str()
+                )
             }
             _ => "Use a broker of this release".to_owned(),
         }

@@ -17,7 +17,7 @@ pub enum IdError {
     Digest,
     /// The text is not a job id of the form `EPOCH:TYPE:DIGEST`.
     ///
-    /// Do: Pass the id as `broker jobs` prints it.
+    /// Do: Pass the id as `rollmill-broker jobs` prints it.
     #[error("{}: {}", self.code(), self.message())]
     Job,
     /// The name is empty, too long, or has a character outside `[A-Za-z0-9._-]`.

@@ -53,9 +53,9 @@ pub enum Origin {
 pub enum SrsError {
     /// The file is not an SRS file of this version.
     ///
-    /// Do: Generate or import one with `agent srs`.
+    /// Do: Generate or import one with `rollmill-agent srs`.
     #[error(
-        "PLK-040: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `agent srs`"
+        "PLK-040: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `rollmill-agent srs`"
     )]
     Magic,
     /// The SRS file is shorter or longer than its header states.
@@ -85,12 +85,12 @@ pub enum SrsError {
     Powers,
     /// The SRS is too short for the circuit.
     ///
-    /// Do: Generate or import a longer one with `agent srs`.
+    /// Do: Generate or import a longer one with `rollmill-agent srs`.
     #[error("PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one")]
     TooShort { need: usize, have: usize },
     /// This is a development SRS, whose τ is public, and the chain is not a development chain.
     ///
-    /// Do: Import the SRS of a ceremony with `agent srs import`.
+    /// Do: Import the SRS of a ceremony with `rollmill-agent srs import`.
     #[error(
         "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"
     )]
@@ -112,7 +112,7 @@ pub enum SrsError {
     Ptau { expected: String, got: String },
     /// τ of this SRS is publicly known, so anyone can forge proofs under it.
     ///
-    /// Do: Import the SRS of a ceremony with `agent srs import`.
+    /// Do: Import the SRS of a ceremony with `rollmill-agent srs import`.
     #[error(
         "PLK-072: τ of this SRS is publicly known ({what}), so anyone can forge proofs under it; import a ceremony's SRS"
     )]

@@ -32,12 +32,12 @@ pub struct Done {
 pub enum JobFailure {
     /// The job's input cannot be built. Retrying cannot help.
     ///
-    /// Do: Run `prover-node replay` on the range's capture and report the job that it names.
+    /// Do: Run `rollmill-prover-node replay` on the range's capture and report the job that it names.
     #[error("PRN-002: the input of job {index} ({circuit}) cannot be made: {why}")]
     Input { index: usize, circuit: &'static str, why: String },
     /// The broker rejects the job or its input. Retrying cannot help.
     ///
-    /// Do: Run broker and prover node of the same release, then `prover-node ranges retry`.
+    /// Do: Run broker and prover node of the same release, then `rollmill-prover-node ranges retry`.
     #[error("PRN-004: the broker rejects job {id}: {why}")]
     Broker { id: JobId, why: String },
 }

@@ -76,7 +76,7 @@ pub enum Parking {
     Covered,
     /// The window for its proof is closed.
     Late,
-    /// An operator must act. Only `prover-node ranges retry` or a final fact ends it.
+    /// An operator must act. Only `rollmill-prover-node ranges retry` or a final fact ends it.
     Operator { reason: String },
 }
 
@@ -100,7 +100,7 @@ pub enum GaveUp {
     Stale,
     /// L1 finalized the end of its window.
     Late,
-    /// `prover-node ranges abandon`.
+    /// `rollmill-prover-node ranges abandon`.
     Abandoned,
 }
 

@@ -39,12 +39,12 @@ pub enum StoreError {
     },
     /// There is no range with this id.
     ///
-    /// Do: List the ranges with `prover-node ranges list`.
-    #[error("PRN-041: there is no range {id}. List them with `prover-node ranges list`")]
+    /// Do: List the ranges with `rollmill-prover-node ranges list`.
+    #[error("PRN-041: there is no range {id}. List them with `rollmill-prover-node ranges list`")]
     Unknown { id: u64 },
     /// The command does not apply to a range in this state.
     ///
-    /// Do: Run `prover-node ranges show`. Only a range parked for an operator can be retried, and
+    /// Do: Run `rollmill-prover-node ranges show`. Only a range parked for an operator can be retried, and
     /// only a range that has not ended can be abandoned.
     #[error(
         "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only a range that has not ended can be abandoned"
