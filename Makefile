@@ -14,7 +14,7 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build bench demo test mutants chaos lint deny gen book
+.PHONY: help setup build package bench demo test mutants chaos lint deny gen book
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,9 @@ setup: ## Install what is missing: Debian packages and npm tools (said first; sa
 
 build: setup ## Build every program
 	cargo build --locked --workspace --bins --features $(FEATURES)
+
+package: setup ## Build the programs in release mode and pack them for operators; prints the path
+	cargo run --locked --quiet --package rollmill-xtask -- package
 
 # The peers of the bench have assembler for processors with BMI2 and ADX.
 BENCH_FLAGS := $(if $(shell grep -m 1 -w bmi2 /proc/cpuinfo 2>/dev/null | grep -w adx),-C target-feature=+bmi2$(COMMA)+adx)

@@ -18,8 +18,11 @@ mod generate;
 mod kernels;
 mod layouts;
 mod logs;
+mod manifests;
 mod models;
 mod mutants;
+mod names;
+mod package;
 mod scan;
 mod sources;
 mod suite;
@@ -92,6 +95,14 @@ enum Command {
         #[arg(long)]
         write: bool,
     },
+    /// Build the programs in release mode and pack them for operators
+    ///
+    /// The archive is `rollmill-VERSION-TARGET.tar.gz`; the last line is its path.
+    Package {
+        /// Directory for the archive [default: `package` in Cargo's target directory]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
     /// Run every check and every test, Rust and Solidity
     ///
     /// The last line is 'N passed, N failed'.
@@ -124,6 +135,7 @@ fn main() -> ExitCode {
 fn dependencies(root: &std::path::Path) -> anyhow::Result<Findings> {
     let mut findings = deps::check_workspace(root)?;
     findings.extend(features::check(root)?);
+    findings.extend(manifests::check(&manifests::load(root)?));
     Ok(findings)
 }
 
@@ -136,6 +148,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(kernels::check(&tree));
     findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
+    findings.extend(names::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)
 }
@@ -153,6 +166,7 @@ fn run(command: Command) -> anyhow::Result<Findings> {
         Command::Mutants { sets, only, write } => {
             mutants::run(&root, &sets, only.as_deref(), write)
         }
+        Command::Package { out } => package::run(&root, out.as_deref()).map(|()| Findings::new()),
         Command::Test { no_nextest } => suite::run(&root, no_nextest),
     }
 }
