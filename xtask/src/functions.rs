@@ -19,6 +19,11 @@ const LONG: &[(&str, &str, &str)] = &[
     ("circuits/src/tx_base.rs", "constrain", "a circuit, rule by rule"),
     ("devnet/src/chaos.rs", "run", "one loop over the kinds of fault"),
     ("devnet/src/scenario.rs", "bring_up", "one process after the other"),
+    (
+        "devnet/tests/settings.rs",
+        "a_setting_that_cannot_be_used_ends_each_program_with_2",
+        "a list of cases",
+    ),
     ("l1/tests/schedule.rs", "schedule", "one loop over random steps"),
     ("node/src/setup.rs", "start", "one part after the other"),
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
