@@ -5,7 +5,7 @@
 //! proves; both are told apart by the job's type, so they can share a broker with Rollmill's own.
 //!
 //! ```sh
-//! cargo run -p rollmill-broker --bin broker &              # serves on 127.0.0.1:8551
+//! cargo run -p rollmill-broker --bin rollmill-broker &              # serves on 127.0.0.1:8551
 //! cargo run -p rollmill-broker --example producer -- http://127.0.0.1:8551
 //! ```
 

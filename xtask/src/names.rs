@@ -23,10 +23,10 @@ pub(crate) fn check(tree: &Tree) -> Findings {
         |path: &str| TEXTS.iter().any(|ending| path.ends_with(ending)) && !EXCEPT.contains(&path);
     for file in tree.files.iter().filter(|file| is_text(&file.path)) {
         for (index, line) in file.text.lines().enumerate() {
-            for quoted in line.split('`').skip(1) {
-                if let Some(finding) = wrong(quoted, &names, &commands) {
-                    findings.push(format!("{}:{}: {finding}", file.path, index + 1));
-                }
+            let quoted = line.split('`').skip(1).filter_map(|part| wrong(part, &names, &commands));
+            let built = line.split("--bin ").skip(1).filter_map(|part| wrong_bin(part, &names));
+            for finding in quoted.chain(built) {
+                findings.push(format!("{}:{}: {finding}", file.path, index + 1));
             }
         }
     }
@@ -87,6 +87,15 @@ fn wrong(quoted: &str, names: &BTreeSet<&str>, commands: &BTreeSet<String>) -> O
     is_wrong.then(|| format!("`{command}` is no command; {COMMANDS} lists the commands of {name}"))
 }
 
+/// What is wrong with the name of a program that follows `--bin`.
+fn wrong_bin(text: &str, names: &BTreeSet<&str>) -> Option<String> {
+    let end = text.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).unwrap_or(text.len());
+    let name = &text[..end];
+    // A word in capitals, a variable and a value in braces are filled in.
+    let is_name = name.starts_with(|c: char| c.is_ascii_lowercase());
+    (is_name && !names.contains(name)).then(|| format!("there is no program `{name}` to build"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,6 +115,7 @@ mod tests {
             "`rollmill-broker --url URL`, `rollmill-broker tokens`",
             "`rollmill-broker tokens add`, `rollmill-broker COMMAND`",
             "`rollmill-net`, `rollmill-net/feature`, `rollmill-gpu.tar.gz`, `rollmill-VERSION`",
+            "cargo run --bin rollmill-broker, --bin NAME, --bin {program}",
             "the `broker` crate, `broker/client`, `broker ready`, rollmill-ghost",
         ] {
             assert_eq!(found(right), Findings::new(), "{right}");
@@ -116,6 +126,7 @@ mod tests {
             ("`rollmill-broker token`", "`rollmill-broker token` is no command"),
             ("`broker tokens add`", "`broker` is installed as `rollmill-broker`"),
             ("`broker --url URL`", "`broker` is installed as `rollmill-broker`"),
+            ("cargo run --bin broker &", "no program `broker` to build"),
         ] {
             let findings = found(&format!("\n/// Do: {wrong}.\n"));
             assert_eq!(findings.len(), 1, "{wrong}: {findings:?}");
