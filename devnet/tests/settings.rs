@@ -164,7 +164,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
             &["ranges", "show", "x"],
             "SVC-003: invalid value `x` for <RANGE>",
         ),
-        ("rollmill-pxe", &[], "SVC-003: 'pxe' requires a subcommand"),
+        ("rollmill-pxe", &[], "SVC-003: 'rollmill-pxe' requires a subcommand"),
         ("rollmill-prover-node", &["--broker", "http://["], "BRC-010"),
         ("rollmill-pxe", &["--node-url", "http://[", "status", &hash], "NDC-005"),
         (
