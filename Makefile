@@ -14,10 +14,10 @@ export ROLLMILL_CACHE
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build package bench demo test mutants chaos lint deny gen book
+.PHONY: help setup build package bench demo test mutants chaos lint deny gen gen-all book
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## Install what is missing: Debian packages and npm tools (said first; safe to run again)
 	@xtask/setup.sh
@@ -56,6 +56,9 @@ deny: ## Hold licences, sources and banned crates to deny.toml (cargo install ca
 
 gen: build ## Write the generated pages, Solidity constants and verifiers, and test vectors again
 	@$(TARGET)/debug/rollmill-xtask gen
+
+gen-all: build ## Write every generated file that needs no download, proof or hour; then name the others
+	@$(TARGET)/debug/rollmill-xtask gen --all
 
 book: ## Build the documentation as a book in target/book (cargo install mdbook --locked)
 	@command -v mdbook >/dev/null || { echo 'book: no mdbook; run: cargo install mdbook --locked' >&2; exit 1; }

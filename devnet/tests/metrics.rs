@@ -1,5 +1,5 @@
 //! `docs/metrics.md` is what the tables of metrics declare, and nothing names a metric that none of
-//! them has. `WRITE_GENERATED=1` writes the page.
+//! them has. `ROLLMILL_BLESS=1` writes the page.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ const PAGE: &str = "docs/metrics.md";
 const HEAD: &str = "# List of metrics
 
 Generated from the tables of metrics in the code by
-`WRITE_GENERATED=1 cargo test -p rollmill-devnet --test metrics`; do not edit.
+`ROLLMILL_BLESS=1 cargo test -p rollmill-devnet --test metrics`; do not edit.
 
 Every service serves its metrics in Prometheus' text format at `/metrics` of its admin address.
 [Metrics and readiness](book/metrics.md) says which to watch. A series exists from startup, at 0, if all
@@ -86,7 +86,7 @@ fn the_page_lists_every_metric_as_it_is_declared() {
         declared.iter().for_each(|metric| page.push_str(&format!("{}\n", metric.to_row())));
     }
     let path = root().join(PAGE);
-    if std::env::var_os("WRITE_GENERATED").is_some() {
+    if std::env::var_os("ROLLMILL_BLESS").is_some() {
         std::fs::write(&path, &page).unwrap();
     }
     let found = read(&path);

@@ -26,7 +26,7 @@ fn a_proof_on_the_device_is_the_cpus_proof_byte_for_byte() {
 }
 
 /// A program's constants are no part of it, so that circuits of all widths share its kernel. With
-/// `WRITE_GENERATED=1` the files are written instead.
+/// `ROLLMILL_BLESS=1` the files are written instead.
 #[test]
 fn the_generated_kernels_are_those_of_the_provers_programs() {
     let options = CudaOptions { record_rows: true, ..CudaOptions::default() };
@@ -37,14 +37,14 @@ fn the_generated_kernels_are_those_of_the_provers_programs() {
     }
     let (cuda, rust) = device.generated_rows();
     assert_eq!(cuda.matches("RM_KERNEL").count(), 3, "fractions, products, quotient");
-    let room = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
-    let write = std::env::var("WRITE_GENERATED").is_ok_and(|value| value == "1");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let write = std::env::var("ROLLMILL_BLESS").is_ok_and(|value| value == "1");
     for (file, text) in [("cuda/generated.cuh", cuda), ("src/generated.rs", rust)] {
         if write {
-            std::fs::write(room.join(file), text).expect("written");
+            std::fs::write(folder.join(file), text).expect("written");
         } else {
-            let held = std::fs::read_to_string(room.join(file)).expect("read");
-            assert!(held == text, "{file} is stale: run this test with WRITE_GENERATED=1");
+            let held = std::fs::read_to_string(folder.join(file)).expect("read");
+            assert!(held == text, "{file} is stale: run this test with ROLLMILL_BLESS=1");
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! To add a generated file, write a function `fn(&Tree) -> anyhow::Result<Vec<Output>>` and put it
 //! into [`GENERATORS`]. A generator is a pure function of the tree and of the crates it calls: no
-//! clock, no randomness, no environment, or the comparison would fail on another machine.
+//! clock, no randomness, no environment, or the comparison would fail on another machine. Then give its files a
+//! row in `ROWS` of `generated.rs`, which lists everything generated, also what tests and scripts write.
 
 use std::path::Path;
 
@@ -38,6 +39,7 @@ const GENERATORS: &[(&str, Generator)] = &[
     ("the page of layouts", crate::layouts::page),
     ("vectors of the models", crate::models::vectors),
     ("Solidity verifiers", crate::verifiers::contracts),
+    ("the table of generated files", crate::generated::page),
 ];
 
 fn error_codes(tree: &Tree) -> anyhow::Result<Vec<Output>> {

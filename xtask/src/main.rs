@@ -15,6 +15,7 @@ mod errors;
 mod features;
 mod functions;
 mod generate;
+mod generated;
 mod kernels;
 mod layouts;
 mod logs;
@@ -59,14 +60,21 @@ enum Command {
     /// The rules concern the length of files and functions, unsafe code, leftovers, error codes, decision records,
     /// the README and the pages of the book.
     Tidy,
-    /// Write the generated files that need no network
+    /// Write generated files
     ///
-    /// These are `docs/errors.md`, `docs/book/layouts.md`, `contracts/src/Layout.sol` and the Solidity verifiers of
-    /// both root circuits. `CONTRIBUTING.md` lists the other generated files and their commands.
+    /// Without an option: those that need neither a build of the tests nor a network, which are the pages of errors
+    /// and layouts, Solidity constants and verifiers, and vectors. `--list` prints every generated file with what
+    /// writes and what compares it.
     Gen {
         /// Compare only; print each file that differs and exit with 1
         #[arg(long)]
         check: bool,
+        /// Print the table of all generated files and write nothing
+        #[arg(long, conflicts_with_all = ["check", "all", "cuda"])]
+        list: bool,
+        /// Write the files of tests and scripts too, in order; then print what is left to do apart
+        #[arg(long, conflicts_with = "check")]
+        all: bool,
         /// Compile the CUDA kernels too; installs the pinned compiler in the cache directory first
         #[arg(long)]
         cuda: bool,
@@ -149,6 +157,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(names::check(&tree));
+    findings.extend(generated::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)
 }
@@ -158,9 +167,17 @@ fn run(command: Command) -> anyhow::Result<Findings> {
     match command {
         Command::Deps => dependencies(&root),
         Command::Tidy => Ok(tidied(&root)?),
-        Command::Gen { check: true, cuda } => generate::check(&root, cuda),
-        Command::Gen { check: false, cuda } => {
-            generate::write(&root, cuda).map(|()| Findings::new())
+        Command::Gen { list: true, .. } => {
+            print!("{}", generated::table());
+            Ok(Findings::new())
+        }
+        Command::Gen { check: true, cuda, .. } => generate::check(&root, cuda),
+        Command::Gen { check: false, cuda, all, .. } => {
+            generate::write(&root, cuda)?;
+            if all {
+                generated::write_all(&root)?;
+            }
+            Ok(Findings::new())
         }
         Command::Circuits { json, prove } => circuits::run(json.as_deref(), prove),
         Command::Mutants { sets, only, write } => {

@@ -1,4 +1,4 @@
-//! `docs/rpc.md` is what the table of methods declares. `WRITE_GENERATED=1` writes it.
+//! `docs/rpc.md` is what the table of methods declares. `ROLLMILL_BLESS=1` writes it.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn page() -> String {
         "# Methods of a node's JSON-RPC
 
 Generated from the table of methods in `node/client/src/api.rs` by
-`WRITE_GENERATED=1 cargo test -p rollmill-node-client --test page`; do not edit.
+`ROLLMILL_BLESS=1 cargo test -p rollmill-node-client --test page`; do not edit.
 
 A sequencer and a prover node with `node.listen` serve JSON-RPC 2.0 at `POST /`. Parameters are positional. A body
 holds one request or a batch of at most {BATCH_MAX}, and at most {} KiB. The requests of a batch are answered in order, one
@@ -49,7 +49,7 @@ Types are those of the Rust client; `node/client/src/wire.rs` has their fields. 
 fn the_page_lists_every_method_as_it_is_declared() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PAGE);
     let wanted = page();
-    if std::env::var_os("WRITE_GENERATED").is_some() {
+    if std::env::var_os("ROLLMILL_BLESS").is_some() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();

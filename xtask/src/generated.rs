@@ -1,0 +1,363 @@
+//! The register of everything in the repository that a program writes: the files, what writes them and what
+//! compares them. `cargo xtask gen --list` prints it, `gen --all` runs it in order, and the table of
+//! `CONTRIBUTING.md` is made of it.
+//!
+//! A test that keeps a file writes it with `ROLLMILL_BLESS=1` and compares it otherwise. Each such test must be
+//! named here, or `cargo xtask tidy` says so.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::Findings;
+use crate::generate::Output;
+use crate::tree::Tree;
+
+/// The environment variable that makes a test write what it would compare.
+pub(crate) const BLESS: &str = "ROLLMILL_BLESS";
+/// The page with the table.
+const PAGE: &str = "CONTRIBUTING.md";
+const START: &str = "<!-- written by `cargo xtask gen` -->\n";
+const END: &str = "<!-- end of what `cargo xtask gen` writes -->\n";
+
+/// What writes a file.
+enum Writer {
+    /// `cargo xtask gen` itself.
+    Gen,
+    /// A test with [`BLESS`]: the crate's folder, the test file, and the name of the test if the file has others.
+    Test(&'static str, &'static str, Option<&'static str>),
+    /// A test of `devnet` that runs the programs, so that they must be built.
+    TestOfPrograms(&'static str),
+    /// A script of `contracts/package.json`.
+    Npm(&'static str),
+    /// A command that `gen --all` leaves out, and why.
+    Apart(&'static str, &'static str),
+    /// Nobody but the author: from what.
+    Hand(&'static str),
+}
+
+/// Files that are written together.
+struct Row {
+    files: &'static [&'static str],
+    writer: Writer,
+    /// What fails when a file is stale.
+    compared_by: &'static str,
+}
+
+const GEN_CHECK: &str = "`cargo xtask gen --check`";
+
+/// Every generated file, in the order in which a change of the first ones reaches the later ones.
+const ROWS: &[Row] = &[
+    Row {
+        files: &["docs/errors.md", "docs/book/layouts.md", "contracts/src/Layout.sol"],
+        writer: Writer::Gen,
+        compared_by: GEN_CHECK,
+    },
+    Row {
+        files: &["kernels/cuda/generated.cuh", "kernels/src/generated.rs"],
+        writer: Writer::Test("kernels", "proof", Some("the_generated_kernels")),
+        compared_by: "`the_generated_kernels_are_those_of_the_provers_programs`",
+    },
+    Row {
+        files: &["circuits/src/registry.rs"],
+        writer: Writer::Hand("`DEVELOPMENT_ROOT`, from the message of CIR-033"),
+        compared_by: GEN_CHECK,
+    },
+    Row {
+        files: &["contracts/src/EpochRoot1Verifier.sol", "contracts/src/EpochRoot2Verifier.sol"],
+        writer: Writer::Gen,
+        compared_by: GEN_CHECK,
+    },
+    Row {
+        files: &["circuits/tests/golden/"],
+        writer: Writer::Apart(
+            "cargo run -p rollmill-circuits --example epoch -- KEYS --write circuits/tests/golden 3 0 1",
+            "proves an epoch; KEYS is a folder for keys",
+        ),
+        compared_by: "`circuits/tests/epoch.rs`",
+    },
+    Row {
+        files: &["circuits/tests/freedom.txt"],
+        writer: Writer::Hand("from the message of the test, after you have explained each change"),
+        compared_by: "`circuits/tests/analysis.rs`",
+    },
+    Row {
+        files: &["contracts/artifacts/"],
+        writer: Writer::Npm("build"),
+        compared_by: "`node build.js --check`, part of `make test`",
+    },
+    Row {
+        files: &["contracts/snapshots/"],
+        writer: Writer::Npm("snapshot"),
+        compared_by: "forge, part of `make test` (gas)",
+    },
+    Row {
+        files: &["plonk/tests/fixtures/solidity/"],
+        writer: Writer::Apart(
+            "ROLLMILL_BLESS=1 cargo test -p rollmill-plonk --test solidity",
+            "makes new proofs",
+        ),
+        compared_by: "`the_solidity_verifier_agrees_with_the_native_one`",
+    },
+    Row {
+        files: &["kernels/kernels.fatbin", "kernels/kernels.json", "kernels/arithmetic.ptx"],
+        writer: Writer::Apart("cargo xtask gen --cuda", "downloads about 110 MB"),
+        compared_by: "`cargo xtask gen --check`, by digests of the sources",
+    },
+    Row {
+        files: &["protocol/tests/vectors/protocol.json"],
+        writer: Writer::Gen,
+        compared_by: "`cargo xtask gen --check` with `model.py`, `protocol/tests/known_answers.rs` with the crate",
+    },
+    Row {
+        files: &["plonk/tests/vectors/transcript.json"],
+        writer: Writer::Gen,
+        compared_by: "`cargo xtask gen --check` with `transcript.py`, `plonk/tests/transcript.rs` with the crate",
+    },
+    Row {
+        files: &["docs/book/mutants.md"],
+        writer: Writer::Apart(
+            "make mutants",
+            "takes about an hour; `cargo xtask mutants --set SET --write` for one set",
+        ),
+        compared_by: "`cargo xtask tidy` compares its rows with the register of checks",
+    },
+    Row {
+        files: &["docs/http.md", "docs/book/states.md"],
+        writer: Writer::Test("broker", "pages", None),
+        compared_by: "`broker/tests/pages.rs`",
+    },
+    Row {
+        files: &["docs/metrics.md"],
+        writer: Writer::Test("devnet", "metrics", None),
+        compared_by: "`the_page_lists_every_metric_as_it_is_declared`",
+    },
+    Row {
+        files: &["docs/rpc.md"],
+        writer: Writer::Test("node/client", "page", None),
+        compared_by: "`the_page_lists_every_method_as_it_is_declared`",
+    },
+    Row {
+        files: &["docs/cli.md", "docs/config.md", "docs/config/"],
+        writer: Writer::TestOfPrograms("reference"),
+        compared_by: "`the_pages_and_samples_are_what_the_programs_print`",
+    },
+    Row {
+        files: &["docs/book/peers-zen4-2cores.svg"],
+        writer: Writer::Test("bench", "plot", None),
+        compared_by: "`bench/tests/plot.rs`",
+    },
+    Row {
+        files: &["CONTRIBUTING.md"],
+        writer: Writer::Gen,
+        compared_by: "`cargo xtask gen --check` (this table)",
+    },
+];
+
+impl Writer {
+    /// What a person does to write the files, as the page says it.
+    fn text(&self) -> String {
+        match self {
+            Self::Gen => "`make gen`".to_owned(),
+            Self::Test(folder, file, name) => {
+                let package = folder.replace('/', "-");
+                let name = name.map(|name| format!(" {name}")).unwrap_or_default();
+                format!("`{BLESS}=1 cargo test -p rollmill-{package} --test {file}{name}`")
+            }
+            Self::TestOfPrograms(file) => format!(
+                "`make build`, then `{BLESS}=1 cargo test --workspace --features {} --test {file}`",
+                crate::features::SUITE
+            ),
+            Self::Npm(script) => format!("`cd contracts && npm run {script}`"),
+            Self::Apart(command, why) => format!("`{command}` ({why})"),
+            Self::Hand(from) => format!("by hand: {from}"),
+        }
+    }
+
+    /// The command that `gen --all` runs; none for what it leaves out.
+    fn command(&self) -> Option<Command> {
+        let features = ["--features", crate::features::SUITE];
+        let mut command;
+        match self {
+            // The features of the whole suite, so that nothing is built a second time.
+            Self::Test(_, file, name) => {
+                command = Command::new("cargo");
+                command.args(["test", "--locked", "--workspace"]).args(features);
+                command.args(["--test", file]).args(name.as_slice());
+            }
+            Self::TestOfPrograms(file) => {
+                command = Command::new("cargo");
+                command.args(["test", "--locked", "--workspace"]).args(features);
+                command.args(["--test", file]);
+            }
+            Self::Npm(script) => {
+                command = Command::new("npm");
+                command.args(["--prefix", "contracts", "run", script]);
+            }
+            Self::Gen | Self::Apart(..) | Self::Hand(_) => return None,
+        }
+        command.env(BLESS, "1");
+        Some(command)
+    }
+
+    /// The test that writes the files.
+    fn test(&self) -> Option<String> {
+        match self {
+            Self::Test(folder, file, _) => Some(format!("{folder}/tests/{file}.rs")),
+            Self::TestOfPrograms(file) => Some(format!("devnet/tests/{file}.rs")),
+            Self::Apart(command, _) => {
+                let (_, rest) = command.split_once("cargo test -p rollmill-")?;
+                let (package, file) = rest.split_once(" --test ")?;
+                Some(format!("{package}/tests/{file}.rs"))
+            }
+            Self::Gen | Self::Npm(_) | Self::Hand(_) => None,
+        }
+    }
+
+    fn needs_programs(&self) -> bool {
+        matches!(self, Self::TestOfPrograms(_))
+    }
+}
+
+/// The table of the register, as the page shows it.
+pub(crate) fn table() -> String {
+    let mut table =
+        String::from("| # | files | written by | compared by |\n| --- | --- | --- | --- |\n");
+    for (at, row) in ROWS.iter().enumerate() {
+        let files: Vec<String> = row.files.iter().map(|file| format!("`{file}`")).collect();
+        let _ = writeln!(
+            table,
+            "| {} | {} | {} | {} |",
+            at + 1,
+            files.join(", "),
+            row.writer.text(),
+            row.compared_by
+        );
+    }
+    table
+}
+
+/// The page with the table in its place.
+pub(crate) fn page(tree: &Tree) -> anyhow::Result<Vec<Output>> {
+    let Some(page) = tree.text(PAGE) else { return Ok(Vec::new()) };
+    let (before, rest) =
+        page.split_once(START).with_context(|| format!("{PAGE} lacks the line {START}"))?;
+    let (_, after) =
+        rest.split_once(END).with_context(|| format!("{PAGE} lacks the line {END}"))?;
+    Ok(vec![Output::text(PAGE, format!("{before}{START}{}{END}{after}", table()))])
+}
+
+/// Runs every writer but `gen` itself, in order, and prints what is left to a person.
+///
+/// # Errors
+/// When a writer cannot be started or fails; the message names its files and its command.
+pub(crate) fn write_all(root: &Path) -> anyhow::Result<()> {
+    let mut is_built = false;
+    for row in ROWS {
+        let Some(mut command) = row.writer.command() else { continue };
+        if row.writer.needs_programs() && !is_built {
+            let features = ["--features", crate::features::SUITE];
+            let mut build = Command::new("cargo");
+            build.args(["build", "--locked", "--workspace", "--bins"]).args(features);
+            run(root, &mut build, "the programs")?;
+            is_built = true;
+        }
+        run(root, &mut command, &row.files.join(", "))?;
+    }
+    for row in ROWS {
+        if matches!(row.writer, Writer::Apart(..) | Writer::Hand(_)) {
+            println!("gen: not written: {}; {}", row.files.join(", "), row.writer.text());
+        }
+    }
+    Ok(())
+}
+
+fn run(root: &Path, command: &mut Command, files: &str) -> anyhow::Result<()> {
+    let shown = format!("{command:?}");
+    println!("gen: {files}: {shown}");
+    let status = command.current_dir(root).status();
+    let status = status.with_context(|| format!("cannot run {shown}; run `make setup`"))?;
+    anyhow::ensure!(status.success(), "{files} not written: {shown} ended with {status}");
+    Ok(())
+}
+
+/// Each test that writes what it compares is in the register, each file of the register exists, and there is one
+/// name for the switch.
+pub(crate) fn check(tree: &Tree) -> Findings {
+    let mut findings = Findings::new();
+    let is_there = |file: &str| {
+        tree.paths
+            .iter()
+            .any(|path| path == file || (file.ends_with('/') && path.starts_with(file)))
+    };
+    for file in ROWS.iter().flat_map(|row| row.files).filter(|file| !is_there(file)) {
+        findings
+            .push(format!("{file}: listed in xtask/src/generated.rs, but there is no such file"));
+    }
+    for file in tree.rust().filter(|file| !file.path.starts_with("xtask/")) {
+        let is_known = ROWS.iter().any(|row| row.writer.test().as_deref() == Some(&file.path));
+        if file.text.contains(&format!("\"{BLESS}\"")) && !is_known {
+            findings.push(format!(
+                "{}: writes a file with {BLESS}; add a row to ROWS in xtask/src/generated.rs",
+                file.path
+            ));
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_test_that_writes_a_file_and_is_not_registered_is_named() {
+        let files: Vec<(&str, &str)> =
+            ROWS.iter().flat_map(|row| row.files).map(|file| (*file, "")).collect();
+        // A folder is there if a file lies in it.
+        let mut files: Vec<(String, &str)> = files
+            .into_iter()
+            .map(|(path, text)| match path.ends_with('/') {
+                true => (format!("{path}file"), text),
+                false => (path.to_owned(), text),
+            })
+            .collect();
+        let of = |files: &[(String, &str)]| {
+            Tree::of(&files.iter().map(|(path, text)| (path.as_str(), *text)).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&of(&files)), Findings::new());
+
+        files.push(("broker/tests/pages.rs".into(), "var_os(\"ROLLMILL_BLESS\")"));
+        assert_eq!(check(&of(&files)), Findings::new());
+        files.push(("node/tests/pages.rs".into(), "var_os(\"ROLLMILL_BLESS\")"));
+        files.retain(|(path, _)| path != "docs/rpc.md");
+        let findings = check(&of(&files));
+        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert!(findings[0].starts_with("docs/rpc.md: listed"), "{findings:?}");
+        assert!(findings[1].starts_with("node/tests/pages.rs: writes"), "{findings:?}");
+    }
+
+    #[test]
+    fn the_page_keeps_what_stands_around_the_table() {
+        let old = format!("before\n{START}stale\n{END}after\n");
+        let outputs = page(&Tree::of(&[(PAGE, &old)])).unwrap();
+        let text = String::from_utf8(outputs[0].bytes.clone()).unwrap();
+        assert_eq!(text, format!("before\n{START}{}{END}after\n", table()));
+        let error = page(&Tree::of(&[(PAGE, "no marks")])).unwrap_err().to_string();
+        assert!(error.starts_with("CONTRIBUTING.md lacks the line"), "{error}");
+    }
+
+    #[test]
+    fn a_row_that_gen_all_leaves_out_says_why_or_from_what() {
+        for row in ROWS {
+            let text = row.writer.text();
+            match &row.writer {
+                Writer::Apart(_, why) | Writer::Hand(why) => assert!(!why.is_empty(), "{text}"),
+                Writer::Gen => assert!(row.writer.command().is_none()),
+                _ => assert!(row.writer.command().is_some(), "{text}"),
+            }
+        }
+    }
+}
