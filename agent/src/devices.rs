@@ -119,13 +119,10 @@ pub enum ChoiceError {
     NoAccelerator { reasons: String },
 }
 
-impl ChoiceError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unusable { .. } => "AGT-032",
-            Self::NoAccelerator { .. } => "AGT-033",
-        }
+rollmill_errors::coded! {
+    ChoiceError {
+        Self::Unusable { .. } => "AGT-032",
+        Self::NoAccelerator { .. } => "AGT-033",
     }
 }
 

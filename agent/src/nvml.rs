@@ -43,15 +43,12 @@ pub enum NvmlError {
     Device { uuid: String, code: i32 },
 }
 
-impl NvmlError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Absent { .. } => "AGT-060",
-            Self::Symbol { .. } => "AGT-061",
-            Self::Start { .. } => "AGT-062",
-            Self::Device { .. } => "AGT-063",
-        }
+rollmill_errors::coded! {
+    NvmlError {
+        Self::Absent { .. } => "AGT-060",
+        Self::Symbol { .. } => "AGT-061",
+        Self::Start { .. } => "AGT-062",
+        Self::Device { .. } => "AGT-063",
     }
 }
 

@@ -30,7 +30,7 @@ pub enum ProverError {
     /// Proving keys or SRS are missing or unusable.
     ///
     /// Do: Run `rollmill-agent keys`, or set `--keys-dir` to a directory that holds them.
-    #[error("{}: cannot load the proving keys and the SRS: {source}", self.code())]
+    #[error("{}: cannot load the proving keys and the SRS: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Keys {
         #[source]
         source: RegistryError,
@@ -45,14 +45,11 @@ pub enum ProverError {
     Choice(#[from] ChoiceError),
 }
 
-impl ProverError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Keys { .. } => "AGT-030",
-            Self::Device { .. } => "AGT-031",
-            Self::Choice(error) => error.code(),
-        }
+rollmill_errors::coded! {
+    ProverError {
+        Self::Keys { .. } => "AGT-030",
+        Self::Device { .. } => "AGT-031",
+        Self::Choice(error) => (error),
     }
 }
 

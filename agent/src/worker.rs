@@ -140,20 +140,19 @@ pub enum WorkError {
     Cancelled,
 }
 
-impl WorkError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Transient { .. } => "AGT-001",
-            Self::OutOfMemory { .. } => "AGT-002",
-            Self::InvalidProof { .. } => "AGT-003",
-            Self::VersionMismatch { .. } => "AGT-004",
-            Self::BadInput { .. } => "AGT-005",
-            Self::Cancelled => "AGT-006",
-            Self::DeviceLost { .. } => "AGT-007",
-        }
+rollmill_errors::coded! {
+    WorkError {
+        Self::Transient { .. } => "AGT-001",
+        Self::OutOfMemory { .. } => "AGT-002",
+        Self::InvalidProof { .. } => "AGT-003",
+        Self::VersionMismatch { .. } => "AGT-004",
+        Self::BadInput { .. } => "AGT-005",
+        Self::Cancelled => "AGT-006",
+        Self::DeviceLost { .. } => "AGT-007",
     }
+}
 
+impl WorkError {
     /// The class that the broker gets; none when the lease is lost.
     pub const fn class(&self) -> Option<FailureClass> {
         match self {

@@ -24,25 +24,34 @@ pub enum DecodeError {
     ///
     /// Do: Correct or fetch again the file, proof or message that contains it; the text around the
     /// code names it.
-    #[error("ALG-001: a field element is not below the modulus")]
+    #[error("{code}: a field element is not below the modulus", code = self.code())]
     NotCanonical,
     /// The coordinates do not satisfy the curve equation.
     ///
     /// Do: Correct or fetch again the file, proof or message that contains the point; the text around
     /// the code names it.
-    #[error("ALG-002: a point is not on the curve")]
+    #[error("{code}: a point is not on the curve", code = self.code())]
     NotOnCurve,
     /// The point is on the twist but outside the prime-order subgroup.
     ///
     /// Do: Reject the data: no honest program writes such a point. Fetch the file again from a
     /// source that you trust.
-    #[error("ALG-003: a point is not in the prime-order subgroup")]
+    #[error("{code}: a point is not in the prime-order subgroup", code = self.code())]
     NotInSubgroup,
     /// There are too few or too many bytes.
     ///
     /// Do: Fetch the file or message again; it is cut off or of another version.
-    #[error("ALG-004: expected {expected} bytes, got {got}")]
+    #[error("{code}: expected {expected} bytes, got {got}", code = self.code())]
     Length { expected: usize, got: usize },
+}
+
+rollmill_errors::coded! {
+    DecodeError {
+        Self::NotCanonical => "ALG-001",
+        Self::NotOnCurve => "ALG-002",
+        Self::NotInSubgroup => "ALG-003",
+        Self::Length { .. } => "ALG-004",
+    }
 }
 
 fn encode<F: PrimeField<BigInt = BigInt<4>>>(value: &F) -> [u8; FIELD_BYTES] {

@@ -28,33 +28,39 @@ pub enum DeviceError {
     /// Lengths or sizes do not fit the operation.
     ///
     /// Do: A bug in the calling program. In Rollmill, report it with the log.
-    #[error("DEV-001: {operation}: expected {expected}, got {got}")]
+    #[error("{code}: {operation}: expected {expected}, got {got}", code = self.code())]
     Shape { operation: &'static str, expected: String, got: String },
     /// The operation does not fit in device memory. Nothing changed.
     ///
     /// Do: Free memory on the device, or lower `--proofs-in-flight`, `--resident-keys` or
     /// `--key-cache-mib` of the agent.
-    #[error(
-        "DEV-002: {operation} needs {needed_bytes} B of device memory, {free_bytes} B are free"
-    )]
+    #[error("{code}: {operation} needs {needed_bytes} B of device memory, {free_bytes} B are free", code = self.code())]
     Memory { operation: &'static str, needed_bytes: u64, free_bytes: u64 },
     /// The device was lost, and every buffer on it.
     ///
     /// Do: Restart the agent. If it recurs, read the driver's log and test the device.
-    #[error("DEV-003: device {device} was lost: {reason}")]
+    #[error("{code}: device {device} was lost: {reason}", code = self.code())]
     Lost { device: String, reason: String },
     /// The device or its driver failed an operation. Do not trust any data on it.
     ///
     /// Do: Restart the agent. If it recurs, update the driver and report it with the log.
-    #[error("DEV-004: device {device} failed: {reason}; open it again, and report it if it recurs")]
+    #[error("{code}: device {device} failed: {reason}; open it again, and report it if it recurs", code = self.code())]
     Failed { device: String, reason: String },
     /// The device computed a wrong result.
     ///
     /// Do: Take the device out of service and test its memory.
-    #[error(
-        "DEV-005: device {device} got `{operation}` wrong; take it out of service and have it tested"
-    )]
+    #[error("{code}: device {device} got `{operation}` wrong; take it out of service and have it tested", code = self.code())]
     Wrong { device: String, operation: &'static str },
+}
+
+rollmill_errors::coded! {
+    DeviceError {
+        Self::Shape { .. } => "DEV-001",
+        Self::Memory { .. } => "DEV-002",
+        Self::Lost { .. } => "DEV-003",
+        Self::Failed { .. } => "DEV-004",
+        Self::Wrong { .. } => "DEV-005",
+    }
 }
 
 /// What the elements of a column are.

@@ -24,6 +24,7 @@ use rollmill_agent::prover::ProverError;
 use rollmill_algebra::device::DeviceError;
 use rollmill_circuits::registry::open_srs;
 use rollmill_circuits::store::{DirStore, cache_dir};
+use rollmill_errors::{Coded, Disposition};
 use rollmill_plonk::srs::Srs;
 use rollmill_service::Failure;
 
@@ -97,27 +98,26 @@ pub enum BenchError {
     OtherMachine { left: String, right: String },
 }
 
-impl BenchError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Argument { .. } => "BEN-001",
-            Self::Failed { .. } => "BEN-002",
-            Self::Wrong { .. } => "BEN-003",
-            Self::Write { .. } => "BEN-004",
-            Self::Foreign { .. } => "BEN-005",
-            Self::Schema { .. } => "BEN-006",
-            Self::PeerMissing { .. } => "BEN-007",
-            Self::Memory { .. } => "BEN-008",
-            Self::Read { .. } => "BEN-009",
-            Self::NothingShared { .. } => "BEN-010",
-            Self::OtherMachine { .. } => "BEN-011",
-        }
+rollmill_errors::coded! {
+    BenchError {
+        Self::Argument { .. } => "BEN-001" usage,
+        Self::Failed { .. } => "BEN-002",
+        Self::Wrong { .. } => "BEN-003",
+        Self::Write { .. } => "BEN-004",
+        Self::Foreign { .. } => "BEN-005",
+        Self::Schema { .. } => "BEN-006",
+        Self::PeerMissing { .. } => "BEN-007",
+        Self::Memory { .. } => "BEN-008",
+        Self::Read { .. } => "BEN-009",
+        Self::NothingShared { .. } => "BEN-010",
+        Self::OtherMachine { .. } => "BEN-011",
     }
+}
 
+impl BenchError {
     /// Whether the command line itself is wrong.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Argument { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 
     fn failed(what: impl Into<String>) -> impl FnOnce(DeviceError) -> Self {

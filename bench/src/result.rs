@@ -340,7 +340,8 @@ mod tests {
 
     #[test]
     fn what_is_no_run_is_rejected_by_its_code() {
-        let code = |bytes: &[u8]| Results::from_bytes(bytes, "x.json").unwrap_err().code();
+        let code =
+            |bytes: &[u8]| Results::from_bytes(bytes, "x.json").unwrap_err().code().to_owned();
         assert_eq!(code(b""), "BEN-005");
         assert_eq!(code(b"{}"), "BEN-005");
         assert_eq!(code(b"[1]"), "BEN-005");

@@ -1,6 +1,7 @@
 //! Why the broker rejects a request or cannot serve.
 
 use rollmill_broker_client::{AgentId, Code, Digest, JobId, LeaseEpoch};
+use rollmill_errors::{Coded, Disposition};
 
 use crate::database::StatementError;
 
@@ -241,51 +242,50 @@ pub enum BrokerError {
     PostgresEnded { log: String },
 }
 
-impl BrokerError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Database { .. } => "BRK-001",
-            Self::IndexMissing { .. } => "BRK-002",
-            Self::Migrate { .. } => "BRK-003",
-            Self::ServerTooOld { .. } => "BRK-004",
-            Self::OpenToAll { .. } => "BRK-005",
-            Self::PostgresEnded { .. } => "BRK-006",
-            Self::Connect { .. } => "BRK-007",
-            Self::DatabaseUrl { .. } => "BRK-008",
-            Self::ChecksFailed { .. } => "BRK-009",
-            Self::BadRequest { .. } => "BRK-010",
-            Self::UnknownJob { .. } => "BRK-011",
-            Self::VersionConflict { .. } => "BRK-012",
-            Self::NotUploaded { .. } => "BRK-013",
-            Self::UnknownArtifact { .. } => "BRK-014",
-            Self::DigestMismatch { .. } => "BRK-015",
-            Self::TooLarge { .. } => "BRK-017",
-            Self::LeaseLost { .. } => "BRK-018",
-            Self::Quarantined { .. } => "BRK-019",
-            Self::Cancelled { .. } => "BRK-020",
-            Self::AlreadyRejected { .. } => "BRK-021",
-            Self::Overloaded => "BRK-022",
-            Self::Unauthorized => "BRK-023",
-            Self::Forbidden => "BRK-024",
-            Self::Objects { .. } => "BRK-025",
-            // 016 was a damaged artifact answered as the server's own error.
-            Self::ArtifactLost { .. } => "BRK-026",
-            Self::NotQuarantined { .. } => "BRK-027",
-            Self::UnknownToken { .. } => "BRK-028",
-            Self::NotDead { .. } => "BRK-029",
-            Self::NoDatabase { .. } => "BRK-030",
-            Self::SchemaNewer { .. } => "BRK-031",
-            Self::UnknownPath => "BRK-032",
-            Self::WrongMethod => "BRK-033",
-            Self::Corrupt { .. } => "BRK-034",
-            Self::Internal { .. } => "BRK-035",
-        }
+rollmill_errors::coded! {
+    BrokerError {
+        Self::Database { .. } => "BRK-001",
+        Self::IndexMissing { .. } => "BRK-002",
+        Self::Migrate { .. } => "BRK-003",
+        Self::ServerTooOld { .. } => "BRK-004",
+        Self::OpenToAll { .. } => "BRK-005",
+        Self::PostgresEnded { .. } => "BRK-006",
+        Self::Connect { .. } => "BRK-007",
+        Self::DatabaseUrl { .. } => "BRK-008" usage,
+        Self::ChecksFailed { .. } => "BRK-009",
+        Self::BadRequest { .. } => "BRK-010",
+        Self::UnknownJob { .. } => "BRK-011",
+        Self::VersionConflict { .. } => "BRK-012",
+        Self::NotUploaded { .. } => "BRK-013",
+        Self::UnknownArtifact { .. } => "BRK-014",
+        Self::DigestMismatch { .. } => "BRK-015",
+        Self::TooLarge { .. } => "BRK-017",
+        Self::LeaseLost { .. } => "BRK-018",
+        Self::Quarantined { .. } => "BRK-019",
+        Self::Cancelled { .. } => "BRK-020",
+        Self::AlreadyRejected { .. } => "BRK-021",
+        Self::Overloaded => "BRK-022",
+        Self::Unauthorized => "BRK-023",
+        Self::Forbidden => "BRK-024",
+        Self::Objects { .. } => "BRK-025",
+        // 016 was a damaged artifact answered as the server's own error.
+        Self::ArtifactLost { .. } => "BRK-026",
+        Self::NotQuarantined { .. } => "BRK-027",
+        Self::UnknownToken { .. } => "BRK-028",
+        Self::NotDead { .. } => "BRK-029",
+        Self::NoDatabase { .. } => "BRK-030",
+        Self::SchemaNewer { .. } => "BRK-031",
+        Self::UnknownPath => "BRK-032",
+        Self::WrongMethod => "BRK-033",
+        Self::Corrupt { .. } => "BRK-034",
+        Self::Internal { .. } => "BRK-035",
     }
+}
 
+impl BrokerError {
     /// Whether a setting itself cannot be used, whatever the database does.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::DatabaseUrl { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 
     /// The code as clients know it; [`None`] for errors that are no answer to a request, and for those
@@ -317,9 +317,7 @@ impl BrokerError {
 
     /// What happened, without the code: the answer carries the code apart.
     pub fn message(&self) -> String {
-        let text = self.to_string();
-        let message = text.strip_prefix(self.code()).and_then(|rest| rest.strip_prefix(": "));
-        message.unwrap_or(&text).to_owned()
+        rollmill_errors::Bare(self).to_string()
     }
 
     /// The error of a statement, as an error of the server it was sent to where that says more.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, DeviceError};
+use rollmill_errors::{Coded, Disposition};
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
 use rollmill_plonk::key::KeyError;
@@ -51,54 +52,54 @@ pub enum JobError {
     /// No circuit has this name or role.
     ///
     /// Do: Run broker, agent and prover node of the same release.
-    #[error("CIR-001: there is no circuit `{got}`")]
+    #[error("{code}: there is no circuit `{got}`", code = self.code())]
     Kind { got: String },
     /// The bytes are the input or result of another circuit.
     ///
     /// Do: Run agent and prover node of the same release. Otherwise report it with the job's id.
-    #[error("CIR-002: the bytes are for role {got}, not for {expected}")]
+    #[error("{code}: the bytes are for role {got}, not for {expected}", code = self.code())]
     Role { expected: Circuit, got: u8 },
     /// A circuit cannot verify a child of this type.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("CIR-003: {parent} takes no child of {child}")]
+    #[error("{code}: {parent} takes no child of {child}", code = self.code())]
     Child { parent: Circuit, child: Circuit },
     /// The input was made for other keys: its key root or protocol version differs.
     ///
     /// Do: Use the keys of this release on every machine (`rollmill-agent keys`), and delete all others.
-    #[error("CIR-004: {what} of the input differs from that of these keys")]
+    #[error("{code}: {what} of the input differs from that of these keys", code = self.code())]
     Keys { what: &'static str },
     /// The fee of the input does not follow from the transaction: its prices exceed the maximum, or
     /// the balance is too low.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("CIR-005: fee: {what}")]
+    #[error("{code}: fee: {what}", code = self.code())]
     Fee { what: &'static str },
     /// The proof of a child does not verify.
     ///
     /// Do: Run agent and prover node of the same release. Otherwise report the range's capture.
-    #[error("CIR-007: the proof of child {index} ({circuit}) is invalid: {source}")]
+    #[error("{code}: the proof of child {index} ({circuit}) is invalid: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     ChildProof { index: usize, circuit: Circuit, source: RejectedProof },
     /// The proof states a public input that does not follow from the job's input.
     ///
     /// Do: Nothing: the result is rejected. If it recurs for one agent, test its device.
-    #[error("CIR-008: public input {index} does not follow from the job's input")]
+    #[error("{code}: public input {index} does not follow from the job's input", code = self.code())]
     PublicInput { index: usize },
     /// The proof just made does not verify.
     ///
     /// Do: Test the device: its memory, cooling and driver. If it recurs on the CPU, report it as
     /// SECURITY.md says.
-    #[error("CIR-009: the proof just made does not verify: {reason}")]
+    #[error("{code}: the proof just made does not verify: {reason}", code = self.code())]
     Unsatisfied { reason: String },
     /// The result of a job is invalid.
     ///
     /// Do: Nothing: it is rejected and proven again. If it recurs for one agent, test its device.
-    #[error("CIR-016: the result is invalid: {0}")]
+    #[error("{code}: the result is invalid: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Rejected(#[source] RejectedProof),
     /// No job of this circuit is about this part of the range, or the range has no such part.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("CIR-017: {circuit} proves nothing about {subject} of this range")]
+    #[error("{code}: {circuit} proves nothing about {subject} of this range", code = self.code())]
     Subject { circuit: Circuit, subject: Subject },
     #[error(transparent)]
     Decode(#[from] DecodeError),
@@ -116,10 +117,32 @@ pub enum JobError {
     Prove(#[from] ProveError),
 }
 
+rollmill_errors::coded! {
+    JobError {
+        Self::Kind { .. } => "CIR-001" permanent,
+        Self::Role { .. } => "CIR-002" permanent,
+        Self::Child { .. } => "CIR-003" permanent,
+        Self::Keys { .. } => "CIR-004" permanent,
+        Self::Fee { .. } => "CIR-005" permanent,
+        Self::ChildProof { .. } => "CIR-007" permanent,
+        Self::PublicInput { .. } => "CIR-008" permanent,
+        Self::Unsatisfied { .. } => "CIR-009" permanent,
+        Self::Rejected(..) => "CIR-016" permanent,
+        Self::Subject { .. } => "CIR-017" permanent,
+        Self::Decode(error) => (error) permanent,
+        Self::Proof(error) => (error) permanent,
+        Self::Witness(error) => (error) permanent,
+        Self::Join(error) => (error) permanent,
+        Self::Registry(error) => (error),
+        Self::Layout(error) => (error) permanent,
+        Self::Prove(error) => (error),
+    }
+}
+
 impl JobError {
     /// True when no retry can help: the input itself is wrong.
     pub fn is_permanent(&self) -> bool {
-        !matches!(self, Self::Registry(_) | Self::Prove(_))
+        self.disposition() == Disposition::Permanent
     }
 
     /// What the device said, if it is the cause.
@@ -318,7 +341,7 @@ pub fn finish<D: Device>(
     if let Err(rejected) = keys.set().verify(circuit, &witness.public, &proof) {
         // Slow, and only after a failure: names the gate and the row.
         let reason = match check(&layout, &witness) {
-            Err(violation) => violation.to_string(),
+            Err(violation) => rollmill_errors::Bare(&violation).to_string(),
             Ok(()) => rejected.to_string(),
         };
         return Err(JobError::Unsatisfied { reason });

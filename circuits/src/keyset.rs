@@ -25,36 +25,47 @@ pub enum KeySetError {
     /// The set of keys cannot be decoded.
     ///
     /// Do: Run `rollmill-agent keys`; it writes the set again.
-    #[error("CIR-010: key set: {0}")]
+    #[error("{code}: key set: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Decode(#[from] DecodeError),
     /// The digest of the set of keys does not match its contents: the file is damaged.
     ///
     /// Do: Run `rollmill-agent keys`; it writes the set again.
-    #[error("CIR-011: key set: its digest does not match its contents")]
+    #[error("{code}: key set: its digest does not match its contents", code = self.code())]
     Digest,
     /// A verifying key in the set is malformed.
     ///
     /// Do: Run `rollmill-agent keys`; it writes the set again.
-    #[error("CIR-012: key set: key of {circuit}: {source}")]
+    #[error("{code}: key set: key of {circuit}: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     Key { circuit: Circuit, source: KeyError },
     /// A key has another shape than the circuit of this release.
     ///
     /// Do: Run `rollmill-agent keys` of this release; it writes the set again.
-    #[error("CIR-013: key set: {circuit} has another shape than this build lays out")]
+    #[error("{code}: key set: {circuit} has another shape than this build lays out", code = self.code())]
     Shape { circuit: Circuit },
     /// The SRS point of the set of keys is malformed, or the set was made under another SRS than the one in the
     /// directory of keys.
     ///
     /// Do: Run `rollmill-agent keys` to make the set again under the SRS in `--keys-dir`. If the deployment was made
     /// under another SRS, import that one first with `rollmill-agent srs import`.
-    #[error("CIR-014: key set: its SRS is malformed, or not the one in the directory of keys")]
+    #[error("{code}: key set: its SRS is malformed, or not the one in the directory of keys", code = self.code())]
     Srs,
     /// The keys have another root than the deployment's contract.
     ///
     /// Do: Use the release and the SRS with which the contract was deployed, or correct
     /// `--node-rollup`.
-    #[error("CIR-015: the keys have root {got}, this deployment pins {expected}")]
+    #[error("{code}: the keys have root {got}, this deployment pins {expected}", code = self.code())]
     Root { expected: String, got: String },
+}
+
+rollmill_errors::coded! {
+    KeySetError {
+        Self::Decode(..) => "CIR-010",
+        Self::Digest => "CIR-011",
+        Self::Key { .. } => "CIR-012",
+        Self::Shape { .. } => "CIR-013",
+        Self::Srs => "CIR-014",
+        Self::Root { .. } => "CIR-015",
+    }
 }
 
 /// Why a proof was rejected.
@@ -65,6 +76,13 @@ pub enum RejectedProof {
     Encoding(#[from] ProofError),
     #[error(transparent)]
     Proof(#[from] VerifyError),
+}
+
+rollmill_errors::coded! {
+    RejectedProof {
+        Self::Encoding(error) => (error),
+        Self::Proof(error) => (error),
+    }
 }
 
 /// One circuit's key.

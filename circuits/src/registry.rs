@@ -40,29 +40,23 @@ pub enum RegistryError {
     /// A circuit has more rows than its size allows.
     ///
     /// Do: A bug in Rollmill: report it.
-    #[error("CIR-030: the circuit {circuit} does not fit its size: {source}")]
+    #[error("{code}: the circuit {circuit} does not fit its size: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     Layout { circuit: Circuit, source: LayoutError },
     /// A key was made for another layout of its circuit, by another build.
     ///
     /// Do: Run `rollmill-agent keys` of this build.
-    #[error(
-        "CIR-031: the key of {circuit} was made for another layout (another build); run `rollmill-agent keys`"
-    )]
+    #[error("{code}: the key of {circuit} was made for another layout (another build); run `rollmill-agent keys`", code = self.code())]
     Stale { circuit: Circuit },
     /// The key root differs from the one of this release under this SRS.
     ///
     /// Do: Delete the directory of keys and run `rollmill-agent keys`. A build with changed circuits needs a
     /// new root (see CONTRIBUTING.md).
-    #[error(
-        "CIR-033: the keys have root {got}, this release expects {expected} under this SRS; delete the directory of keys and run `rollmill-agent keys`, or use the release's own build"
-    )]
+    #[error("{code}: the keys have root {got}, this release expects {expected} under this SRS; delete the directory of keys and run `rollmill-agent keys`, or use the release's own build", code = self.code())]
     Root { expected: String, got: String },
     /// A file is missing from the directory of keys.
     ///
     /// Do: Run `rollmill-agent keys --keys-dir DIR`, or correct `--keys-dir`.
-    #[error(
-        "CIR-032: there is no {name} in {place}; generate keys with `rollmill-agent keys --keys-dir {place}`, or correct --keys-dir"
-    )]
+    #[error("{code}: there is no {name} in {place}; generate keys with `rollmill-agent keys --keys-dir {place}`, or correct --keys-dir", code = self.code())]
     Missing { name: &'static str, place: String },
     /// A file of the store is not what its name says.
     #[error(
@@ -86,6 +80,22 @@ pub enum RegistryError {
     Prove(#[from] ProveError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+rollmill_errors::coded! {
+    RegistryError {
+        Self::Layout { .. } => "CIR-030",
+        Self::Stale { .. } => "CIR-031",
+        Self::Root { .. } => "CIR-033",
+        Self::Missing { .. } => "CIR-032",
+        Self::Damaged { source, .. } => (source),
+        Self::Key(error) => (error),
+        Self::Set(error) => (error),
+        Self::Srs(error) => (error),
+        Self::Device(error) => (error),
+        Self::Prove(error) => (error),
+        Self::Store(error) => (error),
+    }
 }
 
 /// The layout of a circuit.

@@ -16,9 +16,7 @@ pub enum StoreError {
     /// A file cannot be written to the directory of keys.
     ///
     /// Do: Free disk space, or choose another `--keys-dir`.
-    #[error(
-        "CIR-020: cannot keep {name} in {place}: {source}; free some space or choose another --keys-dir"
-    )]
+    #[error("{code}: cannot keep {name} in {place}: {source}; free some space or choose another --keys-dir", code = self.code())]
     Write {
         name: String,
         place: String,
@@ -28,13 +26,20 @@ pub enum StoreError {
     /// A file in the directory of keys exists but cannot be read.
     ///
     /// Do: Make it readable by the process, or delete it.
-    #[error("CIR-021: cannot read {name} in {place}: {source}; make it readable or remove it")]
+    #[error("{code}: cannot read {name} in {place}: {source}; make it readable or remove it", code = self.code())]
     Read {
         name: String,
         place: String,
         #[source]
         source: std::io::Error,
     },
+}
+
+rollmill_errors::coded! {
+    StoreError {
+        Self::Write { .. } => "CIR-020",
+        Self::Read { .. } => "CIR-021",
+    }
 }
 
 /// Bytes by name. Everything kept can be made again, so that a missing entry is no error, and what

@@ -125,7 +125,7 @@ pub enum Error {
     /// A request to the broker failed.
     ///
     /// Do: Do what the message says. Use `--dir` to keep the broker's log.
-    #[error("{}: a request to the broker failed: {source}", self.code())]
+    #[error("{}: a request to the broker failed: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Broker {
         #[from]
         source: rollmill_broker_client::ClientError,
@@ -134,7 +134,7 @@ pub enum Error {
     /// The circuits' keys cannot be loaded or generated.
     ///
     /// Do: Do what the message says.
-    #[error("{}: the circuits' keys cannot be loaded or generated: {source}", self.code())]
+    #[error("{}: the circuits' keys cannot be loaded or generated: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Keys {
         #[from]
         source: rollmill_circuits::registry::RegistryError,
@@ -143,7 +143,7 @@ pub enum Error {
     /// A request to L1 failed.
     ///
     /// Do: Do what the message says. Use `--dir` to keep the log of anvil.
-    #[error("{}: a request to L1 failed: {source}", self.code())]
+    #[error("{}: a request to L1 failed: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     L1 {
         #[from]
         source: rollmill_l1::L1Error,
@@ -158,7 +158,7 @@ pub enum Error {
     /// A request to a node failed.
     ///
     /// Do: Do what the message says. Use `--dir` to keep the node's log.
-    #[error("{}: a request to a node failed: {source}", self.code())]
+    #[error("{}: a request to a node failed: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Node {
         #[from]
         source: rollmill_node_client::ClientError,
@@ -167,7 +167,7 @@ pub enum Error {
     /// A wallet failed.
     ///
     /// Do: Do what the message says.
-    #[error("{}: a wallet failed: {source}", self.code())]
+    #[error("{}: a wallet failed: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Wallet {
         #[from]
         source: rollmill_pxe::error::PxeError,
@@ -176,7 +176,7 @@ pub enum Error {
     /// The genesis is invalid.
     ///
     /// Do: A bug in Rollmill: report it with the command line.
-    #[error("{}: the genesis is invalid: {source}", self.code())]
+    #[error("{}: the genesis is invalid: {cause}", self.code(), cause = rollmill_errors::Bare(.source))]
     Genesis {
         #[from]
         source: rollmill_protocol::genesis::GenesisError,
@@ -201,6 +201,38 @@ pub enum Error {
     NoReceipt { tx_hash: String },
 }
 
+rollmill_errors::coded! {
+    Error {
+        Self::ProgramMissing { .. } => "NET-001",
+        Self::AnvilMissing { .. } => "NET-002",
+        Self::Spawn { .. } => "NET-003",
+        Self::Ended { .. } => "NET-004",
+        Self::NotReady { .. } => "NET-005",
+        Self::NoPort { .. } => "NET-006",
+        Self::File { .. } => "NET-007",
+        Self::DirInUse { .. } => "NET-008",
+        Self::Interrupted { .. } => "NET-009",
+        Self::Unproven { .. } => "NET-010",
+        Self::TamperAccepted { .. } => "NET-011",
+        Self::Chaos { .. } => "NET-033",
+        Self::Failover { .. } => "NET-034",
+        Self::HonestRefused { .. } => "NET-031",
+        Self::NoResult { .. } => "NET-032",
+        Self::Broker { .. } => "NET-012",
+        Self::Keys { .. } => "NET-013",
+        Self::L1 { .. } => "NET-014",
+        Self::L1Key => "NET-015",
+        Self::Node { .. } => "NET-016",
+        Self::Wallet { .. } => "NET-017",
+        Self::Genesis { .. } => "NET-018",
+        Self::Dropped { .. } => "NET-019",
+        Self::NoReceipt { .. } => "NET-020",
+        Self::VerifierStale { .. } => "NET-021",
+        Self::ContractsMissing { .. } => "NET-035",
+        Self::AnvilVariable { .. } => "NET-036",
+    }
+}
+
 fn advice(source: &std::io::Error) -> &'static str {
     match source.kind() {
         std::io::ErrorKind::StorageFull => "; free some disk space, or set TMPDIR",
@@ -210,39 +242,6 @@ fn advice(source: &std::io::Error) -> &'static str {
 }
 
 impl Error {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::ProgramMissing { .. } => "NET-001",
-            Self::AnvilMissing { .. } => "NET-002",
-            Self::Spawn { .. } => "NET-003",
-            Self::Ended { .. } => "NET-004",
-            Self::NotReady { .. } => "NET-005",
-            Self::NoPort { .. } => "NET-006",
-            Self::File { .. } => "NET-007",
-            Self::DirInUse { .. } => "NET-008",
-            Self::Interrupted { .. } => "NET-009",
-            Self::Unproven { .. } => "NET-010",
-            Self::TamperAccepted { .. } => "NET-011",
-            Self::Chaos { .. } => "NET-033",
-            Self::Failover { .. } => "NET-034",
-            Self::HonestRefused { .. } => "NET-031",
-            Self::NoResult { .. } => "NET-032",
-            Self::Broker { .. } => "NET-012",
-            Self::Keys { .. } => "NET-013",
-            Self::L1 { .. } => "NET-014",
-            Self::L1Key => "NET-015",
-            Self::Node { .. } => "NET-016",
-            Self::Wallet { .. } => "NET-017",
-            Self::Genesis { .. } => "NET-018",
-            Self::Dropped { .. } => "NET-019",
-            Self::NoReceipt { .. } => "NET-020",
-            Self::VerifierStale { .. } => "NET-021",
-            Self::ContractsMissing { .. } => "NET-035",
-            Self::AnvilVariable { .. } => "NET-036",
-        }
-    }
-
     /// Exit code of the process: 130 after a signal, as shells do, else 1.
     pub const fn exit_code(&self) -> u8 {
         match self {

@@ -81,7 +81,7 @@ impl CircuitKeys {
     /// [`Error::Wallet`] when it cannot be made.
     pub fn proof_under_another_key(&self, tx: &rollmill_protocol::Tx) -> Result<Vec<u8>, Error> {
         jobs::prove_unconstrained(&self.keys, &ClientInputs::of(tx))
-            .map_err(|error| PxeError::Prove(error.to_string()).into())
+            .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()).into())
     }
 
     /// Figures of the client proofs so far.

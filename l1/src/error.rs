@@ -1,5 +1,6 @@
 //! What can go wrong between this program and L1, with stable codes.
 
+use rollmill_errors::{Coded, Disposition};
 use std::path::PathBuf;
 
 use alloy::contract::Error as ContractError;
@@ -139,42 +140,41 @@ pub enum L1Error {
     Dropped { id: String, reason: String },
 }
 
-impl L1Error {
-    /// Stable identifier for logs and `docs/errors.md`. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Unreachable { .. } => "L1-001",
-            Self::ChainIdWrong { .. } => "L1-002",
-            Self::Url { .. } => "L1-003",
-            Self::Answer { .. } => "L1-004",
-            Self::NoContract { .. } => "L1-005",
-            Self::ReorgBelowFinality { .. } => "L1-006",
-            Self::WouldRevert { .. } => "L1-008",
-            Self::NonceTaken { .. } => "L1-009",
-            Self::FeeLimit { .. } => "L1-010",
-            Self::IntentFile { .. } => "L1-011",
-            Self::IntentForeign { .. } => "L1-012",
-            Self::IntentLocked { .. } => "L1-013",
-            Self::IntentConflict { .. } => "L1-014",
-            Self::Key { .. } => "L1-015",
-            Self::Decode { .. } => "L1-016",
-            Self::Funds { .. } => "L1-017",
-            Self::Reverted { .. } => "L1-018",
-            Self::NotIncluded { .. } => "L1-019",
-            Self::Dropped { .. } => "L1-020",
-            Self::GenesisWrong { .. } => "L1-021",
-            Self::NotARollup { .. } => "L1-022",
-        }
+rollmill_errors::coded! {
+    L1Error {
+        Self::Unreachable { .. } => "L1-001" retried,
+        Self::ChainIdWrong { .. } => "L1-002",
+        Self::Url { .. } => "L1-003" usage,
+        Self::Answer { .. } => "L1-004",
+        Self::NoContract { .. } => "L1-005",
+        Self::ReorgBelowFinality { .. } => "L1-006",
+        Self::WouldRevert { .. } => "L1-008",
+        Self::NonceTaken { .. } => "L1-009",
+        Self::FeeLimit { .. } => "L1-010" retried,
+        Self::IntentFile { .. } => "L1-011",
+        Self::IntentForeign { .. } => "L1-012",
+        Self::IntentLocked { .. } => "L1-013",
+        Self::IntentConflict { .. } => "L1-014",
+        Self::Key { .. } => "L1-015",
+        Self::Decode { .. } => "L1-016",
+        Self::Funds { .. } => "L1-017",
+        Self::Reverted { .. } => "L1-018",
+        Self::NotIncluded { .. } => "L1-019" retried,
+        Self::Dropped { .. } => "L1-020",
+        Self::GenesisWrong { .. } => "L1-021",
+        Self::NotARollup { .. } => "L1-022",
     }
+}
 
+impl L1Error {
     /// Whether the setting itself cannot be used, whatever L1 does.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Url { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 
     /// Whether the same call may succeed later, without a change of settings.
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::FeeLimit { .. } | Self::NotIncluded { .. })
+    pub fn is_transient(&self) -> bool {
+        self.disposition() == Disposition::Retried
     }
 
     pub(crate) fn rpc(what: &'static str) -> impl FnOnce(TransportError) -> Self {

@@ -46,11 +46,17 @@ pub struct BlockProposed {
 /// This is not the endpoint's fault and is permanent: a follower must continue without the data, and
 /// so sees the prune that removes the block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("L1-007: data of block {block_number} in L1 transaction {tx_hash}: {reason}")]
+#[error("{code}: data of block {block_number} in L1 transaction {tx_hash}: {reason}", code = self.code())]
 pub struct Unavailable {
     pub block_number: u64,
     pub tx_hash: B256,
     pub reason: String,
+}
+
+rollmill_errors::coded! {
+    Unavailable {
+        Self { .. } => "L1-007",
+    }
 }
 
 /// An epoch, or a prefix of one, whose proof the contract accepted.

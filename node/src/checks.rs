@@ -9,7 +9,7 @@ use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
-use rollmill_service::{Failure, Finding, Preflight};
+use rollmill_service::{Coded, Finding, Preflight};
 
 use crate::ClientKey;
 use crate::config::NodeConfig;
@@ -31,14 +31,14 @@ pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
                     found.fee_balances.len(),
                     found.chain_id
                 )),
-                Err(error) => Finding::wrong(error.as_ref())
+                Err(error) => Finding::wrong(&error)
                     .todo("Give the deployment's genesis file as --node-genesis"),
             })
         })
         .check("client_key", move || {
             std::future::ready(match read_key(&key.client_key) {
                 Ok(_) => Finding::Ok(key.client_key.display().to_string()),
-                Err(error) => Finding::wrong(error.as_ref()).todo(
+                Err(error) => Finding::wrong(&error).todo(
                     "Export the key with `rollmill-prover-node keys FILE` and give it as --node-client-key",
                 ),
             })
@@ -209,16 +209,20 @@ fn read(path: &Path, key: &'static str) -> Result<Vec<u8>, SetupError> {
     std::fs::read(path).map_err(|source| SetupError::File { path: path.into(), key, source })
 }
 
-fn contents(path: &Path, key: &'static str, source: Failure) -> SetupError {
-    SetupError::Contents { path: path.into(), key, source }
+fn contents<E: Coded + Send + Sync + 'static>(
+    path: &Path,
+    key: &'static str,
+) -> impl FnOnce(E) -> SetupError {
+    let path = path.into();
+    move |cause| SetupError::Contents { path, key, cause: Box::new(cause) }
 }
 
-pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, Failure> {
+pub(crate) fn read_genesis(path: &Path) -> Result<Genesis, SetupError> {
     let found = Genesis::from_json(&String::from_utf8_lossy(&read(path, "node.genesis")?));
-    Ok(found.map_err(|error| contents(path, "node.genesis", error.into()))?)
+    found.map_err(contents(path, "node.genesis"))
 }
 
-pub(crate) fn read_key(path: &Path) -> Result<ClientKey, Failure> {
+pub(crate) fn read_key(path: &Path) -> Result<ClientKey, SetupError> {
     let found = ClientKey::from_bytes(&read(path, "node.client_key")?);
-    Ok(found.map_err(|error| contents(path, "node.client_key", error.into()))?)
+    found.map_err(contents(path, "node.client_key"))
 }

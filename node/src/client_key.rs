@@ -1,5 +1,6 @@
 //! The key of the client circuit, with its place under the root that L1 pins.
 
+use rollmill_errors::Bare;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::srs::{Origin, Srs, SrsError, development_tau_g2, srs_id};
@@ -24,32 +25,36 @@ pub enum ClientKeyError {
     /// The client key cannot be decoded.
     ///
     /// Do: Export it again with `rollmill-prover-node keys`.
-    #[error(
-        "NODE-050: the client key cannot be decoded: {0}; export it again with `rollmill-prover-node keys`"
-    )]
+    #[error("{code}: the client key cannot be decoded: {cause}; export it again with `rollmill-prover-node keys`", code = self.code(), cause = Bare(.0))]
     Decode(#[from] DecodeError),
     /// The verifying key in the client key is malformed.
     ///
     /// Do: Export it again with `rollmill-prover-node keys`.
-    #[error(
-        "NODE-051: the client key is malformed: {0}; export it again with `rollmill-prover-node keys`"
-    )]
+    #[error("{code}: the client key is malformed: {cause}; export it again with `rollmill-prover-node keys`", code = self.code(), cause = Bare(.0))]
     Key(#[from] rollmill_plonk::key::KeyError),
     /// The SRS point of the client key is malformed or does not belong to the key.
     ///
     /// Do: Export it again with `rollmill-prover-node keys`.
-    #[error(
-        "NODE-052: client key: the point of the SRS is malformed or not the key's; export it again with `rollmill-prover-node keys`"
-    )]
+    #[error("{code}: client key: the point of the SRS is malformed or not the key's; export it again with `rollmill-prover-node keys`", code = self.code())]
     Srs,
     /// The client key belongs to another key root than the contract.
     ///
     /// Do: Export it with the release that the contract was deployed for, or correct
     /// `--node-rollup`.
-    #[error("NODE-053: the client key belongs to key tree {got}, the contract pins {expected}")]
+    #[error("{code}: the client key belongs to key tree {got}, the contract pins {expected}", code = self.code())]
     Root { expected: String, got: String },
     #[error(transparent)]
     Development(#[from] SrsError),
+}
+
+rollmill_errors::coded! {
+    ClientKeyError {
+        Self::Decode(..) => "NODE-050",
+        Self::Key(..) => "NODE-051",
+        Self::Srs => "NODE-052",
+        Self::Root { .. } => "NODE-053",
+        Self::Development(error) => (error),
+    }
 }
 
 /// Verifies client proofs.
@@ -138,10 +143,10 @@ impl ClientKey {
 impl ClientProofVerifier for ClientKey {
     fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
         let refused = |reason: String| ProofRefused { reason };
-        let proof = Proof::from_bytes(proof).map_err(|error| refused(error.to_string()))?;
+        let proof = Proof::from_bytes(proof).map_err(|error| refused(Bare(&error).to_string()))?;
         let kind = TranscriptKind::Poseidon2;
         verify(kind, &self.vk, &self.tau_g2, &inputs.to_fields(), &proof, None)
-            .map_err(|error| refused(error.to_string()))
+            .map_err(|error| refused(Bare(&error).to_string()))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rollmill_errors::Bare;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::genesis::GenesisError;
 use rollmill_protocol::tree::StorageError;
@@ -51,7 +52,7 @@ pub enum NodeError {
     /// L1 cannot be read. The node retries.
     ///
     /// Do: Do what the message says; usually an endpoint in `--node-l1-urls` must be corrected.
-    #[error("{code}: L1 cannot be read: {0}", code = self.code())]
+    #[error("{code}: L1 cannot be read: {cause}", code = self.code(), cause = Bare(.0))]
     Source(#[from] L1SourceError),
     /// An L1 endpoint contradicts what it reported before. The node retries.
     ///
@@ -62,24 +63,21 @@ pub enum NodeError {
     /// The genesis file is invalid.
     ///
     /// Do: Use the deployment's genesis file (`--node-genesis`).
-    #[error("{code}: the genesis is invalid: {0}", code = self.code())]
+    #[error("{code}: the genesis is invalid: {cause}", code = self.code(), cause = Bare(.0))]
     Genesis(#[from] GenesisError),
 }
 
-impl NodeError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Open { .. } => "NODE-001",
-            Self::InUse { .. } => "NODE-009",
-            Self::OtherDeployment { .. } => "NODE-002",
-            Self::Schema { .. } => "NODE-003",
-            Self::Database(_) => "NODE-004",
-            Self::Corrupt { .. } => "NODE-005",
-            Self::Source(_) => "NODE-006",
-            Self::Inconsistent { .. } => "NODE-007",
-            Self::Genesis(_) => "NODE-008",
-        }
+rollmill_errors::coded! {
+    NodeError {
+        Self::Open { .. } => "NODE-001",
+        Self::InUse { .. } => "NODE-009",
+        Self::OtherDeployment { .. } => "NODE-002",
+        Self::Schema { .. } => "NODE-003",
+        Self::Database(_) => "NODE-004",
+        Self::Corrupt { .. } => "NODE-005",
+        Self::Source(_) => "NODE-006",
+        Self::Inconsistent { .. } => "NODE-007",
+        Self::Genesis(_) => "NODE-008",
     }
 }
 
@@ -114,7 +112,7 @@ impl NodeError {
 
 /// A value that a record in the database does not decode to.
 pub(crate) fn damaged(error: DecodeError) -> NodeError {
-    NodeError::corrupt(error.to_string())
+    NodeError::corrupt(Bare(&error).to_string())
 }
 
 /// Why a block on L1 is not followed.
@@ -124,39 +122,51 @@ pub enum BlockRefusal {
     /// The block does not follow the pending tip.
     ///
     /// Do: Nothing: the node does not follow it. It is pruned on L1 after its deadline.
-    #[error("NODE-030: block {expected} expected, L1 has block {got}")]
+    #[error("{code}: block {expected} expected, L1 has block {got}", code = self.code())]
     OutOfOrder { expected: u64, got: u64 },
     /// The block's data does not have the hash that L1 recorded.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("NODE-031: the data has hash {}, L1 recorded {}", to_hex(.got), to_hex(.expected))]
+    #[error("{code}: the data has hash {}, L1 recorded {}", to_hex(.got), to_hex(.expected), code = self.code())]
     DataHash { expected: Fr, got: Fr },
     /// The block's data cannot be decoded.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("NODE-032: the data is not a block: {0}")]
+    #[error("{code}: the data is not a block: {cause}", code = self.code(), cause = Bare(.0))]
     Data(#[from] DecodeError),
     /// A field that the proposer recorded on L1 differs from the block's data.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("NODE-033: {what} on L1 differs from the data")]
+    #[error("{code}: {what} on L1 differs from the data", code = self.code())]
     Mismatch { what: &'static str },
     /// The block violates a consensus rule. The message names it.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("NODE-034: the block violates a rule: {0}")]
+    #[error("{code}: the block violates a rule: {cause}", code = self.code(), cause = Bare(.0))]
     Rule(BlockError),
     /// The block's data is unavailable, although L1 answers.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. If other nodes follow the block, the endpoint
     /// answered wrongly: use another L1 endpoint and start with an empty `--node-data-dir`.
-    #[error("NODE-036: the data is not available: {0}")]
+    #[error("{code}: the data is not available: {0}", code = self.code())]
     Unavailable(String),
     /// An earlier block of the chain was rejected.
     ///
     /// Do: Look for the first rejected block in the log.
-    #[error("NODE-035: it follows a rejected block")]
+    #[error("{code}: it follows a rejected block", code = self.code())]
     AfterRefused,
+}
+
+rollmill_errors::coded! {
+    BlockRefusal {
+        Self::OutOfOrder { .. } => "NODE-030",
+        Self::DataHash { .. } => "NODE-031",
+        Self::Data(..) => "NODE-032",
+        Self::Mismatch { .. } => "NODE-033",
+        Self::Rule(..) => "NODE-034",
+        Self::Unavailable(..) => "NODE-036",
+        Self::AfterRefused => "NODE-035",
+    }
 }
 
 /// Why a transaction is not taken into the pool.
@@ -166,13 +176,13 @@ pub enum PoolError {
     /// The bytes are not a transaction.
     ///
     /// Do: Create it with a wallet of the same release.
-    #[error("{code}: not a transaction: {0}", code = self.code())]
+    #[error("{code}: not a transaction: {cause}", code = self.code(), cause = Bare(.0))]
     Malformed(#[from] DecodeError),
     /// The transaction cannot be part of the next block.
     ///
     /// Do: Do what the message says; usually the wallet must sync and build it
     /// again.
-    #[error("{code}: the next block cannot include the transaction: {0}", code = self.code())]
+    #[error("{code}: the next block cannot include the transaction: {cause}", code = self.code(), cause = Bare(.0))]
     Rejected(#[from] TxRejection),
     /// The client proof does not verify.
     ///
@@ -216,21 +226,18 @@ pub enum PoolError {
     Node(#[from] NodeError),
 }
 
-impl PoolError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "NODE-020",
-            Self::Rejected(_) => "NODE-021",
-            Self::Proof { .. } => "NODE-022",
-            Self::Conflict { .. } => "NODE-023",
-            Self::Full { .. } => "NODE-024",
-            Self::PayerOvercommitted { .. } => "NODE-025",
-            Self::PayerFull { .. } => "NODE-027",
-            Self::Busy => "NODE-028",
-            Self::TooLarge { .. } => "NODE-026",
-            Self::Node(error) => error.code(),
-        }
+rollmill_errors::coded! {
+    PoolError {
+        Self::Malformed(_) => "NODE-020",
+        Self::Rejected(_) => "NODE-021",
+        Self::Proof { .. } => "NODE-022",
+        Self::Conflict { .. } => "NODE-023",
+        Self::Full { .. } => "NODE-024",
+        Self::PayerOvercommitted { .. } => "NODE-025",
+        Self::PayerFull { .. } => "NODE-027",
+        Self::Busy => "NODE-028",
+        Self::TooLarge { .. } => "NODE-026",
+        Self::Node(error) => (error),
     }
 }
 
@@ -239,7 +246,7 @@ impl From<ApplyError> for PoolError {
         match error {
             ApplyError::Rejected(rejection) => Self::Rejected(rejection),
             ApplyError::Storage(error) => Self::Node(error.into()),
-            other => Self::Node(NodeError::corrupt(other.to_string())),
+            other => Self::Node(NodeError::corrupt(Bare(&other).to_string())),
         }
     }
 }
@@ -274,15 +281,12 @@ pub enum QueryError {
     Node(#[from] NodeError),
 }
 
-impl QueryError {
-    /// The stable code.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::UnknownBlock { .. } => "NODE-010",
-            Self::StateGone { .. } => "NODE-011",
-            Self::Parameters { .. } => "NODE-012",
-            Self::NoLeaf { .. } => "NODE-013",
-            Self::Node(error) => error.code(),
-        }
+rollmill_errors::coded! {
+    QueryError {
+        Self::UnknownBlock { .. } => "NODE-010",
+        Self::StateGone { .. } => "NODE-011",
+        Self::Parameters { .. } => "NODE-012",
+        Self::NoLeaf { .. } => "NODE-013",
+        Self::Node(error) => (error),
     }
 }

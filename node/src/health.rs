@@ -95,6 +95,7 @@ const FEES_LIMITED: &str =
 mod tests {
     use std::sync::Arc;
 
+    use rollmill_l1::L1Error;
     use tokio::sync::Notify;
 
     use super::*;
@@ -112,12 +113,9 @@ mod tests {
         let conditions = Conditions::default();
         let at = L1Position { number: 7, hash: [7; 32] };
         let step = L1Update::Rewind { to: at };
-        let script = vec![
-            Ok(Some(step)),
-            Err(L1SourceError("L1-001: no endpoint answers".into())),
-            Ok(None),
-            Err(L1SourceError("L1-001: no endpoint answers".into())),
-        ];
+        let unreachable = || L1Error::Unreachable { what: "the head", reason: "no answer".into() };
+        let script =
+            vec![Ok(Some(step)), Err(unreachable().into()), Ok(None), Err(unreachable().into())];
         let mut source = Watched::new(Script(script), conditions.clone());
         let failing = || {
             let names: Vec<_> = conditions.failing().into_iter().map(|(name, _)| name).collect();
@@ -128,7 +126,7 @@ mod tests {
             let _ = source.next(&[at]).await;
             assert_eq!(failing(), expected);
         }
-        assert_eq!(conditions.failing()[0].1, "L1-001: no endpoint answers");
+        assert_eq!(conditions.failing()[0].1, unreachable().to_string());
     }
 
     /// Goal: a condition that waited for the next price would never be met again once nobody asks for one.

@@ -1,8 +1,8 @@
 //! What the node needs from L1, as a trait, so that it can be fed from a chain or from a test.
 
-use std::error::Error;
 use std::future::Future;
 
+use rollmill_l1::L1Error;
 use rollmill_protocol::{EthAddress, Fr};
 
 /// A block of L1.
@@ -59,8 +59,24 @@ pub enum L1Update {
 
 /// Why L1 could not be read. The node retries.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct L1SourceError(pub Box<dyn Error + Send + Sync>);
+#[non_exhaustive]
+pub enum L1SourceError {
+    /// L1 cannot be read.
+    #[error(transparent)]
+    L1(#[from] L1Error),
+    /// The contract's event holds a value that no release emits.
+    ///
+    /// Do: Check that `--node-rollup` is a contract of this release and that the URL is an L1 node.
+    #[error("{code}: an event of the contract is malformed: {what}; check node.rollup and node.l1_urls", code = self.code())]
+    Event { what: &'static str },
+}
+
+rollmill_errors::coded! {
+    L1SourceError {
+        Self::L1(error) => (error),
+        Self::Event { .. } => "NODE-014",
+    }
+}
 
 /// A source of ordered L1 events.
 pub trait L1Events: Send {

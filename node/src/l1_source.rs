@@ -1,5 +1,6 @@
 //! L1 as a source of events: the follower of `rollmill-l1`, resumed from what the node has stored.
 
+use rollmill_errors::Bare;
 use rollmill_l1::L1Event as Seen;
 use rollmill_l1::{Follower, L1BlockRef, L1Client};
 use rollmill_protocol::{EthAddress, Fr};
@@ -28,7 +29,7 @@ impl RollupEvents {
             let trail: Vec<L1BlockRef> = known.iter().rev().map(block_ref).collect();
             Follower::resume(self.client.clone(), self.rollup.0.into(), block_ref(newest), &trail)
         });
-        let seen = follower.poll().await.map_err(|error| L1SourceError(error.into()))?;
+        let seen = follower.poll().await?;
         let lowest = seen.iter().filter_map(|event| match event {
             Seen::Rewind { to } => Some(to.number),
             _ => None,
@@ -73,7 +74,7 @@ fn block_ref(position: &L1Position) -> L1BlockRef {
 
 fn element(word: [u8; 32]) -> Result<Fr, L1SourceError> {
     rollmill_protocol::field::from_bytes(&word)
-        .ok_or_else(|| L1SourceError("the contract reports a word that is no field element".into()))
+        .ok_or(L1SourceError::Event { what: "a word that is not a field element" })
 }
 
 fn convert(event: Seen) -> Result<L1Event, L1SourceError> {
@@ -87,10 +88,12 @@ fn convert(event: Seen) -> Result<L1Event, L1SourceError> {
             slot: e.slot,
             coinbase: EthAddress(e.coinbase.into_array()),
             total_fees: e.total_fees,
-            data: e.data.map(|data| data.to_vec()).map_err(|why| why.to_string()),
+            data: e.data.map(|data| data.to_vec()).map_err(|why| Bare(&why).to_string()),
         }),
         Seen::EpochProven(e) => L1Event::EpochProven { last_block: e.last_block },
         Seen::Pruned(e) => L1Event::Pruned { proven_tip: e.proven_tip },
-        Seen::Rewind { .. } => return Err(L1SourceError("a rewind is no event".into())),
+        Seen::Rewind { .. } => {
+            return Err(L1SourceError::Event { what: "a rewind without an event" });
+        }
     })
 }

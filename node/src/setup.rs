@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rollmill_errors::{Coded, Disposition};
 use rollmill_l1::abi::Parameters;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::{L1Client, L1Error, RollupContract, SenderConfig, TxSender};
@@ -102,39 +103,48 @@ pub enum SetupError {
     /// A file that a setting names cannot be read.
     ///
     /// Do: Check the path and permissions of `--node-genesis` and `--node-client-key`.
-    #[error("NODE-060: cannot read {path}, the file of {key} ({source})")]
+    #[error("{code}: cannot read {path}, the file of {key} ({source})", code = self.code())]
     File { path: PathBuf, key: &'static str, source: std::io::Error },
     /// A required setting is not set.
     ///
     /// Do: Set it as a flag, in the settings file or in the environment.
-    #[error("NODE-064: setting {key} is not set; give it as {}, in the settings file or in the environment", flag(.key))]
+    #[error("{code}: setting {key} is not set; give it as {}, in the settings file or in the environment", flag(.key), code = self.code())]
     Unset { key: &'static str },
     /// The genesis, client key or settings of this node differ from the contract.
     ///
     /// Do: Use the files of the deployment, or correct `--node-rollup` and `--node-chain-id`.
-    #[error("NODE-062: {what}: this node has {ours}, the contract at {rollup} has {theirs}")]
+    #[error("{code}: {what}: this node has {ours}, the contract at {rollup} has {theirs}", code = self.code())]
     Mismatch { what: &'static str, ours: String, theirs: String, rollup: String },
     /// L1 has no block of the number in `--node-l1-start`.
     ///
     /// Do: Correct `--node-l1-start`, or wait until the L1 node has synced.
-    #[error("NODE-063: L1 has no block {number}; check --node-l1-start")]
+    #[error("{code}: L1 has no block {number}; check --node-l1-start", code = self.code())]
     NoStart { number: u64 },
     /// `--node-l1-start` is later than some blocks of the rollup.
     ///
     /// Do: Set it to an L1 block before the contract's deployment.
-    #[error(
-        "NODE-065: at L1 block {number}, which --node-l1-start names, the rollup had {tip} blocks already; give an L1 block before the contract's deployment"
-    )]
+    #[error("{code}: at L1 block {number}, which --node-l1-start names, the rollup had {tip} blocks already; give an L1 block before the contract's deployment", code = self.code())]
     LateStart { number: u64, tip: u64 },
     /// A file of the deployment is not what the setting says. The source's message has the code.
-    #[error("{source}. The file is {}; the setting is {}", path.display(), flag(.key))]
-    Contents { path: PathBuf, key: &'static str, source: Failure },
+    #[error("{cause}. The file is {}; the setting is {}", path.display(), flag(.key))]
+    Contents { path: PathBuf, key: &'static str, cause: Box<dyn Coded + Send + Sync> },
+}
+
+rollmill_errors::coded! {
+    SetupError {
+        Self::File { .. } => "NODE-060",
+        Self::Unset { .. } => "NODE-064" usage,
+        Self::Mismatch { .. } => "NODE-062",
+        Self::NoStart { .. } => "NODE-063",
+        Self::LateStart { .. } => "NODE-065",
+        Self::Contents { cause, .. } => (cause.as_ref()),
+    }
 }
 
 impl SetupError {
     /// Whether the setting itself cannot be used, whatever the files and L1 hold.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Unset { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 }
 

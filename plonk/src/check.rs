@@ -18,25 +18,32 @@ pub enum Violation {
     /// A gate's equation does not hold.
     ///
     /// Do: Correct the witness: the message names the row and its cells.
-    #[error(
-        "PLK-010: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}"
-    )]
+    #[error("{code}: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}", code = self.code())]
     Gate { gate: Gate, equation: usize, row: usize, cells: Box<[Fr; ROUTED]> },
     /// Two cells that must be equal differ.
     ///
     /// Do: Correct the witness: the message names the cell.
-    #[error("PLK-011: cell (row {row}, column {column}) differs from a cell it is tied to")]
+    #[error("{code}: cell (row {row}, column {column}) differs from a cell it is tied to", code = self.code())]
     Tie { row: usize, column: usize },
     /// A limb cell is outside the range table.
     ///
     /// Do: Correct the witness, or split the value into limbs that fit.
-    #[error("PLK-012: limb cell (row {row}, column {column}) is not below 2^{bits}")]
+    #[error("{code}: limb cell (row {row}, column {column}) is not below 2^{bits}", code = self.code())]
     Range { row: usize, column: usize, bits: u32 },
     /// A ROM read matches no written entry.
     ///
     /// Do: Correct the witness, or write the entry.
-    #[error("PLK-013: the ROM read at row {row} matches no written entry")]
+    #[error("{code}: the ROM read at row {row} matches no written entry", code = self.code())]
     Rom { row: usize },
+}
+
+rollmill_errors::coded! {
+    Violation {
+        Self::Gate { .. } => "PLK-010",
+        Self::Tie { .. } => "PLK-011",
+        Self::Range { .. } => "PLK-012",
+        Self::Rom { .. } => "PLK-013",
+    }
 }
 
 #[derive(Default)]

@@ -30,27 +30,38 @@ pub enum KeyError {
     /// The verifying key has the wrong length.
     ///
     /// Do: Export it again; it is cut off or of another version.
-    #[error("PLK-050: a verifying key has {expected} bytes, got {got}")]
+    #[error("{code}: a verifying key has {expected} bytes, got {got}", code = self.code())]
     Length { expected: usize, got: usize },
     /// A part of the verifying key is malformed.
     ///
     /// Do: Export it again from a source that you trust.
-    #[error("PLK-051: part {part} of the verifying key is malformed: {source}")]
+    #[error("{code}: part {part} of the verifying key is malformed: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     Part { part: usize, source: DecodeError },
     /// A fixed column commits to the identity, which a key must not contain.
     ///
     /// Do: Do not use this key; export it again from a source that you trust.
-    #[error("PLK-052: fixed column {column} commits to the identity, which a key must not contain")]
+    #[error("{code}: fixed column {column} commits to the identity, which a key must not contain", code = self.code())]
     Identity { column: usize },
     /// A field of the verifying key is out of range.
     ///
     /// Do: Export it again; it is damaged or of another version.
-    #[error("PLK-053: field `{field}` of the verifying key is out of range: {got}")]
+    #[error("{code}: field `{field}` of the verifying key is out of range: {got}", code = self.code())]
     Field { field: &'static str, got: u64 },
     #[error(transparent)]
     Srs(#[from] SrsError),
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+rollmill_errors::coded! {
+    KeyError {
+        Self::Length { .. } => "PLK-050",
+        Self::Part { .. } => "PLK-051",
+        Self::Identity { .. } => "PLK-052",
+        Self::Field { .. } => "PLK-053",
+        Self::Srs(error) => (error),
+        Self::Device(error) => (error),
+    }
 }
 
 /// What a verifier needs to know about a circuit.

@@ -17,18 +17,26 @@ pub enum LayoutError {
     /// The circuit has more rows than the requested size.
     ///
     /// Do: Request a larger size, or shrink the circuit.
-    #[error("PLK-001: the circuit needs {needed} rows, 2^{log_n} has {available} usable ones")]
+    #[error("{code}: the circuit needs {needed} rows, 2^{log_n} has {available} usable ones", code = self.code())]
     TooManyRows { needed: usize, log_n: u32, available: usize },
     /// Two rows write the same ROM address, so a prover could read either value.
     ///
     /// Do: Use one address per entry.
-    #[error("PLK-002: rows {first} and {second} write one ROM address; give each entry its own")]
+    #[error("{code}: rows {first} and {second} write one ROM address; give each entry its own", code = self.code())]
     WrittenTwice { first: u32, second: u32 },
     /// A row reads a ROM entry that no earlier row writes.
     ///
     /// Do: Write the entry before the read.
-    #[error("PLK-003: row {row} reads a ROM entry that was not written before it")]
+    #[error("{code}: row {row} reads a ROM entry that was not written before it", code = self.code())]
     UnmatchedRead { row: u32 },
+}
+
+rollmill_errors::coded! {
+    LayoutError {
+        Self::TooManyRows { .. } => "PLK-001",
+        Self::WrittenTwice { .. } => "PLK-002",
+        Self::UnmatchedRead { .. } => "PLK-003",
+    }
 }
 
 /// The fixed cells of one row.

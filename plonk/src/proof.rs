@@ -21,18 +21,26 @@ pub enum ProofError {
     /// The proof has the wrong length.
     ///
     /// Do: Get the proof again; it is cut off or of another version.
-    #[error("PLK-020: a proof has {PROOF_BYTES} bytes, got {got}")]
+    #[error("{code}: a proof has {PROOF_BYTES} bytes, got {got}", code = self.code())]
     Length { got: usize },
     /// A part of the proof is not canonical, not on the curve, or the identity.
     ///
     /// Do: Reject the proof. Test the device that made it.
-    #[error("PLK-021: part {part} of the proof is malformed: {source}")]
+    #[error("{code}: part {part} of the proof is malformed: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     Part { part: usize, source: DecodeError },
     /// A commitment is the identity, which no honest prover produces.
     ///
     /// Do: Reject the proof.
-    #[error("PLK-022: part {part} of the proof is the identity point")]
+    #[error("{code}: part {part} of the proof is the identity point", code = self.code())]
     Identity { part: usize },
+}
+
+rollmill_errors::coded! {
+    ProofError {
+        Self::Length { .. } => "PLK-020",
+        Self::Part { .. } => "PLK-021",
+        Self::Identity { .. } => "PLK-022",
+    }
 }
 
 /// A proof for one circuit.

@@ -38,7 +38,7 @@ pub enum ProveError {
     /// The witness was laid out for another circuit than the key.
     ///
     /// Do: Generate the key and the witness with the same build.
-    #[error("PLK-060: the key is for {expected}, the witness has {got}")]
+    #[error("{code}: the key is for {expected}, the witness has {got}", code = self.code())]
     Shape { expected: String, got: String },
     /// The device failed.
     #[error(transparent)]
@@ -46,8 +46,16 @@ pub enum ProveError {
     /// A commitment is the identity; with blinding this has negligible probability.
     ///
     /// Do: Prove again with another seed.
-    #[error("PLK-061: a commitment is the identity point; prove again with another seed")]
+    #[error("{code}: a commitment is the identity point; prove again with another seed", code = self.code())]
     Identity,
+}
+
+rollmill_errors::coded! {
+    ProveError {
+        Self::Shape { .. } => "PLK-060",
+        Self::Device(error) => (error),
+        Self::Identity => "PLK-061",
+    }
 }
 
 /// Where the values of the blinding rows come from.

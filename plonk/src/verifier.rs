@@ -22,40 +22,47 @@ pub enum VerifyError {
     /// The number of public inputs differs from the circuit's.
     ///
     /// Do: Pass the public inputs of this circuit.
-    #[error("PLK-030: the circuit has {expected} public inputs, got {got}")]
+    #[error("{code}: the circuit has {expected} public inputs, got {got}", code = self.code())]
     PublicInputs { expected: usize, got: usize },
     /// A challenge fell on a value for which the protocol is undefined. An honest proof meets this
     /// with probability below 2^-220.
     ///
     /// Do: Reject the proof.
-    #[error("PLK-031: challenge {challenge} is degenerate")]
+    #[error("{code}: challenge {challenge} is degenerate", code = self.code())]
     Degenerate { challenge: &'static str },
     /// The constraints do not hold at ζ: the proof or its public inputs are wrong.
     ///
     /// Do: Reject the proof. If you made it, run `rollmill_plonk::check` on the witness, then test
     /// the device.
-    #[error(
-        "PLK-032: the constraints do not hold at the random point: the proof, its public inputs or the key are wrong"
-    )]
+    #[error("{code}: the constraints do not hold at the random point: the proof, its public inputs or the key are wrong", code = self.code())]
     Quotient,
     /// The opening proofs are wrong.
     ///
     /// Do: Reject the proof. If you made it, check that key and SRS belong together, then test the
     /// device.
-    #[error("PLK-033: the pairing check of the openings failed")]
+    #[error("{code}: the pairing check of the openings failed", code = self.code())]
     Pairing,
     /// The pair in the public inputs is malformed.
     ///
     /// Do: Reject the proof.
-    #[error("PLK-034: the carried pair is malformed: {0}")]
+    #[error("{code}: the carried pair is malformed: {0}", code = self.code())]
     Pair(#[from] PairError),
     /// The position of the carried pair leaves fewer public inputs than a pair has.
     ///
     /// Do: Correct the calling program: pass the position that the circuit's shape defines.
-    #[error(
-        "PLK-035: a carried pair of {PAIR_INPUTS} values from input {at} on exceeds the {got} public inputs"
-    )]
+    #[error("{code}: a carried pair of {PAIR_INPUTS} values from input {at} on exceeds the {got} public inputs", code = self.code())]
     PairPosition { at: usize, got: usize },
+}
+
+rollmill_errors::coded! {
+    VerifyError {
+        Self::PublicInputs { .. } => "PLK-030",
+        Self::Degenerate { .. } => "PLK-031",
+        Self::Quotient => "PLK-032",
+        Self::Pairing => "PLK-033",
+        Self::Pair(..) => "PLK-034",
+        Self::PairPosition { .. } => "PLK-035",
+    }
 }
 
 /// The challenges of a proof, in the order in which they are drawn.

@@ -20,22 +20,22 @@ pub enum BlockError {
     /// The block's slot is not above its parent's.
     ///
     /// Do: Nothing: the block is invalid. A proposer waits for the next slot.
-    #[error("PRO-050: slot {got} does not follow the parent's slot {parent}")]
+    #[error("{code}: slot {got} does not follow the parent's slot {parent}", code = self.code())]
     Slot { parent: u64, got: u64 },
     /// The block's timestamp is not above its parent's.
     ///
     /// Do: Nothing: the block is invalid. A proposer checks its clock.
-    #[error("PRO-051: timestamp {got} does not follow the parent's {parent}")]
+    #[error("{code}: timestamp {got} does not follow the parent's {parent}", code = self.code())]
     Timestamp { parent: u64, got: u64 },
     /// The archive tree is full.
     ///
     /// Do: Nothing helps on this deployment: it has reached its capacity.
-    #[error("PRO-052: the archive is full")]
+    #[error("{code}: the archive is full", code = self.code())]
     ArchiveFull,
     /// A transaction of a published block violates a rule. The message names it.
     ///
     /// Do: Nothing: the block is invalid and is pruned. Tell the proposer.
-    #[error("PRO-053: transaction {index}: {rejection}")]
+    #[error("{code}: transaction {index}: {cause}", code = self.code(), cause = rollmill_errors::Bare(.rejection))]
     Rejected {
         index: usize,
         #[source]
@@ -45,11 +45,22 @@ pub enum BlockError {
     ///
     /// Do: Nothing: the block is invalid and is pruned. Tell the proposer; check that both run the
     /// same release.
-    #[error("PRO-054: header field {name}: {expected} expected, got {got}")]
+    #[error("{code}: header field {name}: {expected} expected, got {got}", code = self.code())]
     Header { name: String, expected: String, got: String },
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+rollmill_errors::coded! {
+    BlockError {
+        Self::Slot { .. } => "PRO-050",
+        Self::Timestamp { .. } => "PRO-051",
+        Self::ArchiveFull => "PRO-052",
+        Self::Rejected { .. } => "PRO-053",
+        Self::Header { .. } => "PRO-054",
+        Self::Storage(error) => (error),
+    }
 }
 
 /// What a proposer decides about a block.

@@ -15,48 +15,62 @@ pub enum DecodeError {
     /// The input ends inside a value.
     ///
     /// Do: Get the data again; it is cut off or of another version.
-    #[error("PRO-001: {what}: {needed} bytes expected, {left} left")]
+    #[error("{code}: {what}: {needed} bytes expected, {left} left", code = self.code())]
     Truncated { what: &'static str, needed: usize, left: usize },
     /// Bytes follow the last value.
     ///
     /// Do: Get the data again; it is damaged or of another version.
-    #[error("PRO-002: {what}: {extra} bytes after the end")]
+    #[error("{code}: {what}: {extra} bytes after the end", code = self.code())]
     Trailing { what: &'static str, extra: usize },
     /// A field element is not below the modulus.
     ///
     /// Do: Correct the program or file that wrote it.
-    #[error("PRO-003: {what}: field element is not canonical")]
+    #[error("{code}: {what}: field element is not canonical", code = self.code())]
     NotCanonical { what: &'static str },
     /// A number is outside its range.
     ///
     /// Do: Correct the program or file that wrote it; the message names the limit.
-    #[error("PRO-004: {what}: at most {max} expected, got {got}")]
+    #[error("{code}: {what}: at most {max} expected, got {got}", code = self.code())]
     OutOfRange { what: &'static str, max: String, got: String },
     /// The data has a format version that this build does not know.
     ///
     /// Do: Run the same release on both sides.
-    #[error("PRO-005: {what}: version {expected} expected, got {got}")]
+    #[error("{code}: {what}: version {expected} expected, got {got}", code = self.code())]
     Version { what: &'static str, expected: u64, got: u64 },
     /// A list has the wrong length.
     ///
     /// Do: Correct the program or file that wrote it; the message has both lengths.
-    #[error("PRO-006: {what}: {expected} items expected, got {got}")]
+    #[error("{code}: {what}: {expected} items expected, got {got}", code = self.code())]
     Length { what: &'static str, expected: usize, got: usize },
     /// Values contradict each other or the rules of their format.
     ///
     /// Do: Correct the program or file that wrote it; the message names the rule.
-    #[error("PRO-007: {what}: {reason}")]
+    #[error("{code}: {what}: {reason}", code = self.code())]
     Shape { what: &'static str, reason: String },
     /// The text is not hexadecimal of the right length.
     ///
     /// Do: Pass 0x and the number of hex digits in the message.
-    #[error("PRO-008: {what}: {reason}")]
+    #[error("{code}: {what}: {reason}", code = self.code())]
     Hex { what: &'static str, reason: String },
     /// The coordinates are not a point of the curve, or are the point at infinity.
     ///
     /// Do: Correct the program or file that wrote it.
-    #[error("PRO-009: {what}: not a point of the curve")]
+    #[error("{code}: {what}: not a point of the curve", code = self.code())]
     NotOnCurve { what: &'static str },
+}
+
+rollmill_errors::coded! {
+    DecodeError {
+        Self::Truncated { .. } => "PRO-001",
+        Self::Trailing { .. } => "PRO-002",
+        Self::NotCanonical { .. } => "PRO-003",
+        Self::OutOfRange { .. } => "PRO-004",
+        Self::Version { .. } => "PRO-005",
+        Self::Length { .. } => "PRO-006",
+        Self::Shape { .. } => "PRO-007",
+        Self::Hex { .. } => "PRO-008",
+        Self::NotOnCurve { .. } => "PRO-009",
+    }
 }
 
 /// Appends values to a byte string.

@@ -27,26 +27,36 @@ pub enum GenesisError {
     /// The text is not a genesis file.
     ///
     /// Do: Correct the place that the message names, or use the deployment's file.
-    #[error("PRO-080: genesis file: {0}")]
+    #[error("{code}: genesis file: {0}", code = self.code())]
     Json(#[from] serde_json::Error),
     /// The genesis file has another format version.
     ///
     /// Do: Use a genesis file for this release.
-    #[error("PRO-081: genesis format {GENESIS_FORMAT} expected, got {got}")]
+    #[error("{code}: genesis format {GENESIS_FORMAT} expected, got {got}", code = self.code())]
     Format { got: u64 },
     /// An address has two balances in the genesis file, or the slot of a balance is zero.
     ///
     /// Do: Correct the entry that the message names.
-    #[error("PRO-082: genesis balance {index} repeats an address")]
+    #[error("{code}: genesis balance {index} repeats an address", code = self.code())]
     BalanceRepeated { index: usize },
     /// The genesis file has too many entries.
     ///
     /// Do: Shorten the list; the message has both numbers.
-    #[error("PRO-083: genesis holds {got} {what}, at most {GENESIS_ITEMS_MAX} are allowed")]
+    #[error("{code}: genesis holds {got} {what}, at most {GENESIS_ITEMS_MAX} are allowed", code = self.code())]
     TooMany { what: &'static str, got: usize },
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+rollmill_errors::coded! {
+    GenesisError {
+        Self::Json(..) => "PRO-080",
+        Self::Format { .. } => "PRO-081",
+        Self::BalanceRepeated { .. } => "PRO-082",
+        Self::TooMany { .. } => "PRO-083",
+        Self::Storage(error) => (error),
+    }
 }
 
 /// A note in a genesis file.

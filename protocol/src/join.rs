@@ -23,49 +23,63 @@ pub enum JoinError {
     /// The children were made under different constants.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-070: {what} differs between children")]
+    #[error("{code}: {what} differs between children", code = self.code())]
     Constants { what: &'static str },
     /// The right child does not start where the left one ends.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-071: {what}: the right child does not start where the left one ends")]
+    #[error("{code}: {what}: the right child does not start where the left one ends", code = self.code())]
     Gap { what: &'static str },
     /// A child covers an empty range.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-072: an empty range cannot be joined")]
+    #[error("{code}: an empty range cannot be joined", code = self.code())]
     Empty,
     /// A sum overflows.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-073: {what} overflows")]
+    #[error("{code}: {what} overflows", code = self.code())]
     Overflow { what: &'static str },
     /// A child contradicts the block's header.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-074: {what} is not what the header says")]
+    #[error("{code}: {what} is not what the header says", code = self.code())]
     Header { what: &'static str },
     /// The circuit has no variant for this number of children.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-075: {circuit} has no variant for {got} children")]
+    #[error("{code}: {circuit} has no variant for {got} children", code = self.code())]
     Children { circuit: &'static str, got: usize },
     /// The range leaves its epoch, or an epoch has no slots.
     ///
     /// Do: Check the contract's number of slots per epoch. Otherwise report a bug in Rollmill with
     /// the range's capture.
-    #[error("PRO-076: slots {first} to {last} are not in one epoch of {slots_per_epoch} slots")]
+    #[error("{code}: slots {first} to {last} are not in one epoch of {slots_per_epoch} slots", code = self.code())]
     Epoch { first: u64, last: u64, slots_per_epoch: u64 },
     /// A value that must be zero until the bridge exists is not zero.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-077: {what} must be zero, got {}", field::to_hex(.got))]
+    #[error("{code}: {what} must be zero, got {}", field::to_hex(.got), code = self.code())]
     Bridge { what: &'static str, got: Fr },
     /// A field of a header does not follow from the parent's header or from the deployment's constants.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-078: the header's {what} does not follow from its parent or the deployment")]
+    #[error("{code}: the header's {what} does not follow from its parent or the deployment", code = self.code())]
     Parent { what: &'static str },
+}
+
+rollmill_errors::coded! {
+    JoinError {
+        Self::Constants { .. } => "PRO-070",
+        Self::Gap { .. } => "PRO-071",
+        Self::Empty => "PRO-072",
+        Self::Overflow { .. } => "PRO-073",
+        Self::Header { .. } => "PRO-074",
+        Self::Children { .. } => "PRO-075",
+        Self::Epoch { .. } => "PRO-076",
+        Self::Bridge { .. } => "PRO-077",
+        Self::Parent { .. } => "PRO-078",
+    }
 }
 
 fn same<T: PartialEq>(what: &'static str, left: &T, right: &T) -> Result<(), JoinError> {

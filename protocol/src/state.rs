@@ -22,69 +22,87 @@ pub enum TxRejection {
     /// The transaction's effects violate the format.
     ///
     /// Do: Create it with a wallet of the same release.
-    #[error("PRO-020: malformed transaction: {0}")]
+    #[error("{code}: malformed transaction: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Malformed(#[from] DecodeError),
     /// The transaction is for another L1 chain.
     ///
     /// Do: Use the wallet with a node of its own chain.
-    #[error("PRO-021: chain id {expected} expected, got {got}")]
+    #[error("{code}: chain id {expected} expected, got {got}", code = self.code())]
     WrongChain { expected: u64, got: u64 },
     /// The transaction is for another deployment.
     ///
     /// Do: Use the wallet with a node of its own deployment.
-    #[error("PRO-022: rollup version {expected} expected, got {got}")]
+    #[error("{code}: rollup version {expected} expected, got {got}", code = self.code())]
     WrongVersion { expected: u64, got: u64 },
     /// The transaction's anchor is not in the archive before the block.
     ///
     /// Do: Sync the wallet and build the transaction again.
-    #[error("PRO-023: anchor {} is not in the archive", field::to_hex(.anchor))]
+    #[error("{code}: anchor {} is not in the archive", field::to_hex(.anchor), code = self.code())]
     UnknownAnchor { anchor: Fr },
     /// The block's gas price is above the transaction's maximum.
     ///
     /// Do: Wait for lower prices, or build the transaction again with a higher maximum.
-    #[error("PRO-024: {kind} gas costs {price} a unit, at most {max} is allowed")]
+    #[error("{code}: {kind} gas costs {price} a unit, at most {max} is allowed", code = self.code())]
     PriceAboveMax { kind: &'static str, price: u64, max: u64 },
     /// The gas limits do not cover the gas used and the teardown limits.
     ///
     /// Do: Build the transaction again with higher limits.
-    #[error("PRO-025: gas limits do not cover the gas used and the teardown limits")]
+    #[error("{code}: gas limits do not cover the gas used and the teardown limits", code = self.code())]
     GasLimit,
     /// The fee does not fit 64 bits.
     ///
     /// Do: Build the transaction again with lower prices or limits.
-    #[error("PRO-026: the fee at prices {l2} and {da} does not fit 64 bits")]
+    #[error("{code}: the fee at prices {l2} and {da} does not fit 64 bits", code = self.code())]
     FeeOverflow { l2: u64, da: u64 },
     /// A nullifier is already in the tree: the note was spent, or the transaction is already
     /// included.
     ///
     /// Do: Sync the wallet. If the transfer is not in its history, send it again from other notes.
-    #[error("PRO-027: nullifier {} was published before", field::to_hex(.nullifier))]
+    #[error("{code}: nullifier {} was published before", field::to_hex(.nullifier), code = self.code())]
     NullifierSpent { nullifier: Fr },
     /// A nullifier occurs twice in the transaction.
     ///
     /// Do: Create it with a wallet of the same release.
-    #[error("PRO-028: nullifier {} occurs twice in the transaction", field::to_hex(.nullifier))]
+    #[error("{code}: nullifier {} occurs twice in the transaction", field::to_hex(.nullifier), code = self.code())]
     NullifierRepeated { nullifier: Fr },
     /// A state tree is full.
     ///
     /// Do: Nothing helps on this deployment: it has reached its capacity.
-    #[error("PRO-029: the tree {tree:?} is full")]
+    #[error("{code}: the tree {tree:?} is full", code = self.code())]
     TreeFull { tree: Tree },
     /// The fee payer has no fee balance.
     ///
     /// Do: Pay from an account with a balance in the genesis.
-    #[error("PRO-030: fee payer {} has no balance", field::to_hex(.fee_payer))]
+    #[error("{code}: fee payer {} has no balance", field::to_hex(.fee_payer), code = self.code())]
     FeePayerUnknown { fee_payer: Fr },
     /// The fee payer's balance is below the fee.
     ///
     /// Do: Pay from another account, or lower the fee.
-    #[error("PRO-031: the fee is {fee}, the fee payer has {balance}")]
+    #[error("{code}: the fee is {fee}, the fee payer has {balance}", code = self.code())]
     BalanceTooLow { balance: u64, fee: u64 },
     /// The block holds the maximum number of transactions.
     ///
     /// Do: Nothing: the transaction goes into a later block.
-    #[error("PRO-032: the block already holds {max} transactions")]
+    #[error("{code}: the block already holds {max} transactions", code = self.code())]
     BlockFull { max: usize },
+}
+
+rollmill_errors::coded! {
+    TxRejection {
+        Self::Malformed(..) => "PRO-020",
+        Self::WrongChain { .. } => "PRO-021",
+        Self::WrongVersion { .. } => "PRO-022",
+        Self::UnknownAnchor { .. } => "PRO-023",
+        Self::PriceAboveMax { .. } => "PRO-024",
+        Self::GasLimit => "PRO-025",
+        Self::FeeOverflow { .. } => "PRO-026",
+        Self::NullifierSpent { .. } => "PRO-027",
+        Self::NullifierRepeated { .. } => "PRO-028",
+        Self::TreeFull { .. } => "PRO-029",
+        Self::FeePayerUnknown { .. } => "PRO-030",
+        Self::BalanceTooLow { .. } => "PRO-031",
+        Self::BlockFull { .. } => "PRO-032",
+    }
 }
 
 /// Why a transaction was not applied.
@@ -97,6 +115,13 @@ pub enum ApplyError {
     /// The store is at fault; what was written must be dropped.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+rollmill_errors::coded! {
+    ApplyError {
+        Self::Rejected(error) => (error),
+        Self::Storage(error) => (error),
+    }
 }
 
 /// What a block gives every transaction in it.
@@ -325,8 +350,9 @@ impl<S: StateRead> WorldState<S> {
         let slot = fee_balance_slot(address);
         let value = indexed::value(&self.store, IndexedTree::PublicData, &slot)?
             .ok_or(TxRejection::FeePayerUnknown { fee_payer: *address })?;
-        field::to_u64("balance", &value)
-            .map_err(|error| StorageError::corrupt(error.to_string()).into())
+        field::to_u64("balance", &value).map_err(|error| {
+            StorageError::corrupt(rollmill_errors::Bare(&error).to_string()).into()
+        })
     }
 
     /// The witness that the header with this hash is in the archive.

@@ -60,7 +60,7 @@ pub enum CaptureError {
     /// The capture file cannot be read or written.
     ///
     /// Do: Check its path, its permissions and the disk.
-    #[error("PRN-050: cannot use {path}: {source}. Check the path and the disk")]
+    #[error("{code}: cannot use {path}: {source}. Check the path and the disk", code = self.code())]
     File {
         path: PathBuf,
         #[source]
@@ -69,13 +69,21 @@ pub enum CaptureError {
     /// The file is not a capture of this release.
     ///
     /// Do: Pass a capture that a prover node of this release wrote.
-    #[error("PRN-051: {path} is not a capture that this release reads: {why}")]
+    #[error("{code}: {path} is not a capture that this release reads: {why}", code = self.code())]
     Format { path: PathBuf, why: String },
     /// At least one job of the captured range is invalid. The lines above name each.
     ///
     /// Do: Report the capture with these lines.
-    #[error("PRN-052: {count} of {total} jobs of the captured range do not hold")]
+    #[error("{code}: {count} of {total} jobs of the captured range do not hold", code = self.code())]
     Fails { count: usize, total: usize },
+}
+
+rollmill_errors::coded! {
+    CaptureError {
+        Self::File { .. } => "PRN-050",
+        Self::Format { .. } => "PRN-051",
+        Self::Fails { .. } => "PRN-052",
+    }
 }
 
 impl Capture {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use rollmill_circuits::keyset::KeySet;
+use rollmill_errors::Bare;
 use rollmill_node::{BlockRecord, Node};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::BlockRef;
@@ -36,26 +37,33 @@ pub enum GatherError {
     /// No node has the transaction with its client proof.
     ///
     /// Do: Name more nodes in `--tx-sources`.
-    #[error(
-        "PRN-010: no node has transaction {tx_hash} of block {block} with its client proof; name more --tx-sources"
-    )]
+    #[error("{code}: no node has transaction {tx_hash} of block {block} with its client proof; name more --tx-sources", code = self.code())]
     Missing { block: u64, tx_hash: String },
     /// The chain changed while it was read. The prover node retries.
     ///
     /// Do: Nothing.
-    #[error("PRN-011: block {block} is not on this node's chain any more")]
+    #[error("{code}: block {block} is not on this node's chain any more", code = self.code())]
     Gone { block: u64 },
     /// Executing the block produced another header than the chain's.
     ///
     /// Do: Run the release of the deployment. If it is, delete the data directory to sync again,
     /// and report it if it recurs.
-    #[error("PRN-012: executing block {block} gave header {got}, the chain has {expected}")]
+    #[error("{code}: executing block {block} gave header {got}, the chain has {expected}", code = self.code())]
     Differs { block: u64, expected: String, got: String },
     /// A block cannot be read or executed. The prover node retries.
     ///
     /// Do: Do what the message says.
-    #[error("PRN-013: block {block}: {why}")]
+    #[error("{code}: block {block}: {why}", code = self.code())]
     Failed { block: u64, why: String },
+}
+
+rollmill_errors::coded! {
+    GatherError {
+        Self::Missing { .. } => "PRN-010",
+        Self::Gone { .. } => "PRN-011",
+        Self::Differs { .. } => "PRN-012",
+        Self::Failed { .. } => "PRN-013",
+    }
 }
 
 /// Fetches the transactions of block `number`: from the node's pool, else from peers, whose responses
@@ -68,11 +76,11 @@ pub async fn fetch(
     let failed = |why: String| GatherError::Failed { block: number, why };
     let stored = node
         .block(number)
-        .map_err(|error| failed(error.to_string()))?
+        .map_err(|error| failed(Bare(&error).to_string()))?
         .ok_or(GatherError::Gone { block: number })?;
     let mut txs = Vec::with_capacity(stored.tx_hashes.len());
     for tx_hash in &stored.tx_hashes {
-        let kept = node.transaction(tx_hash).map_err(|error| failed(error.to_string()))?;
+        let kept = node.transaction(tx_hash).map_err(|error| failed(Bare(&error).to_string()))?;
         let tx = match kept {
             Some(tx) => tx,
             None => from_peers(node, peers, number, tx_hash).await?,
@@ -113,11 +121,12 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
     let failed = |why: String| GatherError::Failed { block: number, why };
     let record = |number: u64| -> Result<BlockRecord, GatherError> {
         node.block_record(BlockRef::Number(number))
-            .map_err(|error| failed(error.to_string()))?
+            .map_err(|error| failed(Bare(&error).to_string()))?
             .ok_or(GatherError::Gone { block: number })
     };
     let (parent, this) = (record(number.saturating_sub(1))?, record(number)?);
-    let state = node.state_at(parent.header.block_number).map_err(|e| failed(e.to_string()))?;
+    let state =
+        node.state_at(parent.header.block_number).map_err(|e| failed(Bare(&e).to_string()))?;
     let price = this.header.fee_per_gas();
     let env = BlockEnv {
         slot: this.header.slot,
@@ -126,13 +135,13 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
         price,
     };
     let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), env)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(|error| failed(Bare(&error).to_string()))?;
     let mut done = Vec::with_capacity(txs.len());
     for tx in txs {
-        let transition = builder.apply(&tx).map_err(|error| failed(error.to_string()))?;
+        let transition = builder.apply(&tx).map_err(|error| failed(Bare(&error).to_string()))?;
         done.push((tx, transition));
     }
-    let (block, _) = builder.finish().map_err(|error| failed(error.to_string()))?;
+    let (block, _) = builder.finish().map_err(|error| failed(Bare(&error).to_string()))?;
     if block.header_hash != this.header_hash {
         let (expected, got) = (to_hex(&this.header_hash), to_hex(&block.header_hash));
         return Err(GatherError::Differs { block: number, expected, got });

@@ -29,13 +29,17 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 ///
 /// Do: Check the directory of `--intents`, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "PRN-031: cannot use the identity file {path}: {source}. Check the folder of the setting intents"
-)]
+#[error("{code}: cannot use the identity file {path}: {source}. Check the folder of the setting intents", code = self.code())]
 pub struct IdentityError {
     path: PathBuf,
     #[source]
     source: io::Error,
+}
+
+rollmill_errors::coded! {
+    IdentityError {
+        Self { .. } => "PRN-031",
+    }
 }
 
 /// The holder of a lease: random bits stored on disk, and as many for this process. A process id may

@@ -50,12 +50,16 @@ fn main() -> ExitCode {
 ///
 /// Do: Check the path, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "PRN-030: cannot write the client key to {path} ({source}); check the path and its permissions"
-)]
+#[error("{code}: cannot write the client key to {path} ({source}); check the path and its permissions", code = self.code())]
 struct KeyFileError {
     path: PathBuf,
     source: std::io::Error,
+}
+
+rollmill_errors::coded! {
+    KeyFileError {
+        Self { .. } => "PRN-030",
+    }
 }
 
 async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {

@@ -227,13 +227,20 @@ enum ChainChanged {
     /// L1 no longer has a block that the node followed, because of a reorg. The prover node retries.
     ///
     /// Do: Nothing.
-    #[error("PRN-032: L1 no longer has block {number}; retrying")]
+    #[error("{code}: L1 no longer has block {number}; retrying", code = self.code())]
     L1Block { number: u64 },
     /// The chain changed while it was read. The prover node reads it again.
     ///
     /// Do: Nothing.
-    #[error("PRN-033: the chain changed while it was read; retrying")]
+    #[error("{code}: the chain changed while it was read; retrying", code = self.code())]
     Tips,
+}
+
+rollmill_errors::coded! {
+    ChainChanged {
+        Self::L1Block { .. } => "PRN-032",
+        Self::Tips => "PRN-033",
+    }
 }
 
 async fn block_at(l1: &L1Client, number: u64) -> Result<L1BlockRef, Failure> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rollmill_circuits::jobs::{self, RangeData};
 use rollmill_circuits::keyset::KeySet;
+use rollmill_errors::Bare;
 use rollmill_protocol::builder::Block;
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::plan::EpochPlan;
@@ -49,13 +50,14 @@ impl RangeData for RangeWork {
 impl Work for RangeWork {
     fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String> {
         let node = self.plan.nodes.get(index).ok_or("no such node")?;
-        jobs::input(node.circuit, self, node.subject, children).map_err(|error| error.to_string())
+        jobs::input(node.circuit, self, node.subject, children)
+            .map_err(|error| Bare(&error).to_string())
     }
 
     fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), String> {
         let node = self.plan.nodes.get(index).ok_or("no such node")?;
         jobs::verify(&self.keys, node.circuit.name(), input, result)
             .map(drop)
-            .map_err(|error| error.to_string())
+            .map_err(|error| Bare(&error).to_string())
     }
 }

@@ -31,13 +31,17 @@ pub trait Submitter: Send + Sync + 'static {
 ///
 /// Do: Run the release of the deployment's contract. Otherwise report it with the range's capture.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "PRN-020: the public inputs of the proof differ from the contract's: {what} is {ours}, the contract expects {theirs}"
-)]
+#[error("{code}: the public inputs of the proof differ from the contract's: {what} is {ours}, the contract expects {theirs}", code = self.code())]
 struct InputsDiffer {
     what: String,
     ours: String,
     theirs: String,
+}
+
+rollmill_errors::coded! {
+    InputsDiffer {
+        Self { .. } => "PRN-020",
+    }
 }
 
 /// Submits through the sender of one account.

@@ -22,7 +22,8 @@ pub struct LocalProver {
 impl LocalProver {
     /// Opens the keys in `cache` (see [`cache_dir`]); the SRS must be fit for the chain.
     pub fn open(cache: Option<&Path>, chain_id: u64) -> Result<Self, PxeError> {
-        let failed = |error: RegistryError| PxeError::Prove(error.to_string());
+        let failed =
+            |error: RegistryError| PxeError::Prove(rollmill_errors::Bare(&error).to_string());
         let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(cache)));
         let set: KeySet = load_key_set(store.as_ref()).map_err(failed)?;
         let srs = open_srs(store.as_ref(), chain_id).map_err(failed)?;
@@ -33,6 +34,7 @@ impl LocalProver {
 
 impl ClientProver for LocalProver {
     fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
-        prove_client(&self.keys, witness, seed).map_err(|error| PxeError::Prove(error.to_string()))
+        prove_client(&self.keys, witness, seed)
+            .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()))
     }
 }

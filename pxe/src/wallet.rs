@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{CryptoRng, RngCore};
 use rollmill_circuits::client::{ClientWitness, InputNote};
+use rollmill_errors::Bare;
 use rollmill_node_client::wire::{BlockEffects, BlockRef, TxEffectsInfo, Versions};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::field::{serde_fr, to_hex};
@@ -190,7 +191,7 @@ impl Wallet {
     pub async fn fee(&self, node: &NodeClient) -> Result<Fee, PxeError> {
         let info = node.header(BlockRef::Pending).await.map_err(node_error)?;
         let info = info.ok_or_else(|| PxeError::Node("it has no pending tip".to_owned()))?;
-        let header = info.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+        let header = info.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))?;
         let at = |margin: u64| {
             let l2 = header.fee_per_l2_gas.saturating_mul(margin).saturating_mul(L2_GAS_PER_TX);
             let da = header.fee_per_da_gas.saturating_mul(margin).saturating_mul(DA_GAS_PER_TX);
@@ -229,7 +230,7 @@ impl Wallet {
         let data = node.public_data(&fee_balance_slot(&self.owner)).await.map_err(node_error)?;
         let value = data.map(|d| d.value).unwrap_or_default();
         rollmill_protocol::field::to_u64("fee balance", &value)
-            .map_err(|error| PxeError::Node(error.to_string()))
+            .map_err(|error| PxeError::Node(Bare(&error).to_string()))
     }
 
     /// Reads the chain up to the node's pending tip. Starts over when the last block that was read is
@@ -312,7 +313,7 @@ impl Wallet {
             return Err(PxeError::Node(format!("block {got} instead of block {expected}")));
         }
         let effects = block.txs.iter().map(TxEffectsInfo::decode).collect::<Result<Vec<_>, _>>();
-        let effects = effects.map_err(|error| PxeError::Node(error.to_string()))?;
+        let effects = effects.map_err(|error| PxeError::Node(Bare(&error).to_string()))?;
         for (tx, effects) in block.txs.iter().zip(&effects) {
             self.read_tx(block.block_number, tx, effects);
         }
@@ -472,7 +473,7 @@ impl Wallet {
             .await
             .map_err(node_error)?
             .ok_or_else(|| PxeError::Node("it has no pending tip".to_owned()))?;
-        let anchor = info.decode().map_err(|error| PxeError::Node(error.to_string()))?;
+        let anchor = info.decode().map_err(|error| PxeError::Node(Bare(&error).to_string()))?;
         let mut inputs = Vec::with_capacity(2);
         for note in &chosen {
             let path =

@@ -23,18 +23,29 @@ pub enum BuildError {
     /// The state cannot be read.
     ///
     /// Do: Do what the message says; usually the disk of `--node-data-dir` is the cause.
-    #[error("SEQ-001: the state cannot be read: {0}")]
+    #[error("{code}: the state cannot be read: {0}", code = self.code())]
     State(String),
     /// The pending tip is not in the node's database.
     ///
     /// Do: Restart the sequencer. If it recurs, delete `--node-data-dir` to sync again.
-    #[error("SEQ-002: the pending tip is not in the node's store")]
+    #[error("{code}: the pending tip is not in the node's store", code = self.code())]
     NoParent,
     /// No block can follow the pending tip, because its timestamp is the maximum.
     ///
     /// Do: Wait for the prune of the pending chain.
-    #[error("SEQ-005: no block can follow the pending tip, whose timestamp is 2^64 - 1")]
+    #[error("{code}: no block can follow the pending tip, whose timestamp is 2^64 - 1", code = self.code())]
     EndOfTime,
+}
+
+rollmill_errors::coded! {
+    BuildError {
+        Self::Node(error) => (error),
+        Self::Query(error) => (error),
+        Self::Block(error) => (error),
+        Self::State(..) => "SEQ-001",
+        Self::NoParent => "SEQ-002",
+        Self::EndOfTime => "SEQ-005",
+    }
 }
 
 /// A block and what it was built on.
@@ -85,7 +96,7 @@ pub fn build(
                 );
                 left_out.push((tx.hash(), reason.to_string()));
             }
-            Err(error) => return Err(BuildError::State(error.to_string())),
+            Err(error) => return Err(BuildError::State(rollmill_errors::Bare(&error).to_string())),
         }
     }
     let can_fall = env.price != FeePerGas::MIN;

@@ -9,7 +9,7 @@ use rollmill_node_client::ClientError;
 use rollmill_protocol::EthAddress;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::sequencer::{NotTheProposer, Sequencer};
+use rollmill_sequencer::sequencer::{Sequencer, SequencerError};
 use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
 
 fn main() -> ExitCode {
@@ -37,7 +37,7 @@ fn checked(config: &Config) -> Preflight {
                     Err(finding) => finding,
                     Ok(account) => match account.proposer {
                         Some(expected) if expected != account.address => {
-                            Finding::wrong(&NotTheProposer {
+                            Finding::wrong(&SequencerError::NotTheProposer {
                                 expected: expected.to_string(),
                                 got: account.address.to_string(),
                             })
@@ -66,5 +66,5 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.board);
     process.ready();
-    sequencer.run(&process.shutdown).await
+    Ok(sequencer.run(&process.shutdown).await?)
 }

@@ -24,11 +24,11 @@ use rollmill_l1::abi::{self, ProposeArgs, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus};
 use rollmill_node::setup::RunningNode;
-use rollmill_node::{Deadline, Pruner};
+use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
-use rollmill_service::{Backoff, Board, Failure, Shutdown};
+use rollmill_service::{Backoff, Board, Shutdown};
 
 use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
@@ -49,41 +49,70 @@ const LOOK: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 
-/// The proposed block is in no L1 block yet.
-///
-/// Do: Check the log's lines about L1 and its fees; raise `--l1-max-fee-gwei` if they are the
-/// reason.
+/// Why a turn failed, or the sequencer cannot run.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "SEQ-006: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before its slot ends; see the lines of the log about L1 and its fees"
-)]
-struct NotIncluded {
-    number: u64,
-    seconds: u64,
+#[non_exhaustive]
+pub enum SequencerError {
+    /// L1 has the proposed block, but the node did not follow it in time.
+    ///
+    /// Do: Read the log's lines about L1 and correct the endpoints.
+    #[error("{code}: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1", code = self.code())]
+    NotFollowed { number: u64, seconds: u64 },
+    /// The account is not the proposer of the deployment.
+    ///
+    /// Do: Give the proposer's key with `--l1-key-env` or `--l1-keystore`.
+    #[error("{code}: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key", code = self.code())]
+    NotTheProposer { expected: String, got: String },
+    /// The proposed block is in no L1 block yet.
+    ///
+    /// Do: Check the log's lines about L1 and its fees; raise `--l1-max-fee-gwei` if they are the
+    /// reason.
+    #[error("{code}: block {number} was proposed and is in no L1 block after {seconds} s; no other is proposed before its slot ends; see the lines of the log about L1 and its fees", code = self.code())]
+    NotIncluded { number: u64, seconds: u64 },
+    /// A task of the sequencer panicked.
+    ///
+    /// Do: Report it with the log. The sequencer goes on if it was a block that was built.
+    #[error("{code}: {task} ended early: {source}", code = self.code())]
+    Task {
+        task: &'static str,
+        #[source]
+        source: tokio::task::JoinError,
+    },
+    /// The block cannot be built.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// L1 cannot be read, or does not take a transaction.
+    #[error(transparent)]
+    L1(#[from] L1Error),
 }
 
-/// The account is not the proposer of the deployment.
-///
-/// Do: Give the proposer's key with `--l1-key-env` or `--l1-keystore`.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "SEQ-004: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key"
-)]
-pub struct NotTheProposer {
-    pub expected: String,
-    pub got: String,
+rollmill_errors::coded! {
+    SequencerError {
+        Self::NotFollowed { .. } => "SEQ-003",
+        Self::NotTheProposer { .. } => "SEQ-004",
+        Self::NotIncluded { .. } => "SEQ-006",
+        Self::Task { .. } => "SEQ-007",
+        Self::Build(error) => (error),
+        Self::L1(error) => (error),
+    }
 }
 
-/// L1 has the proposed block, but the node did not follow it in time.
-///
-/// Do: Read the log's lines about L1 and correct the endpoints.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "SEQ-003: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1"
-)]
-struct NotFollowed {
-    number: u64,
-    seconds: u64,
+impl From<NodeError> for SequencerError {
+    fn from(error: NodeError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl From<QueryError> for SequencerError {
+    fn from(error: QueryError) -> Self {
+        Self::Build(error.into())
+    }
+}
+
+impl SequencerError {
+    fn task(task: &'static str) -> impl FnOnce(tokio::task::JoinError) -> Self {
+        move |source| Self::Task { task, source }
+    }
 }
 
 /// What one look at pool, slot and chain came to.
@@ -138,13 +167,13 @@ pub struct Sequencer {
 
 impl Sequencer {
     /// Requires the sender's account to be the one whose blocks the contract takes.
-    pub fn require_proposer(&self) -> Result<(), NotTheProposer> {
+    pub fn require_proposer(&self) -> Result<(), SequencerError> {
         let expected = abi::address(self.running.constants.proposer);
         let got = self.sender.account();
         if expected == got {
             return Ok(());
         }
-        Err(NotTheProposer { expected: expected.to_string(), got: got.to_string() })
+        Err(SequencerError::NotTheProposer { expected: expected.to_string(), got: got.to_string() })
     }
 
     /// Shows under `/status` whether building is held up, and by which block, and the deadline of the
@@ -157,16 +186,16 @@ impl Sequencer {
 
     /// Builds blocks, follows what was sent, and prunes when a deadline is missed, until `shutdown`
     /// starts.
-    pub async fn run(&self, shutdown: &Shutdown) -> Result<(), Failure> {
+    pub async fn run(&self, shutdown: &Shutdown) -> Result<(), SequencerError> {
         let stop = shutdown.clone();
         let sending = Arc::clone(&self.sender).run(async move { stop.started().await });
         let sending = tokio::spawn(sending);
         let ((), built) = tokio::join!(self.pruner.run(WATCH, shutdown), self.build_all(shutdown));
-        sending.await?;
+        sending.await.map_err(SequencerError::task("the sender"))?;
         built
     }
 
-    async fn build_all(&self, shutdown: &Shutdown) -> Result<(), Failure> {
+    async fn build_all(&self, shutdown: &Shutdown) -> Result<(), SequencerError> {
         let mut memory = Memory::default();
         let mut retry = Backoff::new(RETRY.0, RETRY.1);
         let (mut failures, mut code) = (0u64, String::new());
@@ -183,10 +212,8 @@ impl Sequencer {
                 }
                 Err(error) => {
                     self.metrics.refused_total.inc();
-                    let text = error.to_string();
-                    let is_other = !text.starts_with(&code) || code.is_empty();
-                    if is_other || failures.is_multiple_of(LOG_EACH) {
-                        code = text.split(' ').next().unwrap_or_default().to_owned();
+                    if code != error.code() || failures.is_multiple_of(LOG_EACH) {
+                        error.code().clone_into(&mut code);
                         tracing::warn!(%error, repeated = failures, "block not proposed; retrying");
                     }
                     failures += 1;
@@ -202,7 +229,11 @@ impl Sequencer {
     ///
     /// # Errors
     /// When L1 does not take the block, or the node cannot be asked; the next look starts over.
-    pub async fn turn(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
+    pub async fn turn(
+        &self,
+        memory: &mut Memory,
+        shutdown: &Shutdown,
+    ) -> Result<Turn, SequencerError> {
         let node = &self.running.node;
         let count = node.ready_count();
         self.metrics.pool_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -294,7 +325,7 @@ impl Sequencer {
     ///
     /// The contract takes a proposal in its own slot only, so one that is made in the last L1 block
     /// of a slot would miss it. A slot is at least two L1 blocks long for that reason.
-    async fn slot_with_room(&self) -> Result<Option<(u64, Expiry)>, Failure> {
+    async fn slot_with_room(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
         let (l1, constants) = (&self.running.l1, &self.running.constants);
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
@@ -309,7 +340,7 @@ impl Sequencer {
     }
 
     /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.
-    fn slot_is_free(&self, slot: u64) -> Result<bool, Failure> {
+    fn slot_is_free(&self, slot: u64) -> Result<bool, SequencerError> {
         let node = &self.running.node;
         let Some(parent) = node.block_record(BlockRef::Pending)? else { return Ok(false) };
         if slot <= parent.header.slot {
@@ -326,7 +357,7 @@ impl Sequencer {
             .is_none_or(|b| b.header.block_number == 0 || b.header.slot / slots != slot / slots))
     }
 
-    async fn build(&self, slot: u64) -> Result<Option<Built>, Failure> {
+    async fn build(&self, slot: u64) -> Result<Option<Built>, SequencerError> {
         let node = Arc::clone(&self.running.node);
         let (max_txs, coinbase) = (self.config.max_txs, self.coinbase);
         let clock = self.running.constants.clock();
@@ -337,7 +368,9 @@ impl Sequencer {
             let env = BlockEnv { slot, timestamp, coinbase, price };
             build(&node, &node.ready_txs(), max_txs, env, node.is_priced_out()?)
         };
-        let Outcome { built, left_out } = tokio::task::spawn_blocking(work).await??;
+        let Outcome { built, left_out } = tokio::task::spawn_blocking(work)
+            .await
+            .map_err(SequencerError::task("building a block"))??;
         self.metrics.left_out_total.inc_by(left_out.len() as u64);
         if let Some((first, reason)) = left_out.first() {
             let tx = rollmill_protocol::field::to_hex(first);
@@ -353,7 +386,7 @@ impl Sequencer {
         expires: Expiry,
         memory: &mut Memory,
         shutdown: &Shutdown,
-    ) -> Result<Turn, Failure> {
+    ) -> Result<Turn, SequencerError> {
         let Built { block, previous_archive_root } = built;
         let header = &block.header;
         let number = header.block_number;
@@ -394,7 +427,7 @@ impl Sequencer {
     ///
     /// # Errors
     /// When L1 did not take it, or has not yet: it is still under way then, and the next call goes on.
-    async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, Failure> {
+    async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let Some(Proposal { purpose, attempt, number, txs }) = memory.under_way.clone() else {
             return Ok(Turn::Waiting);
         };
@@ -420,7 +453,7 @@ impl Sequencer {
                 }
             }
             if Instant::now() >= limit {
-                return Err(NotIncluded { number, seconds: LAND_LIMIT.as_secs() }.into());
+                return Err(SequencerError::NotIncluded { number, seconds: LAND_LIMIT.as_secs() });
             }
             tokio::select! {
                 () = shutdown.started() => return Ok(Turn::Ending),
@@ -442,7 +475,7 @@ impl Sequencer {
 
     /// Waits until the node has followed block `number`, so that the next one builds on it, or refuses
     /// what L1 holds.
-    async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, Failure> {
+    async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let mut tips = self.running.node.watch_tips();
         let follows = |tips: &Tips| tips.pending.block_number >= number;
         let told = tips.wait_for(|tips| follows(tips) || tips.refused.is_some());
@@ -450,7 +483,7 @@ impl Sequencer {
             told = tokio::time::timeout(FOLLOW_LIMIT, told) => match told {
                 Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Held),
                 Ok(_) => Ok(Turn::Proposed(number)),
-                Err(_) => Err(NotFollowed { number, seconds: FOLLOW_LIMIT.as_secs() }.into()),
+                Err(_) => Err(SequencerError::NotFollowed { number, seconds: FOLLOW_LIMIT.as_secs() }),
             },
             () = shutdown.started() => Ok(Turn::Ending),
         }

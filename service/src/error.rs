@@ -1,5 +1,6 @@
 //! Errors of the frame, and how any error becomes one line and an exit code.
 
+use rollmill_errors::{Coded, Disposition};
 use std::sync::OnceLock;
 
 /// Any error a process body may end with. Its `Display` is expected to begin with a stable code.
@@ -88,7 +89,7 @@ pub enum Error {
     /// At least one startup check failed. A single failed check is reported with its own code.
     ///
     /// Do: Fix what each line of the log names; `check` repeats the checks.
-    #[error("{}{message}", if is_coded(.message) { String::new() } else { format!("{}: ", self.code()) })]
+    #[error("{}{message}", if rollmill_errors::is_coded(.message) { String::new() } else { format!("{}: ", self.code()) })]
     Preflight {
         message: String,
         /// A setting is wrong by itself: [`crate::Finding::Setting`].
@@ -96,28 +97,27 @@ pub enum Error {
     },
 }
 
-impl Error {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Setting { .. } => "SVC-001",
-            Self::SettingsFile { .. } => "SVC-002",
-            Self::Usage { .. } => "SVC-003",
-            Self::Runtime { .. } => "SVC-004",
-            Self::PortTaken { .. } => "SVC-005",
-            Self::Listen { .. } => "SVC-006",
-            Self::Serve { .. } => "SVC-007",
-            Self::Grace { .. } => "SVC-008",
-            Self::Aborted => "SVC-009",
-            Self::Preflight { .. } => "SVC-010",
-        }
+rollmill_errors::coded! {
+    Error {
+        Self::Setting { .. } => "SVC-001" usage,
+        Self::SettingsFile { .. } => "SVC-002" usage,
+        Self::Usage { .. } => "SVC-003" usage,
+        Self::Runtime { .. } => "SVC-004",
+        Self::PortTaken { .. } => "SVC-005",
+        Self::Listen { .. } => "SVC-006",
+        Self::Serve { .. } => "SVC-007",
+        Self::Grace { .. } => "SVC-008",
+        Self::Aborted => "SVC-009",
+        Self::Preflight { is_usage: true, .. } => "SVC-010" usage,
+        Self::Preflight { .. } => "SVC-010",
     }
+}
 
+impl Error {
     /// 2 when the person who started the process must change something they wrote, else 1.
-    pub const fn exit_code(&self) -> u8 {
-        match self {
-            Self::Setting { .. } | Self::SettingsFile { .. } | Self::Usage { .. } => USAGE,
-            Self::Preflight { is_usage: true, .. } => USAGE,
+    pub fn exit_code(&self) -> u8 {
+        match self.disposition() {
+            Disposition::Usage => USAGE,
             _ => 1,
         }
     }
@@ -158,55 +158,6 @@ pub(crate) fn exit_code(error: &(dyn std::error::Error + 'static)) -> u8 {
 
 /// The exit code for a command line or a setting that is wrong.
 const USAGE: u8 = 2;
-
-/// Whether a text begins with a stable code, such as `SVC-010: `.
-pub(crate) fn is_coded(text: &str) -> bool {
-    text.split_once(": ").is_some_and(|(code, _)| is_code(code))
-}
-
-fn is_code(text: &str) -> bool {
-    let Some((letters, number)) = text.split_once('-') else { return false };
-    let is_name = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
-    (2..=4).contains(&letters.len())
-        && letters.chars().all(is_name)
-        && number.len() == 3
-        && number.chars().all(|c| c.is_ascii_digit())
-}
-
-/// The error and its causes on one line, without repeating a cause its effect already quotes. The line
-/// carries one code, that of the error itself: its causes are quoted without theirs.
-pub fn one_line(error: &(dyn std::error::Error + 'static)) -> String {
-    let text = error.to_string();
-    let mut line = match text.split_once(": ") {
-        Some((code, rest)) if is_code(code) => format!("{code}: {}", uncoded(rest)),
-        _ => uncoded(&text),
-    };
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let text = uncoded(&cause.to_string());
-        if !line.contains(&text) {
-            line.push_str(": ");
-            line.push_str(&text);
-        }
-        next = cause.source();
-    }
-    line
-}
-
-/// `text` on one line without the codes of errors that it quotes. What stands in double quotes, such as
-/// another program's last words, stays as it is.
-pub fn uncoded(text: &str) -> String {
-    let mut is_quoted = false;
-    let mut words = Vec::new();
-    for word in text.split_whitespace() {
-        let is_of_a_cause = word.strip_suffix(':').is_some_and(is_code);
-        if is_quoted || !is_of_a_cause {
-            words.push(word);
-        }
-        is_quoted ^= word.matches('"').count() % 2 == 1;
-    }
-    words.join(" ")
-}
 
 /// A failure with an exit code of its own, where 1 would say too little. The program documents its
 /// codes with [`crate::Service::exit_codes`].

@@ -62,11 +62,12 @@ use std::time::Duration;
 
 pub use admin::Board;
 pub use conditions::Conditions;
-pub use error::{Error, Exit, Failure, Outcome, one_line, uncoded};
+pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
 pub use outage::Outage;
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
+pub use rollmill_errors::{Coded, Disposition, one_line, uncoded};
 pub use rollmill_net::Backoff;
 pub use secret::Secret;
 pub use settings::{

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::error::{Error, is_coded, is_usage, one_line};
+use rollmill_errors::{is_coded, one_line};
+
+use crate::error::{Error, is_usage};
 use crate::{Backoff, Conditions, Shutdown};
 
 /// Pause between two tries of what is absent.

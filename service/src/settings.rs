@@ -326,7 +326,7 @@ fn refusal(error: &clap::Error, what: &str) -> Option<String> {
     let expected = match source {
         Some(source) => match source.downcast_ref::<Bounds>() {
             Some(bounds) => with_unit(bounds, name),
-            None => crate::error::uncoded(&source.to_string()),
+            None => rollmill_errors::uncoded(&source.to_string()),
         },
         None => {
             let Some(clap::error::ContextValue::Strings(valid)) =

@@ -1,22 +1,23 @@
 //! Error codes: finds every stable code in the sources and what its documentation says, and writes
 //! `docs/errors.md` from that.
 //!
-//! A code is a string literal that is exactly `ABC-123` (two to four capitals or digits, three
-//! digits), or begins with it and a colon. Its documentation is the doc comment of the enum variant
-//! whose match arm returns the code, of the constant it is assigned to, or of the item that carries it
-//! in `#[error("…")]`. The first paragraph says what happened; the paragraph that starts with `Do: `
-//! says what to do. Neither may be missing.
+//! A code is a string literal of the form `ABC-123` (two to four capitals or digits, three digits) in a table
+//! `coded!`. Its documentation is the doc comment of the enum variant, or of the struct, that the code's arm
+//! stands for. The first paragraph says what happened; the paragraph that starts with `Do: ` says what to do.
+//! Neither may be missing.
 //!
-//! The last column comes from the code: from the arm of the variant in `status`, `exit_code` or
-//! `class`, and from `is_usage`, `is_transient` and `is_permanent` of the variant's type.
+//! The last column comes from the code too: from the word after the code in the table, and from the arm of the
+//! variant in `status`, `exit_code` or `class` of its type.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Findings;
-use crate::scan::{self, is_word};
+use crate::scan;
 use crate::tree::{File, Tree};
+use tables::Source;
 
 mod handling;
+mod tables;
 
 /// Where the page is.
 pub(crate) const PAGE: &str = "docs/errors.md";
@@ -30,8 +31,8 @@ const NOT_CODES: &[&str] = &["AES", "BIP", "EIP", "ERC", "ISO", "RFC", "SHA", "U
 /// Codes of errors that no longer exist. They are never used for another error.
 const RETIRED: &[&str] = &[
     "AGT-040", "AGT-041", "AGT-042", "AGT-043", "AGT-044", "AGT-045", "AGT-046", "AGT-047",
-    "AGT-048", "AGT-049", "BRK-016", "NDC-003", "NODE-061", "PRN-001", "PRN-003", "PRN-021",
-    "PXE-010", "PXE-016", "PXE-017",
+    "AGT-048", "AGT-049", "BRC-012", "BRC-013", "BRK-016", "NDC-003", "NODE-061", "PRN-001",
+    "PRN-003", "PRN-021", "PXE-010", "PXE-016", "PXE-017",
 ];
 
 /// What the doc comment of an error says.
@@ -82,109 +83,45 @@ fn code_of(literal: &str) -> Option<&str> {
         .then_some(head)
 }
 
+/// Whether a file holds what runs outside tests.
+fn is_shipped(file: &File) -> bool {
+    file.path.contains("/src/")
+        && !file.path.starts_with("xtask/")
+        && !file.path.contains("/testing/")
+        && !file.path.ends_with("/tests.rs")
+        && !file.path.contains("/tests/")
+}
+
 /// All codes of the tree's own sources, tests left out, in order of code and place.
 pub(crate) fn collect(tree: &Tree) -> Vec<Code> {
-    let mut codes: Vec<Code> = tree
-        .rust()
-        .filter(|file| file.path.contains("/src/") && !file.path.starts_with("xtask/"))
-        .filter(|file| !file.path.ends_with("/tests.rs") && !file.path.contains("/tests/"))
-        .flat_map(collect_file)
-        .collect();
+    let mut codes: Vec<Code> =
+        tree.rust().filter(|file| is_shipped(file)).flat_map(collect_file).collect();
     codes.sort_by(|a, b| (&a.code, &a.path, a.line).cmp(&(&b.code, &b.path, b.line)));
     codes
 }
 
 fn collect_file(file: &File) -> Vec<Code> {
     let scanned = scan::scan(&file.text);
+    let source = Source::new(file, &scanned);
     let end = scan::test_module_line(&scanned.code).unwrap_or(usize::MAX);
-    let code_lines: Vec<&str> = scanned.code.lines().collect();
-    let lines: Vec<&str> = file.text.lines().collect();
     let mut codes = Vec::new();
-    let mut previous_line = 0;
-    for literal in scanned.literals.iter().filter(|literal| literal.line < end) {
-        let Some(code) = code_of(&literal.text) else { continue };
-        let items = items(&lines, &code_lines, literal.line, previous_line, code);
-        previous_line = literal.line;
-        codes.push(Code {
-            code: code.into(),
-            path: file.path.clone(),
-            line: literal.line,
-            docs: joined(items.iter().map(|at| docs_above(&lines, *at))),
-            handling: items.first().map(|at| handling::of(&code_lines, *at)).unwrap_or_default(),
-        });
+    for table in source.tables().iter().filter(|table| table.lines.0 < end) {
+        for arm in &table.arms {
+            let Some(code) = arm.code.clone().filter(|code| is_code(code)) else { continue };
+            let at = source.declaration(table, arm);
+            let told = at.map(|at| handling::of(&source.code, at)).unwrap_or_default();
+            let handling =
+                [told.as_str(), arm.handling].into_iter().filter(|part| !part.is_empty());
+            codes.push(Code {
+                code,
+                path: file.path.clone(),
+                line: arm.line,
+                docs: at.map(|at| docs_above(&source.lines, at)).unwrap_or_default(),
+                handling: handling.collect::<Vec<_>>().join(", "),
+            });
+        }
     }
     codes
-}
-
-/// Indices (from 0) of the lines that declare the items which carry the code on `line` (from 1).
-fn items(lines: &[&str], code: &[&str], line: usize, previous: usize, text: &str) -> Vec<usize> {
-    let own = code[line - 1].trim_start();
-    if own.starts_with("const ") || own.starts_with("pub") && own.contains("const ") {
-        return vec![line - 1];
-    }
-    // The message of an error, on the line of its attribute or on one below it.
-    let attribute =
-        (line.saturating_sub(4)..line).rev().find(|at| code[*at].trim().starts_with("#["));
-    if let Some(at) = attribute
-        && code[at..line - 1].iter().all(|line| !line.trim().ends_with("]"))
-    {
-        let end = (line - 1..code.len()).find(|at| code[*at].trim_end().ends_with(']'));
-        let item = end.and_then(|end| {
-            (end + 1..code.len()).find(|at| {
-                let text = code[*at].trim();
-                !text.is_empty() && !text.starts_with("#[")
-            })
-        });
-        return item.into_iter().collect();
-    }
-    // A match arm: the variants named between the previous code and this one, the code itself cut off.
-    let first = previous.max(line.saturating_sub(8));
-    let mut names = Vec::new();
-    for index in first..line {
-        let mut part = code[index];
-        if index + 1 == line {
-            part = lines[index].find(text).map_or(part, |at| code[index].get(..at).unwrap_or(part));
-        }
-        if part.contains("match ") {
-            names.clear();
-        }
-        names.extend(variants(part));
-    }
-    names.iter().filter_map(|name| declaration(code, name)).collect()
-}
-
-/// The documentation of items that share a code.
-fn joined(all: impl Iterator<Item = Docs>) -> Docs {
-    let (mut meanings, mut remedies): (Vec<String>, Vec<String>) = Default::default();
-    for Docs { meaning, remedy } in all {
-        for (text, texts) in [(meaning, &mut meanings), (remedy, &mut remedies)] {
-            if !text.is_empty() && !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
-    }
-    Docs { meaning: meanings.join(" Or: "), remedy: remedies.join(" Or: ") }
-}
-
-/// Identifiers that follow `::` and begin with a capital.
-fn variants(part: &str) -> Vec<String> {
-    part.match_indices("::")
-        .map(|(at, _)| part[at + 2..].chars().take_while(|c| is_word(*c)).collect::<String>())
-        .filter(|name| name.starts_with(|c: char| c.is_uppercase()))
-        .collect()
-}
-
-/// Index of the line that declares enum variant `name`.
-fn declaration(code: &[&str], name: &str) -> Option<usize> {
-    code.iter().position(|line| {
-        let line = line.trim();
-        line.strip_prefix(name).is_some_and(|rest| {
-            let rest = rest.trim_start();
-            !rest.contains("=>")
-                && (rest.is_empty() || rest.starts_with(['{', '(', ',', '=']))
-                && !rest.starts_with("==")
-        })
-    })
 }
 
 /// What the doc comment above line `at` (from 0) says, attributes skipped.
@@ -259,6 +196,7 @@ pub(crate) fn page(codes: &[Code]) -> String {
 pub(crate) fn check(tree: &Tree) -> Findings {
     let codes = collect(tree);
     let mut findings = undocumented(&codes);
+    findings.extend(tables::check(tree));
     findings.extend(unknown_flags(tree, &codes));
     for code in codes.iter().filter(|code| RETIRED.contains(&code.code.as_str())) {
         findings.push(format!(
@@ -379,6 +317,7 @@ mod tests {
 
     const SOURCE: &str = r#"
 /// Why it failed.
+#[derive(Debug, thiserror::Error)]
 pub enum TreeError {
     /// The tree is full, so
     /// nothing can be added.
@@ -387,53 +326,50 @@ pub enum TreeError {
     ///
     /// Do: Plant another
     /// one with [`Tree::new`].
-    #[error("{}: full", self.code())]
+    #[error("{code}: full", code = self.code())]
     Full,
     /// A leaf is not there.
     ///
     /// Do: Look.
     #[error(
-        "{}: leaf {index} is missing",
-        self.code()
+        "{code}: leaf {index} is missing",
+        code = self.code()
     )]
     Missing { index: u64 },
     /// From below.
     ///
     /// Do: Dig.
-    #[error("{}: {source}", self.code())]
+    #[error("{code}: {0}", code = self.code())]
     Below(#[from] Other),
 }
-/// Port taken.
-///
-/// Do: Choose another port.
-pub const PORT_TAKEN: &str = "ABC-009";
+rollmill_errors::coded! {
+    TreeError {
+        Self::Full => "ABC-001",
+        // A comment.
+        Self::Missing { .. } => "ABC-002" usage,
+        Self::Below(_) => "ABC-003" retried,
+    }
+}
 impl TreeError {
-    pub const fn code(&self) -> &'static str {
+    pub const fn status(&self) -> u16 {
         match self {
-            Self::Full => "ABC-001",
-            Self::Missing { .. } => "ABC-002",
-            Self::Below(_) => {
-                "ABC-003"
-            }
+            Self::Missing { .. } => 404,
+            _ => 500,
         }
-    }
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Missing { .. })
-    }
-    pub const fn is_transient(&self) -> bool {
-        !matches!(self, Self::Full | Self::Missing { .. })
     }
 }
 /// Gone.
-#[derive(Debug)]
-pub enum LongError {
-    /// It broke.
-    ///
-    /// Do: Mend it.
-    #[error(
-        "ABC-004: a message too long for one line, so that the formatter breaks it: {0}"
-    )]
-    Broke(u8),
+///
+/// Do: Mend it.
+#[derive(Debug, thiserror::Error)]
+#[error("{code}: gone", code = self.code())]
+struct Gone {
+    what: u8,
+}
+coded! {
+    Gone {
+        Self { .. } => "ABC-004",
+    }
 }
 fn hash() -> &'static str { "SHA-256" }
 #[cfg(test)]
@@ -442,21 +378,29 @@ mod tests {
 }
 "#;
 
+    /// An error type `E` with one variant that has these docs and this code.
+    fn source(docs: &str, code: &str) -> String {
+        format!(
+            "#[derive(thiserror::Error)]\nenum E {{\n{docs}    A,\n}}\ncoded! {{\n    E {{\n        \
+             Self::A => \"{code}\",\n    }}\n}}\n"
+        )
+    }
+
     fn tree(page: &str) -> Tree {
         Tree::of(&[("room/src/lib.rs", SOURCE), (PAGE, page)])
     }
 
     #[test]
     fn a_retired_code_is_not_used_again() {
-        let source = "/// A.\n///\n/// Do: Wait.\npub const A: &str = \"PRN-001\";\n";
+        let source = source("    /// A.\n    ///\n    /// Do: Wait.\n", "PRN-001");
         let listed = (PAGE, "| PRN-001 | | | |\n");
-        let findings = check(&Tree::of(&[("room/src/lib.rs", source), listed]));
+        let findings = check(&Tree::of(&[("room/src/lib.rs", &source), listed]));
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].contains("PRN-001 was the code of another error"), "{findings:?}");
     }
 
     #[test]
-    fn meanings_come_from_the_variants_and_constants() {
+    fn meanings_come_from_the_variants_and_structs() {
         let codes = collect(&tree(""));
         let found: Vec<(&str, &str, &str)> = codes
             .iter()
@@ -474,8 +418,7 @@ mod tests {
                 ),
                 ("ABC-002", "A leaf is not there.", "Look."),
                 ("ABC-003", "From below.", "Dig."),
-                ("ABC-004", "It broke.", "Mend it."),
-                ("ABC-009", "Port taken.", "Choose another port."),
+                ("ABC-004", "Gone.", "Mend it."),
             ]
         );
     }
@@ -484,7 +427,10 @@ mod tests {
     fn the_generated_page_satisfies_the_check() {
         let page = page(&collect(&tree("")));
         assert!(page.contains("## room\n"), "{page}");
-        assert!(page.contains("| ABC-002 | A leaf is not there. | Look. | exit 2 |\n"), "{page}");
+        assert!(
+            page.contains("| ABC-002 | A leaf is not there. | Look. | HTTP 404, exit 2 |\n"),
+            "{page}"
+        );
         assert!(page.contains("| ABC-003 | From below. | Dig. | retried |\n"), "{page}");
         assert_eq!(check(&tree(&page)), Findings::new());
     }
@@ -501,9 +447,7 @@ mod tests {
     #[test]
     fn a_code_without_a_doc_comment_or_a_remedy_is_rejected() {
         let found = |docs: &str| {
-            let source = format!(
-                "enum E {{\n{docs}    A,\n}}\nfn f() {{ match e {{ E::A => \"QQ-001\" }} }}"
-            );
+            let source = source(docs, "QQ-001");
             check(&Tree::of(&[("room/src/lib.rs", &source), (PAGE, "| QQ-001 | | | |\n")]))
         };
         let findings = found("");
@@ -516,22 +460,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_no_documentation() {
-        let source = "enum E {\n    #[error(\"QQ-001: {0} broke; mend it\")]\n    A(u8),\n}\n";
-        let findings =
-            check(&Tree::of(&[("room/src/lib.rs", source), (PAGE, "| QQ-001 | | | |\n")]));
-        assert_eq!(findings.len(), 2, "{findings:?}");
-    }
-
-    #[test]
     fn a_flag_that_no_program_has_is_named() {
         let found = |flag: &str| {
-            let source = format!(
-                "/// A.\n///\n/// Do: Set `{flag}`.\npub const A: &str = \"QQ-001\";\n\
-                 struct Config {{\n    pub lease_seconds: u64,\n    pub l1_urls: String,\n}}\n\
-                 enum E {{\n    A {{\n        #[arg(long)]\n        powers: u64,\n    }},\n}}\n\
-                 fn f() {{ Arg::new(\"wait-seconds\") }}\n"
-            );
+            let docs = format!("    /// A.\n    ///\n    /// Do: Set `{flag}`.\n");
+            let source = source(&docs, "QQ-001")
+                + "struct Config {\n    pub lease_seconds: u64,\n    pub l1_urls: String,\n}\n\
+                   enum F {\n    A {\n        #[arg(long)]\n        powers: u64,\n    },\n}\n\
+                   fn f() { Arg::new(\"wait-seconds\") }\n";
             check(&Tree::of(&[("room/src/lib.rs", &source), (PAGE, "| QQ-001 | | | |\n")]))
         };
         for flag in [
@@ -550,9 +485,9 @@ mod tests {
 
     #[test]
     fn two_crates_with_one_prefix_are_rejected() {
-        let source = "/// A.\n///\n/// Do: B.\npub const A: &str = \"QQ-001\";\n";
-        let tree =
-            Tree::of(&[("one/src/a.rs", source), ("two/src/b.rs", source), (PAGE, "| QQ-001 | |")]);
+        let source = source("    /// A.\n    ///\n    /// Do: B.\n", "QQ-001");
+        let (one, two) = (("one/src/a.rs", &*source), ("two/src/b.rs", &*source));
+        let tree = Tree::of(&[one, two, (PAGE, "| QQ-001 | |")]);
         let findings = check(&tree);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].contains("prefix QQ belongs to one"));

@@ -481,7 +481,7 @@ mod tests {
             ("README.md", "# R\n", "no table of crates"),
             (
                 "a/src/x.rs",
-                "/// Bad.\n///\n/// Do: Good.\npub const X: &str = \"XY-001\";\n",
+                "enum E {\n    /// Bad.\n    ///\n    /// Do: Good.\n    A,\n}\ncoded! {\n    E {\n        Self::A => \"XY-001\",\n    }\n}\n",
                 "XY-001 is not in",
             ),
             ("docs/errors.md", "| XY-001 | Bad. |\n", "XY-001 is in no source"),

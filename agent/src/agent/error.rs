@@ -56,16 +56,13 @@ pub enum AgentError {
     },
 }
 
-impl AgentError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Refused { .. } => "AGT-020",
-            Self::CircuitName { .. } => "AGT-021",
-            Self::Heartbeat { .. } => "AGT-022",
-            Self::DeviceLost { .. } => "AGT-023",
-            Self::Spool { .. } => "AGT-024",
-            Self::SpoolLocked { .. } => "AGT-025",
-        }
+rollmill_errors::coded! {
+    AgentError {
+        Self::Refused { .. } => "AGT-020",
+        Self::CircuitName { .. } => "AGT-021",
+        Self::Heartbeat { .. } => "AGT-022",
+        Self::DeviceLost { .. } => "AGT-023",
+        Self::Spool { .. } => "AGT-024",
+        Self::SpoolLocked { .. } => "AGT-025",
     }
 }

@@ -1,6 +1,7 @@
 //! Why a request to the broker did not succeed.
 
 use crate::{Answer, Digest, Role};
+use rollmill_errors::{Coded, Disposition};
 
 /// What happened. [`ClientError::answer`] says what it means for the next step.
 #[derive(Debug, thiserror::Error)]
@@ -72,21 +73,20 @@ pub enum ClientError {
     Corrupt { wanted: Digest, got: Digest },
 }
 
-impl ClientError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Address { .. } => "BRC-010",
-            Self::Unreachable { .. } => "BRC-011",
-            Self::Unavailable { .. } => "BRC-012",
-            Self::Rejected { .. } => "BRC-013",
-            Self::Answer { .. } => "BRC-014",
-            Self::Corrupt { .. } => "BRC-015",
-            Self::NotABroker { .. } => "BRC-016",
-            Self::Request { .. } => "BRC-017",
-        }
+rollmill_errors::coded! {
+    ClientError {
+        Self::Address { .. } => "BRC-010" usage,
+        Self::Unreachable { .. } => "BRC-011" retried,
+        Self::Unavailable { broker_code, .. } => [broker_code] retried,
+        Self::Rejected { broker_code, .. } => [broker_code],
+        Self::Answer { .. } => "BRC-014" retried,
+        Self::Corrupt { .. } => "BRC-015" retried,
+        Self::NotABroker { .. } => "BRC-016" retried,
+        Self::Request { .. } => "BRC-017",
     }
+}
 
+impl ClientError {
     /// What this means to the client.
     pub fn answer(&self) -> Answer {
         match self {
@@ -120,13 +120,13 @@ impl ClientError {
     }
 
     /// Whether the setting itself cannot be used, whatever the broker does.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Address { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 
     /// Whether the same request may succeed later: [`Answer::Passing`].
     pub fn is_transient(&self) -> bool {
-        self.answer() == Answer::Passing
+        self.disposition() == Disposition::Retried
     }
 
     /// The broker's own code, when it sent one.

@@ -27,16 +27,15 @@ pub enum IdError {
     Name { what: &'static str, max: usize },
 }
 
-impl IdError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::Digest => "BRC-001",
-            Self::Job => "BRC-002",
-            Self::Name { .. } => "BRC-003",
-        }
+rollmill_errors::coded! {
+    IdError {
+        Self::Digest => "BRC-001",
+        Self::Job => "BRC-002",
+        Self::Name { .. } => "BRC-003",
     }
+}
 
+impl IdError {
     /// What is wrong, without the code: for a message that has a code of its own.
     pub fn message(&self) -> String {
         match self {

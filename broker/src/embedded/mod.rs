@@ -94,17 +94,14 @@ pub enum EmbeddedError {
     Start { data_dir: String, message: String },
 }
 
-impl EmbeddedError {
-    /// Stable identifier. Never reused.
-    pub const fn code(&self) -> &'static str {
-        match self {
-            Self::NotFound { .. } => "BRK-040",
-            Self::Prepare { .. } => "BRK-041",
-            Self::Run { .. } => "BRK-042",
-            Self::Init { .. } => "BRK-043",
-            Self::Start { .. } => "BRK-044",
-            Self::InUse { .. } => "BRK-045",
-        }
+rollmill_errors::coded! {
+    EmbeddedError {
+        Self::NotFound { .. } => "BRK-040",
+        Self::Prepare { .. } => "BRK-041",
+        Self::Run { .. } => "BRK-042",
+        Self::Init { .. } => "BRK-043",
+        Self::Start { .. } => "BRK-044",
+        Self::InUse { .. } => "BRK-045",
     }
 }
 

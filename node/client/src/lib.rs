@@ -13,6 +13,7 @@ pub mod wire;
 
 use std::time::Duration;
 
+use rollmill_errors::{Coded, Disposition};
 use rollmill_protocol::{DecodeError, Fr, Genesis, Tx};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -35,9 +36,7 @@ pub enum ClientError {
     /// The node is unreachable, or the connection broke. Retrying may succeed.
     ///
     /// Do: Check that the node runs, and correct `--node-url` or the URL of the source.
-    #[error(
-        "NDC-001: node {url} cannot be reached: {reason}; check that it runs and listens there"
-    )]
+    #[error("{code}: node {url} cannot be reached: {reason}; check that it runs and listens there", code = self.code())]
     Transport {
         url: String,
         /// In a few words, such as `connection refused`.
@@ -48,9 +47,7 @@ pub enum ClientError {
     /// Something other than a node of this release answers.
     ///
     /// Do: Correct `--node-url` or the URL of the source, or run both of the same release.
-    #[error(
-        "NDC-002: {url} does not answer as a node of this release: {reason}; check the address"
-    )]
+    #[error("{code}: {url} does not answer as a node of this release: {reason}; check the address", code = self.code())]
     NotANode { url: String, reason: String },
     /// The node rejected the request. The message carries the node's code instead.
     ///
@@ -61,13 +58,24 @@ pub enum ClientError {
     /// A value in the node's response is invalid.
     ///
     /// Do: Run client and node of the same release. Otherwise use another node.
-    #[error("NDC-004: the node's answer is wrong: {0}")]
+    #[error("{code}: the node's answer is wrong: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Answer(#[from] DecodeError),
     /// The node's address is not a URL.
     ///
     /// Do: Write it as `http://127.0.0.1:8560`.
-    #[error("NDC-005: a node's address `{url}` is not a URL such as http://127.0.0.1:8560")]
+    #[error("{code}: a node's address `{url}` is not a URL such as http://127.0.0.1:8560", code = self.code())]
     Address { url: String },
+}
+
+rollmill_errors::coded! {
+    ClientError {
+        Self::Transport { .. } => "NDC-001" retried,
+        Self::NotANode { .. } => "NDC-002",
+        Self::Refused(error) if error.code == wire::BUSY => [&error.data.code] retried,
+        Self::Refused(error) => [&error.data.code],
+        Self::Answer(..) => "NDC-004",
+        Self::Address { .. } => "NDC-005" usage,
+    }
 }
 
 impl ClientError {
@@ -87,17 +95,13 @@ impl ClientError {
     }
 
     /// Whether the setting itself cannot be used, whatever the node does.
-    pub const fn is_usage(&self) -> bool {
-        matches!(self, Self::Address { .. })
+    pub fn is_usage(&self) -> bool {
+        self.disposition() == Disposition::Usage
     }
 
     /// True when the same call may succeed later.
     pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Transport { .. } => true,
-            Self::Refused(error) => error.code == wire::BUSY,
-            _ => false,
-        }
+        self.disposition() == Disposition::Retried
     }
 }
 

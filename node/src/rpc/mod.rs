@@ -169,6 +169,22 @@ pub(crate) enum CallError {
     Pool(#[from] PoolError),
 }
 
+rollmill_errors::coded! {
+    CallError {
+        Self::TooLarge => "NODE-040",
+        Self::NotJson(_) => "NODE-041",
+        Self::NotARequest(_) => "NODE-042",
+        Self::NoMethod(_) => "NODE-043",
+        Self::Died => "NODE-044",
+        Self::Body => "NODE-045",
+        Self::Overloaded => "NODE-046",
+        Self::BatchTooLong(_) => "NODE-047",
+        Self::BatchAnswer => "NODE-048",
+        Self::Query(error) => (error),
+        Self::Pool(error) => (error),
+    }
+}
+
 impl From<NodeError> for CallError {
     fn from(error: NodeError) -> Self {
         Self::Query(error.into())
@@ -210,23 +226,6 @@ impl CallError {
             Self::Body => StatusCode::BAD_REQUEST,
             Self::Overloaded | Self::Pool(PoolError::Busy) => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::OK,
-        }
-    }
-
-    /// The stable code.
-    fn code(&self) -> &'static str {
-        match self {
-            Self::TooLarge => "NODE-040",
-            Self::NotJson(_) => "NODE-041",
-            Self::NotARequest(_) => "NODE-042",
-            Self::NoMethod(_) => "NODE-043",
-            Self::Died => "NODE-044",
-            Self::Body => "NODE-045",
-            Self::Overloaded => "NODE-046",
-            Self::BatchTooLong(_) => "NODE-047",
-            Self::BatchAnswer => "NODE-048",
-            Self::Query(error) => error.code(),
-            Self::Pool(error) => error.code(),
         }
     }
 

@@ -303,7 +303,7 @@ fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
         (ProposedBlock { data: Err("gone".into()), ..good.clone() }, "NODE-036: the data is not"),
         (ProposedBlock { data: Ok(flipped.clone()), ..good.clone() }, "NODE-031"),
         (ProposedBlock { data_hash: one, ..good.clone() }, "NODE-031"),
-        (rehashed(cut), "NODE-032: the data is not a block: PRO-001"),
+        (rehashed(cut), "NODE-032: the data is not a block: "),
         (rehashed(flipped), "NODE-03"),
         (rehashed(vec![]), "NODE-032"),
         (ProposedBlock { header_hash: one, ..good.clone() }, "NODE-033: the header hash"),

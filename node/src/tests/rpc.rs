@@ -137,7 +137,7 @@ async fn a_transaction_is_sent_once_and_found_again() {
 
     let spent = client.send_transaction(&tx(0, anchor)).await.unwrap_err();
     assert_eq!(spent.refusal(), Some("NODE-021"));
-    assert!(spent.to_string().contains("PRO-027"), "{spent}");
+    assert!(spent.to_string().contains("was published before"), "{spent}");
     let mut forged = tx(8, anchor);
     forged.client_proof = vec![0; 10];
     let refused = client.send_transaction(&forged).await.unwrap_err();

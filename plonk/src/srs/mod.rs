@@ -54,74 +54,86 @@ pub enum SrsError {
     /// The file is not an SRS file of this version.
     ///
     /// Do: Generate or import one with `rollmill-agent srs`.
-    #[error(
-        "PLK-040: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `rollmill-agent srs`"
-    )]
+    #[error("{code}: not a Rollmill SRS file of this version, which begins with `RMSRS` and the version 1; make or import one with `rollmill-agent srs`", code = self.code())]
     Magic,
     /// The SRS file is shorter or longer than its header states.
     ///
     /// Do: Download or generate it again.
-    #[error("PLK-041: the SRS file has {got} bytes, its header announces {expected}")]
+    #[error("{code}: the SRS file has {got} bytes, its header announces {expected}", code = self.code())]
     Length { expected: usize, got: usize },
     /// A point of the SRS is malformed.
     ///
     /// Do: Download the file again from a source that you trust.
-    #[error("PLK-042: point {index} of the SRS is malformed: {source}")]
+    #[error("{code}: point {index} of the SRS is malformed: {cause}", code = self.code(), cause = rollmill_errors::Bare(.source))]
     Point { index: usize, source: DecodeError },
     /// The digest of the SRS file does not match its contents: it is damaged.
     ///
     /// Do: Download or generate it again.
-    #[error("PLK-043: the SRS file's digest does not match its contents; fetch or make it again")]
+    #[error("{code}: the SRS file's digest does not match its contents; fetch or make it again", code = self.code())]
     Digest,
     /// The first point of the SRS is not the generator.
     ///
     /// Do: Do not use this SRS. Download the file again from a source that you trust.
-    #[error("PLK-044: the first point is not the generator")]
+    #[error("{code}: the first point is not the generator", code = self.code())]
     Generator,
     /// The points of the SRS are not successive powers of one τ.
     ///
     /// Do: Do not use this SRS. Download the file again from a source that you trust.
-    #[error("PLK-045: the points are not successive powers of one τ")]
+    #[error("{code}: the points are not successive powers of one τ", code = self.code())]
     Powers,
     /// The SRS is too short for the circuit.
     ///
     /// Do: Generate or import a longer one with `rollmill-agent srs`.
-    #[error("PLK-046: the SRS has {have} powers, {need} are needed; make or import a longer one")]
+    #[error("{code}: the SRS has {have} powers, {need} are needed; make or import a longer one", code = self.code())]
     TooShort { need: usize, have: usize },
     /// This is a development SRS, whose τ is public, and the chain is not a development chain.
     ///
     /// Do: Import the SRS of a ceremony with `rollmill-agent srs import`.
-    #[error(
-        "PLK-047: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS"
-    )]
+    #[error("{code}: this is a development SRS (its τ is public) and chain {chain_id} is not a development chain; import a ceremony's SRS", code = self.code())]
     Development { chain_id: u64 },
     /// The SRS differs from the pinned one.
     ///
     /// Do: Use the SRS with which the deployment's keys were made.
-    #[error("PLK-048: the SRS is not the pinned one: expected digest {expected}, got {got}")]
+    #[error("{code}: the SRS is not the pinned one: expected digest {expected}, got {got}", code = self.code())]
     Pinned { expected: String, got: String },
     /// The SRS cannot be read.
     ///
     /// Do: Check its path and permissions.
-    #[error("PLK-049: the SRS cannot be read: {reason}")]
+    #[error("{code}: the SRS cannot be read: {reason}", code = self.code())]
     Read { reason: String },
     /// The file is not a readable ptau file.
     ///
     /// Do: Download it again, or pass a file that snarkjs can read.
-    #[error("PLK-070: not a ptau file that can be read: expected {expected}, got {got}")]
+    #[error("{code}: not a ptau file that can be read: expected {expected}, got {got}", code = self.code())]
     Ptau { expected: String, got: String },
     /// τ of this SRS is publicly known, so anyone can forge proofs under it.
     ///
     /// Do: Import the SRS of a ceremony with `rollmill-agent srs import`.
-    #[error(
-        "PLK-072: τ of this SRS is publicly known ({what}), so anyone can forge proofs under it; import a ceremony's SRS"
-    )]
+    #[error("{code}: τ of this SRS is publicly known ({what}), so anyone can forge proofs under it; import a ceremony's SRS", code = self.code())]
     Known { what: String },
     /// A section of the ptau file is malformed.
     ///
     /// Do: Download it again from a source that you trust.
-    #[error("PLK-071: section {section} of the ptau file is wrong: {what}")]
+    #[error("{code}: section {section} of the ptau file is wrong: {what}", code = self.code())]
     Section { section: u32, what: String },
+}
+
+rollmill_errors::coded! {
+    SrsError {
+        Self::Magic => "PLK-040",
+        Self::Length { .. } => "PLK-041",
+        Self::Point { .. } => "PLK-042",
+        Self::Digest => "PLK-043",
+        Self::Generator => "PLK-044",
+        Self::Powers => "PLK-045",
+        Self::TooShort { .. } => "PLK-046",
+        Self::Development { .. } => "PLK-047",
+        Self::Pinned { .. } => "PLK-048",
+        Self::Read { .. } => "PLK-049",
+        Self::Ptau { .. } => "PLK-070",
+        Self::Known { .. } => "PLK-072",
+        Self::Section { .. } => "PLK-071",
+    }
 }
 
 /// Powers of τ.

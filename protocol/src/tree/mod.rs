@@ -69,7 +69,7 @@ impl Tree {
 ///
 /// Do: Check the disk of the node's data directory. The text after the code names the cause.
 #[derive(Debug, thiserror::Error)]
-#[error("PRO-090: state storage: {reason}")]
+#[error("{code}: state storage: {reason}", code = self.code())]
 pub struct StorageError {
     /// What happened, for the log.
     pub reason: String,
@@ -78,10 +78,19 @@ pub struct StorageError {
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
+rollmill_errors::coded! {
+    StorageError {
+        Self { .. } => "PRO-090",
+    }
+}
+
 impl StorageError {
     /// An error of the store itself.
     pub fn of(source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        Self { reason: source.to_string(), source: Some(Box::new(source)) }
+        Self {
+            reason: rollmill_errors::uncoded(&source.to_string()),
+            source: Some(Box::new(source)),
+        }
     }
 
     /// Contents that contradict each other.

@@ -16,33 +16,44 @@ pub enum WitnessError {
     /// A Merkle path has the wrong number of siblings.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-040: a path of {expected} siblings expected, got {got}")]
+    #[error("{code}: a path of {expected} siblings expected, got {got}", code = self.code())]
     PathLength { expected: usize, got: usize },
     /// An index lies beyond the tree, is not aligned, or is not the next free one.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-041: index {index} is not allowed here")]
+    #[error("{code}: index {index} is not allowed here", code = self.code())]
     Index { index: u64 },
     /// A leaf and its path do not lead to the root before the update.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-042: the leaf and its path do not lead to the root before")]
+    #[error("{code}: the leaf and its path do not lead to the root before", code = self.code())]
     RootBefore,
     /// The place of a new leaf is not empty.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-043: the place of the new leaf is not empty")]
+    #[error("{code}: the place of the new leaf is not empty", code = self.code())]
     NotEmpty,
     /// The low leaf does not bracket the key.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-044: the low leaf does not bracket the key")]
+    #[error("{code}: the low leaf does not bracket the key", code = self.code())]
     NotBracketed,
     /// The root after the update does not follow from the witness.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("PRO-045: the root after does not follow from the witness")]
+    #[error("{code}: the root after does not follow from the witness", code = self.code())]
     RootAfter,
+}
+
+rollmill_errors::coded! {
+    WitnessError {
+        Self::PathLength { .. } => "PRO-040",
+        Self::Index { .. } => "PRO-041",
+        Self::RootBefore => "PRO-042",
+        Self::NotEmpty => "PRO-043",
+        Self::NotBracketed => "PRO-044",
+        Self::RootAfter => "PRO-045",
+    }
 }
 
 fn check_path(tree: Tree, level: usize, index: u64, path: &[Fr]) -> Result<(), WitnessError> {

@@ -33,13 +33,20 @@ pub enum JobFailure {
     /// The job's input cannot be built. Retrying cannot help.
     ///
     /// Do: Run `rollmill-prover-node replay` on the range's capture and report the job that it names.
-    #[error("PRN-002: the input of job {index} ({circuit}) cannot be made: {why}")]
+    #[error("{code}: the input of job {index} ({circuit}) cannot be made: {why}", code = self.code())]
     Input { index: usize, circuit: &'static str, why: String },
     /// The broker rejects the job or its input. Retrying cannot help.
     ///
     /// Do: Run broker and prover node of the same release, then `rollmill-prover-node ranges retry`.
-    #[error("PRN-004: the broker rejects job {id}: {why}")]
+    #[error("{code}: the broker rejects job {id}: {why}", code = self.code())]
     Broker { id: JobId, why: String },
+}
+
+rollmill_errors::coded! {
+    JobFailure {
+        Self::Input { .. } => "PRN-002",
+        Self::Broker { .. } => "PRN-004",
+    }
 }
 
 impl<B: Broker> Jobs<B> {

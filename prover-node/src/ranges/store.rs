@@ -29,9 +29,7 @@ pub enum StoreError {
     /// A file in the directory of ranges cannot be read or written.
     ///
     /// Do: Check `--node-data-dir`, its permissions and its disk.
-    #[error(
-        "PRN-040: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk"
-    )]
+    #[error("{code}: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk", code = self.code())]
     File {
         path: PathBuf,
         #[source]
@@ -40,23 +38,28 @@ pub enum StoreError {
     /// There is no range with this id.
     ///
     /// Do: List the ranges with `rollmill-prover-node ranges list`.
-    #[error("PRN-041: there is no range {id}. List them with `rollmill-prover-node ranges list`")]
+    #[error("{code}: there is no range {id}. List them with `rollmill-prover-node ranges list`", code = self.code())]
     Unknown { id: u64 },
     /// The command does not apply to a range in this state.
     ///
     /// Do: Run `rollmill-prover-node ranges show`. Only a range parked for an operator can be retried, and
     /// only a range that has not ended can be abandoned.
-    #[error(
-        "PRN-042: range {id} is {state}; only a range parked for an operator can be retried, and only a range that has not ended can be abandoned"
-    )]
+    #[error("{code}: range {id} is {state}; only a range parked for an operator can be retried, and only a range that has not ended can be abandoned", code = self.code())]
     NotNow { id: u64, state: &'static str },
     /// No prover node has run with this data directory.
     ///
     /// Do: Correct `--node-data-dir`.
-    #[error(
-        "PRN-043: there is no directory {path}, so no prover node has run with this data directory; correct --node-data-dir"
-    )]
+    #[error("{code}: there is no directory {path}, so no prover node has run with this data directory; correct --node-data-dir", code = self.code())]
     NoFolder { path: PathBuf },
+}
+
+rollmill_errors::coded! {
+    StoreError {
+        Self::File { .. } => "PRN-040",
+        Self::Unknown { .. } => "PRN-041",
+        Self::NotNow { .. } => "PRN-042",
+        Self::NoFolder { .. } => "PRN-043",
+    }
 }
 
 /// A row and the digest of its JSON text in the file, so that a damaged file is detected, and a file of

@@ -7,9 +7,6 @@ type Meaning = fn(&str) -> Option<String>;
 
 /// Methods with an arm per variant, and what their value means.
 const VALUES: &[(&str, Meaning)] = &[("status", http), ("exit_code", exit), ("class", class)];
-/// Predicates, and what it means that one holds.
-const PREDICATES: &[(&str, &str)] =
-    &[("is_usage", "exit 2"), ("is_transient", "retried"), ("is_permanent", "permanent")];
 
 fn http(value: &str) -> Option<String> {
     value.parse::<u16>().ok().map(|status| format!("HTTP {status}"))
@@ -40,11 +37,6 @@ pub(super) fn of(code: &[&str], at: usize) -> String {
         for (method, meaning) in VALUES {
             let value = method_body(body, method).and_then(|body| arm(body, name));
             found.extend(value.and_then(meaning));
-        }
-        for (method, meaning) in PREDICATES {
-            if method_body(body, method).is_some_and(|body| holds(body, name)) {
-                found.push((*meaning).to_owned());
-            }
         }
     }
     found.join(", ")
@@ -103,17 +95,6 @@ fn arm<'a>(body: &'a str, name: &str) -> Option<&'a str> {
     Some(value.split([',', '\n', '}']).next()?.trim())
 }
 
-/// Whether a body of the form `matches!(self, …)` or `!matches!(self, …)` holds for variant `name`.
-fn holds(body: &str, name: &str) -> bool {
-    let body = body.trim();
-    let (is_negated, patterns) = match body.strip_prefix('!') {
-        Some(rest) => (true, rest),
-        None => (false, body),
-    };
-    let arguments = patterns.strip_prefix("matches!(").unwrap_or_default().trim_start();
-    arguments.starts_with("self,") && named(arguments, name).is_some() != is_negated
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -138,12 +119,6 @@ impl E {
             Self::C(_) => 1,
         }
     }
-    pub fn is_transient(&self) -> bool {
-        !matches!(
-            self,
-            Self::A | Self::B { .. }
-        )
-    }
 }";
 
     #[test]
@@ -152,6 +127,6 @@ impl E {
         let handled = |line: &str| of(&lines, lines.iter().position(|l| *l == line).unwrap());
         assert_eq!(handled("    A,"), "HTTP 404, exit 2");
         assert_eq!(handled("    B { x: u8 },"), "HTTP 404", "an arm that looks inside is no rule");
-        assert_eq!(handled("    C(u8),"), "retried", "neither the wildcard nor exit 1 is told");
+        assert_eq!(handled("    C(u8),"), "", "neither the wildcard nor exit 1 is told");
     }
 }

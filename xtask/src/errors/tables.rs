@@ -1,0 +1,352 @@
+//! The tables `coded!` of the error types, and the rules that hold them to be the one place of a code.
+//!
+//! Works on text that rustfmt has laid out, with one arm on a line.
+
+use std::collections::BTreeSet;
+
+use super::{code_of, is_shipped};
+use crate::Findings;
+use crate::scan::{self, is_word};
+use crate::tree::{File, Tree};
+
+/// Error types without a code of their own, each with its reason.
+const UNCODED: &[(&str, &str, &str)] = &[
+    (
+        "algebra/src/pair.rs",
+        "PairError",
+        "a detail of what a decoder or verifier says, with its code",
+    ),
+    ("node/src/pool/mod.rs", "ProofRefused", "a verifier's reason, which NODE-022 carries"),
+];
+
+/// The codes of one error type.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Table {
+    pub(super) name: String,
+    /// Lines (from 1) of the table: its first and its last.
+    pub(super) lines: (usize, usize),
+    pub(super) arms: Vec<Arm>,
+}
+
+/// One arm of a table.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Arm {
+    /// The line (from 1).
+    pub(super) line: usize,
+    /// The variant; none for a struct.
+    pub(super) variant: Option<String>,
+    /// None where an inner error or a value has the code.
+    pub(super) code: Option<String>,
+    /// What the word after the code means, if the arm stands for all values of its variant.
+    pub(super) handling: &'static str,
+}
+
+/// A source file, split as the rules need it.
+pub(super) struct Source<'a> {
+    pub(super) lines: Vec<&'a str>,
+    /// The same without comments and texts.
+    pub(super) code: Vec<&'a str>,
+}
+
+impl<'a> Source<'a> {
+    pub(super) fn new(file: &'a File, scanned: &'a scan::Scanned) -> Self {
+        Self { lines: file.text.lines().collect(), code: scanned.code.lines().collect() }
+    }
+
+    /// All tables.
+    pub(super) fn tables(&self) -> Vec<Table> {
+        let starts =
+            (0..self.code.len()).filter(|at| self.code[*at].trim_end().ends_with("coded! {"));
+        starts.filter_map(|at| self.table(at)).collect()
+    }
+
+    fn table(&self, at: usize) -> Option<Table> {
+        let name = self.code.get(at + 1)?.trim().strip_suffix(" {")?.to_owned();
+        let end = (at + 2..self.code.len()).find(|line| self.code[*line].trim() == "}")?;
+        let arms = (at + 2..end).filter_map(|line| self.arm(line)).collect();
+        Some(Table { name, lines: (at + 1, end + 2), arms })
+    }
+
+    fn arm(&self, at: usize) -> Option<Arm> {
+        let (pattern, _) = self.code[at].split_once("=>")?;
+        let (_, value) = self.lines[at].split_once("=>")?;
+        let rest = pattern.trim().strip_prefix("Self")?;
+        let variant = rest.strip_prefix("::").map(|rest| {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            rest[..end].to_owned()
+        });
+        let fields = rest.trim_start_matches("::").trim_start_matches(is_word).trim();
+        let is_whole = ["", "(_)", "(..)", "{ .. }"].contains(&fields);
+        let mut parts = value.trim().trim_end_matches(',').split('"');
+        let code = match (parts.next(), parts.next()) {
+            (Some(""), Some(code)) => Some(code.to_owned()),
+            _ => None,
+        };
+        let handling = match parts.next().map(str::trim).filter(|_| is_whole) {
+            Some("usage") => "exit 2",
+            Some("retried") => "retried",
+            Some("permanent") => "permanent",
+            _ => "",
+        };
+        Some(Arm { line: at + 1, variant, code, handling })
+    }
+
+    /// Index (from 0) of the line that declares the type.
+    fn declaration_of(&self, name: &str) -> Option<usize> {
+        self.code.iter().position(|line| {
+            ["enum ", "struct "].iter().any(|word| {
+                line.split_once(word).is_some_and(|(_, rest)| {
+                    rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_word))
+                })
+            })
+        })
+    }
+
+    /// Index (from 0) of the line that declares what an arm of `table` stands for.
+    pub(super) fn declaration(&self, table: &Table, arm: &Arm) -> Option<usize> {
+        let start = self.declaration_of(&table.name)?;
+        let Some(variant) = &arm.variant else { return Some(start) };
+        (start + 1..self.code.len()).take_while(|at| self.code[*at] != "}").find(|at| {
+            let line = self.code[*at].trim_start();
+            line.strip_prefix(variant.as_str()).is_some_and(|rest| !rest.starts_with(is_word))
+        })
+    }
+
+    /// The attributes above line `at`, texts included, and the declaration that starts there.
+    fn attributes_and_fields(&self, at: usize) -> (String, String) {
+        // An item with a code has a doc comment, directly above its attributes.
+        let above = (0..at).rev().take_while(|line| !self.lines[*line].trim().starts_with("///"));
+        let first = above.last().unwrap_or(at);
+        let indentation = |line: &str| line.len() - line.trim_start().len();
+        let of_item = |line: &&usize| {
+            **line == at || indentation(self.code[**line]) > indentation(self.code[at])
+        };
+        let fields: Vec<usize> = (at..self.code.len()).collect();
+        let fields = fields.iter().take_while(of_item).map(|line| self.code[*line]);
+        (self.lines[first..at].join("\n"), fields.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// The type of each field of a declaration, by what a message calls it: `0` or `source`.
+fn fields(declaration: &str) -> Vec<(String, String)> {
+    let Some(open) = declaration.find(['(', '{']) else { return Vec::new() };
+    let is_tuple = declaration[open..].starts_with('(');
+    let inner = declaration[open + 1..].trim_end().trim_end_matches([',', ')', '}']);
+    let named = inner.split(',').enumerate().filter_map(|(index, field)| {
+        let field = field.rsplit(']').next()?.trim();
+        match is_tuple {
+            true => Some((index.to_string(), field.to_owned())),
+            false => {
+                let (name, of) = field.split_once(':')?;
+                Some((name.trim().trim_start_matches("pub ").to_owned(), of.trim().to_owned()))
+            }
+        }
+    });
+    named.map(|(name, of)| (name, last_word(&of).to_owned())).collect()
+}
+
+/// The last segment of a path, without what it is generic over; empty for a type of another workspace.
+fn last_word(path: &str) -> &str {
+    let path = path.split('<').next().unwrap_or(path);
+    let is_foreign = path.split_once("::").is_some_and(|(first, _)| {
+        !first.starts_with("rollmill_") && !["crate", "self", "super"].contains(&first)
+    });
+    match is_foreign {
+        true => "",
+        false => path.rsplit("::").next().unwrap_or(path).trim(),
+    }
+}
+
+/// Error types without a table, codes outside the tables, and messages that would show two codes.
+pub(super) fn check(tree: &Tree) -> Findings {
+    check_except(tree, UNCODED)
+}
+
+pub(super) fn check_except(tree: &Tree, excused: &[(&str, &str, &str)]) -> Findings {
+    let files: Vec<(&File, scan::Scanned)> = tree
+        .rust()
+        .filter(|file| is_shipped(file))
+        .map(|file| (file, scan::scan(&file.text)))
+        .collect();
+    let coded: BTreeSet<String> = files
+        .iter()
+        .flat_map(|(file, scanned)| Source::new(file, scanned).tables())
+        .map(|table| table.name)
+        .collect();
+    let mut findings = Findings::new();
+    let mut needed = Vec::new();
+    for (file, scanned) in &files {
+        let source = Source::new(file, scanned);
+        let tables = source.tables();
+        let end = scan::test_module_line(&scanned.code).unwrap_or(usize::MAX);
+        for literal in scanned.literals.iter().filter(|literal| literal.line < end) {
+            let is_in = |table: &Table| (table.lines.0..=table.lines.1).contains(&literal.line);
+            if let Some(code) = code_of(&literal.text)
+                && !tables.iter().any(is_in)
+            {
+                findings.push(format!(
+                    "{}:{}: {code} stands outside a table `coded!`; make it a variant of an error type",
+                    file.path, literal.line
+                ));
+            }
+        }
+        for (line, name) in error_types(&source.code).filter(|(line, _)| *line < end) {
+            let excuse = excused.iter().find(|entry| (entry.0, entry.1) == (&*file.path, &*name));
+            match excuse {
+                Some(entry) => needed.push((entry.0, entry.1)),
+                None if tables.iter().any(|table| table.name == name) => {}
+                None => findings.push(format!(
+                    "{}:{line}: {name} has no table `coded!`; give each of its variants a code",
+                    file.path
+                )),
+            }
+        }
+        for table in &tables {
+            for arm in &table.arms {
+                let Some(at) = source.declaration(table, arm) else { continue };
+                let (attributes, declaration) = source.attributes_and_fields(at);
+                for (field, of) in fields(&declaration) {
+                    let shown = format!("{{{field}}}");
+                    // A message that has no code of its own takes that of the error it shows.
+                    if arm.code.is_some()
+                        && attributes.contains(&shown)
+                        && coded.contains(&of)
+                        && of != "Error"
+                    {
+                        findings.push(format!(
+                            "{}:{}: the message shows {shown}, whose own message begins with a code; quote it \
+                             with `rollmill_errors::Bare`",
+                            file.path,
+                            at + 1
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    let spare = excused.iter().filter(|(path, name, _)| !needed.contains(&(*path, *name)));
+    findings.extend(spare.map(|(path, name, _)| {
+        format!(
+            "{path}: {name} needs no excuse; take it off the list in xtask/src/errors/tables.rs"
+        )
+    }));
+    findings
+}
+
+/// Line (from 1) and name of each type that derives thiserror's `Error`.
+fn error_types(code: &[&str]) -> impl Iterator<Item = (usize, String)> {
+    let derives = (0..code.len()).filter(|at| {
+        let line = code[*at].trim_start();
+        line.starts_with("#[derive(") && line.contains("thiserror::Error")
+    });
+    derives.filter_map(|at| {
+        (at + 1..code.len()).find_map(|line| {
+            let (_, rest) =
+                ["enum ", "struct "].iter().find_map(|word| code[line].split_once(word))?;
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            Some((line + 1, rest[..end].to_owned()))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INNER: &str = "#[derive(Debug, thiserror::Error)]\npub enum InnerError {\n    \
+                         #[error(\"{code}: full\", code = self.code())]\n    Full,\n}\n\
+                         rollmill_errors::coded! {\n    InnerError {\n        Self::Full => \"INN-001\",\n    }\n}\n";
+
+    fn found(source: &str) -> Findings {
+        let tree = Tree::of(&[("a/src/inner.rs", INNER), ("a/src/outer.rs", source)]);
+        check_except(&tree, &[])
+    }
+
+    fn outer(message: &str, field: &str) -> String {
+        format!(
+            "#[derive(Debug, thiserror::Error)]\npub enum OuterError {{\n    /// It broke.\n    \
+             #[error({message})]\n    Broke{field},\n}}\nrollmill_errors::coded! {{\n    OuterError {{\n        \
+             Self::Broke {{ .. }} => \"OUT-001\" retried,\n    }}\n}}\n"
+        )
+    }
+
+    #[test]
+    fn a_type_with_a_table_whose_message_quotes_no_code_passes() {
+        for (message, field) in [
+            ("\"{code}: {what}\", code = self.code()", " { what: String }"),
+            ("\"{code}: {0}\", code = self.code()", "(String)"),
+            ("\"{code}: {cause}\", code = self.code(), cause = Bare(.0)", "(#[source] InnerError)"),
+            ("\"{code}: {source}\", code = self.code()", " { source: std::io::Error }"),
+            ("\"{code}: {source}\", code = self.code()", " { source: tokio::task::InnerError }"),
+        ] {
+            assert_eq!(found(&outer(message, field)), Findings::new(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_shows_a_coded_error_is_named() {
+        for (message, field) in [
+            ("\"{code}: {0}\", code = self.code()", "(#[from] InnerError)"),
+            ("\"{code}: {0}\", code = self.code()", "(#[from] rollmill_other::InnerError)"),
+            (
+                "\"{code}: {source} in {place}\", code = self.code()",
+                " {\n        place: String,\n        #[source]\n        source: InnerError,\n    }",
+            ),
+        ] {
+            let findings = found(&outer(message, field));
+            assert_eq!(findings.len(), 1, "{message}: {findings:?}");
+            assert!(findings[0].contains("begins with a code"), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_outside_a_table_is_named() {
+        for line in [
+            "fn f() -> String { format!(\"OUT-007: {x} is gone\") }\n",
+            "const GONE: &str = \"OUT-007\";\n",
+            "fn f() { Err(\"OUT-007: gone\".into()) }\n",
+        ] {
+            let findings = found(line);
+            assert_eq!(findings.len(), 1, "{line}: {findings:?}");
+            assert!(findings[0].contains("OUT-007 stands outside a table"), "{findings:?}");
+        }
+        assert_eq!(
+            found("#[cfg(test)]\nmod tests {\n    const X: &str = \"OUT-007\";\n}\n").len(),
+            0
+        );
+    }
+
+    #[test]
+    fn an_error_type_without_a_table_is_named_and_so_is_a_spare_excuse() {
+        let source = "#[derive(Debug, thiserror::Error)]\n#[error(\"gone\")]\npub struct Gone;\n";
+        let findings = found(source);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].starts_with("a/src/outer.rs:3: Gone has no table"), "{findings:?}");
+        let tree = Tree::of(&[("a/src/outer.rs", source)]);
+        let gone = ("a/src/outer.rs", "Gone", "no");
+        assert_eq!(check_except(&tree, &[gone]), Findings::new());
+        let findings = check_except(&tree, &[gone, ("a/src/b.rs", "Other", "no")]);
+        assert!(findings.len() == 1 && findings[0].contains("needs no excuse"), "{findings:?}");
+    }
+
+    #[test]
+    fn an_arm_says_how_its_error_is_handled_unless_it_looks_inside() {
+        let source = "coded! {\n    E {\n        Self::A { .. } => \"QQ-001\" usage,\n        \
+                      Self::B { x: 1 } => \"QQ-002\" retried,\n        Self::C(error) => (error) permanent,\n        \
+                      Self::D => \"QQ-003\" permanent,\n    }\n}\n";
+        let tree = Tree::of(&[("a/src/lib.rs", source)]);
+        let file = tree.rust().next().unwrap();
+        let scanned = scan::scan(&file.text);
+        let tables = Source::new(file, &scanned).tables();
+        let arms: Vec<_> =
+            tables[0].arms.iter().map(|arm| (arm.code.as_deref(), arm.handling)).collect();
+        let expected = [
+            (Some("QQ-001"), "exit 2"),
+            (Some("QQ-002"), ""),
+            (None, ""),
+            (Some("QQ-003"), "permanent"),
+        ];
+        assert_eq!(arms, expected);
+        assert_eq!(tables[0].lines, (1, 8));
+    }
+}
