@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rollmill_broker_client::{AgentId, Answer, Client, HeartbeatRequest, LeaseRef, Options};
-use rollmill_service::{Backoff, Outage, one_line};
+use rollmill_service::{Again, Backoff, Retry, one_line};
 use tokio::sync::Notify;
 
 use crate::link::Link;
@@ -145,7 +145,7 @@ async fn beat(shared: &Shared, client: &Client) {
     /// Pause after a beat that the broker rejected.
     const REJECTED: Duration = Duration::from_secs(10);
     let mut every = RETRY;
-    let rejections = Outage::default();
+    let mut rejections = Retry::steady(REJECTED);
     while !shared.ended.load(Ordering::Relaxed) {
         let leases: Vec<LeaseRef> = shared.leases().keys().cloned().collect();
         if leases.is_empty() {
@@ -160,9 +160,9 @@ async fn beat(shared: &Shared, client: &Client) {
         let pause = match answer {
             Ok(answer) => {
                 shared.link.reached();
-                if let Some(wait_seconds) = rejections.ended() {
+                rejections.succeeded(|wait_seconds| {
                     tracing::info!(wait_seconds, "heartbeats accepted again");
-                }
+                });
                 for lost in &answer.cancel {
                     if let Some(cancel) = shared.leases().remove(lost) {
                         tracing::warn!(job = %lost.job, "lease lost");
@@ -193,14 +193,12 @@ async fn beat(shared: &Shared, client: &Client) {
                     | Answer::LeaseLost
                     | Answer::Cancelled
                     | Answer::RejectedBefore => {
-                        if let Some(repeated) = rejections.failed() {
-                            tracing::warn!(
-                                error = one_line(&error),
-                                repeated,
-                                "heartbeat rejected"
-                            );
-                        }
-                        Backoff::steady(every.max(REJECTED)).pause()
+                        let log = |Again { repeated, retry_seconds }| {
+                            let error = one_line(&error);
+                            tracing::warn!(error, repeated, retry_seconds, "heartbeat rejected");
+                        };
+                        rejections.failed(shared.changed.notified(), log).await;
+                        continue;
                     }
                 }
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{
-    Backoff, Conditions, HttpLimits, HttpMetrics, Outage, Process, Shutdown, serve_within,
+    Again, Conditions, HttpLimits, HttpMetrics, Outage, Process, Retry, Shutdown, serve_within,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -328,32 +328,28 @@ async fn probe(shared: &Shared, conditions: &Conditions) {
 /// One background task, which runs again after a failure.
 struct Task {
     name: &'static str,
-    outage: Outage,
-    retry: Backoff,
+    retry: Retry,
 }
 
 impl Task {
     fn new(name: &'static str) -> Self {
-        Self { name, outage: Outage::default(), retry: Backoff::new(TASK_PAUSE.0, TASK_PAUSE.1) }
+        Self { name, retry: Retry::new(TASK_PAUSE.0, TASK_PAUSE.1) }
     }
 
     /// The value of a run that succeeded. After one that failed it pauses, at most until shutdown, and
     /// returns `None`.
     async fn report<T>(&mut self, done: Result<T, BrokerError>, shutdown: &Shutdown) -> Option<T> {
+        let task = self.name;
         let error = match done {
             Ok(value) => {
-                if let Some(wait_seconds) = self.outage.ended() {
-                    tracing::info!(task = self.name, wait_seconds, "background task recovered");
-                }
-                self.retry.reset();
+                self.retry.succeeded(|wait_seconds| {
+                    tracing::info!(task, wait_seconds, "background task recovered");
+                });
                 return Some(value);
             }
-            Err(error) => error,
+            Err(error) => rollmill_service::one_line(&error),
         };
-        let pause = self.retry.pause();
-        if let Some(repeated) = self.outage.failed() {
-            let (task, retry_seconds) = (self.name, pause.as_secs_f64());
-            let error = rollmill_service::one_line(&error);
+        let log = |Again { repeated, retry_seconds }| {
             tracing::warn!(
                 task,
                 error,
@@ -361,8 +357,8 @@ impl Task {
                 retry_seconds,
                 "background task failed; retrying"
             );
-        }
-        shutdown.within(pause).await;
+        };
+        self.retry.failed(shutdown.started(), log).await;
         None
     }
 }

@@ -4,10 +4,11 @@
 //! NOTIFY takes a database-wide lock at commit, so it is sent apart from every transaction and at
 //! most once in [`FLUSH`]. A replica that misses one still polls.
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use rollmill_service::{Backoff, Outage, Shutdown};
+use rollmill_service::{Again, Retry, Shutdown};
 use sqlx::postgres::PgListener;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
@@ -86,39 +87,37 @@ impl Hub {
         channel: &str,
         shutdown: &Shutdown,
     ) {
-        let outage = Outage::default();
-        let listen = async {
-            let mut retry = Backoff::new(RECONNECT.0, RECONNECT.1);
-            loop {
-                if let Err(error) = self.listen(store, channel, &outage, &mut retry).await
-                    && let Some(repeated) = outage.failed()
-                {
-                    let error = rollmill_service::one_line(&error);
-                    tracing::warn!(error, repeated, "notifications unavailable; polling");
-                }
-                tokio::time::sleep(retry.pause()).await;
-            }
-        };
-        tokio::select! {
-            () = listen => {}
-            () = shutdown.started() => {}
+        let mut retry = Retry::new(RECONNECT.0, RECONNECT.1);
+        while !shutdown.is_started() {
+            let Err(error) = tokio::select! {
+                lost = self.listen(store, channel, &mut retry) => lost,
+                () = shutdown.started() => return,
+            };
+            let log = |Again { repeated, retry_seconds }| {
+                let error = rollmill_service::one_line(&error);
+                tracing::warn!(
+                    error,
+                    repeated,
+                    retry_seconds,
+                    "notifications unavailable; polling"
+                );
+            };
+            retry.failed(shutdown.started(), log).await;
         }
     }
 
-    /// Listens until the connection is lost. `retry` starts again once there was one.
+    /// Listens until the connection is lost, which ends an outage of `retry` once there is one.
     async fn listen(
         &self,
         store: &Store,
         channel: &str,
-        outage: &Outage,
-        retry: &mut Backoff,
-    ) -> Result<(), BrokerError> {
+        retry: &mut Retry,
+    ) -> Result<Infallible, BrokerError> {
         let mut listener = PgListener::connect_with(store.pool()).await?;
         listener.listen(channel).await?;
-        retry.reset();
-        if let Some(wait_seconds) = outage.ended() {
+        retry.succeeded(|wait_seconds| {
             tracing::info!(wait_seconds, "notifications available again");
-        }
+        });
         // Earlier notifications are lost, so poll once.
         self.ready.notify_one();
         self.finished.send_modify(|n| *n += 1);

@@ -10,14 +10,14 @@
 //! goes to the next request, or is filled by an empty transfer to the account itself when a
 //! transaction waits behind it or a pool may still contain the dropped form.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_net::Backoff;
+use rollmill_net::{Again, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
 
@@ -284,30 +284,28 @@ impl TxSender {
         let looks = async {
             let mut changes = self.watch();
             let mut seen = Seen::default();
-            let mut is_failing = false;
-            let mut retry = self.backoff();
+            let mut retry = self.retry();
             loop {
                 changes.mark_unchanged();
                 if self.published.intents().iter().all(|intent| intent.state.is_settled()) {
                     // The sender of the changes lives as long as `self`.
                     let _ = changes.changed().await;
                 }
-                let pause = match self.tick_if_new(&mut seen).await {
+                match self.tick_if_new(&mut seen).await {
                     Ok(()) => {
-                        if std::mem::take(&mut is_failing) {
-                            tracing::info!("L1 transactions continue");
-                        }
-                        retry.reset();
-                        self.config.poll_interval
+                        retry.succeeded(|wait_seconds| {
+                            tracing::info!(wait_seconds, "L1 transactions continue");
+                        });
+                        tokio::time::sleep(self.config.poll_interval).await;
                     }
                     Err(error) => {
-                        if !std::mem::replace(&mut is_failing, true) {
-                            tracing::warn!(%error, "L1 transactions delayed; retrying");
-                        }
-                        retry.pause()
+                        let log = |Again { repeated, retry_seconds }| {
+                            tracing::warn!(%error, repeated, retry_seconds, "L1 transactions delayed; retrying");
+                        };
+                        // `stop` drops this future.
+                        retry.failed(pending(), log).await;
                     }
-                };
-                tokio::time::sleep(pause).await;
+                }
             }
         };
         tokio::select! {
@@ -407,10 +405,10 @@ impl TxSender {
         Ok(next)
     }
 
-    /// Pauses while L1 fails: from the polling interval to [`RETRY_GROWTH`] times that.
-    fn backoff(&self) -> Backoff {
+    /// Retries while L1 fails: their pauses grow from the polling interval to [`RETRY_GROWTH`] times that.
+    fn retry(&self) -> Retry {
         let first = self.config.poll_interval;
-        Backoff::new(first, first * RETRY_GROWTH)
+        Retry::new(first, first * RETRY_GROWTH)
     }
 
     /// The attempt under which a new payload of this purpose can be submitted: the last one while it
@@ -433,11 +431,11 @@ impl TxSender {
     /// [`L1Error::Dropped`] if it is not sent again, [`L1Error::NotIncluded`] after the wait.
     pub async fn send(&self, request: TxRequest) -> Result<TxReceipt, L1Error> {
         let (id, purpose, attempt) = (request.label(), request.purpose.clone(), request.attempt);
-        let mut is_failing = false;
-        let mut retry = self.backoff();
+        let mut retry = self.retry();
         loop {
             match self.submit(request.clone()).await {
                 Ok(()) => break,
+                // The caller drops this future, or waits.
                 Err(error @ (L1Error::Unreachable { .. } | L1Error::Answer { .. })) => {
                     if self.status(&purpose, attempt).is_some() {
                         break;
@@ -445,32 +443,22 @@ impl TxSender {
                     if !error.is_transient() {
                         return Err(error);
                     }
-                    let pause = retry.pause();
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "L1 transaction not submitted; retrying");
-                    }
-                    tokio::time::sleep(pause).await;
+                    let log = |Again { repeated, retry_seconds }| {
+                        tracing::warn!(purpose = id, %error, repeated, retry_seconds, "L1 transaction not submitted; retrying");
+                    };
+                    retry.failed(pending(), log).await;
                 }
                 Err(error) => return Err(error),
             }
         }
+        retry.succeeded(|wait_seconds| {
+            tracing::info!(purpose = id, wait_seconds, "L1 transaction submitted");
+        });
         let (mut first, mut seen) = (None, Seen::default());
-        retry.reset();
         loop {
-            let pause = match self.tick_if_new(&mut seen).await {
-                Ok(()) => {
-                    is_failing = false;
-                    retry.reset();
-                    self.config.poll_interval
-                }
+            let ticked = match self.tick_if_new(&mut seen).await {
                 Err(error @ L1Error::IntentFile { .. }) => return Err(error),
-                Err(error) => {
-                    let pause = retry.pause();
-                    if !std::mem::replace(&mut is_failing, true) {
-                        tracing::warn!(purpose = id, %error, retry_seconds = pause.as_secs_f64(), "cannot fetch transaction status; retrying");
-                    }
-                    pause
-                }
+                ticked => ticked,
             };
             match self.status(&purpose, attempt) {
                 Some(TxStatus::Included(receipt)) => return Ok(receipt),
@@ -486,7 +474,17 @@ impl TxSender {
                     return Err(L1Error::NotIncluded { id, blocks });
                 }
             }
-            tokio::time::sleep(pause).await;
+            let Err(error) = ticked else {
+                retry.succeeded(|wait_seconds| {
+                    tracing::info!(purpose = id, wait_seconds, "transaction status fetched again");
+                });
+                tokio::time::sleep(self.config.poll_interval).await;
+                continue;
+            };
+            let log = |Again { repeated, retry_seconds }| {
+                tracing::warn!(purpose = id, %error, repeated, retry_seconds, "cannot fetch transaction status; retrying");
+            };
+            retry.failed(pending(), log).await;
         }
     }
 

@@ -1,12 +1,16 @@
 //! What the clients of the node, the broker and L1 share: connection failures in words, URLs without what may
-//! be secret in them, and the pauses between retries.
+//! be secret in them, and retries: their pauses, and what of their failures is logged.
 
 mod backoff;
+mod outage;
+mod retry;
 
 use std::error::Error;
 use std::io::ErrorKind;
 
 pub use backoff::Backoff;
+pub use outage::Outage;
+pub use retry::{Again, Retry};
 
 /// Most characters of a text that is shown.
 const SHOWN_MAX: usize = 200;

@@ -13,7 +13,7 @@ use rollmill_protocol::block::data_hash;
 use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
 use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
-use rollmill_service::{Backoff, Outage, Shutdown};
+use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::error::{BlockRefusal, NodeError};
 use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
@@ -349,7 +349,7 @@ pub async fn follow<E: L1Events>(
     poll: Duration,
     shutdown: Shutdown,
 ) -> Result<(), NodeError> {
-    let (mut retry, outage) = (Backoff::new(poll.min(RETRY_MAX), RETRY_MAX), Outage::default());
+    let mut retry = Retry::new(poll.min(RETRY_MAX), RETRY_MAX);
     while !shutdown.is_started() {
         let known = on_blocking(&node, |node| node.known_positions()).await?;
         let update = tokio::select! {
@@ -360,21 +360,19 @@ pub async fn follow<E: L1Events>(
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
                 on_blocking(&node, Node::caught_up).await?;
-                recovered(&mut retry, &outage);
+                recovered(&mut retry);
                 shutdown.within(poll).await;
                 continue;
             }
             Err(error) => Err(NodeError::Source(error)),
         };
         match step {
-            Ok(()) => recovered(&mut retry, &outage),
+            Ok(()) => recovered(&mut retry),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {
-                let pause = retry.pause();
-                if let Some(repeated) = outage.failed() {
-                    let retry_seconds = pause.as_secs_f64();
+                let log = |Again { repeated, retry_seconds }| {
                     tracing::warn!(%error, repeated, retry_seconds, "L1 step failed; retrying");
-                }
-                shutdown.within(pause).await;
+                };
+                retry.failed(shutdown.started(), log).await;
             }
             Err(error) => return Err(error),
         }
@@ -382,12 +380,9 @@ pub async fn follow<E: L1Events>(
     Ok(())
 }
 
-/// Ends the pauses and the outage after a step that succeeded.
-fn recovered(retry: &mut Backoff, outage: &Outage) {
-    retry.reset();
-    if let Some(wait_seconds) = outage.ended() {
-        tracing::info!(wait_seconds, "L1 followed again");
-    }
+/// Ends the outage after a step that succeeded.
+fn recovered(retry: &mut Retry) {
+    retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "L1 followed again"));
 }
 
 async fn on_blocking<R: Send + 'static>(

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
 use rollmill_service::prometheus::{self, Registry};
-use rollmill_service::{Backoff, Board, Outage, Shutdown};
+use rollmill_service::{Again, Board, Retry, Shutdown};
 use tokio::sync::watch;
 
 use crate::metrics::DeadlineMetrics;
@@ -118,31 +118,26 @@ impl Pruner {
 
     /// Polls every `pause` until `shutdown` starts. Errors of L1 are logged and retried, with growing pauses.
     pub async fn run(&self, pause: Duration, shutdown: &Shutdown) {
-        let mut retry = Backoff::new(pause.min(RETRY_MAX), RETRY_MAX);
-        let outage = Outage::default();
+        let mut retry = Retry::new(pause.min(RETRY_MAX), RETRY_MAX);
         while !shutdown.is_started() {
             let step = tokio::select! {
                 () = shutdown.started() => return,
                 step = self.step() => step,
             };
-            let next = match step {
+            match step {
                 Ok(_) => {
-                    if let Some(wait_seconds) = outage.ended() {
+                    retry.succeeded(|wait_seconds| {
                         tracing::info!(wait_seconds, "proof deadline checked again");
-                    }
-                    retry.reset();
-                    pause
+                    });
+                    shutdown.within(pause).await;
                 }
                 Err(error) => {
-                    let next = retry.pause();
-                    if let Some(repeated) = outage.failed() {
-                        let retry_seconds = next.as_secs_f64();
+                    let log = |Again { repeated, retry_seconds }| {
                         tracing::warn!(%error, repeated, retry_seconds, "proof deadline not checked; retrying");
-                    }
-                    next
+                    };
+                    retry.failed(shutdown.started(), log).await;
                 }
-            };
-            shutdown.within(next).await;
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::Client;
 use rollmill_node::Pruner;
-use rollmill_service::{Backoff, Failure, Outage, Shutdown, one_line};
+use rollmill_service::{Again, Failure, Retry, Shutdown, one_line};
 use tokio::task::JoinSet;
 
 use crate::lease::{self, Identity, RENEW};
@@ -73,8 +73,7 @@ impl ProverNode {
     async fn turns(&mut self, shutdown: &Shutdown) {
         let mut tips = self.ports.running.node.watch_tips();
         let news = self.ports.provers.news();
-        let mut retry = Backoff::new(RETRY.0, RETRY.1);
-        let outage = Outage::default();
+        let mut retry = Retry::new(RETRY.0, RETRY.1);
         while !shutdown.is_started() {
             tips.mark_unchanged();
             let turn = tokio::select! {
@@ -82,35 +81,21 @@ impl ProverNode {
                 () = shutdown.started() => break,
             };
             self.ports.conditions();
-            let pause = match turn {
-                Ok(()) => {
-                    retry.reset();
-                    if let Some(wait_seconds) = outage.ended() {
-                        tracing::info!(wait_seconds, "control loop recovered");
-                    }
-                    PACE
-                }
-                Err(error) => {
-                    self.ports.metrics.failures_total.inc();
-                    let next = retry.pause();
-                    if let Some(repeated) = outage.failed() {
-                        let (error, retry_seconds) = (one_line(error.as_ref()), next.as_secs_f64());
-                        tracing::warn!(
-                            error,
-                            repeated,
-                            retry_seconds,
-                            "control loop failed; retrying"
-                        );
-                    }
-                    shutdown.within(next).await;
-                    continue;
-                }
-            };
+            if let Err(error) = turn {
+                self.ports.metrics.failures_total.inc();
+                let log = |Again { repeated, retry_seconds }| {
+                    let error = one_line(error.as_ref());
+                    tracing::warn!(error, repeated, retry_seconds, "control loop failed; retrying");
+                };
+                retry.failed(shutdown.started(), log).await;
+                continue;
+            }
+            retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "control loop recovered"));
             tokio::select! {
                 () = shutdown.started() => break,
                 _ = tips.changed() => {}
                 () = news.notified() => {}
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(PACE) => {}
             }
         }
     }

@@ -2,13 +2,13 @@
 //! it lands, tried again until it is stale; once the range is frozen, what is above the blocks follows.
 
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rollmill_broker_client::KindName;
 use rollmill_protocol::plan::EpochPlan;
-use rollmill_service::{Backoff, Outage};
+use rollmill_service::{Again, Retry};
 use tokio::sync::{Notify, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -18,8 +18,8 @@ use crate::pipeline::{self, Graph, Labels, Work};
 use crate::ranges::store::RowStore;
 use crate::ranges::{Proof, RangeBlock, Root, Row};
 
-/// First and longest pause before a block is gathered again.
-const GATHER_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// First and longest pause before a block is gathered again, or a root written.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// Times that executing a block may give another block than L1's before a person must look. A reorg
 /// between two reads looks the same once.
 const DIFFERS_MAX: u32 = 3;
@@ -188,25 +188,14 @@ impl<B: Broker, S: Source> Provers<B, S> {
         let (source, number) = (Arc::clone(&self.source), row.first());
         let (done, news) = (Arc::clone(&probe.done), Arc::clone(&self.news));
         let task = tokio::spawn(async move {
-            let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
-            let outage = Outage::default();
+            let mut retry = gathering();
             loop {
-                let pause = retry.pause();
                 match source.fetch(number).await {
-                    Ok(()) => break,
+                    Ok(()) => break gathered(&mut retry, number),
                     // The row's next turn starts a probe for what is on the chain then.
                     Err(GatherError::Gone { .. }) => return,
-                    Err(error) => {
-                        if let Some(repeated) = outage.failed() {
-                            let retry_seconds = pause.as_secs_f64();
-                            tracing::warn!(block = number, %error, repeated, retry_seconds, "block not gathered");
-                        }
-                    }
+                    Err(error) => not_gathered(&mut retry, number, &error).await,
                 }
-                tokio::time::sleep(pause).await;
-            }
-            if let Some(wait_seconds) = outage.ended() {
-                tracing::info!(block = number, wait_seconds, "block gathered");
             }
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             news.notify_one();
@@ -339,21 +328,43 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
     async fn keep(&self, target: &Target, bytes: Vec<u8>) -> Proof {
         let Some(last) = target.blocks.last().copied() else { return Proof::Open };
         let bytes = Arc::new(bytes);
-        let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
+        let mut retry = Retry::new(PAUSE.0, PAUSE.1);
         loop {
-            let pause = retry.pause();
             let (store, copy) = (self.store.clone(), Arc::clone(&bytes));
             let kept = tokio::task::spawn_blocking(move || store.put_root(&copy)).await;
             match kept {
-                Ok(Ok(digest)) => return Proof::Ready(Root { digest, last }),
+                Ok(Ok(digest)) => {
+                    retry.succeeded(|wait_seconds| {
+                        tracing::info!(wait_seconds, "root proof written");
+                    });
+                    return Proof::Ready(Root { digest, last });
+                }
                 Ok(Err(error)) => {
-                    tracing::error!(%error, retry_seconds = pause.as_secs_f64(), "root proof not written");
+                    let log = |Again { repeated, retry_seconds }| {
+                        tracing::error!(%error, repeated, retry_seconds, "root proof not written; retrying");
+                    };
+                    retry.failed(pending(), log).await;
                 }
                 Err(panic) => return Proof::Failed { reason: panic.to_string() },
             }
-            tokio::time::sleep(pause).await;
         }
     }
+}
+
+/// The retries of gathering a block, which [`gathered`] ends. Their task is aborted by its owner.
+fn gathering() -> Retry {
+    Retry::new(PAUSE.0, PAUSE.1)
+}
+
+fn gathered(retry: &mut Retry, block: u64) {
+    retry.succeeded(|wait_seconds| tracing::info!(block, wait_seconds, "block gathered"));
+}
+
+async fn not_gathered(retry: &mut Retry, block: u64, error: &GatherError) {
+    let log = |Again { repeated, retry_seconds }| {
+        tracing::warn!(block, %error, repeated, retry_seconds, "block not gathered; retrying");
+    };
+    retry.failed(pending(), log).await;
 }
 
 async fn prove_block<B: Broker, S: Source>(
@@ -362,31 +373,23 @@ async fn prove_block<B: Broker, S: Source>(
     labels: Labels,
     block: RangeBlock,
 ) -> Result<ProvenBlock<S::Block>, String> {
-    let mut retry = Backoff::new(GATHER_PAUSE.0, GATHER_PAUSE.1);
-    let (mut differs, outage) = (0, Outage::default());
-    let gathered = loop {
-        let pause = retry.pause();
+    let (mut retry, mut differs) = (gathering(), 0);
+    let found = loop {
         let error = match source.block(block).await {
-            Ok(gathered) => break Arc::new(gathered),
+            Ok(found) => break Arc::new(found),
             Err(error) => error,
         };
         differs += u32::from(matches!(error, GatherError::Differs { .. }));
         if differs >= DIFFERS_MAX {
             return Err(error.to_string());
         }
-        if let Some(repeated) = outage.failed() {
-            let retry_seconds = pause.as_secs_f64();
-            tracing::warn!(block = block.number, %error, repeated, retry_seconds, "block not gathered");
-        }
-        tokio::time::sleep(pause).await;
+        not_gathered(&mut retry, block.number, &error).await;
     };
-    if let Some(wait_seconds) = outage.ended() {
-        tracing::info!(block = block.number, wait_seconds, "block gathered");
-    }
-    let Some(plan) = EpochPlan::new(&[S::tx_count(&gathered)]).map(Arc::new) else {
+    gathered(&mut retry, block.number);
+    let Some(plan) = EpochPlan::new(&[S::tx_count(&found)]).map(Arc::new) else {
         return Err("a block has a plan".to_owned());
     };
-    let work = source.work(Arc::clone(&plan), vec![Arc::clone(&gathered)]);
+    let work = source.work(Arc::clone(&plan), vec![Arc::clone(&found)]);
     let root = pipeline::run(&jobs, Graph::block(plan), &labels, &work).await;
-    root.map(|root| ProvenBlock { block: gathered, root }).map_err(|failure| failure.to_string())
+    root.map(|root| ProvenBlock { block: found, root }).map_err(|failure| failure.to_string())
 }

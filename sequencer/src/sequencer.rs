@@ -28,7 +28,7 @@ use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
 use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
-use rollmill_service::{Backoff, Board, Shutdown};
+use rollmill_service::{Again, Board, Retry, Shutdown};
 
 use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
@@ -36,8 +36,6 @@ use crate::metrics::Metrics;
 
 /// Pause between looks at the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
-/// Failures in a row between two lines of the log: at most one line a minute.
-const LOG_EACH: u64 = 60;
 /// First and longest pause after a turn that failed, such as a proposal that L1 would not take.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
 /// Pause between looks at the deadline of the oldest unproven epoch.
@@ -197,30 +195,33 @@ impl Sequencer {
 
     async fn build_all(&self, shutdown: &Shutdown) -> Result<(), SequencerError> {
         let mut memory = Memory::default();
-        let mut retry = Backoff::new(RETRY.0, RETRY.1);
-        let (mut failures, mut code) = (0u64, String::new());
+        let (mut retry, mut code) = (Retry::new(RETRY.0, RETRY.1), String::new());
         while !shutdown.is_started() {
-            let pause = match self.turn(&mut memory, shutdown).await {
+            match self.turn(&mut memory, shutdown).await {
                 Ok(turn) => {
-                    failures = 0;
-                    retry.reset();
+                    retry.succeeded(|wait_seconds| {
+                        tracing::info!(wait_seconds, "block building continues");
+                    });
                     code.clear();
-                    match turn {
+                    let pause = match turn {
                         Turn::Waiting | Turn::Held | Turn::Unverified => PACE,
                         Turn::Proposed(_) | Turn::Ending => Duration::ZERO,
-                    }
+                    };
+                    shutdown.within(pause).await;
                 }
                 Err(error) => {
                     self.metrics.refused_total.inc();
-                    if code != error.code() || failures.is_multiple_of(LOG_EACH) {
+                    if code != error.code() {
+                        // A failure of another kind.
+                        retry.changed();
                         error.code().clone_into(&mut code);
-                        tracing::warn!(%error, repeated = failures, "block not proposed; retrying");
                     }
-                    failures += 1;
-                    retry.pause()
+                    let log = |Again { repeated, retry_seconds }| {
+                        tracing::warn!(%error, repeated, retry_seconds, "block not proposed; retrying");
+                    };
+                    retry.failed(shutdown.started(), log).await;
                 }
-            };
-            shutdown.within(pause).await;
+            }
         }
         Ok(())
     }

@@ -17,7 +17,7 @@ use prometheus::Registry;
 use tokio::net::TcpListener;
 
 use crate::metrics::{Declared, with_label};
-use crate::{Error, Shutdown};
+use crate::{Backoff, Error, Shutdown};
 use connection::Ended;
 use slots::Slots;
 
@@ -145,7 +145,7 @@ pub async fn serve_within(
             Err(error) => {
                 slots.report_accept_error(&error);
                 slots.evict_one();
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                shutdown.within(Backoff::steady(ACCEPT_PAUSE).pause()).await;
             }
         }
     }

@@ -48,7 +48,6 @@ mod http;
 mod log;
 mod messages;
 pub mod metrics;
-mod outage;
 mod preflight;
 mod secret;
 mod settings;
@@ -64,11 +63,10 @@ pub use admin::Board;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
-pub use outage::Outage;
 pub use preflight::{Finding, Preflight};
 pub use prometheus;
 pub use rollmill_errors::{Coded, Disposition, one_line, uncoded};
-pub use rollmill_net::Backoff;
+pub use rollmill_net::{Again, Backoff, Outage, Retry};
 pub use secret::Secret;
 pub use settings::{
     Commands, Common, Conflict, LogFormat, NoCommands, Settings, command_line, defaults, load,

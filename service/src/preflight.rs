@@ -10,12 +10,10 @@ use tokio::time::Instant;
 use rollmill_errors::{is_coded, one_line};
 
 use crate::error::{Error, is_usage};
-use crate::{Backoff, Conditions, Shutdown};
+use crate::{Backoff, Conditions, Retry, Shutdown};
 
 /// Pause between two tries of what is absent.
 const RETRY: Duration = Duration::from_secs(1);
-/// How often what stays absent is logged again.
-const AGAIN: Duration = Duration::from_secs(60);
 
 /// What a check found. Each text is one sentence without a full stop; `todo` says what the operator can
 /// do, and is empty where `why` says it already.
@@ -81,6 +79,13 @@ impl Finding {
             }
             Err(error) => wrong(format!("cannot write in {}: {error}", existing.display())),
         }
+    }
+}
+
+fn log_absent(absent: &[(&Check, String)], repeated: u64) {
+    for (check, error) in absent {
+        let (check, waits) = (check.name, check.is_needed);
+        tracing::warn!(check, error, waits, repeated, "check failed");
     }
 }
 
@@ -165,10 +170,8 @@ impl Preflight {
     ) -> Result<bool, Error> {
         let started = Instant::now();
         let mut open: Vec<&Check> = self.checks.iter().collect();
-        let mut told = None::<Instant>;
-        let mut pauses = Backoff::steady(self.retry);
+        let (mut retry, mut is_first) = (Retry::steady(self.retry), true);
         loop {
-            let tell = told.is_none_or(|at| at.elapsed() >= AGAIN);
             let (mut wrong, mut absent, mut is_usage) = (Vec::new(), Vec::new(), false);
             for check in open {
                 let finding = tokio::select! {
@@ -178,7 +181,7 @@ impl Preflight {
                 match finding {
                     Finding::Ok(found) => {
                         tracing::debug!(check = check.name, found, "check passed");
-                        if told.is_some() && check.is_needed {
+                        if !is_first && check.is_needed {
                             let wait_seconds = started.elapsed().as_secs_f64();
                             tracing::info!(check = check.name, wait_seconds, "no longer absent");
                             conditions.remove(check.name);
@@ -188,12 +191,7 @@ impl Preflight {
                         if check.is_needed {
                             conditions.set(check.name, Err(why.clone()));
                         }
-                        if tell {
-                            let waits = check.is_needed;
-                            let error = text(&why, &todo);
-                            tracing::warn!(check = check.name, error, waits, "check failed");
-                        }
-                        absent.push(check);
+                        absent.push((check, text(&why, &todo)));
                     }
                     Finding::Wrong { why, todo } => wrong.push((check.name, text(&why, &todo))),
                     Finding::Setting { why, todo } => {
@@ -202,20 +200,18 @@ impl Preflight {
                     }
                 }
             }
+            let is_over = !wrong.is_empty() || !absent.iter().any(|(check, _)| check.is_needed);
+            if is_first && is_over {
+                log_absent(&absent, 0);
+            }
             if !wrong.is_empty() {
                 return Err(failed(wrong, is_usage));
             }
-            if !absent.iter().any(|check| check.is_needed) {
+            if is_over {
                 return Ok(true);
             }
-            if tell {
-                told = Some(Instant::now());
-            }
-            open = absent;
-            tokio::select! {
-                () = tokio::time::sleep(pauses.pause()) => {}
-                () = shutdown.started() => return Ok(false),
-            }
+            retry.failed(shutdown.started(), |again| log_absent(&absent, again.repeated)).await;
+            (open, is_first) = (absent.into_iter().map(|(check, _)| check).collect(), false);
         }
     }
 

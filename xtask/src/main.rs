@@ -24,6 +24,7 @@ mod models;
 mod mutants;
 mod names;
 mod package;
+mod retries;
 mod scan;
 mod sources;
 mod suite;
@@ -154,6 +155,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(functions::check(&tree));
     findings.extend(logs::check(&tree));
     findings.extend(kernels::check(&tree));
+    findings.extend(retries::check(&tree));
     findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(names::check(&tree));

@@ -1,9 +1,10 @@
 //! The connection to the broker as conditions, derived from its answers; also shown while idle.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rollmill_broker_client::{Answer, ClientError, UnableView};
+use rollmill_service::Outage;
 
 /// Temporary failures for this long make the condition `broker` false.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -22,7 +23,7 @@ pub struct Condition {
 struct State {
     /// Whether there was an answer yet.
     answered: bool,
-    failing_since: Option<Instant>,
+    outage: Outage,
     reason: String,
     token: Option<String>,
     /// Waiting job types that no live agent can do.
@@ -43,9 +44,8 @@ impl Health {
     /// The broker served a request.
     pub fn answered(&self) {
         let mut state = self.lock();
-        if let Some(since) = state.failing_since.take() {
-            let seconds = since.elapsed().as_secs_f64();
-            tracing::info!(wait_seconds = seconds, "broker reachable again");
+        if let Some(wait_seconds) = state.outage.ended() {
+            tracing::info!(wait_seconds, "broker reachable again");
         }
         if state.token.take().is_some() {
             tracing::info!("broker token accepted again");
@@ -53,16 +53,15 @@ impl Health {
         state.answered = true;
     }
 
-    /// A request failed. Logged when the failures start.
+    /// A request failed. Logged when the failures start, and then once a minute.
     pub fn failed(&self, error: &ClientError) {
         let answer = error.answer();
         let mut state = self.lock();
         let reason = rollmill_service::one_line(error);
         match answer {
             Answer::Passing => {
-                if state.failing_since.is_none() {
-                    tracing::warn!(error = %reason, "broker unavailable; retrying");
-                    state.failing_since = Some(Instant::now());
+                if let Some(repeated) = state.outage.failed() {
+                    tracing::warn!(error = reason, repeated, "broker unavailable; retrying");
                 }
                 state.reason = reason;
             }
@@ -70,11 +69,11 @@ impl Health {
                 if state.token.is_none() {
                     tracing::error!(error = %reason, "broker token rejected; correct the setting token");
                 }
-                state.failing_since = None;
+                state.outage.ended();
                 state.token = Some(reason);
             }
             _ => {
-                state.failing_since = None;
+                state.outage.ended();
                 state.answered = true;
             }
         }
@@ -107,7 +106,7 @@ impl Health {
     /// Whether the broker answers. Unknown before the first answer; then no patience applies.
     pub fn broker(&self) -> Condition {
         let state = self.lock();
-        let failing = state.failing_since.map(|since| since.elapsed() >= PATIENCE);
+        let failing = state.outage.lasted().map(|lasted| lasted >= PATIENCE);
         let answers = state.answered || state.token.is_some();
         let (holds, reason) = match failing {
             Some(true) => (false, state.reason.clone()),

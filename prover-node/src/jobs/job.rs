@@ -6,6 +6,7 @@ use std::time::Instant;
 use rollmill_broker_client::{
     BATCH_MAX, Digest, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome,
 };
+use rollmill_service::Again;
 
 use super::answers::{Action, Route};
 use super::feed::News;
@@ -128,7 +129,7 @@ impl<B: Broker> Jobs<B> {
 
     async fn upload(&self, id: &JobId, input: &Arc<Vec<u8>>) -> Result<(), JobFailure> {
         let shared = &self.shared;
-        let mut slow = shared.tempo.backoff();
+        let mut retry = shared.tempo.retry();
         let mut mismatches = 0;
         while mismatches < MISMATCHES_MAX {
             let permit = self.transfers.acquire().await;
@@ -137,11 +138,18 @@ impl<B: Broker> Jobs<B> {
             let answer = shared.call(Route::Upload, put).await;
             drop(permit);
             match answer {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    retry.succeeded(|wait_seconds| {
+                        tracing::info!(job = %id, wait_seconds, "input stored");
+                    });
+                    return Ok(());
+                }
                 Err((action @ (Action::UploadAgain | Action::StartAgain), error)) => {
-                    tracing::warn!(job = %id, error = %rollmill_service::one_line(&error), "input not stored; uploading again");
                     mismatches += u32::from(action == Action::UploadAgain);
-                    tokio::time::sleep(slow.pause()).await;
+                    let log = |Again { repeated, retry_seconds }| {
+                        tracing::warn!(job = %id, error = rollmill_service::one_line(&error), repeated, retry_seconds, "input not stored; uploading again");
+                    };
+                    retry.failed(std::future::pending(), log).await;
                 }
                 Err((_, error)) => return Err(failure(id, &error)),
             }

@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use answers::{Action, Route, action};
 use rollmill_broker_client::ClientError;
-use rollmill_service::Backoff;
+use rollmill_service::{Backoff, Retry};
 
 use crate::metrics::Metrics;
 
@@ -47,6 +47,11 @@ impl Tempo {
     fn backoff(&self) -> Backoff {
         let (first, longest) = self.retry;
         Backoff::new(first, longest)
+    }
+
+    fn retry(&self) -> Retry {
+        let (first, longest) = self.retry;
+        Retry::new(first, longest)
     }
 }
 

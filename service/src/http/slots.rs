@@ -9,9 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::HttpMetrics;
 use super::connection::{Ended, Progress};
-
-/// Closed connections that are counted between two lines of the log.
-const LOG_EACH: u64 = 1000;
+use crate::Outage;
 
 #[derive(Debug)]
 struct Place {
@@ -30,7 +28,8 @@ pub(super) struct Slots {
     next: AtomicU64,
     /// Connections whose task has not ended, evicted ones included.
     running: watch::Sender<usize>,
-    pressed: AtomicU64,
+    closings: Outage,
+    accept_errors: Outage,
 }
 
 /// A place that a connection holds until it is released.
@@ -51,7 +50,8 @@ impl Slots {
             places: Mutex::default(),
             next: AtomicU64::new(0),
             running: watch::Sender::new(0),
-            pressed: AtomicU64::new(0),
+            closings: Outage::default(),
+            accept_errors: Outage::default(),
         }
     }
 
@@ -118,16 +118,14 @@ impl Slots {
     fn closed(&self, ended: Ended) {
         let Some(reason) = ended.reason() else { return };
         self.metrics.0.connections_closed_total.with_label_values(&[reason]).inc();
-        let before = self.pressed.fetch_add(1, Ordering::Relaxed);
-        if before.is_multiple_of(LOG_EACH) {
-            tracing::warn!(reason, closed = before + 1, "connection closed by the server");
+        if let Some(repeated) = self.closings.failed() {
+            tracing::warn!(reason, repeated, "connection closed by the server");
         }
     }
 
     pub(super) fn report_accept_error(&self, error: &std::io::Error) {
-        let before = self.pressed.fetch_add(1, Ordering::Relaxed);
-        if before.is_multiple_of(LOG_EACH) {
-            tracing::error!(%error, "cannot accept connections");
+        if let Some(repeated) = self.accept_errors.failed() {
+            tracing::error!(%error, repeated, "cannot accept connections; retrying");
         }
     }
 

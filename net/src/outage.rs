@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 /// Interval of the log events while a failure lasts.
 const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The state of one thing that can fail again and again, such as a connection.
+/// The state of one thing that several tasks use and that can fail again and again, such as a connection.
+/// A task that alone repeats an operation has a [`crate::Retry`], which contains one of these. Where successes come
+/// between the failures, such as requests of many clients, leave out [`Self::ended`]: it then limits the log to
+/// one event a minute.
 ///
 /// ```
-/// let outage = rollmill_service::Outage::default();
+/// let outage = rollmill_net::Outage::default();
 /// assert_eq!(outage.failed(), Some(0)); // log it: it has just started
 /// assert_eq!(outage.failed(), None); // counted only
 /// let wait_seconds = outage.ended(); // log it: it is over
@@ -25,7 +28,8 @@ pub struct Outage {
 #[derive(Debug)]
 struct State {
     since: Instant,
-    logged: Instant,
+    /// When the last log event was due; `None` if the next failure is logged whenever it comes.
+    logged: Option<Instant>,
     repeated: u64,
 }
 
@@ -38,22 +42,40 @@ impl Outage {
 
     /// Records a success. `Some` after failures, with the seconds since the first of them.
     pub fn ended(&self) -> Option<f64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.take().map(|state| state.since.elapsed().as_secs_f64())
+        self.ended_at(Instant::now())
     }
 
-    fn failed_at(&self, now: Instant) -> Option<u64> {
+    /// How long it has lasted; `None` while there is none.
+    pub fn lasted(&self) -> Option<Duration> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.as_ref().map(|state| state.since.elapsed())
+    }
+
+    /// The next failure is logged whenever it comes, since it is of another kind than the last one.
+    pub(crate) fn changed(&self) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = &mut *state {
+            known.logged = None;
+        }
+    }
+
+    pub(crate) fn failed_at(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(known) = &mut *state else {
-            *state = Some(State { since: now, logged: now, repeated: 0 });
+            *state = Some(State { since: now, logged: Some(now), repeated: 0 });
             return Some(0);
         };
         known.repeated += 1;
-        if now.saturating_duration_since(known.logged) < INTERVAL {
+        if known.logged.is_some_and(|at| now.saturating_duration_since(at) < INTERVAL) {
             return None;
         }
-        known.logged = now;
+        known.logged = Some(now);
         Some(std::mem::take(&mut known.repeated))
+    }
+
+    pub(crate) fn ended_at(&self, now: Instant) -> Option<f64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.take().map(|state| now.saturating_duration_since(state.since).as_secs_f64())
     }
 }
 
@@ -77,8 +99,19 @@ mod tests {
     fn a_failure_that_comes_back_is_logged_at_once() {
         let (outage, start) = (Outage::default(), Instant::now());
         assert_eq!(outage.failed_at(start), Some(0));
+        assert!(outage.lasted().is_some());
         assert!(outage.ended().is_some());
-        assert_eq!(outage.ended(), None);
+        assert_eq!((outage.ended(), outage.lasted()), (None, None));
         assert_eq!(outage.failed_at(start + Duration::from_secs(1)), Some(0));
+    }
+
+    #[test]
+    fn a_failure_of_another_kind_is_logged_at_once() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        let at = |second| outage.failed_at(start + Duration::from_secs(second));
+        assert_eq!((at(0), at(1)), (Some(0), None));
+        outage.changed();
+        assert_eq!((at(2), at(3), at(61)), (Some(2), None, None));
+        assert_eq!(at(62), Some(3), "a minute after the last event");
     }
 }
