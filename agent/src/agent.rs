@@ -9,9 +9,10 @@
 mod error;
 mod offer;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
     HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest,
@@ -149,7 +150,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let held: Arc<Mutex<Vec<JobId>>> = Arc::default();
         let shown = held.clone();
         process.board.show("jobs", move || {
-            let held = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            let held = shown.lock();
             held.iter().map(ToString::to_string).collect()
         });
         let prefetch = config.prefetch.unwrap_or_else(|| worker.prefetch());
@@ -247,7 +248,7 @@ impl<W: Worker + ?Sized> Agent<W> {
             (proofs, false) => tracing::warn!(proofs, "proofs lost; set spool_dir to keep them"),
         }
         tracing::info!("no further jobs");
-        let lost = agent.lost.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let lost = agent.lost.lock().take();
         lost.map_or(end, |reason| Err(AgentError::DeviceLost { reason }))
     }
 
@@ -500,7 +501,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         self.metrics.busy.dec();
         if let Err(WorkError::DeviceLost { message }) = &output {
             tracing::error!(error = message, "device lost; exiting");
-            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.clone());
+            *self.lost.lock() = Some(message.clone());
             self.device.close();
             self.device_gone.notify_one();
         }
@@ -567,7 +568,7 @@ impl<W: Worker + ?Sized> Agent<W> {
     }
 
     fn held(&self) -> MutexGuard<'_, Vec<JobId>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 

@@ -124,8 +124,8 @@ impl Collector for Sensors {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::Mutex;
 
+    use parking_lot::Mutex;
     use rollmill_service::prometheus::TextEncoder;
 
     use super::*;
@@ -149,7 +149,7 @@ mod tests {
     fn exported(readings: &[Reading]) -> String {
         let registry = Registry::new();
         let left = Arc::new(Mutex::new(readings.to_vec()));
-        let read = move || left.lock().unwrap().remove(0);
+        let read = move || left.lock().remove(0);
         registry.register(Box::new(Sensors::new(Box::new(read), "GPU-1"))).unwrap();
         let scrapes: Vec<_> = readings.iter().map(|_| registry.gather()).collect();
         TextEncoder::new().encode_to_string(scrapes.last().unwrap()).unwrap()

@@ -4,11 +4,12 @@
 //! exactly when the work is hardest, and a live agent would be declared dead.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rollmill_broker_client::{AgentId, Answer, Client, HeartbeatRequest, LeaseRef, Options};
 use rollmill_service::{Again, Backoff, Retry, one_line};
 use tokio::sync::Notify;
@@ -37,13 +38,12 @@ impl Cancel {
     pub fn wait(&self) {
         let mut cancelled = self.lock();
         while !*cancelled {
-            cancelled = self.inner.1.wait(cancelled).unwrap_or_else(PoisonError::into_inner);
+            self.inner.1.wait(&mut cancelled);
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, bool> {
-        // A flag is whole whoever panicked while holding it.
-        self.inner.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.0.lock()
     }
 }
 
@@ -59,7 +59,7 @@ struct Shared {
 
 impl Shared {
     fn leases(&self) -> MutexGuard<'_, HashMap<LeaseRef, Cancel>> {
-        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leases.lock()
     }
 }
 

@@ -10,9 +10,9 @@
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{Digest, JobId, LeaseEpoch};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
@@ -279,8 +279,7 @@ impl Spool {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // The list is consistent after every step, even if a holder of the lock panicked.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

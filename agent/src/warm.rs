@@ -1,8 +1,9 @@
 //! Loading ahead: an idle agent loads the keys that the first job of each type would wait for.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 use crate::agent::run_blocking;
@@ -36,7 +37,7 @@ impl Idle {
     }
 
     fn loading(&self) -> MutexGuard<'_, Cancel> {
-        self.loading.lock().unwrap_or_else(PoisonError::into_inner)
+        self.loading.lock()
     }
 
     /// The cancellation flag of a load, set at once if a job is held.

@@ -4,11 +4,12 @@
 mod worker;
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Client, JobId, JobState, JobView, NewJob};
 use rollmill_broker_testing::TestSchema;
@@ -44,7 +45,7 @@ impl Running {
                 let _ = told.send(());
             }),
             // A proof is verified when the test says so.
-            verifying: Box::new(move |_| wait.lock().unwrap().recv().unwrap()),
+            verifying: Box::new(move |_| wait.lock().recv().unwrap()),
             ..Reversing::default()
         };
         let agent = Agent::new(&process, Arc::new(worker)).unwrap();

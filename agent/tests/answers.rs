@@ -7,8 +7,9 @@
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollmill_agent::{Agent, AgentError, Config};
 use rollmill_broker_client::{Digest, JobId};
 use rollmill_service::{Process, Shutdown};
@@ -33,7 +34,7 @@ impl Fake {
     async fn start(route: &'static str, mut answers: Vec<Vec<u8>>) -> (Self, String) {
         let fake = Self::default();
         answers.reverse();
-        fake.answers.lock().unwrap().insert(route, answers);
+        fake.answers.lock().insert(route, answers);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let served = fake.clone();
@@ -49,18 +50,18 @@ impl Fake {
     async fn serve(self, mut stream: TcpStream) {
         let Some((route, body)) = read_request(&mut stream).await else { return };
         let granted = {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut asked = self.asked.lock();
             let class = body.split_once(r#""class":""#).and_then(|(_, rest)| rest.split_once('"'));
             let granted = asked.iter().any(|known| known == "granted");
             asked.push(class.map_or(route.to_owned(), |(class, _)| format!("{route} {class}")));
             granted
         };
-        let prepared = self.answers.lock().unwrap().get_mut(route).and_then(Vec::pop);
+        let prepared = self.answers.lock().get_mut(route).and_then(Vec::pop);
         let answer = match (prepared, route) {
             (Some(answer), _) => answer,
             (None, "claim") if granted => std::future::pending().await,
             (None, "claim") => {
-                self.asked.lock().unwrap().push("granted".into());
+                self.asked.lock().push("granted".into());
                 http(200, &grant())
             }
             (None, "fetch") => http(200, "input"),
@@ -74,7 +75,7 @@ impl Fake {
     }
 
     fn asked(&self, route: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.starts_with(route)).count()
+        self.asked.lock().iter().filter(|asked| asked.starts_with(route)).count()
     }
 }
 

@@ -7,9 +7,9 @@ mod worker;
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollmill_agent::heartbeat::Cancel;
 use rollmill_agent::{Agent, AgentError, Config, Prepared, Warmed, WorkError, WorkOutput, Worker};
 use rollmill_broker::store::Rules;
@@ -56,7 +56,7 @@ impl Worker for Double {
         _cancel: &Cancel,
     ) -> Result<Prepared, WorkError> {
         let send = |to: &Mutex<Sender<()>>| {
-            let _ = to.lock().unwrap_or_else(PoisonError::into_inner).send(());
+            let _ = to.lock().send(());
         };
         send(&self.prepared);
         let message = || "as the test says".to_owned();
@@ -383,7 +383,7 @@ async fn a_lost_device_ends_the_agent_and_releases_every_job() {
 fn loads(pieces: usize, report: impl Fn(&'static str)) -> impl Fn(&Cancel) -> Warmed {
     let state = Mutex::new((pieces, false));
     move |cancel| {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = state.lock();
         let (left, was_stopped) = *state;
         match left {
             0 => {
@@ -427,13 +427,13 @@ impl Reporting {
         let (proven, wait) = (Mutex::new(events.clone()), Mutex::new(wait));
         let events = Mutex::new(events);
         let send = |events: &Mutex<Sender<_>>, event| {
-            let _ = events.lock().unwrap_or_else(PoisonError::into_inner).send(event);
+            let _ = events.lock().send(event);
         };
         let worker = Arc::new(Reversing {
             proven: Box::new(move || send(&proven, "proven")),
             verifying: Box::new(move |input| {
                 if input.first() == Some(&b'h') {
-                    wait.lock().unwrap_or_else(PoisonError::into_inner).recv().unwrap();
+                    wait.lock().recv().unwrap();
                 }
             }),
             warming: Box::new(loads(pieces, move |event| send(&events, event))),

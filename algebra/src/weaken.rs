@@ -19,7 +19,9 @@ pub use on::{gone, name, set};
 
 #[cfg(feature = "weaken")]
 mod on {
-    use std::sync::{OnceLock, PoisonError, RwLock};
+    use std::sync::OnceLock;
+
+    use parking_lot::RwLock;
 
     fn current() -> &'static RwLock<String> {
         static CURRENT: OnceLock<RwLock<String>> = OnceLock::new();
@@ -28,17 +30,17 @@ mod on {
 
     /// Whether the check of this name is switched off.
     pub fn gone(name: &str) -> bool {
-        *current().read().unwrap_or_else(PoisonError::into_inner) == name
+        *current().read() == name
     }
 
     /// The name of the check that is switched off; empty if all are on.
     pub fn name() -> String {
-        current().read().unwrap_or_else(PoisonError::into_inner).clone()
+        current().read().clone()
     }
 
     /// Switches this one off for the whole process and every other on again; the empty name switches
     /// all on. For a test program that has one test and runs it for many names.
     pub fn set(name: &str) {
-        *current().write().unwrap_or_else(PoisonError::into_inner) = name.to_owned();
+        *current().write() = name.to_owned();
     }
 }

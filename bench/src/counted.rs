@@ -1,9 +1,10 @@
 //! A device that counts its work: calls, seconds, and the operations and bytes of the floor.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::device::{
     Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
 };
@@ -47,7 +48,7 @@ impl<D: Memory> Counted<D> {
     }
 
     fn accounts(&self) -> MutexGuard<'_, Option<Accounts>> {
-        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
+        self.accounts.lock()
     }
 
     /// `work` is evaluated before the call, and only if it is counted.

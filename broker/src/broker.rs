@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use rollmill_broker_client::{AttemptOutcome, UnableView};
 use rollmill_service::{
     Again, Conditions, HttpLimits, HttpMetrics, Outage, Process, Retry, Shutdown, serve_within,
@@ -67,7 +68,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn bearer(&self, token: Option<&str>) -> Result<Bearer, BrokerError> {
-        let bearers = self.bearers.read().unwrap_or_else(PoisonError::into_inner);
+        let bearers = self.bearers.read();
         if !self.closed.load(Ordering::Relaxed) {
             // Loopback only, or `serve` would have refused to start.
             return Ok(Bearer::loopback());
@@ -82,7 +83,7 @@ impl Shared {
         if !read.is_empty() {
             self.closed.store(true, Ordering::Relaxed);
         }
-        *self.bearers.write().unwrap_or_else(PoisonError::into_inner) = read;
+        *self.bearers.write() = read;
         Ok(self.closed.load(Ordering::Relaxed))
     }
 
@@ -110,7 +111,7 @@ impl Shared {
 
     /// The tenant's waiting types of job that no live agent can do.
     pub(crate) fn unable(&self, tenant: &Tenant) -> Vec<UnableView> {
-        let unable = self.unable.read().unwrap_or_else(PoisonError::into_inner);
+        let unable = self.unable.read();
         unable.iter().filter(|(of, _)| of == tenant).map(|(_, view)| view.clone()).collect()
     }
 
@@ -123,7 +124,7 @@ impl Shared {
         let found = ability::unable(&queue, &agents, rules.live, rules.unable_after);
         self.metrics
             .show_queue(queue.iter().map(|(_, view)| view), found.iter().map(|(_, view)| view));
-        let mut unable = self.unable.write().unwrap_or_else(PoisonError::into_inner);
+        let mut unable = self.unable.write();
         let same = |(a, x): &(Tenant, UnableView), (b, y): &(Tenant, UnableView)| {
             (a, &x.kind, &x.version, x.class) == (b, &y.kind, &y.version, y.class)
         };

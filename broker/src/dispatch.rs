@@ -6,9 +6,9 @@
 //! broker, however many agents wait.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{AgentId, Capability, ClaimRequest, Grant, LeaseRef, ReleaseRequest};
 use tokio::sync::oneshot;
 
@@ -196,8 +196,7 @@ impl Dispatcher {
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // No code panics while it holds the lock, and a queue is whole after every step.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 }
 

@@ -4,10 +4,11 @@
 //! keys. Fixed columns are laid out again from the circuit, and their digest is compared with the one
 //! the key was made for, so a key never serves another build's circuit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_plonk::key::{Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest};
@@ -272,11 +273,6 @@ pub struct Keys<D: Device> {
     check_msms: bool,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What these guard are caches: whatever a panicking thread left is still valid.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<D: Device> Keys<D> {
     /// Keys of this set, under the SRS they were made with.
     pub fn new(
@@ -382,7 +378,7 @@ impl<D: Device> Keys<D> {
         wanted: bool,
         stage: impl Fn() -> Result<(), E>,
     ) -> Result<Arc<Loaded<D>>, E> {
-        let _held = lock(&self.loading[circuit as usize].held);
+        let _held = self.loading[circuit as usize].held.lock();
         if let Some(loaded) = self.resident.get(&circuit) {
             return Ok(loaded);
         }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 
 const SEAL_BYTES: usize = 32;
@@ -131,13 +131,11 @@ impl Store for MemoryStore {
     }
 
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.entries.lock().ok().and_then(|entries| entries.get(name).cloned()))
+        Ok(self.entries.lock().get(name).cloned())
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        if let Ok(mut entries) = self.entries.lock() {
-            entries.insert(name.to_owned(), bytes.to_vec());
-        }
+        self.entries.lock().insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 }

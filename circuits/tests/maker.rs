@@ -31,11 +31,11 @@ fn layout(constant: u64) -> Result<Layout, RegistryError> {
 type Made = (Vec<MadeKey>, Vec<(usize, bool)>);
 
 fn keys(srs: &Srs, store: &dyn Store) -> Result<Made, RegistryError> {
-    let heard = std::sync::Mutex::new(Vec::new());
+    let heard = parking_lot::Mutex::new(Vec::new());
     let layouts: [&dyn Fn() -> _; 2] = [&|| layout(9), &|| layout(10)];
-    let progress = |i, kept| heard.lock().unwrap().push((i, kept));
+    let progress = |i, kept| heard.lock().push((i, kept));
     let keys = make(&CpuDevice::new(1), srs, store, &layouts, &progress)?;
-    let mut heard = heard.into_inner().unwrap();
+    let mut heard = heard.into_inner();
     heard.sort_unstable();
     Ok((keys, heard))
 }

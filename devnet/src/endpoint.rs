@@ -3,7 +3,7 @@
 //! It is a proxy between anvil and the network's processes in runs with `--chaos`.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +12,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha20Rng;
 use rollmill_l1::alloy::primitives::{B256, hex, keccak256};
@@ -94,11 +95,6 @@ impl Drop for Endpoint {
     }
 }
 
-/// The values are plain, so they are valid even if a holder of the lock panicked.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Endpoint {
     /// Listens on `address` and passes requests on to `target`. `seed` decides which requests fail.
     ///
@@ -126,12 +122,12 @@ impl Endpoint {
 
     /// Sets the fault of the endpoint, which started at L1 block `head`, or clears it.
     pub fn set(&self, fault: Option<EndpointFault>, head: u64) {
-        *locked(&self.shared.active) = fault.map(|fault| ActiveFault { fault, head });
+        *self.shared.active.lock() = fault.map(|fault| ActiveFault { fault, head });
     }
 
     /// Requests so far.
     pub fn counts(&self) -> Counts {
-        *locked(&self.shared.counts)
+        *self.shared.counts.lock()
     }
 }
 
@@ -170,14 +166,14 @@ fn rpc_error(request: &Value, code: i64, message: &str) -> Value {
 async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
     let request: Value = serde_json::from_slice(&bytes).unwrap_or_default();
     let failing = {
-        let mut rng = locked(&shared.rng);
+        let mut rng = shared.rng.lock();
         let fails = rng.gen_ratio(FAILING_PERCENT, 100);
         let kind = FAILINGS[rng.gen_range(0..FAILINGS.len())];
         fails.then_some(kind)
     };
-    let active = *locked(&shared.active);
+    let active = *shared.active.lock();
     {
-        let mut counts = locked(&shared.counts);
+        let mut counts = shared.counts.lock();
         counts.requests += 1;
         counts.failed += u64::from(failing.is_some());
     }
@@ -189,7 +185,7 @@ async fn answer(State(shared): State<Arc<Shared>>, bytes: Bytes) -> Response {
         None => {}
     }
     if let Some(answer) = active.and_then(|active| instead(active, &request)) {
-        locked(&shared.counts).failed += 1;
+        shared.counts.lock().failed += 1;
         return match answer {
             Some(value) => body(&value),
             None => StatusCode::SERVICE_UNAVAILABLE.into_response(),

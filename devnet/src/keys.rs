@@ -1,9 +1,10 @@
 //! The keys of every circuit: generated once into the cache, then shared by devnet, agents and nodes.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollmill_algebra::cpu::CpuDevice;
 use rollmill_circuits::circuit::log_n;
 use rollmill_circuits::client::{self, ClientWitness};
@@ -86,7 +87,7 @@ impl CircuitKeys {
 
     /// Figures of the client proofs so far.
     pub fn reports(&self) -> Vec<JobReport> {
-        let proofs = self.proofs.lock().unwrap_or_else(PoisonError::into_inner);
+        let proofs = self.proofs.lock();
         let report = |proof: &ClientProof| JobReport {
             circuit: Circuit::Client.name().into(),
             rows: self.client_rows,
@@ -112,7 +113,7 @@ impl ClientProver for CircuitKeys {
             .map_err(|error| failed(error.to_string()))?;
         let proving = start.elapsed().saturating_sub(witnessed);
         let made = ClientProof { witness: witnessed, proving, bytes: proof.len() };
-        self.proofs.lock().unwrap_or_else(PoisonError::into_inner).push(made);
+        self.proofs.lock().push(made);
         Ok(proof)
     }
 }

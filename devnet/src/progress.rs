@@ -77,7 +77,9 @@ impl Drop for Progress {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
 
     use super::*;
 
@@ -86,7 +88,7 @@ mod tests {
 
     impl Write for Buffer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
+            self.0.lock().extend_from_slice(bytes);
             Ok(bytes.len())
         }
         fn flush(&mut self) -> std::io::Result<()> {
@@ -100,7 +102,7 @@ mod tests {
         progress.status("1 of 2".into());
         progress.line("tx_base done");
         drop(progress);
-        let bytes = buffer.0.lock().unwrap().clone();
+        let bytes = buffer.0.lock().clone();
         String::from_utf8(bytes).unwrap()
     }
 

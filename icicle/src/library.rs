@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::ffi::{CString, OsString, c_char, c_int, c_void};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ark_ff::PrimeField;
 use libloading::os::unix::{Library as Object, RTLD_GLOBAL, RTLD_NOW};
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::omega;
 
 use crate::error::IcicleError;
@@ -183,7 +183,7 @@ impl Library {
         let functions = functions(&objects)?;
         // Opening the same files again yields the same functions.
         let address = |functions: &Functions| functions.ntt as usize;
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = LOADED.lock();
         let same = |library: &&&Self| address(&library.functions) == address(&functions);
         if let Some(library) = loaded.iter().find(same) {
             return Ok(library);
@@ -260,7 +260,7 @@ impl Library {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<DeviceId, u32>> {
-        self.domains.lock().unwrap_or_else(PoisonError::into_inner)
+        self.domains.lock()
     }
 
     /// Copies points, canonical, to the device.

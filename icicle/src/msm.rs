@@ -1,10 +1,9 @@
 //! Multi-scalar multiplication by ICICLE, of which the first over a set of bases is compared with the
 //! CPU's.
 
-use std::sync::{Mutex, PoisonError};
-
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::{AdditiveGroup, PrimeField};
+use parking_lot::Mutex;
 use rollmill_algebra::cpu::CpuBuffer;
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Msm};
 use rollmill_algebra::{Fq, Fr, G1Affine, G1Projective};
@@ -75,7 +74,7 @@ impl IcicleDevice {
         if column.as_slice().iter().all(|scalar| *scalar == Fr::ZERO) {
             return Ok(());
         }
-        let mut unchecked = bases.unchecked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut unchecked = bases.unchecked.lock();
         let Some(points) = unchecked.as_ref() else { return Ok(()) };
         let held = self.cpu.register_bases(&points[..column.len()])?;
         if self.cpu.commit(&held, &[column])? != [sum] {

@@ -8,9 +8,10 @@
 //! that a session requests is reserved for it, so that neither other sessions nor caches can take it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rollmill_algebra::device::DeviceError;
 
 use crate::driver::{Driver, Stream};
@@ -126,7 +127,7 @@ impl Block {
 
 impl Drop for Block {
     fn drop(&mut self) {
-        let uses = std::mem::take(&mut *self.uses.lock().unwrap_or_else(PoisonError::into_inner));
+        let uses = std::mem::take(&mut *self.uses.lock());
         let mut state = self.arena.state();
         state.balance_mut(*self.account.get_mut()).used_bytes -= self.size;
         state.idle.entry(self.size).or_default().push((self.pointer, uses));
@@ -148,7 +149,7 @@ impl Arena {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Bytes in use, the most there were, and the budget.
@@ -181,7 +182,7 @@ impl Arena {
             if bytes > free_bytes {
                 return Err(DeviceError::Memory { operation, needed_bytes: bytes, free_bytes });
             }
-            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.freed.wait(&mut state);
         }
         state.opened += 1;
         let account = state.opened;

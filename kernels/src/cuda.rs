@@ -4,10 +4,10 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
-use std::sync::{Mutex, PoisonError, RwLock};
 
 use cudarc::driver::result::{self, DriverError};
 use cudarc::driver::sys::{self, CUdevice_attribute, CUresult};
+use parking_lot::{Mutex, RwLock};
 
 use crate::driver::{Argument, Driver, Launch, Stream};
 use crate::error::CudaError;
@@ -229,7 +229,7 @@ impl RealDriver {
     }
 
     fn stream(&self, stream: Stream) -> Result<Queue, CudaError> {
-        let streams = self.streams.read().unwrap_or_else(PoisonError::into_inner);
+        let streams = self.streams.read();
         streams.get(stream).copied().ok_or_else(|| CudaError::Call {
             call: "stream",
             device: self.name.clone(),
@@ -238,7 +238,7 @@ impl RealDriver {
     }
 
     fn function(&self, kernel: &str) -> Result<sys::CUfunction, CudaError> {
-        let mut functions = self.functions.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut functions = self.functions.lock();
         if let Some(function) = functions.get(kernel) {
             return Ok(function.0);
         }
@@ -323,7 +323,7 @@ impl Driver for RealDriver {
             // SAFETY: nothing was queued in it. The event's error is the one to report.
             let _ = unsafe { result::stream::destroy(stream) };
         })?;
-        let mut streams = self.streams.write().unwrap_or_else(PoisonError::into_inner);
+        let mut streams = self.streams.write();
         streams.push(Queue { stream, event });
         Ok(streams.len() - 1)
     }
@@ -414,7 +414,7 @@ impl Drop for RealDriver {
         }
         // SAFETY: nothing uses the handles after this; failures cannot be reported to anyone.
         unsafe {
-            let streams = self.streams.get_mut().unwrap_or_else(PoisonError::into_inner);
+            let streams = self.streams.get_mut();
             for Queue { stream, event } in streams.drain(..) {
                 let _ = result::stream::synchronize(stream);
                 let _ = result::event::destroy(event);

@@ -1,9 +1,10 @@
 //! The device: buffers, uploads and downloads.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use ark_ff::{BigInt, PrimeField};
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Work, check_start};
 

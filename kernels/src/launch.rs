@@ -1,7 +1,6 @@
 //! Arguments of kernels: places in blocks instead of addresses, so that a launch knows what it uses.
 
-use std::sync::Mutex;
-
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
 

@@ -1,6 +1,6 @@
 //! Number-theoretic transforms; see `cuda/ntt.cuh`.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use ark_ff::Field;
 use rollmill_algebra::Fr;
@@ -55,7 +55,7 @@ fn passes(log_n: u32) -> Vec<u32> {
 
 impl CudaDevice {
     fn roots(&self, op: &'static str) -> Result<Arc<Block>, DeviceError> {
-        let mut tables = self.card.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.card.tables.lock();
         if let Some(roots) = &tables.roots {
             return Ok(roots.clone());
         }
@@ -74,7 +74,7 @@ impl CudaDevice {
         log_n: u32,
     ) -> Result<Arc<Block>, DeviceError> {
         let key = (base, factor, log_n);
-        let mut tables = self.card.tables.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tables = self.card.tables.lock();
         if let Some(at) = tables.scales.iter().position(|(held, _)| *held == key) {
             let held = tables.scales.remove(at);
             let block = held.1.clone();

@@ -10,7 +10,9 @@
 //! block exclusively, and readers share it, until their call returns. So the next use of a block, in any
 //! thread, comes after the record.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::driver::{Driver, Stream};
 use crate::error::CudaError;
@@ -89,7 +91,7 @@ impl Order {
     }
 
     fn streams(&self) -> MutexGuard<'_, Streams> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
+        self.streams.lock()
     }
 
     /// A stream for one owner, perhaps one that another gave back.
@@ -126,7 +128,7 @@ impl Order {
     fn wait_for(&self, stream: Stream, uses: &[(&Mutex<Uses>, Access)]) -> Result<(), CudaError> {
         let mut streams = self.streams();
         for (block, access) in uses {
-            let block = block.lock().unwrap_or_else(PoisonError::into_inner);
+            let block = block.lock();
             for point in block.before(*access) {
                 if streams.is_open(stream, point) {
                     // For all that is queued there by now: more than `point`, never less.
@@ -153,7 +155,7 @@ impl Order {
         streams.queued[stream] += 1;
         let point = Point { stream, count: streams.queued[stream] };
         for (block, access) in uses {
-            block.lock().unwrap_or_else(PoisonError::into_inner).note(*access, point);
+            block.lock().note(*access, point);
         }
         outcome
     }

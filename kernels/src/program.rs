@@ -2,9 +2,10 @@
 //! their lives allow.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ark_ff::AdditiveGroup;
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::RowKernel;
 use rollmill_algebra::graph::{self, Cell, Graph, Node, slots};
@@ -98,7 +99,7 @@ impl Programs {
         };
         let key: Recorded =
             (graph.nodes().iter().map(without_value).collect(), graph.roots().to_vec());
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let program = match known.get(&key) {
             Some(program) => program.clone(),
             None => {

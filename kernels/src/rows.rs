@@ -1,7 +1,5 @@
 //! Runs row kernels; see `cuda/rows.cuh`.
 
-use std::sync::PoisonError;
-
 use rollmill_algebra::device::{DeviceError, RowKernel};
 
 use crate::device::{CudaBuffer, CudaDevice, ELEMENT, common_len, shape};
@@ -71,7 +69,7 @@ impl CudaDevice {
 
     fn record_program(&self, program: &Program, name: &str) {
         if self.card.options.record_rows {
-            let mut recorded = self.card.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut recorded = self.card.recorded.lock();
             recorded.entry(name.to_owned()).or_insert_with(|| program.to_cuda());
         }
     }
@@ -79,7 +77,7 @@ impl CudaDevice {
     /// The kernels for all row programs that ran so far, as the two generated files hold them:
     /// `cuda/generated.cuh` and `src/generated.rs`. Empty unless the options ask for recording.
     pub fn generated_rows(&self) -> (String, String) {
-        let recorded = self.card.recorded.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.card.recorded.lock();
         let mut cuda = String::from(
             "// Generated from the row programs of the prover; the tests hold it to them. The\n\
              // interpreter in rows.cuh is the twin of every kernel here.\n#pragma once\n\n\

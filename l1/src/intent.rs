@@ -6,9 +6,10 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -294,12 +295,12 @@ pub(crate) struct Published {
 impl Published {
     /// The intents as they are on disk, in the order in which they were made.
     pub(crate) fn intents(&self) -> Arc<Vec<Intent>> {
-        Arc::clone(&self.intents.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.intents.read())
     }
 
     fn publish(&self, intents: &[Intent]) {
         let fresh = Arc::new(intents.to_vec());
-        *self.intents.write().unwrap_or_else(PoisonError::into_inner) = fresh;
+        *self.intents.write() = fresh;
         self.changes.send_modify(|count| *count += 1);
     }
 }

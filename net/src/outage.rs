@@ -1,8 +1,9 @@
 //! A failure that repeats: when to log it, so that it is logged when it starts, once a minute while it
 //! lasts, and when it ends.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// Interval of the log events while a failure lasts.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -47,20 +48,20 @@ impl Outage {
 
     /// How long it has lasted; `None` while there is none.
     pub fn lasted(&self) -> Option<Duration> {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = self.state.lock();
         state.as_ref().map(|state| state.since.elapsed())
     }
 
     /// The next failure is logged whenever it comes, since it is of another kind than the last one.
     pub(crate) fn changed(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if let Some(known) = &mut *state {
             known.logged = None;
         }
     }
 
     pub(crate) fn failed_at(&self, now: Instant) -> Option<u64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let Some(known) = &mut *state else {
             *state = Some(State { since: now, logged: Some(now), repeated: 0 });
             return Some(0);
@@ -74,7 +75,7 @@ impl Outage {
     }
 
     pub(crate) fn ended_at(&self, now: Instant) -> Option<f64> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         state.take().map(|state| now.saturating_duration_since(state.since).as_secs_f64())
     }
 }

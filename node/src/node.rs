@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollmill_node_client::wire;
 use rollmill_protocol::block::data_hash;
 use rollmill_protocol::field::to_hex;
@@ -89,12 +90,6 @@ pub(crate) enum Considered {
     New(Box<Candidate>),
 }
 
-/// A poisoned lock means that a thread panicked while it held the lock; the guarded value is rebuilt
-/// from the database on the next refresh, so continuing is safe.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Node {
     /// Opens the database, or creates it with the genesis state, and loads the pool.
     pub fn open(
@@ -174,7 +169,7 @@ impl Node {
 
     /// Applies one update from L1 in one commit, then brings pool and tips in line.
     pub fn apply(&self, update: &L1Update) -> Result<(), NodeError> {
-        let _in_order = lock(&self.applying);
+        let _in_order = self.applying.lock();
         let retention = Retention { state_blocks: self.settings.state_blocks };
         let before = self.tips().pending.block_number;
         let applied = self.store.write(|tables| {
@@ -187,7 +182,7 @@ impl Node {
         })?;
         rollmill_service::failpoint!(blocking "node.update_committed");
         let chain = self.chain()?;
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         pool.refresh(&self.store, &chain, applied != Applied::Forward)?;
         let from = if applied == Applied::Forward { before } else { chain.proven };
         self.check_rules(&chain, from + 1)?;
@@ -196,7 +191,7 @@ impl Node {
 
     /// Reports the blocks from number `from` that break a rule which nothing forces.
     fn check_rules(&self, chain: &ChainView, from: u64) -> Result<(), NodeError> {
-        let mut broken = lock(&self.broken);
+        let mut broken = self.broken.lock();
         broken.retain(|rule| rule.block < from);
         for number in from.max(1)..=chain.pending {
             let parent = chain.tables.expect_block(number - 1)?.header;
@@ -216,16 +211,16 @@ impl Node {
 
     /// The newest blocks of the pending chain that break a rule which nothing forces.
     pub fn broken_rules(&self) -> Vec<BrokenRule> {
-        lock(&self.broken).clone()
+        self.broken.lock().clone()
     }
 
     /// Call it when L1 has nothing newer than what was followed: waiting transactions age by L1's
     /// time.
     pub(crate) fn caught_up(&self) -> Result<(), NodeError> {
-        let _in_order = lock(&self.applying);
+        let _in_order = self.applying.lock();
         let tables = self.store.read()?;
         let (now, final_l1) = (tables.l1_head()?.time, tables.final_l1()?);
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         if pool.time() != Some(now) {
             pool.expire(&self.store, now, final_l1)?;
             self.gauges.set_pool(&pool.counts());
@@ -317,10 +312,10 @@ impl Node {
         }
         let tx = Tx::from_bytes(bytes)?;
         let tx_hash = tx.hash();
-        if lock(&self.pool).contains(&tx_hash) {
+        if self.pool.lock().contains(&tx_hash) {
             return Ok(Considered::Known(tx_hash));
         }
-        if let Some(reason) = lock(&self.refused_proofs).reason(&data_hash(bytes)) {
+        if let Some(reason) = self.refused_proofs.lock().reason(&data_hash(bytes)) {
             return Err(PoolError::Proof { reason });
         }
         let tables = self.snapshot()?;
@@ -333,7 +328,7 @@ impl Node {
         state.check_tx(&tx, &globals)?;
         let balance = state.fee_balance(&tx.effects.fee_payer)?;
         let candidate = Candidate { tx, tx_hash, bytes: bytes.len(), balance };
-        lock(&self.pool).check(&candidate, next_price(&tip))?;
+        self.pool.lock().check(&candidate, next_price(&tip))?;
         Ok(Considered::New(Box::new(candidate)))
     }
 
@@ -343,16 +338,16 @@ impl Node {
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
         if let Err(refused) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
             let digest = data_hash(&tx.to_bytes());
-            lock(&self.refused_proofs).insert(digest, refused.reason.clone());
+            self.refused_proofs.lock().insert(digest, refused.reason.clone());
             return Err(PoolError::Proof { reason: refused.reason });
         }
         // So that no update comes between this read of the chain and the pool's.
-        let _in_order = lock(&self.applying);
+        let _in_order = self.applying.lock();
         let chain = self.chain()?;
         let state = StateAt::new(Arc::clone(&chain.tables), chain.pending);
         let tip = chain.tables.expect_block(chain.pending)?.header;
         let state = WorldState::at(state, &tip).map_err(NodeError::from)?;
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         if pool.contains(&tx_hash) {
             return Ok(tx_hash);
         }
@@ -368,19 +363,19 @@ impl Node {
     /// All transactions that can be part of the next block at [`Self::next_price`], best offer
     /// first. A builder must still ask of each whether it can follow the ones before it.
     pub fn ready_txs(&self) -> Vec<Arc<Tx>> {
-        lock(&self.pool).ready()
+        self.pool.lock().ready()
     }
 
     /// Number of transactions that can be part of the next block.
     pub fn ready_count(&self) -> usize {
-        lock(&self.pool).ready_count()
+        self.pool.lock().ready_count()
     }
 
     /// True when no transaction can be part of the next block and some could at lower prices: an
     /// empty block lowers them.
     pub fn is_priced_out(&self) -> Result<bool, NodeError> {
         let price = self.next_price()?;
-        let pool = lock(&self.pool);
+        let pool = self.pool.lock();
         Ok(pool.ready_count() == 0 && pool.is_priced_out(price))
     }
 
@@ -392,7 +387,7 @@ impl Node {
 
     /// A transaction with its client proof, as long as the pool keeps it.
     pub fn transaction(&self, tx_hash: &Fr) -> Result<Option<Arc<Tx>>, NodeError> {
-        if let Some(tx) = lock(&self.pool).waiting(tx_hash) {
+        if let Some(tx) = self.pool.lock().waiting(tx_hash) {
             return Ok(Some(tx));
         }
         // From the disk, and without the lock: a prover of an epoch asks for many.
@@ -402,7 +397,7 @@ impl Node {
 
     /// Transactions of unproven blocks whose client proofs this node does not have, by block.
     pub fn missing_proofs(&self) -> BTreeMap<u64, Vec<Fr>> {
-        lock(&self.pool).missing()
+        self.pool.lock().missing()
     }
 
     /// Stores a transaction of a block on the chain with its client proof, which this node did not
@@ -428,10 +423,10 @@ impl Node {
         self.verifier
             .verify(&ClientInputs::of(&tx), &tx.client_proof)
             .map_err(|refused| PoolError::Proof { reason: refused.reason })?;
-        let _in_order = lock(&self.applying);
+        let _in_order = self.applying.lock();
         let chain = self.chain()?;
         let block = check(&chain)?;
-        let mut pool = lock(&self.pool);
+        let mut pool = self.pool.lock();
         if !pool.contains(&tx_hash) && block > chain.final_proven {
             pool.keep_included(&self.store, tx_hash, tx, block)?;
             self.show(&pool, &chain)?;
@@ -449,7 +444,7 @@ impl Node {
                 wire::TxStatus::Included { block_number, index }
             });
         }
-        let pool = lock(&self.pool);
+        let pool = self.pool.lock();
         if let Some(parked) = pool.waiting_state(tx_hash) {
             return Ok(wire::TxStatus::Pending { parked: parked.map(str::to_owned) });
         }
@@ -461,7 +456,7 @@ impl Node {
 
     /// True when a transaction in the pool publishes this nullifier.
     pub(crate) fn pool_publishes(&self, nullifier: &Fr) -> bool {
-        lock(&self.pool).publishes(nullifier)
+        self.pool.lock().publishes(nullifier)
     }
 
     /// The database as it is now, for queries that read several tables.

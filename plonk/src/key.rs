@@ -1,10 +1,11 @@
 //! Proving and verifying keys of one circuit.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ark_ec::AffineRepr;
 use ark_ff::{AdditiveGroup, Field};
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::bytes::{
     DecodeError, FIELD_BYTES, G1_BYTES, fr_from_slice, fr_to_bytes, g1_from_slice, g1_to_bytes,
 };
@@ -278,7 +279,7 @@ struct KeptCosets<D: Device> {
 
 impl<D: Device> KeptCosets<D> {
     fn kept(&self) -> MutexGuard<'_, [Option<OnOneCoset<D::Buffer>>; QUOTIENT_CHUNKS]> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock()
     }
 
     /// Drops what is cached. Returns its bytes.

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollmill_algebra::device::{Device, DeviceError};
 
 use crate::key::{Bases, ProvingKey};
@@ -31,11 +32,6 @@ pub struct Resident<N, D: Device> {
     bases: Mutex<HashMap<u32, Arc<Bases<D>>>>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // The mutexes guard caches, which are valid whatever a panicking thread left.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl<N: PartialEq, D: Device> Resident<N, D> {
     /// A cache of up to `capacity` keys, at least one.
     pub fn new(capacity: usize) -> Self {
@@ -44,7 +40,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
 
     /// Number of cached keys.
     pub fn count(&self) -> usize {
-        lock(&self.keys).len()
+        self.keys.lock().len()
     }
 
     /// Whether a further key would evict another one.
@@ -54,12 +50,12 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
 
     /// Whether the key of that name is cached. This does not count as a use.
     pub fn has(&self, name: &N) -> bool {
-        lock(&self.keys).iter().any(|(other, _)| other == name)
+        self.keys.lock().iter().any(|(other, _)| other == name)
     }
 
     /// The key of that name, if it is cached.
     pub fn get(&self, name: &N) -> Option<Arc<Loaded<D>>> {
-        let mut keys = lock(&self.keys);
+        let mut keys = self.keys.lock();
         let at = keys.iter().position(|(other, _)| other == name)?;
         let entry = keys.remove(at);
         let loaded = Arc::clone(&entry.1);
@@ -70,7 +66,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
     /// Evicts the least recently used keys until one more fits. Call it before loading that key, so that memory
     /// never contains both.
     pub fn evict_to_fit_one(&self) {
-        let mut keys = lock(&self.keys);
+        let mut keys = self.keys.lock();
         while keys.len() >= self.capacity {
             keys.remove(0);
         }
@@ -80,7 +76,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
     pub fn put(&self, name: N, loaded: Loaded<D>) -> Arc<Loaded<D>> {
         let loaded = Arc::new(loaded);
         self.evict_to_fit_one();
-        lock(&self.keys).push((name, Arc::clone(&loaded)));
+        self.keys.lock().push((name, Arc::clone(&loaded)));
         loaded
     }
 
@@ -94,7 +90,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
         make: impl FnOnce() -> Result<Bases<D>, E>,
     ) -> Result<Arc<Bases<D>>, E> {
         // A caller that waits for this lock needs the bases that are being made.
-        let mut bases = lock(&self.bases);
+        let mut bases = self.bases.lock();
         Ok(match bases.entry(log_n) {
             Entry::Occupied(made) => Arc::clone(made.get()),
             Entry::Vacant(place) => Arc::clone(place.insert(Arc::new(make()?))),
@@ -104,7 +100,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
     /// Evicts the next cached data that nothing uses: first what keys cache under their budget, then whole keys,
     /// the least recently used first, then bases that no key needs. Returns false when there was none.
     pub fn evict_unused(&self) -> bool {
-        let mut keys = lock(&self.keys);
+        let mut keys = self.keys.lock();
         if keys.iter().any(|(_, loaded)| loaded.key.drop_kept() > 0) {
             return true;
         }
@@ -113,7 +109,7 @@ impl<N: PartialEq, D: Device> Resident<N, D> {
             return true;
         }
         drop(keys);
-        let mut bases = lock(&self.bases);
+        let mut bases = self.bases.lock();
         let all = bases.len();
         bases.retain(|_, bases| Arc::strong_count(bases) > 1);
         bases.len() < all

@@ -2,9 +2,10 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollmill_broker_client::{
     AgentId, Client, ClientError, Incarnation, NamedLeaseResponse, SUBMITTER_LEASE,
 };
@@ -95,7 +96,7 @@ pub struct Lease {
 impl Lease {
     /// The fence, while the lease is held and was renewed lately.
     pub fn fence(&self, now: Instant) -> Option<u64> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.lock();
         let trusted = |at: &Instant| now.saturating_duration_since(*at) <= TRUSTED;
         held.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
     }
@@ -112,12 +113,12 @@ impl Lease {
 
     /// The other holder, as last reported.
     pub fn other(&self) -> Option<String> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).other.clone()
+        self.held.lock().other.clone()
     }
 
     /// Records an answer. `asked` is the moment before the request, from which the lease counts.
     pub fn take(&self, answer: &NamedLeaseResponse, asked: Instant) {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.held.lock();
         let before = held.lease.map(|(fence, _)| fence);
         if answer.held {
             if before != Some(answer.fence) {
@@ -137,11 +138,11 @@ impl Lease {
 
     /// It belongs to another holder from now on.
     fn give_up(&self) {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).lease = None;
+        self.held.lock().lease = None;
     }
 
     fn known_fence(&self) -> Option<u64> {
-        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = self.held.lock();
         held.lease.map(|(fence, _)| fence)
     }
 }

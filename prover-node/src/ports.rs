@@ -3,9 +3,10 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use rollmill_broker_client::Client;
 use rollmill_l1::abi;
 use rollmill_l1::alloy::eips::{BlockId, BlockNumberOrTag};
@@ -311,7 +312,7 @@ impl Ports for NodePorts {
             sent,
             refusal: self.memory.refusals.get(&row.id).cloned(),
             cleaned: self.memory.cleaned.contains(&row.id),
-            captured: self.captures.state.lock().is_ok_and(|s| s.get(&row.id) == Some(&true)),
+            captured: self.captures.state.lock().get(&row.id) == Some(&true),
             command: None,
         }
     }
@@ -355,7 +356,7 @@ impl Ports for NodePorts {
             self.memory.cleaned.remove(&row.id);
         }
         if own.captured {
-            self.captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+            self.captures.state.lock().remove(&row.id);
         }
         let attempt = self.memory.attempts.insert(row.id, row.attempt);
         let is_next = attempt.is_some_and(|before| before < row.attempt);
@@ -434,7 +435,7 @@ impl NodePorts {
         let (jobs, source) = (self.provers.jobs().clone(), Arc::clone(self.provers.source()));
         let (version, row) = (self.provers.version().clone(), row.clone());
         let (reason, captures) = (reason.to_owned(), self.captures.clone());
-        match self.captures.state.lock().unwrap_or_else(PoisonError::into_inner).entry(row.id) {
+        match self.captures.state.lock().entry(row.id) {
             // It is being collected, or written and not recorded in the row yet.
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(false),
@@ -455,11 +456,11 @@ impl NodePorts {
                 Err(error) => {
                     tracing::error!(range = row.id, error = %rollmill_service::one_line(&error), "range not captured; retrying");
                     tokio::time::sleep(Backoff::steady(CAPTURE_AGAIN).pause()).await;
-                    captures.state.lock().unwrap_or_else(PoisonError::into_inner).remove(&row.id);
+                    captures.state.lock().remove(&row.id);
                     return;
                 }
             }
-            captures.state.lock().unwrap_or_else(PoisonError::into_inner).insert(row.id, true);
+            captures.state.lock().insert(row.id, true);
         });
     }
 

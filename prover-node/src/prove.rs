@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollmill_broker_client::KindName;
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_service::{Again, Retry};
@@ -150,7 +151,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
         let (told, news) = (Arc::clone(&proof), Arc::clone(&self.news));
         let handle = tokio::spawn(async move {
             let proof = task.run().await;
-            *told.lock().unwrap_or_else(PoisonError::into_inner) = proof;
+            *told.lock() = proof;
             news.notify_one();
         })
         .abort_handle();
@@ -166,10 +167,10 @@ impl<B: Broker, S: Source> Provers<B, S> {
     /// What the range's task says.
     pub fn proof(&mut self, id: u64) -> Proof {
         let Some(task) = self.tasks.get(&id) else { return Proof::Open };
-        let proof = task.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let proof = task.proof.lock().clone();
         if proof == Proof::Open && task.handle.is_finished() {
             // It panicked, or ended between the two looks; the next turn tells.
-            let again = task.proof.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let again = task.proof.lock().clone();
             if again == Proof::Open {
                 self.tasks.remove(&id);
             }

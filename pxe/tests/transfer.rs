@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rollmill_algebra::cpu::CpuDevice;
@@ -66,13 +67,13 @@ impl Node {
 
     /// Transactions that were ever taken.
     fn taken(&self) -> usize {
-        let chain = self.chain.lock().unwrap();
+        let chain = self.chain.lock();
         chain.pool.len() + chain.blocks.iter().map(|block| block.txs.len()).sum::<usize>()
     }
 
     /// Puts what waits into a block.
     fn build(&self) {
-        let mut chain = self.chain.lock().unwrap();
+        let mut chain = self.chain.lock();
         let number = chain.blocks.len() as u64 + 1;
         let effects = |(i, tx): (u64, &Tx)| TxEffectsInfo {
             tx_hash: tx.hash(),
@@ -88,7 +89,7 @@ impl Node {
 
     fn send(&self, bytes: &[u8]) -> Result<Value, &'static str> {
         let tx = Tx::from_bytes(bytes).unwrap();
-        let mut chain = self.chain.lock().unwrap();
+        let mut chain = self.chain.lock();
         let spends: Vec<&Fr> = tx.effects.present_nullifiers().collect();
         let other = chain.pool.values().filter(|other| other.hash() != tx.hash());
         if other.flat_map(|other| other.effects.present_nullifiers()).any(|n| spends.contains(&n)) {
@@ -102,7 +103,7 @@ impl Node {
     fn answer(&self, request: &Request) -> Result<Value, &'static str> {
         let built = self.genesis.build(MemoryStore::new()).unwrap();
         let header = built.header;
-        let last = self.chain.lock().unwrap().blocks.len() as u64;
+        let last = self.chain.lock().blocks.len() as u64;
         Ok(match request.method.as_str() {
             method::SEND_TRANSACTION => {
                 let bytes: HexBytes = serde_json::from_value(request.params[0].clone()).unwrap();
@@ -124,7 +125,7 @@ impl Node {
                 })
             }
             method::GET_HEADER => {
-                let chain = self.chain.lock().unwrap();
+                let chain = self.chain.lock();
                 let header_hash = match request.params[0].as_u64() {
                     Some(number) => chain.blocks[number as usize - 1].header_hash,
                     None => header.hash(),
@@ -141,7 +142,7 @@ impl Node {
             }
             method::GET_BLOCK_EFFECTS => {
                 let from = request.params[0].as_u64().unwrap();
-                let chain = self.chain.lock().unwrap();
+                let chain = self.chain.lock();
                 json!(chain.blocks.iter().filter(|b| b.block_number >= from).collect::<Vec<_>>())
             }
             method::GET_TIPS => {
@@ -150,7 +151,7 @@ impl Node {
                 json!(Tips { pending, verified, proven, finalized, l1_block: 1, refused: None })
             }
             method::GET_TRANSACTION_STATUS => {
-                let chain = self.chain.lock().unwrap();
+                let chain = self.chain.lock();
                 let hash = request.params[0].as_str().unwrap();
                 let block = chain
                     .blocks

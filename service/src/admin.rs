@@ -1,14 +1,15 @@
 //! The admin address: `/metrics`, `/status`, `/health`, `/ready`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use parking_lot::Mutex;
 use prometheus::{Encoder, Registry, TextEncoder};
 use serde_json::{Value, json};
 
@@ -54,8 +55,7 @@ impl Board {
 
     /// Shows `read()` under `key`. It is called at each request and must not wait.
     pub fn show(&self, key: &'static str, read: impl Fn() -> Value + Send + Sync + 'static) {
-        // A reader that panicked left the map whole, so a poisoned lock is still good.
-        let mut facts = self.inner.facts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut facts = self.inner.facts.lock();
         facts.insert(key, Arc::new(read));
     }
 
@@ -77,7 +77,7 @@ impl Board {
     /// The JSON of `/status`: name, phase, uptime in seconds and the facts shown.
     pub fn status(&self) -> Value {
         let facts: Vec<(&'static str, Reader)> = {
-            let facts = self.inner.facts.lock().unwrap_or_else(PoisonError::into_inner);
+            let facts = self.inner.facts.lock();
             facts.iter().map(|(key, read)| (*key, read.clone())).collect()
         };
         let mut status = json!({

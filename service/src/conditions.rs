@@ -1,9 +1,10 @@
 //! What must hold for a process to do its work, by name: `/ready`, `/status` and two metrics.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 use serde_json::{Value, json};
@@ -34,9 +35,8 @@ fn now() -> u64 {
 }
 
 impl Conditions {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        // Every change is one insertion, so a poisoned lock is still good.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> parking_lot::MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// Names conditions that do not hold yet: call it before anything is tried.

@@ -5,7 +5,7 @@
 //! `l1.after_send:kill@3` acts on the third pass and not on the first two. Several, separated by
 //! commas, act independently. Without the feature `failpoints` the macros compile to nothing.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 /// The variable that arms failpoints.
 pub const VARIABLE: &str = "ROLLMILL_FAILPOINT";
@@ -57,12 +57,12 @@ fn parse(text: &str) -> Result<Vec<Armed>, String> {
 /// # Errors
 /// What is wrong with the text.
 pub fn arm(text: &str) -> Result<(), String> {
-    *ARMED.lock().unwrap_or_else(PoisonError::into_inner) = Some(parse(text)?);
+    *ARMED.lock() = Some(parse(text)?);
     Ok(())
 }
 
 fn reached(name: &str) -> Option<Action> {
-    let mut armed = ARMED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut armed = ARMED.lock();
     let armed = armed.get_or_insert_with(|| {
         let text = std::env::var(VARIABLE).unwrap_or_default();
         parse(&text).unwrap_or_else(|error| {

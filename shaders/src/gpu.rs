@@ -6,9 +6,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use ark_ff::{BigInt, PrimeField};
+use parking_lot::Mutex;
 use pollster::block_on;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::DeviceError;
@@ -92,7 +93,7 @@ impl Gpu {
         let faults = Arc::new(Mutex::new(Faults::default()));
         let held = Arc::clone(&faults);
         device.on_uncaptured_error(Arc::new(move |error: wgpu::Error| {
-            let mut faults = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut faults = held.lock();
             match error {
                 wgpu::Error::OutOfMemory { .. } => faults.out_of_memory = true,
                 other => {
@@ -102,7 +103,7 @@ impl Gpu {
         }));
         let held = Arc::clone(&faults);
         device.set_device_lost_callback(move |reason, message| {
-            let mut faults = held.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut faults = held.lock();
             faults.lost.get_or_insert(one_line(&format!("{reason:?} {message}")));
         });
         let largest = limits.max_storage_buffer_binding_size.min(limits.max_buffer_size);
@@ -145,7 +146,7 @@ impl Gpu {
 
     /// Returns the error of a device that is lost or failed.
     pub(crate) fn check(&self, operation: &'static str) -> Result<(), DeviceError> {
-        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let faults = self.faults.lock();
         let device = self.adapter.name.clone();
         if let Some(reason) = &faults.lost {
             return Err(DeviceError::Lost { device, reason: reason.clone() });
@@ -189,7 +190,7 @@ impl Gpu {
         let polled = catch_unwind(AssertUnwindSafe(|| self.device.poll(how)));
         if let Err(panic) = &polled {
             let message = panic.downcast_ref::<String>().map_or("no reason given", String::as_str);
-            let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut faults = self.faults.lock();
             faults.lost.get_or_insert(one_line(message));
         }
         self.check(operation)?;
@@ -445,7 +446,7 @@ mod tests {
     fn an_allocation_that_fails_inside_the_driver_is_a_memory_error() {
         let gpu = gpu();
         // What the callback leaves behind.
-        gpu.faults.lock().unwrap().out_of_memory = true;
+        gpu.faults.lock().out_of_memory = true;
         let error = gpu.check("commit").unwrap_err();
         assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");
     }

@@ -4,9 +4,10 @@
 //! The inverse is the same with the inverse root, then a scaling by `1 / n` and the powers of the
 //! shift's inverse.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use ark_ff::{AdditiveGroup, Field};
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{
     Basis, Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Ntt,
@@ -49,7 +50,7 @@ impl Tables {
         operation: &'static str,
         wanted: Powers,
     ) -> Result<Arc<Region>, DeviceError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = self.made.lock();
         if let Some((_, region)) = made.iter().find(|(powers, _)| *powers == wanted) {
             return Ok(Arc::clone(region));
         }

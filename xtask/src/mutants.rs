@@ -13,10 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use parking_lot::Mutex;
 use rollmill_plonk::weaken::{Switch, VARIABLE};
 
 use crate::{Findings, switches};
@@ -224,7 +224,7 @@ pub(crate) fn run(
                         }
                         Fate::Survived => Ok(fate),
                     });
-                    let mut fates = fates.lock().unwrap_or_else(PoisonError::into_inner);
+                    let mut fates = fates.lock();
                     fates[at] = Some(fate);
                     if write {
                         // After each, so that a run which is stopped keeps what it found.
@@ -236,7 +236,7 @@ pub(crate) fn run(
             });
         }
     });
-    let fates = fates.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let fates = fates.into_inner();
     if write {
         std::fs::write(&path, page::with(&old, &all, &words(&chosen, &fates)))
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -334,7 +334,7 @@ struct Seen(Mutex<BTreeSet<String>>);
 impl Seen {
     /// Whether the test is a new one.
     fn insert(&self, test: &str) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(test.to_owned())
+        self.0.lock().insert(test.to_owned())
     }
 }
 

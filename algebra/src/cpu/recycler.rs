@@ -2,7 +2,9 @@
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use super::msm::affine::Flat;
 use super::msm::plan::Folded;
@@ -67,7 +69,7 @@ fn bytes<T>(array: &Vec<T>) -> usize {
 
 impl Recycler {
     fn lock(&self) -> MutexGuard<'_, Pool> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Changes the pool, then frees what exceeds the limit.

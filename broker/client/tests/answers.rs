@@ -1,9 +1,10 @@
 //! What the client makes of every answer on every route, served by a fake broker.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
@@ -34,7 +35,7 @@ impl Fake {
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let line = read_request(&mut stream).await;
-                lines.lock().unwrap().push(line);
+                lines.lock().push(line);
                 let bytes = answer(count.fetch_add(1, Ordering::SeqCst));
                 // A client that has read enough closes first.
                 let _ = stream.write_all(&bytes).await;
@@ -154,7 +155,7 @@ async fn expect(answer: Vec<u8>, meaning: Answer) {
 async fn every_route_of_the_table_has_a_method_of_the_client() {
     let fake = Fake::start(|_| coded(409, 20)).await;
     every_route(&fake.client(Duration::ZERO)).await;
-    let asked = fake.asked.lock().unwrap().clone();
+    let asked = fake.asked.lock().clone();
     let fits = |route: &RouteName, line: &str| {
         let Spec { method, path, .. } = route.spec();
         let target = line.split(' ').nth(1).unwrap_or_default();

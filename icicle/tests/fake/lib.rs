@@ -13,10 +13,10 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::path::PathBuf;
 use std::slice;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ark_ec::{AffineRepr, CurveGroup, PrimeGroup};
 use ark_ff::{AdditiveGroup, BigInt, BigInteger, Field, PrimeField};
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_algebra::device::{Memory, Msm};
 use rollmill_algebra::{CpuDevice, Fq, Fr, G1Affine, G1Projective};
 
@@ -98,7 +98,7 @@ impl Drop for Call {
 }
 
 fn state() -> MutexGuard<'static, State> {
-    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+    STATE.lock()
 }
 
 #[repr(C)]

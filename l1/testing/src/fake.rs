@@ -1,7 +1,7 @@
 //! A fake L1 for one account in this process. It mines no block on its own, and the state that the
 //! test has set decides each response.
 
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
 use alloy::consensus::transaction::{Recovered, TransactionInfo};
 use alloy::consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEnvelope};
@@ -9,6 +9,7 @@ use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U64, U256, keccak256};
 use alloy::rpc::types::{Block, BlockTransactions, Header, Transaction};
 use alloy::signers::SignerSync;
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_l1::{L1Client, SenderConfig, TxSender};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -358,7 +359,7 @@ impl Fake {
 
     /// The state, to read and to change. Drop the guard before the sender works.
     pub fn l1(&self) -> MutexGuard<'_, L1> {
-        self.l1.lock().unwrap()
+        self.l1.lock()
     }
 
     pub async fn client(&self) -> L1Client {
@@ -383,7 +384,7 @@ impl Fake {
 async fn serve(mut stream: TcpStream, l1: Arc<Mutex<L1>>) {
     while let Some(body) = request(&mut stream).await {
         let asked: Value = serde_json::from_slice(&body).unwrap();
-        let said = l1.lock().unwrap().answer(asked["method"].as_str().unwrap(), &asked["params"]);
+        let said = l1.lock().answer(asked["method"].as_str().unwrap(), &asked["params"]);
         let said = match said {
             None => return,
             Some(Ok(value)) => result(&body, &value),

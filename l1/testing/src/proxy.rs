@@ -1,8 +1,9 @@
 //! An RPC endpoint that forwards requests to a real node, or fails in a configured way.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use rollmill_l1::alloy::transports::http::reqwest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -123,7 +124,7 @@ impl Proxy {
 
     /// From now on requests go to another node.
     pub fn redirect(&self, target: &str) {
-        target.clone_into(&mut self.state.target.lock().unwrap());
+        target.clone_into(&mut self.state.target.lock());
     }
 
     /// Requests that failed by [`Fault::Flaky`] or [`Fault::Down`] so far.
@@ -140,7 +141,7 @@ impl Proxy {
 impl State {
     /// The next random number.
     fn random(&self) -> u64 {
-        self.random.lock().unwrap().number()
+        self.random.lock().number()
     }
 }
 
@@ -239,7 +240,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             Ok(text) if fault == Fault::StaleHead => text.replace("\"latest\"", "\"0x1\"").into(),
             _ => body,
         };
-        let target = state.target.lock().unwrap().clone();
+        let target = state.target.lock().clone();
         let sent = state.client.post(target).header("content-type", "application/json");
         let Ok(response) = sent.body(body.clone()).send().await else { return };
         let Ok(bytes) = response.bytes().await else { return };

@@ -81,7 +81,7 @@ async fn nothing_follows_what_lacks_the_right_to_be_sent() {
         let (fake, sender) = start().await;
         let (sender, right) = guarded(sender);
         submit_unsent(&fake, &sender, [fenced(1, payment("first", 5)), call("second")]).await;
-        *right.lock().unwrap() = lack;
+        *right.lock() = lack;
         sender.tick().await.unwrap();
         assert!(fake.l1().sent.is_empty(), "{lack:?}");
     }
@@ -93,7 +93,7 @@ async fn a_nonce_of_another_process_in_a_pool_is_not_filled() {
     let (sender, right) = guarded(sender);
     sender.submit(fenced(1, payment("first", 5))).await.unwrap();
     sender.submit(payment("second", 7)).await.unwrap();
-    *right.lock().unwrap() = Right::Gone;
+    *right.lock() = Right::Gone;
     fake.l1().mine_empty(3);
     let updates = sender.tick().await.unwrap();
     assert!(matches!(&updates[..], [TxUpdate::Dropped { .. }]), "{updates:?}");
@@ -155,10 +155,10 @@ async fn the_next_holder_of_the_right_replaces_the_pending_transaction_of_its_pu
     let (fake, sender) = start().await;
     let (sender, right) = guarded(sender);
     sender.submit(fenced(4, payment("prove/1", 5))).await.unwrap();
-    *right.lock().unwrap() = Right::Gone;
+    *right.lock() = Right::Gone;
     fake.l1().mine_empty(3);
     sender.tick().await.unwrap();
-    *right.lock().unwrap() = Right::Held;
+    *right.lock() = Right::Held;
     sender.submit(fenced(6, payment("prove/1", 5))).await.unwrap();
     assert_eq!(fake.l1().nonces(), [0, 0]);
 }

@@ -6,8 +6,9 @@ mod line;
 mod price;
 mod requests;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollmill_l1::{Expiry, Right, TxRequest, TxSender, TxStatus};
 use rollmill_l1_testing::fake::{Broadcast, Fake, Refusal};
 use rollmill_l1_testing::pay::{PAYEE, included, payment};
@@ -75,7 +76,7 @@ fn fenced(fence: u64, request: TxRequest) -> TxRequest {
 fn guarded(sender: TxSender) -> (TxSender, Arc<Mutex<Right>>) {
     let right = Arc::new(Mutex::new(Right::Held));
     let asked = Arc::clone(&right);
-    (sender.guarded(move |_| *asked.lock().unwrap()), right)
+    (sender.guarded(move |_| *asked.lock()), right)
 }
 
 fn is_pending(sender: &TxSender, purpose: &str) -> bool {

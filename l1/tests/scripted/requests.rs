@@ -1,7 +1,6 @@
 //! What a caller asks for: again, late, without the right, and while nodes reject it.
 
-use std::sync::Mutex;
-
+use parking_lot::Mutex;
 use rollmill_l1::{L1Error, Right};
 
 use crate::{LOST, fenced, lost, mine_included, start};
@@ -92,7 +91,7 @@ async fn a_rejection_of_what_is_in_the_pool_is_ignored() {
 async fn what_lost_its_right_before_the_broadcast_stays_dropped() {
     let (fake, sender) = start().await;
     let rights = Mutex::new([Right::Held, Right::Unknown].into_iter());
-    let sender = sender.guarded(move |_| rights.lock().unwrap().next().unwrap_or(Right::Held));
+    let sender = sender.guarded(move |_| rights.lock().next().unwrap_or(Right::Held));
     let error = sender.submit(fenced(1, payment("pay", 5))).await.unwrap_err();
     assert!(matches!(error, L1Error::Dropped { .. }), "{error}");
     reason(sender.status("pay", 0));

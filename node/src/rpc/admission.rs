@@ -8,8 +8,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_protocol::Fr;
 use rollmill_service::prometheus::{self, Registry};
 use tokio::sync::oneshot;
@@ -79,8 +80,7 @@ impl Admission {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // Nothing below panics between two changes that belong together.
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queue.lock()
     }
 
     /// Adds a transaction to the node's pool, once it is its turn.
@@ -213,7 +213,7 @@ mod tests {
     impl ClientProofVerifier for Watched {
         fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
             self.seen.send(inputs.tx_hash).unwrap();
-            let _ = self.go_on.lock().unwrap().recv();
+            let _ = self.go_on.lock().recv();
             let reason = "it does not begin with 7".to_owned();
             proof.first().filter(|b| **b == 7).map(|_| ()).ok_or(ProofRefused { reason })
         }

@@ -355,7 +355,7 @@ async fn a_client_can_rebuild_genesis_itself() {
 /// Accepts proofs whose first byte is 7, once the gate is open; says when one is looked at.
 #[derive(Debug)]
 struct Gated {
-    gate: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    gate: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
     seen: tokio::sync::mpsc::UnboundedSender<()>,
 }
 
@@ -363,7 +363,7 @@ impl ClientProofVerifier for Gated {
     fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
         self.seen.send(()).unwrap();
         // An error is an open gate.
-        let _ = self.gate.lock().unwrap().recv();
+        let _ = self.gate.lock().recv();
         super::FirstByteIsSeven.verify(inputs, proof)
     }
 }
@@ -375,7 +375,7 @@ async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (open, gate) = std::sync::mpsc::channel();
     let (seen, mut looks) = tokio::sync::mpsc::unbounded_channel();
-    let verifier = Gated { gate: std::sync::Mutex::new(gate), seen };
+    let verifier = Gated { gate: parking_lot::Mutex::new(gate), seen };
     let node = Node::open(super::settings(dir.path()), Arc::new(verifier)).unwrap();
     let anchor = node.genesis_header().hash();
     let limits = AdmissionLimits { workers: 1, queue: 2, queue_per_peer: 2 };

@@ -5,9 +5,10 @@
 //! as it is final, and a group with many jobs pauses between its waits.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{BATCH_MAX, ClientError, JobId, JobView, NewJob};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
@@ -45,7 +46,7 @@ struct Group {
 
 impl Group {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Vec<Waiter>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock()
     }
 
     /// Ids that a task waits for; removes the others.
@@ -99,7 +100,7 @@ impl Feed {
 
     /// Whether a task waits for the job.
     pub(super) fn wants(&self, id: &JobId) -> bool {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.groups.lock();
         groups.iter().any(|group| {
             group.lock().get(id).is_some_and(|waiters| waiters.iter().any(|w| !w.is_closed()))
         })
@@ -107,7 +108,7 @@ impl Feed {
 
     /// Number of jobs that are waited for.
     pub(super) fn open(&self) -> usize {
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        let groups = self.groups.lock();
         let is_live = |waiters: &&Vec<Waiter>| waiters.iter().any(|waiter| !waiter.is_closed());
         groups.iter().map(|group| group.lock().values().filter(is_live).count()).sum()
     }
@@ -195,7 +196,7 @@ fn watch<B: Broker>(
     id: JobId,
     waiters: Vec<Waiter>,
 ) {
-    let mut groups = groups.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut groups = groups.lock();
     let holds = |group: &&Arc<Group>| group.lock().contains_key(&id);
     let has_room = |group: &&Arc<Group>| group.lock().len() < BATCH_MAX;
     let found = groups.iter().find(holds).or_else(|| groups.iter().find(has_room)).cloned();

@@ -1,8 +1,8 @@
 //! The connection to the broker as conditions, derived from its answers; also shown while idle.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{Answer, ClientError, UnableView};
 use rollmill_service::Outage;
 
@@ -38,7 +38,7 @@ pub struct Health {
 
 impl Health {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// The broker served a request.

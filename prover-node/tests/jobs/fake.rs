@@ -1,7 +1,7 @@
 //! A broker with agents in memory: the trait for speed, the same over HTTP for the wire.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
+use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, BATCH_MAX, ClientError, CountResponse, Digest, EnqueueRequest, ErrorBody,
     FailureClass, FailureView, IdsRequest, JobId, JobState, JobView, JobsResponse, NewJob,
@@ -70,7 +71,7 @@ impl Fake {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap()
+        self.inner.lock()
     }
 
     /// Serves it over HTTP and returns the address.

@@ -1,9 +1,10 @@
 //! The submitter's lease: who holds it, for how long it is trusted, and that it is given back.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use rollmill_broker_client::{ClientError, NamedLeaseResponse};
 use rollmill_l1::Right;
 use rollmill_prover_node::jobs::Health;
@@ -25,8 +26,8 @@ struct Script {
 
 impl Script {
     fn next(&self, what: &str, fence: u64) -> Result<NamedLeaseResponse, ClientError> {
-        self.asked.lock().unwrap().push(format!("{what} {fence}"));
-        match self.answers.lock().unwrap().pop_front().unwrap_or(Ok(true)) {
+        self.asked.lock().push(format!("{what} {fence}"));
+        match self.answers.lock().pop_front().unwrap_or(Ok(true)) {
             Ok(held) => Ok(answer(held, 5)),
             Err(status) => Err(ClientError::Rejected {
                 status,
@@ -110,12 +111,12 @@ async fn run(script: &Script, until: impl Fn(&Script, &Lease, &Health) -> bool) 
             tokio::time::sleep(MS).await;
         }
     };
-    let state = || (lease.clone(), health.token(), script.asked.lock().unwrap().len());
+    let state = || (lease.clone(), health.token(), script.asked.lock().len());
     let met = tokio::time::timeout(Duration::from_secs(60), met).await;
     met.unwrap_or_else(|_| panic!("never so: {:?}", state()));
     shutdown.start();
     task.await.unwrap();
-    script.asked.lock().unwrap().clone()
+    script.asked.lock().clone()
 }
 
 fn held(_: &Script, lease: &Lease, _: &Health) -> bool {
@@ -125,7 +126,7 @@ fn held(_: &Script, lease: &Lease, _: &Health) -> bool {
 #[tokio::test]
 async fn a_standby_asks_until_it_holds_and_releases_at_the_end() {
     let script = Script::default();
-    script.answers.lock().unwrap().extend([Ok(false), Ok(false)]);
+    script.answers.lock().extend([Ok(false), Ok(false)]);
     let asked = run(&script, held).await;
     assert_eq!(asked[..3], ["acquire 0", "acquire 0", "acquire 0"]);
     assert_eq!(asked.last().unwrap(), "release 5");
@@ -134,9 +135,9 @@ async fn a_standby_asks_until_it_holds_and_releases_at_the_end() {
 #[tokio::test]
 async fn a_lost_lease_is_asked_for_again_at_once() {
     let script = Script::default();
-    script.answers.lock().unwrap().extend([Ok(true), Ok(false), Ok(true)]);
+    script.answers.lock().extend([Ok(true), Ok(false), Ok(true)]);
     let asked = run(&script, |script, lease, health| {
-        script.asked.lock().unwrap().len() >= 3 && held(script, lease, health)
+        script.asked.lock().len() >= 3 && held(script, lease, health)
     })
     .await;
     assert_eq!(asked[..3], ["acquire 0", "renew 5", "acquire 0"]);
@@ -147,19 +148,19 @@ async fn a_lost_lease_is_asked_for_again_at_once() {
 async fn a_rejected_token_is_a_condition_of_an_idle_node() {
     let script = Script::default();
     // The broker rejects until that was seen: how often it is asked meanwhile is the machine's affair.
-    script.answers.lock().unwrap().extend([Err(401); 100_000]);
+    script.answers.lock().extend([Err(401); 100_000]);
     let seen = Mutex::new(false);
     run(&script, |script, lease, health| {
         let rejected = !health.token().holds;
-        let mut seen = seen.lock().unwrap();
+        let mut seen = seen.lock();
         if rejected && health.token().reason.contains("BRK-023") {
             *seen = true;
-            script.answers.lock().unwrap().clear();
+            script.answers.lock().clear();
         }
         *seen && !rejected && lease.fence(Instant::now()).is_some()
     })
     .await;
-    assert!(*seen.lock().unwrap());
+    assert!(*seen.lock());
 }
 
 /// Goal: what is in doubt stays where it is, what is lost is not sent. Method: the right under a fence

@@ -1,8 +1,9 @@
 //! The proving tasks of ranges, over blocks of invented transactions.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rollmill_broker_client::{Digest, JobId};
 use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
@@ -45,8 +46,8 @@ impl Source for Blocks {
     type Block = Block;
 
     async fn fetch(&self, number: u64) -> Result<(), GatherError> {
-        *self.asked.lock().unwrap() += 1;
-        if self.missing.lock().unwrap().contains(&number) {
+        *self.asked.lock() += 1;
+        if self.missing.lock().contains(&number) {
             return Err(GatherError::Missing { block: number, tx_hash: String::new() });
         }
         Ok(())
@@ -54,7 +55,7 @@ impl Source for Blocks {
 
     async fn block(&self, block: RangeBlock) -> Result<Block, GatherError> {
         self.fetch(block.number).await?;
-        if self.differing.lock().unwrap().contains(&block.number) {
+        if self.differing.lock().contains(&block.number) {
             let (expected, got) = (String::new(), String::new());
             return Err(GatherError::Differs { block: block.number, expected, got });
         }
@@ -154,7 +155,7 @@ async fn a_capture_holds_every_job_that_can_be_made() {
     assert_eq!((without.len(), without[0].state.as_str()), (1, "ready"));
     assert!(part.jobs.len() < count);
 
-    blocks.missing.lock().unwrap().insert(1);
+    blocks.missing.lock().insert(1);
     let none = collect().await;
     assert_eq!((none.jobs.len(), none.tx_counts.len()), (0, 0));
     assert!(none.incomplete.unwrap().contains("block 1"));
@@ -221,15 +222,15 @@ async fn a_restart_costs_no_proof() {
 #[tokio::test]
 async fn missing_transactions_are_asked_for_again() {
     let (fake, blocks) = (Fake::new(100), Blocks::new(1));
-    blocks.missing.lock().unwrap().insert(1);
+    blocks.missing.lock().insert(1);
     let (mut provers, _, _folder) = provers(&fake, &blocks);
     let row = row(vec![block(1, 1)], true);
     provers.gather(&row);
-    while *blocks.asked.lock().unwrap() == 0 {
+    while *blocks.asked.lock() == 0 {
         tokio::time::sleep(MS).await;
     }
     assert!(!provers.is_gathered(row.id));
-    blocks.missing.lock().unwrap().clear();
+    blocks.missing.lock().clear();
     while !provers.is_gathered(row.id) {
         provers.gather(&row);
         tokio::time::sleep(MS).await;
@@ -243,7 +244,7 @@ async fn missing_transactions_are_asked_for_again() {
 #[tokio::test]
 async fn a_block_that_differs_fails_the_range() {
     let (fake, blocks) = (Fake::new(100), Blocks::new(1));
-    blocks.differing.lock().unwrap().insert(1);
+    blocks.differing.lock().insert(1);
     let (mut provers, _, _folder) = provers(&fake, &blocks);
     provers.prove(&row(vec![block(1, 1)], true), None);
     let reason = loop {
@@ -254,5 +255,5 @@ async fn a_block_that_differs_fails_the_range() {
         }
     };
     assert!(reason.starts_with("PRN-012"), "{reason}");
-    assert_eq!(*blocks.asked.lock().unwrap(), 3);
+    assert_eq!(*blocks.asked.lock(), 3);
 }

@@ -5,8 +5,9 @@ mod rules;
 mod store;
 mod world;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rollmill_prover_node::ranges::controller::{Controller, POINTS};
@@ -54,7 +55,7 @@ impl Prover {
 
     /// No row ends without a final fact.
     fn check(&self, before: &[Row]) {
-        let world = self.node.world.lock().unwrap();
+        let world = self.node.world.lock();
         for row in self.controller.rows() {
             let was = before.iter().find(|old| old.id == row.id);
             if !row.state.is_end() || was.is_some_and(|old| old.state.is_end()) {
@@ -118,10 +119,10 @@ fn schedule(seed: u64, policy: Policy, finality: Finality, steps: u32) -> (u64, 
     for _ in 0..steps {
         let prover = &mut provers[rng.gen_range(0..2)];
         match rng.gen_range(0..100) {
-            0..=24 => world.lock().unwrap().mine(rng.gen_bool(0.5), rng.gen_bool(0.8)),
+            0..=24 => world.lock().mine(rng.gen_bool(0.5), rng.gen_bool(0.8)),
             25..=27 => {
                 let depth = rng.gen_range(1..=deepest);
-                let mut world = world.lock().unwrap();
+                let mut world = world.lock();
                 if finality == Finality::Broken && rng.gen_bool(0.3) {
                     world.forget_finality(depth);
                 }
@@ -135,17 +136,17 @@ fn schedule(seed: u64, policy: Policy, finality: Finality, steps: u32) -> (u64, 
             50..=57 => prover.node.work(),
             58..=59 => prover.kill(),
             60 => prover.node.damage_roots(),
-            61..=63 => world.lock().unwrap().finalize(20),
+            61..=63 => world.lock().finalize(20),
             _ => drop(prover.turn()),
         }
-        let world = world.lock().unwrap();
+        let world = world.lock();
         assert!(world.successes().values().all(|count| *count <= 1), "proven twice");
     }
     for prover in &mut provers {
         (prover.node.faults, prover.node.crash_one_in) = (false, 0);
     }
     calm(&world, &mut provers);
-    let world = world.lock().unwrap();
+    let world = world.lock();
     (world.sent, world.doomed)
 }
 
@@ -155,7 +156,7 @@ fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
     // The lease of a dead holder, a back-off after failed attempts, proving, submission.
     let needed = 10;
     let (open, rounds) = {
-        let world = world.lock().unwrap();
+        let world = world.lock();
         let tip = world.tip();
         let oldest = tip.pending.get(tip.proven as usize).map(|(epoch, _)| *epoch);
         let last = oldest.and_then(|oldest| tip.pending.iter().rev().find(|(e, _)| *e == oldest));
@@ -171,11 +172,11 @@ fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
             prover.node.work();
             assert!(prover.turn());
         }
-        let mut world = world.lock().unwrap();
+        let mut world = world.lock();
         world.mine(false, true);
         world.finalize(3);
     }
-    let world = world.lock().unwrap();
+    let world = world.lock();
     if let Some(last) = open {
         assert!(
             world.tip().proven >= last.number,
@@ -273,10 +274,10 @@ fn kill_at(point: &'static str, turn: u32, returns: bool) {
     let mut provers: Vec<Prover> =
         (0..2).map(|index| Prover::new(index, &world, 7, POLICY)).collect();
     for _ in 0..3 {
-        world.lock().unwrap().mine(true, true);
+        world.lock().mine(true, true);
     }
     for _ in 0..world::EPOCH_L1_BLOCKS {
-        world.lock().unwrap().mine(false, true);
+        world.lock().mine(false, true);
     }
     for now in 0..14 {
         let first = &mut provers[0];
@@ -290,20 +291,20 @@ fn kill_at(point: &'static str, turn: u32, returns: bool) {
             break;
         }
         if now % 3 == 2 {
-            world.lock().unwrap().mine(false, true);
+            world.lock().mine(false, true);
         }
     }
     if returns {
         calm(&world, &mut provers);
     } else {
-        let waited = world.lock().unwrap().head();
+        let waited = world.lock().head();
         calm(&world, &mut provers[1..]);
-        let world = world.lock().unwrap();
+        let world = world.lock();
         let proven = world.l1.iter().position(|block| block.proven == 3).unwrap() as u64;
         // One lease (6 ticks, each an L1 block here), proving and inclusion.
         assert!(proven <= waited + 10, "{point}, turn {turn}: {waited} to {proven}");
     }
-    assert_eq!(world.lock().unwrap().tip().proven, 3, "{point}, turn {turn}");
+    assert_eq!(world.lock().tip().proven, 3, "{point}, turn {turn}");
 }
 
 /// A row in a line.

@@ -2,8 +2,9 @@
 //! memory and without a clock: what the controllers of a test run against.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_protocol::Fr;
@@ -241,7 +242,7 @@ impl Node {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().expect("no test thread dies with the lock")
+        self.world.lock()
     }
 
     /// The process is gone; its disk is not.
@@ -278,7 +279,7 @@ impl Node {
 
     /// The sender looks at L1: what is in no block is in the pool again.
     pub(crate) fn tick(&mut self) {
-        let mut world = self.world.lock().expect("lock");
+        let mut world = self.world.lock();
         // What is final is settled: a sender does not keep it.
         let is_final = |tx: &Tx| {
             let at = world.included(&tx.purpose, self.index).find(|(_, there, _)| *there == tx);
@@ -300,7 +301,7 @@ impl Node {
 
     /// Agents finish the ranges that this node has enqueued.
     pub(crate) fn work(&mut self) {
-        let mut world = self.world.lock().expect("lock");
+        let mut world = self.world.lock();
         for blocks in self.proving.values() {
             if let (Some(first), Some(last)) = (blocks.first(), blocks.last()) {
                 world.roots.insert((first.number, bytes(&last.header_hash)));
@@ -469,7 +470,7 @@ impl Node {
         }
         self.world().sent += 1;
         if now {
-            let mut world = self.world.lock().expect("lock");
+            let mut world = self.world.lock();
             if !world.mempool.contains(&tx) {
                 world.mempool.push(tx);
             }

@@ -3,8 +3,9 @@
 mod deliver;
 mod sent;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rollmill_node_client::wire::{
@@ -287,12 +288,12 @@ impl Chain {
     }
 
     fn set(&self, blocks: Vec<BlockEffects>) {
-        *self.blocks.lock().unwrap_or_else(PoisonError::into_inner) = blocks;
+        *self.blocks.lock() = blocks;
     }
 
     /// The node's answer, `None` for none, or the code of a refusal.
     fn answer(&self, request: &Request) -> Result<Option<Value>, &'static str> {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pool = self.pool.lock();
         if request.method == method::SEND_TRANSACTION {
             let bytes: HexBytes = serde_json::from_value(request.params[0].clone()).unwrap();
             let tx_hash = Tx::from_bytes(&bytes.0).unwrap().hash();
@@ -304,7 +305,7 @@ impl Chain {
     }
 
     fn known(&self, request: &Request, pool: &Pool) -> Value {
-        let blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let blocks = self.blocks.lock();
         let header = self.genesis.build(MemoryStore::new()).unwrap().header;
         match request.method.as_str() {
             method::GET_GENESIS => json!(self.genesis),

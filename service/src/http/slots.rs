@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{Notify, watch};
 
 use super::HttpMetrics;
@@ -56,8 +57,7 @@ impl Slots {
     }
 
     fn places(&self) -> MutexGuard<'_, HashMap<u64, Place>> {
-        // Every change of the map is one call, so that it is whole whoever panicked.
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        self.places.lock()
     }
 
     /// A place for a connection of `peer`. At a bound the connection that has been silent longest

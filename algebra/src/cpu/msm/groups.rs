@@ -1,6 +1,6 @@
 //! Adds up many groups of points, by rounds of pairwise additions.
 
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 
 use super::affine::{Adder, Flat, Scratch};
 
@@ -15,7 +15,7 @@ pub(in crate::cpu) struct Accumulators(Mutex<Vec<Accumulator>>);
 impl Accumulators {
     /// Calls `sum` with an accumulator that reuses the memory of earlier calls.
     pub(super) fn with<T>(&self, adder: Adder, sum: impl FnOnce(&mut Accumulator) -> T) -> T {
-        let idle = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let idle = || self.0.lock();
         let kept = idle().pop();
         let mut accumulator = match kept {
             Some(kept) => Accumulator { adder, ..kept },

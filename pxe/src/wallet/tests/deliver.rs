@@ -25,7 +25,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     let mut case = Case::new().await;
     let (mut kept, chain) = (Vec::new(), case.chain.clone());
     let mut keep = |wallet: &Wallet| {
-        assert!(chain.pool.lock().unwrap().received.is_empty(), "kept before it is sent");
+        assert!(chain.pool.lock().received.is_empty(), "kept before it is sent");
         kept = serde_json::to_vec(wallet.state()).unwrap();
         Ok(())
     };

@@ -54,8 +54,8 @@ impl Case {
         self.wallet.transfer(&self.node, &NoProof, &to, amount, &mut rng).await
     }
 
-    pub(super) fn pool(&self) -> std::sync::MutexGuard<'_, Pool> {
-        self.chain.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn pool(&self) -> parking_lot::MutexGuard<'_, Pool> {
+        self.chain.pool.lock()
     }
 
     pub(super) fn says(&self, tx: &Tx, status: TxStatus) {
