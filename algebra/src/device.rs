@@ -120,7 +120,8 @@ pub struct Work {
 ///
 /// A device needs the methods without a body; the laws hold with the others as they are. Override
 /// [`Self::upload_vec`] and [`Self::write`] to save copies, the rest where the device has memory or
-/// queues of its own. A device that wraps another passes all of them on, or loses what the other does.
+/// queues of its own. A device that wraps another must pass them all on ([`crate::forward!`] writes the calls), or it
+/// loses what the other device does.
 pub trait Memory: Debug + Send + Sync {
     /// An array of field elements on this device.
     type Buffer: DeviceBuffer;

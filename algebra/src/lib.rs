@@ -2,7 +2,7 @@
 //!
 //! [`device`] has the traits, [`cpu`] the device for the host, [`conformance`] the laws that every device must
 //! satisfy, and [`plain`] the twins with which they are compared. [`graph`] is the graph of expressions from
-//! which backends generate code.
+//! which backends generate code. [`forward!`] passes operations of one device on to another.
 
 pub mod bytes;
 pub mod conformance;
@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod device;
 pub mod domain;
 pub mod field;
+mod forward;
 pub mod graph;
 pub mod pair;
 pub mod plain;

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use ark_ec::{CurveGroup, PrimeGroup};
 use ark_ff::FftField;
 use rollmill_algebra::cpu::CpuBuffer;
-use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, RowKernel, Vector};
-use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective};
+use rollmill_algebra::device::{Coeff, Column, DeviceError, Memory, Msm, Ntt, Vector};
+use rollmill_algebra::{CpuDevice, Fr, G1Affine, G1Projective, forward};
 
 use crate::error::IcicleError;
 use crate::library::{DeviceId, Library};
@@ -198,72 +198,11 @@ impl Memory for IcicleDevice {
         format!("hybrid(icicle({})+{})", self.id, self.cpu.name())
     }
 
-    fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload(values)
-    }
-
-    fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload_vec(values)
-    }
-
-    fn upload_u16(&self, values: &[u16]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload_u16(values)
-    }
-
-    fn download(&self, buffer: &CpuBuffer) -> Result<Vec<Fr>, DeviceError> {
-        self.cpu.download(buffer)
-    }
-
-    fn write(
-        &self,
-        buffer: &mut CpuBuffer,
-        start: usize,
-        values: &[Fr],
-    ) -> Result<(), DeviceError> {
-        self.cpu.write(buffer, start, values)
-    }
+    forward!(cpu: Memory);
 }
 
 impl Vector for IcicleDevice {
-    fn rows<K: RowKernel>(
-        &self,
-        kernel: &K,
-        columns: &[&CpuBuffer],
-    ) -> Result<Vec<CpuBuffer>, DeviceError> {
-        self.cpu.rows(kernel, columns)
-    }
-
-    fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
-        self.cpu.invert(buffer)
-    }
-
-    fn prefix_product(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.prefix_product(buffer)
-    }
-
-    fn prefix_sum(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.prefix_sum(buffer)
-    }
-
-    fn evaluate(
-        &self,
-        columns: &[&Column<CpuBuffer, Coeff>],
-        point: Fr,
-    ) -> Result<Vec<Fr>, DeviceError> {
-        self.cpu.evaluate(columns, point)
-    }
-
-    fn divide_by_linear(
-        &self,
-        column: &Column<CpuBuffer, Coeff>,
-        point: Fr,
-    ) -> Result<Column<CpuBuffer, Coeff>, DeviceError> {
-        self.cpu.divide_by_linear(column, point)
-    }
-
-    fn linear_combination(&self, terms: &[(&CpuBuffer, Fr)]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.linear_combination(terms)
-    }
+    forward!(cpu: Vector);
 }
 
 pub(crate) fn shape<T>(

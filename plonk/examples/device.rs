@@ -1,4 +1,4 @@
-//! A device in about 100 lines: slow, and it obeys every law.
+//! A device with buffers of its own: slow, and it obeys every law.
 //!
 //! A device is whatever implements [`Memory`], [`Msm`], [`Ntt`] and [`Vector`]. This one keeps its
 //! columns in host memory and computes by the definitions in `rollmill_algebra::plain`, apart from the

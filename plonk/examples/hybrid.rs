@@ -1,8 +1,8 @@
 //! A device that does one thing itself and leaves the rest to the CPU device.
 //!
 //! Its multi-scalar multiplication is Pippenger's method with a thread for each window; put your hardware
-//! in the place of `window_sum`. Its buffers are the CPU device's, so every other operation is
-//! a call of the same operation of that device: copy these calls, and drop one whenever you replace it.
+//! in the place of `window_sum`. Its buffers are the CPU device's, so `forward!` passes every other operation on to
+//! that device. To replace another operation, list those that still are passed on, and write that one.
 //!
 //! ```sh
 //! cargo run --release -p rollmill-plonk --example hybrid
@@ -10,10 +10,8 @@
 
 use ark_ff::{AdditiveGroup, PrimeField};
 use rollmill_algebra::cpu::{CpuBuffer, CpuDevice};
-use rollmill_algebra::device::{
-    Coeff, Column, Coset, DeviceBuffer, DeviceError, Lagrange, Memory, Msm, Ntt, RowKernel, Vector,
-};
-use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_algebra::device::{DeviceBuffer, DeviceError, Memory, Msm, Ntt, Vector};
+use rollmill_algebra::{Fr, G1Affine, G1Projective, forward};
 
 /// Sums on threads of its own, everything else on the CPU device.
 #[derive(Debug, Default)]
@@ -78,7 +76,7 @@ impl Msm for HybridDevice {
     }
 }
 
-// From here on the CPU device.
+// The CPU device does the rest.
 
 impl Memory for HybridDevice {
     type Buffer = CpuBuffer;
@@ -86,91 +84,15 @@ impl Memory for HybridDevice {
     fn name(&self) -> String {
         format!("hybrid(threads+{})", self.cpu.name())
     }
-    fn upload(&self, values: &[Fr]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload(values)
-    }
-    fn upload_vec(&self, values: Vec<Fr>) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload_vec(values)
-    }
-    fn upload_u16(&self, values: &[u16]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.upload_u16(values)
-    }
-    fn download(&self, buffer: &CpuBuffer) -> Result<Vec<Fr>, DeviceError> {
-        self.cpu.download(buffer)
-    }
-    fn write(
-        &self,
-        buffer: &mut CpuBuffer,
-        start: usize,
-        values: &[Fr],
-    ) -> Result<(), DeviceError> {
-        self.cpu.write(buffer, start, values)
-    }
+    forward!(cpu: Memory);
 }
 
 impl Ntt for HybridDevice {
-    fn to_lagrange(
-        &self,
-        columns: &[&Column<CpuBuffer, Coeff>],
-    ) -> Result<Vec<Column<CpuBuffer, Lagrange>>, DeviceError> {
-        self.cpu.to_lagrange(columns)
-    }
-    fn to_coeff(
-        &self,
-        columns: &[&Column<CpuBuffer, Lagrange>],
-    ) -> Result<Vec<Column<CpuBuffer, Coeff>>, DeviceError> {
-        self.cpu.to_coeff(columns)
-    }
-    fn to_coset(
-        &self,
-        columns: &[&Column<CpuBuffer, Coeff>],
-        shift: Fr,
-    ) -> Result<Vec<Column<CpuBuffer, Coset>>, DeviceError> {
-        self.cpu.to_coset(columns, shift)
-    }
-    fn from_coset(
-        &self,
-        columns: &[&Column<CpuBuffer, Coset>],
-        shift: Fr,
-    ) -> Result<Vec<Column<CpuBuffer, Coeff>>, DeviceError> {
-        self.cpu.from_coset(columns, shift)
-    }
+    forward!(cpu: Ntt);
 }
 
 impl Vector for HybridDevice {
-    fn rows<K: RowKernel>(
-        &self,
-        kernel: &K,
-        columns: &[&CpuBuffer],
-    ) -> Result<Vec<CpuBuffer>, DeviceError> {
-        self.cpu.rows(kernel, columns)
-    }
-    fn invert(&self, buffer: &mut CpuBuffer) -> Result<(), DeviceError> {
-        self.cpu.invert(buffer)
-    }
-    fn prefix_product(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.prefix_product(buffer)
-    }
-    fn prefix_sum(&self, buffer: &CpuBuffer) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.prefix_sum(buffer)
-    }
-    fn evaluate(
-        &self,
-        columns: &[&Column<CpuBuffer, Coeff>],
-        point: Fr,
-    ) -> Result<Vec<Fr>, DeviceError> {
-        self.cpu.evaluate(columns, point)
-    }
-    fn divide_by_linear(
-        &self,
-        column: &Column<CpuBuffer, Coeff>,
-        point: Fr,
-    ) -> Result<Column<CpuBuffer, Coeff>, DeviceError> {
-        self.cpu.divide_by_linear(column, point)
-    }
-    fn linear_combination(&self, terms: &[(&CpuBuffer, Fr)]) -> Result<CpuBuffer, DeviceError> {
-        self.cpu.linear_combination(terms)
-    }
+    forward!(cpu: Vector);
 }
 
 #[allow(dead_code)] // A test uses the parts of this example.

@@ -44,7 +44,7 @@
 //! assert!(verify(kind, &vk, &srs.tau_g2, &[Fr::from(36u64)], &proof, None).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-//! `examples/cubic.rs` also verifies it on chain; `examples/device.rs` is a device in about 100 lines.
+//! `examples/cubic.rs` also verifies it on chain; `examples/hybrid.rs` is a device in about 100 lines.
 
 pub mod analysis;
 pub mod builder;
