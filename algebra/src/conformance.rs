@@ -1,7 +1,7 @@
 //! The laws that every device obeys, as a library: a device is done when [`run_all`] returns.
 //!
-//! Each law compares a device with its [plain twin](crate::plain) or with itself, and panics with
-//! the law's name, the size and the seed, at the line of the law. The first broken law ends the run.
+//! Each law compares a device with its [plain twin](crate::plain) or with itself. All laws run, whatever fails, and
+//! each broken one is reported with its name, its first failing case, and its line.
 //! New edge cases are added here, never beside one device.
 
 mod expression;
@@ -9,6 +9,11 @@ mod msm;
 mod ntt;
 mod sharing;
 mod vector;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 
 use ark_ec::CurveGroup;
 use ark_ff::{BigInt, Field, PrimeField};
@@ -19,30 +24,102 @@ use crate::{Fr, G1Affine, G1Projective};
 
 pub use self::expression::Random;
 
-/// Runs every law. `seed` chooses the random inputs, and a failure names it.
+/// Runs every law. `seed` chooses the random inputs.
 ///
 /// # Panics
-/// When `device` breaks a law.
+/// When `device` breaks a law. The message lists all laws that it breaks, and the seed.
+#[track_caller]
 pub fn run_all<D: Device>(device: &D, seed: u64) {
-    let laws = Laws { device, seed };
-    laws.memory();
+    let broken = broken_laws(device, seed);
+    if broken.is_empty() {
+        return;
+    }
+    let list: Vec<String> = broken.iter().map(|law| format!("- {law}")).collect();
+    panic!(
+        "device {} breaks {} of the laws, with seed {seed}:\n{}",
+        device.name(),
+        broken.len(),
+        list.join("\n")
+    );
+}
+
+/// Runs every law and returns the broken ones, in the order in which they failed first.
+pub fn broken_laws<D: Device>(device: &D, seed: u64) -> Vec<BrokenLaw> {
+    let laws = Laws { device, seed, broken: RefCell::default() };
+    laws.group("memory", Laws::memory);
+    laws.group("write", Laws::writes);
+    laws.group("small values", Laws::small_values);
     msm::run(&laws);
     ntt::run(&laws);
     vector::run(&laws);
     sharing::run(&laws);
+    laws.broken.into_inner()
+}
+
+/// A law that a device breaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenLaw {
+    /// The law, such as `commit is the sum of products`.
+    pub law: String,
+    /// The first case that fails.
+    pub case: String,
+    /// The line of the law; `None` when an operation failed or panicked before the law could be checked.
+    pub at: Option<&'static Location<'static>>,
+    /// How many more cases fail.
+    pub more: usize,
+}
+
+impl fmt::Display for BrokenLaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { law, case, at, more } = self;
+        write!(f, "`{law}`: {case}")?;
+        if *more > 0 {
+            write!(f, ", and {more} more")?;
+        }
+        match at {
+            Some(at) => write!(f, " ({at})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What a panic says.
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
 }
 
 /// A device under test, and the seed of its inputs.
 struct Laws<'a, D> {
     device: &'a D,
     seed: u64,
+    broken: RefCell<Vec<BrokenLaw>>,
 }
 
 impl<D: Device> Laws<'_, D> {
+    /// Checks some laws of one kind. Where an operation fails or panics, the rest of them cannot be checked: the
+    /// report says so, and the other groups run.
+    fn group(&self, name: &str, check: impl FnOnce(&Self)) {
+        // Laws hold no state but the list of what is broken, which is whole after each push.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| check(self))) {
+            let law = format!("{name}: every operation succeeds");
+            self.record(law, format!("{}; the laws after it did not run", text_of(&*panic)), None);
+        }
+    }
+
+    fn record(&self, law: String, case: String, at: Option<&'static Location<'static>>) {
+        let mut broken = self.broken.borrow_mut();
+        match broken.iter_mut().find(|known| known.law == law) {
+            Some(known) => known.more += 1,
+            None => broken.push(BrokenLaw { law, case, at, more: 0 }),
+        }
+    }
+
     #[track_caller]
-    fn check(&self, holds: bool, law: &str, case: impl std::fmt::Display) {
-        let (name, seed) = (self.device.name(), self.seed);
-        assert!(holds, "device {name} breaks the law `{law}`: {case}, seed {seed}");
+    fn check(&self, holds: bool, law: &str, case: impl fmt::Display) {
+        if !holds {
+            self.record(law.to_owned(), case.to_string(), Some(Location::caller()));
+        }
     }
 
     fn frs(&self, label: &str, n: usize) -> Vec<Fr> {
@@ -67,6 +144,9 @@ impl<D: Device> Laws<'_, D> {
             let held = self.download(&self.upload(&values));
             self.check(held == values, "download returns what was uploaded", n);
         }
+    }
+
+    fn writes(&self) {
         for (n, start, count) in
             [(0, 0, 2), (5, 0, 5), (9, 3, 2), (1000, 999, 1), (1000, 998, 4), (4, 4, 3)]
         {
@@ -84,6 +164,9 @@ impl<D: Device> Laws<'_, D> {
         let mut held = self.upload(&[]);
         let rejected = self.device.write(&mut held, 1, &[Fr::default()]);
         self.check(rejected.is_err(), "write rejects an offset that leaves a gap", 1);
+    }
+
+    fn small_values(&self) {
         let small: Vec<u16> = (0..1000u32).map(|i| (i * 65_535 / 999) as u16).collect();
         let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
         let held = self.download(&self.device.upload_u16(&small).expect("upload_u16"));

@@ -9,14 +9,14 @@ use crate::{Fr, G1Affine, plain};
 
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     let bases = points(laws.seed, 700);
-    laws.msm_sizes(&bases);
-    laws.msm_special_scalars(&bases);
-    laws.msm_skew(&bases);
-    laws.msm_special_bases(&bases);
-    laws.msm_small_columns(&bases);
-    laws.msm_batches(&bases);
-    laws.msm_long(&bases);
-    laws.msm_shapes(&bases);
+    laws.group("sizes of MSMs", |laws| laws.msm_sizes(&bases));
+    laws.group("MSMs of special scalars", |laws| laws.msm_special_scalars(&bases));
+    laws.group("MSMs of skewed scalars", |laws| laws.msm_skew(&bases));
+    laws.group("MSMs over special bases", |laws| laws.msm_special_bases(&bases));
+    laws.group("MSMs of small columns", |laws| laws.msm_small_columns(&bases));
+    laws.group("batches of MSMs", |laws| laws.msm_batches(&bases));
+    laws.group("long MSMs", |laws| laws.msm_long(&bases));
+    laws.group("shapes of MSMs", |laws| laws.msm_shapes(&bases));
 }
 
 impl<D: Device> Laws<'_, D> {

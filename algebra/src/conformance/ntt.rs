@@ -8,16 +8,16 @@ use crate::{Fr, omega, plain};
 
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     for log_n in [0, 1, 2, 3, 4, 5, 6, 7, 8, 9] {
-        laws.ntt_matches_its_twin(log_n);
+        laws.group("transforms", |laws| laws.ntt_matches_its_twin(log_n));
     }
     for log_n in [10, 11, 12, 13, 14, 15] {
-        laws.ntt_round_trips(log_n);
+        laws.group("long transforms", |laws| laws.ntt_round_trips(log_n));
     }
-    laws.ntt_of_special_values();
-    laws.ntt_is_linear();
-    laws.ntt_turns_convolution_into_products();
-    laws.ntt_batches();
-    laws.ntt_shapes();
+    laws.group("transforms of special values", Laws::ntt_of_special_values);
+    laws.group("transforms are linear", Laws::ntt_is_linear);
+    laws.group("convolutions", Laws::ntt_turns_convolution_into_products);
+    laws.group("batches of transforms", Laws::ntt_batches);
+    laws.group("shapes of transforms", Laws::ntt_shapes);
 }
 
 impl<D: Device> Laws<'_, D> {

@@ -7,8 +7,8 @@ use crate::Fr;
 use crate::device::{Coeff, Column, Device};
 
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
-    laws.one_buffer_many_times();
-    laws.outputs_become_inputs();
+    laws.group("one buffer many times", Laws::one_buffer_many_times);
+    laws.group("outputs become inputs", Laws::outputs_become_inputs);
 }
 
 impl<D: Device> Laws<'_, D> {

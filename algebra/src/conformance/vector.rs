@@ -12,17 +12,19 @@ use crate::{Fr, plain};
 pub(super) fn run<D: Device>(laws: &Laws<'_, D>) {
     // Around the lengths where devices cut vectors into lanes and pieces.
     for n in [1, 2, 7, 8, 9, 63, 100, 1023, 1025, 5000] {
-        laws.rows_match(n, &Sample { factor: laws.fr("rows factor") });
-        laws.scans_match(n.min(1500));
-        laws.inverses_match(n);
-        laws.polynomials_match(n);
+        let sample = Sample { factor: laws.fr("rows factor") };
+        laws.group("rows", |laws| laws.rows_match(n, &sample));
+        laws.group("scans", |laws| laws.scans_match(n.min(1500)));
+        laws.group("inverses", |laws| laws.inverses_match(n));
+        laws.group("polynomials", |laws| laws.polynomials_match(n));
     }
     for shape in 0..12 {
-        laws.rows_match(40, &Random { seed: laws.seed, shape, steps: 150 });
+        let random = Random { seed: laws.seed, shape, steps: 150 };
+        laws.group("rows of random expressions", |laws| laws.rows_match(40, &random));
     }
-    laws.long_scans_match();
-    laws.linear_combinations_match();
-    laws.vector_shapes();
+    laws.group("long scans", Laws::long_scans_match);
+    laws.group("linear combinations", Laws::linear_combinations_match);
+    laws.group("shapes of vectors", Laws::vector_shapes);
 }
 
 /// Every operation of [`Expr`] on cells with and without rotation. Three outputs of four columns.
