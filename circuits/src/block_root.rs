@@ -1,14 +1,15 @@
-//! BlockRoot: a run of transactions is a whole block. Three circuits, for 0, 1 and 2 runs.
+//! BlockRoot: ranges of transactions make up a whole block. Three circuits, for 0, 1 and 2 ranges.
 //!
-//! The parent header is opened from the archive, so the block starts in its state; the new header is
-//! appended to the archive, and the block's link to L1's chain is computed, the one place where the
-//! data that L1 stored meets the proof. What the data contains is not opened here: its hash is bound.
+//! The circuit opens the parent's header from the archive, so the block starts in the parent's state, and appends
+//! the new header to the archive. It computes the block's link to L1's chain, which binds the proof to the hash of
+//! the data that L1 stored. The data itself is not read here.
 //!
-//! The number of runs follows from the number of transactions (0; 1, a TxBase; 2 or more), so the rows
-//! charged are a function of the block and not of how it was proven.
+//! The number of ranges follows from the number of transactions: none for 0, a TxBase for 1, two for 2 or more. So
+//! the rows charged depend on the block and not on how it was proven.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::builder::Block;
 use rollmill_protocol::circuit::Family;
 use rollmill_protocol::gas::MAX_TXS_PER_BLOCK;
 use rollmill_protocol::header::{HeaderLayout, StateRefsLayout};
@@ -28,35 +29,65 @@ use crate::gadgets::uint::{assert_at_most, assert_below, range_bits, range_u64};
 use crate::tx_merge::join;
 use crate::weaken::gone;
 
-/// Everything BlockRoot knows besides its children.
+/// What BlockRoot knows besides its children and the keys: the part of its witness that a job carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockRootWitness {
+pub struct BlockInput {
     pub constants: Constants,
     pub prover_id: EthAddress,
     pub parent: Header,
     pub header: Header,
     /// Siblings of the parent's header in the archive before the block, lowest first.
     pub parent_path: Vec<Fr>,
-    /// Siblings of the place of the new header in that archive.
+    /// Siblings of the new header's leaf in that archive.
     pub append_path: Vec<Fr>,
-    pub archive_root_before: Fr,
     /// L1's chain before the block.
     pub chain_prev: Fr,
     /// Hash of the block's data, as L1 stored it.
     pub data_hash: Fr,
+}
+
+impl BlockInput {
+    /// The input for a block.
+    pub fn new(constants: Constants, prover_id: EthAddress, block: &Block, chain_prev: Fr) -> Self {
+        Self {
+            constants,
+            prover_id,
+            parent: block.parent.clone(),
+            header: block.header.clone(),
+            parent_path: block.archive.parent_path.clone(),
+            append_path: block.archive.append.path.clone(),
+            chain_prev,
+            data_hash: block.data().data_hash(),
+        }
+    }
+}
+
+/// Everything BlockRoot knows besides its children.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockRootWitness {
+    pub block: BlockInput,
+    /// The circuit has a cell of its own for it, which it compares with the header's.
+    pub archive_root_before: Fr,
     /// Leaves of TxBase, TxMerge and of this circuit.
     pub charges: [OpenedLeaf; 3],
 }
 
-/// The variant for a number of runs.
-///
-/// # Panics
-/// With more runs than a variant has; whoever reads or merges runs has counted them.
-pub fn variant(ranges: usize) -> Circuit {
-    Circuit::variant(Family::BlockRoot, ranges).expect("a block root takes at most two runs")
+impl BlockRootWitness {
+    /// The witness for a job's input, with the leaves of the key tree.
+    pub fn new(block: BlockInput, charges: [OpenedLeaf; 3]) -> Self {
+        Self { archive_root_before: block.header.last_archive_root, block, charges }
+    }
 }
 
-/// Cells of a header that another constraint keeps in the range of their type, and why.
+/// The circuit for a number of ranges.
+///
+/// # Panics
+/// If no circuit takes so many; callers check the number when they read or merge ranges.
+pub fn variant(ranges: usize) -> Circuit {
+    Circuit::variant(Family::BlockRoot, ranges).expect("a block root takes at most two ranges")
+}
+
+/// Cells of a header that another constraint already bounds, and which one.
 const IN_RANGE: &[(&str, &str)] = &[
     ("chain_id", "that of the constants, which L1 pins"),
     ("version", "that of the constants, which L1 pins"),
@@ -68,7 +99,7 @@ const IN_RANGE: &[(&str, &str)] = &[
     ("state.message_count", "that of the parent: `follows`"),
 ];
 
-/// Constrains every cell of a header to the range of its type, but for [`IN_RANGE`]. Narrow ranges first.
+/// Constrains every cell of a header to the range of its type, except [`IN_RANGE`]. Narrow ranges first.
 fn range_header(b: &mut Builder, header: &HeaderLayout<Var>) {
     let mut cells: Vec<(u32, Var)> = Header::cell_infos()
         .iter()
@@ -92,10 +123,10 @@ fn range_header(b: &mut Builder, header: &HeaderLayout<Var>) {
     }
 }
 
-/// Constrains what a header takes over from its parent.
+/// Constrains what a header inherits from its parent.
 fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>) {
-    // Without `..`, so that a new field must be given a rule here, or the place of its rule. Its range is
-    // that of its type (`range_header`).
+    // Without `..`, so that a new field needs a rule here, or a comment that names its rule. Its range is that of
+    // its type (`range_header`).
     let HeaderLayout {
         chain_id: _, // `constrain_over`
         version: _,  // `constrain_over`
@@ -129,7 +160,7 @@ fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>)
     if !gone("circuits.block_root.timestamp") {
         assert_below(b, parent.timestamp, *timestamp, 64);
     }
-    // Messages and their hashes wait for the bridge.
+    // Messages and their hashes are reserved for the bridge.
     if !gone("circuits.block_root.message_root") {
         b.assert_equal(parent.state.message_root, *message_root);
     }
@@ -141,7 +172,7 @@ fn follows(b: &mut Builder, parent: &HeaderLayout<Var>, new: &HeaderLayout<Var>)
     }
 }
 
-/// Constrains the run (or its absence) to be all of the block.
+/// Constrains the range (or its absence) to cover the whole block.
 fn covers(
     b: &mut Builder,
     range: Option<&TxRangeLayout<Var>>,
@@ -158,7 +189,7 @@ fn covers(
         }
         return;
     };
-    // Without `..`, so that a new field of a run must be compared with the block here.
+    // Without `..`, so that a new field of a range must be compared with the block here.
     let TxRangeLayout {
         constants: _, // `constrain_over`, or `join`
         anchor_archive_root,
@@ -202,7 +233,7 @@ fn covers(
     );
 }
 
-/// Everything but the verification of the children, whose public inputs are `ranges` (0 to 2).
+/// The circuit without the verification of its children, whose public inputs are `ranges` (0 to 2).
 pub fn constrain(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,
@@ -210,11 +241,11 @@ pub fn constrain(
     pair: PairLayout<Var>,
     w: &BlockRootWitness,
 ) -> BlockRangeLayout<Var> {
-    let headers = [w.parent.layout(), w.header.layout()];
+    let headers = [w.block.parent.layout(), w.block.header.layout()];
     constrain_over(b, constants, ranges, pair, w, headers)
 }
 
-/// [`constrain`] with parent and header as rows of any values, as a prover may choose them.
+/// [`constrain`] with any values for parent and header, as a prover can choose them.
 pub fn constrain_over(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,
@@ -251,7 +282,7 @@ pub fn constrain_over(
     range_header(b, &new);
     follows(b, &parent, &new);
     covers(b, range.as_ref(), &parent, &new);
-    // The header's fee sum is in 128 bits, and so is the number of transactions in few.
+    // `range_header` leaves the number of transactions to this constraint.
     let most = b.constant_u64(MAX_TXS_PER_BLOCK as u64);
     if !gone("circuits.block_root.most_txs") {
         assert_at_most(b, new.tx_count, most, 8);
@@ -264,19 +295,19 @@ pub fn constrain_over(
     if !gone("circuits.block_root.last_archive") {
         b.assert_equal(new.last_archive_root, before);
     }
-    let (number, path) = (parent.block_number, &w.parent_path);
+    let (number, path) = (parent.block_number, &w.block.parent_path);
     if !gone("circuits.block_root.parent") {
         assert_member(b, before, parent_hash, number, path, ARCHIVE_HEIGHT);
     }
     let archive = TreeVars { root: before, count: new.block_number };
-    let after = append(b, archive, &[new_hash], &w.append_path, ARCHIVE_HEIGHT).root;
+    let after = append(b, archive, &[new_hash], &w.block.append_path, ARCHIVE_HEIGHT).root;
 
     b.section("chain");
-    let chain_start = b.witness(w.chain_prev);
+    let chain_start = b.witness(w.block.chain_prev);
     let link = ChainLinkLayout {
         chain_prev: chain_start,
         header_hash: new_hash,
-        data_hash: b.witness(w.data_hash),
+        data_hash: b.witness(w.block.data_hash),
         archive_root: after,
         slot: new.slot,
         coinbase: new.coinbase,
@@ -284,7 +315,7 @@ pub fn constrain_over(
     };
     let chain_end = b.hash(domain::CHAIN, &link.into_vec());
     let num_constraints = charge(b, &constants, ranges.len(), new.tx_count, &w.charges);
-    let prover_id = prover(b, w.prover_id.to_field());
+    let prover_id = prover(b, w.block.prover_id.to_field());
     BlockRangeLayout {
         constants,
         prover_id,
@@ -311,7 +342,7 @@ fn prover(b: &mut Builder, address: Fr) -> Var {
     prover_id
 }
 
-/// Rows charged for the block: a TxBase a transaction, the merges that leave two runs, this proof.
+/// Rows charged for the block: a TxBase for each transaction, the merges down to two ranges, and this proof.
 /// The twin of `ChargedRows::block`.
 fn charge(
     b: &mut Builder,
@@ -330,7 +361,7 @@ fn charge(
     }
     if ranges == 2 {
         let merge = charged_rows(b, constants, Circuit::TxMerge, merge);
-        // Two runs that are not empty hold at least two transactions, so this is not negative.
+        // Two nonempty ranges have at least two transactions, so this is not negative.
         let merges = b.scale(tx_count, one, -Fr::from(2u64));
         sum = b.mul_add(merges, merge, one, Some(sum), Fr::from(0u64));
     }
@@ -340,11 +371,11 @@ fn charge(
     sum
 }
 
-/// The circuit for as many runs as there are children, 0 to 2.
+/// The circuit for as many ranges as there are children, 0 to 2.
 pub fn build(w: &BlockRootWitness, children: &[Child]) -> Builder {
     let circuit = variant(children.len());
     let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));
-    let constants = w.constants.layout().map(|v| b.witness(v));
+    let constants = w.block.constants.layout().map(|v| b.witness(v));
     let (public, pair) = verified(&mut b, circuit, &constants, children);
     let ranges: Vec<_> = public.iter().map(|public| inputs_of(public)).collect();
     let range = constrain(&mut b, constants, &ranges, pair, w);

@@ -1,7 +1,7 @@
-//! Proof jobs: canonical inputs, and what an agent does with one.
+//! Proof jobs: canonical inputs, and how an agent proves one.
 //!
-//! A job is a pure function of its input and the keys: rollup proofs hide nothing, so they are made
-//! without secret blinding, and two agents make the same bytes.
+//! A job is a pure function of its input and the keys: rollup proofs hide nothing, so they have no secret blinding,
+//! and two agents generate the same bytes.
 
 mod block_merge;
 mod block_root;
@@ -35,8 +35,9 @@ use crate::circuit::{log_n, transcript};
 use crate::keyset::{KeySet, RejectedProof};
 use crate::registry::{Keys, Loaded, RegistryError};
 
+pub use crate::block_root::BlockInput;
 pub use block_merge::{BlockMergeInput, block_merge_input};
-pub use block_root::{BlockInput, BlockRootInput, block_root_input};
+pub use block_root::{BlockRootInput, block_root_input};
 pub use client::{NoJob, prove_client, prove_unconstrained};
 pub use epoch_root::{EpochRootInput, epoch_root_input};
 pub use input::{Input, RangeData, dummy, input};
@@ -140,12 +141,12 @@ rollmill_errors::coded! {
 }
 
 impl JobError {
-    /// True when no retry can help: the input itself is wrong.
+    /// True when no retry can help, because the input itself is wrong.
     pub fn is_permanent(&self) -> bool {
         self.disposition() == Disposition::Permanent
     }
 
-    /// What the device said, if it is the cause.
+    /// The device's error, if it is the cause.
     pub fn device(&self) -> Option<&DeviceError> {
         match self {
             Self::Prove(ProveError::Device(error))
@@ -157,7 +158,7 @@ impl JobError {
     }
 }
 
-/// A job's result: what a circuit states, and the proof of it.
+/// A job's result: a circuit's public inputs, and the proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     pub circuit: Circuit,
@@ -183,14 +184,14 @@ impl Output {
         Ok(Self { circuit, public, proof: from.raw(PROOF_BYTES)?.to_vec() })
     }
 
-    /// Canonical bytes: format, role, public inputs, proof.
+    /// Encodes the result: format, role, public inputs, proof.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
         self.write(&mut out);
         out.finish()
     }
 
-    /// Reads canonical bytes.
+    /// Decodes [`Self::to_bytes`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, JobError> {
         let mut from = Reader::new("job output", bytes);
         let output = Self::read(&mut from)?;
@@ -222,7 +223,7 @@ fn circuit_of(kind: &str) -> Result<Circuit, JobError> {
     Circuit::from_name(kind).ok_or_else(|| JobError::Kind { got: kind.to_owned() })
 }
 
-/// The public inputs an input leads to by the native rules, with a placeholder pair at the end.
+/// Computes the public inputs of a job's input by the native rules, with a placeholder pair at the end.
 fn expected(set: &KeySet, input: &Input) -> Result<Vec<Fr>, JobError> {
     let (constants, public) = input.job().expected(&set.charged_rows(), Pair::trivial())?;
     if constants.vk_root != set.root() {
@@ -272,17 +273,17 @@ fn pair_of(set: &KeySet, outputs: &[Output; 2]) -> Result<[Child; 2], JobError> 
     Ok([make(0)?, make(1)?])
 }
 
-/// The circuit of a job over its witness: what [`prove`] proves, to look at.
+/// Lays out the circuit of a job with its witness, as [`prove`] does, for inspection.
 ///
 /// # Errors
-/// When the input is none, or a child's proof does not verify.
+/// When the input is malformed, or a child's proof does not verify.
 pub fn lay_out(set: &KeySet, kind: &str, input: &[u8]) -> Result<Builder, JobError> {
     Input::from_bytes(circuit_of(kind)?, input)?.job().build(set)
 }
 
-/// Requires two lists of public inputs to agree in everything but the pair.
+/// Checks that two lists of public inputs are equal except for the pair.
 fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobError> {
-    // Without a pair, everything.
+    // All of them, if there is no pair.
     let compared = circuit.pair_at().unwrap_or(circuit.n_public());
     match (0..compared).find(|i| expected.get(*i) != got.get(*i)) {
         Some(index) => Err(JobError::PublicInput { index }),
@@ -290,7 +291,7 @@ fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobE
     }
 }
 
-/// A job that needs only the device: its witness is made.
+/// A job with its witness computed, ready for the device.
 #[derive(Debug)]
 pub struct Prepared<D: Device> {
     circuit: Circuit,
@@ -300,11 +301,11 @@ pub struct Prepared<D: Device> {
     witness_seconds: f64,
 }
 
-/// The first half of a job: reads the input, checks it by the plain rules, verifies the children,
-/// and computes the witness. `now` is a clock that only goes forward.
+/// The first half of a job: decodes the input, checks it by the native rules, verifies the children, and computes
+/// the witness. `now` is a monotonic clock.
 ///
 /// # Errors
-/// [`JobError::is_permanent`] tells whether another agent could do better.
+/// [`JobError::is_permanent`] tells whether another agent could succeed.
 pub fn prepare<D: Device>(
     keys: &Keys<D>,
     kind: &str,
@@ -324,7 +325,7 @@ pub fn prepare<D: Device>(
     Ok(Prepared { circuit, loaded, layout, witness, witness_seconds })
 }
 
-/// The second half of a job: proves and verifies what it made.
+/// The second half of a job: proves, and verifies the proof.
 ///
 /// # Errors
 /// As [`prepare`].
@@ -339,7 +340,7 @@ pub fn finish<D: Device>(
     let proof = keys.prove(key, bases, kind, &witness, Blinding::Off)?.to_bytes();
     let proving_seconds = (now() - started).as_secs_f64();
     if let Err(rejected) = keys.set().verify(circuit, &witness.public, &proof) {
-        // Slow, and only after a failure: names the gate and the row.
+        // Slow, so only after a failure. Names the gate, the row and the section.
         let reason = match check(&layout, &witness) {
             Err(violation) => rollmill_errors::Bare(&violation).to_string(),
             Ok(()) => rejected.to_string(),
@@ -367,8 +368,8 @@ pub fn prove<D: Device>(
     finish(keys, prepare(keys, kind, input, now)?, now)
 }
 
-/// Verifies a job's result: it states what the input leads to, and its proof and the pair it carries
-/// hold. The children's proofs, which the proof covers, are not verified again.
+/// Verifies a job's result: its public inputs follow from the input, and its proof and the pair that it carries are
+/// valid. The children's proofs are not verified again, since the proof covers them.
 pub fn verify(set: &KeySet, kind: &str, input: &[u8], output: &[u8]) -> Result<Output, JobError> {
     let input = Input::from_bytes(circuit_of(kind)?, input)?;
     let output = Output::from_bytes(output)?;

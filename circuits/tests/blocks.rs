@@ -37,7 +37,7 @@ fn ranges(case: &BlockCase) -> Vec<TxRange> {
 
 fn root(ranges: &[TxRangeLayout<Fr>], w: &BlockRootWitness) -> Builder {
     let mut b = small(BlockRangeLayout::<Var>::CELLS);
-    let constants = w.constants.layout().map(|v| b.witness(v));
+    let constants = w.block.constants.layout().map(|v| b.witness(v));
     let pair = pair_vars(&mut b);
     let ranges: Vec<_> = ranges.iter().map(|range| range.clone().map(|v| b.witness(v))).collect();
     let out = block_root::constrain(&mut b, constants, &ranges, pair, w);
@@ -107,9 +107,10 @@ fn a_header_with_a_number_beyond_its_range_is_rejected() {
         let mut b = small(BlockRangeLayout::<Var>::CELLS);
         let constants = constants_vars(&mut b);
         let pair = pair_vars(&mut b);
-        let mut headers = [w.parent.layout(), w.header.layout()];
+        let mut headers = [w.block.parent.layout(), w.block.header.layout()];
         headers[1].slot = slot;
-        block_root::constrain_over(&mut b, constants, &[], pair, &w, headers);
+        let out = block_root::constrain_over(&mut b, constants, &[], pair, &w, headers);
+        publish(&mut b, &out.into_vec());
         assert_eq!(outcome(b).is_ok(), good, "{slot}");
     }
 }
@@ -140,11 +141,11 @@ fn an_empty_run_or_a_run_of_two_in_the_circuit_for_one_is_rejected() {
     assert!(rejected(2, |r, _| r[0].tx_count = Fr::from(0u64)));
     assert!(rejected(1, |r, w| {
         r[0].tx_count = Fr::from(2u64);
-        w.header.tx_count = 2;
+        w.block.header.tx_count = 2;
     }));
     assert!(rejected(2, |r, w| {
         r[0].tx_count = Fr::from(32u64);
-        w.header.tx_count = 33;
+        w.block.header.tx_count = 33;
     }));
 }
 
@@ -152,27 +153,27 @@ fn an_empty_run_or_a_run_of_two_in_the_circuit_for_one_is_rejected() {
 /// rule about the header can reject it.
 #[test]
 fn headers_that_do_not_follow_are_rejected() {
-    assert!(!rejected(0, |_, w| w.header.slot += 1));
-    assert!(!rejected(0, |_, w| w.header.timestamp += 1));
-    assert!(rejected(0, |_, w| w.header.slot = w.parent.slot));
-    assert!(rejected(0, |_, w| w.header.timestamp = w.parent.timestamp));
-    assert!(rejected(0, |_, w| w.header.block_number += 1));
-    assert!(rejected(0, |_, w| w.header.chain_id += 1));
-    assert!(rejected(0, |_, w| w.header.version += 1));
-    assert!(rejected(0, |_, w| w.header.last_archive_root = value(9, 2)));
-    assert!(rejected(0, |_, w| w.header.in_hash = Fr::from(1u64)));
-    assert!(rejected(0, |_, w| w.header.out_hash = Fr::from(1u64)));
-    assert!(rejected(0, |_, w| w.header.state.message_root = value(9, 2)));
-    assert!(rejected(0, |_, w| w.header.state.message_count = 1));
+    assert!(!rejected(0, |_, w| w.block.header.slot += 1));
+    assert!(!rejected(0, |_, w| w.block.header.timestamp += 1));
+    assert!(rejected(0, |_, w| w.block.header.slot = w.block.parent.slot));
+    assert!(rejected(0, |_, w| w.block.header.timestamp = w.block.parent.timestamp));
+    assert!(rejected(0, |_, w| w.block.header.block_number += 1));
+    assert!(rejected(0, |_, w| w.block.header.chain_id += 1));
+    assert!(rejected(0, |_, w| w.block.header.version += 1));
+    assert!(rejected(0, |_, w| w.block.header.last_archive_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.block.header.in_hash = Fr::from(1u64)));
+    assert!(rejected(0, |_, w| w.block.header.out_hash = Fr::from(1u64)));
+    assert!(rejected(0, |_, w| w.block.header.state.message_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.block.header.state.message_count = 1));
 }
 
 #[test]
 fn a_block_without_transactions_keeps_the_state_and_takes_no_fee() {
-    assert!(rejected(0, |_, w| w.header.state.tx_state.note_root = value(9, 2)));
-    assert!(rejected(0, |_, w| w.header.state.tx_state.public_data_count += 1));
-    assert!(rejected(0, |_, w| w.header.total_fees = 1));
-    assert!(rejected(0, |_, w| w.header.tx_count = 1));
-    assert!(rejected(0, |_, w| w.header.txs_chain = value(9, 2)));
+    assert!(rejected(0, |_, w| w.block.header.state.tx_state.note_root = value(9, 2)));
+    assert!(rejected(0, |_, w| w.block.header.state.tx_state.public_data_count += 1));
+    assert!(rejected(0, |_, w| w.block.header.total_fees = 1));
+    assert!(rejected(0, |_, w| w.block.header.tx_count = 1));
+    assert!(rejected(0, |_, w| w.block.header.txs_chain = value(9, 2)));
 }
 
 /// Duty 9: the parent is the archive's last leaf, and the header is appended right after it.
@@ -183,22 +184,22 @@ fn a_parent_that_is_not_the_last_header_is_rejected() {
     assert_eq!(outcome(root(&[], &w)), Ok(()));
     // Genesis as the parent of block 2's header, renumbered: the place of block 1 is taken.
     let mut skipped = w.clone();
-    skipped.parent = cases[0].block.parent.clone();
-    skipped.parent_path = {
-        let mut path = w.parent_path.clone();
+    skipped.block.parent = cases[0].block.parent.clone();
+    skipped.block.parent_path = {
+        let mut path = w.block.parent_path.clone();
         path[0] = cases[0].block.header_hash;
         path
     };
-    skipped.header.block_number = 1;
-    skipped.append_path = w.parent_path.clone();
+    skipped.block.header.block_number = 1;
+    skipped.block.append_path = w.block.parent_path.clone();
     assert!(outcome(root(&[], &skipped)).is_err());
     for change in [0, 1, 2, 3] {
         let mut w = w.clone();
         match change {
-            0 => w.parent_path[0] += Fr::from(1u64),
-            1 => w.append_path[2] += Fr::from(1u64),
+            0 => w.block.parent_path[0] += Fr::from(1u64),
+            1 => w.block.append_path[2] += Fr::from(1u64),
             2 => w.archive_root_before = value(9, 3),
-            _ => w.parent.slot -= 1,
+            _ => w.block.parent.slot -= 1,
         }
         assert!(outcome(root(&[], &w)).is_err(), "{change}");
     }
@@ -211,8 +212,8 @@ fn charged_rows_that_are_not_in_the_key_tree_are_rejected() {
         assert!(rejected(2, |_, w| w.charges[leaf].leaf.charged_rows += 1));
         assert!(rejected(2, |_, w| w.charges[leaf] = opened(Circuit::BlockMerge)));
     }
-    assert!(rejected(2, |_, w| w.constants.vk_root = value(9, 3)));
-    assert!(rejected(2, |_, w| w.constants.protocol_version = 2));
+    assert!(rejected(2, |_, w| w.block.constants.vk_root = value(9, 3)));
+    assert!(rejected(2, |_, w| w.block.constants.protocol_version = 2));
 }
 
 #[test]
@@ -375,7 +376,7 @@ fn rows_of_a_block_that_do_not_fit_64_bits_are_rejected() {
             let mut leaves = common::leaves();
             leaves[Circuit::TxBase as usize].charged_rows = charged;
             let tree = rollmill_protocol::vk_tree::vk_tree(&leaves);
-            w.constants.vk_root = tree[4][0];
+            w.block.constants.vk_root = tree[4][0];
             r.iter_mut().for_each(|r| r.constants.vk_root = tree[4][0]);
             for opened in &mut w.charges {
                 let index = opened.leaf.circuit as usize;

@@ -77,14 +77,14 @@ fn may(values: &str, txs: usize, parent: Fr) -> May {
 /// Whether a block with field number `field` set to `to` can be proven.
 fn is_provable(case: &BlockCase, ranges: &[TxRange], field: usize, to: Fr) -> bool {
     let w = block_root_witness(&case.block, ranges.len(), value(9, 1));
-    let mut cells = w.header.layout().into_vec();
+    let mut cells = w.block.header.layout().into_vec();
     cells[field] = to;
     let header = HeaderLayout::from_slice(&cells).unwrap();
     let mut b = small(BlockRangeLayout::<Var>::CELLS);
     let constants = constants_vars(&mut b);
     let pair = pair_vars(&mut b);
     let ranges: Vec<_> = ranges.iter().map(|r| r.layout().map(|v| b.witness(v))).collect();
-    let headers = [w.parent.layout(), header];
+    let headers = [w.block.parent.layout(), header];
     let out = block_root::constrain_over(&mut b, constants, &ranges, pair, &w, headers);
     publish(&mut b, &out.into_vec());
     outcome(b).is_ok()

@@ -1,4 +1,4 @@
-//! BlockRoot jobs: a run of transactions is a whole block.
+//! BlockRoot jobs: ranges of transactions make up a whole block.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -17,53 +17,22 @@ use super::input::{
     Input, Job, RangeData, outputs, read_children, read_constants, write_path, zero, zeros,
 };
 use super::{JobError, Output, children};
-use crate::block_root::{self, BlockRootWitness};
+use crate::block_root::{self, BlockInput, BlockRootWitness};
 use crate::children::Child;
 use crate::gadgets::charge::OpenedLeaf;
 use crate::keyset::KeySet;
-
-/// What BlockRoot knows besides its children and the keys.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BlockInput {
-    pub constants: Constants,
-    pub prover_id: EthAddress,
-    pub parent: Header,
-    pub header: Header,
-    pub parent_path: Vec<Fr>,
-    pub append_path: Vec<Fr>,
-    pub chain_prev: Fr,
-    pub data_hash: Fr,
-}
-
-impl BlockInput {
-    /// The witness of `circuit`, besides its children.
-    pub fn witness(&self, set: &KeySet, circuit: Circuit) -> BlockRootWitness {
-        BlockRootWitness {
-            constants: self.constants,
-            prover_id: self.prover_id,
-            parent: self.parent.clone(),
-            header: self.header.clone(),
-            parent_path: self.parent_path.clone(),
-            append_path: self.append_path.clone(),
-            archive_root_before: self.header.last_archive_root,
-            chain_prev: self.chain_prev,
-            data_hash: self.data_hash,
-            charges: [Circuit::TxBase, Circuit::TxMerge, circuit].map(|c| set.opened(c)),
-        }
-    }
-}
 
 /// The input of a BlockRoot job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRootInput {
     pub block: Box<BlockInput>,
-    /// The results of the block's runs, left first.
+    /// The results of the block's ranges, left first.
     pub children: Vec<Output>,
 }
 
 impl BlockRootInput {
     /// # Errors
-    /// When the family has no circuit for this number of runs.
+    /// When no circuit takes this number of ranges.
     fn new(
         constants: &Constants,
         prover_id: EthAddress,
@@ -75,24 +44,15 @@ impl BlockRootInput {
             let (circuit, got) = ("block_root", children.len());
             return Err(JoinError::Children { circuit, got }.into());
         }
-        let block = BlockInput {
-            constants: *constants,
-            prover_id,
-            parent: block.parent.clone(),
-            header: block.header.clone(),
-            parent_path: block.archive.parent_path.clone(),
-            append_path: block.archive.append.path.clone(),
-            chain_prev,
-            data_hash: block.data().data_hash(),
-        };
+        let block = BlockInput::new(*constants, prover_id, block, chain_prev);
         Ok(Self { block: Box::new(block), children })
     }
 }
 
-/// The input of a BlockRoot job over the results of the block's runs (0 to 2).
+/// The input of a BlockRoot job over the results of the block's ranges (0 to 2).
 ///
 /// # Errors
-/// When the family has no circuit for this number of runs, or the bytes are not those of a result.
+/// When no circuit takes this number of ranges, or the bytes are no result.
 pub fn block_root_input(
     constants: &Constants,
     prover_id: EthAddress,
@@ -159,28 +119,30 @@ impl Job for BlockRootInput {
     }
 
     fn build(&self, set: &KeySet) -> Result<Builder, JobError> {
-        let witness = self.block.witness(set, self.circuit());
+        let leaves = [Circuit::TxBase, Circuit::TxMerge, self.circuit()];
+        let charges = leaves.map(|circuit| set.opened(circuit));
+        let witness = BlockRootWitness::new(BlockInput::clone(&self.block), charges);
         Ok(block_root::build(&witness, &children(set, &self.children)?))
     }
 
     fn dummy(circuit: Circuit) -> Builder {
-        let witness = BlockRootWitness {
+        let block = BlockInput {
             constants: zeros!(Constants),
             prover_id: EthAddress::default(),
             parent: zeros!(Header),
             header: zeros!(Header),
             parent_path: Vec::new(),
             append_path: Vec::new(),
-            archive_root_before: zero(),
             chain_prev: zero(),
             data_hash: zero(),
-            charges: [Circuit::TxBase, Circuit::TxMerge, circuit].map(OpenedLeaf::dummy),
         };
+        let charges = [Circuit::TxBase, Circuit::TxMerge, circuit].map(OpenedLeaf::dummy);
+        let witness = BlockRootWitness::new(block, charges);
         block_root::build(&witness, &Child::dummies(circuit))
     }
 }
 
-/// The block of a BlockRoot input as the native rules take it; its transactions are not needed.
+/// The block of a BlockRoot input in the form of the native rules, which need no transactions.
 fn block_of(input: &BlockInput) -> Result<(Block, ChainLink), JobError> {
     let (parent, header) = (&input.parent, &input.header);
     let append = archive_after(input)?;

@@ -6,7 +6,7 @@ pub mod golden;
 pub mod mutate;
 
 use rollmill_algebra::{Fr, poseidon2};
-use rollmill_circuits::block_root::BlockRootWitness;
+use rollmill_circuits::block_root::{BlockInput, BlockRootWitness};
 use rollmill_circuits::client::{ClientWitness, InputNote};
 use rollmill_circuits::gadgets::charge::OpenedLeaf;
 use rollmill_circuits::tx_base::TxBaseWitness;
@@ -217,18 +217,9 @@ pub fn prover() -> EthAddress {
 
 pub fn block_root_witness(block: &Block, ranges: usize, chain_prev: Fr) -> BlockRootWitness {
     let own = rollmill_circuits::block_root::variant(ranges);
-    BlockRootWitness {
-        constants: constants(),
-        prover_id: prover(),
-        parent: block.parent.clone(),
-        header: block.header.clone(),
-        parent_path: block.archive.parent_path.clone(),
-        append_path: block.archive.append.path.clone(),
-        archive_root_before: block.archive.append.root_before,
-        chain_prev,
-        data_hash: block.data().data_hash(),
-        charges: [opened(Circuit::TxBase), opened(Circuit::TxMerge), opened(own)],
-    }
+    let charges = [Circuit::TxBase, Circuit::TxMerge, own].map(opened);
+    let input = BlockInput::new(constants(), prover(), block, chain_prev);
+    BlockRootWitness::new(input, charges)
 }
 
 /// A builder with small limb cells, so that the range table does not set the size.
