@@ -1,8 +1,9 @@
-//! From L1's events to the chain in the database.
+//! Applies L1's events to the chain in the database.
 //!
-//! A block is believed only after it was executed: its bytes have the hash L1 recorded, its header
-//! is the one its transactions lead to, and L1's chain is the one that follows. A block that fails
-//! is remembered as refused and nothing after it is followed, until L1 prunes it or is reorganised.
+//! The node trusts a block only after executing it: its bytes have the hash that L1 recorded, its
+//! header is the result of its transactions, and the chain hash on L1 is the one that follows from it.
+//! A block that fails is stored as rejected, and the node follows nothing after it until L1 prunes it
+//! or reorganises.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,19 +21,20 @@ use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
 use crate::node::Node;
 use crate::store::{BlockRecord, BlockWrite, Bytes, L1Record, StateView, Tables, Writer};
 
-/// L1 blocks after which a proof counts as final on an L1 that says of no block that it is.
+/// L1 blocks after which a proof counts as final on an L1 that reports no finalized block.
 pub(crate) const FINALITY_L1_BLOCKS: u64 = 64;
-/// L1 positions kept, so that a reorganisation up to this depth costs no new start.
+/// L1 positions kept, so that a reorganisation up to this depth needs no resync from genesis.
 const L1_RECORDS_MAX: u64 = 8192;
-/// L1 positions shown to the source in full; older ones at growing distances.
+/// Newest L1 positions that are all passed to the source; of older ones a sample with growing gaps.
 const L1_KNOWN_DENSE: usize = 64;
 /// Longest wait after an error of the source.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// How much of the past is kept.
+/// How much history is kept.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Retention {
-    /// States kept behind the pending tip, at least; those of unproven blocks always are.
+    /// Minimum number of states kept behind the pending tip. The states of unproven blocks are always
+    /// kept.
     pub(crate) state_blocks: u64,
 }
 
@@ -41,14 +43,14 @@ pub(crate) struct Retention {
 pub(crate) enum Applied {
     /// The chain only grew, or nothing changed.
     Forward,
-    /// Blocks were taken back.
+    /// Blocks were removed.
     Backward,
-    /// L1 went back further than the past that is kept: the chain starts anew from genesis.
+    /// L1 reorganised beyond the kept history: the node starts again from genesis.
     Restart,
 }
 
 impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
-    /// The block on L1 that this node refuses.
+    /// The block on L1 that this node rejected.
     pub(crate) fn refused(&self) -> Result<Option<RefusedBlock>, NodeError> {
         let bytes = self.meta("refused")?;
         bytes
@@ -59,20 +61,21 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
             .transpose()
     }
 
-    /// The proven tip that L1 will not take back: the one as of its finalized block, or of a block
-    /// far behind the head where L1 finalizes nothing.
+    /// The proven tip that no reorganisation of L1 removes: the one as of its finalized block, or as of
+    /// a block [`FINALITY_L1_BLOCKS`] behind the head where L1 finalizes nothing.
     pub(crate) fn final_proven(&self) -> Result<u64, NodeError> {
         Ok(self.l1_record(self.final_l1()?)?.map_or(0, |record| record.tips.proven))
     }
 
-    /// The newest L1 block that is final, or one far behind the head where L1 finalizes nothing.
+    /// The newest final L1 block, or the one [`FINALITY_L1_BLOCKS`] behind the head where L1 finalizes
+    /// nothing.
     pub(crate) fn final_l1(&self) -> Result<u64, NodeError> {
         let head = self.l1_head()?;
         let far_behind = || head.position.number.saturating_sub(FINALITY_L1_BLOCKS);
         Ok(head.finalized.unwrap_or_else(far_behind))
     }
 
-    /// Known L1 positions, newest first, the deployment's last.
+    /// Known L1 positions, newest first; the last one is the position at which following started.
     pub(crate) fn known_positions(&self) -> Result<Vec<L1Position>, NodeError> {
         let records = self.l1_records()?;
         let (mut known, mut at) = (Vec::new(), 0);
@@ -109,7 +112,7 @@ pub(crate) fn apply(
     }
 }
 
-/// Applies events up to the position of `record`, whose tips are those before them.
+/// Applies events up to the position of `record`. The tips of `record` are those before the events.
 fn extend(
     tables: &mut Writer<'_>,
     record: L1Record,
@@ -153,7 +156,7 @@ fn extend(
     Ok(if low < head.tips.pending { Applied::Backward } else { Applied::Forward })
 }
 
-/// Executes and keeps a proposed block; `false` when it is refused.
+/// Executes and stores a proposed block; `false` when it is rejected.
 fn propose(
     tables: &mut Writer<'_>,
     pending: u64,
@@ -175,7 +178,7 @@ fn propose(
             let reason = refusal.to_string();
             tracing::error!(block = number, l1_block, error = %reason, "block on L1 rejected");
             let refused = RefusedBlock { block_number: number, l1_block, reason };
-            // Numbers and text only: it cannot fail.
+            // Cannot fail: the value has only numbers and text.
             let bytes = serde_json::to_vec(&refused)
                 .map_err(|error| NodeError::corrupt(error.to_string()))?;
             tables.set_meta("refused", &bytes)?;
@@ -186,8 +189,8 @@ fn propose(
 
 type Executed = (BlockRecord, Vec<BlockBody>, StateChanges);
 
-/// Checks a proposed block against its parent and L1. The outer error is the node's, the inner one
-/// the block's.
+/// Checks a proposed block against its parent and L1. The outer error is a failure of the node, the
+/// inner one a fault of the block.
 fn execute(
     tables: &Writer<'_>,
     pending: u64,
@@ -240,9 +243,10 @@ fn execute(
 }
 
 /// Compares a published header with what L1 recorded of it. Fields that L1 does not record are left to
-/// `builder::execute`, which makes the whole header again and compares it.
+/// `builder::execute`, which computes the whole header again and compares it.
 fn same_on_l1(header: &Header, proposed: &ProposedBlock) -> Result<(), BlockRefusal> {
-    // Without `..`, so that what L1 records in future must be compared here, or where the comment says.
+    // Without `..`, so that a field that L1 records in future must be compared here, or where a comment
+    // says.
     let ProposedBlock {
         block_number: _, // before this, with the pending tip; `execute` has the header's
         archive_root: _, // after `execute`
@@ -273,8 +277,8 @@ fn prove(tables: &mut Writer<'_>, pending: u64, last_block: u64) -> Result<u64, 
         return Ok(last_block);
     }
     match tables.refused()? {
-        // L1 accepted a proof of what this node refuses: one of the two is wrong, and a person must
-        // look. What this node executed is not put in doubt by it.
+        // L1 accepted a proof of a block that this node rejected, so one of the two is wrong and an
+        // operator must investigate. The blocks that this node executed stay valid.
         Some(refused) => {
             tracing::error!(last_block, block = refused.block_number, error = %refused.reason,
                 "L1 proved a block that this node rejected");
@@ -297,8 +301,8 @@ fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), N
     Ok(())
 }
 
-/// Goes back to the newest L1 record up to `to` whose blocks are all still here: those that a prune
-/// took back after it are read again from L1.
+/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database. The node
+/// reads blocks that a later prune removed from L1 again.
 fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError> {
     let tips = tables.tips()?;
     let mut low = tips.pending;
@@ -338,11 +342,11 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
     Ok(Applied::Backward)
 }
 
-/// Follows L1 until `shutdown` starts: takes every update as it comes, and polls again after `poll`
-/// when there is none. Errors of the source are logged and retried, with growing pauses.
+/// Follows L1 until `shutdown` starts: applies each update as it arrives, and polls again after `poll`
+/// when there is none. Errors of the source are logged and retried after growing pauses.
 ///
 /// # Errors
-/// [`NodeError`] when the database fails: the process should end, and may be started again.
+/// [`NodeError`] when the database fails: the process should stop, and may be restarted.
 pub async fn follow<E: L1Events>(
     node: Arc<Node>,
     mut source: E,
@@ -380,7 +384,7 @@ pub async fn follow<E: L1Events>(
     Ok(())
 }
 
-/// Ends the outage after a step that succeeded.
+/// Ends the outage after a successful step.
 fn recovered(retry: &mut Retry) {
     retry.succeeded(|wait_seconds| tracing::info!(wait_seconds, "L1 followed again"));
 }

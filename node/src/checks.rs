@@ -1,4 +1,4 @@
-//! Checks of what the node part of a process needs, for its start and its subcommand `check`.
+//! Checks of what the node in a process needs, run at startup and by the subcommand `check`.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::ClientKey;
 use crate::config::NodeConfig;
 use crate::setup::{SetupError, agreed};
 
-/// Adds the checks of the node: its files, L1, the contract and the nodes that it asks.
+/// Adds the checks of the node: its files, L1, the contract and the nodes it fetches transactions from.
 pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
     let config = Arc::new(config.clone());
     let [dir, genesis, key, l1, contract, peers] = std::array::from_fn(|_| Arc::clone(&config));
@@ -57,7 +57,7 @@ pub fn node(preflight: Preflight, config: &NodeConfig) -> Preflight {
         })
 }
 
-/// An L1 error as a finding: absent if L1 may answer later, else wrong.
+/// Turns an L1 error into a finding: absent if L1 may respond later, else wrong.
 fn of_l1(error: &L1Error) -> Finding {
     match error {
         L1Error::Unreachable { .. } | L1Error::Answer { .. } => Finding::absent(error),
@@ -92,7 +92,7 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
     })?;
     let parameters = contract.parameters().await.map_err(|error| of_l1(&error))?;
     require_early_start(config, &contract).await.map_err(|error| Finding::wrong(&error))?;
-    // Files that cannot be read have checks of their own.
+    // Separate checks report files that cannot be read.
     if let (Ok(genesis), Ok(key)) = (read_genesis(&config.genesis), read_key(&config.client_key)) {
         agreed(config, &genesis, &key, &parameters).map_err(|error| {
             Finding::wrong(error.as_ref()).todo(
@@ -104,8 +104,9 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
     Ok(Finding::Ok(format!("{address} takes blocks of {}", parameters.proposer)))
 }
 
-/// Requires that the rollup had no block when following starts. A node that no longer keeps that state, and
-/// a contract that was not there yet, answer with an error, which does not say that the start is late.
+/// Requires that the rollup had no block at the L1 block where following starts. An error of the call
+/// does not mean that the start is late: the L1 node may have deleted that state, or the contract was
+/// not deployed yet.
 pub(crate) async fn require_early_start(
     config: &NodeConfig,
     contract: &RollupContract,
@@ -125,13 +126,13 @@ fn absent(why: &str) -> Finding {
 #[derive(Debug, Clone, Copy)]
 pub struct Account {
     pub address: Address,
-    /// The account whose blocks the contract takes; `None` where L1 or the contract did not answer.
+    /// The account whose blocks the contract accepts; `None` if L1 or the contract did not respond.
     pub proposer: Option<Address>,
     pub balance_wei: Option<U256>,
 }
 
 impl Account {
-    /// Loads the key, and asks L1 for the account's balance and the contract's proposer.
+    /// Loads the key, and reads the account's balance and the contract's proposer from L1.
     ///
     /// # Errors
     /// The finding when the key cannot be loaded.
@@ -153,7 +154,7 @@ impl Account {
         Ok(account)
     }
 
-    /// The finding for an account that may be the right one: whether it can pay.
+    /// Returns the finding for an account with the right address: whether it can pay.
     pub fn finding(&self) -> Finding {
         match self.balance_wei {
             None => absent("its balance was not read, since L1 was not reached"),
@@ -171,7 +172,7 @@ async fn proposer(l1: &L1Client, config: &NodeConfig) -> Option<Address> {
     Some(contract.parameters().await.ok()?.proposer)
 }
 
-/// Checks nodes that are asked for transactions: that each is a node of this network.
+/// Checks that each node in `urls`, from which transactions are fetched, belongs to this network.
 pub async fn sources(setting: &str, urls: &[String], genesis: &Path) -> Finding {
     let ours = read_genesis(genesis).ok().and_then(|genesis| header_hash(&genesis));
     let mut absent = Vec::new();
@@ -187,8 +188,8 @@ pub async fn sources(setting: &str, urls: &[String], genesis: &Path) -> Finding 
             Err(error @ ClientError::Address { .. }) => {
                 return Finding::wrong(&error).todo(format!("Correct {setting}"));
             }
-            // Whatever it answers, it may be a proxy before a node that restarts. Told without the causes,
-            // which are a library's words.
+            // Absent whatever the response is: it may come from a proxy in front of a node that
+            // restarts. Reported without the causes, which are a library's messages.
             Err(error) => absent.push(error.to_string()),
         }
     }

@@ -1,4 +1,5 @@
-//! From settings to a node that follows L1 and serves clients: what sequencer and prover node share.
+//! Starts a node that follows L1 and serves clients, from its settings. Sequencer and prover node share
+//! it.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -22,10 +23,10 @@ use crate::{ClientKey, Node, NodeSettings, RollupEvents, SlotClock, fetch_missin
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
-/// Pause before a peer is asked again for a client proof that nobody had.
+/// Pause before peers are asked again for a client proof that none of them had.
 const FETCH_PAUSE: Duration = Duration::from_secs(3);
 
-/// A node in service.
+/// A running node.
 #[derive(Debug)]
 pub struct RunningNode {
     pub node: Arc<Node>,
@@ -36,8 +37,8 @@ pub struct RunningNode {
 }
 
 impl RunningNode {
-    /// Opens the sender of an account's transactions to L1, which offers at most `max_fee_gwei` for a
-    /// unit of gas; the condition `fees` of the process says when that is too little.
+    /// Opens the sender of an account's L1 transactions, which offers at most `max_fee_gwei` per unit
+    /// of gas. The condition `fees` of the process is false while that is too low.
     ///
     /// # Errors
     /// As [`TxSender::open`].
@@ -62,7 +63,7 @@ impl RunningNode {
     }
 }
 
-/// What the contract was deployed with, as far as nodes need it.
+/// The contract's parameters that nodes need; fixed at deployment.
 #[derive(Debug, Clone, Copy)]
 pub struct Constants {
     pub vk_root: Fr,
@@ -70,28 +71,28 @@ pub struct Constants {
     pub genesis_time: u64,
     pub slot_seconds: u64,
     pub slots_per_epoch: u64,
-    /// The account whose blocks the contract takes.
+    /// The account whose blocks the contract accepts.
     pub proposer: EthAddress,
 }
 
 impl Constants {
-    /// When slots begin.
+    /// When slots start.
     pub fn clock(&self) -> SlotClock {
         SlotClock { genesis_time: self.genesis_time, slot_seconds: self.slot_seconds }
     }
 
-    /// Unix second at which a slot begins.
+    /// Unix second at which a slot starts.
     pub fn slot_start(&self, slot: u64) -> u64 {
         self.clock().slot_start(slot)
     }
 
-    /// The slot that a Unix second lies in; 0 before genesis, as the contract has it.
+    /// The slot that contains a Unix second; 0 before genesis, as in the contract.
     pub fn slot_at(&self, unix_seconds: u64) -> u64 {
         unix_seconds.saturating_sub(self.genesis_time) / self.slot_seconds.max(1)
     }
 }
 
-/// The flag of a setting.
+/// The command-line flag of a setting.
 fn flag(key: &str) -> String {
     format!("--{}", key.replace(['.', '_'], "-"))
 }
@@ -142,15 +143,15 @@ rollmill_errors::coded! {
 }
 
 impl SetupError {
-    /// Whether the setting itself cannot be used, whatever the files and L1 hold.
+    /// Whether the setting itself cannot be used, whatever the files and L1 contain.
     pub fn is_usage(&self) -> bool {
         self.disposition() == Disposition::Usage
     }
 }
 
-/// Opens the node, checks it against the contract, and starts following and serving as part of
-/// `process`: its figures are under `/metrics`, its tips under `/status`. The tasks end with the
-/// process's shutdown; a database failure starts it.
+/// Opens the node, checks it against the contract, and starts following L1 and serving clients as part
+/// of `process`: its metrics are under `/metrics`, its tips under `/status`. The tasks end when the
+/// process shuts down; a database failure shuts it down.
 pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
     let address = config.rollup()?;
@@ -232,7 +233,7 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     Ok(RunningNode { node, l1, contract, rollup: address, constants })
 }
 
-/// Requires files and contract to be of one deployment; returns the key root.
+/// Requires that files and contract belong to one deployment. Returns the root of the VK tree.
 pub(crate) fn agreed(
     config: &NodeConfig,
     genesis: &Genesis,
