@@ -1,4 +1,4 @@
-//! Builds a block out of the pool. Pure but for reads of the node's state.
+//! Builds a block from the pool. Its only effects are reads of the node's state.
 
 use std::sync::Arc;
 
@@ -48,27 +48,27 @@ rollmill_errors::coded! {
     }
 }
 
-/// A block and what it was built on.
+/// A block and the archive root it was built on.
 #[derive(Debug)]
 pub struct Built {
     pub block: Block,
     pub previous_archive_root: Fr,
 }
 
-/// What came of the candidates.
+/// The result of [`build`].
 #[derive(Debug)]
 pub struct Outcome {
-    /// `None` when no candidate can be taken and an empty block would let none in either.
+    /// `None` when no candidate can be included and an empty block would not make one includable.
     pub built: Option<Built>,
     /// Candidates that could not follow the ones before them, with the reason.
     pub left_out: Vec<(Fr, String)>,
 }
 
-/// Builds a block on the pending tip out of `candidates`, in order, until it holds `max_txs` or there
-/// are no more.
+/// Builds a block on the pending tip from `candidates`, in order, until it contains `max_txs` or none
+/// is left.
 ///
-/// Where none can be taken and the price is why, for one of them or by `is_priced_out`, the block is
-/// empty: prices fall after it.
+/// If none can be included because of the price, which one of them shows or `is_priced_out` says, the
+/// block is empty: prices fall after it.
 pub fn build(
     node: &Node,
     candidates: &[Arc<Tx>],

@@ -1,7 +1,7 @@
-//! The light sequencer: one proposer that orders transactions into blocks and puts them on L1.
+//! The sequencer: a single proposer that orders transactions into blocks and posts them to L1.
 //!
-//! It admits a transaction only after its client proof was verified (the node's pool does), takes the
-//! best offers first, and publishes a block's data as calldata.
+//! The node's pool admits a transaction only after verifying its client proof. Blocks take the highest
+//! offers first, and their data is published as calldata.
 
 pub mod build;
 pub mod config;

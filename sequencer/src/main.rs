@@ -1,4 +1,4 @@
-//! The sequencer's process.
+//! The program `rollmill-sequencer`.
 
 use std::process::ExitCode;
 use std::sync::Arc;

@@ -1,15 +1,15 @@
 //! Metrics of the sequencer.
 
 rollmill_service::metrics! {
-    /// What a sequencer counts.
+    /// Metrics of a sequencer.
     pub struct Metrics: "rollmill_sequencer_" {
-        /// Blocks that this process got onto L1.
+        /// Blocks by this process that L1 included.
         pub(crate) blocks_total: IntCounter,
-        /// Blocks without transactions that this process got onto L1, so that prices fall.
+        /// Blocks without transactions by this process that L1 included; they make prices fall.
         pub(crate) empty_blocks_total: IntCounter,
-        /// Transactions of the blocks that this process got onto L1.
+        /// Transactions in the blocks by this process that L1 included.
         pub(crate) transactions_total: IntCounter,
-        /// Transactions that were left out of a block because they could not follow the ones before them.
+        /// Transactions left out of a block because they are invalid after the ones before them.
         pub(crate) left_out_total: IntCounter,
         /// Turns that ended with an error instead of a block.
         pub(crate) refused_total: IntCounter,

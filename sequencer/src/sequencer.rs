@@ -1,21 +1,21 @@
-//! The loop: waits for transactions and a slot, builds a block, puts it on L1, waits until the node
-//! has followed it.
+//! The sequencer's loop: waits for transactions and a slot, builds a block, posts it to L1, and waits
+//! until the node has followed it.
 //!
-//! While L1 holds a block that the node refuses, nothing is built: a block on top would be refused
-//! with it, and one beside it L1 would not take. The same holds while a prune is due. Both end by
-//! themselves, because the oldest unproven epoch has a deadline and the sequencer prunes when that is
+//! Building is paused while L1 contains a block that the node rejected: a block on top of it would be
+//! rejected too, and the contract accepts none beside it. Building is also paused while a prune is due.
+//! Neither lasts, because the oldest unproven epoch has a deadline and the sequencer prunes when it is
 //! missed.
 //!
-//! A block whose client proofs the node does not have may be unprovable, and whatever is built on it
-//! is pruned with it. The contract takes a block only on top of the pending tip, so that waiting is
-//! all one can do instead: building waits for the proofs for a while, and then goes on.
+//! A block whose client proofs the node does not have may be unprovable, and every block built on it is
+//! pruned with it. The contract accepts a block only on top of the pending tip, so the only alternative
+//! is to wait: building waits `max_unverified_seconds` for the proofs, and then continues.
 //!
-//! One proposal is under way at a time. The contract takes a proposal in its own slot only, so one that
-//! is in no L1 block by the end of its slot is dropped. The next one for the same block number takes its
-//! place under its nonce: of a queue of them every one but the first would revert.
+//! At most one proposal is in flight. The contract accepts a proposal only in its own slot, so a
+//! proposal that is in no L1 block by the end of its slot is dropped. The next one for the same block
+//! number reuses its nonce: in a queue of proposals all but the first would revert.
 //!
-//! When the price keeps out everything that waits, an empty block is built, after which the price is
-//! lower. When nothing waits, nothing is built.
+//! When the price excludes every waiting transaction, an empty block is built, which lowers the price.
+//! When no transaction waits, no block is built.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,15 +34,15 @@ use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// Pause between looks at the pool and the slot.
+/// Pause between polls of the pool and the slot.
 const PACE: Duration = Duration::from_millis(200);
-/// First and longest pause after a turn that failed, such as a proposal that L1 would not take.
+/// First and longest pause after a failed turn, such as a proposal that L1 rejected.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(4));
-/// Pause between looks at the deadline of the oldest unproven epoch.
+/// Pause between polls of the deadline of the oldest unproven epoch.
 const WATCH: Duration = Duration::from_secs(2);
-/// How long one look waits for a proposal to be included.
+/// How long one turn waits for a proposal to be included.
 const LAND_LIMIT: Duration = Duration::from_secs(30);
-/// Pause between looks for that.
+/// Pause between polls for its inclusion.
 const LOOK: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
@@ -113,37 +113,37 @@ impl SequencerError {
     }
 }
 
-/// What one look at pool, slot and chain came to.
+/// The result of one turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
     /// There is nothing to build, or no slot to build it in.
     Waiting,
-    /// L1 holds a block that the node refuses, or that must be pruned.
+    /// L1 contains a block that the node rejected, or that must be pruned.
     Held,
-    /// Blocks on L1 are waited for to be verified.
+    /// Waiting for blocks on L1 to be verified.
     Unverified,
-    /// A block of this number is on L1 and followed.
+    /// The block of this number is on L1, and the node has followed it.
     Proposed(u64),
-    /// The process ends.
+    /// The process shuts down.
     Ending,
 }
 
-/// What is remembered from one look to the next.
+/// State kept from one turn to the next. A restart loses it, which does no harm.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// Since when transactions wait.
+    /// When transactions started to wait.
     waiting_since: Option<Instant>,
-    /// The refused block that was last reported.
+    /// The rejected block that was last logged.
     held: Option<RefusedBlock>,
-    /// Since when the client proofs of a block are waited for, and whether that was given up.
+    /// When waiting for the client proofs of a block started.
     unverified_since: Option<Instant>,
-    /// The block for which it was given up.
+    /// The block that is built on although its client proofs were not found in time.
     built_on_unverified: Option<u64>,
-    /// The proposal that is under way.
+    /// The proposal in flight.
     under_way: Option<Proposal>,
 }
 
-/// A proposal that was handed to the sender.
+/// A proposal that was passed to the sender.
 #[derive(Debug, Clone)]
 struct Proposal {
     purpose: String,
@@ -152,7 +152,7 @@ struct Proposal {
     txs: usize,
 }
 
-/// A sequencer in service.
+/// A running sequencer.
 #[derive(Debug)]
 pub struct Sequencer {
     pub running: RunningNode,
@@ -164,7 +164,7 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// Requires the sender's account to be the one whose blocks the contract takes.
+    /// Requires that the sender's account is the one whose blocks the contract accepts.
     pub fn require_proposer(&self) -> Result<(), SequencerError> {
         let expected = abi::address(self.running.constants.proposer);
         let got = self.sender.account();
@@ -174,7 +174,7 @@ impl Sequencer {
         Err(SequencerError::NotTheProposer { expected: expected.to_string(), got: got.to_string() })
     }
 
-    /// Shows under `/status` whether building is held up, and by which block, and the deadline of the
+    /// Shows under `/status` which rejected block pauses building, if one does, and the deadline of the
     /// oldest unproven epoch.
     pub fn show(&self, board: &Board) {
         let node = Arc::clone(&self.running.node);
@@ -182,8 +182,8 @@ impl Sequencer {
         self.pruner.show(board);
     }
 
-    /// Builds blocks, follows what was sent, and prunes when a deadline is missed, until `shutdown`
-    /// starts.
+    /// Builds blocks, follows the L1 transactions it sent, and prunes when a deadline is missed, until
+    /// `shutdown` starts.
     pub async fn run(&self, shutdown: &Shutdown) -> Result<(), SequencerError> {
         let stop = shutdown.clone();
         let sending = Arc::clone(&self.sender).run(async move { stop.started().await });
@@ -226,10 +226,10 @@ impl Sequencer {
         Ok(())
     }
 
-    /// Looks once, and builds and posts a block if there is reason to.
+    /// Runs one turn: polls pool, slot and chain, and builds and posts a block if there is a reason to.
     ///
     /// # Errors
-    /// When L1 does not take the block, or the node cannot be asked; the next look starts over.
+    /// When L1 rejects the block, or the node's state cannot be read; the next turn starts over.
     pub async fn turn(
         &self,
         memory: &mut Memory,
@@ -268,14 +268,13 @@ impl Sequencer {
         self.propose(built, expires, memory, shutdown).await
     }
 
-    /// Whether L1 would take the next proposal only after a prune: what is built now is built on
-    /// blocks that go.
+    /// Whether a prune is due. A block that is built now would be pruned with the blocks below it.
     fn is_prune_due(&self) -> bool {
         let is_missed = |deadline: &Deadline| deadline.is_missed;
         self.pruner.seen.borrow().as_ref().is_some_and(is_missed)
     }
 
-    /// Whether building waits for client proofs. Says so when that begins and when it is given up.
+    /// Whether building waits for client proofs. Logs when the wait starts and when it is abandoned.
     fn waits_for_proofs(&self, tips: &Tips, memory: &mut Memory) -> bool {
         let Some(block) = tips.unverified() else {
             (memory.unverified_since, memory.built_on_unverified) = (None, None);
@@ -303,7 +302,7 @@ impl Sequencer {
         waits
     }
 
-    /// Whether a refused block holds building up. Says so when that begins, changes and ends.
+    /// Whether a rejected block pauses building. Logs when the pause starts, changes and ends.
     fn is_held(&self, refused: Option<RefusedBlock>, memory: &mut Memory) -> bool {
         self.metrics.held.set(i64::from(refused.is_some()));
         if refused != memory.held {
@@ -321,17 +320,17 @@ impl Sequencer {
         memory.held.is_some()
     }
 
-    /// The slot of L1's head, if the L1 block after the head will lie in it too; and the time of a head
-    /// after which it will not.
+    /// The slot of L1's head, if the next L1 block will be in it too, and the time of the last head for
+    /// which this is so.
     ///
-    /// The contract takes a proposal in its own slot only, so one that is made in the last L1 block
-    /// of a slot would miss it. A slot is at least two L1 blocks long for that reason.
+    /// The contract accepts a proposal only in its own slot, so a proposal made in the last L1 block of
+    /// a slot would miss it. For that reason a slot lasts at least two L1 blocks.
     async fn slot_with_room(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
         let (l1, constants) = (&self.running.l1, &self.running.constants);
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
         let before = before.map_or(head.timestamp, |block| block.header.timestamp);
-        // A gap in L1, or a jump of a development chain's time, must not cost more than half a slot.
+        // A gap in L1, or a time jump of a development chain, must not cost more than half a slot.
         let half = (constants.slot_seconds / 2).max(1);
         let interval = head.timestamp.saturating_sub(before).clamp(1, half);
         let slot = constants.slot_at(head.timestamp);
@@ -340,7 +339,8 @@ impl Sequencer {
         Ok((constants.slot_at(head.timestamp + interval) == slot).then_some((slot, expires)))
     }
 
-    /// Whether a block may be built in this slot: it is past the parent's, and the epoch has room.
+    /// Whether a block may be built in this slot: it is later than the parent's slot, and the epoch is
+    /// not full.
     fn slot_is_free(&self, slot: u64) -> Result<bool, SequencerError> {
         let node = &self.running.node;
         let Some(parent) = node.block_record(BlockRef::Pending)? else { return Ok(false) };
@@ -404,7 +404,7 @@ impl Sequencer {
         let txs = block.txs.len();
         tracing::info!(block = number, slot = header.slot, txs, bytes = data.len(), "block built");
         let purpose = format!("propose/{number}");
-        // A block of this number may have been on L1 before, and was pruned.
+        // An earlier block of this number may have been on L1 and was pruned.
         let attempt = self.sender.attempt_for(&purpose);
         let input = abi::propose_calldata(args, data);
         rollmill_service::failpoint!("sequencer.block_built");
@@ -414,7 +414,7 @@ impl Sequencer {
             ..TxRequest::call(purpose.clone(), abi::address(self.running.rollup), input)
         };
         let submitted = self.sender.submit(request).await;
-        // Written down, so that it may be in a block yet, whatever the endpoint said.
+        // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
             memory.under_way = Some(Proposal { purpose, attempt, number, txs });
@@ -424,10 +424,11 @@ impl Sequencer {
         self.land(memory, shutdown).await
     }
 
-    /// Waits until the proposal under way is in an L1 block, or can never be.
+    /// Waits until the proposal in flight is in an L1 block, or can no longer be in one.
     ///
     /// # Errors
-    /// When L1 did not take it, or has not yet: it is still under way then, and the next call goes on.
+    /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
+    /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let Some(Proposal { purpose, attempt, number, txs }) = memory.under_way.clone() else {
             return Ok(Turn::Waiting);
@@ -474,8 +475,8 @@ impl Sequencer {
         self.wait_for(number, shutdown).await
     }
 
-    /// Waits until the node has followed block `number`, so that the next one builds on it, or refuses
-    /// what L1 holds.
+    /// Waits until the node has followed block `number`, so that the next block builds on it, or has
+    /// rejected a block on L1.
     async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let mut tips = self.running.node.watch_tips();
         let follows = |tips: &Tips| tips.pending.block_number >= number;
