@@ -1,5 +1,5 @@
-//! A capture of a range that needs an operator: every job's input, and its result where there is one.
-//! `rollmill-prover-node replay` finds the job at fault from it alone, without a chain or a broker.
+//! A capture of a range that needs an operator: every job's input, and its result if there is one.
+//! `rollmill-prover-node replay` finds the invalid job from it alone, without a chain or a broker.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,12 +25,12 @@ const FORMAT: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CapturedJob {
-    /// Place in the plan.
+    /// Index in the plan.
     pub index: usize,
     pub circuit: String,
     /// Hexadecimal digits.
     pub input: String,
-    /// Hexadecimal digits; none if the broker has no result that can be read.
+    /// Hexadecimal digits; `None` if the broker has no readable result.
     pub result: Option<String>,
     /// The last record of the job at the broker.
     pub state: String,
@@ -45,11 +45,11 @@ pub struct Capture {
     pub row: Row,
     /// Version of the circuit set.
     pub version: String,
-    /// Transactions of each block; with them the plan.
+    /// Number of transactions of each block, which determines the plan.
     pub tx_counts: Vec<usize>,
     /// In the order of the plan, as far as inputs could be built.
     pub jobs: Vec<CapturedJob>,
-    /// Why it ends early, if it does.
+    /// Why the capture is incomplete, if it is.
     pub incomplete: Option<String>,
 }
 
@@ -87,7 +87,7 @@ rollmill_errors::coded! {
 }
 
 impl Capture {
-    /// Collects everything that still exists. A missing part ends the capture early and is named.
+    /// Collects everything that still exists. The capture stops at the first missing part and names it.
     pub async fn collect<B: Broker, S: Source>(
         broker: &B,
         source: &S,
@@ -122,7 +122,7 @@ impl Capture {
         let work = source.work(Arc::clone(&plan), blocks);
         let mut results: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
         let mut open: Vec<usize> = (0..plan.nodes.len()).collect();
-        // In waves, so that the broker is asked for many jobs at once.
+        // Level by level, so that each request to the broker covers many jobs.
         loop {
             let ready = |index: &usize| {
                 plan.nodes[*index].children.iter().all(|child| results.contains_key(child))
@@ -189,7 +189,7 @@ impl Capture {
         Ok(())
     }
 
-    /// Writes the capture into `folder` under a name of its own and returns the path.
+    /// Writes the capture to a new file in `folder` and returns its path.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, CaptureError> {
         let path = folder.join(format!("range-{:08}-{}.json", self.row.id, self.row.log.len()));
         let failed = |source| CaptureError::File { path: path.clone(), source };
@@ -225,8 +225,8 @@ pub enum Finding {
     Fails(String),
 }
 
-/// Checks every job of a capture: its place in the plan, its children's results inside its input, and its
-/// result; without one, that its witness satisfies the circuit.
+/// Checks every job of a capture: its index in the plan, its children's results inside its input, and
+/// its result; without a result, that its witness satisfies the circuit.
 pub fn replay(keys: &KeySet, capture: &Capture) -> Vec<Finding> {
     let Some(plan) = EpochPlan::new(&capture.tx_counts) else {
         return vec![Finding::Fails("the range has no block".to_owned())];

@@ -1,5 +1,5 @@
-//! The subcommands. Those of ranges work beside a running prover node: what they change
-//! is left as a command file, which the node obeys with its next turn.
+//! The subcommands. Those of ranges work beside a running prover node: a change is written as a command
+//! file, which the node executes in its next turn.
 
 use std::path::{Path, PathBuf};
 

@@ -20,11 +20,11 @@ use crate::prove::Source;
 use crate::range::RangeWork;
 use crate::ranges::RangeBlock;
 
-/// One executed block with what the circuits need of it.
+/// One executed block with the data that the circuits need.
 #[derive(Debug, Clone)]
 pub struct BlockWork {
     pub block: Block,
-    /// L1's chain before the block.
+    /// The chain hash before the block.
     pub chain_prev: Fr,
     pub price: FeePerGas,
     pub txs: Vec<(Arc<Tx>, TxTransition)>,

@@ -1,4 +1,4 @@
-//! The right to submit: a named lease at the broker, renewed by a task of its own.
+//! The submitter's lease: a named lease at the broker, renewed by its own task.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,11 +19,11 @@ use crate::jobs::Health;
 pub const TTL: Duration = SUBMITTER_LEASE;
 /// How often it is renewed, or requested.
 pub const RENEW: Duration = Duration::from_secs(10);
-/// Nothing is submitted when the last renewal is older than this: half of the lease is still left at
-/// the broker then, so that no other holder exists.
+/// Nothing is submitted when the last renewal is older than this. Half of the lease is then still left
+/// at the broker, so there is no other holder.
 pub const TRUSTED: Duration = Duration::from_secs(15);
 
-/// How long the answer to the last request is waited for at the end.
+/// How long to wait at shutdown for the response to the last request.
 const LAST_ANSWER: Duration = Duration::from_secs(2);
 
 /// The identity file of this prover node cannot be read or written.
@@ -43,11 +43,11 @@ rollmill_errors::coded! {
     }
 }
 
-/// The holder of a lease: random bits stored on disk, and as many for this process. A process id may
-/// be equal in two containers.
+/// The holder of a lease: random bits stored on disk, and as many for this process, because a process
+/// id may be equal in two containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// Beside the intents, for as long as they live.
+    /// Stored beside the intents, and as long as they are.
     pub holder: AgentId,
     /// Of this process.
     pub incarnation: Incarnation,
@@ -79,7 +79,7 @@ impl Identity {
     }
 }
 
-/// What this process knows about the lease.
+/// The lease as far as this process knows.
 #[derive(Debug, Default, Clone)]
 struct Held {
     /// Fence and the moment before the last successful request was sent.
@@ -101,7 +101,7 @@ impl Lease {
         held.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
     }
 
-    /// Whether something may be sent under this fence.
+    /// Whether an L1 transaction may be sent under this fence.
     pub fn right(&self, fence: u64, now: Instant) -> Right {
         match self.fence(now) {
             Some(held) if held == fence => Right::Held,
@@ -116,7 +116,7 @@ impl Lease {
         self.held.lock().other.clone()
     }
 
-    /// Records an answer. `asked` is the moment before the request, from which the lease counts.
+    /// Records a response. `asked` is the moment before the request, at which the lease starts.
     pub fn take(&self, answer: &NamedLeaseResponse, asked: Instant) {
         let mut held = self.held.lock();
         let before = held.lease.map(|(fence, _)| fence);
@@ -136,7 +136,7 @@ impl Lease {
         }
     }
 
-    /// It belongs to another holder from now on.
+    /// Records that another holder has the lease.
     fn give_up(&self) {
         self.held.lock().lease = None;
     }
@@ -147,7 +147,7 @@ impl Lease {
     }
 }
 
-/// The broker's named leases, so that tests can stand in for them.
+/// The broker's named leases: a trait, so that tests can replace them.
 pub trait Names: Send + Sync + 'static {
     /// Acquires the name, or reports who holds it.
     fn acquire(
@@ -199,8 +199,8 @@ impl Names for Client {
     }
 }
 
-/// How long another holder's lease lasts if it is not renewed. A standby that asks then takes over as
-/// soon as possible.
+/// How long another holder's lease lasts if it is not renewed. A standby requests the lease at that
+/// time, to take over as soon as possible.
 fn until_free(answer: &NamedLeaseResponse) -> Duration {
     // The broker counts in milliseconds and may round down.
     const MARGIN: Duration = Duration::from_millis(50);
@@ -218,7 +218,7 @@ pub async fn keep<N: Names>(
     every: Duration,
     shutdown: Shutdown,
 ) {
-    // A renewal that failed is repeated sooner than the next one is due.
+    // A failed renewal is retried before the next one is due.
     let mut retry = Backoff::new(every / 4, every);
     while !shutdown.is_started() {
         let asked = Instant::now();
@@ -232,7 +232,7 @@ pub async fn keep<N: Names>(
         let mut request = std::pin::pin!(request);
         let answer = tokio::select! {
             answer = &mut request => answer,
-            // A grant that is in flight would block the others for a whole lease.
+            // A grant in flight would block the others for a whole lease.
             () = shutdown.started() => match tokio::time::timeout(LAST_ANSWER, request).await {
                 Ok(answer) => answer,
                 Err(_) => break,

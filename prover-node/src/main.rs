@@ -1,4 +1,4 @@
-//! The prover node's process.
+//! The program `rollmill-prover-node`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,11 +29,11 @@ use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::submit::L1Submitter;
 use rollmill_service::{Failure, Outcome, Process, Service};
 
-/// The loops above the client repeat requests themselves, and show meanwhile that they do.
+/// The client does not retry: the loops above it do, and report that they are retrying.
 const BROKER_OPTIONS: Options =
     Options { patience: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 
-/// L1 blocks that the sequencer is given to prune a chain whose proof is late.
+/// L1 blocks that a prover node leaves to the sequencer to prune a chain whose proof is late.
 const PRUNE_PATIENCE_L1_BLOCKS: u64 = 8;
 
 fn main() -> ExitCode {

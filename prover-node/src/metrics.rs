@@ -7,17 +7,17 @@ use crate::ranges::State;
 /// Outcomes of an attempt to submit a proof.
 const SUBMISSIONS: [&str; 5] = ["sent", "refused", "unavailable", "included", "reverted"];
 
-/// Buckets from a quarter of a second, each twice the one before.
+/// Buckets from 0.25 s, each twice the previous one.
 const SECONDS: [f64; 14] =
     [0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0];
 
-/// The circuits whose proofs agents make.
+/// The circuits whose proofs agents generate.
 fn circuits() -> impl Iterator<Item = &'static str> {
     Circuit::ALL.iter().filter(|circuit| **circuit != Circuit::Client).map(|circuit| circuit.name())
 }
 
 rollmill_service::metrics! {
-    /// What a prover node counts.
+    /// Metrics of a prover node.
     pub struct Metrics: "rollmill_prover_node_" {
         /// Ranges by state.
         pub ranges: IntGaugeVec[state in State::NAMES],
@@ -27,11 +27,11 @@ rollmill_service::metrics! {
         pub unproven_blocks: IntGauge,
         /// Ranges whose proof L1 included; one that a reorganization drops counts again.
         pub epochs_proven_total: IntCounter,
-        /// Ranges whose window closed before anybody proved them.
+        /// Ranges whose window closed before they were proven.
         pub epochs_missed_total: IntCounter,
         /// Turns that ended with an error.
         pub failures_total: IntCounter,
-        /// 1 while this process holds the submitter's lease and has renewed it in time.
+        /// 1 while this process holds the submitter's lease and has renewed it in time, else 0.
         pub submitter_lease_held: IntGauge,
         /// Fence of the submitter's lease that this process held last.
         pub submitter_fence: IntGauge,

@@ -1,4 +1,4 @@
-//! The prover node in service: turns of the controller, the sender's and the lease's tasks.
+//! The running prover node: the controller's turns, and the tasks of the sender and the lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::ranges::controller::Controller;
 
 /// Longest time between two turns.
 const PACE: Duration = Duration::from_secs(1);
-/// Pause between looks at the deadline of the oldest unproven epoch.
+/// Pause between polls of the deadline of the oldest unproven epoch.
 const WATCH: Duration = Duration::from_secs(2);
-/// First and longest pause after a turn that failed.
+/// First and longest pause after a failed turn.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// See the module.
@@ -28,12 +28,12 @@ pub struct ProverNode {
     /// Name of the submitter's lease.
     pub lease_name: String,
     pub identity: Identity,
-    /// Prunes when a deadline was missed and nobody else did.
+    /// Prunes when a deadline was missed and nobody else has pruned.
     pub pruner: Arc<Pruner>,
 }
 
 impl ProverNode {
-    /// Proves until `shutdown` starts. What was proven stays with the broker; the lease is released.
+    /// Proves until `shutdown` starts. Finished proofs stay at the broker; the lease is released.
     pub async fn run(mut self, shutdown: &Shutdown) -> Result<(), Failure> {
         let mut tasks = JoinSet::new();
         tasks.spawn(lease::keep(
@@ -64,7 +64,7 @@ impl ProverNode {
         let (pruner, stop) = (Arc::clone(&self.pruner), shutdown.clone());
         tasks.spawn(async move { pruner.run(WATCH, &stop).await });
         self.turns(shutdown).await;
-        // Ends the proving tasks; the lease's task still has to release it.
+        // Stops the proving tasks; the lease's task still has to release it.
         drop(self.ports);
         while tasks.join_next().await.is_some() {}
         Ok(())

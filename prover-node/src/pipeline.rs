@@ -1,7 +1,7 @@
-//! Drives one graph of proofs: enqueues each job as soon as its children's proofs exist.
+//! Proves one graph of jobs: enqueues each job as soon as its children's proofs exist.
 //!
-//! It keeps no state on disk: job ids are digests of inputs, so a restarted prover node that plans
-//! the same blocks finds finished jobs finished. Losing the broker's database costs time.
+//! It keeps no state on disk: job ids are digests of inputs, so a restarted prover node that plans the
+//! same blocks finds its finished jobs at the broker. Losing the broker's database only costs time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 
 use crate::jobs::{Broker, JobFailure, Jobs, Verify};
 
-/// What the pipeline does not know: how inputs are built and how results are verified.
+/// How inputs are built and results are verified, which the pipeline does not know.
 pub trait Work: Send + Sync + 'static {
     /// The input of node `index` of the plan, given its children's results in order.
     fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String>;
@@ -33,7 +33,7 @@ pub struct Labels {
     pub deadline: watch::Receiver<Option<u64>>,
 }
 
-/// A part of a plan: what must be proven, and what is proven already.
+/// A part of a plan: the nodes to prove, and those already proven.
 #[derive(Debug, Clone)]
 pub struct Graph {
     pub plan: Arc<EpochPlan>,
@@ -44,14 +44,14 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// Everything up to the root of the plan's only block.
+    /// All nodes up to the root of the plan's only block.
     pub fn block(plan: Arc<EpochPlan>) -> Self {
         let mut wanted = vec![true; plan.nodes.len()];
         wanted[plan.root()] = false;
         Self { plan, wanted, given: BTreeMap::new() }
     }
 
-    /// Everything above the blocks' roots, which are passed in order.
+    /// All nodes above the blocks' roots, which are passed in order.
     pub fn top(plan: Arc<EpochPlan>, roots: Vec<Vec<u8>>) -> Self {
         let is_block = |subject| matches!(subject, Subject::Block { .. });
         let is_top = |subject| matches!(subject, Subject::Blocks { .. } | Subject::Epoch);
@@ -65,7 +65,7 @@ impl Graph {
 /// Proves every needed node and returns the result of the last one.
 ///
 /// # Errors
-/// When an operator must act. Temporary failures are waited out: drop the future to stop.
+/// When an operator must act. Temporary failures are retried without limit: drop the future to stop.
 pub async fn run<B: Broker>(
     jobs: &Jobs<B>,
     graph: Graph,

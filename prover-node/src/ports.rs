@@ -1,4 +1,4 @@
-//! The controller's ports to the real world: the node's chain, L1, the broker, the sender.
+//! The controller's ports in production: the node's chain, L1, the broker, the sender.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,14 +33,14 @@ use crate::submit::{L1Submitter, Submitter};
 const SUBMIT_MAX: Duration = Duration::from_secs(30);
 /// Pause before a capture that could not be written is retried.
 const CAPTURE_AGAIN: Duration = Duration::from_secs(60);
-/// Minimum time of a job while its range may still be proven, whatever the pace of L1.
+/// Minimum time given to a job while its range may still be proven, however fast L1 is.
 const DEADLINE_LEAST_SECONDS: u64 = 60;
-/// A window that closes later than this, a generation from now, is no deadline.
+/// A window that closes later than this from now, a generation, counts as no deadline.
 const DEADLINE_MOST_SECONDS: f64 = 1e9;
 /// L1 blocks over which the time between blocks is measured.
 const INTERVAL_BLOCKS: u64 = 50;
 
-/// What is read from L1 once for each of its blocks.
+/// Values that are read once per L1 block.
 #[derive(Debug, Clone, Copy)]
 struct L1Facts {
     head: L1BlockRef,
@@ -64,7 +64,7 @@ pub struct NodePorts {
     pub metrics: Metrics,
     /// The conditions of the process, for `/ready`.
     pub shown: Conditions,
-    /// What this process remembers between turns; losing it only costs time.
+    /// State that this process keeps between turns; losing it only costs time.
     pub memory: Memory,
 }
 
@@ -98,7 +98,7 @@ impl NodePorts {
         let earlier = block_at(l1, before).await?;
         let seconds = block.timestamp.saturating_sub(earlier.timestamp) as f64;
         let interval_seconds = seconds / (head - before).max(1) as f64;
-        // Only ranges that end need it: proving and submitting continue without.
+        // Only ranges that are about to finish need it: proving and submitting continue without it.
         let finalized = match self.finalized().await {
             Ok(finalized) => finalized,
             Err(error) => {
@@ -126,12 +126,12 @@ impl NodePorts {
         Ok(Some(Finalized { l1_block: at.number, pending, proven }))
     }
 
-    /// Every block of the epoch that holds block `number`, from what the node has.
+    /// Every block of the epoch that contains block `number`, from the node's database.
     fn epoch_around(&mut self, number: u64) -> Result<Option<(u64, Vec<RangeBlock>)>, Failure> {
         let slots = self.running.constants.slots_per_epoch.max(1);
         let node = &self.running.node;
         let Some((epoch, block)) = block_of(node, number, slots)? else { return Ok(None) };
-        // A block's hash binds all before it, so only what comes after it is read.
+        // A block's hash binds all blocks before it, so only later blocks are read.
         if let Some(known) = self.memory.epochs.get(&epoch)
             && let Some(last) = known.last()
             && known.contains(&block)
@@ -142,7 +142,7 @@ impl NodePorts {
         }
         let mut blocks = vec![block];
         let mut at = number;
-        // Block 0 is genesis, and nobody proves it.
+        // Block 0 is genesis, which is not proven.
         while at > 1
             && let Some((before, block)) = block_of(node, at - 1, slots)?
             && before == epoch
@@ -161,8 +161,8 @@ impl NodePorts {
         Ok(Some((epoch, blocks)))
     }
 
-    /// When the range's window closes at the present pace of L1, as Unix seconds of this machine's clock:
-    /// the broker compares them with its own clock, and L1's may be far behind both.
+    /// When the range's window closes at L1's current block rate, in Unix seconds of this machine's
+    /// clock: the broker compares it with its own clock, and L1's clock may be far behind both.
     fn deadline(&self, row: &Row) -> Option<u64> {
         let l1 = self.memory.l1?;
         let left = row.window_end?.saturating_sub(l1.head.number) as f64 * l1.interval_seconds;
@@ -203,7 +203,7 @@ impl NodePorts {
     }
 }
 
-/// A fault test may end the process once a row in this state is on disk.
+/// Fault tests end the process once a row in this state is on disk.
 fn failpoint_of(state: &str) {
     match state {
         "planned" => {
@@ -373,7 +373,7 @@ impl Ports for NodePorts {
         self.memory.states.insert(row.id, (name, since));
         failpoint_of(name);
         let Some((left, _)) = before else { return };
-        // The seconds of a range run from its first turn in this process to its root.
+        // The time of a range is measured from its first turn in this process to its root proof.
         if left == "proving" && row.root.is_some() {
             self.metrics.range_seconds.observe(since.elapsed().as_secs_f64());
         }
@@ -430,13 +430,13 @@ impl NodePorts {
         }
     }
 
-    /// Collects and writes a capture in a task of its own, since it asks the broker for every job.
+    /// Collects and writes a capture in a separate task, since it requests every job from the broker.
     fn capture(&self, row: &Row, reason: &str) {
         let (jobs, source) = (self.provers.jobs().clone(), Arc::clone(self.provers.source()));
         let (version, row) = (self.provers.version().clone(), row.clone());
         let (reason, captures) = (reason.to_owned(), self.captures.clone());
         match self.captures.state.lock().entry(row.id) {
-            // It is being collected, or written and not recorded in the row yet.
+            // The capture is being collected, or is written and not yet recorded in the row.
             Entry::Occupied(_) => return,
             Entry::Vacant(place) => place.insert(false),
         };
@@ -466,7 +466,7 @@ impl NodePorts {
 
     async fn submit(&mut self, row: &Row) {
         let State::Submitting { intent } = row.state else { return };
-        // Facts age within a turn, so the lease is read once more.
+        // The facts were read earlier in the turn, so the lease is read once more.
         if self.lease.fence(Instant::now()) != Some(intent.fence) {
             return;
         }

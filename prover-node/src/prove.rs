@@ -1,5 +1,6 @@
-//! The proving tasks: one for each range that is being proven. Each block is proven up to its root as
-//! it lands, tried again until it is stale; once the range is frozen, what is above the blocks follows.
+//! The proving tasks: one per range that is being proven. Each block is proven up to its root when it
+//! arrives, and retried until it is no longer on the chain. Once the range has its last block, the
+//! proofs above the blocks follow.
 
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
@@ -25,12 +26,12 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// between two reads looks the same once.
 const DIFFERS_MAX: u32 = 3;
 
-/// Where blocks come from, and how they become jobs.
+/// The source of blocks, and how they become jobs.
 pub trait Source: Send + Sync + 'static {
-    /// A block, executed, with what its proofs need.
+    /// An executed block with the inputs of its proofs.
     type Block: Send + Sync + 'static;
 
-    /// Fetches a block's transactions, so that they are here when it is executed.
+    /// Fetches a block's transactions, so that they are stored before it is executed.
     fn fetch(&self, number: u64) -> impl Future<Output = Result<(), GatherError>> + Send;
 
     /// Fetches and executes a block.
@@ -42,11 +43,11 @@ pub trait Source: Send + Sync + 'static {
     /// Number of transactions of a block.
     fn tx_count(block: &Self::Block) -> usize;
 
-    /// The work of a plan over these blocks.
+    /// The inputs and verifications of a plan over these blocks.
     fn work(&self, plan: Arc<EpochPlan>, blocks: Vec<Arc<Self::Block>>) -> Arc<dyn Work>;
 }
 
-/// What a proving task aims at.
+/// The target of a proving task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Target {
     epoch: u64,
@@ -82,7 +83,7 @@ impl Drop for Probe {
     }
 }
 
-/// The proving tasks of a process, by row. Dropping it stops them all; what was proven stays with the
+/// The proving tasks of a process, by row. Dropping it stops them all; finished proofs stay at the
 /// broker.
 #[derive(Debug)]
 pub struct Provers<B, S> {
@@ -90,21 +91,21 @@ pub struct Provers<B, S> {
     source: Arc<S>,
     store: RowStore,
     version: KindName,
-    /// Told whenever a task has something new to say.
+    /// Notified whenever a task's state changes.
     news: Arc<Notify>,
     tasks: BTreeMap<u64, Task>,
-    /// Whether the first block's transactions are here, by row.
+    /// Whether the first block's transactions are stored, by row.
     probes: BTreeMap<u64, Probe>,
 }
 
 impl<B: Broker, S: Source> Provers<B, S> {
-    /// No tasks yet. Root proofs are kept in `store`.
+    /// Starts without tasks. Root proofs are kept in `store`.
     pub fn new(jobs: Jobs<B>, source: Arc<S>, store: RowStore, version: KindName) -> Self {
         let (tasks, probes, news) = (BTreeMap::new(), BTreeMap::new(), Arc::default());
         Self { jobs, source, store, version, news, tasks, probes }
     }
 
-    /// Where blocks come from.
+    /// The source of blocks.
     pub fn source(&self) -> &Arc<S> {
         &self.source
     }
@@ -114,7 +115,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
         &self.version
     }
 
-    /// Told whenever a task has something new to say.
+    /// Notified whenever a task's state changes.
     pub fn news(&self) -> Arc<Notify> {
         Arc::clone(&self.news)
     }
@@ -124,7 +125,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
         &self.jobs
     }
 
-    /// Starts the range's task, or tells the running one what the range has become.
+    /// Starts the range's task, or passes the range's new blocks to the running one.
     pub fn prove(&mut self, row: &Row, deadline: Option<u64>) {
         self.probes.remove(&row.id);
         let target = Target { epoch: row.epoch, blocks: row.blocks.clone(), frozen: row.frozen };
@@ -158,18 +159,18 @@ impl<B: Broker, S: Source> Provers<B, S> {
         self.tasks.insert(row.id, Task { target: sender, deadline, proof, handle });
     }
 
-    /// Ends the range's task.
+    /// Stops the range's task.
     pub fn stop(&mut self, id: u64) {
         self.tasks.remove(&id);
         self.probes.remove(&id);
     }
 
-    /// What the range's task says.
+    /// The state of the range's task.
     pub fn proof(&mut self, id: u64) -> Proof {
         let Some(task) = self.tasks.get(&id) else { return Proof::Open };
         let proof = task.proof.lock().clone();
         if proof == Proof::Open && task.handle.is_finished() {
-            // It panicked, or ended between the two looks; the next turn tells.
+            // It panicked, or ended between the two checks; the next turn shows which.
             let again = task.proof.lock().clone();
             if again == Proof::Open {
                 self.tasks.remove(&id);
@@ -179,7 +180,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
         proof
     }
 
-    /// Fetches the transactions of the range's first block, over and over.
+    /// Fetches the transactions of the range's first block, and retries until they are stored.
     pub fn gather(&mut self, row: &Row) {
         let probe = self.probes.entry(row.id).or_default();
         let running = probe.handle.as_ref().is_some_and(|handle| !handle.is_finished());
@@ -193,7 +194,7 @@ impl<B: Broker, S: Source> Provers<B, S> {
             loop {
                 match source.fetch(number).await {
                     Ok(()) => break gathered(&mut retry, number),
-                    // The row's next turn starts a probe for what is on the chain then.
+                    // The row's next turn starts a new task for the block that is on the chain then.
                     Err(GatherError::Gone { .. }) => return,
                     Err(error) => not_gathered(&mut retry, number, &error).await,
                 }
@@ -204,14 +205,14 @@ impl<B: Broker, S: Source> Provers<B, S> {
         probe.handle = Some(task.abort_handle());
     }
 
-    /// Whether the transactions of the range's first block are here.
+    /// Whether the transactions of the range's first block are stored.
     pub fn is_gathered(&self, id: u64) -> bool {
         let done = |probe: &Probe| probe.done.load(std::sync::atomic::Ordering::Relaxed);
         self.probes.get(&id).is_some_and(done)
     }
 }
 
-/// A block that is proven up to its root.
+/// A task that proves a block up to its root.
 struct ProvenBlock<T> {
     block: Arc<T>,
     root: Vec<u8>,
@@ -230,7 +231,7 @@ type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, String>);
 
 impl<B: Broker, S: Source> RangeTask<B, S> {
     async fn run(mut self) -> Proof {
-        // By number; a block that was replaced drops its task.
+        // By number; replacing a block drops its task.
         let mut wanted: BTreeMap<u64, (RangeBlock, AbortHandle)> = BTreeMap::new();
         let mut proven: BTreeMap<u64, (RangeBlock, ProvenBlock<S::Block>)> = BTreeMap::new();
         let mut running: JoinSet<BlockResult<S::Block>> = JoinSet::new();
@@ -296,7 +297,7 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
         Labels { epoch, first_block, version: self.version.clone(), deadline }
     }
 
-    /// Gathers and proves one block, as often as it takes.
+    /// Gathers and proves one block; retries until it succeeds or an operator must act.
     fn block_task(
         &self,
         epoch: u64,
@@ -325,7 +326,8 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
         top.spawn(async move { pipeline::run(&jobs, graph, &labels, &work).await });
     }
 
-    /// Writes the root to disk. A full disk is waited for: the proof would have to be fetched again.
+    /// Writes the root proof to disk. Retries while the disk is full, since the proof would have to be
+    /// fetched again.
     async fn keep(&self, target: &Target, bytes: Vec<u8>) -> Proof {
         let Some(last) = target.blocks.last().copied() else { return Proof::Open };
         let bytes = Arc::new(bytes);

@@ -1,4 +1,4 @@
-//! A range of blocks as work for the pipeline: inputs of its jobs, and verification of results.
+//! A range of blocks as the pipeline's work: builds the inputs of its jobs, and verifies their results.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! From a root proof to an L1 transaction: what is sent, and its outcome.
+//! Submits root proofs as L1 transactions, and reports their outcomes.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::ranges::{Inclusion, Refusal, Row, Sent};
 
 /// Sends proofs and knows their outcomes.
 pub trait Submitter: Send + Sync + 'static {
-    /// Records the present attempt and sends it. Submitting an attempt again continues it.
+    /// Records the current attempt and sends it. Submitting an attempt again continues it.
     ///
     /// # Errors
     /// Why nothing was sent.
@@ -23,7 +23,7 @@ pub trait Submitter: Send + Sync + 'static {
         fence: u64,
     ) -> impl Future<Output = Result<(), Refusal>> + Send;
 
-    /// The outcome of the row's attempts: a success of any, else that of the present one.
+    /// The outcome of the row's attempts: the success of any, else the outcome of the current one.
     fn sent(&self, row: &Row) -> Option<Sent>;
 }
 
@@ -83,8 +83,8 @@ impl Submitter for L1Submitter {
     }
 }
 
-/// The outcome of a row's attempts by their status at the sender, whose next new payload of the row's
-/// purpose would be the attempt `next`.
+/// The outcome of a row's attempts, from their status at the sender. `next` is the attempt number that
+/// the sender would give the next payload of the row's purpose.
 fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Option<Sent> {
     let mut present = None;
     for attempt in (row.first_attempt..=row.attempt).rev() {
@@ -107,16 +107,16 @@ fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Op
             }
             Some(TxStatus::Pending { .. }) if is_present => present = Some(Sent::Pending),
             Some(TxStatus::Lost { .. }) if is_present => present = Some(Sent::Lost),
-            // What was dropped can be submitted again as the same attempt.
+            // A dropped attempt can be submitted again under its number.
             Some(_) | None => {}
         }
     }
-    // The sender is ahead of this row, which was lost and planned again.
+    // The sender knows later attempts than this row, which was lost and planned again.
     present.or((next > row.attempt).then_some(Sent::Lost))
 }
 
-/// The request as the row's present attempt, which ends with the window and is sent while the lease of
-/// this fence is held.
+/// The request as the row's current attempt: it expires when the window closes, and is sent only while
+/// the lease with this fence is held.
 fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
     TxRequest {
         attempt: row.attempt,
@@ -126,12 +126,12 @@ fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
     }
 }
 
-/// What an error of the sender or the contract means for the proof.
+/// Classifies an error of the sender or the contract.
 fn refusal(error: L1Error) -> Refusal {
     let text = rollmill_service::one_line(&error);
     match &error {
         L1Error::WouldRevert { reason, .. } => refusal_of_revert(reason, text),
-        // A view of the contract that reverted.
+        // A call of a view function that reverted.
         L1Error::Answer { code_number: 3, message, .. } => refusal_of_revert(message, text),
         L1Error::Reverted { .. } | L1Error::IntentConflict { .. } => {
             Refusal::Unknown { reason: text }
@@ -140,7 +140,7 @@ fn refusal(error: L1Error) -> Refusal {
     }
 }
 
-/// The contract's own error by name. The name is that of the decoded error, not a search in a text.
+/// Classifies an error of the contract by its decoded name.
 fn refusal_of_revert(revert: &str, reason: String) -> Refusal {
     let name: String = revert.chars().take_while(char::is_ascii_alphanumeric).collect();
     match name.as_str() {
@@ -189,8 +189,8 @@ mod tests {
         })
     }
 
-    /// Goal: a success of any attempt counts, only the present one's other fates do, and an attempt that
-    /// the sender has gone beyond, since an earlier row of the range made more, is over.
+    /// Goal: a success of any attempt counts; of the other outcomes only the current attempt's counts;
+    /// and an attempt is over if the sender knows later ones, which an earlier row of the range made.
     #[test]
     fn a_rows_fate_is_that_of_its_attempts_at_the_sender() {
         let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
@@ -215,14 +215,14 @@ mod tests {
         assert!(is_in(fate(&[(3, included(true, 5))], 4), 5));
         assert!(is_in(fate(&[(2, included(true, 6)), (3, pending.clone())], 3), 6));
         assert_eq!(fate(&[(2, included(false, 6)), (3, pending)], 3), Some(Sent::Pending));
-        // Attempt 1 was of an earlier row, whose range may have been another one.
+        // Attempt 1 belongs to an earlier row, which may have covered another range.
         assert_eq!(fate(&[(1, included(true, 4))], 3), None);
-        // The sender holds attempt 4 and this row would submit attempt 3 for ever.
+        // The sender is at attempt 4, and without this rule the row would submit attempt 3 forever.
         assert_eq!(fate(&[], 4), Some(Sent::Lost));
         assert_eq!(fate(&[(4, included(false, 9))], 5), Some(Sent::Lost));
     }
 
-    /// Goal: every rejection by the contract is a fact or goes to an operator, and none is guessed.
+    /// Goal: each error of the contract is mapped to a fact or left to an operator; none is guessed.
     #[test]
     fn the_contracts_errors_map_to_facts() {
         let kind = |revert: &str| match refusal_of_revert(revert, String::new()) {

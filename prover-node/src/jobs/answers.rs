@@ -1,4 +1,4 @@
-//! What each answer of the broker means to the prover node: one table.
+//! The table of what the prover node does for each response of the broker.
 
 use rollmill_broker_client::Answer;
 
@@ -46,7 +46,7 @@ pub enum Action {
     AwaitToken,
     /// Park the range for an operator; others continue.
     Park,
-    /// The broker does not know the job: start with it again.
+    /// The broker does not know the job: restart it.
     StartAgain,
     /// Upload the input again.
     UploadAgain,
@@ -79,7 +79,7 @@ pub const fn action(route: Route, answer: Answer) -> Action {
             | Answer::RejectedBefore,
             Route::Lease,
         ) => Do::Retry,
-        // The last two are answers to agents only.
+        // Only agents get the last two.
         (
             Answer::Incompatible
             | Answer::VersionConflict

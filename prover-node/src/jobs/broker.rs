@@ -1,4 +1,4 @@
-//! The broker as the prover node uses it, so that tests can stand in for it.
+//! The broker as the prover node uses it: a trait, so that tests can replace it.
 
 use std::future::Future;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use rollmill_broker_client::{
     WaitResponse,
 };
 
-/// See [`Client`] for what each does.
+/// See the methods of [`Client`].
 #[allow(missing_docs)]
 pub trait Broker: Send + Sync + 'static {
     fn put_artifact(

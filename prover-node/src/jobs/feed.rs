@@ -1,4 +1,4 @@
-//! Which jobs are final: enqueues in batches and watches any number of jobs with a few requests.
+//! Reports when jobs are final: enqueues in batches and watches any number of jobs with a few requests.
 //!
 //! The broker takes at most [`BATCH_MAX`] ids in one request, and a wait for many ids costs it a read of
 //! each of them. So jobs are watched in groups of at most that many, a job leaves its group as soon
@@ -24,7 +24,7 @@ const GATHER: Duration = Duration::from_millis(2);
 pub(super) enum News {
     /// It is final, or needs its input again.
     Final(Box<JobView>),
-    /// The broker no longer knows it, or its input is missing: start again.
+    /// The broker no longer knows it, or its input is missing: restart the job.
     Again,
     /// The broker rejects it.
     Rejected(String),
@@ -210,7 +210,7 @@ fn watch<B: Broker>(
     group.grown.notify_one();
 }
 
-/// Watches a group without end.
+/// Watches a group until the feed is dropped.
 async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
     let tempo = shared.tempo;
     let mut checked = Instant::now();

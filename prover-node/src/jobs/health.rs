@@ -1,4 +1,4 @@
-//! The connection to the broker as conditions, derived from its answers; also shown while idle.
+//! The connection to the broker as conditions, derived from its responses; also updated while idle.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rollmill_service::Outage;
 /// Temporary failures for this long make the condition `broker` false.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The reason of a condition before the first answer.
+/// The reason of a condition before the first response.
 const NOT_ASKED: &str = "the broker has not answered yet";
 
 /// Whether something that the process needs is available, and if not, why.
@@ -21,7 +21,7 @@ pub struct Condition {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether there was an answer yet.
+    /// Whether the broker has responded yet.
     answered: bool,
     outage: Outage,
     reason: String,
@@ -103,7 +103,8 @@ impl Health {
         Condition { holds: state.unable.is_empty(), reason: state.unable.join(", ") }
     }
 
-    /// Whether the broker answers. Unknown before the first answer; then no patience applies.
+    /// Whether the broker responds. Unknown before the first response, and no grace time applies until
+    /// then.
     pub fn broker(&self) -> Condition {
         let state = self.lock();
         let failing = state.outage.lasted().map(|lasted| lasted >= PATIENCE);
@@ -133,7 +134,7 @@ impl Health {
 mod tests {
     use super::*;
 
-    /// A condition that holds is logged as such, and `/ready` asks it.
+    /// A condition that holds is logged as met, and `/ready` depends on it.
     #[test]
     fn nothing_is_reported_to_hold_before_the_first_answer() {
         let health = Health::default();

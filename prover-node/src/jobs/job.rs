@@ -12,7 +12,8 @@ use super::answers::{Action, Route};
 use super::feed::News;
 use super::{Broker, Jobs};
 
-/// Uploads of one input whose digest the broker does not confirm, before a person must look.
+/// Uploads of one input whose digest the broker does not confirm, before the range is parked for an
+/// operator.
 const MISMATCHES_MAX: u32 = 3;
 /// Rejected results that are logged with their reason in full; the rest is counted.
 const REASON_BYTES_MAX: usize = 300;
@@ -27,7 +28,7 @@ pub struct Done {
     pub view: JobView,
 }
 
-/// Why a job cannot be done however long one waits. The range is left to an operator.
+/// Why a job fails permanently. The range is parked for an operator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobFailure {
@@ -51,12 +52,13 @@ rollmill_errors::coded! {
 }
 
 impl<B: Broker> Jobs<B> {
-    /// Has a job done, whatever it takes: uploads its input, enqueues it, waits, fetches the result and
-    /// verifies it. What is lost on the way is asked for again; only a result whose bytes were read whole
-    /// and failed verification is rejected. Drop the future to stop; what was proven stays with the broker.
+    /// Proves a job: uploads its input, enqueues it, waits, fetches the result and verifies it, and
+    /// retries every step that fails temporarily. A lost result is requested again; only a result that
+    /// was read completely and failed verification is rejected. Drop the future to stop; finished
+    /// proofs stay at the broker.
     ///
     /// # Errors
-    /// [`JobFailure::Broker`] when a person must look.
+    /// [`JobFailure::Broker`] when an operator must act.
     pub async fn prove(
         &self,
         job: &NewJob,
@@ -67,9 +69,9 @@ impl<B: Broker> Jobs<B> {
         self.prove_by(job, || deadline, input, verify).await
     }
 
-    /// As [`Self::prove`], with a deadline that moves. The broker hands nobody a job whose deadline has
-    /// passed; here a deadline is an estimate, so a job that is still wanted then is enqueued again
-    /// with what the deadline has become.
+    /// As [`Self::prove`], with a deadline that changes. The broker leases no job whose deadline has
+    /// passed. The deadline is an estimate here, so a job that is still needed after it is enqueued
+    /// again with the current estimate.
     ///
     /// # Errors
     /// As [`Self::prove`].
@@ -109,7 +111,8 @@ impl<B: Broker> Jobs<B> {
                         tokio::time::sleep(slow.pause()).await;
                         continue 'upload;
                     }
-                    // Somebody cancelled what this range still wants: enqueueing reopens it.
+                    // Another producer cancelled a job that this range still needs: enqueueing reopens
+                    // it.
                     JobState::Cancelled => tokio::time::sleep(slow.pause()).await,
                     JobState::Dead if is_late(&view) => {
                         tracing::warn!(job = %view.id, "job deadline passed; enqueueing it with a new one");
@@ -158,8 +161,8 @@ impl<B: Broker> Jobs<B> {
         Err(JobFailure::Broker { id: id.clone(), why })
     }
 
-    /// Fetches and verifies a result; none if it is lost or was rejected, so that the job is waited for
-    /// again.
+    /// Fetches and verifies a result; `None` if it is lost or was rejected, and the caller waits for
+    /// the job again.
     async fn take(&self, view: JobView, verify: &Verify) -> Result<Option<Done>, JobFailure> {
         let Some(digest) = view.result else { return Ok(None) };
         let shared = &self.shared;
@@ -202,7 +205,7 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// A job is not given up while its range is wanted: puts a dead one back, at most once in a while.
+    /// Replays a dead-lettered job, since its range still needs it; at most once per [`Tempo::replay`].
     async fn revive(&self, view: &JobView, last: &mut Option<Instant>) -> Result<(), JobFailure> {
         let shared = &self.shared;
         shared.metrics.jobs_dead_total.inc();
@@ -222,11 +225,11 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// Cancels the epoch's unfinished jobs that nobody here waits for. Who wants one after all, another
-    /// prover node for instance, enqueues it again.
+    /// Cancels the epoch's unfinished jobs that no task of this process waits for. A producer that
+    /// still needs one, such as another prover node, enqueues it again.
     ///
     /// # Errors
-    /// When the broker did not do it; ask again.
+    /// When the broker did not cancel them; retry.
     pub async fn cancel_unwanted(&self, epoch: u64) -> Result<u64, String> {
         let broker = &self.shared.broker;
         let text = |error: rollmill_broker_client::ClientError| rollmill_service::one_line(&error);
@@ -251,7 +254,7 @@ impl<B: Broker> Jobs<B> {
         Ok(count)
     }
 
-    /// Takes a finished job's figures in.
+    /// Records a finished job's metrics.
     pub fn finished(&self, circuit: &str, view: &JobView) {
         let seconds = view.stats.as_ref().and_then(|s| s.get("proving_seconds")?.as_f64());
         if let Some(seconds) = seconds {
@@ -265,7 +268,7 @@ impl<B: Broker> Jobs<B> {
     }
 }
 
-/// Whether a job is dead for no other reason than its deadline.
+/// Whether a job is dead-lettered only because of its deadline.
 fn is_late(view: &JobView) -> bool {
     view.failure.as_ref().is_some_and(|failure| failure.class == FailureClass::PastDeadline)
 }

@@ -1,4 +1,5 @@
-//! Jobs at the broker: one is enqueued, watched, fetched, verified, and restarted as often as it takes.
+//! Jobs at the broker: enqueues, watches, fetches and verifies each job, and restarts it until it is
+//! done.
 
 pub mod answers;
 mod broker;
@@ -23,23 +24,23 @@ pub use job::{Done, JobFailure, Verify};
 
 use feed::Feed;
 
-/// Transfers of artifacts at once.
+/// Maximum concurrent transfers of artifacts.
 const TRANSFERS_MAX: usize = 32;
 
 /// Pauses and limits. Tests shorten them.
 #[derive(Debug, Clone, Copy)]
 pub struct Tempo {
-    /// First and longest pause after a passing failure.
+    /// First and longest pause after a temporary failure.
     pub retry: (Duration, Duration),
     /// Pause after the token was rejected.
     pub token: Duration,
-    /// Longest time that the broker holds a wait.
+    /// Maximum time that one wait request may take at the broker.
     pub wait: Duration,
-    /// Shortest time that a wait is left alone although further jobs came up.
+    /// Minimum time before a wait is restarted to cover further jobs.
     pub regroup: Duration,
-    /// How often the broker is asked whether it still knows the jobs.
+    /// Interval of the requests whether the broker still knows the jobs.
     pub check: Duration,
-    /// Shortest time between two replays of a dead job.
+    /// Minimum time between two replays of a dead-lettered job.
     pub replay: Duration,
 }
 
@@ -68,7 +69,7 @@ impl Default for Tempo {
     }
 }
 
-/// What all jobs share.
+/// State that all jobs share.
 #[derive(Debug)]
 struct Shared<B> {
     broker: B,
@@ -78,7 +79,7 @@ struct Shared<B> {
 }
 
 impl<B: Broker> Shared<B> {
-    /// Asks until there is an answer that more of the same would not change.
+    /// Repeats a request until its response is final.
     async fn call<T, F>(
         &self,
         route: Route,
@@ -130,7 +131,7 @@ impl<B> Clone for Jobs<B> {
 }
 
 impl<B: Broker> Jobs<B> {
-    /// Starts watching; ends with the last clone.
+    /// Starts watching; the last clone to be dropped stops it.
     pub fn new(broker: B, tempo: Tempo, health: Arc<Health>, metrics: Metrics) -> Self {
         let shared = Arc::new(Shared { broker, tempo, health, metrics });
         let feed = Arc::new(Feed::start(Arc::clone(&shared)));
@@ -143,12 +144,12 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// The broker itself, for what needs no patience.
+    /// The broker itself, for requests that are not retried.
     pub fn broker(&self) -> &B {
         &self.shared.broker
     }
 
-    /// Runs heavy work on a thread that may block, as many at once as there are cores.
+    /// Runs CPU-bound work on a thread that may block, at most one task per core at a time.
     pub async fn blocking<T: Send + 'static>(
         &self,
         body: impl FnOnce() -> Result<T, String> + Send + 'static,

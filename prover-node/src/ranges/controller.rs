@@ -9,7 +9,7 @@ use super::row::{Row, State};
 use super::step::{Effect, is_contradicted, plan, step};
 use super::store::RowStore;
 
-/// The world as the controller sees it.
+/// Facts and effects of the outside world, as the controller needs them.
 pub trait Ports {
     /// The facts that are the same for all rows. Blocks are read for the epochs with unproven blocks and
     /// for those of `rows`.
@@ -21,7 +21,7 @@ pub trait Ports {
     /// Runs an effect of a step. Nothing is returned: its result is a fact of the next turn.
     fn perform(&mut self, row: &Row, effect: &Effect) -> impl Future<Output = ()> + Send;
 
-    /// Called with each row that was written, and its facts; forgets facts that the row contains.
+    /// Called with each written row and its facts; discards facts that the row now contains.
     fn written(&mut self, row: &Row, own: &Own);
 
     /// A named point of a turn. Tests end the process here.
@@ -50,7 +50,7 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// Continues the rows that an earlier process left.
+    /// Continues the rows of an earlier process.
     pub fn open(store: RowStore, policy: Policy) -> Result<Self, Failure> {
         let rows = store.load()?;
         Ok(Self { store, rows, policy })
@@ -61,7 +61,7 @@ impl Controller {
         &self.rows
     }
 
-    /// One turn. A turn that fails half-way, or is repeated, does no harm.
+    /// Runs one turn. A turn that fails half-way, or is repeated, does no harm.
     ///
     /// # Errors
     /// When facts cannot be read or rows cannot be written; nothing was done on the failed row then.

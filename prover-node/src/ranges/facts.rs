@@ -29,11 +29,11 @@ pub struct Finalized {
 pub struct Chain {
     /// Newest L1 block that was followed.
     pub l1_head: u64,
-    /// None on a chain that finalizes nothing.
+    /// `None` on a chain that finalizes nothing.
     pub finalized: Option<Finalized>,
     pub pending: u64,
     pub proven: u64,
-    /// Epoch that L1's newest block lies in by its time.
+    /// Epoch that contains the time of L1's newest block.
     pub epoch_now: u64,
     /// L1 blocks after an epoch's last proposal within which it must be proven.
     pub proof_window: u64,

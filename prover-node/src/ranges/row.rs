@@ -108,7 +108,8 @@ pub enum GaveUp {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "state")]
 pub enum State {
-    /// Waits for one of the places of `ranges_max` and for the transactions of its first block.
+    /// Waits until fewer than `ranges_max` ranges are being proven, and for the transactions of its
+    /// first block.
     Planned,
     /// Its jobs are at the broker.
     Proving,
@@ -116,7 +117,7 @@ pub enum State {
     RootReady,
     /// The sender was asked to send it, or is about to be.
     Submitting { intent: Intent },
-    /// L1 accepted the proof in a block that it may still replace.
+    /// L1 accepted the proof, in a block that a reorg may still remove.
     Included { inclusion: Inclusion, intent: Intent },
     /// Waits for a fact to reverse, or to become final.
     Parked { parking: Parking, intent: Option<Intent> },
@@ -124,7 +125,7 @@ pub enum State {
     Final { inclusion: Inclusion },
     /// L1 finalized another proof of these blocks.
     Superseded,
-    /// Nobody's proof can be accepted any more, or an operator gave it up.
+    /// No proof of it can be accepted any more, or an operator abandoned it.
     GivenUp { reason: GaveUp },
 }
 

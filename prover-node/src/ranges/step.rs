@@ -1,4 +1,4 @@
-//! The rules by which a row moves: pure functions of the row and of facts.
+//! The transitions of a row: pure functions of the row and of facts.
 
 use super::facts::{Chain, Command, Own, Policy, Proof, Refusal, Sent};
 use super::row::{GaveUp, Intent, Parking, RangeBlock, Row, State};
@@ -31,8 +31,8 @@ pub struct Step {
     pub effects: Vec<Effect>,
 }
 
-/// Moves a row as far as the facts allow. Equal arguments give equal results, and a second step on the
-/// same facts changes nothing more.
+/// Advances a row as far as the facts allow. Equal arguments return equal results, and a second step on
+/// the same facts changes nothing.
 pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
     let mut turn = Turn { row: before.clone(), chain, own, policy, effects: Vec::new() };
     if is_contradicted(before, chain) {
@@ -55,7 +55,7 @@ pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
 /// The ranges that the chain needs and no row covers, at most one per epoch.
 ///
 /// A range starts at its epoch's first block, whatever prefix of it is proven already; only after a
-/// range that `prefix_blocks` closed does the next one start behind it.
+/// range that `prefix_blocks` closed does the next one start after it.
 pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<Row> {
     let mut planned = Vec::new();
     for (epoch, blocks) in &chain.epochs {
@@ -69,7 +69,7 @@ pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<R
         let mut start = first.number;
         while let Some(row) = on_chain.iter().find(|r| r.first() <= start && r.last() >= start) {
             start = row.last() + 1;
-            // A range that may still grow takes further blocks, an abandoned one included.
+            // A range that may still grow takes further blocks, even if it is abandoned.
             let abandoned = State::GivenUp { reason: GaveUp::Abandoned };
             if !row.frozen && (!row.state.is_end() || row.state == abandoned) {
                 start = u64::MAX;
@@ -101,7 +101,7 @@ pub(super) fn is_contradicted(row: &Row, chain: &Chain) -> bool {
     let ended_at = row.log.last().map_or(0, |entry| entry.l1_block);
     let denied = match &row.state {
         State::Final { .. } | State::Superseded => {
-            // The two facts may be of two moments.
+            // The two facts may have been read at different times.
             chain.proven < row.last()
                 && chain.finalized.is_none_or(|finalized| finalized.proven < row.last())
         }
@@ -291,7 +291,8 @@ impl Turn<'_> {
         }
     }
 
-    /// Waits a doubling number of L1 blocks before the next attempt; after some, for an operator.
+    /// Waits a doubling number of L1 blocks before the next attempt; after [`FAILURES_MAX`] failures,
+    /// parks the range for an operator.
     fn count_failure(&mut self, reason: String) {
         self.row.failures += 1;
         if self.row.failures >= FAILURES_MAX {

@@ -1,4 +1,4 @@
-//! The rows on disk: one file for each, replaced as a whole.
+//! The rows on disk: one file per row, replaced as a whole.
 //!
 //! A node has few rows (one for each epoch that L1 has not finalized, and a bounded number of ended
 //! ones), each is written a dozen times in its life, and an operator wants to read them. So they are
@@ -74,21 +74,21 @@ struct Sealed<R> {
 /// A file without a valid row, and what is wrong with it.
 pub type Damaged = (PathBuf, String);
 
-/// The folder of rows and root proofs.
+/// The directory of rows and root proofs.
 #[derive(Debug, Clone)]
 pub struct RowStore {
     folder: PathBuf,
 }
 
 impl RowStore {
-    /// Opens the folder, and creates it if it is missing.
+    /// Opens the directory, and creates it if it is missing.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let this = Self { folder: folder.to_owned() };
         fs::create_dir_all(folder).map_err(this.failed(folder))?;
         Ok(this)
     }
 
-    /// Opens a folder that a prover node created, for a command that reads it. Creates nothing.
+    /// Opens a directory that a prover node created, for a command that reads it. Creates nothing.
     ///
     /// # Errors
     /// [`StoreError::NoFolder`] if it is not there.
@@ -209,9 +209,9 @@ impl RowStore {
         (Digest::of(&bytes).to_string() == root.digest).then_some(bytes)
     }
 
-    // Commands of an operator, which another process leaves for the one that runs
+    // Commands of an operator, which another process writes for the running one
 
-    /// Leaves a command for a row.
+    /// Writes a command for a row.
     pub fn put_command(&self, id: u64, command: Command) -> Result<(), StoreError> {
         let (rows, _) = self.read()?;
         let row = rows.iter().find(|row| row.id == id).ok_or(StoreError::Unknown { id })?;
@@ -231,13 +231,13 @@ impl RowStore {
         write_whole(&path, &bytes).map_err(self.failed(&path))
     }
 
-    /// The command left for a row.
+    /// The command written for a row.
     pub fn command(&self, id: u64) -> Option<Command> {
         let bytes = fs::read(self.path(id, COMMAND)).ok()?;
         serde_json::from_slice(&bytes).ok()
     }
 
-    /// Removes the command left for a row, once the row that obeys it has been written.
+    /// Removes the command of a row, once the row that follows from it has been written.
     pub fn take_command(&self, id: u64) -> Result<(), StoreError> {
         remove(&self.path(id, COMMAND))
     }
@@ -266,8 +266,8 @@ fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes a new file, forces it to disk and moves it into place: a crash leaves the old file or the
-/// new one, and never a part of it.
+/// Writes a new file, syncs it to disk and renames it into place: a crash leaves the old file or the
+/// new one, never a part of it.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh)?;
