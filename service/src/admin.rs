@@ -21,7 +21,7 @@ const ENDING: u8 = 2;
 
 type Reader = Arc<dyn Fn() -> Value + Send + Sync>;
 
-/// Readiness of a process and the facts it shows under `/status`. Clones share one state.
+/// Readiness of a process and the values it shows under `/status`. Clones share one state.
 #[derive(Clone)]
 pub struct Board {
     inner: Arc<Inner>,
@@ -65,7 +65,7 @@ impl Board {
     }
 
     /// Why the process is not ready, as (name, reason): the conditions that do not hold, and `process`
-    /// while it starts or ends. `/ready` answers 200 when there is none, else 503.
+    /// while it starts or shuts down. `/ready` returns 200 when the list is empty, else 503.
     pub fn not_ready(&self) -> Vec<(&'static str, String)> {
         let mut reasons = self.inner.conditions.failing();
         if self.phase() != "ready" {
@@ -74,7 +74,7 @@ impl Board {
         reasons
     }
 
-    /// The JSON of `/status`: name, phase, uptime in seconds and the facts shown.
+    /// The JSON of `/status`: name, phase, uptime in seconds and the values added with [`Self::show`].
     pub fn status(&self) -> Value {
         let facts: Vec<(&'static str, Reader)> = {
             let facts = self.inner.facts.lock();

@@ -1,4 +1,4 @@
-//! What must hold for a process to do its work, by name: `/ready`, `/status` and two metrics.
+//! The conditions for a process to do its work, by name, shown by `/ready`, `/status` and two metrics.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,15 +39,15 @@ impl Conditions {
         self.state.lock()
     }
 
-    /// Names conditions that do not hold yet: call it before anything is tried.
+    /// Adds conditions that do not hold yet. Call it before the first attempt to meet them.
     pub fn expect(&self, names: &[&'static str]) {
         for name in names {
             self.set(name, Err("not checked yet".to_owned()));
         }
     }
 
-    /// Records whether `name` holds, or why it does not, and logs changes. Call it at each try. An `Ok`
-    /// counts as a success of `name`, see [`Self::succeeded`].
+    /// Records whether `name` holds, or why it does not, and logs changes. Call it at each attempt.
+    /// `Ok` also counts as a success of `name`, see [`Self::succeeded`].
     pub fn set(&self, name: &'static str, holds: Result<(), String>) {
         let reason = holds.clone().err();
         match (self.record(name, holds), reason) {
@@ -86,7 +86,7 @@ impl Conditions {
         self.lock().successes.insert(what, now());
     }
 
-    /// Those that do not hold, with the reason.
+    /// The conditions that do not hold, with the reason.
     pub fn failing(&self) -> Vec<(&'static str, String)> {
         let state = self.lock();
         let failing =
@@ -123,13 +123,13 @@ crate::metrics! {
 
 impl Collector for Conditions {
     fn desc(&self) -> Vec<&Desc> {
-        // Unchecked: the series follow what was set, which a registry does not need to know.
+        // Unchecked: the series depend on the conditions set, which a registry need not know.
         Vec::new()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let state = self.lock();
-        // Made anew, so that a condition that was removed is not shown.
+        // Created at each collection, so that a removed condition is not shown.
         let shown = ConditionMetrics::create(&[]);
         for (name, condition) in &state.conditions {
             let holds = f64::from(u8::from(condition.reason.is_none()));
@@ -147,7 +147,7 @@ impl Collector for Conditions {
 }
 
 crate::metrics! {
-    /// What the process is.
+    /// Metrics that describe the process.
     pub(crate) struct AboutMetrics: "rollmill_" {
         /// 1; the labels name the program and its version.
         build_info: GaugeVec[program, version],

@@ -1,4 +1,4 @@
-//! Errors of the frame, and how any error becomes one line and an exit code.
+//! Errors of the service frame, and the conversion of any error to one line and an exit code.
 
 use rollmill_errors::{Coded, Disposition};
 use std::sync::OnceLock;
@@ -123,18 +123,18 @@ impl Error {
     }
 }
 
-/// How an error of one type says of itself that a person must change what they wrote.
+/// Whether an error of one type is a usage error: the user must change the command line or a setting.
 pub(crate) type Says = Box<dyn Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync>;
 
-/// What was registered with [`crate::Service::usage`]. A process has one program.
+/// The tests registered with [`crate::Service::usage`]. A process has one program.
 static SAYS: OnceLock<Vec<Says>> = OnceLock::new();
 
 pub(crate) fn register(says: Vec<Says>) {
-    // Only a program that runs a second service in its process comes here twice.
+    // Fails only in a program that runs a second service in its process.
     let _ = SAYS.set(says);
 }
 
-/// Whether the error, or one of its causes, says that a person must change what they wrote.
+/// Whether the error, or one of its causes, is a usage error.
 pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {

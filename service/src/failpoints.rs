@@ -1,9 +1,9 @@
-//! Named places where a fault test ends, stops or fails this process.
+//! Named places where a fault test kills this process, hangs a task or makes a step fail.
 //!
 //! `ROLLMILL_FAILPOINT=l1.after_send` kills the process there as SIGKILL would; `l1.after_send:hang`
 //! stops the task there for ever; `l1.after_send:error` makes the step fail where it can;
 //! `l1.after_send:kill@3` acts on the third pass and not on the first two. Several, separated by
-//! commas, act independently. Without the feature `failpoints` the macros compile to nothing.
+//! commas, are independent. Without the feature `failpoints` the macros compile to nothing.
 
 use parking_lot::Mutex;
 
@@ -21,7 +21,7 @@ enum Action {
 struct Armed {
     name: String,
     action: Action,
-    /// Passes until it acts; 1 is the next one. 0 has acted.
+    /// Passes until it triggers; 1 means at the next pass, 0 that it has triggered.
     left: u64,
 }
 
@@ -66,7 +66,7 @@ fn reached(name: &str) -> Option<Action> {
     let armed = armed.get_or_insert_with(|| {
         let text = std::env::var(VARIABLE).unwrap_or_default();
         parse(&text).unwrap_or_else(|error| {
-            // A test that arms nothing by a slip would pass for the wrong reason.
+            // A test that arms nothing because of a typo would pass for the wrong reason.
             tracing::error!(%error, "failpoint variable not readable");
             std::process::exit(2)
         })

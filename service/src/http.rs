@@ -1,10 +1,10 @@
-//! Listening and serving with bounds, so that no peer can keep a server from its other peers.
+//! Listens and serves with limits, so that no peer can keep a server from serving the others.
 //!
-//! A connection waits either for its peer (nothing sent yet, half a head, half a body, an answer
-//! that is not read) or for the process. Waiting for a peer has a deadline each; waiting for the
-//! process has none here. The number of connections is bounded, in all and for each peer address.
-//! At a bound a new connection takes the place of the one that has been silent longest, so that
-//! silent connections cannot keep a talking one out.
+//! A connection waits either for its peer (nothing sent yet, a partial head, a partial body, a response
+//! that is not read) or for the process. Each wait for a peer has a deadline; waiting for the process
+//! has none here. The number of connections is limited, in total and per peer address. At a limit a new
+//! connection replaces the one that has been silent longest, so that silent connections cannot lock out
+//! active ones.
 
 mod connection;
 mod slots;
@@ -24,8 +24,8 @@ use slots::Slots;
 /// Pause after an error of `accept` that concerns the process, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Listens on `address` (`host:port`; port 0 lets the system choose). `setting` is named in the
-/// error, so that it says what to change.
+/// Listens on `address` (`host:port`; port 0 lets the system choose). `setting` is the setting that an
+/// error names.
 pub async fn listen(address: &str, setting: &str) -> Result<TcpListener, Error> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         std::io::ErrorKind::AddrInUse => {
@@ -35,7 +35,7 @@ pub async fn listen(address: &str, setting: &str) -> Result<TcpListener, Error> 
     })
 }
 
-/// Bounds of a server.
+/// Limits of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HttpLimits {
     /// Maximum open connections. Half of the process's limit of open files is used if that is
@@ -47,14 +47,15 @@ pub struct HttpLimits {
     pub idle: Duration,
     /// Time for the head of a request, from its first byte.
     pub head: Duration,
-    /// Time for the body of a request; each [`Self::body_bytes_per_second`] received add a second.
+    /// Time for the body of a request; each [`Self::body_bytes_per_second`] bytes received add a
+    /// second.
     pub body: Duration,
     /// Lowest mean rate at which a body may arrive once [`Self::body`] is used up. Above 0.
     pub body_bytes_per_second: u64,
-    /// Time in which a peer must take some bytes of an answer.
+    /// Maximum time in which a peer reads nothing of a response.
     pub write_stall: Duration,
-    /// After shutdown started: time for requests that have not arrived in full. Requests that
-    /// arrived are answered.
+    /// After shutdown started: time for requests that have not arrived completely. Requests that
+    /// arrived get their responses.
     pub drain: Duration,
 }
 
@@ -74,14 +75,14 @@ impl Default for HttpLimits {
 }
 
 impl HttpLimits {
-    /// Bounds of the admin address: few connections, which other servers of the process cannot take.
+    /// Limits of the admin address: few connections, reserved for it.
     pub fn admin() -> Self {
         Self { connections: 64, connections_per_peer: 32, ..Self::default() }
     }
 }
 
 crate::metrics! {
-    /// What a server shows of its connections.
+    /// Metrics of a server's connections.
     pub(crate) struct ConnectionMetrics: "rollmill_http_" {
         /// Open connections of `server`: `admin`, `rpc` of a node, `broker`.
         connections: IntGauge,
@@ -90,7 +91,7 @@ crate::metrics! {
     }
 }
 
-/// What a server shows of its connections, under its name.
+/// Metrics of a server's connections, under its name.
 #[derive(Debug, Clone)]
 pub struct HttpMetrics(ConnectionMetrics);
 
@@ -99,8 +100,8 @@ impl HttpMetrics {
         with_label("server", ConnectionMetrics::declared())
     }
 
-    /// Series with the label `server`, so that a process may have several servers. Every reason
-    /// for which the server itself closes connections is there from the start, at 0.
+    /// Creates series with the label `server`, so that a process may have several servers. Every reason
+    /// for which the server itself closes connections starts at 0.
     pub fn new(server: &str) -> Self {
         Self(ConnectionMetrics::create(&[("server", server)]))
     }
@@ -111,8 +112,8 @@ impl HttpMetrics {
     }
 }
 
-/// Serves until `shutdown` starts and the requests that arrived are answered, within
-/// [`HttpLimits::default`]. A handler that waits long must itself watch `shutdown`.
+/// Serves within [`HttpLimits::default`] until `shutdown` starts and every request that arrived has its
+/// response. A handler that waits long must itself watch `shutdown`.
 pub async fn serve(
     listener: TcpListener,
     router: axum::Router,
@@ -149,7 +150,7 @@ pub async fn serve_within(
             }
         }
     }
-    // So that nobody waits in the backlog of a server that ends.
+    // So that no peer waits in the backlog of a server that shuts down.
     drop(listener);
     slots.empty().await;
     Ok(())
@@ -163,7 +164,7 @@ fn admit(
     slots: &Arc<Slots>,
     shutdown: &Shutdown,
 ) {
-    // All places are taken by requests that are being worked on: the connection is closed.
+    // Requests in progress take all places, so the connection is closed.
     let Some(slot) = slots.take(peer.ip()) else { return };
     let _ = stream.set_nodelay(true);
     let (router, shutdown) = (router.clone(), shutdown.clone());
@@ -178,7 +179,7 @@ fn is_of_the_peer(error: &std::io::Error) -> bool {
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-/// The soft limit of open files of this process; none where the system does not say.
+/// The soft limit of open files of this process; `None` where the system does not report it.
 fn open_files_max() -> Option<usize> {
     let limits = std::fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;

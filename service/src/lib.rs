@@ -1,4 +1,4 @@
-//! The frame of every process: settings, logs, metrics, health and an ordered end.
+//! The frame of every process: settings, logs, metrics, health and graceful shutdown.
 //!
 //! ```no_run
 //! use rollmill_service as service;
@@ -34,10 +34,10 @@
 //! `[service]`, without that word in variables and flags (`--log-level`).
 //!
 //! # Exit codes
-//! 0 done, 1 failed, 2 the command line or the settings are wrong; a program may have more
-//! ([`Exit`], [`Service::exit_codes`]). An error type of a program says of its own errors which are wrong
-//! settings ([`Service::usage`]). A failure is one line on standard error, `error: CODE: what
-//! happened: why`, or a JSON object where the logs are JSON.
+//! 0 success, 1 failure, 2 invalid command line or setting; a program may have more ([`Exit`],
+//! [`Service::exit_codes`]). A program registers which of its errors are usage errors
+//! ([`Service::usage`]). A failure is one line on standard error, `error: CODE: what happened: why`, or
+//! a JSON object if the logs are JSON.
 
 mod admin;
 mod conditions;
@@ -77,8 +77,9 @@ pub use shutdown::Shutdown;
 /// Marks a place where a fault test may end this process: `failpoint!("name")` in async code.
 ///
 /// `failpoint!("name", error)` makes the enclosing function return `Err(error)` when the failpoint is
-/// armed with `:error`. Write `blocking` in front of the name in code that is not async.
-/// See the module `failpoints` for how a test arms one. Without the feature `failpoints` nothing is compiled.
+/// armed with `:error`. Write `blocking` in front of the name in code that is not async. The module
+/// `failpoints` describes how a test arms one. Without the feature `failpoints` this compiles to
+/// nothing.
 #[cfg(feature = "failpoints")]
 #[macro_export]
 macro_rules! failpoint {
@@ -100,7 +101,7 @@ macro_rules! failpoint {
     };
 }
 
-/// Marks a place where a fault test may end this process. Compiled to nothing here, since the feature
+/// Marks a place where a fault test may end this process. Compiles to nothing, since the feature
 /// `failpoints` is off.
 #[cfg(not(feature = "failpoints"))]
 #[macro_export]
@@ -113,37 +114,37 @@ macro_rules! failpoint {
     };
 }
 
-/// What a process is given: its settings, the signal to end, and where to show itself.
+/// The context of a process: its settings, its shutdown signal, its metrics and its status.
 ///
-/// Tests build one with [`Process::new`] and pull [`Shutdown::start`] themselves.
+/// Tests create one with [`Process::new`] and call [`Shutdown::start`] themselves.
 #[derive(Debug)]
 pub struct Process<C> {
     /// Effective settings, already checked.
     pub config: C,
-    /// Started by SIGINT or SIGTERM. Clone it into every part that must end.
+    /// Started by SIGINT or SIGTERM. Clone it into every part that must stop.
     pub shutdown: Shutdown,
     /// Metrics served under `/metrics`.
     pub metrics: prometheus::Registry,
     /// Readiness and the JSON served under `/status`.
     pub board: Board,
-    /// What must hold for the process to do its work; shown under `/ready` and `/status`.
+    /// Conditions for the process to do its work; shown under `/ready` and `/status`.
     pub conditions: Conditions,
 }
 
 impl<C> Process<C> {
-    /// A process outside the frame, for tests and for running several in one program.
+    /// Creates a process outside the frame, for tests and for running several in one program.
     pub fn new(name: &'static str, config: C) -> Self {
         let board = Board::new(name);
         let conditions = board.conditions().clone();
         let metrics = prometheus::Registry::new();
-        // Names that nothing else has registered in a registry that is new.
+        // Cannot fail: the registry is new, and no other metric has these names.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
         Self { config, shutdown: Shutdown::new(), metrics, board, conditions }
     }
 
-    /// Says that the process has started. `/health` answers 503 until then; `/ready` also asks that
-    /// every condition holds.
+    /// Marks the process as started. `/health` returns 503 until then; `/ready` also requires every
+    /// condition to hold.
     pub fn ready(&self) {
         self.board.ready();
     }
@@ -159,7 +160,7 @@ where
     Service::new(name).run(body)
 }
 
-/// A process with a description or subcommands. See [`run`] for the plain case.
+/// A program with a description or subcommands. See [`run`] for one without.
 pub struct Service {
     name: &'static str,
     command: clap::Command,
@@ -192,8 +193,8 @@ impl Service {
         Self { command, ..Self::new(settings) }
     }
 
-    /// Registers how errors of type `E` say that the command line or a setting is wrong. The process then
-    /// exits with 2, whether the error ends a check or the program, alone or as the cause of another.
+    /// Registers which errors of type `E` are usage errors. The process exits with 2 after such an
+    /// error, whether it ends a check or the program, alone or as the cause of another.
     pub fn usage<E: std::error::Error + 'static>(mut self, says: fn(&E) -> bool) -> Self {
         self.says.push(Box::new(move |error| error.downcast_ref().is_some_and(says)));
         self
@@ -221,7 +222,7 @@ impl Service {
         self.run_commands(|process, _: Option<NoCommands>| body(process))
     }
 
-    /// As [`Self::run`], with subcommands: `body` is given the one that was asked for.
+    /// As [`Self::run`], with subcommands: `body` receives the requested one.
     pub fn run_commands<C, S, F, R>(self, body: F) -> ExitCode
     where
         C: Settings,
@@ -232,8 +233,9 @@ impl Service {
         self.start(None::<fn(&C) -> Preflight>, body)
     }
 
-    /// As [`Self::run_commands`], with checks: they run before `body` when the process serves, and alone by
-    /// the subcommand `check [--wait SECONDS]`, which prints one line for each and exits with 0, 1 or 2.
+    /// As [`Self::run_commands`], with checks. They run before `body` when the process serves. The
+    /// subcommand `check [--wait SECONDS]` runs only the checks, prints one line for each and exits
+    /// with 0, 1 or 2.
     pub fn run_checked<C, S, F, R>(self, checks: impl FnOnce(&C) -> Preflight, body: F) -> ExitCode
     where
         C: Settings,
@@ -290,7 +292,7 @@ impl Service {
             Err(source) => return report(&Error::Runtime { source }, format),
         };
         let result = runtime.block_on(supervise(self.name, loaded, checks, body));
-        // Blocking work still running must not hold the exit after the grace period.
+        // Blocking work that still runs must not delay the exit after the grace period.
         runtime.shutdown_timeout(Duration::from_millis(200));
         match result {
             Ok(()) => ExitCode::SUCCESS,
@@ -324,7 +326,7 @@ where
             () = shutdown.started() => Err(Error::Aborted.into()),
         };
     }
-    // A subcommand runs beside the server with the server's own file, so it binds nothing.
+    // A subcommand runs beside the server with the server's settings file, so it opens no port.
     let serving = command.as_ref().is_none_or(S::serves);
 
     let board = process.board.clone();
@@ -336,7 +338,7 @@ where
         metrics
             .register(&process.metrics)
             .map_err(|source| Error::Serve { source: std::io::Error::other(source) })?;
-        // Not ended by the process's shutdown: it shows how that goes on.
+        // Not stopped by the process's shutdown, so that the progress of the shutdown is visible.
         let ends_with_the_process = Shutdown::new();
         tokio::spawn(serve_within(
             listener,
@@ -362,14 +364,15 @@ where
     };
     let work = async move {
         if let Some(checks) = checks.filter(|_| serving) {
-            // A signal while it waits for what it needs: nothing is open yet.
+            // A signal arrived while the process waited for a requirement; nothing is open yet.
             if !checks.at_start(&process.conditions, &process.shutdown).await? {
                 return Ok(());
             }
         }
         body(process, command).await
     };
-    // Dropping the body ends what it owns (children, sockets) even when it would not end itself.
+    // Dropping the body stops what it owns (child processes, sockets), even if the body does not stop
+    // itself.
     tokio::select! {
         result = work => result,
         error = limit => Err(error.into()),

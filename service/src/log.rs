@@ -1,4 +1,4 @@
-//! Logs, on standard error: for a person or, as JSON lines, for a collector.
+//! Logs on standard error: text for people or JSON lines for a collector.
 
 use std::io::IsTerminal;
 
@@ -14,7 +14,7 @@ const LEVELS: &[&str] = &["off", "error", "warn", "info", "debug", "trace"];
 const LIBRARIES: &[&str] =
     &["alloy", "axum", "hyper", "redb", "reqwest", "rustls", "sqlx", "tokio", "wgpu", "naga"];
 
-/// Rejects a filter that would show nothing because a word of it is misspelt.
+/// Rejects a filter that would match nothing because a word in it is misspelt.
 pub(crate) fn check_level(text: &str) -> Result<String, String> {
     let expected = "expected off, error, warn, info, debug or trace, or a filter such as \
                     info,rollmill_broker=debug";
@@ -53,7 +53,7 @@ pub(crate) fn start(common: &Common) -> Result<(), Error> {
     Ok(())
 }
 
-/// The format asked for, as far as can be told before the settings are read: by the flag or by the
+/// The requested format, as far as it is known before the settings are read: from the flag or the
 /// variable.
 pub(crate) fn asked_for_json(name: &str) -> LogFormat {
     let variable = format!("ROLLMILL_{}_LOG_FORMAT", name.to_uppercase().replace('-', "_"));
@@ -64,7 +64,7 @@ pub(crate) fn asked_for_json(name: &str) -> LogFormat {
     if asked { LogFormat::Json } else { LogFormat::Human }
 }
 
-/// The last line of a process that failed, as its JSON logs look.
+/// The last line of a failed process, in the form of its JSON logs.
 pub(crate) fn failure_line(error: &str) -> String {
     let mut timestamp = String::new();
     // Writing into a string does not fail.

@@ -1,4 +1,4 @@
-//! Messages about settings: names that are near, ports that clash, URLs without credentials.
+//! Messages about settings: similar names, ports used twice, URLs without credentials.
 
 /// Whether two addresses to listen on, `HOST:PORT` each, exclude each other on one machine.
 pub(crate) fn share_a_port(one: &str, other: &str) -> bool {
@@ -10,7 +10,7 @@ pub(crate) fn share_a_port(one: &str, other: &str) -> bool {
     let (Some((one, port)), Some((other, other_port))) = (parts(one), parts(other)) else {
         return false;
     };
-    // Every address of its family; the IPv6 one takes those of IPv4 as well.
+    // Every address of its family; the IPv6 wildcard includes IPv4.
     let covers = |any: &str, host: &str| match any {
         "[::]" => true,
         "0.0.0.0" => !host.starts_with('['),
@@ -27,8 +27,8 @@ pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> O
     near.filter(|(distance, known)| *distance <= slips(known)).map(|(_, known)| known)
 }
 
-/// As [`nearest`] of the full name; where none is near, of the name within its table, since a table may be
-/// left out or mistaken. `known` are full names with their names within their tables.
+/// As [`nearest`] of the full name; if none is near, of the name within its table, since the table may
+/// be missing or wrong. `known` are full names with their names within their tables.
 pub(crate) fn nearest_in_any_table<'a>(
     (full, inner): (&str, &str),
     known: impl Iterator<Item = (&'a str, &'a str)> + Clone,
@@ -39,14 +39,14 @@ pub(crate) fn nearest_in_any_table<'a>(
     })
 }
 
-/// How many letters of a name may be wrong.
+/// Maximum edit distance for a name of this length.
 fn slips(known: &str) -> usize {
     let last = known.rsplit(['_', '.']).next().unwrap_or(known).len();
     3.min((last / 3).max(1))
 }
 
-/// A URL without what may be secret in it: userinfo, a query, and a path with a long segment, as keys
-/// of RPC providers are. Other text stays as it is.
+/// A URL without the parts that may be secret: userinfo, the query, and a path with a long segment,
+/// such as an RPC provider's key. Other text is not changed.
 pub(crate) fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let (authority, tail) = match rest.find(['/', '?', '#']) {
@@ -113,7 +113,7 @@ mod tests {
             ("X_LISEN", Some("X_LISTEN")),
             ("X_LEASE_SECOND", Some("X_LEASE_SECONDS")),
             ("X_SOMETHING_ELSE", None),
-            // Two letters swapped are one slip.
+            // Two swapped letters count as one edit.
             ("X_ULR", Some("X_URL")),
             // Another word of three letters is no misspelling of the first.
             ("X_TAG", None),

@@ -1,6 +1,5 @@
-//! Metrics, each declared in one place: [`crate::metrics!`] makes a table of them into a struct, its
-//! constructor, its registration, the series that exist before their first event, and the rows of
-//! `docs/metrics.md`.
+//! Metrics, each declared once: from a table [`crate::metrics!`] generates a struct, its constructor,
+//! its registration, the series that exist before their first event, and the rows of `docs/metrics.md`.
 
 use std::fmt::Write;
 
@@ -10,10 +9,10 @@ use prometheus::{
     IntCounterVec, IntGauge, IntGaugeVec, Opts,
 };
 
-/// What kind of series a metric has.
+/// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Only grows while the process runs. The name ends in `_total`.
+    /// Only increases while the process runs. The name ends in `_total`.
     Counter,
     /// Goes up and down.
     Gauge,
@@ -22,7 +21,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word of Prometheus' text format.
+    /// The word in Prometheus' text format.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -37,11 +36,11 @@ impl Kind {
 pub struct Label {
     /// Its name.
     pub name: &'static str,
-    /// All its values, if the program knows them before the first event.
+    /// All its values, if they are known before the first event.
     pub values: Option<Vec<String>>,
 }
 
-/// A metric as its table declares it.
+/// The declaration of a metric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Declared {
     /// Full name.
@@ -122,10 +121,10 @@ pub fn with_label(name: &'static str, declared: Vec<Declared>) -> Vec<Declared> 
 
 /// A type of the crate `prometheus` that a table of [`crate::metrics!`] may name.
 pub trait Metric: Collector + Clone + 'static {
-    /// What kind of series it has.
+    /// The type of its series.
     const KIND: Kind;
 
-    /// A new metric, with the labels `constant` on every series.
+    /// Creates the metric, with the labels `constant` on every series.
     ///
     /// # Errors
     /// A name or label that Prometheus does not accept, or labels on a type without.
@@ -223,7 +222,7 @@ pub fn create_series<M: Metric>(metric: &M, declared: &Declared) {
     }
 }
 
-/// Declares the metrics of a part of a program, each once.
+/// Declares the metrics of one part of a program, each once.
 ///
 /// The doc comment of a field is the help text; the field's name after the prefix is the metric's
 /// name; labels follow in brackets, with `in` and their values if these are known from the start;
@@ -304,7 +303,7 @@ macro_rules! metrics {
                 )+]
             }
 
-            /// Metrics with the labels `constant` on every series, which no registry shows yet.
+            /// Creates metrics with the labels `constant` on every series, which no registry has yet.
             $vis fn create(constant: &[(&str, &str)]) -> Self {
                 let declared = Self::declared();
                 let mut each = declared.iter();
@@ -320,7 +319,7 @@ macro_rules! metrics {
                 vec![$( Box::new(self.$field.clone()), )+]
             }
 
-            /// The descriptions of the metrics, for a collector that shows them on conditions.
+            /// The descriptions of the metrics, for a collector that does not always report them.
             $vis fn descriptions(&self) -> Vec<&$crate::prometheus::core::Desc> {
                 use $crate::prometheus::core::Collector;
                 [$( self.$field.desc() ),+].concat()

@@ -1,4 +1,4 @@
-//! Checks of what a process needs, run at its start and by its subcommand `check`.
+//! Checks of what a process needs, run at startup and by its subcommand `check`.
 
 use std::future::Future;
 use std::path::Path;
@@ -12,31 +12,31 @@ use rollmill_errors::{is_coded, one_line};
 use crate::error::{Error, is_usage};
 use crate::{Backoff, Conditions, Retry, Shutdown};
 
-/// Pause between two tries of what is absent.
+/// Pause between two attempts of a check whose requirement is absent.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What a check found. Each text is one sentence without a full stop; `todo` says what the operator can
-/// do, and is empty where `why` says it already.
+/// The result of a check. Each text is one sentence without a full stop; `todo` says what the operator
+/// can do, and is empty if `why` says it already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// All is well, with what was found.
+    /// The requirement is met; the text says what was found.
     Ok(String),
-    /// It is not there now and may come by itself. The process starts all the same, or waits for it if
-    /// it cannot start without ([`Preflight::needed`]).
+    /// The requirement is absent and may appear without intervention. The process starts nevertheless,
+    /// or waits for it if it cannot start without it ([`Preflight::needed`]).
     Absent { why: String, todo: String },
-    /// It cannot become right by itself. The process does not start.
+    /// An operator must act. The process does not start.
     Wrong { why: String, todo: String },
-    /// A setting is wrong, whatever else there is. The process does not start and exits with 2.
+    /// A setting is wrong by itself. The process does not start and exits with 2.
     Setting { why: String, todo: String },
 }
 
 impl Finding {
-    /// [`Self::Absent`], as `error` says it.
+    /// [`Self::Absent`] with the text of `error`.
     pub fn absent(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Absent { why: one_line(error), todo: String::new() }
     }
 
-    /// [`Self::Wrong`], as `error` says it; [`Self::Setting`] where it says that a setting is wrong
+    /// [`Self::Wrong`] with the text of `error`; [`Self::Setting`] if it is a usage error
     /// ([`crate::Service::usage`]).
     pub fn wrong(error: &(dyn std::error::Error + 'static)) -> Self {
         let (why, todo) = (one_line(error), String::new());
@@ -56,7 +56,7 @@ impl Finding {
         }
     }
 
-    /// Whether a directory can be written, or made where it is missing. Nothing stays behind.
+    /// Whether a directory can be written, or created if it is missing. Leaves no files behind.
     pub fn of_directory(path: &Path, setting: &str) -> Self {
         let wrong = |why: String| Self::Wrong { why, todo: format!("The setting is {setting}") };
         let shown = path.display();
@@ -72,7 +72,7 @@ impl Finding {
         let made = std::fs::OpenOptions::new().write(true).create_new(true).open(&probe);
         match made {
             Ok(_) => {
-                // Empty, and of no use to anybody.
+                // The empty file is not needed; removing it is best effort.
                 std::fs::remove_file(&probe).ok();
                 let missing = if existing == absolute { "" } else { ", made at the first start" };
                 Self::Ok(format!("{shown}{missing}"))
@@ -109,7 +109,7 @@ struct Check {
 /// Named checks, run one after the other. A check must end by its own deadline.
 pub struct Preflight {
     checks: Vec<Check>,
-    /// Pause between two tries of what is absent.
+    /// Pause between two attempts of a check whose requirement is absent.
     retry: Duration,
 }
 
@@ -161,8 +161,8 @@ impl Preflight {
         self
     }
 
-    /// At the start of a server: what is wrong ends it; what is absent is logged, and waited for if it
-    /// is needed. False when `shutdown` starts meanwhile.
+    /// Runs the checks at the start of a server. A wrong requirement is an error; an absent one is
+    /// logged, and waited for if it is needed. Returns false if `shutdown` starts meanwhile.
     pub(crate) async fn at_start(
         &self,
         conditions: &Conditions,
@@ -223,8 +223,8 @@ impl Preflight {
         findings
     }
 
-    /// The subcommand `check`: one line each. With `wait`, tries again about each second until all pass, one
-    /// is wrong, or the time is over.
+    /// The subcommand `check`: prints one line per check. With `wait`, retries about once a second
+    /// until all pass, one is wrong, or the time is over.
     pub(crate) async fn report(&self, wait: Option<Duration>) -> Result<(), Error> {
         let deadline = tokio::time::Instant::now() + wait.unwrap_or_default();
         let mut pauses = Backoff::steady(RETRY);
@@ -261,7 +261,7 @@ impl Preflight {
     }
 }
 
-/// One is the failure itself; several are logged each, so that no line holds two codes.
+/// A single failure is returned itself; several are logged separately, so that no line has two codes.
 fn failed(mut wrong: Vec<(&'static str, String)>, is_usage: bool) -> Error {
     if let [(name, text)] = wrong.as_mut_slice() {
         let text = std::mem::take(text);
@@ -315,7 +315,7 @@ mod tests {
         assert_eq!(error.exit_code(), 1);
     }
 
-    /// One finding that a setting is wrong decides the exit code, whatever else is wrong.
+    /// One wrong setting decides the exit code, whatever else fails.
     #[tokio::test]
     async fn a_wrong_setting_ends_the_start_with_2_and_the_subcommand_with_1() {
         let usage = Error::Usage { message: "no".into() };
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(checks.report(None).await.unwrap_err().exit_code(), 1);
     }
 
-    /// No checks, and no pause between tries.
+    /// No checks, and no pause between attempts.
     fn at_once() -> Preflight {
         Preflight { retry: Duration::ZERO, ..Preflight::new() }
     }

@@ -8,9 +8,9 @@ use crate::values::Guarded;
 
 /// A secret, given in the settings as a reference: `file:PATH` or `env:NAME`.
 ///
-/// The reference may be shown and is what [`Debug`](fmt::Debug) shows; the value is read while the settings are
-/// parsed, and leaves only through [`Secret::reveal`]. A literal value is refused
-/// everywhere, since files get copied and command lines are public on the machine.
+/// The reference may be shown and is what [`Debug`](fmt::Debug) shows; the value is read while the
+/// settings are parsed, and is accessible only through [`Secret::reveal`]. Every setting rejects a
+/// literal value, since files get copied and command lines are public on the machine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret {
     reference: String,
@@ -18,13 +18,13 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// A secret made in the process itself, shown as `generated`. It cannot be read back from
+    /// A secret generated in the process itself, shown as `generated`. It cannot be read back from
     /// printed settings.
     pub fn generated(value: impl Into<String>) -> Self {
         Self { reference: "generated".into(), value: value.into() }
     }
 
-    /// The value. Hand it to the one place that needs it and keep no copy.
+    /// The value. Pass it to the code that needs it and keep no copy.
     pub fn reveal(&self) -> &str {
         &self.value
     }
@@ -53,10 +53,11 @@ impl Secret {
     }
 }
 
-/// The longest file of settings or of a secret, in bytes.
+/// Maximum length of a settings file or of a secret's file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a text file of at most [`FILE_BYTES_MAX`], so that a device named by mistake does not fill the memory.
+/// Reads a text file of at most [`FILE_BYTES_MAX`] bytes, so that a device file named by mistake does
+/// not fill the memory.
 pub(crate) fn read_bounded(path: &Path) -> std::io::Result<String> {
     let mut text = String::new();
     let read = std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;

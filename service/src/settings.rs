@@ -39,8 +39,8 @@ pub trait Settings: clap::Args + Send + 'static {
 
 /// The subcommands of a program, an enum that derives [`clap::Subcommand`].
 pub trait Commands: clap::Subcommand + Send + 'static {
-    /// The settings that a subcommand uses: its name, and keys or tables of the file. Its help lists these,
-    /// and those of `[service]` that concern logs; the others are accepted all the same.
+    /// The settings that a subcommand uses: its name, and keys or tables of the file. Its help lists
+    /// these, and those of `[service]` that concern logs; the others are accepted too.
     const USES: &'static [(&'static str, &'static [&'static str])] = &[];
 
     /// Whether the program does nothing without a subcommand.
@@ -120,7 +120,7 @@ impl Default for Common {
     }
 }
 
-/// The settings as they are when nothing is set.
+/// The default settings.
 ///
 /// # Panics
 /// If a declared default does not pass its own parser; a test of each program calls this.
@@ -133,7 +133,7 @@ pub fn defaults<C: clap::Args>() -> C {
     }
 }
 
-/// What the values of a setting are in the file.
+/// The type of a setting's value in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Text,
@@ -159,7 +159,7 @@ struct Setting {
 const SERVICE: &str = "service.";
 
 impl Setting {
-    /// The setting of an argument of a derived struct. Flag and variable follow from its id.
+    /// The setting for an argument of a derived struct. Flag and variable are derived from its id.
     fn new(arg: &Arg, prefix: &str) -> Self {
         let key = arg.get_id().to_string();
         let flag = key.strip_prefix(SERVICE).unwrap_or(&key).replace(['.', '_'], "-");
@@ -209,7 +209,7 @@ impl Setting {
         self.arg.get_value_names().and_then(|names| names.first()).map_or("VALUE", |n| n.as_str())
     }
 
-    /// What a value must be.
+    /// A description of the valid values.
     fn expected(&self) -> String {
         match (self.kind, self.bounds()) {
             (Kind::Number, Some(bounds)) => with_unit(&bounds, self.value_name()),
@@ -248,7 +248,7 @@ fn kind(parser: &ValueParser) -> Kind {
     }
 }
 
-/// Parses a value as the argument's own parser does, without what ties it to other arguments.
+/// Parses a value with the argument's own parser, without its relations to other arguments.
 fn parse(arg: &Arg, text: &str) -> Result<(), clap::Error> {
     let mut alone = Arg::new("value").long("value").value_parser(arg.get_value_parser().clone());
     if let Some(names) = arg.get_value_names() {
@@ -288,7 +288,7 @@ fn with_range(arg: Arg) -> Arg {
     }
 }
 
-/// What a number must be, with the unit that its value name says.
+/// The valid numbers, with the unit from the value name.
 fn with_unit(bounds: &Bounds, value_name: &str) -> String {
     let unit = match value_name {
         "SECONDS" => " of seconds",
@@ -302,7 +302,7 @@ fn with_unit(bounds: &Bounds, value_name: &str) -> String {
     bounds.to_string().replacen("whole number", &format!("whole number{unit}"), 1)
 }
 
-/// clap's refusal of a value, told for the flag, variable or key `what`; nothing for other errors.
+/// clap's error about a value, worded for the flag, variable or key `what`; `None` for other errors.
 fn refusal(error: &clap::Error, what: &str) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(clap::error::ContextValue::String(text)) => Some(text.as_str()),
@@ -335,7 +335,7 @@ fn refusal(error: &clap::Error, what: &str) -> Option<String> {
                 return None;
             };
             let mut expected = format!("expected one of: {}", valid.join(", "));
-            // clap would also suggest what only shares some letters.
+            // clap also suggests names that only share some letters.
             if let Some(nearest) = messages::nearest(value, valid.iter().map(String::as_str)) {
                 expected.push_str(&format!("; did you mean `{nearest}`?"));
             }

@@ -1,4 +1,4 @@
-//! The signal to end, as a value.
+//! The shutdown signal, as a value.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use crate::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd)]
 enum Phase {
     Running,
-    /// Finish what is open, take nothing new.
+    /// Finish open work, accept no new work.
     Draining,
-    /// Leave at once.
+    /// Exit immediately.
     Aborted,
 }
 
-/// Asks the parts of a process to end. Clones share one state; it only moves forward.
+/// Asks the parts of a process to stop. Clones share one state, which only moves forward.
 #[derive(Clone, Debug)]
 pub struct Shutdown {
     phase: Arc<watch::Sender<Phase>>,
@@ -29,37 +29,38 @@ impl Default for Shutdown {
 }
 
 impl Shutdown {
-    /// A handle nothing has pulled yet.
+    /// A handle whose shutdown has not started.
     pub fn new() -> Self {
         Self { phase: Arc::new(watch::Sender::new(Phase::Running)) }
     }
 
-    /// Asks for an ordered end. Asking again changes nothing.
+    /// Starts a graceful shutdown. A second call changes nothing.
     pub fn start(&self) {
         self.advance(Phase::Draining);
     }
 
-    /// Asks for an end at once.
+    /// Requests an immediate exit.
     pub fn abort(&self) {
         self.advance(Phase::Aborted);
     }
 
-    /// Whether an end, ordered or not, was asked for.
+    /// Whether a graceful shutdown or an immediate exit was requested.
     pub fn is_started(&self) -> bool {
         *self.phase.borrow() >= Phase::Draining
     }
 
-    /// Waits until an end was asked for. Cancel safe.
+    /// Waits until a shutdown was requested. Cancel safe.
     pub async fn started(&self) {
         self.reached(Phase::Draining).await;
     }
 
-    /// Waits until an end at once was asked for. Cancel safe.
+    /// Waits until an immediate exit was requested. Cancel safe.
     pub async fn aborted(&self) {
         self.reached(Phase::Aborted).await;
     }
 
-    /// Waits for `pause`, or until an end was asked for; true in the second case. Cancel safe.
+    /// Waits for `pause`, or until a shutdown was requested; returns true in the second case. Cancel
+    /// safe.
     pub async fn within(&self, pause: Duration) -> bool {
         tokio::time::timeout(pause, self.started()).await.is_ok()
     }
@@ -81,7 +82,7 @@ impl Shutdown {
     }
 }
 
-/// First SIGINT or SIGTERM drains, the second ends at once.
+/// The first SIGINT or SIGTERM starts a graceful shutdown, the second an immediate exit.
 pub(crate) fn on_signals(shutdown: &Shutdown) -> Result<(), Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let open = |kind| signal(kind).map_err(|source| Error::Runtime { source });

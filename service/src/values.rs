@@ -1,4 +1,4 @@
-//! Parsers of values: one for each kind of setting, with errors that say what is expected.
+//! Parsers of values, one per type of setting. Their errors say what is expected.
 
 use std::fmt;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! One connection: what it waits for, and until when.
+//! One connection: its phase and its deadline.
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,7 +29,7 @@ use crate::Shutdown;
 /// Why a connection ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// The peer closed it, it broke, or it was of no further use.
+    /// The peer closed it, it broke, or it was no longer needed.
     ByPeer,
     /// No request came.
     Idle,
@@ -37,11 +37,11 @@ pub(super) enum Ended {
     Head,
     /// The body of a request did not arrive in time.
     Body,
-    /// The peer did not take its answer.
+    /// The peer did not read its response.
     Stalled,
-    /// Another connection got its place.
+    /// It was evicted for another connection.
     Evicted,
-    /// There was no place for it.
+    /// All places were taken.
     Full,
     /// Shutdown started before its request had arrived.
     Drained,
@@ -51,7 +51,7 @@ impl Ended {
     pub(super) const REASONS: [&'static str; 7] =
         ["idle", "head", "body", "stalled", "evicted", "full", "drained"];
 
-    /// The label of those that the server closed.
+    /// The metric's label for connections that the server closed.
     pub(super) fn reason(self) -> Option<&'static str> {
         Some(match self {
             Self::ByPeer => return None,
@@ -76,22 +76,22 @@ enum Phase {
     },
     /// The request has arrived, or its handler needs no more of it.
     Working,
-    /// The answer is being produced and sent.
+    /// The response is being produced and sent.
     Answering,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct At {
     phase: Phase,
-    /// When the phase began.
+    /// When the phase started.
     since: Instant,
-    /// When the peer last sent or took something.
+    /// When the peer last sent or read something.
     active: Instant,
-    /// Since when the peer takes no bytes although there are some for it.
+    /// Since when the peer has read nothing although bytes are waiting for it.
     stalled: Option<Instant>,
 }
 
-/// How far a connection is.
+/// Progress of a connection.
 #[derive(Debug)]
 pub(super) struct Progress {
     at: Mutex<At>,
@@ -152,7 +152,7 @@ impl Progress {
         (is_theirs || at.stalled.is_some()).then_some(at.active)
     }
 
-    /// Until when the connection may stay as it is, and what it ended for then.
+    /// The deadline of the current phase, and why the connection ends after it.
     fn deadline(&self, limits: &HttpLimits, draining: Option<Instant>) -> Option<(Instant, Ended)> {
         let at = *self.at();
         let phase = match at.phase {
@@ -165,8 +165,8 @@ impl Progress {
             Phase::Working | Phase::Answering => None,
         };
         let stalled = at.stalled.map(|since| (since + limits.write_stall, Ended::Stalled));
-        // What has not arrived when shutdown starts need not be waited for; the rest of an answer,
-        // that the peer takes, is.
+        // Shutdown does not wait for requests that have not arrived, but for the rest of a response
+        // that the peer reads.
         let drained = draining.filter(|_| phase.is_some() || at.stalled.is_some());
         let drained = drained.map(|since| (since + limits.drain, Ended::Drained));
         [phase, stalled, drained].into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -203,7 +203,7 @@ pub(super) async fn run(
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(Ended::ByPeer);
         }
-        // Every change of the progress happens in the poll above, so that this sees them all.
+        // The progress changes only in the poll above, so this sees every change.
         let Some((at, ended)) = progress.deadline(&limits, draining) else { return Poll::Pending };
         if timer.deadline() != at {
             timer.as_mut().reset(at);
@@ -231,7 +231,7 @@ async fn answer(
     Ok(response.map(|body| Tracked { body, progress }))
 }
 
-/// A request's body, which tells how much of it arrived.
+/// A request's body that records how much of it arrived.
 #[derive(Debug)]
 struct Arriving {
     body: Incoming,
@@ -276,7 +276,7 @@ impl Drop for Arriving {
     }
 }
 
-/// An answer's body, which tells when nothing is left of it.
+/// A response's body that records when nothing is left of it.
 #[derive(Debug)]
 struct Tracked {
     body: Body,
@@ -309,7 +309,7 @@ impl Drop for Tracked {
     }
 }
 
-/// A stream that tells when its peer sends and takes bytes.
+/// A stream that records when its peer sends and reads bytes.
 #[derive(Debug)]
 struct Watched {
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! The places for connections: how many there are, and who must give one up.
+//! The slots for connections: how many there are, and which connection is evicted.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -33,7 +33,7 @@ pub(super) struct Slots {
     accept_errors: Outage,
 }
 
-/// A place that a connection holds until it is released.
+/// A slot that a connection occupies until it is released.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,
@@ -60,9 +60,9 @@ impl Slots {
         self.places.lock()
     }
 
-    /// A place for a connection of `peer`. At a bound the connection that has been silent longest
-    /// gives its place up: one of `peer` if that has its most, else one of the peer with the most
-    /// connections. `None` when all of those are being worked on.
+    /// Returns a slot for a connection of `peer`. At a limit the connection that has been silent
+    /// longest is evicted: one of `peer` if that is at its own limit, else one of the peer with the
+    /// most connections. `None` when all of those have requests in progress.
     pub(super) fn take(self: &Arc<Self>, peer: IpAddr) -> Option<Slot> {
         let mut places = self.places();
         let of_peer = places.values().filter(|place| place.peer == peer).count();
@@ -138,7 +138,7 @@ impl Slots {
 }
 
 impl Slot {
-    /// Gives the place back.
+    /// Releases the slot.
     pub(super) fn release(self, ended: Ended) {
         self.slots.closed(ended);
     }

@@ -21,7 +21,7 @@ pub(super) struct Rejected {
     pub(super) message: String,
 }
 
-/// The values in `text`. The kind of each fits its setting; its parser has not seen it yet.
+/// The values in `text`. Each has the type of its setting; the setting's parser has not checked it yet.
 pub(super) fn read(text: &str, settings: &[Setting]) -> Result<Vec<Leaf>, Rejected> {
     let reader = Reader { text, settings };
     let table = DeTable::parse(text).map_err(|error| Rejected {
@@ -124,7 +124,7 @@ impl Reader<'_> {
     }
 }
 
-/// A value as it would be written on the command line; nothing if it is of another kind.
+/// A value as it would be written on the command line; `None` if it has another type.
 fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match (kind, value.get_ref()) {
         (Kind::Text, DeValue::String(text)) => Some(text.to_string()),
@@ -135,7 +135,7 @@ fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
         (Kind::Truth, DeValue::Boolean(truth)) => Some(truth.to_string()),
         (Kind::List, DeValue::Array(items)) => {
             let items = items.iter().map(|item| {
-                // A comma would make two of it.
+                // A comma would split it in two.
                 item.get_ref().as_str().filter(|text| !text.contains(',')).map(str::to_owned)
             });
             Some(items.collect::<Option<Vec<_>>>()?.join(","))
@@ -144,7 +144,7 @@ fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
     }
 }
 
-/// A value of a wrong kind, as far as it can be shown: text of another setting may be a secret.
+/// A value of a wrong type, as far as it may be shown: text of another setting may be a secret.
 fn shown(kind: Kind, value: &Spanned<DeValue<'_>>) -> String {
     match (kind, value.get_ref()) {
         (_, DeValue::Integer(number)) => format!("`{number}`"),

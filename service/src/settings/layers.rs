@@ -1,4 +1,4 @@
-//! From the layers to typed settings.
+//! Merges the layers into typed settings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -12,18 +12,18 @@ use super::{refusal, settings, with_range};
 use crate::error::Error;
 use crate::messages;
 
-/// Everything that a process starts with.
+/// The parsed settings and command of a process.
 #[derive(Debug)]
 pub(crate) struct Loaded<C, S> {
     pub(crate) config: C,
     pub(crate) common: Common,
     pub(crate) command: Option<S>,
-    /// `check` was asked for, with how long it waits.
+    /// The subcommand `check` was requested; the value is how long it waits.
     pub(crate) check: Option<Option<u64>>,
     pub(crate) unknown_variables: Vec<UnknownVariable>,
 }
 
-/// A variable with the program's prefix that names no setting, and the one that was probably meant.
+/// A variable with the program's prefix that names no setting, and the most similar known name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UnknownVariable {
     pub(crate) name: String,
@@ -42,7 +42,7 @@ impl std::fmt::Display for UnknownVariable {
 
 pub(crate) enum Parsed<C, S> {
     Run(Box<Loaded<C, S>>),
-    /// Help, version or printed settings: show and leave.
+    /// Help, version or printed settings: print and exit.
     Answer {
         text: String,
         unknown_variables: Vec<UnknownVariable>,
@@ -59,7 +59,7 @@ pub(crate) fn from_command_line<C: Settings, S: Commands>(
     parse(name, command, has_checks, std::env::args_os(), variables)
 }
 
-/// Reads settings from the given layers alone: what a test or an embedding program needs.
+/// Reads settings only from the layers passed, for tests and embedding programs.
 ///
 /// `arguments` are flags without the program's name; `variables` are (name, value).
 ///
@@ -105,7 +105,8 @@ fn parse<C: Settings, S: Commands>(
     let arguments: Vec<OsString> = arguments.collect();
     let none = BTreeMap::new();
 
-    // First the command line alone: it says which file to read, and a help text shows declared defaults.
+    // First the command line alone: it names the settings file, and a help text shows the declared
+    // defaults.
     let matches = match program.build::<S>(&none).try_get_matches_from(&arguments) {
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
@@ -329,7 +330,7 @@ impl Program {
         Ok(())
     }
 
-    /// A key that is neither a setting nor a table: a slip in the program, which any test of it shows.
+    /// A key that is neither a setting nor a table is a bug in the program, which any test of it shows.
     fn unknown_key<'a>(
         &self,
         mut keys: impl Iterator<Item = &'a &'static str>,
@@ -375,7 +376,7 @@ impl Program {
         Error::Setting { message: format!("{}: {}", shown.join(" and "), conflict.why) }
     }
 
-    /// As [`Self::usage`], with a tip for a truth value that does not follow its flag by `=`.
+    /// As [`Self::usage`], with a tip for a boolean value that does not follow its flag by `=`.
     fn told(&self, error: &clap::Error, arguments: &[OsString]) -> Error {
         let mut told = self.usage(error);
         let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
@@ -399,7 +400,7 @@ impl Program {
     }
 }
 
-/// clap's refusal of the command line as one line.
+/// clap's error about the command line as one line.
 fn usage(error: &clap::Error, is_setting: impl Fn(&str) -> bool) -> Error {
     let arg = match error.get(ContextKind::InvalidArg) {
         Some(ContextValue::String(arg)) if arg.starts_with("--") => {
@@ -445,7 +446,8 @@ fn described(setting: &Setting, value: &Value) -> String {
     format!("{} = {shown} ({})", setting.key, value.origin)
 }
 
-/// Checks a value of the file or of the environment by the flag's parser. `what` is what the person wrote.
+/// Checks a value of the file or of the environment with the flag's parser. `what` names it as the user
+/// wrote it.
 fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
     if text.trim().is_empty() && setting.kind != super::Kind::List {
         return Err(super::empty(what));
@@ -486,7 +488,7 @@ fn hide_unused<S: Commands>(
         .mut_subcommands(|command| hide_unused::<S>(command, args, uses))
 }
 
-/// The matches of the innermost subcommand: a global flag is copied down to it, from wherever it stands.
+/// The matches of the innermost subcommand: clap copies a global flag down to it from any level.
 fn deepest(matches: &ArgMatches) -> &ArgMatches {
     let mut deepest = matches;
     while let Some((_, inner)) = deepest.subcommand() {

@@ -50,7 +50,7 @@ fn by_table(program: &Program) -> Vec<(&str, Vec<(usize, &Setting)>)> {
     tables
 }
 
-/// A value as it stands in the file.
+/// A value as it is written in the file.
 fn toml(kind: Kind, text: &str) -> String {
     let quoted = |text: &str| toml::Value::String(messages::without_credentials(text)).to_string();
     match kind {
@@ -70,7 +70,7 @@ fn default(setting: &Setting) -> Option<String> {
     Some(default.to_string_lossy().into_owned())
 }
 
-/// What a value is: its name, its bounds or its possible values.
+/// A description of the value: its name, its bounds or its possible values.
 fn type_of(setting: &Setting) -> String {
     let name = setting.value_name();
     if let Some(bounds) = setting.bounds() {
@@ -89,7 +89,7 @@ fn type_of(setting: &Setting) -> String {
     }
 }
 
-/// TOML of every setting, each under its help; what is unset stands as a comment.
+/// TOML of every setting, each below its help; an unset one is a comment.
 fn effective(program: &Program, values: &[Option<Value>]) -> String {
     let mut out = String::new();
     for (table, settings) in by_table(program) {
