@@ -63,7 +63,7 @@ pub(crate) enum Commands {
     },
 }
 
-/// What `transfer` was asked for.
+/// The arguments of `transfer`.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Transfer {
     /// Address of the recipient, rollmill1…

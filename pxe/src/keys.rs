@@ -22,7 +22,7 @@ use crate::error::PxeError;
 
 /// Bytes of a compressed Grumpkin point.
 pub const POINT_BYTES: usize = 32;
-/// What an address begins with, before the separator `1`.
+/// The prefix of an address, before the separator `1`.
 const HRP: Hrp = Hrp::parse_unchecked("rollmill");
 /// Bytes of an address: npk and the compressed viewing key.
 const BYTES: usize = 32 + POINT_BYTES;
@@ -73,7 +73,7 @@ impl Keys {
         }
     }
 
-    /// The public side.
+    /// The public keys.
     pub fn address(&self) -> Address {
         let vpk = (Projective::generator() * self.vsk).into_affine();
         Address { npk: note::npk(&self.nsk), vpk }
@@ -82,7 +82,7 @@ impl Keys {
     /// Encodes both secrets: 32 bytes each, big-endian and little-endian canonical.
     pub(crate) fn to_secret_bytes(&self) -> Vec<u8> {
         let mut out = field::to_bytes(&self.nsk).to_vec();
-        // Writing into a vector does not fail.
+        // Writing to a vector cannot fail.
         let _ = self.vsk.serialize_compressed(&mut out);
         out
     }
@@ -97,7 +97,7 @@ impl Keys {
     }
 }
 
-/// What a sender needs to know of a recipient.
+/// What a sender needs to know about a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
     pub npk: Fr,
@@ -105,7 +105,7 @@ pub struct Address {
 }
 
 impl Address {
-    /// The viewing key as the protocol hashes it.
+    /// The viewing key in the form that the protocol hashes.
     pub fn viewing(&self) -> ViewingKey {
         match self.vpk.xy() {
             Some((x, y)) => ViewingKey { x, y },
@@ -238,7 +238,7 @@ fn old_bytes(text: &str) -> Result<[u8; BYTES], String> {
 /// Compresses a point.
 pub fn point_to_bytes(point: &Affine) -> [u8; POINT_BYTES] {
     let mut bytes = Vec::with_capacity(POINT_BYTES);
-    // Writing into a vector does not fail; a compressed point has 32 bytes.
+    // Writing to a vector cannot fail; a compressed point has 32 bytes.
     let _ = point.serialize_compressed(&mut bytes);
     bytes.try_into().unwrap_or([0; POINT_BYTES])
 }
@@ -253,7 +253,7 @@ pub fn point_from_bytes(bytes: &[u8]) -> Option<Affine> {
 pub(crate) mod tests {
     use super::*;
 
-    /// The error of a text that is no address.
+    /// The error of a text that is not an address.
     fn why(text: &str) -> String {
         text.parse::<Address>().expect_err(text).to_string()
     }
@@ -282,7 +282,8 @@ pub(crate) mod tests {
         assert_eq!(old.parse::<Address>().expect("the old text"), address);
     }
 
-    /// Goal: a person who mistyped an address is told where to look, and never sends to another one.
+    /// Goal: the error for a mistyped address names the position of the typo, and no typo yields
+    /// another address.
     #[test]
     fn each_mistyped_character_is_found_and_named() {
         let text = Keys::from_seed(&[7; 32]).address().to_string();

@@ -147,7 +147,7 @@ fn state_cipher(keys: &Keys) -> ChaCha20Poly1305 {
 }
 
 /// Writes a file so that a crash or a full disk leaves the old or the new contents, readable by the
-/// owner only. The temporary file has a name of its own, so that no other writer touches it.
+/// owner only. The temporary file has a unique name, so that no other writer touches it.
 pub fn write_private(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}-{:016x}.tmp", std::process::id(), rand::random::<u64>()));
@@ -160,16 +160,17 @@ fn write_by_way_of(temporary: &Path, path: &Path, bytes: &[u8]) -> std::io::Resu
         fs::rename(temporary, path)
     });
     if written.is_err() {
-        // What was written so far only takes space; the first error is the one to report.
+        // The partial file only takes space; the first error is the one to report.
         fs::remove_file(temporary).ok();
         return written;
     }
-    // The new name is on disk only when its folder is.
+    // The rename is durable only once its directory is synced.
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
 }
 
-/// Removes what killed writers of `path` left. Only for the holder of its account's lock.
+/// Removes temporary files that killed writers of `path` left. Only for the holder of the account's
+/// lock.
 pub fn sweep(path: &Path) {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return };
@@ -177,14 +178,14 @@ pub fn sweep(path: &Path) {
         let left = entry.file_name();
         let rest = left.to_str().and_then(|left| left.strip_prefix(name)?.strip_prefix('.'));
         if rest.is_some_and(|rest| rest.ends_with(".tmp")) {
-            // It only takes space; the next command tries again.
+            // The file only takes space; the next command retries.
             fs::remove_file(entry.path()).ok();
         }
     }
 }
 
-/// Locks an account for one command: no other one can read or change its state meanwhile. The system
-/// releases the lock when the process ends, however it ends.
+/// Locks an account for one command: no other command can read or change its state meanwhile. The
+/// operating system releases the lock when the process ends, even by a crash.
 #[derive(Debug)]
 pub struct Lock {
     _file: fs::File,
@@ -279,7 +280,7 @@ mod tests {
             for bit in 0..8 {
                 let mut flipped = text.clone().into_bytes();
                 flipped[at] ^= 1 << bit;
-                // Bytes that are no text end where the file is read.
+                // Bytes that are not UTF-8 are rejected when the file is read.
                 let Ok(flipped) = String::from_utf8(flipped) else { continue };
                 match open(&flipped, "p") {
                     Err(error) => assert!(error.to_string().starts_with("PXE-"), "{error}"),
@@ -309,7 +310,7 @@ mod tests {
         }
     }
 
-    /// Method: the device that is always full, under the name that is written to first.
+    /// Method: /dev/full under the name that is written first.
     #[test]
     fn a_full_disk_loses_neither_the_old_file_nor_the_next_attempt() {
         let folder = tempfile::tempdir().expect("folder");

@@ -1,7 +1,7 @@
-//! The user's side: keys, notes, private execution and client proofs.
+//! The wallet: keys, notes, private execution and client proofs.
 //!
-//! Everything secret stays here: what leaves is a transaction whose client proof is zero-knowledge and
-//! whose logs are encrypted.
+//! All secrets stay in the wallet: it sends only transactions, whose client proofs are zero-knowledge
+//! and whose logs are encrypted.
 
 pub mod error;
 pub mod keys;

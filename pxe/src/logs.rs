@@ -1,4 +1,4 @@
-//! Encrypted logs: how a recipient learns of a note, and nobody else does.
+//! Encrypted logs, by which only the recipient finds a note.
 //!
 //! Layout of the 128 bytes: compressed ephemeral point (32) ‖ ciphertext of 80 bytes ‖ tag (16). The
 //! plaintext is value (8, big-endian) ‖ randomness (32) ‖ sender's compressed viewing key (32) ‖ zeros
@@ -6,8 +6,8 @@
 //! the ephemeral point; each key serves one message, so the nonce is zero.
 //!
 //! A log's discovery tag is a hash of a secret that both parties derive from their static keys, the
-//! recipient, and a counter; a recipient who knows the sender asks for the tags that come next. Logs of
-//! unknown senders are found by trying to decrypt.
+//! recipient, and a counter; a recipient who knows the sender queries the next tags. Logs of unknown
+//! senders are found by trying to decrypt.
 
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::UniformRand;

@@ -1,7 +1,7 @@
 //! The wallet's command line.
 //!
-//! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may have
-//! been, and its outcome is unknown. Only after 1 may a transfer be made again.
+//! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may
+//! have been, and its outcome is unknown. Only after 1 is it safe to repeat the transfer.
 
 mod cli;
 
@@ -24,7 +24,7 @@ use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service};
 
 use cli::{Commands, Config, Stage, Transfer, Wait};
 
-/// The transaction may be out: a script must not send it again.
+/// The transaction may have been sent: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
 
 fn main() -> ExitCode {
@@ -70,8 +70,8 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     }
     match transfer {
         Some(_) if !interrupted.is_empty() => {
-            // Whoever repeats an interrupted command would pay twice. Only a transfer ends this: what
-            // another command told may have gone unread.
+            // A user who repeats an interrupted command would pay twice. Only `transfer` clears this
+            // state: the user may not have read the output of another command.
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
             interrupted.iter().for_each(|hash| wallet.report(hash));
             if let Err(error) = save(&path, &wallet) {
@@ -91,7 +91,7 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     }
 }
 
-/// What a command shows of a wallet that is synced.
+/// What a command prints about a synced wallet.
 enum Shown {
     Balance,
     Notes,
@@ -116,7 +116,7 @@ async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcom
                     (Some(block), _) => format!("spent in block {block}"),
                     (None, true) => "being spent".to_owned(),
                     (None, false) if note.given_back => {
-                        "spendable, given back by a dropped transaction".to_owned()
+                        "spendable, released by a dropped transaction".to_owned()
                     }
                     (None, false) => "spendable".to_owned(),
                 };
@@ -145,7 +145,7 @@ async fn send(
     if balance < fee.max {
         return Err(PxeError::Fee { needed: fee.max, balance }.into());
     }
-    // From the genesis file, which every client reads: to ask for one slot would name the recipient.
+    // From the genesis file, which every client reads: a query for one slot would reveal the recipient.
     let owner = to.to_field();
     let genesis = node.genesis().await?;
     if !genesis.fee_balances.iter().any(|balance| balance.address == owner) {
@@ -177,7 +177,8 @@ async fn send(
     let sent = wallet.deliver(node, &prover, (to, *amount), &mut OsRng, &mut keep).await;
     let (tx, doubt) = match sent {
         Err(error) => {
-            // Nothing is out; that this could not be kept changes nothing, the intent is looked up.
+            // Nothing was sent. That the state could not be saved does no harm: the next command
+            // queries the node.
             if let Err(error) = save(path, wallet) {
                 tracing::warn!(%error, "wallet state not saved");
             }
@@ -186,12 +187,12 @@ async fn send(
         Ok(Delivery::Accepted(tx)) => (tx, None),
         Ok(Delivery::Unknown(tx, error)) => (tx, Some(error)),
     };
-    // From here on the transaction is out, or may be: no trouble may end as "not sent".
+    // From here on the transaction was sent, or may have been: no error may be reported as "not sent".
     let hash = tx.hash();
     let unknown = |failure: Failure| Exit { code: SENT_UNKNOWN, failure };
     let mut out = std::io::stdout();
     if let Err(source) = writeln!(out, "{}", to_hex(&hash)).and_then(|()| out.flush()) {
-        // Not told, so the next transfer tells it.
+        // The user was not informed, so the next transfer reports it.
         return Err(unknown(PxeError::Unprinted { hash: to_hex(&hash), source }.into()).into());
     }
     rollmill_service::failpoint!("pxe.before_report");
@@ -209,7 +210,7 @@ async fn send(
     }
 }
 
-/// Prints a transaction's status, with `--wait` once it is as far as asked for.
+/// Prints a transaction's status; with `--wait`, once it has reached the requested stage.
 async fn follow(node: &NodeClient, hash: &Fr, wait: Wait) -> Outcome {
     let (stage, seconds) = (wait.wait, wait.wait_seconds);
     let deadline = tokio::time::Instant::now() + Duration::from_secs(seconds);
@@ -278,8 +279,9 @@ fn password(config: &Config) -> Result<&Secret, Failure> {
     config.password.as_ref().ok_or_else(|| PxeError::NoPassword.into())
 }
 
-/// Where the account's state lies: `pxe-` and the start of its address, beside the keystore. A state
-/// under the keystore's own name, as it was once called, is moved there when it is this account's.
+/// The path of the account's state file: `pxe-` and the start of its address, beside the keystore. A
+/// state file under the keystore's own name, as earlier releases wrote it, is moved there if it belongs
+/// to this account.
 fn state_path(config: &Config, keys: &Keys) -> Result<PathBuf, PxeError> {
     if let Some(path) = &config.state {
         return Ok(path.clone());

@@ -1,4 +1,4 @@
-//! Client proofs on this machine's processor.
+//! Generates client proofs on this machine's CPU.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -13,14 +13,15 @@ use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use crate::error::PxeError;
 use crate::wallet::ClientProver;
 
-/// Proves with keys from a folder.
+/// Proves with keys from a directory.
 #[derive(Debug)]
 pub struct LocalProver {
     keys: Keys<CpuDevice>,
 }
 
 impl LocalProver {
-    /// Opens the keys in `cache` (see [`cache_dir`]); the SRS must be fit for the chain.
+    /// Opens the keys in `cache` (see [`cache_dir`]). A development SRS is accepted only on a
+    /// development chain.
     pub fn open(cache: Option<&Path>, chain_id: u64) -> Result<Self, PxeError> {
         let failed =
             |error: RegistryError| PxeError::Prove(rollmill_errors::Bare(&error).to_string());

@@ -1,8 +1,8 @@
-//! What an account owns, found by following the chain's public effects.
+//! The notes of an account, found by following the chain's public effects.
 //!
-//! The wallet reads every block's effects, so that a node learns nothing of what it looks for. A log
-//! whose tag is one of those that known senders use next is its own; any other is tried with the
-//! viewing key. A note counts only when it opens the leaf that the transaction published.
+//! The wallet reads the effects of every block, so that a node does not learn which notes it looks for.
+//! A log whose tag is one that a known sender uses next belongs to the wallet; it tries to decrypt any
+//! other with the viewing key. A note counts only if it opens the leaf that the transaction published.
 
 mod sent;
 
@@ -31,7 +31,7 @@ const TAG_WINDOW: u64 = 16;
 const BLOCKS: u64 = 16;
 /// Recent blocks whose hashes are kept to notice a reorg.
 const RECENT: usize = 64;
-/// A transaction allows prices this many times the present ones.
+/// A transaction allows prices up to this multiple of the current ones.
 const PRICE_MARGIN: u64 = 4;
 
 /// A note of this account.
@@ -51,35 +51,37 @@ pub struct OwnedNote {
     /// Block that created it; 0 at genesis.
     #[serde(default = "unknown_block")]
     pub block: u64,
-    /// A transaction of ours that spends it was sent and may still come into a block.
+    /// A transaction of this wallet that spends it was sent and may still be included.
     pub pending: bool,
-    /// A transaction of ours that spends it was sent and dropped. It is spent before others are.
+    /// A transaction of this wallet that spends it was sent and dropped. The wallet spends it before
+    /// other notes.
     #[serde(default)]
     pub given_back: bool,
 }
 
-/// State of a release that did not record blocks with notes; it is read again from the chain.
+/// Absent in the state of a release that did not record the blocks of notes; such a state is read from
+/// the chain again.
 fn unknown_block() -> u64 {
     u64::MAX
 }
 
-/// What an account owns, by how certain it is.
+/// The balances of an account, by how certain they are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Balances {
     /// In blocks that are proven on L1.
     pub proven: u64,
     /// In later blocks whose client proofs the node has verified; L1 may still prune them.
     pub pending: u64,
-    /// In blocks that only their proposer vouches for: such a note may not exist.
+    /// In unverified blocks: such a note may not exist.
     pub unverified: u64,
 }
 
 /// What a transfer may cost, at the pending tip's prices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fee {
-    /// At the present prices.
+    /// At the current prices.
     pub now: u64,
-    /// The most that the transaction allows, should prices rise.
+    /// The maximum that the transaction allows if prices rise.
     pub max: u64,
 }
 
@@ -93,7 +95,7 @@ pub enum Delivery {
     Unknown(Tx, PxeError),
 }
 
-/// Someone whose tags are known.
+/// A sender or recipient whose tags are known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Contact {
     /// Next counter of logs to them.
@@ -108,7 +110,7 @@ struct Contact {
 pub struct State {
     /// Hash of the genesis header: which network this is. Empty before the first sync.
     network: String,
-    /// Next block to read.
+    /// Number of the next block to read.
     next_block: u64,
     /// (number, header hash) of the last blocks read.
     recent: Vec<(u64, String)>,
@@ -120,7 +122,7 @@ pub struct State {
     sent: Vec<Sent>,
 }
 
-/// An account with what it owns.
+/// An account with its notes.
 #[derive(Debug)]
 pub struct Wallet {
     keys: Keys,
@@ -139,7 +141,7 @@ pub trait ClientProver: Send + Sync {
 }
 
 impl Wallet {
-    /// A wallet that has seen nothing.
+    /// A wallet with empty state.
     pub fn new(keys: Keys) -> Self {
         Self::with_state(keys, State::default())
     }
@@ -150,13 +152,13 @@ impl Wallet {
         Self { keys, owner, state, proven: 0, verified: 0, spend_pending: true }
     }
 
-    /// The state to store.
+    /// The state, for storing it.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// Whether transfers may spend notes of blocks that are not proven (default: yes). Notes that a
-    /// user spends should be proven.
+    /// Sets whether transfers may spend notes of blocks that are not proven (default: yes). A user
+    /// should spend only proven notes.
     pub fn set_spend_pending(&mut self, allowed: bool) {
         self.spend_pending = allowed;
     }
@@ -220,7 +222,7 @@ impl Wallet {
         &self.state.notes
     }
 
-    /// Sum of the spendable notes. Sums past 2^64 do not occur while the asset's supply is below it.
+    /// Sum of the spendable notes. It cannot overflow while the asset's supply is below 2^64.
     pub fn balance(&self) -> u64 {
         self.spendable().fold(0, |sum, n| sum.saturating_add(n.value))
     }
@@ -248,7 +250,7 @@ impl Wallet {
             let expected = self.state.network.clone();
             return Err(PxeError::Network { expected, got: network });
         }
-        // State of an older version does not say which block made a note.
+        // The state of an older version does not record which block created a note.
         let old = self.state.notes.iter().any(|note| note.block == unknown_block());
         if old || self.reorged(node).await? {
             tracing::warn!(is_old = old, "resyncing the chain from the start");
@@ -267,9 +269,9 @@ impl Wallet {
         }
     }
 
-    /// Forgets what the chain said. Counters of tags that were sent stay: the chain does not give them
-    /// back, and a tag used twice would show that two logs belong together. So do the transactions that
-    /// were sent: the node may put them into a block once more.
+    /// Discards everything that was read from the chain. The counters of sent tags stay: they cannot be
+    /// read from the chain, and a tag used twice would link two logs. Sent transactions stay too: they
+    /// may be included again.
     fn forget_chain(&mut self) {
         let contacts = std::mem::take(&mut self.state.contacts).into_iter();
         let sent = contacts.filter(|(_, contact)| contact.sent > 0);
@@ -287,7 +289,7 @@ impl Wallet {
         Ok(())
     }
 
-    /// Takes in the genesis notes of this account.
+    /// Adds the genesis notes of this account.
     pub fn read_genesis(&mut self, genesis: &Genesis) {
         for (i, item) in genesis.notes.iter().enumerate() {
             if item.owner == self.owner {
@@ -303,7 +305,7 @@ impl Wallet {
         Ok(header.is_none_or(|h| to_hex(&h.header_hash) != *hash))
     }
 
-    /// Takes in one block, whole or not at all; blocks come in order.
+    /// Applies one block, completely or not at all. Blocks come in order.
     ///
     /// # Errors
     /// [`PxeError::Node`] for another block than the next, and for effects that cannot be read.
@@ -396,11 +398,12 @@ impl Wallet {
         });
     }
 
-    /// Builds, proves and sends a transfer of `amount` to `to`; gives the transaction.
+    /// Builds, proves and sends a transfer of `amount` to `to`. Returns the transaction.
     ///
     /// # Errors
-    /// As [`Self::prepare`], and [`PxeError::Node`] when the node refuses the transaction, which then holds
-    /// nothing back. Where no answer comes the notes stay held back until [`Self::sync`] has one.
+    /// As [`Self::prepare`], and [`PxeError::Node`] when the node rejects the transaction; then its
+    /// notes stay spendable. If the node does not respond, the notes stay locked until [`Self::sync`]
+    /// gets a response.
     pub async fn transfer(
         &mut self,
         node: &NodeClient,
@@ -421,13 +424,13 @@ impl Wallet {
         }
     }
 
-    /// As [`Self::transfer`], with the state given to `keep` before anything is sent, so that a crash
-    /// at any step leaves a record of what may be out; the caller tells the user, calls
-    /// [`Self::report`] and keeps the state again.
+    /// As [`Self::transfer`], but passes the state to `keep` before anything is sent, so that a crash
+    /// at any step leaves a record of what may have been sent. The caller informs the user, calls
+    /// [`Self::report`] and stores the state again.
     ///
     /// # Errors
-    /// Only when nothing was sent, or the node refused it for good: then the transfer may be made
-    /// again. Whatever happens later is a [`Delivery`].
+    /// Only when nothing was sent, or the node rejected it finally: then the transfer may be repeated.
+    /// Every later outcome is a [`Delivery`].
     pub async fn deliver(
         &mut self,
         node: &NodeClient,
@@ -545,7 +548,7 @@ impl Wallet {
         })
     }
 
-    /// What is left of the notes that a transfer of `amount` would spend.
+    /// The change of a transfer of `amount`.
     ///
     /// # Errors
     /// [`PxeError::Funds`].
@@ -554,8 +557,8 @@ impl Wallet {
         Ok(chosen.iter().fold(0u64, |sum, n| sum.saturating_add(n.value)).saturating_sub(amount))
     }
 
-    /// One or two notes that hold at least `amount`: the smallest single one that does, else the two
-    /// largest. Notes of a dropped transaction come first, as long as they are enough.
+    /// One or two notes worth at least `amount`: the smallest single one, else the two largest. Notes
+    /// of a dropped transaction come first, if they are enough.
     fn choose(&self, amount: u64) -> Result<Vec<OwnedNote>, PxeError> {
         let may = |note: &&OwnedNote| self.spend_pending || note.block <= self.proven;
         let mut notes: Vec<&OwnedNote> = self.spendable().filter(may).collect();

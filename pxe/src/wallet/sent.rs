@@ -1,15 +1,15 @@
-//! Transactions that this wallet sent, and what becomes of the notes that they spend.
+//! Transactions that this wallet sent, and the state of the notes that they spend.
 //!
-//! A sent transaction holds its notes back until its block is proven, so that a reorganisation that takes
-//! its block away finds it held back again, until the node says that it was dropped, or until another
-//! transaction published one of its nullifiers. A node that does not know it is sent it again, and its
-//! answer decides.
+//! The notes of a sent transaction stay locked until its block is proven (a reorganisation may remove
+//! the block before that), until the node reports that it was dropped, or until another transaction
+//! publishes one of its nullifiers. If the node does not know the transaction, the wallet sends it
+//! again, and the response decides.
 //!
-//! No transaction has an end of its own: one that a node dropped can still be put into a block by whoever
-//! kept a copy, as long as its anchor is on the chain and none of its nullifiers is published. That spends
-//! the notes once all the same, as a nullifier is published once. But who pays again with *other* notes may
-//! have paid twice; so a note that was given back is spent before others, which ends the dropped
-//! transaction for good.
+//! Transactions do not expire: anyone with a copy can still get a dropped one included, as long as its
+//! anchor is on the chain and none of its nullifiers is published. That spends the notes only once,
+//! since a nullifier is published only once. But a user who pays again with *other* notes may pay
+//! twice. So the wallet spends a released note before others, which invalidates the dropped
+//! transaction.
 
 use std::collections::BTreeSet;
 
@@ -29,37 +29,38 @@ pub(super) struct Sent {
     tx_hash: Fr,
     /// [`Tx::to_bytes`].
     tx: HexBytes,
-    /// Block that holds it, as far as the chain was read.
+    /// Block that contains it, as far as the chain was read.
     included_in: Option<u64>,
-    /// The user was told of it. False from before it is sent until then, so that the transaction of a
-    /// command that was cut off in between is told by a later one, before that one pays again.
+    /// Whether the user was informed of it. False from before it is sent until then, so that a later
+    /// command reports the transaction of an interrupted command before it pays again.
     #[serde(default = "yes")]
     reported: bool,
 }
 
-/// State of before this was kept holds only transactions that were sent.
+/// The state of a release without this field contains only transactions that were sent.
 fn yes() -> bool {
     true
 }
 
 impl Sent {
     fn nullifiers(&self) -> Vec<Fr> {
-        // Written by this wallet and sealed, so it decodes; and what does not holds nothing back.
+        // Decodes, since this wallet wrote and sealed it; a damaged entry locks no notes.
         let tx = Tx::from_bytes(&self.tx.0).ok();
         tx.map(|tx| tx.effects.present_nullifiers().copied().collect()).unwrap_or_default()
     }
 }
 
-/// What a node says of a transaction that is in no block that was read.
+/// A node's report on a transaction that is in no block that was read.
 enum Word {
-    /// It may still come.
+    /// It may still be included.
     Wait,
     /// The node does not have it, and why.
     Gone(String),
 }
 
 impl Wallet {
-    /// Holds back what a transaction spends, before it is sent: an answer that is lost leaves it held.
+    /// Locks the notes that a transaction spends, before it is sent: if the response is lost, they stay
+    /// locked.
     pub(super) fn hold(&mut self, tx: &Tx) {
         self.state.sent.push(Sent {
             tx_hash: tx.hash(),
@@ -70,38 +71,38 @@ impl Wallet {
         self.mark();
     }
 
-    /// Takes note of a block's transaction.
+    /// Records a transaction of a block.
     pub(super) fn note_published(&mut self, block: u64, tx_hash: Fr, nullifiers: &BTreeSet<Fr>) {
         self.state.sent.retain_mut(|sent| {
             if sent.tx_hash == tx_hash {
                 sent.included_in = Some(block);
                 return true;
             }
-            // Another one spent what this one spends: it cannot come any more.
+            // Another transaction spent its notes: it can no longer be included.
             sent.included_in.is_some() || !sent.nullifiers().iter().any(|n| nullifiers.contains(n))
         });
     }
 
-    /// Transactions of commands that were cut off before they told of them, and that are sent or will be
-    /// by [`Wallet::sync`]. After a sync, those that cannot land are not among them.
+    /// Transactions of commands that were interrupted before they reported them; [`Wallet::sync`] sends
+    /// those that were not sent. After a sync, those that can no longer be included are not among them.
     pub fn unreported(&self) -> Vec<Fr> {
         self.state.sent.iter().filter(|sent| !sent.reported).map(|sent| sent.tx_hash).collect()
     }
 
-    /// The user was told that this transaction is sent, or may be.
+    /// Records that the user was informed that this transaction is sent, or may be.
     pub fn report(&mut self, tx_hash: &Fr) {
         for sent in self.state.sent.iter_mut().filter(|sent| sent.tx_hash == *tx_hash) {
             sent.reported = true;
         }
     }
 
-    /// After a reorganisation nothing is in a block until the chain is read again.
+    /// After a reorganisation no transaction counts as included until the chain is read again.
     pub(super) fn unplace_sent(&mut self) {
         self.state.sent.iter_mut().for_each(|sent| sent.included_in = None);
     }
 
-    /// Asks the node what became of the transactions that are in no block, and gives back the notes of
-    /// those that it dropped.
+    /// Queries the node for the status of the transactions that are in no block, and releases the notes
+    /// of the dropped ones.
     pub(super) async fn settle(&mut self, node: &NodeClient) -> Result<(), PxeError> {
         let tips = node.tips().await.map_err(node_error)?;
         let proven = tips.proven.block_number;
@@ -135,7 +136,7 @@ impl Wallet {
         self.mark();
     }
 
-    /// Brings the notes' marks in line with what was sent.
+    /// Updates the notes' marks from the sent transactions.
     fn mark(&mut self) {
         let held: BTreeSet<Fr> = self.state.sent.iter().flat_map(Sent::nullifiers).collect();
         for note in &mut self.state.notes {
@@ -146,7 +147,7 @@ impl Wallet {
 
 async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
     match node.transaction_status(&sent.tx_hash).await.map_err(node_error)? {
-        // In a block that was not there when the chain was read.
+        // Included in a block after the chain was read.
         TxStatus::Pending { .. } | TxStatus::Included { .. } | TxStatus::Proven { .. } => {
             Ok(Word::Wait)
         }
@@ -164,8 +165,9 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
     }
 }
 
-/// Whether the node will not have a transaction, as it is. A pool that is full, or that holds another
-/// transaction with the same nullifier, may have it later; a node that is at fault said nothing of it.
+/// Whether the node rejected a transaction finally. A pool that is full, or that contains another
+/// transaction with the same nullifier, may accept it later; an internal error of the node says nothing
+/// about it.
 pub(super) fn is_refusal(error: &ClientError) -> bool {
     let of_the_transaction = ["020", "021", "022", "025", "026"];
     let code = error.refusal().and_then(|code| code.strip_prefix("NODE-"));
