@@ -1,5 +1,5 @@
-//! The contracts as Rust types, generated from the committed artifacts, and the conversions between
-//! those types and the protocol's.
+//! Rust types of the contracts, generated from the committed artifacts, and conversions between them
+//! and the protocol's types.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{SolCall, SolInterface, SolValue};
@@ -43,7 +43,7 @@ pub use rollup::Rollup;
 pub use rollup::Rollup::{BlockRecord, EpochArgs, Parameters, ProofRecord, ProposeArgs};
 pub use verifier::IVerifier;
 
-/// A field element as the word a contract takes.
+/// Converts a field element to a word of the contract.
 pub fn word(value: &Fr) -> B256 {
     B256::from(field::to_bytes(value))
 }
@@ -99,8 +99,8 @@ pub fn creation(bytecode: &[u8], arguments: &[u8]) -> Bytes {
     [bytecode, arguments].concat().into()
 }
 
-/// A revert's data in words: the contracts' own errors by name with their values, text reverts as they
-/// are. `None` for other data.
+/// Describes a revert's data: the contracts' own errors by name with their values, text reverts
+/// unchanged. `None` for other data.
 pub fn describe_revert(data: &[u8]) -> Option<String> {
     if let Ok(error) = Rollup::RollupErrors::abi_decode(data) {
         return Some(without_variant(&format!("{error:?}")));
@@ -111,7 +111,8 @@ pub fn describe_revert(data: &[u8]) -> Option<String> {
     alloy::sol_types::decode_revert_reason(data).filter(|text| !text.is_empty())
 }
 
-/// `Name { … }` out of `Name(Name { … })`, as the generated types print themselves.
+/// Extracts `Name { … }` from `Name(Name { … })`, the form in which the generated types print
+/// themselves.
 fn without_variant(text: &str) -> String {
     let inner = text.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(text).to_owned()

@@ -78,7 +78,7 @@ impl L1Client {
         self.provider.get_block_by_number(id).await.map_err(L1Error::rpc("block"))
     }
 
-    /// Hash of block 0, which tells two chains with one id apart.
+    /// Hash of block 0, which distinguishes two chains with the same id.
     pub async fn genesis_hash(&self) -> Result<B256, L1Error> {
         let block = self.block(BlockNumberOrTag::Number(0)).await?;
         block.map(|block| block.header.hash).ok_or_else(|| missing("block 0"))
@@ -139,7 +139,7 @@ pub struct ProofDeadline {
     pub last_l1_block: u64,
 }
 
-/// Typed reads of one deployed rollup. What changes it goes through [`crate::TxSender`].
+/// Typed reads of one deployed rollup. Changes go through [`crate::TxSender`].
 #[derive(Debug, Clone)]
 pub struct RollupContract {
     instance: Rollup::RollupInstance<RootProvider>,
@@ -166,7 +166,7 @@ impl RollupContract {
         })
     }
 
-    /// The pending tip after L1 block `number`. An error where the contract was not there yet, and where the
+    /// The pending tip after L1 block `number`. An error if the contract was not deployed yet, or the
     /// node no longer keeps that state.
     pub async fn pending_tip_at(&self, number: u64) -> Result<u64, L1Error> {
         let tip = self.instance.pendingTip().block(BlockId::number(number)).call().await;
@@ -207,7 +207,7 @@ impl RollupContract {
         self.instance.proofRecord(last_block).call().await.map_err(L1Error::contract("proofRecord"))
     }
 
-    /// The public inputs that the contract will hand to its verifier for this range.
+    /// The public inputs that the contract will pass to its verifier for this range.
     ///
     /// # Errors
     /// [`L1Error::Answer`] with the contract's reason if it would reject the range.
@@ -219,7 +219,7 @@ impl RollupContract {
             .map_err(L1Error::contract("epochPublicInputs"))
     }
 
-    /// Deadline of the oldest unproven epoch; none if every block is proven.
+    /// Deadline of the oldest unproven epoch; `None` if every block is proven.
     pub async fn proof_deadline(&self) -> Result<Option<ProofDeadline>, L1Error> {
         let got = self.instance.proofDeadline().call().await;
         let got = got.map_err(L1Error::contract("proofDeadline"))?;

@@ -81,7 +81,7 @@ pub struct Pruned {
     pub pruned_tip: u64,
 }
 
-/// One thing that happened on L1, in the order of L1's blocks and of logs in a block.
+/// An event on L1, in the order of L1's blocks and of the logs in a block.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum L1Event {
     BlockProposed(BlockProposed),
@@ -178,8 +178,8 @@ pub(crate) async fn read(client: &L1Client, block: L1BlockRef, log: &Log) -> Res
     Ok(Read::Event(Box::new(event)))
 }
 
-/// The data of a proposal, out of its transaction's input, checked against the event; none if L1 no
-/// longer has the transaction.
+/// Reads the data of a proposal from its transaction's input and checks it against the event; `None` if
+/// L1 no longer has the transaction.
 ///
 /// The contract accepts a proposal only from the transaction itself, so the call is the input. That
 /// is the contract's rule, not L1's: anything else is reported as [`Unavailable`].
@@ -218,7 +218,7 @@ mod tests {
     use super::*;
     use crate::abi::{ProposeArgs, propose_calldata};
 
-    /// Every way in which an L1 transaction can fail to hold the data of the block it proposed.
+    /// Every way in which an L1 transaction can fail to contain the data of the block it proposed.
     #[test]
     fn data_that_is_not_the_proposals_is_reported_with_the_reason() {
         let args = ProposeArgs {

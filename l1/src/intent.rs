@@ -293,7 +293,7 @@ pub(crate) struct Published {
 }
 
 impl Published {
-    /// The intents as they are on disk, in the order in which they were made.
+    /// The intents as they are on disk, oldest first.
     pub(crate) fn intents(&self) -> Arc<Vec<Intent>> {
         Arc::clone(&self.intents.read())
     }
@@ -311,7 +311,7 @@ pub(crate) struct IntentFile {
     path: PathBuf,
     contents: Contents,
     pub(crate) published: Arc<Published>,
-    /// Held, never read: the operating system drops the lock with the process.
+    /// Kept open, never read: the operating system releases the lock when the process ends.
     _lock: File,
 }
 
@@ -324,7 +324,7 @@ impl IntentFile {
         account: Address,
     ) -> Result<Self, L1Error> {
         let failed = |reason: String| L1Error::IntentFile { path: path.to_owned(), reason };
-        // Asked before the lock is made, which would stay behind.
+        // Checked before the lock file is created, which would be left behind.
         if path.is_dir() {
             return Err(failed("it is a directory".to_owned()));
         }
@@ -406,7 +406,7 @@ impl IntentFile {
         Ok(changed)
     }
 
-    /// Writes a new file, forces it to disk and moves it into place: a crash leaves the old file or
+    /// Writes a new file, syncs it to disk and renames it into place: a crash leaves the old file or
     /// the new one.
     fn save(&self) -> Result<(), L1Error> {
         let failed = |reason: String| L1Error::IntentFile { path: self.path.clone(), reason };
@@ -503,7 +503,7 @@ mod tests {
         assert!(error.contains("version 3") && !error.contains("is damaged"), "{error}");
     }
 
-    /// Goal: the file does not grow for ever, and forgets the oldest first.
+    /// Goal: the file does not grow without limit, and the oldest intents are removed first.
     #[test]
     fn settled_intents_are_forgotten_without_their_input() {
         let folder = tempfile::tempdir().unwrap();
@@ -516,7 +516,7 @@ mod tests {
         assert!(file.intents().iter().all(|known| known.input.is_empty()));
     }
 
-    /// Goal: what could not be written is not known either.
+    /// Goal: an intent that could not be written is not in memory either.
     #[test]
     fn an_intent_that_cannot_be_written_is_not_kept() {
         let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The first version of the file of intents, which is read so that an upgrade forgets nothing.
+//! The first version of the file of intents, which is still read so that an upgrade loses nothing.
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use serde::{Deserialize, Serialize};
@@ -38,8 +38,8 @@ struct Attempt {
 }
 
 impl Contents {
-    /// The same intents; each id becomes a purpose, and what follows a `#` the attempt. Every form
-    /// counts as held by some pool.
+    /// Converts the intents: each id becomes a purpose, and the number after a `#` the attempt. Every
+    /// form counts as contained in some pool.
     pub(crate) fn migrate(self) -> intent::Contents {
         let form = |Attempt { tx_hash, fees, sent_at_block }| Form {
             tx_hash,

@@ -1,5 +1,4 @@
-//! Where signing keys come from: an encrypted keystore file, or an environment variable in
-//! development.
+//! Loads signing keys: from an encrypted keystore file, or from an environment variable in development.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,7 +7,7 @@ use alloy::signers::local::PrivateKeySigner;
 
 use crate::error::L1Error;
 
-/// Where a signing key is.
+/// The source of a signing key.
 #[derive(Clone, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeySource {
@@ -20,7 +19,7 @@ pub enum KeySource {
     Keystore { path: PathBuf, password_file: PathBuf },
 }
 
-// Names places only, never their contents.
+// Prints only the source, never the key.
 impl fmt::Debug for KeySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -92,7 +91,7 @@ pub fn write_keystore(
         return Err(failed("a file name is expected".to_owned()));
     };
     std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
-    // The library writes into a file that is there already, for its owner only.
+    // The library writes into the existing file, which only its owner can read.
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -1,5 +1,5 @@
-//! L1 as the rollup sees it: contract bindings, a client over several RPC endpoints, a follower that
-//! survives reorgs, and a sender whose transactions survive restarts and reorgs.
+//! Access to L1: contract bindings, a client over several RPC endpoints, a follower that survives
+//! reorgs, and a sender whose transactions survive restarts and reorgs.
 //!
 //! # Conventions
 //! - Words of the contract are 32-byte big-endian field elements; [`abi::word`] and [`abi::element`]
