@@ -75,10 +75,10 @@ pub fn genesis_archive_root(genesis: &Genesis) -> Result<Fr, Error> {
 }
 
 impl Accounts {
-    /// Wallets that have seen nothing yet.
+    /// Wallets with empty state.
     pub fn new(seed: u64, accounts: Vec<Keys>, keys: Arc<CircuitKeys>) -> Self {
         let wallets = accounts.into_iter().map(Wallet::new).collect();
-        // Apart from the stream that made the keys.
+        // Separate from the stream of random numbers for the keys.
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
         rng.set_stream(1);
         Self { wallets, keys, rng, rounds: 0 }

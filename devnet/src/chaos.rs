@@ -2,8 +2,7 @@
 //! frozen, at moments that a seed decides. At the end everything that can be proven must be proven, and
 //! a fresh node must arrive at the same chain.
 //!
-//! Beside the faults nothing is done by hand: a killed process is restarted unchanged, as a supervisor
-//! would.
+//! Besides injecting faults, the run only restarts killed processes unchanged, as a supervisor would.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -40,8 +39,7 @@ const AWAY_MAX: Duration = Duration::from_secs(8);
 const BETWEEN_MAX: Duration = Duration::from_secs(6);
 /// Time limit of one poll of the broker between faults.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long the chain may take to come to rest after the last fault: several proofs, one after the
-/// other, on one machine.
+/// Time limit for the chain to settle after the last fault: several consecutive proofs on one machine.
 const CALM_LIMIT: Duration = Duration::from_secs(600);
 /// How long a process may take to be ready again at the end.
 const READY_LIMIT: Duration = Duration::from_secs(120);
@@ -92,7 +90,7 @@ pub struct ChaosReport {
     /// Times that an endpoint before L1 failed as a whole.
     #[serde(default, rename = "spells")]
     pub endpoint_faults: u32,
-    /// Requests to the endpoints, and those that failed or were answered wrongly on purpose.
+    /// Requests to the endpoints, and those that failed or got a false response on purpose.
     #[serde(default)]
     pub l1_requests: u64,
     #[serde(default)]
@@ -106,15 +104,16 @@ pub struct ChaosReport {
     pub reverted_gas: u64,
     /// Gas of those that succeeded.
     pub gas: u64,
-    /// Seconds from the last fault until the chain was at rest.
+    /// Seconds from the last fault until the chain had settled.
     pub calm_seconds: f64,
 }
 
-/// Sends transfers under faults for as long as asked, then waits for rest and compares.
+/// Sends transfers under faults for the requested time, then waits until the chain has settled, and
+/// compares.
 ///
 /// # Errors
-/// [`Error::Chaos`] when the chain does not come to rest, a process ended by itself, or two nodes
-/// differ; the message names the seed.
+/// [`Error::Chaos`] when the chain does not settle, a process ended by itself, or two nodes differ; the
+/// message names the seed.
 pub async fn run(
     minutes: u64,
     options: &Options,
@@ -200,7 +199,7 @@ struct Chaos<'a> {
     running: &'a mut Running,
     network: &'a mut Network,
     progress: &'a mut Progress,
-    /// Processes that faults happen to.
+    /// Processes that are targets of faults.
     names: Vec<String>,
     /// Killed processes and when they are restarted.
     down: BTreeMap<String, (Instant, Program)>,
@@ -343,8 +342,8 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Lets the next account send a transfer, unless its last one is not settled. Errors here are caused
-    /// by the faults; the account tries again at its next turn.
+    /// Sends a transfer from the next account, unless its last one is not settled. Errors here are
+    /// caused by the faults; the account retries in its next turn.
     async fn send(&mut self) {
         let account = self.next_account;
         self.next_account = (account + 1) % self.running.accounts.len();
@@ -370,7 +369,7 @@ impl Chaos<'_> {
     }
 
     async fn follow(&mut self) {
-        // The faults cause errors; the next poll starts where this one did.
+        // The faults cause errors; the next poll starts at the same position.
         match self.running.follow(self.progress).await {
             Ok(proven) => {
                 for event in proven {
@@ -441,8 +440,8 @@ impl Chaos<'_> {
         self.sent.len()
     }
 
-    /// Starts a node on an empty folder and compares every header and every effect with those of the
-    /// nodes that ran under the faults.
+    /// Starts a node with an empty directory and compares every header and every effect with those of
+    /// the nodes that ran under the faults.
     async fn compare_with_a_fresh_node(&mut self, options: &Options) -> Result<(), Error> {
         let running = &self.running;
         let (deployment, keys) = (&running.deployment, &running.keys);
@@ -499,7 +498,7 @@ impl Chaos<'_> {
         Ok(())
     }
 
-    /// Adds up what the senders' transactions on the final L1 chain cost.
+    /// Adds up the cost of the senders' transactions on the final L1 chain.
     async fn count_gas(&mut self) -> Result<(), Error> {
         let l1 = self.running.l1.clone();
         let accounts: Vec<Address> =

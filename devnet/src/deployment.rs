@@ -1,4 +1,4 @@
-//! The contracts on the development L1, and the files that tell the processes about them.
+//! Deploys the contracts on the development L1, and writes the files by which the processes find them.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub const ROLLUP_VERSION: u64 = 1;
 pub const SLOT_SECONDS: u32 = 3;
 /// Proving takes minutes on a small machine and L1 blocks come each second: enough for a day.
 const PROOF_WINDOW_L1_BLOCKS: u64 = 100_000;
-/// Under faults a window may well be missed, and the chain must continue after that.
+/// Under faults a window may be missed, and the chain must continue after that.
 const CHAOS_PROOF_WINDOW_L1_BLOCKS: u64 = 240;
 
 /// A rollup on L1.

@@ -28,7 +28,7 @@ const SLOW: Duration = Duration::from_secs(2);
 /// What is wrong with an endpoint for a while, beside the requests that fail at any time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointFault {
-    /// Every request is answered with HTTP 503.
+    /// Every request gets HTTP 503.
     Down,
     /// The head stays where it was, as on a node that has lost its peers.
     Stale,
@@ -60,7 +60,7 @@ impl EndpointFault {
 #[derive(Debug, Clone, Copy)]
 struct ActiveFault {
     fault: EndpointFault,
-    /// L1's head when it began.
+    /// L1's head when it started.
     head: u64,
 }
 
@@ -77,11 +77,11 @@ struct Shared {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub requests: u64,
-    /// Those that failed or were answered wrongly on purpose.
+    /// Those that failed or got a false response on purpose.
     pub failed: u64,
 }
 
-/// One faulty endpoint. It ends when it is dropped.
+/// One faulty endpoint. Dropping it stops it.
 #[derive(Debug)]
 pub struct Endpoint {
     pub url: String,
@@ -209,7 +209,7 @@ async fn forward(shared: &Shared, request: &Value) -> Option<Value> {
     response.json().await.ok()
 }
 
-/// What is answered without asking L1: `Some(None)` for HTTP 503.
+/// The response to a request that is not forwarded to L1: `Some(None)` for HTTP 503.
 #[expect(clippy::option_option, reason = "an answer, no answer, and an answer that is none")]
 fn instead(active: ActiveFault, request: &Value) -> Option<Option<Value>> {
     let method = request["method"].as_str().unwrap_or_default();
@@ -221,7 +221,7 @@ fn instead(active: ActiveFault, request: &Value) -> Option<Option<Value>> {
         EndpointFault::Stale if names_later_block(request, active.head) => {
             Some(Some(match method {
                 "eth_getBlockByNumber" => result(request, &Value::Null),
-                // geth's words for a block it does not have.
+                // geth's message for a block it does not have.
                 _ => rpc_error(request, -32000, "header not found"),
             }))
         }
@@ -367,7 +367,7 @@ mod tests {
 
     #[tokio::test(flavor = "current_thread")]
     async fn some_requests_fail_and_the_same_ones_for_the_same_seed() {
-        // Port 9 (discard, RFC 863) has no listener here, so that a forwarded request is answered with 502.
+        // Port 9 (discard, RFC 863) has no listener here, so a forwarded request gets 502.
         let run = || async {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let endpoint = Endpoint::start(any, "http://127.0.0.1:9", 5).await.unwrap();

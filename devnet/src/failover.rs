@@ -121,7 +121,7 @@ async fn takeover(
                 let seconds = if was_proven { 0.0 } else { since.elapsed().as_secs_f64() };
                 return Ok(Takeover { step: step.into(), was_proven, seconds });
             }
-            // It has still to notice that it is done.
+            // The process has yet to notice that its epoch is proven.
             was_proven = true;
         }
         if start.elapsed() > PATIENCE {
@@ -133,7 +133,7 @@ async fn takeover(
     }
 }
 
-/// Waits until `program` says that it holds the submitter's lease.
+/// Waits until `program` reports that it holds the submitter's lease.
 async fn wait_for_lease(network: &mut Network, program: &Program) -> Result<(), Error> {
     let Some(admin) = program.admin else { return Ok(()) };
     let url = format!("http://{admin}/metrics");

@@ -1,13 +1,13 @@
-//! Leaves no process and no folder behind, however the supervisor ends.
+//! Ensures that no process and no directory is left behind, even if the supervisor is killed.
 //!
-//! Three mechanisms, each for the cases that the one before cannot cover:
+//! Three mechanisms, each for the cases that the previous one cannot cover:
 //!
 //! 1. The supervisor ends its processes itself, in order, on success, failure and signals.
 //! 2. Every process asks the kernel for a SIGTERM when the supervisor dies (`PR_SET_PDEATHSIG`),
 //!    through a small program in between ([`exec`]) that sets it and becomes the real one.
-//! 3. A guard process outlives the supervisor. It reads a pipe that only the supervisor can write
-//!    to; when the pipe ends without a message, the supervisor was killed, and the guard kills
-//!    whatever still carries this network's mark in its environment and removes the folder.
+//! 3. A guard process outlives the supervisor. It reads a pipe that only the supervisor can write to;
+//!   when the pipe ends without a message, the supervisor was killed, and the guard kills every process
+//!   that still has this network's mark in its environment and removes the directory.
 //!
 //! The mark is a variable of the environment, so processes that others start (PostgreSQL is
 //! started by the broker) carry it too.
@@ -119,7 +119,7 @@ impl Guard {
 
 /// Processes that carry `mark` in their environment, the calling process left out.
 ///
-/// Dead ones that nobody has waited for (zombies) have no environment any more and do not count.
+/// Zombies have no environment any more and do not count.
 pub fn marked(mark: &str) -> Vec<Pid> {
     let needle = format!("{MARK}={mark}");
     let own = std::process::id().to_string();
@@ -151,7 +151,7 @@ pub fn sweep(mark: &str, grace: Duration) -> usize {
         std::thread::sleep(Duration::from_millis(20));
         left = marked(mark);
     }
-    // A process that starts others while it exits needs more than one round.
+    // Processes that start others while they exit need more than one round.
     for _ in 0..100 {
         if left.is_empty() {
             break;

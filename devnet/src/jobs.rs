@@ -1,4 +1,4 @@
-//! Watches the broker's jobs: prints a line for each that ends, and collects figures for the report.
+//! Watches the broker's jobs: prints a line for each finished job, and collects figures for the report.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -49,7 +49,7 @@ impl Jobs {
         Ok(jobs)
     }
 
-    /// Figures of every job that has ended, in the order in which they did.
+    /// Figures of every finished job, in the order in which they finished.
     pub fn reports(&self) -> &[JobReport] {
         &self.book.reports
     }
@@ -111,7 +111,7 @@ fn failure(job: &JobView) -> String {
 }
 
 fn report(job: &JobView) -> JobReport {
-    // An agent that reports nothing, or something else, still generated a proof.
+    // An agent that reports no times, or malformed ones, still generated a proof.
     let stats: WorkStats =
         job.stats.clone().and_then(|stats| serde_json::from_value(stats).ok()).unwrap_or_default();
     JobReport {
@@ -163,7 +163,7 @@ pub struct Holding {
     pub lease_epoch: LeaseEpoch,
 }
 
-/// The lease on the longest work that one of `agents` holds, for the agent to be killed under it.
+/// The lease of one of `agents` with the most remaining work, whose agent is to be killed.
 ///
 /// `rank` is the producer's estimate of the path still to do, so the highest is the earliest in the
 /// epoch: there is most left to recover.

@@ -25,14 +25,14 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    // One thread: the kernel ties each child to the thread that started it, and the main thread is
-    // the one that lasts.
+    // One thread: the kernel ties each child process to the thread that started it, and the main thread
+    // lives longest.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(source) => return report(&Error::Spawn { name: "the runtime".into(), source }),
     };
     let result = runtime.block_on(run(options));
-    // A client proof that is still being made must not hold up the end.
+    // A client proof that is still being generated must not delay the exit.
     runtime.shutdown_background();
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,7 +60,7 @@ async fn run(options: Options) -> Result<(), Error> {
     if network.has_started() {
         progress.line("stopping every process");
     }
-    // A second signal ends this at once; the guard does the rest.
+    // A second signal exits immediately; the guard does the rest.
     let stopped = tokio::select! {
         stopped = network.stop() => stopped,
         signal = interrupted() => Err(Error::Interrupted { signal }),
@@ -76,7 +76,7 @@ async fn main_job(
 ) -> Result<(), Error> {
     let mut report = Report::default();
     if let Some(path) = &options.json {
-        // Tried now, so that a wrong path does not cost the result of a long run.
+        // Checked now, so that a wrong path does not cost the result of a long run.
         report.write_json(path)?;
     }
     let mut running = scenario::bring_up(options, network, progress).await?;
@@ -113,7 +113,7 @@ async fn main_job(
     Ok(())
 }
 
-/// Waits for a signal that asks the network to end, and names it.
+/// Waits for a signal that stops the network, and returns its name.
 async fn interrupted() -> &'static str {
     let kinds = [
         (SignalKind::interrupt(), "Ctrl-C"),
@@ -133,7 +133,7 @@ async fn interrupted() -> &'static str {
     first(waiting).await
 }
 
-/// The result of whichever future ends first; never, without any.
+/// The result of the future that finishes first; pending forever without any.
 async fn first<F: Future + Unpin>(mut futures: Vec<F>) -> F::Output {
     std::future::poll_fn(|context| {
         for future in &mut futures {

@@ -1,4 +1,4 @@
-//! The processes of one network: brought up in order, watched, taken down in reverse.
+//! The processes of one network: starts them in order, watches them, and stops them in reverse order.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -26,7 +26,7 @@ pub struct Network {
     pub programs: Programs,
     pub ports: Ports,
     pub http: reqwest::Client,
-    /// Where the processes reach L1, in the order in which they try.
+    /// URLs of L1 for the processes, in the order in which they try them.
     pub l1_urls: Vec<String>,
     launcher: Launcher,
     mark: String,
@@ -40,7 +40,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// A network without processes, its folder and its guard.
+    /// A network without processes, with its directory and its guard.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::DirInUse`], [`Error::Spawn`].
@@ -80,14 +80,14 @@ impl Network {
     /// Starts a program and waits until it is ready.
     ///
     /// # Errors
-    /// [`Error::Ended`] with the last words of the process, [`Error::NotReady`].
+    /// [`Error::Ended`] with the last line of the process's log, [`Error::NotReady`].
     pub async fn start(&mut self, program: Program, limit: Duration) -> Result<(), Error> {
         let http = self.http.clone();
         self.launch(program)?.ready(&http, limit).await
     }
 
-    /// Starts a program without waiting. It belongs to the network from the first moment, so that
-    /// an interruption stops it too.
+    /// Starts a program without waiting. It belongs to the network immediately, so that an interruption
+    /// stops it too.
     ///
     /// # Errors
     /// [`Error::File`], [`Error::Spawn`].
@@ -152,7 +152,7 @@ impl Network {
         others.try_for_each(Child::check)
     }
 
-    /// Announces that a process will exit on its own: [`Self::check`] ignores it, and
+    /// Declares that a process will exit on its own: [`Self::check`] ignores it, and
     /// [`Self::take_exited`] reports when it has.
     pub fn expect_exit(&mut self, name: &str) {
         self.exiting = Some(name.to_owned());
@@ -221,9 +221,9 @@ impl Network {
         Ok(())
     }
 
-    /// Takes everything down, last started first, and removes the folder.
+    /// Stops all processes, last started first, and removes the directory.
     ///
-    /// Returns how many orphaned processes had to be killed: 0 when all is well.
+    /// Returns how many orphaned processes had to be killed; 0 is expected.
     ///
     /// # Errors
     /// [`Error::File`] when the folder cannot be removed.

@@ -103,7 +103,7 @@ impl Options {
         u64::from(self.epochs) * u64::from(self.blocks) * u64::from(self.txs)
     }
 
-    /// When to give up.
+    /// The deadline of the run.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_minutes.saturating_mul(60))
     }

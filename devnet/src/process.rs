@@ -20,7 +20,7 @@ const POLL: Duration = Duration::from_millis(50);
 /// What to start.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Name in messages and of the log file.
+    /// Name in messages, and of the log file.
     pub name: String,
     pub path: PathBuf,
     pub arguments: Vec<OsString>,

@@ -1,5 +1,5 @@
-//! What a run shows while it runs: one line per event, and on a terminal a status line at the bottom
-//! that says what it waits for.
+//! The output of a run: one line per event, and on a terminal a status line at the bottom that says
+//! what the run waits for.
 
 use std::io::{IsTerminal, Write};
 use std::time::Instant;
@@ -37,12 +37,12 @@ impl Progress {
     pub fn line(&mut self, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         let clear = if self.status.is_empty() { "" } else { CLEAR };
-        // A closed pipe (`| head`) must not stop the network's ordered end.
+        // A closed pipe (`| head`) must not prevent the network's graceful shutdown.
         let _ = writeln!(self.out, "{clear}[{seconds:7.1} s] {text}");
         self.show_status();
     }
 
-    /// Shows text as it is, without a time.
+    /// Prints text unchanged, without a time.
     pub fn block(&mut self, text: &str) {
         self.status(String::new());
         let _ = write!(self.out, "{text}");
@@ -61,7 +61,7 @@ impl Progress {
 
     fn show_status(&mut self) {
         if self.terminal && !self.status.is_empty() {
-            // Cut, since a line that wraps cannot be cleared.
+            // Truncated, since a line that wraps cannot be cleared.
             let text: String = self.status.chars().take(78).collect();
             let _ = write!(self.out, "{text}");
         }

@@ -123,7 +123,7 @@ impl Report {
         }
         for name in names {
             let jobs: Vec<&JobReport> = self.jobs.iter().filter(|j| j.circuit == name).collect();
-            // A handful of jobs: exact in a double.
+            // The number of jobs is small enough to be exact in a double.
             let n = jobs.len() as f64;
             let mean =
                 |value: fn(&JobReport) -> f64| jobs.iter().map(|j| value(j)).sum::<f64>() / n;

@@ -1,11 +1,11 @@
-//! The folder in which a network keeps its files: data, logs, genesis.
+//! The directory of a network's files: data, logs, genesis.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// A folder that is removed when the network ends, unless the user named it.
+/// A directory that is removed when the network stops, unless the user named it.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
@@ -13,15 +13,15 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// The folder that the user named, kept afterwards; or a new one below the system's folder for
-    /// temporary files, removed afterwards.
+    /// Opens the directory that the user named, which is kept; or a new one in the system's directory
+    /// for temporary files, which is removed afterwards.
     ///
     /// The name is short: PostgreSQL's socket is below it, and a socket's path may have at most
     /// 107 bytes.
     ///
     /// # Errors
-    /// [`Error::DirInUse`] when the user's folder is not empty, since a network's data belongs to
-    /// one run; [`Error::File`] when it cannot be made.
+    /// [`Error::DirInUse`] when the user's directory is not empty, since a network's data belongs to
+    /// one run; [`Error::File`] when it cannot be created.
     pub fn create(given: Option<&Path>, unique: u32) -> Result<Self, Error> {
         let (path, keep) = match given {
             Some(path) => (std::path::absolute(path).map_err(Error::file("find", path))?, true),
@@ -44,27 +44,27 @@ impl RunDir {
         Ok(dir)
     }
 
-    /// The folder itself, absolute.
+    /// The absolute path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether it stays when the network ends.
+    /// Whether it is kept when the network stops.
     pub fn is_kept(&self) -> bool {
         self.keep
     }
 
-    /// Where a process keeps its data.
+    /// The data directory of a process.
     pub fn data(&self, name: &str) -> PathBuf {
         self.path.join("data").join(name)
     }
 
-    /// Where a process's output goes.
+    /// The log file of a process.
     pub fn log(&self, name: &str) -> PathBuf {
         self.path.join("logs").join(format!("{name}.log"))
     }
 
-    /// Removes the folder unless it should be kept.
+    /// Removes the directory unless it should be kept.
     ///
     /// # Errors
     /// [`Error::File`] when something in it cannot be removed.

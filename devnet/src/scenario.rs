@@ -1,4 +1,4 @@
-//! The main scenario: bring everything up, send transfers, wait for the proofs, report.
+//! The main scenario: starts the network, sends transfers, waits for the proofs, reports.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -47,16 +47,16 @@ pub struct Running {
     blocks: BTreeMap<u64, Instant>,
 }
 
-/// Brings everything up, in the order of dependencies.
+/// Starts everything, in the order of dependencies.
 ///
 /// # Errors
-/// Whatever did not start, with what to do about it.
+/// The error of what did not start, with what to do about it.
 pub async fn bring_up(
     options: &Options,
     network: &mut Network,
     progress: &mut Progress,
 ) -> Result<Running, Error> {
-    // Whatever may be missing is checked before minutes are spent on keys.
+    // Checks what may be missing before spending minutes on keys.
     for program in
         ["rollmill-broker", "rollmill-agent", "rollmill-sequencer", "rollmill-prover-node"]
     {

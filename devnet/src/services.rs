@@ -10,7 +10,7 @@ use crate::{ANVIL_CHAIN_ID, Error, Network, Options};
 
 /// How long a process with a node may take to open its database and follow L1.
 pub(crate) const NODE_LIMIT: Duration = Duration::from_secs(120);
-/// How long an agent may take to load what it proves with.
+/// How long an agent may take to load its keys and SRS.
 const AGENT_LIMIT: Duration = Duration::from_secs(600);
 /// Name of a prover node that only follows L1.
 pub const FOLLOWER: &str = "follower";
@@ -96,7 +96,7 @@ pub async fn start_prover_node(
         .flag("--broker", format!("http://{broker}"))
         .flag("--tx-sources", format!("http://{sequencer}"))
         .flag("--keys-dir", keys.folder())
-        // The sequencer puts no more blocks into an epoch, so there is nothing to wait for.
+        // The sequencer adds no more blocks to an epoch, so there is nothing to wait for.
         .flag("--prefix-blocks", options.blocks.to_string())
         .framed(admin);
     // Tampering needs the root proof while L1 has not accepted it, and a follower to inspect.

@@ -1,6 +1,6 @@
 //! Sends tampered values to the running network and requires that each is rejected at the earliest
-//! place that can detect it; then submits the honest proof, so that no rejection has another reason
-//! than the change.
+//! place that can detect it. Then it submits the honest proof, which shows that the changes were the
+//! reason for the rejections.
 //!
 //! The prover node of this run sends nothing to L1 (dry run), so that every submission
 //! meets the same state.
@@ -24,7 +24,7 @@ fn input_names() -> Vec<String> {
     rollmill_protocol::public_inputs::EpochRootLayout::<Fr>::cell_names()
 }
 
-/// Runs everything that `--tamper` asks for.
+/// Runs everything that `--tamper` requests.
 ///
 /// # Errors
 /// [`Error::TamperAccepted`] when a tampered value was accepted; whatever failed before.
