@@ -9,25 +9,25 @@ use rollmill_service::values;
 use crate::BenchError;
 use crate::peers::PEERS;
 
-/// Everything that can be measured, in the order it is.
+/// The groups of measurements, in the order in which they run.
 const GROUPS: [&str; 6] = ["field", "poseidon2", "msm", "ntt", "proof", "circuit"];
-/// Ways that scalars can be spread.
+/// Distributions of scalars.
 const DISTRIBUTIONS: [&str; 6] = ["uniform", "u16", "plonk", "equal", "signs", "sparse"];
 
-/// What to measure and where to put it.
+/// What to measure and where to write the results.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     groups: Vec<String>,
     pub distributions: Vec<String>,
     peers: Vec<String>,
-    /// The peers were asked for by name, so each must be there.
+    /// The peers were requested by name, so each must be present.
     peers_named: bool,
     /// Barretenberg's program.
     pub bb: Option<PathBuf>,
     /// Base-2 logarithms of sizes.
     pub sizes: RangeInclusive<u32>,
     pub runs: usize,
-    /// Runs of what takes seconds: whole proofs.
+    /// Runs of measurements that take seconds, such as whole proofs.
     pub proof_runs: usize,
     pub json: Option<PathBuf>,
     pub markdown: Option<PathBuf>,
@@ -123,7 +123,7 @@ impl Plan {
             let is_new = !path.exists();
             let opened = std::fs::OpenOptions::new().append(true).create(true).open(path);
             if opened.is_ok() && is_new {
-                // Empty, and of no use to anybody.
+                // The empty file is not needed; removing it is best effort.
                 std::fs::remove_file(path).ok();
             }
             opened.map_err(|error| BenchError::Write {
@@ -134,17 +134,17 @@ impl Plan {
         Ok(())
     }
 
-    /// Whether a group was asked for.
+    /// Whether a group was requested.
     pub fn wants(&self, group: &str) -> bool {
         self.groups.iter().any(|wanted| wanted == group)
     }
 
-    /// Whether a peer is to be measured if it is there.
+    /// Whether to measure a peer if it is present.
     pub fn wants_peer(&self, name: &str) -> bool {
         self.peers.iter().any(|peer| peer == name)
     }
 
-    /// Whether a peer was asked for by name, so that it must be there.
+    /// Whether a peer was requested by name, so that it must be present.
     pub fn names_peer(&self, name: &str) -> bool {
         let named = self.peers_named || (name == "barretenberg" && self.bb.is_some());
         named && self.wants_peer(name)

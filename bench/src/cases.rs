@@ -24,7 +24,7 @@ pub(crate) fn elements(n: usize, seed: u64) -> Vec<Fr> {
     out.par_chunks_mut(chunk).enumerate().for_each(|(part, values)| {
         let mut x = poseidon2::hash(seed, &[Fr::from(part as u64)]);
         for value in values {
-            // Squaring and adding walks through the field without a pattern that a sum would see.
+            // Squaring and adding gives elements without a pattern that would help an MSM.
             x = x.square() + Fr::from(0x9e37_79b9_7f4a_7c15u64);
             *value = x;
         }
@@ -81,12 +81,12 @@ pub(crate) fn field<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), 
     Ok(())
 }
 
-/// Permutations, on the host: no circuit's witness asks a device for them.
+/// Permutations on the host: no witness computes them on a device.
 pub(crate) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     let n = 1usize << 14;
     let states: Vec<[Fr; 4]> =
         elements(4 * n, 3).chunks_exact(4).map(|c| [c[0], c[1], c[2], c[3]]).collect();
-    // A card's ceilings do not apply to the host.
+    // A GPU's ceilings do not apply to the host.
     let on_card = bench.ceilings.wide_multiply_adds_per_second.is_some();
     let row_products = if on_card { 0.0 } else { n as f64 * PERMUTATION_PRODUCTS };
     let one_by_one = |states: &mut [[Fr; 4]]| states.iter_mut().for_each(poseidon2::permute);
@@ -111,13 +111,13 @@ pub(crate) fn poseidon2(bench: &mut Bench<'_>) -> Result<(), BenchError> {
     time("poseidon2 2^14 on the host, in batches", poseidon2::permute_all)
 }
 
-/// Sums of multiples, by size and distribution.
+/// MSMs, by size and distribution.
 pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), BenchError> {
     let most = 1usize << bench.plan.sizes.end();
     // Points, scalars, and about two copies in the device's own forms.
     bench.require_memory("msm", most as u64 * 4 * (64 + 32))?;
     eprintln!("bench: making {most} points");
-    // With a pattern they would have equal sums, which a real SRS does not have.
+    // With a pattern some partial sums would be equal, which does not happen in a real SRS.
     let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(most, 4));
     let held = device.register_bases(&points).map_err(BenchError::failed("registering bases"))?;
     for log_n in bench.plan.sizes.clone() {

@@ -1,4 +1,4 @@
-//! Result files side by side: how fast, how near to the floor, and at what cost.
+//! Compares result files: speed, distance from the floor, and cost.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,11 +9,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::result::{Entry, Results};
 use crate::{BenchError, svg};
 
-/// A result file under the name it is shown by.
+/// A result file and its name in the table.
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) results: Results,
-    /// Dollars an hour.
+    /// Dollars per hour.
     price: Option<f64>,
 }
 
@@ -93,7 +93,7 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
     Ok(text)
 }
 
-/// All figures of one machine, as if one run had measured them. Of a figure that several files hold, the
+/// All figures of one machine, as if one run had measured them. If several files contain a figure, the
 /// first file's counts; a peer that any file has is not absent.
 fn merge(columns: Vec<Column>) -> Result<Results, BenchError> {
     let mut columns = columns.into_iter();
@@ -140,7 +140,7 @@ fn price(text: &str) -> Result<(String, f64), BenchError> {
     }
 }
 
-/// The table in Markdown: an operation a row, a file a column.
+/// The table in Markdown: one row per operation, one column per file.
 fn table(columns: &[Column]) -> Result<String, BenchError> {
     let mut names: Vec<&str> = Vec::new();
     for column in columns {
@@ -204,7 +204,7 @@ fn table(columns: &[Column]) -> Result<String, BenchError> {
     Ok(text)
 }
 
-/// The table of one run, peers beside.
+/// The table of one run, with a column per peer.
 pub fn summary(results: &Results) -> String {
     let mut text = format!(
         "{} on {} ({} cores, load {:.2} before)\nceilings: {}\n\n| operation | median | of floor | peers |\n| --- | --- | --- | --- |\n",

@@ -13,7 +13,7 @@ use rollmill_algebra::{Fr, G1Affine};
 
 use crate::floor::{self, Bits, Work};
 
-/// What one kind of operation took.
+/// Totals of one kind of operation.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Account {
     pub calls: u64,
@@ -29,7 +29,7 @@ pub type Accounts = BTreeMap<&'static str, Account>;
 #[derive(Debug)]
 pub struct Counted<D> {
     inner: D,
-    /// Of all sessions; there while something is counted.
+    /// Of all sessions; present while a call is counted.
     accounts: Arc<Mutex<Option<Accounts>>>,
 }
 
@@ -39,8 +39,8 @@ impl<D: Memory> Counted<D> {
         Self { inner, accounts: Arc::default() }
     }
 
-    /// What `run` asks of the device, by kind of operation. Counting reads every scalar that is summed,
-    /// so a run that is timed or whose memory is measured must be another one.
+    /// What `run` requests from the device, by kind of operation. Counting reads every scalar of every
+    /// MSM, so time and memory must be measured in another run.
     pub fn account<T>(&self, run: impl FnOnce() -> T) -> (T, Accounts) {
         *self.accounts() = Some(Accounts::new());
         let result = run();
@@ -288,7 +288,7 @@ mod tests {
         assert!(counted.accounts().is_none(), "no longer counted");
     }
 
-    /// Were the setting lost on the way, proofs would be the same.
+    /// If the setting were lost on the way, proofs would be the same.
     #[test]
     fn checked_msms_are_one_more_for_each_batch_of_a_proof() {
         use rollmill_plonk::key::{Bases, ProvingKey, setup};

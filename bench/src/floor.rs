@@ -1,5 +1,4 @@
-//! Floors: the least work that an operation needs, whatever the implementation, at the ceilings that
-//! the device reaches.
+//! Floors: the least time that any implementation of an operation needs at the ceilings of the device.
 //!
 //! A floor counts products of field elements and bytes to and from memory, and takes the larger of
 //! the two times. Additions, loads of scattered bases and everything else count as free, so that a

@@ -1,4 +1,4 @@
-//! Measures a machine as a prover, and compares machines.
+//! Measures how fast a machine proves, and compares machines.
 //!
 //! Every figure is the median of several runs, whose result was first compared with that of arkworks. Beside it
 //! is the floor, the least time that the device's measured ceilings allow; see [`floor`]. docs/book/bench.md

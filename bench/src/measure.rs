@@ -1,4 +1,4 @@
-//! Times operations and keeps what was found.
+//! Times operations and records the results.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -23,16 +23,16 @@ pub(crate) struct Bench<'a> {
     pub(crate) peers: Peers,
     pub(crate) ceilings: Ceilings,
     pub(crate) entries: Vec<Entry>,
-    /// Of the card that is measured, where there are some.
+    /// Sensors of the measured card, if it has any.
     pub(crate) sensors: Option<Sensors>,
 }
 
-/// What runs took.
+/// Seconds of each run.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
     /// Of each run, at least one.
     pub(crate) seconds: Vec<f64>,
-    /// The most memory meanwhile.
+    /// Peak memory during the runs.
     pub(crate) memory: Option<u64>,
     pub(crate) watts: Option<f64>,
     pub(crate) sm_clock_hertz: Option<f64>,
@@ -170,7 +170,7 @@ impl<'a> Bench<'a> {
         Ok(taken)
     }
 
-    /// Keeps what runs took, however it was measured.
+    /// Records the times of runs, however they were measured.
     pub(crate) fn record(
         &mut self,
         case: &Case,
@@ -253,7 +253,7 @@ impl RowKernel for Squarings {
     }
 }
 
-/// The best of several runs: a ceiling is what can be reached, not what usually is.
+/// The best of several runs: a ceiling is the maximum, not the usual speed.
 fn best(runs: usize, mut work: impl FnMut() -> Result<(), BenchError>) -> Result<f64, BenchError> {
     let mut best = f64::INFINITY;
     for _ in 0..runs {
@@ -286,8 +286,7 @@ fn ceilings<D: Subject>(device: &D) -> Result<Ceilings, BenchError> {
     })?;
     let products_per_second = values.len() as f64 * Squarings::PER_ROW as f64 / seconds;
 
-    // Larger than any cache, and touched before, so that the kernel's handing out of pages is not
-    // measured.
+    // Larger than any cache, and touched before, so that the kernel's page faults are not measured.
     let from = vec![1u64; 1 << 24];
     let mut to = vec![2u64; 1 << 24];
     let part = from.len().div_ceil(rayon::current_num_threads());

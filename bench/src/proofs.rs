@@ -29,7 +29,7 @@ use rollmill_agent::Config;
 const BYTES_PER_ROW: u64 = 5 << 10;
 /// A larger SRS takes minutes to generate, even on many cores.
 const LOG_ROWS_MAX: u32 = 22;
-/// Smaller ones measure the start of threads.
+/// Smaller sizes only measure the start of threads.
 const LOG_ROWS_MIN: u32 = 10;
 
 fn other<E: std::fmt::Display>(what: impl Into<String>) -> impl FnOnce(E) -> BenchError {
@@ -97,7 +97,7 @@ fn synthetic<D: Device>(
     let key = key.with_budget(&Budget::new(config.key_cache_bytes(device.memory_bytes())));
     let rows_used = layout.rows_used;
     let tau_g2 = srs.tau_g2;
-    // What a proof does not need is not to count as its memory.
+    // Memory that a proof does not need must not count.
     drop((layout, columns, srs, lagrange));
     let kind = TranscriptKind::Poseidon2;
     let once = || {
@@ -110,7 +110,7 @@ fn synthetic<D: Device>(
     if !right {
         return Err(BenchError::Wrong { what: name, implementation: "rollmill".to_owned() });
     }
-    // The first proof filled what the key keeps.
+    // The first proof filled the key's cache.
     let (counted, accounts) = device.account(once);
     counted?;
     let mut work = Work::default();

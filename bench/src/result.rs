@@ -8,7 +8,7 @@ use crate::BenchError;
 
 /// Version of the file's form. Raised with every change that an older reader would misread.
 pub const SCHEMA: u32 = 1;
-/// A result file is some kilobytes; anything larger is none.
+/// A result file has some kilobytes; a larger file is not one.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// One run on one machine.
@@ -20,13 +20,13 @@ pub struct Results {
     pub device: String,
     pub machine: Machine,
     pub rollmill_version: String,
-    /// Commit of the checkout it ran in; none outside of one.
+    /// Commit of the checkout it ran in; `None` outside of one.
     pub commit: Option<String>,
     pub command: Vec<String>,
     /// Start of the run, in seconds since 1970 UTC.
     pub unix_seconds: u64,
     pub ceilings: Ceilings,
-    /// What an NVIDIA card reported; none without NVML.
+    /// The reports of an NVIDIA card; `None` without NVML.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub card: Option<Card>,
     /// Peers that are missing and were not requested by name.
@@ -73,7 +73,7 @@ pub struct Card {
     pub throttled: Vec<String>,
 }
 
-/// What the device reaches when nothing else limits it; floors are computed from these.
+/// The device's maximum speeds, from which floors are computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ceilings {
@@ -82,7 +82,7 @@ pub struct Ceilings {
     pub products_per_second: f64,
     /// Bytes per second, read and written together, when memory is copied: a card's, else the host's.
     pub bytes_per_second: f64,
-    /// The same products on the adapter of a hybrid device, where all else runs.
+    /// The same products on the adapter of a hybrid device, where the other operations run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapter_products_per_second: Option<f64>,
     /// Multiply-adds of 32 by 32 to 64 bits per second that a card issues.
@@ -122,7 +122,7 @@ pub struct Entry {
 }
 
 impl Ceilings {
-    /// In words, for a line of a table.
+    /// Text for a line of a table.
     pub fn words(&self) -> String {
         let mut text = format!(
             "{:.0} M products a second, {:.1} GB a second",
@@ -144,7 +144,7 @@ impl Ceilings {
 }
 
 impl Entry {
-    /// Floor over median: 1 is the most there can be.
+    /// Floor divided by median; at most 1.
     pub fn fraction(&self) -> Option<f64> {
         self.floor_seconds.map(|floor| floor / self.median_seconds)
     }
@@ -364,7 +364,7 @@ mod tests {
         }
     }
 
-    /// Goal: a damaged file is rejected in one line or read as plausible figures.
+    /// Goal: a damaged file is rejected with a one-line error or read as plausible figures.
     #[test]
     fn every_changed_or_missing_byte_is_rejected_or_still_a_run() {
         let bytes = bytes(&sample("cpu", 1.0));

@@ -1,5 +1,5 @@
-//! What a bench asks of a device beyond what every device does: the card that it is, and the ceilings
-//! that it measures by itself.
+//! What the bench needs of a device beyond the device traits: its card, and the ceilings that it
+//! measures by itself.
 
 use std::time::Instant;
 
@@ -15,7 +15,8 @@ use crate::cases::elements;
 use crate::floor::Work;
 use crate::measure::{Bench, Case};
 
-/// Factors of the chains on an adapter, and products of each: so many that copies weigh little.
+/// Factors of the chains on an adapter, and products of each: enough that copies take little of the
+/// time.
 const CHAINS: usize = 1 << 14;
 const CHAIN: u32 = 512;
 
@@ -77,7 +78,7 @@ impl Chains {
     }
 }
 
-/// Products in Fr a second that an adapter does at best, in the form of limbs in use.
+/// Maximum products in Fr per second of an adapter, in the form of limbs in use.
 pub(crate) fn adapter_products(device: &WgpuDevice) -> Result<f64, BenchError> {
     let chains = Chains::new();
     chains.run(device)?;

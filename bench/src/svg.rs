@@ -8,16 +8,16 @@ use crate::result::{Entry, Results};
 const WIDTH: f64 = 360.0;
 const HEIGHT: f64 = 260.0;
 const MARGIN: f64 = 56.0;
-/// Told apart on light and dark ground and by those who do not see red from green.
+/// Distinguishable on light and dark backgrounds and with red-green colour blindness.
 const COLOURS: [&str; 6] = ["#3b82c4", "#d97706", "#0d9488", "#b5467b", "#7c6fd0", "#78716c"];
-/// What a panel shows: group, what its entries' names end with, and the title.
+/// The content of a panel: group, suffix of its entries' names, and title.
 const PANELS: [(&str, &str, &str); 3] = [
     ("msm", " uniform", "MSM, uniform scalars: elements per second"),
     ("ntt", "", "NTT, one column: elements per second"),
     ("proof", "", "proofs: rows per second"),
 ];
 
-/// What one line of every panel shows.
+/// The content of one line in every panel.
 pub(crate) struct Line<'a> {
     label: String,
     entries: Vec<&'a Entry>,

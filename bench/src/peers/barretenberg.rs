@@ -1,8 +1,8 @@
-//! Barretenberg's command line program `bb`: sums and whole proofs, timed by its own clock.
+//! Barretenberg's command line program `bb`: MSMs and whole proofs, timed by its own clock.
 //!
-//! It has no command for a sum alone. The commitment to the quotient of the KZG opening in a proof is one
-//! MSM of as many full scalars as the circuit's domain has elements, and `--bench_out_hierarchical` reports
-//! its time. docs/book/bench.md describes what is compared and what is not.
+//! It has no command for a single MSM. The commitment to the quotient of the KZG opening in a proof is
+//! one MSM of as many full scalars as the circuit's domain has elements, and `--bench_out_hierarchical`
+//! reports its time. docs/book/bench.md describes what is compared and what is not.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ const TARGET: &str = "evm-no-zk";
 const LOG_DOMAIN_MAX: u32 = 20;
 /// Below, its fixed rows are not few against the domain.
 const LOG_DOMAIN_MIN: u32 = 12;
-/// Memory of a proof, a gate.
+/// Memory of a proof per gate.
 const BYTES_PER_GATE: u64 = 2 << 10;
 /// Gates short of a full domain, for rows that it adds.
 const SLACK: u64 = 64;
@@ -215,7 +215,7 @@ impl Proof {
     }
 }
 
-/// Sums of the sizes of the plan that it can have.
+/// MSMs of the sizes in the plan that it supports.
 pub(crate) fn msm(bench: &mut Bench<'_>, bb: &Barretenberg) -> Result<(), BenchError> {
     let (from, to) = (*bench.plan.sizes.start(), *bench.plan.sizes.end());
     let sizes = from.max(LOG_DOMAIN_MIN)..=to.min(LOG_DOMAIN_MAX);
@@ -445,7 +445,7 @@ mod tests {
         assert!(!only_the_pairing(""));
     }
 
-    /// Goal: no figure of a program whose answers do not add up.
+    /// Goal: no figure is taken from a program whose output is inconsistent.
     #[test]
     fn a_program_is_believed_only_if_its_proofs_agree_with_ours_and_with_each_other() {
         const PAIRING: &str = "verification failed at pairing check";

@@ -1,5 +1,5 @@
-//! Another device of ours beside the one that is measured: its sums and transforms on the same values,
-//! checked against the CPU's results.
+//! Another Rollmill device beside the measured one: its MSMs and transforms on the same values, checked
+//! against the CPU's results.
 
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use crate::cases::{elements, scalars};
 use crate::floor::Work;
 use crate::measure::{Bench, Case};
 
-/// What takes longer is run as often as whole proofs are.
+/// Longer operations run as often as whole proofs.
 const SLOW_SECONDS: f64 = 2.0;
 
 /// A device whose arrays are the host's.
@@ -25,7 +25,7 @@ impl<D: Memory<Buffer = CpuBuffer> + Msm + Ntt> Beside for D {}
 pub(super) struct Peer<'a, D> {
     pub(super) name: &'static str,
     pub(super) device: &'a D,
-    /// What results are compared with.
+    /// The CPU's result, with which others are compared.
     pub(super) cpu: &'a CpuDevice,
     pub(super) note: Option<String>,
 }
@@ -42,7 +42,7 @@ impl<D: Beside> Peer<'_, D> {
         Ok(())
     }
 
-    /// Holds one run to what is expected, and times the runs after it.
+    /// Compares one run with the expected result, and times the runs after it.
     fn time<T>(
         &self,
         bench: &mut Bench<'_>,

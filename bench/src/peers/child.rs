@@ -22,7 +22,7 @@ pub(super) fn run(command: &mut Command) -> std::io::Result<(Output, Option<u64>
     let stderr = child.stderr.take().map(reader);
     let mut peak = None;
     let status = loop {
-        // Before it is waited for, so that the number is still this child's.
+        // Before it is waited for, so that the process id still belongs to this child.
         peak = machine::peak_bytes_of(&child.id().to_string()).max(peak);
         match child.try_wait()? {
             Some(status) => break status,

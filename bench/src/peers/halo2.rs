@@ -8,7 +8,7 @@ use halo2curves::group::Curve;
 use rayon::prelude::*;
 use rollmill_algebra::{Fr as OurFr, G1Affine as Ours};
 
-/// What its sums take, made before the clock starts.
+/// The inputs of its MSMs, prepared before the clock starts.
 pub(crate) struct Input {
     points: Vec<G1Affine>,
     scalars: Vec<Fr>,
@@ -22,13 +22,13 @@ impl Input {
         Some(Self { points: points?, scalars })
     }
 
-    /// The sum by its best way.
+    /// The MSM by its fastest function.
     pub(crate) fn msm(&self) -> G1Affine {
         halo2curves::msm::msm_best(&self.scalars, &self.points).to_affine()
     }
 }
 
-/// Whether a sum is ours.
+/// Whether an MSM equals ours.
 pub(crate) fn equal(theirs: &G1Affine, ours: &Ours) -> bool {
     point(ours).is_some_and(|ours| ours == *theirs)
 }

@@ -1,5 +1,5 @@
-//! ICICLE beside this device: its sums and transforms, through the same adapter that `--device icicle`
-//! proves with, so copies to its device and the change to canonical scalars are part of its time.
+//! ICICLE beside this device: its MSMs and transforms, through the adapter that `--device icicle`
+//! proves with, so copies to its device and the conversion to canonical scalars are part of its time.
 
 use rollmill_algebra::CpuDevice;
 use rollmill_icicle::{IcicleDevice, IcicleError};

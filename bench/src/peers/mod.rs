@@ -41,7 +41,7 @@ pub(crate) const ARKWORKS_BUILD: &str = if cfg!(all(
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Peers {
     pub(crate) arkworks: bool,
-    /// Only ever set in a build that has it.
+    /// Set only in a build that has it.
     pub(crate) halo2curves: bool,
     pub(crate) barretenberg: Option<Rc<Barretenberg>>,
     pub(crate) icicle: Option<Rc<Icicle>>,
@@ -50,7 +50,7 @@ pub(crate) struct Peers {
 }
 
 impl Peers {
-    /// Looks for the peers that the plan wants.
+    /// Finds the peers that the plan requests.
     ///
     /// # Errors
     /// [`BenchError::PeerMissing`] if one that was requested by name is missing.
@@ -74,7 +74,7 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Looks for the devices that the plan wants beside the one that is measured, whose name is `own`.
+    /// Finds the devices that the plan requests beside the measured one, whose name is `own`.
     ///
     /// # Errors
     /// As [`Self::find`].

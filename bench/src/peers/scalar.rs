@@ -1,5 +1,5 @@
-//! The CPU device without vector instructions, beside the one that has them: what a machine without
-//! them is worth, and whether the plain path is still as fast as arkworks.
+//! The CPU device without vector instructions, beside the one with them: shows the speed of a machine
+//! without them, and whether the plain path is still as fast as arkworks.
 
 use rollmill_algebra::CpuDevice;
 use rollmill_algebra::device::Memory;
@@ -19,7 +19,7 @@ pub(crate) struct Scalar {
 }
 
 impl Scalar {
-    /// Says in one line why it is no peer of the device of this name.
+    /// Returns one line on why it is not a peer of the device of this name, if it is not.
     pub(super) fn find(own: &str, config: &Config) -> Result<Self, String> {
         let scalar = CpuDevice::scalar(config.threads);
         if own == scalar.name() {
