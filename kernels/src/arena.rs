@@ -20,7 +20,7 @@ use crate::order::{Access, Order, Uses};
 
 /// Names an account.
 pub(crate) type Account = u64;
-/// The account of whatever is no session's.
+/// The account of memory that belongs to no session.
 pub(crate) const COMMON: Account = 0;
 
 #[derive(Debug)]
@@ -29,13 +29,13 @@ pub(crate) struct Arena {
     order: Arc<Order>,
     budget_bytes: u64,
     state: Mutex<State>,
-    /// Told whenever memory comes free.
+    /// Notified whenever memory is released.
     freed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Blocks nobody uses, by size.
+    /// Unused blocks, by size.
     idle: BTreeMap<u64, Vec<(u64, Uses)>>,
     /// Taken from the driver, in use or idle.
     held_bytes: u64,
@@ -72,12 +72,12 @@ impl State {
         self.accounts.values().map(|balance| balance.used_bytes).sum()
     }
 
-    /// What all accounts use or have set aside.
+    /// Bytes that all accounts use or have reserved.
     fn claimed_bytes(&self) -> u64 {
         self.accounts.values().map(|balance| balance.claim()).sum()
     }
 
-    /// What `account` may still take.
+    /// Bytes that `account` may still allocate.
     fn free_bytes(&self, account: Account, budget_bytes: u64) -> u64 {
         let own = self.balance(account);
         let others = self.claimed_bytes() - own.claim();
@@ -95,7 +95,7 @@ pub(crate) struct Block {
     arena: Arc<Arena>,
 }
 
-/// A place in a block, in bytes from its start.
+/// A position in a block, in bytes from its start.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct At<'a> {
     block: &'a Block,
@@ -108,7 +108,7 @@ impl<'a> At<'a> {
         Self { offset: self.offset + bytes, ..self }
     }
 
-    /// For the driver alone, in calls that name the block's uses.
+    /// Only for the driver, in calls that name the block's uses.
     pub(crate) fn address(self) -> u64 {
         self.block.pointer + self.offset
     }
@@ -152,7 +152,7 @@ impl Arena {
         self.state.lock()
     }
 
-    /// Bytes in use, the most there were, and the budget.
+    /// Bytes in use, their maximum so far, and the budget.
     pub(crate) fn usage(&self) -> (u64, u64, u64) {
         let state = self.state();
         (state.used_bytes(), state.peak_bytes, self.budget_bytes)
@@ -176,7 +176,7 @@ impl Arena {
     pub(crate) fn open(&self, operation: &'static str, bytes: u64) -> Result<Account, DeviceError> {
         let mut state = self.state();
         while bytes > state.free_bytes(COMMON, self.budget_bytes) {
-            // What is free once every session has ended and released its memory.
+            // Bytes that are free once every session has ended and released its memory.
             let common = state.balance(COMMON).used_bytes;
             let free_bytes = self.budget_bytes.saturating_sub(common);
             if bytes > free_bytes {
@@ -199,7 +199,7 @@ impl Arena {
         self.freed.notify_all();
     }
 
-    /// Moves blocks to the common account, all or none: none when memory is set aside that they take.
+    /// Moves blocks to the common account, all or none: none if they would use reserved memory.
     pub(crate) fn keep(&self, blocks: &[&Block]) -> bool {
         let mut state = self.state();
         let mut moved = state.accounts.clone();
@@ -220,7 +220,7 @@ impl Arena {
         true
     }
 
-    /// Takes a block of at least `bytes` for use in `stream` first.
+    /// Allocates a block of at least `bytes`, whose first use is in `stream`.
     pub(crate) fn take(
         self: &Arc<Self>,
         operation: &'static str,
@@ -234,7 +234,7 @@ impl Arena {
         if size > free_bytes {
             return Err(DeviceError::Memory { operation, needed_bytes: size, free_bytes });
         }
-        // Best one that need not be waited for, then new memory, then any.
+        // Prefers a block without a wait, then new memory, then any block.
         let idle = state.idle.get_mut(&size).filter(|idle| !idle.is_empty());
         let ready = idle.and_then(|idle| {
             let at = idle.iter().rposition(|(_, uses)| self.order.is_ready(stream, uses))?;
@@ -275,7 +275,7 @@ impl Arena {
         Ok((pointer, Uses::default()))
     }
 
-    /// Gives idle blocks back to the driver, once nothing queued can touch them.
+    /// Returns idle blocks to the driver, once no queued work can use them.
     fn trim(&self, state: &mut State) -> Result<(), CudaError> {
         self.order.synchronize_all()?;
         for (size, blocks) in std::mem::take(&mut state.idle) {

@@ -1,4 +1,4 @@
-//! The driver of real cards, loaded at run time. Nothing here is reached without a driver library.
+//! The driver of NVIDIA cards, loaded at run time. Nothing here runs without a driver library.
 
 #![expect(unsafe_code, reason = "the CUDA driver is a C library")]
 
@@ -12,7 +12,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::driver::{Argument, Driver, Launch, Stream};
 use crate::error::CudaError;
 
-/// The oldest CUDA that is tried, 12.0, as the driver counts: older drivers lack functions.
+/// The oldest supported CUDA version, 12.0, in the driver's numbering: older drivers lack functions.
 const DRIVER_NEEDED: i32 = 12_000;
 /// The CUDA that the kernels are compiled with. A driver that supports it loads the
 /// compiler's output. An older one may not, and then the error names the driver's age.
@@ -54,11 +54,11 @@ fn version(number: i32) -> String {
 }
 
 fn said(error: DriverError) -> String {
-    // The driver's own words need the library, which is there: an error came from it.
+    // The driver's message needs the library, which is loaded, since the error came from it.
     format!("{:?}", error.0)
 }
 
-/// Errors after which nothing in the context can be used.
+/// Errors after which the context is unusable.
 fn is_lost(code: CUresult) -> bool {
     matches!(
         code,

@@ -28,7 +28,7 @@ const BUDGET_PERCENT: u64 = 92;
 /// How to open a device.
 #[derive(Debug, Clone, Default)]
 pub struct CudaOptions {
-    /// Most bytes of device memory to use; by default nearly all that are free.
+    /// Maximum bytes of device memory to use; by default nearly all that are free.
     pub budget_bytes: Option<u64>,
     /// Run row kernels by the interpreter even where there is a generated kernel.
     pub interpret_rows: bool,
@@ -199,7 +199,7 @@ impl CudaDevice {
             .during(operation, self.card.driver.device())
     }
 
-    /// Memory for `n` things of `size` bytes.
+    /// Memory for `n` items of `size` bytes.
     pub(crate) fn take(
         &self,
         operation: &'static str,
@@ -209,7 +209,7 @@ impl CudaDevice {
         self.card.arena.take(operation, self.account, self.stream, n as u64 * size)
     }
 
-    /// A buffer of `n` elements yet to be written.
+    /// An uninitialised buffer of `n` elements.
     pub(crate) fn new_buffer(
         &self,
         operation: &'static str,
@@ -219,7 +219,7 @@ impl CudaDevice {
         Ok(CudaBuffer { block, len: n })
     }
 
-    /// Runs one thread for each of `threads` things.
+    /// Runs `threads` threads.
     pub(crate) fn launch(
         &self,
         operation: &'static str,
@@ -295,7 +295,7 @@ impl CudaDevice {
         self.done(operation, copied)
     }
 
-    /// Copies bytes into a block of their own.
+    /// Copies bytes into a new block.
     pub(crate) fn upload_bytes(
         &self,
         operation: &'static str,
@@ -397,7 +397,7 @@ pub(crate) fn shape<T>(
     Err(DeviceError::Shape { operation, expected: expected.into(), got: got.into() })
 }
 
-/// The one length of all `buffers`; zero when there are none.
+/// The common length of all `buffers`; zero when there are none.
 pub(crate) fn common_len<'a>(
     operation: &'static str,
     buffers: impl IntoIterator<Item = &'a CudaBuffer>,

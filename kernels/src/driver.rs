@@ -1,4 +1,4 @@
-//! What the device needs of a driver: memory, copies and launches, all in the order of one stream.
+//! The interface of a driver: memory, copies and launches, all in the order of one stream.
 
 use std::fmt::Debug;
 
@@ -60,7 +60,7 @@ pub(crate) struct Launch<'a> {
 const SHARED_BYTES_MAX: u32 = 48 << 10;
 
 impl Launch<'_> {
-    /// Rejects a launch that no card would run.
+    /// Rejects a launch beyond the limits of every card.
     pub(crate) fn check(&self, device: &str) -> Result<(), CudaError> {
         let fits = self.grid.iter().all(|size| *size > 0)
             && self.grid[0] <= i32::MAX as u32
@@ -92,7 +92,7 @@ pub(crate) type Stream = usize;
 pub(crate) trait Driver: Debug + Send + Sync {
     /// Name of the card, for logs and errors.
     fn device(&self) -> &str;
-    /// `GPU-…`, by which other programs know the card; none for the emulator.
+    /// `GPU-…`, by which other programs know the card; `None` for the emulator.
     fn uuid(&self) -> Option<&str> {
         None
     }
@@ -106,7 +106,7 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
     /// Frees memory at once: nothing that is queued may use it.
     fn release(&self, pointer: u64) -> Result<(), CudaError>;
-    /// Makes a stream, numbered from 0.
+    /// Creates a stream, numbered from 0.
     fn new_stream(&self) -> Result<Stream, CudaError>;
     /// What is queued in `waiter` from now on starts after all that is queued in `before` so far. Callers
     /// ensure that no two concurrent calls name the same `before`.

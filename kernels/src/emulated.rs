@@ -1,10 +1,10 @@
 //! A driver that runs kernels on the host, for tests.
 //!
-//! Its streams can run late. Calls are queued and take effect only when something waits for them: either in
-//! that stream and those it waits for, as if all others had stopped, or, with a seed, one by one from streams
-//! drawn at random. So a missing wait between two streams yields wrong results. Allocated memory is filled
-//! with 0xcd, freed memory with 0xdd and is checked for writes, and every block has guards on both sides. So
-//! faults that a card would show now and then are found every time.
+//! Its streams can run late. Calls are queued and take effect only when something waits for them:
+//! either in that stream and those it waits for, as if all others had stopped, or, with a seed, one by
+//! one from streams drawn at random. So a missing wait between two streams yields wrong results.
+//! Allocated memory is filled with 0xcd, freed memory with 0xdd and is checked for writes, and every
+//! block has guards on both sides. So faults that would be intermittent on a card are found every time.
 
 #![expect(unsafe_code, reason = "kernels work on raw memory")]
 
@@ -26,10 +26,10 @@ const TAKEN: u8 = 0xcd;
 const FREED: u8 = 0xdd;
 const GUARDED: u8 = 0xab;
 
-/// What the emulated card does wrong.
+/// Faults of the emulated card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It is lost once it has run this many kernels.
+    /// The card is lost once it has run this many kernels.
     LostAfter(u64),
     /// Downloads come with all bits set.
     WrongDownloads,
@@ -48,7 +48,7 @@ pub struct Emulation {
     pub shuffle: Option<u64>,
     /// Run threads and blocks from last to first.
     pub reverse: bool,
-    /// Do arithmetic by the very PTX instructions that a card runs, one by one. Slower, same values.
+    /// Do arithmetic by emulating each PTX instruction that a card runs. Slower, same values.
     pub exact: bool,
     /// Memory of the card.
     pub memory_bytes: u64,

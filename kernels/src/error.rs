@@ -1,4 +1,4 @@
-//! What can go wrong between the host and a card.
+//! Errors of CUDA devices.
 
 use rollmill_algebra::device::DeviceError;
 
@@ -62,7 +62,7 @@ rollmill_errors::coded! {
 }
 
 impl CudaError {
-    /// As the error of an operation of the device traits.
+    /// Converts to the error of an operation of the device traits.
     pub(crate) fn during(self, operation: &'static str, device: &str) -> DeviceError {
         match self {
             Self::Memory { needed_bytes, free_bytes } => {

@@ -28,7 +28,7 @@ pub(crate) enum Argument<'a> {
 type Used<'a> = (&'a Mutex<Uses>, Access);
 
 impl<'a> Argument<'a> {
-    /// As a driver takes it; adds the blocks that it represents to `uses`.
+    /// Converts to the driver's form; adds the blocks that it represents to `uses`.
     pub(crate) fn resolve(&self, uses: &mut Vec<Used<'a>>) -> driver::Argument {
         let address = match self {
             Self::U32(number) => return driver::Argument::U32(*number),
@@ -70,7 +70,7 @@ pub(crate) enum Word<'a> {
     Out(Option<At<'a>>),
 }
 
-/// Words in device memory with addresses among them, and whose they are.
+/// Words in device memory with addresses among them, and the blocks of those addresses.
 #[derive(Debug)]
 pub(crate) struct List<'a> {
     block: Block,

@@ -29,7 +29,7 @@ pub struct CudaBases {
     len: usize,
 }
 
-/// How a column's scalars are split into windows and buckets into chunks.
+/// How scalars are split into windows, and buckets into chunks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Plan {
     /// Bits of a window.
@@ -147,7 +147,7 @@ impl CudaDevice {
         arguments.push(Out(entries.start()));
         self.launch(OP, "msm_scatter", 256, n, arguments)?;
 
-        // Pieces in order of their size, the longest first.
+        // Chunks in order of their size, the longest first.
         let bins = self.zeroed(4 * u64::from(chunk_len))?;
         let (offsets, places) = (In(offsets.start()), In(slots.start()));
         let of_slots = |bins| {
@@ -287,7 +287,8 @@ impl Msm for CudaDevice {
             return Ok(Vec::new());
         }
         let classes = self.classify(columns)?;
-        // Before anything is taken: a commitment that does not fit is rejected with what it needs.
+        // Before any allocation: a commitment that does not fit in memory is rejected with the bytes it
+        // needs.
         for (column, (bits, sum_bits)) in columns.iter().zip(&classes) {
             self.require_memory(OP, plan_bytes(plan(*bits, *sum_bits), column.len() as u64))?;
         }

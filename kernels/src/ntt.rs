@@ -13,11 +13,11 @@ use crate::launch::Argument::{In, Null, Out, Places, U32};
 
 /// Columns of one launch, as in the kernel.
 const BATCH: usize = 16;
-/// Elements of temporary memory that a launch may ask for.
+/// Elements of temporary memory that a launch may allocate.
 const BATCH_ELEMENTS: usize = 1 << 24;
 /// A table of powers has its low part up to here.
 const LOG_LOW: u32 = 14;
-/// Bits of a transform that a pass does.
+/// Bits of a transform in one pass.
 const LOG_RADIX: u32 = 8;
 /// Elements in a block's shared memory: 32 KiB.
 const LOG_BLOCK: u32 = 10;
@@ -28,7 +28,7 @@ const SCALES_KEPT: usize = 32;
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     roots: Option<Arc<Block>>,
-    /// By base, factor and size, the one used last at the end.
+    /// By base, factor and size; the most recently used is last.
     scales: Vec<((Fr, Fr, u32), Arc<Block>)>,
 }
 
@@ -47,7 +47,7 @@ fn two_tables(base: Fr, factor: Fr, low: usize, high: usize) -> Vec<Fr> {
     table
 }
 
-/// Bits of each pass, as even as can be.
+/// Bits of each pass, as even as possible.
 fn passes(log_n: u32) -> Vec<u32> {
     let count = log_n.div_ceil(LOG_RADIX).max(1);
     (0..count).map(|i| (log_n + count - 1 - i) / count).collect()

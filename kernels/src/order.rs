@@ -17,18 +17,18 @@ use parking_lot::{Mutex, MutexGuard};
 use crate::driver::{Driver, Stream};
 use crate::error::CudaError;
 
-/// A place in a stream's queue: after its first `count` calls.
+/// A position in a stream's queue: after its first `count` calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Point {
     stream: Stream,
     count: u64,
 }
 
-/// Who uses a block that may not have ended.
+/// The uses of a block that may not have finished.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Uses {
     written: Option<Point>,
-    /// Since then, one for each stream.
+    /// Reads since then, one per stream.
     read: Vec<Point>,
 }
 
@@ -78,7 +78,7 @@ struct Streams {
 }
 
 impl Streams {
-    /// Whether a call queued in `stream` now could begin before `point` is reached.
+    /// Whether a call queued in `stream` now could start before `point` is reached.
     fn is_open(&self, stream: Stream, point: Point) -> bool {
         let Point { stream: other, count } = point;
         other != stream && count > self.ended[other].max(self.passed[stream][other])
@@ -94,7 +94,7 @@ impl Order {
         self.streams.lock()
     }
 
-    /// A stream for one owner, perhaps one that another gave back.
+    /// Returns a stream for one owner, perhaps one that an earlier owner released.
     pub(crate) fn acquire_stream(&self) -> Result<Stream, CudaError> {
         let mut streams = self.streams();
         if let Some(stream) = streams.idle.pop() {
@@ -131,7 +131,8 @@ impl Order {
             let block = block.lock();
             for point in block.before(*access) {
                 if streams.is_open(stream, point) {
-                    // For all that is queued there by now: more than `point`, never less.
+                    // Waits for everything queued there so far, which may be more than `point`, never
+                    // less.
                     self.driver.wait(stream, point.stream)?;
                     streams.passed[stream][point.stream] = streams.queued[point.stream];
                     streams.waits += 1;
@@ -141,7 +142,7 @@ impl Order {
         Ok(())
     }
 
-    /// Queues what `call` does with the blocks of `uses`, after all that must come before.
+    /// Queues `call`, which uses the blocks of `uses`, after all the work it depends on.
     pub(crate) fn enqueue(
         &self,
         stream: Stream,
@@ -149,7 +150,8 @@ impl Order {
         call: impl FnOnce(&dyn Driver) -> Result<(), CudaError>,
     ) -> Result<(), CudaError> {
         self.wait_for(stream, uses)?;
-        // Without the lock: a copy may take its time. What failed may have started, and is noted too.
+        // Without the lock, since a copy may take long. A failed call may have started, so it is
+        // recorded too.
         let outcome = call(&*self.driver);
         let mut streams = self.streams();
         streams.queued[stream] += 1;
@@ -182,7 +184,7 @@ impl Order {
         (0..count).try_for_each(|stream| self.synchronize(stream))
     }
 
-    /// Runs `call`, which waits for the stream, and notes what has ended with it.
+    /// Runs `call`, which waits for the stream, and records the calls that have finished.
     fn waiting(
         &self,
         stream: Stream,

@@ -1,5 +1,5 @@
 //! Row kernels as straight-line programs: the nodes of their graphs in order, in as few registers as
-//! their lives allow.
+//! their lifetimes allow.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::schedule::{Step, schedule};
 const COLUMNS_MAX: u32 = 1 << 16;
 const ROTATIONS_MAX: u32 = 1 << 14;
 
-/// What an instruction does, as the kernel numbers it.
+/// The operation of an instruction, with the kernel's number for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
     Add = 0,
@@ -47,7 +47,7 @@ pub(crate) enum Operand {
 }
 
 impl Operand {
-    /// As the kernel reads it.
+    /// Encodes it for the kernel.
     pub(crate) fn encode(self) -> u32 {
         match self {
             Self::Register(index) => index,
@@ -88,8 +88,8 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// Records what `kernel` does on a row, and its constants. `None` when a column or a
-    /// rotation has no room in the encoding of an operand.
+    /// Records what `kernel` computes on a row, and its constants. `None` when a column or a rotation
+    /// does not fit in the encoding of an operand.
     pub(crate) fn record<K: RowKernel>(&self, kernel: &K) -> Option<(Arc<Program>, Vec<Fr>)> {
         let graph = Graph::record(kernel);
         let without_value = |node: &Node<Cell>| match *node {
@@ -189,7 +189,7 @@ impl Program {
 }
 
 impl Program {
-    /// Names what the program does, whatever its constants are.
+    /// Identifies the program, whatever the values of its constants.
     pub(crate) fn name(&self) -> String {
         let mut hasher = Sha256::new();
         for step in &self.instructions {

@@ -1,4 +1,4 @@
-//! What a card does in a second: the ceiling that other figures are compared with.
+//! Measures the maximum speeds of a card, the ceilings that other figures are compared with.
 
 use std::time::{Duration, Instant};
 
