@@ -1,7 +1,7 @@
 //! An opened adapter: its memory, its kernels and its faults.
 //!
-//! wgpu reports most errors by callbacks. They are kept here and returned by the next call, so that no
-//! result of a faulty device is handed out.
+//! wgpu reports most errors by callbacks. They are stored here and returned by the next call, so that
+//! no result of a faulty device is returned.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,11 +27,11 @@ const CHUNK_LOG_MAX: u32 = 26;
 /// Shortest buffer of a long array, in elements; segments of scans must divide it.
 const CHUNK_ELEMENTS_MIN: usize = 256;
 
-/// Least length of the garbage that follows an array under checks.
+/// Minimum length of the guard region that follows an array under checks.
 const GUARD_BYTES: u64 = 64;
 const GARBAGE: u8 = 0xff;
 
-/// What went wrong since the device was opened.
+/// Errors since the device was opened.
 #[derive(Debug, Default)]
 struct Faults {
     lost: Option<String>,
@@ -56,7 +56,7 @@ pub(crate) struct Gpu {
     used_bytes: Arc<AtomicU64>,
     faults: Arc<Mutex<Faults>>,
     pipelines: Vec<OnceLock<Result<Pipeline, String>>>,
-    /// Bound where a kernel does not read.
+    /// Bound to bindings that a kernel does not read.
     fillers: OnceLock<[Arc<Region>; 2]>,
 }
 
@@ -66,7 +66,7 @@ pub(crate) struct Region {
     pub(crate) buffer: wgpu::Buffer,
     /// Requested bytes.
     pub(crate) end: u64,
-    /// Whether garbage follows them that nothing may touch.
+    /// Whether a guard region follows, which no kernel may change.
     guard: bool,
     bytes: u64,
     used_bytes: Arc<AtomicU64>,
@@ -211,7 +211,7 @@ impl Gpu {
         let guard = self.checks && bytes + GUARD_BYTES <= self.binding_bytes_max;
         let bytes = bytes.next_multiple_of(16).max(64) + if guard { GUARD_BYTES } else { 0 };
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        // From here on dropping the region takes the bytes back.
+        // From here on dropping the region subtracts the bytes again.
         let used_bytes = Arc::clone(&self.used_bytes);
         let region = |buffer| Region { buffer, end, guard, bytes, used_bytes };
         if before.saturating_add(bytes) > self.memory_bytes_max {
@@ -364,7 +364,7 @@ pub(crate) fn limbs_of(bytes: &[u8]) -> BigInt<4> {
     BigInt(limbs)
 }
 
-/// Field elements as they lie in memory: Montgomery form, little-endian.
+/// Field elements in their in-memory form: Montgomery form, little-endian.
 pub(crate) fn bytes_of<'a>(values: impl IntoIterator<Item = &'a Fr>) -> Vec<u8> {
     let mut out = Vec::new();
     for value in values {
@@ -403,8 +403,8 @@ mod tests {
         }
     }
 
-    /// Goal: a driver that is out of memory is one error, and the device goes on. Method: this test
-    /// program again, in a child with 4 GB of address space, where software adapters keep theirs.
+    /// Goal: a driver that is out of memory causes one error, and the device continues. Method: this
+    /// test program again, in a child with 4 GB of address space, where software adapters keep theirs.
     #[test]
     fn memory_that_the_driver_refuses_is_a_memory_error_and_no_fault() {
         const CHILD: &str = "ROLLMILL_TEST_SMALL_MEMORY";
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn an_allocation_that_fails_inside_the_driver_is_a_memory_error() {
         let gpu = gpu();
-        // What the callback leaves behind.
+        // The fault that the callback records.
         gpu.faults.lock().out_of_memory = true;
         let error = gpu.check("commit").unwrap_err();
         assert!(matches!(error, DeviceError::Memory { operation: "commit", .. }), "{error}");

@@ -1,6 +1,6 @@
-//! The kernels: where each is, what it reads and writes, and its pipeline.
+//! The kernels: source, bindings and pipeline of each.
 //!
-//! Pipelines take up to seconds to compile, so each is made when first used and kept.
+//! A pipeline takes up to seconds to compile, so each is compiled at its first use and kept.
 #![allow(unsafe_code)]
 
 use std::num::NonZeroU64;
@@ -11,7 +11,7 @@ use crate::adapter::{LimbForm, one_line};
 use crate::params::{self, Declared, PARAMS_BYTES, Params};
 use crate::source::assemble;
 
-/// What a kernel does with a binding.
+/// How a kernel uses a binding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
@@ -126,7 +126,7 @@ fn spec<P: Params>(
     Spec { field, source, params: P::DECLARED, workgroup, bindings }
 }
 
-/// A kernel made ready for a device.
+/// A kernel compiled for a device.
 #[derive(Debug)]
 pub(crate) struct Pipeline {
     pub(crate) pipeline: wgpu::ComputePipeline,

@@ -1,8 +1,8 @@
 //! The device traits on a graphics adapter, through wgpu: Vulkan, Metal or DirectX 12.
 //!
 //! [`WgpuDevice`] runs multi-scalar multiplications, transforms and vector operations in WGSL, and row
-//! kernels on host threads; [`WgpuDevice::report`] lists where each operation runs. Nothing falls back: what
-//! the adapter cannot do is an error.
+//! kernels on host threads; [`WgpuDevice::report`] lists where each operation runs. There is no
+//! fallback: an operation that the adapter does not support is an error.
 //!
 //! The same sources serve adapters with and without 64-bit integers ([`LimbForm`]): only the product
 //! of two words differs. Values are in arkworks' in-memory form on both sides, so that uploads and

@@ -27,7 +27,7 @@ const OPERATION: &str = "commit";
 /// Bytes of an affine point and of a homogeneous one.
 const AFFINE_BYTES: usize = 64;
 const POINT_BYTES: u64 = 96;
-/// Most bases of one MSM. It bounds the time of a dispatch and the size of scratch memory.
+/// Maximum bases of one MSM. It bounds the time of a dispatch and the size of scratch memory.
 const CHUNK_MAX: usize = 1 << 20;
 /// Entries that one thread adds.
 const ENTRIES_RUN: u32 = 64;
@@ -37,7 +37,7 @@ const SUMS_RUN: u32 = 64;
 const BUCKETS_RUN: u32 = 32;
 const FEW_BUCKETS_RUN: u32 = 8;
 const FEW_BUCKETS: u32 = 256;
-/// Points per window that are left to the host.
+/// Points per window that the host adds.
 const HOST_POINTS: u32 = 32;
 /// Numbers that a workgroup of `blocks` sums.
 const BLOCK: u32 = 1024;
@@ -122,7 +122,7 @@ impl Scratch<'_> {
     }
 }
 
-/// Points that the adapter leaves: for each window, runs with their sums and weighted sums.
+/// Points that the host adds: for each window, runs with their sums and weighted sums.
 #[derive(Debug)]
 struct Rest {
     shape: Shape,
@@ -208,7 +208,7 @@ struct ChunkMsm<'a> {
     n: usize,
     bits: u32,
     points: &'a Arc<Region>,
-    /// Where the scalars are, and the place of the first.
+    /// The buffer of the scalars, and the index of the first.
     scalars: (&'a Arc<Region>, usize),
     has_identity: bool,
 }
@@ -446,7 +446,7 @@ impl WgpuDevice {
         Ok(totals)
     }
 
-    /// Homogeneous points out of bytes.
+    /// Decodes homogeneous points.
     fn points(&self, bytes: &[u8]) -> Result<Vec<G1Projective>, DeviceError> {
         let coordinate = |bytes: &[u8]| {
             let limbs = limbs_of(bytes);

@@ -21,11 +21,11 @@ use crate::kernel::Kernel;
 use crate::params;
 use crate::record::Record;
 
-/// Most layers of a pass, and log2 of the elements in its workgroup's memory.
+/// Maximum layers of a pass, and log2 of the elements in its workgroup's memory.
 const PASS_LOG: u32 = 8;
-/// Numbers that `ntt.wgsl` uses by these names.
+/// Constants that `ntt.wgsl` uses by these names.
 pub(crate) const CONSTANTS: &[(&str, u32)] = &[("SMALL_ROOTS", 1 << (PASS_LOG - 1))];
-/// Most tables kept; the oldest is dropped first.
+/// Maximum tables kept; the oldest is dropped first.
 const TABLES_MAX: usize = 32;
 
 /// The powers in a table.
@@ -37,7 +37,7 @@ enum Powers {
     Scale { log_n: u32, base: Fr, first: Fr },
 }
 
-/// Tables on the adapter, made when first needed.
+/// Tables on the adapter, computed at their first use.
 #[derive(Debug, Default)]
 pub(crate) struct Tables {
     made: Mutex<Vec<(Powers, Arc<Region>)>>,
@@ -135,7 +135,7 @@ impl WgpuDevice {
                 record.run(Kernel::Reorder, (1 << chunk_log) / chunks, &params, &regions);
             }
         }
-        // As few passes as will do, as even as they will go.
+        // As few passes as possible, as even as possible.
         let passes = chunk_log.div_ceil(PASS_LOG);
         let mut first = 0;
         for pass in 0..passes {

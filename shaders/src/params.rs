@@ -10,7 +10,7 @@ use rollmill_algebra::Fr;
 
 /// Words of the uniform with the parameters.
 pub(crate) const PARAMS_WORDS: usize = 64;
-/// Bytes of the uniform. Uniforms of adapters begin at multiples of 256 bytes.
+/// Bytes of the uniform. Uniforms of adapters start at multiples of 256 bytes.
 pub(crate) const PARAMS_BYTES: u64 = 4 * PARAMS_WORDS as u64;
 
 /// The form of a parameter.
@@ -34,7 +34,7 @@ impl Form {
         }
     }
 
-    /// Elements begin at a vector of four words.
+    /// Elements start at a vector of four words.
     const fn align(self) -> usize {
         match self {
             Self::Word | Self::Words(_) => 1,
@@ -367,7 +367,7 @@ mod tests {
         }
     }
 
-    /// A parameter that nobody reads is one that the host and the kernel no longer agree about.
+    /// A parameter that no kernel reads shows that the host and the kernel disagree.
     #[test]
     fn every_declared_parameter_is_read_by_its_kernels_source() {
         for kernel in Kernel::ALL {

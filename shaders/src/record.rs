@@ -1,4 +1,4 @@
-//! Records work step by step and queues it at once.
+//! Records work step by step and queues it as a whole.
 
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ impl<'a> Record<'a> {
             }
         }
         gpu.queue().submit([encoder.finish()]);
-        // Frees what finished work used, and notices a lost device.
+        // Frees the memory of finished work, and detects a lost device.
         gpu.poll(self.operation, wgpu::PollType::Poll)
     }
 

@@ -30,7 +30,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("words_u64", include_str!("../wgsl/words_u64.wgsl")),
 ];
 
-/// Numbers that the host defines and the kernels of a source use, by name.
+/// Constants that the host defines and the kernels of a source use, by name.
 const SHARED: &[(&str, &[(&str, u32)])] = &[
     ("msm_places", msm::PLACES_CONSTANTS),
     ("msm_sums", msm::ARRANGEMENTS),
@@ -74,7 +74,7 @@ fn params_of(source: &str) -> String {
     out
 }
 
-/// Reads a field element out of eight words of the parameters.
+/// Reads a field element from eight words of the parameters.
 const PARAM_ELEMENT: &str = "\
 fn param_element(at: u32) -> Element {
     return element(
@@ -87,7 +87,7 @@ fn param_element(at: u32) -> Element {
 struct Joined {
     text: String,
     form: LimbForm,
-    /// What follows `params`.
+    /// The parts that follow `params`.
     params: String,
     /// Names that are imported, or being imported.
     seen: Vec<String>,
