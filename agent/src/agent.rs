@@ -294,7 +294,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                     format!("an operator can end it with `rollmill-broker pardon {}`", self.id);
                 return Err(AgentError::Refused { remedy, source });
             }
-            Answer::Passing => {
+            Answer::Transient => {
                 self.link.failed(&source);
                 retry.pause()
             }
@@ -328,7 +328,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         let nothing = HeartbeatRequest { agent: self.id.clone(), leases: Vec::new() };
         match self.once.heartbeat(&nothing).await {
             Ok(_) => self.link.reached(),
-            Err(error) if error.answer() == Answer::Passing => self.link.failed(&error),
+            Err(error) if error.answer() == Answer::Transient => self.link.failed(&error),
             // The claim is answered with the same, and acts on it.
             Err(_) => {}
         }
@@ -428,7 +428,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Err(error) => error,
             };
             match error.answer() {
-                Answer::Passing => {
+                Answer::Transient => {
                     self.link.failed(&error);
                     if cancel.is_cancelled() {
                         return Err(End::Lost);

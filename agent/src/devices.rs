@@ -60,9 +60,9 @@ impl FromStr for Choice {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || "expected auto, cpu, cuda:N, wgpu:N or icicle:N".to_owned();
+        let unknown = || "expected auto, cpu, cuda:N, wgpu:N or icicle:N".to_owned();
         let (kind, selector) = match text.split_once(':') {
-            Some((_, "")) => return Err(refuse()),
+            Some((_, "")) => return Err(unknown()),
             Some((kind, name)) => (kind, Some(name)),
             None => (text, None),
         };
@@ -78,7 +78,7 @@ impl FromStr for Choice {
             "cuda" => Ok(Self::Cuda(selected())),
             "wgpu" => Ok(Self::Wgpu(selected())),
             "icicle" => Ok(Self::Icicle(selected())),
-            _ => Err(refuse()),
+            _ => Err(unknown()),
         }
     }
 }
@@ -202,21 +202,21 @@ mod tests {
         let gpu: &[&str] = &["cuda:0", "wgpu:1"];
         let none: &[&str] = &[];
         let ok = |text: &str| Ok(text.to_owned());
-        let refused = |code: &str| Err(code.to_owned());
+        let fails = |code: &str| Err(code.to_owned());
         for (choice, fallback, present, expected) in [
             ("auto", None, gpu, ok("cuda:0")),
             ("auto", None, none, ok("cpu")),
-            ("auto", Some(Require), none, refused("AGT-033")),
+            ("auto", Some(Require), none, fails("AGT-033")),
             ("auto", Some(Require), gpu, ok("cuda:0")),
             ("auto", Some(Off), gpu, ok("cpu")),
             ("cpu", None, gpu, ok("cpu")),
             ("cpu", Some(Off), gpu, ok("cpu")),
             ("cuda:0", None, gpu, ok("cuda:0")),
-            ("cuda:1", None, gpu, refused("AGT-032")),
-            ("cuda:1", Some(Require), gpu, refused("AGT-032")),
+            ("cuda:1", None, gpu, fails("AGT-032")),
+            ("cuda:1", Some(Require), gpu, fails("AGT-032")),
             ("cuda:1", Some(Prefer), gpu, ok("cpu for want of it")),
             ("wgpu:1", None, gpu, ok("wgpu:1")),
-            ("icicle:0", None, gpu, refused("AGT-032")),
+            ("icicle:0", None, gpu, fails("AGT-032")),
         ] {
             assert_eq!(run(choice, fallback, present), expected, "{choice} {fallback:?}");
         }
@@ -230,8 +230,8 @@ mod tests {
         }
         assert_eq!("cuda".parse(), Ok(Choice::Cuda(Selector::Index(0))));
         for text in ["", "gpu", "cuda:", "cpu:1", "auto:0", "CUDA:0"] {
-            let refused = text.parse::<Choice>().unwrap_err();
-            assert_eq!(refused, "expected auto, cpu, cuda:N, wgpu:N or icicle:N", "{text}");
+            let error = text.parse::<Choice>().unwrap_err();
+            assert_eq!(error, "expected auto, cpu, cuda:N, wgpu:N or icicle:N", "{text}");
         }
     }
 }

@@ -175,7 +175,7 @@ async fn beat(shared: &Shared, client: &Client) {
             Err(error) => {
                 shared.failures.inc();
                 match error.answer() {
-                    Answer::Passing => {
+                    Answer::Transient => {
                         shared.link.failed(&error);
                         Backoff::steady(every.min(RETRY)).pause()
                     }

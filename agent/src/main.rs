@@ -70,7 +70,7 @@ async fn serve(process: Process<Config>) -> Outcome {
     let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
     process.conditions.set("device", Ok(()));
     let (device, why, fell_back) = (opened.device, opened.why, opened.fell_back);
-    process.board.show(
+    process.status_page.show(
         "device",
         move || serde_json::json!({ "name": device, "why": why, "fell_back": fell_back }),
     );

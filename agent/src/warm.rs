@@ -24,9 +24,9 @@ impl Idle {
     }
 
     /// Counts a job until the returned guard is dropped.
-    pub(crate) fn job(&self) -> Held<'_> {
+    pub(crate) fn job(&self) -> JobGuard<'_> {
         self.end();
-        Held(self)
+        JobGuard(self)
     }
 
     /// Stops the loading for good. Aborting its task is not enough: a running load continues until it
@@ -53,9 +53,9 @@ impl Idle {
 }
 
 /// See [`Idle::job`].
-pub(crate) struct Held<'a>(&'a Idle);
+pub(crate) struct JobGuard<'a>(&'a Idle);
 
-impl Drop for Held<'_> {
+impl Drop for JobGuard<'_> {
     fn drop(&mut self) {
         self.0.jobs.send_modify(|jobs| *jobs -= 1);
     }

@@ -37,11 +37,11 @@ fn case(uuid: &str, folder: &Path, faults: &str) -> String {
         .env(CASE, uuid)
         .output()
         .expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{uuid} with {faults}: {said}\n{errors}");
-    let found = said.lines().find_map(|line| line.split_once("outcome: "));
-    found.unwrap_or_else(|| panic!("{uuid} with {faults}: {said}\n{errors}")).1.to_owned()
+    assert!(output.status.success(), "{uuid} with {faults}: {printed}\n{errors}");
+    let found = printed.lines().find_map(|line| line.split_once("outcome: "));
+    found.unwrap_or_else(|| panic!("{uuid} with {faults}: {printed}\n{errors}")).1.to_owned()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn one_case() {
     let registry = rollmill_service::prometheus::Registry::new();
     card::export(&registry, &uuid).expect("no failure of its own");
     let families = registry.gather().len();
-    let said = match Card::open(&uuid) {
+    let printed = match Card::open(&uuid) {
         Err(error) => error.to_string(),
         Ok(card) => {
             let driver = card.driver().unwrap_or_default();
@@ -60,24 +60,24 @@ fn one_case() {
             format!("{:?}, driver {driver}", card.read())
         }
     };
-    println!("outcome: {said}, {families} metrics");
+    println!("outcome: {printed}, {families} metrics");
 }
 
 #[test]
 fn a_card_is_found_by_its_uuid_and_reports_every_reading() {
-    let said = |reading: Reading| format!("{reading:?}, driver 580.95.05, 11 metrics");
+    let printed = |reading: Reading| format!("{reading:?}, driver 580.95.05, 11 metrics");
     let library = testing::management("libnvidia-ml.so.1", &[]);
-    assert_eq!(case(testing::UUID, library.path(), ""), said(FULL));
+    assert_eq!(case(testing::UUID, library.path(), ""), printed(FULL));
     // Part of a card, which has another prefix here.
-    assert_eq!(case(testing::UUID, library.path(), "part=1"), said(FULL));
+    assert_eq!(case(testing::UUID, library.path(), "part=1"), printed(FULL));
     // An older driver's name of a function, and the other name of the file.
     let old = testing::management("libnvidia-ml.so", &["-DOLD"]);
-    assert_eq!(case(testing::UUID, old.path(), ""), said(FULL));
+    assert_eq!(case(testing::UUID, old.path(), ""), printed(FULL));
 }
 
 #[test]
 fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
-    let said = |reading: Reading, metrics: usize| {
+    let printed = |reading: Reading, metrics: usize| {
         format!("{reading:?}, driver 580.95.05, {metrics} metrics")
     };
     let library = testing::management("libnvidia-ml.so.1", &[]);
@@ -88,11 +88,15 @@ fn what_is_missing_or_fails_leaves_out_its_own_reading_alone() {
         ("throttle=3", Reading { throttle_reasons: None, ..FULL }, 10),
         ("memory=15", Reading { memory_used_bytes: None, memory_total_bytes: None, ..FULL }, 9),
     ] {
-        assert_eq!(case(testing::UUID, library.path(), faults), said(reading, metrics), "{faults}");
+        assert_eq!(
+            case(testing::UUID, library.path(), faults),
+            printed(reading, metrics),
+            "{faults}"
+        );
     }
     let poor = testing::management("libnvidia-ml.so.1", &["-DPOOR"]);
     let without = Reading { power_watts: None, ..FULL };
-    assert_eq!(case(testing::UUID, poor.path(), ""), said(without, 10));
+    assert_eq!(case(testing::UUID, poor.path(), ""), printed(without, 10));
 }
 
 #[test]
@@ -109,10 +113,10 @@ fn without_the_library_or_the_card_there_are_no_metrics_and_a_reason() {
         // A machine with a driver has the real one, which does not know the card either.
         (testing::UUID, &empty, "", &["AGT-06"]),
     ] {
-        let said = case(uuid, folder.path(), faults);
-        assert!(said.ends_with(", 0 metrics"), "{faults}: {said}");
+        let printed = case(uuid, folder.path(), faults);
+        assert!(printed.ends_with(", 0 metrics"), "{faults}: {printed}");
         for part in wanted {
-            assert!(said.contains(part), "{faults}: {said}");
+            assert!(printed.contains(part), "{faults}: {printed}");
         }
     }
 }

@@ -65,7 +65,7 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         assert_eq!(text.lines().last(), Some(errors[0]), "{text}");
         errors[0].to_owned()
     };
-    let refused = |what: &str, set: &[u8], opens: bool, wanted: &[&str]| {
+    let assert_rejected = |what: &str, set: &[u8], opens: bool, wanted: &[&str]| {
         std::fs::write(at("keys.set"), set).unwrap();
         let line = start(opens);
         for part in wanted {
@@ -76,14 +76,14 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
     assert!(line.contains("AGT-030") && line.contains("rollmill-agent keys --keys-dir"), "{line}");
     let mut changed = good.clone();
     changed[good.len() / 2] ^= 1;
-    refused("a changed byte", &changed, false, &["AGT-030"]);
-    refused(
+    assert_rejected("a changed byte", &changed, false, &["AGT-030"]);
+    assert_rejected(
         "half of it",
         &good[..good.len() / 2],
         false,
         &["AGT-030", "keys.set", "rollmill-agent keys --keys-dir"],
     );
-    refused("another file", b"no keys", false, &["AGT-030"]);
+    assert_rejected("another file", b"no keys", false, &["AGT-030"]);
 
     let set = KeySet::from_bytes(&good).unwrap();
     let with = |change: &dyn Fn(&mut CircuitKey), tau_g2| {
@@ -102,11 +102,16 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
         assert!(text.contains(wanted), "chain {chain}: {text}");
     }
     let other = with(&|key| key.layout_digest[0] ^= 1, *set.tau_g2());
-    refused("another layout", &other, true, &["AGT-030", "tx_base", "run `rollmill-agent keys`"]);
+    assert_rejected(
+        "another layout",
+        &other,
+        true,
+        &["AGT-030", "tx_base", "run `rollmill-agent keys`"],
+    );
     let ptau = include_bytes!("../../plonk/tests/fixtures/power2.ptau");
     let ceremony = Srs::import_ptau(&mut std::io::Cursor::new(&ptau[..]), None, 1).unwrap();
     let other = with(&|key| key.vk.srs_id = ceremony.id(), ceremony.tau_g2);
-    refused("another string", &other, false, &["AGT-030", "SRS"]);
+    assert_rejected("another string", &other, false, &["AGT-030", "SRS"]);
     // The set on disk is that of the other SRS: `check` must see what the start sees.
     let output = agent(&["--device", "cpu", "--keys-dir", &keys_dir, "check"]);
     assert!(String::from_utf8(output.stdout).unwrap().contains("rollmill-agent keys --keys-dir"));
@@ -114,7 +119,7 @@ fn a_wrong_key_ends_the_agent_with_one_line() {
     let mut changed = srs;
     changed[4000] ^= 1;
     std::fs::write(at("srs.bin"), changed).unwrap();
-    refused(
+    assert_rejected(
         "a damaged string",
         &good,
         false,

@@ -23,7 +23,7 @@ fn with_driver(arguments: &[&str], faults: &str) -> Output {
 
 /// The one line that a failing agent says of its device, or else at its end. There are no keys either, which
 /// is a line of its own.
-fn refusal(arguments: &[&str]) -> String {
+fn failure_line(arguments: &[&str]) -> String {
     line_of(arguments, &agent(arguments))
 }
 
@@ -64,7 +64,7 @@ fn a_device_that_cannot_be_used_ends_the_agent_with_one_line() {
         (&["--device", "cuda:0", "--fallback", "off"], &["cuda:0", "fallback = off"]),
         (&["--fallback", "maybe"], &["fallback"]),
     ] {
-        let line = refusal(arguments);
+        let line = failure_line(arguments);
         for part in wanted {
             assert!(line.contains(part), "{arguments:?}: {line}");
         }

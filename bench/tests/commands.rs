@@ -109,9 +109,9 @@ fn a_bench_that_does_not_fit_into_memory_ends_before_it_begins() {
     assert!(!output.status.success() && output.stdout.is_empty(), "{output:?}");
     let text = String::from_utf8(output.stderr).unwrap();
     // What it does comes before; no operation was started.
-    let (said, line) = text.trim_end().rsplit_once('\n').unwrap();
-    assert!(said.lines().all(|line| line.starts_with("bench: ")), "{text}");
-    assert!(!said.contains("2^") && line.starts_with("error: "), "{text}");
+    let (printed, line) = text.trim_end().rsplit_once('\n').unwrap();
+    assert!(printed.lines().all(|line| line.starts_with("bench: ")), "{text}");
+    assert!(!printed.contains("2^") && line.starts_with("error: "), "{text}");
     for part in ["BEN-008", "msm needs about 24576 MiB", "are free", "--sizes"] {
         assert!(line.contains(part), "{line}");
     }

@@ -423,37 +423,37 @@ mod tests {
 
     #[test]
     fn a_rejected_token_is_told_with_the_role_that_the_command_needs() {
-        let refused = |status| ClientError::Rejected {
+        let rejected = |status| ClientError::Rejected {
             status,
             broker_code: "BRK-023".into(),
             message: "a valid bearer token is required".into(),
         };
         for status in [401, 403] {
-            let text = with_role(refused(status).into(), "operator").to_string();
+            let text = with_role(rejected(status).into(), "operator").to_string();
             assert!(text.starts_with("BRK-023: a valid bearer token"), "{text}");
             assert!(text.contains("--token") && text.contains("operator"), "{text}");
         }
-        assert!(!with_role(refused(404).into(), "operator").to_string().contains("--token"));
+        assert!(!with_role(rejected(404).into(), "operator").to_string().contains("--token"));
     }
 
     #[test]
     fn each_answer_of_the_brokers_address_is_told_apart() {
         let url = "http://x";
-        let refused = |status, code: &str| ClientError::Rejected {
+        let rejected = |status, code: &str| ClientError::Rejected {
             status,
             broker_code: code.into(),
             message: "a valid bearer token is required".into(),
         };
         let text = |error| ask_broker(url, Err(error));
-        let (line, is_running) = text(refused(401, "BRK-023"));
+        let (line, is_running) = text(rejected(401, "BRK-023"));
         assert!(line.unwrap_err().contains("rejects the token") && is_running);
-        let away = ClientError::Unavailable {
+        let unreachable = ClientError::Unavailable {
             url: url.into(),
             status: 503,
             broker_code: "BRK-001".into(),
             message: "database error".into(),
         };
-        let (line, is_running) = text(away);
+        let (line, is_running) = text(unreachable);
         assert!(line.unwrap_err().contains("cannot serve: database error") && is_running);
         let (line, is_running) = text(ClientError::NotABroker { url: url.into(), status: 404 });
         assert!(line.unwrap_err().contains("something else") && !is_running);

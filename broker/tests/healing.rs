@@ -327,11 +327,11 @@ async fn a_forgiven_agent_may_complete_with_other_bytes() {
     bench.complete("a", &lease, wrong).await.unwrap();
     bench.reject(&lease, wrong).await;
     let good = bench.put(7, b"good").await;
-    let refused = bench.complete("a", &lease, good).await;
-    assert!(matches!(refused, Err(BrokerError::AlreadyRejected { .. })));
+    let rejected = bench.complete("a", &lease, good).await;
+    assert!(matches!(rejected, Err(BrokerError::AlreadyRejected { .. })));
     bench.sql("UPDATE job SET excluded_agents = '{}', forgiven = 1").await;
-    let refused = bench.complete("a", &lease, wrong).await;
-    assert!(matches!(refused, Err(BrokerError::AlreadyRejected { .. })));
+    let rejected = bench.complete("a", &lease, wrong).await;
+    assert!(matches!(rejected, Err(BrokerError::AlreadyRejected { .. })));
     bench.complete("a", &lease, good).await.unwrap();
     assert_eq!(bench.only_job().await.state, JobState::Done);
 }

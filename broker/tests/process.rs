@@ -130,7 +130,8 @@ async fn sigterm_ends_the_broker_and_its_postgres_with_exit_code_0() {
 fn a_taken_port_is_one_line_that_says_what_to_do() {
     let holder = TcpListener::bind("127.0.0.1:0").unwrap();
     let dir = data_dir();
-    let line = refusal(Broker::command(dir.path(), &holder.local_addr().unwrap().to_string()), 1);
+    let line =
+        failure_line(Broker::command(dir.path(), &holder.local_addr().unwrap().to_string()), 1);
     assert!(line.starts_with("error: SVC-005: ") && line.contains("--listen"), "{line}");
     assert!(!dir.path().join("pg").exists(), "the data was not touched");
 }
@@ -138,7 +139,7 @@ fn a_taken_port_is_one_line_that_says_what_to_do() {
 /// Attack: a second broker on the first one's data, which would wait for it in silence and write over its
 /// log meanwhile.
 #[tokio::test]
-async fn a_second_broker_on_a_data_directory_is_refused_and_touches_nothing() {
+async fn a_second_broker_on_a_data_directory_is_rejected_and_touches_nothing() {
     let dir = data_dir();
     let broker = Broker::start(dir.path(), &free_address());
     broker.client().status().await.unwrap();
@@ -161,7 +162,7 @@ fn a_machine_without_postgres_is_one_line_that_says_what_to_do() {
     let dir = data_dir();
     let mut command = Broker::command(dir.path(), &free_address());
     command.arg("--postgres-bin").arg(dir.path());
-    let line = refusal(command, 1);
+    let line = failure_line(command, 1);
     assert!(line.starts_with("error: BRK-040: ") && line.contains("apt-get install"), "{line}");
 }
 
@@ -169,7 +170,7 @@ fn a_machine_without_postgres_is_one_line_that_says_what_to_do() {
 fn each_reason_why_a_database_cannot_be_used_is_one_sentence_with_its_remedy() {
     let dir = data_dir();
     let closed = free_address();
-    let refuse = |url: String| {
+    let failure_with = |url: String| {
         let mut command = Broker::command(dir.path(), &free_address());
         command.env("ROLLMILL_TEST_DATABASE", url).args([
             "--database-url",
@@ -184,13 +185,13 @@ fn each_reason_why_a_database_cannot_be_used_is_one_sentence_with_its_remedy() {
         assert!(!dir.path().join("artifacts").exists(), "doctor makes nothing");
         wrong.to_owned()
     };
-    let line = refuse(format!("postgres://me:secret@{closed}/x"));
+    let line = failure_with(format!("postgres://me:secret@{closed}/x"));
     assert!(line.contains("BRK-007: no PostgreSQL server listens at") && line.contains(&closed));
     assert!(line.contains("database_url"), "{line}");
-    let line = refuse("postgres://me:secret@no-such-host.invalid/x".into());
+    let line = failure_with("postgres://me:secret@no-such-host.invalid/x".into());
     assert!(line.contains("the host no-such-host.invalid is unknown"), "{line}");
     for url in ["hello", "https://secret@x/y", "postgres://me:secret@[/x"] {
-        let line = refuse(url.into());
+        let line = failure_with(url.into());
         assert!(line.contains("BRK-008: database_url is not an address"), "{line}");
     }
 }
@@ -223,7 +224,7 @@ fn a_start_without_the_database_waits_and_check_says_why() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
     assert!(child.wait().unwrap().success(), "a signal ends the wait");
 
-    let line = refusal(at("hello"), 2);
+    let line = failure_line(at("hello"), 2);
     assert!(line.starts_with("error: BRK-008: database_url is not an address"), "{line}");
 }
 
@@ -272,7 +273,7 @@ async fn what_a_database_rejects_is_said_with_role_database_and_remedy() {
 
 /// Fault: an operator goes back to an older release, whose statements do not fit the schema any more.
 #[tokio::test]
-async fn a_database_of_a_newer_release_is_refused_before_it_is_used() {
+async fn a_database_of_a_newer_release_is_rejected_before_it_is_used() {
     let schema = rollmill_broker_testing::TestSchema::new().await;
     let store = schema.store().await;
     let newer = "INSERT INTO _sqlx_migrations
@@ -366,7 +367,7 @@ fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
     let place = dir.path().join("none");
     for verb in [&["list"][..], &["revoke", "x"]] {
         let mut command = Broker::command(&place, &free_address());
-        let line = refusal(
+        let line = failure_line(
             {
                 command.arg("tokens").args(verb);
                 command
@@ -380,7 +381,7 @@ fn a_command_on_tokens_says_what_is_missing_and_makes_nothing() {
     assert!(add.args(["tokens", "add", "one", "reader"]).output().unwrap().status.success());
     let mut revoke = Broker::command(&place, &free_address());
     revoke.args(["tokens", "revoke", "two"]);
-    let line = refusal(revoke, 1);
+    let line = failure_line(revoke, 1);
     assert!(line.contains("BRK-028: no valid token is labelled two"), "{line}");
 }
 
@@ -389,11 +390,11 @@ fn a_wrong_setting_is_exit_code_2() {
     let dir = data_dir();
     let mut command = Broker::command(dir.path(), &free_address());
     command.args(["--lease-seconds", "0"]);
-    let line = refusal(command, 2);
+    let line = failure_line(command, 2);
     assert!(line.starts_with("error: SVC-001: "), "{line}");
     let mut command = Broker::command(dir.path(), &free_address());
     command.arg("--no-such-flag");
-    assert!(refusal(command, 2).starts_with("error: SVC-003: "));
+    assert!(failure_line(command, 2).starts_with("error: SVC-003: "));
 }
 
 #[test]
@@ -409,7 +410,7 @@ fn doctor_finds_a_sound_machine_sound() {
 }
 
 /// Runs a command that must fail and returns its one line.
-fn refusal(mut command: Command, code: i32) -> String {
+fn failure_line(mut command: Command, code: i32) -> String {
     let output = command.stdout(Stdio::null()).output().unwrap();
     assert_eq!(output.status.code(), Some(code));
     let lines: Vec<String> = BufReader::new(&output.stderr[..])

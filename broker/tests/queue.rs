@@ -82,12 +82,12 @@ async fn a_superseded_lease_allows_nothing_but_completion() {
 
     assert_eq!(bench.heartbeat("a", &first).await, std::slice::from_ref(&first));
     assert!(bench.heartbeat("b", &second).await.is_empty());
-    for refused in [
+    for rejected in [
         bench.fail("a", &first, FailureClass::Transient).await.map(drop),
         bench.release("a", &first).await,
         bench.progress("a", &first).await,
     ] {
-        assert!(matches!(refused, Err(BrokerError::LeaseLost { .. })), "{refused:?}");
+        assert!(matches!(rejected, Err(BrokerError::LeaseLost { .. })), "{rejected:?}");
     }
     assert_eq!(bench.view(&second).await.lease.unwrap().agent, agent("b"));
 }
@@ -132,8 +132,8 @@ async fn completion_needs_a_result_that_was_uploaded() {
     let bench = Bench::new().await;
     bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("a").await;
-    let refused = bench.complete("a", &lease, digest(b"nowhere")).await;
-    assert!(matches!(refused, Err(BrokerError::NotUploaded { .. })));
+    let rejected = bench.complete("a", &lease, digest(b"nowhere")).await;
+    assert!(matches!(rejected, Err(BrokerError::NotUploaded { .. })));
     assert_eq!(bench.view(&lease).await.state, JobState::Leased);
 }
 
@@ -167,8 +167,8 @@ async fn a_rejected_result_reopens_the_job_for_another_agent_only() {
 
     for (who, what) in [("a", &b"another"[..]), ("b", b"wrong")] {
         let result = bench.put(7, what).await;
-        let refused = bench.complete(who, &lease, result).await;
-        assert!(matches!(refused, Err(BrokerError::AlreadyRejected { .. })), "{who}");
+        let rejected = bench.complete(who, &lease, result).await;
+        assert!(matches!(rejected, Err(BrokerError::AlreadyRejected { .. })), "{who}");
     }
     let candidates = bench.peek().await;
     assert_eq!(candidates[0].excluded, ["a"]);
@@ -204,8 +204,8 @@ async fn an_agent_is_quarantined_after_its_third_wrong_proof_and_can_be_pardoned
     bench.ready_job(7, "leaf", 1).await;
     let lease = bench.lease("b").await;
     let result = bench.put(7, b"proof").await;
-    let refused = bench.complete("a", &lease, result).await;
-    assert!(matches!(refused, Err(BrokerError::Quarantined { .. })));
+    let rejected = bench.complete("a", &lease, result).await;
+    assert!(matches!(rejected, Err(BrokerError::Quarantined { .. })));
     assert_eq!(bench.store.pardon(&bench.tenant, &a).await.unwrap(), 1);
     admit().await.unwrap();
 }
@@ -329,8 +329,8 @@ async fn a_cancelled_job_takes_no_result_and_comes_back_when_enqueued_again() {
     );
     assert_eq!(bench.heartbeat("a", &lease).await, std::slice::from_ref(&lease));
     let result = bench.put(7, b"proof").await;
-    let refused = bench.complete("a", &lease, result).await;
-    assert!(matches!(refused, Err(BrokerError::Cancelled { .. })));
+    let rejected = bench.complete("a", &lease, result).await;
+    assert!(matches!(rejected, Err(BrokerError::Cancelled { .. })));
     let again = bench.store.enqueue(&bench.tenant, &[job]).await.unwrap();
     assert_eq!(again[0].state, JobState::Ready);
 }

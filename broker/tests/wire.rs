@@ -278,13 +278,13 @@ async fn overload_is_answered_503_and_leases_stay_alive() {
     };
     let http = reqwest::Client::new();
     let url = format!("http://{}/v1/jobs/query", broker.address);
-    let refused = loop {
+    let rejected = loop {
         let answer = http.post(&url).body(r#"{"ids":[]}"#).send().await.unwrap();
         if answer.status() == 503 {
             break answer;
         }
     };
-    assert_eq!(refused.headers()["retry-after"], "1");
+    assert_eq!(rejected.headers()["retry-after"], "1");
     let lease = LeaseRef { job: grant.job.clone(), lease_epoch: grant.lease_epoch };
     let beat = HeartbeatRequest { agent: agent("a"), leases: vec![lease.clone()] };
     assert_eq!(client.heartbeat(&beat).await.unwrap().cancel, []);
@@ -371,9 +371,9 @@ async fn of_two_submitters_one_holds_the_name_and_the_fence_grows() {
     let (start, other) = (Incarnation::random(), Incarnation::random());
     let first = client.acquire_name(name, &one, &start, WAIT).await.unwrap();
     assert!(first.held);
-    let refused = client.acquire_name(name, &two, &other, WAIT).await.unwrap();
-    assert!(!refused.held);
-    assert_eq!(refused.holder, Some(one.clone()));
+    let rejected = client.acquire_name(name, &two, &other, WAIT).await.unwrap();
+    assert!(!rejected.held);
+    assert_eq!(rejected.holder, Some(one.clone()));
 
     let zero = Duration::ZERO;
     assert!(client.renew_name(name, &one, &start, first.fence, zero).await.unwrap().held);
@@ -479,10 +479,10 @@ fn every_error_that_the_broker_answers_with_has_a_meaning() {
         (E::AlreadyRejected { id }, Answer::RejectedBefore),
         (E::UnknownPath, Answer::Incompatible),
         (E::WrongMethod, Answer::Incompatible),
-        (E::Overloaded, Answer::Passing),
+        (E::Overloaded, Answer::Transient),
         (E::Unauthorized, Answer::TokenRejected),
         (E::Forbidden, Answer::TokenRejected),
-        (E::Objects { source: "away".into() }, Answer::Passing),
+        (E::Objects { source: "away".into() }, Answer::Transient),
     ];
     for (error, meaning) in &errors {
         assert_eq!(Answer::of(error.status(), Some(error.code())), *meaning, "{error}");

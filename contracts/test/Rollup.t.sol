@@ -191,7 +191,7 @@ contract ParametersTest is RollupFixture {
         assertEq(rollup.blockRecord(0).chain, bytes32(0), "genesis chain");
     }
 
-    function test_unusable_parameters_are_refused() public {
+    function test_unusable_parameters_are_rejected() public {
         for (uint256 i; i < 8; i++) {
             Rollup.Parameters memory p = _parameters();
             bytes memory expected;
@@ -373,7 +373,7 @@ contract SubmitTest is RollupFixture {
         return i == Layout.PAIR_S_L || i == Layout.PAIR_S_R;
     }
 
-    function test_every_word_at_its_bound_is_refused_and_below_it_accepted() public {
+    function test_every_word_at_its_bound_is_rejected_and_below_it_accepted() public {
         verifier.set(VerifierDouble.Answer.Yes);
         for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             Rollup.EpochArgs memory args = _range(1, 3);

@@ -34,7 +34,7 @@ const REORG_DEPTH_MAX: u64 = 20;
 /// Slots of an epoch of L1: a reorganisation never reaches back twice as many blocks.
 pub(crate) const L1_EPOCH_SLOTS: u32 = 16;
 /// Longest time a killed process stays down, and a frozen one stays frozen.
-const AWAY_MAX: Duration = Duration::from_secs(8);
+const DOWNTIME_MAX: Duration = Duration::from_secs(8);
 /// Longest time from one fault to the next.
 const BETWEEN_MAX: Duration = Duration::from_secs(6);
 /// Time limit of one poll of the broker between faults.
@@ -60,7 +60,7 @@ enum Fault {
 impl Fault {
     fn draw(rng: &mut impl Rng, victims: usize, endpoints: usize) -> Self {
         let down = |rng: &mut dyn rand::RngCore| {
-            Duration::from_millis(rng.gen_range(0..AWAY_MAX.as_millis() as u64))
+            Duration::from_millis(rng.gen_range(0..DOWNTIME_MAX.as_millis() as u64))
         };
         match rng.gen_range(0..13) {
             0..=4 => {
@@ -402,7 +402,7 @@ impl Chaos<'_> {
             }
             let agree = nodes.iter().all(|tips| {
                 tips.as_ref().is_ok_and(|tips| {
-                    tips.refused.is_none()
+                    tips.rejected.is_none()
                         && tips.pending.block_number == l1.pending
                         && tips.proven.block_number == l1.proven
                 })

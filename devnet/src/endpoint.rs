@@ -347,10 +347,10 @@ mod tests {
         let asked = request("eth_getTransactionReceipt", &json!(["0xaa"]));
         let hidden = instead(active(EndpointFault::NoReceipts), &asked).unwrap().unwrap();
         assert_eq!(hidden["result"], Value::Null);
-        for (status, said) in [("0x1", "0x0"), ("0x0", "0x1")] {
+        for (status, changed) in [("0x1", "0x0"), ("0x0", "0x1")] {
             let receipt = json!({ "result": { "status": status, "blockHash": "0x22" } });
             let answer = twisted(active(EndpointFault::LyingReceipts), &asked, receipt);
-            assert_eq!(answer["result"]["status"], said);
+            assert_eq!(answer["result"]["status"], changed);
             assert_ne!(answer["result"]["blockHash"], "0x22");
         }
     }

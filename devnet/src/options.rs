@@ -164,8 +164,8 @@ mod tests {
             ["--tamper", "x"],
             ["--timeout-minutes", "0"],
         ] {
-            let refused = Options::try_parse_from(["rollmill-devnet"].into_iter().chain(flags));
-            let error = refused.unwrap_err().to_string();
+            let rejected = Options::try_parse_from(["rollmill-devnet"].into_iter().chain(flags));
+            let error = rejected.unwrap_err().to_string();
             assert!(!error.contains("1..18446744073709551615"), "{flags:?}: {error}");
             assert!(!error.contains("unexpected argument"), "{flags:?}: {error}");
         }

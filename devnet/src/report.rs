@@ -78,7 +78,8 @@ pub struct TamperReport {
     /// Where it should be rejected: the earliest place that can detect it.
     pub place: String,
     /// Whether it was rejected there.
-    pub refused: bool,
+    #[serde(rename = "refused")]
+    pub rejected: bool,
     /// The text of the rejection, or what was wrong with it.
     pub answer: String,
 }
@@ -93,7 +94,7 @@ impl Report {
 
     /// Tampered values that were not rejected where they should be.
     pub fn tampers_accepted(&self) -> usize {
-        self.tampers.iter().filter(|tamper| !tamper.refused).count()
+        self.tampers.iter().filter(|tamper| !tamper.rejected).count()
     }
 
     /// The table: circuits, then epochs, then kills and tampered values if there were any.
@@ -182,14 +183,14 @@ impl Report {
         if self.tampers.is_empty() {
             return Ok(());
         }
-        writeln!(text, "\n{:<34} {:<14} {:<8} answer", "tampered", "place", "refused")?;
+        writeln!(text, "\n{:<34} {:<14} {:<8} answer", "tampered", "place", "rejected")?;
         for tamper in &self.tampers {
             writeln!(
                 text,
                 "{:<34} {:<14} {:<8} {}",
                 tamper.kind,
                 tamper.place,
-                if tamper.refused { "yes" } else { "NO" },
+                if tamper.rejected { "yes" } else { "NO" },
                 tamper.answer,
             )?;
         }
@@ -286,7 +287,7 @@ mod tests {
         report.tampers.push(TamperReport {
             kind: "spent note".into(),
             place: "sequencer".into(),
-            refused: false,
+            rejected: false,
             answer: "accepted".into(),
         });
         assert_eq!(report.tampers_accepted(), 1);

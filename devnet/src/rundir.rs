@@ -97,8 +97,8 @@ mod tests {
     fn a_folder_that_is_not_empty_is_rejected() {
         let parent = tempfile::tempdir().unwrap();
         std::fs::write(parent.path().join("thesis.tex"), "x").unwrap();
-        let refused = RunDir::create(Some(parent.path()), 0);
-        assert!(matches!(refused, Err(Error::DirInUse { .. })), "{refused:?}");
+        let rejected = RunDir::create(Some(parent.path()), 0);
+        assert!(matches!(rejected, Err(Error::DirInUse { .. })), "{rejected:?}");
         assert!(parent.path().join("thesis.tex").exists());
     }
 }

@@ -71,15 +71,15 @@ struct Root {
 impl Run<'_> {
     /// Records one response: `Err` is a rejection.
     fn note(&mut self, kind: String, place: &str, answer: Result<String, String>) {
-        let refused = answer.is_err();
+        let rejected = answer.is_err();
         let (Ok(answer) | Err(answer)) = answer;
-        self.report.tampers.push(TamperReport { kind, place: place.into(), refused, answer });
+        self.report.tampers.push(TamperReport { kind, place: place.into(), rejected, answer });
     }
 
     async fn offer(&mut self, kind: &str, tx: &Tx) {
         let answer = match self.running.node.send_transaction(tx).await {
             Ok(_) => Ok("accepted".to_owned()),
-            Err(error) if error.refusal().is_some() => Err(error.to_string()),
+            Err(error) if error.node_code().is_some() => Err(error.to_string()),
             // Not a rejection: the node was unreachable, so nothing was shown.
             Err(error) => Ok(error.to_string()),
         };

@@ -69,7 +69,7 @@ fn settings(program: &Path) -> Vec<Setting> {
 }
 
 /// Requires an answer that names what the person wrote: the flag, the variable or the key.
-fn refused(output: &Output, setting: &Setting, layer: &str, written: &str, program: &str) {
+fn assert_rejected(output: &Output, setting: &Setting, layer: &str, written: &str, program: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     let what = format!("{program}: {} by {layer}: {error}", setting.dotted());
     assert_eq!(output.status.code(), Some(2), "{what}");
@@ -93,9 +93,9 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
         for setting in settings(&path) {
             let flag = format!("--{}={}", setting.flag(), setting.wrong);
             let written = format!("--{}", setting.flag());
-            refused(&run().arg(flag).output().unwrap(), &setting, "flag", &written, name);
+            assert_rejected(&run().arg(flag).output().unwrap(), &setting, "flag", &written, name);
             let set = run().env(&setting.variable, setting.wrong).output().unwrap();
-            refused(&set, &setting, "environment", &setting.variable, name);
+            assert_rejected(&set, &setting, "environment", &setting.variable, name);
             let file = folder.path().join("wrong.toml");
             let head = match setting.table.as_str() {
                 "" => String::new(),
@@ -104,7 +104,7 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
             std::fs::write(&file, format!("{head}{} = '{}'\n", setting.key, setting.wrong))
                 .unwrap();
             let read = run().arg("--config").arg(&file).output().unwrap();
-            refused(&read, &setting, "file", &setting.dotted(), name);
+            assert_rejected(&read, &setting, "file", &setting.dotted(), name);
             assert!(String::from_utf8_lossy(&read.stderr).contains("line "), "{read:?}");
         }
     }

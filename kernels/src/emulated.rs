@@ -149,9 +149,9 @@ fn compile_once(
         .arg(&unfinished)
         .output()?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
+        let printed = String::from_utf8_lossy(&output.stderr);
         return Err(std::io::Error::other(format!(
-            "{compiler} cannot compile the kernels:\n{said}"
+            "{compiler} cannot compile the kernels:\n{printed}"
         )));
     }
     std::fs::rename(&unfinished, library)

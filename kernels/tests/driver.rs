@@ -23,11 +23,11 @@ fn case(name: &str, faults: &str) -> String {
         .env(CASE, name)
         .output()
         .expect("it runs");
-    let said = String::from_utf8_lossy(&output.stdout);
+    let printed = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name} with {faults}: {said}\n{errors}");
-    let found = said.lines().find_map(|line| line.split_once("outcome: "));
-    found.unwrap_or_else(|| panic!("{name} with {faults}: {said}\n{errors}")).1.to_owned()
+    assert!(output.status.success(), "{name} with {faults}: {printed}\n{errors}");
+    let found = printed.lines().find_map(|line| line.split_once("outcome: "));
+    found.unwrap_or_else(|| panic!("{name} with {faults}: {printed}\n{errors}")).1.to_owned()
 }
 
 fn outcome(name: &str) -> String {
@@ -117,9 +117,9 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ("work", "launch=46", &["DEV-003", "DEVICE_UNAVAILABLE", "again: Err"]),
         ("work", "launch=1", &["DEV-004", "CUD-008", "cuLaunchKernel", "INVALID_VALUE"]),
     ] {
-        let said = case(name, faults);
+        let printed = case(name, faults);
         for part in wanted {
-            assert!(said.contains(part), "{name} with {faults:?}: {said}");
+            assert!(printed.contains(part), "{name} with {faults:?}: {printed}");
         }
     }
 }

@@ -255,7 +255,7 @@ impl Inner {
             let (inner, request) = (Arc::clone(self), request.clone());
             asked.spawn(async move { inner.ask_one(index, &request).await });
         }
-        let (mut reasons, mut refused, mut poor) = (Vec::new(), None, None);
+        let (mut reasons, mut rejected, mut poor) = (Vec::new(), None, None);
         while let Some(answer) = asked.join_next().await {
             match answer {
                 Ok(Answer::Good(response)) if !response.is_error() => {
@@ -263,7 +263,7 @@ impl Inner {
                     asked.detach_all();
                     return Ok(response);
                 }
-                Ok(Answer::Good(response)) => refused = Some(response),
+                Ok(Answer::Good(response)) => rejected = Some(response),
                 Ok(Answer::Poor(reason, response)) => {
                     reasons.push(reason);
                     poor = Some(response);
@@ -273,7 +273,7 @@ impl Inner {
             }
         }
         // A response of a node is more informative than a timeout of another one.
-        match refused.or(poor) {
+        match rejected.or(poor) {
             Some(response) => Ok(response),
             None => Err(TransportErrorKind::custom_str(&reasons.join("; "))),
         }

@@ -129,7 +129,7 @@ impl Follower {
         let mut blocks = 0;
         next.finalized = next.client.finalized().await?;
         next.rewind(&mut events).await?;
-        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL && has_room(&events) {
+        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL && has_capacity(&events) {
             let step = match next.step(&mut events).await {
                 Ok(Step::Changed) => next.rewind(&mut events).await.map(|()| Step::Changed),
                 step => step,
@@ -295,7 +295,7 @@ impl Follower {
 }
 
 /// Whether a poll may continue with this number of events.
-fn has_room(events: &[L1Event]) -> bool {
+fn has_capacity(events: &[L1Event]) -> bool {
     let bytes = |event: &L1Event| match event {
         L1Event::BlockProposed(block) => block.data.as_ref().map_or(0, |data| data.len()),
         _ => 0,

@@ -135,15 +135,15 @@ mod tests {
         let source = KeySource::Keystore { path: path.clone(), password_file };
         assert_eq!(source.load().unwrap().address(), signer.address());
 
-        let refused = read_keystore(&path, "wrong").unwrap_err();
-        assert_eq!(refused.code(), "L1-015");
-        assert!(refused.to_string().contains("the password is wrong"), "{refused}");
+        let error = read_keystore(&path, "wrong").unwrap_err();
+        assert_eq!(error.code(), "L1-015");
+        assert!(error.to_string().contains("the password is wrong"), "{error}");
         let garbage = folder.path().join("garbage");
         for text in ["", "garbage", "{}", "[1]"] {
             std::fs::write(&garbage, text).unwrap();
-            let refused = read_keystore(&garbage, "x").unwrap_err().to_string();
-            assert!(refused.contains("not a keystore file"), "{refused}");
-            assert!(!refused.contains("password"), "{refused}");
+            let error = read_keystore(&garbage, "x").unwrap_err().to_string();
+            assert!(error.contains("not a keystore file"), "{error}");
+            assert!(!error.contains("password"), "{error}");
         }
         let missing = read_keystore(&folder.path().join("none"), "x").unwrap_err().to_string();
         assert!(missing.contains("it cannot be read (No such file"), "{missing}");

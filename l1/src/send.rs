@@ -112,7 +112,7 @@ impl TxSender {
     fn within_limit(&self, id: &str, fees: Fees) -> Result<Fees, L1Error> {
         let (limit_wei, needed_wei) = (self.config.max_fee_limit_wei, fees.max_fee_wei);
         if needed_wei > limit_wei {
-            self.fee_refusals.send_modify(|count| *count += 1);
+            self.fee_rejections.send_modify(|count| *count += 1);
             return Err(L1Error::FeeLimit { id: id.to_owned(), needed_wei, limit_wei });
         }
         Ok(fees)

@@ -214,7 +214,7 @@ pub struct TxSender {
     pub(crate) file: Mutex<IntentFile>,
     published: Arc<Published>,
     /// How often something was not sent because its price is above the limit.
-    pub(crate) fee_refusals: watch::Sender<u64>,
+    pub(crate) fee_rejections: watch::Sender<u64>,
 }
 
 // The signer contains a key; its own formatting is not relied on to hide it.
@@ -246,7 +246,7 @@ impl TxSender {
             guard: None,
             published: Arc::clone(&file.published),
             file: Mutex::new(file),
-            fee_refusals: watch::Sender::new(0),
+            fee_rejections: watch::Sender::new(0),
         })
     }
 
@@ -269,8 +269,8 @@ impl TxSender {
 
     /// Counts how often a transaction was not sent, or its fees not raised, because gas cost more than
     /// the limit. One that waits for a lower price counts again with every attempt.
-    pub fn watch_fee_refusals(&self) -> watch::Receiver<u64> {
-        self.fee_refusals.subscribe()
+    pub fn watch_fee_rejections(&self) -> watch::Receiver<u64> {
+        self.fee_rejections.subscribe()
     }
 
     /// Counts the changes of every transaction's status.

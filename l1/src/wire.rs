@@ -59,7 +59,7 @@ mod tests {
     use alloy::rpc::json_rpc::ErrorPayload;
     use alloy::transports::{RpcError, TransportErrorKind};
 
-    fn refusal(message: &'static str) -> TransportError {
+    fn rpc_failure(message: &'static str) -> TransportError {
         RpcError::ErrorResp(ErrorPayload { code: -32000, message: message.into(), data: None })
     }
 
@@ -73,7 +73,7 @@ mod tests {
             ("nonce too low: next nonce 7, tx nonce 3", false),
             ("Insufficient funds for gas * price + value", false),
         ] {
-            assert_eq!(says_underpriced(&refusal(message)), expected, "{message}");
+            assert_eq!(says_underpriced(&rpc_failure(message)), expected, "{message}");
         }
         assert!(!says_underpriced(&TransportErrorKind::backend_gone()));
     }

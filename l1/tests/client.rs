@@ -9,9 +9,9 @@ use rollmill_l1_testing::{Anvil, CHAIN_ID};
 async fn an_endpoint_of_another_chain_is_rejected_even_beside_a_right_one() {
     let (right, wrong) = (Anvil::start(), Anvil::with(&["--chain-id", "5"]));
     let urls = [right.url.clone(), wrong.url.clone()];
-    let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-002");
-    let text = refused.to_string();
+    let error = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
+    assert_eq!(error.code(), "L1-002");
+    let text = error.to_string();
     assert!(text.contains(&wrong.url) && text.contains("chain 5"), "{text}");
 }
 
@@ -96,23 +96,23 @@ async fn an_endpoint_that_comes_up_late_is_asked_for_its_chain_first() {
 #[tokio::test]
 async fn unusable_urls_and_silent_endpoints_are_named() {
     for url in ["", "not a url", "ws://127.0.0.1:1"] {
-        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
-        assert_eq!(refused.code(), "L1-003", "{refused}");
+        let error = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
+        assert_eq!(error.code(), "L1-003", "{error}");
     }
     assert_eq!(L1Client::connect(&[], CHAIN_ID).await.unwrap_err().code(), "L1-003");
     let anvil = Anvil::start();
     let proxy = Proxy::before(&anvil.url).await;
     proxy.set(Fault::Down);
-    let refused = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-001");
-    assert!(refused.to_string().contains(&proxy.url), "{refused}");
+    let error = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap_err();
+    assert_eq!(error.code(), "L1-001");
+    assert!(error.to_string().contains(&proxy.url), "{error}");
     for (url, words) in [
         ("http://127.0.0.1:9", "connection refused"),
         ("http://no.invalid", "host name is unknown"),
     ] {
-        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err().to_string();
-        assert!(refused.contains(url) && refused.contains(words), "{refused}");
-        assert!(!refused.contains("error sending request"), "{refused}");
+        let error = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err().to_string();
+        assert!(error.contains(url) && error.contains(words), "{error}");
+        assert!(!error.contains("error sending request"), "{error}");
     }
 }
 
@@ -120,8 +120,8 @@ async fn unusable_urls_and_silent_endpoints_are_named() {
 async fn an_address_without_code_is_no_rollup() {
     let anvil = Anvil::start();
     let client = anvil.client().await;
-    let refused = client.rollup(support::signer(0).address()).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-005");
+    let error = client.rollup(support::signer(0).address()).await.unwrap_err();
+    assert_eq!(error.code(), "L1-005");
 }
 
 /// Goal: what a URL keeps secret is in no error. Method: plant a secret in each of its parts.
@@ -145,13 +145,13 @@ async fn errors_do_not_repeat_what_is_secret_in_a_url() {
                 assert!(text.contains(host), "{text}");
             }
         }
-        let refused = L1Client::connect(std::slice::from_ref(&url), CHAIN_ID).await.unwrap_err();
-        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+        let rejected = L1Client::connect(std::slice::from_ref(&url), CHAIN_ID).await.unwrap_err();
+        assert!(!rejected.to_string().contains("s3cret"), "{rejected}");
     }
     for url in ["ws://user:s3cret@localhost:1", "http://user:s3cret@:x/"] {
-        let refused = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
-        assert_eq!(refused.code(), "L1-003");
-        assert!(!refused.to_string().contains("s3cret"), "{refused}");
+        let rejected = L1Client::connect(&[url.to_owned()], CHAIN_ID).await.unwrap_err();
+        assert_eq!(rejected.code(), "L1-003");
+        assert!(!rejected.to_string().contains("s3cret"), "{rejected}");
     }
 }
 
@@ -197,9 +197,9 @@ async fn an_endpoint_whose_head_stands_still_is_left() {
 async fn an_endpoint_of_another_genesis_is_rejected() {
     let (right, wrong) = (Anvil::start(), Anvil::with(&["--timestamp", "1700000000"]));
     let urls = [right.url.clone(), wrong.url.clone()];
-    let refused = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-021");
-    assert!(refused.to_string().contains(&wrong.url), "{refused}");
+    let rejected = L1Client::connect(&urls, CHAIN_ID).await.unwrap_err();
+    assert_eq!(rejected.code(), "L1-021");
+    assert!(rejected.to_string().contains(&wrong.url), "{rejected}");
 
     let late = Proxy::before(&wrong.url).await;
     late.set(Fault::Down);
@@ -216,7 +216,7 @@ async fn an_endpoint_of_another_genesis_is_rejected() {
 /// Goal: an endpoint that takes a transaction and loses it does no harm beside another.
 #[tokio::test]
 async fn a_transaction_goes_to_every_endpoint() {
-    for fault in [Fault::SwallowTransactions, Fault::LoseTransactions, Fault::RefuseTransactions] {
+    for fault in [Fault::SwallowTransactions, Fault::LoseTransactions, Fault::RejectTransactions] {
         let anvil = Anvil::start();
         let (first, second) = (Proxy::before(&anvil.url).await, Proxy::before(&anvil.url).await);
         let urls = [first.url.clone(), second.url.clone()];

@@ -17,10 +17,10 @@ use rollmill_l1_testing::{Anvil, CHAIN_ID, mine, reorg, sender, signer};
 async fn rejected_broadcasts_leave_one_transaction_at_the_price_of_the_market() {
     let test = Faulty::new().await;
     let sender = test.sender().await;
-    test.proxy.set(Fault::RefuseTransactions);
+    test.proxy.set(Fault::RejectTransactions);
     for wei in 1..=200 {
-        let refused = sender.submit(payment("propose/1", wei)).await.unwrap_err();
-        assert_eq!(refused.code(), "L1-004", "{refused}");
+        let error = sender.submit(payment("propose/1", wei)).await.unwrap_err();
+        assert_eq!(error.code(), "L1-004", "{error}");
     }
     let file = std::fs::metadata(test.folder.path().join("account-0.json")).unwrap();
     assert!(file.len() < 100_000, "the file grew to {} bytes", file.len());
@@ -225,5 +225,5 @@ async fn the_fee_limit_names_its_setting() {
     let sender = TxSender::open(client, signer(0), &path, config).await.unwrap();
     let error = sender.submit(payment("pay", 5)).await.unwrap_err();
     assert!(error.to_string().contains("l1_max_fee_gwei"), "{error}");
-    assert_eq!(*sender.watch_fee_refusals().borrow(), 1);
+    assert_eq!(*sender.watch_fee_rejections().borrow(), 1);
 }

@@ -205,9 +205,9 @@ async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
 
     let call = abi::submit_calldata(range(1, 2), vec![1]);
     let request = TxRequest::call("prove", network.rollup.address(), call);
-    let refused = network.sender.send(request.clone()).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-008");
-    assert!(refused.to_string().contains("ProofRejected"), "{refused}");
+    let error = network.sender.send(request.clone()).await.unwrap_err();
+    assert_eq!(error.code(), "L1-008");
+    assert!(error.to_string().contains("ProofRejected"), "{error}");
     // Sent without a simulation, it is included and reverts.
     let unchecked =
         TxRequest { purpose: "prove-unchecked".into(), gas_limit: Some(500_000), ..request };
@@ -244,8 +244,8 @@ async fn public_inputs_of_an_epoch_are_read_from_the_contract() {
         inputs[7..13],
         [number(1), number(1), number(1), number(4), number(0), record.chain]
     );
-    let refused = network.rollup.epoch_public_inputs(range(2, 2)).await.unwrap_err();
-    assert!(refused.to_string().contains("RangeStartWrong"), "{refused}");
+    let error = network.rollup.epoch_public_inputs(range(2, 2)).await.unwrap_err();
+    assert!(error.to_string().contains("RangeStartWrong"), "{error}");
 }
 
 /// A contract that logs what it is called with: three topics, then the log's data.

@@ -82,7 +82,7 @@ impl Hostile {
     }
 
     /// What a proposal by `request` comes to: no success, nothing on L1, nothing for who follows.
-    async fn is_refused(&mut self, index: usize, request: TransactionRequest) {
+    async fn is_rejected(&mut self, index: usize, request: TransactionRequest) {
         let before = self.network.rollup.tips().await.unwrap().pending;
         assert!(!self.send(index, request).await, "the transaction succeeded");
         assert_eq!(self.network.rollup.tips().await.unwrap().pending, before);
@@ -111,7 +111,7 @@ async fn a_proposal_through_a_contract_is_rejected() {
     // By the proposer's own account, and by a stranger's.
     for index in [0, 1] {
         let call = TransactionRequest::default().to(through.address).input(data.clone().into());
-        hostile.is_refused(index, call).await;
+        hostile.is_rejected(index, call).await;
     }
     hostile.goes_on(1).await;
 }
@@ -127,7 +127,7 @@ async fn a_proposal_through_a_delegated_account_is_rejected() {
     // The account calls itself, a stranger calls it, and it calls the rollup while it is delegated.
     for (index, to) in [(0, account), (1, account), (0, rollup)] {
         let call = TransactionRequest::default().to(to).input(data.clone().into());
-        hostile.is_refused(index, call).await;
+        hostile.is_rejected(index, call).await;
     }
     hostile.delegate(Address::ZERO).await;
     hostile.goes_on(1).await;
@@ -144,9 +144,9 @@ async fn two_proposals_in_one_transaction_are_rejected() {
     let calls = [first, second].map(|args| abi::propose_calldata(args, b"hostile".to_vec()));
     let data: Bytes = calls.concat().into();
     let call = |to| TransactionRequest::default().to(to).input(data.clone().into());
-    hostile.is_refused(0, call(code.address)).await;
+    hostile.is_rejected(0, call(code.address)).await;
     hostile.delegate(code.address).await;
-    hostile.is_refused(0, call(signer(0).address())).await;
+    hostile.is_rejected(0, call(signer(0).address())).await;
     hostile.delegate(Address::ZERO).await;
     hostile.goes_on(1).await;
 }

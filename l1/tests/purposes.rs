@@ -37,8 +37,8 @@ async fn a_newer_request_takes_the_older_ones_nonce() {
     assert_eq!(included(sender.status("other", 0)).nonce, 1);
     assert_eq!(reason(sender.status("pay", 0)), "`pay#1` took its place");
     // The purpose has gone on.
-    let refused = sender.submit(payment("pay", 1)).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-014");
+    let error = sender.submit(payment("pay", 1)).await.unwrap_err();
+    assert_eq!(error.code(), "L1-014");
     sender.submit(later).await.unwrap();
     assert_eq!(sender.attempt_for("pay"), 2);
     assert_eq!(sender.attempt_for("new"), 0);
@@ -64,8 +64,8 @@ async fn a_reverted_attempt_is_followed_by_the_next() {
     let reverting = propose(wrong, 0, Some(1_000_000));
     assert!(!sender.send(reverting.clone()).await.unwrap().succeeded);
     assert!(!sender.send(reverting).await.unwrap().succeeded, "the same again is the same");
-    let refused = sender.submit(propose(right.clone(), 0, None)).await.unwrap_err();
-    assert!(matches!(refused, L1Error::IntentConflict { .. }), "{refused}");
+    let error = sender.submit(propose(right.clone(), 0, None)).await.unwrap_err();
+    assert!(matches!(error, L1Error::IntentConflict { .. }), "{error}");
     let attempt = sender.attempt_for("propose/1");
     assert_eq!(attempt, 1);
     assert!(sender.send(propose(right, attempt, None)).await.unwrap().succeeded);
@@ -97,8 +97,8 @@ async fn an_expired_transaction_in_a_pool_never_lands() {
         assert_eq!(count(&client, 0).await, 1);
         assert_eq!(sender.tick().await.unwrap().len(), usize::from(takes_over));
         assert_eq!(reason(sender.status("late", 0)), "it has expired");
-        let refused = sender.submit(TxRequest { expires, ..payment("late", 6) }).await;
-        assert_eq!(refused.unwrap_err().code(), "L1-020");
+        let rejected = sender.submit(TxRequest { expires, ..payment("late", 6) }).await;
+        assert_eq!(rejected.unwrap_err().code(), "L1-020");
         // The account goes on.
         sender.submit(payment("after", 11)).await.unwrap();
         mine(&client, 1).await;
@@ -232,8 +232,8 @@ async fn without_the_right_nothing_is_sent() {
     right.store(2, Ordering::SeqCst);
     let updates = sender.tick().await.unwrap();
     assert!(matches!(&updates[..], [TxUpdate::Dropped { .. }]), "{updates:?}");
-    for refused in [fenced("prove/1", 5, 4), fenced("prove/2", 7, 4)] {
-        assert_eq!(sender.submit(refused).await.unwrap_err().code(), "L1-020");
+    for rejected in [fenced("prove/1", 5, 4), fenced("prove/2", 7, 4)] {
+        assert_eq!(sender.submit(rejected).await.unwrap_err().code(), "L1-020");
     }
     assert_eq!(sender.status("prove/2", 0), None);
     sender.tick().await.unwrap();

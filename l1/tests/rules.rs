@@ -165,7 +165,7 @@ async fn a_wait_ends_after_its_blocks() {
 async fn a_wait_goes_on_after_a_first_rejection() {
     let test = Faulty::new().await;
     let sender = test.sender().await;
-    test.proxy.set(Fault::RefuseTransactions);
+    test.proxy.set(Fault::RejectTransactions);
     let mut changes = sender.watch();
     changes.mark_unchanged();
     // Written down, then rejected.

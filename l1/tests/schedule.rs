@@ -19,7 +19,7 @@ const FAULTS: [Fault; 9] = [
     Fault::None,
     Fault::LoseTransactions,
     Fault::LoseAnswers,
-    Fault::RefuseTransactions,
+    Fault::RejectTransactions,
     Fault::SwallowTransactions,
     Fault::NoReceipts,
     Fault::ForeignReceipts,

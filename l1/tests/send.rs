@@ -172,8 +172,8 @@ async fn fees_above_the_limit_are_rejected_at_first_and_waited_out_later() {
         async move { TxSender::open(client, signer(0), &path, config).await.unwrap() }
     };
     let low = open(1).await;
-    let refused = low.submit(payment("dear", 5)).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-010");
+    let error = low.submit(payment("dear", 5)).await.unwrap_err();
+    assert_eq!(error.code(), "L1-010");
     assert_eq!(low.status("dear", 0), None);
     drop(low);
 
@@ -255,14 +255,14 @@ async fn one_file_serves_one_process_one_account_and_one_chain() {
 
     assert_eq!(open(client.clone(), 1).await.unwrap_err().code(), "L1-012");
     let other = Anvil::with(&["--timestamp", "1700000000"]);
-    let refused = open(other.client().await, 0).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-012", "{refused}");
+    let error = open(other.client().await, 0).await.unwrap_err();
+    assert_eq!(error.code(), "L1-012", "{error}");
 
     let bytes = std::fs::read(&path).unwrap();
     for damaged in [&bytes[..bytes.len() / 2], b"", b"{}"] {
         std::fs::write(&path, damaged).unwrap();
-        let refused = open(client.clone(), 0).await.unwrap_err();
-        assert_eq!(refused.code(), "L1-011", "{refused}");
+        let error = open(client.clone(), 0).await.unwrap_err();
+        assert_eq!(error.code(), "L1-011", "{error}");
     }
     std::fs::write(&path, &bytes).unwrap();
     open(client, 0).await.unwrap();
@@ -275,9 +275,9 @@ async fn a_call_that_would_revert_is_rejected_with_the_contracts_reason() {
     let stranger = sender(&network.client, network.folder.path(), 1).await;
     let call = abi::propose_calldata(network.next(1).await, b"data".to_vec());
     let request = TxRequest::call("propose-1", network.rollup.address(), call);
-    let refused = stranger.send(request).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-008");
-    assert!(refused.to_string().contains("ProposerWrong"), "{refused}");
+    let error = stranger.send(request).await.unwrap_err();
+    assert_eq!(error.code(), "L1-008");
+    assert!(error.to_string().contains("ProposerWrong"), "{error}");
     assert_eq!(stranger.status("propose-1", 0), None);
 }
 
@@ -291,7 +291,7 @@ async fn an_account_without_funds_is_named() {
     let path = folder.path().join("poor.json");
     let sender = TxSender::open(client, poor.clone(), &path, config).await.unwrap();
     let request = TxRequest { gas_limit: None, ..payment("a", 1) };
-    let refused = sender.send(request).await.unwrap_err();
-    assert_eq!(refused.code(), "L1-017", "{refused}");
-    assert!(refused.to_string().contains(&poor.address().to_string()), "{refused}");
+    let error = sender.send(request).await.unwrap_err();
+    assert_eq!(error.code(), "L1-017", "{error}");
+    assert!(error.to_string().contains(&poor.address().to_string()), "{error}");
 }

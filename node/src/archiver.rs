@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redb::ReadableTable;
-use rollmill_node_client::wire::RefusedBlock;
+use rollmill_node_client::wire::RejectedBlock;
 use rollmill_protocol::block::data_hash;
 use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
@@ -51,7 +51,7 @@ pub(crate) enum Applied {
 
 impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     /// The block on L1 that this node rejected.
-    pub(crate) fn refused(&self) -> Result<Option<RefusedBlock>, NodeError> {
+    pub(crate) fn rejected(&self) -> Result<Option<RejectedBlock>, NodeError> {
         let bytes = self.meta("refused")?;
         bytes
             .map(|bytes| {
@@ -164,7 +164,7 @@ fn propose(
     proposed: &ProposedBlock,
 ) -> Result<bool, NodeError> {
     let number = proposed.block_number;
-    if tables.refused()?.is_some() {
+    if tables.rejected()?.is_some() {
         tracing::warn!(block = number, error = %BlockRefusal::AfterRefused, "block not followed");
         return Ok(false);
     }
@@ -177,9 +177,9 @@ fn propose(
         Err(refusal) => {
             let reason = refusal.to_string();
             tracing::error!(block = number, l1_block, error = %reason, "block on L1 rejected");
-            let refused = RefusedBlock { block_number: number, l1_block, reason };
+            let rejected = RejectedBlock { block_number: number, l1_block, reason };
             // Cannot fail: the value has only numbers and text.
-            let bytes = serde_json::to_vec(&refused)
+            let bytes = serde_json::to_vec(&rejected)
                 .map_err(|error| NodeError::corrupt(error.to_string()))?;
             tables.set_meta("refused", &bytes)?;
             Ok(false)
@@ -276,11 +276,11 @@ fn prove(tables: &mut Writer<'_>, pending: u64, last_block: u64) -> Result<u64, 
     if last_block <= pending {
         return Ok(last_block);
     }
-    match tables.refused()? {
+    match tables.rejected()? {
         // L1 accepted a proof of a block that this node rejected, so one of the two is wrong and an
         // operator must investigate. The blocks that this node executed stay valid.
-        Some(refused) => {
-            tracing::error!(last_block, block = refused.block_number, error = %refused.reason,
+        Some(rejected) => {
+            tracing::error!(last_block, block = rejected.block_number, error = %rejected.reason,
                 "L1 proved a block that this node rejected");
             Ok(pending)
         }
@@ -295,7 +295,7 @@ fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), N
         tracing::warn!(from_block = pending, to_block = proven_tip, "pending chain pruned on L1");
         tables.undo_blocks(pending, proven_tip)?;
     }
-    if tables.refused()?.is_some_and(|refused| refused.block_number > proven_tip) {
+    if tables.rejected()?.is_some_and(|rejected| rejected.block_number > proven_tip) {
         tables.clear_meta("refused")?;
     }
     Ok(())
@@ -336,7 +336,7 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
     if target.position.number < u64::MAX {
         tables.forget_l1(target.position.number + 1..=u64::MAX)?;
     }
-    if tables.refused()?.is_some_and(|refused| refused.l1_block > target.position.number) {
+    if tables.rejected()?.is_some_and(|rejected| rejected.l1_block > target.position.number) {
         tables.clear_meta("refused")?;
     }
     Ok(Applied::Backward)

@@ -13,7 +13,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, ClientInputs, Fr, field};
 
-use crate::pool::{ClientProofVerifier, ProofRefused};
+use crate::pool::{ClientProofVerifier, ProofRejected};
 
 const FORMAT: u8 = 1;
 const KEY_BYTES_MAX: usize = 4096;
@@ -177,8 +177,8 @@ mod tests {
             flipped[at] ^= 1 << (at % 8);
             if let Ok(other) = ClientKey::from_bytes(&flipped) {
                 read += 1;
-                let refused = other.require(&root, 31337).unwrap_err();
-                assert!(matches!(refused, ClientKeyError::Root { .. }), "byte {at}: {refused}");
+                let error = other.require(&root, 31337).unwrap_err();
+                assert!(matches!(error, ClientKeyError::Root { .. }), "byte {at}: {error}");
             }
             assert!(ClientKey::from_bytes(&bytes[..at]).is_err(), "cut at {at}");
         }
@@ -189,10 +189,10 @@ mod tests {
     #[test]
     fn a_development_key_is_rejected_on_another_chain_and_another_root_anywhere() {
         let key = key();
-        let refused = key.require(&key.root(), 1).unwrap_err();
-        assert!(matches!(refused, ClientKeyError::Development(_)), "{refused}");
+        let error = key.require(&key.root(), 1).unwrap_err();
+        assert!(matches!(error, ClientKeyError::Development(_)), "{error}");
         let other = key.root() + Fr::from(1u64);
-        let refused = key.require(&other, 31337).unwrap_err().to_string();
-        assert!(refused.starts_with("NODE-053: "), "{refused}");
+        let error = key.require(&other, 31337).unwrap_err().to_string();
+        assert!(error.starts_with("NODE-053: "), "{error}");
     }
 }

@@ -111,9 +111,9 @@ impl Pruner {
     }
 
     /// Shows the deadline under `/status`.
-    pub fn show(&self, board: &Board) {
+    pub fn show(&self, status_page: &StatusPage) {
         let seen = self.seen.subscribe();
-        board.show("proof_deadline", move || serde_json::json!(*seen.borrow()));
+        status_page.show("proof_deadline", move || serde_json::json!(*seen.borrow()));
     }
 
     /// Polls every `pause` until `shutdown` starts. Errors of L1 are logged and retried, with growing pauses.

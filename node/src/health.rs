@@ -48,10 +48,10 @@ pub(crate) async fn watch_chain(
     shutdown: Shutdown,
 ) {
     loop {
-        let refused = tips.borrow_and_update().refused.clone();
+        let rejected = tips.borrow_and_update().rejected.clone();
         conditions.set(
             "chain",
-            refused.map_or(Ok(()), |block| {
+            rejected.map_or(Ok(()), |block| {
                 Err(format!("block {} on L1 is refused: {}", block.block_number, block.reason))
             }),
         );
@@ -65,7 +65,7 @@ pub(crate) async fn watch_chain(
 /// Keeps the condition `fees` until `shutdown` starts or the sender is gone: it is not met from a price
 /// above the limit until none has followed for `quiet`. A caller that gave up asks for no price any more.
 pub(crate) async fn watch_fees<Q: Future<Output = ()>>(
-    mut refusals: watch::Receiver<u64>,
+    mut rejections: watch::Receiver<u64>,
     quiet: impl Fn() -> Q,
     conditions: Conditions,
     shutdown: Shutdown,
@@ -74,7 +74,7 @@ pub(crate) async fn watch_fees<Q: Future<Output = ()>>(
     loop {
         conditions.set("fees", if limited { Err(FEES_LIMITED.to_owned()) } else { Ok(()) });
         tokio::select! {
-            changed = refusals.changed() => match changed {
+            changed = rejections.changed() => match changed {
                 Ok(()) => limited = true,
                 Err(_) => return,
             },
@@ -155,13 +155,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_rejected_block_is_named_until_it_is_gone() {
-        use rollmill_node_client::wire::{RefusedBlock, Tip};
+        use rollmill_node_client::wire::{RejectedBlock, Tip};
         use rollmill_protocol::Fr;
         let tip = Tip { block_number: 4, header_hash: Fr::from(1u64), slot: 4 };
-        let refused = RefusedBlock { block_number: 5, l1_block: 9, reason: "NODE-010: no".into() };
+        let rejected =
+            RejectedBlock { block_number: 5, l1_block: 9, reason: "NODE-010: no".into() };
         let (pending, verified, proven, finalized) = (tip, tip, tip, tip);
-        let tips = |refused| Tips { pending, verified, proven, finalized, l1_block: 9, refused };
-        let (sender, receiver) = watch::channel(tips(Some(refused)));
+        let tips = |rejected| Tips { pending, verified, proven, finalized, l1_block: 9, rejected };
+        let (sender, receiver) = watch::channel(tips(Some(rejected)));
         let (conditions, shutdown) = (Conditions::default(), Shutdown::new());
         let task = tokio::spawn(watch_chain(receiver, conditions.clone(), shutdown));
         while conditions.failing().is_empty() {

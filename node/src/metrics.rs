@@ -91,7 +91,7 @@ impl Gauges {
         self.proven_block.set(tips.proven.block_number as f64);
         self.finalized_block.set(tips.finalized.block_number as f64);
         self.l1_block.set(tips.l1_block as f64);
-        self.block_refused.set(if tips.refused.is_some() { 1.0 } else { 0.0 });
+        self.block_refused.set(if tips.rejected.is_some() { 1.0 } else { 0.0 });
     }
 
     pub(crate) fn set_pool(&self, counts: &PoolCounts) {

@@ -21,7 +21,7 @@ use crate::error::{NodeError, PoolError, QueryError};
 use crate::l1_events::{L1Position, L1Update};
 use crate::metrics::Gauges;
 use crate::pool::{Candidate, ChainView, ClientProofVerifier, Pool, PoolLimits, included_tx};
-use crate::refused::RefusedProofs;
+use crate::rejected::RejectedProofs;
 use crate::rules::{BrokenRule, SlotClock, broken_rules};
 use crate::store::{
     BlockRecord, BlockWrite, L1Record, Snapshot, StateAt, Store, StoredBlock, Tips, Writer,
@@ -72,7 +72,7 @@ pub struct Node {
     store: Store,
     pool: Mutex<Pool>,
     verifier: Arc<dyn ClientProofVerifier>,
-    refused_proofs: Mutex<RefusedProofs>,
+    rejected_proofs: Mutex<RejectedProofs>,
     /// The newest blocks of the pending chain that break a rule which nothing enforces.
     broken: Mutex<Vec<BrokenRule>>,
     tips: watch::Sender<wire::Tips>,
@@ -132,7 +132,7 @@ impl Node {
             store,
             pool: Mutex::new(pool),
             verifier,
-            refused_proofs: Mutex::default(),
+            rejected_proofs: Mutex::default(),
             broken: Mutex::default(),
             tips,
             gauges,
@@ -336,7 +336,7 @@ impl Node {
     pub(crate) fn admit(&self, candidate: Candidate) -> Result<Fr, PoolError> {
         let (tx_hash, tx) = (candidate.tx_hash, &candidate.tx);
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
-        if let Err(refused) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
+        if let Err(rejected) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
             let digest = data_hash(&tx.to_bytes());
             self.refused_proofs.lock().insert(digest, refused.reason.clone());
             return Err(PoolError::Proof { reason: refused.reason });
@@ -532,6 +532,6 @@ fn wire_tips(chain: &ChainView, verified: u64) -> Result<wire::Tips, NodeError> 
         proven: tip(chain.proven)?,
         finalized: tip(chain.final_proven)?,
         l1_block: tables.l1_head()?.position.number,
-        refused: tables.refused()?,
+        rejected: tables.rejected()?,
     })
 }

@@ -55,10 +55,10 @@ impl RunningNode {
             ..SenderConfig::default()
         };
         let sender = TxSender::open(self.l1.clone(), signer, intents, config).await?;
-        let refusals = sender.watch_fee_refusals();
+        let rejections = sender.watch_fee_rejections();
         let quiet = || tokio::time::sleep(health::FEES_QUIET);
         let (conditions, shutdown) = (conditions.clone(), shutdown.clone());
-        tokio::spawn(health::watch_fees(refusals, quiet, conditions, shutdown));
+        tokio::spawn(health::watch_fees(rejections, quiet, conditions, shutdown));
         Ok(sender)
     }
 }
@@ -201,13 +201,13 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     }
     node.register_metrics(&process.metrics)?;
     let shown = Arc::clone(&node);
-    process.board.show("tips", move || serde_json::json!(shown.tips()));
+    process.status_page.show("tips", move || serde_json::json!(shown.tips()));
     let shown = Arc::clone(&node);
     process
-        .board
+        .status_page
         .show("unverified_from_block", move || serde_json::json!(shown.tips().unverified()));
     let shown = Arc::clone(&node);
-    process.board.show("broken_rules", move || serde_json::json!(shown.broken_rules()));
+    process.status_page.show("broken_rules", move || serde_json::json!(shown.broken_rules()));
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC listening");
     let rpc = Rpc::new(Arc::clone(&node), config.admission());

@@ -167,7 +167,7 @@ impl<S: StateWrite> BlockBuilder<S> {
     /// # Errors
     /// [`ApplyError::Rejected`] leaves the block as it was; after a storage error drop it.
     pub fn apply(&mut self, tx: &Tx) -> Result<TxTransition, ApplyError> {
-        self.check_room()?;
+        self.check_capacity()?;
         let transition = self.state.apply_tx(tx, &self.globals())?;
         self.push(tx.effects.clone(), tx.logs.clone(), &transition.effects);
         Ok(transition)
@@ -178,14 +178,14 @@ impl<S: StateWrite> BlockBuilder<S> {
     /// # Errors
     /// As [`Self::apply`].
     pub fn apply_body(&mut self, body: &BlockBody) -> Result<EffectsTransition, ApplyError> {
-        self.check_room()?;
+        self.check_capacity()?;
         body.effects.check_logs(&body.logs).map_err(TxRejection::Malformed)?;
         let transition = self.state.apply_effects(&body.effects, self.env.price)?;
         self.push(body.effects.clone(), body.logs.clone(), &transition);
         Ok(transition)
     }
 
-    fn check_room(&self) -> Result<(), TxRejection> {
+    fn check_capacity(&self) -> Result<(), TxRejection> {
         if self.txs.len() < MAX_TXS_PER_BLOCK {
             Ok(())
         } else {

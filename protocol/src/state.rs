@@ -396,7 +396,7 @@ impl<S: StateRead> WorldState<S> {
             return Err(TxRejection::GasLimit.into());
         }
         let fee = gas::fee(price).ok_or(TxRejection::FeeOverflow { l2: price.l2, da: price.da })?;
-        self.check_room(effects)?;
+        self.check_capacity(effects)?;
         for (i, nullifier) in effects.present_nullifiers().enumerate() {
             if effects.nullifiers[..i].contains(nullifier) {
                 return Err(TxRejection::NullifierRepeated { nullifier: *nullifier }.into());
@@ -408,7 +408,7 @@ impl<S: StateRead> WorldState<S> {
         Ok(fee)
     }
 
-    fn check_room(&self, effects: &TxEffects) -> Result<(), TxRejection> {
+    fn check_capacity(&self, effects: &TxEffects) -> Result<(), TxRejection> {
         let state = &self.refs.tx_state;
         let nullifiers = effects.present_nullifiers().count() as u64;
         for (tree, count, more) in [

@@ -139,14 +139,14 @@ fn a_nullifier_that_occurs_twice_in_a_transaction_is_rejected() {
 
 #[test]
 fn full_trees_are_rejected() {
-    for (tree, room) in [(Tree::Notes, 7), (Tree::Nullifiers, 1)] {
+    for (tree, free) in [(Tree::Notes, 7), (Tree::Nullifiers, 1)] {
         let rejection = reject(|_, _, state| {
             let counts = &mut state.refs.tx_state;
             let count = match tree {
                 Tree::Notes => &mut counts.note_count,
                 _ => &mut counts.nullifier_count,
             };
-            *count = tree.capacity() - room;
+            *count = tree.capacity() - free;
         });
         assert_eq!(rejection, TxRejection::TreeFull { tree });
     }

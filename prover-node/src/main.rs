@@ -96,7 +96,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         PRUNE_PATIENCE_L1_BLOCKS,
         &process.metrics,
     )?;
-    pruner.show(&process.board);
+    pruner.show(&process.status_page);
     let prover_id = config.prover_id.unwrap_or(EthAddress(sender.account().into_array()));
     let token = config.token.as_ref().map(|t| t.reveal());
     let broker = Broker::new(&config.broker, token, BROKER_OPTIONS)?;

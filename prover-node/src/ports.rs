@@ -25,7 +25,7 @@ use crate::prove::Provers;
 use crate::ranges::controller::Ports;
 use crate::ranges::store::RowStore;
 use crate::ranges::{
-    Chain, Effect, Finalized, GaveUp, Own, Parking, RangeBlock, Refusal, Row, Sent, State,
+    Chain, Effect, Finalized, GaveUp, Own, Parking, RangeBlock, Row, Sent, State, SubmitFailure,
 };
 use crate::submit::{L1Submitter, Submitter};
 
@@ -80,7 +80,7 @@ pub struct Captures {
 pub struct Memory {
     l1: Option<L1Facts>,
     epochs: BTreeMap<u64, Vec<RangeBlock>>,
-    refusals: BTreeMap<u64, Refusal>,
+    failures: BTreeMap<u64, SubmitFailure>,
     cleaned: BTreeSet<u64>,
     attempts: BTreeMap<u64, u32>,
     states: BTreeMap<u64, (&'static str, Instant)>,
@@ -310,7 +310,7 @@ impl Ports for NodePorts {
             proof: self.provers.proof(row.id),
             root_readable,
             sent,
-            refusal: self.memory.refusals.get(&row.id).cloned(),
+            failure: self.memory.failures.get(&row.id).cloned(),
             cleaned: self.memory.cleaned.contains(&row.id),
             captured: self.captures.state.lock().get(&row.id) == Some(&true),
             command: None,
@@ -349,8 +349,8 @@ impl Ports for NodePorts {
     }
 
     fn written(&mut self, row: &Row, own: &Own) {
-        if own.refusal.is_some() {
-            self.memory.refusals.remove(&row.id);
+        if own.failure.is_some() {
+            self.memory.failures.remove(&row.id);
         }
         if own.cleaned {
             self.memory.cleaned.remove(&row.id);
@@ -474,20 +474,22 @@ impl NodePorts {
         let (attempt, purpose) = (row.attempt, row.purpose());
         tracing::info!(range = row.id, epoch = row.epoch, purpose, attempt, "submitting proof");
         let sending = self.submitter.submit(row, &proof, intent.fence);
-        let refusal = match tokio::time::timeout(SUBMIT_MAX, sending).await {
+        let failure = match tokio::time::timeout(SUBMIT_MAX, sending).await {
             Ok(Ok(())) => {
                 self.metrics.submissions_total.with_label_values(&["sent"]).inc();
                 return;
             }
-            Ok(Err(refusal)) => refusal,
-            Err(_) => Refusal::Passing { reason: "L1 did not answer within 30 s".to_owned() },
+            Ok(Err(failure)) => failure,
+            Err(_) => {
+                SubmitFailure::Transient { reason: "L1 did not answer within 30 s".to_owned() }
+            }
         };
-        let (outcome, reason) = match &refusal {
-            Refusal::Passing { reason } => ("unavailable", reason),
-            Refusal::Order { reason }
-            | Refusal::Late { reason }
-            | Refusal::Rejected { reason }
-            | Refusal::Unknown { reason } => ("refused", reason),
+        let (outcome, reason) = match &failure {
+            SubmitFailure::Transient { reason } => ("unavailable", reason),
+            SubmitFailure::Order { reason }
+            | SubmitFailure::Late { reason }
+            | SubmitFailure::Rejected { reason }
+            | SubmitFailure::Unknown { reason } => ("refused", reason),
         };
         self.metrics.submissions_total.with_label_values(&[outcome]).inc();
         tracing::warn!(
@@ -497,6 +499,6 @@ impl NodePorts {
             error = reason,
             "proof not submitted"
         );
-        self.memory.refusals.insert(row.id, refusal);
+        self.memory.failures.insert(row.id, failure);
     }
 }

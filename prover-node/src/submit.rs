@@ -8,7 +8,7 @@ use rollmill_l1::abi;
 use rollmill_l1::{Expiry, L1Error, RollupContract, TxRequest, TxSender, TxStatus};
 use rollmill_protocol::{EpochRoot, EthAddress};
 
-use crate::ranges::{Inclusion, Refusal, Row, Sent};
+use crate::ranges::{Inclusion, Row, Sent, SubmitFailure};
 
 /// Sends proofs and knows their outcomes.
 pub trait Submitter: Send + Sync + 'static {
@@ -21,7 +21,7 @@ pub trait Submitter: Send + Sync + 'static {
         row: &Row,
         proof: &[u8],
         fence: u64,
-    ) -> impl Future<Output = Result<(), Refusal>> + Send;
+    ) -> impl Future<Output = Result<(), SubmitFailure>> + Send;
 
     /// The outcome of the row's attempts: the success of any, else the outcome of the current one.
     fn sent(&self, row: &Row) -> Option<Sent>;
@@ -53,12 +53,12 @@ pub struct L1Submitter {
 }
 
 impl Submitter for L1Submitter {
-    async fn submit(&self, row: &Row, proof: &[u8], fence: u64) -> Result<(), Refusal> {
-        let rejected = |reason: String| Refusal::Rejected { reason };
+    async fn submit(&self, row: &Row, proof: &[u8], fence: u64) -> Result<(), SubmitFailure> {
+        let rejected = |reason: String| SubmitFailure::Rejected { reason };
         let output = Output::from_bytes(proof).map_err(|error| rejected(error.to_string()))?;
         let root = EpochRoot::from_fields(&output.public).map_err(|e| rejected(e.to_string()))?;
         let args = abi::epoch_args(&root);
-        let theirs = self.contract.epoch_public_inputs(args.clone()).await.map_err(refusal)?;
+        let theirs = self.contract.epoch_public_inputs(args.clone()).await.map_err(failure)?;
         let ours: Vec<_> = output.public.iter().map(abi::word).collect();
         if ours.len() != theirs.len() {
             let (what, ours, theirs) = ("their number".into(), ours.len(), theirs.len());
@@ -73,19 +73,19 @@ impl Submitter for L1Submitter {
         let input = abi::submit_calldata(args, output.proof);
         let to = abi::address(self.rollup);
         let request = TxRequest::call(row.purpose(), to, input);
-        self.sender.submit(bounded(request, row, fence)).await.map_err(refusal)
+        self.sender.submit(bounded(request, row, fence)).await.map_err(failure)
     }
 
     fn sent(&self, row: &Row) -> Option<Sent> {
         let purpose = row.purpose();
         let status = |attempt| self.sender.status(&purpose, attempt);
-        fate_of(row, status, self.sender.attempt_for(&purpose))
+        outcome_of(row, status, self.sender.attempt_for(&purpose))
     }
 }
 
 /// The outcome of a row's attempts, from their status at the sender. `next` is the attempt number that
 /// the sender would give the next payload of the row's purpose.
-fn fate_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Option<Sent> {
+fn outcome_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) -> Option<Sent> {
     let mut present = None;
     for attempt in (row.first_attempt..=row.attempt).rev() {
         let status = status(attempt);
@@ -127,27 +127,29 @@ fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
 }
 
 /// Classifies an error of the sender or the contract.
-fn refusal(error: L1Error) -> Refusal {
+fn failure(error: L1Error) -> SubmitFailure {
     let text = rollmill_service::one_line(&error);
     match &error {
-        L1Error::WouldRevert { reason, .. } => refusal_of_revert(reason, text),
+        L1Error::WouldRevert { reason, .. } => failure_of_revert(reason, text),
         // A call of a view function that reverted.
-        L1Error::Answer { code_number: 3, message, .. } => refusal_of_revert(message, text),
+        L1Error::Answer { code_number: 3, message, .. } => failure_of_revert(message, text),
         L1Error::Reverted { .. } | L1Error::IntentConflict { .. } => {
-            Refusal::Unknown { reason: text }
+            SubmitFailure::Unknown { reason: text }
         }
-        _ => Refusal::Passing { reason: text },
+        _ => SubmitFailure::Transient { reason: text },
     }
 }
 
 /// Classifies an error of the contract by its decoded name.
-fn refusal_of_revert(revert: &str, reason: String) -> Refusal {
+fn failure_of_revert(revert: &str, reason: String) -> SubmitFailure {
     let name: String = revert.chars().take_while(char::is_ascii_alphanumeric).collect();
     match name.as_str() {
-        "RangeStartWrong" | "RangeEndWrong" => Refusal::Order { reason },
-        "ProofWindowClosed" => Refusal::Late { reason },
-        "ProofRejected" | "RangeAcrossEpochs" | "NotCanonical" => Refusal::Rejected { reason },
-        _ => Refusal::Unknown { reason },
+        "RangeStartWrong" | "RangeEndWrong" => SubmitFailure::Order { reason },
+        "ProofWindowClosed" => SubmitFailure::Late { reason },
+        "ProofRejected" | "RangeAcrossEpochs" | "NotCanonical" => {
+            SubmitFailure::Rejected { reason }
+        }
+        _ => SubmitFailure::Unknown { reason },
     }
 }
 
@@ -192,45 +194,45 @@ mod tests {
     /// Goal: a success of any attempt counts; of the other outcomes only the current attempt's counts;
     /// and an attempt is over if the sender knows later ones, which an earlier row of the range made.
     #[test]
-    fn a_rows_fate_is_that_of_its_attempts_at_the_sender() {
+    fn a_rows_outcome_is_that_of_its_attempts_at_the_sender() {
         let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
         let mut row = Row::new(1, 2, blocks);
         (row.first_attempt, row.attempt) = (2, 3);
-        let fate = |known: &[(u32, TxStatus)], next: u32| {
+        let outcome = |known: &[(u32, TxStatus)], next: u32| {
             let status = |attempt| {
                 let mut known = known.iter();
                 known.find(|(of, _)| *of == attempt).map(|(_, status)| status.clone())
             };
-            fate_of(&row, status, next)
+            outcome_of(&row, status, next)
         };
         let pending = TxStatus::Pending { nonce: 0, attempts: 1 };
         let dropped = TxStatus::Dropped { reason: "it has expired".to_owned() };
-        let is_in = |fate, at_block| matches!(fate, Some(Sent::Included(it)) if it.l1_block == at_block && it.fee_wei == 77);
-        assert_eq!(fate(&[], 0), None, "never submitted");
-        assert_eq!(fate(&[], 3), None, "submitted, and forgotten by nobody");
-        assert_eq!(fate(&[(3, dropped)], 3), None, "the same attempt can be submitted again");
-        assert_eq!(fate(&[(3, pending.clone())], 3), Some(Sent::Pending));
-        assert_eq!(fate(&[(3, TxStatus::Lost { nonce: 0 })], 4), Some(Sent::Lost));
-        assert!(matches!(fate(&[(3, included(false, 5))], 4), Some(Sent::Reverted { .. })));
-        assert!(is_in(fate(&[(3, included(true, 5))], 4), 5));
-        assert!(is_in(fate(&[(2, included(true, 6)), (3, pending.clone())], 3), 6));
-        assert_eq!(fate(&[(2, included(false, 6)), (3, pending)], 3), Some(Sent::Pending));
+        let is_in = |outcome, at_block| matches!(outcome, Some(Sent::Included(it)) if it.l1_block == at_block && it.fee_wei == 77);
+        assert_eq!(outcome(&[], 0), None, "never submitted");
+        assert_eq!(outcome(&[], 3), None, "submitted, and forgotten by nobody");
+        assert_eq!(outcome(&[(3, dropped)], 3), None, "the same attempt can be submitted again");
+        assert_eq!(outcome(&[(3, pending.clone())], 3), Some(Sent::Pending));
+        assert_eq!(outcome(&[(3, TxStatus::Lost { nonce: 0 })], 4), Some(Sent::Lost));
+        assert!(matches!(outcome(&[(3, included(false, 5))], 4), Some(Sent::Reverted { .. })));
+        assert!(is_in(outcome(&[(3, included(true, 5))], 4), 5));
+        assert!(is_in(outcome(&[(2, included(true, 6)), (3, pending.clone())], 3), 6));
+        assert_eq!(outcome(&[(2, included(false, 6)), (3, pending)], 3), Some(Sent::Pending));
         // Attempt 1 belongs to an earlier row, which may have covered another range.
-        assert_eq!(fate(&[(1, included(true, 4))], 3), None);
+        assert_eq!(outcome(&[(1, included(true, 4))], 3), None);
         // The sender is at attempt 4, and without this rule the row would submit attempt 3 forever.
-        assert_eq!(fate(&[], 4), Some(Sent::Lost));
-        assert_eq!(fate(&[(4, included(false, 9))], 5), Some(Sent::Lost));
+        assert_eq!(outcome(&[], 4), Some(Sent::Lost));
+        assert_eq!(outcome(&[(4, included(false, 9))], 5), Some(Sent::Lost));
     }
 
     /// Goal: each error of the contract is mapped to a fact or left to an operator; none is guessed.
     #[test]
     fn the_contracts_errors_map_to_facts() {
-        let kind = |revert: &str| match refusal_of_revert(revert, String::new()) {
-            Refusal::Order { .. } => "order",
-            Refusal::Late { .. } => "late",
-            Refusal::Rejected { .. } => "rejected",
-            Refusal::Passing { .. } => "passing",
-            Refusal::Unknown { .. } => "unknown",
+        let kind = |revert: &str| match failure_of_revert(revert, String::new()) {
+            SubmitFailure::Order { .. } => "order",
+            SubmitFailure::Late { .. } => "late",
+            SubmitFailure::Rejected { .. } => "rejected",
+            SubmitFailure::Transient { .. } => "passing",
+            SubmitFailure::Unknown { .. } => "unknown",
         };
         for (revert, expected) in [
             ("RangeStartWrong { expected: 3, got: 4 }", "order"),

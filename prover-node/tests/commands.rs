@@ -154,13 +154,13 @@ fn the_command_names_the_job_and_ends_with_its_code() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     let mut capture = capture();
-    let (code, said, errors) = run(&capture);
-    assert_eq!(code, Some(0), "{said}{errors}");
-    assert!(said.ends_with("10 of 10 jobs hold\n"), "{said}");
+    let (code, printed, errors) = run(&capture);
+    assert_eq!(code, Some(0), "{printed}{errors}");
+    assert!(printed.ends_with("10 of 10 jobs hold\n"), "{printed}");
     flip(capture.jobs[9].result.as_mut().unwrap());
-    let (code, said, errors) = run(&capture);
-    assert_eq!(code, Some(1), "{said}{errors}");
-    assert!(said.contains("job 9 (epoch_root_2): "), "{said}");
+    let (code, printed, errors) = run(&capture);
+    assert_eq!(code, Some(1), "{printed}{errors}");
+    assert!(printed.contains("job 9 (epoch_root_2): "), "{printed}");
     assert!(errors.contains("PRN-052: 1 of 10 jobs"), "{errors}");
 }
 
@@ -217,17 +217,17 @@ fn ranges_are_listed_shown_and_commanded() {
     let parked = Row { id: 1, state: State::Parked { parking, intent: None }, ..row.clone() };
     std::fs::write(folder.join("00000002.json"), "damage").unwrap();
 
-    let (code, said, errors) = run(&["list"]);
+    let (code, printed, errors) = run(&["list"]);
     assert_eq!(code, Some(0), "{errors}");
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
+    let lines: Vec<&str> = printed.lines().collect();
+    assert_eq!(lines.len(), 3, "{printed}");
     let words: Vec<&str> = lines[1].split_whitespace().collect();
     assert_eq!(words, ["1", "0", "1-3", "planned", "1", "-"]);
-    assert!(lines[2].starts_with("damaged: ") && lines[2].contains("00000002.json"), "{said}");
+    assert!(lines[2].starts_with("damaged: ") && lines[2].contains("00000002.json"), "{printed}");
 
-    let (_, said, errors) = run(&["show", "1"]);
+    let (_, printed, errors) = run(&["show", "1"]);
     row.id = 1;
-    assert_eq!(serde_json::from_str::<Row>(&said).expect(&errors), row);
+    assert_eq!(serde_json::from_str::<Row>(&printed).expect(&errors), row);
     store.put(&parked).unwrap();
     for (word, order) in [("retry", Order::Retry), ("abandon", Order::Abandon)] {
         let (code, _, errors) = run(&[word, "1"]);

@@ -120,9 +120,9 @@ async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcom
                     }
                     (None, false) => "spendable".to_owned(),
                 };
-                let standing = wallet.standing(note);
+                let finality = wallet.finality(note);
                 println!(
-                    "{:>20}  leaf {:>10}  {standing:10}  {state}",
+                    "{:>20}  leaf {:>10}  {finality:10}  {state}",
                     note.value, note.leaf_index
                 );
             }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PxeError;
 use crate::keys::{Address, Keys, point_from_bytes, point_to_bytes};
 use crate::logs::{self, LogNote};
-use sent::{Sent, is_refusal};
+use sent::{Sent, is_rejection};
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -178,7 +178,7 @@ impl Wallet {
     }
 
     /// How certain a note is: `proven`, `pending` or `unverified`.
-    pub fn standing(&self, note: &OwnedNote) -> &'static str {
+    pub fn finality(&self, note: &OwnedNote) -> &'static str {
         match note.block {
             block if block <= self.proven => "proven",
             block if block <= self.verified => "pending",
@@ -452,7 +452,7 @@ impl Wallet {
         rollmill_service::failpoint!("pxe.after_send");
         match sent {
             Ok(_) => Ok(Delivery::Accepted(tx)),
-            Err(error) if is_refusal(&error) => {
+            Err(error) if is_rejection(&error) => {
                 self.give_back(&tx.hash(), &error.to_string());
                 Err(node_error(error))
             }

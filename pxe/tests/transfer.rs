@@ -148,7 +148,7 @@ impl Node {
             method::GET_TIPS => {
                 let tip = Tip { block_number: last, header_hash: header.hash(), slot: 0 };
                 let (pending, verified, proven, finalized) = (tip, tip, tip, tip);
-                json!(Tips { pending, verified, proven, finalized, l1_block: 1, refused: None })
+                json!(Tips { pending, verified, proven, finalized, l1_block: 1, rejected: None })
             }
             method::GET_TRANSACTION_STATUS => {
                 let chain = self.chain.lock();

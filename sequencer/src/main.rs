@@ -64,7 +64,7 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
     sequencer.require_proposer()?;
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
-    sequencer.show(&process.board);
+    sequencer.show(&process.status_page);
     process.ready();
     Ok(sequencer.run(&process.shutdown).await?)
 }

@@ -43,7 +43,7 @@ const WATCH: Duration = Duration::from_secs(2);
 /// How long one turn waits for a proposal to be included.
 const LAND_LIMIT: Duration = Duration::from_secs(30);
 /// Pause between polls for its inclusion.
-const LOOK: Duration = Duration::from_millis(250);
+const POLL: Duration = Duration::from_millis(250);
 /// How long the node may take to follow a block that L1 has.
 const FOLLOW_LIMIT: Duration = Duration::from_secs(60);
 
@@ -119,7 +119,7 @@ pub enum Turn {
     /// There is nothing to build, or no slot to build it in.
     Waiting,
     /// L1 contains a block that the node rejected, or that must be pruned.
-    Held,
+    Paused,
     /// Waiting for blocks on L1 to be verified.
     Unverified,
     /// The block of this number is on L1, and the node has followed it.
@@ -134,13 +134,13 @@ pub struct Memory {
     /// When transactions started to wait.
     waiting_since: Option<Instant>,
     /// The rejected block that was last logged.
-    held: Option<RefusedBlock>,
+    rejected: Option<RejectedBlock>,
     /// When waiting for the client proofs of a block started.
     unverified_since: Option<Instant>,
     /// The block that is built on although its client proofs were not found in time.
     built_on_unverified: Option<u64>,
     /// The proposal in flight.
-    under_way: Option<Proposal>,
+    in_flight: Option<Proposal>,
 }
 
 /// A proposal that was passed to the sender.
@@ -176,10 +176,10 @@ impl Sequencer {
 
     /// Shows under `/status` which rejected block pauses building, if one does, and the deadline of the
     /// oldest unproven epoch.
-    pub fn show(&self, board: &Board) {
+    pub fn show(&self, status_page: &StatusPage) {
         let node = Arc::clone(&self.running.node);
-        board.show("held", move || serde_json::json!(node.tips().refused));
-        self.pruner.show(board);
+        status_page.show("held", move || serde_json::json!(node.tips().rejected));
+        self.pruner.show(status_page);
     }
 
     /// Builds blocks, follows the L1 transactions it sent, and prunes when a deadline is missed, until
@@ -238,12 +238,12 @@ impl Sequencer {
         let node = &self.running.node;
         let count = node.ready_count();
         self.metrics.pool_transactions.set(i64::try_from(count).unwrap_or(i64::MAX));
-        if memory.under_way.is_some() {
+        if memory.in_flight.is_some() {
             return self.land(memory, shutdown).await;
         }
         let tips = node.tips();
-        if self.is_held(tips.refused.clone(), memory) || self.is_prune_due() {
-            return Ok(Turn::Held);
+        if self.is_paused(tips.rejected.clone(), memory) || self.is_prune_due() {
+            return Ok(Turn::Paused);
         }
         if count == 0 && !node.is_priced_out()? {
             memory.waiting_since = None;
@@ -257,7 +257,7 @@ impl Sequencer {
         if (1..self.config.min_txs).contains(&count) && since.elapsed() < patience {
             return Ok(Turn::Waiting);
         }
-        let Some((slot, expires)) = self.slot_with_room().await? else {
+        let Some((slot, expires)) = self.slot_for_next_block().await? else {
             return Ok(Turn::Waiting);
         };
         if !self.slot_is_free(slot)? {
@@ -303,10 +303,10 @@ impl Sequencer {
     }
 
     /// Whether a rejected block pauses building. Logs when the pause starts, changes and ends.
-    fn is_held(&self, refused: Option<RefusedBlock>, memory: &mut Memory) -> bool {
-        self.metrics.held.set(i64::from(refused.is_some()));
-        if refused != memory.held {
-            match &refused {
+    fn is_paused(&self, rejected: Option<RejectedBlock>, memory: &mut Memory) -> bool {
+        self.metrics.held.set(i64::from(rejected.is_some()));
+        if rejected != memory.rejected {
+            match &rejected {
                 Some(block) => tracing::error!(
                     block = block.block_number,
                     l1_block = block.l1_block,
@@ -315,9 +315,9 @@ impl Sequencer {
                 ),
                 None => tracing::info!("resumed; the rejected block is gone from L1"),
             }
-            memory.held = refused;
+            memory.rejected = rejected;
         }
-        memory.held.is_some()
+        memory.rejected.is_some()
     }
 
     /// The slot of L1's head, if the next L1 block will be in it too, and the time of the last head for
@@ -417,7 +417,7 @@ impl Sequencer {
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            memory.under_way = Some(Proposal { purpose, attempt, number, txs });
+            memory.in_flight = Some(Proposal { purpose, attempt, number, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -441,16 +441,16 @@ impl Sequencer {
                 Some(TxStatus::Included(receipt)) => break receipt,
                 Some(TxStatus::Pending { .. }) => {}
                 Some(TxStatus::Lost { nonce }) => {
-                    memory.under_way = None;
+                    memory.in_flight = None;
                     let account = self.sender.account();
                     return Err(L1Error::NonceTaken { id: purpose, nonce, account }.into());
                 }
                 Some(TxStatus::Dropped { reason }) => {
-                    memory.under_way = None;
+                    memory.in_flight = None;
                     return Err(L1Error::Dropped { id: purpose, reason }.into());
                 }
                 None => {
-                    memory.under_way = None;
+                    memory.in_flight = None;
                     return Ok(Turn::Waiting);
                 }
             }
@@ -459,10 +459,10 @@ impl Sequencer {
             }
             tokio::select! {
                 () = shutdown.started() => return Ok(Turn::Ending),
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(POLL) => {}
             }
         };
-        memory.under_way = None;
+        memory.in_flight = None;
         rollmill_service::failpoint!("sequencer.proposal_included");
         if !receipt.succeeded {
             return Err(L1Error::Reverted { id: receipt.id, tx_hash: receipt.tx_hash }.into());
@@ -480,10 +480,10 @@ impl Sequencer {
     async fn wait_for(&self, number: u64, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
         let mut tips = self.running.node.watch_tips();
         let follows = |tips: &Tips| tips.pending.block_number >= number;
-        let told = tips.wait_for(|tips| follows(tips) || tips.refused.is_some());
+        let followed = tips.wait_for(|tips| follows(tips) || tips.rejected.is_some());
         tokio::select! {
-            told = tokio::time::timeout(FOLLOW_LIMIT, told) => match told {
-                Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Held),
+            followed = tokio::time::timeout(FOLLOW_LIMIT, followed) => match followed {
+                Ok(Ok(tips)) if !follows(&tips) => Ok(Turn::Paused),
                 Ok(_) => Ok(Turn::Proposed(number)),
                 Err(_) => Err(SequencerError::NotFollowed { number, seconds: FOLLOW_LIMIT.as_secs() }),
             },

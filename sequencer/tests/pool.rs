@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rollmill_l1_testing::Random;
 use rollmill_node::{
     ClientProofVerifier, L1Event, L1Position, L1Update, Node, NodeSettings, PoolError, PoolLimits,
-    ProofRefused, ProposedBlock, SlotClock,
+    ProofRejected, ProposedBlock, SlotClock,
 };
 use rollmill_node_client::wire::{BlockRef, TxStatus};
 use rollmill_protocol::builder::BlockEnv;
@@ -26,7 +26,7 @@ use rollmill_sequencer::build::{Outcome, build};
 struct AnyProof;
 
 impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRefused> {
+    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
         Ok(())
     }
 }
@@ -145,7 +145,7 @@ impl Network {
         let to = L1Position { number: self.slot, hash };
         let update = L1Update::Extend { to, time: timestamp, finalized: None, events };
         node.apply(&update).unwrap();
-        assert_eq!(node.tips().refused, None);
+        assert_eq!(node.tips().rejected, None);
         assert_eq!(node.broken_rules(), []);
         slot
     }
@@ -179,7 +179,7 @@ impl Network {
 /// Enough for any number of fees at any price that a test reaches.
 const RICH: u64 = u64::MAX / 2;
 
-fn roomy() -> PoolLimits {
+fn ample_limits() -> PoolLimits {
     PoolLimits { payer_txs_max: usize::MAX, ..PoolLimits::default() }
 }
 
@@ -187,7 +187,7 @@ fn roomy() -> PoolLimits {
 /// four times the price of the day, at price 1.
 #[test]
 fn two_hundred_and_twelve_honest_transfers_at_price_1_all_land() {
-    let mut network = Network::new(1, &[RICH; 4], roomy());
+    let mut network = Network::new(1, &[RICH; 4], ample_limits());
     let burst: Vec<Tx> = (0..212).map(|i| network.tx(i, i % 4, 4)).collect();
     for tx in &burst {
         network.submit(tx).unwrap();
@@ -207,7 +207,7 @@ fn two_hundred_and_twelve_honest_transfers_at_price_1_all_land() {
 #[test]
 fn honest_bursts_of_600_land_at_prices_1_10_100_and_1000() {
     for price in [1, 10, 100, 1000] {
-        let mut network = Network::new(price, &[RICH; 50], roomy());
+        let mut network = Network::new(price, &[RICH; 50], ample_limits());
         let max = 4 * network.price();
         let burst: Vec<Tx> = (0..600).map(|i| network.tx(i, i % 50, max)).collect();
         for tx in &burst {
@@ -225,17 +225,17 @@ fn honest_bursts_of_600_land_at_prices_1_10_100_and_1000() {
 /// nor of the next block.
 #[test]
 fn five_thousand_transactions_at_the_least_price_do_not_keep_a_better_one_out() {
-    let limits = PoolLimits { txs_max: 1024, ..roomy() };
+    let limits = PoolLimits { txs_max: 1024, ..ample_limits() };
     let mut network = Network::new(1, &[RICH; 64], limits);
-    let mut turned_away = 0;
+    let mut rejected = 0;
     for i in 0..5000 {
         match network.submit(&network.tx(i, i % 63, 1)) {
             Ok(_) => {}
-            Err(PoolError::Full { .. }) => turned_away += 1,
+            Err(PoolError::Full { .. }) => rejected += 1,
             Err(error) => panic!("{error}"),
         }
     }
-    assert_eq!(turned_away, 5000 - 1024);
+    assert_eq!(rejected, 5000 - 1024);
     let better = network.tx(5000, 63, 4);
     network.submit(&better).unwrap();
     assert_eq!(network.node.ready_count(), 1024);
@@ -247,7 +247,7 @@ fn five_thousand_transactions_at_the_least_price_do_not_keep_a_better_one_out() 
 /// blocks brought the price down.
 #[test]
 fn the_highest_price_is_no_end() {
-    let mut network = Network::new(u64::MAX, &[RICH], roomy());
+    let mut network = Network::new(u64::MAX, &[RICH], ample_limits());
     assert_eq!(network.pass_slot(), Slot::Nothing);
     let tx = network.tx(0, 0, 40);
     network.submit(&tx).unwrap();

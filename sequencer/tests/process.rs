@@ -14,7 +14,7 @@ use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_node::setup::{Constants, RunningNode};
 use rollmill_node::{
     ClientKey, ClientProofVerifier, DeadlineMetrics, Node, NodeError, NodeSettings, PoolLimits,
-    ProofRefused, Pruner, RollupEvents, SlotClock, follow, position,
+    ProofRejected, Pruner, RollupEvents, SlotClock, follow, position,
 };
 use rollmill_node_client::wire::Tips;
 use rollmill_plonk::key::VerifyingKey;
@@ -35,7 +35,7 @@ use tokio::task::JoinHandle;
 struct AnyProof;
 
 impl ClientProofVerifier for AnyProof {
-    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRefused> {
+    fn verify(&self, _: &ClientInputs, _: &[u8]) -> Result<(), ProofRejected> {
         Ok(())
     }
 }
@@ -113,7 +113,7 @@ impl Running {
                 seen: Default::default(),
             },
         };
-        sequencer.show(&process.board);
+        sequencer.show(&process.status_page);
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }
 
@@ -171,26 +171,26 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     let deployment = Deployment::new(&vk_root).await;
     deployment.propose_nonsense().await;
     let mut running = Running::start(deployment, vk_root, Config::default()).await;
-    running.reach(|tips| tips.refused.is_some()).await;
+    running.reach(|tips| tips.rejected.is_some()).await;
     running.submit(0);
 
     for _ in 0..3 {
-        assert_eq!(running.turn().await, Turn::Held);
+        assert_eq!(running.turn().await, Turn::Paused);
     }
     let tips = running.deployment.rollup.tips().await.unwrap();
     assert_eq!(tips.pending, 1, "only the nonsense");
     assert_eq!(running.node.ready_count(), 1);
-    let held = running.process.board.status()["held"].clone();
+    let held = running.process.status_page.status()["held"].clone();
     assert_eq!(held["block_number"], 1);
     assert!(held["reason"].as_str().unwrap().starts_with("NODE-032"), "{held}");
     assert_eq!(running.figure("rollmill_sequencer_held"), 1.0);
 
     let options = ReorgOptions { depth: 1, tx_block_pairs: vec![] };
     running.deployment.client.provider().anvil_reorg(options).await.unwrap();
-    running.reach(|tips| tips.refused.is_none()).await;
+    running.reach(|tips| tips.rejected.is_none()).await;
     assert_eq!(running.turn().await, Turn::Proposed(1));
     assert_eq!(running.node.ready_count(), 0);
-    assert!(running.process.board.status()["held"].is_null());
+    assert!(running.process.status_page.status()["held"].is_null());
     assert_eq!(running.figure("rollmill_sequencer_held"), 0.0);
     running.end().await;
 }
@@ -203,15 +203,15 @@ async fn a_held_sequencer_prunes_at_the_deadline_and_goes_on() {
     let deployment = Deployment::new(&vk_root).await;
     deployment.propose_nonsense().await;
     let mut running = Running::start(deployment, vk_root, Config::default()).await;
-    running.reach(|tips| tips.refused.is_some()).await;
+    running.reach(|tips| tips.rejected.is_some()).await;
     running.submit(0);
     assert_eq!(running.figure("rollmill_node_prune_due"), 0.0);
     assert!(!running.sequencer.pruner.step().await.unwrap(), "nothing is due");
     assert_eq!(running.figure("rollmill_node_proof_deadline_open"), 1.0);
     assert!(running.figure("rollmill_node_proof_deadline_l1_blocks") > 900.0);
-    let shown = running.process.board.status()["proof_deadline"].clone();
+    let shown = running.process.status_page.status()["proof_deadline"].clone();
     assert_eq!(shown["is_missed"], false, "{shown}");
-    assert_eq!(running.turn().await, Turn::Held);
+    assert_eq!(running.turn().await, Turn::Paused);
 
     // The window closes: its L1 blocks are over, and so is the epoch.
     let provider = running.deployment.client.provider();
@@ -242,7 +242,7 @@ async fn a_held_sequencer_prunes_at_the_deadline_and_goes_on() {
     assert!(running.sequencer.pruner.step().await.unwrap(), "it is due");
     assert_eq!(running.figure("rollmill_node_prunes_sent_total"), 1.0);
     assert_eq!(running.deployment.rollup.tips().await.unwrap().pending, 0);
-    running.reach(|tips| tips.refused.is_none()).await;
+    running.reach(|tips| tips.rejected.is_none()).await;
     assert!(!running.sequencer.pruner.step().await.unwrap(), "it is done");
     assert_eq!(running.figure("rollmill_node_prune_due"), 0.0);
     assert_eq!(running.turn().await, Turn::Proposed(1));
@@ -267,7 +267,7 @@ async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
     // Seen by the watch, not yet acted upon.
     let sender = running.sequencer.pruner.sender.take();
     assert!(!running.sequencer.pruner.step().await.unwrap());
-    assert_eq!(running.turn().await, Turn::Held);
+    assert_eq!(running.turn().await, Turn::Paused);
     running.sequencer.pruner.sender = sender;
     assert!(running.sequencer.pruner.step().await.unwrap());
     running.reach(|tips| tips.pending.block_number == 0).await;
@@ -337,7 +337,7 @@ fn client_key() -> ClientKey {
 /// Goal: while no endpoint passes proposals on, one is made and no more; it lands when they do, and
 /// none reverts.
 #[tokio::test]
-async fn one_proposal_is_under_way_while_l1_takes_none() {
+async fn one_proposal_is_in_flight_while_l1_includes_none() {
     let (mut running, proxy) = Running::behind_a_proxy().await;
     let account = running.sequencer.sender.account();
     let provider = running.deployment.client.provider().clone();
@@ -465,7 +465,7 @@ async fn killed_at_each_step_the_block_lands_once() {
 
 /// Goal: with another account's key the sequencer does not start, and says which key is wanted.
 #[tokio::test]
-async fn another_accounts_key_is_refused_at_the_start() {
+async fn another_accounts_key_is_rejected_at_the_start() {
     let key = client_key();
     let deployment = Deployment::new(&key.root()).await;
     std::fs::write(deployment.path("client.key"), key.to_bytes()).unwrap();

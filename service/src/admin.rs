@@ -23,7 +23,7 @@ type Reader = Arc<dyn Fn() -> Value + Send + Sync>;
 
 /// Readiness of a process and the values it shows under `/status`. Clones share one state.
 #[derive(Clone)]
-pub struct Board {
+pub struct StatusPage {
     inner: Arc<Inner>,
 }
 
@@ -35,13 +35,13 @@ struct Inner {
     conditions: Conditions,
 }
 
-impl std::fmt::Debug for Board {
+impl std::fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board").field("name", &self.inner.name).finish_non_exhaustive()
     }
 }
 
-impl Board {
+impl StatusPage {
     pub(crate) fn new(name: &'static str) -> Self {
         let inner = Inner {
             name,
@@ -116,11 +116,11 @@ impl Board {
     }
 }
 
-pub(crate) fn router(board: Board, metrics: Registry) -> Router {
-    let (health, ready) = (board.clone(), board.clone());
+pub(crate) fn router(status_page: StatusPage, metrics: Registry) -> Router {
+    let (health, ready) = (status_page.clone(), status_page.clone());
     Router::new()
         .route("/metrics", get(move || async move { render(&metrics) }))
-        .route("/status", get(move || async move { axum::Json(board.status()) }))
+        .route("/status", get(move || async move { axum::Json(status_page.status()) }))
         .route(
             "/health",
             get(move || async move {

@@ -124,14 +124,14 @@ impl Error {
 }
 
 /// Whether an error of one type is a usage error: the user must change the command line or a setting.
-pub(crate) type Says = Box<dyn Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync>;
+pub(crate) type UsageTest = Box<dyn Fn(&(dyn std::error::Error + 'static)) -> bool + Send + Sync>;
 
 /// The tests registered with [`crate::Service::usage`]. A process has one program.
-static SAYS: OnceLock<Vec<Says>> = OnceLock::new();
+static USAGE_TESTS: OnceLock<Vec<UsageTest>> = OnceLock::new();
 
-pub(crate) fn register(says: Vec<Says>) {
+pub(crate) fn register(tests: Vec<UsageTest>) {
     // Fails only in a program that runs a second service in its process.
-    let _ = SAYS.set(says);
+    let _ = USAGE_TESTS.set(tests);
 }
 
 /// Whether the error, or one of its causes, is a usage error.
@@ -139,7 +139,7 @@ pub(crate) fn is_usage(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         let own = error.downcast_ref::<Error>().is_some_and(|error| error.exit_code() == USAGE);
-        if own || SAYS.get().into_iter().flatten().any(|says| says(error)) {
+        if own || USAGE_TESTS.get().into_iter().flatten().any(|is_usage| is_usage(error)) {
             return true;
         }
         next = error.source();

@@ -59,7 +59,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use admin::Board;
+pub use admin::StatusPage;
 pub use conditions::Conditions;
 pub use error::{Error, Exit, Failure, Outcome};
 pub use http::{HttpLimits, HttpMetrics, listen, serve, serve_within};
@@ -126,7 +126,7 @@ pub struct Process<C> {
     /// Metrics served under `/metrics`.
     pub metrics: prometheus::Registry,
     /// Readiness and the JSON served under `/status`.
-    pub board: Board,
+    pub status_page: StatusPage,
     /// Conditions for the process to do its work; shown under `/ready` and `/status`.
     pub conditions: Conditions,
 }
@@ -134,19 +134,19 @@ pub struct Process<C> {
 impl<C> Process<C> {
     /// Creates a process outside the frame, for tests and for running several in one program.
     pub fn new(name: &'static str, config: C) -> Self {
-        let board = Board::new(name);
-        let conditions = board.conditions().clone();
+        let status_page = StatusPage::new(name);
+        let conditions = status_page.conditions().clone();
         let metrics = prometheus::Registry::new();
         // Cannot fail: the registry is new, and no other metric has these names.
         let _ = conditions::about(name, env!("CARGO_PKG_VERSION")).register(&metrics);
         let _ = metrics.register(Box::new(conditions.clone()));
-        Self { config, shutdown: Shutdown::new(), metrics, board, conditions }
+        Self { config, shutdown: Shutdown::new(), metrics, status_page, conditions }
     }
 
     /// Marks the process as started. `/health` returns 503 until then; `/ready` also requires every
     /// condition to hold.
     pub fn ready(&self) {
-        self.board.ready();
+        self.status_page.ready();
     }
 }
 
@@ -165,7 +165,7 @@ pub struct Service {
     name: &'static str,
     command: clap::Command,
     exit_codes: &'static str,
-    says: Vec<error::Says>,
+    usage_tests: Vec<error::UsageTest>,
 }
 
 impl std::fmt::Debug for Service {
@@ -181,7 +181,7 @@ impl Service {
     pub fn new(program: &'static str) -> Self {
         let name = program.strip_prefix("rollmill-").unwrap_or(program);
         let command = clap::Command::new(program).version(env!("CARGO_PKG_VERSION"));
-        Self { name, command, exit_codes: "", says: Vec::new() }
+        Self { name, command, exit_codes: "", usage_tests: Vec::new() }
     }
 
     /// A program that has only subcommands, and reads the settings of the process `settings`: its file, its
@@ -195,8 +195,8 @@ impl Service {
 
     /// Registers which errors of type `E` are usage errors. The process exits with 2 after such an
     /// error, whether it ends a check or the program, alone or as the cause of another.
-    pub fn usage<E: std::error::Error + 'static>(mut self, says: fn(&E) -> bool) -> Self {
-        self.says.push(Box::new(move |error| error.downcast_ref().is_some_and(says)));
+    pub fn usage<E: std::error::Error + 'static>(mut self, is_usage: fn(&E) -> bool) -> Self {
+        self.usage_tests.push(Box::new(move |error| error.downcast_ref().is_some_and(is_usage)));
         self
     }
 
@@ -260,7 +260,7 @@ impl Service {
             self.exit_codes
         );
         let command = self.command.after_help(exit_codes);
-        error::register(self.says);
+        error::register(self.usage_tests);
         let early = log::asked_for_json(self.name);
         let parsed = settings::from_command_line::<C, S>(self.name, command, checks.is_some());
         let loaded = match parsed {
@@ -329,11 +329,11 @@ where
     // A subcommand runs beside the server with the server's settings file, so it opens no port.
     let serving = command.as_ref().is_none_or(S::serves);
 
-    let board = process.board.clone();
+    let status_page = process.status_page.clone();
     if let Some(address) = common.admin_listen.as_ref().filter(|_| serving) {
         let listener = listen(address, "--admin-listen").await?;
         tracing::info!(address = %listener.local_addr().map_or_else(|_| address.clone(), |a| a.to_string()), "admin endpoint listening");
-        let router = admin::router(board.clone(), process.metrics.clone());
+        let router = admin::router(status_page.clone(), process.metrics.clone());
         let metrics = HttpMetrics::new("admin");
         metrics
             .register(&process.metrics)
@@ -352,10 +352,10 @@ where
     let grace = Duration::from_secs(common.grace_seconds);
     let limit = {
         let shutdown = shutdown.clone();
-        let board = Arc::new(board);
+        let status_page = Arc::new(status_page);
         async move {
             shutdown.started().await;
-            board.ending();
+            status_page.ending();
             tokio::select! {
                 () = tokio::time::sleep(grace) => Error::Grace { seconds: grace.as_secs() },
                 () = shutdown.aborted() => Error::Aborted,

@@ -138,7 +138,7 @@ pub fn defaults<C: clap::Args>() -> C {
 enum Kind {
     Text,
     Number,
-    Truth,
+    Bool,
     List,
 }
 
@@ -166,7 +166,7 @@ impl Setting {
         let variable = format!("{prefix}{}", flag.to_uppercase().replace('-', "_"));
         let kind = kind(arg.get_value_parser());
         let mut arg = arg.clone().long(flag.clone()).global(true).allow_negative_numbers(true);
-        if kind == Kind::Truth {
+        if kind == Kind::Bool {
             let default = arg.get_default_values().first().cloned();
             arg = arg
                 .action(ArgAction::Set)
@@ -214,7 +214,7 @@ impl Setting {
         match (self.kind, self.bounds()) {
             (Kind::Number, Some(bounds)) => with_unit(&bounds, self.value_name()),
             (Kind::Number, None) => "expected a whole number".to_owned(),
-            (Kind::Truth, _) => "expected true or false".to_owned(),
+            (Kind::Bool, _) => "expected true or false".to_owned(),
             (Kind::List, _) => {
                 "expected a list of texts in quotes, without commas in them".to_owned()
             }
@@ -240,7 +240,7 @@ fn kind(parser: &ValueParser) -> Kind {
     if numbers.iter().any(|number| id == *number) {
         Kind::Number
     } else if id == TypeId::of::<bool>() {
-        Kind::Truth
+        Kind::Bool
     } else if id == TypeId::of::<Vec<String>>() {
         Kind::List
     } else {
@@ -303,7 +303,7 @@ fn with_unit(bounds: &Bounds, value_name: &str) -> String {
 }
 
 /// clap's error about a value, worded for the flag, variable or key `what`; `None` for other errors.
-fn refusal(error: &clap::Error, what: &str) -> Option<String> {
+fn value_error(error: &clap::Error, what: &str) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(clap::error::ContextValue::String(text)) => Some(text.as_str()),
         _ => None,

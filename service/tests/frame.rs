@@ -138,7 +138,7 @@ fn text_is_read_as_the_type_of_its_key() {
 }
 
 #[test]
-fn an_unknown_key_in_the_file_is_refused_by_name() {
+fn an_unknown_key_in_the_file_is_rejected_by_name() {
     for text in ["lisen = 'x'\n", "[store]\ndata = 'x'\n", "[service]\nlog = 'x'\n"] {
         let toml = file(text);
         let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
@@ -188,10 +188,10 @@ fn a_broken_file_is_one_line_with_a_code() {
 /// Goal: no damage to a file makes the process panic, start with settings that break their own
 /// rules, or print more than a line.
 #[test]
-fn every_changed_or_missing_byte_of_a_file_is_refused_or_read_as_what_it_says() {
+fn every_changed_or_missing_byte_of_a_file_is_rejected_or_read_as_what_it_says() {
     let text = "listen = '127.0.0.1:1'\nworkers = 3\n[service]\nlog_format = 'json'\n";
     assert!(read(&["--config", file(text).path().to_str().unwrap()], &[]).is_ok());
-    let mut refused = 0;
+    let mut rejected = 0;
     for at in 0..text.len() {
         let mut cases: Vec<Vec<u8>> = vec![text.as_bytes()[..at].to_vec()];
         for bit in 0..8 {
@@ -205,14 +205,14 @@ fn every_changed_or_missing_byte_of_a_file_is_refused_or_read_as_what_it_says() 
             match read(&["--config", toml.path().to_str().unwrap()], &[]) {
                 Ok(config) => assert!(config.workers >= 1),
                 Err(error) => {
-                    refused += 1;
+                    rejected += 1;
                     let line = one_line(&error);
                     assert!(line.starts_with("SVC-0") && !line.contains('\n'), "{line}");
                 }
             }
         }
     }
-    assert!(refused > text.len() * 4, "{refused}");
+    assert!(rejected > text.len() * 4, "{rejected}");
 }
 
 #[test]
@@ -411,7 +411,7 @@ fn a_secret_comes_from_a_file_and_is_never_shown() {
 }
 
 #[test]
-fn a_literal_secret_is_refused_without_being_repeated() {
+fn a_literal_secret_is_rejected_without_being_repeated() {
     let toml = file("token = 'hunter2'\n");
     for error in [
         read(&["--token", "hunter2"], &[]),
@@ -464,7 +464,7 @@ fn a_settings_file_that_cannot_be_read_is_told_with_what_named_it() {
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused_by_name() {
+fn a_log_level_that_is_none_is_rejected_by_name() {
     for wrong in ["loud", "info,brokr=debug", "rollmill_broker=loud", ""] {
         let variables = [("ROLLMILL_TEST_UNIT_LOG_LEVEL", wrong)];
         let error = read(&[], &variables).unwrap_err();

@@ -42,9 +42,9 @@ async fn a_server_ends_when_shutdown_is_pulled() {
 #[test]
 fn status_shows_the_facts_given() {
     let process = Process::new("test-unit", ());
-    process.board.show("jobs", || serde_json::json!(3));
+    process.status_page.show("jobs", || serde_json::json!(3));
     process.ready();
-    let status = process.board.status();
+    let status = process.status_page.status();
     assert_eq!(status["phase"], "ready");
     assert_eq!(status["jobs"], 3);
 }
@@ -53,12 +53,12 @@ fn status_shows_the_facts_given() {
 fn readiness_is_the_conjunction_of_named_conditions() {
     let process = Process::new("test-unit", ());
     process.conditions.expect(&["broker", "l1"]);
-    assert_eq!(process.board.not_ready().len(), 3, "starting, and two not checked");
+    assert_eq!(process.status_page.not_ready().len(), 3, "starting, and two not checked");
     process.ready();
     process.conditions.set("broker", Ok(()));
     process.conditions.set("l1", Err("no answer".into()));
-    assert_eq!(process.board.not_ready(), [("l1", "no answer".to_owned())]);
-    let status = process.board.status();
+    assert_eq!(process.status_page.not_ready(), [("l1", "no answer".to_owned())]);
+    let status = process.status_page.status();
     assert_eq!(status["ready"], false);
     assert_eq!(status["conditions"]["l1"]["reason"], "no answer");
     assert!(status["conditions"]["broker"]["since_unix_seconds"].as_u64().unwrap() > 0);
@@ -69,7 +69,7 @@ fn readiness_is_the_conjunction_of_named_conditions() {
     assert!(!text.contains("what=\"l1\""), "never succeeded: {text}");
     assert!(text.contains("rollmill_build_info{program=\"test-unit\""), "{text}");
     process.conditions.set("l1", Ok(()));
-    assert!(process.board.not_ready().is_empty());
+    assert!(process.status_page.not_ready().is_empty());
 }
 
 fn scrape<C>(process: &Process<C>) -> String {

@@ -581,8 +581,8 @@ mod tests {
 
     #[test]
     fn a_shape_respects_the_binding_limit() {
-        let roomy = Shape::best(1 << 20, 253, 1 << 31);
-        assert!((12..=16).contains(&roomy.c), "{roomy:?}");
+        let ample = Shape::best(1 << 20, 253, 1 << 31);
+        assert!((12..=16).contains(&ample.c), "{ample:?}");
         let tight = Shape::best(1 << 20, 253, 1 << 27);
         assert!(4 * (1 << 20) * u64::from(tight.windows) <= 1 << 27);
         assert!(POINT_BYTES * tight.runs_max(1 << 20) <= 1 << 27);

@@ -77,8 +77,8 @@ fn compile_in(root: &Path, toolkit: &Toolkit, folder: &Path) -> anyhow::Result<V
                 .map(|thread| thread.join().unwrap_or_else(|_| bail!("compiling panicked")))
                 .collect::<anyhow::Result<Vec<_>>>()
         })?;
-        for (arch, (file, said, code)) in pair.iter().zip(compiled) {
-            table.add(&format!("sm_{arch}"), &said, &code)?;
+        for (arch, (file, printed, code)) in pair.iter().zip(compiled) {
+            table.add(&format!("sm_{arch}"), &printed, &code)?;
             images.push(format!("--image3=kind=elf,sm={arch},file={}", file.display()));
         }
     }
@@ -186,10 +186,10 @@ impl Toolkit {
         let file = folder.join(format!("sm_{arch}.cubin"));
         let target = format!("-arch=sm_{arch}");
         let flags = [&target, "-cubin", "-Xptxas", "-v", UNIT, "-o"];
-        let said = self.compiler(sources, &flags, &file)?;
+        let printed = self.compiler(sources, &flags, &file)?;
         let listing = run(Command::new(self.program("cuobjdump")).arg("-sass").arg(&file))?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok((file, text(said.stderr), text(listing.stdout)))
+        Ok((file, text(printed.stderr), text(listing.stdout)))
     }
 
     /// Runs the compiler where the sources are, so that no path of this machine gets into its output.
@@ -223,8 +223,8 @@ fn run(command: &mut Command) -> anyhow::Result<ProgramOutput> {
     let name = PathBuf::from(OsString::from(command.get_program()));
     let output = command.output().with_context(|| format!("cannot run {}", name.display()))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{} failed ({}):\n{said}", name.display(), output.status);
+        let printed = String::from_utf8_lossy(&output.stderr);
+        bail!("{} failed ({}):\n{printed}", name.display(), output.status);
     }
     Ok(output)
 }

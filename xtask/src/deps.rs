@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_against_the_table_is_refused() {
+    fn an_arrow_against_the_table_is_rejected() {
         let metadata = workspace(vec![package("rollmill-algebra", &["rollmill-plonk"])]);
         let findings = check(&metadata);
         assert_eq!(findings, ["algebra: may not depend on plonk; its dependencies are []"]);
@@ -526,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn two_requirements_for_one_crate_are_refused() {
+    fn two_requirements_for_one_crate_are_rejected() {
         let mut other = package("rollmill-broker", &["hex"]);
         other.dependencies[0].req = "^2".into();
         let findings = check(&workspace(vec![package("rollmill-l1", &["hex"]), other]));
@@ -534,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn two_resolved_versions_of_a_direct_dependency_are_refused() {
+    fn two_resolved_versions_of_a_direct_dependency_are_rejected() {
         let mut metadata =
             workspace(vec![package("rollmill-l1", &["hex"]), package("rollmill-broker", &["hex"])]);
         let mut nodes = Vec::new();

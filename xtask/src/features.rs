@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feature_that_only_tests_turn_on_is_refused() {
+    fn a_feature_that_only_tests_turn_on_is_rejected() {
         let demo = set(&["ark-ff v0.6.0 [std]", "hex v0.4.3 [alloc]"]);
         let tests = set(&["ark-ff v0.6.0 [asm,std]", "hex v0.4.3 [alloc]", "proptest v1.0.0 []"]);
         let findings = compare(&demo, &tests);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_feature_that_leaves_out_checks_is_refused_wherever_it_is_on() {
+    fn the_feature_that_leaves_out_checks_is_rejected_wherever_it_is_on() {
         let tests = set(&["rollmill-plonk v0.1.0 [weaken]", "hex v0.4.3 [alloc]", "a v1.0.0 []"]);
         let findings = weakened(&tests);
         assert_eq!(findings.len(), 1, "{findings:?}");

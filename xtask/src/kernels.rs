@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excuse_is_refused_once_the_comment_is_there() {
+    fn an_excuse_is_rejected_once_the_comment_is_there() {
         assert!(found("a/x.cuh", "RM_KERNEL(256) twice(Fr* out) {\n", &["twice"]).is_empty());
         for (path, text) in [("a/x.wgsl", SHADER), ("a/x.wgsl", "")] {
             let findings = found(path, text, &["twice"]);

@@ -118,8 +118,8 @@ impl Manifest {
     }
 
     fn role(&self) -> Option<Role> {
-        let said = self.metadata["rollmill"]["program"].as_str()?;
-        Role::ALL.iter().find(|(name, _)| *name == said).map(|(_, role)| *role)
+        let stated = self.metadata["rollmill"]["program"].as_str()?;
+        Role::ALL.iter().find(|(name, _)| *name == stated).map(|(_, role)| *role)
     }
 }
 

@@ -146,7 +146,7 @@ const SECONDS_MAX: u64 = 600;
 
 /// What became of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Fate {
+enum Outcome {
     /// A test failed: its name, or that the program did not end.
     Noticed(String),
     Survived,
@@ -197,7 +197,7 @@ pub(crate) fn run(
     let before = page::rows(&old);
     let next = AtomicUsize::new(0);
     let honest = Seen::default();
-    let fates: Mutex<Vec<Option<anyhow::Result<Fate>>>> =
+    let outcomes: Mutex<Vec<Option<anyhow::Result<Outcome>>>> =
         Mutex::new(chosen.iter().map(|_| None).collect());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -207,30 +207,34 @@ pub(crate) fn run(
                     let at = next.fetch_add(1, Ordering::Relaxed);
                     let Some((switch, programs)) = chosen.get(at) else { return };
                     let narrowed = narrowest(programs, before.get(&*switch.name));
-                    let fate = fate(root, &switch.name, &narrowed, &built);
-                    if let Ok(fate) = &fate {
-                        println!("{:<44} {}", switch.name, fate.words(switch));
+                    let outcome = outcome(root, &switch.name, &narrowed, &built);
+                    if let Ok(outcome) = &outcome {
+                        println!("{:<44} {}", switch.name, outcome.words(switch));
                     }
                     // Without a mutant the test must pass, or its failure means nothing.
-                    let fate = fate.and_then(|fate| match &fate {
-                        Fate::Noticed(test) if !honest.insert(test) => Ok(fate),
-                        Fate::Noticed(_) => {
-                            let words = fate.words(switch);
+                    let outcome = outcome.and_then(|outcome| match &outcome {
+                        Outcome::Noticed(test) if !honest.insert(test) => Ok(outcome),
+                        Outcome::Noticed(_) => {
+                            let words = outcome.words(switch);
                             let alone = narrowest(programs, Some(&words));
-                            match self::fate(root, "", &alone[..1], &built)? {
-                                Fate::Survived => Ok(fate),
-                                Fate::Noticed(test) => bail!("`{test}` fails without any mutant"),
+                            match self::outcome(root, "", &alone[..1], &built)? {
+                                Outcome::Survived => Ok(outcome),
+                                Outcome::Noticed(test) => {
+                                    bail!("`{test}` fails without any mutant")
+                                }
                             }
                         }
-                        Fate::Survived => Ok(fate),
+                        Outcome::Survived => Ok(outcome),
                     });
                     let mut fates = fates.lock();
                     fates[at] = Some(fate);
                     if write {
                         // After each, so that a run which is stopped keeps what it found.
                         // The last writing, below, is the one that must succeed.
-                        let _ =
-                            std::fs::write(&path, page::with(&old, &all, &words(&chosen, &fates)));
+                        let _ = std::fs::write(
+                            &path,
+                            page::with(&old, &all, &words(&chosen, &outcomes)),
+                        );
                     }
                 }
             });
@@ -238,20 +242,20 @@ pub(crate) fn run(
     });
     let fates = fates.into_inner();
     if write {
-        std::fs::write(&path, page::with(&old, &all, &words(&chosen, &fates)))
+        std::fs::write(&path, page::with(&old, &all, &words(&chosen, &outcomes)))
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
     let (mut noticed, mut harmless) = (0, 0);
-    for ((switch, _), fate) in chosen.iter().zip(fates) {
-        let fate = fate.with_context(|| format!("{} did not run", switch.name))??;
-        match (&fate, switch.harmless) {
-            (Fate::Noticed(_), None) => noticed += 1,
-            (Fate::Survived, Some(_)) => harmless += 1,
-            (Fate::Noticed(test), Some(_)) => findings.push(format!(
+    for ((switch, _), outcome) in chosen.iter().zip(outcomes) {
+        let outcome = outcome.with_context(|| format!("{} did not run", switch.name))??;
+        match (&outcome, switch.harmless) {
+            (Outcome::Noticed(_), None) => noticed += 1,
+            (Outcome::Survived, Some(_)) => harmless += 1,
+            (Outcome::Noticed(test), Some(_)) => findings.push(format!(
                 "{}: `{test}` notices its loss, so it is not harmless; say so in the registry",
                 switch.name
             )),
-            (Fate::Survived, None) => findings.push(format!(
+            (Outcome::Survived, None) => findings.push(format!(
                 "{}: no test notices its loss; write one, or say in the registry why it is harmless",
                 switch.name
             )),
@@ -269,11 +273,11 @@ pub(crate) fn run(
 /// What the page says of the mutants that have run.
 fn words(
     chosen: &[(&Switch, &[Program<'static>])],
-    fates: &[Option<anyhow::Result<Fate>>],
+    outcomes: &[Option<anyhow::Result<Outcome>>],
 ) -> BTreeMap<String, String> {
-    let known = chosen.iter().zip(fates).filter_map(|((switch, _), fate)| {
-        let fate = fate.as_ref()?.as_ref().ok()?;
-        Some((switch.name.to_string(), fate.words(switch)))
+    let known = chosen.iter().zip(outcomes).filter_map(|((switch, _), outcome)| {
+        let outcome = outcome.as_ref()?.as_ref().ok()?;
+        Some((switch.name.to_string(), outcome.words(switch)))
     });
     known.collect()
 }
@@ -316,7 +320,7 @@ fn build(root: &Path, needed: &BTreeSet<(&str, &str)>) -> anyhow::Result<Built> 
     Ok(built)
 }
 
-impl Fate {
+impl Outcome {
     /// As the page says it.
     fn words(&self, switch: &Switch) -> String {
         match (self, switch.harmless) {
@@ -352,7 +356,12 @@ fn narrowest<'a>(programs: &[Program<'a>], noticed: Option<&'a String>) -> Vec<P
 }
 
 /// Runs the programs under a mutant until one fails.
-fn fate(root: &Path, name: &str, programs: &[Program<'_>], built: &Built) -> anyhow::Result<Fate> {
+fn outcome(
+    root: &Path,
+    name: &str,
+    programs: &[Program<'_>],
+    built: &Built,
+) -> anyhow::Result<Outcome> {
     for program in programs {
         let key = (program.package.to_owned(), program.target.to_owned());
         let path = built.get(&key).with_context(|| format!("{key:?} was not built"))?;
@@ -371,10 +380,10 @@ fn fate(root: &Path, name: &str, programs: &[Program<'_>], built: &Built) -> any
         let folder = program.folder();
         command.current_dir(root.join(folder)).stdin(Stdio::null());
         if let Some(test) = failed(command)? {
-            return Ok(Fate::Noticed(format!("{folder} {}::{test}", program.target)));
+            return Ok(Outcome::Noticed(format!("{folder} {}::{test}", program.target)));
         }
     }
-    Ok(Fate::Survived)
+    Ok(Outcome::Survived)
 }
 
 /// The first test by name that failed, if one did.

@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_not_registered_and_one_that_no_code_carries_are_refused() {
+    fn a_name_that_is_not_registered_and_one_that_no_code_carries_are_rejected() {
         let switches = [Switch::new("a.used"), Switch::new("a.idle")];
         let registry = "const S: [&str; 2] = [\"a.used\", \"a.idle\"];\n";
         let code = "// gone(\"a.comment\")\nif !gone(\"a.used\") && !gone(\"a.other\") {}\n";

@@ -457,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn each_broken_rule_is_refused() {
+    fn each_broken_rule_is_rejected() {
         let long = "//\n".repeat(LINES_MAX + 1);
         let all = duties("`it_is_so`");
         let cases: &[(&str, &str, &str)] = &[
@@ -535,7 +535,7 @@ mod tests {
     }
 
     #[test]
-    fn an_exception_that_is_not_needed_is_refused() {
+    fn an_exception_that_is_not_needed_is_rejected() {
         let tree = Tree::of(&[("a/src/x.rs", "fn f() {}\n")]);
         let mut findings = Findings::new();
         file_length(&tree, &[("a/src/x.rs", "no"), ("gone.rs", "no")], &mut findings);

@@ -82,7 +82,7 @@ impl<W: Worker + ?Sized> Agent<W> {
                 Err(error) => error,
             };
             match error.answer() {
-                Answer::Passing => {
+                Answer::Transient => {
                     self.link.failed(&error);
                     tokio::time::sleep(retry.pause()).await;
                 }

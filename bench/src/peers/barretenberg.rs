@@ -155,7 +155,7 @@ impl Barretenberg {
         command.args(["-p", "out/proof", "-k", "out/vk", "-i", "out/public_inputs"]);
         command.args(["-t", TARGET, "-c", "crs"]);
         let output = command.output().map_err(|error| failed("bb verify", error.to_string()))?;
-        match output.status.success() || only_the_pairing(&said(&output)) {
+        match output.status.success() || only_the_pairing(&printed(&output)) {
             true => Ok(proof),
             false => Err(wrong()),
         }
@@ -343,21 +343,21 @@ fn done(name: &str, output: std::io::Result<Output>) -> Result<Output, BenchErro
     let what = format!("bb {name}");
     let output = output.map_err(|error| failed(&what, error.to_string()))?;
     if !output.status.success() {
-        let said = said(&output);
-        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output");
+        let printed = printed(&output);
+        let last = printed.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("no output");
         return Err(failed(&what, format!("{}: {last}", output.status)));
     }
     Ok(output)
 }
 
-fn said(output: &Output) -> String {
+fn printed(output: &Output) -> String {
     let text = [&output.stdout[..], &output.stderr].concat();
     String::from_utf8_lossy(&text).into_owned()
 }
 
 /// Whether the proof was rejected by the pairing, which comes last.
-fn only_the_pairing(said: &str) -> bool {
-    said.contains("verification failed at pairing check")
+fn only_the_pairing(printed: &str) -> bool {
+    printed.contains("verification failed at pairing check")
 }
 
 fn on_path() -> Option<PathBuf> {

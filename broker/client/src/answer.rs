@@ -113,7 +113,7 @@ pub enum Answer {
     /// The same request may succeed later: no connection, a cut or unreadable answer, an overloaded
     /// or restarting broker, or an answer that is no broker's. Repeat it for as long as the result
     /// is needed; never exit because of it.
-    Passing,
+    Transient,
     /// Client and broker do not understand each other: another version, or a client's bug.
     /// Repeating the request does not help; an upgrade of either side does.
     Incompatible,
@@ -149,13 +149,13 @@ impl Answer {
     /// `code` is [`None`] for an answer without a broker's code; a code that this client does not
     /// know is [`Answer::Incompatible`] unless its status says that it is temporary.
     pub fn of(status: u16, code: Option<&str>) -> Self {
-        let Some(text) = code.filter(|text| Code::is_one(text)) else { return Self::Passing };
+        let Some(text) = code.filter(|text| Code::is_one(text)) else { return Self::Transient };
         if status >= 500 || matches!(status, 408 | 425 | 429) {
-            return Self::Passing;
+            return Self::Transient;
         }
         let Some(code) = Code::parse(text) else { return Self::Incompatible };
         match code {
-            Code::Database | Code::Overloaded | Code::Objects => Self::Passing,
+            Code::Database | Code::Overloaded | Code::Objects => Self::Transient,
             Code::Request | Code::UnknownPath | Code::WrongMethod => Self::Incompatible,
             Code::UnknownJob => Self::UnknownJob,
             Code::VersionConflict => Self::VersionConflict,
@@ -190,12 +190,12 @@ mod tests {
     fn only_a_brokers_own_code_can_be_final() {
         for status in [301, 400, 401, 403, 404, 405, 409, 410, 413, 415, 422] {
             for code in [None, Some("-"), Some("SVC-001"), Some("BRK-"), Some("BRK-0001")] {
-                assert_eq!(Answer::of(status, code), Answer::Passing, "{status} {code:?}");
+                assert_eq!(Answer::of(status, code), Answer::Transient, "{status} {code:?}");
             }
         }
         for status in [408, 425, 429, 500, 502, 503, 504, 599] {
             for code in [None, Some("BRK-001"), Some("BRK-016"), Some("BRK-023"), Some("BRK-999")] {
-                assert_eq!(Answer::of(status, code), Answer::Passing, "{status} {code:?}");
+                assert_eq!(Answer::of(status, code), Answer::Transient, "{status} {code:?}");
             }
         }
         assert_eq!(Answer::of(409, Some("BRK-999")), Answer::Incompatible);

@@ -28,7 +28,7 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How a client behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// How long a request is repeated while its answers are [`crate::Answer::Passing`]. Zero: never.
+    /// How long a request is repeated while its answers are [`crate::Answer::Transient`]. Zero: never.
     pub patience: Duration,
     /// How long one answer may take, beyond the wait that a long poll asks for.
     pub timeout: Duration,

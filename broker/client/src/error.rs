@@ -96,7 +96,7 @@ impl ClientError {
             Self::Unreachable { .. }
             | Self::NotABroker { .. }
             | Self::Answer { .. }
-            | Self::Corrupt { .. } => Answer::Passing,
+            | Self::Corrupt { .. } => Answer::Transient,
             Self::Unavailable { status, broker_code, .. }
             | Self::Rejected { status, broker_code, .. } => Answer::of(*status, Some(broker_code)),
         }
@@ -108,7 +108,7 @@ impl ClientError {
         match (self.answer(), self) {
             // Also a proxy before a broker that restarts answers as no broker does.
             (_, Self::Address { .. } | Self::NotABroker { .. }) => "Correct --broker".to_owned(),
-            (Answer::Passing, _) => "Start the broker, or correct --broker".to_owned(),
+            (Answer::Transient, _) => "Start the broker, or correct --broker".to_owned(),
             (Answer::TokenRejected, _) => {
                 format!(
                     "Set --token to a token of role {} (`rollmill-broker tokens add`)",
@@ -124,7 +124,7 @@ impl ClientError {
         self.disposition() == Disposition::Usage
     }
 
-    /// Whether the same request may succeed later: [`Answer::Passing`].
+    /// Whether the same request may succeed later: [`Answer::Transient`].
     pub fn is_transient(&self) -> bool {
         self.disposition() == Disposition::Retried
     }
@@ -146,7 +146,7 @@ impl ClientError {
             return Self::NotABroker { url, status };
         }
         match Answer::of(status, Some(&code)) {
-            Answer::Passing => Self::Unavailable { url, status, broker_code: code, message },
+            Answer::Transient => Self::Unavailable { url, status, broker_code: code, message },
             _ => Self::Rejected { status, broker_code: code, message },
         }
     }

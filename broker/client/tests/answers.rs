@@ -144,7 +144,7 @@ async fn expect(answer: Vec<u8>, meaning: Answer) {
     for (route, result) in every_route(&fake.client(Duration::ZERO)).await {
         let error = result.unwrap_err();
         assert_eq!(error.answer(), meaning, "{route}: {error} for {shown}");
-        assert_eq!(error.is_transient(), meaning == Answer::Passing);
+        assert_eq!(error.is_transient(), meaning == Answer::Transient);
         assert!(!error.to_string().contains("token:"), "{error}");
     }
 }
@@ -184,18 +184,19 @@ async fn every_route_of_the_table_has_a_method_of_the_client() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_without_a_brokers_code_passes_on_every_route() {
     for status in [301, 302, 400, 401, 403, 404, 405, 408, 410, 415, 425, 429] {
-        expect(http(status, "location: http://127.0.0.1:1/\r\n", "<html>"), Answer::Passing).await;
+        expect(http(status, "location: http://127.0.0.1:1/\r\n", "<html>"), Answer::Transient)
+            .await;
     }
     for status in [500, 501, 502, 503, 504] {
-        expect(http(status, "", "<html>"), Answer::Passing).await;
-        expect(coded(status, 999), Answer::Passing).await;
+        expect(http(status, "", "<html>"), Answer::Transient).await;
+        expect(coded(status, 999), Answer::Transient).await;
     }
     // Another server's code, an answer that breaks off, and none at all.
-    expect(http(403, "", r#"{"code":"ABC-024","message":"m"}"#), Answer::Passing).await;
+    expect(http(403, "", r#"{"code":"ABC-024","message":"m"}"#), Answer::Transient).await;
     let mut cut = coded(409, 20);
     cut.truncate(cut.len() - 10);
-    expect(cut, Answer::Passing).await;
-    expect(Vec::new(), Answer::Passing).await;
+    expect(cut, Answer::Transient).await;
+    expect(Vec::new(), Answer::Transient).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,7 +204,7 @@ async fn each_code_of_the_broker_has_its_meaning_on_every_route() {
     for code in Code::ALL {
         // One match without a wildcard: a new code does not compile until its meaning is here.
         let (status, meaning) = match code {
-            Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Passing),
+            Code::Database | Code::Overloaded | Code::Objects => (503, Answer::Transient),
             Code::Request => (400, Answer::Incompatible),
             Code::UnknownPath => (404, Answer::Incompatible),
             Code::WrongMethod => (405, Answer::Incompatible),
@@ -235,7 +236,7 @@ async fn nobody_there_passes() {
     let options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
     let client = Client::new(&url, None, options).unwrap();
     let error = client.status().await.unwrap_err();
-    assert_eq!(error.answer(), Answer::Passing);
+    assert_eq!(error.answer(), Answer::Transient);
     assert!(error.to_string().contains("connection refused; is it running?"), "{error}");
 }
 

@@ -12,14 +12,14 @@ use rollmill_kernels::{
 
 /// The kernels, compiled for the emulator once for all tests.
 pub(crate) fn library() -> PathBuf {
-    let room = Path::new(env!("CARGO_MANIFEST_DIR"));
-    compile_emulator(room, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("the kernels compile")
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    compile_emulator(folder, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("the kernels compile")
 }
 
 /// The folder of a driver library made of them.
 pub(crate) fn driver() -> PathBuf {
-    let room = Path::new(env!("CARGO_MANIFEST_DIR"));
-    compile_emulated_driver(room, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("it compiles")
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    compile_emulated_driver(folder, Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("it compiles")
 }
 
 /// An emulated device, with changes to the card.

@@ -15,16 +15,16 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::anvil::CHAIN_ID;
-use super::proxy::{answer, refusal, request, result};
+use super::proxy::{answer, request, result, rpc_failure};
 use super::{sender, signer};
 
 pub const GWEI: u128 = 1_000_000_000;
 
 /// A rejection: code and text.
-pub type Refusal = (i64, &'static str);
+pub type RpcFailure = (i64, &'static str);
 
 /// An error with an unknown text.
-pub const STRANGE: Refusal = (-32010, "not today");
+pub const STRANGE: RpcFailure = (-32010, "not today");
 
 /// What happens to a broadcast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +35,9 @@ pub enum Broadcast {
     Swallow,
     /// The connection closes; nobody has seen it.
     Lose,
-    Refuse(Refusal),
+    Reject(RpcFailure),
     /// The pool accepts it, and the response is an error.
-    TakeAndRefuse(Refusal),
+    TakeAndReject(RpcFailure),
 }
 
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ pub struct L1 {
     pub tip: u128,
     pub balance: U256,
     /// The result of a simulation.
-    pub gas: Result<u64, Refusal>,
+    pub gas: Result<u64, RpcFailure>,
     /// Nonces used before block 1.
     pub used_before: u64,
     /// The first block whose state the node still has.
@@ -238,7 +238,7 @@ impl L1 {
     }
 
     /// What a pool says, as go-ethereum's: see `core/txpool/errors.go`.
-    fn take(&mut self, tx: &TxEnvelope) -> Result<(), Refusal> {
+    fn take(&mut self, tx: &TxEnvelope) -> Result<(), RpcFailure> {
         const PRICE_BUMP_PERCENT: u128 = 110;
         if self.is_known(*tx.tx_hash()).is_some() {
             return Err((-32000, "already known"));
@@ -261,7 +261,7 @@ impl L1 {
         Ok(())
     }
 
-    fn broadcast(&mut self, raw: &Value) -> Option<Result<Value, Refusal>> {
+    fn broadcast(&mut self, raw: &Value) -> Option<Result<Value, RpcFailure>> {
         let raw: Bytes = serde_json::from_value(raw.clone()).unwrap();
         let tx = TxEnvelope::decode_2718(&mut &raw[..]).unwrap();
         if self.broadcast == Broadcast::Lose {
@@ -271,14 +271,14 @@ impl L1 {
         let hash = json!(tx.tx_hash());
         Some(match self.broadcast {
             Broadcast::Take => self.take(&tx).map(|()| hash),
-            Broadcast::Refuse(refusal) => Err(refusal),
-            Broadcast::TakeAndRefuse(refusal) => self.take(&tx).and(Err(refusal)),
+            Broadcast::Reject(rpc_failure) => Err(rpc_failure),
+            Broadcast::TakeAndReject(rpc_failure) => self.take(&tx).and(Err(rpc_failure)),
             Broadcast::Swallow | Broadcast::Lose => Ok(hash),
         })
     }
 
     /// The response to one request; `None` closes the connection.
-    fn answer(&mut self, method: &str, params: &Value) -> Option<Result<Value, Refusal>> {
+    fn answer(&mut self, method: &str, params: &Value) -> Option<Result<Value, RpcFailure>> {
         self.requests += 1;
         if let Some(at) = self.hooks.iter().position(|(of, _)| *of == method) {
             (self.hooks.remove(at).1)(self);
@@ -388,8 +388,8 @@ async fn serve(mut stream: TcpStream, l1: Arc<Mutex<L1>>) {
         let said = match said {
             None => return,
             Some(Ok(value)) => result(&body, &value),
-            Some(Err((code, message))) => refusal(&body, code, message),
+            Some(Err((code, message))) => rpc_failure(&body, code, message),
         };
-        answer(&mut stream, "200 OK", &said).await;
+        answer(&mut stream, "200 OK", &response).await;
     }
 }

@@ -30,7 +30,7 @@ pub enum Fault {
     /// One request in five, at random, is answered with HTTP 500.
     Flaky,
     /// Raw transactions are rejected with an internal error, and the node does not see them.
-    RefuseTransactions,
+    RejectTransactions,
     /// Raw transactions are answered with their hash, and the node does not see them.
     SwallowTransactions,
     /// Rejections of raw transactions have an unknown text.
@@ -52,7 +52,7 @@ const FAULTS: [Fault; 14] = [
     Fault::OldFees,
     Fault::Limited,
     Fault::Flaky,
-    Fault::RefuseTransactions,
+    Fault::RejectTransactions,
     Fault::SwallowTransactions,
     Fault::OtherWords,
     Fault::NoReceipts,
@@ -154,7 +154,7 @@ fn old_fees(request: &[u8]) -> Vec<u8> {
     result(request, &fees)
 }
 
-pub fn refusal(request: &[u8], code: i64, message: &str) -> Vec<u8> {
+pub fn rpc_failure(request: &[u8], code: i64, message: &str) -> Vec<u8> {
     let request: serde_json::Value = serde_json::from_slice(request).unwrap();
     let error = serde_json::json!({ "code": code, "message": message });
     let answer = serde_json::json!({ "jsonrpc": "2.0", "id": request["id"], "error": error });
@@ -172,8 +172,8 @@ fn instead(fault: Fault, body: &[u8]) -> Option<Vec<u8>> {
     let asks = |method: &str| body.windows(method.len()).any(|part| part == method.as_bytes());
     let is_send = asks("eth_sendRawTransaction");
     match fault {
-        Fault::Limited => Some(refusal(body, -32005, "daily limit exceeded")),
-        Fault::RefuseTransactions if is_send => Some(refusal(body, -32603, "internal error")),
+        Fault::Limited => Some(rpc_failure(body, -32005, "daily limit exceeded")),
+        Fault::RejectTransactions if is_send => Some(rpc_failure(body, -32603, "internal error")),
         Fault::SwallowTransactions if is_send => {
             let hash = format!("0x{}", "11".repeat(32));
             Some(result(body, &hash.into()))
@@ -194,7 +194,7 @@ fn changed(fault: Fault, body: &[u8], answer: Vec<u8>) -> Vec<u8> {
     };
     match fault {
         Fault::OtherWords if asks("eth_sendRawTransaction") && value.get("error").is_some() => {
-            refusal(body, -32010, "upfront cost exceeds what the sender has")
+            rpc_failure(body, -32010, "upfront cost exceeds what the sender has")
         }
         Fault::ForeignReceipts if asks("eth_getTransactionReceipt") => {
             if let Some(receipt) = value["result"].as_object_mut() {

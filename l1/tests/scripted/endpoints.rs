@@ -13,7 +13,7 @@ async fn both(first: &Fake, second: &Fake) -> L1Client {
 #[tokio::test]
 async fn a_transaction_that_one_endpoint_rejects_reaches_the_other() {
     let (first, second) = (Fake::start().await, Fake::start().await);
-    first.l1().broadcast = Broadcast::Refuse(STRANGE);
+    first.l1().broadcast = Broadcast::Reject(STRANGE);
     let client = both(&first, &second).await;
     let sender = sender(&client, first.folder.path(), 0).await;
     sender.submit(payment("pay", 5)).await.unwrap();

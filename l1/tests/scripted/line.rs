@@ -115,7 +115,7 @@ async fn no_nonce_is_filled_for_an_expired_transaction() {
 #[tokio::test]
 async fn what_was_rejected_and_then_accepted_is_filled_once_expired() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     sender.submit(until(5, payment("pay", 5))).await.unwrap_err();
     fake.l1().broadcast = Broadcast::Take;
     sender.tick().await.unwrap();

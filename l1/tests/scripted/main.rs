@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rollmill_l1::{Expiry, Right, TxRequest, TxSender, TxStatus};
-use rollmill_l1_testing::fake::{Broadcast, Fake, Refusal};
+use rollmill_l1_testing::fake::{Broadcast, Fake, RpcFailure};
 use rollmill_l1_testing::pay::{PAYEE, included, payment};
 
 /// A call that fails.
-const REVERTS: Refusal = (3, "execution reverted");
+const REVERTS: RpcFailure = (3, "execution reverted");
 
 async fn start() -> (Fake, TxSender) {
     let fake = Fake::start().await;

@@ -8,7 +8,7 @@ use crate::{call, start};
 use rollmill_l1_testing::fake::{Broadcast, Fake, GWEI, STRANGE};
 use rollmill_l1_testing::pay::payment;
 
-const UNDERPRICED: Broadcast = Broadcast::Refuse((-32000, "transaction underpriced"));
+const UNDERPRICED: Broadcast = Broadcast::Reject((-32000, "transaction underpriced"));
 
 fn limit(max_fee_limit_wei: u128) -> SenderConfig {
     SenderConfig { max_fee_limit_wei, ..Default::default() }
@@ -90,7 +90,7 @@ async fn a_replacement_of_an_underpriced_payload_has_a_higher_fee() {
 #[tokio::test]
 async fn a_rejection_below_the_base_fee_counts_as_underpriced_whatever_it_says() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     fake.l1().before("eth_sendRawTransaction", |l1| l1.base_fee = 100 * GWEI);
     sender.submit(payment("pay", 5)).await.unwrap();
     fake.l1().broadcast = Broadcast::Take;
@@ -102,7 +102,7 @@ async fn a_rejection_below_the_base_fee_counts_as_underpriced_whatever_it_says()
 #[tokio::test]
 async fn rejections_do_not_raise_the_price() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     sender.submit(payment("pay", 5)).await.unwrap_err();
     for _ in 0..5 {
         fake.l1().mine_empty(3);
@@ -137,7 +137,7 @@ async fn funds_must_suffice_for_all_that_is_pending() {
     let market = fake.l1().market();
     fake.l1().balance = U256::from(21_000 * market * 3 / 2);
     sender.submit(payment("first", 5)).await.unwrap();
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     let error = sender.submit(payment("second", 5)).await.unwrap_err();
     assert!(matches!(error, L1Error::Funds { .. }), "{error}");
 }

@@ -48,7 +48,7 @@ async fn a_lost_attempt_is_not_sent_under_another_nonce() {
 async fn a_replaced_payload_in_a_pool_is_never_forgotten() {
     let (fake, sender) = start().await;
     sender.submit(payment("pay", 1)).await.unwrap();
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     for wei in 2..=80 {
         sender.submit(payment("pay", wei)).await.unwrap_err();
     }
@@ -58,7 +58,7 @@ async fn a_replaced_payload_in_a_pool_is_never_forgotten() {
 #[tokio::test]
 async fn a_rejected_payload_that_is_still_needed_is_never_forgotten() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::Refuse(STRANGE);
+    fake.l1().broadcast = Broadcast::Reject(STRANGE);
     sender.submit(payment("first", 1)).await.unwrap_err();
     for wei in 2..=80 {
         sender.submit(payment("pay", wei)).await.unwrap_err();
@@ -82,7 +82,7 @@ async fn a_rejection_for_a_used_nonce_is_left_to_the_next_poll() {
 #[tokio::test]
 async fn a_rejection_of_what_is_in_the_pool_is_ignored() {
     let (fake, sender) = start().await;
-    fake.l1().broadcast = Broadcast::TakeAndRefuse(STRANGE);
+    fake.l1().broadcast = Broadcast::TakeAndReject(STRANGE);
     sender.submit(payment("pay", 5)).await.unwrap();
     assert_eq!(fake.l1().pool.len(), 1);
 }

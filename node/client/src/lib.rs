@@ -54,7 +54,7 @@ pub enum ClientError {
     /// Do: Look up the node's code.
     // NDC-003 was this variant's, before the node's own code took its place.
     #[error("{}", .0.message)]
-    Refused(RpcError),
+    Rejected(RpcError),
     /// A value in the node's response is invalid.
     ///
     /// Do: Run client and node of the same release. Otherwise use another node.
@@ -80,9 +80,9 @@ rollmill_errors::coded! {
 
 impl ClientError {
     /// The stable code of a rejection by the node.
-    pub fn refusal(&self) -> Option<&str> {
+    pub fn node_code(&self) -> Option<&str> {
         match self {
-            Self::Refused(error) => Some(&error.data.code),
+            Self::Rejected(error) => Some(&error.data.code),
             _ => None,
         }
     }
@@ -262,7 +262,7 @@ impl NodeClient {
                 false => self.not_a_node(&format!("HTTP {status} without a JSON-RPC answer")),
             })?;
         if let Some(error) = response.error {
-            return Err(ClientError::Refused(error));
+            return Err(ClientError::Rejected(error));
         }
         let result = response.result.ok_or_else(|| self.not_a_node("no result and no error"))?;
         serde_json::from_value(result)

@@ -105,7 +105,8 @@ pub struct Tips {
     pub l1_block: u64,
     /// Set when L1 contains a block that this node rejected; nothing after it is followed until L1
     /// prunes it.
-    pub refused: Option<RefusedBlock>,
+    #[serde(rename = "refused")]
+    pub rejected: Option<RejectedBlock>,
 }
 
 impl Tips {
@@ -118,7 +119,7 @@ impl Tips {
 
 /// A block on L1 that breaks a rule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefusedBlock {
+pub struct RejectedBlock {
     pub block_number: u64,
     /// L1 block that contains it.
     pub l1_block: u64,

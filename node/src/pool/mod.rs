@@ -46,13 +46,13 @@ pub(crate) use offer::Candidate;
 /// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
 pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
     /// Returns why the proof is invalid, if it is. Must not panic, whatever the bytes.
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused>;
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected>;
 }
 
 /// Why a proof is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct ProofRefused {
+pub struct ProofRejected {
     pub reason: String,
 }
 

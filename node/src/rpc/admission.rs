@@ -153,12 +153,12 @@ impl Admission {
             }
             let result = self.node.admit(*candidate);
             self.metrics.admission_verified_total.inc();
-            let is_refused = matches!(result, Err(PoolError::Proof { .. }));
-            if is_refused {
+            let is_rejected = matches!(result, Err(PoolError::Proof { .. }));
+            if is_rejected {
                 self.metrics.admission_refused_total.inc();
             }
             if let Some(peer) = peer {
-                self.queue().note(peer, is_refused);
+                self.queue().note(peer, is_rejected);
             }
             let _ = answer.send(result);
         }
@@ -166,8 +166,8 @@ impl Admission {
 }
 
 impl Queue {
-    fn note(&mut self, peer: IpAddr, is_refused: bool) {
-        if !is_refused {
+    fn note(&mut self, peer: IpAddr, is_rejected: bool) {
+        if !is_rejected {
             self.refusals.remove(&peer);
         } else if self.refusals.len() < PEERS_MAX || self.refusals.contains_key(&peer) {
             let count = self.refusals.entry(peer).or_default();
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
     use crate::tests::{TestNode, settings, support};
-    use crate::{ClientProofVerifier, Node, ProofRefused};
+    use crate::{ClientProofVerifier, Node, ProofRejected};
 
     /// Rejects proofs that do not begin with 7, reports which transactions it verifies, and waits for
     /// permission to continue.
@@ -211,11 +211,11 @@ mod tests {
     }
 
     impl ClientProofVerifier for Watched {
-        fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+        fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
             self.seen.send(inputs.tx_hash).unwrap();
             let _ = self.go_on.lock().recv();
             let reason = "it does not begin with 7".to_owned();
-            proof.first().filter(|b| **b == 7).map(|_| ()).ok_or(ProofRefused { reason })
+            proof.first().filter(|b| **b == 7).map(|_| ()).ok_or(ProofRejected { reason })
         }
     }
 
@@ -256,9 +256,9 @@ mod tests {
         };
         let mut forged = tx(0, 10);
         forged.client_proof = vec![1];
-        let refused = send(&forged, bad);
+        let rejected = send(&forged, bad);
         go.send(()).unwrap();
-        assert!(matches!(refused.await.unwrap(), Err(PoolError::Proof { .. })));
+        assert!(matches!(rejected.await.unwrap(), Err(PoolError::Proof { .. })));
         let (_, looks) = next(looks).await;
 
         let first = send(&tx(1, 10), good);

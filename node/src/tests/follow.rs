@@ -330,24 +330,24 @@ fn a_bad_block_is_rejected_reported_and_left_behind_once_pruned() {
         let test = TestNode::synced(&l1);
         let tips = test.node.tips();
         assert_eq!(tips.pending.block_number, 1, "{code}");
-        let refused = tips.refused.unwrap();
-        assert_eq!(refused.l1_block, 2);
-        assert!(refused.reason.starts_with(code), "{} is not {code}", refused.reason);
+        let rejected = tips.rejected.unwrap();
+        assert_eq!(rejected.l1_block, 2);
+        assert!(rejected.reason.starts_with(code), "{} is not {code}", rejected.reason);
 
         // It is still reported after a restart, and gone once L1 pruned it.
         let test = test.restart();
-        assert_eq!(test.node.tips().refused, Some(refused));
+        assert_eq!(test.node.tips().rejected, Some(rejected));
         l1.mine(vec![L1Event::Pruned { proven_tip: 1 }, L1Event::BlockProposed(good.clone())]);
         sync(&test.node, &l1);
-        assert_eq!((test.pending(), test.node.tips().refused), (2, None));
+        assert_eq!((test.pending(), test.node.tips().rejected), (2, None));
 
         // A reorganisation that takes it away does the same.
         let test = TestNode::synced(&before_bad);
-        assert!(test.node.tips().refused.is_some());
+        assert!(test.node.tips().rejected.is_some());
         let mut other = before_bad.fork(1);
         other.mine(vec![L1Event::BlockProposed(good.clone())]);
         sync(&test.node, &other);
-        assert_eq!((test.pending(), test.node.tips().refused), (2, None));
+        assert_eq!((test.pending(), test.node.tips().rejected), (2, None));
     }
 }
 
@@ -361,7 +361,7 @@ fn a_proof_of_a_rejected_block_moves_no_tip_beyond_what_was_executed() {
     l1.mine(vec![L1Event::EpochProven { last_block: 2 }]);
     let test = TestNode::synced(&l1);
     assert_eq!((test.pending(), test.proven()), (1, 1));
-    assert!(test.node.tips().refused.is_some());
+    assert!(test.node.tips().rejected.is_some());
 }
 
 #[test]
@@ -371,16 +371,16 @@ fn a_data_directory_of_another_deployment_is_rejected() {
     let mut other = test.node.settings().clone();
     let TestNode { node, dir } = test;
     // Held by this process: nobody else may open it.
-    let refused = open(settings(dir.path())).unwrap_err();
-    assert!(matches!(refused, NodeError::InUse { .. }), "{refused}");
+    let error = open(settings(dir.path())).unwrap_err();
+    assert!(matches!(error, NodeError::InUse { .. }), "{error}");
     drop(node);
     other.genesis.timestamp += 1;
-    let refused = open(other).unwrap_err();
-    assert!(matches!(refused, NodeError::OtherDeployment { .. }), "{refused}");
+    let error = open(other).unwrap_err();
+    assert!(matches!(error, NodeError::OtherDeployment { .. }), "{error}");
     let mut other = settings(dir.path());
     other.l1_start.hash = [1; 32];
-    let refused = open(other).unwrap_err();
-    assert!(matches!(refused, NodeError::OtherDeployment { .. }), "{refused}");
+    let error = open(other).unwrap_err();
+    assert!(matches!(error, NodeError::OtherDeployment { .. }), "{error}");
     assert_eq!(open(settings(dir.path())).unwrap().tips().pending.block_number, 4);
 }
 
@@ -388,8 +388,8 @@ fn a_data_directory_of_another_deployment_is_rejected() {
 fn a_file_that_is_no_database_is_rejected() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("node.redb"), vec![7; 9000]).unwrap();
-    let refused = open(settings(dir.path())).unwrap_err();
-    assert!(refused.to_string().starts_with("NODE-001"), "{refused}");
+    let error = open(settings(dir.path())).unwrap_err();
+    assert!(error.to_string().starts_with("NODE-001"), "{error}");
 }
 
 /// Goal: a full disk is one line that says what to do, at the start and in the middle of the work,
@@ -434,14 +434,14 @@ fn a_full_disk_is_an_error_with_advice_and_loses_nothing() {
 
 /// Writes until the limit is met, and says what came of it.
 fn on_a_full_disk(dir: &std::path::Path) {
-    let refused = (|| {
+    let error = (|| {
         drop(open(settings(dir))?);
         let store = crate::store::Store::open(&dir.join("node.redb"))?;
         // More than the database's file can hold without growing.
         (0..64).try_for_each(|_| store.write(|tables| tables.set_meta("ballast", &[7; 1 << 20])))
     })()
     .unwrap_err();
-    println!("refused: {}", rollmill_service::one_line(&refused));
+    println!("refused: {}", rollmill_service::one_line(&error));
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use rollmill_protocol::{ClientInputs, Fr, Header, Tx};
 use crate::store::Snapshot;
 use crate::{
     ClientProofVerifier, L1Event, L1Events, L1Position, L1SourceError, L1Update, Node, NodeError,
-    NodeSettings, PoolLimits, ProofRefused, ProposedBlock, SlotClock,
+    NodeSettings, PoolLimits, ProofRejected, ProposedBlock, SlotClock,
 };
 
 /// Accepts proofs whose first byte is 7, as those of the support module.
@@ -29,10 +29,10 @@ use crate::{
 pub(super) struct FirstByteIsSeven;
 
 impl ClientProofVerifier for FirstByteIsSeven {
-    fn verify(&self, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+    fn verify(&self, _: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
         match proof.first() {
             Some(7) => Ok(()),
-            _ => Err(ProofRefused { reason: "first byte is not 7".to_owned() }),
+            _ => Err(ProofRejected { reason: "first byte is not 7".to_owned() }),
         }
     }
 }

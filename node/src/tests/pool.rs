@@ -135,9 +135,9 @@ fn a_nullifier_that_waits_is_taken_again_for_a_tenth_more_and_one_that_was_publi
         rival
     };
     for (l2, da) in [(10, 10), (100, 10), (10, 100), (11, 10)] {
-        let refused = submit(&test, &rival(l2, da)).unwrap_err();
+        let error = submit(&test, &rival(l2, da)).unwrap_err();
         let expected = first.hash();
-        assert!(matches!(refused, PoolError::Conflict { other, .. } if other == expected));
+        assert!(matches!(error, PoolError::Conflict { other, .. } if other == expected));
     }
     let better = rival(11, 11);
     submit(&test, &better).unwrap();
@@ -149,8 +149,8 @@ fn a_nullifier_that_waits_is_taken_again_for_a_tenth_more_and_one_that_was_publi
     l1.mine(vec![block(&mut proposer, &[0])]);
     sync(&test.node, &l1);
     assert_eq!(ready(&test), [] as [Fr; 0]);
-    let refused = submit(&test, &rival(100, 100)).unwrap_err();
-    assert!(matches!(refused, PoolError::Rejected(TxRejection::NullifierSpent { .. })));
+    let error = submit(&test, &rival(100, 100)).unwrap_err();
+    assert!(matches!(error, PoolError::Rejected(TxRejection::NullifierSpent { .. })));
 }
 
 #[test]
@@ -163,9 +163,9 @@ fn a_payer_cannot_promise_more_than_its_balance() {
     for i in 0..most as u64 {
         submit(&test, &tx(4 * i, genesis_hash())).unwrap();
     }
-    let refused = submit(&test, &tx(4 * most as u64, genesis_hash())).unwrap_err();
+    let error = submit(&test, &tx(4 * most as u64, genesis_hash())).unwrap_err();
     let expected = fee * (most + 1);
-    assert!(matches!(refused, PoolError::PayerOvercommitted { needed, .. } if needed == expected));
+    assert!(matches!(error, PoolError::PayerOvercommitted { needed, .. } if needed == expected));
     submit(&test, &tx(401, genesis_hash())).unwrap();
 }
 
@@ -177,8 +177,8 @@ fn one_payer_cannot_fill_the_pool() {
     for i in 0..3 {
         submit(&test, &of_one(i, 10 + i)).unwrap();
     }
-    let refused = submit(&test, &of_one(3, 10)).unwrap_err();
-    assert!(matches!(refused, PoolError::PayerFull { max: 3 }), "{refused}");
+    let error = submit(&test, &of_one(3, 10)).unwrap_err();
+    assert!(matches!(error, PoolError::PayerFull { max: 3 }), "{error}");
     submit(&test, &offering(1, 10)).unwrap();
     submit(&test, &of_one(3, 20)).unwrap();
     assert!(dropped_for(&test, &of_one(0, 10)).contains("offer more"));
@@ -193,8 +193,8 @@ fn a_full_pool_lets_the_worst_go_for_a_better_one() {
     for i in 0..8 {
         submit(&test, &offering(i, 5)).unwrap();
     }
-    let refused = submit(&test, &offering(8, 5)).unwrap_err();
-    assert!(matches!(refused, PoolError::Full { max: 8, .. }), "{refused}");
+    let error = submit(&test, &offering(8, 5)).unwrap_err();
+    assert!(matches!(error, PoolError::Full { max: 8, .. }), "{error}");
     for i in 0..8 {
         submit(&test, &offering(100 + i, 6)).unwrap();
         assert_eq!(test.node.ready_count(), 8);

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use super::support::{self, FEE, tx, value};
 use super::{MemoryL1, Proposer, TestNode, sync};
 use crate::rpc::{CallLimits, Rpc};
-use crate::{AdmissionLimits, ClientProofVerifier, L1Event, Node, ProofRefused};
+use crate::{AdmissionLimits, ClientProofVerifier, L1Event, Node, ProofRejected};
 
 struct Server {
     test: TestNode,
@@ -140,9 +140,9 @@ async fn a_transaction_is_sent_once_and_found_again() {
     assert!(spent.to_string().contains("was published before"), "{spent}");
     let mut forged = tx(8, anchor);
     forged.client_proof = vec![0; 10];
-    let refused = client.send_transaction(&forged).await.unwrap_err();
-    assert_eq!(refused.refusal(), Some("NODE-022"));
-    assert!(!refused.is_transient());
+    let error = client.send_transaction(&forged).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-022"));
+    assert!(!error.is_transient());
 }
 
 #[tokio::test]
@@ -171,10 +171,10 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     path.verify(&note_root).unwrap();
     assert!(path.verify(&anchor).is_err());
     // The same leaf is not there under the header before.
-    let refused = client.note_path(found.note_start_index + 1, &anchor).await.unwrap_err();
-    assert_eq!(refused.refusal(), Some("NODE-013"));
-    let refused = client.note_path(0, &value(1, 1)).await.unwrap_err();
-    assert_eq!(refused.refusal(), Some("NODE-010"));
+    let error = client.note_path(found.note_start_index + 1, &anchor).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-013"));
+    let error = client.note_path(0, &value(1, 1)).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-010"));
 
     let blocks = client.block_effects(1, 10).await.unwrap();
     assert_eq!(blocks.iter().map(|block| block.txs.len()).collect::<Vec<_>>(), [2, 1]);
@@ -313,8 +313,8 @@ async fn nonsense_is_answered_with_a_code() {
     assert!(answer.contains("NODE-041"), "{answer}");
 
     let many = vec![value(1, 1); TAGS_MAX + 1];
-    let refused = server.client.logs_by_tags(&many).await.unwrap_err();
-    assert_eq!(refused.refusal(), Some("NODE-012"));
+    let error = server.client.logs_by_tags(&many).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-012"));
     assert_eq!(server.client.block_effects(0, u64::MAX).await.unwrap().len(), 3);
     let (_, answer) = server.raw(request("node_getTips", "[]").as_bytes()).await;
     assert!(answer.contains("\"id\":4") && answer.contains("\"result\""), "{answer}");
@@ -360,7 +360,7 @@ struct Gated {
 }
 
 impl ClientProofVerifier for Gated {
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
         self.seen.send(()).unwrap();
         // An error is an open gate.
         let _ = self.gate.lock().recv();
@@ -392,7 +392,7 @@ async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
     while busy < 4 {
         let (result, index, rest) = first_done(waiting).await;
         let error = result.unwrap_err();
-        assert_eq!(error.refusal(), Some("NODE-028"), "{index}: {error}");
+        assert_eq!(error.node_code(), Some("NODE-028"), "{index}: {error}");
         assert!(error.is_transient());
         (busy, waiting) = (busy + 1, rest);
     }
@@ -463,8 +463,8 @@ async fn missing_client_proofs_are_fetched_from_peers() {
     let test = TestNode::new();
     sync(&test.node, &l1);
     assert_eq!(test.node.tips().unverified(), Some(1));
-    let away = NodeClient::new("http://127.0.0.1:1").unwrap();
-    let peers = vec![away, server.client.clone()];
+    let unreachable = NodeClient::new("http://127.0.0.1:1").unwrap();
+    let peers = vec![unreachable, server.client.clone()];
     let shutdown = Shutdown::new();
     let pause = std::time::Duration::from_millis(1);
     let mut tips = test.node.watch_tips();

@@ -22,8 +22,8 @@ fn a_transaction_fetched_from_elsewhere_is_kept_only_with_its_block_and_proof() 
     // Anchored in its own block, or in nothing.
     let late = Tx { anchor_header_hash: proposer.header.hash(), ..included.clone() };
     let nowhere = Tx { anchor_header_hash: value(1, 1), ..included.clone() };
-    for refused in [forged, tx(1, genesis_hash()), elsewhere, late, nowhere] {
-        assert!(matches!(test.node.keep_included(refused), Err(PoolError::Proof { .. })));
+    for rejected in [forged, tx(1, genesis_hash()), elsewhere, late, nowhere] {
+        assert!(matches!(test.node.keep_included(rejected), Err(PoolError::Proof { .. })));
     }
     assert_eq!(test.node.tips().verified.block_number, 0);
     test.node.keep_included(included.clone()).unwrap();
@@ -86,7 +86,7 @@ impl crate::ClientProofVerifier for Counting {
         &self,
         inputs: &rollmill_protocol::ClientInputs,
         proof: &[u8],
-    ) -> Result<(), crate::ProofRefused> {
+    ) -> Result<(), crate::ProofRejected> {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         super::FirstByteIsSeven.verify(inputs, proof)
     }
@@ -100,8 +100,8 @@ fn a_rejected_proof_is_remembered_and_not_verified_again() {
     let mut forged = tx(0, genesis_hash());
     forged.client_proof = vec![1];
     for _ in 0..10 {
-        let refused = node.submit(&forged.to_bytes()).unwrap_err();
-        assert!(matches!(refused, PoolError::Proof { .. }));
+        let error = node.submit(&forged.to_bytes()).unwrap_err();
+        assert!(matches!(error, PoolError::Proof { .. }));
     }
     let counted = || counting.0.load(std::sync::atomic::Ordering::SeqCst);
     assert_eq!(counted(), 1);

@@ -62,7 +62,7 @@ pub enum Action {
 pub const fn action(route: Route, answer: Answer) -> Action {
     use Action as Do;
     match (answer, route) {
-        (Answer::Passing, _) => Do::Retry,
+        (Answer::Transient, _) => Do::Retry,
         (Answer::TokenRejected | Answer::Quarantined, _) => Do::AwaitToken,
         // A lease that is not granted is requested again at its own pace.
         (

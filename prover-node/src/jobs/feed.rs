@@ -198,8 +198,8 @@ fn watch<B: Broker>(
 ) {
     let mut groups = groups.lock();
     let holds = |group: &&Arc<Group>| group.lock().contains_key(&id);
-    let has_room = |group: &&Arc<Group>| group.lock().len() < BATCH_MAX;
-    let found = groups.iter().find(holds).or_else(|| groups.iter().find(has_room)).cloned();
+    let has_capacity = |group: &&Arc<Group>| group.lock().len() < BATCH_MAX;
+    let found = groups.iter().find(holds).or_else(|| groups.iter().find(has_capacity)).cloned();
     let group = found.unwrap_or_else(|| {
         let group = Arc::<Group>::default();
         groups.push(Arc::clone(&group));

@@ -146,13 +146,13 @@ mod tests {
         assert!(!health.token().holds);
         health.answered();
         assert!(health.broker().holds && health.token().holds);
-        let refused = ClientError::Rejected {
+        let rejected = ClientError::Rejected {
             status: 401,
             broker_code: "BRK-023".to_owned(),
             message: "a valid bearer token is required".to_owned(),
         };
         let fresh = Health::default();
-        fresh.failed(&refused);
+        fresh.failed(&rejected);
         assert!(fresh.broker().holds, "it answers");
         assert!(!fresh.token().holds);
     }

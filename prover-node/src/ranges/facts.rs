@@ -100,7 +100,7 @@ pub enum Sent {
 
 /// Why the present attempt was not sent at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
+pub enum SubmitFailure {
     /// The range does not follow the proven tip, or ends at or below it. The tips show which.
     Order { reason: String },
     /// The window is closed.
@@ -108,7 +108,7 @@ pub enum Refusal {
     /// The contract rejects the proof, or expects other public inputs: sending it again is futile.
     Rejected { reason: String },
     /// L1 did not respond, or the account cannot pay now. Nothing is known about the proof.
-    Passing { reason: String },
+    Transient { reason: String },
     /// The simulation reverts for an unknown reason.
     Unknown { reason: String },
 }
@@ -132,7 +132,7 @@ pub struct Own {
     /// Whether the root's bytes can be read and are those that were written.
     pub root_readable: bool,
     pub sent: Option<Sent>,
-    pub refusal: Option<Refusal>,
+    pub failure: Option<SubmitFailure>,
     /// Whether the broker has cancelled the unneeded jobs of this range.
     pub cleaned: bool,
     /// Whether the range's failure has been captured.

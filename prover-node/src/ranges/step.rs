@@ -1,6 +1,6 @@
 //! The transitions of a row: pure functions of the row and of facts.
 
-use super::facts::{Chain, Command, Own, Policy, Proof, Refusal, Sent};
+use super::facts::{Chain, Command, Own, Policy, Proof, Sent, SubmitFailure};
 use super::row::{GaveUp, Intent, Parking, RangeBlock, Row, State};
 
 /// Attempts that may fail without a fact that explains it, before the range is parked for an operator.
@@ -257,7 +257,7 @@ impl Turn<'_> {
                     self.next_attempt();
                 }
                 if matches!(self.row.state, State::Submitting { .. }) {
-                    self.take_refusal();
+                    self.take_failure();
                 }
             }
         }
@@ -274,17 +274,17 @@ impl Turn<'_> {
     }
 
     /// Nothing was sent: the attempt keeps its number.
-    fn take_refusal(&mut self) {
+    fn take_failure(&mut self) {
         let next_block = self.head().saturating_add(1);
-        match &self.own.refusal {
-            None | Some(Refusal::Passing { .. }) => {}
-            Some(Refusal::Order { reason } | Refusal::Late { reason }) => {
+        match &self.own.failure {
+            None | Some(SubmitFailure::Transient { .. }) => {}
+            Some(SubmitFailure::Order { reason } | SubmitFailure::Late { reason }) => {
                 self.row.note(self.chain.l1_head, reason.clone());
                 self.enter(State::RootReady);
                 self.row.not_before = next_block;
             }
-            Some(Refusal::Rejected { reason }) => self.ask_operator(reason.clone()),
-            Some(Refusal::Unknown { reason }) => {
+            Some(SubmitFailure::Rejected { reason }) => self.ask_operator(reason.clone()),
+            Some(SubmitFailure::Unknown { reason }) => {
                 self.enter(State::RootReady);
                 self.count_failure(reason.clone());
             }

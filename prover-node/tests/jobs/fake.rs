@@ -250,7 +250,7 @@ fn view(job: &NewJob) -> JobView {
     }
 }
 
-fn refused(fault: Fault) -> ClientError {
+fn rejected(fault: Fault) -> ClientError {
     let broker_code = fault.code.unwrap_or("-").to_owned();
     ClientError::Rejected { status: fault.status, broker_code, message: String::new() }
 }
@@ -274,12 +274,12 @@ impl Broker for Local {
 
     async fn get_artifact(&self, digest: &Digest) -> Result<Vec<u8>, ClientError> {
         let lost = Fault { status: 404, code: Some("BRK-014") };
-        self.lock().artifacts.get(digest).cloned().ok_or_else(|| refused(lost))
+        self.lock().artifacts.get(digest).cloned().ok_or_else(|| rejected(lost))
     }
 
     async fn enqueue(&self, jobs: Vec<NewJob>) -> Result<Vec<JobView>, ClientError> {
         self.lock().requests += 1;
-        self.lock().enqueue(jobs).map_err(refused)
+        self.lock().enqueue(jobs).map_err(rejected)
     }
 
     async fn jobs(&self, ids: &[JobId]) -> Result<Vec<JobView>, ClientError> {

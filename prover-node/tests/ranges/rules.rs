@@ -3,7 +3,7 @@
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::{
     Chain, Command, Effect, Entry, Finalized, GaveUp, Inclusion, Intent, Own, Parking, Policy,
-    Proof, RangeBlock, Refusal, Root, Row, Sent, State, plan, step,
+    Proof, RangeBlock, Root, Row, Sent, State, SubmitFailure, plan, step,
 };
 
 use crate::POLICY;
@@ -288,20 +288,25 @@ fn a_lost_nonce_costs_an_attempt_and_no_failure() {
 fn rejections_of_the_simulation_map_to_facts() {
     let reason = String::new;
     let before = row(State::Submitting { intent: INTENT });
-    let refused = |refusal| {
-        let own = Own { refusal: Some(refusal), ..good() };
+    let rejected = |failure| {
+        let own = Own { failure: Some(failure), ..good() };
         step(&before, &chain(), &own, &POLICY)
     };
-    for refusal in [Refusal::Order { reason: reason() }, Refusal::Late { reason: reason() }] {
-        let done = refused(refusal);
+    for failure in
+        [SubmitFailure::Order { reason: reason() }, SubmitFailure::Late { reason: reason() }]
+    {
+        let done = rejected(failure);
         assert_eq!((done.row.state, done.row.attempt), (State::RootReady, 1));
         assert_eq!((done.row.not_before, done.row.failures, done.effects), (111, 0, vec![]));
     }
-    let passing = refused(Refusal::Passing { reason: reason() });
-    assert_eq!((passing.row.state, passing.effects), (before.state.clone(), vec![Effect::Submit]));
-    let unknown = refused(Refusal::Unknown { reason: reason() });
+    let transient = rejected(SubmitFailure::Transient { reason: reason() });
+    assert_eq!(
+        (transient.row.state, transient.effects),
+        (before.state.clone(), vec![Effect::Submit])
+    );
+    let unknown = rejected(SubmitFailure::Unknown { reason: reason() });
     assert_eq!((unknown.row.state, unknown.row.failures), (State::RootReady, 1));
-    let rejected = refused(Refusal::Rejected { reason: "no".into() });
+    let rejected = rejected(SubmitFailure::Rejected { reason: "no".into() });
     assert_eq!(rejected.row.state, parked(Parking::Operator { reason: "no".into() }));
     assert_eq!(rejected.effects, vec![Effect::Capture { reason: "no".into() }]);
 }
@@ -530,8 +535,8 @@ fn a_second_step_on_the_same_facts_changes_nothing_more() {
                 for before in live() {
                     let own = Own { sent: sent.clone(), root_readable, ..good() };
                     // A fate without an attempt is no fact.
-                    let fate = matches!(sent, Some(Sent::Reverted { .. } | Sent::Lost));
-                    if fate && before.intent().is_none() {
+                    let is_settled = matches!(sent, Some(Sent::Reverted { .. } | Sent::Lost));
+                    if is_settled && before.intent().is_none() {
                         continue;
                     }
                     let once = step(&before, chain, &own, &POLICY);

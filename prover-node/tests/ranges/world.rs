@@ -10,7 +10,8 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::controller::Ports;
 use rollmill_prover_node::ranges::{
-    Chain, Effect, Finalized, Inclusion, Own, Proof, RangeBlock, Refusal, Root, Row, Sent, State,
+    Chain, Effect, Finalized, Inclusion, Own, Proof, RangeBlock, Root, Row, Sent, State,
+    SubmitFailure,
 };
 use rollmill_service::Failure;
 
@@ -93,18 +94,18 @@ impl World {
     }
 
     /// Whether a proof would be accepted in L1 block `number` over the state `at`.
-    fn judge(&self, at: &L1Block, number: u64, tx: &Tx) -> Result<(), Refusal> {
+    fn judge(&self, at: &L1Block, number: u64, tx: &Tx) -> Result<(), SubmitFailure> {
         let reason = String::new;
         let end = at.pending.iter().find(|(_, block)| block.number == tx.last.number);
         if tx.first > at.proven + 1 || tx.last.number <= at.proven || end.is_none() {
-            return Err(Refusal::Order { reason: reason() });
+            return Err(SubmitFailure::Order { reason: reason() });
         }
         let closed = self.window_end(at, tx.epoch).is_some_and(|end| number > end);
         if closed && number / EPOCH_L1_BLOCKS > tx.epoch {
-            return Err(Refusal::Late { reason: reason() });
+            return Err(SubmitFailure::Late { reason: reason() });
         }
         if !end.is_some_and(|(_, block)| block.is_same(&tx.last)) {
-            return Err(Refusal::Rejected { reason: "other public inputs".to_owned() });
+            return Err(SubmitFailure::Rejected { reason: "other public inputs".to_owned() });
         }
         Ok(())
     }
@@ -207,7 +208,7 @@ pub(crate) struct Node {
     roots: BTreeSet<String>,
     // Lost with the process:
     lease: Option<(u64, u64)>,
-    refusals: BTreeMap<u64, Refusal>,
+    failures: BTreeMap<u64, SubmitFailure>,
     proving: BTreeMap<u64, Vec<RangeBlock>>,
     gathered: BTreeSet<u64>,
     cleaned: BTreeSet<u64>,
@@ -229,7 +230,7 @@ impl Node {
             intents: BTreeMap::new(),
             roots: BTreeSet::new(),
             lease: None,
-            refusals: BTreeMap::new(),
+            failures: BTreeMap::new(),
             proving: BTreeMap::new(),
             gathered: BTreeSet::new(),
             cleaned: BTreeSet::new(),
@@ -248,7 +249,7 @@ impl Node {
     /// The process is gone; its disk is not.
     pub(crate) fn restart(&mut self) {
         self.lease = None;
-        self.refusals.clear();
+        self.failures.clear();
         self.proving.clear();
         self.gathered.clear();
         self.cleaned.clear();
@@ -365,7 +366,7 @@ impl Ports for Node {
             own.proof = Proof::Ready(Root { digest: digest(row), last });
         }
         own.root_readable = row.root.as_ref().is_some_and(|r| self.roots.contains(&r.digest));
-        own.refusal = self.refusals.get(&row.id).cloned();
+        own.failure = self.failures.get(&row.id).cloned();
         own.captured = self.captured.contains(&row.id);
         own.cleaned = self.cleaned.contains(&row.id);
         let world = self.world();
@@ -424,10 +425,10 @@ impl Ports for Node {
                 match (fault, judged) {
                     (0, _) => {
                         let reason = "L1 does not answer".to_owned();
-                        self.refusals.insert(row.id, Refusal::Passing { reason });
+                        self.failures.insert(row.id, SubmitFailure::Transient { reason });
                     }
-                    (_, Err(refusal)) => {
-                        self.refusals.insert(row.id, refusal);
+                    (_, Err(failure)) => {
+                        self.failures.insert(row.id, failure);
                     }
                     (1, Ok(())) => self.send(tx, false),
                     (_, Ok(())) => self.send(tx, true),
@@ -440,8 +441,8 @@ impl Ports for Node {
     }
 
     fn written(&mut self, row: &Row, own: &Own) {
-        if own.refusal.is_some() {
-            self.refusals.remove(&row.id);
+        if own.failure.is_some() {
+            self.failures.remove(&row.id);
         }
         if own.captured {
             self.captured.remove(&row.id);

@@ -158,7 +158,7 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
             };
             match node.send_transaction(&tx).await {
                 Ok(_) => Ok(Word::Wait),
-                Err(error) if is_refusal(&error) => Ok(Word::Gone(error.to_string())),
+                Err(error) if is_rejection(&error) => Ok(Word::Gone(error.to_string())),
                 Err(_) => Ok(Word::Wait),
             }
         }
@@ -168,8 +168,8 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
 /// Whether the node rejected a transaction finally. A pool that is full, or that contains another
 /// transaction with the same nullifier, may accept it later; an internal error of the node says nothing
 /// about it.
-pub(super) fn is_refusal(error: &ClientError) -> bool {
+pub(super) fn is_rejection(error: &ClientError) -> bool {
     let of_the_transaction = ["020", "021", "022", "025", "026"];
-    let code = error.refusal().and_then(|code| code.strip_prefix("NODE-"));
+    let code = error.node_code().and_then(|code| code.strip_prefix("NODE-"));
     code.is_some_and(|code| of_the_transaction.contains(&code))
 }

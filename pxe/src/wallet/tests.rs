@@ -211,20 +211,20 @@ fn blocks_out_of_order_and_effects_that_cannot_be_read_change_nothing() {
     let (alice, bob) = (keys(1), keys(2));
     let mut wallet = wallet(2);
     let good = tx(&[Fr::from(1u64)], &[payment(&alice, &bob, 30, 0)]);
-    let refused = |wallet: &mut Wallet, block: BlockEffects| {
+    let assert_rejected = |wallet: &mut Wallet, block: BlockEffects| {
         let error = wallet.read_block(&block).unwrap_err();
         assert!(error.to_string().starts_with("PXE-005"), "{error}");
         assert!(wallet.notes().is_empty() && wallet.state.recent.is_empty());
         assert_eq!(wallet.state.next_block, 1);
     };
-    refused(&mut wallet, block(2, vec![good.clone()]));
-    refused(&mut wallet, block(0, vec![good.clone()]));
+    assert_rejected(&mut wallet, block(2, vec![good.clone()]));
+    assert_rejected(&mut wallet, block(0, vec![good.clone()]));
     // The first transaction of the block is good: it does not count without the second.
     let other_hash = TxEffectsInfo { tx_hash: Fr::from(3u64), ..good.clone() };
-    refused(&mut wallet, block(1, vec![good.clone(), other_hash]));
+    assert_rejected(&mut wallet, block(1, vec![good.clone(), other_hash]));
     let mut short = good.clone();
     short.effects.pop();
-    refused(&mut wallet, block(1, vec![good.clone(), short]));
+    assert_rejected(&mut wallet, block(1, vec![good.clone(), short]));
     wallet.read_block(&block(1, vec![good])).unwrap();
     assert_eq!(wallet.balance(), 30);
 }
@@ -263,7 +263,7 @@ struct Chain {
 struct Pool {
     statuses: BTreeMap<Fr, TxStatus>,
     /// The code by which transactions are refused.
-    refuse: Option<&'static str>,
+    rejects_with: Option<&'static str>,
     /// Transactions are taken, but no answer comes.
     silent: bool,
     received: Vec<Fr>,
@@ -299,7 +299,7 @@ impl Chain {
             let tx_hash = Tx::from_bytes(&bytes.0).unwrap().hash();
             pool.received.push(tx_hash);
             let taken = || (!pool.silent).then(|| json!({ "tx_hash": to_hex(&tx_hash) }));
-            return pool.refuse.map_or_else(|| Ok(taken()), Err);
+            return pool.rejects_with.map_or_else(|| Ok(taken()), Err);
         }
         Ok(Some(self.known(request, &pool)))
     }
@@ -347,7 +347,7 @@ impl Chain {
                 let last = blocks.last().map_or(0, |block| block.block_number);
                 let (pending, proven) = (tip(last), tip(pool.proven));
                 let (verified, finalized) = (pending, proven);
-                json!(Tips { pending, verified, proven, finalized, l1_block: 1, refused: None })
+                json!(Tips { pending, verified, proven, finalized, l1_block: 1, rejected: None })
             }
             method::GET_TRANSACTION_STATUS => {
                 let hash = request.params[0].as_str().unwrap();

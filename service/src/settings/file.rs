@@ -66,7 +66,7 @@ impl Reader<'_> {
                         let shown = shown(setting.kind, value);
                         let mut expected = setting.expected();
                         let text = value.get_ref().as_str();
-                        let is_plain = matches!(setting.kind, Kind::Number | Kind::Truth);
+                        let is_plain = matches!(setting.kind, Kind::Number | Kind::Bool);
                         if is_plain && text.is_some_and(|text| setting.parse(text).is_ok()) {
                             expected.push_str(", without quotes");
                         }
@@ -132,7 +132,7 @@ fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
             let number = i128::from_str_radix(number.as_str(), number.radix()).ok()?;
             Some(number.to_string())
         }
-        (Kind::Truth, DeValue::Boolean(truth)) => Some(truth.to_string()),
+        (Kind::Bool, DeValue::Boolean(value)) => Some(value.to_string()),
         (Kind::List, DeValue::Array(items)) => {
             let items = items.iter().map(|item| {
                 // A comma would split it in two.
@@ -148,8 +148,8 @@ fn written(kind: Kind, value: &Spanned<DeValue<'_>>) -> Option<String> {
 fn shown(kind: Kind, value: &Spanned<DeValue<'_>>) -> String {
     match (kind, value.get_ref()) {
         (_, DeValue::Integer(number)) => format!("`{number}`"),
-        (_, DeValue::Boolean(truth)) => format!("`{truth}`"),
-        (Kind::Number | Kind::Truth, DeValue::String(text)) => format!("`{text}`"),
+        (_, DeValue::Boolean(value)) => format!("`{value}`"),
+        (Kind::Number | Kind::Bool, DeValue::String(text)) => format!("`{text}`"),
         (_, DeValue::Array(_)) => "(a list)".to_owned(),
         (_, DeValue::Table(_)) => "(a table)".to_owned(),
         (_, DeValue::String(_)) => "(text)".to_owned(),

@@ -8,7 +8,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 
 use super::{Commands, Common, Conflict, NoCommands, Setting, Settings, file, pages, prefix};
-use super::{refusal, settings, with_range};
+use super::{settings, value_error, with_range};
 use crate::error::Error;
 use crate::messages;
 
@@ -384,9 +384,9 @@ impl Program {
         };
         let flag = arguments.windows(2).find(|pair| pair[1].to_str() == Some(word));
         let flag = flag.and_then(|pair| pair[0].to_str()?.strip_prefix("--"));
-        let is_truth = |s: &Setting| Some(s.flag.as_str()) == flag && s.kind == super::Kind::Truth;
+        let is_bool = |s: &Setting| Some(s.flag.as_str()) == flag && s.kind == super::Kind::Bool;
         if let (true, Some(flag), Error::Usage { message }) =
-            (self.settings.iter().any(is_truth), flag, &mut told)
+            (self.settings.iter().any(is_bool), flag, &mut told)
         {
             *message = format!(
                 "unexpected `{word}` after --{flag}; write --{flag}=true or --{flag}=false"
@@ -413,7 +413,7 @@ fn usage(error: &clap::Error, is_setting: impl Fn(&str) -> bool) -> Error {
         _ => "",
     };
     if matches!(error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue)
-        && let Some(message) = refusal(error, arg)
+        && let Some(message) = value_error(error, arg)
     {
         return match is_setting(arg) {
             true => Error::Setting { message },
@@ -453,7 +453,7 @@ fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
         return Err(super::empty(what));
     }
     setting.parse(text).map_err(|error| {
-        let told = refusal(&error, what);
+        let told = value_error(&error, what);
         told.unwrap_or_else(|| format!("invalid value for {what}: {}", setting.expected()))
     })
 }

@@ -54,7 +54,7 @@ fn by_table(program: &Program) -> Vec<(&str, Vec<(usize, &Setting)>)> {
 fn toml(kind: Kind, text: &str) -> String {
     let quoted = |text: &str| toml::Value::String(messages::without_credentials(text)).to_string();
     match kind {
-        Kind::Number | Kind::Truth => text.to_owned(),
+        Kind::Number | Kind::Bool => text.to_owned(),
         Kind::Text => quoted(text),
         Kind::List => {
             let items: Vec<String> =

@@ -41,10 +41,10 @@ fn number_before(line: &str, unit: &str) -> u32 {
 
 /// Reads `ptxas -v`. What it says after naming a kernel, until it names the next, is about that kernel
 /// and the functions that it calls.
-pub(crate) fn resources(said: &str) -> anyhow::Result<BTreeMap<String, Cost>> {
+pub(crate) fn resources(printed: &str) -> anyhow::Result<BTreeMap<String, Cost>> {
     let mut costs: BTreeMap<String, Cost> = BTreeMap::new();
     let mut current = None;
-    for line in said.lines() {
+    for line in printed.lines() {
         if let Some((_, rest)) = line.split_once("Compiling entry function '") {
             let name = rest.split('\'').next().context("a kernel without a name")?;
             current = Some(name.to_owned());
@@ -111,7 +111,7 @@ fn operation(line: &str) -> Option<&str> {
 mod tests {
     use super::*;
 
-    const SAID: &str = "\
+    const PRINTED: &str = "\
 ptxas info    : 0 bytes gmem
 ptxas info    : Compiling entry function 'one' for 'sm_90'
 ptxas info    : Function properties for one
@@ -142,7 +142,7 @@ ptxas info    : Used 8 registers, used 0 barriers
 
     #[test]
     fn spills_of_called_functions_count_for_the_kernel() {
-        let costs = resources(SAID).unwrap();
+        let costs = resources(PRINTED).unwrap();
         let one = costs["one"];
         assert_eq!((one.registers, one.spill_bytes, one.stack_bytes), (48, 24, 520));
         assert_eq!(one.shared_bytes, 16);
@@ -151,7 +151,7 @@ ptxas info    : Used 8 registers, used 0 barriers
 
     #[test]
     fn instructions_are_counted_without_filling_and_by_their_kind() {
-        let mut costs = resources(SAID).unwrap();
+        let mut costs = resources(PRINTED).unwrap();
         count(LISTING, &mut costs).unwrap();
         let two = costs["two"];
         assert_eq!((two.instructions, two.wide, two.narrow, two.additions), (6, 1, 1, 1));

@@ -69,8 +69,8 @@ impl Table {
     }
 
     /// Adds an architecture by what the assembler said and by its listing.
-    pub(crate) fn add(&mut self, arch: &str, said: &str, listing: &str) -> anyhow::Result<()> {
-        let mut costs = report::resources(said)?;
+    pub(crate) fn add(&mut self, arch: &str, printed: &str, listing: &str) -> anyhow::Result<()> {
+        let mut costs = report::resources(printed)?;
         report::count(listing, &mut costs)?;
         ensure!(!costs.is_empty(), "the assembler said nothing of the kernels on {arch}");
         for (kernel, cost) in costs {

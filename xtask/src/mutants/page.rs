@@ -36,7 +36,7 @@ pub(super) fn rows(page: &str) -> BTreeMap<String, String> {
 /// The page with these results, and for switches without one those of the page before.
 pub(super) fn with(old: &str, switches: &[Switch], new: &BTreeMap<String, String>) -> String {
     let old = rows(old);
-    let fate = |switch: &Switch| -> String {
+    let outcome = |switch: &Switch| -> String {
         let known = new.get(&*switch.name).or_else(|| old.get(&*switch.name));
         known.cloned().unwrap_or_else(|| UNKNOWN.to_owned())
     };
@@ -46,18 +46,18 @@ pub(super) fn with(old: &str, switches: &[Switch], new: &BTreeMap<String, String
     };
     let mut page = String::from(INTRODUCTION);
     for set in &sets {
-        let fates: Vec<String> =
-            switches.iter().filter(|switch| switch.set() == *set).map(fate).collect();
-        let of = |is: fn(&str) -> bool| fates.iter().filter(|fate| is(fate)).count();
-        let noticed = of(|fate| fate.starts_with('`'));
-        let harmless = of(|fate| fate.starts_with(HARMLESS));
-        let rest = fates.len() - noticed - harmless;
-        let _ = writeln!(page, "| {set} | {} | {noticed} | {harmless} | {rest} |", fates.len());
+        let outcomes: Vec<String> =
+            switches.iter().filter(|switch| switch.set() == *set).map(outcome).collect();
+        let of = |is: fn(&str) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
+        let noticed = of(|outcome| outcome.starts_with('`'));
+        let harmless = of(|outcome| outcome.starts_with(HARMLESS));
+        let rest = outcomes.len() - noticed - harmless;
+        let _ = writeln!(page, "| {set} | {} | {noticed} | {harmless} | {rest} |", outcomes.len());
     }
     for set in sets {
         let _ = write!(page, "\n## {set}\n\n| left out | noticed by |\n| --- | --- |\n");
         for switch in switches.iter().filter(|switch| switch.set() == set) {
-            let _ = writeln!(page, "| `{}` | {} |", switch.name, fate(switch));
+            let _ = writeln!(page, "| `{}` | {} |", switch.name, outcome(switch));
         }
     }
     page
@@ -85,17 +85,17 @@ pub(crate) fn check(tree: &Tree, switches: &[Switch], tests: &BTreeSet<String>) 
     let mut rows = rows(page);
     for switch in switches {
         let name = &switch.name;
-        let Some(fate) = rows.remove(&**name) else {
+        let Some(outcome) = rows.remove(&**name) else {
             findings.push(format!("{PAGE}: {name} has no row; run `cargo xtask mutants --write`"));
             continue;
         };
-        let finding = match (switch.harmless, fate.strip_prefix(HARMLESS)) {
+        let finding = match (switch.harmless, outcome.strip_prefix(HARMLESS)) {
             (Some(why), Some(said)) if why == said => continue,
             (Some(_), _) => "the registry calls it harmless, the page does not say so or why",
             (None, Some(_)) => "the page calls it harmless, the registry does not",
-            (None, None) if fate == SURVIVED => "no test notices its loss",
-            (None, None) if fate == UNKNOWN => "it has not run",
-            (None, None) => match fate.trim_matches('`').rsplit("::").next() {
+            (None, None) if outcome == SURVIVED => "no test notices its loss",
+            (None, None) if outcome == UNKNOWN => "it has not run",
+            (None, None) => match outcome.trim_matches('`').rsplit("::").next() {
                 Some(test) if tests.contains(test) => continue,
                 _ => "the test that noticed it is not there any more",
             },
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn new(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
-        rows.iter().map(|(name, fate)| ((*name).to_owned(), (*fate).to_owned())).collect()
+        rows.iter().map(|(name, outcome)| ((*name).to_owned(), (*outcome).to_owned())).collect()
     }
 
     fn found(page: &str) -> Findings {

@@ -65,7 +65,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     assert_eq!(next.balance(), 20);
 
     // The node refuses it for good: the value is back, and the command may go on.
-    case.pool().refuse = Some("NODE-021");
+    case.pool().rejects_with = Some("NODE-021");
     let mut next = reopened(&kept);
     next.sync(&case.node).await.unwrap();
     assert!(next.unreported().is_empty());
@@ -92,7 +92,7 @@ async fn a_lost_answer_is_no_error_that_says_not_sent() {
     assert_eq!(case.wallet.unreported(), [tx.hash()]);
     // Busy, or another transaction with its nullifiers: it may have arrived before.
     let mut case = Case::new().await;
-    case.pool().refuse = Some("NODE-024");
+    case.pool().rejects_with = Some("NODE-024");
     let sent = deliver(&mut case, 300, &mut |_| Ok(())).await.unwrap();
     assert!(matches!(sent, Delivery::Unknown(..)), "{sent:?}");
 }

@@ -114,13 +114,13 @@ async fn a_transaction_that_the_node_does_not_know_is_sent_again() {
     assert_eq!(case.wallet.balance(), 20, "the node took it once more");
     // What may change keeps the notes back.
     for code in ["NODE-023", "NODE-024", "NODE-004"] {
-        case.pool().refuse = Some(code);
+        case.pool().rejects_with = Some(code);
         case.sync().await;
         assert_eq!(case.wallet.balance(), 20, "{code}");
     }
     for code in ["NODE-020", "NODE-021", "NODE-022", "NODE-025", "NODE-026"] {
         let mut wallet = Wallet::with_state(keys(2), case.wallet.state().clone());
-        case.pool().refuse = Some(code);
+        case.pool().rejects_with = Some(code);
         wallet.sync(&case.node).await.unwrap();
         assert_eq!(wallet.balance(), 520, "{code}");
     }
@@ -129,12 +129,12 @@ async fn a_transaction_that_the_node_does_not_know_is_sent_again() {
 #[tokio::test]
 async fn a_rejected_transfer_holds_nothing_back_and_one_without_an_answer_does() {
     let mut case = Case::new().await;
-    case.pool().refuse = Some("NODE-021");
+    case.pool().rejects_with = Some("NODE-021");
     let error = case.transfer(300).await.unwrap_err();
     assert!(error.to_string().contains("NODE-021"), "{error}");
     assert_eq!(case.wallet.balance(), 520);
 
-    case.pool().refuse = None;
+    case.pool().rejects_with = None;
     case.pool().silent = true;
     case.transfer(300).await.unwrap_err();
     assert_eq!(case.wallet.balance(), 20, "it may have arrived");
@@ -175,11 +175,11 @@ async fn after_a_reorganisation_a_transaction_holds_its_notes_again_until_the_no
     let other = BlockEffects { header_hash: Fr::from(4243u64), ..block(1, vec![]) };
     case.chain.set(vec![other.clone()]);
     case.pool().statuses.clear();
-    case.pool().refuse = Some("NODE-021");
+    case.pool().rejects_with = Some("NODE-021");
     case.sync().await;
     assert_eq!(case.wallet.balance(), 500);
 
-    case.pool().refuse = None;
+    case.pool().rejects_with = None;
     let tx = case.transfer(100).await.unwrap();
     case.chain.set(vec![other, Case::with(2, &tx)]);
     case.sync().await;

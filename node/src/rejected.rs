@@ -5,19 +5,19 @@ use std::collections::{HashMap, VecDeque};
 use rollmill_protocol::Fr;
 
 /// Number of remembered rejections.
-const REFUSED_MAX: usize = 8192;
+const REJECTED_MAX: usize = 8192;
 /// Characters of a reason that are kept.
 const REASON_MAX: usize = 200;
 
 /// Reasons by the digest of a transaction's bytes; the oldest are evicted first. Whether a proof is
 /// valid depends on those bytes and the client key alone, so that a rejection never expires.
 #[derive(Debug, Default)]
-pub(crate) struct RefusedProofs {
+pub(crate) struct RejectedProofs {
     reasons: HashMap<Fr, String>,
     order: VecDeque<Fr>,
 }
 
-impl RefusedProofs {
+impl RejectedProofs {
     /// Why the proof of the transaction with this digest was rejected.
     pub(crate) fn reason(&self, digest: &Fr) -> Option<String> {
         self.reasons.get(digest).cloned()
@@ -28,7 +28,7 @@ impl RefusedProofs {
         if self.reasons.insert(digest, reason).is_none() {
             self.order.push_back(digest);
         }
-        while self.order.len() > REFUSED_MAX {
+        while self.order.len() > REJECTED_MAX {
             if let Some(oldest) = self.order.pop_front() {
                 self.reasons.remove(&oldest);
             }
@@ -42,15 +42,15 @@ mod tests {
 
     #[test]
     fn rejections_are_bounded_and_the_oldest_go_first() {
-        let mut refused = RefusedProofs::default();
-        for i in 0..=REFUSED_MAX as u64 {
-            refused.insert(Fr::from(i), "x".repeat(1000));
-            refused.insert(Fr::from(i), "again".to_owned());
+        let mut rejected = RejectedProofs::default();
+        for i in 0..=REJECTED_MAX as u64 {
+            rejected.insert(Fr::from(i), "x".repeat(1000));
+            rejected.insert(Fr::from(i), "again".to_owned());
         }
-        assert_eq!(refused.reason(&Fr::from(0u64)), None);
-        assert_eq!(refused.reason(&Fr::from(1u64)).unwrap(), "again");
-        assert_eq!((refused.reasons.len(), refused.order.len()), (REFUSED_MAX, REFUSED_MAX));
-        refused.insert(Fr::from(u64::MAX), "x".repeat(1000));
-        assert_eq!(refused.reason(&Fr::from(u64::MAX)).unwrap().len(), REASON_MAX);
+        assert_eq!(rejected.reason(&Fr::from(0u64)), None);
+        assert_eq!(rejected.reason(&Fr::from(1u64)).unwrap(), "again");
+        assert_eq!((rejected.reasons.len(), rejected.order.len()), (REJECTED_MAX, REJECTED_MAX));
+        rejected.insert(Fr::from(u64::MAX), "x".repeat(1000));
+        assert_eq!(rejected.reason(&Fr::from(u64::MAX)).unwrap().len(), REASON_MAX);
     }
 }
