@@ -122,7 +122,10 @@ fn extend(
     let (head, to) = (tables.l1_head()?, record.position);
     if to.number <= head.position.number {
         return Err(NodeError::Inconsistent {
-            what: format!("it goes on to L1 block {} after {}", to.number, head.position.number),
+            what: format!(
+                "it continues with L1 block {} after {}",
+                to.number, head.position.number
+            ),
         });
     }
     let mut tips = record.tips;
@@ -174,8 +177,8 @@ fn propose(
             tables.put_block(&BlockWrite { record: &record, txs: &txs, changes: &changes })?;
             Ok(true)
         }
-        Err(refusal) => {
-            let reason = refusal.to_string();
+        Err(rejection) => {
+            let reason = rejection.to_string();
             tracing::error!(block = number, l1_block, error = %reason, "block on L1 rejected");
             let rejected = RejectedBlock { block_number: number, l1_block, reason };
             // Cannot fail: the value has only numbers and text.
@@ -215,7 +218,7 @@ fn execute(
     };
     let data = match checked() {
         Ok(data) => data,
-        Err(refusal) => return Ok(Err(refusal)),
+        Err(rejection) => return Ok(Err(rejection)),
     };
     let overlay = Overlay::new(StateView::new(tables, pending));
     let (block, overlay) = match builder::execute(&parent.header, overlay, &data) {

@@ -18,7 +18,7 @@ use crate::pool::{ClientProofVerifier, ProofRejected};
 const FORMAT: u8 = 1;
 const KEY_BYTES_MAX: usize = 4096;
 
-/// Why a client key is refused.
+/// Why a client key is rejected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientKeyError {
@@ -67,7 +67,7 @@ pub struct ClientKey {
 }
 
 impl ClientKey {
-    /// Puts a key and its place in the key tree together.
+    /// Creates a client key from a key and its place in the VK tree.
     pub fn new(
         tau_g2: G2Affine,
         vk: VerifyingKey,

@@ -74,14 +74,14 @@ fn seconds(blocks: i64, head: &L1BlockRef, earlier: &L1BlockRef) -> i64 {
     i64::try_from(i128::from(blocks) * passed / between).unwrap_or(i64::MAX)
 }
 
-/// Watches the deadline, and prunes when it is missed and nobody else did.
+/// Watches the deadline, and prunes when it is missed and nobody else has pruned.
 #[derive(Debug)]
 pub struct Pruner {
     pub l1: L1Client,
     pub contract: RollupContract,
     /// Sends the prune; `None` only watches.
     pub sender: Option<Arc<TxSender>>,
-    /// L1 blocks to wait for others after the deadline, so that not all act at once.
+    /// L1 blocks to wait for others after the deadline, so that not all prune at the same time.
     pub patience_l1_blocks: u64,
     pub metrics: DeadlineMetrics,
     /// The last deadline read.
@@ -209,7 +209,7 @@ mod tests {
         let at = |number, timestamp| L1BlockRef { number, hash: Default::default(), timestamp };
         assert_eq!(seconds(10, &at(132, 1384), &at(100, 1000)), 120);
         assert_eq!(seconds(-10, &at(132, 1384), &at(100, 1000)), -120);
-        // One block only, and a chain whose time stands still.
+        // Only one block, and a chain whose time does not advance.
         assert_eq!(seconds(10, &at(5, 1000), &at(5, 1000)), 0);
         assert_eq!(seconds(i64::MAX, &at(132, u64::MAX), &at(131, 0)), i64::MAX);
     }

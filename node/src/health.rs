@@ -52,7 +52,7 @@ pub(crate) async fn watch_chain(
         conditions.set(
             "chain",
             rejected.map_or(Ok(()), |block| {
-                Err(format!("block {} on L1 is refused: {}", block.block_number, block.reason))
+                Err(format!("block {} on L1 is rejected: {}", block.block_number, block.reason))
             }),
         );
         tokio::select! {
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(conditions.failing()[0].1, unreachable().to_string());
     }
 
-    /// Goal: a condition that waited for the next price would never be met again once nobody asks for one.
+    /// Goal: the condition recovers without another request, since there may be none.
     #[tokio::test]
     async fn a_fee_above_the_limit_is_a_condition_until_none_is_rejected_for_a_while() {
         let (sender, receiver) = watch::channel(0);
@@ -168,7 +168,7 @@ mod tests {
         while conditions.failing().is_empty() {
             tokio::task::yield_now().await;
         }
-        let expected = "block 5 on L1 is refused: NODE-010: no";
+        let expected = "block 5 on L1 is rejected: NODE-010: no";
         assert_eq!(conditions.failing(), [("chain", expected.to_owned())]);
         sender.send(tips(None)).unwrap();
         while !conditions.failing().is_empty() {

@@ -24,7 +24,7 @@ pub struct ProposedBlock {
     pub slot: u64,
     pub coinbase: EthAddress,
     pub total_fees: u128,
-    /// The published bytes, or why they are unavailable although L1 answers.
+    /// The published bytes, or why they are unavailable although L1 responds.
     pub data: Result<Vec<u8>, String>,
 }
 

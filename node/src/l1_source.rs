@@ -12,7 +12,7 @@ use crate::l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, P
 pub struct RollupEvents {
     client: L1Client,
     rollup: EthAddress,
-    /// Dropped after a reorganisation and on errors: the stored positions say where to continue.
+    /// Dropped after a reorganisation and on errors: the stored positions determine where to continue.
     follower: Option<Follower>,
 }
 

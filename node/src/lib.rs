@@ -17,7 +17,7 @@
 //! [`Node::watch_tips`] wakes both.
 //!
 //! # Crash safety
-//! Each update from L1 is one database commit that holds the blocks, the state they lead to and the
+//! Each update from L1 is one database commit that contains the blocks, the state they lead to and the
 //! L1 position reached. A process killed at any instant resumes from the last commit.
 //!
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.

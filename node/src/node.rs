@@ -43,11 +43,11 @@ pub struct NodeSettings {
     pub data_dir: PathBuf,
     /// The deployment's first state.
     pub genesis: Genesis,
-    /// Versions to tell clients. Chain id and rollup version must be the genesis file's.
+    /// Versions to report to clients. Chain id and rollup version must be the genesis file's.
     pub versions: VersionIds,
     /// Slots of an epoch, as the contract has it.
     pub slots_per_epoch: u64,
-    /// When slots begin, as the contract has it.
+    /// When slots start, as in the contract.
     pub clock: SlotClock,
     /// The L1 block of the deployment; events are read from the one after it.
     pub l1_start: L1Position,
@@ -255,7 +255,7 @@ impl Node {
         self.tips.subscribe()
     }
 
-    /// Versions to tell clients.
+    /// Versions to report to clients.
     pub fn versions(&self) -> wire::Versions {
         wire::Versions {
             ids: self.settings.versions.clone(),
@@ -296,7 +296,7 @@ impl Node {
         Ok(StateAt::new(tables, block))
     }
 
-    /// Adds a transaction to the pool: makes the cheap checks, verifies its proof and stores it. A
+    /// Adds a transaction to the pool: runs the cheap checks, verifies its proof and stores it. A
     /// transaction that is in the pool already is accepted again without checks.
     pub fn submit(&self, bytes: &[u8]) -> Result<Fr, PoolError> {
         match self.consider(bytes)? {

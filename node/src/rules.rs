@@ -4,16 +4,16 @@
 use rollmill_protocol::Header;
 use serde::Serialize;
 
-/// When slots begin.
+/// When slots start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SlotClock {
-    /// Unix second at which slot 0 begins.
+    /// Unix second at which slot 0 starts.
     pub genesis_time: u64,
     pub slot_seconds: u64,
 }
 
 impl SlotClock {
-    /// Unix second at which a slot begins.
+    /// Unix second at which a slot starts.
     pub fn slot_start(&self, slot: u64) -> u64 {
         self.genesis_time.saturating_add(slot.saturating_mul(self.slot_seconds))
     }

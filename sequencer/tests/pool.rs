@@ -1,5 +1,5 @@
-//! Pool and builder together, without L1: whatever arrives, blocks are built as long as one can be,
-//! and what honest wallets send lands.
+//! Pool and builder together, without L1: for all inputs, blocks are built as long as one can be, and
+//! what honest wallets send lands.
 //!
 //! Time is slots: one block at most in each. Every run prints its seed; `ROLLMILL_SEED` repeats one.
 
@@ -33,7 +33,7 @@ impl ClientProofVerifier for AnyProof {
 
 const SLOT_SECONDS: u64 = 12;
 
-/// A node, and an L1 that takes whatever is built.
+/// A node, and an L1 that accepts every block.
 struct Network {
     node: Arc<Node>,
     _folder: tempfile::TempDir,
@@ -150,7 +150,7 @@ impl Network {
         slot
     }
 
-    /// Slots pass until nothing more is built; answers how many were used.
+    /// Advances slots until no block is built. Returns how many were used.
     fn run_dry(&mut self) -> u64 {
         let start = self.slot;
         while self.pass_slot() != Slot::Nothing {
@@ -314,7 +314,7 @@ fn random_bursts(seed: u64) {
                 let (_, other) = &sent[&random.below(i)];
                 tx.effects.nullifiers[1] = other.effects.nullifiers[0];
             }
-            // Refused ones count as never sent.
+            // Rejected ones count as never sent.
             let _ = network.submit(&tx);
             sent.insert(i, (from, tx));
         }

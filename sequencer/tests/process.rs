@@ -163,8 +163,9 @@ impl Running {
     }
 }
 
-/// Goal: with transactions waiting, nothing is built on or beside a refused block, and building goes
-/// on when it is gone. Method: post nonsense, look, take it away by a reorganisation, look again.
+/// Goal: with transactions waiting, nothing is built on or beside a rejected block, and building
+/// continues when it is gone. Method: post an invalid block, run a turn, remove the block by a
+/// reorganisation, run another turn.
 #[tokio::test]
 async fn no_block_is_built_while_l1_holds_a_refused_one() {
     let vk_root = chain::value(9, 0);
@@ -195,8 +196,8 @@ async fn no_block_is_built_while_l1_holds_a_refused_one() {
     running.end().await;
 }
 
-/// Goal: a refused block that nobody takes back holds the sequencer only until its deadline: then the
-/// sequencer itself prunes, and goes on.
+/// Goal: a rejected block that no reorganisation removes pauses the sequencer only until its deadline:
+/// then the sequencer itself prunes, and continues.
 #[tokio::test]
 async fn a_held_sequencer_prunes_at_the_deadline_and_goes_on() {
     let vk_root = chain::value(9, 0);
@@ -278,7 +279,7 @@ async fn nothing_is_built_on_blocks_that_missed_their_deadline() {
     running.end().await;
 }
 
-/// Goal: building waits for the client proofs of a block on L1, and goes on without them after its
+/// Goal: building waits for the client proofs of a block on L1, and continues without them after its
 /// patience, because the contract takes no block beside it.
 #[tokio::test]
 async fn building_waits_for_client_proofs_and_then_goes_on() {
@@ -303,7 +304,7 @@ async fn building_waits_for_client_proofs_and_then_goes_on() {
         assert_eq!(running.turn().await, Turn::Unverified);
     }
     assert_eq!(running.figure("rollmill_sequencer_unverified"), 1.0);
-    // Found: it is built on at once.
+    // Found: the next block is built on it without a wait.
     let before = running.node.tips();
     running.node.keep_included(chain::tx(0, running.node.genesis_header().hash())).unwrap();
     assert_eq!((before.unverified(), running.node.tips().unverified()), (Some(1), None));
@@ -319,7 +320,7 @@ fn figure(process: &Process<Config>, name: &str) -> f64 {
     metric.get_gauge().get_value() + metric.get_counter().get_value()
 }
 
-/// A key that the contract pins and nobody proves under.
+/// A key that the contract pins and no test proves with.
 fn client_key() -> ClientKey {
     let tau_g2 = development_tau_g2();
     let mut bytes: Vec<u8> = [17u32, 1, 8].iter().flat_map(|n| n.to_be_bytes()).collect();
@@ -372,7 +373,7 @@ async fn a_proposal_that_missed_its_slot_is_replaced_under_its_nonce() {
     let (memory, shutdown) = (&mut running.memory, &running.process.shutdown);
     running.sequencer.turn(memory, shutdown).await.unwrap_err();
     proxy.set(Fault::None);
-    // The deployment began in the middle of a slot. The second block shows L1's usual pace.
+    // The deployment started in the middle of a slot. The second block shows L1's usual pace.
     let part = u64::from(running.deployment.parameters.slotSeconds) * 3 / 4;
     provider.anvil_increase_time(part).await.unwrap();
     provider.anvil_mine(Some(2), None).await.unwrap();
@@ -384,7 +385,7 @@ async fn a_proposal_that_missed_its_slot_is_replaced_under_its_nonce() {
     running.end().await;
 }
 
-/// Goal: an operator sees it where they look: log, `/status` and `/metrics` of the process.
+/// Goal: an operator sees it in the log, `/status` and `/metrics` of the process.
 #[tokio::test]
 async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     let key = client_key();
@@ -420,12 +421,12 @@ async fn the_program_shows_its_nodes_figures_and_the_refused_block() {
     assert_eq!(program.metric("rollmill_sequencer_held"), 1.0);
     let status = program.status(|status| status["ready"] == false);
     let reason = status["conditions"]["chain"]["reason"].as_str().unwrap();
-    assert!(reason.starts_with("block 1 on L1 is refused: NODE-032"), "{reason}");
+    assert!(reason.starts_with("block 1 on L1 is rejected: NODE-032"), "{reason}");
     assert_eq!(status["held"]["block_number"], 1, "{status}");
     assert_eq!(status["tips"]["pending"]["block_number"], 0, "{status}");
 }
 
-/// Goal: killed at any step of a block, the sequencer goes on, the block is on L1 once, and no
+/// Goal: killed at any step of a block, the sequencer continues, the block is on L1 once, and no
 /// proposal reverts.
 ///
 /// Method: a node's folder with one waiting transaction; the program is killed at its failpoint, as
@@ -463,7 +464,7 @@ async fn killed_at_each_step_the_block_lands_once() {
     }
 }
 
-/// Goal: with another account's key the sequencer does not start, and says which key is wanted.
+/// Goal: with another account's key the sequencer does not start, and names the required account.
 #[tokio::test]
 async fn another_accounts_key_is_rejected_at_the_start() {
     let key = client_key();
@@ -520,7 +521,7 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     let (code, lines) = check(&["--node-tx-sources", "http://127.0.0.1:1"]);
     assert_eq!(code, Some(1), "{lines}");
     assert!(lines.contains("failed  node.tx_sources: NDC-001"), "{lines}");
-    // Its own L1 answers, and not as a node does.
+    // The L1 endpoint responds, but not as a node does.
     let (_, lines) = check(&["--node-tx-sources", &deployment.anvil.url]);
     assert!(lines.contains("failed  node.tx_sources: NDC-002"), "{lines}");
     assert!(lines.contains("a JSON-RPC server, but not a Rollmill node"), "{lines}");
@@ -560,7 +561,7 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     assert!(started.status.code() == Some(1) && error.contains("NODE-065"), "{error}");
 }
 
-/// Goal: a node that starts before its L1 waits for it, says so, and ends in order.
+/// Goal: a node that starts before its L1 waits for it, logs that, and shuts down gracefully.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_without_l1_waits_and_names_it() {
     let key = client_key();

@@ -162,7 +162,7 @@ methods! {
     /// Submit a transaction to the node's pool. Sending a known one again succeeds.
     "node_sendTransaction", SEND_TRANSACTION: send_transaction(transaction: HexBytes) -> Sent;
 
-    /// What became of a transaction.
+    /// The status of a transaction.
     "node_getTransactionStatus", GET_TRANSACTION_STATUS:
         transaction_status(transaction_hash: Field) -> TxStatus;
 

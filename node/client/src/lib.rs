@@ -87,7 +87,7 @@ impl ClientError {
         }
     }
 
-    /// The error of a request that got no whole answer.
+    /// The error of a request without a complete response.
     fn unreachable(url: &str, source: reqwest::Error) -> Self {
         let reason = in_words(&source);
         // The address is in the message already.
@@ -105,7 +105,7 @@ impl ClientError {
     }
 }
 
-/// Why no whole answer came, in a few words.
+/// Why the response is missing or incomplete, in a few words.
 fn in_words(source: &reqwest::Error) -> String {
     match rollmill_net::connection_failure(source) {
         Some(words) => words,
@@ -119,7 +119,7 @@ fn in_words(source: &reqwest::Error) -> String {
 #[derive(Debug, Clone)]
 pub struct NodeClient {
     http: reqwest::Client,
-    /// Where requests go. It may hold a password.
+    /// The address of the node. It may contain a password.
     endpoint: reqwest::Url,
     /// Scheme, host and port, for errors.
     url: String,
@@ -129,7 +129,7 @@ impl NodeClient {
     /// A client of the node at `url`. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`ClientError::Address`] unless `url` begins with `http://` or `https://` and names a host.
+    /// [`ClientError::Address`] unless `url` starts with `http://` or `https://` and names a host.
     pub fn new(url: &str) -> Result<Self, ClientError> {
         let parsed = reqwest::Url::parse(url).ok();
         let is_http = |url: &reqwest::Url| matches!(url.scheme(), "http" | "https");
@@ -274,7 +274,7 @@ impl NodeClient {
     }
 }
 
-/// Whether an answer is one of JSON-RPC 2.0, whoever gave it.
+/// Whether a response has the form of JSON-RPC 2.0, from whichever server.
 fn speaks_json_rpc(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|answer| answer.get("jsonrpc").is_some())
 }

@@ -14,19 +14,19 @@ use serde_json::Value;
 
 pub use crate::api::method;
 
-/// JSON-RPC's number for a request that would be answered later; HTTP's status is 503 then.
+/// JSON-RPC's error number for a request that may succeed later; the HTTP status is then 503.
 pub const BUSY: i64 = -32005;
 /// Most bytes of a request's body that a node reads.
 pub const REQUEST_BYTES_MAX: usize = 256 * 1024;
 /// Most requests in a batch.
 pub const BATCH_MAX: usize = 32;
-/// Bytes of a batch's answers after which its other requests are answered with NODE-048.
+/// Bytes of a batch's responses after which its other requests get NODE-048.
 pub const BATCH_ANSWER_BYTES_MAX: usize = 8 << 20;
 /// Most tags in one request for logs.
 pub const TAGS_MAX: usize = 128;
 /// Most logs given for one tag. A tag is used once; only a forger repeats it.
 pub const LOGS_PER_TAG_MAX: usize = 16;
-/// Most blocks in one answer with effects.
+/// Maximum blocks in one response with effects.
 pub const BLOCKS_MAX: u64 = 16;
 
 /// A request.
@@ -43,7 +43,7 @@ pub struct Request {
     pub params: Vec<Value>,
 }
 
-/// An answer: a result or an error.
+/// A response: a result or an error.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Response {
     pub jsonrpc: String,
@@ -64,9 +64,9 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RpcError {
     /// JSON-RPC's number: -32700 no JSON, -32600 no request, -32601 no such method, -32602 wrong
-    /// parameters, -32603 the node's fault, -32005 busy ([`BUSY`]), -32000 refused.
+    /// parameters, -32603 the node's fault, -32005 busy ([`BUSY`]), -32000 rejected.
     pub code: i64,
-    /// For people; begins with the stable code.
+    /// Text for people; starts with the stable code.
     pub message: String,
     /// For programs.
     pub data: ErrorData,

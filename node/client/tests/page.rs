@@ -15,8 +15,8 @@ Generated from the table of methods in `node/client/src/api.rs` by
 `ROLLMILL_BLESS=1 cargo test -p rollmill-node-client --test page`; do not edit.
 
 A sequencer and a prover node with `node.listen` serve JSON-RPC 2.0 at `POST /`. Parameters are positional. A body
-holds one request or a batch of at most {BATCH_MAX}, and at most {} KiB. The requests of a batch are answered in order, one
-after the other. A request without `id` is answered too, with `null` as its `id`.
+contains one request or a batch of at most {BATCH_MAX}, and at most {} KiB. The requests of a batch are handled in order, one
+after the other. A request without `id` gets a response too, with `null` as its `id`.
 
 `error.data.code` of an error is its stable code, see [Error codes](errors.md). `error.code` is -32700 for a body that
 is not JSON, -32600 for one that is not a request, -32601 for an unknown method, -32602 for wrong parameters, -32603 for
@@ -59,7 +59,7 @@ fn the_page_lists_every_method_as_it_is_declared() {
     assert_eq!(found, wanted, "{PAGE} differs; its head names the command that writes it");
 }
 
-/// Goal: no client of another release is cut off by a rename. A new method is added here.
+/// Goal: no rename breaks a client of another release. A new method is added here.
 #[test]
 fn the_names_on_the_wire_are_those_of_every_release() {
     let names: Vec<_> = methods().iter().map(|method| method.name).collect();

@@ -27,7 +27,7 @@ impl Parked {
         match self {
             Self::Price => "the next block's prices are above what it allows",
             Self::Balance => "its fee payer cannot pay for it now",
-            Self::Anchor => "a reorganisation took its anchor away",
+            Self::Anchor => "a reorganisation removed its anchor",
         }
     }
 }

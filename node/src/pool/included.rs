@@ -33,7 +33,7 @@ impl Included {
         for (hash, bytes) in tables.included_entries()? {
             let record = Record::from_bytes(&hash, &bytes)?;
             let tx_hash = record.tx.hash();
-            // One without a block is put back by the first refresh, which is told of a rewind.
+            // The first refresh after a rewind returns a transaction without a block to the pool.
             let block = tables.tx_place(&tx_hash)?.map_or(u64::MAX, |(block, _)| block);
             included.add(tx_hash, block, record.tx.anchor_header_hash);
         }

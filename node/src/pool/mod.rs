@@ -45,7 +45,7 @@ pub(crate) use offer::Candidate;
 
 /// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
 pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
-    /// Returns why the proof is invalid, if it is. Must not panic, whatever the bytes.
+    /// Returns why the proof is invalid, if it is. Must not panic for any bytes.
     fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected>;
 }
 

@@ -23,7 +23,7 @@ use crate::pool::Candidate;
 /// Limits of the verification of transactions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Transactions verified at once. At least 1.
+    /// Transactions verified at the same time. At least 1.
     pub workers: usize,
     /// Transactions that wait for that.
     pub queue: usize,
@@ -58,7 +58,7 @@ struct Queue {
     waiting: BTreeMap<Order, Waiting>,
     running: usize,
     arrivals: u64,
-    refusals: HashMap<IpAddr, u32>,
+    rejections: HashMap<IpAddr, u32>,
 }
 
 /// The queue in front of [`Node::admit`].
@@ -97,15 +97,16 @@ impl Admission {
         };
         let (answer, told) = oneshot::channel();
         self.enqueue(Waiting { candidate, peer, answer });
-        // Dropped without an answer when a better one took its place in the queue.
+        // Dropped without a response when a better one took its place in the queue.
         told.await.unwrap_or(Err(PoolError::Busy))
     }
 
     fn enqueue(self: &Arc<Self>, new: Waiting) {
         let mut queue = self.queue();
-        let refusals = new.peer.and_then(|peer| queue.refusals.get(&peer)).copied().unwrap_or(0);
+        let rejections =
+            new.peer.and_then(|peer| queue.rejections.get(&peer)).copied().unwrap_or(0);
         queue.arrivals += 1;
-        let order = (refusals, Reverse(new.candidate.offer()), queue.arrivals);
+        let order = (rejections, Reverse(new.candidate.offer()), queue.arrivals);
         let of_peer = queue.waiting.values().filter(|waiting| waiting.peer == new.peer).count();
         if new.peer.is_some() && of_peer >= self.limits.queue_per_peer {
             // The last of the same peer, if this one is better.
@@ -168,13 +169,13 @@ impl Admission {
 impl Queue {
     fn note(&mut self, peer: IpAddr, is_rejected: bool) {
         if !is_rejected {
-            self.refusals.remove(&peer);
-        } else if self.refusals.len() < PEERS_MAX || self.refusals.contains_key(&peer) {
-            let count = self.refusals.entry(peer).or_default();
+            self.rejections.remove(&peer);
+        } else if self.rejections.len() < PEERS_MAX || self.rejections.contains_key(&peer) {
+            let count = self.rejections.entry(peer).or_default();
             *count = count.saturating_add(1);
         } else {
             // Full of rejected peers: all start over.
-            self.refusals.clear();
+            self.rejections.clear();
         }
     }
 }
@@ -202,7 +203,7 @@ mod tests {
     use crate::tests::{TestNode, settings, support};
     use crate::{ClientProofVerifier, Node, ProofRejected};
 
-    /// Rejects proofs that do not begin with 7, reports which transactions it verifies, and waits for
+    /// Rejects proofs that do not start with 7, reports which transactions it verifies, and waits for
     /// permission to continue.
     #[derive(Debug)]
     struct Watched {
@@ -282,7 +283,7 @@ mod tests {
             sent.await.unwrap().unwrap();
         }
         // A valid proof makes up for it.
-        assert!(admission.queue().refusals.is_empty());
+        assert!(admission.queue().rejections.is_empty());
         assert_eq!(
             (
                 admission.metrics.admission_verified_total.get(),

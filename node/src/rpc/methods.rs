@@ -61,7 +61,7 @@ impl NodeApi for Api<'_> {
     }
 
     async fn send_transaction(&self, transaction: HexBytes) -> Result<Sent, CallError> {
-        // Verification has a queue of its own.
+        // Verification has its own queue.
         drop(self.rpc.turn().await?);
         let tx_hash = self.rpc.admission.submit(transaction.0, self.peer).await?;
         Ok(Sent { tx_hash })

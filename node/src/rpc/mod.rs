@@ -32,13 +32,13 @@ use admission::Admission;
 /// Bounds of the work on requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct CallLimits {
-    /// Requests that are worked on at once; others wait for their turn.
+    /// Maximum requests in progress; others wait for their turn.
     pub(crate) calls: usize,
     /// How long a request waits for its turn.
     pub(crate) turn: Duration,
     /// After this time no further request of a batch is worked on. A client waits 30 s.
     pub(crate) batch_time: Duration,
-    /// Bytes of a batch's answers after which none of its further requests is worked on.
+    /// Bytes of a batch's responses after which its remaining requests get an error.
     pub(crate) batch_answer_bytes: usize,
 }
 
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Rpc {
 }
 
 impl Rpc {
-    /// Answers for `node`.
+    /// The JSON-RPC of `node`.
     pub fn new(node: Arc<Node>, limits: AdmissionLimits) -> Self {
         let admission = Arc::new(Admission::new(Arc::clone(&node), limits));
         let limits = CallLimits::default();
@@ -263,8 +263,8 @@ async fn handle(
     }
 }
 
-/// Answers the requests of a batch one after the other, so that a connection never has more than one
-/// turn. The answers stand in the order of the requests.
+/// Handles the requests of a batch one after the other, so that a connection never has more than one
+/// turn. The responses have the order of the requests.
 async fn batch(rpc: &Rpc, requests: Vec<Value>, peer: Option<IpAddr>) -> HttpResponse {
     let end = tokio::time::Instant::now() + rpc.limits.batch_time;
     let mut is_overloaded = false;

@@ -100,7 +100,7 @@ pub(crate) struct L1Record {
     pub(crate) finalized: Option<u64>,
 }
 
-/// Stands for no finalized block: no chain gets there.
+/// Means that no block is finalized: no chain reaches this number.
 const NOT_FINALIZED: u64 = u64::MAX;
 
 impl L1Record {

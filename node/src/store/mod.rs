@@ -210,7 +210,7 @@ pub(crate) fn fr_at(bytes: &[u8], at: usize) -> Result<Fr, NodeError> {
     word.and_then(from_bytes).ok_or_else(|| NodeError::corrupt("a record holds no field element"))
 }
 
-/// A key made of its parts.
+/// Joins the parts of a key.
 pub(crate) fn key(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
@@ -331,7 +331,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Empties everything but the pool: the chain is to be followed anew.
+    /// Deletes everything except the pool, to follow the chain from genesis again.
     pub(crate) fn reset_chain(&mut self) -> Result<(), NodeError> {
         for table in [
             &mut self.nodes,

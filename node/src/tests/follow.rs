@@ -110,8 +110,8 @@ fn an_update_that_fails_leaves_nothing_behind() {
     assert!(matches!(test.node.apply(&stranger), Err(NodeError::Inconsistent { .. })));
 }
 
-/// Goal: after a reorganisation of any depth nothing tells the node from one that never saw the
-/// other branch.
+/// Goal: after a reorganisation of any depth the node cannot be distinguished from one that never saw
+/// the other branch.
 #[test]
 fn a_rewound_database_is_the_one_of_a_fresh_sync() {
     let (l1, _) = four_blocks();
@@ -123,7 +123,7 @@ fn a_rewound_database_is_the_one_of_a_fresh_sync() {
         for ids in [&[0, 1][..], &[2], &[], &[3, 4, 5]].iter().take(built as usize) {
             fork.event(ids);
         }
-        // A transaction of both branches where there is room for it, and one of this branch alone.
+        // A transaction of both branches if there is space for it, and one of this branch alone.
         other.mine(vec![fork.event(if built < 4 { &[4, 9] } else { &[9] })]);
         other.mine(vec![fork.event(&[]), fork.event(&[11])]);
         let test = TestNode::synced(&l1);
@@ -218,7 +218,7 @@ fn old_states_are_forgotten_only_when_proven_for_good() {
     assert!(matches!(test.node.state_at(8), Err(QueryError::UnknownBlock { .. })));
 }
 
-/// Goal: retention follows what L1 says is final, however far that is behind, and not a number of
+/// Goal: retention follows what L1 reports as final, however far that is behind, and not a number of
 /// blocks of this program's choice.
 #[test]
 fn states_and_client_proofs_are_kept_until_l1_has_finalized_their_proof() {
@@ -280,7 +280,7 @@ fn blocks_that_break_the_rules_of_time_and_price_are_followed_and_reported() {
     assert_eq!(test.node.broken_rules(), []);
 }
 
-/// Every way in which a block on L1 can be wrong, with the code of its refusal.
+/// Every way in which a block on L1 can be wrong, with the code of its rejection.
 fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
     let one = Fr::from(1u64);
     let rehashed = |data: Vec<u8>| ProposedBlock {
@@ -341,7 +341,7 @@ fn a_bad_block_is_rejected_reported_and_left_behind_once_pruned() {
         sync(&test.node, &l1);
         assert_eq!((test.pending(), test.node.tips().rejected), (2, None));
 
-        // A reorganisation that takes it away does the same.
+        // A reorganisation that removes it does the same.
         let test = TestNode::synced(&before_bad);
         assert!(test.node.tips().rejected.is_some());
         let mut other = before_bad.fork(1);
@@ -351,7 +351,7 @@ fn a_bad_block_is_rejected_reported_and_left_behind_once_pruned() {
     }
 }
 
-/// Goal: what this node executed is not put in doubt, and it does not follow what it refuses.
+/// Goal: the blocks that this node executed stay valid, and it does not follow a block that it rejects.
 #[test]
 fn a_proof_of_a_rejected_block_moves_no_tip_beyond_what_was_executed() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
@@ -370,7 +370,7 @@ fn a_data_directory_of_another_deployment_is_rejected() {
     let test = TestNode::synced(&l1);
     let mut other = test.node.settings().clone();
     let TestNode { node, dir } = test;
-    // Held by this process: nobody else may open it.
+    // Open in this process, so no other may open it.
     let error = open(settings(dir.path())).unwrap_err();
     assert!(matches!(error, NodeError::InUse { .. }), "{error}");
     drop(node);
@@ -432,7 +432,7 @@ fn a_full_disk_is_an_error_with_advice_and_loses_nothing() {
     assert_eq!(open(settings(dir.path())).unwrap().tips().pending.block_number, 4);
 }
 
-/// Writes until the limit is met, and says what came of it.
+/// Writes until the limit is reached, and prints the error.
 fn on_a_full_disk(dir: &std::path::Path) {
     let error = (|| {
         drop(open(settings(dir))?);

@@ -177,7 +177,7 @@ pub(super) fn open(settings: NodeSettings) -> Result<Arc<Node>, NodeError> {
     Node::open(settings, Arc::new(FirstByteIsSeven))
 }
 
-/// Applies everything `l1` has; answers the number of updates.
+/// Applies everything `l1` has. Returns the number of updates.
 pub(super) fn sync(node: &Node, l1: &MemoryL1) -> usize {
     let mut steps = 0;
     while let Some(update) = l1.step(&node.known_positions().unwrap()) {

@@ -1,4 +1,4 @@
-//! The pool: what it takes, orders, parks, keeps, puts back and lets go.
+//! The pool: what it accepts, orders, parks, keeps, restores and drops.
 
 use rollmill_node_client::wire::TxStatus;
 use rollmill_protocol::gas::{self, FeePerGas};
@@ -226,7 +226,7 @@ fn an_offer_beyond_the_payers_balance_counts_as_the_balance() {
     let rich = offering(1, 300);
     submit(&test, &boast).unwrap();
     submit(&test, &rich).unwrap();
-    // The payers have the same: the earlier one is first, whatever it claims.
+    // The payers have equal balances: the earlier one is first, whatever it offers.
     let mut bolder = offering(2, u64::MAX);
     bolder.effects.gas.max_fee_per_da_gas = u64::MAX - 1;
     submit(&test, &bolder).unwrap();
@@ -259,7 +259,7 @@ fn transactions_below_the_price_are_parked_and_come_back() {
     sync(&test.node, &l1);
     assert_eq!(test.node.ready_count(), 0);
     assert!(test.node.is_priced_out().unwrap());
-    // At such a price none is payable, and still one may come.
+    // At such a price none is payable, and one may still arrive.
     submit(&test, &offering(2, 200)).unwrap();
     assert_eq!(test.node.ready_count(), 0);
 
@@ -297,7 +297,7 @@ fn transactions_that_their_payer_cannot_pay_are_parked_and_come_back() {
     assert_eq!(test.node.ready_count(), 3);
 }
 
-/// Goal: a transaction whose anchor a reorganisation took away is no candidate, and waits.
+/// Goal: a transaction whose anchor a reorganisation removed is not a candidate, and waits.
 #[test]
 fn transactions_without_their_anchor_are_parked() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
@@ -317,8 +317,8 @@ fn transactions_without_their_anchor_are_parked() {
     assert_eq!(ready(&test), [anchored.hash()]);
 }
 
-/// Goal: a transaction that nothing can put into a block any more lets its notes go. Its anchor may come
-/// back until L1 has finalized a chain without it.
+/// Goal: a transaction that can no longer be included releases its notes. Its anchor may come back
+/// until L1 has finalized a chain without it.
 #[test]
 fn a_transaction_whose_anchor_is_gone_for_good_is_dropped() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
@@ -340,7 +340,7 @@ fn a_transaction_whose_anchor_is_gone_for_good_is_dropped() {
     assert_eq!(test.restart().node.ready_count(), 1);
 }
 
-/// Goal: whoever proves a block finds its client proofs until the proof cannot be taken back.
+/// Goal: a prover finds a block's client proofs until no reorganisation can remove its proof.
 #[test]
 fn client_proofs_are_kept_until_the_blocks_proof_is_final() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
@@ -416,7 +416,7 @@ fn transactions_of_blocks_that_a_reorganisation_took_back_wait_again() {
     assert_eq!(status(&test, &txs[3]), TxStatus::Included { block_number: 1, index: 0 });
     let reason = dropped_for(&test, &txs[2]);
     assert!(reason.starts_with("a block published nullifier"), "{reason}");
-    // A prune puts back in the same way.
+    // A prune restores transactions in the same way.
     other.mine(vec![L1Event::Pruned { proven_tip: 0 }]);
     sync(&test.node, &other);
     assert_eq!(ready(&test), [hashes[0], hashes[1], hashes[3]]);
@@ -424,7 +424,7 @@ fn transactions_of_blocks_that_a_reorganisation_took_back_wait_again() {
     assert_eq!(ready(&test), [hashes[0], hashes[1], hashes[3]]);
 }
 
-/// Goal: what a reorganisation puts back respects the bounds.
+/// Goal: transactions that a reorganisation restores respect the limits.
 #[test]
 fn more_than_fits_is_put_back_by_a_reorganisation() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
@@ -522,7 +522,7 @@ fn what_an_older_version_kept_is_taken_over() {
     assert_eq!(ready(&test), [waiting.hash()]);
     assert_eq!(*test.node.transaction(&included.hash()).unwrap().unwrap(), included);
     assert_eq!(test.node.tips().verified.block_number, 1);
-    // Nothing is left to take over, and nothing is too old at once.
+    // Nothing is left to migrate, and nothing is too old immediately.
     l1.mine_empty(1);
     sync(&test.node, &l1);
     assert_eq!(ready(&test.restart()), [waiting.hash()]);

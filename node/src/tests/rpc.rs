@@ -44,7 +44,7 @@ impl Server {
         Self { test, client, address, shutdown }
     }
 
-    /// Sends a body as it is; answers status line and body.
+    /// Sends a body unchanged. Returns status line and body.
     async fn raw(&self, body: &[u8]) -> (String, String) {
         let mut stream = TcpStream::connect(&self.address).await.unwrap();
         let head = format!(
@@ -52,7 +52,7 @@ impl Server {
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
-        // The server may answer and close before it has read a body that is too large.
+        // The server may respond and close before it has read a body that is too large.
         let _ = stream.write_all(body).await;
         let mut answer = Vec::new();
         let _ = stream.read_to_end(&mut answer).await;
@@ -190,7 +190,7 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     assert_eq!(client.public_data(&value(1, 1)).await.unwrap(), None);
 }
 
-/// The stable codes of the answers to a batch, `-` for a result, with the ids.
+/// The stable codes of the responses to a batch, `-` for a result, with the ids.
 fn codes(answer: &str) -> Vec<(serde_json::Value, String)> {
     let answers: Vec<serde_json::Value> = serde_json::from_str(answer).unwrap();
     let code = |answer: &serde_json::Value| match answer.get("result") {
@@ -261,7 +261,7 @@ async fn a_batch_is_bounded_in_requests_time_and_answer() {
     }
 }
 
-/// Goal: whatever comes in, the answer is an error with a code, and the next request is served.
+/// Goal: for any input, the response is an error with a code, and the next request is served.
 #[tokio::test]
 async fn nonsense_is_answered_with_a_code() {
     let server = Server::start(two_blocks()).await;
@@ -341,7 +341,7 @@ async fn a_node_that_is_away_is_worth_another_try_and_a_stranger_is_not() {
     shutdown.start();
 }
 
-/// The genesis file that a client gets gives the header that the node names.
+/// The genesis file that a client gets results in the header that the node reports.
 #[tokio::test]
 async fn a_client_can_rebuild_genesis_itself() {
     let server = Server::start(TestNode::new()).await;
@@ -352,7 +352,7 @@ async fn a_client_can_rebuild_genesis_itself() {
     assert_eq!(server.test.dir.path(), server.test.node.settings().data_dir);
 }
 
-/// Accepts proofs whose first byte is 7, once the gate is open; says when one is looked at.
+/// Accepts proofs whose first byte is 7, once the gate is open. Reports when it starts on one.
 #[derive(Debug)]
 struct Gated {
     gate: parking_lot::Mutex<std::sync::mpsc::Receiver<()>>,
@@ -386,7 +386,7 @@ async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
     };
     let first = send(0);
     looks.recv().await.unwrap();
-    // One is verified, two wait, and of any others each is told to come back.
+    // One is verified, two wait, and any other gets a busy error.
     let mut waiting: Vec<_> = (1..=6).map(send).collect();
     let mut busy = 0;
     while busy < 4 {
@@ -422,7 +422,7 @@ async fn first_done(mut all: Vec<Sending>) -> (Result<Fr, ClientError>, usize, V
     (result.unwrap(), index, all)
 }
 
-/// Goal: half-sent requests and silent connections take nobody's place at the JSON-RPC.
+/// Goal: incomplete requests and silent connections keep no one else from the JSON-RPC.
 #[tokio::test]
 async fn honest_requests_are_served_among_half_sent_ones() {
     let limits = HttpLimits { connections: 32, connections_per_peer: 32, ..HttpLimits::default() };

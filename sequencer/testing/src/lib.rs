@@ -76,7 +76,7 @@ impl Deployment {
         self.folder.path().join(name)
     }
 
-    /// Puts a block on L1 that the contract takes and no node can: its data is no block.
+    /// Posts a block that the contract accepts and every node rejects: its data is not a block.
     pub async fn propose_nonsense(&self) {
         let sender = sender(&self.client, &self.path("nonsense.json")).await;
         let tips = self.rollup.tips().await.unwrap();
@@ -94,13 +94,13 @@ impl Deployment {
         assert!(sender.send(request).await.unwrap().succeeded);
     }
 
-    /// Starts a program on a node of its own in this deployment. The client circuit's key is expected in
+    /// Starts a program with its own node in this deployment. The client circuit's key is expected in
     /// the folder as `client.key`.
     pub fn run(&self, program: &str, flags: &[&str]) -> Program {
         self.run_with(program, flags, &[])
     }
 
-    /// What a program that is not to stay says, with its exit code.
+    /// The output and exit code of a program that is expected to exit.
     pub fn output(&self, program: &str, flags: &[&str]) -> std::process::Output {
         self.command(program, &self.anvil.url, flags).stdout(Stdio::piped()).output().unwrap()
     }
@@ -152,7 +152,7 @@ impl Deployment {
     }
 }
 
-/// A sender of the first account that looks often.
+/// A sender of the first account that polls often.
 pub async fn sender(client: &L1Client, path: &Path) -> TxSender {
     let config = SenderConfig { poll_interval: Duration::from_millis(10), ..Default::default() };
     let signer: PrivateKeySigner = KEY.parse().unwrap();
@@ -205,7 +205,7 @@ impl Program {
         self.child.wait().unwrap().code()
     }
 
-    /// The body of an answer of the admin address.
+    /// The body of a response of the admin address.
     pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(&self.admin).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").unwrap();
@@ -216,7 +216,7 @@ impl Program {
         body.to_owned()
     }
 
-    /// `/status` as soon as `ready` says yes of it; until then it is asked again.
+    /// Polls `/status` until `ready` returns true for it, and returns it.
     pub fn status(&self, ready: impl Fn(&Value) -> bool) -> Value {
         loop {
             let status = serde_json::from_str(&self.get("/status")).unwrap();
