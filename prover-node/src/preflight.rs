@@ -11,10 +11,10 @@ use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
 
-/// Says whether the broker answers now; who waits for it does so elsewhere.
+/// Reports whether the broker responds now; waiting for it happens elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
 
-/// The checks, in the order in which they are told.
+/// The checks, in the order in which they are reported.
 pub fn checks(config: &Config) -> Preflight {
     let config = Arc::new(config.clone());
     let [keys, id, account, broker, sources] = std::array::from_fn(|_| Arc::clone(&config));
@@ -60,7 +60,7 @@ async fn broker_of(config: &Config) -> Finding {
         let client =
             Client::new(&config.broker, config.token.as_ref().map(Secret::reveal), OPTIONS)?;
         let agents = client.status().await?.agents.len();
-        // What only a producer may ask, of a job that nobody has.
+        // A request that needs the role `producer`, for a job that does not exist.
         if let Ok(kind) = "check".parse() {
             client.cancel(&[JobId::new(0, &kind, Digest::of(b"rollmill check"))]).await?;
         }

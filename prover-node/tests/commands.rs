@@ -94,12 +94,12 @@ fn a_replay_finds_the_job_at_fault() {
     assert_eq!(fails(&findings), [(5, "the plan has block_root_0 in its place")]);
 }
 
-/// Goal: without a result the witness is laid out and held to its circuit.
+/// Goal: without a result the witness is computed and checked against its circuit.
 #[test]
 fn a_job_without_a_result_is_provable_or_fails_by_its_input() {
     let keys = keys();
     let mut capture = capture();
-    // The last job, so that no other holds its result.
+    // The last job, so that no other contains its result.
     capture.jobs[9].result = None;
     let findings = replay(&keys, &capture);
     assert_eq!(findings[9], Finding::Provable);
@@ -136,7 +136,7 @@ fn a_capture_survives_its_file_and_another_file_is_named() {
     assert!(missing.to_string().starts_with("PRN-050: cannot use "), "{missing}");
 }
 
-/// Goal: an operator's command says which job it is, and its exit code whether all hold.
+/// Goal: the command names the invalid job, and its exit code says whether all jobs are valid.
 #[test]
 fn the_command_names_the_job_and_ends_with_its_code() {
     let folder = tempfile::tempdir().unwrap();
@@ -164,7 +164,8 @@ fn the_command_names_the_job_and_ends_with_its_code() {
     assert!(errors.contains("PRN-052: 1 of 10 jobs"), "{errors}");
 }
 
-/// Goal: a command that looks says what is not there, which setting is wrong and what to do, and makes nothing.
+/// Goal: a command that only reads reports what is missing, which setting is wrong and what to do, and
+/// creates nothing.
 #[test]
 fn a_command_says_what_is_missing_and_makes_nothing() {
     let folder = tempfile::tempdir().unwrap();

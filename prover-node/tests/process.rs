@@ -12,7 +12,7 @@ use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::{Circuit, Fr, field};
 use rollmill_sequencer_testing::Deployment;
 
-/// Keys of the right shapes that nobody proves under.
+/// Keys of the right shapes that no test proves with.
 fn keys() -> KeySet {
     let tau_g2 = development_tau_g2();
     let key = |circuit: Circuit| {
@@ -33,7 +33,8 @@ fn keys() -> KeySet {
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-prover-node");
 
-/// A deployment whose folder holds the keys and the client circuit's key; the second is the folder.
+/// A deployment whose directory has the keys and the client circuit's key. The second value is the
+/// directory.
 async fn with_keys() -> (Deployment, String) {
     let keys = keys();
     let deployment = Deployment::new(&keys.root()).await;
@@ -45,7 +46,8 @@ async fn with_keys() -> (Deployment, String) {
     (deployment, folder)
 }
 
-/// Goal: what nobody proved in time is cleared away without an operator, once others have had their chance.
+/// Goal: blocks that were not proven in time are pruned without an operator, after others had time to
+/// prune.
 #[tokio::test]
 async fn the_program_prunes_what_missed_its_deadline() {
     let (deployment, folder) = with_keys().await;
@@ -65,8 +67,8 @@ async fn the_program_prunes_what_missed_its_deadline() {
     assert_eq!(program.metric("rollmill_node_prunes_sent_total"), 1.0);
 }
 
-/// Goal: an operator sees the node's figures beside the prover's own, and a block that L1 holds and
-/// the node refuses.
+/// Goal: an operator sees the node's figures beside the prover's own, and a block that L1 holds and the
+/// node rejects.
 #[tokio::test]
 async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
     let (deployment, folder) = with_keys().await;
@@ -87,7 +89,7 @@ async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
     ] {
         assert!(metrics.contains(series), "{series} is not in {metrics}");
     }
-    // No broker runs: an operator sees it while nothing is to be proven.
+    // No broker runs: an operator sees that even while there is nothing to prove.
     let status = program.status(|status| status["conditions"]["broker"]["ok"] == false);
     assert_eq!(status["ready"], false, "{status}");
 

@@ -37,7 +37,7 @@ pub struct Chain {
     pub epoch_now: u64,
     /// L1 blocks after an epoch's last proposal within which it must be proven.
     pub proof_window: u64,
-    /// Every block, in order, of each epoch that has unproven blocks, is a row's, or holds the number of
+    /// Every block, in order, of each epoch that has unproven blocks, is a row's, or has the number of
     /// a row's first or last block.
     pub epochs: BTreeMap<u64, Vec<RangeBlock>>,
     /// Fence of the submitter's lease while this process holds it and renewed it lately.
@@ -60,7 +60,7 @@ impl Chain {
         self.epochs.values().flatten().find(|block| block.number == number)
     }
 
-    /// Last L1 block in which a proof of the epoch is accepted, as the chain stands.
+    /// Last L1 block in which a proof of the epoch is accepted, on the current chain.
     pub fn window_end(&self, epoch: u64) -> Option<u64> {
         let last = self.blocks(epoch).last()?;
         Some(last.l1_block.saturating_add(self.proof_window))

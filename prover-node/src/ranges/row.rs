@@ -250,7 +250,7 @@ impl Row {
         format!("prove/{}-{}-{end}", self.first(), self.last())
     }
 
-    /// The intent that may be pending on L1, whatever the state.
+    /// The intent that may be pending on L1, in any state.
     pub fn intent(&self) -> Option<Intent> {
         match &self.state {
             State::Submitting { intent } | State::Included { intent, .. } => Some(*intent),

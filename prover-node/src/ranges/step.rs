@@ -143,7 +143,7 @@ impl Turn<'_> {
     /// From the start, under attempt numbers that the sender does not know: it knows the earlier ones
     /// from the chain that was reorganised away.
     fn open_again(&mut self) {
-        self.row.note(self.chain.l1_head, "L1 took back what the range had ended by");
+        self.row.note(self.chain.l1_head, "L1 reorganised the fact that ended the range");
         self.row.attempt = self.row.attempt.saturating_add(1);
         self.row.first_attempt = self.row.attempt;
         (self.row.failures, self.row.not_before) = (0, 0);

@@ -24,11 +24,11 @@ pub(crate) fn result_of(input: &[u8]) -> Vec<u8> {
     [b"result of ", &Digest::of(input).0[..]].concat()
 }
 
-/// An answer that the fake gives instead of doing what it is asked.
+/// A response that the fake returns instead of handling the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
     pub(crate) status: u16,
-    /// Without one the answer is a proxy's page.
+    /// Without one the response is a proxy's page.
     pub(crate) code: Option<&'static str>,
 }
 
@@ -45,7 +45,7 @@ pub(crate) struct Inner {
     pub(crate) cancelled: usize,
     pub(crate) uploads: usize,
     /// Ids that waits and queries named, all together.
-    pub(crate) looked_at: usize,
+    pub(crate) ids_read: usize,
     pub(crate) requests: usize,
     /// The next results are wrong.
     pub(crate) wrong: usize,
@@ -198,7 +198,7 @@ impl Inner {
 
     fn query(&mut self, ids: &[JobId]) -> Vec<JobView> {
         assert!(ids.len() <= BATCH_MAX, "{} ids at once", ids.len());
-        self.looked_at += ids.len();
+        self.ids_read += ids.len();
         ids.iter().filter_map(|id| self.jobs.get(id).cloned()).collect()
     }
 

@@ -1,4 +1,4 @@
-//! The submitter's lease: who holds it, for how long it is trusted, and that it is given back.
+//! The submitter's lease: who holds it, for how long it is trusted, and that it is released.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn answer(held: bool, fence: u64) -> NamedLeaseResponse {
     NamedLeaseResponse { held, fence, holder: None, incarnation: None, expires_in_ms: 0 }
 }
 
-/// Answers in order, then grants; records what it was asked.
+/// Returns the responses in order, then grants; records the requests.
 #[derive(Debug, Clone, Default)]
 struct Script {
     answers: Arc<Mutex<VecDeque<Result<bool, u16>>>>,
@@ -143,7 +143,8 @@ async fn a_lost_lease_is_asked_for_again_at_once() {
     assert_eq!(asked[..3], ["acquire 0", "renew 5", "acquire 0"]);
 }
 
-/// Goal: a rejected token is told while nothing else is asked of the broker, and so is its recovery.
+/// Goal: a rejected token is reported even without other requests to the broker, and so is its
+/// recovery.
 #[tokio::test]
 async fn a_rejected_token_is_a_condition_of_an_idle_node() {
     let script = Script::default();

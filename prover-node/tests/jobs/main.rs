@@ -71,14 +71,14 @@ async fn prove_over_http(
     (done, fake, metrics)
 }
 
-/// What must come of a fault: the job is done all the same, or a person must look.
+/// The required outcome of a fault: the job is done nevertheless, or an operator must act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
     Proven,
     Parked,
 }
 
-/// The design's table, written a second time: status and code, then what comes of it on upload, fetch,
+/// The design's table, written a second time: status and code, then the effect on upload, fetch,
 /// enqueue, watch, reject and replay.
 const TABLE: &[(u16, Option<&str>, [End; 6])] = {
     use End::{Parked as P, Proven as D};
@@ -101,11 +101,11 @@ const TABLE: &[(u16, Option<&str>, [End; 6])] = {
         (400, Some("BRK-010"), [P, P, P, P, P, P]),
         (409, Some("BRK-099"), [P, P, P, P, P, P]),
         (409, Some("BRK-012"), [P, P, P, P, P, P]),
-        // The token, until somebody gives another one.
+        // The token, until it is replaced.
         (401, Some("BRK-023"), [D, D, D, D, D, D]),
         (403, Some("BRK-024"), [D, D, D, D, D, D]),
         (403, Some("BRK-019"), [D, D, D, D, D, D]),
-        // Begin again.
+        // Restart the job.
         (404, Some("BRK-011"), [D, D, D, D, D, D]),
         (409, Some("BRK-020"), [D, D, D, D, D, D]),
         (404, Some("BRK-014"), [D, D, D, D, D, D]),
@@ -114,13 +114,13 @@ const TABLE: &[(u16, Option<&str>, [End; 6])] = {
         (422, Some("BRK-015"), [D, P, P, P, P, P]),
         // One job alone cannot be made smaller.
         (413, Some("BRK-017"), [P, P, P, P, P, P]),
-        // Answers to agents.
+        // Responses to agents only.
         (409, Some("BRK-018"), [P, P, P, P, P, P]),
         (409, Some("BRK-021"), [P, P, P, P, P, P]),
     ]
 };
 
-/// Goal: each answer on each route does what the table says, and none is charged to an agent.
+/// Goal: each response on each route has the effect in the table, and none is charged to an agent.
 #[tokio::test]
 async fn every_answer_on_every_route_over_http() {
     let routes =
@@ -168,7 +168,7 @@ async fn no_connection_is_passing() {
     assert!(jobs.prove(&job, &input, &verify).await.is_ok());
 }
 
-/// Goal: a lost result is waited for until the broker reopens the job; nobody is charged.
+/// Goal: the prover node waits until the broker reopens the job of a lost result; no agent is charged.
 #[tokio::test]
 async fn a_lost_result_is_waited_for_and_blames_nobody() {
     let lost = Fault { status: 410, code: Some("BRK-026") };
@@ -215,7 +215,7 @@ async fn a_dead_job_is_replayed_as_often_as_it_takes() {
 }
 
 /// Goal: a deadline is an estimate: a job that is still wanted after it is enqueued with the next one.
-/// Method: the deadline moves by one with each look and lies in the past at first.
+/// Method: the deadline moves by one with each read and is in the past at first.
 #[tokio::test]
 async fn a_deadline_that_was_too_early_costs_time_and_nothing_else() {
     let fake = Fake::new(1);
@@ -256,7 +256,7 @@ async fn a_lost_input_is_uploaded_again() {
 
 /// Goal: jobs that somebody else cancelled, or whose database was lost, are restarted.
 #[tokio::test]
-async fn cancelled_and_forgotten_jobs_are_begun_again() {
+async fn cancelled_and_forgotten_jobs_are_restarted() {
     for forget in [true, false] {
         let fake = Fake::new(0);
         let (jobs, ..) = jobs(Local(Arc::clone(&fake)));
@@ -282,7 +282,7 @@ async fn cancelled_and_forgotten_jobs_are_begun_again() {
     }
 }
 
-/// Goal: what nobody waits for is cancelled, also beyond one batch; what another range waits for stays.
+/// Goal: jobs that no task waits for are cancelled, also beyond one batch; jobs of another range stay.
 #[tokio::test]
 async fn only_unwanted_jobs_are_cancelled() {
     let fake = Fake::new(0);

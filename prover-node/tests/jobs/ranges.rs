@@ -22,9 +22,9 @@ use crate::{EPOCH, MS, jobs};
 #[derive(Debug)]
 struct Blocks {
     txs: usize,
-    /// Numbers of blocks whose transactions nobody has.
+    /// Numbers of blocks whose transactions no node has.
     missing: Mutex<BTreeSet<u64>>,
-    /// Numbers whose execution gives another block.
+    /// Numbers whose execution produces another block.
     differing: Mutex<BTreeSet<u64>>,
     asked: Mutex<usize>,
 }
@@ -122,12 +122,12 @@ async fn until_ready(provers: &mut Under) -> Root {
     }
 }
 
-/// Goal: a capture holds what the broker has of a range, and says where it ends and why.
+/// Goal: a capture contains what the broker has of a range, and says where it ends and why.
 #[tokio::test]
 async fn a_capture_holds_every_job_that_can_be_made() {
     let (fake, blocks) = (Fake::new(100), Blocks::new(2));
     let (mut provers, _store, _folder) = provers(&fake, &blocks);
-    // The invented inputs tell the blocks of a plan apart by their places, so one block it is.
+    // The invented inputs distinguish the blocks of a plan by their index, so the plan has one block.
     let row = row(vec![block(1, 11)], true);
     provers.prove(&row, None);
     until_ready(&mut provers).await;
@@ -174,12 +174,12 @@ async fn an_epoch_of_twenty_thousand_jobs() {
     let inner = fake.lock();
     let count = inner.jobs.len();
     assert!(count >= 20_000, "{count} jobs");
-    println!("{count} jobs, {} ids looked at, {} requests", inner.looked_at, inner.requests);
+    println!("{count} jobs, {} ids read, {} requests", inner.ids_read, inner.requests);
     assert_eq!(inner.uploads, count, "each input is uploaded once");
-    assert!(inner.looked_at < 50 * count, "{} ids looked at", inner.looked_at);
+    assert!(inner.ids_read < 50 * count, "{} ids read", inner.ids_read);
 }
 
-/// Goal: blocks are proven as they land; what a reorg takes back is dropped, and what stays is not
+/// Goal: blocks are proven as they arrive; what a reorg removes is dropped, and what stays is not
 /// proven again.
 #[tokio::test]
 async fn blocks_are_proven_as_they_land_and_dropped_with_a_reorg() {
@@ -217,8 +217,8 @@ async fn a_restart_costs_no_proof() {
     assert!(inner.jobs.values().all(|job| job.attempts == 1));
 }
 
-/// Goal: transactions that nobody has are asked for again, and a range does not start without its first
-/// block's.
+/// Goal: transactions that no node has are requested again, and a range does not start without its
+/// first block's.
 #[tokio::test]
 async fn missing_transactions_are_asked_for_again() {
     let (fake, blocks) = (Fake::new(100), Blocks::new(1));

@@ -1,5 +1,5 @@
-//! The rules of ranges against an L1 that takes things back: each rule alone, then random schedules
-//! of two prover nodes, one broker and one L1, with a kill at any point of a turn.
+//! The rules of ranges against an L1 that reorganises: each rule alone, then random schedules of two
+//! prover nodes, one broker and one L1, with a kill at any point of a turn.
 
 mod rules;
 mod store;
@@ -98,7 +98,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 enum Finality {
     None,
     Kept,
-    /// Sometimes it takes back what it has finalized.
+    /// Sometimes it reorganises finalized blocks.
     Broken,
 }
 
@@ -150,7 +150,7 @@ fn schedule(seed: u64, policy: Policy, finality: Finality, steps: u32) -> (u64, 
     (world.sent, world.doomed)
 }
 
-/// L1 goes on without surprises for longer than a window. Every epoch whose window leaves some blocks of
+/// L1 continues without faults for longer than a window. Every epoch whose window leaves some blocks of
 /// time at the beginning is proven in the end, and with finality no row is left open.
 fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
     // The lease of a dead holder, a back-off after failed attempts, proving, submission.
@@ -218,8 +218,8 @@ fn open_rows(controller: &Controller) -> Vec<&Row> {
     controller.rows().iter().filter(|row| !row.state.is_end()).collect()
 }
 
-/// Goal: whatever L1 takes back and whenever a process dies, at most one proof of a range succeeds, no
-/// row ends without a final fact, and what can be proven is.
+/// Goal: whatever L1 reorganises and whenever a process crashes, at most one proof of a range succeeds,
+/// no row ends without a final fact, and what can be proven is.
 #[test]
 fn random_schedules_of_two_provers_and_a_reorganising_l1() {
     let (mut sent, mut doomed) = (0, 0);
@@ -248,7 +248,7 @@ fn random_schedules_without_finality() {
     }
 }
 
-/// Goal: a finality that L1 takes back breaks no rule either.
+/// Goal: a reorganisation of finalized blocks breaks no rule either.
 #[test]
 fn random_schedules_with_broken_finality() {
     for seed in seeds(3000..3040) {
@@ -256,8 +256,8 @@ fn random_schedules_with_broken_finality() {
     }
 }
 
-/// Goal: a node killed at each point of a turn, in each state of its range, goes on after its restart; and
-/// if it does not come back, the other submits once the lease has run out.
+/// Goal: a node killed at each point of a turn, in each state of its range, continues after its
+/// restart; and if it does not come back, the other submits once the lease has run out.
 #[test]
 fn a_kill_at_each_point_of_each_turn_costs_nothing() {
     for point in POINTS {

@@ -431,8 +431,8 @@ fn somebody_elses_final_proof_ends_the_range() {
     }
 }
 
-/// Goal: what L1 takes back after it was final is worked on again, under a number of its own. Method: each
-/// end, the chain that it follows from, and the chain that denies it.
+/// Goal: a range whose final facts L1 reorganises is worked on again, under a new attempt number.
+/// Method: each end, the chain that it follows from, and the chain that denies it.
 #[test]
 fn an_end_that_l1_takes_back_opens_the_range_again() {
     let proven = Chain { proven: 6, ..chain() };
@@ -500,7 +500,7 @@ fn a_proof_that_cannot_be_made_is_captured_and_left_to_an_operator() {
     assert_eq!(done.row.state, parked(Parking::Operator { reason: "bad input".into() }));
     let capture = Effect::Capture { reason: "bad input".into() };
     assert_eq!(done.effects, vec![Effect::Stop, capture.clone(), Effect::Cancel]);
-    // Asked for until it is there, whatever dies meanwhile.
+    // Requested until it is there, whatever crashes meanwhile.
     let asked = step(&done.row, &chain(), &Own { cleaned: true, ..good() }, &POLICY);
     assert_eq!((asked.row.captured, asked.effects), (false, vec![capture]));
     let own = Own { captured: true, ..good() };
@@ -534,7 +534,7 @@ fn a_second_step_on_the_same_facts_changes_nothing_more() {
             for root_readable in [true, false] {
                 for before in live() {
                     let own = Own { sent: sent.clone(), root_readable, ..good() };
-                    // A fate without an attempt is no fact.
+                    // An outcome without an attempt is not a fact.
                     let is_settled = matches!(sent, Some(Sent::Reverted { .. } | Sent::Lost));
                     if is_settled && before.intent().is_none() {
                         continue;

@@ -58,7 +58,7 @@ fn the_largest_and_smallest_figures_are_kept() {
     }
 }
 
-/// Goal: a damaged file costs its own row, and is kept to be looked at.
+/// Goal: a damaged file loses only its own row, and is kept for an operator.
 #[test]
 fn each_damage_is_noticed_and_costs_no_other_row() {
     let (disk, store) = store();
@@ -139,7 +139,7 @@ fn a_command_waits_for_its_row_until_it_is_taken() {
     store.take_command(1).unwrap();
 }
 
-/// Goal: a command that would wait for a state of its own is refused.
+/// Goal: a command that does not apply to the state of its range is rejected.
 #[test]
 fn a_command_that_does_nothing_now_is_rejected() {
     let (_disk, store) = store();

@@ -278,7 +278,7 @@ impl Node {
         self.lease = lease;
     }
 
-    /// The sender looks at L1: what is in no block is in the pool again.
+    /// The sender polls L1: transactions in no block are in the pool again.
     pub(crate) fn tick(&mut self) {
         let mut world = self.world.lock();
         // What is final is settled: a sender does not keep it.
@@ -463,7 +463,7 @@ impl Ports for Node {
 }
 
 impl Node {
-    /// The sender: written first, then broadcast, at once or after a freeze.
+    /// The sender: written first, then broadcast, immediately or after a freeze.
     fn send(&mut self, tx: Tx, now: bool) {
         let key = (tx.purpose.clone(), tx.attempt);
         if let Some(before) = self.intents.insert(key, tx.clone()) {
