@@ -103,8 +103,8 @@ pub fn open(text: &str, password: &str) -> Result<Keys, PxeError> {
     if nonce.len() != 12 {
         return Err(bad("its nonce has the wrong length"));
     }
-    let key =
-        stretch(password, &salt, file.scrypt).ok_or(bad("its scrypt parameters are refused"))?;
+    let key = stretch(password, &salt, file.scrypt)
+        .ok_or(bad("its scrypt parameters are not accepted"))?;
     let payload = Payload { msg: &sealed, aad: file.address.as_bytes() };
     let secret = ChaCha20Poly1305::new(&key.into())
         .decrypt(Nonce::from_slice(&nonce), payload)
@@ -325,7 +325,8 @@ mod tests {
         assert_eq!(fs::read(&path).expect("new file"), b"new");
     }
 
-    /// Fault: writers of one file at once. With one temporary name they rename each other's file away.
+    /// Fault: concurrent writers of one file. With one temporary name each would rename the other's
+    /// file.
     #[test]
     fn writers_at_once_all_succeed_and_leave_one_whole_file_and_nothing_else() {
         let folder = tempfile::tempdir().expect("folder");

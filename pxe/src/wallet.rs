@@ -91,7 +91,7 @@ pub struct Fee {
 pub enum Delivery {
     /// The node has accepted it.
     Accepted(Tx),
-    /// There was no clear answer.
+    /// The response was missing or unclear.
     Unknown(Tx, PxeError),
 }
 

@@ -1,5 +1,5 @@
-//! The wallet's program, killed at each step of a transfer and run twice at once: nothing is paid twice
-//! and nothing is lost. Real proofs; the node is a stand-in that keeps the rules of a pool.
+//! The wallet's program, killed at each step of a transfer and run twice concurrently: nothing is paid
+//! twice and nothing is lost. Real proofs; a fake node that follows the rules of a pool.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -39,7 +39,8 @@ struct Chain {
     blocks: Vec<BlockEffects>,
 }
 
-/// A node whose blocks hold what was sent to it. Anchors stay at genesis, and every block counts as proven.
+/// A node whose blocks contain what was sent to it. Anchors stay at genesis, and every block counts as
+/// proven.
 #[derive(Clone)]
 struct Node {
     genesis: Arc<Genesis>,
@@ -71,7 +72,7 @@ impl Node {
         chain.pool.len() + chain.blocks.iter().map(|block| block.txs.len()).sum::<usize>()
     }
 
-    /// Puts what waits into a block.
+    /// Includes the waiting transactions in a block.
     fn build(&self) {
         let mut chain = self.chain.lock();
         let number = chain.blocks.len() as u64 + 1;
@@ -197,7 +198,7 @@ impl Node {
     }
 }
 
-/// Alice's wallet, a directory of its own, before its first transfer.
+/// Alice's wallet in its own directory, before its first transfer.
 struct Case {
     folder: tempfile::TempDir,
     node: Node,
@@ -247,7 +248,7 @@ impl Case {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What lies beside the keystore: nothing but the state and the lock, whatever was killed.
+    /// The files beside the keystore: only the state and the lock, whatever was killed.
     fn leftovers(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(self.folder.path()).unwrap();
         let known = ["json", "state", "lock"].map(Some);
@@ -273,7 +274,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Where a transfer is killed; what the same command then answers; and how many transactions the node
+/// Where a transfer is killed; what the same command then prints; and how many transactions the node
 /// has been sent afterwards.
 const STEPS: [(&str, i32, usize); 7] = [
     ("pxe.before_proof", 0, 1),
@@ -283,7 +284,7 @@ const STEPS: [(&str, i32, usize); 7] = [
     ("pxe.after_intent", 3, 1),
     ("pxe.after_send", 3, 1),
     ("pxe.before_report", 3, 1),
-    // Its hash was printed, so who repeats the command wants another transfer.
+    // Its hash was printed, so a user who repeats the command wants another transfer.
     ("pxe.after_report", 0, 2),
 ];
 
@@ -297,7 +298,7 @@ async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
         let told = !killed.stdout.is_empty();
         assert_eq!(told, step.ends_with("_report"), "{step}: {killed:?}");
 
-        // Another command in between tells of it, and leaves the last word to the next transfer.
+        // Another command in between reports it, and the next transfer reports it again.
         case.run(&["balance"]);
         let again = case.transfer().output().unwrap();
         assert_eq!(again.status.code(), Some(exit), "{step}: {again:?}");
@@ -337,11 +338,11 @@ async fn an_unknown_transaction_a_damaged_file_and_a_wrong_address_are_named() {
     told(&case, &["balance"], &["PXE-002", "alice.json", "not a keystore file", "--keystore"]);
 }
 
-/// Two at once: the second is told that the account is in use, and sends nothing.
+/// Two concurrently: the second reports that the account is in use, and sends nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_transfers_at_once_the_second_waits_for_nobody_and_sends_nothing() {
     let case = Case::new().await;
-    // The first stands still between keeping its intent and sending it.
+    // The first hangs between storing its intent and sending it.
     let mut first = case.transfer();
     first.env(failpoints::VARIABLE, "pxe.after_intent:hang").stderr(Stdio::piped());
     let mut first = first.spawn().unwrap();

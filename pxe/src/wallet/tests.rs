@@ -33,7 +33,7 @@ fn wallet(name: u8) -> Wallet {
     wallet
 }
 
-/// What one payment puts into a transaction.
+/// What one payment adds to a transaction.
 #[derive(Clone)]
 struct Payment {
     note: Note,
@@ -258,13 +258,13 @@ struct Chain {
     pool: Arc<Mutex<Pool>>,
 }
 
-/// What the node says of transactions; it knows none that is not named here.
+/// The node's status of transactions; it knows no others.
 #[derive(Default)]
 struct Pool {
     statuses: BTreeMap<Fr, TxStatus>,
-    /// The code by which transactions are refused.
+    /// The code with which the node rejects transactions.
     rejects_with: Option<&'static str>,
-    /// Transactions are taken, but no answer comes.
+    /// The node accepts transactions, but does not respond.
     silent: bool,
     received: Vec<Fr>,
     /// Number of the proven tip.
@@ -291,7 +291,7 @@ impl Chain {
         *self.blocks.lock() = blocks;
     }
 
-    /// The node's answer, `None` for none, or the code of a refusal.
+    /// The node's response, `None` for none, or the code of a rejection.
     fn answer(&self, request: &Request) -> Result<Option<Value>, &'static str> {
         let mut pool = self.pool.lock();
         if request.method == method::SEND_TRANSACTION {
@@ -387,7 +387,8 @@ impl Chain {
     }
 }
 
-/// Goal: after a reorganisation the wallet holds what the new chain says, and no tag is used twice.
+/// Goal: after a reorganisation the wallet's notes are those of the new chain, and no tag is used
+/// twice.
 #[tokio::test]
 async fn a_reorganisation_is_noticed_and_read_again_and_tags_sent_are_not_forgotten() {
     let shutdown = Shutdown::new();
@@ -403,7 +404,7 @@ async fn a_reorganisation_is_noticed_and_read_again_and_tags_sent_are_not_forgot
     wallet.sync(&node).await.unwrap();
     assert_eq!(wallet.balance(), 500 + 2 * BLOCKS + 3);
     wallet.sync(&node).await.unwrap();
-    assert_eq!(wallet.balance(), 500 + 2 * BLOCKS + 3, "a second look finds nothing twice");
+    assert_eq!(wallet.balance(), 500 + 2 * BLOCKS + 3, "a second sync finds nothing twice");
 
     // The genesis note is spent, and the block that spent it is replaced.
     let spent = wallet.notes()[0].nullifier;
@@ -425,7 +426,7 @@ async fn a_reorganisation_is_noticed_and_read_again_and_tags_sent_are_not_forgot
     assert_eq!(wallet.state.next_block, 5);
     assert_eq!(wallet.state.contacts[&to_alice].sent, 9);
 
-    // A kept state goes on where it stood.
+    // A stored state continues where it was.
     let kept = serde_json::to_vec(wallet.state()).unwrap();
     let mut again = Wallet::with_state(keys(2), serde_json::from_slice(&kept).unwrap());
     again.sync(&node).await.unwrap();

@@ -1,4 +1,4 @@
-//! Sending a transfer that may be cut off at any step: nothing is paid twice and nothing is lost.
+//! Sends transfers that may be interrupted at any step: nothing is paid twice and nothing is lost.
 
 use super::sent::{Case, NoProof};
 use super::*;
@@ -19,7 +19,7 @@ async fn deliver(
 
 /// Fault: the process ends at each step after the intent was kept. What the next command finds is the
 /// kept state; the node has the transaction or does not. In both cases the same transaction, and no
-/// other one, is with the node after the next sync, and the command is told of it.
+/// other one, is at the node after the next sync, and the command reports it.
 #[tokio::test]
 async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     let mut case = Case::new().await;
@@ -42,7 +42,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     assert_eq!(next.unreported(), [tx.hash()]);
     assert_eq!(case.pool().received, [tx.hash()]);
 
-    // It lands and its block is proven before any command tells of it: it is still to be told.
+    // It is included and its block proven before any command reports it: it must still be reported.
     case.chain.set(vec![Case::first(), Case::with(2, &tx)]);
     case.pool().proven = 2;
     let mut next = reopened(&kept);
@@ -64,7 +64,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     assert_eq!(case.pool().received, [tx.hash()]);
     assert_eq!(next.balance(), 20);
 
-    // The node refuses it for good: the value is back, and the command may go on.
+    // The node rejects it finally: the value is spendable again, and the command may continue.
     case.pool().rejects_with = Some("NODE-021");
     let mut next = reopened(&kept);
     next.sync(&case.node).await.unwrap();

@@ -1,10 +1,10 @@
-//! What becomes of notes whose transaction was sent: held back as long as it may come, and no longer.
+//! The state of notes whose transaction was sent: locked as long as it may be included, and no longer.
 
 use rollmill_node_client::wire::TxStatus;
 
 use super::*;
 
-/// Makes no proof: the node of these tests does not look at it.
+/// Generates no proof: the node of these tests does not verify it.
 #[derive(Debug)]
 pub(super) struct NoProof;
 
@@ -78,8 +78,8 @@ fn dropped(reason: &str) -> TxStatus {
     TxStatus::Dropped { reason: reason.to_owned() }
 }
 
-/// Goal: money is locked as long as the transaction may land, given back when the node drops it, and spent
-/// first, so that the dropped one can never land beside the one that pays again.
+/// Goal: notes are locked as long as the transaction may be included, released when the node drops it,
+/// and spent first, so that the dropped one can never land beside the one that pays again.
 #[tokio::test]
 async fn notes_of_a_dropped_transaction_come_back_and_are_spent_before_others() {
     let mut case = Case::new().await;
@@ -103,7 +103,7 @@ async fn notes_of_a_dropped_transaction_come_back_and_are_spent_before_others() 
     assert!(case.wallet.spendable().all(|note| !note.given_back));
 }
 
-/// Goal: a node that lost a transaction gets it again, and its answer decides.
+/// Goal: a node that lost a transaction gets it again, and its response decides.
 #[tokio::test]
 async fn a_transaction_that_the_node_does_not_know_is_sent_again() {
     let mut case = Case::new().await;
@@ -141,7 +141,7 @@ async fn a_rejected_transfer_holds_nothing_back_and_one_without_an_answer_does()
     case.pool().silent = false;
     let hash = *case.pool().received.last().unwrap();
     case.pool().statuses.insert(hash, dropped("as the test says"));
-    // What is held survives the end of the process.
+    // Locks survive the end of the process.
     let kept = serde_json::to_vec(case.wallet.state()).unwrap();
     case.wallet = Wallet::with_state(keys(2), serde_json::from_slice(&kept).unwrap());
     assert_eq!(case.wallet.balance(), 20);
@@ -208,7 +208,7 @@ async fn a_transaction_whose_nullifier_another_one_published_holds_nothing_back(
     assert!(case.wallet.state.sent.is_empty());
 }
 
-/// A state of before transactions were kept: its marks say nothing, and go.
+/// A state of a release that did not store transactions: its marks are ignored and removed.
 #[tokio::test]
 async fn a_mark_without_a_transaction_is_taken_away() {
     let mut case = Case::new().await;
