@@ -37,7 +37,7 @@ struct Inner {
 
 impl std::fmt::Debug for StatusPage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Board").field("name", &self.inner.name).finish_non_exhaustive()
+        f.debug_struct("StatusPage").field("name", &self.inner.name).finish_non_exhaustive()
     }
 }
 

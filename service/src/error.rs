@@ -3,7 +3,7 @@
 use rollmill_errors::{Coded, Disposition};
 use std::sync::OnceLock;
 
-/// Any error a process body may end with. Its `Display` is expected to begin with a stable code.
+/// Any error a process body may end with. Its `Display` is expected to start with a stable code.
 pub type Failure = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 /// What a process body returns.
@@ -114,7 +114,7 @@ rollmill_errors::coded! {
 }
 
 impl Error {
-    /// 2 when the person who started the process must change something they wrote, else 1.
+    /// 2 for a usage error, else 1.
     pub fn exit_code(&self) -> u8 {
         match self.disposition() {
             Disposition::Usage => USAGE,

@@ -1,7 +1,7 @@
 //! Named places where a fault test kills this process, hangs a task or makes a step fail.
 //!
 //! `ROLLMILL_FAILPOINT=l1.after_send` kills the process there as SIGKILL would; `l1.after_send:hang`
-//! stops the task there for ever; `l1.after_send:error` makes the step fail where it can;
+//! stops the task there forever; `l1.after_send:error` makes the step fail where it can;
 //! `l1.after_send:kill@3` acts on the third pass and not on the first two. Several, separated by
 //! commas, are independent. Without the feature `failpoints` the macros compile to nothing.
 

@@ -150,7 +150,7 @@ impl<C> Process<C> {
     }
 }
 
-/// Runs a process without subcommands of its own (`config` is always there).
+/// Runs a process without its own subcommands (`config` is always there).
 pub fn run<C, F, R>(name: &'static str, body: F) -> ExitCode
 where
     C: Settings,

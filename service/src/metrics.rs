@@ -369,7 +369,7 @@ mod tests {
     crate::metrics! {
         struct Sample: "sample_" {
             /// Requests,
-            /// by what became of them.
+            /// by outcome.
             requests_total: IntCounterVec[kind, outcome in ["ok", "failed"]],
             /// Open connections.
             open: IntGauge,
@@ -402,7 +402,7 @@ mod tests {
         sample.requests_total.with_label_values(&["leaf", "ok"]).inc();
         let shown = text(&registry);
         for line in [
-            "# HELP sample_requests_total Requests, by what became of them.\n",
+            "# HELP sample_requests_total Requests, by outcome.\n",
             "sample_requests_total{kind=\"leaf\",outcome=\"failed\"} 0\n",
             "sample_requests_total{kind=\"leaf\",outcome=\"ok\"} 1\n",
         ] {
@@ -412,7 +412,7 @@ mod tests {
         assert_eq!(
             rows,
             [
-                "| `sample_requests_total` | counter | `kind`; `outcome`: `ok`, `failed` | Requests, by what became of them. |",
+                "| `sample_requests_total` | counter | `kind`; `outcome`: `ok`, `failed` | Requests, by outcome. |",
                 "| `sample_open` | gauge |  | Open connections. |",
                 "| `sample_request_seconds` | histogram | `outcome`: `ok`, `failed` | Time of a request. (2 buckets, 0.5 to 2) |",
                 "| `sample_left_seconds` | gauge |  | Seconds left. |",

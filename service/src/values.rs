@@ -90,7 +90,7 @@ pub fn http_url(text: &str) -> Result<String, Guarded> {
     match text.strip_prefix("https://") {
         None => address(text, "http://HOST:PORT"),
         Some(_) => Err(Guarded(
-            "it begins with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
+            "it starts with `https://`, but the service has no TLS; expected http://HOST:PORT, of a \
              proxy with TLS in between if the network is not trusted"
                 .to_owned(),
         )),
@@ -107,7 +107,7 @@ fn address(text: &str, expected: &str) -> Result<String, Guarded> {
     let shown = match text.split_once("://") {
         Some(("http" | "https", _)) => "a text without a host, or with a space in it,".to_owned(),
         Some((scheme, _)) if !scheme.contains(['@', '/', '?', '#']) => {
-            format!("an address that begins with `{scheme}://`")
+            format!("an address that starts with `{scheme}://`")
         }
         _ if is_plain => format!("`{text}`"),
         _ => "the value (not shown, it may hold credentials)".to_owned(),

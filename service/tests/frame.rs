@@ -1,4 +1,5 @@
-//! The promises of the frame about settings: one precedence, no leaked secret, messages that say what to do.
+//! What the frame guarantees about settings: one precedence, no leaked secret, messages that say what
+//! to do.
 
 use rollmill_service::{
     Commands, Common, Conflict, Error, LogFormat, NoCommands, Secret, Settings, command_line,
@@ -125,7 +126,7 @@ fn text_is_read_as_the_type_of_its_key() {
     assert_eq!(config.peers, ["http://a", "http://b"]);
     assert!(config.fast);
     assert_eq!(config.workers, 9);
-    // Every layer can say that there are none, whatever the default is.
+    // Every layer can set the empty list, whatever the default is.
     let toml = file("peers = []\n");
     for (arguments, variables) in [
         (&["--peers="][..], &[][..]),
@@ -166,7 +167,7 @@ fn an_error_and_its_causes_are_one_line_with_one_code() {
     );
     assert_eq!(line("AAA-001: no disk", cause()), "AAA-001: no disk: it is full");
     assert_eq!(line("no disk: BBB-002: gone", None), "no disk: gone");
-    // Another program's words, and what only looks like a code.
+    // Another program's message, and text that only resembles a code.
     let quoted = "AAA-001: b ended: \"error: BBB-002: gone\"";
     assert_eq!(line(quoted, None), quoted);
     assert_eq!(line("AAA-001: no UTF-8: at 3", None), "AAA-001: no UTF-8: at 3");
@@ -287,8 +288,8 @@ fn a_program_without_settings_shows_bounds_and_errors_of_one_line() {
     }
 }
 
-/// Goal: a flag overrides a wrong variable only if the variable is right as well: what is written and wrong is
-/// told, and not found out when the flag is dropped.
+/// Goal: a flag overrides a wrong variable only if the variable is right as well: what is written and
+/// wrong is reported, and not discovered when the flag is dropped.
 #[test]
 fn a_wrong_value_is_told_even_where_a_higher_layer_overrides_it() {
     let error = read(&["--workers", "2"], &[("ROLLMILL_TEST_UNIT_WORKERS", "none")]).unwrap_err();
@@ -424,7 +425,7 @@ fn a_literal_secret_is_rejected_without_being_repeated() {
     }
 }
 
-/// Goal: each way in which a secret can be missing is told in plain words, with what to do.
+/// Goal: each way in which a secret can be missing is reported in plain words, with what to do.
 #[test]
 fn a_secret_that_cannot_be_read_is_told_with_what_to_do() {
     let empty = file("\n");

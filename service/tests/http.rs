@@ -1,6 +1,6 @@
 //! A server against peers that send slowly, send nothing, or do not read.
 //!
-//! Peers are told apart by their address, so hostile ones connect from 127.0.0.2 where a test needs
+//! Peers are distinguished by their address, so hostile ones connect from 127.0.0.2 where a test needs
 //! two. Time runs through the server's own limits, which are short here; a test waits for what the
 //! server does, never for a clock.
 
@@ -65,7 +65,7 @@ impl Server {
         stream
     }
 
-    /// The body of the answer to a whole request on a connection of its own.
+    /// The body of the response to a complete request on a new connection.
     async fn ask(&self, from: IpAddr, body: &str) -> String {
         let length = body.len();
         let request = format!(
@@ -94,7 +94,7 @@ fn closed(registry: &Registry, reason: &str) -> f64 {
     family.get_metric().iter().find(with).unwrap().get_counter().get_value()
 }
 
-/// What a peer is sent until the server closes the connection, in whatever way.
+/// What a peer receives until the server closes the connection.
 async fn until_closed(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
@@ -127,7 +127,7 @@ async fn silence_half_heads_and_half_bodies_end_at_their_limits() {
     }
 }
 
-/// An answer that tells when its connection lets go of it.
+/// A response body that reports when its connection drops it.
 struct Large(Vec<u8>, mpsc::UnboundedSender<()>);
 
 impl AsRef<[u8]> for Large {
@@ -166,8 +166,8 @@ async fn a_body_may_take_longer_the_more_of_it_arrives() {
     assert_eq!(server.ask(HONEST, whole).await, whole);
 }
 
-/// Goal: 256 half-sent bodies and as many silent connections keep nobody out, neither other peers
-/// nor the one they come from, at a small limit and with no deadline to help.
+/// Goal: 256 incomplete bodies and as many silent connections lock out no one, neither other peers nor
+/// the one they come from, at a small limit and with no deadline to help.
 #[tokio::test]
 async fn silent_connections_give_their_places_to_talking_ones() {
     let limits = HttpLimits { connections: 48, connections_per_peer: 32, ..patient() };
@@ -202,7 +202,7 @@ async fn a_busy_peer_cannot_push_out_the_silent_connections_of_another() {
     assert_eq!(answer, b"HTTP/1.1 200 OK");
 }
 
-/// Goal: requests that are being worked on are never cut off for a new connection.
+/// Goal: requests in progress are never aborted for a new connection.
 #[tokio::test]
 async fn a_request_that_is_worked_on_keeps_its_place() {
     let (arrived, mut seen) = mpsc::unbounded_channel();
@@ -243,7 +243,7 @@ async fn shutdown_does_not_wait_for_requests_that_never_arrive() {
     for sent in [HALF_BODY, HALF_HEAD, b""] {
         open.push(server.connect(HOSTILE, sent).await);
     }
-    // Answered, so the connections before it were accepted too.
+    // It got a response, so the connections before it were accepted too.
     assert_eq!(server.ask(HONEST, "x").await, "x");
     server.shutdown.start();
     server.task.await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The promises of the frame about a running process: an end that is ordered, and readiness that is told.
+//! What the frame guarantees about a running process: graceful shutdown, and reported readiness.
 
 use std::time::Duration;
 
