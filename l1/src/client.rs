@@ -42,8 +42,8 @@ impl L1Client {
     /// respond now are asked for their chain before they are used.
     ///
     /// # Errors
-    /// [`L1Error::ChainIdWrong`] if any endpoint serves another chain, [`L1Error::Unreachable`] if
-    /// none answers, [`L1Error::Url`] if a URL cannot be used.
+    /// [`L1Error::ChainIdWrong`] if any endpoint serves another chain, [`L1Error::Unreachable`] if none
+    /// responds, [`L1Error::Url`] if a URL cannot be used.
     pub async fn connect(urls: &[String], chain_id: u64) -> Result<Self, L1Error> {
         let failover = Failover::new(urls, chain_id)?;
         failover.check().await?;
@@ -154,7 +154,7 @@ impl RollupContract {
     /// The parameters of the deployment.
     ///
     /// # Errors
-    /// [`L1Error::NotARollup`] if the contract reverts or its answer cannot be read.
+    /// [`L1Error::NotARollup`] if the contract reverts or its response cannot be read.
     pub async fn parameters(&self) -> Result<Parameters, L1Error> {
         let foreign = |reason| L1Error::NotARollup { address: self.address(), reason };
         self.instance.parameters().call().await.map_err(|error| match &error {

@@ -103,8 +103,8 @@ struct Inner {
 /// internal error, a missing state); if no endpoint has a better one, the last such response is
 /// returned.
 ///
-/// A signed transaction goes to all endpoints at once, so that one that accepts and loses it does no
-/// harm. It has one nonce, so it is included at most once.
+/// A signed transaction goes to all endpoints at the same time, so that one that accepts and loses it
+/// does no harm. It has one nonce, so it is included at most once.
 ///
 /// When all endpoints fail, a read is retried a few times, so that a sync of thousands of requests
 /// succeeds over a connection that loses some of them.
@@ -173,7 +173,7 @@ impl Failover {
             return Err(L1Error::Unreachable { what: "chain id", reason });
         }
         for reason in reasons {
-            tracing::warn!(error = reason, "L1 endpoint unreachable; used once it answers");
+            tracing::warn!(error = reason, "L1 endpoint unreachable; used once it responds");
         }
         Ok(())
     }
@@ -391,8 +391,8 @@ fn secret_forms(given: &str, url: &reqwest::Url) -> Vec<String> {
     forms
 }
 
-/// What a response says about its endpoint, if it says nothing about the request: limits, internal
-/// errors, and states that the node does not have yet or no longer has. Another endpoint may have them.
+/// What a response reports about its endpoint rather than about the request: limits, internal errors,
+/// and states that the node does not have yet or no longer has. Another endpoint may have them.
 ///
 /// Sources: codes of JSON-RPC 2.0 section 5.1 and of EIP-1474; texts of go-ethereum, Erigon and Nethermind
 /// for pruned or missing states, for which they share no code.
@@ -411,7 +411,7 @@ fn speaks_of_the_endpoint(response: &ResponsePacket) -> Option<String> {
     ];
     let ResponsePacket::Single(response) = response else { return None };
     let error = response.payload.as_error()?;
-    // A revert carries data, whatever its number.
+    // A revert carries data, with any code.
     if error.as_revert_data().is_some() {
         return None;
     }

@@ -247,7 +247,7 @@ impl Follower {
         };
         let filter = Filter::new().address(self.rollup).from_block(tip + 1).to_block(end);
         let logs = self.client.provider().get_logs(&filter).await.map_err(L1Error::rpc("logs"))?;
-        // Few blocks hold a log of the rollup; their times are fetched for those only.
+        // Few blocks contain a log of the rollup; times are fetched only for those.
         let mut blocks: Vec<L1BlockRef> = Vec::new();
         for log in &logs {
             let (Some(number), Some(hash)) = (log.block_number, log.block_hash) else { continue };

@@ -86,7 +86,7 @@ impl Intent {
         self.purpose == purpose && self.attempt == attempt
     }
 
-    /// Whether it is to use its nonce, which is not used yet.
+    /// Whether it should use its nonce, which is not used yet.
     pub(crate) fn is_active(&self) -> bool {
         self.state == State::Pending && self.retired.is_none()
     }
@@ -188,7 +188,7 @@ pub(crate) enum State {
     LostFinal,
 }
 
-/// What a receipt says.
+/// The contents of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inclusion {
     pub(crate) tx_hash: B256,
@@ -242,7 +242,7 @@ impl Contents {
             Some(1) => unseal::<intent_v1::Contents>(bytes)
                 .map(intent_v1::Contents::migrate)
                 .map_err(damaged),
-            // Another version's digest is made from fields that this program does not know.
+            // Another version's digest covers fields that this program does not know.
             Some(version) if version != u64::from(VERSION) => Err(format!(
                 "has version {version}, this program reads versions 1 and {VERSION}; use the \
                  program that wrote it"

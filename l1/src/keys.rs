@@ -14,8 +14,8 @@ pub enum KeySource {
     /// An environment variable with 64 hexadecimal digits. For development: other programs of the
     /// same user can read it.
     Environment { variable: String },
-    /// A keystore file (scrypt) and the file that holds its password, whose last line end is not
-    /// part of the password.
+    /// A keystore file (scrypt) and the file with its password, whose last line end is not part of the
+    /// password.
     Keystore { path: PathBuf, password_file: PathBuf },
 }
 

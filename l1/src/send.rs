@@ -85,8 +85,8 @@ impl TxSender {
 
     /// What inclusion costs now, rejected if it is above the limit.
     ///
-    /// The fee history alone is not enough: nodes answer it from a cache that may lag behind the
-    /// head, and no block includes an offer below the head's base fee.
+    /// The fee history alone is not enough: nodes read it from a cache that may lag behind the head,
+    /// and no block includes an offer below the head's base fee.
     pub(crate) async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
         let asked = self.client.provider().estimate_eip1559_fees().await;
         let asked = asked.map_err(L1Error::rpc("fee history"))?;

@@ -1,10 +1,10 @@
 //! Sends the transactions of one account: explicit nonces, fees that rise until a transaction is
 //! included, resubmission after a reorg, and a file that makes a restart send nothing twice.
 //!
-//! A caller names a request by a *purpose* of its own choosing, such as `propose/17`, and an attempt.
-//! The same request again, in this process or after a restart, continues the first. Another request of
-//! the purpose replaces the older one under the same nonce, so that at most one of them is included;
-//! the older one is not sent again.
+//! A caller names a request by a *purpose* that it chooses, such as `propose/17`, and an attempt. The
+//! same request again, in this process or after a restart, continues the first. Another request of the
+//! purpose replaces the older one under the same nonce, so that at most one of them is included; the
+//! older one is not sent again.
 //!
 //! A transaction that has expired, or would revert when it must be sent again, is dropped. Its nonce
 //! goes to the next request, or is filled by an empty transfer to the account itself when a
@@ -81,8 +81,8 @@ impl Expiry {
 /// A transaction to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TxRequest {
-    /// What it is for; see the module's documentation. Names that begin with `fill/` are the
-    /// sender's own.
+    /// What it is for; see the module's documentation. Names that start with `fill/` are the sender's
+    /// own.
     pub purpose: String,
     /// A higher attempt may follow one that reverted, was dropped or was lost.
     pub attempt: u32,
@@ -558,8 +558,8 @@ fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<
     }
 }
 
-/// Whether another request may take the intent's nonce. What L1 dropped from a block is first looked at
-/// by a tick.
+/// Whether another request may take the intent's nonce. A tick first checks what L1 dropped from a
+/// block.
 fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
     let is_wanted = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
     intent.state == State::Pending && !is_wanted

@@ -23,8 +23,9 @@ pub(crate) struct Look {
     finalized: Option<u64>,
     /// The account's next nonce on L1.
     pub(crate) count: u64,
-    /// Whether every nonce before the present one goes to what it was first meant for, as far as this
-    /// account can tell. What follows then needs no simulation, which would not know of those before.
+    /// Whether every nonce before the current one goes to the request it was assigned to, as far as
+    /// this account knows. Later nonces then need no simulation, which would not see the pending ones
+    /// before them.
     is_line_intact: bool,
     updates: Vec<TxUpdate>,
 }
@@ -170,8 +171,8 @@ impl TxSender {
             Ok((_, None)) | Err(L1Error::Answer { .. }) => {}
             Err(error) => return Err(error),
         }
-        // What is final does not change any more. Of the head a development node may tell the state of
-        // the block that it is building.
+        // Final blocks do not change. For the head a development node may report the state of the block
+        // that it is building.
         Ok(match look.finalized.filter(|number| *number < look.head.number) {
             Some(at_block) if self.nonce_at(at_block).await? > nonce => Landing::Taken { at_block },
             _ => Landing::Unclear,
@@ -286,7 +287,7 @@ impl TxSender {
             .await
         {
             Ok(_) => Ok(Verdict::Deliver),
-            // It may be included at this moment: development nodes answer for a block from the state
+            // It may be included at this moment: development nodes respond for a block with the state
             // of the next one, which they are building.
             Err(L1Error::WouldRevert { .. })
                 if self.nonce_at(BlockId::latest()).await? > intent.nonce =>

@@ -43,8 +43,8 @@ async fn the_next_endpoint_answers_when_one_is_down_or_busy() {
     assert!(text.contains(&first.url) && text.contains(&second.url), "{text}");
 }
 
-/// Goal: an endpoint at its limit is left for one that works, and what it says is told when there is
-/// none; what a node says about the request itself is an answer, and is asked of nobody else.
+/// Goal: an endpoint at its limit is left for one that works, and its message is reported when there is
+/// none; a node's response about the request itself is final, and no other endpoint is asked.
 #[tokio::test]
 async fn an_answer_that_speaks_of_the_endpoint_sends_the_request_on() {
     let anvil = Anvil::start();
@@ -155,7 +155,7 @@ async fn errors_do_not_repeat_what_is_secret_in_a_url() {
     }
 }
 
-/// Goal: an endpoint that answers, and whose answers are old, is left for one that is not.
+/// Goal: an endpoint whose responses are stale is left for one that is up to date.
 #[tokio::test]
 async fn an_endpoint_whose_head_stands_still_is_left() {
     let anvil = Anvil::start();
@@ -192,7 +192,8 @@ async fn an_endpoint_whose_head_stands_still_is_left() {
     }
 }
 
-/// Goal: two chains of one id are told apart by block 0, at the start and when one comes up later.
+/// Goal: two chains with the same id are distinguished by block 0, at the start and when one starts
+/// later.
 #[tokio::test]
 async fn an_endpoint_of_another_genesis_is_rejected() {
     let (right, wrong) = (Anvil::start(), Anvil::with(&["--timestamp", "1700000000"]));

@@ -37,8 +37,8 @@ async fn rejected_broadcasts_leave_one_transaction_at_the_price_of_the_market() 
     assert!(offered <= asked.max_fee_per_gas * 11 / 10, "{offered} of {}", asked.max_fee_per_gas);
 }
 
-/// Goal: the answer of an endpoint that took a transaction proves nothing. The task notices without a
-/// new block.
+/// Goal: an endpoint's acceptance of a transaction proves nothing. The task notices without a new
+/// block.
 #[tokio::test]
 async fn a_swallowed_broadcast_is_sent_again_without_a_new_block() {
     let test = Faulty::new().await;
@@ -110,7 +110,7 @@ async fn false_receipts_decide_nothing() {
     }
 }
 
-/// Goal: a lack of funds is known by the balance, whatever the node calls it.
+/// Goal: a lack of funds is detected by the balance, whatever the node's message is.
 #[tokio::test]
 async fn missing_funds_are_known_in_any_words() {
     let test = Faulty::new().await;
@@ -134,10 +134,11 @@ async fn missing_funds_are_known_in_any_words() {
 }
 
 /// Goal: the process may end at any moment of a submission or a tick; the next one pays once. Method:
-/// the endpoint never answers the k-th request, having passed it on or not, and the work is dropped.
+/// the endpoint never responds to the k-th request, having forwarded it or not, and the work is
+/// dropped.
 #[tokio::test]
 async fn a_process_that_ends_at_any_request_pays_once() {
-    // Everything is final at once, so that each round begins with nothing on its way.
+    // Everything is final immediately, so that each round starts with nothing in flight.
     let test = Faulty::before(Anvil::with(&["--slots-in-an-epoch", "1"])).await;
     let (mut total, mut cut) = (0, 0);
     for passes in [false, true] {

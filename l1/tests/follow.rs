@@ -14,7 +14,7 @@ async fn follower(network: &Network) -> Follower {
     Follower::start(client, network.rollup.address(), network.start).await.unwrap()
 }
 
-/// The next `count` events, however many polls they take: a node that mines by itself answers a
+/// The next `count` events, in any number of polls: a node that mines by itself responds to a
 /// transaction before it has mined it.
 async fn next(follower: &mut Follower, count: usize) -> Vec<L1Event> {
     let mut events = Vec::new();
@@ -97,8 +97,8 @@ async fn contract_and_protocol_compute_the_same_chain() {
     }
 }
 
-/// Goal: a reorg is told before what happened instead, and a dropped proposal comes back through
-/// the sender while its slot lasts. Method: replace the block of a proposal with an empty one.
+/// Goal: a reorg is reported before the events that replace others, and a dropped proposal comes back
+/// through the sender while its slot lasts. Method: replace the block of a proposal with an empty one.
 #[tokio::test]
 async fn a_reorg_rewinds_and_the_sender_brings_the_blocks_back() {
     let anvil = Anvil::start();
@@ -260,9 +260,9 @@ fn logged<E: alloy::sol_types::SolEvent>(event: &E) -> Bytes {
     topics.chain(log.data.iter().copied()).collect()
 }
 
-/// Goal: nothing that a proposer puts into a transaction stops a follower. Method: a stand-in logs
-/// proposals that come from no call of `propose`; each is told as such, and what comes after it too. The
-/// other ways in which data can be wrong are cases of a unit test in `event.rs`.
+/// Goal: no content of a proposer's transaction stops a follower. Method: a fake contract logs
+/// proposals that come from no call of `propose`; each is reported as such, and so are the events after
+/// it. The other ways in which data can be wrong are cases of a unit test in `event.rs`.
 #[tokio::test]
 async fn a_proposal_that_cannot_be_read_is_an_event_and_the_follower_goes_on() {
     let anvil = Anvil::start();

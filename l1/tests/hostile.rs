@@ -1,5 +1,5 @@
-//! Proposals that do not come as a plain account's own transaction: L1 rejects each, and whoever follows
-//! goes on.
+//! Proposals that are not sent as a plain account's own transaction: L1 rejects each, and followers
+//! continue.
 
 use alloy::eips::eip7702::Authorization;
 use alloy::network::EthereumWallet;
@@ -11,7 +11,7 @@ use alloy::sol_types::SolCall;
 use rollmill_l1::{Follower, L1Event, abi, deploy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, signer};
 
-/// Room for two proposals of a few bytes.
+/// Memory for two proposals of a few bytes.
 const GAS: u64 = 1_000_000;
 
 /// Creation code of a contract that calls `target` with its own calldata, in `parts` equal parts one
@@ -70,7 +70,7 @@ impl Hostile {
     async fn delegate(&self, target: Address) {
         let account = signer(0).address();
         let nonce = self.network.client.provider().get_transaction_count(account).await.unwrap();
-        // The transaction itself takes a nonce before the authorisation is looked at.
+        // The transaction itself uses a nonce before the authorisation is checked.
         let authorization =
             Authorization { chain_id: U256::from(CHAIN_ID), address: target, nonce: nonce + 1 };
         let signature = signer(0).sign_hash_sync(&authorization.signature_hash()).unwrap();
@@ -81,7 +81,7 @@ impl Hostile {
         assert_eq!(code.len(), if target == Address::ZERO { 0 } else { 23 });
     }
 
-    /// What a proposal by `request` comes to: no success, nothing on L1, nothing for who follows.
+    /// Requires of a proposal by `request`: no success, nothing on L1, no event for a follower.
     async fn is_rejected(&mut self, index: usize, request: TransactionRequest) {
         let before = self.network.rollup.tips().await.unwrap().pending;
         assert!(!self.send(index, request).await, "the transaction succeeded");
@@ -151,7 +151,7 @@ async fn two_proposals_in_one_transaction_are_rejected() {
     hostile.goes_on(1).await;
 }
 
-/// Goal: the forwarder above does forward, so that its refusals are the rollup's.
+/// Goal: the forwarder above does forward, so that the rejections are the rollup's.
 #[tokio::test]
 async fn the_forwarder_forwards_and_tells_a_failure() {
     let hostile = Hostile::new().await;

@@ -16,7 +16,7 @@ use rollmill_l1_testing::pay::{
 use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, range, reorg, sender};
 
-/// Goal: of the requests of one purpose at most one lands, whichever pool holds the others.
+/// Goal: of the requests of one purpose at most one is included, whichever pool contains the others.
 #[tokio::test]
 async fn a_newer_request_takes_the_older_ones_nonce() {
     let anvil = Anvil::with(&["--no-mining"]);
@@ -99,7 +99,7 @@ async fn an_expired_transaction_in_a_pool_never_lands() {
         assert_eq!(reason(sender.status("late", 0)), "it has expired");
         let rejected = sender.submit(TxRequest { expires, ..payment("late", 6) }).await;
         assert_eq!(rejected.unwrap_err().code(), "L1-020");
-        // The account goes on.
+        // The account continues.
         sender.submit(payment("after", 11)).await.unwrap();
         mine(&client, 1).await;
         assert_eq!(count(&client, 0).await, 2);
@@ -124,7 +124,7 @@ async fn an_expired_transaction_that_no_pool_holds_costs_nothing() {
     assert_eq!(paid(&test.client).await, 7);
 }
 
-/// Goal: a nonce that nothing wants any more does not hold up what waits behind it.
+/// Goal: a nonce that no request needs any more does not block the ones after it.
 #[tokio::test]
 async fn a_dead_nonce_is_filled_for_what_waits_behind_it() {
     let test = Faulty::new().await;
@@ -220,7 +220,7 @@ async fn without_the_right_nothing_is_sent() {
     let sender = guarded(&test.proxied, test.folder.path(), &right).await;
     let fenced =
         |purpose: &str, wei, fence| TxRequest { fence: Some(fence), ..payment(purpose, wei) };
-    // Written down while the right was held, and not sent before it was in doubt.
+    // Recorded while the right was held, and not sent before it was in doubt.
     test.proxy.set(Fault::LoseTransactions);
     sender.submit(fenced("prove/1", 5, 4)).await.unwrap_err();
     test.proxy.set(Fault::None);

@@ -66,7 +66,7 @@ fn text_and_panics_are_told_and_unknown_data_is_not_made_up() {
     assert_eq!(describe_revert(&[]), None);
 }
 
-/// Goal: a refusal is told from an L1 that does not answer.
+/// Goal: a rejection is distinguished from an L1 that does not respond.
 #[tokio::test]
 async fn a_call_that_reverts_is_a_rejection_and_a_silent_l1_is_an_error() {
     let anvil = Anvil::start();

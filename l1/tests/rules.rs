@@ -63,7 +63,7 @@ async fn an_unchanged_head_is_polled_again_in_the_end() {
     sender.tick_if_new(&mut seen).await.unwrap();
     test.proxy.set(Fault::None);
     sender.tick_if_new(&mut seen).await.unwrap();
-    assert_eq!(paid(&test.client).await, 0, "the head has just been looked at");
+    assert_eq!(paid(&test.client).await, 0, "the head has just been polled");
     for _ in 0..100 {
         sender.tick_if_new(&mut seen).await.unwrap();
     }
@@ -111,7 +111,7 @@ async fn a_repeated_request_moves_its_fence() {
     assert_eq!(included(status(&sender, "prove/1").await).nonce, 0);
 }
 
-/// Goal: a caller's gas limit above what L1 takes does not make a transaction that no node takes.
+/// Goal: a caller's gas limit above L1's maximum does not make a transaction that every node rejects.
 #[tokio::test]
 async fn a_gas_limit_is_cut_to_what_l1_takes() {
     let test = Faulty::new().await;
@@ -179,7 +179,7 @@ async fn a_wait_goes_on_after_a_first_rejection() {
     assert!(sent.unwrap().succeeded);
 }
 
-/// Goal: a caller waits while no endpoint answers.
+/// Goal: a caller waits while no endpoint responds.
 #[tokio::test]
 async fn a_wait_outlasts_a_silent_endpoint() {
     let test = Faulty::new().await;

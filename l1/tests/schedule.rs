@@ -1,5 +1,5 @@
 //! Random schedules of submissions, reorgs, restarts and failing endpoints: each attempt lands at most
-//! once, what the sender says is what the chain holds, and the account never gets stuck.
+//! once, what the sender reports is what the chain contains, and the account never gets stuck.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ const FAULTS: [Fault; 9] = [
     Fault::OtherWords,
 ];
 
-/// Each attempt pays an account of its own.
+/// Each attempt pays a different account.
 fn payee(purpose: &str, attempt: u32) -> Address {
     Address::from_slice(&keccak256(format!("{purpose}#{attempt}"))[..20])
 }
@@ -80,7 +80,7 @@ async fn schedule(seed: u64) {
                     expires,
                     ..TxRequest::call(&purpose, payee(&purpose, attempt), Default::default())
                 };
-                // What is written down is continued, whatever was said.
+                // A recorded request is continued, whatever was returned.
                 let _ = sender.submit(request).await;
                 if let Some(TxStatus::Pending { .. }) = sender.status(&purpose, attempt) {
                     known.insert((purpose, attempt), expires.is_some());
@@ -134,7 +134,7 @@ async fn schedule(seed: u64) {
         );
     }
     assert!(landed >= PURPOSES, "seed {seed}: {landed} landed, {count} transactions in all");
-    // The account goes on.
+    // The account continues.
     let request = TxRequest {
         gas_limit: Some(21_000),
         ..TxRequest::call("last", payee("last", 0), Default::default())

@@ -75,8 +75,8 @@ async fn an_intent_survives_a_restart_and_is_sent_once() {
     assert_eq!(paid(&client).await, 5);
 }
 
-/// Fault: the process ends after the intent is on disk and before the node has the transaction.
-/// Fault: the node has the transaction and its answer is lost.
+/// Fault: the process ends after the intent is on disk and before the node has the transaction. Fault:
+/// the node has the transaction and its response is lost.
 #[tokio::test]
 async fn a_submission_cut_off_on_the_wire_lands_exactly_once() {
     for fault in [Fault::LoseTransactions, Fault::LoseAnswers] {
@@ -143,7 +143,7 @@ async fn fees_rise_until_a_transaction_is_included() {
     assert_eq!(paid(&client).await, 5);
 }
 
-/// Goal: a node whose fee history lags behind its head does not hold up a transaction.
+/// Goal: a node whose fee history lags behind its head does not delay a transaction.
 #[tokio::test]
 async fn an_old_fee_history_underprices_nothing() {
     let anvil = Anvil::with(&["--no-mining"]);

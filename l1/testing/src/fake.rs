@@ -31,9 +31,9 @@ pub const STRANGE: RpcFailure = (-32010, "not today");
 pub enum Broadcast {
     /// The pool accepts it if its nonce and price are valid.
     Take,
-    /// It is answered with its hash and forgotten.
+    /// The response is its hash, and it is dropped.
     Swallow,
-    /// The connection closes; nobody has seen it.
+    /// The connection closes, and no node has received it.
     Lose,
     Reject(RpcFailure),
     /// The pool accepts it, and the response is an error.
@@ -79,7 +79,7 @@ pub struct L1 {
     /// The transaction whose receipt is returned, whichever is asked for.
     pub receipt_of: Option<B256>,
     pub requests: u64,
-    /// Requests to come whose connections close without an answer.
+    /// Number of next requests whose connections close without a response.
     pub closes: u64,
 }
 
@@ -168,7 +168,7 @@ impl L1 {
         self.mine_empty(depth);
     }
 
-    /// Does something once, just before the next answer to `method`.
+    /// Runs a function once, just before the next response to `method`.
     pub fn before(&mut self, method: &'static str, act: impl FnOnce(&mut L1) + Send + 'static) {
         self.hooks.push((method, Box::new(act)));
     }
@@ -237,7 +237,7 @@ impl L1 {
         mined.chain(&self.pool).find(|tx| *tx.tx_hash() == hash)
     }
 
-    /// What a pool says, as go-ethereum's: see `core/txpool/errors.go`.
+    /// Messages of a pool, as in go-ethereum's `core/txpool/errors.go`.
     fn take(&mut self, tx: &TxEnvelope) -> Result<(), RpcFailure> {
         const PRICE_BUMP_PERCENT: u128 = 110;
         if self.is_known(*tx.tx_hash()).is_some() {

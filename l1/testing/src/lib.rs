@@ -49,7 +49,7 @@ pub fn signer(index: usize) -> PrivateKeySigner {
     KEYS[index].parse().unwrap()
 }
 
-/// Mines empty blocks, few enough per request that each is answered in time on a busy machine.
+/// Mines empty blocks, few enough per request that none times out on a busy machine.
 pub async fn mine(client: &L1Client, blocks: u64) {
     use alloy::providers::ext::AnvilApi;
     const A_REQUEST: u64 = 50;
@@ -73,7 +73,7 @@ pub async fn sender(client: &L1Client, folder: &Path, index: usize) -> TxSender 
     TxSender::open(client.clone(), signer(index), &path, config).await.unwrap()
 }
 
-/// Creation code of a contract that answers every call with one word.
+/// Creation code of a contract that returns one word for every call.
 pub fn constant_contract(word: u8) -> Bytes {
     let runtime = [0x60, word, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3];
     [&hex!("6008600a5f3960085ff30000")[..10], &runtime[..]].concat().into()
@@ -91,7 +91,7 @@ pub struct Network {
     pub folder: tempfile::TempDir,
     /// The L1 block before the rollup's.
     pub start: u64,
-    /// Unix second at which slot 0 begins.
+    /// Unix second at which slot 0 starts.
     pub genesis_time: u64,
 }
 

@@ -15,23 +15,23 @@ use crate::Random;
 #[repr(u8)]
 pub enum Fault {
     None,
-    /// Every connection is closed without an answer.
+    /// Every connection is closed without a response.
     Down,
-    /// Every request is answered with HTTP 503.
+    /// Every request gets HTTP 503.
     Busy,
     /// Raw transactions are lost on the way: the connection closes and the node sees nothing.
     LoseTransactions,
-    /// Raw transactions reach the node, but the connection closes before its answer.
+    /// Raw transactions reach the node, but the connection closes before its response.
     LoseAnswers,
     /// The fee history is of a time when gas cost one wei.
     OldFees,
-    /// Every request is answered with the JSON-RPC error of a limit (EIP-1474).
+    /// Every request gets the JSON-RPC error of a limit (EIP-1474).
     Limited,
-    /// One request in five, at random, is answered with HTTP 500.
+    /// One request in five, at random, gets HTTP 500.
     Flaky,
     /// Raw transactions are rejected with an internal error, and the node does not see them.
     RejectTransactions,
-    /// Raw transactions are answered with their hash, and the node does not see them.
+    /// Raw transactions get their hash as the response, and the node does not receive them.
     SwallowTransactions,
     /// Rejections of raw transactions have an unknown text.
     OtherWords,
@@ -75,7 +75,7 @@ struct State {
     failed: AtomicU64,
     /// Decides which requests fail; its start is printed, so that a failing run can be repeated.
     random: Mutex<Random>,
-    /// Requests until one is never answered; see [`Proxy::hang_at`].
+    /// Requests until one never gets a response; see [`Proxy::hang_at`].
     left: AtomicI64,
     passes_last: AtomicBool,
     hung: Notify,
@@ -110,8 +110,8 @@ impl Proxy {
         self.state.fault.store(fault as u8, Ordering::SeqCst);
     }
 
-    /// The request after the next `count` is never answered, nor any after it. Whether the node gets
-    /// that one is `passes`.
+    /// The request after the next `count` never gets a response, nor does any after it. Whether the
+    /// node gets that one is `passes`.
     pub fn hang_at(&self, count: i64, passes: bool) {
         self.state.passes_last.store(passes, Ordering::SeqCst);
         self.state.left.store(count, Ordering::SeqCst);
@@ -145,7 +145,7 @@ impl State {
     }
 }
 
-/// The answer to a request for the fee history of one block with a base fee of one wei.
+/// The response to a request for the fee history of one block with a base fee of one wei.
 fn old_fees(request: &[u8]) -> Vec<u8> {
     let fees = serde_json::json!({
         "oldestBlock": "0x0", "baseFeePerGas": ["0x1", "0x1"],
@@ -167,7 +167,7 @@ pub fn result(request: &[u8], result: &serde_json::Value) -> Vec<u8> {
     answer.to_string().into_bytes()
 }
 
-/// What the proxy says instead of the node.
+/// The response that the proxy sends instead of the node's.
 fn instead(fault: Fault, body: &[u8]) -> Option<Vec<u8>> {
     let asks = |method: &str| body.windows(method.len()).any(|part| part == method.as_bytes());
     let is_send = asks("eth_sendRawTransaction");
@@ -186,7 +186,7 @@ fn instead(fault: Fault, body: &[u8]) -> Option<Vec<u8>> {
     }
 }
 
-/// The node's answer as the proxy passes it on.
+/// The node's response as the proxy forwards it.
 fn changed(fault: Fault, body: &[u8], answer: Vec<u8>) -> Vec<u8> {
     let asks = |method: &str| body.windows(method.len()).any(|part| part == method.as_bytes());
     let Ok(mut value) = serde_json::from_slice::<serde_json::Value>(&answer) else {

@@ -1,4 +1,4 @@
-//! Several endpoints, and one that answers at the second attempt.
+//! Several endpoints, and one that responds at the second attempt.
 
 use rollmill_l1::L1Client;
 

@@ -28,8 +28,8 @@ async fn a_nonce_used_unseen_is_lost_once_final() {
     assert_eq!(sender.status("pay", 0), LOST);
 }
 
-/// Fault: a node tells the state of the block that it is making as that of its head, which is final: a
-/// new development chain does, while it puts the transaction in its first block.
+/// Fault: a node reports the state of the block that it is building as that of its head, which is
+/// final: a new development chain does, while it puts the transaction in its first block.
 #[tokio::test]
 async fn a_state_that_is_ahead_of_the_head_is_no_loss() {
     let (fake, sender) = start().await;
@@ -59,8 +59,8 @@ async fn a_receipt_of_another_transaction_is_none() {
     assert_eq!(sender.status("pay", 0), LOST);
 }
 
-/// Fault: an endpoint lists hashes where whole transactions were asked for. Whose transaction used the nonce
-/// cannot be told then, and the intent must not be taken for lost.
+/// Fault: an endpoint lists hashes where whole transactions were asked for. Whose transaction used the
+/// nonce cannot be known then, and the intent must not count as lost.
 #[tokio::test]
 async fn a_block_without_its_transactions_does_not_tell_of_a_loss() {
     let (fake, sender) = start().await;

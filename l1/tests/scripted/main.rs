@@ -1,4 +1,4 @@
-//! Each rule of the sender alone, on an L1 that answers as the test tells it to.
+//! Each rule of the sender alone, on a scripted L1.
 
 mod endpoints;
 mod fate;
@@ -72,7 +72,7 @@ fn fenced(fence: u64, request: TxRequest) -> TxRequest {
     TxRequest { fence: Some(fence), ..request }
 }
 
-/// A right that a test can take away, and the sender that asks for it.
+/// A right that a test can revoke, and the sender that checks it.
 fn guarded(sender: TxSender) -> (TxSender, Arc<Mutex<Right>>) {
     let right = Arc::new(Mutex::new(Right::Held));
     let asked = Arc::clone(&right);
