@@ -87,7 +87,7 @@ impl Accounts {
     /// One transfer from each of the first `count` accounts to the next, proven and not sent.
     ///
     /// Every transfer of a round spends notes of another account, so they can be sent in any order.
-    /// Proving blocks a thread for seconds, so it runs on one of its own.
+    /// Proving blocks a thread for seconds, so it runs on a separate thread.
     ///
     /// # Errors
     /// [`Error::Wallet`].

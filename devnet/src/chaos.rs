@@ -1,6 +1,6 @@
-//! `--chaos`: transfers go on while L1 is reorganised, its endpoints fail and processes are killed and
-//! frozen, at moments that a seed decides. At the end everything that can be proven must be proven, and
-//! a fresh node must arrive at the same chain.
+//! `--chaos`: transfers continue while L1 is reorganised, its endpoints fail and processes are killed
+//! and frozen, at moments that a seed decides. At the end everything that can be proven must be proven,
+//! and a fresh node must arrive at the same chain.
 //!
 //! Besides injecting faults, the run only restarts killed processes unchanged, as a supervisor would.
 
@@ -176,7 +176,7 @@ pub async fn run(
     progress.line(&format!(
         "{} reorganisations, {} kills, {} freezes, {} endpoint faults, {} of {} L1 requests \
          failed; {} blocks with {} transfers, {} proofs; {} L1 \
-         transactions reverted for {} gas beside {} gas of the others; at rest {:.0} s after the last \
+         transactions reverted for {} gas beside {} gas of the others; settled {:.0} s after the last \
          fault",
         report.reorgs,
         report.kills,
@@ -217,7 +217,7 @@ impl Chaos<'_> {
         Error::Chaos { seed: self.report.seed, why }
     }
 
-    /// No process may exit on its own, whatever happens around it.
+    /// No process may exit on its own under any fault.
     fn check(&mut self) -> Result<(), Error> {
         self.network.check().map_err(|error| self.failed(error.to_string()))
     }
@@ -412,7 +412,7 @@ impl Chaos<'_> {
             }
             if since.elapsed() > CALM_LIMIT {
                 return Err(self.failed(format!(
-                    "not at rest {} s after the last fault: L1 has block {} pending and {} proven, \
+                    "not settled {} s after the last fault: L1 has block {} pending and {} proven, \
                      {waiting} transactions wait, the nodes say {nodes:?}",
                     CALM_LIMIT.as_secs(),
                     l1.pending,

@@ -41,7 +41,7 @@ pub async fn kill_agent(
         tokio::time::sleep(POLL).await;
     }
     let seconds = start.elapsed().as_secs_f64();
-    progress.line(&format!("{}'s work went on after {seconds:.1} s", held.agent));
+    progress.line(&format!("{}'s work continued after {seconds:.1} s", held.agent));
     Ok(Recovery { killed: held.agent, seconds })
 }
 
@@ -69,6 +69,6 @@ pub async fn kill_broker(
         tokio::time::sleep(POLL).await;
     }
     let seconds = start.elapsed().as_secs_f64();
-    progress.line(&format!("the broker's work went on after {seconds:.1} s"));
+    progress.line(&format!("the broker's work continued after {seconds:.1} s"));
     Ok(Recovery { killed: "broker".into(), seconds })
 }

@@ -57,7 +57,7 @@ fn exec(mut arguments: impl Iterator<Item = OsString>) -> ExitCode {
         eprintln!("error: cannot tie {} to its parent: {error}", program.display());
         return ExitCode::from(1);
     }
-    // The parent may have exited before the order was placed; then nobody would ever send it.
+    // The parent may have exited before this call; then the kernel would never send the signal.
     if nix::unistd::getppid() != Pid::from_raw(parent) {
         return ExitCode::from(1);
     }
@@ -100,7 +100,7 @@ impl Guard {
         let mut command = Command::new(program);
         command.arg(GUARD).arg(mark).args(folder);
         command.env_remove(MARK).current_dir("/");
-        // A group of its own: Ctrl-C in a terminal goes to the supervisor's group.
+        // A separate process group: Ctrl-C in a terminal goes to the supervisor's group.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let child =
             command.spawn().map_err(|source| Error::Spawn { name: "the guard".into(), source })?;

@@ -77,7 +77,7 @@ impl Book {
                     self.reports.push(report);
                 }
                 JobState::Dead if was != Some(JobState::Dead) => {
-                    lines.push(format!("{} given up{}", short(&job.id), failure(job)));
+                    lines.push(format!("{} dead-lettered{}", short(&job.id), failure(job)));
                 }
                 JobState::Ready | JobState::Delayed | JobState::Leased
                     if was == Some(JobState::Done) =>

@@ -76,7 +76,7 @@ impl CircuitKeys {
     }
 
     /// A valid proof with the public inputs of `tx`, of a circuit of the client's shape that constrains
-    /// nothing: what a forger can generate who may choose the key.
+    /// nothing: what a forger who may choose the key can generate.
     ///
     /// # Errors
     /// [`Error::Wallet`] when it cannot be made.
@@ -118,7 +118,7 @@ impl ClientProver for CircuitKeys {
     }
 }
 
-/// Opens the keys on a thread of their own, so that signals are handled meanwhile.
+/// Opens the keys on a separate thread, so that signals are handled meanwhile.
 ///
 /// # Errors
 /// As [`CircuitKeys::open`].

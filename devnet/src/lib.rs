@@ -1,8 +1,8 @@
 //! The whole network on one machine, as processes supervised by one: for the demo and for tests.
 //!
-//! The program `rollmill-devnet` brings up L1 (anvil), the contracts, the broker with its PostgreSQL, agents,
-//! sequencer and prover node, lets accounts send private transfers to each other, and stops when the
-//! requested number of epochs is proven on L1. This library holds its parts.
+//! The program `rollmill-devnet` brings up L1 (anvil), the contracts, the broker with its PostgreSQL,
+//! agents, sequencer and prover node, lets accounts send private transfers to each other, and stops
+//! when the requested number of epochs is proven on L1. This library contains its parts.
 
 pub mod accounts;
 pub mod chaos;

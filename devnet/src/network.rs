@@ -103,9 +103,9 @@ impl Network {
         self.children.iter_mut().find(|child| child.name() == name).ok_or_else(|| not_running(name))
     }
 
-    /// Starts anvil: a block a second and one at once for each transaction, the gas limit of a
-    /// transaction as on the real L1. A block is final when `epoch_slots` twice are on top of it. Returns
-    /// its RPC address.
+    /// Starts anvil: one block per second and one immediately for each transaction, with the gas limit
+    /// of a transaction of the real L1. A block is final when `epoch_slots` twice are on top of it.
+    /// Returns its RPC address.
     ///
     /// # Errors
     /// As [`Self::start`].

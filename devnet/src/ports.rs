@@ -10,7 +10,7 @@ use crate::Error;
 const FIRST: u16 = 20_000;
 const LAST: u16 = 29_999;
 
-/// Hands out ports that nobody listens on, each once.
+/// Returns unused ports, each once.
 #[derive(Debug)]
 pub struct Ports {
     next: u16,
@@ -27,7 +27,7 @@ impl Ports {
         Self { next: FIRST + offset, given: BTreeSet::new() }
     }
 
-    /// An address on 127.0.0.1 that nobody listens on.
+    /// An unused address on 127.0.0.1.
     ///
     /// # Errors
     /// [`Error::NoPort`] when the whole range is taken.

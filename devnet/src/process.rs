@@ -78,7 +78,7 @@ impl Launcher {
         Self { devnet: devnet.into(), mark: mark.into() }
     }
 
-    /// Starts `program` in a process group of its own, output appended to its log.
+    /// Starts `program` in its own process group, output appended to its log.
     ///
     /// The kernel sends the ordered signal when the *thread* that called this ends, so call it on a
     /// thread that lives as long as the network: with a current-thread runtime, the main one.

@@ -19,7 +19,7 @@ impl Programs {
     /// Programs in the folder of the running program.
     ///
     /// # Errors
-    /// [`Error::File`] when the system does not tell its path.
+    /// [`Error::File`] when the system does not report its path.
     pub fn beside_this_one() -> Result<Self, Error> {
         let own = std::env::current_exe().map_err(Error::file("find", "the running program"))?;
         Ok(Self::beside(&own))

@@ -176,7 +176,7 @@ impl Report {
         for recovery in &self.recoveries {
             writeln!(
                 text,
-                "\n{} killed: work went on after {:.1} s",
+                "\n{} killed: work continued after {:.1} s",
                 recovery.killed, recovery.seconds
             )?;
         }
@@ -266,7 +266,7 @@ mod tests {
         report.add_recovery(Recovery { killed: "agent-1".into(), seconds: 3.0 });
         report.add_recovery(Recovery { killed: "broker".into(), seconds: 2.0 });
         assert_eq!(serde_json::to_value(&report).unwrap()["recovery_seconds"], 3.0);
-        assert!(report.table().contains("broker killed: work went on after 2.0 s"));
+        assert!(report.table().contains("broker killed: work continued after 2.0 s"));
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub async fn run(
     run.swapped_children(&root).await?;
     run.honest(options, network, &root, progress).await?;
     let (count, total) = (report.tampers_accepted(), report.tampers.len());
-    progress.line(&format!("{} of {total} tampered values were refused", total - count));
+    progress.line(&format!("{} of {total} tampered values were rejected", total - count));
     if count > 0 { Err(Error::TamperAccepted { count, total }) } else { Ok(()) }
 }
 
@@ -184,7 +184,7 @@ impl Run<'_> {
         let answer = self.call(self.running.deployment.verifier, call.abi_encode().into()).await?;
         Ok(answer.and_then(|answer| match IVerifier::verifyCall::abi_decode_returns(&answer) {
             Ok(true) => Ok("accepted".to_owned()),
-            Ok(false) => Err("the verifier says no".to_owned()),
+            Ok(false) => Err("the verifier returned false".to_owned()),
             Err(error) => Ok(format!("no answer of a verifier: {error}")),
         }))
     }

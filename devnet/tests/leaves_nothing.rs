@@ -10,7 +10,7 @@ use rollmill_devnet::{Error, Launcher, Network, Program, Programs, RunDir, guard
 
 const DEVNET: &str = env!("CARGO_BIN_EXE_rollmill-devnet");
 
-/// A shell script that says that it is up and then lasts until it is ended. The pipe it holds ends
+/// A shell script that prints that it is up and then runs until it is killed. The pipe it holds ends
 /// with it, so that a test can wait for that without looking at the clock.
 const LASTING: &str = "echo up; exec sleep 1000";
 

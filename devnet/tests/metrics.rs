@@ -18,7 +18,7 @@ Every service serves its metrics in Prometheus' text format at `/metrics` of its
 values of its labels are listed here. A name ends in its unit, a counter in `_total`.
 ";
 
-/// Heading, who serves them, and the tables: every table of the workspace.
+/// Heading, the program that serves them, and the tables: every table of the workspace.
 fn sections() -> [(&'static str, &'static str, Vec<Declared>); 6] {
     [
         ("All services", "Every service has these.", rollmill_service::metrics::declared()),
@@ -145,7 +145,7 @@ fn every_metric_in_the_sources_is_in_a_table_that_the_page_lists() {
     );
 }
 
-/// Full names of the metrics of a table, given the text after its beginning.
+/// Full names of the metrics of a table, from the text after its start.
 fn names(table: &str) -> Vec<String> {
     let body = table.split("\n}").next().unwrap();
     let prefix = body.split(": \"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
@@ -159,7 +159,7 @@ fn names(table: &str) -> Vec<String> {
         .collect()
 }
 
-/// Words of a text that begin as a metric does.
+/// Words of a text that start like a metric's name.
 fn mentioned(text: &str) -> BTreeSet<String> {
     let is_end = |c: char| !c.is_ascii_alphanumeric() && c != '_';
     let prefixes: BTreeSet<_> = all()

@@ -133,7 +133,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Goal: nobody reads of a flag, a bound or a default that the programs do not have.
+/// Goal: the pages name no flag, bound or default that the programs do not have.
 #[test]
 fn the_pages_and_samples_are_what_the_programs_print() {
     let bless = std::env::var_os("ROLLMILL_BLESS").is_some();
@@ -325,7 +325,7 @@ fn every_option_shows_its_value_unit_bounds_default_variable_and_heading() {
     assert!(seen > 200, "{seen}");
 }
 
-/// Goal: the check above finds each thing that may be missing.
+/// Goal: the check above finds each part that may be missing.
 #[test]
 fn a_help_text_without_one_of_its_parts_is_found() {
     let whole = "Usage: x\n\nJobs:\n      --lease-seconds <SECONDS>\n          Lease duration [1 to 9]\n          \n\

@@ -68,7 +68,7 @@ fn settings(program: &Path) -> Vec<Setting> {
     out
 }
 
-/// Requires an answer that names what the person wrote: the flag, the variable or the key.
+/// Requires a message that names what the user wrote: the flag, the variable or the key.
 fn assert_rejected(output: &Output, setting: &Setting, layer: &str, written: &str, program: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     let what = format!("{program}: {} by {layer}: {error}", setting.dotted());
@@ -110,7 +110,7 @@ fn every_setting_that_is_wrong_is_named_by_every_program() {
     }
 }
 
-/// Goal: the exit code is 2 wherever a person must change what they wrote, whichever part of a program finds it.
+/// Goal: the exit code is 2 for every usage error, whichever part of a program finds it.
 #[test]
 fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
     let folder = tempfile::tempdir().unwrap();
@@ -128,7 +128,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
         (
             "rollmill-broker",
             &["status", "--url", "https://x"],
-            "SVC-001: invalid value for --url: it begins",
+            "SVC-001: invalid value for --url: it starts",
         ),
         (
             "rollmill-agent",
@@ -189,7 +189,7 @@ fn a_setting_that_cannot_be_used_ends_each_program_with_2() {
     }
 }
 
-/// Goal: a misspelt variable is told by the command that shows the settings, too.
+/// Goal: the command that shows the settings also reports a misspelt variable.
 #[test]
 fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
     for (name, wrong, right) in [
@@ -205,7 +205,7 @@ fn a_misspelt_variable_is_told_with_the_one_that_was_meant() {
     }
 }
 
-/// Subcommands by program, with arguments that end them soon, whatever they find.
+/// Subcommands by program, with arguments with which they exit soon in any case.
 const COMMANDS: &[(&str, &[&[&str]])] = &[
     (
         "rollmill-broker",
@@ -246,14 +246,14 @@ fn a_subcommand_runs_beside_its_server_with_the_servers_file() {
     }
 }
 
-/// Attack: whoever reads a log, a terminal or `/status` is told the password in the URL of a server that
-/// does not answer.
+/// Attack: a log, a terminal or `/status` shows the password in the URL of a server that does not
+/// respond.
 #[test]
 fn a_password_in_a_url_is_in_no_output() {
     const PASSWORD: &str = "planted";
     let folder = tempfile::tempdir().unwrap();
-    // Nobody listens on the port of the discard service.
-    // A long part of a path is a key, as providers of L1 nodes have them.
+    // The port of the discard service has no listener. A long part of a path is a key, as providers of
+    // L1 nodes have them.
     let server = format!("bob:{PASSWORD}@127.0.0.1:9/{PASSWORD}0123456789abcdef");
     let (http, postgres) = (format!("http://{server}"), format!("postgres://{server}"));
     let transaction = format!("0x{}", "1".repeat(64));
