@@ -15,7 +15,7 @@ fn program(arguments: &[&str]) -> Command {
     rollmill_agent_testing::without_icicle(env!("CARGO_BIN_EXE_rollmill-bench"), arguments)
 }
 
-/// On a machine with an NVIDIA driver, made of the emulator, on which `faults` go wrong.
+/// A machine with an NVIDIA driver, built from the emulator, that has `faults`.
 fn with_driver(arguments: &[&str], faults: &str) -> Output {
     let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
     rollmill_agent_testing::run_with_driver(program(arguments), scratch, faults)

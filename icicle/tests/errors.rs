@@ -186,7 +186,7 @@ fn a_call_that_fails_is_named_with_its_code() {
                 assert!(text.contains(part), "{text}");
             }
         }
-        // No error of a call is one of the device's arithmetic, so it goes on.
+        // A failed call is not an arithmetic error of the device, so the device continues.
         fake.behave(&[]);
         assert_eq!((commit(&device, 4), transform(&device, 13)), (Ok(()), Ok(())), "{call}");
     }

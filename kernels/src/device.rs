@@ -36,8 +36,8 @@ pub struct CudaOptions {
     pub record_rows: bool,
 }
 
-/// From here on an upload has a stream of its own: the driver stages smaller ones at once, but makes
-/// the host wait with a larger one for all that is queued before it.
+/// From this size on an upload has its own stream: the driver stages smaller ones immediately, but
+/// makes the host wait with a larger one for all that is queued before it.
 const UPLOAD_BYTES: usize = 64 << 10;
 
 /// State that all handles of a card share.
@@ -53,7 +53,7 @@ pub(crate) struct Card {
     pub(crate) recorded: Mutex<BTreeMap<String, String>>,
 }
 
-/// A handle on an NVIDIA card, or on the emulator, with streams of its own.
+/// A handle on an NVIDIA card, or on the emulator, with its own streams.
 ///
 /// Every call may come from any thread. For several proofs at a time open a [`Memory::session`] for
 /// each: their queues run concurrently, and the buffers of one can be used in another.

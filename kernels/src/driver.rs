@@ -104,7 +104,7 @@ pub(crate) trait Driver: Debug + Send + Sync {
     fn memory(&self) -> Result<(u64, u64), CudaError>;
     /// Allocates memory with unspecified contents.
     fn allocate(&self, bytes: u64) -> Result<u64, CudaError>;
-    /// Frees memory at once: nothing that is queued may use it.
+    /// Frees memory immediately: no queued work may use it.
     fn release(&self, pointer: u64) -> Result<(), CudaError>;
     /// Creates a stream, numbered from 0.
     fn new_stream(&self) -> Result<Stream, CudaError>;

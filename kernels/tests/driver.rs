@@ -1,5 +1,5 @@
-//! The host's path to a real card, on a driver library that is made of the emulator. What a process
-//! finds as driver is fixed when it starts, so that each case is a process of its own.
+//! The host's path to a real card, with a driver library built from the emulator. A process finds its
+//! driver when it starts, so each case runs in its own process.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The same laws on a real card. Without one the tests say so; with `REQUIRE_GPU=1` they fail.
+//! The device laws on a real card. Without one the tests print that; with `REQUIRE_GPU=1` they fail.
 //!
 //! This program needs nothing of the checkout when it runs, so that it can be carried to a machine
 //! with a card: see `benches/gpu.sh`.

@@ -108,7 +108,7 @@ fn keys_are_evicted_for_proofs_the_least_recently_used_first_and_only_where_they
     let proof = CudaDevice::peak_bytes(1 << LOG_N, PEAK_COLUMNS);
     let cosets = all_cosets(LOG_N);
 
-    // Room for all.
+    // Memory for all.
     let card = Card::new(&circuits, 1 << 29, 0);
     card.prove(0).unwrap();
     let one = card.used();

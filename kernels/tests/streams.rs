@@ -24,7 +24,7 @@ fn mixed(device: &CudaDevice) -> Result<bool, DeviceError> {
     let nine = Fr::from(9u64);
     let mut right = true;
 
-    // Uploaded in a stream of its own, for its size; then computed with.
+    // Uploaded in its own stream, because of its size; then computed with.
     let many = numbers(2100);
     let sum = device.prefix_sum(&device.upload(&many)?)?;
     right &= device.download(&sum)? == plain::prefix_sum(&many);

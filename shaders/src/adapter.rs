@@ -1,4 +1,4 @@
-//! Finding an adapter and judging whether it will do.
+//! Finds an adapter and checks its limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -28,11 +28,11 @@ impl LimbForm {
 /// Which adapter to use. Parsed from a number, from `software`, or else taken as part of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// The adapter's place in [`adapters`].
+    /// The adapter's index in [`adapters`].
     Index(usize),
     /// The first adapter whose name contains this, in any case of letters.
     Name(String),
-    /// The first adapter that runs on the processor, such as Mesa's lavapipe.
+    /// The first adapter that runs on the CPU, such as Mesa's lavapipe.
     Software,
 }
 
@@ -62,16 +62,16 @@ impl std::fmt::Display for AdapterChoice {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub adapter: AdapterChoice,
-    /// None takes 64-bit limbs where the adapter has them.
+    /// `None` uses 64-bit limbs if the adapter has them.
     pub limbs: Option<LimbForm>,
-    /// Whether shaders check every index, and garbage follows every array so that its use is detected.
-    /// For tests: shaders run up to four times slower with it.
+    /// Whether shaders check every index, and a guard region with garbage follows every array so that
+    /// its use is detected. For tests: shaders run up to four times slower.
     pub checks: bool,
-    /// Most bytes that the device may allocate; beyond it operations fail with both numbers. None leaves the limit
-    /// to the driver.
+    /// Maximum bytes that the device may allocate; beyond it operations fail with both numbers. `None`
+    /// leaves the limit to the driver.
     pub memory_bytes_max: Option<u64>,
-    /// Longest buffer in field elements, a power of two; None takes what the adapter allows. Longer
-    /// arrays use several buffers.
+    /// Longest buffer in field elements, a power of two; `None` uses the adapter's limit. Longer arrays
+    /// use several buffers.
     pub chunk_elements: Option<usize>,
     /// Threads of the host part; 0 means one for each core.
     pub host_threads: usize,
@@ -91,15 +91,15 @@ impl Options {
     }
 }
 
-/// What is known of an adapter without opening it.
+/// What is known about an adapter without opening it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adapter {
     pub name: String,
     /// `vulkan`, `metal` or `dx12`.
     pub backend: String,
-    /// Driver and version, as the driver words it.
+    /// Driver and version, in the driver's own text.
     pub driver: String,
-    /// Whether it computes on the processor.
+    /// Whether it computes on the CPU.
     pub software: bool,
     /// Whether shaders have 64-bit integers.
     pub int64: bool,
@@ -136,7 +136,7 @@ fn all() -> Vec<wgpu::Adapter> {
     let backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
     let mut descriptor = wgpu::InstanceDescriptor::new_without_display_handle();
     descriptor.backends = backends;
-    // Validation layers are for those who write drivers; wgpu validates by itself.
+    // Validation layers are for driver developers; wgpu validates by itself.
     descriptor.flags = wgpu::InstanceFlags::empty();
     block_on(wgpu::Instance::new(descriptor).enumerate_adapters(backends))
 }
@@ -209,7 +209,7 @@ fn limb_form(adapter: &Adapter, wanted: Option<LimbForm>) -> Result<LimbForm, Op
     }
 }
 
-/// Least limits that the kernels work with; WebGPU promises them all.
+/// Minimum limits that the kernels need; WebGPU guarantees them all.
 fn check_limits(adapter: &str, limits: &wgpu::Limits) -> Result<(), OpenError> {
     let needs = [
         ("storage buffers a shader", limits.max_storage_buffers_per_shader_stage.into(), 5),
@@ -229,7 +229,7 @@ fn check_limits(adapter: &str, limits: &wgpu::Limits) -> Result<(), OpenError> {
     }
 }
 
-/// Errors of drivers come in paragraphs; logs want one line.
+/// Errors of drivers span paragraphs; logs need one line.
 pub(crate) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }

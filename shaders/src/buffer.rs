@@ -12,7 +12,7 @@ use crate::params;
 use crate::record::Record;
 
 /// Field elements of a [`WgpuDevice`](crate::WgpuDevice). Never written to once made, so copies share;
-/// the form that an operation needs is made when it is first needed, and kept.
+/// the form that an operation needs is created at its first use and kept.
 #[derive(Debug, Clone)]
 pub struct WgpuBuffer {
     contents: Arc<Contents>,
@@ -148,7 +148,7 @@ impl WgpuBuffer {
         Ok(self.contents.host.get_or_init(|| values))
     }
 
-    /// An upper bound of the bits of all elements, where it is known without reading them.
+    /// An upper bound of the bits of all elements, if it is known without reading them.
     pub(crate) fn bits_max(&self) -> Option<u32> {
         let small = self.contents.small.as_ref()?;
         Some(16 - small.iter().fold(0, |all, value| all | value).leading_zeros())

@@ -353,7 +353,7 @@ mod tests {
     use crate::adapter::LimbForm;
     use crate::kernel::Kernel;
 
-    /// Every parameter has words of its own, and all fit the uniform.
+    /// No two parameters share words, and all fit the uniform.
     #[test]
     fn parameters_do_not_overlap_and_fit_the_uniform() {
         for declared in Kernel::ALL.map(|kernel| kernel.spec().params) {

@@ -60,7 +60,7 @@ impl Barretenberg {
                 format!("there is no bb on the path and none in {IN_NPM}; name it with --bb")
             })?,
         };
-        // It runs in a folder of its own, where a relative path leads elsewhere.
+        // It runs in its own directory, where a relative path would not resolve.
         let program = std::path::absolute(&program)
             .map_err(|error| format!("{} is no path: {error}", program.display()))?;
         let shown = program.display();

@@ -39,7 +39,7 @@ pub(super) fn run(command: &mut Command) -> std::io::Result<(Output, Option<u64>
 
 type Reader = thread::JoinHandle<std::io::Result<Vec<u8>>>;
 
-/// Reads to the end in a thread of its own, so that neither pipe is ever full.
+/// Reads to the end in a separate thread, so that neither pipe is ever full.
 fn reader(mut from: impl Read + Send + 'static) -> Reader {
     thread::spawn(move || {
         let mut bytes = Vec::new();

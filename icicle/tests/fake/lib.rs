@@ -142,7 +142,7 @@ fn value_of(key: &str) -> Option<String> {
     lines.iter().find_map(|line| line.strip_prefix(key)?.strip_prefix('=')).map(str::to_owned)
 }
 
-/// The error code that a call is told to give, as in `fail bn254_msm=14`.
+/// The error code that a call must return, as in `fail bn254_msm=14`.
 fn told(call: &str) -> Option<c_int> {
     value_of(&format!("fail {call}")).and_then(|code| code.parse().ok())
 }
