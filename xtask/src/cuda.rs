@@ -1,4 +1,5 @@
-//! `cargo xtask gen --cuda`: the compiled CUDA kernels and the table of what the compiler said of them.
+//! `cargo xtask gen --cuda`: the compiled CUDA kernels and the table of what the compiler reported
+//! about them.
 //!
 //! The compiler comes as pinned Python packages, is kept in the cache folder, and is needed only to
 //! write the two files. Everywhere else they are compared with the kernels' sources by digest, and the table
@@ -20,7 +21,7 @@ use table::Table;
 /// The compiled kernels and the table, from the repository root.
 pub(crate) const IMAGE: &str = "kernels/kernels.fatbin";
 pub(crate) const TABLE: &str = "kernels/kernels.json";
-/// What the compiler made of a few kernels before it chose registers, for a test that runs it.
+/// The PTX of a few kernels, for a test that interprets it.
 pub(crate) const ARITHMETIC: &str = "kernels/arithmetic.ptx";
 const ARITHMETIC_KERNELS: &[&str] = &["measure_product_fr", "measure_square_fr", "measure_sum_fq"];
 /// Every file in it goes into the kernels.
@@ -40,7 +41,7 @@ const PACKAGES: &[(&str, &str)] = &[
 ];
 
 const FLAGS: &[&str] = &["-O3", "-std=c++17", "-Werror", "all-warnings"];
-/// Cards with machine code of their own: Ampere (A100, RTX 30), Ada, Hopper, Blackwell.
+/// Architectures with their own machine code: Ampere (A100, RTX 30), Ada, Hopper, Blackwell.
 const ARCHITECTURES: &[&str] = &["80", "86", "89", "90", "100", "120"];
 /// Later cards compile this when the kernels are loaded. The oldest, since PTX only goes upwards.
 const PTX: &str = "80";
@@ -52,7 +53,7 @@ pub(crate) fn compile(root: &Path) -> anyhow::Result<Vec<Output>> {
     std::fs::create_dir_all(&folder)
         .with_context(|| format!("cannot create {}", folder.display()))?;
     let compiled = compile_in(root, &toolkit, &folder);
-    // What is left behind there is of no use, and failing to remove it harms nothing.
+    // Files left there are not needed, and failing to remove them does no harm.
     let _ = std::fs::remove_dir_all(&folder);
     compiled
 }
@@ -120,7 +121,7 @@ fn entries(ptx: &str, kernels: &[&str]) -> anyhow::Result<String> {
     Ok(out)
 }
 
-/// Holds the committed files to the sources and the table to its limits. Needs no compiler.
+/// Checks the committed files against the sources and the table against its limits. Needs no compiler.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
     let digests = table::digests(root)?;
     let table = match std::fs::read_to_string(root.join(TABLE)) {
@@ -143,7 +144,7 @@ struct Toolkit {
 }
 
 impl Toolkit {
-    /// Finds the compiler in the cache folder, or puts it there.
+    /// Finds the compiler in the cache directory, or installs it there.
     fn find() -> anyhow::Result<Self> {
         let cache = match std::env::var_os("ROLLMILL_CACHE") {
             Some(folder) => PathBuf::from(folder),
@@ -176,7 +177,7 @@ impl Toolkit {
         self.programs.join(name)
     }
 
-    /// Machine code for one architecture: its file, what the assembler said and its listing.
+    /// Machine code for one architecture: its file, the assembler's output and its listing.
     fn machine_code(
         &self,
         sources: &Path,

@@ -15,7 +15,8 @@ use crate::unused;
 /// Prefix of every package of this workspace.
 pub(crate) const PREFIX: &str = "rollmill-";
 
-/// End of the names of crates that hold what tests of several crates share. No product depends on one.
+/// Suffix of the names of crates with code that tests of several crates share. No product depends on
+/// one.
 const TESTING: &str = "-testing";
 
 /// Which crates of ours a crate may name in its manifest, by package name without prefix.
@@ -104,8 +105,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("agent", "broker", "tests run the loop against the broker itself"),
     ("agent", "broker-testing", "tests run the loop against the broker itself"),
-    ("broker", "broker-testing", "tests run brokers on a PostgreSQL of their own"),
-    ("circuits", "plonk-testing", "tests hold the verifier in a circuit to cheating provers"),
+    ("broker", "broker-testing", "tests run brokers on their own PostgreSQL"),
+    ("circuits", "plonk-testing", "tests check the in-circuit verifier against cheating provers"),
     ("devnet", "agent", "a test writes the list of metrics from each program's tables"),
     ("devnet", "broker", "a test writes the list of metrics from each program's tables"),
     ("devnet", "prover-node", "a test writes the list of metrics from each program's tables"),
@@ -113,7 +114,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("devnet", "service", "a test writes the list of metrics from each program's tables"),
     ("l1", "l1-testing", "tests run on a development L1"),
     ("node", "protocol-testing", "tests follow a small deployment"),
-    ("plonk", "plonk-testing", "tests hold the verifiers to cheating provers"),
+    ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
     ("sequencer", "l1-testing", "tests put a failing endpoint before L1"),
@@ -203,7 +204,7 @@ struct NodeDep {
     pkg: String,
 }
 
-/// Runs `cargo metadata` in `root` and checks the answer.
+/// Runs `cargo metadata` in `root` and checks its output.
 pub(crate) fn check_workspace(root: &Path) -> anyhow::Result<Findings> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
@@ -247,7 +248,7 @@ fn check(metadata: &Metadata) -> Findings {
 fn check_allowed(package: &Package, findings: &mut Findings) {
     let krate = package.krate();
     if krate == package.name {
-        findings.push(format!("{krate}: package names begin with {PREFIX}"));
+        findings.push(format!("{krate}: package names start with {PREFIX}"));
     }
     let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == krate) else {
         findings.push(format!(
@@ -305,7 +306,7 @@ fn check_allowed(package: &Package, findings: &mut Findings) {
     }
 }
 
-/// The page whose table says what [`ALLOWED`] says.
+/// The page whose table must equal [`ALLOWED`].
 const PAGE: &str = "docs/architecture.md";
 /// The head of that table.
 const HEAD: &str = "| crate | may depend on |";

@@ -16,7 +16,8 @@ use crate::Findings;
 /// What `make build`, `make demo` and `make test` turn on, and a plain `cargo build` does not.
 pub(crate) const SUITE: &str = "rollmill-service/failpoints";
 
-/// Looks for failpoints in what a plain build makes; and compares the features with and without test dependencies.
+/// Searches the output of a plain build for failpoints; and compares the features with and without test
+/// dependencies.
 pub(crate) fn check(root: &Path) -> anyhow::Result<Findings> {
     let demo = tree(root, "normal,build")?;
     let tests = tree(root, "normal,build,dev")?;

@@ -29,7 +29,7 @@ const LONG: &[(&str, &str, &str)] = &[
     ("plonk/tests/solidity/forger.rs", "forge", "the rounds of the protocol in their order"),
     ("prover-node/src/main.rs", "serve", "one part after the other"),
     ("pxe/src/wallet.rs", "prepare", "the parts of a transaction in their order"),
-    ("pxe/tests/transfer.rs", "answer", "one answer for each method"),
+    ("pxe/tests/transfer.rs", "answer", "one response for each method"),
     ("xtask/src/mutants.rs", "run", "one run, from its choice to its report"),
     ("xtask/src/suite.rs", "run", "one step after the other"),
 ];
@@ -76,7 +76,7 @@ fn functions(text: &str) -> impl Iterator<Item = (&str, usize)> {
     })
 }
 
-/// Indentation and name of the function that a line begins, if it begins one.
+/// Indentation and name of the function that starts on a line, if one does.
 fn head(line: &str) -> Option<(&str, &str)> {
     let words = line.trim_start();
     let indentation = &line[..line.len() - words.len()];

@@ -10,11 +10,11 @@ use crate::Findings;
 use crate::scan;
 use crate::tree::{File, Tree};
 
-/// How a line begins above which the comment stands, by the ending of the file.
+/// Start of the line below the comment, by the file's extension.
 const ENTRIES: &[(&str, &str)] = &[(".wgsl", "@compute"), (".cuh", "RM_KERNEL(")];
 /// Written by `cargo xtask gen`.
 const GENERATED: &str = "kernels/cuda/generated.cuh";
-/// What a comment must say.
+/// The required parts of a comment.
 const PARTS: [&str; 2] = ["Launched by `", "Twin: "];
 
 /// Kernels without such a comment. A comment of a CUDA source changes the digest under which the compiled
@@ -116,7 +116,7 @@ fn kernels(file: &File) -> Vec<Kernel<'_>> {
     let lines: Vec<&str> = file.text.lines().collect();
     let begins = (0..lines.len()).filter(|at| lines[*at].starts_with(entry));
     let kernel = |at: usize| {
-        // The name stands before the brackets of the parameters, on this line or the next.
+        // The name precedes the parentheses of the parameters, on this line or the next.
         let text = lines[at..].iter().take(2).copied().collect::<Vec<_>>().join(" ");
         let after =
             text.split_once("fn ").or_else(|| text.split_once(") ")).map_or("", |(_, rest)| rest);

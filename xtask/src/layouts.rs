@@ -1,4 +1,4 @@
-//! What the contracts and the book say about layouts, generated from the layouts themselves: the numbers
+//! Tables of layouts for the contracts and the book, generated from the layouts themselves: the numbers
 //! that the contracts share with the circuits, and the page of fields.
 
 use std::fmt::Write as _;
@@ -71,7 +71,7 @@ pub(crate) fn contract(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
     Ok(vec![Output::text(CONTRACT, solidity(&groups, &constants))])
 }
 
-/// `pair.l.x_lo` as `PAIR_L_X_LO`; constants of every range stand without their struct's name.
+/// `pair.l.x_lo` as `PAIR_L_X_LO`; constants of every range omit their struct's name.
 fn constant(prefix: &str, name: &str) -> String {
     let name = name.strip_prefix("constants.").unwrap_or(name);
     let name = name.replace('.', "_").to_uppercase();

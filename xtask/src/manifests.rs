@@ -1,6 +1,6 @@
 //! Part of `cargo xtask deps`: what each manifest says about its crate, and the list of programs.
 //!
-//! A crate is found by its description and keywords; a program is packaged by what its crate says of it
+//! A crate is found by its description and keywords; a program is packaged by what its manifest says
 //! under `[package.metadata.rollmill]`. Nothing else lists the programs.
 
 use std::path::{Path, PathBuf};
@@ -94,7 +94,7 @@ pub(crate) fn load(root: &Path) -> anyhow::Result<Manifests> {
 }
 
 impl Manifests {
-    /// Every program whose crate says where it is used, by name. [`check`] names the others.
+    /// Every program whose manifest says where it is used, by name. [`check`] reports the others.
     pub(crate) fn programs(&self) -> Vec<Program> {
         let mut programs: Vec<Program> = self
             .packages
@@ -158,7 +158,7 @@ pub(crate) fn check(manifests: &Manifests) -> Findings {
             require(
                 program.starts_with(crate::deps::PREFIX),
                 &format!(
-                    "`{program}` shares a folder with programs of others: begin its name with {}",
+                    "`{program}` shares a directory with other programs: start its name with {}",
                     crate::deps::PREFIX
                 ),
             );
@@ -228,7 +228,7 @@ mod tests {
             assert!(findings[0].contains(&format!("{key}.workspace = true")), "{findings:?}");
         }
         let plain = check(&manifests(|package| package["targets"][1]["name"] = json!("agent")));
-        assert!(plain[0].contains("begin its name with rollmill-"), "{plain:?}");
+        assert!(plain[0].contains("start its name with rollmill-"), "{plain:?}");
     }
 
     #[test]

@@ -5,9 +5,10 @@
 //! tests of properties run: one that compares with stored bytes fires on every deliberate change and is then
 //! written anew, so it holds nothing.
 //!
-//! Reported are the mutants and, for each, a test that fails. A mutant that every test passes is a survivor and
-//! a finding, unless its switch says why its loss is harmless; then a test that notices is one. With `--write`
-//! the results go into `docs/book/mutants.md`, which `cargo xtask tidy` compares with the registry.
+//! Reported are the mutants and, for each, a test that fails. A mutant that every test passes is a
+//! survivor and a finding, unless its switch says why its loss is harmless; then a test that notices
+//! the loss is a finding. With `--write` the results go into `docs/book/mutants.md`, which `cargo xtask
+//! tidy` compares with the registry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -144,7 +145,7 @@ const USUAL: [&str; 6] = ["gates", "zk", "transcript", "verifier", "srs", "keys"
 /// Longest time of one test program under a mutant. One that hangs has noticed.
 const SECONDS_MAX: u64 = 600;
 
-/// What became of a mutant.
+/// The outcome of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Outcome {
     /// A test failed: its name, or that the program did not end.
@@ -160,7 +161,7 @@ fn programs_of(name: &str) -> anyhow::Result<&'static [Program<'static>]> {
 }
 
 /// Runs the sets named, all sets of `make test` when none is, and of these the mutants whose names hold
-/// `only`; `write` puts what became of them into the page.
+/// `only`; `write` writes their outcomes to the page.
 pub(crate) fn run(
     root: &Path,
     sets: &[String],
@@ -270,7 +271,7 @@ pub(crate) fn run(
     Ok(findings)
 }
 
-/// What the page says of the mutants that have run.
+/// The page's text for the mutants that have run.
 fn words(
     chosen: &[(&Switch, &[Program<'static>])],
     outcomes: &[Option<anyhow::Result<Outcome>>],
@@ -321,7 +322,7 @@ fn build(root: &Path, needed: &BTreeSet<(&str, &str)>) -> anyhow::Result<Built> 
 }
 
 impl Outcome {
-    /// As the page says it.
+    /// The text for the page.
     fn words(&self, switch: &Switch) -> String {
         match (self, switch.harmless) {
             (Self::Noticed(test), _) => format!("`{test}`"),
@@ -394,7 +395,7 @@ fn failed(mut command: Command) -> anyhow::Result<Option<String>> {
         .stderr(writer)
         .spawn()
         .context("cannot run a test program")?;
-    // The command holds the pipe's writing end; while it lives, reading never ends.
+    // The command holds the pipe's writing end; while it is alive, reading never ends.
     drop(command);
     let read = std::thread::spawn(move || {
         let mut text = Vec::new();

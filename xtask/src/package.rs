@@ -84,9 +84,9 @@ fn host(root: &Path) -> anyhow::Result<String> {
     Ok(host.context("rustc -vV names no host")?.to_owned())
 }
 
-/// Builds `packages` alone: features that the bench or the tests ask for must not leak into what is shipped.
-/// The paths of this machine are cut off in the programs. Naming the target keeps these flags from build
-/// scripts, and these results apart from those of `cargo build --release`.
+/// Builds `packages` alone: features that the bench or the tests ask for must not leak into what is
+/// shipped. The paths of this machine are removed from the programs. Naming the target keeps these
+/// flags from build scripts, and these results apart from those of `cargo build --release`.
 fn build(root: &Path, packages: &[&str], target: &str) -> anyhow::Result<()> {
     let home = std::env::var_os("CARGO_HOME")
         .map(PathBuf::from)

@@ -1,4 +1,4 @@
-//! A small reader of Rust source: tells code from comments and from string literals.
+//! A small scanner of Rust source: separates code from comments and string literals.
 //!
 //! The rules of this program look for words such as `unsafe`. They must neither miss one nor trip
 //! over one in a comment or a message, and a full parser would cost more to build than it is worth.

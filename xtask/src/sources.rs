@@ -1,5 +1,6 @@
-//! Part of `cargo xtask tidy`: no crate compiles a source file of another, since `cargo xtask deps` could not
-//! see that it depends on it. What tests of several crates share is a crate of its own, `…/testing`.
+//! Part of `cargo xtask tidy`: no crate compiles a source file of another, since `cargo xtask deps`
+//! could not see that it depends on it. Code that tests of several crates share is a separate crate,
+//! `…/testing`.
 
 use crate::Findings;
 use crate::scan;

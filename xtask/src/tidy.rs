@@ -41,11 +41,11 @@ const UNSAFE_FILES: &[(&str, &str)] = &[
 /// What must not be left behind in code.
 const LEFTOVERS: &[&str] = &["todo!", "unimplemented!", "dbg!"];
 
-/// Files whose bytes are made by a program and judged by `gen --check` instead.
+/// Files that a program writes and `gen --check` compares instead.
 const GENERATED: &[&str] =
     &["contracts/src/EpochRoot1Verifier.sol", "contracts/src/EpochRoot2Verifier.sol"];
 
-/// The page that says which test fails without which constraint, and how many duties it lists.
+/// The page that lists which test fails without which constraint, and its number of duties.
 const SOUNDNESS: &str = "docs/book/soundness.md";
 /// Pages of tables whose last cells name functions.
 const TRAPS: &str = "docs/book/traps.md";
@@ -266,8 +266,8 @@ fn crates_exist(tree: &Tree, path: &str, heading: &str, findings: &mut Findings)
 /// Every duty of the page on soundness names its tests, and every test that the page names exists.
 ///
 /// The duties are the rows `| N. … |` of its table, numbered from 1 to [`DUTIES`]; a row's last cell
-/// holds its tests in back quotes, and may hold the files they are in. Elsewhere on the page a word in
-/// back quotes is taken for a test when it has the form of one.
+/// names its tests in back quotes, and may name their files. Elsewhere on the page a word in back
+/// quotes is taken for a test when it has the form of one.
 fn soundness_duties(tree: &Tree, findings: &mut Findings) {
     let Some(text) = tree.text(SOUNDNESS) else {
         findings.push(format!("{SOUNDNESS}: missing"));
@@ -425,7 +425,7 @@ mod tests {
         text
     }
 
-    /// A tree that breaks no rule, with `extra` files added or put in the place of its own.
+    /// A tree that breaks no rule, with `extra` files added or replaced.
     fn findings_with(extra: &[(&str, &str)]) -> Findings {
         let page = duties("`a/tests/t.rs`: `this_too`; `a/tests`: `testFuzz_it`");
         let mut files = vec![
@@ -503,7 +503,7 @@ mod tests {
         ];
         for (path, text, expected) in cases {
             let findings = findings_with(&[(path, text)]);
-            // Every duty but the third names the test that is taken away.
+            // Every duty but the third names the removed test.
             let count = if *path == "a/tests/t.rs" { DUTIES - 1 } else { 1 };
             assert_eq!(findings.len(), count, "{path} {expected}: {findings:?}");
             assert!(findings[0].contains(expected), "{path}: {findings:?}");

@@ -66,7 +66,7 @@ impl Tree {
         self.files.iter().filter(|file| file.path.ends_with(".rs"))
     }
 
-    /// A tree made of the given texts, for tests.
+    /// A tree with these texts, for tests.
     #[cfg(test)]
     pub(crate) fn of(files: &[(&str, &str)]) -> Self {
         let files: Vec<File> = files

@@ -63,7 +63,7 @@ fn check(root: &Path, tree: &Tree, packages: &[&Package], pins: &[(&str, &str, &
     findings
 }
 
-/// The code of a package: what its products are made of, its build script, and its tests.
+/// The code of a package: its products, its build script, and its tests.
 #[derive(Debug, Default)]
 struct Uses {
     products: BTreeSet<String>,
@@ -131,8 +131,8 @@ fn split(code: &str) -> (String, String) {
     (lines[..end].join("\n"), lines[end..].join("\n"))
 }
 
-/// The words of some code that begin a path (`hex::encode`) or are imported whole (`use hex;`), so that a
-/// variable of the same name is no use of a crate.
+/// The words of some code that start a path (`hex::encode`) or are imported whole (`use hex;`), so that
+/// a variable of the same name is no use of a crate.
 fn words(code: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut before = "";

@@ -1,6 +1,6 @@
 //! The Solidity verifiers of the root circuits, generated from their keys under the development SRS.
 //!
-//! A deployment on another chain generates its own, from the keys made with its ceremony's SRS.
+//! A deployment on another chain generates its own, from keys of its ceremony's SRS.
 
 use anyhow::Context;
 use rollmill_algebra::cpu::CpuDevice;

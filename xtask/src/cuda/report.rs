@@ -1,4 +1,4 @@
-//! What the assembler says of a kernel, and what its listing holds.
+//! Reads what the assembler reports about a kernel, and the contents of its listing.
 
 use std::collections::BTreeMap;
 
@@ -72,7 +72,7 @@ pub(crate) fn count(listing: &str, costs: &mut BTreeMap<String, Cost>) -> anyhow
     for line in listing.lines() {
         if let Some((_, name)) = line.split_once("Function : ") {
             let name = name.trim();
-            let cost = costs.get_mut(name).with_context(|| format!("nothing said of {name}"))?;
+            let cost = costs.get_mut(name).with_context(|| format!("no report on {name}"))?;
             current = Some(cost);
             continue;
         }

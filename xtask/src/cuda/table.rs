@@ -68,11 +68,11 @@ impl Table {
         }
     }
 
-    /// Adds an architecture by what the assembler said and by its listing.
+    /// Adds an architecture from the assembler's output and its listing.
     pub(crate) fn add(&mut self, arch: &str, printed: &str, listing: &str) -> anyhow::Result<()> {
         let mut costs = report::resources(printed)?;
         report::count(listing, &mut costs)?;
-        ensure!(!costs.is_empty(), "the assembler said nothing of the kernels on {arch}");
+        ensure!(!costs.is_empty(), "the assembler reported nothing about the kernels on {arch}");
         for (kernel, cost) in costs {
             ensure!(cost.instructions > 0, "the listing has no code of {kernel} on {arch}");
             self.kernels.entry(kernel).or_default().insert(arch.to_owned(), cost);
@@ -155,7 +155,8 @@ impl Table {
         };
         for prefix in NO_SPILLS.iter().chain(ARITHMETIC_MAX.iter().map(|(prefix, _)| prefix)) {
             if of(prefix).next().is_none() {
-                findings.push(format!("{TABLE}: no kernel {prefix}*, whose limits are held here"));
+                findings
+                    .push(format!("{TABLE}: no kernel {prefix}*, whose limits are checked here"));
             }
         }
         for (kernel, arch, cost) in NO_SPILLS.iter().flat_map(|prefix| of(prefix)) {

@@ -1,4 +1,4 @@
-//! `docs/book/mutants.md`: what became of each mutant when it last ran.
+//! `docs/book/mutants.md`: the outcome of each mutant's last run.
 //!
 //! `cargo xtask mutants --write` writes the rows of the sets that it ran and keeps the others. The page is held
 //! to the registry by `cargo xtask tidy`: a switch without a row, a row without a switch, and a mutant that
@@ -16,15 +16,15 @@ use crate::tree::Tree;
 pub(crate) const PAGE: &str = "docs/book/mutants.md";
 /// What a row starts with whose switch needs no test.
 pub(super) const HARMLESS: &str = "harmless: ";
-/// What a row says that needs one.
+/// The text of a row that needs a run.
 pub(super) const SURVIVED: &str = "survived";
 /// What replaces a test's name when the program that ran the tests ended at once, or did not end. Neither
 /// names what noticed, so such a row is a finding too.
 pub(super) const PROGRAM_ENDED: [&str; 2] = ["(the program ended)", "(the program did not end)"];
-/// What a row says whose mutant has not run.
+/// The text of a row whose mutant has not run.
 const UNKNOWN: &str = "not run";
 
-/// Rows of a page: the switch's name, and what became of it.
+/// Rows of a page: the switch's name and its outcome.
 pub(super) fn rows(page: &str) -> BTreeMap<String, String> {
     let cells = |line: &str| {
         let (name, rest) = line.strip_prefix("| `")?.split_once("` | ")?;

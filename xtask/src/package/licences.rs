@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::output;
 
-/// Beginnings of the names of files that hold a licence or a notice, in capitals.
+/// Prefixes of the names of files with a licence or a notice, in capitals.
 const TEXTS: &[&str] = &["LICENSE", "LICENCE", "COPYING", "COPYRIGHT", "NOTICE", "UNLICENSE"];
 
 #[derive(Debug, Deserialize)]

@@ -88,7 +88,7 @@ fn two_archives_of_the_same_files_are_equal_whatever_the_times_and_modes_of_the_
     assert!(first == second, "{} and {} bytes", first.len(), second.len());
 }
 
-/// Goal: nobody installs a package that lacks a program, a unit or a sample.
+/// Goal: a package that lacks a program, a unit or a sample is an error.
 #[test]
 fn a_missing_program_unit_or_sample_is_named_and_nothing_is_packed() {
     let mut stubs = Stubs::make();
