@@ -21,8 +21,8 @@ fn with_driver(arguments: &[&str], faults: &str) -> Output {
     rollmill_agent_testing::run_with_driver(program(arguments), scratch, faults)
 }
 
-/// The one line that a failing agent says of its device, or else at its end. There are no keys either, which
-/// is a line of its own.
+/// The line that a failing agent prints about its device, or else its last line. There are no keys
+/// either, which is a line of its own.
 fn failure_line(arguments: &[&str]) -> String {
     line_of(arguments, &agent(arguments))
 }

@@ -2,7 +2,7 @@
 //!
 //! The producer uploads inputs, enqueues one job for each, and takes the results, which it checks: a
 //! broker passes on what agents send. The agent here hashes its input with SHA-256 where a real one
-//! proves; both are told apart by the job's type, so they can share a broker with Rollmill's own.
+//! proves; the job's type distinguishes both, so they can share a broker with Rollmill's own.
 //!
 //! ```sh
 //! cargo run -p rollmill-broker --bin rollmill-broker &              # serves on 127.0.0.1:8551

@@ -315,7 +315,7 @@ contract SubmitTest is RollupFixture {
         rollup.submitEpochProof(_range(1, 3), "proof");
     }
 
-    /// Goal: whoever proves a prefix of an epoch does not spoil the proof of the whole epoch that is
+    /// Goal: a proof of a prefix of an epoch does not invalidate the proof of the whole epoch that is
     /// on its way. Method: each prefix, then the whole epoch from its first block.
     function test_a_proven_prefix_does_not_spoil_the_proof_of_the_whole_epoch() public {
         bytes32[] memory inputs = rollup.epochPublicInputs(_range(1, 3));
@@ -327,7 +327,7 @@ contract SubmitTest is RollupFixture {
         // What is proven already is not proven again.
         VM.expectPartialRevert(Rollup.RangeEndWrong.selector);
         rollup.submitEpochProof(_range(1, 2), "proof");
-        // A range that begins with proven blocks stays in one epoch.
+        // A range that starts with proven blocks stays in one epoch.
         VM.expectPartialRevert(Rollup.RangeAcrossEpochs.selector);
         rollup.submitEpochProof(_range(3, 4), "proof");
     }
@@ -469,7 +469,7 @@ contract PruneTest is RollupFixture {
         _propose(5);
         VM.warp(GENESIS_TIME + 100 * SLOT_SECONDS);
         VM.roll(300);
-        // On top of the doomed blocks: refused, and nothing changes.
+        // On top of the doomed blocks: rejected, and nothing changes.
         Rollup.ProposeArgs memory doomed = _next(100);
         VM.expectRevert(abi.encodeWithSelector(Rollup.BlockOutOfOrder.selector, 2, 4));
         _asProposer();

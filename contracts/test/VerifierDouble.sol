@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IVerifier} from "../src/IVerifier.sol";
 
-/// @notice A verifier that answers what a test tells it to, well-formed or not.
+/// @notice A verifier that returns what a test configures, well-formed or not.
 contract VerifierDouble is IVerifier {
     enum Answer {
         No,

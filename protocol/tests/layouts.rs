@@ -93,7 +93,7 @@ fn a_rows_indices_count_its_cells_in_order() {
     assert_eq!(indices.into_vec(), (0..EpochRoot::FIELDS).collect::<Vec<_>>());
 }
 
-/// Goal: whoever changes what a header's bytes are is told which versions name them.
+/// Goal: a change of a header's bytes fails with the versions that must change.
 #[test]
 fn a_header_of_another_layout_needs_new_versions() {
     let mut cells = String::new();

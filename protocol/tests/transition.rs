@@ -1,4 +1,5 @@
-//! The state transition: what it refuses, that refusal changes nothing, and that its witnesses hold.
+//! The state transition: what it rejects, that a rejection changes nothing, and that its witnesses are
+//! valid.
 
 use std::collections::BTreeSet;
 
@@ -296,8 +297,8 @@ fn a_block_does_not_follow_its_parent_in_an_earlier_slot_or_time() {
     assert!(matches!(error, BlockError::Storage(_)));
 }
 
-/// Goal: a follower refuses a block whose header is not the result of its transactions.
-/// Method: change each field of a good header in turn.
+/// Goal: a follower rejects a block whose header is not the result of its transactions. Method: change
+/// each field of a good header in turn.
 #[test]
 fn a_header_that_is_off_by_one_in_any_field_is_rejected_on_execution() {
     let (parent, store) = start();

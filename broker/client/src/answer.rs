@@ -1,11 +1,11 @@
-//! What each answer of a broker means to its client, decided in one place.
+//! What each response of a broker means to its client, decided in one place.
 //!
-//! An answer's status alone says little: a proxy in front of a broker that restarts answers 502, 403
-//! or 404 as well. So only an answer that carries one of the broker's own codes can be final. A
-//! client turns every error into an [`Answer`] and matches it without a wildcard; a new meaning then
-//! does not compile until each client has decided about it.
+//! A response's status alone is not enough: a proxy in front of a broker that restarts returns 502, 403
+//! or 404 as well. So only a response with one of the broker's own codes can be final. A client turns
+//! every error into an [`Answer`] and matches it without a wildcard; a new meaning then does not
+//! compile until each client has decided about it.
 
-/// The code of an answer: `BRK-` and the number of the variant.
+/// The code of a response: `BRK-` and the number of the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u16)]
 pub enum Code {
@@ -73,7 +73,7 @@ impl Code {
         Self::WrongMethod,
     ];
 
-    /// The HTTP status of an answer with this code. 503 says: the same request may succeed later.
+    /// The HTTP status of a response with this code. 503 means that the same request may succeed later.
     pub const fn status(self) -> u16 {
         match self {
             Self::Request => 400,
@@ -110,9 +110,9 @@ impl Code {
 /// What a request's failure means to the client that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Answer {
-    /// The same request may succeed later: no connection, a cut or unreadable answer, an overloaded
-    /// or restarting broker, or an answer that is no broker's. Repeat it for as long as the result
-    /// is needed; never exit because of it.
+    /// The same request may succeed later: no connection, a truncated or unreadable response, an
+    /// overloaded or restarting broker, or a response that is not from a broker. Repeat it for as long
+    /// as the result is needed; never exit because of it.
     Transient,
     /// Client and broker do not understand each other: another version, or a client's bug.
     /// Repeating the request does not help; an upgrade of either side does.
@@ -138,16 +138,16 @@ pub enum Answer {
     TooLarge,
     /// Another grant superseded the lease, or the job is no longer leased.
     LeaseLost,
-    /// The job is no longer wanted.
+    /// The job is no longer needed.
     Cancelled,
     /// The producer has rejected this result, or a result of this agent, for this job.
     RejectedBefore,
 }
 
 impl Answer {
-    /// The meaning of an answer with this HTTP status and, if the body carried one, this code.
-    /// `code` is [`None`] for an answer without a broker's code; a code that this client does not
-    /// know is [`Answer::Incompatible`] unless its status says that it is temporary.
+    /// The meaning of a response with this HTTP status and, if the body carried one, this code. `code`
+    /// is [`None`] for a response without a broker's code; a code that this client does not know is
+    /// [`Answer::Incompatible`] unless its status says that it is temporary.
     pub fn of(status: u16, code: Option<&str>) -> Self {
         let Some(text) = code.filter(|text| Code::is_one(text)) else { return Self::Transient };
         if status >= 500 || matches!(status, 408 | 425 | 429) {

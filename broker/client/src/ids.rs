@@ -207,7 +207,7 @@ name!(
     KindName, "a job type", 60
 );
 name!(
-    /// One start of a process: random, so that two live processes of one identity are told apart.
+    /// One start of a process: random, so that two live processes of one identity are distinguishable.
     Incarnation, "an incarnation", 64
 );
 
