@@ -347,7 +347,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
     }
 
-    /// Does a job. `slot` is its place among those held, given back when its proof is made.
+    /// Does a job. `slot` is its place among the held jobs, released when its proof is generated.
     async fn run(&self, grant: Grant, slot: Option<OwnedSemaphorePermit>, shutdown: &Shutdown) {
         let _held = self.idle.job();
         let kind = grant.job.kind().to_owned();

@@ -133,7 +133,7 @@ fn main() {
 
 fn msm(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
     let bases = points(1 << 18);
-    let held = device.register_bases(&bases).unwrap();
+    let registered = device.register_bases(&bases).unwrap();
     for log_n in [14, 16, 17, 18] {
         let n = 1 << log_n;
         let bases = &bases[..n];
@@ -146,23 +146,23 @@ fn msm(bench: &Bench, device: &CpuDevice, rng: &mut ChaCha8Rng) {
             G1Projective::msm(bases, &scalars).unwrap().into_affine(),
             G1Projective::msm_u16(bases, &values).into_affine(),
         ];
-        assert_eq!(device.commit(&held, &[&full, &small]).unwrap(), expected);
+        assert_eq!(device.commit(&registered, &[&full, &small]).unwrap(), expected);
 
         bench.race(
             &format!("msm 2^{log_n} uniform"),
-            || device.commit(&held, &[&full]),
+            || device.commit(&registered, &[&full]),
             || G1Projective::msm(bases, &scalars).unwrap(),
         );
         bench.race(
             &format!("msm 2^{log_n} u16"),
-            || device.commit(&held, &[&small]),
+            || device.commit(&registered, &[&small]),
             || G1Projective::msm_u16(bases, &values),
         );
-        bench.time(&format!("msm 2^{log_n} equal"), || device.commit(&held, &[&equal]));
+        bench.time(&format!("msm 2^{log_n} equal"), || device.commit(&registered, &[&equal]));
         let mut columns = vec![&small; 8];
         columns.extend([&full; 4]);
         let name = format!("msm 2^{log_n}, 8 of u16, 4 uniform");
-        bench.time(&name, || device.commit(&held, &columns));
+        bench.time(&name, || device.commit(&registered, &columns));
     }
 }
 

@@ -141,8 +141,8 @@ impl<D: Device> Laws<'_, D> {
     fn memory(&self) {
         for n in [0, 1, 2, 1000] {
             let values = self.frs("memory", n);
-            let held = self.download(&self.upload(&values));
-            self.check(held == values, "download returns what was uploaded", n);
+            let downloaded = self.download(&self.upload(&values));
+            self.check(downloaded == values, "download returns what was uploaded", n);
         }
     }
 
@@ -151,26 +151,26 @@ impl<D: Device> Laws<'_, D> {
             [(0, 0, 2), (5, 0, 5), (9, 3, 2), (1000, 999, 1), (1000, 998, 4), (4, 4, 3)]
         {
             let (values, new) = (self.frs("written to", n), self.frs("written", count));
-            let mut held = self.upload(&values);
-            let shared = held.clone();
-            self.device.write(&mut held, start, &new).expect("write");
+            let mut buffer = self.upload(&values);
+            let shared = buffer.clone();
+            self.device.write(&mut buffer, start, &new).expect("write");
             self.check(self.download(&shared) == values, "write leaves clones alone", n);
             let mut expected = values;
             expected.resize(n.max(start + count), Fr::default());
             expected[start..start + count].copy_from_slice(&new);
             let case = format!("n {n}, {count} at {start}");
-            self.check(self.download(&held) == expected, "write replaces and appends", case);
+            self.check(self.download(&buffer) == expected, "write replaces and appends", case);
         }
-        let mut held = self.upload(&[]);
-        let rejected = self.device.write(&mut held, 1, &[Fr::default()]);
+        let mut buffer = self.upload(&[]);
+        let rejected = self.device.write(&mut buffer, 1, &[Fr::default()]);
         self.check(rejected.is_err(), "write rejects an offset that leaves a gap", 1);
     }
 
     fn small_values(&self) {
         let small: Vec<u16> = (0..1000u32).map(|i| (i * 65_535 / 999) as u16).collect();
         let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
-        let held = self.download(&self.device.upload_u16(&small).expect("upload_u16"));
-        self.check(held == full, "small values download as field elements", 1000);
+        let downloaded = self.download(&self.device.upload_u16(&small).expect("upload_u16"));
+        self.check(downloaded == full, "small values download as field elements", 1000);
     }
 }
 

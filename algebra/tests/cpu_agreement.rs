@@ -81,8 +81,8 @@ proptest! {
     fn commitments_agree(seed: u64, n in 0usize..600, bits in 1u32..80) {
         let (bases, scalars) = (points(seed, n), scalars(seed, n, bits));
         let sums = [CpuDevice::scalar(2), CpuDevice::new(2)].map(|device| {
-            let held = device.register_bases(&bases).unwrap();
-            device.commit(&held, &[&device.upload(&scalars).unwrap()]).unwrap()[0]
+            let registered = device.register_bases(&bases).unwrap();
+            device.commit(&registered, &[&device.upload(&scalars).unwrap()]).unwrap()[0]
         });
         prop_assert_eq!(sums[0], sums[1]);
         if n < 64 {
@@ -107,16 +107,16 @@ proptest! {
         let outputs = [(1, false), (3, false), (1, true), (3, true)].map(|(threads, is_vector)| {
             let device =
                 if is_vector { CpuDevice::new(threads) } else { CpuDevice::scalar(threads) };
-            let mut held = device.upload(&values).unwrap();
-            let column = Column::<_, Coeff>::new(held.clone());
+            let mut buffer = device.upload(&values).unwrap();
+            let column = Column::<_, Coeff>::new(buffer.clone());
             let mut out = vec![
                 device.prefix_product(&device.upload(&factors).unwrap()).unwrap(),
-                device.prefix_product(&held).unwrap(),
-                device.prefix_sum(&held).unwrap(),
+                device.prefix_product(&buffer).unwrap(),
+                device.prefix_sum(&buffer).unwrap(),
                 device.divide_by_linear(&column, point).unwrap().buffer,
             ];
-            device.invert(&mut held).unwrap();
-            out.push(held);
+            device.invert(&mut buffer).unwrap();
+            out.push(buffer);
             out.iter().map(|buffer| device.download(buffer).unwrap()).collect::<Vec<_>>()
         });
         for other in &outputs[1..] {

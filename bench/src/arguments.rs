@@ -136,7 +136,7 @@ impl Plan {
 
     /// Whether a group was requested.
     pub fn wants(&self, group: &str) -> bool {
-        self.groups.iter().any(|wanted| wanted == group)
+        self.groups.iter().any(|requested| requested == group)
     }
 
     /// Whether to measure a peer if it is present.

@@ -119,7 +119,8 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
     eprintln!("bench: making {most} points");
     // With a pattern some partial sums would be equal, which does not happen in a real SRS.
     let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(most, 4));
-    let held = device.register_bases(&points).map_err(BenchError::failed("registering bases"))?;
+    let registered =
+        device.register_bases(&points).map_err(BenchError::failed("registering bases"))?;
     for log_n in bench.plan.sizes.clone() {
         for distribution in bench.plan.distributions.clone() {
             let n = 1usize << log_n;
@@ -139,9 +140,9 @@ pub(crate) fn msm<D: Device>(bench: &mut Bench<'_>, device: &D) -> Result<(), Be
             }
             .map_err(failed())?;
             let expected = G1Projective::msm_unchecked(bases, &values).into_affine();
-            let got = device.commit(&held, &[&column]).map_err(failed())?;
+            let got = device.commit(&registered, &[&column]).map_err(failed())?;
             check(&case, "rollmill", got == [expected])?;
-            bench.own(&case, || device.commit(&held, &[&column]).map_err(failed()))?;
+            bench.own(&case, || device.commit(&registered, &[&column]).map_err(failed()))?;
             match &small {
                 Some(small) => bench.arkworks(&case, || G1Projective::msm_u16(bases, small)),
                 None => bench.arkworks(&case, || G1Projective::msm_unchecked(bases, &values)),

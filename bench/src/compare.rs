@@ -395,10 +395,10 @@ mod tests {
         results.entries.push(Entry { name: "msm 2^18 uniform".into(), ..arkworks.clone() });
         assert_eq!(notes(&results), ["- arkworks: as it does it"]);
         results.entries.last_mut().unwrap().note = Some("otherwise".into());
-        let wanted = [
+        let expected = [
             "- msm 2^16 uniform by arkworks: as it does it",
             "- msm 2^18 uniform by arkworks: otherwise",
         ];
-        assert_eq!(notes(&results), wanted);
+        assert_eq!(notes(&results), expected);
     }
 }

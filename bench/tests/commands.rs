@@ -73,7 +73,7 @@ fn files_that_cannot_be_compared_end_the_command_with_one_line() {
     let older = write("older.json", &text.replacen("\"schema\": 1", "\"schema\": 7", 1));
     let empty = write("empty.json", "");
     let svg = folder.path().join("no/folder.svg").display().to_string();
-    for (arguments, wanted) in [
+    for (arguments, expected) in [
         (&["/nonexistent/x.json"][..], &["BEN-009", "/nonexistent/x.json"][..]),
         (&[&good, &cut], &["BEN-005", "cut.json", "no bench results"]),
         (&[&good, &empty], &["BEN-005", "empty.json"]),
@@ -89,7 +89,7 @@ fn files_that_cannot_be_compared_end_the_command_with_one_line() {
     ] {
         let arguments = [&["compare"], arguments].concat();
         let line = only_line(&arguments, &bench(&arguments));
-        for part in wanted {
+        for part in expected {
             assert!(line.contains(part), "{arguments:?}: {line}");
         }
     }

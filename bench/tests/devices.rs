@@ -33,7 +33,7 @@ fn line_of(arguments: &[&str], output: &Output) -> String {
 #[test]
 fn a_card_is_measured_with_its_sensors_and_each_fault_of_it_ends_with_a_line_of_its_own() {
     let ntt = ["run", "--only", "ntt", "--sizes", "14", "--peers", "none", "--runs", "1"];
-    for (arguments, faults, wanted) in [
+    for (arguments, faults, expected) in [
         (
             &["--device", "cuda:0"][..],
             "devices=0",
@@ -48,7 +48,7 @@ fn a_card_is_measured_with_its_sensors_and_each_fault_of_it_ends_with_a_line_of_
     ] {
         let arguments = [arguments, &ntt].concat();
         let line = line_of(&arguments, &with_driver(&arguments, faults));
-        for part in wanted {
+        for part in expected {
             assert!(line.contains(part), "{arguments:?} with {faults:?}: {line}");
         }
     }

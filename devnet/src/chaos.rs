@@ -456,12 +456,12 @@ impl Chaos<'_> {
             options,
         );
         let fresh = NodeClient::new(&format!("http://{}", address.await?))?;
-        let wanted = self.running.node.tips().await?;
+        let expected = self.running.node.tips().await?;
         let start = Instant::now();
         loop {
             self.check()?;
             let tips: Tips = fresh.tips().await?;
-            if (tips.pending, tips.proven) == (wanted.pending, wanted.proven) {
+            if (tips.pending, tips.proven) == (expected.pending, expected.proven) {
                 break;
             }
             if start.elapsed() > CALM_LIMIT {
@@ -469,7 +469,7 @@ impl Chaos<'_> {
             }
             tokio::time::sleep(POLL).await;
         }
-        for number in 1..=wanted.pending.block_number {
+        for number in 1..=expected.pending.block_number {
             let block = BlockRef::Number(number);
             let header = fresh.header(block).await?.map(|info| info.header_hash);
             let effects = fresh.block_effects(number, 1).await?;
@@ -490,10 +490,10 @@ impl Chaos<'_> {
                 }
             }
         }
-        self.report.blocks = wanted.pending.block_number;
+        self.report.blocks = expected.pending.block_number;
         self.progress.line(&format!(
             "{} blocks compared with a fresh node: equal",
-            wanted.pending.block_number
+            expected.pending.block_number
         ));
         Ok(())
     }
@@ -552,10 +552,10 @@ mod tests {
                 faults.iter().any(|f| matches!(f, Fault::Freeze { victim: v, .. } if *v == victim))
             );
         }
-        for wanted in EndpointFault::ALL {
+        for expected in EndpointFault::ALL {
             for endpoint in 0..2 {
-                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, fault, .. } if (*which, *fault) == (endpoint, wanted));
-                assert!(draw(3).iter().chain(&draw(5)).any(is), "{wanted:?} at {endpoint}");
+                let is = |f: &Fault| matches!(f, Fault::Endpoint { which, fault, .. } if (*which, *fault) == (endpoint, expected));
+                assert!(draw(3).iter().chain(&draw(5)).any(is), "{expected:?} at {endpoint}");
             }
         }
     }

@@ -121,7 +121,7 @@ impl Network {
             .flag("--slots-in-an-epoch", epoch_slots.to_string())
             .arg("--enable-tx-gas-limit");
         self.start(program, ANVIL_LIMIT).await?;
-        self.child_mut("anvil")?.says("Listening on", ANVIL_LIMIT).await?;
+        self.child_mut("anvil")?.wait_for_line("Listening on", ANVIL_LIMIT).await?;
         Ok(address)
     }
 

@@ -172,7 +172,7 @@ impl Child {
     ///
     /// # Errors
     /// [`Error::Ended`], [`Error::NotReady`].
-    pub async fn says(&mut self, text: &str, limit: Duration) -> Result<String, Error> {
+    pub async fn wait_for_line(&mut self, text: &str, limit: Duration) -> Result<String, Error> {
         let start = Instant::now();
         loop {
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();

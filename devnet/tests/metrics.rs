@@ -90,8 +90,8 @@ fn the_page_lists_every_metric_as_it_is_declared() {
         std::fs::write(&path, &page).unwrap();
     }
     let found = read(&path);
-    for (found, wanted) in found.lines().zip(page.lines()) {
-        assert_eq!(found, wanted, "{PAGE} differs; its head names the command that writes it");
+    for (found, expected) in found.lines().zip(page.lines()) {
+        assert_eq!(found, expected, "{PAGE} differs; its head names the command that writes it");
     }
     assert_eq!(found, page, "{PAGE} differs; its head names the command that writes it");
 }

@@ -279,7 +279,8 @@ impl Library {
             self.allocated(code, "icicle_malloc", device, bytes)?;
         }
         // Owned from here on, so that it is released if the copy fails.
-        let held = Points { library: self, device: device.clone(), address, len: points.len() };
+        let on_device =
+            Points { library: self, device: device.clone(), address, len: points.len() };
         if bytes > 0 {
             // SAFETY: the device's memory was allocated for as many bytes as the slice has.
             let code =
@@ -290,7 +291,7 @@ impl Library {
                 return Err(failed(code, "icicle_copy_to_device", device));
             }
         }
-        Ok(held)
+        Ok(on_device)
     }
 
     /// `Σ scalars[i] · points[i]` over the first points, which are at least as many. All numbers are

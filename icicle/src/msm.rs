@@ -76,8 +76,8 @@ impl IcicleDevice {
         }
         let mut unchecked = bases.unchecked.lock();
         let Some(points) = unchecked.as_ref() else { return Ok(()) };
-        let held = self.cpu.register_bases(&points[..column.len()])?;
-        if self.cpu.commit(&held, &[column])? != [sum] {
+        let registered = self.cpu.register_bases(&points[..column.len()])?;
+        if self.cpu.commit(&registered, &[column])? != [sum] {
             let what = format!("an MSM of {} scalars differs from the CPU's", column.len());
             return Err(self.failed(OPERATION, self.wrong(what)));
         }

@@ -26,15 +26,15 @@ fn one_device_serves_several_threads() {
     let fake = Fake::new(&[]);
     let device = fake.open();
     let generator: G1Affine = G1Projective::generator().into_affine();
-    let held = device.register_bases(&vec![generator; 300]).unwrap();
+    let registered = device.register_bases(&vec![generator; 300]).unwrap();
     std::thread::scope(|scope| {
         for thread in 1..=4u64 {
-            let (device, held) = (&device, &held);
+            let (device, registered) = (&device, &registered);
             scope.spawn(move || {
                 for round in 1..=5u64 {
                     let scalar = Fr::from(thread * 1_000_003 + round);
                     let column = device.upload(&vec![scalar; 300]).unwrap();
-                    let sum = device.commit(held, &[&column]).unwrap()[0];
+                    let sum = device.commit(registered, &[&column]).unwrap()[0];
                     let expected = generator * (scalar * Fr::from(300u64));
                     assert_eq!(sum, expected.into_affine(), "thread {thread}, round {round}");
                     // Each thread grows the domain a few times while others use it.

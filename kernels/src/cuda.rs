@@ -53,7 +53,7 @@ fn version(number: i32) -> String {
     format!("{}.{}", number / 1000, number % 1000 / 10)
 }
 
-fn said(error: DriverError) -> String {
+fn message(error: DriverError) -> String {
     // The driver's message needs the library, which is loaded, since the error came from it.
     format!("{:?}", error.0)
 }
@@ -104,12 +104,12 @@ fn start(requested: &str) -> Result<i32, CudaError> {
         CUresult::CUDA_ERROR_NO_DEVICE => {
             CudaError::UnknownDevice { requested: requested.to_owned(), have: "none".to_owned() }
         }
-        _ => CudaError::NoDriver { reason: format!("it does not start: {}", said(error)) },
+        _ => CudaError::NoDriver { reason: format!("it does not start: {}", message(error)) },
     })?;
     let mut found = 0;
     // SAFETY: writes one number.
     let outcome = unsafe { sys::cuDriverGetVersion(&raw mut found) }.result();
-    outcome.map_err(|error| CudaError::NoDriver { reason: said(error) })?;
+    outcome.map_err(|error| CudaError::NoDriver { reason: message(error) })?;
     if found < DRIVER_NEEDED {
         let (found, needed) = (version(found), version(DRIVER_NEEDED));
         return Err(CudaError::DriverTooOld { found, needed });
@@ -128,8 +128,11 @@ fn uuid_text(device: sys::CUdevice) -> Option<String> {
 
 /// Every card with its UUID, in the driver's order.
 fn all_cards(requested: &str) -> Result<Vec<(sys::CUdevice, String)>, CudaError> {
-    let failed =
-        |call, error| CudaError::Call { call, device: requested.to_owned(), reason: said(error) };
+    let failed = |call, error| CudaError::Call {
+        call,
+        device: requested.to_owned(),
+        reason: message(error),
+    };
     let count = result::device::get_count().map_err(|error| failed("cuDeviceGetCount", error))?;
     let card = |i| {
         let device = result::device::get(i).map_err(|error| failed("cuDeviceGet", error))?;
@@ -174,7 +177,7 @@ impl RealDriver {
         let name = result::device::get_name(ordinal).unwrap_or_else(|_| requested.to_owned());
         let failed = |call| {
             let device = name.clone();
-            move |error| CudaError::Call { call, device, reason: said(error) }
+            move |error| CudaError::Call { call, device, reason: message(error) }
         };
         let count = CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT;
         // SAFETY: `ordinal` is a device of this driver.
@@ -203,7 +206,7 @@ impl RealDriver {
                 found: version(supported),
                 needed: version(DRIVER_OF_IMAGE),
             },
-            code if is_image(code) => CudaError::Image { reason: said(error) },
+            code if is_image(code) => CudaError::Image { reason: message(error) },
             _ => failed("cuModuleLoadData")(error),
         })?;
         Ok(opened)
@@ -220,7 +223,7 @@ impl RealDriver {
         outcome: Result<T, DriverError>,
     ) -> Result<T, CudaError> {
         outcome.map_err(|error| {
-            let (device, reason) = (self.name.clone(), said(error));
+            let (device, reason) = (self.name.clone(), message(error));
             if is_lost(error.0) {
                 return CudaError::Lost { device, reason: format!("{call}: {reason}") };
             }
@@ -247,7 +250,7 @@ impl RealDriver {
         // SAFETY: the module is loaded for as long as `self` lives.
         let found = unsafe { result::module::get_function(self.module, name) };
         let function = found.map_err(|error| CudaError::Image {
-            reason: format!("kernel `{kernel}`: {}", said(error)),
+            reason: format!("kernel `{kernel}`: {}", message(error)),
         })?;
         functions.insert(kernel.to_owned(), Function(function));
         Ok(function)

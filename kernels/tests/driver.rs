@@ -92,7 +92,7 @@ fn a_stream_waits_for_the_events_of_another() {
 
 #[test]
 fn each_way_to_fail_is_an_error_of_its_own() {
-    for (name, faults, wanted) in [
+    for (name, faults, expected) in [
         ("work", "", &["40000 sums"][..]),
         ("work", "version=12080", &["40000 sums"]),
         ("open", "version=11080", &["CUD-002", "CUDA 11.8", "12.0 is needed"]),
@@ -118,7 +118,7 @@ fn each_way_to_fail_is_an_error_of_its_own() {
         ("work", "launch=1", &["DEV-004", "CUD-008", "cuLaunchKernel", "INVALID_VALUE"]),
     ] {
         let printed = case(name, faults);
-        for part in wanted {
+        for part in expected {
             assert!(printed.contains(part), "{name} with {faults:?}: {printed}");
         }
     }

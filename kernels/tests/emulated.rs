@@ -64,7 +64,7 @@ fn memory_goes_back_to_the_card_only_after_the_work_on_it() {
 fn work_that_does_not_fit_is_rejected_with_both_numbers_and_changes_nothing() {
     let options = CudaOptions { budget_bytes: Some(1 << 20), ..CudaOptions::default() };
     let device = CudaDevice::emulated(&Emulation::new(common::library()), &options).unwrap();
-    let held = device.upload(&numbers(100)).unwrap();
+    let buffer = device.upload(&numbers(100)).unwrap();
     let rejected = device.upload(&vec![Fr::from(1u64); 1 << 15]).unwrap_err();
     let DeviceError::Memory { needed_bytes, free_bytes, .. } = rejected else {
         panic!("another error: {rejected}")
@@ -72,7 +72,7 @@ fn work_that_does_not_fit_is_rejected_with_both_numbers_and_changes_nothing() {
     assert!(needed_bytes >= 1 << 20 && free_bytes < 1 << 20, "{needed_bytes} {free_bytes}");
     assert!(device.require_memory("prove", 1 << 21).is_err());
     assert!(device.require_memory("prove", 1 << 19).is_ok());
-    assert_eq!(device.download(&held).unwrap(), numbers(100));
+    assert_eq!(device.download(&buffer).unwrap(), numbers(100));
     let (used, peak, budget) = device.memory_usage();
     assert!(used <= peak && peak <= budget && budget == 1 << 20);
 }

@@ -144,8 +144,8 @@ fn what_is_set_aside_for_a_session_is_nobody_elses() {
     let large = vec![Fr::from(1u64); (free / 32) as usize + 1000];
     let rejected = device.upload(&large).unwrap_err();
     assert!(matches!(rejected, DeviceError::Memory { free_bytes, .. } if free_bytes == free));
-    let held = first.upload(&large).expect("its own");
-    assert!(!first.keep(&[&held]), "that would take what is set aside");
+    let buffer = first.upload(&large).expect("its own");
+    assert!(!first.keep(&[&buffer]), "that would take what is set aside");
     let small = first.upload(&numbers(10)).unwrap();
     assert!(first.keep(&[&small]));
 
@@ -159,7 +159,7 @@ fn what_is_set_aside_for_a_session_is_nobody_elses() {
     );
     let second = std::thread::scope(|scope| {
         let waiting = scope.spawn(|| device.session(work).unwrap().unwrap());
-        drop(held);
+        drop(buffer);
         drop(first);
         waiting.join().expect("no panic")
     });

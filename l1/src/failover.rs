@@ -91,7 +91,7 @@ struct Inner {
     /// Hash of block 0, as the first endpoint reported it.
     genesis: OnceLock<B256>,
     /// Requests for the newest block so far.
-    looks: AtomicU64,
+    polls: AtomicU64,
 }
 
 /// A transport that tries its endpoints in turn, starting with the one that responded last.
@@ -143,7 +143,7 @@ impl Failover {
             endpoints,
             preferred: AtomicUsize::new(0),
             genesis: OnceLock::new(),
-            looks: AtomicU64::new(0),
+            polls: AtomicU64::new(0),
         })))
     }
 
@@ -319,7 +319,7 @@ impl Inner {
         }
         if self.endpoints.len() > 1
             && asks_for_the_head(&request)
-            && self.looks.fetch_add(1, Ordering::Relaxed) % COMPARE_EACH == COMPARE_EACH - 1
+            && self.polls.fetch_add(1, Ordering::Relaxed) % COMPARE_EACH == COMPARE_EACH - 1
         {
             self.compare().await;
         }

@@ -102,8 +102,8 @@ impl Intent {
 
     /// Whether it was dropped and no node has accepted any form of it.
     fn is_unsent(&self) -> bool {
-        let is_held = self.forms.iter().any(|form| form.held);
-        self.state == State::Pending && self.retired.is_some() && !is_held
+        let is_in_pool = self.forms.iter().any(|form| form.in_pool);
+        self.state == State::Pending && self.retired.is_some() && !is_in_pool
     }
 
     /// Whether it only fills its nonce.
@@ -167,7 +167,8 @@ pub(crate) struct Form {
     /// L1's head when it was first sent.
     pub(crate) sent_at_block: u64,
     /// Whether a pool may contain it. False after a node rejected it and did not know its hash.
-    pub(crate) held: bool,
+    #[serde(rename = "held")]
+    pub(crate) in_pool: bool,
     /// Whether a node rejected it as underpriced.
     pub(crate) priced_out: bool,
 }
@@ -485,7 +486,7 @@ mod tests {
         let [migrated] = file.intents() else { panic!("{:?}", file.intents()) };
         assert_eq!((migrated.purpose.as_str(), migrated.attempt), ("propose-17", 0));
         assert_eq!((migrated.nonce, &migrated.input[..]), (5, &[1, 2, 3][..]));
-        assert!(migrated.is_active() && migrated.forms[0].held);
+        assert!(migrated.is_active() && migrated.forms[0].in_pool);
         assert_eq!(migrated.forms[0].tx_hash, B256::repeat_byte(3));
         let added = file.put(intent()).unwrap();
         assert_eq!(added.seq, 2);

@@ -45,7 +45,7 @@ impl Contents {
             tx_hash,
             fees,
             sent_at_block,
-            held: true,
+            in_pool: true,
             priced_out: false,
         };
         let name = |id: &str| match id.rsplit_once('#').map(|(name, n)| (name, n.parse())) {

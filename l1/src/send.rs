@@ -105,7 +105,7 @@ impl TxSender {
         rivals: &[Intent],
     ) -> Result<Fees, L1Error> {
         let forms = rivals.iter().flat_map(|rival| &rival.forms);
-        let forms = forms.filter(|form| form.held || form.priced_out);
+        let forms = forms.filter(|form| form.in_pool || form.priced_out);
         self.within_limit(id, forms.fold(asked, |fees, form| form.fees.bumped(fees)))
     }
 
@@ -130,7 +130,7 @@ impl TxSender {
     ) -> Result<(), L1Error> {
         let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, fees)?;
         let tx_hash = signed.tx_hash;
-        intent.forms.push(Form { tx_hash, fees, sent_at_block, held: true, priced_out: false });
+        intent.forms.push(Form { tx_hash, fees, sent_at_block, in_pool: true, priced_out: false });
         also.push(intent);
         let Some(intent) = file.put_all(also)?.pop() else { return Ok(()) };
         self.broadcast(file, intent, &signed.raw).await
@@ -144,8 +144,8 @@ impl TxSender {
         last: &Form,
     ) -> Result<(), L1Error> {
         let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, last.fees)?;
-        if let Some(form) = intent.forms.last_mut().filter(|form| !form.held) {
-            form.held = true;
+        if let Some(form) = intent.forms.last_mut().filter(|form| !form.in_pool) {
+            form.in_pool = true;
             intent = file.put(intent)?;
         }
         self.broadcast(file, intent, &signed.raw).await
@@ -181,7 +181,7 @@ impl TxSender {
         let priced_out =
             self.base_fee().await? > form.fees.max_fee_wei || wire::says_underpriced(&error);
         if let Some(form) = intent.forms.last_mut() {
-            (form.held, form.priced_out) = (false, priced_out);
+            (form.in_pool, form.priced_out) = (false, priced_out);
         }
         let intent = file.put(intent)?;
         if priced_out {

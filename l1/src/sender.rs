@@ -36,13 +36,13 @@ const RETRY_GROWTH: u32 = 8;
 pub const GAS_LIMIT_MAX: u64 = 1 << 24;
 /// Polls of an unchanged L1 head after which [`TxSender::run`] ticks nevertheless: a node may have
 /// lost a transaction, and a development chain mines no block without one.
-const LOOKS_MAX: u32 = 20;
+const POLLS_MAX: u32 = 20;
 
 /// The last L1 head that was polled; see [`TxSender::tick_if_new`].
 #[derive(Debug, Default)]
 pub struct Seen {
     head: Option<B256>,
-    looks: u32,
+    polls: u32,
 }
 
 /// What is known of a caller's right to send.
@@ -281,7 +281,7 @@ impl TxSender {
     /// Ticks with every new L1 block, while anything is unsettled, until `stop` is done. Failures
     /// are retried at the next poll.
     pub async fn run(self: Arc<Self>, stop: impl Future<Output = ()>) {
-        let looks = async {
+        let polls = async {
             let mut changes = self.watch();
             let mut seen = Seen::default();
             let mut retry = self.retry();
@@ -310,7 +310,7 @@ impl TxSender {
         };
         tokio::select! {
             () = stop => {}
-            () = looks => {}
+            () = polls => {}
         }
     }
 
@@ -321,13 +321,13 @@ impl TxSender {
     /// As [`Self::tick`]; the next poll ticks again.
     pub async fn tick_if_new(&self, seen: &mut Seen) -> Result<(), L1Error> {
         let head = self.client.latest().await?;
-        if seen.head == Some(head.hash) && seen.looks < LOOKS_MAX {
-            seen.looks += 1;
+        if seen.head == Some(head.hash) && seen.polls < POLLS_MAX {
+            seen.polls += 1;
             return Ok(());
         }
         seen.head = None;
         self.tick().await?;
-        *seen = Seen { head: Some(head.hash), looks: 0 };
+        *seen = Seen { head: Some(head.hash), polls: 0 };
         Ok(())
     }
 
@@ -349,25 +349,25 @@ impl TxSender {
             return Ok(());
         }
         // What L1 did meanwhile decides whether an older intent of the purpose can be replaced.
-        let mut look = self.look().await?;
+        let mut poll = self.poll().await?;
         for nonce in open_nonces(&file, &request.purpose) {
-            self.settle(&mut file, nonce, &mut look).await?;
+            self.settle(&mut file, nonce, &mut poll).await?;
         }
         if is_over(&file, &request)? {
             return Ok(());
         }
-        if request.expires.is_some_and(|expiry| expiry.is_past(look.head)) {
+        if request.expires.is_some_and(|expiry| expiry.is_past(poll.head)) {
             return Err(L1Error::Dropped { id, reason: "it has expired".to_owned() });
         }
         let gas_limit = match request.gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
             None => {
                 let (to, value, input) = (request.to, request.value, &request.input);
-                with_room(self.estimate(&id, look.head, to, value, input).await?)
+                with_margin(self.estimate(&id, poll.head, to, value, input).await?)
             }
         };
         let asked = self.asked_fees(&id).await?;
-        let nonce = self.nonce_for(&mut file, &request.purpose, look.count).await?;
+        let nonce = self.nonce_for(&mut file, &request.purpose, poll.count).await?;
         let rivals = rivals(&file, nonce);
         let fees = self.fees_over(&id, asked, &rivals)?;
         let intent = Intent::new(request, nonce, gas_limit);
@@ -379,7 +379,7 @@ impl TxSender {
         let replaced = rivals.into_iter().filter(|rival| rival.retired.is_none());
         let retired = Retired::worthless(format!("`{id}` took its place"));
         let replaced = replaced.map(|it| Intent { retired: Some(retired.clone()), ..it }).collect();
-        self.send_form(&mut file, intent, fees, look.head.number, replaced).await
+        self.send_form(&mut file, intent, fees, poll.head.number, replaced).await
     }
 
     /// The nonce for a request of this purpose, when the account's next one on L1 is `count`: that of
@@ -397,7 +397,7 @@ impl TxSender {
                 continue;
             }
             // What is in a pool determines the price, too.
-            self.is_any_held(file, &of_nonce).await?;
+            self.is_any_in_pool(file, &of_nonce).await?;
             if !rivals(file, nonce).iter().any(|rival| is_left_alone(rival, purpose)) {
                 return Ok(nonce);
             }
@@ -561,18 +561,18 @@ fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<
 /// Whether another request may take the intent's nonce. A tick first checks what L1 dropped from a
 /// block.
 fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
-    let is_wanted = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
-    intent.state == State::Pending && !is_wanted
+    let is_needed = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
+    intent.state == State::Pending && !is_needed
 }
 
 /// Whether the intent may be included and should not be prevented from it.
 fn is_left_alone(intent: &Intent, purpose: &str) -> bool {
-    let is_wanted = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
-    is_wanted && intent.purpose != purpose && intent.forms.iter().any(|form| form.held)
+    let is_needed = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
+    is_needed && intent.purpose != purpose && intent.forms.iter().any(|form| form.in_pool)
 }
 
 /// A gas limit with a fifth to spare.
-fn with_room(gas: u64) -> u64 {
+fn with_margin(gas: u64) -> u64 {
     gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)
 }
 

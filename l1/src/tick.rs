@@ -18,7 +18,7 @@ use crate::sender::{Right, TxSender, TxUpdate, receipt};
 const GAP_MAX: u64 = 16;
 
 /// L1 as one tick sees it, and the result.
-pub(crate) struct Look {
+pub(crate) struct Poll {
     pub(crate) head: L1BlockRef,
     finalized: Option<u64>,
     /// The account's next nonce on L1.
@@ -64,43 +64,43 @@ impl TxSender {
         let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
         let mut nonces: BTreeSet<u64> = open.map(|intent| intent.nonce).collect();
         let Some(last) = nonces.last().copied() else { return Ok(Vec::new()) };
-        let mut look = self.look().await?;
+        let mut poll = self.poll().await?;
         // A nonce that this file knows nothing of, or knows as settled before L1 replaced even final
         // blocks, would block those behind it.
-        nonces.extend(look.count..last.min(look.count.saturating_add(GAP_MAX)));
+        nonces.extend(poll.count..last.min(poll.count.saturating_add(GAP_MAX)));
         // First, so that no nonce is filled for a transaction that has expired itself.
-        retire_expired(file, &mut look)?;
+        retire_expired(file, &mut poll)?;
         let mut failed = None;
         for nonce in nonces {
-            match self.look_at(file, nonce, &mut look).await {
+            match self.poll_nonce(file, nonce, &mut poll).await {
                 Ok(()) => {}
                 Err(error @ (L1Error::IntentFile { .. } | L1Error::Unreachable { .. })) => {
                     return Err(error);
                 }
                 Err(error) => {
-                    look.is_line_intact = false;
+                    poll.is_line_intact = false;
                     failed.get_or_insert(error);
                 }
             }
         }
-        failed.map_or(Ok(look.updates), Err)
+        failed.map_or(Ok(poll.updates), Err)
     }
 
-    pub(crate) async fn look(&self) -> Result<Look, L1Error> {
+    pub(crate) async fn poll(&self) -> Result<Poll, L1Error> {
         let head = self.client.latest().await?;
         let finalized = self.client.finalized().await?.map(|block| block.number);
         let count = self.nonce_at(head.hash).await?;
-        Ok(Look { head, finalized, count, is_line_intact: true, updates: Vec::new() })
+        Ok(Poll { head, finalized, count, is_line_intact: true, updates: Vec::new() })
     }
 
-    async fn look_at(
+    async fn poll_nonce(
         &self,
         file: &mut IntentFile,
         nonce: u64,
-        look: &mut Look,
+        poll: &mut Poll,
     ) -> Result<(), L1Error> {
-        if self.settle(file, nonce, look).await? {
-            self.push(file, nonce, look).await?;
+        if self.settle(file, nonce, poll).await? {
+            self.push(file, nonce, poll).await?;
         }
         Ok(())
     }
@@ -110,16 +110,16 @@ impl TxSender {
         &self,
         file: &mut IntentFile,
         nonce: u64,
-        look: &mut Look,
+        poll: &mut Poll,
     ) -> Result<bool, L1Error> {
         let rivals = rivals(file, nonce);
-        match self.landing(&rivals, nonce, look).await? {
-            Landing::In(seq, at) => note_inclusion(file, rivals, seq, at, look)?,
-            Landing::Taken { at_block } => note_taken(file, rivals, at_block, look)?,
+        match self.landing(&rivals, nonce, poll).await? {
+            Landing::In(seq, at) => note_inclusion(file, rivals, seq, at, poll)?,
+            Landing::Taken { at_block } => note_taken(file, rivals, at_block, poll)?,
             // Nothing may be decided on what may be in a block.
             Landing::Unclear => return Err(L1Error::unclear(nonce)),
             Landing::Nowhere => {
-                note_unused(file, rivals, look)?;
+                note_unused(file, rivals, poll)?;
                 return Ok(true);
             }
         }
@@ -133,7 +133,7 @@ impl TxSender {
         &self,
         rivals: &[Intent],
         nonce: u64,
-        look: &Look,
+        poll: &Poll,
     ) -> Result<Landing, L1Error> {
         for rival in rivals {
             if let State::Included(at) = &rival.state
@@ -142,7 +142,7 @@ impl TxSender {
                 return Ok(Landing::In(rival.seq, at.clone()));
             }
         }
-        if look.count <= nonce {
+        if poll.count <= nonce {
             return Ok(Landing::Nowhere);
         }
         let mut mine = Vec::new();
@@ -161,7 +161,7 @@ impl TxSender {
         if let Some(at_block) = lost {
             return Ok(Landing::Taken { at_block });
         }
-        match self.user_of(nonce, look.head.number).await {
+        match self.user_of(nonce, poll.head.number).await {
             // Its receipt is not there yet, or withheld.
             Ok((_, Some(tx_hash))) if mine.iter().any(|(_, it)| *it == tx_hash) => {
                 return Ok(Landing::Unclear);
@@ -173,7 +173,7 @@ impl TxSender {
         }
         // Final blocks do not change. For the head a development node may report the state of the block
         // that it is building.
-        Ok(match look.finalized.filter(|number| *number < look.head.number) {
+        Ok(match poll.finalized.filter(|number| *number < poll.head.number) {
             Some(at_block) if self.nonce_at(at_block).await? > nonce => Landing::Taken { at_block },
             _ => Landing::Unclear,
         })
@@ -245,17 +245,17 @@ impl TxSender {
         &self,
         file: &mut IntentFile,
         nonce: u64,
-        look: &mut Look,
+        poll: &mut Poll,
     ) -> Result<(), L1Error> {
         let rivals = rivals(file, nonce);
         if let Some(active) = rivals.iter().find(|rival| rival.is_active()) {
-            match self.verdict(file, active, look).await? {
-                Verdict::Deliver => return self.deliver(file, active.clone(), look).await,
+            match self.verdict(file, active, poll).await? {
+                Verdict::Deliver => return self.deliver(file, active.clone(), poll).await,
                 Verdict::Wait => return Ok(()),
-                Verdict::Drop(retired) => retire(file, active.clone(), retired, look)?,
+                Verdict::Drop(retired) => retire(file, active.clone(), retired, poll)?,
             }
         }
-        self.vacate(file, nonce, look).await
+        self.vacate(file, nonce, poll).await
     }
 
     /// Whether to send an intent, again or still.
@@ -263,7 +263,7 @@ impl TxSender {
         &self,
         file: &IntentFile,
         intent: &Intent,
-        look: &Look,
+        poll: &Poll,
     ) -> Result<Verdict, L1Error> {
         let is_newer = |other: &&Intent| {
             other.purpose == intent.purpose
@@ -278,12 +278,12 @@ impl TxSender {
             return Ok(Verdict::Deliver);
         }
         // Only the first in the queue can be simulated on the state that it will meet.
-        if intent.nonce > look.count {
-            let wait = if look.is_line_intact { Verdict::Deliver } else { Verdict::Wait };
+        if intent.nonce > poll.count {
+            let wait = if poll.is_line_intact { Verdict::Deliver } else { Verdict::Wait };
             return Ok(wait);
         }
         match self
-            .estimate(&intent.label(), look.head, intent.to, intent.value, &intent.input)
+            .estimate(&intent.label(), poll.head, intent.to, intent.value, &intent.input)
             .await
         {
             Ok(_) => Ok(Verdict::Deliver),
@@ -306,7 +306,7 @@ impl TxSender {
         &self,
         file: &mut IntentFile,
         intent: Intent,
-        look: &mut Look,
+        poll: &mut Poll,
     ) -> Result<(), L1Error> {
         let id = intent.label();
         let last = intent.forms.last().cloned();
@@ -317,28 +317,28 @@ impl TxSender {
         // Only the next nonce in the queue can be delayed by its own price. A reorg may have taken L1
         // back below the block it was sent at.
         let is_slow = |sent_at: u64| {
-            let waited = look.head.number.saturating_sub(sent_at);
-            intent.nonce == look.count && waited >= self.config.bump_after_blocks
+            let waited = poll.head.number.saturating_sub(sent_at);
+            intent.nonce == poll.count && waited >= self.config.bump_after_blocks
         };
-        let is_dear =
+        let is_above_limit =
             last.as_ref().is_none_or(|last| last.priced_out || is_slow(last.sent_at_block));
-        if is_known && !is_dear {
+        if is_known && !is_above_limit {
             return Ok(());
         }
         match self.right(&intent) {
             Right::Held => {}
             // What is in a pool may be included; nothing is added.
             Right::Unknown => {
-                look.is_line_intact &= is_known;
+                poll.is_line_intact &= is_known;
                 return Ok(());
             }
             Right::Gone => {
-                retire(file, intent, Retired::without_right(), look)?;
-                look.is_line_intact &= is_known;
+                retire(file, intent, Retired::without_right(), poll)?;
+                poll.is_line_intact &= is_known;
                 return Ok(());
             }
         }
-        if is_dear {
+        if is_above_limit {
             let rivals = rivals(file, intent.nonce);
             let fees = match self.asked_fees(&id).await {
                 Ok(asked) => self.fees_over(&id, asked, &rivals),
@@ -352,13 +352,13 @@ impl TxSender {
                             max_fee_wei = fees.max_fee_wei,
                             "raising L1 fees"
                         );
-                        look.updates.push(TxUpdate::Bumped { id, fees });
+                        poll.updates.push(TxUpdate::Bumped { id, fees });
                     }
                     let also = Vec::new();
-                    return self.send_form(file, intent, fees, look.head.number, also).await;
+                    return self.send_form(file, intent, fees, poll.head.number, also).await;
                 }
                 Err(L1Error::FeeLimit { needed_wei, .. }) => {
-                    look.updates.push(TxUpdate::FeeLimited { id, needed_wei });
+                    poll.updates.push(TxUpdate::FeeLimited { id, needed_wei });
                 }
                 Err(error) => return Err(error),
             }
@@ -375,14 +375,14 @@ impl TxSender {
         &self,
         file: &mut IntentFile,
         nonce: u64,
-        look: &mut Look,
+        poll: &mut Poll,
     ) -> Result<(), L1Error> {
-        look.is_line_intact = false;
+        poll.is_line_intact = false;
         let (worthless, others): (Vec<Intent>, Vec<Intent>) = rivals(file, nonce)
             .into_iter()
             .partition(|rival| rival.retired.as_ref().is_some_and(|retired| retired.fill));
-        let is_harmful = self.is_any_held(file, &worthless).await?;
-        let is_used = self.is_any_held(file, &others).await?;
+        let is_harmful = self.is_any_in_pool(file, &worthless).await?;
+        let is_used = self.is_any_in_pool(file, &others).await?;
         let is_waited_for = file.intents().iter().any(|i| i.nonce > nonce && i.is_active());
         if !is_harmful && (is_used || !is_waited_for) {
             return Ok(());
@@ -393,22 +393,22 @@ impl TxSender {
         let asked = self.asked_fees(&id).await?;
         let fees = self.fees_over(&id, asked, &rivals)?;
         tracing::info!(nonce, "filling the nonce of a dropped L1 transaction");
-        self.send_form(file, fill, fees, look.head.number, Vec::new()).await
+        self.send_form(file, fill, fees, poll.head.number, Vec::new()).await
     }
 
     /// Whether a pool contains a form of these, as far as the node knows; records that.
-    pub(crate) async fn is_any_held(
+    pub(crate) async fn is_any_in_pool(
         &self,
         file: &mut IntentFile,
         rivals: &[Intent],
     ) -> Result<bool, L1Error> {
         let mut changed = Vec::new();
-        let mut is_held = false;
+        let mut is_in_pool = false;
         for rival in rivals {
             let mut now = rival.clone();
-            for form in now.forms.iter_mut().filter(|form| form.held) {
-                form.held = self.is_known(form.tx_hash).await?;
-                is_held |= form.held;
+            for form in now.forms.iter_mut().filter(|form| form.in_pool) {
+                form.in_pool = self.is_known(form.tx_hash).await?;
+                is_in_pool |= form.in_pool;
             }
             if now != *rival {
                 changed.push(now);
@@ -417,7 +417,7 @@ impl TxSender {
         if !changed.is_empty() {
             file.put_all(changed)?;
         }
-        Ok(is_held)
+        Ok(is_in_pool)
     }
 
     pub(crate) async fn is_known(&self, tx_hash: B256) -> Result<bool, L1Error> {
@@ -436,29 +436,29 @@ fn retire(
     file: &mut IntentFile,
     intent: Intent,
     retired: Retired,
-    look: &mut Look,
+    poll: &mut Poll,
 ) -> Result<(), L1Error> {
     let id = intent.label();
     tracing::warn!(purpose = id, reason = retired.reason, "transaction dropped");
-    look.updates.push(TxUpdate::Dropped { id, reason: retired.reason.clone() });
+    poll.updates.push(TxUpdate::Dropped { id, reason: retired.reason.clone() });
     file.put(Intent { retired: Some(retired), ..intent }).map(drop)
 }
 
-fn retire_expired(file: &mut IntentFile, look: &mut Look) -> Result<(), L1Error> {
+fn retire_expired(file: &mut IntentFile, poll: &mut Poll) -> Result<(), L1Error> {
     let is_expired =
-        |i: &&Intent| i.is_active() && i.expires.is_some_and(|expiry| expiry.is_past(look.head));
+        |i: &&Intent| i.is_active() && i.expires.is_some_and(|expiry| expiry.is_past(poll.head));
     let expired: Vec<Intent> = file.intents().iter().filter(is_expired).cloned().collect();
     for intent in expired {
         // One that is in a block by now is treated as such.
-        if intent.nonce >= look.count {
-            retire(file, intent, Retired::worthless("it has expired".to_owned()), look)?;
+        if intent.nonce >= poll.count {
+            retire(file, intent, Retired::worthless("it has expired".to_owned()), poll)?;
         }
     }
     Ok(())
 }
 
 /// Records that a reorg freed the nonce, if it was used.
-fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> Result<(), L1Error> {
+fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, poll: &mut Poll) -> Result<(), L1Error> {
     let back: Vec<Intent> = rivals.into_iter().filter(|it| it.state != State::Pending).collect();
     if back.is_empty() {
         return Ok(());
@@ -467,18 +467,18 @@ fn note_unused(file: &mut IntentFile, rivals: Vec<Intent>, look: &mut Look) -> R
         if matches!(intent.state, State::Included(_)) && !intent.is_fill() {
             let id = intent.label();
             tracing::warn!(purpose = id, "L1 block of a transaction replaced");
-            look.updates.push(TxUpdate::Reorged { id });
+            poll.updates.push(TxUpdate::Reorged { id });
         }
     }
     let back = back.into_iter().map(|mut intent| {
         // Its price was not the reason why it left its block.
         if let Some(form) = intent.forms.last_mut() {
-            form.sent_at_block = look.head.number;
+            form.sent_at_block = poll.head.number;
         }
         Intent { state: State::Pending, ..intent }
     });
     file.put_all(back.collect())?;
-    retire_expired(file, look)
+    retire_expired(file, poll)
 }
 
 fn note_inclusion(
@@ -486,9 +486,9 @@ fn note_inclusion(
     rivals: Vec<Intent>,
     seq: u64,
     at: Inclusion,
-    look: &mut Look,
+    poll: &mut Poll,
 ) -> Result<(), L1Error> {
-    let is_final = look.finalized.is_some_and(|number| number >= at.block_number);
+    let is_final = poll.finalized.is_some_and(|number| number >= at.block_number);
     let mut changed = Vec::new();
     for rival in rivals {
         let state = match (rival.seq == seq, is_final) {
@@ -504,13 +504,13 @@ fn note_inclusion(
         if rival.seq == seq && !rival.is_fill() {
             let receipt = receipt(&rival, &at, is_final);
             if is_news {
-                look.updates.push(TxUpdate::Included(receipt.clone()));
+                poll.updates.push(TxUpdate::Included(receipt.clone()));
             }
             if is_final {
-                look.updates.push(TxUpdate::Final(receipt));
+                poll.updates.push(TxUpdate::Final(receipt));
             }
         } else if rival.is_active() && !rival.is_fill() {
-            look.updates.push(TxUpdate::Lost { id: rival.label(), nonce: rival.nonce });
+            poll.updates.push(TxUpdate::Lost { id: rival.label(), nonce: rival.nonce });
         }
         changed.push(Intent { state, ..rival });
     }
@@ -521,15 +521,15 @@ fn note_taken(
     file: &mut IntentFile,
     rivals: Vec<Intent>,
     at_block: u64,
-    look: &mut Look,
+    poll: &mut Poll,
 ) -> Result<(), L1Error> {
-    let is_final = look.finalized.is_some_and(|number| number >= at_block);
+    let is_final = poll.finalized.is_some_and(|number| number >= at_block);
     let state = if is_final { State::LostFinal } else { State::Lost { at_block } };
     let changed: Vec<Intent> = rivals.into_iter().filter(|rival| rival.state != state).collect();
     for rival in changed.iter().filter(|rival| rival.is_active() && !rival.is_fill()) {
         let (id, nonce) = (rival.label(), rival.nonce);
         tracing::error!(purpose = id, nonce, "nonce used by another program");
-        look.updates.push(TxUpdate::Lost { id, nonce });
+        poll.updates.push(TxUpdate::Lost { id, nonce });
     }
     if changed.is_empty() {
         return Ok(());

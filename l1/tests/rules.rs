@@ -169,13 +169,13 @@ async fn a_wait_goes_on_after_a_first_rejection() {
     let mut changes = sender.watch();
     changes.mark_unchanged();
     // Written down, then rejected.
-    let mends = async {
+    let repair = async {
         for _ in 0..2 {
             changes.changed().await.unwrap();
         }
         test.proxy.set(Fault::None);
     };
-    let (sent, ()) = tokio::join!(sender.send(payment("pay", 5)), mends);
+    let (sent, ()) = tokio::join!(sender.send(payment("pay", 5)), repair);
     assert!(sent.unwrap().succeeded);
 }
 
@@ -185,7 +185,7 @@ async fn a_wait_outlasts_a_silent_endpoint() {
     let test = Faulty::new().await;
     let sender = test.sender().await;
     test.proxy.set(Fault::Down);
-    let mends = async {
+    let repair = async {
         // More than one request and its repetitions.
         while test.proxy.failed() < 6 {
             tokio::task::yield_now().await;
@@ -195,7 +195,7 @@ async fn a_wait_outlasts_a_silent_endpoint() {
     };
     let receipt = tokio::select! {
         sent = sender.send(payment("pay", 5)) => sent.unwrap(),
-        () = mends => unreachable!("it never ends"),
+        () = repair => unreachable!("it never ends"),
     };
     assert!(receipt.succeeded);
 }

@@ -81,7 +81,7 @@ mod tests {
             let io = std::io::Error::new(kind, text);
             connection_failure(&Outer("error sending request", Some(Box::new(io))))
         };
-        for (kind, text, wanted) in [
+        for (kind, text, expected) in [
             (ErrorKind::ConnectionRefused, "os error 111", "connection refused; is it running?"),
             (ErrorKind::TimedOut, "x", "no answer in time"),
             (ErrorKind::ConnectionReset, "x", "the connection broke off"),
@@ -89,7 +89,7 @@ mod tests {
             (ErrorKind::Other, "failed to lookup address", "the host name is unknown"),
             (ErrorKind::Other, "something else", "something else"),
         ] {
-            assert_eq!(of(kind, text).as_deref(), Some(wanted), "{kind:?}");
+            assert_eq!(of(kind, text).as_deref(), Some(expected), "{kind:?}");
         }
         let not_http = Outer("invalid HTTP version parsed", None);
         let found = connection_failure(&Outer("outer", Some(Box::new(not_http))));

@@ -85,8 +85,8 @@ async fn fetch(node: &Arc<Node>, peers: &[NodeClient], tx_hash: &Fr) -> bool {
     for peer in peers {
         match peer.transaction(tx_hash).await {
             Ok(Some(tx)) => {
-                let keeper = Arc::clone(node);
-                let kept = tokio::task::spawn_blocking(move || keeper.keep_included(tx)).await;
+                let store = Arc::clone(node);
+                let kept = tokio::task::spawn_blocking(move || store.keep_included(tx)).await;
                 match kept.unwrap_or(Err(PoolError::Busy)) {
                     Ok(()) => return true,
                     Err(error) => {

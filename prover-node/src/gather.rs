@@ -99,8 +99,8 @@ async fn from_peers(
     for peer in peers {
         match peer.transaction(tx_hash).await {
             Ok(Some(tx)) => {
-                let (keeper, copy) = (Arc::clone(node), tx.clone());
-                let kept = tokio::task::spawn_blocking(move || keeper.keep_included(copy)).await;
+                let (store, copy) = (Arc::clone(node), tx.clone());
+                let kept = tokio::task::spawn_blocking(move || store.keep_included(copy)).await;
                 match kept {
                     Ok(Ok(())) => return Ok(Arc::new(tx)),
                     Ok(Err(error)) => {

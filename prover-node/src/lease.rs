@@ -81,7 +81,7 @@ impl Identity {
 
 /// The lease as far as this process knows.
 #[derive(Debug, Default, Clone)]
-struct Held {
+struct Known {
     /// Fence and the moment before the last successful request was sent.
     lease: Option<(u64, Instant)>,
     other: Option<String>,
@@ -90,7 +90,7 @@ struct Held {
 /// The lease as the controller sees it. Clones share it.
 #[derive(Debug, Default, Clone)]
 pub struct Lease {
-    held: Arc<Mutex<Held>>,
+    known: Arc<Mutex<Known>>,
 }
 
 impl Lease {
@@ -98,7 +98,7 @@ impl Lease {
     pub fn fence(&self, now: Instant) -> Option<u64> {
         let held = self.held.lock();
         let trusted = |at: &Instant| now.saturating_duration_since(*at) <= TRUSTED;
-        held.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
+        known.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
     }
 
     /// Whether an L1 transaction may be sent under this fence.
@@ -124,15 +124,15 @@ impl Lease {
             if before != Some(answer.fence) {
                 tracing::info!(fence = answer.fence, "submitter's lease acquired");
             }
-            (held.lease, held.other) = (Some((answer.fence, asked)), None);
+            (known.lease, known.other) = (Some((answer.fence, asked)), None);
         } else {
             let holder = answer.holder.as_ref().map(ToString::to_string);
             if before.is_some() {
                 tracing::warn!(holder = ?holder, "submitter's lease lost");
-            } else if held.other != holder {
+            } else if known.other != holder {
                 tracing::info!(holder = ?holder, "standby; another prover node of this id submits");
             }
-            (held.lease, held.other) = (None, holder);
+            (known.lease, known.other) = (None, holder);
         }
     }
 

@@ -54,7 +54,7 @@ impl ProverNode {
                 tokio::select! {
                     () = stop.started() => break,
                     // The sender lives as long as the ports.
-                    told = sent.changed() => match told {
+                    changed = sent.changed() => match changed {
                         Ok(()) => news.notify_one(),
                         Err(_) => break,
                     },

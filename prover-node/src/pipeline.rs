@@ -38,27 +38,27 @@ pub struct Labels {
 pub struct Graph {
     pub plan: Arc<EpochPlan>,
     /// By node: whether its proof is needed. Closed under children, except proven ones.
-    pub wanted: Vec<bool>,
+    pub needed: Vec<bool>,
     /// Results of nodes that are proven already.
-    pub given: BTreeMap<usize, Vec<u8>>,
+    pub proven: BTreeMap<usize, Vec<u8>>,
 }
 
 impl Graph {
     /// All nodes up to the root of the plan's only block.
     pub fn block(plan: Arc<EpochPlan>) -> Self {
-        let mut wanted = vec![true; plan.nodes.len()];
-        wanted[plan.root()] = false;
-        Self { plan, wanted, given: BTreeMap::new() }
+        let mut needed = vec![true; plan.nodes.len()];
+        needed[plan.root()] = false;
+        Self { plan, needed, proven: BTreeMap::new() }
     }
 
     /// All nodes above the blocks' roots, which are passed in order.
     pub fn top(plan: Arc<EpochPlan>, roots: Vec<Vec<u8>>) -> Self {
         let is_block = |subject| matches!(subject, Subject::Block { .. });
         let is_top = |subject| matches!(subject, Subject::Blocks { .. } | Subject::Epoch);
-        let wanted = plan.nodes.iter().map(|node| is_top(node.subject)).collect();
+        let needed = plan.nodes.iter().map(|node| is_top(node.subject)).collect();
         let blocks = plan.nodes.iter().enumerate().filter(|(_, node)| is_block(node.subject));
-        let given = blocks.map(|(index, _)| index).zip(roots).collect();
-        Self { plan, wanted, given }
+        let proven = blocks.map(|(index, _)| index).zip(roots).collect();
+        Self { plan, needed, proven }
     }
 }
 
@@ -72,8 +72,8 @@ pub async fn run<B: Broker>(
     labels: &Labels,
     work: &Arc<dyn Work>,
 ) -> Result<Vec<u8>, JobFailure> {
-    let Graph { plan, wanted, given: mut results } = graph;
-    let last = wanted.iter().rposition(|wanted| *wanted).unwrap_or(plan.root());
+    let Graph { plan, needed, proven: mut results } = graph;
+    let last = needed.iter().rposition(|needed| *needed).unwrap_or(plan.root());
     let mut running = JoinSet::new();
     let start = |index: usize, results: &mut BTreeMap<usize, Vec<u8>>, to: &mut JoinSet<_>| {
         let children = plan.nodes[index].children.iter();
@@ -81,7 +81,7 @@ pub async fn run<B: Broker>(
         let node = Node { plan: Arc::clone(&plan), index, children };
         to.spawn(prove(jobs.clone(), node, labels.clone(), Arc::clone(work)));
     };
-    for index in (0..plan.nodes.len()).filter(|index| wanted[*index]) {
+    for index in (0..plan.nodes.len()).filter(|index| needed[*index]) {
         if plan.nodes[index].children.iter().all(|child| results.contains_key(child)) {
             start(index, &mut results, &mut running);
         }
@@ -98,7 +98,7 @@ pub async fn run<B: Broker>(
             return Ok(result);
         }
         results.insert(index, result);
-        if let Some(parent) = plan.nodes[index].parent.filter(|parent| wanted[*parent])
+        if let Some(parent) = plan.nodes[index].parent.filter(|parent| needed[*parent])
             && plan.nodes[parent].children.iter().all(|child| results.contains_key(child))
         {
             start(parent, &mut results, &mut running);

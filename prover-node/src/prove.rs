@@ -232,24 +232,24 @@ type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, String>);
 impl<B: Broker, S: Source> RangeTask<B, S> {
     async fn run(mut self) -> Proof {
         // By number; replacing a block drops its task.
-        let mut wanted: BTreeMap<u64, (RangeBlock, AbortHandle)> = BTreeMap::new();
+        let mut needed: BTreeMap<u64, (RangeBlock, AbortHandle)> = BTreeMap::new();
         let mut proven: BTreeMap<u64, (RangeBlock, ProvenBlock<S::Block>)> = BTreeMap::new();
         let mut running: JoinSet<BlockResult<S::Block>> = JoinSet::new();
         let mut top: JoinSet<Result<Vec<u8>, JobFailure>> = JoinSet::new();
         let mut top_of: Option<Target> = None;
         loop {
             let target = self.target.borrow_and_update().clone();
-            let is_wanted = |block: &RangeBlock| target.blocks.iter().any(|b| b.is_same(block));
-            proven.retain(|_, (block, _)| is_wanted(block));
-            wanted.retain(|_, (block, handle)| {
-                let keep = is_wanted(block);
+            let is_needed = |block: &RangeBlock| target.blocks.iter().any(|b| b.is_same(block));
+            proven.retain(|_, (block, _)| is_needed(block));
+            needed.retain(|_, (block, handle)| {
+                let keep = is_needed(block);
                 if !keep {
                     handle.abort();
                 }
                 keep
             });
             for block in &target.blocks {
-                wanted.entry(block.number).or_insert_with(|| {
+                needed.entry(block.number).or_insert_with(|| {
                     let task = self.block_task(target.epoch, *block);
                     (*block, running.spawn(task))
                 });
@@ -270,12 +270,12 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
                 }
                 Some(ended) = running.join_next() => match ended {
                     Ok((block, Ok(done))) => {
-                        if wanted.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
+                        if needed.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
                             proven.insert(block.number, (block, done));
                         }
                     }
                     Ok((block, Err(reason))) => {
-                        if wanted.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
+                        if needed.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
                             return Proof::Failed { reason };
                         }
                     }

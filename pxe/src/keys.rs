@@ -193,9 +193,9 @@ fn bytes(text: &str) -> Result<[u8; BYTES], String> {
     }
 }
 
-/// Index of the only character whose change makes the checksum right. The code finds every change of
-/// up to three characters (BIP 173; its generator has distance 4 at this length), so at most one
-/// such character exists. The right one is not reported: a person must look it up, not guess.
+/// Index of the only character whose change makes the checksum right. The code finds every change of up
+/// to three characters (BIP 173; its generator has distance 4 at this length), so at most one such
+/// character exists. The right one is not reported, so that the user looks it up instead of guessing.
 fn mistyped(text: &str, separator: usize) -> Option<usize> {
     let mut changed = text.as_bytes().to_vec();
     let is_upper = text.starts_with(|c: char| c.is_ascii_uppercase());

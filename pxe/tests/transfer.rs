@@ -295,8 +295,8 @@ async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
         let case = Case::new().await;
         let killed = case.transfer().env(failpoints::VARIABLE, step).output().unwrap();
         assert_eq!(killed.status.signal(), Some(9), "{step}: {killed:?}");
-        let told = !killed.stdout.is_empty();
-        assert_eq!(told, step.ends_with("_report"), "{step}: {killed:?}");
+        let assert_told = !killed.stdout.is_empty();
+        assert_eq!(assert_told, step.ends_with("_report"), "{step}: {killed:?}");
 
         // Another command in between reports it, and the next transfer reports it again.
         case.run(&["balance"]);
@@ -317,7 +317,7 @@ async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unknown_transaction_a_damaged_file_and_a_wrong_address_are_named() {
     let mut case = Case::new().await;
-    let told = |case: &Case, arguments: &[&str], parts: &[&str]| {
+    let assert_told = |case: &Case, arguments: &[&str], parts: &[&str]| {
         let output = case.command(arguments).output().unwrap();
         let text = text(&output);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
@@ -326,16 +326,24 @@ async fn an_unknown_transaction_a_damaged_file_and_a_wrong_address_are_named() {
     };
     let hash = to_hex(&Fr::from(7u64));
     let arguments = ["status", &hash, "--wait", "proven", "--wait-seconds", "0"];
-    told(&case, &arguments, &["PXE-024", &case.url, "the hash and --node-url"]);
+    assert_told(&case, &arguments, &["PXE-024", &case.url, "the hash and --node-url"]);
     let state = case.path("other.state");
     std::fs::write(&state, "garbage that is no state").unwrap();
     let state = state.display().to_string();
-    told(&case, &["--state", &state, "balance"], &["PXE-003", &state, "--state", "what is lost"]);
-    told(&case, &["--state", "/proc/x/y", "balance"], &["PXE-008", "/proc/x/y", "--state"]);
+    assert_told(
+        &case,
+        &["--state", &state, "balance"],
+        &["PXE-003", &state, "--state", "what is lost"],
+    );
+    assert_told(&case, &["--state", "/proc/x/y", "balance"], &["PXE-008", "/proc/x/y", "--state"]);
     case.url = "http://127.0.0.1:9".to_owned();
-    told(&case, &["balance"], &["NDC-001", &case.url, "connection refused", "--node-url"]);
+    assert_told(&case, &["balance"], &["NDC-001", &case.url, "connection refused", "--node-url"]);
     std::fs::write(case.path("alice.json"), "garbage").unwrap();
-    told(&case, &["balance"], &["PXE-002", "alice.json", "not a keystore file", "--keystore"]);
+    assert_told(
+        &case,
+        &["balance"],
+        &["PXE-002", "alice.json", "not a keystore file", "--keystore"],
+    );
 }
 
 /// Two concurrently: the second reports that the account is in use, and sends nothing.
@@ -347,8 +355,8 @@ async fn of_two_transfers_at_once_the_second_waits_for_nobody_and_sends_nothing(
     first.env(failpoints::VARIABLE, "pxe.after_intent:hang").stderr(Stdio::piped());
     let mut first = first.spawn().unwrap();
     let lines = BufReader::new(first.stderr.take().unwrap()).lines();
-    let stands = lines.map_while(Result::ok).any(|line| line.contains("failpoint reached"));
-    assert!(stands, "the first one ended");
+    let is_stopped = lines.map_while(Result::ok).any(|line| line.contains("failpoint reached"));
+    assert!(is_stopped, "the first one ended");
 
     let second = case.transfer().output().unwrap();
     assert_eq!(second.status.code(), Some(1), "{second:?}");

@@ -532,9 +532,9 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     let reverts = rollmill_l1::deploy(&sender, "reverts", reverts.into()).await.unwrap().address;
     for address in [deployment.parameters.verifier, reverts] {
         let (code, lines) = check(&["--node-rollup", &address.to_string()]);
-        let wanted =
+        let expected =
             format!("failed  contract: L1-022: the contract at {address} is not a Rollmill");
-        assert!(code == Some(1) && lines.contains(&wanted), "{lines}");
+        assert!(code == Some(1) && lines.contains(&expected), "{lines}");
         assert!(lines.contains("--node-rollup"), "{lines}");
     }
     let garbage = deployment.path("garbage");
@@ -552,9 +552,9 @@ async fn check_tells_one_line_for_each_need_and_starts_nothing() {
     let late = deployment.client.latest().await.unwrap().number.to_string();
     let (code, lines) = check(&["--node-l1-start", &late]);
     assert_eq!(code, Some(1), "{lines}");
-    let wanted =
+    let expected =
         format!("failed  contract: NODE-065: at L1 block {late}, which --node-l1-start names");
-    assert!(lines.contains(&wanted), "{lines}");
+    assert!(lines.contains(&expected), "{lines}");
     let started =
         deployment.output(env!("CARGO_BIN_EXE_rollmill-sequencer"), &["--node-l1-start", &late]);
     let error = String::from_utf8(started.stderr).unwrap();

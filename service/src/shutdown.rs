@@ -75,10 +75,10 @@ impl Shutdown {
         });
     }
 
-    async fn reached(&self, wanted: Phase) {
+    async fn reached(&self, requested: Phase) {
         let mut receiver = self.phase.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
-        let _ = receiver.wait_for(|phase| *phase >= wanted).await;
+        let _ = receiver.wait_for(|phase| *phase >= requested).await;
     }
 }
 

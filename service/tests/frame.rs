@@ -80,8 +80,8 @@ enum Work {
 
 #[derive(Debug, clap::Subcommand)]
 enum Keep {
-    /// Look at the store
-    Look,
+    /// Inspect the store
+    Inspect,
 }
 
 impl Commands for Work {
@@ -152,14 +152,14 @@ fn an_unknown_key_in_the_file_is_rejected_by_name() {
 fn an_error_and_its_causes_are_one_line_with_one_code() {
     #[derive(Debug, thiserror::Error)]
     #[error("{text}")]
-    struct Told {
+    struct Chained {
         text: &'static str,
-        source: Option<Box<Told>>,
+        source: Option<Box<Chained>>,
     }
-    let told = |text, source: Option<Told>| Told { text, source: source.map(Box::new) };
-    let line = |text, source| one_line(&told(text, source));
+    let chained = |text, source: Option<Chained>| Chained { text, source: source.map(Box::new) };
+    let line = |text, source| one_line(&chained(text, source));
     // The message quotes its cause, which is also its source.
-    let cause = || Some(told("CCC-003: it is full", None));
+    let cause = || Some(chained("CCC-003: it is full", None));
     assert_eq!(line("AAA-001: no disk: BBB-002: gone", None), "AAA-001: no disk: gone");
     assert_eq!(
         line("AAA-001: BBB-002: gone: CCC-003: it is full", cause()),
@@ -277,14 +277,14 @@ fn a_program_without_settings_shows_bounds_and_errors_of_one_line() {
     let help = run(&["--help"]).unwrap().unwrap_err();
     assert!(help.contains("Number [2 to 7]"), "{help}");
     assert_eq!(run(&["--number", "3"]).unwrap().unwrap().number, 3);
-    for (arguments, told) in [
+    for (arguments, expected) in [
         (&["--number", "1"][..], "`1` for --number: expected a whole number from 2 to 7"),
         (&["--number"], "the value of --number is missing; write --number <N>"),
         (&["--nmber", "1"], "a similar argument exists: '--number'"),
         (&["--number", "3", "--other"], "'--number <N>' cannot be used with '--other'"),
     ] {
         let line = one_line(&run(arguments).unwrap_err());
-        assert!(line.starts_with("SVC-003: ") && line.contains(told), "{line}");
+        assert!(line.starts_with("SVC-003: ") && line.contains(expected), "{line}");
     }
 }
 
@@ -319,13 +319,13 @@ fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
     let error = work(&["sned"]).unwrap_err().to_string();
     assert!(error.contains("a similar subcommand exists: 'send'"), "{error}");
     let error = work(&["--fast", "no"]).unwrap_err().to_string();
-    let told = "SVC-003: unexpected `no` after --fast; write --fast=true or --fast=false";
-    assert_eq!(error, told);
+    let expected = "SVC-003: unexpected `no` after --fast; write --fast=true or --fast=false";
+    assert_eq!(error, expected);
     let toml = file("[store]\ndata_di = 'x'\n");
     let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err().to_string();
     assert!(error.contains("line 2: unknown key `store.data_di`"), "{error}");
     assert!(error.contains("did you mean `store.data_dir`?"), "{error}");
-    for (text, told) in [
+    for (text, expected) in [
         // In a table that is not its own, or in none.
         ("data_dri = 'x'\n", "did you mean `data_dir` in the table [store]?"),
         ("[store]\nlog_levl = 'x'\n", "did you mean `log_level` in the table [service]?"),
@@ -335,7 +335,7 @@ fn a_misspelt_flag_subcommand_or_key_is_told_with_the_nearest() {
     ] {
         let toml = file(text);
         let error = read(&["--config", toml.path().to_str().unwrap()], &[]).unwrap_err();
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
@@ -366,10 +366,10 @@ fn a_help_text_shows_value_names_bounds_variables_and_defaults() {
     let text = help(&["send", "--help"]);
     assert!(text.contains("--token") && text.contains("--log-level"), "{text}");
     assert!(!text.contains("--workers") && !text.contains("--store-data-dir"), "{text}");
-    let text = help(&["store", "look", "--help"]);
+    let text = help(&["store", "inspect", "--help"]);
     assert!(text.contains("--store-data-dir") && !text.contains("--token"), "{text}");
     // And accepts the others, so that it runs with the flags of the server.
-    assert!(work(&["store", "look", "--workers", "3"]).is_ok());
+    assert!(work(&["store", "inspect", "--workers", "3"]).is_ok());
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn a_secret_that_cannot_be_read_is_told_with_what_to_do() {
     let empty = format!("file:{}", empty.path().display());
     let folder = tempfile::tempdir().unwrap();
     let folder = format!("file:{}", folder.path().display());
-    for (reference, told) in [
+    for (reference, expected) in [
         ("file:/nonexistent/x", "file /nonexistent/x does not exist; correct the path"),
         (&folder, "is a directory; name a file in it"),
         (&empty, "holds an empty secret"),
@@ -441,7 +441,7 @@ fn a_secret_that_cannot_be_read_is_told_with_what_to_do() {
     ] {
         let line = one_line(&read(&["--token", reference], &[]).unwrap_err());
         assert!(line.starts_with("SVC-001: invalid value for --token: "), "{line}");
-        assert!(line.contains(told) && !line.contains("os error"), "{line}");
+        assert!(line.contains(expected) && !line.contains("os error"), "{line}");
     }
 }
 

@@ -144,14 +144,14 @@ impl Drop for Large {
 
 #[tokio::test]
 async fn an_answer_that_is_not_read_ends_at_its_limit() {
-    let (ended, mut told) = mpsc::unbounded_channel();
+    let (ended, mut dropped) = mpsc::unbounded_channel();
     // More than the buffers of a connection hold.
     let large = move || async move { Bytes::from_owner(Large(vec![7; 64 << 20], ended)) };
     let limits = HttpLimits { write_stall: Duration::from_millis(20), ..patient() };
     let server = Server::start(limits, Router::new().route("/large", get(large))).await;
     let request = b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n";
     let _unread = server.connect(HOSTILE, request).await;
-    told.recv().await.unwrap();
+    dropped.recv().await.unwrap();
     server.shutdown.start();
     server.task.await.unwrap().unwrap();
     assert_eq!(closed(&server.registry, "stalled"), 1.0);

@@ -138,7 +138,7 @@ fn measure(form: LimbForm, arguments: &Arguments) -> Result<Value, Box<dyn std::
     put("ntt 2^14", seconds, "a second", 1.0);
 
     let bases = points(n);
-    let (held, on_cpu_held) = (device.register_bases(&bases)?, cpu.register_bases(&bases)?);
+    let (registered, on_cpu) = (device.register_bases(&bases)?, cpu.register_bases(&bases)?);
     let small: Vec<u16> = values.iter().map(|value| value.0.0[0] as u16).collect();
     let equal = vec![values[5]; n];
     for (what, column, expected) in [
@@ -146,8 +146,8 @@ fn measure(form: LimbForm, arguments: &Arguments) -> Result<Value, Box<dyn std::
         ("msm 2^14 u16", device.upload_u16(&small)?, cpu.upload_u16(&small)?),
         ("msm 2^14 equal", device.upload(&equal)?, cpu.upload(&equal)?),
     ] {
-        assert_eq!(device.commit(&held, &[&column])?, cpu.commit(&on_cpu_held, &[&expected])?);
-        let seconds = time(arguments.runs, || device.commit(&held, &[&column]));
+        assert_eq!(device.commit(&registered, &[&column])?, cpu.commit(&on_cpu, &[&expected])?);
+        let seconds = time(arguments.runs, || device.commit(&registered, &[&column]));
         put(what, seconds, "a second", 1.0);
     }
     assert_ne!(values[1], Fr::ZERO);

@@ -278,12 +278,12 @@ impl Gpu {
     pub(crate) fn read(
         &self,
         operation: &'static str,
-        wanted: &[(&Region, u64)],
+        requested: &[(&Region, u64)],
     ) -> Result<Vec<Vec<u8>>, DeviceError> {
         self.check(operation)?;
         let mut encoder = self.device.create_command_encoder(&Default::default());
-        let mut staged = Vec::with_capacity(wanted.len());
-        for (region, bytes) in wanted {
+        let mut staged = Vec::with_capacity(requested.len());
+        for (region, bytes) in requested {
             let scope = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
             let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some(operation),
@@ -298,7 +298,7 @@ impl Gpu {
             staged.push(staging);
         }
         let mut guards = Vec::new();
-        for (region, _) in wanted.iter().filter(|(region, _)| region.guard) {
+        for (region, _) in requested.iter().filter(|(region, _)| region.guard) {
             let bytes = region.bytes - region.end;
             let staging = self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("guard"),
@@ -333,7 +333,7 @@ impl Gpu {
         }
         staged
             .iter()
-            .zip(wanted)
+            .zip(requested)
             .map(|(staging, (_, bytes))| {
                 let view = staging.slice(..).get_mapped_range();
                 let view = view.map_err(|error| self.failed(error.to_string()))?;

@@ -391,22 +391,22 @@ impl WgpuDevice {
         columns: usize,
         rests: &[(usize, Rest)],
     ) -> Result<Vec<G1Affine>, DeviceError> {
-        let mut wanted = Vec::new();
+        let mut requested = Vec::new();
         for (_, rest) in rests {
             let bytes = |runs: u32| POINT_BYTES * u64::from(rest.shape.windows * runs);
             match &rest.above {
                 None => {
-                    wanted.push((&*rest.sums, bytes(rest.runs)));
-                    wanted.push((&*rest.weighted, bytes(rest.runs)));
+                    requested.push((&*rest.sums, bytes(rest.runs)));
+                    requested.push((&*rest.weighted, bytes(rest.runs)));
                 }
                 Some(above) => {
-                    wanted.push((&*above.sums, bytes(above.runs)));
-                    wanted.push((&*above.weighted, bytes(above.runs)));
-                    wanted.push((&*above.plain, bytes(above.plain_runs)));
+                    requested.push((&*above.sums, bytes(above.runs)));
+                    requested.push((&*above.weighted, bytes(above.runs)));
+                    requested.push((&*above.plain, bytes(above.plain_runs)));
                 }
             }
         }
-        let mut read = self.gpu.read(OPERATION, &wanted)?.into_iter();
+        let mut read = self.gpu.read(OPERATION, &requested)?.into_iter();
         let mut next = || match read.next() {
             Some(bytes) => self.points(&bytes),
             None => Err(self.gpu.failed(FEWER_RESULTS)),

@@ -48,17 +48,17 @@ impl Tables {
         &self,
         gpu: &Gpu,
         operation: &'static str,
-        wanted: Powers,
+        requested: Powers,
     ) -> Result<Arc<Region>, DeviceError> {
         let mut made = self.made.lock();
         if let Some((_, region)) = made.iter().find(|(powers, _)| *powers == wanted) {
             return Ok(Arc::clone(region));
         }
-        let region = gpu.upload(operation, &bytes_of(&wanted.values()))?;
+        let region = gpu.upload(operation, &bytes_of(&requested.values()))?;
         if made.len() == TABLES_MAX {
             made.remove(0);
         }
-        made.push((wanted, Arc::clone(&region)));
+        made.push((requested, Arc::clone(&region)));
         Ok(region)
     }
 }

@@ -188,10 +188,10 @@ impl Vector for WgpuDevice {
             values.push(totals);
         }
         record.submit()?;
-        let wanted: Vec<_> =
+        let requested: Vec<_> =
             values.iter().map(|value| (&*value.chunks[0], ELEMENT_BYTES)).collect();
-        let mut read = Vec::with_capacity(wanted.len());
-        for bytes in self.gpu.read(OPERATION, &wanted)? {
+        let mut read = Vec::with_capacity(requested.len());
+        for bytes in self.gpu.read(OPERATION, &requested)? {
             self.gpu.elements(&bytes, &mut read)?;
         }
         let mut read = read.into_iter();

@@ -45,11 +45,11 @@ fn long_msms_are_those_of_the_cpu() {
     let bases = G1Projective::normalize_batch(&points);
     let scalars: Vec<Fr> = (0..n).map(|_| Fr::rand(&mut rng)).collect();
     let cpu = CpuDevice::new(2);
-    let held = cpu.register_bases(&bases).unwrap();
-    let expected = cpu.commit(&held, &[&cpu.upload(&scalars).unwrap()]).unwrap();
+    let registered = cpu.register_bases(&bases).unwrap();
+    let expected = cpu.commit(&registered, &[&cpu.upload(&scalars).unwrap()]).unwrap();
     let device = common::open(&common::options(LimbForm::U64));
-    let held = device.register_bases(&bases).unwrap();
-    let got = device.commit(&held, &[&device.upload(&scalars).unwrap()]).unwrap();
+    let registered = device.register_bases(&bases).unwrap();
+    let got = device.commit(&registered, &[&device.upload(&scalars).unwrap()]).unwrap();
     assert_eq!(got, expected, "seed {seed}");
 }
 
@@ -57,15 +57,15 @@ fn long_msms_are_those_of_the_cpu() {
 fn one_device_serves_several_threads() {
     let device = common::open(&common::options(LimbForm::U64));
     let generator: G1Affine = G1Projective::generator().into_affine();
-    let held = device.register_bases(&vec![generator; 300]).unwrap();
+    let registered = device.register_bases(&vec![generator; 300]).unwrap();
     std::thread::scope(|scope| {
         for thread in 1..=4u64 {
-            let (device, held) = (&device, &held);
+            let (device, registered) = (&device, &registered);
             scope.spawn(move || {
                 for round in 1..=5u64 {
                     let scalar = Fr::from(thread * 1_000_003 + round);
                     let column = device.upload(&vec![scalar; 300]).unwrap();
-                    let sum = device.commit(held, &[&column]).unwrap()[0];
+                    let sum = device.commit(registered, &[&column]).unwrap()[0];
                     let expected = generator * (scalar * Fr::from(300u64));
                     assert_eq!(sum, expected.into_affine(), "thread {thread}, round {round}");
                     let total = device.prefix_sum(&column).unwrap();

@@ -101,8 +101,8 @@ fn a_lost_device_says_so_in_every_operation() {
     let device = device();
     let point = G1Affine::generator();
     let bases = device.register_bases(&[point; 4]).unwrap();
-    let mut held = device.upload(&[Fr::from(3u64); 4]).unwrap();
-    let column = Column::<_, Coeff>::new(held.clone());
+    let mut buffer = device.upload(&[Fr::from(3u64); 4]).unwrap();
+    let column = Column::<_, Coeff>::new(buffer.clone());
     let on_adapter = device.to_lagrange(&[&column]).unwrap().remove(0);
     device.close();
     let outcomes = [
@@ -110,15 +110,15 @@ fn a_lost_device_says_so_in_every_operation() {
         device.upload_u16(&[1]).err(),
         device.download(&on_adapter.buffer).err(),
         device.register_bases(&[point]).err(),
-        device.commit(&bases, &[&held]).err(),
+        device.commit(&bases, &[&buffer]).err(),
         device.to_lagrange(&[&column]).err(),
         device.to_coeff(&[&on_adapter]).err(),
-        device.invert(&mut held).err(),
-        device.prefix_product(&held).err(),
-        device.prefix_sum(&held).err(),
+        device.invert(&mut buffer).err(),
+        device.prefix_product(&buffer).err(),
+        device.prefix_sum(&buffer).err(),
         device.evaluate(&[&column], Fr::from(2u64)).err(),
         device.divide_by_linear(&column, Fr::from(2u64)).err(),
-        device.linear_combination(&[(&held, Fr::from(2u64))]).err(),
+        device.linear_combination(&[(&buffer, Fr::from(2u64))]).err(),
     ];
     for (i, outcome) in outcomes.into_iter().enumerate() {
         let lost = matches!(&outcome, Some(DeviceError::Lost { .. }));

@@ -70,8 +70,8 @@ fn check_except(tree: &Tree, excused: &[&str]) -> Findings {
     let kernels: Vec<Kernel<'_>> = tree.files.iter().flat_map(kernels).collect();
     let mut needed = BTreeSet::new();
     for Kernel { file, line, name, comment } in &kernels {
-        let says = |part: &str| comment.iter().any(|text| text.starts_with(part));
-        let lacks: Vec<&str> = PARTS.into_iter().filter(|part| !says(part)).collect();
+        let has = |part: &str| comment.iter().any(|text| text.starts_with(part));
+        let lacks: Vec<&str> = PARTS.into_iter().filter(|part| !has(part)).collect();
         if excused.contains(&name.as_str()) {
             if !lacks.is_empty() {
                 needed.insert(name.as_str());

@@ -134,7 +134,7 @@ impl<D: Device> Laws<'_, D> {
     }
 
     fn msm_small_columns(&self, bases: &[G1Affine]) {
-        let held = self.device.register_bases(bases).expect("register_bases");
+        let registered = self.device.register_bases(bases).expect("register_bases");
         let mut stream = Stream::new(self.seed, "small columns");
         let random: Vec<u16> = (0..bases.len()).map(|_| stream.u16()).collect();
         let bytes: Vec<u16> = random.iter().map(|value| value & 0xff).collect();
@@ -151,7 +151,8 @@ impl<D: Device> Laws<'_, D> {
         for (name, small) in cases {
             let full: Vec<Fr> = small.iter().map(|value| Fr::from(*value)).collect();
             let column = self.device.upload_u16(&small).expect("upload_u16");
-            let sums = self.device.commit(&held, &[&column, &self.upload(&full)]).expect("commit");
+            let sums =
+                self.device.commit(&registered, &[&column, &self.upload(&full)]).expect("commit");
             let expected = plain::msm(bases, &full);
             self.check(sums[0] == expected, "commit of small values", name);
             self.check(sums[1] == expected, "commit of small values in full form", name);
@@ -159,14 +160,14 @@ impl<D: Device> Laws<'_, D> {
     }
 
     fn msm_batches(&self, bases: &[G1Affine]) {
-        let held = self.device.register_bases(bases).expect("register_bases");
-        let none = self.device.commit(&held, &[]).expect("commit");
+        let registered = self.device.register_bases(bases).expect("register_bases");
+        let none = self.device.commit(&registered, &[]).expect("commit");
         self.check(none.is_empty(), "a batch of no columns returns no points", 0);
         let columns: Vec<Vec<Fr>> =
             [700, 0, 1, 64, 333].map(|n| self.frs(&format!("batch {n}"), n)).into();
         let buffers: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
         let refs: Vec<&D::Buffer> = buffers.iter().collect();
-        let sums = self.device.commit(&held, &refs).expect("commit");
+        let sums = self.device.commit(&registered, &refs).expect("commit");
         for (column, sum) in columns.iter().zip(&sums) {
             let holds = *sum == plain::msm(bases, column);
             self.check(holds, "a batch commits to each column", column.len());
@@ -187,7 +188,7 @@ impl<D: Device> Laws<'_, D> {
         let n = 20_000;
         let period = bases.len();
         let long: Vec<G1Affine> = (0..n).map(|i| bases[i % period]).collect();
-        let held = self.device.register_bases(&long).expect("register_bases");
+        let registered = self.device.register_bases(&long).expect("register_bases");
         let mut stream = Stream::new(self.seed, "long");
         let small: Vec<Fr> = (0..n).map(|_| Fr::from(stream.u16())).collect();
         let equal = vec![self.fr("long equal"); n];
@@ -198,14 +199,15 @@ impl<D: Device> Laws<'_, D> {
             for (i, scalar) in scalars.iter().enumerate() {
                 folded[i % period] += scalar;
             }
-            let sum = self.device.commit(&held, &[&self.upload(&scalars)]).expect("commit")[0];
+            let sum =
+                self.device.commit(&registered, &[&self.upload(&scalars)]).expect("commit")[0];
             self.check(sum == plain::msm(bases, &folded), "a long sum over repeated bases", name);
         }
     }
 
     fn msm_shapes(&self, bases: &[G1Affine]) {
-        let held = self.device.register_bases(&bases[..4]).expect("register_bases");
-        let outcome = self.device.commit(&held, &[&self.upload(&self.frs("too long", 5))]);
+        let registered = self.device.register_bases(&bases[..4]).expect("register_bases");
+        let outcome = self.device.commit(&registered, &[&self.upload(&self.frs("too long", 5))]);
         let rejected = matches!(outcome, Err(DeviceError::Shape { .. }));
         self.check(rejected, "a column longer than the bases is rejected", 5);
     }

@@ -143,15 +143,15 @@ impl<D: Device> Laws<'_, D> {
         for n in [1, 4, 512] {
             let columns: Vec<Vec<Fr>> =
                 (0..5).map(|i| self.frs(&format!("batch {i}"), n)).collect();
-            let held: Vec<_> = columns.iter().map(|values| self.coeff(values)).collect();
-            let refs: Vec<_> = held.iter().collect();
+            let uploaded: Vec<_> = columns.iter().map(|values| self.coeff(values)).collect();
+            let refs: Vec<_> = uploaded.iter().collect();
             let out = self.device.to_lagrange(&refs).expect("to_lagrange");
             for (values, out) in columns.iter().zip(&out) {
                 let holds = self.download(&out.buffer) == plain::dft(values, Fr::ONE);
                 self.check(holds, "a batch transforms each column", n);
             }
-            for (values, held) in columns.iter().zip(&held) {
-                let holds = self.download(&held.buffer) == *values;
+            for (values, uploaded) in columns.iter().zip(&uploaded) {
+                let holds = self.download(&uploaded.buffer) == *values;
                 self.check(holds, "a transform leaves its input alone", n);
             }
         }

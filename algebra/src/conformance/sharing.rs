@@ -16,23 +16,24 @@ impl<D: Device> Laws<'_, D> {
     fn one_buffer_many_times(&self) {
         let n = 64;
         let values = self.frs("shared", n);
-        let held = self.upload(&values);
+        let buffer = self.upload(&values);
         let [x, y] = [self.fr("shared x"), self.fr("shared y")];
-        let terms = [(&held, x), (&held, y), (&held, x), (&held, y), (&held, -x), (&held, -x)];
+        let terms =
+            [(&buffer, x), (&buffer, y), (&buffer, x), (&buffer, y), (&buffer, -x), (&buffer, -x)];
         let sum = self.download(&self.device.linear_combination(&terms).expect("combine"));
         let expected: Vec<Fr> = values.iter().map(|value| *value * (y + y)).collect();
         self.check(sum == expected, "linear_combination of one buffer", n);
 
-        let column = Column::<_, Coeff>::new(held.clone());
+        let column = Column::<_, Coeff>::new(buffer.clone());
         let out = self.device.to_lagrange(&[&column, &column]).expect("to_lagrange");
         let [a, b] = [&out[0], &out[1]].map(|out| self.download(&out.buffer));
         self.check(a == b, "one column transformed twice", n);
         let out = self.device.evaluate(&[&column, &column], x).expect("evaluate");
         self.check(out[0] == out[1], "one column evaluated twice", n);
         let bases = self.device.register_bases(&points(self.seed, n)).expect("register_bases");
-        let sums = self.device.commit(&bases, &[&held, &held]).expect("commit");
+        let sums = self.device.commit(&bases, &[&buffer, &buffer]).expect("commit");
         self.check(sums[0] == sums[1], "one column committed to twice", n);
-        self.check(self.download(&held) == values, "a shared buffer stays as it was", n);
+        self.check(self.download(&buffer) == values, "a shared buffer stays as it was", n);
     }
 
     /// Results feed the next operation without a download between, and every source is dropped as soon

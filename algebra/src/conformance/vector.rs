@@ -90,8 +90,8 @@ impl<D: Device> Laws<'_, D> {
                 *value = [Fr::ZERO, Fr::ONE, -Fr::ONE][(row / 3 + i) % 3];
             }
         }
-        let held: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
-        let refs: Vec<&D::Buffer> = held.iter().collect();
+        let buffers: Vec<D::Buffer> = columns.iter().map(|column| self.upload(column)).collect();
+        let refs: Vec<&D::Buffer> = buffers.iter().collect();
         let out = self.device.rows(kernel, &refs).expect("rows");
         let expected = plain::rows(kernel, &columns);
         self.check(out.len() == 3, "rows returns a column per output", n);
@@ -107,10 +107,10 @@ impl<D: Device> Laws<'_, D> {
 
     fn scans_match(&self, n: usize) {
         let values = self.frs("scan", n);
-        let held = self.upload(&values);
-        let products = self.download(&self.device.prefix_product(&held).expect("prefix_product"));
+        let buffer = self.upload(&values);
+        let products = self.download(&self.device.prefix_product(&buffer).expect("prefix_product"));
         self.check(products == plain::prefix_product(&values), "prefix_product", n);
-        let sums = self.download(&self.device.prefix_sum(&held).expect("prefix_sum"));
+        let sums = self.download(&self.device.prefix_sum(&buffer).expect("prefix_sum"));
         self.check(sums == plain::prefix_sum(&values), "prefix_sum", n);
     }
 
@@ -118,9 +118,9 @@ impl<D: Device> Laws<'_, D> {
     fn long_scans_match(&self) {
         let n = 20_000;
         let values = self.frs("long scan", n);
-        let held = self.upload(&values);
-        let products = self.download(&self.device.prefix_product(&held).expect("prefix_product"));
-        let sums = self.download(&self.device.prefix_sum(&held).expect("prefix_sum"));
+        let buffer = self.upload(&values);
+        let products = self.download(&self.device.prefix_product(&buffer).expect("prefix_product"));
+        let sums = self.download(&self.device.prefix_sum(&buffer).expect("prefix_sum"));
         let starts = products[0] == Fr::ONE && sums[0] == Fr::ZERO;
         self.check(starts, "scans start at their neutral element", n);
         for i in 1..n {
@@ -135,10 +135,10 @@ impl<D: Device> Laws<'_, D> {
         for i in (0..n).step_by(5) {
             values[i] = if i % 2 == 0 { Fr::ZERO } else { Fr::ONE };
         }
-        let mut held = self.upload(&values);
-        let shared = held.clone();
-        self.device.invert(&mut held).expect("invert");
-        self.check(self.download(&held) == plain::invert(&values), "invert", n);
+        let mut buffer = self.upload(&values);
+        let shared = buffer.clone();
+        self.device.invert(&mut buffer).expect("invert");
+        self.check(self.download(&buffer) == plain::invert(&values), "invert", n);
         self.check(self.download(&shared) == values, "invert leaves clones alone", n);
         let mut zeros = self.upload(&vec![Fr::ZERO; n]);
         self.device.invert(&mut zeros).expect("invert");

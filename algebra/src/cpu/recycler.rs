@@ -85,12 +85,12 @@ impl Recycler {
 
     /// An array of `len` elements of unspecified value.
     pub(super) fn take<T: Element>(&self, len: usize) -> Vec<T> {
-        let wanted = len * size_of::<T>();
+        let requested = len * size_of::<T>();
         let mut found = None;
-        if wanted >= BYTES_MIN {
+        if requested >= BYTES_MIN {
             found = self.update(|pool| {
                 let found = pool.find(len);
-                pool.used += found.as_ref().map_or(wanted, bytes);
+                pool.used += found.as_ref().map_or(requested, bytes);
                 found
             });
         }

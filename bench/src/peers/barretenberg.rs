@@ -311,13 +311,13 @@ pub(crate) fn proof(
 /// A circuit that fills a domain but for a few rows. Permutations, since they take the fewest bytes a
 /// gate, and squares for the rest.
 fn full(log_n: u32) -> (Acir, u32) {
-    let wanted = (1u64 << log_n) - SLACK - GATES_FIXED;
+    let expected = (1u64 << log_n) - SLACK - GATES_FIXED;
     let mut circuit = Acir::new();
     let mut x = INPUT;
-    for _ in 0..wanted / GATES_PER_HASH {
+    for _ in 0..expected / GATES_PER_HASH {
         x = circuit.hash(x);
     }
-    for _ in 0..wanted % GATES_PER_HASH {
+    for _ in 0..expected % GATES_PER_HASH {
         x = circuit.square(x);
     }
     (circuit, x)

@@ -71,7 +71,7 @@ impl<D: Beside> Peer<'_, D> {
         bench.require_memory(&what, most as u64 * 4 * (64 + 32))?;
         let failed = || BenchError::failed(what.clone());
         let points: Vec<G1Affine> = G1Projective::generator().batch_mul(&elements(most, 4));
-        let held = self.device.register_bases(&points).map_err(failed())?;
+        let registered = self.device.register_bases(&points).map_err(failed())?;
         let here = self.cpu.register_bases(&points).map_err(failed())?;
         drop(points);
         for log_n in bench.plan.sizes.clone() {
@@ -88,7 +88,7 @@ impl<D: Beside> Peer<'_, D> {
                     bench,
                     &case,
                     |sums| *sums == expected,
-                    || self.device.commit(&held, &[&column]).map_err(failed()),
+                    || self.device.commit(&registered, &[&column]).map_err(failed()),
                 )?;
             }
         }

@@ -66,10 +66,10 @@ mod tests {
     /// the shell stays until the kernel was queried, since it ends when its reader is gone.
     #[test]
     fn the_peak_of_a_program_is_its_own() {
-        let held = vec![1u8; 64 << 20];
+        let memory = vec![1u8; 64 << 20];
         let (_, peak) = shell("while :; do echo x; done | head -c 300000 > /dev/null");
         let peak = peak.expect("the kernel reports it");
-        assert!((1 << 16..32 << 20).contains(&peak), "{peak} of {}", held.len());
+        assert!((1 << 16..32 << 20).contains(&peak), "{peak} of {}", memory.len());
     }
 
     #[test]

@@ -170,8 +170,8 @@ impl PrivatePostgres {
                 Err(last) => {
                     let text = fs::read_to_string(&log_path).unwrap_or_default();
                     // A predecessor that was killed a moment ago may still be shutting down.
-                    let held = text.contains("postmaster.pid") && text.contains("exists");
-                    if held && start.elapsed() < START_LIMIT / 4 {
+                    let is_locked = text.contains("postmaster.pid") && text.contains("exists");
+                    if is_locked && start.elapsed() < START_LIMIT / 4 {
                         if !std::mem::replace(&mut is_waiting, true) {
                             tracing::info!(
                                 data_dir = %root.display(),
@@ -182,7 +182,7 @@ impl PrivatePostgres {
                         tokio::time::sleep(Duration::from_millis(100)).await;
                         continue;
                     }
-                    let message = if held {
+                    let message = if is_locked {
                         "a PostgreSQL of another program, or of an older broker, runs there; stop it \
                          (its process id is in pg/postmaster.pid) or choose another --data-dir"
                             .into()

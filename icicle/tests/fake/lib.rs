@@ -143,7 +143,7 @@ fn value_of(key: &str) -> Option<String> {
 }
 
 /// The error code that a call must return, as in `fail bn254_msm=14`.
-fn told(call: &str) -> Option<c_int> {
+fn injected(call: &str) -> Option<c_int> {
     value_of(&format!("fail {call}")).and_then(|code| code.parse().ok())
 }
 
@@ -196,7 +196,7 @@ unsafe extern "C" fn icicle_set_device(device: *const Device) -> c_int {
     if !is_registered(&kind) {
         trap(&format!("device {kind} is not registered, and setting it throws"));
     }
-    if let Some(code) = told("icicle_set_device") {
+    if let Some(code) = injected("icicle_set_device") {
         return code;
     }
     if !(0..count()).contains(&id) {
@@ -289,7 +289,7 @@ unsafe extern "C" fn icicle_copy_to_device(
     bytes: usize,
 ) -> c_int {
     let _call = Call::begin();
-    if let Some(code) = told("icicle_copy_to_device") {
+    if let Some(code) = injected("icicle_copy_to_device") {
         return code;
     }
     let mut state = state();
@@ -323,7 +323,7 @@ unsafe extern "C" fn bn254_msm(
 ) -> c_int {
     let _call = Call::begin();
     current();
-    if let Some(code) = told("bn254_msm") {
+    if let Some(code) = injected("bn254_msm") {
         return code;
     }
     // SAFETY: as the interface states.
@@ -364,9 +364,9 @@ unsafe extern "C" fn bn254_msm(
         0..=32 => bases.iter().zip(&scalars).map(|(base, scalar)| *base * scalar).sum(),
         _ => {
             let cpu = CpuDevice::scalar(1);
-            let held = cpu.register_bases(&bases).unwrap_or_else(|_| trap("bases"));
+            let registered = cpu.register_bases(&bases).unwrap_or_else(|_| trap("bases"));
             let column = cpu.upload(&scalars).unwrap_or_else(|_| trap("scalars"));
-            let sums = cpu.commit(&held, &[&column]).unwrap_or_else(|_| trap("sum"));
+            let sums = cpu.commit(&registered, &[&column]).unwrap_or_else(|_| trap("sum"));
             G1Projective::from(sums[0])
         }
     };
@@ -391,7 +391,7 @@ unsafe extern "C" fn bn254_msm(
 unsafe extern "C" fn bn254_ntt_init_domain(root: *const Limbs, _config: *const c_void) -> c_int {
     let _call = Call::begin();
     let device = current();
-    if let Some(code) = told("bn254_ntt_init_domain") {
+    if let Some(code) = injected("bn254_ntt_init_domain") {
         return code;
     }
     // SAFETY: the caller gives one element.
@@ -407,7 +407,7 @@ unsafe extern "C" fn bn254_ntt_init_domain(root: *const Limbs, _config: *const c
 extern "C" fn bn254_ntt_release_domain() -> c_int {
     let _call = Call::begin();
     let device = current();
-    if let Some(code) = told("bn254_ntt_release_domain") {
+    if let Some(code) = injected("bn254_ntt_release_domain") {
         return code;
     }
     state().domains.remove(&device);
@@ -424,7 +424,7 @@ unsafe extern "C" fn bn254_ntt(
 ) -> c_int {
     let _call = Call::begin();
     let device = current();
-    if let Some(code) = told("bn254_ntt") {
+    if let Some(code) = injected("bn254_ntt") {
         return code;
     }
     // SAFETY: as the interface states.

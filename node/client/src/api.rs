@@ -50,12 +50,12 @@ impl<'a> Parameters<'a> {
         given: &'a [Value],
     ) -> Result<Self, Fault> {
         let parameters = Self { method, left: given.iter() };
-        let (wanted, got) = (names.len(), given.len());
-        if wanted == got {
+        let (expected, got) = (names.len(), given.len());
+        if expected == got {
             return Ok(parameters);
         }
-        let named = if wanted == 0 { String::new() } else { format!(" ({})", names.join(", ")) };
-        Err(parameters.fault(format!("{wanted} parameters expected{named}, got {got}")))
+        let named = if expected == 0 { String::new() } else { format!(" ({})", names.join(", ")) };
+        Err(parameters.fault(format!("{expected} parameters expected{named}, got {got}")))
     }
 
     fn fault(&self, reason: String) -> Fault {

@@ -53,10 +53,10 @@ fn the_page_lists_every_method_as_it_is_declared() {
         std::fs::write(&path, &wanted).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
-    for (found, wanted) in found.lines().zip(wanted.lines()) {
-        assert_eq!(found, wanted, "{PAGE} differs; its head names the command that writes it");
+    for (found, expected) in found.lines().zip(expected.lines()) {
+        assert_eq!(found, expected, "{PAGE} differs; its head names the command that writes it");
     }
-    assert_eq!(found, wanted, "{PAGE} differs; its head names the command that writes it");
+    assert_eq!(found, expected, "{PAGE} differs; its head names the command that writes it");
 }
 
 /// Goal: no rename breaks a client of another release. A new method is added here.

@@ -95,10 +95,10 @@ impl Admission {
             Considered::Known(tx_hash) => return Ok(tx_hash),
             Considered::New(candidate) => candidate,
         };
-        let (answer, told) = oneshot::channel();
+        let (answer, result) = oneshot::channel();
         self.enqueue(Waiting { candidate, peer, answer });
         // Dropped without a response when a better one took its place in the queue.
-        told.await.unwrap_or(Err(PoolError::Busy))
+        result.await.unwrap_or(Err(PoolError::Busy))
     }
 
     fn enqueue(self: &Arc<Self>, new: Waiting) {
@@ -225,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn the_best_offer_is_verified_first_and_that_of_a_rejected_peer_last() {
         let dir = tempfile::tempdir().unwrap();
-        let (seen, looks) = mpsc::channel();
+        let (seen, started) = mpsc::channel();
         let (go, go_on) = mpsc::channel();
         let verifier = Watched { seen, go_on: Mutex::new(go_on) };
         let node = Node::open(settings(dir.path()), Arc::new(verifier)).unwrap();
@@ -252,18 +252,18 @@ mod tests {
                 }
             }
         };
-        let next = |looks: mpsc::Receiver<Fr>| async move {
-            tokio::task::spawn_blocking(move || (looks.recv().unwrap(), looks)).await.unwrap()
+        let next = |started: mpsc::Receiver<Fr>| async move {
+            tokio::task::spawn_blocking(move || (started.recv().unwrap(), started)).await.unwrap()
         };
         let mut forged = tx(0, 10);
         forged.client_proof = vec![1];
         let rejected = send(&forged, bad);
         go.send(()).unwrap();
         assert!(matches!(rejected.await.unwrap(), Err(PoolError::Proof { .. })));
-        let (_, looks) = next(looks).await;
+        let (_, started) = next(started).await;
 
         let first = send(&tx(1, 10), good);
-        let (_, mut looks) = next(looks).await;
+        let (_, mut started) = next(started).await;
         let (bold, low, high) = (tx(2, 200), tx(3, 20), tx(4, 30));
         let mut sent = vec![first];
         for (i, (tx, peer)) in [(&bold, bad), (&low, good), (&high, good)].into_iter().enumerate() {
@@ -273,9 +273,9 @@ mod tests {
         let mut order = Vec::new();
         for _ in 0..3 {
             go.send(()).unwrap();
-            let (hash, rest) = next(looks).await;
+            let (hash, rest) = next(started).await;
             order.push(hash);
-            looks = rest;
+            started = rest;
         }
         go.send(()).unwrap();
         assert_eq!(order, [high.hash(), low.hash(), bold.hash()]);

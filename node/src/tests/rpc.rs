@@ -221,7 +221,7 @@ async fn a_batch_is_answered_in_order_each_request_on_its_own() {
     ]"#;
     let (status, answer) = server.raw(batch.as_bytes()).await;
     assert_eq!(status, "HTTP/1.1 200 OK");
-    let wanted = serde_json::json!([
+    let expected = serde_json::json!([
         ["a", "-"],
         [null, "NODE-042"],
         [2, "NODE-043"],
@@ -231,7 +231,7 @@ async fn a_batch_is_answered_in_order_each_request_on_its_own() {
         [6, "NODE-020"],
         [null, "-"]
     ]);
-    assert_eq!(serde_json::to_value(codes(&answer)).unwrap(), wanted, "{answer}");
+    assert_eq!(serde_json::to_value(codes(&answer)).unwrap(), expected, "{answer}");
 }
 
 #[tokio::test]
@@ -385,7 +385,7 @@ async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
         tokio::spawn(async move { client.send_transaction(&tx(i, anchor)).await })
     };
     let first = send(0);
-    looks.recv().await.unwrap();
+    started.recv().await.unwrap();
     // One is verified, two wait, and any other gets a busy error.
     let mut waiting: Vec<_> = (1..=6).map(send).collect();
     let mut busy = 0;

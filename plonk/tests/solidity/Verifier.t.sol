@@ -223,7 +223,7 @@ contract VerifierTest {
     }
 
     /// Cases of the files data/cases.N: which contract, the native verdict, public inputs, proof. One
-    /// call a file, so that memory is given back.
+    /// call a file, so that memory is released.
     function test_it_agrees_with_the_native_verifier() public view {
         uint256 accepted;
         uint256 refused;

@@ -203,7 +203,7 @@ fn watch<B: Broker>(
     let group = found.unwrap_or_else(|| {
         let group = Arc::<Group>::default();
         groups.push(Arc::clone(&group));
-        watchers.spawn(look(Arc::clone(shared), Arc::clone(&group)));
+        watchers.spawn(watch_group(Arc::clone(shared), Arc::clone(&group)));
         group
     });
     group.lock().entry(id).or_default().extend(waiters);
@@ -211,7 +211,7 @@ fn watch<B: Broker>(
 }
 
 /// Watches a group until the feed is dropped.
-async fn look<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
+async fn watch_group<B: Broker>(shared: Arc<Shared<B>>, group: Arc<Group>) {
     let tempo = shared.tempo;
     let mut checked = Instant::now();
     loop {

@@ -75,13 +75,13 @@ pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<R
                 start = u64::MAX;
             }
         }
-        let mut wanted: Vec<RangeBlock> =
+        let mut needed: Vec<RangeBlock> =
             blocks.iter().filter(|block| block.number >= start).copied().collect();
         if policy.prefix_blocks > 0 {
-            wanted.truncate(usize::try_from(policy.prefix_blocks).unwrap_or(usize::MAX));
+            needed.truncate(usize::try_from(policy.prefix_blocks).unwrap_or(usize::MAX));
         }
-        if wanted.last().is_some_and(|last| last.number > chain.proven) {
-            planned.push(Row::new(next_id + planned.len() as u64, *epoch, wanted));
+        if needed.last().is_some_and(|last| last.number > chain.proven) {
+            planned.push(Row::new(next_id + planned.len() as u64, *epoch, needed));
         }
     }
     planned

@@ -155,13 +155,13 @@ impl Inner {
         self.uploads += 1;
         let digest = Digest::of(&bytes);
         self.artifacts.insert(digest, bytes);
-        let wanted: Vec<JobId> = self
+        let needed: Vec<JobId> = self
             .jobs
             .values()
             .filter(|job| job.state == JobState::InputWanted && job.id.input() == digest)
             .map(|job| job.id.clone())
             .collect();
-        for id in wanted {
+        for id in needed {
             self.open(&id, JobState::Ready);
         }
         digest

@@ -302,9 +302,9 @@ async fn only_unwanted_jobs_are_cancelled() {
     }
     assert_eq!(jobs.cancel_unwanted(EPOCH).await.unwrap(), 0);
     tasks.shutdown().await;
-    let (wanted, input, verify) = job(0);
+    let (needed, input, verify) = job(0);
     let kept = jobs.clone();
-    let kept = tokio::spawn(async move { kept.prove(&wanted, &input, &verify).await.map(drop) });
+    let kept = tokio::spawn(async move { kept.prove(&needed, &input, &verify).await.map(drop) });
     while jobs.open() == 0 {
         tokio::time::sleep(MS).await;
     }

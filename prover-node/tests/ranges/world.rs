@@ -327,14 +327,14 @@ impl Ports for Node {
         let lease = self.lease;
         let world = self.world();
         let tip = world.tip();
-        let mut wanted: BTreeSet<u64> = rows.iter().map(|row| row.epoch).collect();
-        wanted.extend(tip.pending.iter().skip(tip.proven as usize).map(|(epoch, _)| *epoch));
+        let mut needed: BTreeSet<u64> = rows.iter().map(|row| row.epoch).collect();
+        needed.extend(tip.pending.iter().skip(tip.proven as usize).map(|(epoch, _)| *epoch));
         let ends = rows.iter().flat_map(|row| [row.first(), row.last()]);
         let at = ends.filter_map(|number| tip.pending.get(number as usize - 1));
-        wanted.extend(at.map(|(epoch, _)| *epoch));
+        needed.extend(at.map(|(epoch, _)| *epoch));
         let mut epochs: BTreeMap<u64, Vec<RangeBlock>> = BTreeMap::new();
         for (epoch, block) in &tip.pending {
-            if wanted.contains(epoch) {
+            if needed.contains(epoch) {
                 epochs.entry(*epoch).or_default().push(*block);
             }
         }

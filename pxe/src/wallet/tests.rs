@@ -92,10 +92,10 @@ fn seen(wallet: &Wallet, from: &Keys) -> Option<u64> {
 fn a_payment_of_an_unknown_sender_is_found_by_trial_and_makes_the_sender_known() {
     let (alice, bob) = (keys(1), keys(2));
     let mut wallet = wallet(2);
-    let nobodys = payment(&alice, &keys(3), 7, 0);
+    let of_another = payment(&alice, &keys(3), 7, 0);
     let to_bob = payment(&alice, &bob, 30, 0);
     let first = Fr::from(77u64);
-    wallet.read_block(&block(1, vec![tx(&[first], &[nobodys, to_bob.clone()])])).unwrap();
+    wallet.read_block(&block(1, vec![tx(&[first], &[of_another, to_bob.clone()])])).unwrap();
     assert_eq!(wallet.balance(), 30);
     let [note] = wallet.notes() else { panic!("one note") };
     let origin = NoteOrigin { first_nullifier: first, index: 1 };
@@ -175,8 +175,8 @@ fn a_log_that_does_not_open_the_published_note_is_not_believed() {
         wallet.read_block(&block(i, vec![tx(&[Fr::from(i)], &[lie])])).unwrap();
     }
     // The right note, but in another slot of the transaction than its log.
-    let nobodys = payment(&alice, &keys(3), 7, 0);
-    let mut swapped = tx(&[Fr::from(4u64)], &[honest, nobodys]);
+    let of_another = payment(&alice, &keys(3), 7, 0);
+    let mut swapped = tx(&[Fr::from(4u64)], &[honest, of_another]);
     swapped.logs.swap(0, 1);
     wallet.read_block(&block(4, vec![swapped])).unwrap();
     assert!(wallet.notes().is_empty());

@@ -115,10 +115,10 @@ fn parse<C: Settings, S: Commands>(
             let text = shown.err().unwrap_or(error).to_string();
             return Ok(Parsed::Answer { text, unknown_variables: Vec::new() });
         }
-        Err(error) => return Err(program.told(&error, &arguments)),
+        Err(error) => return Err(program.message(&error, &arguments)),
     };
-    let variable = |wanted: &str| {
-        variables.iter().find(|(name, _)| name.to_str() == Some(wanted)).map(|(_, value)| value)
+    let variable = |requested: &str| {
+        variables.iter().find(|(name, _)| name.to_str() == Some(requested)).map(|(_, value)| value)
     };
     let deepest = deepest(&matches);
     let config_variable = program.config_variable();
@@ -377,22 +377,22 @@ impl Program {
     }
 
     /// As [`Self::usage`], with a tip for a boolean value that does not follow its flag by `=`.
-    fn told(&self, error: &clap::Error, arguments: &[OsString]) -> Error {
-        let mut told = self.usage(error);
+    fn message(&self, error: &clap::Error, arguments: &[OsString]) -> Error {
+        let mut message = self.usage(error);
         let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else {
-            return told;
+            return message;
         };
         let flag = arguments.windows(2).find(|pair| pair[1].to_str() == Some(word));
         let flag = flag.and_then(|pair| pair[0].to_str()?.strip_prefix("--"));
         let is_bool = |s: &Setting| Some(s.flag.as_str()) == flag && s.kind == super::Kind::Bool;
         if let (true, Some(flag), Error::Usage { message }) =
-            (self.settings.iter().any(is_bool), flag, &mut told)
+            (self.settings.iter().any(is_bool), flag, &mut message)
         {
             *message = format!(
                 "unexpected `{word}` after --{flag}; write --{flag}=true or --{flag}=false"
             );
         }
-        told
+        message
     }
 
     fn usage(&self, error: &clap::Error) -> Error {
@@ -453,8 +453,8 @@ fn accept(setting: &Setting, text: &str, what: &str) -> Result<(), String> {
         return Err(super::empty(what));
     }
     setting.parse(text).map_err(|error| {
-        let told = value_error(&error, what);
-        told.unwrap_or_else(|| format!("invalid value for {what}: {}", setting.expected()))
+        let message = value_error(&error, what);
+        message.unwrap_or_else(|| format!("invalid value for {what}: {}", setting.expected()))
     })
 }
 

@@ -131,14 +131,14 @@ impl Table {
                 findings.push(format!("{path}: not what {IMAGE} was compiled from; {again}"));
             }
         }
-        for (path, bytes, wanted) in
+        for (path, bytes, expected) in
             [(IMAGE, image, &self.image_sha256), (ARITHMETIC, arithmetic, &self.arithmetic_sha256)]
         {
             let found = bytes.map(digest);
-            if found.as_ref() != Some(wanted) {
+            if found.as_ref() != Some(expected) {
                 let found = found.unwrap_or_else(|| "missing".to_owned());
                 findings.push(format!(
-                    "{path}: SHA-256 is {found}, that of {TABLE} is {wanted}; {again}"
+                    "{path}: SHA-256 is {found}, that of {TABLE} is {expected}; {again}"
                 ));
             }
         }
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn spills_and_a_product_of_too_many_instructions_are_over_the_limits() {
         assert_eq!(table(&good()).over_limits(), Findings::new());
-        for (index, spoil, wanted) in [
+        for (index, spoil, expected) in [
             (2, Cost { spill_bytes: 4, ..Cost::default() }, "msm_sum spills 4 B on sm_90"),
             (3, Cost { spill_bytes: 8, ..Cost::default() }, "ntt_pass spills"),
             (4, Cost { spill_bytes: 8, ..Cost::default() }, "rows_run spills"),
@@ -252,7 +252,7 @@ mod tests {
             let mut costs = good();
             costs[index].1 = spoil;
             let findings = table(&costs).over_limits();
-            assert!(findings.len() == 1 && findings[0].contains(wanted), "{findings:?}");
+            assert!(findings.len() == 1 && findings[0].contains(expected), "{findings:?}");
         }
         // Kernels that are gone are missed.
         assert_eq!(table(&good()[1..]).over_limits().len(), 1);

@@ -35,7 +35,7 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
     assert!(case.wallet.unreported().is_empty());
 
     // Cut off after sending: the node has it, and it is not sent again.
-    case.says(&tx, TxStatus::Pending { parked: None });
+    case.set_status(&tx, TxStatus::Pending { parked: None });
     let mut next = reopened(&kept);
     assert_eq!(next.balance(), 20, "its notes are held");
     next.sync(&case.node).await.unwrap();

@@ -58,7 +58,7 @@ impl Case {
         self.chain.pool.lock()
     }
 
-    pub(super) fn says(&self, tx: &Tx, status: TxStatus) {
+    pub(super) fn set_status(&self, tx: &Tx, status: TxStatus) {
         self.pool().statuses.insert(tx.hash(), status);
     }
 
@@ -85,11 +85,11 @@ async fn notes_of_a_dropped_transaction_come_back_and_are_spent_before_others() 
     let mut case = Case::new().await;
     let first = case.transfer(300).await.unwrap();
     assert_eq!(case.wallet.balance(), 20);
-    case.says(&first, TxStatus::Pending { parked: None });
+    case.set_status(&first, TxStatus::Pending { parked: None });
     case.sync().await;
     assert_eq!(case.wallet.balance(), 20, "it may still land");
 
-    case.says(&first, dropped("it waited for more than 256 blocks"));
+    case.set_status(&first, dropped("it waited for more than 256 blocks"));
     case.sync().await;
     assert_eq!(case.wallet.balance(), 520);
     // The note of 20 would be the smallest that is enough.
@@ -161,7 +161,7 @@ async fn after_a_reorganisation_a_transaction_holds_its_notes_again_until_the_no
 
     let empty = BlockEffects { header_hash: Fr::from(4242u64), ..block(2, vec![]) };
     case.chain.set(vec![Case::first(), empty]);
-    case.says(&tx, TxStatus::Pending { parked: None });
+    case.set_status(&tx, TxStatus::Pending { parked: None });
     case.sync().await;
     assert_eq!(case.wallet.balance(), 20, "it waits in the pool again");
     let error = case.transfer(400).await.unwrap_err();
@@ -201,7 +201,7 @@ async fn a_transaction_whose_nullifier_another_one_published_holds_nothing_back(
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let to = keys(1).address();
     let one = copy.transfer(&case.node, &NoProof, &to, 300, &mut rng).await.unwrap();
-    case.says(&both, TxStatus::Pending { parked: None });
+    case.set_status(&both, TxStatus::Pending { parked: None });
     case.chain.set(vec![Case::first(), Case::with(2, &one)]);
     case.sync().await;
     assert_eq!(case.wallet.balance(), 20 + 200);
