@@ -17,12 +17,12 @@ use self::recycler::Recycler;
 use crate::Fr;
 use crate::device::{DeviceBuffer, DeviceError, Memory, check_start};
 
-/// Field and curve work on host threads, in a pool of its own.
+/// Field and curve work on host threads, in its own pool.
 #[derive(Debug)]
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
     roots: ntt::Roots,
-    /// The way to work on eight elements at once, where the processor has it.
+    /// The vector path, which works on eight elements together, if the processor has it.
     #[cfg(target_arch = "x86_64")]
     ifma: Option<ifma::Ifma>,
     #[cfg(target_arch = "x86_64")]

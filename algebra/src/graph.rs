@@ -1,4 +1,4 @@
-//! Symbolic expressions and the graphs made of them.
+//! Symbolic expressions and their graphs.
 //!
 //! A formula that is written once over [`Expr`] becomes code by evaluating it with [`Expression`]s and
 //! turning what comes out into a [`Graph`]. The backends start from graphs: the plans of the CPU's row
@@ -219,7 +219,7 @@ impl<V: Variable> Graph<V> {
         uses
     }
 
-    /// Something for each node, made of what was made for its operands.
+    /// Computes a value for each node from the values of its operands.
     pub fn fold<T>(
         &self,
         mut constant: impl FnMut(Fr) -> T,
@@ -450,8 +450,8 @@ mod tests {
         assert_eq!(uses[graph.roots()[0]], 0);
     }
 
-    /// Goal: a graph has the values of what it was made from. Method: random expressions, evaluated as they
-    /// are written and by way of both kinds of graph, and of a graph that was made from a graph.
+    /// Goal: a graph has the values of its expressions. Method: random expressions, evaluated as
+    /// written and through both kinds of graph, and through the graph of a graph.
     #[test]
     fn a_graph_has_the_values_of_its_expressions() {
         for seed in 0..60 {

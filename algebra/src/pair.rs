@@ -123,7 +123,7 @@ fn point(point: PairPoint, [x0, x1, y0, y1]: [Fr; 4]) -> Result<G1Affine, PairEr
 }
 
 impl Pair {
-    /// A pair that holds whatever τ is: both sides are `G − 1·G`.
+    /// A pair that holds for every τ: both sides are `G − 1·G`.
     pub fn trivial() -> Self {
         let g = G1Affine::generator();
         Self { l: g, s_l: Fr::one(), r: g, s_r: Fr::one() }

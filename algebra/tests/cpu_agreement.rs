@@ -56,7 +56,7 @@ fn a_transform_of_a_million_values_is_arkworks() {
     assert!(device.download(&back.buffer).unwrap() == values);
 }
 
-/// A batch whose digits are more than may be held at a time, wide and narrow columns by turns.
+/// A batch with more digits than are kept at a time, wide and narrow columns alternating.
 #[test]
 fn msms_of_a_batch_larger_than_its_memory_are_those_of_each() {
     let n = 1 << 16;

@@ -1,4 +1,4 @@
-//! Holds an installed ICICLE to every law of the devices and to the CPU's proof:
+//! Checks an installed ICICLE against every device law and the CPU's proof:
 //! `ROLLMILL_ICICLE_DIR=/opt/icicle/lib cargo run -p rollmill-icicle --example check -- [DEVICE]`.
 
 use rollmill_algebra::conformance;

@@ -27,7 +27,7 @@ pub struct Options {
     /// without it.
     pub folder: Option<PathBuf>,
     /// Threads for what the host does; 0 means one for each core the process may use. ICICLE's own CPU
-    /// code uses every core whatever this setting is.
+    /// code uses every core regardless of this setting.
     pub host_threads: usize,
 }
 

@@ -247,7 +247,7 @@ impl Library {
             .collect())
     }
 
-    /// Makes this thread's calls go to `device`. The caller must hold the lock.
+    /// Selects `device` for this thread's calls. The caller must hold the lock.
     fn select(&self, device: &DeviceId) -> Result<(), IcicleError> {
         let raw = device.raw();
         // Setting a device of a kind that is not registered throws, which would end the process.
@@ -343,9 +343,9 @@ impl Library {
         Ok(out)
     }
 
-    /// The transform of `values`, whose number is a power of two up to 2^28, in natural order. A forward
-    /// one takes coefficients to values on `shift · H`, an inverse one goes back. `shift` is canonical;
-    /// values are in whatever form the caller uses, since transforms are linear.
+    /// The transform of `values`, whose number is a power of two up to 2^28, in natural order. A
+    /// forward one takes coefficients to values on `shift · H`, an inverse one goes back. `shift` is
+    /// canonical; values may have any form, since transforms are linear.
     pub(crate) fn ntt(
         &self,
         device: &DeviceId,
@@ -389,8 +389,8 @@ impl Library {
         Ok(out)
     }
 
-    /// Makes the device's domain one of at least 2^log_n elements. A domain that is there already is
-    /// kept by ICICLE whatever length is requested, so it is released first.
+    /// Sets the device's domain to at least 2^log_n elements. An existing domain is kept by ICICLE
+    /// whatever length is requested, so it is released first.
     fn reach(
         &self,
         domains: &mut BTreeMap<DeviceId, u32>,
@@ -507,7 +507,7 @@ fn done(code: c_int, call: &'static str, device: impl fmt::Display) -> Result<()
     if code == 0 { Ok(()) } else { Err(failed(code, call, device)) }
 }
 
-/// Opens one of the libraries, from `folder` or wherever the system's loader searches.
+/// Opens one of the libraries, from `folder` or where the system's loader searches.
 fn open(name: &str, folder: Option<&Path>) -> Result<Object, IcicleError> {
     let file: OsString = libloading::library_filename(name);
     let path = folder.map_or_else(|| PathBuf::from(&file), |folder| folder.join(&file));

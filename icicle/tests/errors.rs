@@ -114,7 +114,7 @@ fn devices_are_listed_accelerators_first_and_opened_by_number_or_name() {
     for (asked, name) in [("0", "CUDA:0"), ("2", "CPU:0"), ("cuda:1", "CUDA:1"), ("CPU", "CPU:0")] {
         assert_eq!(fake.try_open(asked).unwrap().id().to_string(), name);
     }
-    // A kind whose devices do not answer has none.
+    // A kind whose devices do not respond has none.
     fake.behave(&["fail icicle_set_device=13"]);
     assert_eq!(devices(Some(fake.folder.path())), Ok(Vec::new()));
 }
@@ -143,7 +143,7 @@ fn a_device_that_computes_wrong_values_is_not_opened() {
     }
 }
 
-/// The first sum over a set of bases is compared, of whatever length it is.
+/// The first sum over a set of bases is compared, for any length.
 #[test]
 fn a_first_msm_that_is_wrong_is_rejected_and_so_is_everything_after_it() {
     let fake = Fake::new(&["wrong msm from=300"]);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 
-/// The pauses between retries of one operation: each twice as long as the one before, up to a maximum. Each is
-/// drawn from between half of its length and all of it, so that processes that failed together do not retry
-/// together. A random generator of its own is seeded for each value of this type.
+/// The pauses between retries of one operation: each twice as long as the one before, up to a maximum.
+/// Each is drawn from between half of its length and all of it, so that processes that failed together
+/// do not retry together. Each value of this type seeds its own random generator.
 ///
 /// It never gives up: the caller retries until it succeeds, until its deadline, or until it is shut down.
 ///

@@ -15,8 +15,8 @@ pub use retry::{Again, Retry};
 /// Most characters of a text that is shown.
 const SHOWN_MAX: usize = 200;
 
-/// Why a connection failed, in a few words, if `error` or one of its causes says that one failed: HTTP
-/// libraries say in their own message only that a request was not sent.
+/// Why a connection failed, in a few words, if `error` or one of its causes is a failed connection: the
+/// messages of HTTP libraries say only that a request was not sent.
 pub fn connection_failure(error: &(dyn Error + 'static)) -> Option<String> {
     let mut next = Some(error);
     let mut words = None;
@@ -46,8 +46,8 @@ fn io_failure(error: &std::io::Error) -> String {
     }
 }
 
-/// What may be shown of a text that was given as a URL and is none: scheme, host and port, as far as they
-/// can be told. What stands before an `@` may be a password, and a path may be a key.
+/// The printable part of a text that should be a URL and is not: scheme, host and port, as far as they
+/// can be found. The text before an `@` may be a password, and a path may be a key.
 pub fn unreadable_url(text: &str) -> String {
     let shown = text.rsplit('@').next().unwrap_or_default();
     let host = shown.find("://").map_or(0, |at| at + 3);

@@ -112,7 +112,7 @@ impl Block {
     }
 }
 
-/// A block under construction. Lay it over an [`crate::tree::Overlay`] and drop both to give up.
+/// A block under construction. Lay it over an [`crate::tree::Overlay`] and drop both to abandon it.
 #[derive(Debug)]
 pub struct BlockBuilder<S> {
     parent: Header,
@@ -204,7 +204,7 @@ impl<S: StateWrite> BlockBuilder<S> {
         self.txs.push(BlockBody { effects, logs });
     }
 
-    /// Closes the block: makes the header and appends it to the archive. Returns the block, and the
+    /// Closes the block: computes the header and appends it to the archive. Returns the block, and the
     /// store with everything the block wrote.
     pub fn finish(mut self) -> Result<(Block, S), BlockError> {
         let (chain_id, version) = (self.parent.chain_id, self.parent.version);

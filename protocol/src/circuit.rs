@@ -1,9 +1,9 @@
-//! The circuits: what each states, which proofs it verifies, and who verifies its proofs.
+//! The circuits: what each states, which proofs it verifies, and what verifies its proofs.
 
 use crate::layout::Encode;
 use crate::public_inputs::{BlockRange, ClientInputs, EpochRoot, TxRange};
 
-/// Who verifies the proofs of a circuit.
+/// The verifier of a circuit's proofs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verifier {
     /// Another circuit; of client proofs, nodes as well.
@@ -81,7 +81,7 @@ macro_rules! circuits {
                 }
             }
 
-            /// Who verifies its proofs.
+            /// The verifier of its proofs.
             pub const fn verifier(self) -> Verifier {
                 match self.family() {
                     $(Family::$family => Verifier::$verifier,)+

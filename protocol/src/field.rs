@@ -102,7 +102,7 @@ impl EthAddress {
         from_bytes(&bytes).expect("160 bits are below the modulus")
     }
 
-    /// The address a field element below 2^160 stands for.
+    /// The address of a field element below 2^160.
     pub fn from_field(what: &'static str, value: &Fr) -> Result<Self, DecodeError> {
         let bytes = to_bytes(value);
         if bytes[..12].iter().any(|byte| *byte != 0) {

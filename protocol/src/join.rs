@@ -238,10 +238,10 @@ impl BlockRange {
     }
 }
 
-/// Checks what a header says besides the run of transactions: the native rules of a header, with
+/// Checks the fields of a header besides the run of transactions: the native rules of a header, with
 /// [`covers`] for what comes from the run.
 fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), JoinError> {
-    // Without `..`, so that a new field must be given a rule here, or the place of its rule.
+    // Without `..`, so that a new field needs a rule here, or the place of its rule.
     let Header {
         chain_id,
         version,

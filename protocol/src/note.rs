@@ -17,7 +17,7 @@ pub struct ViewingKey {
     pub y: Fr,
 }
 
-/// An address: `hash(ADDRESS, [npk, vpk.x, vpk.y])`. Who can open it can spend what it owns.
+/// An address: `hash(ADDRESS, [npk, vpk.x, vpk.y])`. Anyone who can open it can spend its notes.
 pub fn address(npk: &Fr, viewing: &ViewingKey) -> Fr {
     poseidon2::hash(domain::ADDRESS, &[*npk, viewing.x, viewing.y])
 }
@@ -38,7 +38,7 @@ pub struct Note {
     pub randomness: Fr,
 }
 
-/// What makes a note's leaf unique: the transaction that made it and the place there.
+/// The origin that makes a note's leaf unique: the transaction that created it and the index there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NoteOrigin {
     /// First nullifier of the transaction; [`genesis_nullifier`] for a genesis note.

@@ -45,7 +45,7 @@ pub struct PlanNode {
     pub steps_to_root: usize,
 }
 
-/// The canonical graph of proofs: children stand before their parent and the root is last.
+/// The canonical graph of proofs: children precede their parent and the root is last.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochPlan {
     pub nodes: Vec<PlanNode>,

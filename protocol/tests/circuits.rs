@@ -1,4 +1,4 @@
-//! The table of circuits: what stands in one row agrees with the others.
+//! The table of circuits: each row agrees with the others.
 
 use rollmill_algebra::pair::PAIR_INPUTS;
 use rollmill_protocol::Circuit;

@@ -102,7 +102,7 @@ fn an_epoch_of_blocks_with_0_1_and_3_transactions_joins_to_what_l1_expects() {
     assert_eq!(BlockRange::from_fields(&merged.to_fields()).unwrap(), merged);
     assert_eq!(TxRange::from_fields(&left.to_fields()).unwrap(), left);
 
-    // Three slots an epoch would put slots 1, 2 and 3 into two epochs.
+    // With three slots per epoch, slots 1, 2 and 3 would be in two epochs.
     let rejected = EpochRoot::of_ranges(&[merged, third], 3, &ROWS, pair(40)).unwrap_err();
     assert_eq!(rejected, JoinError::Epoch { first: 1, last: 3, slots_per_epoch: 3 });
     assert!(EpochRoot::of_ranges(&[merged, third], 0, &ROWS, pair(40)).is_err());

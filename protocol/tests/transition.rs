@@ -29,7 +29,7 @@ fn state() -> (Header, WorldState<MemoryStore>) {
 }
 
 /// Applies `change` to a good transaction and to the state, and requires the rejection. Nothing may
-/// have been written, and asking without applying must give the same answer.
+/// have been written, and a check without applying must return the same.
 fn reject(
     change: impl FnOnce(&mut Tx, &mut TxGlobals, &mut WorldState<MemoryStore>),
 ) -> TxRejection {
@@ -324,7 +324,7 @@ fn a_header_that_is_off_by_one_in_any_field_is_rejected_on_execution() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(12))]
-    /// Goal: an overlay and a plain store give the same state, and inserted keys are found.
+    /// Goal: an overlay and a plain store result in the same state, and inserted keys are found.
     #[test]
     fn overlays_and_plain_stores_agree(order in Just((0u64..6).collect::<Vec<_>>()).prop_shuffle(), split in 0usize..6) {
         let (header, store) = start();

@@ -1,4 +1,4 @@
-//! Random expressions, for whatever computes with [`Expr`].
+//! Random expressions, for tests of everything that computes with [`Expr`].
 
 use ark_ff::{AdditiveGroup, Field};
 
@@ -7,7 +7,7 @@ use crate::Fr;
 use crate::device::Expr;
 
 /// Expressions joined at random: sums of many products, deep differences, parts used in several places,
-/// constants among them. Backends that plan ahead meet shapes here that nobody thought of.
+/// constants among them. Backends that plan ahead meet unexpected shapes here.
 #[derive(Debug, Clone, Copy)]
 pub struct Random {
     pub seed: u64,
@@ -18,7 +18,7 @@ pub struct Random {
 }
 
 impl Random {
-    /// The constants that expressions are made of: 0, 1, −1 and three random ones.
+    /// The constants of expressions: 0, 1, −1 and three random ones.
     pub fn constants<E: Expr>(&self) -> Vec<E> {
         let mut stream = Stream::new(self.seed, "rows constants");
         let random = (0..3).map(|_| stream.fr()).collect::<Vec<_>>();

@@ -19,7 +19,7 @@ use crate::field::{TWO_ADICITY, omega, powers};
 /// cache.
 const LOG_BLOCK: u32 = 12;
 
-/// Roots of unity, made when first needed. Layer `k` holds `ω^i` for `i < 2^k` and `ω` of order
+/// Roots of unity, computed at their first use. Layer `k` holds `ω^i` for `i < 2^k` and `ω` of order
 /// `2^(k + 1)`; it serves transforms of all sizes.
 #[derive(Debug)]
 pub(super) struct Roots {

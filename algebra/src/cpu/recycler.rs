@@ -13,7 +13,7 @@ use crate::Fr;
 
 /// Arrays of fewer bytes are left to the allocator, which keeps them itself.
 const BYTES_MIN: usize = 128 << 10;
-/// Bytes kept at most, whatever was in use before.
+/// Maximum bytes kept, whatever was in use before.
 const KEPT_MAX: usize = 1 << 30;
 
 /// What arrays that are kept consist of.
@@ -41,8 +41,8 @@ impl Element for u32 {
 /// Keeps arrays that are no longer in use. The system maps fresh memory page by page and zeroes
 /// each page, which takes as long as a pass over the data.
 ///
-/// What is kept and what is in use never exceed together the most that was in use at once, so that
-/// keeping arrays does not raise the peak.
+/// Kept and used memory together never exceed the maximum that was in use, so that keeping arrays does
+/// not raise the peak.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Recycler(Arc<Mutex<Pool>>);
 

@@ -3,7 +3,7 @@
 /// A step of straight-line code, as far as places go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// The values that it reads. Those that no step makes have places of their own, and need none here.
+    /// The values that it reads. Those that no step computes have their own places, and need none here.
     pub reads: Vec<usize>,
     /// The value that it makes.
     pub makes: Option<usize>,
@@ -57,7 +57,7 @@ mod tests {
     fn a_value_keeps_its_place_until_it_is_read_for_the_last_time() {
         for seed in 0..200 {
             let mut pick = picks(seed, "slots");
-            // Values 0 to 3 are made by no step.
+            // No step computes values 0 to 3.
             let values = 4 + 40;
             let steps: Vec<Step> = (4..values)
                 .map(|made| {
@@ -77,7 +77,7 @@ mod tests {
                 if let Some(value) = step.makes {
                     held[slots.of[value].unwrap()] = Some(value);
                 }
-                // A value that nobody reads keeps its place.
+                // An unread value keeps its place.
                 let is_read = |value: usize, steps: &[Step]| {
                     steps.iter().any(|step| step.reads.contains(&value))
                 };

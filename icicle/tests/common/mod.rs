@@ -25,7 +25,7 @@ pub(crate) fn built(name: &str) -> PathBuf {
     path
 }
 
-/// A copy of the fake in a folder of its own, with state of its own.
+/// A copy of the fake in a new folder, with its own state.
 pub(crate) struct Fake {
     pub(crate) folder: TempDir,
 }

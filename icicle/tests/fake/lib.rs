@@ -246,7 +246,7 @@ unsafe extern "C" fn icicle_load_backend(path: *const c_char, _recursive: bool) 
     let _call = Call::begin();
     // SAFETY: the path ends with a zero.
     let path = unsafe { CStr::from_ptr(path) }.to_string_lossy().into_owned();
-    // Tells the test that it was asked.
+    // Reports to the test that it was called.
     let _ = std::fs::write(PathBuf::from(path).join("asked"), "");
     0
 }

@@ -21,7 +21,7 @@ pub enum IndexedTree {
 }
 
 impl IndexedTree {
-    /// The tree that holds the leaves' hashes.
+    /// The tree of the leaves' hashes.
     pub const fn tree(self) -> Tree {
         match self {
             Self::Nullifiers => Tree::Nullifiers,
@@ -175,7 +175,7 @@ pub fn contains<S: StateRead>(
     Ok(low_leaf(store, tree, key)?.1.key == *key)
 }
 
-/// The value of `key`; `None` when the tree does not hold it.
+/// The value of `key`; `None` if the tree does not contain it.
 pub fn value<S: StateRead>(
     store: &S,
     tree: IndexedTree,
@@ -264,7 +264,7 @@ pub fn insert_all<S: StateWrite>(
     Ok(insertions)
 }
 
-/// Sets the value of `key`; `None` when the tree does not hold it.
+/// Sets the value of `key`; `None` if the tree does not contain it.
 pub fn update<S: StateWrite>(
     store: &mut S,
     tree: IndexedTree,

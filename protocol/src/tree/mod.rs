@@ -73,7 +73,7 @@ impl Tree {
 pub struct StorageError {
     /// What happened, for the log.
     pub reason: String,
-    /// What the store said.
+    /// The store's error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }

@@ -7,7 +7,7 @@ use rollmill_algebra::Fr;
 
 use super::{IndexedLeaf, IndexedTree, StateRead, StateWrite, StorageError, Tree};
 
-/// What a block wrote, in a fixed order: ready to be put into a database in one commit.
+/// The writes of a block, in a fixed order, ready for one database commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StateChanges {
     /// Nodes by (tree, level, index), with their new value.

@@ -60,8 +60,8 @@ impl Ifma {
         Flat([x[0], x[1], x[2], x[3], y[0], y[1], y[2], y[3]])
     }
 
-    /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x. Says whether
-    /// they all were; if not, the contents of `out` are unspecified.
+    /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]` for points with different x. Returns
+    /// whether they all were; if not, the contents of `out` are unspecified.
     ///
     /// Cost: six products in vectors of eight, about 23 ns a pair on a Zen 5 core.
     /// Twin: `msm::affine::add_pairs`, which also adds equal and opposite points.
@@ -170,7 +170,7 @@ unsafe fn y(mut points: Places, negative: u8) -> Eight {
     select(negative, y, sub::<Q, 2>(splat(&[0; 5]), y))
 }
 
-/// Replaces the numbers by their inverses. Says no, and changes nothing of use, where one has none.
+/// Replaces the numbers by their inverses. Returns false, with unspecified numbers, if one has none.
 ///
 /// The four vectors share eight inversions, and those share one.
 #[target_feature(enable = "avx512f,avx512ifma")]

@@ -3,9 +3,9 @@
 //! With `n = n1 · n2`, an input index is `i1 · n2 + i2` and an output index `k1 + n1 · k2`. Pass 1
 //! transforms over i1 and multiplies by `ω^(i2 · k1)`; pass 2 transforms over i2. The eight lanes are
 //! eight neighbouring i2, then eight neighbouring k1, so no pass mixes lanes, each works in a buffer
-//! that the second-level cache holds, and memory is read and written in runs of 256 bytes.
-//! Shifts of a coset and the division by n ride on the factors between the passes; only what depends
-//! on i1 or k2 costs a product of its own.
+//! that the second-level cache holds, and memory is read and written in runs of 256 bytes. Shifts of a
+//! coset and the division by n ride on the factors between the passes; only what depends on i1 or k2
+//! costs a separate product.
 //!
 //! Source: the four-step transform, Bailey, "FFTs in external or hierarchical memory", 1990.
 #![allow(unsafe_code)]
@@ -131,7 +131,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// An array that threads write to at places of their own.
+/// An array that threads write to at disjoint indices.
 #[derive(Clone, Copy)]
 struct Shared(*mut Fr);
 
@@ -177,14 +177,14 @@ impl Ifma {
         });
         (0..plan.n1 / LANES).into_par_iter().for_each_init(Vec::new, |buffer, block| {
             buffer.resize(plan.n2, EightMemory::ZERO);
-            // SAFETY: as above, with `target` and the index modulo n1. Nobody writes `middle` now.
+            // SAFETY: as above, with `target` and the index modulo n1. No thread writes `middle` now.
             unsafe { pass_2(&plan, middle, block * LANES, buffer, target) }
         });
     }
 }
 
 /// # Safety
-/// `out` has n elements, and those that this call writes nobody else touches.
+/// `out` has n elements, and no other thread accesses those that this call writes.
 #[target_feature(enable = "avx512f,avx512ifma")]
 unsafe fn pass_1(
     plan: &Plan<'_>,
@@ -216,7 +216,8 @@ unsafe fn pass_1(
 }
 
 /// # Safety
-/// `values` and `out` have n elements, and those of `out` that this call writes nobody else touches.
+/// `values` and `out` have n elements, and no other thread accesses those of `out` that this call
+/// writes.
 #[target_feature(enable = "avx512f,avx512ifma")]
 unsafe fn pass_2(
     plan: &Plan<'_>,

@@ -1,9 +1,9 @@
 //! Poseidon2's permutation on eight states at a time.
 //!
 //! # Bounds, in multiples of p
-//! Cells are in this module's form. Whatever enters a round is below 5: a reduced number is below
-//! `1 + 2^−39`, and a cell that an internal round does not reduce is a product, a sum that was reduced
-//! and a round constant. Then
+//! Cells are in this module's form. Every input of a round is below 5: a reduced number is below `1 +
+//! 2^−39`, and a cell that an internal round does not reduce is a product, a sum that was reduced and a
+//! round constant. Then
 //!
 //! - a square of a number below 5 is below `2 + 25 / 84`, its square below 2.1, and their product with
 //!   the number below 2.2: the S-box returns less than 3;

@@ -22,7 +22,7 @@ use crate::cpu::scan::Scan;
 /// Segments that one step takes an element of each of.
 pub(in crate::cpu) const SEGMENTS: usize = 2 * LANES;
 
-/// Length of each of the segments that `len` elements begin with; fewer than `2 · SEGMENTS` are left.
+/// Length of each segment at the start of `len` elements; fewer than `2 · SEGMENTS` are left.
 ///
 /// Odd, so that the elements of a step do not compete for the same lines of the cache.
 pub(in crate::cpu) fn segment_len(len: usize) -> usize {

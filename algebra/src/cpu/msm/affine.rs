@@ -99,7 +99,7 @@ impl Adder {
     }
 
     /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]`, with one inversion in all. No point named
-    /// may be the identity. Says whether some sum is.
+    /// may be the identity. Returns whether some sum is.
     pub(super) fn add_pairs(
         self,
         points: &[Flat],
@@ -162,7 +162,7 @@ fn slope(p: &Flat, q: &Flat) -> Slope {
 }
 
 /// `out[k] = points[pairs[k][0]] + points[pairs[k][1]]`, with one inversion in all. No point named may
-/// be the identity. Says whether some sum is.
+/// be the identity. Returns whether some sum is.
 ///
 /// Cost: five products and a square for each pair. Source: the affine chord and tangent formulas.
 fn add_pairs(

@@ -8,7 +8,7 @@ use super::affine::{Adder, Flat, Scratch};
 /// enough that the points in between stay in the second-level cache (64 bytes each).
 const BLOCK: usize = 1 << 14;
 
-/// Accumulators that are not in use, at most as many as were in use at once.
+/// Unused accumulators, at most as many as were in use at the same time.
 #[derive(Debug, Default)]
 pub(in crate::cpu) struct Accumulators(Mutex<Vec<Accumulator>>);
 
@@ -120,7 +120,7 @@ impl Accumulator {
 
     /// Sums the groups that end at `self.ends` in `order`.
     fn sum_block(&mut self, points: &[Flat], order: &[u32], out: &mut [Flat]) {
-        // Round one reads the points wherever they are and leaves everything in the arena.
+        // Round one reads the points in place and writes everything to the arena.
         let singles = self.pair_up(order, 0);
         let sums = self.pairs.len();
         let mut used = sums + singles.len();

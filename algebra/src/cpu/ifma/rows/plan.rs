@@ -80,7 +80,7 @@ pub(super) struct Plan {
 /// A term or its negative.
 type Signed = (usize, bool);
 
-/// What a sum is made of, before its operands have places.
+/// The operands of a sum, before they have places.
 #[derive(Debug, Default)]
 struct Parts {
     products: Vec<(usize, usize, bool)>,
