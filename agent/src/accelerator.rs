@@ -50,7 +50,7 @@ pub(crate) fn cpu(config: &Config) -> CpuDevice {
     }
 }
 
-/// Opens a device other than the CPU, or says in one line why it cannot be used.
+/// Opens a device other than the CPU, or returns one line on why it cannot be used.
 fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, String> {
     match choice {
         Choice::Wgpu(selector) => {
@@ -110,7 +110,7 @@ pub fn list(config: &Config) -> Vec<(String, String)> {
                 found.push((format!("icicle:{index}"), format!("ICICLE {device}")));
             }
         }
-        // Few machines have it; an operator who sets its directory wants to know.
+        // Few machines have it, but an operator who sets its directory needs the error.
         Err(error) if config.icicle_dir.is_some() => tracing::warn!(%error, "ICICLE unavailable"),
         Err(_) => {}
     }

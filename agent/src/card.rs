@@ -1,4 +1,4 @@
-//! Metrics of the card that an agent proves on, read anew at each scrape. Names begin with
+//! Metrics of the card that an agent proves on, read at each scrape. Names start with
 //! `rollmill_agent_card_`; a reading that the card does not have is left out.
 
 use rollmill_service::metrics::{self, Declared};

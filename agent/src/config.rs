@@ -7,10 +7,11 @@ use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::devices::{Choice, Fallback};
 
-/// What keys may keep in host memory when nothing is said: all cosets of one key of 2^17 rows.
+/// Default limit of host memory for keys: all cosets of one key of 2^17 rows.
 const KEY_CACHE_CPU: u64 = 400 << 20;
 
-/// Most threads, and most jobs at once: above these a setting is a slip, and takes the machine's memory.
+/// Maximum threads and maximum concurrent jobs: a higher setting is a mistake and would exhaust the
+/// memory.
 const THREADS_MAX: usize = 1024;
 const JOBS_MAX: usize = 64;
 
@@ -147,7 +148,7 @@ impl Settings for Config {
 }
 
 impl Config {
-    /// Bytes that keys may keep on a device with so much memory of its own.
+    /// Bytes that keys may keep on a device with this much memory.
     pub fn key_cache_bytes(&self, memory_bytes: Option<u64>) -> u64 {
         match (self.key_cache_mib, memory_bytes) {
             (Some(mib), _) => mib.saturating_mul(1 << 20),
@@ -156,7 +157,7 @@ impl Config {
         }
     }
 
-    /// The name given, or one made of host and process id.
+    /// The configured name, or one from host and process id.
     pub fn agent_id(&self) -> AgentId {
         if let Some(name) = &self.name {
             return name.clone();

@@ -135,8 +135,8 @@ pub struct Chosen<T> {
     pub fell_back: bool,
 }
 
-/// Applies the policy. `open` opens a named device or says in one line why it cannot; `cpu` opens the
-/// CPU, which always works.
+/// Applies the policy. `open` opens a named device or returns one line on why it cannot; `cpu` opens
+/// the CPU, which always works.
 ///
 /// # Errors
 /// [`ChoiceError`] where the policy leaves nothing to use.

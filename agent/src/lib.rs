@@ -3,7 +3,7 @@
 //!
 //! An agent remembers nothing between jobs but the proofs that no broker has taken yet. It may be
 //! killed at any instant: the broker grants the job to another agent once the lease runs out, and what
-//! was uploaded meanwhile is addressed by its digest and harms nobody.
+//! was uploaded meanwhile is addressed by its digest and does no harm.
 //!
 //! - [`Worker`] what can do jobs: the prover, or a double in tests.
 //! - [`Agent`] the loop: claim, fetch, prepare, prove, verify, upload, report.
@@ -12,7 +12,7 @@
 //! - [`accelerator`] the device that the settings choose, opened.
 //! - [`srs`] the structured reference string as files.
 //! - [`preflight`] what it needs, checked at its start.
-//! - [`heartbeat`] heartbeats from a thread of their own, so that a busy machine does not look dead.
+//! - [`heartbeat`] heartbeats from a separate thread, so that a busy machine does not appear dead.
 
 pub mod accelerator;
 mod agent;

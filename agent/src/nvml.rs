@@ -197,7 +197,7 @@ impl Card {
                 uuid: uuid.to_owned(),
                 _library: library,
             };
-            // The CUDA driver gives a part of a card its own identifier, which NVML knows by another
+            // The CUDA driver has its own identifier for a part of a card, which NVML knows by another
             // prefix.
             let part = uuid.replacen("GPU-", "MIG-", 1);
             let mut code = 0;
@@ -284,7 +284,7 @@ impl Card {
 impl Drop for Card {
     fn drop(&mut self) {
         // SAFETY: the library was started and the handle is not used after this. Starts are counted, so
-        // that other users are not disturbed; a failure has nobody left to report to.
+        // that other users are not disturbed; a failure cannot be reported any more.
         let _ = unsafe { (self.functions.shutdown)() };
     }
 }
@@ -309,13 +309,13 @@ fn load() -> Result<Library, NvmlError> {
 /// # Safety
 /// `T` is the signature of the function.
 unsafe fn optional<T: Copy>(library: &Library, name: &str) -> Option<T> {
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     unsafe { library.get::<T>(name) }.ok().map(|symbol| *symbol)
 }
 
 /// # Safety
 /// As of [`optional`].
 unsafe fn required<T: Copy>(library: &Library, name: &'static str) -> Result<T, NvmlError> {
-    // SAFETY: as the caller says.
+    // SAFETY: as the caller guarantees.
     unsafe { optional(library, name) }.ok_or(NvmlError::Symbol { name })
 }

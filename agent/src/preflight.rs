@@ -70,7 +70,7 @@ fn keys_of(config: &Config) -> Finding {
     }
 }
 
-/// What to do about keys that cannot be used; empty where the message says it.
+/// What to do about unusable keys; empty if the message says it.
 fn remedy_of(error: &RegistryError, place: &str) -> String {
     match error {
         RegistryError::Srs(_) => format!(

@@ -87,7 +87,7 @@ impl std::fmt::Debug for Opened {
     }
 }
 
-/// Opens the device that the settings choose and closes it again. Says which it is and why.
+/// Opens the device that the settings choose and closes it again. Returns which it is and why.
 ///
 /// # Errors
 /// When the settings leave no device that can be used.

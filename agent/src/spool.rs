@@ -390,7 +390,7 @@ mod tests {
         let late = unix_seconds() - 1;
         let mut kept = spool.push(proof(1, Some(late)));
         let mut verdict = spool.push(proof(2, Some(1)));
-        // Each is offered once, whatever this clock shows.
+        // Each is offered once, at any clock time.
         for job in [2, 1] {
             let Next::Offer(id, offered) = spool.next() else { panic!("nothing to offer") };
             assert_eq!(offered.job, proof(job, None).job);

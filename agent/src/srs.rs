@@ -128,7 +128,7 @@ fn digest(text: &str) -> Result<String, String> {
 /// Runs the command and returns the lines to print.
 ///
 /// # Errors
-/// Files that cannot be read or written, or that hold no SRS that may be used.
+/// Files that cannot be read or written, or that contain no usable SRS.
 pub fn run(command: &SrsCommand) -> Result<String, SrsCommandError> {
     match command {
         SrsCommand::Make { powers, out } => keep(&Srs::development_of(*powers as usize), out),
@@ -160,7 +160,7 @@ pub fn run(command: &SrsCommand) -> Result<String, SrsCommandError> {
 /// Barretenberg's names of the powers and of `[τ]` in G2.
 const BB_FILES: [&str; 2] = ["bn254_g1.dat", "bn254_g2.dat"];
 
-/// Refuses to write over a file that is read, whatever path or link it is reached by.
+/// Rejects an output that would overwrite an input file, by any path or link.
 pub(crate) fn require_other(read: &[&PathBuf], written: &Path) -> Result<(), SrsCommandError> {
     match read.iter().find(|path| is_one_file(path, written)) {
         Some(path) => Err(SrsCommandError::SameFile { path: path.display().to_string() }),
@@ -297,7 +297,7 @@ fn write_aside(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     written
 }
 
-/// What nobody who made a file could know.
+/// A value that the author of a file could not know.
 fn seed() -> u64 {
     use std::hash::BuildHasher;
     // The keys of a new state come from the system's source of randomness.
@@ -379,7 +379,7 @@ mod tests {
         assert!(!Path::new(&out).exists());
     }
 
-    /// Goal: a file that is read is not lost, by whatever path it is named as the one to write.
+    /// Goal: no input file is lost when it is also named, by any path, as the output.
     #[test]
     fn a_file_that_is_read_is_not_written() {
         let folder = tempfile::tempdir().unwrap();

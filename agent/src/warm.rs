@@ -40,7 +40,7 @@ impl Idle {
         self.loading.lock()
     }
 
-    /// The cancellation flag of a load, set at once if a job is held.
+    /// The cancellation flag of a load, set immediately if a job is held.
     fn begin(&self) -> Cancel {
         let cancel = Cancel::default();
         *self.loading() = cancel.clone();
@@ -64,7 +64,7 @@ impl Drop for JobGuard<'_> {
 /// Loads one key at a time while no job is held, until nothing is left.
 pub(crate) async fn warm<W: Worker + ?Sized>(worker: Arc<W>, idle: Arc<Idle>, metrics: Metrics) {
     let mut jobs = idle.jobs.subscribe();
-    // Cannot fail: `idle` holds the sender.
+    // Cannot fail: `idle` owns the sender.
     while jobs.wait_for(|jobs| *jobs == 0).await.is_ok() {
         let (cancel, started) = (idle.begin(), Instant::now());
         let worker = worker.clone();

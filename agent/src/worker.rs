@@ -23,8 +23,8 @@ pub trait Worker: Send + Sync + 'static {
         DeviceReport::default()
     }
 
-    /// Jobs to prepare while one is on the device, where the settings do not say: none for a device
-    /// whose proofs take every core that would prepare them.
+    /// Jobs to prepare while one is on the device, by default: none for a device whose proofs take
+    /// every core that would prepare them.
     fn prefetch(&self) -> usize {
         0
     }
@@ -156,7 +156,7 @@ impl WorkError {
     /// The class that the broker gets; none when the lease is lost.
     pub const fn class(&self) -> Option<FailureClass> {
         match self {
-            // The job is as good as before: another agent can do it at once.
+            // The job is unharmed: another agent can do it immediately.
             Self::Transient { .. } | Self::DeviceLost { .. } => Some(FailureClass::Transient),
             Self::OutOfMemory { .. } => Some(FailureClass::OutOfMemory),
             Self::InvalidProof { .. } => Some(FailureClass::InvalidProof),
