@@ -6,8 +6,8 @@
 //! 2. Every process asks the kernel for a SIGTERM when the supervisor dies (`PR_SET_PDEATHSIG`),
 //!    through a small program in between ([`exec`]) that sets it and becomes the real one.
 //! 3. A guard process outlives the supervisor. It reads a pipe that only the supervisor can write to;
-//!   when the pipe ends without a message, the supervisor was killed, and the guard kills every process
-//!   that still has this network's mark in its environment and removes the directory.
+//!    when the pipe ends without a message, the supervisor was killed, and the guard kills every process
+//!    that still has this network's mark in its environment and removes the directory.
 //!
 //! The mark is a variable of the environment, so processes that others start (PostgreSQL is
 //! started by the broker) carry it too.

@@ -81,7 +81,7 @@ pub(crate) struct Program {
 /// Nodes without the constants' values, and which of them are outputs.
 type Recorded = (Vec<Node<Cell>>, Vec<usize>);
 
-/// Programs by their graphs, whatever the constants' values: a proof runs the same few again and again.
+/// Programs by their graphs, for any values of the constants: a proof runs the same few repeatedly.
 #[derive(Debug, Default)]
 pub(crate) struct Programs {
     known: Mutex<HashMap<Recorded, Arc<Program>>>,

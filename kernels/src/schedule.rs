@@ -204,7 +204,7 @@ mod tests {
                 Step::Output { .. } => None,
             })
             .collect();
-        // a·c and b·d, which nobody else uses, come before y and x, which stay.
+        // a·c and b·d, which have no other use, come before y and x, which stay.
         let [ac, y, bd, x] = [2, 4, 7, 9];
         assert_eq!(order, [ac, bd, 12, y, 13, x, 10, 11]);
         let last = Step::Output { index: 1, value: 11 };

@@ -329,7 +329,7 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
         return Ok(Applied::Restart);
     };
     tracing::warn!(
-        from_l1_block = tips.pending,
+        from_block = tips.pending,
         to_block = target.tips.pending,
         l1_block = target.position.number,
         "L1 reorganised"

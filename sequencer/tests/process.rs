@@ -580,7 +580,7 @@ async fn a_start_without_l1_waits_and_names_it() {
         "{status}"
     );
     proxy.set(Fault::None);
-    program.line_with("no longer absent");
+    program.line_with("requirement met");
     program.status(|status| status["ready"] == true);
     assert_eq!(program.terminate(), Some(0));
 

@@ -183,7 +183,7 @@ impl Preflight {
                         tracing::debug!(check = check.name, found, "check passed");
                         if !is_first && check.is_needed {
                             let wait_seconds = started.elapsed().as_secs_f64();
-                            tracing::info!(check = check.name, wait_seconds, "no longer absent");
+                            tracing::info!(check = check.name, wait_seconds, "requirement met");
                             conditions.remove(check.name);
                         }
                     }

@@ -3,7 +3,7 @@
 
 // Points of BN254's G1, y² = x³ + 3, in homogeneous coordinates: (X : Y : Z) represents (X/Z, Y/Z) and
 // (0 : 1 : 0) for the identity. The formulas are complete on a curve of odd order: equal points,
-// opposite points and the identity need no case of their own, so no input takes another path.
+// opposite points and the identity need no separate case, so all inputs take one path.
 //
 // Source: Renes, Costello and Batina, "Complete addition formulas for prime order elliptic curves",
 // 2015, algorithms 7 and 8, <https://eprint.iacr.org/2015/1060>.

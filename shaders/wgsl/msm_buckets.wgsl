@@ -1,8 +1,8 @@
 #import params
 #import curve
 
-// Sums of bases per bucket. The entries of a bucket are split into runs of bounded length, one thread per
-// run, so that one bucket may hold every entry.
+// Sums of bases per bucket. The entries of a bucket are split into runs of bounded length, one thread
+// per run, so that one bucket may contain every entry.
 
 @group(0) @binding(1) var<storage, read> bases: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> entries: array<u32>;
@@ -10,7 +10,7 @@
 @group(0) @binding(4) var<storage, read> run_starts: array<u32>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
 
-/// The bucket that run `t` belongs to: the last one whose runs begin at or before t.
+/// The bucket that run `t` belongs to: the last one whose runs start at or before t.
 fn bucket_of(t: u32, buckets: u32) -> u32 {
     var first = 0u;
     var last = buckets - 1u;

@@ -1,6 +1,6 @@
 #import params
 
-// Exclusive prefix sums of numbers that fit a word: where each bucket's entries begin.
+// Exclusive prefix sums of numbers that fit a word: where each bucket's entries start.
 
 @group(0) @binding(1) var<storage, read> source: array<u32>;
 @group(0) @binding(2) var<storage, read_write> out: array<u32>;

@@ -20,7 +20,7 @@ fn table(i: u32) -> Element {
     return element(tables[2u * i], tables[2u * i + 1u]);
 }
 
-/// The power `exponent` out of a two-level table that begins at `start`.
+/// The power `exponent` from a two-level table that starts at `start`.
 fn power(start: u32, split: u32, exponent: u32) -> Element {
     let fine = table(start + (exponent & ((1u << split) - 1u)));
     return mul(table(start + (1u << split) + (exponent >> split)), fine);

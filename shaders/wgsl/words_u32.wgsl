@@ -2,7 +2,7 @@
 
 /// `a + b · c + d` as (low, high). At most (2^32 − 1)² + 2 · (2^32 − 1) = 2^64 − 1, so nothing is lost.
 ///
-/// The product is put together from halves of 16 bits. `middle` is at most (2^16 − 1)² + 2^16 − 1 and
+/// The product is assembled from halves of 16 bits. `middle` is at most (2^16 − 1)² + 2^16 − 1 and
 /// `cross` at most (2^16 − 1)² + 2^16 − 1, both below 2^32.
 fn mul_add(a: u32, b: u32, c: u32, d: u32) -> vec2<u32> {
     let b_low = b & 0xffffu;

@@ -117,7 +117,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
-    ("sequencer", "l1-testing", "tests put a failing endpoint before L1"),
+    ("sequencer", "l1-testing", "tests place a failing endpoint before L1"),
     ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),
     ("sequencer", "sequencer-testing", "tests run the program in a deployment"),
     ("agent", "agent-testing", "tests run on a driver without a card"),

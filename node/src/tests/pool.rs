@@ -233,8 +233,8 @@ fn an_offer_beyond_the_payers_balance_counts_as_the_balance() {
     assert_eq!(ready(&test), hashes(&[boast, rich, bolder]));
 }
 
-/// Goal: what a block cannot hold at its price is out of the builder's view, wakes the empty blocks
-/// that lower the price, and comes back.
+/// Goal: a transaction that no block can contain at its price is out of the builder's view, wakes the
+/// empty blocks that lower the price, and comes back.
 #[test]
 fn transactions_below_the_price_are_parked_and_come_back() {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());

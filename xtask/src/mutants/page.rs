@@ -1,8 +1,8 @@
 //! `docs/book/mutants.md`: the outcome of each mutant's last run.
 //!
-//! `cargo xtask mutants --write` writes the rows of the sets that it ran and keeps the others. The page is held
-//! to the registry by `cargo xtask tidy`: a switch without a row, a row without a switch, and a mutant that
-//! survived or has not run are findings.
+//! `cargo xtask mutants --write` writes the rows of the sets that it ran and keeps the others. The page
+//! is checked against the registry by `cargo xtask tidy`: a switch without a row, a row without a switch,
+//! and a mutant that survived or has not run are findings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;

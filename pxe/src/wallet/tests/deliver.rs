@@ -30,14 +30,14 @@ async fn a_transfer_that_was_cut_off_is_completed_once_and_told() {
         Ok(())
     };
     let Ok(Delivery::Accepted(tx)) = deliver(&mut case, 300, &mut keep).await else { panic!() };
-    assert_eq!(case.wallet.unreported(), [tx.hash()], "nobody was told yet");
+    assert_eq!(case.wallet.unreported(), [tx.hash()], "not reported yet");
     case.wallet.report(&tx.hash());
     assert!(case.wallet.unreported().is_empty());
 
     // Cut off after sending: the node has it, and it is not sent again.
     case.set_status(&tx, TxStatus::Pending { parked: None });
     let mut next = reopened(&kept);
-    assert_eq!(next.balance(), 20, "its notes are held");
+    assert_eq!(next.balance(), 20, "its notes are locked");
     next.sync(&case.node).await.unwrap();
     assert_eq!(next.unreported(), [tx.hash()]);
     assert_eq!(case.pool().received, [tx.hash()]);
