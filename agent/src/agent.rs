@@ -149,7 +149,7 @@ impl<W: Worker + ?Sized> Agent<W> {
         }
         let held: Arc<Mutex<Vec<JobId>>> = Arc::default();
         let shown = held.clone();
-        process.board.show("jobs", move || {
+        process.status_page.show("jobs", move || {
             let held = shown.lock();
             held.iter().map(ToString::to_string).collect()
         });

@@ -141,12 +141,12 @@ impl ClientKey {
 }
 
 impl ClientProofVerifier for ClientKey {
-    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRefused> {
-        let refused = |reason: String| ProofRefused { reason };
-        let proof = Proof::from_bytes(proof).map_err(|error| refused(Bare(&error).to_string()))?;
+    fn verify(&self, inputs: &ClientInputs, proof: &[u8]) -> Result<(), ProofRejected> {
+        let rejected = |reason: String| ProofRejected { reason };
+        let proof = Proof::from_bytes(proof).map_err(|error| rejected(Bare(&error).to_string()))?;
         let kind = TranscriptKind::Poseidon2;
         verify(kind, &self.vk, &self.tau_g2, &inputs.to_fields(), &proof, None)
-            .map_err(|error| refused(Bare(&error).to_string()))
+            .map_err(|error| rejected(Bare(&error).to_string()))
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
 use rollmill_service::prometheus::{self, Registry};
-use rollmill_service::{Again, Board, Retry, Shutdown};
+use rollmill_service::{Again, Retry, Shutdown, StatusPage};
 use tokio::sync::watch;
 
 use crate::metrics::DeadlineMetrics;

@@ -315,7 +315,7 @@ impl Node {
         if self.pool.lock().contains(&tx_hash) {
             return Ok(Considered::Known(tx_hash));
         }
-        if let Some(reason) = self.refused_proofs.lock().reason(&data_hash(bytes)) {
+        if let Some(reason) = self.rejected_proofs.lock().reason(&data_hash(bytes)) {
             return Err(PoolError::Proof { reason });
         }
         let tables = self.snapshot()?;
@@ -338,8 +338,8 @@ impl Node {
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
         if let Err(rejected) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
             let digest = data_hash(&tx.to_bytes());
-            self.refused_proofs.lock().insert(digest, refused.reason.clone());
-            return Err(PoolError::Proof { reason: refused.reason });
+            self.rejected_proofs.lock().insert(digest, rejected.reason.clone());
+            return Err(PoolError::Proof { reason: rejected.reason });
         }
         // So that no update comes between this read of the chain and the pool's.
         let _in_order = self.applying.lock();
@@ -422,7 +422,7 @@ impl Node {
         }
         self.verifier
             .verify(&ClientInputs::of(&tx), &tx.client_proof)
-            .map_err(|refused| PoolError::Proof { reason: refused.reason })?;
+            .map_err(|rejected| PoolError::Proof { reason: rejected.reason })?;
         let _in_order = self.applying.lock();
         let chain = self.chain()?;
         let block = check(&chain)?;

@@ -96,7 +96,7 @@ pub struct Lease {
 impl Lease {
     /// The fence, while the lease is held and was renewed lately.
     pub fn fence(&self, now: Instant) -> Option<u64> {
-        let held = self.held.lock();
+        let known = self.known.lock();
         let trusted = |at: &Instant| now.saturating_duration_since(*at) <= TRUSTED;
         known.lease.filter(|(_, at)| trusted(at)).map(|(fence, _)| fence)
     }
@@ -113,13 +113,13 @@ impl Lease {
 
     /// The other holder, as last reported.
     pub fn other(&self) -> Option<String> {
-        self.held.lock().other.clone()
+        self.known.lock().other.clone()
     }
 
     /// Records a response. `asked` is the moment before the request, at which the lease starts.
     pub fn take(&self, answer: &NamedLeaseResponse, asked: Instant) {
-        let mut held = self.held.lock();
-        let before = held.lease.map(|(fence, _)| fence);
+        let mut known = self.known.lock();
+        let before = known.lease.map(|(fence, _)| fence);
         if answer.held {
             if before != Some(answer.fence) {
                 tracing::info!(fence = answer.fence, "submitter's lease acquired");
@@ -138,12 +138,12 @@ impl Lease {
 
     /// Records that another holder has the lease.
     fn give_up(&self) {
-        self.held.lock().lease = None;
+        self.known.lock().lease = None;
     }
 
     fn known_fence(&self) -> Option<u64> {
-        let held = self.held.lock();
-        held.lease.map(|(fence, _)| fence)
+        let known = self.known.lock();
+        known.lease.map(|(fence, _)| fence)
     }
 }
 

@@ -25,10 +25,10 @@ use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
-use rollmill_node_client::wire::{BlockRef, RefusedBlock, Tips};
+use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
 use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::BlockEnv;
-use rollmill_service::{Again, Board, Retry, Shutdown};
+use rollmill_service::{Again, Retry, Shutdown, StatusPage};
 
 use crate::build::{BuildError, Built, Outcome, build};
 use crate::config::Config;
@@ -204,7 +204,7 @@ impl Sequencer {
                     });
                     code.clear();
                     let pause = match turn {
-                        Turn::Waiting | Turn::Held | Turn::Unverified => PACE,
+                        Turn::Waiting | Turn::Paused | Turn::Unverified => PACE,
                         Turn::Proposed(_) | Turn::Ending => Duration::ZERO,
                     };
                     shutdown.within(pause).await;
@@ -325,7 +325,7 @@ impl Sequencer {
     ///
     /// The contract accepts a proposal only in its own slot, so a proposal made in the last L1 block of
     /// a slot would miss it. For that reason a slot lasts at least two L1 blocks.
-    async fn slot_with_room(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
+    async fn slot_for_next_block(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
         let (l1, constants) = (&self.running.l1, &self.running.constants);
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
@@ -430,7 +430,7 @@ impl Sequencer {
     /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
-        let Some(Proposal { purpose, attempt, number, txs }) = memory.under_way.clone() else {
+        let Some(Proposal { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
             return Ok(Turn::Waiting);
         };
         let mut seen = Seen::default();

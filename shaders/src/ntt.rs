@@ -51,7 +51,7 @@ impl Tables {
         requested: Powers,
     ) -> Result<Arc<Region>, DeviceError> {
         let mut made = self.made.lock();
-        if let Some((_, region)) = made.iter().find(|(powers, _)| *powers == wanted) {
+        if let Some((_, region)) = made.iter().find(|(powers, _)| *powers == requested) {
             return Ok(Arc::clone(region));
         }
         let region = gpu.upload(operation, &bytes_of(&requested.values()))?;

@@ -227,8 +227,8 @@ pub(crate) fn run(
                         }
                         Outcome::Survived => Ok(outcome),
                     });
-                    let mut fates = fates.lock();
-                    fates[at] = Some(fate);
+                    let mut outcomes = outcomes.lock();
+                    outcomes[at] = Some(outcome);
                     if write {
                         // After each, so that a run which is stopped keeps what it found.
                         // The last writing, below, is the one that must succeed.
@@ -241,7 +241,7 @@ pub(crate) fn run(
             });
         }
     });
-    let fates = fates.into_inner();
+    let outcomes = outcomes.into_inner();
     if write {
         std::fs::write(&path, page::with(&old, &all, &words(&chosen, &outcomes)))
             .with_context(|| format!("cannot write {}", path.display()))?;

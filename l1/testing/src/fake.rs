@@ -384,8 +384,8 @@ impl Fake {
 async fn serve(mut stream: TcpStream, l1: Arc<Mutex<L1>>) {
     while let Some(body) = request(&mut stream).await {
         let asked: Value = serde_json::from_slice(&body).unwrap();
-        let said = l1.lock().answer(asked["method"].as_str().unwrap(), &asked["params"]);
-        let said = match said {
+        let response = l1.lock().answer(asked["method"].as_str().unwrap(), &asked["params"]);
+        let response = match response {
             None => return,
             Some(Ok(value)) => result(&body, &value),
             Some(Err((code, message))) => rpc_failure(&body, code, message),

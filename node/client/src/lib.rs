@@ -71,8 +71,8 @@ rollmill_errors::coded! {
     ClientError {
         Self::Transport { .. } => "NDC-001" retried,
         Self::NotANode { .. } => "NDC-002",
-        Self::Refused(error) if error.code == wire::BUSY => [&error.data.code] retried,
-        Self::Refused(error) => [&error.data.code],
+        Self::Rejected(error) if error.code == wire::BUSY => [&error.data.code] retried,
+        Self::Rejected(error) => [&error.data.code],
         Self::Answer(..) => "NDC-004",
         Self::Address { .. } => "NDC-005" usage,
     }

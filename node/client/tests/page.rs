@@ -48,9 +48,9 @@ Types are those of the Rust client; `node/client/src/wire.rs` has their fields. 
 #[test]
 fn the_page_lists_every_method_as_it_is_declared() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(PAGE);
-    let wanted = page();
+    let expected = page();
     if std::env::var_os("ROLLMILL_BLESS").is_some() {
-        std::fs::write(&path, &wanted).unwrap();
+        std::fs::write(&path, &expected).unwrap();
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     for (found, expected) in found.lines().zip(expected.lines()) {

@@ -136,7 +136,7 @@ async fn a_transaction_is_sent_once_and_found_again() {
     assert_eq!(shown("rollmill_node_pool_waiting"), 1);
 
     let spent = client.send_transaction(&tx(0, anchor)).await.unwrap_err();
-    assert_eq!(spent.refusal(), Some("NODE-021"));
+    assert_eq!(spent.node_code(), Some("NODE-021"));
     assert!(spent.to_string().contains("was published before"), "{spent}");
     let mut forged = tx(8, anchor);
     forged.client_proof = vec![0; 10];
@@ -374,7 +374,7 @@ impl ClientProofVerifier for Gated {
 async fn too_many_transactions_are_answered_with_busy_and_the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let (open, gate) = std::sync::mpsc::channel();
-    let (seen, mut looks) = tokio::sync::mpsc::unbounded_channel();
+    let (seen, mut started) = tokio::sync::mpsc::unbounded_channel();
     let verifier = Gated { gate: parking_lot::Mutex::new(gate), seen };
     let node = Node::open(super::settings(dir.path()), Arc::new(verifier)).unwrap();
     let anchor = node.genesis_header().hash();

@@ -59,7 +59,7 @@ impl Health {
         let mut state = self.lock();
         let reason = rollmill_service::one_line(error);
         match answer {
-            Answer::Passing => {
+            Answer::Transient => {
                 if let Some(repeated) = state.outage.failed() {
                     tracing::warn!(error = reason, repeated, "broker unavailable; retrying");
                 }
