@@ -63,7 +63,11 @@ fn open_accelerator(config: &Config, choice: &Choice) -> Result<Accelerator, Str
         Choice::Cuda(selector) => {
             let image = match &config.cuda_image {
                 Some(path) => Cow::Owned(std::fs::read(path).map_err(|error| {
-                    format!("the compiled kernels in {} cannot be read: {error}", path.display())
+                    format!(
+                        "the compiled kernels in {} cannot be read: {}",
+                        path.display(),
+                        rollmill_errors::InWords(&error)
+                    )
                 })?),
                 None => Cow::Borrowed(rollmill_kernels::COMPILED),
             };

@@ -181,7 +181,10 @@ pub fn is_one_file(one: &Path, other: &Path) -> bool {
 pub fn export_bb(srs: &Srs, folder: &Path) -> Result<String, SrsCommandError> {
     let failed = |path: &Path| {
         let path = path.display().to_string();
-        move |error: std::io::Error| SrsCommandError::Write { path, reason: error.to_string() }
+        move |error: std::io::Error| SrsCommandError::Write {
+            path,
+            reason: rollmill_errors::InWords(&error).to_string(),
+        }
     };
     std::fs::create_dir_all(folder).map_err(failed(folder))?;
     let (g1, g2) = srs.to_flat();
@@ -246,7 +249,7 @@ fn keep(srs: &Srs, path: &Path) -> Result<String, SrsCommandError> {
     let bytes = srs.to_bytes();
     write_aside(path, &bytes).map_err(|error| SrsCommandError::Write {
         path: path.display().to_string(),
-        reason: error.to_string(),
+        reason: rollmill_errors::InWords(&error).to_string(),
     })?;
     Ok(describe(srs, &bytes))
 }
@@ -276,7 +279,10 @@ fn read(path: &Path) -> Result<Vec<u8>, SrsCommandError> {
 
 fn unreadable(path: &Path) -> impl Fn(std::io::Error) -> SrsCommandError {
     let path = path.display().to_string();
-    move |error| SrsCommandError::Read { path: path.clone(), reason: error.to_string() }
+    move |error| SrsCommandError::Read {
+        path: path.clone(),
+        reason: rollmill_errors::InWords(&error).to_string(),
+    }
 }
 
 fn rejected(path: &Path) -> impl Fn(SrsError) -> SrsCommandError {

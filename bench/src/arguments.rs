@@ -128,7 +128,7 @@ impl Plan {
             }
             opened.map_err(|error| BenchError::Write {
                 path: path.display().to_string(),
-                reason: error.to_string(),
+                reason: rollmill_errors::InWords(&error).to_string(),
             })?;
         }
         Ok(())

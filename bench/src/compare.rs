@@ -86,7 +86,7 @@ pub fn run(matches: &ArgMatches) -> Result<String, BenchError> {
     if let Some(path) = matches.get_one::<PathBuf>("svg") {
         let failed = |error: std::io::Error| BenchError::Write {
             path: path.display().to_string(),
-            reason: error.to_string(),
+            reason: rollmill_errors::InWords(&error).to_string(),
         };
         std::fs::write(path, drawing).map_err(failed)?;
     }

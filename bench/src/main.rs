@@ -96,7 +96,7 @@ async fn measure(config: Config, matches: &ArgMatches) -> Outcome {
     if let Some(path) = markdown {
         std::fs::write(&path, text).map_err(|error| BenchError::Write {
             path: path.display().to_string(),
-            reason: error.to_string(),
+            reason: rollmill_errors::InWords(&error).to_string(),
         })?;
     }
     Ok(())

@@ -162,7 +162,8 @@ impl Results {
             |reason: String| BenchError::Write { path: path.display().to_string(), reason };
         let mut text = serde_json::to_string_pretty(self).map_err(|e| failed(e.to_string()))?;
         text.push('\n');
-        std::fs::write(path, text).map_err(|error| failed(error.to_string()))
+        std::fs::write(path, text)
+            .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))
     }
 
     /// Reads a file of results.
@@ -172,14 +173,16 @@ impl Results {
     pub fn read(path: &Path) -> Result<Self, BenchError> {
         let shown = path.display().to_string();
         let unreadable = |reason: String| BenchError::Read { path: shown.clone(), reason };
-        let metadata = std::fs::metadata(path).map_err(|error| unreadable(error.to_string()))?;
+        let metadata = std::fs::metadata(path)
+            .map_err(|error| unreadable(rollmill_errors::InWords(&error).to_string()))?;
         if metadata.len() > FILE_BYTES_MAX {
             return Err(BenchError::Foreign {
                 path: shown,
                 reason: format!("it has {} bytes", metadata.len()),
             });
         }
-        let bytes = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+        let bytes = std::fs::read(path)
+            .map_err(|error| unreadable(rollmill_errors::InWords(&error).to_string()))?;
         Self::from_bytes(&bytes, &shown)
     }
 

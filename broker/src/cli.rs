@@ -265,7 +265,8 @@ fn ask_broker(
 /// Whether the directory can be written, or made.
 fn check_directory(path: &std::path::Path) -> Result<String, String> {
     let shown = path.display();
-    let absolute = std::path::absolute(path).map_err(|error| format!("{shown}: {error}"))?;
+    let absolute = std::path::absolute(path)
+        .map_err(|error| format!("{shown}: {}", rollmill_errors::InWords(&error)))?;
     // The nearest directory that exists decides.
     let Some(existing) = absolute.ancestors().find(|above| above.exists()) else {
         return Err(format!("{shown}: no directory above it exists"));

@@ -16,7 +16,7 @@ pub enum StoreError {
     /// A file cannot be written to the directory of keys.
     ///
     /// Do: Free disk space, or choose another `--keys-dir`.
-    #[error("{code}: cannot keep {name} in {place}: {source}; free some space or choose another --keys-dir", code = self.code())]
+    #[error("{code}: cannot keep {name} in {place}: {cause}; free some space or choose another --keys-dir", code = self.code(), cause = rollmill_errors::InWords(.source))]
     Write {
         name: String,
         place: String,
@@ -26,7 +26,7 @@ pub enum StoreError {
     /// A file in the directory of keys exists but cannot be read.
     ///
     /// Do: Make it readable by the process, or delete it.
-    #[error("{code}: cannot read {name} in {place}: {source}; make it readable or remove it", code = self.code())]
+    #[error("{code}: cannot read {name} in {place}: {cause}; make it readable or remove it", code = self.code(), cause = rollmill_errors::InWords(.source))]
     Read {
         name: String,
         place: String,

@@ -34,7 +34,7 @@ pub enum Error {
     /// A program exists but cannot be started.
     ///
     /// Do: Read the reason: often a missing permission or a missing library.
-    #[error("{}: cannot start {name}: {source}", self.code())]
+    #[error("{}: cannot start {name}: {cause}", self.code(), cause = rollmill_errors::InWords(.source))]
     Spawn {
         name: String,
         #[source]
@@ -66,7 +66,7 @@ pub enum Error {
     /// A file or directory cannot be created, written or read.
     ///
     /// Do: Free disk space, set `TMPDIR`, or choose a writable `--dir`.
-    #[error("{}: cannot {action} {}: {source}{}", self.code(), path.display(), advice(source))]
+    #[error("{}: cannot {action} {}: {cause}{}", self.code(), path.display(), advice(source), cause = rollmill_errors::InWords(.source))]
     File {
         action: &'static str,
         path: PathBuf,

@@ -28,7 +28,7 @@
 //! ```
 
 use std::error::Error;
-use std::fmt;
+use std::{fmt, io};
 
 /// What a program does with an error, as far as its type says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -113,6 +113,33 @@ impl<E: Coded + ?Sized> fmt::Display for Bare<'_, E> {
     }
 }
 
+/// The message of an I/O error without the number of the operating system: `No such file or directory`.
+#[derive(Debug, Clone, Copy)]
+pub struct InWords<'a>(pub &'a io::Error);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_os_numbers(&self.0.to_string()))
+    }
+}
+
+/// `text` without each ` (os error N)`, which the standard library appends to a message.
+fn without_os_numbers(text: &str) -> String {
+    const START: &str = " (os error ";
+    let mut parts = text.split(START);
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(')') {
+            Some((number, rest)) if number.parse::<i32>().is_ok() => kept.push_str(rest),
+            _ => {
+                kept.push_str(START);
+                kept.push_str(part);
+            }
+        }
+    }
+    kept
+}
+
 /// Whether a text begins with a stable code, such as `SVC-010: `.
 pub fn is_coded(text: &str) -> bool {
     text.split_once(": ").is_some_and(|(code, _)| is_code(code))
@@ -128,7 +155,8 @@ fn is_code(text: &str) -> bool {
 }
 
 /// The error and its causes on one line, without repeating a cause its effect already quotes. The line
-/// carries one code, that of the error itself: its causes are quoted without theirs.
+/// carries one code, that of the error itself: its causes are quoted without theirs, and I/O errors as
+/// [`InWords`].
 pub fn one_line(error: &(dyn Error + 'static)) -> String {
     let text = error.to_string();
     let mut line = match text.split_once(": ") {
@@ -147,10 +175,11 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// `text` on one line without the codes of errors that it quotes. What stands in double quotes, such as
+/// `text` on one line without the codes of errors that it quotes and the numbers of I/O errors. What stands in double quotes, such as
 /// another program's last words, stays as it is.
 pub fn uncoded(text: &str) -> String {
     let mut is_quoted = false;
+    let text = without_os_numbers(text);
     let mut words = Vec::new();
     for word in text.split_whitespace() {
         let is_of_a_cause = word.strip_suffix(':').is_some_and(is_code);
@@ -231,5 +260,21 @@ mod tests {
         assert_eq!(error.to_string(), "ZZB-001: not written: full");
         assert_eq!(one_line(&error), "ZZB-001: not written: full");
         assert_eq!(Bare(&Outer::Through(answered("BRK-001"))).to_string(), "no");
+    }
+
+    #[test]
+    fn an_io_error_is_shown_without_its_number() {
+        let error = io::Error::from_raw_os_error(2);
+        assert!(error.to_string().ends_with(" (os error 2)"), "{error}");
+        let words = InWords(&error).to_string();
+        assert_eq!(words, "No such file or directory");
+        assert_eq!(one_line(&error), words);
+        for (text, kept) in [
+            ("a (os error 2); b (os error -13)", "a; b"),
+            ("a (os error x) b", "a (os error x) b"),
+            ("a (os error 2", "a (os error 2"),
+        ] {
+            assert_eq!(uncoded(text), kept);
+        }
     }
 }

@@ -330,27 +330,28 @@ impl IntentFile {
             return Err(failed("it is a directory".to_owned()));
         }
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+            fs::create_dir_all(folder)
+                .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
         }
         let lock_path = path.with_extension("lock");
-        let lock = File::options()
-            .create(true)
-            .append(true)
-            .open(&lock_path)
-            .map_err(|error| failed(format!("{}: {error}", lock_path.display())))?;
+        let lock = File::options().create(true).append(true).open(&lock_path).map_err(|error| {
+            failed(format!("{}: {}", lock_path.display(), rollmill_errors::InWords(&error)))
+        })?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 return Err(L1Error::IntentLocked { path: path.to_owned() });
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error.to_string())),
+            Err(TryLockError::Error(error)) => {
+                return Err(failed(rollmill_errors::InWords(&error).to_string()));
+            }
         }
         let contents = match fs::read(path) {
             Ok(bytes) => Contents::read(&bytes).map_err(failed)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Contents { version: VERSION, chain_id, genesis_hash, account, intents: Vec::new() }
             }
-            Err(error) => return Err(failed(error.to_string())),
+            Err(error) => return Err(failed(rollmill_errors::InWords(&error).to_string())),
         };
         let name = |chain: u64, genesis: B256, account: Address| {
             format!("account {account} on chain {chain} with genesis {genesis}")
@@ -424,7 +425,9 @@ impl IntentFile {
             let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
             File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
-        write().map_err(|error| failed(format!("cannot be written: {error}")))
+        write().map_err(|error| {
+            failed(format!("cannot be written: {}", rollmill_errors::InWords(&error)))
+        })
     }
 }
 

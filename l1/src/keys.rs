@@ -41,7 +41,11 @@ impl KeySource {
             }
             Self::Keystore { path, password_file } => {
                 let password = std::fs::read_to_string(password_file).map_err(|error| {
-                    failed(format!("password file {}: {error}", password_file.display()))
+                    failed(format!(
+                        "password file {}: {}",
+                        password_file.display(),
+                        rollmill_errors::InWords(&error)
+                    ))
                 })?;
                 read_keystore(path, password.trim_end_matches(['\r', '\n']))
             }
@@ -62,8 +66,12 @@ fn from_hex(text: &str) -> Result<PrivateKeySigner, String> {
 pub fn read_keystore(path: &Path, password: &str) -> Result<PrivateKeySigner, L1Error> {
     let failed =
         |reason: String| L1Error::Key { from: format!("keystore {}", path.display()), reason };
-    let bytes = std::fs::read(path)
-        .map_err(|error| failed(format!("it cannot be read ({error}); correct --l1-keystore")))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        failed(format!(
+            "it cannot be read ({}); correct --l1-keystore",
+            rollmill_errors::InWords(&error)
+        ))
+    })?;
     let parsed: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
     if !parsed.is_some_and(|keystore| keystore.get("crypto").is_some_and(|c| c.is_object())) {
         let expected = "it is not a keystore file (JSON with a section `crypto`)";
@@ -90,7 +98,8 @@ pub fn write_keystore(
     else {
         return Err(failed("a file name is expected".to_owned()));
     };
-    std::fs::create_dir_all(folder).map_err(|error| failed(error.to_string()))?;
+    std::fs::create_dir_all(folder)
+        .map_err(|error| failed(rollmill_errors::InWords(&error).to_string()))?;
     // The library writes into the existing file, which only its owner can read.
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -100,7 +109,7 @@ pub fn write_keystore(
         std::io::ErrorKind::AlreadyExists => {
             failed("exists already and is not overwritten".to_owned())
         }
-        _ => failed(error.to_string()),
+        _ => failed(rollmill_errors::InWords(&error).to_string()),
     })?;
     let mut rng = rand::thread_rng();
     PrivateKeySigner::encrypt_keystore(folder, &mut rng, signer.to_bytes(), password, Some(name))

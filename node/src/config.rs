@@ -86,7 +86,7 @@ pub struct NodeConfig {
         value_name = "URL,...",
         default_value = "http://127.0.0.1:8545"
     )]
-    #[arg(value_parser = values::urls, help_heading = "L1")]
+    #[arg(value_parser = values::some_urls, help_heading = "L1")]
     pub l1_urls: values::Urls,
 
     /// Chain ID of L1; an endpoint with another chain ID is rejected
@@ -225,6 +225,11 @@ mod tests {
         for wrong in ["0x12", "", "12", &"ab".repeat(20)] {
             assert!(eth_address(wrong).is_err(), "{wrong}");
         }
+        let command = <NodeConfig as clap::Args>::augment_args(clap::Command::new("node"));
+        let flag = command.get_arguments().find(|arg| arg.get_id() == "node.l1_urls").unwrap();
+        let none = format!("--{}=", flag.get_long().unwrap());
+        let none = command.try_get_matches_from(["node", &none]).unwrap_err().to_string();
+        assert!(none.contains("at least one URL is required"), "{none}");
         let unset = NodeConfig::default().rollup().unwrap_err().to_string();
         assert!(unset.starts_with("NODE-064: setting node.rollup is not set"), "{unset}");
         assert!(unset.contains("--node-rollup"), "{unset}");

@@ -104,7 +104,7 @@ pub enum SetupError {
     /// A file that a setting names cannot be read.
     ///
     /// Do: Check the path and permissions of `--node-genesis` and `--node-client-key`.
-    #[error("{code}: cannot read {path}, the file of {key} ({source})", code = self.code())]
+    #[error("{code}: cannot read {path}, the file of {key} ({cause})", code = self.code(), cause = rollmill_errors::InWords(.source))]
     File { path: PathBuf, key: &'static str, source: std::io::Error },
     /// A required setting is not set.
     ///

@@ -14,10 +14,11 @@ use rollmill_protocol::Circuit;
 use rollmill_protocol::plan::EpochPlan;
 use serde::{Deserialize, Serialize};
 
-use crate::jobs::Broker;
-use crate::prove::Source;
+use crate::jobs::{Broker, JobFailure};
+use crate::prove::{ProveError, Source};
 use crate::ranges::Row;
 use crate::ranges::store::write_whole;
+use crate::work::WorkError;
 
 const FORMAT: u32 = 1;
 
@@ -60,7 +61,7 @@ pub enum CaptureError {
     /// The capture file cannot be read or written.
     ///
     /// Do: Check its path, its permissions and the disk.
-    #[error("{code}: cannot use {path}: {source}. Check the path and the disk", code = self.code())]
+    #[error("{code}: cannot use {path}: {cause}. Check the path and the disk", code = self.code(), cause = rollmill_errors::InWords(.source))]
     File {
         path: PathBuf,
         #[source]
@@ -104,20 +105,24 @@ impl Capture {
             jobs: Vec::new(),
             incomplete: None,
         };
-        if let Err(why) = this.fill(broker, source).await {
-            this.incomplete = Some(why);
+        if let Err(error) = this.fill(broker, source).await {
+            this.incomplete = Some(rollmill_service::one_line(&error));
         }
         this
     }
 
-    async fn fill<B: Broker, S: Source>(&mut self, broker: &B, source: &S) -> Result<(), String> {
+    async fn fill<B: Broker, S: Source>(
+        &mut self,
+        broker: &B,
+        source: &S,
+    ) -> Result<(), ProveError> {
         let mut blocks = Vec::new();
         for block in &self.row.blocks {
-            let gathered = source.block(*block).await.map_err(|error| error.to_string())?;
+            let gathered = source.block(*block).await?;
             self.tx_counts.push(S::tx_count(&gathered));
             blocks.push(Arc::new(gathered));
         }
-        let plan = EpochPlan::new(&self.tx_counts).ok_or("the range has no block")?;
+        let plan = EpochPlan::new(&self.tx_counts).ok_or(WorkError::NoPlan)?;
         let plan = Arc::new(plan);
         let work = source.work(Arc::clone(&plan), blocks);
         let mut results: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
@@ -138,8 +143,11 @@ impl Capture {
                     node.children.iter().map(|child| results[child].clone()).collect();
                 let maker = Arc::clone(&work);
                 let made = tokio::task::spawn_blocking(move || maker.input(index, &children)).await;
-                let input = made.map_err(|error| error.to_string())?.map_err(|why| {
-                    format!("the input of job {index} ({}) cannot be made: {why}", node.circuit)
+                let circuit = node.circuit.name();
+                let input = made.map_err(WorkError::from)?.map_err(|source| JobFailure::Input {
+                    index,
+                    circuit,
+                    source,
                 })?;
                 inputs.push((index, input));
             }
@@ -154,17 +162,16 @@ impl Capture {
         plan: &EpochPlan,
         inputs: Vec<(usize, Vec<u8>)>,
         results: &mut BTreeMap<usize, Vec<u8>>,
-    ) -> Result<(), String> {
-        let text = |error: rollmill_broker_client::ClientError| rollmill_service::one_line(&error);
+    ) -> Result<(), ProveError> {
         let mut ids = Vec::with_capacity(inputs.len());
         for (index, input) in &inputs {
             let kind = plan.nodes[*index].circuit.name().parse::<KindName>();
-            let kind = kind.map_err(|error| error.to_string())?;
+            let kind = kind.map_err(WorkError::from)?;
             ids.push(JobId::new(self.row.epoch, &kind, Digest::of(input)));
         }
         let mut views = BTreeMap::new();
         for chunk in ids.chunks(rollmill_broker_client::BATCH_MAX) {
-            for view in broker.jobs(chunk).await.map_err(text)? {
+            for view in broker.jobs(chunk).await? {
                 views.insert(view.id.clone(), view);
             }
         }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use rollmill_circuits::keyset::KeySet;
-use rollmill_errors::Bare;
+use rollmill_errors::{Bare, Coded};
 use rollmill_node::{BlockRecord, Node};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::BlockRef;
@@ -19,6 +19,7 @@ use crate::pipeline::Work;
 use crate::prove::Source;
 use crate::range::RangeWork;
 use crate::ranges::RangeBlock;
+use crate::work::WorkError;
 
 /// One executed block with the data that the circuits need.
 #[derive(Debug, Clone)]
@@ -53,8 +54,8 @@ pub enum GatherError {
     /// A block cannot be read or executed. The prover node retries.
     ///
     /// Do: Do what the message says.
-    #[error("{code}: block {block}: {why}", code = self.code())]
-    Failed { block: u64, why: String },
+    #[error("{code}: block {block}: {cause}", code = self.code(), cause = Bare(.cause.as_ref()))]
+    Failed { block: u64, cause: Box<dyn Coded + Send + Sync> },
 }
 
 rollmill_errors::coded! {
@@ -66,6 +67,10 @@ rollmill_errors::coded! {
     }
 }
 
+fn failed<E: Coded + Send + Sync + 'static>(block: u64) -> impl FnOnce(E) -> GatherError {
+    move |cause| GatherError::Failed { block, cause: Box::new(cause) }
+}
+
 /// Fetches the transactions of block `number`: from the node's pool, else from peers, whose responses
 /// the node verifies and stores.
 pub async fn fetch(
@@ -73,14 +78,11 @@ pub async fn fetch(
     peers: &[NodeClient],
     number: u64,
 ) -> Result<Vec<Arc<Tx>>, GatherError> {
-    let failed = |why: String| GatherError::Failed { block: number, why };
-    let stored = node
-        .block(number)
-        .map_err(|error| failed(Bare(&error).to_string()))?
-        .ok_or(GatherError::Gone { block: number })?;
+    let stored =
+        node.block(number).map_err(failed(number))?.ok_or(GatherError::Gone { block: number })?;
     let mut txs = Vec::with_capacity(stored.tx_hashes.len());
     for tx_hash in &stored.tx_hashes {
-        let kept = node.transaction(tx_hash).map_err(|error| failed(Bare(&error).to_string()))?;
+        let kept = node.transaction(tx_hash).map_err(failed(number))?;
         let tx = match kept {
             Some(tx) => tx,
             None => from_peers(node, peers, number, tx_hash).await?,
@@ -118,15 +120,13 @@ async fn from_peers(
 
 /// Executes block `number` over its parent's state. Blocks on the disk and on hashing.
 pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork, GatherError> {
-    let failed = |why: String| GatherError::Failed { block: number, why };
     let record = |number: u64| -> Result<BlockRecord, GatherError> {
         node.block_record(BlockRef::Number(number))
-            .map_err(|error| failed(Bare(&error).to_string()))?
+            .map_err(failed(number))?
             .ok_or(GatherError::Gone { block: number })
     };
     let (parent, this) = (record(number.saturating_sub(1))?, record(number)?);
-    let state =
-        node.state_at(parent.header.block_number).map_err(|e| failed(Bare(&e).to_string()))?;
+    let state = node.state_at(parent.header.block_number).map_err(failed(number))?;
     let price = this.header.fee_per_gas();
     let env = BlockEnv {
         slot: this.header.slot,
@@ -134,14 +134,14 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
         coinbase: this.header.coinbase,
         price,
     };
-    let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), env)
-        .map_err(|error| failed(Bare(&error).to_string()))?;
+    let mut builder =
+        BlockBuilder::new(&parent.header, Overlay::new(state), env).map_err(failed(number))?;
     let mut done = Vec::with_capacity(txs.len());
     for tx in txs {
-        let transition = builder.apply(&tx).map_err(|error| failed(Bare(&error).to_string()))?;
+        let transition = builder.apply(&tx).map_err(failed(number))?;
         done.push((tx, transition));
     }
-    let (block, _) = builder.finish().map_err(|error| failed(Bare(&error).to_string()))?;
+    let (block, _) = builder.finish().map_err(failed(number))?;
     if block.header_hash != this.header_hash {
         let (expected, got) = (to_hex(&this.header_hash), to_hex(&block.header_hash));
         return Err(GatherError::Differs { block: number, expected, got });
@@ -171,10 +171,7 @@ impl Source for NodeSource {
         let txs = fetch(&self.node, &self.peers, number).await?;
         let node = Arc::clone(&self.node);
         let executed = tokio::task::spawn_blocking(move || execute(&node, number, txs)).await;
-        let work = executed.map_err(|error| GatherError::Failed {
-            block: number,
-            why: format!("the execution panicked: {error}"),
-        })??;
+        let work = executed.map_err(WorkError::from).map_err(failed(number))??;
         if work.block.header_hash != block.header_hash {
             return Err(GatherError::Gone { block: number });
         }

@@ -30,7 +30,7 @@ const LAST_ANSWER: Duration = Duration::from_secs(2);
 ///
 /// Do: Check the directory of `--intents`, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error("{code}: cannot use the identity file {path}: {source}. Check the folder of the setting intents", code = self.code())]
+#[error("{code}: cannot use the identity file {path}: {cause}. Check the folder of the setting intents", code = self.code(), cause = rollmill_errors::InWords(.source))]
 pub struct IdentityError {
     path: PathBuf,
     #[source]

@@ -16,3 +16,4 @@ pub mod prove;
 pub mod range;
 pub mod ranges;
 pub mod submit;
+pub mod work;

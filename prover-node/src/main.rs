@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 ///
 /// Do: Check the path, its permissions and its disk.
 #[derive(Debug, thiserror::Error)]
-#[error("{code}: cannot write the client key to {path} ({source}); check the path and its permissions", code = self.code())]
+#[error("{code}: cannot write the client key to {path} ({cause}); check the path and its permissions", code = self.code(), cause = rollmill_errors::InWords(.source))]
 struct KeyFileError {
     path: PathBuf,
     source: std::io::Error,

@@ -6,19 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use rollmill_broker_client::{Digest, KindName, NewJob};
+use rollmill_broker_client::{Digest, IdError, KindName, NewJob};
 use rollmill_protocol::plan::{EpochPlan, Subject};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::jobs::{Broker, JobFailure, Jobs, Verify};
+use crate::work::WorkError;
 
 /// How inputs are built and results are verified, which the pipeline does not know.
 pub trait Work: Send + Sync + 'static {
     /// The input of node `index` of the plan, given its children's results in order.
-    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String>;
+    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, WorkError>;
     /// Verifies a result. Called on a thread that may block.
-    fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), String>;
+    fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), WorkError>;
 }
 
 /// What all jobs of a range share.
@@ -90,8 +91,8 @@ pub async fn run<B: Broker>(
         let (index, result) = match ended {
             Ok(result) => result?,
             Err(panic) => {
-                let why = format!("the work panicked: {panic}");
-                return Err(JobFailure::Input { index: last, circuit: "unknown", why });
+                let source = panic.into();
+                return Err(JobFailure::Input { index: last, circuit: "unknown", source });
             }
         };
         if index == last {
@@ -104,8 +105,8 @@ pub async fn run<B: Broker>(
             start(parent, &mut results, &mut running);
         }
     }
-    let (circuit, why) = ("unknown", "its children are not part of the graph".to_owned());
-    Err(JobFailure::Input { index: last, circuit, why })
+    let circuit = plan.nodes[last].circuit.name();
+    Err(JobFailure::Input { index: last, circuit, source: WorkError::NoChildren })
 }
 
 /// One node of the plan, with its children's results.
@@ -123,10 +124,10 @@ async fn prove<B: Broker>(
 ) -> Result<(usize, Vec<u8>), JobFailure> {
     let Node { plan, index, children } = node;
     let circuit = plan.nodes[index].circuit.name();
-    let broken = |why: String| JobFailure::Input { index, circuit, why };
+    let broken = |source: WorkError| JobFailure::Input { index, circuit, source };
     let maker = Arc::clone(&work);
     let input = jobs.blocking(move || maker.input(index, &children)).await.map_err(broken)?;
-    let kind: KindName = circuit.parse().map_err(|error| broken(format!("{error}")))?;
+    let kind: KindName = circuit.parse().map_err(|error: IdError| broken(error.into()))?;
     let digest = Digest::of(&input);
     let mut job = NewJob::new(labels.epoch, &kind, labels.version.clone(), digest);
     job.rank = u32::try_from(plan.nodes[index].steps_to_root).unwrap_or(u32::MAX);

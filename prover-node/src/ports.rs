@@ -336,6 +336,7 @@ impl Ports for NodePorts {
                     self.memory.cleaned.insert(row.id);
                 }
                 Err(error) => {
+                    let error = rollmill_service::one_line(&error);
                     tracing::warn!(range = row.id, error, "jobs not cancelled; retrying");
                 }
             },

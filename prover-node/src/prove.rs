@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rollmill_broker_client::KindName;
+use rollmill_broker_client::{ClientError, KindName};
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_service::{Again, Retry};
 use tokio::sync::{Notify, watch};
@@ -19,6 +19,7 @@ use crate::jobs::{Broker, JobFailure, Jobs};
 use crate::pipeline::{self, Graph, Labels, Work};
 use crate::ranges::store::RowStore;
 use crate::ranges::{Proof, RangeBlock, Root, Row};
+use crate::work::WorkError;
 
 /// First and longest pause before a block is gathered again, or a root written.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -218,6 +219,37 @@ struct ProvenBlock<T> {
     root: Vec<u8>,
 }
 
+/// Why a range cannot be proven, or not be captured whole.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProveError {
+    /// A block cannot be read or executed.
+    #[error(transparent)]
+    Gather(#[from] GatherError),
+    /// A job cannot be done.
+    #[error(transparent)]
+    Job(#[from] JobFailure),
+    /// A plan, an input or a check failed.
+    #[error(transparent)]
+    Work(#[from] WorkError),
+    /// The broker cannot be asked.
+    #[error(transparent)]
+    Broker(#[from] ClientError),
+}
+
+rollmill_errors::coded! {
+    ProveError {
+        Self::Gather(error) => (error),
+        Self::Job(error) => (error),
+        Self::Work(error) => (error),
+        Self::Broker(error) => (error),
+    }
+}
+
+/// A person must look.
+fn failed(error: &(dyn std::error::Error + 'static)) -> Proof {
+    Proof::Failed { reason: rollmill_service::one_line(error) }
+}
+
 struct RangeTask<B, S> {
     jobs: Jobs<B>,
     source: Arc<S>,
@@ -227,7 +259,7 @@ struct RangeTask<B, S> {
     target: watch::Receiver<Target>,
 }
 
-type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, String>);
+type BlockResult<T> = (RangeBlock, Result<ProvenBlock<T>, ProveError>);
 
 impl<B: Broker, S: Source> RangeTask<B, S> {
     async fn run(mut self) -> Proof {
@@ -274,19 +306,19 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
                             proven.insert(block.number, (block, done));
                         }
                     }
-                    Ok((block, Err(reason))) => {
+                    Ok((block, Err(error))) => {
                         if needed.get(&block.number).is_some_and(|(at, _)| at.is_same(&block)) {
-                            return Proof::Failed { reason };
+                            return failed(&error);
                         }
                     }
                     Err(error) if error.is_cancelled() => {}
-                    Err(panic) => return Proof::Failed { reason: format!("the work panicked: {panic}") },
+                    Err(panic) => return failed(&WorkError::from(panic)),
                 },
                 Some(ended) = top.join_next() => match ended {
                     Ok(Ok(bytes)) => return self.keep(&target, bytes).await,
-                    Ok(Err(failure)) => return Proof::Failed { reason: failure.to_string() },
+                    Ok(Err(failure)) => return failed(&failure),
                     Err(error) if error.is_cancelled() => {}
-                    Err(panic) => return Proof::Failed { reason: format!("the work panicked: {panic}") },
+                    Err(panic) => return failed(&WorkError::from(panic)),
                 },
             }
         }
@@ -348,7 +380,7 @@ impl<B: Broker, S: Source> RangeTask<B, S> {
                     };
                     retry.failed(pending(), log).await;
                 }
-                Err(panic) => return Proof::Failed { reason: panic.to_string() },
+                Err(panic) => return failed(&WorkError::from(panic)),
             }
         }
     }
@@ -375,7 +407,7 @@ async fn prove_block<B: Broker, S: Source>(
     source: Arc<S>,
     labels: Labels,
     block: RangeBlock,
-) -> Result<ProvenBlock<S::Block>, String> {
+) -> Result<ProvenBlock<S::Block>, ProveError> {
     let (mut retry, mut differs) = (gathering(), 0);
     let found = loop {
         let error = match source.block(block).await {
@@ -384,15 +416,15 @@ async fn prove_block<B: Broker, S: Source>(
         };
         differs += u32::from(matches!(error, GatherError::Differs { .. }));
         if differs >= DIFFERS_MAX {
-            return Err(error.to_string());
+            return Err(error.into());
         }
         not_gathered(&mut retry, block.number, &error).await;
     };
     gathered(&mut retry, block.number);
     let Some(plan) = EpochPlan::new(&[S::tx_count(&found)]).map(Arc::new) else {
-        return Err("a block has a plan".to_owned());
+        return Err(WorkError::NoPlan.into());
     };
     let work = source.work(Arc::clone(&plan), vec![Arc::clone(&found)]);
-    let root = pipeline::run(&jobs, Graph::block(plan), &labels, &work).await;
-    root.map(|root| ProvenBlock { block: found, root }).map_err(|failure| failure.to_string())
+    let root = pipeline::run(&jobs, Graph::block(plan), &labels, &work).await?;
+    Ok(ProvenBlock { block: found, root })
 }

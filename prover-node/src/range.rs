@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use rollmill_circuits::jobs::{self, RangeData};
 use rollmill_circuits::keyset::KeySet;
-use rollmill_errors::Bare;
 use rollmill_protocol::builder::Block;
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::plan::EpochPlan;
@@ -12,6 +11,7 @@ use rollmill_protocol::{Constants, EthAddress, Fr, Tx, TxTransition};
 
 use crate::gather::BlockWork;
 use crate::pipeline::Work;
+use crate::work::WorkError;
 
 /// See the module.
 #[derive(Debug)]
@@ -48,16 +48,14 @@ impl RangeData for RangeWork {
 }
 
 impl Work for RangeWork {
-    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String> {
-        let node = self.plan.nodes.get(index).ok_or("no such node")?;
-        jobs::input(node.circuit, self, node.subject, children)
-            .map_err(|error| Bare(&error).to_string())
+    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, WorkError> {
+        let node = self.plan.nodes.get(index).ok_or(WorkError::NoJob { index })?;
+        Ok(jobs::input(node.circuit, self, node.subject, children)?)
     }
 
-    fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), String> {
-        let node = self.plan.nodes.get(index).ok_or("no such node")?;
-        jobs::verify(&self.keys, node.circuit.name(), input, result)
-            .map(drop)
-            .map_err(|error| Bare(&error).to_string())
+    fn verify(&self, index: usize, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
+        let node = self.plan.nodes.get(index).ok_or(WorkError::NoJob { index })?;
+        jobs::verify(&self.keys, node.circuit.name(), input, result)?;
+        Ok(())
     }
 }

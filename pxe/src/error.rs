@@ -57,7 +57,7 @@ pub enum PxeError {
     /// A file cannot be read or written.
     ///
     /// Do: Check `--keystore` and `--state`, their permissions and the disk.
-    #[error("{code}: cannot use the file {path} ({source}); the settings are --keystore and --state", code = self.code())]
+    #[error("{code}: cannot use the file {path} ({cause}); the settings are --keystore and --state", code = self.code(), cause = rollmill_errors::InWords(.source))]
     File { path: String, source: std::io::Error },
     /// Another pxe command uses the account.
     ///
@@ -108,12 +108,12 @@ pub enum PxeError {
     /// The transaction was sent, but its hash cannot be printed.
     ///
     /// Do: Note the hash in the message. Do not send again.
-    #[error("{code}: {hash} was sent, but cannot be printed ({source}); do not send it again", code = self.code())]
+    #[error("{code}: {hash} was sent, but cannot be printed ({cause}); do not send it again", code = self.code(), cause = rollmill_errors::InWords(.source))]
     Unprinted { hash: String, source: std::io::Error },
     /// The keystore cannot be read.
     ///
     /// Do: Create one with `rollmill-pxe keygen`, or correct `--keystore`.
-    #[error("{code}: cannot read the keystore {path} ({source}); create one with `rollmill-pxe keygen`, or correct --keystore", code = self.code())]
+    #[error("{code}: cannot read the keystore {path} ({cause}); create one with `rollmill-pxe keygen`, or correct --keystore", code = self.code(), cause = rollmill_errors::InWords(.source))]
     NoKeystore { path: String, source: std::io::Error },
     /// The node does not know the transaction.
     ///

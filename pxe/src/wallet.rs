@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::PxeError;
 use crate::keys::{Address, Keys, point_from_bytes, point_to_bytes};
 use crate::logs::{self, LogNote};
-use sent::{Sent, is_rejection};
+use sent::Sent;
 
 /// Tags of a sender that are searched beyond the last one seen.
 const TAG_WINDOW: u64 = 16;
@@ -452,7 +452,7 @@ impl Wallet {
         rollmill_service::failpoint!("pxe.after_send");
         match sent {
             Ok(_) => Ok(Delivery::Accepted(tx)),
-            Err(error) if is_rejection(&error) => {
+            Err(error) if error.rejects_transaction() => {
                 self.give_back(&tx.hash(), &error.to_string());
                 Err(node_error(error))
             }

@@ -23,7 +23,7 @@ pub enum Error {
     /// The settings file cannot be read.
     ///
     /// Do: Check the path of `--config` and its permissions.
-    #[error("{}: cannot read the settings file {path} ({source}); correct {setting}, or the file and its permissions", self.code())]
+    #[error("{}: cannot read the settings file {path} ({cause}); correct {setting}, or the file and its permissions", self.code(), cause = rollmill_errors::InWords(.source))]
     SettingsFile {
         path: String,
         /// `--config`, or the variable that names the file.

@@ -79,7 +79,12 @@ fn unreadable(path: &str, error: &std::io::Error) -> String {
         }
         std::io::ErrorKind::InvalidData => ("is not UTF-8", "write the secret as text"),
         std::io::ErrorKind::IsADirectory => ("is a directory", "name a file in it"),
-        _ => return format!("file {path} cannot be read ({error}); check the file"),
+        _ => {
+            return format!(
+                "file {path} cannot be read ({}); check the file",
+                rollmill_errors::InWords(error)
+            );
+        }
     };
     format!("file {path} {what}; {fix}")
 }

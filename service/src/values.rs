@@ -123,6 +123,18 @@ pub fn urls(text: &str) -> Result<Vec<String>, Guarded> {
     text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(url).collect()
 }
 
+/// Parses addresses as [`urls`] does, and requires one at least.
+///
+/// # Errors
+/// As [`url`], and for an empty list.
+pub fn some_urls(text: &str) -> Result<Vec<String>, Guarded> {
+    let list = urls(text)?;
+    match list.is_empty() {
+        true => Err(Guarded("at least one URL is required, such as http://HOST:PORT".to_owned())),
+        false => Ok(list),
+    }
+}
+
 /// Several URLs. The alias keeps clap's derive from reading the list as an option that is repeated.
 pub type Urls = Vec<String>;
 
@@ -173,6 +185,11 @@ mod tests {
         assert_eq!(urls("http://a, http://b,"), Ok(vec!["http://a".into(), "http://b".into()]));
         assert_eq!(urls(""), Ok(vec![]));
         assert!(urls("http://a,nonsense").is_err());
+        assert_eq!(some_urls("http://a"), urls("http://a"));
+        for none in ["", " , "] {
+            let text = some_urls(none).unwrap_err().to_string();
+            assert!(text.starts_with("at least one URL is required"), "{text}");
+        }
     }
 
     #[test]

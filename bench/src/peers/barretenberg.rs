@@ -61,23 +61,23 @@ impl Barretenberg {
             })?,
         };
         // It runs in its own directory, where a relative path would not resolve.
-        let program = std::path::absolute(&program)
-            .map_err(|error| format!("{} is no path: {error}", program.display()))?;
+        let program = std::path::absolute(&program).map_err(|error| {
+            format!("{} is no path: {}", program.display(), rollmill_errors::InWords(&error))
+        })?;
         let shown = program.display();
-        let output = command(&program)
-            .arg("--version")
-            .output()
-            .map_err(|error| format!("{shown} cannot be run: {error}"))?;
+        let output = command(&program).arg("--version").output().map_err(|error| {
+            format!("{shown} cannot be run: {}", rollmill_errors::InWords(&error))
+        })?;
         let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         // Another program of this name, for Clojure, prints its name first.
         let plausible = version.starts_with(|c: char| c.is_ascii_digit()) && version.len() < 80;
         if !output.status.success() || !plausible {
             return Err(format!("{shown} is not Barretenberg's bb: --version prints no version"));
         }
-        let folder = tempfile::Builder::new()
-            .prefix("rollmill-bench-")
-            .tempdir()
-            .map_err(|error| format!("there is no folder for its files: {error}"))?;
+        let folder =
+            tempfile::Builder::new().prefix("rollmill-bench-").tempdir().map_err(|error| {
+                format!("there is no folder for its files: {}", rollmill_errors::InWords(&error))
+            })?;
         let threads = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
@@ -131,8 +131,12 @@ impl Barretenberg {
             child::run(&mut command).map_err(|error| failed("bb prove", error.to_string()))?;
         done("prove", Ok(output))?;
         let read = |name: &str| {
-            std::fs::read(self.at(name))
-                .map_err(|error| failed("bb prove", format!("it left no {name}: {error}")))
+            std::fs::read(self.at(name)).map_err(|error| {
+                failed(
+                    "bb prove",
+                    format!("it left no {name}: {}", rollmill_errors::InWords(&error)),
+                )
+            })
         };
         let times = serde_json::from_slice(&read("times.json")?)
             .map_err(|error| failed("the times of bb", error.to_string()))?;

@@ -87,6 +87,11 @@ impl ClientError {
         }
     }
 
+    /// Whether the node rejects the transaction that it was sent, as it is.
+    pub fn rejects_transaction(&self) -> bool {
+        matches!(self, Self::Rejected(error) if error.rejects_transaction())
+    }
+
     /// The error of a request without a complete response.
     fn unreachable(url: &str, source: reqwest::Error) -> Self {
         let reason = in_words(&source);

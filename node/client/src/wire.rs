@@ -72,6 +72,20 @@ pub struct RpcError {
     pub data: ErrorData,
 }
 
+/// Numbers of the codes `NODE-0NN` with which a node rejects a transaction as it is: it is malformed, cannot be
+/// part of the next block, has no valid proof, is not covered by its payer's balance, or is too large. A test of
+/// the node compares them with its error type.
+const TX_REJECTED: [u16; 5] = [20, 21, 22, 25, 26];
+
+impl RpcError {
+    /// Whether the node rejects the transaction that it was sent, as it is. A pool that is full, or that holds
+    /// another transaction with the same nullifier, may take it later; a node at fault says nothing of it.
+    pub fn rejects_transaction(&self) -> bool {
+        let number = self.data.code.strip_prefix("NODE-").and_then(|number| number.parse().ok());
+        number.is_some_and(|number| TX_REJECTED.contains(&number))
+    }
+}
+
 /// The part of an error that programs read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorData {

@@ -229,7 +229,7 @@ impl CallError {
         }
     }
 
-    fn to_wire(&self) -> RpcError {
+    pub(crate) fn to_wire(&self) -> RpcError {
         let message = self.to_string();
         if self.number() == -32603 {
             tracing::error!(error = %message, "request failed");

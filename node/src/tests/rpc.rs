@@ -7,15 +7,17 @@ use std::time::Duration;
 use rollmill_node_client::wire::{BATCH_MAX, BlockRef, REQUEST_BYTES_MAX, TAGS_MAX, TxStatus};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::note::fee_balance_slot;
-use rollmill_protocol::{ClientInputs, Fr, Genesis, Header};
+use rollmill_protocol::{ClientInputs, Fr, Genesis, Header, Tx, TxRejection};
 use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, serve_within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::support::{self, FEE, tx, value};
 use super::{MemoryL1, Proposer, TestNode, sync};
-use crate::rpc::{CallLimits, Rpc};
-use crate::{AdmissionLimits, ClientProofVerifier, L1Event, Node, ProofRejected};
+use crate::rpc::{CallError, CallLimits, Rpc};
+use crate::{
+    AdmissionLimits, ClientProofVerifier, L1Event, Node, NodeError, PoolError, ProofRejected,
+};
 
 struct Server {
     test: TestNode,
@@ -474,4 +476,39 @@ async fn missing_client_proofs_are_fetched_from_peers() {
     assert_eq!(test.node.tips().unverified(), Some(3), "nobody has a proof of that");
     shutdown.start();
     fetching.await.unwrap();
+}
+
+/// Goal: a wallet abandons a transaction exactly when the pool rejects it as it is. Method: one error of each
+/// variant in the form of the wire; the match does not compile without a new variant.
+#[test]
+fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
+    let malformed = Tx::from_bytes(&[]).unwrap_err();
+    let nullifier = value(1, 1);
+    for error in [
+        PoolError::Malformed(malformed),
+        PoolError::Rejected(TxRejection::GasLimit),
+        PoolError::Proof { reason: "wrong".to_owned() },
+        PoolError::Conflict { nullifier, other: nullifier },
+        PoolError::Full { max: 1, offer: 1 },
+        PoolError::PayerOvercommitted { balance: 0, needed: 1 },
+        PoolError::PayerFull { max: 1 },
+        PoolError::Busy,
+        PoolError::TooLarge { max: 1, got: 2 },
+        PoolError::Node(NodeError::corrupt("a record")),
+    ] {
+        let rejects = match &error {
+            PoolError::Malformed(_)
+            | PoolError::Rejected(_)
+            | PoolError::Proof { .. }
+            | PoolError::PayerOvercommitted { .. }
+            | PoolError::TooLarge { .. } => true,
+            PoolError::Conflict { .. }
+            | PoolError::Full { .. }
+            | PoolError::PayerFull { .. }
+            | PoolError::Busy
+            | PoolError::Node(_) => false,
+        };
+        let answer = CallError::from(error).to_wire();
+        assert_eq!(answer.rejects_transaction(), rejects, "{}", answer.message);
+    }
 }

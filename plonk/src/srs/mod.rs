@@ -326,7 +326,7 @@ pub fn srs_id(tau_g2: &G2Affine) -> Fr {
 }
 
 fn unreadable(error: std::io::Error) -> SrsError {
-    SrsError::Read { reason: error.to_string() }
+    SrsError::Read { reason: rollmill_errors::InWords(&error).to_string() }
 }
 
 /// The origin of an SRS. The mark cannot be removed: the known point makes it a development SRS, whatever the

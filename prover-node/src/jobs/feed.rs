@@ -27,7 +27,7 @@ pub(super) enum News {
     /// The broker no longer knows it, or its input is missing: restart the job.
     Again,
     /// The broker rejects it.
-    Rejected(String),
+    Rejected(Arc<ClientError>),
 }
 
 type Waiter = oneshot::Sender<News>;
@@ -168,6 +168,7 @@ async fn enqueue<B: Broker>(
                 parts.extend([part, half]);
             }
             Err((action, error)) => {
+                let error = Arc::new(error);
                 for waiter in part.into_iter().flat_map(|(_, waiters)| waiters) {
                     let _ = waiter.send(news_of(action, &error));
                 }
@@ -177,13 +178,13 @@ async fn enqueue<B: Broker>(
     open
 }
 
-fn news_of(action: Action, error: &ClientError) -> News {
+fn news_of(action: Action, error: &Arc<ClientError>) -> News {
     match action {
         Action::StartAgain | Action::UploadAgain | Action::AwaitReopening | Action::Nothing => {
             News::Again
         }
         Action::Retry | Action::AwaitToken | Action::Park | Action::Split => {
-            News::Rejected(rollmill_service::one_line(error))
+            News::Rejected(Arc::clone(error))
         }
     }
 }
@@ -264,6 +265,7 @@ fn take(group: &Group, ids: &[JobId], answer: Result<Vec<JobView>, (Action, Clie
             }
         }
         Err((action, error)) => {
+            let error = Arc::new(error);
             for id in ids {
                 group.tell(id, || news_of(action, &error));
             }

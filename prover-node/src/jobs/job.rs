@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use rollmill_broker_client::{
-    BATCH_MAX, Digest, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome,
+    BATCH_MAX, ClientError, Digest, FailureClass, JobId, JobState, JobView, NewJob, RejectOutcome,
 };
+use rollmill_errors::Bare;
 use rollmill_service::Again;
 
 use super::answers::{Action, Route};
 use super::feed::News;
 use super::{Broker, Jobs};
+use crate::work::WorkError;
 
 /// Uploads of one input whose digest the broker does not confirm, before the range is parked for an
 /// operator.
@@ -19,7 +21,7 @@ const MISMATCHES_MAX: u32 = 3;
 const REASON_BYTES_MAX: usize = 300;
 
 /// Verifies a result; the error says what is wrong with it. Called on a thread that may block.
-pub type Verify = Arc<dyn Fn(&[u8]) -> Result<(), String> + Send + Sync>;
+pub type Verify = Arc<dyn Fn(&[u8]) -> Result<(), WorkError> + Send + Sync>;
 
 /// A verified result.
 #[derive(Debug, Clone)]
@@ -29,25 +31,41 @@ pub struct Done {
 }
 
 /// Why a job fails permanently. The range is parked for an operator.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JobFailure {
     /// The job's input cannot be built. Retrying cannot help.
     ///
     /// Do: Run `rollmill-prover-node replay` on the range's capture and report the job that it names.
-    #[error("{code}: the input of job {index} ({circuit}) cannot be made: {why}", code = self.code())]
-    Input { index: usize, circuit: &'static str, why: String },
+    #[error("{code}: the input of job {index} ({circuit}) cannot be made: {cause}", code = self.code(), cause = Bare(.source))]
+    Input {
+        index: usize,
+        circuit: &'static str,
+        #[source]
+        source: WorkError,
+    },
     /// The broker rejects the job or its input. Retrying cannot help.
     ///
     /// Do: Run broker and prover node of the same release, then `rollmill-prover-node ranges retry`.
-    #[error("{code}: the broker rejects job {id}: {why}", code = self.code())]
-    Broker { id: JobId, why: String },
+    #[error("{code}: the broker rejects job {id}: {cause}", code = self.code(), cause = Bare(.source.as_ref()))]
+    Broker {
+        id: JobId,
+        #[source]
+        source: Arc<ClientError>,
+    },
+    /// The broker stores the job's input under another digest, each time it is uploaded.
+    ///
+    /// Do: Check the memory and the disks of the broker and of this machine, and the proxies between them,
+    /// then run `rollmill-prover-node ranges retry`.
+    #[error("{code}: the input of job {id} arrives at the broker with another digest each time", code = self.code())]
+    Digest { id: JobId },
 }
 
 rollmill_errors::coded! {
     JobFailure {
         Self::Input { .. } => "PRN-002",
         Self::Broker { .. } => "PRN-004",
+        Self::Digest { .. } => "PRN-009",
     }
 }
 
@@ -95,8 +113,8 @@ impl<B: Broker> Jobs<B> {
                         tokio::time::sleep(slow.pause()).await;
                         continue 'upload;
                     }
-                    News::Rejected(why) => {
-                        return Err(JobFailure::Broker { id: job.id.clone(), why });
+                    News::Rejected(source) => {
+                        return Err(JobFailure::Broker { id: job.id.clone(), source });
                     }
                 };
                 match view.state {
@@ -154,11 +172,10 @@ impl<B: Broker> Jobs<B> {
                     };
                     retry.failed(std::future::pending(), log).await;
                 }
-                Err((_, error)) => return Err(failure(id, &error)),
+                Err((_, error)) => return Err(failure(id, error)),
             }
         }
-        let why = "its input arrives with another digest each time".to_owned();
-        Err(JobFailure::Broker { id: id.clone(), why })
+        Err(JobFailure::Digest { id: id.clone() })
     }
 
     /// Fetches and verifies a result; `None` if it is lost or was rejected, and the caller waits for
@@ -177,12 +194,15 @@ impl<B: Broker> Jobs<B> {
                 return Ok(None);
             }
             Err((Action::StartAgain | Action::UploadAgain, _)) => return Ok(None),
-            Err((_, error)) => return Err(failure(&view.id, &error)),
+            Err((_, error)) => return Err(failure(&view.id, error)),
         };
         let check = Arc::clone(verify);
         match self.blocking(move || check(&result).map(|()| result)).await {
             Ok(result) => Ok(Some(Done { result, view })),
-            Err(reason) => self.reject(&view.id, digest, &reason).await.map(|()| None),
+            Err(error) => {
+                let reason = Bare(&error).to_string();
+                self.reject(&view.id, digest, &reason).await.map(|()| None)
+            }
         }
     }
 
@@ -200,7 +220,7 @@ impl<B: Broker> Jobs<B> {
                 tracing::warn!(job = %id, error = reason, quarantined = answer.agent_quarantined, dead_lettered = given_up, "result rejected");
                 Ok(())
             }
-            Err((Action::Park | Action::Split, error)) => Err(failure(id, &error)),
+            Err((Action::Park | Action::Split, error)) => Err(failure(id, error)),
             Err(_) => Ok(()),
         }
     }
@@ -220,7 +240,7 @@ impl<B: Broker> Jobs<B> {
         *last = Some(Instant::now());
         let ids = std::slice::from_ref(&view.id);
         match shared.call(Route::Replay, || shared.broker.replay(ids)).await {
-            Err((Action::Park | Action::Split, error)) => Err(failure(&view.id, &error)),
+            Err((Action::Park | Action::Split, error)) => Err(failure(&view.id, error)),
             Ok(_) | Err(_) => Ok(()),
         }
     }
@@ -230,13 +250,12 @@ impl<B: Broker> Jobs<B> {
     ///
     /// # Errors
     /// When the broker did not cancel them; retry.
-    pub async fn cancel_unwanted(&self, epoch: u64) -> Result<u64, String> {
+    pub async fn cancel_unwanted(&self, epoch: u64) -> Result<u64, ClientError> {
         let broker = &self.shared.broker;
-        let text = |error: rollmill_broker_client::ClientError| rollmill_service::one_line(&error);
         let mut count = 0;
         for state in [JobState::Ready, JobState::Delayed, JobState::InputWanted, JobState::Leased] {
             loop {
-                let found = broker.list(epoch, state).await.map_err(text)?;
+                let found = broker.list(epoch, state).await?;
                 let is_full = found.len() >= BATCH_MAX;
                 let ids: Vec<JobId> = found
                     .into_iter()
@@ -244,7 +263,7 @@ impl<B: Broker> Jobs<B> {
                     .filter(|id| !self.feed.wants(id))
                     .collect();
                 for ids in ids.chunks(BATCH_MAX) {
-                    count += broker.cancel(ids).await.map_err(text)?;
+                    count += broker.cancel(ids).await?;
                 }
                 if ids.is_empty() || !is_full {
                     break;
@@ -278,6 +297,6 @@ fn shared_inputs(metrics: &crate::metrics::Metrics, view: &JobView) {
     tracing::warn!(job = %view.id, "input lost at the broker; uploading again");
 }
 
-fn failure(id: &JobId, error: &rollmill_broker_client::ClientError) -> JobFailure {
-    JobFailure::Broker { id: id.clone(), why: rollmill_service::one_line(error) }
+fn failure(id: &JobId, error: ClientError) -> JobFailure {
+    JobFailure::Broker { id: id.clone(), source: Arc::new(error) }
 }

@@ -17,6 +17,7 @@ use rollmill_broker_client::ClientError;
 use rollmill_service::{Backoff, Retry};
 
 use crate::metrics::Metrics;
+use crate::work::WorkError;
 
 pub use broker::Broker;
 pub use health::{Condition, Health};
@@ -152,16 +153,13 @@ impl<B: Broker> Jobs<B> {
     /// Runs CPU-bound work on a thread that may block, at most one task per core at a time.
     pub async fn blocking<T: Send + 'static>(
         &self,
-        body: impl FnOnce() -> Result<T, String> + Send + 'static,
-    ) -> Result<T, String> {
+        body: impl FnOnce() -> Result<T, WorkError> + Send + 'static,
+    ) -> Result<T, WorkError> {
         let permit = Arc::clone(&self.work).acquire_owned().await;
         let done = tokio::task::spawn_blocking(move || {
             let _permit = permit;
             body()
         });
-        match done.await {
-            Ok(result) => result,
-            Err(panic) => Err(format!("the work panicked: {panic}")),
-        }
+        done.await?
     }
 }

@@ -29,7 +29,7 @@ pub enum StoreError {
     /// A file in the directory of ranges cannot be read or written.
     ///
     /// Do: Check `--node-data-dir`, its permissions and its disk.
-    #[error("{code}: cannot use {path}: {source}. Check node.data_dir, its permissions and its disk", code = self.code())]
+    #[error("{code}: cannot use {path}: {cause}. Check node.data_dir, its permissions and its disk", code = self.code(), cause = rollmill_errors::InWords(.source))]
     File {
         path: PathBuf,
         #[source]

@@ -9,9 +9,11 @@ use std::time::Duration;
 
 use fake::{Fake, Fault, Local, result_of};
 use rollmill_broker_client::{Client, Digest, JobId, JobState, KindName, NewJob, Options};
+use rollmill_circuits::jobs::JobError;
 use rollmill_prover_node::jobs::answers::Route;
 use rollmill_prover_node::jobs::{Broker, Health, JobFailure, Jobs, Tempo, Verify};
 use rollmill_prover_node::metrics::Metrics;
+use rollmill_prover_node::work::WorkError;
 use rollmill_service::prometheus::Registry;
 
 const EPOCH: u64 = 7;
@@ -47,12 +49,10 @@ fn job(n: u64) -> (NewJob, Arc<Vec<u8>>, Verify) {
     let kind: KindName = "tx_base".parse().unwrap();
     let job = NewJob::new(EPOCH, &kind, "v1".parse().unwrap(), Digest::of(&input));
     let expected = result_of(&input);
-    let verify: Verify =
-        Arc::new(
-            move |result| {
-                if result == expected { Ok(()) } else { Err("it is wrong".to_owned()) }
-            },
-        );
+    let verify: Verify = Arc::new(move |result| match result == expected {
+        true => Ok(()),
+        false => Err(WorkError::Job(JobError::PublicInput { index: 0 })),
+    });
     (job, input, verify)
 }
 

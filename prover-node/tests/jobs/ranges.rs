@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rollmill_broker_client::{Digest, JobId};
+use rollmill_circuits::jobs::JobError;
 use rollmill_protocol::Fr;
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_prover_node::capture::Capture;
@@ -13,6 +14,7 @@ use rollmill_prover_node::pipeline::Work;
 use rollmill_prover_node::prove::{Provers, Source};
 use rollmill_prover_node::ranges::store::RowStore;
 use rollmill_prover_node::ranges::{Proof, RangeBlock, Root, Row};
+use rollmill_prover_node::work::WorkError;
 use tempfile::TempDir;
 
 use crate::fake::{Fake, Local, result_of};
@@ -78,7 +80,7 @@ struct Hashes {
 }
 
 impl Work for Hashes {
-    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, String> {
+    fn input(&self, index: usize, children: &[Vec<u8>]) -> Result<Vec<u8>, WorkError> {
         let node = &self.plan.nodes[index];
         assert_eq!(children.len(), node.children.len());
         let hashes: Vec<_> = self.blocks.iter().map(|block| block.of).collect();
@@ -87,8 +89,11 @@ impl Work for Hashes {
         Ok(leaf.into_iter().chain(parts).collect::<String>().into_bytes())
     }
 
-    fn verify(&self, _: usize, input: &[u8], result: &[u8]) -> Result<(), String> {
-        if result == result_of(input) { Ok(()) } else { Err("wrong".to_owned()) }
+    fn verify(&self, _: usize, input: &[u8], result: &[u8]) -> Result<(), WorkError> {
+        match result == result_of(input) {
+            true => Ok(()),
+            false => Err(WorkError::Job(JobError::PublicInput { index: 0 })),
+        }
     }
 }
 

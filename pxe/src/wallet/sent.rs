@@ -13,8 +13,8 @@
 
 use std::collections::BTreeSet;
 
+use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{HexBytes, TxStatus};
-use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::field::{serde_fr, to_hex};
 use rollmill_protocol::{Fr, Tx};
 use serde::{Deserialize, Serialize};
@@ -158,18 +158,9 @@ async fn ask(node: &NodeClient, sent: &Sent) -> Result<Word, PxeError> {
             };
             match node.send_transaction(&tx).await {
                 Ok(_) => Ok(Word::Wait),
-                Err(error) if is_rejection(&error) => Ok(Word::Gone(error.to_string())),
+                Err(error) if error.rejects_transaction() => Ok(Word::Gone(error.to_string())),
                 Err(_) => Ok(Word::Wait),
             }
         }
     }
-}
-
-/// Whether the node rejected a transaction finally. A pool that is full, or that contains another
-/// transaction with the same nullifier, may accept it later; an internal error of the node says nothing
-/// about it.
-pub(super) fn is_rejection(error: &ClientError) -> bool {
-    let of_the_transaction = ["020", "021", "022", "025", "026"];
-    let code = error.node_code().and_then(|code| code.strip_prefix("NODE-"));
-    code.is_some_and(|code| of_the_transaction.contains(&code))
 }

@@ -2,7 +2,7 @@
 //!
 //! Works on text that rustfmt has laid out, with one arm on a line.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{code_of, is_shipped};
 use crate::Findings;
@@ -17,7 +17,74 @@ const UNCODED: &[(&str, &str, &str)] = &[
         "a detail of what a decoder or verifier says, with its code",
     ),
     ("node/src/pool/mod.rs", "ProofRefused", "a verifier's reason, which NODE-022 carries"),
+    ("service/src/error.rs", "Exit", "a child's exit code, passed on without a message"),
+    (
+        "service/src/values.rs",
+        "Bounds",
+        "a value parser's text; the error of the setting has the code",
+    ),
+    (
+        "service/src/values.rs",
+        "Guarded",
+        "a value parser's text; the error of the setting has the code",
+    ),
 ];
+
+/// Files of shipped code with functions whose error is a text: how many times each names such a result, and why.
+const TEXTS: &[(&str, usize, &str)] = &[
+    ("agent/src/accelerator.rs", 1, "the reason in `ChoiceError`"),
+    ("agent/src/devices.rs", 2, "the reason in `ChoiceError`, and a value parser for clap"),
+    ("agent/src/srs.rs", 1, PARSER),
+    ("bench/src/peers/barretenberg.rs", 1, "why a peer cannot run, a cell of the table of results"),
+    ("bench/src/peers/scalar.rs", 1, "why a peer cannot run, a cell of the table of results"),
+    ("bench/src/result.rs", 1, "the reason in `BenchError::Foreign`"),
+    (
+        "broker/client/src/routes.rs",
+        4,
+        "what is wrong with a part of a path; the broker's code is BRK-010",
+    ),
+    ("broker/src/cli.rs", 4, "a line of the table that `rollmill-broker check` prints"),
+    ("broker/src/commands.rs", 1, PARSER),
+    ("broker/src/embedded/mod.rs", 2, "the reason in `EmbeddedError`"),
+    ("broker/src/store/sql/parameter.rs", 5, "the reason in `BrokerError::Corrupt`"),
+    ("devnet/src/options.rs", 1, "a help text to print, no error"),
+    (
+        "devnet/src/tampering.rs",
+        4,
+        "what a node or a contract answered to a forgery, a line of the report",
+    ),
+    ("kernels/src/emulated.rs", 2, "the reason in `CudaError`"),
+    ("l1/src/client.rs", 1, "the revert reason that the contract gave"),
+    ("l1/src/event.rs", 1, "the reason in `Unavailable`"),
+    ("l1/src/intent.rs", 2, "the reason in `L1Error::IntentFile`"),
+    ("l1/src/keys.rs", 1, "the reason in `L1Error::Key`"),
+    ("node/src/config.rs", 1, PARSER),
+    ("node/src/l1_events.rs", 1, "why the data of a block is unavailable, which NODE-036 carries"),
+    (
+        "prover-node/src/capture.rs",
+        1,
+        "what is wrong with a captured job, a line that `replay` prints",
+    ),
+    ("prover-node/src/ranges/store.rs", 1, "the reason in `StoreError::File`"),
+    ("pxe/src/cli.rs", 1, PARSER),
+    ("pxe/src/keys.rs", 2, "the reason in `PxeError`"),
+    ("service/src/conditions.rs", 2, "what `/readyz` shows of a condition"),
+    ("service/src/failpoints.rs", 2, "what is wrong with a variable of tests"),
+    ("service/src/log.rs", 1, PARSER),
+    ("service/src/secret.rs", 1, "the reason in `Guarded`"),
+    (
+        "service/src/settings/layers.rs",
+        2,
+        "the message of `Error::Setting`, and a help text to print",
+    ),
+    ("service/src/values.rs", 1, PARSER),
+    ("shaders/src/gpu.rs", 1, "the reason in `OpenError`, kept for each pipeline"),
+    ("shaders/src/kernel.rs", 1, "the reason in `OpenError`"),
+    ("shaders/src/source.rs", 2, "the reason in `OpenError`"),
+];
+
+/// Why a value parser of an option returns a text.
+const PARSER: &str = "a value parser; clap quotes its text in the error of the option";
 
 /// The codes of one error type.
 #[derive(Debug, PartialEq, Eq)]
@@ -145,9 +212,16 @@ fn fields(declaration: &str) -> Vec<(String, String)> {
     named.map(|(name, of)| (name, last_word(&of).to_owned())).collect()
 }
 
-/// The last segment of a path, without what it is generic over; empty for a type of another workspace.
+/// What [`last_word`] makes of an I/O error.
+const IO_ERROR: &str = "io::Error";
+
+/// The last segment of a path, without what it is generic over; [`IO_ERROR`], or empty for another type of a
+/// foreign crate.
 fn last_word(path: &str) -> &str {
     let path = path.split('<').next().unwrap_or(path);
+    if ["io::Error", "std::io::Error"].contains(&path) {
+        return IO_ERROR;
+    }
     let is_foreign = path.split_once("::").is_some_and(|(first, _)| {
         !first.starts_with("rollmill_") && !["crate", "self", "super"].contains(&first)
     });
@@ -157,9 +231,48 @@ fn last_word(path: &str) -> &str {
     }
 }
 
-/// Error types without a table, codes outside the tables, and messages that would show two codes.
+/// Error types without a table, codes outside the tables or in two of them, errors that are texts, and messages
+/// that would show two codes or the number of an I/O error.
 pub(super) fn check(tree: &Tree) -> Findings {
-    check_except(tree, UNCODED)
+    let mut findings = check_except(tree, UNCODED);
+    findings.extend(texts(tree, TEXTS));
+    findings
+}
+
+/// Results whose error is a text, beyond those that are excused.
+fn texts(tree: &Tree, excused: &[(&str, usize, &str)]) -> Findings {
+    let mut findings = Findings::new();
+    let mut found: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for file in tree.rust().filter(|file| is_shipped(file)) {
+        let scanned = scan::scan(&file.text);
+        let end = scan::test_module_line(&scanned.code).unwrap_or(usize::MAX);
+        let lines = scanned.code.lines().enumerate().take_while(|(at, _)| at + 1 < end);
+        for (at, line) in lines {
+            let times = line.matches("Result<").count().min(line.matches(", String>").count());
+            found.entry(&file.path).or_default().extend(std::iter::repeat_n(at + 1, times));
+        }
+    }
+    for (path, lines) in &found {
+        let allowed = excused.iter().find(|entry| entry.0 == *path).map_or(0, |entry| entry.1);
+        if lines.len() > allowed {
+            let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
+            findings.push(format!(
+                "{path}: errors that are texts on line {}, {allowed} excused; give each a variant of an error \
+                 type with a code, or excuse it in TEXTS in xtask/src/errors/tables.rs",
+                lines.join(", ")
+            ));
+        }
+    }
+    for (path, allowed, _) in excused {
+        let times = found.get(path).map_or(0, Vec::len);
+        if times < *allowed {
+            findings.push(format!(
+                "{path}: {times} errors are texts, {allowed} are excused; correct TEXTS in \
+                 xtask/src/errors/tables.rs"
+            ));
+        }
+    }
+    findings
 }
 
 pub(super) fn check_except(tree: &Tree, excused: &[(&str, &str, &str)]) -> Findings {
@@ -175,21 +288,13 @@ pub(super) fn check_except(tree: &Tree, excused: &[(&str, &str, &str)]) -> Findi
         .collect();
     let mut findings = Findings::new();
     let mut needed = Vec::new();
+    let mut owners: BTreeMap<String, Owner> = BTreeMap::new();
     for (file, scanned) in &files {
         let source = Source::new(file, scanned);
         let tables = source.tables();
         let end = scan::test_module_line(&scanned.code).unwrap_or(usize::MAX);
-        for literal in scanned.literals.iter().filter(|literal| literal.line < end) {
-            let is_in = |table: &Table| (table.lines.0..=table.lines.1).contains(&literal.line);
-            if let Some(code) = code_of(&literal.text)
-                && !tables.iter().any(is_in)
-            {
-                findings.push(format!(
-                    "{}:{}: {code} stands outside a table `coded!`; make it a variant of an error type",
-                    file.path, literal.line
-                ));
-            }
-        }
+        let literals = scanned.literals.iter().filter(|literal| literal.line < end);
+        findings.extend(outside(file, literals, &tables));
         for (line, name) in error_types(&source.code).filter(|(line, _)| *line < end) {
             let excuse = excused.iter().find(|entry| (entry.0, entry.1) == (&*file.path, &*name));
             match excuse {
@@ -203,24 +308,8 @@ pub(super) fn check_except(tree: &Tree, excused: &[(&str, &str, &str)]) -> Findi
         }
         for table in &tables {
             for arm in &table.arms {
-                let Some(at) = source.declaration(table, arm) else { continue };
-                let (attributes, declaration) = source.attributes_and_fields(at);
-                for (field, of) in fields(&declaration) {
-                    let shown = format!("{{{field}}}");
-                    // A message that has no code of its own takes that of the error it shows.
-                    if arm.code.is_some()
-                        && attributes.contains(&shown)
-                        && coded.contains(&of)
-                        && of != "Error"
-                    {
-                        findings.push(format!(
-                            "{}:{}: the message shows {shown}, whose own message begins with a code; quote it \
-                             with `rollmill_errors::Bare`",
-                            file.path,
-                            at + 1
-                        ));
-                    }
-                }
+                findings.extend(of_another(file, table, arm, &mut owners));
+                findings.extend(shown(file, &source, (table, arm), &coded));
             }
         }
     }
@@ -233,8 +322,93 @@ pub(super) fn check_except(tree: &Tree, excused: &[(&str, &str, &str)]) -> Findi
     findings
 }
 
-/// Line (from 1) and name of each type that derives thiserror's `Error`.
+/// Codes outside the tables of a file.
+fn outside<'a>(
+    file: &File,
+    literals: impl Iterator<Item = &'a scan::Literal>,
+    tables: &[Table],
+) -> Findings {
+    let mut findings = Findings::new();
+    for literal in literals {
+        let is_in = |table: &Table| (table.lines.0..=table.lines.1).contains(&literal.line);
+        if let Some(code) = code_of(&literal.text)
+            && !tables.iter().any(is_in)
+        {
+            findings.push(format!(
+                "{}:{}: {code} stands outside a table `coded!`; make it a variant of an error type",
+                file.path, literal.line
+            ));
+        }
+    }
+    findings
+}
+
+/// The type and file of a code, and its variant.
+type Owner = (String, Option<String>);
+
+/// A code that another variant has already.
+fn of_another(
+    file: &File,
+    table: &Table,
+    arm: &Arm,
+    owners: &mut BTreeMap<String, Owner>,
+) -> Option<String> {
+    let code = arm.code.as_ref()?;
+    let owner = (format!("{} of {}", table.name, file.path), arm.variant.clone());
+    let first = owners.entry(code.clone()).or_insert_with(|| owner.clone());
+    (*first != owner).then(|| {
+        format!(
+            "{}:{}: {code} is the code of another error, in {}; choose a new number",
+            file.path, arm.line, first.0
+        )
+    })
+}
+
+/// Causes that a message shows as they are, with their code or the number of an I/O error.
+fn shown(
+    file: &File,
+    source: &Source<'_>,
+    (table, arm): (&Table, &Arm),
+    coded: &BTreeSet<String>,
+) -> Findings {
+    let mut findings = Findings::new();
+    let Some(at) = source.declaration(table, arm) else { return findings };
+    let (attributes, declaration) = source.attributes_and_fields(at);
+    for (field, of) in fields(&declaration) {
+        let (place, field) = (format!("{}:{}", file.path, at + 1), format!("{{{field}}}"));
+        if !attributes.contains(&field) {
+            continue;
+        }
+        if of == IO_ERROR {
+            findings.push(format!(
+                "{place}: the message shows {field} with the number of an I/O error; quote it with \
+                 `rollmill_errors::InWords`"
+            ));
+        }
+        // A message that has no code of its own takes that of the error it shows.
+        if arm.code.is_some() && coded.contains(&of) && of != "Error" {
+            findings.push(format!(
+                "{place}: the message shows {field}, whose own message begins with a code; quote it with \
+                 `rollmill_errors::Bare`"
+            ));
+        }
+    }
+    findings
+}
+
+/// Line (from 1) and name of each type that derives thiserror's `Error` or implements the trait itself.
 fn error_types(code: &[&str]) -> impl Iterator<Item = (usize, String)> {
+    let implemented = code.iter().enumerate().filter_map(|(at, line)| {
+        let (head, name) = line.trim_start().split_once("Error for ")?;
+        let is_trait = head.starts_with("impl") && head.ends_with([' ', ':', '>']);
+        let end = name.find(|c| !is_word(c)).unwrap_or(name.len());
+        is_trait.then(|| (at + 1, name[..end].to_owned()))
+    });
+    derived(code).chain(implemented)
+}
+
+/// As [`error_types`], of those that derive it.
+fn derived(code: &[&str]) -> impl Iterator<Item = (usize, String)> {
     let derives = (0..code.len()).filter(|at| {
         let line = code[*at].trim_start();
         line.starts_with("#[derive(") && line.contains("thiserror::Error")
@@ -276,7 +450,10 @@ mod tests {
             ("\"{code}: {what}\", code = self.code()", " { what: String }"),
             ("\"{code}: {0}\", code = self.code()", "(String)"),
             ("\"{code}: {cause}\", code = self.code(), cause = Bare(.0)", "(#[source] InnerError)"),
-            ("\"{code}: {source}\", code = self.code()", " { source: std::io::Error }"),
+            (
+                "\"{code}: {cause}\", code = self.code(), cause = InWords(.source)",
+                " { source: std::io::Error }",
+            ),
             ("\"{code}: {source}\", code = self.code()", " { source: tokio::task::InnerError }"),
         ] {
             assert_eq!(found(&outer(message, field)), Findings::new(), "{message}");
@@ -297,6 +474,42 @@ mod tests {
             assert_eq!(findings.len(), 1, "{message}: {findings:?}");
             assert!(findings[0].contains("begins with a code"), "{findings:?}");
         }
+    }
+
+    #[test]
+    fn a_message_that_shows_the_number_of_an_io_error_is_named() {
+        for of in ["io::Error", "std::io::Error"] {
+            let field = format!(" {{\n        #[source]\n        source: {of},\n    }}");
+            let findings = found(&outer("\"{code}: {source}\", code = self.code()", &field));
+            assert_eq!(findings.len(), 1, "{of}: {findings:?}");
+            assert!(findings[0].contains("number of an I/O error"), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn a_code_of_two_variants_is_named_and_that_of_two_arms_of_one_is_not() {
+        let source = outer("\"{code}: x\", code = self.code()", " { what: String }");
+        let again = source.replace("OUT-001", "INN-001");
+        let findings = found(&again);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].contains("INN-001 is the code of another error, in "), "{findings:?}");
+        let arm = "        Self::Broke { .. } => \"OUT-001\" retried,\n";
+        let guarded = arm.replace(" =>", " if x =>").replace(" retried", "");
+        assert_eq!(found(&source.replace(arm, &format!("{guarded}{arm}"))), Findings::new());
+    }
+
+    #[test]
+    fn an_error_that_is_a_text_is_named_unless_it_is_excused() {
+        let source = "fn f() -> Result<u8, String> {\n}\nstruct S(Vec<Result<u8, String>>);\n\
+                      fn g() -> Result<String, u8> {\n}\n\
+                      #[cfg(test)]\nmod tests {\n    fn h() -> Result<u8, String> {\n    }\n}\n";
+        let tree = Tree::of(&[("a/src/x.rs", source), ("a/tests/y.rs", source)]);
+        assert_eq!(texts(&tree, &[("a/src/x.rs", 2, "so")]), Findings::new());
+        let findings = texts(&tree, &[("a/src/x.rs", 1, "so")]);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert!(findings[0].contains("a/src/x.rs: errors that are texts on line 1, 3, 1 excused"));
+        let findings = texts(&tree, &[("a/src/x.rs", 3, "so"), ("a/src/z.rs", 1, "so")]);
+        assert_eq!(findings.len(), 2, "{findings:?}");
     }
 
     #[test]
@@ -322,6 +535,12 @@ mod tests {
         let findings = found(source);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("a/src/outer.rs:3: Gone has no table"), "{findings:?}");
+        for by_hand in ["impl std::error::Error for Gone {}\n", "impl<T> Error for Gone<T> {\n}\n"]
+        {
+            let findings = found(by_hand);
+            assert_eq!(findings.len(), 1, "{findings:?}");
+            assert!(findings[0].contains("Gone has no table"), "{findings:?}");
+        }
         let tree = Tree::of(&[("a/src/outer.rs", source)]);
         let gone = ("a/src/outer.rs", "Gone", "no");
         assert_eq!(check_except(&tree, &[gone]), Findings::new());
