@@ -211,6 +211,9 @@ impl Preflight {
                 return Ok(true);
             }
             retry.failed(shutdown.started(), |again| log_absent(&absent, again.repeated)).await;
+            if shutdown.is_started() {
+                return Ok(false);
+            }
             (open, is_first) = (absent.into_iter().map(|(check, _)| check).collect(), false);
         }
     }
