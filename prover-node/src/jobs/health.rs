@@ -72,7 +72,17 @@ impl Health {
                 state.outage.ended();
                 state.token = Some(reason);
             }
-            _ => {
+            Answer::Incompatible
+            | Answer::UnknownJob
+            | Answer::VersionConflict
+            | Answer::UnknownArtifact
+            | Answer::ArtifactLost
+            | Answer::NotUploaded
+            | Answer::DigestMismatch
+            | Answer::TooLarge
+            | Answer::LeaseLost
+            | Answer::Cancelled
+            | Answer::RejectedBefore => {
                 state.outage.ended();
                 state.answered = true;
             }
