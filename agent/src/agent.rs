@@ -15,7 +15,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use rollmill_broker_client::{
     AgentId, Answer, Capability, ClaimRequest, Client, FailRequest, FailureClass, Grant,
-    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest,
+    HeartbeatRequest, JobId, LeaseRef, Options, ReleaseRequest, SizeClass,
 };
 use rollmill_service::{Backoff, Process, Secret, Shutdown, one_line};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
@@ -52,7 +52,7 @@ pub struct Agent<W: ?Sized> {
     heartbeat: Heartbeat,
     id: AgentId,
     capabilities: Vec<Capability>,
-    class: u8,
+    class: SizeClass,
     drain: Duration,
     metrics: Metrics,
     /// The jobs held, in the order they were claimed.

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rollmill_broker_client::{AgentId, CLASS_MAX};
+use rollmill_broker_client::{AgentId, SizeClass};
 use rollmill_service::{Common, Conflict, Secret, Settings, values};
 
 use crate::devices::{Choice, Fallback};
@@ -32,9 +32,9 @@ pub struct Config {
     pub name: Option<AgentId>,
 
     /// Device class: the largest jobs this agent can hold
-    #[arg(long, value_name = "N", default_value_t = 0, value_parser = values::whole(0..=CLASS_MAX))]
+    #[arg(long, value_name = "N", default_value_t = SizeClass::SMALLEST, value_parser = size_class)]
     #[arg(help_heading = "Jobs")]
-    pub class: u8,
+    pub class: SizeClass,
 
     /// Time to finish the current job after a signal; then the job is returned to the broker
     ///
@@ -159,17 +159,17 @@ impl Config {
 
     /// The configured name, or one from host and process id.
     pub fn agent_id(&self) -> AgentId {
-        if let Some(name) = &self.name {
-            return name.clone();
-        }
-        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-        let allowed = |c: &char| c.is_ascii_alphanumeric() || "._-".contains(*c);
-        let host: String = host.chars().filter(allowed).take(60).collect();
-        let name =
-            format!("{}-{}", if host.is_empty() { "agent" } else { &host }, std::process::id());
-        // Filtered to what a name may hold, so this parses; the process id alone does in any case.
-        name.parse().unwrap_or_else(|_| Config::default().agent_id())
+        self.name.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            AgentId::of_process(&host, std::process::id())
+        })
     }
+}
+
+/// Parses a size class, with the bounds of the type.
+fn size_class(text: &str) -> Result<SizeClass, values::Bounds> {
+    let number = values::whole(0..=SizeClass::LARGEST.number())(text)?;
+    Ok(SizeClass::new(number).unwrap_or(SizeClass::LARGEST))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use rollmill_broker_client::{
     AgentId, Capability, ClaimRequest, Client, CompleteRequest, Digest, FailRequest, FailureClass,
-    HeartbeatRequest, JobId, JobState, KindName, LeaseRef, NewJob, Options,
+    HeartbeatRequest, JobId, JobState, KindName, LeaseRef, NewJob, Options, SizeClass,
 };
 
 /// What the jobs are called, and the version that producer and agent agree on.
@@ -92,7 +92,7 @@ pub async fn work(
     let request = ClaimRequest {
         agent: agent.clone(),
         capabilities: vec![capability],
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: 5_000,
         info: serde_json::Value::Null,
     };

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use rollmill_broker_client::{JobState, QueueView, UnableView};
+use rollmill_broker_client::{JobState, QueueView, SizeClass, UnableView};
 
 use crate::store::Tenant;
 
@@ -13,8 +13,7 @@ pub struct Ability {
     pub tenant: Tenant,
     /// `type/version`, each.
     pub capabilities: Vec<String>,
-    /// Its class, 0 to 3.
-    pub class: u8,
+    pub class: SizeClass,
     pub seen_seconds: f64,
 }
 
@@ -83,7 +82,7 @@ mod tests {
         let view = QueueView {
             kind: kind.into(),
             version: "v1".into(),
-            class,
+            class: SizeClass::new(class).unwrap(),
             state,
             count: 2,
             oldest_seconds,
@@ -95,14 +94,14 @@ mod tests {
         Ability {
             tenant: Tenant::default(),
             capabilities: vec![capability.into()],
-            class,
+            class: SizeClass::new(class).unwrap(),
             seen_seconds,
         }
     }
 
     fn kinds(queue: &[(Tenant, QueueView)], agents: &[Ability]) -> Vec<(String, u8, u64)> {
         let unable = unable(queue, agents, LIVE, AFTER);
-        unable.into_iter().map(|(_, view)| (view.kind, view.class, view.jobs)).collect()
+        unable.into_iter().map(|(_, view)| (view.kind, view.class.number(), view.jobs)).collect()
     }
 
     #[test]

@@ -133,7 +133,7 @@ impl Shared {
             tracing::warn!(
                 circuit = kind,
                 version,
-                class,
+                class = class.number(),
                 jobs,
                 since_seconds,
                 "no live agent for waiting jobs"
@@ -144,7 +144,7 @@ impl Shared {
             tracing::info!(
                 circuit = kind,
                 version,
-                class,
+                class = class.number(),
                 since_seconds,
                 "live agent available again"
             );

@@ -9,7 +9,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, MutexGuard};
-use rollmill_broker_client::{AgentId, Capability, ClaimRequest, Grant, LeaseRef, ReleaseRequest};
+use rollmill_broker_client::{
+    AgentId, Capability, ClaimRequest, Grant, LeaseRef, ReleaseRequest, SizeClass,
+};
 use tokio::sync::oneshot;
 
 use crate::error::BrokerError;
@@ -29,7 +31,7 @@ pub(crate) struct WaitingAgent {
     pub(crate) tenant: Tenant,
     pub(crate) id: AgentId,
     pub(crate) capabilities: Vec<Capability>,
-    pub(crate) class: u8,
+    pub(crate) class: SizeClass,
     since: Instant,
 }
 
@@ -231,12 +233,12 @@ impl Drop for Place<'_> {
     }
 }
 
-fn combinations(agents: &[&WaitingAgent]) -> Vec<(Capability, u8)> {
+fn combinations(agents: &[&WaitingAgent]) -> Vec<(Capability, SizeClass)> {
     let mut seen = BTreeSet::new();
     let mut out = Vec::new();
     for agent in agents {
         for capability in &agent.capabilities {
-            for class in 0..=agent.class {
+            for class in agent.class.holds() {
                 if seen.insert((&capability.kind, &capability.version, class)) {
                     out.push((capability.clone(), class));
                 }
@@ -293,7 +295,7 @@ mod tests {
                     version: "v1".parse().unwrap(),
                 })
                 .collect(),
-            class,
+            class: SizeClass::new(class).unwrap(),
             since: Instant::now(),
         }
     }
@@ -303,7 +305,7 @@ mod tests {
             seq,
             kind: kind.into(),
             version: "v1".into(),
-            class: 0,
+            class: SizeClass::SMALLEST,
             epoch,
             rank,
             excluded: vec![],
@@ -325,7 +327,7 @@ mod tests {
     #[test]
     fn a_job_passes_over_agents_that_cannot_do_it() {
         let mut heavy = job(1, "root", 7, 5);
-        heavy.class = 1;
+        heavy.class = SizeClass::new(1).unwrap();
         let mut excluding = job(2, "leaf", 7, 4);
         excluding.excluded = vec!["agent-1".into()];
         let all =

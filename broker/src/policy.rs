@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rollmill_broker_client::{CLASS_MAX, FailureClass};
+use rollmill_broker_client::{FailureClass, SizeClass};
 
 /// A failed attempt, as far as the decision needs it.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Failure {
     /// Failures of this class so far, this one included, since the budget was last renewed.
     pub count: u32,
     /// Class of agent that the job needs at present.
-    pub size: u8,
+    pub size: SizeClass,
 }
 
 /// What happens to the job.
@@ -21,7 +21,7 @@ pub enum Next {
     Retry {
         pause: Duration,
         /// Class of agent needed from now on.
-        size: u8,
+        size: SizeClass,
         /// Never again to the agent that failed.
         exclude: bool,
     },
@@ -54,10 +54,11 @@ pub fn after(failed: Failure, spread: f64) -> Next {
     match failure {
         FailureClass::Transient if count <= 20 => retry(doubling(500, count)),
         FailureClass::InputMissing => Next::AwaitInput,
-        FailureClass::OutOfMemory if size < CLASS_MAX => {
-            Next::Retry { pause: Duration::ZERO, size: size + 1, exclude: false }
-        }
-        FailureClass::OutOfMemory if count <= 5 => retry(doubling(1_000, count)),
+        FailureClass::OutOfMemory => match size.larger() {
+            Some(size) => Next::Retry { pause: Duration::ZERO, size, exclude: false },
+            None if count <= 5 => retry(doubling(1_000, count)),
+            None => Next::GiveUp,
+        },
         FailureClass::InvalidProof if count < 3 => elsewhere,
         FailureClass::VersionMismatch if count < 10 => elsewhere,
         // A time-out says little about the job: a machine crashed or was slow. The pause still grows,
@@ -67,7 +68,6 @@ pub fn after(failed: Failure, spread: f64) -> Next {
         }
         FailureClass::ResultLost => retry(Duration::ZERO),
         FailureClass::Transient
-        | FailureClass::OutOfMemory
         | FailureClass::InvalidProof
         | FailureClass::VersionMismatch
         | FailureClass::BadInput
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     fn failure(class: FailureClass, count: u32) -> Failure {
-        Failure { failure: class, count, size: 0 }
+        Failure { failure: class, count, size: SizeClass::SMALLEST }
     }
 
     #[test]
@@ -121,14 +121,16 @@ mod tests {
 
     #[test]
     fn out_of_memory_climbs_the_classes_before_it_spends_its_budget() {
-        let mut size = 0;
-        while size < CLASS_MAX {
-            let next = after(Failure { size, ..failure(FailureClass::OutOfMemory, 9) }, 0.5);
-            assert_eq!(next, Next::Retry { pause: Duration::ZERO, size: size + 1, exclude: false });
-            size += 1;
+        let failed =
+            |size, count| after(Failure { size, ..failure(FailureClass::OutOfMemory, count) }, 0.5);
+        let classes: Vec<SizeClass> = SizeClass::LARGEST.holds().collect();
+        for pair in classes.windows(2) {
+            let next = Next::Retry { pause: Duration::ZERO, size: pair[1], exclude: false };
+            assert_eq!(failed(pair[0], 9), next);
         }
-        let top = Failure { size, ..failure(FailureClass::OutOfMemory, 9) };
-        assert_eq!(after(top, 0.5), Next::GiveUp);
+        let size = SizeClass::LARGEST;
+        assert!(matches!(failed(size, 5), Next::Retry { size: of, .. } if of == size));
+        assert_eq!(failed(size, 6), Next::GiveUp);
     }
 
     #[test]

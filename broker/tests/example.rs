@@ -6,7 +6,9 @@ mod producer;
 
 use std::time::Duration;
 
-use rollmill_broker_client::{Capability, ClaimRequest, CompleteRequest, Digest, LeaseRef};
+use rollmill_broker_client::{
+    Capability, ClaimRequest, CompleteRequest, Digest, LeaseRef, SizeClass,
+};
 use rollmill_broker_testing::TestSchema;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -45,7 +47,7 @@ async fn a_wrong_result_is_rejected_and_another_agent_does_the_job() {
                     kind: "sha256".parse().expect("a type"),
                     version: "1".parse().expect("a version"),
                 }],
-                class: 0,
+                class: SizeClass::SMALLEST,
                 wait_ms: 20_000,
                 info: serde_json::Value::Null,
             };

@@ -9,7 +9,7 @@ use rollmill_broker::error::BrokerError;
 use rollmill_broker::store::{ROW_ARTIFACT_BYTES_MAX, Rules};
 use rollmill_broker_client::{
     Answer, ClaimRequest, Client, CompleteRequest, Digest, FailRequest, FailureClass, Grant,
-    JobState, JobView, LeaseRef, NewJob,
+    JobState, JobView, LeaseRef, NewJob, SizeClass,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use support::{Bench, agent, capability, digest, job};
@@ -49,7 +49,7 @@ impl Lab {
         let request = ClaimRequest {
             agent: agent(name),
             capabilities: support::KINDS.map(capability).to_vec(),
-            class: 0,
+            class: SizeClass::SMALLEST,
             wait_ms: u64::try_from(WAIT.as_millis()).unwrap(),
             info: serde_json::Value::Null,
         };
@@ -267,7 +267,7 @@ async fn an_exclusion_that_leaves_nobody_is_forgiven_after_a_while() {
         let request = ClaimRequest {
             agent: agent(name),
             capabilities: kinds.iter().map(|kind| capability(kind)).collect(),
-            class: 0,
+            class: SizeClass::SMALLEST,
             wait_ms: 0,
             info: serde_json::Value::Null,
         };
@@ -346,12 +346,12 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
     let client = setup.client();
     let input = client.put_artifact(7, b"input".to_vec()).await.unwrap();
     let mut heavy = job(7, "leaf", input);
-    heavy.class = 2;
+    heavy.class = SizeClass::new(2).unwrap();
     client.enqueue(vec![heavy.clone()]).await.unwrap();
     let small = ClaimRequest {
         agent: agent("small"),
         capabilities: vec![capability("leaf")],
-        class: 1,
+        class: SizeClass::new(1).unwrap(),
         wait_ms: 0,
         info: serde_json::Value::Null,
     };
@@ -368,7 +368,10 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
         }
         tokio::task::yield_now().await;
     };
-    assert_eq!((unable[0].kind.as_str(), unable[0].class, unable[0].jobs), ("leaf", 2, 1));
+    assert_eq!(
+        (unable[0].kind.as_str(), unable[0].class, unable[0].jobs),
+        ("leaf", heavy.class, 1)
+    );
     let waited = client.wait(std::slice::from_ref(&heavy.id), Duration::ZERO).await.unwrap();
     assert_eq!(waited.unable.len(), 1);
     let shown = |broker: &TestBroker| {
@@ -381,7 +384,8 @@ async fn a_type_that_no_live_agent_can_do_is_reported() {
     assert_eq!(other.unable, [], "not told about other jobs");
 
     // It waits: a grant takes a round of the dispatcher.
-    let large = ClaimRequest { agent: agent("large"), class: 3, wait_ms: 20_000, ..small };
+    let large =
+        ClaimRequest { agent: agent("large"), class: SizeClass::LARGEST, wait_ms: 20_000, ..small };
     assert!(client.claim(&large).await.unwrap().is_some());
     broker.stop().await;
     let broker = schema.broker().await;
@@ -423,18 +427,19 @@ async fn enqueueing_again_takes_over_rank_deadline_labels_and_a_larger_class() {
     let bench = Bench::new().await;
     let mut job = bench.ready_job(7, "leaf", 1).await;
     job.rank = 40;
-    job.class = 2;
+    job.class = SizeClass::new(2).unwrap();
     job.deadline_unix_seconds = Some(1 << 40);
     job.labels.insert("block".into(), "3".into());
     let view = bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();
-    assert_eq!((view[0].rank, view[0].class, &view[0].labels), (40, 2, &job.labels));
+    assert_eq!((view[0].rank, view[0].class, &view[0].labels), (40, job.class, &job.labels));
     let deadline = "SELECT extract(epoch FROM deadline_at)::bigint FROM job";
     let read = || async {
         sqlx::query_scalar::<_, i64>(deadline).fetch_one(bench.store.pool()).await.unwrap()
     };
     assert_eq!(read().await, 1 << 40);
-    // What memory has shown is not undone, nor a deadline that is not sent again.
-    (job.class, job.deadline_unix_seconds) = (0, None);
+    // What memory has shown is not taken back, nor a deadline that is not sent again.
+    let class = std::mem::take(&mut job.class);
+    job.deadline_unix_seconds = None;
     let view = bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();
-    assert_eq!((view[0].class, read().await), (2, 1 << 40));
+    assert_eq!((view[0].class, read().await), (class, 1 << 40));
 }

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::{
-    AttemptOutcome, BATCH_MAX, CLASS_MAX, Code, CompleteOutcome, FailureClass, JobState, Named,
-    RejectOutcome, Role, WAIT_MS_MAX,
+    AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome,
+    Role, SizeClass, WAIT_MS_MAX,
 };
 
 /// Compares a page in `docs/` with what is generated, or writes it.
@@ -140,6 +140,7 @@ fn ended(outcome: AttemptOutcome) -> &'static str {
 }
 
 fn http_page() -> String {
+    let largest = SizeClass::LARGEST;
     let mut page = format!(
         "# HTTP API of the broker
 
@@ -154,7 +155,7 @@ Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-b
 - Bodies are JSON, except artifacts, which are bytes. The broker rejects unknown fields of a request; a client must ignore unknown
   fields of an answer. The types are in `broker/client/src/types.rs`.
 - Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date.
-- A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {CLASS_MAX}.
+- A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {largest}.
 
 ## Errors
 

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use rollmill_broker_client::{
-    ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options,
+    ClaimRequest, Client, CompleteRequest, Digest, JobState, LeaseRef, Options, SizeClass,
 };
 use support::{agent, capability, job};
 
@@ -92,7 +92,7 @@ async fn a_killed_broker_comes_back_with_everything() {
     let request = ClaimRequest {
         agent: agent("a"),
         capabilities: vec![capability("leaf")],
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: 20_000,
         info: serde_json::Value::Null,
     };
@@ -311,7 +311,7 @@ async fn a_job_that_does_not_exist_is_said_and_times_are_shown() {
     let request = ClaimRequest {
         agent: agent("a"),
         capabilities: vec![capability("leaf")],
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: 20_000,
         info: serde_json::Value::Null,
     };

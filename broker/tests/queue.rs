@@ -3,10 +3,13 @@
 
 mod support;
 
+use std::time::Duration;
+
 use rollmill_broker::error::BrokerError;
 use rollmill_broker::policy::Next;
-use rollmill_broker_client::{CompleteOutcome, FailureClass, JobState, RejectOutcome};
-use support::{Bench, agent, digest};
+use rollmill_broker::store::Match;
+use rollmill_broker_client::{CompleteOutcome, FailureClass, JobState, RejectOutcome, SizeClass};
+use support::{Bench, agent, digest, job};
 
 #[tokio::test]
 async fn claims_take_the_oldest_epoch_first_and_then_the_highest_rank() {
@@ -195,7 +198,7 @@ async fn an_agent_is_quarantined_after_its_third_wrong_proof_and_can_be_pardoned
     let request = rollmill_broker_client::ClaimRequest {
         agent: a.clone(),
         capabilities: vec![],
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: serde_json::Value::Null,
     };
@@ -225,9 +228,9 @@ async fn each_failure_class_has_its_own_consequence() {
         let lease = bench.lease("a").await;
         bench.fail("a", &lease, class).await.unwrap();
         let view = bench.view(&lease).await;
-        assert_eq!((view.state, view.class), (state, needs), "{class:?}");
+        assert_eq!((view.state, view.class.number()), (state, needs), "{class:?}");
         assert_eq!(view.failure.unwrap().class, class);
-        let found = bench.peek_class(needs).await.iter().any(|c| c.excluded == ["a"]);
+        let found = bench.peek_class(view.class).await.iter().any(|c| c.excluded == ["a"]);
         assert_eq!(found, excluded, "{class:?}");
         bench.store.cancel(&bench.tenant, &[lease.job]).await.unwrap();
     }
@@ -294,6 +297,28 @@ async fn heartbeats_cannot_carry_a_lease_past_its_hard_limit() {
     assert_eq!(bench.heartbeat("a", &lease).await, std::slice::from_ref(&lease));
     let expired = bench.store.expire(0.5).await.unwrap();
     assert_eq!(expired[0].0, FailureClass::HardLimit);
+}
+
+/// A producer may send a limit with a job. Without one the broker's setting applies.
+#[tokio::test]
+async fn a_jobs_own_hard_limit_is_the_longest_that_an_agent_holds_it() {
+    let bench = Bench::new().await;
+    let default = bench.store.rules().hard_limit;
+    assert!(bench.store.rules().lease > Duration::from_secs(2));
+    for (n, own) in [(0, None), (1, Some(2))] {
+        let mut job = job(7, "leaf", bench.put(7, &[n]).await);
+        job.hard_limit_seconds = own;
+        bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();
+        let seq = bench.peek().await[0].seq;
+        let granted = bench.store.claim(&[Match { seq, agent: agent("a") }]).await.unwrap();
+        let limit = own.map_or(default, |seconds| Duration::from_secs(u64::from(seconds)));
+        let limit_ms = u64::try_from(limit.as_millis()).unwrap();
+        assert_eq!(granted[0].grant.hard_limit_ms, limit_ms, "{own:?}");
+        let held = "SELECT extract(epoch FROM hard_limit_at - now()) <= $1
+                        AND lease_expires_at <= hard_limit_at FROM job WHERE seq = $2";
+        let held = sqlx::query_scalar::<_, bool>(held).bind(limit.as_secs_f64()).bind(seq);
+        assert!(held.fetch_one(bench.store.pool()).await.unwrap(), "{own:?}");
+    }
 }
 
 #[tokio::test]

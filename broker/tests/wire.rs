@@ -10,7 +10,7 @@ use rollmill_broker::Config;
 use rollmill_broker::store::{Role, Tenant};
 use rollmill_broker_client::{
     AgentId, ClaimRequest, Client, ClientError, CompleteOutcome, CompleteRequest, Digest, Grant,
-    HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob,
+    HeartbeatRequest, Incarnation, JobId, JobState, LeaseRef, NewJob, SizeClass,
 };
 use rollmill_broker_testing::{TestBroker, TestSchema};
 use sqlx::Connection as _;
@@ -29,7 +29,7 @@ fn request(name: &str, wait: Duration) -> ClaimRequest {
     ClaimRequest {
         agent: agent(name),
         capabilities: support::KINDS.map(capability).to_vec(),
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: u64::try_from(wait.as_millis()).unwrap(),
         info: serde_json::json!({ "software": "test" }),
     }

@@ -196,7 +196,9 @@ pub fn activity(jobs: &[JobView]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use rollmill_broker_client::{Digest, FailureClass, FailureView, KindName, LeaseView};
+    use rollmill_broker_client::{
+        Digest, FailureClass, FailureView, KindName, LeaseView, SizeClass,
+    };
 
     use super::*;
 
@@ -206,7 +208,7 @@ mod tests {
             id: JobId::new(1, &kind, Digest::of(kind.as_str().as_bytes())),
             version: "v1".parse().unwrap(),
             rank: 0,
-            class: 0,
+            class: SizeClass::SMALLEST,
             state,
             attempts: 1,
             lease: None,

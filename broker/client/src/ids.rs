@@ -159,6 +159,10 @@ impl fmt::Debug for JobId {
     }
 }
 
+fn may_be_in_a_name(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"._-".contains(&byte)
+}
+
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $what:literal, $max:literal) => {
         $(#[$doc])*
@@ -176,8 +180,7 @@ macro_rules! name {
             type Err = IdError;
 
             fn from_str(text: &str) -> Result<Self, IdError> {
-                let allowed = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-                if text.is_empty() || text.len() > $max || !text.bytes().all(allowed) {
+                if text.is_empty() || text.len() > $max || !text.bytes().all(may_be_in_a_name) {
                     return Err(IdError::Name { what: $what, max: $max });
                 }
                 Ok(Self(text.to_owned()))
@@ -210,6 +213,16 @@ name!(
     /// One start of a process: random, so that two live processes of one identity are distinguishable.
     Incarnation, "an incarnation", 64
 );
+
+impl AgentId {
+    /// The name of a process: what of its host's name a name may contain, or `agent`, and its id.
+    pub fn of_process(host: &str, id: u32) -> Self {
+        let host = host.bytes().filter(|b| may_be_in_a_name(*b)).take(60).map(char::from);
+        let host: String = host.collect();
+        let host = if host.is_empty() { "agent" } else { &host };
+        Self(format!("{host}-{id}"))
+    }
+}
 
 impl Incarnation {
     /// A new one. Make it once when the process starts.
@@ -261,6 +274,21 @@ mod tests {
         let read: JobId = id.as_str().parse().unwrap();
         assert_eq!(read, id);
         assert_eq!((read.epoch(), read.kind(), read.input()), (7, "tx_base", Digest::of(b"input")));
+    }
+
+    #[test]
+    fn the_name_of_a_process_is_a_name_whatever_its_host_is_called() {
+        let long = "x".repeat(300);
+        for (host, name) in [
+            ("gpu-7.example\n", "gpu-7.example-4294967295"),
+            ("näme of/a:host", "nmeofahost-4294967295"),
+            ("", "agent-4294967295"),
+            ("é", "agent-4294967295"),
+            (&long, &format!("{}-4294967295", &long[..60])),
+        ] {
+            let id = AgentId::of_process(host, u32::MAX);
+            assert_eq!((id.as_str(), name.parse()), (name, Ok(id.clone())), "{host}");
+        }
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod error;
 mod ids;
 mod names;
 pub mod routes;
+mod size;
 mod types;
 
 pub use answer::{Answer, Code};
@@ -18,4 +19,5 @@ pub use client::{Client, Options};
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
 pub use names::Named;
+pub use size::SizeClass;
 pub use types::*;

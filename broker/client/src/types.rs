@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::named;
-use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch};
+use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch, SizeClass};
 
 named! {
     /// The state of a job. `docs/book/states.md` shows which statement moves it from one to the next.
@@ -153,16 +153,17 @@ pub struct NewJob {
     /// The prover node sends the number of proofs on the path to the root, the job's own included.
     #[serde(default)]
     pub rank: u32,
-    /// Smallest class of agent that can hold the job, 0 to [`CLASS_MAX`].
+    /// Smallest class of agent that can hold the job.
     #[serde(default)]
-    pub class: u8,
+    pub class: SizeClass,
     /// When the epoch can no longer be proven, seconds since 1970. Until then time-outs never make
     /// the job a dead letter; without it they never do. Afterwards the job is not granted and
     /// becomes a dead letter of class [`FailureClass::PastDeadline`], until it is enqueued again
     /// with a later one.
     #[serde(default)]
     pub deadline_unix_seconds: Option<u64>,
-    /// Longest time one agent may hold the job; the broker's default when absent.
+    /// Longest time that one agent may hold the job, as it was first enqueued; the broker's setting
+    /// `hard_limit_seconds` when absent. The prover node sends none, so that the setting decides.
     #[serde(default)]
     pub hard_limit_seconds: Option<u32>,
     /// Shown to people, never read. At most 16 entries of 200 bytes.
@@ -177,7 +178,7 @@ impl NewJob {
             id: JobId::new(epoch, kind, input),
             version,
             rank: 0,
-            class: 0,
+            class: SizeClass::SMALLEST,
             deadline_unix_seconds: None,
             hard_limit_seconds: None,
             labels: BTreeMap::new(),
@@ -185,8 +186,6 @@ impl NewJob {
     }
 }
 
-/// Largest class of agent or job.
-pub const CLASS_MAX: u8 = 3;
 /// Most jobs or ids in one request.
 pub const BATCH_MAX: usize = 1000;
 /// Longest that the broker holds a long-polling request, in milliseconds.
@@ -200,7 +199,7 @@ pub struct JobView {
     pub id: JobId,
     pub version: KindName,
     pub rank: u32,
-    pub class: u8,
+    pub class: SizeClass,
     pub state: JobState,
     /// Times it was granted to an agent.
     pub attempts: u32,
@@ -288,7 +287,7 @@ pub struct UnableView {
     pub kind: String,
     pub version: String,
     /// Smallest class of agent that the jobs need.
-    pub class: u8,
+    pub class: SizeClass,
     /// Jobs that wait.
     pub jobs: u64,
     /// For how long this has been the case.
@@ -339,8 +338,8 @@ pub struct Capability {
 pub struct ClaimRequest {
     pub agent: AgentId,
     pub capabilities: Vec<Capability>,
-    /// The agent's class, 0 to [`CLASS_MAX`].
-    pub class: u8,
+    /// The agent's class.
+    pub class: SizeClass,
     pub wait_ms: u64,
     /// Shown to people: software, device, memory. At most 4 kB of JSON.
     #[serde(default)]
@@ -521,7 +520,7 @@ pub struct QueueView {
     pub version: String,
     /// Smallest class of agent that the jobs need.
     #[serde(default)]
-    pub class: u8,
+    pub class: SizeClass,
     pub state: JobState,
     pub count: u64,
     /// Age of the oldest.

@@ -9,7 +9,7 @@ use rollmill_broker_client::routes::{RouteName, Spec};
 use rollmill_broker_client::{
     AgentId, Answer, ClaimRequest, Client, ClientError, Code, CompleteRequest, Digest, FailRequest,
     FailureClass, HeartbeatRequest, Incarnation, JobId, KindName, LeaseEpoch, LeaseRef, ListQuery,
-    NewJob, Options, ProgressRequest, ReleaseRequest,
+    NewJob, Options, ProgressRequest, ReleaseRequest, SizeClass,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -94,7 +94,7 @@ async fn every_route(client: &Client) -> Vec<(&'static str, Result<(), ClientErr
     let claim = ClaimRequest {
         agent: agent.clone(),
         capabilities: vec![],
-        class: 0,
+        class: SizeClass::SMALLEST,
         wait_ms: 0,
         info: stats.clone(),
     };

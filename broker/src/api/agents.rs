@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rollmill_broker_client::routes::{Claim, Complete, Fail, Heartbeat, Progress, Release};
 use rollmill_broker_client::{
-    AttemptOutcome, CLASS_MAX, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
+    AttemptOutcome, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
     HeartbeatResponse,
 };
 
@@ -19,8 +19,8 @@ const LIST_MAX: usize = 256;
 
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
     let (tenant, request) = (&call.bearer.tenant, call.body);
-    if request.class > CLASS_MAX || request.capabilities.len() > LIST_MAX {
-        return Err(BrokerError::bad("class or number of capabilities out of range"));
+    if request.capabilities.len() > LIST_MAX {
+        return Err(BrokerError::bad(format!("more than {LIST_MAX} capabilities")));
     }
     check_free_json(&request.info)?;
     shared.store.admit(tenant, &request).await?;

@@ -7,8 +7,8 @@ use rollmill_broker_client::routes::{
     RenewName, Wait,
 };
 use rollmill_broker_client::{
-    AttemptOutcome, BATCH_MAX, CLASS_MAX, CountResponse, JobState, JobView, JobsResponse,
-    NamedLeaseRequest, NewJob, RejectOutcome, UnableView, WaitResponse,
+    AttemptOutcome, BATCH_MAX, CountResponse, JobState, JobView, JobsResponse, NamedLeaseRequest,
+    NewJob, RejectOutcome, UnableView, WaitResponse,
 };
 
 use super::call::Call;
@@ -67,9 +67,6 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
 }
 
 fn check_job(job: &NewJob) -> Result<(), BrokerError> {
-    if job.class > CLASS_MAX {
-        return Err(BrokerError::bad(format!("class {} is above {CLASS_MAX}", job.class)));
-    }
     // What Postgres can hold as a time; further than any epoch.
     if job.deadline_unix_seconds.is_some_and(|at| at > 1 << 40) || job.hard_limit_seconds == Some(0)
     {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, Capability, FailureClass, Grant, HeartbeatRequest, JobState,
-    LeaseEpoch, LeaseRef, ProgressRequest,
+    LeaseEpoch, LeaseRef, ProgressRequest, SizeClass,
 };
 use sqlx::PgConnection;
 
@@ -22,7 +22,7 @@ pub struct Candidate {
     pub seq: i64,
     pub kind: String,
     pub version: String,
-    pub class: u8,
+    pub class: SizeClass,
     pub epoch: i64,
     pub rank: i64,
     pub excluded: Vec<String>,
@@ -51,7 +51,7 @@ pub(super) struct Reopening<'a> {
     pub(super) message: &'a str,
     pub(super) agent: &'a AgentId,
     /// Class of agent that the job needs.
-    pub(super) size: u8,
+    pub(super) size: SizeClass,
     pub(super) next: Next,
 }
 
@@ -61,7 +61,7 @@ impl Store {
     pub async fn peek(
         &self,
         tenant: &Tenant,
-        wanted: &[(Capability, u8)],
+        wanted: &[(Capability, SizeClass)],
         limit: usize,
     ) -> Result<Vec<Candidate>, BrokerError> {
         let peek = Peek {

@@ -8,7 +8,7 @@ use rollmill_broker::store::{Candidate, Completed, Match, Store, Tenant};
 use rollmill_broker_client::{
     AgentId, Capability, CompleteRequest, Digest, FailRequest, FailureClass, HeartbeatRequest,
     JobView, LeaseRef, ListQuery, NewJob, ProgressRequest, RejectRequest, RejectResponse,
-    ReleaseRequest,
+    ReleaseRequest, SizeClass,
 };
 use rollmill_broker_testing::TestSchema;
 
@@ -45,10 +45,10 @@ impl Bench {
     }
 
     pub async fn peek(&self) -> Vec<Candidate> {
-        self.peek_class(0).await
+        self.peek_class(SizeClass::SMALLEST).await
     }
 
-    pub async fn peek_class(&self, class: u8) -> Vec<Candidate> {
+    pub async fn peek_class(&self, class: SizeClass) -> Vec<Candidate> {
         let wanted: Vec<_> = KINDS.iter().map(|kind| (capability(kind), class)).collect();
         let mut jobs = self.store.peek(&self.tenant, &wanted, 10).await.unwrap();
         jobs.sort_by_key(|job| (job.epoch, std::cmp::Reverse(job.rank), job.seq));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, Digest, FailureClass, IdError, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Named as _, Role,
+    LeaseEpoch, Named as _, Role, SizeClass,
 };
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgHasArrayType, PgTypeInfo, PgValueRef, Postgres};
@@ -99,12 +99,11 @@ impl Parameter for Digest {
     }
 }
 
-/// The class of an agent or the class that a job needs.
-impl Parameter for u8 {
+impl Parameter for SizeClass {
     type Sql = i16;
 
     fn sql(self) -> Result<i16, BrokerError> {
-        Ok(i16::from(self))
+        Ok(i16::from(self.number()))
     }
 }
 
@@ -249,14 +248,21 @@ macro_rules! stored_numbers {
     )+};
 }
 
-stored_numbers!(i16 => u8, i32 => u32, i64 => u32, i64 => u64);
+stored_numbers!(i32 => u32, i64 => u32, i64 => u64);
+
+impl Stored<i16> for SizeClass {
+    fn stored(number: i16) -> Result<Self, String> {
+        let class = u8::try_from(number).ok().and_then(Self::new);
+        class.ok_or_else(|| format!("{number} is no size class"))
+    }
+}
 
 /// A text column with an id or a name.
 pub(crate) type Text<T> = As<String, T>;
 /// A `bytea` column with a SHA-256.
 pub(crate) type Sha = As<Vec<u8>, Digest>;
 /// A `smallint` column with the class of an agent, or the one that a job needs.
-pub(crate) type Size = As<i16, u8>;
+pub(crate) type Size = As<i16, SizeClass>;
 /// An `integer` column that is not negative.
 pub(crate) type Int = As<i32, u32>;
 /// A `bigint` column that is not negative.

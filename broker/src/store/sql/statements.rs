@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rollmill_broker_client::{
     AgentId, AttemptOutcome, Digest, FailureClass, Incarnation, JobId, JobState, KindName,
-    LeaseEpoch, Role,
+    LeaseEpoch, Role, SizeClass,
 };
 
 use super::super::{Place, Tenant};
@@ -19,7 +19,7 @@ statements! {
         versions: Vec<&'a KindName>,
         epochs: Vec<u64>,
         ranks: Vec<u32>,
-        sizes: Vec<u8>,
+        sizes: Vec<SizeClass>,
         inputs: Vec<Digest>,
         labels: Vec<String>,
         hard_limits: Vec<Option<i32>>,
@@ -48,7 +48,7 @@ statements! {
         tenant: &'a Tenant,
         versions: Vec<&'a KindName>,
         kinds: Vec<&'a KindName>,
-        sizes: Vec<u8>,
+        sizes: Vec<SizeClass>,
         most: i64,
     } -> CandidateRow;
     Claim<'a> = "claim.sql" {
@@ -87,7 +87,7 @@ statements! {
         pause: Duration,
         failure: FailureClass,
         message: &'a str,
-        size: u8,
+        size: SizeClass,
         excluded: Option<&'a AgentId>,
     } -> ();
 
@@ -149,7 +149,7 @@ statements! {
         tenant: &'a Tenant,
         agent: &'a AgentId,
         info: String,
-        size: u8,
+        size: SizeClass,
         able: Vec<String>,
     } -> Quarantine;
     AgentSeen<'a> = "agent_seen.sql" { tenant: &'a Tenant, agent: &'a AgentId } -> ();
