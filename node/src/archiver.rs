@@ -304,8 +304,8 @@ fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), N
     Ok(())
 }
 
-/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database. The node
-/// reads blocks that a later prune removed from L1 again.
+/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database. Blocks that
+/// a later prune removed are read from L1 again.
 fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError> {
     let tips = tables.tips()?;
     let mut low = tips.pending;

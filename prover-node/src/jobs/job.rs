@@ -225,7 +225,7 @@ impl<B: Broker> Jobs<B> {
         }
     }
 
-    /// Replays a dead-lettered job, since its range still needs it; at most once per [`Tempo::replay`].
+    /// Replays a dead-lettered job, since its range still needs it; at most once per `Tempo::replay`.
     async fn revive(&self, view: &JobView, last: &mut Option<Instant>) -> Result<(), JobFailure> {
         let shared = &self.shared;
         shared.metrics.jobs_dead_total.inc();
