@@ -22,6 +22,14 @@ use crate::children::Child;
 use crate::gadgets::charge::OpenedLeaf;
 use crate::keyset::KeySet;
 
+impl BlockInput {
+    /// The witness of `circuit`, besides its children.
+    pub fn witness(&self, set: &KeySet, circuit: Circuit) -> BlockRootWitness {
+        let charges = [Circuit::TxBase, Circuit::TxMerge, circuit].map(|c| set.opened(c));
+        BlockRootWitness::new(self.clone(), charges)
+    }
+}
+
 /// The input of a BlockRoot job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockRootInput {
@@ -119,9 +127,7 @@ impl Job for BlockRootInput {
     }
 
     fn build(&self, set: &KeySet) -> Result<Builder, JobError> {
-        let leaves = [Circuit::TxBase, Circuit::TxMerge, self.circuit()];
-        let charges = leaves.map(|circuit| set.opened(circuit));
-        let witness = BlockRootWitness::new(BlockInput::clone(&self.block), charges);
+        let witness = self.block.witness(set, self.circuit());
         Ok(block_root::build(&witness, &children(set, &self.children)?))
     }
 
