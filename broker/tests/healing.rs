@@ -437,7 +437,7 @@ async fn enqueueing_again_takes_over_rank_deadline_labels_and_a_larger_class() {
         sqlx::query_scalar::<_, i64>(deadline).fetch_one(bench.store.pool()).await.unwrap()
     };
     assert_eq!(read().await, 1 << 40);
-    // What memory has shown is not taken back, nor a deadline that is not sent again.
+    // What memory has shown is not undone, nor a deadline that is not sent again.
     let class = std::mem::take(&mut job.class);
     job.deadline_unix_seconds = None;
     let view = bench.store.enqueue(&bench.tenant, std::slice::from_ref(&job)).await.unwrap();

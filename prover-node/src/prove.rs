@@ -23,8 +23,8 @@ use crate::work::WorkError;
 
 /// First and longest pause before a block is gathered again, or a root written.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// Times that executing a block may give another block than L1's before a person must look. A reorg
-/// between two reads looks the same once.
+/// How often executing a block may produce a block other than L1's before the range is parked for an
+/// operator. A reorg between two reads causes this once.
 const DIFFERS_MAX: u32 = 3;
 
 /// The source of blocks, and how they become jobs.

@@ -16,7 +16,7 @@ const UNCODED: &[(&str, &str, &str)] = &[
         "PairError",
         "a detail of what a decoder or verifier says, with its code",
     ),
-    ("node/src/pool/mod.rs", "ProofRefused", "a verifier's reason, which NODE-022 carries"),
+    ("node/src/pool/mod.rs", "ProofRejected", "a verifier's reason, which NODE-022 carries"),
     ("service/src/error.rs", "Exit", "a child's exit code, passed on without a message"),
     (
         "service/src/values.rs",
@@ -43,10 +43,11 @@ const TEXTS: &[(&str, usize, &str)] = &[
         4,
         "what is wrong with a part of a path; the broker's code is BRK-010",
     ),
+    ("broker/client/src/size.rs", 1, "what serde says of a number that is no class"),
     ("broker/src/cli.rs", 4, "a line of the table that `rollmill-broker check` prints"),
     ("broker/src/commands.rs", 1, PARSER),
     ("broker/src/embedded/mod.rs", 2, "the reason in `EmbeddedError`"),
-    ("broker/src/store/sql/parameter.rs", 5, "the reason in `BrokerError::Corrupt`"),
+    ("broker/src/store/sql/parameter.rs", 6, "the reason in `BrokerError::Corrupt`"),
     ("devnet/src/options.rs", 1, "a help text to print, no error"),
     (
         "devnet/src/tampering.rs",
