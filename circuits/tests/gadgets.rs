@@ -120,7 +120,7 @@ fn halves_of_a_number_above_the_modulus_are_rejected() {
         assert_halves_below(&mut b, halves, limit);
         match outcome(b) {
             Ok(()) => assert!(good),
-            Err(Violation::Gate { row, .. }) => assert!(!good && row >= before),
+            Err(Violation::Gate { row, .. }) => assert!(!good && row.row >= before),
             Err(other) => panic!("{other}"),
         }
     }

@@ -6,13 +6,20 @@
 //!
 //! Every routed cell has a [`Var`]. The permutation ties cells with the same variable together; an unused
 //! cell has [`Builder::ZERO`], so no routed cell is free.
+//!
+//! Mistakes of the calling code (a variable of another builder, a public input that is set twice) panic at the
+//! line of the call.
 
 mod hash;
+mod place;
+mod range;
 
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
+use std::panic::Location;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use ark_ff::{Field, PrimeField};
+use ark_ff::Field;
 use rollmill_algebra::Fr;
 
 use crate::layout::FixedRow;
@@ -21,9 +28,19 @@ use crate::row::RowHasher;
 use crate::shape::{LIMBS, ROUTED};
 use crate::weaken::gone;
 
-/// A value of the circuit, by its number.
+pub use self::place::Place;
+pub(crate) use self::place::{Origin, Origins};
+
+/// A value of one circuit. Only the builder that returned it accepts it; [`Builder::ZERO`] belongs to all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Var(pub(crate) u32);
+pub struct Var {
+    number: u32,
+    /// The builder's own number; 0 for [`Builder::ZERO`].
+    builder: u32,
+}
+
+/// The number for the next builder.
+static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// Limb cells of one row: range-checked small values, or S-box values on a Poseidon2 row.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +54,11 @@ pub enum LimbRow {
 /// A circuit under construction, with its witness.
 #[derive(Debug)]
 pub struct Builder {
+    number: u32,
     pub(crate) cell_bits: u32,
     pub(crate) values: Vec<Fr>,
-    pub(crate) routed: Vec<[Var; ROUTED]>,
+    /// Numbers of the variables in the routed cells.
+    pub(crate) routed: Vec<[u32; ROUTED]>,
     pub(crate) limbs: Vec<LimbRow>,
     pub(crate) full_limbs: Vec<[Fr; LIMBS]>,
     pub(crate) fixed: Vec<u32>,
@@ -51,14 +70,16 @@ pub struct Builder {
     /// Reads of entries that no row writes. A circuit with one has no proof.
     pub(crate) unmatched_reads: Vec<u32>,
     constants: HashMap<Fr, Var>,
-    pub(crate) n_public: u32,
-    pending_next: Option<Var>,
-    pack_queue: Vec<Var>,
+    /// Where each public input was set.
+    pub(crate) public: Vec<Option<&'static Location<'static>>>,
+    pending_next: Option<(u32, Origin)>,
+    pack_queue: Vec<(Var, Origin)>,
     /// Arithmetic rows that can be placed anywhere, kept to fill rows that a wide gadget leaves free.
-    loose: Vec<([Var; ROUTED], u32)>,
+    loose: Vec<([u32; ROUTED], u32, Origin)>,
     /// ROM tables handed out so far.
     tables: u64,
     sections: Vec<(String, usize)>,
+    pub(crate) origins: Origins,
 }
 
 /// Coefficients of one arithmetic row; see [`crate::gates`].
@@ -66,12 +87,21 @@ pub type Coefficients = [Fr; 8];
 
 impl Builder {
     /// The variable that is always zero.
-    pub const ZERO: Var = Var(0);
+    pub const ZERO: Var = Var { number: 0, builder: 0 };
 
     /// Starts a circuit with `n_public` public inputs and limb cells of `cell_bits` bits (at most 16).
+    ///
+    /// # Panics
+    /// If `cell_bits` is not 1 to 16.
+    #[track_caller]
     pub fn new(n_public: usize, cell_bits: u32) -> Self {
-        assert!((1..=16).contains(&cell_bits), "limb cells have 1 to 16 bits");
+        assert!(
+            (1..=16).contains(&cell_bits),
+            "limb cells have 1 to 16 bits, `cell_bits` is {cell_bits}"
+        );
         let mut this = Self {
+            // 0 names the builder of `ZERO`.
+            number: NEXT.fetch_add(1, Ordering::Relaxed).max(1),
             cell_bits,
             values: vec![Fr::from(0u64)],
             routed: Vec::new(),
@@ -84,22 +114,23 @@ impl Builder {
             written_twice: None,
             unmatched_reads: Vec::new(),
             constants: HashMap::new(),
-            n_public: n_public as u32,
+            public: vec![None; n_public],
             pending_next: None,
             pack_queue: Vec::new(),
             loose: Vec::new(),
             tables: 0,
             sections: Vec::new(),
+            origins: Origins::default(),
         };
-        // Public inputs are in the first rows; `set_public` names their variables later.
+        // Public inputs are in the first rows; `set_public` names their variables later. The row after them
+        // is 0 = ZERO.
         let mut public = FixedRow::blank();
         public.c[0] = Fr::from(1u64);
         public.arith = true;
-        for _ in 0..n_public {
-            this.push([Self::ZERO; 4], &public, LimbRow::Small([0; LIMBS]));
+        let origin = this.origin();
+        for _ in 0..=n_public {
+            this.push([0; ROUTED], &public, LimbRow::Small([0; LIMBS]), origin);
         }
-        // 0 = ZERO
-        this.push([Self::ZERO; 4], &public, LimbRow::Small([0; LIMBS]));
         this.constants.insert(Fr::from(0u64), Self::ZERO);
         this
     }
@@ -109,7 +140,7 @@ impl Builder {
         self.routed.len()
     }
 
-    /// Marks the start of a named part of the circuit, for reports of where rows go.
+    /// Starts a named part of the circuit, for reports of where rows go and of which part a witness breaks.
     pub fn section(&mut self, name: &str) {
         self.sections.push((name.to_owned(), self.rows()));
     }
@@ -130,21 +161,59 @@ impl Builder {
     }
 
     /// The value a variable has in this witness.
+    ///
+    /// # Panics
+    /// If the variable belongs to another builder.
+    #[track_caller]
     pub fn value(&self, var: Var) -> Fr {
-        self.values[var.0 as usize]
+        self.values[self.number_of(var) as usize]
     }
 
     /// A new variable that nothing constrains yet.
     pub fn witness(&mut self, value: Fr) -> Var {
         self.values.push(value);
-        Var(self.values.len() as u32 - 1)
+        Var { number: self.values.len() as u32 - 1, builder: self.number }
     }
 
-    /// Makes `var` public input number `index`; the last call for an index counts. An input that no call
-    /// names is the constant zero.
+    /// Makes `var` public input number `index`. Each input is set once; [`Self::finish`] rejects a circuit with
+    /// an input that is not set.
+    ///
+    /// # Panics
+    /// If there is no such input, or it was set before.
+    #[track_caller]
     pub fn set_public(&mut self, index: usize, var: Var) {
-        assert!(index < self.n_public as usize, "public input {index} of {}", self.n_public);
-        self.routed[index][0] = var;
+        let count = self.public.len();
+        assert!(index < count, "public input {index}: the circuit has {count}, numbered from 0");
+        if let Some(first) = self.public[index] {
+            panic!("public input {index} was already set at {first}");
+        }
+        self.routed[index][0] = self.number_of(var);
+        let origin = self.origin();
+        self.public[index] = Some(origin.at);
+        self.origins.set(index, origin);
+    }
+
+    /// The number of a variable of this builder.
+    #[track_caller]
+    fn number_of(&self, var: Var) -> u32 {
+        assert!(
+            var.builder == self.number || var == Self::ZERO,
+            "this variable belongs to another builder: a circuit uses variables of its own builder only"
+        );
+        var.number
+    }
+
+    #[track_caller]
+    fn numbers_of(&self, vars: [Var; ROUTED]) -> [u32; ROUTED] {
+        // Not by `map`: a closure would hide the caller.
+        let [a, b, c, d] = vars;
+        [self.number_of(a), self.number_of(b), self.number_of(c), self.number_of(d)]
+    }
+
+    /// What a row that the caller lays out now is known by.
+    #[track_caller]
+    fn origin(&self) -> Origin {
+        Origin { section: self.sections.len() as u32, at: Location::caller() }
     }
 
     fn template(&mut self, row: &FixedRow) -> u32 {
@@ -157,38 +226,60 @@ impl Builder {
         id
     }
 
-    fn push(&mut self, w: [Var; ROUTED], fixed: &FixedRow, limbs: LimbRow) -> usize {
+    fn push(
+        &mut self,
+        w: [u32; ROUTED],
+        fixed: &FixedRow,
+        limbs: LimbRow,
+        origin: Origin,
+    ) -> usize {
         let id = self.template(fixed);
+        self.push_template(w, id, limbs, origin)
+    }
+
+    /// [`Self::push`] with the number of the fixed cells in the palette.
+    fn push_template(
+        &mut self,
+        w: [u32; ROUTED],
+        id: u32,
+        limbs: LimbRow,
+        origin: Origin,
+    ) -> usize {
         self.routed.push(w);
         self.limbs.push(limbs);
         self.fixed.push(id);
+        self.origins.push(origin);
         self.routed.len() - 1
     }
 
     /// Gives the row after the last one its `w_3` if an arithmetic row promised one.
     pub fn flush_next(&mut self) {
-        if let Some(var) = self.pending_next.take() {
-            let w = [Self::ZERO, Self::ZERO, Self::ZERO, var];
-            self.push(w, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        if let Some((var, origin)) = self.pending_next.take() {
+            let w = [0, 0, 0, var];
+            self.push(w, &FixedRow::blank(), LimbRow::Small([0; LIMBS]), origin);
         }
     }
 
     /// Appends a row as it is: the base of every wide gadget. Returns its number. A sequence of such
     /// rows stays adjacent as long as no other method is called in between.
+    #[track_caller]
     pub fn raw_row(&mut self, w: [Var; ROUTED], fixed: &FixedRow, limbs: [u16; LIMBS]) -> usize {
         self.flush_next();
-        self.push(w, fixed, LimbRow::Small(limbs))
+        let (w, origin) = (self.numbers_of(w), self.origin());
+        self.push(w, fixed, LimbRow::Small(limbs), origin)
     }
 
     /// Appends an arithmetic row; one that is tied to no neighbour may be laid out later, where a wide
     /// gadget leaves a row free. A cell that is `None` does not matter to the row's equation (its
     /// coefficients are zero) and holds zero, or takes in a promised `w_3`.
+    #[track_caller]
     pub fn arith_row(&mut self, w: [Option<Var>; ROUTED], c: Coefficients, next: Option<Var>) {
-        let mut w = w;
+        let origin = self.origin();
+        let mut vars = self.numbers_of(w.map(|v| v.unwrap_or(Self::ZERO)));
         let promised = self.pending_next.is_some();
-        if let Some(promised) = self.pending_next {
-            if w[3].is_none() || w[3] == Some(promised) {
-                w[3] = Some(promised);
+        if let Some((promised, _)) = self.pending_next {
+            if w[3].is_none() || vars[3] == promised {
+                vars[3] = promised;
                 self.pending_next = None;
             } else {
                 self.flush_next();
@@ -197,38 +288,38 @@ impl Builder {
         let mut row = FixedRow::blank();
         row.c = c;
         row.arith = true;
-        let vars = w.map(|v| v.unwrap_or(Self::ZERO));
         if next.is_none() && !promised {
             let id = self.template(&row);
-            self.loose.push((vars, id));
+            self.loose.push((vars, id, origin));
             return;
         }
-        self.push(vars, &row, LimbRow::Small([0; LIMBS]));
-        self.pending_next = next;
+        self.push(vars, &row, LimbRow::Small([0; LIMBS]), origin);
+        if let Some(next) = next {
+            self.pending_next = Some((self.number_of(next), origin));
+        }
     }
 
     /// Appends a row whose routed cells and gate do not matter to the gadget around it: an arithmetic
     /// row that waited for such a place, or an empty row.
+    #[track_caller]
     pub fn filler_row(&mut self, limbs: [u16; LIMBS]) -> usize {
         self.flush_next();
+        let limbs = LimbRow::Small(limbs);
         match self.loose.pop() {
-            Some((w, id)) => {
-                self.routed.push(w);
-                self.limbs.push(LimbRow::Small(limbs));
-                self.fixed.push(id);
-                self.routed.len() - 1
-            }
-            None => self.push([Self::ZERO; ROUTED], &FixedRow::blank(), LimbRow::Small(limbs)),
+            Some((w, id, origin)) => self.push_template(w, id, limbs, origin),
+            None => self.push([0; ROUTED], &FixedRow::blank(), limbs, self.origin()),
         }
     }
 
     /// A ROM table that no other part of the circuit uses: its name as a constant.
+    #[track_caller]
     pub fn new_table(&mut self) -> Var {
         self.tables += 1;
         self.constant_u64(self.tables)
     }
 
     /// A constant; each constant takes one row a circuit.
+    #[track_caller]
     pub fn constant(&mut self, value: Fr) -> Var {
         if let Some(&var) = self.constants.get(&value) {
             return var;
@@ -243,19 +334,25 @@ impl Builder {
     }
 
     /// A small integer as a constant.
+    #[track_caller]
     pub fn constant_u64(&mut self, value: u64) -> Var {
         self.constant(Fr::from(value))
     }
 
     /// `Σ coefficient · var + constant`, in about one row for every three terms.
+    #[track_caller]
     pub fn linear(&mut self, terms: &[(Fr, Var)], constant: Fr) -> Var {
-        let value = terms.iter().fold(constant, |acc, (c, v)| acc + *c * self.value(*v));
+        let mut value = constant;
+        for (c, v) in terms {
+            value += *c * self.value(*v);
+        }
         let out = self.witness(value);
         self.linear_into(terms, constant, out);
         out
     }
 
     /// Constrains `out = Σ coefficient · var + constant`.
+    #[track_caller]
     pub fn linear_into(&mut self, terms: &[(Fr, Var)], constant: Fr, out: Var) {
         let zero = Fr::from(0u64);
         let minus_one = -Fr::from(1u64);
@@ -303,28 +400,33 @@ impl Builder {
     }
 
     /// `a + b`.
+    #[track_caller]
     pub fn add(&mut self, a: Var, b: Var) -> Var {
         self.linear(&[(Fr::from(1u64), a), (Fr::from(1u64), b)], Fr::from(0u64))
     }
 
     /// `a − b`.
+    #[track_caller]
     pub fn sub(&mut self, a: Var, b: Var) -> Var {
         self.linear(&[(Fr::from(1u64), a), (-Fr::from(1u64), b)], Fr::from(0u64))
     }
 
     /// `k · a + c`.
+    #[track_caller]
     pub fn scale(&mut self, a: Var, k: Fr, c: Fr) -> Var {
         self.linear(&[(k, a)], c)
     }
 
     /// `a · b`.
+    #[track_caller]
     pub fn mul(&mut self, a: Var, b: Var) -> Var {
         self.mul_add(a, b, Fr::from(1u64), None, Fr::from(0u64))
     }
 
     /// `k · a · b + d + constant`.
+    #[track_caller]
     pub fn mul_add(&mut self, a: Var, b: Var, k: Fr, d: Option<Var>, constant: Fr) -> Var {
-        let addend = d.map(|d| self.value(d)).unwrap_or_default();
+        let addend = self.value(d.unwrap_or(Self::ZERO));
         let out = self.witness(k * self.value(a) * self.value(b) + addend + constant);
         let mut c = [Fr::from(0u64); 8];
         c[2] = -Fr::from(1u64);
@@ -338,6 +440,7 @@ impl Builder {
     }
 
     /// Constrains `a = b`.
+    #[track_caller]
     pub fn assert_equal(&mut self, a: Var, b: Var) {
         if a == b {
             return;
@@ -352,6 +455,7 @@ impl Builder {
     }
 
     /// Constrains `a = value`.
+    #[track_caller]
     pub fn assert_constant(&mut self, a: Var, value: Fr) {
         if gone("gadgets.constant") {
             return;
@@ -363,6 +467,7 @@ impl Builder {
     }
 
     /// Constrains `a` to 0 or 1.
+    #[track_caller]
     pub fn assert_bool(&mut self, a: Var) {
         if gone("gadgets.bool") {
             return;
@@ -374,6 +479,7 @@ impl Builder {
     }
 
     /// A new variable constrained to 0 or 1.
+    #[track_caller]
     pub fn bit(&mut self, value: bool) -> Var {
         let var = self.witness(Fr::from(u64::from(value)));
         self.assert_bool(var);
@@ -381,6 +487,7 @@ impl Builder {
     }
 
     /// `bit · a + (1 − bit) · b`. `bit` must already be constrained to 0 or 1.
+    #[track_caller]
     pub fn select(&mut self, bit: Var, a: Var, b: Var) -> Var {
         let (vb, va, vc) = (self.value(bit), self.value(a), self.value(b));
         let out = self.witness(vb * (va - vc) + vc);
@@ -394,6 +501,7 @@ impl Builder {
     }
 
     /// Constrains `a ≠ 0` and returns its inverse.
+    #[track_caller]
     pub fn inverse(&mut self, a: Var) -> Var {
         let out = self.witness(self.value(a).inverse().unwrap_or_default());
         let mut c = [Fr::from(0u64); 8];
@@ -406,6 +514,7 @@ impl Builder {
     }
 
     /// 1 when `a` is zero, else 0.
+    #[track_caller]
     pub fn is_zero(&mut self, a: Var) -> Var {
         let value = self.value(a);
         let answer = Fr::from(u64::from(value == Fr::from(0u64)));
@@ -413,6 +522,7 @@ impl Builder {
     }
 
     /// [`Self::is_zero`] with the inverse and the answer that the prover claims.
+    #[track_caller]
     pub fn is_zero_given(&mut self, a: Var, inverse: Fr, answer: Fr) -> Var {
         let inverse = self.witness(inverse);
         let out = self.witness(answer);
@@ -432,79 +542,40 @@ impl Builder {
         out
     }
 
-    /// Constrains `0 ≤ a < 2^bits`, for `bits` up to four limb cells. The check is laid out later,
-    /// four at a time.
-    pub fn range(&mut self, a: Var, bits: u32) {
-        let slot = 4 * self.cell_bits;
-        assert!(
-            bits <= slot,
-            "a range check covers at most {slot} bits (four cells of {}), got {bits}",
-            self.cell_bits
-        );
-        if !gone("gadgets.range.pack") {
-            self.pack_queue.push(a);
-        }
-        if bits < slot && !gone("gadgets.range.narrow") {
-            // a < 2^slot and a · 2^(slot − bits) < 2^slot; neither product wraps modulo r.
-            let scaled = self.scale(a, crate::gates::power_of_two(slot - bits), Fr::from(0u64));
-            self.pack_queue.push(scaled);
-        }
-        while self.pack_queue.len() >= 4 {
-            let rest = self.pack_queue.split_off(4);
-            let four = std::mem::replace(&mut self.pack_queue, rest);
-            self.pack_rows([four[0], four[1], four[2], four[3]]);
-        }
-    }
-
-    /// Two rows that constrain four variables to four limb cells each.
-    fn pack_rows(&mut self, vars: [Var; 4]) {
-        let cells = vars.map(|v| self.cells_of(self.value(v)));
-        let first = std::array::from_fn(|i| cells[i / 4][i % 4]);
-        let second = std::array::from_fn(|i| cells[2 + i / 4][i % 4]);
-        self.raw_row(vars, &FixedRow::pack(), first);
-        self.filler_row(second);
-    }
-
-    /// The lowest four limb cells of a value.
-    pub fn cells_of(&self, value: Fr) -> [u16; 4] {
-        let bits = value.into_bigint().0;
-        let mask = (1u64 << self.cell_bits) - 1;
-        std::array::from_fn(|i| {
-            let shift = self.cell_bits * i as u32;
-            ((bits[0] >> shift) & mask) as u16
-        })
-    }
-
     /// Appends a row whose limb cells hold elements of full width, which its gate must be one to allow.
     /// Returns its number.
+    #[track_caller]
     pub fn full_row(&mut self, w: [Var; 4], fixed: &FixedRow, cells: [Fr; LIMBS]) -> usize {
         self.full_limbs.push(cells);
         let index = self.full_limbs.len() as u32 - 1;
-        self.push(w, fixed, LimbRow::Full(index))
+        let (w, origin) = (self.numbers_of(w), self.origin());
+        self.push(w, fixed, LimbRow::Full(index), origin)
     }
 
     /// Places the pending rows, and those that every circuit must contain.
+    #[track_caller]
     pub(crate) fn end(&mut self) {
+        let unused = [(Self::ZERO, self.origin()); 4];
         while !self.pack_queue.is_empty() {
-            let mut four = [Self::ZERO; 4];
+            let mut four = unused;
             let take = self.pack_queue.len().min(4);
-            for (slot, var) in four.iter_mut().zip(self.pack_queue.drain(..take)) {
-                *slot = var;
+            for (slot, queued) in four.iter_mut().zip(self.pack_queue.drain(..take)) {
+                *slot = queued;
             }
             self.pack_rows(four);
         }
         self.flush_next();
-        for (w, id) in std::mem::take(&mut self.loose) {
-            self.routed.push(w);
-            self.limbs.push(LimbRow::Small([0; LIMBS]));
-            self.fixed.push(id);
+        for (w, id, origin) in std::mem::take(&mut self.loose) {
+            self.push_template(w, id, LimbRow::Small([0; LIMBS]), origin);
         }
         // A key must not commit to a zero column: see `Layout::fixed_columns`.
         if !self.palette.iter().any(|row| row.external) {
             self.permute([Self::ZERO; 4], [Self::ZERO; 4]);
         }
         if !self.palette.iter().any(|row| row.kind != 0) {
-            self.pack_rows([Self::ZERO; 4]);
+            self.pack_rows(unused);
         }
+        let names = std::mem::take(&mut self.sections);
+        self.origins.sections = names.into_iter().map(|(name, _)| name).collect();
     }
 }

@@ -7,34 +7,35 @@ use std::collections::HashSet;
 
 use rollmill_algebra::Fr;
 
-use crate::builder::Builder;
+use crate::builder::Place;
 use crate::gates::{Cells, Challenges, Constants, Gate, Sink, constraints};
 use crate::layout::{FixedRow, Layout, Witness};
 use crate::shape::{LIMBS, ROUTED, fixed};
 
-/// The first thing that is wrong with a witness.
+/// The first thing that is wrong with a witness. Each names the row, the line of the circuit's code that laid it
+/// out, and the section.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A gate's equation does not hold.
     ///
     /// Do: Correct the witness: the message names the row and its cells.
     #[error("{code}: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}", code = self.code())]
-    Gate { gate: Gate, equation: usize, row: usize, cells: Box<[Fr; ROUTED]> },
+    Gate { gate: Gate, equation: usize, row: Place, cells: Box<[Fr; ROUTED]> },
     /// Two cells that must be equal differ.
     ///
     /// Do: Correct the witness: the message names the cell.
     #[error("{code}: cell (row {row}, column {column}) differs from a cell it is tied to", code = self.code())]
-    Tie { row: usize, column: usize },
+    Tie { row: Place, column: usize },
     /// A limb cell is outside the range table.
     ///
     /// Do: Correct the witness, or split the value into limbs that fit.
     #[error("{code}: limb cell (row {row}, column {column}) is not below 2^{bits}", code = self.code())]
-    Range { row: usize, column: usize, bits: u32 },
+    Range { row: Place, column: usize, bits: u32 },
     /// A ROM read matches no written entry.
     ///
     /// Do: Correct the witness, or write the entry.
     #[error("{code}: the ROM read at row {row} matches no written entry", code = self.code())]
-    Rom { row: usize },
+    Rom { row: Place },
 }
 
 rollmill_errors::coded! {
@@ -84,6 +85,7 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
             for column in 0..LIMBS {
                 let cell = ark_ff::PrimeField::into_bigint(limb(column));
                 if cell.0[0] >> layout.shape.cell_bits != 0 || cell.0[1..] != [0, 0, 0] {
+                    let row = layout.place(row, None);
                     return Err(Violation::Range { row, column, bits: layout.shape.cell_bits });
                 }
             }
@@ -112,6 +114,7 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
         let mut sink = FirstNonZero::default();
         constraints(&constants, &cells, &mut sink);
         if let Some((gate, equation)) = sink.found {
+            let row = layout.place_of_gate(row, gate, equation);
             return Err(Violation::Gate { gate, equation, row, cells: Box::new(cells.w[0]) });
         }
     }
@@ -120,15 +123,15 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
 }
 
 fn check_ties(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
-    let count = layout.routed.iter().flatten().map(|v| v.0).max().unwrap_or(0) as usize + 1;
+    let count = layout.routed.iter().flatten().max().map_or(1, |most| *most as usize + 1);
     let mut seen: Vec<Option<Fr>> = vec![None; count];
-    let blank = [Builder::ZERO; ROUTED];
+    let blank = [0; ROUTED];
     for row in 0..layout.shape.usable_rows() {
         let vars = layout.routed.get(row).unwrap_or(&blank);
         for (column, var) in vars.iter().enumerate() {
             let value = witness.wires[column][row];
-            if *seen[var.0 as usize].get_or_insert(value) != value {
-                return Err(Violation::Tie { row, column });
+            if *seen[*var as usize].get_or_insert(value) != value {
+                return Err(Violation::Tie { row: layout.place(row, Some(column)), column });
             }
         }
     }
@@ -158,7 +161,7 @@ fn check_rom(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
         }
     }
     match reads.into_iter().find(|&row| !written.contains(&tuple(row))) {
-        Some(row) => Err(Violation::Rom { row }),
+        Some(row) => Err(Violation::Rom { row: layout.place(row, None) }),
         None => Ok(()),
     }
 }

@@ -5,7 +5,10 @@ use rayon::prelude::*;
 use rollmill_algebra::Fr;
 use rollmill_algebra::field::{from_u64, omega};
 
-use crate::builder::{Builder, LimbRow, Var};
+use sha2::{Digest, Sha256};
+
+use crate::builder::{Builder, LimbRow, Origins, Place};
+use crate::gates::Gate;
 use crate::shape::{
     BLINDING_ROWS, COEFFICIENTS, GUARD_ROWS, LIMBS, ROUTED, Shape, WIRES, column_cosets, fixed,
 };
@@ -29,6 +32,13 @@ pub enum LayoutError {
     /// Do: Write the entry before the read.
     #[error("{code}: row {row} reads a ROM entry that was not written before it", code = self.code())]
     UnmatchedRead { row: u32 },
+    /// The circuit has a public input that nothing was tied to.
+    ///
+    /// Do: Call `Builder::set_public` for each input, or start the builder with fewer.
+    #[error(
+        "PLK-004: public input {index} of {count} is not set; call set_public({index}, …) before finish"
+    )]
+    PublicNotSet { index: usize, count: usize },
 }
 
 rollmill_errors::coded! {
@@ -79,6 +89,15 @@ impl FixedRow {
     }
 }
 
+impl<'a> IntoIterator for &'a FixedColumns {
+    type Item = &'a Vec<Fr>;
+    type IntoIter = std::slice::Iter<'a, Vec<Fr>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.columns.iter()
+    }
+}
+
 /// The structure of a circuit, the same for every witness.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -88,7 +107,35 @@ pub struct Layout {
     pub rows_used: usize,
     pub(crate) palette: Vec<FixedRow>,
     pub(crate) fixed: Vec<u32>,
-    pub(crate) routed: Vec<[Var; ROUTED]>,
+    /// Numbers of the variables in the routed cells.
+    pub(crate) routed: Vec<[u32; ROUTED]>,
+    origins: Origins,
+    fingerprint: Fingerprint,
+}
+
+/// Identifies a layout in memory: equal for all witnesses of one circuit, and different for circuits that differ
+/// in a row or in the wiring.
+///
+/// It is SHA-256 of the rows as the builder has them, which takes milliseconds, so that [`crate::prover::prove`]
+/// can compare a key with a witness each time. Files contain [`crate::key::layout_digest`] instead, which covers
+/// the columns themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+/// The fixed columns of a layout, `n` values each, in the order of [`fixed`].
+#[derive(Debug, Clone)]
+pub struct FixedColumns {
+    columns: Vec<Vec<Fr>>,
+    pub(crate) shape: Shape,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+impl std::ops::Deref for FixedColumns {
+    type Target = [Vec<Fr>];
+
+    fn deref(&self) -> &[Vec<Fr>] {
+        &self.columns
+    }
 }
 
 /// The values of the wire columns and multiplicities, without blinding.
@@ -100,10 +147,16 @@ pub struct Witness {
     pub wires: Vec<Vec<Fr>>,
     /// Multiplicity column.
     pub m: Vec<Fr>,
+    /// The layout that the witness was computed for.
+    pub(crate) fingerprint: Fingerprint,
 }
 
 impl Builder {
     /// Ends the circuit: the rows, padded to `2^log_n` (or to the smallest size that fits them).
+    ///
+    /// # Errors
+    /// [`LayoutError`]
+    #[track_caller]
     pub fn finish(mut self, log_n: Option<u32>) -> Result<(Layout, Witness), LayoutError> {
         self.end();
         let layout = structure(&mut self, log_n)?;
@@ -112,6 +165,10 @@ impl Builder {
     }
 
     /// The circuit's structure, equal to that of [`Self::finish`], without the cost of the witness.
+    ///
+    /// # Errors
+    /// [`LayoutError`]
+    #[track_caller]
     pub fn layout(mut self, log_n: Option<u32>) -> Result<Layout, LayoutError> {
         self.end();
         structure(&mut self, log_n)
@@ -130,6 +187,10 @@ fn structure(b: &mut Builder, log_n: Option<u32>) -> Result<Layout, LayoutError>
     {
         return Err(LayoutError::UnmatchedRead { row });
     }
+    let count = b.public.len();
+    if let Some(index) = b.public.iter().position(Option::is_none) {
+        return Err(LayoutError::PublicNotSet { index, count });
+    }
     let rows = b.rows();
     let table = 1usize << b.cell_bits;
     let writes = b.rom.len();
@@ -140,14 +201,77 @@ fn structure(b: &mut Builder, log_n: Option<u32>) -> Result<Layout, LayoutError>
         let available = (1usize << log_n).saturating_sub(BLINDING_ROWS);
         return Err(LayoutError::TooManyRows { needed, log_n, available });
     }
-    let shape = Shape { log_n, n_public: b.n_public, cell_bits: b.cell_bits };
-    Ok(Layout {
-        shape,
-        rows_used: rows,
-        palette: std::mem::take(&mut b.palette),
-        fixed: std::mem::take(&mut b.fixed),
-        routed: std::mem::take(&mut b.routed),
-    })
+    let shape = Shape { log_n, n_public: count as u32, cell_bits: b.cell_bits };
+    let palette = std::mem::take(&mut b.palette);
+    let fixed = std::mem::take(&mut b.fixed);
+    let routed = std::mem::take(&mut b.routed);
+    let fingerprint = fingerprint(&shape, &palette, &fixed, &routed);
+    let origins = std::mem::take(&mut b.origins);
+    Ok(Layout { shape, rows_used: rows, palette, fixed, routed, origins, fingerprint })
+}
+
+/// Hashes a layout with its variables and its kinds of rows numbered in the order of their first use, so that
+/// variables without a cell do not count.
+fn fingerprint(
+    shape: &Shape,
+    palette: &[FixedRow],
+    fixed: &[u32],
+    routed: &[[u32; ROUTED]],
+) -> Fingerprint {
+    let mut hasher = Sha256::new();
+    for number in [shape.log_n, shape.n_public, shape.cell_bits] {
+        hasher.update(number.to_le_bytes());
+    }
+    hasher.update((fixed.len() as u64).to_le_bytes());
+    let variables = routed.iter().flatten().max().map_or(0, |most| *most as usize + 1);
+    let mut variables = Renumbered::new(variables);
+    // `Builder::ZERO` comes first: padding is tied to it.
+    variables.number(0);
+    let mut kinds = Renumbered::new(palette.len());
+    let mut part = Vec::with_capacity(ROWS_PER_PART * (ROUTED + 1) * 4);
+    for (ids, vars) in fixed.chunks(ROWS_PER_PART).zip(routed.chunks(ROWS_PER_PART)) {
+        part.clear();
+        for (id, vars) in ids.iter().zip(vars) {
+            let (kind, is_new) = kinds.number(*id);
+            if is_new {
+                let cells = palette[*id as usize].cells();
+                let limbs = cells.iter().flat_map(|cell| cell.0.0);
+                part.extend(limbs.flat_map(u64::to_le_bytes));
+            }
+            part.extend_from_slice(&kind.to_le_bytes());
+            for var in vars {
+                part.extend_from_slice(&variables.number(*var).0.to_le_bytes());
+            }
+        }
+        hasher.update(&part);
+    }
+    Fingerprint(hasher.finalize().into())
+}
+
+/// Rows that are hashed at a time: few enough for the cache.
+const ROWS_PER_PART: usize = 1024;
+
+/// Numbers in the order of their first use.
+struct Renumbered {
+    new: Vec<u32>,
+    used: u32,
+}
+
+impl Renumbered {
+    fn new(count: usize) -> Self {
+        Self { new: vec![u32::MAX; count.max(1)], used: 0 }
+    }
+
+    /// The new number, and whether this is its first use.
+    fn number(&mut self, old: u32) -> (u32, bool) {
+        let slot = &mut self.new[old as usize];
+        if *slot != u32::MAX {
+            return (*slot, false);
+        }
+        *slot = self.used;
+        self.used += 1;
+        (*slot, true)
+    }
 }
 
 /// The values, and zeros up to `n`.
@@ -163,7 +287,7 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
     let usable = layout.shape.usable_rows();
     // Column by column, so that each is written once, from the first row to the last.
     let routed = |k: usize| {
-        let values = layout.routed.iter().map(|vars| b.value(vars[k]));
+        let values = layout.routed.iter().map(|vars| b.values[vars[k] as usize]);
         (column(n, values), Vec::new())
     };
     let limbs = |k: usize| {
@@ -203,8 +327,8 @@ fn witness(b: &Builder, layout: &Layout) -> Witness {
     for entry in b.rom.values() {
         m[entry.row as usize] = from_u64(entry.reads.into());
     }
-    let public = layout.routed[..b.n_public as usize].iter().map(|vars| b.value(vars[0])).collect();
-    Witness { public, wires, m }
+    let public = layout.routed[..b.public.len()].iter().map(|vars| b.values[vars[0] as usize]);
+    Witness { public: public.collect(), wires, m, fingerprint: layout.fingerprint }
 }
 
 impl Layout {
@@ -223,12 +347,27 @@ impl Layout {
         self.fixed.get(row).map(|&id| self.palette[id as usize].clone()).unwrap_or_default()
     }
 
+    /// The layout's identity, for comparisons in memory.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// Where a row was laid out. `column` is the routed cell in question, if there is one.
+    pub fn place(&self, row: usize, column: Option<usize>) -> Place {
+        self.origins.place(row, column)
+    }
+
+    /// Where the row was laid out whose gate breaks at this equation.
+    pub(crate) fn place_of_gate(&self, row: usize, gate: Gate, equation: usize) -> Place {
+        self.origins.place_of_gate(row, gate, equation)
+    }
+
     /// The fixed columns of `n` values each, in the order of [`fixed`].
     ///
     /// On the blinding rows every fixed cell but the permutation's is zero. No column is zero on all
     /// rows, since every circuit contains at least one Poseidon2 permutation and one pack (see
     /// [`Builder::finish`]); so no commitment in a key is the identity.
-    pub fn fixed_columns(&self) -> Vec<Vec<Fr>> {
+    pub fn fixed_columns(&self) -> FixedColumns {
         let n = self.shape.n();
         let usable = self.shape.usable_rows();
         let table = || {
@@ -248,7 +387,7 @@ impl Layout {
         );
         columns.extend(sigma);
         columns.push(table());
-        columns
+        FixedColumns { columns, shape: self.shape, fingerprint: self.fingerprint }
     }
 
     /// Permutation columns: the name of the next cell in each cell's cycle.
@@ -265,16 +404,16 @@ impl Layout {
         }
         let name = |cell: u64| cosets[(cell % 4) as usize] * powers[(cell / 4) as usize];
         // first[v], last[v]: the ends of the chain of cells with value v so far, cell = 4 · row + column.
-        let n_vars = self.routed.iter().flatten().map(|v| v.0).max().unwrap_or(0) as usize + 1;
+        let n_vars = self.routed.iter().flatten().max().map_or(1, |most| *most as usize + 1);
         let mut first = vec![u64::MAX; n_vars];
         let mut last = vec![u64::MAX; n_vars];
         let mut sigma = vec![vec![Fr::from(0u64); n]; ROUTED];
-        let zero = [Builder::ZERO; ROUTED];
+        let zero = [0; ROUTED];
         for row in 0..usable {
             let vars = self.routed.get(row).unwrap_or(&zero);
             for (column, var) in vars.iter().enumerate() {
                 let cell = 4 * row as u64 + column as u64;
-                let v = var.0 as usize;
+                let v = *var as usize;
                 if last[v] == u64::MAX {
                     first[v] = cell;
                 } else {

@@ -13,6 +13,7 @@ pub(crate) struct RomEntry {
 impl Builder {
     /// Writes ROM entry (table, address): eight values, which are the two rows that follow the address.
     /// `table` and `address` must be constants or constrained elsewhere. Three rows.
+    #[track_caller]
     pub fn rom_write(&mut self, table: Var, address: Var, first: [Var; 4], second: [Var; 4]) {
         let row =
             self.raw_row([address, Self::ZERO, Self::ZERO, table], &FixedRow::write(), [0; 8]);
@@ -22,6 +23,7 @@ impl Builder {
     }
 
     /// Declares that the row `row`, which has the write selector on, writes (table, address).
+    #[track_caller]
     pub fn note_write(&mut self, row: usize, table: Var, address: Var) {
         let key = (self.value(table), self.value(address));
         let entry = RomEntry { row: row as u32, reads: 0 };
@@ -31,6 +33,7 @@ impl Builder {
     }
 
     /// Counts a read of (table, address) by the row `row`, which has the read selector on.
+    #[track_caller]
     pub fn note_read(&mut self, row: usize, table: Var, address: Var) {
         let key = (self.value(table), self.value(address));
         match self.rom.get_mut(&key) {

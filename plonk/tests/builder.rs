@@ -62,6 +62,7 @@ fn a_limb_outside_the_table_is_named() {
     let (layout, mut witness) = toy();
     let row = layout.rows_used + 1;
     witness.wires[6][row] = Fr::from(256u64);
+    let row = layout.place(row, None);
     assert_eq!(check(&layout, &witness), Err(Violation::Range { row, column: 2, bits: 8 }));
 }
 

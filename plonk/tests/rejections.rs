@@ -86,7 +86,7 @@ fn each_field_of_a_key_has_its_range() {
 fn a_key_is_not_made_of_a_column_of_zeros() {
     let made = circuit(None);
     let Setting { device, srs, bases, .. } = Setting::new(&made.layout);
-    let mut columns = made.layout.fixed_columns();
+    let mut columns = made.layout.fixed_columns().to_vec();
     columns[3].fill(Fr::from(0u64));
     let rejected = setup(&device, &bases, srs.id(), made.layout.shape, &columns);
     assert_eq!(rejected, Err(KeyError::Identity { column: 3 }));
@@ -118,7 +118,7 @@ fn digests_of_keys_and_layouts_name_all_of_them() {
         assert_ne!(layout_digest(&shape, &columns), digest, "{shape:?}");
     }
     for column in 0..columns.len() {
-        let mut columns = columns.clone();
+        let mut columns = columns.to_vec();
         columns[column][7] += Fr::from(1u64);
         assert_ne!(layout_digest(&made.layout.shape, &columns), digest, "column {column}");
     }

@@ -3,7 +3,7 @@
 use ark_ff::Field;
 use rollmill_algebra::{Fr, poseidon2};
 
-use super::{Builder, LimbRow, Var};
+use super::{Builder, Var};
 use crate::gates::external_matrix;
 use crate::layout::FixedRow;
 use crate::shape::LIMBS;
@@ -12,16 +12,16 @@ use crate::weaken::gone;
 impl Builder {
     /// Appends a Poseidon2 permutation of `state + input`: 12 rows and, for the result, the row that
     /// follows, which is made here too and serves a following permutation of the same state.
+    #[track_caller]
     fn permute_rows(&mut self, state: [Var; 4], input: [Var; 4], first: bool) -> [Var; 4] {
         if first {
-            self.flush_next();
-            self.push(state, &FixedRow::poseidon_entry(), LimbRow::Small([0; LIMBS]));
+            self.raw_row(state, &FixedRow::poseidon_entry(), [0; LIMBS]);
         } else {
             // The previous permutation's last row already contains the state.
             let last = self.fixed.len() - 1;
             self.fixed[last] = self.template(&FixedRow::poseidon_entry());
         }
-        self.push(input, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        self.raw_row(input, &FixedRow::blank(), [0; LIMBS]);
         let sum: [Fr; 4] = std::array::from_fn(|i| self.value(state[i]) + self.value(input[i]));
         let mut values = external_matrix(&sum);
         let mut vars = values.map(|v| self.witness(v));
@@ -58,16 +58,18 @@ impl Builder {
                 }
             }
         }
-        self.push(vars, &FixedRow::blank(), LimbRow::Small([0; LIMBS]));
+        self.raw_row(vars, &FixedRow::blank(), [0; LIMBS]);
         vars
     }
 
     /// The permutation of `state + input`. 13 rows and a result row.
+    #[track_caller]
     pub fn permute(&mut self, state: [Var; 4], input: [Var; 4]) -> [Var; 4] {
         self.permute_rows(state, input, true)
     }
 
     /// `poseidon2::hash(domain, inputs)`: 12 rows for each three inputs, and two.
+    #[track_caller]
     pub fn hash(&mut self, domain: u64, inputs: &[Var]) -> Var {
         let tag = u128::from(domain) | (inputs.len() as u128) << 64;
         let iv = self.constant(Fr::from(tag));
@@ -80,6 +82,7 @@ impl Builder {
     }
 
     /// Absorbs `inputs` three at a time, permuting after each; without inputs it permutes once.
+    #[track_caller]
     pub fn absorb(&mut self, state: [Var; 4], inputs: &[Var]) -> [Var; 4] {
         let mut state = state;
         let empty: &[Var] = &[];
