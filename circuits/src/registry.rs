@@ -1,18 +1,17 @@
-//! Keys of every circuit: made once, kept in a store under digests, loaded when first needed.
+//! Keys of every circuit: made once, stored under digests, loaded when first needed.
 //!
-//! What is slow to make is kept: the Lagrange form of the SRS and the commitments of verification
-//! keys. Fixed columns are laid out again from the circuit, and their digest is compared with the one
-//! the key was made for, so a key never serves another build's circuit.
+//! The store has what is slow to compute: the Lagrange form of the SRS and the commitments of verification
+//! keys. Fixed columns are laid out again from the circuit, and their digest is compared with the one that the
+//! key was made for, so the key of another build's circuit is rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, DeviceError};
 use rollmill_plonk::key::{Bases, Budget, KeyError, ProvingKey, VerifyingKey, layout_digest};
-use rollmill_plonk::layout::{Layout, LayoutError, Witness};
+use rollmill_plonk::layout::{FixedColumns, Layout, LayoutError, Witness};
 use rollmill_plonk::proof::Proof;
 use rollmill_plonk::prover::{Blinding, ProveError};
 use rollmill_plonk::resident::Resident;
@@ -34,7 +33,7 @@ pub const SRS_NAME: &str = "srs.bin";
 /// Name of the set of keys in a store.
 pub const KEY_SET_NAME: &str = "keys.set";
 
-/// Why keys are not there.
+/// Why keys cannot be made or loaded.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegistryError {
@@ -105,34 +104,41 @@ pub fn layout(circuit: Circuit) -> Result<Layout, RegistryError> {
     layout.map_err(|source| RegistryError::Layout { circuit, source })
 }
 
-/// The SRS in the store. On a development chain a missing one is made, for every circuit's size; else
-/// it must have been imported. A development one is rejected on any other chain.
+/// Reads the SRS from the store. On a development chain a missing one is made, long enough for every circuit; on any
+/// other chain it must have been imported, and a development SRS is rejected.
+///
+/// # Errors
+/// [`RegistryError::Srs`] and [`RegistryError::Store`]
 pub fn open_srs(store: &dyn Store, chain_id: u64) -> Result<Srs, RegistryError> {
     if let Some(srs) = stored_srs(store, chain_id)? {
         return Ok(srs);
     }
-    // Asked before minutes are spent on it.
+    // Checked first, because making one takes minutes.
     Srs::development(0).require_ceremony(chain_id)?;
     let srs = Srs::development(largest_log_n());
     store.put(SRS_NAME, &srs.to_bytes())?;
     Ok(srs)
 }
 
-/// Requires the SRS in the store to be fit for the chain and to be that of the keys, as whoever proves
-/// requires it. Creates nothing: a missing one passes where [`open_srs`] would make it.
+/// Checks that the SRS in the store fits the chain and is that of the keys, as a prover needs it, and returns it.
+/// Writes nothing: a missing SRS passes where [`open_srs`] would make it, and is `None`.
 ///
 /// # Errors
 /// As [`open_srs`] and [`Keys::new`].
-pub fn check_srs(store: &dyn Store, chain_id: u64, set: &KeySet) -> Result<(), RegistryError> {
-    let srs = match stored_srs(store, chain_id)? {
-        Some(srs) => srs,
-        None => {
-            let srs = Srs::development(0);
-            srs.require_ceremony(chain_id)?;
-            srs
-        }
-    };
-    require_srs_of(set, &srs)
+pub fn check_srs(
+    store: &dyn Store,
+    chain_id: u64,
+    set: &KeySet,
+) -> Result<Option<Srs>, RegistryError> {
+    let stored = stored_srs(store, chain_id)?;
+    if let Some(srs) = &stored {
+        require_srs_of(set, srs)?;
+    } else {
+        let made = Srs::development(0);
+        made.require_ceremony(chain_id)?;
+        require_srs_of(set, &made)?;
+    }
+    Ok(stored)
 }
 
 fn require_srs_of(set: &KeySet, srs: &Srs) -> Result<(), RegistryError> {
@@ -146,7 +152,7 @@ fn largest_log_n() -> u32 {
     Circuit::ALL.into_iter().map(log_n).max().expect("there are circuits")
 }
 
-/// The SRS in the store, fit for the chain and every circuit; none if there is none.
+/// The SRS in the store, checked for the chain and every circuit's size; `None` if the store has none.
 fn stored_srs(store: &dyn Store, chain_id: u64) -> Result<Option<Srs>, RegistryError> {
     let Some(bytes) = store.get(SRS_NAME)? else { return Ok(None) };
     let srs = Srs::from_bytes(&bytes)?;
@@ -158,14 +164,14 @@ fn stored_srs(store: &dyn Store, chain_id: u64) -> Result<Option<Srs>, RegistryE
     Ok(Some(srs))
 }
 
-/// Roots of the key tree that this release was tested with, by the SRS they were made under (its id), both
-/// in hexadecimal. A change of any circuit changes them, on purpose or not: no command writes them.
+/// Roots of the key tree that this release was tested with, by the id of the SRS that they were made under, both in
+/// hexadecimal. Any change of a circuit changes them, on purpose or not, so no command writes them.
 const EXPECTED_ROOTS: [(&str, &str); 1] = [(DEVELOPMENT_ID, DEVELOPMENT_ROOT)];
 const DEVELOPMENT_ID: &str = "0061ffd457d3c0729a5cbd92acc37fbb0582c71c661539f4676a62ecb785e058";
 const DEVELOPMENT_ROOT: &str = "2a111e3e2a7c4e73184e67d3621c2c201b046428c726e047635bfe538e633926";
 
-/// Requires the keys to be those that this release expects under their SRS. False when it knows none for
-/// this SRS; then the root must be compared with one that someone else made.
+/// Checks that the keys are those that this release expects under their SRS. Returns false when it knows no root for
+/// this SRS; then compare the root with one that someone else made.
 ///
 /// # Errors
 /// [`RegistryError::Root`]
@@ -189,13 +195,13 @@ fn require_root_of(set: &KeySet, expected: &[(&str, &str)]) -> Result<bool, Regi
     Ok(true)
 }
 
-/// Makes the keys of all circuits, or takes from the store those that were made for the same layouts, as
-/// [`maker::make`] says; keeps the set as [`KEY_SET_NAME`]. `progress` hears of each circuit, and whether
-/// its key was there.
+/// Makes the keys of all circuits, or takes from the store those that were made for the same layouts (see
+/// [`maker::make`]), and stores the set as [`KEY_SET_NAME`]. Calls `progress` for each circuit with whether its key
+/// was in the store.
 ///
 /// # Cost
-/// Laying out everything and committing to 19 columns a circuit: about a minute on two cores, or some ten
-/// seconds when all keys are in the store, to check them and the SRS.
+/// Lays out every circuit and commits to 19 columns each: about a minute on two cores, or about 10 s when all keys
+/// are in the store, to check them and the SRS.
 pub fn make_keys<D: Device>(
     device: &D,
     srs: &Srs,
@@ -216,7 +222,7 @@ pub fn make_keys<D: Device>(
     Ok(set)
 }
 
-/// The set of keys that [`make_keys`] kept.
+/// Reads the set of keys that [`make_keys`] stored.
 pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
     let bytes = store.get(KEY_SET_NAME)?;
     let missing = || RegistryError::Missing { name: KEY_SET_NAME, place: store.place() };
@@ -227,7 +233,7 @@ pub fn load_key_set(store: &dyn Store) -> Result<KeySet, RegistryError> {
     })
 }
 
-/// One key at a time is loaded once at a time.
+/// Each key is loaded by one thread at a time.
 #[derive(Debug, Default)]
 struct Loading {
     held: Mutex<()>,
@@ -240,9 +246,9 @@ struct Loading {
 pub enum Warmed {
     /// Loaded this circuit's key.
     Key(Circuit),
-    /// Was told to stop before a key was whole.
+    /// Was stopped before a key was complete.
     Stopped,
-    /// All keys are loaded, or as many as may stay.
+    /// All keys are loaded, or as many as are allowed.
     Nothing,
 }
 
@@ -258,9 +264,8 @@ impl From<RegistryError> for NoKey {
     }
 }
 
-/// All that is needed to prove: verification keys, SRS, and proving keys that are loaded when first
-/// used and stay as long as they are among the last `resident_max` used, or until their memory is
-/// wanted.
+/// Everything needed to prove: verification keys, SRS and proving keys. A proving key is loaded when it is first used.
+/// It stays loaded while it is among the `resident_max` keys used last, or until its memory is needed.
 #[derive(Debug)]
 pub struct Keys<D: Device> {
     device: Arc<D>,
@@ -274,7 +279,10 @@ pub struct Keys<D: Device> {
 }
 
 impl<D: Device> Keys<D> {
-    /// Keys of this set, under the SRS they were made with.
+    /// Keys of this set, under the SRS that they were made with.
+    ///
+    /// # Errors
+    /// [`KeySetError::Srs`]
     pub fn new(
         device: Arc<D>,
         set: KeySet,
@@ -295,13 +303,13 @@ impl<D: Device> Keys<D> {
         })
     }
 
-    /// Lets the keys together keep `bytes` of what they could compute again for each proof.
+    /// Lets the keys together cache `bytes` of what they would compute again for each proof.
     pub fn with_cache(mut self, bytes: u64) -> Self {
         self.budget = Budget::new(bytes);
         self
     }
 
-    /// Whether proofs hold the device's commitments to a random relation among them.
+    /// Whether proofs check the device's commitments by a random linear combination.
     pub fn with_checked_msms(mut self, check_msms: bool) -> Self {
         self.check_msms = check_msms;
         self
@@ -317,7 +325,7 @@ impl<D: Device> Keys<D> {
         &self.device
     }
 
-    /// The proving key of a circuit, loaded if it is not.
+    /// Returns the proving key of a circuit, and loads it first if needed.
     ///
     /// # Errors
     /// [`RegistryError::Stale`] when this build lays the circuit out differently.
@@ -332,9 +340,9 @@ impl<D: Device> Keys<D> {
         loaded
     }
 
-    /// Loads one key that no job has asked for yet, in the order of how many jobs an epoch has for it,
-    /// while there is room: no key that is loaded makes way. `go_on` is asked between parts of the work, of
-    /// which each takes a fraction of a key's time. A key that a job waits for is loaded to the end.
+    /// Loads one key that no job has asked for yet, most used first, if memory is free: it evicts no key. Between
+    /// parts of the work, each a fraction of a key's time, it stops if `go_on` returns false. A key that a job waits
+    /// for is loaded to the end.
     ///
     /// # Errors
     /// As [`Self::proving_key`].
@@ -352,13 +360,13 @@ impl<D: Device> Keys<D> {
         match loaded {
             Ok(_) => Ok(Warmed::Key(circuit)),
             Err(NoKey::Stopped) => Ok(Warmed::Stopped),
-            // Full, though of fewer keys than may stay.
+            // Memory is full with fewer keys than are allowed.
             Err(NoKey::Error(error)) if is_short(&error) => Ok(Warmed::Nothing),
             Err(NoKey::Error(error)) => Err(error),
         }
     }
 
-    /// Requires a circuit's key to be one of this build's layout, without loading it.
+    /// Checks that a circuit's key was made for this build's layout, without loading it.
     ///
     /// # Errors
     /// [`RegistryError::Stale`]
@@ -370,8 +378,8 @@ impl<D: Device> Keys<D> {
         }
     }
 
-    /// Loads a key, other circuits' jobs undisturbed; `stage` may end it between its parts. Where the
-    /// device's memory is short, what is kept for later gives way if the key is `wanted` now.
+    /// Loads a key without blocking other circuits' jobs. `stage` can stop it between its parts. If the device's
+    /// memory is full and the key is `wanted` now, unused keys are evicted.
     fn load<E: From<RegistryError>>(
         &self,
         circuit: Circuit,
@@ -401,8 +409,8 @@ impl<D: Device> Keys<D> {
         Ok(self.resident.put(circuit, loaded?))
     }
 
-    /// A key and its bases, on the device.
-    fn bring(&self, vk: &VerifyingKey, columns: &[Vec<Fr>]) -> Result<Loaded<D>, RegistryError> {
+    /// Uploads a key and its bases to the device.
+    fn bring(&self, vk: &VerifyingKey, columns: &FixedColumns) -> Result<Loaded<D>, RegistryError> {
         let log_n = vk.shape.log_n;
         let bases = self.resident.bases(log_n, || {
             let points = lagrange(self.store.as_ref(), &self.srs, log_n)?;
@@ -413,8 +421,7 @@ impl<D: Device> Keys<D> {
         Ok(Loaded { key: key.with_budget(&self.budget), bases })
     }
 
-    /// Proves on the device. Where its memory is short, keys that are kept for later give way before
-    /// the proof is rejected.
+    /// Proves on the device. If its memory is full, unused keys are evicted before the proof fails.
     ///
     /// # Errors
     /// As [`rollmill_plonk::prover::prove`].
@@ -443,18 +450,18 @@ fn is_short(error: &RegistryError) -> bool {
 #[derive(Debug, Clone, Serialize)]
 pub struct CircuitReport {
     pub circuit: &'static str,
-    /// Rows that the circuit itself takes.
+    /// Rows of the circuit, without padding.
     pub rows: u64,
     pub log_n: u32,
     pub wires: u32,
     pub fixed_columns: u32,
     pub public_inputs: u32,
     pub proof_bytes: u64,
-    /// Rows by part, in order.
+    /// Rows of each section, in order.
     pub sections: Vec<(String, usize)>,
 }
 
-/// Sizes of a circuit, measured on its own layout.
+/// Measures the sizes of a circuit on its layout.
 pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
     let builder = crate::jobs::dummy(circuit);
     let sections = builder.section_rows();
@@ -472,15 +479,15 @@ pub fn report(circuit: Circuit) -> Result<CircuitReport, RegistryError> {
     })
 }
 
-/// Seconds that one proof of a circuit takes.
+/// Time that one proof of a circuit takes.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct CircuitSeconds {
     pub witness_seconds: f64,
     pub proving_seconds: f64,
 }
 
-/// Times one proof of a circuit over a dummy witness, which takes as long as a valid one.
-/// `now` is a clock that only goes forward; loading the key is not counted.
+/// Times one proof of a circuit over a dummy witness, which takes as long as a valid one. `now` is a monotonic
+/// clock. Loading the key is not counted.
 pub fn measure<D: Device>(
     keys: &Keys<D>,
     circuit: Circuit,

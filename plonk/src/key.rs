@@ -16,8 +16,9 @@ use sha2::{Digest, Sha256};
 
 use crate::commitment_check;
 pub use crate::commitment_check::CommitmentClaim;
+use crate::layout::{Fingerprint, FixedColumns};
 use crate::shape::{BLINDING_ROWS, GENERATOR, QUOTIENT_CHUNKS, Shape, fixed};
-use crate::srs::{Srs, SrsError};
+use crate::srs::{Srs, SrsError, srs_id_text};
 use crate::transcript::fq_mod_r;
 use crate::weaken::gone;
 
@@ -48,6 +49,16 @@ pub enum KeyError {
     /// Do: Export it again; it is damaged or of another version.
     #[error("{code}: field `{field}` of the verifying key is out of range: {got}", code = self.code())]
     Field { field: &'static str, got: u64 },
+    /// The verifying key is of a circuit of another size, or has another number of public inputs.
+    ///
+    /// Do: Use the verifying key that was made from the same fixed columns.
+    #[error("PLK-054: the verifying key is for {expected}, the fixed columns are of {got}")]
+    Shape { expected: Shape, got: Shape },
+    /// The bases are of another SRS than the one that the key is to name.
+    ///
+    /// Do: Call `setup` with the id of the SRS that the bases were made from.
+    #[error("PLK-055: the key is to name SRS {expected}, the bases are of SRS {got}")]
+    OtherSrs { expected: String, got: String },
     #[error(transparent)]
     Srs(#[from] SrsError),
     #[error(transparent)]
@@ -156,6 +167,10 @@ pub struct Bases<D: Device> {
     pub lagrange: D::Bases,
     /// Powers of τ, a few more than the domain has rows.
     pub monomial: D::Bases,
+    /// Rows of the domain.
+    pub(crate) n: usize,
+    /// See [`Srs::id`].
+    pub(crate) srs_id: Fr,
     check_msms: bool,
 }
 
@@ -167,6 +182,8 @@ impl<D: Device> Bases<D> {
         Ok(Self {
             lagrange: device.register_bases(lagrange)?,
             monomial: device.register_bases(powers)?,
+            n: lagrange.len(),
+            srs_id: srs.id(),
             check_msms: false,
         })
     }
@@ -233,6 +250,8 @@ pub struct ProvingKey<D: Device> {
     pub vk: VerifyingKey,
     /// Its digest, computed once.
     pub vk_digest: Fr,
+    /// The layout that the fixed columns are of.
+    pub(crate) fingerprint: Fingerprint,
     /// Fixed columns by coefficients.
     pub fixed: Vec<Column<D::Buffer, Coeff>>,
     /// Fixed columns by values, from [`fixed::ARGUMENTS`] on.
@@ -328,7 +347,10 @@ pub fn layout_digest(shape: &Shape, columns: &[Vec<Fr>]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Makes the verifying key: commits to every fixed column.
+/// Makes the verifying key: commits to every fixed column. `srs_id` is that of the bases.
+///
+/// # Errors
+/// [`KeyError::OtherSrs`], [`KeyError::Identity`] and those of the device.
 pub fn setup<D: Device>(
     device: &D,
     bases: &Bases<D>,
@@ -336,6 +358,10 @@ pub fn setup<D: Device>(
     shape: Shape,
     columns: &[Vec<Fr>],
 ) -> Result<VerifyingKey, KeyError> {
+    if bases.srs_id != srs_id {
+        let [expected, got] = [srs_id, bases.srs_id].map(|id| srs_id_text(&id));
+        return Err(KeyError::OtherSrs { expected, got });
+    }
     let buffers = columns.iter().map(|c| device.upload(c)).collect::<Result<Vec<_>, _>>()?;
     let commitments = bases.commit_values(device, &buffers.iter().collect::<Vec<_>>())?;
     let mut fixed = [G1Affine::default(); fixed::COUNT];
@@ -349,8 +375,15 @@ pub fn setup<D: Device>(
 }
 
 impl<D: Device> ProvingKey<D> {
-    /// Brings a circuit's fixed columns to the device. `vk` must be the key of this very layout.
-    pub fn new(device: &D, vk: VerifyingKey, columns: &[Vec<Fr>]) -> Result<Self, KeyError> {
+    /// Brings a circuit's fixed columns to the device. `vk` must have been made from these columns: only the
+    /// shapes are compared here, since a comparison of the commitments would cost as much as [`setup`].
+    ///
+    /// # Errors
+    /// [`KeyError::Shape`] and those of the device.
+    pub fn new(device: &D, vk: VerifyingKey, columns: &FixedColumns) -> Result<Self, KeyError> {
+        if vk.shape != columns.shape {
+            return Err(KeyError::Shape { expected: vk.shape, got: columns.shape });
+        }
         let n = vk.shape.n();
         let upload = |values: &[Fr]| -> Result<Column<D::Buffer, Lagrange>, DeviceError> {
             Ok(Column::new(device.upload(values)?))
@@ -373,6 +406,7 @@ impl<D: Device> ProvingKey<D> {
         Ok(Self {
             vk_digest: vk.digest(),
             vk,
+            fingerprint: columns.fingerprint,
             fixed,
             fixed_values,
             identity,

@@ -23,6 +23,7 @@ use crate::schedule::{
     OpeningSet, POINTS, ROUNDS, Round,
 };
 use crate::shape::{BLINDING_ROWS, HELPERS, ROUTED, Shape, fixed};
+use crate::srs::srs_id_text;
 use crate::transcript::{Transcript, TranscriptKind, short_coefficient};
 use crate::verifier::opening_points;
 use crate::weaken::{self, gone};
@@ -40,6 +41,20 @@ pub enum ProveError {
     /// Do: Generate the key and the witness with the same build.
     #[error("{code}: the key is for {expected}, the witness has {got}", code = self.code())]
     Shape { expected: String, got: String },
+    /// Key and witness belong to different circuits of the same size, or the circuit's code laid out other rows for
+    /// this witness.
+    ///
+    /// Do: Use the key of this circuit. If it is, correct the circuit: it must lay out the same rows whatever the
+    /// values are, so it must not branch on a value.
+    #[error(
+        "PLK-062: key and witness belong to different circuits of the same size; use the key of this circuit, and do not branch on values when you lay it out"
+    )]
+    Circuit,
+    /// The bases are of another SRS or another size than the key.
+    ///
+    /// Do: Register the bases of the SRS and the size that the key was made with.
+    #[error("PLK-063: the key is for {expected}, the bases are of {got}")]
+    Bases { expected: String, got: String },
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -219,8 +234,12 @@ pub type Poly<D> = Column<<D as rollmill_algebra::device::Memory>::Buffer, Coeff
 ///
 /// A witness that does not satisfy it still yields bytes, which no verifier accepts; use
 /// [`crate::check::check`] to find out why. The proof is a session of its own on the device: several
-/// threads may prove at a time, and one that cannot fit fails with [`DeviceError::Memory`] before it
-/// begins.
+/// threads can prove at a time, and a proof that does not fit in memory fails with [`DeviceError::Memory`]
+/// before it starts.
+///
+/// # Errors
+/// [`ProveError::Shape`], [`ProveError::Circuit`] and [`ProveError::Bases`] when key, witness and bases do not
+/// belong together, before any work is done; [`ProveError::Identity`], and those of the device.
 pub fn prove<D: Device>(
     device: &D,
     key: &ProvingKey<D>,
@@ -248,6 +267,8 @@ pub fn prove_with<D: Device, P: Probe<D> + ?Sized>(
     let shape = key.vk.shape;
     let (n, usable) = (shape.n(), shape.usable_rows());
     require_shape(&shape, witness)?;
+    require_circuit(key, witness)?;
+    require_bases(key, bases)?;
     let session = device.session(Work { name: "prove", n, columns: PEAK_COLUMNS })?;
     let device = session.as_ref().unwrap_or(device);
     let mut blinder = Blinder::new(blinding, kind, &key.vk_digest, witness);
@@ -315,6 +336,22 @@ fn require_shape(shape: &Shape, witness: &Witness) -> Result<(), ProveError> {
         expected: format!("{n} rows and {} public inputs", shape.n_public),
         got: format!("{rows} rows and {} public inputs", witness.public.len()),
     })
+}
+
+fn require_circuit<D: Device>(key: &ProvingKey<D>, witness: &Witness) -> Result<(), ProveError> {
+    match key.fingerprint == witness.fingerprint {
+        true => Ok(()),
+        false => Err(ProveError::Circuit),
+    }
+}
+
+fn require_bases<D: Device>(key: &ProvingKey<D>, bases: &Bases<D>) -> Result<(), ProveError> {
+    let (n, srs_id) = (key.vk.shape.n(), key.vk.srs_id);
+    if (bases.n, bases.srs_id) == (n, srs_id) {
+        return Ok(());
+    }
+    let text = |n: usize, srs_id: Fr| format!("{n} rows and SRS {}", srs_id_text(&srs_id));
+    Err(ProveError::Bases { expected: text(n, srs_id), got: text(bases.n, bases.srs_id) })
 }
 
 /// A transcript with the statement: the key's digest and the public inputs.

@@ -81,6 +81,13 @@ pub struct Shape {
     pub cell_bits: u32,
 }
 
+impl std::fmt::Display for Shape {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { log_n, n_public, cell_bits } = self;
+        write!(f, "2^{log_n} rows, {n_public} public inputs and limb cells of {cell_bits} bits")
+    }
+}
+
 impl Shape {
     /// Number of rows.
     pub fn n(&self) -> usize {

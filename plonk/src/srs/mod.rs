@@ -325,6 +325,11 @@ pub fn srs_id(tau_g2: &G2Affine) -> Fr {
     Fr::from_be_bytes_mod_order(&digest)
 }
 
+/// An SRS's id in hexadecimal.
+pub(crate) fn srs_id_text(id: &Fr) -> String {
+    hex::encode(rollmill_algebra::bytes::fr_to_bytes(id))
+}
+
 fn unreadable(error: std::io::Error) -> SrsError {
     SrsError::Read { reason: rollmill_errors::InWords(&error).to_string() }
 }
