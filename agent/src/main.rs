@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
+use rollmill_agent::prover::CheckedSrs;
 use rollmill_agent::{Agent, Config, accelerator, card, preflight, prover, srs};
 use rollmill_broker_client::ClientError;
 use rollmill_service::{Outcome, Process, Service};
@@ -25,28 +26,34 @@ impl rollmill_service::Commands for Commands {
 
 fn main() -> ExitCode {
     rollmill_algebra::cpu::map_large_arrays();
+    let checked = CheckedSrs::default();
+    let by_check = checked.clone();
     Service::new(env!("CARGO_BIN_NAME"))
         .about("Lease proof jobs from a broker and prove them")
         .usage(ClientError::is_usage)
-        .run_checked(preflight::checks, |process: Process<Config>, command| async move {
-            let config = process.config.clone();
-            match command {
-                None => serve(process).await,
-                Some(Commands::Devices) => {
-                    let found =
-                        tokio::task::spawn_blocking(move || accelerator::list(&config)).await?;
-                    for (name, what) in found {
-                        println!("{name}\t{what}");
-                    }
-                    Ok(())
-                }
-                Some(Commands::Srs(command)) => {
-                    print!("{}", tokio::task::spawn_blocking(move || srs::run(&command)).await??);
-                    Ok(())
-                }
-                Some(Commands::Keys) => make_keys(config).await,
+        .run_checked(
+            move |config| preflight::checks(config, &by_check),
+            |process, command| run(process, command, checked),
+        )
+}
+
+async fn run(process: Process<Config>, command: Option<Commands>, checked: CheckedSrs) -> Outcome {
+    let config = process.config.clone();
+    match command {
+        None => serve(process, checked).await,
+        Some(Commands::Devices) => {
+            let found = tokio::task::spawn_blocking(move || accelerator::list(&config)).await?;
+            for (name, what) in found {
+                println!("{name}\t{what}");
             }
-        })
+            Ok(())
+        }
+        Some(Commands::Srs(command)) => {
+            print!("{}", tokio::task::spawn_blocking(move || srs::run(&command)).await??);
+            Ok(())
+        }
+        Some(Commands::Keys) => make_keys(config).await,
+    }
 }
 
 /// `rollmill-agent keys`.
@@ -64,10 +71,10 @@ async fn make_keys(config: Config) -> Outcome {
     Ok(())
 }
 
-async fn serve(process: Process<Config>) -> Outcome {
+async fn serve(process: Process<Config>, checked: CheckedSrs) -> Outcome {
     let config = process.config.clone();
     process.conditions.expect(&["device", "broker"]);
-    let opened = tokio::task::spawn_blocking(move || prover::open(&config)).await??;
+    let opened = tokio::task::spawn_blocking(move || prover::open(&config, &checked)).await??;
     process.conditions.set("device", Ok(()));
     let (device, why, fell_back) = (opened.device, opened.why, opened.fell_back);
     process.status_page.show(

@@ -9,25 +9,26 @@ use rollmill_circuits::store::{DirStore, Store, cache_dir};
 use rollmill_service::{Finding, Preflight, Secret};
 
 use crate::config::Config;
-use crate::prover::{self, ProverError};
+use crate::prover::{self, CheckedSrs, ProverError};
 
 /// Whether the broker responds now; waiting for it is done elsewhere.
 const OPTIONS: Options = Options { patience: Duration::ZERO, timeout: Duration::from_secs(10) };
 
-/// The checks, in the order in which they are reported.
-pub fn checks(config: &Config) -> Preflight {
+/// The checks, in the order in which they are reported. The SRS that they read is put into `checked`.
+pub fn checks(config: &Config, checked: &CheckedSrs) -> Preflight {
     let config = Arc::new(config.clone());
     let [device, keys, spool, broker] = std::array::from_fn(|_| Arc::clone(&config));
+    let checked = checked.clone();
     Preflight::new()
         .check("device", move || {
             let config = Arc::clone(&device);
             async move { device_of(config).await }
         })
         .check("keys", move || {
-            let config = Arc::clone(&keys);
+            let (config, checked) = (Arc::clone(&keys), checked.clone());
             async move {
                 // An SRS has many megabytes, each of whose points is decoded.
-                let found = tokio::task::spawn_blocking(move || keys_of(&config)).await;
+                let found = tokio::task::spawn_blocking(move || keys_of(&config, &checked)).await;
                 found.unwrap_or_else(|error| Finding::wrong(&error))
             }
         })
@@ -55,10 +56,10 @@ async fn device_of(config: Arc<Config>) -> Finding {
     }
 }
 
-fn keys_of(config: &Config) -> Finding {
+pub(crate) fn keys_of(config: &Config, checked_srs: &CheckedSrs) -> Finding {
     let store = DirStore::new(cache_dir(config.keys_dir.as_deref()));
     let checked = load_key_set(&store).and_then(|set| {
-        check_srs(&store, config.chain_id, &set)?;
+        checked_srs.put(check_srs(&store, config.chain_id, &set)?);
         Ok(set)
     });
     match checked {

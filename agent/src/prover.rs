@@ -1,6 +1,6 @@
 //! The worker that proves the rollup's circuits.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use rollmill_algebra::Fr;
@@ -59,10 +59,25 @@ impl From<RegistryError> for ProverError {
     }
 }
 
+/// The SRS that the check at startup read, for the prover that starts next: a file of 8 MiB, of which each point is
+/// decoded, is read once. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct CheckedSrs(Arc<Mutex<Option<Srs>>>);
+
+impl CheckedSrs {
+    pub(crate) fn put(&self, srs: Option<Srs>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = srs;
+    }
+
+    fn take(&self) -> Option<Srs> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Generates the keys of all circuits on the CPU, or finds them in the store; logs each circuit.
 pub fn make(config: &Config) -> Result<KeySet, ProverError> {
     let device = cpu(config);
-    let (store, srs) = base(config, &device)?;
+    let (store, srs) = base(config, &device, &CheckedSrs::default())?;
     let progress = |circuit: Circuit, kept: bool| {
         let state = if kept { "found" } else { "making" };
         tracing::info!(circuit = circuit.name(), state, "proving key");
@@ -97,8 +112,8 @@ pub fn device(config: &Config) -> Result<String, ProverError> {
 }
 
 /// Opens the device that the settings choose and the prover on it: keys from `config.keys_dir`, the
-/// device checked by a known answer.
-pub fn open(config: &Config) -> Result<Opened, ProverError> {
+/// device checked by a known answer. The SRS is `checked`, or else that in `config.keys_dir`.
+pub fn open(config: &Config, checked: &CheckedSrs) -> Result<Opened, ProverError> {
     let chosen = choose(config)?;
     let name = chosen.device.name();
     match chosen.fell_back {
@@ -110,10 +125,10 @@ pub fn open(config: &Config) -> Result<Opened, ProverError> {
     let report = report(config, &chosen.device);
     let uuid = report.uuid.clone();
     let worker = match chosen.device {
-        Accelerator::Cpu(device) => prover(config, *device, report, 0)?,
-        Accelerator::Cuda(device) => prover(config, *device, report, 1)?,
-        Accelerator::Wgpu(device) => prover(config, *device, report, 1)?,
-        Accelerator::Icicle(device) => prover(config, *device, report, 1)?,
+        Accelerator::Cpu(device) => prover(config, *device, report, 0, checked)?,
+        Accelerator::Cuda(device) => prover(config, *device, report, 1, checked)?,
+        Accelerator::Wgpu(device) => prover(config, *device, report, 1, checked)?,
+        Accelerator::Icicle(device) => prover(config, *device, report, 1, checked)?,
     };
     Ok(Opened { worker, device: name, uuid, why: chosen.why, fell_back: chosen.fell_back })
 }
@@ -158,8 +173,9 @@ fn prover<D: Device + 'static>(
     device: D,
     report: DeviceReport,
     prefetch: usize,
+    checked: &CheckedSrs,
 ) -> Result<Arc<dyn Worker>, ProverError> {
-    let (store, srs) = base(config, &device)?;
+    let (store, srs) = base(config, &device, checked)?;
     let set = load_key_set(store.as_ref())?;
     let version = version_name(&set);
     let cache = config.key_cache_bytes(device.memory_bytes());
@@ -172,9 +188,16 @@ fn prover<D: Device + 'static>(
 }
 
 /// Opens the store and the SRS, and checks the device.
-fn base<D: Device>(config: &Config, device: &D) -> Result<(Arc<dyn Store>, Srs), ProverError> {
+fn base<D: Device>(
+    config: &Config,
+    device: &D,
+    checked: &CheckedSrs,
+) -> Result<(Arc<dyn Store>, Srs), ProverError> {
     let store: Arc<dyn Store> = Arc::new(DirStore::new(cache_dir(config.keys_dir.as_deref())));
-    let srs = open_srs(store.as_ref(), config.chain_id)?;
+    let srs = match checked.take() {
+        Some(srs) => srs,
+        None => open_srs(store.as_ref(), config.chain_id)?,
+    };
     known_answer(device, &srs)?;
     tracing::info!(device = device.name(), "known-answer test passed");
     Ok((store, srs))
@@ -304,6 +327,31 @@ mod tests {
         let config = Config::default();
         let told = report(&config, &Accelerator::Cpu(Box::new(cpu(&config))));
         assert_eq!(told.threads, std::thread::available_parallelism().unwrap().get());
+    }
+
+    /// Goal: the SRS is read and decoded once at the start. Method: it is gone after the check.
+    #[test]
+    fn a_prover_starts_with_the_srs_that_was_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/../circuits/tests/golden/keys.set");
+        std::fs::copy(keys, folder.path().join(registry::KEY_SET_NAME)).unwrap();
+        let largest = Circuit::ALL.into_iter().map(rollmill_circuits::circuit::log_n).max();
+        let srs = Srs::development(largest.unwrap());
+        let path = folder.path().join(registry::SRS_NAME);
+        std::fs::write(&path, srs.to_bytes()).unwrap();
+        let config = Config { keys_dir: Some(folder.path().to_owned()), ..Config::default() };
+        let checked = CheckedSrs::default();
+        let found = crate::preflight::keys_of(&config, &checked);
+        assert!(matches!(found, rollmill_service::Finding::Ok(_)), "{found:?}");
+        std::fs::write(&path, b"no SRS").unwrap();
+        let (_, opened) = base(&config, &cpu(&config), &checked).unwrap();
+        assert!(opened.powers == srs.powers);
+        // Nothing is left of it: who starts again reads the file.
+        let again = base(&config, &cpu(&config), &checked).map(|_| ());
+        assert!(
+            matches!(again, Err(ProverError::Keys { source: RegistryError::Srs(_) })),
+            "{again:?}"
+        );
     }
 
     /// A broker treats each differently: memory asks for a larger agent, a lost device for another one, and
