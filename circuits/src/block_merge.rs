@@ -1,4 +1,4 @@
-//! BlockMerge: two adjacent runs of blocks become one.
+//! BlockMerge: joins two adjacent ranges of blocks.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -20,7 +20,7 @@ pub struct BlockMergeWitness {
     pub charge: OpenedLeaf,
 }
 
-/// Constrains a run of blocks not to be empty. Block numbers are below 2^24 by BlockRoot.
+/// Constrains a range of blocks not to be empty. BlockRoot keeps block numbers below 2^24.
 pub fn assert_not_empty(b: &mut Builder, range: &BlockRangeLayout<Var>) {
     if !gone("circuits.join.not_empty") {
         assert_at_most(b, range.first_block, range.last_block, 64);
@@ -29,9 +29,8 @@ pub fn assert_not_empty(b: &mut Builder, range: &BlockRangeLayout<Var>) {
 
 /// Joins `left` and `right`, which the proof of `circuit` verifies; the twin of `BlockRange::join`.
 ///
-/// Constants and prover must be the same, archive, block number and chain of the right run must start
-/// where the left one ends, and its slots must come after. Rows charged are those of both runs and of
-/// this proof, kept below 2^64.
+/// Constants and prover must be equal. Archive, block number and chain of the right range must start where the left
+/// one ends, and its slots must come later. The rows charged are those of both ranges and of this proof, below 2^64.
 pub fn join(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,

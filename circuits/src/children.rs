@@ -1,4 +1,4 @@
-//! Children's proofs inside a circuit: the bridge between a circuit's own part and the verifier.
+//! Verifies children's proofs inside a circuit, and returns their public inputs to the circuit's own part.
 
 use ark_ec::AffineRepr;
 use rollmill_algebra::{Fr, G1Affine};
@@ -19,7 +19,7 @@ use crate::gadgets::fold::{ChildSpec, ChildWitness, verify_children};
 pub type Child = ChildWitness;
 
 impl ChildWitness {
-    /// A placeholder child, for laying a circuit out. No proof of it is valid.
+    /// A placeholder child, to lay a circuit out. Its proof is not valid.
     pub fn dummy(parent: Circuit) -> Self {
         let circuit = *parent.accepts().first().expect("a circuit with children");
         let g = G1Affine::generator();
@@ -52,7 +52,7 @@ impl ChildWitness {
 }
 
 impl OpenedLeaf {
-    /// A placeholder leaf, for laying a circuit out.
+    /// A placeholder leaf, to lay a circuit out.
     pub fn dummy(circuit: Circuit) -> Self {
         let zero = Fr::from(0u64);
         let leaf = VkLeaf {

@@ -11,8 +11,8 @@ use crate::client;
 
 /// Bits of a limb cell of every circuit but the client's.
 pub const RANGE_CELL_BITS: u32 = 16;
-/// Base-2 logarithm of the number of rows of every circuit but the client's: the least that holds the
-/// range table besides a ROM, and two verifications.
+/// Base-2 logarithm of the number of rows of every circuit but the client's: the smallest that fits the range
+/// table with a ROM, and two verifications.
 pub const RANGE_LOG_N: u32 = 17;
 /// Wire columns of every circuit.
 pub const WIRE_COLUMNS: usize = WIRES;
@@ -28,9 +28,9 @@ pub struct Size {
     pub log_n: u32,
     /// Bits of a limb cell.
     pub cell_bits: u32,
-    /// Most that `log_n` may become without a decision; `cargo xtask circuits` compares.
+    /// The budget for `log_n`, which `cargo xtask circuits` checks. Raise it only on purpose.
     pub log_n_max: u32,
-    /// When an idle agent loads the key, lowest first; `None` for one that no epoch has jobs for.
+    /// Order in which an idle agent loads keys, lowest first; `None` if no epoch has jobs for the circuit.
     pub warmed: Option<u8>,
 }
 
@@ -66,7 +66,7 @@ pub const fn cell_bits(circuit: Circuit) -> u32 {
     size(circuit).cell_bits
 }
 
-/// The transcript of a circuit's proofs: the one that its verifier computes at least cost.
+/// The transcript of a circuit's proofs: the cheapest one for its verifier.
 pub const fn transcript(circuit: Circuit) -> TranscriptKind {
     match circuit.verifier() {
         Verifier::Circuit => TranscriptKind::Poseidon2,
@@ -74,8 +74,8 @@ pub const fn transcript(circuit: Circuit) -> TranscriptKind {
     }
 }
 
-/// The circuits whose proofs L1 verifies, each with the name of the contract that does, in the order in
-/// which `EpochVerifier` takes them.
+/// The circuits whose proofs L1 verifies, each with the name of its verifier contract, in the order of the
+/// arguments of `EpochVerifier`.
 pub fn contracts() -> Vec<(Circuit, String)> {
     Circuit::ALL
         .into_iter()

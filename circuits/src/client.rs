@@ -1,13 +1,16 @@
 //! The client circuit: a private transfer.
 //!
-//! It spends up to two notes and makes two. Public are chain, version, the anchor header's hash and
-//! the transaction's hash; everything that the transaction reveals is under that hash, everything else
-//! stays with the sender. Proofs of this circuit are blinded.
+//! It spends up to two notes and creates two. The public inputs are chain, version, the anchor header's hash and the
+//! transaction's hash, which covers everything that the transaction reveals. The rest stays with the sender. Proofs
+//! of this circuit are blinded.
 //!
-//! Shown: the sender knows the nullifier key behind the address that owns every real input and pays
-//! the fee; real inputs are leaves of the anchor's note tree; nullifiers and new leaves are computed
-//! by the rules; values below 2^64 balance; gas fields are below 2^64; slots that a transfer does not
-//! use are zero; tags and log hashes have the shape that nodes ask for, and are otherwise free.
+//! The proof shows:
+//! - the sender knows the nullifier key of the address that owns every real input and pays the fee;
+//! - real inputs are leaves of the anchor's note tree;
+//! - nullifiers and new leaves follow the rules;
+//! - input and output values are below 2^64 and balance, and gas fields are below 2^64;
+//! - slots that a transfer does not use are zero;
+//! - tags and log hashes have the form that nodes require. Their values are free.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -30,10 +33,10 @@ pub const CELL_BITS: u32 = 12;
 pub const LOG_N: u32 = 13;
 /// Notes a transfer spends.
 pub const INPUTS: usize = 2;
-/// Notes a transfer makes.
+/// Notes a transfer creates.
 pub const OUTPUTS: usize = 2;
 
-/// A note to spend. The owner is the sender, so it is not stated.
+/// A note to spend. Its owner is the sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InputNote {
     pub value: u64,
@@ -64,7 +67,7 @@ impl InputNote {
     }
 }
 
-/// Everything a transfer is made of.
+/// Everything that determines a transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientWitness {
     /// The sender's nullifier key. Secret.
@@ -116,7 +119,7 @@ struct Sender {
     address: Var,
 }
 
-/// Lays out one input, whose value is given apart; returns its value and nullifier.
+/// Lays out one input with the given value. Returns its value and nullifier.
 fn spend(
     b: &mut Builder,
     sender: &Sender,
@@ -164,7 +167,7 @@ fn make(b: &mut Builder, first_nullifier: Var, index: usize, note: [Fr; 3]) -> (
     (value, b.hash(domain::UNIQUE_NOTE, &[first_nullifier, index, note_hash]))
 }
 
-/// Constrains tags and log hashes to be present together, absent ones last.
+/// Constrains each tag to be present exactly if its log hash is, with absent ones last.
 fn assert_log_shape(b: &mut Builder, tags: &[Var], log_hashes: &[Var]) {
     let mut previous = None;
     for (tag, log) in tags.iter().zip(log_hashes) {
@@ -183,7 +186,7 @@ fn assert_log_shape(b: &mut Builder, tags: &[Var], log_hashes: &[Var]) {
     }
 }
 
-/// The whole circuit but for the publication of its inputs, which it returns.
+/// The circuit without the publication of its public inputs, which it returns.
 pub fn constrain(b: &mut Builder, w: &ClientWitness) -> ClientInputsLayout<Var> {
     b.section("keys and anchor");
     let nsk = b.witness(w.nsk);
@@ -266,7 +269,7 @@ mod tests {
         check(&layout, &witness).is_ok()
     }
 
-    /// Duty 10: values that would balance modulo r only.
+    /// Duty 10: values that balance modulo r only.
     #[test]
     fn notes_of_values_beyond_64_bits_are_neither_made_nor_spent() {
         let (top, one) = (power_of_two(64), Fr::from(1u64));

@@ -1,5 +1,5 @@
-//! EpochRoot: a run of blocks lies inside one epoch. Two circuits, for 1 and 2 runs; their proofs use
-//! the Keccak transcript and go to L1.
+//! EpochRoot: a range of blocks lies inside one epoch. Two circuits, for 1 and 2 ranges. Their proofs use the Keccak
+//! transcript and are verified on L1.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -26,15 +26,15 @@ pub struct EpochRootWitness {
     pub charge: OpenedLeaf,
 }
 
-/// The variant for a number of runs.
+/// The circuit for a number of ranges.
 ///
 /// # Panics
-/// Without runs or with more than a variant has; whoever reads or merges runs has counted them.
+/// If no circuit takes so many; callers check the number when they read or merge ranges.
 pub fn variant(ranges: usize) -> Circuit {
     Circuit::variant(Family::EpochRoot, ranges).expect("an epoch root takes one or two runs")
 }
 
-/// A single run as the whole: constants and count of this proof's rows.
+/// A single range is the whole: constrains its constants and adds this proof's rows.
 fn alone(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,
@@ -48,8 +48,8 @@ fn alone(
     if !gone("circuits.epoch_root.out_hash") {
         assert_all_zero(b, &[range.out_hash]);
     }
-    // One run is one block: two or more blocks are proven with two runs, so that the rows charged
-    // do not depend on the choice.
+    // One range is one block. Two or more blocks are proven as two ranges, so that the rows charged do not
+    // depend on a choice.
     if !gone("circuits.epoch_root.one_block") {
         b.assert_equal(range.first_block, range.last_block);
     }
@@ -64,8 +64,8 @@ fn alone(
     BlockRangeLayout { constants, num_constraints, pair, ..range.clone() }
 }
 
-/// Everything but the verification of the children, whose public inputs are `ranges` (1 or 2); the
-/// twin of `EpochRoot::of_ranges`.
+/// The circuit without the verification of its children, whose public inputs are `ranges` (1 or 2). The twin of
+/// `EpochRoot::of_ranges`.
 pub fn constrain(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,
@@ -85,7 +85,7 @@ pub fn constrain(
     if !gone("circuits.epoch_root.one_epoch") {
         b.assert_equal(epoch, last_epoch);
     }
-    // Without `..`, so that a new field of a range of blocks must be stated or checked here.
+    // Without `..`, so that a new field of a block range must be stated or checked here.
     let BlockRangeLayout {
         constants,
         prover_id,
@@ -118,7 +118,7 @@ pub fn constrain(
     }
 }
 
-/// The circuit for as many runs as there are children, 1 or 2.
+/// The circuit for as many ranges as there are children, 1 or 2.
 pub fn build(w: &EpochRootWitness, children: &[Child]) -> Builder {
     let circuit = variant(children.len());
     let mut b = Builder::new(circuit.n_public(), cell_bits(circuit));

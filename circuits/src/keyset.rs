@@ -1,4 +1,4 @@
-//! The verification keys of all circuits and the tree over them: what a node, a verifier and L1 pin.
+//! The verification keys of all circuits and the tree over them. A node, a verifier and L1 pin its root.
 
 use rollmill_algebra::bytes::{G2_BYTES, g2_from_bytes, g2_to_bytes};
 use rollmill_algebra::{Fr, G2Affine};
@@ -90,9 +90,9 @@ rollmill_errors::coded! {
 pub struct CircuitKey {
     pub circuit: Circuit,
     pub vk: VerifyingKey,
-    /// Rows that the circuit itself takes; padding is not paid.
+    /// Rows of the circuit without padding, which is not charged.
     pub rows_used: u64,
-    /// Digest of the layout the key was made for.
+    /// Digest of the layout that the key was made for.
     pub layout_digest: [u8; 32],
 }
 
@@ -105,7 +105,7 @@ pub struct KeySet {
 }
 
 impl KeySet {
-    /// The set of these keys: one of each circuit, in their order, under one SRS.
+    /// The set of these keys: one for each circuit, in the order of [`Circuit::ALL`], all under one SRS.
     pub fn new(keys: Vec<CircuitKey>, tau_g2: G2Affine) -> Result<Self, KeySetError> {
         let id = srs_id(&tau_g2);
         if keys.len() != Circuit::ALL.len() {
@@ -167,7 +167,10 @@ impl KeySet {
         self.levels[VK_TREE_HEIGHT][0]
     }
 
-    /// Requires the root to be the one a deployment pins.
+    /// Checks that the root is the one that a deployment pins.
+    ///
+    /// # Errors
+    /// [`KeySetError::Root`]
     pub fn require_root(&self, expected: &Fr) -> Result<(), KeySetError> {
         let text = rollmill_protocol::field::to_hex;
         match self.root() == *expected {
@@ -199,8 +202,8 @@ impl KeySet {
         Ok(())
     }
 
-    /// Canonical bytes: format, `[τ]_2`, for each circuit rows, layout digest and key, and the SHA-256
-    /// of all before.
+    /// Encodes the set: format, `[τ]_2`, then rows, layout digest and key of each circuit, then SHA-256 of
+    /// everything before.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Writer::new();
         out.u8(FORMAT);
@@ -216,7 +219,10 @@ impl KeySet {
         bytes
     }
 
-    /// Reads canonical bytes.
+    /// Decodes [`Self::to_bytes`].
+    ///
+    /// # Errors
+    /// When a byte differs from what [`Self::to_bytes`] writes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeySetError> {
         let Some((contents, digest)) = bytes.split_last_chunk::<32>() else {
             return Err(KeySetError::Digest);

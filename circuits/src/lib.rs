@@ -1,4 +1,4 @@
-//! The rollup's circuits: gadgets, the in-circuit verifier, and one module a circuit.
+//! The rollup's circuits: gadgets, the in-circuit verifier, and one module for each circuit.
 //!
 //! Each circuit is laid out by the same code for setup and for proving, and never branches on a value.
 //! Its own part, apart from the verification of its children, is a function `constrain` (or `join`)
@@ -22,7 +22,7 @@ pub mod weaken;
 
 pub use rollmill_protocol::Circuit;
 
-/// The version that jobs of these keys carry: what an agent can prove and another cannot. The head of
+/// The version that jobs of these keys carry. An agent proves jobs of its own version only. It is the start of
 /// the key tree's root, so that it changes with any circuit.
 pub fn version_name(keys: &keyset::KeySet) -> String {
     let root = rollmill_protocol::field::to_bytes(&keys.root());

@@ -1,9 +1,9 @@
-//! Makes verification keys, or takes kept ones that are what they claim to be.
+//! Makes verification keys, or reuses stored ones after a check.
 //!
-//! Whoever writes a file also writes its digest, so a digest tells damage and nothing else. What defines a
-//! key is checked against what it claims before a key is made from it: the SRS by pairing, its Lagrange form
-//! and kept keys by one random linear combination each, with factors that are drawn after the files were
-//! read. A file that does not pass is made again; an SRS that does not is rejected, since it cannot be.
+//! Whoever writes a file also writes its digest, so a digest detects damage but not a forgery. Therefore the contents
+//! are checked as well: the SRS by a pairing, its Lagrange form and stored keys by one random linear combination
+//! each, with factors that are drawn after the files were read. A file that fails is made again. An SRS that
+//! fails is rejected, because it cannot be made again.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -24,23 +24,23 @@ use crate::weaken::gone;
 /// Bytes of a digest.
 const DIGEST_BYTES: usize = 32;
 
-/// A key, with what it was made for.
+/// A key, and the layout that it was made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MadeKey {
     pub vk: VerifyingKey,
-    /// Rows that the circuit itself takes.
+    /// Rows of the circuit, without padding.
     pub rows_used: u64,
     /// Digest of the layout.
     pub layout_digest: [u8; DIGEST_BYTES],
 }
 
-/// Makes the keys of these layouts, or takes those from the store that were made for them. Each layout is
-/// laid out once, or twice if the store holds a false key of it. `progress` hears of each by its index, and
-/// whether its key was there.
+/// Makes the keys of these layouts, or takes them from the store if they were made for the same layouts. Each
+/// layout is laid out once, or twice if the store has a wrong key for it. Calls `progress` for each with its index
+/// and whether its key was in the store.
 ///
 /// # Errors
-/// [`rollmill_plonk::srs::SrsError`] when the SRS is not one string of powers of a secret; the store's and
-/// the device's.
+/// [`rollmill_plonk::srs::SrsError`] when the SRS is not successive powers of one secret; those of the store and
+/// of the device.
 pub fn make<D: Device>(
     device: &D,
     srs: &Srs,
@@ -112,7 +112,7 @@ impl<D: Device> Maker<'_, D> {
         format!("key-{}-{}.bin", hex::encode(&layout[..16]), hex::encode(&powers[..16]))
     }
 
-    /// The key in the store that says of itself that it was made for this layout and these powers.
+    /// The key in the store that claims to be made for this layout and these powers.
     fn kept(
         &mut self,
         shape: &Shape,
@@ -149,7 +149,7 @@ impl<D: Device> Maker<'_, D> {
         Ok(vk)
     }
 
-    /// Bases of one size; a Lagrange form in the store is held to the powers first.
+    /// Bases of one size. A Lagrange form from the store is compared with the powers first.
     fn bases(&mut self, log_n: u32) -> Result<&Bases<D>, RegistryError> {
         if !self.bases.contains_key(&log_n) {
             let points = lagrange(self.store, self.srs, log_n)?;
@@ -165,8 +165,8 @@ impl<D: Device> Maker<'_, D> {
     }
 }
 
-/// The SRS in Lagrange form, from the store or made and kept. What is in the store is checked for damage
-/// alone: a prover that reads another's lie makes proofs that nobody accepts.
+/// The SRS in Lagrange form, from the store, or computed and stored. A stored one is only checked for damage: a
+/// prover with a forged one makes proofs that no verifier accepts.
 pub(crate) fn lagrange(
     store: &dyn Store,
     srs: &Srs,
@@ -192,7 +192,7 @@ pub fn lagrange_name(srs: &Srs, log_n: u32) -> String {
     format!("lagrange-{log_n}-{}.bin", hex::encode(&id[16..]))
 }
 
-/// Points as kept; `None` when they are not what was written.
+/// Decodes stored points; `None` when they are damaged.
 fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
     if bytes.len() != n * G1_BYTES {
         return None;
@@ -200,7 +200,7 @@ fn read_points(bytes: &[u8], n: usize) -> Option<Vec<G1Affine>> {
     bytes.par_chunks(G1_BYTES).map(|chunk| g1_from_slice(chunk).ok()).collect()
 }
 
-/// What nobody who wrote a file could know.
+/// A random number, drawn after the files were read, so that nobody who wrote a file could know it.
 fn fresh_seed() -> [u64; 4] {
     // The keys of a new state come from the system's source of randomness.
     let state = std::hash::RandomState::new();

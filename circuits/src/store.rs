@@ -1,5 +1,4 @@
-//! Where keys are kept between runs. The one place of this crate that touches a file system, and only
-//! in [`DirStore`]; everything else works on any [`Store`].
+//! Stores keys between runs. Only [`DirStore`] uses the file system; everything else works on any [`Store`].
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 const SEAL_BYTES: usize = 32;
 
-/// The store could not do what it was asked.
+/// Why the store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -42,18 +41,17 @@ rollmill_errors::coded! {
     }
 }
 
-/// Bytes by name. Everything kept can be made again, so that a missing entry is no error, and what
-/// is read is checked by whoever reads it.
+/// Bytes by name. Everything stored can be made again, so a missing entry is no error. Readers check what they
+/// read.
 pub trait Store: Send + Sync + std::fmt::Debug {
-    /// The bytes of this name, if there are any.
+    /// Reads the bytes of this name; `None` if there are none.
     fn get(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError>;
-    /// Keeps bytes under a name. Two writers of one name write the same bytes.
+    /// Stores bytes under a name. Two writers of one name write the same bytes.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     /// Where the bytes are, for messages.
     fn place(&self) -> String;
 
-    /// What [`Self::put_sealed`] kept; none if it is not there or is damaged, since it can be made
-    /// again.
+    /// Reads what [`Self::put_sealed`] stored; `None` if it is missing or damaged, since it can be made again.
     fn get_sealed(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(mut bytes) = self.get(name)? else { return Ok(None) };
         let whole = bytes
@@ -63,7 +61,7 @@ pub trait Store: Send + Sync + std::fmt::Debug {
         Ok(whole.then_some(bytes))
     }
 
-    /// Keeps bytes with their SHA-256 behind them.
+    /// Stores bytes followed by their SHA-256.
     fn put_sealed(&self, name: &str, mut bytes: Vec<u8>) -> Result<(), StoreError> {
         let seal = Sha256::digest(&bytes);
         bytes.extend_from_slice(&seal);
@@ -78,7 +76,7 @@ pub struct DirStore {
 }
 
 impl DirStore {
-    /// The folder is made when the first file is.
+    /// A store in this folder, which is created with its first file.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }

@@ -1,9 +1,8 @@
-//! TxBase: a client proof verifies, its effects are applied to the trees, the fee is charged, and the
-//! transaction is appended to the block's running hash.
+//! TxBase: verifies a client proof, applies its effects to the trees, charges the fee, and appends the transaction
+//! to the block's running hash.
 //!
-//! The client proof binds the effects through their hash, and the anchor through its header's hash;
-//! here the anchor is shown to be in the archive before the block. The rest is arithmetic of trees,
-//! the twin of `WorldState::apply_tx`.
+//! The client proof binds the effects by their hash and the anchor by its header's hash. This circuit shows that the
+//! anchor is in the archive before the block. The rest updates trees and is the twin of `WorldState::apply_tx`.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
@@ -36,7 +35,7 @@ pub struct TxBaseWitness {
     pub transition: TxTransition,
 }
 
-/// Constrains what the transaction allows against the block's prices; returns the fee, below 2^64.
+/// Constrains the transaction's limits against the block's prices. Returns the fee, below 2^64.
 fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_price: Var) -> Var {
     if !gone("circuits.tx_base.gas") {
         range_gas(b, &effects.gas);
@@ -64,7 +63,7 @@ fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_pri
             range_u64(b, left);
         }
     }
-    // Below 2^64 · 2^17, so the range check sees the integer.
+    // Below 2^64 · 2^17, so the range check is about the integer.
     let fee = b.linear(
         &[(Fr::from(L2_GAS_PER_TX), l2_price), (Fr::from(DA_GAS_PER_TX), da_price)],
         Fr::from(0u64),
@@ -75,7 +74,7 @@ fn charge(b: &mut Builder, effects: &TxEffectsLayout<Var>, l2_price: Var, da_pri
     fee
 }
 
-/// Everything but the verification of the client proof, whose public inputs are `client`.
+/// The circuit without the verification of the client proof, whose public inputs are `client`.
 pub fn constrain(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,
@@ -96,7 +95,7 @@ pub fn constrain(
     if !gone("circuits.tx_base.tx_hash") {
         b.assert_equal(hash, client.tx_hash);
     }
-    // The first nullifier makes the transaction unique; messages wait for the bridge.
+    // The first nullifier makes the transaction unique. Messages are reserved for the bridge.
     if !gone("circuits.tx_base.first_nullifier") {
         b.inverse(tx.nullifiers[0]);
     }
@@ -198,7 +197,7 @@ mod tests {
         [l2, da].map(Fr::from)
     }
 
-    /// Duty 10: prices below zero would make a fee of nothing out of two that are not.
+    /// Duty 10: with a negative price, two fees that are not zero would add up to zero.
     #[test]
     fn prices_that_cancel_out_are_rejected() {
         assert!(passes(prices(2, 3), gas()));
@@ -209,7 +208,7 @@ mod tests {
         assert!(!passes(prices(1, -50), gas()));
     }
 
-    /// Duty 10: a limit that holds only because a teardown limit is below zero.
+    /// Duty 10: a limit that is met only because the teardown limit is negative.
     #[test]
     fn gas_fields_beyond_64_bits_are_rejected() {
         for field in 0..6 {

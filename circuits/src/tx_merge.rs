@@ -1,4 +1,4 @@
-//! TxMerge: two adjacent runs of transactions become one.
+//! TxMerge: joins two adjacent ranges of transactions.
 
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_protocol::Circuit;
@@ -10,12 +10,11 @@ use crate::gadgets::effects::{assert_all_equal, inputs_of, publish};
 use crate::gadgets::uint::checked_add;
 use crate::weaken::gone;
 
-/// Joins `left` and `right`; the twin of `TxRange::join`. The answer's pair is `pair`.
+/// Joins `left` and `right`; the twin of `TxRange::join`. The result has the pair `pair`.
 ///
-/// Constants, anchor archive and prices must be those of `constants` and of each other, the right run
-/// must start in the state and running hash where the left one ends, and neither may be empty. The
-/// sums are kept below 2^128 and 2^64: those of the children are so by their own proofs, so no sum
-/// wraps.
+/// Both must have these `constants`, and the same anchor archive and prices. The right range must start in the state
+/// and running hash where the left one ends, and neither can be empty. The sums are constrained below 2^128 and
+/// 2^64. Those of the children are by their own proofs, so no sum wraps.
 pub fn join(
     b: &mut Builder,
     constants: ConstantsLayout<Var>,

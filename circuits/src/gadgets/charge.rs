@@ -1,7 +1,7 @@
-//! What a proof is paid for: charged rows out of the leaves of the verification-key tree.
+//! The rows charged for a proof, from the leaves of the verification-key tree.
 //!
-//! A leaf is opened by its role, a literal, under the root that the whole epoch shares and L1 pins. So
-//! a circuit counts its own proof too, although it cannot hold its own key's digest as a constant.
+//! A leaf is opened at its role, a constant, under the root that the whole epoch shares and L1 pins. In this way a
+//! circuit also counts its own proof, although it cannot contain its own key's digest as a constant.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};

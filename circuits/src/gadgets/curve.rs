@@ -1,11 +1,11 @@
-//! BN254's G1 inside a circuit: affine addition and doubling, points from outside, tables of multiples.
+//! BN254's G1 inside a circuit: affine addition and doubling, unchecked points, tables of multiples.
 //!
 //! Every operation here is *incomplete*: an addition of two points with equal x coordinates leaves the
-//! slope free. Each use says why that cannot happen (see [`super::straus`] and [`Table`]).
+//! slope unconstrained. Each use explains why that cannot happen (see [`super::straus`] and [`Table`]).
 //!
-//! Operations pass on two range checks. An operation constrains the limbs of its first operand's x, of
-//! its slope and of its result's y; so the x of a last result is still to be checked
-//! ([`settle_point`]). Rows: addition 20, doubling 22, of which 1 and 3 take in loose arithmetic rows.
+//! An operation constrains the limbs of its first operand's x, of its slope and of its result's y. The x of its
+//! result is constrained by the operation that uses it, or at the end by [`settle_point`]. Rows: 20 for an addition,
+//! 22 for a doubling, of which 1 and 3 can take loose arithmetic rows.
 
 use ark_ec::{AffineRepr, CurveGroup};
 use ark_ff::Field;
@@ -25,7 +25,7 @@ pub struct Point {
     pub(crate) at: At,
 }
 
-/// A row that reads a table: it takes the digit into a running number and looks up the second operand.
+/// A row that reads a table: it appends the digit to a running number and looks up the second operand.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Read {
     pub(crate) table: Var,
@@ -39,8 +39,8 @@ impl Point {
         Self { x: Element::unchecked(b, x), y: Element::unchecked(b, y), at: (x, y) }
     }
 
-    /// A point from outside: limbs in range, coordinates below q, on the curve, so not the identity
-    /// (which has no affine coordinates on the curve) and of order r (the cofactor is one).
+    /// An unchecked point, with all constraints: limbs in range, coordinates below q, on the curve. So it is not the
+    /// identity (which has no affine coordinates on the curve), and it has order r (the cofactor is one).
     pub fn fresh(b: &mut Builder, point: &G1Affine) -> Self {
         // The identity is laid out as (0, 0), which no constraint of a point accepts.
         let (x, y) = point.xy().unwrap_or_default();
@@ -49,7 +49,7 @@ impl Point {
         this
     }
 
-    /// A point whose coordinates are given by limbs, with everything [`Self::fresh`] constrains.
+    /// A point with these limbs as coordinates, with the constraints of [`Self::fresh`].
     pub(crate) fn from_limbs(b: &mut Builder, x: [Var; 4], y: [Var; 4]) -> Self {
         let (x, y) = (Element::from_limbs(b, x), Element::from_limbs(b, y));
         let at = (fq_of(&x), fq_of(&y));
@@ -72,8 +72,8 @@ impl Point {
         G1Affine::new_unchecked(self.at.0, self.at.1)
     }
 
-    /// New variables for what a row reads out of a table. They are not those of the entry: which entry is
-    /// read depends on the witness, and the wiring must not.
+    /// New variables for the entry that a row reads. They are not the entry's own: which entry is read depends on the
+    /// witness, and the wiring must not.
     pub(crate) fn read_again(&self, b: &mut Builder) -> Self {
         Self { x: self.x.read_again(b), y: self.y.read_again(b), at: self.at }
     }
@@ -144,7 +144,7 @@ fn fq_of(e: &Element) -> Fq {
     words.iter().rev().fold(Fq::from(0u64), |acc, w| acc * Fq::from(1u128 << 64) + Fq::from(*w))
 }
 
-/// A kind of row, or in a weakened build one without a gate.
+/// This row, or in a weakened build one without a gate.
 fn unless(name: &str, row: &'static FixedRow) -> &'static FixedRow {
     if gone(name) { &ROWS.blank } else { row }
 }
@@ -158,27 +158,27 @@ pub(crate) fn read_only(tape: &mut Tape<'_>, entry: &Point, read: Read) {
     tape.row(entry.x.limbs, &ROWS.blank);
 }
 
-/// What a prover chooses for an addition or a doubling.
+/// The values that a prover chooses for an addition or a doubling.
 #[derive(Debug, Clone, Copy)]
 struct Claim {
     slope: Fq,
     /// The result.
     at: At,
-    /// The difference of the operands' x in an addition, where it is not what the operands give.
+    /// The difference of the operands' x in an addition, if it is to differ from the true one.
     dx: Option<Fq>,
-    /// Whether the tangent of a doubling is made of its operands; if not, zero stands in its place.
+    /// Whether the tangent of a doubling is computed from its operands; if not, it is zero.
     tangent: bool,
 }
 
 impl Claim {
-    /// An honest one, but for the slope.
+    /// An honest choice, except for the slope.
     fn of(p: At, q: At, slope: Fq) -> Self {
         Self { slope, at: sum_on_line(p, q, slope), dx: None, tangent: true }
     }
 }
 
-/// `p + q`, with q out of a table when there is a `read`. The x coordinates must differ. The slope is one
-/// of [`Slopes`], which makes many at once.
+/// `p + q`, with q from a table when there is a `read`. The x coordinates must differ. The slope comes from
+/// [`Slopes`], which computes many at once.
 ///
 /// With slope λ: `λ(x_q − x_p) = y_q − y_p`, `λ² = x_p + x_q + x`, `λ(x_q − x) = y_q + y`.
 pub(crate) fn add(
@@ -191,7 +191,7 @@ pub(crate) fn add(
     add_given(tape, p, q, read, Claim::of(p.at, q.at, slope))
 }
 
-/// [`add`] with what the prover chooses.
+/// [`add`] with the prover's choices.
 fn add_given(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>, claim: Claim) -> Point {
     let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
     let lambda = Element::unchecked(tape.b, claim.slope);
@@ -242,7 +242,7 @@ fn add_given(tape: &mut Tape<'_>, p: &Point, q: &Point, read: Option<Read>, clai
     sum
 }
 
-/// `2p`. Always defined: no point of the curve has y = 0, as the group's order is odd. The slope is one of
+/// `2p`. Always defined: the group's order is odd, so no point of the curve has y = 0. The slope comes from
 /// [`Slopes`].
 ///
 /// With slope λ: `2λy = 3x²`, `λ² = 2x + x'`, `λ(x − x') = y + y'`.
@@ -250,7 +250,7 @@ pub(crate) fn double(tape: &mut Tape<'_>, p: &Point, slope: Fq) -> Point {
     double_given(tape, p, Claim::of(p.at, p.at, slope))
 }
 
-/// [`double`] with what the prover chooses.
+/// [`double`] with the prover's choices.
 fn double_given(tape: &mut Tape<'_>, p: &Point, claim: Claim) -> Point {
     let sum = Point::unchecked(tape.b, claim.at.0, claim.at.1);
     let lambda = Element::unchecked(tape.b, claim.slope);
@@ -317,8 +317,8 @@ pub(crate) const ENTRIES: usize = 16;
 
 /// The odd multiples `±P, ±3P, …, ±15P` of a point, written into the ROM.
 ///
-/// They are made of P alone, by `kP + 2P` with k odd below 15: the operands' x would be equal only if
-/// `(k ± 2)P` were the identity, and P has order r.
+/// They are computed from P alone, as `kP + 2P` with k odd below 15. The operands' x would be equal only if
+/// `(k ± 2)P` were the identity, but P has order r.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(crate) id: Var,
@@ -327,7 +327,7 @@ pub struct Table {
     pub point: Point,
 }
 
-/// Odd multiples of a point that its table is made with.
+/// Odd multiples of a point that its table contains.
 const ODD: usize = ENTRIES / 2;
 
 /// A point with the slopes of its table: that of the tangent, then those of the chords.
@@ -359,9 +359,9 @@ impl Planned {
 }
 
 impl Table {
-    /// The table of a point that [`Point::fresh`] or arithmetic has constrained.
+    /// The table of a point that [`Point::fresh`] or an operation has constrained.
     pub fn new(b: &mut Builder, point: &Point) -> Self {
-        // One point makes one plan.
+        // One plan for one point.
         Self::of(b, &Planned::all([point])[0])
     }
 
@@ -402,7 +402,7 @@ impl Table {
             let multiple = odd[d.max(ENTRIES - 1 - d) - ODD].xy();
             let (x, y) = multiple.expect("the order is above every odd multiple taken here");
             let element = Element::constant(b, x);
-            // Half of the limbs serve two entries.
+            // Two entries share half of the limbs.
             *entry = match d < ODD {
                 true => Point { x: element, y: Element::constant_negative(b, y), at: (x, -y) },
                 false => Point { x: element, y: Element::constant(b, y), at: (x, y) },
@@ -453,7 +453,7 @@ mod tests {
         }
     }
 
-    /// What differs from the honest claim. Each lie keeps to every equation but the one it is named after.
+    /// What differs from the honest claim. Each lie satisfies every equation except the one that it is named after.
     type Lie = (&'static str, fn(&mut Claim, At, At));
 
     fn outcome(lay_out: impl Fn(&mut Tape<'_>, [&Point; 2], [At; 2]) -> Point) -> bool {

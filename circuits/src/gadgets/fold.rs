@@ -1,21 +1,21 @@
-//! Verifies the proofs of children and folds what is left to check into one pair.
+//! Verifies the proofs of children and folds their pairs into one.
 //!
 //! A verification leaves a pair (L, s_L; R, s_R) that must satisfy `e(L − s_L·G, [τ]) = e(R − s_R·G, [1])`.
-//! The pairs of all children, and the pairs they carry in their public inputs, are added up with
-//! independent short coefficients u, drawn from the final transcript states of all children: if one
-//! pair were bad, the sum would be good for one u only, with the others given. A u is a half of a squeezed
-//! element: a lower half takes 2^128 values, an upper half r/2^128 of them, so the chance is about 2^-125.6.
+//! The pairs of all children, and the pairs that they carry in their public inputs, are added up with
+//! independent short coefficients u, drawn from the final transcript states of all children. If one
+//! pair is invalid, then for given other coefficients the sum is valid for at most one u. A u is one half of a squeezed
+//! element: a lower half has 2^128 values and an upper half r/2^128, so the chance is about 2^-125.6.
 //! The first pair's coefficient is one.
 //!
-//! Multiples of the generator stay native: the sums of points start from b·G (see [`super::straus`]),
-//! and that known multiple goes into s_L and s_R.
+//! Multiples of the generator stay native: each MSM starts from b·G (see [`super::straus`]), and that known multiple
+//! is added to s_L and s_R.
 //!
-//! # The offset, and terms made from it
-//! The sums over sets 1 and 2 come out as `S + 16^31·b·G`, and are terms of the sum for R, which starts from
+//! # The offset, and terms that contain it
+//! The MSMs over sets 1 and 2 result in `S + 16^31·b·G` and are terms of the MSM for R, which starts from
 //! the same b·G. Before an addition its accumulator is then `(16^j + m)·b·G + C`, where `m = 16^31·Σ p` over the
-//! leading digits p consumed of those terms, and the entry is `e·16^31·b·G + E`. Digits, C and E are fixed
-//! before b. The factor of b in the difference or sum of the two is a number that challenges before b
-//! fix, zero with negligible chance; so again at most two values of b are bad.
+//! leading digits p of those terms so far, and the entry is `e·16^31·b·G + E`. Digits, C and E are fixed
+//! before b. Challenges that are drawn before b determine the factor of b in the difference and in the sum of the
+//! two. It is zero with negligible chance, so again at most two values of b are bad.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
@@ -49,7 +49,7 @@ pub struct ChildWitness {
     pub path: VkPath,
 }
 
-/// What a circuit demands of a child, all of it literal.
+/// What a circuit requires of a child. All of it is constant.
 #[derive(Debug, Clone, Copy)]
 pub struct ChildSpec<'a> {
     /// Roles that are accepted.
@@ -64,11 +64,11 @@ pub struct ChildSpec<'a> {
     pub pair_at: Option<usize>,
 }
 
-/// A child whose proof was verified, but for the folded pair.
+/// A child whose proof was verified, up to the folded pair.
 #[derive(Debug, Clone)]
 pub struct VerifiedChild {
     pub public: Vec<Var>,
-    /// One bit for each accepted role, one of them set.
+    /// One bit for each accepted role, of which one is set.
     pub role_bits: Vec<Var>,
     /// Charged rows of the child's own circuit, from its leaf.
     pub charged_rows: Var,
@@ -77,7 +77,7 @@ pub struct VerifiedChild {
 /// A pair in the order of public inputs, see [`PairCells`].
 pub type PairVars = [Var; PAIR_INPUTS];
 
-/// One pair to be folded: a child's own, or one it carries.
+/// One pair to fold: a child's own, or one that it carries.
 enum Part {
     Own(Box<Opening>),
     Carried(Box<CarriedPair>),
@@ -132,13 +132,13 @@ pub fn verify_children(
     (verified, fold(b, &parts, &coefficients, offset))
 }
 
-/// Reads a carried pair out of public inputs, with all that makes its points points.
+/// Reads a carried pair from public inputs and constrains its points to be points.
 fn carried(b: &mut Builder, fields: &PairVars) -> Part {
     let values = fields.map(|v| b.value(v));
     carried_given(b, fields, &values)
 }
 
-/// [`carried`] with the points' coordinates as the prover chooses them, in the places of `fields`.
+/// [`carried`] with coordinates that the prover chooses, in the order of `fields`.
 fn carried_given(b: &mut Builder, fields: &PairVars, given: &[Fr; PAIR_INPUTS]) -> Part {
     let (fields, given) = (PairCells::split(*fields), PairCells::split(*given));
     let mut point = |fields: [Var; 4], given: [Fr; 4]| {
@@ -147,7 +147,7 @@ fn carried_given(b: &mut Builder, fields: &PairVars, given: &[Fr; PAIR_INPUTS]) 
             let words = ark_ff::PrimeField::into_bigint(given[i]).0;
             let low = b.witness(Fr::from(words[0]));
             let high = b.witness(Fr::from(words[1]));
-            // The limbs are constrained to 64 bits with the point's.
+            // The limbs are constrained to 64 bits together with the point's.
             let terms = [(Fr::from(1u64), low), (power_of_two(64), high)];
             if !gone("gadgets.fold.halves") {
                 b.linear_into(&terms, Fr::from(0u64), fields[i]);
@@ -161,7 +161,7 @@ fn carried_given(b: &mut Builder, fields: &PairVars, given: &[Fr; PAIR_INPUTS]) 
     Part::Carried(Box::new(CarriedPair { l, s_l: fields.s_l, r, s_r: fields.s_r }))
 }
 
-/// A term of a sum of multiples, with a table of its own.
+/// A term of an MSM, with a table of its own.
 struct Term {
     table: Table,
     scalar: Scalar,
@@ -172,7 +172,7 @@ fn sum_of(b: &mut Builder, start: &Offset, terms: &[Term], once: &[&Point]) -> P
     multi_scalar(b, start, &terms, once)
 }
 
-/// Adds up the pairs: the first as it is, each further one by its short coefficient.
+/// Adds up the pairs: the first as it is, each of the others times its short coefficient.
 fn fold(b: &mut Builder, parts: &[Part], coefficients: &[Var], offset: OffsetScalar) -> PairVars {
     b.section("offset");
     let start = Offset::new(b, offset);
@@ -279,8 +279,8 @@ mod tests {
 
     use super::*;
 
-    /// Attack: the points that go into the sum are not those of the public inputs, which say a pair that
-    /// fails. The replaced one satisfies every pairing.
+    /// Attack: the sum uses other points than the public inputs, whose pair is invalid. The replacement satisfies
+    /// every pairing.
     #[test]
     fn limbs_of_another_pair_than_the_public_inputs_are_rejected() {
         let g = G1Affine::generator();

@@ -1,4 +1,4 @@
-//! Indexed trees: insertion of a key that is not there, and update of a value that is; the twins of
+//! Indexed trees: insert a new key, and update the value of an existing one. The twins of
 //! `IndexedInsertion::verify` and `IndexedUpdate::verify` of `rollmill_protocol::tree`.
 
 use rollmill_algebra::Fr;
@@ -27,7 +27,7 @@ fn assert_bracketed(b: &mut Builder, low: Var, key: Var, next: Var, absent: Var)
     }
     let next_halves = canonical_halves(b, next);
     let is_last = b.is_zero(next);
-    // After the greatest key comes a bound above every field element.
+    // Above the greatest key the bound exceeds every field element.
     let top = b.constant(power_of_two(128) - Fr::from(1u64));
     let bound = Halves {
         lo: b.select(is_last, top, next_halves.lo),
@@ -40,12 +40,11 @@ fn assert_bracketed(b: &mut Builder, low: Var, key: Var, next: Var, absent: Var)
 
 /// Inserts `key` into the nullifier tree, or does nothing when `key` is zero.
 ///
-/// The new leaf goes to index `tree.count`, which must be below the capacity and empty; the low leaf
-/// must bracket the key, so a key that is there already is rejected. Whether the key counts as
-/// absent is not the prover's choice: it is `key = 0`.
+/// The new leaf goes to index `tree.count`, which must be below the capacity and empty. The low leaf must bracket the
+/// key, so a key that the tree already contains is rejected. The key counts as absent exactly if it is zero: the
+/// prover has no choice.
 ///
-/// Without a witness the rows are laid out over zeros, which satisfies them for an absent key.
-/// About 2,200 rows.
+/// Without a witness the rows are laid out over zeros, which satisfy them for an absent key. About 2,200 rows.
 pub fn insert_nullifier(
     b: &mut Builder,
     tree: TreeVars,
@@ -65,7 +64,7 @@ pub fn insert_nullifier(
     let next_index = b.witness(Fr::from(low.next_index));
     assert_bracketed(b, low_key, key, next_key, absent);
 
-    // An absent key must not be stopped by a full tree: its index counts as zero.
+    // A full tree must not reject an absent key, so its index counts as zero.
     let new_index = b.mul(present, tree.count);
     let low_index = b.witness(Fr::from(low_index));
     let low_place = place(b, low_index, STATE_HEIGHT);

@@ -9,8 +9,8 @@ use rollmill_protocol::tree::empty_root;
 use crate::gadgets::uint::to_bits;
 use crate::weaken::gone;
 
-/// A place in a tree or at one level of it: its index in bits, lowest first, as many as there are
-/// levels above. The index is constrained to be below `2^levels`, so it names a place that exists.
+/// A node of a tree, by its index: one bit for each level above it, lowest first. The index is constrained to be below
+/// `2^levels`, so the node exists.
 #[derive(Debug, Clone)]
 pub struct Place {
     bits: Vec<Var>,
@@ -21,8 +21,8 @@ pub fn place(b: &mut Builder, index: Var, levels: usize) -> Place {
     Place { bits: to_bits(b, index, levels) }
 }
 
-/// Siblings as variables, exactly `levels` of them. A path that is too short is laid out with zeros
-/// and leads to no root.
+/// Siblings as variables, exactly `levels` of them. A path that is too short is filled with zeros and does not lead to
+/// the root.
 pub fn siblings(b: &mut Builder, path: &[Fr], levels: usize) -> Vec<Var> {
     (0..levels).map(|i| b.witness(path.get(i).copied().unwrap_or_default())).collect()
 }
@@ -32,7 +32,7 @@ pub fn node_hash(b: &mut Builder, left: Var, right: Var) -> Var {
     b.hash(domain::NODE, &[left, right])
 }
 
-/// The root over `node` at `place`. One permutation and two rows a level.
+/// The root above `node` at `place`. One permutation and two rows per level.
 pub fn root(b: &mut Builder, node: Var, place: &Place, siblings: &[Var]) -> Var {
     let one = Fr::from(1u64);
     let mut below = node;
@@ -88,7 +88,7 @@ pub fn append(
     assert!(leaves.len().is_power_of_two(), "an aligned subtree has a power of two leaves");
     let top = leaves.len().trailing_zeros();
     let levels = height - top as usize;
-    // count = 2^top · index with index < 2^levels; both below 2^32, so it is one of integers.
+    // count = 2^top · index with index < 2^levels. Both are below 2^32, so this is an equation of integers.
     let index = if top == 0 {
         tree.count
     } else {

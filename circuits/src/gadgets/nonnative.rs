@@ -1,19 +1,18 @@
 //! Arithmetic in BN254's base field Fq inside a circuit over Fr.
 //!
 //! An element is four limbs of 64 bits in the four routed cells of one row. An identity
-//! `Σ a·b + linear = Q·q` over the integers is shown modulo 2^320 by two grouped carry equations and one
-//! more, and modulo r natively; it then holds over the integers because
+//! `Σ a·b + linear = Q·q` is checked modulo 2^320, by two grouped carry equations and one more, and modulo r,
+//! natively. It then holds over the integers because
 //!
 //! * each limb has absolute value below 2^64 (range-checked, or the difference or the negative of
 //!   range-checked ones), so a product of two elements is below 2^512; quotients are in
-//!   `[−2^255, 2^255)`, so `Q·q` is below 2^509; no identity here has more than five products' weight,
-//!   so everything stays below 2^515, far below `2^320 · r / 2 > 2^571`;
+//!   `[−2^255, 2^255)`, so `Q·q` is below 2^509; no identity here weighs more than five products, so everything
+//!   stays below 2^515, far below `2^320 · r / 2 > 2^571`;
 //! * a group `s_k + 2^64 s_{k+1}` is below `5 · 4 · 2^129 · 2^64 · 2 < 2^199`, and a carry times 2^128
 //!   below 2^208, so the equations modulo r, `r/2 > 2^252`, are equations of integers;
-//! * an honest carry is below `2^199 / 2^128 = 2^71`, inside the 2^79 that its cells can hold.
+//! * an honest carry is below `2^199 / 2^128 = 2^71`, and its cells are enough for 2^79.
 //!
-//! The sixteenth limb cell of a group of carries is the one cell that nothing constrains beyond its
-//! range: no gate reads it.
+//! No gate reads the sixteenth limb cell of a group of carries. It is the only cell that only has a range.
 
 use std::sync::LazyLock;
 
@@ -30,7 +29,7 @@ use crate::weaken::gone;
 /// The limb cells of one row.
 pub(crate) type Cells = [u16; 8];
 
-/// Rows that non-native gadgets are laid out with.
+/// The kinds of rows of non-native gadgets.
 #[derive(Debug)]
 pub(crate) struct Rows {
     pub(crate) blank: FixedRow,
@@ -48,12 +47,12 @@ pub(crate) struct Rows {
     pub(crate) square: FixedRow,
     /// Carries of a group with no linear part.
     pub(crate) carry: FixedRow,
-    /// Carries, less both elements that follow.
+    /// Carries, minus both following elements.
     pub(crate) carry_less_both: FixedRow,
-    /// Carries, less the next element, plus the one after it.
+    /// Carries, minus the next element, plus the one after it.
     pub(crate) carry_less_plus: FixedRow,
     pub(crate) write: FixedRow,
-    /// Reads the ROM at w_0 and makes w_2 = 16·w_1 + w_0.
+    /// Reads the ROM at w_0 and constrains w_2 = 16·w_1 + w_0.
     pub(crate) read_digit: FixedRow,
 }
 
@@ -79,8 +78,8 @@ pub(crate) static ROWS: LazyLock<Rows> = LazyLock::new(|| {
     }
 });
 
-/// An element of Fq: four limbs, weight 2^64 apart, each of absolute value below 2^64. The integer they
-/// stand for need not be below q, nor positive.
+/// An element of Fq: four limbs, weight 2^64 apart, each of absolute value below 2^64. The integer that they represent
+/// can be negative, or q or more.
 #[derive(Debug, Clone, Copy)]
 pub struct Element {
     /// Limbs, lowest first.
@@ -113,7 +112,7 @@ impl Element {
         Self { limbs, ints: words.map(i128::from) }
     }
 
-    /// The element with these variables as limbs, which hold numbers below 2^64 or will be rejected.
+    /// The element with these variables as limbs. A number of 2^64 or more will be rejected.
     pub(crate) fn from_limbs(b: &Builder, limbs: [Var; 4]) -> Self {
         Self { limbs, ints: limbs.map(|v| i128::from(low_word(b, v))) }
     }
@@ -157,12 +156,12 @@ impl Element {
         Self { limbs: ints.map(|v| b.witness(small(v))), ints }
     }
 
-    /// New variables of the same value; the caller ties them to something.
+    /// New variables with the same value; the caller constrains them.
     pub(crate) fn read_again(&self, b: &mut Builder) -> Self {
         Self { limbs: self.ints.map(|v| b.witness(small(v))), ints: self.ints }
     }
 
-    /// The integer the limbs stand for.
+    /// The integer that the limbs represent.
     pub(crate) fn integer(&self) -> Wide {
         Wide::from_limbs(&self.ints)
     }
@@ -252,7 +251,7 @@ pub(crate) struct Quotient {
 }
 
 impl Quotient {
-    /// From the whole left side of an identity, which q divides.
+    /// The quotient of the left side of an identity, which is a multiple of q.
     pub(crate) fn of(total: Wide) -> Self {
         Self::new(total.divided_by_modulus())
     }
@@ -269,7 +268,7 @@ impl Quotient {
 
 static MODULUS_MOD_R: LazyLock<Fr> = LazyLock::new(|| MODULUS.to_fr());
 
-/// Group values of a product less a multiple of q, as the gates make them.
+/// Group values of a product minus a multiple of q, as the gates compute them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Groups {
     pub(crate) vars: [Var; 4],
@@ -337,8 +336,7 @@ impl Groups {
     }
 }
 
-/// Lays out adjacent rows. The second half of a pack lies in the limb cells of the row after the one
-/// that asked for it, whatever that row is for.
+/// Lays out adjacent rows. The second half of a pack uses the limb cells of the next row, whatever that row is for.
 #[derive(Debug)]
 pub(crate) struct Tape<'a> {
     pub(crate) b: &'a mut Builder,
@@ -351,13 +349,13 @@ impl<'a> Tape<'a> {
         Self { b, spill: None }
     }
 
-    /// A row that leaves its limb cells to others.
+    /// A row that does not use its limb cells.
     pub(crate) fn row(&mut self, w: [Var; 4], fixed: &FixedRow) -> usize {
         let limbs = self.spill.take().unwrap_or_default();
         self.b.raw_row(w, fixed, limbs)
     }
 
-    /// A row that needs its limb cells.
+    /// A row that uses its limb cells.
     pub(crate) fn row_with(&mut self, w: [Var; 4], fixed: &FixedRow, limbs: Cells) {
         assert!(self.spill.is_none(), "the row's limb cells are already in use");
         self.b.raw_row(w, fixed, limbs);
@@ -371,7 +369,7 @@ impl<'a> Tape<'a> {
         self.spill = Some(std::array::from_fn(|i| cell(8 + i)));
     }
 
-    /// A row whose routed cells serve nobody here.
+    /// A row whose routed cells are not used here.
     pub(crate) fn filler(&mut self) {
         let limbs = self.spill.take().unwrap_or_default();
         self.b.filler_row(limbs);
@@ -396,7 +394,7 @@ impl<'a> Tape<'a> {
     }
 }
 
-/// Half of a pack must not get lost: its range would be one of other cells.
+/// Every pack must be complete: without its second half, the range would be of other cells.
 impl Drop for Tape<'_> {
     fn drop(&mut self) {
         let lost = self.spill.is_some() && !std::thread::panicking();

@@ -1,8 +1,8 @@
-//! Slopes for the witness of curve arithmetic, many with one field inversion.
+//! Slopes for the witness of curve arithmetic: many with one field inversion.
 //!
-//! A slope is a quotient, and each operation of a chain needs the one before. So a chain is first run in
-//! Jacobian coordinates, whose formulas divide by nothing and leave every slope as a fraction; then all
-//! denominators are inverted at once.
+//! A slope is a quotient, and each operation of a chain needs the result of the one before. So a chain is first
+//! computed in Jacobian coordinates, whose formulas have no divisions. They leave every slope as a fraction, and all
+//! denominators are inverted together.
 
 use ark_ff::{AdditiveGroup, Field};
 use rollmill_algebra::{Fq, batch_invert};
@@ -10,20 +10,20 @@ use rollmill_algebra::{Fq, batch_invert};
 /// Affine coordinates.
 pub(crate) type At = (Fq, Fq);
 
-/// One operation on the point that the operations before it led to.
+/// One operation on the result of the operations before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Double,
     Add(At),
 }
 
-/// The sum of two points on a line of this slope, which is their tangent where they are one.
+/// The sum of two points on a line of this slope, which is the tangent if the points are equal.
 pub(crate) fn sum_on_line(p: At, q: At, slope: Fq) -> At {
     let x = slope.square() - p.0 - q.0;
     (x, slope * (q.0 - x) - q.1)
 }
 
-/// Fractions that wait for their inversion.
+/// Fractions whose denominators are not inverted yet.
 #[derive(Debug, Default)]
 pub(crate) struct Slopes {
     numerators: Vec<Fq>,
@@ -33,9 +33,9 @@ pub(crate) struct Slopes {
 impl Slopes {
     /// Adds the slope of each step of a chain that starts at a point.
     ///
-    /// Where a slope does not exist it is zero, and the chain goes on from where that leads. Such a chain is
-    /// laid out all the same, and where two equal points are added the equations of a circuit hold for any
-    /// slope: that no sum comes there is what its offset is for.
+    /// A slope that does not exist is zero, and the chain continues with the result. Such a chain is laid out as well,
+    /// and where it adds two equal points the equations of a circuit hold for any slope. The offset of an MSM ensures
+    /// that this does not happen.
     pub(crate) fn chain(&mut self, start: At, steps: impl IntoIterator<Item = Step>) {
         // (x, y) = (X / Z², Y / Z³)
         let (mut x, mut y, mut z) = (start.0, start.1, Fq::ONE);
@@ -98,7 +98,7 @@ mod tests {
 
     use super::*;
 
-    /// The slope of one step, by an inversion of its own: the plain twin of [`Slopes`].
+    /// The slope of one step, by its own inversion: the twin of [`Slopes`].
     fn slope(p: At, step: Step) -> Fq {
         let (numerator, denominator) = match step {
             Step::Double => (p.0.square() * Fq::from(3u64), p.1.double()),
@@ -140,8 +140,8 @@ mod tests {
         assert_eq!(slopes.finish(), expected);
     }
 
-    /// What an invalid witness leads to: equal points, opposite ones, points off the curve,
-    /// and the place where the identity's coordinates would be.
+    /// Points of an invalid witness: equal points, opposite points, points off the curve, and (0, 0), which encodes the
+    /// identity.
     #[test]
     fn a_chain_goes_on_after_a_slope_that_does_not_exist() {
         let mut rng = ChaCha8Rng::seed_from_u64(22);

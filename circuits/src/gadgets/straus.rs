@@ -1,17 +1,17 @@
-//! Sums of multiples of points: Straus's method with odd signed digits of four bits.
+//! Multi-scalar multiplication by Straus's method, with odd signed digits of four bits.
 //!
-//! A digit `d` in 0..16 stands for `2d − 15`; `K` digits with `D = Σ d_i·16^i` stand for the multiple
-//! `2D − (16^K − 1)`. No digit is zero, so every window adds once for every point, and all terms share
-//! one chain of doublings. A digit is bounded by the ROM: there is no entry past 15.
+//! A digit `d` in 0..16 represents `2d − 15`, and `K` digits with `D = Σ d_i·16^i` represent the scalar
+//! `2D − (16^K − 1)`. No digit is zero, so every window has one addition for every point, and all terms share
+//! one chain of doublings. The ROM bounds a digit: it has no entry beyond 15.
 //!
-//! # Why no addition meets equal x coordinates
-//! An accumulator starts at the point B = b·G, where b is squeezed after everything else in the sum is
-//! fixed, digits included. At any addition it is `(16^j + m)·b·G + C` and the table's entry `E + e·b·G`, with C,
-//! E, m and e known before b is drawn (m and e are zero unless a term's own point was made from B, see
+//! # Why no addition has operands with equal x coordinates
+//! An accumulator starts at the point B = b·G, where b is squeezed after everything else in the MSM is
+//! fixed, digits included. At any addition it is `(16^j + m)·b·G + C`, and the table's entry is `E + e·b·G`, with C,
+//! E, m and e known before b is drawn (m and e are zero unless a term's own point contains B, see
 //! [`super::fold`]). They have equal x coordinates for at most two values of b modulo r. As the upper half of a
-//! squeezed element b takes one of r/2^128 values, about 2^125.6. Over the 3,392 additions of the largest circuit
-//! the chance is about 2^-112.9 for each try at the transcript. An honest prover that meets it has no proof
-//! for this witness, with the same chance.
+//! squeezed element, b has one of r/2^128 values, about 2^125.6. Over the 3,392 additions of the largest circuit
+//! the chance is about 2^-112.9 for each attempt with another transcript. With the same chance, an honest prover has
+//! no proof for its witness.
 
 use ark_ff::{Field, PrimeField};
 use rollmill_algebra::{Fr, G1Affine};
@@ -29,14 +29,14 @@ pub const SHORT_WINDOWS: usize = 32;
 /// Windows of a long scalar.
 pub const LONG_WINDOWS: usize = 64;
 
-/// A number to be cut into digits.
+/// A number to split into digits.
 #[derive(Debug, Clone, Copy)]
 pub enum Scalar {
-    /// `c`, which stands for the multiple `2c + 1 − 2^128`; shown to be below 2^128 on the way.
+    /// `c`, which represents the scalar `2c + 1 − 2^128`. Its digits show that it is below 2^128.
     Short(Var),
-    /// A multiple modulo r. Its digits are those of the one number below `⌊r / 2^128⌋·2^128` that stands for
-    /// it modulo r; but for a chance of 2^-125.6 there is one. Any other digits would give the same point, but
-    /// they would leave the prover a choice after the offset is known.
+    /// A scalar modulo r. Its digits are those of the unique number below `⌊r / 2^128⌋·2^128` that represents it
+    /// modulo r, which exists except with chance 2^-125.6. Other digits would result in the same point, but they would
+    /// leave the prover a choice after the offset is known.
     Long(Var),
 }
 
@@ -46,11 +46,11 @@ struct Running<'a> {
     value: Fr,
     at: Var,
     end: Var,
-    /// The number that the first half of a long scalar's digits make.
+    /// The number that the first half of a long scalar's digits represents.
     high: Option<Var>,
 }
 
-/// The point b·G that a sum starts from.
+/// The point b·G that an MSM starts from.
 #[derive(Debug, Clone, Copy)]
 pub struct Offset {
     point: Point,
@@ -88,7 +88,7 @@ impl<'a> Running<'a> {
         Self::given(b, table, end, digits_of(words, windows), Fr::from(0u64))
     }
 
-    /// With the digits as the prover chooses them, and the number that they continue, which must be zero.
+    /// With digits that the prover chooses, and the number that they are appended to, which must be zero.
     fn given(b: &mut Builder, table: &'a Table, end: Var, digits: Vec<u8>, before: Fr) -> Self {
         let at = match gone("gadgets.straus.start") {
             true => b.witness(before),
@@ -97,12 +97,12 @@ impl<'a> Running<'a> {
         Self { table, digits, value: before, at, end, high: None }
     }
 
-    /// The entry that the window with `left` windows below it reads.
+    /// The entry that a window reads; `left` is the number of windows below it.
     fn entry(&self, left: usize) -> &Point {
         &self.table.entries[usize::from(self.digits[self.digits.len() - 1 - left])]
     }
 
-    /// The entry of the window that has `left` windows below it, and the row that reads it.
+    /// The entry of a window, and the row that reads it; `left` is the number of windows below it.
     fn next(&mut self, b: &mut Builder, left: usize) -> (Point, Read) {
         let digit = self.digits[self.digits.len() - 1 - left];
         self.value = self.value * Fr::from(16u64) + Fr::from(digit);
@@ -117,7 +117,7 @@ impl<'a> Running<'a> {
         (self.entry(left).read_again(b), read)
     }
 
-    /// Takes the first digit away and returns its entry, for a sum to start with. Three rows.
+    /// Removes the first digit and returns its entry, which an MSM can start with. Three rows.
     fn read_first(&mut self, b: &mut Builder) -> Point {
         let (entry, read) = self.next(b, self.digits.len() - 1);
         read_only(&mut Tape::new(b), &entry, read);
@@ -132,8 +132,8 @@ fn digits_of(words: [u64; 4], windows: usize) -> Vec<u8> {
 }
 
 /// `Σ scalar·table + Σ once + 16^(K−1)·start`, where K is the number of windows of the longest scalar.
-/// `start` keeps additions apart, see the module's text: everything else in the sum must be fixed before the
-/// transcript that gave it ended.
+/// `start` prevents degenerate additions, see the module's documentation: everything else in the MSM must be fixed
+/// before the transcript that returned `start` ended.
 pub fn multi_scalar(
     b: &mut Builder,
     start: &Offset,
@@ -144,7 +144,7 @@ pub fn multi_scalar(
     sum_of(b, &start.point, running, once)
 }
 
-/// The sum, its long scalars held to one form of their digits.
+/// The MSM, with the digits of its long scalars constrained to their unique form.
 fn sum_of(b: &mut Builder, start: &Point, mut running: Vec<Running<'_>>, once: &[&Point]) -> Point {
     let sum = sum_up(b, start, &mut running, once);
     for high in running.into_iter().filter_map(|r| r.high) {
@@ -155,11 +155,11 @@ fn sum_of(b: &mut Builder, start: &Point, mut running: Vec<Running<'_>>, once: &
     sum
 }
 
-/// One operation of a sum on what there is so far.
+/// One operation of an MSM on its accumulator.
 #[derive(Clone, Copy)]
 enum Operation {
     Double,
-    /// Adds what term `term` reads in the window with `left` windows below it.
+    /// Adds the entry of term `term` in a window; `left` is the number of windows below it.
     Read {
         term: usize,
         left: usize,
@@ -167,7 +167,7 @@ enum Operation {
     Once(usize),
 }
 
-/// `start` with all digits of the terms, and the points. All slopes are made with one field inversion.
+/// Adds all digits of the terms, and the points, to `start`. All slopes are computed with one field inversion.
 fn sum_up(b: &mut Builder, start: &Point, terms: &mut [Running<'_>], once: &[&Point]) -> Point {
     let windows = terms.iter().map(|t| t.digits.len()).max().unwrap_or(0);
     let mut operations = Vec::new();
@@ -202,21 +202,21 @@ fn sum_up(b: &mut Builder, start: &Point, terms: &mut [Running<'_>], once: &[&Po
     sum
 }
 
-/// Constrains `high`, which 32 digits make, to be below `⌊r / 2^128⌋`. About four rows.
+/// Constrains `high`, a number of 32 digits, to be below `⌊r / 2^128⌋`. About four rows.
 fn assert_high_half_below_modulus(b: &mut Builder, high: Var) {
     let rest = HIGH_HALF_MAX.wrapping_sub(join(&b.value(high).into_bigint().0));
     let words = [rest as u64, (rest >> 64) as u64].map(Fr::from);
     high_half_given(b, high, words);
 }
 
-/// The largest high half of an element: `⌊r / 2^128⌋ − 1`, so that every low half makes a number below r.
+/// The largest allowed high half of an element: `⌊r / 2^128⌋ − 1`, so that it is below r with any low half.
 const HIGH_HALF_MAX: u128 = join(&[Fr::MODULUS.0[2], Fr::MODULUS.0[3]]) - 1;
 
 const fn join(words: &[u64]) -> u128 {
     words[0] as u128 | (words[1] as u128) << 64
 }
 
-/// [`assert_high_half_below_modulus`] with the words of the difference as the prover chooses them.
+/// [`assert_high_half_below_modulus`] with words of the difference that the prover chooses.
 fn high_half_given(b: &mut Builder, high: Var, words: [Fr; 2]) {
     let words = words.map(|w| b.witness(w));
     for word in words {
@@ -238,24 +238,23 @@ pub fn offset_factor(windows: usize) -> Fr {
     power_of_two(4 * (windows as u32 - 1))
 }
 
-/// Parts that a short multiple of the generator is cut into, each with its own constant table.
+/// Parts that a short multiple of the generator is split into, each with its own constant table.
 const COMB: usize = 4;
 
 /// `(2c + 1 − 2^128)·G` for a short `c`.
 ///
-/// Four parts of eight windows run side by side over the constant tables of `2^(32 i)·G`, so there are
-/// 28 doublings. No addition is degenerate: every accumulator is an integer multiple of G below 2^129,
-/// and at each addition the two multiples have different powers of two in them: the accumulator after a
-/// window's doublings has 16 times an odd number at its lowest part, and the addends of parts 3, 2, 1, 0
-/// have exactly 2^96, 2^64, 2^32 and 1, while the sum of those before them has the next higher one (in
-/// the first window) or exactly 16 (later on).
+/// The four parts have eight windows each, over the constant tables of `2^(32 i)·G`, and share 28 doublings. No
+/// addition is degenerate. Every accumulator is an integer multiple of G below 2^129, and at each addition the two
+/// multiples are divisible by different powers of two. The addends of parts 3, 2, 1 and 0 are divisible by exactly
+/// 2^96, 2^64, 2^32 and 1. In the first window the sum of the addends before is divisible by the next higher of these
+/// powers. In later windows the accumulator is divisible by exactly 16 after the doublings.
 pub fn short_multiple_of_generator(b: &mut Builder, c: Var) -> Point {
     let words = b.value(c).into_bigint().0;
     let parts = std::array::from_fn(|i| words[i / 2] >> (32 * (i % 2)) & 0xffff_ffff);
     short_multiple_given(b, c, parts)
 }
 
-/// [`short_multiple_of_generator`] with the parts of `c` as the prover chooses them, 32 bits each.
+/// [`short_multiple_of_generator`] with parts of `c` that the prover chooses, 32 bits each.
 fn short_multiple_given(b: &mut Builder, c: Var, parts: [u64; COMB]) -> Point {
     let generator = <G1Affine as ark_ec::AffineRepr>::generator();
     let windows = SHORT_WINDOWS / COMB;
@@ -293,7 +292,7 @@ mod tests {
 
     use super::*;
 
-    /// Attack: a long scalar written as the number r higher, to choose among accumulators.
+    /// Attack: a long scalar written as a number that is larger by r, to choose among accumulators.
     #[test]
     fn digits_of_a_number_above_the_modulus_are_rejected() {
         let top = u128::from(Fr::MODULUS.0[2]) | u128::from(Fr::MODULUS.0[3]) << 64;
@@ -306,7 +305,7 @@ mod tests {
         }
     }
 
-    /// Attack: the same, with a negative difference in one of its words, where the sum holds.
+    /// Attack: the same, with a negative word in the difference, so that the sum is right.
     #[test]
     fn a_difference_below_zero_is_no_difference() {
         let one_word = power_of_two(64);
@@ -326,7 +325,7 @@ mod tests {
         check(&layout, &witness).is_ok()
     }
 
-    /// Attack: parts that stand for another offset than the one that was squeezed.
+    /// Attack: parts that represent another offset than the squeezed one.
     #[test]
     fn parts_of_another_scalar_than_the_offsets_are_rejected() {
         let c = 0x0123_4567_89ab_cdef_0011_2233_4455_6677u128;
@@ -350,7 +349,7 @@ mod tests {
         ark_ec::CurveGroup::into_affine(g * Fr::from(k))
     }
 
-    /// A sum of one multiple of 3·G whose digits and the number before them are given.
+    /// A multiple of 3·G with the given digits, and the given number before them.
     fn sum_of_digits(end: Fr, digits: Vec<u8>, before: Fr) -> bool {
         let mut b = Builder::new(0, 16);
         let start = Point::constant(&mut b, &generator(1_000_003));
@@ -361,7 +360,7 @@ mod tests {
         holds(b)
     }
 
-    /// Attack: digits that continue a number other than zero, so that any digits end where they should.
+    /// Attack: digits after a number other than zero, so that any digits end at the right number.
     #[test]
     fn digits_that_do_not_start_at_zero_are_rejected() {
         let digits = || digits_of([7, 0, 0, 0], SHORT_WINDOWS);
@@ -371,7 +370,7 @@ mod tests {
         assert!(!sum_of_digits(end, digits(), before));
     }
 
-    /// Attack: a long scalar's digits are those of its number plus r, in a sum as circuits make it.
+    /// Attack: a long scalar's digits are those of its number plus r, in an MSM as in the circuits.
     #[test]
     fn long_digits_of_a_number_plus_the_modulus_are_rejected_in_a_sum() {
         let number = [9, 8, 7, 6];

@@ -1,8 +1,8 @@
 //! Expressions over circuit variables, and how they become arithmetic rows.
 //!
-//! Gates that are written over [`Expr`] give expressions when evaluated with [`Sym`]. A batch of them is
-//! then lowered in one pass. Equal parts are shared; sums and constant factors cost nothing until a
-//! product needs them; a row takes two products, or one product and one or two more variables.
+//! Gates are written over [`Expr`]; evaluated with [`Sym`], they result in expressions. A batch of them is lowered in
+//! one pass. Equal parts are shared. Sums and constant factors cost no row until a product needs them. A row has space
+//! for two products, or for one product and one or two more variables.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Expr;
@@ -18,7 +18,7 @@ pub fn sum(terms: impl IntoIterator<Item = Sym>) -> Sym {
     terms.into_iter().fold(zero, |acc, t| acc + t)
 }
 
-/// Makes variables for terms.
+/// Lays out terms and returns their variables.
 pub fn lower<const N: usize>(b: &mut Builder, terms: [&Sym; N]) -> [Var; N] {
     let mut lowering = Lowering::of(b, terms);
     let roots: [usize; N] = std::array::from_fn(|i| lowering.graph.roots()[i]);
@@ -61,7 +61,7 @@ impl Form {
         self.products.extend(other.products.iter().map(|(k, x, y)| (*k * factor, *x, *y)));
     }
 
-    /// `k·v + c`, when it is no more than that.
+    /// `k·v + c`, if the form is that simple.
     fn affine(&self) -> Option<(Fr, Var, Fr)> {
         match (&self.linear[..], &self.products[..]) {
             ([(k, v)], []) => Some((*k, *v, self.constant)),
@@ -75,7 +75,7 @@ impl Form {
         linear.chain(products).fold(self.constant, |acc, t| acc + t)
     }
 
-    /// Lays out rows that make the form equal to `out`, or to zero.
+    /// Lays out rows that constrain the form to equal `out`, or zero.
     fn emit(mut self, b: &mut Builder, out: Option<Var>) {
         let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
         let mut carried: Option<Var> = None;
@@ -97,7 +97,7 @@ impl Form {
                     value += k * b.value(x) * b.value(y);
                 }
             }
-            // Multiples of variables that stand in the row already are free.
+            // Multiples of variables that are already in the row are free.
             self.linear.retain(|(k, v)| match w.iter().position(|slot| *slot == Some(*v)) {
                 Some(at) => {
                     c[at] += k;
@@ -140,12 +140,12 @@ struct Lowering {
 }
 
 impl Lowering {
-    /// Gives every node its form; operands stand before what reads them.
+    /// Computes the form of every node. Operands come before the nodes that read them.
     fn of<const N: usize>(b: &mut Builder, terms: [&Sym; N]) -> Self {
         let graph = Graph::new(Identity::Value, terms);
         let (live, uses) = (graph.live(), graph.uses());
         let mut lowering = Self { forms: vec![Form::default(); graph.nodes().len()], graph };
-        // A node that serves no term must not cost rows.
+        // A node that no term uses must not cost rows.
         for id in (0..live.len()).filter(|id| live[*id]) {
             let form = match lowering.graph.nodes()[id] {
                 Node::Constant(value, _) => Form { constant: value, ..Form::default() },
@@ -189,7 +189,7 @@ impl Lowering {
         form
     }
 
-    /// The variable that holds a term.
+    /// The variable of a term.
     fn var(&mut self, b: &mut Builder, id: usize) -> Var {
         let form = &self.forms[id];
         let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
@@ -255,7 +255,7 @@ mod tests {
         }
     }
 
-    /// Goal: what a factor of zero drops costs no rows.
+    /// Goal: terms with the factor zero cost no rows.
     #[test]
     fn a_term_that_was_dropped_costs_nothing() {
         fn power(x: Sym) -> Sym {

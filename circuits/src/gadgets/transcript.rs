@@ -31,12 +31,12 @@ impl Transcript {
         Self { state: [Builder::ZERO, Builder::ZERO, Builder::ZERO, iv], queue: Vec::new() }
     }
 
-    /// Takes field elements.
+    /// Absorbs field elements.
     pub fn absorb(&mut self, values: &[Var]) {
         self.queue.extend_from_slice(values);
     }
 
-    /// Takes points, whose coordinates are constrained below q.
+    /// Absorbs points, whose coordinates must be constrained below q.
     pub fn absorb_points(&mut self, b: &mut Builder, points: &[Point]) {
         for point in points {
             let coordinates = point.absorbed(b);
@@ -44,7 +44,7 @@ impl Transcript {
         }
     }
 
-    /// Gives `count` challenges.
+    /// Squeezes `count` challenges.
     pub fn squeeze(&mut self, b: &mut Builder, count: usize) -> Vec<Var> {
         let queue = std::mem::take(&mut self.queue);
         self.state = b.absorb(self.state, &queue);
@@ -58,7 +58,7 @@ impl Transcript {
         out
     }
 
-    /// Gives `count` short values, each below 2^128; two are the halves of one squeezed element.
+    /// Squeezes `count` short values, each below 2^128, two from each squeezed element.
     pub fn squeeze_short(&mut self, b: &mut Builder, count: usize) -> Vec<Var> {
         let elements = self.squeeze(b, count.div_ceil(2));
         let mut out: Vec<Var> = elements.into_iter().flat_map(|e| split(b, e)).collect();
@@ -66,8 +66,8 @@ impl Transcript {
         out
     }
 
-    /// Gives `count` short values and, as the very last, an offset for sums of points. The transcript ends
-    /// here: whatever the sums are of must have been absorbed, or follow from what was.
+    /// Squeezes `count` short values and then an offset for MSMs. The transcript ends here: all terms of the MSMs must
+    /// have been absorbed, or follow from what was absorbed.
     pub fn end_with_offset(mut self, b: &mut Builder, count: usize) -> (Vec<Var>, OffsetScalar) {
         let mut out = self.squeeze_short(b, count + 1);
         let offset = out.pop().expect("one more was drawn");
@@ -76,20 +76,20 @@ impl Transcript {
     }
 }
 
-/// The short value b of an offset b·G, which only the end of a transcript gives: a prover that could choose
-/// it could meet an addition of equal points, whose slope nothing binds.
+/// The short value b of an offset b·G, which only the end of a transcript returns. A prover that could choose it could
+/// cause an addition of equal points, whose slope is not constrained.
 #[derive(Debug, Clone, Copy)]
 pub struct OffsetScalar(Var);
 
 impl OffsetScalar {
-    /// The value b stands for: `2b + 1 − 2^128` is the multiple.
+    /// The value b; the offset is `(2b + 1 − 2^128)·G`.
     pub fn var(self) -> Var {
         self.0
     }
 }
 
-/// The low 128 bits of a variable and the rest. The halves are those of the canonical integer below r:
-/// without that check each challenge would have a second, chosen reading. About 11 rows.
+/// The low 128 bits of a variable and the rest. The halves are those of the canonical integer below r: otherwise the
+/// prover could choose between two pairs of halves for a challenge. About 11 rows.
 pub fn split(b: &mut Builder, value: Var) -> [Var; 2] {
     let words = b.value(value).into_bigint().0;
     split_as(b, value, words.map(Fr::from), assert_at_most)
@@ -174,7 +174,7 @@ mod tests {
         }));
     }
 
-    /// Attack: the same element, read as the integer r higher, which still has four limbs of 64 bits.
+    /// Attack: the same element as an integer that is larger by r, which still has four limbs of 64 bits.
     #[test]
     fn a_challenge_split_above_the_modulus_is_rejected() {
         for value in [Fr::from(0u64), Fr::from(7u64), Fr::from(u128::MAX)] {

@@ -1,8 +1,8 @@
 //! Integers in a circuit: ranges of any width, bits, and the order of canonical field elements.
 //!
-//! A range check covers four limb cells, so its width depends on the circuit's cells; the functions
-//! here cut wider values into such limbs. An integer relation is stated over Fr, so each function
-//! says why no sum in it reaches r, which lies between 2^253 and 2^254.
+//! A range check covers four limb cells, so its width depends on the circuit's cells. The functions here split wider
+//! values into such limbs. They constrain integers by equations over Fr, so each function explains why no sum in it
+//! reaches r, which lies between 2^253 and 2^254.
 
 use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
@@ -41,7 +41,7 @@ pub fn range_bits(b: &mut Builder, value: Var, bits: u32) {
     range_by_limbs(b, value, bits, &limbs);
 }
 
-/// [`range_bits`] with the limbs as the prover chooses them, lowest first.
+/// [`range_bits`] with limbs that the prover chooses, lowest first.
 fn range_by_limbs(b: &mut Builder, value: Var, bits: u32, limbs: &[Fr]) {
     let slot = 4 * b.cell_bits();
     let mut terms = Vec::with_capacity(limbs.len());
@@ -70,8 +70,8 @@ pub fn range_u128(b: &mut Builder, value: Var) {
 
 /// Constrains `small ≤ large` and returns the difference.
 ///
-/// Both must already be below `2^width` with `width ≤ 128`: a negative difference is then
-/// above `r − 2^128` and no number of `width` bits.
+/// Both must already be below `2^width`, with `width ≤ 128`. A negative difference is then above `r − 2^128`, so it
+/// does not have `width` bits.
 pub fn assert_at_most(b: &mut Builder, small: Var, large: Var, width: u32) -> Var {
     let difference = b.sub(large, small);
     if !gone("gadgets.order.at_most") {
@@ -89,8 +89,8 @@ pub fn assert_below(b: &mut Builder, small: Var, large: Var, width: u32) {
     }
 }
 
-/// `a + c`, constrained to stay below `2^width`, `width ≤ 128`; the terms must be so already, so that
-/// their sum is the sum of the integers.
+/// `a + c`, constrained to be below `2^width`, `width ≤ 128`. Both terms must already be below `2^width`, so that the
+/// sum does not wrap.
 pub fn checked_add(b: &mut Builder, a: Var, c: Var, width: u32) -> Var {
     let sum = b.add(a, c);
     if !gone("gadgets.add.range") {
@@ -99,8 +99,7 @@ pub fn checked_add(b: &mut Builder, a: Var, c: Var, width: u32) -> Var {
     sum
 }
 
-/// The `n` lowest bits of a value, lowest first, each constrained to 0 or 1; the value is
-/// constrained to be below `2^n`, `n ≤ 248`.
+/// The `n` bits of a value, lowest first, `n ≤ 248`. Each is constrained to 0 or 1, and the value to be below `2^n`.
 pub fn to_bits(b: &mut Builder, value: Var, n: usize) -> Vec<Var> {
     assert!((1..=RANGE_BITS_MAX as usize).contains(&n), "{n} bits");
     let whole = b.value(value);
@@ -108,7 +107,7 @@ pub fn to_bits(b: &mut Builder, value: Var, n: usize) -> Vec<Var> {
     bits_given(b, value, &bits)
 }
 
-/// [`to_bits`] with the bits as the prover chooses them.
+/// [`to_bits`] with bits that the prover chooses.
 pub(crate) fn bits_given(b: &mut Builder, value: Var, bits: &[Fr]) -> Vec<Var> {
     let mut one_bit = |bit: &Fr| {
         let bit = b.witness(*bit);
@@ -171,7 +170,7 @@ pub fn canonical_halves(b: &mut Builder, value: Var) -> Halves {
     halves_given(b, value, [half_of(&whole, 0), half_of(&whole, 1)])
 }
 
-/// [`canonical_halves`] with the halves as the prover chooses them.
+/// [`canonical_halves`] with halves that the prover chooses.
 fn halves_given(b: &mut Builder, value: Var, [lo, hi]: [Fr; 2]) -> Halves {
     let lo = b.witness(lo);
     let hi = b.witness(hi);
@@ -207,7 +206,7 @@ pub fn assert_halves_below(b: &mut Builder, small: Halves, large: Halves) {
     halves_below_borrowing(b, small, large, Fr::from(u64::from(borrows)));
 }
 
-/// [`assert_halves_below`] with the borrow as the prover chooses it.
+/// [`assert_halves_below`] with a borrow that the prover chooses.
 fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows: Fr) {
     let one = Fr::from(1u64);
     let borrow = b.witness(borrows);
@@ -230,12 +229,12 @@ fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows
 /// The product stays below 2^128, so the equation is one of integers.
 pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
     let (v, d) = (low_u64(b, value), low_u64(b, divisor));
-    // A divisor of zero has no remainder below it, so these zeros satisfy nothing.
+    // No remainder is below a divisor of zero, so these zeros do not satisfy the circuit.
     let parts = [v.checked_div(d), v.checked_rem(d)].map(|part| Fr::from(part.unwrap_or(0)));
     divide_into(b, value, divisor, parts)
 }
 
-/// [`divide`] with quotient and remainder as the prover chooses them.
+/// [`divide`] with a quotient and a remainder that the prover chooses.
 fn divide_into(
     b: &mut Builder,
     value: Var,

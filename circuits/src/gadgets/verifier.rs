@@ -1,5 +1,4 @@
-//! The verifier of one proof inside a circuit, up to the sums of points; the twin of
-//! `rollmill_plonk::verifier::reduce`.
+//! The verifier of one proof inside a circuit, up to the MSMs. The twin of `rollmill_plonk::verifier::reduce`.
 
 use ark_ff::Field;
 use rollmill_algebra::Fr;
@@ -40,7 +39,7 @@ impl ProofVars {
     }
 }
 
-/// What a proof's openings come to: the pair (W′, 0; R, s_R) with
+/// What is left to check of a proof: the pair (W′, 0; R, s_R) with
 /// `R = f_1·S_1 + f_2·S_2 + S_3 + w_factor·W + z'·W′`, where `S_i = Σ (2c_k + 1 − 2^128)·C_k` over set `i`.
 #[derive(Debug, Clone)]
 pub struct Opening {
@@ -53,7 +52,7 @@ pub struct Opening {
     pub w_prime: Point,
     pub z_prime: Var,
     pub s_r: Var,
-    /// The transcript's final squeeze, from which folding coefficients are made.
+    /// The transcript's final squeeze, from which folding coefficients are derived.
     pub fold: Var,
 }
 
@@ -63,7 +62,7 @@ pub fn short_coefficient(c: Var) -> Sym {
     Sym::var(c).scale(Fr::from(2u64)) + Sym::constant(offset)
 }
 
-/// Claims of each set. What follows is written for three sets, of one, two and three points.
+/// Claims of each set. The code below assumes three sets, of one, two and three points.
 const SETS: [usize; 3] = {
     assert!(OPENINGS.len() == 3);
     let [one, two, three] = [OPENINGS[0], OPENINGS[1], OPENINGS[2]];
@@ -71,12 +70,12 @@ const SETS: [usize; 3] = {
     [one.claims(), two.claims(), three.claims()]
 };
 
-/// A challenge, or in a weakened build a variable of its value that nothing ties to the transcript.
+/// A challenge, or in a weakened build a variable with its value that is not tied to the transcript.
 fn drawn(b: &mut Builder, challenge: Var, name: &str) -> Var {
     if gone(name) { b.witness(b.value(challenge)) } else { challenge }
 }
 
-/// Verifies a proof for `public` under `key`, but for the sums of points and the pairing.
+/// Verifies a proof for `public` under `key`, except for the MSMs and the pairing.
 pub fn reduce(
     b: &mut Builder,
     key: &KeyVars,
@@ -163,7 +162,7 @@ impl Channel for OfProof<'_> {
     }
 }
 
-/// ζ^n, where n is one of the sizes the key may have.
+/// ζ^n, where n is one of the sizes that the key can have.
 fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
     let largest = key.log_n.values().iter().copied().max().expect("a key has a size");
     let mut powers = vec![zeta];
@@ -184,7 +183,7 @@ fn power_n(b: &mut Builder, key: &KeyVars, zeta: Var) -> Var {
     power
 }
 
-/// A number that depends on the key's size alone.
+/// A number that depends only on the key's size.
 fn of_size(b: &mut Builder, key: &KeyVars, f: impl Fn(u32) -> Fr) -> Sym {
     match key.log_n.single() {
         Some(log_n) => Sym::constant(f(log_n)),
@@ -198,7 +197,7 @@ fn root(log_n: u32, k: i64) -> Fr {
     if k < 0 { inverse_of_nonzero(&power) } else { power }
 }
 
-/// What a verifier computes by itself at ζ. ζ is constrained to lie off the domain.
+/// The values at ζ that a verifier computes itself. ζ is constrained to lie outside the domain.
 fn computed_at(
     b: &mut Builder,
     key: &KeyVars,
@@ -318,7 +317,7 @@ mod tests {
 
     const LOG_N: u32 = 17;
 
-    /// Whether a circuit takes these two points, laid out as far as they matter.
+    /// Whether a circuit accepts these two points, with only the rows that matter here.
     fn accepted(lay_out: impl Fn(&mut Builder, &KeyVars)) -> bool {
         let mut b = Builder::new(0, 16);
         let log_n = Choice::new(&mut b, &[LOG_N], LOG_N.into());
@@ -328,7 +327,7 @@ mod tests {
         check(&layout, &witness).is_ok()
     }
 
-    /// On the domain every value of a Lagrange polynomial passes, so that a prover could choose them.
+    /// On the domain any value of a Lagrange polynomial passes, so a prover could choose it.
     #[test]
     fn a_point_of_the_domain_is_rejected() {
         let taken = |zeta: Fr| {
@@ -345,7 +344,7 @@ mod tests {
         }
     }
 
-    /// There the claims of a set would lose their factor.
+    /// At these points the factor of a set's claims is zero.
     #[test]
     fn a_second_point_among_those_of_the_first_is_rejected() {
         let zeta = Fr::from(7u64);

@@ -1,7 +1,7 @@
 //! Verification keys inside a circuit: their digest, and their leaf under the key tree's root.
 //!
-//! A parent accepts a literal set of roles. A role is the leaf's index, so a key stands for one role
-//! only, and a proof of another role opens another leaf.
+//! A parent accepts a constant set of roles. A role is the leaf's index, so a key has one role only, and a proof of
+//! another role opens another leaf.
 
 use rollmill_algebra::{Fr, G1Affine};
 use rollmill_plonk::builder::{Builder, Var};
@@ -12,7 +12,7 @@ use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use super::curve::Point;
 use crate::weaken::gone;
 
-/// One number out of a literal list, as one bit for each.
+/// One number of a constant list, as one bit for each.
 #[derive(Debug, Clone)]
 pub struct Choice {
     /// `bits[i]` is one when the number is `values[i]`; exactly one is.
@@ -21,14 +21,14 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Chooses `value`; when the list does not hold it, no witness satisfies the circuit.
+    /// Chooses `value`. If the list does not contain it, no witness satisfies the circuit.
     pub fn new(b: &mut Builder, values: &[u32], value: u64) -> Self {
         let bits: Vec<Fr> =
             values.iter().map(|v| Fr::from(u64::from(u64::from(*v) == value))).collect();
         Self::given(b, values, &bits)
     }
 
-    /// [`Self::new`] with the bits as the prover chooses them.
+    /// [`Self::new`] with bits that the prover chooses.
     fn given(b: &mut Builder, values: &[u32], bits: &[Fr]) -> Self {
         let one = Fr::from(1u64);
         let bits: Vec<Var> = if values.len() == 1 {
@@ -70,7 +70,7 @@ impl Choice {
         chosen.next().map(|(_, value)| *value)
     }
 
-    /// The only number there is to choose.
+    /// The only number of the list, if it has just one.
     pub fn single(&self) -> Option<u32> {
         match self.values[..] {
             [value] => Some(value),
@@ -91,12 +91,12 @@ pub struct KeyVars {
     pub fixed: Vec<Point>,
     /// Base-2 logarithm of the number of rows.
     pub log_n: Choice,
-    /// The key's digest, made here of its parts.
+    /// The key's digest, computed here from its parts.
     pub digest: Var,
 }
 
 impl KeyVars {
-    /// A key with one of these sizes, and just this number of public inputs and width of limb cells.
+    /// A key with one of these sizes, and exactly this number of public inputs and this width of limb cells.
     pub fn new(
         b: &mut Builder,
         vk: &VerifyingKey,
@@ -120,7 +120,7 @@ impl KeyVars {
     }
 }
 
-/// What a leaf says besides the key.
+/// The fields of a leaf besides the key.
 #[derive(Debug, Clone, Copy)]
 pub struct LeafVars {
     pub n_public: usize,

@@ -1,7 +1,7 @@
 //! Signed integers of 320 bits, for the witnesses of non-native arithmetic.
 //!
-//! Two's complement in five 64-bit words, all operations modulo 2^320. That is enough: an identity is
-//! divided exactly, and an exact quotient modulo 2^320 is the quotient, as it is below 2^319.
+//! Two's complement in five 64-bit words, with all operations modulo 2^320. That is enough: the divisions of an
+//! identity are exact, and an exact quotient is below 2^319, so it is determined modulo 2^320.
 
 use ark_ff::{BigInt, PrimeField};
 use rollmill_algebra::Fr;
@@ -118,7 +118,7 @@ impl Wide {
         let low = Fr::from_bigint(BigInt::new([a, b, c, d]));
         let value = match low {
             Some(low) if top == 0 => low,
-            // Only a witness that satisfies nothing gets here.
+            // Only an invalid witness gets here.
             _ => {
                 let bytes: Vec<u8> = magnitude.0.iter().flat_map(|w| w.to_le_bytes()).collect();
                 Fr::from_le_bytes_mod_order(&bytes)
@@ -139,7 +139,7 @@ pub const MODULUS: Wide = Wide::from_words(MODULUS_LIMBS);
 /// `q^−1` modulo 2^320.
 const MODULUS_INVERSE: Wide = inverse_of_modulus();
 
-/// Newton's iteration for an inverse modulo 2^320: each step doubles the number of right bits.
+/// Newton's iteration for an inverse modulo 2^320: each step doubles the number of correct bits.
 const fn inverse_of_modulus() -> Wide {
     let q = [MODULUS_LIMBS[0], MODULUS_LIMBS[1], MODULUS_LIMBS[2], MODULUS_LIMBS[3], 0];
     // An odd number is its own inverse modulo 8.

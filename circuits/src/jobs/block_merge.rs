@@ -1,4 +1,4 @@
-//! BlockMerge jobs: two adjacent runs of blocks become one.
+//! BlockMerge jobs: join two adjacent ranges of blocks.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -23,7 +23,7 @@ pub struct BlockMergeInput {
 /// The input of a BlockMerge job over two results.
 ///
 /// # Errors
-/// When the bytes are not those of a result.
+/// When the bytes are no result.
 pub fn block_merge_input(left: &[u8], right: &[u8]) -> Result<Vec<u8>, JobError> {
     let children = [Output::from_bytes(left)?, Output::from_bytes(right)?];
     Ok(Input::BlockMerge(BlockMergeInput { children }).to_bytes())

@@ -1,4 +1,4 @@
-//! The client circuit, which wallets prove: no job is of its family.
+//! The client circuit, which wallets prove. No job is of its family.
 
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::Device;
@@ -90,8 +90,8 @@ pub fn prove_client<D: Device>(
     Ok(proof)
 }
 
-/// A valid proof that states `inputs` without a witness, under a key of the proof's own: for showing
-/// that whoever verifies holds on to the client circuit's key.
+/// A valid proof with these public inputs and no witness, under a key of its own. Tests use it to show that verifiers
+/// insist on the client circuit's key.
 pub fn prove_unconstrained<D: Device>(
     keys: &Keys<D>,
     inputs: &ClientInputs,

@@ -1,4 +1,4 @@
-//! EpochRoot jobs: a run of blocks lies inside one epoch.
+//! EpochRoot jobs: a range of blocks lies inside one epoch.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -19,13 +19,13 @@ use crate::keyset::KeySet;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochRootInput {
     pub slots_per_epoch: u64,
-    /// The results of one or two runs, left first.
+    /// The results of one or two ranges, left first.
     pub children: Vec<Output>,
 }
 
 impl EpochRootInput {
     /// # Errors
-    /// When the family has no circuit for this number of runs.
+    /// When no circuit takes this number of ranges.
     fn new(slots_per_epoch: u64, children: Vec<Output>) -> Result<Self, JobError> {
         if Circuit::variant(Family::EpochRoot, children.len()).is_none() {
             let (circuit, got) = ("epoch_root", children.len());
@@ -38,7 +38,7 @@ impl EpochRootInput {
 /// The input of an EpochRoot job over one or two results.
 ///
 /// # Errors
-/// When the family has no circuit for this number of runs, or the bytes are not those of a result.
+/// When no circuit takes this number of ranges, or the bytes are no result.
 pub fn epoch_root_input(slots_per_epoch: u64, ranges: &[Vec<u8>]) -> Result<Vec<u8>, JobError> {
     let made = EpochRootInput::new(slots_per_epoch, outputs(ranges)?)?;
     Ok(Input::EpochRoot(made).to_bytes())

@@ -1,8 +1,8 @@
 //! Job inputs: one canonical byte string each, with the children's proofs and the witness.
 //!
-//! Format byte, role, what the family's file writes, children. Reading is strict, and what can be computed
-//! from the rest (roots after an operation, hashes, fees) is not in the bytes but computed, so that an
-//! input has one encoding and a wrong one is rejected before anything is proven.
+//! The bytes are a format byte, the role, what the family's file writes, and the children. Decoding is strict. What can
+//! be computed from the rest (roots after an operation, hashes, fees) is computed and not encoded. So an input has one
+//! encoding, and a wrong one is rejected before anything is proven.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -20,23 +20,23 @@ use crate::keyset::KeySet;
 
 const FORMAT: u8 = 1;
 
-/// What the jobs of one family of circuits do. Each family has a file beside this one.
+/// The jobs of one family of circuits. Each family has a file in this directory.
 pub(super) trait Job {
     /// The circuit that proves this input.
     fn circuit(&self) -> Circuit;
-    /// The results that the job joins, left first.
+    /// The results that the job verifies, left first.
     fn children(&self) -> &[Output];
-    /// Writes what the bytes have between role and children.
+    /// Encodes the part between the role and the children.
     fn write(&self, out: &mut Writer);
-    /// Reads what [`Self::write`] wrote, and the children of `circuit`.
+    /// Decodes what [`Self::write`] wrote, and the children of `circuit`.
     ///
     /// # Errors
-    /// When the bytes are malformed, or the plain rules reject what they say.
+    /// When the bytes are malformed, or the native rules reject their contents.
     fn read(from: &mut Reader<'_>, circuit: Circuit) -> Result<Self, JobError>
     where
         Self: Sized;
-    /// The input of the job about `subject` over these results; none if no job of this family is about it,
-    /// or the range does not have it.
+    /// The input of the job about `subject` over these results. `None` if no job of this family is about it, or the
+    /// range does not contain it.
     ///
     /// # Errors
     /// When the number of results is wrong.
@@ -47,7 +47,7 @@ pub(super) trait Job {
     ) -> Result<Option<Self>, JobError>
     where
         Self: Sized;
-    /// The public inputs that the native rules lead to, with `pair` at their end, and their constants.
+    /// The public inputs by the native rules, with `pair` at their end, and their constants.
     ///
     /// # Errors
     /// When the rules reject the input.
@@ -57,7 +57,7 @@ pub(super) trait Job {
     /// # Errors
     /// When a child's proof is invalid.
     fn build(&self, set: &KeySet) -> Result<Builder, JobError>;
-    /// `circuit` laid out over a dummy witness.
+    /// Lays `circuit` out over a dummy witness.
     fn dummy(circuit: Circuit) -> Builder
     where
         Self: Sized;

@@ -1,4 +1,4 @@
-//! TxBase jobs: one transaction takes effect.
+//! TxBase jobs: apply one transaction.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -157,7 +157,7 @@ impl Job for TxBaseInput {
     }
 }
 
-/// Reads the witness of every tree operation and recomputes what it leads to.
+/// Decodes the witness of every tree operation and recomputes its result.
 fn read_effects(
     from: &mut Reader<'_>,
     effects: &TxEffects,

@@ -1,4 +1,4 @@
-//! TxMerge jobs: two adjacent runs of transactions become one.
+//! TxMerge jobs: join two adjacent ranges of transactions.
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
@@ -22,7 +22,7 @@ pub struct TxMergeInput {
 /// The input of a TxMerge job over two results.
 ///
 /// # Errors
-/// When the bytes are not those of a result.
+/// When the bytes are no result.
 pub fn tx_merge_input(left: &[u8], right: &[u8]) -> Result<Vec<u8>, JobError> {
     let children = [Output::from_bytes(left)?, Output::from_bytes(right)?];
     Ok(Input::TxMerge(TxMergeInput { children }).to_bytes())
