@@ -1,8 +1,9 @@
 //! The worker that proves the rollup's circuits.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use rollmill_algebra::Fr;
 use rollmill_algebra::device::{Device, DeviceError, Memory};
 use rollmill_broker_client::WorkStats;
@@ -66,11 +67,11 @@ pub struct CheckedSrs(Arc<Mutex<Option<Srs>>>);
 
 impl CheckedSrs {
     pub(crate) fn put(&self, srs: Option<Srs>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = srs;
+        *self.0.lock() = srs;
     }
 
     fn take(&self) -> Option<Srs> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.lock().take()
     }
 }
 

@@ -52,12 +52,12 @@ pub enum KeyError {
     /// The verifying key is of a circuit of another size, or has another number of public inputs.
     ///
     /// Do: Use the verifying key that was made from the same fixed columns.
-    #[error("PLK-054: the verifying key is for {expected}, the fixed columns are of {got}")]
+    #[error("{code}: the verifying key is for {expected}, the fixed columns are of {got}", code = self.code())]
     Shape { expected: Shape, got: Shape },
     /// The bases are of another SRS than the one that the key is to name.
     ///
     /// Do: Call `setup` with the id of the SRS that the bases were made from.
-    #[error("PLK-055: the key is to name SRS {expected}, the bases are of SRS {got}")]
+    #[error("{code}: the key is to name SRS {expected}, the bases are of SRS {got}", code = self.code())]
     OtherSrs { expected: String, got: String },
     #[error(transparent)]
     Srs(#[from] SrsError),
@@ -73,6 +73,8 @@ rollmill_errors::coded! {
         Self::Field { .. } => "PLK-053",
         Self::Srs(error) => (error),
         Self::Device(error) => (error),
+        Self::Shape { .. } => "PLK-054",
+        Self::OtherSrs { .. } => "PLK-055",
     }
 }
 

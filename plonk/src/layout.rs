@@ -35,9 +35,7 @@ pub enum LayoutError {
     /// The circuit has a public input that nothing was tied to.
     ///
     /// Do: Call `Builder::set_public` for each input, or start the builder with fewer.
-    #[error(
-        "PLK-004: public input {index} of {count} is not set; call set_public({index}, …) before finish"
-    )]
+    #[error("{code}: public input {index} of {count} is not set; call set_public({index}, …) before finish", code = self.code())]
     PublicNotSet { index: usize, count: usize },
 }
 
@@ -46,6 +44,7 @@ rollmill_errors::coded! {
         Self::TooManyRows { .. } => "PLK-001",
         Self::WrittenTwice { .. } => "PLK-002",
         Self::UnmatchedRead { .. } => "PLK-003",
+        Self::PublicNotSet { .. } => "PLK-004",
     }
 }
 

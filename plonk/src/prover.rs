@@ -46,14 +46,12 @@ pub enum ProveError {
     ///
     /// Do: Use the key of this circuit. If it is, correct the circuit: it must lay out the same rows whatever the
     /// values are, so it must not branch on a value.
-    #[error(
-        "PLK-062: key and witness belong to different circuits of the same size; use the key of this circuit, and do not branch on values when you lay it out"
-    )]
+    #[error("{code}: key and witness belong to different circuits of the same size; use the key of this circuit, and do not branch on values when you lay it out", code = self.code())]
     Circuit,
     /// The bases are of another SRS or another size than the key.
     ///
     /// Do: Register the bases of the SRS and the size that the key was made with.
-    #[error("PLK-063: the key is for {expected}, the bases are of {got}")]
+    #[error("{code}: the key is for {expected}, the bases are of {got}", code = self.code())]
     Bases { expected: String, got: String },
     /// The device failed.
     #[error(transparent)]
@@ -70,6 +68,8 @@ rollmill_errors::coded! {
         Self::Shape { .. } => "PLK-060",
         Self::Device(error) => (error),
         Self::Identity => "PLK-061",
+        Self::Circuit => "PLK-062",
+        Self::Bases { .. } => "PLK-063",
     }
 }
 

@@ -39,7 +39,7 @@ fn circuit(other: Other, log_n: Option<u32>) -> (Layout, Witness) {
         b.witness(Fr::from(1u64));
     }
     let y = b.mul(x, x);
-    let mut sum = |b: &mut Builder| {
+    let sum = |b: &mut Builder| {
         let terms =
             [(Fr::from(1u64), x), (Fr::from(if is(Other::Coefficient) { 3u64 } else { 2 }), y)];
         b.linear(&terms, Fr::from(0u64))
