@@ -34,17 +34,7 @@ pub enum Next {
 /// Decides. `spread` in `[0, 1)` moves the pause by a quarter either way, so that jobs which failed
 /// together do not come back together.
 ///
-/// | class | budget | pause | besides |
-/// |---|---|---|---|
-/// | transient | 20 | 0.5 s doubling to 60 s | |
-/// | input missing | none | until uploaded again | the broker has found that it cannot read the input either |
-/// | out of memory | 5 in the largest class | none while a larger class is left | goes one class up |
-/// | invalid proof | 3 | none | never the same agent |
-/// | version mismatch | 10 | none | never the same agent |
-/// | bad input, result too large | none | | no retry can help |
-/// | result lost | none | none | nobody is blamed |
-/// | past deadline | none | | until it is enqueued again with a later one |
-/// | agent died, hard limit | none | none, then 1 s doubling to 60 s | |
+/// `docs/book/states.md` has a table of what this function decides for each class.
 ///
 /// A time-out alone never makes a dead letter: a job's deadline does, once it has passed.
 pub fn after(failed: Failure, spread: f64) -> Next {

@@ -3,11 +3,16 @@
 
 use std::fmt::Write as _;
 
+use std::time::Duration;
+
+use rollmill_broker::policy::{Failure, Next, after};
 use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
+use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
-    AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome,
-    Role, SizeClass, WAIT_MS_MAX,
+    AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FREE_JSON_BYTES_MAX,
+    FailureClass, Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPES, SizeClass,
+    WAIT_MS_MAX,
 };
 
 /// Compares a page in `docs/` with what is generated, or writes it.
@@ -94,8 +99,7 @@ Dropping an epoch (`epoch_drop.sql`) deletes its jobs in any state.
 ## Attempts
 
 Each grant of a lease adds an attempt, and so does a completion by an agent that never held a lease. An attempt is `running` until it
-ends with one of the outcomes below. A failed one has a failure class, which decides what happens to the job
-(`broker/src/policy.rs`).
+ends with one of the outcomes below.
 
 | outcome | the attempt |
 | --- | --- |
@@ -104,7 +108,96 @@ ends with one of the outcomes below. A failed one has a failure class, which dec
     for outcome in AttemptOutcome::ALL {
         writeln!(page, "| {outcome} | {} |", ended(outcome)).unwrap();
     }
+    page + &failure_classes()
+}
+
+fn failure_classes() -> String {
+    let mut page = "
+## Failures
+
+A failed attempt has a failure class, which decides what happens to the job (`broker/src/policy.rs`). A dead letter that is replayed
+starts to count again. Pauses vary by a quarter, so that jobs that failed together do not return together.
+
+| class | when | set by | failures until it is a dead letter | pause before the next try |
+| --- | --- | --- | --- | --- |
+"
+    .to_owned();
+    for class in FailureClass::ALL {
+        let by = match class {
+            _ if class.is_brokers() => "broker",
+            FailureClass::InvalidProof => "agent, or producer by rejecting",
+            _ => "agent",
+        };
+        let (failures, pause) = (failures(class), pause(class));
+        writeln!(page, "| {class} | {} | {by} | {failures} | {pause} |", failed(class)).unwrap();
+    }
     page
+}
+
+fn failed(class: FailureClass) -> &'static str {
+    match class {
+        FailureClass::Transient => "something temporary: network, disk, a restart",
+        FailureClass::InputMissing => {
+            "the agent cannot fetch the input, and the broker cannot read it either; if it can, the failure \
+             counts as transient"
+        }
+        FailureClass::OutOfMemory => "the job does not fit into the memory of the agent",
+        FailureClass::InvalidProof => "the agent's own check, or the producer, rejected the result",
+        FailureClass::VersionMismatch => "the agent does not have the version after all",
+        FailureClass::BadInput => "the input cannot be decoded or has no valid result",
+        FailureClass::ResultTooLarge => "the result is larger than the broker accepts",
+        FailureClass::AgentDied => "no heartbeat arrived within the lease",
+        FailureClass::HardLimit => "the agent held the lease longer than the hard limit",
+        FailureClass::ResultLost => "the job was done, and its result can no longer be read",
+        FailureClass::PastDeadline => "the deadline passed before the job was done",
+    }
+}
+
+/// What the policy decides, in the largest class of agent, after so many failures.
+fn decided(failure: FailureClass, count: u32, size: SizeClass) -> Next {
+    after(Failure { failure, count, size }, 0.5)
+}
+
+/// Whether the job moves to a larger class of agent while there is one.
+fn climbs(class: FailureClass) -> bool {
+    matches!(
+        decided(class, 1, SizeClass::SMALLEST),
+        Next::Retry { size, .. } if size > SizeClass::SMALLEST
+    )
+}
+
+/// How often a job fails for this reason until it is a dead letter.
+fn failures(class: FailureClass) -> String {
+    let dead = (1..=1_000).find(|count| decided(class, *count, SizeClass::LARGEST) == Next::GiveUp);
+    match (decided(class, 1, SizeClass::LARGEST), dead) {
+        (Next::AwaitInput, _) => "never; it waits for its producer".to_owned(),
+        (_, Some(count)) => count.to_string(),
+        (_, None) => "never".to_owned(),
+    }
+}
+
+fn pause(class: FailureClass) -> String {
+    let pause = |count| match decided(class, count, SizeClass::LARGEST) {
+        Next::Retry { pause, .. } => Some(pause),
+        Next::AwaitInput | Next::GiveUp => None,
+    };
+    let pauses: Vec<Duration> = (1..=1_000).map_while(pause).collect();
+    let excludes = matches!(decided(class, 1, SizeClass::LARGEST), Next::Retry { exclude: true, .. });
+    let elsewhere = match (excludes, climbs(class)) {
+        (true, _) => "; another agent",
+        (_, true) => "; none while there is a larger class of agent, to which the job moves",
+        _ => "",
+    };
+    let seconds = |pause: &Duration| pause.as_secs_f64();
+    let Some(longest) = pauses.iter().max().map(seconds) else { return "–".to_owned() };
+    let first = pauses.iter().find(|pause| !pause.is_zero()).map(seconds);
+    match first {
+        None => format!("none{elsewhere}"),
+        Some(first) if pauses[0].is_zero() => {
+            format!("none, then {first} s, doubling to {longest} s{elsewhere}")
+        }
+        Some(first) => format!("{first} s, doubling to {longest} s{elsewhere}"),
+    }
 }
 
 /// No wildcard: a new state does not compile until the page says what it is.
@@ -144,16 +237,17 @@ fn http_page() -> String {
     let mut page = format!(
         "# HTTP API of the broker
 
-<!-- Generated from `broker/client/src/routes.rs`. Do not edit. Write it again with
+<!-- Generated from `routes.rs` and `types.rs` in `broker/client/src`. Do not edit. Write it again with
      `ROLLMILL_BLESS=1 cargo test -p rollmill-broker --test pages`. -->
 
 Producers, agents and operators call the routes below over HTTP/1.1. `rollmill-broker-client` has a typed method for each.
+[Queue your own work](book/queue.md) walks through the most common ones with `curl`.
 
 - A request carries its token in the header `Authorization: Bearer TOKEN`. A broker without tokens listens on loopback only and
   treats every caller as an operator of the tenant `default`. The token names the tenant; jobs, artifacts and names of another
   tenant do not exist for it.
 - Bodies are JSON, except artifacts, which are bytes. The broker rejects unknown fields of a request; a client must ignore unknown
-  fields of an answer. The types are in `broker/client/src/types.rs`.
+  fields of an answer. [Types](#types) lists the fields.
 - Every request can be repeated: ids are digests, and lease epochs and fences reject what is out of date.
 - A request names at most {BATCH_MAX} jobs or ids. A long poll waits at most {WAIT_MS_MAX} ms. Classes of agents are 0 to {largest}.
 
@@ -183,6 +277,7 @@ Any route can answer with {}; an error of the broker itself is answered with 500
     for route in RouteName::ALL {
         page.push_str(&section(*route));
     }
+    page.push_str(&types());
     page.push_str(
         "\n## Names\n\nThe values of the enumerations in requests, answers and metrics.\n\n",
     );
@@ -202,7 +297,7 @@ fn section(route: RouteName) -> String {
     let mut out = format!("\n### {route:?}\n\n`{} {path}`\n\n", method.as_str());
     writeln!(out, "{}\n", sentence(route.spec().doc)).unwrap();
     if *query != "NoQuery" {
-        writeln!(out, "- Query: `{query}`").unwrap();
+        writeln!(out, "- Query: {}", link(query)).unwrap();
     }
     let limit = match body_limit {
         BodyLimit::None => String::new(),
@@ -231,8 +326,100 @@ fn form(payload: &str) -> String {
     match payload {
         "Empty" => "no body".to_owned(),
         "Artifact" => "bytes".to_owned(),
-        json => format!("`{}`", json.trim_start_matches("Json<").trim_end_matches('>').trim()),
+        json => link(json.trim_start_matches("Json<").trim_end_matches('>').trim()),
     }
+}
+
+fn link(shape: &str) -> String {
+    assert!(SHAPES.iter().any(|known| known.name == shape), "{shape} is not on the page");
+    format!("[`{shape}`](#{})", shape.to_lowercase())
+}
+
+fn types() -> String {
+    let mut out = format!(
+        "
+## Types
+
+The JSON of requests and answers: objects with the fields below. Values of these kinds are strings:
+
+| kind | form |
+| --- | --- |
+| digest | SHA-256 of an artifact, 64 lower-case hexadecimal digits |
+| job id | `EPOCH:TYPE:DIGEST`: a decimal number up to 2^63 − 1, a name, the digest of the input |
+| name | a type or version: 1 to {} of the characters `A-Z a-z 0-9 . _ -` |
+| agent name | 1 to {} of these characters |
+| incarnation | 1 to {} of these characters, random: it stands for one start of a process |
+
+An optional field can be left out of a request. A field that can be `null` is `null` in answers where it does not apply.
+",
+        KindName::LENGTH_MAX,
+        AgentId::LENGTH_MAX,
+        Incarnation::LENGTH_MAX,
+    );
+    for Shape { name, doc, strict, fields } in SHAPES {
+        write!(out, "\n### {name}\n\n{}\n\n", prose(doc)).unwrap();
+        out.push_str("| field | value | meaning |\n| --- | --- | --- |\n");
+        for Field { name, kind, has_default, doc } in *fields {
+            let optional = *strict && (*has_default || kind.starts_with("Option"));
+            let optional = if optional { ", optional" } else { "" };
+            writeln!(out, "| `{name}` | {}{optional} | {} |", value(kind), prose(doc)).unwrap();
+        }
+    }
+    out
+}
+
+/// A Rust type as JSON. An unknown one fails the test: the page must say what it is.
+fn value(kind: &str) -> String {
+    let kind: String = kind.split_whitespace().collect();
+    let inner = |outer: &str| kind.strip_prefix(outer)?.strip_suffix('>').map(str::to_owned);
+    if let Some(kind) = inner("Option<") {
+        return format!("{} or null", value(&kind));
+    }
+    if let Some(kind) = inner("Vec<") {
+        return format!("array of {}", value(&kind));
+    }
+    let enums = [
+        ("JobState", JobState::WHAT),
+        ("AttemptOutcome", AttemptOutcome::WHAT),
+        ("FailureClass", FailureClass::WHAT),
+        ("RejectOutcome", RejectOutcome::WHAT),
+        ("CompleteOutcome", CompleteOutcome::WHAT),
+    ];
+    if let Some((_, what)) = enums.iter().find(|(name, _)| *name == kind) {
+        return format!("[{what}](#names)");
+    }
+    match kind.as_str() {
+        "String" => "string",
+        "bool" => "boolean",
+        "u8" | "u32" | "u64" | "i64" | "LeaseEpoch" | "SizeClass" => "integer",
+        "f32" | "f64" => "number",
+        "Digest" => "digest",
+        "JobId" => "job id",
+        "KindName" => "name",
+        "AgentId" => "agent name",
+        "Incarnation" => "incarnation",
+        "BTreeMap<String,String>" => "object of strings",
+        "serde_json::Value" => "any JSON",
+        shape => return link(shape),
+    }
+    .to_owned()
+}
+
+/// A doc comment on the page: constants as their values.
+fn prose(doc: &str) -> String {
+    let constants = [
+        ("BATCH_MAX", BATCH_MAX.to_string()),
+        ("LIST_MAX", LIST_MAX.to_string()),
+        ("WAIT_MS_MAX", WAIT_MS_MAX.to_string()),
+        ("SizeClass::LARGEST", SizeClass::LARGEST.to_string()),
+        ("FREE_JSON_BYTES_MAX", FREE_JSON_BYTES_MAX.to_string()),
+    ];
+    let mut text = sentence(doc);
+    for (name, value) in constants {
+        text = text.replace(&format!("[`{name}`]"), &value);
+    }
+    assert!(!text.contains("[`"), "a link of rustdoc means nothing on the page: {text}");
+    text
 }
 
 fn sentence(doc: &str) -> String {

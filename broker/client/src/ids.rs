@@ -170,6 +170,9 @@ macro_rules! name {
         pub struct $type(String);
 
         impl $type {
+            /// Longest name, in characters.
+            pub const LENGTH_MAX: usize = $max;
+
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0

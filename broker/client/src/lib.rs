@@ -11,6 +11,7 @@ mod error;
 mod ids;
 mod names;
 pub mod routes;
+pub mod shapes;
 mod size;
 mod types;
 
@@ -18,6 +19,8 @@ pub use answer::{Answer, Code};
 pub use client::{Client, Options};
 pub use error::ClientError;
 pub use ids::{AgentId, Digest, IdError, Incarnation, JobId, KindName, LeaseEpoch};
-pub use names::Named;
+pub use names::{
+    AttemptOutcome, CompleteOutcome, FailureClass, JobState, Named, RejectOutcome, Role,
+};
 pub use size::SizeClass;
 pub use types::*;

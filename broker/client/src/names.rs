@@ -81,3 +81,127 @@ macro_rules! named {
         }
     )+};
 }
+
+named! {
+    /// The state of a job. `docs/book/states.md` shows which statement moves it from one to the next.
+    pub enum JobState is "job state" {
+        /// Waits for an agent.
+        Ready = "ready",
+        /// Waits for its backoff to pass.
+        Delayed = "delayed",
+        /// Its input cannot be read. The producer uploads it again, which makes the job ready.
+        InputWanted = "input_wanted",
+        /// An agent works on it.
+        Leased = "leased",
+        /// Has a result. The producer may still reject it, which reopens the job.
+        Done = "done",
+        /// A dead letter: not tried again until an operator or the producer replays it.
+        Dead = "dead",
+        /// No longer needed. Enqueueing it again reopens it.
+        Cancelled = "cancelled",
+    }
+
+    /// The state or outcome of an attempt at a job.
+    pub enum AttemptOutcome is "outcome of an attempt" {
+        /// The agent holds the lease.
+        Running = "running",
+        /// The agent's result became the job's while it held the lease.
+        Completed = "completed",
+        /// The agent's result became the job's after its lease, or without one.
+        CompletedLate = "completed_late",
+        /// The agent reported a failure.
+        Failed = "failed",
+        /// The lease expired.
+        Expired = "expired",
+        /// The agent released the job.
+        Released = "released",
+        /// The producer rejected the result.
+        Rejected = "rejected",
+        /// Another agent's result came first.
+        Superseded = "superseded",
+        /// The job was cancelled meanwhile.
+        Cancelled = "cancelled",
+        /// The result was the job's, and its bytes can no longer be read.
+        ResultLost = "result_lost",
+    }
+
+    /// Why an attempt ended without a result. Each class has a retry policy of its own
+    /// (`rollmill_broker::policy`).
+    pub enum FailureClass is "failure class" {
+        /// Temporary: network, disk, a restart.
+        Transient = "transient",
+        /// The broker has no readable input for the job. It then reads the input itself: if it can, the
+        /// failure counts as transient, else the job waits for its producer.
+        InputMissing = "input_missing",
+        /// The job does not fit on the agent's device. It goes to a larger class of agent.
+        OutOfMemory = "out_of_memory",
+        /// The agent's own check rejected its proof, or the producer did. Never the same agent again.
+        InvalidProof = "invalid_proof",
+        /// The agent does not have that version of the circuit after all.
+        VersionMismatch = "version_mismatch",
+        /// The input breaks a constraint or cannot be decoded. No retry can help.
+        BadInput = "bad_input",
+        /// The result is larger than the broker accepts. No retry can help.
+        ResultTooLarge = "result_too_large",
+        /// The lease expired without a heartbeat. Set by the broker only.
+        AgentDied = "agent_died",
+        /// The agent held the lease longer than the job's hard limit. Set by the broker only.
+        HardLimit = "hard_limit",
+        /// The job was done and its result's bytes can no longer be read. Nobody is blamed. Set by the
+        /// broker only.
+        ResultLost = "result_lost",
+        /// The job's deadline passed before it was done. Set by the broker only.
+        PastDeadline = "past_deadline",
+    }
+
+    /// What a rejection did.
+    pub enum RejectOutcome is "outcome of a rejection" {
+        /// The job waits for another agent; or for any, when the result's bytes could not be read and so
+        /// nobody is to blame.
+        Reopened = "reopened",
+        /// The job is a dead letter: too many agents returned wrong proofs.
+        DeadLettered = "given_up",
+        /// That result was not, or is no longer, the job's. Nothing changed.
+        Stale = "stale",
+    }
+
+    /// What a completion did.
+    pub enum CompleteOutcome is "outcome of a completion" {
+        /// This is the job's result now.
+        Accepted = "accepted",
+        /// The job had a result already, this one or another; the first one stays.
+        AlreadyDone = "already_done",
+    }
+
+    /// What a token's bearer may do. The table of routes says which role each route needs.
+    pub enum Role is "role" {
+        /// Enqueue, read, reject, cancel, hold names.
+        Producer = "producer",
+        /// Claim and report.
+        Agent = "agent",
+        /// Everything.
+        Operator = "operator",
+        /// Read only.
+        Reader = "reader",
+    }
+}
+
+impl JobState {
+    /// Whether nothing more happens to the job by itself.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Done | Self::Dead | Self::Cancelled)
+    }
+
+    /// Whether the producer has something to do: take a result, upload an input, or decide about a
+    /// dead letter. [`crate::Client::wait`] returns on these.
+    pub const fn awaits_producer(self) -> bool {
+        self.is_final() || matches!(self, Self::InputWanted)
+    }
+}
+
+impl FailureClass {
+    /// Whether only the broker may report it.
+    pub const fn is_brokers(self) -> bool {
+        matches!(self, Self::AgentDied | Self::HardLimit | Self::ResultLost | Self::PastDeadline)
+    }
+}

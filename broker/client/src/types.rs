@@ -6,169 +6,493 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::named;
-use crate::{AgentId, Digest, Incarnation, JobId, KindName, LeaseEpoch, SizeClass};
+use crate::shapes::wire;
+use crate::{
+    AgentId, AttemptOutcome, CompleteOutcome, Digest, FailureClass, Incarnation, JobId, JobState,
+    KindName, LeaseEpoch, RejectOutcome, SizeClass,
+};
 
-named! {
-    /// The state of a job. `docs/book/states.md` shows which statement moves it from one to the next.
-    pub enum JobState is "job state" {
-        /// Waits for an agent.
-        Ready = "ready",
-        /// Waits for its backoff to pass.
-        Delayed = "delayed",
-        /// Its input cannot be read. The producer uploads it again, which makes the job ready.
-        InputWanted = "input_wanted",
-        /// An agent works on it.
-        Leased = "leased",
-        /// Has a result. The producer may still reject it, which reopens the job.
-        Done = "done",
-        /// A dead letter: not tried again until an operator or the producer replays it.
-        Dead = "dead",
-        /// No longer needed. Enqueueing it again reopens it.
-        Cancelled = "cancelled",
+/// Most jobs or ids in one request.
+pub const BATCH_MAX: usize = 1000;
+/// Most capabilities or leases in one request.
+pub const LIST_MAX: usize = 256;
+/// Largest JSON, in bytes, of what an agent says about itself or its work.
+pub const FREE_JSON_BYTES_MAX: usize = 4096;
+/// Longest that the broker holds a long-polling request, in milliseconds.
+pub const WAIT_MS_MAX: u64 = 30_000;
+/// How long a prover node's lease on submitting lasts without a renewal.
+pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
+
+wire! {
+    /// To whom an artifact belongs.
+    #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct EpochQuery {
+        /// The epoch that the artifact belongs to; dropping the epoch drops it.
+        pub epoch: u64,
     }
 
-    /// The state or outcome of an attempt at a job.
-    pub enum AttemptOutcome is "outcome of an attempt" {
-        /// The agent holds the lease.
-        Running = "running",
-        /// The agent's result became the job's while it held the lease.
-        Completed = "completed",
-        /// The agent's result became the job's after its lease, or without one.
-        CompletedLate = "completed_late",
-        /// The agent reported a failure.
-        Failed = "failed",
-        /// The lease expired.
-        Expired = "expired",
-        /// The agent released the job.
-        Released = "released",
-        /// The producer rejected the result.
-        Rejected = "rejected",
-        /// Another agent's result came first.
-        Superseded = "superseded",
-        /// The job was cancelled meanwhile.
-        Cancelled = "cancelled",
-        /// The result was the job's, and its bytes can no longer be read.
-        ResultLost = "result_lost",
+    /// A job to enqueue. Its input must have been uploaded before.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct NewJob {
+        /// Epoch, type and digest of the input.
+        pub id: JobId,
+        /// Only agents with this version of the type get the job. Rollmill's is the digest of its circuits.
+        pub version: KindName,
+        /// How far the job is from the root. The highest goes first within an epoch; the broker only compares.
+        /// The prover node sends the number of proofs on the path to the root, the job's own included.
+        #[serde(default)]
+        pub rank: u32,
+        /// Smallest class of agent that can do the job, 0 to [`SizeClass::LARGEST`]; classes are sizes of memory.
+        #[serde(default)]
+        pub class: SizeClass,
+        /// When the result is no longer needed, in seconds since 1970; at most 2^40. Afterwards the job is
+        /// not granted. It becomes a dead letter of class `past_deadline`, until it is enqueued again with
+        /// a later deadline. Lost agents alone never make a dead letter, with or without a deadline.
+        #[serde(default)]
+        pub deadline_unix_seconds: Option<u64>,
+        /// Longest time one agent may hold the job, at least 1; the setting `hard_limit_seconds` when absent. The
+        /// prover node sends none, so that the setting decides.
+        #[serde(default)]
+        pub hard_limit_seconds: Option<u32>,
+        /// Shown to people, never read. At most 16 entries, each key and value of at most 200 bytes.
+        #[serde(default)]
+        pub labels: BTreeMap<String, String>,
     }
 
-    /// Why an attempt ended without a result. Each class has a retry policy of its own
-    /// (`rollmill_broker::policy`).
-    pub enum FailureClass is "failure class" {
-        /// Temporary: network, disk, a restart.
-        Transient = "transient",
-        /// The broker has no readable input for the job. It then reads the input itself: if it can, the
-        /// failure counts as transient, else the job waits for its producer.
-        InputMissing = "input_missing",
-        /// The job does not fit on the agent's device. It goes to a larger class of agent.
-        OutOfMemory = "out_of_memory",
-        /// The agent's own check rejected its proof, or the producer did. Never the same agent again.
-        InvalidProof = "invalid_proof",
-        /// The agent does not have that version of the circuit after all.
-        VersionMismatch = "version_mismatch",
-        /// The input breaks a constraint or cannot be decoded. No retry can help.
-        BadInput = "bad_input",
-        /// The result is larger than the broker accepts. No retry can help.
-        ResultTooLarge = "result_too_large",
-        /// The lease expired without a heartbeat. Set by the broker only.
-        AgentDied = "agent_died",
-        /// The agent held the lease longer than the job's hard limit. Set by the broker only.
-        HardLimit = "hard_limit",
-        /// The job was done and its result's bytes can no longer be read. Nobody is blamed. Set by the
-        /// broker only.
-        ResultLost = "result_lost",
-        /// The job's deadline passed before it was done. Set by the broker only.
-        PastDeadline = "past_deadline",
+    /// A job as the broker knows it.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct JobView {
+        /// Epoch, type and digest of the input.
+        pub id: JobId,
+        /// As enqueued.
+        pub version: KindName,
+        /// As last enqueued.
+        pub rank: u32,
+        /// As enqueued, or larger: a job that did not fit into an agent's memory needs a larger class.
+        pub class: SizeClass,
+        /// Where it stands.
+        pub state: JobState,
+        /// Times it was granted to an agent.
+        pub attempts: u32,
+        /// The present lease, while an agent works on the job.
+        pub lease: Option<LeaseView>,
+        /// Digest of the result, once done.
+        pub result: Option<Digest>,
+        /// The agent whose result it is.
+        pub agent: Option<AgentId>,
+        /// What that agent reported about its work. Rollmill's agents report `WorkStats`.
+        pub stats: Option<serde_json::Value>,
+        /// The last failure, if any attempt failed. It stays when a later attempt succeeds: decide by
+        /// `state`.
+        pub failure: Option<FailureView>,
+        /// As last enqueued.
+        pub labels: BTreeMap<String, String>,
+        /// When it was first enqueued, in milliseconds since 1970.
+        pub created_unix_ms: u64,
+        /// When it became done, dead or cancelled.
+        pub finished_unix_ms: Option<u64>,
+    }
+
+    /// A lease as shown to people.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct LeaseView {
+        /// The holder.
+        pub agent: AgentId,
+        /// Number of the lease.
+        pub lease_epoch: LeaseEpoch,
+        /// Milliseconds until it runs out, by the database's clock; negative when overdue.
+        pub expires_in_ms: i64,
+        /// Last progress reported, 0 to 1.
+        pub progress: Option<f32>,
+    }
+
+    /// Why the last attempt failed.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct FailureView {
+        /// What kind of failure.
+        pub class: FailureClass,
+        /// What the agent, the producer or the broker wrote about it.
+        pub message: String,
+    }
+
+    /// What Rollmill's agents report with a result. The broker stores it as it is.
+    #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+    pub struct WorkStats {
+        /// Rows of the circuit, before padding.
+        pub rows: u64,
+        /// Time to generate the witness.
+        pub witness_seconds: f64,
+        /// Time to prove.
+        pub proving_seconds: f64,
+        /// Size of the proof.
+        pub proof_bytes: u64,
+        /// Most memory that the agent used.
+        pub peak_memory_bytes: u64,
+    }
+
+    /// Jobs to enqueue.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct EnqueueRequest {
+        /// At most [`BATCH_MAX`].
+        pub jobs: Vec<NewJob>,
+    }
+
+    /// Jobs by id.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct IdsRequest {
+        /// At most [`BATCH_MAX`].
+        pub ids: Vec<JobId>,
+    }
+
+    /// Jobs to wait for.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct WaitRequest {
+        /// At most [`BATCH_MAX`]. Unknown ids are ignored, so that nothing but unknown ids waits for the whole time.
+        pub ids: Vec<JobId>,
+        /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
+        pub wait_ms: u64,
+    }
+
+    /// What a wait ended with.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    pub struct WaitResponse {
+        /// The jobs that await their producer: those that are `done`, `dead`, `cancelled` or
+        /// `input_wanted`. None when the time was over.
+        pub jobs: Vec<JobView>,
+        /// Types of the producer's waiting jobs that no live agent can do.
+        #[serde(default)]
+        pub unable: Vec<UnableView>,
+    }
+
+    /// Jobs of a type wait and no live agent can do them: none has the type and version, or none is of
+    /// the class.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct UnableView {
+        /// Type of the jobs.
+        pub kind: String,
+        /// Version of the jobs.
+        pub version: String,
+        /// Smallest class of agent that the jobs need.
+        pub class: SizeClass,
+        /// Jobs that wait.
+        pub jobs: u64,
+        /// For how long this has been the case.
+        pub since_seconds: f64,
+    }
+
+    /// Several jobs.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct JobsResponse {
+        /// In the order of the request; unknown ids are left out.
+        pub jobs: Vec<JobView>,
+    }
+
+    /// How much a request changed.
+    #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+    pub struct CountResponse {
+        /// How many jobs, agents or leases.
+        pub count: u64,
+    }
+
+    /// A result that its producer found wrong.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct RejectRequest {
+        /// The job.
+        pub id: JobId,
+        /// The result that is wrong, so that a newer one is not rejected by accident.
+        pub result: Digest,
+        /// What is wrong, for the job's history.
+        pub reason: String,
     }
 
     /// What a rejection did.
-    pub enum RejectOutcome is "outcome of a rejection" {
-        /// The job waits for another agent; or for any, when the result's bytes could not be read and so
-        /// nobody is to blame.
-        Reopened = "reopened",
-        /// The job is a dead letter: too many agents returned wrong proofs.
-        DeadLettered = "given_up",
-        /// That result was not, or is no longer, the job's. Nothing changed.
-        Stale = "stale",
+    #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+    pub struct RejectResponse {
+        /// What follows for the job.
+        pub outcome: RejectOutcome,
+        /// Whether the agent can claim nothing more until an operator pardons it.
+        pub agent_quarantined: bool,
+    }
+
+    /// A type and version of job an agent can do.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct Capability {
+        /// Type of job.
+        pub kind: KindName,
+        /// Version of the type.
+        pub version: KindName,
+    }
+
+    /// An agent that wants a job.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ClaimRequest {
+        /// The agent's name: the same one in all its requests, and after a restart.
+        pub agent: AgentId,
+        /// At most [`LIST_MAX`].
+        pub capabilities: Vec<Capability>,
+        /// The agent's class, 0 to [`SizeClass::LARGEST`]. It gets jobs of its class and below.
+        pub class: SizeClass,
+        /// Longest wait; the broker shortens it to [`WAIT_MS_MAX`].
+        pub wait_ms: u64,
+        /// Shown to people, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. Of an object
+        /// `device` in it `rollmill-broker status` prints `name`, `memory_bytes` and `threads`.
+        #[serde(default)]
+        pub info: serde_json::Value,
+    }
+
+    /// What a claim ended with.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct ClaimResponse {
+        /// The job; null when there was none in the time.
+        pub grant: Option<Grant>,
+    }
+
+    /// A job leased to an agent.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct Grant {
+        /// The job. Its id ends with the digest of the input.
+        pub job: JobId,
+        /// One of the versions that the agent named.
+        pub version: KindName,
+        /// Number of the lease.
+        pub lease_epoch: LeaseEpoch,
+        /// The lease expires after this long without a heartbeat.
+        pub lease_ms: u64,
+        /// The lease expires after this long despite heartbeats.
+        pub hard_limit_ms: u64,
+        /// When the result is no longer needed, in seconds since 1970; null: never.
+        #[serde(default)]
+        pub deadline_unix_seconds: Option<u64>,
+    }
+
+    /// A lease as its holder names it.
+    #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct LeaseRef {
+        /// As granted.
+        pub job: JobId,
+        /// As granted.
+        pub lease_epoch: LeaseEpoch,
+    }
+
+    /// Leases to keep.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct HeartbeatRequest {
+        /// The holder.
+        pub agent: AgentId,
+        /// All leases that the agent holds, at most [`LIST_MAX`]. Each is extended by its `lease_ms`.
+        pub leases: Vec<LeaseRef>,
+    }
+
+    /// What became of the leases.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct HeartbeatResponse {
+        /// Leases that the agent no longer holds: stop that work, and do not report a failure. A result that
+        /// is finished already can still be handed in.
+        pub cancel: Vec<LeaseRef>,
+        /// Send heartbeats at least this often: a quarter of a lease.
+        pub every_ms: u64,
+    }
+
+    /// How far the work on a job is.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ProgressRequest {
+        /// The holder.
+        pub agent: AgentId,
+        /// Its lease.
+        pub lease: LeaseRef,
+        /// Share of the work done, 0 to 1.
+        pub progress: f32,
+    }
+
+    /// A job's result.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct CompleteRequest {
+        /// The holder.
+        pub agent: AgentId,
+        /// Its lease.
+        pub lease: LeaseRef,
+        /// Digest of the result, uploaded before.
+        pub result: Digest,
+        /// What the work took, at most [`FREE_JSON_BYTES_MAX`] bytes of JSON. The producer finds it in `JobView`.
+        #[serde(default)]
+        pub stats: serde_json::Value,
     }
 
     /// What a completion did.
-    pub enum CompleteOutcome is "outcome of a completion" {
-        /// This is the job's result now.
-        Accepted = "accepted",
-        /// The job had a result already, this one or another; the first one stays.
-        AlreadyDone = "already_done",
+    #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+    pub struct CompleteResponse {
+        /// Whose result the job has.
+        pub outcome: CompleteOutcome,
     }
 
-    /// What a token's bearer may do. The table of routes says which role each route needs.
-    pub enum Role is "role" {
-        /// Enqueue, read, reject, cancel, hold names.
-        Producer = "producer",
-        /// Claim and report.
-        Agent = "agent",
-        /// Everything.
-        Operator = "operator",
-        /// Read only.
-        Reader = "reader",
-    }
-}
-
-impl JobState {
-    /// Whether nothing more happens to the job by itself.
-    pub const fn is_final(self) -> bool {
-        matches!(self, Self::Done | Self::Dead | Self::Cancelled)
+    /// A failed attempt.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct FailRequest {
+        /// The holder.
+        pub agent: AgentId,
+        /// Its lease.
+        pub lease: LeaseRef,
+        /// Decides what happens to the job. `agent_died`, `hard_limit`, `result_lost` and `past_deadline` are
+        /// set by the broker only.
+        pub class: FailureClass,
+        /// What went wrong, for the producer and the job's history.
+        pub message: String,
     }
 
-    /// Whether the producer has something to do: take a result, upload an input, or decide about a
-    /// dead letter. [`crate::Client::wait`] returns on these.
-    pub const fn awaits_producer(self) -> bool {
-        self.is_final() || matches!(self, Self::InputWanted)
+    /// A job that is returned.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ReleaseRequest {
+        /// The holder.
+        pub agent: AgentId,
+        /// Its lease.
+        pub lease: LeaseRef,
     }
-}
 
-impl FailureClass {
-    /// Whether only the broker may report it.
-    pub const fn is_brokers(self) -> bool {
-        matches!(self, Self::AgentDied | Self::HardLimit | Self::ResultLost | Self::PastDeadline)
+    /// One attempt at a job.
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub struct AttemptView {
+        /// Whose attempt.
+        pub agent: AgentId,
+        /// Number of its lease; null for a result from an agent that held none.
+        pub lease_epoch: Option<LeaseEpoch>,
+        /// How it ended.
+        pub outcome: AttemptOutcome,
+        /// Why it failed.
+        pub failure: Option<FailureView>,
+        /// Digest of the result that it handed in.
+        pub result: Option<Digest>,
+        /// When it was granted, in milliseconds since 1970.
+        pub started_unix_ms: u64,
+        /// When it ended; null while it runs.
+        pub ended_unix_ms: Option<u64>,
     }
-}
 
-/// Query of [`crate::routes::PutArtifact`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EpochQuery {
-    /// The epoch that the artifact belongs to; dropping the epoch drops it.
-    pub epoch: u64,
-}
+    /// The attempts at a job.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct HistoryResponse {
+        /// The newest first.
+        pub attempts: Vec<AttemptView>,
+    }
 
-/// A job to enqueue. Its input must have been uploaded before.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NewJob {
-    /// Names epoch, type and input.
-    pub id: JobId,
-    /// Circuit-set id; only agents that have it get the job.
-    pub version: KindName,
-    /// How far the job is from the root. The highest goes first within an epoch; the broker only compares.
-    /// The prover node sends the number of proofs on the path to the root, the job's own included.
-    #[serde(default)]
-    pub rank: u32,
-    /// Smallest class of agent that can hold the job.
-    #[serde(default)]
-    pub class: SizeClass,
-    /// When the epoch can no longer be proven, seconds since 1970. Until then time-outs never make
-    /// the job a dead letter; without it they never do. Afterwards the job is not granted and
-    /// becomes a dead letter of class [`FailureClass::PastDeadline`], until it is enqueued again
-    /// with a later one.
-    #[serde(default)]
-    pub deadline_unix_seconds: Option<u64>,
-    /// Longest time that one agent may hold the job, as it was first enqueued; the broker's setting
-    /// `hard_limit_seconds` when absent. The prover node sends none, so that the setting decides.
-    #[serde(default)]
-    pub hard_limit_seconds: Option<u32>,
-    /// Shown to people, never read. At most 16 entries of 200 bytes.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
+    /// Which jobs to list.
+    #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct ListQuery {
+        /// Only jobs in this state.
+        pub state: Option<JobState>,
+        /// Only jobs of this epoch.
+        pub epoch: Option<u64>,
+        /// At most [`BATCH_MAX`]; 100 when absent.
+        pub limit: Option<u32>,
+    }
+
+    /// A name that one holder has at a time, so that only one of several instances acts.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub struct NamedLeaseRequest {
+        /// 1 to 200 bytes, such as `submitter/7`.
+        pub name: String,
+        /// An identity that outlives the process.
+        pub holder: AgentId,
+        /// The incarnation of the holder. While one holds the name, another of the same holder does
+        /// not get it.
+        pub incarnation: Incarnation,
+        /// The fence returned by the acquisition; required to renew and release.
+        #[serde(default)]
+        pub fence: Option<u64>,
+        /// How long it lasts from now, at most a day; ignored by release.
+        #[serde(default)]
+        pub ttl_ms: u64,
+    }
+
+    /// Who holds a name.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct NamedLeaseResponse {
+        /// Whether the caller holds the name now.
+        pub held: bool,
+        /// Grows with each acquisition. The holder passes it on with what it does under the name, so that
+        /// late requests of an older holder are recognised.
+        pub fence: u64,
+        /// The present holder; absent while the name is free.
+        pub holder: Option<AgentId>,
+        /// The incarnation that holds the name.
+        #[serde(default)]
+        pub incarnation: Option<Incarnation>,
+        /// Milliseconds until it expires, by the database's clock.
+        pub expires_in_ms: i64,
+    }
+
+    /// Queue and agents.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct StatusResponse {
+        /// Unfinished jobs.
+        pub queue: Vec<QueueView>,
+        /// Agents seen within a day, the last seen first; at most 1000.
+        pub agents: Vec<AgentView>,
+        /// Jobs in state `dead`.
+        pub dead_letters: u64,
+        /// Waiting types of job that no live agent can do.
+        #[serde(default)]
+        pub unable: Vec<UnableView>,
+    }
+
+    /// Jobs of a type in a state.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct QueueView {
+        /// Type of the jobs.
+        pub kind: String,
+        /// Version of the jobs.
+        pub version: String,
+        /// Smallest class of agent that the jobs need.
+        #[serde(default)]
+        pub class: SizeClass,
+        /// State of the jobs.
+        pub state: JobState,
+        /// How many.
+        pub count: u64,
+        /// Age of the oldest, since it was enqueued.
+        pub oldest_seconds: f64,
+    }
+
+    /// An agent that has contacted the broker.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct AgentView {
+        /// Its name.
+        pub agent: AgentId,
+        /// As the agent last sent it.
+        pub info: serde_json::Value,
+        /// Time since its last request.
+        pub last_seen_seconds: f64,
+        /// Jobs that it works on.
+        pub leases: u32,
+        /// Its results that producers rejected, since it was last pardoned.
+        pub rejected: u32,
+        /// Whether it can claim nothing until an operator pardons it.
+        pub quarantined: bool,
+    }
+
+    /// An error.
+    #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+    pub struct ErrorBody {
+        /// Stable code, `BRK-…`.
+        pub code: String,
+        /// For people.
+        pub message: String,
+    }
 }
 
 impl NewJob {
@@ -186,362 +510,25 @@ impl NewJob {
     }
 }
 
-/// Most jobs or ids in one request.
-pub const BATCH_MAX: usize = 1000;
-/// Longest that the broker holds a long-polling request, in milliseconds.
-pub const WAIT_MS_MAX: u64 = 30_000;
-/// How long a prover node's lease on submitting lasts without a renewal.
-pub const SUBMITTER_LEASE: Duration = Duration::from_secs(30);
-
-/// A job as the broker knows it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct JobView {
-    pub id: JobId,
-    pub version: KindName,
-    pub rank: u32,
-    pub class: SizeClass,
-    pub state: JobState,
-    /// Times it was granted to an agent.
-    pub attempts: u32,
-    /// Holder and age of the present lease.
-    pub lease: Option<LeaseView>,
-    /// Digest of the result, once done.
-    pub result: Option<Digest>,
-    /// The agent that proved it.
-    pub agent: Option<AgentId>,
-    /// What that agent reported about its work; see [`WorkStats`].
-    pub stats: Option<serde_json::Value>,
-    /// The last failure, if any attempt failed.
-    pub failure: Option<FailureView>,
-    pub labels: BTreeMap<String, String>,
-    pub created_unix_ms: u64,
-    pub finished_unix_ms: Option<u64>,
+impl ClaimRequest {
+    /// A claim by an agent of class 0 that waits as long as the broker lets it and says nothing about
+    /// itself.
+    pub fn new(agent: AgentId, capabilities: Vec<Capability>) -> Self {
+        let info = serde_json::Value::Null;
+        Self { agent, capabilities, class: SizeClass::SMALLEST, wait_ms: WAIT_MS_MAX, info }
+    }
 }
 
-/// A lease as shown to people.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LeaseView {
-    pub agent: AgentId,
-    pub lease_epoch: LeaseEpoch,
-    /// Milliseconds until it runs out, by the database's clock; negative when overdue.
-    pub expires_in_ms: i64,
-    /// Last progress reported, 0 to 1.
-    pub progress: Option<f32>,
+impl Grant {
+    /// The lease, as its holder names it in later requests.
+    pub fn lease(&self) -> LeaseRef {
+        LeaseRef { job: self.job.clone(), lease_epoch: self.lease_epoch }
+    }
 }
 
-/// Why the last attempt failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FailureView {
-    pub class: FailureClass,
-    pub message: String,
-}
-
-/// What Rollmill's agents report with a result. The broker stores it as it is.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct WorkStats {
-    /// Rows of the circuit, before padding.
-    pub rows: u64,
-    pub witness_seconds: f64,
-    pub proving_seconds: f64,
-    pub proof_bytes: u64,
-    pub peak_memory_bytes: u64,
-}
-
-/// Body of [`crate::routes::Enqueue`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EnqueueRequest {
-    pub jobs: Vec<NewJob>,
-}
-
-/// Ids of jobs, at most [`BATCH_MAX`]: the body of queries, cancellations and of both requests about dead
-/// letters.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct IdsRequest {
-    pub ids: Vec<JobId>,
-}
-
-/// Body of [`crate::routes::Wait`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WaitRequest {
-    pub ids: Vec<JobId>,
-    pub wait_ms: u64,
-}
-
-/// Answer to [`WaitRequest`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct WaitResponse {
-    /// The jobs that await their producer, see [`JobState::awaits_producer`].
-    pub jobs: Vec<JobView>,
-    /// Types of the producer's waiting jobs that no live agent can do.
-    #[serde(default)]
-    pub unable: Vec<UnableView>,
-}
-
-/// Jobs of a type wait and no live agent can do them: none has the type and version, or none is of
-/// the class.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct UnableView {
-    pub kind: String,
-    pub version: String,
-    /// Smallest class of agent that the jobs need.
-    pub class: SizeClass,
-    /// Jobs that wait.
-    pub jobs: u64,
-    /// For how long this has been the case.
-    pub since_seconds: f64,
-}
-
-/// Jobs, in the order asked for; unknown ids are left out.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct JobsResponse {
-    pub jobs: Vec<JobView>,
-}
-
-/// How many rows a request changed.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct CountResponse {
-    pub count: u64,
-}
-
-/// Body of [`crate::routes::Reject`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RejectRequest {
-    pub id: JobId,
-    /// The result that is wrong, so that a newer one is not rejected by accident.
-    pub result: Digest,
-    pub reason: String,
-}
-
-/// Answer to [`RejectRequest`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct RejectResponse {
-    pub outcome: RejectOutcome,
-    /// The agent may claim no more, until an operator pardons it.
-    pub agent_quarantined: bool,
-}
-
-/// A type and version of job an agent can do.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Capability {
-    pub kind: KindName,
-    pub version: KindName,
-}
-
-/// Body of [`crate::routes::Claim`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClaimRequest {
-    pub agent: AgentId,
-    pub capabilities: Vec<Capability>,
-    /// The agent's class.
-    pub class: SizeClass,
-    pub wait_ms: u64,
-    /// Shown to people: software, device, memory. At most 4 kB of JSON.
-    #[serde(default)]
-    pub info: serde_json::Value,
-}
-
-/// Answer to [`ClaimRequest`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ClaimResponse {
-    pub grant: Option<Grant>,
-}
-
-/// A job leased to an agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
-    pub job: JobId,
-    pub version: KindName,
-    pub lease_epoch: LeaseEpoch,
-    /// The lease expires after this long without a heartbeat.
-    pub lease_ms: u64,
-    /// The lease expires after this long despite heartbeats.
-    pub hard_limit_ms: u64,
-    /// When the result is no longer needed, seconds since 1970; absent: never.
-    #[serde(default)]
-    pub deadline_unix_seconds: Option<u64>,
-}
-
-/// A lease as its holder names it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LeaseRef {
-    pub job: JobId,
-    pub lease_epoch: LeaseEpoch,
-}
-
-/// Body of [`crate::routes::Heartbeat`]: all leases the agent holds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HeartbeatRequest {
-    pub agent: AgentId,
-    pub leases: Vec<LeaseRef>,
-}
-
-/// Answer to [`HeartbeatRequest`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HeartbeatResponse {
-    /// Leases that the agent no longer has: stop that work and do not report it.
-    pub cancel: Vec<LeaseRef>,
-    /// Send heartbeats at least this often.
-    pub every_ms: u64,
-}
-
-/// Body of [`crate::routes::Progress`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProgressRequest {
-    pub agent: AgentId,
-    pub lease: LeaseRef,
-    /// Share of the work done, 0 to 1.
-    pub progress: f32,
-}
-
-/// Body of [`crate::routes::Complete`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CompleteRequest {
-    pub agent: AgentId,
-    pub lease: LeaseRef,
-    /// The result, uploaded before.
-    pub result: Digest,
-    /// At most 4 kB of JSON.
-    #[serde(default)]
-    pub stats: serde_json::Value,
-}
-
-/// Answer to [`CompleteRequest`].
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct CompleteResponse {
-    pub outcome: CompleteOutcome,
-}
-
-/// Body of [`crate::routes::Fail`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct FailRequest {
-    pub agent: AgentId,
-    pub lease: LeaseRef,
-    pub class: FailureClass,
-    pub message: String,
-}
-
-/// Body of [`crate::routes::Release`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReleaseRequest {
-    pub agent: AgentId,
-    pub lease: LeaseRef,
-}
-
-/// One attempt at a job, newest first in a history.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AttemptView {
-    pub agent: AgentId,
-    pub lease_epoch: Option<LeaseEpoch>,
-    pub outcome: AttemptOutcome,
-    pub failure: Option<FailureView>,
-    pub result: Option<Digest>,
-    pub started_unix_ms: u64,
-    pub ended_unix_ms: Option<u64>,
-}
-
-/// Answer to [`crate::routes::History`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct HistoryResponse {
-    pub attempts: Vec<AttemptView>,
-}
-
-/// Query of [`crate::routes::List`].
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ListQuery {
-    pub state: Option<JobState>,
-    pub epoch: Option<u64>,
-    /// At most [`BATCH_MAX`]; 100 when absent.
-    pub limit: Option<u32>,
-}
-
-/// Body of the requests about named leases: one holder at a time for a name such as
-/// `submitter/<prover id>`, so that only one of several instances acts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct NamedLeaseRequest {
-    pub name: String,
-    /// An identity that outlives the process.
-    pub holder: AgentId,
-    /// The incarnation of the holder. While one holds the name, another of the same holder does
-    /// not get it.
-    pub incarnation: Incarnation,
-    /// The fence returned by the acquisition; required to renew and release.
-    #[serde(default)]
-    pub fence: Option<u64>,
-    /// How long it lasts from now; ignored by release.
-    #[serde(default)]
-    pub ttl_ms: u64,
-}
-
-/// Answer to [`NamedLeaseRequest`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedLeaseResponse {
-    /// Whether the caller holds the name now.
-    pub held: bool,
-    /// Grows with each acquisition. The holder passes it on with what it does under the name, so that
-    /// late requests of an older holder are recognised.
-    pub fence: u64,
-    /// The present holder; absent while the name is free.
-    pub holder: Option<AgentId>,
-    /// The incarnation that holds the name.
-    #[serde(default)]
-    pub incarnation: Option<Incarnation>,
-    pub expires_in_ms: i64,
-}
-
-/// Answer to [`crate::routes::Status`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct StatusResponse {
-    pub queue: Vec<QueueView>,
-    pub agents: Vec<AgentView>,
-    pub dead_letters: u64,
-    /// Waiting types of job that no live agent can do.
-    #[serde(default)]
-    pub unable: Vec<UnableView>,
-}
-
-/// Jobs of a type in a state.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct QueueView {
-    pub kind: String,
-    pub version: String,
-    /// Smallest class of agent that the jobs need.
-    #[serde(default)]
-    pub class: SizeClass,
-    pub state: JobState,
-    pub count: u64,
-    /// Age of the oldest.
-    pub oldest_seconds: f64,
-}
-
-/// An agent that has contacted the broker.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AgentView {
-    pub agent: AgentId,
-    pub info: serde_json::Value,
-    pub last_seen_seconds: f64,
-    pub leases: u32,
-    pub rejected: u32,
-    pub quarantined: bool,
-}
-
-/// The body of every error response.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ErrorBody {
-    /// Stable code, `BRK-…`.
-    pub code: String,
-    pub message: String,
+impl CompleteRequest {
+    /// The result of an agent that says nothing about its work.
+    pub const fn new(agent: AgentId, lease: LeaseRef, result: Digest) -> Self {
+        Self { agent, lease, result, stats: serde_json::Value::Null }
+    }
 }
