@@ -335,7 +335,11 @@ async fn a_token_opens_what_its_role_may_do_and_nothing_else() {
 
     assert_eq!(code(broker.client().status().await), "BRK-023");
     assert_eq!(code(broker.client_with(Some("rm_wrong")).status().await), "BRK-023");
-    let agents = broker.client_with(Some(&agent_token));
+    // As it is read from a file.
+    let agents = broker.client_with(Some(&format!("{agent_token}\n")));
+    let broken = Client::new("http://127.0.0.1:1", Some("rm_1\nrm_2"), Default::default());
+    let broken = broken.unwrap_err();
+    assert_eq!(broken.answer(), rollmill_broker_client::Answer::TokenRejected, "{broken}");
     let producer = broker.client_with(Some(&producer_token));
     let job = enqueue(&producer, 7, "leaf", b"input").await;
     assert_eq!(code(agents.enqueue(vec![job.clone()]).await), "BRK-024");

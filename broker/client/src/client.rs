@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ClaimRequest, ClientError, CompleteOutcome, CompleteRequest, CountResponse,
-    Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant, HeartbeatRequest,
-    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
-    NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest, RejectResponse,
-    ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    AgentId, BATCH_MAX, ClaimRequest, ClientError, Code, CompleteOutcome, CompleteRequest,
+    CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant,
+    HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView,
+    ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest,
+    RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -53,9 +53,11 @@ pub struct Client {
 
 impl Client {
     /// A client of the broker at `url` (`http://host:port`), with its bearer token if it requires one.
+    /// White space around the token is dropped: a token that was read from a file ends with a newline.
     ///
     /// # Errors
-    /// [`ClientError::Address`] when `url` or the token cannot be used. Nothing is contacted yet.
+    /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Rejected`] with BRK-023
+    /// when no broker could accept the token. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
         let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
@@ -65,8 +67,14 @@ impl Client {
         let shown = parsed.origin().ascii_serialization();
         let mut headers = header::HeaderMap::new();
         if let Some(token) = token {
-            let mut value =
-                header::HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| address())?;
+            let mut value = header::HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| ClientError::Rejected {
+                    status: Code::Unauthorized.status(),
+                    broker_code: Code::Unauthorized.text(),
+                    message: "the token has a line break or another control character, so it is \
+                              not one that `rollmill-broker tokens add` printed"
+                        .to_owned(),
+                })?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }
@@ -169,6 +177,10 @@ impl Client {
     /// Waits until one of the jobs awaits its producer (see [`crate::JobState::awaits_producer`]) and
     /// returns those that do; no jobs when there was none within `wait` (at most 30 s). The answer
     /// also says which waiting types no live agent can do.
+    ///
+    /// Ids that the broker does not know are ignored. If the wait returns no jobs, enqueue them again,
+    /// which changes nothing for those that are there: otherwise a producer waits for ever for jobs of
+    /// a database that was restored, or of an epoch that was dropped.
     ///
     /// Any number of ids. Beyond [`BATCH_MAX`] the first part to answer ends the wait, so jobs of
     /// other parts may be left for the next call.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rollmill_broker_client::routes::{Claim, Complete, Fail, Heartbeat, Progress, Release};
 use rollmill_broker_client::{
     AttemptOutcome, ClaimResponse, CompleteOutcome, CompleteResponse, CountResponse,
-    HeartbeatResponse,
+    HeartbeatResponse, LIST_MAX,
 };
 
 use super::call::Call;
@@ -14,13 +14,11 @@ use crate::broker::{Shared, spread};
 use crate::error::BrokerError;
 use crate::metrics::{Ended, Fenced};
 
-/// Most leases in a heartbeat and capabilities in a claim.
-const LIST_MAX: usize = 256;
-
 pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Claim> {
     let (tenant, request) = (&call.bearer.tenant, call.body);
     if request.capabilities.len() > LIST_MAX {
-        return Err(BrokerError::bad(format!("more than {LIST_MAX} capabilities")));
+        let count = request.capabilities.len();
+        return Err(BrokerError::bad(format!("{count} capabilities; at most {LIST_MAX}")));
     }
     check_free_json(&request.info)?;
     shared.store.admit(tenant, &request).await?;
@@ -39,7 +37,7 @@ pub(super) async fn claim(shared: Arc<Shared>, call: Call<Claim>) -> Answer<Clai
 pub(super) async fn heartbeat(shared: Arc<Shared>, call: Call<Heartbeat>) -> Answer<Heartbeat> {
     let (tenant, request) = (&call.bearer.tenant, call.body);
     if request.leases.len() > LIST_MAX {
-        return Err(BrokerError::TooLarge { what: "the list of leases", max: LIST_MAX });
+        return Err(BrokerError::TooLarge { what: "the number of leases", max: LIST_MAX });
     }
     let cancel = shared.store.heartbeat(tenant, &request).await?;
     shared.store.seen(tenant, &request.agent).await?;
@@ -84,7 +82,9 @@ pub(super) async fn fail(shared: Arc<Shared>, call: Call<Fail>) -> Answer<Fail> 
     let mut request = call.body;
     let failure = request.class;
     if failure.is_brokers() {
-        return Err(BrokerError::bad("that class is the broker's to set"));
+        return Err(BrokerError::bad(format!(
+            "only the broker sets the failure class `{failure}`"
+        )));
     }
     request.message = clean_text(&request.message);
     let result = shared.store.fail(&call.bearer.tenant, &request, spread()).await;

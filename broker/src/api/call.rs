@@ -41,8 +41,10 @@ where
     let parameter = parameter::<R>(&mut parts).await?;
     let query = Query::<R::Query>::try_from_uri(&parts.uri);
     let Query(query) = query.map_err(|error| {
-        // axum's sentence names what serde found wrong, and the query has no secrets.
-        BrokerError::bad(format!("the query cannot be read: {}", error.body_text()))
+        // What serde found wrong, after axum's words for it. The query has no secrets.
+        let text = error.body_text();
+        let found = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+        BrokerError::bad(format!("the query cannot be read: {found}"))
     })?;
     let limit = Limit::of::<R>(shared);
     if max_exceeded(&parts, limit) {
@@ -97,6 +99,9 @@ fn bearer_of(parts: &Parts, shared: &Shared) -> Result<Bearer, BrokerError> {
     shared.bearer(token)
 }
 
+/// What BRK-017 says about an artifact.
+const ARTIFACT: &str = "the size of the artifact in bytes (setting `artifact_bytes_max`)";
+
 /// The largest body, and what it is called.
 #[derive(Clone, Copy)]
 struct Limit {
@@ -108,8 +113,8 @@ impl Limit {
     fn of<R: Route>(shared: &Shared) -> Self {
         match R::SPEC.body_limit {
             BodyLimit::None => Self { what: "the body", max: 0 },
-            BodyLimit::Bytes(max) => Self { what: "the JSON body", max },
-            BodyLimit::Artifact => Self { what: "the artifact", max: shared.artifact_bytes_max },
+            BodyLimit::Bytes(max) => Self { what: "the size of the JSON body in bytes", max },
+            BodyLimit::Artifact => Self { what: ARTIFACT, max: shared.artifact_bytes_max },
         }
     }
 }

@@ -17,7 +17,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use rollmill_broker_client::routes::{self, Method, Payload, Route, RouteName};
-use rollmill_broker_client::{BATCH_MAX, ErrorBody, JobId, WAIT_MS_MAX};
+use rollmill_broker_client::{BATCH_MAX, ErrorBody, FREE_JSON_BYTES_MAX, JobId, WAIT_MS_MAX};
 
 use crate::broker::Shared;
 use crate::error::BrokerError;
@@ -119,21 +119,23 @@ fn error_response(shared: &Shared, error: &BrokerError) -> Response {
 
 pub(crate) fn check_ids(ids: &[JobId]) -> Result<(), BrokerError> {
     if ids.len() > BATCH_MAX {
-        return Err(BrokerError::TooLarge { what: "the batch", max: BATCH_MAX });
+        return Err(BrokerError::TooLarge { what: "the number of jobs or ids", max: BATCH_MAX });
     }
     Ok(())
 }
 
 /// Small free-form JSON: agents' information, stats.
 pub(crate) fn check_free_json(value: &serde_json::Value) -> Result<(), BrokerError> {
-    const MAX: usize = 4096;
     let text = value.to_string();
-    if text.len() > MAX {
-        return Err(BrokerError::TooLarge { what: "the free JSON", max: MAX });
+    if text.len() > FREE_JSON_BYTES_MAX {
+        return Err(BrokerError::TooLarge {
+            what: "the JSON of `info` or `stats`, in bytes,",
+            max: FREE_JSON_BYTES_MAX,
+        });
     }
     // Postgres has no NUL in its text or JSON.
     if text.contains("\\u0000") {
-        return Err(BrokerError::bad("NUL in the free JSON"));
+        return Err(BrokerError::bad("`info` and `stats` hold no NUL character"));
     }
     Ok(())
 }

@@ -52,7 +52,7 @@ pub(super) async fn get_artifact(
 pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<Enqueue> {
     let jobs = call.body.jobs;
     if jobs.len() > BATCH_MAX {
-        return Err(BrokerError::TooLarge { what: "the batch", max: BATCH_MAX });
+        return Err(BrokerError::TooLarge { what: "the number of jobs", max: BATCH_MAX });
     }
     for job in &jobs {
         check_job(job)?;
@@ -68,9 +68,12 @@ pub(super) async fn enqueue(shared: Arc<Shared>, call: Call<Enqueue>) -> Answer<
 
 fn check_job(job: &NewJob) -> Result<(), BrokerError> {
     // What Postgres can hold as a time; further than any epoch.
-    if job.deadline_unix_seconds.is_some_and(|at| at > 1 << 40) || job.hard_limit_seconds == Some(0)
-    {
-        return Err(BrokerError::bad("a deadline or hard limit is out of range"));
+    if let Some(at) = job.deadline_unix_seconds.filter(|at| *at > 1 << 40) {
+        let what = "in seconds since 1970, and at most 2^40";
+        return Err(BrokerError::bad(format!("deadline_unix_seconds is {at}; it is {what}")));
+    }
+    if job.hard_limit_seconds == Some(0) {
+        return Err(BrokerError::bad("hard_limit_seconds is 0; it is at least 1"));
     }
     let text_ok = |text: &String| text.len() <= 200 && !text.chars().any(char::is_control);
     if job.labels.len() > 16 || !job.labels.iter().all(|(k, v)| text_ok(k) && text_ok(v)) {

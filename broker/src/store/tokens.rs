@@ -61,7 +61,10 @@ impl Store {
         let token = format!("rm_{}", hex::encode(secret));
         let add = TokenAdd { hash: &hash(&token), label, role, tenant };
         if add.run(&self.pool).await? == 0 {
-            return Err(BrokerError::bad(format!("a token labelled {label} exists")));
+            return Err(BrokerError::bad(format!(
+                "a token labelled {label} exists; choose another label (`rollmill-broker tokens list` \
+                 lists them, revoked ones included)"
+            )));
         }
         Ok(token)
     }
