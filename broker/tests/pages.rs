@@ -10,8 +10,8 @@ use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::shapes::{Field, Shape};
 use rollmill_broker_client::{
-    AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FREE_JSON_BYTES_MAX,
-    FailureClass, Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPES, SizeClass,
+    AgentId, AttemptOutcome, BATCH_MAX, Code, CompleteOutcome, FREE_JSON_BYTES_MAX, FailureClass,
+    Incarnation, JobState, KindName, LIST_MAX, Named, RejectOutcome, Role, SHAPES, SizeClass,
     WAIT_MS_MAX,
 };
 
@@ -182,7 +182,8 @@ fn pause(class: FailureClass) -> String {
         Next::AwaitInput | Next::GiveUp => None,
     };
     let pauses: Vec<Duration> = (1..=1_000).map_while(pause).collect();
-    let excludes = matches!(decided(class, 1, SizeClass::LARGEST), Next::Retry { exclude: true, .. });
+    let excludes =
+        matches!(decided(class, 1, SizeClass::LARGEST), Next::Retry { exclude: true, .. });
     let elsewhere = match (excludes, climbs(class)) {
         (true, _) => "; another agent",
         (_, true) => "; none while there is a larger class of agent, to which the job moves",
