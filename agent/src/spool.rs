@@ -162,7 +162,8 @@ impl Spool {
             written
                 .inspect_err(|error| {
                     let path = dir.display().to_string();
-                    tracing::error!(path, %error, "proof not spooled; kept in memory only");
+                    let error = rollmill_errors::InWords(error).to_string();
+                    tracing::error!(path, error, "proof not spooled; kept in memory only");
                 })
                 .ok()
         });
@@ -243,7 +244,8 @@ impl Spool {
             && let Err(error) = fs::remove_file(&path)
         {
             // It is offered again after a restart, and the broker has one already.
-            tracing::warn!(path = path.display().to_string(), %error, "proof not removed");
+            let error = rollmill_errors::InWords(&error).to_string();
+            tracing::warn!(path = path.display().to_string(), error, "proof not removed");
         }
         self.changed.notify_waiters();
         match entry.verdict.map(|waits| waits.send(verdict)) {

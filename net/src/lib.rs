@@ -42,7 +42,7 @@ fn io_failure(error: &std::io::Error) -> String {
         | ErrorKind::UnexpectedEof => "the connection broke off".to_owned(),
         // The standard library has no kind for it.
         _ if text.contains("lookup") => "the host name is unknown".to_owned(),
-        _ => text,
+        _ => rollmill_errors::InWords(error).to_string(),
     }
 }
 
@@ -91,6 +91,9 @@ mod tests {
         ] {
             assert_eq!(of(kind, text).as_deref(), Some(expected), "{kind:?}");
         }
+        let unreachable = std::io::Error::from_raw_os_error(113);
+        let found = connection_failure(&Outer("outer", Some(Box::new(unreachable))));
+        assert_eq!(found.as_deref(), Some("No route to host"));
         let not_http = Outer("invalid HTTP version parsed", None);
         let found = connection_failure(&Outer("outer", Some(Box::new(not_http))));
         assert_eq!(found.as_deref(), Some("what listens there does not speak HTTP"));

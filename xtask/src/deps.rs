@@ -34,7 +34,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
     ("circuits", &["errors", "algebra", "plonk", "protocol"]),
-    ("net", &[]),
+    ("net", &["errors"]),
     ("l1", &["errors", "protocol", "net"]),
     ("l1-testing", &["l1"]),
     ("node-client", &["errors", "protocol", "net"]),

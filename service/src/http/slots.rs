@@ -125,7 +125,8 @@ impl Slots {
 
     pub(super) fn report_accept_error(&self, error: &std::io::Error) {
         if let Some(repeated) = self.accept_errors.failed() {
-            tracing::error!(%error, repeated, "cannot accept connections; retrying");
+            let error = rollmill_errors::InWords(error).to_string();
+            tracing::error!(error, repeated, "cannot accept connections; retrying");
         }
     }
 

@@ -410,10 +410,7 @@ fn error_types(code: &[&str]) -> impl Iterator<Item = (usize, String)> {
 
 /// As [`error_types`], of those that derive it.
 fn derived(code: &[&str]) -> impl Iterator<Item = (usize, String)> {
-    let derives = (0..code.len()).filter(|at| {
-        let line = code[*at].trim_start();
-        line.starts_with("#[derive(") && line.contains("thiserror::Error")
-    });
+    let derives = (0..code.len()).filter(|at| code[*at].contains("thiserror::Error"));
     derives.filter_map(|at| {
         (at + 1..code.len()).find_map(|line| {
             let (_, rest) =
@@ -536,6 +533,9 @@ mod tests {
         let findings = found(source);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].starts_with("a/src/outer.rs:3: Gone has no table"), "{findings:?}");
+        let long =
+            source.replace("Debug, thiserror::Error", "\n    Debug,\n    thiserror::Error,\n");
+        assert!(found(&long)[0].contains("Gone has no table"), "{long}");
         for by_hand in ["impl std::error::Error for Gone {}\n", "impl<T> Error for Gone<T> {\n}\n"]
         {
             let findings = found(by_hand);
