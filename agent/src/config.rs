@@ -190,6 +190,7 @@ mod tests {
         for (flags, parts) in [
             (&["--threads", "100000"][..], &["`100000` for --threads", "0 to 1024"][..]),
             (&["--proofs-in-flight", "0"], &["`0` for --proofs-in-flight", "1 to 64"]),
+            (&["--class", "4"], &["`4` for --class", "0 to 3"]),
             (&["--prefetch", "65"], &["`65` for --prefetch", "0 to 64"]),
             (
                 &["--drain-seconds", "100", "--grace-seconds", "5"],
@@ -208,5 +209,22 @@ mod tests {
         }
         let flags = ["--drain-seconds", "0", "--grace-seconds", "0", "--threads", "1024"];
         rollmill_service::load::<Config>("agent", &flags, &[]).unwrap();
+    }
+
+    /// A number of a type of its own is a number in the file too, not a text.
+    #[test]
+    fn a_class_in_the_settings_file_is_a_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let load = |text: &str| {
+            let path = folder.path().join("agent.toml");
+            std::fs::write(&path, text).unwrap();
+            let path = path.to_str().unwrap().to_owned();
+            rollmill_service::load::<Config>("agent", &["--config", &path], &[])
+        };
+        assert_eq!(load("class = 1\n").unwrap().0.class, SizeClass::new(1).unwrap());
+        for wrong in ["class = \"1\"\n", "class = 4\n"] {
+            let error = load(wrong).unwrap_err();
+            assert!(error.to_string().contains("0 to 3"), "{error}");
+        }
     }
 }

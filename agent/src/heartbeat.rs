@@ -142,7 +142,8 @@ impl Drop for LeaseGuard<'_> {
 
 async fn beat(shared: &Shared, client: &Client) {
     const RETRY: Duration = Duration::from_millis(500);
-    /// Pause after a beat that the broker rejected.
+    /// Longest pause after a beat that the broker rejected. A rejected agent has no lease to keep, and the broker's
+    /// interval may be unknown.
     const REJECTED: Duration = Duration::from_secs(10);
     let mut every = RETRY;
     let mut rejections = Retry::steady(REJECTED);

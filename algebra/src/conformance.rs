@@ -1,7 +1,8 @@
 //! The laws that every device obeys, as a library: a device is done when [`run_all`] returns.
 //!
-//! Each law compares a device with its [plain twin](crate::plain) or with itself. All laws run, whatever fails, and
-//! each broken one is reported with its name, its first failing case, and its line.
+//! Each law compares a device with its [plain twin](crate::plain) or with itself. A broken law does not stop the
+//! others; each is reported with its name, its first failing case, and its line. Only where an operation fails or
+//! panics, the laws after it in the same group cannot run, and the report says so.
 //! New edge cases are added here, never beside one device.
 
 mod expression;
@@ -24,7 +25,7 @@ use crate::{Fr, G1Affine, G1Projective};
 
 pub use self::expression::Random;
 
-/// Runs every law. `seed` chooses the random inputs.
+/// Checks the laws, as [`broken_laws`] does. `seed` chooses the random inputs.
 ///
 /// # Panics
 /// When `device` breaks a law. The message lists all laws that it breaks, and the seed.
@@ -43,7 +44,8 @@ pub fn run_all<D: Device>(device: &D, seed: u64) {
     );
 }
 
-/// Runs every law and returns the broken ones, in the order in which they failed first.
+/// Checks the laws and returns the broken ones, in the order in which they failed first. An operation that fails or
+/// panics counts as a broken law of its group; the laws after it in that group do not run.
 pub fn broken_laws<D: Device>(device: &D, seed: u64) -> Vec<BrokenLaw> {
     let laws = Laws { device, seed, broken: RefCell::default() };
     laws.group("memory", Laws::memory);

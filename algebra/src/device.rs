@@ -120,7 +120,8 @@ pub struct Work {
 ///
 /// A device needs the methods without a body; the laws hold with the others as they are. Override
 /// [`Self::upload_vec`] and [`Self::write`] to save copies, the rest where the device has memory or its
-/// own queues. A device that wraps another must pass all of them on, or loses what the other does.
+/// own queues. A device that wraps another must pass them on, or loses what the other does;
+/// [`forward!`](crate::forward!) passes on all but `name` and [`Self::session`], which needs the outer device's type.
 pub trait Memory: Debug + Send + Sync {
     /// An array of field elements on this device.
     type Buffer: DeviceBuffer;

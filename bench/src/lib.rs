@@ -122,7 +122,7 @@ impl BenchError {
 
     fn failed(what: impl Into<String>) -> impl FnOnce(DeviceError) -> Self {
         let what = what.into();
-        move |error| Self::Failed { what, reason: error.to_string() }
+        move |error| Self::Failed { what, reason: rollmill_errors::Bare(&error).to_string() }
     }
 }
 

@@ -22,7 +22,7 @@ pub enum Next {
         pause: Duration,
         /// Class of agent needed from now on.
         size: SizeClass,
-        /// Never again to the agent that failed.
+        /// Not to the agent that failed, until the job's exclusions are forgotten.
         exclude: bool,
     },
     /// Out of the queue until the producer uploads the input again.

@@ -93,9 +93,9 @@ const IN_RANGE: &[(&str, &str)] = &[
     ("version", "that of the constants, which L1 pins"),
     ("block_number", "an index of the archive: `assert_member` and `append`"),
     ("tx_count", "at most `MAX_TXS_PER_BLOCK`, in `constrain_over`"),
-    ("state.tx_state.note_count", "that of the parent or of the run: `covers`"),
-    ("state.tx_state.nullifier_count", "that of the parent or of the run: `covers`"),
-    ("state.tx_state.public_data_count", "that of the parent or of the run: `covers`"),
+    ("state.tx_state.note_count", "that of the parent or of the range: `covers`"),
+    ("state.tx_state.nullifier_count", "that of the parent or of the range: `covers`"),
+    ("state.tx_state.public_data_count", "that of the parent or of the range: `covers`"),
     ("state.message_count", "that of the parent: `follows`"),
 ];
 

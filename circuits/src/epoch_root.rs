@@ -31,7 +31,7 @@ pub struct EpochRootWitness {
 /// # Panics
 /// If no circuit takes so many; callers check the number when they read or merge ranges.
 pub fn variant(ranges: usize) -> Circuit {
-    Circuit::variant(Family::EpochRoot, ranges).expect("an epoch root takes one or two runs")
+    Circuit::variant(Family::EpochRoot, ranges).expect("an epoch root takes one or two ranges")
 }
 
 /// A single range is the whole: constrains its constants and adds this proof's rows.

@@ -343,7 +343,7 @@ pub fn finish<D: Device>(
         // Slow, so only after a failure. Names the gate, the row and the section.
         let reason = match check(&layout, &witness) {
             Err(violation) => rollmill_errors::Bare(&violation).to_string(),
-            Ok(()) => rejected.to_string(),
+            Ok(()) => rollmill_errors::Bare(&rejected).to_string(),
         };
         return Err(JobError::Unsatisfied { reason });
     }

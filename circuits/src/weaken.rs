@@ -53,7 +53,7 @@ pub const SWITCHES: &[Switch] = &[
     Switch::new("circuits.epoch_root.constants"),
     Switch::harmless(
         "circuits.epoch_root.not_empty",
-        "one run is one block here, so that first and last block are equal",
+        "one range is one block here, so that first and last block are equal",
     ),
     Switch::new("circuits.epoch_root.one_block"),
     Switch::new("circuits.epoch_root.one_epoch"),

@@ -102,15 +102,16 @@ impl CircuitKeys {
 
 impl ClientProver for CircuitKeys {
     fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
-        let failed = |error: String| PxeError::Prove(error);
         // One call generates witness and proof. The witness alone is generated once more, to time it.
         let start = Instant::now();
         let log_rows = Some(log_n(Circuit::Client));
-        client::build(witness).finish(log_rows).map_err(|error| failed(error.to_string()))?;
+        client::build(witness)
+            .finish(log_rows)
+            .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()))?;
         let witnessed = start.elapsed();
         let start = Instant::now();
         let proof = jobs::prove_client(&self.keys, witness, seed)
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()))?;
         let proving = start.elapsed().saturating_sub(witnessed);
         let made = ClientProof { witness: witnessed, proving, bytes: proof.len() };
         self.proofs.lock().push(made);

@@ -175,8 +175,8 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
     line
 }
 
-/// `text` on one line without the codes of errors that it quotes and the numbers of I/O errors. What stands in double quotes, such as
-/// another program's last words, stays as it is.
+/// `text` on one line without the codes of errors that it quotes and without the numbers of I/O errors. Codes inside
+/// double quotes, such as those in another program's last line, stay.
 pub fn uncoded(text: &str) -> String {
     let mut is_quoted = false;
     let text = without_os_numbers(text);

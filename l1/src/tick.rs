@@ -320,9 +320,9 @@ impl TxSender {
             let waited = poll.head.number.saturating_sub(sent_at);
             intent.nonce == poll.count && waited >= self.config.bump_after_blocks
         };
-        let is_above_limit =
+        let needs_higher_fees =
             last.as_ref().is_none_or(|last| last.priced_out || is_slow(last.sent_at_block));
-        if is_known && !is_above_limit {
+        if is_known && !needs_higher_fees {
             return Ok(());
         }
         match self.right(&intent) {
@@ -338,7 +338,7 @@ impl TxSender {
                 return Ok(());
             }
         }
-        if is_above_limit {
+        if needs_higher_fees {
             let rivals = rivals(file, intent.nonce);
             let fees = match self.asked_fees(&id).await {
                 Ok(asked) => self.fees_over(&id, asked, &rivals),

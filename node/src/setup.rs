@@ -126,7 +126,8 @@ pub enum SetupError {
     /// Do: Set it to an L1 block before the contract's deployment.
     #[error("{code}: at L1 block {number}, which --node-l1-start names, the rollup had {tip} blocks already; give an L1 block before the contract's deployment", code = self.code())]
     LateStart { number: u64, tip: u64 },
-    /// A file of the deployment is not what the setting says. The source's message has the code.
+    /// A file of the deployment is not what the setting says. The cause's message, which this one repeats whole, has
+    /// the code and quotes its own causes, so it is no `source` that would be shown a second time.
     #[error("{cause}. The file is {}; the setting is {}", path.display(), flag(.key))]
     Contents { path: PathBuf, key: &'static str, cause: Box<dyn Coded + Send + Sync> },
 }

@@ -232,12 +232,13 @@ fn fingerprint(
         part.clear();
         for (id, vars) in ids.iter().zip(vars) {
             let (kind, is_new) = kinds.number(*id);
+            // The number first, so that it says whether the cells of a new kind follow.
+            part.extend_from_slice(&kind.to_le_bytes());
             if is_new {
                 let cells = palette[*id as usize].cells();
                 let limbs = cells.iter().flat_map(|cell| cell.0.0);
                 part.extend(limbs.flat_map(u64::to_le_bytes));
             }
-            part.extend_from_slice(&kind.to_le_bytes());
             for var in vars {
                 part.extend_from_slice(&variables.number(*var).0.to_le_bytes());
             }

@@ -65,11 +65,11 @@ pub enum ProveError {
 
 rollmill_errors::coded! {
     ProveError {
-        Self::Shape { .. } => "PLK-060",
+        Self::Shape { .. } => "PLK-060" permanent,
         Self::Device(error) => (error),
         Self::Identity => "PLK-061",
-        Self::Circuit => "PLK-062",
-        Self::Bases { .. } => "PLK-063",
+        Self::Circuit => "PLK-062" permanent,
+        Self::Bases { .. } => "PLK-063" permanent,
     }
 }
 

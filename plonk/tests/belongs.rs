@@ -1,8 +1,9 @@
 //! Things that do not belong together are rejected before any work: a key and a witness of two circuits, bases of
 //! another SRS or size, variables of another builder, two variables for one public input.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
 
 use ark_ec::{AffineRepr, CurveGroup};
 use rollmill_algebra::field::powers;
@@ -131,18 +132,34 @@ fn keys_are_made_of_one_srs_and_one_shape() {
 }
 
 thread_local! {
+    /// Whether this thread expects a panic.
+    static IS_EXPECTED: Cell<bool> = const { Cell::new(false) };
     static PANIC: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
+/// Installs one hook for the process, which records the panics that a thread expects and passes on the others: tests
+/// of this file run in threads of one process.
+fn record_panics() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let others = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !IS_EXPECTED.get() {
+                return others(info);
+            }
+            let message = info.payload_as_str().unwrap_or_default().to_owned();
+            let file = info.location().map(|at| at.file().to_owned()).unwrap_or_default();
+            PANIC.with(|last| last.replace(Some((message, file))));
+        }));
+    });
 }
 
 /// The message of a panic, and the file that it points at.
 fn panic_of(run: impl FnOnce()) -> (String, String) {
-    std::panic::set_hook(Box::new(|info| {
-        let message = info.payload_as_str().unwrap_or_default().to_owned();
-        let file = info.location().map(|at| at.file().to_owned()).unwrap_or_default();
-        PANIC.with(|last| last.replace(Some((message, file))));
-    }));
+    record_panics();
+    IS_EXPECTED.set(true);
     let outcome = catch_unwind(AssertUnwindSafe(run));
-    drop(std::panic::take_hook());
+    IS_EXPECTED.set(false);
     assert!(outcome.is_err(), "nothing panicked");
     PANIC.with(|last| last.take()).expect("the hook ran")
 }

@@ -238,8 +238,8 @@ impl BlockRange {
     }
 }
 
-/// Checks the fields of a header besides the run of transactions: the native rules of a header, with
-/// [`covers`] for what comes from the run.
+/// Checks the fields of a header besides the range of transactions: the native rules of a header, with
+/// [`covers`] for what comes from the range.
 fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), JoinError> {
     // Without `..`, so that a new field needs a rule here, or the place of its rule.
     let Header {
@@ -291,7 +291,7 @@ fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), 
 /// Checks that `range` is the whole of `block`.
 fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), JoinError> {
     let header = &block.header;
-    // Without `..`, so that a new field of a run must be compared with the block here.
+    // Without `..`, so that a new field of a range must be compared with the block here.
     let TxRange {
         constants: range_constants,
         anchor_archive_root,

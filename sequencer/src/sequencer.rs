@@ -199,13 +199,17 @@ impl Sequencer {
         while !shutdown.is_started() {
             match self.turn(&mut memory, shutdown).await {
                 Ok(turn) => {
-                    retry.succeeded(|wait_seconds| {
-                        tracing::info!(wait_seconds, "block building continues");
-                    });
-                    code.clear();
                     let pause = match turn {
+                        // Nothing was tried, so an earlier failure may last.
                         Turn::Waiting | Turn::Paused | Turn::Unverified => PACE,
-                        Turn::Proposed(_) | Turn::Ending => Duration::ZERO,
+                        Turn::Ending => Duration::ZERO,
+                        Turn::Proposed(_) => {
+                            retry.succeeded(|wait_seconds| {
+                                tracing::info!(wait_seconds, "block building continues");
+                            });
+                            code.clear();
+                            Duration::ZERO
+                        }
                     };
                     shutdown.within(pause).await;
                 }

@@ -11,7 +11,7 @@ mod pages;
 use std::any::TypeId;
 use std::error::Error as _;
 
-use clap::builder::{StyledStr, ValueParser};
+use clap::builder::StyledStr;
 use clap::error::ContextKind;
 use clap::{Arg, ArgAction, Args as _, Command};
 
@@ -164,7 +164,7 @@ impl Setting {
         let key = arg.get_id().to_string();
         let flag = key.strip_prefix(SERVICE).unwrap_or(&key).replace(['.', '_'], "-");
         let variable = format!("{prefix}{}", flag.to_uppercase().replace('-', "_"));
-        let kind = kind(arg.get_value_parser());
+        let kind = kind(arg);
         let mut arg = arg.clone().long(flag.clone()).global(true).allow_negative_numbers(true);
         if kind == Kind::Bool {
             let default = arg.get_default_values().first().cloned();
@@ -228,8 +228,8 @@ impl Setting {
     }
 }
 
-fn kind(parser: &ValueParser) -> Kind {
-    let id = parser.type_id();
+fn kind(arg: &Arg) -> Kind {
+    let id = arg.get_value_parser().type_id();
     let numbers = [
         TypeId::of::<u8>(),
         TypeId::of::<u16>(),
@@ -237,7 +237,8 @@ fn kind(parser: &ValueParser) -> Kind {
         TypeId::of::<u64>(),
         TypeId::of::<usize>(),
     ];
-    if numbers.iter().any(|number| id == *number) {
+    // A type of its own that is read as a number within bounds is a number as well.
+    if numbers.iter().any(|number| id == *number) || bounds(arg).is_some() {
         Kind::Number
     } else if id == TypeId::of::<bool>() {
         Kind::Bool
@@ -260,9 +261,6 @@ fn parse(arg: &Arg, text: &str) -> Result<(), clap::Error> {
 
 /// The bounds of an argument that is a number, from the error of its parser.
 fn bounds(arg: &Arg) -> Option<Bounds> {
-    if kind(arg.get_value_parser()) != Kind::Number {
-        return None;
-    }
     parse(arg, "not a number").err()?.source()?.downcast_ref::<Bounds>().copied()
 }
 

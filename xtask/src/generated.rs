@@ -216,6 +216,14 @@ impl Writer {
         }
     }
 
+    /// The file and the start of the name of the one test that writes the files.
+    fn named_test(&self) -> Option<(String, &'static str)> {
+        match self {
+            Self::Test(_, _, Some(name)) => Some((self.test()?, name)),
+            _ => None,
+        }
+    }
+
     fn needs_programs(&self) -> bool {
         matches!(self, Self::TestOfPrograms(_))
     }
@@ -296,6 +304,14 @@ pub(crate) fn check(tree: &Tree) -> Findings {
         findings
             .push(format!("{file}: listed in xtask/src/generated.rs, but there is no such file"));
     }
+    for (test, name) in ROWS.iter().filter_map(|row| row.writer.named_test()) {
+        let has = |text: &str| text.contains(&format!("fn {name}"));
+        if !tree.text(&test).is_none_or(has) {
+            findings.push(format!(
+                "{test}: has no test {name}…, which xtask/src/generated.rs would run to write a file"
+            ));
+        }
+    }
     for file in tree.rust().filter(|file| !file.path.starts_with("xtask/")) {
         let is_known = ROWS.iter().any(|row| row.writer.test().as_deref() == Some(&file.path));
         if file.text.contains(&format!("\"{BLESS}\"")) && !is_known {
@@ -332,11 +348,13 @@ mod tests {
         files.push(("broker/tests/pages.rs".into(), "var_os(\"ROLLMILL_BLESS\")"));
         assert_eq!(check(&of(&files)), Findings::new());
         files.push(("node/tests/pages.rs".into(), "var_os(\"ROLLMILL_BLESS\")"));
+        files.push(("kernels/tests/proof.rs".into(), "fn another_name() {}"));
         files.retain(|(path, _)| path != "docs/rpc.md");
         let findings = check(&of(&files));
-        assert_eq!(findings.len(), 2, "{findings:?}");
+        assert_eq!(findings.len(), 3, "{findings:?}");
         assert!(findings[0].starts_with("docs/rpc.md: listed"), "{findings:?}");
-        assert!(findings[1].starts_with("node/tests/pages.rs: writes"), "{findings:?}");
+        assert!(findings[1].starts_with("kernels/tests/proof.rs: has no test"), "{findings:?}");
+        assert!(findings[2].starts_with("node/tests/pages.rs: writes"), "{findings:?}");
     }
 
     #[test]

@@ -146,6 +146,7 @@ impl<D: Device> Laws<'_, D> {
             let uploaded: Vec<_> = columns.iter().map(|values| self.coeff(values)).collect();
             let refs: Vec<_> = uploaded.iter().collect();
             let out = self.device.to_lagrange(&refs).expect("to_lagrange");
+            self.check(out.len() == columns.len(), "a batch returns a column for each", n);
             for (values, out) in columns.iter().zip(&out) {
                 let holds = self.download(&out.buffer) == plain::dft(values, Fr::ONE);
                 self.check(holds, "a batch transforms each column", n);

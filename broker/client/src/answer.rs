@@ -2,8 +2,8 @@
 //!
 //! A response's status alone is not enough: a proxy in front of a broker that restarts returns 502, 403
 //! or 404 as well. So only a response with one of the broker's own codes can be final. A client turns
-//! every error into an [`Answer`] and matches it without a wildcard; a new meaning then does not
-//! compile until each client has decided about it.
+//! every error into an [`Answer`]. The loops of agent and prover node match it without a wildcard, so that a
+//! new meaning does not compile until they decide about it.
 
 /// The code of a response: `BRK-` and the number of the variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

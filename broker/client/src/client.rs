@@ -8,11 +8,11 @@ use tokio::task::JoinSet;
 
 use crate::routes::{self, Json, NoQuery, Payload, Route};
 use crate::{
-    AgentId, BATCH_MAX, ClaimRequest, ClientError, Code, CompleteOutcome, CompleteRequest,
-    CountResponse, Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant,
-    HeartbeatRequest, HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView,
-    ListQuery, NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest,
-    RejectResponse, ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
+    AgentId, BATCH_MAX, ClaimRequest, ClientError, CompleteOutcome, CompleteRequest, CountResponse,
+    Digest, EnqueueRequest, EpochQuery, ErrorBody, FailRequest, Grant, HeartbeatRequest,
+    HeartbeatResponse, HistoryResponse, IdsRequest, Incarnation, JobId, JobView, ListQuery,
+    NamedLeaseRequest, NamedLeaseResponse, NewJob, ProgressRequest, RejectRequest, RejectResponse,
+    ReleaseRequest, StatusResponse, WAIT_MS_MAX, WaitRequest, WaitResponse,
 };
 
 /// First pause before a request is repeated; it doubles up to [`PAUSE_MAX`].
@@ -56,8 +56,8 @@ impl Client {
     /// White space around the token is dropped: a token that was read from a file ends with a newline.
     ///
     /// # Errors
-    /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Rejected`] with BRK-023
-    /// when no broker could accept the token. Nothing is contacted yet.
+    /// [`ClientError::Address`] when `url` cannot be used, and [`ClientError::Token`] when no broker could
+    /// accept the token. Nothing is contacted yet.
     pub fn new(url: &str, token: Option<&str>, options: Options) -> Result<Self, ClientError> {
         let address = || ClientError::Address { url: rollmill_net::unreadable_url(url) };
         let parsed = reqwest::Url::parse(url).map_err(|_| address())?;
@@ -68,13 +68,7 @@ impl Client {
         let mut headers = header::HeaderMap::new();
         if let Some(token) = token {
             let mut value = header::HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-                .map_err(|_| ClientError::Rejected {
-                    status: Code::Unauthorized.status(),
-                    broker_code: Code::Unauthorized.text(),
-                    message: "the token has a line break or another control character, so it is \
-                              not one that `rollmill-broker tokens add` printed"
-                        .to_owned(),
-                })?;
+                .map_err(|_| ClientError::Token)?;
             value.set_sensitive(true);
             headers.insert(header::AUTHORIZATION, value);
         }

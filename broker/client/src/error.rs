@@ -13,6 +13,12 @@ pub enum ClientError {
     #[error("{}: the broker's address `{url}` is not a URL such as http://127.0.0.1:8551", self.code())]
     Address { url: String },
 
+    /// The token has a line break or another control character inside, which no token has.
+    ///
+    /// Do: Set `--token` (agent, prover node, broker commands) to what `rollmill-broker tokens add` printed.
+    #[error("{}: the token has a line break or another control character in it, so it is not one that `rollmill-broker tokens add` printed; correct the setting token", self.code())]
+    Token,
+
     /// The request has no JSON form, so nothing was sent.
     ///
     /// Do: Report it: a value of the request was built wrongly.
@@ -83,6 +89,7 @@ rollmill_errors::coded! {
         Self::Corrupt { .. } => "BRC-015" retried,
         Self::NotABroker { .. } => "BRC-016" retried,
         Self::Request { .. } => "BRC-017",
+        Self::Token => "BRC-018" usage,
     }
 }
 
@@ -93,6 +100,7 @@ impl ClientError {
             // No request is made: `Client::new` rejects the address, and a value without a JSON form is
             // not sent.
             Self::Address { .. } | Self::Request { .. } => Answer::Incompatible,
+            Self::Token => Answer::TokenRejected,
             Self::Unreachable { .. }
             | Self::NotABroker { .. }
             | Self::Answer { .. }

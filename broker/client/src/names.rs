@@ -135,7 +135,8 @@ named! {
         InputMissing = "input_missing",
         /// The job does not fit on the agent's device. It goes to a larger class of agent.
         OutOfMemory = "out_of_memory",
-        /// The agent's own check rejected its proof, or the producer did. Never the same agent again.
+        /// The agent's own check rejected its proof, or the producer did. The job goes to another agent; this
+        /// one gets it again only when every live agent that could do it is excluded, or when a dead letter is replayed.
         InvalidProof = "invalid_proof",
         /// The agent does not have that version of the circuit after all.
         VersionMismatch = "version_mismatch",

@@ -188,7 +188,7 @@ wire! {
     /// Several jobs.
     #[derive(Clone, Debug, Serialize, Deserialize)]
     pub struct JobsResponse {
-        /// In the order of the request; unknown ids are left out.
+        /// In the order of the request, the newest first for a list; unknown ids are left out.
         pub jobs: Vec<JobView>,
     }
 

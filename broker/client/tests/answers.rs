@@ -264,3 +264,14 @@ async fn a_final_answer_is_not_followed_by_another_try() {
     let error = fake.client(Duration::from_secs(60)).status().await.unwrap_err();
     assert_eq!((error.answer(), fake.served.load(Ordering::SeqCst)), (Answer::Cancelled, 1));
 }
+
+/// A file that holds two tokens is a wrong setting, and an end of line after the only one is none.
+#[test]
+fn a_token_with_a_line_break_inside_is_an_error_of_the_setting() {
+    let client = |token| Client::new("http://127.0.0.1:1", Some(token), Options::default());
+    let error = client("rm_1\nrm_2").unwrap_err();
+    assert_eq!((error.code(), error.is_usage()), ("BRC-018", true), "{error}");
+    assert_eq!(error.answer(), Answer::TokenRejected);
+    assert!(!error.to_string().contains("rm_1"), "the token is secret: {error}");
+    client("rm_1\n").unwrap();
+}

@@ -126,13 +126,13 @@ families! {
     Client => client::NoJob;
     /// One transaction takes effect.
     TxBase => tx_base::TxBaseInput;
-    /// Two adjacent runs of transactions become one.
+    /// Two adjacent ranges of transactions become one.
     TxMerge => tx_merge::TxMergeInput;
-    /// A run of transactions is a whole block.
+    /// A range of transactions is a whole block.
     BlockRoot => block_root::BlockRootInput;
-    /// Two adjacent runs of blocks become one.
+    /// Two adjacent ranges of blocks become one.
     BlockMerge => block_merge::BlockMergeInput;
-    /// A run of blocks lies inside one epoch.
+    /// A range of blocks lies inside one epoch.
     EpochRoot => epoch_root::EpochRootInput;
 }
 

@@ -68,7 +68,8 @@ impl Builder {
         self.permute_rows(state, input, true)
     }
 
-    /// `poseidon2::hash(domain, inputs)`: 12 rows for each three inputs, and two.
+    /// `poseidon2::hash(domain, inputs)`: 13 rows for each three inputs, and one; without inputs as for one. The first
+    /// hash of a domain and a number of inputs takes one more, for a constant.
     #[track_caller]
     pub fn hash(&mut self, domain: u64, inputs: &[Var]) -> Var {
         let tag = u128::from(domain) | (inputs.len() as u128) << 64;

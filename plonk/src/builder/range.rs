@@ -10,6 +10,9 @@ use crate::weaken::gone;
 impl Builder {
     /// Constrains `0 ≤ a < 2^bits`, for `bits` up to four limb cells. The check is laid out later,
     /// four at a time.
+    ///
+    /// # Panics
+    /// If `bits` is more than that, or `a` belongs to another builder.
     #[track_caller]
     pub fn range(&mut self, a: Var, bits: u32) {
         let slot = 4 * self.cell_bits;

@@ -30,6 +30,15 @@ struct State {
     unable: Vec<String>,
 }
 
+impl State {
+    /// The broker responded, whatever it said.
+    fn reached(&mut self) {
+        if let Some(wait_seconds) = self.outage.ended() {
+            tracing::info!(wait_seconds, "broker reachable again");
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Health {
@@ -44,9 +53,7 @@ impl Health {
     /// The broker served a request.
     pub fn answered(&self) {
         let mut state = self.lock();
-        if let Some(wait_seconds) = state.outage.ended() {
-            tracing::info!(wait_seconds, "broker reachable again");
-        }
+        state.reached();
         if state.token.take().is_some() {
             tracing::info!("broker token accepted again");
         }
@@ -69,7 +76,7 @@ impl Health {
                 if state.token.is_none() {
                     tracing::error!(error = %reason, "broker token rejected; correct the setting token");
                 }
-                state.outage.ended();
+                state.reached();
                 state.token = Some(reason);
             }
             Answer::Incompatible
@@ -83,7 +90,7 @@ impl Health {
             | Answer::LeaseLost
             | Answer::Cancelled
             | Answer::RejectedBefore => {
-                state.outage.ended();
+                state.reached();
                 state.answered = true;
             }
         }

@@ -76,7 +76,7 @@ impl<B: Broker> Jobs<B> {
     /// proofs stay at the broker.
     ///
     /// # Errors
-    /// [`JobFailure::Broker`] when an operator must act.
+    /// When an operator must act: the broker rejects the job, or does not confirm the digest of its input.
     pub async fn prove(
         &self,
         job: &NewJob,

@@ -138,7 +138,8 @@ impl<'a> Source<'a> {
     fn arm(&self, at: usize) -> Option<Arm> {
         let (pattern, _) = self.code[at].split_once("=>")?;
         let (_, value) = self.lines[at].split_once("=>")?;
-        let rest = pattern.trim().strip_prefix("Self")?;
+        // Two variants of one code would leave one of them without a row on the page.
+        let rest = pattern.trim().strip_prefix("Self").filter(|rest| !rest.contains("Self"))?;
         let variant = rest.strip_prefix("::").map(|rest| {
             let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
             rest[..end].to_owned()
@@ -331,14 +332,23 @@ fn outside<'a>(
 ) -> Findings {
     let mut findings = Findings::new();
     for literal in literals {
-        let is_in = |table: &Table| (table.lines.0..=table.lines.1).contains(&literal.line);
-        if let Some(code) = code_of(&literal.text)
-            && !tables.iter().any(is_in)
-        {
-            findings.push(format!(
+        let is_in = |table: &&Table| (table.lines.0..=table.lines.1).contains(&literal.line);
+        let Some(code) = code_of(&literal.text) else { continue };
+        match tables.iter().find(is_in) {
+            None => findings.push(format!(
                 "{}:{}: {code} stands outside a table `coded!`; make it a variant of an error type",
                 file.path, literal.line
-            ));
+            )),
+            Some(table) => {
+                let is_its =
+                    |arm: &Arm| arm.line == literal.line && arm.code.as_deref() == Some(code);
+                if !table.arms.iter().any(is_its) {
+                    findings.push(format!(
+                        "{}:{}: {code} is not on the line of its arm; write one arm on one line, for one variant",
+                        file.path, literal.line
+                    ));
+                }
+            }
         }
     }
     findings
@@ -520,6 +530,16 @@ mod tests {
             let findings = found(line);
             assert_eq!(findings.len(), 1, "{line}: {findings:?}");
             assert!(findings[0].contains("OUT-007 stands outside a table"), "{findings:?}");
+        }
+        for arms in [
+            "        Self::A =>\n            \"OUT-009\",\n",
+            "        Self::A | Self::B => \"OUT-009\",\n",
+        ] {
+            let table = format!("rollmill_errors::coded! {{\n    E {{\n{arms}    }}\n}}\n");
+            let findings = found(&table);
+            let is_named =
+                |finding: &String| finding.contains("OUT-009 is not on the line of its arm");
+            assert!(findings.iter().any(is_named), "{findings:?}");
         }
         assert_eq!(
             found("#[cfg(test)]\nmod tests {\n    const X: &str = \"OUT-007\";\n}\n").len(),
