@@ -19,30 +19,6 @@ pub(crate) enum Access {
 }
 use Access::{Read, Write};
 
-/// Every entry point.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kernel {
-    ProductFr,
-    ProductFq,
-    SumsFr,
-    SumsFq,
-    Widen,
-    Combine,
-    Fold,
-    Spread,
-    Invert,
-    Reorder,
-    Scale,
-    PassLayers,
-    Across,
-    Widest,
-    Digits,
-    Blocks,
-    CarryOver,
-    Accumulate,
-    SumRuns,
-}
-
 /// Source, entry point and interface of a kernel.
 #[derive(Debug)]
 pub(crate) struct Spec {
@@ -57,64 +33,52 @@ pub(crate) struct Spec {
     pub(crate) bindings: &'static [Access],
 }
 
-impl Kernel {
-    pub(crate) const ALL: [Self; 19] = [
-        Self::ProductFr,
-        Self::ProductFq,
-        Self::SumsFr,
-        Self::SumsFq,
-        Self::Widen,
-        Self::Combine,
-        Self::Fold,
-        Self::Spread,
-        Self::Invert,
-        Self::Reorder,
-        Self::Scale,
-        Self::PassLayers,
-        Self::Across,
-        Self::Widest,
-        Self::Digits,
-        Self::Blocks,
-        Self::CarryOver,
-        Self::Accumulate,
-        Self::SumRuns,
-    ];
+/// Makes the kernels from the table below: for each its parameters, its source (with the field that it computes in,
+/// if the source serves both), the threads of a workgroup and its bindings from 1 up.
+macro_rules! kernels {
+    ($($name:ident: $params:ident in $source:literal $([$field:literal])?, $workgroup:literal, $bindings:expr;)+) => {
+        /// Every entry point.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Kernel {
+            $($name),+
+        }
 
-    pub(crate) fn spec(self) -> Spec {
-        const THREE: &[Access] = &[Read, Read, Write];
-        match self {
-            Self::ProductFr => spec::<params::Product>(Some("fr"), "product", 64, THREE),
-            Self::ProductFq => spec::<params::Product>(Some("fq"), "product", 64, THREE),
-            Self::SumsFr => spec::<params::Sums>(Some("fr"), "product", 64, THREE),
-            Self::SumsFq => spec::<params::Sums>(Some("fq"), "product", 64, THREE),
-            Self::Widen => spec::<params::Widen>(None, "vector", 64, &[Write, Read]),
-            Self::Combine => {
-                spec::<params::Combine>(None, "vector", 64, &[Write, Read, Read, Read, Read])
-            }
-            Self::Fold => spec::<params::Fold>(None, "vector", 64, &[Write, Read]),
-            Self::Spread => spec::<params::Spread>(None, "vector", 64, &[Write, Read, Read]),
-            Self::Invert => spec::<params::Invert>(None, "vector", 64, &[Write, Read]),
-            Self::Reorder => spec::<params::Reorder>(None, "ntt", 64, &[Write, Read, Read]),
-            Self::Scale => spec::<params::Scale>(None, "ntt", 64, &[Write, Read]),
-            Self::PassLayers => spec::<params::PassLayers>(None, "ntt", 128, &[Write, Read]),
-            Self::Across => spec::<params::Across>(None, "ntt", 64, &[Write, Read, Read, Write]),
-            Self::Widest => spec::<params::Widest>(None, "msm_digits", 64, THREE),
-            Self::Digits => {
-                spec::<params::Digits>(None, "msm_digits", 64, &[Read, Read, Write, Write])
-            }
-            Self::Blocks => spec::<params::Blocks>(None, "msm_places", 256, &[Read, Write, Write]),
-            Self::CarryOver => spec::<params::CarryOver>(None, "msm_places", 256, &[Read, Write]),
-            Self::Accumulate => spec::<params::Accumulate>(
-                None,
-                "msm_buckets",
-                64,
-                &[Read, Read, Read, Read, Write],
-            ),
-            Self::SumRuns => {
-                spec::<params::SumRuns>(None, "msm_sums", 64, &[Read, Read, Read, Write, Write])
+        impl Kernel {
+            pub(crate) const ALL: &[Self] = &[$(Self::$name),+];
+
+            pub(crate) fn spec(self) -> Spec {
+                match self {
+                    $(Self::$name => {
+                        const BINDINGS: &[Access] = &$bindings;
+                        let field = [$($field)?].first().copied();
+                        spec::<params::$params>(field, $source, $workgroup, BINDINGS)
+                    })+
+                }
             }
         }
-    }
+    };
+}
+
+kernels! {
+    ProductFr: Product in "product" ["fr"], 64, [Read, Read, Write];
+    ProductFq: Product in "product" ["fq"], 64, [Read, Read, Write];
+    SumsFr: Sums in "product" ["fr"], 64, [Read, Read, Write];
+    SumsFq: Sums in "product" ["fq"], 64, [Read, Read, Write];
+    Widen: Widen in "vector", 64, [Write, Read];
+    Combine: Combine in "vector", 64, [Write, Read, Read, Read, Read];
+    Fold: Fold in "vector", 64, [Write, Read];
+    Spread: Spread in "vector", 64, [Write, Read, Read];
+    Invert: Invert in "vector", 64, [Write, Read];
+    Reorder: Reorder in "ntt", 64, [Write, Read, Read];
+    Scale: Scale in "ntt", 64, [Write, Read];
+    PassLayers: PassLayers in "ntt", 128, [Write, Read];
+    Across: Across in "ntt", 64, [Write, Read, Read, Write];
+    Widest: Widest in "msm_digits", 64, [Read, Read, Write];
+    Digits: Digits in "msm_digits", 64, [Read, Read, Write, Write];
+    Blocks: Blocks in "msm_places", 256, [Read, Write, Write];
+    CarryOver: CarryOver in "msm_places", 256, [Read, Write];
+    Accumulate: Accumulate in "msm_buckets", 64, [Read, Read, Read, Read, Write];
+    SumRuns: SumRuns in "msm_sums", 64, [Read, Read, Read, Write, Write];
 }
 
 fn spec<P: Params>(

@@ -356,7 +356,7 @@ mod tests {
     /// No two parameters share words, and all fit the uniform.
     #[test]
     fn parameters_do_not_overlap_and_fit_the_uniform() {
-        for declared in Kernel::ALL.map(|kernel| kernel.spec().params) {
+        for declared in Kernel::ALL.iter().map(|kernel| kernel.spec().params) {
             let mut end = 1;
             for (index, (name, form)) in declared.fields.iter().enumerate() {
                 let at = declared.offset(index);
@@ -370,7 +370,7 @@ mod tests {
     /// A parameter that no kernel reads shows that the host and the kernel disagree.
     #[test]
     fn every_declared_parameter_is_read_by_its_kernels_source() {
-        for kernel in Kernel::ALL {
+        for kernel in Kernel::ALL.iter().copied() {
             let spec = kernel.spec();
             let text = crate::source::assemble(&spec, LimbForm::U32).unwrap();
             for (name, _) in spec.params.fields {

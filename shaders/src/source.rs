@@ -58,7 +58,8 @@ pub(crate) fn assemble(spec: &Spec, form: LimbForm) -> Result<String, String> {
 fn params_of(source: &str) -> String {
     let mut out = String::new();
     let mut seen: Vec<&str> = Vec::new();
-    for spec in Kernel::ALL.map(Kernel::spec).iter().filter(|spec| spec.source == source) {
+    for spec in Kernel::ALL.iter().map(|kernel| kernel.spec()).filter(|spec| spec.source == source)
+    {
         if !seen.contains(&spec.params.entry) {
             seen.push(spec.params.entry);
             out.push_str(&spec.params.wgsl());
