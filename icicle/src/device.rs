@@ -121,7 +121,7 @@ impl IcicleDevice {
             move |error: DeviceError| match self.fault.get() {
                 Some(fault) => fault.clone(),
                 None => {
-                    let reason = rollmill_errors::Bare(&error).to_string();
+                    let reason = error.to_string();
                     IcicleError::Call { call, device: self.id.to_string(), reason }
                 }
             }

@@ -61,7 +61,7 @@ impl IcicleError {
             }
             other => DeviceError::Failed {
                 device: name.to_owned(),
-                reason: format!("{operation}: {}", rollmill_errors::Bare(&other)),
+                reason: format!("{operation}: {other}"),
             },
         }
     }

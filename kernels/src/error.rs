@@ -71,7 +71,7 @@ impl CudaError {
             Self::Lost { device, reason } => DeviceError::Lost { device, reason },
             other => DeviceError::Failed {
                 device: device.to_owned(),
-                reason: format!("{operation}: {}", rollmill_errors::Bare(&other)),
+                reason: format!("{operation}: {other}"),
             },
         }
     }

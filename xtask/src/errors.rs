@@ -485,9 +485,10 @@ mod tests {
 
     #[test]
     fn two_crates_with_one_prefix_are_rejected() {
-        let source = source("    /// A.\n    ///\n    /// Do: B.\n", "QQ-001");
-        let (one, two) = (("one/src/a.rs", &*source), ("two/src/b.rs", &*source));
-        let tree = Tree::of(&[one, two, (PAGE, "| QQ-001 | |")]);
+        let of = |code| source("    /// A.\n    ///\n    /// Do: B.\n", code);
+        let (one, two) = (of("QQ-001"), of("QQ-002"));
+        let page = (PAGE, "| QQ-001 | |\n| QQ-002 | |");
+        let tree = Tree::of(&[("one/src/a.rs", &one), ("two/src/b.rs", &two), page]);
         let findings = check(&tree);
         assert_eq!(findings.len(), 1, "{findings:?}");
         assert!(findings[0].contains("prefix QQ belongs to one"));

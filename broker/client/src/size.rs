@@ -55,7 +55,7 @@ impl TryFrom<u8> for SizeClass {
     type Error = String;
 
     fn try_from(number: u8) -> Result<Self, String> {
-        Self::new(number).ok_or_else(|| format!("class {number} is above {}", Self::LARGEST))
+        Self::new(number).ok_or_else(|| format!("class is {number}; it is 0 to {}", Self::LARGEST))
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
             assert_eq!(read.as_ref().ok().copied(), SizeClass::new(number), "{number}");
             match read {
                 Ok(class) => assert_eq!(serde_json::to_string(&class).unwrap(), text),
-                Err(error) => assert!(error.to_string().contains("is above 3"), "{error}"),
+                Err(error) => assert!(error.to_string().contains("it is 0 to 3"), "{error}"),
             }
         }
         assert!(serde_json::from_str::<SizeClass>("-1").is_err());

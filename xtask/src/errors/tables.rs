@@ -236,8 +236,11 @@ fn last_word(path: &str) -> &str {
 /// Error types without a table, codes outside the tables or in two of them, errors that are texts, and messages
 /// that would show two codes or the number of an I/O error.
 pub(super) fn check(tree: &Tree) -> Findings {
-    let mut findings = check_except(tree, UNCODED);
-    findings.extend(texts(tree, TEXTS));
+    // The trees of tests have none of the files that are excused.
+    let is_whole = tree.text("xtask/src/errors/tables.rs").is_some();
+    let (uncoded, excused) = if is_whole { (UNCODED, TEXTS) } else { (&[][..], &[][..]) };
+    let mut findings = check_except(tree, uncoded);
+    findings.extend(texts(tree, excused));
     findings
 }
 
