@@ -107,9 +107,9 @@ const ROWS: &[Row] = &[
         compared_by: "`cargo xtask gen --check`, by digests of the sources",
     },
     Row {
-        files: &["protocol/tests/vectors/protocol.json"],
+        files: &["protocol/tests/vectors/protocol.json", "protocol/tests/vectors/protocol2.json"],
         writer: Writer::Gen,
-        compared_by: "`cargo xtask gen --check` with `model.py`, `protocol/tests/known_answers.rs` with the crate",
+        compared_by: "`cargo xtask gen --check` with `model.py` and `model2.py`; `protocol/tests/known_answers.rs` compares the first with the crate",
     },
     Row {
         files: &["plonk/tests/vectors/transcript.json"],

@@ -9,8 +9,9 @@ use crate::generate::Output;
 use crate::tree::{self, Tree};
 
 /// Models and what each prints.
-const MODELS: [(&str, &str); 2] = [
+const MODELS: [(&str, &str); 3] = [
     ("protocol/tests/vectors/model.py", "protocol/tests/vectors/protocol.json"),
+    ("protocol/tests/vectors/model2.py", "protocol/tests/vectors/protocol2.json"),
     ("plonk/tests/vectors/transcript.py", "plonk/tests/vectors/transcript.json"),
 ];
 
