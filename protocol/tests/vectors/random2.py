@@ -390,7 +390,14 @@ class World:
         return block, sent, anchors, rejected
 
     def line(self, block, sent, anchors, rejected):
-        """One block as plain data: what goes in, and what must come out."""
+        """One block as plain data: what goes in, and what must come out.
+
+        In: `messages_sent`, in order, before the block (kind 1 is a deposit of `content` units to `recipient`); `slot`,
+        `coinbase`, `commitment`; `txs` with the block of their anchor; `rejected`, each to be tried before the
+        transaction of its `before_tx`. Out: the rest; `left` is the payer's balance or the refund, `inbox_open` the
+        number of the open tree after the block, `record` the block's words on L1 with l1Block 1,000 + slot and signer 0
+        alone, `epoch_root` the inputs for the epoch's blocks so far. Pairs are the trivial one.
+        """
         c = self.chain
 
         def shown(effects, logs):
