@@ -228,19 +228,28 @@ class World:
         """A transaction of the private kernel: any counts, siloed values, messages to L1, a payer."""
         rng, contract = self.rng, self.rng.randrange(16, R)
         gas, fee = self.settings(block, rng.randrange(4) == 0)
-        payers = [a for a in self.accounts if self.balance(a) >= fee]
+        payers = [(a, None) for a in self.accounts if self.balance(a) >= fee]
+        ready = [d for d in self.deposits if d[3] < block.number and self.balance(d[0]) + d[1] >= fee]
+        if ready and rng.randrange(3) == 0:
+            payers = [(d[0], d) for d in ready]
         if not payers:
             return None
-        nulls = [h(TAGS["SILO_NULLIFIER"], contract, rng.randrange(R)) for _ in range(rng.randrange(1, 9))]
+        payer, claim = rng.choice(payers)
+        claimed = {"claim_amount": claim[1], "claim_index": claim[2]} if claim else {}
+        count = rng.choice([8, rng.randrange(1, 9)])
+        nulls = [h(TAGS["SILO_NULLIFIER"], contract, rng.randrange(R)) for _ in range(count)]
         notes = [unique(nulls[0], i, h(TAGS["SILO_NOTE"], contract, rng.randrange(R))) for i in range(rng.randrange(9))]
         logs, tags = self.logs(rng.randrange(9), contract)
         messages = [message_out(contract, rng.randrange(1 << 160), rng.randrange(R)) if rng.randrange(2) else 0 for _ in range(2)]
         effects = self.effects(
             nullifiers=nulls, note_hashes=notes, tags=tags, logs=logs, messages=messages, gas=gas,
-            fee_payer=rng.choice(payers).address, expiry_slot=block.slot + rng.randrange(9),
+            fee_payer=payer.address, expiry_slot=block.slot + rng.randrange(9), **claimed,
         )  # fmt: skip
 
         def settle(tx):
+            if claim:
+                self.deposits.remove(claim)
+                self.claimed.append(claim)
             self.gone += tx["fee"]
 
         return effects, logs, settle
@@ -275,8 +284,9 @@ class World:
             e[0], name = 0, "first_nullifier_absent"
         elif kind == 1 and nulls < 7:
             e[7], name = 5, "gap"
-        elif kind == 2 and not e[16]:
-            e[16], name = 5, "tag_and_log"
+        elif kind == 2:
+            # A tag without a log, or the last log without its tag.
+            e[16 if not logs else 15 + len(logs)], name = 0 if logs else 5, "tag_and_log"
         elif kind == 3 and logs:
             logs[0][4] = (logs[0][4] + 1) % R
             name = "log"
@@ -321,6 +331,11 @@ class World:
         elif kind == 18 and f["claim_amount"]:
             name = "claim_unknown"
             put(claim_amount=f["claim_amount"] + 1)
+        elif kind == 18 and f["fee_payer"] and any(d[3] >= block.number for d in self.deposits):
+            # A deposit that is on L1 already, and in a later tree.
+            who, amount, index, _ = next(d for d in self.deposits if d[3] >= block.number)
+            name = "claim_unknown"
+            put(fee_payer=who.address, claim_amount=amount, claim_index=index)
         elif kind == 19 and self.claimed and f["fee_payer"]:
             who, amount, index, _ = rng.choice(self.claimed)
             name = "claim_spent"
