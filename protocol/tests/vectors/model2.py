@@ -89,9 +89,12 @@ def formats():
 
 
 def prices():
-    """The price rule at its bounds; each result is within them, and no price above the least is stuck."""
+    """The price rule at its bounds; each result is within them, and no price above the least is stuck.
+
+    Only genesis can have a price of 0 or above the cap.
+    """
     cases = []
-    for price in (1, 2, 7, 8, 9, 1000, 1 << 39, PRICE_MAX - 1, PRICE_MAX):
+    for price in (0, 1, 2, 7, 8, 9, 1000, 1 << 39, PRICE_MAX - 1, PRICE_MAX, PRICE_MAX + 1, (1 << 64) - 1):
         for used, target in ((0, 1_600_000), (1, 1_600_000), (1_599_999, 1_600_000), (1_600_000, 1_600_000),
                              (1_600_001, 1_600_000), (3_200_000, 1_600_000), (3_200_000, 1), (0, 1), (1, 1)):  # fmt: skip
             for least in (1, 8, PRICE_MAX):
@@ -102,8 +105,6 @@ def prices():
     for _ in range(400):
         price = next_price(price, 0, 1_600_000, 1)
     assert price == 1
-    # Above the cap only genesis can be; the next block is inside.
-    assert next_price((1 << 64) - 1, 0, 1_600_000, 1) == PRICE_MAX
     # Every fee of a block within its gas limits, and so the sum, is below 2^62.
     assert PRICE_MAX * (3_200_000 + 64_000) < 1 << 62
     # The largest timestamp fits 64 bits.
