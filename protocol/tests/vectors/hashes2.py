@@ -210,7 +210,9 @@ def naive_root(leaves, height, base=0):
             return EMPTY[base + height]
         if len(row) % 2:
             row.append(EMPTY[level])
-        row = [h(NODE, row[i], row[i + 1]) for i in range(0, len(row), 2)]
+        # Empty subtrees are known; the rest is hashed.
+        empty, above = [EMPTY[level]] * 2, EMPTY[level + 1]
+        row = [above if row[i : i + 2] == empty else h(NODE, *row[i : i + 2]) for i in range(0, len(row), 2)]
     return row[0] if row else EMPTY[base + height]
 
 
