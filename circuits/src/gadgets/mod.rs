@@ -1,5 +1,6 @@
 //! Parts that circuits are put together from.
 
+pub mod blob;
 pub mod charge;
 pub mod curve;
 pub mod effects;

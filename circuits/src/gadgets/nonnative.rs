@@ -197,11 +197,16 @@ impl Element {
 /// are below 2^130, so the equations modulo r are equations of integers.
 pub fn assert_at_most(b: &mut Builder, x: &[Var; 4], max: [u64; 4]) {
     let words = x.map(|v| low_word(b, v));
+    let (rest, borrow) = complement(words, max);
+    at_most_given(b, x, max, rest, borrow);
+}
+
+/// What the prover supplies for [`assert_at_most`]: the limbs of `max − x`, and the carry.
+pub(crate) fn complement(words: [u64; 4], max: [u64; 4]) -> ([Fr; 4], Fr) {
     let rest = Wide::from_words(max).minus(Wide::from_words(words)).words();
     let join = |w: [u64; 2]| u128::from(w[0]) | u128::from(w[1]) << 64;
     let borrow = join([words[0], words[1]]) > join([max[0], max[1]]);
-    let rest = [rest[0], rest[1], rest[2], rest[3]].map(from_u64);
-    at_most_given(b, x, max, rest, Fr::from(u64::from(borrow)));
+    ([rest[0], rest[1], rest[2], rest[3]].map(from_u64), Fr::from(u64::from(borrow)))
 }
 
 /// [`assert_at_most`] with the second number and the carry as the prover chooses them.

@@ -137,11 +137,11 @@ impl Wide {
 /// The modulus q of the non-native field.
 pub const MODULUS: Wide = Wide::from_words(MODULUS_LIMBS);
 /// `q^−1` modulo 2^320.
-const MODULUS_INVERSE: Wide = inverse_of_modulus();
+const MODULUS_INVERSE: Wide = inverse(MODULUS_LIMBS);
 
-/// Newton's iteration for an inverse modulo 2^320: each step doubles the number of correct bits.
-const fn inverse_of_modulus() -> Wide {
-    let q = [MODULUS_LIMBS[0], MODULUS_LIMBS[1], MODULUS_LIMBS[2], MODULUS_LIMBS[3], 0];
+/// The inverse of an odd number modulo 2^320, by Newton's iteration: each step doubles the number of correct bits.
+pub const fn inverse(odd: [u64; 4]) -> Wide {
+    let q = [odd[0], odd[1], odd[2], odd[3], 0];
     // An odd number is its own inverse modulo 8.
     let mut x = [q[0], 0, 0, 0, 0];
     let mut step = 0;
