@@ -325,9 +325,9 @@ fn solved(mut matrix: [[Fr; 4]; 4], mut right: [Fr; 4]) -> [Fr; 4] {
         right[i] *= inverse;
         for row in (0..4).filter(|row| *row != i) {
             let factor = matrix[row][i];
-            for column in 0..4 {
-                let step = factor * matrix[i][column];
-                matrix[row][column] -= step;
+            let pivot = matrix[i];
+            for (cell, above) in matrix[row].iter_mut().zip(pivot) {
+                *cell -= factor * above;
             }
             let step = factor * right[i];
             right[row] -= step;
