@@ -19,30 +19,28 @@ def require(holds, name):
 
 
 class Inbox:
-    """Trees of 64 leaves by block number. Tree n is closed before block n can be built."""
+    """At most 64 leaves by block number, and their running hash. Number n takes no more before block n can be built."""
 
     def __init__(self):
-        self.open, self.trees = 2, {}
+        self.open, self.leaves, self.hashes = 2, {}, {}
 
     def send(self, leaf_of):
-        """Appends `leaf_of(index)`; returns tree, index and leaf."""
+        """Appends `leaf_of(index)`; returns block number, index and leaf."""
         n = self.open
-        tree = self.trees.setdefault(n, [])
-        index = (n - 1) * SUBTREE + len(tree)
-        tree.append(leaf_of(index))
-        if len(tree) == SUBTREE:
+        leaves = self.leaves.setdefault(n, [])
+        index = (n - 1) * SUBTREE + len(leaves)
+        leaves.append(leaf_of(index))
+        self.hashes[n] = h(TAGS["MESSAGE_CHAIN"], self.hashes.get(n, 0), leaves[-1])
+        if len(leaves) == SUBTREE:
             self.open += 1
-        return n, index, tree[-1]
+        return n, index, leaves[-1]
 
     def consume(self, n):
-        """What Rollup calls in `propose` of block n: closes tree n + 1 if it is still open, returns tree n's root."""
+        """What Rollup calls in `propose` of block n: number n + 1 takes no more messages; returns number n's hash."""
         assert n < self.open, "a block cannot follow"
         if self.open == n + 1:
             self.open += 1
-        return self.root(n)
-
-    def root(self, n):
-        return naive_root(self.trees.get(n, []), SUBTREE_HEIGHT)
+        return self.hashes.get(n, 0)
 
 
 # ---------------------------------------------------------------- rules of one transaction
@@ -96,13 +94,12 @@ class State:
                 self.public.tree.root(), self.public.tree.count]  # fmt: skip
 
     def append_messages(self, leaves):
-        """Appends the subtree of one block, empty ones included; returns its root."""
+        """Appends the subtree of one block, empty ones included."""
+        assert len(leaves) <= SUBTREE and all(leaves)
         n = self.messages.count
         for i, leaf in enumerate(leaves):
             self.message_leaves[n * SUBTREE + i] = leaf
-        root = naive_root(leaves, SUBTREE_HEIGHT)
-        self.messages.append(root)
-        return root
+        self.messages.append(naive_root(leaves, SUBTREE_HEIGHT))
 
     def message_path(self, index):
         """All 38 siblings of a message's leaf."""
@@ -309,13 +306,15 @@ class Block:
         s, config, parent_chain = c.state, c.config, c.chain
         message_root = s.messages.root()
         self.tx_state_end = s.tx_state()
-        in_root = c.inbox.consume(self.number)
-        assert in_root == s.append_messages(c.inbox.trees.get(self.number, []))
+        # What BlockRoot does: it opens the running hash to the leaves and appends them as a subtree.
+        in_hash, leaves = c.inbox.consume(self.number), c.inbox.leaves.get(self.number, [])
+        assert in_hash == message_chain(leaves)
+        s.append_messages(leaves)
         pairs = [tx["out"] for tx in self.txs]
         values = {
             "fee_per_l2_gas": self.prices[0], "fee_per_da_gas": self.prices[1], "l2_gas_used": self.use[0],
             "da_gas_used": self.use[1], "total_fees": self.fees, "tx_count": len(self.txs), "txs_chain": self.hash,
-            "in_root": in_root, "out_root": out_root(pairs),
+            "in_hash": in_hash, "out_root": out_root(pairs),
         }  # fmt: skip
         header = c._header(self.number, self.slot, self.coinbase, values)
         assert header[20] == SUBTREE * self.number

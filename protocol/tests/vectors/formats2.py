@@ -50,13 +50,13 @@ HEADER_FIELDS = (
      ("fee_per_l2_gas", 64), ("fee_per_da_gas", 64), ("l2_gas_used", 64), ("da_gas_used", 64), ("total_fees", 128),
      ("tx_count", 64), ("last_archive_root", 0)]
     + TX_STATE
-    + [("message_root", 0), ("message_count", 64), ("txs_chain", 0), ("in_root", 0), ("out_root", 0)]
+    + [("message_root", 0), ("message_count", 64), ("txs_chain", 0), ("in_hash", 0), ("out_root", 0)]
 )  # fmt: skip
 CONFIG_FIELDS = [("genesis_time", 40), ("slot_seconds", 16), ("slots_per_epoch", 11), ("l2_gas_limit", 22),
                  ("l2_gas_target", 22), ("da_gas_limit", 16), ("da_gas_target", 16), ("min_fee_per_gas", 41),
                  ("message_subtree_height", 8)]  # fmt: skip
 LINK_FIELDS = [
-    "chain_before", "header_hash", "archive_root", "slot_count_prices", "coinbase_l2_gas", "fees_da_gas", "in_root",
+    "chain_before", "header_hash", "archive_root", "slot_count_prices", "coinbase_l2_gas", "fees_da_gas", "in_hash",
     "out_root", "z", "y_lo_c0", "y_hi_c1", "c2_c3",
 ]  # fmt: skip
 PAIR_FIELDS = [f"pair.{n}" for n in ("l.x_lo", "l.x_hi", "l.y_lo", "l.y_hi", "s_l", "r.x_lo", "r.x_hi", "r.y_lo", "r.y_hi", "s_r")]
@@ -137,6 +137,14 @@ def message_in(sender, recipient, content, secret_hash, index):
 
 def deposit_leaf(to, amount, index):
     return h(TAGS["FEE_DEPOSIT"], to, amount, index)
+
+
+def message_chain(leaves):
+    """The running hash of one block's messages from L1, from 0 on; the Inbox takes one step a message."""
+    value = 0
+    for leaf in leaves:
+        value = h(TAGS["MESSAGE_CHAIN"], value, leaf)
+    return value
 
 
 def claim_nullifier(leaf):
@@ -382,7 +390,7 @@ def link_words(chain, header, archive_root, z, y, commitment):
         pack((f["slot"], 48), (f["tx_count"], 16), (f["fee_per_l2_gas"], 64), (f["fee_per_da_gas"], 64)),
         pack((f["coinbase"], 160), (f["l2_gas_used"], 64)),
         pack((f["total_fees"], 128), (f["da_gas_used"], 64)),
-        f["in_root"],
+        f["in_hash"],
         f["out_root"],
         z,
         pack((y & (1 << 128) - 1, 128), (c[0], 96)),

@@ -78,6 +78,7 @@ def formats():
         "silo_nullifier": hx(h(TAGS["SILO_NULLIFIER"], 17, 3)), "silo_tag": hx(silo_tag(17, 3)),
         "app_key": hx(h(TAGS["APP_KEY"], nsk, 17)), "log_hash": hx(log_hash([1, 2, 3, 4, 5])),
         "log_words_of_bytes_0_to_127": hxs(log_words(bytes(range(128)))), "log_hash_of_zeros": hx(log_hash([0] * 5)), "message_in": hx(in_leaf), "fee_deposit": hx(deposit),
+        "message_chain": hx(message_chain([in_leaf, deposit])), "message_chain_of_one": hx(message_chain([in_leaf])),
         "claim": hx(claim_nullifier(deposit)), "message_out": hx(out_leaf), "withdraw": hx(withdraw_leaf(2, 3)),
         "partial_of_contract": hx(h(TAGS["ADDRESS_PARTIAL"], 1, 2, 3, 4)),
         "class": hx(h(TAGS["CLASS"], 1, 2, 3)), "function": hx(h(TAGS["FUNCTION"], 1, 2, 3)),
@@ -133,42 +134,42 @@ def inbox():
         script.append({"send": n, "last_block": block, "last_index": index, "open": box.open})
 
     def propose(n):
-        script.append({"propose": n, "in_root": hx(box.consume(n)), "open": box.open})
+        script.append({"propose": n, "in_hash": hx(box.consume(n)), "open": box.open})
 
-    send(3)  # into tree 2: tree 1 is closed and empty from the start
+    send(3)  # for block 2: block 1 has none
     propose(1)
-    send(64)  # tree 3, full: it closes by itself
-    send(1)  # tree 4
+    send(64)  # all that block 3 takes
+    send(1)  # for block 4
     propose(2)
-    propose(3)  # closes tree 4
+    propose(3)  # block 4 takes no more
     send(2)
-    propose(2)  # after a prune back to block 1: the same root, nothing moves
+    propose(2)  # after a prune back to block 1: the same hash, nothing moves
     propose(3)
     propose(4)
     send(200)
     propose(5)
     propose(6)
-    assert script[1]["in_root"] == hx(EMPTY[6]) and script[4]["in_root"] == script[7]["in_root"]
+    assert script[1]["in_hash"] == hx(0) and script[4]["in_hash"] == script[7]["in_hash"] != hx(0)
 
-    rng, box, tip, roots = Rng(1), Inbox(), 0, {}
-    for _ in range(3000):
+    rng, box, tip, seen = Rng(1), Inbox(), 0, {}
+    for _ in range(200):
         step = rng.randrange(10)
         if step < 5:
             for _ in range(rng.choice((1, 2, 63, 64))):
                 box.send(lambda i: i + 1)
         elif step < 9:
             tip += 1
-            known = {n: list(t) for n, t in box.trees.items() if n < box.open}
-            assert tip < box.open, "a block cannot follow"
-            leaves = box.trees.get(tip, [])
-            # The proposer knew the tree before: it was closed when block tip − 1 was proposed.
-            assert known.get(tip, []) == leaves
-            assert roots.setdefault(tip, list(leaves)) == leaves
-            box.open = max(box.open, tip + 2)
+            # The hash is that of all leaves of the number, and never changes once the block was proposed.
+            value = box.consume(tip)
+            assert value == message_chain(box.leaves.get(tip, []))
+            assert seen.setdefault(tip, value) == value
+            # The next block's leaves are known from now on, whatever else is sent.
+            assert box.open >= tip + 2
+            seen.setdefault(tip + 1, box.hashes.get(tip + 1, 0))
         else:
             tip -= rng.randrange(min(tip, 20) + 1)
-    for n, tree in box.trees.items():
-        assert [leaf - 1 for leaf in tree] == list(range((n - 1) * SUBTREE, (n - 1) * SUBTREE + len(tree)))
+    for n, leaves in box.leaves.items():
+        assert [leaf - 1 for leaf in leaves] == list(range((n - 1) * SUBTREE, (n - 1) * SUBTREE + len(leaves)))
     return script
 
 
