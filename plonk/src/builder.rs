@@ -145,7 +145,8 @@ impl Builder {
         self.sections.push((name.to_owned(), self.rows()));
     }
 
-    /// The named parts and the number of rows of each, in order.
+    /// The named parts and the number of rows of each, in order. Range checks and some arithmetic rows are laid out
+    /// later than their call, so they count for the section that is open by then, or for none.
     pub fn section_rows(&self) -> Vec<(String, usize)> {
         let ends = self.sections.iter().skip(1).map(|s| s.1).chain([self.rows()]);
         self.sections

@@ -59,6 +59,11 @@ pub enum KeyError {
     /// Do: Call `setup` with the id of the SRS that the bases were made from.
     #[error("{code}: the key is to name SRS {expected}, the bases are of SRS {got}", code = self.code())]
     OtherSrs { expected: String, got: String },
+    /// The bases are of another size than the circuit. Larger ones would commit to other polynomials.
+    ///
+    /// Do: Make the bases for the size of the circuit, with `srs.lagrange(layout.shape.log_n)`.
+    #[error("{code}: the circuit has {expected} rows, the bases are for {got}; make the bases for the size of the circuit", code = self.code())]
+    OtherSize { expected: usize, got: usize },
     #[error(transparent)]
     Srs(#[from] SrsError),
     #[error(transparent)]
@@ -75,6 +80,7 @@ rollmill_errors::coded! {
         Self::Device(error) => (error),
         Self::Shape { .. } => "PLK-054",
         Self::OtherSrs { .. } => "PLK-055",
+        Self::OtherSize { .. } => "PLK-056",
     }
 }
 
@@ -349,10 +355,11 @@ pub fn layout_digest(shape: &Shape, columns: &[Vec<Fr>]) -> [u8; 32] {
     hasher.finalize().into()
 }
 
-/// Makes the verifying key: commits to every fixed column. `srs_id` is that of the bases.
+/// Makes the verifying key: commits to every fixed column. `srs_id` is that of the bases, which are for the domain of
+/// this shape.
 ///
 /// # Errors
-/// [`KeyError::OtherSrs`], [`KeyError::Identity`] and those of the device.
+/// [`KeyError::OtherSrs`], [`KeyError::OtherSize`], [`KeyError::Identity`] and those of the device.
 pub fn setup<D: Device>(
     device: &D,
     bases: &Bases<D>,
@@ -363,6 +370,9 @@ pub fn setup<D: Device>(
     if bases.srs_id != srs_id {
         let [expected, got] = [srs_id, bases.srs_id].map(|id| srs_id_text(&id));
         return Err(KeyError::OtherSrs { expected, got });
+    }
+    if bases.n != shape.n() {
+        return Err(KeyError::OtherSize { expected: shape.n(), got: bases.n });
     }
     let buffers = columns.iter().map(|c| device.upload(c)).collect::<Result<Vec<_>, _>>()?;
     let commitments = bases.commit_values(device, &buffers.iter().collect::<Vec<_>>())?;

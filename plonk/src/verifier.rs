@@ -30,11 +30,11 @@ pub enum VerifyError {
     /// Do: Reject the proof.
     #[error("{code}: challenge {challenge} is degenerate", code = self.code())]
     Degenerate { challenge: &'static str },
-    /// The constraints do not hold at ζ: the proof or its public inputs are wrong.
+    /// The constraints do not hold at ζ: the proof, its public inputs, the key or the kind of transcript is wrong.
     ///
-    /// Do: Reject the proof. If you made it, run `rollmill_plonk::check` on the witness, then test
-    /// the device.
-    #[error("{code}: the constraints do not hold at the random point: the proof, its public inputs or the key are wrong", code = self.code())]
+    /// Do: Reject the proof. If you made it, run `rollmill_plonk::check` on the witness, verify with the transcript
+    /// that the proof was made with, then test the device.
+    #[error("{code}: the constraints do not hold at the random point: the proof, its public inputs, the key or the kind of transcript is wrong", code = self.code())]
     Quotient,
     /// The opening proofs are wrong.
     ///

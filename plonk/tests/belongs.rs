@@ -13,6 +13,7 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::key::{Bases, KeyError, ProvingKey, setup};
 use rollmill_plonk::layout::{FixedRow, Layout, LayoutError, Witness};
 use rollmill_plonk::prover::{Blinding, ProveError, prove};
+use rollmill_plonk::solidity;
 use rollmill_plonk::srs::{EXTRA_POWERS, Origin, Srs};
 use rollmill_plonk::transcript::TranscriptKind;
 
@@ -125,7 +126,15 @@ fn keys_are_made_of_one_srs_and_one_shape() {
     let (columns, other) = (layout.fixed_columns(), other_srs(layout.shape.log_n));
     let rejected = setup(&own.device, &own.bases, other.id(), layout.shape, &columns);
     assert!(matches!(rejected, Err(KeyError::OtherSrs { .. })), "{rejected:?}");
-    let (larger, _) = circuit(Other::Nothing, Some(layout.shape.log_n + 1));
+    // Larger bases have a commitment for each column as well, of another polynomial.
+    let log_n = layout.shape.log_n;
+    let srs = Srs::development(log_n + 1);
+    for other in [log_n - 1, log_n + 1] {
+        let other = bases(&own.device, &srs, other);
+        let rejected = setup(&own.device, &other, srs.id(), layout.shape, &columns);
+        assert!(matches!(rejected, Err(KeyError::OtherSize { .. })), "{rejected:?}");
+    }
+    let (larger, _) = circuit(Other::Nothing, Some(log_n + 1));
     let rejected = ProvingKey::new(&own.device, own.key.vk.clone(), &larger.fixed_columns());
     let rejected = rejected.map(|_| ());
     assert!(matches!(rejected, Err(KeyError::Shape { .. })), "{rejected:?}");
@@ -215,6 +224,27 @@ fn a_variable_of_another_builder_is_rejected_at_the_call() {
         let (message, file) = panic_of(|| call(&mut b, own, foreign));
         assert!(message.contains("belongs to another builder"), "{method}: {message}");
         assert_eq!(file, file!(), "{method}");
+    }
+}
+
+/// Mistakes of the code that generates a contract, which a compiler would report much later or never.
+#[test]
+fn a_contract_has_a_name_and_its_carried_pair_among_its_inputs() {
+    let (layout, _) = circuit(Other::Nothing, None);
+    let srs = Srs::development(layout.shape.log_n);
+    let vk = setting(&layout, &srs).key.vk;
+    let generate = |name: &str, pair_at| _ = solidity::generate(&vk, &srs.tau_g2, name, pair_at);
+    for name in ["Cubic", "_1", "$a"] {
+        generate(name, None);
+    }
+    for name in ["", "1", "my verifier", "my-verifier", "Vérifier", "A{}contract B"] {
+        let (message, file) = panic_of(|| generate(name, None));
+        assert!(message.starts_with("a contract cannot be named"), "{name:?}: {message}");
+        assert_eq!(file, file!());
+    }
+    for at in [0, usize::MAX] {
+        let (message, _) = panic_of(|| generate("Cubic", Some(at)));
+        assert!(message.ends_with("exceeds the 1 public inputs"), "{message}");
     }
 }
 

@@ -137,14 +137,16 @@ pub fn quotient_identity(memory: &Memory, cell_bits: u32) -> Graph<Address> {
     Graph::new(Identity::Value, [&(fold.finish() - (zeta_n - one) * quotient)])
 }
 
-/// The source of a contract `name` that verifies the proofs of `vk` with a Keccak transcript.
+/// The source of a contract `name`, a Solidity identifier, that verifies the proofs of `vk` with a Keccak transcript.
 ///
 /// `tau_g2` is `[τ]_2` of the key's SRS. For a development SRS the contract rejects every proof except on
 /// [`DEVELOPMENT_CHAINS`]. `pair_at` is where in the public inputs a carried pair
 /// starts, if there is one. The contract implements `IVerifier`, which it imports from its own folder.
 ///
 /// # Panics
-/// When the carried pair does not fit the public inputs: the caller's bug, met when code is generated.
+/// When the carried pair does not fit the public inputs, or `name` is no identifier: the caller's bug, met when code is
+/// generated.
+#[track_caller]
 pub fn generate(
     vk: &VerifyingKey,
     tau_g2: &G2Affine,
@@ -152,7 +154,16 @@ pub fn generate(
     pair_at: Option<usize>,
 ) -> String {
     let n_public = vk.shape.n_public as usize;
-    assert!(pair_at.is_none_or(|at| at + PAIR_INPUTS <= n_public), "the pair is a public input");
+    if let Some(at) = pair_at {
+        assert!(
+            at.checked_add(PAIR_INPUTS).is_some_and(|end| end <= n_public),
+            "a carried pair of {PAIR_INPUTS} values from input {at} on exceeds the {n_public} public inputs"
+        );
+    }
+    assert!(
+        is_identifier(name),
+        "a contract cannot be named {name:?}: Solidity wants an identifier"
+    );
     let memory = Memory::new();
     let graph = quotient_identity(&memory, vk.shape.cell_bits);
     let gates = emit::emit(&graph, memory.gates, INDENT);
@@ -176,6 +187,12 @@ pub fn generate(
     #[cfg(feature = "weaken")]
     let out = weaken::weakened(out);
     out
+}
+
+/// Whether `name` has the form of a Solidity identifier. Reserved words have it too: the compiler rejects those.
+fn is_identifier(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
+    name.chars().all(is_part) && name.starts_with(|c: char| !c.is_ascii_digit())
 }
 
 type Set<'a> = &'a mut dyn FnMut(&str, String);
