@@ -27,6 +27,7 @@ use crate::store::{Store, Tenant};
 
 const SWEEP: Duration = Duration::from_millis(200);
 const TOKENS: Duration = Duration::from_secs(5);
+/// Pause between two counts of the queue. The page of the HTTP API states it, in the fields `unable`.
 const QUEUE: Duration = Duration::from_secs(5);
 /// Pause between two probes of the database, and the longest that one may take.
 const PROBE: Duration = Duration::from_secs(1);
@@ -146,7 +147,7 @@ impl Shared {
                 version,
                 class = class.number(),
                 since_seconds,
-                "live agent available again"
+                "jobs no longer wait for a live agent"
             );
         }
         *unable = found;

@@ -164,7 +164,7 @@ wire! {
         /// The jobs that await their producer: those that are `done`, `dead`, `cancelled` or
         /// `input_wanted`. None when the time was over.
         pub jobs: Vec<JobView>,
-        /// Types of the producer's waiting jobs that no live agent can do.
+        /// Types of the producer's waiting jobs that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
     }
@@ -445,7 +445,7 @@ wire! {
         pub agents: Vec<AgentView>,
         /// Jobs in state `dead`.
         pub dead_letters: u64,
-        /// Waiting types of job that no live agent can do.
+        /// Waiting types of job that no live agent can do. The broker counts every 5 s.
         #[serde(default)]
         pub unable: Vec<UnableView>,
     }
