@@ -79,6 +79,12 @@ pub enum L1Error {
     #[error("{}: transaction `{id}` needs {needed_wei} wei a gas, the limit is {limit_wei}; raise the setting l1_max_fee_gwei or wait", self.code())]
     FeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
 
+    /// The L1 fee for blobs is above the configured limit. The transaction stays pending.
+    ///
+    /// Do: Wait for lower fees, or raise the limit of the account that the message's program sends from.
+    #[error("{}: transaction `{id}` needs {needed_wei} wei a unit of blob gas, the limit is {limit_wei}; raise the limit or wait", self.code())]
+    BlobFeeLimit { id: String, needed_wei: u128, limit_wei: u128 },
+
     /// The journal of L1 transactions cannot be read or written.
     ///
     /// Do: Check the path of `--intents`, its permissions and its disk.
@@ -163,6 +169,7 @@ rollmill_errors::coded! {
         Self::Dropped { .. } => "L1-020",
         Self::GenesisWrong { .. } => "L1-021",
         Self::NotARollup { .. } => "L1-022",
+        Self::BlobFeeLimit { .. } => "L1-023" retried,
     }
 }
 

@@ -2,11 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Fees of an EIP-1559 transaction, in wei for one unit of gas.
+/// Fees of an EIP-1559 transaction, in wei for one unit of gas, and of an EIP-4844 transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fees {
     pub max_fee_wei: u128,
     pub max_priority_fee_wei: u128,
+    /// In wei for one unit of blob gas; `None` for a transaction without a blob.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_blob_fee_wei: Option<u128>,
 }
 
 impl Fees {
@@ -14,17 +17,34 @@ impl Fees {
     /// rises by at most an eighth a block (EIP-1559), and the priority fee.
     pub fn after_base_fee(base_fee_wei: u128, max_priority_fee_wei: u128) -> Self {
         let max_fee_wei = base_fee_wei.saturating_mul(2).saturating_add(max_priority_fee_wei);
-        Self { max_fee_wei, max_priority_fee_wei }
+        Self { max_fee_wei, max_priority_fee_wei, max_blob_fee_wei: None }
+    }
+
+    /// These fees for a transaction with a blob, after a block with this base fee for blobs. As for other gas, twice
+    /// the base fee suffices for some blocks: it too rises by at most an eighth a block (EIP-4844). It is never 0.
+    pub fn after_blob_base_fee(self, blob_base_fee_wei: u128) -> Self {
+        Self { max_blob_fee_wei: Some(blob_base_fee_wei.max(1).saturating_mul(2)), ..self }
     }
 
     /// The fees of a replacement: the current fees, but at least 10 % above `self` in both parts, or
-    /// real nodes reject it as underpriced. (anvil accepts less, so only a unit test checks this rule.)
+    /// real nodes reject it as underpriced. If `self` has a blob, each of the three fees is at least twice as high.
+    /// (anvil accepts less, so only tests without it check these rules.)
+    ///
+    /// The replacement has a blob if `asked` has.
     pub fn bumped(self, asked: Self) -> Self {
+        let raised = if self.max_blob_fee_wei.is_some() { twice } else { tenth_more };
         let max_priority_fee_wei =
-            asked.max_priority_fee_wei.max(tenth_more(self.max_priority_fee_wei));
-        let max_fee_wei = asked.max_fee_wei.max(tenth_more(self.max_fee_wei));
-        Self { max_fee_wei: max_fee_wei.max(max_priority_fee_wei), max_priority_fee_wei }
+            asked.max_priority_fee_wei.max(raised(self.max_priority_fee_wei));
+        let max_fee_wei = asked.max_fee_wei.max(raised(self.max_fee_wei)).max(max_priority_fee_wei);
+        let max_blob_fee_wei =
+            asked.max_blob_fee_wei.map(|fee| fee.max(self.max_blob_fee_wei.map_or(0, raised)));
+        Self { max_fee_wei, max_priority_fee_wei, max_blob_fee_wei }
     }
+}
+
+/// The least value that is more than `wei` and at least twice as much.
+fn twice(wei: u128) -> u128 {
+    wei.saturating_mul(2).max(1)
 }
 
 /// The least value that is more than `wei` and at least a tenth more.
@@ -37,7 +57,40 @@ mod tests {
     use super::*;
 
     fn fees(max_fee_wei: u128, max_priority_fee_wei: u128) -> Fees {
-        Fees { max_fee_wei, max_priority_fee_wei }
+        Fees { max_fee_wei, max_priority_fee_wei, max_blob_fee_wei: None }
+    }
+
+    fn with_blob(fees: Fees, max_blob_fee_wei: u128) -> Fees {
+        Fees { max_blob_fee_wei: Some(max_blob_fee_wei), ..fees }
+    }
+
+    /// Source of the rule: go-ethereum `core/txpool/blobpool`, `PriceBump: 100`: each of the three values must be
+    /// above the old one and at least twice as much.
+    #[test]
+    fn a_replacement_of_a_blob_is_never_underpriced_in_any_of_three_fees() {
+        for old in [0, 1, 2, 7, 1_000_000_007, u128::from(u64::MAX)] {
+            let before = with_blob(fees(old, old / 2), old / 3);
+            let after = before.bumped(with_blob(fees(0, 0), 0));
+            let blob = after.max_blob_fee_wei.unwrap();
+            let parts =
+                [(after.max_fee_wei, old), (after.max_priority_fee_wei, old / 2), (blob, old / 3)];
+            for (new, old) in parts {
+                assert!(new > old && new >= 2 * old, "{old} to {new}");
+                assert!(new <= 2 * old + 1, "{old} to {new} is more than the rule asks");
+            }
+        }
+        let market = with_blob(fees(900, 80), 70);
+        assert_eq!(with_blob(fees(10, 1), 1).bumped(market), market);
+    }
+
+    #[test]
+    fn the_kind_of_a_replacement_is_that_of_the_offer() {
+        // No pool accepts this one; the sender sends it once the blob is gone from the pools.
+        assert_eq!(with_blob(fees(10, 1), 5).bumped(fees(0, 0)), fees(20, 2));
+        let plain = fees(10, 1).bumped(with_blob(fees(0, 0), 6));
+        assert_eq!(plain, with_blob(fees(11, 2), 6));
+        assert_eq!(fees(1, 1).after_blob_base_fee(0).max_blob_fee_wei, Some(2));
+        assert_eq!(fees(1, 1).after_blob_base_fee(9), with_blob(fees(1, 1), 18));
     }
 
     /// Source of the rule: go-ethereum `core/txpool/legacypool`, `PriceBump: 10`: the new value must

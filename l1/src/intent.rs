@@ -6,19 +6,22 @@
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use alloy::eips::eip4844::DATA_GAS_PER_BLOB;
 use alloy::primitives::{Address, B256, Bytes, U256, keccak256};
 use parking_lot::RwLock;
+use rollmill_blob::Sidecar;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use crate::error::L1Error;
 use crate::fees::Fees;
-use crate::intent_v1;
+use crate::sealed::{Contents, Sealed, VERSION};
 use crate::sender::{Expiry, TxRequest};
+use crate::sidecars::Sidecars;
 
-pub(crate) const VERSION: u32 = 2;
 /// Settled intents that are remembered, so that a late repetition of one is still recognised.
 const SETTLED_MAX: usize = 1024;
 /// Remembered dropped intents that no node accepted: while every broadcast is rejected, each request
@@ -42,6 +45,9 @@ pub(crate) struct Intent {
     pub(crate) value: U256,
     /// Empty once the intent is settled or retired; `digest` still identifies it.
     pub(crate) input: Bytes,
+    /// The blob that it carries; absent for a plain transaction.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) blob: Option<BlobId>,
     pub(crate) gas_limit: u64,
     /// Whether it is simulated before it is sent.
     pub(crate) is_simulated: bool,
@@ -113,8 +119,12 @@ impl Intent {
 
     /// Maximum cost of its newest form in wei.
     pub(crate) fn cost(&self) -> U256 {
-        let fee = self.forms.last().map_or(0, |form| form.fees.max_fee_wei);
-        cost(self.gas_limit, fee, self.value)
+        self.forms.last().map_or(self.value, |form| cost(self.gas_limit, form.fees, self.value))
+    }
+
+    /// Whether a pool may contain a form of it that carries a blob.
+    pub(crate) fn has_blob_in_pool(&self) -> bool {
+        self.forms.iter().any(|form| form.in_pool && form.fees.max_blob_fee_wei.is_some())
     }
 
     /// An empty transfer to `account` itself, which uses the nonce.
@@ -138,6 +148,7 @@ impl Intent {
             to: request.to,
             value: request.value,
             input: request.input,
+            blob: request.sidecar.as_deref().map(BlobId::of),
             gas_limit,
             is_simulated: request.gas_limit.is_none(),
             expires: request.expires,
@@ -150,8 +161,34 @@ impl Intent {
 }
 
 /// Maximum cost of a transaction in wei.
-pub(crate) fn cost(gas_limit: u64, max_fee_wei: u128, value: U256) -> U256 {
-    (U256::from(gas_limit) * U256::from(max_fee_wei)).saturating_add(value)
+pub(crate) fn cost(gas_limit: u64, fees: Fees, value: U256) -> U256 {
+    let gas = U256::from(gas_limit) * U256::from(fees.max_fee_wei);
+    let blob_gas = fees
+        .max_blob_fee_wei
+        .map_or(U256::ZERO, |fee| U256::from(DATA_GAS_PER_BLOB) * U256::from(fee));
+    gas.saturating_add(blob_gas).saturating_add(value)
+}
+
+/// The blob of an intent. Its sidecar is a file of its own: see [`Sidecars`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BlobId {
+    pub(crate) versioned_hash: B256,
+    /// SHA-256 of the sidecar's bytes, which names its file.
+    pub(crate) sidecar: B256,
+}
+
+impl BlobId {
+    pub(crate) fn of(sidecar: &Sidecar) -> Self {
+        let digest: [u8; 32] = Sha256::digest(sidecar.to_bytes()).into();
+        Self { versioned_hash: sidecar.versioned_hash().into(), sidecar: digest.into() }
+    }
+
+    /// The blob of zeros, which has no file. It makes a transaction without data one that may replace a
+    /// transaction with a blob.
+    pub(crate) fn empty() -> Self {
+        static EMPTY: LazyLock<BlobId> = LazyLock::new(|| BlobId::of(&Sidecar::empty()));
+        *EMPTY
+    }
 }
 
 /// See [`Intent::label`].
@@ -210,68 +247,13 @@ impl State {
 /// Identifies what a request does, apart from nonce and price.
 pub(crate) fn digest_of(request: &TxRequest) -> B256 {
     let to = request.to.map_or_else(Vec::new, |to| to.to_vec());
-    keccak256(
+    let plain = keccak256(
         [&[to.len() as u8], &to[..], &request.value.to_be_bytes::<32>(), &request.input].concat(),
-    )
-}
-
-/// The contents of the file. A changed digit would be a changed nonce, so the contents carry a digest.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Sealed<C> {
-    /// Keccak-256 of the contents as compact JSON.
-    digest: B256,
-    contents: C,
-}
-
-impl Contents {
-    fn digest(&self) -> serde_json::Result<B256> {
-        Ok(keccak256(serde_json::to_vec(self)?))
+    );
+    match &request.sidecar {
+        Some(sidecar) => keccak256([plain.0, sidecar.versioned_hash()].concat()),
+        None => plain,
     }
-
-    /// Reads a sealed file of this version or an earlier one; the error is a few words.
-    fn read(bytes: &[u8]) -> Result<Self, String> {
-        let damaged = |error: String| {
-            format!(
-                "is damaged ({error}); restore it, or move it away once its account has no \
-                 pending transaction"
-            )
-        };
-        let sealed: Sealed<serde_json::Value> =
-            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
-        match sealed.contents.get("version").and_then(serde_json::Value::as_u64) {
-            Some(1) => unseal::<intent_v1::Contents>(bytes)
-                .map(intent_v1::Contents::migrate)
-                .map_err(damaged),
-            // Another version's digest covers fields that this program does not know.
-            Some(version) if version != u64::from(VERSION) => Err(format!(
-                "has version {version}, this program reads versions 1 and {VERSION}; use the \
-                 program that wrote it"
-            )),
-            _ => unseal(bytes).map_err(damaged),
-        }
-    }
-}
-
-/// The contents of a sealed file, whose digest must be theirs.
-fn unseal<C: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<C, String> {
-    let sealed: Sealed<C> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    match serde_json::to_vec(&sealed.contents) {
-        Ok(bytes) if keccak256(&bytes) == sealed.digest => Ok(sealed.contents),
-        Ok(_) => Err("its digest is that of other contents".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Contents {
-    pub(crate) version: u32,
-    pub(crate) chain_id: u64,
-    /// Distinguishes a development chain from its successor with the same chain id.
-    pub(crate) genesis_hash: B256,
-    pub(crate) account: Address,
-    pub(crate) intents: Vec<Intent>,
 }
 
 /// Forgets the oldest of those that `is_old` names, but for `keep`.
@@ -311,6 +293,7 @@ impl Published {
 pub(crate) struct IntentFile {
     path: PathBuf,
     contents: Contents,
+    sidecars: Sidecars,
     pub(crate) published: Arc<Published>,
     /// Kept open, never read: the operating system releases the lock when the process ends.
     _lock: File,
@@ -363,7 +346,31 @@ impl IntentFile {
         }
         let published = Arc::new(Published::default());
         published.publish(&contents.intents);
-        Ok(Self { path: path.to_owned(), contents, published, _lock: lock })
+        let sidecars = Sidecars::beside(path);
+        let file = Self { path: path.to_owned(), contents, sidecars, published, _lock: lock };
+        file.forget_sidecars();
+        Ok(file)
+    }
+
+    /// Writes the sidecar of an intent that [`Self::put`] gets next.
+    pub(crate) fn keep(&self, sidecar: &Sidecar) -> Result<(), L1Error> {
+        self.sidecars.write(sidecar).map_err(|reason| self.failure(reason))
+    }
+
+    pub(crate) fn failure(&self, reason: String) -> L1Error {
+        L1Error::IntentFile { path: self.path.clone(), reason }
+    }
+
+    /// The sidecar of an intent's blob, if it has one; the error says why it cannot be read.
+    pub(crate) fn sidecar(&self, intent: &Intent) -> Result<Option<Sidecar>, String> {
+        intent.blob.map(|blob| self.sidecars.read(blob)).transpose()
+    }
+
+    /// Removes the sidecars that nothing sends any more.
+    fn forget_sidecars(&self) {
+        let is_needed = |it: &&Intent| !it.state.is_settled() && it.retired.is_none();
+        let needed = self.contents.intents.iter().filter(is_needed).filter_map(|it| it.blob);
+        self.sidecars.retain(&needed.map(|blob| blob.sidecar).collect());
     }
 
     pub(crate) fn intents(&self) -> &[Intent] {
@@ -379,10 +386,7 @@ impl IntentFile {
     /// next one. Returns the intent as it is kept.
     pub(crate) fn put(&mut self, intent: Intent) -> Result<Intent, L1Error> {
         let kept = self.put_all(vec![intent])?.pop();
-        kept.ok_or_else(|| L1Error::IntentFile {
-            path: self.path.clone(),
-            reason: "lost an intent".to_owned(),
-        })
+        kept.ok_or_else(|| self.failure("lost an intent".to_owned()))
     }
 
     /// Like [`Self::put`] for several, in one write.
@@ -403,15 +407,19 @@ impl IntentFile {
         forget(&mut intents, SETTLED_MAX, |intent| intent.state.is_settled());
         forget(&mut intents, UNSENT_MAX, Intent::is_unsent);
         let before = std::mem::replace(&mut self.contents.intents, intents);
-        self.save().inspect_err(|_| self.contents.intents = before)?;
+        if let Err(error) = self.save() {
+            self.contents.intents = before;
+            return Err(error);
+        }
         self.published.publish(&self.contents.intents);
+        self.forget_sidecars();
         Ok(changed)
     }
 
     /// Writes a new file, syncs it to disk and renames it into place: a crash leaves the old file or
     /// the new one.
     fn save(&self) -> Result<(), L1Error> {
-        let failed = |reason: String| L1Error::IntentFile { path: self.path.clone(), reason };
+        let failed = |reason| self.failure(reason);
         let sealed =
             |digest| serde_json::to_vec_pretty(&Sealed { digest, contents: &self.contents });
         let bytes = self.contents.digest().and_then(sealed);
@@ -478,7 +486,7 @@ mod tests {
             }],
         });
         // Fields in the order in which version 1 wrote them.
-        let typed: intent_v1::Contents = serde_json::from_value(contents.clone()).unwrap();
+        let typed: crate::intent_v1::Contents = serde_json::from_value(contents.clone()).unwrap();
         let digest = keccak256(serde_json::to_vec(&typed).unwrap());
         let write = |contents: &serde_json::Value| {
             let sealed = serde_json::json!({ "digest": digest, "contents": contents });
@@ -501,10 +509,10 @@ mod tests {
         write(&changed);
         assert!(open(&path).unwrap_err().to_string().contains("is damaged"));
         let mut later = contents;
-        later["version"] = 3.into();
+        later["version"] = 4.into();
         write(&later);
         let error = open(&path).unwrap_err().to_string();
-        assert!(error.contains("version 3") && !error.contains("is damaged"), "{error}");
+        assert!(error.contains("version 4") && !error.contains("is damaged"), "{error}");
     }
 
     /// Goal: the file does not grow without limit, and the oldest intents are removed first.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fees::Fees;
 use crate::intent::{self, Form, State};
+use crate::sealed;
 
 /// The contents of the file. The order of the fields is that of the digest.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ struct Attempt {
 impl Contents {
     /// Converts the intents: each id becomes a purpose, and the number after a `#` the attempt. Every
     /// form counts as contained in some pool.
-    pub(crate) fn migrate(self) -> intent::Contents {
+    pub(crate) fn migrate(self) -> sealed::Contents {
         let form = |Attempt { tx_hash, fees, sent_at_block }| Form {
             tx_hash,
             fees,
@@ -60,6 +61,7 @@ impl Contents {
             to: old.to,
             value: old.value,
             input: old.input,
+            blob: None,
             gas_limit: old.gas_limit,
             is_simulated: true,
             expires: None,
@@ -69,8 +71,8 @@ impl Contents {
             state: old.state,
             retired: None,
         });
-        intent::Contents {
-            version: intent::VERSION,
+        sealed::Contents {
+            version: sealed::VERSION,
             chain_id: self.chain_id,
             genesis_hash: self.genesis_hash,
             account: self.account,

@@ -19,8 +19,11 @@ mod follower;
 mod intent;
 mod intent_v1;
 mod keys;
+mod queue;
+mod sealed;
 mod send;
 mod sender;
+mod sidecars;
 mod tick;
 mod wire;
 
@@ -35,6 +38,9 @@ pub use sender::{
     Expiry, GAS_LIMIT_MAX, Right, Seen, SenderConfig, TxReceipt, TxRequest, TxSender, TxStatus,
     TxUpdate,
 };
+
+/// Blobs, their commitments and sidecars.
+pub use rollmill_blob as blob;
 
 /// The underlying Ethereum library, so that its types have one version in the workspace.
 pub use alloy;

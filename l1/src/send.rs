@@ -1,7 +1,7 @@
 //! What a transaction costs, whether it would succeed, and how it gets to the nodes.
 
 use alloy::eips::{BlockId, BlockNumberOrTag};
-use alloy::primitives::{Address, Bytes, U256};
+use alloy::primitives::U256;
 use alloy::providers::Provider;
 use alloy::rpc::types::TransactionRequest;
 
@@ -10,7 +10,7 @@ use crate::error::{L1Error, reverted};
 use crate::fees::Fees;
 use crate::intent::{Form, Intent, IntentFile, Retired, WITHOUT_RIGHT};
 use crate::sender::{Right, TxSender};
-use crate::wire;
+use crate::wire::{self, Signed};
 
 /// Gas of the cheapest transaction there is.
 const LEAST_GAS: u64 = 21_000;
@@ -37,6 +37,15 @@ impl TxSender {
         })
     }
 
+    /// Whether no block can include an offer of these fees now.
+    async fn is_below_market(&self, fees: Fees) -> Result<bool, L1Error> {
+        Ok(self.base_fee().await? > fees.max_fee_wei
+            || match fees.max_blob_fee_wei {
+                Some(fee) => self.blob_base_fee().await? > fee,
+                None => false,
+            })
+    }
+
     /// Whether this process may still send the intent.
     pub(crate) fn right(&self, intent: &Intent) -> Right {
         match (&self.guard, intent.fence) {
@@ -45,30 +54,32 @@ impl TxSender {
         }
     }
 
-    /// Gas of a call that would succeed on the state after block `head`. It is named by its hash, so
+    /// The fee of one unit of blob gas in the next block.
+    async fn blob_base_fee(&self) -> Result<u128, L1Error> {
+        let fee = self.client.provider().get_blob_base_fee().await;
+        fee.map_err(L1Error::rpc("blob base fee"))
+    }
+
+    /// Gas of an intent that would succeed on the state after block `head`. It is named by its hash, so
     /// that a block that came meanwhile, perhaps with the very transaction, does not count.
-    pub(crate) async fn estimate(
-        &self,
-        id: &str,
-        head: L1BlockRef,
-        to: Option<Address>,
-        value: U256,
-        input: &Bytes,
-    ) -> Result<u64, L1Error> {
+    pub(crate) async fn estimate(&self, intent: &Intent, head: L1BlockRef) -> Result<u64, L1Error> {
+        let (id, value) = (intent.label(), intent.value);
         let mut tx = TransactionRequest::default().from(self.account()).value(value);
-        tx.to = Some(to.into());
-        tx = tx.input(input.clone().into());
+        tx.to = Some(intent.to.into());
+        tx = tx.input(intent.input.clone().into());
+        // The hash is all of a blob that a contract sees, so that no node needs the blob here.
+        tx.blob_versioned_hashes = intent.blob.map(|blob| vec![blob.versioned_hash]);
         let gas = self.client.provider().estimate_gas(tx).block(head.hash.into()).await;
         let error = match gas {
             Ok(gas) => return Ok(gas),
             Err(error) => error,
         };
         if let Some(reason) = reverted(&error) {
-            return Err(L1Error::WouldRevert { id: id.to_owned(), reason });
+            return Err(L1Error::WouldRevert { id, reason });
         }
         if error.as_error_resp().is_some() {
             let least = U256::from(LEAST_GAS) * U256::from(self.base_fee().await?) + value;
-            self.require_funds(id, least).await?;
+            self.require_funds(&id, least).await?;
         }
         Err(L1Error::rpc("estimateGas")(error))
     }
@@ -83,21 +94,26 @@ impl TxSender {
         Err(L1Error::Funds { id: id.to_owned(), account: self.account(), reason })
     }
 
-    /// What inclusion costs now, rejected if it is above the limit.
+    /// What inclusion of an intent costs now, rejected if it is above a limit.
     ///
     /// The fee history alone is not enough: nodes read it from a cache that may lag behind the head,
     /// and no block includes an offer below the head's base fee.
-    pub(crate) async fn asked_fees(&self, id: &str) -> Result<Fees, L1Error> {
+    pub(crate) async fn asked_fees(&self, intent: &Intent) -> Result<Fees, L1Error> {
         let asked = self.client.provider().estimate_eip1559_fees().await;
         let asked = asked.map_err(L1Error::rpc("fee history"))?;
         let max_priority_fee_wei = asked.max_priority_fee_per_gas;
         let after_head = Fees::after_base_fee(self.base_fee().await?, max_priority_fee_wei);
         let max_fee_wei = asked.max_fee_per_gas.max(after_head.max_fee_wei);
-        self.within_limit(id, Fees { max_fee_wei, max_priority_fee_wei })
+        let fees = Fees { max_fee_wei, ..after_head };
+        let fees = match intent.blob {
+            Some(_) => fees.after_blob_base_fee(self.blob_base_fee().await?),
+            None => fees,
+        };
+        self.within_limit(&intent.label(), fees)
     }
 
     /// The current fees, but enough to replace every form that a pool may contain or that was rejected
-    /// as underpriced. Rejected if they are above the limit.
+    /// as underpriced. Rejected if they are above a limit.
     pub(crate) fn fees_over(
         &self,
         id: &str,
@@ -110,10 +126,16 @@ impl TxSender {
     }
 
     fn within_limit(&self, id: &str, fees: Fees) -> Result<Fees, L1Error> {
+        let id = || id.to_owned();
         let (limit_wei, needed_wei) = (self.config.max_fee_limit_wei, fees.max_fee_wei);
         if needed_wei > limit_wei {
             self.fee_rejections.send_modify(|count| *count += 1);
-            return Err(L1Error::FeeLimit { id: id.to_owned(), needed_wei, limit_wei });
+            return Err(L1Error::FeeLimit { id: id(), needed_wei, limit_wei });
+        }
+        let limit_wei = self.config.max_blob_fee_limit_wei;
+        if let Some(needed_wei) = fees.max_blob_fee_wei.filter(|needed| *needed > limit_wei) {
+            self.fee_rejections.send_modify(|count| *count += 1);
+            return Err(L1Error::BlobFeeLimit { id: id(), needed_wei, limit_wei });
         }
         Ok(fees)
     }
@@ -128,12 +150,18 @@ impl TxSender {
         sent_at_block: u64,
         mut also: Vec<Intent>,
     ) -> Result<(), L1Error> {
-        let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, fees)?;
+        let signed = self.sign(file, &intent, fees)?;
         let tx_hash = signed.tx_hash;
         intent.forms.push(Form { tx_hash, fees, sent_at_block, in_pool: true, priced_out: false });
         also.push(intent);
         let Some(intent) = file.put_all(also)?.pop() else { return Ok(()) };
         self.broadcast(file, intent, &signed.raw).await
+    }
+
+    /// Signs a form with its sidecar, which must be on disk.
+    fn sign(&self, file: &IntentFile, intent: &Intent, fees: Fees) -> Result<Signed, L1Error> {
+        let sidecar = file.sidecar(intent).map_err(|reason| file.failure(reason))?;
+        wire::sign(&self.signer, self.client.chain_id(), intent, sidecar.as_ref(), fees)
     }
 
     /// Sends the newest form once more, as it is.
@@ -143,7 +171,7 @@ impl TxSender {
         mut intent: Intent,
         last: &Form,
     ) -> Result<(), L1Error> {
-        let signed = wire::sign(&self.signer, self.client.chain_id(), &intent, last.fees)?;
+        let signed = self.sign(file, &intent, last.fees)?;
         if let Some(form) = intent.forms.last_mut().filter(|form| !form.in_pool) {
             form.in_pool = true;
             intent = file.put(intent)?;
@@ -178,14 +206,18 @@ impl TxSender {
         if is_used || self.is_known(form.tx_hash).await? {
             return Ok(());
         }
-        let priced_out =
-            self.base_fee().await? > form.fees.max_fee_wei || wire::says_underpriced(&error);
+        let priced_out = wire::says_underpriced(&error) || self.is_below_market(form.fees).await?;
         if let Some(form) = intent.forms.last_mut() {
             (form.in_pool, form.priced_out) = (false, priced_out);
         }
         let intent = file.put(intent)?;
         if priced_out {
             // The next tick raises the fees.
+            return Ok(());
+        }
+        if wire::says_reserved(&error) {
+            // The next tick sends it again.
+            tracing::debug!(purpose = id, "transaction waits for one of the other kind");
             return Ok(());
         }
         let pending = file.intents().iter().filter(|it| it.is_active() && it.nonce != intent.nonce);

@@ -9,6 +9,13 @@
 //! A transaction that has expired, or would revert when it must be sent again, is dropped. Its nonce
 //! goes to the next request, or is filled by an empty transfer to the account itself when a
 //! transaction waits behind it or a pool may still contain the dropped form.
+//!
+//! # Blobs
+//! A request may carry one blob. Pools keep an account's transactions with blobs apart from those without: while
+//! one kind is pending they reject the other. So a request without a blob that takes the nonce of a pooled one with a
+//! blob, or fills it, is sent with a blob of zeros; and what a pool rejects for the other kind waits until that is
+//! included. A request with a blob cannot take the nonce of a pooled one without: it waits for its inclusion, or until
+//! the pools drop it. Attach [`Sidecar::empty`] to a request that others with blobs may replace or be replaced by.
 
 use std::future::{Future, pending};
 use std::path::Path;
@@ -17,6 +24,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::signers::local::PrivateKeySigner;
+use rollmill_blob::Sidecar;
 use rollmill_net::{Again, Retry};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, watch};
@@ -24,8 +32,10 @@ use tokio::sync::{Mutex, watch};
 use crate::client::{L1BlockRef, L1Client};
 use crate::error::L1Error;
 use crate::fees::Fees;
-use crate::intent::{
-    self, Inclusion, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT, digest_of,
+use crate::intent::{self, BlobId, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT};
+use crate::queue::{
+    candidates, is_continued, is_left_alone, is_over, is_replaceable, open_nonces, receipt,
+    with_margin,
 };
 use crate::tick::rivals;
 
@@ -90,6 +100,8 @@ pub struct TxRequest {
     pub to: Option<Address>,
     pub input: Bytes,
     pub value: U256,
+    /// The blob that it carries, with its commitment and proofs. It needs a recipient.
+    pub sidecar: Option<Arc<Sidecar>>,
     /// None simulates the call to find it, which rejects one that would revert.
     pub gas_limit: Option<u64>,
     /// When it expires; `None` is never.
@@ -113,13 +125,14 @@ impl TxRequest {
             to: None,
             input: code,
             value: U256::ZERO,
+            sidecar: None,
             gas_limit: None,
             expires: None,
             fence: None,
         }
     }
 
-    fn label(&self) -> String {
+    pub(crate) fn label(&self) -> String {
         intent::label(&self.purpose, self.attempt)
     }
 }
@@ -129,6 +142,8 @@ impl TxRequest {
 pub struct SenderConfig {
     /// Maximum fee per gas in wei.
     pub max_fee_limit_wei: u128,
+    /// Maximum fee per unit of blob gas in wei; a blob has 131,072 units.
+    pub max_blob_fee_limit_wei: u128,
     /// L1 blocks without inclusion after which the fees are raised.
     pub bump_after_blocks: u64,
     /// How often [`TxSender::run`] and [`TxSender::send`] poll for a new L1 block.
@@ -141,6 +156,7 @@ impl Default for SenderConfig {
     fn default() -> Self {
         Self {
             max_fee_limit_wei: 500_000_000_000,
+            max_blob_fee_limit_wei: 100_000_000_000,
             bump_after_blocks: 3,
             poll_interval: Duration::from_secs(1),
             wait_blocks: 256,
@@ -195,7 +211,7 @@ pub enum TxUpdate {
     Reorged { id: String },
     /// A form with higher fees was sent.
     Bumped { id: String, fees: Fees },
-    /// It needs higher fees than the limit allows and waits.
+    /// It needs higher fees than a limit allows, for gas or for blob gas, and waits.
     FeeLimited { id: String, needed_wei: u128 },
     /// Its block is final.
     Final(TxReceipt),
@@ -337,8 +353,8 @@ impl TxSender {
     /// nonce.
     ///
     /// # Errors
-    /// [`L1Error::WouldRevert`], [`L1Error::Funds`], [`L1Error::FeeLimit`], [`L1Error::Dropped`]:
-    /// nothing was written or sent, unless [`Self::status`] knows it.
+    /// [`L1Error::WouldRevert`], [`L1Error::Funds`], [`L1Error::FeeLimit`], [`L1Error::BlobFeeLimit`],
+    /// [`L1Error::Dropped`]: nothing was written or sent, unless [`Self::status`] knows it.
     /// [`L1Error::IntentConflict`]: this attempt is over with another payload, or the purpose has a
     /// higher attempt or fence already.
     /// Every other error: it may have been written and sent; [`Self::tick`] retries it.
@@ -356,25 +372,35 @@ impl TxSender {
         if is_over(&file, &request)? {
             return Ok(());
         }
+        let dropped = |reason: &str| L1Error::Dropped { id: id.clone(), reason: reason.to_owned() };
         if request.expires.is_some_and(|expiry| expiry.is_past(poll.head)) {
-            return Err(L1Error::Dropped { id, reason: "it has expired".to_owned() });
+            return Err(dropped("it has expired"));
         }
-        let gas_limit = match request.gas_limit {
+        if request.sidecar.is_some() && request.to.is_none() {
+            return Err(dropped("a transaction with a blob cannot create a contract"));
+        }
+        // None is written before it is decided to send.
+        let sidecar = request.sidecar.clone();
+        let gas_limit = request.gas_limit;
+        let mut intent = Intent::new(request, 0, 0);
+        intent.gas_limit = match gas_limit {
             Some(limit) => limit.min(GAS_LIMIT_MAX),
-            None => {
-                let (to, value, input) = (request.to, request.value, &request.input);
-                with_margin(self.estimate(&id, poll.head, to, value, input).await?)
-            }
+            None => with_margin(self.estimate(&intent, poll.head).await?),
         };
-        let asked = self.asked_fees(&id).await?;
-        let nonce = self.nonce_for(&mut file, &request.purpose, poll.count).await?;
-        let rivals = rivals(&file, nonce);
+        intent.nonce = self.nonce_for(&mut file, &intent.purpose, poll.count).await?;
+        let rivals = rivals(&file, intent.nonce);
+        if intent.to.is_some() && rivals.iter().any(Intent::has_blob_in_pool) {
+            intent.blob.get_or_insert_with(BlobId::empty);
+        }
+        let asked = self.asked_fees(&intent).await?;
         let fees = self.fees_over(&id, asked, &rivals)?;
-        let intent = Intent::new(request, nonce, gas_limit);
-        let wei = intent::cost(gas_limit, fees.max_fee_wei, intent.value);
+        let wei = intent::cost(intent.gas_limit, fees, intent.value);
         self.require_funds(&id, wei).await?;
         if self.right(&intent) != Right::Held {
-            return Err(L1Error::Dropped { id, reason: WITHOUT_RIGHT.to_owned() });
+            return Err(dropped(WITHOUT_RIGHT));
+        }
+        if let Some(sidecar) = &sidecar {
+            file.keep(sidecar)?;
         }
         let replaced = rivals.into_iter().filter(|rival| rival.retired.is_none());
         let retired = Retired::worthless(format!("`{id}` took its place"));
@@ -505,89 +531,5 @@ impl TxSender {
             (State::Pending, None) => TxStatus::Pending { nonce, attempts: intent.forms.len() },
             (State::Lost { .. } | State::LostFinal, None) => TxStatus::Lost { nonce },
         })
-    }
-}
-
-/// Whether the request is pending already. Its expiry and its fence may differ.
-fn is_continued(file: &mut IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
-    let Some(newest) = file.newest(&request.purpose) else { return Ok(false) };
-    let is_same = newest.attempt == request.attempt && newest.digest == digest_of(request);
-    if !is_same || !newest.is_active() || newest.fence > request.fence {
-        return Ok(false);
-    }
-    let (expires, fence) = (request.expires, request.fence);
-    if (newest.expires, newest.fence) != (expires, fence) {
-        let moved = Intent { expires, fence, ..newest.clone() };
-        file.put(moved)?;
-    }
-    Ok(true)
-}
-
-/// The nonces of this purpose that L1 has not settled.
-fn open_nonces(file: &IntentFile, purpose: &str) -> Vec<u64> {
-    let of_purpose = file.intents().iter().filter(|intent| intent.purpose == purpose);
-    of_purpose.filter(|it| !it.state.is_settled()).map(|intent| intent.nonce).collect()
-}
-
-/// Whether this attempt is settled and is this request.
-fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
-    let known: Vec<&Intent> =
-        file.intents().iter().filter(|intent| intent.purpose == request.purpose).collect();
-    let conflict = || L1Error::IntentConflict { id: request.label() };
-    if known.iter().any(|it| it.attempt > request.attempt || it.fence > request.fence) {
-        return Err(conflict());
-    }
-    let digest = digest_of(request);
-    let mut over = known.iter().filter(|it| it.attempt == request.attempt && it.is_over());
-    match over.next() {
-        None => Ok(false),
-        Some(first) if first.digest == digest || over.any(|it| it.digest == digest) => Ok(true),
-        Some(_) => Err(conflict()),
-    }
-}
-
-/// The nonces that a request of this purpose may use, best first, and the one behind all others, when
-/// the account's next one on L1 is `count`.
-fn candidates(file: &IntentFile, purpose: &str, count: u64) -> (std::ops::Range<u64>, u64) {
-    let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
-    let next = open.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
-    let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active();
-    match file.intents().iter().find(is_replaced) {
-        Some(replaced) => (replaced.nonce..replaced.nonce + 1, next),
-        None => (count..next, next),
-    }
-}
-
-/// Whether another request may take the intent's nonce. A tick first checks what L1 dropped from a
-/// block.
-fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
-    let is_needed = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
-    intent.state == State::Pending && !is_needed
-}
-
-/// Whether the intent may be included and should not be prevented from it.
-fn is_left_alone(intent: &Intent, purpose: &str) -> bool {
-    let is_needed = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
-    is_needed && intent.purpose != purpose && intent.forms.iter().any(|form| form.in_pool)
-}
-
-/// A gas limit with a fifth to spare.
-fn with_margin(gas: u64) -> u64 {
-    gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)
-}
-
-pub(crate) fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
-    TxReceipt {
-        id: intent.label(),
-        nonce: intent.nonce,
-        tx_hash: at.tx_hash,
-        block_number: at.block_number,
-        block_hash: at.block_hash,
-        succeeded: at.succeeded,
-        gas_used: at.gas_used,
-        effective_gas_price_wei: at.effective_gas_price_wei,
-        contract_address: at.contract_address,
-        attempts: intent.forms.len(),
-        is_final,
     }
 }

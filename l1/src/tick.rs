@@ -11,8 +11,9 @@ use alloy::providers::Provider;
 
 use crate::client::L1BlockRef;
 use crate::error::L1Error;
-use crate::intent::{Inclusion, Intent, IntentFile, Retired, State};
-use crate::sender::{Right, TxSender, TxUpdate, receipt};
+use crate::intent::{BlobId, Inclusion, Intent, IntentFile, Retired, State};
+use crate::queue::{is_blob_ahead, receipt};
+use crate::sender::{Right, TxSender, TxUpdate};
 
 /// Unknown nonces that one tick fills, which bounds the cost of a node that is wrong about the nonce.
 const GAP_MAX: u64 = 16;
@@ -282,10 +283,7 @@ impl TxSender {
             let wait = if poll.is_line_intact { Verdict::Deliver } else { Verdict::Wait };
             return Ok(wait);
         }
-        match self
-            .estimate(&intent.label(), poll.head, intent.to, intent.value, &intent.input)
-            .await
-        {
+        match self.estimate(intent, poll.head).await {
             Ok(_) => Ok(Verdict::Deliver),
             // It may be included at this moment: development nodes respond for a block with the state
             // of the next one, which they are building.
@@ -338,9 +336,16 @@ impl TxSender {
                 return Ok(());
             }
         }
+        if let Err(reason) = file.sidecar(&intent) {
+            // A form of it that is in a pool is complete.
+            let retired = Retired { reason, fill: false };
+            retire(file, intent, retired, poll)?;
+            poll.is_line_intact &= is_known;
+            return Ok(());
+        }
         if needs_higher_fees {
             let rivals = rivals(file, intent.nonce);
-            let fees = match self.asked_fees(&id).await {
+            let fees = match self.asked_fees(&intent).await {
                 Ok(asked) => self.fees_over(&id, asked, &rivals),
                 Err(error) => Err(error),
             };
@@ -357,7 +362,9 @@ impl TxSender {
                     let also = Vec::new();
                     return self.send_form(file, intent, fees, poll.head.number, also).await;
                 }
-                Err(L1Error::FeeLimit { needed_wei, .. }) => {
+                Err(
+                    L1Error::FeeLimit { needed_wei, .. } | L1Error::BlobFeeLimit { needed_wei, .. },
+                ) => {
                     poll.updates.push(TxUpdate::FeeLimited { id, needed_wei });
                 }
                 Err(error) => return Err(error),
@@ -388,9 +395,10 @@ impl TxSender {
             return Ok(());
         }
         let rivals = rivals(file, nonce);
-        let fill = Intent::fill(nonce, self.account());
+        let mut fill = Intent::fill(nonce, self.account());
+        fill.blob = is_blob_ahead(file, nonce).then(BlobId::empty);
         let id = fill.label();
-        let asked = self.asked_fees(&id).await?;
+        let asked = self.asked_fees(&fill).await?;
         let fees = self.fees_over(&id, asked, &rivals)?;
         tracing::info!(nonce, "filling the nonce of a dropped L1 transaction");
         self.send_form(file, fill, fees, poll.head.number, Vec::new()).await

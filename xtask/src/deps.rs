@@ -34,8 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("protocol", &["errors", "algebra"]),
     ("protocol-testing", &["protocol"]),
     ("circuits", &["errors", "algebra", "plonk", "protocol"]),
+    ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
-    ("l1", &["errors", "protocol", "net"]),
+    ("l1", &["errors", "protocol", "blob", "net"]),
     ("l1-testing", &["l1"]),
     ("node-client", &["errors", "protocol", "net"]),
     ("broker-client", &["errors", "net"]),
@@ -131,6 +132,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
 /// Crates that may be named in one crate of ours only, so that a change elsewhere builds in seconds.
 const HEAVY: &[(&str, &str)] = &[
     ("alloy", "l1"),
+    ("c-kzg", "blob"),
     ("sqlx", "broker"),
     ("redb", "node"),
     ("object_store", "broker"),

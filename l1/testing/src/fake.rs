@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use alloy::consensus::transaction::{Recovered, TransactionInfo};
-use alloy::consensus::{SignableTransaction, Transaction as _, TxEip1559, TxEnvelope};
+use alloy::consensus::{
+    SignableTransaction, Signed, Transaction as _, TxEip1559, TxEip4844, TxEip4844Variant,
+    TxEnvelope,
+};
 use alloy::eips::eip2718::Decodable2718;
 use alloy::primitives::{Address, B256, Bytes, TxKind, U64, U256, keccak256};
 use alloy::rpc::types::{Block, BlockTransactions, Header, Transaction};
@@ -15,13 +18,13 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::anvil::CHAIN_ID;
+use super::pool;
 use super::proxy::{answer, request, result, rpc_failure};
 use super::{sender, signer};
 
 pub const GWEI: u128 = 1_000_000_000;
 
-/// A rejection: code and text.
-pub type RpcFailure = (i64, &'static str);
+pub use super::pool::RpcFailure;
 
 /// An error with an unknown text.
 pub const STRANGE: RpcFailure = (-32010, "not today");
@@ -64,6 +67,8 @@ pub struct L1 {
     /// Number of the last final block.
     pub finalized: u64,
     pub base_fee: u128,
+    /// Of blob gas.
+    pub blob_base_fee: u128,
     pub tip: u128,
     pub balance: U256,
     /// The result of a simulation.
@@ -94,6 +99,7 @@ impl L1 {
             broadcast: Broadcast::Take,
             finalized: 0,
             base_fee: 3 * GWEI,
+            blob_base_fee: 2 * GWEI,
             tip: GWEI,
             balance: U256::from(10).pow(U256::from(20)),
             gas: Ok(50_000),
@@ -183,6 +189,11 @@ impl L1 {
         self.sent.iter().map(|tx| tx.max_fee_per_gas()).collect()
     }
 
+    /// Like [`Self::prices`], of blob gas; 0 without a blob.
+    pub fn blob_prices(&self) -> Vec<u128> {
+        self.sent.iter().map(|tx| tx.max_fee_per_blob_gas().unwrap_or_default()).collect()
+    }
+
     /// What a transaction pays that is sent at the price of the market.
     pub fn market(&self) -> u128 {
         2 * self.base_fee + self.tip
@@ -237,25 +248,14 @@ impl L1 {
         mined.chain(&self.pool).find(|tx| *tx.tx_hash() == hash)
     }
 
-    /// Messages of a pool, as in go-ethereum's `core/txpool/errors.go`.
     fn take(&mut self, tx: &TxEnvelope) -> Result<(), RpcFailure> {
-        const PRICE_BUMP_PERCENT: u128 = 110;
         if self.is_known(*tx.tx_hash()).is_some() {
-            return Err((-32000, "already known"));
+            return Err(pool::KNOWN);
         }
         if tx.nonce() < self.count() {
             return Err((-32000, "nonce too low"));
         }
-        let is_under = |new: u128, old: u128| new * 100 < old * PRICE_BUMP_PERCENT;
-        if let Some(old) = self.pool.iter().find(|old| (**old).nonce() == tx.nonce())
-            && (is_under(tx.max_fee_per_gas(), old.max_fee_per_gas())
-                || is_under(
-                    tx.max_priority_fee_per_gas().unwrap(),
-                    old.max_priority_fee_per_gas().unwrap(),
-                ))
-        {
-            return Err((-32000, "replacement transaction underpriced"));
-        }
+        pool::accepts(&self.pool, tx)?;
         self.pool.retain(|old| old.nonce() != tx.nonce());
         self.pool.push(tx.clone());
         Ok(())
@@ -307,6 +307,7 @@ impl L1 {
                 "oldestBlock": "0x0", "gasUsedRatio": [0.5], "reward": [[U256::from(self.tip)]],
                 "baseFeePerGas": [U256::from(self.base_fee), U256::from(self.base_fee)],
             })),
+            "eth_blobBaseFee" => quantity(U256::from(self.blob_base_fee)),
             "eth_getTransactionReceipt" => Ok(self.receipt(self.receipt_of.unwrap_or(hash()))),
             "eth_getTransactionByHash" => {
                 Ok(self.is_known(hash()).map_or(Value::Null, |tx| json!(shown(tx))))
@@ -330,9 +331,18 @@ fn foreign(nonce: u64) -> TxEnvelope {
     tx.into_signed(signature).into()
 }
 
+/// A transaction as a node returns it, without its sidecar.
 fn shown(tx: &TxEnvelope) -> Transaction {
     let from = signer(0).address();
-    let of = Recovered::new_unchecked(tx.clone(), from);
+    let bare = match tx.clone() {
+        TxEnvelope::Eip4844(signed) => {
+            let (tx, signature, hash) = signed.into_parts();
+            let bare = TxEip4844Variant::from(TxEip4844::from(tx));
+            TxEnvelope::Eip4844(Signed::new_unchecked(bare, signature, hash))
+        }
+        other => other,
+    };
+    let of = Recovered::new_unchecked(bare, from);
     Transaction::from_transaction(of, TransactionInfo::default())
 }
 

@@ -4,6 +4,7 @@
 pub mod anvil;
 pub mod fake;
 pub mod pay;
+pub mod pool;
 pub mod proxy;
 
 use std::path::Path;

@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 
+use alloy::consensus::{Transaction as _, TxEnvelope};
+use alloy::eips::eip2718::Decodable2718;
+use alloy::primitives::Bytes;
 use parking_lot::Mutex;
 use rollmill_l1::alloy::transports::http::reqwest;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -10,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use crate::Random;
+use crate::pool;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -41,9 +45,11 @@ pub enum Fault {
     ForeignReceipts,
     /// The newest block is always block 1.
     StaleHead,
+    /// Raw transactions are accepted by the rules of a real pool, which are stricter than anvil's: see [`pool`].
+    RealPool,
 }
 
-const FAULTS: [Fault; 14] = [
+const FAULTS: [Fault; 15] = [
     Fault::None,
     Fault::Down,
     Fault::Busy,
@@ -58,6 +64,7 @@ const FAULTS: [Fault; 14] = [
     Fault::NoReceipts,
     Fault::ForeignReceipts,
     Fault::StaleHead,
+    Fault::RealPool,
 ];
 
 /// Seed of the requests that a flaky endpoint fails.
@@ -80,6 +87,10 @@ struct State {
     passes_last: AtomicBool,
     hung: Notify,
     client: reqwest::Client,
+    /// What [`Fault::RealPool`] passed on. Those that are in a block by now are dropped at the next one.
+    pool: tokio::sync::Mutex<Vec<TxEnvelope>>,
+    /// Raw transactions that [`Fault::RealPool`] rejected: the texts.
+    rejected: Mutex<Vec<&'static str>>,
 }
 
 impl Proxy {
@@ -96,6 +107,8 @@ impl Proxy {
             passes_last: AtomicBool::new(false),
             hung: Notify::new(),
             client: reqwest::Client::new(),
+            pool: tokio::sync::Mutex::new(Vec::new()),
+            rejected: Mutex::new(Vec::new()),
         });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
@@ -132,6 +145,11 @@ impl Proxy {
         self.state.failed.load(Ordering::SeqCst)
     }
 
+    /// What [`Fault::RealPool`] said to the raw transactions that it rejected so far.
+    pub fn rejected(&self) -> Vec<&'static str> {
+        self.state.rejected.lock().clone()
+    }
+
     /// Requests that were passed on so far.
     pub fn requests(&self) -> u64 {
         self.state.requests.load(Ordering::SeqCst)
@@ -142,6 +160,48 @@ impl State {
     /// The next random number.
     fn random(&self) -> u64 {
         self.random.lock().number()
+    }
+
+    /// Whether a real pool with what was passed on before rejects this request for a raw transaction.
+    async fn rejection(&self, body: &[u8]) -> Option<pool::RpcFailure> {
+        let asked: serde_json::Value = serde_json::from_slice(body).unwrap();
+        let raw: Bytes = serde_json::from_value(asked["params"][0].clone()).unwrap();
+        let tx = TxEnvelope::decode_2718(&mut &raw[..]).unwrap();
+        let mut pool = self.pool.lock().await;
+        let mut pending = Vec::new();
+        for old in pool.drain(..) {
+            if self.is_pending(&old).await {
+                pending.push(old);
+            }
+        }
+        *pool = pending;
+        if pool.iter().any(|old| old.tx_hash() == tx.tx_hash()) {
+            return None;
+        }
+        match pool::accepts(&pool, &tx) {
+            Err(rejection) => {
+                self.rejected.lock().push(rejection.1);
+                Some(rejection)
+            }
+            Ok(()) => {
+                pool.retain(|old| old.nonce() != tx.nonce());
+                pool.push(tx);
+                None
+            }
+        }
+    }
+
+    /// Whether the node has a transaction and no block has it.
+    async fn is_pending(&self, tx: &TxEnvelope) -> bool {
+        let ask = serde_json::json!({
+            "jsonrpc": "2.0", "id": 1, "method": "eth_getTransactionByHash", "params": [tx.tx_hash()],
+        });
+        let target = self.target.lock().clone();
+        let sent = self.client.post(target).header("content-type", "application/json");
+        let response = sent.body(ask.to_string()).send().await.unwrap();
+        let response: serde_json::Value =
+            serde_json::from_slice(&response.bytes().await.unwrap()).unwrap();
+        response["result"].is_object() && response["result"]["blockNumber"].is_null()
     }
 }
 
@@ -229,6 +289,13 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
         }
         if let Some(said) = instead(fault, &body) {
             answer(&mut stream, "200 OK", &said).await;
+            continue;
+        }
+        if fault == Fault::RealPool
+            && is_send
+            && let Some((code, message)) = state.rejection(&body).await
+        {
+            answer(&mut stream, "200 OK", &rpc_failure(&body, code, message)).await;
             continue;
         }
         let left = state.left.fetch_sub(1, Ordering::SeqCst);

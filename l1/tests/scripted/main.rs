@@ -1,5 +1,6 @@
 //! Each rule of the sender alone, on a scripted L1.
 
+mod blobs;
 mod endpoints;
 mod fate;
 mod line;

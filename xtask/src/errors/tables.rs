@@ -57,8 +57,10 @@ const TEXTS: &[(&str, usize, &str)] = &[
     ("kernels/src/emulated.rs", 2, "the reason in `CudaError`"),
     ("l1/src/client.rs", 1, "the revert reason that the contract gave"),
     ("l1/src/event.rs", 1, "the reason in `Unavailable`"),
-    ("l1/src/intent.rs", 2, "the reason in `L1Error::IntentFile`"),
+    ("l1/src/intent.rs", 1, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
     ("l1/src/keys.rs", 1, "the reason in `L1Error::Key`"),
+    ("l1/src/sealed.rs", 2, "the reason in `L1Error::IntentFile`"),
+    ("l1/src/sidecars.rs", 2, "the reason in `L1Error::IntentFile`, or in `L1Error::Dropped`"),
     ("node/src/config.rs", 1, PARSER),
     ("node/src/l1_events.rs", 1, "why the data of a block is unavailable, which NODE-036 carries"),
     (

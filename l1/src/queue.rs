@@ -1,0 +1,100 @@
+//! Which intents of the journal a request continues, replaces or waits for.
+
+use crate::error::L1Error;
+use crate::intent::{Inclusion, Intent, IntentFile, State, digest_of};
+use crate::sender::{GAS_LIMIT_MAX, TxReceipt, TxRequest};
+
+/// Whether the request is pending already. Its expiry and its fence may differ.
+pub(crate) fn is_continued(file: &mut IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
+    let Some(newest) = file.newest(&request.purpose) else { return Ok(false) };
+    let is_same = newest.attempt == request.attempt && newest.digest == digest_of(request);
+    if !is_same || !newest.is_active() || newest.fence > request.fence {
+        return Ok(false);
+    }
+    let (expires, fence) = (request.expires, request.fence);
+    if (newest.expires, newest.fence) != (expires, fence) {
+        let moved = Intent { expires, fence, ..newest.clone() };
+        file.put(moved)?;
+    }
+    Ok(true)
+}
+
+/// The nonces of this purpose that L1 has not settled.
+pub(crate) fn open_nonces(file: &IntentFile, purpose: &str) -> Vec<u64> {
+    let of_purpose = file.intents().iter().filter(|intent| intent.purpose == purpose);
+    of_purpose.filter(|it| !it.state.is_settled()).map(|intent| intent.nonce).collect()
+}
+
+/// Whether this attempt is settled and is this request.
+pub(crate) fn is_over(file: &IntentFile, request: &TxRequest) -> Result<bool, L1Error> {
+    let known: Vec<&Intent> =
+        file.intents().iter().filter(|intent| intent.purpose == request.purpose).collect();
+    let conflict = || L1Error::IntentConflict { id: request.label() };
+    if known.iter().any(|it| it.attempt > request.attempt || it.fence > request.fence) {
+        return Err(conflict());
+    }
+    let digest = digest_of(request);
+    let mut over = known.iter().filter(|it| it.attempt == request.attempt && it.is_over());
+    match over.next() {
+        None => Ok(false),
+        Some(first) if first.digest == digest || over.any(|it| it.digest == digest) => Ok(true),
+        Some(_) => Err(conflict()),
+    }
+}
+
+/// The nonces that a request of this purpose may use, best first, and the one behind all others, when
+/// the account's next one on L1 is `count`.
+pub(crate) fn candidates(
+    file: &IntentFile,
+    purpose: &str,
+    count: u64,
+) -> (std::ops::Range<u64>, u64) {
+    let open = file.intents().iter().filter(|intent| !intent.state.is_settled());
+    let next = open.map(|intent| intent.nonce + 1).max().unwrap_or(0).max(count);
+    let is_replaced = |it: &&Intent| it.purpose == purpose && it.is_active();
+    match file.intents().iter().find(is_replaced) {
+        Some(replaced) => (replaced.nonce..replaced.nonce + 1, next),
+        None => (count..next, next),
+    }
+}
+
+/// Whether another request may take the intent's nonce. A tick first checks what L1 dropped from a
+/// block.
+pub(crate) fn is_replaceable(intent: &Intent, purpose: &str) -> bool {
+    let is_needed = intent.is_active() && !intent.is_fill() && intent.purpose != purpose;
+    intent.state == State::Pending && !is_needed
+}
+
+/// Whether the intent may be included and should not be prevented from it.
+pub(crate) fn is_left_alone(intent: &Intent, purpose: &str) -> bool {
+    let is_needed = intent.retired.as_ref().is_some_and(|retired| !retired.fill);
+    is_needed && intent.purpose != purpose && intent.forms.iter().any(|form| form.in_pool)
+}
+
+/// Whether a pool may contain a blob transaction of this nonce or a later one. Then only a blob transaction can take the
+/// nonce: pools accept no other of the account.
+pub(crate) fn is_blob_ahead(file: &IntentFile, nonce: u64) -> bool {
+    let mut open = file.intents().iter().filter(|it| !it.state.is_settled() && it.nonce >= nonce);
+    open.any(Intent::has_blob_in_pool)
+}
+
+/// A gas limit with a fifth to spare.
+pub(crate) fn with_margin(gas: u64) -> u64 {
+    gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)
+}
+
+pub(crate) fn receipt(intent: &Intent, at: &Inclusion, is_final: bool) -> TxReceipt {
+    TxReceipt {
+        id: intent.label(),
+        nonce: intent.nonce,
+        tx_hash: at.tx_hash,
+        block_number: at.block_number,
+        block_hash: at.block_hash,
+        succeeded: at.succeeded,
+        gas_used: at.gas_used,
+        effective_gas_price_wei: at.effective_gas_price_wei,
+        contract_address: at.contract_address,
+        attempts: intent.forms.len(),
+        is_final,
+    }
+}

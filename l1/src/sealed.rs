@@ -1,0 +1,72 @@
+//! The journal's contents as bytes: versions, and the digest that a changed digit breaks.
+
+use alloy::primitives::{Address, B256, keccak256};
+use serde::{Deserialize, Serialize};
+
+use crate::intent::Intent;
+use crate::intent_v1;
+
+/// Version 3 added blobs. A file of version 2 is one of version 3 without any.
+pub(crate) const VERSION: u32 = 3;
+
+/// The contents of the file. A changed digit would be a changed nonce, so the contents carry a digest.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Sealed<C> {
+    /// Keccak-256 of the contents as compact JSON.
+    pub(crate) digest: B256,
+    pub(crate) contents: C,
+}
+
+impl Contents {
+    pub(crate) fn digest(&self) -> serde_json::Result<B256> {
+        Ok(keccak256(serde_json::to_vec(self)?))
+    }
+
+    /// Reads a sealed file of this version or an earlier one; the error is a few words.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, String> {
+        let damaged = |error: String| {
+            format!(
+                "is damaged ({error}); restore it, or move it away once its account has no \
+                 pending transaction"
+            )
+        };
+        let sealed: Sealed<serde_json::Value> =
+            serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+        match sealed.contents.get("version").and_then(serde_json::Value::as_u64) {
+            Some(1) => unseal::<intent_v1::Contents>(bytes)
+                .map(intent_v1::Contents::migrate)
+                .map_err(damaged),
+            Some(2) => unseal::<Self>(bytes)
+                .map(|contents| Self { version: VERSION, ..contents })
+                .map_err(damaged),
+            // Another version's digest covers fields that this program does not know.
+            Some(version) if version != u64::from(VERSION) => Err(format!(
+                "has version {version}, this program reads versions 1 to {VERSION}; use the \
+                 program that wrote it"
+            )),
+            _ => unseal(bytes).map_err(damaged),
+        }
+    }
+}
+
+/// The contents of a sealed file, whose digest must be theirs.
+fn unseal<C: Serialize + serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<C, String> {
+    let sealed: Sealed<C> = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    match serde_json::to_vec(&sealed.contents) {
+        Ok(bytes) if keccak256(&bytes) == sealed.digest => Ok(sealed.contents),
+        Ok(_) => Err("its digest is that of other contents".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Contents {
+    pub(crate) version: u32,
+    pub(crate) chain_id: u64,
+    /// Distinguishes a development chain from its successor with the same chain id.
+    pub(crate) genesis_hash: B256,
+    pub(crate) account: Address,
+    pub(crate) intents: Vec<Intent>,
+}

@@ -1,0 +1,147 @@
+//! Blob transactions on a development L1: real commitments and cell proofs, a contract that reads the blob's hash, and the
+//! replacement rules of real pools before it.
+
+use std::sync::Arc;
+
+use alloy::primitives::{B256, Bytes};
+use alloy::providers::Provider;
+use alloy::providers::ext::AnvilApi;
+use rollmill_l1::blob::{Blob, Kzg, Sidecar};
+use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxUpdate, deploy};
+use rollmill_l1_testing::pay::{Faulty, included, mine_full, paid, payment};
+use rollmill_l1_testing::proxy::Fault;
+use rollmill_l1_testing::{Anvil, mine, reorg, sender, signer};
+use rollmill_protocol::Fr;
+
+/// A block's data, with the proofs that Ethereum's library computes.
+async fn sidecar(words: u64) -> Arc<Sidecar> {
+    let words: Vec<_> = (1..=words).map(Fr::from).collect();
+    let made = move || Kzg::start().sidecar(Blob::from_words(&words).unwrap()).unwrap();
+    Arc::new(tokio::task::spawn_blocking(made).await.unwrap())
+}
+
+fn with(sidecar: &Arc<Sidecar>, request: TxRequest) -> TxRequest {
+    TxRequest { sidecar: Some(Arc::clone(sidecar)), ..request }
+}
+
+/// Creation code of a contract whose calls revert unless their transaction has a blob: it runs PUSH0 BLOBHASH ISZERO
+/// PUSH1 7 JUMPI STOP JUMPDEST PUSH0 PUSH0 REVERT.
+fn blob_reader() -> Bytes {
+    let runtime = [0x5f, 0x49, 0x15, 0x60, 7, 0x57, 0x00, 0x5b, 0x5f, 0x5f, 0xfd];
+    let copy =
+        [0x60, runtime.len() as u8, 0x60, 10, 0x5f, 0x39, 0x60, runtime.len() as u8, 0x5f, 0xf3];
+    [&copy[..], &runtime[..]].concat().into()
+}
+
+async fn blobs_of(client: &L1Client, tx_hash: B256) -> Vec<Bytes> {
+    let blobs: Option<Vec<Bytes>> = client
+        .provider()
+        .raw_request("anvil_getBlobsByTransactionHash".into(), [tx_hash])
+        .await
+        .unwrap();
+    blobs.unwrap_or_default()
+}
+
+#[tokio::test]
+async fn a_contract_sees_the_blob_in_simulation_and_in_its_block() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sender = sender(&client, folder.path(), 0).await;
+    let reader = deploy(&sender, "reader", blob_reader()).await.unwrap().address;
+    let call = |id: &str| TxRequest::call(id, reader, Bytes::new());
+    let error = sender.send(call("plain")).await.unwrap_err();
+    assert!(matches!(error, L1Error::WouldRevert { .. }), "{error}");
+
+    let sidecar = sidecar(82).await;
+    let receipt = sender.send(with(&sidecar, call("propose/1"))).await.unwrap();
+    assert!(receipt.succeeded && receipt.attempts == 1, "{receipt:?}");
+    let blobs = blobs_of(&client, receipt.tx_hash).await;
+    assert_eq!(blobs.len(), 1);
+    assert_eq!(&blobs[0][..], sidecar.blob().as_bytes());
+}
+
+/// Fault: the process ends between broadcast and inclusion, and the node loses the transaction; later a reorg drops the
+/// block.
+#[tokio::test]
+async fn a_blob_survives_a_restart_and_a_reorg() {
+    let anvil = Anvil::with(&["--no-mining"]);
+    let client = anvil.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sidecar = sidecar(3).await;
+    let before = sender(&client, folder.path(), 0).await;
+    before.submit(with(&sidecar, payment("propose/1", 5))).await.unwrap();
+    drop(before);
+    client.provider().anvil_drop_all_transactions().await.unwrap();
+
+    let after = sender(&client, folder.path(), 0).await;
+    after.tick().await.unwrap();
+    mine(&client, 1).await;
+    after.tick().await.unwrap();
+    let first = included(after.status("propose/1", 0));
+    assert_eq!(first.attempts, 1);
+    reorg(&client, 1).await;
+    assert!(blobs_of(&client, first.tx_hash).await.is_empty());
+    let updates = after.tick().await.unwrap();
+    assert_eq!(updates, [TxUpdate::Reorged { id: "propose/1".to_owned() }]);
+    mine(&client, 1).await;
+    after.tick().await.unwrap();
+    let second = included(after.status("propose/1", 0));
+    assert_eq!((second.nonce, second.tx_hash), (first.nonce, first.tx_hash));
+    let blobs = blobs_of(&client, second.tx_hash).await;
+    assert_eq!(&blobs[0][..], sidecar.blob().as_bytes());
+    assert_eq!(paid(&client).await, 5);
+}
+
+/// Goal: real pools accept each bump. Method: anvil mines nothing, and the endpoint before it has their rules.
+#[tokio::test]
+async fn a_pool_with_real_rules_accepts_each_replacement_of_a_blob() {
+    let faulty = Faulty::before(Anvil::with(&["--no-mining"])).await;
+    faulty.proxy.set(Fault::RealPool);
+    let path = faulty.folder.path().join("account-0.json");
+    let config = SenderConfig { bump_after_blocks: 1, ..Default::default() };
+    let client = faulty.proxied.clone();
+    let sender = TxSender::open(client, signer(0), &path, config).await.unwrap();
+    let sidecar = sidecar(5).await;
+    sender.submit(with(&sidecar, payment("propose/1", 5))).await.unwrap();
+    // The next blocks ask for more than was offered.
+    for fee in [50_000_000_000_u128, 200_000_000_000] {
+        let provider = faulty.client.provider();
+        provider.anvil_set_next_block_base_fee_per_gas(fee).await.unwrap();
+        mine(&faulty.client, 1).await;
+        let updates = sender.tick().await.unwrap();
+        assert!(matches!(&updates[..], [TxUpdate::Bumped { .. }]), "{updates:?}");
+    }
+    // A plain request of another purpose waits behind it, then goes out.
+    sender.submit(payment("prune/1", 7)).await.unwrap();
+    assert_eq!(faulty.proxy.rejected(), ["address already reserved"]);
+    mine(&faulty.client, 1).await;
+    sender.tick().await.unwrap();
+    let receipt = included(sender.status("propose/1", 0));
+    assert_eq!((receipt.nonce, receipt.attempts), (0, 3));
+    mine(&faulty.client, 1).await;
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("prune/1", 0)).nonce, 1);
+    assert_eq!(paid(&faulty.client).await, 12);
+    assert_eq!(faulty.proxy.rejected().len(), 1, "no replacement was underpriced");
+}
+
+/// The endpoint of these tests rejects what real pools reject: a replacement with 30 % more.
+#[tokio::test]
+async fn the_endpoint_with_real_rules_rejects_a_small_replacement() {
+    let faulty = Faulty::before(Anvil::with(&["--no-mining"])).await;
+    let sidecar = sidecar(5).await;
+    faulty.proxy.set(Fault::RealPool);
+    let sent = async |folder: &tempfile::TempDir, base_fee: u128| {
+        let provider = faulty.client.provider();
+        provider.anvil_set_next_block_base_fee_per_gas(base_fee).await.unwrap();
+        mine_full(&faulty.client).await;
+        let sender = sender(&faulty.proxied, folder.path(), 0).await;
+        sender.submit(with(&sidecar, payment("propose/1", 5))).await
+    };
+    // Two senders of one account, which know nothing of each other, as no program should be run.
+    let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    sent(&first, 1_000_000_000).await.unwrap();
+    sent(&second, 1_300_000_000).await.unwrap();
+    assert_eq!(faulty.proxy.rejected(), ["replacement transaction underpriced"]);
+}
