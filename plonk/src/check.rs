@@ -4,7 +4,9 @@
 //! permutation, every lookup. The prover does not need it; people who write circuits do.
 
 use std::collections::HashSet;
+use std::fmt;
 
+use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
 
 use crate::builder::Place;
@@ -14,13 +16,16 @@ use crate::shape::{LIMBS, ROUTED, fixed};
 
 /// The first thing that is wrong with a witness. Each names the row, the line of the circuit's code that laid it
 /// out, and the section.
+///
+/// The message has no value of the witness, so that it can go to a log or over a wire. Its `Debug` form has the
+/// routed cells of the row, for whoever writes the circuit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Violation {
     /// A gate's equation does not hold.
     ///
-    /// Do: Correct the witness: the message names the row and its cells.
-    #[error("{code}: gate {gate:?}, equation {equation}, is not satisfied at row {row}: routed cells {cells:?}", code = self.code())]
-    Gate { gate: Gate, equation: usize, row: Place, cells: Box<[Fr; ROUTED]> },
+    /// Do: Correct the witness: the message names the row, the value's `Debug` form its cells.
+    #[error("{code}: gate {gate:?}, equation {equation}, is not satisfied at row {row}", code = self.code())]
+    Gate { gate: Gate, equation: usize, row: Place, cells: Box<RoutedCells> },
     /// Two cells that must be equal differ.
     ///
     /// Do: Correct the witness: the message names the cell.
@@ -44,6 +49,24 @@ rollmill_errors::coded! {
         Self::Tie { .. } => "PLK-011",
         Self::Range { .. } => "PLK-012",
         Self::Rom { .. } => "PLK-013",
+    }
+}
+
+/// Routed cells of a row: values of the witness, which may be secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct RoutedCells(pub [Fr; ROUTED]);
+
+impl fmt::Debug for RoutedCells {
+    /// Writes each cell as the integer of least size that is congruent to it, so that −1 is short.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let integer = |cell: &Fr| {
+            let negative = -*cell;
+            match negative.into_bigint() < cell.into_bigint() {
+                true => format!("-{negative}"),
+                false => cell.to_string(),
+            }
+        };
+        write!(f, "[{}]", self.0.each_ref().map(integer).join(", "))
     }
 }
 
@@ -83,7 +106,7 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
         let limb = |column: usize| wire(ROUTED + column, row);
         if !f.external && !f.internal {
             for column in 0..LIMBS {
-                let cell = ark_ff::PrimeField::into_bigint(limb(column));
+                let cell = limb(column).into_bigint();
                 if cell.0[0] >> layout.shape.cell_bits != 0 || cell.0[1..] != [0, 0, 0] {
                     let row = layout.place(row, None);
                     return Err(Violation::Range { row, column, bits: layout.shape.cell_bits });
@@ -115,7 +138,12 @@ pub fn check(layout: &Layout, witness: &Witness) -> Result<(), Violation> {
         constraints(&constants, &cells, &mut sink);
         if let Some((gate, equation)) = sink.found {
             let row = layout.place_of_gate(row, gate, equation);
-            return Err(Violation::Gate { gate, equation, row, cells: Box::new(cells.w[0]) });
+            return Err(Violation::Gate {
+                gate,
+                equation,
+                row,
+                cells: Box::new(RoutedCells(cells.w[0])),
+            });
         }
     }
     check_ties(layout, witness)?;

@@ -49,9 +49,39 @@ fn a_row_that_is_laid_out_later_belongs_to_the_call_that_asked_for_it() {
         "{text}"
     );
     assert!(
-        text.contains(&format!(", laid out at {}:{line}:7 in section \"sums\": routed", file!())),
+        text.ends_with(&format!(", laid out at {}:{line}:7 in section \"sums\"", file!())),
         "{text}"
     );
+}
+
+/// Goal: a message may go to a log, where no value of a witness belongs; whoever debugs sees them.
+#[test]
+fn a_message_has_no_value_of_the_witness() {
+    let secret = 918_273_645u64;
+    let wrong: [fn(&mut Builder, Var); 3] = [
+        |b, x| {
+            let other = b.witness(Fr::from(2u64));
+            b.assert_equal(x, other);
+        },
+        |b, x| b.range(x, 8),
+        |b, x| {
+            let one = b.constant_u64(1);
+            b.assert_equal(x, one);
+        },
+    ];
+    for (case, wrong) in wrong.into_iter().enumerate() {
+        let mut b = Builder::new(0, 4);
+        let x = b.witness(-Fr::from(secret));
+        wrong(&mut b, x);
+        let violation = violation(b);
+        let (shown, debugged) = (violation.to_string(), format!("{violation:?}"));
+        let digits = (-Fr::from(secret)).to_string();
+        assert!(
+            !shown.contains(&secret.to_string()) && !shown.contains(&digits),
+            "{case}: {shown}"
+        );
+        assert!(debugged.contains(&format!("-{secret}")), "{case}: {debugged}");
+    }
 }
 
 /// Four range checks share a row.
