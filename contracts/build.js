@@ -14,6 +14,24 @@ const { spawnSync } = require("child_process");
 
 // Contracts that something outside this folder deploys or calls.
 const WANTED = ["Rollup", "IVerifier", "EpochVerifier"];
+// Those of protocol 2, beside today's until the switch: into artifacts/v2/, by their source.
+const WANTED_2 = {
+  "src/v2/Rollup.sol": "Rollup",
+  "src/v2/IRootVerifier.sol": "IRootVerifier",
+  "src/data/BlobAvailability.sol": "BlobAvailability",
+  "src/messages/Inbox.sol": "Inbox",
+  "src/messages/Outbox.sol": "Outbox",
+  "src/economics/FeePortal.sol": "FeePortal",
+  "src/economics/Rewards.sol": "Rewards",
+  "src/economics/BondVault.sol": "BondVault",
+  "src/selection/FixedCommittee.sol": "FixedCommittee",
+  "src/selection/Staking.sol": "Staking",
+  "src/governance/AztToken.sol": "AztToken",
+  "src/governance/Governance.sol": "Governance",
+  "src/governance/Registry.sol": "Registry",
+  "src/governance/Deployments.sol": "Deployments",
+  "@openzeppelin/contracts/governance/TimelockController.sol": "TimelockController",
+};
 // Optional ones: generated into src/ by the proving system.
 const GENERATED = ["EpochRoot1Verifier", "EpochRoot2Verifier"];
 // EIP-170: code longer than this cannot be deployed.
@@ -33,25 +51,32 @@ function main(argv) {
   const names = WANTED.concat(
     GENERATED.filter((name) => fs.existsSync(path.join(__dirname, "src", `${name}.sol`))),
   );
+  const wanted = names.map((name) => [`artifacts/${name}.json`, `src/${name}.sol`, name]);
+  for (const [source, name] of Object.entries(WANTED_2)) {
+    wanted.push([`artifacts/v2/${name}.json`, source, name]);
+  }
   const stale = [];
-  for (const name of names) {
-    const text = artifact(name);
-    const target = path.join(__dirname, "artifacts", `${name}.json`);
+  for (const [target, source, name] of wanted) {
+    const text = artifact(source, name);
+    const file = path.join(__dirname, target);
     if (!check) {
-      fs.mkdirSync(path.dirname(target), { recursive: true });
-      fs.writeFileSync(target, text);
-    } else if (!fs.existsSync(target) || fs.readFileSync(target, "utf8") !== text) {
-      stale.push(`artifacts/${name}.json`);
+      fs.mkdirSync(path.dirname(file), { recursive: true });
+      fs.writeFileSync(file, text);
+    } else if (!fs.existsSync(file) || fs.readFileSync(file, "utf8") !== text) {
+      stale.push(target);
     }
   }
   if (stale.length > 0) {
     fail(`not what the sources compile to: ${stale.join(", ")}. Run node build.js and commit.`);
   }
-  console.log(`${check ? "checked" : "wrote"} ${names.map((n) => `artifacts/${n}.json`).join(", ")}`);
+  console.log(`${check ? "checked" : "wrote"} ${wanted.map(([target]) => target).join(", ")}`);
 }
 
-function artifact(name) {
-  const file = path.join(__dirname, "out", `${name}.sol`, `${name}.json`);
+// Two sources may have one file name; forge then puts the second one below the folder of its source.
+function artifact(source, name) {
+  const below = path.join(path.relative("src", path.dirname(source)), `${name}.sol`, `${name}.json`);
+  const nested = path.join(__dirname, "out", below);
+  const file = fs.existsSync(nested) ? nested : path.join(__dirname, "out", `${name}.sol`, `${name}.json`);
   const { abi, bytecode, deployedBytecode } = JSON.parse(fs.readFileSync(file, "utf8"));
   const bytes = (deployedBytecode.object.length - 2) / 2;
   if (bytes > CODE_BYTES_MAX) fail(`${name} has ${bytes} B of code, ${CODE_BYTES_MAX} B are allowed`);

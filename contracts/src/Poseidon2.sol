@@ -44,24 +44,39 @@ library Poseidon2 {
             mstore(add(table, 0xb00), first)
             mstore(add(table, 0xb20), add(first, shl(5, mload(inputs))))
         }
-        bool more = true;
-        while (more) {
-            assembly ("memory-safe") {
-                // Words past the last input count as zero: none of them is read.
-                let next := mload(add(table, 0xb00))
-                let end := mload(add(table, 0xb20))
-                if lt(next, end) { digest := addmod(digest, mload(next), P) }
-                next := add(next, 0x20)
-                if lt(next, end) { b := addmod(b, mload(next), P) }
-                next := add(next, 0x20)
-                if lt(next, end) { c := addmod(c, mload(next), P) }
-                next := add(next, 0x20)
-                mstore(add(table, 0xb00), next)
-            }
+        // The permutation is called in two places, so that the compiler does not inline it here: with the
+        // caller's variables its words would not all be within reach on the stack.
+        (digest, b, c) = _absorb(table, digest, b, c);
+        (digest, b, c, d) = _permute(table, digest, b, c, d);
+        while (_more(table)) {
+            (digest, b, c) = _absorb(table, digest, b, c);
             (digest, b, c, d) = _permute(table, digest, b, c, d);
-            assembly ("memory-safe") {
-                more := lt(mload(add(table, 0xb00)), mload(add(table, 0xb20)))
-            }
+        }
+    }
+
+    /// @dev Adds the next three inputs and moves the cursor. Words past the last input count as zero:
+    ///      none of them is read.
+    function _absorb(uint256 table, uint256 a, uint256 b, uint256 c)
+        private
+        pure
+        returns (uint256, uint256, uint256)
+    {
+        assembly ("memory-safe") {
+            let next := mload(add(table, 0xb00))
+            let end := mload(add(table, 0xb20))
+            if lt(next, end) { a := addmod(a, mload(next), P) }
+            next := add(next, 0x20)
+            if lt(next, end) { b := addmod(b, mload(next), P) }
+            next := add(next, 0x20)
+            if lt(next, end) { c := addmod(c, mload(next), P) }
+            mstore(add(table, 0xb00), add(next, 0x20))
+        }
+        return (a, b, c);
+    }
+
+    function _more(uint256 table) private pure returns (bool more) {
+        assembly ("memory-safe") {
+            more := lt(mload(add(table, 0xb00)), mload(add(table, 0xb20)))
         }
     }
 

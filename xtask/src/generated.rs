@@ -107,9 +107,13 @@ const ROWS: &[Row] = &[
         compared_by: "`cargo xtask gen --check`, by digests of the sources",
     },
     Row {
-        files: &["protocol/tests/vectors/protocol.json", "protocol/tests/vectors/protocol2.json"],
+        files: &[
+            "protocol/tests/vectors/protocol.json",
+            "protocol/tests/vectors/protocol2.json",
+            "contracts/src/v2/Layout.sol",
+        ],
         writer: Writer::Gen,
-        compared_by: "`cargo xtask gen --check` with `model.py` and `model2.py`; `protocol/tests/known_answers.rs` compares the first with the crate",
+        compared_by: "`cargo xtask gen --check` with `model.py`, `model2.py` and `solidity2.py`; `protocol/tests/known_answers.rs` compares the first with the crate",
     },
     Row {
         files: &["plonk/tests/vectors/transcript.json"],

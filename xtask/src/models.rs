@@ -9,9 +9,10 @@ use crate::generate::Output;
 use crate::tree::{self, Tree};
 
 /// Models and what each prints.
-const MODELS: [(&str, &str); 3] = [
+const MODELS: [(&str, &str); 4] = [
     ("protocol/tests/vectors/model.py", "protocol/tests/vectors/protocol.json"),
     ("protocol/tests/vectors/model2.py", "protocol/tests/vectors/protocol2.json"),
+    ("protocol/tests/vectors/solidity2.py", "contracts/src/v2/Layout.sol"),
     ("plonk/tests/vectors/transcript.py", "plonk/tests/vectors/transcript.json"),
 ];
 

@@ -257,6 +257,7 @@ def l1():
 def epoch():
     """Blocks of no, one, two and more transactions, with the public inputs of every proof."""
     world, out = World(1), []
+    genesis = world.genesis_line()
     for count in (0, 1, 2, 0, 3, 7):
         block, sent, anchors, rejected = world.block(count, with_range=True)
         block.check()
@@ -287,7 +288,7 @@ def epoch():
     except Rejected as error:
         assert str(error) == "slot"
     return {
-        "genesis": world.genesis_line(), "blocks": out,
+        "genesis": genesis, "blocks": out,
         "message_path": {"index": index, "leaf": hx(leaf), "path": hxs(path), "root": hx(state.messages.root())},
         "tx_bytes_of_last_block_tx_0_with_proof_abc": "0x" + data.hex(),
     }  # fmt: skip
@@ -296,6 +297,7 @@ def epoch():
 def bounds():
     """A block at the bounds of what is provable, with the step beyond each bound."""
     world = World(3)
+    genesis = world.genesis_line()
     world.slot = 4
     block = world.chain.open_block(world.slot, (1 << 160) - 1)
     payer, limit, rejected = world.accounts[0], CONFIG["l2_gas_limit"], []
@@ -359,7 +361,7 @@ def bounds():
     except Rejected as error:
         assert str(error) == "slot"
     world.chain.state.check_naive()
-    return {"genesis": world.genesis_line(), "block": line}
+    return {"genesis": genesis, "block": line}
 
 
 def self_checks():

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
+
+import {IRegistry} from "./IRegistry.sol";
+
+/// @title The list of deployments that governance recognizes.
+/// @dev No code of a deployment ever changes: an upgrade is another entry here. Old entries stay, since
+///      their FeePortal stays open.
+contract Deployments {
+    using SafeERC20 for IERC20;
+
+    struct Deployment {
+        string name;
+        IRegistry registry;
+        uint64 version;
+    }
+
+    IERC20 public immutable TOKEN;
+    address public immutable TIMELOCK;
+
+    Deployment[] private _list;
+    mapping(bytes32 nameHash => bool) private _named;
+    mapping(uint64 version => bool) private _known;
+    uint256 private _canonical;
+
+    event DeploymentAdded(uint256 indexed id, string name, address registry, uint64 version);
+    event CanonicalSet(uint256 indexed id);
+    event Funded(uint256 indexed id, address rewards, uint256 amount);
+
+    error NotTimelock(address caller);
+    error DeploymentKnown(string name, uint64 version);
+    error NameMissing();
+    error DeploymentUnknown(uint256 id);
+    error TimelockWrong(address expected, address got);
+
+    modifier onlyTimelock() {
+        if (msg.sender != TIMELOCK) revert NotTimelock(msg.sender);
+        _;
+    }
+
+    constructor(IERC20 token, address timelock) {
+        TOKEN = token;
+        TIMELOCK = timelock;
+    }
+
+    /// @notice Adds a deployment, such as `testnet-beta`. The first one is canonical. The timelock only.
+    function add(string calldata name, IRegistry registry)
+        external
+        onlyTimelock
+        returns (uint256 id)
+    {
+        if (bytes(name).length == 0) revert NameMissing();
+        uint64 version = registry.ROLLUP().version();
+        bytes32 nameHash = keccak256(bytes(name));
+        if (_named[nameHash] || _known[version]) revert DeploymentKnown(name, version);
+        if (registry.TIMELOCK() != TIMELOCK) revert TimelockWrong(TIMELOCK, registry.TIMELOCK());
+        _named[nameHash] = true;
+        _known[version] = true;
+        id = _list.length;
+        _list.push(Deployment({name: name, registry: registry, version: version}));
+        emit DeploymentAdded(id, name, address(registry), version);
+    }
+
+    /// @notice Names the deployment that new users should take. The timelock only.
+    function setCanonical(uint256 id) external onlyTimelock {
+        _require(id);
+        _canonical = id;
+        emit CanonicalSet(id);
+    }
+
+    /// @notice Sends the timelock's tokens to a deployment's Rewards, by allowance. The timelock only.
+    function fund(uint256 id, uint256 amount) external onlyTimelock {
+        _require(id);
+        address rewards = address(_list[id].registry.ROLLUP().contracts().rewards);
+        TOKEN.safeTransferFrom(msg.sender, rewards, amount);
+        emit Funded(id, rewards, amount);
+    }
+
+    function count() external view returns (uint256) {
+        return _list.length;
+    }
+
+    function deployment(uint256 id) public view returns (Deployment memory) {
+        _require(id);
+        return _list[id];
+    }
+
+    /// @notice The deployment that new users should take.
+    function canonical() external view returns (Deployment memory) {
+        return deployment(_canonical);
+    }
+
+    function _require(uint256 id) private view {
+        if (id >= _list.length) revert DeploymentUnknown(id);
+    }
+}

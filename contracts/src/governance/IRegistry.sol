@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IRollup} from "../v2/IRollup.sol";
+
+/// @title A deployment's contracts and the rates that governance sets for it.
+interface IRegistry {
+    /// @notice Two words of storage. They are read at use: the timelock's delay is the notice.
+    struct Rates {
+        /// Base units of the token for one charged row of a proof.
+        uint64 feePerConstraint;
+        /// Base units of the token for the coinbase of each proven block.
+        uint96 blockReward;
+        /// Parts of a block's fees in ten-thousandths: coinbase, signers, prover. Their sum is 10,000.
+        uint16 proposerBps;
+        uint16 attesterBps;
+        uint16 proverBps;
+        /// Part of a bond that late proofs of a whole epoch earn, in ten-thousandths.
+        uint16 challengeShareBps;
+        /// Members of a sampled committee, 1 to 64.
+        uint8 committeeSize;
+        /// Base units that the first block of an epoch locks.
+        uint96 bondAmount;
+        /// Least base units of a stake; not 0.
+        uint96 minStake;
+    }
+
+    event RatesSet(Rates rates);
+
+    error NotTimelock(address caller);
+    error NotTied(address rollup);
+    error ContractMissing(address got);
+    error TokenWrong(address expected, address got);
+    error RateOutOfRange(string rate);
+
+    /// @notice Replaces all rates. The timelock only.
+    function setRates(Rates calldata next) external;
+
+    function rates() external view returns (Rates memory);
+    function bondAmount() external view returns (uint96);
+    function challengeShareBps() external view returns (uint16);
+    function ROLLUP() external view returns (IRollup);
+    function TIMELOCK() external view returns (address);
+}

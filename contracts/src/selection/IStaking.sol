@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {ISelection} from "./ISelection.sol";
+
+/// @title Stakers, from whom committees are sampled.
+interface IStaking is ISelection {
+    enum Status {
+        None,
+        Active,
+        Exiting,
+        Slashed
+    }
+
+    struct Attester {
+        address withdrawer;
+        uint96 stake;
+        /// When the stake can leave; 0 unless exiting.
+        uint48 exitAt;
+        /// Place in the set; without meaning unless active.
+        uint32 index;
+        Status status;
+    }
+
+    /// @notice A signature over a block, as evidence.
+    struct Vote {
+        uint64 number;
+        uint64 slot;
+        bytes32 chain;
+        bytes signature;
+    }
+
+    event Deposited(address indexed attester, address indexed withdrawer, uint256 amount);
+    event ExitInitiated(address indexed attester, uint256 exitAt);
+    event ExitFinalized(address indexed attester, uint256 amount);
+    event Slashed(address indexed attester, uint64 slot, address indexed reporter, uint256 amount);
+    event CommitteeSampled(uint64 indexed epoch, bytes32 committeeHash, uint8 size);
+
+    error NotRollup(address caller);
+    error NotTied(address rollup);
+    error AccountMissing();
+    error AttesterKnown(address attester);
+    error StakeTooLow(uint256 least, uint256 got);
+    error NotWithdrawer(address caller);
+    error NotActive(address attester);
+    error NotExiting(address attester);
+    error ExitTooEarly(uint256 exitAt, uint256 time);
+    error NotEquivocation();
+    error NotSlashable(address attester);
+
+    /// @notice Stakes `amount` of the caller's for `attester`, once; committees count heads, not stakes.
+    ///         A slashed attester cannot come back.
+    function deposit(address attester, address withdrawer, uint256 amount) external;
+    /// @notice Leaves the set. The withdrawer only.
+    function initiateExit(address attester) external;
+    /// @notice Pays the stake to the withdrawer once the delay is over. Anyone may call.
+    function finalizeExit(address attester) external;
+    /// @notice Slashes an attester that signed two blocks of one slot. A tenth of the stake goes to the
+    ///         caller, the rest to Rewards.
+    function slashEquivocation(Vote calldata a, Vote calldata b) external;
+
+    function attesterOf(address attester) external view returns (Attester memory);
+    /// @notice What the committee of an epoch is drawn with.
+    function seedOf(uint64 epoch) external view returns (uint248);
+}

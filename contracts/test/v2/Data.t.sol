@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+// Tests cast what they have made, and a transfer that fails shows in what they compare.
+// forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
+
+import {IDataAvailability} from "../../src/data/IDataAvailability.sol";
+import {DaInput} from "../../src/v2/IRollup.sol";
+import {Test2} from "./Vm2.sol";
+
+/// @notice The blob of the model's vectors, opened by Ethereum's own precompile.
+contract DataTest is Test2 {
+    IDataAvailability private _blobs;
+    DaInput private _input;
+    bytes32 private _hash;
+
+    function setUp() public {
+        _blobs = IDataAvailability(VM.deployCode("src/data/BlobAvailability.sol:BlobAvailability"));
+        string memory json = VM.readFile("../protocol/tests/vectors/protocol2.json");
+        _input.z = VM.parseJsonUint(json, ".blob.z");
+        _input.y = VM.parseJsonUint(json, ".blob.y");
+        _input.commitment = VM.parseJsonBytes(json, ".blob.commitment");
+        _input.proof = VM.parseJsonBytes(json, ".blob.proof");
+        _hash = VM.parseJsonBytes32(json, ".blob.versioned_hash");
+        _input.blobIndex = 1;
+        _publish();
+    }
+
+    /// Cheat codes for blobs last for one test function only.
+    function _publish() private {
+        bytes32[] memory hashes = new bytes32[](2);
+        hashes[1] = _hash;
+        VM.blobhashes(hashes);
+    }
+
+    function test_the_models_opening_is_accepted() public {
+        _publish();
+        assertEq(_blobs.commit(_input), _hash, "versioned hash");
+        VM.snapshotGasLastCall("Protocol2", "blob_commit");
+    }
+
+    function test_another_blob_of_the_transaction_is_not_it() public {
+        _publish();
+        DaInput memory d = _input;
+        d.blobIndex = 0;
+        VM.expectRevert(abi.encodeWithSelector(IDataAvailability.BlobMissing.selector, 0, _hash, 0));
+        _blobs.commit(d);
+        d.blobIndex = 2;
+        VM.expectRevert(abi.encodeWithSelector(IDataAvailability.BlobMissing.selector, 2, _hash, 0));
+        _blobs.commit(d);
+    }
+
+    function test_lengths_are_48_bytes() public {
+        _publish();
+        for (uint256 n = 47; n < 50; n += 2) {
+            DaInput memory d = _input;
+            d.commitment = new bytes(n);
+            VM.expectRevert(
+                abi.encodeWithSelector(IDataAvailability.CommitmentLengthWrong.selector, n)
+            );
+            _blobs.commit(d);
+            d = _input;
+            d.proof = new bytes(n);
+            VM.expectRevert(abi.encodeWithSelector(IDataAvailability.ProofLengthWrong.selector, n));
+            _blobs.commit(d);
+        }
+    }
+
+    function test_a_wrong_opening_is_rejected_at_a_bounded_price() public {
+        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
+        _publish();
+        for (uint256 i; i < 5; i++) {
+            DaInput memory d = _input;
+            if (i == 0) d.y ^= 1;
+            if (i == 1) d.z ^= 1;
+            if (i == 2) d.proof[47] ^= 0x01;
+            // Congruent, but not canonical.
+            if (i == 3) d.y += q;
+            if (i == 4) d.z += q;
+            uint256 before = gasleft();
+            VM.expectRevert(IDataAvailability.OpeningWrong.selector);
+            _blobs.commit(d);
+            // The precompile burns what it is given when it fails.
+            require(before - gasleft() < 100_000, "gas");
+        }
+    }
+}

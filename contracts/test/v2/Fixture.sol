@@ -1,0 +1,358 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+// Tests cast what they have made, and a transfer that fails shows in what they compare.
+// forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
+
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
+import {IDataAvailability} from "../../src/data/IDataAvailability.sol";
+import {IBondVault} from "../../src/economics/IBondVault.sol";
+import {IFeePortal} from "../../src/economics/IFeePortal.sol";
+import {IRewards} from "../../src/economics/IRewards.sol";
+import {IRegistry} from "../../src/governance/IRegistry.sol";
+import {IInbox} from "../../src/messages/IInbox.sol";
+import {IOutbox} from "../../src/messages/IOutbox.sol";
+import {ISelection} from "../../src/selection/ISelection.sol";
+import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import "../../src/v2/Layout.sol" as Layout;
+import {DataDouble, RootVerifierDouble} from "./Doubles.sol";
+import {IAztToken, IHasher} from "./Interfaces.sol";
+import {Test2} from "./Vm2.sol";
+
+/// @notice A whole deployment: four slots of ten seconds an epoch, a proof window of two epochs, a
+///         challenge period of one, and one proposer, unless a test says otherwise.
+abstract contract Fixture is Test2 {
+    uint256 internal constant P =
+        21888242871839275222246405745257275088548364400416034343698204186575808495617;
+    string internal constant VECTORS = "../protocol/tests/vectors/protocol2.json";
+    uint64 internal constant GENESIS = 1_700_000_000;
+    uint256 internal constant SLOT = 10;
+    uint64 internal constant SLOTS = 4;
+    uint256 internal constant EPOCH = SLOT * SLOTS;
+    uint256 internal constant BOND = 100e18;
+    uint256 internal constant MANY = 1e30;
+    address internal constant COINBASE = address(0xC0FFEE);
+    address internal constant PROVER = address(0x9407E4);
+
+    IHasher internal hasher;
+    IAztToken internal token;
+    IRollup internal rollup;
+    IRollup.Contracts internal all;
+    RootVerifierDouble internal one;
+    RootVerifierDouble internal more;
+    DataDouble internal data;
+    /// Keys of the committee, in order.
+    uint256[] internal keys;
+
+    function setUp() public virtual {
+        VM.warp(GENESIS);
+        VM.roll(100);
+        hasher = IHasher(VM.deployCode("test/Hasher.sol:Hasher"));
+        token = IAztToken(
+            VM.deployCode(
+                "src/governance/AztToken.sol:AztToken",
+                abi.encode(address(this), address(this), MANY)
+            )
+        );
+        _keys(1);
+        _deploy(address(token));
+    }
+
+    function _keys(uint256 n) internal {
+        delete keys;
+        for (uint256 i; i < n; i++) {
+            keys.push(0xA11CE + i);
+        }
+    }
+
+    function _members() internal view returns (address[] memory members) {
+        members = new address[](keys.length);
+        for (uint256 i; i < keys.length; i++) {
+            members[i] = VM.addr(keys[i]);
+        }
+    }
+
+    /// Deploys all contracts but the token, each at its predicted address, and funds the members' bonds.
+    function _deploy(address azt) internal {
+        _deployVerifiers();
+        data = new DataDouble();
+        address selection = _deploySelection();
+        _deployTied(azt, selection);
+        if (azt == address(token)) _fundBonds();
+    }
+
+    function _deployVerifiers() internal {
+        string memory json = VM.readFile(VECTORS);
+        one = new RootVerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[7]"));
+        more = new RootVerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[8]"));
+    }
+
+    /// Returns 0 if the selection is to be deployed after the Rollup, as the last contract.
+    function _deploySelection() internal virtual returns (address) {
+        return
+            VM.deployCode("src/selection/FixedCommittee.sol:FixedCommittee", abi.encode(_members()));
+    }
+
+    function _deployTied(address azt, address selection) internal {
+        _predictAll(VM.getNonce(address(this)) + 1, selection);
+        IRollup.Parameters memory p = _parameters();
+        p.contracts = all;
+        rollup = IRollup(VM.deployCode("src/v2/Rollup.sol:Rollup", abi.encode(p)));
+        _deployOthers(azt, selection);
+    }
+
+    /// @param first Nonce of the first contract after the Rollup.
+    function _predictAll(uint256 first, address selection) internal {
+        all.dataAvailability = IDataAvailability(address(data));
+        all.inbox = IInbox(_predict(first));
+        all.outbox = IOutbox(_predict(first + 1));
+        all.feePortal = IFeePortal(_predict(first + 2));
+        all.rewards = IRewards(_predict(first + 3));
+        all.bondVault = IBondVault(_predict(first + 4));
+        bool isFixed = selection != address(0);
+        all.selection = ISelection(isFixed ? selection : _predict(first + 5));
+        all.registry = IRegistry(_predict(isFixed ? first + 5 : first + 6));
+    }
+
+    function _deployOthers(address azt, address selection) internal {
+        bytes memory tied = abi.encode(rollup, azt);
+        VM.deployCode("src/messages/Inbox.sol:Inbox", abi.encode(rollup));
+        VM.deployCode("src/messages/Outbox.sol:Outbox", abi.encode(rollup));
+        VM.deployCode("src/economics/FeePortal.sol:FeePortal", tied);
+        VM.deployCode("src/economics/Rewards.sol:Rewards", tied);
+        VM.deployCode("src/economics/BondVault.sol:BondVault", tied);
+        if (selection == address(0)) VM.deployCode("src/selection/Staking.sol:Staking", tied);
+        VM.deployCode(
+            "src/governance/Registry.sol:Registry", abi.encode(rollup, address(this), _rates())
+        );
+    }
+
+    function _predict(uint256 nonce) internal view returns (address) {
+        return VM.computeCreateAddress(address(this), nonce);
+    }
+
+    function _fundBonds() internal {
+        token.approve(address(all.bondVault), MANY);
+        address[] memory members = _members();
+        for (uint256 i; i < members.length; i++) {
+            all.bondVault.deposit(members[i], 1000 * BOND);
+        }
+    }
+
+    function _config() internal view virtual returns (IRollup.Config memory c) {
+        c.genesisTime = GENESIS;
+        c.slotSeconds = uint32(SLOT);
+        c.slotsPerEpoch = uint32(SLOTS);
+        c.l2GasLimit = 3_200_000;
+        c.l2GasTarget = 1_600_000;
+        c.daGasLimit = 64_000;
+        c.daGasTarget = 32_000;
+        c.minFeePerGas = 1;
+        c.messageSubtreeHeight = 6;
+    }
+
+    function _parameters() internal view virtual returns (IRollup.Parameters memory p) {
+        string memory json = VM.readFile(VECTORS);
+        p.genesisArchiveRoot = bytes32(uint256(0x9e));
+        p.vkRoot = VM.parseJsonBytes32(json, ".key_tree.root");
+        p.config = _config();
+        p.oneBlock.verifier = one;
+        p.oneBlock.chargedRows =
+            uint64(VM.parseJsonUint(json, ".key_tree.charged_rows.epoch_root_1"));
+        p.moreBlocks.verifier = more;
+        p.moreBlocks.chargedRows =
+            uint64(VM.parseJsonUint(json, ".key_tree.charged_rows.epoch_root_2"));
+        bytes32[] memory path = VM.parseJsonBytes32Array(json, ".key_tree.epoch_root_1_path");
+        for (uint256 i; i < 5; i++) {
+            p.oneBlock.path[i] = path[i];
+        }
+        path = VM.parseJsonBytes32Array(json, ".key_tree.epoch_root_2_path");
+        for (uint256 i; i < 5; i++) {
+            p.moreBlocks.path[i] = path[i];
+        }
+        p.proofWindowSeconds = uint32(2 * EPOCH);
+        p.challengeSeconds = uint32(EPOCH);
+        p.proofGraceSeconds = 2 * uint32(SLOT);
+        p.maxUnprovenEpochs = 6;
+    }
+
+    function _rates() internal view virtual returns (IRegistry.Rates memory r) {
+        r.feePerConstraint = 3e9;
+        r.blockReward = 5e18;
+        r.proposerBps = 7_000;
+        r.attesterBps = 2_000;
+        r.proverBps = 1_000;
+        r.challengeShareBps = 5_000;
+        r.committeeSize = 4;
+        r.bondAmount = uint96(BOND);
+        r.minStake = 1000e18;
+    }
+
+    // ------------------------------------------------------------ blocks
+
+    function _time(uint256 slot) internal pure returns (uint256) {
+        return GENESIS + slot * SLOT;
+    }
+
+    /// The block after `parent` in `slot`, without transactions.
+    function _block(uint64 parent, uint48 slot)
+        internal
+        view
+        returns (IRollup.ProposeArgs memory args)
+    {
+        args.blockNumber = parent + 1;
+        args.slot = slot;
+        args.previousArchiveRoot = rollup.blockRecord(parent).archiveRoot;
+        args.archiveRoot = keccak256(abi.encode("archive", parent, slot)) >> 8;
+        args.headerHash = keccak256(abi.encode("header", parent, slot)) >> 8;
+        args.inHash = all.inbox.hashOf(parent + 1);
+        args.coinbase = COINBASE;
+        args.totalFees = 1000;
+    }
+
+    function _da(uint16 txCount) internal pure returns (DaInput memory d) {
+        if (txCount == 0) return d;
+        d.blobIndex = 1;
+        d.z = 0x2222;
+        d.y = (uint256(7) << 128) | 8;
+        d.commitment =
+            bytes.concat(bytes12(uint96(0xa1)), bytes12(uint96(0xa2)), bytes24(uint192(0xa3)));
+        d.proof = new bytes(48);
+    }
+
+    /// The link as the page states it, apart from the contract's own code.
+    function _link(bytes32 chain, IRollup.ProposeArgs memory args, DaInput memory d)
+        internal
+        view
+        returns (bytes32)
+    {
+        uint256[] memory w = new uint256[](12);
+        w[0] = uint256(chain);
+        w[1] = uint256(args.headerHash);
+        w[2] = uint256(args.archiveRoot);
+        w[3] = uint256(args.slot) + uint256(args.txCount) * 2 ** 48 + uint256(args.feePerL2Gas) * 2
+            ** 64 + uint256(args.feePerDaGas) * 2 ** 128;
+        w[4] = uint256(uint160(args.coinbase)) + uint256(args.l2GasUsed) * 2 ** 160;
+        w[5] = uint256(args.totalFees) + uint256(args.daGasUsed) * 2 ** 128;
+        w[6] = uint256(args.inHash);
+        w[7] = uint256(args.outRoot);
+        if (args.txCount != 0) {
+            (uint256 c0, uint256 c1, uint256 c2) = _parts(d.commitment);
+            w[8] = d.z;
+            w[9] = d.y % 2 ** 128 + c0 * 2 ** 128;
+            w[10] = d.y / 2 ** 128 + c1 * 2 ** 128;
+            w[11] = c2;
+        }
+        return hasher.hash(10, w);
+    }
+
+    function _parts(bytes memory commitment)
+        internal
+        pure
+        returns (uint256 c0, uint256 c1, uint256 c2)
+    {
+        for (uint256 i; i < 48; i++) {
+            uint256 b = uint8(commitment[i]);
+            if (i < 12) c0 = c0 * 256 + b;
+            else if (i < 24) c1 = c1 * 256 + b;
+            else c2 = c2 * 256 + b;
+        }
+    }
+
+    /// Signatures of the members in `bitmap`, addresses of the others.
+    function _attest(uint256 bitmap, bytes32 digest)
+        internal
+        view
+        returns (IRollup.Attestations memory a)
+    {
+        a.bitmap = bitmap;
+        for (uint256 i; i < keys.length; i++) {
+            a.signaturesOrAddresses = bytes.concat(
+                a.signaturesOrAddresses,
+                (bitmap >> i) & 1 == 1
+                    ? _signature(keys[i], digest)
+                    : abi.encodePacked(VM.addr(keys[i]))
+            );
+        }
+    }
+
+    function _signature(uint256 key, bytes32 digest) internal pure returns (bytes memory) {
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(key, digest);
+        return abi.encodePacked(r, s, v);
+    }
+
+    function _everyone() internal view returns (uint256) {
+        return (1 << keys.length) - 1;
+    }
+
+    function _attested(IRollup.ProposeArgs memory args, DaInput memory d)
+        internal
+        view
+        returns (IRollup.Attestations memory)
+    {
+        bytes32 before = rollup.blockRecord(args.blockNumber - 1).chain;
+        bytes32 chain = _link(before, args, d);
+        return _attest(_everyone(), rollup.blockDigest(args.blockNumber, args.slot, chain));
+    }
+
+    /// Proposes these arguments with everybody's signature.
+    function _submit(IRollup.ProposeArgs memory args) internal {
+        DaInput memory d = _da(args.txCount);
+        IRollup.Attestations memory a = _attested(args, d);
+        rollup.propose(args, a, d);
+    }
+
+    /// Proposes the next block in `slot`, at that slot's start.
+    function _propose(uint48 slot) internal {
+        VM.warp(_time(slot));
+        _submit(_block(_parent(), slot));
+    }
+
+    /// The tip that `propose` will build on.
+    function _parent() internal view returns (uint64) {
+        IRollup.Tips memory t = rollup.tips();
+        (,, bool pruneDue) = rollup.deadlines(0);
+        return pruneDue ? t.proven : t.pending;
+    }
+
+    // ------------------------------------------------------------ proofs
+
+    function _range(uint64 epoch, uint64 last, uint64 work)
+        internal
+        pure
+        returns (IRollup.EpochArgs memory args)
+    {
+        args.epoch = epoch;
+        args.lastBlock = last;
+        args.prover = PROVER;
+        args.numConstraints = work;
+        for (uint256 i; i < 10; i++) {
+            args.pair[i] = 1000 + i;
+        }
+    }
+
+    function _prove(uint64 epoch, uint64 last, uint64 work) internal {
+        rollup.submitEpochProof(_range(epoch, last, work), "proof");
+    }
+
+    function _end(uint256 epoch) internal pure returns (uint256) {
+        return GENESIS + (epoch + 1) * EPOCH;
+    }
+
+    function _windowEnd(uint256 epoch) internal pure returns (uint256) {
+        return _end(epoch) + 2 * EPOCH;
+    }
+
+    function _challengeEnd(uint256 epoch) internal pure returns (uint256) {
+        return _windowEnd(epoch) + EPOCH;
+    }
+
+    function _free(address who) internal view returns (uint256 free) {
+        (free,) = all.bondVault.balanceOf(who);
+    }
+
+    function _locked(address who) internal view returns (uint256 locked) {
+        (, locked) = all.bondVault.balanceOf(who);
+    }
+}

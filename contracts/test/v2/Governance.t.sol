@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+// Tests cast what they have made, and a transfer that fails shows in what they compare.
+// forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
+
+import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
+
+import {IRewards} from "../../src/economics/IRewards.sol";
+import {IRegistry} from "../../src/governance/IRegistry.sol";
+import {IRollup} from "../../src/v2/IRollup.sol";
+import {Fixture} from "./Fixture.sol";
+import {IAztToken, IDeployments} from "./Interfaces.sol";
+
+/// @notice Rates, deployments, and a vote from proposal to execution. This contract is the timelock of
+///         the fixture's own token and registry.
+contract GovernanceTest is Fixture {
+    // ------------------------------------------------------------ Registry
+
+    function _rejects(string memory rate, IRegistry.Rates memory r) private {
+        VM.expectRevert(abi.encodeWithSelector(IRegistry.RateOutOfRange.selector, rate));
+        all.registry.setRates(r);
+    }
+
+    function test_rates_are_bounded() public {
+        IRegistry.Rates memory r = _rates();
+        r.feePerConstraint = 1e15;
+        r.blockReward = 1e22;
+        r.challengeShareBps = 10_000;
+        r.committeeSize = 64;
+        r.bondAmount = 1e24;
+        r.minStake = 1e24;
+        all.registry.setRates(r);
+        require(keccak256(abi.encode(all.registry.rates())) == keccak256(abi.encode(r)), "stored");
+        assertEq(all.registry.bondAmount(), 1e24, "bond");
+        assertEq(all.registry.challengeShareBps(), 10_000, "share");
+        r.feePerConstraint++;
+        _rejects("feePerConstraint", r);
+        r.feePerConstraint--;
+        r.blockReward++;
+        _rejects("blockReward", r);
+        r.blockReward--;
+        r.challengeShareBps++;
+        _rejects("challengeShareBps", r);
+        r.challengeShareBps--;
+        r.committeeSize++;
+        _rejects("committeeSize", r);
+        r.committeeSize = 0;
+        _rejects("committeeSize", r);
+        r.committeeSize = 1;
+        r.bondAmount++;
+        _rejects("bondAmount", r);
+        r.bondAmount--;
+        r.minStake++;
+        _rejects("minStake", r);
+        r.minStake = 0;
+        _rejects("minStake", r);
+        r.minStake = 1;
+        r.proverBps++;
+        _rejects("proposerBps + attesterBps + proverBps", r);
+        r.proverBps -= 2;
+        _rejects("proposerBps + attesterBps + proverBps", r);
+        r.proverBps++;
+        all.registry.setRates(r);
+    }
+
+    function test_a_changed_rate_is_read_at_use() public {
+        _propose(1);
+        _propose(2);
+        _prove(0, 1, 10);
+        IRegistry.Rates memory r = _rates();
+        r.feePerConstraint = 7e9;
+        all.registry.setRates(r);
+        _prove(0, 2, 20);
+        assertEq(all.rewards.owedTo(PROVER), 10 * 3e9 + 10 * 7e9, "owed");
+    }
+
+    // ------------------------------------------------------------ Deployments
+
+    function _list() private returns (IDeployments) {
+        return IDeployments(
+            VM.deployCode(
+                "src/governance/Deployments.sol:Deployments", abi.encode(token, address(this))
+            )
+        );
+    }
+
+    function test_deployments_are_added_named_and_funded() public {
+        IDeployments list = _list();
+        VM.expectRevert();
+        list.canonical();
+        assertEq(list.add("testnet-alpha", all.registry), 0, "id");
+        IRegistry alpha = all.registry;
+        uint64 version = rollup.version();
+        VM.expectRevert();
+        list.add("testnet-alpha-again", alpha);
+        VM.warp(GENESIS);
+        _deploy(address(token));
+        VM.expectRevert();
+        list.add("testnet-alpha", all.registry);
+        VM.expectRevert();
+        list.add("", all.registry);
+        assertEq(list.add("testnet-beta", all.registry), 1, "id");
+        assertEq(list.count(), 2, "count");
+        assertEq(list.canonical().version, version, "alpha is canonical");
+        list.setCanonical(1);
+        assertEq(list.canonical().version, rollup.version(), "beta is canonical");
+        assertEq(address(list.deployment(0).registry), address(alpha), "alpha stays");
+        VM.expectRevert();
+        list.setCanonical(2);
+        VM.expectRevert();
+        list.fund(2, 1);
+        token.approve(address(list), 50);
+        list.fund(1, 50);
+        assertEq(token.balanceOf(address(all.rewards)), 50, "funded");
+    }
+
+    function test_a_registry_of_another_timelock_is_not_added() public {
+        IDeployments list = IDeployments(
+            VM.deployCode(
+                "src/governance/Deployments.sol:Deployments", abi.encode(token, address(1))
+            )
+        );
+        VM.prank(address(1));
+        VM.expectRevert();
+        list.add("testnet-alpha", all.registry);
+    }
+
+    // ------------------------------------------------------------ a vote
+
+    address private _timelock;
+    IGovernor private _governor;
+    IAztToken private _azt;
+
+    function _deployGovernance() private {
+        uint64 nonce = VM.getNonce(address(this));
+        address[] memory proposers = new address[](1);
+        proposers[0] = _predict(nonce + 2);
+        // Anybody executes what has passed and waited.
+        address[] memory executors = new address[](1);
+        _timelock = VM.deployCode(
+            "TimelockController.sol:TimelockController",
+            abi.encode(1 days, proposers, executors, address(0))
+        );
+        _azt = IAztToken(
+            VM.deployCode(
+                "src/governance/AztToken.sol:AztToken",
+                abi.encode(_timelock, address(this), 1000e18)
+            )
+        );
+        _governor = IGovernor(
+            payable(VM.deployCode(
+                    "src/governance/Governance.sol:Governance",
+                    abi.encode(_azt, _timelock, 1 hours, 2 days, 10e18, 4)
+                ))
+        );
+        assertEq(address(_governor), proposers[0], "prediction");
+    }
+
+    function test_holders_fund_rewards_by_a_vote_and_nobody_else_mints() public {
+        _deployGovernance();
+        VM.expectRevert();
+        _azt.mint(address(this), 1);
+        _azt.delegate(address(this));
+        VM.warp(block.timestamp + 1);
+        address[] memory targets = new address[](1);
+        bytes[] memory calls = new bytes[](1);
+        targets[0] = address(_azt);
+        calls[0] = abi.encodeCall(IAztToken.mint, (address(all.rewards), 500e18));
+        uint256[] memory values = new uint256[](1);
+        bytes32 text = keccak256("fund");
+
+        VM.prank(address(0xB0B));
+        VM.expectRevert();
+        _governor.propose(targets, values, calls, "fund");
+        uint256 id = _governor.propose(targets, values, calls, "fund");
+        VM.expectRevert();
+        _governor.castVote(id, 1);
+        VM.warp(block.timestamp + 1 hours + 1);
+        // A holder of today without votes at the snapshot has none.
+        _azt.transfer(address(0xB0B), 400e18);
+        VM.prank(address(0xB0B));
+        _azt.delegate(address(0xB0B));
+        VM.prank(address(0xB0B));
+        assertEq(_governor.castVote(id, 0), 0, "votes after the snapshot");
+        assertEq(_governor.castVote(id, 1), 1000e18, "votes");
+        VM.expectRevert();
+        _governor.queue(targets, values, calls, text);
+        VM.warp(block.timestamp + 2 days + 1);
+        _governor.queue(targets, values, calls, text);
+        VM.expectRevert();
+        _governor.execute(targets, values, calls, text);
+        VM.warp(block.timestamp + 1 days);
+        VM.prank(address(0xB0B));
+        _governor.execute(targets, values, calls, text);
+        assertEq(_azt.balanceOf(address(all.rewards)), 500e18, "funded");
+        VM.expectRevert();
+        _governor.execute(targets, values, calls, text);
+    }
+
+    function test_permit_spends_without_a_transaction_of_the_owner() public {
+        uint256 key = 0xC0DE;
+        address owner = VM.addr(key);
+        token.mint(owner, 5);
+        bytes32 form = keccak256(
+            "Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)"
+        );
+        bytes32 digest = keccak256(
+            abi.encodePacked(
+                hex"1901",
+                token.DOMAIN_SEPARATOR(),
+                keccak256(abi.encode(form, owner, address(this), 5, 0, block.timestamp))
+            )
+        );
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(key, digest);
+        token.permit(owner, address(this), 5, block.timestamp, v, r, s);
+        token.transferFrom(owner, address(this), 5);
+        VM.expectRevert();
+        token.permit(owner, address(this), 5, block.timestamp, v, r, s);
+    }
+}

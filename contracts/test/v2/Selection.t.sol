@@ -1,0 +1,414 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+// Tests cast what they have made, and a transfer that fails shows in what they compare.
+// forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
+
+import {IRegistry} from "../../src/governance/IRegistry.sol";
+import {ISelection} from "../../src/selection/ISelection.sol";
+import {IStaking} from "../../src/selection/IStaking.sol";
+import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {HostileToken} from "./Doubles.sol";
+import {Fixture} from "./Fixture.sol";
+
+/// @notice Quorums of fixed committees.
+contract CommitteeTest is Fixture {
+    function setUp() public override {
+        super.setUp();
+        _keys(4);
+        _deploy(address(token));
+        VM.warp(_time(1));
+    }
+
+    function _digest() private view returns (bytes32) {
+        return rollup.blockDigest(1, 1, _link(0, _block(0, 1), _da(0)));
+    }
+
+    function _fails(bytes memory revertData, IRollup.Attestations memory a) private {
+        IRollup.ProposeArgs memory args = _block(0, 1);
+        VM.expectRevert(revertData);
+        rollup.propose(args, a, _da(0));
+    }
+
+    function test_three_of_four_with_the_proposer_are_a_quorum() public {
+        bytes32 digest = _digest();
+        // Slot 1 is member 1's.
+        assertEq(all.selection.proposerOf(1), VM.addr(keys[1]), "proposer");
+        _fails(abi.encodeWithSelector(ISelection.QuorumMissed.selector, 3, 2), _attest(3, digest));
+        _fails(abi.encodeWithSelector(ISelection.ProposerMissing.selector, 1), _attest(13, digest));
+        IRollup.ProposeArgs memory args = _block(0, 1);
+        rollup.propose(args, _attest(11, digest), _da(0));
+        assertEq(rollup.blockRecord(1).signers, 11, "signers");
+        assertEq(rollup.epochRecord(0).bondPoster, VM.addr(keys[1]), "the proposer's bond");
+    }
+
+    function test_attestations_have_one_encoding() public {
+        bytes32 digest = _digest();
+        IRollup.Attestations memory a = _attest(15, digest);
+        a.bitmap = 31;
+        _fails(abi.encodeWithSelector(ISelection.BitmapTooWide.selector, 4, 31), a);
+        a.bitmap = 15 | 1 << 255;
+        _fails(abi.encodeWithSelector(ISelection.BitmapTooWide.selector, 4, a.bitmap), a);
+        a = _attest(15, digest);
+        a.signaturesOrAddresses = bytes.concat(a.signaturesOrAddresses, hex"00");
+        _fails(abi.encodeWithSelector(ISelection.AttestationsLengthWrong.selector, 260, 261), a);
+        a.signaturesOrAddresses = new bytes(0);
+        _fails(abi.encodeWithSelector(ISelection.AttestationsLengthWrong.selector, 65, 0), a);
+        a = _attest(11, digest);
+        bytes memory cut = new bytes(214);
+        for (uint256 i; i < 214; i++) {
+            cut[i] = a.signaturesOrAddresses[i];
+        }
+        a.signaturesOrAddresses = cut;
+        _fails(abi.encodeWithSelector(ISelection.AttestationsLengthWrong.selector, 215, 214), a);
+    }
+
+    function test_a_strangers_address_or_signature_is_no_member() public {
+        bytes32 digest = _digest();
+        IRollup.Attestations memory a = _attest(11, digest);
+        keys[2] = 99;
+        IRollup.ProposeArgs memory args = _block(0, 1);
+        a = _attest(11, digest);
+        VM.expectPartialRevert(ISelection.CommitteeWrong.selector);
+        rollup.propose(args, a, _da(0));
+        a = _attest(15, digest);
+        VM.expectPartialRevert(ISelection.CommitteeWrong.selector);
+        rollup.propose(args, a, _da(0));
+    }
+
+    function test_a_signature_with_high_s_is_rejected() public {
+        bytes32 digest = _digest();
+        IRollup.Attestations memory a = _attest(15, digest);
+        (uint8 v, bytes32 r, bytes32 s) = VM.sign(keys[3], digest);
+        uint256 n = 0xfffffffffffffffffffffffffffffffebaaedce6af48a03bbfd25e8cd0364141;
+        bytes memory other = abi.encodePacked(r, n - uint256(s), v == 27 ? uint8(28) : uint8(27));
+        for (uint256 i; i < 65; i++) {
+            a.signaturesOrAddresses[195 + i] = other[i];
+        }
+        IRollup.ProposeArgs memory args = _block(0, 1);
+        VM.expectRevert();
+        rollup.propose(args, a, _da(0));
+    }
+
+    function test_quorums_of_every_size() public {
+        for (uint256 n = 1; n <= 64; n += 9) {
+            VM.warp(GENESIS);
+            _keys(n);
+            _deploy(address(token));
+            VM.warp(_time(1));
+            uint256 needed = 2 * n / 3 + 1;
+            uint256 bitmap = (1 << needed) - 1;
+            if (needed > 1) {
+                _fails(
+                    abi.encodeWithSelector(ISelection.QuorumMissed.selector, needed, needed - 1),
+                    _attest(n == 1 ? 0 : (1 << (needed - 1)) - 1, _digest())
+                );
+            }
+            IRollup.ProposeArgs memory args = _block(0, 1);
+            IRollup.Attestations memory a = _attest(bitmap, _digest());
+            rollup.propose(args, a, _da(0));
+        }
+    }
+
+    function test_committee_is_1_to_64_distinct_accounts() public {
+        string memory artifact = "src/selection/FixedCommittee.sol:FixedCommittee";
+        VM.expectRevert();
+        VM.deployCode(artifact, abi.encode(new address[](0)));
+        VM.expectRevert();
+        VM.deployCode(artifact, abi.encode(new address[](1)));
+        address[] memory two = new address[](2);
+        (two[0], two[1]) = (address(1), address(1));
+        VM.expectRevert();
+        VM.deployCode(artifact, abi.encode(two));
+        _keys(65);
+        address[] memory tooMany = _members();
+        VM.expectRevert();
+        VM.deployCode(artifact, abi.encode(tooMany));
+        _keys(64);
+        ISelection full = ISelection(VM.deployCode(artifact, abi.encode(_members())));
+        assertEq(full.committee(0).length, 64, "members");
+    }
+}
+
+/// @notice Committees sampled out of stakers.
+contract StakingTest is Fixture {
+    IStaking private _staking;
+    uint256 private constant STAKE = 1000e18;
+
+    function _deploySelection() internal pure override returns (address) {
+        return address(0);
+    }
+
+    function setUp() public override {
+        super.setUp();
+        VM.warp(GENESIS - 100);
+        VM.prevrandao(bytes32(uint256(1)));
+        _keys(6);
+        _deploy(address(token));
+        _staking = IStaking(address(all.selection));
+        token.approve(address(_staking), MANY);
+        for (uint256 i; i < 6; i++) {
+            _staking.deposit(VM.addr(keys[i]), address(this), STAKE);
+        }
+    }
+
+    /// The key of a member of the fixture.
+    function _keyOf(address member) private view returns (uint256) {
+        for (uint256 i; i < keys.length; i++) {
+            if (VM.addr(keys[i]) == member) return keys[i];
+        }
+        revert("not a member");
+    }
+
+    /// Proposes with the signatures of the slot's whole committee.
+    function _proposeSampled(uint48 slot) private {
+        VM.warp(_time(slot));
+        uint64 parent = _parent();
+        IRollup.ProposeArgs memory args = _block(parent, slot);
+        bytes32 digest = rollup.blockDigest(
+            parent + 1, slot, _link(rollup.blockRecord(parent).chain, args, _da(0))
+        );
+        address[] memory members = _staking.committee(slot / SLOTS);
+        IRollup.Attestations memory a;
+        a.bitmap = (1 << members.length) - 1;
+        for (uint256 i; i < members.length; i++) {
+            a.signaturesOrAddresses =
+                bytes.concat(a.signaturesOrAddresses, _signature(_keyOf(members[i]), digest));
+        }
+        rollup.propose(args, a, _da(0));
+    }
+
+    function test_the_sampled_committee_and_the_slots_proposer_are_those_announced() public {
+        VM.warp(_time(1));
+        address[] memory announced = _staking.committee(0);
+        address proposer = _staking.proposerOf(1);
+        assertEq(announced.length, 4, "size");
+        _proposeSampled(1);
+        assertEq(_staking.committeeHash(0), keccak256(abi.encodePacked(announced)), "committee");
+        assertEq(rollup.epochRecord(0).bondPoster, proposer, "proposer");
+        // A smaller rate changes the next epochs only.
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 2;
+        all.registry.setRates(r);
+        assertEq(_staking.committee(0).length, 4, "recorded");
+        assertEq(_staking.committee(1).length, 2, "next");
+        _proposeSampled(2);
+    }
+
+    function test_a_committee_is_known_one_epoch_ahead() public {
+        VM.warp(GENESIS);
+        _staking.committee(1);
+        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, 2));
+        _staking.committee(2);
+        VM.warp(_end(0));
+        _staking.committee(2);
+    }
+
+    /// Goal: no member twice, all from the set. Method: many seeds, sizes below and above the set's.
+    /// forge-config: default.fuzz.runs = 64
+    function testFuzz_sampling_is_without_repetition(uint256 seed, uint8 size, uint8 extra) public {
+        VM.warp(GENESIS - 50);
+        uint256 total = 6 + extra % 40;
+        for (uint256 i = 6; i < total; i++) {
+            _staking.deposit(address(uint160(0x10000 + i)), address(this), STAKE);
+        }
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 1 + size % 64;
+        all.registry.setRates(r);
+        VM.warp(GENESIS + seed % (2 * EPOCH));
+        address[] memory members = _staking.committee(uint64(seed % 2));
+        uint256 want = r.committeeSize < total ? r.committeeSize : total;
+        assertEq(members.length, want, "size");
+        for (uint256 i; i < want; i++) {
+            require(_staking.attesterOf(members[i]).status == IStaking.Status.Active, "staked");
+            for (uint256 j; j < i; j++) {
+                require(members[i] != members[j], "twice");
+            }
+        }
+    }
+
+    function test_sampling_depends_on_seed_and_epoch() public {
+        VM.warp(_time(1));
+        uint248 zero = _staking.seedOf(0);
+        require(zero != _staking.seedOf(1), "epochs differ");
+        VM.prevrandao(bytes32(uint256(2)));
+        _proposeSampled(1);
+        assertEq(_staking.seedOf(0), zero, "the deployment's seed");
+        uint248 two = _staking.seedOf(2);
+        VM.prevrandao(bytes32(uint256(3)));
+        _proposeSampled(2);
+        assertEq(_staking.seedOf(2), two, "the first proposal of an epoch only");
+        _proposeSampled(uint48(SLOTS));
+        assertEq(_staking.seedOf(2), two, "a later epoch does not matter");
+        require(_staking.seedOf(3) != _staking.seedOf(2), "but for the epoch after");
+    }
+
+    function test_set_is_that_of_two_epochs_before() public {
+        address late = address(0x1A7E);
+        VM.warp(GENESIS + 1);
+        _staking.deposit(late, address(this), STAKE);
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 64;
+        all.registry.setRates(r);
+        assertEq(_staking.committee(0).length, 6, "epoch 0");
+        assertEq(_staking.committee(1).length, 6, "epoch 1");
+        VM.warp(_end(0));
+        assertEq(_staking.committee(2).length, 6, "epoch 2 uses the start of epoch 0");
+        VM.warp(_end(1));
+        assertEq(_staking.committee(3).length, 7, "epoch 3 uses the start of epoch 1");
+        // A member that leaves is in no committee whose set is later, and the last took its place.
+        _staking.initiateExit(VM.addr(keys[0]));
+        assertEq(_staking.committee(3).length, 7, "the past stays");
+        VM.warp(_end(3));
+        address[] memory members = _staking.committee(5);
+        assertEq(members.length, 6, "left");
+        bool found;
+        for (uint256 i; i < 6; i++) {
+            require(members[i] != VM.addr(keys[0]), "left");
+            found = found || members[i] == late;
+        }
+        require(found, "the last member moved");
+        _staking.initiateExit(late);
+        _staking.initiateExit(VM.addr(keys[5]));
+        VM.warp(_end(5));
+        assertEq(_staking.committee(7).length, 4, "two more left");
+    }
+
+    function test_no_stakers_no_committee() public {
+        VM.warp(GENESIS - 50);
+        for (uint256 i; i < 6; i++) {
+            _staking.initiateExit(VM.addr(keys[i]));
+        }
+        VM.warp(GENESIS);
+        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, 0));
+        _staking.committee(0);
+    }
+
+    function test_deposit_rules() public {
+        VM.expectRevert(IStaking.AccountMissing.selector);
+        _staking.deposit(address(0), address(1), STAKE);
+        VM.expectRevert(IStaking.AccountMissing.selector);
+        _staking.deposit(address(1), address(0), STAKE);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.StakeTooLow.selector, STAKE, STAKE - 1));
+        _staking.deposit(address(1), address(1), STAKE - 1);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.AttesterKnown.selector, VM.addr(keys[0])));
+        _staking.deposit(VM.addr(keys[0]), address(1), STAKE);
+    }
+
+    function test_exit_takes_as_long_as_evidence_can_matter() public {
+        address who = VM.addr(keys[0]);
+        VM.warp(GENESIS);
+        VM.prank(address(1));
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotWithdrawer.selector, address(1)));
+        _staking.initiateExit(who);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotExiting.selector, who));
+        _staking.finalizeExit(who);
+        _staking.initiateExit(who);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotActive.selector, who));
+        _staking.initiateExit(who);
+        // Set of epoch 2 is of now: three epochs, then its window and challenge period.
+        uint256 exitAt = _challengeEnd(2);
+        assertEq(_staking.attesterOf(who).exitAt, exitAt, "exit");
+        VM.warp(exitAt - 1);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.ExitTooEarly.selector, exitAt, exitAt - 1));
+        _staking.finalizeExit(who);
+        VM.warp(exitAt);
+        uint256 before = token.balanceOf(address(this));
+        VM.prank(address(1));
+        _staking.finalizeExit(who);
+        assertEq(token.balanceOf(address(this)), before + STAKE, "stake");
+        // It may come back.
+        _staking.deposit(who, address(this), STAKE);
+    }
+
+    // ------------------------------------------------------------ slashing
+
+    function _vote(uint256 key, uint64 number, uint64 slot, bytes32 chain)
+        private
+        view
+        returns (IStaking.Vote memory v)
+    {
+        v.number = number;
+        v.slot = slot;
+        v.chain = chain;
+        v.signature = _signature(key, rollup.blockDigest(number, slot, chain));
+    }
+
+    function test_two_blocks_of_one_slot_are_slashed_once() public {
+        uint256 key = keys[2];
+        address who = VM.addr(key);
+        IStaking.Vote memory a = _vote(key, 5, 9, bytes32(uint256(1)));
+        IStaking.Vote memory b = _vote(key, 5, 9, bytes32(uint256(2)));
+        uint256 treasury = token.balanceOf(address(all.rewards));
+        VM.expectEmit(address(_staking));
+        emit IStaking.Slashed(who, 9, address(0xB0B), STAKE);
+        VM.prank(address(0xB0B));
+        _staking.slashEquivocation(a, b);
+        assertEq(token.balanceOf(address(0xB0B)), STAKE / 10, "reporter");
+        assertEq(token.balanceOf(address(all.rewards)), treasury + STAKE - STAKE / 10, "treasury");
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotSlashable.selector, who));
+        _staking.slashEquivocation(a, b);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.AttesterKnown.selector, who));
+        _staking.deposit(who, address(this), STAKE);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotActive.selector, who));
+        _staking.initiateExit(who);
+        // It is in no later set.
+        VM.warp(GENESIS);
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 64;
+        all.registry.setRates(r);
+        assertEq(_staking.committee(0).length, 5, "left the set");
+    }
+
+    function test_an_exiting_attester_can_be_slashed() public {
+        address who = VM.addr(keys[2]);
+        _staking.initiateExit(who);
+        _staking.slashEquivocation(
+            _vote(keys[2], 5, 9, bytes32(uint256(1))), _vote(keys[2], 6, 9, bytes32(uint256(1)))
+        );
+        VM.warp(block.timestamp + 1e6);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotExiting.selector, who));
+        _staking.finalizeExit(who);
+        VM.warp(GENESIS);
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 64;
+        all.registry.setRates(r);
+        assertEq(_staking.committee(0).length, 5, "left the set once");
+    }
+
+    function test_what_is_no_equivocation() public {
+        IStaking.Vote memory a = _vote(keys[2], 5, 9, bytes32(uint256(1)));
+        bytes4 no = IStaking.NotEquivocation.selector;
+        VM.expectRevert(no);
+        _staking.slashEquivocation(a, a);
+        IStaking.Vote memory b = _vote(keys[2], 5, 10, bytes32(uint256(2)));
+        VM.expectRevert(no);
+        _staking.slashEquivocation(a, b);
+        b = _vote(keys[3], 5, 9, bytes32(uint256(2)));
+        VM.expectRevert(no);
+        _staking.slashEquivocation(a, b);
+        // Strangers have nothing to lose.
+        a = _vote(77, 5, 9, bytes32(uint256(1)));
+        b = _vote(77, 5, 9, bytes32(uint256(2)));
+        VM.expectRevert(abi.encodeWithSelector(IStaking.NotSlashable.selector, VM.addr(77)));
+        _staking.slashEquivocation(a, b);
+    }
+
+    function test_a_token_that_calls_back_pays_a_stake_once() public {
+        VM.warp(GENESIS - 100);
+        HostileToken h = new HostileToken();
+        _deploy(address(h));
+        _staking = IStaking(address(all.selection));
+        h.mint(address(this), MANY);
+        h.approve(address(_staking), MANY);
+        address who = VM.addr(keys[0]);
+        _staking.deposit(who, address(this), STAKE);
+        _staking.deposit(VM.addr(keys[1]), address(this), STAKE);
+        _staking.initiateExit(who);
+        VM.warp(_challengeEnd(2));
+        h.set(address(_staking), abi.encodeCall(IStaking.finalizeExit, (who)));
+        _staking.finalizeExit(who);
+        require(h.reentryFailed(), "exit");
+        assertEq(h.balanceOf(address(_staking)), STAKE, "the other stake stays");
+    }
+}
