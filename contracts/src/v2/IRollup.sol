@@ -210,7 +210,8 @@ interface IRollup {
 
     error ParameterOutOfRange(string parameter);
     error KeyNotInTree(uint256 role, bytes32 vkRoot, bytes32 got);
-    error NotCanonical(string field, uint256 value);
+    /// @dev Without a name, which the length of the code does not allow: the value tells the field.
+    error NotCanonical(uint256 value);
     error SlotNotCurrent(uint64 current, uint64 got);
     error SlotOutOfOrder(uint64 previous, uint64 got);
     error BlockOutOfOrder(uint64 expected, uint64 got);

@@ -113,10 +113,10 @@ contract Rollup is IRollup {
         if (args.previousArchiveRoot != previous.archiveRoot) {
             revert PreviousArchiveRootWrong(previous.archiveRoot, args.previousArchiveRoot);
         }
-        _requireCanonical("archiveRoot", uint256(args.archiveRoot));
-        _requireCanonical("headerHash", uint256(args.headerHash));
-        _requireCanonical("outRoot", uint256(args.outRoot));
-        _requireCanonical("z", data.z);
+        _requireCanonical(uint256(args.archiveRoot));
+        _requireCanonical(uint256(args.headerHash));
+        _requireCanonical(uint256(args.outRoot));
+        _requireCanonical(data.z);
         if (args.txCount > Layout.MAX_TXS) {
             revert TooManyTransactions(Layout.MAX_TXS, args.txCount);
         }
@@ -216,8 +216,8 @@ contract Rollup is IRollup {
         for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             uint256 word = args.pair[i];
             // One word of each side is a scalar, the others are halves of coordinates.
-            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical("pair", word);
-            else if (word > type(uint128).max) revert NotCanonical("pair", word);
+            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical(word);
+            else if (word > type(uint128).max) revert NotCanonical(word);
             inputs[Layout.EPOCH_PAIR + i] = bytes32(word);
         }
     }
@@ -499,7 +499,7 @@ contract Rollup is IRollup {
         challengeEnd = windowEnd + _CHALLENGE;
     }
 
-    function _requireCanonical(string memory field, uint256 value) private pure {
-        if (value >= Poseidon2.P) revert NotCanonical(field, value);
+    function _requireCanonical(uint256 value) private pure {
+        if (value >= Poseidon2.P) revert NotCanonical(value);
     }
 }

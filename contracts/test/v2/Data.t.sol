@@ -66,6 +66,23 @@ contract DataTest is Test2 {
         }
     }
 
+    /// A chain whose precompile does something else must not pass for Ethereum.
+    function test_another_answer_of_the_precompile_is_no_opening() public {
+        uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
+        bytes[4] memory answers = [
+            abi.encode(uint256(4095), q),
+            abi.encode(uint256(4096), q - 1),
+            bytes(""),
+            abi.encode(uint256(4096), q, uint256(0))
+        ];
+        for (uint256 i; i < 4; i++) {
+            _publish();
+            VM.mockCall(address(0x0a), "", answers[i]);
+            VM.expectRevert(IDataAvailability.OpeningWrong.selector);
+            _blobs.commit(_input);
+        }
+    }
+
     function test_a_wrong_opening_is_rejected_at_a_bounded_price() public {
         uint256 q = 0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;
         _publish();

@@ -204,6 +204,14 @@ contract ParametersTest is Fixture {
         _registry(abi.encodeWithSelector(IRegistry.TokenWrong.selector, address(token), address(1)));
     }
 
+    function test_registry_requires_a_timelock_with_code() public {
+        VM.warp(GENESIS);
+        _timelock = address(0xB0B);
+        _registry(abi.encodeWithSelector(IRegistry.ContractMissing.selector, _timelock));
+    }
+
+    address private _timelock = address(this);
+
     /// Runs the Registry's creation code at its address.
     function _registry(bytes memory revertData) private {
         address where = address(all.registry);
@@ -212,7 +220,7 @@ contract ParametersTest is Fixture {
             where,
             bytes.concat(
                 VM.getCode("src/governance/Registry.sol:Registry"),
-                abi.encode(rollup, address(this), _rates())
+                abi.encode(rollup, _timelock, _rates())
             )
         );
         (bool done, bytes memory answer) = where.call("");

@@ -164,18 +164,18 @@ contract ProposeTest is Fixture {
         VM.warp(_time(1));
         IRollup.ProposeArgs memory args = _block(0, 1);
         args.archiveRoot = bytes32(P);
-        _expectField("archiveRoot", args, _da(0));
+        _expectField(args, _da(0));
         args = _block(0, 1);
         args.headerHash = bytes32(P);
-        _expectField("headerHash", args, _da(0));
+        _expectField(args, _da(0));
         args = _block(0, 1);
         args.outRoot = bytes32(P);
-        _expectField("outRoot", args, _da(0));
+        _expectField(args, _da(0));
         args = _block(0, 1);
         args.txCount = 1;
         DaInput memory d = _da(1);
         d.z = P;
-        _expectField("z", args, d);
+        _expectField(args, d);
         // The largest canonical values pass, and so the largest header, archive and out root.
         d.z = P - 1;
         (args.archiveRoot, args.headerHash, args.outRoot) =
@@ -184,11 +184,11 @@ contract ProposeTest is Fixture {
         rollup.propose(args, a, d);
     }
 
-    function _expectField(string memory field, IRollup.ProposeArgs memory args, DaInput memory d)
+    function _expectField(IRollup.ProposeArgs memory args, DaInput memory d)
         private
     {
         IRollup.Attestations memory a;
-        VM.expectRevert(abi.encodeWithSelector(IRollup.NotCanonical.selector, field, P));
+        VM.expectRevert(abi.encodeWithSelector(IRollup.NotCanonical.selector, P));
         rollup.propose(args, a, d);
     }
 

@@ -115,7 +115,10 @@ contract ProveTest is Fixture {
             IRollup.EpochArgs memory args = _range(0, 3, 5);
             args.pair[i] = scalar ? P : uint256(1) << 128;
             _fails(
-                abi.encodeWithSelector(IRollup.NotCanonical.selector, "pair", args.pair[i]), args
+                abi.encodeWithSelector(
+                    IRollup.NotCanonical.selector, args.pair[i]
+                ),
+                args
             );
             args.pair[i]--;
             rollup.publicInputs(args);
