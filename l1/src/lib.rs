@@ -1,5 +1,5 @@
 //! Access to L1: contract bindings, a client over several RPC endpoints, a follower that survives
-//! reorgs, and a sender whose transactions survive restarts and reorgs.
+//! reorgs, a sender whose transactions survive restarts and reorgs, and the sources of blobs.
 //!
 //! # Conventions
 //! - Words of the contract are 32-byte big-endian field elements; [`abi::word`] and [`abi::element`]
@@ -10,6 +10,7 @@
 
 pub mod abi;
 mod client;
+pub mod data;
 mod deploy;
 mod error;
 mod event;

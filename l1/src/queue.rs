@@ -78,6 +78,17 @@ pub(crate) fn is_blob_ahead(file: &IntentFile, nonce: u64) -> bool {
     open.any(Intent::has_blob_in_pool)
 }
 
+/// Whether an earlier transaction of the other kind, with a blob or without, may be in a pool or is yet to be sent. Pools
+/// accept one kind of an account at a time; one that got in before its turn would keep the earlier one out.
+pub(crate) fn waits_for_other_kind(file: &IntentFile, intent: &Intent) -> bool {
+    let is_before = |other: &&Intent| {
+        let may_be_pooled = other.is_active() || other.forms.iter().any(|form| form.in_pool);
+        other.nonce < intent.nonce && other.state == State::Pending && may_be_pooled
+    };
+    let mut before = file.intents().iter().filter(is_before);
+    before.any(|other| other.blob.is_some() != intent.blob.is_some())
+}
+
 /// A gas limit with a fifth to spare.
 pub(crate) fn with_margin(gas: u64) -> u64 {
     gas.saturating_add(gas / 5).min(GAS_LIMIT_MAX)

@@ -9,7 +9,9 @@ use crate::client::L1BlockRef;
 use crate::error::{L1Error, reverted};
 use crate::fees::Fees;
 use crate::intent::{Form, Intent, IntentFile, Retired, WITHOUT_RIGHT};
+use crate::queue::waits_for_other_kind;
 use crate::sender::{Right, TxSender};
+use crate::tick::rivals;
 use crate::wire::{self, Signed};
 
 /// Gas of the cheapest transaction there is.
@@ -112,6 +114,19 @@ impl TxSender {
         self.within_limit(&intent.label(), fees)
     }
 
+    /// The fees at which an intent is sent now, whatever has its nonce.
+    ///
+    /// # Errors
+    /// As [`Self::asked_fees`] and [`Self::fees_over`].
+    pub(crate) async fn fees_now(
+        &self,
+        file: &IntentFile,
+        intent: &Intent,
+    ) -> Result<Fees, L1Error> {
+        let asked = self.asked_fees(intent).await?;
+        self.fees_over(&intent.label(), asked, &rivals(file, intent.nonce))
+    }
+
     /// The current fees, but enough to replace every form that a pool may contain or that was rejected
     /// as underpriced. Rejected if they are above a limit.
     pub(crate) fn fees_over(
@@ -184,7 +199,7 @@ impl TxSender {
     async fn broadcast(
         &self,
         file: &mut IntentFile,
-        mut intent: Intent,
+        intent: Intent,
         raw: &[u8],
     ) -> Result<(), L1Error> {
         let id = intent.label();
@@ -194,6 +209,10 @@ impl TxSender {
             return Err(L1Error::Dropped { id, reason: WITHOUT_RIGHT.to_owned() });
         }
         let Some(form) = intent.forms.last().cloned() else { return Ok(()) };
+        if waits_for_other_kind(file, &intent) {
+            tracing::debug!(purpose = id, "transaction waits for one of the other kind");
+            return unpooled(file, intent, false).map(drop);
+        }
         let sent = self.client.provider().send_raw_transaction(raw).await;
         let Err(error) = sent else { return Ok(()) };
         if error.as_error_resp().is_none() {
@@ -207,16 +226,13 @@ impl TxSender {
             return Ok(());
         }
         let priced_out = wire::says_underpriced(&error) || self.is_below_market(form.fees).await?;
-        if let Some(form) = intent.forms.last_mut() {
-            (form.in_pool, form.priced_out) = (false, priced_out);
-        }
-        let intent = file.put(intent)?;
+        let intent = unpooled(file, intent, priced_out)?;
         if priced_out {
             // The next tick raises the fees.
             return Ok(());
         }
         if wire::says_reserved(&error) {
-            // The next tick sends it again.
+            // The next tick sends it again. Another program may have sent what is in its way.
             tracing::debug!(purpose = id, "transaction waits for one of the other kind");
             return Ok(());
         }
@@ -225,4 +241,16 @@ impl TxSender {
         self.require_funds(&id, wei).await?;
         Err(L1Error::rpc("sendRawTransaction")(error))
     }
+}
+
+/// Records that no pool contains the newest form, and whether for its price.
+fn unpooled(
+    file: &mut IntentFile,
+    mut intent: Intent,
+    priced_out: bool,
+) -> Result<Intent, L1Error> {
+    if let Some(form) = intent.forms.last_mut() {
+        (form.in_pool, form.priced_out) = (false, priced_out);
+    }
+    file.put(intent)
 }

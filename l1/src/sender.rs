@@ -12,9 +12,9 @@
 //!
 //! # Blobs
 //! A request may carry one blob. Pools keep an account's transactions with blobs apart from those without: while
-//! one kind is pending they reject the other. So a request without a blob that takes the nonce of a pooled one with a
-//! blob, or fills it, is sent with a blob of zeros; and what a pool rejects for the other kind waits until that is
-//! included. A request with a blob cannot take the nonce of a pooled one without: it waits for its inclusion, or until
+//! one kind is pending they reject the other. So a request waits until all earlier ones of the other kind are in
+//! blocks; and one without a blob that takes the nonce of a pooled one with a blob, or fills it, is sent with a blob
+//! of zeros. A request with a blob cannot take the nonce of a pooled one without: it waits for its inclusion, or until
 //! the pools drop it. Attach [`Sidecar::empty`] to a request that others with blobs may replace or be replaced by.
 
 use std::future::{Future, pending};
@@ -34,8 +34,8 @@ use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::intent::{self, BlobId, Intent, IntentFile, Published, Retired, State, WITHOUT_RIGHT};
 use crate::queue::{
-    candidates, is_continued, is_left_alone, is_over, is_replaceable, open_nonces, receipt,
-    with_margin,
+    candidates, is_blob_ahead, is_continued, is_left_alone, is_over, is_replaceable, open_nonces,
+    receipt, with_margin,
 };
 use crate::tick::rivals;
 
@@ -389,7 +389,7 @@ impl TxSender {
         };
         intent.nonce = self.nonce_for(&mut file, &intent.purpose, poll.count).await?;
         let rivals = rivals(&file, intent.nonce);
-        if intent.to.is_some() && rivals.iter().any(Intent::has_blob_in_pool) {
+        if intent.to.is_some() && is_blob_ahead(&file, intent.nonce) {
             intent.blob.get_or_insert_with(BlobId::empty);
         }
         let asked = self.asked_fees(&intent).await?;

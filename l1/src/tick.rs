@@ -12,7 +12,7 @@ use alloy::providers::Provider;
 use crate::client::L1BlockRef;
 use crate::error::L1Error;
 use crate::intent::{BlobId, Inclusion, Intent, IntentFile, Retired, State};
-use crate::queue::{is_blob_ahead, receipt};
+use crate::queue::{is_blob_ahead, receipt, waits_for_other_kind};
 use crate::sender::{Right, TxSender, TxUpdate};
 
 /// Unknown nonces that one tick fills, which bounds the cost of a node that is wrong about the nonce.
@@ -312,6 +312,10 @@ impl TxSender {
             Some(last) => self.is_known(last.tx_hash).await?,
             None => false,
         };
+        if !is_known && waits_for_other_kind(file, &intent) {
+            poll.is_line_intact = false;
+            return Ok(());
+        }
         // Only the next nonce in the queue can be delayed by its own price. A reorg may have taken L1
         // back below the block it was sent at.
         let is_slow = |sent_at: u64| {
@@ -344,12 +348,7 @@ impl TxSender {
             return Ok(());
         }
         if needs_higher_fees {
-            let rivals = rivals(file, intent.nonce);
-            let fees = match self.asked_fees(&intent).await {
-                Ok(asked) => self.fees_over(&id, asked, &rivals),
-                Err(error) => Err(error),
-            };
-            match fees {
+            match self.fees_now(file, &intent).await {
                 Ok(fees) => {
                     if last.is_some() {
                         tracing::info!(
@@ -394,12 +393,9 @@ impl TxSender {
         if !is_harmful && (is_used || !is_waited_for) {
             return Ok(());
         }
-        let rivals = rivals(file, nonce);
         let mut fill = Intent::fill(nonce, self.account());
         fill.blob = is_blob_ahead(file, nonce).then(BlobId::empty);
-        let id = fill.label();
-        let asked = self.asked_fees(&fill).await?;
-        let fees = self.fees_over(&id, asked, &rivals)?;
+        let fees = self.fees_now(file, &fill).await?;
         tracing::info!(nonce, "filling the nonce of a dropped L1 transaction");
         self.send_form(file, fill, fees, poll.head.number, Vec::new()).await
     }

@@ -114,7 +114,6 @@ async fn a_pool_with_real_rules_accepts_each_replacement_of_a_blob() {
     }
     // A plain request of another purpose waits behind it, then goes out.
     sender.submit(payment("prune/1", 7)).await.unwrap();
-    assert_eq!(faulty.proxy.rejected(), ["address already reserved"]);
     mine(&faulty.client, 1).await;
     sender.tick().await.unwrap();
     let receipt = included(sender.status("propose/1", 0));
@@ -123,7 +122,7 @@ async fn a_pool_with_real_rules_accepts_each_replacement_of_a_blob() {
     sender.tick().await.unwrap();
     assert_eq!(included(sender.status("prune/1", 0)).nonce, 1);
     assert_eq!(paid(&faulty.client).await, 12);
-    assert_eq!(faulty.proxy.rejected().len(), 1, "no replacement was underpriced");
+    assert!(faulty.proxy.rejected().is_empty(), "{:?}", faulty.proxy.rejected());
 }
 
 /// The endpoint of these tests rejects what real pools reject: a replacement with 30 % more.

@@ -26,6 +26,7 @@ mod archiver;
 pub mod checks;
 mod client_key;
 pub mod config;
+mod data;
 mod deadline;
 mod error;
 mod health;
@@ -45,6 +46,7 @@ mod tests;
 
 pub use archiver::follow;
 pub use client_key::{ClientKey, ClientKeyError};
+pub use data::{DataMetrics, watch_data};
 pub use deadline::{Deadline, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
 pub use l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock};

@@ -2,10 +2,12 @@
 #![allow(missing_debug_implementations, reason = "no test prints them")]
 
 pub mod anvil;
+pub mod blob_source;
 pub mod fake;
 pub mod pay;
 pub mod pool;
 pub mod proxy;
+pub mod web;
 
 use std::path::Path;
 use std::time::Duration;

@@ -256,15 +256,77 @@ async fn a_plain_request_waits_for_a_pooled_blob_and_the_reverse() {
         let (fake, sender) = start().await;
         sender.submit(first).await.unwrap();
         sender.submit(second).await.unwrap();
-        sender.tick().await.unwrap();
+        wait_and_tick(&fake, &sender).await;
         assert_eq!((fake.l1().pool.len(), is_pending(&sender, "second")), (1, true));
+        assert!(fake.l1().nonces().iter().all(|nonce| *nonce == 0), "the second is not sent");
         mine_included(&fake, &sender, "first", 0).await;
         assert_eq!(fake.l1().pool.len(), 1, "sent once the first is in a block");
         mine_included(&fake, &sender, "second", 1).await;
-        let sent = fake.l1().sent.clone();
-        let hashes: std::collections::BTreeSet<_> = sent.iter().map(|tx| *tx.tx_hash()).collect();
-        assert_eq!(hashes.len(), 2, "the same form each time");
     }
+}
+
+/// A third one that a pool accepted before its turn would keep the second out for hours.
+#[tokio::test]
+async fn kinds_that_alternate_are_sent_in_turn() {
+    let (fake, sender) = start().await;
+    let requests = [
+        payment("a", 1),
+        blob_payment("b", 2),
+        blob_payment("c", 3),
+        payment("d", 4),
+        blob_payment("e", 5),
+    ];
+    for request in requests {
+        sender.submit(request).await.unwrap();
+    }
+    sender.tick().await.unwrap();
+    let pooled = |fake: &Fake| -> Vec<u64> { fake.l1().pool.iter().map(|tx| tx.nonce()).collect() };
+    for expected in [&[0][..], &[1, 2], &[3], &[4], &[]] {
+        assert_eq!(pooled(&fake), expected);
+        fake.l1().mine();
+        sender.tick().await.unwrap();
+    }
+    assert_eq!(fake.l1().nonces(), [0, 1, 2, 3, 4]);
+    assert_eq!(included(sender.status("e", 0)).nonce, 4);
+}
+
+/// Fault: a pool has a transaction of the other kind that this sender does not know of.
+#[tokio::test]
+async fn what_a_pool_rejects_for_the_other_kind_is_sent_again() {
+    let (fake, sender) = start().await;
+    fake.l1().broadcast = Broadcast::Reject(RESERVED);
+    sender.submit(blob_payment("propose/1", 5)).await.unwrap();
+    sender.tick().await.unwrap();
+    assert!(is_pending(&sender, "propose/1"));
+    fake.l1().broadcast = Broadcast::Take;
+    sender.tick().await.unwrap();
+    let sent = fake.l1().sent.clone();
+    assert!(sent.len() == 3 && sent.iter().all(|tx| *tx == sent[0]), "the same form each time");
+    mine_included(&fake, &sender, "propose/1", 0).await;
+}
+
+/// A nonce before a pooled blob can be used by a transaction with a blob only.
+#[tokio::test]
+async fn a_plain_request_before_a_pooled_blob_carries_zeros() {
+    let (fake, sender) = start().await;
+    let last = fake.l1().head() + 1;
+    sender.submit(until(last, blob_payment("propose/1", 5))).await.unwrap();
+    sender.submit(blob_payment("other", 7)).await.unwrap();
+    // The pool loses the first, which then expires. Its nonce is filled, and goes to the next request.
+    fake.l1().pool.remove(0);
+    fake.l1().mine_empty(1);
+    sender.tick().await.unwrap();
+    let fill = fake.l1().pool.last().unwrap().clone();
+    assert_eq!((fill.nonce(), fill.to()), (0, Some(signer(0).address())));
+    assert!(fill.is_eip4844());
+    sender.submit(payment("plain", 9)).await.unwrap();
+    let newest = fake.l1().pool.last().unwrap().clone();
+    assert_eq!((newest.nonce(), newest.value()), (0, U256::from(9)));
+    assert_eq!(newest.blob_versioned_hashes().unwrap(), [Sidecar::empty().versioned_hash()]);
+    fake.l1().mine();
+    sender.tick().await.unwrap();
+    assert_eq!(included(sender.status("plain", 0)).nonce, 0);
+    assert_eq!(included(sender.status("other", 0)).nonce, 1);
 }
 
 /// The nonce is the same, so waiting is all that can be done.

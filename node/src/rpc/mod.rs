@@ -1,6 +1,7 @@
-//! The JSON-RPC server: `POST /`, one request or a bounded batch in a body.
+//! The JSON-RPC server: `POST /`, one request or a bounded batch in a body. Beside it `GET /blobs/…`, for other nodes.
 
 mod admission;
+mod blobs;
 mod methods;
 
 use std::net::{IpAddr, SocketAddr};
@@ -12,8 +13,9 @@ use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response as HttpResponse};
-use axum::routing::post;
+use axum::routing::{get, post};
 use axum::{Extension, Router};
+use rollmill_l1::data::{BlobArchive, PEER_PATH};
 use rollmill_node_client::api::{Fault, dispatch};
 use rollmill_node_client::wire::{
     BATCH_ANSWER_BYTES_MAX, BATCH_MAX, BUSY, ErrorData, REQUEST_BYTES_MAX, Request, Response,
@@ -59,6 +61,7 @@ pub struct Rpc {
     admission: Arc<Admission>,
     calls: Semaphore,
     limits: CallLimits,
+    blobs: Option<blobs::Served>,
 }
 
 impl std::fmt::Debug for Rpc {
@@ -72,7 +75,13 @@ impl Rpc {
     pub fn new(node: Arc<Node>, limits: AdmissionLimits) -> Self {
         let admission = Arc::new(Admission::new(Arc::clone(&node), limits));
         let limits = CallLimits::default();
-        Self { node, admission, calls: Semaphore::new(limits.calls), limits }
+        Self { node, admission, calls: Semaphore::new(limits.calls), limits, blobs: None }
+    }
+
+    /// Also serves a blob archive.
+    #[must_use]
+    pub fn with_blobs(self, archive: BlobArchive) -> Self {
+        Self { blobs: Some(blobs::Served::new(archive)), ..self }
     }
 
     /// With other bounds of the work on requests.
@@ -103,6 +112,7 @@ impl Rpc {
     pub fn router(self) -> Router {
         Router::new()
             .route("/", post(handle))
+            .route(&format!("/{PEER_PATH}/{{versioned_hash}}"), get(blobs::blob))
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .with_state(Arc::new(self))
     }

@@ -2,6 +2,7 @@
 
 pub(crate) use rollmill_protocol_testing as support;
 
+mod blobs;
 mod follow;
 mod pool;
 mod rpc;
