@@ -3,11 +3,14 @@
 
 use std::sync::Arc;
 
-use alloy::primitives::{B256, Bytes};
+use alloy::primitives::{B256, Bytes, U256};
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
-use rollmill_l1::blob::{Blob, Kzg, Sidecar};
-use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxUpdate, deploy};
+use alloy::sol_types::SolCall;
+use rollmill_l1::blob::{Blob, Kzg, Sidecar, evaluate};
+use rollmill_l1::{
+    L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxUpdate, creation_code, deploy,
+};
 use rollmill_l1_testing::pay::{Faulty, included, mine_full, paid, payment};
 use rollmill_l1_testing::proxy::Fault;
 use rollmill_l1_testing::{Anvil, mine, reorg, sender, signer};
@@ -59,6 +62,78 @@ async fn a_contract_sees_the_blob_in_simulation_and_in_its_block() {
     let blobs = blobs_of(&client, receipt.tx_hash).await;
     assert_eq!(blobs.len(), 1);
     assert_eq!(&blobs[0][..], sidecar.blob().as_bytes());
+}
+
+mod contract {
+    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+
+    alloy::sol! {
+        /// As in `contracts/src/v2/IRollup.sol`.
+        struct DaInput {
+            uint256 blobIndex;
+            uint256 z;
+            uint256 y;
+            bytes commitment;
+            bytes proof;
+        }
+
+        function commit(DaInput data) external view returns (bytes32 versionedHash);
+    }
+}
+
+/// Goal: what this crate publishes is what the contract of protocol 2 requires: the blob under its index, the commitment,
+/// and the opening that L1's precompile verifies. Nothing else passes.
+#[tokio::test]
+async fn the_contract_of_protocol_2_accepts_the_opening_of_a_published_blob_and_no_other() {
+    let anvil = Anvil::start();
+    let client = anvil.client().await;
+    let folder = tempfile::tempdir().unwrap();
+    let sender = sender(&client, folder.path(), 0).await;
+    let artifact = include_str!("../../contracts/artifacts/v2/BlobAvailability.json");
+    let code = creation_code(artifact).unwrap();
+    let availability = deploy(&sender, "availability", code).await.unwrap().address;
+
+    let words: Vec<Fr> = (1..=164).map(Fr::from).collect();
+    let z = Fr::from(77);
+    let opened = words.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let blob = Blob::from_words(&opened).unwrap();
+        (Kzg::start().prove(&blob, &z).unwrap(), Kzg::start().sidecar(blob).unwrap())
+    });
+    let ((y, proof), published) = opened.await.unwrap();
+    assert_eq!(y, evaluate(&words, &z));
+    let published = Arc::new(published);
+    let right = contract::DaInput {
+        blobIndex: U256::ZERO,
+        z: U256::from(77),
+        y: U256::from_be_bytes(y),
+        commitment: published.commitment().0.into(),
+        proof: proof.0.into(),
+    };
+    let call = |id: &str, data: &contract::DaInput| {
+        let input = contract::commitCall { data: data.clone() }.abi_encode();
+        TxRequest::call(id, availability, input.into())
+    };
+    let other = sidecar(163).await;
+    let change = |change: fn(&mut contract::DaInput)| {
+        let mut data = right.clone();
+        change(&mut data);
+        data
+    };
+    for (id, request) in [
+        ("no-blob", call("no-blob", &right)),
+        ("other-blob", with(&other, call("other-blob", &right))),
+        ("index", with(&published, call("index", &change(|data| data.blobIndex = U256::from(1))))),
+        ("z", with(&published, call("z", &change(|data| data.z = U256::from(78))))),
+        ("y", with(&published, call("y", &change(|data| data.y += U256::from(1))))),
+        ("proof", with(&published, call("proof", &change(|data| data.proof = vec![0; 48].into())))),
+    ] {
+        let error = sender.send(request).await.unwrap_err();
+        assert!(matches!(error, L1Error::WouldRevert { .. }), "{id}: {error}");
+    }
+    let receipt = sender.send(with(&published, call("right", &right))).await.unwrap();
+    assert!(receipt.succeeded, "{receipt:?}");
+    println!("gas of publishing and opening: {}", receipt.gas_used);
 }
 
 /// Fault: the process ends between broadcast and inclusion, and the node loses the transaction; later a reorg drops the

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alloy::primitives::B256;
 use rollmill_l1::blob::{BYTES, Kzg};
 use rollmill_l1::data::{
-    BlobArchive, Beacon, BlobRef, BlobSource, BlobSources, BlockIds, Peer, SourceError, WebLimits,
+    Beacon, BlobArchive, BlobRef, BlobSource, BlobSources, BlockIds, Peer, SourceError, WebLimits,
 };
 use rollmill_l1::{L1BlockRef, TxRequest};
 use rollmill_l1_testing::blob_source::{blob, conforms, named};

@@ -23,8 +23,7 @@ pub enum Answer {
 impl Answer {
     /// The answer of a beacon node with these blobs.
     pub fn beacon(blobs: &[&[u8]]) -> Self {
-        let blobs: Vec<String> =
-            blobs.iter().map(alloy::hex::encode_prefixed).collect();
+        let blobs: Vec<String> = blobs.iter().map(alloy::hex::encode_prefixed).collect();
         let body = json!({ "execution_optimistic": false, "finalized": true, "data": blobs });
         Self::Full(200, body.to_string().into_bytes())
     }

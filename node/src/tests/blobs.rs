@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use rollmill_l1::L1BlockRef;
 use rollmill_l1::blob::{Blob, Kzg};
-use rollmill_l1::data::{BlobArchive, BlobRef, BlobSource, BlobSources, Peer, SourceError, WebLimits};
+use rollmill_l1::data::{
+    BlobArchive, BlobRef, BlobSource, BlobSources, Peer, SourceError, WebLimits,
+};
 use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, serve_within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
