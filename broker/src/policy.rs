@@ -66,6 +66,21 @@ pub fn after(failed: Failure, spread: f64) -> Next {
     }
 }
 
+/// Agents that may make one rejected result before its job is given up.
+pub const MAKERS_MAX: u32 = 3;
+
+/// Decides after an agent made a result that the job's producer rejected before. `makers` counts the agents that
+/// made it, this one included.
+///
+/// A job's result is mostly a function of its input, so a producer that rejects a right result, for example
+/// during an upgrade, would otherwise hand the job from agent to agent until its deadline.
+pub fn after_repeat(makers: u32, size: SizeClass) -> Next {
+    match makers < MAKERS_MAX {
+        true => Next::Retry { pause: Duration::ZERO, size, exclude: true },
+        false => Next::GiveUp,
+    }
+}
+
 fn doubling(first_ms: u64, count: u32) -> Duration {
     let ms = first_ms.saturating_mul(1 << count.saturating_sub(1).min(16));
     Duration::from_millis(ms.min(60_000))

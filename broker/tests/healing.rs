@@ -336,6 +336,75 @@ async fn a_forgiven_agent_may_complete_with_other_bytes() {
     assert_eq!(bench.only_job().await.state, JobState::Done);
 }
 
+/// Makes a job whose result its producer rejected, and lets these agents make the same bytes again.
+async fn repeated(bench: &Bench, agents: &[&str]) -> (LeaseRef, Digest) {
+    bench.ready_job(7, "leaf", 1).await;
+    let lease = bench.lease("first").await;
+    let bytes = bench.put(7, b"the only result there is").await;
+    bench.complete("first", &lease, bytes).await.unwrap();
+    bench.reject(&lease, bytes).await;
+    for name in agents {
+        let lease = bench.lease(name).await;
+        let repeated = bench.complete(name, &lease, bytes).await;
+        assert!(matches!(repeated, Err(BrokerError::AlreadyRejected { .. })), "{name}");
+    }
+    (lease, bytes)
+}
+
+/// Goal: a producer that rejects the right result stops the job where an operator sees it, with the cause; and once
+/// it is replayed, the same bytes are accepted.
+#[tokio::test]
+async fn a_rejected_result_that_three_agents_make_is_given_up_and_accepted_after_a_replay() {
+    let bench = Bench::new().await;
+    let (lease, bytes) = repeated(&bench, &["second"]).await;
+    assert_eq!(bench.only_job().await.state, JobState::Ready);
+    let third = bench.lease("third").await;
+    bench.complete("third", &third, bytes).await.unwrap_err();
+    let job = bench.only_job().await;
+    assert_eq!(job.state, JobState::Dead);
+    let message = job.failure.unwrap().message;
+    assert!(
+        message.starts_with("3 agents made the result that its producer rejected"),
+        "{message}"
+    );
+
+    bench.store.replay(&bench.tenant, std::slice::from_ref(&lease.job)).await.unwrap();
+    let again = bench.lease("second").await;
+    bench.complete("second", &again, bytes).await.unwrap();
+    assert_eq!(bench.only_job().await.state, JobState::Done);
+    // Rejected once more, the count starts anew.
+    bench.reject(&again, bytes).await;
+    let next = bench.lease("first").await;
+    bench.complete("first", &next, bytes).await.unwrap_err();
+    assert_eq!(bench.only_job().await.state, JobState::Ready);
+}
+
+/// Goal: one agent that repeats itself is one, however often it is let back.
+#[tokio::test]
+async fn an_agent_that_repeats_a_rejected_result_counts_once() {
+    let bench = Bench::new().await;
+    let (_, bytes) = repeated(&bench, &["second"]).await;
+    for _ in 0..4 {
+        bench.sql("UPDATE job SET excluded_agents = '{}'").await;
+        let lease = bench.lease("second").await;
+        bench.complete("second", &lease, bytes).await.unwrap_err();
+        assert_eq!(bench.only_job().await.state, JobState::Ready);
+    }
+}
+
+/// Goal: a producer that cancels a job and adds it again judges its results anew, from every agent.
+#[tokio::test]
+async fn a_job_that_is_added_again_after_a_cancellation_has_no_past() {
+    let bench = Bench::new().await;
+    let (lease, bytes) = repeated(&bench, &["second"]).await;
+    bench.store.cancel(&bench.tenant, std::slice::from_ref(&lease.job)).await.unwrap();
+    bench.ready_job(7, "leaf", 1).await;
+    assert_eq!(bench.peek().await[0].excluded, [""; 0]);
+    let again = bench.lease("first").await;
+    bench.complete("first", &again, bytes).await.unwrap();
+    assert_eq!(bench.only_job().await.state, JobState::Done);
+}
+
 /// Goal: a job that no agent can do is reported: in the status, in a gauge, and to its
 /// waiting producer; and no longer once somebody can.
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use std::time::Duration;
 
-use rollmill_broker::policy::{Failure, Next, after};
+use rollmill_broker::policy::{self, Failure, Next, after};
 use rollmill_broker::states::{TRANSITIONS, Transition};
 use rollmill_broker_client::routes::{Admission, BodyLimit, COMMON_CODES, RouteName, Spec};
 use rollmill_broker_client::shapes::{Field, Shape};
@@ -131,6 +131,16 @@ starts to count again. Pauses vary by a quarter, so that jobs that failed togeth
         let (failures, pause) = (failures(class), pause(class));
         writeln!(page, "| {class} | {} | {by} | {failures} | {pause} |", failed(class)).unwrap();
     }
+    write!(
+        page,
+        "
+An agent that makes a result which the producer rejected before is not charged, and the job goes to another one. When {} agents made the
+same rejected result, the job is a dead letter: the producer rejects what is right, or they are all wrong in the same way. Its message
+says so. After a replay, or when the producer cancels the job and adds it again, the result is accepted and judged anew.
+",
+        policy::MAKERS_MAX
+    )
+    .unwrap();
     page
 }
 

@@ -1,6 +1,6 @@
 -- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
--- cancelled one is reopened, and so is one whose deadline passed and now lies ahead.
+-- cancelled one is reopened for every agent, and one whose deadline passed and now lies ahead as it was.
 --   $1 tenant
 --   $2 ids
 --   $3 kinds
@@ -23,6 +23,7 @@ SET rank = excluded.rank,
     labels = excluded.labels,
     class = greatest(job.class, excluded.class),
     deadline_at = coalesce(excluded.deadline_at, job.deadline_at),
+    excluded_agents = CASE WHEN job.state = 'cancelled' THEN '{}' ELSE job.excluded_agents END,
     (state, ready_at, finished_at, stuck_at) = (
         SELECT CASE WHEN again THEN 'ready' ELSE job.state END,
                CASE WHEN again THEN now() ELSE job.ready_at END,

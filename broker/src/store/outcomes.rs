@@ -10,7 +10,7 @@ use super::healing::Stored;
 use super::leases::{Reopening, lost};
 use super::sql::{
     AgentQuarantined, ArtifactExists, AttemptAdd, AttemptComplete, AttemptDistrusted,
-    AttemptSupersede, AttemptUncount, Complete, Lock, LockedJob, Release, Statement,
+    AttemptMakers, AttemptRepeat, AttemptSupersede, Complete, Lock, LockedJob, Release, Statement,
 };
 use super::{Store, Tenant};
 use crate::error::BrokerError;
@@ -91,19 +91,25 @@ impl Store {
     }
 
     /// Releases a job whose holder can only repeat a rejected result. The holder is excluded from the
-    /// job, and not charged.
+    /// job, and not charged. A result that enough agents made is given up: either its producer rejects what is
+    /// right, or all of them are wrong in the same way, and another agent would tell nothing new.
     async fn hand_on(
         tx: &mut PgConnection,
         job: &LockedJob,
         request: &CompleteRequest,
     ) -> Result<(), BrokerError> {
-        let CompleteRequest { agent, lease, .. } = request;
+        let CompleteRequest { agent, lease, result, .. } = request;
         let (seq, size, lease_epoch) = (job.seq, job.class.0, lease.lease_epoch);
-        let (failure, message) = (FailureClass::InvalidProof, "made what was rejected before");
-        let ended = (AttemptOutcome::Failed, Some((failure, message)));
-        Self::end_attempt(tx, seq, lease_epoch, ended).await?;
-        AttemptUncount { job: seq, lease_epoch }.run(&mut *tx).await?;
-        let next = Next::Retry { pause: std::time::Duration::ZERO, size, exclude: true };
+        let (failure, result) = (FailureClass::InvalidProof, *result);
+        let message = "made what was rejected before";
+        AttemptRepeat { job: seq, lease_epoch, result, failure, message }.run(&mut *tx).await?;
+        let makers = AttemptMakers { job: seq, result }.one(&mut *tx).await?.count.0;
+        let next = policy::after_repeat(u32::try_from(makers).unwrap_or(u32::MAX), size);
+        let given_up = format!(
+            "{makers} agents made the result that its producer rejected: check the producer's release, then replay \
+             the job"
+        );
+        let message = if next == Next::GiveUp { &given_up } else { message };
         Self::reopen(tx, Reopening { seq, failure, message, agent, size, next }).await
     }
 

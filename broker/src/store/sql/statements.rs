@@ -141,7 +141,15 @@ statements! {
     } -> ();
     AttemptResultLost<'a> = "attempt_result_lost.sql" { jobs: &'a [i64], result: Digest } -> ();
     AttemptCancel<'a> = "attempt_cancel.sql" { jobs: &'a [i64] } -> ();
-    AttemptUncount = "attempt_uncount.sql" { job: i64, lease_epoch: LeaseEpoch } -> ();
+    AttemptRepeat<'a> = "attempt_repeat.sql" {
+        job: i64,
+        lease_epoch: LeaseEpoch,
+        result: Digest,
+        failure: FailureClass,
+        message: &'a str,
+    } -> ();
+    AttemptMakers = "attempt_makers.sql" { job: i64, result: Digest } -> Count;
+    AttemptReopen<'a> = "attempt_reopen.sql" { tenant: &'a Tenant, ids: Vec<&'a JobId> } -> ();
     AttemptUncountAll<'a> = "attempt_uncount_all.sql" { jobs: &'a [i64] } -> ();
 
     // Agents.
