@@ -9,8 +9,10 @@ import {IDataAvailability} from "./IDataAvailability.sol";
 ///      BLS12-381's scalar field, so one opening has one encoding.
 contract BlobAvailability is IDataAvailability {
     address private constant POINT_EVALUATION = address(0x0a);
-    /// @dev The precompile costs 50,000 and burns all it is given when it fails, hence the cap.
-    uint256 private constant GAS = 60_000;
+    /// @dev A failing precompile burns all it is given, hence a cap. It is twenty times today's price of 50,000,
+    ///      since the contract cannot be changed and prices can: at a price above the cap no transaction, and
+    ///      so no withdrawal, would be possible for good.
+    uint256 private constant GAS = 1_000_000;
     uint256 private constant FIELD_ELEMENTS = 4096;
     uint256 private constant BLS_MODULUS =
         0x73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000001;

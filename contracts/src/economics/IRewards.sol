@@ -31,12 +31,15 @@ interface IRewards {
         uint64[] calldata rangeEnds
     ) external;
 
-    /// @notice Pays what `who` is owed, or what there is. Anyone may call.
+    /// @notice Pays the fees that `who` is owed, and for its proofs and blocks what there is besides everybody's
+    ///         fees. Anyone may call.
     function claim(address who) external returns (uint256 amount);
 
     function owedTo(address who) external view returns (uint256);
     /// @notice Sum over all accounts, to be compared with the funds.
     function totalOwed() external view returns (uint256);
+    /// @notice The part of it that is fees; the contract always has that much.
+    function feesOwed() external view returns (uint256);
     function isClaimed(uint64 number) external view returns (bool);
     function TOKEN() external view returns (IERC20);
 }

@@ -39,8 +39,12 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     uint64 public immutable SLOTS_PER_EPOCH;
 
     /// @inheritdoc IRewards
-    uint256 public totalOwed;
-    mapping(address => uint256) private _owed;
+    uint256 public feesOwed;
+    /// @dev Parts of fees, which users paid: always there, and nobody else's claim can take them.
+    mapping(address => uint256) private _fees;
+    /// @dev Pay for proofs and blocks, which there may be no funds for.
+    uint256 private _payOwed;
+    mapping(address => uint256) private _pay;
     /// @dev The blocks that an accepted proof added, by the last of them.
     mapping(uint256 lastBlock => Range) private _ranges;
     BitMaps.BitMap private _claimed;
@@ -63,8 +67,8 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
         if (msg.sender != address(ROLLUP)) revert NotRollup(msg.sender);
         _ranges[lastBlock] = Range({first: SafeCast.toUint48(firstAdded), prover: prover});
         uint256 amount = uint256(REGISTRY.rates().feePerConstraint) * delta;
-        _credit(prover, amount);
-        totalOwed += amount;
+        _pay[prover] += amount;
+        _payOwed += amount;
         emit ProofAccrued(prover, firstAdded, lastBlock, amount);
     }
 
@@ -92,25 +96,37 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
             fees += _claimBlock(SafeCast.toUint64(from + i), epoch, rangeEnds[i], rates, earned);
         }
         for (uint256 i; i < earned.length; i++) {
-            if (earned[i] != 0) _credit(committee[i], earned[i]);
+            if (earned[i] != 0) _fees[committee[i]] += earned[i];
         }
-        totalOwed += fees + uint256(rates.blockReward) * rangeEnds.length;
+        feesOwed += fees;
+        _payOwed += uint256(rates.blockReward) * rangeEnds.length;
         emit BlocksClaimed(from, to, fees);
         FEE_PORTAL.release(fees);
     }
 
     /// @inheritdoc IRewards
     function claim(address who) external nonReentrant returns (uint256 amount) {
-        amount = Math.min(_owed[who], TOKEN.balanceOf(address(this)));
-        _owed[who] -= amount;
-        totalOwed -= amount;
+        uint256 fees = _fees[who];
+        // What fees do not need pays for proofs and blocks, in the order of claims.
+        uint256 free = TOKEN.balanceOf(address(this)) - feesOwed;
+        uint256 pay = Math.min(_pay[who], free);
+        _fees[who] = 0;
+        feesOwed -= fees;
+        _pay[who] -= pay;
+        _payOwed -= pay;
+        amount = fees + pay;
         TOKEN.safeTransfer(who, amount);
         emit Paid(who, amount);
     }
 
     /// @inheritdoc IRewards
     function owedTo(address who) external view returns (uint256) {
-        return _owed[who];
+        return _fees[who] + _pay[who];
+    }
+
+    /// @inheritdoc IRewards
+    function totalOwed() external view returns (uint256) {
+        return feesOwed + _payOwed;
     }
 
     /// @inheritdoc IRewards
@@ -147,11 +163,8 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
         for (uint256 i; i < earned.length; i++) {
             earned[i] += each * ((signers >> i) & 1);
         }
-        _credit(range.prover, toProver);
-        _credit(coinbase, fees - toProver - each * count + rates.blockReward);
-    }
-
-    function _credit(address who, uint256 amount) private {
-        _owed[who] += amount;
+        _fees[range.prover] += toProver;
+        _fees[coinbase] += fees - toProver - each * count;
+        _pay[coinbase] += rates.blockReward;
     }
 }

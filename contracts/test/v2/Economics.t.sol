@@ -141,6 +141,30 @@ contract EconomicsTest is Fixture {
         assertEq(token.balanceOf(PROVER), 3e18, "all of it");
     }
 
+    /// A prover without funds for its pay releases the fees of others, which anyone may, and claims first.
+    function test_fees_of_others_never_pay_for_proofs() public {
+        VM.prank(address(all.rewards));
+        token.transfer(address(1), 1000e18);
+        _four();
+        _prove(0, 3, 1e9);
+        assertEq(all.rewards.owedTo(PROVER), 3e18, "pay of the prover");
+        all.rewards.claimBlocks(1, 3, _members(), _ends(3, 3, 3));
+        uint256 fees = 3 * FEES;
+        assertEq(all.rewards.feesOwed(), fees, "fees");
+        assertEq(all.rewards.claim(PROVER), 3 * (FEES / 10), "its share of the fees, no pay");
+        uint256 each = FEES * 2_000 / 10_000 / 3;
+        for (uint256 i; i < 3; i++) {
+            assertEq(all.rewards.claim(_members()[i]), 3 * each, "signer");
+        }
+        assertEq(all.rewards.claim(COINBASE), fees - 3 * (FEES / 10) - 9 * each, "coinbase");
+        assertEq(all.rewards.feesOwed(), 0, "all fees are paid");
+        assertEq(token.balanceOf(address(all.rewards)), 0, "and nothing is left");
+        assertEq(all.rewards.totalOwed(), 3e18 + 3 * 5e18, "pay waits for funds");
+        token.transfer(address(all.rewards), 4e18);
+        assertEq(all.rewards.claim(PROVER), 3e18, "the pay");
+        assertEq(all.rewards.claim(COINBASE), 1e18, "in the order of claims");
+    }
+
     // ------------------------------------------------------------ bonds
 
     function test_free_part_can_be_withdrawn_by_its_owner_only() public {

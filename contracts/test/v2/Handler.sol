@@ -367,6 +367,8 @@ contract Handler is Fixture {
             owed += all.rewards.owedTo(a[i]);
         }
         assertEq(owed, all.rewards.totalOwed(), "total owed");
+        uint256 funds = token.balanceOf(address(all.rewards));
+        require(funds >= all.rewards.feesOwed(), "fees are not backed");
         for (uint64 e; e <= rollup.currentSlot() / SLOTS; e++) {
             assertEq(rollup.epochRecord(e).constraintsPaid, workOf[e], "paid work of an epoch");
             (uint256 windowEnd, uint256 challengeEnd,) = rollup.deadlines(e);
