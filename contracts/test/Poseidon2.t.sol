@@ -125,9 +125,10 @@ contract Poseidon2Test is Test {
         Poseidon2.hash(Layout.DOMAIN_CHAIN, seven);
         uint256 end = gasleft();
         uint256 perPermutation = ((middle - end) - (start - middle)) / 2;
-        VM.snapshotValue("Poseidon2", "one_more_permutation", perPermutation);
-        VM.snapshotValue("Poseidon2", "hash_3_inputs", start - middle);
-        VM.snapshotValue("Poseidon2", "hash_7_inputs", middle - end);
+        // Bounds, no snapshot: the library is compiled into this test, and the compiler's code for it differs by
+        // some tens of gas with the files that are compiled beside it. Contracts have artifacts and snapshots.
         require(perPermutation <= 16_500, "a permutation costs more than its budget");
+        require(start - middle <= 18_300, "a hash of one permutation");
+        require(middle - end <= 51_250, "a hash of three permutations");
     }
 }
