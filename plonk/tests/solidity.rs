@@ -363,11 +363,12 @@ fn write_project(
     }
     let contracts = contracts();
     let config = fs::read_to_string(contracts.join("foundry.toml")).expect("foundry.toml");
-    let config =
-        config.replace("./solcw.js", &contracts.join("solcw.js").display().to_string()).replace(
-            "[profile.default]\n",
-            "[profile.default]\nfs_permissions = [{ access = \"read-write\", path = \"./\" }]\n",
-        );
+    let config = config.replace("./solcw.js", &contracts.join("solcw.js").display().to_string());
+    // The files of this project in place of those of the contracts' tests.
+    let key = "fs_permissions = [\n";
+    let (before, rest) = config.split_once(key).expect("fs_permissions in foundry.toml");
+    let (_, after) = rest.split_once("\n]\n").expect("the end of fs_permissions");
+    let config = format!("{before}{key}{{ access = \"read-write\", path = \"./\" }}\n]\n{after}");
     let interface = fs::read_to_string(contracts.join("src/IVerifier.sol")).expect("IVerifier");
     let source = |f: &Fixture, name: &str| generate(&f.vk, &f.tau_g2, name, f.pair_at).into_bytes();
     // Not run, but it must compile: the key has the size of an epoch's root.
