@@ -116,7 +116,7 @@ contract Poseidon2Test is Test {
         }
     }
 
-    function test_gas_of_permutations() public {
+    function test_gas_of_permutations() public view {
         uint256[] memory one = new uint256[](3);
         uint256[] memory seven = new uint256[](7);
         uint256 start = gasleft();
