@@ -1,25 +1,23 @@
 //! Applies L1's events to the chain in the database.
 //!
-//! The node trusts a block only after executing it: the header that follows from its parent, its transactions and its
-//! messages has the hash that L1 recorded, and the chain hash on L1 is the one that follows from it and the blob.
+//! The node trusts a block only after executing it: its bytes have the hash that L1 recorded, its
+//! header is the result of its transactions, and the chain hash on L1 is the one that follows from it.
 //! A block that fails is stored as rejected, and the node follows nothing after it until L1 prunes it
-//! or reorganises. A block whose data is missing is not rejected, unless L1 pruned it: the node waits before it.
+//! or reorganises.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redb::ReadableTable;
 use rollmill_node_client::wire::RejectedBlock;
-use rollmill_protocol::builder::{self, BlockEnv, BlockError};
-use rollmill_protocol::message::in_hash;
+use rollmill_protocol::block::data_hash;
+use rollmill_protocol::builder::{self, BlockError};
 use rollmill_protocol::tree::{Overlay, StateChanges};
-use rollmill_protocol::{Block, BlockBody, Config, Fr, Opening, blob};
+use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
 use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::error::{BlockRefusal, NodeError};
-use crate::l1_events::{
-    Data, L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock,
-};
+use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
 use crate::node::Node;
 use crate::store::{BlockRecord, BlockWrite, Bytes, L1Record, StateView, Tables, Writer};
 
@@ -93,11 +91,10 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     }
 }
 
-/// Applies one update inside a transaction, with the deployment's parameters.
+/// Applies one update inside a transaction.
 pub(crate) fn apply(
     tables: &mut Writer<'_>,
     update: &L1Update,
-    config: &Config,
     retention: Retention,
 ) -> Result<Applied, NodeError> {
     match update {
@@ -106,11 +103,10 @@ pub(crate) fn apply(
                 position: *to,
                 tips: tables.tips()?,
                 low: 0,
-                has_rejected: false,
                 time: *time,
                 finalized: *finalized,
             };
-            extend(tables, record, events, config, retention)
+            extend(tables, record, events, retention)
         }
         L1Update::Rewind { to } => rewind(tables, to),
     }
@@ -121,7 +117,6 @@ fn extend(
     tables: &mut Writer<'_>,
     record: L1Record,
     events: &[(u64, L1Event)],
-    config: &Config,
     retention: Retention,
 ) -> Result<Applied, NodeError> {
     let (head, to) = (tables.l1_head()?, record.position);
@@ -138,11 +133,10 @@ fn extend(
     for (l1_block, event) in events {
         match event {
             L1Event::BlockProposed(proposed) => {
-                if propose(tables, config, tips.pending, *l1_block, proposed)? {
+                if propose(tables, tips.pending, *l1_block, proposed)? {
                     tips.pending += 1;
                 }
             }
-            L1Event::MessageSent(message) => tables.put_message(*l1_block, message)?,
             L1Event::EpochProven { last_block } => {
                 let reached = prove(tables, tips.pending, *last_block)?;
                 tips.proven = tips.proven.max(reached);
@@ -155,8 +149,7 @@ fn extend(
         }
     }
     tables.set_tips(tips)?;
-    let has_rejected = tables.rejected()?.is_some();
-    tables.put_l1(&L1Record { tips, low, has_rejected, ..record })?;
+    tables.put_l1(&L1Record { tips, low, ..record })?;
     let deployed = tables.l1_records_start()?;
     if let Some(old) = to.number.checked_sub(L1_RECORDS_MAX).filter(|old| *old > deployed) {
         tables.forget_l1(deployed + 1..=old)?;
@@ -169,7 +162,6 @@ fn extend(
 /// Executes and stores a proposed block; `false` when it is rejected.
 fn propose(
     tables: &mut Writer<'_>,
-    config: &Config,
     pending: u64,
     l1_block: u64,
     proposed: &ProposedBlock,
@@ -179,7 +171,7 @@ fn propose(
         tracing::warn!(block = number, error = %BlockRefusal::AfterRefused, "block not followed");
         return Ok(false);
     }
-    match execute(tables, config, pending, l1_block, proposed)? {
+    match execute(tables, pending, l1_block, proposed)? {
         Ok((record, txs, changes)) => {
             tracing::info!(block = number, txs = txs.len(), l1_block, "block executed");
             tables.put_block(&BlockWrite { record: &record, txs: &txs, changes: &changes })?;
@@ -200,106 +192,80 @@ fn propose(
 
 type Executed = (BlockRecord, Vec<BlockBody>, StateChanges);
 
-/// Checks a proposed block against its parent and L1. The outer error is a failure of the node or of L1, the
+/// Checks a proposed block against its parent and L1. The outer error is a failure of the node, the
 /// inner one a fault of the block.
 fn execute(
     tables: &Writer<'_>,
-    config: &Config,
     pending: u64,
     l1_block: u64,
     proposed: &ProposedBlock,
 ) -> Result<Result<Executed, BlockRefusal>, NodeError> {
-    let (expected, got) = (pending + 1, proposed.block_number);
-    if expected != got {
-        return Ok(Err(BlockRefusal::OutOfOrder { expected, got }));
-    }
     let parent = tables.expect_block(pending)?;
-    let messages = tables.message_leaves(got)?;
-    if in_hash(&messages) != proposed.in_hash {
-        let what = format!("the messages of block {got} are not those that the block appends");
-        return Err(NodeError::Inconsistent { what });
-    }
-    let txs = match published(proposed) {
-        Ok(txs) => txs,
+    let checked = || -> Result<BlockData, BlockRefusal> {
+        let (expected, got) = (pending + 1, proposed.block_number);
+        if expected != got {
+            return Err(BlockRefusal::OutOfOrder { expected, got });
+        }
+        let published =
+            proposed.data.as_ref().map_err(|why| BlockRefusal::Unavailable(why.clone()))?;
+        let (expected, got) = (proposed.data_hash, data_hash(published));
+        if expected != got {
+            return Err(BlockRefusal::DataHash { expected, got });
+        }
+        let data = BlockData::from_bytes(published)?;
+        same_on_l1(&data.header, proposed)?;
+        Ok(data)
+    };
+    let data = match checked() {
+        Ok(data) => data,
         Err(rejection) => return Ok(Err(rejection)),
     };
-    let env = BlockEnv { slot: proposed.slot, coinbase: proposed.coinbase, messages };
     let overlay = Overlay::new(StateView::new(tables, pending));
-    let (block, overlay) = match builder::rebuild(&parent.header, overlay, config, env, &txs) {
+    let (block, overlay) = match builder::execute(&parent.header, overlay, &data) {
         Ok(done) => done,
         Err(BlockError::Storage(error)) => return Err(error.into()),
         Err(error) => return Ok(Err(BlockRefusal::Rule(error))),
     };
-    let opening = block.opening(proposed.commitment);
     let archive_root = block.archive.append.root_after;
-    let chain = block.chain_link(parent.chain, &opening).chain();
-    if let Err(rejection) = same_on_l1(&block, &opening, chain, proposed) {
-        return Ok(Err(rejection));
-    }
+    let link = ChainLink::new(&block.header, parent.chain, proposed.data_hash, archive_root);
     let record = BlockRecord {
         header_hash: block.header_hash,
         header: block.header,
         archive_root,
-        chain,
-        commitment: opening.commitment,
+        chain: link.chain(),
+        data_hash: proposed.data_hash,
         l1_block,
     };
-    Ok(Ok((record, txs, overlay.into_parts().1)))
-}
-
-/// The transactions of a block's blob.
-fn published(proposed: &ProposedBlock) -> Result<Vec<BlockBody>, BlockRefusal> {
-    match &proposed.data {
-        Data::Missing => Err(BlockRefusal::DataMissing),
-        Data::None if proposed.tx_count == 0 => Ok(Vec::new()),
-        Data::None => Err(BlockRefusal::Mismatch { what: "the number of transactions" }),
-        Data::Blob(bytes) => {
-            // L1's number has 16 bits; a larger one than a block may have is rejected in `decode`.
-            let count = usize::try_from(proposed.tx_count).unwrap_or(usize::MAX);
-            Ok(blob::decode(bytes, count)?)
-        }
+    if record.archive_root != proposed.archive_root {
+        return Ok(Err(BlockRefusal::Mismatch { what: "the archive root" }));
     }
+    if record.chain != proposed.chain {
+        return Ok(Err(BlockRefusal::Mismatch { what: "the chain" }));
+    }
+    Ok(Ok((record, data.txs, overlay.into_parts().1)))
 }
 
-/// Compares an executed block with what its proposer stated on L1. The chain comes last: it covers the rest of the
-/// header, the opening of the blob and everything before the block.
-fn same_on_l1(
-    block: &Block,
-    opening: &Opening,
-    chain: Fr,
-    proposed: &ProposedBlock,
-) -> Result<(), BlockRefusal> {
+/// Compares a published header with what L1 recorded of it. Fields that L1 does not record are left to
+/// `builder::execute`, which computes the whole header again and compares it.
+fn same_on_l1(header: &Header, proposed: &ProposedBlock) -> Result<(), BlockRefusal> {
     // Without `..`, so that a field that L1 records in future must be compared here, or where a comment
     // says.
     let ProposedBlock {
-        block_number: _, // before this, with the pending tip
-        archive_root,
+        block_number: _, // before this, with the pending tip; `execute` has the header's
+        archive_root: _, // after `execute`
         header_hash,
-        chain: chain_on_l1,
-        slot: _,     // the block was built for it
-        coinbase: _, // the block was built with it
+        data_hash: _, // before this
+        chain: _,     // after `execute`
+        slot,
+        coinbase,
         total_fees,
-        tx_count,
-        versioned_hash: _, // the source verified the blob against it, and L1 the commitment
-        z,
-        y,
-        commitment,
-        in_hash: _, // before this, with the messages
-        out_root,
-        signers: _, // the contract's affair
-        data: _,    // the block was built of it
+        data: _, // the header is read from it
     } = proposed;
-    let header = &block.header;
     for (what, same) in [
-        ("the number of transactions", header.tx_count == *tx_count),
+        ("the header hash", header.hash() == *header_hash),
+        ("the slot", header.slot == *slot),
+        ("the coinbase", header.coinbase == *coinbase),
         ("the sum of fees", header.total_fees == *total_fees),
-        ("the root of messages to L1", header.out_root == *out_root),
-        ("the header hash", block.header_hash == *header_hash),
-        ("the archive root", block.archive.append.root_after == *archive_root),
-        ("the commitment", opening.commitment == *commitment),
-        ("the point of the blob's opening", opening.z == *z),
-        ("the value of the blob's opening", opening.y == *y),
-        ("the chain", chain == *chain_on_l1),
     ] {
         if !same {
             return Err(BlockRefusal::Mismatch { what });
@@ -338,9 +304,8 @@ fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), N
     Ok(())
 }
 
-/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database, and at which L1 had no
-/// rejected block: the prune that let the node pass one may be gone, and its data there now. Blocks that a later prune
-/// removed are read from L1 again.
+/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database. Blocks that
+/// a later prune removed are read from L1 again.
 fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError> {
     let tips = tables.tips()?;
     let mut low = tips.pending;
@@ -352,7 +317,7 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
                 what: format!("L1 block {} to go back to is not a known one", to.number),
             });
         }
-        if position.number <= to.number && record.tips.pending <= low && !record.has_rejected {
+        if position.number <= to.number && record.tips.pending <= low {
             target = Some(record);
             break;
         }
@@ -370,13 +335,13 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
         "L1 reorganised"
     );
     tables.undo_blocks(tips.pending, target.tips.pending)?;
-    tables.undo_messages(target.position.number)?;
     tables.set_tips(target.tips)?;
     if target.position.number < u64::MAX {
         tables.forget_l1(target.position.number + 1..=u64::MAX)?;
     }
-    // The rejected block, if there is one, is behind the target.
-    tables.clear_meta("refused")?;
+    if tables.rejected()?.is_some_and(|rejected| rejected.l1_block > target.position.number) {
+        tables.clear_meta("refused")?;
+    }
     Ok(Applied::Backward)
 }
 
@@ -402,17 +367,12 @@ pub async fn follow<E: L1Events>(
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
                 on_blocking(&node, Node::caught_up).await?;
-                node.wait_for_data(None);
                 recovered(&mut retry);
                 shutdown.within(poll).await;
                 continue;
             }
             Err(error) => Err(NodeError::Source(error)),
         };
-        node.wait_for_data(match &step {
-            Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) => Some(*block),
-            _ => None,
-        });
         match step {
             Ok(()) => recovered(&mut retry),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {

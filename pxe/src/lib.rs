@@ -9,4 +9,3 @@ pub mod keystore;
 pub mod logs;
 pub mod prover;
 pub mod wallet;
-pub mod withdrawal;
