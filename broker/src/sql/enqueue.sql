@@ -1,6 +1,7 @@
 -- enqueue.sql: adds jobs. A known one that is not done takes over rank, labels and deadline, and the
 -- class where it is larger (memory may have shown that the job needs more than its producer knew). A
--- cancelled one is reopened for every agent, and one whose deadline passed and now lies ahead as it was.
+-- cancelled one is reopened for every agent, with a fresh budget and no result banned, since its producer may
+-- be another release by now; one whose deadline passed and now lies ahead is reopened as it was.
 --   $1 tenant
 --   $2 ids
 --   $3 kinds
@@ -12,6 +13,11 @@
 --   $9 labels
 --   $10 hard_limits
 --   $11 deadlines
+WITH reopened AS (
+    UPDATE attempt SET counted = false
+    WHERE counted
+      AND job IN (SELECT seq FROM job WHERE tenant = $1 AND id = ANY ($2::text[]) AND state = 'cancelled')
+)
 INSERT INTO job (tenant, id, kind, version, epoch, rank, class, input, labels, hard_limit_seconds, deadline_at)
 SELECT $1, n.id, n.kind, n.version, n.epoch, n.rank, n.class, n.input, n.labels::jsonb,
        n.hard_limit_seconds, to_timestamp(n.deadline)

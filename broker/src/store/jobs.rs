@@ -10,8 +10,8 @@ use rollmill_broker_client::{
 use super::healing::Stored;
 use super::leases::Reopening;
 use super::sql::{
-    AgentCharge, AttemptCancel, AttemptReject, AttemptReopen, AttemptUncountAll, Cancel,
-    DeadLetters, Enqueue, EpochDrop, Lock, Queue, QueueRow, Replay, Seq, Statement,
+    AgentCharge, AttemptCancel, AttemptReject, AttemptUncountAll, Cancel, DeadLetters, Enqueue,
+    EpochDrop, Lock, Queue, QueueRow, Replay, Seq, Statement,
 };
 use super::{Store, Tenant, corrupt};
 use crate::error::BrokerError;
@@ -78,12 +78,7 @@ impl Store {
             // Exact: the interface accepts no time beyond 2^40.
             enqueue.deadlines.push(job.deadline_unix_seconds.map(|seconds| seconds as f64));
         }
-        let mut tx = self.pool.begin().await?;
-        // The producer may be another release by now: it judges the results anew.
-        AttemptReopen { tenant, ids: enqueue.ids.clone() }.run(&mut *tx).await?;
-        enqueue.run(&mut *tx).await?;
-        tx.commit().await?;
-        Ok(())
+        enqueue.run(&self.pool).await.map(drop)
     }
 
     /// Requires that each job's input can be read. A damaged one is requested as well.

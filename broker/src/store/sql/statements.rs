@@ -149,7 +149,6 @@ statements! {
         message: &'a str,
     } -> ();
     AttemptMakers = "attempt_makers.sql" { job: i64, result: Digest } -> Count;
-    AttemptReopen<'a> = "attempt_reopen.sql" { tenant: &'a Tenant, ids: Vec<&'a JobId> } -> ();
     AttemptUncountAll<'a> = "attempt_uncount_all.sql" { jobs: &'a [i64] } -> ();
 
     // Agents.
