@@ -14,7 +14,7 @@ macro_rules! domains {
 domains! {
     /// Inner node of every Merkle tree.
     NODE = 1,
-    /// A note's contents.
+    /// A note: its partial and its value.
     NOTE = 2,
     /// A note made unique by its place: the leaf of the note-hash tree.
     UNIQUE_NOTE = 3,
@@ -22,7 +22,7 @@ domains! {
     NULLIFIER = 4,
     /// Public part of the nullifier key.
     NPK = 5,
-    /// An address on the rollup.
+    /// An address on the rollup: keys, and the contract if it has one.
     ADDRESS = 6,
     /// A transaction's effects.
     TX = 7,
@@ -51,6 +51,32 @@ domains! {
     GENESIS = 19,
     /// The transcript that folds the children's pairs.
     FOLD = 20,
+    /// The parameters of a deployment that circuits open.
+    CONFIG = 21,
+    /// The point at which a block's blob is opened.
+    BLOB_Z = 22,
+    /// The words of a log.
+    LOG_HASH = 23,
+    /// A general message from L1.
+    MESSAGE_IN = 24,
+    /// A deposit from L1 into a fee balance.
+    FEE_DEPOSIT = 25,
+    /// The nullifier of a deposit.
+    CLAIM = 26,
+    /// A general message to L1.
+    MESSAGE_OUT = 27,
+    /// A withdrawal to L1.
+    WITHDRAW = 28,
+    /// What of a note hides its owner: everything but the value.
+    NOTE_PARTIAL = 29,
+    /// The keys of an address.
+    KEYS = 30,
+    // 31 to 35, 37 and 38 have their meaning in the specification, for contracts of the private kernel;
+    // 39 to 47 are reserved for that kernel.
+    /// A tag with the contract that wrote its log.
+    SILO_TAG = 36,
+    /// The running hash of a block's messages from L1.
+    MESSAGE_CHAIN = 48,
 }
 
 // Two uses with one number do not compile.

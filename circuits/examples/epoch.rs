@@ -17,9 +17,9 @@ use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{Keys, make_keys, measure, open_srs};
 use rollmill_circuits::store::{DirStore, Store};
 use rollmill_protocol::builder::Block;
-use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::field::to_hex;
 use rollmill_protocol::plan::EpochPlan;
-use rollmill_protocol::{Circuit, Constants, EthAddress, Tx, TxTransition};
+use rollmill_protocol::{Circuit, Commitment, Config, Constants, Tx, TxTransition};
 
 /// The blocks that are proven.
 struct Range {
@@ -34,21 +34,18 @@ impl RangeData for Range {
         self.constants
     }
 
-    fn prover_id(&self) -> EthAddress {
-        common::prover()
+    fn config(&self) -> Config {
+        common::config()
     }
 
-    fn slots_per_epoch(&self) -> u64 {
-        32
+    fn block(&self, block: usize) -> Option<(&Block, Commitment, Fr)> {
+        let case = self.cases.get(block)?;
+        Some((&case.block, case.commitment, *self.chains.get(block)?))
     }
 
-    fn block(&self, block: usize) -> Option<(&Block, Fr)> {
-        Some((&self.cases.get(block)?.block, *self.chains.get(block)?))
-    }
-
-    fn tx(&self, block: usize, tx: usize) -> Option<(FeePerGas, &Tx, &TxTransition)> {
+    fn tx(&self, block: usize, tx: usize) -> Option<(&Tx, &TxTransition)> {
         let (tx, transition) = self.cases.get(block)?.txs.get(tx)?;
-        Some((common::PRICE, tx, transition))
+        Some((tx, transition))
     }
 }
 
@@ -71,8 +68,9 @@ fn main() {
         println!("{:8.2} s  key of {circuit}, kept: {kept}", now().as_secs_f64());
     })
     .expect("keys");
-    println!("{:8.2} s  keys", now().as_secs_f64());
-    let constants = set.constants(common::CHAIN_ID, common::VERSION);
+    println!("{:8.2} s  keys of root {}", now().as_secs_f64(), to_hex(&set.root()));
+    let (config, prover) = (common::config(), common::prover());
+    let constants = set.constants(common::CHAIN_ID, common::version(), &config, prover);
     let keys = Keys::new(device, set.clone(), srs, store, 3).expect("keys");
 
     let plan = EpochPlan::new(&tx_counts.iter().map(|n| *n as usize).collect::<Vec<_>>()).unwrap();
@@ -82,10 +80,12 @@ fn main() {
     let mut chain = Fr::from(0u64);
     for case in &mut range.cases {
         range.chains.push(chain);
-        chain = case.block.chain_link(chain).chain();
+        chain = case.block.chain_link(chain, &case.opening()).chain();
         for (tx, _) in &mut case.txs {
             let before = now();
-            let w = common::transfer(&genesis_header, &genesis_store, sender);
+            let (anchor, number) = (&genesis_header, case.block.header.block_number);
+            let mut w = common::transfer_of_chain(anchor, &genesis_store, sender, number);
+            w.vk_root = set.root();
             tx.client_proof = jobs::prove_client(&keys, &w, [7; 32]).expect("client");
             println!(
                 "{:8.2} s  client {:.2} s",

@@ -8,7 +8,7 @@ use rollmill_protocol::public_inputs::{BlockRangeLayout, Constants, ConstantsLay
 use crate::children::{Child, verified};
 use crate::circuit::cell_bits;
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
+use crate::gadgets::effects::{assert_all_equal, inputs_of, publish};
 use crate::gadgets::uint::{assert_at_most, assert_below, range_u64};
 use crate::weaken::gone;
 
@@ -20,7 +20,7 @@ pub struct BlockMergeWitness {
     pub charge: OpenedLeaf,
 }
 
-/// Constrains a range of blocks not to be empty. BlockRoot keeps block numbers below 2^24.
+/// Constrains a range of blocks not to be empty. BlockRoot keeps block numbers below 2^32.
 pub fn assert_not_empty(b: &mut Builder, range: &BlockRangeLayout<Var>) {
     if !gone("circuits.join.not_empty") {
         assert_at_most(b, range.first_block, range.last_block, 64);
@@ -29,7 +29,7 @@ pub fn assert_not_empty(b: &mut Builder, range: &BlockRangeLayout<Var>) {
 
 /// Joins `left` and `right`, which the proof of `circuit` verifies; the twin of `BlockRange::join`.
 ///
-/// Constants and prover must be equal. Archive, block number and chain of the right range must start where the left
+/// Constants, and with them the prover, must be equal. Archive, block number and chain of the right range must start where the left
 /// one ends, and its slots must come later. The rows charged are those of both ranges and of this proof, below 2^64.
 pub fn join(
     b: &mut Builder,
@@ -44,13 +44,7 @@ pub fn join(
         if !gone("circuits.join.constants") {
             assert_all_equal(b, &child.constants.to_vec(), &constants.to_vec());
         }
-        if !gone("circuits.join.out_hash") {
-            assert_all_zero(b, &[child.out_hash]);
-        }
         assert_not_empty(b, child);
-    }
-    if !gone("circuits.join.prover") {
-        b.assert_equal(left.prover_id, right.prover_id);
     }
     if !gone("circuits.join.archive") {
         b.assert_equal(left.end_archive_root, right.prev_archive_root);
@@ -73,7 +67,6 @@ pub fn join(
     }
     BlockRangeLayout {
         constants,
-        prover_id: left.prover_id,
         prev_archive_root: left.prev_archive_root,
         end_archive_root: right.end_archive_root,
         first_block: left.first_block,
@@ -82,7 +75,6 @@ pub fn join(
         last_slot: right.last_slot,
         chain_start: left.chain_start,
         chain_end: right.chain_end,
-        out_hash: left.out_hash,
         num_constraints,
         pair,
     }

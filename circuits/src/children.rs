@@ -6,6 +6,7 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::shape::{Shape, fixed};
+use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::public_inputs::{ConstantsLayout, PairLayout};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf};
 use rollmill_protocol::{Circuit, Pair};
@@ -25,9 +26,7 @@ impl ChildWitness {
         let g = G1Affine::generator();
         let zero = Fr::from(0u64);
         let mut public = vec![zero; circuit.n_public()];
-        if let Some(at) = circuit.pair_at() {
-            public.splice(at.., Pair::trivial().to_fields());
-        }
+        public.splice(circuit.pair_at().., Pair::trivial().to_fields());
         let shape = Shape {
             log_n: log_n(circuit),
             n_public: circuit.n_public() as u32,
@@ -88,7 +87,8 @@ pub fn verified(
         n_public: first.n_public(),
         log_ns: &log_ns,
         cell_bits: cell_bits(first),
-        pair_at: first.pair_at(),
+        pair_at: Some(first.pair_at()),
+        transcript: Verifier::Circuit.transcript(),
     };
     let specs: Vec<_> = children.iter().map(|child| (spec, child)).collect();
     let (root, version) = (constants.vk_root, constants.protocol_version);

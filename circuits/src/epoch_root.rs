@@ -1,19 +1,19 @@
 //! EpochRoot: a range of blocks lies inside one epoch. Two circuits, for 1 and 2 ranges. Their proofs use the Keccak
 //! transcript and are verified on L1.
 
-use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
-use rollmill_protocol::Circuit;
 use rollmill_protocol::circuit::Family;
 use rollmill_protocol::public_inputs::{
     BlockRangeLayout, Constants, ConstantsLayout, EpochRootLayout, PairLayout,
 };
+use rollmill_protocol::{Circuit, Config};
 
 use crate::block_merge::{assert_not_empty, join};
 use crate::children::{Child, verified};
 use crate::circuit::cell_bits;
 use crate::gadgets::charge::{OpenedLeaf, charged_rows};
-use crate::gadgets::effects::{assert_all_equal, assert_all_zero, inputs_of, publish};
+use crate::gadgets::config::open_config;
+use crate::gadgets::effects::{assert_all_equal, inputs_of, publish};
 use crate::gadgets::uint::{divide, range_u64};
 use crate::weaken::gone;
 
@@ -21,7 +21,8 @@ use crate::weaken::gone;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EpochRootWitness {
     pub constants: Constants,
-    pub slots_per_epoch: u64,
+    /// The deployment's parameters, of which the number of slots in an epoch is used.
+    pub config: Config,
     /// This circuit's own leaf.
     pub charge: OpenedLeaf,
 }
@@ -44,9 +45,6 @@ fn alone(
 ) -> BlockRangeLayout<Var> {
     if !gone("circuits.epoch_root.constants") {
         assert_all_equal(b, &range.constants.to_vec(), &constants.to_vec());
-    }
-    if !gone("circuits.epoch_root.out_hash") {
-        assert_all_zero(b, &[range.out_hash]);
     }
     // One range is one block. Two or more blocks are proven as two ranges, so that the rows charged do not
     // depend on a choice.
@@ -79,16 +77,15 @@ pub fn constrain(
         _ => panic!("an epoch root has one or two children by its layout, not {}", ranges.len()),
     };
     b.section("epoch");
-    let slots_per_epoch = b.witness(Fr::from(w.slots_per_epoch));
-    let (epoch, _) = divide(b, whole.first_slot, slots_per_epoch);
-    let (last_epoch, _) = divide(b, whole.last_slot, slots_per_epoch);
+    let slots_per_epoch = open_config(b, &whole.constants, &w.config).slots_per_epoch;
+    let (epoch, _) = divide(b, whole.first_slot, slots_per_epoch, 64);
+    let (last_epoch, _) = divide(b, whole.last_slot, slots_per_epoch, 64);
     if !gone("circuits.epoch_root.one_epoch") {
         b.assert_equal(epoch, last_epoch);
     }
     // Without `..`, so that a new field of a block range must be stated or checked here.
     let BlockRangeLayout {
         constants,
-        prover_id,
         prev_archive_root,
         end_archive_root,
         first_block,
@@ -97,22 +94,18 @@ pub fn constrain(
         last_slot: _,  // divided above
         chain_start,
         chain_end,
-        out_hash,
         num_constraints,
         pair,
     } = whole;
     EpochRootLayout {
         constants,
-        prover_id,
         prev_archive_root,
         end_archive_root,
         first_block,
         last_block,
         epoch,
-        slots_per_epoch,
         chain_start,
         chain_end,
-        out_hash,
         num_constraints,
         pair,
     }

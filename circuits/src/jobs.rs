@@ -44,7 +44,7 @@ pub use input::{Input, RangeData, dummy, input};
 pub use tx_base::{TxBaseInput, tx_base_input};
 pub use tx_merge::{TxMergeInput, tx_merge_input};
 
-const OUTPUT_FORMAT: u8 = 1;
+const OUTPUT_FORMAT: u8 = 2;
 
 /// Why a job has no proof, or a result was rejected.
 #[derive(Debug, thiserror::Error)]
@@ -70,12 +70,12 @@ pub enum JobError {
     /// Do: Use the keys of this release on every machine (`rollmill-agent keys`), and delete all others.
     #[error("{code}: {what} of the input differs from that of these keys", code = self.code())]
     Keys { what: &'static str },
-    /// The fee of the input does not follow from the transaction: its prices exceed the maximum, or
-    /// the balance is too low.
+    /// The transaction of the input cannot be in its block: it has expired, does not allow the prices, or does
+    /// not have the value.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("{code}: fee: {what}", code = self.code())]
-    Fee { what: &'static str },
+    #[error("{code}: transaction: {what}", code = self.code())]
+    Transaction { what: &'static str },
     /// The proof of a child does not verify.
     ///
     /// Do: Run agent and prover node of the same release. Otherwise report the range's capture.
@@ -124,7 +124,7 @@ rollmill_errors::coded! {
         Self::Role { .. } => "CIR-002" permanent,
         Self::Child { .. } => "CIR-003" permanent,
         Self::Keys { .. } => "CIR-004" permanent,
-        Self::Fee { .. } => "CIR-005" permanent,
+        Self::Transaction { .. } => "CIR-005" permanent,
         Self::ChildProof { .. } => "CIR-007" permanent,
         Self::PublicInput { .. } => "CIR-008" permanent,
         Self::Unsatisfied { .. } => "CIR-009" permanent,
@@ -283,9 +283,7 @@ pub fn lay_out(set: &KeySet, kind: &str, input: &[u8]) -> Result<Builder, JobErr
 
 /// Checks that two lists of public inputs are equal except for the pair.
 fn same_public(circuit: Circuit, expected: &[Fr], got: &[Fr]) -> Result<(), JobError> {
-    // All of them, if there is no pair.
-    let compared = circuit.pair_at().unwrap_or(circuit.n_public());
-    match (0..compared).find(|i| expected.get(*i) != got.get(*i)) {
+    match (0..circuit.pair_at()).find(|i| expected.get(*i) != got.get(*i)) {
         Some(index) => Err(JobError::PublicInput { index }),
         None => Ok(()),
     }

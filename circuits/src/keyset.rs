@@ -9,7 +9,7 @@ use rollmill_plonk::verifier::{VerifyError, verify};
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
-use rollmill_protocol::{ChargedRows, Circuit, Constants};
+use rollmill_protocol::{ChargedRows, Circuit, Config, Constants, EthAddress};
 use sha2::{Digest, Sha256};
 
 use crate::circuit::{cell_bits, log_n, transcript};
@@ -184,9 +184,22 @@ impl KeySet {
         ChargedRows::new(|circuit| self.key(circuit).rows_used)
     }
 
-    /// Constants of every range of a deployment that uses these keys.
-    pub fn constants(&self, chain_id: u64, version: u64) -> Constants {
-        Constants { chain_id, version, vk_root: self.root(), protocol_version: PROTOCOL_VERSION }
+    /// Constants of every range of a deployment that uses these keys, in the proofs of this prover.
+    pub fn constants(
+        &self,
+        chain_id: u64,
+        version: u64,
+        config: &Config,
+        prover_id: EthAddress,
+    ) -> Constants {
+        Constants {
+            chain_id,
+            version,
+            vk_root: self.root(),
+            protocol_version: PROTOCOL_VERSION,
+            config_hash: config.hash(),
+            prover_id,
+        }
     }
 
     /// Verifies a proof of `circuit`, with the pair its public inputs carry.
@@ -198,7 +211,7 @@ impl KeySet {
     ) -> Result<(), RejectedProof> {
         let proof = Proof::from_bytes(proof)?;
         let vk = &self.key(circuit).vk;
-        verify(transcript(circuit), vk, &self.tau_g2, public, &proof, circuit.pair_at())?;
+        verify(transcript(circuit), vk, &self.tau_g2, public, &proof, Some(circuit.pair_at()))?;
         Ok(())
     }
 

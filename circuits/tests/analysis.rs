@@ -44,7 +44,12 @@ const REASONS: &[(&str, &str)] = &[
         "nullifiers",
         "low leaves and paths, bound by the tree's root; one inverse for each absent key",
     ),
-    ("fee", "prices, the opened balance and its path, bound by public inputs and the tree's root"),
+    ("shape and logs", "words of logs, bound by their hashes; one inverse for each absent word"),
+    (
+        "value",
+        "prices, the payer's entry and the path of a claim, bound by public inputs and the trees' roots",
+    ),
+    ("data", "the point and limbs of words and values, bound as integers"),
     (
         "key and points",
         "key, proof, public inputs and path of a child, bound by transcript and key tree",
@@ -61,7 +66,11 @@ const REASONS: &[(&str, &str)] = &[
     ("join", "parts of ranges, and the opened leaf of this circuit's charge"),
     ("header", "fields of both headers, bound by hashes, and parts of ranges"),
     ("archive", "paths in the archive, bound by its root"),
-    ("chain", "the data's hash, the link before, the prover, and opened leaves of charges"),
+    ("messages", "leaves of messages, bound by their running hash; an inverse for each absent one"),
+    ("rules", "the parameters, bound by their hash"),
+    ("prices", "quotients, remainders and signs, bound as integers"),
+    ("messages appended", "the path of the append, bound by the tree's root"),
+    ("chain", "the commitment, the link before, and opened leaves of charges"),
     ("epoch", "slots an epoch has, quotients and remainders, bound as integers"),
 ];
 

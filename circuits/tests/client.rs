@@ -3,7 +3,7 @@
 mod common;
 
 use rollmill_algebra::Fr;
-use rollmill_circuits::client::{CELL_BITS, ClientWitness, InputNote, build, constrain};
+use rollmill_circuits::client::{CELL_BITS, ClientWitness, InputNote, Payer, build, constrain};
 use rollmill_circuits::gadgets::effects::publish;
 use rollmill_plonk::builder::Builder;
 use rollmill_plonk::check::check;
@@ -12,7 +12,10 @@ use rollmill_protocol::note::NoteOrigin;
 use rollmill_protocol::tree::{Tree, append};
 
 use common::mutate::{Free, Mutator};
-use common::{account, genesis, genesis_chain, nsk, outcome, transfer, tx_of, value};
+use common::{
+    account, genesis, genesis_chain, keys, outcome, paid_from_notes, transfer, tx_of, value,
+    vk_root,
+};
 
 fn honest() -> ClientWitness {
     let (header, store) = genesis_chain();
@@ -20,7 +23,7 @@ fn honest() -> ClientWitness {
 }
 
 fn accepted(w: &ClientWitness) -> bool {
-    let mut b = Builder::new(4, 10);
+    let mut b = Builder::new(ClientInputs::FIELDS, 10);
     let inputs = constrain(&mut b, w);
     publish(&mut b, &inputs.into_vec());
     outcome(b).is_ok()
@@ -31,7 +34,7 @@ fn an_honest_transfer_states_the_inputs_of_its_transaction() {
     let w = honest();
     let (layout, witness) = build(&w).finish(None).unwrap();
     assert_eq!(check(&layout, &witness), Ok(()));
-    assert_eq!(witness.public, ClientInputs::of(&tx_of(&w, 1)).layout().into_vec());
+    assert_eq!(witness.public, ClientInputs::of(&tx_of(&w, 1), vk_root()).layout().into_vec());
     assert_eq!(layout.shape.cell_bits, CELL_BITS);
     assert_eq!(layout.shape.log_n, rollmill_circuits::client::LOG_N);
 }
@@ -43,7 +46,7 @@ fn one_input_or_two_may_be_real() {
     w.inputs.swap(0, 1);
     assert!(accepted(&w), "the dummy first");
     w.inputs[0] = w.inputs[1].clone();
-    w.outputs[0].value = 100 + 501;
+    w.outputs[0].value += w.inputs[0].value;
     assert!(accepted(&w), "the same note twice: its nullifier cannot be inserted twice");
     let none = [InputNote::dummy(value(9, 1)), InputNote::dummy(value(9, 2))];
     w.inputs = none;
@@ -74,9 +77,9 @@ fn values_must_balance_without_wrapping() {
     assert!(!accepted(&w));
     w.outputs[0].value -= 1;
     assert!(accepted(&w));
-    // 401 = 2^64 − 1 + 402 − 2^64: true of integers modulo 2^64, not of these.
+    // True of integers modulo 2^64, not of these.
     w.outputs[0].value = u64::MAX;
-    w.outputs[1].value = 502;
+    w.outputs[1].value = w.inputs[0].value + 1;
     assert!(!accepted(&w));
 }
 
@@ -105,10 +108,9 @@ fn a_note_that_is_not_there_is_rejected() {
     };
     w.outputs[1].value += 1;
     assert!(!accepted(&w), "somebody else's note");
-    w.nsk = nsk(2);
-    w.viewing = common::viewing(2);
-    assert!(accepted(&w));
-    assert_eq!(w.effects().fee_payer, account(2));
+    w.sender = keys(2);
+    assert!(accepted(&w), "account 1 pays for account 2, whose keys the prover has");
+    assert_eq!(w.effects().fee_payer, account(1));
 }
 
 #[test]
@@ -116,6 +118,36 @@ fn a_note_of_another_state_is_rejected() {
     let mut w = honest();
     w.anchor.state.tx_state.note_root = value(9, 4);
     assert!(!accepted(&w));
+}
+
+/// Value enters and leaves the notes by public words only.
+#[test]
+fn what_enters_and_leaves_the_notes_is_counted() {
+    let mut w = honest();
+    w.notes_in = 7;
+    assert!(!accepted(&w));
+    w.outputs[0].value += 7;
+    assert!(accepted(&w));
+    w.notes_out = 9;
+    assert!(!accepted(&w));
+    w.outputs[1].value -= 9;
+    assert!(accepted(&w));
+    // 2^64 − 1 more enter than are made.
+    w.notes_in = u64::MAX;
+    assert!(!accepted(&w));
+}
+
+#[test]
+fn either_an_address_pays_or_a_refund_has_a_note() {
+    let by_notes = paid_from_notes(honest());
+    assert!(accepted(&by_notes));
+    let effects = by_notes.effects();
+    assert_eq!(effects.fee_payer, Fr::from(0u64));
+    let Payer::Notes { owner, randomness } = by_notes.payer else { panic!("notes pay") };
+    let partial = rollmill_protocol::note::note_partial(&owner, &randomness);
+    assert_eq!(effects.refund_partial, partial);
+    let effects = honest().effects();
+    assert_eq!((effects.fee_payer, effects.refund_partial), (account(1), Fr::from(0u64)));
 }
 
 #[test]
@@ -126,20 +158,40 @@ fn tags_and_logs_come_together_and_without_gaps() {
         w.log_hashes[log] = value(9, 6);
         assert_eq!(accepted(&w), good, "tag {tag} log {log}");
     }
+    // A tag says nothing by itself, so that even zero is one: it is hashed with the contract.
     let mut w = honest();
-    w.tags[0] = Fr::from(0u64);
-    w.log_hashes[0] = Fr::from(0u64);
-    assert!(!accepted(&w));
+    w.tags[1] = Fr::from(0u64);
+    assert!(accepted(&w));
+    assert_ne!(w.effects().tags[1], Fr::from(0u64));
+}
+
+/// Goal: what the circuit publishes is what the transfer's effects say, whoever pays.
+#[test]
+fn the_published_hash_is_that_of_the_effects() {
+    let mut claims = honest();
+    (claims.claim_index, claims.claim_amount, claims.notes_in) = (5, 900, 400);
+    claims.outputs[0].value += 400;
+    (claims.withdraw_amount, claims.expiry_slot) = (60, 99);
+    claims.withdraw_recipient = rollmill_protocol::EthAddress([8; 20]);
+    let mut no_logs = honest();
+    (no_logs.tags, no_logs.log_hashes) = ([Fr::from(0u64); 8], [Fr::from(0u64); 8]);
+    for w in [honest(), paid_from_notes(honest()), claims, no_logs] {
+        let mut b = Builder::new(ClientInputs::FIELDS, 10);
+        let inputs = constrain(&mut b, &w);
+        assert_eq!(b.value(inputs.tx_hash), w.effects().tx_hash());
+        publish(&mut b, &inputs.into_vec());
+        assert_eq!(outcome(b), Ok(()));
+    }
 }
 
 #[test]
 fn every_changed_variable_is_rejected() {
-    let mut b = Builder::new(4, 10);
+    let mut b = Builder::new(ClientInputs::FIELDS, 10);
     let inputs = constrain(&mut b, &honest());
     publish(&mut b, &inputs.into_vec());
     let (layout, witness) = b.finish(None).unwrap();
     assert_eq!(check(&layout, &witness), Ok(()));
     let free = Mutator::new(layout, witness).run(1);
-    // Six absent tags and six absent logs.
-    assert_eq!(free.get(&Free::InverseOfZero), Some(&12));
+    // Six absent logs.
+    assert_eq!(free.get(&Free::InverseOfZero), Some(&6));
 }

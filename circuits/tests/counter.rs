@@ -18,7 +18,8 @@ use rollmill_plonk::srs::Srs;
 use rollmill_plonk::transcript::TranscriptKind;
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, VerifyError, verify};
 use rollmill_protocol::Circuit;
-use rollmill_protocol::vk_tree::{VkLeaf, vk_tree};
+use rollmill_protocol::circuit::Verifier;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 const LOG_N: u32 = 17;
@@ -56,6 +57,7 @@ fn merge(root: Fr, children: [&ChildWitness; 2]) -> (Layout, Witness) {
         log_ns: &[LOG_N],
         cell_bits: 16,
         pair_at: Some(PAIR_AT),
+        transcript: Verifier::Circuit.transcript(),
     };
     let (verified, pair) =
         verify_children(&mut b, root, version, &children.map(|child| (spec, child)));
@@ -111,7 +113,7 @@ impl Prover {
     }
 
     fn root(&self) -> Fr {
-        self.tree[4][0]
+        self.tree[VK_TREE_HEIGHT][0]
     }
 
     /// Proves, verifies with the carried pair, and makes a child of it.
@@ -157,7 +159,7 @@ fn nobody(srs: &Srs) -> ChildWitness {
             charged_rows: 0,
             protocol_version: VERSION,
         },
-        path: [zero; 4],
+        path: [zero; VK_TREE_HEIGHT],
     }
 }
 

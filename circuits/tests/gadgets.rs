@@ -4,7 +4,7 @@ mod common;
 
 use ark_ff::PrimeField;
 use rollmill_algebra::Fr;
-use rollmill_circuits::gadgets::indexed::{insert_nullifier, open_value, replace_value};
+use rollmill_circuits::gadgets::indexed::{EntryWitness, OpenEntry, insert_nullifier};
 use rollmill_circuits::gadgets::merkle::{TreeVars, append, assert_member};
 use rollmill_circuits::gadgets::uint::{
     Halves, assert_at_most, assert_below, assert_halves_below, canonical_halves, divide,
@@ -14,8 +14,8 @@ use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::{Violation, check};
 use rollmill_plonk::gates::power_of_two;
 use rollmill_protocol::tree::{
-    IndexedInsertion, IndexedLeaf, IndexedTree, MemoryStore, STATE_HEIGHT, StateRead, Tree,
-    append as native, empty_root, indexed, node_hash,
+    IndexedInsertion, IndexedLeaf, IndexedTree, MemoryStore, NOTE_HEIGHT, NULLIFIER_HEIGHT,
+    StateRead, Tree, append as native, empty_root, indexed, node_hash,
 };
 
 use common::{outcome, small, value};
@@ -133,7 +133,7 @@ fn bits_and_division_equal_those_of_integers() {
     let bits = to_bits(&mut b, var, 5);
     assert_eq!(bits.iter().map(|v| b.value(*v)).collect::<Vec<_>>(), [1, 1, 0, 1, 0].map(u));
     let (v, d) = (b.witness(u(1000)), b.witness(u(32)));
-    let (q, r) = divide(&mut b, v, d);
+    let (q, r) = divide(&mut b, v, d, 64);
     assert_eq!((b.value(q), b.value(r)), (u(31), u(8)));
     assert_eq!(outcome(b), Ok(()));
     assert!(!accepts(10, |b| {
@@ -142,11 +142,11 @@ fn bits_and_division_equal_those_of_integers() {
     }));
     assert!(!accepts(10, |b| {
         let (v, d) = (b.witness(u(1000)), b.witness(u(0)));
-        divide(b, v, d);
+        divide(b, v, d, 64);
     }));
     assert!(!accepts(10, |b| {
         let (v, d) = (b.witness(power_of_two(64)), b.witness(u(10)));
-        divide(b, v, d);
+        divide(b, v, d, 64);
     }));
 }
 
@@ -194,7 +194,7 @@ fn an_insertion_gives_the_root_of_its_twin() {
 #[test]
 fn an_absent_key_leaves_the_tree_as_it_was_even_when_it_is_full() {
     let (_, root, count) = nullifier_tree(&[value(1, 1)]);
-    for count in [u(count), power_of_two(32)] {
+    for count in [u(count), power_of_two(NULLIFIER_HEIGHT as u32)] {
         let (b, after) = inserting(root, count, u(0), None);
         assert_eq!((b.value(after.root), b.value(after.count)), (root, count));
         assert_eq!(outcome(b), Ok(()));
@@ -299,13 +299,14 @@ fn an_insertion_into_another_tree_is_rejected() {
     assert!(outcome(b).is_err());
 }
 
-/// Duty 9: index 2^32 does not exist, although its low 32 bits name index 0.
+/// Duty 9: an index beyond the tree does not exist, although its low bits name index 0.
 #[test]
 fn a_full_tree_takes_no_key() {
     let (store, root, _) = nullifier_tree(&[u(10)]);
     for low in [0u64, 5] {
         let witness = forged(&store, root, leaf(&store, 1), low, u(15));
-        let (b, _) = inserting(root, power_of_two(32) + u(low), u(15), Some(&witness));
+        let (b, _) =
+            inserting(root, power_of_two(NULLIFIER_HEIGHT as u32) + u(low), u(15), Some(&witness));
         assert!(matches!(outcome(b), Err(Violation::Gate { .. })), "{low}");
     }
 }
@@ -349,43 +350,159 @@ fn membership_at_another_index_is_rejected() {
     for (index, leaf, good) in [
         (u(5), value(3, 1), true),
         (u(4), value(3, 1), false),
-        (u(5) + power_of_two(32), value(3, 1), false),
+        (u(5) + power_of_two(NOTE_HEIGHT as u32), value(3, 1), false),
         (u(5), value(3, 2), false),
     ] {
         let mut b = small(0);
         let (root, leaf, index) = (b.witness(root), b.witness(leaf), b.witness(index));
-        assert_member(&mut b, root, leaf, index, &path, STATE_HEIGHT);
+        assert_member(&mut b, root, leaf, index, &path, NOTE_HEIGHT);
         assert_eq!(outcome(b).is_ok(), good);
     }
 }
 
-#[test]
-fn a_value_is_replaced_only_in_the_leaf_of_its_key() {
-    let mut store = MemoryStore::new();
-    let tree = IndexedTree::PublicData;
-    let root = indexed::initialize(&mut store, tree).unwrap();
-    let inserted = indexed::insert(&mut store, tree, root, 1, u(50), u(900)).unwrap();
-    let root = inserted.root_after;
-    let update = indexed::update(&mut store, tree, root, &u(50), u(800)).unwrap().unwrap();
-    let mut b = small(0);
-    let (root_var, key) = (b.witness(root), b.witness(u(50)));
-    let open = open_value(&mut b, root_var, key, &update);
-    assert_eq!(b.value(open.value), u(900));
-    let new = b.witness(u(800));
-    let after = replace_value(&mut b, &open, new);
-    assert_eq!(b.value(after), update.root_after);
-    assert_eq!(outcome(b), Ok(()));
+/// The public data tree with these keys, each with a value of 100 times its own.
+fn balances(keys: &[u64]) -> (MemoryStore, Fr, u64) {
+    let (mut store, tree) = (MemoryStore::new(), IndexedTree::PublicData);
+    let mut root = indexed::initialize(&mut store, tree).unwrap();
+    for (i, key) in keys.iter().enumerate() {
+        let count = 1 + i as u64;
+        let added = indexed::insert(&mut store, tree, root, count, u(*key), u(100 * key)).unwrap();
+        root = added.root_after;
+    }
+    (store, root, 1 + keys.len() as u64)
+}
 
-    let mut b = small(0);
-    let (root_var, key) = (b.witness(root), b.witness(u(51)));
-    open_value(&mut b, root_var, key, &update);
-    assert!(outcome(b).is_err(), "another key");
-    let mut lie = update.clone();
-    lie.leaf.value = u(901);
-    let mut b = small(0);
-    let (root_var, key) = (b.witness(root), b.witness(u(50)));
-    open_value(&mut b, root_var, key, &lie);
-    assert!(outcome(b).is_err(), "another value");
+/// What a prover says of an entry, and where.
+#[derive(Clone)]
+struct Entry {
+    found: bool,
+    low: (u64, IndexedLeaf),
+    low_path: Vec<Fr>,
+    new_path: Vec<Fr>,
+}
+
+impl Entry {
+    /// The entry over the leaf at `low`, which a found entry changes and a new one points to its own.
+    fn over(store: &MemoryStore, low: u64, found: bool, key: u64, value: u64, count: u64) -> Self {
+        let (tree, mut store) = (IndexedTree::PublicData, store.clone());
+        let leaf = store.indexed_leaf(tree, low).unwrap().unwrap();
+        let changed = match found {
+            true => IndexedLeaf { value: u(value), ..leaf },
+            false => IndexedLeaf { next_key: u(key), next_index: count, ..leaf },
+        };
+        let low_path = native::path(&store, Tree::PublicData, 0, low).unwrap();
+        native::write_one(&mut store, Tree::PublicData, 0, low, changed.hash(tree)).unwrap();
+        let new_path = native::path(&store, Tree::PublicData, 0, count).unwrap();
+        Self { found, low: (low, leaf), low_path, new_path }
+    }
+
+    /// Lays the entry out; returns the builder, the value before, and the tree after.
+    fn lay(&self, tree: (Fr, Fr), key: u64, value: u64, wanted: bool) -> (Builder, Var, TreeVars) {
+        let mut b = small(3);
+        let before = TreeVars { root: b.witness(tree.0), count: b.witness(tree.1) };
+        let (key, value) = (b.witness(u(key)), b.witness(u(value)));
+        let wanted = b.witness(u(wanted.into()));
+        let witness = EntryWitness {
+            found: self.found,
+            low_leaf: self.low.1,
+            low_index: self.low.0,
+            low_path: &self.low_path,
+            new_path: &self.new_path,
+        };
+        let open = OpenEntry::new(&mut b, before, key, wanted, witness);
+        let after = open.set(&mut b, value);
+        for (i, var) in [open.value, after.root, after.count].into_iter().enumerate() {
+            b.set_public(i, var);
+        }
+        (b, open.value, after)
+    }
+}
+
+/// Goal: an entry is found and changed, or added, as its twins do it.
+#[test]
+fn an_entry_is_set_or_added_as_its_twins_do_it() {
+    let tree = IndexedTree::PublicData;
+    for (key, low, found) in [(20, 2, true), (15, 1, false), (35, 3, false), (5, 0, false)] {
+        let (mut store, root, count) = balances(&[10, 20, 30]);
+        let entry = Entry::over(&store, low, found, key, 777, count);
+        let (b, before, after) = entry.lay((root, u(count)), key, 777, true);
+        let expected = match found {
+            true => {
+                let update = indexed::update(&mut store, tree, root, &u(key), u(777)).unwrap();
+                update.unwrap().root_after
+            }
+            false => {
+                let added = indexed::insert(&mut store, tree, root, count, u(key), u(777));
+                added.unwrap().root_after
+            }
+        };
+        assert_eq!(b.value(after.root), expected, "{key}");
+        let (value, added) = if found { (100 * key, 0) } else { (0, 1) };
+        assert_eq!((b.value(before), b.value(after.count)), (u(value), u(count + added)), "{key}");
+        let (layout, witness) = b.finish(None).unwrap();
+        assert_eq!(check(&layout, &witness), Ok(()), "{key}");
+        common::mutate::Mutator::new(layout, witness).run(1);
+    }
+}
+
+/// Goal: whoever pays with notes changes no balance, whatever the witness is.
+#[test]
+fn an_entry_that_is_not_wanted_changes_nothing() {
+    let (store, root, count) = balances(&[10, 20]);
+    let entry = Entry::over(&store, 1, false, 15, 777, count);
+    for (count, index) in [(u(count), 1), (power_of_two(32), 7)] {
+        let mut entry = entry.clone();
+        entry.low.0 = index;
+        let (b, before, after) = entry.lay((root, count), 15, 777, false);
+        assert_eq!((b.value(before), b.value(after.root)), (u(0), root));
+        assert_eq!(b.value(after.count), count);
+        assert_eq!(outcome(b), Ok(()));
+    }
+    let found = Entry::over(&store, 2, true, 20, 777, count);
+    let (b, ..) = found.lay((root, u(count)), 20, 777, false);
+    assert!(outcome(b).is_err(), "found without being wanted");
+}
+
+/// Attacks: a balance read from another's leaf, a key that the tree has added again (which would count as a balance
+/// of zero), one passed off as found, and a new leaf over a taken place or at another index.
+#[test]
+fn an_entry_of_another_key_or_place_is_rejected() {
+    let (store, root, count) = balances(&[10, 20, 30]);
+    let rejected = |entry: &Entry, key: u64, count: u64| {
+        outcome(entry.lay((root, u(count)), key, 777, true).0).is_err()
+    };
+    for (low, found, key, good) in [
+        (2, true, 20, true),
+        (1, true, 20, false),
+        (2, true, 25, false),
+        (1, false, 15, true),
+        (0, false, 15, false),
+        (2, false, 15, false),
+        (1, false, 20, false),
+        (2, false, 20, false),
+        (3, false, 20, false),
+    ] {
+        let entry = Entry::over(&store, low, found, key, 777, count);
+        assert_eq!(rejected(&entry, key, count), !good, "leaf {low}, found {found}, key {key}");
+    }
+    let taken = Entry::over(&store, 1, false, 15, 777, 2);
+    assert!(rejected(&taken, 15, 2), "a taken place");
+    let later = Entry::over(&store, 1, false, 15, 777, count + 1);
+    assert!(rejected(&later, 15, count), "another index");
+    let mut lie = Entry::over(&store, 2, true, 20, 777, count);
+    lie.low.1.value = u(1_000_000);
+    assert!(rejected(&lie, 20, count), "another value");
+    let mut lie = Entry::over(&store, 1, false, 15, 777, count);
+    lie.low.1.next_key = u(0);
+    assert!(rejected(&lie, 15, count), "another next key");
+}
+
+#[test]
+fn a_full_tree_takes_no_entry() {
+    let (store, root, _) = balances(&[10]);
+    let entry = Entry::over(&store, 1, false, 15, 777, 5);
+    let (b, ..) = entry.lay((root, power_of_two(32) + u(5)), 15, 777, true);
+    assert!(outcome(b).is_err());
 }
 
 #[test]

@@ -6,6 +6,7 @@ use ark_ff::UniformRand;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rollmill_algebra::{Fr, G1Affine, G1Projective};
+use rollmill_circuits::block_root::BlockInput;
 use rollmill_circuits::circuit::{PROOF_LEN, cell_bits, log_n};
 use rollmill_circuits::jobs::{self, Input, JobError, Output};
 use rollmill_circuits::keyset::{CircuitKey, KeySet, KeySetError};
@@ -14,11 +15,12 @@ use rollmill_plonk::proof::{COMMITMENTS, EVALUATIONS, Proof};
 use rollmill_plonk::shape::{Shape, fixed};
 use rollmill_plonk::srs::Srs;
 use rollmill_protocol::join::JoinError;
+use rollmill_protocol::state::{BalanceChange, Settlement};
 use rollmill_protocol::tree::WitnessError;
-use rollmill_protocol::{BlockRange, Circuit, Pair, Tx, TxRange, TxTransition};
+use rollmill_protocol::{BlockRange, Circuit, Constants, Pair, Tx, TxTransition};
 use sha2::{Digest, Sha256};
 
-use common::{BlockCase, PRICE, chain, prover};
+use common::{BlockCase, chain, config, prover};
 
 fn point(rng: &mut ChaCha8Rng) -> G1Affine {
     G1Projective::rand(rng).into()
@@ -64,67 +66,66 @@ fn two_txs() -> BlockCase {
     chain(&[2]).remove(0)
 }
 
-fn base_input(set: &KeySet, tx: &Tx, transition: &TxTransition) -> Vec<u8> {
+fn constants(set: &KeySet) -> Constants {
+    set.constants(common::CHAIN_ID, common::version(), &config(), prover())
+}
+
+fn base_input(set: &KeySet, case: &BlockCase, tx: &Tx, transition: &TxTransition) -> Vec<u8> {
     let mut tx = tx.clone();
     tx.client_proof = proof_bytes();
-    let constants = set.constants(common::CHAIN_ID, common::VERSION);
-    jobs::tx_base_input(&constants, PRICE, &tx, transition)
+    jobs::tx_base_input(constants(set), &case.block, case.commitment, &tx, transition)
 }
 
 /// Results of the block's transactions, with proofs of nothing.
 fn tx_outputs(set: &KeySet, case: &BlockCase) -> Vec<Output> {
-    let constants = set.constants(common::CHAIN_ID, common::VERSION);
-    let ranges = case.txs.iter();
-    ranges
-        .map(|(_, transition)| {
-            let range = TxRange::of_tx(transition, constants, PRICE, Pair::trivial());
-            output(Circuit::TxBase, range.to_fields())
-        })
-        .collect()
+    let ranges = case.tx_ranges(constants(set));
+    ranges.iter().map(|range| output(Circuit::TxBase, range.to_fields())).collect()
 }
 
 fn block_input(set: &KeySet, case: &BlockCase, children: &[Vec<u8>]) -> Vec<u8> {
-    let constants = set.constants(common::CHAIN_ID, common::VERSION);
-    let zero = Fr::from(0u64);
-    jobs::block_root_input(&constants, prover(), &case.block, zero, children).unwrap()
+    let (block, commitment) = (&case.block, case.commitment);
+    let input = BlockInput::new(constants(set), config(), block, commitment, Fr::from(0u64));
+    jobs::block_root_input(input, children).unwrap()
 }
 
 fn bytes(outputs: &[Output]) -> Vec<Vec<u8>> {
     outputs.iter().map(Output::to_bytes).collect()
 }
 
-/// One input of every kind, honest but for the proofs.
+/// One input of every kind, honest but for the proofs; of transactions one that is paid from notes, one that claims
+/// for a new account, and one that withdraws.
 fn inputs(set: &KeySet) -> Vec<(Circuit, Vec<u8>)> {
-    let cases = chain(&[2, 1, 0]);
+    let cases = chain(&[2, 1, 0, 1]);
     let txs = bytes(&tx_outputs(set, &cases[0]));
-    let constants = set.constants(common::CHAIN_ID, common::VERSION);
-    let mut chain_prev = Fr::from(0u64);
+    let mut chain_before = Fr::from(0u64);
     let mut blocks = Vec::new();
     for case in &cases {
-        let ranges: Vec<_> = tx_outputs(set, case)
-            .iter()
-            .map(|o| TxRange::from_fields(&o.public).unwrap())
-            .collect();
-        let link = case.block.chain_link(chain_prev);
-        let rows = set.charged_rows();
-        let pair = Pair::trivial();
+        let ranges = case.tx_ranges(constants(set));
+        let link = case.block.chain_link(chain_before, &case.opening());
+        let (rows, pair) = (set.charged_rows(), Pair::trivial());
+        let (constants, config) = (constants(set), config());
         let range =
-            BlockRange::of_block(&ranges, &case.block, &link, constants, prover(), &rows, pair)
+            BlockRange::of_block(&ranges, &case.block, &link, constants, &config, &rows, pair)
                 .unwrap();
-        chain_prev = range.chain_end;
+        chain_before = range.chain_end;
         let circuit = rollmill_circuits::block_root::variant(ranges.len());
         blocks.push(output(circuit, range.to_fields()).to_bytes());
     }
-    let (tx, transition) = &cases[0].txs[1];
+    let base = |block: usize, i: usize| {
+        let (tx, transition) = &cases[block].txs[i];
+        (Circuit::TxBase, base_input(set, &cases[block], tx, transition))
+    };
     vec![
-        (Circuit::TxBase, base_input(set, tx, transition)),
+        base(0, 1),
+        base(1, 0),
+        base(3, 0),
         (Circuit::TxMerge, jobs::tx_merge_input(&txs[0], &txs[1]).unwrap()),
         (Circuit::BlockRoot0, block_input(set, &cases[2], &[])),
         (Circuit::BlockRoot1, block_input(set, &cases[1], &bytes(&tx_outputs(set, &cases[1])))),
         (Circuit::BlockRoot2, block_input(set, &cases[0], &txs)),
         (Circuit::BlockMerge, jobs::block_merge_input(&blocks[0], &blocks[1]).unwrap()),
-        (Circuit::EpochRoot1, jobs::epoch_root_input(32, &blocks[..1]).unwrap()),
-        (Circuit::EpochRoot2, jobs::epoch_root_input(32, &blocks[..2]).unwrap()),
+        (Circuit::EpochRoot1, jobs::epoch_root_input(config(), &blocks[..1]).unwrap()),
+        (Circuit::EpochRoot2, jobs::epoch_root_input(config(), &blocks[..2]).unwrap()),
     ]
 }
 
@@ -159,7 +160,7 @@ fn an_input_for_another_circuit_is_rejected() {
     }
     let rejected = jobs::verify(&set, "nonsense", &[], &[]).unwrap_err();
     assert_eq!(rejected.to_string(), "CIR-001: there is no circuit `nonsense`");
-    let bytes = [1, 0];
+    let bytes = [2, 0];
     assert!(matches!(Input::from_bytes(Circuit::Client, &bytes), Err(JobError::Kind { .. })));
 }
 
@@ -175,7 +176,7 @@ fn children_of_circuits_that_are_not_accepted_are_rejected() {
     merged.circuit = Circuit::TxMerge;
     let input = block_input(&set, &chain(&[1]).remove(0), &[merged.to_bytes()]);
     assert!(matches!(Input::from_bytes(Circuit::BlockRoot1, &input), Err(JobError::Child { .. })));
-    assert!(jobs::epoch_root_input(32, &[]).is_err());
+    assert!(jobs::epoch_root_input(config(), &[]).is_err());
 }
 
 #[test]
@@ -183,7 +184,7 @@ fn what_an_input_leads_to_is_compared_with_the_result() {
     let set = keys();
     for (circuit, input) in inputs(&set) {
         let mut public = vec![Fr::from(0u64); circuit.n_public()];
-        let at = circuit.pair_at().unwrap();
+        let at = circuit.pair_at();
         public.splice(at.., Pair::trivial().to_fields());
         let wrong = output(circuit, public);
         let rejected = jobs::verify(&set, circuit.name(), &input, &wrong.to_bytes()).unwrap_err();
@@ -200,32 +201,73 @@ fn what_an_input_leads_to_is_compared_with_the_result() {
 fn tampered_transactions_are_rejected_by_name() {
     let set = keys();
     let case = two_txs();
-    let (tx, good) = &case.txs[1];
+    let (tx, good) = &case.txs[0];
     let decode = |tx: &Tx, t: &TxTransition| {
-        Input::from_bytes(Circuit::TxBase, &base_input(&set, tx, t)).map(|_| ()).unwrap_err()
+        let input = base_input(&set, &case, tx, t);
+        Input::from_bytes(Circuit::TxBase, &input).map(|_| ()).unwrap_err()
     };
 
     let mut t = good.clone();
     t.anchor.index += 1;
     assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::RootBefore)));
-    // The first transaction's nullifier, through the low leaf of this one.
-    let mut spent = tx.clone();
-    spent.effects.nullifiers[0] = case.txs[0].0.effects.nullifiers[0];
-    assert!(matches!(decode(&spent, good), JobError::Witness(WitnessError::NotBracketed)));
+    // The other transaction's nullifier, through the low leaf of this one.
+    let mut other = case.txs[1].1.clone();
+    other.effects.start = case.txs[1].1.effects.start;
+    let mut spent = case.txs[1].0.clone();
+    spent.body.effects.nullifiers[0] = tx.body.effects.nullifiers[0];
+    assert!(matches!(decode(&spent, &other), JobError::Witness(WitnessError::NotBracketed)));
     let mut t = good.clone();
     t.effects.start.nullifier_count += 1;
     assert!(matches!(decode(tx, &t), JobError::Witness(_)));
-    let mut t = good.clone();
+    let (next, after) = &case.txs[1];
+    let mut t = after.clone();
     t.effects.start.note_count -= 8;
-    assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::NotEmpty)));
+    assert!(matches!(decode(next, &t), JobError::Witness(WitnessError::NotEmpty)));
     let mut t = good.clone();
-    t.effects.fee_payment.leaf.value = Fr::from(5u64);
-    assert!(matches!(decode(tx, &t), JobError::Fee { .. }));
-    t.effects.fee_payment.leaf.value = Fr::from(5_000_000u64);
+    let with_balance = |t: &mut TxTransition, value: u64| {
+        let Settlement::Payer { change: BalanceChange::Update(update), .. } =
+            &mut t.effects.settlement
+        else {
+            panic!("the first transaction pays from a balance")
+        };
+        update.leaf.value = Fr::from(value);
+    };
+    with_balance(&mut t, 5);
+    assert!(matches!(decode(tx, &t), JobError::Transaction { .. }));
+    with_balance(&mut t, 5_000_000_000);
     assert!(matches!(decode(tx, &t), JobError::Witness(WitnessError::RootBefore)));
     let mut cheap = tx.clone();
-    cheap.effects.gas.max_fee_per_l2_gas = 1;
-    assert!(matches!(decode(&cheap, good), JobError::Fee { .. }));
+    cheap.body.effects.gas.max_fee_per_l2_gas = 1;
+    assert!(matches!(decode(&cheap, good), JobError::Transaction { .. }));
+    let mut late = tx.clone();
+    late.body.effects.expiry_slot = case.block.header.slot - 1;
+    assert!(matches!(decode(&late, good), JobError::Transaction { .. }));
+    let mut withheld = tx.clone();
+    withheld.body.logs[0][0] += Fr::from(1u64);
+    assert!(matches!(decode(&withheld, good), JobError::Decode(_)));
+}
+
+/// A claim through another path, and a second one of the same deposit.
+#[test]
+fn tampered_claims_are_rejected_by_name() {
+    let set = keys();
+    let case = chain(&[2, 1]).remove(1);
+    let (tx, good) = &case.txs[0];
+    let decode = |t: &TxTransition| {
+        let input = base_input(&set, &case, tx, t);
+        Input::from_bytes(Circuit::TxBase, &input).map(|_| ())
+    };
+    decode(good).unwrap();
+    let mut t = good.clone();
+    t.effects.claim.as_mut().unwrap().path[0] += Fr::from(1u64);
+    assert!(matches!(decode(&t), Err(JobError::Witness(WitnessError::RootBefore))));
+    let mut t = good.clone();
+    t.effects.message_root += Fr::from(1u64);
+    assert!(matches!(decode(&t), Err(JobError::Witness(WitnessError::RootBefore))));
+    let mut t = good.clone();
+    let insertion = &t.effects.claim.as_ref().unwrap().insertion;
+    t.effects.start.nullifier_root = insertion.root_after;
+    assert!(matches!(decode(&t), Err(JobError::Witness(_))));
 }
 
 #[test]
@@ -245,25 +287,27 @@ fn ranges_and_headers_that_do_not_join_are_rejected_by_name() {
     let repeated = jobs::tx_merge_input(&txs[0], &txs[0]).unwrap();
     assert!(matches!(verify(Circuit::TxMerge, &repeated), JobError::Join(JoinError::Gap { .. })));
 
-    let mut late = case.clone();
-    late.block.header.slot = 0;
-    let input = block_input(&set, &late, &txs);
-    assert!(matches!(
-        verify(Circuit::BlockRoot2, &input),
-        JobError::Join(JoinError::Parent { what: "slot" })
-    ));
-    let mut paid = case.clone();
-    paid.block.header.total_fees += 1;
-    let input = block_input(&set, &paid, &txs);
-    assert!(matches!(
-        verify(Circuit::BlockRoot2, &input),
-        JobError::Join(JoinError::Header { what: "total_fees" })
-    ));
-    let mut foreign = set.constants(common::CHAIN_ID, common::VERSION);
+    let rejected = |change: &dyn Fn(&mut BlockCase)| {
+        let mut case = case.clone();
+        change(&mut case);
+        verify(Circuit::BlockRoot2, &block_input(&set, &case, &txs))
+    };
+    let slot = rejected(&|case| case.block.header.slot = 0);
+    assert!(matches!(slot, JobError::Join(JoinError::Header { what: "slot" })), "{slot}");
+    let time = rejected(&|case| case.block.header.timestamp += 1);
+    assert!(matches!(time, JobError::Join(JoinError::Parent { what: "timestamp" })), "{time}");
+    let fees = rejected(&|case| case.block.header.total_fees += 1);
+    assert!(matches!(fees, JobError::Join(JoinError::Header { what: "total_fees" })), "{fees}");
+    let data = rejected(&|case| case.commitment.0[7] ^= 1);
+    assert!(matches!(data, JobError::Join(JoinError::Link { what: "z" })), "{data}");
+    let messages = rejected(&|case| case.block.messages.leaves[0] += Fr::from(1u64));
+    assert!(matches!(messages, JobError::Join(JoinError::Header { .. })), "{messages}");
+    let mut foreign = constants(&set);
     foreign.vk_root += Fr::from(1u64);
-    let zero = Fr::from(0u64);
-    let empty = chain(&[0]).remove(0).block;
-    let input = jobs::block_root_input(&foreign, prover(), &empty, zero, &[]).unwrap();
+    let empty = chain(&[0]).remove(0);
+    let (block, zero) = (&empty.block, Fr::from(0u64));
+    let input = BlockInput::new(foreign, config(), block, empty.commitment, zero);
+    let input = jobs::block_root_input(input, &[]).unwrap();
     assert!(matches!(verify(Circuit::BlockRoot0, &input), JobError::Keys { .. }));
 }
 
@@ -271,7 +315,7 @@ fn ranges_and_headers_that_do_not_join_are_rejected_by_name() {
 fn a_result_has_one_encoding() {
     let good = output(Circuit::TxMerge, vec![Fr::from(7u64); Circuit::TxMerge.n_public()]);
     let bytes = good.to_bytes();
-    assert_eq!(bytes.len(), 2 + 32 * 33 + PROOF_LEN);
+    assert_eq!(bytes.len(), 2 + 32 * 45 + PROOF_LEN);
     assert_eq!(Output::from_bytes(&bytes).unwrap(), good);
     assert!(Output::from_bytes(&bytes[..bytes.len() - 1]).is_err());
     assert!(Output::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());

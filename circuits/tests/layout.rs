@@ -37,6 +37,8 @@ fn every_circuit_fits_its_size_and_states_its_numbers() {
         let report = report(circuit).unwrap();
         assert_eq!(report.log_n, log_n(circuit), "{circuit}");
         assert_eq!(report.public_inputs as usize, circuit.n_public());
+        // The running hash of messages was chosen under this condition (decision 26).
+        assert!(report.rows + 5_000 <= 1 << report.log_n, "{circuit}: {} rows", report.rows);
         assert!(cell_bits(circuit) == 16 || circuit == Circuit::Client);
         let on_l1 = circuit.family() == Family::EpochRoot;
         assert_eq!(transcript(circuit) == TranscriptKind::Keccak, on_l1);

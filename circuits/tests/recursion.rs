@@ -22,8 +22,9 @@ use rollmill_plonk::shape::Shape;
 use rollmill_plonk::transcript::{TranscriptKind, halves, short_coefficient};
 use rollmill_plonk::verifier::{PAIR_INPUTS, Pair, challenges, computed_at, reduce};
 use rollmill_protocol::Circuit;
+use rollmill_protocol::circuit::Verifier;
 use rollmill_protocol::domain;
-use rollmill_protocol::vk_tree::{VkLeaf, vk_tree};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 
 const KIND: TranscriptKind = TranscriptKind::Poseidon2;
 const ROLES: [u32; 2] = [1, 2];
@@ -32,7 +33,15 @@ const PAIR_AT: usize = 2;
 const VERSION: u64 = 3;
 
 fn spec(pair_at: Option<usize>) -> ChildSpec<'static> {
-    ChildSpec { roles: &ROLES, n_public: N_PUBLIC, log_ns: &[17], cell_bits: 16, pair_at }
+    let transcript = Verifier::Circuit.transcript();
+    ChildSpec {
+        roles: &ROLES,
+        n_public: N_PUBLIC,
+        log_ns: &[17],
+        cell_bits: 16,
+        pair_at,
+        transcript,
+    }
 }
 
 fn points<const N: usize>(rng: &mut ChaCha8Rng) -> [G1Affine; N] {
@@ -98,7 +107,7 @@ fn children(count: usize) -> (Fr, Vec<ChildWitness>) {
             ChildWitness { proof, public, vk, leaf, path }
         })
         .collect();
-    (tree[4][0], children)
+    (tree[VK_TREE_HEIGHT][0], children)
 }
 
 struct Laid {

@@ -4,9 +4,9 @@ pragma solidity 0.8.37;
 
 import {IVerifier} from "./IVerifier.sol";
 
-/// @title Verifier of the proofs of one circuit: 2^17 rows, 25 public inputs.
+/// @title Verifier of the proofs of one circuit: 2^17 rows, 24 public inputs.
 /// @dev PLONK with KZG over BN254 and a Keccak-256 transcript. The verification key's digest is
-///      0x10a143cd0e70e966ac069f2520020b73164aa34e50a74a7e222188f9a81c5dff.
+///      0x2a6f7fc4ce2d6ddadea915c91474157bcddfe794ebc035abcbef9253500f94f3.
 ///
 ///      Every word of memory that is used has a fixed address, named below or written into the code
 ///      of the gates. Solidity's own memory is never needed: `verify` ends inside its assembly.
@@ -22,8 +22,8 @@ contract EpochRoot1Verifier is IVerifier {
 
     // The circuit.
     uint256 private constant LOG_N = 17;
-    uint256 private constant N_PUBLIC = 25;
-    uint256 private constant PUBLIC_BYTES = 0x320;
+    uint256 private constant N_PUBLIC = 24;
+    uint256 private constant PUBLIC_BYTES = 0x300;
     uint256 private constant N_INVERSE = 0x30643640b9f82f90e83b698e5ea6179c7c05542e859533b48b9953a2f5360801;
     uint256 private constant OMEGA = 0x1bf82deba7d74902c3708cc6e70e61f30512eca95655210e276e5858ce8f58e5;
     uint256 private constant OMEGA_2 = 0xeeb2cb5981ed45649abebde081dcff16c8601de4347e7dd1628ba2daac43b7;
@@ -33,9 +33,9 @@ contract EpochRoot1Verifier is IVerifier {
     uint256 private constant CURVE_0 = 0x19bad872f9ebac9a67be4a3311c7a391357da0ba5b55bf0b0223fc937a50033a;
     uint256 private constant CURVE_1 = 0x4b0adae2f43661a90b9e304f050bb26c30a512084eeb4035536dc1a37f88f54;
     uint256 private constant CURVE_2 = 0x11f8c851b8028d74bfd8187e7f68f9a52fabf66d9974fd82ec871ce63db76d73;
-    uint256 private constant VK_DIGEST = 0x10a143cd0e70e966ac069f2520020b73164aa34e50a74a7e222188f9a81c5dff;
+    uint256 private constant VK_DIGEST = 0x2a6f7fc4ce2d6ddadea915c91474157bcddfe794ebc035abcbef9253500f94f3;
     // State of the transcript before the first message.
-    uint256 private constant TRANSCRIPT = 0xdfdc432374a31f5c93d89de0de3b8475cb97c5c1dfe1761246099cb957419fa9;
+    uint256 private constant TRANSCRIPT = 0xedb767af58a4dbb26289e18841577b9ca529888bc0a2369191c0b3b8996420a1;
 
     // The setup: [tau]_2 and the generator of G2, as the pairing precompile takes them.
     uint256 private constant TAU_0 = 0x214d382f8b5edc81cf7fffdc9db622f608d9518374e3bb36697742107af0b8b1;
@@ -101,8 +101,8 @@ contract EpochRoot1Verifier is IVerifier {
     // Powers of OMEGA, zeta less each, running products that become Lagrange polynomials at zeta.
     // Free again once those are summed, as is the transcript's buffer: there the gates are computed.
     uint256 private constant ROOTS = 0x1ee0;
-    uint256 private constant DIFFERENCES = 0x22c0;
-    uint256 private constant LAGRANGE = 0x26a0;
+    uint256 private constant DIFFERENCES = 0x22a0;
+    uint256 private constant LAGRANGE = 0x2660;
     uint256 private constant BUFFER = 0x1ee0;
 
     // Gas forwarded to each precompile. A failing one burns all of it, so it is capped, with room for
@@ -246,7 +246,7 @@ contract EpochRoot1Verifier is IVerifier {
                 let product := zeta
                 let root := OMEGA_BLINDING
                 let i := 0
-                for {} lt(i, 0x3e0) { i := add(i, 0x20) } {
+                for {} lt(i, 0x3c0) { i := add(i, 0x20) } {
                     let difference := addmod(zeta, sub(R, root), R)
                     mstore(add(ROOTS, i), root)
                     mstore(add(DIFFERENCES, i), difference)
@@ -920,44 +920,44 @@ contract EpochRoot1Verifier is IVerifier {
             calldatacopy(POINTS, add(at, 0x300), 0x40)
             calldatacopy(add(POINTS, 0x40), add(at, 0x380), 0x80)
             calldatacopy(add(POINTS, 0xc0), add(at, 0x440), 0x140)
-            mstore(0x1520, 0x0e8335fa06569cfa1ac0d82bf1f3693185705e71810f9c6aaceeb5c21e66ab3e)
-            mstore(0x1540, 0x0553f252aaaa53b2e940b462bb0b47f138a511f9ea5522f18e8b0089b5fa073d)
-            mstore(0x1560, 0x303f42305aa839a527c2ae01cbf616272cd2b7cfc599407d6289f63b4409ded2)
-            mstore(0x1580, 0x1fc4cb690050c82eb02d19248f173bfceec82eee49c77a8a8d37e5e880e6b163)
-            mstore(0x15a0, 0x198b8e1bcf017eb254d054732eea8ca2fb791ddf03021744d28baea764346e38)
-            mstore(0x15c0, 0x256f48546dd1470f7a3491f6defd50dbd183a93dfbedb6fa21709ae9676a56f5)
-            mstore(0x15e0, 0x113551ab14cdbff2da8e872482fdad8ef6c0e443be0bbfc927c595b0028b3dc9)
-            mstore(0x1600, 0x245a1f2713083d11bf36cb991fcf44858b3435778b16d40e5d430e0acc9cb8e9)
-            mstore(0x1620, 0x1709932ee808bcb5b393d70a9f4a4f6a3205d04bd8199065932b4658274d3871)
-            mstore(0x1640, 0x134f40e72928196b609085b9132c99bee764d20cbb7d146ae3f5bea20ebbe131)
-            mstore(0x1660, 0x1d74cfc81ea599e542797eef04f166bca47f59f5e336ad582850c6961d298f13)
-            mstore(0x1680, 0x1af7de81d5c209695b885ad69c833ae07fad273563965b58d85d510e37840567)
-            mstore(0x16a0, 0x138f741dcc63996169532b4bfaf03b99eb5c4e046fd59d22b842720dedffead4)
-            mstore(0x16c0, 0x165b7356e9bff1f54eee38d2b46fc6581255438b28da5920065d0a73c3b6cec9)
-            mstore(0x16e0, 0x162a6686506a9bf72044f4e5ecaae8db51e1c6beec3c19228c2698bc6d9198cc)
-            mstore(0x1700, 0x11007993da602fc7067d2d0320992cde47d2d9783d53d620d97f1e6ebdc7fe8e)
-            mstore(0x1720, 0x2f84d2666f5258e3d55e457b529b3e8a4c40565ac12999191e27d407a52f666d)
-            mstore(0x1740, 0x12908b94489344edfcce8b3fb48c0b654ad60bf59f08c4978e174f3d9500ab65)
-            mstore(0x1760, 0x1fb4e05ba4dbc26d31b034bdd8ce259053446417202fb7d9b6f262ae97d6c0d6)
-            mstore(0x1780, 0x28b5a93669292fef1c9fb2269e56fa101fb9809e5c1d55081143e37ebd45e590)
-            mstore(0x17a0, 0x0cb096af33adbd2b3665ded724628913bcd155655cb20596e5eebfd2717808fe)
-            mstore(0x17c0, 0x0d20dcd8eaca86a5accb27e482573d0c07865ed1eb29a67bbc292654371122fb)
-            mstore(0x17e0, 0x2a4f980151585634a38d826f8cb954d9490c0ac34f57684169b1de0765cd0094)
-            mstore(0x1800, 0x2076bb902848e0ff220ecca95ae3d2f5d706e32d6da698ad21dffdc04fcc99de)
-            mstore(0x1820, 0x0289a1ebdeb49be6d05a4a02c12d3ee8dd6adb5def3163a368fea9d5bcf8b208)
-            mstore(0x1840, 0x04f63db955f02dc7ca343a6250c9ae15185b0faea776464805a82265f04ed55c)
-            mstore(0x1860, 0x2caf49dee0aa7c4d1b4c53f4442db2e1774991ad1bc9cba0418b655b9b387e8d)
-            mstore(0x1880, 0x2aaa004eedfa1bf617fb6b58e8510479350c1908fad5446ff86d7bca6c4bc797)
-            mstore(0x18a0, 0x28789ef51e9e74586621ac50fc1d081b4a3dd16eda3724d02ae0ffde1c0b3589)
-            mstore(0x18c0, 0x1c712a673899ae786f6e101ed7053491d6a084c45a2fea099a8ea2b768904346)
-            mstore(0x18e0, 0x1af4a360e2ad730a94bd58b7ce1f128e271bf40c3dc85f8d59af4b8fd461258b)
-            mstore(0x1900, 0x12ed79dfb0e08e5d0c3f94be77162121a2598d4775b9c311c75fd3cf55dfd18b)
-            mstore(0x1920, 0x03248a0d1dad61a3b58b71dae03065d728c8255cb5c374722702768cad7b1a70)
-            mstore(0x1940, 0x1ac9418ed6837b66fdbf991a3a91e688b97e6cb7068f5a433ea206478c3889a2)
-            mstore(0x1960, 0x1b890fdbebfc0174ab9e166fb30c39527150422cb0c8a45ed1162ef4697dac50)
-            mstore(0x1980, 0x0d19f7265d2c28386453cc19802728d4268d333b308550dc69d78fd65b999f0e)
-            mstore(0x19a0, 0x25ba48892f421305fb6e1ada95ea6121e9d3d93df69acf4f3b2a7a097d443b57)
-            mstore(0x19c0, 0x04db42a045e0933327f2cb4af2ab425e38db75fbbe21023922e8d14b20114ff8)
+            mstore(0x1520, 0x0aeece48b1dca3e10c4c969a7f9e79da195d0a6842a1ebf202b03b5349d053ac)
+            mstore(0x1540, 0x1efaf166a4f8c44891909d1827c9ff9b986f5737313009f3d1bf2e060581783c)
+            mstore(0x1560, 0x1a9ced9246e489ed89dfdffb2f0baf428e8e17dff24937c4e002606093422a3d)
+            mstore(0x1580, 0x08892fc581664c4ddd870ec4be6584030a638420440ac2cc657fc2ecce43be27)
+            mstore(0x15a0, 0x181caf1c75a0d1d27423f92207c9482e0da9fa78d3a072c2d67125091e3020c9)
+            mstore(0x15c0, 0x0973c24f05168476e081a1232bfa24f4d3c4ac39a947a6bb21a96e61a520342b)
+            mstore(0x15e0, 0x126e5f9d173a60bd31513680b8924f3f6d09e31d73dc0c1a9b95f51d9ba8b0e5)
+            mstore(0x1600, 0x030209a2ae015b821a0b98a616e001737be62f4ad0e16c1b142c57ac4e5b7095)
+            mstore(0x1620, 0x1908a1b1117502388cff675d58865f99d9bcf4711826f7cac1065cc949671cc9)
+            mstore(0x1640, 0x1a2481a11d88c1d41a4cb395e806b1c75ca0c5e8207b24b379c0ace3d6cb0855)
+            mstore(0x1660, 0x2645e6fe50ccdd745221a1d1e45c3979eeaafd89081fcf1beeb90f25d6d66c0d)
+            mstore(0x1680, 0x0de7b075f93c11df3a8f9fc4dd74bc6bff5b031c082419b8ba2e30f2711887ee)
+            mstore(0x16a0, 0x206d87a23af61a7f4b6830d0bc69ad694b9dd8d464962a18173c77bbd9e45dbe)
+            mstore(0x16c0, 0x2936025979990537293dd7ebe9758729236c1c1a7110f718480c285b90f0ff2a)
+            mstore(0x16e0, 0x1d857ed25ec0c38acfea93c5634173fef03fd7c74858da9216a3f60a4c01dfa2)
+            mstore(0x1700, 0x2c56b32aa895eddd0b2fd16b378da06b8e94df69f035bd56b80941c26082f9ac)
+            mstore(0x1720, 0x2cb3882ca360bce2bf40b0e1333e091c7b6d477e5611f11bfd3719787a3e929c)
+            mstore(0x1740, 0x16c9c24fa1558000af11cf83e36775f5a1ba5e1b1aa27d838df680a3de7798cd)
+            mstore(0x1760, 0x0787635ac6ba0ef2d5a8754aa9229f1e9b189e00106df2424534369155592953)
+            mstore(0x1780, 0x1dce87e17ad88f64cf94ba57f88b136d1a19691c531b40338807a48cbf6f3580)
+            mstore(0x17a0, 0x2c163b9004b82af1166ecc31eea7100b473202a0f5b16209f1ac1fed0b258683)
+            mstore(0x17c0, 0x1f2bcfd15295dbdae8d0c0e7ac14baf459f61f8e1694f62653002c190a22a761)
+            mstore(0x17e0, 0x11b705c2f81028c4a250d7adc22884e21aef83c00cdcb3aea01974845403680e)
+            mstore(0x1800, 0x0d7829e33528abc8a455dfd8080d8a96368db3a692b4daa21d2d2629356566ac)
+            mstore(0x1820, 0x077b28ef4a41da8570d67efa5c0e61e5791ce92749b1a1cd5a0536ffbc4092a9)
+            mstore(0x1840, 0x0b8550e2a8639c55c2eecb22b1385d58f2fbb9757782e3a79dbdd291c2cbe063)
+            mstore(0x1860, 0x23947c922c7d0b0138c78ccf4aca87f283fb02e813db328da555c7f8dacbd666)
+            mstore(0x1880, 0x2a72ebc180a7eed034314424c5f5fec2b8e8bd25c6c2b313e1bbc053de3dcb71)
+            mstore(0x18a0, 0x100936ebc56dbecc9e99d9cc3a502df4f3ddf482a4e7a2a9d4f8c061c5c34ba4)
+            mstore(0x18c0, 0x25502a884092c2578c6052554740b5fb0ad4e79f7461e5807c8bdd33a7f15b51)
+            mstore(0x18e0, 0x1bdc1b61556d3efd4d6dd08377ee2dd3b9cb6a0105a209fbdc4e2016499a2d2a)
+            mstore(0x1900, 0x225d998757f1b84f0a2f08fe0edc30414d1d911db033973c4da9c50676ffbaf5)
+            mstore(0x1920, 0x2574563ee4590c17e5453076661ac6d7ca332dac8ae0c3cf9e71746ae0f460b6)
+            mstore(0x1940, 0x1159da0a6fcab535b32e90325da160cf5e2de66b7638209123a445477be2332e)
+            mstore(0x1960, 0x22a7de5a97fd73fda8005b2f1f8c92e41ebd491ead5a91d8a541a5f9a7eb2d1d)
+            mstore(0x1980, 0x0866c185ff98d84a8148e9ddae10ea89f99ed9b111d851a9a25e978d567c78fe)
+            mstore(0x19a0, 0x13ace120b47c7fc5bf669e3572f8ca711e0628369edbc9c8827910c6d1d79f67)
+            mstore(0x19c0, 0x0bd238a5ad876a958defb46726a985677a8666fab3f0ddf149882ab56a7bd11e)
             calldatacopy(POINTS_2, add(at, 0x100), 0x200)
             calldatacopy(add(POINTS_2, 0x200), add(at, 0x340), 0x40)
             calldatacopy(add(POINTS_2, 0x240), add(at, 0x400), 0x40)
@@ -970,7 +970,7 @@ contract EpochRoot1Verifier is IVerifier {
             calldatacopy(SUM, add(at, add(AT_OPENING, 0x40)), 0x40)
             {
                 let u := mload(FOLD)
-                let carry := add(publicInputs.offset, 0x1e0)
+                let carry := add(publicInputs.offset, 0x1c0)
                 ok := carried(carry, POINTS_L)
                 ok := and(ok, carried(add(carry, 0xa0), POINTS_R))
                 if iszero(ok) { refuse() }

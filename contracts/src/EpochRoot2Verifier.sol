@@ -4,9 +4,9 @@ pragma solidity 0.8.37;
 
 import {IVerifier} from "./IVerifier.sol";
 
-/// @title Verifier of the proofs of one circuit: 2^17 rows, 25 public inputs.
+/// @title Verifier of the proofs of one circuit: 2^17 rows, 24 public inputs.
 /// @dev PLONK with KZG over BN254 and a Keccak-256 transcript. The verification key's digest is
-///      0x268af5554c2a0fdbbca80f4fb09a5a169d39b9b19ec41ef8f89cf8acce8a176e.
+///      0x17266b7100fb3be68afd2d1de0bcf7d0a05603313bc41219168bc5c71d59d1f1.
 ///
 ///      Every word of memory that is used has a fixed address, named below or written into the code
 ///      of the gates. Solidity's own memory is never needed: `verify` ends inside its assembly.
@@ -22,8 +22,8 @@ contract EpochRoot2Verifier is IVerifier {
 
     // The circuit.
     uint256 private constant LOG_N = 17;
-    uint256 private constant N_PUBLIC = 25;
-    uint256 private constant PUBLIC_BYTES = 0x320;
+    uint256 private constant N_PUBLIC = 24;
+    uint256 private constant PUBLIC_BYTES = 0x300;
     uint256 private constant N_INVERSE = 0x30643640b9f82f90e83b698e5ea6179c7c05542e859533b48b9953a2f5360801;
     uint256 private constant OMEGA = 0x1bf82deba7d74902c3708cc6e70e61f30512eca95655210e276e5858ce8f58e5;
     uint256 private constant OMEGA_2 = 0xeeb2cb5981ed45649abebde081dcff16c8601de4347e7dd1628ba2daac43b7;
@@ -33,9 +33,9 @@ contract EpochRoot2Verifier is IVerifier {
     uint256 private constant CURVE_0 = 0x19bad872f9ebac9a67be4a3311c7a391357da0ba5b55bf0b0223fc937a50033a;
     uint256 private constant CURVE_1 = 0x4b0adae2f43661a90b9e304f050bb26c30a512084eeb4035536dc1a37f88f54;
     uint256 private constant CURVE_2 = 0x11f8c851b8028d74bfd8187e7f68f9a52fabf66d9974fd82ec871ce63db76d73;
-    uint256 private constant VK_DIGEST = 0x268af5554c2a0fdbbca80f4fb09a5a169d39b9b19ec41ef8f89cf8acce8a176e;
+    uint256 private constant VK_DIGEST = 0x17266b7100fb3be68afd2d1de0bcf7d0a05603313bc41219168bc5c71d59d1f1;
     // State of the transcript before the first message.
-    uint256 private constant TRANSCRIPT = 0xdfdc432374a31f5c93d89de0de3b8475cb97c5c1dfe1761246099cb957419fa9;
+    uint256 private constant TRANSCRIPT = 0xedb767af58a4dbb26289e18841577b9ca529888bc0a2369191c0b3b8996420a1;
 
     // The setup: [tau]_2 and the generator of G2, as the pairing precompile takes them.
     uint256 private constant TAU_0 = 0x214d382f8b5edc81cf7fffdc9db622f608d9518374e3bb36697742107af0b8b1;
@@ -101,8 +101,8 @@ contract EpochRoot2Verifier is IVerifier {
     // Powers of OMEGA, zeta less each, running products that become Lagrange polynomials at zeta.
     // Free again once those are summed, as is the transcript's buffer: there the gates are computed.
     uint256 private constant ROOTS = 0x1ee0;
-    uint256 private constant DIFFERENCES = 0x22c0;
-    uint256 private constant LAGRANGE = 0x26a0;
+    uint256 private constant DIFFERENCES = 0x22a0;
+    uint256 private constant LAGRANGE = 0x2660;
     uint256 private constant BUFFER = 0x1ee0;
 
     // Gas forwarded to each precompile. A failing one burns all of it, so it is capped, with room for
@@ -246,7 +246,7 @@ contract EpochRoot2Verifier is IVerifier {
                 let product := zeta
                 let root := OMEGA_BLINDING
                 let i := 0
-                for {} lt(i, 0x3e0) { i := add(i, 0x20) } {
+                for {} lt(i, 0x3c0) { i := add(i, 0x20) } {
                     let difference := addmod(zeta, sub(R, root), R)
                     mstore(add(ROOTS, i), root)
                     mstore(add(DIFFERENCES, i), difference)
@@ -920,44 +920,44 @@ contract EpochRoot2Verifier is IVerifier {
             calldatacopy(POINTS, add(at, 0x300), 0x40)
             calldatacopy(add(POINTS, 0x40), add(at, 0x380), 0x80)
             calldatacopy(add(POINTS, 0xc0), add(at, 0x440), 0x140)
-            mstore(0x1520, 0x2ee941f3349eefadf725906d78253f37beb820e746baeea56df47420e13cfe84)
-            mstore(0x1540, 0x26f0aa544bd7f976a2cb28256d1939824da7d62af16b2468a97756a287917d15)
-            mstore(0x1560, 0x09d5eab097aaf0d3f5760272afc6c3ca196d639073f640877d00bac9f2f14943)
-            mstore(0x1580, 0x1d51573c461395faea9c7ab5fe0074804c5835fdef7c1b9ee55f452bb0310f27)
-            mstore(0x15a0, 0x0ef1fce4e9e288f090f4bc536667aff8cab9f57a9083dd8f6763f96cd029f45b)
-            mstore(0x15c0, 0x2e0caa90e67fdd9ef09901e4bc783bd00b654204dc273fc27d1fb0681bd72f4f)
-            mstore(0x15e0, 0x15be20fe06f1600248b911dc95dac89b49a50e686c0774fbe61ca920aeaed755)
-            mstore(0x1600, 0x09e6b9a61dcfdbbb993d4e3b8bd61fda92e4d71ce5fdf04313d6715ee40a1bcc)
-            mstore(0x1620, 0x2074facfd6b27ca2988cdbd2d605576ece9b5b7a4ed550fcbeb277be5f3032cc)
-            mstore(0x1640, 0x0df16190bff92ef8c2e76d3f99035973bba3777a30c49cfd1ab7ca77f6e986ce)
-            mstore(0x1660, 0x05e964aab271bda92ee92c2145b96998d5c38c8bac4b46ec00b860e4bdc2aa05)
-            mstore(0x1680, 0x23571346317224f618b126efc86dedfab395c5357cbc82f5f5606c367f2f27e7)
-            mstore(0x16a0, 0x16914225dd5aa3507654a7638f034a92f98458261130b71d12400d7f1616e936)
-            mstore(0x16c0, 0x1e1606853a4a57c36c377aa9dd992a198cdcc08397c0d39b59f864b34919c44b)
-            mstore(0x16e0, 0x0cb2c7868b0abfd3b164abcd4f04391cd3b7ec8ce82c6162656d0b51ed670932)
-            mstore(0x1700, 0x1728d2bae5dc73b089d556e742ba1997115b5644517fb860ad6fae4bb2bb7908)
-            mstore(0x1720, 0x28a9f58820fc91d303d81b191d78660867e7f1913bdb6164b53986402bd8dd8c)
-            mstore(0x1740, 0x1321a5c8b5b158ba2c1d745dd9a0507326e4122c8ebde284b02137b593b97a17)
-            mstore(0x1760, 0x09d0c1b75f938414884367d5562e7dd4366f7f612cd163f9d80722d20a127d19)
-            mstore(0x1780, 0x14ff28bda6147e6ba796db5cfde4034fdc91c23c8f373bfcde9dce7d23c8d996)
-            mstore(0x17a0, 0x1a36e9e2537a3187d5468f82cac7639da898d39edfe94259cc829d23343672e6)
-            mstore(0x17c0, 0x101a3d3b06c30ed28c409eaf29781cb12fe1c17c6dff63f9e3488e32abc64d84)
-            mstore(0x17e0, 0x16eb740031af84d74b1267d0beb8c81c24d7361258ae2bedc0e7edb8ff62f39d)
-            mstore(0x1800, 0x2c3d0ab099fd0814296dd7f15f3482c6ac60a1eaa0dfed37de1959a75cdb3308)
-            mstore(0x1820, 0x25daec63b3f81893188fce92f55c7e5356fbc33af6afba971d8177be0ec8bd75)
-            mstore(0x1840, 0x1128196ee727da94b831379cff2be80f2ada5f9704378c4b826f77fa513c9509)
-            mstore(0x1860, 0x27397f5600abb57d34adef54d4b92f03c8a009a783027e101d4e34ba37ae7592)
-            mstore(0x1880, 0x249ee7ddb43f413bd8573c627ebf9eb1d4d9278e36121d47a84b4e3ab86a7835)
-            mstore(0x18a0, 0x14ad51add131b791fa52ff3b0424fe4d919b17836b49bc91763251f30de559df)
-            mstore(0x18c0, 0x19bd16d895231ebd40216e3f39089826e27f2c646757b07834f41654e43cd5ba)
-            mstore(0x18e0, 0x0b9ecce5f0808591ff6ded4d06c02ea614b9232f795fba0b2a9ab35713bc978a)
-            mstore(0x1900, 0x30216d437450336d353421eb06b38ec3b72ed157e39755949509a623133a4830)
-            mstore(0x1920, 0x06decb31fb1dabc18f68858bbe113abded841147cde752097d959c2a6fe27db2)
-            mstore(0x1940, 0x04a49df91175f80612c0fa289d1d7f6841bec879125dede2f48c32ef113cc348)
-            mstore(0x1960, 0x2bcdc04cdf52e8038f6e65c88811a5f63fb6fb2570dd320d35bfdc0bc25c675f)
-            mstore(0x1980, 0x0472e2c274ff3beba56b5794defe458395e3059789fdf256c39375a81fdf3ef6)
-            mstore(0x19a0, 0x06dfefb2cee005bc4fbfb5335bfc38f33df801d0ff6ec45fd2dae16d88a91b30)
-            mstore(0x19c0, 0x0dc4983187f78f3664a91a5b93537b4143520002f59ecc755da0c3967814f23b)
+            mstore(0x1520, 0x2fa4371faba6eb5175638be2c0d6abddd904d2ff528c2ac696bceae7e8a6fc8e)
+            mstore(0x1540, 0x15343551738a20c5e20d1d34e1d36bf7bf0938e8a2dcffbeffdd23ed8bb5c4ee)
+            mstore(0x1560, 0x083140c6af67b6cc238f7add28a7a19e2695759ba3d3e0a0f5de5a9e1c32bb8e)
+            mstore(0x1580, 0x1e477b26a7fac58d141788bc7620042626d5cfea82b4699271db6c21c02b775f)
+            mstore(0x15a0, 0x16d617f2e63b6b44790349e4bba1ea846b1dd6169a1218a776d7607c6b0019db)
+            mstore(0x15c0, 0x23f4d7802d47fbf90511d27c2c7115438b64ca61ee45ed1bbf351a86d94e9dff)
+            mstore(0x15e0, 0x30463548b892bf5f617ee181da9e26f30b0b0d81376f7a7d27666e9bc16932d4)
+            mstore(0x1600, 0x10eb7fc5128ae3b615c772114a1479224b84bfb54ba5dad7fc1e8b9ae5feea57)
+            mstore(0x1620, 0x1338d2f970f09b95215c2b00f950dbf25a0ac3e2e3538614e31b3dd87fa8fc7f)
+            mstore(0x1640, 0x1ffef8796324d793da435b3204172660cb07eb1ea35e49966c40ed55a7c15655)
+            mstore(0x1660, 0x19ca3c2ffdfc073abaa394ff22cd8e00e02702bb71c7893fedd6be0492cc6be1)
+            mstore(0x1680, 0x3005162df9efe41a15c5cb36222ca223a3b9c5567f52065142ee7a165fc0cf33)
+            mstore(0x16a0, 0x2076697cc594078befc7262605706d7876a140470aa66ecc7ac2f125302bb518)
+            mstore(0x16c0, 0x13fbdc614a81f865b0904bae7790b0ac2c813a7063b3bbcd1a58bb72e1926738)
+            mstore(0x16e0, 0x265f492ce087c9f9f993022324edda5d457052ef3850222b4a74d39efeca8706)
+            mstore(0x1700, 0x1b5d640c7c843c8fd8c2dda0e3b73847a3b61fe8ac8dd95572942e11f278d0b6)
+            mstore(0x1720, 0x047e4f9071a4db96ff19aab7333a327fb2c64d375f5c8b0983a699296077e6c6)
+            mstore(0x1740, 0x080d9ec876e48a551b96938388b2c0bf90c6ebbad17784fe175bc084a88f7cab)
+            mstore(0x1760, 0x1e15c081c692a87ed454ee59ec3591435f8f025c4fabf3abf65b4cb08802be72)
+            mstore(0x1780, 0x14456a92a5e68b37e3ee3005cf2ef85437d0b40d61bcb48a0a074a8485d069e0)
+            mstore(0x17a0, 0x1b4f1c64c0563f108073a4b82beaecae09ce2055a1726061bd34166a37490154)
+            mstore(0x17c0, 0x1027f0b93ef3dd0dc3d260235b38dce7e750871a64e580c643ce9aee4755baf0)
+            mstore(0x17e0, 0x0e5914f9926a40450ada26affa5b1206ae81817159838c36e15c8cc3e1482cbd)
+            mstore(0x1800, 0x17735b9f23064b2fd76d24a280170b440f6a590ff7f7e4c39f9e8dd1c408c712)
+            mstore(0x1820, 0x22b8f270186498c77e1334df259cd24c88bfe87af2e43ed56805c39bb4d69955)
+            mstore(0x1840, 0x222309df3bdf42257bea87a0b11bd2553441bec73d4a0befd8daa4ac80b25708)
+            mstore(0x1860, 0x28c03396d0649533307ebd963388bc783362195b5082d434f247ab0aceb91ec6)
+            mstore(0x1880, 0x2f55b7d4c935a5c3a630bea941d00103467920ee465d8a24b74ce3172a816a67)
+            mstore(0x18a0, 0x2e26ce99115f6c978bc9f077bb42cd0a3d0ac69ff70aa7e8b2e9b0efb81de015)
+            mstore(0x18c0, 0x294001a8cb709d8229ef715bc2f9d29a6bf1c75d670cf5737b6b51c626524933)
+            mstore(0x18e0, 0x0dcc840ce1e4f7688aa91ea686d7288cce1076a8afaf3924be7256403132012e)
+            mstore(0x1900, 0x11a4071073d31bed73924f46fd0aa0774f413c15ac3b91a35ce378af5b18e54a)
+            mstore(0x1920, 0x235be0e377211e3996c7a28ad1a9e7965fc0516ae36751125847fe3d4dc697f5)
+            mstore(0x1940, 0x261ac87fa6fe63e3aef4baf1dfb267b645ff87b7cd06eb95f1c010ae44913212)
+            mstore(0x1960, 0x12bbbb7c6ba7540c4004087e5912ce85f6ddb82289d8a37a07b9b17689d76b9b)
+            mstore(0x1980, 0x139a1370bbf199fab6d02c148e052e77aeefebf420155807ee1f636d5c3e3e80)
+            mstore(0x19a0, 0x135e3ace231b784d707c7db3b851f91878ac4f99264e3e697da3f65b4acc8263)
+            mstore(0x19c0, 0x10d43ee5c9574f9c73d620f1d458062b9b3d8ab8262d0cdb307a79a73feba1f6)
             calldatacopy(POINTS_2, add(at, 0x100), 0x200)
             calldatacopy(add(POINTS_2, 0x200), add(at, 0x340), 0x40)
             calldatacopy(add(POINTS_2, 0x240), add(at, 0x400), 0x40)
@@ -970,7 +970,7 @@ contract EpochRoot2Verifier is IVerifier {
             calldatacopy(SUM, add(at, add(AT_OPENING, 0x40)), 0x40)
             {
                 let u := mload(FOLD)
-                let carry := add(publicInputs.offset, 0x1e0)
+                let carry := add(publicInputs.offset, 0x1c0)
                 ok := carried(carry, POINTS_L)
                 ok := and(ok, carried(add(carry, 0xa0), POINTS_R))
                 if iszero(ok) { refuse() }

@@ -5,7 +5,7 @@ pragma solidity 0.8.37;
 /// @dev An implementation holds one verification key and the setup's points as constants. It must
 ///      - return true only if the proof verifies for exactly these public inputs, in this order,
 ///        and the pair of points that the inputs end with passes its pairing as well;
-///      - refuse, by `false` or by a revert, a proof of another length, another number of inputs, a
+///      - reject, by `false` or by a revert, a proof of another length, another number of inputs, a
 ///        word that is not the canonical encoding of its field element, a point off the curve;
 ///      - cap the gas it forwards to a precompile, since a failing one burns all it was given;
 ///      - keep no state: a caller relies on `view`, hence on STATICCALL, against reentry.
@@ -17,4 +17,7 @@ interface IVerifier {
         external
         view
         returns (bool);
+
+    /// @notice Digest of the verification key, as a leaf of the key tree contains it.
+    function vkDigest() external view returns (bytes32);
 }

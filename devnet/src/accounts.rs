@@ -7,12 +7,11 @@ use rand_chacha::ChaCha20Rng;
 use rollmill_node_client::NodeClient;
 use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::{Fr, Genesis, Tx};
+use rollmill_protocol::{Config, EthAddress, Fr, Genesis, Tx};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::{Address, Keys};
 use rollmill_pxe::wallet::Wallet;
 
-use crate::deployment::ROLLUP_VERSION;
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Progress};
 
@@ -40,8 +39,8 @@ pub fn account_keys(seed: u64, n: usize) -> Vec<Keys> {
     (0..n).map(|_| Keys::generate(&mut rng)).collect()
 }
 
-/// A genesis in which each account has notes and a fee balance. `timestamp` is in seconds since 1970.
-pub fn genesis(accounts: &[Keys], timestamp: u64) -> Genesis {
+/// The genesis of a rollup in which each account has notes and a fee balance.
+pub fn genesis(accounts: &[Keys], rollup: EthAddress, vk_root: Fr, config: Config) -> Genesis {
     let owners: Vec<Fr> = accounts.iter().map(|keys| keys.address().to_field()).collect();
     let notes = owners.iter().enumerate().flat_map(|(i, owner)| {
         (0..NOTES).map(move |j| GenesisNote {
@@ -54,8 +53,9 @@ pub fn genesis(accounts: &[Keys], timestamp: u64) -> Genesis {
     Genesis {
         format: GENESIS_FORMAT,
         chain_id: ANVIL_CHAIN_ID,
-        rollup_version: ROLLUP_VERSION,
-        timestamp,
+        rollup,
+        vk_root,
+        config,
         fee_per_l2_gas: FEE_PER_GAS,
         fee_per_da_gas: FEE_PER_GAS,
         notes: notes.collect(),

@@ -78,15 +78,15 @@ pub async fn bring_up(
     let least = if options.chaos.is_some() { 6 } else { 2 };
     let account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let genesis = accounts::genesis(&account_keys, now.as_secs());
-    let archive_root = accounts::genesis_archive_root(&genesis)?;
+    let vk_root = keys.set().root();
+    let genesis = |rollup, config| accounts::genesis(&account_keys, rollup, vk_root, config);
     let data = network.dir.path().join("data");
+    let time = now.as_secs();
     let deployment =
-        deploy_contracts(l1_address, &contracts, &data, &keys, &genesis, archive_root, options)
-            .await?;
+        deploy_contracts(l1_address, &contracts, &data, &keys, time, genesis, options).await?;
     progress.line(&format!(
-        "contracts: rollup {}, verifier {}",
-        deployment.rollup, deployment.verifier
+        "contracts: rollup {}, token {}",
+        deployment.rollup, deployment.token
     ));
 
     let mut endpoints = Vec::new();
@@ -123,7 +123,7 @@ pub async fn bring_up(
     }
 
     let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
-    let follower = Follower::start(l1.clone(), deployment.rollup, deployment.l1_start).await?;
+    let follower = Follower::start(l1.clone(), deployment.followed(), deployment.l1_start).await?;
     Ok(Running {
         accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
         node: nodes[0].clone(),
@@ -251,7 +251,7 @@ impl Running {
         network: &mut Network,
     ) -> Result<(), Error> {
         let rollup = self.l1.rollup(self.deployment.rollup).await?;
-        let slots = u64::from(self.deployment.slots_per_epoch);
+        let slots = self.deployment.config.slots_per_epoch;
         let used = match self.blocks.last_key_value() {
             Some((number, _)) => Some(rollup.block_record(*number).await?.slot.to::<u64>() / slots),
             None => None,
@@ -279,13 +279,14 @@ impl Running {
                 L1Event::BlockProposed(block) => {
                     self.blocks.insert(block.block_number, Instant::now());
                     progress.line(&format!(
-                        "block {} on L1: slot {}, {} B of data",
-                        block.block_number,
-                        block.slot,
-                        block.data.as_ref().map_or(0, |data| data.len())
+                        "block {} on L1: slot {}, {} transactions in a blob",
+                        block.block_number, block.slot, block.tx_count
                     ));
                 }
                 L1Event::EpochProven(event) => proven.push(event),
+                L1Event::MessageSent(message) => {
+                    progress.line(&format!("message {} for block {}", message.index, message.block));
+                }
                 L1Event::Pruned(pruned) => {
                     progress.line(&format!("blocks after {} were pruned", pruned.proven_tip));
                 }
@@ -317,7 +318,7 @@ impl Running {
             l1_tx: hash.to_string(),
             l1_status: if receipt.status() { "success" } else { "reverted" }.into(),
             gas: receipt.gas_used,
-            verifier: self.deployment.verifier.to_string(),
+            verifier: self.deployment.verifier_of(blocks).to_string(),
             seconds,
         })
     }

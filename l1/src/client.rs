@@ -7,7 +7,9 @@ use alloy::providers::{Provider, RootProvider};
 use alloy::rpc::client::RpcClient;
 use alloy::rpc::types::{Block, TransactionRequest};
 
-use crate::abi::{BlockRecord, EpochArgs, Parameters, ProofRecord, Rollup};
+use rollmill_protocol::Fr;
+
+use crate::abi::{self, BlockRecord, Contracts, EpochArgs, EpochRecord, Rollup, Schedule};
 use crate::error::{L1Error, revert_reason, reverted};
 use crate::failover::Failover;
 
@@ -131,12 +133,42 @@ pub struct Tips {
     pub at: L1BlockRef,
 }
 
-/// When the oldest unproven epoch must be proven.
+/// When the oldest unproven epoch must be proven, in Unix seconds of L1's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProofDeadline {
     pub epoch: u64,
-    /// Last L1 block in which a proof is accepted.
-    pub last_l1_block: u64,
+    /// Until then, inclusive, a proof returns the epoch's bond. An epoch before that was completed late
+    /// moves this, by the deployment's grace.
+    pub window_end: u64,
+    /// Until then, inclusive, a proof is accepted.
+    pub challenge_end: u64,
+    /// Whether the epoch's blocks, and all after them, can be pruned now.
+    pub is_prune_due: bool,
+    /// The L1 block this was read at.
+    pub at: L1BlockRef,
+}
+
+/// What a deployment fixes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentInfo {
+    /// Number of the deployment: hash of chain id, contract, key root and config.
+    pub version: u64,
+    /// Hash of the parameters, which the genesis file has.
+    pub config_hash: Fr,
+    pub vk_root: Fr,
+    pub genesis_archive_root: Fr,
+    /// Times and epochs.
+    pub schedule: Schedule,
+    /// The other contracts.
+    pub contracts: Contracts,
+}
+
+impl DeploymentInfo {
+    /// The epoch of a slot.
+    pub fn epoch(&self, slot: u64) -> u64 {
+        // The constructor rejects an epoch without slots.
+        slot / u64::from(self.schedule.slotsPerEpoch).max(1)
+    }
 }
 
 /// Typed reads of one deployed rollup. Changes go through [`crate::TxSender`].
@@ -151,45 +183,64 @@ impl RollupContract {
         *self.instance.address()
     }
 
-    /// The parameters of the deployment.
+    /// What the deployment fixes.
     ///
     /// # Errors
-    /// [`L1Error::NotARollup`] if the contract reverts or its response cannot be read.
-    pub async fn parameters(&self) -> Result<Parameters, L1Error> {
+    /// [`L1Error::NotARollup`] if the contract reverts, or its response cannot be read or breaks the bounds of
+    /// this release's protocol.
+    pub async fn info(&self) -> Result<DeploymentInfo, L1Error> {
+        let version = self.fixed(self.instance.version().call().await, "version")?;
+        let config_hash = self.fixed(self.instance.configHash().call().await, "configHash")?;
+        let vk_root = self.fixed(self.instance.vkRoot().call().await, "vkRoot")?;
+        let schedule = self.fixed(self.instance.schedule().call().await, "schedule")?;
+        let contracts = self.fixed(self.instance.contracts().call().await, "contracts")?;
+        let genesis = self.fixed(self.instance.blockRecord(0).call().await, "blockRecord")?;
+        let element = |what: &str, word: &B256| {
+            let reason = format!("{what} is no field element");
+            abi::element(word).ok_or(L1Error::NotARollup { address: self.address(), reason })
+        };
+        Ok(DeploymentInfo {
+            version,
+            config_hash: element("configHash", &config_hash)?,
+            vk_root: element("vkRoot", &vk_root)?,
+            genesis_archive_root: element("archiveRoot", &genesis.archiveRoot)?,
+            schedule,
+            contracts,
+        })
+    }
+
+    /// The result of a getter that every rollup has.
+    fn fixed<T>(&self, got: Result<T, ContractError>, what: &'static str) -> Result<T, L1Error> {
         let foreign = |reason| L1Error::NotARollup { address: self.address(), reason };
-        self.instance.parameters().call().await.map_err(|error| match &error {
+        got.map_err(|error| match &error {
             ContractError::TransportError(failed) => match reverted(failed) {
                 Some(reason) => foreign(reason),
-                None => L1Error::contract("parameters")(error),
+                None => L1Error::contract(what)(error),
             },
             other => foreign(other.to_string()),
         })
     }
 
-    /// The pending tip after L1 block `number`. An error if the contract was not deployed yet, or the
-    /// node no longer keeps that state.
-    pub async fn pending_tip_at(&self, number: u64) -> Result<u64, L1Error> {
-        let tip = self.instance.pendingTip().block(BlockId::number(number)).call().await;
-        tip.map_err(L1Error::contract("pendingTip"))
+    /// The tips after L1 block `number`. An error if the contract was not deployed yet, or the node no longer
+    /// keeps that state.
+    pub async fn tips_at(&self, number: u64) -> Result<(u64, u64), L1Error> {
+        let tips = self.instance.tips().block(BlockId::number(number)).call().await;
+        let tips = tips.map_err(L1Error::contract("tips"))?;
+        Ok((tips.pending.to(), tips.proven.to()))
     }
 
     /// Pending and proven tip at the newest L1 block.
     pub async fn tips(&self) -> Result<Tips, L1Error> {
+        let at = self.newest().await?;
+        let (pending, proven) = self.tips_at(at.number).await?;
+        Ok(Tips { pending, proven, at })
+    }
+
+    async fn newest(&self) -> Result<L1BlockRef, L1Error> {
         let provider = self.instance.provider();
-        let block = provider
-            .get_block_by_number(BlockNumberOrTag::Latest)
-            .await
-            .map_err(L1Error::rpc("latest block"))?
-            .ok_or_else(|| missing("latest block"))?;
-        let at = L1BlockRef::from(&block);
-        let id = BlockId::number(at.number);
-        let pending = self.instance.pendingTip().block(id).call().await;
-        let proven = self.instance.provenTip().block(id).call().await;
-        Ok(Tips {
-            pending: pending.map_err(L1Error::contract("pendingTip"))?,
-            proven: proven.map_err(L1Error::contract("provenTip"))?,
-            at,
-        })
+        let block = provider.get_block_by_number(BlockNumberOrTag::Latest).await;
+        let block = block.map_err(L1Error::rpc("latest block"))?;
+        block.map(|block| L1BlockRef::from(&block)).ok_or_else(|| missing("latest block"))
     }
 
     /// The slot of the newest L1 block.
@@ -202,35 +253,66 @@ impl RollupContract {
         self.instance.blockRecord(number).call().await.map_err(L1Error::contract("blockRecord"))
     }
 
-    /// The record of the proof whose range ends with `last_block`.
-    pub async fn proof_record(&self, last_block: u64) -> Result<ProofRecord, L1Error> {
-        self.instance.proofRecord(last_block).call().await.map_err(L1Error::contract("proofRecord"))
+    /// The record of an epoch.
+    pub async fn epoch_record(&self, epoch: u64) -> Result<EpochRecord, L1Error> {
+        self.instance.epochRecord(epoch).call().await.map_err(L1Error::contract("epochRecord"))
     }
 
-    /// The public inputs that the contract will pass to its verifier for this range.
+    /// The public inputs that the contract will pass to its verifier for this proof.
     ///
     /// # Errors
     /// [`L1Error::Answer`] with the contract's reason if it would reject the range.
-    pub async fn epoch_public_inputs(&self, args: EpochArgs) -> Result<Vec<B256>, L1Error> {
+    pub async fn public_inputs(&self, args: EpochArgs) -> Result<Vec<B256>, L1Error> {
         self.instance
-            .epochPublicInputs(args)
+            .publicInputs(args)
             .call()
             .await
-            .map_err(L1Error::contract("epochPublicInputs"))
+            .map_err(L1Error::contract("publicInputs"))
+    }
+
+    /// What the committee signs of a block.
+    pub async fn block_digest(&self, number: u64, slot: u64, chain: B256) -> Result<B256, L1Error> {
+        let digest = self.instance.blockDigest(number, slot, chain).call().await;
+        digest.map_err(L1Error::contract("blockDigest"))
     }
 
     /// Deadline of the oldest unproven epoch; `None` if every block is proven.
-    pub async fn proof_deadline(&self) -> Result<Option<ProofDeadline>, L1Error> {
-        let got = self.instance.proofDeadline().call().await;
-        let got = got.map_err(L1Error::contract("proofDeadline"))?;
-        Ok(got.open.then(|| ProofDeadline {
-            epoch: got.epoch,
-            last_l1_block: got.lastL1Block.saturating_to(),
+    ///
+    /// Read at one L1 block, so that its parts fit together.
+    pub async fn proof_deadline(
+        &self,
+        info: &DeploymentInfo,
+    ) -> Result<Option<ProofDeadline>, L1Error> {
+        let at = self.newest().await?;
+        let id = BlockId::number(at.number);
+        let (pending, proven) = self.tips_at(at.number).await?;
+        if pending == proven {
+            return Ok(None);
+        }
+        let slot_of = |number| async move {
+            let record = self.instance.blockRecord(number).block(id).call().await;
+            Ok::<u64, L1Error>(record.map_err(L1Error::contract("blockRecord"))?.slot.to())
+        };
+        let epoch = info.epoch(slot_of(proven + 1).await?);
+        let ends = self.instance.deadlines(epoch).block(id).call().await;
+        let ends = ends.map_err(L1Error::contract("deadlines"))?;
+        let record = self.instance.epochRecord(epoch).block(id).call().await;
+        let first: u64 = record.map_err(L1Error::contract("epochRecord"))?.firstBlock.to();
+        // Genesis is proven from the start.
+        let mut window_end = ends.windowEnd.saturating_to();
+        if first > 1 {
+            let before = info.epoch(slot_of(first - 1).await?);
+            let before = self.instance.epochRecord(before).block(id).call().await;
+            let completed: u64 = before.map_err(L1Error::contract("epochRecord"))?.completedAt.to();
+            window_end = completed.saturating_add(info.schedule.proofGraceSeconds.into()).max(window_end);
+        }
+        let challenge_end = ends.challengeEnd.saturating_to();
+        Ok(Some(ProofDeadline {
+            epoch,
+            window_end: window_end.min(challenge_end),
+            challenge_end,
+            is_prune_due: ends.pruneDue,
+            at,
         }))
-    }
-
-    /// Whether the oldest unproven epoch has missed its window.
-    pub async fn prune_due(&self) -> Result<bool, L1Error> {
-        self.instance.pruneDue().call().await.map_err(L1Error::contract("pruneDue"))
     }
 }

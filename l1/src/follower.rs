@@ -1,4 +1,4 @@
-//! Follows a rollup's events block by block, by number and parent hash.
+//! Follows the events of a rollup and its inbox block by block, by number and parent hash.
 //!
 //! `removed` logs are not relied on: some nodes send none. A block belongs to the chain exactly if its
 //! parent is the block before it, so the follower keeps the hashes of the blocks that L1 may still
@@ -8,22 +8,21 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use alloy::eips::BlockNumberOrTag;
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use alloy::providers::Provider;
 use alloy::rpc::types::{Filter, Log};
 
 use crate::client::{L1BlockRef, L1Client};
 use crate::error::L1Error;
-use crate::event::{self, L1Event, Read};
+use crate::event::{self, Followed, L1Event};
 
 /// Final L1 blocks that one request for logs may span.
 const FINAL_SPAN: u64 = 2_000;
 /// Maximum L1 blocks of one poll, so that a caller can store its progress.
 const BLOCKS_A_POLL: u64 = 128;
-/// Events and bytes of block data after which one poll ends, for the same reason: memory is bounded
-/// by what one L1 block can hold beyond them.
+/// Events after which one poll ends, for the same reason: memory is bounded by what one L1 block can hold
+/// beyond them.
 const EVENTS_A_POLL: usize = 256;
-const BYTES_A_POLL: usize = 16 << 20;
 /// How often one poll starts over because L1 changed meanwhile, before it leaves the rest to the next
 /// poll.
 const RESTARTS_A_POLL: u32 = 4;
@@ -32,7 +31,7 @@ const RESTARTS_A_POLL: u32 = 4;
 #[derive(Debug)]
 pub struct Follower {
     client: L1Client,
-    rollup: Address,
+    followed: Followed,
     /// Followed blocks that L1 may replace, oldest first; the first one is at or below finality
     /// once anything is final. Never empty.
     trail: VecDeque<L1BlockRef>,
@@ -53,7 +52,7 @@ impl Follower {
     /// rollup's deployment, to follow a rollup from its beginning.
     ///
     /// Fetches the blocks from the final one to `number`, so that a reorg may reach below the start.
-    pub async fn start(client: L1Client, rollup: Address, number: u64) -> Result<Self, L1Error> {
+    pub async fn start(client: L1Client, followed: Followed, number: u64) -> Result<Self, L1Error> {
         let finalized = client.finalized().await?.map_or(0, |block| block.number);
         let mut trail = Vec::new();
         for n in finalized.min(number)..=number {
@@ -68,14 +67,14 @@ impl Follower {
             let reason = "an empty range".to_owned();
             return Err(L1Error::Decode { what: "starting block", reason });
         };
-        Ok(Self::resume(client, rollup, tip, &trail))
+        Ok(Self::resume(client, followed, tip, &trail))
     }
 
     /// Continues after `tip`, the last block whose events were stored. `trail` is what
     /// [`Self::trail`] returned then, so that a reorg meanwhile is noticed and undone.
     pub fn resume(
         client: L1Client,
-        rollup: Address,
+        followed: Followed,
         tip: L1BlockRef,
         trail: &[L1BlockRef],
     ) -> Self {
@@ -83,7 +82,7 @@ impl Follower {
             trail.iter().filter(|block| block.number < tip.number).copied().collect();
         blocks.make_contiguous().sort_by_key(|block| block.number);
         blocks.push_back(tip);
-        Self { client, rollup, trail: blocks, finalized: None }
+        Self { client, followed, trail: blocks, finalized: None }
     }
 
     /// The last L1 block whose events were reported.
@@ -120,7 +119,7 @@ impl Follower {
         // Work on a copy: an error must not change the position.
         let mut next = Self {
             client: self.client.clone(),
-            rollup: self.rollup,
+            followed: self.followed,
             trail: self.trail.clone(),
             finalized: self.finalized,
         };
@@ -129,7 +128,7 @@ impl Follower {
         let mut blocks = 0;
         next.finalized = next.client.finalized().await?;
         next.rewind(&mut events).await?;
-        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL && has_capacity(&events) {
+        while blocks < BLOCKS_A_POLL && restarts < RESTARTS_A_POLL && events.len() < EVENTS_A_POLL {
             let step = match next.step(&mut events).await {
                 Ok(Step::Changed) => next.rewind(&mut events).await.map(|()| Step::Changed),
                 step => step,
@@ -219,16 +218,14 @@ impl Follower {
             return Ok(Step::Changed);
         }
         let at = L1BlockRef::from(&block);
-        let filter = Filter::new().address(self.rollup).at_block_hash(at.hash);
+        let filter = self.filter().at_block_hash(at.hash);
         let logs = match self.client.provider().get_logs(&filter).await {
             Ok(logs) => logs,
             // A node rejects a block hash that it no longer has.
             Err(_) if !self.is_canonical(at).await? => return Ok(Step::Changed),
             Err(error) => return Err(L1Error::rpc("logs")(error)),
         };
-        let Some(found) = self.read_all(&logs, |_| Some(at)).await? else {
-            return Ok(Step::Changed);
-        };
+        let Some(found) = self.read_all(&logs, |_| Some(at))? else { return Ok(Step::Changed) };
         events.extend(found);
         self.trail.push_back(at);
         Ok(Step::More)
@@ -245,7 +242,7 @@ impl Follower {
         let Some(last) = self.client.block(BlockNumberOrTag::Number(end)).await? else {
             return Ok(Step::Changed);
         };
-        let filter = Filter::new().address(self.rollup).from_block(tip + 1).to_block(end);
+        let filter = self.filter().from_block(tip + 1).to_block(end);
         let logs = self.client.provider().get_logs(&filter).await.map_err(L1Error::rpc("logs"))?;
         // Few blocks contain a log of the rollup; times are fetched only for those.
         let mut blocks: Vec<L1BlockRef> = Vec::new();
@@ -261,14 +258,19 @@ impl Follower {
         }
         let find =
             |log: &Log| blocks.iter().find(|block| Some(block.hash) == log.block_hash).copied();
-        let Some(found) = self.read_all(&logs, find).await? else { return Ok(Step::Changed) };
+        let Some(found) = self.read_all(&logs, find)? else { return Ok(Step::Changed) };
         events.extend(found);
         self.trail.push_back(L1BlockRef::from(&last));
         Ok(Step::More)
     }
 
+    /// The logs of the followed contracts.
+    fn filter(&self) -> Filter {
+        Filter::new().address(vec![self.followed.rollup, self.followed.inbox])
+    }
+
     /// Reads logs in order; none if L1 changed meanwhile.
-    async fn read_all(
+    fn read_all(
         &self,
         logs: &[Log],
         block_of: impl Fn(&Log) -> Option<L1BlockRef>,
@@ -276,11 +278,7 @@ impl Follower {
         let mut events = Vec::new();
         for log in logs.iter().filter(|log| !log.removed) {
             let Some(block) = block_of(log) else { return Ok(None) };
-            match event::read(&self.client, block, log).await? {
-                Read::Event(event) => events.push(*event),
-                Read::Other => {}
-                Read::Gone => return Ok(None),
-            }
+            events.extend(event::read(&self.followed, block, log)?);
         }
         Ok(Some(events))
     }
@@ -292,13 +290,4 @@ impl Follower {
             self.trail.pop_front();
         }
     }
-}
-
-/// Whether a poll may continue with this number of events.
-fn has_capacity(events: &[L1Event]) -> bool {
-    let bytes = |event: &L1Event| match event {
-        L1Event::BlockProposed(block) => block.data.as_ref().map_or(0, |data| data.len()),
-        _ => 0,
-    };
-    events.len() < EVENTS_A_POLL && events.iter().map(bytes).sum::<usize>() < BYTES_A_POLL
 }

@@ -9,6 +9,7 @@
 //! - Errors are [`L1Error`], with codes `L1-…`.
 
 pub mod abi;
+pub mod attest;
 mod client;
 pub mod data;
 mod deploy;
@@ -28,10 +29,10 @@ mod sidecars;
 mod tick;
 mod wire;
 
-pub use client::{L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
-pub use deploy::{Deployment, creation_code, deploy, deploy_rollup};
+pub use client::{DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
+pub use deploy::{Deployment, Plan, Terms, creation_code, deploy, root_key};
 pub use error::L1Error;
-pub use event::{BlockProposed, EpochProven, L1Event, Place, Pruned, Unavailable, data_hash};
+pub use event::{BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned};
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeySource, read_keystore, write_keystore};

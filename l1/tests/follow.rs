@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use alloy::primitives::{Address, B256, Bytes};
-use rollmill_l1::{Follower, L1Client, L1Event, Pruned, TxRequest, abi, data_hash};
+use alloy::primitives::U256;
+use rollmill_l1::{Followed, Follower, L1Client, L1Event, MessageKind, Pruned, TxRequest, abi, attest};
 use rollmill_l1_testing as support;
 use rollmill_l1_testing::proxy::{self, Fault, Proxy};
-use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, range, reorg};
-use rollmill_protocol::{ChainLink, EthAddress, Fr};
+use rollmill_l1_testing::{
+    Anvil, CHAIN_ID, Network, SLOT_SECONDS, SLOTS_PER_EPOCH, mine, range, reorg,
+};
+use rollmill_protocol::Fr;
 
 async fn follower(network: &Network) -> Follower {
     let client = network.client.clone();
-    Follower::start(client, network.rollup.address(), network.start).await.unwrap()
+    Follower::start(client, network.followed(), network.start).await.unwrap()
 }
 
 /// The next `count` events, in any number of polls: a node that mines by itself responds to a
@@ -29,10 +32,8 @@ fn summary(events: &[L1Event]) -> Vec<String> {
     events
         .iter()
         .map(|event| match event {
-            L1Event::BlockProposed(e) => {
-                let data = e.data.as_ref().unwrap();
-                format!("proposed {} {}", e.block_number, String::from_utf8_lossy(data))
-            }
+            L1Event::BlockProposed(e) => format!("proposed {} in {}", e.block_number, e.slot),
+            L1Event::MessageSent(e) => format!("message {} for {}", e.index, e.block),
             L1Event::EpochProven(e) => format!("proven {}", e.last_block),
             L1Event::Pruned(e) => format!("pruned {} to {}", e.pruned_tip, e.proven_tip),
             L1Event::Rewind { to } => format!("rewind {}", to.number),
@@ -41,59 +42,102 @@ fn summary(events: &[L1Event]) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn events_come_in_order_with_the_data_of_their_transaction() {
+async fn events_come_in_order() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let mut follower = follower(&network).await;
-    network.propose(1, b"one").await;
-    network.propose(3, b"two").await;
-    let proven = network.prove(1, 2).await;
-    network.propose(4, b"three").await;
+    network.propose(1).await;
+    network.propose(3).await;
+    let proven = network.prove(0, 2).await;
+    network.propose(4).await;
 
     let events = follower.poll().await.unwrap();
     assert_eq!(
         summary(&events),
-        ["proposed 1 one", "proposed 2 two", "proven 2", "proposed 3 three"]
+        ["proposed 1 in 1", "proposed 2 in 3", "proven 2", "proposed 3 in 4"]
     );
     let L1Event::EpochProven(event) = &events[2] else { unreachable!() };
     assert_eq!(event.place.tx_hash, proven.tx_hash);
     assert_eq!(event.place.block.number, proven.block_number);
-    assert_eq!((event.epoch, event.first_block, event.num_constraints), (0, 1, 4242));
+    assert_eq!((event.epoch, event.first_block, event.first_added), (0, 1, 1));
+    assert_eq!((event.delta, event.is_late), (4244, false));
     assert_eq!(event.prover, Address::with_last_byte(0x1d));
     let L1Event::BlockProposed(event) = &events[0] else { unreachable!() };
-    assert_eq!(event.data_hash, data_hash(b"one"));
-    assert_eq!((event.slot, event.total_fees), (1, 77));
+    assert_eq!((event.slot, event.total_fees, event.tx_count, event.signers), (1, 77, 0, 1));
+    assert_eq!((event.versioned_hash, event.commitment.len()), (B256::ZERO, 0));
 
     assert!(follower.poll().await.unwrap().is_empty());
     let tips = network.rollup.tips().await.unwrap();
     assert_eq!((tips.pending, tips.proven), (3, 2));
-    let record = network.rollup.proof_record(2).await.unwrap();
-    assert_eq!(record.prover, Address::with_last_byte(0x1d));
+    let record = network.rollup.epoch_record(0).await.unwrap();
+    assert_eq!((record.lastProven.to::<u64>(), record.constraintsPaid), (2, 4244));
 }
 
-/// Goal: the contract's Poseidon2 chain is the one that the node and the circuits compute.
+/// Goal: messages come with the blocks, of both kinds, and with the leaf that the protocol computes.
+#[tokio::test]
+async fn messages_are_events_with_the_protocols_leaves() {
+    use alloy::sol_types::SolCall;
+    use rollmill_protocol::message;
+    let anvil = Anvil::start();
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    let mut follower = follower(&network).await;
+    let send = |id: &'static str, to: Address, input: Vec<u8>| {
+        let request = TxRequest::call(id, to, input.into());
+        let sender = &network.sender;
+        async move { assert!(sender.send(request).await.unwrap().succeeded, "{id}") }
+    };
+    let word = |n: u64| B256::from(U256::from(n));
+    let (inbox, portal) = (network.info.contracts.inbox, network.info.contracts.feePortal);
+    let general = abi::Inbox::sendCall { recipient: word(5), content: word(6), secretHash: word(7) };
+    send("general", inbox, general.abi_encode()).await;
+    let amount = U256::from(3_000_000_000_u64);
+    let approve = abi::AztToken::approveCall { spender: portal, value: amount };
+    send("approve", network.token, approve.abi_encode()).await;
+    let deposit = abi::FeePortal::depositCall { to: word(9), amount };
+    send("deposit", portal, deposit.abi_encode()).await;
+    network.propose(1).await;
+
+    let events = follower.poll().await.unwrap();
+    assert_eq!(summary(&events), ["message 64 for 2", "message 65 for 2", "proposed 1 in 1"]);
+    let [L1Event::MessageSent(general), L1Event::MessageSent(deposit), _] = &events[..] else {
+        unreachable!()
+    };
+    let sender = network.sender.account();
+    let kind = MessageKind::General {
+        sender,
+        recipient: word(5),
+        content: word(6),
+        secret_hash: word(7),
+    };
+    assert_eq!(general.kind, kind);
+    let [five, six, seven, nine] = [5u64, 6, 7, 9].map(Fr::from);
+    let from = rollmill_protocol::EthAddress(sender.into_array());
+    let leaf = message::message_in(from, &five, &six, &seven, 64);
+    assert_eq!(general.leaf, abi::word(&leaf));
+    assert_eq!(deposit.kind, MessageKind::Deposit { to: word(9), units: word(3) });
+    assert_eq!(deposit.leaf, abi::word(&message::deposit_leaf(&nine, 3, 65)));
+    // Block 1 was proposed, so block 2 takes these two, and what comes now goes to block 3.
+    let hash = abi::Inbox::new(inbox, network.client.provider().clone());
+    let hash = hash.hashOf(2).call().await.unwrap();
+    let leaves = [general, deposit].map(|event| abi::element(&event.leaf).unwrap());
+    assert_eq!(hash, abi::word(&message::in_hash(&leaves)));
+}
+
+/// Goal: the contract's link, config hash and digest are those of the protocol.
 #[tokio::test]
 async fn contract_and_protocol_compute_the_same_chain() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
-    let mut chain = Fr::from(0u64);
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    assert_eq!(network.info.config_hash, network.config.hash());
     for slot in [1, 2, 9] {
         let args = network.next(slot).await;
-        let call = abi::propose_calldata(args.clone(), vec![slot as u8; 500]);
+        let chain = abi::word(&network.link(&args).await.chain());
+        let number = args.blockNumber;
+        let digest = attest::block_digest(CHAIN_ID, network.rollup.address(), number, slot, chain);
+        assert_eq!(network.rollup.block_digest(number, slot, chain).await.unwrap(), digest);
+        let call = network.proposal(args).await;
         network.call(&format!("propose-{slot}"), call).await;
-        let record = network.rollup.block_record(args.blockNumber).await.unwrap();
-        let element = |word: &B256| abi::element(word).unwrap();
-        chain = ChainLink {
-            chain_prev: chain,
-            header_hash: element(&args.headerHash),
-            data_hash: rollmill_protocol::block::data_hash(&vec![slot as u8; 500]),
-            archive_root: element(&args.archiveRoot),
-            slot,
-            coinbase: EthAddress(args.coinbase.into_array()),
-            total_fees: args.totalFees,
-        }
-        .chain();
-        assert_eq!(record.chain, abi::word(&chain));
+        assert_eq!(network.rollup.block_record(number).await.unwrap().chain, chain);
     }
 }
 
@@ -102,10 +146,10 @@ async fn contract_and_protocol_compute_the_same_chain() {
 #[tokio::test]
 async fn a_reorg_rewinds_and_the_sender_brings_the_blocks_back() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let mut follower = follower(&network).await;
-    network.propose(1, b"one").await;
-    let second = network.propose(2, b"two").await;
+    network.propose(1).await;
+    let second = network.propose(2).await;
     assert_eq!(follower.poll().await.unwrap().len(), 2);
 
     reorg(&network.client, 1).await;
@@ -115,7 +159,7 @@ async fn a_reorg_rewinds_and_the_sender_brings_the_blocks_back() {
 
     network.sender.tick().await.unwrap();
     let events = next(&mut follower, 1).await;
-    assert_eq!(summary(&events), ["proposed 2 two"]);
+    assert_eq!(summary(&events), ["proposed 2 in 2"]);
     assert_eq!(network.rollup.tips().await.unwrap().pending, 2);
 }
 
@@ -125,9 +169,9 @@ async fn a_reorg_below_the_start_and_a_shortened_chain_rewind_too() {
     let anvil = Anvil::start();
     let client = anvil.client().await;
     mine(&client, 5).await;
-    let network = Network::on(client, true, 1000).await;
+    let network = Network::on(client, true, 100_000).await;
     let mut follower = follower(&network).await;
-    network.propose(1, b"one").await;
+    network.propose(1).await;
     assert_eq!(follower.poll().await.unwrap().len(), 1);
 
     let head = network.client.latest().await.unwrap().number;
@@ -138,24 +182,23 @@ async fn a_reorg_below_the_start_and_a_shortened_chain_rewind_too() {
     // The deployments were dropped as well. All of it comes back, in order, in the same slot.
     network.at(1).await;
     network.sender.tick().await.unwrap();
-    assert_eq!(summary(&next(&mut follower, 1).await), ["proposed 1 one"]);
+    assert_eq!(summary(&next(&mut follower, 1).await), ["proposed 1 in 1"]);
 }
 
 #[tokio::test]
 async fn a_follower_that_was_stopped_notices_a_reorg_when_it_goes_on() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let mut before = follower(&network).await;
-    network.propose(1, b"one").await;
-    let second = network.propose(2, b"two").await;
+    network.propose(1).await;
+    let second = network.propose(2).await;
     before.poll().await.unwrap();
     let (tip, trail) = (before.tip(), before.trail());
     drop(before);
 
     reorg(&network.client, 1).await;
     mine(&network.client, 3).await;
-    let address = network.rollup.address();
-    let mut after = Follower::resume(network.client.clone(), address, tip, &trail);
+    let mut after = Follower::resume(network.client.clone(), network.followed(), tip, &trail);
     let events = after.poll().await.unwrap();
     assert_eq!(summary(&events), [format!("rewind {}", second.block_number - 1)]);
     assert_eq!(after.tip().number, network.client.latest().await.unwrap().number);
@@ -165,20 +208,20 @@ async fn a_follower_that_was_stopped_notices_a_reorg_when_it_goes_on() {
 #[tokio::test]
 async fn final_blocks_are_followed_in_spans_and_forgotten() {
     let anvil = Anvil::with(&["--slots-in-an-epoch", "1"]);
-    let network = Network::on(anvil.client().await, true, 10_000).await;
-    network.propose(1, b"one").await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    network.propose(1).await;
     mine(&network.client, 2500).await;
-    network.propose(2, b"two").await;
+    network.propose(2).await;
     mine(&network.client, 40).await;
-    network.propose(3, b"three").await;
+    network.propose(3).await;
 
-    let follower = Follower::start(network.client.clone(), network.rollup.address(), 0);
+    let follower = Follower::start(network.client.clone(), network.followed(), 0);
     let mut follower = follower.await.unwrap();
     let mut seen = Vec::new();
     while follower.tip().number < network.client.latest().await.unwrap().number {
         seen.extend(summary(&follower.poll().await.unwrap()));
     }
-    assert_eq!(seen, ["proposed 1 one", "proposed 2 two", "proposed 3 three"]);
+    assert_eq!(seen, ["proposed 1 in 1", "proposed 2 in 2", "proposed 3 in 3"]);
     let finalized = follower.finalized().unwrap().number;
     let trail = follower.trail();
     assert!(trail.len() <= 4, "{trail:?}");
@@ -191,19 +234,21 @@ async fn another_chain_under_a_stored_position_is_rejected() {
     let client = anvil.client().await;
     let mut tip = client.latest().await.unwrap();
     tip.hash = B256::repeat_byte(0xee);
-    let mut follower = Follower::resume(client, Address::ZERO, tip, &[]);
+    let nobody = Followed { rollup: Address::ZERO, inbox: Address::ZERO };
+    let mut follower = Follower::resume(client, nobody, tip, &[]);
     assert_eq!(follower.poll().await.unwrap_err().code(), "L1-006");
 }
 
 #[tokio::test]
-async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
+async fn a_missed_deadline_is_reported_and_a_verifiers_no_moves_nothing() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, false, 3).await;
+    let window = 2 * SLOT_SECONDS;
+    let network = Network::on(anvil.client().await, false, window as u32).await;
     let mut follower = follower(&network).await;
-    network.propose(1, b"one").await;
-    network.propose(2, b"two").await;
+    network.propose(1).await;
+    network.propose(2).await;
 
-    let call = abi::submit_calldata(range(1, 2), vec![1]);
+    let call = abi::submit_calldata(range(0, 2), vec![1]);
     let request = TxRequest::call("prove", network.rollup.address(), call);
     let error = network.sender.send(request.clone()).await.unwrap_err();
     assert_eq!(error.code(), "L1-008");
@@ -215,37 +260,69 @@ async fn a_missed_window_is_reported_and_a_verifiers_no_moves_nothing() {
     assert!(!receipt.succeeded);
     assert_eq!(network.rollup.tips().await.unwrap().proven, 0);
 
-    let deadline = network.rollup.proof_deadline().await.unwrap().unwrap();
-    network.at(4).await;
-    let head = network.client.latest().await.unwrap().number;
-    assert!(!network.rollup.prune_due().await.unwrap());
-    mine(&network.client, deadline.last_l1_block + 1 - head).await;
-    assert!(network.rollup.prune_due().await.unwrap());
+    let deadline = || network.rollup.proof_deadline(&network.info);
+    let seen = deadline().await.unwrap().unwrap();
+    let end = network.config.timestamp(SLOTS_PER_EPOCH).unwrap();
+    assert_eq!((seen.epoch, seen.window_end, seen.challenge_end), (0, end + window, end + 2 * window));
+    network.at_second(seen.challenge_end).await;
+    assert!(!deadline().await.unwrap().unwrap().is_prune_due);
+    network.at_second(seen.challenge_end + 1).await;
+    assert!(deadline().await.unwrap().unwrap().is_prune_due);
     network.call("prune", abi::prune_calldata()).await;
     let events = follower.poll().await.unwrap();
-    assert_eq!(summary(&events), ["proposed 1 one", "proposed 2 two", "pruned 2 to 0"]);
+    assert_eq!(summary(&events), ["proposed 1 in 1", "proposed 2 in 2", "pruned 2 to 0"]);
     let Some(L1Event::Pruned(Pruned { epoch, .. })) = events.last() else { unreachable!() };
     assert_eq!(*epoch, 0);
+    assert_eq!(deadline().await.unwrap(), None);
 }
 
-/// Goal: the caller of the contract and the contract agree on all 25 public inputs.
+/// Goal: an epoch whose predecessor was completed late has the grace period, and no longer than to the end of
+/// its challenge period.
+#[tokio::test]
+async fn the_deadline_moves_with_a_late_predecessor() {
+    let anvil = Anvil::start();
+    let window = SLOT_SECONDS;
+    let network = Network::on(anvil.client().await, true, window as u32).await;
+    let end = |epoch: u64| network.config.timestamp((epoch + 1) * SLOTS_PER_EPOCH).unwrap();
+    network.propose(1).await;
+    network.propose(SLOTS_PER_EPOCH).await;
+    let deadline = || network.rollup.proof_deadline(&network.info);
+    assert_eq!(deadline().await.unwrap().unwrap().window_end, end(0) + window);
+    network.prove(0, 1).await;
+    let seen = deadline().await.unwrap().unwrap();
+    assert_eq!((seen.epoch, seen.window_end), (1, end(1) + window), "the first one was in time");
+}
+
+/// Goal: the caller of the contract and the contract agree on all public inputs.
 #[tokio::test]
 async fn public_inputs_of_an_epoch_are_read_from_the_contract() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
-    network.propose(5, b"one").await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    network.propose(5).await;
     let record = network.rollup.block_record(1).await.unwrap();
-    let inputs = network.rollup.epoch_public_inputs(range(1, 1)).await.unwrap();
-    assert_eq!(inputs.len(), 25);
-    let number = |n: u64| B256::from(alloy::primitives::U256::from(n));
-    assert_eq!(inputs[..4], [number(31337), number(3), number(0x77), number(2)]);
-    assert_eq!(inputs[5..7], [number(0x9e), record.archiveRoot]);
-    assert_eq!(
-        inputs[7..13],
-        [number(1), number(1), number(1), number(4), number(0), record.chain]
-    );
-    let error = network.rollup.epoch_public_inputs(range(2, 2)).await.unwrap_err();
-    assert!(error.to_string().contains("RangeStartWrong"), "{error}");
+    let inputs = network.rollup.public_inputs(range(1, 1)).await.unwrap();
+    let number = |n: u64| B256::from(U256::from(n));
+    let info = &network.info;
+    let expected = [
+        number(CHAIN_ID),
+        number(info.version),
+        abi::word(&info.vk_root),
+        number(2),
+        abi::word(&info.config_hash),
+        number(0x1d),
+        number(0x9e),
+        record.archiveRoot,
+        number(1),
+        number(1),
+        number(1),
+        number(0),
+        record.chain,
+        number(4243),
+    ];
+    assert_eq!(inputs[..14], expected);
+    assert_eq!(inputs.len(), 24);
+    let error = network.rollup.public_inputs(range(1, 2)).await.unwrap_err();
+    assert!(error.to_string().contains("RangeEndWrong"), "{error}");
 }
 
 /// A contract that logs what it is called with: three topics, then the log's data.
@@ -260,43 +337,44 @@ fn logged<E: alloy::sol_types::SolEvent>(event: &E) -> Bytes {
     topics.chain(log.data.iter().copied()).collect()
 }
 
-/// Goal: no content of a proposer's transaction stops a follower. Method: a fake contract logs
-/// proposals that come from no call of `propose`; each is reported as such, and so are the events after
-/// it. The other ways in which data can be wrong are cases of a unit test in `event.rs`.
+/// Goal: an event counts only if the contract of its kind emitted it. Method: a contract that logs what it is
+/// told stands in for either.
 #[tokio::test]
-async fn a_proposal_that_cannot_be_read_is_an_event_and_the_follower_goes_on() {
+async fn an_event_of_another_contract_is_not_followed() {
     let anvil = Anvil::start();
     let client = anvil.client().await;
     let folder = tempfile::tempdir().unwrap();
     let sender = support::sender(&client, folder.path(), 0).await;
     let start = client.latest().await.unwrap().number;
     let emitter = rollmill_l1::deploy(&sender, "emitter", EMITTER.into()).await.unwrap().address;
-    let proposed = |number: u64| abi::Rollup::BlockProposed {
-        blockNumber: number,
+    let proposed = abi::Rollup::BlockProposed {
+        blockNumber: 1,
         archiveRoot: B256::repeat_byte(1),
         headerHash: B256::repeat_byte(2),
-        dataHash: data_hash(b"honest"),
         chain: B256::repeat_byte(3),
-        slot: number,
+        slot: 1,
         coinbase: Address::ZERO,
         totalFees: 0,
+        txCount: 0,
+        versionedHash: B256::ZERO,
+        z: U256::ZERO,
+        y: U256::ZERO,
+        commitment: Bytes::new(),
+        inHash: B256::ZERO,
+        outRoot: B256::ZERO,
+        signers: 1,
     };
-    for number in 1..=3 {
-        let request = TxRequest::call(format!("log-{number}"), emitter, logged(&proposed(number)));
-        assert!(sender.send(request).await.unwrap().succeeded);
+    let request = TxRequest::call("log", emitter, logged(&proposed));
+    assert!(sender.send(request).await.unwrap().succeeded);
+    let none = Address::repeat_byte(7);
+    for (followed, events) in [
+        (Followed { rollup: emitter, inbox: none }, 1),
+        (Followed { rollup: none, inbox: emitter }, 0),
+        (Followed { rollup: none, inbox: none }, 0),
+    ] {
+        let mut follower = Follower::start(client.clone(), followed, start).await.unwrap();
+        assert_eq!(follower.poll().await.unwrap().len(), events, "{followed:?}");
     }
-    let head = client.latest().await.unwrap().number;
-    let mut follower = Follower::start(client, emitter, start).await.unwrap();
-    let events = follower.poll().await.unwrap();
-    let mut numbers = Vec::new();
-    for event in &events {
-        let L1Event::BlockProposed(block) = event else { continue };
-        let why = block.data.clone().unwrap_err().to_string();
-        assert!(why.starts_with(&format!("L1-007: data of block {}", block.block_number)), "{why}");
-        numbers.push(block.block_number);
-    }
-    assert_eq!(numbers, [1, 2, 3]);
-    assert_eq!(follower.tip().number, head, "it went past them");
 }
 
 /// Goal: a first sync gets through a connection that fails one request in five, and never back.
@@ -305,16 +383,16 @@ async fn a_proposal_that_cannot_be_read_is_an_event_and_the_follower_goes_on() {
 #[tokio::test]
 async fn a_first_sync_over_a_failing_endpoint_completes() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 100_000).await;
+    let network = Network::on(anvil.client().await, true, 2_000_000).await;
     for slot in 1..=90 {
-        network.propose(slot, &[slot as u8; 64]).await;
+        network.propose(slot).await;
     }
     let proxy = Proxy::before(&anvil.url).await;
     let client = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap();
     proxy.set(Fault::Flaky);
-    let address = network.rollup.address();
+    let followed = network.followed();
     let mut follower = loop {
-        if let Ok(follower) = Follower::start(client.clone(), address, network.start).await {
+        if let Ok(follower) = Follower::start(client.clone(), followed, network.start).await {
             break follower;
         }
     };
@@ -344,5 +422,5 @@ async fn a_first_sync_over_a_failing_endpoint_completes() {
         .collect();
     assert_eq!(numbers, (1..=90).collect::<Vec<_>>());
     println!("{} requests failed, {errors} polls, seed {}", proxy.failed(), proxy::SEED);
-    assert!(proxy.failed() > 50, "the proxy failed {} requests only", proxy.failed());
+    assert!(proxy.failed() > 30, "the proxy failed {} requests only", proxy.failed());
 }

@@ -1,5 +1,5 @@
-//! Proposals that are not sent as a plain account's own transaction: L1 rejects each, and followers
-//! continue.
+//! Proposals that are not sent as a plain account's own transaction: whoever sends the proposer's signed block,
+//! through whatever account, it lands once, and followers follow it.
 
 use alloy::eips::eip7702::Authorization;
 use alloy::network::EthereumWallet;
@@ -8,7 +8,7 @@ use alloy::providers::{Provider, ProviderBuilder};
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::SignerSync;
 use alloy::sol_types::SolCall;
-use rollmill_l1::{Follower, L1Event, abi, deploy};
+use rollmill_l1::{Follower, L1Event, abi, attest, deploy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, signer};
 
 /// Memory for two proposals of a few bytes.
@@ -49,10 +49,10 @@ struct Hostile {
 impl Hostile {
     async fn new() -> Self {
         let anvil = Anvil::start();
-        let network = Network::on(anvil.client().await, true, 1000).await;
+        let network = Network::on(anvil.client().await, true, 100_000).await;
         let client = network.client.clone();
         let follower =
-            Follower::start(client, network.rollup.address(), network.start).await.unwrap();
+            Follower::start(client, network.followed(), network.start).await.unwrap();
         Self { network, anvil, follower }
     }
 
@@ -89,66 +89,84 @@ impl Hostile {
         assert_eq!(self.follower.poll().await.unwrap(), []);
     }
 
-    /// An honest proposal lands and is followed with its data.
-    async fn goes_on(&mut self, slot: u64) {
-        self.network.propose(slot, b"honest").await;
+    /// Requires of a proposal by `request` that it lands as block `number`.
+    async fn is_followed(&mut self, index: usize, request: TransactionRequest, number: u64) {
+        assert!(self.send(index, request).await, "the transaction reverted");
         let events = self.follower.poll().await.unwrap();
         let [L1Event::BlockProposed(event)] = &events[..] else { panic!("{events:?}") };
-        assert_eq!((event.slot, event.data.as_ref()), (slot, Ok(&Bytes::from("honest"))));
+        assert_eq!(event.block_number, number);
     }
 
     async fn calldata(&self, slot: u64) -> Bytes {
-        abi::propose_calldata(self.network.next(slot).await, b"hostile".to_vec())
+        self.network.proposal(self.network.next(slot).await).await
     }
 }
 
 #[tokio::test]
-async fn a_proposal_through_a_contract_is_rejected() {
+async fn a_proposal_through_a_contract_lands() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let through = deploy(&hostile.network.sender, "forwarder", forwarder(rollup, 1)).await.unwrap();
-    let data = hostile.calldata(1).await;
     // By the proposer's own account, and by a stranger's.
-    for index in [0, 1] {
-        let call = TransactionRequest::default().to(through.address).input(data.clone().into());
+    for (number, index) in [(1, 0), (2, 1)] {
+        let data = hostile.calldata(number).await;
+        let call = TransactionRequest::default().to(through.address).input(data.into());
+        hostile.is_followed(index, call.clone(), number).await;
+        // The same again is another block in the same slot.
         hostile.is_rejected(index, call).await;
     }
-    hostile.goes_on(1).await;
 }
 
 #[tokio::test]
-async fn a_proposal_through_a_delegated_account_is_rejected() {
+async fn a_proposal_through_a_delegated_account_lands() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let code = deploy(&hostile.network.sender, "forwarder", forwarder(rollup, 1)).await.unwrap();
     hostile.delegate(code.address).await;
     let account = signer(0).address();
-    let data = hostile.calldata(1).await;
     // The account calls itself, a stranger calls it, and it calls the rollup while it is delegated.
-    for (index, to) in [(0, account), (1, account), (0, rollup)] {
-        let call = TransactionRequest::default().to(to).input(data.clone().into());
-        hostile.is_rejected(index, call).await;
+    for (number, index, to) in [(1, 0, account), (2, 1, account), (3, 0, rollup)] {
+        let data = hostile.calldata(number).await;
+        let call = TransactionRequest::default().to(to).input(data.into());
+        hostile.is_followed(index, call, number).await;
     }
-    hostile.delegate(Address::ZERO).await;
-    hostile.goes_on(1).await;
+}
+
+/// Goal: nobody proposes in another's name. Method: the stranger signs, or changes what was signed.
+#[tokio::test]
+async fn a_proposal_without_the_proposers_signature_is_rejected() {
+    let mut hostile = Hostile::new().await;
+    let rollup = hostile.network.rollup.address();
+    let honest = hostile.calldata(1).await;
+    let args = hostile.network.next(1).await;
+    let mut changed = abi::Rollup::proposeCall::abi_decode(&honest).unwrap();
+    changed.args.coinbase = signer(1).address();
+    let link = abi::word(&hostile.network.link(&args).await.chain());
+    let digest = attest::block_digest(CHAIN_ID, rollup, 1, 1, link);
+    let signature = signer(1).sign_hash_sync(&digest).unwrap();
+    let stranger = attest::attestations(&[(signer(1).address(), Some(signature))]);
+    let absent = attest::attestations(&[(signer(0).address(), None)]);
+    for input in [
+        changed.abi_encode().into(),
+        abi::propose_calldata(args.clone(), stranger, abi::no_data()),
+        abi::propose_calldata(args, absent, abi::no_data()),
+    ] {
+        let call = TransactionRequest::default().to(rollup).input(Bytes::into(input));
+        hostile.is_rejected(1, call).await;
+    }
+    hostile.is_followed(1, TransactionRequest::default().to(rollup).input(honest.into()), 1).await;
 }
 
 #[tokio::test]
-async fn two_proposals_in_one_transaction_are_rejected() {
+async fn two_proposals_for_one_slot_in_one_transaction_are_rejected() {
     let mut hostile = Hostile::new().await;
     let rollup = hostile.network.rollup.address();
     let code = deploy(&hostile.network.sender, "batch", forwarder(rollup, 2)).await.unwrap();
-    let first = hostile.network.next(1).await;
-    let mut second = first.clone();
-    (second.blockNumber, second.previousArchiveRoot) = (first.blockNumber + 1, first.archiveRoot);
-    let calls = [first, second].map(|args| abi::propose_calldata(args, b"hostile".to_vec()));
-    let data: Bytes = calls.concat().into();
-    let call = |to| TransactionRequest::default().to(to).input(data.clone().into());
-    hostile.is_rejected(0, call(code.address)).await;
-    hostile.delegate(code.address).await;
-    hostile.is_rejected(0, call(signer(0).address())).await;
-    hostile.delegate(Address::ZERO).await;
-    hostile.goes_on(1).await;
+    let data = hostile.calldata(1).await;
+    let twice = Bytes::from([&data[..], &data[..]].concat());
+    let call = TransactionRequest::default().to(code.address).input(twice.into());
+    hostile.is_rejected(0, call).await;
+    hostile.is_followed(0, TransactionRequest::default().to(rollup).input(data.into()), 1).await;
 }
 
 /// Goal: the forwarder above does forward, so that the rejections are the rollup's.
@@ -161,7 +179,7 @@ async fn the_forwarder_forwards_and_tells_a_failure() {
         let name = format!("forwarder-{parts}");
         let code = deploy(sender, &name, forwarder(rollup, parts)).await.unwrap();
         // A getter that any caller may ask, once in each part, and a function that there is not.
-        let getter = abi::Rollup::pendingTipCall::SELECTOR.repeat(parts.into());
+        let getter = abi::Rollup::tipsCall::SELECTOR.repeat(parts.into());
         let call = TransactionRequest::default().to(code.address);
         assert!(hostile.send(1, call.clone().input(Bytes::from(getter).into())).await);
         let nothing = Bytes::from([0xff; 4].repeat(parts.into()));

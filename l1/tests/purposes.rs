@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use alloy::eips::BlockId;
+use alloy::primitives::Bytes;
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
+use alloy::sol_types::SolCall;
 use rollmill_l1::{Expiry, L1Client, L1Error, Right, TxRequest, TxSender, TxStatus, TxUpdate, abi};
 use rollmill_l1_testing::pay::{
     BLOCK_GAS, Faulty, count, head, included, mine_full, paid, payment, reason, set_block_gas,
@@ -44,31 +46,35 @@ async fn a_newer_request_takes_the_older_ones_nonce() {
     assert_eq!(sender.attempt_for("new"), 0);
 }
 
+/// The same proposal as block 7, which the rollup rejects before it looks at the signature.
+fn wrong_number(proposal: &Bytes) -> Bytes {
+    let mut call = abi::Rollup::proposeCall::abi_decode(proposal).unwrap();
+    call.args.blockNumber = 7;
+    call.abi_encode().into()
+}
+
 /// Goal: an attempt that reverted ends the attempt, not the purpose.
 #[tokio::test]
 async fn a_reverted_attempt_is_followed_by_the_next() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let sender = &network.sender;
     let right = network.next(1).await;
-    let wrong = abi::ProposeArgs { blockNumber: 7, ..right.clone() };
-    let propose = |args, attempt, gas_limit| TxRequest {
+    let right = network.proposal(right).await;
+    let wrong = wrong_number(&right);
+    let propose = |call: &Bytes, attempt, gas_limit| TxRequest {
         attempt,
         gas_limit,
-        ..TxRequest::call(
-            "propose/1",
-            network.rollup.address(),
-            abi::propose_calldata(args, b"data".to_vec()),
-        )
+        ..TxRequest::call("propose/1", network.rollup.address(), call.clone())
     };
-    let reverting = propose(wrong, 0, Some(1_000_000));
+    let reverting = propose(&wrong, 0, Some(1_000_000));
     assert!(!sender.send(reverting.clone()).await.unwrap().succeeded);
     assert!(!sender.send(reverting).await.unwrap().succeeded, "the same again is the same");
-    let error = sender.submit(propose(right.clone(), 0, None)).await.unwrap_err();
+    let error = sender.submit(propose(&right, 0, None)).await.unwrap_err();
     assert!(matches!(error, L1Error::IntentConflict { .. }), "{error}");
     let attempt = sender.attempt_for("propose/1");
     assert_eq!(attempt, 1);
-    assert!(sender.send(propose(right, attempt, None)).await.unwrap().succeeded);
+    assert!(sender.send(propose(&right, attempt, None)).await.unwrap().succeeded);
     assert_eq!(network.rollup.tips().await.unwrap().pending, 1);
 }
 
@@ -148,16 +154,16 @@ async fn a_dead_nonce_is_filled_for_what_waits_behind_it() {
 #[tokio::test]
 async fn what_would_revert_by_now_is_not_sent() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
-    network.propose(1, b"one").await;
-    network.propose(2, b"two").await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
+    network.propose(1).await;
+    network.propose(2).await;
     let client = &network.client;
     let proxy = Proxy::before(&anvil.url).await;
     let proxied = L1Client::connect(std::slice::from_ref(&proxy.url), CHAIN_ID).await.unwrap();
     let mine_of = sender(&proxied, network.folder.path(), 1).await;
     let other = sender(client, network.folder.path(), 2).await;
     let prove = |last: u64| {
-        let call = abi::submit_calldata(range(last, last), vec![7; 64]);
+        let call = abi::submit_calldata(range(0, last), vec![7; 64]);
         TxRequest::call(format!("prove/{last}"), network.rollup.address(), call)
     };
 
@@ -291,17 +297,17 @@ async fn a_transaction_in_a_pool_outlives_the_right_to_send_it() {
 #[tokio::test]
 async fn a_reorg_brings_back_the_last_attempt_only() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let (client, sender) = (&network.client, &network.sender);
     let before = count(client, 0).await;
     let right = network.next(1).await;
-    let wrong = abi::ProposeArgs { blockNumber: 7, ..right.clone() };
+    let right = network.proposal(right).await;
+    let wrong = wrong_number(&right);
     let to = network.rollup.address();
-    let call = |args| abi::propose_calldata(args, b"data".to_vec());
     let reverting =
-        TxRequest { gas_limit: Some(1_000_000), ..TxRequest::call("propose/1", to, call(wrong)) };
+        TxRequest { gas_limit: Some(1_000_000), ..TxRequest::call("propose/1", to, wrong) };
     assert!(!sender.send(reverting).await.unwrap().succeeded);
-    let next = TxRequest { attempt: 1, ..TxRequest::call("propose/1", to, call(right)) };
+    let next = TxRequest { attempt: 1, ..TxRequest::call("propose/1", to, right) };
     assert!(sender.send(next.clone()).await.unwrap().succeeded);
     reorg(client, 2).await;
     let mut updates = sender.tick().await.unwrap();

@@ -7,7 +7,7 @@ use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate, abi};
+use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate, abi, attest};
 use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, reorg, sender, signer};
 
@@ -271,13 +271,14 @@ async fn one_file_serves_one_process_one_account_and_one_chain() {
 #[tokio::test]
 async fn a_call_that_would_revert_is_rejected_with_the_contracts_reason() {
     let anvil = Anvil::start();
-    let network = Network::on(anvil.client().await, true, 1000).await;
+    let network = Network::on(anvil.client().await, true, 100_000).await;
     let stranger = sender(&network.client, network.folder.path(), 1).await;
-    let call = abi::propose_calldata(network.next(1).await, b"data".to_vec());
+    let args = network.next(1).await;
+    let call = abi::propose_calldata(args, attest::attestations(&[]), abi::no_data());
     let request = TxRequest::call("propose-1", network.rollup.address(), call);
     let error = stranger.send(request).await.unwrap_err();
     assert_eq!(error.code(), "L1-008");
-    assert!(error.to_string().contains("ProposerWrong"), "{error}");
+    assert!(error.to_string().contains("ProposerMissing"), "{error}");
     assert_eq!(stranger.status("propose-1", 0), None);
 }
 

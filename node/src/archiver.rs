@@ -1,23 +1,25 @@
 //! Applies L1's events to the chain in the database.
 //!
-//! The node trusts a block only after executing it: its bytes have the hash that L1 recorded, its
-//! header is the result of its transactions, and the chain hash on L1 is the one that follows from it.
+//! The node trusts a block only after executing it: the header that follows from its parent, its transactions and its
+//! messages has the hash that L1 recorded, and the chain hash on L1 is the one that follows from it and the blob.
 //! A block that fails is stored as rejected, and the node follows nothing after it until L1 prunes it
-//! or reorganises.
+//! or reorganises. A block whose data is missing is not rejected, unless L1 pruned it: the node waits before it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use redb::ReadableTable;
 use rollmill_node_client::wire::RejectedBlock;
-use rollmill_protocol::block::data_hash;
-use rollmill_protocol::builder::{self, BlockError};
+use rollmill_protocol::builder::{self, BlockEnv, BlockError};
+use rollmill_protocol::message::in_hash;
 use rollmill_protocol::tree::{Overlay, StateChanges};
-use rollmill_protocol::{BlockBody, BlockData, ChainLink, Header};
+use rollmill_protocol::{Block, BlockBody, Config, Fr, Opening, blob};
 use rollmill_service::{Again, Retry, Shutdown};
 
 use crate::error::{BlockRefusal, NodeError};
-use crate::l1_events::{L1Event, L1Events, L1Position, L1Update, ProposedBlock};
+use crate::l1_events::{
+    Data, L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock,
+};
 use crate::node::Node;
 use crate::store::{BlockRecord, BlockWrite, Bytes, L1Record, StateView, Tables, Writer};
 
@@ -91,10 +93,11 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     }
 }
 
-/// Applies one update inside a transaction.
+/// Applies one update inside a transaction, with the deployment's parameters.
 pub(crate) fn apply(
     tables: &mut Writer<'_>,
     update: &L1Update,
+    config: &Config,
     retention: Retention,
 ) -> Result<Applied, NodeError> {
     match update {
@@ -103,10 +106,11 @@ pub(crate) fn apply(
                 position: *to,
                 tips: tables.tips()?,
                 low: 0,
+                has_rejected: false,
                 time: *time,
                 finalized: *finalized,
             };
-            extend(tables, record, events, retention)
+            extend(tables, record, events, config, retention)
         }
         L1Update::Rewind { to } => rewind(tables, to),
     }
@@ -117,6 +121,7 @@ fn extend(
     tables: &mut Writer<'_>,
     record: L1Record,
     events: &[(u64, L1Event)],
+    config: &Config,
     retention: Retention,
 ) -> Result<Applied, NodeError> {
     let (head, to) = (tables.l1_head()?, record.position);
@@ -133,10 +138,11 @@ fn extend(
     for (l1_block, event) in events {
         match event {
             L1Event::BlockProposed(proposed) => {
-                if propose(tables, tips.pending, *l1_block, proposed)? {
+                if propose(tables, config, tips.pending, *l1_block, proposed)? {
                     tips.pending += 1;
                 }
             }
+            L1Event::MessageSent(message) => tables.put_message(*l1_block, message)?,
             L1Event::EpochProven { last_block } => {
                 let reached = prove(tables, tips.pending, *last_block)?;
                 tips.proven = tips.proven.max(reached);
@@ -149,7 +155,8 @@ fn extend(
         }
     }
     tables.set_tips(tips)?;
-    tables.put_l1(&L1Record { tips, low, ..record })?;
+    let has_rejected = tables.rejected()?.is_some();
+    tables.put_l1(&L1Record { tips, low, has_rejected, ..record })?;
     let deployed = tables.l1_records_start()?;
     if let Some(old) = to.number.checked_sub(L1_RECORDS_MAX).filter(|old| *old > deployed) {
         tables.forget_l1(deployed + 1..=old)?;
@@ -162,6 +169,7 @@ fn extend(
 /// Executes and stores a proposed block; `false` when it is rejected.
 fn propose(
     tables: &mut Writer<'_>,
+    config: &Config,
     pending: u64,
     l1_block: u64,
     proposed: &ProposedBlock,
@@ -171,7 +179,7 @@ fn propose(
         tracing::warn!(block = number, error = %BlockRefusal::AfterRefused, "block not followed");
         return Ok(false);
     }
-    match execute(tables, pending, l1_block, proposed)? {
+    match execute(tables, config, pending, l1_block, proposed)? {
         Ok((record, txs, changes)) => {
             tracing::info!(block = number, txs = txs.len(), l1_block, "block executed");
             tables.put_block(&BlockWrite { record: &record, txs: &txs, changes: &changes })?;
@@ -192,80 +200,106 @@ fn propose(
 
 type Executed = (BlockRecord, Vec<BlockBody>, StateChanges);
 
-/// Checks a proposed block against its parent and L1. The outer error is a failure of the node, the
+/// Checks a proposed block against its parent and L1. The outer error is a failure of the node or of L1, the
 /// inner one a fault of the block.
 fn execute(
     tables: &Writer<'_>,
+    config: &Config,
     pending: u64,
     l1_block: u64,
     proposed: &ProposedBlock,
 ) -> Result<Result<Executed, BlockRefusal>, NodeError> {
+    let (expected, got) = (pending + 1, proposed.block_number);
+    if expected != got {
+        return Ok(Err(BlockRefusal::OutOfOrder { expected, got }));
+    }
     let parent = tables.expect_block(pending)?;
-    let checked = || -> Result<BlockData, BlockRefusal> {
-        let (expected, got) = (pending + 1, proposed.block_number);
-        if expected != got {
-            return Err(BlockRefusal::OutOfOrder { expected, got });
-        }
-        let published =
-            proposed.data.as_ref().map_err(|why| BlockRefusal::Unavailable(why.clone()))?;
-        let (expected, got) = (proposed.data_hash, data_hash(published));
-        if expected != got {
-            return Err(BlockRefusal::DataHash { expected, got });
-        }
-        let data = BlockData::from_bytes(published)?;
-        same_on_l1(&data.header, proposed)?;
-        Ok(data)
-    };
-    let data = match checked() {
-        Ok(data) => data,
+    let messages = tables.message_leaves(got)?;
+    if in_hash(&messages) != proposed.in_hash {
+        let what = format!("the messages of block {got} are not those that the block appends");
+        return Err(NodeError::Inconsistent { what });
+    }
+    let txs = match published(proposed) {
+        Ok(txs) => txs,
         Err(rejection) => return Ok(Err(rejection)),
     };
+    let env = BlockEnv { slot: proposed.slot, coinbase: proposed.coinbase, messages };
     let overlay = Overlay::new(StateView::new(tables, pending));
-    let (block, overlay) = match builder::execute(&parent.header, overlay, &data) {
+    let (block, overlay) = match builder::rebuild(&parent.header, overlay, config, env, &txs) {
         Ok(done) => done,
         Err(BlockError::Storage(error)) => return Err(error.into()),
         Err(error) => return Ok(Err(BlockRefusal::Rule(error))),
     };
+    let opening = block.opening(proposed.commitment);
     let archive_root = block.archive.append.root_after;
-    let link = ChainLink::new(&block.header, parent.chain, proposed.data_hash, archive_root);
+    let chain = block.chain_link(parent.chain, &opening).chain();
+    if let Err(rejection) = same_on_l1(&block, &opening, chain, proposed) {
+        return Ok(Err(rejection));
+    }
     let record = BlockRecord {
         header_hash: block.header_hash,
         header: block.header,
         archive_root,
-        chain: link.chain(),
-        data_hash: proposed.data_hash,
+        chain,
+        commitment: opening.commitment,
         l1_block,
     };
-    if record.archive_root != proposed.archive_root {
-        return Ok(Err(BlockRefusal::Mismatch { what: "the archive root" }));
-    }
-    if record.chain != proposed.chain {
-        return Ok(Err(BlockRefusal::Mismatch { what: "the chain" }));
-    }
-    Ok(Ok((record, data.txs, overlay.into_parts().1)))
+    Ok(Ok((record, txs, overlay.into_parts().1)))
 }
 
-/// Compares a published header with what L1 recorded of it. Fields that L1 does not record are left to
-/// `builder::execute`, which computes the whole header again and compares it.
-fn same_on_l1(header: &Header, proposed: &ProposedBlock) -> Result<(), BlockRefusal> {
+/// The transactions of a block's blob.
+fn published(proposed: &ProposedBlock) -> Result<Vec<BlockBody>, BlockRefusal> {
+    match &proposed.data {
+        Data::Missing => Err(BlockRefusal::DataMissing),
+        Data::None if proposed.tx_count == 0 => Ok(Vec::new()),
+        Data::None => Err(BlockRefusal::Mismatch { what: "the number of transactions" }),
+        Data::Blob(bytes) => {
+            // L1's number has 16 bits; a larger one than a block may have is rejected in `decode`.
+            let count = usize::try_from(proposed.tx_count).unwrap_or(usize::MAX);
+            Ok(blob::decode(bytes, count)?)
+        }
+    }
+}
+
+/// Compares an executed block with what its proposer stated on L1. The chain comes last: it covers the rest of the
+/// header, the opening of the blob and everything before the block.
+fn same_on_l1(
+    block: &Block,
+    opening: &Opening,
+    chain: Fr,
+    proposed: &ProposedBlock,
+) -> Result<(), BlockRefusal> {
     // Without `..`, so that a field that L1 records in future must be compared here, or where a comment
     // says.
     let ProposedBlock {
-        block_number: _, // before this, with the pending tip; `execute` has the header's
-        archive_root: _, // after `execute`
+        block_number: _, // before this, with the pending tip
+        archive_root,
         header_hash,
-        data_hash: _, // before this
-        chain: _,     // after `execute`
-        slot,
-        coinbase,
+        chain: chain_on_l1,
+        slot: _,     // the block was built for it
+        coinbase: _, // the block was built with it
         total_fees,
-        data: _, // the header is read from it
+        tx_count,
+        versioned_hash: _, // the source verified the blob against it, and L1 the commitment
+        z,
+        y,
+        commitment,
+        in_hash: _, // before this, with the messages
+        out_root,
+        signers: _, // the contract's affair
+        data: _,    // the block was built of it
     } = proposed;
+    let header = &block.header;
     for (what, same) in [
-        ("the header hash", header.hash() == *header_hash),
-        ("the slot", header.slot == *slot),
-        ("the coinbase", header.coinbase == *coinbase),
+        ("the number of transactions", header.tx_count == *tx_count),
         ("the sum of fees", header.total_fees == *total_fees),
+        ("the root of messages to L1", header.out_root == *out_root),
+        ("the header hash", block.header_hash == *header_hash),
+        ("the archive root", block.archive.append.root_after == *archive_root),
+        ("the commitment", opening.commitment == *commitment),
+        ("the point of the blob's opening", opening.z == *z),
+        ("the value of the blob's opening", opening.y == *y),
+        ("the chain", chain == *chain_on_l1),
     ] {
         if !same {
             return Err(BlockRefusal::Mismatch { what });
@@ -304,8 +338,9 @@ fn prune(tables: &mut Writer<'_>, pending: u64, proven_tip: u64) -> Result<(), N
     Ok(())
 }
 
-/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database. Blocks that
-/// a later prune removed are read from L1 again.
+/// Goes back to the newest L1 record up to `to` whose blocks are all still in the database, and at which L1 had no
+/// rejected block: the prune that let the node pass one may be gone, and its data there now. Blocks that a later prune
+/// removed are read from L1 again.
 fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError> {
     let tips = tables.tips()?;
     let mut low = tips.pending;
@@ -317,7 +352,7 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
                 what: format!("L1 block {} to go back to is not a known one", to.number),
             });
         }
-        if position.number <= to.number && record.tips.pending <= low {
+        if position.number <= to.number && record.tips.pending <= low && !record.has_rejected {
             target = Some(record);
             break;
         }
@@ -335,13 +370,13 @@ fn rewind(tables: &mut Writer<'_>, to: &L1Position) -> Result<Applied, NodeError
         "L1 reorganised"
     );
     tables.undo_blocks(tips.pending, target.tips.pending)?;
+    tables.undo_messages(target.position.number)?;
     tables.set_tips(target.tips)?;
     if target.position.number < u64::MAX {
         tables.forget_l1(target.position.number + 1..=u64::MAX)?;
     }
-    if tables.rejected()?.is_some_and(|rejected| rejected.l1_block > target.position.number) {
-        tables.clear_meta("refused")?;
-    }
+    // The rejected block, if there is one, is behind the target.
+    tables.clear_meta("refused")?;
     Ok(Applied::Backward)
 }
 
@@ -367,12 +402,17 @@ pub async fn follow<E: L1Events>(
             Ok(Some(update)) => on_blocking(&node, move |node| node.apply(&update)).await,
             Ok(None) => {
                 on_blocking(&node, Node::caught_up).await?;
+                node.wait_for_data(None);
                 recovered(&mut retry);
                 shutdown.within(poll).await;
                 continue;
             }
             Err(error) => Err(NodeError::Source(error)),
         };
+        node.wait_for_data(match &step {
+            Err(NodeError::Source(L1SourceError::DataMissing { block, .. })) => Some(*block),
+            _ => None,
+        });
         match step {
             Ok(()) => recovered(&mut retry),
             Err(error @ (NodeError::Source(_) | NodeError::Inconsistent { .. })) => {

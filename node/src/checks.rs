@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract};
+use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract, abi};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
@@ -90,18 +90,18 @@ async fn contract_of(config: &NodeConfig) -> Result<Finding, Finding> {
             _ => finding,
         }
     })?;
-    let parameters = contract.parameters().await.map_err(|error| of_l1(&error))?;
+    let info = contract.info().await.map_err(|error| of_l1(&error))?;
     require_early_start(config, &contract).await.map_err(|error| Finding::wrong(&error))?;
     // Separate checks report files that cannot be read.
     if let (Ok(genesis), Ok(key)) = (read_genesis(&config.genesis), read_key(&config.client_key)) {
-        agreed(config, &genesis, &key, &parameters).map_err(|error| {
+        agreed(config, &genesis, &key, &info).map_err(|error| {
             Finding::wrong(error.as_ref()).todo(
                 "Give --node-rollup, --node-genesis, --node-client-key and --node-chain-id of one \
                  deployment",
             )
         })?;
     }
-    Ok(Finding::Ok(format!("{address} takes blocks of {}", parameters.proposer)))
+    Ok(Finding::Ok(format!("{address} is deployment {}", info.version)))
 }
 
 /// Requires that the rollup had no block at the L1 block where following starts. An error of the call
@@ -112,8 +112,8 @@ pub(crate) async fn require_early_start(
     contract: &RollupContract,
 ) -> Result<(), SetupError> {
     let number = config.l1_start;
-    match contract.pending_tip_at(number).await {
-        Ok(tip) if tip > 0 => Err(SetupError::LateStart { number, tip }),
+    match contract.tips_at(number).await {
+        Ok((tip, _)) if tip > 0 => Err(SetupError::LateStart { number, tip }),
         _ => Ok(()),
     }
 }
@@ -123,16 +123,17 @@ fn absent(why: &str) -> Finding {
 }
 
 /// The account that signs for L1.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Account {
     pub address: Address,
-    /// The account whose blocks the contract accepts; `None` if L1 or the contract did not respond.
-    pub proposer: Option<Address>,
+    /// The committee of the present epoch, whose members propose in turn; `None` if L1 or the contract did not
+    /// respond.
+    pub committee: Option<Vec<Address>>,
     pub balance_wei: Option<U256>,
 }
 
 impl Account {
-    /// Loads the key, and reads the account's balance and the contract's proposer from L1.
+    /// Loads the key, and reads the account's balance and the deployment's committee from L1.
     ///
     /// # Errors
     /// The finding when the key cannot be loaded.
@@ -146,10 +147,10 @@ impl Account {
         let load = tokio::task::spawn_blocking(move || key.load().map(|signer| signer.address()));
         let loaded = load.await.map_err(|error| Finding::wrong(&error))?;
         let address = loaded.map_err(|error| Finding::wrong(&error).todo(todo))?;
-        let mut account = Self { address, proposer: None, balance_wei: None };
+        let mut account = Self { address, committee: None, balance_wei: None };
         if let Ok(l1) = L1Client::connect(&config.l1_urls, config.chain_id).await {
             account.balance_wei = l1.provider().get_balance(address).await.ok();
-            account.proposer = proposer(&l1, config).await;
+            account.committee = committee(&l1, config).await;
         }
         Ok(account)
     }
@@ -167,9 +168,13 @@ impl Account {
     }
 }
 
-async fn proposer(l1: &L1Client, config: &NodeConfig) -> Option<Address> {
+async fn committee(l1: &L1Client, config: &NodeConfig) -> Option<Vec<Address>> {
     let contract = l1.rollup(config.rollup?.0.into()).await.ok()?;
-    Some(contract.parameters().await.ok()?.proposer)
+    let info = contract.info().await.ok()?;
+    let epoch = info.epoch(contract.current_slot().await.ok()?);
+    // Every selection has this getter.
+    let selection = abi::FixedCommittee::new(info.contracts.selection, l1.provider().clone());
+    selection.committee(epoch).call().await.ok()
 }
 
 /// Checks that each node in `urls`, from which transactions are fetched, belongs to this network.

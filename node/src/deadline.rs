@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rollmill_l1::{L1BlockRef, L1Client, L1Error, RollupContract, TxRequest, TxSender, abi};
+use rollmill_l1::{
+    DeploymentInfo, L1Error, ProofDeadline, RollupContract, TxRequest, TxSender, abi,
+};
 use rollmill_service::prometheus::{self, Registry};
 use rollmill_service::{Again, Retry, Shutdown, StatusPage};
 use tokio::sync::watch;
@@ -18,21 +20,38 @@ use crate::setup::RunningNode;
 const LAND_LIMIT: Duration = Duration::from_secs(60);
 /// Longest pause before a failed poll is repeated.
 const RETRY_MAX: Duration = Duration::from_secs(12);
-/// L1 blocks over which the pace is measured.
-const PACE_L1_BLOCKS: u64 = 32;
 
-/// What L1 reports about the oldest unproven epoch.
+/// What L1 reports about the oldest unproven epoch. Times are Unix seconds of L1's blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct Deadline {
     pub epoch: u64,
-    /// Last L1 block in which its proof is accepted.
-    pub last_l1_block: u64,
-    /// L1 blocks left until then; negative once it has passed.
-    pub l1_blocks_left: i64,
-    /// Seconds that those take at the pace of the last L1 blocks: an estimate.
+    /// Until then, inclusive, its proof returns the epoch's bond.
+    pub window_end: u64,
+    /// Until then, inclusive, its proof is accepted.
+    pub challenge_end: u64,
+    /// Seconds from L1's newest block to `window_end`; negative once it has passed.
+    pub window_seconds_left: i64,
+    /// Seconds from L1's newest block to `challenge_end`; negative once it has passed.
     pub seconds_left: i64,
     /// Whether the epoch's blocks, and all after them, can be pruned now.
     pub is_missed: bool,
+}
+
+impl From<ProofDeadline> for Deadline {
+    fn from(read: ProofDeadline) -> Self {
+        let left = |end: u64| {
+            let left = i128::from(end) - i128::from(read.at.timestamp);
+            i64::try_from(left).unwrap_or(if left < 0 { i64::MIN } else { i64::MAX })
+        };
+        Self {
+            epoch: read.epoch,
+            window_end: read.window_end,
+            challenge_end: read.challenge_end,
+            window_seconds_left: left(read.window_end),
+            seconds_left: left(read.challenge_end),
+            is_missed: read.is_prune_due,
+        }
+    }
 }
 
 impl DeadlineMetrics {
@@ -40,7 +59,7 @@ impl DeadlineMetrics {
         self.proof_deadline_open.set(i64::from(deadline.is_some()));
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.proof_deadline_epoch.set(deadline.map_or(0, |deadline| number(deadline.epoch)));
-        self.proof_deadline_l1_blocks.set(deadline.map_or(0, |deadline| deadline.l1_blocks_left));
+        self.proof_window_seconds.set(deadline.map_or(0, |deadline| deadline.window_seconds_left));
         self.proof_deadline_seconds.set(deadline.map_or(0, |deadline| deadline.seconds_left));
         self.prune_due.set(deadline.map_or(0, |deadline| i64::from(deadline.is_missed)));
     }
@@ -48,41 +67,21 @@ impl DeadlineMetrics {
 
 /// Reads the deadline; `None` while every block is proven.
 pub async fn read_deadline(
-    l1: &L1Client,
     contract: &RollupContract,
+    info: &DeploymentInfo,
 ) -> Result<Option<Deadline>, L1Error> {
-    let Some(deadline) = contract.proof_deadline().await? else { return Ok(None) };
-    let head = l1.latest().await?;
-    let is_missed = contract.prune_due().await?;
-    let left = i128::from(deadline.last_l1_block) - i128::from(head.number);
-    let l1_blocks_left = i64::try_from(left).unwrap_or(i64::MAX);
-    let earlier = head.number.saturating_sub(PACE_L1_BLOCKS);
-    let earlier = l1.block(earlier.into()).await?.map(|block| L1BlockRef::from(&block));
-    Ok(Some(Deadline {
-        epoch: deadline.epoch,
-        last_l1_block: deadline.last_l1_block,
-        l1_blocks_left,
-        seconds_left: seconds(l1_blocks_left, &head, &earlier.unwrap_or(head)),
-        is_missed,
-    }))
-}
-
-/// Seconds that `blocks` L1 blocks take at the pace between `earlier` and `head`.
-fn seconds(blocks: i64, head: &L1BlockRef, earlier: &L1BlockRef) -> i64 {
-    let passed = i128::from(head.timestamp.saturating_sub(earlier.timestamp));
-    let between = i128::from(head.number.saturating_sub(earlier.number)).max(1);
-    i64::try_from(i128::from(blocks) * passed / between).unwrap_or(i64::MAX)
+    Ok(contract.proof_deadline(info).await?.map(Deadline::from))
 }
 
 /// Watches the deadline, and prunes when it is missed and nobody else has pruned.
 #[derive(Debug)]
 pub struct Pruner {
-    pub l1: L1Client,
     pub contract: RollupContract,
+    pub info: DeploymentInfo,
     /// Sends the prune; `None` only watches.
     pub sender: Option<Arc<TxSender>>,
-    /// L1 blocks to wait for others after the deadline, so that not all prune at the same time.
-    pub patience_l1_blocks: u64,
+    /// Seconds to wait for others after the deadline, so that not all prune at the same time.
+    pub patience_seconds: u64,
     pub metrics: DeadlineMetrics,
     /// The last deadline read.
     pub seen: watch::Sender<Option<Deadline>>,
@@ -97,14 +96,14 @@ impl Pruner {
     pub fn of(
         running: &RunningNode,
         sender: Option<Arc<TxSender>>,
-        patience_l1_blocks: u64,
+        patience_seconds: u64,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            l1: running.l1.clone(),
             contract: running.contract.clone(),
+            info: running.info.clone(),
             sender,
-            patience_l1_blocks,
+            patience_seconds,
             metrics: DeadlineMetrics::new(registry)?,
             seen: watch::Sender::default(),
         })
@@ -146,7 +145,7 @@ impl Pruner {
     /// # Errors
     /// When L1 cannot be read, or accepts no prune. Both can be retried.
     pub async fn step(&self) -> Result<bool, L1Error> {
-        let deadline = read_deadline(&self.l1, &self.contract).await?;
+        let deadline = read_deadline(&self.contract, &self.info).await?;
         let before = self.seen.send_replace(deadline);
         self.metrics.set(deadline.as_ref());
         let Some(deadline) = deadline.filter(|deadline| deadline.is_missed) else {
@@ -155,13 +154,13 @@ impl Pruner {
         if !before.is_some_and(|before| before.is_missed) {
             tracing::error!(
                 epoch = deadline.epoch,
-                last_l1_block = deadline.last_l1_block,
+                challenge_end = deadline.challenge_end,
                 "proof deadline missed; unproven blocks can be pruned"
             );
         }
         let Some(sender) = &self.sender else { return Ok(false) };
-        let overdue = deadline.l1_blocks_left.unsigned_abs();
-        if deadline.l1_blocks_left < 0 && overdue <= self.patience_l1_blocks {
+        let overdue = deadline.seconds_left.unsigned_abs();
+        if deadline.seconds_left < 0 && overdue <= self.patience_seconds {
             return Ok(false);
         }
         let tips = self.contract.tips().await?;
@@ -202,15 +201,23 @@ impl Pruner {
 
 #[cfg(test)]
 mod tests {
+    use rollmill_l1::L1BlockRef;
+
     use super::*;
 
     #[test]
-    fn seconds_follow_the_pace_of_the_last_l1_blocks() {
-        let at = |number, timestamp| L1BlockRef { number, hash: Default::default(), timestamp };
-        assert_eq!(seconds(10, &at(132, 1384), &at(100, 1000)), 120);
-        assert_eq!(seconds(-10, &at(132, 1384), &at(100, 1000)), -120);
-        // Only one block, and a chain whose time does not advance.
-        assert_eq!(seconds(10, &at(5, 1000), &at(5, 1000)), 0);
-        assert_eq!(seconds(i64::MAX, &at(132, u64::MAX), &at(131, 0)), i64::MAX);
+    fn seconds_are_counted_from_the_block_that_was_read() {
+        let at = |timestamp| L1BlockRef { number: 9, hash: Default::default(), timestamp };
+        let read = |window_end, challenge_end, timestamp| {
+            let at = at(timestamp);
+            let deadline =
+                ProofDeadline { epoch: 3, window_end, challenge_end, is_prune_due: false, at };
+            let deadline = Deadline::from(deadline);
+            (deadline.window_seconds_left, deadline.seconds_left)
+        };
+        assert_eq!(read(100, 150, 90), (10, 60));
+        assert_eq!(read(100, 150, 160), (-60, -10));
+        assert_eq!(read(0, u64::MAX, u64::MAX), (i64::MIN, 0));
+        assert_eq!(read(0, u64::MAX, 0), (0, i64::MAX));
     }
 }

@@ -33,10 +33,11 @@ pub enum NodeError {
     /// Do: Set another `--node-data-dir`, or correct `--node-genesis`.
     #[error("{code}: {} holds the chain of genesis {got}, not of {expected}; name another data directory", path.display(), code = self.code())]
     OtherDeployment { path: PathBuf, expected: String, got: String },
-    /// The database was written by another version.
+    /// The database was written by another version. One of schema 1 has the chain of another protocol, whose
+    /// deployments this release does not follow.
     ///
     /// Do: Set another `--node-data-dir`; the node then syncs from L1.
-    #[error("{code}: database schema {expected} expected, got {got}; name another data directory to follow L1 anew", code = self.code())]
+    #[error("{code}: database schema {expected} expected, got {got}{}; name another data directory to follow L1 anew", of_protocol_1(*got), code = self.code())]
     Schema { expected: u64, got: u64 },
     /// A database operation failed: full disk, or an I/O error.
     ///
@@ -79,6 +80,11 @@ rollmill_errors::coded! {
         Self::Inconsistent { .. } => "NODE-007",
         Self::Genesis(_) => "NODE-008",
     }
+}
+
+/// What a database of the first schema is.
+fn of_protocol_1(schema: u64) -> &'static str {
+    if schema == 1 { ", which has a chain of protocol 1, another deployment" } else { "" }
 }
 
 /// Each of the database's errors becomes [`NodeError::Database`].
@@ -124,32 +130,26 @@ pub enum BlockRefusal {
     /// Do: Nothing: the node does not follow it. It is pruned on L1 after its deadline.
     #[error("{code}: block {expected} expected, L1 has block {got}", code = self.code())]
     OutOfOrder { expected: u64, got: u64 },
-    /// The block's data does not have the hash that L1 recorded.
-    ///
-    /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("{code}: the data has hash {}, L1 recorded {}", to_hex(.got), to_hex(.expected), code = self.code())]
-    DataHash { expected: Fr, got: Fr },
-    /// The block's data cannot be decoded.
+    /// The block's blob is no list of transactions. L1 takes any blob, but such a block cannot be proven.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
     #[error("{code}: the data is not a block: {cause}", code = self.code(), cause = Bare(.0))]
     Data(#[from] DecodeError),
-    /// A field that the proposer recorded on L1 differs from the block's data.
+    /// What the proposer stated on L1 does not follow from the block's data.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
-    #[error("{code}: {what} on L1 differs from the data", code = self.code())]
+    #[error("{code}: {what} on L1 does not follow from the data", code = self.code())]
     Mismatch { what: &'static str },
     /// The block violates a consensus rule. The message names it.
     ///
     /// Do: Nothing: the block is pruned on L1 after its deadline. Tell the proposer.
     #[error("{code}: the block violates a rule: {cause}", code = self.code(), cause = Bare(.0))]
     Rule(BlockError),
-    /// The block's data is unavailable, although L1 answers.
+    /// No source has the block's data, and L1 pruned the block since.
     ///
-    /// Do: Nothing: the block is pruned on L1 after its deadline. If other nodes follow the block, the endpoint
-    /// answered wrongly: use another L1 endpoint and start with an empty `--node-data-dir`.
-    #[error("{code}: the data is not available: {0}", code = self.code())]
-    Unavailable(String),
+    /// Do: Nothing: the node continues after the prune.
+    #[error("{code}: data missing", code = self.code())]
+    DataMissing,
     /// An earlier block of the chain was rejected.
     ///
     /// Do: Look for the first rejected block in the log.
@@ -157,14 +157,14 @@ pub enum BlockRefusal {
     AfterRefused,
 }
 
+// NODE-031 is retired.
 rollmill_errors::coded! {
     BlockRefusal {
         Self::OutOfOrder { .. } => "NODE-030",
-        Self::DataHash { .. } => "NODE-031",
         Self::Data(..) => "NODE-032",
         Self::Mismatch { .. } => "NODE-033",
         Self::Rule(..) => "NODE-034",
-        Self::Unavailable(..) => "NODE-036",
+        Self::DataMissing => "NODE-036",
         Self::AfterRefused => "NODE-035",
     }
 }
@@ -189,7 +189,12 @@ pub enum PoolError {
     /// Do: Use the keys of the deployment (`--keys-dir` of the wallet) and prove again.
     #[error("{code}: the client proof does not verify: {reason}", code = self.code())]
     Proof { reason: String },
-    /// A transaction in the pool publishes the same nullifier.
+    /// The client proof is of a kind that this release does not verify.
+    ///
+    /// Do: Create the transaction with a wallet of the same release.
+    #[error("{code}: a client proof of kind {kind} is not supported", code = self.code())]
+    ProofKind { kind: u8 },
+    /// A transaction in the pool publishes the same nullifier, or claims the same deposit.
     ///
     /// Do: Wait for it, or raise both gas prices by at least a tenth to replace it.
     #[error("{code}: transaction {} in the pool publishes nullifier {}; offer at least a tenth more for both kinds of gas to replace it", to_hex(.other), to_hex(.nullifier), code = self.code())]
@@ -199,7 +204,7 @@ pub enum PoolError {
     /// Do: Offer more, or send again later. An operator can raise `--node-pool-txs`.
     #[error("{code}: the pool is full ({max} transactions), and each offers at least {offer}; offer more or send again later", code = self.code())]
     Full { max: usize, offer: u128 },
-    /// The fee payer's balance does not cover all its transactions in the pool.
+    /// The fee payer's balance, with what its transactions add to it, does not cover all of them in the pool.
     ///
     /// Do: Wait until some are included.
     #[error("{code}: the fee payer's balance {balance} does not cover {needed} for its transactions in the pool", code = self.code())]
@@ -231,6 +236,7 @@ rollmill_errors::coded! {
         Self::Malformed(_) => "NODE-020",
         Self::Rejected(_) => "NODE-021",
         Self::Proof { .. } => "NODE-022",
+        Self::ProofKind { .. } => "NODE-029",
         Self::Conflict { .. } => "NODE-023",
         Self::Full { .. } => "NODE-024",
         Self::PayerOvercommitted { .. } => "NODE-025",
@@ -274,7 +280,7 @@ pub enum QueryError {
     /// The tree has no such leaf.
     ///
     /// Do: Ask for a leaf below the count in the message.
-    #[error("{code}: note {index} is not in the tree, which holds {count} leaves", code = self.code())]
+    #[error("{code}: leaf {index} is not in the tree, which holds {count} leaves", code = self.code())]
     NoLeaf { index: u64, count: u64 },
     /// The node is at fault.
     #[error(transparent)]

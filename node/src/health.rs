@@ -1,7 +1,7 @@
 //! What must hold for a node to do its work, as conditions of its process.
 //!
-//! `l1` is met while L1 can be read, `synced` once its head was reached, `chain` while L1 contains no
-//! rejected block, and `fees` while its L1 transactions can pay for their gas.
+//! `l1` is met while L1 can be read, `synced` once its head was reached, `data` while no block on L1 waits for
+//! its data, `chain` while L1 contains no rejected block, and `fees` while its L1 transactions can pay for their gas.
 
 use std::time::Duration;
 
@@ -31,9 +31,14 @@ impl<E: L1Events> L1Events for Watched<E> {
         match &next {
             Ok(update) => {
                 self.conditions.set("l1", Ok(()));
+                self.conditions.set("data", Ok(()));
                 if update.is_none() {
                     self.conditions.set("synced", Ok(()));
                 }
+            }
+            Err(error @ L1SourceError::DataMissing { .. }) => {
+                self.conditions.set("l1", Ok(()));
+                self.conditions.set("data", Err(rollmill_service::one_line(error)));
             }
             Err(error) => self.conditions.set("l1", Err(rollmill_service::one_line(error))),
         }
@@ -114,15 +119,26 @@ mod tests {
         let at = L1Position { number: 7, hash: [7; 32] };
         let step = L1Update::Rewind { to: at };
         let unreachable = || L1Error::Unreachable { what: "the head", reason: "no answer".into() };
-        let script =
-            vec![Ok(Some(step)), Err(unreachable().into()), Ok(None), Err(unreachable().into())];
+        let missing = || L1SourceError::DataMissing {
+            block: 3,
+            versioned_hash: [1; 32],
+            reason: "no source is configured".to_owned(),
+        };
+        let script = vec![
+            Ok(Some(step.clone())),
+            Err(unreachable().into()),
+            Ok(None),
+            Err(missing()),
+            Ok(Some(step)),
+            Err(unreachable().into()),
+        ];
         let mut source = Watched::new(Script(script), conditions.clone());
         let failing = || {
             let names: Vec<_> = conditions.failing().into_iter().map(|(name, _)| name).collect();
             names.join(" ")
         };
         assert_eq!(failing(), "l1 synced");
-        for expected in ["synced", "l1 synced", "", "l1"] {
+        for expected in ["synced", "l1 synced", "", "data", "", "l1"] {
             let _ = source.next(&[at]).await;
             assert_eq!(failing(), expected);
         }

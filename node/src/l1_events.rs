@@ -1,9 +1,11 @@
-//! What the node needs from L1, as a trait, so that it can be fed from a chain or from a test.
+//! What the node needs from L1, as traits, so that it can be fed from a chain or from a test.
 
+use std::fmt::Debug;
 use std::future::Future;
+use std::pin::Pin;
 
-use rollmill_l1::L1Error;
-use rollmill_protocol::{EthAddress, Fr};
+use rollmill_l1::{L1BlockRef, L1Error};
+use rollmill_protocol::{BlobFr, Commitment, EthAddress, Fr};
 
 /// A block of L1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,28 +14,65 @@ pub struct L1Position {
     pub hash: [u8; 32],
 }
 
-/// A block that was proposed, as L1 recorded it, with its calldata.
+/// The data of a proposed block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Data {
+    /// The block has no transactions, and no blob.
+    None,
+    /// The bytes of the blob that L1 committed to, not decoded.
+    Blob(Vec<u8>),
+    /// No source has the blob. A source of events says so only of a block that L1 pruned later.
+    Missing,
+}
+
+/// A block that was proposed, as L1 recorded it, with its data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProposedBlock {
     pub block_number: u64,
     pub archive_root: Fr,
     pub header_hash: Fr,
-    pub data_hash: Fr,
     /// L1's chain with this block.
     pub chain: Fr,
     pub slot: u64,
     pub coinbase: EthAddress,
     pub total_fees: u128,
-    /// The published bytes, or why they are unavailable although L1 responds.
-    pub data: Result<Vec<u8>, String>,
+    pub tx_count: u64,
+    /// Versioned hash of the blob; zero without transactions, as the three fields below.
+    pub versioned_hash: [u8; 32],
+    /// The point at which L1 opened the blob.
+    pub z: Fr,
+    /// The blob's value there.
+    pub y: BlobFr,
+    pub commitment: Commitment,
+    /// Running hash of the messages that the block appends.
+    pub in_hash: Fr,
+    /// Root of the block's messages to L1.
+    pub out_root: Fr,
+    /// Bitmap of the committee's members that signed.
+    pub signers: u64,
+    pub data: Data,
 }
 
-/// Something that happened on the rollup contract.
+/// A message from L1 to the rollup.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Message {
+    /// The block that appends it.
+    pub block: u64,
+    /// Index of its leaf in the message tree.
+    pub index: u64,
+    pub leaf: Fr,
+    /// Address and amount if it is a deposit into a fee balance.
+    pub deposit: Option<(Fr, u64)>,
+}
+
+/// Something that happened on the contracts.
 #[expect(clippy::large_enum_variant, reason = "most events are blocks, and few are held at a time")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum L1Event {
     /// The pending chain grew by a block.
     BlockProposed(ProposedBlock),
+    /// Somebody sent a message to the rollup.
+    MessageSent(Message),
     /// The proven tip moved to `last_block`.
     EpochProven { last_block: u64 },
     /// The pending chain was cut back to the proven tip.
@@ -69,12 +108,20 @@ pub enum L1SourceError {
     /// Do: Check that `--node-rollup` is a contract of this release and that the URL is an L1 node.
     #[error("{code}: an event of the contract is malformed: {what}; check node.rollup and node.l1_urls", code = self.code())]
     Event { what: &'static str },
+    /// No source has the data of a block that is part of the chain on L1. The node follows L1 up to the L1 block
+    /// before it, and continues when a source has the data, or when L1 prunes the block.
+    ///
+    /// Do: Nothing for some minutes. If it lasts, add a source that has the blob: another beacon node, a peer, or
+    /// a blob archive.
+    #[error("{code}: the data of block {block} (blob 0x{}) is missing: {reason}", hex::encode(versioned_hash), code = self.code())]
+    DataMissing { block: u64, versioned_hash: [u8; 32], reason: String },
 }
 
 rollmill_errors::coded! {
     L1SourceError {
         Self::L1(error) => (error),
         Self::Event { .. } => "NODE-014",
+        Self::DataMissing { .. } => "NODE-015" retried,
     }
 }
 
@@ -86,8 +133,33 @@ pub trait L1Events: Send {
     /// The source keeps nothing that must survive a restart. It must check that `known[0]` is still
     /// part of L1, by its hash, together with what it reads further, and return
     /// [`L1Update::Rewind`] if it is not.
+    ///
+    /// # Errors
+    /// [`L1SourceError::DataMissing`] when the step after `known[0]` has a block whose data is missing
+    /// and which L1 has not pruned since.
     fn next(
         &mut self,
         known: &[L1Position],
     ) -> impl Future<Output = Result<Option<L1Update>, L1SourceError>> + Send;
+}
+
+/// A blob that an event names, and the L1 block of its transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WantedBlob {
+    pub versioned_hash: [u8; 32],
+    pub l1_block: L1BlockRef,
+}
+
+/// Why no source has a blob now, in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobMissing(pub String);
+
+/// What comes of [`BlockBlobs::get`].
+pub type GettingBlob<'a> = Pin<Box<dyn Future<Output = Result<Vec<u8>, BlobMissing>> + Send + 'a>>;
+
+/// Where the blobs of blocks come from.
+pub trait BlockBlobs: Debug + Send + Sync {
+    /// The bytes of a blob. The implementation asks each of its sources once, and returns only bytes whose
+    /// commitment has the versioned hash. The caller repeats what failed, after growing pauses.
+    fn get<'a>(&'a self, wanted: &'a WantedBlob) -> GettingBlob<'a>;
 }

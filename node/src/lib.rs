@@ -12,7 +12,8 @@
 //! # Use
 //! [`Node::open`] returns the handle. [`follow`] drives it from an [`L1Events`] source until shutdown,
 //! and [`fetch_missing`] asks other nodes for client proofs. [`rpc::router`] serves it. A sequencer
-//! takes [`Node::ready_txs`] and builds over [`Node::state_at`] the pending tip; a prover node replays
+//! takes [`Node::ready_txs`] and [`Node::messages`], and builds over [`Node::state_at`] the pending tip; a prover node
+//! replays
 //! [`Node::block`] with the transactions of [`Node::transaction`] over the parent's state.
 //! [`Node::watch_tips`] wakes both.
 //!
@@ -38,7 +39,6 @@ mod peers;
 mod pool;
 mod rejected;
 pub mod rpc;
-mod rules;
 pub mod setup;
 mod store;
 #[cfg(test)]
@@ -49,12 +49,14 @@ pub use client_key::{ClientKey, ClientKeyError};
 pub use data::{DataMetrics, watch_data};
 pub use deadline::{Deadline, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
-pub use l1_events::{L1Event, L1Events, L1Position, L1SourceError, L1Update, ProposedBlock};
+pub use l1_events::{
+    BlobMissing, BlockBlobs, Data, GettingBlob, L1Event, L1Events, L1Position, L1SourceError,
+    L1Update, Message, ProposedBlock, WantedBlob,
+};
 pub use l1_source::{RollupEvents, position};
 pub use metrics::DeadlineMetrics;
 pub use node::{Node, NodeSettings};
 pub use peers::fetch_missing;
 pub use pool::{ClientProofVerifier, PoolLimits, ProofRejected};
 pub use rpc::AdmissionLimits;
-pub use rules::{BrokenRule, Rule, SlotClock, broken_rules};
 pub use store::{BlockRecord, StateAt, StoredBlock};

@@ -4,7 +4,6 @@ use rollmill_node_client::wire::Tips;
 use rollmill_service::metrics::Declared;
 
 use crate::pool::{Dropped, Parked, PoolCounts};
-use crate::rules::Rule;
 
 /// Every metric of a node.
 pub fn declared() -> Vec<Declared> {
@@ -29,8 +28,8 @@ rollmill_service::metrics! {
         l1_head_timestamp_seconds: Gauge,
         /// 1 while L1 contains a block that this node rejected.
         block_refused: Gauge,
-        /// Blocks that break a rule of honest proposers which nothing enforces.
-        block_rule_broken_total: IntCounterVec[rule in Rule::ALL.map(Rule::label)],
+        /// Number of the block on L1 whose data no source has, while the node waits for it; 0 otherwise.
+        data_missing_block: Gauge,
         /// Transactions that can be part of the next block.
         pool_waiting: Gauge,
         /// Bytes of all transactions that wait.
@@ -65,9 +64,9 @@ rollmill_service::metrics! {
         pub(crate) proof_deadline_open: IntGauge,
         /// The oldest unproven epoch; 0 while there is none.
         pub(crate) proof_deadline_epoch: IntGauge,
-        /// L1 blocks left in which that epoch's proof is accepted; negative when missed.
-        pub(crate) proof_deadline_l1_blocks: IntGauge,
-        /// Seconds that those L1 blocks take at L1's current pace; negative when missed.
+        /// Seconds left in which a proof of that epoch returns its bond; negative afterwards.
+        pub(crate) proof_window_seconds: IntGauge,
+        /// Seconds left in which a proof of that epoch is accepted; negative when missed.
         pub(crate) proof_deadline_seconds: IntGauge,
         /// 1 while the oldest unproven epoch has missed its deadline and nobody has pruned.
         pub(crate) prune_due: IntGauge,
@@ -79,8 +78,8 @@ rollmill_service::metrics! {
 }
 
 impl Gauges {
-    pub(crate) fn count_broken(&self, rule: Rule) {
-        self.block_rule_broken_total.with_label_values(&[rule.label()]).inc();
+    pub(crate) fn set_data_missing(&self, block: Option<u64>) {
+        self.data_missing_block.set(block.unwrap_or(0) as f64);
     }
 
     // Numbers of blocks, and seconds, are far below 2^53, up to which a float is exact.

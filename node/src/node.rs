@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use rollmill_node_client::wire;
-use rollmill_protocol::block::data_hash;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::public_inputs::PairLayout;
 use rollmill_protocol::tree::{MemoryStore, Overlay};
-use rollmill_protocol::tx::{CLIENT_PROOF_BYTES_MAX, LOG_BYTES, SLOTS};
-use rollmill_protocol::version::VersionIds;
-use rollmill_protocol::{ClientInputs, Fr, Genesis, Header, Tx, TxEffects, TxGlobals, WorldState};
+use rollmill_protocol::tx::{CLIENT_PROOF_BYTES_MAX, LOG_WORDS, ProofKind, SLOTS};
+use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
+use rollmill_protocol::{
+    ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, TxEffects, TxGlobals, WorldState,
+};
 use rollmill_service::prometheus::{self, Registry};
 use tokio::sync::watch;
 
@@ -20,9 +22,8 @@ use crate::archiver::{self, Applied, Retention};
 use crate::error::{NodeError, PoolError, QueryError};
 use crate::l1_events::{L1Position, L1Update};
 use crate::metrics::Gauges;
-use crate::pool::{Candidate, ChainView, ClientProofVerifier, Pool, PoolLimits, included_tx};
+use crate::pool::{self, Candidate, ChainView, ClientProofVerifier, Pool, PoolLimits, included_tx};
 use crate::rejected::RejectedProofs;
-use crate::rules::{BrokenRule, SlotClock, broken_rules};
 use crate::store::{
     BlockRecord, BlockWrite, L1Record, Snapshot, StateAt, Store, StoredBlock, Tips, Writer,
 };
@@ -30,25 +31,23 @@ use crate::store::{
 /// Name of the database in the data directory.
 const DATABASE: &str = "node.redb";
 /// Bytes of the largest transaction.
-const TX_BYTES_MAX: usize =
-    1 + 16 + 32 + TxEffects::BYTES + SLOTS * LOG_BYTES + 4 + CLIENT_PROOF_BYTES_MAX;
-
-/// Number of remembered blocks that break a rule.
-const BROKEN_MAX: usize = 16;
+const TX_BYTES_MAX: usize = 1
+    + 16
+    + 32
+    + TxEffects::BYTES
+    + SLOTS * LOG_WORDS * 32
+    + 1
+    + PairLayout::<Fr>::CELLS * 32
+    + 4
+    + CLIENT_PROOF_BYTES_MAX;
 
 /// Settings of a node.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
     /// Directory of the database; created if missing.
     pub data_dir: PathBuf,
-    /// The deployment's first state.
+    /// The deployment: its contract, keys and parameters, and its first state.
     pub genesis: Genesis,
-    /// Versions to report to clients. Chain id and rollup version must be the genesis file's.
-    pub versions: VersionIds,
-    /// Slots of an epoch, as the contract has it.
-    pub slots_per_epoch: u64,
-    /// When slots start, as in the contract.
-    pub clock: SlotClock,
     /// The L1 block of the deployment; events are read from the one after it.
     pub l1_start: L1Position,
     /// Limits of the pool.
@@ -73,8 +72,6 @@ pub struct Node {
     pool: Mutex<Pool>,
     verifier: Arc<dyn ClientProofVerifier>,
     rejected_proofs: Mutex<RejectedProofs>,
-    /// The newest blocks of the pending chain that break a rule which nothing enforces.
-    broken: Mutex<Vec<BrokenRule>>,
     tips: watch::Sender<wire::Tips>,
     gauges: Gauges,
     /// Locked while an update is applied, so that pool and tips follow in the order of commits.
@@ -118,7 +115,7 @@ impl Node {
             Ok(genesis)
         })?;
         let mut pool = Pool::load(&store, settings.pool)?;
-        let chain = chain_view(&Arc::new(store.read()?))?;
+        let chain = chain_view(&Arc::new(store.read()?), &settings.genesis.config)?;
         // As after a rewind: what happened since the pool was last refreshed is not known.
         pool.refresh(&store, &chain, true)?;
         let gauges = Gauges::create(&[]);
@@ -126,20 +123,17 @@ impl Node {
         gauges.set_tips(&tips, chain.tables.l1_head()?.time);
         gauges.set_pool(&pool.counts());
         let tips = watch::Sender::new(tips);
-        let node = Self {
+        Ok(Arc::new(Self {
             settings,
             genesis,
             store,
             pool: Mutex::new(pool),
             verifier,
             rejected_proofs: Mutex::default(),
-            broken: Mutex::default(),
             tips,
             gauges,
             applying: Mutex::new(()),
-        };
-        node.check_rules(&chain, chain.proven + 1)?;
-        Ok(Arc::new(node))
+        }))
     }
 
     /// Shows the node's figures under `rollmill_node_…`.
@@ -150,6 +144,11 @@ impl Node {
     /// The settings that the node was opened with.
     pub fn settings(&self) -> &NodeSettings {
         &self.settings
+    }
+
+    /// The deployment's parameters.
+    pub fn config(&self) -> &Config {
+        &self.settings.genesis.config
     }
 
     /// Header of block 0.
@@ -171,9 +170,8 @@ impl Node {
     pub fn apply(&self, update: &L1Update) -> Result<(), NodeError> {
         let _in_order = self.applying.lock();
         let retention = Retention { state_blocks: self.settings.state_blocks };
-        let before = self.tips().pending.block_number;
         let applied = self.store.write(|tables| {
-            let applied = archiver::apply(tables, update, retention)?;
+            let applied = archiver::apply(tables, update, self.config(), retention)?;
             if applied == Applied::Restart {
                 tables.reset_chain()?;
                 build_genesis(tables, &self.settings, true)?;
@@ -184,34 +182,12 @@ impl Node {
         let chain = self.chain()?;
         let mut pool = self.pool.lock();
         pool.refresh(&self.store, &chain, applied != Applied::Forward)?;
-        let from = if applied == Applied::Forward { before } else { chain.proven };
-        self.check_rules(&chain, from + 1)?;
         self.show(&pool, &chain)
     }
 
-    /// Reports the blocks from number `from` that break a rule which nothing forces.
-    fn check_rules(&self, chain: &ChainView, from: u64) -> Result<(), NodeError> {
-        let mut broken = self.broken.lock();
-        broken.retain(|rule| rule.block < from);
-        for number in from.max(1)..=chain.pending {
-            let parent = chain.tables.expect_block(number - 1)?.header;
-            let header = chain.tables.expect_block(number)?.header;
-            for rule in broken_rules(&self.settings.clock, &parent, &header) {
-                let BrokenRule { block, rule: which, expected, got } = rule;
-                let which = which.label();
-                tracing::error!(block, rule = which, expected, got, "block violates a rule");
-                self.gauges.count_broken(rule.rule);
-                broken.push(rule);
-            }
-        }
-        let surplus = broken.len().saturating_sub(BROKEN_MAX);
-        broken.drain(..surplus);
-        Ok(())
-    }
-
-    /// The newest blocks of the pending chain that break a rule which nothing forces.
-    pub fn broken_rules(&self) -> Vec<BrokenRule> {
-        self.broken.lock().clone()
+    /// Shows which block waits for its data, if one does.
+    pub(crate) fn wait_for_data(&self, block: Option<u64>) {
+        self.gauges.set_data_missing(block);
     }
 
     /// Call it when L1 has nothing newer than what was followed: waiting transactions age by L1's
@@ -220,9 +196,11 @@ impl Node {
         let _in_order = self.applying.lock();
         let tables = self.store.read()?;
         let (now, final_l1) = (tables.l1_head()?.time, tables.final_l1()?);
+        let tip = tables.expect_block(tables.tips()?.pending)?.header;
+        let slot = next_slot(self.config(), &tip, now);
         let mut pool = self.pool.lock();
         if pool.time() != Some(now) {
-            pool.expire(&self.store, now, final_l1)?;
+            pool.expire(&self.store, now, slot, final_l1)?;
             self.gauges.set_pool(&pool.counts());
         }
         Ok(())
@@ -238,7 +216,7 @@ impl Node {
     }
 
     fn chain(&self) -> Result<ChainView, NodeError> {
-        chain_view(&self.snapshot()?)
+        chain_view(&self.snapshot()?, self.config())
     }
 
     fn snapshot(&self) -> Result<Arc<Snapshot>, NodeError> {
@@ -258,9 +236,14 @@ impl Node {
     /// Versions to report to clients.
     pub fn versions(&self) -> wire::Versions {
         wire::Versions {
-            ids: self.settings.versions.clone(),
+            ids: VersionIds {
+                chain_id: self.genesis.header.chain_id,
+                rollup_version: self.genesis.header.version,
+                protocol_version: PROTOCOL_VERSION,
+                vk_root: self.settings.genesis.vk_root,
+            },
             software: env!("CARGO_PKG_VERSION").to_owned(),
-            slots_per_epoch: self.settings.slots_per_epoch,
+            slots_per_epoch: self.config().slots_per_epoch,
             genesis_header_hash: self.genesis.header.hash(),
         }
     }
@@ -315,30 +298,44 @@ impl Node {
         if self.pool.lock().contains(&tx_hash) {
             return Ok(Considered::Known(tx_hash));
         }
-        if let Some(reason) = self.rejected_proofs.lock().reason(&data_hash(bytes)) {
+        require_supported(&tx)?;
+        if let Some(reason) = self.rejected_proofs.lock().reason(bytes) {
             return Err(PoolError::Proof { reason });
         }
-        let tables = self.snapshot()?;
-        let tip = tables.expect_block(tables.tips()?.pending)?.header;
-        let state = StateAt::new(Arc::clone(&tables), tip.block_number);
+        let chain = self.chain()?;
+        let tip = chain.tables.expect_block(chain.pending)?.header;
+        let state = StateAt::new(Arc::clone(&chain.tables), chain.pending);
         let state = WorldState::at(state, &tip).map_err(NodeError::from)?;
-        // At the lowest prices: one that today's prices exclude waits until they fall.
-        let price = FeePerGas::MIN;
-        let globals = TxGlobals { chain_id: tip.chain_id, version: tip.version, price };
-        state.check_tx(&tx, &globals)?;
-        let balance = state.fee_balance(&tx.effects.fee_payer)?;
-        let candidate = Candidate { tx, tx_hash, bytes: bytes.len(), balance };
-        self.pool.lock().check(&candidate, next_price(&tip))?;
+        state.check_tx(&tx, &self.least_globals(&chain, &tip))?;
+        let balance = pool::balance(&state, &tx.effects().fee_payer)?;
+        let candidate = Candidate::new(tx, tx_hash, bytes.len(), balance);
+        self.pool.lock().check(&candidate, chain.price)?;
         Ok(Considered::New(Box::new(candidate)))
+    }
+
+    /// What the next block gives a transaction, at the lowest prices: one that today's prices exclude waits until
+    /// they fall.
+    fn least_globals(&self, chain: &ChainView, tip: &Header) -> TxGlobals {
+        TxGlobals {
+            chain_id: tip.chain_id,
+            version: tip.version,
+            slot: chain.next_slot,
+            price: chain.least_price,
+            gas_left: self.config().gas_limit(),
+        }
+    }
+
+    /// The inputs that the client proof of a transaction must have.
+    fn client_inputs(&self, tx: &Tx) -> ClientInputs {
+        ClientInputs::of(tx, self.settings.genesis.vk_root)
     }
 
     /// Verifies the proof of a transaction and adds it to the pool.
     pub(crate) fn admit(&self, candidate: Candidate) -> Result<Fr, PoolError> {
         let (tx_hash, tx) = (candidate.tx_hash, &candidate.tx);
         // Without the pool's lock: it takes long, and others may be admitted meanwhile.
-        if let Err(rejected) = self.verifier.verify(&ClientInputs::of(tx), &tx.client_proof) {
-            let digest = data_hash(&tx.to_bytes());
-            self.rejected_proofs.lock().insert(digest, rejected.reason.clone());
+        if let Err(rejected) = self.verifier.verify(&self.client_inputs(tx), &tx.client_proof) {
+            self.rejected_proofs.lock().insert(&tx.to_bytes(), rejected.reason.clone());
             return Err(PoolError::Proof { reason: rejected.reason });
         }
         // So that no update comes between this read of the chain and the pool's.
@@ -351,10 +348,8 @@ impl Node {
         if pool.contains(&tx_hash) {
             return Ok(tx_hash);
         }
-        let price = FeePerGas::MIN;
-        let globals = TxGlobals { chain_id: tip.chain_id, version: tip.version, price };
-        state.check_tx(tx, &globals)?;
-        let balance = state.fee_balance(&tx.effects.fee_payer)?;
+        state.check_tx(tx, &self.least_globals(&chain, &tip))?;
+        let balance = pool::balance(&state, &tx.effects().fee_payer)?;
         pool.insert(&self.store, Candidate { balance, ..candidate }, &chain)?;
         self.gauges.set_pool(&pool.counts());
         Ok(tx_hash)
@@ -374,15 +369,21 @@ impl Node {
     /// True when no transaction can be part of the next block and some could at lower prices: an
     /// empty block lowers them.
     pub fn is_priced_out(&self) -> Result<bool, NodeError> {
-        let price = self.next_price()?;
+        let (price, least) = (self.next_price()?, least_price(self.config()));
         let pool = self.pool.lock();
-        Ok(pool.ready_count() == 0 && pool.is_priced_out(price))
+        Ok(pool.ready_count() == 0 && price != least && pool.is_priced_out(least))
     }
 
-    /// Prices that an honest proposer names in the next block.
+    /// Prices of the next block.
     pub fn next_price(&self) -> Result<FeePerGas, NodeError> {
         let tables = self.store.read()?;
-        Ok(next_price(&tables.expect_block(tables.tips()?.pending)?.header))
+        Ok(self.config().prices_after(&tables.expect_block(tables.tips()?.pending)?.header))
+    }
+
+    /// Leaves of the messages from L1 that a block appends, in order, as far as they were followed. When the
+    /// block before it was proposed, no further one comes.
+    pub fn messages(&self, block: u64) -> Result<Vec<Fr>, NodeError> {
+        self.store.read()?.message_leaves(block)
     }
 
     /// A transaction with its client proof, as long as the pool keeps it.
@@ -420,8 +421,9 @@ impl Node {
         if (tx.chain_id, tx.version) != (ids.chain_id, ids.version) {
             return Err(not_there("it is of another deployment"));
         }
+        require_supported(&tx)?;
         self.verifier
-            .verify(&ClientInputs::of(&tx), &tx.client_proof)
+            .verify(&self.client_inputs(&tx), &tx.client_proof)
             .map_err(|rejected| PoolError::Proof { reason: rejected.reason })?;
         let _in_order = self.applying.lock();
         let chain = self.chain()?;
@@ -484,35 +486,54 @@ fn build_genesis(
             header: built.header.clone(),
             archive_root,
             chain: Fr::from(0u64),
-            data_hash: Fr::from(0u64),
+            commitment: Commitment::default(),
             l1_block: settings.l1_start.number,
         };
         let changes = built.state.store.changes();
         tables.put_block(&BlockWrite { record: &record, txs: &[], changes })?;
         let tips = Tips { pending: 0, proven: 0 };
         tables.set_tips(tips)?;
-        let (position, time) = (settings.l1_start, settings.genesis.timestamp);
-        tables.put_l1(&L1Record { position, tips, low: 0, time, finalized: None })?;
+        let (position, time) = (settings.l1_start, settings.genesis.config.genesis_time);
+        let has_rejected = false;
+        tables.put_l1(&L1Record { position, tips, low: 0, has_rejected, time, finalized: None })?;
     }
     Ok(Deployment { header: built.header, archive_root })
 }
 
-/// Prices that an honest proposer names after this header.
-fn next_price(header: &Header) -> FeePerGas {
-    header.fee_per_gas().next(header.tx_count)
+/// Rejects the kinds of client proofs that this release has no key for.
+fn require_supported(tx: &Tx) -> Result<(), PoolError> {
+    match tx.proof_kind {
+        ProofKind::BuiltIn => Ok(()),
+        kind @ ProofKind::PrivateTail => Err(PoolError::ProofKind { kind: kind.id() }),
+    }
 }
 
-fn chain_view(tables: &Arc<Snapshot>) -> Result<ChainView, NodeError> {
+/// The lowest prices of a block.
+fn least_price(config: &Config) -> FeePerGas {
+    FeePerGas { l2: config.min_fee_per_gas, da: config.min_fee_per_gas }
+}
+
+/// The first slot that the block after `tip` may have, at a time of L1.
+fn next_slot(config: &Config, tip: &Header, l1_time: u64) -> u64 {
+    // No config has slots of no seconds.
+    let now = l1_time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1);
+    now.max(tip.slot.saturating_add(1))
+}
+
+fn chain_view(tables: &Arc<Snapshot>, config: &Config) -> Result<ChainView, NodeError> {
     let tips = tables.tips()?;
     let record = tables.expect_block(tips.pending)?;
+    let head = tables.l1_head()?;
     Ok(ChainView {
         tables: Arc::clone(tables),
         pending: tips.pending,
         pending_hash: record.header_hash,
         proven: tips.proven,
         final_proven: tables.final_proven()?.min(tips.proven),
-        l1_block: tables.l1_head()?.position.number,
-        price: next_price(&record.header),
+        l1_block: head.position.number,
+        next_slot: next_slot(config, &record.header, head.time),
+        price: config.prices_after(&record.header),
+        least_price: least_price(config),
     })
 }
 

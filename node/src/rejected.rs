@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use rollmill_protocol::Fr;
+use rollmill_l1::alloy::primitives::{B256, keccak256};
 
 /// Number of remembered rejections.
 const REJECTED_MAX: usize = 8192;
@@ -13,17 +13,18 @@ const REASON_MAX: usize = 200;
 /// valid depends on those bytes and the client key alone, so that a rejection never expires.
 #[derive(Debug, Default)]
 pub(crate) struct RejectedProofs {
-    reasons: HashMap<Fr, String>,
-    order: VecDeque<Fr>,
+    reasons: HashMap<B256, String>,
+    order: VecDeque<B256>,
 }
 
 impl RejectedProofs {
-    /// Why the proof of the transaction with this digest was rejected.
-    pub(crate) fn reason(&self, digest: &Fr) -> Option<String> {
-        self.reasons.get(digest).cloned()
+    /// Why the proof of the transaction with these bytes was rejected.
+    pub(crate) fn reason(&self, tx: &[u8]) -> Option<String> {
+        self.reasons.get(&keccak256(tx)).cloned()
     }
 
-    pub(crate) fn insert(&mut self, digest: Fr, reason: String) {
+    pub(crate) fn insert(&mut self, tx: &[u8], reason: String) {
+        let digest = keccak256(tx);
         let reason = reason.chars().take(REASON_MAX).collect();
         if self.reasons.insert(digest, reason).is_none() {
             self.order.push_back(digest);
@@ -44,13 +45,13 @@ mod tests {
     fn rejections_are_bounded_and_the_oldest_go_first() {
         let mut rejected = RejectedProofs::default();
         for i in 0..=REJECTED_MAX as u64 {
-            rejected.insert(Fr::from(i), "x".repeat(1000));
-            rejected.insert(Fr::from(i), "again".to_owned());
+            rejected.insert(&i.to_be_bytes(), "x".repeat(1000));
+            rejected.insert(&i.to_be_bytes(), "again".to_owned());
         }
-        assert_eq!(rejected.reason(&Fr::from(0u64)), None);
-        assert_eq!(rejected.reason(&Fr::from(1u64)).unwrap(), "again");
+        assert_eq!(rejected.reason(&0u64.to_be_bytes()), None);
+        assert_eq!(rejected.reason(&1u64.to_be_bytes()).unwrap(), "again");
         assert_eq!((rejected.reasons.len(), rejected.order.len()), (REJECTED_MAX, REJECTED_MAX));
-        rejected.insert(Fr::from(u64::MAX), "x".repeat(1000));
-        assert_eq!(rejected.reason(&Fr::from(u64::MAX)).unwrap().len(), REASON_MAX);
+        rejected.insert(&u64::MAX.to_be_bytes(), "x".repeat(1000));
+        assert_eq!(rejected.reason(&u64::MAX.to_be_bytes()).unwrap().len(), REASON_MAX);
     }
 }

@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_errors::{Coded, Disposition};
-use rollmill_l1::abi::Parameters;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::{L1Client, L1Error, RollupContract, SenderConfig, TxSender};
+use rollmill_l1::{DeploymentInfo, L1Client, L1Error, RollupContract, SenderConfig, TxSender};
 use rollmill_node_client::NodeClient;
-use rollmill_protocol::version::{PROTOCOL_VERSION, VersionIds};
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
 use rollmill_service::{Conditions, Failure, HttpMetrics, Process, Shutdown, listen, serve_within};
 
 use crate::checks::{read_genesis, read_key, require_early_start};
 use crate::config::NodeConfig;
 use crate::health;
-use crate::l1_events::L1Position;
+use crate::l1_events::{BlockBlobs, L1Position};
 use crate::rpc::Rpc;
-use crate::{ClientKey, Node, NodeSettings, RollupEvents, SlotClock, fetch_missing, follow};
+use crate::{ClientKey, Node, NodeSettings, RollupEvents, fetch_missing, follow};
 
 const WEI_PER_GWEI: u128 = 1_000_000_000;
 
@@ -33,7 +31,8 @@ pub struct RunningNode {
     pub l1: L1Client,
     pub contract: RollupContract,
     pub rollup: EthAddress,
-    pub constants: Constants,
+    /// What the contract fixes; checked against the genesis file, which has the parameters.
+    pub info: DeploymentInfo,
 }
 
 impl RunningNode {
@@ -60,35 +59,6 @@ impl RunningNode {
         let (conditions, shutdown) = (conditions.clone(), shutdown.clone());
         tokio::spawn(health::watch_fees(rejections, quiet, conditions, shutdown));
         Ok(sender)
-    }
-}
-
-/// The contract's parameters that nodes need; fixed at deployment.
-#[derive(Debug, Clone, Copy)]
-pub struct Constants {
-    pub vk_root: Fr,
-    pub rollup_version: u64,
-    pub genesis_time: u64,
-    pub slot_seconds: u64,
-    pub slots_per_epoch: u64,
-    /// The account whose blocks the contract accepts.
-    pub proposer: EthAddress,
-}
-
-impl Constants {
-    /// When slots start.
-    pub fn clock(&self) -> SlotClock {
-        SlotClock { genesis_time: self.genesis_time, slot_seconds: self.slot_seconds }
-    }
-
-    /// Unix second at which a slot starts.
-    pub fn slot_start(&self, slot: u64) -> u64 {
-        self.clock().slot_start(slot)
-    }
-
-    /// The slot that contains a Unix second; 0 before genesis, as in the contract.
-    pub fn slot_at(&self, unix_seconds: u64) -> u64 {
-        unix_seconds.saturating_sub(self.genesis_time) / self.slot_seconds.max(1)
     }
 }
 
@@ -153,7 +123,13 @@ impl SetupError {
 /// Opens the node, checks it against the contract, and starts following L1 and serving clients as part
 /// of `process`: its metrics are under `/metrics`, its tips under `/status`. The tasks end when the
 /// process shuts down; a database failure shuts it down.
-pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
+///
+/// The blobs of blocks come from `blobs`.
+pub async fn start<C>(
+    config: &NodeConfig,
+    blobs: Arc<dyn BlockBlobs>,
+    process: &Process<C>,
+) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
     let address = config.rollup()?;
     let genesis = read_genesis(&config.genesis)?;
@@ -161,8 +137,8 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
 
     let l1 = L1Client::connect(&config.l1_urls, config.chain_id).await?;
     let contract = l1.rollup(address.0.into()).await?;
-    let p = contract.parameters().await?;
-    let vk_root = agreed(config, &genesis, &key, &p)?;
+    let info = contract.info().await?;
+    agreed(config, &genesis, &key, &info)?;
     require_early_start(config, &contract).await?;
 
     let start = l1
@@ -171,33 +147,16 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
         .ok_or(SetupError::NoStart { number: config.l1_start })?;
     let settings = NodeSettings {
         data_dir: config.data_dir.clone(),
-        versions: VersionIds {
-            chain_id: config.chain_id,
-            rollup_version: genesis.rollup_version,
-            protocol_version: PROTOCOL_VERSION,
-            vk_root,
-        },
         genesis,
-        slots_per_epoch: p.slotsPerEpoch.into(),
-        clock: SlotClock { genesis_time: p.genesisTime, slot_seconds: p.slotSeconds.into() },
         l1_start: L1Position { number: config.l1_start, hash: start.header.hash.0 },
         pool: config.pool(),
         state_blocks: config.state_blocks,
     };
-    let constants = Constants {
-        vk_root,
-        rollup_version: p.rollupVersion,
-        genesis_time: p.genesisTime,
-        slot_seconds: p.slotSeconds.into(),
-        slots_per_epoch: p.slotsPerEpoch.into(),
-        proposer: EthAddress(p.proposer.into_array()),
-    };
     let node = tokio::task::spawn_blocking(move || Node::open(settings, Arc::new(key))).await??;
-    let (ours, theirs) = (field::to_bytes(&node.genesis_archive_root()), p.genesisArchiveRoot.0);
+    let (ours, theirs) = (node.genesis_archive_root(), info.genesis_archive_root);
     if ours != theirs {
-        let hex = |b: [u8; 32]| format!("0x{}", hex::encode(b));
-        let rollup = address.to_string();
-        let (what, ours, theirs) = ("genesis archive root", hex(ours), hex(theirs));
+        let (what, rollup) = ("genesis archive root", address.to_string());
+        let (ours, theirs) = (field::to_hex(&ours), field::to_hex(&theirs));
         return Err(SetupError::Mismatch { what, ours, theirs, rollup }.into());
     }
     node.register_metrics(&process.metrics)?;
@@ -207,8 +166,6 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     process
         .status_page
         .show("unverified_from_block", move || serde_json::json!(shown.tips().unverified()));
-    let shown = Arc::clone(&node);
-    process.status_page.show("broken_rules", move || serde_json::json!(shown.broken_rules()));
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC listening");
     let rpc = Rpc::new(Arc::clone(&node), config.admission());
@@ -221,7 +178,9 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
     tokio::spawn(fetch_missing(Arc::clone(&node), peers, FETCH_PAUSE, shutdown.clone()));
     let conditions = &process.conditions;
     tokio::spawn(health::watch_chain(node.watch_tips(), conditions.clone(), shutdown.clone()));
-    let source = health::Watched::new(RollupEvents::new(l1.clone(), address), conditions.clone());
+    let inbox = EthAddress(info.contracts.inbox.into_array());
+    let events = RollupEvents::new(l1.clone(), contract.clone(), inbox, blobs);
+    let source = health::Watched::new(events, conditions.clone());
     let following =
         follow(Arc::clone(&node), source, Duration::from_millis(config.poll_ms), shutdown.clone());
     let stop = shutdown.clone();
@@ -231,33 +190,28 @@ pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<Runni
             stop.start();
         }
     });
-    Ok(RunningNode { node, l1, contract, rollup: address, constants })
+    Ok(RunningNode { node, l1, contract, rollup: address, info })
 }
 
-/// Requires that files and contract belong to one deployment. Returns the root of the VK tree.
+/// Requires that files and contract belong to one deployment.
 pub(crate) fn agreed(
     config: &NodeConfig,
     genesis: &Genesis,
     key: &ClientKey,
-    contract: &Parameters,
-) -> Result<Fr, Failure> {
-    let rollup = config.rollup()?.to_string();
-    let mismatch = |what, ours: String, theirs: String| SetupError::Mismatch {
-        what,
-        ours,
-        theirs,
-        rollup: rollup.clone(),
-    };
-    let check = |what, ours: u64, theirs: u64| match ours == theirs {
+    contract: &DeploymentInfo,
+) -> Result<(), Failure> {
+    let address = config.rollup()?;
+    let check = |what, ours: String, theirs: String| match ours == theirs {
         true => Ok(()),
-        false => Err(mismatch(what, ours.to_string(), theirs.to_string())),
+        false => Err(SetupError::Mismatch { what, ours, theirs, rollup: address.to_string() }),
     };
-    check("chain id", genesis.chain_id, config.chain_id)?;
-    check("rollup version", genesis.rollup_version, contract.rollupVersion)?;
-    check("protocol version", PROTOCOL_VERSION, contract.protocolVersion)?;
-    let theirs = contract.vkRoot.to_string();
-    let vk_root = field::from_bytes(&contract.vkRoot.0)
-        .ok_or_else(|| mismatch("key root", "a field element".into(), theirs))?;
-    key.require(&vk_root, config.chain_id)?;
-    Ok(vk_root)
+    let same =
+        |what, ours: &Fr, theirs: &Fr| check(what, field::to_hex(ours), field::to_hex(theirs));
+    check("chain id", genesis.chain_id.to_string(), config.chain_id.to_string())?;
+    check("rollup address", genesis.rollup.to_string(), address.to_string())?;
+    same("config hash", &genesis.config.hash(), &contract.config_hash)?;
+    same("key root", &genesis.vk_root, &contract.vk_root)?;
+    // It covers the four above and nothing else, so a difference means another formula: another protocol.
+    check("rollup version", genesis.version().to_string(), contract.version.to_string())?;
+    Ok(key.require(&contract.vk_root, config.chain_id)?)
 }

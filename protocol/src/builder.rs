@@ -3,10 +3,13 @@
 use ark_ff::Zero;
 use rollmill_algebra::Fr;
 
-use crate::block::{BlockBody, BlockData, ChainLink, data_hash};
+use crate::blob::{Commitment, Opening};
+use crate::block::{BlockBody, BlockData, ChainLink};
+use crate::config::Config;
 use crate::field::{self, EthAddress};
-use crate::gas::{FeePerGas, MAX_TXS_PER_BLOCK};
+use crate::gas::{FeePerGas, Gas, MAX_TXS_PER_BLOCK};
 use crate::header::{Header, StateRefs};
+use crate::message::{MESSAGES_PER_BLOCK, OUT_LEAVES, in_hash, out_root};
 use crate::state::{
     ApplyError, EffectsTransition, TxGlobals, TxRejection, TxTransition, WorldState,
 };
@@ -22,11 +25,16 @@ pub enum BlockError {
     /// Do: Nothing: the block is invalid. A proposer waits for the next slot.
     #[error("{code}: slot {got} does not follow the parent's slot {parent}", code = self.code())]
     Slot { parent: u64, got: u64 },
-    /// The block's timestamp is not above its parent's.
+    /// The block's slot has more than 48 bits, or its time is beyond 64 bits.
     ///
-    /// Do: Nothing: the block is invalid. A proposer checks its clock.
-    #[error("{code}: timestamp {got} does not follow the parent's {parent}", code = self.code())]
-    Timestamp { parent: u64, got: u64 },
+    /// Do: Nothing helps on this deployment: it has reached its last slot.
+    #[error("{code}: slot {got} is above the last one", code = self.code())]
+    SlotRange { got: u64 },
+    /// The block has more messages from L1 than it may, or an absent one.
+    ///
+    /// Do: Read the messages from L1 again; a block has at most 64, and none is 0.
+    #[error("{code}: at most {max} messages from L1 expected, none of them 0, got {got}", code = self.code())]
+    Messages { max: usize, got: usize },
     /// The archive tree is full.
     ///
     /// Do: Nothing helps on this deployment: it has reached its capacity.
@@ -52,25 +60,27 @@ pub enum BlockError {
     Storage(#[from] StorageError),
 }
 
+// PRO-051 is retired.
 rollmill_errors::coded! {
     BlockError {
         Self::Slot { .. } => "PRO-050",
-        Self::Timestamp { .. } => "PRO-051",
         Self::ArchiveFull => "PRO-052",
         Self::Rejected { .. } => "PRO-053",
         Self::Header { .. } => "PRO-054",
+        Self::SlotRange { .. } => "PRO-055",
+        Self::Messages { .. } => "PRO-056",
         Self::Storage(error) => (error),
     }
 }
 
-/// What a proposer decides about a block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What a block is given besides its transactions.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockEnv {
     pub slot: u64,
-    /// Seconds since 1970.
-    pub timestamp: u64,
+    /// The proposer's choice.
     pub coinbase: EthAddress,
-    pub price: FeePerGas,
+    /// Leaves of the messages from L1 that belong to the block, in order.
+    pub messages: Vec<Fr>,
 }
 
 /// What BlockRoot needs to know of the archive.
@@ -96,19 +106,35 @@ pub struct Block {
     pub start: StateRefs,
     /// State after; the header's.
     pub end: StateRefs,
+    /// The subtree of messages from L1 that the block appends: present ones first, then zeros.
+    pub messages: SubtreeAppend,
     pub archive: ArchiveWitness,
 }
 
 impl Block {
-    /// What is published.
+    /// What nodes store.
     pub fn data(&self) -> BlockData {
         BlockData { header: self.header.clone(), txs: self.txs.clone() }
     }
 
-    /// The link of this block after `chain_prev`.
-    pub fn chain_link(&self, chain_prev: Fr) -> ChainLink {
-        let data_hash = data_hash(&self.data().to_bytes());
-        ChainLink::new(&self.header, chain_prev, data_hash, self.archive.append.root_after)
+    /// The opening of the block's blob, whose commitment this is.
+    pub fn opening(&self, commitment: Commitment) -> Opening {
+        Opening::new(&self.header.txs_chain, &self.txs, commitment)
+    }
+
+    /// The link of this block after `chain_before`; `blob` is [`Self::opening`].
+    pub fn chain_link(&self, chain_before: Fr, blob: &Opening) -> ChainLink {
+        ChainLink::new(&self.header, chain_before, self.archive.append.root_after, blob)
+    }
+
+    /// The messages from L1 that the block appends, without the zeros behind them.
+    pub fn message_leaves(&self) -> impl Iterator<Item = &Fr> {
+        self.messages.leaves.iter().take_while(|leaf| !leaf.is_zero())
+    }
+
+    /// The leaves of each transaction in the tree of messages to L1.
+    pub fn out_leaves(&self) -> Vec<[Fr; OUT_LEAVES]> {
+        self.txs.iter().map(|tx| tx.effects.out_leaves()).collect()
     }
 }
 
@@ -116,39 +142,58 @@ impl Block {
 #[derive(Debug)]
 pub struct BlockBuilder<S> {
     parent: Header,
+    config: Config,
     env: BlockEnv,
+    price: FeePerGas,
+    timestamp: u64,
     state: WorldState<S>,
+    gas_left: Gas,
     total_fees: u128,
     txs: Vec<BlockBody>,
 }
 
 impl<S: StateWrite> BlockBuilder<S> {
-    /// Starts a block after `parent`, whose state `store` holds.
-    pub fn new(parent: &Header, store: S, env: BlockEnv) -> Result<Self, BlockError> {
+    /// Starts a block after `parent`, whose state `store` holds. Time and prices follow from the slot, the
+    /// parent and the deployment's `config`.
+    pub fn new(
+        parent: &Header,
+        store: S,
+        config: &Config,
+        env: BlockEnv,
+    ) -> Result<Self, BlockError> {
         if env.slot <= parent.slot {
             return Err(BlockError::Slot { parent: parent.slot, got: env.slot });
         }
-        if env.timestamp <= parent.timestamp {
-            return Err(BlockError::Timestamp { parent: parent.timestamp, got: env.timestamp });
+        let out_of_range = BlockError::SlotRange { got: env.slot };
+        let timestamp = config.timestamp(env.slot).ok_or(out_of_range)?;
+        if env.messages.len() > MESSAGES_PER_BLOCK || env.messages.iter().any(Zero::is_zero) {
+            let (max, got) = (MESSAGES_PER_BLOCK, env.messages.len());
+            return Err(BlockError::Messages { max, got });
         }
         if parent.block_number >= Tree::Archive.capacity() - 1 {
             return Err(BlockError::ArchiveFull);
         }
         Ok(Self {
             parent: parent.clone(),
-            env,
+            config: *config,
+            price: config.prices_after(parent),
+            timestamp,
             state: WorldState::at(store, parent)?,
+            gas_left: config.gas_limit(),
             total_fees: 0,
             txs: Vec::new(),
+            env,
         })
     }
 
-    /// What every transaction of this block is given.
+    /// What the next transaction of this block is given.
     pub fn globals(&self) -> TxGlobals {
         TxGlobals {
             chain_id: self.parent.chain_id,
             version: self.parent.version,
-            price: self.env.price,
+            slot: self.env.slot,
+            price: self.price,
+            gas_left: self.gas_left,
         }
     }
 
@@ -169,7 +214,7 @@ impl<S: StateWrite> BlockBuilder<S> {
     pub fn apply(&mut self, tx: &Tx) -> Result<TxTransition, ApplyError> {
         self.check_capacity()?;
         let transition = self.state.apply_tx(tx, &self.globals())?;
-        self.push(tx.effects.clone(), tx.logs.clone(), &transition.effects);
+        self.push(tx.body.clone(), &transition.effects)?;
         Ok(transition)
     }
 
@@ -179,9 +224,8 @@ impl<S: StateWrite> BlockBuilder<S> {
     /// As [`Self::apply`].
     pub fn apply_body(&mut self, body: &BlockBody) -> Result<EffectsTransition, ApplyError> {
         self.check_capacity()?;
-        body.effects.check_logs(&body.logs).map_err(TxRejection::Malformed)?;
-        let transition = self.state.apply_effects(&body.effects, self.env.price)?;
-        self.push(body.effects.clone(), body.logs.clone(), &transition);
+        let transition = self.state.apply_body(body, &self.globals())?;
+        self.push(body.clone(), &transition)?;
         Ok(transition)
     }
 
@@ -195,21 +239,41 @@ impl<S: StateWrite> BlockBuilder<S> {
 
     fn push(
         &mut self,
-        effects: crate::tx::TxEffects,
-        logs: Vec<Vec<u8>>,
+        body: BlockBody,
         transition: &EffectsTransition,
-    ) {
+    ) -> Result<(), StorageError> {
+        let left = self.gas_left.checked_sub(transition.used);
+        // The transaction was rejected otherwise.
+        self.gas_left = left.ok_or_else(|| StorageError::corrupt("a block's gas was passed"))?;
         // At most 2^5 fees below 2^64: no wrap.
         self.total_fees += u128::from(transition.fee);
-        self.txs.push(BlockBody { effects, logs });
+        self.txs.push(body);
+        Ok(())
     }
 
-    /// Closes the block: computes the header and appends it to the archive. Returns the block, and the
-    /// store with everything the block wrote.
+    /// Closes the block: appends its messages, computes the header and appends it to the archive. Returns the
+    /// block, and the store with everything the block wrote.
     pub fn finish(mut self) -> Result<(Block, S), BlockError> {
-        let (chain_id, version) = (self.parent.chain_id, self.parent.version);
-        let fees = (self.total_fees, self.txs.len() as u64);
-        let header = header_of(chain_id, version, &self.env, &self.state, fees);
+        let mut leaves = [Fr::zero(); MESSAGES_PER_BLOCK];
+        for (leaf, message) in leaves.iter_mut().zip(&self.env.messages) {
+            *leaf = *message;
+        }
+        let messages = self.state.append_messages(&leaves)?;
+        let limit = self.config.gas_limit();
+        let used = Gas { l2: limit.l2 - self.gas_left.l2, da: limit.da - self.gas_left.da };
+        let out: Vec<_> = self.txs.iter().map(|tx| tx.effects.out_leaves()).collect();
+        let header = Header {
+            l2_gas_used: used.l2,
+            da_gas_used: used.da,
+            total_fees: self.total_fees,
+            tx_count: self.txs.len() as u64,
+            in_hash: in_hash(&self.env.messages),
+            out_root: out_root(&out),
+            slot: self.env.slot,
+            timestamp: self.timestamp,
+            coinbase: self.env.coinbase,
+            ..header_of(self.parent.chain_id, self.parent.version, self.price, &self.state)
+        };
         let header_hash = header.hash();
         let parent_path =
             append::path(&self.state.store, Tree::Archive, 0, self.parent.block_number)?;
@@ -221,60 +285,75 @@ impl<S: StateWrite> BlockBuilder<S> {
             header_hash,
             parent: self.parent,
             txs: self.txs,
+            messages,
             archive: ArchiveWitness { parent_path, append },
         };
         Ok((block, self.state.store))
     }
 }
 
-/// The header of a block in `state`, which is not in the archive yet: genesis, or the block after the last
-/// one of the archive. `fees` are the sum of the transactions' fees and their number.
+/// The header of a block without messages and transactions in slot 0, in `state`, which does not have it yet:
+/// genesis, or what the header after the last one of the archive is made of.
 pub(crate) fn header_of<S>(
     chain_id: u64,
     version: u64,
-    env: &BlockEnv,
+    price: FeePerGas,
     state: &WorldState<S>,
-    (total_fees, tx_count): (u128, u64),
 ) -> Header {
     Header {
         chain_id,
         version,
         block_number: state.archive_count,
-        slot: env.slot,
-        timestamp: env.timestamp,
-        coinbase: env.coinbase,
-        fee_per_l2_gas: env.price.l2,
-        fee_per_da_gas: env.price.da,
-        total_fees,
-        tx_count,
+        slot: 0,
+        timestamp: 0,
+        coinbase: EthAddress::default(),
+        fee_per_l2_gas: price.l2,
+        fee_per_da_gas: price.da,
+        l2_gas_used: 0,
+        da_gas_used: 0,
+        total_fees: 0,
+        tx_count: 0,
         last_archive_root: state.archive_root,
         state: state.refs,
         txs_chain: state.txs_chain,
         in_hash: Fr::zero(),
-        out_hash: Fr::zero(),
+        out_root: Fr::zero(),
     }
 }
 
-/// Executes a published block after `parent` and checks that it leads to its own header.
-pub fn execute<S: StateWrite + StateRead>(
+/// Builds the block of these transactions after `parent`: what a follower computes from L1, where the hash of
+/// the header and the root of the archive stand to compare with.
+pub fn rebuild<S: StateWrite>(
     parent: &Header,
     store: S,
-    data: &BlockData,
+    config: &Config,
+    env: BlockEnv,
+    txs: &[BlockBody],
 ) -> Result<(Block, S), BlockError> {
-    let env = BlockEnv {
-        slot: data.header.slot,
-        timestamp: data.header.timestamp,
-        coinbase: data.header.coinbase,
-        price: data.header.fee_per_gas(),
-    };
-    let mut builder = BlockBuilder::new(parent, store, env)?;
-    for (index, body) in data.txs.iter().enumerate() {
+    let mut builder = BlockBuilder::new(parent, store, config, env)?;
+    for (index, body) in txs.iter().enumerate() {
         builder.apply_body(body).map_err(|error| match error {
             ApplyError::Rejected(rejection) => BlockError::Rejected { index, rejection },
             ApplyError::Storage(error) => BlockError::Storage(error),
         })?;
     }
-    let (block, store) = builder.finish()?;
+    builder.finish()
+}
+
+/// Executes a block with its messages from L1 after `parent`, and checks that it leads to its own header.
+pub fn execute<S: StateWrite + StateRead>(
+    parent: &Header,
+    store: S,
+    config: &Config,
+    data: &BlockData,
+    messages: &[Fr],
+) -> Result<(Block, S), BlockError> {
+    let env = BlockEnv {
+        slot: data.header.slot,
+        coinbase: data.header.coinbase,
+        messages: messages.to_vec(),
+    };
+    let (block, store) = rebuild(parent, store, config, env, &data.txs)?;
     check_same_header(&block.header, &data.header)?;
     Ok((block, store))
 }

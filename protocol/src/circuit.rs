@@ -12,6 +12,16 @@ pub enum Verifier {
     L1,
 }
 
+impl Verifier {
+    /// The transcript of the proofs it verifies, as in key leaves: 0 for Poseidon2, 1 for Keccak.
+    pub const fn transcript(self) -> u64 {
+        match self {
+            Self::Circuit => 0,
+            Self::L1 => 1,
+        }
+    }
+}
+
 /// Makes both enums, and everything that is fixed about each circuit, from one table.
 macro_rules! circuits {
     ($(
@@ -60,10 +70,12 @@ macro_rules! circuits {
                 }
             }
 
-            /// Where in the public inputs the carried pair starts; `None` when there is none.
-            pub const fn pair_at(self) -> Option<usize> {
+            /// Where in the public inputs the carried pair starts.
+            pub const fn pair_at(self) -> usize {
                 match self.family() {
-                    $(Family::$family => <$inputs as Encode>::PAIR_AT,)+
+                    $(Family::$family => const {
+                        <$inputs as Encode>::PAIR_AT.expect("every statement carries a pair")
+                    },)+
                 }
             }
 
@@ -91,12 +103,15 @@ macro_rules! circuits {
     };
 }
 
+// Roles 9 to 14 are reserved for the private kernel's circuits (private_init, private_inner, private_tail,
+// private_reset, private_solo) and root_wrap. Their leaves are 0, and so are 15 to 31, which are free.
+//
 // A block of one run takes a TxBase only, and an epoch of one run a block only: two or more are proven by
 // the variant for two, so that the rows charged do not depend on a choice.
 circuits! {
-    /// One transfer, proven by its sender.
+    /// What a sender knows of one transaction.
     Client: states ClientInputs, verified by Circuit {
-        /// One transfer.
+        /// A transfer of the built-in client.
         Client = "client", verifies 0 of [];
     }
     /// One transaction takes effect.

@@ -7,6 +7,7 @@
 use rollmill_algebra::Fr;
 
 use crate::field;
+use crate::tx::EffectsError;
 
 /// Why bytes are not what they claim to be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +58,9 @@ pub enum DecodeError {
     /// Do: Correct the program or file that wrote it.
     #[error("{code}: {what}: not a point of the curve", code = self.code())]
     NotOnCurve { what: &'static str },
+    /// The effects or the logs of a transaction break a rule.
+    #[error(transparent)]
+    Effects(#[from] EffectsError),
 }
 
 rollmill_errors::coded! {
@@ -70,6 +74,7 @@ rollmill_errors::coded! {
         Self::Shape { .. } => "PRO-007",
         Self::Hex { .. } => "PRO-008",
         Self::NotOnCurve { .. } => "PRO-009",
+        Self::Effects(error) => (error),
     }
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use ark_ff::PrimeField;
 use rollmill_algebra::{Fr, bytes};
-use sha2::{Digest, Sha256};
 
 use crate::codec::DecodeError;
 
@@ -28,6 +27,16 @@ pub fn to_u64(what: &'static str, value: &Fr) -> Result<u64, DecodeError> {
     }
 }
 
+/// The integer, when it is below 2 to the power of `bits`, which is at most 64.
+pub fn to_bits(what: &'static str, value: &Fr, bits: u32) -> Result<u64, DecodeError> {
+    let limbs = value.into_bigint().0;
+    if limbs[1..] == [0, 0, 0] && limbs[0].checked_shr(bits).unwrap_or(0) == 0 {
+        Ok(limbs[0])
+    } else {
+        Err(out_of_range_bits(what, bits, value))
+    }
+}
+
 /// The integer, when it is below 2^128.
 pub fn to_u128(what: &'static str, value: &Fr) -> Result<u128, DecodeError> {
     let limbs = value.into_bigint().0;
@@ -36,6 +45,11 @@ pub fn to_u128(what: &'static str, value: &Fr) -> Result<u128, DecodeError> {
     } else {
         Err(out_of_range_u128(what, value))
     }
+}
+
+/// The error of a value that has more bits.
+pub(crate) fn out_of_range_bits(what: &'static str, bits: u32, value: &Fr) -> DecodeError {
+    out_of_range(what, format!("2^{bits} - 1"), value)
 }
 
 /// The error of a value that is not below 2^128.
@@ -47,11 +61,12 @@ fn out_of_range(what: &'static str, max: String, value: &Fr) -> DecodeError {
     DecodeError::OutOfRange { what, max, got: to_hex(value) }
 }
 
-/// SHA-256 of `bytes` with its first byte zeroed, so that it is always below the modulus.
-pub fn sha256_field(bytes: &[u8]) -> Fr {
-    let mut digest: [u8; 32] = Sha256::digest(bytes).into();
-    digest[0] = 0;
-    from_bytes(&digest).expect("248 bits are below the modulus")
+/// The integer of at most 31 big-endian bytes.
+pub(crate) fn from_short_bytes<const N: usize>(bytes: &[u8; N]) -> Fr {
+    const { assert!(N < 32, "31 bytes are below the modulus") };
+    let mut word = [0; 32];
+    word[32 - N..].copy_from_slice(bytes);
+    from_bytes(&word).expect("248 bits are below the modulus")
 }
 
 /// `0x` and 64 hexadecimal digits.
@@ -97,9 +112,7 @@ impl EthAddress {
 
     /// The address as a field element.
     pub fn to_field(self) -> Fr {
-        let mut bytes = [0; 32];
-        bytes[12..].copy_from_slice(&self.0);
-        from_bytes(&bytes).expect("160 bits are below the modulus")
+        from_short_bytes(&self.0)
     }
 
     /// The address of a field element below 2^160.
@@ -181,6 +194,27 @@ pub mod serde_frs {
             .iter()
             .map(|text| super::from_hex(text).map_err(serde::de::Error::custom))
             .collect()
+    }
+}
+
+/// `u64` as decimal text in JSON, for readers whose numbers end at 2^53.
+pub mod serde_u64_text {
+    use serde::Deserialize;
+
+    /// Writes the decimal number without leading zeros.
+    pub fn serialize<S: serde::Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    /// Reads exactly what [`serialize`] writes.
+    pub fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let value: u64 = text.parse().map_err(serde::de::Error::custom)?;
+        if value.to_string() == text {
+            Ok(value)
+        } else {
+            Err(serde::de::Error::custom("a decimal number without sign or leading zeros expected"))
+        }
     }
 }
 

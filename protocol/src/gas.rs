@@ -1,23 +1,21 @@
-//! Gas, fees and how a block's prices follow demand.
+//! Gas, fees and how a block's prices follow use.
 //!
-//! Each transaction uses the same gas: one private transfer, its proof and its data. A fee is
-//! below 2^64 by rule, and sums of fees are kept in 128 bits, so that nothing wraps natively or in
-//! a circuit.
+//! A transaction uses a constant of each kind (one private transfer, its proof and its data) and what it
+//! prepays for teardown. A fee is below 2^64 by rule, and sums of fees are kept in 128 bits, so that
+//! nothing wraps natively or in a circuit.
 
 use std::cmp::Ordering;
 
 use crate::layout::layout;
 
-/// L2 gas (computation) that a transaction uses.
+/// L2 gas (computation) that every transaction uses.
 pub const L2_GAS_PER_TX: u64 = 100_000;
-/// DA gas (data) that a transaction uses.
+/// DA gas (data) that every transaction uses.
 pub const DA_GAS_PER_TX: u64 = 2_000;
-/// Most transactions in a block; bounds the bytes that go to L1 in one transaction.
+/// Most transactions in a block.
 pub const MAX_TXS_PER_BLOCK: usize = 32;
-/// Transactions a block aims at; prices move by the distance from here.
-pub const TARGET_TXS_PER_BLOCK: usize = 16;
-/// Least price a block may name, in smallest units of the fee asset.
-pub const MIN_FEE_PER_GAS: u64 = 1;
+/// The highest price of a unit of gas.
+pub const FEE_PER_GAS_MAX: u64 = 1 << 40;
 
 /// Prices of a block, per unit of gas.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,20 +24,30 @@ pub struct FeePerGas {
     pub da: u64,
 }
 
-impl FeePerGas {
-    /// The least prices an honest block names.
-    pub const MIN: Self = Self { l2: MIN_FEE_PER_GAS, da: MIN_FEE_PER_GAS };
+/// An amount of gas of both kinds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Gas {
+    pub l2: u64,
+    pub da: u64,
+}
 
-    /// The prices an honest proposer names after a block of `tx_count` transactions at these.
-    pub fn next(self, tx_count: u64) -> Self {
-        // More than a block may hold counts as a full one.
-        let tx_count = usize::try_from(tx_count).unwrap_or(usize::MAX);
-        Self { l2: next_fee_per_gas(self.l2, tx_count), da: next_fee_per_gas(self.da, tx_count) }
+impl Gas {
+    /// What every transaction uses, without teardown.
+    pub const PER_TX: Self = Self { l2: L2_GAS_PER_TX, da: DA_GAS_PER_TX };
+
+    /// The sum; `None` when one of the kinds does not fit 64 bits.
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        Some(Self { l2: self.l2.checked_add(other.l2)?, da: self.da.checked_add(other.da)? })
+    }
+
+    /// The rest; `None` when `other` has more of one of the kinds.
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        Some(Self { l2: self.l2.checked_sub(other.l2)?, da: self.da.checked_sub(other.da)? })
     }
 }
 
 layout! {
-    /// What a transaction allows. Prices are in smallest units of the fee asset per unit of gas.
+    /// What a transaction allows and prepays. Prices are in units per unit of gas.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub struct GasSettings as GasSettingsLayout, "gas settings" {
         /// Highest price of L2 gas.
@@ -50,9 +58,9 @@ layout! {
         pub l2_gas_limit: u64,
         /// Most DA gas, teardown included.
         pub da_gas_limit: u64,
-        /// Part of the L2 limit that is kept for teardown.
+        /// L2 gas for teardown: charged and counted as used, whatever happens.
         pub l2_teardown_gas_limit: u64,
-        /// Part of the DA limit that is kept for teardown.
+        /// DA gas for teardown: charged and counted as used, whatever happens.
         pub da_teardown_gas_limit: u64,
     }
 }
@@ -72,10 +80,12 @@ impl GasSettings {
         FeePerGas { l2: self.max_fee_per_l2_gas, da: self.max_fee_per_da_gas }
     }
 
-    /// True when the gas used and the teardown limit fit the limits, for both kinds.
-    pub fn covers_use(&self) -> bool {
-        covers(L2_GAS_PER_TX, self.l2_teardown_gas_limit, self.l2_gas_limit)
-            && covers(DA_GAS_PER_TX, self.da_teardown_gas_limit, self.da_gas_limit)
+    /// What the transaction uses, and is charged for; `None` when that is above one of its limits.
+    pub fn used(&self) -> Option<Gas> {
+        let teardown = Gas { l2: self.l2_teardown_gas_limit, da: self.da_teardown_gas_limit };
+        let limit = Gas { l2: self.l2_gas_limit, da: self.da_gas_limit };
+        let used = Gas::PER_TX.checked_add(teardown)?;
+        limit.checked_sub(used).map(|_| used)
     }
 
     /// True when both of the block's prices are within what the transaction allows.
@@ -84,35 +94,32 @@ impl GasSettings {
     }
 }
 
-fn covers(used: u64, teardown: u64, limit: u64) -> bool {
-    used.checked_add(teardown).is_some_and(|needed| needed <= limit)
+/// The fee for this gas; `None` when it does not fit 64 bits, which nobody can pay.
+pub fn fee(price: FeePerGas, used: Gas) -> Option<u64> {
+    let l2 = u128::from(used.l2) * u128::from(price.l2);
+    let da = u128::from(used.da) * u128::from(price.da);
+    u64::try_from(l2.checked_add(da)?).ok()
 }
 
-/// The fee of one transaction; `None` when it does not fit 64 bits, which no balance can pay.
-pub fn fee(price: FeePerGas) -> Option<u64> {
-    let l2 = u128::from(L2_GAS_PER_TX) * u128::from(price.l2);
-    let da = u128::from(DA_GAS_PER_TX) * u128::from(price.da);
-    u64::try_from(l2 + da).ok()
-}
-
-/// The price a proposer names after a parent block of `tx_count` transactions: up by at most an
-/// eighth when the parent was full, down by an eighth when it was empty, and by at least 1 either
-/// way, so that a price above [`MIN_FEE_PER_GAS`] falls as long as blocks stay below the target.
+/// The price after a block that used so much gas at `price`: up by at most an eighth of it for each time
+/// that use passes the target, down by at most an eighth when there was none, by at least 1 either way
+/// while use is off its target, and then into `min` to [`FEE_PER_GAS_MAX`].
 ///
-/// Source: the rule of EIP-1559, with transactions in place of gas since all use the same. EIP-1559
-/// itself rounds a fall down to nothing below 8; prices here start at 1.
-pub fn next_fee_per_gas(parent_price: u64, tx_count: usize) -> u64 {
-    let target = TARGET_TXS_PER_BLOCK as u128;
-    let used = tx_count.min(MAX_TXS_PER_BLOCK) as u128;
-    let price = u128::from(parent_price);
-    let change = price * used.abs_diff(target) / target / 8;
+/// Source: the rule of EIP-1559, with gas of one kind in place of a block's gas. EIP-1559 itself rounds a
+/// fall down to nothing below 8; prices here start at 1. `target` is not 0 in any [`crate::Config`]; 0
+/// counts as 1.
+pub fn next_fee_per_gas(price: u64, used: u64, target: u64, min: u64) -> u64 {
+    let target = target.max(1);
+    let change = u128::from(price) * u128::from(used.abs_diff(target)) / (8 * u128::from(target));
+    let change = change.max(1);
+    let price = u128::from(price);
     let next = match used.cmp(&target) {
-        Ordering::Greater => price + change.max(1),
+        // Below 2^64 + 2^125.
+        Ordering::Greater => price + change,
         Ordering::Equal => price,
-        Ordering::Less => price.saturating_sub(change.max(1)),
+        Ordering::Less => price.saturating_sub(change),
     };
-    // The highest price stays where it is.
-    u64::try_from(next).unwrap_or(u64::MAX).max(MIN_FEE_PER_GAS)
+    u64::try_from(next).unwrap_or(u64::MAX).max(min).min(FEE_PER_GAS_MAX)
 }
 
 #[cfg(test)]
@@ -121,9 +128,14 @@ mod tests {
 
     #[test]
     fn a_fee_beyond_64_bits_is_none() {
-        assert_eq!(fee(FeePerGas { l2: 2, da: 3 }), Some(206_000));
-        assert_eq!(fee(FeePerGas { l2: u64::MAX, da: 0 }), None);
-        assert_eq!(fee(FeePerGas { l2: 0, da: u64::MAX }), None);
+        let used = Gas::PER_TX;
+        assert_eq!(fee(FeePerGas { l2: 2, da: 3 }, used), Some(206_000));
+        assert_eq!(fee(FeePerGas { l2: u64::MAX, da: 0 }, used), None);
+        assert_eq!(fee(FeePerGas { l2: 0, da: u64::MAX }, used), None);
+        let all = Gas { l2: u64::MAX, da: u64::MAX };
+        assert_eq!(fee(FeePerGas { l2: u64::MAX, da: u64::MAX }, all), None);
+        assert_eq!(fee(FeePerGas { l2: 1, da: 0 }, all), Some(u64::MAX));
+        assert_eq!(fee(FeePerGas { l2: 1, da: 1 }, Gas { da: 1, ..all }), None);
     }
 
     #[test]
@@ -134,35 +146,26 @@ mod tests {
             da_gas_limit: DA_GAS_PER_TX,
             ..GasSettings::default()
         };
-        assert!(fits.covers_use());
-        assert!(!GasSettings { l2_teardown_gas_limit: 6, ..fits }.covers_use());
-        assert!(!GasSettings { da_gas_limit: DA_GAS_PER_TX - 1, ..fits }.covers_use());
-        assert!(!GasSettings { l2_teardown_gas_limit: u64::MAX, ..fits }.covers_use());
-    }
-
-    #[test]
-    fn prices_rise_after_full_blocks_and_fall_after_empty_ones() {
-        assert_eq!(next_fee_per_gas(800, MAX_TXS_PER_BLOCK), 900);
-        assert_eq!(next_fee_per_gas(800, TARGET_TXS_PER_BLOCK), 800);
-        assert_eq!(next_fee_per_gas(800, 0), 700);
-        assert_eq!(next_fee_per_gas(1, 0), MIN_FEE_PER_GAS);
-        assert_eq!(next_fee_per_gas(1, MAX_TXS_PER_BLOCK), 2);
-        assert_eq!(next_fee_per_gas(u64::MAX, MAX_TXS_PER_BLOCK), u64::MAX);
+        assert_eq!(fits.used(), Some(Gas { l2: L2_GAS_PER_TX + 5, da: DA_GAS_PER_TX }));
+        assert_eq!(GasSettings { l2_teardown_gas_limit: 6, ..fits }.used(), None);
+        assert_eq!(GasSettings { da_gas_limit: DA_GAS_PER_TX - 1, ..fits }.used(), None);
+        assert_eq!(GasSettings { da_teardown_gas_limit: 1, ..fits }.used(), None);
+        assert_eq!(GasSettings { l2_teardown_gas_limit: u64::MAX, ..fits }.used(), None);
     }
 
     /// Goal: no price is stuck: empty blocks bring the highest down to the least, by an eighth each.
     #[test]
     fn empty_blocks_bring_any_price_down_to_the_least() {
-        let mut price = u64::MAX;
+        let mut price = FEE_PER_GAS_MAX;
         let mut blocks = 0;
-        while price > MIN_FEE_PER_GAS {
-            let next = next_fee_per_gas(price, 0);
+        while price > 1 {
+            let next = next_fee_per_gas(price, 0, 1_600_000, 1);
             assert!(next < price, "{price} is stuck");
             price = next;
             blocks += 1;
         }
-        assert_eq!(blocks, 328);
-        assert_eq!(next_fee_per_gas(5, 15), 4);
+        assert!(blocks < 250, "{blocks} blocks");
+        assert_eq!(next_fee_per_gas(5, 15, 16, 1), 4);
     }
 
     #[test]

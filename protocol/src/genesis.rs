@@ -1,4 +1,5 @@
-//! The first state of a deployment: notes and fee balances out of a file, in place of the bridge.
+//! The first state of a deployment: its parameters, and on development chains notes and fee balances, out of
+//! a file.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +7,9 @@ use ark_ff::Zero;
 use rollmill_algebra::Fr;
 use serde::{Deserialize, Serialize};
 
-use crate::builder::{BlockEnv, header_of};
+use crate::builder::header_of;
+use crate::codec::DecodeError;
+use crate::config::Config;
 use crate::field::{EthAddress, serde_fr};
 use crate::gas::FeePerGas;
 use crate::header::Header;
@@ -14,9 +17,10 @@ use crate::note::{Note, NoteOrigin, fee_balance_slot, genesis_nullifier};
 use crate::state::WorldState;
 use crate::tree::{IndexedTree, StateWrite, StorageError, indexed};
 use crate::tx::SLOTS;
+use crate::version::rollup_version;
 
 /// Version of the file format.
-pub const GENESIS_FORMAT: u64 = 1;
+pub const GENESIS_FORMAT: u64 = 2;
 /// Most notes, and most balances, in a file; bounds the work of a start.
 pub const GENESIS_ITEMS_MAX: usize = 4096;
 
@@ -44,6 +48,11 @@ pub enum GenesisError {
     /// Do: Shorten the list; the message has both numbers.
     #[error("{code}: genesis holds {got} {what}, at most {GENESIS_ITEMS_MAX} are allowed", code = self.code())]
     TooMany { what: &'static str, got: usize },
+    /// A parameter of the deployment is out of its bounds.
+    ///
+    /// Do: Correct the parameter that the message names.
+    #[error("{code}: genesis file: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
+    Config(DecodeError),
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -55,6 +64,7 @@ rollmill_errors::coded! {
         Self::Format { .. } => "PRO-081",
         Self::BalanceRepeated { .. } => "PRO-082",
         Self::TooMany { .. } => "PRO-083",
+        Self::Config(..) => "PRO-084",
         Self::Storage(error) => (error),
     }
 }
@@ -87,11 +97,14 @@ pub struct Genesis {
     pub format: u64,
     /// Chain id of the L1.
     pub chain_id: u64,
-    /// Number of the rollup deployment.
-    pub rollup_version: u64,
-    /// Seconds since 1970 at block 0.
-    pub timestamp: u64,
-    /// Prices before the first block.
+    /// Address of the contract `Rollup` on that chain.
+    pub rollup: EthAddress,
+    /// Root of the verification-key tree.
+    #[serde(with = "serde_fr")]
+    pub vk_root: Fr,
+    /// The parameters.
+    pub config: Config,
+    /// Prices that the first block's follow from, by the rule that also brings them into its bounds.
     pub fee_per_l2_gas: u64,
     pub fee_per_da_gas: u64,
     pub notes: Vec<GenesisNote>,
@@ -132,6 +145,7 @@ impl Genesis {
         if self.format != GENESIS_FORMAT {
             return Err(GenesisError::Format { got: self.format });
         }
+        self.config.check().map_err(GenesisError::Config)?;
         for (what, got) in [("notes", self.notes.len()), ("fee balances", self.fee_balances.len())]
         {
             if got > GENESIS_ITEMS_MAX {
@@ -141,18 +155,24 @@ impl Genesis {
         Ok(())
     }
 
+    /// Number of the deployment.
+    pub fn version(&self) -> u64 {
+        rollup_version(self.chain_id, self.rollup, &self.vk_root, &self.config)
+    }
+
     /// Where the note of this index comes from; it makes the note's leaf unique.
     pub fn origin(&self, index: usize) -> NoteOrigin {
         NoteOrigin {
-            first_nullifier: genesis_nullifier(self.chain_id, self.rollup_version),
+            first_nullifier: genesis_nullifier(self.chain_id, self.version()),
             index: index as u64,
         }
     }
 
     /// Leaves of the note-hash tree at genesis, note `i` at index `i`.
     pub fn leaves(&self) -> Vec<Fr> {
-        let notes = self.notes.iter().enumerate();
-        notes.map(|(i, note)| note.note().unique(&self.origin(i))).collect()
+        let origin = self.origin(0);
+        let notes = (0..).zip(&self.notes);
+        notes.map(|(index, note)| note.note().unique(&NoteOrigin { index, ..origin })).collect()
     }
 
     /// Builds the state at block 0 in an empty store.
@@ -185,13 +205,11 @@ impl Genesis {
             refs.public_data_root = last.root_after;
         }
         refs.public_data_count += inserted.len() as u64;
-        let env = BlockEnv {
-            slot: 0,
-            timestamp: self.timestamp,
-            coinbase: EthAddress::default(),
-            price: FeePerGas { l2: self.fee_per_l2_gas, da: self.fee_per_da_gas },
+        let price = FeePerGas { l2: self.fee_per_l2_gas, da: self.fee_per_da_gas };
+        let header = Header {
+            timestamp: self.config.genesis_time,
+            ..header_of(self.chain_id, self.version(), price, &state)
         };
-        let header = header_of(self.chain_id, self.rollup_version, &env, &state, (0, 0));
         state.append_header(header.hash())?;
         Ok(GenesisState { header, state })
     }

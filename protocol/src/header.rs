@@ -5,7 +5,7 @@ use rollmill_algebra::{Fr, poseidon2};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::domain;
 use crate::field::EthAddress;
-use crate::gas::FeePerGas;
+use crate::gas::{FeePerGas, Gas};
 use crate::layout::layout;
 
 layout! {
@@ -33,9 +33,9 @@ layout! {
     pub struct StateRefs as StateRefsLayout, "state" {
         /// The trees that transactions change.
         pub tx_state: TxState,
-        /// Root of the message tree.
+        /// Root of the tree of messages from L1.
         pub message_root: Fr,
-        /// Leaves of the message tree.
+        /// Leaves of the tree of messages from L1.
         pub message_count: u64,
     }
 }
@@ -51,16 +51,20 @@ layout! {
         /// Parent's number plus one; genesis is 0.
         pub block_number: u64,
         /// Slot, above the parent's.
-        pub slot: u64,
-        /// Seconds since 1970, above the parent's.
+        pub slot: u64 as 48,
+        /// Seconds since 1970 at the start of the slot.
         pub timestamp: u64,
         /// L1 address that is paid the block's fees.
         pub coinbase: EthAddress,
-        /// Price of L2 gas in this block, in smallest units of the fee asset.
+        /// Price of L2 gas in this block, in units.
         pub fee_per_l2_gas: u64,
-        /// Price of DA gas in this block, in smallest units of the fee asset.
+        /// Price of DA gas in this block, in units.
         pub fee_per_da_gas: u64,
-        /// Sum of the transactions' fees, in smallest units of the fee asset.
+        /// L2 gas that the transactions used.
+        pub l2_gas_used: u64,
+        /// DA gas that the transactions used.
+        pub da_gas_used: u64,
+        /// Sum of the transactions' fees, in units.
         pub total_fees: u128,
         /// Number of transactions.
         pub tx_count: u64,
@@ -70,10 +74,10 @@ layout! {
         pub state: StateRefs,
         /// Running hash over the block's transactions, from zero.
         pub txs_chain: Fr,
-        /// Hash of the L1→L2 messages; zero until the bridge is there.
+        /// Running hash over the block's messages from L1, from zero.
         pub in_hash: Fr,
-        /// Hash of the L2→L1 messages; zero until the bridge is there.
-        pub out_hash: Fr,
+        /// Root over the transactions' messages to L1; zero without transactions.
+        pub out_root: Fr,
     }
 }
 
@@ -89,6 +93,11 @@ impl Header {
     /// Prices of this block.
     pub fn fee_per_gas(&self) -> FeePerGas {
         FeePerGas { l2: self.fee_per_l2_gas, da: self.fee_per_da_gas }
+    }
+
+    /// Gas that the transactions used.
+    pub fn gas_used(&self) -> Gas {
+        Gas { l2: self.l2_gas_used, da: self.da_gas_used }
     }
 
     /// The epoch of the block's slot; `None` when an epoch has no slots.

@@ -6,15 +6,19 @@ use ark_ff::Zero;
 use rollmill_algebra::Fr;
 use rollmill_algebra::pair::Pair;
 
-use crate::block::ChainLink;
+use crate::blob::{BlobFr, blob_z, evaluate, shift, to_blob_field, tx_words};
+use crate::block::{BlockBody, ChainLink};
 use crate::builder::Block;
 use crate::charge::ChargedRows;
 use crate::circuit::Circuit;
-use crate::field::{self, EthAddress};
-use crate::gas::FeePerGas;
+use crate::config::Config;
+use crate::gas::MAX_TXS_PER_BLOCK;
 use crate::header::Header;
+use crate::message::{MESSAGES_PER_BLOCK, in_hash};
 use crate::public_inputs::{BlockRange, Constants, EpochRoot, TxRange};
-use crate::state::TxTransition;
+use crate::state::{TxGlobals, TxTransition};
+use crate::tree::verify::{WitnessError, membership};
+use crate::tree::{Tree, node_hash};
 
 /// Why ranges do not join.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,11 +60,29 @@ pub enum JoinError {
     /// the range's capture.
     #[error("{code}: slots {first} to {last} are not in one epoch of {slots_per_epoch} slots", code = self.code())]
     Epoch { first: u64, last: u64, slots_per_epoch: u64 },
-    /// A value that must be zero until the bridge exists is not zero.
+    /// The sizes of two runs of transactions do not have the one shape of a block's tree.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
-    #[error("{code}: {what} must be zero, got {}", field::to_hex(.got), code = self.code())]
-    Bridge { what: &'static str, got: Fr },
+    #[error("{code}: runs of {left} and {right} transactions do not join: the left one is a power of two, at most half a block, and the right one no larger", code = self.code())]
+    Shape { left: u64, right: u64 },
+    /// A single child covers more than one transaction or block: such a range is proven by the variant for two.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
+    #[error("{code}: a single child covers {got} {what}, one is expected", code = self.code())]
+    Single { what: &'static str, got: u64 },
+    /// The parameters are not those of the constants.
+    ///
+    /// Do: Check that the node and the contract have one genesis file. Otherwise report a bug in Rollmill.
+    #[error("{code}: the config is not the one whose hash the constants name", code = self.code())]
+    Config,
+    /// A part of the link is not what the block says.
+    ///
+    /// Do: A bug in Rollmill: report it with the range's capture.
+    #[error("{code}: the link's {what} is not that of the block", code = self.code())]
+    Link { what: &'static str },
+    /// A path of the block's trees proves nothing.
+    #[error(transparent)]
+    Witness(#[from] WitnessError),
     /// A field of a header does not follow from the parent's header or from the deployment's constants.
     ///
     /// Do: A bug in Rollmill: report it with the range's capture.
@@ -68,6 +90,7 @@ pub enum JoinError {
     Parent { what: &'static str },
 }
 
+// PRO-077 is retired.
 rollmill_errors::coded! {
     JoinError {
         Self::Constants { .. } => "PRO-070",
@@ -77,8 +100,12 @@ rollmill_errors::coded! {
         Self::Header { .. } => "PRO-074",
         Self::Children { .. } => "PRO-075",
         Self::Epoch { .. } => "PRO-076",
-        Self::Bridge { .. } => "PRO-077",
         Self::Parent { .. } => "PRO-078",
+        Self::Shape { .. } => "PRO-079",
+        Self::Config => "PRO-120",
+        Self::Link { .. } => "PRO-121",
+        Self::Single { .. } => "PRO-122",
+        Self::Witness(error) => (error),
     }
 }
 
@@ -94,26 +121,54 @@ fn named<T: PartialEq>(what: &'static str, range: &T, header: &T) -> Result<(), 
     if range == header { Ok(()) } else { Err(JoinError::Header { what }) }
 }
 
+fn linked<T: PartialEq>(what: &'static str, block: &T, link: &T) -> Result<(), JoinError> {
+    if block == link { Ok(()) } else { Err(JoinError::Link { what }) }
+}
+
+fn single(what: &'static str, got: u64) -> Result<(), JoinError> {
+    match got {
+        0 => Err(JoinError::Empty),
+        1 => Ok(()),
+        _ => Err(JoinError::Single { what, got }),
+    }
+}
+
+fn sum<T>(what: &'static str, sum: Option<T>) -> Result<T, JoinError> {
+    sum.ok_or(JoinError::Overflow { what })
+}
+
 impl TxRange {
-    /// What TxBase states of a transaction.
+    /// What TxBase states of a transaction of a block whose blob is opened at `z`.
     pub fn of_tx(
         transition: &TxTransition,
+        body: &BlockBody,
         constants: Constants,
-        price: FeePerGas,
+        globals: &TxGlobals,
+        z: Fr,
         pair: Pair,
     ) -> Self {
         let effects = &transition.effects;
+        let point = to_blob_field(&z);
+        let [first, second] = &effects.out_leaves;
         Self {
             constants,
             anchor_archive_root: transition.anchor.archive_root,
-            fee_per_l2_gas: price.l2,
-            fee_per_da_gas: price.da,
+            message_root: effects.message_root,
+            slot: globals.slot,
+            fee_per_l2_gas: globals.price.l2,
+            fee_per_da_gas: globals.price.da,
             start: effects.start,
             end: effects.end,
             txs_chain_start: effects.txs_chain_start,
             txs_chain_end: effects.txs_chain_end,
             fees_sum: effects.fee.into(),
             tx_count: 1,
+            l2_gas_used: effects.used.l2,
+            da_gas_used: effects.used.da,
+            z,
+            y: evaluate(&tx_words(body), &point),
+            pow: shift(&point, 1),
+            out_root: node_hash(first, second),
             pair,
         }
     }
@@ -122,26 +177,41 @@ impl TxRange {
     pub fn join(&self, right: &Self, pair: Pair) -> Result<Self, JoinError> {
         same("constants", &self.constants, &right.constants)?;
         same("anchor_archive_root", &self.anchor_archive_root, &right.anchor_archive_root)?;
+        same("message_root", &self.message_root, &right.message_root)?;
+        same("slot", &self.slot, &right.slot)?;
         same("fee_per_l2_gas", &self.fee_per_l2_gas, &right.fee_per_l2_gas)?;
         same("fee_per_da_gas", &self.fee_per_da_gas, &right.fee_per_da_gas)?;
+        same("z", &self.z, &right.z)?;
         if self.tx_count == 0 || right.tx_count == 0 {
             return Err(JoinError::Empty);
         }
+        // The one shape of a block's tree, and the bound of its size.
+        let half = MAX_TXS_PER_BLOCK as u64 / 2;
+        let is_left = self.tx_count.is_power_of_two() && self.tx_count <= half;
+        if !is_left || right.tx_count > self.tx_count {
+            return Err(JoinError::Shape { left: self.tx_count, right: right.tx_count });
+        }
         adjacent("state", &self.end, &right.start)?;
         adjacent("txs_chain", &self.txs_chain_end, &right.txs_chain_start)?;
-        let fees_sum = self.fees_sum.checked_add(right.fees_sum);
-        let tx_count = self.tx_count.checked_add(right.tx_count);
         Ok(Self {
             constants: self.constants,
             anchor_archive_root: self.anchor_archive_root,
+            message_root: self.message_root,
+            slot: self.slot,
             fee_per_l2_gas: self.fee_per_l2_gas,
             fee_per_da_gas: self.fee_per_da_gas,
             start: self.start,
             end: right.end,
             txs_chain_start: self.txs_chain_start,
             txs_chain_end: right.txs_chain_end,
-            fees_sum: fees_sum.ok_or(JoinError::Overflow { what: "fees_sum" })?,
-            tx_count: tx_count.ok_or(JoinError::Overflow { what: "tx_count" })?,
+            fees_sum: sum("fees_sum", self.fees_sum.checked_add(right.fees_sum))?,
+            tx_count: sum("tx_count", self.tx_count.checked_add(right.tx_count))?,
+            l2_gas_used: sum("l2_gas_used", self.l2_gas_used.checked_add(right.l2_gas_used))?,
+            da_gas_used: sum("da_gas_used", self.da_gas_used.checked_add(right.da_gas_used))?,
+            z: self.z,
+            y: self.y + self.pow * right.y,
+            pow: self.pow * right.pow,
+            out_root: node_hash(&self.out_root, &right.out_root),
             pair,
         })
     }
@@ -155,39 +225,40 @@ impl BlockRange {
         block: &Block,
         link: &ChainLink,
         constants: Constants,
-        prover_id: EthAddress,
+        config: &Config,
         rows: &ChargedRows,
         pair: Pair,
     ) -> Result<Self, JoinError> {
         let header = &block.header;
+        if config.hash() != constants.config_hash {
+            return Err(JoinError::Config);
+        }
         match ranges {
-            [] => {
-                named("state", &block.start.tx_state, &block.end.tx_state)?;
-                named("tx_count", &0, &header.tx_count)?;
-                named("total_fees", &0, &header.total_fees)?;
-                named("txs_chain", &Fr::zero(), &header.txs_chain)?;
+            [] => is_empty(block, link)?,
+            [range] => {
+                single("transactions", range.tx_count)?;
+                covers(range, block, link, &constants)?;
             }
-            [range] => covers(range, block, &constants)?,
-            [left, right] => covers(&left.join(right, pair)?, block, &constants)?,
+            [left, right] => covers(&left.join(right, pair)?, block, link, &constants)?,
             _ => {
                 return Err(JoinError::Children { circuit: "block_root", got: ranges.len() });
             }
         }
-        closes(block, link, &constants)?;
-        let num_constraints =
-            rows.block(header.tx_count).ok_or(JoinError::Overflow { what: "num_constraints" })?;
+        follows_parent(block, &constants, config)?;
+        appends_messages(block)?;
+        extends_archive(block)?;
+        is_linked(block, link)?;
+        let num_constraints = sum("num_constraints", rows.block(header.tx_count))?;
         Ok(Self {
             constants,
-            prover_id,
             prev_archive_root: block.archive.append.root_before,
             end_archive_root: block.archive.append.root_after,
             first_block: header.block_number,
             last_block: header.block_number,
             first_slot: header.slot,
             last_slot: header.slot,
-            chain_start: link.chain_prev,
+            chain_start: link.chain_before,
             chain_end: link.chain(),
-            out_hash: header.out_hash,
             num_constraints,
             pair,
         })
@@ -200,7 +271,6 @@ impl BlockRange {
 
     fn join_charging(&self, right: &Self, rows: u64, pair: Pair) -> Result<Self, JoinError> {
         same("constants", &self.constants, &right.constants)?;
-        same("prover_id", &self.prover_id, &right.prover_id)?;
         if self.last_block < self.first_block || right.last_block < right.first_block {
             return Err(JoinError::Empty);
         }
@@ -210,19 +280,10 @@ impl BlockRange {
         if right.first_slot <= self.last_slot {
             return Err(JoinError::Gap { what: "slot" });
         }
-        for got in [self.out_hash, right.out_hash] {
-            if !got.is_zero() {
-                return Err(JoinError::Bridge { what: "out_hash", got });
-            }
-        }
-        let num_constraints = self
-            .num_constraints
-            .checked_add(right.num_constraints)
-            .and_then(|sum| sum.checked_add(rows))
-            .ok_or(JoinError::Overflow { what: "num_constraints" })?;
+        let charged = self.num_constraints.checked_add(right.num_constraints);
+        let charged = charged.and_then(|charged| charged.checked_add(rows));
         Ok(Self {
             constants: self.constants,
-            prover_id: self.prover_id,
             prev_archive_root: self.prev_archive_root,
             end_archive_root: right.end_archive_root,
             first_block: self.first_block,
@@ -231,16 +292,29 @@ impl BlockRange {
             last_slot: right.last_slot,
             chain_start: self.chain_start,
             chain_end: right.chain_end,
-            out_hash: self.out_hash,
-            num_constraints,
+            num_constraints: sum("num_constraints", charged)?,
             pair,
         })
     }
 }
 
-/// Checks the fields of a header besides the range of transactions: the native rules of a header, with
-/// [`covers`] for what comes from the range.
-fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), JoinError> {
+/// Checks what a range of transactions would say of a block without any.
+fn is_empty(block: &Block, link: &ChainLink) -> Result<(), JoinError> {
+    let header = &block.header;
+    named("state", &block.start.tx_state, &block.end.tx_state)?;
+    named("tx_count", &0, &header.tx_count)?;
+    named("total_fees", &0, &header.total_fees)?;
+    named("l2_gas_used", &0, &header.l2_gas_used)?;
+    named("da_gas_used", &0, &header.da_gas_used)?;
+    named("txs_chain", &Fr::zero(), &header.txs_chain)?;
+    named("out_root", &Fr::zero(), &header.out_root)?;
+    linked("z", &Fr::zero(), &link.z)?;
+    linked("y", &BlobFr::zero(), &link.y)?;
+    linked("commitment", &Default::default(), &link.commitment)
+}
+
+/// Checks the rules of a header that neither its transactions nor its messages decide.
+fn follows_parent(block: &Block, constants: &Constants, config: &Config) -> Result<(), JoinError> {
     // Without `..`, so that a new field needs a rule here, or the place of its rule.
     let Header {
         chain_id,
@@ -248,18 +322,22 @@ fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), 
         block_number,
         slot,
         timestamp,
-        coinbase: _,       // the proposer's choice
-        fee_per_l2_gas: _, // `covers`; free in a block without transactions
-        fee_per_da_gas: _, // likewise
-        total_fees: _,     // `covers`
-        tx_count: _,       // `covers`
+        coinbase: _, // the proposer's choice
+        fee_per_l2_gas,
+        fee_per_da_gas,
+        l2_gas_used,   // `covers`; the limit here
+        da_gas_used,   // likewise
+        total_fees: _, // `covers`
+        tx_count: _,   // `covers`
         last_archive_root,
         state,
         txs_chain: _, // `covers`
-        in_hash,
-        out_hash,
+        in_hash: _,   // `appends_messages`
+        out_root: _,  // `covers`
     } = &block.header;
     let parent = &block.parent;
+    let price = config.prices_after(parent);
+    let limit = config.gas_limit();
     for (holds, what) in [
         (parent.chain_id == constants.chain_id, "parent's chain id"),
         (*chain_id == constants.chain_id, "chain id"),
@@ -267,7 +345,11 @@ fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), 
         (*version == constants.version, "version"),
         (parent.block_number.checked_add(1) == Some(*block_number), "block number"),
         (parent.slot < *slot, "slot"),
-        (parent.timestamp < *timestamp, "timestamp"),
+        (config.timestamp(*slot) == Some(*timestamp), "timestamp"),
+        (*fee_per_l2_gas == price.l2, "price of L2 gas"),
+        (*fee_per_da_gas == price.da, "price of DA gas"),
+        (*l2_gas_used <= limit.l2, "L2 gas"),
+        (*da_gas_used <= limit.da, "DA gas"),
     ] {
         if !holds {
             return Err(JoinError::Parent { what });
@@ -276,25 +358,83 @@ fn closes(block: &Block, link: &ChainLink, constants: &Constants) -> Result<(), 
     named("last_archive_root", &block.archive.append.root_before, last_archive_root)?;
     named("state", &block.end, state)?;
     named("parent's state", &block.start, &parent.state)?;
-    named("message_root", &block.start.message_root, &block.end.message_root)?;
-    named("message_count", &block.start.message_count, &block.end.message_count)?;
-    named("header_hash", &link.header_hash, &block.header_hash)?;
-    named("archive_root", &link.archive_root, &block.archive.append.root_after)?;
-    for (what, got) in [("in_hash", *in_hash), ("out_hash", *out_hash)] {
-        if !got.is_zero() {
-            return Err(JoinError::Bridge { what, got });
-        }
-    }
-    Ok(())
+    named("hash", &block.header.hash(), &block.header_hash)
+}
+
+/// Checks that the archive's last header is the parent, and that the block's follows it.
+fn extends_archive(block: &Block) -> Result<(), JoinError> {
+    let (parent, append) = (&block.parent, &block.archive.append);
+    let (root, path) = (&append.root_before, &block.archive.parent_path);
+    membership(Tree::Archive, root, &parent.hash(), parent.block_number, path)?;
+    append.verify(Tree::Archive, block.header.block_number)?;
+    named("place in the archive", &append.leaves.as_slice(), &[block.header_hash].as_slice())
+}
+
+/// Checks that the block appends the messages of its running hash.
+fn appends_messages(block: &Block) -> Result<(), JoinError> {
+    let append = &block.messages;
+    let (start, end) = (&block.start, &block.end);
+    let absent = append.leaves.iter().skip_while(|leaf| !leaf.is_zero());
+    named("messages", &append.leaves.len(), &MESSAGES_PER_BLOCK)?;
+    named("messages", &absent.clone().count(), &absent.filter(|leaf| leaf.is_zero()).count())?;
+    named("in_hash", &in_hash(block.message_leaves()), &block.header.in_hash)?;
+    append.verify(Tree::Messages, start.message_count)?;
+    named("parent's message_root", &append.root_before, &start.message_root)?;
+    named("message_root", &append.root_after, &end.message_root)?;
+    let count = start.message_count.checked_add(MESSAGES_PER_BLOCK as u64);
+    named("message_count", &count, &Some(end.message_count))
+}
+
+/// Checks the link against the block; the blob's value is that of the ranges.
+fn is_linked(block: &Block, link: &ChainLink) -> Result<(), JoinError> {
+    let header = &block.header;
+    // Without `..`, so that a new part of the link is compared here.
+    let ChainLink {
+        chain_before: _, // stated as the start of the range
+        header_hash,
+        archive_root,
+        slot,
+        tx_count,
+        fee_per_l2_gas,
+        fee_per_da_gas,
+        coinbase,
+        l2_gas_used,
+        da_gas_used,
+        total_fees,
+        in_hash,
+        out_root,
+        z: _,          // `covers`, `is_empty`
+        y: _,          // likewise
+        commitment: _, // likewise
+    } = link;
+    linked("header_hash", &block.header_hash, header_hash)?;
+    linked("archive_root", &block.archive.append.root_after, archive_root)?;
+    linked("slot", &header.slot, slot)?;
+    linked("tx_count", &header.tx_count, tx_count)?;
+    linked("fee_per_l2_gas", &header.fee_per_l2_gas, fee_per_l2_gas)?;
+    linked("fee_per_da_gas", &header.fee_per_da_gas, fee_per_da_gas)?;
+    linked("coinbase", &header.coinbase, coinbase)?;
+    linked("l2_gas_used", &header.l2_gas_used, l2_gas_used)?;
+    linked("da_gas_used", &header.da_gas_used, da_gas_used)?;
+    linked("total_fees", &header.total_fees, total_fees)?;
+    linked("in_hash", &header.in_hash, in_hash)?;
+    linked("out_root", &header.out_root, out_root)
 }
 
 /// Checks that `range` is the whole of `block`.
-fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), JoinError> {
+fn covers(
+    range: &TxRange,
+    block: &Block,
+    link: &ChainLink,
+    constants: &Constants,
+) -> Result<(), JoinError> {
     let header = &block.header;
     // Without `..`, so that a new field of a range must be compared with the block here.
     let TxRange {
         constants: range_constants,
         anchor_archive_root,
+        message_root,
+        slot,
         fee_per_l2_gas,
         fee_per_da_gas,
         start,
@@ -303,6 +443,12 @@ fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), J
         txs_chain_end,
         fees_sum,
         tx_count,
+        l2_gas_used,
+        da_gas_used,
+        z,
+        y,
+        pow: _, // of no use to a block
+        out_root,
         pair: _, // folded into the result's by the caller
     } = range;
     if *tx_count == 0 {
@@ -310,6 +456,8 @@ fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), J
     }
     same("constants", range_constants, constants)?;
     named("anchor_archive_root", anchor_archive_root, &block.archive.append.root_before)?;
+    named("message_root", message_root, &block.start.message_root)?;
+    named("slot", slot, &header.slot)?;
     named("fee_per_l2_gas", fee_per_l2_gas, &header.fee_per_l2_gas)?;
     named("fee_per_da_gas", fee_per_da_gas, &header.fee_per_da_gas)?;
     named("start state", start, &block.start.tx_state)?;
@@ -317,24 +465,29 @@ fn covers(range: &TxRange, block: &Block, constants: &Constants) -> Result<(), J
     named("txs_chain start", txs_chain_start, &Fr::zero())?;
     named("txs_chain", txs_chain_end, &header.txs_chain)?;
     named("total_fees", fees_sum, &header.total_fees)?;
-    named("tx_count", tx_count, &header.tx_count)
+    named("tx_count", tx_count, &header.tx_count)?;
+    named("l2_gas_used", l2_gas_used, &header.l2_gas_used)?;
+    named("da_gas_used", da_gas_used, &header.da_gas_used)?;
+    named("out_root", out_root, &header.out_root)?;
+    linked("z", z, &link.z)?;
+    linked("z", &blob_z(&header.txs_chain, &link.commitment), z)?;
+    linked("y", y, &link.y)
 }
 
 impl EpochRoot {
     /// What EpochRoot states of these ranges (1 or 2).
     pub fn of_ranges(
         ranges: &[BlockRange],
-        slots_per_epoch: u64,
+        config: &Config,
         rows: &ChargedRows,
         pair: Pair,
     ) -> Result<Self, JoinError> {
         let whole = match ranges {
             [range] => {
-                if range.last_block < range.first_block {
-                    return Err(JoinError::Empty);
-                }
-                let sum = range.num_constraints.checked_add(rows.of(Circuit::EpochRoot1));
-                let num_constraints = sum.ok_or(JoinError::Overflow { what: "num_constraints" })?;
+                let blocks = range.last_block.checked_sub(range.first_block);
+                single("blocks", blocks.ok_or(JoinError::Empty)?.saturating_add(1))?;
+                let charged = range.num_constraints.checked_add(rows.of(Circuit::EpochRoot1));
+                let num_constraints = sum("num_constraints", charged)?;
                 BlockRange { num_constraints, ..*range }
             }
             [left, right] => left.join_charging(right, rows.of(Circuit::EpochRoot2), pair)?,
@@ -345,7 +498,6 @@ impl EpochRoot {
         // Without `..`, so that a new field of a range of blocks must be stated or checked here.
         let BlockRange {
             constants,
-            prover_id,
             prev_archive_root,
             end_archive_root,
             first_block,
@@ -354,26 +506,26 @@ impl EpochRoot {
             last_slot: last,
             chain_start,
             chain_end,
-            out_hash,
             num_constraints,
             pair: _, // the caller's, which covers it
         } = whole;
+        if config.hash() != constants.config_hash {
+            return Err(JoinError::Config);
+        }
+        let slots_per_epoch = config.slots_per_epoch;
         let epoch = first
             .checked_div(slots_per_epoch)
             .filter(|epoch| last.checked_div(slots_per_epoch) == Some(*epoch))
             .ok_or(JoinError::Epoch { first, last, slots_per_epoch })?;
         Ok(Self {
             constants,
-            prover_id,
             prev_archive_root,
             end_archive_root,
             first_block,
             last_block,
             epoch,
-            slots_per_epoch,
             chain_start,
             chain_end,
-            out_hash,
             num_constraints,
             pair,
         })

@@ -140,6 +140,30 @@ impl Encode for u64 {
     }
 }
 
+/// A `u64` of which a cell accepts only this many bits: `as BITS` behind the type of a field.
+#[derive(Debug)]
+pub struct Bits<const BITS: u32>;
+
+impl<const BITS: u32> Bits<BITS> {
+    /// The cell of a value, which is within the bits in every decoded struct.
+    pub fn cells(value: &u64) -> Fr {
+        (*value).into()
+    }
+
+    /// The value of a cell.
+    ///
+    /// # Errors
+    /// When it has more bits.
+    pub fn decode(what: &'static str, cell: &Fr) -> Result<u64, DecodeError> {
+        field::to_bits(what, cell, BITS)
+    }
+
+    /// As [`Encode::describe`].
+    pub fn describe(doc: &'static str, out: &mut Vec<(Range, &'static str)>) {
+        out.push((Range::Bits(BITS), doc));
+    }
+}
+
 impl Encode for u128 {
     type Row<T> = T;
     fn cells(&self) -> Fr {
@@ -169,13 +193,29 @@ impl Encode for EthAddress {
 /// Declares a layout.
 ///
 /// `struct Name as NameLayout, "name in errors"` with typed fields makes both structs, [`Encode`] for the
-/// typed one, and its conversions; `checked by f` adds `Self::f` to what the decoder requires. Every field
-/// has a doc comment. `struct NameLayout<T>` alone makes a row of cells whose typed twin is made by hand.
+/// typed one, and its conversions; `checked by f` adds `Self::f` to what the decoder requires. `u64 as 48`
+/// is a `u64` whose cell has 48 bits. Every field has a doc comment. `struct NameLayout<T>` alone makes a
+/// row of cells whose typed twin is made by hand.
 macro_rules! layout {
+    (@cells $value:expr, $ty:ty) => { $crate::layout::Encode::cells(&$value) };
+    (@cells $value:expr, $ty:ty, $bits:literal) => { $crate::layout::Bits::<$bits>::cells(&$value) };
+    (@decode $what:expr, $cell:expr, $ty:ty) => {
+        <$ty as $crate::layout::Encode>::decode($what, &$cell)
+    };
+    (@decode $what:expr, $cell:expr, $ty:ty, $bits:literal) => {
+        $crate::layout::Bits::<$bits>::decode($what, &$cell)
+    };
+    (@describe $doc:expr, $out:expr, $ty:ty) => {
+        <$ty as $crate::layout::Encode>::describe($doc, $out)
+    };
+    (@describe $doc:expr, $out:expr, $ty:ty, $bits:literal) => {
+        $crate::layout::Bits::<$bits>::describe($doc, $out)
+    };
+
     (
         $(#[$meta:meta])*
         pub struct $name:ident as $layout:ident, $what:literal $(, checked by $check:ident)? {
-            $($(#[doc = $doc:literal])+ pub $field:ident: $ty:ty),* $(,)?
+            $($(#[doc = $doc:literal])+ pub $field:ident: $ty:ty $(as $bits:literal)?),* $(,)?
         }
     ) => {
         $(#[$meta])*
@@ -196,7 +236,9 @@ macro_rules! layout {
 
             /// The field elements by name.
             pub fn layout(&self) -> $layout<rollmill_algebra::Fr> {
-                $layout { $($field: $crate::layout::Encode::cells(&self.$field)),* }
+                $layout {
+                    $($field: $crate::layout::layout!(@cells self.$field, $ty $(, $bits)?)),*
+                }
             }
 
             /// The value of these field elements.
@@ -207,8 +249,8 @@ macro_rules! layout {
                 cells: &$layout<rollmill_algebra::Fr>,
             ) -> Result<Self, $crate::codec::DecodeError> {
                 let value = Self {
-                    $($field: <$ty as $crate::layout::Encode>::decode(
-                        stringify!($field), &cells.$field)?),*
+                    $($field: $crate::layout::layout!(
+                        @decode stringify!($field), cells.$field, $ty $(, $bits)?)?),*
                 };
                 $(value.$check()?;)?
                 Ok(value)
@@ -272,7 +314,8 @@ macro_rules! layout {
                 Self::from_layout(cells)
             }
             fn describe(_: &'static str, out: &mut Vec<($crate::layout::Range, &'static str)>) {
-                $(<$ty as $crate::layout::Encode>::describe(concat!($($doc),+).trim_ascii(), out);)*
+                $($crate::layout::layout!(
+                    @describe concat!($($doc),+).trim_ascii(), out, $ty $(, $bits)?);)*
             }
         }
     };

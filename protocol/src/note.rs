@@ -4,6 +4,10 @@ use ark_ff::Zero;
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::domain;
+use crate::tx::REFUND_SLOT;
+
+/// The contract that a tag of the built-in client is siloed with.
+pub const BUILT_IN_CONTRACT: u64 = 1;
 
 /// Public part of a nullifier key: `hash(NPK, [nsk])`.
 pub fn npk(nsk: &Fr) -> Fr {
@@ -17,9 +21,15 @@ pub struct ViewingKey {
     pub y: Fr,
 }
 
-/// An address: `hash(ADDRESS, [npk, vpk.x, vpk.y])`. Anyone who can open it can spend its notes.
-pub fn address(npk: &Fr, viewing: &ViewingKey) -> Fr {
-    poseidon2::hash(domain::ADDRESS, &[*npk, viewing.x, viewing.y])
+/// The keys of an address: `hash(KEYS, [npk, vpk.x, vpk.y])`.
+pub fn keys_hash(npk: &Fr, viewing: &ViewingKey) -> Fr {
+    poseidon2::hash(domain::KEYS, &[*npk, viewing.x, viewing.y])
+}
+
+/// An address: `hash(ADDRESS, [keys_hash, partial])`. `partial` names the account's contract, and is zero
+/// without one; the built-in client knows only those.
+pub fn address(keys_hash: &Fr, partial: &Fr) -> Fr {
+    poseidon2::hash(domain::ADDRESS, &[*keys_hash, *partial])
 }
 
 /// The discovery tag of the log number `counter` between two parties who share `secret`.
@@ -27,14 +37,20 @@ pub fn discovery_tag(secret: &Fr, counter: u64) -> Fr {
     poseidon2::hash(domain::TAG, &[*secret, Fr::from(counter)])
 }
 
+/// A tag as it is published: `hash(SILO_TAG, [contract, tag])`, so that no contract writes under another's
+/// tags.
+pub fn silo_tag(contract: &Fr, tag: &Fr) -> Fr {
+    poseidon2::hash(domain::SILO_TAG, &[*contract, *tag])
+}
+
 /// Value that belongs to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Note {
     /// Address of the owner.
     pub owner: Fr,
-    /// Amount in the smallest unit.
+    /// Amount in units.
     pub value: u64,
-    /// Hides the other two.
+    /// Hides the owner.
     pub randomness: Fr,
 }
 
@@ -52,18 +68,44 @@ impl NoteOrigin {
     pub fn dummy() -> Self {
         Self { first_nullifier: Fr::zero(), index: 0 }
     }
+
+    /// The origin of the refund of the transaction with this first nullifier.
+    pub fn refund(first_nullifier: Fr) -> Self {
+        Self { first_nullifier, index: REFUND_SLOT as u64 }
+    }
 }
 
 impl Note {
-    /// `hash(NOTE, [owner, value, randomness])`.
+    /// [`note_partial`] of owner and randomness.
+    pub fn partial(&self) -> Fr {
+        note_partial(&self.owner, &self.randomness)
+    }
+
+    /// [`note_hash`].
     pub fn hash(&self) -> Fr {
-        poseidon2::hash(domain::NOTE, &[self.owner, Fr::from(self.value), self.randomness])
+        note_hash(&self.partial(), self.value)
     }
 
     /// The leaf of the note-hash tree: `hash(UNIQUE_NOTE, [first_nullifier, index, note_hash])`.
     pub fn unique(&self, origin: &NoteOrigin) -> Fr {
         unique(origin, &self.hash())
     }
+}
+
+/// A note without its value: `hash(NOTE_PARTIAL, [owner, randomness])`. It hides the owner, and a block
+/// completes it with a value that nobody knew before.
+pub fn note_partial(owner: &Fr, randomness: &Fr) -> Fr {
+    poseidon2::hash(domain::NOTE_PARTIAL, &[*owner, *randomness])
+}
+
+/// `hash(NOTE, [partial, value])`.
+pub fn note_hash(partial: &Fr, value: u64) -> Fr {
+    poseidon2::hash(domain::NOTE, &[*partial, Fr::from(value)])
+}
+
+/// The leaf of the refund that a transaction without a fee payer gets, also when its value is zero.
+pub fn refund_leaf(first_nullifier: &Fr, refund_partial: &Fr, value: u64) -> Fr {
+    unique(&NoteOrigin::refund(*first_nullifier), &note_hash(refund_partial, value))
 }
 
 /// The leaf of a note hash with this origin.

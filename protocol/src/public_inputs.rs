@@ -6,11 +6,13 @@
 use rollmill_algebra::Fr;
 use rollmill_algebra::pair::{PAIR_INPUTS, Pair, PairError, PairPoint};
 
-use crate::codec::DecodeError;
+use crate::blob::BlobFr;
+use crate::codec::{DecodeError, Reader};
 use crate::field::{self, EthAddress};
 use crate::header::TxState;
 use crate::layout::{Encode, Range, layout};
 use crate::tx::Tx;
+use crate::version::PROTOCOL_VERSION;
 
 layout! {
     /// A point of G1: each coordinate as two halves of 128 bits, canonical.
@@ -44,21 +46,32 @@ layout! {
         pub vk_root: Fr,
         /// Version of the rules that the circuits enforce.
         pub protocol_version: u64,
+        /// Hash of the deployment's [`crate::Config`].
+        pub config_hash: Fr,
+        /// L1 address of the prover who is credited.
+        pub prover_id: EthAddress,
     }
 }
 
 layout! {
-    /// Public inputs of the client circuit, which carries no pair.
+    /// Public inputs of a client proof: of the built-in client, whose pair is the trivial one, and of the last
+    /// circuit of the private kernel.
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
     pub struct ClientInputs as ClientInputsLayout, "client inputs" {
         /// Chain id of the L1.
         pub chain_id: u64,
         /// Number of the rollup deployment.
         pub version: u64,
+        /// Root of the verification-key tree.
+        pub vk_root: Fr,
+        /// Version of the rules that the circuits enforce.
+        pub protocol_version: u64,
         /// Hash of the header whose state the client proved against.
         pub anchor_header_hash: Fr,
         /// The transaction's name, which covers its effects.
         pub tx_hash: Fr,
+        /// What is still owed for the proofs below.
+        pub pair: Pair,
     }
 }
 
@@ -70,6 +83,10 @@ layout! {
         pub constants: Constants,
         /// Root of the archive before the block, in which anchors lie.
         pub anchor_archive_root: Fr,
+        /// Root of the message tree before the block, in which claimed deposits lie.
+        pub message_root: Fr,
+        /// Slot of the block.
+        pub slot: u64 as 48,
         /// Price of L2 gas in the block.
         pub fee_per_l2_gas: u64,
         /// Price of DA gas in the block.
@@ -82,10 +99,22 @@ layout! {
         pub txs_chain_start: Fr,
         /// The block's running hash after the last transaction.
         pub txs_chain_end: Fr,
-        /// Sum of the fees, in smallest units of the fee asset.
+        /// Sum of the fees, in units.
         pub fees_sum: u128,
         /// Number of transactions.
         pub tx_count: u64,
+        /// L2 gas used.
+        pub l2_gas_used: u64,
+        /// DA gas used.
+        pub da_gas_used: u64,
+        /// Point at which the block's blob is opened.
+        pub z: Fr,
+        /// The polynomial of the run's words there.
+        pub y: BlobFr,
+        /// The point to the power of the number of the run's words.
+        pub pow: BlobFr,
+        /// Root of the run's tree of messages to L1.
+        pub out_root: Fr,
         /// What is still owed for the proofs below.
         pub pair: Pair,
     }
@@ -97,8 +126,6 @@ layout! {
     pub struct BlockRange as BlockRangeLayout, "block range inputs" {
         /// The same in every range.
         pub constants: Constants,
-        /// L1 address of the prover who is credited.
-        pub prover_id: EthAddress,
         /// Root of the archive before the first block.
         pub prev_archive_root: Fr,
         /// Root of the archive after the last block.
@@ -108,15 +135,13 @@ layout! {
         /// Number of the last block.
         pub last_block: u64,
         /// Slot of the first block.
-        pub first_slot: u64,
+        pub first_slot: u64 as 48,
         /// Slot of the last block.
-        pub last_slot: u64,
+        pub last_slot: u64 as 48,
         /// L1's chain before the first block.
         pub chain_start: Fr,
         /// L1's chain after the last block.
         pub chain_end: Fr,
-        /// Hash of the L2→L1 messages; zero until the bridge is there.
-        pub out_hash: Fr,
         /// Rows charged for the proofs of the range.
         pub num_constraints: u64,
         /// What is still owed for the proofs below.
@@ -131,8 +156,6 @@ layout! {
     pub struct EpochRoot as EpochRootLayout, "epoch root inputs" {
         /// The same in every range.
         pub constants: Constants,
-        /// L1 address of the prover who is credited.
-        pub prover_id: EthAddress,
         /// Root of the archive before the first block.
         pub prev_archive_root: Fr,
         /// Root of the archive after the last block.
@@ -143,14 +166,10 @@ layout! {
         pub last_block: u64,
         /// The epoch of all blocks.
         pub epoch: u64,
-        /// Slots of an epoch.
-        pub slots_per_epoch: u64,
         /// L1's chain before the first block.
         pub chain_start: Fr,
         /// L1's chain after the last block.
         pub chain_end: Fr,
-        /// Hash of the L2→L1 messages; zero until the bridge is there.
-        pub out_hash: Fr,
         /// Rows charged for the proofs of the range.
         pub num_constraints: u64,
         /// What is still owed for the proofs below.
@@ -159,13 +178,16 @@ layout! {
 }
 
 impl ClientInputs {
-    /// The inputs that the client proof of this transaction must have.
-    pub fn of(tx: &Tx) -> Self {
+    /// The inputs that the client proof of this transaction must have under the keys of this root.
+    pub fn of(tx: &Tx, vk_root: Fr) -> Self {
         Self {
             chain_id: tx.chain_id,
             version: tx.version,
+            vk_root,
+            protocol_version: PROTOCOL_VERSION,
             anchor_header_hash: tx.anchor_header_hash,
             tx_hash: tx.hash(),
+            pair: tx.pair,
         }
     }
 }
@@ -191,6 +213,12 @@ impl PairLayout<Fr> {
             PairError::Curve { point } => DecodeError::NotOnCurve { what: name_of(point) },
         })
     }
+}
+
+/// Reads the words of a pair.
+pub(crate) fn read_pair(from: &mut Reader<'_>) -> Result<Pair, DecodeError> {
+    let cells = PairLayout::from_slice(&from.frs(PAIR_INPUTS)?);
+    cells.expect("a pair has as many cells as its layout").pair()
 }
 
 fn name_of(point: PairPoint) -> &'static str {

@@ -3,126 +3,19 @@
 use ark_ff::Zero;
 use rollmill_algebra::Fr;
 
-use crate::block::txs_chain_next;
-use crate::codec::DecodeError;
+use crate::block::{BlockBody, txs_chain_next};
 use crate::field;
-use crate::gas::{self, FeePerGas};
+use crate::gas::{self, FeePerGas, Gas};
 use crate::header::{Header, StateRefs, TxState};
-use crate::note::fee_balance_slot;
+use crate::message::{MESSAGES_PER_BLOCK, OUT_LEAVES, claim_nullifier, deposit_leaf};
+use crate::note::{fee_balance_slot, refund_leaf};
 use crate::tree::{
     IndexedInsertion, IndexedTree, IndexedUpdate, StateRead, StateWrite, StorageError,
     SubtreeAppend, Tree, append, empty_root, indexed,
 };
-use crate::tx::{SLOTS, Tx, TxEffects};
+use crate::tx::{NULLIFIERS_MAX, REFUND_SLOT, SLOTS, Tx, TxEffects};
 
-/// Why a transaction cannot be part of a block. The state is as it was.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TxRejection {
-    /// The transaction's effects violate the format.
-    ///
-    /// Do: Create it with a wallet of the same release.
-    #[error("{code}: malformed transaction: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
-    Malformed(#[from] DecodeError),
-    /// The transaction is for another L1 chain.
-    ///
-    /// Do: Use the wallet with a node of its own chain.
-    #[error("{code}: chain id {expected} expected, got {got}", code = self.code())]
-    WrongChain { expected: u64, got: u64 },
-    /// The transaction is for another deployment.
-    ///
-    /// Do: Use the wallet with a node of its own deployment.
-    #[error("{code}: rollup version {expected} expected, got {got}", code = self.code())]
-    WrongVersion { expected: u64, got: u64 },
-    /// The transaction's anchor is not in the archive before the block.
-    ///
-    /// Do: Sync the wallet and build the transaction again.
-    #[error("{code}: anchor {} is not in the archive", field::to_hex(.anchor), code = self.code())]
-    UnknownAnchor { anchor: Fr },
-    /// The block's gas price is above the transaction's maximum.
-    ///
-    /// Do: Wait for lower prices, or build the transaction again with a higher maximum.
-    #[error("{code}: {kind} gas costs {price} a unit, at most {max} is allowed", code = self.code())]
-    PriceAboveMax { kind: &'static str, price: u64, max: u64 },
-    /// The gas limits do not cover the gas used and the teardown limits.
-    ///
-    /// Do: Build the transaction again with higher limits.
-    #[error("{code}: gas limits do not cover the gas used and the teardown limits", code = self.code())]
-    GasLimit,
-    /// The fee does not fit 64 bits.
-    ///
-    /// Do: Build the transaction again with lower prices or limits.
-    #[error("{code}: the fee at prices {l2} and {da} does not fit 64 bits", code = self.code())]
-    FeeOverflow { l2: u64, da: u64 },
-    /// A nullifier is already in the tree: the note was spent, or the transaction is already
-    /// included.
-    ///
-    /// Do: Sync the wallet. If the transfer is not in its history, send it again from other notes.
-    #[error("{code}: nullifier {} was published before", field::to_hex(.nullifier), code = self.code())]
-    NullifierSpent { nullifier: Fr },
-    /// A nullifier occurs twice in the transaction.
-    ///
-    /// Do: Create it with a wallet of the same release.
-    #[error("{code}: nullifier {} occurs twice in the transaction", field::to_hex(.nullifier), code = self.code())]
-    NullifierRepeated { nullifier: Fr },
-    /// A state tree is full.
-    ///
-    /// Do: Nothing helps on this deployment: it has reached its capacity.
-    #[error("{code}: the tree {tree:?} is full", code = self.code())]
-    TreeFull { tree: Tree },
-    /// The fee payer has no fee balance.
-    ///
-    /// Do: Pay from an account with a balance in the genesis.
-    #[error("{code}: fee payer {} has no balance", field::to_hex(.fee_payer), code = self.code())]
-    FeePayerUnknown { fee_payer: Fr },
-    /// The fee payer's balance is below the fee.
-    ///
-    /// Do: Pay from another account, or lower the fee.
-    #[error("{code}: the fee is {fee}, the fee payer has {balance}", code = self.code())]
-    BalanceTooLow { balance: u64, fee: u64 },
-    /// The block holds the maximum number of transactions.
-    ///
-    /// Do: Nothing: the transaction goes into a later block.
-    #[error("{code}: the block already holds {max} transactions", code = self.code())]
-    BlockFull { max: usize },
-}
-
-rollmill_errors::coded! {
-    TxRejection {
-        Self::Malformed(..) => "PRO-020",
-        Self::WrongChain { .. } => "PRO-021",
-        Self::WrongVersion { .. } => "PRO-022",
-        Self::UnknownAnchor { .. } => "PRO-023",
-        Self::PriceAboveMax { .. } => "PRO-024",
-        Self::GasLimit => "PRO-025",
-        Self::FeeOverflow { .. } => "PRO-026",
-        Self::NullifierSpent { .. } => "PRO-027",
-        Self::NullifierRepeated { .. } => "PRO-028",
-        Self::TreeFull { .. } => "PRO-029",
-        Self::FeePayerUnknown { .. } => "PRO-030",
-        Self::BalanceTooLow { .. } => "PRO-031",
-        Self::BlockFull { .. } => "PRO-032",
-    }
-}
-
-/// Why a transaction was not applied.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ApplyError {
-    /// The transaction is at fault; the state is as it was.
-    #[error(transparent)]
-    Rejected(#[from] TxRejection),
-    /// The store is at fault; what was written must be dropped.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-}
-
-rollmill_errors::coded! {
-    ApplyError {
-        Self::Rejected(error) => (error),
-        Self::Storage(error) => (error),
-    }
-}
+pub use crate::rejection::{ApplyError, TxRejection};
 
 /// What a block gives every transaction in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,8 +24,12 @@ pub struct TxGlobals {
     pub chain_id: u64,
     /// Number of the rollup deployment.
     pub version: u64,
+    /// The block's slot.
+    pub slot: u64,
     /// The block's prices.
     pub price: FeePerGas,
+    /// The gas that the block has left.
+    pub gas_left: Gas,
 }
 
 /// A state that transactions can be applied to.
@@ -140,7 +37,7 @@ pub struct TxGlobals {
 pub struct WorldState<S> {
     /// Nodes and leaves.
     pub store: S,
-    /// Roots and counts.
+    /// Roots and counts. The message tree is the parent's until the block is closed.
     pub refs: StateRefs,
     /// Root of the archive, which holds every header up to the parent's.
     pub archive_root: Fr,
@@ -148,6 +45,17 @@ pub struct WorldState<S> {
     pub archive_count: u64,
     /// Running hash over the transactions applied since the parent.
     pub txs_chain: Fr,
+}
+
+/// What a transaction costs and leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Charge {
+    /// Gas it uses.
+    pub used: Gas,
+    /// Fee it pays, in units.
+    pub fee: u64,
+    /// What the conservation of value leaves: the fee payer's balance, or the refund.
+    pub left: u64,
 }
 
 /// That a transaction's anchor is in the archive.
@@ -161,20 +69,81 @@ pub struct AnchorWitness {
     pub archive_root: Fr,
 }
 
+/// That a claimed deposit is in the message tree before the block, and was not claimed before. Its index is
+/// in the effects, and the root is [`EffectsTransition::message_root`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimTransition {
+    /// The deposit's leaf.
+    pub leaf: Fr,
+    /// Siblings in the message tree, lowest first.
+    pub path: Vec<Fr>,
+    /// The insertion of its nullifier, after all others of the transaction.
+    pub insertion: IndexedInsertion,
+}
+
+/// What happens to a fee payer's balance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BalanceChange {
+    /// The slot is there.
+    Update(IndexedUpdate),
+    /// The slot is not there yet: it had 0.
+    Insert(IndexedInsertion),
+}
+
+impl BalanceChange {
+    /// The root of the public data tree after.
+    pub fn root_after(&self) -> Fr {
+        match self {
+            Self::Update(update) => update.root_after,
+            Self::Insert(insertion) => insertion.root_after,
+        }
+    }
+}
+
+/// Where the value goes that is left of a transaction.
+#[allow(clippy::large_enum_variant, reason = "there is one a transaction, and most have a payer")]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Settlement {
+    /// There is a fee payer: into its balance.
+    Payer {
+        /// Balance before, in units; 0 if the slot is not there.
+        before: u64,
+        /// Balance after, in units.
+        after: u64,
+        change: BalanceChange,
+    },
+    /// Notes pay: into a note for the holder of the refund's partial.
+    Refund {
+        /// Value of the note, in units.
+        value: u64,
+        /// Its leaf, in place of note hash 7.
+        leaf: Fr,
+    },
+}
+
 /// What a transaction's effects did, with the witness of every tree operation, in the order in
-/// which they happen: note hashes, nullifiers one by one, fee.
+/// which they happen: note hashes, nullifiers one by one, balance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EffectsTransition {
     pub tx_hash: Fr,
     pub start: TxState,
     pub end: TxState,
-    /// All eight note hashes, absent ones zero, appended as one subtree.
+    /// Eight leaves, absent ones zero, appended as one subtree; the last one is the refund's if there is one.
     pub notes: SubtreeAppend,
-    /// One insertion for each nullifier that is present.
+    /// One insertion for each nullifier of the effects that is present.
     pub nullifiers: [Option<IndexedInsertion>; SLOTS],
-    /// The fee taken from the fee payer's balance.
-    pub fee_payment: IndexedUpdate,
+    /// The claim, if there is one.
+    pub claim: Option<ClaimTransition>,
+    /// What the fee payer's balance or the refund becomes.
+    pub settlement: Settlement,
+    /// Root of the message tree before the block.
+    pub message_root: Fr,
+    /// Gas that the transaction uses.
+    pub used: Gas,
+    /// Fee that it pays, in units.
     pub fee: u64,
+    /// Its leaves in the block's tree of messages to L1.
+    pub out_leaves: [Fr; OUT_LEAVES],
     pub txs_chain_start: Fr,
     pub txs_chain_end: Fr,
 }
@@ -184,6 +153,21 @@ pub struct EffectsTransition {
 pub struct TxTransition {
     pub anchor: AnchorWitness,
     pub effects: EffectsTransition,
+}
+
+/// The answers that [`WorldState::check_effects`] found on its way.
+struct Checked {
+    charge: Charge,
+    /// Leaf of the claimed deposit and its nullifier.
+    claim: Option<(Fr, Fr)>,
+    payer: Option<Payer>,
+}
+
+/// A fee payer's slot.
+struct Payer {
+    slot: Fr,
+    /// The balance; `None` if the slot is not there.
+    balance: Option<u64>,
 }
 
 impl<S: StateWrite> WorldState<S> {
@@ -224,6 +208,24 @@ impl<S: StateWrite> WorldState<S> {
         Ok(appended)
     }
 
+    /// Appends the subtree of a block's messages from L1, absent ones zero.
+    pub(crate) fn append_messages(
+        &mut self,
+        leaves: &[Fr; MESSAGES_PER_BLOCK],
+    ) -> Result<SubtreeAppend, StorageError> {
+        let refs = &mut self.refs;
+        let appended = append::append_subtree(
+            &mut self.store,
+            Tree::Messages,
+            refs.message_root,
+            refs.message_count,
+            leaves,
+        )?;
+        refs.message_root = appended.root_after;
+        refs.message_count += MESSAGES_PER_BLOCK as u64;
+        Ok(appended)
+    }
+
     /// Appends a header to the archive.
     pub(crate) fn append_header(&mut self, hash: Fr) -> Result<SubtreeAppend, StorageError> {
         let appended = append::append_subtree(
@@ -239,48 +241,40 @@ impl<S: StateWrite> WorldState<S> {
         Ok(appended)
     }
 
-    /// Applies effects whose anchor needs no check, as those of a block on L1.
+    /// Applies a transaction whose anchor needs no check, as those of a block on L1.
     ///
     /// # Errors
     /// [`ApplyError::Rejected`] leaves the state as it was.
-    pub fn apply_effects(
+    pub fn apply_body(
         &mut self,
-        effects: &TxEffects,
-        price: FeePerGas,
+        body: &BlockBody,
+        globals: &TxGlobals,
     ) -> Result<EffectsTransition, ApplyError> {
-        let fee = self.check_effects(effects, price)?;
-        let slot = fee_balance_slot(&effects.fee_payer);
-        let balance = self.fee_balance(&effects.fee_payer)?;
-        let left = balance.checked_sub(fee).ok_or(TxRejection::BalanceTooLow { balance, fee })?;
+        let effects = &body.effects;
+        let Checked { charge, claim, payer } = self.check_body(body, globals)?;
 
         // Everything that can reject the transaction has been asked; from here on it is applied.
         let start = self.refs.tx_state;
-        let notes = self.append_notes(&effects.note_hashes)?;
-        let mut nullifiers = [const { None }; SLOTS];
-        let state = &mut self.refs.tx_state;
-        let keys: Vec<(Fr, Fr)> =
-            effects.present_nullifiers().map(|nullifier| (*nullifier, Fr::zero())).collect();
-        let inserted = indexed::insert_all(
-            &mut self.store,
-            IndexedTree::Nullifiers,
-            state.nullifier_root,
-            state.nullifier_count,
-            &keys,
-        )?;
-        for (out, insertion) in nullifiers.iter_mut().zip(inserted) {
-            state.nullifier_root = insertion.root_after;
-            state.nullifier_count += 1;
-            *out = Some(insertion);
-        }
-        let fee_payment = indexed::update(
-            &mut self.store,
-            IndexedTree::PublicData,
-            state.public_data_root,
-            &slot,
-            Fr::from(left),
-        )?
-        .ok_or_else(|| StorageError::corrupt("a balance leaf vanished"))?;
-        state.public_data_root = fee_payment.root_after;
+        let mut note_leaves = effects.note_hashes;
+        let settlement = match payer {
+            Some(payer) => self.settle_balance(&payer, charge.left)?,
+            None => {
+                let [first, ..] = &effects.nullifiers;
+                let leaf = refund_leaf(first, &effects.refund_partial, charge.left);
+                note_leaves[REFUND_SLOT] = leaf;
+                Settlement::Refund { value: charge.left, leaf }
+            }
+        };
+        let notes = self.append_notes(&note_leaves)?;
+        let claim_key = claim.map(|(_, nullifier)| nullifier);
+        let (nullifiers, claimed) = self.insert_nullifiers(effects, claim_key)?;
+        let claim = match (claim, claimed) {
+            (Some((leaf, _)), Some(insertion)) => {
+                let path = append::path(&self.store, Tree::Messages, 0, effects.claim_index)?;
+                Some(ClaimTransition { leaf, path, insertion })
+            }
+            _ => None,
+        };
 
         let tx_hash = effects.tx_hash();
         let txs_chain_start = self.txs_chain;
@@ -291,22 +285,79 @@ impl<S: StateWrite> WorldState<S> {
             end: self.refs.tx_state,
             notes,
             nullifiers,
-            fee_payment,
-            fee,
+            claim,
+            settlement,
+            message_root: self.refs.message_root,
+            used: charge.used,
+            fee: charge.fee,
+            out_leaves: effects.out_leaves(),
             txs_chain_start,
             txs_chain_end: self.txs_chain,
         })
     }
 
-    /// Applies a transaction as a sender made it: chain, version, anchor, logs, then its effects.
+    /// Applies a transaction as a sender made it: chain, version, anchor, then its effects and logs.
     /// The client proof is the caller's to verify.
     ///
     /// # Errors
     /// [`ApplyError::Rejected`] leaves the state as it was.
     pub fn apply_tx(&mut self, tx: &Tx, globals: &TxGlobals) -> Result<TxTransition, ApplyError> {
         let anchor = self.check_binding(tx, globals)?;
-        let effects = self.apply_effects(&tx.effects, globals.price)?;
+        let effects = self.apply_body(&tx.body, globals)?;
         Ok(TxTransition { anchor, effects })
+    }
+
+    /// Sets the balance of a fee payer, whose slot the tree may gain by it.
+    fn settle_balance(&mut self, payer: &Payer, after: u64) -> Result<Settlement, StorageError> {
+        const TREE: IndexedTree = IndexedTree::PublicData;
+        let state = &mut self.refs.tx_state;
+        let (root, value) = (state.public_data_root, Fr::from(after));
+        let store = &mut self.store;
+        let change = if payer.balance.is_some() {
+            let update = indexed::update(store, TREE, root, &payer.slot, value)?;
+            let vanished = || StorageError::corrupt("a balance leaf vanished");
+            BalanceChange::Update(update.ok_or_else(vanished)?)
+        } else {
+            let count = state.public_data_count;
+            state.public_data_count += 1;
+            BalanceChange::Insert(indexed::insert(store, TREE, root, count, payer.slot, value)?)
+        };
+        state.public_data_root = change.root_after();
+        Ok(Settlement::Payer { before: payer.balance.unwrap_or(0), after, change })
+    }
+
+    /// Inserts the nullifiers of the effects, and behind them that of a claim.
+    #[allow(clippy::type_complexity, reason = "both halves of one list")]
+    fn insert_nullifiers(
+        &mut self,
+        effects: &TxEffects,
+        claim: Option<Fr>,
+    ) -> Result<([Option<IndexedInsertion>; SLOTS], Option<IndexedInsertion>), StorageError> {
+        let own = effects.present_nullifiers().count();
+        let keys: Vec<(Fr, Fr)> = effects
+            .present_nullifiers()
+            .copied()
+            .chain(claim)
+            .map(|nullifier| (nullifier, Fr::zero()))
+            .collect();
+        let state = &mut self.refs.tx_state;
+        let mut inserted = indexed::insert_all(
+            &mut self.store,
+            IndexedTree::Nullifiers,
+            state.nullifier_root,
+            state.nullifier_count,
+            &keys,
+        )?;
+        if let Some(last) = inserted.last() {
+            state.nullifier_root = last.root_after;
+        }
+        state.nullifier_count += inserted.len() as u64;
+        let claimed = inserted.drain(own..).next();
+        let mut nullifiers = [const { None }; SLOTS];
+        for (out, insertion) in nullifiers.iter_mut().zip(inserted) {
+            *out = Some(insertion);
+        }
+        Ok((nullifiers, claimed))
     }
 }
 
@@ -334,25 +385,21 @@ impl<S: StateRead> WorldState<S> {
     }
 
     /// Asks everything of a transaction that [`WorldState::apply_tx`] asks, and changes nothing.
-    /// Returns the fee.
-    pub fn check_tx(&self, tx: &Tx, globals: &TxGlobals) -> Result<u64, ApplyError> {
+    pub fn check_tx(&self, tx: &Tx, globals: &TxGlobals) -> Result<Charge, ApplyError> {
         self.check_binding(tx, globals)?;
-        let fee = self.check_effects(&tx.effects, globals.price)?;
-        let balance = self.fee_balance(&tx.effects.fee_payer)?;
-        if balance < fee {
-            return Err(TxRejection::BalanceTooLow { balance, fee }.into());
-        }
-        Ok(fee)
+        Ok(self.check_body(&tx.body, globals)?.charge)
     }
 
-    /// The public fee balance of an address.
-    pub fn fee_balance(&self, address: &Fr) -> Result<u64, ApplyError> {
-        let slot = fee_balance_slot(address);
-        let value = indexed::value(&self.store, IndexedTree::PublicData, &slot)?
-            .ok_or(TxRejection::FeePayerUnknown { fee_payer: *address })?;
-        field::to_u64("balance", &value).map_err(|error| {
-            StorageError::corrupt(rollmill_errors::Bare(&error).to_string()).into()
-        })
+    /// The public fee balance of an address; 0 if it never had one.
+    pub fn fee_balance(&self, address: &Fr) -> Result<u64, StorageError> {
+        Ok(self.balance_at(&fee_balance_slot(address))?.unwrap_or(0))
+    }
+
+    fn balance_at(&self, slot: &Fr) -> Result<Option<u64>, StorageError> {
+        indexed::value(&self.store, IndexedTree::PublicData, slot)?
+            .map(|value| field::to_u64("balance", &value))
+            .transpose()
+            .map_err(|error| StorageError::corrupt(rollmill_errors::Bare(&error).to_string()))
     }
 
     /// The witness that the header with this hash is in the archive.
@@ -377,43 +424,76 @@ impl<S: StateRead> WorldState<S> {
                 TxRejection::WrongVersion { expected: globals.version, got: tx.version }.into()
             );
         }
-        tx.effects.check_logs(&tx.logs).map_err(TxRejection::Malformed)?;
         self.anchor(&tx.anchor_header_hash)
     }
 
-    /// Checks everything but the balance; returns the fee.
-    fn check_effects(&self, effects: &TxEffects, price: FeePerGas) -> Result<u64, ApplyError> {
-        effects.check().map_err(TxRejection::Malformed)?;
-        let gas = &effects.gas;
-        for (kind, price, max) in
-            [("L2", price.l2, gas.max_fee_per_l2_gas), ("DA", price.da, gas.max_fee_per_da_gas)]
-        {
-            if price > max {
-                return Err(TxRejection::PriceAboveMax { kind, price, max }.into());
-            }
+    /// Asks the rules of a transaction in the order of the specification.
+    fn check_body(&self, body: &BlockBody, globals: &TxGlobals) -> Result<Checked, ApplyError> {
+        let effects = &body.effects;
+        effects.check_with_logs(&body.logs)?;
+        let (used, fee) = check_gas(effects, globals)?;
+        if globals.slot > effects.expiry_slot {
+            let (expiry, slot) = (effects.expiry_slot, globals.slot);
+            return Err(TxRejection::Expired { expiry, slot }.into());
         }
-        if !gas.covers_use() {
-            return Err(TxRejection::GasLimit.into());
-        }
-        let fee = gas::fee(price).ok_or(TxRejection::FeeOverflow { l2: price.l2, da: price.da })?;
-        self.check_capacity(effects)?;
         for (i, nullifier) in effects.present_nullifiers().enumerate() {
             if effects.nullifiers[..i].contains(nullifier) {
                 return Err(TxRejection::NullifierRepeated { nullifier: *nullifier }.into());
             }
+        }
+        for nullifier in effects.present_nullifiers() {
             if indexed::contains(&self.store, IndexedTree::Nullifiers, nullifier)? {
                 return Err(TxRejection::NullifierSpent { nullifier: *nullifier }.into());
             }
         }
-        Ok(fee)
+        let claim = self.check_claim(effects)?;
+        let payer = if effects.has_payer() {
+            let slot = fee_balance_slot(&effects.fee_payer);
+            Some(Payer { slot, balance: self.balance_at(&slot)? })
+        } else {
+            None
+        };
+        let before = payer.as_ref().and_then(|payer| payer.balance).unwrap_or(0);
+        let left = what_is_left(effects, before, fee)?;
+        self.check_capacity(effects, claim.is_some(), payer.as_ref())?;
+        Ok(Checked { charge: Charge { used, fee, left }, claim, payer })
     }
 
-    fn check_capacity(&self, effects: &TxEffects) -> Result<(), TxRejection> {
+    /// The leaf of a claimed deposit and its nullifier.
+    fn check_claim(&self, effects: &TxEffects) -> Result<Option<(Fr, Fr)>, ApplyError> {
+        if effects.claim_amount == 0 {
+            return Ok(None);
+        }
+        let index = effects.claim_index;
+        let leaf = deposit_leaf(&effects.fee_payer, effects.claim_amount, index);
+        let is_there = index < self.refs.message_count
+            && append::node(&self.store, Tree::Messages, 0, index)? == leaf;
+        if !is_there {
+            return Err(TxRejection::ClaimUnknown { index }.into());
+        }
+        let nullifier = claim_nullifier(&leaf);
+        let spent = effects.nullifiers.contains(&nullifier)
+            || indexed::contains(&self.store, IndexedTree::Nullifiers, &nullifier)?;
+        if spent {
+            return Err(TxRejection::ClaimSpent { index }.into());
+        }
+        Ok(Some((leaf, nullifier)))
+    }
+
+    fn check_capacity(
+        &self,
+        effects: &TxEffects,
+        claims: bool,
+        payer: Option<&Payer>,
+    ) -> Result<(), TxRejection> {
         let state = &self.refs.tx_state;
-        let nullifiers = effects.present_nullifiers().count() as u64;
+        let nullifiers = effects.present_nullifiers().count() + usize::from(claims);
+        debug_assert!(nullifiers <= NULLIFIERS_MAX);
+        let slots = payer.is_some_and(|payer| payer.balance.is_none());
         for (tree, count, more) in [
             (Tree::Notes, state.note_count, SLOTS as u64),
-            (Tree::Nullifiers, state.nullifier_count, nullifiers),
+            (Tree::Nullifiers, state.nullifier_count, nullifiers as u64),
+            (Tree::PublicData, state.public_data_count, u64::from(slots)),
         ] {
             if count.checked_add(more).is_none_or(|end| end > tree.capacity()) {
                 return Err(TxRejection::TreeFull { tree });
@@ -421,4 +501,33 @@ impl<S: StateRead> WorldState<S> {
         }
         Ok(())
     }
+}
+
+/// Checks prices and limits; returns the gas used and the fee.
+fn check_gas(effects: &TxEffects, globals: &TxGlobals) -> Result<(Gas, u64), TxRejection> {
+    let (gas, price) = (&effects.gas, globals.price);
+    for (kind, price, max) in
+        [("L2", price.l2, gas.max_fee_per_l2_gas), ("DA", price.da, gas.max_fee_per_da_gas)]
+    {
+        if price > max {
+            return Err(TxRejection::PriceAboveMax { kind, price, max });
+        }
+    }
+    let needed = gas.used().ok_or(TxRejection::GasLimit)?;
+    let fee =
+        gas::fee(price, needed).ok_or(TxRejection::FeeOverflow { l2: price.l2, da: price.da })?;
+    let left = globals.gas_left;
+    if left.checked_sub(needed).is_none() {
+        return Err(TxRejection::BlockGas { needed, left });
+    }
+    Ok((needed, fee))
+}
+
+/// The conservation of value: what is left for the balance after, or for the refund.
+pub fn what_is_left(effects: &TxEffects, before: u64, fee: u64) -> Result<u64, TxRejection> {
+    let sum = |terms: [u64; 3]| terms.into_iter().map(u128::from).sum::<u128>();
+    let funds = sum([before, effects.claim_amount, effects.notes_out]);
+    let due = sum([fee, effects.withdraw_amount, effects.notes_in]);
+    let left = funds.checked_sub(due).ok_or(TxRejection::ValueTooLow { funds, due })?;
+    u64::try_from(left).map_err(|_| TxRejection::ValueOverflow { left })
 }

@@ -4,13 +4,27 @@ use rollmill_algebra::{Fr, poseidon2};
 
 use crate::circuit::Circuit;
 use crate::domain;
+use crate::layout::layout;
 use crate::tree::parents;
 
 /// Height of the verification-key tree.
-pub const VK_TREE_HEIGHT: usize = 4;
+pub const VK_TREE_HEIGHT: usize = 5;
 
 // Every circuit has a place.
 const _: () = assert!(Circuit::ALL.len() <= 1 << VK_TREE_HEIGHT);
+
+layout! {
+    /// What a leaf of the verification-key tree hashes, in order.
+    pub struct VkLeafLayout<T> {
+        pub role: T,
+        pub digest: T,
+        pub log_n: T,
+        pub n_public_inputs: T,
+        pub charged_rows: T,
+        pub protocol_version: T,
+        pub transcript: T,
+    }
+}
 
 /// A leaf of the verification-key tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,19 +41,22 @@ pub struct VkLeaf {
 }
 
 impl VkLeaf {
-    /// `hash(VK_LEAF, [role, vk_digest, log_n, n_public_inputs, charged_rows, protocol_version])`.
+    /// The words of its hash. The transcript follows from what verifies the circuit's proofs.
+    pub fn layout(&self) -> VkLeafLayout<Fr> {
+        VkLeafLayout {
+            role: self.circuit.role().into(),
+            digest: self.vk_digest,
+            log_n: self.log_n.into(),
+            n_public_inputs: self.n_public_inputs.into(),
+            charged_rows: self.charged_rows.into(),
+            protocol_version: self.protocol_version.into(),
+            transcript: self.circuit.verifier().transcript().into(),
+        }
+    }
+
+    /// `hash(VK_LEAF, layout)`.
     pub fn hash(&self) -> Fr {
-        poseidon2::hash(
-            domain::VK_LEAF,
-            &[
-                self.circuit.role().into(),
-                self.vk_digest,
-                self.log_n.into(),
-                self.n_public_inputs.into(),
-                self.charged_rows.into(),
-                self.protocol_version.into(),
-            ],
-        )
+        poseidon2::hash(domain::VK_LEAF, &self.layout().into_vec())
     }
 }
 

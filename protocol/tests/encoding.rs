@@ -1,12 +1,15 @@
 //! Canonical bytes: one encoding a value, and no panic on any input.
 
+use ark_ff::Field;
 use proptest::prelude::*;
 use rollmill_algebra::Fr;
+use rollmill_protocol::blob::{self, BLOB_BYTES, TX_WORDS};
 use rollmill_protocol::codec::Reader;
 use rollmill_protocol::field::{from_hex, to_bytes, to_hex};
-use rollmill_protocol::{BlockData, DecodeError, Genesis, Header, Tx};
+use rollmill_protocol::tx::{LOG_BYTES, log_bytes, log_words};
+use rollmill_protocol::{BlockBody, BlockData, DecodeError, Genesis, Header, Pair, ProofKind, Tx};
 
-use rollmill_protocol_testing::{builder, genesis, start, tx, value};
+use rollmill_protocol_testing::{body, body_from_notes, builder, genesis, start, tx, value};
 
 fn sample_tx() -> Vec<u8> {
     tx(3, value(1, 1)).to_bytes()
@@ -15,9 +18,10 @@ fn sample_tx() -> Vec<u8> {
 fn sample_block() -> Vec<u8> {
     let (header, store) = start();
     let mut builder = builder(&header, store);
-    for i in 0..3 {
+    for i in 0..2 {
         builder.apply(&tx(i, header.hash())).unwrap();
     }
+    builder.apply_body(&body_from_notes(2, 5)).unwrap();
     builder.finish().unwrap().0.data().to_bytes()
 }
 
@@ -105,11 +109,140 @@ fn a_number_at_or_above_the_modulus_is_rejected() {
     assert_eq!(from_hex(&to_hex(&value(1, 1))).unwrap(), value(1, 1));
 }
 
+/// The modulus, big-endian.
+fn order() -> [u8; 32] {
+    let mut order = to_bytes(&-Fr::from(1u64));
+    order[31] += 1;
+    order
+}
+
+/// Adds the modulus to the word at a place; `false` when the sum does not fit.
+fn add_order(word: &mut [u8]) -> bool {
+    let mut carry = 0;
+    for (byte, more) in word.iter_mut().zip(order()).rev() {
+        let sum = u16::from(*byte) + u16::from(more) + carry;
+        (*byte, carry) = (sum as u8, sum >> 8);
+    }
+    carry == 0
+}
+
+/// Goal: no word has two encodings. Method: to each word of a transaction and of a block its other encoding
+/// below 2^256, which is by the modulus larger.
+#[test]
+fn every_word_that_is_not_canonical_is_rejected() {
+    let good = sample_tx();
+    let logs = 2 * 5 * 32;
+    let body = 17 + 32 + 50 * 32 + logs;
+    let pair = body + 1;
+    let words = (17..body).step_by(32).chain((pair..pair + 10 * 32).step_by(32));
+    for at in words {
+        let mut bytes = good.clone();
+        assert!(add_order(&mut bytes[at..at + 32]), "byte {at}");
+        let rejected = Tx::from_bytes(&bytes).unwrap_err();
+        assert!(matches!(rejected, DecodeError::NotCanonical { .. }), "byte {at}: {rejected}");
+    }
+    let good = sample_block();
+    for at in (1..good.len()).step_by(32) {
+        let mut bytes = good.clone();
+        assert!(add_order(&mut bytes[at..at + 32]), "byte {at}");
+        let rejected = BlockData::from_bytes(&bytes).unwrap_err();
+        assert!(matches!(rejected, DecodeError::NotCanonical { .. }), "byte {at}: {rejected}");
+    }
+}
+
+#[test]
+fn the_proof_kind_and_its_pair_are_read_strictly() {
+    let mut tx = tx(0, value(1, 1));
+    let at = tx.to_bytes().len() - tx.client_proof.len() - 4 - 10 * 32 - 1;
+    for kind in 0..=255 {
+        let mut bytes = tx.to_bytes();
+        bytes[at] = kind;
+        assert_eq!(Tx::from_bytes(&bytes).is_ok(), kind <= 1, "kind {kind}");
+    }
+    // Another pair than the trivial one is the private kernel's.
+    tx.pair = Pair { s_l: value(1, 2), ..Pair::trivial() };
+    let rejected = Tx::from_bytes(&tx.to_bytes()).unwrap_err();
+    assert_eq!(rejected.to_string(), "PRO-007: pair: the built-in client has the trivial pair");
+    tx.proof_kind = ProofKind::PrivateTail;
+    assert_eq!(Tx::from_bytes(&tx.to_bytes()), Ok(tx));
+}
+
+/// The 128 bytes of a log of the built-in client have one form in words.
+#[test]
+fn the_words_of_a_log_are_read_strictly() {
+    let bytes: [u8; LOG_BYTES] = std::array::from_fn(|i| 255 - i as u8);
+    let words = log_words(&bytes);
+    assert_eq!(log_bytes(&words), Some(bytes));
+    let (word, padding) = (Fr::from(2u64).pow([248]), Fr::from(1u64));
+    for (i, more) in [(0, word), (1, word), (2, word), (3, word), (4, word), (4, padding)] {
+        let mut other = words;
+        other[i] += more;
+        assert_eq!(log_bytes(&other), None, "word {i}");
+    }
+}
+
+fn sample_txs() -> Vec<BlockBody> {
+    vec![body(1), body_from_notes(2, 7), body(3)]
+}
+
+#[test]
+fn a_blob_is_read_strictly() {
+    let txs = sample_txs();
+    let good = blob::encode(&txs).unwrap();
+    assert_eq!(blob::decode(&good, 3).as_ref(), Ok(&txs));
+    assert!(blob::decode(&good, 2).is_err(), "a word behind the last transaction");
+    assert!(blob::decode(&good, 4).is_err(), "no first nullifier");
+    assert!(blob::decode(&good, 33).is_err());
+    assert!(blob::decode(&good[1..], 3).is_err());
+    for i in [0, 31, 32, 4095 * 32, BLOB_BYTES - 1] {
+        let mut bytes = good.clone();
+        bytes[i] ^= 1;
+        // Every coefficient changes with any value, to one that is not below r or not the words of a block.
+        assert!(blob::decode(&bytes, 3).is_err(), "byte {i}");
+    }
+    let mut bytes = good.clone();
+    bytes[..32].fill(0xff);
+    assert_eq!(blob::decode(&bytes, 3), Err(DecodeError::NotCanonical { what: "blob" }));
+
+    let words = blob::block_words(&txs);
+    assert_eq!(words.len(), 3 * TX_WORDS);
+    let decode = |words: &[Fr]| blob::decode(&blob::encode_words(words).unwrap(), 3);
+    // The third log of the first transaction is absent, and so is its tag.
+    let mut absent = words.clone();
+    absent[24 + 2 * 5] = Fr::from(1u64);
+    let rejected = decode(&absent).unwrap_err().to_string();
+    assert_eq!(rejected, "PRO-007: blob: a word of an absent log is not zero");
+    let mut gap = words.clone();
+    gap[16] = Fr::from(0u64);
+    assert!(decode(&gap).is_err(), "a log without its tag");
+    let mut long = words.clone();
+    long.push(Fr::from(1u64));
+    assert!(decode(&long).is_err());
+    // A log of five zeros is there if its tag is.
+    let mut zeros = words;
+    zeros[24..29].fill(Fr::from(0u64));
+    assert_eq!(decode(&zeros).unwrap()[0].logs[0], [0u64; 5].map(Fr::from));
+    assert!(blob::encode_words(&vec![Fr::from(1u64); 4097]).is_err());
+    assert!(blob::encode(&vec![body(0); 33]).is_err());
+}
+
+/// A coefficient may be any integer below q; a word is below r.
+#[test]
+fn a_coefficient_that_is_no_word_is_rejected() {
+    let mut bytes = blob::encode_words(&[]).unwrap();
+    // The polynomial r, constant: every value is r, which is below q.
+    for value in bytes.chunks_exact_mut(32) {
+        value.copy_from_slice(&order());
+    }
+    let rejected = blob::decode_words(&bytes);
+    assert_eq!(rejected, Err(DecodeError::NotCanonical { what: "word of a blob" }));
+}
+
 #[test]
 fn a_count_that_no_block_may_have_is_rejected_before_anything_is_read() {
     let mut bytes = sample_block();
-    // tx_count is the header's tenth field; its word ends 10 words after the version byte.
-    bytes[1 + 10 * 32 - 1] = 33;
+    // tx_count is the header's twelfth field; its word ends 12 words after the version byte.
+    bytes[1 + 12 * 32 - 1] = 33;
     let rejected = BlockData::from_bytes(&bytes).unwrap_err();
     assert!(matches!(rejected, DecodeError::OutOfRange { .. }), "{rejected}");
 }
@@ -119,8 +252,10 @@ fn a_genesis_file_is_read_strictly() {
     let text = genesis().to_json();
     assert_eq!(Genesis::from_json(&text).unwrap(), genesis());
     for (from, to, code) in [
-        ("\"format\": 1", "\"format\": 2", "PRO-081"),
-        ("\"timestamp\"", "\"time\"", "PRO-080"),
+        ("\"format\": 2", "\"format\": 1", "PRO-081"),
+        ("\"genesis_time\"", "\"time\"", "PRO-080"),
+        ("\"slot_seconds\": 12", "\"slot_seconds\": 0", "PRO-084"),
+        ("\"rollup\": \"0x", "\"rollup\": \"0x00", "PRO-080"),
         ("\"amount\": ", "\"amount\": -", "PRO-080"),
         ("\"owner\": \"0x", "\"owner\": \"", "PRO-080"),
     ] {
@@ -140,7 +275,7 @@ proptest! {
     #[test]
     fn no_bytes_make_a_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..4096)) {
         let mut versioned = bytes.clone();
-        versioned.insert(0, 1);
+        versioned.insert(0, 2);
         for bytes in [bytes, versioned] {
             prop_assert!(Tx::from_bytes(&bytes).is_err());
             prop_assert!(BlockData::from_bytes(&bytes).is_err());
@@ -166,7 +301,7 @@ proptest! {
     #[test]
     fn any_header_survives_its_bytes(seed: u64, a: u64, b: u64, c: u128) {
         let (mut header, _) = start();
-        header.slot = a;
+        header.slot = a >> 16;
         header.timestamp = b;
         header.total_fees = c;
         header.txs_chain = value(5, seed);

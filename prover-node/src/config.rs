@@ -33,7 +33,7 @@ pub struct Config {
     #[arg(long, value_name = "DIR", help_heading = "Proving")]
     pub keys_dir: Option<PathBuf>,
 
-    /// Prove after this many blocks instead of at the end of the epoch; 0 disables
+    /// Prove each time an epoch has this many blocks more, from its first block on; 0 proves once it has ended
     #[arg(long, value_name = "BLOCKS", default_value_t = 0, help_heading = "Proving")]
     #[arg(value_parser = values::whole(0..=1_000_000_u64))]
     pub prefix_blocks: u64,

@@ -10,10 +10,9 @@ use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::BlockRef;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv};
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::plan::EpochPlan;
 use rollmill_protocol::tree::Overlay;
-use rollmill_protocol::{EthAddress, Fr, Tx, TxTransition};
+use rollmill_protocol::{Commitment, EthAddress, Fr, Tx, TxTransition};
 
 use crate::pipeline::Work;
 use crate::prove::Source;
@@ -26,8 +25,9 @@ use crate::work::WorkError;
 pub struct BlockWork {
     pub block: Block,
     /// The chain hash before the block.
-    pub chain_prev: Fr,
-    pub price: FeePerGas,
+    pub chain_before: Fr,
+    /// Commitment to the block's blob, as L1 has it.
+    pub commitment: Commitment,
     pub txs: Vec<(Arc<Tx>, TxTransition)>,
 }
 
@@ -45,11 +45,11 @@ pub enum GatherError {
     /// Do: Nothing.
     #[error("{code}: block {block} is not on this node's chain any more", code = self.code())]
     Gone { block: u64 },
-    /// Executing the block produced another header than the chain's.
+    /// Executing the block produced another header or another link than the chain's.
     ///
     /// Do: Run the release of the deployment. If it is, delete the data directory to sync again,
     /// and report it if it recurs.
-    #[error("{code}: executing block {block} gave header {got}, the chain has {expected}", code = self.code())]
+    #[error("{code}: executing block {block} gave {got}, the chain has {expected}", code = self.code())]
     Differs { block: u64, expected: String, got: String },
     /// A block cannot be read or executed. The prover node retries.
     ///
@@ -127,15 +127,13 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
     };
     let (parent, this) = (record(number.saturating_sub(1))?, record(number)?);
     let state = node.state_at(parent.header.block_number).map_err(failed(number))?;
-    let price = this.header.fee_per_gas();
     let env = BlockEnv {
         slot: this.header.slot,
-        timestamp: this.header.timestamp,
         coinbase: this.header.coinbase,
-        price,
+        messages: node.messages(number).map_err(failed(number))?,
     };
-    let mut builder =
-        BlockBuilder::new(&parent.header, Overlay::new(state), env).map_err(failed(number))?;
+    let mut builder = BlockBuilder::new(&parent.header, Overlay::new(state), node.config(), env)
+        .map_err(failed(number))?;
     let mut done = Vec::with_capacity(txs.len());
     for tx in txs {
         let transition = builder.apply(&tx).map_err(failed(number))?;
@@ -146,7 +144,14 @@ pub fn execute(node: &Node, number: u64, txs: Vec<Arc<Tx>>) -> Result<BlockWork,
         let (expected, got) = (to_hex(&this.header_hash), to_hex(&block.header_hash));
         return Err(GatherError::Differs { block: number, expected, got });
     }
-    Ok(BlockWork { block, chain_prev: parent.chain, price, txs: done })
+    let (chain_before, commitment) = (parent.chain, this.commitment);
+    // The transactions that were found are those of the link that L1 has, down to each word of a log.
+    let link = block.chain_link(chain_before, &block.opening(commitment));
+    if link.chain() != this.chain {
+        let (expected, got) = (to_hex(&this.chain), to_hex(&link.chain()));
+        return Err(GatherError::Differs { block: number, expected, got });
+    }
+    Ok(BlockWork { block, chain_before, commitment, txs: done })
 }
 
 /// The node's own chain as the source of blocks, and transactions from it and its peers.
@@ -156,7 +161,6 @@ pub struct NodeSource {
     pub peers: Vec<NodeClient>,
     pub keys: Arc<KeySet>,
     pub prover_id: EthAddress,
-    pub slots_per_epoch: u64,
 }
 
 impl Source for NodeSource {
@@ -184,12 +188,13 @@ impl Source for NodeSource {
 
     fn work(&self, plan: Arc<EpochPlan>, blocks: Vec<Arc<BlockWork>>) -> Arc<dyn Work> {
         let ids = self.node.versions().ids;
+        let config = *self.node.config();
+        let (chain_id, version) = (ids.chain_id, ids.rollup_version);
         Arc::new(RangeWork {
             plan,
             keys: Arc::clone(&self.keys),
-            constants: self.keys.constants(ids.chain_id, ids.rollup_version),
-            prover_id: self.prover_id,
-            slots_per_epoch: self.slots_per_epoch,
+            constants: self.keys.constants(chain_id, version, &config, self.prover_id),
+            config,
             blocks,
         })
     }

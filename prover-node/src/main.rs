@@ -23,9 +23,9 @@ use rollmill_prover_node::node::ProverNode;
 use rollmill_prover_node::ports::{Captures, Memory, NodePorts};
 use rollmill_prover_node::preflight;
 use rollmill_prover_node::prove::Provers;
-use rollmill_prover_node::ranges::Policy;
 use rollmill_prover_node::ranges::controller::Controller;
 use rollmill_prover_node::ranges::store::RowStore;
+use rollmill_prover_node::ranges::{Policy, Schedule};
 use rollmill_prover_node::submit::L1Submitter;
 use rollmill_service::{Failure, Outcome, Process, Service};
 
@@ -33,8 +33,8 @@ use rollmill_service::{Failure, Outcome, Process, Service};
 const BROKER_OPTIONS: Options =
     Options { patience: Duration::from_secs(2), timeout: Duration::from_secs(30) };
 
-/// L1 blocks that a prover node leaves to the sequencer to prune a chain whose proof is late.
-const PRUNE_PATIENCE_L1_BLOCKS: u64 = 8;
+/// Seconds that a prover node leaves to the sequencer to prune a chain whose proof is late.
+const PRUNE_PATIENCE_SECONDS: u64 = 96;
 
 fn main() -> ExitCode {
     Service::new(env!("CARGO_BIN_NAME"))
@@ -82,7 +82,7 @@ async fn serve(process: Process<Config>) -> Outcome {
     process.conditions.expect(&["broker", "token", "agents", "submitter"]);
     let signer = config.account.key().load()?;
     let running = setup::start(&config.node, &process).await?;
-    keys.require_root(&running.constants.vk_root)?;
+    keys.require_root(&running.info.vk_root)?;
     let lease = Lease::default();
     let held = lease.clone();
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
@@ -93,7 +93,7 @@ async fn serve(process: Process<Config>) -> Outcome {
     let pruner = Pruner::of(
         &running,
         (!config.dry_run).then(|| Arc::clone(&sender)),
-        PRUNE_PATIENCE_L1_BLOCKS,
+        PRUNE_PATIENCE_SECONDS,
         &process.metrics,
     )?;
     pruner.show(&process.status_page);
@@ -114,12 +114,14 @@ async fn serve(process: Process<Config>) -> Outcome {
     };
     let controller = Controller::open(store.clone(), policy)?;
     let version = rollmill_circuits::version_name(&keys).parse()?;
-    let source = NodeSource {
-        node: Arc::clone(&running.node),
-        peers,
-        keys: Arc::new(keys),
-        prover_id,
-        slots_per_epoch: running.constants.slots_per_epoch,
+    let source =
+        NodeSource { node: Arc::clone(&running.node), peers, keys: Arc::new(keys), prover_id };
+    let (fixed, deployment) = (&running.info.schedule, running.node.config());
+    let schedule = Schedule {
+        genesis_time: deployment.genesis_time,
+        epoch_seconds: deployment.slots_per_epoch.saturating_mul(deployment.slot_seconds),
+        proof_window_seconds: fixed.proofWindowSeconds.into(),
+        challenge_seconds: fixed.challengeSeconds.into(),
     };
     let jobs = Jobs::new(broker.clone(), Tempo::default(), Arc::clone(&health), metrics.clone());
     let submitter =
@@ -133,7 +135,7 @@ async fn serve(process: Process<Config>) -> Outcome {
         lease_name: format!("submitter/{rollup_hex}/{prover_hex}"),
         identity,
         ports: NodePorts {
-            proof_window: running.contract.parameters().await?.proofWindowL1Blocks,
+            schedule,
             provers: Provers::new(jobs, Arc::new(source), store.clone(), version),
             store,
             captures: Captures {

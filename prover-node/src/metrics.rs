@@ -21,7 +21,7 @@ rollmill_service::metrics! {
     pub struct Metrics: "rollmill_prover_node_" {
         /// Ranges by state.
         pub ranges: IntGaugeVec[state in State::NAMES],
-        /// Seconds until the oldest unproven epoch can no longer be proven; NaN while all are proven.
+        /// Seconds of L1 until the proof of the oldest unproven epoch is no longer in time; NaN while all are proven.
         pub seconds_to_deadline: Gauge = f64::NAN,
         /// Blocks of the pending chain that are not proven.
         pub unproven_blocks: IntGauge,

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use rollmill_broker_client::Client;
-use rollmill_l1::abi;
-use rollmill_l1::alloy::eips::{BlockId, BlockNumberOrTag};
+use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::{L1BlockRef, L1Client};
 use rollmill_node::Node;
 use rollmill_node::setup::RunningNode;
@@ -25,7 +24,8 @@ use crate::prove::Provers;
 use crate::ranges::controller::Ports;
 use crate::ranges::store::RowStore;
 use crate::ranges::{
-    Chain, Effect, Finalized, GaveUp, Own, Parking, RangeBlock, Row, Sent, State, SubmitFailure,
+    Chain, Effect, Finalized, GaveUp, Own, Parking, RangeBlock, Row, Schedule, Sent, State,
+    SubmitFailure,
 };
 use crate::submit::{L1Submitter, Submitter};
 
@@ -33,27 +33,23 @@ use crate::submit::{L1Submitter, Submitter};
 const SUBMIT_MAX: Duration = Duration::from_secs(30);
 /// Pause before a capture that could not be written is retried.
 const CAPTURE_AGAIN: Duration = Duration::from_secs(60);
-/// Minimum time given to a job while its range may still be proven, however fast L1 is.
+/// Minimum time given to a job while its range may still be proven.
 const DEADLINE_LEAST_SECONDS: u64 = 60;
 /// A window that closes later than this from now, a generation, counts as no deadline.
-const DEADLINE_MOST_SECONDS: f64 = 1e9;
-/// L1 blocks over which the time between blocks is measured.
-const INTERVAL_BLOCKS: u64 = 50;
+const DEADLINE_MOST_SECONDS: u64 = 1_000_000_000;
 
 /// Values that are read once per L1 block.
 #[derive(Debug, Clone, Copy)]
 struct L1Facts {
     head: L1BlockRef,
     finalized: Option<Finalized>,
-    /// Measured seconds between L1 blocks.
-    interval_seconds: f64,
 }
 
 /// See the module.
 #[derive(Debug)]
 pub struct NodePorts {
     pub running: RunningNode,
-    pub proof_window: u64,
+    pub schedule: Schedule,
     pub provers: Provers<Client, NodeSource>,
     pub store: RowStore,
     /// Directory for captures of failed ranges.
@@ -94,10 +90,6 @@ impl NodePorts {
         if let Some(known) = self.memory.l1.filter(|known| known.head.hash == block.hash) {
             return Ok(known);
         }
-        let before = head.saturating_sub(INTERVAL_BLOCKS).max(1).min(head);
-        let earlier = block_at(l1, before).await?;
-        let seconds = block.timestamp.saturating_sub(earlier.timestamp) as f64;
-        let interval_seconds = seconds / (head - before).max(1) as f64;
         // Only ranges that are about to finish need it: proving and submitting continue without it.
         let finalized = match self.finalized().await {
             Ok(finalized) => finalized,
@@ -107,7 +99,7 @@ impl NodePorts {
                 None
             }
         };
-        let facts = L1Facts { head: block, finalized, interval_seconds };
+        let facts = L1Facts { head: block, finalized };
         self.memory.l1 = Some(facts);
         Ok(facts)
     }
@@ -119,17 +111,14 @@ impl NodePorts {
         let Some(at) = l1.finalized().await?.filter(|at| at.number > start) else {
             return Ok(None);
         };
-        let rollup = abi::Rollup::new(abi::address(self.running.rollup), l1.provider().clone());
-        let id = BlockId::number(at.number);
-        let pending = rollup.pendingTip().block(id).call().await?;
-        let proven = rollup.provenTip().block(id).call().await?;
-        Ok(Some(Finalized { l1_block: at.number, pending, proven }))
+        let (pending, proven) = self.running.contract.tips_at(at.number).await?;
+        Ok(Some(Finalized { l1_block: at.number, l1_time: at.timestamp, pending, proven }))
     }
 
     /// Every block of the epoch that contains block `number`, from the node's database.
     fn epoch_around(&mut self, number: u64) -> Result<Option<(u64, Vec<RangeBlock>)>, Failure> {
-        let slots = self.running.constants.slots_per_epoch.max(1);
         let node = &self.running.node;
+        let slots = node.config().slots_per_epoch.max(1);
         let Some((epoch, block)) = block_of(node, number, slots)? else { return Ok(None) };
         // A block's hash binds all blocks before it, so only later blocks are read.
         if let Some(known) = self.memory.epochs.get(&epoch)
@@ -161,16 +150,16 @@ impl NodePorts {
         Ok(Some((epoch, blocks)))
     }
 
-    /// When the range's window closes at L1's current block rate, in Unix seconds of this machine's
-    /// clock: the broker compares it with its own clock, and L1's clock may be far behind both.
+    /// Until when the range's proof is in time, in Unix seconds of this machine's clock: the broker compares
+    /// it with its own clock, and L1's clock may be far behind both.
     fn deadline(&self, row: &Row) -> Option<u64> {
         let l1 = self.memory.l1?;
-        let left = row.window_end?.saturating_sub(l1.head.number) as f64 * l1.interval_seconds;
+        let left = self.schedule.window_end(row.epoch).saturating_sub(l1.head.timestamp);
         if left > DEADLINE_MOST_SECONDS {
             return None;
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
-        Some(now.saturating_add((left as u64).max(DEADLINE_LEAST_SECONDS)))
+        Some(now.saturating_add(left.max(DEADLINE_LEAST_SECONDS)))
     }
 
     fn show(&mut self, chain: &Chain, rows: &[Row]) {
@@ -185,16 +174,10 @@ impl NodePorts {
             .epochs
             .iter()
             .find(|(_, blocks)| blocks.last().is_some_and(|last| last.number > chain.proven));
-        let end = oldest.and_then(|(epoch, _)| chain.window_end(*epoch));
-        metrics.seconds_to_deadline.set(match (end, self.memory.l1) {
-            (Some(end), Some(l1)) => {
-                let blocks = end as f64 - l1.head.number as f64;
-                let clock = SystemTime::now().duration_since(UNIX_EPOCH);
-                let age = clock.map_or(0.0, |now| now.as_secs_f64() - l1.head.timestamp as f64);
-                blocks * l1.interval_seconds - age.clamp(0.0, l1.interval_seconds)
-            }
-            _ => f64::NAN,
-        });
+        let end = oldest.map(|(epoch, _)| chain.schedule.window_end(*epoch));
+        metrics
+            .seconds_to_deadline
+            .set(end.map_or(f64::NAN, |end| end as f64 - chain.l1_time as f64));
         metrics.submitter_lease_held.set(i64::from(chain.lease.is_some()));
         if let Some(fence) = chain.lease {
             metrics.submitter_fence.set(i64::try_from(fence).unwrap_or(i64::MAX));
@@ -264,10 +247,6 @@ impl Ports for NodePorts {
         let tips = self.running.node.tips();
         let (pending, proven) = (tips.pending.block_number, tips.proven.block_number);
         let l1 = self.l1_facts(tips.l1_block).await?;
-        let constants = &self.running.constants;
-        let slot = l1.head.timestamp.saturating_sub(constants.genesis_time)
-            / constants.slot_seconds.max(1);
-        let epoch_now = slot / constants.slots_per_epoch.max(1);
         let mut epochs = BTreeMap::new();
         let mut number = proven + 1;
         while number <= pending
@@ -289,11 +268,11 @@ impl Ports for NodePorts {
         self.memory.epochs.retain(|epoch, _| epochs.contains_key(epoch));
         let chain = Chain {
             l1_head: tips.l1_block,
+            l1_time: l1.head.timestamp,
             finalized: l1.finalized,
             pending,
             proven,
-            epoch_now,
-            proof_window: self.proof_window,
+            schedule: self.schedule,
             epochs,
             lease: self.lease.fence(Instant::now()),
         };

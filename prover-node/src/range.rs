@@ -5,9 +5,8 @@ use std::sync::Arc;
 use rollmill_circuits::jobs::{self, RangeData};
 use rollmill_circuits::keyset::KeySet;
 use rollmill_protocol::builder::Block;
-use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::plan::EpochPlan;
-use rollmill_protocol::{Constants, EthAddress, Fr, Tx, TxTransition};
+use rollmill_protocol::{Commitment, Config, Constants, Fr, Tx, TxTransition};
 
 use crate::gather::BlockWork;
 use crate::pipeline::Work;
@@ -19,8 +18,7 @@ pub struct RangeWork {
     pub plan: Arc<EpochPlan>,
     pub keys: Arc<KeySet>,
     pub constants: Constants,
-    pub prover_id: EthAddress,
-    pub slots_per_epoch: u64,
+    pub config: Config,
     pub blocks: Vec<Arc<BlockWork>>,
 }
 
@@ -29,21 +27,18 @@ impl RangeData for RangeWork {
         self.constants
     }
 
-    fn prover_id(&self) -> EthAddress {
-        self.prover_id
+    fn config(&self) -> Config {
+        self.config
     }
 
-    fn slots_per_epoch(&self) -> u64 {
-        self.slots_per_epoch
-    }
-
-    fn block(&self, block: usize) -> Option<(&Block, Fr)> {
-        self.blocks.get(block).map(|work| (&work.block, work.chain_prev))
-    }
-
-    fn tx(&self, block: usize, tx: usize) -> Option<(FeePerGas, &Tx, &TxTransition)> {
+    fn block(&self, block: usize) -> Option<(&Block, Commitment, Fr)> {
         let work = self.blocks.get(block)?;
-        work.txs.get(tx).map(|(sent, transition)| (work.price, sent.as_ref(), transition))
+        Some((&work.block, work.commitment, work.chain_before))
+    }
+
+    fn tx(&self, block: usize, tx: usize) -> Option<(&Tx, &TxTransition)> {
+        let (sent, transition) = self.blocks.get(block)?.txs.get(tx)?;
+        Some((sent.as_ref(), transition))
     }
 }
 

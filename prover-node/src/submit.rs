@@ -58,7 +58,7 @@ impl Submitter for L1Submitter {
         let output = Output::from_bytes(proof).map_err(|error| rejected(error.to_string()))?;
         let root = EpochRoot::from_fields(&output.public).map_err(|e| rejected(e.to_string()))?;
         let args = abi::epoch_args(&root);
-        let theirs = self.contract.epoch_public_inputs(args.clone()).await.map_err(failure)?;
+        let theirs = self.contract.public_inputs(args.clone()).await.map_err(failure)?;
         let ours: Vec<_> = output.public.iter().map(abi::word).collect();
         if ours.len() != theirs.len() {
             let (what, ours, theirs) = ("their number".into(), ours.len(), theirs.len());
@@ -120,7 +120,7 @@ fn outcome_of(row: &Row, status: impl Fn(u32) -> Option<TxStatus>, next: u32) ->
 fn bounded(request: TxRequest, row: &Row, fence: u64) -> TxRequest {
     TxRequest {
         attempt: row.attempt,
-        expires: row.window_end.map(Expiry::Block),
+        expires: row.accepted_until.map(Expiry::Timestamp),
         fence: Some(fence),
         ..request
     }
@@ -144,11 +144,12 @@ fn failure(error: L1Error) -> SubmitFailure {
 fn failure_of_revert(revert: &str, reason: String) -> SubmitFailure {
     let name: String = revert.chars().take_while(char::is_ascii_alphanumeric).collect();
     match name.as_str() {
-        "RangeStartWrong" | "RangeEndWrong" => SubmitFailure::Order { reason },
-        "ProofWindowClosed" => SubmitFailure::Late { reason },
-        "ProofRejected" | "RangeAcrossEpochs" | "NotCanonical" => {
-            SubmitFailure::Rejected { reason }
+        // Another chain than the one that was followed, or one that was proven meanwhile.
+        "EpochWithoutBlocks" | "EpochBeforeNotProven" | "RangeEndWrong" | "BlockUnknown" => {
+            SubmitFailure::Order { reason }
         }
+        "ChallengeOver" => SubmitFailure::Late { reason },
+        "ProofRejected" | "WorkNotGrowing" | "NotCanonical" => SubmitFailure::Rejected { reason },
         _ => SubmitFailure::Unknown { reason },
     }
 }
@@ -166,12 +167,12 @@ mod tests {
     fn a_submission_carries_its_attempt_its_window_and_its_fence() {
         let blocks = vec![RangeBlock { number: 4, header_hash: Fr::from(7u64), l1_block: 90 }];
         let mut row = Row::new(1, 2, blocks);
-        (row.attempt, row.window_end) = (3, Some(120));
+        (row.attempt, row.accepted_until) = (3, Some(120));
         let call = TxRequest::call(row.purpose(), Default::default(), Default::default());
         let request = bounded(call, &row, 9);
         assert!(request.purpose.starts_with("prove/4-4-"), "{}", request.purpose);
         assert_eq!((request.attempt, request.fence), (3, Some(9)));
-        assert_eq!(request.expires, Some(Expiry::Block(120)));
+        assert_eq!(request.expires, Some(Expiry::Timestamp(120)));
         assert_eq!(request.gas_limit, None, "it is simulated");
     }
 
@@ -235,12 +236,14 @@ mod tests {
             SubmitFailure::Unknown { .. } => "unknown",
         };
         for (revert, expected) in [
-            ("RangeStartWrong { expected: 3, got: 4 }", "order"),
-            ("RangeEndWrong { first: 3, pendingTip: 4, got: 9 }", "order"),
-            ("ProofWindowClosed { epoch: 1, lastL1Block: 9, l1Block: 10 }", "late"),
-            ("ProofRejected { firstBlock: 1, lastBlock: 2 }", "rejected"),
-            ("RangeAcrossEpochs { firstEpoch: 1, lastEpoch: 2 }", "rejected"),
-            ("NotCanonical { field: \"outHash\", value: 1 }", "rejected"),
+            ("EpochWithoutBlocks { epoch: 3 }", "order"),
+            ("EpochBeforeNotProven { firstBlock: 3, provenTip: 1 }", "order"),
+            ("RangeEndWrong { earliest: 3, latest: 4, got: 9 }", "order"),
+            ("BlockUnknown { pendingTip: 3, got: 4 }", "order"),
+            ("ChallengeOver { epoch: 1, challengeEnd: 9, time: 10 }", "late"),
+            ("ProofRejected { epoch: 1, lastBlock: 2 }", "rejected"),
+            ("WorkNotGrowing { paid: 7, got: 7 }", "rejected"),
+            ("NotCanonical { value: 1 }", "rejected"),
             ("execution reverted", "unknown"),
             ("out of gas: ProofRejected", "unknown"),
         ] {

@@ -3,9 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use rollmill_protocol::Fr;
+use rollmill_node_client::wire::DepositInfo;
 use rollmill_protocol::field::from_hex;
+use rollmill_protocol::{EthAddress, Fr};
 use rollmill_pxe::keys::Address;
+use rollmill_pxe::wallet::{EXPIRY_EPOCHS, FeePayer, Order, Purpose};
 use rollmill_service::{Secret, Settings, values};
 
 /// Settings of the wallet.
@@ -44,7 +46,7 @@ pub(crate) enum Commands {
     Address,
     /// Read the chain up to the pending tip
     Sync,
-    /// Print the spendable value and the fee balance
+    /// Print the value of the notes by how certain it is, and the public balance
     Balance,
     /// List the notes of the account
     Notes,
@@ -53,6 +55,23 @@ pub(crate) enum Commands {
     /// Exit code 3 means that the transaction was sent, or may have been, and that its outcome is unknown. Do
     /// not send it again; ask `rollmill-pxe status HASH`.
     Transfer(Transfer),
+    /// Claim a deposit on L1 and move its amount into a note
+    ///
+    /// Without `--index`, claim the oldest deposit of the account that the node can name. The public balance pays
+    /// the fee; the deposit covers what it lacks. The transaction names the account. Exit codes are those of
+    /// `rollmill-pxe transfer`.
+    Claim(Claim),
+    /// Withdraw value from notes to an account on L1
+    ///
+    /// Recipient and amount are public. Once the block is proven on L1, pass what `rollmill-pxe withdrawal-path
+    /// HASH` prints to the contract FeePortal. Exit codes are those of `rollmill-pxe transfer`.
+    Withdraw(Withdraw),
+    /// Print what the contract FeePortal needs to pay out a withdrawal
+    WithdrawalPath {
+        /// Hash of the transaction, as `rollmill-pxe withdraw` prints it
+        #[arg(value_name = "HASH", value_parser = transaction_hash)]
+        hash: Fr,
+    },
     /// Print the status of a transaction
     Status {
         /// Hash of the transaction, as `rollmill-pxe transfer` prints it
@@ -69,9 +88,81 @@ pub(crate) struct Transfer {
     /// Address of the recipient, rollmill1…
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) to: Address,
-    /// Amount in the smallest unit
+    /// Amount in units
     #[arg(long, value_name = "N", value_parser = values::whole(1..=u64::MAX))]
     pub(crate) amount: u64,
+    #[command(flatten)]
+    pub(crate) fee: FeeArguments,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+/// The arguments of `claim`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Claim {
+    /// Index of the deposit's message, as its event on L1 names it [default: the node finds a deposit]
+    #[arg(long, value_name = "N", requires = "amount")]
+    pub(crate) index: Option<u64>,
+    /// Amount of the deposit in units; required with --index
+    #[arg(long, value_name = "N", requires = "index", value_parser = values::whole(1..=u64::MAX))]
+    pub(crate) amount: Option<u64>,
+    /// Leave the amount in the public balance instead of moving it into a note
+    #[arg(long)]
+    pub(crate) keep: bool,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+impl Claim {
+    /// The deposit that the options name.
+    pub(crate) fn deposit(&self) -> Option<DepositInfo> {
+        Some(DepositInfo { index: self.index?, amount: self.amount? })
+    }
+}
+
+/// The arguments of `withdraw`.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Withdraw {
+    /// Account on L1 that is paid, 0x and 40 hex digits
+    #[arg(long, value_name = "ADDRESS", value_parser = l1_account)]
+    pub(crate) to_l1: EthAddress,
+    /// Amount in units
+    #[arg(long, value_name = "N", value_parser = values::whole(1..=u64::MAX))]
+    pub(crate) amount: u64,
+    #[command(flatten)]
+    pub(crate) fee: FeeArguments,
+    #[command(flatten)]
+    pub(crate) sending: Sending,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct FeeArguments {
+    /// Who pays the fee
+    #[arg(long, value_name = "PAYER", value_enum, default_value = "notes")]
+    pub(crate) fee_payer: Payer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Payer {
+    /// The notes: the transaction names nobody
+    Notes,
+    /// The public balance of the account, which the transaction names
+    #[value(name = "self")]
+    Account,
+}
+
+impl From<FeeArguments> for FeePayer {
+    fn from(fee: FeeArguments) -> Self {
+        match fee.fee_payer {
+            Payer::Notes => Self::Notes,
+            Payer::Account => Self::Account,
+        }
+    }
+}
+
+/// The arguments of each command that sends a transaction.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sending {
     /// Send without asking for confirmation
     #[arg(long)]
     pub(crate) yes: bool,
@@ -81,11 +172,20 @@ pub(crate) struct Transfer {
     /// Also spend notes of blocks that are not proven on L1
     #[arg(long)]
     pub(crate) spend_pending: bool,
-    /// Send even if the recipient has no fee balance and therefore cannot spend the value
-    #[arg(long)]
-    pub(crate) allow_unspendable: bool,
+    /// Whole epochs after the current one in which a block may include the transaction; after them its notes
+    /// are free again
+    #[arg(long, value_name = "N", default_value_t = EXPIRY_EPOCHS)]
+    #[arg(value_parser = values::whole(1..=1_000_000_u64))]
+    pub(crate) expiry_epochs: u64,
     #[command(flatten)]
     pub(crate) wait: Wait,
+}
+
+impl Sending {
+    /// The order for this purpose.
+    pub(crate) fn order(&self, purpose: Purpose, fee_payer: FeePayer) -> Order {
+        Order { purpose, fee_payer, expiry_epochs: self.expiry_epochs }
+    }
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -128,6 +228,9 @@ impl rollmill_service::Commands for Commands {
         ("balance", &["node_url", "keystore", "password", "state"]),
         ("notes", &["node_url", "keystore", "password", "state"]),
         ("transfer", &["node_url", "keystore", "password", "state", "keys_dir"]),
+        ("claim", &["node_url", "keystore", "password", "state", "keys_dir"]),
+        ("withdraw", &["node_url", "keystore", "password", "state", "keys_dir"]),
+        ("withdrawal-path", &["node_url"]),
         ("status", &["node_url"]),
     ];
 }
@@ -137,4 +240,11 @@ fn transaction_hash(text: &str) -> Result<Fr, String> {
         "expected the hash of a transaction (0x and 64 hex digits), as `rollmill-pxe transfer` prints it"
             .to_owned()
     })
+}
+
+fn l1_account(text: &str) -> Result<EthAddress, String> {
+    EthAddress::from_hex(text)
+        .ok()
+        .filter(|account| *account != EthAddress::default())
+        .ok_or_else(|| "expected an account on L1 (0x and 40 hex digits), and not zero".to_owned())
 }

@@ -33,12 +33,12 @@ pub enum PxeError {
         file: String,
         why: &'static str,
     },
-    /// The two largest notes do not hold the amount.
+    /// The two largest notes do not hold the amount and the maximum fee.
     ///
     /// Do: Send a smaller amount, or join notes first by sending to yourself.
-    #[error("{code}: {wanted} is needed, the two largest spendable notes hold {spendable} (balance {balance}){}",
-        if balance >= wanted { "; join notes by sending to yourself first" } else { "" }, code = self.code())]
-    Funds { wanted: u64, spendable: u64, balance: u64 },
+    #[error("{code}: {wanted} is needed{}, the two largest spendable notes hold {spendable} (balance {balance}){}",
+        of_which_fee(*.fee), if balance >= wanted { "; join notes by sending to yourself first" } else { "" }, code = self.code())]
+    Funds { wanted: u64, fee: u64, spendable: u64, balance: u64 },
     /// The node returned an error or an impossible value.
     ///
     /// Do: Run wallet and node of the same release, or use another `--node-url`.
@@ -64,16 +64,11 @@ pub enum PxeError {
     /// Do: Wait until it ends.
     #[error("{code}: another pxe command works on this account (it holds {path}); wait until it ends", code = self.code())]
     Busy { path: String },
-    /// The fee payer cannot pay the maximum fee.
+    /// The account's public balance does not cover the maximum fee.
     ///
-    /// Do: Pay from an account with a larger fee balance; only the genesis creates fee balances.
-    #[error("{code}: the fee may take {needed}, the account's fee balance is {balance}; only the genesis of the deployment creates fee balances", code = self.code())]
+    /// Do: Leave out `--fee-payer self`, so that notes pay, or claim a deposit first.
+    #[error("{code}: the fee may take {needed}, the account's public balance has {balance} for it; let notes pay, or claim a deposit first", code = self.code())]
     Fee { needed: u64, balance: u64 },
-    /// The recipient has no fee balance and cannot spend what it receives.
-    ///
-    /// Do: Choose another recipient, or pass `--allow-unspendable`.
-    #[error("{code}: the recipient has no fee balance from the deployment's genesis and cannot spend what it is sent; give --allow-unspendable to send all the same", code = self.code())]
-    Unspendable,
     /// The keystore file exists already. It is never overwritten.
     ///
     /// Do: Choose another file with `--keystore`.
@@ -84,12 +79,12 @@ pub enum PxeError {
     /// Do: Set `--password` to `file:PATH` or `env:NAME`.
     #[error("{code}: no password given; set --password to file:PATH or env:NAME", code = self.code())]
     NoPassword,
-    /// An earlier transfer was interrupted and is sent now. Nothing else was sent.
+    /// An earlier command was interrupted, and its transaction is sent now. Nothing else was sent.
     ///
-    /// Do: Run the command again if you want another transfer.
-    #[error("{code}: an earlier transfer ({hashes}) was interrupted and is sent now; nothing else was sent. Run the command again if you want another transfer", code = self.code())]
+    /// Do: Run the command again if you want another transaction.
+    #[error("{code}: an earlier command was interrupted, and its transaction ({hashes}) is sent now; nothing else was sent. Run the command again if you want another transaction", code = self.code())]
     Interrupted { hashes: String },
-    /// The transfer was not confirmed. Nothing was sent.
+    /// The transaction was not confirmed. Nothing was sent.
     ///
     /// Do: Answer `y`, or pass `--yes`.
     #[error("{code}: not confirmed; nothing was sent", code = self.code())]
@@ -120,11 +115,43 @@ pub enum PxeError {
     /// Do: Check the hash and `--node-url`.
     #[error("{code}: the node at {url} does not know this transaction after {seconds} s; check the hash and --node-url", code = self.code())]
     UnknownTx { url: String, seconds: u64 },
+    /// The deposit is claimed already, or about to be.
+    ///
+    /// Do: Nothing: its amount is in the account's public balance or notes. Otherwise check `--index`.
+    #[error("{code}: deposit {index} is claimed {place}", code = self.code())]
+    DepositClaimed { index: u64, place: String },
+    /// The block that takes the deposit from L1 does not exist yet.
+    ///
+    /// Do: Claim it again after that block.
+    #[error("{code}: deposit {index} comes with block {block}, the last block is {tip}; claim it after that block", code = self.code())]
+    DepositWaiting { index: u64, block: u64, tip: u64 },
+    /// No deposit of this amount for this account has this index.
+    ///
+    /// Do: Check `--index` and `--amount`, which is in units, and the account.
+    #[error("{code}: message {index} from L1 is no deposit of {amount} for this account; check --index and --amount", code = self.code())]
+    DepositUnknown { index: u64, amount: u64 },
+    /// The node knows of no deposit that can be claimed.
+    ///
+    /// Do: Wait if deposits come with a later block. Otherwise check the deposit's transaction on L1, or
+    /// pass `--index` and `--amount`.
+    #[error("{code}: the node knows of no deposit for this account that can be claimed; {waiting} come with later blocks", code = self.code())]
+    NoDeposit { waiting: usize },
+    /// The transaction is in no block.
+    ///
+    /// Do: Wait for it with `rollmill-pxe status HASH --wait included`, and check the hash and `--node-url`.
+    #[error("{code}: transaction {hash} is in no block of this node; wait with `rollmill-pxe status HASH --wait included`", code = self.code())]
+    NotIncluded { hash: String },
+    /// The transaction withdraws nothing.
+    ///
+    /// Do: Pass the hash that `rollmill-pxe withdraw` printed.
+    #[error("{code}: transaction {hash} withdraws nothing; pass the hash that `rollmill-pxe withdraw` printed", code = self.code())]
+    NoWithdrawal { hash: String },
     /// There is no node at the address. The source's message has the code.
     #[error("{0}; the setting is --node-url")]
     Client(#[source] ClientError),
 }
 
+// PXE-015 is retired.
 rollmill_errors::coded! {
     PxeError {
         Self::Address { .. } => "PXE-001" usage,
@@ -137,7 +164,6 @@ rollmill_errors::coded! {
         Self::File { .. } => "PXE-008",
         Self::Busy { .. } => "PXE-013",
         Self::Fee { .. } => "PXE-014",
-        Self::Unspendable => "PXE-015",
         Self::KeystoreExists { .. } => "PXE-011",
         Self::NoPassword => "PXE-012" usage,
         Self::Interrupted { .. } => "PXE-018",
@@ -147,8 +173,18 @@ rollmill_errors::coded! {
         Self::Unprinted { .. } => "PXE-022",
         Self::NoKeystore { .. } => "PXE-023",
         Self::UnknownTx { .. } => "PXE-024",
+        Self::DepositClaimed { .. } => "PXE-025",
+        Self::DepositWaiting { .. } => "PXE-026",
+        Self::DepositUnknown { .. } => "PXE-027",
+        Self::NoDeposit { .. } => "PXE-028",
+        Self::NotIncluded { .. } => "PXE-029",
+        Self::NoWithdrawal { .. } => "PXE-030",
         Self::Client(error) => (error),
     }
+}
+
+fn of_which_fee(fee: u64) -> String {
+    if fee == 0 { String::new() } else { format!(", of which {fee} for the fee at most") }
 }
 
 impl PxeError {

@@ -14,6 +14,7 @@ use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
 use bech32::primitives::decode::CheckedHrpstring;
 use bech32::{Bech32m, Fe32, Hrp};
 use rollmill_algebra::Fr;
+use rollmill_circuits::client::AccountKeys;
 use rollmill_protocol::field;
 use rollmill_protocol::note::{self, ViewingKey};
 use sha2::{Digest, Sha256};
@@ -55,22 +56,24 @@ impl Keys {
 
     /// Keys from a 32-byte seed, for development networks whose accounts must be reproducible.
     pub fn from_seed(seed: &[u8; 32]) -> Self {
-        let wide = |label: &[u8]| {
-            let mut out = [0u8; 64];
-            for (i, half) in out.chunks_mut(32).enumerate() {
-                let mut hasher = Sha256::new();
-                hasher.update(b"rollmill account v1");
-                hasher.update(label);
-                hasher.update([i as u8]);
-                hasher.update(seed);
-                half.copy_from_slice(&hasher.finalize());
-            }
-            out
-        };
+        let wide = |label: &[u8]| wide_digest(&[b"rollmill account v1", label], &[seed]);
         Self {
             nsk: Fr::from_le_bytes_mod_order(&wide(b"nullifier")),
             vsk: ViewingSecret::from_le_bytes_mod_order(&wide(b"viewing")),
         }
+    }
+
+    /// The randomness of the refund that the transaction with this first nullifier gets. It follows from
+    /// the nullifier key, so that a wallet which was restored from its keys finds the note although no log
+    /// tells of it; nobody else can link the note to its owner.
+    pub fn refund_randomness(&self, first_nullifier: &Fr) -> Fr {
+        let parts = [&field::to_bytes(&self.nsk), &field::to_bytes(first_nullifier)];
+        Fr::from_le_bytes_mod_order(&wide_digest(&[b"rollmill refund v1"], &parts))
+    }
+
+    /// What the client circuit needs of the account.
+    pub fn account(&self) -> AccountKeys {
+        AccountKeys { nsk: self.nsk, viewing: self.address().viewing() }
     }
 
     /// The public keys.
@@ -97,6 +100,20 @@ impl Keys {
     }
 }
 
+/// 64 bytes, so that a remainder of them is close to uniform: the SHA-256 digests of the labels, the
+/// number of the half and the parts, which have 32 bytes each.
+fn wide_digest(labels: &[&[u8]], parts: &[&[u8; 32]]) -> [u8; 64] {
+    let mut out = [0u8; 64];
+    for (i, half) in out.chunks_mut(32).enumerate() {
+        let mut hasher = Sha256::new();
+        labels.iter().for_each(|label| hasher.update(label));
+        hasher.update([i as u8]);
+        parts.iter().for_each(|part| hasher.update(part));
+        half.copy_from_slice(&hasher.finalize());
+    }
+    out
+}
+
 /// What a sender needs to know about a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Address {
@@ -113,9 +130,9 @@ impl Address {
         }
     }
 
-    /// The address as a field element: the owner in notes.
+    /// The address as a field element: the owner in notes. The account has no contract.
     pub fn to_field(&self) -> Fr {
-        note::address(&self.npk, &self.viewing())
+        note::address(&note::keys_hash(&self.npk, &self.viewing()), &Fr::from(0u64))
     }
 
     /// The start of the name of this account's state file. It is the start of the old form of the
@@ -334,6 +351,25 @@ pub(crate) mod tests {
         ] {
             assert!(why(&text).contains(expected), "{text}: {}", why(&text));
         }
+    }
+
+    /// Source: Python's hashlib. A wallet of another release must find the refunds of this one.
+    #[test]
+    fn the_randomness_of_a_refund_is_fixed_and_bound_to_key_and_transaction() {
+        let (keys, first) = (Keys::from_seed(&[7; 32]), Fr::from(12345u64));
+        let randomness = keys.refund_randomness(&first);
+        assert_eq!(
+            field::to_hex(&randomness),
+            "0x2456f9bf2403c5045fe5e18f6746ecedfb80210d707efe8321e3f3da483f56e9"
+        );
+        assert_ne!(keys.refund_randomness(&Fr::from(12346u64)), randomness);
+        assert_ne!(Keys::from_seed(&[8; 32]).refund_randomness(&first), randomness);
+    }
+
+    #[test]
+    fn the_owner_of_notes_is_the_account_that_the_circuit_knows() {
+        let keys = Keys::from_seed(&[7; 32]);
+        assert_eq!(keys.account().address(), keys.address().to_field());
     }
 
     #[test]

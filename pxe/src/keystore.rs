@@ -4,6 +4,9 @@
 //! scrypt(password, salt) (RFC 7914), the cipher ChaCha20-Poly1305 with the address as associated data,
 //! so that a swapped address is rejected. The wallet's state file is sealed under a key derived from
 //! the account's own secret.
+//!
+//! Keys and the text of an address are the same under every version of the protocol, so a keystore of
+//! protocol 1 opens as it is. The state file belongs to one version ([`crate::wallet::State`]).
 
 use std::fs;
 use std::io::Write;

@@ -9,3 +9,4 @@ pub mod keystore;
 pub mod logs;
 pub mod prover;
 pub mod wallet;
+pub mod withdrawal;

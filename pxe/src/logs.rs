@@ -1,6 +1,6 @@
 //! Encrypted logs, by which only the recipient finds a note.
 //!
-//! Layout of the 128 bytes: compressed ephemeral point (32) ‖ ciphertext of 80 bytes ‖ tag (16). The
+//! Layout of the 128 bytes, which a transaction publishes in five words ([`log_words`]): compressed ephemeral point (32) ‖ ciphertext of 80 bytes ‖ tag (16). The
 //! plaintext is value (8, big-endian) ‖ randomness (32) ‖ sender's compressed viewing key (32) ‖ zeros
 //! (8). The cipher is ChaCha20-Poly1305 (RFC 8439) under the SHA-256 of a label, the shared point and
 //! the ephemeral point; each key serves one message, so the nonce is zero.
@@ -16,9 +16,10 @@ use chacha20poly1305::aead::Aead;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce};
 use rollmill_algebra::Fr;
 use rollmill_algebra::poseidon2;
+use rollmill_protocol::Log;
 use rollmill_protocol::field;
-use rollmill_protocol::note::discovery_tag;
-use rollmill_protocol::tx::LOG_BYTES;
+use rollmill_protocol::note::{BUILT_IN_CONTRACT, discovery_tag, silo_tag};
+use rollmill_protocol::tx::{LOG_BYTES, log_bytes, log_words};
 use sha2::{Digest, Sha256};
 
 use crate::keys::{Address, Keys, POINT_BYTES, ViewingSecret, point_from_bytes, point_to_bytes};
@@ -47,7 +48,7 @@ pub fn encrypt(
     recipient: &Address,
     note: &LogNote,
     rng: &mut (impl rand::RngCore + rand::CryptoRng),
-) -> Vec<u8> {
+) -> Log {
     let secret = ViewingSecret::rand(rng);
     let ephemeral = point_to_bytes(&(Affine::generator() * secret).into_affine());
     let shared = (recipient.vpk * secret).into_affine();
@@ -59,17 +60,16 @@ pub fn encrypt(
     let sealed = cipher(&shared, &ephemeral)
         .encrypt(&Nonce::default(), plain.as_slice())
         .unwrap_or_else(|_| vec![0; PLAIN_BYTES + 16]);
-    let mut log = ephemeral.to_vec();
-    log.extend_from_slice(&sealed);
-    debug_assert_eq!(log.len(), LOG_BYTES);
-    log
+    let mut log = [0; LOG_BYTES];
+    let (head, tail) = log.split_at_mut(POINT_BYTES);
+    head.copy_from_slice(&ephemeral);
+    tail.copy_from_slice(&sealed);
+    log_words(&log)
 }
 
 /// Decrypts a log if it is for these keys.
-pub fn decrypt(keys: &Keys, log: &[u8]) -> Option<LogNote> {
-    if log.len() != LOG_BYTES {
-        return None;
-    }
+pub fn decrypt(keys: &Keys, log: &Log) -> Option<LogNote> {
+    let log = log_bytes(log)?;
     let (ephemeral, sealed) = log.split_at(POINT_BYTES);
     let shared = (point_from_bytes(ephemeral)? * keys.vsk).into_affine();
     let plain = cipher(&shared, ephemeral).decrypt(&Nonce::default(), sealed).ok()?;
@@ -94,13 +94,19 @@ pub fn pair_secret(own: &ViewingSecret, other: &Affine, recipient: &Fr) -> Fr {
     poseidon2::hash(rollmill_protocol::domain::TAG, &[x, y, *recipient])
 }
 
-/// The tag of the log number `counter`.
+/// The tag of the log number `counter`, which the client circuit makes a published one of.
 pub fn tag(secret: &Fr, counter: u64) -> Fr {
     discovery_tag(secret, counter)
 }
 
+/// The tag of the log number `counter` as a transaction publishes it.
+pub fn published_tag(secret: &Fr, counter: u64) -> Fr {
+    silo_tag(&Fr::from(BUILT_IN_CONTRACT), &tag(secret, counter))
+}
+
 #[cfg(test)]
 mod tests {
+    use ark_ff::Field;
     use rand::SeedableRng;
 
     use super::*;
@@ -112,13 +118,19 @@ mod tests {
             (Keys::generate(&mut rng), Keys::generate(&mut rng), Keys::generate(&mut rng));
         let note = LogNote { value: 42, randomness: Fr::from(7u64), sender: alice.address().vpk };
         let log = encrypt(&bob.address(), &note, &mut rng);
-        assert_eq!(log.len(), LOG_BYTES);
         assert_eq!(decrypt(&bob, &log), Some(note));
         assert_eq!(decrypt(&eve, &log), None);
+        let bytes = log_bytes(&log).expect("a log of this client");
         for i in 0..LOG_BYTES {
-            let mut changed = log.clone();
+            let mut changed = bytes;
             changed[i] ^= 1;
-            assert_eq!(decrypt(&bob, &changed), None, "byte {i}");
+            assert_eq!(decrypt(&bob, &log_words(&changed)), None, "byte {i}");
+        }
+        // Words of another contract's log, which no bytes have.
+        for word in 0..log.len() {
+            let mut other = log;
+            other[word] += Fr::from(2u64).pow([248]);
+            assert_eq!(decrypt(&bob, &other), None, "word {word}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The wallet's command line.
 //!
-//! Exit codes of `transfer`: 0 the node has the transaction; 1 nothing was sent; 3 it was sent, or may
-//! have been, and its outcome is unknown. Only after 1 is it safe to repeat the transfer.
+//! Exit codes of `transfer`, `claim` and `withdraw`: 0 the node has the transaction; 1 nothing was sent; 3
+//! it was sent, or may have been, and its outcome is unknown. Only after 1 is it safe to repeat the command.
 
 mod cli;
 
@@ -19,10 +19,11 @@ use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_pxe::prover::LocalProver;
-use rollmill_pxe::wallet::{Delivery, State, Wallet};
+use rollmill_pxe::wallet::{Delivery, FeePayer, Order, Purpose, Quote, State, Wallet};
+use rollmill_pxe::withdrawal::Withdrawal;
 use rollmill_service::{Exit, Failure, Outcome, Process, Secret, Service};
 
-use cli::{Commands, Config, Stage, Transfer, Wait};
+use cli::{Commands, Config, Sending, Stage, Wait};
 
 /// The transaction may have been sent: a script must not send it again.
 const SENT_UNKNOWN: u8 = 3;
@@ -33,7 +34,7 @@ fn main() -> ExitCode {
         .usage(PxeError::is_usage)
         .usage(ClientError::is_usage)
         .exit_codes(
-            "3 (transfer) the transaction was sent, or may have been, and its outcome is unknown: do not \
+            "3 (transfer, claim, withdraw) the transaction was sent, or may have been, and its outcome is unknown: do not \
              send it again, ask `rollmill-pxe status HASH`",
         )
         .run_commands(run)
@@ -41,21 +42,24 @@ fn main() -> ExitCode {
 
 async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     let config = process.config.clone();
-    let (transfer, kind) = match command {
+    let (payment, kind) = match command {
         // The command line requires a subcommand.
         None => return Ok(()),
         Some(Commands::Keygen) => return keygen(&config),
         Some(Commands::Status { hash, wait }) => {
             return follow(&NodeClient::new(&config.node_url)?, &hash, wait).await;
         }
+        Some(Commands::WithdrawalPath { hash }) => {
+            return show_path(&NodeClient::new(&config.node_url)?, &hash).await;
+        }
         Some(Commands::Address) => {
             println!("{}", open(&config)?.address());
             return Ok(());
         }
-        Some(Commands::Transfer(transfer)) => (Some(transfer), None),
         Some(Commands::Sync) => (None, None),
         Some(Commands::Balance) => (None, Some(Shown::Balance)),
         Some(Commands::Notes) => (None, Some(Shown::Notes)),
+        Some(paying) => (Some(paying), None),
     };
     let keys = open(&config)?;
     let node = NodeClient::new(&config.node_url)?;
@@ -66,12 +70,12 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
     wallet.sync(&node).await?;
     let interrupted = wallet.unreported();
     for hash in &interrupted {
-        tracing::warn!(tx = to_hex(hash), "transfer of an interrupted command sent");
+        tracing::warn!(tx = to_hex(hash), "transaction of an interrupted command sent");
     }
-    match transfer {
+    match payment {
         Some(_) if !interrupted.is_empty() => {
-            // A user who repeats an interrupted command would pay twice. Only `transfer` clears this
-            // state: the user may not have read the output of another command.
+            // A user who repeats an interrupted command would pay twice. Only a command that pays clears
+            // this state: the user may not have read the output of another command.
             let hashes: Vec<String> = interrupted.iter().map(to_hex).collect();
             interrupted.iter().for_each(|hash| wallet.report(hash));
             if let Err(error) = save(&path, &wallet) {
@@ -80,9 +84,10 @@ async fn run(process: Process<Config>, command: Option<Commands>) -> Outcome {
             let failure = PxeError::Interrupted { hashes: hashes.join(", ") }.into();
             Err(Exit { code: SENT_UNKNOWN, failure }.into())
         }
-        Some(transfer) => {
+        Some(paying) => {
             save(&path, &wallet)?;
-            send(&transfer, &config, &node, &path, &mut wallet).await
+            let (order, sending) = order(paying, &node, &wallet).await?;
+            send((&order, &sending), &config, &node, &path, &mut wallet).await
         }
         None => {
             save(&path, &wallet)?;
@@ -106,9 +111,11 @@ async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcom
             if balances.unverified > 0 {
                 println!("unverified {} (no proof of these blocks yet)", balances.unverified);
             }
-            let fee = wallet.fee_balance(node).await?;
-            let none = if fee == 0 { " (without one nothing can be sent)" } else { "" };
-            println!("fee balance {fee}{none}");
+            let locked = wallet.locked();
+            if locked > 0 {
+                println!("locked {locked} (in notes of transactions that are in no block yet)");
+            }
+            println!("public balance {}", wallet.fee_balance(node).await?);
         }
         Some(Shown::Notes) => {
             for note in wallet.notes() {
@@ -132,39 +139,73 @@ async fn show(kind: Option<Shown>, node: &NodeClient, wallet: &Wallet) -> Outcom
     Ok(())
 }
 
+/// The order that a command line asks for.
+async fn order(
+    paying: Commands,
+    node: &NodeClient,
+    wallet: &Wallet,
+) -> Result<(Order, Sending), Failure> {
+    let (purpose, payer, sending) = match paying {
+        Commands::Transfer(transfer) => {
+            let purpose = Purpose::Transfer { to: transfer.to, amount: transfer.amount };
+            (purpose, transfer.fee.into(), transfer.sending)
+        }
+        Commands::Withdraw(withdraw) => {
+            let purpose = Purpose::Withdraw { to: withdraw.to_l1, amount: withdraw.amount };
+            (purpose, withdraw.fee.into(), withdraw.sending)
+        }
+        Commands::Claim(claim) => {
+            let deposit = match claim.deposit() {
+                Some(deposit) => deposit,
+                None => wallet.find_deposit(node).await?,
+            };
+            let purpose = Purpose::Claim { deposit, keep: claim.keep };
+            (purpose, FeePayer::Account, claim.sending)
+        }
+        other => return Err(format!("{other:?} sends nothing").into()),
+    };
+    Ok((sending.order(purpose, payer), sending))
+}
+
+/// What is about to be sent.
+fn announce(order: &Order, quote: &Quote) {
+    let Quote { fee, change, notes_in, balance, expiry_slot } = quote;
+    let payer = match order.fee_payer {
+        FeePayer::Notes => "notes, which get back what the fee does not use".to_owned(),
+        FeePayer::Account => format!("the public balance of {balance}"),
+    };
+    match &order.purpose {
+        Purpose::Transfer { amount, .. } => eprintln!("amount {amount}, change {change}"),
+        Purpose::Withdraw { to, amount } => {
+            eprintln!("withdrawal of {amount} to {to} on L1, change {change}");
+            eprintln!("warning: the recipient and the amount of a withdrawal are public");
+        }
+        Purpose::Claim { deposit, .. } => eprintln!(
+            "claim of deposit {} of {}, of which {notes_in} go into a note",
+            deposit.index, deposit.amount
+        ),
+    }
+    eprintln!("fee {} now and at most {}, from {payer}", fee.now, fee.max);
+    eprintln!("valid up to slot {expiry_slot}");
+    if order.fee_payer == FeePayer::Account {
+        eprintln!("warning: the transaction names this account as the payer of the fee");
+    }
+}
+
 async fn send(
-    transfer: &Transfer,
+    (order, sending): (&Order, &Sending),
     config: &Config,
     node: &NodeClient,
     path: &Path,
     wallet: &mut Wallet,
 ) -> Outcome {
-    wallet.set_spend_pending(transfer.spend_pending);
-    let Transfer { to, amount, .. } = transfer;
-    let (fee, balance) = (wallet.fee(node).await?, wallet.fee_balance(node).await?);
-    if balance < fee.max {
-        return Err(PxeError::Fee { needed: fee.max, balance }.into());
-    }
-    // From the genesis file, which every client reads: a query for one slot would reveal the recipient.
-    let owner = to.to_field();
-    let genesis = node.genesis().await?;
-    if !genesis.fee_balances.iter().any(|balance| balance.address == owner) {
-        match transfer.allow_unspendable {
-            true => tracing::warn!("the recipient has no fee balance and cannot spend this"),
-            false => return Err(PxeError::Unspendable.into()),
-        }
-    }
-    let change = wallet.change(*amount)?;
-    eprintln!(
-        "amount {amount}, change {change}, fee {} now and at most {} (from the fee balance {balance})",
-        fee.now, fee.max
-    );
-    eprintln!("warning: the transaction names its sender as the payer of the fee");
-    if transfer.dry_run {
+    wallet.set_spend_pending(sending.spend_pending);
+    announce(order, &wallet.quote(node, order).await?);
+    if sending.dry_run {
         println!("nothing sent");
         return Ok(());
     }
-    if std::io::stdin().is_terminal() && !transfer.yes {
+    if std::io::stdin().is_terminal() && !sending.yes {
         eprint!("send? [y/N] ");
         let mut answer = String::new();
         std::io::stdin().read_line(&mut answer)?;
@@ -172,9 +213,10 @@ async fn send(
             return Err(PxeError::NotConfirmed.into());
         }
     }
-    let prover = LocalProver::open(config.keys_dir.as_deref(), genesis.chain_id)?;
+    let chain_id = node.genesis().await?.chain_id;
+    let prover = LocalProver::open(config.keys_dir.as_deref(), chain_id)?;
     let mut keep = |wallet: &Wallet| save(path, wallet);
-    let sent = wallet.deliver(node, &prover, (to, *amount), &mut OsRng, &mut keep).await;
+    let sent = wallet.deliver(node, &prover, order, &mut OsRng, &mut keep).await;
     let (tx, doubt) = match sent {
         Err(error) => {
             // Nothing was sent. That the state could not be saved does no harm: the next command
@@ -198,14 +240,14 @@ async fn send(
     rollmill_service::failpoint!("pxe.before_report");
     wallet.report(&hash);
     if let Err(error) = save(path, wallet) {
-        tracing::warn!(%error, "transfer sent; wallet state not saved, the next sync repairs it");
+        tracing::warn!(%error, "transaction sent; wallet state not saved, the next sync repairs it");
     }
     rollmill_service::failpoint!("pxe.after_report");
     if let Some(error) = doubt {
         return Err(unknown(format!("{error}; the transaction may have been sent").into()).into());
     }
-    match transfer.wait.wait {
-        Some(_) => follow(node, &hash, transfer.wait).await.map_err(|f| unknown(f).into()),
+    match sending.wait.wait {
+        Some(_) => follow(node, &hash, sending.wait).await.map_err(|f| unknown(f).into()),
         None => Ok(()),
     }
 }
@@ -255,6 +297,16 @@ async fn follow(node: &NodeClient, hash: &Fr, wait: Wait) -> Outcome {
     }
 }
 
+/// Prints what the contract needs to pay out a withdrawal.
+async fn show_path(node: &NodeClient, hash: &Fr) -> Outcome {
+    let withdrawal = Withdrawal::find(node, hash).await?;
+    if !withdrawal.is_proven {
+        eprintln!("warning: the block is not proven on L1 yet; the contract pays only then");
+    }
+    println!("{withdrawal}");
+    Ok(())
+}
+
 fn keygen(config: &Config) -> Outcome {
     if config.keystore.exists() {
         let path = config.keystore.display().to_string();
@@ -300,9 +352,7 @@ fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
     match std::fs::read(path) {
         Ok(bytes) => {
             let plain = keystore::open_state(&keys, &bytes).map_err(|error| error.in_file(path))?;
-            let why = "it is of another version";
-            let state: State = serde_json::from_slice(&plain)
-                .map_err(|_| PxeError::State { file: String::new(), why }.in_file(path))?;
+            let state = State::from_bytes(&plain).map_err(|error| error.in_file(path))?;
             Ok(Wallet::with_state(keys, state))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Wallet::new(keys)),
@@ -311,8 +361,7 @@ fn load(path: &Path, keys: Keys) -> Result<Wallet, PxeError> {
 }
 
 fn save(path: &Path, wallet: &Wallet) -> Result<(), PxeError> {
-    let plain = serde_json::to_vec(wallet.state())
-        .map_err(|_| PxeError::State { file: String::new(), why: "it cannot be written" })?;
+    let plain = wallet.state().to_bytes().map_err(|error| error.in_file(path))?;
     let sealed = keystore::seal_state(wallet.keys(), &plain, &mut OsRng)?;
     write(path, &sealed)
 }

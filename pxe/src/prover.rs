@@ -35,6 +35,11 @@ impl LocalProver {
 
 impl ClientProver for LocalProver {
     fn prove(&self, witness: &ClientWitness, seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
+        // A node would reject the proof: the transaction names the deployment's key root.
+        if self.keys.set().root() != witness.vk_root {
+            let why = "these proving keys are not those of the deployment that the node serves";
+            return Err(PxeError::Prove(why.to_owned()));
+        }
         prove_client(&self.keys, witness, seed)
             .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()))
     }

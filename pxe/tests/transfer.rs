@@ -1,201 +1,60 @@
 //! The wallet's program, killed at each step of a transfer and run twice concurrently: nothing is paid
 //! twice and nothing is lost. Real proofs; a fake node that follows the rules of a pool.
 
-use std::collections::BTreeMap;
+#[path = "ledger/mod.rs"]
+mod ledger;
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
 use rollmill_algebra::cpu::CpuDevice;
+use rollmill_circuits::keyset::KeySet;
 use rollmill_circuits::registry::{load_key_set, make_keys, open_srs};
 use rollmill_circuits::store::{DirStore, cache_dir};
-use rollmill_node_client::wire::{
-    BlockEffects, ErrorData, HeaderInfo, HexBytes, NotePath, PublicData, Request, Response,
-    RpcError, Tip, Tips, TxEffectsInfo, TxStatus, Versions, method,
-};
-use rollmill_protocol::field::to_hex;
-use rollmill_protocol::genesis::{GenesisBalance, GenesisNote};
-use rollmill_protocol::tree::{MemoryStore, Tree, append};
-use rollmill_protocol::version::VersionIds;
-use rollmill_protocol::{Fr, Genesis, Tx};
+use rollmill_protocol::Fr;
+use rollmill_protocol::field::{from_hex, to_hex};
+use rollmill_protocol::genesis::GenesisNote;
+use rollmill_protocol::message::{out_walk, withdraw_leaf};
+use rollmill_protocol::{Circuit, EthAddress};
 use rollmill_pxe::keys::Keys;
 use rollmill_pxe::keystore;
 use rollmill_service::{Shutdown, failpoints};
-use serde_json::{Value, json};
 
-const AMOUNT: u64 = 120;
-const NOTES: [u64; 2] = [1000, 700];
+use ledger::{FEE, FEE_MAX, Ledger, Node};
+
+const UNIT: u64 = 1_000_000_000;
+const AMOUNT: u64 = 120 * UNIT;
+const NOTES: [u64; 2] = [1000 * UNIT, 700 * UNIT];
 const TOTAL: u64 = NOTES[0] + NOTES[1];
-const FEES: u64 = 1 << 50;
 
-#[derive(Default)]
-struct Chain {
-    pool: BTreeMap<String, Tx>,
-    blocks: Vec<BlockEffects>,
+/// A node of a chain whose genesis gives Alice two notes. Every block counts as proven.
+fn node(alice: &Keys, vk_root: Fr) -> Node {
+    let owner = alice.address().to_field();
+    let note = |(i, value): (u64, u64)| GenesisNote { owner, value, randomness: Fr::from(i) };
+    let notes = (3..).zip(NOTES).map(note).collect();
+    let node = Node::new(Ledger::new(notes, &[], 1, vk_root));
+    node.pool().proven = u64::MAX;
+    node
 }
 
-/// A node whose blocks contain what was sent to it. Anchors stay at genesis, and every block counts as
-/// proven.
-#[derive(Clone)]
-struct Node {
-    genesis: Arc<Genesis>,
-    chain: Arc<Mutex<Chain>>,
+/// Transactions that were ever taken, all of which have valid proofs.
+fn taken(node: &Node, keys: &KeySet) -> usize {
+    let (ledger, pool) = (node.ledger(), node.pool());
+    for tx in &pool.waiting {
+        let inputs = rollmill_protocol::ClientInputs::of(tx, ledger.genesis.vk_root);
+        keys.verify(Circuit::Client, &inputs.to_fields(), &tx.client_proof).expect("a proof");
+    }
+    pool.waiting.len() + ledger.blocks().iter().map(|block| block.txs.len()).sum::<usize>()
 }
 
-impl Node {
-    fn new(alice: &Keys, bob: &Keys) -> Self {
-        let owner = alice.address().to_field();
-        let note = |(i, value): (u64, u64)| GenesisNote { owner, value, randomness: Fr::from(i) };
-        let balance =
-            |keys: &Keys| GenesisBalance { address: keys.address().to_field(), amount: FEES };
-        let genesis = Genesis {
-            format: 1,
-            chain_id: 31337,
-            rollup_version: 1,
-            timestamp: 1,
-            fee_per_l2_gas: 1,
-            fee_per_da_gas: 1,
-            notes: (3..).zip(NOTES).map(note).collect(),
-            fee_balances: vec![balance(alice), balance(bob)],
-        };
-        Self { genesis: Arc::new(genesis), chain: Arc::default() }
-    }
-
-    /// Transactions that were ever taken.
-    fn taken(&self) -> usize {
-        let chain = self.chain.lock();
-        chain.pool.len() + chain.blocks.iter().map(|block| block.txs.len()).sum::<usize>()
-    }
-
-    /// Includes the waiting transactions in a block.
-    fn build(&self) {
-        let mut chain = self.chain.lock();
-        let number = chain.blocks.len() as u64 + 1;
-        let effects = |(i, tx): (u64, &Tx)| TxEffectsInfo {
-            tx_hash: tx.hash(),
-            effects: tx.effects.to_fields(),
-            logs: tx.logs.iter().map(|log| HexBytes(log.clone())).collect(),
-            note_start_index: 64 * number + 16 * i,
-        };
-        let txs = (0..).zip(chain.pool.values()).map(effects).collect();
-        chain.pool.clear();
-        let header_hash = Fr::from(9000 + number);
-        chain.blocks.push(BlockEffects { block_number: number, header_hash, txs });
-    }
-
-    fn send(&self, bytes: &[u8]) -> Result<Value, &'static str> {
-        let tx = Tx::from_bytes(bytes).unwrap();
-        let mut chain = self.chain.lock();
-        let spends: Vec<&Fr> = tx.effects.present_nullifiers().collect();
-        let other = chain.pool.values().filter(|other| other.hash() != tx.hash());
-        if other.flat_map(|other| other.effects.present_nullifiers()).any(|n| spends.contains(&n)) {
-            return Err("NODE-023");
-        }
-        let hash = to_hex(&tx.hash());
-        chain.pool.insert(hash.clone(), tx);
-        Ok(json!({ "tx_hash": hash }))
-    }
-
-    fn answer(&self, request: &Request) -> Result<Value, &'static str> {
-        let built = self.genesis.build(MemoryStore::new()).unwrap();
-        let header = built.header;
-        let last = self.chain.lock().blocks.len() as u64;
-        Ok(match request.method.as_str() {
-            method::SEND_TRANSACTION => {
-                let bytes: HexBytes = serde_json::from_value(request.params[0].clone()).unwrap();
-                return self.send(&bytes.0);
-            }
-            method::GET_GENESIS => json!(*self.genesis),
-            method::GET_VERSIONS => {
-                let vk_root = Fr::from(0u64);
-                json!(Versions {
-                    ids: VersionIds {
-                        chain_id: 31337,
-                        rollup_version: 1,
-                        protocol_version: 1,
-                        vk_root
-                    },
-                    software: "stand-in".to_owned(),
-                    slots_per_epoch: 8,
-                    genesis_header_hash: header.hash(),
-                })
-            }
-            method::GET_HEADER => {
-                let chain = self.chain.lock();
-                let header_hash = match request.params[0].as_u64() {
-                    Some(number) => chain.blocks[number as usize - 1].header_hash,
-                    None => header.hash(),
-                };
-                json!(HeaderInfo {
-                    header: header.to_bytes(),
-                    header_hash,
-                    archive_root: Fr::from(0u64),
-                    chain: Fr::from(0u64),
-                    data_hash: Fr::from(0u64),
-                    l1_block: 1,
-                    proven: true,
-                })
-            }
-            method::GET_BLOCK_EFFECTS => {
-                let from = request.params[0].as_u64().unwrap();
-                let chain = self.chain.lock();
-                json!(chain.blocks.iter().filter(|b| b.block_number >= from).collect::<Vec<_>>())
-            }
-            method::GET_TIPS => {
-                let tip = Tip { block_number: last, header_hash: header.hash(), slot: 0 };
-                let (pending, verified, proven, finalized) = (tip, tip, tip, tip);
-                json!(Tips { pending, verified, proven, finalized, l1_block: 1, rejected: None })
-            }
-            method::GET_TRANSACTION_STATUS => {
-                let chain = self.chain.lock();
-                let hash = request.params[0].as_str().unwrap();
-                let block = chain
-                    .blocks
-                    .iter()
-                    .find(|block| block.txs.iter().any(|tx| to_hex(&tx.tx_hash) == hash));
-                json!(match block {
-                    Some(block) => TxStatus::Proven { block_number: block.block_number, index: 0 },
-                    None if chain.pool.contains_key(hash) => TxStatus::Pending { parked: None },
-                    None => TxStatus::Unknown,
-                })
-            }
-            method::GET_NOTE_PATH => {
-                let leaf_index = request.params[0].as_u64().unwrap();
-                json!(NotePath {
-                    leaf_index,
-                    leaf: self.genesis.leaves()[leaf_index as usize],
-                    path: append::path(&built.state.store, Tree::Notes, 0, leaf_index).unwrap(),
-                    note_root: header.state.tx_state.note_root,
-                })
-            }
-            method::GET_PUBLIC_DATA => json!(PublicData { value: Fr::from(FEES), block_number: 0 }),
-            other => panic!("a transfer does not ask for {other}"),
-        })
-    }
-
-    async fn serve(&self, shutdown: &Shutdown) -> String {
-        let node = self.clone();
-        let answer = move |axum::Json(request): axum::Json<Request>| async move {
-            let (result, error) = match node.answer(&request) {
-                Ok(result) => (Some(result), None),
-                Err(code) => {
-                    let data = ErrorData { code: code.to_owned() };
-                    (None, Some(RpcError { code: -32000, message: format!("{code}: no"), data }))
-                }
-            };
-            axum::Json(Response { jsonrpc: "2.0".to_owned(), id: request.id, result, error })
-        };
-        let router = axum::Router::new().route("/", axum::routing::post(answer));
-        let listener = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(rollmill_service::serve(listener, router, shutdown.clone()));
-        url
-    }
+/// Builds a block of everything that waits.
+fn build(node: &Node) {
+    let rejected = node.build();
+    assert!(rejected.is_empty(), "{rejected:?}");
 }
 
 /// Alice's wallet in its own directory, before its first transfer.
@@ -204,6 +63,7 @@ struct Case {
     node: Node,
     url: String,
     bob: String,
+    keys: KeySet,
     shutdown: Shutdown,
 }
 
@@ -215,15 +75,15 @@ impl Drop for Case {
 
 impl Case {
     async fn new() -> Self {
-        keys_are_made();
+        let keys = made_keys();
         let (alice, bob) = (Keys::from_seed(&[1; 32]), Keys::from_seed(&[2; 32]));
-        let (node, shutdown) = (Node::new(&alice, &bob), Shutdown::new());
+        let (node, shutdown) = (node(&alice, keys.root()), Shutdown::new());
         let url = node.serve(&shutdown).await;
         let folder = tempfile::tempdir().unwrap();
         let text = keystore::seal(&alice, "word", &mut ChaCha20Rng::seed_from_u64(1)).unwrap();
         std::fs::write(folder.path().join("alice.json"), text).unwrap();
         std::fs::write(folder.path().join("password"), "word").unwrap();
-        Self { folder, node, url, bob: bob.address().to_string(), shutdown }
+        Self { folder, node, url, bob: bob.address().to_string(), keys, shutdown }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -262,12 +122,12 @@ impl Case {
 }
 
 /// The suite has made them before any test; a test that is run alone makes them once.
-fn keys_are_made() {
+fn made_keys() -> KeySet {
     let store = DirStore::new(cache_dir(None));
-    if load_key_set(&store).is_err() {
+    load_key_set(&store).unwrap_or_else(|_| {
         let srs = open_srs(&store, 31337).unwrap();
-        make_keys(&CpuDevice::default(), &srs, &store, &|_, _| {}).unwrap();
-    }
+        make_keys(&CpuDevice::default(), &srs, &store, &|_, _| {}).unwrap()
+    })
 }
 
 fn text(output: &Output) -> String {
@@ -303,10 +163,10 @@ async fn a_transfer_killed_at_any_step_and_repeated_pays_once() {
         let again = case.transfer().output().unwrap();
         assert_eq!(again.status.code(), Some(exit), "{step}: {again:?}");
         assert_eq!(text(&again).contains("PXE-018"), exit == 3, "{step}: {again:?}");
-        assert_eq!(case.node.taken(), sent, "{step}");
+        assert_eq!(taken(&case.node, &case.keys), sent, "{step}");
 
-        case.node.build();
-        let expected = format!("balance {}\n", TOTAL - AMOUNT * sent as u64);
+        build(&case.node);
+        let expected = format!("balance {}\n", TOTAL - (AMOUNT + FEE) * sent as u64);
         let balance = case.run(&["balance"]);
         assert!(balance.starts_with(&expected), "{step}: {balance}");
         assert_eq!(case.leftovers(), [""; 0].map(PathBuf::from), "{step}");
@@ -361,13 +221,13 @@ async fn of_two_transfers_at_once_the_second_waits_for_nobody_and_sends_nothing(
     let second = case.transfer().output().unwrap();
     assert_eq!(second.status.code(), Some(1), "{second:?}");
     assert!(text(&second).contains("PXE-013"), "{second:?}");
-    assert_eq!(case.node.taken(), 0);
+    assert_eq!(taken(&case.node, &case.keys), 0);
 
     first.kill().unwrap();
     first.wait().unwrap();
     let third = case.transfer().output().unwrap();
     assert_eq!(third.status.code(), Some(3), "{third:?}");
-    assert_eq!(case.node.taken(), 1);
+    assert_eq!(taken(&case.node, &case.keys), 1);
 }
 
 /// Whatever the order in which six commands come, the node gets one transaction for each that says that
@@ -391,11 +251,53 @@ async fn many_transfers_at_once_pay_as_often_as_they_say() {
         }
     }
     assert!(sent >= 1);
-    assert_eq!(case.node.taken(), sent);
-    case.node.build();
+    assert_eq!(taken(&case.node, &case.keys), sent);
+    build(&case.node);
     let balance = case.run(&["balance"]);
     assert!(
-        balance.starts_with(&format!("balance {}\n", TOTAL - AMOUNT * sent as u64)),
+        balance.starts_with(&format!("balance {}\n", TOTAL - (AMOUNT + FEE) * sent as u64)),
         "{balance}"
     );
+}
+
+/// Goal: a deposit becomes a note, and value leaves again with the path that the contract asks for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deposit_is_claimed_and_withdrawn_with_real_proofs() {
+    let case = Case::new().await;
+    let owner = Keys::from_seed(&[1; 32]).address().to_field();
+    let none = case.command(&["claim"]).output().unwrap();
+    assert!(text(&none).contains("PXE-028"), "{none:?}");
+    let deposit = case.node.ledger().deposit(owner, 50 * UNIT);
+    (0..2).for_each(|_| build(&case.node));
+    let named = [deposit.index.to_string(), deposit.amount.to_string()];
+    let dry = ["claim", "--index", &named[0], "--amount", &named[1], "--dry-run"];
+    assert_eq!(case.run(&dry), "nothing sent\n");
+    let claim = case.run(&["claim"]);
+    assert!(from_hex(claim.trim()).is_ok(), "{claim}");
+    let again = case.command(&dry[..5]).output().unwrap();
+    assert!(text(&again).contains("PXE-025"), "{again:?}");
+    assert_eq!(taken(&case.node, &case.keys), 1);
+    build(&case.node);
+    let balance = case.run(&["balance"]);
+    let notes = TOTAL + 50 * UNIT - FEE_MAX;
+    let public = FEE_MAX - FEE;
+    let expected = format!("balance {notes}\npending 0\npublic balance {public}\n");
+    assert_eq!(balance, expected);
+
+    let to = format!("0x{}", "d1".repeat(20));
+    let amount = (7 * UNIT).to_string();
+    let withdraw = case.run(&["withdraw", "--to-l1", &to, "--amount", &amount]);
+    let path = case.command(&["withdrawal-path", withdraw.trim()]).output().unwrap();
+    assert!(text(&path).contains("PXE-029"), "{path:?}");
+    let locked = case.run(&["balance"]);
+    assert!(locked.contains("locked "), "{locked}");
+    assert_eq!(taken(&case.node, &case.keys), 2);
+    build(&case.node);
+    let path = case.run(&["withdrawal-path", withdraw.trim()]);
+    let siblings = path.split_once("path [").unwrap().1.trim_end().trim_end_matches(']');
+    let siblings: Vec<Fr> = siblings.split(',').map(|text| from_hex(text).unwrap()).collect();
+    let leaf = withdraw_leaf(EthAddress([0xd1; 20]), 7 * UNIT);
+    let root = case.node.ledger().tip().out_root;
+    assert_eq!(out_walk(&leaf, 0, 0, 1, &siblings), Some(root), "{path}");
+    assert!(case.run(&["balance"]).starts_with(&format!("balance {}\n", notes - 7 * UNIT - FEE)));
 }

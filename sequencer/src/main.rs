@@ -56,13 +56,12 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let running = setup::start(&config.node, &process).await?;
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender =
-        running.open_sender(signer, &config.account.intents, max_fee_gwei, conditions, shutdown);
+    let sender = running.open_sender(signer.clone(), &config.account.intents, max_fee_gwei, conditions, shutdown);
     let sender = Arc::new(sender.await?);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
-    let sequencer = Sequencer { running, sender, config, coinbase, metrics, pruner };
-    sequencer.require_proposer()?;
+    let kzg = Kzg::start();
+    let sequencer = Sequencer { running, sender, signer, kzg, config, coinbase, metrics, pruner };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     process.ready();

@@ -14,23 +14,27 @@
 //! proposal that is in no L1 block by the end of its slot is dropped. The next one for the same block
 //! number reuses its nonce: in a queue of proposals all but the first would revert.
 //!
-//! When the price excludes every waiting transaction, an empty block is built, which lowers the price.
-//! When no transaction waits, no block is built.
+//! When the price excludes every waiting transaction, an empty block is built, which lowers the price. One is
+//! built, too, when messages from L1 wait. When neither waits, no block is built.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollmill_l1::abi::{self, ProposeArgs, word};
+use rollmill_blob::{Blob, BlobError, Kzg, Sidecar};
+use rollmill_l1::abi::{self, Attestations, DaInput, FixedCommittee, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
-use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus};
+use rollmill_l1::alloy::signers::SignerSync;
+use rollmill_l1::alloy::signers::local::PrivateKeySigner;
+use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus, attest};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
 use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
-use rollmill_protocol::EthAddress;
-use rollmill_protocol::builder::BlockEnv;
+use rollmill_protocol::blob::block_words;
+use rollmill_protocol::builder::Block;
+use rollmill_protocol::{Commitment, EthAddress, Fr};
 use rollmill_service::{Again, Retry, Shutdown, StatusPage};
 
-use crate::build::{BuildError, Built, Outcome, build};
+use crate::build::{BuildError, Built, Choice, Outcome, build, has_messages};
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -56,11 +60,26 @@ pub enum SequencerError {
     /// Do: Read the log's lines about L1 and correct the endpoints.
     #[error("{code}: block {number} is on L1, but the node has not followed it in {seconds} s; see the lines of its log about L1", code = self.code())]
     NotFollowed { number: u64, seconds: u64 },
-    /// The account is not the proposer of the deployment.
+    /// The account is not the proposer of the slot.
     ///
     /// Do: Give the proposer's key with `--l1-key-env` or `--l1-keystore`.
     #[error("{code}: the contract takes blocks of account {expected}, the key of --l1-key-env or --l1-keystore is of {got}; give the proposer's key", code = self.code())]
     NotTheProposer { expected: String, got: String },
+    /// The account alone is no quorum of the epoch's committee.
+    ///
+    /// Do: Nothing yet: this release proposes for committees in which one signature suffices.
+    #[error("{code}: the committee of epoch {epoch} has {members} members, of whom {needed} must sign; this release brings its own signature only", code = self.code())]
+    NoQuorum { epoch: u64, members: usize, needed: usize },
+    /// The block's data does not make a blob.
+    ///
+    /// Do: Report it with the log.
+    #[error("{code}: the block's blob: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
+    Blob(#[from] BlobError),
+    /// The key does not sign.
+    ///
+    /// Do: Check the key of `--l1-key-env` or `--l1-keystore`.
+    #[error("{code}: the block is not signed: {reason}", code = self.code())]
+    Unsigned { reason: String },
     /// The proposed block is in no L1 block yet.
     ///
     /// Do: Check the log's lines about L1 and its fees; raise `--l1-max-fee-gwei` if they are the
@@ -90,6 +109,9 @@ rollmill_errors::coded! {
         Self::NotTheProposer { .. } => "SEQ-004",
         Self::NotIncluded { .. } => "SEQ-006",
         Self::Task { .. } => "SEQ-007",
+        Self::NoQuorum { .. } => "SEQ-008",
+        Self::Blob(..) => "SEQ-009",
+        Self::Unsigned { .. } => "SEQ-010",
         Self::Build(error) => (error),
         Self::L1(error) => (error),
     }
@@ -157,6 +179,9 @@ struct Proposal {
 pub struct Sequencer {
     pub running: RunningNode,
     pub sender: Arc<TxSender>,
+    /// Signs blocks; the key of the sender's account.
+    pub signer: PrivateKeySigner,
+    pub kzg: Kzg,
     pub config: Config,
     pub coinbase: EthAddress,
     pub metrics: Metrics,
@@ -164,14 +189,53 @@ pub struct Sequencer {
 }
 
 impl Sequencer {
-    /// Requires that the sender's account is the one whose blocks the contract accepts.
-    pub fn require_proposer(&self) -> Result<(), SequencerError> {
-        let expected = abi::address(self.running.constants.proposer);
+    /// Signs a block with this chain for the committee of its slot.
+    ///
+    /// # Errors
+    /// When the account is not the slot's proposer, or its signature is no quorum.
+    async fn sign(&self, block: &Block, chain: &Fr) -> Result<Attestations, SequencerError> {
+        let header = &block.header;
+        let epoch = self.running.info.epoch(header.slot);
+        let selection = self.running.info.contracts.selection;
+        let selection = FixedCommittee::new(selection, self.running.l1.provider().clone());
+        let expected = selection.proposerOf(header.slot).call().await;
+        let expected = expected.map_err(L1Error::contract("proposerOf"))?;
         let got = self.sender.account();
-        if expected == got {
-            return Ok(());
+        if expected != got {
+            let (expected, got) = (expected.to_string(), got.to_string());
+            return Err(SequencerError::NotTheProposer { expected, got });
         }
-        Err(SequencerError::NotTheProposer { expected: expected.to_string(), got: got.to_string() })
+        let members = selection.committee(epoch).call().await;
+        let members = members.map_err(L1Error::contract("committee"))?;
+        let needed = attest::quorum(members.len());
+        if needed > 1 {
+            return Err(SequencerError::NoQuorum { epoch, members: members.len(), needed });
+        }
+        let (chain_id, rollup) = (self.running.l1.chain_id(), abi::address(self.running.rollup));
+        let (number, slot) = (header.block_number, header.slot);
+        let digest = attest::block_digest(chain_id, rollup, number, slot, word(chain));
+        let signature = self.signer.sign_hash_sync(&digest);
+        let signature = signature
+            .map_err(|error| SequencerError::Unsigned { reason: error.to_string() })?;
+        let members: Vec<_> =
+            members.iter().map(|of| (*of, (*of == got).then_some(signature))).collect();
+        Ok(attest::attestations(&members))
+    }
+
+    /// The blob of a block with transactions, and what L1 checks of it; nothing without transactions.
+    /// Computes for a second or so.
+    fn data(
+        &self,
+        block: &Block,
+    ) -> Result<(Commitment, DaInput, Option<Arc<Sidecar>>), SequencerError> {
+        if block.txs.is_empty() {
+            return Ok((Commitment::default(), abi::no_data(), None));
+        }
+        let sidecar = self.kzg.sidecar(Blob::from_words(&block_words(&block.txs))?)?;
+        let commitment = Commitment(sidecar.commitment().0);
+        let opening = block.opening(commitment);
+        let (_, proof) = self.kzg.prove(sidecar.blob(), &opening.z)?;
+        Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
     }
 
     /// Shows under `/status` which rejected block pauses building, if one does, and the deadline of the
@@ -249,7 +313,7 @@ impl Sequencer {
         if self.is_paused(tips.rejected.clone(), memory) || self.is_prune_due() {
             return Ok(Turn::Paused);
         }
-        if count == 0 && !node.is_priced_out()? {
+        if count == 0 && !node.is_priced_out()? && !has_messages(node)? {
             memory.waiting_since = None;
             return Ok(Turn::Waiting);
         }
@@ -330,17 +394,21 @@ impl Sequencer {
     /// The contract accepts a proposal only in its own slot, so a proposal made in the last L1 block of
     /// a slot would miss it. For that reason a slot lasts at least two L1 blocks.
     async fn slot_for_next_block(&self) -> Result<Option<(u64, Expiry)>, SequencerError> {
-        let (l1, constants) = (&self.running.l1, &self.running.constants);
+        let (l1, config) = (&self.running.l1, self.running.node.config());
         let head = l1.latest().await?;
         let before = l1.block(BlockNumberOrTag::Number(head.number.saturating_sub(1))).await?;
         let before = before.map_or(head.timestamp, |block| block.header.timestamp);
         // A gap in L1, or a time jump of a development chain, must not cost more than half a slot.
-        let half = (constants.slot_seconds / 2).max(1);
+        let half = (config.slot_seconds / 2).max(1);
         let interval = head.timestamp.saturating_sub(before).clamp(1, half);
-        let slot = constants.slot_at(head.timestamp);
-        let end = constants.slot_start(slot.saturating_add(1));
+        // 0 before genesis, as in the contract.
+        let slot_at = |time: u64| {
+            time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1)
+        };
+        let slot = slot_at(head.timestamp);
+        let end = config.timestamp(slot.saturating_add(1)).unwrap_or(u64::MAX);
         let expires = Expiry::Timestamp(end.saturating_sub(interval));
-        Ok((constants.slot_at(head.timestamp + interval) == slot).then_some((slot, expires)))
+        Ok((slot_at(head.timestamp.saturating_add(interval)) == slot).then_some((slot, expires)))
     }
 
     /// Whether a block may be built in this slot: it is later than the parent's slot, and the epoch is
@@ -356,7 +424,7 @@ impl Sequencer {
         if limit == 0 || tip < limit {
             return Ok(true);
         }
-        let slots = self.running.constants.slots_per_epoch;
+        let slots = node.config().slots_per_epoch.max(1);
         let earlier = node.block_record(BlockRef::Number(tip + 1 - limit))?;
         Ok(earlier
             .is_none_or(|b| b.header.block_number == 0 || b.header.slot / slots != slot / slots))
@@ -365,13 +433,10 @@ impl Sequencer {
     async fn build(&self, slot: u64) -> Result<Option<Built>, SequencerError> {
         let node = Arc::clone(&self.running.node);
         let (max_txs, coinbase) = (self.config.max_txs, self.coinbase);
-        let clock = self.running.constants.clock();
         let work = move || -> Result<Outcome, BuildError> {
-            let parent = node.block_record(BlockRef::Pending)?.ok_or(BuildError::NoParent)?.header;
-            let price = node.next_price()?;
-            let timestamp = clock.timestamp(&parent, slot).ok_or(BuildError::EndOfTime)?;
-            let env = BlockEnv { slot, timestamp, coinbase, price };
-            build(&node, &node.ready_txs(), max_txs, env, node.is_priced_out()?)
+            let is_priced_out = node.is_priced_out()?;
+            let choice = Choice { slot, coinbase, max_txs, is_priced_out };
+            build(&node, &node.ready_txs(), choice)
         };
         let Outcome { built, left_out } = tokio::task::spawn_blocking(work)
             .await
@@ -392,28 +457,23 @@ impl Sequencer {
         memory: &mut Memory,
         shutdown: &Shutdown,
     ) -> Result<Turn, SequencerError> {
-        let Built { block, previous_archive_root } = built;
+        let Built { block, chain_before } = built;
         let header = &block.header;
         let number = header.block_number;
-        let args = ProposeArgs {
-            blockNumber: number,
-            slot: header.slot,
-            previousArchiveRoot: word(&previous_archive_root),
-            archiveRoot: word(&block.archive.append.root_after),
-            headerHash: word(&block.header_hash),
-            coinbase: abi::address(header.coinbase),
-            totalFees: header.total_fees,
-        };
-        let data = block.data().to_bytes();
-        let txs = block.txs.len();
-        tracing::info!(block = number, slot = header.slot, txs, bytes = data.len(), "block built");
+        let (commitment, data, sidecar) = tokio::task::block_in_place(|| self.data(&block))?;
+        let link = block.chain_link(chain_before, &block.opening(commitment));
+        let attestations = self.sign(&block, &link.chain()).await?;
+        let args = abi::propose_args(header, &block.archive.append.root_after);
+        let (txs, messages) = (block.txs.len(), block.message_leaves().count());
+        tracing::info!(block = number, slot = header.slot, txs, messages, "block built");
         let purpose = format!("propose/{number}");
         // An earlier block of this number may have been on L1 and was pruned.
         let attempt = self.sender.attempt_for(&purpose);
-        let input = abi::propose_calldata(args, data);
+        let input = abi::propose_calldata(args, attestations, data);
         rollmill_service::failpoint!("sequencer.block_built");
         let request = TxRequest {
             attempt,
+            sidecar,
             expires: Some(expires),
             ..TxRequest::call(purpose.clone(), abi::address(self.running.rollup), input)
         };

@@ -117,6 +117,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("node", "protocol-testing", "tests follow a small deployment"),
     ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
+    ("pxe", "plonk", "tests check witnesses against the client circuit"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),
     ("sequencer", "l1-testing", "tests place a failing endpoint before L1"),
     ("sequencer", "protocol-testing", "tests build blocks of a small deployment"),

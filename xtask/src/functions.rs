@@ -14,9 +14,8 @@ const LONG: &[(&str, &str, &str)] = &[
     ("agent/tests/commands.rs", "a_wrong_key_ends_the_agent_with_one_line", "a list of cases"),
     ("algebra/src/cpu/ifma/curve.rs", "add_pairs", "one pass in registers"),
     ("circuits/examples/epoch.rs", "main", "a walk through an epoch"),
-    ("circuits/src/block_root.rs", "constrain_over", "a circuit, rule by rule"),
     ("circuits/src/gadgets/fold.rs", "fold", "the steps of folding, as the book lists them"),
-    ("circuits/src/tx_base.rs", "constrain", "a circuit, rule by rule"),
+    ("circuits/src/tx_base.rs", "constrain_over", "a circuit, rule by rule"),
     ("devnet/src/chaos.rs", "run", "one loop over the kinds of fault"),
     ("devnet/src/scenario.rs", "bring_up", "one process after the other"),
     (

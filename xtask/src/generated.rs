@@ -108,12 +108,12 @@ const ROWS: &[Row] = &[
     },
     Row {
         files: &[
-            "protocol/tests/vectors/protocol.json",
             "protocol/tests/vectors/protocol2.json",
+            "protocol/tests/vectors/stream2.jsonl",
             "contracts/src/v2/Layout.sol",
         ],
         writer: Writer::Gen,
-        compared_by: "`cargo xtask gen --check` with `model.py`, `model2.py` and `solidity2.py`; `protocol/tests/known_answers.rs` compares the first with the crate",
+        compared_by: "`cargo xtask gen --check` with `model2.py` and `solidity2.py`; `protocol/tests/known_answers.rs` and `model.rs` with the crate",
     },
     Row {
         files: &["plonk/tests/vectors/transcript.json"],

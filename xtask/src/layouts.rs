@@ -3,12 +3,19 @@
 
 use std::fmt::Write as _;
 
-use rollmill_protocol::block::ChainLink;
-use rollmill_protocol::gas::GasSettings;
+use rollmill_circuits::circuit::log_n;
+use rollmill_protocol::block::{ChainLink, LinkWordsLayout};
+use rollmill_protocol::circuit::Verifier;
+use rollmill_protocol::gas::{
+    DA_GAS_PER_TX, FEE_PER_GAS_MAX, GasSettings, L2_GAS_PER_TX, MAX_TXS_PER_BLOCK,
+};
 use rollmill_protocol::layout::CellInfo;
+use rollmill_protocol::message::MESSAGE_SUBTREE_HEIGHT;
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeafLayout};
 use rollmill_protocol::{
-    BlockRange, ClientInputs, Constants, EpochRoot, Header, StateRefs, TxEffects, TxRange, TxState,
-    domain,
+    BlockRange, Circuit, ClientInputs, Config, Constants, EpochRoot, Fr, Header, StateRefs,
+    TxEffects, TxRange, TxState, domain,
 };
 
 use crate::generate::Output;
@@ -31,37 +38,60 @@ pub(crate) fn contract(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
         "the pair is not last: {CONTRACT} says it is"
     );
 
-    let mut constants: Vec<(String, usize)> = Vec::new();
+    let mut constants: Vec<(String, u64)> = Vec::new();
     let mut groups: Vec<(&str, usize)> = Vec::new();
-    let mut group = |title, rows: Vec<(String, usize)>| {
+    let mut group = |title, rows: Vec<(String, u64)>| {
         groups.push((title, rows.len()));
         constants.extend(rows);
     };
-    let named = |prefix: &str, cells: &[(usize, &CellInfo)]| -> Vec<(String, usize)> {
-        cells.iter().map(|(i, cell)| (constant(prefix, &cell.name), *i)).collect()
+    let counted = |prefix: &str, names: Vec<String>| {
+        let words = (format!("{prefix}_WORDS"), names.len() as u64);
+        let rows = (0..).zip(names).map(|(i, name)| (constant(prefix, &name), i));
+        rows.chain([words]).collect::<Vec<_>>()
     };
-    let counted = |prefix: &str, cells: &[CellInfo]| {
-        let mut rows = named(prefix, &cells.iter().enumerate().collect::<Vec<_>>());
-        rows.push((format!("{prefix}_WORDS"), cells.len()));
-        rows
-    };
+    let single = |name: &str, value: u64| (name.to_owned(), value);
 
-    let mut rows = named("EPOCH", &inputs);
-    rows.extend([("EPOCH_PAIR".to_owned(), start), ("EPOCH_WORDS".to_owned(), epoch.len())]);
+    let mut rows: Vec<_> =
+        inputs.iter().map(|(i, cell)| (constant("EPOCH", &cell.name), *i as u64)).collect();
+    rows.push(single("EPOCH_PAIR", start as u64));
+    rows.push(single("EPOCH_WORDS", epoch.len() as u64));
     group("Indices in the public inputs of an epoch root, and how many there are.", rows);
 
     let mut rows: Vec<_> =
-        pair.iter().map(|(i, cell)| (constant("", &cell.name), i - start)).collect();
-    rows.push(("PAIR_WORDS".to_owned(), pair.len()));
+        pair.iter().map(|(i, cell)| (constant("", &cell.name), (i - start) as u64)).collect();
+    rows.push(single("PAIR_WORDS", pair.len() as u64));
     group("Indices in the pair, with which those inputs end.", rows);
 
-    let link = counted("LINK", &ChainLink::cell_infos());
+    let link = counted("LINK", LinkWordsLayout::<Fr>::cell_names());
     group("Indices in what one link of the block chain hashes, after the domain tag.", link);
+    let config = Config::cell_infos().into_iter().map(|cell| cell.name).collect();
+    group(
+        "Indices in what the config hash contains, after the domain tag.",
+        counted("CONFIG", config),
+    );
+    group("Words of a header.", vec![single("HEADER_WORDS", Header::FIELDS as u64)]);
 
-    let header = counted("HEADER", &Header::cell_infos());
-    group("Indices of the 32-byte words of a header's bytes.", header);
+    let mut rows = counted("VK", VkLeafLayout::<Fr>::cell_names());
+    rows.extend([
+        single("VK_TREE_HEIGHT", VK_TREE_HEIGHT as u64),
+        single("ROLE_EPOCH_ROOT_1", Circuit::EpochRoot1.role()),
+        single("ROLE_EPOCH_ROOT_2", Circuit::EpochRoot2.role()),
+        single("EPOCH_ROOT_LOG_N", log_n(Circuit::EpochRoot1).into()),
+        single("TRANSCRIPT_KECCAK", Verifier::L1.transcript()),
+    ]);
+    group("A leaf of the key tree, and what the leaves of the two epoch roots contain.", rows);
 
-    let tags = domain::ALL.iter().map(|(name, tag)| (format!("DOMAIN_{name}"), *tag as usize));
+    let limits = vec![
+        single("PROTOCOL_VERSION", PROTOCOL_VERSION),
+        single("MAX_TXS", MAX_TXS_PER_BLOCK as u64),
+        single("MESSAGE_SUBTREE_HEIGHT", MESSAGE_SUBTREE_HEIGHT as u64),
+        single("L2_GAS_PER_TX", L2_GAS_PER_TX),
+        single("DA_GAS_PER_TX", DA_GAS_PER_TX),
+        single("PRICE_MAX", FEE_PER_GAS_MAX),
+    ];
+    group("Limits.", limits);
+
+    let tags = domain::ALL.iter().map(|(name, tag)| (format!("DOMAIN_{name}"), *tag));
     group("Domain tags of Poseidon2.", tags.collect());
 
     let mut names: Vec<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
@@ -78,14 +108,13 @@ fn constant(prefix: &str, name: &str) -> String {
     if prefix.is_empty() { name } else { format!("{prefix}_{name}") }
 }
 
-fn solidity(groups: &[(&str, usize)], constants: &[(String, usize)]) -> String {
+fn solidity(groups: &[(&str, usize)], constants: &[(String, u64)]) -> String {
     let mut text = String::from(
         "// SPDX-License-Identifier: MIT OR Apache-2.0\n\
          // Generated from the protocol's layouts by `cargo xtask gen`; do not edit.\n\
          pragma solidity 0.8.37;\n\n\
-         // Numbers that the contracts share with the circuits. The order of fields is that of their\n\
-         // declaration in the crate `protocol`. At the level of the file, so that one can be the length\n\
-         // of an array.\n",
+         // Numbers that the contracts share with the circuits: docs/book/protocol-2.md has their meaning. At the\n\
+         // level of the file, so that one can be the length of an array.\n",
     );
     let mut rest = constants.iter();
     for (title, rows) in groups {
@@ -117,9 +146,10 @@ pub(crate) fn page(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
         TxState "part of `StateRefs` and `TxRange`";
         TxEffects "hashed under `TX` into the transaction's hash";
         GasSettings "part of `TxEffects`";
-        ChainLink "hashed under `CHAIN`, on L1 too";
+        ChainLink "parts of a link; packed into the words that are hashed under `CHAIN`, on L1 too";
+        Config "hashed under `CONFIG`, on L1 too";
         Constants "part of every range";
-        ClientInputs "public inputs of the client circuit";
+        ClientInputs "public inputs of a client proof";
         TxRange "public inputs of TxBase and TxMerge";
         BlockRange "public inputs of BlockRoot and BlockMerge";
         EpochRoot "public inputs of EpochRoot, which the contract computes";

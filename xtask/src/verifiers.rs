@@ -27,7 +27,7 @@ pub(crate) fn contracts(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
     )?;
     let contract = |(circuit, name): (Circuit, String)| {
         let key = keys.key(circuit);
-        let source = solidity::generate(&key.vk, keys.tau_g2(), &name, circuit.pair_at());
+        let source = solidity::generate(&key.vk, keys.tau_g2(), &name, Some(circuit.pair_at()));
         Output::text(&format!("contracts/src/{name}.sol"), source)
     };
     Ok(circuit::contracts().into_iter().map(contract).collect())

@@ -31,7 +31,9 @@ pub fn charged_rows(
     let log_n = b.witness(opened.leaf.log_n.into());
     let n_public = b.witness(opened.leaf.n_public_inputs.into());
     let charged = b.witness(opened.leaf.charged_rows.into());
-    let fields = [role, digest, log_n, n_public, charged, constants.protocol_version];
+    let transcript = b.constant_u64(circuit.verifier().transcript());
+    let version = constants.protocol_version;
+    let fields = [role, digest, log_n, n_public, charged, version, transcript];
     let mut node = b.hash(domain::VK_LEAF, &fields);
     let path = siblings(b, &opened.path, VK_TREE_HEIGHT);
     for (level, sibling) in path.into_iter().enumerate() {

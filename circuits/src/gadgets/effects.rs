@@ -2,32 +2,18 @@
 
 use rollmill_algebra::Fr;
 use rollmill_plonk::builder::{Builder, Var};
+use rollmill_protocol::blob::HalvesLayout;
 use rollmill_protocol::domain;
-use rollmill_protocol::gas::GasSettingsLayout;
 use rollmill_protocol::header::{Header, HeaderLayout};
 use rollmill_protocol::layout::Cells;
-use rollmill_protocol::tx::{TxEffects, TxEffectsLayout};
+use rollmill_protocol::tx::TxEffectsLayout;
 
-use crate::gadgets::uint::range_u64;
+use crate::gadgets::blob::Scalar;
 use crate::weaken::gone;
-
-/// The 41 fields of effects as new variables.
-pub fn effects(b: &mut Builder, effects: &TxEffects) -> TxEffectsLayout<Var> {
-    effects.layout().map(|value| b.witness(value))
-}
 
 /// `hash(TX, fields)`.
 pub fn tx_hash(b: &mut Builder, effects: &TxEffectsLayout<Var>) -> Var {
     b.hash(domain::TX, &effects.to_vec())
-}
-
-/// Constrains every gas field to 64 bits.
-pub fn range_gas(b: &mut Builder, gas: &GasSettingsLayout<Var>) {
-    for var in gas.to_vec() {
-        if !gone("gadgets.gas.range") {
-            range_u64(b, var);
-        }
-    }
 }
 
 /// `hash(TXS_CHAIN, [prev, tx_hash])`.
@@ -75,4 +61,10 @@ pub fn publish(b: &mut Builder, inputs: &[Var]) {
 pub fn inputs_of<L: Cells<Var>>(public: &[Var]) -> L {
     assert_eq!(public.len(), L::LEN, "public inputs of a child");
     L::take(&mut public.iter().copied()).expect("as many cells as the layout has")
+}
+
+/// A blob's value in its halves.
+pub fn halves(b: &mut Builder, value: &Scalar) -> HalvesLayout<Var> {
+    let [lo, hi] = value.halves(b);
+    HalvesLayout { lo, hi }
 }

@@ -62,6 +62,8 @@ pub struct ChildSpec<'a> {
     pub cell_bits: u32,
     /// Where in the public inputs a carried pair starts, if there is one.
     pub pair_at: Option<usize>,
+    /// The transcript in the child's leaf.
+    pub transcript: u64,
 }
 
 /// A child whose proof was verified, up to the folded pair.
@@ -105,7 +107,12 @@ pub fn verify_children(
         let key = KeyVars::new(b, &witness.vk, spec.log_ns, spec.n_public, spec.cell_bits);
         let role = Choice::new(b, spec.roles, witness.leaf.circuit.role());
         let charged_rows = b.witness(witness.leaf.charged_rows.into());
-        let leaf = LeafVars { n_public: spec.n_public, charged_rows, protocol_version };
+        let leaf = LeafVars {
+            n_public: spec.n_public,
+            charged_rows,
+            protocol_version,
+            transcript: spec.transcript,
+        };
         assert_leaf(b, vk_root, &role, &key, leaf, &witness.path);
         let proof = ProofVars::new(b, &witness.proof);
         assert_eq!(witness.public.len(), spec.n_public, "public inputs of child {i}");

@@ -11,6 +11,9 @@ use rollmill_plonk::gates::power_of_two;
 
 use crate::weaken::gone;
 
+/// Bits of a slot.
+pub const SLOT_BITS: u32 = 48;
+
 /// Widest range that [`range_bits`] takes; the recomposed sum stays below r.
 pub const RANGE_BITS_MAX: u32 = 248;
 
@@ -125,6 +128,30 @@ pub(crate) fn bits_given(b: &mut Builder, value: Var, bits: &[Fr]) -> Vec<Var> {
     bits
 }
 
+/// 1 where `value` is below zero, else 0. The value must be an integer from `−2^bits` to `2^bits − 1`, `bits` at most
+/// 128, and any other is rejected.
+pub fn is_negative(b: &mut Builder, value: Var, bits: u32) -> Var {
+    // Integers of this size are far from r, so a value below zero is in the upper half of the field.
+    let is_below = b.value(value).into_bigint() > Fr::MODULUS_MINUS_ONE_DIV_TWO;
+    is_negative_given(b, value, bits, Fr::from(u64::from(is_below)))
+}
+
+/// [`is_negative`] with the answer that the prover claims.
+fn is_negative_given(b: &mut Builder, value: Var, bits: u32, answer: Fr) -> Var {
+    let (zero, one) = (Fr::from(0u64), Fr::from(1u64));
+    let answer = b.witness(answer);
+    if !gone("gadgets.negative.bit") {
+        b.assert_bool(answer);
+    }
+    // The value itself, or −value − 1 where it is below zero.
+    let folded = b.mul_add(answer, value, -Fr::from(2u64), Some(value), zero);
+    let rest = b.linear(&[(one, folded), (-one, answer)], zero);
+    if !gone("gadgets.negative.range") {
+        range_bits(b, rest, bits);
+    }
+    answer
+}
+
 /// `1 − bit`.
 pub fn not(b: &mut Builder, bit: Var) -> Var {
     b.scale(bit, -Fr::from(1u64), Fr::from(1u64))
@@ -223,15 +250,15 @@ fn halves_below_borrowing(b: &mut Builder, small: Halves, large: Halves, borrows
     }
 }
 
-/// Quotient and remainder of numbers below 2^64: `value = quotient · divisor + remainder` with
-/// `remainder < divisor`, so the divisor is not zero. All four are constrained to 64 bits.
+/// Quotient and remainder of numbers below `2^bits`, `bits` at most 124: `value = quotient · divisor + remainder` with
+/// `remainder < divisor`, so the divisor is not zero. All four are constrained to this number of bits.
 ///
-/// The product stays below 2^128, so the equation is one of integers.
-pub fn divide(b: &mut Builder, value: Var, divisor: Var) -> (Var, Var) {
-    let (v, d) = (low_u64(b, value), low_u64(b, divisor));
+/// The product stays below 2^248, so the equation is one of integers.
+pub fn divide(b: &mut Builder, value: Var, divisor: Var, bits: u32) -> (Var, Var) {
+    let (v, d) = (low_u128(b, value), low_u128(b, divisor));
     // No remainder is below a divisor of zero, so these zeros do not satisfy the circuit.
     let parts = [v.checked_div(d), v.checked_rem(d)].map(|part| Fr::from(part.unwrap_or(0)));
-    divide_into(b, value, divisor, parts)
+    divide_into(b, value, divisor, bits, parts)
 }
 
 /// [`divide`] with a quotient and a remainder that the prover chooses.
@@ -239,34 +266,37 @@ fn divide_into(
     b: &mut Builder,
     value: Var,
     divisor: Var,
+    bits: u32,
     [quotient, remainder]: [Fr; 2],
 ) -> (Var, Var) {
+    assert!(bits <= RANGE_BITS_MAX / 2, "a division of {bits} bits");
     let quotient = b.witness(quotient);
     if !gone("gadgets.divide.quotient") {
-        range_u64(b, quotient);
+        range_bits(b, quotient, bits);
     }
     let remainder = b.witness(remainder);
     if !gone("gadgets.divide.remainder") {
-        range_u64(b, remainder);
+        range_bits(b, remainder, bits);
     }
     if !gone("gadgets.divide.value") {
-        range_u64(b, value);
+        range_bits(b, value, bits);
     }
     if !gone("gadgets.divide.divisor") {
-        range_u64(b, divisor);
+        range_bits(b, divisor, bits);
     }
     let product = b.mul_add(quotient, divisor, Fr::from(1u64), Some(remainder), Fr::from(0u64));
     if !gone("gadgets.divide.equal") {
         b.assert_equal(product, value);
     }
     if !gone("gadgets.divide.below") {
-        assert_below(b, remainder, divisor, 64);
+        assert_below(b, remainder, divisor, bits);
     }
     (quotient, remainder)
 }
 
-fn low_u64(b: &Builder, var: Var) -> u64 {
-    b.value(var).into_bigint().as_ref()[0]
+fn low_u128(b: &Builder, var: Var) -> u128 {
+    let words = b.value(var).into_bigint().0;
+    u128::from(words[0]) | u128::from(words[1]) << 64
 }
 
 #[cfg(test)]

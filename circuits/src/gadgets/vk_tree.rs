@@ -126,6 +126,8 @@ pub struct LeafVars {
     pub n_public: usize,
     pub charged_rows: Var,
     pub protocol_version: Var,
+    /// Of the proofs under the key, a constant: no circuit takes a key for proofs that L1 verifies.
+    pub transcript: u64,
 }
 
 /// Constrains the key to be the leaf of the chosen role under `vk_root`.
@@ -144,6 +146,7 @@ pub fn assert_leaf(
         b.constant_u64(leaf.n_public as u64),
         leaf.charged_rows,
         leaf.protocol_version,
+        b.constant_u64(leaf.transcript),
     ];
     let mut node = b.hash(domain::VK_LEAF, &fields);
     for (level, sibling) in path.iter().enumerate() {
@@ -192,6 +195,37 @@ mod tests {
         }
         for bad in [[0, 0, 0], [1, 1, 0], [1, 1, 1], [2, -1, 0], [-1, 1, 1]] {
             assert!(!accepted(bad), "{bad:?}");
+        }
+    }
+
+    /// Attack: the key of a circuit for L1 at a place that a parent accepts. Its proofs have another transcript, and
+    /// nobody has shown that one is as hard to forge as the other. A leaf also names each of its other words.
+    #[test]
+    fn a_leaf_with_another_word_is_rejected() {
+        const ROLE: u32 = 2;
+        // Role, digest, size, public inputs, rows, version, transcript.
+        let leaf = [2, 77, 17, 45, 1000, 2, 0].map(Fr::from);
+        let path: [Fr; VK_TREE_HEIGHT] = std::array::from_fn(|i| Fr::from(500 + i as u64));
+        let accepted = |leaf: [Fr; 7], at: u64| {
+            let node = rollmill_algebra::poseidon2::hash(domain::VK_LEAF, &leaf);
+            let root = rollmill_protocol::tree::root_from_path(&node, at, &path);
+            let mut b = Builder::new(0, 10);
+            let root = b.witness(root);
+            let role = Choice::new(&mut b, &[ROLE], ROLE.into());
+            let log_n = Choice::new(&mut b, &[17], 17);
+            let key = KeyVars { fixed: Vec::new(), log_n, digest: b.constant_u64(77) };
+            let (charged_rows, protocol_version) = (b.constant_u64(1000), b.constant_u64(2));
+            let leaf = LeafVars { n_public: 45, charged_rows, protocol_version, transcript: 0 };
+            assert_leaf(&mut b, root, &role, &key, leaf, &path);
+            let (layout, witness) = b.finish(None).expect("fits");
+            check(&layout, &witness).is_ok()
+        };
+        assert!(accepted(leaf, ROLE.into()));
+        assert!(!accepted(leaf, 3), "the place of another role");
+        for word in 0..leaf.len() {
+            let mut other = leaf;
+            other[word] += Fr::from(1u64);
+            assert!(!accepted(other, ROLE.into()), "word {word}");
         }
     }
 }

@@ -4,17 +4,22 @@ use rollmill_algebra::Fr;
 use rollmill_plonk::builder::Builder;
 use rollmill_protocol::builder::{ArchiveWitness, Block};
 use rollmill_protocol::circuit::Family;
-use rollmill_protocol::codec::{Reader, Writer};
+use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::join::JoinError;
+use rollmill_protocol::message::{MESSAGE_SUBTREE_HEIGHT, MESSAGES_PER_BLOCK};
 use rollmill_protocol::plan::Subject;
 use rollmill_protocol::tree::verify::membership;
-use rollmill_protocol::tree::{ARCHIVE_HEIGHT, SubtreeAppend, Tree, WitnessError, root_from_path};
+use rollmill_protocol::tree::{
+    ARCHIVE_HEIGHT, MESSAGE_HEIGHT, SubtreeAppend, Tree, WitnessError, root_from_path, subtree_root,
+};
 use rollmill_protocol::{
-    BlockRange, ChainLink, ChargedRows, Circuit, Constants, EthAddress, Header, Pair,
+    BlobFr, BlockRange, ChainLink, ChargedRows, Circuit, Commitment, Constants, Header, Opening,
+    Pair, TxRange,
 };
 
 use super::input::{
-    Input, Job, RangeData, outputs, read_children, read_constants, write_path, zero, zeros,
+    Input, Job, RangeData, dummy_config, outputs, read_children, read_config, read_constants,
+    write_path, zero, zeros,
 };
 use super::{JobError, Output, children};
 use crate::block_root::{self, BlockInput, BlockRootWitness};
@@ -41,18 +46,11 @@ pub struct BlockRootInput {
 impl BlockRootInput {
     /// # Errors
     /// When no circuit takes this number of ranges.
-    fn new(
-        constants: &Constants,
-        prover_id: EthAddress,
-        block: &Block,
-        chain_prev: Fr,
-        children: Vec<Output>,
-    ) -> Result<Self, JobError> {
+    fn new(block: BlockInput, children: Vec<Output>) -> Result<Self, JobError> {
         if Circuit::variant(Family::BlockRoot, children.len()).is_none() {
             let (circuit, got) = ("block_root", children.len());
             return Err(JoinError::Children { circuit, got }.into());
         }
-        let block = BlockInput::new(*constants, prover_id, block, chain_prev);
         Ok(Self { block: Box::new(block), children })
     }
 }
@@ -61,15 +59,8 @@ impl BlockRootInput {
 ///
 /// # Errors
 /// When no circuit takes this number of ranges, or the bytes are no result.
-pub fn block_root_input(
-    constants: &Constants,
-    prover_id: EthAddress,
-    block: &Block,
-    chain_prev: Fr,
-    ranges: &[Vec<u8>],
-) -> Result<Vec<u8>, JobError> {
-    let children = outputs(ranges)?;
-    let made = BlockRootInput::new(constants, prover_id, block, chain_prev, children)?;
+pub fn block_root_input(block: BlockInput, ranges: &[Vec<u8>]) -> Result<Vec<u8>, JobError> {
+    let made = BlockRootInput::new(block, outputs(ranges)?)?;
     Ok(Input::BlockRoot(made).to_bytes())
 }
 
@@ -88,41 +79,49 @@ impl Job for BlockRootInput {
         made: Vec<Output>,
     ) -> Result<Option<Self>, JobError> {
         let Subject::Block { block } = subject else { return Ok(None) };
-        let Some((block, chain_prev)) = data.block(block) else { return Ok(None) };
-        Self::new(&data.constants(), data.prover_id(), block, chain_prev, made).map(Some)
+        let Some((block, commitment, chain_before)) = data.block(block) else { return Ok(None) };
+        let (constants, config) = (data.constants(), data.config());
+        let block = BlockInput::new(constants, config, block, commitment, chain_before);
+        Self::new(block, made).map(Some)
     }
 
     fn write(&self, out: &mut Writer) {
         let block = &self.block;
         out.frs(&block.constants.to_fields());
-        out.raw(&block.prover_id.0);
+        out.frs(&block.config.to_fields());
         out.raw(&block.parent.to_bytes());
         out.raw(&block.header.to_bytes());
+        // At most as many as a block takes, which fits a byte.
+        out.u8(block.messages.len() as u8);
+        out.frs(&block.messages);
+        write_path(out, &block.message_path, MESSAGE_HEIGHT - MESSAGE_SUBTREE_HEIGHT);
         write_path(out, &block.parent_path, ARCHIVE_HEIGHT);
         write_path(out, &block.append_path, ARCHIVE_HEIGHT);
-        out.fr(&block.chain_prev);
-        out.fr(&block.data_hash);
+        out.fr(&block.chain_before);
+        out.raw(&block.commitment.0);
     }
 
     fn read(from: &mut Reader<'_>, circuit: Circuit) -> Result<Self, JobError> {
         let block = BlockInput {
             constants: read_constants(from)?,
-            prover_id: EthAddress(from.array()?),
+            config: read_config(from)?,
             parent: Header::from_bytes(from.raw(Header::BYTES)?)?,
             header: Header::from_bytes(from.raw(Header::BYTES)?)?,
+            messages: read_messages(from)?,
+            message_path: from.frs(MESSAGE_HEIGHT - MESSAGE_SUBTREE_HEIGHT)?,
             parent_path: from.frs(ARCHIVE_HEIGHT)?,
             append_path: from.frs(ARCHIVE_HEIGHT)?,
-            chain_prev: from.fr()?,
-            data_hash: from.fr()?,
+            chain_before: from.fr()?,
+            commitment: Commitment(from.array()?),
         };
         Ok(Self { block: Box::new(block), children: read_children(from, circuit)? })
     }
 
     fn expected(&self, rows: &ChargedRows, pair: Pair) -> Result<(Constants, Vec<Fr>), JobError> {
         let ranges = self.children.iter().map(Output::tx_range).collect::<Result<Vec<_>, _>>()?;
-        let (block, link) = block_of(&self.block)?;
-        let (constants, prover) = (self.block.constants, self.block.prover_id);
-        let range = BlockRange::of_block(&ranges, &block, &link, constants, prover, rows, pair)?;
+        let (constants, config) = (self.block.constants, &self.block.config);
+        let (block, link) = block_of(&self.block, &ranges)?;
+        let range = BlockRange::of_block(&ranges, &block, &link, constants, config, rows, pair)?;
         Ok((constants, range.to_fields()))
     }
 
@@ -134,13 +133,15 @@ impl Job for BlockRootInput {
     fn dummy(circuit: Circuit) -> Builder {
         let block = BlockInput {
             constants: zeros!(Constants),
-            prover_id: EthAddress::default(),
+            config: dummy_config(),
             parent: zeros!(Header),
             header: zeros!(Header),
+            messages: Vec::new(),
+            message_path: Vec::new(),
             parent_path: Vec::new(),
             append_path: Vec::new(),
-            chain_prev: zero(),
-            data_hash: zero(),
+            chain_before: zero(),
+            commitment: Commitment::default(),
         };
         let charges = [Circuit::TxBase, Circuit::TxMerge, circuit].map(OpenedLeaf::dummy);
         let witness = BlockRootWitness::new(block, charges);
@@ -148,11 +149,19 @@ impl Job for BlockRootInput {
     }
 }
 
-/// The block of a BlockRoot input in the form of the native rules, which need no transactions.
-fn block_of(input: &BlockInput) -> Result<(Block, ChainLink), JobError> {
+/// The block of a BlockRoot input in the form of the native rules, which need no transactions, and its link, with
+/// the value of the data that the ranges state.
+fn block_of(input: &BlockInput, ranges: &[TxRange]) -> Result<(Block, ChainLink), JobError> {
     let (parent, header) = (&input.parent, &input.header);
     let append = archive_after(input)?;
-    let link = ChainLink::new(header, input.chain_prev, input.data_hash, append.root_after);
+    let y = match ranges {
+        [] => BlobFr::from(0u64),
+        [range] => range.y,
+        [left, right, ..] => left.join(right, Pair::trivial())?.y,
+    };
+    let z = ranges.first().map_or(zero(), |range| range.z);
+    let opening = Opening { commitment: input.commitment, z, y };
+    let link = ChainLink::new(header, input.chain_before, append.root_after, &opening);
     let block = Block {
         header: header.clone(),
         header_hash: append.subtree_root,
@@ -160,9 +169,44 @@ fn block_of(input: &BlockInput) -> Result<(Block, ChainLink), JobError> {
         txs: Vec::new(),
         start: parent.state,
         end: header.state,
+        messages: messages_after(input)?,
         archive: ArchiveWitness { parent_path: input.parent_path.clone(), append },
     };
     Ok((block, link))
+}
+
+/// The messages of a block, read.
+fn read_messages(from: &mut Reader<'_>) -> Result<Vec<Fr>, JobError> {
+    let count = usize::from(from.u8()?);
+    if count > MESSAGES_PER_BLOCK {
+        let (max, got) = (MESSAGES_PER_BLOCK.to_string(), count.to_string());
+        return Err(DecodeError::OutOfRange { what: "messages of a block", max, got }.into());
+    }
+    let messages = from.frs(count)?;
+    if messages.contains(&zero()) {
+        let reason = "a message is absent".to_owned();
+        return Err(DecodeError::Shape { what: "messages of a block", reason }.into());
+    }
+    Ok(messages)
+}
+
+/// Computes the message tree after the block.
+fn messages_after(block: &BlockInput) -> Result<SubtreeAppend, WitnessError> {
+    let before = &block.parent.state;
+    let mut leaves = block.messages.clone();
+    leaves.resize(MESSAGES_PER_BLOCK, zero());
+    let subtree_root = subtree_root(&leaves);
+    let index = before.message_count >> MESSAGE_SUBTREE_HEIGHT;
+    let append = SubtreeAppend {
+        start_index: before.message_count,
+        leaves,
+        subtree_root,
+        path: block.message_path.clone(),
+        root_before: before.message_root,
+        root_after: root_from_path(&subtree_root, index, &block.message_path),
+    };
+    append.verify(Tree::Messages, before.message_count)?;
+    Ok(append)
 }
 
 /// Computes the archive after the block and checks that the parent is its last leaf before it.

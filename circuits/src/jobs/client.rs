@@ -11,12 +11,14 @@ use rollmill_protocol::gas::GasSettings;
 use rollmill_protocol::note::ViewingKey;
 use rollmill_protocol::plan::Subject;
 use rollmill_protocol::tx::SLOTS;
-use rollmill_protocol::{ChargedRows, Circuit, ClientInputs, Constants, Header, Note, Pair};
+use rollmill_protocol::{
+    ChargedRows, Circuit, ClientInputs, Constants, EthAddress, Header, Note, Pair,
+};
 
 use super::input::{Job, RangeData, zero, zeros};
 use super::{JobError, Output};
 use crate::circuit::{log_n, transcript};
-use crate::client::{self, ClientWitness, InputNote};
+use crate::client::{self, AccountKeys, ClientWitness, InputNote, Payer};
 use crate::keyset::KeySet;
 use crate::registry::{Keys, RegistryError};
 
@@ -55,15 +57,24 @@ impl Job for NoJob {
 
     fn dummy(_: Circuit) -> Builder {
         let note = Note { owner: zero(), value: 0, randomness: zero() };
+        let viewing = ViewingKey { x: zero(), y: zero() };
         let witness = ClientWitness {
-            nsk: zero(),
-            viewing: ViewingKey { x: zero(), y: zero() },
+            sender: AccountKeys { nsk: zero(), viewing },
             anchor: zeros!(Header),
             inputs: [InputNote::dummy(zero()), InputNote::dummy(zero())],
             outputs: [note; 2],
             tags: [zero(); SLOTS],
             log_hashes: [zero(); SLOTS],
+            payer: Payer::Notes { owner: zero(), randomness: zero() },
             gas: GasSettings::default(),
+            notes_in: 0,
+            notes_out: 0,
+            claim_index: 0,
+            claim_amount: 0,
+            withdraw_recipient: EthAddress::default(),
+            withdraw_amount: 0,
+            expiry_slot: 0,
+            vk_root: zero(),
         };
         client::build(&witness)
     }

@@ -9,16 +9,19 @@ use rollmill_plonk::builder::Builder;
 use rollmill_protocol::builder::Block;
 use rollmill_protocol::circuit::Family;
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
-use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
 use rollmill_protocol::join::JoinError;
+use rollmill_protocol::message::MESSAGE_SUBTREE_HEIGHT;
 use rollmill_protocol::plan::Subject;
-use rollmill_protocol::{ChargedRows, Circuit, Constants, EthAddress, Pair, Tx, TxTransition};
+use rollmill_protocol::{
+    ChargedRows, Circuit, Commitment, Config, Constants, Pair, Tx, TxTransition,
+};
 
 use super::{JobError, Output};
 use super::{block_merge, block_root, client, epoch_root, tx_base, tx_merge};
 use crate::keyset::KeySet;
 
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// The jobs of one family of circuits. Each family has a file in this directory.
 pub(super) trait Job {
@@ -65,16 +68,14 @@ pub(super) trait Job {
 
 /// A range of blocks that is being proven. Blocks and transactions are counted as in [`Subject`].
 pub trait RangeData {
-    /// [`KeySet::constants`] of the deployment.
+    /// [`KeySet::constants`] of the deployment and the prover.
     fn constants(&self) -> Constants;
-    /// The L1 address of the prover.
-    fn prover_id(&self) -> EthAddress;
-    /// Slots of an epoch of the deployment.
-    fn slots_per_epoch(&self) -> u64;
-    /// A block, and L1's chain before it.
-    fn block(&self, block: usize) -> Option<(&Block, Fr)>;
-    /// A transaction with the prices of its block and its effect on the state.
-    fn tx(&self, block: usize, tx: usize) -> Option<(FeePerGas, &Tx, &TxTransition)>;
+    /// The parameters of the deployment.
+    fn config(&self) -> Config;
+    /// A block, the commitment to its data, and L1's chain before it.
+    fn block(&self, block: usize) -> Option<(&Block, Commitment, Fr)>;
+    /// A transaction and its effect on the state.
+    fn tx(&self, block: usize, tx: usize) -> Option<(&Tx, &TxTransition)>;
 }
 
 /// Makes [`Input`], and everything that depends on a circuit's family, of one table.
@@ -220,6 +221,25 @@ pub(super) fn read_pair(from: &mut Reader<'_>, parent: Circuit) -> Result<[Outpu
 
 pub(super) fn read_constants(from: &mut Reader<'_>) -> Result<Constants, DecodeError> {
     Constants::from_fields(&from.frs(Constants::FIELDS)?)
+}
+
+pub(super) fn read_config(from: &mut Reader<'_>) -> Result<Config, DecodeError> {
+    Config::from_fields(&from.frs(Config::FIELDS)?)
+}
+
+/// Parameters within their bounds, to lay a circuit out.
+pub(super) fn dummy_config() -> Config {
+    Config {
+        genesis_time: 0,
+        slot_seconds: 1,
+        slots_per_epoch: 1,
+        l2_gas_limit: L2_GAS_PER_TX,
+        l2_gas_target: 1,
+        da_gas_limit: DA_GAS_PER_TX,
+        da_gas_target: 1,
+        min_fee_per_gas: 1,
+        message_subtree_height: MESSAGE_SUBTREE_HEIGHT as u64,
+    }
 }
 
 /// Writes the siblings of a path.

@@ -43,9 +43,9 @@ pub fn job_of(circuit: Circuit) -> Option<String> {
 /// The circuit of an epoch of other results than the golden one has.
 pub fn epoch_root(set: &KeySet, circuit: Circuit, ranges: &[&str]) -> Builder {
     let two = Input::from_bytes(Circuit::EpochRoot2, &file("09-epoch_root_2.input")).unwrap();
-    let Input::EpochRoot(EpochRootInput { slots_per_epoch, .. }) = two else { unreachable!() };
+    let Input::EpochRoot(EpochRootInput { config, .. }) = two else { unreachable!() };
     let ranges: Vec<Vec<u8>> = ranges.iter().map(|name| file(name)).collect();
-    let input = jobs::epoch_root_input(slots_per_epoch, &ranges).unwrap();
+    let input = jobs::epoch_root_input(config, &ranges).unwrap();
     jobs::lay_out(set, circuit.name(), &input).unwrap()
 }
 

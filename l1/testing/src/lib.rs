@@ -12,13 +12,20 @@ pub mod web;
 use std::path::Path;
 use std::time::Duration;
 
+use alloy::primitives::aliases::{U48, U96};
 use alloy::primitives::{Address, B256, Bytes, U256, hex};
+use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::abi::{EpochArgs, Parameters, ProposeArgs};
+use alloy::sol_types::SolValue;
+use rollmill_l1::abi::{EpochArgs, ProposeArgs, Rates, RootKey};
 use rollmill_l1::{
-    L1Client, RollupContract, SenderConfig, TxReceipt, TxRequest, TxSender, abi, deploy,
-    deploy_rollup,
+    DeploymentInfo, Followed, L1Client, Plan, RollupContract, SenderConfig, Terms, TxReceipt,
+    TxRequest, TxSender, abi, attest, deploy, root_key,
 };
+use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
+use rollmill_protocol::{ChainLink, Circuit, Config, EthAddress, Fr};
 
 pub use anvil::{Anvil, CHAIN_ID};
 
@@ -83,82 +90,214 @@ pub fn constant_contract(word: u8) -> Bytes {
 }
 
 /// Long enough that no test leaves a slot by mining blocks.
-pub const SLOT_SECONDS: u32 = 10_000;
+pub const SLOT_SECONDS: u64 = 10_000;
+/// Slots of an epoch.
+pub const SLOTS_PER_EPOCH: u64 = 4;
 
-/// A rollup of account 0 with a verifier that always returns `answer`, in slot 0, with four slots per
-/// epoch.
+/// The parameters of [`Network`], with slot 0 at `genesis_time`.
+pub fn config(genesis_time: u64) -> Config {
+    Config {
+        genesis_time,
+        slot_seconds: SLOT_SECONDS,
+        slots_per_epoch: SLOTS_PER_EPOCH,
+        l2_gas_limit: 32 * L2_GAS_PER_TX,
+        l2_gas_target: 16 * L2_GAS_PER_TX,
+        da_gas_limit: 32 * DA_GAS_PER_TX,
+        da_gas_target: 16 * DA_GAS_PER_TX,
+        min_fee_per_gas: 1,
+        message_subtree_height: 6,
+    }
+}
+
+/// Rates that pay for proofs and need no bond.
+pub fn rates() -> Rates {
+    Rates {
+        feePerConstraint: 1,
+        blockReward: U96::from(1_000),
+        proposerBps: 8_000,
+        attesterBps: 2_000,
+        proverBps: 0,
+        challengeShareBps: 5_000,
+        committeeSize: 1,
+        bondAmount: U96::ZERO,
+        minStake: U96::from(1),
+    }
+}
+
+/// The keys of both root circuits when their verifiers state this digest, and the root of the key tree.
+pub fn root_keys(digest: u8, verifier: Address) -> (Fr, [RootKey; 2]) {
+    let circuits = [Circuit::EpochRoot1, Circuit::EpochRoot2];
+    let leaves = circuits.map(|circuit| VkLeaf {
+        circuit,
+        vk_digest: Fr::from(u64::from(digest)),
+        log_n: 17,
+        n_public_inputs: circuit.n_public() as u64,
+        charged_rows: 7,
+        protocol_version: PROTOCOL_VERSION,
+    });
+    let levels = vk_tree(&leaves);
+    let keys = circuits.map(|circuit| {
+        let role = circuit as usize;
+        let siblings: Vec<Fr> =
+            (0..VK_TREE_HEIGHT).map(|level| levels[level][(role >> level) ^ 1]).collect();
+        root_key(verifier, 7, &siblings).unwrap()
+    });
+    (levels[VK_TREE_HEIGHT][0], keys)
+}
+
+/// A rollup of account 0, which is its committee, with a verifier that returns `answer` for every call, in
+/// slot 0.
 pub struct Network {
     pub client: L1Client,
     pub sender: TxSender,
     pub rollup: RollupContract,
+    pub info: DeploymentInfo,
+    pub config: Config,
+    pub token: Address,
     pub folder: tempfile::TempDir,
-    /// The L1 block before the rollup's.
+    /// The L1 block before the first contract's.
     pub start: u64,
-    /// Unix second at which slot 0 starts.
-    pub genesis_time: u64,
 }
 
 impl Network {
-    pub async fn on(client: L1Client, answer: bool, window: u64) -> Self {
+    /// Deploys the contracts. `window` is the number of seconds after an epoch in which a proof is in time,
+    /// and that of the challenge period after it.
+    pub async fn on(client: L1Client, answer: bool, window: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let sender = sender(&client, folder.path(), 0).await;
-        let verifier = deploy(&sender, "verifier", constant_contract(answer.into())).await.unwrap();
-        let now = client.latest().await.unwrap();
-        let parameters = Parameters {
-            genesisArchiveRoot: B256::with_last_byte(0x9e),
-            vkRoot: B256::with_last_byte(0x77),
-            verifier: verifier.address,
-            proposer: sender.account(),
-            rollupVersion: 3,
-            protocolVersion: 2,
-            genesisTime: now.timestamp,
-            slotSeconds: SLOT_SECONDS,
-            slotsPerEpoch: 4,
-            proofWindowL1Blocks: window,
+        let start = client.latest().await.unwrap().number;
+        let account = sender.account();
+        let made = |id: &'static str, code: Bytes| {
+            let sender = &sender;
+            async move { deploy(sender, id, code).await.unwrap().address }
         };
-        let deployed = deploy_rollup(&sender, "rollup", &parameters).await.unwrap();
+        let verifier = made("verifier", constant_contract(answer.into())).await;
+        let timelock = made("timelock", constant_contract(1)).await;
+        let data_availability =
+            made("data", abi::BlobAvailability::BYTECODE.clone()).await;
+        let members = vec![account].abi_encode();
+        let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members);
+        let selection = made("selection", code).await;
+        let supply = (timelock, account, U256::from(10).pow(U256::from(24))).abi_encode();
+        let token = made("token", abi::creation(&abi::AztToken::BYTECODE, &supply)).await;
+        let now = client.latest().await.unwrap();
+        let (vk_root, [one_block, more_blocks]) = root_keys(answer.into(), verifier);
+        let terms = Terms {
+            genesis_archive_root: Fr::from(0x9eu64),
+            vk_root,
+            config: config(now.timestamp),
+            one_block,
+            more_blocks,
+            proof_window_seconds: window,
+            challenge_seconds: window,
+            proof_grace_seconds: window,
+            max_unproven_epochs: 512,
+            data_availability,
+            selection,
+            token,
+            timelock,
+            rates: rates(),
+        };
+        let plan = Plan::new(&sender, "test").await.unwrap();
+        let deployed = plan.deploy(&sender, "test", &terms).await.unwrap();
+        assert_eq!(deployed.address, plan.rollup());
         let rollup = client.rollup(deployed.address).await.unwrap();
-        assert_eq!(rollup.parameters().await.unwrap(), parameters);
-        let start = deployed.receipt.block_number - 1;
-        Self { client, sender, rollup, folder, start, genesis_time: now.timestamp }
+        let info = rollup.info().await.unwrap();
+        assert_eq!(info.version, plan.version(CHAIN_ID, &vk_root, &terms.config));
+        assert_eq!(info.config_hash, terms.config.hash());
+        let config = terms.config;
+        Self { client, sender, rollup, info, config, token, folder, start }
+    }
+
+    /// The contracts that a follower follows.
+    pub fn followed(&self) -> Followed {
+        Followed { rollup: self.rollup.address(), inbox: self.info.contracts.inbox }
     }
 
     /// Lets time pass until L1 is in `slot`, by one L1 block; does nothing when it is there already.
     pub async fn at(&self, slot: u64) {
-        use alloy::providers::ext::AnvilApi;
-        let start = self.genesis_time + slot * u64::from(SLOT_SECONDS);
+        let start = self.config.timestamp(slot).unwrap();
         let now = self.client.latest().await.unwrap().timestamp;
         if now < start {
-            let provider = self.client.provider();
-            provider.anvil_set_next_block_timestamp(start).await.unwrap();
-            provider.anvil_mine(Some(1), None).await.unwrap();
+            self.at_second(start).await;
         }
-        assert!(now < start + u64::from(SLOT_SECONDS), "slot {slot} is over");
+        assert!(now < start + SLOT_SECONDS, "slot {slot} is over");
     }
 
-    /// The next block in `slot`, with made-up roots, when L1 is in that slot.
+    /// Mines one L1 block at this Unix second.
+    pub async fn at_second(&self, second: u64) {
+        use alloy::providers::ext::AnvilApi;
+        let provider = self.client.provider();
+        provider.anvil_set_next_block_timestamp(second).await.unwrap();
+        provider.anvil_mine(Some(1), None).await.unwrap();
+    }
+
+    /// The next block in `slot`, without transactions and with made-up roots, when L1 is in that slot.
     pub async fn next(&self, slot: u64) -> ProposeArgs {
         self.at(slot).await;
         let tips = self.rollup.tips().await.unwrap();
         let previous = self.rollup.block_record(tips.pending).await.unwrap();
         ProposeArgs {
             blockNumber: tips.pending + 1,
-            slot,
+            slot: U48::from(slot),
             previousArchiveRoot: previous.archiveRoot,
             archiveRoot: B256::from(U256::from(1_000 + slot)),
             headerHash: B256::from(U256::from(2_000 + slot)),
+            inHash: B256::ZERO,
+            outRoot: B256::ZERO,
             coinbase: Address::with_last_byte(0xcb),
             totalFees: 77,
+            txCount: 0,
+            feePerL2Gas: 1,
+            feePerDaGas: 1,
+            l2GasUsed: 0,
+            daGasUsed: 0,
         }
     }
 
-    pub async fn propose(&self, slot: u64, data: &[u8]) -> TxReceipt {
-        let args = self.next(slot).await;
-        self.call(&format!("propose-{slot}"), abi::propose_calldata(args, data.to_vec())).await
+    /// The link of a block without transactions.
+    pub async fn link(&self, args: &ProposeArgs) -> ChainLink {
+        let before = self.rollup.block_record(args.blockNumber - 1).await.unwrap().chain;
+        let element = |word: &B256| abi::element(word).unwrap();
+        ChainLink {
+            chain_before: element(&before),
+            header_hash: element(&args.headerHash),
+            archive_root: element(&args.archiveRoot),
+            slot: args.slot.to(),
+            tx_count: args.txCount.into(),
+            fee_per_l2_gas: args.feePerL2Gas,
+            fee_per_da_gas: args.feePerDaGas,
+            coinbase: EthAddress(args.coinbase.into_array()),
+            l2_gas_used: args.l2GasUsed,
+            da_gas_used: args.daGasUsed,
+            total_fees: args.totalFees,
+            in_hash: element(&args.inHash),
+            out_root: element(&args.outRoot),
+            z: Fr::from(0u64),
+            y: Default::default(),
+            commitment: Default::default(),
+        }
     }
 
-    pub async fn prove(&self, first: u64, last: u64) -> TxReceipt {
-        let call = abi::submit_calldata(range(first, last), vec![7; 64]);
+    /// The call that proposes a block without transactions, signed by account 0.
+    pub async fn proposal(&self, args: ProposeArgs) -> Bytes {
+        let chain = abi::word(&self.link(&args).await.chain());
+        let (number, slot) = (args.blockNumber, args.slot.to());
+        let digest = attest::block_digest(CHAIN_ID, self.rollup.address(), number, slot, chain);
+        let signature = signer(0).sign_hash_sync(&digest).unwrap();
+        let signed = attest::attestations(&[(signer(0).address(), Some(signature))]);
+        abi::propose_calldata(args, signed, abi::no_data())
+    }
+
+    pub async fn propose(&self, slot: u64) -> TxReceipt {
+        let args = self.next(slot).await;
+        let call = self.proposal(args).await;
+        self.call(&format!("propose-{slot}"), call).await
+    }
+
+    /// Proves an epoch up to block `last`.
+    pub async fn prove(&self, epoch: u64, last: u64) -> TxReceipt {
+        let call = abi::submit_calldata(range(epoch, last), vec![7; 64]);
         self.call(&format!("prove-{last}"), call).await
     }
 
@@ -170,13 +309,13 @@ impl Network {
     }
 }
 
-pub fn range(first: u64, last: u64) -> EpochArgs {
+/// A proof of an epoch up to block `last`, with more work the longer it is.
+pub fn range(epoch: u64, last: u64) -> EpochArgs {
     EpochArgs {
-        firstBlock: first,
+        epoch,
         lastBlock: last,
         prover: Address::with_last_byte(0x1d),
-        outHash: B256::ZERO,
-        numConstraints: 4242,
+        numConstraints: 4242 + last,
         pair: std::array::from_fn(|i| U256::from(i)),
     }
 }

@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use crate::wire::{
-    BlockEffects, BlockRef, Field, HeaderInfo, HexBytes, NotePath, NullifierStatus, PublicData,
-    Sent, TaggedLog, Tips, TxStatus, Versions,
+    BlockEffects, BlockRef, DepositInfo, Field, HeaderInfo, HexBytes, MessagePath, NotePath,
+    NullifierStatus, PublicData, Sent, TaggedLog, Tips, TxStatus, Versions,
 };
 use crate::{ClientError, NodeClient};
 
@@ -175,12 +175,20 @@ methods! {
     "node_getLogsByTags", GET_LOGS_BY_TAGS:
         logs_by_tags(tags: Vec<Field>) -> Vec<Vec<TaggedLog>>;
 
-    /// The effects of up to `limit` blocks from number `from`, at most 16.
+    /// Headers and effects of up to `limit` blocks from number `from`, at most 16.
     "node_getBlockEffects", GET_BLOCK_EFFECTS:
         block_effects(from: u64, limit: u64) -> Vec<BlockEffects>;
 
     /// The siblings of a note hash under the note root of the header with this hash.
     "node_getNotePath", GET_NOTE_PATH: note_path(leaf_index: u64, header_hash: Field) -> NotePath;
+
+    /// Deposits on L1 into the fee balance of `address`, by index from `from_index` on, at most 64. Those
+    /// that no block has taken yet are among them; which are claimed is not stated.
+    "node_getDeposits", GET_DEPOSITS: deposits(address: Field, from_index: u64) -> Vec<DepositInfo>;
+
+    /// The siblings of a message from L1 under the message root of the header with this hash.
+    "node_getMessagePath", GET_MESSAGE_PATH:
+        message_path(index: u64, header_hash: Field) -> MessagePath;
 
     /// The value of a public data slot at the pending tip; `null` if the slot was never written.
     "node_getPublicData", GET_PUBLIC_DATA: public_data(slot: Field) -> Option<PublicData>;

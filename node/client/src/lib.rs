@@ -20,8 +20,8 @@ use serde_json::Value;
 
 use api::Calls;
 use wire::{
-    BlockEffects, BlockRef, Field, HeaderInfo, HexBytes, NotePath, NullifierStatus, PublicData,
-    Request, Response, RpcError, TaggedLog, Tips, TxStatus, Versions,
+    BlockEffects, BlockRef, DepositInfo, Field, HeaderInfo, HexBytes, MessagePath, NotePath,
+    NullifierStatus, PublicData, Request, Response, RpcError, TaggedLog, Tips, TxStatus, Versions,
 };
 
 /// Connection timeout, after which a node counts as unreachable.
@@ -214,7 +214,7 @@ impl NodeClient {
         }
     }
 
-    /// Effects of up to `limit` blocks from number `from`, at most [`wire::BLOCKS_MAX`].
+    /// Headers and effects of up to `limit` blocks from number `from`, at most [`wire::BLOCKS_MAX`].
     pub async fn block_effects(
         &self,
         from: u64,
@@ -230,6 +230,33 @@ impl NodeClient {
         header_hash: &Fr,
     ) -> Result<NotePath, ClientError> {
         Calls(self).note_path(leaf_index, Field(*header_hash)).await
+    }
+
+    /// Deposits on L1 into the fee balance of `address`, by index from `from_index` on, at most
+    /// [`wire::DEPOSITS_MAX`]. Those that no block has taken yet are among them, and claimed ones too.
+    pub async fn deposits(
+        &self,
+        address: &Fr,
+        from_index: u64,
+    ) -> Result<Vec<DepositInfo>, ClientError> {
+        let deposits = Calls(self).deposits(Field(*address), from_index).await?;
+        let mut least = Some(from_index);
+        for deposit in &deposits {
+            if least.is_none_or(|least| deposit.index < least) {
+                return Err(self.not_a_node("its deposits are not in the order of their index"));
+            }
+            least = deposit.index.checked_add(1);
+        }
+        Ok(deposits)
+    }
+
+    /// Siblings of a message from L1 under the message root of the header with this hash.
+    pub async fn message_path(
+        &self,
+        index: u64,
+        header_hash: &Fr,
+    ) -> Result<MessagePath, ClientError> {
+        Calls(self).message_path(index, Field(*header_hash)).await
     }
 
     /// The value of a public data slot at the pending tip; `None` when the slot was never written.

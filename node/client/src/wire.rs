@@ -5,10 +5,11 @@
 //! re-serialized copy.
 
 use rollmill_protocol::field::{serde_fr, serde_frs, serde_hex};
+use rollmill_protocol::message::{MESSAGES_PER_BLOCK, deposit_leaf};
 use rollmill_protocol::tree::verify::membership;
 use rollmill_protocol::tree::{Tree, WitnessError};
 use rollmill_protocol::version::VersionIds;
-use rollmill_protocol::{DecodeError, Fr, Header, TxEffects};
+use rollmill_protocol::{BlockData, DecodeError, Fr, Header};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -28,6 +29,8 @@ pub const TAGS_MAX: usize = 128;
 pub const LOGS_PER_TAG_MAX: usize = 16;
 /// Maximum blocks in one response with effects.
 pub const BLOCKS_MAX: u64 = 16;
+/// Maximum deposits in one response.
+pub const DEPOSITS_MAX: usize = 64;
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -73,9 +76,10 @@ pub struct RpcError {
 }
 
 /// Numbers of the codes `NODE-0NN` with which a node rejects a transaction as it is: it is malformed, cannot be
-/// part of the next block, has no valid proof, is not covered by its payer's balance, or is too large. A test of
+/// part of the next block, has no valid proof, is not covered by its payer's balance, is too large, or has a proof of
+/// another kind. A test of
 /// the node compares them with its error type.
-const TX_REJECTED: [u16; 5] = [20, 21, 22, 25, 26];
+const TX_REJECTED: [u16; 6] = [20, 21, 22, 25, 26, 29];
 
 impl RpcError {
     /// Whether the node rejects the transaction that it was sent, as it is. A pool that is full, or that holds
@@ -196,9 +200,6 @@ pub struct HeaderInfo {
     /// Chain after the block; zero at genesis.
     #[serde(with = "serde_fr")]
     pub chain: Fr,
-    /// Hash of the published data; zero at genesis.
-    #[serde(with = "serde_fr")]
-    pub data_hash: Fr,
     /// L1 block that contains the block.
     pub l1_block: u64,
     pub proven: bool,
@@ -257,9 +258,9 @@ pub struct TaggedLog {
     pub first_nullifier: Fr,
     /// Index of the log in the transaction.
     pub log_index: u32,
-    /// The encrypted log.
-    #[serde(with = "serde_hex")]
-    pub log: Vec<u8>,
+    /// The five words of the log.
+    #[serde(with = "serde_frs")]
+    pub log: Vec<Fr>,
     /// The transaction's note hashes, in order, absent ones left out.
     #[serde(with = "serde_frs")]
     pub note_hashes: Vec<Fr>,
@@ -273,34 +274,55 @@ pub struct BlockEffects {
     pub block_number: u64,
     #[serde(with = "serde_fr")]
     pub header_hash: Fr,
-    pub txs: Vec<TxEffectsInfo>,
+    /// Canonical bytes of the header and of each transaction's effects and logs ([`BlockData`]).
+    #[serde(with = "serde_hex")]
+    pub data: Vec<u8>,
 }
 
-/// The public effects of a transaction in a block.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TxEffectsInfo {
-    #[serde(with = "serde_fr")]
-    pub tx_hash: Fr,
-    /// Canonical words of the effects, without the logs.
-    #[serde(with = "serde_frs")]
-    pub effects: Vec<Fr>,
-    pub logs: Vec<HexBytes>,
-    /// Index in the note-hash tree of the first note hash.
-    pub note_start_index: u64,
-}
-
-impl TxEffectsInfo {
-    /// The effects, after a check that they have the hash named here.
-    pub fn decode(&self) -> Result<TxEffects, DecodeError> {
-        let effects = TxEffects::from_fields(&self.effects)?;
-        if effects.tx_hash() == self.tx_hash {
-            Ok(effects)
-        } else {
-            Err(DecodeError::Shape {
-                what: "transaction effects",
-                reason: "they do not have the hash they came with".to_owned(),
-            })
+impl BlockEffects {
+    /// The wire form of a block.
+    pub fn of(block: &BlockData) -> Self {
+        Self {
+            block_number: block.header.block_number,
+            header_hash: block.header.hash(),
+            data: block.to_bytes(),
         }
+    }
+
+    /// The block, after a check that it has the number and the hash named here, and that its
+    /// transactions are those of its header.
+    pub fn decode(&self) -> Result<BlockData, DecodeError> {
+        let block = BlockData::from_bytes(&self.data)?;
+        let shape = |reason: &str| DecodeError::Shape { what: "block", reason: reason.to_owned() };
+        if block.header.block_number != self.block_number {
+            return Err(shape("it does not have the number it came with"));
+        }
+        if block.header.hash() != self.header_hash {
+            return Err(shape("it does not have the hash it came with"));
+        }
+        Ok(block)
+    }
+}
+
+/// A deposit into a fee balance, as L1 recorded it. L1 names the account, so a request for its deposits
+/// reveals nothing new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DepositInfo {
+    /// Index in the tree of messages from L1.
+    pub index: u64,
+    /// Amount in units.
+    pub amount: u64,
+}
+
+impl DepositInfo {
+    /// Number of the block that takes the deposit from L1. It can be claimed in later blocks.
+    pub const fn block_number(&self) -> u64 {
+        self.index / MESSAGES_PER_BLOCK as u64 + 1
+    }
+
+    /// The leaf of the deposit for the account `to`.
+    pub fn leaf(&self, to: &Fr) -> Fr {
+        deposit_leaf(to, self.amount, self.index)
     }
 }
 
@@ -320,7 +342,7 @@ pub struct NotePath {
     pub leaf_index: u64,
     #[serde(with = "serde_fr")]
     pub leaf: Fr,
-    /// 32 siblings, lowest first.
+    /// 40 siblings, lowest first.
     #[serde(with = "serde_frs")]
     pub path: Vec<Fr>,
     /// The root they lead to: the header's.
@@ -333,6 +355,28 @@ impl NotePath {
     /// it trusts and not from this answer.
     pub fn verify(&self, note_root: &Fr) -> Result<(), WitnessError> {
         membership(Tree::Notes, note_root, &self.leaf, self.leaf_index, &self.path)
+    }
+}
+
+/// A message from L1 and its place under a header's message root.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessagePath {
+    pub index: u64,
+    #[serde(with = "serde_fr")]
+    pub leaf: Fr,
+    /// 38 siblings, lowest first.
+    #[serde(with = "serde_frs")]
+    pub path: Vec<Fr>,
+    /// The root they lead to: the header's.
+    #[serde(with = "serde_fr")]
+    pub message_root: Fr,
+}
+
+impl MessagePath {
+    /// Checks that the path leads from the leaf to `message_root`, which the asker takes from a header
+    /// it trusts and not from this answer.
+    pub fn verify(&self, message_root: &Fr) -> Result<(), WitnessError> {
+        membership(Tree::Messages, message_root, &self.leaf, self.index, &self.path)
     }
 }
 

@@ -9,10 +9,12 @@ pub(crate) enum Parked {
     Balance,
     /// Its anchor is not in the archive: a reorganisation removed it.
     Anchor,
+    /// The deposit that it claims is not in the message tree: a reorganisation removed it.
+    Deposit,
 }
 
 impl Parked {
-    pub(crate) const ALL: [Self; 3] = [Self::Price, Self::Balance, Self::Anchor];
+    pub(crate) const ALL: [Self; 4] = [Self::Price, Self::Balance, Self::Anchor, Self::Deposit];
 
     /// The value of the label `reason`.
     pub(crate) fn label(self) -> &'static str {
@@ -20,14 +22,16 @@ impl Parked {
             Self::Price => "price",
             Self::Balance => "balance",
             Self::Anchor => "anchor",
+            Self::Deposit => "deposit",
         }
     }
 
     pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Price => "the next block's prices are above what it allows",
-            Self::Balance => "its fee payer cannot pay for it now",
+            Self::Balance => "who pays for it has too little for that now",
             Self::Anchor => "a reorganisation removed its anchor",
+            Self::Deposit => "a reorganisation removed the deposit that it claims",
         }
     }
 }
@@ -72,7 +76,7 @@ pub(crate) struct PoolCounts {
     pub(crate) ready: usize,
     pub(crate) bytes: usize,
     /// In the order of [`Parked::ALL`].
-    pub(crate) parked: [usize; 3],
+    pub(crate) parked: [usize; Parked::ALL.len()],
     pub(crate) included: usize,
     /// Since the process started, in the order of [`Dropped::ALL`].
     pub(crate) dropped: [u64; 5],

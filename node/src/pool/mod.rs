@@ -9,8 +9,8 @@
 //! ```
 //!
 //! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
-//! prices, its payer can pay for it after all its better ones, and its anchor is in the archive.
-//! The others are *parked*, which the builder does not see, until that changes or they are too old, or
+//! prices, its payer can pay for it after all its better ones, and its anchor and the deposit that it claims
+//! are there. One that notes pay for has no payer: its notes must cover its fee. The others are *parked*, which the builder does not see, until that changes or they are too old, or
 //! until L1 has finalized a chain without their anchor.
 //!
 //! A transaction stays after it was included, since proving its block needs its client proof, and
@@ -29,15 +29,15 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use rollmill_protocol::field::to_hex;
-use rollmill_protocol::gas::{self, FeePerGas};
-use rollmill_protocol::tree::{IndexedTree, StateRead, indexed};
-use rollmill_protocol::{ApplyError, ClientInputs, Fr, Tx, TxRejection, WorldState};
+use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::tree::{IndexedTree, StateRead, Tree, append, indexed};
+use rollmill_protocol::{ClientInputs, Fr, Tx, WorldState};
 
 use crate::error::{NodeError, PoolError};
 use crate::store::{Snapshot, StateAt, Store};
 use displace::Displaced;
 use included::Included;
-use offer::{Rank, offer};
+use offer::{Rank, claimed, fee, for_fee, nullifiers, offer};
 use record::Record;
 
 pub(crate) use figures::{Dropped, Parked, PoolCounts};
@@ -97,8 +97,12 @@ pub(crate) struct ChainView {
     pub(crate) final_proven: u64,
     /// Newest L1 block that was followed.
     pub(crate) l1_block: u64,
-    /// Prices that an honest proposer names in the next block.
+    /// First slot that the next block may have.
+    pub(crate) next_slot: u64,
+    /// Prices of the next block.
     pub(crate) price: FeePerGas,
+    /// Lowest prices of any block.
+    pub(crate) least_price: FeePerGas,
 }
 
 impl ChainView {
@@ -110,6 +114,8 @@ impl ChainView {
 #[derive(Debug)]
 struct Waiting {
     tx: Arc<Tx>,
+    /// What it publishes.
+    nullifiers: Vec<Fr>,
     /// Number in the order of arrival.
     arrival: u64,
     /// L1 time of arrival.
@@ -117,6 +123,8 @@ struct Waiting {
     bytes: usize,
     offer: u128,
     has_anchor: bool,
+    /// Whether the deposit that it claims is there; true without a claim.
+    has_deposit: bool,
     /// L1 block at which its anchor was first missed in the archive.
     missed_at: Option<u64>,
     parked: Option<Parked>,
@@ -151,9 +159,8 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Loads the pool from the database, and migrates what an older version stored.
+    /// Loads the pool from the database.
     pub(crate) fn load(store: &Store, limits: PoolLimits) -> Result<Self, NodeError> {
-        record::migrate(store)?;
         let tables = store.read()?;
         let mut pool = Self {
             limits,
@@ -244,7 +251,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Drops what waited too long, and what lost its anchor permanently: the block was pruned or
+    /// Drops what waited too long or may be in no block from `slot` on, and what lost its anchor permanently: the block was pruned or
     /// reorganised away and L1 has finalized a chain without it, so that the transaction can never be
     /// in a block. Call it when the node has followed all of L1: the time of an old L1 block says
     /// nothing about transactions that arrived while the node was behind.
@@ -252,6 +259,7 @@ impl Pool {
         &mut self,
         store: &Store,
         now: u64,
+        slot: u64,
         final_l1: u64,
     ) -> Result<(), NodeError> {
         self.time = Some(now);
@@ -262,6 +270,8 @@ impl Pool {
             entry.since = if entry.since == 0 { now } else { entry.since };
             if now.saturating_sub(entry.since) > max {
                 old.push((*hash, Dropped::Expired, format!("it waited for more than {max} s")));
+            } else if slot > entry.tx.effects().expiry_slot {
+                old.push((*hash, Dropped::Expired, expired_reason(&entry.tx)));
             } else if entry.missed_at.is_some_and(|at| at < final_l1) {
                 old.push((*hash, Dropped::Unanchored, UNANCHORED.to_owned()));
             }
@@ -290,6 +300,7 @@ impl Pool {
         leave: &mut Vec<(Fr, Dropped, String)>,
     ) -> Result<(), NodeError> {
         let state = chain.state();
+        let messages = chain.tables.expect_block(chain.pending)?.header.state.message_count;
         let mut order: Vec<(u64, Fr)> =
             self.waiting.iter().map(|(hash, entry)| (entry.arrival, *hash)).collect();
         order.sort_unstable();
@@ -301,8 +312,12 @@ impl Pool {
                 moved.push((hash, Record { arrival, since: entry.since, tx }));
                 continue;
             }
+            if chain.next_slot > entry.tx.effects().expiry_slot {
+                leave.push((hash, Dropped::Expired, expired_reason(&entry.tx)));
+                continue;
+            }
             let mut reason = None;
-            for nullifier in entry.tx.effects.present_nullifiers() {
+            for nullifier in &entry.nullifiers {
                 let spent = indexed::contains(&state, IndexedTree::Nullifiers, nullifier)?;
                 if spent || self.nullifiers.contains_key(nullifier) {
                     let other = if spent { "a block" } else { "an earlier transaction" };
@@ -315,7 +330,8 @@ impl Pool {
             }
             let anchor = state.block_of_header(&entry.tx.anchor_header_hash);
             entry.has_anchor = anchor.map_err(NodeError::from)?.is_some();
-            self.nullifiers.extend(entry.tx.effects.present_nullifiers().map(|n| (*n, hash)));
+            entry.has_deposit = has_deposit(&state, messages, &entry.tx)?;
+            self.nullifiers.extend(entry.nullifiers.iter().map(|n| (*n, hash)));
         }
         Ok(())
     }
@@ -340,15 +356,15 @@ impl Pool {
         let header = chain.tables.expect_block(chain.pending)?.header;
         let state = WorldState::at(chain.state(), &header).map_err(NodeError::from)?;
         let payers: HashSet<Fr> =
-            self.waiting.values().map(|entry| entry.tx.effects.fee_payer).collect();
+            self.waiting.values().map(|entry| entry.tx.effects().fee_payer).collect();
         let mut balances = HashMap::with_capacity(payers.len());
         for payer in payers {
             balances.insert(payer, balance(&state, &payer)?);
         }
         for (hash, entry) in &mut self.waiting {
-            let payer = entry.tx.effects.fee_payer;
+            let payer = entry.tx.effects().fee_payer;
             // Each payer's balance was read above.
-            entry.offer = offer(&entry.tx.effects.gas, balances[&payer]);
+            entry.offer = offer(entry.tx.effects(), balances[&payer]);
             self.payers.entry(payer).or_default().insert(entry.rank(hash));
         }
         for (payer, balance) in balances {
@@ -357,22 +373,29 @@ impl Pool {
         Ok(())
     }
 
-    /// Decides for each waiting transaction of a payer whether it is ready.
+    /// Decides for each waiting transaction of a payer whether it is ready. Those that notes pay for have the payer 0,
+    /// and nothing in common.
     fn sort_payer(&mut self, payer: &Fr, balance: u64, price: FeePerGas) {
         let Some(ranks) = self.payers.get(payer) else { return };
         let mut left = u128::from(balance);
         for rank in ranks {
             let Some(entry) = self.waiting.get_mut(&rank.2) else { continue };
-            let fee = gas::fee(price).map(u128::from);
+            let effects = entry.tx.effects();
+            let after = |fee: u128| for_fee(effects, left).and_then(|left| left.checked_sub(fee));
+            let fee = fee(&effects.gas, price).filter(|_| effects.gas.allows(price));
             entry.parked = match fee {
                 _ if !entry.has_anchor => Some(Parked::Anchor),
-                Some(_) if !entry.tx.effects.gas.allows(price) => Some(Parked::Price),
-                Some(fee) if fee > left => Some(Parked::Balance),
-                Some(fee) => {
-                    left -= fee;
-                    None
-                }
+                _ if !entry.has_deposit => Some(Parked::Deposit),
                 None => Some(Parked::Price),
+                Some(fee) => match after(fee) {
+                    None => Some(Parked::Balance),
+                    Some(after) => {
+                        if effects.has_payer() {
+                            left = after;
+                        }
+                        None
+                    }
+                },
             };
             match entry.parked {
                 None => self.ready.insert(*rank),
@@ -387,14 +410,14 @@ impl Pool {
         let rank = entry.rank(hash);
         self.ready.remove(&rank);
         self.bytes = self.bytes.saturating_sub(entry.bytes);
-        let payer = entry.tx.effects.fee_payer;
+        let payer = entry.tx.effects().fee_payer;
         if let Some(ranks) = self.payers.get_mut(&payer) {
             ranks.remove(&rank);
             if ranks.is_empty() {
                 self.payers.remove(&payer);
             }
         }
-        for nullifier in entry.tx.effects.present_nullifiers() {
+        for nullifier in &entry.nullifiers {
             if self.nullifiers.get(nullifier) == Some(hash) {
                 self.nullifiers.remove(nullifier);
             }
@@ -414,7 +437,7 @@ impl Pool {
         chain: &ChainView,
     ) -> Result<(), PoolError> {
         let Displaced { replaced, evicted } = self.displaced(&new, chain.price)?;
-        let Candidate { tx, tx_hash, bytes, balance } = new;
+        let Candidate { tx, tx_hash, bytes, balance, nullifiers: _ } = new;
         let record =
             Record { arrival: self.next_arrival, since: self.time.unwrap_or(0), tx: Arc::new(tx) };
         let gone: Vec<Fr> = replaced.iter().chain(&evicted).copied().collect();
@@ -435,11 +458,12 @@ impl Pool {
         self.remember(left);
         self.next_arrival += 1;
         self.dropped.retain(|(hash, _)| *hash != tx_hash);
-        let payer = record.tx.effects.fee_payer;
+        let payer = record.tx.effects().fee_payer;
         let mut entry = waiting(record, bytes);
-        (entry.offer, entry.has_anchor) = (offer(&entry.tx.effects.gas, balance), true);
+        entry.offer = offer(entry.tx.effects(), balance);
+        (entry.has_anchor, entry.has_deposit) = (true, true);
         self.bytes += entry.bytes;
-        self.nullifiers.extend(entry.tx.effects.present_nullifiers().map(|n| (*n, tx_hash)));
+        self.nullifiers.extend(entry.nullifiers.iter().map(|n| (*n, tx_hash)));
         self.payers.entry(payer).or_default().insert(entry.rank(&tx_hash));
         self.waiting.insert(tx_hash, entry);
         self.sort_payer(&payer, balance, chain.price);
@@ -488,14 +512,14 @@ impl Pool {
         self.ready.len()
     }
 
-    /// True when transactions wait that could be in a block at lower prices.
-    pub(crate) fn is_priced_out(&self, price: FeePerGas) -> bool {
-        let least = gas::fee(FeePerGas::MIN).map_or(u128::MAX, u128::from);
-        // An offer is at most its payer's balance.
+    /// True when transactions wait that could be in a block at prices above or at the least.
+    pub(crate) fn is_priced_out(&self, least: FeePerGas) -> bool {
+        // An offer is at most what its payer has.
         let waits = |entry: &Waiting| {
-            matches!(entry.parked, Some(Parked::Price | Parked::Balance)) && entry.offer >= least
+            matches!(entry.parked, Some(Parked::Price | Parked::Balance))
+                && fee(&entry.tx.effects().gas, least).is_some_and(|least| entry.offer >= least)
         };
-        price != FeePerGas::MIN && self.waiting.values().any(waits)
+        self.waiting.values().any(waits)
     }
 
     /// A transaction that waits.
@@ -530,7 +554,7 @@ impl Pool {
     }
 
     pub(crate) fn counts(&self) -> PoolCounts {
-        let mut parked = [0; 3];
+        let mut parked = [0; Parked::ALL.len()];
         for entry in self.waiting.values() {
             let slot = entry.parked.and_then(|p| Parked::ALL.iter().position(|other| *other == p));
             if let Some(slot) = slot {
@@ -556,11 +580,32 @@ fn evicted_reason() -> String {
     "the pool is full and the others offer more".to_owned()
 }
 
+fn expired_reason(tx: &Tx) -> String {
+    format!("slot {}, the last of a block that may have it, has passed", tx.effects().expiry_slot)
+}
+
 fn waiting(record: Record, bytes: usize) -> Waiting {
     let Record { arrival, since, tx } = record;
-    // Ranked before the first query.
-    let (has_anchor, missed_at, parked) = (false, None, Some(Parked::Anchor));
-    Waiting { tx, arrival, since, bytes, offer: 0, has_anchor, missed_at, parked }
+    Waiting {
+        nullifiers: nullifiers(tx.effects()),
+        tx,
+        arrival,
+        since,
+        bytes,
+        offer: 0,
+        // Ranked before the first query.
+        has_anchor: false,
+        has_deposit: false,
+        missed_at: None,
+        parked: Some(Parked::Anchor),
+    }
+}
+
+/// Whether the deposit that a transaction claims is among the first `count` leaves of the message tree.
+fn has_deposit(state: &StateAt, count: u64, tx: &Tx) -> Result<bool, NodeError> {
+    let Some(leaf) = claimed(tx.effects()) else { return Ok(true) };
+    let index = tx.effects().claim_index;
+    Ok(index < count && append::node(state, Tree::Messages, 0, index)? == leaf)
 }
 
 /// One above every arrival of an included transaction.
@@ -572,12 +617,7 @@ fn pool_arrival(tables: &Snapshot) -> Result<u64, NodeError> {
     Ok(next)
 }
 
-/// A payer's balance; 0 where it has no leaf.
-fn balance(state: &WorldState<StateAt>, payer: &Fr) -> Result<u64, NodeError> {
-    match state.fee_balance(payer) {
-        Ok(balance) => Ok(balance),
-        Err(ApplyError::Rejected(TxRejection::FeePayerUnknown { .. })) => Ok(0),
-        Err(ApplyError::Storage(error)) => Err(error.into()),
-        Err(error) => Err(NodeError::corrupt(error.to_string())),
-    }
+/// A payer's balance; 0 where it has no leaf, and for transactions that notes pay for.
+pub(crate) fn balance(state: &WorldState<StateAt>, payer: &Fr) -> Result<u64, NodeError> {
+    if *payer == Fr::from(0u64) { Ok(0) } else { Ok(state.fee_balance(payer)?) }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rollmill_protocol::Tx;
 
 use crate::error::{NodeError, damaged};
-use crate::store::{Store, key, u64_at, word};
+use crate::store::{key, u64_at, word};
 
 /// Arrival, L1 time of arrival (0 when it is not known), transaction.
 #[derive(Debug, Clone)]
@@ -38,32 +38,4 @@ impl Record {
         }
         Ok(record)
     }
-}
-
-/// Migrates what an older version stored in one table for waiting and included transactions.
-pub(super) fn migrate(store: &Store) -> Result<(), NodeError> {
-    let old = store.read()?.pool_entries()?;
-    if old.is_empty() {
-        return Ok(());
-    }
-    let (mut kept, mut dropped) = (0u64, 0u64);
-    store.write(|tables| {
-        for (hash, bytes) in &old {
-            let Ok(record) = Record::from_bytes(hash, bytes) else {
-                dropped += 1;
-                continue;
-            };
-            // The old record has a block number where the time is now.
-            let record = Record { since: 0, ..record };
-            let tx_hash = record.tx.hash();
-            match tables.tx_place(&tx_hash)? {
-                Some(_) => tables.put_included(&tx_hash, &record.to_bytes())?,
-                None => tables.put_waiting(&tx_hash, &record.to_bytes())?,
-            }
-            kept += 1;
-        }
-        tables.clear_pool()
-    })?;
-    tracing::info!(kept, dropped, "transactions of an older version converted");
-    Ok(())
 }

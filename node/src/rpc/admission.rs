@@ -236,7 +236,7 @@ mod tests {
         let [bad, good] = [66, 1].map(|n| Some(IpAddr::V4(Ipv4Addr::new(10, 0, 0, n))));
         let tx = |i: u64, max: u64| {
             let mut tx = support::tx(i, anchor);
-            tx.effects.gas.max_fee_per_l2_gas = max;
+            tx.body.effects.gas.max_fee_per_l2_gas = max;
             tx
         };
         let send = |tx: &rollmill_protocol::Tx, peer| {

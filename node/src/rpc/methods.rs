@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use rollmill_node_client::api::NodeApi;
 use rollmill_node_client::wire::{
-    BLOCKS_MAX, BlockEffects, BlockRef, Field, HeaderInfo, HexBytes, LOGS_PER_TAG_MAX, NotePath,
-    NullifierStatus, PublicData, Sent, TAGS_MAX, TaggedLog, Tips, TxEffectsInfo, TxStatus,
-    Versions, method,
+    BLOCKS_MAX, BlockEffects, BlockRef, DEPOSITS_MAX, DepositInfo, Field, HeaderInfo, HexBytes,
+    LOGS_PER_TAG_MAX, MessagePath, NotePath, NullifierStatus, PublicData, Sent, TAGS_MAX,
+    TaggedLog, Tips, TxStatus, Versions, method,
 };
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tree::{IndexedTree, StateRead, Tree, append, indexed};
-use rollmill_protocol::{Fr, Genesis};
+use rollmill_protocol::{Fr, Genesis, Header};
 
 use super::{CallError, Rpc};
 use crate::error::{NodeError, QueryError};
 use crate::node::Node;
-use crate::store::{BlockRecord, StateAt, StoredBlock};
+use crate::store::{BlockRecord, StateAt};
 
 /// Serves the calls of one peer.
 pub(super) struct Api<'a> {
@@ -90,6 +90,23 @@ impl NodeApi for Api<'_> {
         self.read(move |node| note_path(node, leaf_index, header_hash.0)).await
     }
 
+    async fn deposits(
+        &self,
+        address: Field,
+        from_index: u64,
+    ) -> Result<Vec<DepositInfo>, CallError> {
+        self.read(move |node| {
+            let found = node.view()?.deposits(&address.0, from_index, DEPOSITS_MAX)?;
+            let deposit = |(index, amount)| DepositInfo { index, amount };
+            Ok(found.into_iter().map(deposit).collect())
+        })
+        .await
+    }
+
+    async fn message_path(&self, index: u64, header_hash: Field) -> Result<MessagePath, CallError> {
+        self.read(move |node| message_path(node, index, header_hash.0)).await
+    }
+
     async fn public_data(&self, slot: Field) -> Result<Option<PublicData>, CallError> {
         self.read(move |node| {
             let state = pending_state(node)?;
@@ -125,7 +142,6 @@ fn header_info(record: &BlockRecord, proven: u64) -> HeaderInfo {
         header_hash: record.header_hash,
         archive_root: record.archive_root,
         chain: record.chain,
-        data_hash: record.data_hash,
         l1_block: record.l1_block,
         proven: record.header.block_number <= proven,
     }
@@ -150,7 +166,7 @@ fn logs_by_tags(node: &Node, tags: &[Field]) -> Result<Vec<Vec<TaggedLog>>, Call
                 tx_hash,
                 first_nullifier: effects.nullifiers[0],
                 log_index: log.into(),
-                log: body.logs.get(usize::from(log)).cloned().ok_or_else(missing)?,
+                log: body.logs.get(usize::from(log)).ok_or_else(missing)?.to_vec(),
                 note_hashes: present(&effects.note_hashes),
                 note_start_index: note_start(&record, index),
             });
@@ -180,44 +196,51 @@ fn block_effects(node: &Node, from: u64, limit: u64) -> Result<Vec<BlockEffects>
     for block in (from..=pending).take(limit.min(BLOCKS_MAX) as usize) {
         let missing = || NodeError::corrupt(format!("block {block} is missing"));
         let stored = tables.stored_block(block)?.ok_or_else(missing)?;
-        answer.push(effects_info(&stored));
+        answer.push(BlockEffects::of(&stored.data()));
     }
     Ok(answer)
 }
 
-fn effects_info(block: &StoredBlock) -> BlockEffects {
-    let txs = block.tx_hashes.iter().zip(&block.txs).enumerate();
-    BlockEffects {
-        block_number: block.record.header.block_number,
-        header_hash: block.record.header_hash,
-        txs: txs
-            .map(|(index, (tx_hash, body))| TxEffectsInfo {
-                tx_hash: *tx_hash,
-                effects: body.effects.to_fields(),
-                logs: body.logs.iter().cloned().map(HexBytes).collect(),
-                note_start_index: block.note_start_index(index),
-            })
-            .collect(),
-    }
+fn note_path(node: &Node, leaf_index: u64, header_hash: Fr) -> Result<NotePath, CallError> {
+    let (state, header) = state_of(node, &header_hash)?;
+    let refs = header.state.tx_state;
+    let (leaf, path) = leaf_path(&state, Tree::Notes, refs.note_count, leaf_index)?;
+    Ok(NotePath { leaf_index, leaf, path, note_root: refs.note_root })
 }
 
-fn note_path(node: &Node, leaf_index: u64, header_hash: Fr) -> Result<NotePath, CallError> {
+fn message_path(node: &Node, index: u64, header_hash: Fr) -> Result<MessagePath, CallError> {
+    let (state, header) = state_of(node, &header_hash)?;
+    let refs = header.state;
+    let (leaf, path) = leaf_path(&state, Tree::Messages, refs.message_count, index)?;
+    Ok(MessagePath { index, leaf, path, message_root: refs.message_root })
+}
+
+/// The state after the block with this header hash, and its header.
+fn state_of(node: &Node, header_hash: &Fr) -> Result<(StateAt, Header), CallError> {
     let tables = node.view()?;
-    let unknown = || QueryError::UnknownBlock { block: to_hex(&header_hash) };
-    let number = tables.block_number(&header_hash)?.ok_or_else(unknown)?;
+    let unknown = || QueryError::UnknownBlock { block: to_hex(header_hash) };
+    let number = tables.block_number(header_hash)?.ok_or_else(unknown)?;
     let oldest = tables.history_start()?;
     if number < oldest {
         return Err(QueryError::StateGone { block: number, oldest }.into());
     }
-    let refs = tables.expect_block(number)?.header.state.tx_state;
-    if leaf_index >= refs.note_count {
-        return Err(QueryError::NoLeaf { index: leaf_index, count: refs.note_count }.into());
+    let header = tables.expect_block(number)?.header;
+    Ok((StateAt::new(tables, number), header))
+}
+
+/// A leaf of a tree with `count` leaves, and its siblings.
+fn leaf_path(
+    state: &StateAt,
+    tree: Tree,
+    count: u64,
+    index: u64,
+) -> Result<(Fr, Vec<Fr>), CallError> {
+    if index >= count {
+        return Err(QueryError::NoLeaf { index, count }.into());
     }
-    let state = StateAt::new(tables, number);
     let read = || {
-        let leaf = state.node(Tree::Notes, 0, leaf_index)?.unwrap_or_default();
-        Ok::<_, NodeError>((leaf, append::path(&state, Tree::Notes, 0, leaf_index)?))
+        let leaf = state.node(tree, 0, index)?.unwrap_or_default();
+        Ok::<_, NodeError>((leaf, append::path(state, tree, 0, index)?))
     };
-    let (leaf, path) = read()?;
-    Ok(NotePath { leaf_index, leaf, path, note_root: refs.note_root })
+    Ok(read()?)
 }

@@ -6,7 +6,7 @@ use redb::ReadableTable;
 use rollmill_protocol::codec::{Reader, Writer as Encoder};
 use rollmill_protocol::tree::StateChanges;
 use rollmill_protocol::tx::SLOTS;
-use rollmill_protocol::{BlockBody, BlockData, Fr, Header};
+use rollmill_protocol::{BlockBody, BlockData, Commitment, Fr, Header, Opening};
 
 use super::{Bytes, Tables, Writer, fr_at, get, key, keys, last, u64_at, word};
 use crate::error::{NodeError, damaged};
@@ -21,8 +21,9 @@ pub struct BlockRecord {
     pub archive_root: Fr,
     /// L1's chain with the block; zero at genesis.
     pub chain: Fr,
-    /// Hash of the published bytes; zero at genesis.
-    pub data_hash: Fr,
+    /// Commitment to the block's blob; zeros at genesis and without transactions. With the transactions it gives
+    /// the opening that the chain has.
+    pub commitment: Commitment,
     /// L1 block that contains it.
     pub l1_block: u64,
 }
@@ -38,9 +39,14 @@ pub struct StoredBlock {
 }
 
 impl StoredBlock {
-    /// The block as it was published.
+    /// The block as nodes exchange it.
     pub fn data(&self) -> BlockData {
         BlockData { header: self.record.header.clone(), txs: self.txs.clone() }
+    }
+
+    /// What L1 opened of the block's blob.
+    pub fn opening(&self) -> Opening {
+        Opening::new(&self.record.header.txs_chain, &self.txs, self.record.commitment)
     }
 
     /// Index in the note-hash tree of the first note hash of transaction `index`.
@@ -55,7 +61,8 @@ impl BlockRecord {
     fn to_bytes(&self) -> Vec<u8> {
         let mut out = Encoder::new();
         out.raw(&self.header.to_bytes());
-        out.frs(&[self.header_hash, self.archive_root, self.chain, self.data_hash]);
+        out.frs(&[self.header_hash, self.archive_root, self.chain]);
+        out.raw(&self.commitment.0);
         out.u64(self.l1_block);
         out.finish()
     }
@@ -69,7 +76,7 @@ impl BlockRecord {
                 header_hash: from.fr()?,
                 archive_root: from.fr()?,
                 chain: from.fr()?,
-                data_hash: from.fr()?,
+                commitment: Commitment(from.array()?),
                 l1_block: from.u64()?,
             })
         };
@@ -94,7 +101,10 @@ pub(crate) struct L1Record {
     /// The lowest the pending tip was since the record before: below `tips.pending` where blocks
     /// were pruned and others proposed.
     pub(crate) low: u64,
-    /// Timestamp of the L1 block, in Unix seconds; 0 in records of older versions.
+    /// Whether the chain on L1 then had a block that this node rejected. Going back, the node passes such a
+    /// position, so that it asks anew for the data of the block and decides anew.
+    pub(crate) has_rejected: bool,
+    /// Timestamp of the L1 block, in Unix seconds.
     pub(crate) time: u64,
     /// The newest block that L1 had finalized then; none where L1 finalizes nothing.
     pub(crate) finalized: Option<u64>,
@@ -110,6 +120,7 @@ impl L1Record {
             &self.tips.pending.to_be_bytes(),
             &self.tips.proven.to_be_bytes(),
             &self.low.to_be_bytes(),
+            &[self.has_rejected.into()],
             &self.time.to_be_bytes(),
             &self.finalized.unwrap_or(NOT_FINALIZED).to_be_bytes(),
         ])
@@ -118,15 +129,13 @@ impl L1Record {
     fn from_entry(number: &[u8], value: &[u8]) -> Result<Self, NodeError> {
         let hash = value.first_chunk::<32>();
         let hash = *hash.ok_or_else(|| NodeError::corrupt("an L1 record is too short"))?;
-        // Records of older versions end before the time.
-        let (time, finalized) = match value.len() > 56 {
-            true => (u64_at(value, 56)?, u64_at(value, 64)?),
-            false => (0, NOT_FINALIZED),
-        };
+        let has_rejected = value.get(56).is_some_and(|flag| *flag != 0);
+        let (time, finalized) = (u64_at(value, 57)?, u64_at(value, 65)?);
         Ok(Self {
             position: L1Position { number: u64_at(number, 0)?, hash },
             tips: Tips { pending: u64_at(value, 32)?, proven: u64_at(value, 40)? },
             low: u64_at(value, 48)?,
+            has_rejected,
             time,
             finalized: Some(finalized).filter(|number| *number != NOT_FINALIZED),
         })

@@ -6,6 +6,7 @@
 //! recent state can be read while the chain grows, and undoing a block deletes its versions.
 
 mod blocks;
+mod messages;
 mod state;
 
 use std::path::Path;
@@ -25,7 +26,7 @@ pub use state::StateAt;
 pub(crate) use state::StateView;
 
 /// Version of the tables below.
-const SCHEMA: u64 = 1;
+const SCHEMA: u64 = 2;
 
 pub(crate) type Bytes = &'static [u8];
 /// A key and its value, copied out.
@@ -53,6 +54,10 @@ pub(crate) struct Tables<T> {
     tags: T,
     /// block → what it wrote.
     undo: T,
+    /// Index of a message from L1 → leaf, L1 block, deposit.
+    messages: T,
+    /// Address, index of a deposit into its fee balance → nothing.
+    deposits: T,
     /// L1 block → [`L1Record`].
     l1: T,
     /// name → value.
@@ -61,9 +66,6 @@ pub(crate) struct Tables<T> {
     waiting: T,
     /// As `waiting`, of transactions in blocks that are not finally proven.
     included: T,
-    /// What versions before `waiting` and `included` kept: hash → arrival, block at arrival,
-    /// transaction. Emptied when the database is opened.
-    pool: T,
 }
 
 const NODES: Definition = TableDefinition::new("nodes");
@@ -75,11 +77,12 @@ const TXS: Definition = TableDefinition::new("txs");
 const TX_INDEX: Definition = TableDefinition::new("tx_index");
 const TAGS: Definition = TableDefinition::new("tags");
 const UNDO: Definition = TableDefinition::new("undo");
+const MESSAGES: Definition = TableDefinition::new("messages");
+const DEPOSITS: Definition = TableDefinition::new("deposits");
 const L1: Definition = TableDefinition::new("l1");
 const META: Definition = TableDefinition::new("meta");
 const WAITING: Definition = TableDefinition::new("waiting");
 const INCLUDED: Definition = TableDefinition::new("included");
-const POOL: Definition = TableDefinition::new("pool");
 
 /// A consistent view of the database at one commit.
 pub(crate) type Snapshot = Tables<ReadOnlyTable<Bytes, Bytes>>;
@@ -100,11 +103,12 @@ impl<T> Tables<T> {
             tx_index: table(TX_INDEX)?,
             tags: table(TAGS)?,
             undo: table(UNDO)?,
+            messages: table(MESSAGES)?,
+            deposits: table(DEPOSITS)?,
             l1: table(L1)?,
             meta: table(META)?,
             waiting: table(WAITING)?,
             included: table(INCLUDED)?,
-            pool: table(POOL)?,
         })
     }
 }
@@ -245,11 +249,6 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
     pub(crate) fn included_entries(&self) -> Result<Vec<Entry>, NodeError> {
         entries(&self.included)
     }
-
-    /// What an older version left: hash and record.
-    pub(crate) fn pool_entries(&self) -> Result<Vec<Entry>, NodeError> {
-        entries(&self.pool)
-    }
 }
 
 fn entries<T: ReadableTable<Bytes, Bytes>>(table: &T) -> Result<Vec<Entry>, NodeError> {
@@ -265,7 +264,7 @@ fn entries<T: ReadableTable<Bytes, Bytes>>(table: &T) -> Result<Vec<Entry>, Node
 #[cfg(test)]
 impl<T> Tables<T> {
     /// Every table but those of the pool, by name.
-    pub(crate) fn chain_tables(&self) -> [(&'static str, &T); 11] {
+    pub(crate) fn chain_tables(&self) -> [(&'static str, &T); 13] {
         [
             ("nodes", &self.nodes),
             ("leaves", &self.leaves),
@@ -276,6 +275,8 @@ impl<T> Tables<T> {
             ("tx_index", &self.tx_index),
             ("tags", &self.tags),
             ("undo", &self.undo),
+            ("messages", &self.messages),
+            ("deposits", &self.deposits),
             ("l1", &self.l1),
             ("meta", &self.meta),
         ]
@@ -319,18 +320,6 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Empties what an older version left.
-    pub(crate) fn clear_pool(&mut self) -> Result<(), NodeError> {
-        self.pool.retain(|_, _| false)?;
-        Ok(())
-    }
-
-    #[cfg(test)]
-    pub(crate) fn put_pool(&mut self, tx_hash: &Fr, record: &[u8]) -> Result<(), NodeError> {
-        self.pool.insert(word(tx_hash).as_slice(), record)?;
-        Ok(())
-    }
-
     /// Deletes everything except the pool, to follow the chain from genesis again.
     pub(crate) fn reset_chain(&mut self) -> Result<(), NodeError> {
         for table in [
@@ -343,6 +332,8 @@ impl Writer<'_> {
             &mut self.tx_index,
             &mut self.tags,
             &mut self.undo,
+            &mut self.messages,
+            &mut self.deposits,
             &mut self.l1,
         ] {
             table.retain(|_, _| false)?;

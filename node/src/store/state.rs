@@ -58,7 +58,7 @@ fn tree_id(tree: IndexedTree) -> u8 {
 }
 
 fn node_key(tree: Tree, level: usize, index: u64, block: u64) -> Vec<u8> {
-    // A level is at most 32.
+    // A level is at most 40.
     key(&[&[tree.id(), level as u8], &index.to_be_bytes(), &block.to_be_bytes()])
 }
 

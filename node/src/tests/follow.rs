@@ -4,15 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rollmill_node_client::wire::BlockRef;
-use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{IndexedTree, Overlay, StateRead, Tree, append, indexed};
-use rollmill_protocol::{BlockBuilder, EthAddress, Fr, WorldState};
+use rollmill_protocol::{
+    BlobFr, BlockBuilder, Commitment, EthAddress, Fr, WorldState, blob,
+    message::first_message_index,
+};
 use rollmill_service::Shutdown;
 
 use super::support::{self, value};
 use super::{MemoryL1, Proposer, TestNode, dump, open, settings, sync};
 use crate::{
-    BrokenRule, L1Event, L1Position, L1Update, NodeError, ProposedBlock, QueryError, Rule, follow,
+    Data, L1Event, L1Events, L1Position, L1SourceError, L1Update, Message, NodeError,
+    ProposedBlock, QueryError, follow,
 };
 
 /// Four blocks on L1, the first two proven.
@@ -36,7 +39,11 @@ fn published_blocks_are_executed_and_both_tips_follow() {
 
     let block = test.node.block(4).unwrap().unwrap();
     assert_eq!(block.record.header, proposer.header);
-    assert_eq!(block.data().data_hash(), block.record.data_hash);
+    assert_eq!(block.record.commitment, Commitment([0xcc; 48]));
+    assert_eq!(
+        block.opening().z,
+        blob::blob_z(&proposer.header.txs_chain, &block.record.commitment)
+    );
     assert_eq!(block.note_start_index(1), proposer.header.state.tx_state.note_count - 16);
     assert_eq!(test.node.block(5).unwrap(), None);
     let by_hash = test.node.block_record(BlockRef::Hash(block.record.header_hash)).unwrap();
@@ -55,7 +62,8 @@ fn any_recent_block_can_be_replayed_over_its_parents_state() {
         let parent = test.node.block(number - 1).unwrap().unwrap().record.header;
         let state = test.node.state_at(number - 1).unwrap();
         let env = support::env(&parent);
-        let mut builder = BlockBuilder::new(&parent, Overlay::new(&state), env).unwrap();
+        let mut builder =
+            BlockBuilder::new(&parent, Overlay::new(&state), test.node.config(), env).unwrap();
         let first = [0, 2, 0, 3][number as usize - 1];
         for i in 0..block.txs.len() as u64 {
             builder.apply(&support::tx(first + i, parent.hash())).unwrap();
@@ -244,76 +252,186 @@ fn states_and_client_proofs_are_kept_until_l1_has_finalized_their_proof() {
     assert_eq!(test.node.tips().finalized.block_number, 2);
 }
 
-/// Goal: a block that an honest proposer would not make is followed, since L1 may prove it, and
-/// reported with what it should have said.
-#[test]
-fn blocks_that_break_the_rules_of_time_and_price_are_followed_and_reported() {
+/// Messages on L1 before and between blocks, with deposits among them.
+fn blocks_with_messages() -> (MemoryL1, Proposer) {
     let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let registry = rollmill_service::prometheus::Registry::new();
-    let test = TestNode::new();
-    test.node.register_metrics(&registry).unwrap();
-    let count = |rule: &str| {
-        let families = registry.gather();
-        let name = "rollmill_node_block_rule_broken_total";
-        let family = families.iter().find(|family| family.name() == name).unwrap();
-        let of_rule = family.get_metric().iter().find(|m| m.get_label()[0].value() == rule);
-        of_rule.unwrap().get_counter().get_value()
-    };
-    assert_eq!([count("timestamp"), count("l2_price"), count("da_price")], [0.0; 3]);
-    // Genesis' prices of 2 and 3 fall after an empty block.
-    proposer.price = FeePerGas { l2: 1, da: 2 };
+    l1.mine(vec![proposer.deposit(support::user(0), 50), proposer.message(value(8, 0))]);
+    l1.mine(vec![proposer.event(&[0]), proposer.deposit(support::user(1), 60)]);
+    // 64 messages fill a block's number.
+    l1.mine((0..66).map(|i| proposer.deposit(support::user(i), 100 + i)).collect());
+    l1.mine(vec![proposer.event(&[1])]);
+    l1.mine(vec![proposer.event(&[2])]);
+    l1.mine(vec![proposer.deposit(support::user(2), 70)]);
     l1.mine(vec![proposer.event(&[])]);
-    sync(&test.node, &l1);
-    assert_eq!(test.node.broken_rules(), []);
-    proposer.price = FeePerGas { l2: u64::MAX, da: 1 };
-    l1.mine(vec![proposer.event(&[])]);
-    sync(&test.node, &l1);
-    let broken = BrokenRule { block: 2, rule: Rule::L2Price, expected: 1, got: u64::MAX };
-    assert_eq!(test.node.broken_rules(), [broken]);
-    assert_eq!([count("timestamp"), count("l2_price"), count("da_price")], [0.0, 1.0, 0.0]);
+    (l1, proposer)
+}
+
+#[test]
+fn messages_are_appended_by_their_blocks_and_known_before() {
+    let (l1, proposer) = blocks_with_messages();
+    let test = TestNode::synced(&l1);
+    assert_eq!(test.node.tips().pending.header_hash, proposer.header.hash());
+    let mut some = 0;
+    for block in 1..=6 {
+        let leaves = proposer.inbox.leaves(block);
+        assert_eq!(test.node.messages(block).unwrap(), leaves, "block {block}");
+        some += usize::from(!leaves.is_empty());
+        if block > 4 {
+            continue;
+        }
+        let state = test.node.state_at(4).unwrap();
+        let first = first_message_index(block).unwrap();
+        for (index, leaf) in (first..).zip(leaves) {
+            assert_eq!(append::node(&state, Tree::Messages, 0, index).unwrap(), *leaf);
+        }
+    }
+    assert!(some >= 3, "{some} blocks with messages");
     let test = test.restart();
-    assert_eq!((test.pending(), test.node.broken_rules()), (2, vec![broken]));
-    // Pruned: nothing to report any more.
-    l1.mine(vec![L1Event::Pruned { proven_tip: 1 }]);
-    l1.mine(vec![L1Event::Pruned { proven_tip: 0 }]);
-    sync(&test.node, &l1);
-    assert_eq!(test.node.broken_rules(), []);
+    assert_eq!(test.node.messages(2).unwrap(), proposer.inbox.leaves(2));
+}
+
+/// Goal: messages of a branch that L1 left are gone, and those of the other one are there, whichever blocks were
+/// built on both.
+#[test]
+fn a_reorganisation_that_changes_messages_is_followed() {
+    let (l1, _) = blocks_with_messages();
+    for depth in 0..l1.head().number {
+        let mut other = l1.fork(depth);
+        let mut fork = Proposer::new();
+        // A fork before everything, with other messages and blocks.
+        if depth == 0 {
+            other.mine(vec![fork.deposit(support::user(3), 1), fork.event(&[7])]);
+            other.mine(vec![fork.event(&[8]), fork.message(value(8, 9))]);
+        } else {
+            other.mine_empty(2);
+        }
+        let test = TestNode::synced(&l1);
+        sync(&test.node, &other);
+        assert_eq!(dump(&test.node), dump(&TestNode::synced(&other).node), "depth {depth}");
+        sync(&test.node, &l1);
+        assert_eq!(dump(&test.node), dump(&TestNode::synced(&l1).node), "back from {depth}");
+    }
+}
+
+/// Goal: L1 enforces the messages of a block, so that others are a fault of the source and not of the block.
+#[test]
+fn messages_that_contradict_a_block_or_each_other_are_a_fault_of_the_source() {
+    let mut proposer = Proposer::new();
+    let L1Event::MessageSent(first) = proposer.deposit(support::user(0), 5) else { unreachable!() };
+    let L1Event::MessageSent(second) = proposer.message(value(8, 0)) else { unreachable!() };
+    let blocks = [proposer.event(&[]), proposer.event(&[])];
+    let sent = |messages: &[Message]| {
+        let events = messages.iter().map(|message| L1Event::MessageSent(*message));
+        events.chain(blocks.clone()).collect::<Vec<_>>()
+    };
+    let other = Message { leaf: value(8, 1), ..second };
+    let elsewhere = Message { index: 63, ..first };
+    let beyond = Message { index: 128, ..first };
+    let absent = Message { leaf: Fr::from(0u64), ..first };
+    for wrong in [
+        &[first][..],
+        &[],
+        &[first, other],
+        &[second],
+        &[first, first],
+        &[first, second, second],
+        &[elsewhere],
+        &[beyond],
+        &[absent],
+        &[Message { block: 0, index: 0, ..first }],
+    ] {
+        let mut l1 = MemoryL1::new();
+        l1.mine(sent(wrong));
+        let test = TestNode::new();
+        let before = dump(&test.node);
+        let update = l1.step(&test.node.known_positions().unwrap()).unwrap();
+        let error = test.node.apply(&update).unwrap_err();
+        assert!(matches!(error, NodeError::Inconsistent { .. }), "{wrong:?}: {error}");
+        assert_eq!(dump(&test.node), before);
+    }
+    let mut l1 = MemoryL1::new();
+    l1.mine(sent(&[first, second]));
+    assert_eq!(TestNode::synced(&l1).pending(), 2);
 }
 
 /// Every way in which a block on L1 can be wrong, with the code of its rejection.
 fn bad_blocks(good: &ProposedBlock) -> Vec<(ProposedBlock, &'static str)> {
     let one = Fr::from(1u64);
-    let rehashed = |data: Vec<u8>| ProposedBlock {
-        data_hash: rollmill_protocol::block::data_hash(&data),
-        data: Ok(data),
-        ..good.clone()
+    let Data::Blob(bytes) = &good.data else { panic!("a block with transactions") };
+    let with = |data: Data| ProposedBlock { data, ..good.clone() };
+    let words = blob::decode_words(bytes).unwrap();
+    // Coefficients that are other words, and as the source returns them: with the right hash.
+    let changed = |at: usize, to: Fr| {
+        let mut words = words.clone();
+        words[at] = to;
+        with(Data::Blob(blob::encode_words(&words).unwrap()))
     };
-    let mut cut = good.data.clone().unwrap();
+    let mut cut = bytes.clone();
     cut.pop();
-    let mut flipped = good.data.clone().unwrap();
-    flipped[700] ^= 1;
-    let mut spent = Proposer::new();
+    // The constant polynomial q − 1 of BLS12-381: canonical there, and above r.
+    let mut q_less_1 =
+        hex::decode("73eda753299d7d483339d80809a1d80553bda402fffe5bfeffffffff00000000").unwrap();
+    q_less_1 = q_less_1.repeat(blob::BLOB_WORDS);
     let spent = {
         // Built on genesis, where transaction 0 is not there yet.
-        let L1Event::BlockProposed(block) = spent.event(&[0]) else { unreachable!() };
-        ProposedBlock { block_number: 2, ..block }
+        let L1Event::BlockProposed(block) = Proposer::new().event(&[0]) else { unreachable!() };
+        ProposedBlock { block_number: 2, slot: good.slot, ..block }
     };
+    let empty = ProposedBlock { tx_count: 0, data: Data::None, ..good.clone() };
     vec![
         (ProposedBlock { block_number: 3, ..good.clone() }, "NODE-030"),
-        (ProposedBlock { data: Err("gone".into()), ..good.clone() }, "NODE-036: the data is not"),
-        (ProposedBlock { data: Ok(flipped.clone()), ..good.clone() }, "NODE-031"),
-        (ProposedBlock { data_hash: one, ..good.clone() }, "NODE-031"),
-        (rehashed(cut), "NODE-032: the data is not a block: "),
-        (rehashed(flipped), "NODE-03"),
-        (rehashed(vec![]), "NODE-032"),
+        (with(Data::Missing), "NODE-036: data missing"),
+        (with(Data::None), "NODE-033: the number of transactions"),
+        (with(Data::Blob(cut)), "NODE-032: the data is not a block: "),
+        (with(Data::Blob(vec![])), "NODE-032"),
+        // An element that is not below q.
+        (with(Data::Blob(vec![0xff; blob::BLOB_BYTES])), "NODE-032"),
+        (with(Data::Blob(q_less_1)), "NODE-032"),
+        // Behind the last transaction, and a log without a tag.
+        (changed(blob::TX_WORDS, one), "NODE-032"),
+        (changed(24 + 2 * 5, one), "NODE-032"),
+        // Another nullifier: another transaction.
+        (changed(0, value(7, 7)), "NODE-033: the header hash"),
+        // An absent first nullifier.
+        (changed(0, Fr::from(0u64)), "NODE-032"),
+        (ProposedBlock { tx_count: 33, ..good.clone() }, "NODE-032"),
+        (ProposedBlock { tx_count: 2, ..good.clone() }, "NODE-032"),
+        (empty, "NODE-033: the sum of fees"),
         (ProposedBlock { header_hash: one, ..good.clone() }, "NODE-033: the header hash"),
-        (ProposedBlock { slot: 77, ..good.clone() }, "NODE-033: the slot"),
-        (ProposedBlock { coinbase: EthAddress([1; 20]), ..good.clone() }, "NODE-033: the coinbase"),
+        (ProposedBlock { slot: 77, ..good.clone() }, "NODE-033: the header hash"),
+        (ProposedBlock { slot: 1, ..good.clone() }, "NODE-034"),
+        (
+            ProposedBlock { coinbase: EthAddress([1; 20]), ..good.clone() },
+            "NODE-033: the header hash",
+        ),
         (ProposedBlock { total_fees: 1, ..good.clone() }, "NODE-033: the sum of fees"),
+        (ProposedBlock { out_root: one, ..good.clone() }, "NODE-033: the root of messages to L1"),
         (spent, "NODE-034"),
         (ProposedBlock { archive_root: one, ..good.clone() }, "NODE-033: the archive root"),
+        (ProposedBlock { z: one, ..good.clone() }, "NODE-033: the point of the blob's opening"),
+        (
+            ProposedBlock { y: BlobFr::from(1u64), ..good.clone() },
+            "NODE-033: the value of the blob's opening",
+        ),
+        // The point depends on the commitment.
+        (
+            ProposedBlock { commitment: Commitment([1; 48]), ..good.clone() },
+            "NODE-033: the point of the blob's opening",
+        ),
         (ProposedBlock { chain: one, ..good.clone() }, "NODE-033: the chain"),
     ]
+}
+
+/// Goal: prices and times are rules: a block whose proposer stated others has another header.
+#[test]
+fn a_block_at_other_prices_is_rejected() {
+    let mut genesis = support::genesis();
+    genesis.config.min_fee_per_gas = 3;
+    let mut l1 = MemoryL1::new();
+    l1.mine(vec![Proposer::of(&genesis).event(&[])]);
+    let test = TestNode::synced(&l1);
+    assert_eq!(test.pending(), 0);
+    assert!(test.node.tips().rejected.unwrap().reason.starts_with("NODE-033: the header hash"));
 }
 
 #[test]
@@ -351,6 +469,100 @@ fn a_bad_block_is_rejected_reported_and_left_behind_once_pruned() {
     }
 }
 
+/// Goal: a prune lets the node pass a block whose data is missing. When L1 takes the prune back, the node is not
+/// stuck behind the block, and follows it if its data is there now.
+#[test]
+fn a_block_whose_data_is_missing_is_passed_with_its_prune_and_followed_when_the_prune_is_taken_back()
+ {
+    let mut proposer = Proposer::new();
+    let first = proposer.event(&[0]);
+    let L1Event::BlockProposed(whole) = proposer.event(&[1]) else { unreachable!() };
+    let third = proposer.event(&[2]);
+    let missing = ProposedBlock { data: Data::Missing, ..whole.clone() };
+    let mut without = MemoryL1::new();
+    without.mine(vec![first.clone()]);
+    without.mine_empty(1);
+    let mut found = without.clone();
+    without.mine(vec![L1Event::BlockProposed(missing)]);
+    found.mine(vec![L1Event::BlockProposed(whole)]);
+    for l1 in [&mut without, &mut found] {
+        l1.mine(vec![third.clone()]);
+        l1.mine_empty(2);
+    }
+    let before_prune = without.head().number;
+    without.mine(vec![L1Event::Pruned { proven_tip: 1 }]);
+    let test = TestNode::synced(&without);
+    assert_eq!((test.pending(), test.node.tips().rejected), (1, None));
+    let mut rebuilt = Proposer::new();
+    rebuilt.event(&[0]);
+    let mut continued = without.clone();
+    continued.mine(vec![rebuilt.event(&[5])]);
+    sync(&test.node, &continued);
+    assert_eq!(test.node.tips().pending.header_hash, rebuilt.header.hash());
+
+    // The prune is gone: the blocks before it are as they were, and their data is there.
+    let mut other = found.fork(before_prune);
+    other.branch = 9;
+    other.mine_empty(3);
+    sync(&test.node, &other);
+    assert_eq!(test.pending(), 3);
+    assert_eq!(dump(&test.node), dump(&TestNode::synced(&other).node));
+}
+
+/// An L1 whose block 2 has no data until somebody opens the gate.
+struct Withheld {
+    l1: MemoryL1,
+    block: u64,
+    is_found: Arc<std::sync::atomic::AtomicBool>,
+    asked: tokio::sync::mpsc::UnboundedSender<()>,
+}
+
+impl L1Events for Withheld {
+    async fn next(&mut self, known: &[L1Position]) -> Result<Option<L1Update>, L1SourceError> {
+        let next = self.l1.step(known);
+        let has_block = matches!(&next, Some(L1Update::Extend { events, .. })
+            if events.iter().any(|(_, event)| matches!(event,
+                L1Event::BlockProposed(block) if block.block_number == self.block)));
+        if has_block && !self.is_found.load(std::sync::atomic::Ordering::SeqCst) {
+            let _ = self.asked.send(());
+            let (block, reason) = (self.block, "no source is configured".to_owned());
+            return Err(L1SourceError::DataMissing { block, versioned_hash: [1; 32], reason });
+        }
+        Ok(next)
+    }
+}
+
+/// Goal: a block whose data is missing holds the node before it, visibly, and is no rejected block; it is followed once
+/// a source has the data.
+#[tokio::test]
+async fn a_block_whose_data_is_missing_is_waited_for() {
+    let (l1, _) = four_blocks();
+    let test = TestNode::new();
+    let registry = rollmill_service::prometheus::Registry::new();
+    test.node.register_metrics(&registry).unwrap();
+    let shown = || {
+        let families = registry.gather();
+        let name = "rollmill_node_data_missing_block";
+        let family = families.iter().find(|family| family.name() == name).unwrap();
+        family.get_metric()[0].get_gauge().get_value() as u64
+    };
+    let (asked, mut attempts) = tokio::sync::mpsc::unbounded_channel();
+    let is_found = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let source = Withheld { l1, block: 2, is_found: Arc::clone(&is_found), asked };
+    let (shutdown, node) = (Shutdown::new(), Arc::clone(&test.node));
+    let task = tokio::spawn(follow(node, source, Duration::from_millis(1), shutdown.clone()));
+    // The second attempt comes after the first one was shown.
+    attempts.recv().await.unwrap();
+    attempts.recv().await.unwrap();
+    assert_eq!((test.pending(), test.node.tips().rejected, shown()), (1, None, 2));
+    is_found.store(true, std::sync::atomic::Ordering::SeqCst);
+    let mut tips = test.node.watch_tips();
+    tips.wait_for(|tips| tips.proven.block_number == 2).await.unwrap();
+    shutdown.start();
+    task.await.unwrap().unwrap();
+    assert_eq!((test.pending(), shown()), (4, 0));
+}
+
 /// Goal: the blocks that this node executed stay valid, and it does not follow a block that it rejects.
 #[test]
 fn a_proof_of_a_rejected_block_moves_no_tip_beyond_what_was_executed() {
@@ -374,7 +586,7 @@ fn a_data_directory_of_another_deployment_is_rejected() {
     let error = open(settings(dir.path())).unwrap_err();
     assert!(matches!(error, NodeError::InUse { .. }), "{error}");
     drop(node);
-    other.genesis.timestamp += 1;
+    other.genesis.config.genesis_time += 1;
     let error = open(other).unwrap_err();
     assert!(matches!(error, NodeError::OtherDeployment { .. }), "{error}");
     let mut other = settings(dir.path());
@@ -382,6 +594,17 @@ fn a_data_directory_of_another_deployment_is_rejected() {
     let error = open(other).unwrap_err();
     assert!(matches!(error, NodeError::OtherDeployment { .. }), "{error}");
     assert_eq!(open(settings(dir.path())).unwrap().tips().pending.block_number, 4);
+}
+
+#[test]
+fn a_database_of_protocol_1_is_rejected_with_what_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.redb");
+    let store = crate::store::Store::open(&path).unwrap();
+    store.write(|tables| tables.set_meta("schema", &1u64.to_be_bytes())).unwrap();
+    drop(store);
+    let error = open(settings(dir.path())).unwrap_err().to_string();
+    assert!(error.starts_with("NODE-003: ") && error.contains("protocol 1"), "{error}");
 }
 
 #[test]

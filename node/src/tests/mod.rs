@@ -14,15 +14,16 @@ use std::sync::Arc;
 
 use redb::ReadableTable;
 use rollmill_protocol::builder::{BlockBuilder, BlockEnv};
-use rollmill_protocol::gas::FeePerGas;
+use rollmill_protocol::message::{Inbox, deposit_leaf};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::version::VersionIds;
-use rollmill_protocol::{ClientInputs, Fr, Header, Tx};
+use rollmill_protocol::{
+    BlockBody, ClientInputs, Commitment, Config, Fr, Genesis, Header, Tx, blob,
+};
 
 use crate::store::Snapshot;
 use crate::{
-    ClientProofVerifier, L1Event, L1Events, L1Position, L1SourceError, L1Update, Node, NodeError,
-    NodeSettings, PoolLimits, ProofRejected, ProposedBlock, SlotClock,
+    ClientProofVerifier, Data, L1Event, L1Events, L1Position, L1SourceError, L1Update, Message,
+    Node, NodeError, NodeSettings, PoolLimits, ProofRejected, ProposedBlock,
 };
 
 /// Accepts proofs whose first byte is 7, as those of the support module.
@@ -96,7 +97,7 @@ impl MemoryL1 {
         }
         let (to, events) = self.blocks.get(known[0].number as usize + 1)?;
         let events = events.iter().map(|event| (to.number, event.clone())).collect();
-        let time = support::genesis().timestamp + L1_SECONDS * to.number;
+        let time = support::config().genesis_time + L1_SECONDS * to.number;
         let finalized = self.finality.map(|behind| to.number.saturating_sub(behind));
         Some(L1Update::Extend { to: *to, time, finalized, events })
     }
@@ -112,39 +113,78 @@ impl L1Events for MemoryL1 {
 #[derive(Debug, Clone)]
 pub(super) struct Proposer {
     pub(super) header: Header,
-    pub(super) price: FeePerGas,
+    pub(super) inbox: Inbox,
+    config: Config,
     store: MemoryStore,
     chain: Fr,
 }
 
 impl Proposer {
     pub(super) fn new() -> Self {
-        let (header, store) = support::start();
-        Self { header, price: support::PRICE, store, chain: Fr::from(0u64) }
+        Self::of(&support::genesis())
     }
 
-    /// The next block, with these transactions.
+    /// The proposer of another deployment.
+    pub(super) fn of(genesis: &Genesis) -> Self {
+        let built = genesis.build(MemoryStore::new()).unwrap();
+        Self {
+            header: built.header,
+            inbox: Inbox::new(),
+            config: genesis.config,
+            store: built.state.store,
+            chain: Fr::from(0u64),
+        }
+    }
+
+    /// A deposit on L1, as its event.
+    pub(super) fn deposit(&mut self, to: Fr, amount: u64) -> L1Event {
+        let (block, index) = self.inbox.send(|index| deposit_leaf(&to, amount, index));
+        let leaf = deposit_leaf(&to, amount, index);
+        L1Event::MessageSent(Message { block, index, leaf, deposit: Some((to, amount)) })
+    }
+
+    /// A message of another contract, as its event.
+    pub(super) fn message(&mut self, leaf: Fr) -> L1Event {
+        let (block, index) = self.inbox.send(|_| leaf);
+        L1Event::MessageSent(Message { block, index, leaf, deposit: None })
+    }
+
+    /// The next block, with these transactions and the messages that belong to it.
     pub(super) fn propose(&mut self, txs: &[Tx]) -> ProposedBlock {
-        let env = BlockEnv { price: self.price, ..support::env(&self.header) };
-        let mut builder = BlockBuilder::new(&self.header, self.store.clone(), env).unwrap();
+        let number = self.header.block_number + 1;
+        self.inbox.consume(number).unwrap();
+        let messages = self.inbox.leaves(number).to_vec();
+        let env = BlockEnv { messages, ..support::env(&self.header) };
+        let mut builder =
+            BlockBuilder::new(&self.header, self.store.clone(), &self.config, env).unwrap();
         for tx in txs {
             builder.apply(tx).unwrap();
         }
         let (block, store) = builder.finish().unwrap();
-        let link = block.chain_link(self.chain);
+        // No commitment is checked here: the source of blobs does it, and L1.
+        let opening = block.opening(Commitment([0xcc; 48]));
+        let link = block.chain_link(self.chain, &opening);
         self.store = store;
         self.chain = link.chain();
         self.header = block.header.clone();
+        let versioned_hash = [u8::from(!txs.is_empty()); 32];
         ProposedBlock {
             block_number: block.header.block_number,
             archive_root: link.archive_root,
             header_hash: link.header_hash,
-            data_hash: link.data_hash,
             chain: link.chain(),
             slot: link.slot,
             coinbase: link.coinbase,
             total_fees: link.total_fees,
-            data: Ok(block.data().to_bytes()),
+            tx_count: link.tx_count,
+            versioned_hash,
+            z: opening.z,
+            y: opening.y,
+            commitment: opening.commitment,
+            in_hash: link.in_hash,
+            out_root: link.out_root,
+            signers: 1,
+            data: data(&block.txs),
         }
     }
 
@@ -156,18 +196,15 @@ impl Proposer {
     }
 }
 
+/// A block's data as its blob.
+pub(super) fn data(txs: &[BlockBody]) -> Data {
+    if txs.is_empty() { Data::None } else { Data::Blob(blob::encode(txs).unwrap()) }
+}
+
 pub(crate) fn settings(dir: &Path) -> NodeSettings {
     NodeSettings {
         data_dir: dir.to_owned(),
         genesis: support::genesis(),
-        versions: VersionIds {
-            chain_id: support::CHAIN_ID,
-            rollup_version: support::VERSION,
-            protocol_version: 1,
-            vk_root: support::value(9, 0),
-        },
-        slots_per_epoch: 8,
-        clock: SlotClock { genesis_time: support::genesis().timestamp, slot_seconds: 12 },
         l1_start: MemoryL1::new().head(),
         pool: PoolLimits::default(),
         state_blocks: 64,

@@ -1,16 +1,11 @@
 //! The pool: what it accepts, orders, parks, keeps, restores and drops.
 
 use rollmill_node_client::wire::TxStatus;
-use rollmill_protocol::gas::{self, FeePerGas};
-use rollmill_protocol::{Fr, Tx, TxRejection};
+use rollmill_protocol::{Fr, Genesis, ProofKind, Tx, TxRejection};
 
-use super::support::{self, tx, value};
+use super::support::{self, FEE, body_from_notes, tx, tx_of, value};
 use super::{L1_SECONDS, MemoryL1, Proposer, TestNode, sync};
-use crate::store::Store;
 use crate::{L1Event, PoolError};
-
-/// The prices after genesis, which held no transaction.
-const NEXT: FeePerGas = FeePerGas { l2: 1, da: 2 };
 
 pub(super) fn genesis_hash() -> Fr {
     support::start().0.hash()
@@ -23,9 +18,23 @@ pub(super) fn submit(test: &TestNode, tx: &Tx) -> Result<Fr, PoolError> {
 /// Transaction `i`, which allows `max` for a unit of either kind of gas.
 fn offering(i: u64, max: u64) -> Tx {
     let mut tx = tx(i, genesis_hash());
-    tx.effects.gas.max_fee_per_l2_gas = max;
-    tx.effects.gas.max_fee_per_da_gas = max;
+    tx.body.effects.gas.max_fee_per_l2_gas = max;
+    tx.body.effects.gas.max_fee_per_da_gas = max;
     tx
+}
+
+/// A deployment whose price of L2 gas is `price` before its first block, and falls by up to an eighth with each.
+fn at_price(price: u64) -> Genesis {
+    Genesis { fee_per_l2_gas: price, ..support::genesis() }
+}
+
+fn node_of(genesis: &Genesis) -> TestNode {
+    TestNode::with(|settings| settings.genesis = genesis.clone())
+}
+
+/// [`offering`], anchored in the genesis of `test`.
+fn offering_in(test: &TestNode, i: u64, max: u64) -> Tx {
+    Tx { anchor_header_hash: test.node.genesis_header().hash(), ..offering(i, max) }
 }
 
 /// Transactions `ids`, anchored in genesis, as the next block of `proposer`.
@@ -83,15 +92,25 @@ fn transactions_that_break_a_rule_are_rejected_with_its_code() {
     let test = TestNode::new();
     let good = || tx(0, genesis_hash());
     type Case = (&'static str, &'static str, fn(&mut Tx));
-    let changes: [Case; 8] = [
+    let changes: [Case; 12] = [
         ("NODE-021", "PRO-021", |tx| tx.chain_id = 1),
         ("NODE-021", "PRO-022", |tx| tx.version = 7),
         ("NODE-021", "PRO-023", |tx| tx.anchor_header_hash = Fr::from(5u64)),
-        // No block is ever cheaper than 1.
-        ("NODE-021", "PRO-024", |tx| tx.effects.gas.max_fee_per_l2_gas = 0),
-        ("NODE-021", "PRO-025", |tx| tx.effects.gas.l2_gas_limit = 1),
-        ("NODE-021", "PRO-030", |tx| tx.effects.fee_payer = Fr::from(5u64)),
-        ("NODE-020", "PRO-007", |tx| tx.effects.messages[0] = Fr::from(5u64)),
+        // No block is ever cheaper than 2.
+        ("NODE-021", "PRO-024", |tx| tx.body.effects.gas.max_fee_per_l2_gas = 1),
+        ("NODE-021", "PRO-025", |tx| tx.body.effects.gas.l2_gas_limit = 1),
+        // More than a block may use.
+        ("NODE-021", "PRO-033", |tx| {
+            tx.body.effects.gas.l2_teardown_gas_limit = 3_200_000;
+            tx.body.effects.gas.l2_gas_limit = 3_300_000;
+        }),
+        // The first slot after genesis is 1.
+        ("NODE-021", "PRO-034", |tx| tx.body.effects.expiry_slot = 0),
+        ("NODE-021", "PRO-035", |tx| tx.body.effects.claim_amount = 5),
+        // An address that has nothing.
+        ("NODE-021", "PRO-037", |tx| tx.body.effects.fee_payer = Fr::from(5u64)),
+        ("NODE-020", "PRO-110", |tx| tx.body.effects.fee_payer = Fr::from(0u64)),
+        ("NODE-029", "", |tx| tx.proof_kind = ProofKind::PrivateTail),
         ("NODE-022", "", |tx| tx.client_proof[0] = 8),
     ];
     for (code, cause, change) in changes {
@@ -129,9 +148,9 @@ fn a_nullifier_that_waits_is_taken_again_for_a_tenth_more_and_one_that_was_publi
     submit(&test, &first).unwrap();
     let rival = |l2, da| {
         let mut rival = offering(1, 10);
-        rival.effects.nullifiers[1] = value(2, 0);
-        rival.effects.gas.max_fee_per_l2_gas = l2;
-        rival.effects.gas.max_fee_per_da_gas = da;
+        rival.body.effects.nullifiers[1] = value(2, 0);
+        rival.body.effects.gas.max_fee_per_l2_gas = l2;
+        rival.body.effects.gas.max_fee_per_da_gas = da;
         rival
     };
     for (l2, da) in [(10, 10), (100, 10), (10, 100), (11, 10)] {
@@ -156,17 +175,148 @@ fn a_nullifier_that_waits_is_taken_again_for_a_tenth_more_and_one_that_was_publi
 #[test]
 fn a_payer_cannot_promise_more_than_its_balance() {
     let test = TestNode::new();
-    let fee = u128::from(gas::fee(NEXT).unwrap());
-    let balance = u128::from(support::genesis().fee_balances[0].amount);
-    let most = balance / fee;
-    // Every fourth transaction has this payer.
-    for i in 0..most as u64 {
+    // Every fourth transaction has this payer, whose balance is a hundred fees.
+    for i in 0..100 {
         submit(&test, &tx(4 * i, genesis_hash())).unwrap();
     }
-    let error = submit(&test, &tx(4 * most as u64, genesis_hash())).unwrap_err();
-    let expected = fee * (most + 1);
+    let error = submit(&test, &tx(400, genesis_hash())).unwrap_err();
+    let expected = u128::from(101 * FEE);
     assert!(matches!(error, PoolError::PayerOvercommitted { needed, .. } if needed == expected));
-    submit(&test, &tx(401, genesis_hash())).unwrap();
+    // What takes value out of notes brings its fee along.
+    let mut brings = tx(404, genesis_hash());
+    brings.body.effects.notes_out = FEE;
+    submit(&test, &brings).unwrap();
+    let mut withdraws = tx(401, genesis_hash());
+    withdraws.body.effects.withdraw_recipient = rollmill_protocol::EthAddress([1; 20]);
+    withdraws.body.effects.withdraw_amount = 99 * FEE;
+    submit(&test, &withdraws).unwrap();
+    let error = submit(&test, &tx(405, genesis_hash())).unwrap_err();
+    assert!(matches!(error, PoolError::PayerOvercommitted { needed, .. } if needed == expected));
+}
+
+/// Goal: transactions that notes pay for share no payer: none is bounded by another.
+#[test]
+fn transactions_that_notes_pay_for_stand_on_their_own() {
+    let genesis = at_price(20);
+    let test = TestNode::with(|settings| {
+        settings.genesis = genesis.clone();
+        settings.pool.payer_txs_max = 1;
+    });
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::of(&genesis));
+    let anchor = proposer.header.hash();
+    let of_notes = |i: u64, refund: u64| {
+        let mut tx = tx_of(body_from_notes(i, refund), anchor);
+        tx.body.effects.gas.max_fee_per_l2_gas = 100;
+        tx
+    };
+    // The next price of L2 gas is 18.
+    let fee = 18 * 100_000 + 2 * 2_000;
+    let (rich, also, poor) = (of_notes(0, fee), of_notes(1, fee - FEE), of_notes(2, fee - FEE - 1));
+    for tx in [&rich, &also, &poor] {
+        submit(&test, tx).unwrap();
+    }
+    assert_eq!(ready(&test), hashes(&[rich.clone(), also.clone()]));
+    assert!(is_parked(&test, &poor, "too little"));
+    let too_poor = tx_of(body_from_notes(3, 0), anchor);
+    let mut too_poor = too_poor;
+    too_poor.body.effects.notes_out = FEE - 1;
+    let error = submit(&test, &too_poor).unwrap_err();
+    assert!(matches!(error, PoolError::Rejected(TxRejection::ValueTooLow { .. })), "{error}");
+    // The price falls with an empty block.
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.ready_count(), 3);
+    l1.mine(vec![L1Event::BlockProposed(proposer.propose(&[rich, poor]))]);
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), [also.hash()]);
+    assert_eq!(test.restart().node.ready_count(), 1);
+}
+
+/// A transaction that claims a deposit of message `index`.
+fn claiming(i: u64, anchor: Fr, index: u64, amount: u64) -> Tx {
+    let mut tx = tx(i, anchor);
+    tx.body.effects.claim_index = index;
+    tx.body.effects.claim_amount = amount;
+    tx
+}
+
+/// Goal: a deposit pays for the transaction that claims it, of one transaction only, and as long as it is there.
+#[test]
+fn deposits_are_claimed_once_and_only_where_they_are() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    let deposit = proposer.deposit(support::user(0), 500 * FEE);
+    l1.mine(vec![deposit]);
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    let claim = claiming(0, genesis_hash(), 64, 500 * FEE);
+    // Block 2 appends it.
+    let error = submit(&test, &claim).unwrap_err();
+    assert!(matches!(error, PoolError::Rejected(TxRejection::ClaimUnknown { index: 64 })));
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    for (wrong, i) in
+        [(claiming(0, genesis_hash(), 64, FEE), 64), (claiming(0, genesis_hash(), 65, FEE), 65)]
+    {
+        let error = submit(&test, &wrong).unwrap_err();
+        let is_unknown = |index: u64| index == i;
+        assert!(
+            matches!(error, PoolError::Rejected(TxRejection::ClaimUnknown { index }) if is_unknown(index))
+        );
+    }
+    submit(&test, &claim).unwrap();
+    // Other notes and the same deposit: a conflict like that of a nullifier.
+    let rival = claiming(4, genesis_hash(), 64, 500 * FEE);
+    let (error, other) = (submit(&test, &rival).unwrap_err(), claim.hash());
+    assert!(matches!(error, PoolError::Conflict { other: got, .. } if got == other), "{error}");
+
+    // A branch in which the deposit is not taken yet.
+    let mut without = l1.fork(2);
+    without.mine_empty(2);
+    sync(&test.node, &without);
+    assert!(is_parked(&test, &claim, "the deposit"));
+    let test = test.restart();
+    assert!(is_parked(&test, &claim, "the deposit"));
+    sync(&test.node, &l1);
+    assert_eq!(ready(&test), [claim.hash()]);
+
+    l1.mine(vec![L1Event::BlockProposed(proposer.propose(&[rival.clone()]))]);
+    sync(&test.node, &l1);
+    assert!(dropped_for(&test, &claim).starts_with("a block published nullifier"));
+    let error = submit(&test, &claim).unwrap_err();
+    assert!(matches!(error, PoolError::Rejected(TxRejection::ClaimSpent { index: 64 })), "{error}");
+}
+
+/// Goal: nothing is offered to a builder whose last slot has passed, by blocks or by L1's time.
+#[test]
+fn transactions_leave_when_their_last_slot_has_passed() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let test = TestNode::new();
+    sync(&test.node, &l1);
+    let until = |i: u64, slot: u64| {
+        let mut tx = tx(i, genesis_hash());
+        tx.body.effects.expiry_slot = slot;
+        tx
+    };
+    let (first, third, tenth) = (until(0, 1), until(1, 3), until(2, 10));
+    for tx in [&first, &third, &tenth] {
+        submit(&test, tx).unwrap();
+    }
+    // The block of slot 1; L1 is in slot 1 as well.
+    l1.mine(vec![proposer.event(&[])]);
+    sync(&test.node, &l1);
+    assert!(dropped_for(&test, &first).starts_with("slot 1, the last"));
+    assert_eq!(ready(&test), hashes(&[third.clone(), tenth.clone()]));
+    // Slots 2, 3 and 4 without a block.
+    l1.mine_empty(2);
+    sync(&test.node, &l1);
+    assert_eq!(test.node.ready_count(), 2);
+    l1.mine_empty(1);
+    sync(&test.node, &l1);
+    assert!(dropped_for(&test, &third).starts_with("slot 3, the last"));
+    assert_eq!(ready(&test), [tenth.hash()]);
+    let error = submit(&test, &third).unwrap_err();
+    assert!(matches!(error, PoolError::Rejected(TxRejection::Expired { expiry: 3, slot: 4 })));
 }
 
 /// Goal: one payer has its share of the pool, in which better offers replace worse ones.
@@ -228,7 +378,7 @@ fn an_offer_beyond_the_payers_balance_counts_as_the_balance() {
     submit(&test, &rich).unwrap();
     // The payers have equal balances: the earlier one is first, whatever it offers.
     let mut bolder = offering(2, u64::MAX);
-    bolder.effects.gas.max_fee_per_da_gas = u64::MAX - 1;
+    bolder.body.effects.gas.max_fee_per_da_gas = u64::MAX - 1;
     submit(&test, &bolder).unwrap();
     assert_eq!(ready(&test), hashes(&[boast, rich, bolder]));
 }
@@ -237,64 +387,56 @@ fn an_offer_beyond_the_payers_balance_counts_as_the_balance() {
 /// empty blocks that lower the price, and comes back.
 #[test]
 fn transactions_below_the_price_are_parked_and_come_back() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::new();
-    let (low, high) = (offering(0, 10), offering(1, 200));
+    let genesis = at_price(100);
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::of(&genesis));
+    let test = node_of(&genesis);
+    assert_eq!(test.node.next_price().unwrap().l2, 88);
+    let (low, high) = (offering_in(&test, 0, 10), offering_in(&test, 1, 80));
     submit(&test, &low).unwrap();
     submit(&test, &high).unwrap();
-    assert_eq!(ready(&test), hashes(&[high.clone(), low.clone()]));
-    assert!(!test.node.is_priced_out().unwrap());
-
-    proposer.price = FeePerGas { l2: 100, da: 3 };
-    l1.mine(vec![block(&mut proposer, &[])]);
-    sync(&test.node, &l1);
-    assert_eq!(ready(&test), [high.hash()]);
-    assert!(is_parked(&test, &low, "prices are above"));
-    assert!(!test.node.is_priced_out().unwrap(), "one can be taken");
+    assert_eq!(test.node.ready_count(), 0);
+    assert!(test.node.is_priced_out().unwrap());
     let test = test.restart();
     assert!(is_parked(&test, &low, "prices are above"));
 
-    proposer.price = FeePerGas { l2: u64::MAX, da: 3 };
-    l1.mine(vec![block(&mut proposer, &[])]);
+    l1.mine(vec![proposer.event(&[])]);
     sync(&test.node, &l1);
-    assert_eq!(test.node.ready_count(), 0);
-    assert!(test.node.is_priced_out().unwrap());
-    // At such a price none is payable, and one may still arrive.
-    submit(&test, &offering(2, 200)).unwrap();
-    assert_eq!(test.node.ready_count(), 0);
+    assert_eq!(test.node.next_price().unwrap().l2, 77);
+    assert_eq!(ready(&test), [high.hash()]);
+    assert!(is_parked(&test, &low, "prices are above"));
+    assert!(!test.node.is_priced_out().unwrap(), "one can be taken");
 
-    proposer.price = FeePerGas { l2: 3, da: 3 };
-    l1.mine(vec![block(&mut proposer, &[])]);
-    sync(&test.node, &l1);
-    assert_eq!(ready(&test), hashes(&[high, offering(2, 200), low]));
+    while test.node.next_price().unwrap().l2 > 10 {
+        assert!(is_parked(&test, &low, "prices are above"));
+        l1.mine(vec![proposer.event(&[])]);
+        sync(&test.node, &l1);
+    }
+    assert_eq!(ready(&test), hashes(&[high, low]));
 }
 
 #[test]
 fn transactions_that_their_payer_cannot_pay_are_parked_and_come_back() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::new();
-    let txs: Vec<Tx> = (0..3).map(|i| offering(4 * i, 150 + i)).collect();
+    let genesis = at_price(100);
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::of(&genesis));
+    let test = node_of(&genesis);
+    let txs = [0, 4].map(|i| offering_in(&test, i, 150 + i));
     for tx in &txs {
         submit(&test, tx).unwrap();
     }
-    // A payer has 20.6 million, and a transaction now costs above 8 million.
+    // A payer has 20.4 million, and a transaction costs 8.8 million.
+    assert_eq!(test.node.ready_count(), 2);
     let before = l1.clone();
-    proposer.price = FeePerGas { l2: 100, da: 3 };
-    l1.mine(vec![block(&mut proposer, &[])]);
-    sync(&test.node, &l1);
-    assert_eq!(ready(&test), hashes(&[txs[2].clone(), txs[1].clone()]));
-    assert!(is_parked(&test, &txs[0], "cannot pay"));
-    // Half of it is spent on another transaction of that payer.
-    let spent = vec![offering(40, 100)];
+    // Another transaction of that payer, which the pool never had. The next one costs 7.8 million.
+    let spent = [offering_in(&test, 40, 100)];
     l1.mine(vec![L1Event::BlockProposed(proposer.propose(&spent))]);
     sync(&test.node, &l1);
-    // All of them offer more than the payer has, so that the earliest is first.
+    // Both offer more than the payer has, so that the earlier one is first.
     assert_eq!(ready(&test), [txs[0].hash()]);
-    assert!(is_parked(&test, &txs[1], "cannot pay") && is_parked(&test, &txs[2], "cannot pay"));
+    assert!(is_parked(&test, &txs[1], "too little"));
     let mut other = before.fork(0);
     other.mine_empty(1);
     sync(&test.node, &other);
-    assert_eq!(test.node.ready_count(), 3);
+    assert_eq!(test.node.ready_count(), 2);
 }
 
 /// Goal: a transaction whose anchor a reorganisation removed is not a candidate, and waits.
@@ -408,7 +550,7 @@ fn transactions_of_blocks_that_a_reorganisation_took_back_wait_again() {
     let mut other = l1.fork(0);
     let mut fork = Proposer::new();
     let mut rival = tx(9, genesis_hash());
-    rival.effects.nullifiers[2] = txs[2].effects.nullifiers[0];
+    rival.body.effects.nullifiers[2] = txs[2].body.effects.nullifiers[0];
     let included = vec![tx(3, genesis_hash()), rival];
     other.mine(vec![L1Event::BlockProposed(fork.propose(&included))]);
     sync(&test.node, &other);
@@ -494,36 +636,4 @@ fn an_included_transaction_does_not_grow_old() {
     sync(&test.node, &l1);
     assert_eq!(status(&test, &old), TxStatus::Included { block_number: 1, index: 0 });
     assert_eq!(test.node.tips().unverified(), None);
-}
-
-#[test]
-fn what_an_older_version_kept_is_taken_over() {
-    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
-    let test = TestNode::new();
-    l1.mine(vec![block(&mut proposer, &[0])]);
-    sync(&test.node, &l1);
-    let settings = test.node.settings().clone();
-    let TestNode { node, dir } = test;
-    drop(node);
-    let store = Store::open(&dir.path().join("node.redb")).unwrap();
-    let record = |tx: &Tx, arrival: u64| {
-        [&arrival.to_be_bytes()[..], &7u64.to_be_bytes(), &tx.to_bytes()].concat()
-    };
-    let (included, waiting) = (tx(0, genesis_hash()), tx(1, genesis_hash()));
-    store
-        .write(|tables| {
-            tables.put_pool(&included.hash(), &record(&included, 4))?;
-            tables.put_pool(&waiting.hash(), &record(&waiting, 5))?;
-            tables.put_pool(&value(1, 1), b"nonsense")
-        })
-        .unwrap();
-    drop(store);
-    let test = TestNode { node: super::open(settings).unwrap(), dir };
-    assert_eq!(ready(&test), [waiting.hash()]);
-    assert_eq!(*test.node.transaction(&included.hash()).unwrap().unwrap(), included);
-    assert_eq!(test.node.tips().verified.block_number, 1);
-    // Nothing is left to migrate, and nothing is too old immediately.
-    l1.mine_empty(1);
-    sync(&test.node, &l1);
-    assert_eq!(ready(&test.restart()), [waiting.hash()]);
 }

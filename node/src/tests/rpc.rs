@@ -105,7 +105,10 @@ async fn headers_tips_versions_and_genesis_come_through() {
     assert_eq!(client.header(BlockRef::Hash(value(1, 1))).await.unwrap(), None);
     assert_eq!(client.genesis().await.unwrap(), support::genesis());
     let versions = client.versions().await.unwrap();
-    assert_eq!(versions.ids, node.settings().versions);
+    let genesis = support::genesis();
+    assert_eq!((versions.ids.chain_id, versions.ids.vk_root), (genesis.chain_id, genesis.vk_root));
+    assert_eq!(versions.ids.rollup_version, genesis.version());
+    assert_eq!(versions.slots_per_epoch, genesis.config.slots_per_epoch);
     assert_eq!(versions.genesis_header_hash, headers[0].hash());
 }
 
@@ -121,7 +124,7 @@ async fn a_transaction_is_sent_once_and_found_again() {
     assert_eq!(client.transaction_status(&hash).await.unwrap(), waits);
     assert_eq!(client.transaction(&hash).await.unwrap(), Some(sent.clone()));
     assert_eq!(client.transaction(&value(1, 1)).await.unwrap(), None);
-    let status = client.nullifier_status(&sent.effects.nullifiers[0]).await.unwrap();
+    let status = client.nullifier_status(&sent.effects().nullifiers[0]).await.unwrap();
     assert_eq!((status.block_number, status.in_pool), (None, true));
     let status = client.nullifier_status(&value(2, 0)).await.unwrap();
     assert_eq!((status.block_number, status.in_pool), (Some(1), false));
@@ -158,16 +161,16 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     let anchor = node.block(1).unwrap().unwrap().record.header_hash;
     let origin = tx(2, anchor);
     assert_eq!((found.block_number, found.log_index), (2, 1));
-    assert_eq!(found.log, origin.logs[1]);
+    assert_eq!(found.log, origin.body.logs[1]);
     assert_eq!(found.tx_hash, origin.hash());
-    assert_eq!(found.first_nullifier, origin.effects.nullifiers[0]);
-    assert_eq!(found.note_hashes, origin.effects.note_hashes[..2]);
+    assert_eq!(found.first_nullifier, origin.effects().nullifiers[0]);
+    assert_eq!(found.note_hashes, origin.effects().note_hashes[..2]);
 
     let path = client
         .note_path(found.note_start_index + 1, &node.tips().pending.header_hash)
         .await
         .unwrap();
-    assert_eq!(path.leaf, origin.effects.note_hashes[1]);
+    assert_eq!(path.leaf, origin.effects().note_hashes[1]);
     let note_root = node.block(2).unwrap().unwrap().record.header.state.tx_state.note_root;
     assert_eq!(path.note_root, note_root);
     path.verify(&note_root).unwrap();
@@ -179,9 +182,10 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     assert_eq!(error.node_code(), Some("NODE-010"));
 
     let blocks = client.block_effects(1, 10).await.unwrap();
-    assert_eq!(blocks.iter().map(|block| block.txs.len()).collect::<Vec<_>>(), [2, 1]);
-    assert_eq!(blocks[1].txs[0].decode().unwrap(), origin.effects);
-    assert_eq!(blocks[1].txs[0].note_start_index, found.note_start_index);
+    let decoded: Vec<_> = blocks.iter().map(|block| block.decode().unwrap()).collect();
+    assert_eq!(decoded.iter().map(|block| block.txs.len()).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(decoded[1].txs[0], origin.body);
+    assert_eq!(decoded[1].header.hash(), node.tips().pending.header_hash);
     assert_eq!(client.block_effects(1, 1).await.unwrap().len(), 1);
     assert_eq!(client.block_effects(9, 1).await.unwrap().len(), 0);
     assert_eq!(client.block_effects(0, 0).await.unwrap().len(), 0);
@@ -190,6 +194,35 @@ async fn logs_effects_paths_and_public_data_are_those_of_the_chain() {
     let balance = client.public_data(&slot).await.unwrap().unwrap();
     assert_eq!((balance.value, balance.block_number), (Fr::from(99 * FEE), 2));
     assert_eq!(client.public_data(&value(1, 1)).await.unwrap(), None);
+}
+
+/// Goal: a wallet finds the deposits to its address and can prove that they are there, and finds those on the way.
+#[tokio::test]
+async fn deposits_and_their_paths_come_through() {
+    let (mut l1, mut proposer) = (MemoryL1::new(), Proposer::new());
+    let (one, other) = (support::user(0), support::user(1));
+    l1.mine(vec![proposer.deposit(one, 5), proposer.deposit(other, 6), proposer.deposit(one, 7)]);
+    l1.mine(vec![proposer.event(&[]), proposer.event(&[])]);
+    l1.mine(vec![proposer.deposit(one, 8), proposer.message(value(8, 8))]);
+    let server = Server::start(TestNode::synced(&l1)).await;
+    let client = &server.client;
+    let found = client.deposits(&one, 0).await.unwrap();
+    let found: Vec<_> = found.iter().map(|d| (d.index, d.amount, d.block_number())).collect();
+    // Messages are taken by block 2 at first, and by block 4 once block 2 was proposed.
+    assert_eq!(found, [(64, 5, 2), (66, 7, 2), (192, 8, 4)]);
+    assert_eq!(client.deposits(&one, 67).await.unwrap().len(), 1);
+    assert_eq!(client.deposits(&value(1, 1), 0).await.unwrap(), []);
+
+    let tip = &proposer.header;
+    let path = client.message_path(66, &tip.hash()).await.unwrap();
+    assert_eq!(path.leaf, client.deposits(&one, 0).await.unwrap()[1].leaf(&one));
+    path.verify(&tip.state.message_root).unwrap();
+    assert!(path.verify(&value(1, 1)).is_err());
+    let error = client.message_path(192, &tip.hash()).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-013"));
+    let before = server.test.node.block(1).unwrap().unwrap().record.header_hash;
+    let error = client.message_path(66, &before).await.unwrap_err();
+    assert_eq!(error.node_code(), Some("NODE-013"));
 }
 
 /// The stable codes of the responses to a batch, `-` for a result, with the ids.
@@ -296,6 +329,8 @@ async fn nonsense_is_answered_with_a_code() {
         (request("node_getBlockEffects", "[0]"), "NODE-012"),
         (request("node_getBlockEffects", "[0, 1.5]"), "NODE-012"),
         (request("node_getNotePath", r#"[18446744073709551615, "0x1"]"#), "NODE-012"),
+        (request("node_getDeposits", "[1]"), "NODE-012"),
+        (request("node_getMessagePath", "[-1, 2]"), "NODE-012"),
         (request("node_getPublicData", "[{}]"), "NODE-012"),
         (request("node_getNullifierStatus", "[]"), "NODE-012"),
     ];
@@ -457,7 +492,7 @@ async fn missing_client_proofs_are_fetched_from_peers() {
     }
     l1.mine(vec![proposer.event(&[0, 1]), proposer.event(&[])]);
     let mut forged = tx(2, anchor);
-    forged.effects.note_hashes[0] = value(7, 7);
+    forged.body.effects.note_hashes[0] = value(7, 7);
     l1.mine(vec![L1Event::BlockProposed(proposer.propose(&[forged]))]);
     sync(&source.node, &l1);
     let server = Server::start(source).await;
@@ -488,6 +523,7 @@ fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
         PoolError::Malformed(malformed),
         PoolError::Rejected(TxRejection::GasLimit),
         PoolError::Proof { reason: "wrong".to_owned() },
+        PoolError::ProofKind { kind: 1 },
         PoolError::Conflict { nullifier, other: nullifier },
         PoolError::Full { max: 1, offer: 1 },
         PoolError::PayerOvercommitted { balance: 0, needed: 1 },
@@ -500,6 +536,7 @@ fn a_client_knows_which_errors_of_the_pool_reject_the_transaction_itself() {
             PoolError::Malformed(_)
             | PoolError::Rejected(_)
             | PoolError::Proof { .. }
+            | PoolError::ProofKind { .. }
             | PoolError::PayerOvercommitted { .. }
             | PoolError::TooLarge { .. } => true,
             PoolError::Conflict { .. }

@@ -164,8 +164,12 @@ pub fn append_subtree<S: StateWrite>(
     let top = n.trailing_zeros() as usize;
     let mut row = leaves.to_vec();
     for level in 0..top {
+        let empty = empty_root(level);
         for (i, value) in row.iter().enumerate() {
-            store.set_node(tree, level, (start_index >> level) + i as u64, *value)?;
+            // What was never written is empty.
+            if *value != empty {
+                store.set_node(tree, level, (start_index >> level) + i as u64, *value)?;
+            }
         }
         row = parents(&row);
     }

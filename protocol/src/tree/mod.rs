@@ -14,16 +14,28 @@ use ark_ff::Zero;
 use rollmill_algebra::{Fr, poseidon2};
 
 use crate::domain;
+use crate::message::MESSAGE_SUBTREE_HEIGHT;
 
 pub use append::{SubtreeAppend, root_from_path};
 pub use indexed::{IndexedInsertion, IndexedLeaf, IndexedTree, IndexedUpdate};
 pub use store::{MemoryStore, Overlay, StateChanges};
 pub use verify::WitnessError;
 
-/// Height of the note-hash, nullifier, public data and message trees.
-pub const STATE_HEIGHT: usize = 32;
+/// Height of the note-hash tree.
+pub const NOTE_HEIGHT: usize = 40;
+/// Height of the nullifier tree.
+pub const NULLIFIER_HEIGHT: usize = 40;
+/// Height of the public data tree.
+pub const PUBLIC_DATA_HEIGHT: usize = 32;
+/// Height of the tree of messages from L1.
+pub const MESSAGE_HEIGHT: usize = 38;
 /// Height of the archive.
-pub const ARCHIVE_HEIGHT: usize = 24;
+pub const ARCHIVE_HEIGHT: usize = 32;
+/// Height of the highest tree.
+pub const HEIGHT_MAX: usize = 40;
+
+// As many blocks can append their messages as the archive has places.
+const _: () = assert!(MESSAGE_HEIGHT - MESSAGE_SUBTREE_HEIGHT == ARCHIVE_HEIGHT);
 
 /// One of the state's trees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -43,8 +55,11 @@ impl Tree {
     /// Levels between a leaf and the root.
     pub const fn height(self) -> usize {
         match self {
+            Self::Notes => NOTE_HEIGHT,
+            Self::Nullifiers => NULLIFIER_HEIGHT,
+            Self::PublicData => PUBLIC_DATA_HEIGHT,
+            Self::Messages => MESSAGE_HEIGHT,
             Self::Archive => ARCHIVE_HEIGHT,
-            _ => STATE_HEIGHT,
         }
     }
 
@@ -185,12 +200,12 @@ pub fn subtree_root(leaves: &[Fr]) -> Fr {
 /// Root of an empty subtree with `2^level` leaves; an empty leaf is zero.
 ///
 /// # Panics
-/// When `level` is above [`STATE_HEIGHT`].
+/// When `level` is above [`HEIGHT_MAX`].
 pub fn empty_root(level: usize) -> Fr {
     static ROOTS: OnceLock<Vec<Fr>> = OnceLock::new();
     ROOTS.get_or_init(|| {
         std::iter::successors(Some(Fr::zero()), |below| Some(node_hash(below, below)))
-            .take(STATE_HEIGHT + 1)
+            .take(HEIGHT_MAX + 1)
             .collect()
     })[level]
 }

@@ -321,6 +321,27 @@ def bounds():
 
     fee = block.prices[0] * L2_GAS + block.prices[1] * DA_GAS
     least = world.balance(payer) - fee
+    # Every rule that no state is asked for, broken by one word or two.
+    spare = h(TAGS["SILO_NULLIFIER"], 16, 99)
+    from_notes = {"fee_payer": 0, "refund_partial": 5, "notes_out": fee}
+    for name, changes in (
+        ("range", {"expiry_slot": NO_EXPIRY + 1}), ("range", {"claim_amount": 1, "claim_index": 1 << MESSAGE_HEIGHT}),
+        ("first_nullifier_absent", {"nullifiers__0": 0}), ("gap", {"nullifiers__2": spare}), ("gap", {"note_hashes__1": 1}),
+        ("gap", {"tags__0": 1, "log_hashes__1": 1}), ("tag_and_log", {"tags__0": 1}), ("tag_and_log", {"log_hashes__0": 1}),
+        ("log", {"tags__0": 1, "log_hashes__0": log_hash([0] * LOG_WORDS)}), ("public_calls", {"public_calls_hash": 1}),
+        ("claim_shape", {"claim_index": 1}), ("claim_without_payer", {"claim_amount": 1, **from_notes}),
+        ("withdraw_shape", {"withdraw_amount": 1}), ("withdraw_shape", {"withdraw_recipient": 1}),
+        ("message_0_taken", {"withdraw_amount": 1, "withdraw_recipient": 1, "messages__0": 1}),
+        ("refund_shape", {"refund_partial": 5}), ("refund_shape", {"fee_payer": 0}),
+        ("note_7_taken", {f"note_hashes__{i}": 1 + i for i in range(SLOTS)} | from_notes),
+        ("price", {"gas__max_fee_per_l2_gas": block.prices[0] - 1}), ("price", {"gas__max_fee_per_da_gas": block.prices[1] - 1}),
+        ("gas_limit", {"gas__l2_teardown_gas_limit": 1}), ("gas_limit", {"gas__da_gas_limit": DA_GAS - 1}),
+        ("gas_limit", {"gas__l2_teardown_gas_limit": top, "gas__l2_gas_limit": top}),
+        ("fee_overflow", {"gas__da_teardown_gas_limit": top - DA_GAS, "gas__da_gas_limit": top}),
+        ("nullifier_repeated", {"nullifiers__1": h(TAGS["SILO_NULLIFIER"], 16, 0)}),
+        ("claim_unknown", {"claim_amount": 1}),
+    ):  # fmt: skip
+        tx(0, name, **changes)
     tx(0, "expired", expiry_slot=block.slot - 1)
     tx(0, "value_overflow", notes_out=top - least + 1)
     assert tx(0, notes_out=top - least)["left"] == top

@@ -8,7 +8,7 @@ use super::row::{Inclusion, RangeBlock, Root};
 /// Settings of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Policy {
-    /// Prove after this many blocks instead of at the end of the epoch; 0 waits for the end.
+    /// Prove whenever an epoch has this many blocks more, instead of at its end; 0 waits for the end.
     pub prefix_blocks: u64,
     /// Ranges that may be proven at once.
     pub ranges_max: usize,
@@ -16,12 +16,59 @@ pub struct Policy {
     pub dry_run: bool,
 }
 
+impl Policy {
+    /// Most blocks of the range after one of so many blocks of its epoch: the next multiple of
+    /// `prefix_blocks`.
+    pub fn length_after(&self, covered: usize) -> usize {
+        match usize::try_from(self.prefix_blocks).unwrap_or(usize::MAX) {
+            0 => usize::MAX,
+            prefix => (covered / prefix).saturating_add(1).saturating_mul(prefix),
+        }
+    }
+}
+
 /// The rollup's tips as of L1's newest final block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finalized {
     pub l1_block: u64,
+    /// Unix seconds of that block.
+    pub l1_time: u64,
     pub pending: u64,
     pub proven: u64,
+}
+
+/// The times of a deployment, in Unix seconds of L1's blocks. An epoch's deadlines follow from its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Schedule {
+    pub genesis_time: u64,
+    /// Slots of an epoch times seconds of a slot; not 0.
+    pub epoch_seconds: u64,
+    /// Seconds after an epoch's end within which its proof is in time.
+    pub proof_window_seconds: u64,
+    /// Seconds after that in which a proof is still accepted.
+    pub challenge_seconds: u64,
+}
+
+impl Schedule {
+    /// The epoch of a time.
+    pub fn epoch_at(&self, time: u64) -> u64 {
+        time.saturating_sub(self.genesis_time) / self.epoch_seconds.max(1)
+    }
+
+    /// Last second in which a proof of the epoch is in time. The grace after a late epoch before it is not
+    /// counted, so this may be early.
+    pub fn window_end(&self, epoch: u64) -> u64 {
+        epoch
+            .saturating_add(1)
+            .saturating_mul(self.epoch_seconds)
+            .saturating_add(self.genesis_time)
+            .saturating_add(self.proof_window_seconds)
+    }
+
+    /// Last second in which a proof of the epoch is accepted.
+    pub fn accepted_until(&self, epoch: u64) -> u64 {
+        self.window_end(epoch).saturating_add(self.challenge_seconds)
+    }
 }
 
 /// The chain as this node follows it, the same for all rows of a turn.
@@ -29,14 +76,13 @@ pub struct Finalized {
 pub struct Chain {
     /// Newest L1 block that was followed.
     pub l1_head: u64,
+    /// Unix seconds of that block.
+    pub l1_time: u64,
     /// `None` on a chain that finalizes nothing.
     pub finalized: Option<Finalized>,
     pub pending: u64,
     pub proven: u64,
-    /// Epoch that contains the time of L1's newest block.
-    pub epoch_now: u64,
-    /// L1 blocks after an epoch's last proposal within which it must be proven.
-    pub proof_window: u64,
+    pub schedule: Schedule,
     /// Every block, in order, of each epoch that has unproven blocks, is a row's, or has the number of
     /// a row's first or last block.
     pub epochs: BTreeMap<u64, Vec<RangeBlock>>,
@@ -60,16 +106,15 @@ impl Chain {
         self.epochs.values().flatten().find(|block| block.number == number)
     }
 
-    /// Last L1 block in which a proof of the epoch is accepted, on the current chain.
-    pub fn window_end(&self, epoch: u64) -> Option<u64> {
-        let last = self.blocks(epoch).last()?;
-        Some(last.l1_block.saturating_add(self.proof_window))
+    /// Whether a proof of the epoch can no longer be accepted after L1's newest block.
+    pub fn is_closed(&self, epoch: u64) -> bool {
+        self.l1_time >= self.schedule.accepted_until(epoch)
     }
 
     /// Whether no further block of the epoch can be proposed.
     pub fn has_ended(&self, epoch: u64) -> bool {
         let followed = self.epochs.range(epoch.saturating_add(1)..).any(|(_, b)| !b.is_empty());
-        self.epoch_now > epoch || followed
+        self.schedule.epoch_at(self.l1_time) > epoch || followed
     }
 }
 

@@ -10,6 +10,6 @@ pub mod row;
 pub mod step;
 pub mod store;
 
-pub use facts::{Chain, Command, Finalized, Own, Policy, Proof, Sent, SubmitFailure};
+pub use facts::{Chain, Command, Finalized, Own, Policy, Proof, Schedule, Sent, SubmitFailure};
 pub use row::{Entry, GaveUp, Inclusion, Intent, Parking, RangeBlock, Root, Row, State};
 pub use step::{Effect, Step, plan, step};

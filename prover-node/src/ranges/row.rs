@@ -187,7 +187,7 @@ pub struct Row {
     /// Assigned once, in order; identifies the row for operators.
     pub id: u64,
     pub epoch: u64,
-    /// Never empty, numbers without gaps.
+    /// Never empty, numbers without gaps, from the epoch's first block on.
     pub blocks: Vec<RangeBlock>,
     /// Whether the last block is decided; until then the range grows with its epoch.
     pub frozen: bool,
@@ -200,8 +200,8 @@ pub struct Row {
     pub failures: u32,
     /// No attempt is made before this L1 block.
     pub not_before: u64,
-    /// Last L1 block of the proof window as last known.
-    pub window_end: Option<u64>,
+    /// Unix seconds of L1 until which a proof of the epoch is accepted, once it was read.
+    pub accepted_until: Option<u64>,
     pub root: Option<Root>,
     /// Whether unneeded jobs of this range may be left at the broker.
     pub cleanup: bool,
@@ -223,7 +223,7 @@ impl Row {
             first_attempt: 1,
             failures: 0,
             not_before: 0,
-            window_end: None,
+            accepted_until: None,
             root: None,
             cleanup: false,
             captured: false,

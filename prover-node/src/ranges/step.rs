@@ -54,8 +54,9 @@ pub fn step(before: &Row, chain: &Chain, own: &Own, policy: &Policy) -> Step {
 
 /// The ranges that the chain needs and no row covers, at most one per epoch.
 ///
-/// A range starts at its epoch's first block, whatever prefix of it is proven already; only after a
-/// range that `prefix_blocks` closed does the next one start after it.
+/// A range starts at its epoch's first block, whatever prefix of it is proven already: the contract accepts
+/// no other start, and pays a longer proof the difference. With `prefix_blocks`, each range is that much
+/// longer than the one before; the broker has the proofs of the blocks that they share.
 pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<Row> {
     let mut planned = Vec::new();
     for (epoch, blocks) in &chain.epochs {
@@ -63,25 +64,20 @@ pub fn plan(rows: &[Row], chain: &Chain, policy: &Policy, next_id: u64) -> Vec<R
         if last.number <= chain.proven {
             continue;
         }
-        let on_chain: Vec<&Row> =
-            rows.iter().filter(|row| row.epoch == *epoch && is_on_chain(row, chain)).collect();
-        // Rows may overlap, and after a reorg there may be a gap before one.
-        let mut start = first.number;
-        while let Some(row) = on_chain.iter().find(|r| r.first() <= start && r.last() >= start) {
-            start = row.last() + 1;
-            // A range that may still grow takes further blocks, even if it is abandoned.
-            let abandoned = State::GivenUp { reason: GaveUp::Abandoned };
-            if !row.frozen && (!row.state.is_end() || row.state == abandoned) {
-                start = u64::MAX;
-            }
+        let is_here = |row: &&Row| {
+            row.epoch == *epoch && row.first() == first.number && is_on_chain(row, chain)
+        };
+        let here: Vec<&Row> = rows.iter().filter(is_here).collect();
+        // A range that may still grow takes further blocks, even if it is abandoned.
+        let abandoned = State::GivenUp { reason: GaveUp::Abandoned };
+        let grows = |row: &&Row| !row.frozen && (!row.state.is_end() || row.state == abandoned);
+        if here.iter().any(grows) {
+            continue;
         }
-        let mut needed: Vec<RangeBlock> =
-            blocks.iter().filter(|block| block.number >= start).copied().collect();
-        if policy.prefix_blocks > 0 {
-            needed.truncate(usize::try_from(policy.prefix_blocks).unwrap_or(usize::MAX));
-        }
-        if needed.last().is_some_and(|last| last.number > chain.proven) {
-            planned.push(Row::new(next_id + planned.len() as u64, *epoch, needed));
+        let covered = here.iter().map(|row| row.blocks.len()).max().unwrap_or(0);
+        let needed = &blocks[..blocks.len().min(policy.length_after(covered))];
+        if needed.len() > covered && needed.last().is_some_and(|last| last.number > chain.proven) {
+            planned.push(Row::new(next_id + planned.len() as u64, *epoch, needed.to_vec()));
         }
     }
     planned
@@ -106,9 +102,7 @@ pub(super) fn is_contradicted(row: &Row, chain: &Chain) -> bool {
                 && chain.finalized.is_none_or(|finalized| finalized.proven < row.last())
         }
         State::GivenUp { reason: GaveUp::Stale } => true,
-        State::GivenUp { reason: GaveUp::Late } => {
-            chain.window_end(row.epoch).is_some_and(|end| chain.l1_head < end)
-        }
+        State::GivenUp { reason: GaveUp::Late } => !chain.is_closed(row.epoch),
         _ => false,
     };
     denied && chain.l1_head >= ended_at && is_on_chain(row, chain)
@@ -162,8 +156,7 @@ impl Turn<'_> {
 
     /// L1 would reject a proof that is sent now, for its window.
     fn is_late(&self) -> bool {
-        let end = self.chain.window_end(self.row.epoch);
-        self.chain.has_ended(self.row.epoch) && end.is_some_and(|end| self.head() >= end)
+        self.chain.is_closed(self.row.epoch)
     }
 
     /// Updates the row's blocks from the chain while they are not decided, and their L1 blocks always.
@@ -178,20 +171,16 @@ impl Turn<'_> {
                 }
             }
         } else {
-            let first = self.row.first();
-            let max = match self.policy.prefix_blocks {
-                0 => usize::MAX,
-                blocks => usize::try_from(blocks).unwrap_or(usize::MAX),
-            };
+            // It was planned for more blocks than a multiple that another range covers.
+            let max = self.policy.length_after(self.row.blocks.len().saturating_sub(1));
             let blocks = chain.blocks(self.row.epoch).iter();
-            let blocks: Vec<RangeBlock> =
-                blocks.filter(|block| block.number >= first).take(max).copied().collect();
+            let blocks: Vec<RangeBlock> = blocks.take(max).copied().collect();
             if !blocks.is_empty() {
                 self.row.frozen = chain.has_ended(self.row.epoch) || blocks.len() == max;
                 self.row.blocks = blocks;
             }
         }
-        self.row.window_end = chain.window_end(self.row.epoch).or(self.row.window_end);
+        self.row.accepted_until = Some(chain.schedule.accepted_until(self.row.epoch));
     }
 
     fn obey(&mut self) {
@@ -344,10 +333,8 @@ impl Turn<'_> {
             }
             return;
         }
-        let end = self.chain.window_end(self.row.epoch);
-        let ended = self.chain.has_ended(self.row.epoch);
         let is_accepted = matches!(self.row.state, State::Included { .. });
-        if ended && !is_accepted && end.is_some_and(|end| at.l1_block >= end) {
+        if !is_accepted && at.l1_time >= self.chain.schedule.accepted_until(self.row.epoch) {
             self.leave_work();
             self.enter(State::GivenUp { reason: GaveUp::Late });
         }
@@ -454,9 +441,7 @@ impl Turn<'_> {
 
     /// The fence to submit under, if all requirements are met.
     fn may_submit(&self) -> Option<u64> {
-        let end = self.chain.window_end(self.row.epoch);
-        let in_window =
-            !self.chain.has_ended(self.row.epoch) || end.is_some_and(|end| self.head() < end);
+        let in_window = !self.chain.is_closed(self.row.epoch);
         let is_next = self.row.first() <= self.chain.proven.saturating_add(1);
         let is_due = self.head() >= self.row.not_before;
         let ready = in_window && is_next && is_due && !self.policy.dry_run;

@@ -75,7 +75,7 @@ impl Prover {
                 State::GivenUp { reason: GaveUp::Stale } => assert!(!holds, "{row:?}"),
                 State::GivenUp { reason: GaveUp::Late } => {
                     assert!(chain.proven < last.number, "{row:?}");
-                    assert!(row.window_end.is_some_and(|end| at >= end), "{row:?}");
+                    assert!(row.accepted_until.is_some_and(|end| at >= end), "{row:?}");
                 }
                 other => panic!("nobody asked for {other:?}"),
             }
@@ -159,9 +159,8 @@ fn calm(world: &Arc<Mutex<World>>, provers: &mut [Prover]) {
         let world = world.lock();
         let tip = world.tip();
         let oldest = tip.pending.get(tip.proven as usize).map(|(epoch, _)| *epoch);
-        let last = oldest.and_then(|oldest| tip.pending.iter().rev().find(|(e, _)| *e == oldest));
-        let open =
-            last.is_some_and(|(_, block)| block.l1_block + world.window > world.head() + needed);
+        let until = oldest.map(|oldest| world.schedule().accepted_until(oldest));
+        let open = until.is_some_and(|until| until > world.head() + needed);
         (open.then(|| tip.pending.last().map(|(_, block)| *block)).flatten(), world.window + 30)
     };
     for _ in 0..rounds {
@@ -315,7 +314,7 @@ fn brief(row: &Row) -> String {
         "{}: epoch {} blocks {first}-{last} end {:?} attempt {} failures {}: {}",
         row.id,
         row.epoch,
-        row.window_end,
+        row.accepted_until,
         row.attempt,
         row.failures,
         log.join(" ")

@@ -3,27 +3,44 @@
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::{
     Chain, Command, Effect, Entry, Finalized, GaveUp, Inclusion, Intent, Own, Parking, Policy,
-    Proof, RangeBlock, Root, Row, Sent, State, SubmitFailure, plan, step,
+    Proof, RangeBlock, Root, Row, Schedule, Sent, State, SubmitFailure, plan, step,
 };
 
 use crate::POLICY;
 
 const EPOCH: u64 = 2;
-const WINDOW: u64 = 50;
+/// Epochs of 35 seconds, and an L1 block each second: epoch 2 ends at 105, its proof is in time until 140 and
+/// accepted until 155.
+const SCHEDULE: Schedule = Schedule {
+    genesis_time: 0,
+    epoch_seconds: 35,
+    proof_window_seconds: 35,
+    challenge_seconds: 15,
+};
+const ACCEPTED_UNTIL: u64 = 155;
 
 fn block(number: u64, hash: u64) -> RangeBlock {
     RangeBlock { number, header_hash: Fr::from(hash), l1_block: 100 + number }
+}
+
+fn finalized(at: u64, pending: u64, proven: u64) -> Option<Finalized> {
+    Some(Finalized { l1_block: at, l1_time: at, pending, proven })
+}
+
+/// [`chain`] with L1 at this block.
+fn chain_at(head: u64) -> Chain {
+    Chain { l1_head: head, l1_time: head, ..chain() }
 }
 
 /// Blocks 4 to 6 of epoch 2, which is over; 3 is proven; L1 is at block 110.
 fn chain() -> Chain {
     Chain {
         l1_head: 110,
-        finalized: Some(Finalized { l1_block: 100, pending: 3, proven: 3 }),
+        l1_time: 110,
+        finalized: finalized(100, 3, 3),
         pending: 6,
         proven: 3,
-        epoch_now: 3,
-        proof_window: WINDOW,
+        schedule: SCHEDULE,
         epochs: [(EPOCH, vec![block(4, 4), block(5, 5), block(6, 6)])].into(),
         lease: Some(9),
     }
@@ -43,7 +60,7 @@ const INTENT: Intent = Intent { fence: 9, l1_block: 110 };
 pub(crate) fn row(state: State) -> Row {
     let mut row = Row::new(1, EPOCH, chain().epochs[&EPOCH].clone());
     row.frozen = true;
-    row.window_end = Some(106 + WINDOW);
+    row.accepted_until = Some(ACCEPTED_UNTIL);
     row.root = (!matches!(state, State::Planned | State::Proving)).then(root);
     row.state = state;
     row
@@ -91,8 +108,7 @@ fn a_range_starts_at_its_epochs_first_block_whatever_is_proven() {
 
 #[test]
 fn a_planned_range_grows_with_its_epoch_and_is_frozen_with_its_end() {
-    let mut chain = chain();
-    (chain.epoch_now, chain.l1_head) = (EPOCH, 104);
+    let mut chain = chain_at(104);
     let all = chain.epochs[&EPOCH].clone();
     chain.epochs.insert(EPOCH, all[..1].to_vec());
     let mut row = plan(&[], &chain, &POLICY, 1).remove(0);
@@ -101,20 +117,31 @@ fn a_planned_range_grows_with_its_epoch_and_is_frozen_with_its_end() {
         row = step(&row, &chain, &Own { gathered: true, ..Own::default() }, &POLICY).row;
         assert_eq!((row.last(), row.frozen), (3 + count as u64, false));
     }
-    chain.epoch_now += 1;
+    (chain.l1_head, chain.l1_time) = (105, 105);
     row = step(&row, &chain, &good(), &POLICY).row;
     assert_eq!((row.last(), row.frozen, row.state.clone()), (6, true, State::Proving));
 }
 
 #[test]
-fn prefixes_are_cut_and_the_next_range_follows_them() {
+fn prefixes_are_cut_and_the_next_range_is_longer() {
     let policy = Policy { prefix_blocks: 2, ..POLICY };
-    let chain = Chain { epoch_now: EPOCH, ..chain() };
+    let chain = chain_at(104);
     let first = plan(&[], &chain, &policy, 1).remove(0);
     let first = step(&first, &chain, &Own::default(), &policy).row;
     assert_eq!((first.first(), first.last(), first.frozen), (4, 5, true));
-    let next = plan(&[first], &chain, &policy, 2).remove(0);
-    assert_eq!((next.first(), next.last(), next.frozen), (6, 6, false));
+    let next = plan(std::slice::from_ref(&first), &chain, &policy, 2).remove(0);
+    assert_eq!((next.first(), next.last(), next.frozen), (4, 6, false));
+    assert!(plan(&[first, next.clone()], &chain, &policy, 3).is_empty(), "it may grow");
+    // It ends with the epoch, or with the next multiple.
+    let more = Chain {
+        epochs: [(EPOCH, (4..=9).map(|n| block(n, n)).collect())].into(),
+        pending: 9,
+        ..chain
+    };
+    let grown = step(&next, &more, &Own::default(), &policy).row;
+    assert_eq!((grown.first(), grown.last(), grown.frozen), (4, 7, true));
+    let last = plan(&[grown], &more, &policy, 3).remove(0);
+    assert_eq!((last.first(), last.last()), (4, 9));
 }
 
 /// Goal: a reorg may move a block into an epoch, in front of a range that is there already.
@@ -227,19 +254,18 @@ fn a_proof_that_the_sender_forgot_is_sent_under_another_number() {
 fn an_included_proof_ends_only_with_finality() {
     let own = Own { sent: Some(Sent::Included(inclusion())), ..good() };
     let before = row(State::Submitting { intent: INTENT });
-    let mut chain = Chain { proven: 6, l1_head: 200, ..chain() };
+    let mut chain = Chain { proven: 6, ..chain_at(150) };
     let mid = step(&before, &chain, &own, &POLICY).row;
     assert_eq!(mid.state, State::Included { inclusion: inclusion(), intent: INTENT });
     chain.finalized = None;
     assert_eq!(to(&mid, &chain, &own).0, mid.state);
-    chain.finalized = Some(Finalized { l1_block: 120, pending: 6, proven: 6 });
+    chain.finalized = finalized(120, 6, 6);
     assert_eq!(to(&mid, &chain, &own).0, State::Final { inclusion: inclusion() });
 }
 
 #[test]
 fn a_node_behind_the_final_block_ends_nothing() {
-    let finalized = Some(Finalized { l1_block: 500, pending: 6, proven: 6 });
-    let chain = Chain { finalized, ..chain() };
+    let chain = Chain { finalized: finalized(500, 6, 6), ..chain() };
     for before in live() {
         assert!(!to(&before, &chain, &good()).0.is_end(), "{before:?}");
     }
@@ -255,12 +281,12 @@ fn a_revert_is_not_final_and_its_successors_wait_longer() {
         row = step(&row, &chain, &reverted, &POLICY).row;
         assert_eq!((row.attempt, row.state.clone()), (attempt, State::RootReady));
         pauses.push(row.not_before - chain.l1_head);
-        chain.l1_head = row.not_before;
+        (chain.l1_head, chain.l1_time) = (row.not_before, row.not_before);
         row = step(&row, &chain, &good(), &POLICY).row;
         assert!(matches!(row.state, State::Submitting { .. }));
     }
     assert_eq!(pauses, [2, 4, 8, 16]);
-    chain.l1_head = 141;
+    (chain.l1_head, chain.l1_time) = (141, 141);
     let done = step(&row, &chain, &reverted, &POLICY);
     assert!(matches!(done.row.state, State::Parked { parking: Parking::Operator { .. }, .. }));
     assert!(matches!(done.effects[..], [Effect::Capture { .. }]));
@@ -273,7 +299,7 @@ fn a_revert_that_the_chain_explains_is_no_failure() {
     let done = step(&before, &Chain { proven: 6, ..chain() }, &reverted, &POLICY).row;
     assert_eq!((done.failures, done.attempt), (0, 2));
     assert_eq!(done.state, parked(Parking::Covered));
-    let late = step(&before, &Chain { l1_head: 156, ..chain() }, &reverted, &POLICY).row;
+    let late = step(&before, &chain_at(155), &reverted, &POLICY).row;
     assert_eq!((late.failures, late.state), (0, parked(Parking::Late)));
 }
 
@@ -398,8 +424,7 @@ fn jobs_of_a_stopped_range_are_cancelled_until_it_is_done() {
 
 #[test]
 fn blocks_that_finality_left_out_end_the_range() {
-    let finalized = Some(Finalized { l1_block: 109, pending: 3, proven: 3 });
-    let gone = Chain { finalized, epochs: [].into(), pending: 3, ..chain() };
+    let gone = Chain { finalized: finalized(109, 3, 3), epochs: [].into(), pending: 3, ..chain() };
     for before in live() {
         let state = to(&before, &gone, &good()).0;
         assert_eq!(state, State::GivenUp { reason: GaveUp::Stale }, "{:?}", before.state);
@@ -409,7 +434,7 @@ fn blocks_that_finality_left_out_end_the_range() {
 /// Goal: a number that went to a block of another epoch is seen too.
 #[test]
 fn a_final_block_of_another_epoch_under_the_same_number_ends_the_range() {
-    let finalized = Some(Finalized { l1_block: 109, pending: 6, proven: 3 });
+    let finalized = finalized(109, 6, 3);
     let epochs = [(EPOCH + 1, vec![block(4, 44), block(5, 55), block(6, 66)])].into();
     let replaced = Chain { finalized, epochs, ..chain() };
     let state = to(&row(parked(Parking::Stale)), &replaced, &good()).0;
@@ -418,8 +443,7 @@ fn a_final_block_of_another_epoch_under_the_same_number_ends_the_range() {
 
 #[test]
 fn somebody_elses_final_proof_ends_the_range() {
-    let finalized = Some(Finalized { l1_block: 112, pending: 6, proven: 6 });
-    let chain = Chain { finalized, proven: 6, l1_head: 120, ..chain() };
+    let chain = Chain { finalized: finalized(112, 6, 6), proven: 6, ..chain_at(120) };
     for before in live() {
         if matches!(before.state, State::Included { .. }) {
             continue;
@@ -436,7 +460,7 @@ fn somebody_elses_final_proof_ends_the_range() {
 #[test]
 fn an_end_that_l1_takes_back_opens_the_range_again() {
     let proven = Chain { proven: 6, ..chain() };
-    let closed = Chain { l1_head: 200, ..chain() };
+    let closed = chain_at(200);
     let gone = Chain { epochs: [].into(), pending: 3, ..chain() };
     let ends = [
         (State::Final { inclusion: inclusion() }, &proven),
@@ -455,8 +479,7 @@ fn an_end_that_l1_takes_back_opens_the_range_again() {
         assert_eq!(step(&rootless, &chain_now, &good(), &POLICY).row.state, State::Proving);
         if matches!(state, State::Final { .. } | State::Superseded) {
             // L1's final state, read a moment earlier or later, still has the proof.
-            let finalized = Some(Finalized { l1_block: 100, pending: 6, proven: 6 });
-            let other = Chain { finalized, ..chain() };
+            let other = Chain { finalized: finalized(100, 6, 6), ..chain() };
             assert_eq!(step(&before, &other, &good(), &POLICY).row, before);
         }
         // A node that reads L1 again from before the end knows nothing.
@@ -470,12 +493,13 @@ fn an_end_that_l1_takes_back_opens_the_range_again() {
 
 #[test]
 fn a_closed_window_parks_and_its_finality_ends() {
-    let late = Chain { l1_head: 156, ..chain() };
+    let late = chain_at(ACCEPTED_UNTIL);
     for before in [row(State::Planned), row(State::Proving), row(State::RootReady)] {
         assert_eq!(to(&before, &late, &good()).0, parked(Parking::Late));
     }
-    let finalized = Some(Finalized { l1_block: 156, pending: 6, proven: 3 });
-    let over = Chain { finalized, l1_head: 170, ..chain() };
+    let not_yet = Chain { finalized: finalized(154, 6, 3), ..chain_at(170) };
+    assert_eq!(to(&row(State::Proving), &not_yet, &good()).0, parked(Parking::Late));
+    let over = Chain { finalized: finalized(155, 6, 3), ..chain_at(170) };
     for before in [row(State::Proving), row(parked(Parking::Late))] {
         assert_eq!(to(&before, &over, &good()).0, State::GivenUp { reason: GaveUp::Late });
     }
@@ -487,10 +511,18 @@ fn a_reorg_that_reopens_the_window_resumes() {
     assert_eq!(to(&before, &chain(), &good()).1, vec![Effect::Submit]);
 }
 
+/// Goal: deadlines follow from time, whenever the epoch's blocks were proposed and however fast L1 is.
 #[test]
-fn a_window_does_not_close_before_its_epoch_ends() {
-    let chain = Chain { l1_head: 400, epoch_now: EPOCH, finalized: None, ..chain() };
-    assert_eq!(to(&row(State::RootReady), &chain, &good()).1, vec![Effect::Submit]);
+fn a_proof_is_sent_until_its_epochs_last_second_and_not_after() {
+    for (time, sent) in [(104, true), (154, true), (155, false), (156, false)] {
+        let chain = Chain { l1_head: 100_000, l1_time: time, finalized: None, ..chain() };
+        let effects = to(&row(State::RootReady), &chain, &good()).1;
+        assert_eq!(effects == vec![Effect::Submit], sent, "second {time}");
+    }
+    let at = Schedule { genesis_time: 1000, ..SCHEDULE };
+    assert_eq!((at.epoch_at(1104), at.epoch_at(1105), at.epoch_at(0)), (2, 3, 0));
+    assert_eq!((at.window_end(2), at.accepted_until(2)), (1140, 1155));
+    assert_eq!(at.accepted_until(u64::MAX), u64::MAX, "a number from outside does not wrap");
 }
 
 #[test]
@@ -513,13 +545,12 @@ fn a_proof_that_cannot_be_made_is_captured_and_left_to_an_operator() {
 fn a_second_step_on_the_same_facts_changes_nothing_more() {
     let mut other = chain();
     other.epochs.insert(EPOCH, vec![block(4, 44)]);
-    let finalized = Some(Finalized { l1_block: 160, pending: 6, proven: 6 });
     let chains = [
         chain(),
         other,
         Chain { proven: 6, ..chain() },
-        Chain { l1_head: 170, ..chain() },
-        Chain { l1_head: 170, proven: 6, finalized, ..chain() },
+        chain_at(170),
+        Chain { proven: 6, finalized: finalized(160, 6, 6), ..chain_at(170) },
         Chain { lease: None, ..chain() },
     ];
     let sents = [

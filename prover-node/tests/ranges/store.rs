@@ -51,7 +51,7 @@ fn the_largest_and_smallest_figures_are_kept() {
                 ..inclusion()
             },
         });
-        (row.epoch, row.not_before, row.window_end) = (big, big, Some(big));
+        (row.epoch, row.not_before, row.accepted_until) = (big, big, Some(big));
         (row.attempt, row.failures) = (small, small);
         store.put(&row).unwrap();
         assert_eq!(store.load().unwrap(), [row]);
@@ -99,12 +99,12 @@ fn each_damage_is_noticed_and_costs_no_other_row() {
 #[test]
 fn a_row_without_a_field_of_this_release_is_read() {
     let (disk, store) = store();
-    let row = Row { window_end: None, ..live().remove(0) };
+    let row = Row { accepted_until: None, ..live().remove(0) };
     store.put(&row).unwrap();
     let path = disk.path().join(format!("{:08}.json", row.id));
     let text = std::fs::read_to_string(&path).unwrap();
     let sealed = &text[text.find("\"row\": ").unwrap() + 7..text.rfind('}').unwrap()];
-    let older = sealed.trim().replace("\n  \"window_end\": null,", "");
+    let older = sealed.trim().replace("\n  \"accepted_until\": null,", "");
     assert_ne!(older, sealed.trim());
     let digest = Digest::of(older.as_bytes());
     std::fs::write(&path, format!("{{\"digest\": \"{digest}\", \"row\": {older}}}")).unwrap();

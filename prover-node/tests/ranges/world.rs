@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use rollmill_protocol::Fr;
 use rollmill_prover_node::ranges::controller::Ports;
 use rollmill_prover_node::ranges::{
-    Chain, Effect, Finalized, Inclusion, Own, Proof, RangeBlock, Root, Row, Sent, State,
+    Chain, Effect, Finalized, Inclusion, Own, Proof, RangeBlock, Root, Row, Schedule, Sent, State,
     SubmitFailure,
 };
 use rollmill_service::Failure;
@@ -88,20 +88,28 @@ impl World {
         self.l1.last().expect("genesis")
     }
 
-    fn window_end(&self, at: &L1Block, epoch: u64) -> Option<u64> {
-        let last = at.pending.iter().rev().find(|(of, _)| *of == epoch)?;
-        Some(last.1.l1_block + self.window)
+    /// Two thirds of the window are for proofs in time; L1 makes a block a second.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let proof_window_seconds = self.window / 3 * 2;
+        Schedule {
+            genesis_time: 0,
+            epoch_seconds: EPOCH_L1_BLOCKS,
+            proof_window_seconds,
+            challenge_seconds: self.window - proof_window_seconds,
+        }
     }
 
     /// Whether a proof would be accepted in L1 block `number` over the state `at`.
     fn judge(&self, at: &L1Block, number: u64, tx: &Tx) -> Result<(), SubmitFailure> {
         let reason = String::new;
         let end = at.pending.iter().find(|(_, block)| block.number == tx.last.number);
-        if tx.first > at.proven + 1 || tx.last.number <= at.proven || end.is_none() {
+        let first = at.pending.iter().find(|(epoch, _)| *epoch == tx.epoch);
+        let starts = first.is_some_and(|(_, block)| block.number == tx.first);
+        let follows = tx.first <= at.proven + 1 && tx.last.number > at.proven;
+        if !starts || !follows || end.is_none() {
             return Err(SubmitFailure::Order { reason: reason() });
         }
-        let closed = self.window_end(at, tx.epoch).is_some_and(|end| number > end);
-        if closed && number / EPOCH_L1_BLOCKS > tx.epoch {
+        if number > self.schedule().accepted_until(tx.epoch) {
             return Err(SubmitFailure::Late { reason: reason() });
         }
         if !end.is_some_and(|(_, block)| block.is_same(&tx.last)) {
@@ -127,8 +135,7 @@ impl World {
         }
         if propose {
             let due = next.pending.get(next.proven as usize).map(|(epoch, _)| *epoch);
-            let closed = due.and_then(|epoch| self.window_end(&next, epoch).zip(Some(epoch)));
-            if closed.is_some_and(|(end, epoch)| number > end && number / EPOCH_L1_BLOCKS > epoch) {
+            if due.is_some_and(|epoch| number > self.schedule().accepted_until(epoch)) {
                 next.pending.truncate(next.proven as usize);
             }
             self.hashes += 1;
@@ -341,16 +348,16 @@ impl Ports for Node {
         let finalized = world.finalized.map(|at| {
             let block = &world.l1[at as usize];
             let (pending, proven) = (block.pending.len() as u64, block.proven);
-            Finalized { l1_block: at, pending, proven }
+            Finalized { l1_block: at, l1_time: at, pending, proven }
         });
         let trusted = |(_, at): &(u64, u64)| world.ticks - at <= LEASE_TRUSTED_TICKS;
         Ok(Chain {
             l1_head: world.head(),
+            l1_time: world.head(),
             finalized,
             pending: tip.pending.len() as u64,
             proven: tip.proven,
-            epoch_now: world.head() / EPOCH_L1_BLOCKS,
-            proof_window: world.window,
+            schedule: world.schedule(),
             epochs,
             lease: lease.filter(trusted).map(|(fence, _)| fence),
         })

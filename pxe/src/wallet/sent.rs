@@ -5,18 +5,19 @@
 //! publishes one of its nullifiers. If the node does not know the transaction, the wallet sends it
 //! again, and the response decides.
 //!
-//! Transactions do not expire: anyone with a copy can still get a dropped one included, as long as its
-//! anchor is on the chain and none of its nullifiers is published. That spends the notes only once,
-//! since a nullifier is published only once. But a user who pays again with *other* notes may pay
-//! twice. So the wallet spends a released note before others, which invalidates the dropped
-//! transaction.
+//! A transaction whose last slot has passed cannot be included any more, and its notes are free. Before
+//! that anyone with a copy can still get a dropped one included, as long as its anchor is on the chain and
+//! none of its nullifiers is published. That spends the notes only once, since a nullifier is published
+//! only once. But a user who pays again with *other* notes may pay twice. So the wallet spends a released
+//! note before others, which invalidates the dropped transaction. It does so after an expiry too, since a
+//! reorganization of L1 brings earlier slots back.
 
 use std::collections::BTreeSet;
 
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::{HexBytes, TxStatus};
 use rollmill_protocol::field::{serde_fr, to_hex};
-use rollmill_protocol::{Fr, Tx};
+use rollmill_protocol::{Fr, Tx, TxEffects};
 use serde::{Deserialize, Serialize};
 
 use super::{Wallet, node_error};
@@ -33,21 +34,28 @@ pub(super) struct Sent {
     included_in: Option<u64>,
     /// Whether the user was informed of it. False from before it is sent until then, so that a later
     /// command reports the transaction of an interrupted command before it pays again.
-    #[serde(default = "yes")]
     reported: bool,
 }
 
-/// The state of a release without this field contains only transactions that were sent.
-fn yes() -> bool {
-    true
+impl Sent {
+    fn tx(&self) -> Option<Tx> {
+        // Decodes, since this wallet wrote and sealed it; a damaged entry locks nothing.
+        Tx::from_bytes(&self.tx.0).ok()
+    }
+
+    fn nullifiers(&self) -> Vec<Fr> {
+        let tx = self.tx();
+        tx.map(|tx| tx.effects().present_nullifiers().copied().collect()).unwrap_or_default()
+    }
 }
 
-impl Sent {
-    fn nullifiers(&self) -> Vec<Fr> {
-        // Decodes, since this wallet wrote and sealed it; a damaged entry locks no notes.
-        let tx = Tx::from_bytes(&self.tx.0).ok();
-        tx.map(|tx| tx.effects.present_nullifiers().copied().collect()).unwrap_or_default()
-    }
+/// What a transaction may take from its payer's balance, beyond what it puts there.
+fn taken(effects: &TxEffects) -> u64 {
+    let sum = |terms: &[u64]| terms.iter().fold(0u128, |sum, term| sum + u128::from(*term));
+    let out = sum(&[effects.withdraw_amount, effects.notes_in]);
+    let out = out.saturating_add(effects.gas.max_fee());
+    let taken = out.saturating_sub(sum(&[effects.notes_out, effects.claim_amount]));
+    u64::try_from(taken).unwrap_or(u64::MAX)
 }
 
 /// A node's report on a transaction that is in no block that was read.
@@ -113,12 +121,41 @@ impl Wallet {
         let waiting: Vec<Sent> =
             self.state.sent.iter().filter(|sent| sent.included_in.is_none()).cloned().collect();
         for sent in waiting {
-            if let Word::Gone(reason) = ask(node, &sent).await? {
+            let word = match self.expired(&sent) {
+                Some(reason) => Word::Gone(reason),
+                None => ask(node, &sent).await?,
+            };
+            if let Word::Gone(reason) = word {
                 self.give_back(&sent.tx_hash, &reason);
             }
         }
         self.mark();
         Ok(())
+    }
+
+    /// Why a transaction that is in no block cannot be in a later one, if it has expired.
+    fn expired(&self, sent: &Sent) -> Option<String> {
+        let (last, slot) = (sent.tx()?.effects().expiry_slot, self.state.slot);
+        // Each later block has a later slot.
+        (last <= slot).then(|| format!("it expired: its last slot was {last}, the tip's is {slot}"))
+    }
+
+    /// Indices of the deposits that sent transactions claim which are in no block yet.
+    pub(super) fn claims_sent(&self) -> impl Iterator<Item = u64> {
+        self.waiting()
+            .map(|effects| (effects.claim_index, effects.claim_amount))
+            .filter_map(|(index, amount)| (amount != 0).then_some(index))
+    }
+
+    /// What sent transactions that are in no block yet may take from the public balance.
+    pub(super) fn balance_in_flight(&self) -> u64 {
+        let paid = self.waiting().filter(|effects| effects.fee_payer == self.owner);
+        paid.fold(0u64, |sum, effects| sum.saturating_add(taken(&effects)))
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = TxEffects> {
+        let waiting = self.state.sent.iter().filter(|sent| sent.included_in.is_none());
+        waiting.filter_map(Sent::tx).map(|tx| tx.body.effects)
     }
 
     /// Forgets a transaction and releases its notes.

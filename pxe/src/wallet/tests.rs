@@ -1,29 +1,40 @@
 //! What a wallet finds in blocks, what it must not believe, and what a reorganisation does to it.
 
 mod deliver;
+mod deposits;
+#[path = "../../tests/ledger/mod.rs"]
+mod ledger;
+mod plan;
+mod random;
 mod sent;
 
-use std::sync::Arc;
-
-use parking_lot::Mutex;
+use ark_ff::Zero;
 use rand::SeedableRng;
 use rand_chacha::ChaCha20Rng;
-use rollmill_node_client::wire::{
-    ErrorData, HeaderInfo, HexBytes, NotePath, Request, Response, RpcError, Tip, Tips, TxStatus,
-    method,
-};
+use rollmill_circuits::circuit::log_n;
+use rollmill_node_client::wire::{BlockEffects, TxStatus};
+use rollmill_plonk::check::check;
+use rollmill_protocol::gas::{DA_GAS_PER_TX, FEE_PER_GAS_MAX, GasSettings, L2_GAS_PER_TX};
 use rollmill_protocol::genesis::GenesisNote;
-use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::version::VersionIds;
+use rollmill_protocol::note::{NoteOrigin, nullifier};
+use rollmill_protocol::tx::{NO_EXPIRY, SLOTS, log_bytes, log_hash, log_words};
+use rollmill_protocol::{BlockBody, Circuit, EthAddress, Log, Note, TxEffects};
 use rollmill_service::Shutdown;
-use serde_json::{Value, json};
 
 use super::*;
+use crate::keys::point_to_bytes;
+use crate::logs::{self, LogNote};
+use ledger::{FEE, FEE_MAX, Ledger, Node, SPONSOR};
 
-const ZERO: u64 = 0;
+/// A value beside which the fees of a test are small.
+const UNIT: u64 = 1_000_000_000;
 
 fn keys(name: u8) -> Keys {
     Keys::from_seed(&[name; 32])
+}
+
+fn owner(name: u8) -> Fr {
+    keys(name).address().to_field()
 }
 
 /// A wallet of `name` that expects block 1.
@@ -33,11 +44,34 @@ fn wallet(name: u8) -> Wallet {
     wallet
 }
 
+fn genesis_note(name: u8, value: u64) -> GenesisNote {
+    GenesisNote { owner: owner(name), value, randomness: Fr::from(value + 3) }
+}
+
+/// A chain without notes.
+fn empty_ledger() -> Ledger {
+    Ledger::new(vec![], &[], 1, Fr::zero())
+}
+
+/// Checks the witness against the circuit, and generates no proof: the node of these tests does not verify
+/// any.
+#[derive(Debug)]
+struct CheckedOnly;
+
+impl ClientProver for CheckedOnly {
+    fn prove(&self, witness: &ClientWitness, _seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
+        let laid = rollmill_circuits::client::build(witness).finish(Some(log_n(Circuit::Client)));
+        let (layout, laid) = laid.map_err(|error| PxeError::Prove(error.to_string()))?;
+        check(&layout, &laid).map_err(|violation| PxeError::Prove(violation.to_string()))?;
+        Ok(vec![7; 10])
+    }
+}
+
 /// What one payment adds to a transaction.
 #[derive(Clone)]
 struct Payment {
     note: Note,
-    log: Vec<u8>,
+    log: Log,
     tag: Fr,
 }
 
@@ -49,20 +83,36 @@ fn payment(from: &Keys, to: &Keys, value: u64, counter: u64) -> Payment {
     let plain = LogNote { value, randomness, sender: from.address().vpk };
     let log = logs::encrypt(&address, &plain, &mut ChaCha20Rng::seed_from_u64(value + counter));
     let secret = logs::pair_secret(&from.vsk, &address.vpk, &address.to_field());
-    Payment { note, log, tag: logs::tag(&secret, counter) }
+    Payment { note, log, tag: logs::published_tag(&secret, counter) }
 }
 
-/// A transaction of these payments that spends `nullifiers`; the first one is the notes' origin.
-fn tx(nullifiers: &[Fr], payments: &[Payment]) -> TxEffectsInfo {
-    let none = [Fr::from(ZERO); SLOTS];
+/// A transaction of these payments that spends `nullifiers`; the first one is the notes' origin. A sponsor
+/// pays for it.
+fn body(nullifiers: &[Fr], payments: &[Payment]) -> BlockBody {
+    let none = [Fr::zero(); SLOTS];
     let mut effects = TxEffects {
         nullifiers: none,
         note_hashes: none,
         tags: none,
         log_hashes: none,
-        messages: [Fr::from(ZERO); 2],
-        fee_payer: Fr::from(5u64),
-        gas: GasSettings::default(),
+        messages: [Fr::zero(); 2],
+        public_calls_hash: Fr::zero(),
+        fee_payer: Fr::from(SPONSOR),
+        gas: GasSettings {
+            max_fee_per_l2_gas: FEE_PER_GAS_MAX,
+            max_fee_per_da_gas: FEE_PER_GAS_MAX,
+            l2_gas_limit: L2_GAS_PER_TX,
+            da_gas_limit: DA_GAS_PER_TX,
+            ..GasSettings::default()
+        },
+        notes_in: 0,
+        notes_out: 0,
+        claim_index: 0,
+        claim_amount: 0,
+        withdraw_recipient: EthAddress::default(),
+        withdraw_amount: 0,
+        refund_partial: Fr::zero(),
+        expiry_slot: NO_EXPIRY,
     };
     effects.nullifiers[..nullifiers.len()].copy_from_slice(nullifiers);
     for (i, payment) in payments.iter().enumerate() {
@@ -71,16 +121,32 @@ fn tx(nullifiers: &[Fr], payments: &[Payment]) -> TxEffectsInfo {
         effects.tags[i] = payment.tag;
         effects.log_hashes[i] = log_hash(&payment.log);
     }
-    TxEffectsInfo {
-        tx_hash: effects.tx_hash(),
-        effects: effects.to_fields(),
-        logs: payments.iter().map(|payment| HexBytes(payment.log.clone())).collect(),
-        note_start_index: 40,
-    }
+    BlockBody { effects, logs: payments.iter().map(|payment| payment.log).collect() }
 }
 
-fn block(block_number: u64, txs: Vec<TxEffectsInfo>) -> BlockEffects {
-    BlockEffects { block_number, header_hash: Fr::from(900 + block_number), txs }
+/// A chain of transactions that nobody sent, one block after the other.
+struct Blocks(Ledger);
+
+impl Blocks {
+    fn new() -> Self {
+        Self(empty_ledger())
+    }
+
+    /// A block with one transaction of these payments.
+    fn pay(&mut self, nullifiers: &[Fr], payments: &[Payment]) -> BlockEffects {
+        self.of(&[body(nullifiers, payments)])
+    }
+
+    fn of(&mut self, bodies: &[BlockBody]) -> BlockEffects {
+        let slot = self.0.tip().slot + 1;
+        self.0.publish(slot, bodies)
+    }
+
+    /// A block in which `wallet` reads one payment.
+    fn read(&mut self, wallet: &mut Wallet, payment: Payment) {
+        let first = Fr::from(1_000 + wallet.state.next_block);
+        wallet.read_block(&self.pay(&[first], &[payment])).unwrap();
+    }
 }
 
 fn seen(wallet: &Wallet, from: &Keys) -> Option<u64> {
@@ -91,15 +157,17 @@ fn seen(wallet: &Wallet, from: &Keys) -> Option<u64> {
 #[test]
 fn a_payment_of_an_unknown_sender_is_found_by_trial_and_makes_the_sender_known() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let of_another = payment(&alice, &keys(3), 7, 0);
     let to_bob = payment(&alice, &bob, 30, 0);
     let first = Fr::from(77u64);
-    wallet.read_block(&block(1, vec![tx(&[first], &[of_another, to_bob.clone()])])).unwrap();
+    let before = body(&[Fr::from(76u64)], &[payment(&alice, &keys(3), 8, 1)]);
+    let own = body(&[first], &[of_another, to_bob.clone()]);
+    wallet.read_block(&blocks.of(&[before, own])).unwrap();
     assert_eq!(wallet.balance(), 30);
     let [note] = wallet.notes() else { panic!("one note") };
     let origin = NoteOrigin { first_nullifier: first, index: 1 };
-    assert_eq!((note.value, note.leaf_index, note.index_in_tx), (30, 41, 1));
+    assert_eq!((note.value, note.leaf_index, note.index_in_tx), (30, 8 + 1, 1));
     assert_eq!(note.nullifier, nullifier(&to_bob.note.unique(&origin), &bob.nsk));
     // The tag was not expected, so it counts for nothing; the next ones are.
     assert_eq!(seen(&wallet, &alice), Some(0));
@@ -108,12 +176,9 @@ fn a_payment_of_an_unknown_sender_is_found_by_trial_and_makes_the_sender_known()
 #[test]
 fn tags_of_a_known_sender_are_followed_within_the_window() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
-    let mut number = 0;
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let mut pay = |wallet: &mut Wallet, counter: u64| {
-        number += 1;
-        let payment = payment(&alice, &bob, 10, counter);
-        wallet.read_block(&block(number, vec![tx(&[Fr::from(number)], &[payment])])).unwrap();
+        blocks.read(wallet, payment(&alice, &bob, 10, counter));
         seen(wallet, &alice)
     };
     assert_eq!(pay(&mut wallet, 0), Some(0));
@@ -126,37 +191,48 @@ fn tags_of_a_known_sender_are_followed_within_the_window() {
     assert_eq!(wallet.balance(), 60, "every payment was found all the same");
 }
 
+/// The tag as it is before the contract is hashed into it counts as little as any other.
 #[test]
 fn a_wrong_tag_hides_no_payment_and_moves_no_counter() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let known = payment(&alice, &bob, 1, 0);
     let wrong = Payment { tag: payment(&alice, &keys(3), 1, 0).tag, ..payment(&alice, &bob, 2, 0) };
     let random = Payment { tag: Fr::from(4u64), ..payment(&alice, &bob, 4, 0) };
-    for (i, payment) in [known, wrong, random].into_iter().enumerate() {
-        let i = i as u64 + 1;
-        wallet.read_block(&block(i, vec![tx(&[Fr::from(i)], &[payment])])).unwrap();
+    let secret = logs::pair_secret(&alice.vsk, &bob.address().vpk, &owner(2));
+    let bare = Payment { tag: logs::tag(&secret, 0), ..payment(&alice, &bob, 8, 0) };
+    for payment in [known, wrong, random, bare] {
+        blocks.read(&mut wallet, payment);
     }
-    assert_eq!(wallet.balance(), 7);
+    assert_eq!(wallet.balance(), 15);
     assert_eq!(seen(&wallet, &alice), Some(0));
 }
 
 #[test]
 fn a_log_with_any_byte_changed_is_no_note_and_no_error() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let good = payment(&alice, &bob, 30, 0);
-    let len = good.log.len() as u64;
-    for i in 0..len {
-        let mut changed = good.clone();
-        changed.log[i as usize] ^= 1 << (i % 8);
-        wallet.read_block(&block(i + 1, vec![tx(&[Fr::from(i + 1)], &[changed])])).unwrap();
+    let bytes = log_bytes(&good.log).unwrap();
+    let mut logs: Vec<Log> = (0..bytes.len())
+        .map(|i| {
+            let mut changed = bytes;
+            changed[i] ^= 1 << (i % 8);
+            log_words(&changed)
+        })
+        .collect();
+    // Words that no bytes of a log have, as other contracts may publish them.
+    logs.push([Fr::zero(); 5]);
+    logs.push([-Fr::from(1u64); 5]);
+    let bodies: Vec<BlockBody> = (1u64..)
+        .zip(&logs)
+        .map(|(first, log)| body(&[Fr::from(first)], &[Payment { log: *log, ..good.clone() }]))
+        .collect();
+    for bodies in bodies.chunks(32) {
+        wallet.read_block(&blocks.of(bodies)).unwrap();
     }
-    let mut short = good.clone();
-    short.log.pop();
-    wallet.read_block(&block(len + 1, vec![tx(&[Fr::from(len + 1)], &[short])])).unwrap();
     assert!(wallet.notes().is_empty());
-    wallet.read_block(&block(len + 2, vec![tx(&[Fr::from(len + 2)], &[good])])).unwrap();
+    blocks.read(&mut wallet, good);
     assert_eq!(wallet.balance(), 30);
 }
 
@@ -164,21 +240,19 @@ fn a_log_with_any_byte_changed_is_no_note_and_no_error() {
 #[test]
 fn a_log_that_does_not_open_the_published_note_is_not_believed() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let honest = payment(&alice, &bob, 30, 0);
     let more = Note { value: 31, ..honest.note };
     let other = Note { randomness: Fr::from(1u64), ..honest.note };
-    let theirs = Note { owner: alice.address().to_field(), ..honest.note };
-    for (i, note) in [more, other, theirs].into_iter().enumerate() {
-        let i = i as u64 + 1;
-        let lie = Payment { note, ..honest.clone() };
-        wallet.read_block(&block(i, vec![tx(&[Fr::from(i)], &[lie])])).unwrap();
+    let theirs = Note { owner: owner(1), ..honest.note };
+    for note in [more, other, theirs] {
+        blocks.read(&mut wallet, Payment { note, ..honest.clone() });
     }
     // The right note, but in another slot of the transaction than its log.
     let of_another = payment(&alice, &keys(3), 7, 0);
-    let mut swapped = tx(&[Fr::from(4u64)], &[honest, of_another]);
-    swapped.logs.swap(0, 1);
-    wallet.read_block(&block(4, vec![swapped])).unwrap();
+    let mut swapped = body(&[Fr::from(4u64)], &[honest, of_another]);
+    swapped.effects.note_hashes.swap(0, 1);
+    wallet.read_block(&blocks.of(&[swapped])).unwrap();
     assert!(wallet.notes().is_empty());
     assert_eq!(seen(&wallet, &alice), None, "a liar does not become a contact");
 }
@@ -186,205 +260,96 @@ fn a_log_that_does_not_open_the_published_note_is_not_believed() {
 #[test]
 fn a_spent_note_leaves_the_balance_and_its_change_comes() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
     let payments = [payment(&alice, &bob, 30, 0), payment(&alice, &bob, 5, 1)];
-    wallet.read_block(&block(1, vec![tx(&[Fr::from(1u64)], &payments)])).unwrap();
+    wallet.read_block(&blocks.pay(&[Fr::from(1u64)], &payments)).unwrap();
     assert_eq!(wallet.balance(), 35);
     let spent = wallet.notes()[0].nullifier;
     wallet.state.notes[0].pending = true;
-    assert_eq!(wallet.balance(), 5, "a note that is about to be spent does not count");
+    assert_eq!((wallet.balance(), wallet.locked()), (5, 30), "a note about to be spent");
 
-    let foreign = tx(&[Fr::from(2u64)], &[payment(&alice, &keys(3), 9, 0)]);
-    wallet.read_block(&block(2, vec![foreign])).unwrap();
+    blocks.read(&mut wallet, payment(&alice, &keys(3), 9, 0));
     assert_eq!((wallet.balance(), wallet.notes()[0].spent_in), (5, None));
 
     let change = [payment(&bob, &alice, 10, 0), payment(&bob, &bob, 20, 0)];
-    wallet.read_block(&block(3, vec![tx(&[spent], &change)])).unwrap();
+    wallet.read_block(&blocks.pay(&[spent], &change)).unwrap();
     assert_eq!(wallet.balance(), 25);
     let note = &wallet.notes()[0];
     assert_eq!((note.spent_in, note.pending), (Some(3), false));
     assert_eq!(wallet.spendable().count(), 2);
 }
 
+/// Goal: a restored wallet finds what a fee left over, although no log tells of it, and takes no refund
+/// of others for its own.
 #[test]
-fn blocks_out_of_order_and_effects_that_cannot_be_read_change_nothing() {
+fn a_refund_is_found_by_keys_alone_and_only_by_its_owner() {
+    let (bob, first) = (keys(2), Fr::from(70u64));
+    let refund = |partial: Fr, notes_out: u64, first: Fr| {
+        let mut body = body(&[first], &[]);
+        (body.effects.fee_payer, body.effects.refund_partial) = (Fr::zero(), partial);
+        body.effects.notes_out = notes_out;
+        body
+    };
+    let partial = |first: &Fr| {
+        rollmill_protocol::note::note_partial(&owner(2), &bob.refund_randomness(first))
+    };
+    let own = refund(partial(&first), FEE_MAX, first);
+    let other = Fr::from(71u64);
+    // Made for another transaction: the randomness is that of `first`.
+    let moved = refund(partial(&first), FEE_MAX, other);
+    let empty = refund(partial(&Fr::from(72u64)), FEE, Fr::from(72u64));
+    let mut blocks = Blocks::new();
+    let block = blocks.of(&[own, moved, empty]);
+    for (name, balance) in [(1, 0), (2, FEE_MAX - FEE), (3, 0)] {
+        let mut wallet = wallet(name);
+        wallet.read_block(&block).unwrap();
+        assert_eq!(wallet.balance(), balance, "account {name}");
+        assert_eq!(wallet.notes().len(), usize::from(balance != 0), "account {name}");
+        for note in wallet.notes() {
+            let leaf = blocks.0.state();
+            let leaf = rollmill_protocol::tree::append::node(
+                leaf,
+                rollmill_protocol::tree::Tree::Notes,
+                0,
+                note.leaf_index,
+            )
+            .unwrap();
+            assert_eq!(nullifier(&leaf, &bob.nsk), note.nullifier, "it is the leaf of the chain");
+        }
+    }
+}
+
+#[test]
+fn blocks_out_of_order_and_blocks_that_cannot_be_read_change_nothing() {
     let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
-    let good = tx(&[Fr::from(1u64)], &[payment(&alice, &bob, 30, 0)]);
+    let (mut wallet, mut blocks) = (wallet(2), Blocks::new());
+    let pay = |first: u64| body(&[Fr::from(first)], &[payment(&alice, &bob, 30, first)]);
+    let good = blocks.of(&[pay(1), pay(2)]);
+    let next = blocks.of(&[pay(3)]);
     let assert_rejected = |wallet: &mut Wallet, block: BlockEffects| {
         let error = wallet.read_block(&block).unwrap_err();
         assert!(error.to_string().starts_with("PXE-005"), "{error}");
         assert!(wallet.notes().is_empty() && wallet.state.recent.is_empty());
-        assert_eq!(wallet.state.next_block, 1);
+        assert_eq!((wallet.state.next_block, wallet.state.slot), (1, 0));
     };
-    assert_rejected(&mut wallet, block(2, vec![good.clone()]));
-    assert_rejected(&mut wallet, block(0, vec![good.clone()]));
-    // The first transaction of the block is good: it does not count without the second.
-    let other_hash = TxEffectsInfo { tx_hash: Fr::from(3u64), ..good.clone() };
-    assert_rejected(&mut wallet, block(1, vec![good.clone(), other_hash]));
+    assert_rejected(&mut wallet, next.clone());
+    assert_rejected(&mut wallet, BlockEffects { block_number: 0, ..good.clone() });
+    assert_rejected(&mut wallet, BlockEffects { block_number: 1, ..next.clone() });
+    assert_rejected(&mut wallet, BlockEffects { header_hash: next.header_hash, ..good.clone() });
+    // The first transaction of the block is as it was: it does not count without the second. A word's last
+    // byte, so that the word stays canonical.
+    let bytes = good.data.len();
+    for at in [bytes - 1, bytes - 32 * 5 - 1] {
+        let mut changed = good.clone();
+        changed.data[at] ^= 1;
+        assert_rejected(&mut wallet, changed);
+    }
     let mut short = good.clone();
-    short.effects.pop();
-    assert_rejected(&mut wallet, block(1, vec![good.clone(), short]));
-    wallet.read_block(&block(1, vec![good])).unwrap();
-    assert_eq!(wallet.balance(), 30);
-}
-
-#[test]
-fn at_most_two_notes_are_spent_and_the_smallest_that_is_enough() {
-    let (alice, bob) = (keys(1), keys(2));
-    let mut wallet = wallet(2);
-    let payments: Vec<Payment> =
-        [30, 5, 20, 8].iter().zip(0..).map(|(v, i)| payment(&alice, &bob, *v, i)).collect();
-    wallet.read_block(&block(1, vec![tx(&[Fr::from(1u64)], &payments)])).unwrap();
-    let chosen = |wallet: &Wallet, amount: u64| -> Vec<u64> {
-        wallet.choose(amount).unwrap().iter().map(|note| note.value).collect()
-    };
-    assert_eq!(chosen(&wallet, 0), [5]);
-    assert_eq!(chosen(&wallet, 6), [8]);
-    assert_eq!(chosen(&wallet, 30), [30]);
-    assert_eq!(chosen(&wallet, 31), [30, 20]);
-    assert_eq!(chosen(&wallet, 50), [30, 20]);
-    let error = wallet.choose(51).unwrap_err();
-    assert!(matches!(error, PxeError::Funds { wanted: 51, spendable: 50, balance: 63 }), "{error}");
-    wallet.state.notes[0].pending = true;
-    assert_eq!(chosen(&wallet, 25), [20, 8]);
-}
-
-/// The node's side of a sync: a genesis and blocks that can be replaced.
-#[derive(Clone)]
-struct Chain {
-    genesis: Genesis,
-    blocks: Arc<Mutex<Vec<BlockEffects>>>,
-    pool: Arc<Mutex<Pool>>,
-}
-
-/// The node's status of transactions; it knows no others.
-#[derive(Default)]
-struct Pool {
-    statuses: BTreeMap<Fr, TxStatus>,
-    /// The code with which the node rejects transactions.
-    rejects_with: Option<&'static str>,
-    /// The node accepts transactions, but does not respond.
-    silent: bool,
-    received: Vec<Fr>,
-    /// Number of the proven tip.
-    proven: u64,
-}
-
-impl Chain {
-    fn new(timestamp: u64, owner: Fr) -> Self {
-        let note = GenesisNote { owner, value: 500, randomness: Fr::from(3u64) };
-        let genesis = Genesis {
-            format: 1,
-            chain_id: 31337,
-            rollup_version: 1,
-            timestamp,
-            fee_per_l2_gas: 1,
-            fee_per_da_gas: 1,
-            notes: vec![note],
-            fee_balances: vec![],
-        };
-        Self { genesis, blocks: Arc::default(), pool: Arc::default() }
-    }
-
-    fn set(&self, blocks: Vec<BlockEffects>) {
-        *self.blocks.lock() = blocks;
-    }
-
-    /// The node's response, `None` for none, or the code of a rejection.
-    fn answer(&self, request: &Request) -> Result<Option<Value>, &'static str> {
-        let mut pool = self.pool.lock();
-        if request.method == method::SEND_TRANSACTION {
-            let bytes: HexBytes = serde_json::from_value(request.params[0].clone()).unwrap();
-            let tx_hash = Tx::from_bytes(&bytes.0).unwrap().hash();
-            pool.received.push(tx_hash);
-            let taken = || (!pool.silent).then(|| json!({ "tx_hash": to_hex(&tx_hash) }));
-            return pool.rejects_with.map_or_else(|| Ok(taken()), Err);
-        }
-        Ok(Some(self.known(request, &pool)))
-    }
-
-    fn known(&self, request: &Request, pool: &Pool) -> Value {
-        let blocks = self.blocks.lock();
-        let header = self.genesis.build(MemoryStore::new()).unwrap().header;
-        match request.method.as_str() {
-            method::GET_GENESIS => json!(self.genesis),
-            method::GET_VERSIONS => {
-                let vk_root = Fr::from(ZERO);
-                let ids =
-                    VersionIds { chain_id: 31337, rollup_version: 1, protocol_version: 1, vk_root };
-                let genesis_header_hash = header.hash();
-                let software = "test".to_owned();
-                json!(Versions { ids, software, slots_per_epoch: 8, genesis_header_hash })
-            }
-            method::GET_HEADER => {
-                // The pending tip is a header that has its hash; of the others only the hashes are read.
-                let found = match request.params[0].as_u64() {
-                    Some(number) => blocks
-                        .iter()
-                        .find(|block| block.block_number == number)
-                        .map(|block| block.header_hash),
-                    None => Some(header.hash()),
-                };
-                json!(found.map(|header_hash| HeaderInfo {
-                    header: header.to_bytes(),
-                    header_hash,
-                    archive_root: Fr::from(ZERO),
-                    chain: Fr::from(ZERO),
-                    data_hash: Fr::from(ZERO),
-                    l1_block: 1,
-                    proven: false,
-                }))
-            }
-            method::GET_BLOCK_EFFECTS => {
-                let from = request.params[0].as_u64().unwrap();
-                let limit = request.params[1].as_u64().unwrap() as usize;
-                let after = blocks.iter().filter(|block| block.block_number >= from);
-                json!(after.take(limit).collect::<Vec<_>>())
-            }
-            method::GET_TIPS => {
-                let tip = |block_number| Tip { block_number, header_hash: header.hash(), slot: 0 };
-                let last = blocks.last().map_or(0, |block| block.block_number);
-                let (pending, proven) = (tip(last), tip(pool.proven));
-                let (verified, finalized) = (pending, proven);
-                json!(Tips { pending, verified, proven, finalized, l1_block: 1, rejected: None })
-            }
-            method::GET_TRANSACTION_STATUS => {
-                let hash = request.params[0].as_str().unwrap();
-                let found = pool.statuses.iter().find(|(tx, _)| to_hex(tx) == hash);
-                json!(found.map_or(&TxStatus::Unknown, |(_, status)| status))
-            }
-            method::GET_NOTE_PATH => {
-                let (leaf, note_root) = (Fr::from(ZERO), Fr::from(ZERO));
-                let leaf_index = request.params[0].as_u64().unwrap();
-                json!(NotePath { leaf_index, leaf, path: vec![leaf; 32], note_root })
-            }
-            other => panic!("a sync does not ask for {other}"),
-        }
-    }
-
-    async fn serve(&self, shutdown: &Shutdown) -> NodeClient {
-        let chain = self.clone();
-        let router = axum::Router::new().route(
-            "/",
-            axum::routing::post(move |axum::Json(request): axum::Json<Request>| async move {
-                let (result, error) = match chain.answer(&request) {
-                    Ok(result) => (result, None),
-                    Err(code) => {
-                        let (message, data) =
-                            (format!("{code}: no"), ErrorData { code: code.to_owned() });
-                        (None, Some(RpcError { code: -32000, message, data }))
-                    }
-                };
-                let jsonrpc = "2.0".to_owned();
-                axum::Json(Response { jsonrpc, id: request.id, result, error })
-            }),
-        );
-        let listener = rollmill_service::listen("127.0.0.1:0", "--listen").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(rollmill_service::serve(listener, router, shutdown.clone()));
-        NodeClient::new(&url).unwrap()
-    }
+    short.data.pop();
+    assert_rejected(&mut wallet, short);
+    wallet.read_block(&good).unwrap();
+    wallet.read_block(&next).unwrap();
+    assert_eq!(wallet.balance(), 90);
 }
 
 /// Goal: after a reorganisation the wallet's notes are those of the new chain, and no tag is used
@@ -393,14 +358,14 @@ impl Chain {
 async fn a_reorganisation_is_noticed_and_read_again_and_tags_sent_are_not_forgotten() {
     let shutdown = Shutdown::new();
     let (alice, bob) = (keys(1), keys(2));
-    let chain = Chain::new(1, bob.address().to_field());
-    let node = chain.serve(&shutdown).await;
+    let chain = Node::new(Ledger::new(vec![genesis_note(2, 500)], &[], 1, Fr::zero()));
+    let node = NodeClient::new(&chain.serve(&shutdown).await).unwrap();
     let mut wallet = Wallet::new(keys(2));
-    let pay = |number: u64, value: u64| {
-        block(number, vec![tx(&[Fr::from(number)], &[payment(&alice, &bob, value, 0)])])
+    let pay = |slot: u64, value: u64| {
+        let body = body(&[Fr::from(slot)], &[payment(&alice, &bob, value, 0)]);
+        chain.ledger().publish(slot, &[body]);
     };
-    let many: Vec<BlockEffects> = (1..=2 * BLOCKS + 3).map(|number| pay(number, 1)).collect();
-    chain.set(many.clone());
+    (1..=2 * BLOCKS + 3).for_each(|slot| pay(slot, 1));
     wallet.sync(&node).await.unwrap();
     assert_eq!(wallet.balance(), 500 + 2 * BLOCKS + 3);
     wallet.sync(&node).await.unwrap();
@@ -408,33 +373,44 @@ async fn a_reorganisation_is_noticed_and_read_again_and_tags_sent_are_not_forgot
 
     // The genesis note is spent, and the block that spent it is replaced.
     let spent = wallet.notes()[0].nullifier;
-    let change = tx(&[spent], &[payment(&bob, &bob, 450, 0)]);
-    let mut longer = many.clone();
-    longer.push(block(2 * BLOCKS + 4, vec![change]));
-    chain.set(longer);
+    chain.ledger().publish(100, &[body(&[spent], &[payment(&bob, &bob, 450, 0)])]);
     let to_alice = hex::encode(point_to_bytes(&alice.address().vpk));
     wallet.state.contacts.entry(to_alice.clone()).or_default().sent = 9;
     wallet.sync(&node).await.unwrap();
     assert_eq!(wallet.balance(), 450 + 2 * BLOCKS + 3);
 
-    let mut replaced = many;
-    replaced.truncate(3);
-    replaced.push(BlockEffects { header_hash: Fr::from(4242u64), ..pay(4, 60) });
-    chain.set(replaced);
+    chain.ledger().cut(3);
+    pay(40, 60);
     wallet.sync(&node).await.unwrap();
     assert_eq!(wallet.balance(), 500 + 3 + 60);
-    assert_eq!(wallet.state.next_block, 5);
+    assert_eq!((wallet.state.next_block, wallet.state.slot), (5, 40));
     assert_eq!(wallet.state.contacts[&to_alice].sent, 9);
 
     // A stored state continues where it was.
-    let kept = serde_json::to_vec(wallet.state()).unwrap();
-    let mut again = Wallet::with_state(keys(2), serde_json::from_slice(&kept).unwrap());
+    let kept = wallet.state().to_bytes().unwrap();
+    let mut again = Wallet::with_state(keys(2), State::from_bytes(&kept).unwrap());
     again.sync(&node).await.unwrap();
     assert_eq!(again.notes(), wallet.notes());
 
-    let other = Chain::new(2, bob.address().to_field()).serve(&shutdown).await;
+    let other = Node::new(Ledger::new(vec![genesis_note(2, 501)], &[], 1, Fr::zero()));
+    let other = NodeClient::new(&other.serve(&shutdown).await).unwrap();
     let error = wallet.sync(&other).await.unwrap_err();
     assert!(matches!(error, PxeError::Network { .. }), "{error}");
     assert_eq!(wallet.balance(), 563, "the state of the right network is kept");
     shutdown.start();
+}
+
+/// Goal: a state of protocol 1, and any other text, is named and not overwritten.
+#[test]
+fn the_state_of_another_version_is_rejected() {
+    let state = State::default().to_bytes().unwrap();
+    State::from_bytes(&state).unwrap();
+    let text = String::from_utf8(state).unwrap();
+    let first =
+        r#"{"network":"0x1","next_block":1,"recent":[],"notes":[],"contacts":{},"sent":[]}"#;
+    for other in [text.replace("\"version\":2", "\"version\":1"), first.into(), "{}".into()] {
+        assert_ne!(other, text);
+        let error = State::from_bytes(other.as_bytes()).unwrap_err().to_string();
+        assert!(error.starts_with("PXE-003") && error.contains("another version"), "{error}");
+    }
 }

@@ -104,7 +104,7 @@ fn another_quotient_or_remainder_is_rejected() {
     let divides = |value: Fr, divisor: Fr, parts: [Fr; 2]| {
         holds(|b| {
             let (value, divisor) = (b.witness(value), b.witness(divisor));
-            divide_into(b, value, divisor, parts);
+            divide_into(b, value, divisor, 64, parts);
         })
     };
     let half = ark_ff::Field::inverse(&u(2)).unwrap();
@@ -120,4 +120,26 @@ fn another_quotient_or_remainder_is_rejected() {
     assert!(!divides(top, u(10), [u(u64::MAX / 10), u(6)]), "a value beyond 64 bits");
     assert!(divides(last, last, [u(1), u(0)]));
     assert!(!divides(last, top, [u(0), last]), "a divisor beyond 64 bits");
+}
+
+#[test]
+fn another_sign_than_the_values_is_rejected() {
+    let given = |value: Fr, answer: Fr| {
+        holds(|b| {
+            let value = b.witness(value);
+            is_negative_given(b, value, 8, answer);
+        })
+    };
+    for (value, is_below) in [(u(0), 0), (u(255), 0), (-u(1), 1), (-u(256), 1)] {
+        let mut b = Builder::new(0, 10);
+        let var = b.witness(value);
+        let answer = is_negative(&mut b, var, 8);
+        assert_eq!(b.value(answer), u(is_below), "{value}");
+        assert!(given(value, u(is_below)) && !given(value, u(1 - is_below)), "{value}");
+    }
+    for value in [u(256), -u(257), power_of_two(200)] {
+        assert!(!given(value, u(0)) && !given(value, u(1)), "{value} does not fit");
+    }
+    // With a "bit" of 2, value·(1 − 4) − 2 is in range for a third of a number below zero.
+    assert!(!given(-u(3), u(2)));
 }

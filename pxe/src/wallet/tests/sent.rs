@@ -1,24 +1,13 @@
 //! The state of notes whose transaction was sent: locked as long as it may be included, and no longer.
 
-use rollmill_node_client::wire::TxStatus;
-
 use super::*;
 
-/// Generates no proof: the node of these tests does not verify it.
-#[derive(Debug)]
-pub(super) struct NoProof;
-
-impl ClientProver for NoProof {
-    fn prove(&self, _witness: &ClientWitness, _seed: [u8; 32]) -> Result<Vec<u8>, PxeError> {
-        Ok(vec![7; 10])
-    }
-}
-
-/// Bob's wallet on a chain whose genesis gives him 500, and block 1 a note of 20.
+/// Bob's wallet on a chain whose genesis gives him 500 units of a test, and block 1 a note of 20.
 pub(super) struct Case {
-    pub(super) chain: Chain,
+    pub(super) chain: Node,
     pub(super) node: NodeClient,
     pub(super) wallet: Wallet,
+    rng: ChaCha20Rng,
     shutdown: Shutdown,
 }
 
@@ -31,46 +20,59 @@ impl Drop for Case {
 impl Case {
     pub(super) async fn new() -> Self {
         let shutdown = Shutdown::new();
-        let chain = Chain::new(1, keys(2).address().to_field());
-        let node = chain.serve(&shutdown).await;
-        let mut case = Self { chain, node, wallet: Wallet::new(keys(2)), shutdown };
-        case.chain.set(vec![Self::first()]);
+        let ledger = Ledger::new(vec![genesis_note(2, 500 * UNIT)], &[], 1, Fr::zero());
+        let chain = Node::new(ledger);
+        let node = NodeClient::new(&chain.serve(&shutdown).await).unwrap();
+        let rng = ChaCha20Rng::seed_from_u64(7);
+        let mut case = Self { chain, node, wallet: Wallet::new(keys(2)), rng, shutdown };
+        case.wallet.set_clock(|| 0);
+        case.chain.ledger().publish(1, &[Self::first()]);
         case.sync().await;
-        assert_eq!(case.wallet.balance(), 520);
+        assert_eq!(case.wallet.balance(), 520 * UNIT);
         case
     }
 
-    pub(super) fn first() -> BlockEffects {
-        block(1, vec![tx(&[Fr::from(1u64)], &[payment(&keys(1), &keys(2), 20, 0)])])
+    fn first() -> BlockBody {
+        body(&[Fr::from(1u64)], &[payment(&keys(1), &keys(2), 20 * UNIT, 0)])
     }
 
     pub(super) async fn sync(&mut self) {
         self.wallet.sync(&self.node).await.unwrap();
     }
 
-    async fn transfer(&mut self, amount: u64) -> Result<Tx, PxeError> {
-        let mut rng = ChaCha20Rng::seed_from_u64(amount);
-        let to = keys(1).address();
-        self.wallet.transfer(&self.node, &NoProof, &to, amount, &mut rng).await
+    pub(super) async fn send(&mut self, order: Order) -> Result<Tx, PxeError> {
+        self.wallet.send(&self.node, &CheckedOnly, &order, &mut self.rng).await
     }
 
-    pub(super) fn pool(&self) -> parking_lot::MutexGuard<'_, Pool> {
-        self.chain.pool.lock()
+    pub(super) async fn transfer(&mut self, amount: u64) -> Result<Tx, PxeError> {
+        self.send(Order::transfer(keys(1).address(), amount)).await
     }
 
     pub(super) fn set_status(&self, tx: &Tx, status: TxStatus) {
-        self.pool().statuses.insert(tx.hash(), status);
+        self.chain.pool().statuses.insert(tx.hash(), status);
     }
 
-    /// The block of this number with the transaction in it.
-    pub(super) fn with(number: u64, tx: &Tx) -> BlockEffects {
-        let info = TxEffectsInfo {
-            tx_hash: tx.hash(),
-            effects: tx.effects.to_fields(),
-            logs: tx.logs.iter().map(|log| HexBytes(log.clone())).collect(),
-            note_start_index: 60,
-        };
-        block(number, vec![info])
+    /// The node forgets what it knows of transactions that are in no block.
+    pub(super) fn forget(&self) {
+        let mut pool = self.chain.pool();
+        pool.waiting.clear();
+        pool.statuses.clear();
+    }
+
+    /// Builds a block in the next slot with the transaction in it.
+    pub(super) fn include(&self, tx: &Tx) {
+        self.chain.pool().waiting.retain(|waiting| waiting.hash() != tx.hash());
+        let slot = self.chain.ledger().tip().slot + 1;
+        let rejected = self.chain.ledger().include(slot, std::slice::from_ref(tx));
+        assert!(rejected.is_empty(), "{rejected:?}");
+    }
+
+    /// Replaces the blocks after this number with an empty one.
+    pub(super) fn replace(&self, number: usize) {
+        let mut ledger = self.chain.ledger();
+        let slot = ledger.tip().slot + 1;
+        ledger.cut(number);
+        ledger.publish(slot, &[]);
     }
 }
 
@@ -83,70 +85,122 @@ fn dropped(reason: &str) -> TxStatus {
 #[tokio::test]
 async fn notes_of_a_dropped_transaction_come_back_and_are_spent_before_others() {
     let mut case = Case::new().await;
-    let first = case.transfer(300).await.unwrap();
-    assert_eq!(case.wallet.balance(), 20);
-    case.set_status(&first, TxStatus::Pending { parked: None });
+    let first = case.transfer(300 * UNIT).await.unwrap();
+    assert_eq!((case.wallet.balance(), case.wallet.locked()), (20 * UNIT, 500 * UNIT));
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20, "it may still land");
+    assert_eq!(case.wallet.balance(), 20 * UNIT, "it may still land");
 
+    case.forget();
     case.set_status(&first, dropped("it waited for more than 256 blocks"));
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 520);
+    assert_eq!((case.wallet.balance(), case.wallet.locked()), (520 * UNIT, 0));
     // The note of 20 would be the smallest that is enough.
-    let again = case.transfer(15).await.unwrap();
-    assert_eq!(again.effects.nullifiers[0], first.effects.nullifiers[0]);
+    let again = case.transfer(15 * UNIT).await.unwrap();
+    assert_eq!(again.effects().nullifiers[0], first.effects().nullifiers[0]);
 
     // The one that pays again lands; a copy of the first that appears later holds nothing.
-    case.chain.set(vec![Case::first(), Case::with(2, &again)]);
+    case.include(&again);
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20 + 485);
+    assert_eq!(case.wallet.balance(), (20 + 485) * UNIT - FEE);
     assert!(case.wallet.spendable().all(|note| !note.given_back));
+}
+
+/// Goal: a transaction whose last slot has passed locks nothing, whatever the node says of it.
+#[tokio::test]
+async fn notes_of_an_expired_transaction_come_back() {
+    let mut case = Case::new().await;
+    let order = Order { expiry_epochs: 2, ..Order::transfer(keys(1).address(), 300 * UNIT) };
+    let tx = case.send(order).await.unwrap();
+    // Slot 1 is in epoch 0 of eight slots.
+    assert_eq!(tx.effects().expiry_slot, 23);
+    let quote = case.wallet.quote(&case.node, &Order { expiry_epochs: 5, ..order }).await;
+    assert!(matches!(quote, Err(PxeError::Funds { .. })), "{quote:?}");
+    case.chain.ledger().publish(22, &[]);
+    case.sync().await;
+    assert_eq!(case.wallet.balance(), 20 * UNIT, "the next slot is its last");
+
+    let copy = case.wallet.state().clone();
+    case.chain.ledger().publish(23, &[]);
+    case.set_status(&tx, TxStatus::Pending { parked: None });
+    case.sync().await;
+    assert_eq!(case.wallet.balance(), 520 * UNIT);
+    assert!(case.wallet.spendable().any(|note| note.given_back), "it is spent before others");
+    let slot = 24;
+    let rejected = case.chain.ledger().include(slot, std::slice::from_ref(&tx));
+    assert!(rejected[0].1.to_string().contains("is after the transaction's last"), "{rejected:?}");
+
+    // A block in its last slot includes it: it has not expired.
+    case.chain.ledger().cut(2);
+    assert!(case.chain.ledger().include(23, &[tx]).is_empty());
+    case.wallet = Wallet::with_state(keys(2), copy);
+    case.sync().await;
+    assert_eq!(case.wallet.balance(), (20 + 200) * UNIT - FEE);
+}
+
+/// Goal: a chain without blocks does not make a transaction expire at once.
+#[tokio::test]
+async fn an_expiry_starts_from_the_clock_if_no_block_is_newer() {
+    let mut case = Case::new().await;
+    for (clock, epochs, expected) in [
+        (|| 0, 1, 15),
+        // Slot 100, in epoch 12.
+        (|| 1_000 + 100 * 12, 1, 14 * 8 - 1),
+        (|| u64::MAX, 1_000_000, NO_EXPIRY),
+    ] as [(fn() -> u64, u64, u64); 3]
+    {
+        case.wallet.set_clock(clock);
+        let order = Order { expiry_epochs: epochs, ..Order::transfer(keys(1).address(), UNIT) };
+        let quote = case.wallet.quote(&case.node, &order).await.unwrap();
+        assert_eq!(quote.expiry_slot, expected);
+    }
 }
 
 /// Goal: a node that lost a transaction gets it again, and its response decides.
 #[tokio::test]
 async fn a_transaction_that_the_node_does_not_know_is_sent_again() {
     let mut case = Case::new().await;
-    let tx = case.transfer(300).await.unwrap();
-    assert_eq!(case.pool().received.len(), 1);
+    let tx = case.transfer(300 * UNIT).await.unwrap();
+    assert_eq!(case.chain.pool().received.len(), 1);
+    case.forget();
     case.sync().await;
-    assert_eq!(case.pool().received, [tx.hash(), tx.hash()]);
-    assert_eq!(case.wallet.balance(), 20, "the node took it once more");
+    assert_eq!(case.chain.pool().received, [tx.hash(), tx.hash()]);
+    assert_eq!(case.wallet.balance(), 20 * UNIT, "the node took it once more");
     // What may change keeps the notes back.
     for code in ["NODE-023", "NODE-024", "NODE-004"] {
-        case.pool().rejects_with = Some(code);
+        case.forget();
+        case.chain.pool().rejects_with = Some(code);
         case.sync().await;
-        assert_eq!(case.wallet.balance(), 20, "{code}");
+        assert_eq!(case.wallet.balance(), 20 * UNIT, "{code}");
     }
     for code in ["NODE-020", "NODE-021", "NODE-022", "NODE-025", "NODE-026"] {
         let mut wallet = Wallet::with_state(keys(2), case.wallet.state().clone());
-        case.pool().rejects_with = Some(code);
+        case.chain.pool().rejects_with = Some(code);
         wallet.sync(&case.node).await.unwrap();
-        assert_eq!(wallet.balance(), 520, "{code}");
+        assert_eq!(wallet.balance(), 520 * UNIT, "{code}");
     }
 }
 
 #[tokio::test]
 async fn a_rejected_transfer_holds_nothing_back_and_one_without_an_answer_does() {
     let mut case = Case::new().await;
-    case.pool().rejects_with = Some("NODE-021");
-    let error = case.transfer(300).await.unwrap_err();
+    case.chain.pool().rejects_with = Some("NODE-021");
+    let error = case.transfer(300 * UNIT).await.unwrap_err();
     assert!(error.to_string().contains("NODE-021"), "{error}");
-    assert_eq!(case.wallet.balance(), 520);
+    assert_eq!(case.wallet.balance(), 520 * UNIT);
 
-    case.pool().rejects_with = None;
-    case.pool().silent = true;
-    case.transfer(300).await.unwrap_err();
-    assert_eq!(case.wallet.balance(), 20, "it may have arrived");
-    case.pool().silent = false;
-    let hash = *case.pool().received.last().unwrap();
-    case.pool().statuses.insert(hash, dropped("as the test says"));
+    case.chain.pool().rejects_with = None;
+    case.chain.pool().silent = true;
+    case.transfer(300 * UNIT).await.unwrap_err();
+    assert_eq!(case.wallet.balance(), 20 * UNIT, "it may have arrived");
+    case.chain.pool().silent = false;
+    let hash = *case.chain.pool().received.last().unwrap();
+    case.chain.pool().statuses.insert(hash, dropped("as the test says"));
     // Locks survive the end of the process.
-    let kept = serde_json::to_vec(case.wallet.state()).unwrap();
-    case.wallet = Wallet::with_state(keys(2), serde_json::from_slice(&kept).unwrap());
-    assert_eq!(case.wallet.balance(), 20);
+    let kept = case.wallet.state().to_bytes().unwrap();
+    case.wallet = Wallet::with_state(keys(2), State::from_bytes(&kept).unwrap());
+    assert_eq!(case.wallet.balance(), 20 * UNIT);
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 520);
+    assert_eq!(case.wallet.balance(), 520 * UNIT);
 }
 
 /// Fault: the block that held the transaction is taken off the chain, twice: once it waits in the pool
@@ -154,40 +208,38 @@ async fn a_rejected_transfer_holds_nothing_back_and_one_without_an_answer_does()
 #[tokio::test]
 async fn after_a_reorganisation_a_transaction_holds_its_notes_again_until_the_node_drops_it() {
     let mut case = Case::new().await;
-    let tx = case.transfer(300).await.unwrap();
-    case.chain.set(vec![Case::first(), Case::with(2, &tx)]);
+    let tx = case.transfer(300 * UNIT).await.unwrap();
+    case.include(&tx);
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20 + 200, "the change came");
+    assert_eq!(case.wallet.balance(), (20 + 200) * UNIT - FEE, "change and refund came");
 
-    let empty = BlockEffects { header_hash: Fr::from(4242u64), ..block(2, vec![]) };
-    case.chain.set(vec![Case::first(), empty]);
+    case.replace(1);
     case.set_status(&tx, TxStatus::Pending { parked: None });
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20, "it waits in the pool again");
-    let error = case.transfer(400).await.unwrap_err();
+    assert_eq!(case.wallet.balance(), 20 * UNIT, "it waits in the pool again");
+    let error = case.transfer(400 * UNIT).await.unwrap_err();
     assert!(matches!(error, PxeError::Funds { .. }), "{error}");
 
-    case.chain.set(vec![Case::first(), Case::with(2, &tx)]);
+    case.include(&tx);
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20 + 200);
+    assert_eq!(case.wallet.balance(), (20 + 200) * UNIT - FEE);
 
-    // The first block goes as well, and with it the note of 20 and the anchor.
-    let other = BlockEffects { header_hash: Fr::from(4243u64), ..block(1, vec![]) };
-    case.chain.set(vec![other.clone()]);
-    case.pool().statuses.clear();
-    case.pool().rejects_with = Some("NODE-021");
+    // The first block goes as well, and with it the note of 20.
+    case.replace(0);
+    case.forget();
+    case.chain.pool().rejects_with = Some("NODE-021");
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 500);
+    assert_eq!(case.wallet.balance(), 500 * UNIT);
 
-    case.pool().rejects_with = None;
-    let tx = case.transfer(100).await.unwrap();
-    case.chain.set(vec![other, Case::with(2, &tx)]);
+    case.chain.pool().rejects_with = None;
+    let tx = case.transfer(100 * UNIT).await.unwrap();
+    case.include(&tx);
     case.sync().await;
     assert_eq!(case.wallet.state.sent.len(), 1, "its block may go");
-    case.pool().proven = 2;
+    case.chain.pool().proven = 2;
     case.sync().await;
     assert!(case.wallet.state.sent.is_empty());
-    assert_eq!(case.wallet.balance(), 400);
+    assert_eq!(case.wallet.balance(), 400 * UNIT - FEE);
 }
 
 /// Two transactions over the same note, from two copies of the wallet: one lands, the other is over,
@@ -196,28 +248,71 @@ async fn after_a_reorganisation_a_transaction_holds_its_notes_again_until_the_no
 async fn a_transaction_whose_nullifier_another_one_published_holds_nothing_back() {
     let mut case = Case::new().await;
     let mut copy = Wallet::with_state(keys(2), case.wallet.state().clone());
-    let both = case.transfer(510).await.unwrap();
+    let both = case.transfer(510 * UNIT).await.unwrap();
     assert_eq!(case.wallet.balance(), 0);
+    case.forget();
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let to = keys(1).address();
-    let one = copy.transfer(&case.node, &NoProof, &to, 300, &mut rng).await.unwrap();
+    let one = copy.transfer(&case.node, &CheckedOnly, &to, 300 * UNIT, &mut rng).await.unwrap();
     case.set_status(&both, TxStatus::Pending { parked: None });
-    case.chain.set(vec![Case::first(), Case::with(2, &one)]);
+    case.include(&one);
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 20 + 200);
+    assert_eq!(case.wallet.balance(), (20 + 200) * UNIT - FEE, "the copy's change is found too");
     assert!(case.wallet.state.sent.is_empty());
 }
 
-/// A state of a release that did not store transactions: its marks are ignored and removed.
+/// Goal: neither the anchor nor what leaves the notes marks a transaction, unless its inputs force it to.
 #[tokio::test]
-async fn a_mark_without_a_transaction_is_taken_away() {
+async fn the_anchor_is_rounded_down_unless_an_input_is_newer() {
     let mut case = Case::new().await;
-    let mut state = serde_json::to_value(case.wallet.state()).unwrap();
-    state.as_object_mut().unwrap().remove("sent");
-    state["notes"][0]["pending"] = true.into();
-    state["notes"][0].as_object_mut().unwrap().remove("given_back");
-    case.wallet = Wallet::with_state(keys(2), serde_json::from_value(state).unwrap());
-    assert_eq!(case.wallet.balance(), 20);
+    let anchor = |case: &Case, tx: &Tx| {
+        let ledger = case.chain.ledger();
+        (0..).find(|n| ledger.header(*n).unwrap().hash() == tx.anchor_header_hash).unwrap()
+    };
+    // The genesis note is in block 0, the note of 20 in block 1.
+    let tx = case.transfer(300 * UNIT).await.unwrap();
+    assert_eq!(anchor(&case, &tx), 0);
+    let tx = case.transfer(10 * UNIT).await.unwrap();
+    assert_eq!(anchor(&case, &tx), 1);
+    case.forget();
+    case.chain.pool().rejects_with = Some("NODE-021");
+    (2..=11).for_each(|slot| drop(case.chain.ledger().publish(slot, &[])));
     case.sync().await;
-    assert_eq!(case.wallet.balance(), 520);
+    case.chain.pool().rejects_with = None;
+    let tx = case.transfer(510 * UNIT).await.unwrap();
+    assert_eq!(anchor(&case, &tx), 8);
+    assert_eq!(tx.effects().notes_out, FEE_MAX);
+    case.include(&tx);
+}
+
+/// Goal: with the account as payer notes pay no fee, and what waits counts against the balance.
+#[tokio::test]
+async fn a_public_balance_pays_if_asked_and_no_more_often_than_it_can() {
+    let mut case = Case::new().await;
+    let payer = Order::transfer(keys(1).address(), 15 * UNIT).paid_by(FeePayer::Account);
+    let error = case.send(payer).await.unwrap_err();
+    assert!(matches!(error, PxeError::Fee { needed: FEE_MAX, balance: 0 }), "{error}");
+
+    let deposit = case.chain.ledger().deposit(owner(2), 2 * FEE_MAX);
+    (2..=3).for_each(|slot| drop(case.chain.ledger().publish(slot, &[])));
+    case.sync().await;
+    let keep = Purpose::Claim { deposit, keep: true };
+    let claim = case.send(Order { purpose: keep, ..Order::claim(deposit) }).await.unwrap();
+    assert_eq!(claim.effects().notes_in, 0);
+    case.include(&claim);
+    case.sync().await;
+    assert_eq!(case.chain.ledger().balance(&owner(2)), 2 * FEE_MAX - FEE);
+
+    let tx = case.send(payer).await.unwrap();
+    assert_eq!((tx.effects().fee_payer, tx.effects().notes_out), (owner(2), 0));
+    // The first may take FEE_MAX, so the rest covers no second.
+    let second = Order { purpose: Purpose::Transfer { to: keys(1).address(), amount: 1 }, ..payer };
+    let error = case.send(second).await.unwrap_err();
+    let left = FEE_MAX - FEE;
+    assert!(matches!(error, PxeError::Fee { balance, .. } if balance == left), "{error}");
+    case.include(&tx);
+    case.sync().await;
+    assert_eq!(case.wallet.balance(), (500 + 5) * UNIT, "no fee from notes");
+    assert_eq!(case.chain.ledger().balance(&owner(2)), 2 * FEE_MAX - 2 * FEE);
+    assert!(case.send(second).await.is_ok());
 }
