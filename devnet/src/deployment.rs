@@ -11,8 +11,8 @@ use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
 use rollmill_l1::alloy::sol_types::{SolCall, SolConstructor};
 use rollmill_l1::{
-    Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender, creation_code, deploy,
-    root_key,
+    Followed, L1Client, L1Error, Plan, SenderConfig, Terms, TxRequest, TxSender, creation_code,
+    deploy, root_key,
 };
 use rollmill_plonk::solidity;
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
@@ -272,8 +272,7 @@ async fn fund(
     let transfer = |to, value| abi::AztToken::transferCall { to, value }.abi_encode();
     let vault = contracts.bondVault;
     let approve = abi::AztToken::approveCall { spender: vault, value: bonds }.abi_encode();
-    let deposit =
-        abi::BondVault::depositCall { account: proposer, amount: bonds }.abi_encode();
+    let deposit = abi::BondVault::depositCall { account: proposer, amount: bonds }.abi_encode();
     for (id, to, input) in [
         ("fund/fee-portal", token, transfer(contracts.feePortal, backing)),
         ("fund/rewards", token, transfer(contracts.rewards, U256::from(TREASURY))),

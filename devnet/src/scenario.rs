@@ -84,10 +84,7 @@ pub async fn bring_up(
     let time = now.as_secs();
     let deployment =
         deploy_contracts(l1_address, &contracts, &data, &keys, time, genesis, options).await?;
-    progress.line(&format!(
-        "contracts: rollup {}, token {}",
-        deployment.rollup, deployment.token
-    ));
+    progress.line(&format!("contracts: rollup {}, token {}", deployment.rollup, deployment.token));
 
     let mut endpoints = Vec::new();
     if options.chaos.is_some() {
@@ -285,7 +282,8 @@ impl Running {
                 }
                 L1Event::EpochProven(event) => proven.push(event),
                 L1Event::MessageSent(message) => {
-                    progress.line(&format!("message {} for block {}", message.index, message.block));
+                    progress
+                        .line(&format!("message {} for block {}", message.index, message.block));
                 }
                 L1Event::Pruned(pruned) => {
                     progress.line(&format!("blocks after {} were pruned", pruned.proven_tip));

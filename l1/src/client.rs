@@ -9,7 +9,9 @@ use alloy::rpc::types::{Block, TransactionRequest};
 
 use rollmill_protocol::Fr;
 
-use crate::abi::{self, BlockRecord, Contracts, EpochArgs, EpochRecord, Rollup, Schedule};
+use crate::abi::{
+    self, BlockRecord, Contracts, EpochArgs, EpochRecord, FixedCommittee, Rollup, Schedule,
+};
 use crate::error::{L1Error, revert_reason, reverted};
 use crate::failover::Failover;
 
@@ -263,11 +265,13 @@ impl RollupContract {
     /// # Errors
     /// [`L1Error::Answer`] with the contract's reason if it would reject the range.
     pub async fn public_inputs(&self, args: EpochArgs) -> Result<Vec<B256>, L1Error> {
-        self.instance
-            .publicInputs(args)
-            .call()
-            .await
-            .map_err(L1Error::contract("publicInputs"))
+        self.instance.publicInputs(args).call().await.map_err(L1Error::contract("publicInputs"))
+    }
+
+    /// The contract that selects committees.
+    pub fn selection(&self, info: &DeploymentInfo) -> Selection {
+        let provider = self.instance.provider().clone();
+        Selection { instance: FixedCommittee::new(info.contracts.selection, provider) }
     }
 
     /// What the committee signs of a block.
@@ -304,7 +308,8 @@ impl RollupContract {
             let before = info.epoch(slot_of(first - 1).await?);
             let before = self.instance.epochRecord(before).block(id).call().await;
             let completed: u64 = before.map_err(L1Error::contract("epochRecord"))?.completedAt.to();
-            window_end = completed.saturating_add(info.schedule.proofGraceSeconds.into()).max(window_end);
+            window_end =
+                completed.saturating_add(info.schedule.proofGraceSeconds.into()).max(window_end);
         }
         let challenge_end = ends.challengeEnd.saturating_to();
         Ok(Some(ProofDeadline {
@@ -314,5 +319,30 @@ impl RollupContract {
             is_prune_due: ends.pruneDue,
             at,
         }))
+    }
+}
+
+/// Typed reads of the contract that selects committees, of whatever kind.
+#[derive(Debug, Clone)]
+pub struct Selection {
+    // Every kind has the getters of this one.
+    instance: FixedCommittee::FixedCommitteeInstance<RootProvider>,
+}
+
+impl Selection {
+    /// Who must sign as the proposer of a slot.
+    ///
+    /// # Errors
+    /// [`L1Error::Answer`] with the contract's reason if the slot's epoch has no committee yet.
+    pub async fn proposer_of(&self, slot: u64) -> Result<Address, L1Error> {
+        self.instance.proposerOf(slot).call().await.map_err(L1Error::contract("proposerOf"))
+    }
+
+    /// The committee of an epoch, in the order of the signatures' bits.
+    ///
+    /// # Errors
+    /// As [`Self::proposer_of`].
+    pub async fn committee(&self, epoch: u64) -> Result<Vec<Address>, L1Error> {
+        self.instance.committee(epoch).call().await.map_err(L1Error::contract("committee"))
     }
 }

@@ -29,10 +29,14 @@ mod sidecars;
 mod tick;
 mod wire;
 
-pub use client::{DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Tips};
+pub use client::{
+    DeploymentInfo, L1BlockRef, L1Client, ProofDeadline, RollupContract, Selection, Tips,
+};
 pub use deploy::{Deployment, Plan, Terms, creation_code, deploy, root_key};
 pub use error::L1Error;
-pub use event::{BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned};
+pub use event::{
+    BlockProposed, EpochProven, Followed, L1Event, MessageKind, MessageSent, Place, Pruned,
+};
 pub use fees::Fees;
 pub use follower::Follower;
 pub use keys::{KeySource, read_keystore, write_keystore};

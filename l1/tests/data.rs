@@ -283,7 +283,7 @@ async fn an_archive_with_another_blob_under_the_name_is_not_believed() {
 
 /// Fault: the L1 node has dropped the blob, and nobody else has it. Later a peer does.
 #[tokio::test]
-async fn a_hunt_lasts_until_a_source_has_the_blob_and_shows_that_it_is_missing() {
+async fn a_missing_blob_names_what_each_source_said_and_is_found_when_one_has_it() {
     let (data, hash) = blob(1).await;
     let expired = Web::start(|_| Answer::beacon(&[])).await;
     let is_there = Arc::new(AtomicBool::new(false));
@@ -293,42 +293,19 @@ async fn a_hunt_lasts_until_a_source_has_the_blob_and_shows_that_it_is_missing()
         false => Answer::Nothing,
     })
     .await;
-    let all = sources(
-        None,
-        vec![
-            Box::new(beacon(&expired)),
-            Box::new(Peer::new(&peer.url, WebLimits::default()).unwrap()),
-        ],
+    let peer = Peer::new(&peer.url, WebLimits::default()).unwrap();
+    let all = sources(None, vec![Box::new(beacon(&expired)), Box::new(peer)]);
+    let missing = all.get(&named(hash)).await.unwrap_err();
+    assert_eq!((missing.versioned_hash, missing.l1_block), (hash, 5));
+    let reasons = &missing.reasons;
+    assert!(
+        reasons.contains("does not have") && reasons.contains("cannot be reached"),
+        "{reasons}"
     );
-    let mut missing = all.watch_missing();
-    assert_eq!(*missing.borrow_and_update(), None);
-    let pause = Duration::from_millis(1);
-    let mut hunt = all.hunt(named(hash)).pausing(pause, pause);
-    // A caller reads from L1 meanwhile, and comes back.
-    tokio::select! {
-        _ = hunt.found() => panic!("no source has it"),
-        changed = missing.changed() => changed.unwrap(),
-    }
-    let known = missing.borrow_and_update().clone().unwrap();
-    assert_eq!((known.versioned_hash, known.l1_block), (hash, 5));
-    assert!(known.reasons.contains("does not have") && known.reasons.contains("cannot be reached"));
     let rounds = expired.asked().len();
     is_there.store(true, Ordering::SeqCst);
-    assert_eq!(hunt.found().await, data);
-    assert_eq!(*missing.borrow_and_update(), None);
+    assert_eq!(all.get(&named(hash)).await.unwrap(), data);
     assert!(expired.asked().len() > rounds, "every source is asked again");
-    drop(hunt);
-
-    // A hunt that is given up, since the block was pruned, leaves nothing missing.
-    let absent = named(B256::repeat_byte(1));
-    let mut hunt = all.hunt(absent).pausing(pause, pause);
-    tokio::select! {
-        _ = hunt.found() => panic!("no source has it"),
-        changed = missing.changed() => changed.unwrap(),
-    }
-    assert!(missing.borrow_and_update().is_some());
-    drop(hunt);
-    assert_eq!(*missing.borrow_and_update(), None);
 }
 
 #[tokio::test]

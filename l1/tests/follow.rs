@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use alloy::primitives::{Address, B256, Bytes};
 use alloy::primitives::U256;
-use rollmill_l1::{Followed, Follower, L1Client, L1Event, MessageKind, Pruned, TxRequest, abi, attest};
+use alloy::primitives::{Address, B256, Bytes};
+use rollmill_l1::{
+    Followed, Follower, L1Client, L1Event, MessageKind, Pruned, TxRequest, abi, attest,
+};
 use rollmill_l1_testing as support;
 use rollmill_l1_testing::proxy::{self, Fault, Proxy};
 use rollmill_l1_testing::{
@@ -88,7 +90,8 @@ async fn messages_are_events_with_the_protocols_leaves() {
     };
     let word = |n: u64| B256::from(U256::from(n));
     let (inbox, portal) = (network.info.contracts.inbox, network.info.contracts.feePortal);
-    let general = abi::Inbox::sendCall { recipient: word(5), content: word(6), secretHash: word(7) };
+    let general =
+        abi::Inbox::sendCall { recipient: word(5), content: word(6), secretHash: word(7) };
     send("general", inbox, general.abi_encode()).await;
     let amount = U256::from(3_000_000_000_u64);
     let approve = abi::AztToken::approveCall { spender: portal, value: amount };
@@ -103,12 +106,8 @@ async fn messages_are_events_with_the_protocols_leaves() {
         unreachable!()
     };
     let sender = network.sender.account();
-    let kind = MessageKind::General {
-        sender,
-        recipient: word(5),
-        content: word(6),
-        secret_hash: word(7),
-    };
+    let kind =
+        MessageKind::General { sender, recipient: word(5), content: word(6), secret_hash: word(7) };
     assert_eq!(general.kind, kind);
     let [five, six, seven, nine] = [5u64, 6, 7, 9].map(Fr::from);
     let from = rollmill_protocol::EthAddress(sender.into_array());
@@ -263,7 +262,10 @@ async fn a_missed_deadline_is_reported_and_a_verifiers_no_moves_nothing() {
     let deadline = || network.rollup.proof_deadline(&network.info);
     let seen = deadline().await.unwrap().unwrap();
     let end = network.config.timestamp(SLOTS_PER_EPOCH).unwrap();
-    assert_eq!((seen.epoch, seen.window_end, seen.challenge_end), (0, end + window, end + 2 * window));
+    assert_eq!(
+        (seen.epoch, seen.window_end, seen.challenge_end),
+        (0, end + window, end + 2 * window)
+    );
     network.at_second(seen.challenge_end).await;
     assert!(!deadline().await.unwrap().unwrap().is_prune_due);
     network.at_second(seen.challenge_end + 1).await;

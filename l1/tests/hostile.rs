@@ -51,8 +51,7 @@ impl Hostile {
         let anvil = Anvil::start();
         let network = Network::on(anvil.client().await, true, 100_000).await;
         let client = network.client.clone();
-        let follower =
-            Follower::start(client, network.followed(), network.start).await.unwrap();
+        let follower = Follower::start(client, network.followed(), network.start).await.unwrap();
         Self { network, anvil, follower }
     }
 

@@ -7,7 +7,9 @@ use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::rpc::types::TransactionRequest;
 use alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate, abi, attest};
+use rollmill_l1::{
+    L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxStatus, TxUpdate, abi, attest,
+};
 use rollmill_l1_testing::proxy::{Fault, Proxy};
 use rollmill_l1_testing::{Anvil, CHAIN_ID, Network, mine, reorg, sender, signer};
 

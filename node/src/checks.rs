@@ -172,9 +172,7 @@ async fn committee(l1: &L1Client, config: &NodeConfig) -> Option<Vec<Address>> {
     let contract = l1.rollup(config.rollup?.0.into()).await.ok()?;
     let info = contract.info().await.ok()?;
     let epoch = info.epoch(contract.current_slot().await.ok()?);
-    // Every selection has this getter.
-    let selection = abi::FixedCommittee::new(info.contracts.selection, l1.provider().clone());
-    selection.committee(epoch).call().await.ok()
+    contract.selection(&info).committee(epoch).await.ok()
 }
 
 /// Checks that each node in `urls`, from which transactions are fetched, belongs to this network.

@@ -7,6 +7,7 @@ use rollmill_protocol::EthAddress;
 use rollmill_service::{Conflict, HttpLimits, values};
 
 use crate::PoolLimits;
+use crate::blobs::BlobConfig;
 use crate::rpc::AdmissionLimits;
 use crate::setup::SetupError;
 
@@ -108,6 +109,9 @@ pub struct NodeConfig {
     #[arg(id = "node.poll_ms", long, value_name = "MILLISECONDS", default_value_t = 250)]
     #[arg(value_parser = values::whole(10..=600_000_u64), help_heading = "L1")]
     pub poll_ms: u64,
+
+    #[command(flatten)]
+    pub blobs: BlobConfig,
 }
 
 impl Default for NodeConfig {

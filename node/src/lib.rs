@@ -24,10 +24,10 @@
 //! The calls of [`Node`] block on the disk and on hashing; call them from a blocking task.
 
 mod archiver;
+mod blobs;
 pub mod checks;
 mod client_key;
 pub mod config;
-mod data;
 mod deadline;
 mod error;
 mod health;
@@ -45,8 +45,8 @@ mod store;
 mod tests;
 
 pub use archiver::follow;
+pub use blobs::{BlobConfig, BlobsError, NodeBlobs};
 pub use client_key::{ClientKey, ClientKeyError};
-pub use data::{DataMetrics, watch_data};
 pub use deadline::{Deadline, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};
 pub use l1_events::{

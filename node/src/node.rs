@@ -386,6 +386,11 @@ impl Node {
         self.store.read()?.message_leaves(block)
     }
 
+    /// The block that appends the newest message from L1, as far as messages were followed; `None` if there is none.
+    pub fn last_message_block(&self) -> Result<Option<u64>, NodeError> {
+        self.store.read()?.last_message_block()
+    }
+
     /// A transaction with its client proof, as long as the pool keeps it.
     pub fn transaction(&self, tx_hash: &Fr) -> Result<Option<Arc<Tx>>, NodeError> {
         if let Some(tx) = self.pool.lock().waiting(tx_hash) {

@@ -12,10 +12,11 @@ use rollmill_node_client::NodeClient;
 use rollmill_protocol::{EthAddress, Fr, Genesis, field};
 use rollmill_service::{Conditions, Failure, HttpMetrics, Process, Shutdown, listen, serve_within};
 
+use crate::blobs::NodeBlobs;
 use crate::checks::{read_genesis, read_key, require_early_start};
 use crate::config::NodeConfig;
 use crate::health;
-use crate::l1_events::{BlockBlobs, L1Position};
+use crate::l1_events::L1Position;
 use crate::rpc::Rpc;
 use crate::{ClientKey, Node, NodeSettings, RollupEvents, fetch_missing, follow};
 
@@ -33,6 +34,7 @@ pub struct RunningNode {
     pub rollup: EthAddress,
     /// What the contract fixes; checked against the genesis file, which has the parameters.
     pub info: DeploymentInfo,
+    pub blobs: NodeBlobs,
 }
 
 impl RunningNode {
@@ -123,14 +125,11 @@ impl SetupError {
 /// Opens the node, checks it against the contract, and starts following L1 and serving clients as part
 /// of `process`: its metrics are under `/metrics`, its tips under `/status`. The tasks end when the
 /// process shuts down; a database failure shuts it down.
-///
-/// The blobs of blocks come from `blobs`.
-pub async fn start<C>(
-    config: &NodeConfig,
-    blobs: Arc<dyn BlockBlobs>,
-    process: &Process<C>,
-) -> Result<RunningNode, Failure> {
+pub async fn start<C>(config: &NodeConfig, process: &Process<C>) -> Result<RunningNode, Failure> {
     let shutdown = &process.shutdown;
+    // First of all: it loads for some seconds, in a thread of its own.
+    let blobs = NodeBlobs::open(&config.blobs)?;
+    blobs.show(&process.status_page);
     let address = config.rollup()?;
     let genesis = read_genesis(&config.genesis)?;
     let key = read_key(&config.client_key)?;
@@ -168,7 +167,7 @@ pub async fn start<C>(
         .show("unverified_from_block", move || serde_json::json!(shown.tips().unverified()));
     let listener = listen(&config.listen, "--node-listen").await?;
     tracing::info!(address = %listener.local_addr()?, "node JSON-RPC listening");
-    let rpc = Rpc::new(Arc::clone(&node), config.admission());
+    let rpc = Rpc::new(Arc::clone(&node), config.admission()).with_blobs(blobs.archive.clone());
     rpc.register_metrics(&process.metrics)?;
     let http = HttpMetrics::new("rpc");
     http.register(&process.metrics)?;
@@ -179,7 +178,7 @@ pub async fn start<C>(
     let conditions = &process.conditions;
     tokio::spawn(health::watch_chain(node.watch_tips(), conditions.clone(), shutdown.clone()));
     let inbox = EthAddress(info.contracts.inbox.into_array());
-    let events = RollupEvents::new(l1.clone(), contract.clone(), inbox, blobs);
+    let events = RollupEvents::new(l1.clone(), contract.clone(), inbox, Arc::new(blobs.clone()));
     let source = health::Watched::new(events, conditions.clone());
     let following =
         follow(Arc::clone(&node), source, Duration::from_millis(config.poll_ms), shutdown.clone());
@@ -190,7 +189,7 @@ pub async fn start<C>(
             stop.start();
         }
     });
-    Ok(RunningNode { node, l1, contract, rollup: address, info })
+    Ok(RunningNode { node, l1, contract, rollup: address, info, blobs })
 }
 
 /// Requires that files and contract belong to one deployment.

@@ -70,6 +70,12 @@ pub fn first_message_index(block: u64) -> Option<u64> {
     block.checked_sub(1)?.checked_mul(MESSAGES_PER_BLOCK as u64)
 }
 
+/// The block that appends the message with this index.
+pub fn message_block(index: u64) -> u64 {
+    // 2^64 indices are at most 2^58 blocks.
+    index / MESSAGES_PER_BLOCK as u64 + 1
+}
+
 /// Transactions under the left child of a tree of messages to L1: the largest power of two below their
 /// number, which is at least 2.
 pub fn out_split(tx_count: usize) -> usize {

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rollmill_node::{Node, NodeError, QueryError};
 use rollmill_node_client::wire::BlockRef;
+use rollmill_protocol::EthAddress;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv, BlockError};
 use rollmill_protocol::gas::FeePerGas;
-use rollmill_protocol::EthAddress;
 use rollmill_protocol::state::{ApplyError, TxRejection};
 use rollmill_protocol::tree::Overlay;
 use rollmill_protocol::{Fr, Tx};

@@ -35,11 +35,11 @@ fn checked(config: &Config) -> Preflight {
             async move {
                 match checks::Account::load(&config.node, config.account.key()).await {
                     Err(finding) => finding,
-                    Ok(account) => match account.proposer {
-                        Some(expected) if expected != account.address => {
-                            Finding::wrong(&SequencerError::NotTheProposer {
-                                expected: expected.to_string(),
-                                got: account.address.to_string(),
+                    Ok(account) => match &account.committee {
+                        Some(members) if !members.contains(&account.address) => {
+                            Finding::wrong(&SequencerError::NotAMember {
+                                members: members.len(),
+                                account: account.address.to_string(),
                             })
                         }
                         _ => account.finding(),
@@ -56,12 +56,17 @@ async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let running = setup::start(&config.node, &process).await?;
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender = running.open_sender(signer.clone(), &config.account.intents, max_fee_gwei, conditions, shutdown);
+    let sender = running.open_sender(
+        signer.clone(),
+        &config.account.intents,
+        max_fee_gwei,
+        conditions,
+        shutdown,
+    );
     let sender = Arc::new(sender.await?);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
-    let kzg = Kzg::start();
-    let sequencer = Sequencer { running, sender, signer, kzg, config, coinbase, metrics, pruner };
+    let sequencer = Sequencer { running, sender, signer, config, coinbase, metrics, pruner };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     process.ready();

@@ -20,11 +20,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rollmill_blob::{Blob, BlobError, Kzg, Sidecar};
-use rollmill_l1::abi::{self, Attestations, DaInput, FixedCommittee, word};
+use rollmill_l1::abi::{self, Attestations, DaInput, word};
 use rollmill_l1::alloy::eips::BlockNumberOrTag;
 use rollmill_l1::alloy::signers::SignerSync;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
+use rollmill_l1::blob::{Blob, BlobError, Sidecar};
+use rollmill_l1::data::SourceError;
 use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus, attest};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
@@ -75,6 +76,14 @@ pub enum SequencerError {
     /// Do: Report it with the log.
     #[error("{code}: the block's blob: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Blob(#[from] BlobError),
+    /// The account is no member of the committee.
+    ///
+    /// Do: Give a member's key with `--l1-key-env` or `--l1-keystore`.
+    #[error("{code}: account {account} is none of the {members} members of the present epoch's committee; give a member's key with --l1-key-env or --l1-keystore", code = self.code())]
+    NotAMember { account: String, members: usize },
+    /// The block's blob cannot be kept.
+    #[error(transparent)]
+    Archive(#[from] SourceError),
     /// The key does not sign.
     ///
     /// Do: Check the key of `--l1-key-env` or `--l1-keystore`.
@@ -112,6 +121,8 @@ rollmill_errors::coded! {
         Self::NoQuorum { .. } => "SEQ-008",
         Self::Blob(..) => "SEQ-009",
         Self::Unsigned { .. } => "SEQ-010",
+        Self::NotAMember { .. } => "SEQ-011",
+        Self::Archive(error) => (error),
         Self::Build(error) => (error),
         Self::L1(error) => (error),
     }
@@ -181,7 +192,6 @@ pub struct Sequencer {
     pub sender: Arc<TxSender>,
     /// Signs blocks; the key of the sender's account.
     pub signer: PrivateKeySigner,
-    pub kzg: Kzg,
     pub config: Config,
     pub coinbase: EthAddress,
     pub metrics: Metrics,
@@ -196,17 +206,14 @@ impl Sequencer {
     async fn sign(&self, block: &Block, chain: &Fr) -> Result<Attestations, SequencerError> {
         let header = &block.header;
         let epoch = self.running.info.epoch(header.slot);
-        let selection = self.running.info.contracts.selection;
-        let selection = FixedCommittee::new(selection, self.running.l1.provider().clone());
-        let expected = selection.proposerOf(header.slot).call().await;
-        let expected = expected.map_err(L1Error::contract("proposerOf"))?;
+        let selection = self.running.contract.selection(&self.running.info);
+        let expected = selection.proposer_of(header.slot).await?;
         let got = self.sender.account();
         if expected != got {
             let (expected, got) = (expected.to_string(), got.to_string());
             return Err(SequencerError::NotTheProposer { expected, got });
         }
-        let members = selection.committee(epoch).call().await;
-        let members = members.map_err(L1Error::contract("committee"))?;
+        let members = selection.committee(epoch).await?;
         let needed = attest::quorum(members.len());
         if needed > 1 {
             return Err(SequencerError::NoQuorum { epoch, members: members.len(), needed });
@@ -215,8 +222,8 @@ impl Sequencer {
         let (number, slot) = (header.block_number, header.slot);
         let digest = attest::block_digest(chain_id, rollup, number, slot, word(chain));
         let signature = self.signer.sign_hash_sync(&digest);
-        let signature = signature
-            .map_err(|error| SequencerError::Unsigned { reason: error.to_string() })?;
+        let signature =
+            signature.map_err(|error| SequencerError::Unsigned { reason: error.to_string() })?;
         let members: Vec<_> =
             members.iter().map(|of| (*of, (*of == got).then_some(signature))).collect();
         Ok(attest::attestations(&members))
@@ -231,10 +238,13 @@ impl Sequencer {
         if block.txs.is_empty() {
             return Ok((Commitment::default(), abi::no_data(), None));
         }
-        let sidecar = self.kzg.sidecar(Blob::from_words(&block_words(&block.txs))?)?;
+        let blobs = &self.running.blobs;
+        let sidecar = blobs.kzg.sidecar(Blob::from_words(&block_words(&block.txs))?)?;
         let commitment = Commitment(sidecar.commitment().0);
         let opening = block.opening(commitment);
-        let (_, proof) = self.kzg.prove(sidecar.blob(), &opening.z)?;
+        let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;
+        // Before it is on L1, so that the data of this node's blocks is never missing here.
+        blobs.archive.write(sidecar.versioned_hash().into(), sidecar.blob())?;
         Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
     }
 
@@ -402,9 +412,8 @@ impl Sequencer {
         let half = (config.slot_seconds / 2).max(1);
         let interval = head.timestamp.saturating_sub(before).clamp(1, half);
         // 0 before genesis, as in the contract.
-        let slot_at = |time: u64| {
-            time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1)
-        };
+        let slot_at =
+            |time: u64| time.saturating_sub(config.genesis_time) / config.slot_seconds.max(1);
         let slot = slot_at(head.timestamp);
         let end = config.timestamp(slot.saturating_add(1)).unwrap_or(u64::MAX);
         let expires = Expiry::Timestamp(end.saturating_sub(interval));

@@ -5,14 +5,12 @@
 //! of what it got and compares the versioned hash. What it found goes to the blob archive, if there
 //! is one.
 //!
-//! That no source has a blob is a state, [`DataMissing`], and not the end of anything: a [`Hunt`] asks every source again
-//! until one has it. The caller holds the chain before the block meanwhile, and reads on from L1: the block may be
-//! pruned.
+//! That no source has a blob is a state, [`DataMissing`], and not the end of anything: the caller holds the chain before
+//! the block, reads on from L1, which may prune the block, and asks again after growing pauses.
 
 mod archive;
 mod beacon;
 mod error;
-mod hunt;
 mod peer;
 mod sources;
 mod web;
@@ -28,7 +26,6 @@ use crate::client::L1BlockRef;
 pub use archive::BlobArchive;
 pub use beacon::{Beacon, BlockIds};
 pub use error::{DataMissing, SourceError};
-pub use hunt::Hunt;
 pub use peer::{PEER_PATH, Peer};
 pub use sources::{BlobSources, SourceFigures};
 pub use web::WebLimits;

@@ -5,11 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rollmill_blob::{Blob, BlobError, Kzg};
 use rollmill_errors::Bare;
 use rollmill_net::Outage;
-use tokio::sync::watch;
 
 use super::archive::BlobArchive;
 use super::error::{DataMissing, SourceError};
-use super::hunt::Hunt;
 use super::{BlobRef, BlobSource};
 
 /// What one source has done so far.
@@ -38,7 +36,6 @@ pub struct BlobSources {
     kzg: Kzg,
     archive: Option<BlobArchive>,
     sources: Vec<(Box<dyn BlobSource>, Counts)>,
-    missing: watch::Sender<Option<DataMissing>>,
     /// Failures to write to the blob archive.
     unkept: Outage,
 }
@@ -49,8 +46,7 @@ impl BlobSources {
         let first = archive.clone().map(|archive| Box::new(archive) as Box<dyn BlobSource>);
         let all = first.into_iter().chain(sources);
         let sources = all.map(|source| (source, Counts::default())).collect();
-        let missing = watch::Sender::new(None);
-        Self { kzg, archive, sources, missing, unkept: Outage::default() }
+        Self { kzg, archive, sources, unkept: Outage::default() }
     }
 
     /// The blob, from the first source that has it. Every source is asked once.
@@ -88,16 +84,6 @@ impl BlobSources {
         })
     }
 
-    /// Asks again and again: see [`Hunt`].
-    pub fn hunt(&self, wanted: BlobRef) -> Hunt<'_> {
-        Hunt::new(self, wanted)
-    }
-
-    /// The blob that a hunt is after and no source has; `None` while there is none. For metrics.
-    pub fn watch_missing(&self) -> watch::Receiver<Option<DataMissing>> {
-        self.missing.subscribe()
-    }
-
     /// What each source has done so far, in the order in which they are asked.
     pub fn figures(&self) -> Vec<SourceFigures> {
         let figures = self.sources.iter().map(|(source, counts)| SourceFigures {
@@ -107,14 +93,6 @@ impl BlobSources {
             failed: counts.failed.load(Ordering::Relaxed),
         });
         figures.collect()
-    }
-
-    pub(super) fn set_missing(&self, missing: Option<DataMissing>) {
-        self.missing.send_if_modified(|known| {
-            let is_news = *known != missing;
-            *known = missing;
-            is_news
-        });
     }
 
     /// The blob among what one source returns.

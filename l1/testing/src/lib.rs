@@ -173,8 +173,7 @@ impl Network {
         };
         let verifier = made("verifier", constant_contract(answer.into())).await;
         let timelock = made("timelock", constant_contract(1)).await;
-        let data_availability =
-            made("data", abi::BlobAvailability::BYTECODE.clone()).await;
+        let data_availability = made("data", abi::BlobAvailability::BYTECODE.clone()).await;
         let members = vec![account].abi_encode();
         let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members);
         let selection = made("selection", code).await;

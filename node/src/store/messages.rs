@@ -2,7 +2,7 @@
 
 use redb::ReadableTable;
 use rollmill_protocol::Fr;
-use rollmill_protocol::message::{MESSAGES_PER_BLOCK, first_message_index};
+use rollmill_protocol::message::{MESSAGES_PER_BLOCK, first_message_index, message_block};
 
 use super::{Bytes, Tables, Writer, fr_at, get, key, keys, u64_at, word};
 use crate::error::NodeError;
@@ -54,6 +54,17 @@ impl<T: ReadableTable<Bytes, Bytes>> Tables<T> {
         let to = first.saturating_add(MESSAGES_PER_BLOCK as u64 - 1).to_be_bytes();
         let range = self.messages.range::<&[u8]>(&from[..]..=&to[..])?;
         range.map(|entry| fr_at(entry?.1.value(), 0)).collect()
+    }
+
+    /// The block that appends the newest message.
+    pub(crate) fn last_message_block(&self) -> Result<Option<u64>, NodeError> {
+        let newest = self.last_message()?;
+        Ok(newest.map(|(index, _)| message_block(index)))
+    }
+
+    pub(super) fn last_message(&self) -> Result<Option<(u64, StoredMessage)>, NodeError> {
+        let Some((index, value)) = self.messages.last()? else { return Ok(None) };
+        Ok(Some((u64_at(index.value(), 0)?, StoredMessage::from_value(value.value())?)))
     }
 
     /// Index and amount of up to `limit` deposits to an address, by index from `from` on.
@@ -122,10 +133,5 @@ impl Writer<'_> {
                 self.deposits.remove(deposit_key(&to, index).as_slice())?;
             }
         }
-    }
-
-    fn last_message(&self) -> Result<Option<(u64, StoredMessage)>, NodeError> {
-        let Some((index, value)) = self.messages.last()? else { return Ok(None) };
-        Ok(Some((u64_at(index.value(), 0)?, StoredMessage::from_value(value.value())?)))
     }
 }
