@@ -12,12 +12,10 @@ const fs = require("fs");
 const path = require("path");
 const { spawnSync } = require("child_process");
 
-// Contracts that something outside this folder deploys or calls.
-const WANTED = ["Rollup", "IVerifier", "EpochVerifier"];
-// Those of protocol 2, beside today's until the switch: into artifacts/v2/, by their source.
-const WANTED_2 = {
-  "src/v2/Rollup.sol": "Rollup",
-  "src/v2/IRootVerifier.sol": "IRootVerifier",
+// Contracts that something outside this folder deploys or calls, by their source.
+const WANTED = {
+  "src/Rollup.sol": "Rollup",
+  "src/IVerifier.sol": "IVerifier",
   "src/data/BlobAvailability.sol": "BlobAvailability",
   "src/messages/Inbox.sol": "Inbox",
   "src/messages/Outbox.sol": "Outbox",
@@ -48,13 +46,11 @@ function main(argv) {
   });
   if (built.status !== 0) fail(`forge build failed:\n${built.stdout}${built.stderr}`);
 
-  const names = WANTED.concat(
-    GENERATED.filter((name) => fs.existsSync(path.join(__dirname, "src", `${name}.sol`))),
-  );
-  const wanted = names.map((name) => [`artifacts/${name}.json`, `src/${name}.sol`, name]);
-  for (const [source, name] of Object.entries(WANTED_2)) {
-    wanted.push([`artifacts/v2/${name}.json`, source, name]);
+  const sources = { ...WANTED };
+  for (const name of GENERATED) {
+    if (fs.existsSync(path.join(__dirname, "src", `${name}.sol`))) sources[`src/${name}.sol`] = name;
   }
+  const wanted = Object.entries(sources).map(([source, name]) => [`artifacts/${name}.json`, source, name]);
   const stale = [];
   for (const [target, source, name] of wanted) {
     const text = artifact(source, name);
@@ -72,11 +68,8 @@ function main(argv) {
   console.log(`${check ? "checked" : "wrote"} ${wanted.map(([target]) => target).join(", ")}`);
 }
 
-// Two sources may have one file name; forge then puts the second one below the folder of its source.
 function artifact(source, name) {
-  const below = path.join(path.relative("src", path.dirname(source)), `${name}.sol`, `${name}.json`);
-  const nested = path.join(__dirname, "out", below);
-  const file = fs.existsSync(nested) ? nested : path.join(__dirname, "out", `${name}.sol`, `${name}.json`);
+  const file = path.join(__dirname, "out", path.basename(source), `${name}.json`);
   const { abi, bytecode, deployedBytecode } = JSON.parse(fs.readFileSync(file, "utf8"));
   const bytes = (deployedBytecode.object.length - 2) / 2;
   if (bytes > CODE_BYTES_MAX) fail(`${name} has ${bytes} B of code, ${CODE_BYTES_MAX} B are allowed`);

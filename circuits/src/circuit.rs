@@ -74,8 +74,8 @@ pub const fn transcript(circuit: Circuit) -> TranscriptKind {
     }
 }
 
-/// The circuits whose proofs L1 verifies, each with the name of its verifier contract, in the order of the
-/// arguments of `EpochVerifier`.
+/// The circuits whose proofs L1 verifies, each with the name of its verifier contract, in the order in
+/// which the Rollup takes them.
 pub fn contracts() -> Vec<(Circuit, String)> {
     Circuit::ALL
         .into_iter()

@@ -55,7 +55,7 @@ fn circuits_that_one_parent_accepts_have_cells_of_one_width() {
     }
 }
 
-/// `EpochVerifier` takes the verifier of one block first, then that of more.
+/// The Rollup takes the verifier of one block first, then that of more.
 #[test]
 fn the_contracts_of_the_roots_are_named_after_them() {
     let names = contracts().into_iter().map(|(_, name)| name).collect::<Vec<_>>();

@@ -110,7 +110,12 @@ contract EpochRoot2Verifier is IVerifier {
     uint256 private constant GAS_MUL = 30000;
     uint256 private constant GAS_ADD = 3000;
     uint256 private constant GAS_PAIRING = 400000;
-    uint256 private constant GAS_POWER = 30000;
+    uint256 private constant GAS_POWER = 300000;
+
+    /// @inheritdoc IVerifier
+    function vkDigest() external pure override returns (bytes32) {
+        return bytes32(VK_DIGEST);
+    }
 
     /// @inheritdoc IVerifier
     function verify(bytes calldata proof, bytes32[] calldata publicInputs)

@@ -2,447 +2,504 @@
 pragma solidity 0.8.37;
 
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
-import {IVerifier} from "./IVerifier.sol";
-import * as Layout from "./Layout.sol";
-import {PAIR_WORDS} from "./Layout.sol";
+import {IDataAvailability} from "./data/IDataAvailability.sol";
+import {IBondVault} from "./economics/IBondVault.sol";
+import {IFeePortal} from "./economics/IFeePortal.sol";
+import {IRewards} from "./economics/IRewards.sol";
+import {IRegistry} from "./governance/IRegistry.sol";
+import {IInbox} from "./messages/IInbox.sol";
+import {IOutbox} from "./messages/IOutbox.sol";
 import {Poseidon2} from "./Poseidon2.sol";
+import {ISelection} from "./selection/ISelection.sol";
+import {Formats} from "./Formats.sol";
+import {DaInput, IRollup} from "./IRollup.sol";
+import {IVerifier} from "./IVerifier.sol";
+import "./Layout.sol" as Layout;
 
-/// @title The rollup's place on L1: which blocks were proposed, and which of them are proven.
-/// @notice The pending chain is what the proposer has published; the proven chain is its prefix
-///         whose epochs carry an accepted proof. The proven tip moves in one place only, after the
-///         verifier's yes.
+/// @title The chain of blocks and its proofs.
 /// @dev All parameters are immutable and nobody owns the contract. What changes a rule is another
-///      deployment.
-contract Rollup {
-    /// @notice What a deployment fixes.
-    struct Parameters {
-        /// Archive root after the genesis block, which is block 0.
-        bytes32 genesisArchiveRoot;
-        /// Root of the tree of verification keys that every circuit of the tree was built with.
-        bytes32 vkRoot;
-        IVerifier verifier;
-        /// The one account that may propose.
-        address proposer;
-        /// Distinguishes deployments on one L1.
-        uint64 rollupVersion;
-        /// Version of the rules that the circuits enforce.
-        uint64 protocolVersion;
-        /// Unix time at which slot 0 begins.
-        uint64 genesisTime;
-        uint32 slotSeconds;
-        uint32 slotsPerEpoch;
-        /// L1 blocks within which an epoch must be proven. See `proofDeadline`.
-        uint64 proofWindowL1Blocks;
-    }
-
-    /// @notice One proposed block, as its proposer states it; the epoch's proof shows it true.
-    struct ProposeArgs {
-        uint64 blockNumber;
-        uint64 slot;
-        /// Archive root the block builds on. Names the parent, so that a proposal which outlived a
-        /// prune or a reorg cannot land on another one.
-        bytes32 previousArchiveRoot;
-        bytes32 archiveRoot;
-        bytes32 headerHash;
-        address coinbase;
-        uint128 totalFees;
-    }
-
-    /// @notice What is kept of a block.
-    struct BlockRecord {
-        bytes32 archiveRoot;
-        /// Hash chain over every block so far; see `propose`.
-        bytes32 chain;
-        bytes32 dataHash;
-        address coinbase;
-        uint48 slot;
-        uint48 l1Block;
-        uint128 totalFees;
-    }
-
-    /// @notice The part of an epoch proof's public inputs that this contract cannot know itself.
-    struct EpochArgs {
-        uint64 firstBlock;
-        uint64 lastBlock;
-        /// The prover who is credited. The proof binds it.
-        address prover;
-        /// Commitment to the messages from L2 to L1.
-        bytes32 outHash;
-        /// Work done, as the circuits count it.
-        uint64 numConstraints;
-        /// The folded pair of points: L.x, L.y as low and high 128-bit halves, s_L, then R and s_R
-        /// likewise. The verifier checks e(L - s_L·G, [tau]) = e(R - s_R·G, [1]).
-        uint256[PAIR_WORDS] pair;
-    }
-
-    /// @notice Who proved a range, and how much work that was.
-    struct ProofRecord {
-        address prover;
-        uint48 firstBlock;
-        uint48 numConstraints;
-    }
-
-    /// @notice Domain tag of the block chain's hash.
-    uint256 public constant CHAIN_DOMAIN = Layout.DOMAIN_CHAIN;
-    /// @notice Number of public inputs of an epoch proof.
-    uint256 public constant PUBLIC_INPUTS = Layout.EPOCH_WORDS;
-    /// @notice Bound of `slotsPerEpoch`, which bounds the loops over one epoch's blocks.
-    uint32 public constant SLOTS_PER_EPOCH_MAX = 1024;
-
-    bytes32 public immutable VK_ROOT;
-    IVerifier public immutable VERIFIER;
-    address public immutable PROPOSER;
-    uint64 public immutable ROLLUP_VERSION;
-    uint64 public immutable PROTOCOL_VERSION;
-    uint64 public immutable GENESIS_TIME;
-    uint32 public immutable SLOT_SECONDS;
-    uint32 public immutable SLOTS_PER_EPOCH;
-    uint64 public immutable PROOF_WINDOW_L1_BLOCKS;
-
-    /// @notice Number of the last proposed block; 0 is genesis.
-    uint64 public pendingTip;
-    /// @notice Number of the last proven block; never above `pendingTip`.
-    uint64 public provenTip;
-
-    /// @dev Records above `pendingTip` are leftovers of pruned blocks, and no getter shows them.
-    mapping(uint256 blockNumber => BlockRecord) private _blocks;
-    /// @dev L1 block of the last block of an epoch, written when a later epoch's first block is
-    ///      proposed. What a prune leaves here is written again before it is read: an epoch is asked
-    ///      about only while it has blocks on the pending chain and a later epoch follows it there.
-    mapping(uint256 epoch => uint256) private _epochLastL1Block;
-    /// @dev By the last block of the proven range.
-    mapping(uint256 lastBlock => ProofRecord) private _proofs;
-
-    event BlockProposed(
-        uint64 indexed blockNumber,
-        bytes32 indexed archiveRoot,
-        bytes32 headerHash,
-        bytes32 dataHash,
-        bytes32 chain,
-        uint64 slot,
-        address coinbase,
-        uint128 totalFees
+///      deployment; rates are read from the Registry at use. It calls contracts of its own deployment
+///      only, and none of them calls an account or the token within such a call.
+contract Rollup is IRollup {
+    uint8 public constant STATE_LATE = 1;
+    uint8 public constant STATE_SETTLED = 2;
+    uint256 private constant BPS = 10_000;
+    bytes32 private constant DOMAIN_TYPE = keccak256(
+        "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
     );
-    event EpochProven(
-        uint64 indexed epoch,
-        uint64 indexed lastBlock,
-        address indexed prover,
-        uint64 firstBlock,
-        bytes32 archiveRoot,
-        uint64 numConstraints
-    );
-    /// @notice Blocks `provenTip + 1` to `prunedTip` are no longer part of the chain.
-    event Pruned(uint64 indexed epoch, uint64 provenTip, uint64 prunedTip);
+    bytes32 private constant NAME_HASH = keccak256("Rollmill");
+    bytes32 private constant VERSION_HASH = keccak256("2");
+    bytes32 private constant BLOCK_TYPE =
+        keccak256("Block(uint64 number,uint64 slot,bytes32 chain)");
 
-    error ParameterOutOfRange(string parameter);
-    error NotCanonical(string field, uint256 value);
-    error ProposerWrong(address expected, address got);
-    error BlockOutOfOrder(uint64 expected, uint64 got);
-    error PreviousArchiveRootWrong(bytes32 expected, bytes32 got);
-    error SlotOutOfOrder(uint64 previous, uint64 got);
-    error SlotNotCurrent(uint64 current, uint64 got);
-    error ProposalNested(address origin, uint256 senderCodeBytes);
-    error RangeStartWrong(uint64 latest, uint64 got);
-    error RangeEndWrong(uint64 earliest, uint64 latest, uint64 got);
-    error RangeAcrossEpochs(uint64 firstEpoch, uint64 lastEpoch);
-    error ProofWindowClosed(uint64 epoch, uint256 lastL1Block, uint256 l1Block);
-    error ProofRejected(uint64 firstBlock, uint64 lastBlock);
-    error NothingToPrune();
-    error BlockUnknown(uint64 pendingTip, uint64 got);
-    error ProofUnknown(uint64 lastBlock);
+    IDataAvailability private immutable _DATA;
+    ISelection private immutable _SELECTION;
+    IInbox private immutable _INBOX;
+    IRewards private immutable _REWARDS;
+    IBondVault private immutable _BOND_VAULT;
+    IRegistry private immutable _REGISTRY;
+    IOutbox private immutable _OUTBOX;
+    IFeePortal private immutable _FEE_PORTAL;
+    IVerifier private immutable _ONE_BLOCK;
+    IVerifier private immutable _MORE_BLOCKS;
+
+    bytes32 private immutable _VK_ROOT;
+    bytes32 private immutable _CONFIG_HASH;
+    uint64 private immutable _VERSION;
+    uint64 private immutable _GENESIS_TIME;
+    uint32 private immutable _SLOT_SECONDS;
+    uint32 private immutable _SLOTS_PER_EPOCH;
+    uint32 private immutable _PROOF_WINDOW;
+    uint32 private immutable _CHALLENGE;
+    uint32 private immutable _PROOF_GRACE;
+    uint16 private immutable _MAX_UNPROVEN_EPOCHS;
+
+    Tips private _tips;
+    /// @dev Records above the pending tip are leftovers of pruned blocks, and no getter shows them.
+    mapping(uint256 number => BlockRecord) private _blocks;
+    mapping(uint256 epoch => EpochRecord) private _epochs;
 
     constructor(Parameters memory p) {
-        _requireCanonical("genesisArchiveRoot", uint256(p.genesisArchiveRoot));
-        _requireCanonical("vkRoot", uint256(p.vkRoot));
-        if (address(p.verifier).code.length == 0) revert ParameterOutOfRange("verifier");
-        if (p.proposer == address(0)) revert ParameterOutOfRange("proposer");
-        if (p.slotSeconds == 0) revert ParameterOutOfRange("slotSeconds");
-        if (p.slotsPerEpoch == 0 || p.slotsPerEpoch > SLOTS_PER_EPOCH_MAX) {
-            revert ParameterOutOfRange("slotsPerEpoch");
-        }
-        if (p.proofWindowL1Blocks == 0) revert ParameterOutOfRange("proofWindowL1Blocks");
-
-        VK_ROOT = p.vkRoot;
-        VERIFIER = p.verifier;
-        PROPOSER = p.proposer;
-        ROLLUP_VERSION = p.rollupVersion;
-        PROTOCOL_VERSION = p.protocolVersion;
-        GENESIS_TIME = p.genesisTime;
-        SLOT_SECONDS = p.slotSeconds;
-        SLOTS_PER_EPOCH = p.slotsPerEpoch;
-        PROOF_WINDOW_L1_BLOCKS = p.proofWindowL1Blocks;
-        // The chain of genesis is 0, its slot is 0, and it carries neither data nor fees.
+        Formats.checkParameters(p);
+        _DATA = p.contracts.dataAvailability;
+        _SELECTION = p.contracts.selection;
+        _INBOX = p.contracts.inbox;
+        _REWARDS = p.contracts.rewards;
+        _BOND_VAULT = p.contracts.bondVault;
+        _REGISTRY = p.contracts.registry;
+        _OUTBOX = p.contracts.outbox;
+        _FEE_PORTAL = p.contracts.feePortal;
+        _ONE_BLOCK = p.oneBlock.verifier;
+        _MORE_BLOCKS = p.moreBlocks.verifier;
+        _VK_ROOT = p.vkRoot;
+        _CONFIG_HASH = Formats.configHash(p.config);
+        _VERSION = uint64(
+            bytes8(keccak256(abi.encode(block.chainid, address(this), p.vkRoot, _CONFIG_HASH)))
+        );
+        _GENESIS_TIME = p.config.genesisTime;
+        _SLOT_SECONDS = p.config.slotSeconds;
+        _SLOTS_PER_EPOCH = p.config.slotsPerEpoch;
+        _PROOF_WINDOW = p.proofWindowSeconds;
+        _CHALLENGE = p.challengeSeconds;
+        _PROOF_GRACE = p.proofGraceSeconds;
+        _MAX_UNPROVEN_EPOCHS = p.maxUnprovenEpochs;
+        // Genesis is in slot 0, and chain, out root, coinbase and fees are 0.
         _blocks[0].archiveRoot = p.genesisArchiveRoot;
         _blocks[0].l1Block = SafeCast.toUint48(block.number);
     }
 
-    /// @notice Appends a block to the pending chain and fixes its data. Prunes first when that is due,
-    ///         so that nothing is ever appended to a chain that missed its window.
-    /// @dev The data is not stored: it is this call's calldata, and its SHA-256 is. So that every node
-    ///      finds it in the L1 transaction itself, the call must be that transaction: no contract, no
-    ///      delegated account (EIP-7702) and no batch may make it.
-    ///
-    ///      The slot must be the current one. A block for an earlier slot would move the deadline of
-    ///      an epoch that is over, and so reopen a window that has closed.
-    ///
-    ///      The contract takes the header hash and the archive root on trust, because `chain` binds them:
-    ///
-    ///        chain = Poseidon2(CHAIN_DOMAIN; chain before, headerHash, dataHash, archiveRoot,
-    ///                          slot, coinbase, totalFees)
-    ///
-    ///      and the epoch's proof opens every link. A wrong block is therefore never proven.
-    ///      Cost: three Poseidon2 permutations and five new words of storage, besides the data.
-    /// @param args The block.
-    /// @param data Canonical bytes of the block: its header, then the effects of its transactions.
-    function propose(ProposeArgs calldata args, bytes calldata data) external {
-        if (msg.sender != PROPOSER) revert ProposerWrong(PROPOSER, msg.sender);
-        if (msg.sender != tx.origin || msg.sender.code.length != 0) {
-            revert ProposalNested(tx.origin, msg.sender.code.length);
-        }
-        if (pruneDue()) _prune();
-        uint64 parent = pendingTip;
-        if (args.blockNumber != parent + 1) revert BlockOutOfOrder(parent + 1, args.blockNumber);
-        BlockRecord storage previous = _blocks[parent];
-        if (args.previousArchiveRoot != previous.archiveRoot) {
-            revert PreviousArchiveRootWrong(previous.archiveRoot, args.previousArchiveRoot);
-        }
+    /// @inheritdoc IRollup
+    /// @dev The slot must be the current one: a block for an earlier slot would belong to an epoch whose
+    ///      deadlines have begun to run. Rules that need no other contract come first, so that a late
+    ///      proposal costs little. Header hash and archive root are taken on trust, because the link
+    ///      contains them and the epoch's proof opens every link.
+    function propose(
+        ProposeArgs calldata args,
+        Attestations calldata attestations,
+        DaInput calldata data
+    ) external {
+        if (_pruneDue()) _prune();
+        Tips memory t = _tips;
+        BlockRecord storage previous = _blocks[t.pending];
         uint64 current = currentSlot();
         if (args.slot != current) revert SlotNotCurrent(current, args.slot);
         if (args.slot <= previous.slot) revert SlotOutOfOrder(previous.slot, args.slot);
-        _requireCanonical("archiveRoot", uint256(args.archiveRoot));
-        _requireCanonical("headerHash", uint256(args.headerHash));
-
-        uint64 previousEpoch = epochOf(previous.slot);
-        if (epochOf(args.slot) != previousEpoch) {
-            _epochLastL1Block[previousEpoch] = previous.l1Block;
+        if (args.blockNumber != t.pending + 1) {
+            revert BlockOutOfOrder(t.pending + 1, args.blockNumber);
         }
-        bytes32 dataHash = sha256(data) & bytes32(type(uint256).max >> 8);
-        bytes32 chain = _chainNext(previous.chain, dataHash, args);
-        _blocks[args.blockNumber] = BlockRecord({
-            archiveRoot: args.archiveRoot,
-            chain: chain,
-            dataHash: dataHash,
-            coinbase: args.coinbase,
-            slot: SafeCast.toUint48(args.slot),
-            l1Block: SafeCast.toUint48(block.number),
-            totalFees: args.totalFees
-        });
-        pendingTip = args.blockNumber;
-        emit BlockProposed(
-            args.blockNumber,
-            args.archiveRoot,
-            args.headerHash,
-            dataHash,
-            chain,
-            args.slot,
-            args.coinbase,
-            args.totalFees
+        if (args.previousArchiveRoot != previous.archiveRoot) {
+            revert PreviousArchiveRootWrong(previous.archiveRoot, args.previousArchiveRoot);
+        }
+        _requireCanonical(uint256(args.archiveRoot));
+        _requireCanonical(uint256(args.headerHash));
+        _requireCanonical(uint256(args.outRoot));
+        _requireCanonical(data.z);
+        if (args.txCount > Layout.MAX_TXS) {
+            revert TooManyTransactions(Layout.MAX_TXS, args.txCount);
+        }
+        uint64 epoch = args.slot / _SLOTS_PER_EPOCH;
+        uint64 oldest = _oldestUnproven(t, epoch);
+        if (epoch - oldest >= _MAX_UNPROVEN_EPOCHS) revert TooManyUnprovenEpochs(oldest, epoch);
+
+        bytes32 inHash = _INBOX.consume(args.blockNumber);
+        if (inHash != args.inHash) revert InHashWrong(inHash, args.inHash);
+        bytes32 versionedHash = _commit(args.txCount, data);
+        bytes32 chain = Formats.link(previous.chain, args, data);
+        (address proposer, uint64 signers) = _SELECTION.attest(
+            epoch, args.slot, blockDigest(args.blockNumber, args.slot, chain), attestations
         );
+        _extendEpoch(epoch, SafeCast.toUint48(args.blockNumber), proposer);
+        _record(args, chain, signers);
+        _emitProposed(args, data, chain, versionedHash, signers);
     }
 
-    /// @notice Moves the proven tip to `args.lastBlock`, given a proof of a range that goes beyond it.
-    /// @dev Anyone may call: the proof binds the prover, so a copied transaction credits the same one.
-    ///      The range may be a prefix of its epoch, and may start at any block of the epoch up to the
-    ///      one after the proven tip. So a proof of the whole epoch stays good when somebody proves a
-    ///      prefix while it is on its way. The verifier is called with STATICCALL before any state
-    ///      changes.
-    /// @param args  What the proof claims beyond what this contract stores.
-    /// @param proof Proof bytes; the verifier knows their length.
+    /// @inheritdoc IRollup
+    /// @dev The verifier is called before any state changes, and by STATICCALL. When a prune is due, no
+    ///      proof is acceptable: the oldest unproven epoch is past its challenge period, and later ones
+    ///      wait for it.
     function submitEpochProof(EpochArgs calldata args, bytes calldata proof) external {
-        bytes32[] memory inputs = epochPublicInputs(args);
-        (bool closed, uint64 epoch, uint256 lastL1Block) = _window(args.lastBlock);
-        if (closed) revert ProofWindowClosed(epoch, lastL1Block, block.number);
-        if (!VERIFIER.verify(proof, inputs)) revert ProofRejected(args.firstBlock, args.lastBlock);
+        (uint256 windowEnd, uint256 challengeEnd) = _deadlines(args.epoch);
+        if (block.timestamp > challengeEnd) {
+            revert ChallengeOver(args.epoch, challengeEnd, block.timestamp);
+        }
+        bytes32[] memory inputs = publicInputs(args);
+        EpochRecord memory e = _epochs[args.epoch];
+        IVerifier verifier = args.lastBlock == e.firstBlock ? _ONE_BLOCK : _MORE_BLOCKS;
+        if (!verifier.verify(proof, inputs)) revert ProofRejected(args.epoch, args.lastBlock);
+        // The circuits prove that work grows with every block.
+        if (args.numConstraints <= e.constraintsPaid) {
+            revert WorkNotGrowing(e.constraintsPaid, args.numConstraints);
+        }
+        uint64 delta = args.numConstraints - e.constraintsPaid;
+        uint48 firstAdded = e.lastProven == 0 ? e.firstBlock : e.lastProven + 1;
+        bool late = block.timestamp > Math.max(windowEnd, _graceEnd(e.firstBlock));
 
-        provenTip = args.lastBlock;
-        _proofs[args.lastBlock] = ProofRecord({
-            prover: args.prover,
-            firstBlock: SafeCast.toUint48(args.firstBlock),
-            numConstraints: SafeCast.toUint48(args.numConstraints)
-        });
+        e.lastProven = SafeCast.toUint48(args.lastBlock);
+        e.constraintsPaid = args.numConstraints;
+        if (e.lastProven == e.lastBlock) e.completedAt = SafeCast.toUint40(block.timestamp);
+        if (late) e.state |= STATE_LATE;
+        _epochs[args.epoch] = e;
+        _tips.proven = e.lastProven;
+        _tips.provenEpoch = SafeCast.toUint48(args.epoch);
         emit EpochProven(
-            epoch,
-            args.lastBlock,
-            args.prover,
-            args.firstBlock,
-            _blocks[args.lastBlock].archiveRoot,
-            args.numConstraints
+            args.epoch, e.firstBlock, firstAdded, e.lastProven, args.prover, delta, late
         );
+        _REWARDS.accrueProof(args.prover, delta, firstAdded, e.lastProven);
+        if (late) _share(args.epoch, e, args.prover, e.lastProven - firstAdded + 1);
+        _settle(args.epoch);
     }
 
-    /// @notice Drops the pending blocks that are not proven, once the oldest unproven epoch has
-    ///         missed its window. Anyone may call; `propose` does it by itself.
+    /// @inheritdoc IRollup
     function prune() external {
-        if (!pruneDue()) revert NothingToPrune();
+        if (!_pruneDue()) revert NothingToPrune();
         _prune();
     }
 
-    /// @notice The public inputs that a proof of this range must have, in the circuit's order:
-    ///         chain id, rollup version, vk root, protocol version, prover, archive roots before
-    ///         and after, first and last block, epoch, slots per epoch, chain before and after, out
-    ///         hash, number of constraints, and the pair's ten words.
-    /// @dev Reverts unless the range starts no later than the block after the proven tip, ends beyond
-    ///      the tip and lies in one epoch, and every word is canonical: two encodings of one scalar
-    ///      would be two statements here and one inside the circuit.
-    function epochPublicInputs(EpochArgs calldata args)
-        public
-        view
-        returns (bytes32[] memory inputs)
-    {
-        uint64 proven = provenTip;
-        uint64 pending = pendingTip;
-        if (args.firstBlock == 0 || args.firstBlock > proven + 1) {
-            revert RangeStartWrong(proven + 1, args.firstBlock);
-        }
-        if (args.lastBlock <= proven || args.lastBlock > pending) {
-            revert RangeEndWrong(proven + 1, pending, args.lastBlock);
-        }
-        BlockRecord storage before = _blocks[args.firstBlock - 1];
-        BlockRecord storage end = _blocks[args.lastBlock];
-        uint64 epoch = epochOf(_blocks[args.firstBlock].slot);
-        uint64 lastEpoch = epochOf(end.slot);
-        if (epoch != lastEpoch) revert RangeAcrossEpochs(epoch, lastEpoch);
-        _requireCanonical("outHash", uint256(args.outHash));
+    /// @inheritdoc IRollup
+    function settle(uint64 epoch) external {
+        if (!_settle(epoch)) revert NothingToSettle(epoch);
+    }
 
-        inputs = new bytes32[](PUBLIC_INPUTS);
+    // ------------------------------------------------------------ views
+
+    /// @inheritdoc IRollup
+    function publicInputs(EpochArgs calldata args) public view returns (bytes32[] memory inputs) {
+        EpochRecord memory e = _epochs[args.epoch];
+        if (e.firstBlock == 0) revert EpochWithoutBlocks(args.epoch);
+        uint48 proven = _tips.proven;
+        if (e.firstBlock - 1 > proven) revert EpochBeforeNotProven(e.firstBlock, proven);
+        uint48 earliest = e.lastProven == 0 ? e.firstBlock : e.lastProven + 1;
+        if (args.lastBlock < earliest || args.lastBlock > e.lastBlock) {
+            revert RangeEndWrong(earliest, e.lastBlock, args.lastBlock);
+        }
+        BlockRecord storage before = _blocks[e.firstBlock - 1];
+        BlockRecord storage end = _blocks[args.lastBlock];
+
+        inputs = new bytes32[](Layout.EPOCH_WORDS);
         inputs[Layout.EPOCH_CHAIN_ID] = bytes32(block.chainid);
-        inputs[Layout.EPOCH_VERSION] = bytes32(uint256(ROLLUP_VERSION));
-        inputs[Layout.EPOCH_VK_ROOT] = VK_ROOT;
-        inputs[Layout.EPOCH_PROTOCOL_VERSION] = bytes32(uint256(PROTOCOL_VERSION));
+        inputs[Layout.EPOCH_VERSION] = bytes32(uint256(_VERSION));
+        inputs[Layout.EPOCH_VK_ROOT] = _VK_ROOT;
+        inputs[Layout.EPOCH_PROTOCOL_VERSION] = bytes32(Layout.PROTOCOL_VERSION);
+        inputs[Layout.EPOCH_CONFIG_HASH] = _CONFIG_HASH;
         inputs[Layout.EPOCH_PROVER_ID] = bytes32(uint256(uint160(args.prover)));
         inputs[Layout.EPOCH_PREV_ARCHIVE_ROOT] = before.archiveRoot;
         inputs[Layout.EPOCH_END_ARCHIVE_ROOT] = end.archiveRoot;
-        inputs[Layout.EPOCH_FIRST_BLOCK] = bytes32(uint256(args.firstBlock));
+        inputs[Layout.EPOCH_FIRST_BLOCK] = bytes32(uint256(e.firstBlock));
         inputs[Layout.EPOCH_LAST_BLOCK] = bytes32(uint256(args.lastBlock));
-        inputs[Layout.EPOCH_EPOCH] = bytes32(uint256(epoch));
-        inputs[Layout.EPOCH_SLOTS_PER_EPOCH] = bytes32(uint256(SLOTS_PER_EPOCH));
+        inputs[Layout.EPOCH_EPOCH] = bytes32(uint256(args.epoch));
         inputs[Layout.EPOCH_CHAIN_START] = before.chain;
         inputs[Layout.EPOCH_CHAIN_END] = end.chain;
-        inputs[Layout.EPOCH_OUT_HASH] = args.outHash;
         inputs[Layout.EPOCH_NUM_CONSTRAINTS] = bytes32(uint256(args.numConstraints));
         for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             uint256 word = args.pair[i];
             // One word of each side is a scalar, the others are halves of coordinates.
-            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical("pair", word);
-            else if (word > type(uint128).max) revert NotCanonical("pair", word);
+            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical(word);
+            else if (word > type(uint128).max) revert NotCanonical(word);
             inputs[Layout.EPOCH_PAIR + i] = bytes32(word);
         }
     }
 
-    /// @notice The oldest unproven epoch and the last L1 block in which a proof of it is accepted.
-    /// @dev The window is counted from the L1 block in which the epoch's last block so far was
-    ///      proposed, the last moment that the contract sees by itself, and it never closes before
-    ///      the epoch's last slot has passed.
-    /// @return open        Whether there is an unproven block at all; the rest is 0 otherwise.
-    /// @return epoch       The epoch of block `provenTip + 1`.
-    /// @return lastL1Block Last L1 block of the window as the chain stands.
-    function proofDeadline() external view returns (bool open, uint64 epoch, uint256 lastL1Block) {
-        uint64 proven = provenTip;
-        if (pendingTip == proven) return (false, 0, 0);
-        (, epoch, lastL1Block) = _window(proven + 1);
-        return (true, epoch, lastL1Block);
+    /// @inheritdoc IRollup
+    function blockDigest(uint64 number, uint64 slot, bytes32 chain) public view returns (bytes32) {
+        bytes32 domain = keccak256(
+            abi.encode(DOMAIN_TYPE, NAME_HASH, VERSION_HASH, block.chainid, address(this))
+        );
+        bytes32 message = keccak256(abi.encode(BLOCK_TYPE, number, slot, chain));
+        return MessageHashUtils.toTypedDataHash(domain, message);
     }
 
-    /// @notice The epoch of an unproven block and the last L1 block in which a proof of it is
-    ///         accepted, as the chain stands: a further block of that epoch moves it.
-    function proofDeadlineOf(uint64 blockNumber)
+    /// @inheritdoc IRollup
+    function tips() external view returns (Tips memory) {
+        return _tips;
+    }
+
+    /// @inheritdoc IRollup
+    function currentSlot() public view returns (uint64) {
+        if (block.timestamp < _GENESIS_TIME) return 0;
+        return SafeCast.toUint64((block.timestamp - _GENESIS_TIME) / _SLOT_SECONDS);
+    }
+
+    /// @inheritdoc IRollup
+    function deadlines(uint64 epoch)
         external
         view
-        returns (uint64 epoch, uint256 lastL1Block)
+        returns (uint256 windowEnd, uint256 challengeEnd, bool pruneDue)
     {
-        if (blockNumber <= provenTip || blockNumber > pendingTip) {
-            revert BlockUnknown(pendingTip, blockNumber);
-        }
-        (, epoch, lastL1Block) = _window(blockNumber);
+        (windowEnd, challengeEnd) = _deadlines(epoch);
+        pruneDue = _pruneDue();
     }
 
-    /// @notice Whether `prune` would succeed now.
-    function pruneDue() public view returns (bool due) {
-        uint64 proven = provenTip;
-        if (pendingTip != proven) (due,,) = _window(proven + 1);
+    /// @inheritdoc IRollup
+    function canPropose(uint64 slot, address who) external view returns (bool) {
+        Tips memory t = _tips;
+        if (_pruneDue()) t.pending = t.proven;
+        uint64 epoch = slot / _SLOTS_PER_EPOCH;
+        if (slot < currentSlot() || slot <= _blocks[t.pending].slot) return false;
+        if (epoch - _oldestUnproven(t, epoch) >= _MAX_UNPROVEN_EPOCHS) return false;
+        if (_SELECTION.proposerOf(slot) != who) return false;
+        bool opens = t.pending == 0 || _blocks[t.pending].slot / _SLOTS_PER_EPOCH != epoch;
+        (uint128 free,) = _BOND_VAULT.balanceOf(who);
+        return !opens || free >= _REGISTRY.bondAmount();
     }
 
-    /// @notice The record of a block of the pending chain.
-    function blockRecord(uint64 blockNumber) external view returns (BlockRecord memory) {
-        uint64 pending = pendingTip;
-        if (blockNumber > pending) revert BlockUnknown(pending, blockNumber);
-        return _blocks[blockNumber];
+    /// @inheritdoc IRollup
+    function blockRecord(uint64 number) external view returns (BlockRecord memory) {
+        uint48 pending = _tips.pending;
+        if (number > pending) revert BlockUnknown(pending, number);
+        return _blocks[number];
     }
 
-    /// @notice The record of the proof whose range ends with `lastBlock`.
-    function proofRecord(uint64 lastBlock) external view returns (ProofRecord memory record) {
-        record = _proofs[lastBlock];
-        if (record.firstBlock == 0) revert ProofUnknown(lastBlock);
+    /// @inheritdoc IRollup
+    function epochRecord(uint64 epoch) external view returns (EpochRecord memory) {
+        return _epochs[epoch];
     }
 
-    /// @notice What this deployment was made with.
-    function parameters() external view returns (Parameters memory) {
-        return Parameters({
-            genesisArchiveRoot: _blocks[0].archiveRoot,
-            vkRoot: VK_ROOT,
-            verifier: VERIFIER,
-            proposer: PROPOSER,
-            rollupVersion: ROLLUP_VERSION,
-            protocolVersion: PROTOCOL_VERSION,
-            genesisTime: GENESIS_TIME,
-            slotSeconds: SLOT_SECONDS,
-            slotsPerEpoch: SLOTS_PER_EPOCH,
-            proofWindowL1Blocks: PROOF_WINDOW_L1_BLOCKS
+    /// @inheritdoc IRollup
+    function provenOut(uint64 number) external view returns (bytes32 outRoot, uint16 txCount) {
+        BlockRecord storage b = _proven(number);
+        return (b.outRoot, b.txCount);
+    }
+
+    /// @inheritdoc IRollup
+    function provenFees(uint64 number)
+        external
+        view
+        returns (address coinbase, uint48 slot, uint128 totalFees, uint64 signers)
+    {
+        BlockRecord storage b = _proven(number);
+        return (b.coinbase, b.slot, b.totalFees, b.signers);
+    }
+
+    /// @inheritdoc IRollup
+    function contracts() external view returns (Contracts memory) {
+        return Contracts({
+            dataAvailability: _DATA,
+            selection: _SELECTION,
+            inbox: _INBOX,
+            outbox: _OUTBOX,
+            feePortal: _FEE_PORTAL,
+            rewards: _REWARDS,
+            bondVault: _BOND_VAULT,
+            registry: _REGISTRY
         });
     }
 
-    /// @notice The slot of this L1 block's time; 0 before genesis.
-    function currentSlot() public view returns (uint64) {
-        if (block.timestamp < GENESIS_TIME) return 0;
-        return SafeCast.toUint64((block.timestamp - GENESIS_TIME) / SLOT_SECONDS);
+    /// @inheritdoc IRollup
+    function schedule() external view returns (Schedule memory) {
+        return Schedule({
+            genesisTime: _GENESIS_TIME,
+            slotSeconds: _SLOT_SECONDS,
+            slotsPerEpoch: _SLOTS_PER_EPOCH,
+            proofWindowSeconds: _PROOF_WINDOW,
+            challengeSeconds: _CHALLENGE,
+            proofGraceSeconds: _PROOF_GRACE,
+            maxUnprovenEpochs: _MAX_UNPROVEN_EPOCHS
+        });
     }
 
-    /// @notice The epoch that `slot` belongs to.
-    function epochOf(uint64 slot) public view returns (uint64) {
-        return slot / SLOTS_PER_EPOCH;
+    /// @inheritdoc IRollup
+    function vkRoot() external view returns (bytes32) {
+        return _VK_ROOT;
     }
 
-    /// @dev Takes back every block that is not proven.
+    /// @inheritdoc IRollup
+    function verifiers() external view returns (IVerifier, IVerifier) {
+        return (_ONE_BLOCK, _MORE_BLOCKS);
+    }
+
+    /// @inheritdoc IRollup
+    function version() external view returns (uint64) {
+        return _VERSION;
+    }
+
+    /// @inheritdoc IRollup
+    function configHash() external view returns (bytes32) {
+        return _CONFIG_HASH;
+    }
+
+    // ------------------------------------------------------------ inside
+
+    /// @dev A block without transactions has no data, and one encoding of that.
+    function _commit(uint16 txCount, DaInput calldata data) private view returns (bytes32) {
+        if (txCount != 0) {
+            // The link takes the commitment apart, whatever source of data checks it.
+            if (data.commitment.length != Formats.COMMITMENT_BYTES) {
+                revert CommitmentLengthWrong(data.commitment.length);
+            }
+            return _DATA.commit(data);
+        }
+        if (data.blobIndex | data.z | data.y | data.commitment.length | data.proof.length != 0) {
+            revert DataWithoutTransactions();
+        }
+        return 0;
+    }
+
+    /// @dev The epoch of the first unproven block, or `epoch` if there is none.
+    function _oldestUnproven(Tips memory t, uint64 epoch) private view returns (uint64) {
+        return t.pending == t.proven ? epoch : _blocks[t.proven + 1].slot / _SLOTS_PER_EPOCH;
+    }
+
+    function _extendEpoch(uint64 epoch, uint48 number, address proposer) private {
+        EpochRecord storage e = _epochs[epoch];
+        if (e.firstBlock != 0) {
+            e.lastBlock = number;
+            return;
+        }
+        uint96 bond = _REGISTRY.bondAmount();
+        (e.firstBlock, e.lastBlock) = (number, number);
+        (e.bondPoster, e.bond) = (proposer, bond);
+        _BOND_VAULT.lock(proposer, bond);
+    }
+
+    function _record(ProposeArgs calldata args, bytes32 chain, uint64 signers) private {
+        _blocks[args.blockNumber] = BlockRecord({
+            archiveRoot: args.archiveRoot,
+            chain: chain,
+            outRoot: args.outRoot,
+            coinbase: args.coinbase,
+            slot: args.slot,
+            l1Block: SafeCast.toUint48(block.number),
+            totalFees: args.totalFees,
+            signers: signers,
+            txCount: args.txCount
+        });
+        _tips.pending = SafeCast.toUint48(args.blockNumber);
+    }
+
+    function _emitProposed(
+        ProposeArgs calldata args,
+        DaInput calldata data,
+        bytes32 chain,
+        bytes32 versionedHash,
+        uint64 signers
+    ) private {
+        emit BlockProposed(
+            args.blockNumber,
+            args.archiveRoot,
+            args.headerHash,
+            chain,
+            args.slot,
+            args.coinbase,
+            args.totalFees,
+            args.txCount,
+            versionedHash,
+            data.z,
+            data.y,
+            data.commitment,
+            args.inHash,
+            args.outRoot,
+            signers
+        );
+    }
+
+    /// @dev A proof is in time for some while after the epoch before was completed, so that a late proof
+    ///      of that one does not cost an honest poster its bond. Genesis is proven from the start.
+    function _graceEnd(uint48 firstBlock) private view returns (uint256) {
+        if (firstBlock == 1) return 0;
+        uint64 before = _blocks[firstBlock - 1].slot / _SLOTS_PER_EPOCH;
+        return uint256(_epochs[before].completedAt) + _PROOF_GRACE;
+    }
+
+    /// @dev The share of a whole epoch, for the part that this proof added. The epoch is over, so its
+    ///      number of blocks is final, and the parts of all late proofs are at most the share.
+    function _share(uint64 epoch, EpochRecord memory e, address prover, uint256 added) private {
+        uint256 blocks = uint256(e.lastBlock) - e.firstBlock + 1;
+        uint256 amount = uint256(e.bond) * _REGISTRY.challengeShareBps() * added / (BPS * blocks);
+        _BOND_VAULT.share(epoch, e.bondPoster, prover, SafeCast.toUint96(amount));
+    }
+
+    function _settle(uint64 epoch) private returns (bool) {
+        EpochRecord storage e = _epochs[epoch];
+        if (
+            e.firstBlock == 0 || e.lastProven != e.lastBlock || e.state & STATE_SETTLED != 0
+                || block.timestamp < _end(epoch)
+        ) return false;
+        uint8 state = e.state;
+        e.state = state | STATE_SETTLED;
+        emit EpochSettled(epoch);
+        if (state & STATE_LATE != 0) _BOND_VAULT.forfeit(epoch, e.bondPoster, e.bond);
+        else _BOND_VAULT.release(e.bondPoster, e.bond);
+        return true;
+    }
+
+    /// @dev Whether the oldest unproven epoch is past its challenge period.
+    function _pruneDue() private view returns (bool) {
+        Tips memory t = _tips;
+        if (t.pending == t.proven) return false;
+        (, uint256 challengeEnd) = _deadlines(_oldestUnproven(t, 0));
+        return block.timestamp > challengeEnd;
+    }
+
+    /// @dev Takes back every block that is not proven. The oldest unproven epoch loses its bond and keeps
+    ///      the record of its proven part; later ones get theirs back and lose their record. Each costs
+    ///      a few words, and `maxUnprovenEpochs` bounds their number.
     function _prune() private {
-        uint64 proven = provenTip;
-        uint64 pending = pendingTip;
-        pendingTip = proven;
-        emit Pruned(epochOf(_blocks[proven + 1].slot), proven, pending);
+        Tips memory t = _tips;
+        uint64 first = _oldestUnproven(t, 0);
+        uint64 last = _blocks[t.pending].slot / _SLOTS_PER_EPOCH;
+        _tips.pending = t.proven;
+        emit Pruned(first, t.proven, t.pending);
+
+        EpochRecord memory e = _epochs[first];
+        if (e.lastProven == 0) {
+            delete _epochs[first];
+        } else {
+            _epochs[first].lastBlock = e.lastProven;
+            _epochs[first].completedAt = SafeCast.toUint40(block.timestamp);
+            _epochs[first].state = e.state | STATE_SETTLED;
+        }
+        _BOND_VAULT.forfeit(first, e.bondPoster, e.bond);
+        for (uint64 epoch = first + 1; epoch <= last; epoch++) {
+            e = _epochs[epoch];
+            if (e.firstBlock == 0) continue;
+            delete _epochs[epoch];
+            _BOND_VAULT.release(e.bondPoster, e.bond);
+        }
     }
 
-    /// @dev The epoch that the unproven block `n` of the pending chain belongs to, whether its proof
-    ///      window has closed, and the window's last L1 block. Reads at most four words, however
-    ///      many blocks the epoch has.
-    function _window(uint64 n)
+    function _proven(uint64 number) private view returns (BlockRecord storage) {
+        uint48 proven = _tips.proven;
+        if (number == 0 || number > proven) revert BlockNotProven(proven, number);
+        return _blocks[number];
+    }
+
+    function _end(uint64 epoch) private view returns (uint256) {
+        return uint256(_GENESIS_TIME) + (uint256(epoch) + 1) * _SLOTS_PER_EPOCH * _SLOT_SECONDS;
+    }
+
+    function _deadlines(uint64 epoch)
         private
         view
-        returns (bool closed, uint64 epoch, uint256 lastL1Block)
+        returns (uint256 windowEnd, uint256 challengeEnd)
     {
-        epoch = epochOf(_blocks[n].slot);
-        BlockRecord storage tip = _blocks[pendingTip];
-        uint256 last = epochOf(tip.slot) == epoch ? tip.l1Block : _epochLastL1Block[epoch];
-        lastL1Block = last + PROOF_WINDOW_L1_BLOCKS;
-        closed = block.number > lastL1Block && epochOf(currentSlot()) > epoch;
+        windowEnd = _end(epoch) + _PROOF_WINDOW;
+        challengeEnd = windowEnd + _CHALLENGE;
     }
 
-    function _chainNext(bytes32 chain, bytes32 dataHash, ProposeArgs calldata args)
-        private
-        pure
-        returns (bytes32)
-    {
-        uint256[] memory link = new uint256[](Layout.LINK_WORDS);
-        link[Layout.LINK_CHAIN_PREV] = uint256(chain);
-        link[Layout.LINK_HEADER_HASH] = uint256(args.headerHash);
-        link[Layout.LINK_DATA_HASH] = uint256(dataHash);
-        link[Layout.LINK_ARCHIVE_ROOT] = uint256(args.archiveRoot);
-        link[Layout.LINK_SLOT] = args.slot;
-        link[Layout.LINK_COINBASE] = uint160(args.coinbase);
-        link[Layout.LINK_TOTAL_FEES] = args.totalFees;
-        return bytes32(Poseidon2.hash(CHAIN_DOMAIN, link));
-    }
-
-    function _requireCanonical(string memory field, uint256 value) private pure {
-        if (value >= Poseidon2.P) revert NotCanonical(field, value);
+    function _requireCanonical(uint256 value) private pure {
+        if (value >= Poseidon2.P) revert NotCanonical(value);
     }
 }

@@ -5,7 +5,7 @@ use alloy::primitives::{Address, B256, Bytes, U256};
 use alloy::sol_types::{SolCall, SolInterface, SolValue};
 use rollmill_protocol::{Config, DecodeError, EpochRoot, EthAddress, Fr, Header, Opening, field};
 
-/// Types generated from `contracts/artifacts/v2/NAME.json`, each contract in a module of its own.
+/// Types generated from `contracts/artifacts/NAME.json`, each contract in a module of its own.
 macro_rules! bindings {
     ($($(#[$doc:meta])* $module:ident, $contract:ident, $file:literal;)+) => {$(
         $(#[$doc])*
@@ -24,33 +24,35 @@ macro_rules! bindings {
 
 bindings! {
     /// The chain of blocks and its proofs.
-    rollup, Rollup, "../contracts/artifacts/v2/Rollup.json";
+    rollup, Rollup, "../contracts/artifacts/Rollup.json";
     /// Messages to L2.
-    inbox, Inbox, "../contracts/artifacts/v2/Inbox.json";
+    inbox, Inbox, "../contracts/artifacts/Inbox.json";
     /// Messages from L2.
-    outbox, Outbox, "../contracts/artifacts/v2/Outbox.json";
+    outbox, Outbox, "../contracts/artifacts/Outbox.json";
     /// Deposits and withdrawals of the fee asset.
-    fee_portal, FeePortal, "../contracts/artifacts/v2/FeePortal.json";
+    fee_portal, FeePortal, "../contracts/artifacts/FeePortal.json";
     /// What provers, proposers and signers earn.
-    rewards, Rewards, "../contracts/artifacts/v2/Rewards.json";
+    rewards, Rewards, "../contracts/artifacts/Rewards.json";
     /// Bonds of proposers.
-    bond_vault, BondVault, "../contracts/artifacts/v2/BondVault.json";
+    bond_vault, BondVault, "../contracts/artifacts/BondVault.json";
     /// A committee that does not change.
-    fixed_committee, FixedCommittee, "../contracts/artifacts/v2/FixedCommittee.json";
+    fixed_committee, FixedCommittee, "../contracts/artifacts/FixedCommittee.json";
     /// Validators with a stake, and the committees that are drawn of them.
-    staking, Staking, "../contracts/artifacts/v2/Staking.json";
+    staking, Staking, "../contracts/artifacts/Staking.json";
     /// Votes of the token's holders.
-    governance, Governance, "../contracts/artifacts/v2/Governance.json";
+    governance, Governance, "../contracts/artifacts/Governance.json";
     /// Delays what the votes decide.
-    timelock_controller, TimelockController, "../contracts/artifacts/v2/TimelockController.json";
+    timelock_controller, TimelockController, "../contracts/artifacts/TimelockController.json";
     /// All deployments, and the canonical one.
-    deployments, Deployments, "../contracts/artifacts/v2/Deployments.json";
+    deployments, Deployments, "../contracts/artifacts/Deployments.json";
     /// A deployment's contracts and rates.
-    registry, Registry, "../contracts/artifacts/v2/Registry.json";
+    registry, Registry, "../contracts/artifacts/Registry.json";
     /// The fee asset.
-    azt_token, AztToken, "../contracts/artifacts/v2/AztToken.json";
+    azt_token, AztToken, "../contracts/artifacts/AztToken.json";
+    /// What a verifier of a root circuit answers.
+    verifier, IVerifier, "../contracts/artifacts/IVerifier.json";
     /// Block data in blobs.
-    blob_availability, BlobAvailability, "../contracts/artifacts/v2/BlobAvailability.json";
+    blob_availability, BlobAvailability, "../contracts/artifacts/BlobAvailability.json";
 }
 
 pub use registry::IRegistry::Rates;

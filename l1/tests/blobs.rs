@@ -68,7 +68,7 @@ mod contract {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 
     alloy::sol! {
-        /// As in `contracts/src/v2/IRollup.sol`.
+        /// As in `contracts/src/IRollup.sol`.
         struct DaInput {
             uint256 blobIndex;
             uint256 z;
@@ -89,7 +89,7 @@ async fn the_contract_of_protocol_2_accepts_the_opening_of_a_published_blob_and_
     let client = anvil.client().await;
     let folder = tempfile::tempdir().unwrap();
     let sender = sender(&client, folder.path(), 0).await;
-    let artifact = include_str!("../../contracts/artifacts/v2/BlobAvailability.json");
+    let artifact = include_str!("../../contracts/artifacts/BlobAvailability.json");
     let code = creation_code(artifact).unwrap();
     let availability = deploy(&sender, "availability", code).await.unwrap().address;
 

@@ -107,13 +107,9 @@ const ROWS: &[Row] = &[
         compared_by: "`cargo xtask gen --check`, by digests of the sources",
     },
     Row {
-        files: &[
-            "protocol/tests/vectors/protocol2.json",
-            "protocol/tests/vectors/stream2.jsonl",
-            "contracts/src/v2/Layout.sol",
-        ],
+        files: &["protocol/tests/vectors/protocol2.json", "protocol/tests/vectors/stream2.jsonl"],
         writer: Writer::Gen,
-        compared_by: "`cargo xtask gen --check` with `model2.py` and `solidity2.py`; `protocol/tests/known_answers.rs` and `model.rs` with the crate",
+        compared_by: "`cargo xtask gen --check` with `model2.py`; `protocol/tests/known_answers.rs` and `model.rs` with the crate",
     },
     Row {
         files: &["plonk/tests/vectors/transcript.json"],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DaInput} from "../v2/IRollup.sol";
+import {DaInput} from "../IRollup.sol";
 import {IDataAvailability} from "./IDataAvailability.sol";
 
 /// @title Block data in one blob of the L1 transaction (EIP-4844).

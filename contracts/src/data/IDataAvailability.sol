@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {DaInput} from "../v2/IRollup.sol";
+import {DaInput} from "../IRollup.sol";
 
 /// @title A source of block data.
 /// @dev Whatever the source is, it must bind the same (commitment, z, y): the commitment is that of a

@@ -8,7 +8,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 
 import {IInbox} from "../messages/IInbox.sol";
 import {IOutbox} from "../messages/IOutbox.sol";
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 import {IFeePortal} from "./IFeePortal.sol";
 
 /// @title The bridge of the fee asset.

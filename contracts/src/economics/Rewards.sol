@@ -10,7 +10,7 @@ import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
 import {IRegistry} from "../governance/IRegistry.sol";
 import {ISelection} from "../selection/ISelection.sol";
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 import {IFeePortal} from "./IFeePortal.sol";
 import {IRewards} from "./IRewards.sol";
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 
 /// @title A deployment's contracts and the rates that governance sets for it.
 interface IRegistry {

@@ -3,7 +3,7 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 import {IRegistry} from "./IRegistry.sol";
 
 /// @title A deployment's contracts and rates.

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Poseidon2} from "../Poseidon2.sol";
-import {IRollup} from "../v2/IRollup.sol";
-import "../v2/Layout.sol" as Layout;
+import {IRollup} from "../IRollup.sol";
+import "../Layout.sol" as Layout;
 import {IInbox} from "./IInbox.sol";
 
 /// @title Messages from L1 to L2, as one running hash per block.

@@ -2,8 +2,8 @@
 pragma solidity 0.8.37;
 
 import {Poseidon2} from "../Poseidon2.sol";
-import {IRollup} from "../v2/IRollup.sol";
-import "../v2/Layout.sol" as Layout;
+import {IRollup} from "../IRollup.sol";
+import "../Layout.sol" as Layout;
 import {IOutbox} from "./IOutbox.sol";
 
 /// @title Messages from L2 to L1.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 
 /// @title Who may propose in a slot, and who vouches for a block.
 interface ISelection {

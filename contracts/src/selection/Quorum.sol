@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 import {ISelection} from "./ISelection.sol";
 
 /// @title A quorum of a committee that the caller knows by its hash only.

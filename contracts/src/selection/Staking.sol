@@ -9,7 +9,7 @@ import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/Reentrancy
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 
 import {IRegistry} from "../governance/IRegistry.sol";
-import {IRollup} from "../v2/IRollup.sol";
+import {IRollup} from "../IRollup.sol";
 import {ISelection} from "./ISelection.sol";
 import {IStaking} from "./IStaking.sol";
 import {Quorum} from "./Quorum.sol";

@@ -6,23 +6,23 @@ pragma solidity 0.8.37;
 
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
-import {IDataAvailability} from "../../src/data/IDataAvailability.sol";
-import {IBondVault} from "../../src/economics/IBondVault.sol";
-import {IFeePortal} from "../../src/economics/IFeePortal.sol";
-import {IRewards} from "../../src/economics/IRewards.sol";
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {IInbox} from "../../src/messages/IInbox.sol";
-import {IOutbox} from "../../src/messages/IOutbox.sol";
-import {ISelection} from "../../src/selection/ISelection.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
-import "../../src/v2/Layout.sol" as Layout;
-import {DataDouble, RootVerifierDouble} from "./Doubles.sol";
+import {IDataAvailability} from "../src/data/IDataAvailability.sol";
+import {IBondVault} from "../src/economics/IBondVault.sol";
+import {IFeePortal} from "../src/economics/IFeePortal.sol";
+import {IRewards} from "../src/economics/IRewards.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {IInbox} from "../src/messages/IInbox.sol";
+import {IOutbox} from "../src/messages/IOutbox.sol";
+import {ISelection} from "../src/selection/ISelection.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
+import "../src/Layout.sol" as Layout;
+import {DataDouble, VerifierDouble} from "./Doubles.sol";
 import {IAztToken, IHasher} from "./Interfaces.sol";
-import {Test2} from "./Vm2.sol";
+import {Test} from "./vm/Vm.sol";
 
 /// @notice A whole deployment: four slots of ten seconds an epoch, a proof window of two epochs, a
 ///         challenge period of one, and one proposer, unless a test says otherwise.
-abstract contract Fixture is Test2 {
+abstract contract Fixture is Test {
     uint256 internal constant P =
         21888242871839275222246405745257275088548364400416034343698204186575808495617;
     string internal constant VECTORS = "../protocol/tests/vectors/protocol2.json";
@@ -39,8 +39,8 @@ abstract contract Fixture is Test2 {
     IAztToken internal token;
     IRollup internal rollup;
     IRollup.Contracts internal all;
-    RootVerifierDouble internal one;
-    RootVerifierDouble internal more;
+    VerifierDouble internal one;
+    VerifierDouble internal more;
     DataDouble internal data;
     /// Keys of the committee, in order.
     uint256[] internal keys;
@@ -48,7 +48,7 @@ abstract contract Fixture is Test2 {
     function setUp() public virtual {
         VM.warp(GENESIS);
         VM.roll(100);
-        hasher = IHasher(VM.deployCode("test/Hasher.sol:Hasher"));
+        hasher = IHasher(VM.deployCode("test/poseidon2/Hasher.sol:Hasher"));
         token = IAztToken(
             VM.deployCode(
                 "src/governance/AztToken.sol:AztToken",
@@ -84,8 +84,8 @@ abstract contract Fixture is Test2 {
 
     function _deployVerifiers() internal {
         string memory json = VM.readFile(VECTORS);
-        one = new RootVerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[7]"));
-        more = new RootVerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[8]"));
+        one = new VerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[7]"));
+        more = new VerifierDouble(VM.parseJsonBytes32(json, ".key_tree.digests[8]"));
     }
 
     /// Returns 0 if the selection is to be deployed after the Rollup, as the last contract.
@@ -98,7 +98,7 @@ abstract contract Fixture is Test2 {
         _predictAll(VM.getNonce(address(this)) + 1, selection);
         IRollup.Parameters memory p = _parameters();
         p.contracts = all;
-        rollup = IRollup(VM.deployCode("src/v2/Rollup.sol:Rollup", abi.encode(p)));
+        rollup = IRollup(VM.deployCode("src/Rollup.sol:Rollup", abi.encode(p)));
         _deployOthers(azt, selection);
     }
 

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {IDataAvailability} from "../data/IDataAvailability.sol";
-import {IBondVault} from "../economics/IBondVault.sol";
-import {IFeePortal} from "../economics/IFeePortal.sol";
-import {IRewards} from "../economics/IRewards.sol";
-import {IRegistry} from "../governance/IRegistry.sol";
-import {IInbox} from "../messages/IInbox.sol";
-import {IOutbox} from "../messages/IOutbox.sol";
-import {ISelection} from "../selection/ISelection.sol";
-import {IRootVerifier} from "./IRootVerifier.sol";
+import {IDataAvailability} from "./data/IDataAvailability.sol";
+import {IBondVault} from "./economics/IBondVault.sol";
+import {IFeePortal} from "./economics/IFeePortal.sol";
+import {IRewards} from "./economics/IRewards.sol";
+import {IRegistry} from "./governance/IRegistry.sol";
+import {IInbox} from "./messages/IInbox.sol";
+import {IOutbox} from "./messages/IOutbox.sol";
+import {ISelection} from "./selection/ISelection.sol";
+import {IVerifier} from "./IVerifier.sol";
 import {PAIR_WORDS, VK_TREE_HEIGHT} from "./Layout.sol";
 
 /// @title The rollup's place on L1: which blocks were proposed, and which of them are proven.
@@ -40,7 +40,7 @@ interface IRollup {
 
     /// @notice A verifier of epoch proofs and where its key lies in the key tree.
     struct RootKey {
-        IRootVerifier verifier;
+        IVerifier verifier;
         /// Rows that a proof of this circuit is charged.
         uint64 chargedRows;
         /// Siblings from the leaf up.
@@ -285,7 +285,7 @@ interface IRollup {
     function schedule() external view returns (Schedule memory);
     function vkRoot() external view returns (bytes32);
     /// @notice The verifiers of ranges of one block and of more.
-    function verifiers() external view returns (IRootVerifier oneBlock, IRootVerifier moreBlocks);
+    function verifiers() external view returns (IVerifier oneBlock, IVerifier moreBlocks);
     /// @notice The deployment's number: the first 8 bytes of
     ///         keccak256(abi.encode(chainId, rollup, vkRoot, configHash)).
     function version() external view returns (uint64);

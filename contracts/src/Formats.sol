@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Poseidon2} from "../Poseidon2.sol";
+import {Poseidon2} from "./Poseidon2.sol";
 import {DaInput, IRollup} from "./IRollup.sol";
 import "./Layout.sol" as Layout;
 

@@ -8,7 +8,7 @@ import {IVotes} from "@openzeppelin/contracts/governance/utils/IVotes.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {IERC20Permit} from "@openzeppelin/contracts/token/ERC20/extensions/IERC20Permit.sol";
 
-import {IRegistry} from "../../src/governance/IRegistry.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
 
 /// @notice What tests call of contracts that have no interface of their own in src/.
 interface IAztToken is IERC20, IERC20Permit, IVotes {

@@ -6,9 +6,9 @@ pragma solidity 0.8.37;
 
 import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 
-import {IRewards} from "../../src/economics/IRewards.sol";
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {IRollup} from "../../src/v2/IRollup.sol";
+import {IRewards} from "../src/economics/IRewards.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {IAztToken, IDeployments} from "./Interfaces.sol";
 

@@ -6,9 +6,9 @@ pragma solidity 0.8.37;
 
 import {IGovernor} from "@openzeppelin/contracts/governance/IGovernor.sol";
 
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {ISelection} from "../../src/selection/ISelection.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {ISelection} from "../src/selection/ISelection.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 
@@ -34,7 +34,7 @@ abstract contract GasFixture is Fixture {
         IRollup.Attestations memory a = _attest((1 << (2 * keys.length / 3 + 1)) - 1, digest);
         _cool();
         rollup.propose(args, a, d);
-        VM.snapshotGasLastCall("Protocol2", name);
+        VM.snapshotGasLastCall("Gas", name);
     }
 
     /// What was read to prepare the call is cold again.
@@ -91,7 +91,7 @@ contract GasOneTest is GasFixture {
         IRollup.Attestations memory a = _attested(args, _da(0));
         _cool();
         rollup.propose(args, a, _da(0));
-        VM.snapshotGasLastCall("Protocol2", "propose_first_of_epoch");
+        VM.snapshotGasLastCall("Gas", "propose_first_of_epoch");
     }
 
     function test_late_proposal_costs_little() public {
@@ -109,20 +109,20 @@ contract GasOneTest is GasFixture {
         _cool();
         IRollup.EpochArgs memory args = _range(0, 1, 5);
         rollup.submitEpochProof(args, "proof");
-        VM.snapshotGasLastCall("Protocol2", "submit_without_verifier");
+        VM.snapshotGasLastCall("Gas", "submit_without_verifier");
         VM.warp(_end(0));
         _cool();
         rollup.settle(0);
-        VM.snapshotGasLastCall("Protocol2", "settle");
+        VM.snapshotGasLastCall("Gas", "settle");
     }
 
     function test_deposit_and_send() public {
         _cool();
         all.feePortal.deposit(bytes32(uint256(7)), 1e9);
-        VM.snapshotGasLastCall("Protocol2", "deposit");
+        VM.snapshotGasLastCall("Gas", "deposit");
         _cool();
         all.inbox.send(bytes32(uint256(7)), 0, 0);
-        VM.snapshotGasLastCall("Protocol2", "send");
+        VM.snapshotGasLastCall("Gas", "send");
     }
 }
 
@@ -183,16 +183,16 @@ contract GasProvenTest is Fixture {
     function test_withdraw() public {
         bytes32[] memory path = OutTree.path(hasher, _leaves, 31, 0);
         all.feePortal.withdraw(1, 31, address(0xB0B), 20, path);
-        VM.snapshotGasLastCall("Protocol2", "withdraw_of_32_txs");
+        VM.snapshotGasLastCall("Gas", "withdraw_of_32_txs");
     }
 
     function test_claim_blocks_and_claim() public {
         uint64[] memory ends = new uint64[](2);
         (ends[0], ends[1]) = (2, 2);
         all.rewards.claimBlocks(1, 2, _members(), ends);
-        VM.snapshotGasLastCall("Protocol2", "claim_2_blocks");
+        VM.snapshotGasLastCall("Gas", "claim_2_blocks");
         all.rewards.claim(COINBASE);
-        VM.snapshotGasLastCall("Protocol2", "claim");
+        VM.snapshotGasLastCall("Gas", "claim");
     }
 }
 
@@ -261,7 +261,7 @@ contract PruneTest is Fixture {
         uint256 before = gasleft();
         rollup.prune();
         uint256 used = before - gasleft();
-        VM.snapshotValue("Protocol2", "prune_512_epochs", used);
+        VM.snapshotValue("Gas", "prune_512_epochs", used);
         // And with a proposal on top, which prunes by itself.
         require(used + 21_000 + 1_000_000 < TX_GAS_CAP, "a prune does not fit a transaction");
         assertEq(rollup.tips().pending, 0, "pending");
@@ -277,7 +277,7 @@ contract PruneTest is Fixture {
         VM.cool(address(rollup));
         VM.cool(address(all.bondVault));
         rollup.prune();
-        VM.snapshotGasLastCall("Protocol2", "prune_3_epochs");
+        VM.snapshotGasLastCall("Gas", "prune_3_epochs");
     }
 }
 
@@ -306,6 +306,6 @@ contract GasVoteTest is Fixture {
 
     function test_vote() public {
         _governor.castVote(_proposal, 1);
-        VM.snapshotGasLastCall("Protocol2", "vote");
+        VM.snapshotGasLastCall("Gas", "vote");
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Poseidon2} from "../src/Poseidon2.sol";
+import {Poseidon2} from "../../src/Poseidon2.sol";
 
 /// @notice The permutation as the paper writes it: every sum and product reduced, no cleverness.
 library Poseidon2Twin {

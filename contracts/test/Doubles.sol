@@ -4,12 +4,12 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IDataAvailability} from "../../src/data/IDataAvailability.sol";
-import {DaInput} from "../../src/v2/IRollup.sol";
-import {IRootVerifier} from "../../src/v2/IRootVerifier.sol";
+import {IDataAvailability} from "../src/data/IDataAvailability.sol";
+import {DaInput} from "../src/IRollup.sol";
+import {IVerifier} from "../src/IVerifier.sol";
 
 /// @notice A verifier of one root circuit that returns what a test configures.
-contract RootVerifierDouble is IRootVerifier {
+contract VerifierDouble is IVerifier {
     bytes32 public immutable vkDigest;
     bool public yes = true;
     /// Calls back before it answers.

@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IFeePortal} from "../../src/economics/IFeePortal.sol";
-import {IInbox} from "../../src/messages/IInbox.sol";
-import {IOutbox} from "../../src/messages/IOutbox.sol";
-import {IRollup} from "../../src/v2/IRollup.sol";
+import {IFeePortal} from "../src/economics/IFeePortal.sol";
+import {IInbox} from "../src/messages/IInbox.sol";
+import {IOutbox} from "../src/messages/IOutbox.sol";
+import {IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 

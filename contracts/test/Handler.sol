@@ -4,8 +4,8 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IStaking} from "../../src/selection/IStaking.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {IStaking} from "../src/selection/IStaking.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {OutTree} from "./OutTree.sol";
 

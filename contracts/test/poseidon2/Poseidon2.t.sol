@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import * as Layout from "../src/Layout.sol";
-import {Poseidon2} from "../src/Poseidon2.sol";
+import * as Layout from "../../src/Layout.sol";
+import {Poseidon2} from "../../src/Poseidon2.sol";
 import {Poseidon2Twin} from "./Poseidon2Twin.sol";
-import {Test} from "./Vm.sol";
+import {Test} from "../vm/Vm.sol";
 
 contract Poseidon2Test is Test {
     uint256 private constant P = Poseidon2.P;

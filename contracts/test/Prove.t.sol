@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IRollup} from "../../src/v2/IRollup.sol";
+import {IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @notice Every rule of `submitEpochProof`, `prune` and `settle` at its bound.

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @notice The contracts compared with the independent model's vectors.
@@ -120,7 +120,7 @@ contract VectorsTest is Fixture {
         p.genesisArchiveRoot = VM.parseJsonBytes32(_json, ".epoch.genesis.archive_root");
         _predictAll(VM.getNonce(address(this)), address(all.selection));
         p.contracts = all;
-        VM.etch(MODEL_ROLLUP, bytes.concat(VM.getCode("src/v2/Rollup.sol:Rollup"), abi.encode(p)));
+        VM.etch(MODEL_ROLLUP, bytes.concat(VM.getCode("src/Rollup.sol:Rollup"), abi.encode(p)));
         (bool done, bytes memory code) = MODEL_ROLLUP.call("");
         require(done, "constructor");
         VM.etch(MODEL_ROLLUP, code);

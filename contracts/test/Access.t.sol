@@ -4,15 +4,15 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IBondVault} from "../../src/economics/IBondVault.sol";
-import {IFeePortal} from "../../src/economics/IFeePortal.sol";
-import {IRewards} from "../../src/economics/IRewards.sol";
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {IInbox} from "../../src/messages/IInbox.sol";
-import {IOutbox} from "../../src/messages/IOutbox.sol";
-import {ISelection} from "../../src/selection/ISelection.sol";
-import {IStaking} from "../../src/selection/IStaking.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {IBondVault} from "../src/economics/IBondVault.sol";
+import {IFeePortal} from "../src/economics/IFeePortal.sol";
+import {IRewards} from "../src/economics/IRewards.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {IInbox} from "../src/messages/IInbox.sol";
+import {IOutbox} from "../src/messages/IOutbox.sol";
+import {ISelection} from "../src/selection/ISelection.sol";
+import {IStaking} from "../src/selection/IStaking.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {IAztToken, IDeployments} from "./Interfaces.sol";
 
@@ -255,7 +255,7 @@ contract AccessTest is Fixture {
         ];
         uint256 found;
         for (uint256 i; i < artifacts.length; i++) {
-            string memory json = VM.readFile(string.concat("artifacts/v2/", artifacts[i], ".json"));
+            string memory json = VM.readFile(string.concat("artifacts/", artifacts[i], ".json"));
             for (uint256 j;; j++) {
                 string memory entry = string.concat(".abi[", VM.toString(j), "]");
                 if (!VM.keyExistsJson(json, entry)) break;

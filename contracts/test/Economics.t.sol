@@ -4,11 +4,11 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IBondVault} from "../../src/economics/IBondVault.sol";
-import {IFeePortal} from "../../src/economics/IFeePortal.sol";
-import {IRewards} from "../../src/economics/IRewards.sol";
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {IBondVault} from "../src/economics/IBondVault.sol";
+import {IFeePortal} from "../src/economics/IFeePortal.sol";
+import {IRewards} from "../src/economics/IRewards.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
 import {HostileToken} from "./Doubles.sol";
 

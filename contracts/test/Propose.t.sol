@@ -4,12 +4,12 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {ISelection} from "../../src/selection/ISelection.sol";
-import {IBondVault} from "../../src/economics/IBondVault.sol";
-import {IInbox} from "../../src/messages/IInbox.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {ISelection} from "../src/selection/ISelection.sol";
+import {IBondVault} from "../src/economics/IBondVault.sol";
+import {IInbox} from "../src/messages/IInbox.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
-import {Vm2} from "./Vm2.sol";
+import {Vm} from "./vm/Vm.sol";
 
 /// @notice Every rule of `propose` at its bound.
 contract ProposeTest is Fixture {
@@ -46,8 +46,8 @@ contract ProposeTest is Fixture {
     function _compareEvent(IRollup.ProposeArgs memory args, DaInput memory d, bytes32 chain)
         private
     {
-        Vm2.Log[] memory logs = VM.getRecordedLogs();
-        Vm2.Log memory log = logs[logs.length - 1];
+        Vm.Log[] memory logs = VM.getRecordedLogs();
+        Vm.Log memory log = logs[logs.length - 1];
         assertEq(log.emitter, address(rollup), "emitter");
         assertEq(log.topics[0], IRollup.BlockProposed.selector, "topic");
         assertEq(log.topics[1], bytes32(uint256(1)), "block");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Poseidon2} from "../src/Poseidon2.sol";
+import {Poseidon2} from "../../src/Poseidon2.sol";
 
 /// @notice Poseidon2 behind a call, for tests that compile without the optimizer, which its assembly needs.
 contract Hasher {

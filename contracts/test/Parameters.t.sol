@@ -4,11 +4,11 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IInbox} from "../../src/messages/IInbox.sol";
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {IRollup} from "../../src/v2/IRollup.sol";
-import {IRootVerifier} from "../../src/v2/IRootVerifier.sol";
-import {RootVerifierDouble} from "./Doubles.sol";
+import {IInbox} from "../src/messages/IInbox.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {IRollup} from "../src/IRollup.sol";
+import {IVerifier} from "../src/IVerifier.sol";
+import {VerifierDouble} from "./Doubles.sol";
 import {Fixture} from "./Fixture.sol";
 
 /// @notice The bounds of the constructors, and how contracts are tied.
@@ -19,11 +19,11 @@ contract ParametersTest is Fixture {
     }
 
     function _try(IRollup.Parameters memory p) private returns (IRollup) {
-        return IRollup(VM.deployCode("src/v2/Rollup.sol:Rollup", abi.encode(p)));
+        return IRollup(VM.deployCode("src/Rollup.sol:Rollup", abi.encode(p)));
     }
 
     function _rejects(string memory name, IRollup.Parameters memory p) private {
-        bytes memory code = bytes.concat(VM.getCode("src/v2/Rollup.sol:Rollup"), abi.encode(p));
+        bytes memory code = bytes.concat(VM.getCode("src/Rollup.sol:Rollup"), abi.encode(p));
         VM.expectRevert(abi.encodeWithSelector(IRollup.ParameterOutOfRange.selector, name));
         assembly ("memory-safe") {
             pop(create(0, add(code, 0x20), mload(code)))
@@ -133,7 +133,7 @@ contract ParametersTest is Fixture {
         assertEq(s.challengeSeconds, p.challengeSeconds, "challenge");
         assertEq(s.proofGraceSeconds, p.proofGraceSeconds, "grace");
         assertEq(s.maxUnprovenEpochs, 512, "epochs");
-        (IRootVerifier a, IRootVerifier b) = other.verifiers();
+        (IVerifier a, IVerifier b) = other.verifiers();
         require(address(a) == address(one) && address(b) == address(more), "verifiers");
     }
 
@@ -145,8 +145,8 @@ contract ParametersTest is Fixture {
             if (i == 2) p.moreBlocks.chargedRows++;
             if (i == 3) p.oneBlock.path[4] = 0;
             if (i == 4) p.moreBlocks.path[0] = 0;
-            if (i == 5) p.oneBlock.verifier = new RootVerifierDouble(bytes32(uint256(5)));
-            bytes memory code = bytes.concat(VM.getCode("src/v2/Rollup.sol:Rollup"), abi.encode(p));
+            if (i == 5) p.oneBlock.verifier = new VerifierDouble(bytes32(uint256(5)));
+            bytes memory code = bytes.concat(VM.getCode("src/Rollup.sol:Rollup"), abi.encode(p));
             VM.expectPartialRevert(IRollup.KeyNotInTree.selector);
             assembly ("memory-safe") {
                 pop(create(0, add(code, 0x20), mload(code)))

@@ -4,10 +4,10 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IRegistry} from "../../src/governance/IRegistry.sol";
-import {ISelection} from "../../src/selection/ISelection.sol";
-import {IStaking} from "../../src/selection/IStaking.sol";
-import {DaInput, IRollup} from "../../src/v2/IRollup.sol";
+import {IRegistry} from "../src/governance/IRegistry.sol";
+import {ISelection} from "../src/selection/ISelection.sol";
+import {IStaking} from "../src/selection/IStaking.sol";
+import {DaInput, IRollup} from "../src/IRollup.sol";
 import {HostileToken} from "./Doubles.sol";
 import {Fixture} from "./Fixture.sol";
 

@@ -5,7 +5,7 @@ pragma solidity 0.8.37;
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
 /// @notice The cheat codes these tests use, at forge's fixed address.
-interface Vm2 {
+interface Vm {
     struct Log {
         bytes32[] topics;
         bytes data;
@@ -74,8 +74,8 @@ interface Vm2 {
     function warp(uint256 timestamp) external;
 }
 
-abstract contract Test2 {
-    Vm2 internal constant VM = Vm2(address(uint160(uint256(keccak256("hevm cheat code")))));
+abstract contract Test {
+    Vm internal constant VM = Vm(address(uint160(uint256(keccak256("hevm cheat code")))));
 
     function assertEq(uint256 got, uint256 expected, string memory what) internal pure {
         require(

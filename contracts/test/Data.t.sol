@@ -4,12 +4,12 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
-import {IDataAvailability} from "../../src/data/IDataAvailability.sol";
-import {DaInput} from "../../src/v2/IRollup.sol";
-import {Test2} from "./Vm2.sol";
+import {IDataAvailability} from "../src/data/IDataAvailability.sol";
+import {DaInput} from "../src/IRollup.sol";
+import {Test} from "./vm/Vm.sol";
 
 /// @notice The blob of the model's vectors, opened by Ethereum's own precompile.
-contract DataTest is Test2 {
+contract DataTest is Test {
     IDataAvailability private _blobs;
     DaInput private _input;
     bytes32 private _hash;
@@ -36,7 +36,7 @@ contract DataTest is Test2 {
     function test_the_models_opening_is_accepted() public {
         _publish();
         assertEq(_blobs.commit(_input), _hash, "versioned hash");
-        VM.snapshotGasLastCall("Protocol2", "blob_commit");
+        VM.snapshotGasLastCall("Gas", "blob_commit");
     }
 
     function test_another_blob_of_the_transaction_is_not_it() public {
