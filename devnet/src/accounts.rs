@@ -10,7 +10,7 @@ use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Config, EthAddress, Fr, Genesis, Tx};
 use rollmill_pxe::error::PxeError;
 use rollmill_pxe::keys::{Address, Keys};
-use rollmill_pxe::wallet::Wallet;
+use rollmill_pxe::wallet::{Order, Wallet};
 
 use crate::keys::CircuitKeys;
 use crate::{ANVIL_CHAIN_ID, Error, Progress};
@@ -133,7 +133,7 @@ impl Accounts {
         let work = tokio::task::spawn_blocking(move || {
             let result = handle.block_on(async {
                 wallet.sync(&node).await?;
-                wallet.prepare(&node, prover.as_ref(), &to, amount, &mut rng).await
+                wallet.prepare(&node, prover.as_ref(), &Order::transfer(to, amount), &mut rng).await
             });
             (wallet, result)
         });

@@ -473,7 +473,12 @@ impl Chaos<'_> {
             let block = BlockRef::Number(number);
             let header = fresh.header(block).await?.map(|info| info.header_hash);
             let effects = fresh.block_effects(number, 1).await?;
-            self.report.transfers += effects.iter().map(|b| b.txs.len() as u64).sum::<u64>();
+            for block in &effects {
+                let data = block.decode().map_err(|error| {
+                    self.failed(format!("block {number} of a fresh node: {error}"))
+                })?;
+                self.report.transfers += data.txs.len() as u64;
+            }
             for node in &self.running.nodes {
                 let theirs = node.header(block).await?.map(|info| info.header_hash);
                 if header.is_none() || theirs != header {

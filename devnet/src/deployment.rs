@@ -37,7 +37,7 @@ const CHAOS_PROOF_WINDOW_SECONDS: u32 = 180;
 /// Time in which anybody may still prove after the window, and that an epoch has after a late one before it.
 const CHALLENGE_SECONDS: u32 = 60;
 /// More than a run proposes before one of its epochs is proven.
-const MAX_UNPROVEN_EPOCHS: u16 = 300;
+const MAX_UNPROVEN_EPOCHS: u16 = 128;
 
 /// Base units of the token in one unit on L2, as the contract has it.
 const UNIT: u64 = 1_000_000_000;
@@ -47,7 +47,7 @@ const TOKEN: u128 = 1_000_000_000_000_000_000;
 const SUPPLY: u128 = 1_000_000_000 * TOKEN;
 /// What the first block of an epoch locks, and how many epochs the proposer can open unproven.
 const BOND: u128 = 1_000 * TOKEN;
-const BONDS: u128 = 400;
+const BONDS: u128 = 200;
 /// Pays for proofs and blocks.
 const TREASURY: u128 = 1_000_000 * TOKEN;
 
@@ -223,7 +223,7 @@ async fn deploy_verifiers(
         let path = contracts.join("src").join(format!("{name}.sol"));
         let source = std::fs::read_to_string(&path).map_err(Error::file("read", &path))?;
         let key = &keys.set().key(circuit).vk;
-        if source != solidity::generate(key, keys.set().tau_g2(), &name, circuit.pair_at()) {
+        if source != solidity::generate(key, keys.set().tau_g2(), &name, Some(circuit.pair_at())) {
             return Err(Error::VerifierStale { path });
         }
         let verifier = deploy(sender, &name, code(&name)?).await?.address;
@@ -233,7 +233,7 @@ async fn deploy_verifiers(
     let got = roots.len();
     roots.try_into().map_err(|_| {
         let reason = format!("{got} of them, two expected");
-        Error::L1(L1Error::Decode { what: "root circuits", reason })
+        Error::from(L1Error::Decode { what: "root circuits", reason })
     })
 }
 

@@ -81,7 +81,7 @@ impl CircuitKeys {
     /// # Errors
     /// [`Error::Wallet`] when it cannot be made.
     pub fn proof_under_another_key(&self, tx: &rollmill_protocol::Tx) -> Result<Vec<u8>, Error> {
-        jobs::prove_unconstrained(&self.keys, &ClientInputs::of(tx))
+        jobs::prove_unconstrained(&self.keys, &ClientInputs::of(tx, self.set().root()))
             .map_err(|error| PxeError::Prove(rollmill_errors::Bare(&error).to_string()).into())
     }
 

@@ -32,6 +32,7 @@ fn with_node(
     listen: SocketAddr,
 ) -> Program {
     let data = network.dir.data(&program.name);
+    let program_name = program.name.clone();
     program
         .flag("--node-data-dir", data)
         .flag("--node-l1-urls", network.l1_urls.join(","))
@@ -41,6 +42,9 @@ fn with_node(
         .flag("--node-genesis", &deployment.genesis)
         .flag("--node-client-key", &deployment.client_key)
         .flag("--node-listen", listen.to_string())
+        .flag("--node-blob-archive", network.dir.data(&format!("{}-blobs", program_name)))
+        .flag("--node-beacon-urls", &deployment.l1_url)
+        .flag("--node-beacon-ids", "numbers")
 }
 
 /// Starts the sequencer. Returns its node's JSON-RPC address.

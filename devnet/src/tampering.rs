@@ -99,10 +99,10 @@ impl Run<'_> {
         }
         if self.kind.includes(Tamper::ForgedFee) {
             let mut forged = tx.clone();
-            forged.effects.gas.max_fee_per_l2_gas += 1;
+            forged.body.effects.gas.max_fee_per_l2_gas += 1;
             self.offer("forged fee", &forged).await;
             let mut forged = tx.clone();
-            forged.effects.fee_payer += Fr::from(1u64);
+            forged.body.effects.fee_payer += Fr::from(1u64);
             self.offer("forged fee payer", &forged).await;
         }
         Ok(())
@@ -118,7 +118,7 @@ impl Run<'_> {
             && let Some(tx) = honest.first()
         {
             let mut replayed = tx.clone();
-            replayed.effects.note_hashes[0] += Fr::from(1u64);
+            replayed.body.effects.note_hashes[0] += Fr::from(1u64);
             self.offer("replayed nullifier", &replayed).await;
         }
         Ok(())
@@ -174,6 +174,7 @@ impl Run<'_> {
 
     async fn verifier_call(
         &self,
+        blocks: u64,
         public: &[Fr],
         proof: &Proof,
     ) -> Result<Result<String, String>, Error> {
@@ -181,7 +182,8 @@ impl Run<'_> {
             proof: proof.to_bytes().into(),
             publicInputs: public.iter().map(abi::word).collect(),
         };
-        let answer = self.call(self.running.deployment.verifier, call.abi_encode().into()).await?;
+        let verifier = self.running.deployment.verifier_of(blocks);
+        let answer = self.call(verifier, call.abi_encode().into()).await?;
         Ok(answer.and_then(|answer| match IVerifier::verifyCall::abi_decode_returns(&answer) {
             Ok(true) => Ok("accepted".to_owned()),
             Ok(false) => Err("the verifier returned false".to_owned()),
@@ -190,15 +192,17 @@ impl Run<'_> {
     }
 
     async fn on_l1(&mut self, root: &Root) -> Result<(), Error> {
-        let (args, proof) = parts(root)?;
+        let Parts { args, proof, blocks } = parts(root)?;
         // A rejection means something only if the honest values pass.
         let honest = self.submit_call(args.clone(), &proof).await?;
         honest.map_err(|answer| Error::HonestRefused { answer })?;
         if self.kind.includes(Tamper::PublicInputs) {
+            let honest = self.verifier_call(blocks, &root.output.public, &proof).await?;
+            honest.map_err(|answer| Error::HonestRefused { answer })?;
             for (i, name) in input_names().into_iter().enumerate() {
                 let mut public = root.output.public.clone();
                 public[i] += Fr::from(1u64);
-                let answer = self.verifier_call(&public, &proof).await?;
+                let answer = self.verifier_call(blocks, &public, &proof).await?;
                 self.note(format!("public input {name}"), "verifier", answer);
             }
             for (name, changed) in changed_args(&args) {
@@ -227,10 +231,10 @@ impl Run<'_> {
         if ranges.len() != 2 {
             return Ok(());
         }
-        let slots = u64::from(self.running.deployment.slots_per_epoch);
+        let config = self.running.deployment.config;
         let mut answers = Vec::new();
         for _ in 0..2 {
-            let answer = jobs::epoch_root_input(slots, &ranges).and_then(|input| {
+            let answer = jobs::epoch_root_input(config, &ranges).and_then(|input| {
                 jobs::verify(self.running.keys.set(), &root.name, &input, &root.bytes)
             });
             answers
@@ -255,7 +259,7 @@ impl Run<'_> {
         root: &Root,
         progress: &mut Progress,
     ) -> Result<(), Error> {
-        let (args, proof) = parts(root)?;
+        let Parts { args, proof, .. } = parts(root)?;
         let intents = network.dir.path().join("data").join("tamper-intents.json");
         let client = self.running.l1.clone();
         let sender =
@@ -274,28 +278,38 @@ impl Run<'_> {
     }
 }
 
-fn parts(root: &Root) -> Result<(EpochArgs, Proof), Error> {
+struct Parts {
+    args: EpochArgs,
+    proof: Proof,
+    /// Blocks of the range.
+    blocks: u64,
+}
+
+fn parts(root: &Root) -> Result<Parts, Error> {
     let broken = || Error::NoResult { job: root.name.clone() };
     let epoch = EpochRoot::from_fields(&root.output.public).map_err(|_| broken())?;
     let proof = Proof::from_bytes(&root.output.proof).map_err(|_| broken())?;
-    Ok((abi::epoch_args(&epoch), proof))
+    let blocks = (epoch.last_block + 1).saturating_sub(epoch.first_block);
+    Ok(Parts { args: abi::epoch_args(&epoch), proof, blocks })
 }
 
 /// Every argument of a submission, changed one at a time.
 fn changed_args(args: &EpochArgs) -> Vec<(String, EpochArgs)> {
-    let mut out = Vec::new();
-    let mut add = |name: String, change: &dyn Fn(&mut EpochArgs)| {
-        let mut changed = args.clone();
-        change(&mut changed);
-        out.push((name, changed));
-    };
-    add("firstBlock".into(), &|a| a.firstBlock += 1);
-    add("lastBlock".into(), &|a| a.lastBlock += 1);
-    add("prover".into(), &|a| a.prover = Address::repeat_byte(7));
-    add("outHash".into(), &|a| a.outHash.0[31] ^= 1);
-    add("numConstraints".into(), &|a| a.numConstraints += 1);
-    for i in 0..args.pair.len() {
-        add(format!("pair[{i}]"), &|a| a.pair[i] += U256::from(1));
+    // Names all of them: a new one has to be changed below.
+    let EpochArgs { epoch, lastBlock, prover: _, numConstraints, pair } = args.clone();
+    let mut out = vec![
+        ("epoch".to_owned(), EpochArgs { epoch: epoch + 1, ..args.clone() }),
+        ("lastBlock".to_owned(), EpochArgs { lastBlock: lastBlock + 1, ..args.clone() }),
+        ("prover".to_owned(), EpochArgs { prover: Address::repeat_byte(7), ..args.clone() }),
+        (
+            "numConstraints".to_owned(),
+            EpochArgs { numConstraints: numConstraints + 1, ..args.clone() },
+        ),
+    ];
+    for i in 0..pair.len() {
+        let mut pair = pair;
+        pair[i] += U256::from(1);
+        out.push((format!("pair[{i}]"), EpochArgs { pair, ..args.clone() }));
     }
     out
 }

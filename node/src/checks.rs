@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rollmill_l1::alloy::primitives::{Address, U256};
 use rollmill_l1::alloy::providers::Provider;
-use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract, abi};
+use rollmill_l1::{KeySource, L1Client, L1Error, RollupContract};
 use rollmill_node_client::{ClientError, NodeClient};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Fr, Genesis};
