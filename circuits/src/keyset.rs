@@ -8,7 +8,7 @@ use rollmill_plonk::srs::srs_id;
 use rollmill_plonk::verifier::{VerifyError, verify};
 use rollmill_protocol::codec::{DecodeError, Reader, Writer};
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_path, vk_tree};
 use rollmill_protocol::{ChargedRows, Circuit, Config, Constants, EthAddress};
 use sha2::{Digest, Sha256};
 
@@ -157,9 +157,7 @@ impl KeySet {
 
     /// The leaf of a circuit with its siblings.
     pub fn opened(&self, circuit: Circuit) -> OpenedLeaf {
-        let index = circuit as usize;
-        let path = std::array::from_fn(|level| self.levels[level][(index >> level) ^ 1]);
-        OpenedLeaf { leaf: self.leaf(circuit), path }
+        OpenedLeaf { leaf: self.leaf(circuit), path: vk_path(&self.levels, circuit) }
     }
 
     /// Root of the key tree.

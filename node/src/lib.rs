@@ -45,7 +45,7 @@ mod store;
 mod tests;
 
 pub use archiver::follow;
-pub use blobs::{BlobConfig, BlobsError, NodeBlobs};
+pub use blobs::{BeaconIds, BlobConfig, BlobsError, NodeBlobs};
 pub use client_key::{ClientKey, ClientKeyError};
 pub use deadline::{Deadline, Pruner, read_deadline};
 pub use error::{BlockRefusal, NodeError, PoolError, QueryError};

@@ -72,3 +72,9 @@ pub fn vk_tree(leaves: &[VkLeaf]) -> Vec<Vec<Fr>> {
     }
     levels
 }
+
+/// Siblings of a circuit's leaf in the levels of [`vk_tree`], from the leaf up.
+pub fn vk_path(levels: &[Vec<Fr>], circuit: Circuit) -> [Fr; VK_TREE_HEIGHT] {
+    let index = circuit as usize;
+    std::array::from_fn(|level| levels[level][(index >> level) ^ 1])
+}

@@ -5,7 +5,6 @@ use std::process::Command;
 use rollmill_circuits::circuit::{cell_bits, log_n};
 use rollmill_circuits::keyset::{CircuitKey, KeySet};
 use rollmill_circuits::registry::KEY_SET_NAME;
-use rollmill_l1::alloy::providers::ext::AnvilApi;
 use rollmill_plonk::key::VerifyingKey;
 use rollmill_plonk::shape::fixed;
 use rollmill_plonk::srs::{development_tau_g2, srs_id};
@@ -37,7 +36,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_rollmill-prover-node");
 /// directory.
 async fn with_keys() -> (Deployment, String) {
     let keys = keys();
-    let deployment = Deployment::new(&keys.root()).await;
+    let deployment = Deployment::new(&Circuit::ALL.map(|of| keys.opened(of).leaf)).await;
     std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
     let folder = deployment.folder.path().display().to_string();
     let mut export = Command::new(PROGRAM);
@@ -57,11 +56,8 @@ async fn the_program_prunes_what_missed_its_deadline() {
     let status = program.status(|status| !status["proof_deadline"].is_null());
     assert_eq!(status["proof_deadline"]["is_missed"], false, "{status}");
 
-    let (provider, p) = (deployment.client.provider(), &deployment.parameters);
-    let epoch_seconds = u64::from(p.slotSeconds) * u64::from(p.slotsPerEpoch);
-    provider.anvil_increase_time(epoch_seconds).await.unwrap();
-    // The window, and L1 blocks in which another process may prune first.
-    provider.anvil_mine(Some(p.proofWindowL1Blocks + 20), None).await.unwrap();
+    // Time in which another process may prune first, too.
+    deployment.miss_deadline(1_000).await;
     program.line_with("pending chain pruned");
     assert_eq!(deployment.rollup.tips().await.unwrap().pending, 0);
     assert_eq!(program.metric("rollmill_node_prunes_sent_total"), 1.0);
@@ -105,7 +101,7 @@ async fn the_program_shows_its_nodes_figures_and_a_refused_block() {
 #[tokio::test]
 async fn check_asks_the_broker_the_sources_and_the_keys() {
     let keys = keys();
-    let deployment = Deployment::new(&keys.root()).await;
+    let deployment = Deployment::new(&Circuit::ALL.map(|of| keys.opened(of).leaf)).await;
     std::fs::write(deployment.path(KEY_SET_NAME), keys.to_bytes()).unwrap();
     let folder = deployment.folder.path().display().to_string();
     let check = |flags: &[&str]| {

@@ -8,19 +8,17 @@ use std::sync::Arc;
 
 use rollmill_l1_testing::Random;
 use rollmill_node::{
-    ClientProofVerifier, L1Event, L1Position, L1Update, Node, NodeSettings, PoolError, PoolLimits,
-    ProofRejected, ProposedBlock, SlotClock,
+    ClientProofVerifier, Data, L1Event, L1Position, L1Update, Node, NodeSettings, PoolError,
+    PoolLimits, ProofRejected, ProposedBlock,
 };
 use rollmill_node_client::wire::{BlockRef, TxStatus};
-use rollmill_protocol::builder::BlockEnv;
-use rollmill_protocol::gas::{self, FeePerGas, MAX_TXS_PER_BLOCK};
+use rollmill_protocol::gas::{self, FeePerGas, Gas, MAX_TXS_PER_BLOCK};
 use rollmill_protocol::genesis::{Genesis, GenesisBalance};
 use rollmill_protocol::note::fee_balance_slot;
 use rollmill_protocol::tree::{IndexedTree, indexed};
-use rollmill_protocol::version::VersionIds;
-use rollmill_protocol::{ClientInputs, EthAddress, Fr, Tx, field};
+use rollmill_protocol::{ClientInputs, Commitment, EthAddress, Fr, Tx, blob, field};
 use rollmill_protocol_testing as chain;
-use rollmill_sequencer::build::{Outcome, build};
+use rollmill_sequencer::build::{Choice, Outcome, build};
 
 #[derive(Debug)]
 struct AnyProof;
@@ -31,8 +29,6 @@ impl ClientProofVerifier for AnyProof {
     }
 }
 
-const SLOT_SECONDS: u64 = 12;
-
 /// A node, and an L1 that accepts every block.
 struct Network {
     node: Arc<Node>,
@@ -40,6 +36,7 @@ struct Network {
     slot: u64,
     anchor: Fr,
     max_txs: usize,
+    version: u64,
 }
 
 /// What came of a slot.
@@ -67,32 +64,27 @@ impl Network {
             fee_balances: balances.iter().enumerate().map(balance).collect(),
             ..chain::genesis()
         };
+        let version = genesis.version();
         let settings = NodeSettings {
             data_dir: folder.path().to_owned(),
-            clock: SlotClock { genesis_time: genesis.timestamp, slot_seconds: SLOT_SECONDS },
             genesis,
-            versions: VersionIds {
-                chain_id: chain::CHAIN_ID,
-                rollup_version: chain::VERSION,
-                protocol_version: 1,
-                vk_root: chain::value(9, 0),
-            },
-            slots_per_epoch: 32,
             l1_start: L1Position { number: 0, hash: [0; 32] },
             pool,
             state_blocks: 4,
         };
         let node = Node::open(settings, Arc::new(AnyProof)).unwrap();
         let anchor = node.genesis_header().hash();
-        Self { node, _folder: folder, slot: 0, anchor, max_txs: MAX_TXS_PER_BLOCK }
+        Self { node, _folder: folder, slot: 0, anchor, max_txs: MAX_TXS_PER_BLOCK, version }
     }
 
     /// Transaction `i` of payer `from`, which allows `max` for a unit of either kind of gas.
     fn tx(&self, i: u64, from: u64, max: u64) -> Tx {
         let mut tx = chain::tx(i, self.anchor);
-        tx.effects.fee_payer = payer(from);
-        tx.effects.gas.max_fee_per_l2_gas = max;
-        tx.effects.gas.max_fee_per_da_gas = max;
+        tx.version = self.version;
+        let effects = &mut tx.body.effects;
+        effects.fee_payer = payer(from);
+        effects.gas.max_fee_per_l2_gas = max;
+        effects.gas.max_fee_per_da_gas = max;
         tx
     }
 
@@ -110,30 +102,45 @@ impl Network {
         self.slot += 1;
         let node = &self.node;
         let parent = node.block_record(BlockRef::Pending).unwrap().unwrap();
-        let price = node.next_price().unwrap();
-        let clock = node.settings().clock;
-        let timestamp = clock.timestamp(&parent.header, self.slot).unwrap();
-        let coinbase = EthAddress([0xc0; 20]);
-        let env = BlockEnv { slot: self.slot, timestamp, coinbase, price };
-        let priced_out = node.is_priced_out().unwrap();
-        let Outcome { built, left_out } =
-            build(node, &node.ready_txs(), self.max_txs, env, priced_out).unwrap();
+        let choice = Choice {
+            slot: self.slot,
+            coinbase: EthAddress([0xc0; 20]),
+            max_txs: self.max_txs,
+            is_priced_out: node.is_priced_out().unwrap(),
+        };
+        let Outcome { built, left_out } = build(node, &node.ready_txs(), choice).unwrap();
         assert_eq!(left_out, [], "the pool called them ready");
         let (slot, events) = match built {
             None => (Slot::Nothing, vec![]),
             Some(built) => {
                 let block = built.block;
-                let link = block.chain_link(parent.chain);
+                // The node takes the commitment from L1, which has checked it.
+                let (commitment, data) = match block.txs.is_empty() {
+                    true => (Commitment::default(), Data::None),
+                    false => {
+                        let words = blob::block_words(&block.txs);
+                        (Commitment([7; 48]), Data::Blob(blob::encode_words(&words).unwrap()))
+                    }
+                };
+                let opening = block.opening(commitment);
+                let link = block.chain_link(parent.chain, &opening);
                 let proposed = ProposedBlock {
                     block_number: block.header.block_number,
                     archive_root: link.archive_root,
                     header_hash: link.header_hash,
-                    data_hash: link.data_hash,
                     chain: link.chain(),
                     slot: link.slot,
                     coinbase: link.coinbase,
                     total_fees: link.total_fees,
-                    data: Ok(block.data().to_bytes()),
+                    tx_count: link.tx_count,
+                    versioned_hash: [0; 32],
+                    z: link.z,
+                    y: link.y,
+                    commitment: link.commitment,
+                    in_hash: link.in_hash,
+                    out_root: link.out_root,
+                    signers: 1,
+                    data,
                 };
                 let count = block.txs.len();
                 let slot = if count == 0 { Slot::Empty } else { Slot::Full(count) };
@@ -143,10 +150,10 @@ impl Network {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&self.slot.to_be_bytes());
         let to = L1Position { number: self.slot, hash };
-        let update = L1Update::Extend { to, time: timestamp, finalized: None, events };
+        let time = node.config().timestamp(self.slot).unwrap();
+        let update = L1Update::Extend { to, time, finalized: None, events };
         node.apply(&update).unwrap();
         assert_eq!(node.tips().rejected, None);
-        assert_eq!(node.broken_rules(), []);
         slot
     }
 
@@ -256,11 +263,15 @@ fn the_highest_price_is_no_end() {
     assert!((300..320).contains(&slots), "{slots}");
 }
 
+/// The least prices, in the deployment's config.
+const FEE_MIN: FeePerGas = FeePerGas { l2: 1, da: 1 };
+
 /// Blocks in which the price falls from `price` to the least.
 fn slots_to_fall(mut price: FeePerGas) -> u64 {
     let mut slots = 0;
-    while price != FeePerGas::MIN {
-        price = price.next(0);
+    while price != FEE_MIN {
+        let fallen = |price| gas::next_fee_per_gas(price, 0, 1, 1);
+        price = FeePerGas { l2: fallen(price.l2), da: fallen(price.da) };
         slots += 1;
     }
     slots
@@ -277,7 +288,7 @@ fn random_bursts(seed: u64) {
     println!("seed {seed}");
     let mut random = Random(seed);
     let genesis_price = [1, 2, 7, 10, 100, 1000][random.below(6) as usize];
-    let fee_min = gas::fee(FeePerGas::MIN).unwrap();
+    let fee_min = gas::fee(FEE_MIN, Gas::PER_TX).unwrap();
     let fee = fee_min * genesis_price;
     let balances: Vec<u64> = (0..12)
         .map(|_| match random.below(4) {
@@ -312,7 +323,7 @@ fn random_bursts(seed: u64) {
             let mut tx = network.tx(i, from, max);
             if i > 0 && random.below(8) == 0 {
                 let (_, other) = &sent[&random.below(i)];
-                tx.effects.nullifiers[1] = other.effects.nullifiers[0];
+                tx.body.effects.nullifiers[1] = other.effects().nullifiers[0];
             }
             // Rejected ones count as never sent.
             let _ = network.submit(&tx);
@@ -348,7 +359,7 @@ fn random_bursts(seed: u64) {
 fn check_all_landed(network: &Network, sent: &BTreeMap<u64, (u64, Tx)>) {
     let mut spent = BTreeSet::new();
     for (_, tx) in sent.values().filter(|(_, tx)| network.is_included(tx)) {
-        for nullifier in tx.effects.present_nullifiers() {
+        for nullifier in tx.effects().present_nullifiers() {
             assert!(spent.insert(*nullifier), "a nullifier landed twice");
         }
     }

@@ -37,7 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("blob", &["errors", "algebra"]),
     ("net", &["errors"]),
     ("l1", &["errors", "protocol", "blob", "net"]),
-    ("l1-testing", &["l1"]),
+    ("l1-testing", &["l1", "protocol"]),
     ("node-client", &["errors", "protocol", "net"]),
     ("broker-client", &["errors", "net"]),
     ("service", &["errors", "net"]),

@@ -17,14 +17,14 @@ use alloy::primitives::{Address, B256, Bytes, U256, hex};
 use alloy::signers::SignerSync;
 use alloy::signers::local::PrivateKeySigner;
 use alloy::sol_types::SolValue;
-use rollmill_l1::abi::{EpochArgs, ProposeArgs, Rates, RootKey};
+use rollmill_l1::abi::{EpochArgs, ProposeArgs, Rates};
 use rollmill_l1::{
     DeploymentInfo, Followed, L1Client, Plan, RollupContract, SenderConfig, Terms, TxReceipt,
     TxRequest, TxSender, abi, attest, deploy, root_key,
 };
 use rollmill_protocol::gas::{DA_GAS_PER_TX, L2_GAS_PER_TX};
 use rollmill_protocol::version::PROTOCOL_VERSION;
-use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_path, vk_tree};
 use rollmill_protocol::{ChainLink, Circuit, Config, EthAddress, Fr};
 
 pub use anvil::{Anvil, CHAIN_ID};
@@ -84,9 +84,10 @@ pub async fn sender(client: &L1Client, folder: &Path, index: usize) -> TxSender 
 }
 
 /// Creation code of a contract that returns one word for every call.
-pub fn constant_contract(word: u8) -> Bytes {
-    let runtime = [0x60, word, 0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3];
-    [&hex!("6008600a5f3960085ff30000")[..10], &runtime[..]].concat().into()
+pub fn constant_contract(word: B256) -> Bytes {
+    // PUSH32 word, PUSH0, MSTORE, PUSH1 32, PUSH0, RETURN: 39 bytes, which the first ten copy and return.
+    let runtime = [&[0x7f], word.as_slice(), &[0x5f, 0x52, 0x60, 0x20, 0x5f, 0xf3]].concat();
+    [&hex!("6027600a5f3960275ff3")[..], &runtime].concat().into()
 }
 
 /// Long enough that no test leaves a slot by mining blocks.
@@ -124,29 +125,34 @@ pub fn rates() -> Rates {
     }
 }
 
-/// The keys of both root circuits when their verifiers state this digest, and the root of the key tree.
-pub fn root_keys(digest: u8, verifier: Address) -> (Fr, [RootKey; 2]) {
-    let circuits = [Circuit::EpochRoot1, Circuit::EpochRoot2];
-    let leaves = circuits.map(|circuit| VkLeaf {
+/// Leaves of both root circuits whose verifiers state this digest.
+pub fn root_leaves(vk_digest: Fr) -> Vec<VkLeaf> {
+    let leaf = |circuit: Circuit| VkLeaf {
         circuit,
-        vk_digest: Fr::from(u64::from(digest)),
+        vk_digest,
         log_n: 17,
         n_public_inputs: circuit.n_public() as u64,
         charged_rows: 7,
         protocol_version: PROTOCOL_VERSION,
-    });
-    let levels = vk_tree(&leaves);
-    let keys = circuits.map(|circuit| {
-        let role = circuit as usize;
-        let siblings: Vec<Fr> =
-            (0..VK_TREE_HEIGHT).map(|level| levels[level][(role >> level) ^ 1]).collect();
-        root_key(verifier, 7, &siblings).unwrap()
-    });
-    (levels[VK_TREE_HEIGHT][0], keys)
+    };
+    [Circuit::EpochRoot1, Circuit::EpochRoot2].map(leaf).into()
 }
 
-/// A rollup of account 0, which is its committee, with a verifier that returns `answer` for every call, in
-/// slot 0.
+/// What a deployment is made from.
+pub struct Setup<'a> {
+    /// Leaves of the key tree, those of both root circuits among them. A root verifier answers with its digest,
+    /// whatever it is asked: 1 accepts every proof, 0 none.
+    pub leaves: &'a [VkLeaf],
+    /// Seconds after an epoch in which a proof is in time, and those of the challenge period after it.
+    pub window: u32,
+    pub config: Config,
+    /// The committee, in order.
+    pub members: Vec<Address>,
+    /// Root of the archive at genesis, for the rollup's address and the root of the key tree.
+    pub genesis: &'a dyn Fn(EthAddress, Fr) -> Fr,
+}
+
+/// A rollup that account 0 has deployed, in slot 0.
 pub struct Network {
     pub client: L1Client,
     pub sender: TxSender,
@@ -160,51 +166,72 @@ pub struct Network {
 }
 
 impl Network {
-    /// Deploys the contracts. `window` is the number of seconds after an epoch in which a proof is in time,
-    /// and that of the challenge period after it.
+    /// A rollup whose committee is account 0, with verifiers that return `answer` for every call.
     pub async fn on(client: L1Client, answer: bool, window: u32) -> Self {
+        let now = client.latest().await.unwrap();
+        let setup = Setup {
+            leaves: &root_leaves(Fr::from(u64::from(answer))),
+            window,
+            config: config(now.timestamp),
+            members: vec![signer(0).address()],
+            genesis: &|_, _| Fr::from(0x9eu64),
+        };
+        Self::with(client, setup).await
+    }
+
+    /// Deploys the contracts.
+    pub async fn with(client: L1Client, setup: Setup<'_>) -> Self {
+        let Setup { leaves, window, config, members, genesis } = setup;
         let folder = tempfile::tempdir().unwrap();
         let sender = sender(&client, folder.path(), 0).await;
         let start = client.latest().await.unwrap().number;
-        let account = sender.account();
-        let made = |id: &'static str, code: Bytes| {
+        let made = |id: String, code: Bytes| {
             let sender = &sender;
-            async move { deploy(sender, id, code).await.unwrap().address }
+            async move { deploy(sender, &id, code).await.unwrap().address }
         };
-        let verifier = made("verifier", constant_contract(answer.into())).await;
-        let timelock = made("timelock", constant_contract(1)).await;
-        let data_availability = made("data", abi::BlobAvailability::BYTECODE.clone()).await;
-        let members = vec![account].abi_encode();
-        let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members);
-        let selection = made("selection", code).await;
-        let supply = (timelock, account, U256::from(10).pow(U256::from(24))).abi_encode();
-        let token = made("token", abi::creation(&abi::AztToken::BYTECODE, &supply)).await;
-        let now = client.latest().await.unwrap();
-        let (vk_root, [one_block, more_blocks]) = root_keys(answer.into(), verifier);
+        let levels = vk_tree(leaves);
+        let vk_root = levels[VK_TREE_HEIGHT][0];
+        let mut root_keys = Vec::new();
+        for circuit in [Circuit::EpochRoot1, Circuit::EpochRoot2] {
+            let leaf = leaves.iter().find(|leaf| leaf.circuit == circuit).unwrap();
+            let code = constant_contract(abi::word(&leaf.vk_digest));
+            let verifier = made(format!("verifier/{}", circuit.name()), code).await;
+            let path = vk_path(&levels, circuit);
+            root_keys.push(root_key(verifier, leaf.charged_rows, &path).unwrap());
+        }
+        let [one_block, more_blocks] = root_keys.try_into().unwrap();
+        let timelock = made("timelock".into(), constant_contract(B256::with_last_byte(1))).await;
+        let code = abi::BlobAvailability::BYTECODE.clone();
+        let data_availability = made("data".into(), code).await;
+        let code = abi::creation(&abi::FixedCommittee::BYTECODE, &members.abi_encode());
+        let selection = made("selection".into(), code).await;
+        let supply = (timelock, sender.account(), U256::from(10).pow(U256::from(24))).abi_encode();
+        let code = abi::creation(&abi::AztToken::BYTECODE, &supply);
+        let token = made("token".into(), code).await;
+        let plan = Plan::new(&sender, "test").await.unwrap();
+        let rollup = EthAddress(plan.rollup().into_array());
         let terms = Terms {
-            genesis_archive_root: Fr::from(0x9eu64),
+            genesis_archive_root: genesis(rollup, vk_root),
             vk_root,
-            config: config(now.timestamp),
+            config,
             one_block,
             more_blocks,
             proof_window_seconds: window,
             challenge_seconds: window,
             proof_grace_seconds: window,
-            max_unproven_epochs: 512,
+            max_unproven_epochs: 128,
             data_availability,
             selection,
             token,
             timelock,
             rates: rates(),
         };
-        let plan = Plan::new(&sender, "test").await.unwrap();
         let deployed = plan.deploy(&sender, "test", &terms).await.unwrap();
         assert_eq!(deployed.address, plan.rollup());
         let rollup = client.rollup(deployed.address).await.unwrap();
         let info = rollup.info().await.unwrap();
         assert_eq!(info.version, plan.version(CHAIN_ID, &vk_root, &terms.config));
         assert_eq!(info.config_hash, terms.config.hash());
-        let config = terms.config;
         Self { client, sender, rollup, info, config, token, folder, start }
     }
 

@@ -8,90 +8,115 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use rollmill_l1::abi::{self, Parameters, ProposeArgs, word};
-use rollmill_l1::alloy::primitives::{Address, B256};
+use rollmill_l1::alloy::primitives::Address;
 use rollmill_l1::alloy::signers::local::PrivateKeySigner;
-use rollmill_l1::{
-    L1BlockRef, L1Client, RollupContract, SenderConfig, TxRequest, TxSender, deploy, deploy_rollup,
-};
-use rollmill_protocol::Fr;
+use rollmill_l1::{L1BlockRef, L1Client, RollupContract, SenderConfig, TxSender};
 use rollmill_protocol::tree::MemoryStore;
-use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_path, vk_tree};
+use rollmill_protocol::{Circuit, Config, EthAddress, Fr, Genesis, Tx};
 
-use rollmill_l1_testing::Anvil;
+use rollmill_l1_testing::{Anvil, Network, Setup, config, root_leaves, signer};
 use serde_json::Value;
 
 pub use rollmill_l1_testing::anvil;
 pub use rollmill_protocol_testing as chain;
 
 /// The first key of anvil's well-known development mnemonic: deployer and proposer.
-pub const KEY: &str = "ac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80";
-/// Creation code of a contract that does nothing: no proof is sent to it.
-const EMPTY_CONTRACT: [u8; 4] = [0x60, 0x01, 0x5f, 0xf3];
-pub const SLOTS_PER_EPOCH: u32 = 8;
+pub const KEY: &str = rollmill_l1_testing::KEYS[0];
+pub const SLOTS_PER_EPOCH: u64 = 8;
 
 /// Long enough that no test leaves a slot.
-pub const SLOT_SECONDS: u32 = 10_000;
+pub const SLOT_SECONDS: u64 = 10_000;
 
-/// A rollup on its own L1, with the genesis of the protocol's tests, in the middle of slot 5.
+/// Seconds after an epoch in which its proof is in time, and those of the challenge period after it.
+pub const WINDOW: u32 = 100_000;
+
+/// A rollup on its own L1, with the notes and balances of the protocol's tests, in the middle of slot 5.
 pub struct Deployment {
     pub anvil: Anvil,
     pub client: L1Client,
     pub rollup: RollupContract,
-    pub parameters: Parameters,
+    pub network: Network,
+    pub genesis: Genesis,
     /// The L1 block before the rollup's.
     pub start: L1BlockRef,
     pub folder: tempfile::TempDir,
+    levels: Vec<Vec<Fr>>,
 }
 
 impl Deployment {
-    pub async fn new(vk_root: &Fr) -> Self {
+    /// With a key tree of these leaves; without one for a root circuit, a made-up leaf takes its place. No proof
+    /// is accepted. The committee is account 0.
+    pub async fn new(leaves: &[VkLeaf]) -> Self {
+        Self::with_committee(leaves, vec![signer(0).address()]).await
+    }
+
+    /// [`Self::new`] with another committee.
+    pub async fn with_committee(leaves: &[VkLeaf], members: Vec<Address>) -> Self {
         let anvil = Anvil::start();
         let client = anvil.client().await;
         let folder = tempfile::tempdir().unwrap();
-        let sender = sender(&client, &folder.path().join("deployer.json")).await;
-        let verifier = deploy(&sender, "verifier", EMPTY_CONTRACT.into()).await.unwrap();
         let start = client.latest().await.unwrap();
-        let genesis = chain::genesis();
-        let built = genesis.build(MemoryStore::new()).unwrap();
-        let parameters = Parameters {
-            genesisArchiveRoot: word(&built.state.archive_root),
-            vkRoot: word(vk_root),
-            verifier: verifier.address,
-            proposer: sender.account(),
-            rollupVersion: chain::VERSION,
-            protocolVersion: PROTOCOL_VERSION,
-            genesisTime: start.timestamp - 11 * u64::from(SLOT_SECONDS) / 2,
-            slotSeconds: SLOT_SECONDS,
-            slotsPerEpoch: SLOTS_PER_EPOCH,
-            proofWindowL1Blocks: 1_000,
+        let mut leaves = leaves.to_vec();
+        for root in root_leaves(Fr::from(0u64)) {
+            if leaves.iter().all(|leaf| leaf.circuit != root.circuit) {
+                leaves.push(root);
+            }
+        }
+        let levels = vk_tree(&leaves);
+        let config = Config {
+            slot_seconds: SLOT_SECONDS,
+            slots_per_epoch: SLOTS_PER_EPOCH,
+            ..config(start.timestamp - 11 * SLOT_SECONDS / 2)
         };
-        let rollup = deploy_rollup(&sender, "rollup", &parameters).await.unwrap().address;
-        let rollup = client.rollup(rollup).await.unwrap();
+        let genesis = |rollup: EthAddress, vk_root: Fr| Genesis {
+            chain_id: anvil::CHAIN_ID,
+            rollup,
+            vk_root,
+            config,
+            ..chain::genesis()
+        };
+        let root = |rollup, vk_root| {
+            let built = genesis(rollup, vk_root).build(MemoryStore::new()).unwrap();
+            built.state.archive_root
+        };
+        let setup = Setup { leaves: &leaves, window: WINDOW, config, members, genesis: &root };
+        let network = Network::with(client.clone(), setup).await;
+        let rollup = EthAddress(network.rollup.address().into_array());
+        let genesis = genesis(rollup, levels[VK_TREE_HEIGHT][0]);
         std::fs::write(folder.path().join("genesis.json"), genesis.to_json()).unwrap();
-        Self { anvil, client, rollup, parameters, start, folder }
+        let rollup = network.rollup.clone();
+        Self { anvil, client, rollup, network, genesis, start, folder, levels }
+    }
+
+    /// Siblings of a circuit's leaf in the key tree.
+    pub fn vk_path(&self, circuit: Circuit) -> [Fr; VK_TREE_HEIGHT] {
+        vk_path(&self.levels, circuit)
+    }
+
+    /// Transaction number `i`, whose client proof only a test believes.
+    pub fn tx(&self, i: u64, anchor: Fr) -> Tx {
+        Tx { version: self.genesis.version(), ..chain::tx(i, anchor) }
+    }
+
+    /// Lets an epoch that has a block now miss its deadline: the epoch ends, and window and challenge period
+    /// pass, and `more` seconds.
+    pub async fn miss_deadline(&self, more: u64) {
+        use rollmill_l1::alloy::providers::ext::AnvilApi;
+        let provider = self.client.provider();
+        let seconds = SLOTS_PER_EPOCH * SLOT_SECONDS + 2 * u64::from(WINDOW) + more;
+        provider.anvil_increase_time(seconds).await.unwrap();
+        provider.anvil_mine(Some(1), None).await.unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Posts a block that the contract accepts and every node rejects: its data is not a block.
+    /// Posts a block that the contract accepts and every node rejects: its header is none.
     pub async fn propose_nonsense(&self) {
-        let sender = sender(&self.client, &self.path("nonsense.json")).await;
-        let tips = self.rollup.tips().await.unwrap();
-        let args = ProposeArgs {
-            blockNumber: tips.pending + 1,
-            slot: self.rollup.current_slot().await.unwrap(),
-            previousArchiveRoot: self.rollup.block_record(tips.pending).await.unwrap().archiveRoot,
-            archiveRoot: B256::with_last_byte(1),
-            headerHash: B256::with_last_byte(2),
-            coinbase: Address::ZERO,
-            totalFees: 0,
-        };
-        let call = abi::propose_calldata(args, b"nonsense".to_vec());
-        let request = TxRequest::call("nonsense", self.rollup.address(), call);
-        assert!(sender.send(request).await.unwrap().succeeded);
+        let slot = self.rollup.current_slot().await.unwrap();
+        self.network.propose(slot).await;
     }
 
     /// Starts a program with its own node in this deployment. The client circuit's key is expected in
@@ -136,6 +161,7 @@ impl Deployment {
             ("--node-genesis", path("genesis.json")),
             ("--node-client-key", path("client.key")),
             ("--node-data-dir", path("node")),
+            ("--node-blob-archive", path("blobs")),
             ("--intents", path("intents.json")),
         ];
         // The test's own value takes the place of these.
