@@ -18,7 +18,7 @@ use crate::{ANVIL_CHAIN_ID, Error, Progress};
 /// Notes of each account at genesis, and their amount. Two, so that the first transfer can join
 /// them: an account sends a little more than one note holds.
 const NOTES: u64 = 2;
-const NOTE_VALUE: u64 = 1_000_000;
+const NOTE_VALUE: u64 = 1 << 40;
 /// Fee balance of each account: enough for some hundred thousand transactions at the first price.
 const FEE_BALANCE: u64 = 1 << 50;
 /// First prices of gas.

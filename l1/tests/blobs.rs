@@ -7,19 +7,25 @@ use alloy::primitives::{B256, Bytes, U256};
 use alloy::providers::Provider;
 use alloy::providers::ext::AnvilApi;
 use alloy::sol_types::SolCall;
-use rollmill_l1::blob::{Blob, Kzg, Sidecar, evaluate};
+use rollmill_l1::blob::{Blob, Kzg, Sidecar};
 use rollmill_l1::{
     L1Client, L1Error, SenderConfig, TxRequest, TxSender, TxUpdate, creation_code, deploy,
 };
 use rollmill_l1_testing::pay::{Faulty, included, mine_full, paid, payment};
 use rollmill_l1_testing::proxy::Fault;
 use rollmill_l1_testing::{Anvil, mine, reorg, sender, signer};
+use rollmill_protocol::Commitment;
 use rollmill_protocol::Fr;
+use rollmill_protocol::blob::{self, Opening, encode_words};
+
+fn blob_of(words: &[Fr]) -> Blob {
+    Blob::from_bytes(&encode_words(words).unwrap()).unwrap()
+}
 
 /// A block's data, with the proofs that Ethereum's library computes.
 async fn sidecar(words: u64) -> Arc<Sidecar> {
     let words: Vec<_> = (1..=words).map(Fr::from).collect();
-    let made = move || Kzg::start().sidecar(Blob::from_words(&words).unwrap()).unwrap();
+    let made = move || Kzg::start().sidecar(blob_of(&words)).unwrap();
     Arc::new(tokio::task::spawn_blocking(made).await.unwrap())
 }
 
@@ -97,11 +103,16 @@ async fn the_contract_of_protocol_2_accepts_the_opening_of_a_published_blob_and_
     let z = Fr::from(77);
     let opened = words.clone();
     let opened = tokio::task::spawn_blocking(move || {
-        let blob = Blob::from_words(&opened).unwrap();
+        let blob = blob_of(&opened);
         (Kzg::start().prove(&blob, &z).unwrap(), Kzg::start().sidecar(blob).unwrap())
     });
     let ((y, proof), published) = opened.await.unwrap();
-    assert_eq!(y, evaluate(&words, &z));
+    let opening = Opening {
+        commitment: Commitment(published.commitment().0),
+        z,
+        y: blob::evaluate(&words, &blob::to_blob_field(&z)),
+    };
+    assert_eq!(y, opening.y_bytes());
     let published = Arc::new(published);
     let right = contract::DaInput {
         blobIndex: U256::ZERO,

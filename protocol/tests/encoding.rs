@@ -1,9 +1,9 @@
 //! Canonical bytes: one encoding a value, and no panic on any input.
 
-use ark_ff::Field;
+use ark_ff::{BigInteger, Field, PrimeField};
 use proptest::prelude::*;
 use rollmill_algebra::Fr;
-use rollmill_protocol::blob::{self, BLOB_BYTES, TX_WORDS};
+use rollmill_protocol::blob::{self, BLOB_BYTES, BlobFr, TX_WORDS};
 use rollmill_protocol::codec::Reader;
 use rollmill_protocol::field::{from_hex, to_bytes, to_hex};
 use rollmill_protocol::tx::{LOG_BYTES, log_bytes, log_words};
@@ -236,6 +236,26 @@ fn a_coefficient_that_is_no_word_is_rejected() {
     }
     let rejected = blob::decode_words(&bytes);
     assert_eq!(rejected, Err(DecodeError::NotCanonical { what: "word of a blob" }));
+}
+
+/// The definition of docs/book/protocol-2.md, term by term: ω, the reversed bits, the sum of powers.
+#[test]
+fn each_element_is_the_polynomials_value_at_its_root_of_unity() {
+    let words: Vec<Fr> = (1..=200u64).map(Fr::from).collect();
+    let bytes = blob::encode_words(&words).unwrap();
+    let mut exponent = BlobFr::MODULUS;
+    exponent.sub_with_borrow(&1u64.into());
+    (0..12).for_each(|_| exponent.div2());
+    let omega = BlobFr::from(7u64).pow(exponent);
+    assert_eq!(omega.pow([4096u64]), BlobFr::from(1u64));
+    for index in [0usize, 1, 2, 3, 1000, 2048, 4095] {
+        let reversed = (0..12).fold(0u64, |sum, bit| sum << 1 | (index as u64 >> bit & 1));
+        let point = omega.pow([reversed]);
+        let terms = words.iter().zip(0u64..).map(|(w, k)| blob::to_blob_field(w) * point.pow([k]));
+        let sum = terms.sum::<BlobFr>().into_bigint().to_bytes_be();
+        let at = 32 * index;
+        assert_eq!(bytes[at..at + 32], sum, "element {index}");
+    }
 }
 
 #[test]

@@ -30,9 +30,9 @@ use rollmill_l1::{Expiry, L1Error, Seen, TxRequest, TxSender, TxStatus, attest};
 use rollmill_node::setup::RunningNode;
 use rollmill_node::{Deadline, NodeError, Pruner, QueryError};
 use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
-use rollmill_protocol::blob::block_words;
+use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::Block;
-use rollmill_protocol::{Commitment, EthAddress, Fr};
+use rollmill_protocol::{Commitment, DecodeError, EthAddress, Fr};
 use rollmill_service::{Again, Retry, Shutdown, StatusPage};
 
 use crate::build::{BuildError, Built, Choice, Outcome, build, has_messages};
@@ -76,6 +76,11 @@ pub enum SequencerError {
     /// Do: Report it with the log.
     #[error("{code}: the block's blob: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
     Blob(#[from] BlobError),
+    /// The block does not fit into a blob.
+    ///
+    /// Do: Report it with the log: the rules of a block allow fewer transactions.
+    #[error("{code}: the block's data: {cause}", code = self.code(), cause = rollmill_errors::Bare(.0))]
+    Data(#[from] DecodeError),
     /// The account is no member of the committee.
     ///
     /// Do: Give a member's key with `--l1-key-env` or `--l1-keystore`.
@@ -122,6 +127,7 @@ rollmill_errors::coded! {
         Self::Blob(..) => "SEQ-009",
         Self::Unsigned { .. } => "SEQ-010",
         Self::NotAMember { .. } => "SEQ-011",
+        Self::Data(..) => "SEQ-012",
         Self::Archive(error) => (error),
         Self::Build(error) => (error),
         Self::L1(error) => (error),
@@ -239,7 +245,7 @@ impl Sequencer {
             return Ok((Commitment::default(), abi::no_data(), None));
         }
         let blobs = &self.running.blobs;
-        let sidecar = blobs.kzg.sidecar(Blob::from_words(&block_words(&block.txs))?)?;
+        let sidecar = blobs.kzg.sidecar(Blob::from_bytes(&encode(&block.txs)?)?)?;
         let commitment = Commitment(sidecar.commitment().0);
         let opening = block.opening(commitment);
         let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;

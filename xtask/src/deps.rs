@@ -116,6 +116,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("l1", "l1-testing", "tests run on a development L1"),
     ("node", "protocol-testing", "tests follow a small deployment"),
     ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
+    ("blob", "protocol", "tests make blobs of words"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
     ("pxe", "plonk", "tests check witnesses against the client circuit"),
     ("prover-node", "sequencer-testing", "tests run the program in a deployment"),

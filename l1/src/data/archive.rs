@@ -153,7 +153,8 @@ mod tests {
     const HASH: B256 = B256::repeat_byte(1);
 
     fn blob(word: u64) -> Blob {
-        Blob::from_words(&[rollmill_protocol::Fr::from(word)]).unwrap()
+        let words = [rollmill_protocol::Fr::from(word)];
+        Blob::from_bytes(&rollmill_protocol::blob::encode_words(&words).unwrap()).unwrap()
     }
 
     #[test]

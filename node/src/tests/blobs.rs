@@ -8,6 +8,8 @@ use rollmill_l1::blob::{Blob, Kzg};
 use rollmill_l1::data::{
     BlobArchive, BlobRef, BlobSource, BlobSources, Peer, SourceError, WebLimits,
 };
+use rollmill_protocol::Fr;
+use rollmill_protocol::blob::encode_words;
 use rollmill_service::{HttpLimits, HttpMetrics, Shutdown, serve_within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -64,7 +66,7 @@ fn archive() -> (tempfile::TempDir, BlobArchive) {
 
 async fn blob() -> (Blob, BlobRef) {
     let made = tokio::task::spawn_blocking(|| {
-        let blob = Blob::from_words(&[rollmill_protocol::Fr::from(7)]).unwrap();
+        let blob = Blob::from_bytes(&encode_words(&[Fr::from(7u64)]).unwrap()).unwrap();
         let commitment = Kzg::start().commit(&blob).unwrap();
         (blob, commitment.versioned_hash())
     });
