@@ -105,7 +105,7 @@ impl Accounts {
             let amount = if self.rounds == 1 { NOTE_VALUE + 1 } else { 1_000 + self.rounds };
             progress.status(format!("account {i} proves a transfer"));
             let start = std::time::Instant::now();
-            txs.push(self.prepare(i, to, amount, node).await?);
+            txs.push(self.prepare(i, Order::transfer(to, amount), node).await?);
             progress.line(&format!(
                 "account {i} proved a private transfer of {amount} to account {}: {:.2} s",
                 (i + 1) % self.wallets.len(),
@@ -118,8 +118,7 @@ impl Accounts {
     async fn prepare(
         &mut self,
         index: usize,
-        to: Address,
-        amount: u64,
+        order: Order,
         node: &NodeClient,
     ) -> Result<Tx, Error> {
         let keys = self.wallets[index].keys().clone();
@@ -133,7 +132,7 @@ impl Accounts {
         let work = tokio::task::spawn_blocking(move || {
             let result = handle.block_on(async {
                 wallet.sync(&node).await?;
-                wallet.prepare(&node, prover.as_ref(), &Order::transfer(to, amount), &mut rng).await
+                wallet.prepare(&node, prover.as_ref(), &order, &mut rng).await
             });
             (wallet, result)
         });
@@ -149,7 +148,43 @@ impl Accounts {
     /// [`Error::Wallet`].
     pub async fn prepare_one(&mut self, index: usize, node: &NodeClient) -> Result<Tx, Error> {
         let to = self.wallets[(index + 1) % self.wallets.len()].address();
-        self.prepare(index, to, 1_000, node).await
+        self.prepare(index, Order::transfer(to, 1_000), node).await
+    }
+
+    /// A withdrawal of account `index` to an account on L1, proven and not sent.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn withdraw(
+        &mut self,
+        index: usize,
+        to: EthAddress,
+        amount: u64,
+        node: &NodeClient,
+    ) -> Result<Tx, Error> {
+        self.prepare(index, Order::withdraw(to, amount), node).await
+    }
+
+    /// The claim of the deposit of account `index`, proven and not sent. `None` while no block has the deposit.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn claim(&mut self, index: usize, node: &NodeClient) -> Result<Option<Tx>, Error> {
+        self.wallets[index].sync(node).await?;
+        match self.wallets[index].find_deposit(node).await {
+            Ok(deposit) => self.prepare(index, Order::claim(deposit), node).await.map(Some),
+            Err(PxeError::NoDeposit { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Sum of the notes of account `index`, after a look at the node.
+    ///
+    /// # Errors
+    /// [`Error::Wallet`].
+    pub async fn balance(&mut self, index: usize, node: &NodeClient) -> Result<u64, Error> {
+        self.wallets[index].sync(node).await?;
+        Ok(self.wallets[index].balance())
     }
 
     /// Number of accounts.

@@ -40,9 +40,9 @@ const CHALLENGE_SECONDS: u32 = 60;
 const MAX_UNPROVEN_EPOCHS: u16 = 128;
 
 /// Base units of the token in one unit on L2, as the contract has it.
-const UNIT: u64 = 1_000_000_000;
+pub const UNIT: u64 = 1_000_000_000;
 /// Base units of one token.
-const TOKEN: u128 = 1_000_000_000_000_000_000;
+pub const TOKEN: u128 = 1_000_000_000_000_000_000;
 /// The deployer's tokens, of which it funds everything else.
 const SUPPLY: u128 = 1_000_000_000 * TOKEN;
 /// What the first block of an epoch locks, and how many epochs the proposer can open unproven.
@@ -66,6 +66,8 @@ pub struct Deployment {
     /// First L1 block that has all of the deployment.
     pub l1_ready: u64,
     pub config: Config,
+    /// What L1 pays at first.
+    pub rates: Rates,
     /// Genesis file.
     pub genesis: PathBuf,
     /// File with the client circuit's key.
@@ -196,6 +198,7 @@ pub async fn deploy_contracts(
         l1_start: start.number,
         l1_ready: client.latest().await?.number,
         config,
+        rates: rates(),
         genesis: data.join("genesis.json"),
         client_key: data.join("client.key"),
     };

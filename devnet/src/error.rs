@@ -149,6 +149,12 @@ pub enum Error {
         source: rollmill_l1::L1Error,
     },
 
+    /// Somebody was paid another amount than the rules say.
+    ///
+    /// Do: A bug in Rollmill: report it with the log of `--dir`.
+    #[error("{}: {what}: {reason}", self.code())]
+    Unpaid { what: &'static str, reason: String },
+
     /// A signing key of the development L1 is malformed.
     ///
     /// Do: A bug in Rollmill: report it.
@@ -230,6 +236,7 @@ rollmill_errors::coded! {
         Self::VerifierStale { .. } => "NET-021",
         Self::ContractsMissing { .. } => "NET-035",
         Self::AnvilVariable { .. } => "NET-036",
+        Self::Unpaid { .. } => "NET-037",
     }
 }
 

@@ -5,6 +5,7 @@
 //! when the requested number of epochs is proven on L1. This library contains its parts.
 
 pub mod accounts;
+pub mod bridge;
 pub mod chaos;
 pub mod deployment;
 pub mod endpoint;
@@ -33,5 +34,5 @@ pub use ports::Ports;
 pub use process::{Child, Launcher, Program, last_line};
 pub use programs::{ANVIL_VARIABLE, Programs};
 pub use progress::Progress;
-pub use report::{EpochReport, JobReport, Recovery, Report, TamperReport};
+pub use report::{EpochReport, JobReport, PaymentReport, Recovery, Report, TamperReport};
 pub use rundir::RunDir;

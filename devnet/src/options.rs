@@ -6,10 +6,14 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 use rollmill_service::values;
 
+use crate::bridge;
+
 /// Run the whole network on this machine and prove epochs on a local L1
 ///
 /// It starts anvil as L1, the broker with a private PostgreSQL, agents, a sequencer and a prover node as
 /// processes of their own. It sends private transfers and stops when L1 has accepted the proofs of the epochs.
+/// With four transactions or more in an epoch, one of the first is the claim of a deposit and one a withdrawal,
+/// and L1 pays the withdrawal, the fees and the proofs.
 /// However it ends, no process stays behind.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "rollmill-devnet", version)]
@@ -103,6 +107,18 @@ impl Options {
         u64::from(self.epochs) * u64::from(self.blocks) * u64::from(self.txs)
     }
 
+    /// Whether the run shows deposit, withdrawal and payments: the first epoch has transactions for them, and nothing
+    /// disturbs it.
+    pub fn has_bridge(&self) -> bool {
+        let is_plain = self.tamper.is_none() && self.chaos.is_none() && !self.failover;
+        is_plain && self.blocks * self.txs >= 4
+    }
+
+    /// The most blocks of an epoch.
+    pub fn epoch_blocks(&self) -> u32 {
+        self.blocks + if self.has_bridge() { bridge::EMPTY_BLOCKS } else { 0 }
+    }
+
     /// The deadline of the run.
     pub fn timeout(&self) -> Duration {
         Duration::from_secs(self.timeout_minutes.saturating_mul(60))
@@ -153,6 +169,15 @@ mod tests {
         let options = Options::try_parse_from(["rollmill-devnet"]).unwrap();
         assert_eq!((options.epochs, options.blocks, options.txs, options.agents), (1, 2, 2, 2));
         assert_eq!(options.transfers(), 4);
+        assert!(options.has_bridge());
+        assert_eq!(options.epoch_blocks(), 4);
+        for flags in
+            [&["--blocks", "1"][..], &["--tamper", "all"], &["--chaos", "1"], &["--failover"]]
+        {
+            let options = Options::try_parse_from([&["rollmill-devnet"], flags].concat()).unwrap();
+            assert!(!options.has_bridge(), "{flags:?}");
+            assert_eq!(options.epoch_blocks(), options.blocks);
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub struct Report {
     /// Each kill of a submitting prover node, and how long another took to submit.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub takeovers: Vec<Takeover>,
+    /// Each payment on L1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub payments: Vec<PaymentReport>,
     /// The result of a run under faults.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chaos: Option<ChaosReport>,
@@ -47,6 +50,16 @@ pub struct EpochReport {
     pub verifier: String,
     /// From the epoch's last block on L1 to its proof on L1.
     pub seconds: f64,
+}
+
+/// What L1 paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentReport {
+    /// What for.
+    pub what: String,
+    pub to: String,
+    /// The amount as a decimal number.
+    pub azt: String,
 }
 
 /// One proof.
@@ -103,6 +116,7 @@ impl Report {
         // Writing to a String cannot fail.
         let _ = self.write_jobs(&mut text);
         let _ = self.write_epochs(&mut text);
+        let _ = self.write_payments(&mut text);
         let _ = self.write_faults(&mut text);
         text
     }
@@ -140,6 +154,17 @@ impl Report {
             )?;
         }
         writeln!(text, "(rows and bytes: the largest; seconds: the mean of a proof)")
+    }
+
+    fn write_payments(&self, text: &mut String) -> std::fmt::Result {
+        if self.payments.is_empty() {
+            return Ok(());
+        }
+        writeln!(text, "\n{:<24} {:<18} {:>24}", "payment", "to", "AZT")?;
+        for PaymentReport { what, to, azt } in &self.payments {
+            writeln!(text, "{what:<24} {to:<18} {azt:>24}")?;
+        }
+        Ok(())
     }
 
     fn write_epochs(&self, text: &mut String) -> std::fmt::Result {

@@ -8,9 +8,11 @@ use rollmill_l1::alloy::providers::Provider;
 use rollmill_l1::{EpochProven, Follower, L1Client, L1Event};
 use rollmill_node_client::NodeClient;
 use rollmill_node_client::wire::TxStatus;
+use rollmill_protocol::Fr;
 use rollmill_protocol::field::to_hex;
 
 use crate::accounts::{self, Accounts};
+use crate::bridge::{self, Bridge, Proven};
 use crate::deployment::{Deployment, SLOT_SECONDS, deploy_contracts};
 use crate::endpoint::Endpoint;
 use crate::jobs::Jobs;
@@ -43,8 +45,28 @@ pub struct Running {
     /// The faulty endpoints before L1; none without faults.
     pub endpoints: Vec<Endpoint>,
     follower: Follower,
-    /// Gas, transaction and time of each block on L1, by number.
-    blocks: BTreeMap<u64, Instant>,
+    /// The blocks on L1, by number.
+    blocks: BTreeMap<u64, SeenBlock>,
+    bridge: Option<Bridged>,
+}
+
+/// A block on L1.
+#[derive(Debug, Clone, Copy)]
+struct SeenBlock {
+    at: Instant,
+    /// In units.
+    fees: u128,
+    txs: u64,
+}
+
+/// The deposit and the withdrawal of a run.
+#[derive(Debug)]
+struct Bridged {
+    bridge: Bridge,
+    /// The account that claims the deposit.
+    claimant: usize,
+    withdrawal: Option<Fr>,
+    proven: Vec<Proven>,
 }
 
 /// Starts everything, in the order of dependencies.
@@ -76,7 +98,7 @@ pub async fn bring_up(
     let senders = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
     // Under faults each account has a transfer in flight, and a lost one must not stop the others.
     let least = if options.chaos.is_some() { 6 } else { 2 };
-    let account_keys = accounts::account_keys(options.seed, senders.max(least));
+    let mut account_keys = accounts::account_keys(options.seed, senders.max(least));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let vk_root = keys.set().root();
     let genesis = |rollup, config| accounts::genesis(&account_keys, rollup, vk_root, config);
@@ -85,6 +107,20 @@ pub async fn bring_up(
     let deployment =
         deploy_contracts(l1_address, &contracts, &data, &keys, time, genesis, options).await?;
     progress.line(&format!("contracts: rollup {}, token {}", deployment.rollup, deployment.token));
+
+    let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
+    let mut bridge = None;
+    if options.has_bridge() {
+        // From a seed of its own, so that the other accounts are the same with and without it.
+        let claimant = accounts::account_keys(!options.seed, 1).remove(0);
+        let to = claimant.address().to_field();
+        let open = Bridge::open(&l1, &deployment, network, &to).await?;
+        progress.line(&format!("{} units deposited on L1 for a new account", bridge::DEPOSIT));
+        let claimant_at = account_keys.len();
+        account_keys.push(claimant);
+        let (withdrawal, proven) = (None, Vec::new());
+        bridge = Some(Bridged { bridge: open, claimant: claimant_at, withdrawal, proven });
+    }
 
     let mut endpoints = Vec::new();
     if options.chaos.is_some() {
@@ -119,7 +155,6 @@ pub async fn bring_up(
         progress.line(&format!("{}: ready", services::agent_name(i)));
     }
 
-    let l1 = L1Client::connect(std::slice::from_ref(&deployment.l1_url), ANVIL_CHAIN_ID).await?;
     let follower = Follower::start(l1.clone(), deployment.followed(), deployment.l1_start).await?;
     Ok(Running {
         accounts: Accounts::new(options.seed, account_keys, std::sync::Arc::clone(&keys)),
@@ -128,6 +163,7 @@ pub async fn bring_up(
         jobs: Jobs::watch(broker)?,
         follower,
         blocks: BTreeMap::new(),
+        bridge,
         deployment,
         keys,
         l1,
@@ -150,7 +186,8 @@ pub async fn prove_epochs(
 ) -> Result<(), Error> {
     let start = Instant::now();
     for epoch in 0..options.epochs {
-        let last_block = u64::from(epoch + 1) * u64::from(options.blocks);
+        let carried = u64::from(options.epoch_blocks() - options.blocks);
+        let last_block = carried + u64::from(epoch + 1) * u64::from(options.blocks);
         running.send_round(options, network, progress).await?;
         if options.kill && epoch == 0 {
             let agents: Vec<String> = (1..=options.agents).map(services::agent_name).collect();
@@ -171,7 +208,8 @@ pub async fn prove_epochs(
             running.jobs.poll(progress).await?;
             for event in running.follow(progress).await? {
                 proven = proven.max(event.last_block);
-                let accepted = running.accepted(&event, options).await?;
+                running.note_proven(&event);
+                let accepted = running.accepted(&event).await?;
                 progress.line(&format!(
                     "epoch {} proven on L1: blocks {} to {}, {} gas, transaction {}",
                     accepted.epoch,
@@ -187,7 +225,7 @@ pub async fn prove_epochs(
         // The last job's line may still be missing: the proof can be on L1 before the next poll.
         running.jobs.poll(progress).await?;
     }
-    Ok(())
+    running.settle(progress, report).await
 }
 
 impl Running {
@@ -207,8 +245,84 @@ impl Running {
         progress: &mut Progress,
     ) -> Result<(), Error> {
         let count = usize::try_from(options.blocks * options.txs).unwrap_or(usize::MAX);
-        let txs = self.accounts.prepare_round(count, &self.node, progress).await?;
+        let is_first = self.bridge.as_ref().is_some_and(|of| of.withdrawal.is_none());
+        let transfers = if is_first { count - bridge::TXS } else { count };
+        let mut txs = self.accounts.prepare_round(transfers, &self.node, progress).await?;
+        if is_first {
+            txs.extend(self.cross(transfers, options, network, progress).await?);
+        }
         self.send_and_wait(&txs, options, network, progress).await
+    }
+
+    /// The withdrawal of account `sender` and the claim of the deposit, proven and not sent.
+    async fn cross(
+        &mut self,
+        sender: usize,
+        options: &Options,
+        network: &mut Network,
+        progress: &mut Progress,
+    ) -> Result<Vec<rollmill_protocol::Tx>, Error> {
+        let Some(of) = &mut self.bridge else { return Ok(Vec::new()) };
+        let (to, amount) = (of.bridge.recipient_on_l2(), bridge::WITHDRAWAL);
+        let withdrawal = self.accounts.withdraw(sender, to, amount, &self.node).await?;
+        progress.line(&format!("account {sender} proved a withdrawal of {amount} to L1"));
+        let claimant = of.claimant;
+        of.withdrawal = Some(withdrawal.hash());
+        let start = Instant::now();
+        loop {
+            network.check()?;
+            if let Some(claim) = self.accounts.claim(claimant, &self.node).await? {
+                progress.line(&format!("account {claimant} proved the claim of its deposit"));
+                return Ok(vec![withdrawal, claim]);
+            }
+            if start.elapsed() > options.timeout() {
+                let reason = format!("no block took it in {} s", start.elapsed().as_secs());
+                return Err(Error::Unpaid { what: "deposit", reason });
+            }
+            self.follow(progress).await?;
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Keeps what an accepted proof is paid for.
+    fn note_proven(&mut self, event: &EpochProven) {
+        let added = self.blocks.range(event.first_added..=event.last_block);
+        let fees = added.map(|(_, block)| block.fees).sum();
+        let Some(of) = &mut self.bridge else { return };
+        // A longer proof of the same epoch takes the place of a shorter one, and is paid for all of its rows.
+        match of.proven.last_mut().filter(|last| last.epoch == event.epoch) {
+            Some(last) => {
+                last.last_block = event.last_block;
+                last.rows += event.delta;
+                last.fees += fees;
+            }
+            None => of.proven.push(Proven {
+                epoch: event.epoch,
+                first_block: event.first_block,
+                last_block: event.last_block,
+                rows: event.delta,
+                fees,
+            }),
+        }
+    }
+
+    /// Consumes the withdrawal, settles the epochs and claims what they pay; nothing in a run without a bridge.
+    async fn settle(&mut self, progress: &mut Progress, report: &mut Report) -> Result<(), Error> {
+        let Some(of) = &self.bridge else { return Ok(()) };
+        let Some(withdrawal) = &of.withdrawal else { return Ok(()) };
+        let paid = of.bridge.settle(&self.deployment, &self.node, withdrawal, &of.proven).await?;
+        for payment in &paid {
+            progress
+                .line(&format!("{} paid to the {}: {} AZT", payment.what, payment.to, payment.azt));
+        }
+        report.payments = paid;
+        let notes = self.accounts.balance(of.claimant, &self.node).await?;
+        if notes == 0 {
+            let reason = "the new account has no note".to_owned();
+            return Err(Error::Unpaid { what: "claim", reason });
+        }
+        progress.line(&format!("the new account has {notes} of its deposit in a note"));
+        Ok(())
     }
 
     /// Waits for space in an epoch, sends transactions and waits until they are in blocks.
@@ -219,7 +333,9 @@ impl Running {
         network: &mut Network,
         progress: &mut Progress,
     ) -> Result<(), Error> {
-        self.wait_for_slots(options, network).await?;
+        let fits_beside =
+            self.bridge.is_some() && self.blocks.len() < options.epoch_blocks() as usize;
+        self.wait_for_slots(fits_beside, options, network).await?;
         for tx in txs {
             self.node.send_transaction(tx).await?;
         }
@@ -241,9 +357,11 @@ impl Running {
         Ok(())
     }
 
-    /// Waits until an epoch without blocks has enough slots left for all blocks of a round.
+    /// Waits until an epoch without blocks, or one whose blocks leave space, has enough slots left for all blocks
+    /// of a round.
     async fn wait_for_slots(
         &mut self,
+        fits_beside: bool,
         options: &Options,
         network: &mut Network,
     ) -> Result<(), Error> {
@@ -258,7 +376,7 @@ impl Running {
             let slot = rollup.current_slot().await?;
             // Slot 0 is the genesis block's, and a block takes a slot, sometimes two.
             let is_early = slot % slots <= slots.saturating_sub(2 * u64::from(options.blocks) + 1);
-            if slot > 0 && is_early && used != Some(slot / slots) {
+            if slot > 0 && is_early && (fits_beside || used != Some(slot / slots)) {
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_secs(u64::from(SLOT_SECONDS)) / 4).await;
@@ -274,7 +392,9 @@ impl Running {
         for event in self.follower.poll().await? {
             match event {
                 L1Event::BlockProposed(block) => {
-                    self.blocks.insert(block.block_number, Instant::now());
+                    let (fees, txs) = (block.total_fees, block.tx_count.into());
+                    let seen = SeenBlock { at: Instant::now(), fees, txs };
+                    self.blocks.insert(block.block_number, seen);
                     progress.line(&format!(
                         "block {} on L1: slot {}, {} transactions in a blob",
                         block.block_number, block.slot, block.tx_count
@@ -297,22 +417,19 @@ impl Running {
     }
 
     /// What L1 reports about an accepted proof.
-    pub(crate) async fn accepted(
-        &self,
-        event: &EpochProven,
-        options: &Options,
-    ) -> Result<EpochReport, Error> {
+    pub(crate) async fn accepted(&self, event: &EpochProven) -> Result<EpochReport, Error> {
         let hash = event.place.tx_hash;
         let receipt = self.l1.provider().get_transaction_receipt(hash).await;
         let receipt =
             receipt.ok().flatten().ok_or_else(|| Error::NoReceipt { tx_hash: hash.to_string() })?;
         let blocks = event.last_block + 1 - event.first_block;
-        let seconds =
-            self.blocks.get(&event.last_block).map_or(0.0, |at| at.elapsed().as_secs_f64());
+        let seconds = self.blocks.get(&event.last_block);
+        let seconds = seconds.map_or(0.0, |block| block.at.elapsed().as_secs_f64());
+        let covered = self.blocks.range(event.first_block..=event.last_block);
         Ok(EpochReport {
             epoch: event.epoch,
             blocks,
-            txs: blocks * u64::from(options.txs),
+            txs: covered.map(|(_, block)| block.txs).sum(),
             l1_tx: hash.to_string(),
             l1_status: if receipt.status() { "success" } else { "reverted" }.into(),
             gas: receipt.gas_used,

@@ -67,7 +67,7 @@ pub async fn start_sequencer(
         .flag("--min-txs", options.txs.to_string())
         .flag("--max-txs", options.txs.to_string())
         .flag("--max-wait-seconds", patience_seconds.to_string())
-        .flag("--blocks-per-epoch", options.blocks.to_string())
+        .flag("--blocks-per-epoch", options.epoch_blocks().to_string())
         .framed(admin);
     network.start(program, NODE_LIMIT).await?;
     Ok(listen)
@@ -101,7 +101,7 @@ pub async fn start_prover_node(
         .flag("--tx-sources", format!("http://{sequencer}"))
         .flag("--keys-dir", keys.folder())
         // The sequencer adds no more blocks to an epoch, so there is nothing to wait for.
-        .flag("--prefix-blocks", options.blocks.to_string())
+        .flag("--prefix-blocks", options.epoch_blocks().to_string())
         .framed(admin);
     // Tampering needs the root proof while L1 has not accepted it, and a follower to inspect.
     let dry = options.tamper.is_some() || name == FOLLOWER;

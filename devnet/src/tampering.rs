@@ -49,7 +49,7 @@ pub async fn run(
     let root = run.root(network, progress).await?;
     run.on_l1(&root).await?;
     run.swapped_children(&root).await?;
-    run.honest(options, network, &root, progress).await?;
+    run.honest(network, &root, progress).await?;
     let (count, total) = (report.tampers_accepted(), report.tampers.len());
     progress.line(&format!("{} of {total} tampered values were rejected", total - count));
     if count > 0 { Err(Error::TamperAccepted { count, total }) } else { Ok(()) }
@@ -254,7 +254,6 @@ impl Run<'_> {
     /// Sends the honest proof and waits until L1 accepts it.
     async fn honest(
         &mut self,
-        options: &Options,
         network: &mut Network,
         root: &Root,
         progress: &mut Progress,
@@ -269,7 +268,7 @@ impl Run<'_> {
         loop {
             network.check()?;
             if let Some(event) = self.running.follow(progress).await?.first() {
-                let accepted = self.running.accepted(event, options).await?;
+                let accepted = self.running.accepted(event).await?;
                 self.report.epochs.push(accepted);
                 return Ok(());
             }

@@ -4,7 +4,6 @@
 //! knows after its restart what it may have sent, and never sends it again under another nonce.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -16,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
+use crate::durable;
 use crate::error::L1Error;
 use crate::fees::Fees;
 use crate::sealed::{Contents, Sealed, VERSION};
@@ -425,15 +425,7 @@ impl IntentFile {
         let bytes = self.contents.digest().and_then(sealed);
         let bytes = bytes.map_err(|error| failed(error.to_string()))?;
         let fresh = self.path.with_extension("new");
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &self.path)?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        };
-        write().map_err(|error| {
+        durable::replace(&self.path, &fresh, &[&bytes]).map_err(|error| {
             failed(format!("cannot be written: {}", rollmill_errors::InWords(&error)))
         })
     }

@@ -13,6 +13,7 @@ pub mod attest;
 mod client;
 pub mod data;
 mod deploy;
+mod durable;
 mod error;
 mod event;
 mod failover;

@@ -5,8 +5,8 @@
 //! sends it again.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use alloy::primitives::B256;
@@ -14,6 +14,7 @@ use rollmill_blob::Sidecar;
 use rollmill_errors::InWords;
 use sha2::{Digest, Sha256};
 
+use crate::durable;
 use crate::intent::BlobId;
 
 /// Suffix of a file that is being written.
@@ -40,14 +41,9 @@ impl Sidecars {
         let path = self.path(blob.sidecar);
         let write = || -> io::Result<()> {
             fs::create_dir_all(&self.folder)?;
-            let parent = self.folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+            durable::sync_folder_of(&self.folder)?;
             let fresh = self.folder.join(format!("{}{UNFINISHED}", hex::encode(blob.sidecar)));
-            let mut file = File::create(&fresh)?;
-            file.write_all(&sidecar.to_bytes())?;
-            file.sync_all()?;
-            fs::rename(&fresh, &path)?;
-            File::open(&self.folder)?.sync_all()
+            durable::replace(&path, &fresh, &[&sidecar.to_bytes()])
         };
         write().map_err(|error| {
             format!("sidecar {} cannot be written: {}", path.display(), InWords(&error))

@@ -1,7 +1,7 @@
 //! A directory of blobs, on a disk or on anything that is mounted like one.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::SourceError;
 use super::{BlobRef, BlobSource, Fetch};
+use crate::durable;
 
 /// Bytes of the digest after the blob.
 const DIGEST: usize = 32;
@@ -86,18 +87,8 @@ impl BlobArchive {
             fs::create_dir_all(folder)?;
             let count = self.0.written.fetch_add(1, Ordering::Relaxed);
             let fresh = path.with_extension(format!("{}-{count}.new", std::process::id()));
-            let written = (|| {
-                let mut file = File::create(&fresh)?;
-                file.write_all(blob.as_bytes())?;
-                file.write_all(&Sha256::digest(blob.as_bytes()))?;
-                file.sync_all()?;
-                fs::rename(&fresh, &path)
-            })();
-            if written.is_err() {
-                let _ = fs::remove_file(&fresh);
-            }
-            written?;
-            File::open(folder)?.sync_all()
+            let digest = Sha256::digest(blob.as_bytes());
+            durable::replace(&path, &fresh, &[blob.as_bytes(), &digest])
         };
         write().map_err(|error| self.0.disk("cannot be written", &error))
     }

@@ -1,0 +1,233 @@
+//! The money of a run, on both sides: a deposit that a new account claims on L2, a withdrawal that L1 pays, and
+//! what proofs, fees and rewards come to.
+//!
+//! The deposit is sent before the first block. Block 1 takes no messages, so block 2 has it, and the claim follows.
+
+use std::time::{Duration, Instant};
+
+use rollmill_l1::abi::{AztToken, FeePortal, Rewards, Rollup, word};
+use rollmill_l1::alloy::primitives::utils::format_units;
+use rollmill_l1::alloy::primitives::{Address, Bytes, U256};
+use rollmill_l1::alloy::sol_types::SolCall;
+use rollmill_l1::{L1Client, L1Error, SenderConfig, TxRequest, TxSender};
+use rollmill_node_client::NodeClient;
+use rollmill_protocol::{EthAddress, Fr};
+use rollmill_pxe::withdrawal::Withdrawal;
+
+use crate::deployment::{DEPLOYER_KEY, Deployment, PROPOSER_KEY, PROVER_KEY, TOKEN, UNIT, signer};
+use crate::report::PaymentReport;
+use crate::scenario::POLL;
+use crate::{Error, Network};
+
+/// Units of the deposit, and of the withdrawal.
+pub const DEPOSIT: u64 = 1 << 40;
+pub const WITHDRAWAL: u64 = 1 << 30;
+/// Blocks at the start of a run that only carry the deposit to L2.
+pub const EMPTY_BLOCKS: u32 = 2;
+/// Transactions of the first epoch that are not plain transfers.
+pub const TXS: usize = 2;
+
+/// How long an epoch that is proven may take to be over.
+const EPOCH_LIMIT: Duration = Duration::from_secs(600);
+/// The bit of an epoch's record that says that its bond and its pay are settled.
+const SETTLED: u8 = 2;
+
+/// An epoch as L1 accepted it.
+#[derive(Debug, Clone, Copy)]
+pub struct Proven {
+    pub epoch: u64,
+    pub first_block: u64,
+    pub last_block: u64,
+    /// Rows that the prover is paid for.
+    pub rows: u64,
+    /// Fees of its blocks, in units.
+    pub fees: u128,
+}
+
+/// The accounts on L1 of one run.
+#[derive(Debug)]
+pub struct Bridge {
+    sender: TxSender,
+    l1: L1Client,
+    /// Who receives the withdrawal: an account that has nothing.
+    pub recipient: Address,
+}
+
+impl Bridge {
+    /// Deposits [`DEPOSIT`] for an address on L2.
+    ///
+    /// # Errors
+    /// [`Error::L1`].
+    pub async fn open(
+        l1: &L1Client,
+        deployment: &Deployment,
+        network: &Network,
+        to: &Fr,
+    ) -> Result<Self, Error> {
+        let config =
+            SenderConfig { poll_interval: Duration::from_millis(50), ..Default::default() };
+        let intents = network.dir.data("bridge-intents.json");
+        let sender = TxSender::open(l1.clone(), signer(DEPLOYER_KEY)?, &intents, config).await?;
+        let bridge = Self { sender, l1: l1.clone(), recipient: Address::repeat_byte(0x57) };
+        let portal = deployment.contracts.feePortal;
+        let amount = base_units(DEPOSIT);
+        let approve = AztToken::approveCall { spender: portal, value: amount }.abi_encode();
+        bridge.send("deposit/approve", deployment.token, approve).await?;
+        let deposit = FeePortal::depositCall { to: word(to), amount }.abi_encode();
+        bridge.send("deposit", portal, deposit).await?;
+        Ok(bridge)
+    }
+
+    async fn send(&self, id: &str, to: Address, input: Vec<u8>) -> Result<(), Error> {
+        let receipt = self.sender.send(TxRequest::call(id, to, Bytes::from(input))).await?;
+        match receipt.succeeded {
+            true => Ok(()),
+            false => {
+                let (id, tx_hash) = (id.to_owned(), receipt.tx_hash);
+                Err(L1Error::Reverted { id, tx_hash }.into())
+            }
+        }
+    }
+
+    /// Consumes the withdrawal of a transaction in a proven block, settles the proven epochs, claims what they pay,
+    /// and compares every payment with what the rules say.
+    ///
+    /// # Errors
+    /// [`Error::Unpaid`] if somebody was paid another amount.
+    pub async fn settle(
+        &self,
+        deployment: &Deployment,
+        node: &NodeClient,
+        withdrawal: &Fr,
+        proven: &[Proven],
+    ) -> Result<Vec<PaymentReport>, Error> {
+        let found = Withdrawal::find(node, withdrawal).await?;
+        let withdraw = FeePortal::withdrawCall {
+            number: found.block_number,
+            transaction: u16::try_from(found.tx).unwrap_or(u16::MAX),
+            recipient: Address::from(found.recipient.0),
+            units: found.amount,
+            path: found.path.iter().map(word).collect(),
+        };
+        self.send("withdraw", deployment.contracts.feePortal, withdraw.abi_encode()).await?;
+        let paid = self.balance(deployment, self.recipient).await?;
+        let mut payments =
+            vec![payment("withdrawal", "recipient on L1", paid, base_units(WITHDRAWAL))?];
+
+        let (proposer, prover) = (signer(PROPOSER_KEY)?.address(), signer(PROVER_KEY)?.address());
+        let before =
+            [self.balance(deployment, proposer).await?, self.balance(deployment, prover).await?];
+        for of in proven {
+            self.wait_for_end(deployment, of.epoch).await?;
+            let record = self.l1.rollup(deployment.rollup).await?.epoch_record(of.epoch).await?;
+            if record.state & SETTLED == 0 {
+                let settle = Rollup::settleCall { epoch: of.epoch }.abi_encode();
+                self.send(&format!("settle/{}", of.epoch), deployment.rollup, settle).await?;
+            }
+            let claim = Rewards::claimBlocksCall {
+                from: of.first_block,
+                to: of.last_block,
+                committee: vec![proposer],
+                rangeEnds: vec![of.last_block; (of.last_block + 1 - of.first_block) as usize],
+            };
+            let id = format!("claim-blocks/{}", of.epoch);
+            self.send(&id, deployment.contracts.rewards, claim.abi_encode()).await?;
+        }
+        for (id, who) in [("claim/proposer", proposer), ("claim/prover", prover)] {
+            let claim = Rewards::claimCall { who }.abi_encode();
+            self.send(id, deployment.contracts.rewards, claim).await?;
+        }
+        let rates = deployment.rates.clone();
+        let blocks: u64 = proven.iter().map(|of| of.last_block + 1 - of.first_block).sum();
+        let fees: u128 = proven.iter().map(|of| of.fees).sum();
+        let rows: u64 = proven.iter().map(|of| of.rows).sum();
+        // The proposer is the coinbase and the only signer, and the prover's part of the fees is zero.
+        let due = U256::from(fees) * U256::from(UNIT)
+            + U256::from(rates.blockReward) * U256::from(blocks);
+        let got = self.balance(deployment, proposer).await? - before[0];
+        payments.push(payment("fees and block rewards", "proposer", got, due)?);
+        let due = U256::from(rates.feePerConstraint) * U256::from(rows);
+        let got = self.balance(deployment, prover).await? - before[1];
+        payments.push(payment("proofs", "prover", got, due)?);
+        Ok(payments)
+    }
+
+    /// Waits until no further block can be in an epoch.
+    async fn wait_for_end(&self, deployment: &Deployment, epoch: u64) -> Result<(), Error> {
+        let slots = deployment.config.slots_per_epoch;
+        let end = deployment.config.timestamp((epoch + 1).saturating_mul(slots));
+        let limit = Instant::now() + EPOCH_LIMIT;
+        loop {
+            let now = self.l1.latest().await?.timestamp;
+            if end.is_none_or(|end| now >= end) {
+                return Ok(());
+            }
+            if Instant::now() >= limit {
+                return Err(Error::Unpaid {
+                    what: "epoch",
+                    reason: format!("{epoch} does not end"),
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    async fn balance(&self, deployment: &Deployment, of: Address) -> Result<U256, Error> {
+        let call = AztToken::balanceOfCall { account: of };
+        let answer = self.l1.call(of, deployment.token, call.abi_encode().into()).await?;
+        let broken = |reason| L1Error::Decode { what: "balance", reason };
+        let answer = answer.map_err(broken)?;
+        Ok(AztToken::balanceOfCall::abi_decode_returns(&answer)
+            .map_err(|error| broken(error.to_string()))?)
+    }
+
+    /// The withdrawal's recipient as L2 has it.
+    pub fn recipient_on_l2(&self) -> EthAddress {
+        EthAddress(self.recipient.into_array())
+    }
+}
+
+/// Units of L2 in base units of the token.
+fn base_units(units: u64) -> U256 {
+    U256::from(units) * U256::from(UNIT)
+}
+
+/// A payment, when it is the one that is due.
+fn payment(what: &'static str, to: &str, got: U256, due: U256) -> Result<PaymentReport, Error> {
+    match got == due {
+        true => Ok(PaymentReport { what: what.to_owned(), to: to.to_owned(), azt: azt(got) }),
+        false => {
+            Err(Error::Unpaid { what, reason: format!("{} AZT instead of {}", azt(got), azt(due)) })
+        }
+    }
+}
+
+/// An amount of the token in words.
+fn azt(amount: U256) -> String {
+    let digits = TOKEN.ilog10() as u8;
+    let text = format_units(amount, digits).unwrap_or_else(|_| amount.to_string());
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    text.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_exact() {
+        assert_eq!(azt(U256::from(TOKEN)), "1");
+        assert_eq!(azt(U256::from(TOKEN) * U256::from(120)), "120");
+        assert_eq!(azt(U256::from(1)), "0.000000000000000001");
+        assert_eq!(azt(U256::ZERO), "0");
+        assert_eq!(azt(base_units(DEPOSIT)), "1099.511627776");
+    }
+
+    #[test]
+    fn another_amount_is_an_error_that_names_both() {
+        let due = U256::from(TOKEN);
+        assert_eq!(payment("proofs", "prover", due, due).unwrap().azt, "1");
+        let error = payment("proofs", "prover", U256::ZERO, due).unwrap_err().to_string();
+        assert!(error.contains("proofs") && error.contains("0 AZT instead of 1"), "{error}");
+    }
+}
