@@ -9,7 +9,7 @@ use rollmill_protocol::genesis::{GENESIS_FORMAT, GenesisBalance, GenesisNote};
 use rollmill_protocol::tree::MemoryStore;
 use rollmill_protocol::{Config, EthAddress, Fr, Genesis, Tx};
 use rollmill_pxe::error::PxeError;
-use rollmill_pxe::keys::{Address, Keys};
+use rollmill_pxe::keys::Keys;
 use rollmill_pxe::wallet::{Order, Wallet};
 
 use crate::keys::CircuitKeys;
@@ -213,11 +213,20 @@ impl Accounts {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+    use crate::{Options, deployment};
 
     #[test]
     fn a_seed_always_gives_the_same_accounts_and_the_same_genesis() {
-        let root = |seed| genesis_archive_root(&genesis(&account_keys(seed, 3), 1_000)).unwrap();
+        let options = Options::try_parse_from(["rollmill-devnet"]).unwrap();
+        let config = deployment::config(1_000, &options);
+        let root = |seed| {
+            let keys = account_keys(seed, 3);
+            let genesis = genesis(&keys, EthAddress([7; 20]), Fr::from(8u64), config);
+            genesis_archive_root(&genesis).unwrap()
+        };
         assert_eq!(root(5), root(5));
         assert_ne!(root(5), root(6));
     }

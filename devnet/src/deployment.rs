@@ -101,7 +101,7 @@ pub fn signer(key: &str) -> Result<PrivateKeySigner, Error> {
 }
 
 /// The parameters of a deployment with slot 0 at `genesis_time`.
-fn config(genesis_time: u64, options: &Options) -> Config {
+pub(crate) fn config(genesis_time: u64, options: &Options) -> Config {
     Config {
         genesis_time,
         slot_seconds: SLOT_SECONDS.into(),

@@ -19,7 +19,7 @@ values of its labels are listed here. A name ends in its unit, a counter in `_to
 ";
 
 /// Heading, the program that serves them, and the tables: every table of the workspace.
-fn sections() -> [(&'static str, &'static str, Vec<Declared>); 7] {
+fn sections() -> [(&'static str, &'static str, Vec<Declared>); 6] {
     [
         ("All services", "Every service has these.", rollmill_service::metrics::declared()),
         (
@@ -32,11 +32,6 @@ fn sections() -> [(&'static str, &'static str, Vec<Declared>); 7] {
             "Nodes",
             "A sequencer and a prover node serve these metrics of the node that they contain.",
             rollmill_node::metrics::declared(),
-        ),
-        (
-            "Data in blobs",
-            "A node of protocol 2 will have this. No program of this release reads blobs.",
-            rollmill_node::DataMetrics::declared(),
         ),
         (
             "Sequencers",
