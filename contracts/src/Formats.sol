@@ -10,7 +10,9 @@ library Formats {
     uint256 internal constant COMMITMENT_BYTES = 48;
     uint256 private constant GENESIS_TIME_BITS = 40;
     uint256 private constant SLOTS_PER_EPOCH_MAX = 1024;
-    uint256 private constant UNPROVEN_EPOCHS_MAX = 512;
+    /// @dev A prune takes back all of them in one transaction, at about 19,000 gas each today. This bound
+    ///      leaves room for several times that price under the limit of 2^24 gas that a transaction has.
+    uint256 private constant UNPROVEN_EPOCHS_MAX = 128;
 
     /// @notice Requires the bounds of docs/book/protocol-2.md, and that both verifiers' keys are in the tree.
     function checkParameters(IRollup.Parameters memory p) internal view {
@@ -27,7 +29,11 @@ library Formats {
         _require("messageSubtreeHeight", c.messageSubtreeHeight == Layout.MESSAGE_SUBTREE_HEIGHT);
         _require("proofWindowSeconds", p.proofWindowSeconds >= c.slotSeconds);
         _require("challengeSeconds", p.challengeSeconds >= c.slotSeconds);
-        _require("proofGraceSeconds", p.proofGraceSeconds >= c.slotSeconds);
+        // A longer grace could keep every epoch after a late one in time until its proofs end.
+        _require(
+            "proofGraceSeconds",
+            p.proofGraceSeconds >= c.slotSeconds && p.proofGraceSeconds <= p.challengeSeconds
+        );
         _require(
             "maxUnprovenEpochs",
             p.maxUnprovenEpochs >= 2 && p.maxUnprovenEpochs <= UNPROVEN_EPOCHS_MAX
@@ -91,11 +97,10 @@ library Formats {
         words[Layout.VK_PROTOCOL_VERSION] = Layout.PROTOCOL_VERSION;
         words[Layout.VK_TRANSCRIPT] = Layout.TRANSCRIPT_KECCAK;
         uint256 node = Poseidon2.hash(Layout.DOMAIN_VK_LEAF, words);
-        words = new uint256[](2);
         for (uint256 level; level < Layout.VK_TREE_HEIGHT; level++) {
             uint256 sibling = uint256(key.path[level]);
-            (words[0], words[1]) = (role >> level) & 1 == 1 ? (sibling, node) : (node, sibling);
-            node = Poseidon2.hash(Layout.DOMAIN_NODE, words);
+            (uint256 a, uint256 b) = (role >> level) & 1 == 1 ? (sibling, node) : (node, sibling);
+            node = uint256(Poseidon2.hash2(Layout.DOMAIN_NODE, a, b));
         }
         if (bytes32(node) != vkRoot) revert IRollup.KeyNotInTree(role, vkRoot, bytes32(node));
     }

@@ -74,9 +74,10 @@ interface IRollup {
         uint32 proofWindowSeconds;
         /// Seconds after the window in which anybody's proof earns a share of the bond. At least one slot.
         uint32 challengeSeconds;
-        /// Seconds after the completion of the epoch before in which a proof is in time. At least one slot.
+        /// Seconds after the completion of the epoch before in which a proof is in time. At least one slot,
+        /// at most challengeSeconds.
         uint32 proofGraceSeconds;
-        /// Epochs from the oldest unproven one that may have blocks, itself included. 2 to 512.
+        /// Epochs from the oldest unproven one that may have blocks, itself included. 2 to 128.
         uint16 maxUnprovenEpochs;
         Contracts contracts;
     }
@@ -165,7 +166,7 @@ interface IRollup {
         uint48 lastBlock;
         /// 0 if no proof of the epoch was accepted.
         uint48 lastProven;
-        /// Charged rows of the longest accepted proof.
+        /// Charged rows of the longest accepted proof, whose prover is paid for them.
         uint64 constraintsPaid;
         /// Time at which `lastProven` last became `lastBlock`.
         uint40 completedAt;
@@ -191,9 +192,11 @@ interface IRollup {
         bytes commitment,
         bytes32 inHash,
         bytes32 outRoot,
-        uint64 signers
+        uint64 signers,
+        address proposer
     );
-    /// @notice Blocks `firstAdded` to `lastBlock` are proven now; `delta` charged rows were credited.
+    /// @notice Blocks `firstAdded` to `lastBlock` are proven now; the proof has `delta` charged rows more than
+    ///         the longest one before.
     event EpochProven(
         uint64 indexed epoch,
         uint64 firstBlock,
@@ -205,13 +208,12 @@ interface IRollup {
     );
     /// @notice Blocks `provenTip + 1` to `prunedTip` are no longer part of the chain.
     event Pruned(uint64 indexed epoch, uint64 provenTip, uint64 prunedTip);
-    /// @notice The bond of the epoch was returned, or what is left of it lost.
+    /// @notice The epoch gets no more proofs: its pay was credited, its bond returned, or what is left of it
+    ///         lost.
     event EpochSettled(uint64 indexed epoch);
 
     error ParameterOutOfRange(string parameter);
     error KeyNotInTree(uint256 role, bytes32 vkRoot, bytes32 got);
-    /// @dev Without a name, which the length of the code does not allow: the value tells the field.
-    error NotCanonical(uint256 value);
     error SlotNotCurrent(uint64 current, uint64 got);
     error SlotOutOfOrder(uint64 previous, uint64 got);
     error BlockOutOfOrder(uint64 expected, uint64 got);
@@ -241,15 +243,15 @@ interface IRollup {
     ) external;
 
     /// @notice Accepts a proof of an epoch from its first block to `args.lastBlock`. Anyone may call:
-    ///         the proof binds the prover. A longer proof is paid what the shorter ones left.
+    ///         the proof binds the prover. The longest proof of an epoch is paid, once it is settled.
     function submitEpochProof(EpochArgs calldata args, bytes calldata proof) external;
 
     /// @notice Drops the pending blocks that are not proven, once the oldest unproven epoch is past its
     ///         challenge period. Anyone may call; `propose` does it by itself.
     function prune() external;
 
-    /// @notice Returns the bond of a proven epoch, or what is left of it to Rewards if a proof was late.
-    ///         Anyone may call once the epoch is over; `submitEpochProof` does it by itself.
+    /// @notice Credits the pay of a proven epoch, and returns its bond, or what is left of it to Rewards if a
+    ///         proof was late. Anyone may call once the epoch is over; `submitEpochProof` does it by itself.
     function settle(uint64 epoch) external;
 
     /// @notice The public inputs that a proof with these arguments must have, in the circuit's order.
@@ -267,8 +269,9 @@ interface IRollup {
         external
         view
         returns (uint256 windowEnd, uint256 challengeEnd, bool pruneDue);
-    /// @notice Whether a proposal by `who` in `slot`, on the chain as it is, would pass every rule that
-    ///         does not depend on its content.
+    /// @notice Whether a proposal by `who` in `slot` would pass every rule that does not depend on its
+    ///         content, on the chain as it is, and with the prune that is due now if one is. Time may make
+    ///         another prune due before a future slot.
     function canPropose(uint64 slot, address who) external view returns (bool);
     /// @notice The record of a block of the pending chain.
     function blockRecord(uint64 number) external view returns (BlockRecord memory);

@@ -10,7 +10,7 @@ pragma solidity 0.8.37;
 ///      Cost. Reductions are lazy: 5·P < 2^256 < 6·P, and `mulmod` and `addmod` take any 256-bit
 ///      words, so a plain `add` serves wherever a bound of 5·P can be shown; the bounds stand in
 ///      the comments. Round constants lie in memory, because unrolling the 56 partial rounds would
-///      take 16 kB of code. Measured figures: `snapshots/Poseidon2.json`.
+///      take 16 kB of code. `Poseidon2.t.sol` bounds what a permutation costs.
 library Poseidon2 {
     /// @notice Order of the scalar field of BN254; every canonical field element is below it.
     uint256 internal constant P =
@@ -26,12 +26,28 @@ library Poseidon2 {
     uint256 internal constant D3 =
         0x222c01175718386f2e2e82eb122789e352e105a3b8fa852613bc534433ee428b;
 
+    /// @dev Without a name, which the length of the Rollup's code does not allow: the value tells the field.
+    error NotCanonical(uint256 value);
+
+    /// @notice Rejects a word that is not the canonical encoding of a field element.
+    function requireCanonical(uint256 value) internal pure {
+        if (value >= P) revert NotCanonical(value);
+    }
+
+    /// @notice Hashes two words, as a node of a tree or a step of a chain does.
+    function hash2(uint256 domain, uint256 a, uint256 b) internal pure returns (bytes32) {
+        uint256[] memory words = new uint256[](2);
+        words[0] = a;
+        words[1] = b;
+        return bytes32(hash(domain, words));
+    }
+
     /// @notice Hashes `inputs` under `domain`: a sponge of rate 3 whose capacity word starts as
     ///         `domain + 2^64 · inputs.length`, so that neither domains nor lengths collide.
     /// @dev An empty list costs one permutation, otherwise three inputs cost one.
     /// @param domain Domain tag, below 2^64.
     /// @param inputs Canonical field elements. NOT checked here: a caller that takes them from
-    ///               outside must refuse words of `P` or more, or two inputs share one digest.
+    ///               outside must reject words of `P` or more, see `requireCanonical`, or two inputs share one digest.
     function hash(uint256 domain, uint256[] memory inputs) internal pure returns (uint256 digest) {
         uint256 table = _roundConstants();
         uint256 b;

@@ -93,7 +93,7 @@ contract Rollup is IRollup {
 
     /// @inheritdoc IRollup
     /// @dev The slot must be the current one: a block for an earlier slot would belong to an epoch whose
-    ///      deadlines have begun to run. Rules that need no other contract come first, so that a late
+    ///      deadlines run already. Rules that need no other contract come first, so that a late
     ///      proposal costs little. Header hash and archive root are taken on trust, because the link
     ///      contains them and the epoch's proof opens every link.
     function propose(
@@ -113,10 +113,10 @@ contract Rollup is IRollup {
         if (args.previousArchiveRoot != previous.archiveRoot) {
             revert PreviousArchiveRootWrong(previous.archiveRoot, args.previousArchiveRoot);
         }
-        _requireCanonical(uint256(args.archiveRoot));
-        _requireCanonical(uint256(args.headerHash));
-        _requireCanonical(uint256(args.outRoot));
-        _requireCanonical(data.z);
+        Poseidon2.requireCanonical(uint256(args.archiveRoot));
+        Poseidon2.requireCanonical(uint256(args.headerHash));
+        Poseidon2.requireCanonical(uint256(args.outRoot));
+        Poseidon2.requireCanonical(data.z);
         if (args.txCount > Layout.MAX_TXS) {
             revert TooManyTransactions(Layout.MAX_TXS, args.txCount);
         }
@@ -133,7 +133,7 @@ contract Rollup is IRollup {
         );
         _extendEpoch(epoch, SafeCast.toUint48(args.blockNumber), proposer);
         _record(args, chain, signers);
-        _emitProposed(args, data, chain, versionedHash, signers);
+        _emitProposed(args, data, chain, versionedHash, signers, proposer);
     }
 
     /// @inheritdoc IRollup
@@ -167,7 +167,7 @@ contract Rollup is IRollup {
         emit EpochProven(
             args.epoch, e.firstBlock, firstAdded, e.lastProven, args.prover, delta, late
         );
-        _REWARDS.accrueProof(args.prover, delta, firstAdded, e.lastProven);
+        _REWARDS.recordProver(args.epoch, args.prover);
         if (late) _share(args.epoch, e, args.prover, e.lastProven - firstAdded + 1);
         _settle(args.epoch);
     }
@@ -216,8 +216,8 @@ contract Rollup is IRollup {
         for (uint256 i; i < Layout.PAIR_WORDS; i++) {
             uint256 word = args.pair[i];
             // One word of each side is a scalar, the others are halves of coordinates.
-            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) _requireCanonical(word);
-            else if (word > type(uint128).max) revert NotCanonical(word);
+            if (i % Layout.PAIR_R_X_LO == Layout.PAIR_S_L) Poseidon2.requireCanonical(word);
+            else if (word > type(uint128).max) revert Poseidon2.NotCanonical(word);
             inputs[Layout.EPOCH_PAIR + i] = bytes32(word);
         }
     }
@@ -255,13 +255,21 @@ contract Rollup is IRollup {
     /// @inheritdoc IRollup
     function canPropose(uint64 slot, address who) external view returns (bool) {
         Tips memory t = _tips;
-        if (_pruneDue()) t.pending = t.proven;
+        (uint256 free,) = _BOND_VAULT.balanceOf(who);
+        if (_pruneDue()) {
+            // A proposal would prune first, which returns the bonds of the later epochs.
+            uint64 last = _blocks[t.pending].slot / _SLOTS_PER_EPOCH;
+            for (uint64 e = _oldestUnproven(t, 0) + 1; e <= last; e++) {
+                if (_epochs[e].bondPoster == who) free += _epochs[e].bond;
+            }
+            t.pending = t.proven;
+        }
         uint64 epoch = slot / _SLOTS_PER_EPOCH;
         if (slot < currentSlot() || slot <= _blocks[t.pending].slot) return false;
         if (epoch - _oldestUnproven(t, epoch) >= _MAX_UNPROVEN_EPOCHS) return false;
-        if (_SELECTION.proposerOf(slot) != who) return false;
+        // Nobody's slot is nobody's, not the zero address's.
+        if (who == address(0) || _SELECTION.proposerOf(slot) != who) return false;
         bool opens = t.pending == 0 || _blocks[t.pending].slot / _SLOTS_PER_EPOCH != epoch;
-        (uint128 free,) = _BOND_VAULT.balanceOf(who);
         return !opens || free >= _REGISTRY.bondAmount();
     }
 
@@ -371,7 +379,7 @@ contract Rollup is IRollup {
         uint96 bond = _REGISTRY.bondAmount();
         (e.firstBlock, e.lastBlock) = (number, number);
         (e.bondPoster, e.bond) = (proposer, bond);
-        _BOND_VAULT.lock(proposer, bond);
+        _BOND_VAULT.lock(epoch, proposer, bond);
     }
 
     function _record(ProposeArgs calldata args, bytes32 chain, uint64 signers) private {
@@ -394,7 +402,8 @@ contract Rollup is IRollup {
         DaInput calldata data,
         bytes32 chain,
         bytes32 versionedHash,
-        uint64 signers
+        uint64 signers,
+        address proposer
     ) private {
         emit BlockProposed(
             args.blockNumber,
@@ -411,7 +420,8 @@ contract Rollup is IRollup {
             data.commitment,
             args.inHash,
             args.outRoot,
-            signers
+            signers,
+            proposer
         );
     }
 
@@ -432,17 +442,23 @@ contract Rollup is IRollup {
     }
 
     function _settle(uint64 epoch) private returns (bool) {
-        EpochRecord storage e = _epochs[epoch];
+        EpochRecord memory e = _epochs[epoch];
         if (
             e.firstBlock == 0 || e.lastProven != e.lastBlock || e.state & STATE_SETTLED != 0
                 || block.timestamp < _end(epoch)
         ) return false;
-        uint8 state = e.state;
-        e.state = state | STATE_SETTLED;
-        emit EpochSettled(epoch);
-        if (state & STATE_LATE != 0) _BOND_VAULT.forfeit(epoch, e.bondPoster, e.bond);
-        else _BOND_VAULT.release(e.bondPoster, e.bond);
+        _close(epoch, e, e.state & STATE_LATE != 0);
         return true;
+    }
+
+    /// @dev The epoch's longest proof is known now, so that one is paid. A shorter one that was overtaken did
+    ///      work which the longer one repeated, and would earn for taking that one's pay away.
+    function _close(uint64 epoch, EpochRecord memory e, bool bondIsLost) private {
+        _epochs[epoch].state = e.state | STATE_SETTLED;
+        emit EpochSettled(epoch);
+        _REWARDS.payEpoch(epoch, e.constraintsPaid);
+        if (bondIsLost) _BOND_VAULT.forfeit(epoch, e.bondPoster, e.bond);
+        else _BOND_VAULT.release(epoch, e.bondPoster, e.bond);
     }
 
     /// @dev Whether the oldest unproven epoch is past its challenge period.
@@ -466,17 +482,17 @@ contract Rollup is IRollup {
         EpochRecord memory e = _epochs[first];
         if (e.lastProven == 0) {
             delete _epochs[first];
+            _BOND_VAULT.forfeit(first, e.bondPoster, e.bond);
         } else {
             _epochs[first].lastBlock = e.lastProven;
             _epochs[first].completedAt = SafeCast.toUint40(block.timestamp);
-            _epochs[first].state = e.state | STATE_SETTLED;
+            _close(first, e, true);
         }
-        _BOND_VAULT.forfeit(first, e.bondPoster, e.bond);
         for (uint64 epoch = first + 1; epoch <= last; epoch++) {
             e = _epochs[epoch];
             if (e.firstBlock == 0) continue;
             delete _epochs[epoch];
-            _BOND_VAULT.release(e.bondPoster, e.bond);
+            _BOND_VAULT.release(epoch, e.bondPoster, e.bond);
         }
     }
 
@@ -497,9 +513,5 @@ contract Rollup is IRollup {
     {
         windowEnd = _end(epoch) + _PROOF_WINDOW;
         challengeEnd = windowEnd + _CHALLENGE;
-    }
-
-    function _requireCanonical(uint256 value) private pure {
-        if (value >= Poseidon2.P) revert NotCanonical(value);
     }
 }

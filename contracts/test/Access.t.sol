@@ -126,16 +126,17 @@ contract AccessTest is Fixture {
         address w = address(all.rewards);
         _add(
             "Rewards",
-            "accrueProof",
+            "recordProver",
             w,
-            abi.encodeCall(IRewards.accrueProof, (address(1), 1, 1, 1)),
+            abi.encodeCall(IRewards.recordProver, (1, address(1))),
             Role.Rollup
         );
+        _add("Rewards", "payEpoch", w, abi.encodeCall(IRewards.payEpoch, (1, 1)), Role.Rollup);
         _add(
             "Rewards",
             "claimBlocks",
             w,
-            abi.encodeCall(IRewards.claimBlocks, (1, 0, new address[](0), new uint64[](0))),
+            abi.encodeCall(IRewards.claimBlocks, (1, 0, new address[](0))),
             Role.Anyone
         );
         _add("Rewards", "claim", w, abi.encodeCall(IRewards.claim, (address(1))), Role.Anyone);
@@ -143,8 +144,8 @@ contract AccessTest is Fixture {
         _add("BondVault", "deposit", b, abi.encodeCall(IBondVault.deposit, (b, 0)), Role.Anyone);
         _add("BondVault", "withdraw", b, abi.encodeCall(IBondVault.withdraw, (0)), Role.Anyone);
         _add("BondVault", "collect", b, abi.encodeCall(IBondVault.collect, ()), Role.Anyone);
-        _add("BondVault", "lock", b, abi.encodeCall(IBondVault.lock, (b, 0)), Role.Rollup);
-        _add("BondVault", "release", b, abi.encodeCall(IBondVault.release, (b, 0)), Role.Rollup);
+        _add("BondVault", "lock", b, abi.encodeCall(IBondVault.lock, (0, b, 0)), Role.Rollup);
+        _add("BondVault", "release", b, abi.encodeCall(IBondVault.release, (0, b, 0)), Role.Rollup);
         _add("BondVault", "share", b, abi.encodeCall(IBondVault.share, (0, b, b, 0)), Role.Rollup);
         _add("BondVault", "forfeit", b, abi.encodeCall(IBondVault.forfeit, (0, b, 0)), Role.Rollup);
     }
@@ -156,6 +157,7 @@ contract AccessTest is Fixture {
         _add(
             "Staking", "attest", s, abi.encodeCall(ISelection.attest, (0, 0, 0, none)), Role.Rollup
         );
+        _add("Staking", "recordSeed", s, abi.encodeCall(IStaking.recordSeed, ()), Role.Anyone);
         _add("Staking", "deposit", s, abi.encodeCall(IStaking.deposit, (s, s, 0)), Role.Anyone);
         _add("Staking", "initiateExit", s, abi.encodeCall(IStaking.initiateExit, (s)), Role.Anyone);
         _add("Staking", "finalizeExit", s, abi.encodeCall(IStaking.finalizeExit, (s)), Role.Anyone);

@@ -25,101 +25,146 @@ contract EconomicsTest is Fixture {
         token.transfer(address(all.rewards), 1000e18);
     }
 
-    /// Blocks 1 to 3 in epoch 0 with other signers each; block 4 in epoch 1.
-    function _four() private {
-        for (uint48 i = 1; i <= 4; i++) {
-            VM.warp(_time(i));
-            IRollup.ProposeArgs memory args = _block(i - 1, i);
-            bytes32 chain = _link(rollup.blockRecord(i - 1).chain, args, _da(0));
-            // A quorum of three is three; for fewer signers the record is changed below.
-            rollup.propose(args, _attest(7, rollup.blockDigest(i, i, chain)), _da(0));
+    /// Blocks of these numbers in the slots of the same numbers, each signed by everyone.
+    function _blocks(uint48 from, uint48 to) private {
+        for (uint48 i = from; i <= to; i++) {
+            _propose(i);
         }
     }
 
-    function _ends(uint64 a, uint64 b, uint64 c) private pure returns (uint64[] memory e) {
-        e = new uint64[](3);
-        (e[0], e[1], e[2]) = (a, b, c);
+    /// Blocks 1 to 3 in epoch 0, block 4 in epoch 1, so that epoch 0 is over.
+    function _four() private {
+        _blocks(1, 4);
     }
 
-    function test_fees_and_reward_go_to_coinbase_signers_and_first_prover() public {
-        _four();
+    /// Once it is over, the epoch's proof is settled by whoever wants to.
+    function _settle() private {
+        VM.warp(_end(0));
+        rollup.settle(0);
+    }
+
+    function test_fees_and_reward_go_to_coinbase_signers_and_the_longest_proof() public {
+        _blocks(1, 3);
         _prove(0, 1, 100);
         IRollup.EpochArgs memory args = _range(0, 3, 250);
         args.prover = address(0x2222);
         rollup.submitEpochProof(args, "proof");
-        uint256 paid = uint256(_rates().feePerConstraint);
-        assertEq(all.rewards.owedTo(PROVER), 100 * paid, "first proof");
-        assertEq(all.rewards.owedTo(address(0x2222)), 150 * paid, "second proof");
+        assertEq(all.rewards.owedTo(address(0x2222)), 0, "a longer proof may still come");
+        uint256 paid = 250 * uint256(_rates().feePerConstraint);
+        VM.expectEmit(address(all.rewards));
+        emit IRewards.EpochPaid(0, address(0x2222), 250, paid);
+        _settle();
+        assertEq(all.rewards.owedTo(PROVER), 0, "overtaken: its work was done again");
+        assertEq(all.rewards.owedTo(address(0x2222)), paid, "the longest proof");
 
         uint256 before = token.balanceOf(address(all.rewards));
         VM.expectEmit(address(all.rewards));
-        emit IRewards.BlocksClaimed(1, 3, 3 * FEES);
-        all.rewards.claimBlocks(1, 3, _members(), _ends(1, 3, 3));
+        emit IRewards.BlocksClaimed(1, 3, 3, 3 * FEES);
+        all.rewards.claimBlocks(1, 3, _members());
         assertEq(token.balanceOf(address(all.rewards)), before + 3 * FEES, "released");
         uint256 each = FEES * 2_000 / 10_000 / 3;
         for (uint256 i; i < 3; i++) {
             assertEq(all.rewards.owedTo(_members()[i]), 3 * each, "signer");
         }
-        assertEq(all.rewards.owedTo(PROVER), 100 * paid + FEES / 10, "prover of block 1");
-        assertEq(all.rewards.owedTo(address(0x2222)), 150 * paid + 2 * (FEES / 10), "of 2 and 3");
+        assertEq(all.rewards.owedTo(PROVER), 0, "no part of the fees");
+        assertEq(all.rewards.owedTo(address(0x2222)), paid + 3 * (FEES / 10), "prover");
         assertEq(
             all.rewards.owedTo(COINBASE),
             3 * (FEES - FEES / 10 - 3 * each + 5e18),
             "coinbase, with what divisions left"
         );
-        assertEq(all.rewards.totalOwed(), 250 * paid + 3 * (FEES + 5e18), "total");
+        assertEq(all.rewards.totalOwed(), paid + 3 * (FEES + 5e18), "total");
         require(all.rewards.isClaimed(3) && !all.rewards.isClaimed(4), "claimed");
     }
 
-    function test_only_signers_share() public {
+    /// A part that was proven before a prune is all that there will be.
+    function test_a_prune_pays_the_longest_proof_of_the_epoch_that_it_cuts() public {
+        _four();
+        _prove(0, 1, 100);
+        VM.warp(_challengeEnd(0) + 1);
+        VM.expectEmit(address(rollup));
+        emit IRollup.EpochSettled(0);
+        rollup.prune();
+        assertEq(all.rewards.owedTo(PROVER), 100 * uint256(_rates().feePerConstraint), "pay");
+        all.rewards.claimBlocks(1, 1, _members());
+    }
+
+    /// Goal: who sends a proposal gains nothing by leaving signers out. Method: one block with everyone's
+    /// signature and one without member 2's; only member 2 may notice.
+    function test_the_part_of_a_member_that_did_not_sign_is_nobodys() public {
         _keys(4);
         _deploy(address(token));
         token.approve(address(all.feePortal), MANY);
         all.feePortal.deposit(bytes32(uint256(7)), 1e18);
-        VM.warp(_time(1));
-        IRollup.ProposeArgs memory args = _block(0, 1);
-        // Members 0, 1 and 3; the proposer of slot 1 is member 1.
-        bytes32 digest = rollup.blockDigest(1, 1, _link(0, args, _da(0)));
-        rollup.propose(args, _attest(11, digest), _da(0));
-        _prove(0, 1, 5);
-        uint64[] memory ends = new uint64[](1);
-        ends[0] = 1;
-        all.rewards.claimBlocks(1, 1, _members(), ends);
-        uint256 each = uint256(1000e9) * 2_000 / 10_000 / 3;
-        assertEq(all.rewards.owedTo(_members()[2]), 0, "member 2 did not sign");
-        assertEq(all.rewards.owedTo(_members()[3]), each, "member 3 did");
+        uint256 each = FEES * 2_000 / 10_000 / 4;
+        uint256 funds;
+        for (uint48 i = 1; i < 3; i++) {
+            VM.warp(_time(i));
+            IRollup.ProposeArgs memory args = _block(i - 1, i);
+            bytes32 chain = rollup.blockRecord(i - 1).chain;
+            // Members 0, 1 and 3; the proposer of slot 1 is member 1. Then everyone.
+            IRollup.Attestations memory a = i == 1
+                ? _attest(11, rollup.blockDigest(i, i, _link(chain, args, _da(0))))
+                : _attested(args, _da(0));
+            rollup.propose(args, a, _da(0));
+        }
+        _prove(0, 2, 5);
+        _settle();
+        uint256[2][5] memory got;
+        for (uint64 n; n < 2; n++) {
+            all.rewards.claimBlocks(n + 1, n + 1, _members());
+            for (uint256 i; i < 5; i++) {
+                address who = i < 4 ? _members()[i] : COINBASE;
+                got[i][n] = all.rewards.owedTo(who);
+            }
+            funds += FEES;
+            assertEq(all.rewards.feesOwed(), funds - each, "what is owed of the fees");
+        }
+        for (uint256 i; i < 5; i++) {
+            uint256 second = got[i][1] - got[i][0];
+            assertEq(i == 2 ? each : got[i][0], second, "the same for everyone else");
+        }
+        assertEq(got[2][0], 0, "member 2 did not sign");
+        assertEq(got[3][0], each, "member 3 did");
+        // It pays for proofs and blocks, as what governance funds does.
+        assertEq(token.balanceOf(address(all.rewards)) - all.rewards.feesOwed(), each, "for pay");
     }
 
-    function test_each_block_is_claimed_once_with_right_hints() public {
-        _four();
+    function test_each_block_is_claimed_once_and_only_of_one_settled_epoch() public {
+        _blocks(1, 3);
         address[] memory members = _members();
         VM.expectRevert(abi.encodeWithSelector(IRollup.BlockNotProven.selector, 0, 1));
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 3, 3));
-        _prove(0, 1, 100);
+        all.rewards.claimBlocks(1, 3, members);
         _prove(0, 3, 200);
         VM.expectRevert(abi.encodeWithSelector(IRewards.RangeEmpty.selector, 3, 2));
-        all.rewards.claimBlocks(3, 2, members, new uint64[](0));
-        VM.expectRevert(abi.encodeWithSelector(IRewards.HintsWrong.selector, 2, 3));
-        all.rewards.claimBlocks(1, 2, members, _ends(1, 3, 3));
-        // Another range's end, an end that no proof had, one before the block.
-        VM.expectRevert(abi.encodeWithSelector(IRewards.RangeEndWrong.selector, 1, 3));
-        all.rewards.claimBlocks(1, 3, members, _ends(3, 3, 3));
-        VM.expectRevert(abi.encodeWithSelector(IRewards.RangeEndWrong.selector, 2, 2));
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 2, 3));
-        VM.expectRevert(abi.encodeWithSelector(IRewards.RangeEndWrong.selector, 2, 1));
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 1, 3));
+        all.rewards.claimBlocks(3, 2, members);
+        VM.expectRevert(abi.encodeWithSelector(IRewards.EpochNotSettled.selector, 0));
+        all.rewards.claimBlocks(1, 3, members);
+        _settle();
         (members[0], members[1]) = (members[1], members[0]);
         VM.expectPartialRevert(IRewards.CommitteeWrong.selector);
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 3, 3));
+        all.rewards.claimBlocks(1, 3, members);
         members = _members();
+        VM.expectRevert(abi.encodeWithSelector(IRollup.BlockNotProven.selector, 3, 4));
+        all.rewards.claimBlocks(3, 4, members);
+        _blocks(4, 4);
         _prove(1, 4, 100);
-        uint64[] memory two = new uint64[](2);
-        (two[0], two[1]) = (3, 4);
         VM.expectRevert(abi.encodeWithSelector(IRewards.BlocksAcrossEpochs.selector, 0, 4));
-        all.rewards.claimBlocks(3, 4, members, two);
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 3, 3));
-        VM.expectRevert(abi.encodeWithSelector(IRewards.AlreadyClaimed.selector, 1));
-        all.rewards.claimBlocks(1, 3, members, _ends(1, 3, 3));
+        all.rewards.claimBlocks(3, 4, members);
+        // Somebody claims one block before.
+        all.rewards.claimBlocks(2, 2, members);
+        uint256 before = token.balanceOf(address(all.rewards));
+        VM.expectEmit(address(all.rewards));
+        emit IRewards.BlocksClaimed(1, 3, 2, 2 * FEES);
+        all.rewards.claimBlocks(1, 3, members);
+        assertEq(token.balanceOf(address(all.rewards)), before + 2 * FEES, "released");
+        assertEq(
+            all.rewards.totalOwed(),
+            200 * uint256(_rates().feePerConstraint) + 3 * (FEES + 5e18),
+            "owed"
+        );
+        VM.expectRevert(abi.encodeWithSelector(IRewards.AlreadyClaimed.selector, 1, 3));
+        all.rewards.claimBlocks(1, 3, members);
     }
 
     function test_an_empty_treasury_delays_pay_and_blocks_nothing() public {
@@ -148,7 +193,7 @@ contract EconomicsTest is Fixture {
         _four();
         _prove(0, 3, 1e9);
         assertEq(all.rewards.owedTo(PROVER), 3e18, "pay of the prover");
-        all.rewards.claimBlocks(1, 3, _members(), _ends(3, 3, 3));
+        all.rewards.claimBlocks(1, 3, _members());
         uint256 fees = 3 * FEES;
         assertEq(all.rewards.feesOwed(), fees, "fees");
         assertEq(all.rewards.claim(PROVER), 3 * (FEES / 10), "its share of the fees, no pay");

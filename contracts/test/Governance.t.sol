@@ -45,9 +45,9 @@ contract GovernanceTest is Fixture {
         r.challengeShareBps--;
         r.committeeSize++;
         _rejects("committeeSize", r);
-        r.committeeSize = 0;
+        r.committeeSize = 3;
         _rejects("committeeSize", r);
-        r.committeeSize = 1;
+        r.committeeSize = 4;
         r.bondAmount++;
         _rejects("bondAmount", r);
         r.bondAmount--;
@@ -72,7 +72,9 @@ contract GovernanceTest is Fixture {
         r.feePerConstraint = 7e9;
         all.registry.setRates(r);
         _prove(0, 2, 20);
-        assertEq(all.rewards.owedTo(PROVER), 10 * 3e9 + 10 * 7e9, "owed");
+        VM.warp(_end(0));
+        rollup.settle(0);
+        assertEq(all.rewards.owedTo(PROVER), 20 * 7e9, "owed");
     }
 
     // ------------------------------------------------------------ Deployments

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 // Tests cast what they have made, and a transfer that fails shows in what they compare.
 // forge-lint: disable-start(unsafe-typecast, erc20-unchecked-transfer, incorrect-shift)
 
+import {IRewards} from "../src/economics/IRewards.sol";
 import {IStaking} from "../src/selection/IStaking.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
 import {Fixture} from "./Fixture.sol";
@@ -32,8 +33,8 @@ contract Handler is Fixture {
     mapping(uint64 => bool) private _paid;
     /// Hash of the record when the block was proven, and the number of proofs it was covered by first.
     mapping(uint64 => bytes32) private _provenRecord;
-    mapping(uint64 => uint64) private _rangeEnd;
     mapping(uint64 => uint64) public workOf;
+    mapping(uint64 => address) public proverOf;
     uint64 public lastProven;
     uint64 private _lastClaimed;
     uint256 public steps;
@@ -64,6 +65,8 @@ contract Handler is Fixture {
             staking.deposit(VM.addr(keys[i]), address(this), STAKE);
         }
         VM.warp(GENESIS);
+        // The first epoch with a committee.
+        _advance(_time(3 * SLOTS));
     }
 
     function _deploySelection() internal pure override returns (address) {
@@ -92,10 +95,19 @@ contract Handler is Fixture {
         return keccak256(abi.encode(rollup.blockRecord(n)));
     }
 
+    /// Somebody records a seed in each epoch, so that committees go on.
+    function _advance(uint256 time) private {
+        while (block.timestamp < time) {
+            uint64 epoch = rollup.currentSlot() / SLOTS;
+            if (staking.seedOf(epoch + 2) == 0) staking.recordSeed();
+            VM.warp(time < _end(epoch) ? time : _end(epoch));
+        }
+    }
+
     // ------------------------------------------------------------ steps
 
     function pass(uint16 elapsed) external watched(false) {
-        VM.warp(block.timestamp + elapsed % (2 * EPOCH));
+        _advance(block.timestamp + elapsed % (2 * EPOCH));
         VM.roll(block.number + 1 + elapsed % 7);
         VM.prevrandao(keccak256(abi.encode(elapsed, block.number)));
     }
@@ -107,7 +119,7 @@ contract Handler is Fixture {
         uint48 slot = uint48(rollup.currentSlot());
         if (slot <= rollup.blockRecord(parent).slot) {
             slot = rollup.blockRecord(parent).slot + 1;
-            VM.warp(_time(slot));
+            _advance(_time(slot));
             // The time that passed may have made a prune due.
             parent = _parent();
             due = parent != t.pending;
@@ -185,9 +197,7 @@ contract Handler is Fixture {
         args.prover = _provers[who % 3];
         rollup.submitEpochProof(args, "proof");
         workOf[epoch] = args.numConstraints;
-        for (uint64 n = t.proven + 1; n <= last; n++) {
-            _rangeEnd[n] = last;
-        }
+        proverOf[epoch] = args.prover;
         if (block.timestamp > windowEnd) lateProofs++;
     }
 
@@ -249,12 +259,11 @@ contract Handler is Fixture {
         uint64 n = _lastClaimed + 1;
         if (n > lastProven) return;
         uint64 epoch = rollup.blockRecord(n).slot / SLOTS;
-        uint64[] memory ends = new uint64[](1);
-        ends[0] = _rangeEnd[n];
+        if (rollup.epochRecord(epoch).state & 2 == 0) return;
         address[] memory members = staking.committee(epoch);
-        all.rewards.claimBlocks(n, n, members, ends);
-        VM.expectRevert();
-        all.rewards.claimBlocks(n, n, members, ends);
+        all.rewards.claimBlocks(n, n, members);
+        VM.expectRevert(abi.encodeWithSelector(IRewards.AlreadyClaimed.selector, n, n));
+        all.rewards.claimBlocks(n, n, members);
         _lastClaimed = n;
         feesProposed += _fees[n];
     }

@@ -20,6 +20,7 @@ interface IDeployments {
         string name;
         IRegistry registry;
         uint64 version;
+        address rewards;
     }
 
     function add(string calldata name, IRegistry registry) external returns (uint256);

@@ -60,7 +60,7 @@ contract InvariantTest {
         _handler.prove(0, 0);
         _handler.proveWrongly(0, 2);
         for (uint256 i; i < 3; i++) {
-            _handler.pass(35);
+            _handler.pass(38);
         }
         _handler.prove(1, 1);
         require(_handler.lateProofs() == 1, "late");

@@ -8,6 +8,7 @@ import {ISelection} from "../src/selection/ISelection.sol";
 import {IBondVault} from "../src/economics/IBondVault.sol";
 import {IInbox} from "../src/messages/IInbox.sol";
 import {DaInput, IRollup} from "../src/IRollup.sol";
+import {Poseidon2} from "../src/Poseidon2.sol";
 import {Fixture} from "./Fixture.sol";
 import {Vm} from "./vm/Vm.sol";
 
@@ -54,8 +55,8 @@ contract ProposeTest is Fixture {
         assertEq(log.topics[2], args.archiveRoot, "archive root");
         bytes memory want = bytes.concat(
             abi.encode(args.headerHash, chain, args.slot, args.coinbase, args.totalFees),
-            abi.encode(args.txCount, sha256(d.commitment), d.z, d.y, 13 * 32),
-            abi.encode(args.inHash, args.outRoot, 1, 48),
+            abi.encode(args.txCount, sha256(d.commitment), d.z, d.y, 14 * 32),
+            abi.encode(args.inHash, args.outRoot, 1, VM.addr(keys[0]), 48),
             d.commitment,
             bytes16(0)
         );
@@ -184,11 +185,9 @@ contract ProposeTest is Fixture {
         rollup.propose(args, a, d);
     }
 
-    function _expectField(IRollup.ProposeArgs memory args, DaInput memory d)
-        private
-    {
+    function _expectField(IRollup.ProposeArgs memory args, DaInput memory d) private {
         IRollup.Attestations memory a;
-        VM.expectRevert(abi.encodeWithSelector(IRollup.NotCanonical.selector, P));
+        VM.expectRevert(abi.encodeWithSelector(Poseidon2.NotCanonical.selector, P));
         rollup.propose(args, a, d);
     }
 

@@ -178,30 +178,61 @@ contract StakingTest is Fixture {
         rollup.propose(args, a, _da(0));
     }
 
-    function test_the_sampled_committee_and_the_slots_proposer_are_those_announced() public {
-        VM.warp(_time(1));
-        address[] memory announced = _staking.committee(0);
-        address proposer = _staking.proposerOf(1);
-        assertEq(announced.length, 4, "size");
-        _proposeSampled(1);
-        assertEq(_staking.committeeHash(0), keccak256(abi.encodePacked(announced)), "committee");
-        assertEq(rollup.epochRecord(0).bondPoster, proposer, "proposer");
-        // A smaller rate changes the next epochs only.
-        IRegistry.Rates memory r = _rates();
-        r.committeeSize = 2;
-        all.registry.setRates(r);
-        assertEq(_staking.committee(0).length, 4, "recorded");
-        assertEq(_staking.committee(1).length, 2, "next");
-        _proposeSampled(2);
+    /// Lets time pass to the start of `epoch`; somebody records a seed in each epoch on the way.
+    function _reach(uint64 epoch) private {
+        for (uint64 e = _epoch(); e < epoch; e++) {
+            if (_time(SLOTS * e) > block.timestamp) VM.warp(_time(SLOTS * e));
+            if (_staking.seedOf(e + 2) == 0) _staking.recordSeed();
+        }
+        VM.warp(_time(SLOTS * epoch));
     }
 
-    function test_a_committee_is_known_one_epoch_ahead() public {
-        VM.warp(GENESIS);
-        _staking.committee(1);
-        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, 2));
-        _staking.committee(2);
-        VM.warp(_end(0));
-        _staking.committee(2);
+    function _epoch() private view returns (uint64) {
+        return rollup.currentSlot() / SLOTS;
+    }
+
+    /// Committees are as large as the set from now on.
+    function _takeEveryone() private {
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 64;
+        all.registry.setRates(r);
+    }
+
+    function _isMember(uint64 epoch, address who) private view returns (bool) {
+        address[] memory members = _staking.committee(epoch);
+        for (uint256 i; i < members.length; i++) {
+            if (members[i] == who) return true;
+        }
+        return false;
+    }
+
+    function _noCommittee(uint64 epoch) private {
+        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, epoch));
+        _staking.committee(epoch);
+        assertEq(_staking.proposerOf(epoch * SLOTS + 1), address(0), "nobody's slot");
+    }
+
+    function test_the_sampled_committee_and_the_slots_proposer_are_those_announced() public {
+        _reach(3);
+        address[] memory announced = _staking.committee(3);
+        address proposer = _staking.proposerOf(3 * SLOTS + 1);
+        assertEq(announced.length, 4, "size");
+        assertEq(_staking.committeeHash(3), 0, "not drawn yet");
+        VM.expectEmit(address(_staking));
+        emit IStaking.SeedRecorded(3);
+        VM.expectEmit(address(_staking));
+        emit IStaking.CommitteeSampled(3, keccak256(abi.encodePacked(announced)), 4);
+        _proposeSampled(uint48(3 * SLOTS + 1));
+        assertEq(_staking.committeeHash(3), keccak256(abi.encodePacked(announced)), "committee");
+        assertEq(rollup.epochRecord(3).bondPoster, proposer, "proposer");
+        // Another rate changes the next epochs only.
+        IRegistry.Rates memory r = _rates();
+        r.committeeSize = 5;
+        all.registry.setRates(r);
+        assertEq(_staking.committee(3).length, 4, "recorded");
+        _proposeSampled(uint48(3 * SLOTS + 2));
+        _reach(4);
+        assertEq(_staking.committee(4).length, 5, "next");
     }
 
     /// Goal: no member twice, all from the set. Method: many seeds, sizes below and above the set's.
@@ -213,10 +244,11 @@ contract StakingTest is Fixture {
             _staking.deposit(address(uint160(0x10000 + i)), address(this), STAKE);
         }
         IRegistry.Rates memory r = _rates();
-        r.committeeSize = 1 + size % 64;
+        r.committeeSize = 4 + size % 61;
         all.registry.setRates(r);
-        VM.warp(GENESIS + seed % (2 * EPOCH));
-        address[] memory members = _staking.committee(uint64(seed % 2));
+        VM.prevrandao(bytes32(seed));
+        _reach(3);
+        address[] memory members = _staking.committee(uint64(3 + seed % 2));
         uint256 want = r.committeeSize < total ? r.committeeSize : total;
         assertEq(members.length, want, "size");
         for (uint256 i; i < want; i++) {
@@ -227,61 +259,131 @@ contract StakingTest is Fixture {
         }
     }
 
-    function test_sampling_depends_on_seed_and_epoch() public {
-        VM.warp(_time(1));
-        uint248 zero = _staking.seedOf(0);
-        require(zero != _staking.seedOf(1), "epochs differ");
+    function test_a_seed_is_recorded_once_by_a_proposal_or_by_anyone() public {
+        VM.warp(GENESIS - 1);
+        VM.expectRevert(
+            abi.encodeWithSelector(IStaking.TooEarly.selector, GENESIS, block.timestamp)
+        );
+        _staking.recordSeed();
+        _reach(3);
+        assertEq(_staking.seedOf(1), 0, "no epoch before genesis has one");
+        uint248 three = _staking.seedOf(3);
+        require(three != 0 && three != _staking.seedOf(4), "epochs differ");
+        assertEq(_staking.seedOf(5), 0, "not recorded yet");
+        // The committee of an epoch is known as soon as its seed is.
+        _noCommittee(5);
+        VM.warp(_end(2) + 5);
+        VM.prank(address(0xB0B));
+        _staking.recordSeed();
+        uint248 five = _staking.seedOf(5);
+        require(five != 0, "recorded");
+        _staking.committee(5);
+        VM.expectRevert(abi.encodeWithSelector(IStaking.SeedKnown.selector, 3));
+        _staking.recordSeed();
         VM.prevrandao(bytes32(uint256(2)));
-        _proposeSampled(1);
-        assertEq(_staking.seedOf(0), zero, "the deployment's seed");
-        uint248 two = _staking.seedOf(2);
+        _proposeSampled(uint48(3 * SLOTS + 1));
+        assertEq(_staking.seedOf(5), five, "a proposal comes too late");
         VM.prevrandao(bytes32(uint256(3)));
-        _proposeSampled(2);
-        assertEq(_staking.seedOf(2), two, "the first proposal of an epoch only");
-        _proposeSampled(uint48(SLOTS));
-        assertEq(_staking.seedOf(2), two, "a later epoch does not matter");
-        require(_staking.seedOf(3) != _staking.seedOf(2), "but for the epoch after");
+        _proposeSampled(uint48(4 * SLOTS));
+        uint248 six = _staking.seedOf(6);
+        require(six != 0, "a proposal records it");
+        VM.prevrandao(bytes32(uint256(4)));
+        _proposeSampled(uint48(4 * SLOTS + 1));
+        assertEq(_staking.seedOf(6), six, "the first one only");
+        VM.expectRevert(abi.encodeWithSelector(IStaking.SeedKnown.selector, 4));
+        _staking.recordSeed();
+        // What is recorded is the block's randomness, and nothing else.
+        VM.warp(_end(4));
+        _staking.recordSeed();
+        require(
+            _staking.seedOf(7)
+                == uint248(
+                    bytes31(
+                        keccak256(
+                            abi.encode(
+                                uint256(keccak256(abi.encode(bytes32(uint256(4))))) | 1, uint64(7)
+                            )
+                        )
+                    )
+                ),
+            "seed"
+        );
     }
 
-    function test_set_is_that_of_two_epochs_before() public {
-        address late = address(0x1A7E);
-        VM.warp(GENESIS + 1);
-        _staking.deposit(late, address(this), STAKE);
-        IRegistry.Rates memory r = _rates();
-        r.committeeSize = 64;
-        all.registry.setRates(r);
-        assertEq(_staking.committee(0).length, 6, "epoch 0");
-        assertEq(_staking.committee(1).length, 6, "epoch 1");
-        VM.warp(_end(0));
-        assertEq(_staking.committee(2).length, 6, "epoch 2 uses the start of epoch 0");
-        VM.warp(_end(1));
-        assertEq(_staking.committee(3).length, 7, "epoch 3 uses the start of epoch 1");
-        // A member that leaves is in no committee whose set is later, and the last took its place.
-        _staking.initiateExit(VM.addr(keys[0]));
-        assertEq(_staking.committee(3).length, 7, "the past stays");
-        VM.warp(_end(3));
-        address[] memory members = _staking.committee(5);
-        assertEq(members.length, 6, "left");
-        bool found;
-        for (uint256 i; i < 6; i++) {
-            require(members[i] != VM.addr(keys[0]), "left");
-            found = found || members[i] == late;
+    function test_an_epoch_without_a_seed_has_no_committee_and_the_chain_goes_on_later() public {
+        _reach(3);
+        _proposeSampled(uint48(3 * SLOTS + 1));
+        // Nobody records one in epoch 4, so epoch 6 has none; epochs 5 and 7 have one.
+        VM.warp(_end(4));
+        _staking.recordSeed();
+        _noCommittee(6);
+        require(!rollup.canPropose(6 * SLOTS, address(0)), "nobody's slot");
+        uint48 slot = uint48(6 * SLOTS);
+        VM.warp(_time(slot));
+        IRollup.ProposeArgs memory args = _block(1, slot);
+        IRollup.Attestations memory none;
+        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, 6));
+        rollup.propose(args, none, _da(0));
+        _proposeSampled(uint48(7 * SLOTS));
+        assertEq(rollup.tips().pending, 2, "goes on");
+    }
+
+    /// Their set or seed would be known before the set is final.
+    function test_epochs_0_to_2_have_no_committee() public {
+        for (uint64 e; e < 3; e++) {
+            _reach(e);
+            _staking.recordSeed();
+            _noCommittee(e);
         }
-        require(found, "the last member moved");
-        _staking.initiateExit(late);
-        _staking.initiateExit(VM.addr(keys[5]));
-        VM.warp(_end(5));
-        assertEq(_staking.committee(7).length, 4, "two more left");
+        VM.warp(_end(2));
+        assertEq(_staking.committee(3).length, 4, "epoch 3 has one");
     }
 
-    function test_no_stakers_no_committee() public {
-        VM.warp(GENESIS - 50);
-        for (uint256 i; i < 6; i++) {
+    /// Goal: whoever knows the seed can no longer change the set. Method: a deposit and an exit in the very
+    /// seconds of the borders, and right after the seed is recorded.
+    function test_the_set_is_final_an_epoch_before_the_seed() public {
+        _takeEveryone();
+        (address first, address second) = (address(0x1A7E), address(0x1A7F));
+        VM.warp(GENESIS);
+        _staking.deposit(first, address(this), STAKE);
+        VM.warp(GENESIS + 1);
+        _staking.deposit(second, address(this), STAKE);
+        VM.warp(_end(0));
+        _staking.recordSeed();
+        address[] memory known = _staking.committee(3);
+        assertEq(known.length, 7, "the six and the one of genesis");
+        require(_isMember(3, first) && !_isMember(3, second), "members");
+        // All that may happen from now on.
+        _staking.deposit(address(0x1A80), address(this), STAKE);
+        _staking.initiateExit(VM.addr(keys[0]));
+        require(
+            keccak256(abi.encode(_staking.committee(3))) == keccak256(abi.encode(known)), "changed"
+        );
+        VM.warp(_end(1));
+        _staking.recordSeed();
+        // Changes of the second in which epoch 1 began count for epoch 4.
+        assertEq(_staking.committee(4).length, 8, "eight: one left, one came");
+        require(_isMember(4, second) && _isMember(4, address(0x1A80)), "came");
+        require(!_isMember(4, VM.addr(keys[0])), "left");
+        _staking.initiateExit(first);
+        VM.warp(_end(1) + 1);
+        _staking.initiateExit(second);
+        _reach(6);
+        require(!_isMember(5, first) && _isMember(5, second), "epoch 5");
+        require(!_isMember(6, first) && !_isMember(6, second), "epoch 6");
+        assertEq(_staking.committee(6).length, 6, "the last took their places");
+    }
+
+    /// With fewer than four everyone must sign, and three can be had for the price of three stakes.
+    function test_a_set_of_fewer_than_four_has_no_committee() public {
+        for (uint256 i; i < 2; i++) {
             _staking.initiateExit(VM.addr(keys[i]));
         }
-        VM.warp(GENESIS);
-        VM.expectRevert(abi.encodeWithSelector(ISelection.NoCommittee.selector, 0));
-        _staking.committee(0);
+        VM.warp(GENESIS + 1);
+        _staking.initiateExit(VM.addr(keys[2]));
+        _reach(4);
+        assertEq(_staking.committee(3).length, 4, "four");
+        _noCommittee(4);
     }
 
     function test_deposit_rules() public {
@@ -306,8 +408,8 @@ contract StakingTest is Fixture {
         _staking.initiateExit(who);
         VM.expectRevert(abi.encodeWithSelector(IStaking.NotActive.selector, who));
         _staking.initiateExit(who);
-        // Set of epoch 2 is of now: three epochs, then its window and challenge period.
-        uint256 exitAt = _challengeEnd(2);
+        // It may sit in epoch 3: four epochs, then the window and the challenge period of that one.
+        uint256 exitAt = _challengeEnd(3);
         assertEq(_staking.attesterOf(who).exitAt, exitAt, "exit");
         VM.warp(exitAt - 1);
         VM.expectRevert(abi.encodeWithSelector(IStaking.ExitTooEarly.selector, exitAt, exitAt - 1));
@@ -353,11 +455,9 @@ contract StakingTest is Fixture {
         VM.expectRevert(abi.encodeWithSelector(IStaking.NotActive.selector, who));
         _staking.initiateExit(who);
         // It is in no later set.
-        VM.warp(GENESIS);
-        IRegistry.Rates memory r = _rates();
-        r.committeeSize = 64;
-        all.registry.setRates(r);
-        assertEq(_staking.committee(0).length, 5, "left the set");
+        _takeEveryone();
+        _reach(3);
+        assertEq(_staking.committee(3).length, 5, "left the set");
     }
 
     function test_an_exiting_attester_can_be_slashed() public {
@@ -366,14 +466,12 @@ contract StakingTest is Fixture {
         _staking.slashEquivocation(
             _vote(keys[2], 5, 9, bytes32(uint256(1))), _vote(keys[2], 6, 9, bytes32(uint256(1)))
         );
+        _takeEveryone();
+        _reach(3);
+        assertEq(_staking.committee(3).length, 5, "left the set once");
         VM.warp(block.timestamp + 1e6);
         VM.expectRevert(abi.encodeWithSelector(IStaking.NotExiting.selector, who));
         _staking.finalizeExit(who);
-        VM.warp(GENESIS);
-        IRegistry.Rates memory r = _rates();
-        r.committeeSize = 64;
-        all.registry.setRates(r);
-        assertEq(_staking.committee(0).length, 5, "left the set once");
     }
 
     function test_what_is_no_equivocation() public {
@@ -405,7 +503,7 @@ contract StakingTest is Fixture {
         _staking.deposit(who, address(this), STAKE);
         _staking.deposit(VM.addr(keys[1]), address(this), STAKE);
         _staking.initiateExit(who);
-        VM.warp(_challengeEnd(2));
+        VM.warp(_challengeEnd(3));
         h.set(address(_staking), abi.encodeCall(IStaking.finalizeExit, (who)));
         _staking.finalizeExit(who);
         require(h.reentryFailed(), "exit");

@@ -128,7 +128,6 @@ impl Bridge {
                 from: of.first_block,
                 to: of.last_block,
                 committee: vec![proposer],
-                rangeEnds: vec![of.last_block; (of.last_block + 1 - of.first_block) as usize],
             };
             let id = format!("claim-blocks/{}", of.epoch);
             self.send(&id, deployment.contracts.rewards, claim.abi_encode()).await?;

@@ -123,7 +123,7 @@ fn rates() -> Rates {
         attesterBps: 2_000,
         proverBps: 0,
         challengeShareBps: 5_000,
-        committeeSize: 1,
+        committeeSize: 4,
         bondAmount: U96::from(BOND),
         minStake: U96::from(TOKEN),
     }

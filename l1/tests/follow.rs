@@ -365,6 +365,7 @@ async fn an_event_of_another_contract_is_not_followed() {
         inHash: B256::ZERO,
         outRoot: B256::ZERO,
         signers: 1,
+        proposer: Address::ZERO,
     };
     let request = TxRequest::call("log", emitter, logged(&proposed));
     assert!(sender.send(request).await.unwrap().succeeded);

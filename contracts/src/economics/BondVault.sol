@@ -64,17 +64,17 @@ contract BondVault is IBondVault, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IBondVault
-    function lock(address account, uint96 amount) external onlyRollup {
+    function lock(uint64 epoch, address account, uint96 amount) external onlyRollup {
         _take(account, amount);
         _accounts[account].locked += amount;
-        emit BondLocked(account, amount);
+        emit BondLocked(epoch, account, amount);
     }
 
     /// @inheritdoc IBondVault
-    function release(address account, uint96 amount) external onlyRollup {
+    function release(uint64 epoch, address account, uint96 amount) external onlyRollup {
         Account memory a = _accounts[account];
         _accounts[account] = Account({free: a.free + amount, locked: a.locked - amount});
-        emit BondReturned(account, amount);
+        emit BondReturned(epoch, account, amount);
     }
 
     /// @inheritdoc IBondVault

@@ -7,8 +7,8 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 interface IBondVault {
     event Deposited(address indexed account, uint256 amount);
     event Withdrawn(address indexed account, uint256 amount);
-    event BondLocked(address indexed account, uint256 amount);
-    event BondReturned(address indexed account, uint256 amount);
+    event BondLocked(uint64 indexed epoch, address indexed account, uint256 amount);
+    event BondReturned(uint64 indexed epoch, address indexed account, uint256 amount);
     event BondShared(
         uint64 indexed epoch, address indexed account, address indexed to, uint256 amount
     );
@@ -26,10 +26,10 @@ interface IBondVault {
     /// @notice Sends lost bonds to Rewards. Anyone may call.
     function collect() external;
 
-    /// @notice Moves from free to locked. The Rollup only, as the three below.
-    function lock(address account, uint96 amount) external;
-    /// @notice Moves from locked to free.
-    function release(address account, uint96 amount) external;
+    /// @notice Moves an epoch's bond from free to locked. The Rollup only, as the three below.
+    function lock(uint64 epoch, address account, uint96 amount) external;
+    /// @notice Moves it from locked to free.
+    function release(uint64 epoch, address account, uint96 amount) external;
     /// @notice Gives a part of an epoch's locked bond to a late prover, who may withdraw it.
     function share(uint64 epoch, address account, address to, uint96 amount) external;
     /// @notice Gives what is left of an epoch's locked bond to Rewards.

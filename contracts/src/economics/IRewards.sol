@@ -5,31 +5,30 @@ import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 
 /// @title What provers, proposers and validators have earned. Everything is pulled.
 interface IRewards {
-    event ProofAccrued(address indexed prover, uint64 firstAdded, uint64 lastBlock, uint256 amount);
-    event BlocksClaimed(uint64 indexed from, uint64 indexed to, uint256 fees);
+    /// @notice `prover` is owed `amount` for the epoch's longest proof, of `rows` charged rows.
+    event EpochPaid(uint64 indexed epoch, address indexed prover, uint64 rows, uint256 amount);
+    /// @notice `count` blocks from `from` to `to` were claimed now, the others before.
+    event BlocksClaimed(uint64 indexed from, uint64 indexed to, uint64 count, uint256 fees);
     event Paid(address indexed who, uint256 amount);
 
     error NotRollup(address caller);
     error NotTied(address rollup);
     error RangeEmpty(uint64 from, uint64 to);
-    error HintsWrong(uint256 expected, uint256 got);
     error BlocksAcrossEpochs(uint64 epoch, uint64 number);
     error CommitteeWrong(bytes32 expected, bytes32 got);
-    error RangeEndWrong(uint64 number, uint64 got);
-    error AlreadyClaimed(uint64 number);
+    error EpochNotSettled(uint64 epoch);
+    error AlreadyClaimed(uint64 from, uint64 to);
 
-    /// @notice Credits a proof that added `firstAdded` to `lastBlock`. The Rollup only.
-    function accrueProof(address prover, uint64 delta, uint64 firstAdded, uint64 lastBlock) external;
+    /// @notice Notes whose proof of the epoch is the longest so far. The Rollup only.
+    function recordProver(uint64 epoch, address prover) external;
 
-    /// @notice Distributes the fees and rewards of proven blocks of one epoch, once each. Anyone may call.
+    /// @notice Credits the longest proof of an epoch that gets no more. The Rollup only.
+    function payEpoch(uint64 epoch, uint64 rows) external;
+
+    /// @notice Distributes the fees and rewards of blocks of one settled epoch, once each: blocks that were
+    ///         claimed before are skipped. Anyone may call.
     /// @param committee The epoch's committee, in order.
-    /// @param rangeEnds For each block, the last block of the proof that first covered it.
-    function claimBlocks(
-        uint64 from,
-        uint64 to,
-        address[] calldata committee,
-        uint64[] calldata rangeEnds
-    ) external;
+    function claimBlocks(uint64 from, uint64 to, address[] calldata committee) external;
 
     /// @notice Pays the fees that `who` is owed, and for its proofs and blocks what there is besides everybody's
     ///         fees. Anyone may call.

@@ -4,7 +4,6 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
-import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 import {BitMaps} from "@openzeppelin/contracts/utils/structs/BitMaps.sol";
 
@@ -21,10 +20,10 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using BitMaps for BitMaps.BitMap;
 
-    struct Range {
-        /// 0 if no accepted proof ended with this block.
-        uint48 first;
+    struct Epoch {
+        /// Of the longest accepted proof.
         address prover;
+        bool isPaid;
     }
 
     uint256 private constant BPS = 10_000;
@@ -45,9 +44,13 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     /// @dev Pay for proofs and blocks, which there may be no funds for.
     uint256 private _payOwed;
     mapping(address => uint256) private _pay;
-    /// @dev The blocks that an accepted proof added, by the last of them.
-    mapping(uint256 lastBlock => Range) private _ranges;
+    mapping(uint256 epoch => Epoch) private _epochs;
     BitMaps.BitMap private _claimed;
+
+    modifier onlyRollup() {
+        if (msg.sender != address(ROLLUP)) revert NotRollup(msg.sender);
+        _;
+    }
 
     constructor(IRollup rollup, IERC20 token) {
         IRollup.Contracts memory all = rollup.contracts();
@@ -61,46 +64,55 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
     }
 
     /// @inheritdoc IRewards
-    function accrueProof(address prover, uint64 delta, uint64 firstAdded, uint64 lastBlock)
-        external
-    {
-        if (msg.sender != address(ROLLUP)) revert NotRollup(msg.sender);
-        _ranges[lastBlock] = Range({first: SafeCast.toUint48(firstAdded), prover: prover});
-        uint256 amount = uint256(REGISTRY.rates().feePerConstraint) * delta;
-        _pay[prover] += amount;
-        _payOwed += amount;
-        emit ProofAccrued(prover, firstAdded, lastBlock, amount);
+    function recordProver(uint64 epoch, address prover) external onlyRollup {
+        _epochs[epoch].prover = prover;
     }
 
     /// @inheritdoc IRewards
-    function claimBlocks(
-        uint64 from,
-        uint64 to,
-        address[] calldata committee,
-        uint64[] calldata rangeEnds
-    ) external nonReentrant {
+    function payEpoch(uint64 epoch, uint64 rows) external onlyRollup {
+        address prover = _epochs[epoch].prover;
+        _epochs[epoch].isPaid = true;
+        uint256 amount = uint256(REGISTRY.rates().feePerConstraint) * rows;
+        _pay[prover] += amount;
+        _payOwed += amount;
+        emit EpochPaid(epoch, prover, rows, amount);
+    }
+
+    /// @inheritdoc IRewards
+    function claimBlocks(uint64 from, uint64 to, address[] calldata committee)
+        external
+        nonReentrant
+    {
         if (to < from) revert RangeEmpty(from, to);
-        if (rangeEnds.length != uint256(to) - from + 1) {
-            revert HintsWrong(uint256(to) - from + 1, rangeEnds.length);
-        }
         (, uint48 firstSlot,,) = ROLLUP.provenFees(from);
         uint64 epoch = firstSlot / SLOTS_PER_EPOCH;
         bytes32 expected = SELECTION.committeeHash(epoch);
         bytes32 got = keccak256(abi.encodePacked(committee));
         if (got != expected) revert CommitteeWrong(expected, got);
+        Epoch memory e = _epochs[epoch];
+        if (!e.isPaid) revert EpochNotSettled(epoch);
 
         IRegistry.Rates memory rates = REGISTRY.rates();
         uint256[] memory earned = new uint256[](committee.length);
-        uint256 fees;
-        for (uint256 i; i < rangeEnds.length; i++) {
-            fees += _claimBlock(SafeCast.toUint64(from + i), epoch, rangeEnds[i], rates, earned);
+        (uint64 count, uint256 fees, uint256 owed) = (0, 0, 0);
+        for (uint64 number = from; number <= to; number++) {
+            (address coinbase, uint48 slot, uint128 units, uint64 signers) =
+                ROLLUP.provenFees(number);
+            if (slot / SLOTS_PER_EPOCH != epoch) revert BlocksAcrossEpochs(epoch, number);
+            // Somebody else's claim of a part must not stop the rest.
+            if (_claimed.get(number)) continue;
+            _claimed.set(number);
+            count++;
+            fees += units * UNIT;
+            owed += _credit(units * UNIT, coinbase, e.prover, signers, rates, earned);
         }
+        if (count == 0) revert AlreadyClaimed(from, to);
         for (uint256 i; i < earned.length; i++) {
             if (earned[i] != 0) _fees[committee[i]] += earned[i];
         }
-        feesOwed += fees;
-        _payOwed += uint256(rates.blockReward) * rangeEnds.length;
-        emit BlocksClaimed(from, to, fees);
+        feesOwed += owed;
+        _payOwed += uint256(rates.blockReward) * count;
+        emit BlocksClaimed(from, to, count, fees);
         FEE_PORTAL.release(fees);
     }
 
@@ -134,37 +146,28 @@ contract Rewards is IRewards, ReentrancyGuardTransient {
         return _claimed.get(number);
     }
 
-    /// @dev Credits coinbase and prover, adds the signers' parts to `earned`, and returns the fees.
+    /// @dev Credits a block's coinbase and its epoch's prover, adds the signers' parts to `earned`, and returns
+    ///      what of the fees is owed now. The part of a member that did not sign is owed to nobody and pays
+    ///      for proofs and blocks: whoever sends a block could leave signers out, and must not gain by it.
     ///      What a division leaves goes to the coinbase.
-    function _claimBlock(
-        uint64 number,
-        uint64 epoch,
-        uint64 rangeEnd,
+    function _credit(
+        uint256 fees,
+        address coinbase,
+        address prover,
+        uint64 signers,
         IRegistry.Rates memory rates,
         uint256[] memory earned
-    ) private returns (uint256 fees) {
-        (address coinbase, uint48 slot, uint128 totalFees, uint64 signers) =
-            ROLLUP.provenFees(number);
-        if (slot / SLOTS_PER_EPOCH != epoch) revert BlocksAcrossEpochs(epoch, number);
-        if (_claimed.get(number)) revert AlreadyClaimed(number);
-        _claimed.set(number);
-        Range memory range = _ranges[rangeEnd];
-        if (range.first == 0 || number < range.first || number > rangeEnd) {
-            revert RangeEndWrong(number, rangeEnd);
-        }
-        fees = totalFees * UNIT;
+    ) private returns (uint256 owed) {
         uint256 toProver = fees * rates.proverBps / BPS;
-        uint256 count;
+        // A committee has at least one member.
+        uint256 each = fees * rates.attesterBps / BPS / earned.length;
+        owed = fees;
         for (uint256 i; i < earned.length; i++) {
-            count += (signers >> i) & 1;
+            if ((signers >> i) & 1 == 1) earned[i] += each;
+            else owed -= each;
         }
-        // A quorum is at least one.
-        uint256 each = fees * rates.attesterBps / BPS / count;
-        for (uint256 i; i < earned.length; i++) {
-            earned[i] += each * ((signers >> i) & 1);
-        }
-        _fees[range.prover] += toProver;
-        _fees[coinbase] += fees - toProver - each * count;
+        _fees[prover] += toProver;
+        _fees[coinbase] += fees - toProver - each * earned.length;
         _pay[coinbase] += rates.blockReward;
     }
 }

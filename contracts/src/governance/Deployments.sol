@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 
+import {IRollup} from "../IRollup.sol";
 import {IRegistry} from "./IRegistry.sol";
 
 /// @title The list of deployments that governance recognizes.
@@ -16,6 +17,8 @@ contract Deployments {
         string name;
         IRegistry registry;
         uint64 version;
+        /// Whom `fund` pays, as the Rollup named it when the deployment was added.
+        address rewards;
     }
 
     IERC20 public immutable TOKEN;
@@ -35,6 +38,8 @@ contract Deployments {
     error NameMissing();
     error DeploymentUnknown(uint256 id);
     error TimelockWrong(address expected, address got);
+    error TokenWrong(address expected, address got);
+    error NotTied(address rollup);
 
     modifier onlyTimelock() {
         if (msg.sender != TIMELOCK) revert NotTimelock(msg.sender);
@@ -53,14 +58,23 @@ contract Deployments {
         returns (uint256 id)
     {
         if (bytes(name).length == 0) revert NameMissing();
-        uint64 version = registry.ROLLUP().version();
+        IRollup rollup = registry.ROLLUP();
+        uint64 version = rollup.version();
         bytes32 nameHash = keccak256(bytes(name));
         if (_named[nameHash] || _known[version]) revert DeploymentKnown(name, version);
         if (registry.TIMELOCK() != TIMELOCK) revert TimelockWrong(TIMELOCK, registry.TIMELOCK());
+        IERC20 token = registry.TOKEN();
+        if (address(token) != address(TOKEN)) revert TokenWrong(address(TOKEN), address(token));
+        IRollup.Contracts memory all = rollup.contracts();
+        if (address(all.registry) != address(registry)) revert NotTied(address(rollup));
         _named[nameHash] = true;
         _known[version] = true;
         id = _list.length;
-        _list.push(Deployment({name: name, registry: registry, version: version}));
+        _list.push(
+            Deployment({
+                name: name, registry: registry, version: version, rewards: address(all.rewards)
+            })
+        );
         emit DeploymentAdded(id, name, address(registry), version);
     }
 
@@ -74,7 +88,7 @@ contract Deployments {
     /// @notice Sends the timelock's tokens to a deployment's Rewards, by allowance. The timelock only.
     function fund(uint256 id, uint256 amount) external onlyTimelock {
         _require(id);
-        address rewards = address(_list[id].registry.ROLLUP().contracts().rewards);
+        address rewards = _list[id].rewards;
         TOKEN.safeTransferFrom(msg.sender, rewards, amount);
         emit Funded(id, rewards, amount);
     }

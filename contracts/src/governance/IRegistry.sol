@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {IRollup} from "../IRollup.sol";
 
 /// @title A deployment's contracts and the rates that governance sets for it.
@@ -17,7 +19,7 @@ interface IRegistry {
         uint16 proverBps;
         /// Part of a bond that late proofs of a whole epoch earn, in ten-thousandths.
         uint16 challengeShareBps;
-        /// Members of a sampled committee, 1 to 64.
+        /// Members of a sampled committee, 4 to 64.
         uint8 committeeSize;
         /// Base units that the first block of an epoch locks.
         uint96 bondAmount;
@@ -40,5 +42,6 @@ interface IRegistry {
     function bondAmount() external view returns (uint96);
     function challengeShareBps() external view returns (uint16);
     function ROLLUP() external view returns (IRollup);
+    function TOKEN() external view returns (IERC20);
     function TIMELOCK() external view returns (address);
 }

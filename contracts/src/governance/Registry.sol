@@ -11,6 +11,8 @@ import {IRegistry} from "./IRegistry.sol";
 ///      with a Registry is complete. Rates beyond the bounds here are taken for wrong digits.
 contract Registry is IRegistry {
     uint256 private constant BPS = 10_000;
+    /// @dev The least committee of which one member may fail.
+    uint256 private constant COMMITTEE_MIN = 4;
     uint256 private constant COMMITTEE_MAX = 64;
     /// @notice 0.001 of the token for a row.
     uint256 public constant FEE_PER_CONSTRAINT_MAX = 1e15;
@@ -40,6 +42,9 @@ contract Registry is IRegistry {
         TOKEN = all.feePortal.TOKEN();
         _requireToken(all.rewards.TOKEN());
         _requireToken(all.bondVault.TOKEN());
+        // A committee without stakes has no token.
+        IERC20 staked = all.selection.TOKEN();
+        if (address(staked) != address(0)) _requireToken(staked);
         TIMELOCK = timelock;
         _set(first);
     }
@@ -72,7 +77,7 @@ contract Registry is IRegistry {
             revert RateOutOfRange("proposerBps + attesterBps + proverBps");
         }
         if (r.challengeShareBps > BPS) revert RateOutOfRange("challengeShareBps");
-        if (r.committeeSize == 0 || r.committeeSize > COMMITTEE_MAX) {
+        if (r.committeeSize < COMMITTEE_MIN || r.committeeSize > COMMITTEE_MAX) {
             revert RateOutOfRange("committeeSize");
         }
         if (r.bondAmount > AMOUNT_MAX) revert RateOutOfRange("bondAmount");

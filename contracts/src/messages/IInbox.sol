@@ -19,7 +19,6 @@ interface IInbox {
     error NotRollup(address caller);
     error NotFeePortal(address caller);
     error NotTied(address rollup);
-    error NotCanonical(string field, bytes32 value);
     error RecipientMissing();
     error AmountMissing();
     error StillOpen(uint64 open, uint64 got);

@@ -7,7 +7,6 @@ interface IOutbox {
 
     error NotFeePortal(address caller);
     error NotTied(address rollup);
-    error NotCanonical(string field, bytes32 value);
     error TransactionUnknown(uint16 txCount, uint16 got);
     error WhichWrong(uint8 got);
     error PathLengthWrong(uint256 expected, uint256 got);

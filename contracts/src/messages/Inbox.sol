@@ -34,9 +34,9 @@ contract Inbox is IInbox {
         external
         returns (uint64 number, uint64 index, bytes32 leaf)
     {
-        _requireCanonical("recipient", recipient);
-        _requireCanonical("content", content);
-        _requireCanonical("secretHash", secretHash);
+        Poseidon2.requireCanonical(uint256(recipient));
+        Poseidon2.requireCanonical(uint256(content));
+        Poseidon2.requireCanonical(uint256(secretHash));
         (number, index) = _next();
         uint256[] memory words = new uint256[](5);
         words[0] = uint160(msg.sender);
@@ -55,7 +55,7 @@ contract Inbox is IInbox {
         returns (uint64 number, uint64 index, bytes32 leaf)
     {
         if (msg.sender != FEE_PORTAL) revert NotFeePortal(msg.sender);
-        _requireCanonical("to", to);
+        Poseidon2.requireCanonical(uint256(to));
         // Nobody could claim either.
         if (to == 0) revert RecipientMissing();
         if (units == 0) revert AmountMissing();
@@ -99,19 +99,13 @@ contract Inbox is IInbox {
     }
 
     function _append(uint64 number, bytes32 leaf) private {
-        uint256[] memory words = new uint256[](2);
-        words[0] = uint256(_hashes[number]);
-        words[1] = uint256(leaf);
-        _hashes[number] = bytes32(Poseidon2.hash(Layout.DOMAIN_MESSAGE_CHAIN, words));
+        _hashes[number] =
+            Poseidon2.hash2(Layout.DOMAIN_MESSAGE_CHAIN, uint256(_hashes[number]), uint256(leaf));
         uint64 count = _count + 1;
         if (count == LEAVES_PER_BLOCK) {
             _open = number + 1;
             count = 0;
         }
         _count = count;
-    }
-
-    function _requireCanonical(string memory field, bytes32 value) private pure {
-        if (uint256(value) >= Poseidon2.P) revert NotCanonical(field, value);
     }
 }

@@ -34,8 +34,8 @@ contract Outbox is IOutbox {
         bytes32[] calldata path
     ) external returns (bytes32 leaf) {
         if (which > 1) revert WhichWrong(which);
-        _requireCanonical("l2Contract", l2Contract);
-        _requireCanonical("content", content);
+        Poseidon2.requireCanonical(uint256(l2Contract));
+        Poseidon2.requireCanonical(uint256(content));
         uint256[] memory words = new uint256[](3);
         words[0] = uint256(l2Contract);
         words[1] = uint160(msg.sender);
@@ -53,7 +53,7 @@ contract Outbox is IOutbox {
         bytes32[] calldata path
     ) external returns (bytes32 leaf) {
         if (msg.sender != FEE_PORTAL) revert NotFeePortal(msg.sender);
-        leaf = _hash(Layout.DOMAIN_WITHDRAW, uint160(recipient), units);
+        leaf = Poseidon2.hash2(Layout.DOMAIN_WITHDRAW, uint160(recipient), units);
         _consume(number, transaction, 0, leaf, path);
     }
 
@@ -112,27 +112,15 @@ contract Outbox is IOutbox {
         if (path.length != depth) revert PathLengthWrong(depth, path.length);
         node = leaf;
         for (uint256 i; i < depth; i++) {
-            bytes32 sibling = path[i];
-            _requireCanonical("path", sibling);
+            uint256 sibling = uint256(path[i]);
+            Poseidon2.requireCanonical(sibling);
             bool right = (turns >> (depth - 1 - i)) & 1 == 1;
-            node = right
-                ? _hash(Layout.DOMAIN_NODE, uint256(sibling), uint256(node))
-                : _hash(Layout.DOMAIN_NODE, uint256(node), uint256(sibling));
+            (uint256 a, uint256 b) = right ? (sibling, uint256(node)) : (uint256(node), sibling);
+            node = Poseidon2.hash2(Layout.DOMAIN_NODE, a, b);
         }
     }
 
     function _bit(uint16 transaction, uint8 which) private pure returns (uint256) {
         return uint256(1) << (2 * uint256(transaction) + which);
-    }
-
-    function _hash(uint256 domain, uint256 a, uint256 b) private pure returns (bytes32) {
-        uint256[] memory words = new uint256[](2);
-        words[0] = a;
-        words[1] = b;
-        return bytes32(Poseidon2.hash(domain, words));
-    }
-
-    function _requireCanonical(string memory field, bytes32 value) private pure {
-        if (uint256(value) >= Poseidon2.P) revert NotCanonical(field, value);
     }
 }

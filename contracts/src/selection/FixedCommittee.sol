@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {IRollup} from "../IRollup.sol";
 import {ISelection} from "./ISelection.sol";
 import {Quorum} from "./Quorum.sol";
@@ -46,6 +48,11 @@ contract FixedCommittee is ISelection {
     /// @inheritdoc ISelection
     function committee(uint64) external view returns (address[] memory) {
         return _members;
+    }
+
+    /// @inheritdoc ISelection
+    function TOKEN() external pure returns (IERC20) {
+        return IERC20(address(0));
     }
 
     /// @inheritdoc ISelection

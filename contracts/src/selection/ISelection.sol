@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
+
 import {IRollup} from "../IRollup.sol";
 
 /// @title Who may propose in a slot, and who vouches for a block.
@@ -23,10 +25,13 @@ interface ISelection {
         IRollup.Attestations calldata attestations
     ) external returns (address proposer, uint64 signers);
 
-    /// @notice Who must sign as the proposer of `slot`.
+    /// @notice Who must sign as the proposer of `slot`; 0 if the slot has no committee, or none yet.
     function proposerOf(uint64 slot) external view returns (address);
     /// @notice The committee of an epoch, in order.
     function committee(uint64 epoch) external view returns (address[] memory);
-    /// @notice keccak256 over the committee's addresses, 32 bytes each.
+    /// @notice keccak256 over the committee's addresses, 32 bytes each; 0 before an epoch's first proposal
+    ///         if committees are drawn.
     function committeeHash(uint64 epoch) external view returns (bytes32);
+    /// @notice What is staked; 0 if nothing is.
+    function TOKEN() external view returns (IERC20);
 }

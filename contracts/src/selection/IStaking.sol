@@ -4,6 +4,10 @@ pragma solidity 0.8.37;
 import {ISelection} from "./ISelection.sol";
 
 /// @title Stakers, from whom committees are sampled.
+/// @dev A report of equivocation can be copied by anyone who sees it before it is included, and an offender
+///      can report itself: what slashing takes for certain is nine tenths of the stake. A stake may be
+///      placed for an address without its consent: it costs the depositor the stake for the exit delay and
+///      gives the address a duty that it may ignore.
 interface IStaking is ISelection {
     enum Status {
         None,
@@ -35,6 +39,8 @@ interface IStaking is ISelection {
     event ExitFinalized(address indexed attester, uint256 amount);
     event Slashed(address indexed attester, uint64 slot, address indexed reporter, uint256 amount);
     event CommitteeSampled(uint64 indexed epoch, bytes32 committeeHash, uint8 size);
+    /// @notice The committee of epoch + 2 can be known from now on.
+    event SeedRecorded(uint64 indexed epoch);
 
     error NotRollup(address caller);
     error NotTied(address rollup);
@@ -47,6 +53,8 @@ interface IStaking is ISelection {
     error ExitTooEarly(uint256 exitAt, uint256 time);
     error NotEquivocation();
     error NotSlashable(address attester);
+    error TooEarly(uint256 genesisTime, uint256 time);
+    error SeedKnown(uint64 epoch);
 
     /// @notice Stakes `amount` of the caller's for `attester`, once; committees count heads, not stakes.
     ///         A slashed attester cannot come back.
@@ -59,7 +67,11 @@ interface IStaking is ISelection {
     ///         caller, the rest to Rewards.
     function slashEquivocation(Vote calldata a, Vote calldata b) external;
 
+    /// @notice Records the seed of the current epoch, with which the committee of the epoch after the next is
+    ///         drawn. Anyone may call, once, unless the epoch had a proposal, which does it by itself.
+    function recordSeed() external;
+
     function attesterOf(address attester) external view returns (Attester memory);
-    /// @notice What the committee of an epoch is drawn with.
+    /// @notice What the committee of an epoch is drawn with; 0 if it is not recorded.
     function seedOf(uint64 epoch) external view returns (uint248);
 }

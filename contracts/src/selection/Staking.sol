@@ -15,15 +15,20 @@ import {IStaking} from "./IStaking.sol";
 import {Quorum} from "./Quorum.sol";
 
 /// @title Committees sampled out of stakers.
-/// @dev The committee of epoch e is drawn from the set as it was at the start of epoch e - 2, with a seed
-///      of the last epoch up to e - 2 that had a proposal. Epochs 0 and 1 use the set at genesis time
-///      and the seed of the deployment. A proposer of the first block of an epoch can choose among the
-///      values of `prevrandao` in its slot, which is accepted.
+/// @dev The committee of epoch e is drawn from the set as it was at the start of epoch e - 3, with a seed
+///      that is recorded in epoch e - 2: by its first proposal, or before that by anyone. So the set cannot
+///      change any more when the seed can first be known. An epoch without a seed has no committee and its
+///      slots stay empty, as those of epochs 0 to 2, whose set or seed would be older than the chain.
+///      Whoever records a seed can choose among the values of `prevrandao` until another does, which is
+///      accepted.
 contract Staking is IStaking, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using Checkpoints for Checkpoints.Trace160;
 
-    uint256 private constant LAG = 2;
+    uint256 private constant SET_LAG = 3;
+    uint256 private constant SEED_LAG = 2;
+    /// @dev The least set of which one member may fail: a quorum of fewer is everyone.
+    uint256 private constant SET_MIN = 4;
     uint256 private constant REPORTER_PART = 10;
 
     IRollup public immutable ROLLUP;
@@ -36,14 +41,13 @@ contract Staking is IStaking, ReentrancyGuardTransient {
     /// @notice Seconds from leaving the set to the stake's return: the epochs in which the member may
     ///         still sit in a committee, and the time in which evidence can still matter.
     uint256 public immutable EXIT_DELAY;
-    uint160 private immutable _DEPLOYMENT_SEED;
 
     mapping(address attester => Attester) private _attesters;
     /// @dev The set as an array with a history: member by index, and how many there are, by time.
     mapping(uint256 index => Checkpoints.Trace160) private _members;
     Checkpoints.Trace160 private _size;
-    /// @dev `prevrandao` at the first proposal of an epoch, by epoch.
-    Checkpoints.Trace160 private _seeds;
+    /// @dev By the epoch in which it was recorded; never 0 then.
+    mapping(uint256 epoch => uint256) private _seeds;
     mapping(uint256 epoch => Drawn) private _drawn;
 
     struct Drawn {
@@ -64,9 +68,7 @@ contract Staking is IStaking, ReentrancyGuardTransient {
         GENESIS_TIME = s.genesisTime;
         SLOTS_PER_EPOCH = s.slotsPerEpoch;
         EPOCH_SECONDS = uint256(s.slotsPerEpoch) * s.slotSeconds;
-        EXIT_DELAY = (LAG + 1) * uint256(s.slotsPerEpoch) * s.slotSeconds + s.proofWindowSeconds
-            + s.challengeSeconds;
-        _DEPLOYMENT_SEED = _randao();
+        EXIT_DELAY = (SET_LAG + 1) * EPOCH_SECONDS + s.proofWindowSeconds + s.challengeSeconds;
     }
 
     // ------------------------------------------------------------ stakers
@@ -150,32 +152,34 @@ contract Staking is IStaking, ReentrancyGuardTransient {
         if (drawn.size == 0) {
             drawn = _record(_sample(epoch), epoch);
             _drawn[epoch] = drawn;
-            _seeds.push(epoch, _randao());
+            if (_seeds[epoch] == 0) _recordSeed(epoch);
             emit CommitteeSampled(epoch, drawn.hash, drawn.size);
         }
         return Quorum.check(drawn.hash, drawn.size, _turn(drawn, slot), digest, attestations);
     }
 
+    /// @inheritdoc IStaking
+    function recordSeed() external {
+        if (block.timestamp < GENESIS_TIME) revert TooEarly(GENESIS_TIME, block.timestamp);
+        uint64 epoch = SafeCast.toUint64((block.timestamp - GENESIS_TIME) / EPOCH_SECONDS);
+        if (_seeds[epoch] != 0) revert SeedKnown(epoch);
+        _recordSeed(epoch);
+    }
+
     /// @inheritdoc ISelection
     function proposerOf(uint64 slot) external view returns (address) {
         uint64 epoch = slot / SLOTS_PER_EPOCH;
+        if (!_canDraw(epoch)) return address(0);
         address[] memory members = committee(epoch);
         return members[_turn(_record(members, epoch), slot)];
     }
 
     /// @inheritdoc ISelection
-    /// @dev Known up to the epoch after the current one: set and seed of later ones may still change.
-    function committee(uint64 epoch) public view returns (address[] memory members) {
-        uint256 current =
-            block.timestamp < GENESIS_TIME ? 0 : (block.timestamp - GENESIS_TIME) / EPOCH_SECONDS;
-        if (epoch > current + 1) revert NoCommittee(epoch);
-        members = _sample(epoch);
-        bytes32 recorded = _drawn[epoch].hash;
-        bytes32 got = Quorum.hash(members);
-        // The size is a rate and may have changed since.
-        if (recorded != 0 && recorded != got) {
-            members = _draw(epoch, _drawn[epoch].size);
-        }
+    /// @dev Known from the moment at which its seed is recorded, but for its size, which is a rate and read
+    ///      at the epoch's first proposal.
+    function committee(uint64 epoch) public view returns (address[] memory) {
+        uint8 size = _drawn[epoch].size;
+        return size == 0 ? _sample(epoch) : _draw(epoch, size);
     }
 
     /// @inheritdoc ISelection
@@ -192,10 +196,9 @@ contract Staking is IStaking, ReentrancyGuardTransient {
     /// @dev The first `wanted` steps of a Fisher-Yates shuffle of the set's indices. Only swapped indices
     ///      are kept, so the cost does not depend on the size of the set.
     function _draw(uint64 epoch, uint256 wanted) private view returns (address[] memory members) {
-        uint96 time =
-            SafeCast.toUint96(GENESIS_TIME + (epoch < LAG ? 0 : epoch - LAG) * EPOCH_SECONDS);
+        if (!_canDraw(epoch)) revert NoCommittee(epoch);
+        uint96 time = _frozenAt(epoch);
         uint256 size = _size.upperLookupRecent(time);
-        if (size == 0) revert NoCommittee(epoch);
         uint256 seed = seedOf(epoch);
         uint256 n = wanted < size ? wanted : size;
         members = new address[](n);
@@ -225,11 +228,27 @@ contract Staking is IStaking, ReentrancyGuardTransient {
         return place;
     }
 
+    /// @dev Whether the epoch has a seed and enough members to draw from.
+    function _canDraw(uint64 epoch) private view returns (bool) {
+        return epoch >= SET_LAG && _seeds[epoch - SEED_LAG] != 0
+            && _size.upperLookupRecent(_frozenAt(epoch)) >= SET_MIN;
+    }
+
+    /// @dev When the set of the epoch became final: one epoch before its seed could be recorded.
+    function _frozenAt(uint64 epoch) private view returns (uint96) {
+        return SafeCast.toUint96(GENESIS_TIME + (epoch - SET_LAG) * EPOCH_SECONDS);
+    }
+
     /// @inheritdoc IStaking
     function seedOf(uint64 epoch) public view returns (uint248) {
-        uint160 value = epoch < LAG ? 0 : _seeds.upperLookupRecent(SafeCast.toUint96(epoch - LAG));
-        if (value == 0) value = _DEPLOYMENT_SEED;
-        return uint248(bytes31(keccak256(abi.encode(value, epoch))));
+        uint256 value = epoch < SEED_LAG ? 0 : _seeds[epoch - SEED_LAG];
+        return value == 0 ? 0 : uint248(bytes31(keccak256(abi.encode(value, epoch))));
+    }
+
+    /// @dev Never 0, which means "not recorded".
+    function _recordSeed(uint64 epoch) private {
+        _seeds[epoch] = uint256(keccak256(abi.encode(block.prevrandao))) | 1;
+        emit SeedRecorded(epoch);
     }
 
     function _record(address[] memory members, uint64 epoch) private view returns (Drawn memory) {
@@ -260,10 +279,5 @@ contract Staking is IStaking, ReentrancyGuardTransient {
 
     function _now() private view returns (uint96) {
         return SafeCast.toUint96(block.timestamp);
-    }
-
-    /// @dev Never 0, which means "not recorded".
-    function _randao() private view returns (uint160) {
-        return uint160(bytes20(keccak256(abi.encode(block.prevrandao)))) | 1;
     }
 }

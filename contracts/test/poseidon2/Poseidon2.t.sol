@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import * as Layout from "../../src/Layout.sol";
+import "../../src/Layout.sol" as Layout;
 import {Poseidon2} from "../../src/Poseidon2.sol";
 import {Poseidon2Twin} from "./Poseidon2Twin.sol";
 import {Test} from "../vm/Vm.sol";

@@ -119,7 +119,7 @@ pub fn rates() -> Rates {
         attesterBps: 2_000,
         proverBps: 0,
         challengeShareBps: 5_000,
-        committeeSize: 1,
+        committeeSize: 4,
         bondAmount: U96::ZERO,
         minStake: U96::from(1),
     }

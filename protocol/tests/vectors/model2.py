@@ -31,7 +31,7 @@ SAMPLE_PROOF = "950c562387edf6af523a1747ab8f64b5c4b6fb0ad6c2e62dcd0c971b52ca4d15
 
 EVENTS = {
     "Rollup": [
-        "BlockProposed(uint64,bytes32,bytes32,bytes32,uint64,address,uint128,uint16,bytes32,uint256,uint256,bytes,bytes32,bytes32,uint64)",
+        "BlockProposed(uint64,bytes32,bytes32,bytes32,uint64,address,uint128,uint16,bytes32,uint256,uint256,bytes,bytes32,bytes32,uint64,address)",
         "EpochProven(uint64,uint64,uint64,uint64,address,uint64,bool)",
         "Pruned(uint64,uint64,uint64)",
         "EpochSettled(uint64)",
