@@ -10,8 +10,8 @@
 //!
 //! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
 //! prices, its payer can pay for it after all its better ones, and its anchor and the deposit that it claims
-//! are there. One that notes pay for has no payer: its notes must cover its fee. The others are *parked*, which the builder does not see, until that changes or they are too old, or
-//! until L1 has finalized a chain without their anchor.
+//! are there. One that notes pay for has no payer: its notes must cover its fee. The others are *parked*, which the
+//! builder does not see, until that changes or they are too old, or until L1 has finalized a chain without their anchor.
 //!
 //! A transaction stays after it was included, since proving its block needs its client proof, and
 //! since a reorganisation may return it to the waiting ones. Their number is bounded by the length of
@@ -21,6 +21,7 @@ mod displace;
 mod figures;
 mod included;
 mod offer;
+mod rank;
 mod record;
 
 use std::cmp::Reverse;
@@ -31,17 +32,18 @@ use std::sync::Arc;
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::gas::FeePerGas;
 use rollmill_protocol::tree::{IndexedTree, StateRead, Tree, append, indexed};
-use rollmill_protocol::{ClientInputs, Fr, Tx, WorldState};
+use rollmill_protocol::{ClientInputs, Fr, Tx};
 
 use crate::error::{NodeError, PoolError};
 use crate::store::{Snapshot, StateAt, Store};
 use displace::Displaced;
 use included::Included;
-use offer::{Rank, claimed, fee, for_fee, nullifiers, offer};
+use offer::{Rank, claimed, fee, nullifiers, offer};
 use record::Record;
 
 pub(crate) use figures::{Dropped, Parked, PoolCounts};
 pub(crate) use offer::Candidate;
+pub(crate) use rank::balance;
 
 /// Verifies client proofs. The one in use is the client circuit's; tests bring their own.
 pub trait ClientProofVerifier: Debug + Send + Sync + 'static {
@@ -251,9 +253,9 @@ impl Pool {
         Ok(())
     }
 
-    /// Drops what waited too long or may be in no block from `slot` on, and what lost its anchor permanently: the block was pruned or
-    /// reorganised away and L1 has finalized a chain without it, so that the transaction can never be
-    /// in a block. Call it when the node has followed all of L1: the time of an old L1 block says
+    /// Drops what waited too long or may be in no block from `slot` on, and what lost its anchor permanently: the block
+    /// was pruned or reorganised away and L1 has finalized a chain without it, so that the transaction can never be in
+    /// a block. Call it when the node has followed all of L1: the time of an old L1 block says
     /// nothing about transactions that arrived while the node was behind.
     pub(crate) fn expire(
         &mut self,
@@ -345,62 +347,6 @@ impl Pool {
             if !entry.has_anchor {
                 entry.missed_at.get_or_insert(chain.l1_block);
             }
-        }
-    }
-
-    /// Orders all waiting transactions anew, at the chain's prices and balances.
-    fn rank_all(&mut self, chain: &ChainView) -> Result<(), NodeError> {
-        self.ready.clear();
-        self.payers.clear();
-        self.bytes = self.waiting.values().map(|entry| entry.bytes).sum();
-        let header = chain.tables.expect_block(chain.pending)?.header;
-        let state = WorldState::at(chain.state(), &header).map_err(NodeError::from)?;
-        let payers: HashSet<Fr> =
-            self.waiting.values().map(|entry| entry.tx.effects().fee_payer).collect();
-        let mut balances = HashMap::with_capacity(payers.len());
-        for payer in payers {
-            balances.insert(payer, balance(&state, &payer)?);
-        }
-        for (hash, entry) in &mut self.waiting {
-            let payer = entry.tx.effects().fee_payer;
-            // Each payer's balance was read above.
-            entry.offer = offer(entry.tx.effects(), balances[&payer]);
-            self.payers.entry(payer).or_default().insert(entry.rank(hash));
-        }
-        for (payer, balance) in balances {
-            self.sort_payer(&payer, balance, chain.price);
-        }
-        Ok(())
-    }
-
-    /// Decides for each waiting transaction of a payer whether it is ready. Those that notes pay for have the payer 0,
-    /// and nothing in common.
-    fn sort_payer(&mut self, payer: &Fr, balance: u64, price: FeePerGas) {
-        let Some(ranks) = self.payers.get(payer) else { return };
-        let mut left = u128::from(balance);
-        for rank in ranks {
-            let Some(entry) = self.waiting.get_mut(&rank.2) else { continue };
-            let effects = entry.tx.effects();
-            let after = |fee: u128| for_fee(effects, left).and_then(|left| left.checked_sub(fee));
-            let fee = fee(&effects.gas, price).filter(|_| effects.gas.allows(price));
-            entry.parked = match fee {
-                _ if !entry.has_anchor => Some(Parked::Anchor),
-                _ if !entry.has_deposit => Some(Parked::Deposit),
-                None => Some(Parked::Price),
-                Some(fee) => match after(fee) {
-                    None => Some(Parked::Balance),
-                    Some(after) => {
-                        if effects.has_payer() {
-                            left = after;
-                        }
-                        None
-                    }
-                },
-            };
-            match entry.parked {
-                None => self.ready.insert(*rank),
-                Some(_) => self.ready.remove(rank),
-            };
         }
     }
 
@@ -615,9 +561,4 @@ fn pool_arrival(tables: &Snapshot) -> Result<u64, NodeError> {
         next = next.max(crate::store::u64_at(&bytes, 0)?.saturating_add(1));
     }
     Ok(next)
-}
-
-/// A payer's balance; 0 where it has no leaf, and for transactions that notes pay for.
-pub(crate) fn balance(state: &WorldState<StateAt>, payer: &Fr) -> Result<u64, NodeError> {
-    if *payer == Fr::from(0u64) { Ok(0) } else { Ok(state.fee_balance(payer)?) }
 }

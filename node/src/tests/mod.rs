@@ -4,6 +4,8 @@ pub(crate) use rollmill_protocol_testing as support;
 
 mod blobs;
 mod follow;
+mod messages;
+mod payment;
 mod pool;
 mod rpc;
 mod verified;
