@@ -114,6 +114,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("devnet", "sequencer", "a test writes the list of metrics from each program's tables"),
     ("devnet", "service", "a test writes the list of metrics from each program's tables"),
     ("l1", "l1-testing", "tests run on a development L1"),
+    ("node", "l1-testing", "tests read events from a scripted L1"),
     ("node", "protocol-testing", "tests follow a small deployment"),
     ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
     ("blob", "protocol", "tests make blobs of words"),
