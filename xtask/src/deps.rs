@@ -116,6 +116,7 @@ const TEST_ALLOWED: &[(&str, &str, &str)] = &[
     ("l1", "l1-testing", "tests run on a development L1"),
     ("node", "l1-testing", "tests read events from a scripted L1"),
     ("node", "protocol-testing", "tests follow a small deployment"),
+    ("circuits", "protocol-testing", "tests lay out the blocks of the Python model"),
     ("plonk", "plonk-testing", "tests check the verifiers against cheating provers"),
     ("blob", "protocol", "tests make blobs of words"),
     ("protocol", "protocol-testing", "tests build blocks of a small deployment"),
