@@ -1,6 +1,6 @@
 //! Names of the constraints of gadgets and circuits that a test build can leave out.
 //!
-//! Each constraint is guarded by a call such as `gone("gadgets.bits.one")`, and its name is in this list: see
+//! Each constraint is guarded by a call such as `gone("gadgets.bits.sum")`, and its name is in this list: see
 //! [`rollmill_plonk::weaken`]. `cargo xtask tidy` compares the list with the code, and
 //! `cargo xtask mutants --set gadgets` requires that a test fails without each.
 

@@ -17,45 +17,20 @@ use rollmill_protocol::vk_tree::VK_TREE_HEIGHT;
 use rollmill_protocol::{BlockRange, Circuit, Config, Constants, EpochRoot, Pair, TxRange};
 
 use common::mutate::{Free, Mutator};
+use common::parts::{lay_block_root as root_over, runs};
 use common::{
     BlockCase, chain, config, constants, constants_vars, opened, outcome, pair_vars, rows, small,
     value, wide,
 };
 
-/// The runs that BlockRoot gets for this block, made as the plan makes them.
+/// The runs that BlockRoot gets for this block.
 fn ranges(case: &BlockCase) -> Vec<TxRange> {
-    let mut row: Vec<TxRange> = case.tx_ranges(constants());
-    while row.len() > 2 {
-        row = row
-            .chunks(2)
-            .map(|pair| match pair {
-                [left, right] => left.join(right, Pair::trivial()).unwrap(),
-                _ => pair[0],
-            })
-            .collect();
-    }
-    row
+    runs(case.tx_ranges(constants()))
 }
 
 fn root(ranges: &[TxRangeLayout<Fr>], w: &BlockRootWitness) -> Builder {
     let headers = [w.block.parent.layout(), w.block.header.layout()];
     root_over(ranges, w, headers)
-}
-
-fn root_over(
-    ranges: &[TxRangeLayout<Fr>],
-    w: &BlockRootWitness,
-    headers: [HeaderLayout<Fr>; 2],
-) -> Builder {
-    // Only the join of two ranges needs the wide cells.
-    let cells = BlockRangeLayout::<Var>::CELLS;
-    let mut b = if ranges.len() == 2 { wide(cells) } else { small(cells) };
-    let constants = w.block.constants.layout().map(|v| b.witness(v));
-    let pair = pair_vars(&mut b);
-    let ranges: Vec<_> = ranges.iter().map(|range| range.clone().map(|v| b.witness(v))).collect();
-    let out = block_root::constrain_over(&mut b, constants, &ranges, pair, w, headers);
-    publish(&mut b, &out.into_vec());
-    b
 }
 
 fn native(case: &BlockCase, chain_before: Fr) -> BlockRange {

@@ -158,6 +158,11 @@ fn tags_and_logs_come_together_and_without_gaps() {
         w.log_hashes[log] = value(9, 6);
         assert_eq!(accepted(&w), good, "tag {tag} log {log}");
     }
+    for tag in [2, 7] {
+        let mut w = honest();
+        w.tags[tag] = value(9, 5);
+        assert!(!accepted(&w), "tag {tag} without a log");
+    }
     // A tag says nothing by itself, so that even zero is one: it is hashed with the contract.
     let mut w = honest();
     w.tags[1] = Fr::from(0u64);

@@ -5,7 +5,6 @@ mod common;
 use rollmill_algebra::Fr;
 use rollmill_circuits::gadgets::effects::publish;
 use rollmill_circuits::tx_base::{TxBaseWitness, constrain, constrain_over};
-use rollmill_circuits::tx_merge::join;
 use rollmill_plonk::builder::{Builder, Var};
 use rollmill_plonk::check::check;
 use rollmill_plonk::gates::power_of_two;
@@ -17,17 +16,8 @@ use rollmill_protocol::tx::TxEffectsLayout;
 use rollmill_protocol::{ClientInputs, Pair, TxEffects, TxRange};
 
 use common::mutate::{Free, Mutator};
-use common::{BlockCase, chain, constants, constants_vars, outcome, pair_vars, value, wide};
-
-fn base(w: &TxBaseWitness, client: ClientInputs) -> Builder {
-    let mut b = wide(TxRangeLayout::<Var>::CELLS);
-    let constants = w.constants.layout().map(|v| b.witness(v));
-    let client = client.layout().map(|v| b.witness(v));
-    let pair = pair_vars(&mut b);
-    let range = constrain(&mut b, constants, &client, pair, w);
-    publish(&mut b, &range.into_vec());
-    b
-}
+use common::parts::{lay_tx_base as base, lay_tx_merge};
+use common::{BlockCase, chain, constants, outcome, pair_vars, value, wide};
 
 /// Transactions 1 and 2 in the second block: the first pays from its notes, the second claims for a new account.
 fn two_txs() -> BlockCase {
@@ -276,14 +266,7 @@ fn every_changed_cell_of_tx_base_is_rejected() {
 }
 
 fn merged(left: &TxRangeLayout<Fr>, right: &TxRangeLayout<Fr>) -> Builder {
-    let mut b = wide(TxRangeLayout::<Var>::CELLS);
-    let constants = constants_vars(&mut b);
-    let pair = pair_vars(&mut b);
-    let left = left.clone().map(|v| b.witness(v));
-    let right = right.clone().map(|v| b.witness(v));
-    let joined = join(&mut b, constants, &left, &right, pair);
-    publish(&mut b, &joined.into_vec());
-    b
+    lay_tx_merge(constants(), left, right)
 }
 
 fn two_ranges() -> [TxRange; 2] {
@@ -379,6 +362,8 @@ fn numbers_of_transactions_have_one_shape() {
         assert!(rejected(f(left), power_of_two(64)));
     }
     assert!(rejected(f(0), f(1)), "an empty left range");
+    // Its low limb is 1, by which the choice is made.
+    assert!(rejected(power_of_two(64) + f(1), f(1)));
     assert!(rejected(-f(1), f(1)));
 }
 

@@ -151,12 +151,12 @@ impl ClientProofVerifier for ClientKey {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use rollmill_plonk::shape::{Shape, fixed};
 
     /// A key that no circuit has: enough for everything that comes before a proof.
-    fn key() -> ClientKey {
+    pub(crate) fn key() -> ClientKey {
         let srs = Srs::development(4);
         let vk = VerifyingKey {
             shape: Shape { log_n: 13, n_public: 4, cell_bits: 12 },

@@ -19,12 +19,10 @@ use rollmill_protocol::tx::{self, log_bytes, log_hash, log_words};
 use rollmill_protocol::version::{PROTOCOL_VERSION, rollup_version};
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 use rollmill_protocol::{Circuit, Config, EthAddress, Header, TxEffects, domain};
-use rollmill_protocol_testing::model::{address, config, fr, frs, hex_of, rows, sha256};
+use rollmill_protocol_testing::model::{
+    address, config, fr, frs, hex_of, key_leaves, rows, sha256, vectors,
+};
 use serde_json::Value;
-
-fn vectors() -> Value {
-    serde_json::from_str(include_str!("vectors/protocol2.json")).unwrap()
-}
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().unwrap()
@@ -166,18 +164,7 @@ fn the_key_tree_matches_the_model() {
     let v = &v["key_tree"];
     let names: Vec<&str> = Circuit::ALL.iter().map(|circuit| circuit.name()).collect();
     assert_eq!(Value::from(names), v["circuits"]);
-    let (digests, rows) = (frs(&v["digests"]), rows(&v["charged_rows"]));
-    let leaves: Vec<VkLeaf> = Circuit::ALL
-        .into_iter()
-        .map(|circuit| VkLeaf {
-            circuit,
-            vk_digest: digests[circuit as usize],
-            log_n: if circuit == Circuit::Client { 13 } else { 17 },
-            n_public_inputs: circuit.n_public() as u64,
-            charged_rows: rows.of(circuit),
-            protocol_version: PROTOCOL_VERSION,
-        })
-        .collect();
+    let leaves = key_leaves();
     assert_eq!(leaves.iter().map(VkLeaf::hash).collect::<Vec<_>>(), frs(&v["leaves"]));
     let levels = vk_tree(&leaves);
     assert_eq!(levels[VK_TREE_HEIGHT], [fr(&v["root"])]);

@@ -9,12 +9,8 @@ use rollmill_protocol::field::{bytes_from_hex, to_bits};
 use rollmill_protocol::message::deposit_leaf;
 use rollmill_protocol::tree::root_from_path;
 use rollmill_protocol::{BlockBody, Pair, ProofKind, Tx, TxEffects};
-use rollmill_protocol_testing::model::{Player, fr, frs};
+use rollmill_protocol_testing::model::{Player, fr, frs, vectors};
 use serde_json::Value;
-
-fn vectors() -> Value {
-    serde_json::from_str(include_str!("vectors/protocol2.json")).unwrap()
-}
 
 /// The rules of the specification's table, but for `block_full`, which `transition.rs` tries.
 const RULES: [&str; 23] = [

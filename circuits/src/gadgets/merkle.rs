@@ -88,7 +88,8 @@ pub fn append(
     assert!(leaves.len().is_power_of_two(), "an aligned subtree has a power of two leaves");
     let top = leaves.len().trailing_zeros();
     let levels = height - top as usize;
-    // count = 2^top · index with index < 2^levels. Both are below 2^32, so this is an equation of integers.
+    // count = 2^top · index with index < 2^levels. Both are at most 2^height, far below r, so this is an equation of
+    // integers.
     let index = if top == 0 {
         tree.count
     } else {

@@ -135,8 +135,11 @@ pub(super) fn out_node(b: &mut Builder, tx: &TxEffectsLayout<Var>, absent: &Abse
 
 #[cfg(test)]
 mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
     use rollmill_plonk::check::check;
     use rollmill_protocol::message;
+    use rollmill_protocol::state::what_is_left;
     use rollmill_protocol::tree::{IndexedLeaf, empty_root, root_from_path};
     use rollmill_protocol::tx::TxEffects;
     use rollmill_protocol::{EthAddress, note};
@@ -317,6 +320,50 @@ mod tests {
         }
         assert_eq!(root(100), root(130), "the tree stays as it was");
         assert_eq!(root(99), None, "no balance pays the rest");
+    }
+
+    /// Goal: a node and the circuit agree on what a transaction can pay, and on what is left. Method: amounts about the
+    /// ends of 64 bits and about a quarter of them, so that sums meet both ends; seed 78.
+    #[test]
+    fn the_circuit_and_the_native_rules_agree_on_random_amounts() {
+        let mut rng = ChaCha8Rng::seed_from_u64(78);
+        let (mut accepted, mut rejected) = (0, 0);
+        for case in 0..200 {
+            let mut amount = || {
+                let base = [0, 0, 1 << 62, 3 << 62, u64::MAX - 2][rng.gen_range(0..5)];
+                base + rng.gen_range(0..3)
+            };
+            let [balance, claim, out, fee, withdraw, into] = [(); 6].map(|()| amount());
+            let has_payer = rng.r#gen();
+            let change = |tx: &mut Cells| {
+                (tx.notes_out, tx.notes_in) = (f(out), f(into));
+                (tx.withdraw_amount, tx.withdraw_recipient) = (f(withdraw), f(withdraw.min(1)));
+                if has_payer {
+                    tx.claim_amount = f(claim);
+                } else {
+                    (tx.fee_payer, tx.refund_partial) = (f(0), f(88));
+                }
+            };
+            let mut cells = effects();
+            change(&mut cells);
+            let native = TxEffects::from_layout(&cells).expect("a shape");
+            let before = if has_payer { balance } else { 0 };
+            let left = what_is_left(&native, before, fee).ok();
+            let settled = settled(f(balance), fee, change);
+            match (left, settled) {
+                (Some(left), Some([root, note])) => {
+                    accepted += 1;
+                    if has_payer {
+                        assert_eq!(root, with_balance(left), "case {case}");
+                    } else {
+                        assert_eq!(note, note::refund_leaf(&f(11), &f(88), left), "case {case}");
+                    }
+                }
+                (None, None) => rejected += 1,
+                _ => panic!("case {case}: native {left:?}, circuit {settled:?}"),
+            }
+        }
+        assert!(accepted > 30 && rejected > 30, "{accepted} accepted, {rejected} rejected");
     }
 
     #[test]

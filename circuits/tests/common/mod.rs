@@ -4,6 +4,7 @@
 
 pub mod golden;
 pub mod mutate;
+pub mod parts;
 
 use rollmill_algebra::{Fr, poseidon2};
 use rollmill_circuits::block_root::{BlockInput, BlockRootWitness};
@@ -27,7 +28,7 @@ use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::{VK_TREE_HEIGHT, VkLeaf, vk_tree};
 use rollmill_protocol::{
     Circuit, Commitment, Config, Constants, EthAddress, Gas, Header, Note, Opening, Pair,
-    ProofKind, Tx, TxRange, TxTransition,
+    ProofKind, Tx, TxEffects, TxRange, TxTransition,
 };
 
 pub const CHAIN_ID: u64 = 31337;
@@ -310,6 +311,78 @@ pub fn chain(tx_counts: &[u64]) -> Vec<BlockCase> {
     out
 }
 
+/// Effects that use every slot: eight nullifiers, notes, tags and logs, two messages, gas for teardowns, value in
+/// both directions. Account 5, which has no balance yet, pays by the deposit that it claims.
+pub fn full_body(i: u64) -> BlockBody {
+    fn words(kind: u64, i: u64) -> [Fr; SLOTS] {
+        std::array::from_fn(|k| value(kind, 100 * i + k as u64))
+    }
+    let zero = Fr::from(0u64);
+    let logs: Vec<Log> = (0..SLOTS as u64).map(|k| log(50 + i, k)).collect();
+    let effects = TxEffects {
+        nullifiers: words(20, i),
+        note_hashes: words(21, i),
+        tags: words(22, i),
+        log_hashes: std::array::from_fn(|k| log_hash(&logs[k])),
+        messages: [value(23, 2 * i), value(23, 2 * i + 1)],
+        public_calls_hash: zero,
+        fee_payer: account(5),
+        gas: GasSettings { da_gas_limit: DA_GAS_PER_TX + 7, da_teardown_gas_limit: 7, ..gas() },
+        notes_in: 3,
+        notes_out: 4,
+        claim_index: 1,
+        claim_amount: DEPOSIT,
+        withdraw_recipient: EthAddress::default(),
+        withdraw_amount: 0,
+        refund_partial: zero,
+        expiry_slot: 90,
+    };
+    BlockBody { effects, logs }
+}
+
+/// As [`full_body`], but notes pay: the refund takes the place of note 7, and a withdrawal that of message 0.
+pub fn full_body_from_notes(i: u64) -> BlockBody {
+    let (zero, mut body) = (Fr::from(0u64), full_body(i));
+    let effects = &mut body.effects;
+    (effects.fee_payer, effects.refund_partial) = (zero, value(24, i));
+    effects.note_hashes[SLOTS - 1] = zero;
+    (effects.claim_index, effects.claim_amount, effects.notes_out) = (0, 0, NOTES_OUT);
+    (effects.withdraw_recipient, effects.withdraw_amount) = (EthAddress([8; 20]), 60);
+    effects.messages[0] = zero;
+    body
+}
+
+/// The second block, with a transaction of each of the two kinds that use every slot.
+pub fn full_block() -> BlockCase {
+    let (anchor, store) = genesis_chain();
+    let env = |parent: &Header| BlockEnv {
+        slot: parent.slot + 2,
+        coinbase: EthAddress([9; 20]),
+        messages: messages(parent.block_number + 1),
+    };
+    let builder = BlockBuilder::new(&anchor, store, &config(), env(&anchor)).unwrap();
+    let (first, store) = builder.finish().unwrap();
+    let mut builder =
+        BlockBuilder::new(&first.header, store, &config(), env(&first.header)).unwrap();
+    let bodies = [full_body(1), full_body_from_notes(2)];
+    let txs = bodies.map(|body| {
+        let tx = Tx {
+            chain_id: CHAIN_ID,
+            version: version(),
+            anchor_header_hash: anchor.hash(),
+            body,
+            proof_kind: ProofKind::BuiltIn,
+            pair: Pair::trivial(),
+            client_proof: Vec::new(),
+        };
+        let transition = builder.apply(&tx).unwrap();
+        (tx, transition)
+    });
+    let (block, _) = builder.finish().unwrap();
+    let commitment = Commitment(std::array::from_fn(|i| (11 * i + 3) as u8));
+    BlockCase { block, commitment, txs: txs.into() }
+}
+
 pub fn genesis_chain() -> (Header, MemoryStore) {
     let built = genesis().build(MemoryStore::new()).unwrap();
     (built.header, built.state.store)
@@ -350,8 +423,11 @@ pub fn constants() -> Constants {
 }
 
 pub fn opened(circuit: Circuit) -> OpenedLeaf {
-    let leaves = leaves();
-    let tree = vk_tree(&leaves);
+    opened_in(&leaves(), circuit)
+}
+
+pub fn opened_in(leaves: &[VkLeaf], circuit: Circuit) -> OpenedLeaf {
+    let tree = vk_tree(leaves);
     let index = circuit as usize;
     OpenedLeaf {
         leaf: leaves[index],

@@ -7,6 +7,7 @@ pub mod fake;
 pub mod pay;
 pub mod pool;
 pub mod proxy;
+pub mod script;
 pub mod web;
 
 use std::path::Path;

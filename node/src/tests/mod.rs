@@ -8,6 +8,8 @@ mod messages;
 mod payment;
 mod pool;
 mod rpc;
+mod setup;
+mod source;
 mod verified;
 
 use std::collections::BTreeMap;

@@ -12,7 +12,7 @@ fn main() {
         let line = serde_json::from_str(&line.expect("a line")).expect("JSON");
         match &mut player {
             None => player = Some(Player::new(&line)),
-            Some(player) => player.block(&line),
+            Some(player) => drop(player.block(&line)),
         }
     }
     let seen = player.expect("a genesis").seen;

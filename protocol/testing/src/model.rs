@@ -11,10 +11,12 @@ use rollmill_protocol::message::{Inbox, deposit_leaf, message_in};
 use rollmill_protocol::plan::Subject;
 use rollmill_protocol::state::Settlement;
 use rollmill_protocol::tree::{MemoryStore, Overlay};
+use rollmill_protocol::version::PROTOCOL_VERSION;
+use rollmill_protocol::vk_tree::VkLeaf;
 use rollmill_protocol::{
     ApplyError, BlockRange, ChargedRows, Circuit, ClientInputs, Config, Constants, DecodeError,
     EpochPlan, EpochRoot, EthAddress, Fr, Genesis, Header, Log, Opening, Pair, ProofKind, Tx,
-    TxEffects, TxRange,
+    TxEffects, TxRange, TxTransition,
 };
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -102,6 +104,37 @@ pub struct Seen {
     pub rejected: Vec<String>,
 }
 
+/// A block that was played, with what its proofs need.
+#[derive(Debug)]
+pub struct Played {
+    pub block: Block,
+    /// What the model states as the commitment to the blob; any 48 bytes.
+    pub commitment: Commitment,
+    /// L1's chain before the block.
+    pub chain_before: Fr,
+    pub txs: Vec<(Tx, TxTransition)>,
+}
+
+/// The fixed vectors, `protocol/tests/vectors/protocol2.json`.
+pub fn vectors() -> Value {
+    serde_json::from_str(include_str!("../../tests/vectors/protocol2.json")).expect("JSON")
+}
+
+/// The leaves of the model's key tree, whose digests are examples.
+pub fn key_leaves() -> Vec<VkLeaf> {
+    let tree = &vectors()["key_tree"];
+    let (digests, rows) = (frs(&tree["digests"]), rows(&tree["charged_rows"]));
+    let leaf = |circuit: Circuit| VkLeaf {
+        circuit,
+        vk_digest: digests[circuit as usize],
+        log_n: if circuit == Circuit::Client { 13 } else { 17 },
+        n_public_inputs: circuit.n_public() as u64,
+        charged_rows: rows.of(circuit),
+        protocol_version: PROTOCOL_VERSION,
+    };
+    Circuit::ALL.into_iter().map(leaf).collect()
+}
+
 /// A chain that follows the model.
 #[derive(Debug)]
 pub struct Player {
@@ -139,7 +172,7 @@ impl Player {
                 chain_id: genesis.chain_id,
                 version: genesis.version(),
                 vk_root: genesis.vk_root,
-                protocol_version: rollmill_protocol::version::PROTOCOL_VERSION,
+                protocol_version: PROTOCOL_VERSION,
                 config_hash: genesis.config.hash(),
                 prover_id: address(&line["prover_id"]),
             },
@@ -154,11 +187,21 @@ impl Player {
         }
     }
 
+    /// What every proof of the chain states in common.
+    pub fn constants(&self) -> Constants {
+        self.constants
+    }
+
+    /// The chain's parameters.
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
     /// Plays one line.
     ///
     /// # Panics
     /// When the crate and the model disagree about anything the line states.
-    pub fn block(&mut self, line: &Value) {
+    pub fn block(&mut self, line: &Value) -> Played {
         let block_number = number(&line["block"]);
         assert_eq!(block_number, self.tip.block_number + 1);
         self.send(&line["messages_sent"]);
@@ -183,7 +226,8 @@ impl Player {
         assert_eq!(block.header_hash, fr(&line["header_hash"]), "header hash {block_number}");
         let root = block.archive.append.root_after;
         assert_eq!(root, fr(&line["archive_root"]), "archive {block_number}");
-        self.close(line, &block, made);
+        let chain_before = self.chain;
+        let commitment = self.close(line, &block, &made);
 
         // A follower comes to the same block from what is published.
         let messages = self.inbox.leaves(block_number);
@@ -192,8 +236,10 @@ impl Player {
         store.commit(&changes);
         self.store = store;
         self.headers.push(block.header_hash);
-        self.tip = block.header;
+        self.tip = block.header.clone();
         self.seen.blocks += 1;
+        let txs = made.into_iter().map(|made| (made.tx, made.transition)).collect();
+        Played { block, commitment, chain_before, txs }
     }
 
     fn send(&mut self, sent: &Value) {
@@ -269,8 +315,8 @@ impl Player {
         Made { tx, transition, globals }
     }
 
-    /// Checks the blob, the link, the inbox and the public inputs.
-    fn close(&mut self, line: &Value, block: &Block, made: Vec<Made>) {
+    /// Checks the blob, the link, the inbox and the public inputs. Returns the commitment to the blob.
+    fn close(&mut self, line: &Value, block: &Block, made: &[Made]) -> Commitment {
         let commitment = line["commitment"].as_str().expect("text");
         let commitment = Commitment(fixed_from_hex("commitment", commitment).expect("48 bytes"));
         let opening = block.opening(commitment);
@@ -284,7 +330,7 @@ impl Player {
         assert_eq!(in_hash, Some(block.header.in_hash), "in_hash");
         assert_eq!(self.inbox.open(), number(&line["inbox_open"]), "open number");
 
-        let range = self.range(line, block, &link, &opening, &made);
+        let range = self.range(line, block, &link, &opening, made);
         assert_eq!(range.to_fields(), frs(&line["block_range"]), "block range");
         assert_eq!(BlockRange::from_fields(&range.to_fields()), Ok(range));
         let epoch = self.config.epoch(block.header.slot);
@@ -297,6 +343,7 @@ impl Player {
         let counts: Vec<u64> = self.ranges.iter().map(|(_, n)| *n as u64).collect();
         assert_eq!(self.rows.epoch(&counts), Some(root.num_constraints), "charged rows");
         self.chain = link.chain();
+        commitment
     }
 
     /// What BlockRoot states, through the plan of one block.
@@ -405,7 +452,7 @@ impl Player {
 /// A transaction of a block and what it did.
 struct Made {
     tx: Tx,
-    transition: rollmill_protocol::TxTransition,
+    transition: TxTransition,
     globals: rollmill_protocol::TxGlobals,
 }
 

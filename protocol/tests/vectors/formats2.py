@@ -112,6 +112,7 @@ def nullifier(leaf, nsk):
     return h(NULLIFIER, leaf, nsk)
 
 
+@functools.lru_cache(maxsize=4096)
 def fee_slot(who):
     return h(TAGS["FEE_BALANCE_SLOT"], who)
 
@@ -261,26 +262,27 @@ def out_walk(leaf, tx, which, tx_count, path):
 
 # ---------------------------------------------------------------- blobs
 
+_Q = big(Q)
 _W = pow(7, (Q - 1) // BLOB_WORDS, Q)
 ROOTS = [1]
 for _ in range(BLOB_WORDS - 1):
     ROOTS.append(ROOTS[-1] * _W % Q)
+_BIG_ROOTS = [big(r) for r in ROOTS]
 REVERSED = [int(f"{i:012b}"[::-1], 2) for i in range(BLOB_WORDS)]
 
 
 def _fft(values, sign):
     """Values at the powers of the root of unity, in natural order."""
     n = len(values)
-    if n == 1:
-        return values
-    if not any(values):
-        return [0] * n
+    if not any(values[1:]):
+        # A constant polynomial: most parts of a blob of few transactions soon are.
+        return values[:1] * n
     even, odd = _fft(values[::2], sign), _fft(values[1::2], sign)
     step, low, high = BLOB_WORDS // n * sign, [], []
     for i, (e, o) in enumerate(zip(even, odd)):
-        t = o * ROOTS[i * step % BLOB_WORDS] % Q
-        low.append((e + t) % Q)
-        high.append((e - t) % Q)
+        t = o * _BIG_ROOTS[i * step % BLOB_WORDS] % _Q
+        low.append((e + t) % _Q)
+        high.append((e - t) % _Q)
     return low + high
 
 
@@ -296,7 +298,7 @@ def blob_encode(words):
     """A blob's 4,096 field elements: the words are coefficients, the blob holds values, bit-reversed."""
     assert len(words) <= BLOB_WORDS and all(w < R for w in words)
     values = _fft(list(words) + [0] * (BLOB_WORDS - len(words)), 1)
-    return [values[REVERSED[i]] for i in range(BLOB_WORDS)]
+    return [int(values[REVERSED[i]]) for i in range(BLOB_WORDS)]
 
 
 def blob_bytes(blob):
@@ -311,7 +313,7 @@ def blob_decode(blob, tx_count):
     for i, v in enumerate(blob):
         values[REVERSED[i]] = v
     inverse = pow(BLOB_WORDS, -1, Q)
-    words = [c * inverse % Q for c in _fft(values, -1)]
+    words = [int(c * inverse % Q) for c in _fft(values, -1)]
     n = TX_WORDS * tx_count
     if any(words[n:]):
         raise ValueError("words after the last transaction")
