@@ -10,8 +10,9 @@
 //!
 //! A *ready* transaction can be part of the next block: its maximum prices cover the next block's
 //! prices, its payer can pay for it after all its better ones, and its anchor and the deposit that it claims
-//! are there. One that notes pay for has no payer: its notes must cover its fee. The others are *parked*, which the builder does not see, until that changes or they are too old, or
-//! until L1 has finalized a chain without their anchor.
+//! are there. One that notes pay for has no payer: its notes must cover its fee. The others are *parked*,
+//! which the builder does not see, until that changes or they are too old, or until L1 has finalized a chain
+//! without their anchor.
 //!
 //! A transaction stays after it was included, since proving its block needs its client proof, and
 //! since a reorganisation may return it to the waiting ones. Their number is bounded by the length of
