@@ -1,7 +1,8 @@
 //! Who forces each field of a header: for every field the values that a provable block may carry, and whether an
 //! honest block can follow it. Only the coinbase is free, and a slot above the parent's with its time.
 //!
-//! The page is `docs/book/protocol-2.md`: the test requires it to name every field, effect and public input.
+//! The pages are `docs/book/protocol-2.md` and `docs/book/fields.md`: a test requires them to name every field, effect
+//! and public input.
 
 mod common;
 
@@ -125,41 +126,46 @@ fn an_honest_block_follows_every_genesis_and_every_slot_but_the_last() {
     assert!(empty_block(&case.block.header, store, SLOT_MAX + 1).is_err());
 }
 
-/// Goal: the page names every field of a header, every effect and every public input.
+/// Goal: both pages name every field of a header, every effect and every public input. The one that names the tests
+/// has them in back quotes.
 #[test]
 fn the_page_names_every_field_effect_and_public_input() {
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book/protocol-2.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let section = |title: &str| {
-        let (_, rest) = page.split_once(&format!("\n## {title}\n")).unwrap();
-        rest.split("\n## ").next().unwrap().to_owned()
-    };
-    let names = |text: &str, cells: Vec<String>, what: &str| {
-        for cell in cells {
-            // Arrays and halves are named once, and nested rows by their own names.
-            let mut parts = cell.split('.').filter(|part| part.parse::<usize>().is_err());
-            let name = match cell.starts_with("pair.") {
-                true => "pair",
-                false => parts.next_back().unwrap(),
-            };
-            let is_state = cell.contains("tx_state.");
-            let in_prose =
-                is_state && text.contains("note, nullifier and public data roots and counts");
-            assert!(in_prose || text.contains(name), "{what}: say who enforces {cell}");
+    for (page, quote) in [("protocol-2.md", ""), ("fields.md", "`")] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/book").join(page);
+        let text = std::fs::read_to_string(path).unwrap();
+        let section = |title: &str| {
+            let (_, rest) = text.split_once(&format!("\n## {title}\n")).unwrap();
+            rest.split("\n## ").next().unwrap().to_owned()
+        };
+        let names = |text: &str, cells: Vec<String>, what: &str| {
+            for cell in cells {
+                // Arrays and halves are named once, and nested rows by their own names.
+                let mut parts = cell.split('.').filter(|part| part.parse::<usize>().is_err());
+                let name = match cell.starts_with("pair.") {
+                    true => "pair",
+                    false => parts.next_back().unwrap(),
+                };
+                let is_state = cell.contains("tx_state.");
+                let in_prose =
+                    is_state && text.contains("note, nullifier and public data roots and counts");
+                let is_named = in_prose || text.contains(&format!("{quote}{name}{quote}"));
+                assert!(is_named, "{page}, {what}: say who enforces {cell}");
+            }
+        };
+        names(&section("Header"), HeaderLayout::<Fr>::cell_names(), "Header");
+        names(&section("Effects"), TxEffectsLayout::<Fr>::cell_names(), "Effects");
+        let inputs = section("Public inputs");
+        let without_state = |cells: Vec<String>| {
+            let is_state = |name: &str| name.starts_with("start.") || name.starts_with("end.");
+            cells.into_iter().filter(|name| !is_state(name)).collect()
+        };
+        for cells in [
+            ClientInputsLayout::<Fr>::cell_names(),
+            TxRangeLayout::<Fr>::cell_names(),
+            BlockRangeLayout::<Fr>::cell_names(),
+            EpochRootLayout::<Fr>::cell_names(),
+        ] {
+            names(&inputs, without_state(cells), "Public inputs");
         }
-    };
-    names(&section("Header"), HeaderLayout::<Fr>::cell_names(), "Header");
-    names(&section("Effects"), TxEffectsLayout::<Fr>::cell_names(), "Effects");
-    let inputs = section("Public inputs");
-    let without_state = |cells: Vec<String>| {
-        cells.into_iter().filter(|name| !name.starts_with("start.") && !name.starts_with("end."))
-    };
-    for cells in [
-        ClientInputsLayout::<Fr>::cell_names(),
-        TxRangeLayout::<Fr>::cell_names(),
-        BlockRangeLayout::<Fr>::cell_names(),
-        EpochRootLayout::<Fr>::cell_names(),
-    ] {
-        names(&inputs, without_state(cells).collect(), "Public inputs");
     }
 }

@@ -1,7 +1,7 @@
 //! The deadline of the oldest unproven epoch: always shown, and acted upon once it is missed.
 //!
-//! A chain whose oldest unproven epoch missed its window continues only after a prune. Anybody may
-//! call it; so the processes that need the chain do.
+//! A chain whose oldest unproven epoch was not proven by the end of its challenge period continues only
+//! after a prune. Anybody may call it; so the processes that need the chain do.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -21,13 +21,13 @@ rollmill_service::metrics! {
     pub struct Metrics: "rollmill_prover_node_" {
         /// Ranges by state.
         pub ranges: IntGaugeVec[state in State::NAMES],
-        /// Seconds of L1 until the proof of the oldest unproven epoch is no longer in time; NaN while all are proven.
+        /// Seconds of L1 to the end of the proof window of the oldest unproven epoch, without grace; NaN while all are proven.
         pub seconds_to_deadline: Gauge = f64::NAN,
         /// Blocks of the pending chain that are not proven.
         pub unproven_blocks: IntGauge,
         /// Ranges whose proof L1 included; one that a reorganization drops counts again.
         pub epochs_proven_total: IntCounter,
-        /// Ranges whose window closed before they were proven.
+        /// Ranges whose challenge period ended before they were proven.
         pub epochs_missed_total: IntCounter,
         /// Turns that ended with an error.
         pub failures_total: IntCounter,

@@ -133,7 +133,7 @@ pub(crate) fn page(_tree: &Tree) -> anyhow::Result<Vec<Output>> {
          Generated from the declarations in the crate `protocol` by `cargo xtask gen`; do not edit.\n\n\
          Each table lists the field elements of one layout in order: what is hashed, encoded or made a public\n\
          input. Decoders reject a value outside its range. An integer is a field element below the given bound.\n\
-         [What enforces each header field](header.md) states what the circuits and L1 require beyond this.\n",
+         [Who forces each field](fields.md) states what the circuits and L1 require beyond this.\n",
     );
     macro_rules! tables {
         ($($name:ident $where:literal;)+) => {$(

@@ -24,6 +24,7 @@ mod models;
 mod mutants;
 mod names;
 mod package;
+mod pages;
 mod retries;
 mod scan;
 mod sources;
@@ -159,6 +160,7 @@ fn tidied(root: &std::path::Path) -> anyhow::Result<Findings> {
     findings.extend(sources::check(&tree));
     findings.extend(switches::check(&tree));
     findings.extend(names::check(&tree));
+    findings.extend(pages::check(&tree));
     findings.extend(generated::check(&tree));
     findings.extend(mutants::page::check(&tree, &switches::all(), &tidy::names_of_tests(&tree)));
     Ok(findings)

@@ -148,7 +148,7 @@ pub enum Sent {
 pub enum SubmitFailure {
     /// The range does not follow the proven tip, or ends at or below it. The tips show which.
     Order { reason: String },
-    /// The window is closed.
+    /// The challenge period is over.
     Late { reason: String },
     /// The contract rejects the proof, or expects other public inputs: sending it again is futile.
     Rejected { reason: String },

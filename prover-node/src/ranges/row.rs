@@ -74,7 +74,7 @@ pub enum Parking {
     Stale,
     /// The proven tip is at or beyond its end by another proof.
     Covered,
-    /// The window for its proof is closed.
+    /// The challenge period is over: no proof of it is accepted.
     Late,
     /// An operator must act. Only `rollmill-prover-node ranges retry` or a final fact ends it.
     Operator { reason: String },
@@ -98,7 +98,7 @@ impl Parking {
 pub enum GaveUp {
     /// L1 finalized a chain without its blocks.
     Stale,
-    /// L1 finalized the end of its window.
+    /// L1 finalized the end of its challenge period.
     Late,
     /// `rollmill-prover-node ranges abandon`.
     Abandoned,

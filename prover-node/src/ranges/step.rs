@@ -154,7 +154,7 @@ impl Turn<'_> {
         self.chain.proven >= self.row.last()
     }
 
-    /// L1 would reject a proof that is sent now, for its window.
+    /// L1 would reject a proof that is sent now, since the challenge period is over.
     fn is_late(&self) -> bool {
         self.chain.is_closed(self.row.epoch)
     }
