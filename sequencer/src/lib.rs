@@ -4,6 +4,8 @@
 //! offers first, and their data is published as calldata.
 
 pub mod build;
+pub mod committee;
 pub mod config;
+pub mod error;
 pub mod metrics;
 pub mod sequencer;

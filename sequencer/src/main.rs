@@ -7,9 +7,11 @@ use rollmill_l1::L1Error;
 use rollmill_node::{Pruner, checks, setup};
 use rollmill_node_client::ClientError;
 use rollmill_protocol::EthAddress;
+use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
+use rollmill_sequencer::error::SequencerError;
 use rollmill_sequencer::metrics::Metrics;
-use rollmill_sequencer::sequencer::{Sequencer, SequencerError};
+use rollmill_sequencer::sequencer::Sequencer;
 use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
 
 fn main() -> ExitCode {
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
         .usage(setup::SetupError::is_usage)
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
+        .usage(rollmill_validator_client::ClientError::is_usage)
         .run_checked(checked, run)
 }
 
@@ -51,22 +54,29 @@ fn checked(config: &Config) -> Preflight {
 
 async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
     let config = process.config.clone();
-    let coinbase = config.coinbase;
-    let signer = config.account.key().load()?;
+    let source = config.account.key();
+    let _lock = source.lock()?;
+    let key = source.load()?;
     let running = setup::start(&config.node, &process).await?;
+    let signer = rollmill_validator::open_signer(&config.committee, &running, key.clone()).await?;
+    rollmill_validator::serve(&config.committee, &running, &signer, &process).await?;
+    if config.committee.attest_only {
+        tracing::info!(account = %signer.account(), "attesting only");
+        process.ready();
+        process.shutdown.started().await;
+        return Ok(());
+    }
     let (conditions, shutdown) = (&process.conditions, &process.shutdown);
     let max_fee_gwei = config.account.l1_max_fee_gwei;
-    let sender = running.open_sender(
-        signer.clone(),
-        &config.account.intents,
-        max_fee_gwei,
-        conditions,
-        shutdown,
-    );
-    let sender = Arc::new(sender.await?);
+    let intents = &config.account.intents;
+    let sender = running.open_sender(key, intents, max_fee_gwei, conditions, shutdown).await?;
+    let sender = Arc::new(sender);
     let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics)?;
     let metrics = Metrics::new(&process.metrics)?;
-    let sequencer = Sequencer { running, sender, signer, config, coinbase, metrics, pruner };
+    let duties = rollmill_validator::duties(&running);
+    let committee = Committee::new(signer, duties, &config.committee, metrics.clone())?;
+    let coinbase = config.coinbase;
+    let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
     tracing::info!(account = %sequencer.sender.account(), "proposer account");
     sequencer.show(&process.status_page);
     process.ready();

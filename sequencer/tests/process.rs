@@ -24,11 +24,13 @@ use rollmill_plonk::srs::{development_tau_g2, srs_id};
 use rollmill_protocol::version::PROTOCOL_VERSION;
 use rollmill_protocol::vk_tree::VkLeaf;
 use rollmill_protocol::{Circuit, ClientInputs, EthAddress, Fr, field};
+use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
 use rollmill_sequencer::metrics::Metrics;
 use rollmill_sequencer::sequencer::{Memory, Sequencer, Turn};
 use rollmill_sequencer_testing::{Deployment, SLOT_SECONDS};
 use rollmill_service::Process;
+use rollmill_validator::CommitteeConfig;
 use tokio::task::JoinHandle;
 
 /// What is tested here comes after a transaction was admitted.
@@ -93,15 +95,17 @@ impl Running {
             blobs,
         };
         let pruner = Pruner::of(&running, Some(Arc::clone(&sender)), 0, &process.metrics).unwrap();
-        let sequencer = Sequencer {
-            running,
-            sender,
-            signer: signer(0),
-            config: process.config.clone(),
-            coinbase: EthAddress([0xc0; 20]),
-            metrics: Metrics::new(&process.metrics).unwrap(),
-            pruner,
+        let metrics = Metrics::new(&process.metrics).unwrap();
+        let config = process.config.clone();
+        let record = CommitteeConfig {
+            signatures: deployment.path("signatures.redb"),
+            ..config.committee.clone()
         };
+        let signing = rollmill_validator::open_signer(&record, &running, signer(0)).await.unwrap();
+        let duties = rollmill_validator::duties(&running);
+        let committee = Committee::new(signing, duties, &record, metrics.clone()).unwrap();
+        let coinbase = EthAddress([0xc0; 20]);
+        let sequencer = Sequencer { running, sender, committee, config, coinbase, metrics, pruner };
         sequencer.show(&process.status_page);
         Self { deployment, process, node, sequencer, following, memory: Memory::default() }
     }

@@ -8,7 +8,7 @@ use rollmill_errors::Bare;
 use rollmill_l1::blob::{Blob, Kzg};
 use rollmill_node::{Node, NodeError, PoolError};
 use rollmill_node_client::wire::BlockRef;
-use rollmill_protocol::blob::block_words;
+use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::{Block, BlockBuilder, BlockEnv, require_same_header};
 use rollmill_protocol::field::to_hex;
 use rollmill_protocol::tree::{Overlay, StateWrite};
@@ -83,7 +83,7 @@ fn commitment(kzg: &Kzg, block: &Block) -> Result<Commitment, AttestError> {
     if block.txs.is_empty() {
         return Ok(Commitment::default());
     }
-    let blob = Blob::from_words(&block_words(&block.txs))?;
+    let blob = Blob::from_bytes(&encode(&block.txs).map_err(AttestError::Data)?)?;
     Ok(Commitment(kzg.commit(&blob)?.0))
 }
 

@@ -63,6 +63,12 @@ pub struct CommitteeConfig {
     pub attest_only: bool,
 }
 
+impl Default for CommitteeConfig {
+    fn default() -> Self {
+        rollmill_service::defaults()
+    }
+}
+
 impl CommitteeConfig {
     /// Rejects a member that would neither propose nor attest, and a token without what it is for.
     ///

@@ -110,6 +110,11 @@ pub enum AttestError {
     /// Do: Report it with the log.
     #[error("{code}: the block's blob: {cause}", code = self.code(), cause = Bare(.0))]
     Blob(#[from] BlobError),
+    /// The block does not fit into a blob.
+    ///
+    /// Do: Report it with the log: the rules of a block allow fewer transactions.
+    #[error("{code}: the block's data: {cause}", code = self.code(), cause = Bare(.0))]
+    Data(#[source] DecodeError),
     /// The check of a proposal panicked.
     ///
     /// Do: A bug in Rollmill: report it with the validator's log.
@@ -151,6 +156,7 @@ rollmill_errors::coded! {
         Self::Died(_) => "VAL-021",
         Self::L1(_) => "VAL-022" retried,
         Self::NoCommittee { .. } => "VAL-023",
+        Self::Data(_) => "VAL-024",
         Self::Query(error) => (error) retried,
         Self::Signing(error) => (error),
     }
@@ -171,7 +177,7 @@ impl AttestError {
             Self::Token => 401,
             Self::UnknownPath => 404,
             Self::WrongMethod => 405,
-            Self::Blob(_) | Self::Died(_) => 500,
+            Self::Blob(_) | Self::Data(_) | Self::Died(_) => 500,
             other if other.disposition() == Disposition::Retried => 503,
             Self::Signing(error) if error.disposition() != Disposition::Permanent => 500,
             _ => 422,

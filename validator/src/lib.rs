@@ -21,6 +21,7 @@ mod error;
 mod keep;
 pub mod metrics;
 mod server;
+mod start;
 mod validator;
 
 pub use config::{CommitteeConfig, Peer, Peers};
@@ -29,4 +30,5 @@ pub use error::AttestError;
 pub use keep::keep_proofs;
 pub use metrics::Metrics;
 pub use server::router;
+pub use start::{duties, open_signer, serve};
 pub use validator::{Settings, Validator};

@@ -15,14 +15,13 @@ use crate::duties::Duties;
 use crate::error::AttestError;
 use crate::metrics::Metrics;
 
-/// How long a proposal waits for others that are being checked.
-const TURN: Duration = Duration::from_secs(2);
-
 /// What a validator needs besides its node and its key.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Proposals that are checked at once.
     pub checks: usize,
+    /// How long a proposal waits for others that are being checked.
+    pub turn: Duration,
     /// Token that a proposer must send; none is required without one.
     pub token: Option<Secret>,
 }
@@ -35,6 +34,7 @@ pub struct Validator<D> {
     kzg: Kzg,
     duties: D,
     checks: Semaphore,
+    turn: Duration,
     pub(crate) token: Option<Secret>,
     pub(crate) metrics: Metrics,
 }
@@ -49,8 +49,8 @@ impl<D: Duties> Validator<D> {
         settings: Settings,
         metrics: Metrics,
     ) -> Self {
-        let Settings { checks, token } = settings;
-        Self { node, signer, kzg, duties, checks: Semaphore::new(checks), token, metrics }
+        let Settings { checks, turn, token } = settings;
+        Self { node, signer, kzg, duties, checks: Semaphore::new(checks), turn, token, metrics }
     }
 
     /// Whose signatures these are.
@@ -85,7 +85,7 @@ impl<D: Duties> Validator<D> {
             };
             return Ok(signed.signature);
         }
-        let turn = tokio::time::timeout(TURN, self.checks.acquire()).await;
+        let turn = tokio::time::timeout(self.turn, self.checks.acquire()).await;
         let _turn = turn.ok().and_then(Result::ok).ok_or(AttestError::Busy)?;
         let validator = Arc::clone(self);
         let signature = blocking(move || {

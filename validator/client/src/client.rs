@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use reqwest::{Method, Url, header};
 
 use crate::error::ClientError;
@@ -66,7 +67,7 @@ impl ValidatorClient {
     ///
     /// # Errors
     /// [`ClientError::Rejected`] with the validator's code if it does not sign.
-    pub async fn attest(&self, proposal: Vec<u8>) -> Result<[u8; SIGNATURE_BYTES], ClientError> {
+    pub async fn attest(&self, proposal: Bytes) -> Result<[u8; SIGNATURE_BYTES], ClientError> {
         let body = self.request(Method::POST, ATTEST_PATH, proposal).await?;
         let length = body.len();
         body.try_into().map_err(|_| {
@@ -79,7 +80,7 @@ impl ValidatorClient {
     /// # Errors
     /// [`ClientError::NotAValidator`] when something else answers.
     pub async fn identity(&self) -> Result<Identity, ClientError> {
-        let body = self.request(Method::GET, IDENTITY_PATH, Vec::new()).await?;
+        let body = self.request(Method::GET, IDENTITY_PATH, Bytes::new()).await?;
         serde_json::from_slice(&body)
             .map_err(|_| self.foreign("its identity cannot be read".to_owned()))
     }
@@ -89,7 +90,7 @@ impl ValidatorClient {
         &self,
         method: Method,
         path: &str,
-        body: Vec<u8>,
+        body: Bytes,
     ) -> Result<Vec<u8>, ClientError> {
         let failed = |source| ClientError::unreachable(&self.url, source);
         let request = self.http.request(method, format!("{}{path}", self.base)).body(body);
