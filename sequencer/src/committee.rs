@@ -13,8 +13,8 @@ use rollmill_l1::abi::Attestations;
 use rollmill_l1::alloy::primitives::{Address, B256};
 use rollmill_l1::attest::{self, Duty};
 use rollmill_l1::{L1Error, abi};
-use rollmill_node::{BlockSigner, Signed, SigningError, Vote};
-use rollmill_protocol::{Commitment, Fr, Header, Tx};
+use rollmill_node::{BlockSigner, Signed, Vote};
+use rollmill_protocol::Header;
 use rollmill_service::{Backoff, Outage};
 use rollmill_validator::{CommitteeConfig, Duties, L1Duties};
 use rollmill_validator_client::{ClientError, Proposal, SIGNATURE_BYTES, ValidatorClient};
@@ -31,32 +31,10 @@ const REASONS_MAX: usize = 4;
 /// Answers that wait to be counted; each member's task waits for its own.
 const ANSWERS: usize = 64;
 
-/// What a block that is to be signed consists of.
-#[derive(Debug, Clone, Copy)]
-pub struct Ballot<'a> {
-    pub chain: Fr,
-    pub commitment: Commitment,
-    pub header: &'a Header,
-    /// With their client proofs.
-    pub txs: &'a [Arc<Tx>],
-}
-
-impl Ballot<'_> {
-    fn vote(&self) -> Vote {
-        let Header { block_number: number, slot, .. } = *self.header;
-        Vote { number, slot, chain: self.chain }
-    }
-
-    fn proposal(&self, signature: &[u8; SIGNATURE_BYTES]) -> Vec<u8> {
-        let proposal = Proposal {
-            chain: self.chain,
-            commitment: self.commitment,
-            signature: *signature,
-            header: self.header.clone(),
-            txs: self.txs.iter().map(|tx| Tx::clone(tx)).collect(),
-        };
-        proposal.to_bytes()
-    }
+/// What is signed of a proposal.
+fn vote(proposal: &Proposal) -> Vote {
+    let Header { block_number: number, slot, .. } = proposal.header;
+    Vote { number, slot, chain: proposal.chain }
 }
 
 /// What came of asking a member once.
@@ -130,6 +108,11 @@ impl Committee {
         })
     }
 
+    /// Waits at most this long for the other members.
+    pub fn set_wait(&mut self, seconds: u64) {
+        self.wait = Duration::from_secs(seconds);
+    }
+
     /// The own account.
     pub fn account(&self) -> Address {
         self.signer.account()
@@ -164,12 +147,22 @@ impl Committee {
         Ok(found.and_then(|bytes| Proposal::from_bytes(&bytes).ok()))
     }
 
-    /// Signs a block with the own account, at most one of a slot.
+    /// Signs a block with the own account, at most one of a slot, and returns the proposal with the signature.
     ///
     /// # Errors
     /// As [`BlockSigner::sign`].
-    pub fn sign(&self, ballot: &Ballot<'_>) -> Result<Signed, SigningError> {
-        self.signer.sign(ballot.vote(), |signature| ballot.proposal(signature))
+    pub async fn sign(&self, mut proposal: Proposal) -> Result<Proposal, SequencerError> {
+        let signer = Arc::clone(&self.signer);
+        let work = move || {
+            let signed = signer.sign(vote(&proposal), |signature| {
+                proposal.signature = *signature;
+                proposal.to_bytes()
+            })?;
+            proposal.signature = signed.signature;
+            Ok(proposal)
+        };
+        let signed = tokio::task::spawn_blocking(work).await;
+        signed.map_err(SequencerError::task("signing a block"))?
     }
 
     /// Collects a quorum of signatures beside the own one.
@@ -180,16 +173,15 @@ impl Committee {
     pub async fn collect(
         &self,
         duty: &Duty,
-        own: &Signed,
-        ballot: &Ballot<'_>,
+        proposal: &Proposal,
         limit: Duration,
     ) -> Result<Attestations, SequencerError> {
-        let mut signatures = BTreeMap::from([(self.account(), own.signature)]);
+        let mut signatures = BTreeMap::from([(self.account(), proposal.signature)]);
         let (needed, started) = (duty.quorum(), Instant::now());
         let mut reasons: BTreeMap<Address, String> = BTreeMap::new();
         if signatures.len() < needed {
             let limit = limit.min(self.wait);
-            let (mut answers, _asking) = self.ask_all(duty, own, ballot);
+            let (mut answers, _asking) = self.ask_all(duty, proposal);
             let counting = self.count(&mut answers, needed, &mut signatures, &mut reasons);
             // Both ends are examined below.
             let _ = tokio::time::timeout(limit, counting).await;
@@ -197,7 +189,7 @@ impl Committee {
         }
         if signatures.len() < needed {
             self.metrics.quorum_missed_total.inc();
-            let Vote { number, slot, .. } = own.vote;
+            let Vote { number, slot, .. } = vote(proposal);
             let (got, seconds) = (signatures.len(), started.elapsed().as_secs());
             let reasons = self.describe(duty, &signatures, &reasons);
             return Err(SequencerError::NoQuorum { number, slot, got, needed, seconds, reasons });
@@ -209,14 +201,9 @@ impl Committee {
     }
 
     /// Starts a task for each other member. They end with the second value.
-    fn ask_all(
-        &self,
-        duty: &Duty,
-        own: &Signed,
-        ballot: &Ballot<'_>,
-    ) -> (mpsc::Receiver<Answer>, JoinSet<()>) {
-        let proposal = Bytes::from(ballot.proposal(&own.signature));
-        let digest = self.signer.digest(own.vote);
+    fn ask_all(&self, duty: &Duty, proposal: &Proposal) -> (mpsc::Receiver<Answer>, JoinSet<()>) {
+        let digest = self.signer.digest(vote(proposal));
+        let proposal = Bytes::from(proposal.to_bytes());
         let (send, answers) = mpsc::channel(ANSWERS);
         let mut asking = JoinSet::new();
         for account in duty.members.iter().filter(|account| **account != self.account()) {

@@ -30,11 +30,12 @@ use rollmill_node::{Deadline, Pruner, Signed, SigningError};
 use rollmill_node_client::wire::{BlockRef, RejectedBlock, Tips};
 use rollmill_protocol::blob::encode;
 use rollmill_protocol::builder::Block;
-use rollmill_protocol::{Commitment, EthAddress};
+use rollmill_protocol::{Commitment, EthAddress, Tx};
 use rollmill_service::{Again, Retry, Shutdown, StatusPage};
+use rollmill_validator_client::{Proposal, SIGNATURE_BYTES};
 
 use crate::build::{BuildError, Built, Choice, Outcome, build, has_messages};
-use crate::committee::{Ballot, Committee};
+use crate::committee::Committee;
 use crate::config::Config;
 use crate::error::SequencerError;
 use crate::metrics::Metrics;
@@ -79,7 +80,7 @@ pub struct Memory {
     /// The block that is built on although its client proofs were not found in time.
     built_on_unverified: Option<u64>,
     /// The proposal in flight.
-    in_flight: Option<Proposal>,
+    in_flight: Option<InFlight>,
     /// A slot of which a block was signed that cannot be proposed any more.
     lost_slot: Option<u64>,
 }
@@ -96,12 +97,15 @@ struct Place {
 
 /// A proposal that was passed to the sender.
 #[derive(Debug, Clone)]
-struct Proposal {
+struct InFlight {
     purpose: String,
     attempt: u32,
     number: u64,
     txs: usize,
 }
+
+/// A block's commitment, what L1 checks of its data, and the blob.
+type BlockData = (Commitment, DaInput, Option<Arc<Sidecar>>);
 
 /// A running sequencer.
 #[derive(Debug)]
@@ -119,21 +123,22 @@ pub struct Sequencer {
 impl Sequencer {
     /// The blob of a block with transactions, and what L1 checks of it; nothing without transactions.
     /// Computes for a second or so.
-    fn data(
-        &self,
-        block: &Block,
-    ) -> Result<(Commitment, DaInput, Option<Arc<Sidecar>>), SequencerError> {
+    async fn data(&self, block: &Arc<Block>) -> Result<BlockData, SequencerError> {
         if block.txs.is_empty() {
             return Ok((Commitment::default(), abi::no_data(), None));
         }
-        let blobs = &self.running.blobs;
-        let sidecar = blobs.kzg.sidecar(Blob::from_bytes(&encode(&block.txs)?)?)?;
-        let commitment = Commitment(sidecar.commitment().0);
-        let opening = block.opening(commitment);
-        let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;
-        // Before it is on L1, so that the data of this node's blocks is never missing here.
-        blobs.archive.write(sidecar.versioned_hash().into(), sidecar.blob())?;
-        Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
+        let (blobs, block) = (self.running.blobs.clone(), Arc::clone(block));
+        let work = move || -> Result<BlockData, SequencerError> {
+            let sidecar = blobs.kzg.sidecar(Blob::from_bytes(&encode(&block.txs)?)?)?;
+            let commitment = Commitment(sidecar.commitment().0);
+            let opening = block.opening(commitment);
+            let (_, proof) = blobs.kzg.prove(sidecar.blob(), &opening.z)?;
+            // Before it is on L1, so that the data of this node's blocks is never missing here.
+            blobs.archive.write(sidecar.versioned_hash().into(), sidecar.blob())?;
+            Ok((commitment, abi::da_input(&opening, &proof.0), Some(Arc::new(sidecar))))
+        };
+        let computed = tokio::task::spawn_blocking(work).await;
+        computed.map_err(SequencerError::task("computing a blob"))?
     }
 
     /// Shows under `/status` which rejected block pauses building, if one does, and the deadline of the
@@ -398,22 +403,29 @@ impl Sequencer {
         shutdown: &Shutdown,
     ) -> Result<Turn, SequencerError> {
         let Built { block, chain_before, txs: with_proofs } = built;
+        let block = Arc::new(block);
         let header = &block.header;
         let number = header.block_number;
-        let (commitment, data, sidecar) = tokio::task::block_in_place(|| self.data(&block))?;
+        let (commitment, data, sidecar) = self.data(&block).await?;
         let link = block.chain_link(chain_before, &block.opening(commitment));
-        let ballot = Ballot { chain: link.chain(), commitment, header, txs: &with_proofs };
-        let own = match tokio::task::block_in_place(|| self.committee.sign(&ballot)) {
-            Err(SigningError::Twice { slot, .. }) => {
+        let proposal = Proposal {
+            chain: link.chain(),
+            commitment,
+            signature: [0; SIGNATURE_BYTES],
+            header: header.clone(),
+            txs: with_proofs.iter().map(|tx| Tx::clone(tx)).collect(),
+        };
+        let proposal = match self.committee.sign(proposal).await {
+            Err(SequencerError::Signing(SigningError::Twice { slot, .. })) => {
                 self.note_lost(true, slot, memory);
                 return Ok(Turn::Waiting);
             }
-            own => own?,
+            signed => signed?,
         };
         let limit = Duration::from_secs((place.seconds_left / 2).max(1));
         let attestations = tokio::select! {
             () = shutdown.started() => return Ok(Turn::Ending),
-            attestations = self.committee.collect(duty, &own, &ballot, limit) => attestations?,
+            attestations = self.committee.collect(duty, &proposal, limit) => attestations?,
         };
         let args = abi::propose_args(header, &block.archive.append.root_after);
         let (txs, messages) = (block.txs.len(), block.message_leaves().count());
@@ -433,7 +445,7 @@ impl Sequencer {
         // Recorded in the intent file, so it may still be included, whatever the endpoint responded.
         let status = self.sender.status(&purpose, attempt);
         if submitted.is_ok() || matches!(status, Some(TxStatus::Pending { .. })) {
-            memory.in_flight = Some(Proposal { purpose, attempt, number, txs });
+            memory.in_flight = Some(InFlight { purpose, attempt, number, txs });
         }
         rollmill_service::failpoint!("sequencer.proposal_submitted");
         submitted?;
@@ -446,7 +458,7 @@ impl Sequencer {
     /// When L1 rejected it, or has not included it yet: then it is still in flight, and the next call
     /// continues.
     async fn land(&self, memory: &mut Memory, shutdown: &Shutdown) -> Result<Turn, SequencerError> {
-        let Some(Proposal { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
+        let Some(InFlight { purpose, attempt, number, txs }) = memory.in_flight.clone() else {
             return Ok(Turn::Waiting);
         };
         let mut seen = Seen::default();
