@@ -4,15 +4,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rollmill_l1::L1Error;
-use rollmill_node::{Pruner, checks, setup};
+use rollmill_node::{Pruner, setup};
 use rollmill_node_client::ClientError;
-use rollmill_protocol::EthAddress;
 use rollmill_sequencer::committee::Committee;
 use rollmill_sequencer::config::Config;
-use rollmill_sequencer::error::SequencerError;
 use rollmill_sequencer::metrics::Metrics;
+use rollmill_sequencer::preflight;
 use rollmill_sequencer::sequencer::Sequencer;
-use rollmill_service::{Finding, NoCommands, Outcome, Preflight, Process, Service};
+use rollmill_service::{NoCommands, Outcome, Process, Service};
 
 fn main() -> ExitCode {
     Service::new(env!("CARGO_BIN_NAME"))
@@ -21,35 +20,7 @@ fn main() -> ExitCode {
         .usage(L1Error::is_usage)
         .usage(ClientError::is_usage)
         .usage(rollmill_validator_client::ClientError::is_usage)
-        .run_checked(checked, run)
-}
-
-fn checked(config: &Config) -> Preflight {
-    let (coinbase, own) = (config.coinbase, Arc::new(config.clone()));
-    checks::node(Preflight::new(), &config.node)
-        .check("coinbase", move || {
-            std::future::ready(Finding::Ok(match coinbase == EthAddress::default() {
-                true => format!("{coinbase}, so that nobody receives the fees"),
-                false => coinbase.to_string(),
-            }))
-        })
-        .check("account", move || {
-            let config = Arc::clone(&own);
-            async move {
-                match checks::Account::load(&config.node, config.account.key()).await {
-                    Err(finding) => finding,
-                    Ok(account) => match &account.committee {
-                        Some(members) if !members.contains(&account.address) => {
-                            Finding::wrong(&SequencerError::NotAMember {
-                                members: members.len(),
-                                account: account.address.to_string(),
-                            })
-                        }
-                        _ => account.finding(),
-                    },
-                }
-            }
-        })
+        .run_checked(preflight::checks, run)
 }
 
 async fn run(process: Process<Config>, _: Option<NoCommands>) -> Outcome {
